@@ -1,0 +1,1 @@
+"""Commands: each module is a thin ``get_parser()`` and ``main(cmd=None)``."""

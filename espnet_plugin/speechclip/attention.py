@@ -1,0 +1,121 @@
+"""The trained block that lets query vectors and frames look at each other.
+
+A block maps (batch, positions, dim) to the same shape. ``ATTENTIONS`` names the blocks for configurations; a new one is a
+class with the same ``forward``, ``attention_map`` and constructor convention, registered there.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class AttentionBlock(nn.Module):
+    """One multi-head self-attention with a residual connection and a layer norm: norm(x + attention(x)).
+
+    The block of SpeechCLIP's cascaded and of all SpeechCLIP+ architectures. It leaves the modelling of single frames to
+    the speech encoder; ``feed_forward_dim`` adds a network for that in front, for encoders that are too small for it.
+
+    Args:
+        dim: Size of a position.
+        num_heads: Attention heads.
+        dropout: Dropout of the attention weights.
+        feed_forward_dim: Hidden size of a per-position network before the attention, norm(x + W2 gelu(W1 x)); None:
+            no such network, as in the paper.
+    """
+
+    def __init__(
+        self, dim: int, *, num_heads: int = 1, dropout: float = 0.1, feed_forward_dim: int | None = None
+    ) -> None:
+        super().__init__()
+        self.feed_forward = FeedForward(dim, feed_forward_dim, dropout) if feed_forward_dim else nn.Identity()
+        self.attention = nn.MultiheadAttention(dim, num_heads, dropout=dropout, batch_first=True)
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Mixes positions.
+
+        Args:
+            x: (batch, positions, dim).
+            mask: True at positions that must not be looked at, (batch, positions).
+        """
+        x = self.feed_forward(x)
+        attended, _ = self.attention(x, x, x, key_padding_mask=mask, need_weights=False)
+        return self.norm(x + attended)
+
+    @torch.no_grad()
+    def attention_map(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Attention weights of each head, (batch, heads, positions, positions); rows look at columns."""
+        x = self.feed_forward(x)
+        return self.attention(x, x, x, key_padding_mask=mask, average_attn_weights=False)[1]
+
+
+class FeedForward(nn.Module):
+    """Per-position network with a residual connection: norm(x + W2 gelu(W1 x))."""
+
+    def __init__(self, dim: int, hidden_dim: int, dropout: float) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(dim, hidden_dim), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden_dim, dim)
+        )
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, positions, dim) to the same."""
+        return self.norm(x + self.layers(x))
+
+
+class TransformerBlock(nn.Module):
+    """A transformer encoder with a final layer norm: the block of SpeechCLIP's parallel architecture.
+
+    Args:
+        dim: Size of a position.
+        num_layers: Encoder layers.
+        num_heads: Attention heads.
+        feed_forward_dim: Hidden size of each layer's feed-forward network.
+        dropout: Dropout everywhere in a layer.
+        norm_first: Normalise before each sub-layer instead of after it.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        num_layers: int = 1,
+        num_heads: int = 8,
+        feed_forward_dim: int = 3072,
+        dropout: float = 0.1,
+        norm_first: bool = False,
+    ) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            nn.TransformerEncoderLayer(
+                dim,
+                num_heads,
+                feed_forward_dim,
+                dropout,
+                activation="gelu",
+                batch_first=True,
+                norm_first=norm_first,
+            )
+            for _ in range(num_layers)
+        )
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Mixes positions; arguments as :meth:`AttentionBlock.forward`."""
+        for layer in self.layers:
+            x = layer(x, src_key_padding_mask=mask)
+        return self.norm(x)
+
+    @torch.no_grad()
+    def attention_map(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Attention weights of the last layer's heads, (batch, heads, positions, positions)."""
+        for layer in self.layers[:-1]:
+            x = layer(x, src_key_padding_mask=mask)
+        last = self.layers[-1]
+        x = last.norm1(x) if last.norm_first else x
+        return last.self_attn(x, x, x, key_padding_mask=mask, average_attn_weights=False)[1]
+
+
+ATTENTIONS: dict[str, type[nn.Module]] = {"attention": AttentionBlock, "transformer": TransformerBlock}

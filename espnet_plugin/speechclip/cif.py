@@ -1,0 +1,300 @@
+"""Continuous Integrate-and-Fire: cutting a sequence of frames into keyword slots.
+
+A weight is predicted for every frame. Weights are integrated over time, and each time the running sum passes a multiple
+of the threshold, a slot fires: its embedding is the weighted sum of the frames collected since the last firing
+(Dong & Xu 2020, arXiv 1905.11235, eq. 1-3; SpeechCLIP+, arXiv 2402.06959, sec. 2.2).
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
+from espnet_plugin.speechclip.padding import padding_mask, zero_padding
+
+# Added to the sum of scaled weights, so that rounding cannot keep the last slot from firing.
+SCALING_MARGIN = 1e-5
+
+
+@dataclass(frozen=True)
+class CifOutput:
+    """What the segmenter found.
+
+    Attributes:
+        embeddings: Slot embeddings, zero beyond a row's length, (batch, slots, dim).
+        lengths: Number of slots of each row, at least one, (batch,).
+        alphas: Weights that were integrated, zero at padding, (batch, frames).
+        alpha_sum: Predicted sum of the weights, before any scaling, (batch,): the soft number of keywords, which the
+            quantity loss compares with the target.
+        fired: True at frames in which a slot was completed, (batch, frames).
+        starts: First frame of each slot, zero beyond a row's length, (batch, slots).
+        ends: One past the last frame of each slot, (batch, slots). Neighbouring slots share the frame that fired.
+    """
+
+    embeddings: Tensor
+    lengths: Tensor
+    alphas: Tensor
+    alpha_sum: Tensor
+    fired: Tensor
+    starts: Tensor
+    ends: Tensor
+
+
+def integrate_and_fire(
+    features: Tensor,
+    alphas: Tensor,
+    *,
+    threshold: float = 1.0,
+    tail_threshold: float | None = None,
+    max_slots: int = 75,
+    keep_leftovers: bool = False,
+) -> CifOutput:
+    """Sums frames into slots of ``threshold`` total weight each.
+
+    On the axis of accumulated weight, frame t covers the interval [c[t-1], c[t]] and slot n the interval
+    [n * threshold, (n + 1) * threshold]. The share of frame t in slot n is the length of their overlap, so one matrix
+    product gives all slots, also where a single frame fires several times. Slot counts carry no gradient; weights do.
+
+    Shapes:
+        B: batch, T: frames, N: slots, C: dim
+
+    Args:
+        features: (B, T, C), finite everywhere.
+        alphas: Non-negative weights, zero at padding, (B, T).
+        threshold: Weight that completes a slot.
+        tail_threshold: Weight from which the unfinished last slot counts as one and is scaled up to ``threshold``.
+            None drops it. A row that never fires is not scaled: it keeps its unnormalised partial sum as the only slot.
+        max_slots: Slots beyond this number are dropped.
+        keep_leftovers: Without tail handling, keep the unfinished slot of a row that is shorter than the batch's
+            longest (see :class:`ReferenceCompatibility`).
+
+    Returns:
+        The slots, their number and their frames. ``alpha_sum`` is the sum of ``alphas``.
+    """
+    batch, frames, _ = features.shape
+    if alphas.shape != (batch, frames):
+        raise ValueError(f"alphas are {tuple(alphas.shape)}, expected {(batch, frames)}")
+    if threshold <= 0:
+        raise ValueError(f"threshold must be positive, got {threshold}")
+
+    # In double precision the running sum does not drift, so slot counts do not depend on where in a batch a row lies.
+    precise = alphas.float() if alphas.device.type == "mps" else alphas.double()
+    upper = precise.cumsum(dim=1)  # (B, T)
+    lower = torch.cat([upper.new_zeros(batch, 1), upper[:, :-1]], dim=1)  # (B, T)
+    total = upper[:, -1].detach()  # (B,)
+    lengths = (total / threshold).floor().long().clamp(min=1, max=max_slots)  # (B,)
+    slots = int(lengths.max()) + 1  # one more for the tail
+
+    edges = threshold * torch.arange(slots + 1, device=alphas.device, dtype=upper.dtype)  # (N + 1,)
+    weights = _overlap(lower, upper, edges)  # (B, N, T)
+
+    if tail_threshold is not None:
+        tail = weights.detach().sum(dim=2).gather(1, lengths[:, None])  # (B, 1)
+        has_tail = (tail >= tail_threshold) & (lengths[:, None] < max_slots)  # (B, 1)
+        gain = torch.where(has_tail, threshold / tail.clamp(min=1e-12), torch.ones_like(tail))
+        is_tail = torch.arange(slots, device=alphas.device)[None, :] == lengths[:, None]  # (B, N)
+        weights = weights * torch.where(is_tail, gain, torch.ones_like(gain))[:, :, None]
+        lengths = lengths + has_tail[:, 0].long()
+
+    valid = ~padding_mask(lengths, slots)  # (B, N)
+    if not keep_leftovers or tail_threshold is not None:
+        weights = weights * valid[:, :, None]
+    weights = weights[:, : int(lengths.max())]  # (B, N, T)
+    valid = valid[:, : int(lengths.max())]
+    embeddings = torch.matmul(weights.to(features.dtype), features)  # (B, N, C)
+
+    starts, ends = _slot_frames(weights.detach() > 0, valid)
+    return CifOutput(
+        embeddings=embeddings,
+        lengths=lengths,
+        alphas=alphas,
+        alpha_sum=alphas.sum(dim=1),
+        fired=_fired_frames(ends, valid, frames),
+        starts=starts,
+        ends=ends,
+    )
+
+
+def _overlap(lower: Tensor, upper: Tensor, edges: Tensor) -> Tensor:
+    """Length of the overlap of each slot [edges[n], edges[n+1]] with each frame [lower, upper], (B, N, T).
+
+    ``where`` instead of ``minimum`` and ``maximum``: those split the gradient where a frame ends exactly on an edge.
+    """
+    left, right = edges[None, :-1, None], edges[None, 1:, None]  # (1, N, 1)
+    lower, upper = lower[:, None, :], upper[:, None, :]  # (B, 1, T)
+    begin = torch.where(lower >= left, lower, left)
+    end = torch.where(upper < right, upper, right)
+    touches = (upper >= left) & (lower < right)
+    return torch.where(touches, end - begin, torch.zeros_like(begin))
+
+
+def _slot_frames(used: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+    """First frame and one past the last frame that a slot uses; zeros for empty slots.
+
+    Args:
+        used: True where a frame has weight in a slot, (batch, slots, frames).
+        valid: True at slots that count, (batch, slots).
+    """
+    frames = used.size(2)
+    position = torch.arange(frames, device=used.device)
+    starts = torch.where(used, position, frames).amin(dim=2)  # (batch, slots)
+    ends = torch.where(used, position + 1, 0).amax(dim=2)  # (batch, slots)
+    present = valid & (ends > 0)
+    return starts.where(present, torch.zeros_like(starts)), ends.where(present, torch.zeros_like(ends))
+
+
+def _fired_frames(ends: Tensor, valid: Tensor, frames: int) -> Tensor:
+    """Marks the frames that complete a slot; a tail fires at the last frame with weight. (batch, frames)."""
+    marks = torch.zeros(ends.size(0), frames + 1, dtype=torch.long, device=ends.device)
+    marks.scatter_add_(1, ends * valid, valid.long())
+    return marks[:, 1:] > 0
+
+
+class CIF(nn.Module):
+    """Predicts the weights of :func:`integrate_and_fire` from the frames with a small convolution.
+
+    alpha = sigmoid(w . ReLU(conv(frames)) + b). In training the weights are scaled so that they sum to the target
+    length (until ``scaling_steps`` updates), at inference the unfinished last slot is completed or dropped.
+
+    Args:
+        dim: Size of a frame.
+        conv_width: Width of each convolution in frames, odd.
+        conv_layers: Number of convolutions.
+        dropout: Dropout before each ReLU and before the weight projection.
+        threshold: Weight that completes a slot.
+        tail_threshold: See :func:`integrate_and_fire`; None drops the unfinished slot.
+        scaling_steps: Updates after which training no longer scales; negative: never stops, 0: never scales.
+        max_keywords: Slots beyond this number are dropped, with a warning. CLIP's text tower reads 75.
+        initial_bias: Bias of the weight projection at the start; None keeps PyTorch's random one.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        conv_width: int = 3,
+        conv_layers: int = 1,
+        dropout: float = 0.5,
+        threshold: float = 1.0,
+        tail_threshold: float | None = 0.5,
+        scaling_steps: int = 5000,
+        max_keywords: int = 75,
+        initial_bias: float | None = None,
+        compatibility: ReferenceCompatibility | None = None,
+    ) -> None:
+        super().__init__()
+        if conv_width % 2 == 0:
+            raise ValueError(f"conv_width must be odd to keep the number of frames, got {conv_width}")
+        self.threshold = threshold
+        self.tail_threshold = tail_threshold
+        self.scaling_steps = scaling_steps
+        self.max_keywords = max_keywords
+        self.compatibility = compatibility or ReferenceCompatibility()
+        layers: list[nn.Module] = []
+        for _ in range(conv_layers):
+            layers += [
+                nn.Conv1d(dim, dim, conv_width, padding=conv_width // 2),
+                nn.Dropout(dropout),
+                nn.ReLU(),
+            ]
+        self.conv = nn.Sequential(*layers)
+        self.weight_projection = nn.Sequential(nn.Dropout(dropout), nn.Linear(dim, 1))
+        if initial_bias is not None:
+            nn.init.constant_(self.weight_projection[1].bias, initial_bias)
+
+    def predict_alphas(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """Weight of each frame in [0, 1], zero at padding.
+
+        Args:
+            features: (batch, frames, dim).
+            lengths: Number of frames, (batch,).
+        """
+        if not self.compatibility.convolve_padding:
+            features = zero_padding(features, lengths)
+        mask = padding_mask(lengths, features.size(1))  # (batch, frames)
+        hidden = features.transpose(1, 2)  # (batch, dim, frames)
+        for index, layer in enumerate(self.conv):
+            # A deeper convolution would see the biases that the one before it left at padded frames.
+            if index and isinstance(layer, nn.Conv1d) and not self.compatibility.convolve_padding:
+                hidden = hidden.masked_fill(mask[:, None, :], 0.0)
+            hidden = layer(hidden)
+        logits = self.weight_projection(hidden.transpose(1, 2))[:, :, 0]  # (batch, frames)
+        return torch.sigmoid(logits.float()).to(features.dtype).masked_fill(mask, 0.0)
+
+    def forward(
+        self,
+        features: Tensor,
+        lengths: Tensor,
+        *,
+        target_lengths: Tensor | None = None,
+        step: int | None = None,
+    ) -> CifOutput:
+        """Cuts frames into slots.
+
+        Args:
+            features: (batch, frames, dim), right-padded.
+            lengths: Number of frames, (batch,).
+            target_lengths: Wanted number of slots, (batch,). Given: the training rule (scaling, no tail).
+                None: the inference rule.
+            step: Number of optimiser updates done, to switch scaling off. None counts as 0.
+
+        Returns:
+            The slots; ``alpha_sum`` is taken before scaling.
+        """
+        with torch.autocast(features.device.type, enabled=False):
+            features = features if features.dtype == torch.float64 else features.float()
+            features = zero_padding(features, lengths) if not self.compatibility.convolve_padding else features
+            alphas = self.predict_alphas(features, lengths)
+            alpha_sum = alphas.sum(dim=1)  # (batch,)
+            if target_lengths is not None and self._scales(step):
+                wanted = self.threshold * target_lengths.to(alphas.dtype) + SCALING_MARGIN
+                alphas = alphas * (wanted / alpha_sum.clamp(min=1e-8))[:, None]
+            output = integrate_and_fire(
+                features,
+                alphas,
+                threshold=self.threshold,
+                tail_threshold=self.tail_threshold if target_lengths is None else None,
+                max_slots=self.max_keywords,
+                keep_leftovers=self.compatibility.keep_leftovers,
+            )
+        if not self.training:
+            self._warn_if_truncated(alphas)
+        return CifOutput(
+            embeddings=output.embeddings,
+            lengths=output.lengths,
+            alphas=alphas,
+            alpha_sum=alpha_sum,
+            fired=output.fired,
+            starts=output.starts,
+            ends=output.ends,
+        )
+
+    def _scales(self, step: int | None) -> bool:
+        return self.scaling_steps < 0 or (step or 0) < self.scaling_steps
+
+    def _warn_if_truncated(self, alphas: Tensor) -> None:
+        over = int((alphas.sum(dim=1) >= self.threshold * (self.max_keywords + 1)).sum())
+        if over:
+            logging.warning(
+                f"{over} utterance(s) hold more than {self.max_keywords} keywords; the rest is dropped. "
+                "Cut long recordings into shorter ones."
+            )
+
+
+def quantity_loss(alpha_sum: Tensor, target_lengths: Tensor) -> Tensor:
+    """Mean absolute difference of the soft and the wanted number of keywords (SpeechCLIP+ sec. 2.2).
+
+    Args:
+        alpha_sum: Sum of the unscaled weights, (batch,).
+        target_lengths: Wanted number of keywords, (batch,).
+    """
+    return (alpha_sum - target_lengths.to(alpha_sum.dtype)).abs().mean()
+
+
+def duration_targets(frame_lengths: Tensor, frames_per_keyword: float) -> Tensor:
+    """Wanted number of keywords by duration: frames over frames per keyword, rounded half to even, (batch,)."""
+    return torch.round(frame_lengths.double() / frames_per_keyword).long()

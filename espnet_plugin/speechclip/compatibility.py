@@ -1,0 +1,53 @@
+"""Switches that restore behaviour of the original SpeechCLIP+ code which we consider a defect.
+
+Everything is off by default. The converter of released checkpoints and the parity tests switch on what they need; no
+other code should. ``docs/parity.md`` lists each defect with the fixtures that show it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ReferenceCompatibility:
+    """Which defects of the original to reproduce.
+
+    Attributes:
+        rounded_frame_lengths: Count ``round(samples / 320)`` frames, at most the padded number, instead of the frames
+            that the convolutions compute; a batch's shorter utterances then include a padded frame.
+        convolve_padding: Let CIF's convolution see what the padded frames hold, so that the last weights of an
+            utterance depend on its batch.
+        keep_leftovers: Keep the partial sum that follows an utterance's last keyword as if it were padding content
+            rather than erasing it; it enters the batch norm's statistics.
+        norm_over_padding: Compute the keyword batch norm's statistics over the padded slots too.
+        permuted_norm_init: Initialise a per-slot batch norm in slot-major order although its channels are dim-major.
+    """
+
+    rounded_frame_lengths: bool = False
+    convolve_padding: bool = False
+    keep_leftovers: bool = False
+    norm_over_padding: bool = False
+    permuted_norm_init: bool = False
+
+    @classmethod
+    def all(cls) -> ReferenceCompatibility:
+        """Every switch on: what the original computes."""
+        return cls(**{field.name: True for field in fields(cls)})
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any] | ReferenceCompatibility | None) -> ReferenceCompatibility:
+        """Reads a mapping of switches, as stored in a converted checkpoint's configuration.
+
+        Raises:
+            ValueError: If the mapping names an unknown switch.
+        """
+        if isinstance(config, cls):
+            return config
+        config = dict(config or {})
+        unknown = sorted(set(config) - {field.name for field in fields(cls)})
+        if unknown:
+            known = ", ".join(field.name for field in fields(cls))
+            raise ValueError(f"unknown compatibility switch {', '.join(unknown)}; known: {known}")
+        return cls(**config)

@@ -1,0 +1,163 @@
+"""Building a model from a configuration, and loading a trained one.
+
+A configuration is plain data: the keys of an ESPnet ``config.yaml`` that concern the model.
+
+    speech_encoder: huggingface | s3prl
+    speech_encoder_conf: {model: facebook/hubert-base-ls960}
+    layer_weighting_conf: {normalize: false}
+    clip_conf: {model: ViT-B-32-quickgelu, pretrained: openai}
+    keyword_vocabulary: path of a vocabulary file, or a list of token ids
+    attention: attention | transformer
+    attention_conf: {num_heads: 1}
+    parallel_projection_conf: {hidden_dims: []}
+    keyword_extractor: none | cls | cif
+    keyword_extractor_conf: {frames_per_keyword: 20}
+    keyword_projection_conf: {hidden_dims: []}
+    keyword_norm_conf: {scale: 1.0}
+    quantizer_conf: {temperature: 0.1}
+    model_conf: {parallel: true, compatibility: {}}
+
+Each ``*_conf`` holds keyword arguments of the class that the docstring of the same name describes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from espnet_plugin.speechclip.attention import ATTENTIONS
+from espnet_plugin.speechclip.clip import FrozenCLIP
+from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
+from espnet_plugin.speechclip.keyword_extractor import KEYWORD_EXTRACTORS
+from espnet_plugin.speechclip.keyword_norm import KeywordBatchNorm
+from espnet_plugin.speechclip.model import KeywordPath, SpeechCLIP
+from espnet_plugin.speechclip.projection import projection
+from espnet_plugin.speechclip.quantizer import TokenQuantizer
+from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder, LayerWeighting
+from espnet_plugin.speechclip.vocabulary import resolve_vocabulary
+
+NO_EXTRACTOR = (None, "none")
+
+
+def build_speechclip(
+    config: Mapping[str, Any],
+    *,
+    speech_encoder: FrozenSpeechEncoder | None = None,
+    clip: FrozenCLIP | None = None,
+) -> SpeechCLIP:
+    """Builds an untrained model.
+
+    Args:
+        config: As described at the top of this module.
+        speech_encoder: Use this encoder instead of building one.
+        clip: Use this CLIP instead of building one.
+
+    Raises:
+        ValueError: If the configuration names something unknown; the message says what is known.
+    """
+    model_conf = dict(config.get("model_conf") or {})
+    compatibility = ReferenceCompatibility.from_config(model_conf.get("compatibility"))
+    if speech_encoder is None:
+        speech_encoder = _call(
+            "speech_encoder_conf",
+            FrozenSpeechEncoder,
+            config.get("speech_encoder", "huggingface"),
+            **_conf(config, "speech_encoder_conf"),
+        )
+    if clip is None:
+        clip = _call("clip_conf", FrozenCLIP, **_conf(config, "clip_conf"))
+    dim = speech_encoder.dim
+
+    return SpeechCLIP(
+        speech_encoder=speech_encoder,
+        layer_weighting=_call(
+            "layer_weighting_conf",
+            LayerWeighting,
+            speech_encoder.num_layers,
+            **_conf(config, "layer_weighting_conf"),
+        ),
+        attention=_call(
+            "attention_conf",
+            _choose("attention", ATTENTIONS, config.get("attention", "attention")),
+            dim,
+            **_conf(config, "attention_conf"),
+        ),
+        clip=clip,
+        dim=dim,
+        parallel_projection=_call(
+            "parallel_projection_conf",
+            projection,
+            dim,
+            clip.embedding_dim,
+            **_conf(config, "parallel_projection_conf"),
+        )
+        if model_conf.get("parallel", True)
+        else None,
+        keyword_path=_build_keyword_path(config, dim, clip, compatibility),
+        compatibility=compatibility,
+    )
+
+
+def _build_keyword_path(
+    config: Mapping[str, Any], dim: int, clip: FrozenCLIP, compatibility: ReferenceCompatibility
+) -> KeywordPath | None:
+    name = config.get("keyword_extractor", "cif")
+    if name in NO_EXTRACTOR:
+        return None
+    extractor = _call(
+        "keyword_extractor_conf",
+        _choose("keyword_extractor", KEYWORD_EXTRACTORS, name),
+        dim,
+        compatibility=compatibility,
+        **_conf(config, "keyword_extractor_conf"),
+    )
+    vocabulary = resolve_vocabulary(
+        config.get("keyword_vocabulary"), special_ids=(clip.sot_id, clip.eot_id)
+    )
+    norm_conf = _conf(config, "keyword_norm_conf")
+    scale = norm_conf.pop("scale", 1.0)
+    norm = _call(
+        "keyword_norm_conf",
+        KeywordBatchNorm,
+        clip.token_dim,
+        num_slots=extractor.num_slots,
+        compatibility=compatibility,
+        **norm_conf,
+    )
+    allowed = [token_id for token_id in vocabulary.ids if token_id not in vocabulary.forbidden]
+    norm.initialise(clip.token_embedding[allowed], scale=scale)
+    return KeywordPath(
+        extractor=extractor,
+        projection=_call(
+            "keyword_projection_conf",
+            projection,
+            dim,
+            clip.token_dim,
+            **_conf(config, "keyword_projection_conf"),
+        ),
+        norm=norm,
+        quantizer=_call("quantizer_conf", TokenQuantizer, **_conf(config, "quantizer_conf")),
+        vocabulary=vocabulary,
+    )
+
+
+def _conf(config: Mapping[str, Any], key: str) -> dict[str, Any]:
+    return dict(config.get(key) or {})
+
+
+def _choose(key: str, classes: Mapping[str, type], name: str) -> type:
+    if name not in classes:
+        raise ValueError(f"{key}: {name!r} is not known; choose from {', '.join(sorted(classes))}")
+    return classes[name]
+
+
+def _call(key: str, function: Callable[..., Any], *args: Any, **conf: Any) -> Any:
+    """Calls a constructor; an unknown option becomes an error that names the configuration key."""
+    import inspect
+
+    known = inspect.signature(function).parameters
+    unknown = sorted(set(conf) - set(known))
+    if unknown:
+        options = ", ".join(name for name in known if name not in ("self", "compatibility"))
+        raise ValueError(f"{key} has unknown option(s) {', '.join(unknown)}; known: {options}")
+    return function(*args, **conf)

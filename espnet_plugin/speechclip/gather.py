@@ -1,0 +1,47 @@
+"""Collecting features from all ranks, with gradients."""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def is_distributed() -> bool:
+    """Whether this process trains together with others."""
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def gather_features(features: Tensor) -> Tensor:
+    """Concatenates the rows of all ranks, in rank order; gradients flow back to the rank they came from.
+
+    Every rank computes the same loss over the gathered rows. The gradient of a rank's rows is then summed over the
+    ranks' equal losses, which is ``world_size`` times that of one loss: exactly what averaging the gradients over ranks
+    (DistributedDataParallel) undoes. Ranks may hold different numbers of rows.
+
+    Args:
+        features: Rows of this rank, (rows, ...); integers (image ids) have no gradient.
+
+    Returns:
+        (rows of all ranks, ...); ``features`` itself in a single process.
+    """
+    if not is_distributed():
+        return features
+    sizes = _gather_sizes(features)
+    longest = max(sizes)
+    padded = torch.cat([features, features.new_zeros(longest - features.size(0), *features.shape[1:])])
+    if features.is_floating_point() and features.requires_grad:
+        from torch.distributed.nn.functional import all_gather
+
+        parts = all_gather(padded.contiguous())
+    else:
+        parts = [torch.empty_like(padded) for _ in sizes]
+        dist.all_gather(parts, padded.contiguous())
+    return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+
+
+def _gather_sizes(features: Tensor) -> list[int]:
+    size = torch.tensor([features.size(0)], device=features.device)
+    sizes = [torch.empty_like(size) for _ in range(dist.get_world_size())]
+    dist.all_gather(sizes, size)
+    return [int(value) for value in sizes]

@@ -1,0 +1,91 @@
+"""Batch norm that moves keywords to where CLIP's token embeddings lie."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
+from espnet_plugin.speechclip.padding import padding_mask
+
+
+class KeywordBatchNorm(nn.Module):
+    """Batch normalisation of keywords, started at the token table's mean and standard deviation.
+
+    Quantisation by cosine similarity needs keywords with the token table's statistics (SpeechCLIP sec. 3.3).
+
+    Args:
+        dim: Size of a keyword (token embedding).
+        num_slots: Give each slot its own statistics (a fixed number of keywords); None shares one set between all.
+        momentum: Share of the newest batch in the running statistics.
+        eps: Added to the variance.
+        learnable: Train weight and bias.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        num_slots: int | None = None,
+        momentum: float = 0.1,
+        eps: float = 1e-5,
+        learnable: bool = True,
+        compatibility: ReferenceCompatibility | None = None,
+    ) -> None:
+        super().__init__()
+        self.dim = dim
+        self.num_slots = num_slots
+        self.compatibility = compatibility or ReferenceCompatibility()
+        self.norm = nn.BatchNorm1d(dim * (num_slots or 1), momentum=momentum, eps=eps)
+        self.norm.requires_grad_(learnable)
+
+    @torch.no_grad()
+    def initialise(self, table: Tensor, *, scale: float = 1.0) -> None:
+        """Sets bias and weight to the mean and the standard deviation (times ``scale``) over a table's rows.
+
+        Args:
+            table: Token embeddings, (rows, dim).
+            scale: Factor of the standard deviation.
+        """
+        mean, deviation = table.float().mean(dim=0), scale * table.float().std(dim=0)  # (dim,)
+        if self.num_slots is not None:
+            # The channel of dimension d of slot k is d * num_slots + k.
+            if self.compatibility.permuted_norm_init:
+                mean, deviation = mean.repeat(self.num_slots), deviation.repeat(self.num_slots)
+            else:
+                mean = mean.repeat_interleave(self.num_slots)
+                deviation = deviation.repeat_interleave(self.num_slots)
+        self.norm.bias.copy_(mean)
+        self.norm.weight.copy_(deviation)
+
+    def forward(self, keywords: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Normalises keywords; padded slots neither count in the statistics nor change.
+
+        Args:
+            keywords: (batch, slots, dim).
+            lengths: Number of valid slots, (batch,); all by default.
+        """
+        if self.num_slots is not None:
+            return self._per_slot(keywords)
+        if lengths is None or self.compatibility.norm_over_padding:
+            return self._apply_norm(keywords.flatten(0, 1)).view_as(keywords)
+        valid = ~padding_mask(lengths, keywords.size(1))  # (batch, slots)
+        normed = self._apply_norm(keywords[valid])  # (valid slots, dim)
+        return keywords.masked_scatter(valid[:, :, None], normed.to(keywords.dtype))
+
+    def _per_slot(self, keywords: Tensor) -> Tensor:
+        batch, slots, dim = keywords.shape
+        if slots != self.num_slots:
+            raise ValueError(f"expected {self.num_slots} keywords per utterance, got {slots}")
+        channels = keywords.transpose(1, 2).reshape(batch, dim * slots)
+        return self._apply_norm(channels).view(batch, dim, slots).transpose(1, 2)  # (batch, slots, dim)
+
+    def _apply_norm(self, rows: Tensor) -> Tensor:
+        if self.training and rows.size(0) < 2:
+            # One sample has no variance: fall back to the running statistics.
+            norm = self.norm
+            return F.batch_norm(
+                rows, norm.running_mean, norm.running_var, norm.weight, norm.bias, False, 0.0, norm.eps
+            )
+        return self.norm(rows)

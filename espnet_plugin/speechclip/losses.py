@@ -1,0 +1,88 @@
+"""The contrastive objective."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+DIRECTIONS = ("both", "a_to_b", "b_to_a")
+
+
+class MaskedContrastiveLoss(nn.Module):
+    """Symmetric contrastive loss in which captions of the same image are no negatives of each other.
+
+    With l = scale * a b^T, for each row -l_ii + log sum_j M_ij exp(l_ij), and the same over columns; M drops the pairs
+    i != j that show the same image (SpeechCLIP sec. 3.2; InfoNCE of CLIP, arXiv 2103.00020). Every other pair, and unless
+    ``decoupled`` the positive pair itself, stays in the denominator.
+
+    Args:
+        initial_temperature: Inverse of the scale at the start.
+        learnable: Train the scale (its logarithm).
+        margin: Subtracted from the scaled positive similarities.
+        decoupled: Leave the positive pair out of the denominator (arXiv 2110.06848).
+        directions: ``"both"``, ``"a_to_b"`` (rows only) or ``"b_to_a"`` (columns only).
+        max_scale: The scale never exceeds this.
+    """
+
+    def __init__(
+        self,
+        *,
+        initial_temperature: float = 0.07,
+        learnable: bool = True,
+        margin: float = 0.0,
+        decoupled: bool = False,
+        directions: str = "both",
+        max_scale: float = 100.0,
+    ) -> None:
+        super().__init__()
+        if initial_temperature <= 0:
+            raise ValueError(f"initial_temperature must be positive, got {initial_temperature}")
+        if directions not in DIRECTIONS:
+            raise ValueError(f"directions must be one of {', '.join(DIRECTIONS)}; got {directions!r}")
+        self.margin = margin
+        self.directions = directions
+        self.decoupled = decoupled
+        self.max_log_scale = math.log(max_scale)
+        log_scale = torch.tensor(math.log(1 / initial_temperature))
+        if learnable:
+            self.log_scale = nn.Parameter(log_scale)
+        else:
+            self.register_buffer("log_scale", log_scale, persistent=False)
+
+    @property
+    def scale(self) -> Tensor:
+        """Factor of the similarities, the inverse temperature, at most ``max_scale``."""
+        return self.log_scale.clamp(max=self.max_log_scale).exp()
+
+    def forward(self, a: Tensor, b: Tensor, ids: Tensor | None = None) -> Tensor:
+        """Mean loss over the rows.
+
+        Args:
+            a: L2-normalised embeddings, (batch, dim).
+            b: L2-normalised embeddings of the partners, row by row, (batch, dim).
+            ids: Same id = same image, (batch,). None: all different.
+
+        Raises:
+            ValueError: If the numbers of rows differ.
+        """
+        if a.shape != b.shape or (ids is not None and ids.shape != a.shape[:1]):
+            shapes = (tuple(a.shape), tuple(b.shape), None if ids is None else tuple(ids.shape))
+            raise ValueError(f"embeddings and ids do not fit together: {shapes}")
+        with torch.autocast(a.device.type, enabled=False):
+            precision = torch.promote_types(a.dtype, torch.float32)
+            logits = self.scale * (a.to(precision) @ b.to(precision).T)  # (batch, batch)
+            diagonal = torch.eye(len(a), dtype=torch.bool, device=a.device)
+            logits = logits - self.margin * diagonal
+            same = diagonal if ids is None else ids[:, None] == ids[None, :]
+            # A row that has no negative keeps its positive, so that its loss is zero and not minus infinity.
+            alone = same.all(dim=1)
+            left_out = same & ~torch.diag(alone) if self.decoupled else same & ~diagonal
+            positive = logits.diagonal()
+            negatives = logits.masked_fill(left_out, -torch.inf)
+            a_to_b = (negatives.logsumexp(dim=1) - positive).mean()
+            b_to_a = (negatives.logsumexp(dim=0) - positive).mean()
+        if self.directions == "both":
+            return 0.5 * (a_to_b + b_to_a)
+        return a_to_b if self.directions == "a_to_b" else b_to_a

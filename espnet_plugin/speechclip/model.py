@@ -1,0 +1,278 @@
+"""SpeechCLIP and SpeechCLIP+: one model with two switches.
+
+| architecture | parallel projection | keyword extractor |
+|--------------|---------------------|-------------------|
+| parallel     | yes                 | none              |
+| cascaded     | no                  | cls               |
+| cascaded+    | no                  | cif               |
+| hybrid       | yes                 | cls               |
+| hybrid+      | yes                 | cif               |
+
+Papers: SpeechCLIP (arXiv 2210.00705), SpeechCLIP+ (arXiv 2402.06959).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from espnet_plugin.speechclip.cif import CifOutput
+from espnet_plugin.speechclip.clip import FrozenCLIP
+from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
+from espnet_plugin.speechclip.keyword_norm import KeywordBatchNorm
+from espnet_plugin.speechclip.padding import padding_mask, zero_padding
+from espnet_plugin.speechclip.quantizer import QuantizerOutput, TokenQuantizer
+from espnet_plugin.speechclip.speech_encoder import (
+    FrozenSpeechEncoder,
+    LayerWeighting,
+    SpeechStates,
+)
+from espnet_plugin.speechclip.vocabulary import KeywordVocabulary
+
+
+@dataclass(frozen=True)
+class Keywords:
+    """The keywords of a batch, from slots of frames to sub-words.
+
+    Attributes:
+        slots: Before projection, (batch, slots, dim).
+        lengths: Number of keywords, (batch,).
+        projected: After projection, (batch, slots, token_dim).
+        embeddings: After the batch norm, (batch, slots, token_dim); what is compared with the token table.
+        quantized: The chosen sub-words.
+        cif: Weights and time spans, when the extractor segments the speech.
+    """
+
+    slots: Tensor
+    lengths: Tensor
+    projected: Tensor
+    embeddings: Tensor
+    quantized: QuantizerOutput
+    cif: CifOutput | None
+
+
+@dataclass(frozen=True)
+class SpeechOutput:
+    """What the model makes of a batch of speech.
+
+    Attributes:
+        frames: The trained block's output at the frames, zero at padding, (batch, frames, dim).
+        lengths: Number of frames, (batch,).
+        parallel: Utterance embedding, L2-normalised, (batch, embedding_dim).
+        cascaded: Embedding of the keywords through CLIP's text tower, L2-normalised, (batch, embedding_dim).
+        keywords: The keywords.
+    """
+
+    frames: Tensor
+    lengths: Tensor
+    parallel: Tensor | None
+    cascaded: Tensor | None
+    keywords: Keywords | None
+
+
+@dataclass(frozen=True)
+class KeywordPath:
+    """The modules that only architectures with keywords have."""
+
+    extractor: nn.Module
+    projection: nn.Module
+    norm: KeywordBatchNorm
+    quantizer: TokenQuantizer
+    vocabulary: KeywordVocabulary
+
+
+class SpeechCLIP(nn.Module):
+    """Bridges speech and text through images.
+
+    A frozen speech encoder and a frozen CLIP are joined by a trained block. Build it with
+    :func:`espnet_plugin.speechclip.factory.build_speechclip`.
+
+    Args:
+        speech_encoder: Frozen; None where hidden states are always given.
+        layer_weighting: Learned weights over the encoder's hidden states.
+        attention: Block over query vectors and frames.
+        clip: Frozen.
+        dim: Size of a frame.
+        parallel_projection: From the parallel query to CLIP's space; None: no parallel branch.
+        keyword_path: Keyword extractor, projection, norm, quantizer and vocabulary; None: no cascaded branch.
+        compatibility: Defects of the original to reproduce.
+
+    Raises:
+        ValueError: If there is neither a parallel nor a cascaded branch.
+    """
+
+    def __init__(
+        self,
+        *,
+        speech_encoder: FrozenSpeechEncoder | None,
+        layer_weighting: LayerWeighting,
+        attention: nn.Module,
+        clip: FrozenCLIP,
+        dim: int,
+        parallel_projection: nn.Module | None = None,
+        keyword_path: KeywordPath | None = None,
+        compatibility: ReferenceCompatibility | None = None,
+    ) -> None:
+        super().__init__()
+        if parallel_projection is None and keyword_path is None:
+            raise ValueError("a model needs model_conf.parallel, a keyword_extractor, or both")
+        self.compatibility = compatibility or ReferenceCompatibility()
+        self.speech_encoder = speech_encoder
+        self.layer_weighting = layer_weighting
+        self.attention = attention
+        self.clip = clip
+        self.dim = dim
+        self.parallel_projection = parallel_projection
+        if parallel_projection is not None:
+            self.parallel_query = nn.Parameter(torch.randn(1, dim))
+        self.vocabulary: KeywordVocabulary | None = None
+        self.keyword_extractor: nn.Module | None = None
+        if keyword_path is not None:
+            self.vocabulary = keyword_path.vocabulary
+            self.keyword_extractor = keyword_path.extractor
+            self.keyword_projection = keyword_path.projection
+            self.keyword_norm = keyword_path.norm
+            self.quantizer = keyword_path.quantizer
+            table = clip.token_embedding[list(self.vocabulary.ids)].detach().clone()
+            forbidden = torch.tensor([row in self.vocabulary.forbidden for row in self.vocabulary.ids])
+            self.register_buffer("token_table", table, persistent=False)
+            self.register_buffer("forbidden_rows", forbidden, persistent=False)
+
+    @property
+    def frozen_prefixes(self) -> tuple[str, ...]:
+        """Prefixes of the state dict's keys that belong to frozen modules."""
+        return ("speech_encoder.", "clip.")
+
+    @property
+    def num_queries(self) -> int:
+        """Query positions that stand before the frames in the attention block."""
+        keyword_queries = self.keyword_extractor.num_queries if self.keyword_extractor is not None else 0
+        return int(self.parallel_projection is not None) + keyword_queries
+
+    def target_lengths(self, frame_lengths: Tensor, subword_lengths: Tensor | None = None) -> Tensor | None:
+        """Wanted number of keywords, (batch,); None when the extractor has no such target."""
+        if self.keyword_extractor is None:
+            return None
+        return self.keyword_extractor.target_lengths(frame_lengths, subword_lengths)
+
+    def forward(
+        self,
+        states: SpeechStates,
+        *,
+        target_lengths: Tensor | None = None,
+        step: int | None = None,
+    ) -> SpeechOutput:
+        """Embeds a batch of hidden states.
+
+        Args:
+            states: Of the frozen speech encoder.
+            target_lengths: Wanted number of keywords, (batch,); used in training mode only.
+            step: Number of optimiser updates done, for schedules.
+        """
+        frames = self.layer_weighting(states.hidden_states)  # (batch, frames, dim)
+        if not self.compatibility.convolve_padding:
+            frames = zero_padding(frames, states.lengths)
+        queries = self._queries(len(frames))  # (batch, queries, dim)
+        attended = self._attend(queries, frames, states.lengths)
+        query_outputs, frame_outputs = attended.split([queries.size(1), frames.size(1)], dim=1)
+
+        parallel = None
+        if self.parallel_projection is not None:
+            parallel = F.normalize(self.parallel_projection(query_outputs[:, 0]).float(), dim=-1)
+            query_outputs = query_outputs[:, 1:]
+        keywords = cascaded = None
+        if self.keyword_extractor is not None:
+            keywords = self._keywords(
+                query_outputs,
+                frame_outputs,
+                states.lengths,
+                target_lengths=target_lengths if self.training else None,
+                step=step,
+            )
+            if self.clip.has_text_tower:
+                cascaded = self.clip.encode_soft_tokens(keywords.quantized.embeddings, keywords.lengths)
+        return SpeechOutput(
+            zero_padding(frame_outputs, states.lengths), states.lengths, parallel, cascaded, keywords
+        )
+
+    def encode_speech(self, speech: Tensor, speech_lengths: Tensor | None = None) -> SpeechOutput:
+        """Embeds waveforms, without gradients and in eval mode.
+
+        Args:
+            speech: Mono at the encoder's sampling rate, in [-1, 1], (batch, samples).
+            speech_lengths: Number of samples, (batch,); all by default.
+
+        Raises:
+            RuntimeError: If the model was built without a speech encoder.
+        """
+        if self.speech_encoder is None:
+            raise RuntimeError("this model has no speech encoder; give it hidden states")
+        if speech_lengths is None:
+            speech_lengths = torch.full((len(speech),), speech.size(1), device=speech.device)
+        was_training = self.training
+        self.eval()
+        try:
+            with torch.inference_mode():
+                return self(self.speech_encoder(speech, speech_lengths))
+        finally:
+            self.train(was_training)
+
+    def encode_images(self, images: Tensor) -> Tensor:
+        """Embeds preprocessed pictures, L2-normalised, (batch, embedding_dim)."""
+        return self.clip.encode_images(images)
+
+    def encode_texts(self, texts: Sequence[str]) -> Tensor:
+        """Embeds texts with CLIP's own text tower, L2-normalised, (batch, embedding_dim)."""
+        return self.clip.encode_texts(texts)
+
+    @torch.no_grad()
+    def attention_map(self, states: SpeechStates) -> Tensor:
+        """Attention weights of the block, (batch, heads, queries + frames, queries + frames)."""
+        frames = zero_padding(self.layer_weighting(states.hidden_states), states.lengths)
+        queries = self._queries(len(frames))
+        positions = torch.cat([queries, frames], dim=1)
+        mask = self._mask(queries.size(1), frames.size(1), states.lengths)
+        return self.attention.attention_map(positions, mask)
+
+    def _queries(self, batch: int) -> Tensor:
+        parts = []
+        if self.parallel_projection is not None:
+            parts.append(self.parallel_query)
+        if self.keyword_extractor is not None and self.keyword_extractor.num_queries:
+            parts.append(self.keyword_extractor.queries)
+        if not parts:
+            return self.layer_weighting.weights.new_zeros(batch, 0, self.dim)
+        return torch.cat(parts)[None].expand(batch, -1, -1)  # (batch, queries, dim)
+
+    @staticmethod
+    def _mask(queries: int, frames: int, lengths: Tensor) -> Tensor:
+        return F.pad(padding_mask(lengths, frames), (queries, 0), value=False)  # (batch, queries + frames)
+
+    def _attend(self, queries: Tensor, frames: Tensor, lengths: Tensor) -> Tensor:
+        mask = self._mask(queries.size(1), frames.size(1), lengths)
+        return self.attention(torch.cat([queries, frames], dim=1), mask)  # (batch, queries + frames, dim)
+
+    def _keywords(
+        self,
+        queries: Tensor,
+        frames: Tensor,
+        lengths: Tensor,
+        *,
+        target_lengths: Tensor | None,
+        step: int | None,
+    ) -> Keywords:
+        slots = self.keyword_extractor(queries, frames, lengths, target_lengths=target_lengths, step=step)
+        projected = self.keyword_projection(slots.embeddings)  # (batch, slots, token_dim)
+        embeddings = self.keyword_norm(projected, slots.lengths)
+        quantized = self.quantizer(
+            embeddings,
+            self.token_table,
+            lengths=slots.lengths,
+            forbidden=self.forbidden_rows if self.vocabulary.forbidden else None,
+            step=step,
+        )
+        return Keywords(slots.embeddings, slots.lengths, projected, embeddings, quantized, slots.cif)

@@ -1,0 +1,175 @@
+"""Replacing each keyword by the nearest sub-word of CLIP's vocabulary, differentiably.
+
+SpeechCLIP (arXiv 2210.00705) sec. 3.3: cosine similarity to the token table, soft-maxed, with a straight-through
+estimate of the arg-max.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from espnet_plugin.speechclip.padding import padding_mask
+
+
+@dataclass(frozen=True)
+class QuantizerOutput:
+    """Keywords as rows of the token table.
+
+    Attributes:
+        embeddings: Chosen rows of the table; gradients pass to the keywords as if they were the soft mixture,
+            (batch, slots, token_dim).
+        rows: Row of the table that was chosen, (batch, slots).
+        similarities: Cosine similarity to every row, minus infinity at forbidden rows, float32, (batch, slots, rows).
+        code_perplexity: Number of rows effectively in use over the batch's valid slots.
+        probability_perplexity: The same from the softmax of the similarities at temperature 1.
+    """
+
+    embeddings: Tensor
+    rows: Tensor
+    similarities: Tensor
+    code_perplexity: Tensor
+    probability_perplexity: Tensor
+
+
+def cosine_similarities(keywords: Tensor, table: Tensor) -> Tensor:
+    """Cosine similarity of each keyword with each row of a table, in float32.
+
+    Args:
+        keywords: (batch, slots, token_dim).
+        table: (rows, token_dim).
+
+    Returns:
+        (batch, slots, rows).
+    """
+    with torch.autocast(keywords.device.type, enabled=False):
+        precision = torch.promote_types(keywords.dtype, torch.float32)
+        keywords = F.normalize(keywords.to(precision), dim=-1, eps=1e-8)
+        table = F.normalize(table.to(precision), dim=-1, eps=1e-8)
+        return keywords @ table.T  # (batch, slots, rows)
+
+
+def perplexity(distribution: Tensor) -> Tensor:
+    """Exponential of a distribution's entropy: how many outcomes it effectively has."""
+    return torch.exp(-(distribution * torch.log(distribution + 1e-7)).sum(dim=-1))
+
+
+def slot_entropy(similarities: Tensor) -> Tensor:
+    """Mean entropy in nats of each slot's softmax over the table at temperature 1, (slots,).
+
+    Args:
+        similarities: (batch, slots, rows).
+    """
+    probabilities = similarities.softmax(dim=-1)
+    return -(probabilities * torch.log(probabilities + 1e-9)).sum(dim=-1).mean(dim=0)
+
+
+def diversity_loss(probability_perplexity: Tensor, rows: int, *, goal: float | None = None) -> Tensor:
+    """Share of the table that is not in use, 0 when every row is (wav2vec 2.0, arXiv 2006.11477, eq. 4).
+
+    Args:
+        probability_perplexity: Of :class:`QuantizerOutput`.
+        rows: Rows of the table.
+        goal: Perplexity to aim at instead of ``rows``; the loss is then the squared relative distance from it.
+    """
+    if goal is None:
+        return (rows - probability_perplexity) / rows
+    return (probability_perplexity - goal) ** 2 / (rows - goal) ** 2
+
+
+class TokenQuantizer(nn.Module):
+    """Straight-through choice of the nearest token.
+
+    Args:
+        temperature: Of the softmax that gradients see. A number stays as it is; ``"learned"`` or ``"learned=0.2"`` is a
+            trained parameter (0.1 at the start); ``[first, last, steps]`` moves geometrically from the first to the
+            last value over that many optimiser updates.
+        hard: Choose one row (straight-through). False mixes rows by the softmax in training.
+    """
+
+    def __init__(
+        self, *, temperature: float | str | Sequence[float] = 0.1, hard: bool = True
+    ) -> None:
+        super().__init__()
+        self.hard = hard
+        self.schedule: tuple[float, float, int] | None = None
+        if isinstance(temperature, str):
+            name, _, start = temperature.partition("=")
+            if name != "learned":
+                raise ValueError(
+                    f"temperature must be a number, 'learned[=start]' or [first, last, steps]; got {temperature!r}"
+                )
+            self.temperature = nn.Parameter(torch.tensor(float(start or 0.1)))
+            return
+        if isinstance(temperature, Sequence):
+            first, last, steps = temperature
+            self.schedule = (float(first), float(last), int(steps))
+            temperature = float(first)
+        if temperature <= 0 or (self.schedule and min(self.schedule) <= 0):
+            raise ValueError(f"temperature must be positive, got {temperature}")
+        self.register_buffer("temperature", torch.tensor(float(temperature)), persistent=False)
+
+    def current_temperature(self, step: int | None = None) -> Tensor:
+        """Temperature after ``step`` optimiser updates."""
+        if self.schedule is None:
+            return self.temperature
+        first, last, steps = self.schedule
+        progress = min(max(step or 0, 0) / steps, 1.0)
+        value = first * math.exp(progress * math.log(last / first))
+        return torch.full_like(self.temperature, value)
+
+    def forward(
+        self,
+        keywords: Tensor,
+        table: Tensor,
+        *,
+        lengths: Tensor | None = None,
+        forbidden: Tensor | None = None,
+        step: int | None = None,
+    ) -> QuantizerOutput:
+        """Chooses a row of the table for every keyword.
+
+        Args:
+            keywords: (batch, slots, token_dim).
+            table: Frozen token embeddings, (rows, token_dim).
+            lengths: Number of valid slots for the perplexities, (batch,); all by default. Padded slots are
+                quantised too.
+            forbidden: True at rows that must not be chosen, (rows,).
+            step: Number of optimiser updates done, for a scheduled temperature.
+        """
+        similarities = cosine_similarities(keywords, table)  # (batch, slots, rows)
+        if forbidden is not None:
+            similarities = similarities.masked_fill(forbidden, -torch.inf)
+        rows = similarities.argmax(dim=-1)  # (batch, slots)
+        embeddings = table[rows]  # (batch, slots, token_dim)
+        if self.training:
+            with torch.autocast(keywords.device.type, enabled=False):
+                # Infinities are put in after the division, whose gradient they would turn into NaN.
+                scaled = _finite(similarities) / self.current_temperature(step)
+                if forbidden is not None:
+                    scaled = scaled.masked_fill(forbidden, -torch.inf)
+                soft = scaled.softmax(dim=-1) @ table.to(scaled.dtype)  # (batch, slots, token_dim)
+            embeddings = embeddings + (soft - soft.detach()) if self.hard else soft
+        code, probability = self._perplexities(similarities.detach(), rows, lengths)
+        return QuantizerOutput(embeddings, rows, similarities, code, probability)
+
+    @staticmethod
+    def _perplexities(
+        similarities: Tensor, rows: Tensor, lengths: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        if lengths is not None:
+            valid = ~padding_mask(lengths, rows.size(1))  # (batch, slots)
+            similarities, rows = similarities[valid], rows[valid]  # (valid slots, rows), (valid slots,)
+        size = similarities.size(-1)
+        code = torch.bincount(rows.flatten(), minlength=size) / max(rows.numel(), 1)
+        probability = similarities.softmax(dim=-1).reshape(-1, size).mean(dim=0)
+        return perplexity(code.to(similarities.dtype)), perplexity(probability)
+
+
+def _finite(similarities: Tensor) -> Tensor:
+    return similarities.masked_fill(similarities.isinf(), 0.0)

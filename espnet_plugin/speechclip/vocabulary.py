@@ -1,0 +1,91 @@
+"""The sub-words of CLIP's tokenizer that keywords are chosen from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+HEADER = "id\ttoken\tcount"
+
+
+@dataclass(frozen=True)
+class KeywordVocabulary:
+    """Rows of the keyword table.
+
+    Attributes:
+        ids: CLIP token id of each row.
+        forbidden: Token ids that are never chosen though they have a row (special tokens).
+    """
+
+    ids: tuple[int, ...]
+    forbidden: frozenset[int] = frozenset()
+
+    def __post_init__(self) -> None:
+        if not self.ids:
+            raise ValueError("the keyword vocabulary is empty")
+        if len(set(self.ids)) != len(self.ids):
+            raise ValueError("the keyword vocabulary names a token id twice")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> KeywordVocabulary:
+        """Reads ``id<tab>token<tab>count`` lines under a header, as :func:`write_vocabulary` writes them.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If a line is not of that form; the message names it.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"keyword vocabulary {path} not found; make it with "
+                "`python -m espnet_plugin.bin.keyword_vocabulary` (stage 5 of the recipe)"
+            )
+        header, *lines = path.read_text(encoding="utf-8").splitlines() or [""]
+        if header != HEADER:
+            raise ValueError(f"{path}: first line is {header!r}, expected {HEADER!r}")
+        ids = []
+        for number, line in enumerate(lines, 2):
+            fields = line.split("\t")
+            if len(fields) != 3 or not fields[0].isdigit():
+                raise ValueError(f"{path}:{number}: expected id<tab>token<tab>count, got {line!r}")
+            ids.append(int(fields[0]))
+        return cls(tuple(ids))
+
+
+def write_vocabulary(path: str | Path, counts: Mapping[int, int], tokens: Mapping[int, str]) -> None:
+    """Writes token ids with their text and count, most frequent first, ties by id.
+
+    Args:
+        path: File to write.
+        counts: Occurrences of each token id.
+        tokens: Text of each token id.
+    """
+    from espnet_plugin.utils.atomic import write_text
+
+    rows = sorted(counts, key=lambda token_id: (-counts[token_id], token_id))
+    lines = [HEADER] + [f"{row}\t{tokens[row]}\t{counts[row]}" for row in rows]
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def resolve_vocabulary(source: str | Path | Iterable[int] | None, *, special_ids: Iterable[int]) -> KeywordVocabulary:
+    """Vocabulary from a file or a list of ids; special tokens in it are forbidden.
+
+    Args:
+        source: Path of a vocabulary file, or token ids in row order.
+        special_ids: Token ids of the tokenizer that are no words (start, end).
+
+    Raises:
+        ValueError: If there is no source.
+    """
+    if source is None:
+        raise ValueError("this architecture extracts keywords and needs keyword_vocabulary: a file or a list of ids")
+    vocabulary = (
+        KeywordVocabulary.from_file(source)
+        if isinstance(source, str | Path)
+        else KeywordVocabulary(tuple(int(token_id) for token_id in source))
+    )
+    return KeywordVocabulary(vocabulary.ids, frozenset(special_ids) & frozenset(vocabulary.ids))

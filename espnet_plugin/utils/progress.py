@@ -1,0 +1,48 @@
+"""Progress bars on a terminal, a line now and then in a log file."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+Item = TypeVar("Item")
+
+
+def progress(
+    items: Iterable[Item],
+    *,
+    description: str,
+    total: int | None = None,
+    unit: str = "it",
+    log_every: float = 30.0,
+) -> Iterator[Item]:
+    """Iterates over ``items`` and shows how far it is.
+
+    On a terminal this is a tqdm bar on stderr. Elsewhere (a job's log file) one line is logged every
+    ``log_every`` seconds, because a bar's carriage returns make a log unreadable.
+
+    Args:
+        items: What to iterate over.
+        description: What is being done, e.g. ``"image embeddings"``.
+        total: Number of items, when ``items`` has no length.
+        unit: Name of one item.
+        log_every: Seconds between lines when stderr is no terminal.
+    """
+    if total is None and hasattr(items, "__len__"):
+        total = len(items)
+    if sys.stderr.isatty():
+        from tqdm import tqdm
+
+        yield from tqdm(items, desc=description, total=total, unit=unit, dynamic_ncols=True)
+        return
+    started = last = time.monotonic()
+    for count, item in enumerate(items, 1):
+        yield item
+        now = time.monotonic()
+        if now - last >= log_every:
+            last = now
+            of = f"/{total}" if total else ""
+            logging.info(f"{description}: {count}{of} {unit} after {now - started:.0f} s")

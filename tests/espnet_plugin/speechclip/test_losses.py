@@ -1,0 +1,102 @@
+"""The contrastive loss against a loop, and over two processes against one."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from espnet_plugin.speechclip.gather import gather_features
+from espnet_plugin.speechclip.losses import MaskedContrastiveLoss
+
+
+def loss_by_loop(a, b, ids, scale, margin, decoupled):
+    total = 0.0
+    for first, second in ((a, b), (b, a)):
+        for i in range(len(first)):
+            positive = float(scale * first[i] @ second[i] - margin)
+            terms = [] if decoupled else [positive]
+            terms += [float(scale * first[i] @ second[j]) for j in range(len(a)) if ids[j] != ids[i]]
+            total += -positive + math.log(sum(math.exp(term) for term in terms))
+    return total / (2 * len(a))
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.3])
+@pytest.mark.parametrize("decoupled", [False, True])
+@pytest.mark.parametrize("ids", [[0, 1, 2, 3], [0, 0, 1, 2]])
+def test_equals_the_obvious_loop(ids, decoupled, margin):
+    torch.manual_seed(0)
+    a, b = F.normalize(torch.randn(2, 4, 5), dim=-1)
+    loss = MaskedContrastiveLoss(margin=margin, decoupled=decoupled)
+    expected = loss_by_loop(a, b, ids, 1 / 0.07, margin, decoupled)
+    assert loss(a, b, torch.tensor(ids)).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_scale_is_clamped_and_the_loss_stays_finite():
+    loss = MaskedContrastiveLoss()
+    loss.log_scale.data.fill_(150.0)
+    a = F.normalize(torch.randn(3, 4), dim=-1)
+    assert float(loss.scale) == pytest.approx(100.0)
+    assert torch.isfinite(loss(a, a, torch.arange(3)))
+
+
+@pytest.mark.parametrize("decoupled", [False, True])
+def test_a_batch_of_one_image_has_no_negatives(decoupled):
+    a = F.normalize(torch.randn(3, 4), dim=-1).requires_grad_()
+    loss = MaskedContrastiveLoss(decoupled=decoupled)(a, a.detach(), torch.zeros(3))
+    loss.backward()
+    assert float(loss) == pytest.approx(0.0, abs=1e-6)
+    assert torch.isfinite(a.grad).all()
+
+
+def test_shapes_must_fit():
+    with pytest.raises(ValueError, match="do not fit"):
+        MaskedContrastiveLoss()(torch.zeros(3, 2), torch.zeros(4, 2))
+
+
+def test_one_process_gathers_nothing():
+    features = torch.randn(2, 3)
+    assert gather_features(features) is features
+
+
+def one_process(features, images, ids, weight):
+    loss = MaskedContrastiveLoss()
+    value = loss(F.normalize(features @ weight, dim=-1), images, ids)
+    value.backward()
+    return value.detach(), weight.grad, loss.log_scale.grad
+
+
+def rank_main(rank, init_file, sizes, features, images, ids, weight, results):
+    """One of two gloo processes: its share of the batch, gradients averaged as DistributedDataParallel does."""
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{init_file}", rank=rank, world_size=len(sizes))
+    begin = sum(sizes[:rank])
+    share = slice(begin, begin + sizes[rank])
+    weight = weight.clone().requires_grad_()
+    loss = MaskedContrastiveLoss()
+    embeddings = F.normalize(features[share] @ weight, dim=-1)
+    value = loss(gather_features(embeddings), gather_features(images[share]), gather_features(ids[share]))
+    value.backward()
+    for gradient in (weight.grad, loss.log_scale.grad):
+        torch.distributed.all_reduce(gradient)
+        gradient /= len(sizes)
+    results[rank] = (value.detach(), weight.grad, loss.log_scale.grad)
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("sizes", [(3, 3), (4, 2)])
+def test_two_processes_equal_one(sizes, tmp_path):
+    torch.manual_seed(0)
+    features, weight = torch.randn(6, 4), torch.randn(4, 3)
+    images, ids = F.normalize(torch.randn(6, 3), dim=-1), torch.tensor([0, 1, 2, 0, 3, 4])
+    expected = one_process(features, images, ids, weight.clone().requires_grad_())
+    results = torch.multiprocessing.Manager().dict()
+    torch.multiprocessing.spawn(
+        rank_main,
+        (str(tmp_path / "init"), sizes, features, images, ids, weight, results),
+        nprocs=2,
+    )
+    for rank in range(2):
+        for ours, wanted in zip(results[rank], expected, strict=True):
+            torch.testing.assert_close(ours, wanted)

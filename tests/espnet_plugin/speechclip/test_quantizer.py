@@ -1,0 +1,79 @@
+"""Nearest sub-words by hand, by loop, and their gradients."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from espnet_plugin.speechclip.quantizer import TokenQuantizer, cosine_similarities, perplexity
+
+TABLE = torch.tensor([[1.0, 0.0], [0.0, 2.0], [-3.0, 0.0]])
+KEYWORDS = torch.tensor([[[2.0, 0.1], [0.1, 0.2], [-1.0, 0.5]]])
+
+
+def test_chooses_the_nearest_by_angle():
+    output = TokenQuantizer().eval()(KEYWORDS, TABLE)
+    assert output.rows.tolist() == [[0, 1, 2]]
+    assert torch.equal(output.embeddings, TABLE[None])
+
+
+def test_similarities_equal_a_loop():
+    ours = cosine_similarities(KEYWORDS, TABLE)
+    for slot, keyword in enumerate(KEYWORDS[0]):
+        for row, token in enumerate(TABLE):
+            expected = keyword @ token / (keyword.norm() * token.norm())
+            assert math.isclose(ours[0, slot, row], expected, abs_tol=1e-6)
+
+
+def test_forbidden_rows_are_never_chosen_and_get_no_gradient():
+    keywords = KEYWORDS.clone().requires_grad_()
+    quantizer = TokenQuantizer(temperature="learned=0.5")
+    output = quantizer(keywords, TABLE, forbidden=torch.tensor([True, False, False]))
+    assert 0 not in output.rows
+    output.embeddings.sum().backward()
+    assert torch.isfinite(keywords.grad).all()
+    assert torch.isfinite(quantizer.temperature.grad)
+
+
+def test_straight_through_gradient_is_that_of_the_soft_mixture():
+    hard, soft = KEYWORDS.clone().requires_grad_(), KEYWORDS.clone().requires_grad_()
+    TokenQuantizer(temperature=0.3)(hard, TABLE).embeddings.pow(2).sum().backward()
+    similarities = F.normalize(soft, dim=-1) @ F.normalize(TABLE, dim=-1).T
+    mixture = (similarities / 0.3).softmax(-1) @ TABLE
+    chosen = TABLE[similarities.argmax(-1)]
+    (2 * chosen * mixture).sum().backward()
+    torch.testing.assert_close(hard.grad, soft.grad)
+
+
+def test_padding_does_not_count_in_the_perplexities():
+    keywords = torch.cat([KEYWORDS, KEYWORDS.roll(1, dims=1)])
+    padded = TokenQuantizer()(keywords, TABLE, lengths=torch.tensor([2, 1]))
+    alone = TokenQuantizer()(torch.stack([keywords[0, 0], keywords[0, 1], keywords[1, 0]])[None], TABLE)
+    torch.testing.assert_close(padded.code_perplexity, alone.code_perplexity)
+    torch.testing.assert_close(padded.probability_perplexity, alone.probability_perplexity)
+
+
+def test_perplexity_counts_outcomes():
+    assert math.isclose(perplexity(torch.tensor([0.5, 0.5, 0.0])), 2.0, rel_tol=1e-5)
+
+
+def test_scheduled_temperature_moves_geometrically():
+    quantizer = TokenQuantizer(temperature=[0.1, 0.001, 100])
+    values = [float(quantizer.current_temperature(step)) for step in (None, 0, 50, 100, 999)]
+    assert values == pytest.approx([0.1, 0.1, 0.01, 0.001, 0.001])
+
+
+def test_similarities_stay_precise_under_autocast():
+    torch.manual_seed(0)
+    keywords, table = torch.randn(2, 3, 64), torch.randn(500, 64)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = TokenQuantizer()(keywords, table)
+    assert torch.equal(inside.similarities, TokenQuantizer()(keywords, table).similarities)
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0, "fixed=0.1", [0.1, 0.0, 10]])
+def test_senseless_temperatures_are_refused(temperature):
+    with pytest.raises(ValueError, match="temperature"):
+        TokenQuantizer(temperature=temperature)
