@@ -1,13 +1,29 @@
 """The trained block that lets query vectors and frames look at each other.
 
-A block maps (batch, positions, dim) to the same shape. ``ATTENTIONS`` names the blocks for configurations; a new one is a
+A block maps (batch, positions, dim) to a :class:`BlockOutput`. ``ATTENTIONS`` names the blocks for configurations; a new one is a
 class with the same ``forward``, ``attention_map`` and constructor convention, registered there.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class BlockOutput:
+    """What a block makes of its positions.
+
+    Attributes:
+        output: For the branches, (batch, positions, dim).
+        layers: Output of each layer, before any final norm, for those who probe the block;
+            (batch, positions, dim) each.
+    """
+
+    output: Tensor
+    layers: tuple[Tensor, ...]
 
 
 class AttentionBlock(nn.Module):
@@ -32,7 +48,7 @@ class AttentionBlock(nn.Module):
         self.attention = nn.MultiheadAttention(dim, num_heads, dropout=dropout, batch_first=True)
         self.norm = nn.LayerNorm(dim)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> BlockOutput:
         """Mixes positions.
 
         Args:
@@ -41,7 +57,8 @@ class AttentionBlock(nn.Module):
         """
         x = self.feed_forward(x)
         attended, _ = self.attention(x, x, x, key_padding_mask=mask, need_weights=False)
-        return self.norm(x + attended)
+        output = self.norm(x + attended)
+        return BlockOutput(output, (output,))
 
     @torch.no_grad()
     def attention_map(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -102,11 +119,13 @@ class TransformerBlock(nn.Module):
         )
         self.norm = nn.LayerNorm(dim)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> BlockOutput:
         """Mixes positions; arguments as :meth:`AttentionBlock.forward`."""
+        outputs = []
         for layer in self.layers:
             x = layer(x, src_key_padding_mask=mask)
-        return self.norm(x)
+            outputs.append(x)
+        return BlockOutput(self.norm(x), tuple(outputs))
 
     @torch.no_grad()
     def attention_map(self, x: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -9,14 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
+import torch
+from torch import Tensor
+
 
 @dataclass(frozen=True)
 class ReferenceCompatibility:
     """Which defects of the original to reproduce.
 
     Attributes:
-        rounded_frame_lengths: Count ``round(samples / 320)`` frames, at most the padded number, instead of the frames
-            that the convolutions compute; a batch's shorter utterances then include a padded frame.
         convolve_padding: Let CIF's convolution see what the padded frames hold, so that the last weights of an
             utterance depend on its batch.
         keep_leftovers: Keep the partial sum that follows an utterance's last keyword as if it were padding content
@@ -25,7 +26,6 @@ class ReferenceCompatibility:
         permuted_norm_init: Initialise a per-slot batch norm in slot-major order although its channels are dim-major.
     """
 
-    rounded_frame_lengths: bool = False
     convolve_padding: bool = False
     keep_leftovers: bool = False
     norm_over_padding: bool = False
@@ -51,3 +51,16 @@ class ReferenceCompatibility:
             known = ", ".join(field.name for field in fields(cls))
             raise ValueError(f"unknown compatibility switch {', '.join(unknown)}; known: {known}")
         return cls(**config)
+
+
+def rounded_frame_lengths(sample_lengths: Tensor, frames: int, *, stride: int = 320) -> Tensor:
+    """Frame lengths as the original counts them: samples over stride, rounded half to even, at most the batch's frames.
+
+    Equal to the exact lengths for an utterance alone; in a batch, mostly one frame too many.
+
+    Args:
+        sample_lengths: Number of samples, (batch,).
+        frames: Frames of the padded batch.
+        stride: Samples per frame.
+    """
+    return torch.round(sample_lengths.double() / stride).long().clamp(max=frames)

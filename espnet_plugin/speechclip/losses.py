@@ -86,3 +86,57 @@ class MaskedContrastiveLoss(nn.Module):
         if self.directions == "both":
             return 0.5 * (a_to_b + b_to_a)
         return a_to_b if self.directions == "a_to_b" else b_to_a
+
+
+class SupervisedContrastiveLoss(nn.Module):
+    """Contrastive loss with several positives (Khosla et al. 2020, arXiv 2004.11362, eq. 2).
+
+    For each anchor the mean over its positives of logit - log sum exp(logits), where the anchor itself is left out;
+    the logits are similarities divided by the temperature.
+
+    Args:
+        temperature: Of the similarities.
+        learnable: Train the temperature.
+        base_temperature: The loss is divided by it.
+        anchors: ``"all"`` views, or ``"one"``: only the first.
+    """
+
+    def __init__(
+        self,
+        *,
+        temperature: float = 0.07,
+        learnable: bool = True,
+        base_temperature: float = 0.07,
+        anchors: str = "all",
+    ) -> None:
+        super().__init__()
+        if anchors not in ("all", "one"):
+            raise ValueError(f"anchors must be 'all' or 'one', got {anchors!r}")
+        self.base_temperature = base_temperature
+        self.anchors = anchors
+        self.temperature = nn.Parameter(torch.tensor(temperature), requires_grad=learnable)
+
+    def forward(
+        self, views: Tensor, labels: Tensor | None = None, *, positives: Tensor | None = None
+    ) -> Tensor:
+        """Mean loss over the anchors.
+
+        Args:
+            views: L2-normalised embeddings of several views of each sample, (batch, views, dim).
+            labels: Same label = positives of each other, (batch,). None: only the views of one sample are.
+            positives: Instead of labels, 1 where two samples are positives, (batch, batch).
+        """
+        batch, count, _ = views.shape
+        rows = views.transpose(0, 1).flatten(0, 1)  # (views * batch, dim), one view after another
+        anchors = rows if self.anchors == "all" else rows[:batch]
+        if positives is None:
+            labels = torch.arange(batch, device=views.device) if labels is None else labels.flatten()
+            positives = labels[:, None] == labels[None, :]
+        itself = torch.eye(len(anchors), len(rows), dtype=torch.bool, device=views.device)
+        wanted = positives.to(rows.dtype).repeat(len(anchors) // batch, count) * ~itself
+        logits = anchors @ rows.T / self.temperature  # (anchors, views * batch)
+        scores = logits - logits.masked_fill(itself, -torch.inf).logsumexp(dim=1, keepdim=True)
+        return -((wanted * scores).sum(dim=1) / wanted.sum(dim=1)).mean() / self.base_temperature
+
+
+LOSSES: dict[str, type[nn.Module]] = {"masked_contrastive": MaskedContrastiveLoss}

@@ -60,14 +60,15 @@ class SpeechOutput:
     """What the model makes of a batch of speech.
 
     Attributes:
-        frames: The trained block's output at the frames, zero at padding, (batch, frames, dim).
+        states: Outputs of the trained block's layers at the frames, zero at padding, (batch, frames, dim) each: what
+            a downstream task can use beside the speech encoder's hidden states.
         lengths: Number of frames, (batch,).
         parallel: Utterance embedding, L2-normalised, (batch, embedding_dim).
         cascaded: Embedding of the keywords through CLIP's text tower, L2-normalised, (batch, embedding_dim).
         keywords: The keywords.
     """
 
-    frames: Tensor
+    states: tuple[Tensor, ...]
     lengths: Tensor
     parallel: Tensor | None
     cascaded: Tensor | None
@@ -177,8 +178,9 @@ class SpeechCLIP(nn.Module):
         if not self.compatibility.convolve_padding:
             frames = zero_padding(frames, states.lengths)
         queries = self._queries(len(frames))  # (batch, queries, dim)
-        attended = self._attend(queries, frames, states.lengths)
-        query_outputs, frame_outputs = attended.split([queries.size(1), frames.size(1)], dim=1)
+        mask = self._mask(queries.size(1), frames.size(1), states.lengths)
+        block = self.attention(torch.cat([queries, frames], dim=1), mask)
+        query_outputs, frame_outputs = block.output.split([queries.size(1), frames.size(1)], dim=1)
 
         parallel = None
         if self.parallel_projection is not None:
@@ -193,11 +195,12 @@ class SpeechCLIP(nn.Module):
                 target_lengths=target_lengths if self.training else None,
                 step=step,
             )
-            if self.clip.has_text_tower:
+            if self.clip.takes_soft_tokens:
                 cascaded = self.clip.encode_soft_tokens(keywords.quantized.embeddings, keywords.lengths)
-        return SpeechOutput(
-            zero_padding(frame_outputs, states.lengths), states.lengths, parallel, cascaded, keywords
+        block_states = tuple(
+            zero_padding(layer[:, queries.size(1) :], states.lengths) for layer in block.layers
         )
+        return SpeechOutput(block_states, states.lengths, parallel, cascaded, keywords)
 
     def encode_speech(self, speech: Tensor, speech_lengths: Tensor | None = None) -> SpeechOutput:
         """Embeds waveforms, without gradients and in eval mode.
@@ -251,10 +254,6 @@ class SpeechCLIP(nn.Module):
     @staticmethod
     def _mask(queries: int, frames: int, lengths: Tensor) -> Tensor:
         return F.pad(padding_mask(lengths, frames), (queries, 0), value=False)  # (batch, queries + frames)
-
-    def _attend(self, queries: Tensor, frames: Tensor, lengths: Tensor) -> Tensor:
-        mask = self._mask(queries.size(1), frames.size(1), lengths)
-        return self.attention(torch.cat([queries, frames], dim=1), mask)  # (batch, queries + frames, dim)
 
     def _keywords(
         self,

@@ -1,0 +1,172 @@
+"""The original's configuration as ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+CIF_BRANCHES = ("CascadedBranch_dynamic", "HybridBranch_dynamic")
+HYBRID_BRANCHES = ("HybridBranch", "HybridBranch_dynamic")
+CLS_BRANCHES = ("KW_CascadedBranch", "HybridBranch")
+CLIP_MODELS = {"ViT-B/32": "ViT-B-32-quickgelu", "ViT-L/14": "ViT-L-14-quickgelu"}
+LARGE_ENCODERS = ("hubert_large_ll60k",)
+
+
+def map_config(reference: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
+    """Translates a configuration of SpeechCLIP or SpeechCLIP+.
+
+    The weights decide what there is (a cascaded SpeechCLIP's configuration describes a parallel branch too); the
+    configuration says with which options.
+
+    Args:
+        reference: The checkpoint's configuration as nested mappings.
+        keys: Names of the checkpoint's weights.
+
+    Returns:
+        A configuration for :func:`espnet_plugin.speechclip.factory.build_speechclip`, without ``keyword_vocabulary``,
+        and with the original's names of the teachers in ``speech_encoder_conf`` and ``clip_conf``.
+
+    Raises:
+        ValueError: If an option has no counterpart here.
+    """
+    keys = set(keys)
+    settings = reference["model_settings"]
+    cascaded = settings.get("cascaded_branch") or {}
+    has_keywords = any(key.startswith("cascaded_branch.vector_quantizer.") for key in keys)
+    config: dict[str, Any] = {
+        "speech_encoder": "huggingface",
+        "speech_encoder_conf": _speech_encoder(reference),
+        "layer_weighting_conf": {
+            "normalize": bool(reference["audio_encoder"].get("normalize_hiddenstates", False))
+        },
+        "clip_conf": {"model": CLIP_MODELS.get(reference["clip"]["name"], reference["clip"]["name"])},
+        "loss": "masked_contrastive",
+        "loss_conf": _loss(reference["cl_loss"]),
+    }
+    if has_keywords:
+        config |= _attention(cascaded, keys, "cascaded_branch.")
+        config |= _keywords(cascaded)
+    else:
+        config |= _attention(settings["parallel_branch"], keys, "parallel_branch.")
+        config |= {"keyword_extractor": "none"}
+    parallel = not has_keywords or cascaded["type"] in HYBRID_BRANCHES
+    if parallel:
+        branch = settings.get("parallel_branch") or {}
+        prefix = "cascaded_branch.parallel_proj." if has_keywords else "parallel_branch.linear_proj."
+        config["parallel_projection_conf"] = _projection(branch.get("projection_config"), keys, prefix)
+    quantity = (cascaded.get("downsampling") or {}).get("cif", {}).get("quantity_loss_weight", 0.0)
+    config["model_conf"] = {
+        "parallel": parallel,
+        "parallel_weight": float(settings.get("parallel_objective_weight", 1.0)),
+        "cascaded_weight": float(settings.get("cascaded_objective_weight", 1.0)),
+        "quantity_weight": float(quantity) if has_keywords else 0.0,
+    }
+    return config
+
+
+def _speech_encoder(reference: Mapping[str, Any]) -> dict[str, Any]:
+    name = reference["audio_encoder"]["name"]
+    dataset = (reference.get("data") or {}).get("dataset") or {}
+    # Base '+' models were trained on normalised waves although HuBERT base was not; large encoders normalise themselves.
+    normalize = bool(dataset.get("normalize_waveform", False)) or name in LARGE_ENCODERS
+    return {"model": name, "normalize_waveform": normalize}
+
+
+def _loss(loss: Mapping[str, Any]) -> dict[str, Any]:
+    if loss["type"] != "MaskedContrastiveLoss":
+        raise ValueError(f"cl_loss.type {loss['type']} has no counterpart; known: MaskedContrastiveLoss")
+    args = loss.get("args") or {}
+    directions = (bool(args.get("a2b", True)), bool(args.get("b2a", True)))
+    names = {(True, True): "both", (True, False): "a_to_b", (False, True): "b_to_a"}
+    return {
+        "initial_temperature": float(args.get("temperature", 0.07)),
+        "learnable": bool(args.get("temperature_trainable", False)),
+        "margin": float(args.get("margin", 0.0)),
+        "decoupled": bool(args.get("dcl", False)),
+        "directions": names[directions],
+    }
+
+
+def _attention(branch: Mapping[str, Any], keys: set[str], prefix: str) -> dict[str, Any]:
+    args = branch["transformer_args"]
+    common = {"num_heads": int(args["nhead"]), "dropout": float(args.get("dropout", 0.1))}
+    if f"{prefix}self_att.multihead_attn_layer.in_proj_weight" in keys:
+        return {"attention": "attention", "attention_conf": common}
+    layers = {key.split(".")[4] for key in keys if key.startswith(f"{prefix}self_att.model.layers.")}
+    if not layers:
+        raise ValueError(f"the checkpoint has no weights under {prefix}self_att")
+    return {
+        "attention": "transformer",
+        "attention_conf": common
+        | {
+            "num_layers": len(layers),
+            "feed_forward_dim": int(args["dim_feedforward"]),
+            "norm_first": bool(args.get("norm_first", False)),
+        },
+    }
+
+
+def _projection(options: Mapping[str, Any] | None, keys: set[str], prefix: str) -> dict[str, Any]:
+    if not any(key.startswith(f"{prefix}sequential.") for key in keys):
+        return {}
+    options = options or {}
+    hidden = [int(size) for size in options.get("dimensions", [])[1:-1]]
+    return {"hidden_dims": hidden, "dropout": float(options.get("dropout", 0.0))}
+
+
+def _keywords(branch: Mapping[str, Any]) -> dict[str, Any]:
+    keyword = branch.get("keyword") or {}
+    quantizer = branch["vq"].get("args") or {}
+    kind, _, start = str(quantizer.get("temp", "fixed=0.1")).partition("=")
+    if kind not in ("fixed", "learnable"):
+        raise ValueError(f"quantizer temperature {quantizer['temp']!r} has no counterpart")
+    norms = keyword.get("batchnorms") or {}
+    config = {
+        "keyword_projection_conf": {},
+        "quantizer": "straight_through",
+        "quantizer_conf": {
+            "temperature": float(start) if kind == "fixed" else f"learned={start}",
+            "hard": bool(quantizer.get("hard", True)),
+        },
+        "keyword_norm_conf": {
+            "scale": float(norms.get("std_scale", 1.0)),
+            "learnable": bool(norms.get("learnable", True)),
+        },
+    }
+    if "kw_projection" in keyword:
+        sizes = keyword["kw_projection"]["dimensions"]
+        config["keyword_projection_conf"] = {
+            "hidden_dims": [int(size) for size in sizes[1:-1]],
+            "dropout": float(keyword["kw_projection"].get("dropout", 0.0)),
+        }
+    if branch["type"] in CIF_BRANCHES:
+        return config | {"keyword_extractor": "cif", "keyword_extractor_conf": _cif(branch)}
+    if branch["type"] in CLS_BRANCHES:
+        number = int(keyword.get("number", 8))
+        return config | {
+            "keyword_extractor": "cls",
+            "keyword_extractor_conf": {"num_keywords": number},
+        }
+    known = ", ".join(sorted({*CIF_BRANCHES, *CLS_BRANCHES}))
+    raise ValueError(f"cascaded_branch.type {branch['type']} has no counterpart; known: {known}")
+
+
+def _cif(branch: Mapping[str, Any]) -> dict[str, Any]:
+    downsampling = branch["downsampling"]
+    if downsampling.get("type") != "cif":
+        raise ValueError(f"downsampling.type {downsampling.get('type')} has no counterpart; known: cif")
+    options = downsampling["cif"]
+    scales = bool(options.get("apply_scaling", True))
+    return {
+        "conv_width": int(options.get("conv_cif_width", 3)),
+        # The original's YAML files write conv_cif_layer_num, which its code ignores in favour of num_layer.
+        "conv_layers": int(options.get("num_layer", 1)),
+        "threshold": float(options.get("cif_threshold", 1.0)),
+        "tail_threshold": float(options.get("tail_handling_firing_threshold", 0.5))
+        if options.get("apply_tail_handling", True)
+        else None,
+        "scaling_steps": int(options.get("scaling_step", -1)) if scales else 0,
+        "frames_per_keyword": 20.0,
+        # Read beside `type`; inside the `cif` section the option has no effect in the original.
+        "target": "subwords" if downsampling.get("using_gt_len", False) else "duration",
+    }

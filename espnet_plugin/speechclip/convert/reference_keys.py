@@ -1,0 +1,113 @@
+"""Names of the original's weights, and what becomes of each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+# Original name -> ours, for the trained part. {branch} stands for parallel_branch or cascaded_branch.
+_BRANCH = r"(?:parallel|cascaded)_branch\."
+TRAINED: tuple[tuple[str, str], ...] = (
+    (r"audio_encoder\.weightedsum_layer\.weights", "layer_weighting.weights"),
+    (rf"{_BRANCH}self_att\.multihead_attn_layer\.(.+)", r"attention.attention.\1"),
+    (rf"{_BRANCH}self_att\.attentionBlock_Norm\.(.+)", r"attention.norm.\1"),
+    (rf"{_BRANCH}self_att\.model\.layers\.(.+)", r"attention.layers.\1"),
+    (rf"{_BRANCH}self_att\.model\.norm\.(.+)", r"attention.norm.\1"),
+    (r"parallel_branch\.linear_proj\.(?:sequential\.)?(\d)\.(.+)", r"parallel_projection.\1.\2"),
+    (r"parallel_branch\.linear_proj\.(weight|bias)", r"parallel_projection.0.\1"),
+    (r"cascaded_branch\.parallel_proj\.(?:sequential\.)?(\d)\.(.+)", r"parallel_projection.\1.\2"),
+    (r"cascaded_branch\.parallel_proj\.(weight|bias)", r"parallel_projection.0.\1"),
+    (r"cascaded_branch\.linear_proj\.(?:sequential\.)?(\d)\.(.+)", r"keyword_projection.\1.\2"),
+    (r"cascaded_branch\.linear_proj\.(weight|bias)", r"keyword_projection.0.\1"),
+    (r"cascaded_branch\.bn_layer\.bn_layer\.(.+)", r"keyword_norm.norm.\1"),
+    (r"cascaded_branch\.downsampling\.conv\.(.+)", r"keyword_extractor.cif.conv.\1"),
+    (
+        r"cascaded_branch\.downsampling\.weight_proj\.1\.(.+)",
+        r"keyword_extractor.cif.weight_projection.1.\1",
+    ),
+)
+# Query vectors are (1, queries, dim) in the original, (queries, dim) here.
+QUERIES = {
+    "parallel_branch.cls": "parallel_query",
+    "cascaded_branch.parallel_cls": "parallel_query",
+    "cascaded_branch.cascaded_cls": "keyword_extractor.queries",
+}
+SPEECH_ENCODER = "audio_encoder.encoder."
+CLIP = "clip.model."
+FULL_TABLE = "clip.original_text_emb_weight"
+DROPPED: tuple[tuple[str, str], ...] = (
+    (r"criterion\.(?:neg_)?eye_mat(?:_fl)?", "masks of the loss, computed when needed"),
+    (r"cascaded_branch\.clip\..+", "second copy of CLIP"),
+)
+
+
+@dataclass
+class MappedWeights:
+    """A checkpoint's weights, sorted by where they go.
+
+    Attributes:
+        trained: The trained part under our names.
+        log_scale: Logarithm of the contrastive loss's scale, if it was trained.
+        quantizer_temperature: What the quantizer's temperature was, if there is one.
+        speech_encoder: Frozen encoder under fairseq's names.
+        clip: Frozen CLIP under OpenAI's names; the token table is the reduced one.
+        full_table: All token embeddings, (49408, dim), if stored.
+        dropped: Name of each weight that is left out -> why.
+        unknown: Names that have no place here.
+    """
+
+    trained: dict[str, Tensor] = field(default_factory=dict)
+    log_scale: Tensor | None = None
+    quantizer_temperature: Tensor | None = None
+    speech_encoder: dict[str, Tensor] = field(default_factory=dict)
+    clip: dict[str, Tensor] = field(default_factory=dict)
+    full_table: Tensor | None = None
+    dropped: dict[str, str] = field(default_factory=dict)
+    unknown: list[str] = field(default_factory=list)
+
+
+def map_weights(state_dict: Mapping[str, Tensor]) -> MappedWeights:
+    """Sorts and renames the weights of a released checkpoint.
+
+    Args:
+        state_dict: Under the original's names.
+    """
+    mapped = MappedWeights()
+    hybrid_plus = "cascaded_branch.parallel_proj.weight" in state_dict or any(
+        key.startswith("cascaded_branch.parallel_proj.sequential.") for key in state_dict
+    )
+    for key, value in state_dict.items():
+        reason = next((why for pattern, why in DROPPED if re.fullmatch(pattern, key)), None)
+        if reason:
+            mapped.dropped[key] = reason
+        elif key == FULL_TABLE:
+            mapped.full_table = value
+        elif key == "criterion.temperature":
+            mapped.log_scale = value
+        elif key == "cascaded_branch.vector_quantizer.curr_temp":
+            mapped.quantizer_temperature = value
+        elif key == "cascaded_branch.cls":
+            # The only query of a hybrid+ model is the parallel one; a cascaded model's are all for keywords.
+            name = "parallel_query" if hybrid_plus else "keyword_extractor.queries"
+            mapped.trained[name] = value[0]
+        elif key in QUERIES:
+            mapped.trained[QUERIES[key]] = value[0]
+        elif key.startswith(SPEECH_ENCODER):
+            mapped.speech_encoder[key.removeprefix(SPEECH_ENCODER)] = value
+        elif key.startswith(CLIP):
+            mapped.clip[key.removeprefix(CLIP)] = value
+        else:
+            _map_trained(key, value, mapped)
+    return mapped
+
+
+def _map_trained(key: str, value: Tensor, mapped: MappedWeights) -> None:
+    for pattern, replacement in TRAINED:
+        match = re.fullmatch(pattern, key)
+        if match:
+            mapped.trained[match.expand(replacement)] = value
+            return
+    mapped.unknown.append(key)

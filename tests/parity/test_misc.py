@@ -1,0 +1,213 @@
+"""Lengths, schedules, blocks, CLIP's text tower and the remaining pieces compute what the reference computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+import torch
+from espnet_plugin.speechclip.attention import AttentionBlock, TransformerBlock
+from espnet_plugin.speechclip.cif import duration_targets
+from espnet_plugin.speechclip.compatibility import rounded_frame_lengths
+from espnet_plugin.speechclip.losses import SupervisedContrastiveLoss
+from espnet_plugin.speechclip.padding import padding_mask
+from espnet_plugin.speechclip.projection import projection
+from espnet_plugin.speechclip.quantizer import nearest_rows
+from espnet_plugin.speechclip.schedule import linear_warmup_decay, noam
+from espnet_plugin.speechclip.speech_encoder import LayerWeighting
+
+from tests.parity.fixtures import assert_close, cases, fixture_files
+from tests.parity.models import text_tower
+
+Case = Mapping[str, Any]
+
+
+def frames_single(case: Case) -> None:
+    samples = torch.tensor(case["inputs"]["samples"])
+    exact = (samples - 400) // 320 + 1
+    assert exact.tolist() == case["outputs"]["frames"] == case["outputs"]["legacy_lengths_single"]
+
+
+def frames_batch_legacy(case: Case) -> None:
+    samples = torch.tensor(case["inputs"]["samples"])
+    ours = rounded_frame_lengths(samples, case["outputs"]["padded_frames"])
+    assert ours.tolist() == case["outputs"]["legacy_lengths"].tolist()
+
+
+def target_lengths(case: Case) -> None:
+    ours = duration_targets(case["inputs"]["frames"], 20)
+    assert ours.tolist() == case["outputs"]["targets"].tolist()
+
+
+def padding(case: Case) -> None:
+    ours = padding_mask(case["inputs"]["lengths"], case["inputs"]["max_length"])
+    assert torch.equal(ours, case["outputs"]["mask"].bool())
+
+
+def pad_waves(case: Case) -> None:
+    from espnet_plugin.speechclip.backends.waveform import normalize_waveforms
+
+    waves = case["inputs"]["wavs"]
+    lengths = torch.tensor([len(wave) for wave in waves])
+    ours = torch.nn.utils.rnn.pad_sequence([wave.float() for wave in waves], batch_first=True)
+    if case["config"]["layer_norm"]:
+        ours = normalize_waveforms(ours, lengths)
+    assert_close(ours, case["outputs"]["padded"], case, "waves")
+
+
+def encode_keywords(case: Case) -> None:
+    keywords, lengths = case["inputs"]["keywords"], case["inputs"]["lengths"]
+    lengths = torch.as_tensor(lengths).expand(len(keywords))
+    tower = text_tower(case["config"]["vocab"]["ids"], shared_text_weights())
+    if case["mode"] == "crash":
+        with pytest.raises(ValueError, match="context|positions|75|77"):
+            tower.encode_soft_tokens(keywords, lengths)
+        return
+    normal = torch.nn.functional.normalize
+    ours = tower.encode_soft_tokens(keywords, lengths)
+    assert_close(ours, normal(case["outputs"]["embedding"], dim=-1), case, "embedding")
+
+
+def reduced_text(case: Case) -> None:
+    """Original ids and the full table, read at the end token: not what the reference does with reduced tables."""
+    tower = text_tower(case["config"]["vocab"]["ids"], shared_text_weights())
+    ids = case["inputs"]["text_ids"]
+    ends = case["outputs"]["eot_position"].flatten()
+    keywords = tower.token_embedding[ids][:, 1:-1]
+    ours = tower.encode_soft_tokens(keywords, ends - 1)
+    wanted = torch.nn.functional.normalize(case["outputs"]["text_embedding"], dim=-1)
+    assert_close(ours, wanted, case, "text embedding")
+
+
+def shared_text_weights() -> dict[str, torch.Tensor]:
+    """The text tower's weights stand in the first case that needs them."""
+    for _, content in fixture_files("misc"):
+        for case in content["cases"]:
+            if case["name"] == "encode_keywords_fixed":
+                return case["state_dict"]
+    raise AssertionError("no case encode_keywords_fixed")
+
+
+def block(case: Case) -> None:
+    config = case["config"]
+    if config["kind"] == "MultiheadAttentionAndNorm":
+        module = AttentionBlock(config["d_model"], num_heads=config["nhead"], dropout=0.0)
+        names = {"multihead_attn_layer": "attention", "attentionBlock_Norm": "norm"}
+    else:
+        module = TransformerBlock(
+            config["d_model"],
+            num_layers=config["n_layers"],
+            num_heads=config["nhead"],
+            feed_forward_dim=config["dim_feedforward"],
+            dropout=0.0,
+            norm_first=config.get("norm_first", False),
+        )
+        names = {"model.layers": "layers", "model.norm": "norm"}
+
+    def ours_of(key: str) -> str:
+        return next(key.replace(old, new, 1) for old, new in names.items() if key.startswith(old))
+
+    module.load_state_dict({ours_of(key): value for key, value in case["state_dict"].items()})
+    source, mask = case["inputs"]["src"].clone().requires_grad_(), case["inputs"]["padding_mask"].bool()
+    output = module(source, mask)
+    valid = ~mask
+    assert_close(output.output[valid], case["outputs"]["out"][valid], case, "output")
+    for state, recorded in zip(output.layers, case["outputs"]["hidden_states"][1:], strict=True):
+        assert_close(state[valid], recorded[valid], case, "layer")
+    (output.output * case["grads"]["cotangent"]).sum().backward()
+    assert_close(source.grad[valid], case["grads"]["src"][valid], case, "gradient")
+    for key, recorded in case["grads"].items():
+        if key.startswith("param."):
+            ours = module.get_parameter(ours_of(key.removeprefix("param."))).grad
+            assert_close(ours, recorded, {"rtol": 1e-3, "atol": 1e-4}, key)
+    if "attention_map" in case["outputs"]:
+        recorded = case["outputs"]["attention_map"].transpose(1, 2)[valid]
+        ours = module.attention_map(source.detach(), mask).transpose(1, 2)[valid]
+        assert_close(ours, recorded, case, "attention map")
+
+
+def mlp(case: Case) -> None:
+    first, *hidden, last = case["config"]["units"]
+    module = projection(first, last, hidden_dims=hidden)
+    module.load_state_dict({key.removeprefix("sequential."): value for key, value in case["state_dict"].items()})
+    assert_close(module(case["inputs"]["x"]), case["outputs"]["y"], case, "projection")
+
+
+def normalised_states(case: Case) -> None:
+    if case["config"]["type"] != "s3prl":
+        pytest.skip("a normalisation that no released checkpoint uses")
+    weighting = LayerWeighting(len(case["inputs"]["weights"]), normalize=True)
+    weighting.weights.data.copy_(case["inputs"]["weights"])
+    ours = weighting(case["inputs"]["hidden_states"].transpose(0, 1))
+    assert_close(ours, case["outputs"]["features"], case, "features")
+
+
+def neighbours(case: Case) -> None:
+    config, inputs = case["config"], case["inputs"]
+    rows, scores = nearest_rows(inputs["keywords"], inputs["table"], k=config["k"], method=config["method"])
+    ours = torch.tensor(config["vocab"]["ids"])[rows]
+    assert ours.tolist() == case["outputs"]["token_ids"].tolist()
+    if case["outputs"].get("scores") is not None:
+        assert_close(scores, case["outputs"]["scores"], case, "scores")
+
+
+CHECKS: dict[str, Callable[[Case], None]] = {
+    "frames_single": frames_single,
+    "frames_batch_legacy": frames_batch_legacy,
+    "target_lengths": target_lengths,
+    "padding_mask_": padding,
+    "pad_waves_": pad_waves,
+    "encode_keywords_": encode_keywords,
+    "attention_norm_": block,
+    "transformer_": block,
+    "projection_mlp": mlp,
+    "normalise_hidden_states_": normalised_states,
+    "keyword_neighbours_": neighbours,
+    "reduced_text": reduced_text,
+}
+
+
+@pytest.mark.parametrize("content, case", cases("misc"))
+def test_misc(content: dict[str, Any], case: dict[str, Any]) -> None:
+    check = next((check for prefix, check in CHECKS.items() if case["name"].startswith(prefix)), None)
+    assert check is not None, f"no check for misc case {case['name']}"
+    check(case)
+
+
+@pytest.mark.parametrize("content, case", cases("lr_schedule"))
+def test_schedule(content: dict[str, Any], case: dict[str, Any]) -> None:
+    config = case["config"]
+    for step, recorded in zip(case["inputs"]["steps"], case["outputs"]["lrs"], strict=True):
+        if config["name"] == "noam":
+            ours = noam(step, config["lr"], warmup=config["warmup"])
+        else:
+            if step >= config["max_step"]:  # the reference goes below zero, ours stays at the final value
+                recorded = config["final_lr"]
+            ours = linear_warmup_decay(
+                step,
+                config["lr"],
+                warmup=config["warmup"],
+                steps=config["max_step"],
+                final=config["final_lr"],
+            )
+        assert ours == pytest.approx(recorded, rel=case["rtol"], abs=case["atol"]), step
+
+
+@pytest.mark.parametrize("content, case", cases("supcon_loss"))
+def test_supervised_contrastive_loss(content: dict[str, Any], case: dict[str, Any]) -> None:
+    config, inputs = case["config"], case["inputs"]
+    loss = SupervisedContrastiveLoss(
+        temperature=config["temperature"],
+        learnable=config["learnable_temperature"],
+        base_temperature=config["base_temperature"],
+        anchors=config["contrast_mode"],
+    )
+    features = inputs["features"].clone().requires_grad_()
+    ours = loss(features, inputs.get("labels"), positives=inputs.get("mask"))
+    assert_close(ours, case["outputs"]["loss"], case, "loss")
+    assert loss.temperature.item() == pytest.approx(float(case["outputs"]["current_temperature"]))
+    ours.backward()
+    for name, gradient in (("features", features.grad), ("param.temperature", loss.temperature.grad)):
+        if name in case["grads"]:
+            assert_close(gradient.view_as(case["grads"][name]), case["grads"][name], case, name)
