@@ -103,4 +103,3 @@ def test_batch_reproduces_lone_utterances(model):
     for row, hidden in enumerate(expected):
         own = states.hidden_states[row, :, : hidden.shape[2]]
         torch.testing.assert_close(own, hidden[:, 0], rtol=1e-4, atol=1e-4)
-

@@ -1,0 +1,130 @@
+"""All five architectures: padding, frozen parts, gradients, outputs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from espnet_plugin.speechclip.clip import FrozenCLIP
+from espnet_plugin.speechclip.factory import build_speechclip
+from espnet_plugin.speechclip.model import SpeechCLIP
+from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder, SpeechStates
+
+from tests.tiny import tiny_clip_config, tiny_clip_weights, tiny_hubert_dir
+
+ARCHITECTURES = {
+    "parallel": {"keyword_extractor": "none", "attention": "transformer", "attention_conf": {"num_heads": 2}},
+    "cascaded": {"keyword_extractor": "cls", "model_conf": {"parallel": False}},
+    "cascaded_plus": {"keyword_extractor": "cif", "model_conf": {"parallel": False}},
+    "hybrid": {"keyword_extractor": "cls"},
+    "hybrid_plus": {"keyword_extractor": "cif"},
+}
+VOCABULARY = [320, 2368, 1929, 49406, 3306, 6829, 2866]
+
+
+@pytest.fixture(scope="module")
+def teachers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    directory: Path = tmp_path_factory.mktemp("teachers")
+    config = tiny_clip_config(directory)
+    clip = FrozenCLIP(model=str(config), pretrained=str(tiny_clip_weights(directory, config)))
+    encoder = FrozenSpeechEncoder("huggingface", model=str(tiny_hubert_dir(directory)))
+    return {"clip": clip, "speech_encoder": encoder}
+
+
+def build(name: str, teachers: dict[str, object]) -> SpeechCLIP:
+    torch.manual_seed(0)
+    return build_speechclip({"keyword_vocabulary": VOCABULARY, **ARCHITECTURES[name]}, **teachers)
+
+
+def states(model: SpeechCLIP, lengths: list[int]) -> SpeechStates:
+    hidden = torch.randn(len(lengths), model.speech_encoder.num_layers, max(lengths), model.dim)
+    return SpeechStates(hidden, torch.tensor(lengths))
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_an_utterance_is_the_same_alone_and_in_a_batch(name, teachers):
+    model = build(name, teachers).eval()
+    speech = torch.randn(3, 16000) * 0.1
+    lengths = torch.tensor([16000, 9000, 3000])
+    batch = model.encode_speech(speech, lengths)
+    for row, length in enumerate(lengths.tolist()):
+        alone = model.encode_speech(speech[row : row + 1, :length])
+        for branch in ("parallel", "cascaded"):
+            if getattr(batch, branch) is not None:
+                difference = (getattr(batch, branch)[row] - getattr(alone, branch)[0]).abs().max()
+                assert difference <= 1e-5
+        frames = int(alone.lengths)
+        torch.testing.assert_close(batch.states[0][row, :frames], alone.states[0][0], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_only_the_block_is_trained(name, teachers):
+    model = build(name, teachers).train()
+    output = model(states(model, [30, 20]), target_lengths=model.target_lengths(torch.tensor([30, 20])))
+    sum(e.sum() for e in (output.parallel, output.cascaded) if e is not None).backward()
+    for key, parameter in model.named_parameters():
+        frozen = key.startswith(model.frozen_prefixes)
+        assert parameter.requires_grad is not frozen, key
+        # The last layer's weights reach the embeddings in every architecture.
+        assert (parameter.grad is None) or not frozen, key
+    without = [k for k, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    assert not without
+    assert not model.clip.training and not model.speech_encoder.training
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_embeddings_have_unit_length(name, teachers):
+    model = build(name, teachers).eval()
+    output = model(states(model, [30, 1]))
+    assert (output.parallel is None) == (name in ("cascaded", "cascaded_plus"))
+    assert (output.cascaded is None) == (name == "parallel")
+    for embeddings in (output.parallel, output.cascaded):
+        if embeddings is not None:
+            torch.testing.assert_close(embeddings.norm(dim=-1), torch.ones(2))
+
+
+def test_special_tokens_are_never_keywords(teachers):
+    model = build("hybrid_plus", teachers).eval()
+    model.token_table[VOCABULARY.index(49406)] = 100 * torch.ones(model.clip.token_dim)
+    rows = model(states(model, [80, 60])).keywords.quantized.rows
+    assert VOCABULARY.index(49406) not in rows
+
+
+def test_padding_may_hold_anything(teachers):
+    model = build("hybrid_plus", teachers).eval()
+    clean = states(model, [30, 12])
+    dirty = clean.hidden_states.clone()
+    dirty[1, :, 12:] = torch.nan
+    for ours, theirs in zip(
+        (model(clean).parallel, model(clean).cascaded),
+        (model(SpeechStates(dirty, clean.lengths)).parallel, model(SpeechStates(dirty, clean.lengths)).cascaded),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_attention_map_is_a_distribution_over_valid_positions(name, teachers):
+    model = build(name, teachers).eval()
+    weights = model.attention_map(states(model, [9, 4]))
+    positions = model.num_queries + 9
+    assert weights.shape[2:] == (positions, positions)
+    torch.testing.assert_close(weights.sum(-1), torch.ones(weights.shape[:-1]))
+    assert not weights[1, :, :, model.num_queries + 4 :].any()
+
+
+@pytest.mark.parametrize(
+    "config, message",
+    [
+        ({"keyword_extractor": "none", "model_conf": {"parallel": False}}, "needs model_conf.parallel"),
+        ({"keyword_extractor": "hmm"}, "choose from cif, cls"),
+        ({"keyword_extractor_conf": {"widht": 3}}, "unknown option.*widht"),
+        ({"keyword_vocabulary": None}, "keyword_vocabulary"),
+        ({"keyword_vocabulary": [5, 5]}, "twice"),
+        ({"model_conf": {"compatibility": {"typo": True}}}, "typo"),
+    ],
+)
+def test_bad_configurations_say_what_is_wrong(config, message, teachers):
+    with pytest.raises(ValueError, match=message):
+        build_speechclip({"keyword_vocabulary": VOCABULARY, **config}, **teachers)
