@@ -1,0 +1,87 @@
+"""Scores the keywords of one data set against its captions, and their places against alignments.
+
+Reads keywords.jsonl of a set's inference directory and writes scoring/keywords.json beside it
+(scoring/keywords_word.json and keywords_bpe.json for other units).
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from espnet_plugin.evaluation.report_tables import keyword_table
+from espnet_plugin.evaluation.scoring import score_keywords_directory
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Returns the command's options."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument("--inference_dir", required=True, help="a set's inference directory")
+    parser.add_argument(
+        "--token_list",
+        help="tokens.tsv of the keyword vocabulary, if the tokenizer is not CLIP's own",
+    )
+    alignment = parser.add_mutually_exclusive_group()
+    alignment.add_argument("--words_ctm", help="word alignments, Kaldi CTM")
+    alignment.add_argument("--textgrid_dir", help="word alignments, <utterance>.TextGrid files")
+    alignment.add_argument("--data_dir", help="the set's data directory; words.ctm in it is used")
+    parser.add_argument(
+        "--tolerance", type=float, default=0.05, help="of word boundaries, in seconds"
+    )
+    parser.add_argument(
+        "--token_type",
+        choices=["clip", "word", "bpe"],
+        default="clip",
+        help="units: CLIP sub-words, words, or a sentencepiece model's pieces",
+    )
+    parser.add_argument("--bpemodel", help="sentencepiece model of --token_type bpe")
+    parser.add_argument(
+        "--legacy",
+        action="store_true",
+        help="also the original's hit rate per keyword position (cls extractor only)",
+    )
+    parser.add_argument("--bootstrap_samples", type=int, default=1000, help="0: no intervals")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the resampling")
+    return parser
+
+
+def main(cmd: Sequence[str] | None = None) -> None:
+    """Runs the command."""
+    args = get_parser().parse_args(cmd)
+    logging.basicConfig(level="INFO", format="%(asctime)s (%(module)s) %(levelname)s: %(message)s")
+    words_ctm = args.words_ctm
+    if args.data_dir and (Path(args.data_dir) / "words.ctm").exists():
+        words_ctm = Path(args.data_dir) / "words.ctm"
+    try:
+        report = score_keywords_directory(
+            args.inference_dir,
+            token_list=args.token_list,
+            words_ctm=words_ctm,
+            textgrid_dir=args.textgrid_dir,
+            tolerance=args.tolerance,
+            token_type=args.token_type,
+            bpemodel=args.bpemodel,
+            legacy=args.legacy,
+            samples=args.bootstrap_samples,
+            seed=args.seed,
+        )
+    except (OSError, ValueError, ImportError) as error:
+        raise SystemExit(f"error: {error}") from error
+    if args.token_type == "clip":
+        sys.stdout.write(keyword_table(report, report.get("intervals", {})) + "\n")
+        if args.legacy:
+            rate = report["legacy"]["mean_hit_rate"]
+            sys.stdout.write(f"legacy hit rate, mean over positions: {100 * rate:.1f} %\n")
+    else:
+        for name, value in report.items():
+            if isinstance(value, float):
+                sys.stdout.write(f"{name}\t{value:.4f}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""Writes an experiment's RESULTS.md, scores.json and figures, or compares several experiments."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from espnet_plugin.evaluation.report_tables import comparison_table, retrieval_table
+from espnet_plugin.evaluation.results import write_results
+from espnet_plugin.utils.atomic import write_text
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Returns the command's options."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--inference_dir", help="directory that holds one directory per set")
+    what.add_argument(
+        "--compare", nargs="+", metavar="SCORES_JSON", help="print one table of several experiments"
+    )
+    parser.add_argument("--test_set", help="the set to report, if there are several test sets")
+    parser.add_argument("--dev_set", help="the set on which the branches' weights are chosen")
+    parser.add_argument("--expdir", help="experiment directory [the parent of inference_dir]")
+    parser.add_argument(
+        "--data_dir", help="the set's data directory (wav.scp, image.scp, words.ctm), for figures"
+    )
+    parser.add_argument("--token_list", help="tokens.tsv of the keyword vocabulary")
+    parser.add_argument("--no_figures", action="store_true", help="leave the figures out")
+    parser.add_argument("--output", help="file for the table of --compare, besides printing it")
+    return parser
+
+
+def main(cmd: Sequence[str] | None = None) -> None:
+    """Runs the command."""
+    args = get_parser().parse_args(cmd)
+    logging.basicConfig(level="INFO", format="%(asctime)s (%(module)s) %(levelname)s: %(message)s")
+    try:
+        if args.compare:
+            table = comparison_table([_read_scores(Path(path)) for path in args.compare])
+            if args.output:
+                write_text(args.output, table + "\n")
+            sys.stdout.write(table + "\n")
+            return
+        scores = write_results(
+            args.inference_dir,
+            test_set=args.test_set,
+            dev_set=args.dev_set,
+            experiment=args.expdir,
+            data_dir=args.data_dir,
+            token_list=args.token_list,
+            figures=not args.no_figures,
+        )
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"error: {error}") from error
+    sys.stdout.write(retrieval_table(scores) + "\n")
+    logging.info(f"written: {Path(args.inference_dir) / 'RESULTS.md'} and scores.json")
+
+
+def _read_scores(path: Path) -> dict:
+    try:
+        scores = json.loads(path.read_text(encoding="utf-8"))
+        scores["architecture"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is no scores.json: {error}") from error
+    return scores
+
+
+if __name__ == "__main__":
+    main()

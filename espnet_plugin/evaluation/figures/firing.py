@@ -1,0 +1,236 @@
+"""Where the cascaded branch fires: spectrogram, waveform, words above, keywords below."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from espnet_plugin.evaluation.alignments import Word
+from espnet_plugin.evaluation.figures import style
+from espnet_plugin.evaluation.keyword_file import UtteranceKeywords
+from espnet_plugin.evaluation.token_texts import END_OF_WORD, is_content
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def draw_firing(
+    samples: np.ndarray,
+    sampling_rate: int,
+    utterance: UtteranceKeywords,
+    *,
+    words: Sequence[Word] = (),
+    frame_seconds: float = 0.02,
+) -> Figure:
+    """Draws one utterance with the weights alpha, the firings and the keywords.
+
+    Args:
+        samples: (samples,) the waveform.
+        sampling_rate: In Hz.
+        utterance: Its keywords.
+        words: Its words and their times, drawn above when known.
+        frame_seconds: Time from one frame of the alphas to the next.
+    """
+    seconds = len(samples) / sampling_rate
+    heights = {"words": 0.30, "spectrogram": 1.5, "waveform": 0.8, "alphas": 1.0, "keywords": 0.68}
+    if not words:
+        del heights["words"]
+    if utterance.alphas is None:
+        del heights["alphas"]
+    with style.style():
+        figure = style.new_figure(1.45 * sum(heights.values()) + 0.8)
+        grid = figure.subplots(
+            len(heights), 1, sharex=True, gridspec_kw={"height_ratios": list(heights.values())}
+        )
+        axes = dict(zip(heights, grid, strict=True))
+        _draw_spectrogram(axes["spectrogram"], samples, sampling_rate)
+        _draw_waveform(axes["waveform"], samples, sampling_rate)
+        _draw_keywords(axes["keywords"], utterance, seconds)
+        if "alphas" in axes:
+            _draw_alphas(axes["alphas"], utterance, frame_seconds)
+        if words:
+            _draw_words(axes["words"], words, seconds)
+        for word in words:
+            for name in axes.keys() - {"words", "keywords"}:
+                axes[name].axvline(word.start, color=style.GREY, linewidth=0.7, linestyle=":")
+        for name, axis in axes.items():
+            axis.grid(False)
+            axis.set_xlim(0, seconds)
+            axis.tick_params(labelbottom=name == "keywords", bottom=name == "keywords")
+            axis.spines["bottom"].set_visible(name == "keywords")
+        axes["keywords"].set_xlabel("time (s)")
+        _draw_legend(figure, fired=bool(utterance.fired))
+        figure.align_ylabels([axis for name, axis in axes.items() if name != "words"])
+        title = textwrap.fill(f"“{textwrap.shorten(utterance.caption, 170, placeholder=' …')}”", 84)
+        figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
+    return figure
+
+
+def _draw_words(axis: Axes, words: Sequence[Word], seconds: float) -> None:
+    axis.set(ylim=(0, 1), yticks=[])
+    axis.set_ylabel("words", rotation=0, ha="right", va="center")
+    axis.spines["left"].set_visible(False)
+    for word in words:
+        axis.axvspan(word.start, word.end, 0.06, 0.94, color=style.PALE, linewidth=0)
+        axis.axvline(word.start, color="white", linewidth=2)
+    for word in words:
+        width = len(word.text) * _letter(seconds)
+        axis.text(
+            (word.start + word.end) / 2,
+            0.5,
+            word.text,
+            ha="center",
+            va="center",
+            fontsize=max(6.0, min(10.0, 10.0 * (word.end - word.start) / max(width, 1e-9))),
+        )
+
+
+def _draw_waveform(axis: Axes, samples: np.ndarray, sampling_rate: int) -> None:
+    time = np.arange(len(samples)) / sampling_rate
+    axis.plot(time, samples, color=style.BLUE, linewidth=0.5, rasterized=True)
+    axis.set(ylabel="waveform", yticks=[])
+    axis.margins(y=0.08)
+
+
+def _draw_spectrogram(axis: Axes, samples: np.ndarray, sampling_rate: int) -> None:
+    length, hop = int(0.025 * sampling_rate), int(0.005 * sampling_rate)
+    padded = np.pad(np.asarray(samples, dtype=np.float64), length // 2)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, length)[::hop]  # (frames, length)
+    power = np.abs(np.fft.rfft(frames * np.hanning(length), n=1024)) ** 2  # (frames, bins)
+    decibel = 10 * np.log10(power + 1e-10)
+    top = decibel.max()
+    axis.imshow(
+        decibel.T,
+        origin="lower",
+        aspect="auto",
+        cmap="magma",
+        vmin=top - 70,
+        vmax=top,
+        extent=(0, len(samples) / sampling_rate, 0, sampling_rate / 2000),
+    )
+    axis.set(ylabel="kHz", ylim=(0, min(8, sampling_rate / 2000)))
+
+
+def _draw_alphas(axis: Axes, utterance: UtteranceKeywords, frame_seconds: float) -> None:
+    axis.set_ylabel("alpha")
+    alphas = np.asarray(utterance.alphas)
+    time = (np.arange(len(alphas)) + 0.5) * frame_seconds
+    axis.fill_between(time, alphas, step="mid", color=style.SKY, alpha=0.55, linewidth=0)
+    axis.step(time, alphas, where="mid", color=style.BLUE, linewidth=1.2)
+    axis.set_ylim(0, max(0.2, float(alphas.max()) * 1.15) if len(alphas) else 1.0)
+    crowded = len(utterance.fired) > 25
+    for frame in utterance.fired:
+        place = (frame + 0.5) * frame_seconds
+        axis.axvline(place, color=style.INK, linewidth=0.8 if crowded else 1.4)
+        axis.plot(
+            place,
+            axis.get_ylim()[1],
+            "v",
+            color=style.INK,
+            markersize=5 if crowded else 7,
+            clip_on=False,
+        )
+
+
+def _draw_keywords(axis: Axes, utterance: UtteranceKeywords, seconds: float) -> None:
+    axis.set(ylim=(0, 1), yticks=[], ylabel="keywords")
+    caption = set(utterance.caption_ids)
+    placed = all(word.start is not None and word.end is not None for word in utterance.keywords)
+    labels = []
+    for index, keyword in enumerate(utterance.keywords):
+        colour = keyword_colour(keyword.token_id, keyword.token, caption)
+        even = seconds / len(utterance.keywords)  # learned queries have no place in time
+        start = keyword.start if placed else index * even
+        end = keyword.end if placed else (index + 1) * even
+        if placed:
+            axis.axvspan(start, end, 0.88, 0.98, color=colour, linewidth=0)
+            axis.axvline(end, 0.86, 1.0, color="white", linewidth=2)
+        labels.append(((start + end) / 2, keyword.token.removesuffix(END_OF_WORD), colour))
+    _place_labels(axis, labels, seconds)
+    if not placed:
+        axis.text(0.5, 0.1, "from learned queries: in order, without a place in time",
+                  transform=axis.transAxes, ha="center", color=style.GREY, fontsize=9)  # fmt: skip
+
+
+def _draw_legend(figure: Figure, *, fired: bool) -> None:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    handles: list = [
+        Patch(color=style.BLUE, label="content word of the caption"),
+        Patch(color=style.SKY, label="function word of it"),
+        Patch(color=style.VERMILION, label="not in the caption"),
+        Patch(color=style.PALE, label="function word, not in it"),
+    ]
+    if fired:
+        marker = {"marker": "v", "color": style.INK, "linewidth": 1.4, "markersize": 6}
+        handles.append(Line2D([], [], label="keyword complete", **marker))
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=len(handles),
+        fontsize=9,
+        handlelength=1.0,
+        columnspacing=1.4,
+        handletextpad=0.5,
+    )
+
+
+def keyword_colour(token_id: int, token: str, caption: Collection[int]) -> str:
+    """Blue: content word of the caption; sky: function word of it; vermilion, grey: neither."""
+    if token_id not in caption:
+        return style.VERMILION if is_content(token) else style.PALE
+    return style.BLUE if is_content(token) else style.SKY
+
+
+def _letter(seconds: float) -> float:
+    """Width in seconds of a letter at size 10."""
+    return 0.0105 * max(seconds, 1e-6)
+
+
+def _place_labels(axis: Axes, labels: Sequence[tuple[float, str, str]], seconds: float) -> None:
+    """Writes keywords in as few lines and as large as they fit without touching each other."""
+    for size, lines in ((10.0, 2), (10.0, 3), (9.0, 3), (8.0, 4), (7.0, 5)):
+        places = _lines(labels, seconds, size, lines)
+        if places is not None:
+            break
+    else:
+        places = [index % lines for index in range(len(labels))]
+    step = 0.86 / max(lines, 3)
+    for (place, text, colour), line in zip(labels, places, strict=True):
+        half = _half_width(text, size, seconds)
+        axis.text(
+            min(max(place, half), max(seconds - half, half)),
+            0.82 - step * line,
+            text,
+            ha="center",
+            va="top",
+            fontsize=size,
+            color={style.PALE: style.GREY, style.SKY: style.BLUE}.get(colour, colour),
+            fontweight="bold" if colour == style.BLUE else "normal",
+        )
+
+
+def _lines(
+    labels: Sequence[tuple[float, str, str]], seconds: float, size: float, lines: int
+) -> list[int] | None:
+    """Puts each label into the first line that is free there; None if there is none."""
+    used = [-np.inf] * lines
+    places = []
+    for place, text, _ in labels:
+        half = _half_width(text, size, seconds)
+        place = min(max(place, half), max(seconds - half, half))
+        free = [line for line, right in enumerate(used) if place - half >= right]
+        if not free:
+            return None
+        used[free[0]] = place + half
+        places.append(free[0])
+    return places
+
+
+def _half_width(text: str, size: float, seconds: float) -> float:
+    return (len(text) * 1.12 + 0.6) * _letter(seconds) * size / 20

@@ -1,0 +1,110 @@
+"""The keywords that the model hears, beside what was said."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from espnet_plugin.evaluation.figures import style
+from espnet_plugin.evaluation.figures.firing import keyword_colour
+from espnet_plugin.evaluation.keyword_file import UtteranceKeywords
+from espnet_plugin.evaluation.token_texts import END_OF_WORD
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_LEGEND = (
+    ("content word of the caption", style.BLUE),
+    ("function word of the caption", style.SKY),
+    ("not in the caption", style.VERMILION),
+    ("function word, not in it", style.PALE),
+)
+
+
+def draw_keyword_table(
+    utterances: Sequence[UtteranceKeywords], *, pictures: Sequence[Path | None] | None = None
+) -> Figure:
+    """Draws a row per utterance: its picture, its caption and its keywords as coloured labels.
+
+    Args:
+        utterances: What to show, six or so.
+        pictures: Picture file of each utterance, or None.
+    """
+    pictures = pictures or [None] * len(utterances)
+    with_pictures = any(pictures)
+    with style.style():
+        height = 1.15 * len(utterances) + 0.55
+        figure = style.new_figure(height)
+        figure.set_layout_engine("none")
+        row_height, left = 1.15 / height, 0.135 if with_pictures else 0.01
+        for row, (utterance, picture) in enumerate(zip(utterances, pictures, strict=True)):
+            bottom = 1 - (row + 1) * row_height
+            if picture is not None:
+                _draw_picture(figure, picture, bottom, row_height)
+            axis = figure.add_axes((left, bottom, 1 - left - 0.005, row_height))
+            axis.set(xlim=(0, (1 - left) * style.WIDTH), ylim=(0, 1.15))
+            axis.axis("off")
+            caption = textwrap.shorten(utterance.caption, 105, placeholder=" …")
+            axis.text(0, 1.02, f"“{caption}”", va="top", fontsize=11)
+            _draw_chips(axis, utterance)
+            axis.axhline(0.0, color=style.PALE, linewidth=1)
+        legend = figure.add_axes((0.01, 0, 0.98, 0.5 / height))
+        legend.set(xlim=(0, style.WIDTH), ylim=(0, 0.5))
+        legend.axis("off")
+        x = 0.05
+        for name, colour in _LEGEND:
+            x = _chip(legend, x, 0.24, name, colour, size=9) + 0.12
+    return figure
+
+
+def _draw_picture(figure: Figure, path: Path, bottom: float, height: float) -> None:
+    from PIL import Image
+
+    axis = figure.add_axes((0.005, bottom + 0.05 * height, 0.115, 0.9 * height))
+    axis.axis("off")
+    try:
+        with Image.open(path) as picture:
+            axis.imshow(picture.convert("RGB"))
+    except OSError:
+        axis.text(0.5, 0.5, "no picture", ha="center", va="center", transform=axis.transAxes)
+
+
+def _draw_chips(axis: Axes, utterance: UtteranceKeywords) -> None:
+    caption = set(utterance.caption_ids)
+    right = axis.get_xlim()[1]
+    x, y = 0.0, 0.56
+    for keyword in utterance.keywords:
+        text = keyword.token.removesuffix(END_OF_WORD)
+        colour = keyword_colour(keyword.token_id, keyword.token, caption)
+        if x + _width(text, 10) > right:
+            x, y = 0.0, y - 0.31
+            if y < 0.1:
+                return
+        x = _chip(axis, x, y, text, colour, size=10) + 0.06
+
+
+def _width(text: str, size: float) -> float:
+    return len(text) * size * 0.0089 + 0.14  # inches
+
+
+def _chip(axis: Axes, x: float, y: float, text: str, colour: str, *, size: float) -> float:
+    """Draws a label at (x, y) in inches; returns its right edge."""
+    from matplotlib.patches import FancyBboxPatch
+
+    width = _width(text, size)
+    axis.add_patch(
+        FancyBboxPatch(
+            (x + 0.03, y - 0.11),
+            width - 0.06,
+            0.22,
+            boxstyle="round,pad=0.02,rounding_size=0.06",
+            facecolor=colour,
+            edgecolor="none",
+        )
+    )
+    ink = style.INK if colour in (style.PALE, style.SKY) else "white"
+    axis.text(x + width / 2, y - 0.005, text, ha="center", va="center", fontsize=size, color=ink)
+    return x + width

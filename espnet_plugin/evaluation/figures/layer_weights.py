@@ -1,0 +1,38 @@
+"""Which of the speech encoder's layers the model listens to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from espnet_plugin.evaluation.figures import style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def draw_layer_weights(weights: np.ndarray) -> Figure:
+    """Draws the softmax weights of the hidden states as bars.
+
+    Args:
+        weights: (layers + 1,) weights that sum to 1; the first is the transformer's input.
+    """
+    weights = np.asarray(weights, dtype=float)
+    if weights.ndim != 1 or not np.isclose(weights.sum(), 1.0, atol=1e-3):
+        raise ValueError("layer weights are one row that sums to 1: apply the softmax first")
+    with style.style():
+        figure = style.new_figure(3.2)
+        axis = figure.subplots()
+        layers = np.arange(len(weights))
+        colours = [style.SKY] * len(weights)
+        colours[int(weights.argmax())] = style.BLUE
+        axis.bar(layers, weights, color=colours, width=0.75)
+        even = 1 / len(weights)
+        axis.axhline(even, color=style.VERMILION, linewidth=1.2, linestyle="--")
+        axis.annotate("all equal", (len(weights) - 0.45, even), (0, 3), va="bottom", ha="right",
+                      textcoords="offset points", fontsize=9, color=style.VERMILION)  # fmt: skip
+        axis.set_xticks(layers, ["input", *map(str, layers[1:])])
+        axis.set(xlabel="layer of the speech encoder", ylabel="weight", xlim=(-0.6, len(weights)))
+        axis.grid(axis="x", visible=False)
+    return figure

@@ -1,0 +1,87 @@
+"""What all figures share: colours that colour-blind readers can tell apart, sizes, saving.
+
+The colours are the set of Okabe and Ito (2008), ordered so that neighbours differ in lightness.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from espnet_plugin.utils.atomic import atomic_path
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+SKY, PURPLE, GREY, INK = "#56B4E9", "#CC79A7", "#8C8C8C", "#222222"
+PALE = "#E8E8E8"
+CYCLE = (BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, GREY)
+SYSTEM_COLOURS = {
+    "parallel": BLUE,
+    "cascaded": ORANGE,
+    "fusion": GREEN,
+    "teacher": INK,
+    "chance": GREY,
+}
+WIDTH = 9.0  # inches, 900 pixels at DPI
+DPI = 100
+_SETTINGS = {
+    "figure.dpi": DPI,
+    "savefig.dpi": DPI,
+    "font.family": "DejaVu Sans",
+    "font.size": 11,
+    "axes.titlesize": 12,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.edgecolor": "#666666",
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": PALE,
+    "grid.linewidth": 0.8,
+    "xtick.color": "#444444",
+    "ytick.color": "#444444",
+    "lines.linewidth": 2.0,
+    "legend.frameon": False,
+    "svg.hashsalt": "speechclip",
+    "figure.facecolor": "white",
+}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Applies the shared settings for the time of a block, whatever the user's own are."""
+    import cycler
+    import matplotlib
+
+    settings = {**_SETTINGS, "axes.prop_cycle": cycler.cycler(color=CYCLE)}
+    with matplotlib.rc_context(settings):
+        yield
+
+
+def new_figure(height: float, *, width: float = WIDTH) -> Figure:
+    """A figure without pyplot, so that no window system and no global state is needed."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(
+            "figures need matplotlib: pip install 'speechclip-plus[recipe]'"
+        ) from error
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def save(figure: Figure, path: str | Path) -> tuple[Path, Path]:
+    """Writes ``<path>.png`` and ``<path>.svg``; returns both paths."""
+    path = Path(path)
+    png, svg = path.with_name(path.name + ".png"), path.with_name(path.name + ".svg")
+    with style():
+        with atomic_path(png) as temporary:
+            figure.savefig(temporary, format="png")
+        with atomic_path(svg) as temporary:
+            figure.savefig(temporary, format="svg", metadata={"Date": None})
+    return png, svg

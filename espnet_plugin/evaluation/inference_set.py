@@ -1,0 +1,143 @@
+"""Reads what inference wrote for one data set, and checks that it fits together.
+
+A set's directory holds ``utterances.txt`` and ``images.txt`` (one id a line, in the order of the
+arrays' rows), ``utt2image``, and L2-normalised embeddings ``speech_parallel.npy``,
+``speech_cascaded.npy``, ``text.npy`` (utterances, dim) and ``image.npy`` (images, dim); a file is
+absent when the model has no such branch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class InferenceSet:
+    """Embeddings and ids of one data set; the arrays are memory-mapped.
+
+    Attributes:
+        directory: Where they were read from.
+        utterances: Utterance ids, in row order.
+        images: Image ids, in row order.
+        image_of: Image id of each utterance.
+        image: (images, dim).
+        parallel: (utterances, dim), or None.
+        cascaded: (utterances, dim), or None.
+        text: (utterances, dim) captions by CLIP's own text tower, or None.
+    """
+
+    directory: Path
+    utterances: tuple[str, ...]
+    images: tuple[str, ...]
+    image_of: tuple[str, ...]
+    image: np.ndarray
+    parallel: np.ndarray | None
+    cascaded: np.ndarray | None
+    text: np.ndarray | None
+
+    @property
+    def branches(self) -> dict[str, np.ndarray]:
+        """The speech embeddings that exist, by branch name."""
+        found = {"parallel": self.parallel, "cascaded": self.cascaded}
+        return {name: array for name, array in found.items() if array is not None}
+
+
+def read_inference_set(directory: str | Path) -> InferenceSet:
+    """Reads and checks one set's directory.
+
+    Raises:
+        FileNotFoundError: Something that every set has is missing.
+        ValueError: Ids and rows do not match, or an embedding is NaN or infinite.
+    """
+    directory = Path(directory)
+    utterances = read_lines(directory / "utterances.txt")
+    images = read_lines(directory / "images.txt")
+    utt2image = read_mapping(directory / "utt2image")
+    missing = [utterance for utterance in utterances if utterance not in utt2image]
+    if missing:
+        raise ValueError(
+            f"{directory / 'utt2image'}: no image for {len(missing)} utterances of utterances.txt, "
+            f"the first is {missing[0]}"
+        )
+    image_of = tuple(utt2image[utterance] for utterance in utterances)
+    unknown = sorted(set(image_of) - set(images))
+    if unknown:
+        raise ValueError(
+            f"{directory / 'images.txt'}: {len(unknown)} images of utt2image are missing, "
+            f"the first is {unknown[0]}"
+        )
+    unspoken = set(images) - set(image_of)
+    if unspoken:
+        raise ValueError(
+            f"{directory / 'images.txt'}: no utterance belongs to {len(unspoken)} images, "
+            f"the first is {min(unspoken)}"
+        )
+    rows = len(utterances)
+    image = read_embeddings(directory / "image.npy", len(images), "images.txt")
+    arrays = {}
+    for name in ("speech_parallel", "speech_cascaded", "text"):
+        path = directory / f"{name}.npy"
+        arrays[name] = read_embeddings(path, rows, "utterances.txt") if path.exists() else None
+        if arrays[name] is not None and arrays[name].shape[1] != image.shape[1]:
+            raise ValueError(
+                f"{path}: {arrays[name].shape[1]} dimensions, but image.npy has {image.shape[1]}"
+            )
+    return InferenceSet(
+        directory=directory,
+        utterances=utterances,
+        images=images,
+        image_of=image_of,
+        image=image,
+        parallel=arrays["speech_parallel"],
+        cascaded=arrays["speech_cascaded"],
+        text=arrays["text"],
+    )
+
+
+def read_embeddings(path: Path, rows: int, ids_file: str) -> np.ndarray:
+    """Memory-maps an array of embeddings and checks its shape and that every value is finite."""
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing: run the inference stage first")
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except ValueError as error:
+        raise ValueError(f"{path} is no readable NumPy array: run inference again") from error
+    if array.ndim != 2 or array.shape[0] != rows:
+        raise ValueError(f"{path}: shape {array.shape}, but {ids_file} has {rows} ids")
+    for start in range(0, rows, 65536):
+        bad = ~np.isfinite(array[start : start + 65536]).all(axis=1)
+        if bad.any():
+            raise ValueError(
+                f"{path}: NaN or infinity in row {start + int(bad.argmax())} "
+                f"(line {start + int(bad.argmax()) + 1} of {ids_file})"
+            )
+    return array
+
+
+def read_lines(path: Path) -> tuple[str, ...]:
+    """Reads one id per line; duplicates are an error."""
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing: run the inference stage first")
+    lines = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+    lines = tuple(line for line in lines if line)
+    if len(set(lines)) != len(lines):
+        raise ValueError(f"{path}: an id occurs twice")
+    return lines
+
+
+def read_mapping(path: Path) -> dict[str, str]:
+    """Reads a Kaldi-style file ``key value...``."""
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing")
+    mapping = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        parts = line.split(maxsplit=1)
+        if not parts:
+            continue
+        if len(parts) != 2:
+            raise ValueError(f"{path}:{number}: expected a key and a value, found {line!r}")
+        mapping[parts[0]] = parts[1].strip()
+    return mapping

@@ -1,0 +1,132 @@
+"""All keyword scores of one data set, as one nested dictionary."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from espnet_plugin.evaluation.alignments import Word
+from espnet_plugin.evaluation.keyword_file import UtteranceKeywords
+from espnet_plugin.evaluation.keywords import (
+    KeywordScores,
+    content_word,
+    legacy_hit_rates,
+    score_keywords,
+    score_units,
+)
+from espnet_plugin.evaluation.segmentation import score_boundaries, score_localization
+from espnet_plugin.evaluation.statistics import bootstrap_mean
+from espnet_plugin.evaluation.token_texts import clip_token_texts, read_token_list, split_words
+
+
+def load_token_texts(token_list: str | Path | None = None) -> dict[int, str]:
+    """Texts of CLIP's whole vocabulary where open_clip is installed, the token list's over them.
+
+    Raises:
+        FileNotFoundError: open_clip is not installed and no token list is given.
+    """
+    try:
+        texts = clip_token_texts()
+    except FileNotFoundError:
+        if token_list is None:
+            raise
+        texts = {}
+    if token_list is not None:
+        texts |= read_token_list(token_list)
+    return texts
+
+
+def report_keywords(
+    utterances: Sequence[UtteranceKeywords],
+    texts: Mapping[int, str],
+    *,
+    image_of: Mapping[str, str] | None = None,
+    words: Mapping[str, Sequence[Word]] | None = None,
+    tolerance: float = 0.05,
+    samples: int = 1000,
+    seed: int = 0,
+    legacy: bool = False,
+) -> dict:
+    """Scores keywords, and their places where word alignments are given.
+
+    Args:
+        utterances: What ``read_keywords`` returns.
+        texts: Text of every token id that occurs.
+        image_of: Image of each utterance, the unit of the bootstrap; without it utterances are.
+        words: Word alignment of each utterance.
+        tolerance: Of boundaries, in seconds.
+        samples: Bootstrap resamples; 0 leaves the intervals out.
+        seed: Seed of the resampling.
+        legacy: Also the original's hit rate per keyword position.
+
+    Returns:
+        The measures of ``score_keywords``, and ``left_out``, ``intervals``, ``localization``,
+        ``boundaries`` and ``legacy``.
+    """
+    scores = score_keywords(utterances, texts)
+    report = _flat(scores)
+    if samples:
+        ids = [image_of[u] if image_of else u for u in scores.utterances]
+        report["intervals"] = {
+            name: [interval.lower, interval.upper]
+            for name, column in scores.values.items()
+            for interval in [bootstrap_mean(column, ids, samples=samples, seed=seed)]
+        }
+    if words is not None and any(k.start is not None for u in utterances for k in u.keywords):
+        if not any(u.utterance in words for u in utterances):
+            raise ValueError("no utterance of the alignment is in keywords.jsonl: do ids match?")
+        report["localization"] = dataclasses.asdict(score_localization(utterances, words, texts))
+        report["boundaries"] = dataclasses.asdict(
+            score_boundaries(utterances, words, tolerance=tolerance)
+        )
+    if legacy:
+        rates = legacy_hit_rates(utterances)
+        report["legacy"] = {"hit_rates": rates.tolist(), "mean_hit_rate": float(rates.mean())}
+    return report
+
+
+def report_units(
+    utterances: Sequence[UtteranceKeywords], token_type: str, *, bpemodel: str | Path | None = None
+) -> dict:
+    """Scores keywords in other units than CLIP's sub-words.
+
+    Args:
+        utterances: What ``read_keywords`` returns.
+        token_type: ``word`` or ``bpe``, as ESPnet's tokenizers are called.
+        bpemodel: The sentencepiece model of ``bpe``.
+
+    Raises:
+        ValueError: Unknown units, or no model.
+        FileNotFoundError: There is no such model.
+    """
+    if token_type == "word":
+        encode: Callable[[str], Sequence[str]] = split_words
+    elif token_type == "bpe":
+        encode = _sentencepiece(bpemodel)
+    else:
+        raise ValueError(f"token_type is 'clip', 'word' or 'bpe', not {token_type!r}")
+    return _flat(score_units(utterances, encode, is_content_unit=content_word))
+
+
+def _sentencepiece(bpemodel: str | Path | None) -> Callable[[str], Sequence[str]]:
+    if bpemodel is None:
+        raise ValueError("token_type 'bpe' needs --bpemodel, a sentencepiece model")
+    if not Path(bpemodel).exists():
+        raise FileNotFoundError(f"{bpemodel} is missing")
+    try:
+        import sentencepiece
+    except ImportError as error:
+        raise ImportError("token_type 'bpe' needs sentencepiece: pip install sentencepiece") from (
+            error
+        )
+    processor = sentencepiece.SentencePieceProcessor(model_file=str(bpemodel))
+    return lambda text: processor.encode(text, out_type=str)
+
+
+def _flat(scores: KeywordScores) -> dict:
+    report = {
+        name: None if math.isnan(value) else value for name, value in sorted(scores.means.items())
+    }
+    return {**report, "utterances": len(scores.utterances), "left_out": scores.left_out}

@@ -1,0 +1,248 @@
+"""How well keywords name what was said.
+
+For an utterance with keywords w_1..w_n (nearest sub-words), candidate sets T_k(w_i) (the k nearest
+sub-words, special tokens apart) and the set C of the caption's sub-words:
+
+====================== ===========================================================================
+``subword_hit@k``      |{i : T_k(w_i) ∩ C ≠ ∅}| / n
+``word_hit@1``         the same over words: consecutive sub-words are merged into words, which are
+                       looked up among the caption's words, case-folded
+``word_hit@5``         a word also counts when it is one sub-word and one of its 5 nearest sub-words
+                       is a whole word of the caption
+``content_word_hit@1`` |{i : w_i ∈ C, w_i no stop word}| / |{i : w_i no stop word}|
+``content_word_recall`` |{c ∈ C : c no stop word, c = w_i for some i}| / |{c ∈ C : c no stop word}|
+``precision``          |{w_1..w_n} ∩ C| / |{w_1..w_n}|, so a repeated keyword counts once
+``duplicate_rate``     1 − |{w_1..w_n}| / n
+====================== ===========================================================================
+
+Each rate is the mean over the utterances for which its denominator is not 0; the others are
+counted. ``mean_keywords`` and ``mean_subwords`` are means over all utterances.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from espnet_plugin.evaluation.keyword_file import Keyword, UtteranceKeywords
+from espnet_plugin.evaluation.stop_words import is_stop_word
+from espnet_plugin.evaluation.token_texts import (
+    END_OF_WORD,
+    SPECIAL_IDS,
+    is_content,
+    merge_words,
+    texts_of,
+)
+
+COUNTS = ("mean_keywords", "mean_subwords", "mean_count_difference")
+
+
+@dataclass(frozen=True)
+class KeywordScores:
+    """Keyword measures of a data set.
+
+    Attributes:
+        means: Measure → mean over the utterances to which it applies (NaN if there is none).
+        left_out: Measure → number of utterances to which it does not apply.
+        values: Measure → (utterances,) values, NaN where it does not apply.
+        utterances: Utterance ids, in the order of the values.
+    """
+
+    means: dict[str, float]
+    left_out: dict[str, int]
+    values: dict[str, np.ndarray]
+    utterances: tuple[str, ...]
+
+
+def score_keywords(
+    utterances: Sequence[UtteranceKeywords],
+    texts: Mapping[int, str],
+    *,
+    at: Sequence[int] = (1, 5),
+    special_ids: Collection[int] = SPECIAL_IDS,
+) -> KeywordScores:
+    """Scores keywords as CLIP sub-words and as words.
+
+    Args:
+        utterances: What ``read_keywords`` returns.
+        texts: Text of every token id that occurs ("</w>" ends a word).
+        at: The k of hit@k.
+        special_ids: Tokens that are neither candidates nor caption.
+
+    Raises:
+        ValueError: No utterance, or a token whose text is unknown.
+    """
+    rows = [_clip_measures(utterance, texts, at, special_ids) for utterance in utterances]
+    return _collect(rows, utterances)
+
+
+def score_units(
+    utterances: Sequence[UtteranceKeywords],
+    encode: Callable[[str], Sequence[str]],
+    *,
+    is_content_unit: Callable[[str], bool],
+) -> KeywordScores:
+    """Scores the keywords' nearest sub-words, read as text, in other units.
+
+    The keywords of an utterance are merged into words, joined by spaces and encoded like the
+    caption; ``unit_hit@1``, ``content_unit_hit@1`` and ``content_unit_recall`` are then defined as
+    above. Only the nearest sub-word counts, since its neighbours make up no text.
+
+    Args:
+        utterances: What ``read_keywords`` returns.
+        encode: Text → units, e.g. ``split_words`` or a sentencepiece model's pieces.
+        is_content_unit: Whether a unit carries content.
+    """
+    rows = []
+    for utterance in utterances:
+        words = [word for word, _ in merge_words(k.token for k in utterance.keywords)]
+        said = list(encode(" ".join(words)))
+        caption = list(encode(utterance.caption.casefold()))
+        measures = _set_measures(said, caption, is_content_unit)
+        rows.append({name.replace("word", "unit"): value for name, value in measures.items()})
+        rows[-1]["unit_hit@1"] = _share(unit in set(caption) for unit in said)
+        rows[-1].update(_lengths(len(said), len(caption)))
+    return _collect(rows, utterances)
+
+
+def legacy_hit_rates(
+    utterances: Sequence[UtteranceKeywords],
+    *,
+    k: int = 5,
+    special_ids: Collection[int] = SPECIAL_IDS,
+) -> np.ndarray:
+    """Hit rate per keyword position, as the original SpeechCLIP logs it for its K = 8 keywords.
+
+    Position i's rate is the share of utterances of which one of the k nearest tokens of keyword i
+    is in the caption. As there, special tokens are neither left out of the candidates nor of the
+    caption, so that one of them always is a hit. The published number is the mean over positions.
+
+    Returns:
+        (positions,) rates from 0 to 1.
+
+    Raises:
+        ValueError: The utterances have different numbers of keywords.
+    """
+    counts = {len(utterance.keywords) for utterance in utterances}
+    if len(counts) != 1 or counts == {0}:
+        raise ValueError(
+            "the legacy hit rate needs the same number of keywords in every utterance, found "
+            f"{min(counts)} to {max(counts)}: it is only defined for the cls keyword extractor"
+        )
+    hits = []
+    for utterance in utterances:
+        gold = set(utterance.caption_ids) | set(special_ids)
+        hits.append([not gold.isdisjoint(word.nearest[:k]) for word in utterance.keywords])
+    return np.mean(np.asarray(hits, dtype=float), axis=0)
+
+
+def nearest_tokens(
+    keywords: np.ndarray, table: np.ndarray, *, k: int = 5, method: str = "cosine"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Finds the nearest rows of the token table to each keyword embedding.
+
+    Args:
+        keywords: (..., dim) keyword embeddings.
+        table: (tokens, dim) token embeddings.
+        k: Number of neighbours.
+        method: ``"cosine"``, or ``"pseudo_inverse"``, which scores with the pseudo-inverse of the
+            table, i.e. by the least-squares mixture of tokens that makes up the keyword.
+
+    Returns:
+        Row numbers and scores, both (..., k), best first.
+    """
+    if method == "cosine":
+        unit = table / np.linalg.norm(table, axis=-1, keepdims=True)
+        scores = keywords / np.linalg.norm(keywords, axis=-1, keepdims=True) @ unit.T
+    elif method == "pseudo_inverse":
+        scores = keywords @ np.linalg.pinv(table)
+    else:
+        raise ValueError(f"method is 'cosine' or 'pseudo_inverse', not {method!r}")
+    k = min(k, table.shape[0])
+    best = np.argpartition(-scores, k - 1, axis=-1)[..., :k]  # (..., k), in any order
+    values = np.take_along_axis(scores, best, axis=-1)
+    order = np.argsort(-values, axis=-1, kind="stable")
+    return np.take_along_axis(best, order, axis=-1), np.take_along_axis(values, order, axis=-1)
+
+
+def candidates(keyword: Keyword, k: int, special_ids: Collection[int] = SPECIAL_IDS) -> list[int]:
+    """The k nearest tokens of a keyword, special tokens apart."""
+    return [i for i in keyword.nearest if i not in special_ids][:k]
+
+
+def _clip_measures(
+    utterance: UtteranceKeywords,
+    texts: Mapping[int, str],
+    at: Sequence[int],
+    special_ids: Collection[int],
+) -> dict[str, float]:
+    caption_ids = [i for i in utterance.caption_ids if i not in special_ids]
+    caption_texts = texts_of(caption_ids, texts, utterance.utterance)
+    keywords = [word for word in utterance.keywords if word.token_id not in special_ids]
+    text_of = dict(zip(caption_ids, caption_texts, strict=True))
+    text_of.update({word.token_id: word.token for word in keywords})
+    gold = set(caption_ids)
+    row = _set_measures(
+        [word.token_id for word in keywords], caption_ids, lambda i: is_content(text_of[i])
+    )
+    row.update(_lengths(len(utterance.keywords), len(caption_ids)))
+    caption_words = {word for word, _ in merge_words(caption_texts)}
+    merged = merge_words(word.token for word in keywords)
+    for k in at:
+        row[f"subword_hit@{k}"] = _share(
+            not gold.isdisjoint(candidates(word, k, special_ids)) for word in keywords
+        )
+        row[f"word_hit@{k}"] = _share(
+            word in caption_words
+            or (
+                len(where) == 1
+                and not caption_words.isdisjoint(
+                    texts[i].removesuffix(END_OF_WORD).casefold()
+                    for i in candidates(keywords[where[0]], k, special_ids)
+                    if texts.get(i, "").endswith(END_OF_WORD)
+                )
+            )
+            for word, where in merged
+        )
+    return row
+
+
+def _set_measures(said: Sequence, caption: Sequence, content: Callable) -> dict[str, float]:
+    gold, distinct = set(caption), set(said)
+    content_gold = {unit for unit in gold if content(unit)}
+    return {
+        "content_word_hit@1": _share(unit in gold for unit in said if content(unit)),
+        "content_word_recall": _share(unit in distinct for unit in content_gold),
+        "precision": _share(unit in gold for unit in distinct),
+        "duplicate_rate": 1 - len(distinct) / len(said) if said else float("nan"),
+    }
+
+
+def _lengths(said: int, caption: int) -> dict[str, float]:
+    return dict(zip(COUNTS, (said, caption, abs(said - caption)), strict=True))
+
+
+def _share(hits: Iterable[bool]) -> float:
+    hits = list(hits)
+    return sum(hits) / len(hits) if hits else float("nan")
+
+
+def _collect(
+    rows: Sequence[Mapping[str, float]], utterances: Sequence[UtteranceKeywords]
+) -> KeywordScores:
+    if not rows:
+        raise ValueError("no utterance to score")
+    values = {name: np.array([row[name] for row in rows], dtype=float) for name in rows[0]}
+    left_out = {name: int(np.isnan(column).sum()) for name, column in values.items()}
+    means = {
+        name: float(np.nanmean(column)) if left_out[name] < len(column) else float("nan")
+        for name, column in values.items()
+    }
+    return KeywordScores(means, left_out, values, tuple(u.utterance for u in utterances))
+
+
+def content_word(unit: str) -> bool:
+    """Whether a word, or a sentencepiece piece that is a whole word, carries content."""
+    return not is_stop_word(unit.removeprefix("▁"))

@@ -1,0 +1,194 @@
+"""Draws all figures of one set; one that cannot be drawn is left out with a warning."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from espnet_plugin.evaluation.alignments import read_ctm
+from espnet_plugin.evaluation.figures import style
+from espnet_plugin.evaluation.inference_set import InferenceSet, read_mapping
+from espnet_plugin.evaluation.keyword_file import UtteranceKeywords, read_keywords
+from espnet_plugin.evaluation.retrieval_report import Ranks
+from espnet_plugin.evaluation.training_log import read_training_curves
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FRAME_SECONDS = 0.02
+
+
+def draw_all(
+    data: InferenceSet,
+    ranks: Ranks,
+    *,
+    experiment: Path,
+    data_dir: Path | None = None,
+    num_examples: int = 3,
+) -> dict[str, Path]:
+    """Writes every figure for which there is data to ``figures/`` in the set's directory.
+
+    Examples are taken at even distances through the list of utterances, never chosen by score.
+
+    Args:
+        data: The set.
+        ranks: What ``rank_set`` returned for it.
+        experiment: Experiment directory, for the training's course.
+        data_dir: Data directory of the set: wav.scp, image.scp, words.ctm.
+        num_examples: How many utterances are drawn one by one.
+
+    Returns:
+        Caption → PNG file, in the order in which a reader wants them.
+    """
+    keywords = []
+    if (data.directory / "keywords.jsonl").exists():
+        keywords = read_keywords(data.directory / "keywords.jsonl")
+    written: dict[str, Path] = {}
+    for name, title, draw in _jobs(data, ranks, keywords, experiment, data_dir, num_examples):
+        try:
+            written[title], _ = style.save(draw(), data.directory / "figures" / name)
+        except (OSError, ValueError, KeyError, ImportError) as error:
+            logging.warning(f"figure {name} is left out: {error}")
+    return written
+
+
+def _jobs(
+    data: InferenceSet,
+    ranks: Ranks,
+    keywords: Sequence[UtteranceKeywords],
+    experiment: Path,
+    data_dir: Path | None,
+    num_examples: int,
+) -> Iterator[tuple[str, str, Callable[[], Figure]]]:
+    from espnet_plugin.evaluation.figures import (
+        curves,
+        gallery,
+        keyword_table,
+        layer_weights,
+        similarity,
+        training_curves,
+    )
+
+    audio = _read(data_dir, "wav.scp", read_mapping)
+    pictures = _read(data_dir, "image.scp", read_mapping)
+    words = _read(data_dir, "words.ctm", read_ctm)
+    captions = _read(data_dir, "text", read_mapping)
+    captions |= {u.utterance: u.caption for u in keywords}
+    branch = next(iter(data.branches), None)
+
+    fired = [u for u in keywords if u.keywords and u.utterance in audio]
+    for number, utterance in enumerate(_spread(fired, num_examples), 1):
+        yield (
+            f"firing_{number}",
+            "Where the cascaded branch fires" if number == 1 else f"Another utterance ({number})",
+            lambda u=utterance: _firing(u, audio[u.utterance], words.get(u.utterance, [])),
+        )
+    if keywords:
+        rows = _spread([u for u in keywords if u.keywords], 6)
+        image_of = dict(zip(data.utterances, data.image_of, strict=True))
+        files = [pictures.get(image_of.get(u.utterance, "")) for u in rows]
+        yield (
+            "keywords",
+            "Keywords that the model hears",
+            lambda: keyword_table.draw_keyword_table(
+                rows, pictures=[Path(file) if file else None for file in files]
+            ),
+        )
+    if branch and pictures and captions:
+        yield (
+            "gallery",
+            f"Pictures found by speech ({branch} branch)",
+            lambda: gallery.draw_gallery(_gallery(data, branch, ranks, pictures, captions)),
+        )
+    yield "recall_curves", "Recall@k", lambda: curves.draw_recall_curves(ranks)
+    yield (
+        "training_curves",
+        "Training",
+        lambda: training_curves.draw_training_curves(read_training_curves(experiment)),
+    )
+    weights = data.directory / "layer_weights.npy"
+    if weights.exists():
+        yield (
+            "layer_weights",
+            "What the model takes from each layer of the speech encoder",
+            lambda: layer_weights.draw_layer_weights(np.load(weights, allow_pickle=False)),
+        )
+    if branch:
+        yield (
+            "similarity",
+            f"Similarities of the {branch} branch",
+            lambda: _similarity(data, branch, captions, similarity.draw_similarity),
+        )
+
+
+def _read(data_dir: Path | None, name: str, reader: Callable[[Path], dict]) -> dict:
+    return reader(data_dir / name) if data_dir and (data_dir / name).exists() else {}
+
+
+def _spread(items: Sequence, number: int) -> list:
+    if not items:
+        return []
+    places = np.unique(
+        np.linspace(0, len(items) - 1, min(number, len(items)) + 2)[1:-1].astype(int)
+    )
+    return [items[place] for place in places]
+
+
+def _firing(utterance: UtteranceKeywords, audio: str, words: Sequence) -> Figure:
+    import soundfile
+
+    from espnet_plugin.evaluation.figures.firing import draw_firing
+
+    if audio.endswith("|"):
+        raise ValueError(f"{utterance.utterance}: the waveform is a pipe, not a file")
+    samples, rate = soundfile.read(audio, dtype="float32", always_2d=True)
+    step = FRAME_SECONDS
+    if utterance.alphas and abs(len(utterance.alphas) * step - len(samples) / rate) > 0.1:
+        step = len(samples) / rate / len(utterance.alphas)
+    return draw_firing(samples.mean(axis=1), rate, utterance, words=words, frame_seconds=step)
+
+
+def _gallery(
+    data: InferenceSet,
+    branch: str,
+    ranks: Ranks,
+    pictures: dict[str, str],
+    captions: dict[str, str],
+) -> list:
+    from espnet_plugin.evaluation.figures.gallery import GalleryQuery
+
+    queries = []
+    candidates = [i for i, u in enumerate(data.utterances) if u in captions]
+    for row in _spread(candidates, 5):
+        scores = np.asarray(data.image) @ data.branches[branch][row]  # (images,)
+        best = np.argsort(-scores, kind="stable")[:5]
+        names = [data.images[i] for i in best]
+        own = data.image_of[row]
+        queries.append(
+            GalleryQuery(
+                text=captions[data.utterances[row]],
+                pictures=tuple(Path(pictures.get(name, name)) for name in names),
+                scores=tuple(float(scores[i]) for i in best),
+                right=names.index(own) if own in names else None,
+                rank=int(ranks[branch]["speech_to_image"].rank[row]),
+            )
+        )
+    return queries
+
+
+def _similarity(
+    data: InferenceSet, branch: str, captions: dict[str, str], draw: Callable[..., Figure]
+) -> Figure:
+    first: dict[str, int] = {}
+    for row, image in enumerate(data.image_of):
+        first.setdefault(image, row)
+    images = _spread(sorted(first), 20)
+    rows = [first[image] for image in images]
+    columns = [data.images.index(image) for image in images]
+    values = np.asarray(data.branches[branch])[rows] @ np.asarray(data.image)[columns].T
+    labels = [captions.get(data.utterances[row], data.utterances[row]) for row in rows]
+    return draw(values, query_labels=labels, right_items=range(len(rows)))

@@ -1,0 +1,173 @@
+"""Tables of RESULTS.md, made from the dictionary that becomes scores.json."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+
+_SYSTEMS = (
+    ("chance", "chance"),
+    ("cascaded", "cascaded branch"),
+    ("parallel", "parallel branch"),
+    ("fusion", "both branches"),
+    ("teacher", "teacher: written caption"),
+)
+_DIRECTIONS = (
+    ("speech → image", ("speech_to_image", "text_to_image")),
+    ("image → speech", ("image_to_speech", "image_to_text")),
+)
+_KEYWORDS = (
+    ("subword_hit@1", "nearest sub-word is in the caption"),
+    ("subword_hit@5", "one of 5 nearest sub-words is in the caption"),
+    ("word_hit@1", "word is in the caption"),
+    ("word_hit@5", "word, by one of 5 nearest sub-words"),
+    ("content_word_hit@1", "content keywords that are in the caption"),
+    ("content_word_recall", "content sub-words of the caption that are named"),
+    ("precision", "distinct keywords that are in the caption"),
+    ("duplicate_rate", "repeated keywords"),
+)
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A GitHub table whose first column is text and whose others are numbers."""
+    lines = [list(header), ["---"] + ["---:"] * (len(header) - 1), *map(list, rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def retrieval_table(scores: Mapping) -> str:
+    """recall@k in % and the median rank of every system with intervals, a table per direction."""
+    measures = _measures(scores)
+    titles = [
+        name.replace("recall@", "R@").replace("median_rank", "median rank") for name in measures
+    ]
+    tables = []
+    for title, directions in _DIRECTIONS:
+        rows = []
+        for system, name in _SYSTEMS:
+            direction = next((d for d in directions if d in scores.get(system, {})), None)
+            if direction:
+                rows.append([name, *(_cell(scores, system, direction, m) for m in measures)])
+        tables.append(markdown_table([title, *titles], rows))
+    return "\n\n".join(tables)
+
+
+def speech_text_table(scores: Mapping) -> str | None:
+    """Zero-shot retrieval of captions by speech and back; None without caption embeddings."""
+    names = [name for name in _measures(scores) if name.startswith("recall@")]
+    directions = ("speech_to_text", "text_to_speech")
+    rows = [
+        [name, *(_cell(scores, system, d, measure) for d in directions for measure in names)]
+        for system, name in _SYSTEMS
+        if directions[0] in scores.get(system, {})
+    ]
+    if not rows:
+        return None
+    titles = [name.replace("recall@", "R@") for name in names]
+    return markdown_table(
+        ["", *(f"speech → text {t}" for t in titles), *(f"text → speech {t}" for t in titles)], rows
+    )
+
+
+def keyword_table(keywords: Mapping, intervals: Mapping) -> str:
+    """Keyword rates in % and the numbers of keywords and sub-words."""
+    rows = []
+    for name, meaning in _KEYWORDS:
+        if keywords.get(name) is not None:
+            left_out = keywords.get("left_out", {}).get(name, 0)
+            rows.append(
+                [f"`{name}`", _percent(keywords[name], intervals.get(name)), meaning, str(left_out)]
+            )
+    for name, meaning in (
+        ("mean_keywords", "keywords of an utterance"),
+        ("mean_subwords", "sub-words of its caption"),
+        ("mean_count_difference", "absolute difference of the two"),
+    ):
+        if keywords.get(name) is not None:
+            rows.append([f"`{name}`", f"{keywords[name]:.2f}", meaning, "0"])
+    place = keywords.get("localization")
+    if place and place.get("keywords"):
+        meaning = "right content keywords whose segment's centre lies on their word"
+        rows.append(["segment on its word", _percent(place["centre"]), meaning, ""])
+        meaning = "right content keywords whose segment overlaps their word"
+        rows.append(["segment overlaps its word", _percent(place["overlap"]), meaning, ""])
+    bounds = keywords.get("boundaries")
+    if bounds and bounds.get("f_score") is not None:
+        tolerance = f"word boundaries found, within {1000 * bounds['tolerance']:.0f} ms"
+        cell = " / ".join(f"{100 * bounds[m]:.1f}" for m in ("precision", "recall", "f_score"))
+        rows.append(["boundary precision / recall / F", cell, tolerance, ""])
+        if bounds.get("r_value") is not None:
+            rows.append(["R-value", f"{100 * bounds['r_value']:.1f}", tolerance, ""])
+    table = markdown_table(["measure", "%", "what", "utterances left out"], rows)
+    return table.replace("| --- | ---: | ---: | ---: |", "| --- | ---: | --- | ---: |")
+
+
+def comparison_table(experiments: Sequence[Mapping]) -> str:
+    """One row per architecture: mean ± standard deviation over its experiments (seeds).
+
+    Args:
+        experiments: Contents of several scores.json.
+    """
+    columns = (
+        ("parallel → image R@10", ("parallel", "speech_to_image", "recall@10")),
+        ("image → parallel R@10", ("parallel", "image_to_speech", "recall@10")),
+        ("cascaded → image R@10", ("cascaded", "speech_to_image", "recall@10")),
+        ("image → cascaded R@10", ("cascaded", "image_to_speech", "recall@10")),
+        ("text → image R@10", ("teacher", "text_to_image", "recall@10")),
+        ("sub-word hit@5", ("keywords", "subword_hit@5")),
+        ("content hit@1", ("keywords", "content_word_hit@1")),
+        ("duplicates", ("keywords", "duplicate_rate")),
+    )
+    order = ["parallel", "cascaded", "cascaded+", "hybrid", "hybrid+"]
+    names = sorted(
+        {str(scores["architecture"]) for scores in experiments},
+        key=lambda name: (order.index(name) if name in order else len(order), name),
+    )
+    rows = []
+    for name in names:
+        group = [scores for scores in experiments if scores["architecture"] == name]
+        cells = [name, str(len(group))]
+        for _, keys in columns:
+            values = [
+                value for value in (_get(scores, keys) for scores in group) if value is not None
+            ]
+            cells.append(_mean_and_deviation(values))
+        rows.append(cells)
+    return markdown_table(["architecture", "seeds", *(title for title, _ in columns)], rows)
+
+
+def _measures(scores: Mapping) -> list[str]:
+    found = next(iter(scores["chance"].values()))
+    return [name for name in found if name.startswith("recall@")] + ["median_rank"]
+
+
+def _cell(scores: Mapping, system: str, direction: str, measure: str) -> str:
+    value = scores[system][direction][measure]
+    interval = _get(scores, ("intervals", system, direction, measure))
+    if measure != "median_rank":
+        return _percent(value, interval)
+    text = f"{value:g}"
+    return f"{text} ({interval[0]:g}–{interval[1]:g})" if interval else text
+
+
+def _percent(value: float, interval: Sequence[float] | None = None) -> str:
+    text = f"{100 * value:.1f}"
+    if not interval or interval[0] is None:
+        return text
+    return f"{text} ({100 * interval[0]:.1f}–{100 * interval[1]:.1f})"
+
+
+def _get(scores: Mapping, keys: Sequence[str]):
+    for key in keys:
+        if not isinstance(scores, Mapping) or key not in scores:
+            return None
+        scores = scores[key]
+    return scores
+
+
+def _mean_and_deviation(values: Sequence[float]) -> str:
+    if not values:
+        return "–"
+    mean = 100 * statistics.mean(values)
+    if len(values) == 1:
+        return f"{mean:.1f}"
+    return f"{mean:.1f} ± {100 * statistics.stdev(values):.1f}"

@@ -1,0 +1,151 @@
+"""Scores one set's inference directory and keeps the outcome in ``scoring/*.json`` beneath it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from espnet_plugin.evaluation.alignments import read_ctm, read_textgrids
+from espnet_plugin.evaluation.inference_set import read_inference_set, read_mapping
+from espnet_plugin.evaluation.keyword_file import read_keywords
+from espnet_plugin.evaluation.keyword_report import (
+    load_token_texts,
+    report_keywords,
+    report_units,
+)
+from espnet_plugin.evaluation.retrieval_report import (
+    choose_fusion_weight,
+    compare_ranks,
+    rank_set,
+    report_retrieval,
+)
+from espnet_plugin.utils.atomic import write_text
+
+RETRIEVAL_FILE = Path("scoring") / "retrieval.json"
+KEYWORD_FILE = Path("scoring") / "keywords.json"
+
+
+def score_retrieval_directory(
+    directory: str | Path,
+    *,
+    dev_directory: str | Path | None = None,
+    other_directory: str | Path | None = None,
+    recall_at: Sequence[int] = (1, 5, 10),
+    samples: int = 1000,
+    seed: int = 0,
+) -> dict:
+    """Scores the retrieval of one set and writes ``scoring/retrieval.json``.
+
+    Args:
+        directory: The set's inference directory.
+        dev_directory: That of the development set, on which the fusion's weight is chosen.
+        other_directory: That of another model on the same set, to be compared with.
+        recall_at: The k of recall@k.
+        samples: Bootstrap resamples, 0 for none.
+        seed: Seed of the resampling.
+    """
+    directory = Path(directory)
+    data = read_inference_set(directory)
+    weight = None
+    if dev_directory is not None and len(data.branches) == 2:
+        weight = choose_fusion_weight(read_inference_set(dev_directory))
+    ranks = rank_set(data, fusion_weight=weight)
+    report = report_retrieval(data, ranks, recall_at=recall_at, samples=samples, seed=seed)
+    if weight is not None:
+        report["fusion"]["weight_of_parallel"] = weight
+    if other_directory is not None:
+        other = read_inference_set(other_directory)
+        if (other.utterances, other.images) != (data.utterances, data.images):
+            raise ValueError(
+                f"{other_directory} and {directory} do not hold the same utterances and images in "
+                "the same order: only models that ran on one set can be compared"
+            )
+        report["comparison"] = {
+            "with": str(other_directory),
+            **compare_ranks(ranks, rank_set(other), recall_at=recall_at, seed=seed),
+        }
+    write_json(directory / RETRIEVAL_FILE, report)
+    return report
+
+
+def score_keywords_directory(
+    directory: str | Path,
+    *,
+    token_list: str | Path | None = None,
+    words_ctm: str | Path | None = None,
+    textgrid_dir: str | Path | None = None,
+    tolerance: float = 0.05,
+    token_type: str = "clip",
+    bpemodel: str | Path | None = None,
+    legacy: bool = False,
+    samples: int = 1000,
+    seed: int = 0,
+) -> dict:
+    """Scores the keywords of one set and writes ``scoring/keywords.json``.
+
+    Other units than CLIP's sub-words go to ``scoring/keywords_<token_type>.json``. The other
+    arguments are those of ``report_keywords``.
+    """
+    directory = Path(directory)
+    utterances = read_keywords(directory / "keywords.jsonl")
+    if token_type != "clip":
+        report = report_units(utterances, token_type, bpemodel=bpemodel)
+        write_json(directory / "scoring" / f"keywords_{token_type}.json", report)
+        return report
+    words = None
+    if words_ctm is not None:
+        words = read_ctm(words_ctm)
+    elif textgrid_dir is not None:
+        words = read_textgrids(textgrid_dir)
+    image_of = None
+    if (directory / "utt2image").exists():
+        image_of = read_mapping(directory / "utt2image")
+        unknown = [u.utterance for u in utterances if u.utterance not in image_of]
+        if unknown:
+            raise ValueError(
+                f"{directory / 'utt2image'}: no image for {len(unknown)} utterances of "
+                f"keywords.jsonl, the first is {unknown[0]}"
+            )
+    report = report_keywords(
+        utterances,
+        load_token_texts(token_list),
+        image_of=image_of,
+        words=words,
+        tolerance=tolerance,
+        samples=samples,
+        seed=seed,
+        legacy=legacy,
+    )
+    write_json(directory / KEYWORD_FILE, report)
+    return report
+
+
+def fresh_json(path: Path, sources: Sequence[Path]) -> dict | None:
+    """Reads an earlier outcome, or returns None if there is none or a source is newer."""
+    if not path.exists():
+        return None
+    newest = max((source.stat().st_mtime for source in sources if source.exists()), default=0.0)
+    if path.stat().st_mtime < newest:
+        logging.info(f"{path} is older than what it was made from: scoring again")
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        logging.warning(f"{path} is damaged: scoring again")
+        return None
+
+
+def write_json(path: Path, content: dict) -> None:
+    """Writes JSON atomically; NaN (not applicable), which JSON does not know, becomes null."""
+    write_text(path, json.dumps(_without_nan(content), indent=2, allow_nan=False) + "\n")
+
+
+def _without_nan(value):
+    if isinstance(value, Mapping):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value

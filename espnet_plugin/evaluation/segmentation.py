@@ -1,0 +1,201 @@
+"""Where keywords lie: on the word they name, and between word boundaries."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from espnet_plugin.evaluation.alignments import Word
+from espnet_plugin.evaluation.keyword_file import Keyword, UtteranceKeywords
+from espnet_plugin.evaluation.token_texts import (
+    SPECIAL_IDS,
+    is_content,
+    merge_words,
+    split_words,
+    texts_of,
+)
+
+SAME_BOUNDARY = 1e-3  # seconds; a word's end and the next one's start, when they touch
+
+
+@dataclass(frozen=True)
+class BoundaryScores:
+    """Agreement of predicted with true boundaries, rates from 0 to 1 (R-value up to 1).
+
+    Attributes:
+        precision: Share of predicted boundaries that match a true one.
+        recall: Share of true boundaries that are matched.
+        f_score: Their harmonic mean.
+        over_segmentation: recall / precision − 1.
+        r_value: 1 − (|r1| + |r2|) / 2, see ``r_value``.
+        predicted: Number of predicted boundaries.
+        reference: Number of true boundaries.
+        tolerance: Seconds.
+    """
+
+    precision: float
+    recall: float
+    f_score: float
+    over_segmentation: float
+    r_value: float
+    predicted: int
+    reference: int
+    tolerance: float
+
+
+@dataclass(frozen=True)
+class LocalizationScores:
+    """Whether keywords that name a spoken content word lie on it.
+
+    Attributes:
+        centre: Share of them whose segment's centre lies on an occurrence of the word.
+        overlap: Share of them whose segment overlaps an occurrence of the word.
+        keywords: Number of them.
+        utterances: Number of utterances with an alignment.
+    """
+
+    centre: float
+    overlap: float
+    keywords: int
+    utterances: int
+
+
+def r_value(precision: float, recall: float) -> float:
+    """R-value (Räsänen, Laine and Altosaar, Interspeech 2009).
+
+    With hit rate H = recall and over-segmentation O = recall / precision − 1:
+    r1 = sqrt((1 − H)² + O²), r2 = (H − 1 − O) / sqrt(2), R = 1 − (|r1| + |r2|) / 2. Unlike F, it
+    does not reward boundaries put everywhere.
+    """
+    if precision == 0:
+        return float("nan")
+    over = recall / precision - 1
+    first = math.hypot(1 - recall, over)
+    second = (recall - 1 - over) / math.sqrt(2)
+    return 1 - (abs(first) + abs(second)) / 2
+
+
+def inner_boundaries(segments: Sequence[tuple[float, float]]) -> list[float]:
+    """Starts and ends of segments but for the first start and the last end, which are given away.
+
+    Where one segment ends and the next one starts there is one boundary; a gap has two.
+    """
+    ordered = sorted(segments)
+    boundaries: list[float] = []
+    for (_, end), (start, _) in zip(ordered, ordered[1:], strict=False):
+        boundaries.append(end)
+        if start - end > SAME_BOUNDARY:
+            boundaries.append(start)
+    return sorted(boundaries)
+
+
+def count_matches(predicted: Sequence[float], reference: Sequence[float], tolerance: float) -> int:
+    """Largest number of pairs of boundaries no further apart than ``tolerance``, each used once."""
+    matches = first = second = 0
+    predicted, reference = sorted(predicted), sorted(reference)
+    while first < len(predicted) and second < len(reference):
+        distance = predicted[first] - reference[second]
+        if abs(distance) <= tolerance + 1e-9:
+            matches, first, second = matches + 1, first + 1, second + 1
+        elif distance < 0:
+            first += 1
+        else:
+            second += 1
+    return matches
+
+
+def score_boundaries(
+    utterances: Sequence[UtteranceKeywords],
+    words: Mapping[str, Sequence[Word]],
+    *,
+    tolerance: float = 0.05,
+) -> BoundaryScores:
+    """Compares the inner boundaries of keyword segments and of words, pooled over utterances.
+
+    Utterances without alignment or without segments are left out.
+
+    Raises:
+        ValueError: No utterance has both.
+    """
+    matched = predicted = reference = utterances_used = 0
+    for utterance in utterances:
+        segments = _segments(utterance.keywords)
+        spoken = words.get(utterance.utterance)
+        if not spoken or not segments:
+            continue
+        ours = inner_boundaries(segments)
+        truth = inner_boundaries([(word.start, word.end) for word in spoken])
+        matched += count_matches(ours, truth, tolerance)
+        predicted, reference = predicted + len(ours), reference + len(truth)
+        utterances_used += 1
+    if not utterances_used:
+        raise ValueError("no utterance has both keyword segments and a word alignment")
+    precision = matched / predicted if predicted else 0.0
+    recall = matched / reference if reference else 0.0
+    return BoundaryScores(
+        precision=precision,
+        recall=recall,
+        f_score=2 * matched / (predicted + reference) if predicted + reference else 0.0,
+        over_segmentation=recall / precision - 1 if precision else float("nan"),
+        r_value=r_value(precision, recall),
+        predicted=predicted,
+        reference=reference,
+        tolerance=tolerance,
+    )
+
+
+def score_localization(
+    utterances: Sequence[UtteranceKeywords],
+    words: Mapping[str, Sequence[Word]],
+    texts: Mapping[int, str],
+    *,
+    special_ids: Collection[int] = SPECIAL_IDS,
+) -> LocalizationScores:
+    """Checks where the correct content keywords lie.
+
+    A keyword is correct when its nearest sub-word is in the caption; it names those spoken words of
+    which it is a sub-word. A content keyword is one that is no stop word.
+    """
+    centres = overlaps = total = used = 0
+    for utterance in utterances:
+        spoken = words.get(utterance.utterance)
+        if not spoken:
+            continue
+        used += 1
+        words_of = _words_by_token(utterance, texts, special_ids)
+        for keyword in utterance.keywords:
+            named = words_of.get(keyword.token_id)
+            if named is None or keyword.start is None or not is_content(keyword.token):
+                continue
+            places = [word for word in spoken if named.intersection(split_words(word.text))]
+            if not places:
+                continue
+            total += 1
+            centre = (keyword.start + keyword.end) / 2
+            centres += any(word.start <= centre <= word.end for word in places)
+            overlaps += any(
+                keyword.start < word.end and word.start < keyword.end for word in places
+            )
+    if not total:
+        return LocalizationScores(float("nan"), float("nan"), 0, used)
+    return LocalizationScores(centres / total, overlaps / total, total, used)
+
+
+def _segments(keywords: Sequence[Keyword]) -> list[tuple[float, float]]:
+    return [
+        (word.start, word.end)
+        for word in keywords
+        if word.start is not None and word.end is not None
+    ]
+
+
+def _words_by_token(
+    utterance: UtteranceKeywords, texts: Mapping[int, str], special_ids: Collection[int]
+) -> dict[int, set[str]]:
+    ids = [i for i in utterance.caption_ids if i not in special_ids]
+    found: dict[int, set[str]] = {}
+    for word, positions in merge_words(texts_of(ids, texts, utterance.utterance)):
+        for position in positions:
+            found.setdefault(ids[position], set()).add(word)
+    return found

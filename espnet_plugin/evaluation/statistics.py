@@ -1,0 +1,163 @@
+"""Bootstrap intervals and paired significance, with images as the unit that is resampled.
+
+The captions of an image are no independent draws, so an interval over utterances would be too
+narrow. Everything here takes one number per query (or utterance) and the id of its image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+Array = np.ndarray
+_BLOCK = 4_000_000  # cells of a block of resampling weights
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A percentile bootstrap interval."""
+
+    lower: float
+    upper: float
+    level: float = 0.95
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """Outcome of a paired comparison of two systems on the same queries.
+
+    Attributes:
+        difference: Mean of first − second.
+        interval: Bootstrap interval of the difference.
+        p_value: Two-sided, from a sign-flip permutation test over images.
+    """
+
+    difference: float
+    interval: Interval
+    p_value: float
+
+
+def bootstrap_mean(
+    values: Array, ids: Sequence | Array, *, samples: int = 1000, level: float = 0.95, seed: int = 0
+) -> Interval:
+    """Percentile interval of a mean over queries, NaN values (not applicable) left out.
+
+    Args:
+        values: (queries,) or (queries, measures).
+        ids: (queries,) image ids.
+        samples: Number of resamples.
+        level: Coverage.
+        seed: Seed of the resampling, so that a report is reproducible.
+    """
+    return bootstrap_means(np.asarray(values, dtype=float)[:, None], ids, samples, level, seed)[0]
+
+
+def bootstrap_means(
+    values: Array, ids: Sequence | Array, samples: int = 1000, level: float = 0.95, seed: int = 0
+) -> list[Interval]:
+    """Like ``bootstrap_mean`` for the columns of (queries, measures), over the same resamples."""
+    values = np.asarray(values, dtype=float)
+    sums, counts = _per_image(values, ids)
+    means = []
+    for weights in _resamples(len(sums), samples, seed):
+        with np.errstate(invalid="ignore"):
+            means.append((weights @ sums) / (weights @ counts))
+    return [_interval(column, level) for column in np.concatenate(means).T]
+
+
+def bootstrap_median(
+    values: Array, ids: Sequence | Array, *, samples: int = 1000, level: float = 0.95, seed: int = 0
+) -> Interval:
+    """Percentile interval of a median over queries, e.g. of the median rank."""
+    values = np.asarray(values, dtype=float)
+    _, image = np.unique(np.asarray(ids), return_inverse=True)
+    order = np.argsort(values, kind="stable")
+    ordered, image_of = values[order], image[order]
+    medians = []
+    for weights in _resamples(int(image.max()) + 1, samples, seed, width=len(values)):
+        cumulative = np.cumsum(weights[:, image_of], axis=1)  # (samples, queries)
+        half = cumulative[:, -1:] / 2
+        lower = ordered[np.argmax(cumulative >= half, axis=1)]
+        upper = ordered[np.argmax(cumulative > half, axis=1)]
+        medians.append((lower + upper) / 2)
+    return _interval(np.concatenate(medians), level)
+
+
+def paired_test(
+    first: Array,
+    second: Array,
+    ids: Sequence | Array,
+    *,
+    samples: int = 10000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> PairedTest:
+    """Compares two systems query by query.
+
+    The permutation test asks how often the difference would be as large if, image by image, it were
+    a coin toss which system is which: p = (1 + #{|permuted| ≥ |observed|}) / (1 + samples).
+
+    Args:
+        first: (queries,) values of the first system, e.g. 1.0 where recall@10 is a hit.
+        second: (queries,) values of the second system on the same queries in the same order.
+        ids: (queries,) image ids.
+        samples: Number of permutations and of resamples.
+        level: Coverage of the interval.
+        seed: Seed of both.
+    """
+    first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+    if first.shape != second.shape or first.ndim != 1:
+        raise ValueError(f"paired values of shapes {first.shape} and {second.shape}")
+    difference = first - second
+    sums, counts = _per_image(difference[:, None], ids)
+    sums, total = sums[:, 0], counts.sum()
+    if total == 0:
+        raise ValueError("no query has a value for both systems")
+    observed = abs(sums.sum())
+    rng = np.random.default_rng(seed)
+    extreme = 0
+    for size in _block_sizes(samples, len(sums)):
+        signs = rng.integers(0, 2, (size, len(sums)), dtype=np.int8) * 2.0 - 1.0
+        extreme += int(np.count_nonzero(np.abs(signs @ sums) >= observed - 1e-9))
+    interval = bootstrap_mean(difference, ids, samples=samples, level=level, seed=seed)
+    return PairedTest(float(sums.sum() / total), interval, (1 + extreme) / (1 + samples))
+
+
+def _per_image(values: Array, ids: Sequence | Array) -> tuple[Array, Array]:
+    if len(values) != len(ids):
+        raise ValueError(f"{len(values)} values for {len(ids)} ids")
+    _, image = np.unique(np.asarray(ids), return_inverse=True)
+    applicable = ~np.isnan(values)
+    num_images = int(image.max()) + 1
+    columns = range(values.shape[1])
+    filled = np.where(applicable, values, 0.0)
+    sums = [np.bincount(image, weights=filled[:, c], minlength=num_images) for c in columns]
+    counts = [np.bincount(image, weights=applicable[:, c], minlength=num_images) for c in columns]
+    return np.stack(sums, axis=1), np.stack(counts, axis=1)
+
+
+def _block_sizes(samples: int, width: int) -> Iterator[int]:
+    step = max(1, _BLOCK // max(width, 1))
+    for start in range(0, samples, step):
+        yield min(step, samples - start)
+
+
+def _resamples(
+    num_images: int, samples: int, seed: int, *, width: int | None = None
+) -> Iterator[Array]:
+    """Yields (block, images) how often each image was drawn in each resample."""
+    rng = np.random.default_rng(seed)
+    for size in _block_sizes(samples, max(width or 0, num_images)):
+        drawn = rng.integers(0, num_images, (size, num_images))
+        drawn += np.arange(size)[:, None] * num_images
+        yield np.bincount(drawn.ravel(), minlength=size * num_images).reshape(size, num_images)
+
+
+def _interval(values: Array, level: float) -> Interval:
+    values = values[~np.isnan(values)]
+    if not len(values):
+        return Interval(float("nan"), float("nan"), level)
+    lower, upper = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(lower), float(upper), level)

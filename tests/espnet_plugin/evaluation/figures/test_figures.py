@@ -1,0 +1,120 @@
+"""Every figure draws what it is given; how it looks was judged by eye."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from espnet_plugin.evaluation.alignments import Word
+from espnet_plugin.evaluation.keyword_file import Keyword, UtteranceKeywords
+
+pytest.importorskip("matplotlib")
+
+from espnet_plugin.evaluation.figures import (  # noqa: E402
+    curves,
+    firing,
+    gallery,
+    keyword_table,
+    layer_weights,
+    similarity,
+    style,
+    training_curves,
+)
+from espnet_plugin.evaluation.retrieval import rank_scores  # noqa: E402
+
+SPOKEN = UtteranceKeywords(
+    "u",
+    "a dog",
+    (1, 2),
+    (Keyword(2, "dog</w>", (2,), 0.0, 0.5), Keyword(3, "cat</w>", (3,), 0.5, 1.0)),
+    seconds=1.0,
+    alphas=tuple([0.04] * 50),
+    fired=(24, 49),
+)
+
+
+def texts(figure) -> set[str]:
+    return {text.get_text() for axis in figure.axes for text in axis.texts}
+
+
+def test_firing_shows_words_and_keywords():
+    samples = np.random.default_rng(0).uniform(-1, 1, 16000)
+    figure = firing.draw_firing(
+        samples, 16000, SPOKEN, words=[Word("a", 0.0, 0.2), Word("dog", 0.2, 1.0)]
+    )
+    assert {"a", "dog", "cat"} <= texts(figure)
+    assert len(figure.axes[3].get_lines()) >= 2
+
+
+def test_firing_without_alphas_or_alignment():
+    keywords = tuple(Keyword(1, "a</w>", (1,)) for _ in range(8))
+    queries = UtteranceKeywords("u", "a dog", (1, 2), keywords, seconds=0.5)
+    figure = firing.draw_firing(np.zeros(8000), 16000, queries)
+    assert len(figure.axes) == 3
+    assert "from learned queries: in order, without a place in time" in texts(figure)
+
+
+def test_colours_of_keywords():
+    caption = {1, 2}
+    assert firing.keyword_colour(2, "dog</w>", caption) == style.BLUE
+    assert firing.keyword_colour(1, "a</w>", caption) == style.SKY
+    assert firing.keyword_colour(3, "cat</w>", caption) == style.VERMILION
+    assert firing.keyword_colour(4, "of</w>", caption) == style.PALE
+
+
+def test_recall_curves():
+    forth, back = rank_scores(np.eye(4), range(4), range(4))
+    figure = curves.draw_recall_curves(
+        {"parallel": {"speech_to_image": forth, "image_to_speech": back}}
+    )
+    line = figure.axes[0].get_lines()[0]
+    assert line.get_ydata().tolist() == [100.0] * 4
+    assert figure.axes[0].get_lines()[1].get_ydata().tolist() == [25.0, 50.0, 75.0, 100.0]
+
+
+def test_training_curves():
+    figure = training_curves.draw_training_curves(
+        {"loss": {"train": [(1, 2.0)], "valid": [(1, 3.0)]}, "optim0_lr0": {"train": [(1, 1e-4)]}}
+    )
+    assert len(figure.axes) == 1
+    with pytest.raises(ValueError, match="no measure to draw"):
+        training_curves.draw_training_curves({"iter_time": {"train": [(1, 0.1)]}})
+
+
+def test_layer_weights():
+    figure = layer_weights.draw_layer_weights(np.array([0.2, 0.5, 0.3]))
+    assert [bar.get_height() for bar in figure.axes[0].patches] == [0.2, 0.5, 0.3]
+    with pytest.raises(ValueError, match="softmax"):
+        layer_weights.draw_layer_weights(np.zeros(3))
+
+
+def test_similarity_and_attention():
+    figure = similarity.draw_similarity(
+        np.eye(3), query_labels=["a " * 40] * 3, right_items=range(3)
+    )
+    assert len(figure.axes[0].patches) == 3
+    assert all(len(label.get_text()) < 50 for label in figure.axes[0].get_yticklabels())
+    figure = similarity.draw_attention(np.full((3, 2, 10), 0.1), query_labels=["one", "two"])
+    assert sum(axis.get_visible() for axis in figure.axes) == 3
+
+
+def test_gallery_survives_a_broken_picture(tmp_path, caplog):
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    query = gallery.GalleryQuery("a dog", (tmp_path / "broken.jpg",), (0.5,), 0, 1)
+    figure = gallery.draw_gallery([query])
+    assert "broken.jpg cannot be shown" in caplog.text
+    assert "right picture: rank 1" in texts(figure)
+
+
+def test_keyword_table():
+    assert {"dog", "cat", "“a dog”"} <= texts(keyword_table.draw_keyword_table([SPOKEN]))
+
+
+def test_saving_writes_both_formats_and_leaves_settings_alone(tmp_path):
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    paths = style.save(layer_weights.draw_layer_weights(np.array([1.0])), tmp_path / "x" / "a.b")
+    assert [path.name for path in paths] == ["a.b.png", "a.b.svg"]
+    assert sorted(path.name for path in (tmp_path / "x").iterdir()) == ["a.b.png", "a.b.svg"]
+    assert dict(matplotlib.rcParams) == before

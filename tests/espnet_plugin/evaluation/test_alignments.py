@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import pytest
+
+from espnet_plugin.evaluation.alignments import Word, read_ctm, read_textgrid, read_textgrids
+
+LONG = '''File type = "ooTextFile"
+Object class = "TextGrid"
+
+xmin = 0
+xmax = 1.5
+tiers? <exists>
+size = 2
+item []:
+    item [1]:
+        class = "IntervalTier"
+        name = "phones"
+        xmin = 0
+        xmax = 1.5
+        intervals: size = 1
+        intervals [1]:
+            xmin = 0
+            xmax = 1.5
+            text = "ah"
+    item [2]:
+        class = "IntervalTier"
+        name = "words"
+        xmin = 0
+        xmax = 1.5
+        intervals: size = 3
+        intervals [1]:
+            xmin = 0
+            xmax = 0.25
+            text = ""
+        intervals [2]:
+            xmin = 0.25
+            xmax = 1
+            text = "say ""hi"""
+        intervals [3]:
+            xmin = 1
+            xmax = 1.5
+            text = "12"
+'''
+SHORT = """File type = "ooTextFile"
+Object class = "TextGrid"
+
+0
+1.5
+<exists>
+2
+"TextTier"
+"points"
+0
+1.5
+1
+0.5
+"click"
+"IntervalTier"
+"Words"
+0
+1.5
+2
+0
+1
+"dog"
+1
+1.5
+"sil"
+"""
+
+
+def test_ctm(tmp_path):
+    path = tmp_path / "words.ctm"
+    path.write_text(";; comment\nu1 1 0.50 0.25 dog\nu1 1 0.00 0.50 a 0.98\nu2 A 1 0.5 <eps>\n")
+    assert read_ctm(path) == {"u1": [Word("a", 0.0, 0.5), Word("dog", 0.5, 0.75)]}
+    path.write_text("u1 1 0.5 dog\n")
+    with pytest.raises(ValueError, match="words.ctm:1: expected 'utterance"):
+        read_ctm(path)
+    path.write_text("u1 1 0.5 -1 dog\n")
+    with pytest.raises(ValueError, match="negative duration"):
+        read_ctm(path)
+    with pytest.raises(FileNotFoundError):
+        read_ctm(tmp_path / "none.ctm")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_textgrid_in_both_formats(tmp_path, encoding):
+    (tmp_path / "u1.TextGrid").write_text(LONG, encoding=encoding)
+    (tmp_path / "u2.TextGrid").write_text(SHORT, encoding=encoding)
+    expected = {
+        "u1": [Word('say "hi"', 0.25, 1.0), Word("12", 1.0, 1.5)],
+        "u2": [Word("dog", 0.0, 1.0)],
+    }
+    assert read_textgrids(tmp_path) == expected
+
+
+def test_bad_textgrids(tmp_path):
+    path = tmp_path / "u1.TextGrid"
+    path.write_text(LONG)
+    with pytest.raises(ValueError, match="no interval tier 'syllables', only"):
+        read_textgrid(path, tier="syllables")
+    path.write_text("nothing")
+    with pytest.raises(ValueError, match="no TextGrid"):
+        read_textgrid(path)
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match="no \\*.TextGrid"):
+        read_textgrids(tmp_path)

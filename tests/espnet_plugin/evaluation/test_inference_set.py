@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from espnet_plugin.evaluation.inference_set import read_inference_set
+
+
+def test_reads_what_is_there(inference_dir):
+    (inference_dir / "test" / "speech_cascaded.npy").unlink()
+    data = read_inference_set(inference_dir / "test")
+    assert list(data.branches) == ["parallel"]
+    assert data.image_of[:3] == ("i0", "i0", "i1")
+    assert data.text.shape == (12, 8)
+
+
+def test_nan_names_file_and_row(inference_dir):
+    path = inference_dir / "test" / "speech_parallel.npy"
+    values = np.load(path)
+    values[4, 1] = np.inf
+    np.save(path, values)
+    message = r"speech_parallel.npy: NaN or infinity in row 4 \(line 5 of utterances.txt\)"
+    with pytest.raises(ValueError, match=message):
+        read_inference_set(inference_dir / "test")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "error", "message"),
+    [
+        ("utt2image", "i0_0 i0\n", ValueError, "no image for 11 utterances.*first is i0_1"),
+        ("images.txt", "i0\ni1\n", ValueError, "4 images of utt2image are missing.*i2"),
+        ("utterances.txt", "i0_0\ni0_0\n", ValueError, "an id occurs twice"),
+        ("utterances.txt", "i0_0\ni1_0\n", ValueError, "no utterance belongs to 4 images"),
+        ("image.npy", "text", ValueError, "no readable NumPy array"),
+        ("image.npy", None, FileNotFoundError, "run the inference stage"),
+        ("utterances.txt", None, FileNotFoundError, "run the inference stage"),
+    ],
+)
+def test_bad_directories(inference_dir, name, content, error, message):
+    path = inference_dir / "test" / name
+    path.unlink()
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(error, match=message):
+        read_inference_set(inference_dir / "test")
+
+
+def test_shape_mismatch(inference_dir):
+    np.save(inference_dir / "test" / "text.npy", np.zeros((11, 8), dtype=np.float32))
+    with pytest.raises(ValueError, match=r"text.npy: shape \(11, 8\), but utterances.txt has 12"):
+        read_inference_set(inference_dir / "test")
+    np.save(inference_dir / "test" / "text.npy", np.zeros((12, 9), dtype=np.float32))
+    with pytest.raises(ValueError, match="9 dimensions, but image.npy has 8"):
+        read_inference_set(inference_dir / "test")

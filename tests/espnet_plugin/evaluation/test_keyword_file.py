@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from espnet_plugin.evaluation.keyword_file import Keyword, read_keywords
+
+
+def test_reads_records(tmp_path):
+    path = tmp_path / "keywords.jsonl"
+    keywords = [{"token_id": 3, "token": "dog</w>", "top": [3, 4], "start": 0.5, "end": 1}]
+    records = [
+        {"utt": "u1", "caption": "dog", "caption_ids": [3], "seconds": 2, "keywords": keywords,
+         "alphas": [0.5, 1], "fired": [1]},
+        {"utt": "u2", "caption": "", "caption_ids": [],
+         "keywords": [{"token_id": 1, "token": "a"}]},
+    ]  # fmt: skip
+    path.write_text("".join(json.dumps(record) + "\n" for record in records) + "\n")
+    first, second = read_keywords(path)
+    assert first.keywords == (Keyword(3, "dog</w>", (3, 4), 0.5, 1.0),)
+    assert (first.seconds, first.alphas, first.fired) == (2.0, (0.5, 1.0), (1,))
+    assert second.keywords == (Keyword(1, "a", (1,)),)
+    assert second.alphas is None
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "is empty"),
+        ("{broken\n", "keywords.jsonl:1: no keyword record"),
+        ('{"utt": "u1"}\n', "keywords.jsonl:1: .*no caption: run inference with --text"),
+        ('{"utt": "u", "caption": "", "caption_ids": [], "keywords": []}\n' * 2, "u occurs twice"),
+    ],
+)
+def test_bad_files(tmp_path, content, message):
+    path = tmp_path / "keywords.jsonl"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=message):
+        read_keywords(path)
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match="cascaded branch"):
+        read_keywords(tmp_path / "keywords.jsonl")

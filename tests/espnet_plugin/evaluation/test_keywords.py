@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from espnet_plugin.evaluation.keyword_file import Keyword, UtteranceKeywords
+from espnet_plugin.evaluation.keyword_report import report_units
+from espnet_plugin.evaluation.keywords import (
+    legacy_hit_rates,
+    nearest_tokens,
+    score_keywords,
+    score_units,
+)
+from espnet_plugin.evaluation.token_texts import split_words
+
+TEXTS = {
+    1: "a</w>",
+    2: "red</w>",
+    3: "dog</w>",
+    4: "skate",
+    5: "boarding</w>",
+    6: "cat</w>",
+    7: "of</w>",
+    8: "the</w>",
+}
+
+
+def utterance(caption_ids, tops, name="u", caption=""):
+    keywords = tuple(Keyword(top[0], TEXTS.get(top[0], "?"), tuple(top)) for top in tops)
+    return UtteranceKeywords(name, caption, tuple(caption_ids), keywords)
+
+
+def test_every_rate_by_hand():
+    # Caption: a red dog skateboarding. Heard: red, red, cat (dog among its five nearest), a, the.
+    spoken = utterance([1, 2, 3, 4, 5], [[2], [2], [6, 49407, 3], [1], [8, 6]])
+    means = score_keywords([spoken], TEXTS).means
+    assert means["subword_hit@1"] == pytest.approx(3 / 5)
+    assert means["subword_hit@5"] == pytest.approx(4 / 5)
+    assert means["word_hit@1"] == pytest.approx(3 / 5)
+    assert means["word_hit@5"] == pytest.approx(4 / 5)
+    assert means["content_word_hit@1"] == pytest.approx(2 / 3)  # of red, red, cat
+    assert means["content_word_recall"] == pytest.approx(1 / 4)  # of red, dog, skate-, -boarding
+    assert means["precision"] == pytest.approx(2 / 4)  # of red, cat, a, the
+    assert means["duplicate_rate"] == pytest.approx(1 / 5)
+    assert means["mean_keywords"] == 5
+    assert means["mean_subwords"] == 5
+    assert means["mean_count_difference"] == 0
+
+
+def test_special_tokens_take_no_place_among_the_nearest():
+    spoken = utterance([3], [[6, 49406, 49407, 0, 8, 1, 2, 3]])
+    means = score_keywords([spoken], TEXTS, at=(1, 4, 5)).means
+    assert means["subword_hit@4"] == 0.0
+    assert means["subword_hit@5"] == 1.0
+    with_end = score_keywords([utterance([3, 49407], [[49407, 3]])], TEXTS).means
+    assert math.isnan(with_end["subword_hit@1"])  # the keyword itself is a special token
+    assert with_end["mean_subwords"] == 1
+
+
+def test_sub_words_that_make_up_a_word_are_one_word():
+    caption = [1, 4, 5]
+    right = score_keywords([utterance(caption, [[4], [5]])], TEXTS).means
+    assert right["word_hit@1"] == 1.0
+    wrong = score_keywords([utterance(caption, [[4], [3]])], TEXTS).means  # "skatedog"
+    assert wrong["word_hit@1"] == 0.0
+    assert wrong["subword_hit@1"] == 0.5
+
+
+def test_utterances_without_applicable_keyword_are_left_out_and_counted():
+    only_function_words = utterance([1, 3], [[1], [7]], "u1")
+    good = utterance([1, 3], [[3]], "u2")
+    silent = utterance([1, 3], [], "u3")
+    scores = score_keywords([only_function_words, good, silent], TEXTS)
+    assert scores.means["content_word_hit@1"] == 1.0
+    assert scores.left_out["content_word_hit@1"] == 2
+    assert scores.means["subword_hit@1"] == pytest.approx((1 / 2 + 1) / 2)
+    assert scores.left_out["duplicate_rate"] == 1
+    assert scores.means["content_word_recall"] == pytest.approx(1 / 3)
+    assert scores.means["mean_keywords"] == 1.0
+    assert scores.left_out["mean_keywords"] == 0
+    assert np.isnan(scores.values["content_word_hit@1"]).tolist() == [True, False, True]
+
+
+def test_rates_are_means_over_utterances_not_over_keywords():
+    long = utterance([2], [[6], [6], [6], [2]], "long")
+    short = utterance([2], [[2]], "short")
+    assert score_keywords([long, short], TEXTS).means["subword_hit@1"] == (0.25 + 1) / 2
+
+
+def test_unknown_tokens_are_an_error():
+    with pytest.raises(ValueError, match="u: token id 99"):
+        score_keywords([utterance([99], [[1]])], TEXTS)
+    with pytest.raises(ValueError, match="no utterance"):
+        score_keywords([], TEXTS)
+
+
+def test_words_as_units():
+    spoken = utterance([], [[2], [4], [5], [6]], caption="A red dog, skateboarding")
+    means = score_units([spoken], split_words, is_content_unit=lambda unit: unit != "a").means
+    assert means["unit_hit@1"] == pytest.approx(2 / 3)
+    assert means["content_unit_recall"] == pytest.approx(2 / 3)
+    assert means["mean_subwords"] == 4
+    assert report_units([spoken], "word")["unit_hit@1"] == pytest.approx(2 / 3)
+
+
+def test_sentencepiece_units(tmp_path):
+    sentencepiece = pytest.importorskip("sentencepiece")
+    text = tmp_path / "text"
+    text.write_text("a red dog\na cat and a red dog\nskateboarding dog\n" * 20)
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(text), model_prefix=str(tmp_path / "bpe"), vocab_size=40, model_type="bpe",
+        minloglevel=2,
+    )  # fmt: skip
+    spoken = utterance([], [[2], [3]], caption="a red dog")
+    report = report_units([spoken], "bpe", bpemodel=tmp_path / "bpe.model")
+    assert report["unit_hit@1"] == 1.0
+    assert report["content_unit_recall"] == 1.0
+    with pytest.raises(ValueError, match="--bpemodel"):
+        report_units([spoken], "bpe")
+    with pytest.raises(FileNotFoundError, match="none.model is missing"):
+        report_units([spoken], "bpe", bpemodel="none.model")
+
+
+def test_legacy_rates_per_position():
+    first = utterance([2, 3], [[6, 3], [6, 1]], "u1")
+    second = utterance([2], [[2], [49407, 6]], "u2")  # a special token always was a hit
+    assert legacy_hit_rates([first, second]).tolist() == [1.0, 0.5]
+    assert legacy_hit_rates([first, second], k=1).tolist() == [0.5, 0.5]
+    with pytest.raises(ValueError, match="found 1 to 2"):
+        legacy_hit_rates([first, utterance([2], [[2]], "u3")])
+
+
+def test_nearest_tokens():
+    table = np.array([[1.0, 0.0], [0.0, 2.0], [3.0, 3.0]])
+    rows, scores = nearest_tokens(np.array([[[5.0, 4.0]]]), table, k=9)
+    assert rows.tolist() == [[[2, 0, 1]]]
+    assert scores[0, 0, 0] == pytest.approx(9 / (41 * 2) ** 0.5)
+    with pytest.raises(ValueError, match="euclidean"):
+        nearest_tokens(table, table, method="euclidean")

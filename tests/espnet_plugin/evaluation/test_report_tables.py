@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from espnet_plugin.evaluation.report_tables import (
+    comparison_table,
+    keyword_table,
+    markdown_table,
+    retrieval_table,
+)
+
+
+def measures(value: float) -> dict:
+    return {"recall@1": value, "recall@10": 2 * value, "median_rank": 7.0}
+
+
+def test_markdown_table():
+    assert markdown_table(["", "a"], [["x", "1"]]) == "|  | a |\n| --- | ---: |\n| x | 1 |"
+
+
+def test_retrieval_table_of_one_branch():
+    scores = {
+        "chance": {"speech_to_image": measures(0.01), "image_to_speech": measures(0.02)},
+        "parallel": {"speech_to_image": measures(0.4)},
+        "intervals": {"parallel": {"speech_to_image": {"recall@1": [0.351, 0.449]}}},
+    }
+    table = retrieval_table(scores)
+    assert "| parallel branch | 40.0 (35.1–44.9) | 80.0 | 7 |" in table
+    assert "| chance | 2.0 | 4.0 | 7 |" in table
+    assert "cascaded" not in table
+
+
+def test_keyword_table_leaves_out_what_does_not_apply():
+    keywords = {
+        "subword_hit@1": 0.5,
+        "content_word_hit@1": None,
+        "mean_keywords": 3.25,
+        "left_out": {"subword_hit@1": 4},
+        "localization": {"centre": None, "keywords": 0},
+        "boundaries": {"precision": 0.5, "recall": 0.25, "f_score": 1 / 3, "r_value": None,
+                       "tolerance": 0.05},
+    }  # fmt: skip
+    table = keyword_table(keywords, {"subword_hit@1": [0.4, 0.6]})
+    assert "| 50.0 (40.0–60.0) | nearest sub-word is in the caption | 4 |" in table
+    assert "content_word_hit" not in table
+    assert "3.25" in table
+    assert "| 50.0 / 25.0 / 33.3 | word boundaries found, within 50 ms |" in table
+
+
+def test_comparison_is_by_architecture_with_deviation_over_seeds():
+    def scores(name: str, recall: float) -> dict:
+        return {"architecture": name, "parallel": {"speech_to_image": {"recall@10": recall}}}
+
+    table = comparison_table(
+        [scores("hybrid+", 0.8), scores("hybrid+", 0.9), scores("parallel", 0.7)]
+    )
+    lines = table.splitlines()
+    assert lines[2].startswith("| parallel | 1 | 70.0 | – |")
+    assert lines[3].startswith("| hybrid+ | 2 | 85.0 ± 7.1 | – |")

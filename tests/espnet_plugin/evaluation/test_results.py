@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import json
+import os
+
+import numpy as np
+import pytest
+
+from espnet_plugin.evaluation.results import architecture_name, environment, write_results
+from espnet_plugin.evaluation.scoring import score_retrieval_directory
+
+MEASURES = {"recall@1", "recall@5", "recall@10", "median_rank"}
+KEYWORD_MEASURES = {
+    "subword_hit@1",
+    "subword_hit@5",
+    "word_hit@1",
+    "content_word_hit@1",
+    "content_word_recall",
+    "duplicate_rate",
+    "mean_keywords",
+    "mean_subwords",
+}
+
+
+def test_scores_json_has_the_promised_keys(inference_dir):
+    experiment = inference_dir.parent
+    (experiment / "config.yaml").write_text(
+        "seed: 7\nkeyword_extractor: cif\nmodel_conf: {parallel: false}\n"
+    )
+    (experiment / "stage_seconds.json").write_text('{"1": 2.5, "7": 10}')
+    score_retrieval_directory(inference_dir / "test", dev_directory=inference_dir / "dev")
+    write_results(inference_dir, token_list=experiment / "tokens.tsv", figures=False)
+    scores = json.loads((inference_dir / "scores.json").read_text())
+    for branch in ("parallel", "cascaded", "fusion", "chance"):
+        for direction in ("speech_to_image", "image_to_speech"):
+            assert set(scores[branch][direction]) >= MEASURES
+    for direction in ("text_to_image", "image_to_text"):
+        assert set(scores["teacher"][direction]) >= MEASURES
+        assert set(scores["chance"][direction]) >= MEASURES
+    assert set(scores["keywords"]) >= KEYWORD_MEASURES
+    assert scores["keywords"]["subword_hit@1"] == pytest.approx(2 / 3)
+    assert scores["keywords"]["subword_hit@5"] == 1.0
+    assert scores["keywords"]["content_word_recall"] == pytest.approx(1 / 4)
+    assert scores["test_set"] == "test"
+    assert (scores["images"], scores["utterances"]) == (6, 12)
+    assert scores["architecture"] == "cascaded+"
+    assert scores["seed"] == 7
+    assert scores["seconds"] == {"1": 2.5, "7": 10}
+    page = (inference_dir / "RESULTS.md").read_text()
+    assert "| parallel branch |" in page
+    assert "| teacher: written caption |" in page
+    assert "`content_word_hit@1`" in page
+    assert "| all | 12.5 |" in page
+    assert "python 3" in page
+
+
+def test_a_model_without_cascaded_branch(inference_dir):
+    for name in ("speech_cascaded.npy", "keywords.jsonl", "text.npy"):
+        (inference_dir / "test" / name).unlink()
+    scores = write_results(inference_dir, figures=False)
+    assert scores["architecture"] == "parallel"
+    assert "keywords" not in scores and "cascaded" not in scores and "teacher" not in scores
+    assert "## Keywords" not in (inference_dir / "RESULTS.md").read_text()
+
+
+def test_stale_scores_are_made_again(inference_dir):
+    test = inference_dir / "test"
+    score_retrieval_directory(test, samples=0)
+    old = (test / "scoring" / "retrieval.json").read_text()
+    np.save(test / "speech_parallel.npy", np.repeat(np.load(test / "image.npy"), 2, axis=0))
+    os.utime(test / "scoring" / "retrieval.json", (1, 1))
+    scores = write_results(
+        inference_dir, token_list=inference_dir.parent / "tokens.tsv", figures=False
+    )
+    assert scores["parallel"]["speech_to_image"]["recall@1"] == 1.0
+    assert json.loads(old)["parallel"]["speech_to_image"]["recall@1"] < 1.0
+
+
+@pytest.mark.slow
+def test_all_figures(inference_dir, tmp_path):
+    pytest.importorskip("matplotlib")
+    image_module = pytest.importorskip("PIL.Image")
+    soundfile = pytest.importorskip("soundfile")
+    data = tmp_path / "data"
+    data.mkdir()
+    soundfile.write(data / "a.wav", np.random.default_rng(0).uniform(-0.1, 0.1, 14400), 16000)
+    image_module.new("RGB", (32, 24), (200, 30, 30)).save(data / "p.png")
+    utterances = (inference_dir / "test" / "utterances.txt").read_text().split()
+    (data / "wav.scp").write_text("".join(f"{u} {data / 'a.wav'}\n" for u in utterances))
+    pictures = [f"i{number} {data / 'p.png'}\n" for number in range(6)]
+    (data / "image.scp").write_text("".join(pictures))
+    ctm = "".join(f"{u} 1 0.0 0.4 red\n{u} 1 0.4 0.5 dog\n" for u in utterances)
+    (data / "words.ctm").write_text(ctm)
+    np.save(inference_dir / "test" / "layer_weights.npy", np.full(3, 1 / 3))
+    (inference_dir.parent / "train.log").write_text("1epoch results: [train] loss=2.000\n")
+    tokens = inference_dir.parent / "tokens.tsv"
+    scores = write_results(inference_dir, data_dir=data, token_list=tokens)
+    names = ["firing_1", "keywords", "gallery", "recall_curves", "training_curves"]
+    names += ["layer_weights", "similarity"]
+    page = (inference_dir / "RESULTS.md").read_text()
+    for name in names:
+        place = f"test/figures/{name}"
+        assert (inference_dir / f"{place}.png").stat().st_size > 3000
+        assert (inference_dir / f"{place}.svg").exists()
+        assert f"({place}.png)]({place}.svg)" in page
+    assert scores["keywords"]["localization"]["keywords"] == 24  # two right "red" each
+
+
+def test_a_figure_that_fails_does_not_lose_the_results(inference_dir, caplog):
+    pytest.importorskip("matplotlib")
+    write_results(inference_dir, token_list=inference_dir.parent / "tokens.tsv")
+    assert "training_curves is left out" in caplog.text
+    assert (inference_dir / "RESULTS.md").exists()
+
+
+def test_which_set(inference_dir):
+    (inference_dir / "test").rename(inference_dir / "other")
+    with pytest.raises(ValueError, match=r"\['dev', 'other'\]: say which"):
+        write_results(inference_dir, figures=False)
+
+
+@pytest.mark.parametrize(
+    ("parallel", "extractor", "name"),
+    [
+        (True, "none", "parallel"),
+        (False, "cls", "cascaded"),
+        (False, "cif", "cascaded+"),
+        (True, "cls", "hybrid"),
+        (True, "cif", "hybrid+"),
+        (True, "other", "hybrid (other)"),
+    ],
+)
+def test_architecture_names(parallel, extractor, name):
+    config = {"model_conf": {"parallel": parallel}, "keyword_extractor": extractor}
+    assert architecture_name(config, {}) == name
+
+
+def test_environment():
+    assert environment()["python"].startswith("3.")

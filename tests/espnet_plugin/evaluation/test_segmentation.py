@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from espnet_plugin.evaluation.alignments import Word
+from espnet_plugin.evaluation.keyword_file import Keyword, UtteranceKeywords
+from espnet_plugin.evaluation.segmentation import (
+    count_matches,
+    inner_boundaries,
+    r_value,
+    score_boundaries,
+    score_localization,
+)
+
+TEXTS = {1: "a</w>", 2: "dog</w>", 3: "run", 4: "s</w>"}
+WORDS = {"u": [Word("A", 0.0, 0.2), Word("dog", 0.2, 0.6), Word("runs,", 0.6, 1.0)]}
+
+
+def spoken(*keywords: Keyword) -> UtteranceKeywords:
+    return UtteranceKeywords("u", "a dog runs", (1, 2, 3, 4), keywords, seconds=1.0)
+
+
+def keyword(token_id: int, start: float, end: float) -> Keyword:
+    return Keyword(token_id, TEXTS[token_id], (token_id,), start, end)
+
+
+def test_r_value_of_known_points():
+    assert r_value(1.0, 1.0) == pytest.approx(1.0)
+    # H = 0.5, O = 0: r1 = 0.5, r2 = −0.5/√2
+    assert r_value(0.5, 0.5) == pytest.approx(1 - (0.5 + 0.5 / math.sqrt(2)) / 2)
+    # Everything found, twice as many boundaries: O = 1, r1 = 1, r2 = −1/√2
+    assert r_value(0.5, 1.0) == pytest.approx(1 - (1 + 1 / math.sqrt(2)) / 2)
+    assert math.isnan(r_value(0.0, 0.0))
+
+
+def test_inner_boundaries():
+    assert inner_boundaries([(0.0, 0.2), (0.2, 0.5), (0.6, 1.0)]) == [0.2, 0.5, 0.6]
+    assert inner_boundaries([(0.3, 0.9)]) == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    first=st.lists(st.integers(0, 12), max_size=5),
+    second=st.lists(st.integers(0, 12), max_size=5),
+    tolerance=st.integers(0, 3),
+)
+def test_matching_is_as_large_as_possible(first, second, tolerance):
+    small, large = sorted((first, second), key=len)
+    best = max(
+        (
+            sum(abs(a - b) <= tolerance for a, b in zip(small, order, strict=False))
+            for order in itertools.permutations(large, len(small))
+        ),
+        default=0,
+    )
+    assert count_matches(first, second, tolerance) == best
+
+
+def test_boundaries_by_hand():
+    ours = spoken(keyword(2, 0.0, 0.22), keyword(2, 0.22, 0.4), keyword(3, 0.4, 0.7))
+    scores = score_boundaries([ours], WORDS, tolerance=0.05)
+    assert (scores.predicted, scores.reference) == (2, 2)  # 0.22, 0.4 against 0.2, 0.6
+    assert scores.precision == scores.recall == scores.f_score == 0.5
+    assert scores.over_segmentation == 0.0
+    assert scores.r_value == pytest.approx(r_value(0.5, 0.5))
+    with pytest.raises(ValueError, match="no utterance has both"):
+        score_boundaries([ours], {})
+
+
+def test_localization_by_hand():
+    ours = spoken(
+        keyword(2, 0.3, 0.5),  # on "dog"
+        keyword(2, 0.5, 0.9),  # overlaps it, its centre does not
+        keyword(4, 0.0, 0.1),  # the end of "runs", but elsewhere
+        keyword(1, 0.0, 0.2),  # a function word: not counted
+    )
+    scores = score_localization([ours], WORDS, TEXTS)
+    assert (scores.keywords, scores.utterances) == (3, 1)
+    assert scores.centre == pytest.approx(1 / 3)
+    assert scores.overlap == pytest.approx(2 / 3)
+    assert math.isnan(score_localization([ours], {}, TEXTS).centre)

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import pytest
+
+from espnet_plugin.evaluation.stop_words import is_stop_word
+from espnet_plugin.evaluation.token_texts import (
+    clip_token_texts,
+    is_content,
+    merge_words,
+    read_token_list,
+    split_words,
+    texts_of,
+)
+
+
+def test_merges_sub_words_into_words():
+    pieces = ["A</w>", "skate", "board", "ing</w>", ",</w>", "dog</w>", "'s</w>", "bo"]
+    assert merge_words(pieces) == [
+        ("a", (0,)),
+        ("skateboarding", (1, 2, 3)),
+        ("dog", (5,)),
+        ("'s", (6,)),
+        ("bo", (7,)),
+    ]
+    assert merge_words(["cafÃ©</w>"]) == [("café", (0,))]  # bytes as letters
+    assert merge_words([]) == []
+
+
+def test_splits_text_as_the_tokenizer_does():
+    assert split_words("The dog's 12 bones, see?") == ["the", "dog", "'s", "1", "2", "bones", "see"]
+
+
+def test_content():
+    assert is_content("dog</w>")
+    assert is_content("a")  # the beginning of some word
+    assert not is_content("a</w>")
+    assert not is_content(".</w>")
+    assert not is_content("'s</w>")
+    assert is_stop_word("The") and not is_stop_word("red") and is_stop_word("--")
+
+
+def test_clip_vocabulary_equals_the_tokenizers():
+    pytest.importorskip("torch")
+    tokenizer = pytest.importorskip("open_clip.tokenizer").SimpleTokenizer()
+    assert clip_token_texts() == tokenizer.decoder
+
+
+def test_token_list(tmp_path):
+    path = tmp_path / "tokens.tsv"
+    path.write_text("id\ttoken\tcount\n320\ta</w>\t7\n4287\torange</w>\t2\n")
+    assert read_token_list(path) == {320: "a</w>", 4287: "orange</w>"}
+    path.write_text("id\ttoken\tcount\nnonsense\n")
+    with pytest.raises(ValueError, match="tokens.tsv:2"):
+        read_token_list(path)
+    with pytest.raises(FileNotFoundError, match="stage that makes the token list"):
+        read_token_list(tmp_path / "none.tsv")
+    with pytest.raises(ValueError, match="u1: token id 9 is not in the token list"):
+        texts_of([9], {}, "u1")
