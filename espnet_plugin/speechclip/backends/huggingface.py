@@ -1,0 +1,167 @@
+"""HuBERT, wav2vec 2.0 and WavLM of the transformers library, without any leak of padding.
+
+The library's models see an utterance's padding in two places: base models' first convolution is
+followed by a group norm over time, and the masks of padded frames are optional. Here utterances
+of different lengths are convolved one by one, and padded frames are zero before the position
+convolution and masked in every attention. So an utterance has the same hidden states alone and
+in any batch.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from espnet_plugin.speechclip.backends.huggingface_loading import (
+    load_encoder,
+    model_wants_normalized_waveforms,
+)
+from espnet_plugin.speechclip.backends.states import StateCollector
+from espnet_plugin.speechclip.backends.waveform import prepare_waveforms
+from espnet_plugin.speechclip.padding import padding_mask
+
+logger = logging.getLogger(__name__)
+
+
+def conv_output_lengths(
+    lengths: Tensor, kernels: tuple[int, ...], strides: tuple[int, ...]
+) -> Tensor:
+    """Frames that a stack of unpadded convolutions makes of ``lengths`` (batch,) samples."""
+    for kernel, stride in zip(kernels, strides, strict=True):
+        lengths = torch.div(lengths - kernel, stride, rounding_mode="floor") + 1
+    return lengths
+
+
+def receptive_field(kernels: tuple[int, ...], strides: tuple[int, ...]) -> int:
+    """Samples that one frame of a stack of unpadded convolutions sees."""
+    samples = 1
+    for kernel, stride in zip(reversed(kernels), reversed(strides), strict=True):
+        samples = (samples - 1) * stride + kernel
+    return samples
+
+
+class HuggingFaceBackend(nn.Module):
+    """A speech encoder of the transformers library (HuBERT, wav2vec 2.0, WavLM, UniSpeech).
+
+    Hidden states: [0] is the input of the first transformer layer (after the position
+    convolution and, in post-norm models, its layer norm), [l] the output of layer l. For models
+    with ``do_stable_layer_norm`` (the large ones) the last one is taken before the encoder's
+    final layer norm, whatever the installed library version returns.
+
+    Args:
+        model: hub name, or a local directory in the form of ``save_pretrained``.
+        normalize_waveform: zero mean and unit variance per utterance; None = as the model's
+            ``preprocessor_config.json`` says.
+        cache_dir: where downloaded models lie; None = the library's default.
+        random_weights: take the model's ``config.json`` only and random weights (dry runs).
+
+    Raises:
+        FileNotFoundError: if the model is neither a local directory, nor cached, nor reachable.
+        ValueError: if it is another kind of model.
+    """
+
+    sampling_rate = 16000
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        normalize_waveform: bool | None = None,
+        cache_dir: str | Path | None = None,
+        random_weights: bool = False,
+    ) -> None:
+        super().__init__()
+        self.model = load_encoder(model, cache_dir=cache_dir, random_weights=random_weights)
+        config = self.model.config
+        if normalize_waveform is None:
+            normalize_waveform = model_wants_normalized_waveforms(
+                model, config, cache_dir=cache_dir
+            )
+            logger.info("%s: normalize_waveform = %s", model, normalize_waveform)
+        self.normalize_waveform = normalize_waveform
+        self.kernels = tuple(config.conv_kernel)
+        self.strides = tuple(config.conv_stride)
+        self.receptive_field = receptive_field(self.kernels, self.strides)
+        self.stride = 1
+        for stride in self.strides:
+            self.stride *= stride
+        self.dim = int(config.hidden_size)
+        self.num_layers = int(config.num_hidden_layers) + 1
+
+    def frame_lengths(self, sample_lengths: Tensor) -> Tensor:
+        """Exact number of frames (batch,) of utterances of ``sample_lengths`` (batch,) samples.
+
+        floor((samples - 400) / 320) + 1 for the usual convolutions; an utterance shorter than
+        the receptive field has one frame.
+        """
+        samples = sample_lengths.clamp(min=self.receptive_field)
+        return conv_output_lengths(samples, self.kernels, self.strides)
+
+    def forward(self, speech: Tensor, sample_lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode waveforms.
+
+        Args:
+            speech: (batch, samples) in [-1, 1] at 16 kHz.
+            sample_lengths: (batch,).
+
+        Returns:
+            Hidden states (batch, layers + 1, frames, dim), 0 at padded frames, and the number of
+            frames (batch,).
+        """
+        speech, sample_lengths = prepare_waveforms(
+            speech,
+            sample_lengths,
+            normalize=self.normalize_waveform,
+            min_samples=self.receptive_field,
+        )
+        lengths = self.frame_lengths(sample_lengths)
+        features = self._convolve(speech, sample_lengths.tolist())  # (batch, frames, channels)
+        hidden = self.model.feature_projection(features)  # (batch, frames, dim)
+        if isinstance(hidden, tuple):  # wav2vec 2.0 and WavLM return the normed input, too
+            hidden = hidden[0]
+        del features
+        return self._encode(hidden, lengths), lengths
+
+    def _convolve(self, speech: Tensor, ends: list[int]) -> Tensor:
+        """Convolutional front end, (batch, samples) to (batch, frames, channels), 0 at padding.
+
+        Utterances of different lengths are convolved one by one: the group norm of base models
+        sees no padding then, none is computed, and the wide early layers need less memory.
+        """
+        extractor = self.model.feature_extractor
+        if len(set(ends)) == 1:
+            return extractor(speech).transpose(1, 2)
+        rows = [extractor(speech[row : row + 1, :end])[0].T for row, end in enumerate(ends)]
+        return pad_sequence(rows, batch_first=True)  # rows are (own frames, channels)
+
+    def _encode(self, hidden: Tensor, lengths: Tensor) -> Tensor:
+        """Transformer, (batch, frames, dim) to all states (batch, layers + 1, frames, dim)."""
+        ends: list[int] = lengths.tolist()
+        mask = None
+        if min(ends) < hidden.shape[1]:
+            padding = padding_mask(lengths, hidden.shape[1])
+            hidden = hidden.masked_fill(padding.unsqueeze(-1), 0.0)
+            mask = ~padding  # the library's masks say which frames count
+        states = StateCollector(self.num_layers)
+
+        def add_input(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
+            states.add(inputs[0])
+
+        def add_output(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            states.add(output[0] if isinstance(output, tuple) else output)
+
+        # Hooks live for this call only: modules that keep some can be neither copied nor pickled.
+        layers = self.model.encoder.layers
+        hooks = [layers[0].register_forward_pre_hook(add_input)]
+        hooks += [layer.register_forward_hook(add_output) for layer in layers]
+        try:
+            self.model.encoder(hidden, attention_mask=mask)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return states.stack(ends)

@@ -1,0 +1,237 @@
+"""Any upstream of s3prl as a frozen speech encoder.
+
+Upstreams differ in how they treat padding, and many let it leak. So utterances are run in groups
+of equal length: padding does not exist, and an utterance has the same hidden states alone and in
+any batch.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from espnet_plugin.speechclip.backends.states import StateCollector
+from espnet_plugin.speechclip.backends.waveform import prepare_waveforms
+
+logger = logging.getLogger(__name__)
+
+# Tried in this order until the upstream gives a frame: 25 ms, and longer for a few upstreams.
+SHORTEST_SAMPLES = (400, 800, 1600, 3200, 6400, 16000)
+
+
+def upstream_hub() -> Any:
+    """The module that holds s3prl's upstreams.
+
+    Raises:
+        ImportError: naming what to install, if s3prl cannot be imported.
+    """
+    try:
+        import s3prl.hub
+    except (ImportError, OSError, AttributeError) as error:  # s3prl 0.4.18 breaks in all these ways
+        raise ImportError(
+            f"s3prl cannot be imported ({type(error).__name__}: {error}). Install the fork that "
+            "works with current torchaudio: pip install 'speechclip-plus[s3prl]' (package "
+            "espnet-s3prl; uninstall the package s3prl first)"
+        ) from error
+    return s3prl.hub
+
+
+def build_upstream(name: str, checkpoint: str | Path | None = None) -> nn.Module:
+    """Build an upstream in evaluation mode.
+
+    Args:
+        name: name in ``s3prl.hub``, e.g. ``hubert_base``, ``fbank`` or ``hubert_local``.
+        checkpoint: file for upstreams that take one (``hubert_local``).
+
+    Raises:
+        ValueError: if there is no such upstream, or it takes no checkpoint or needs one.
+        FileNotFoundError: if the checkpoint is missing.
+    """
+    hub = upstream_hub()
+    entry = getattr(hub, name, None)
+    if not callable(entry):
+        raise ValueError(
+            f"s3prl has no upstream {name!r}. Names are listed by "
+            "python -c 'import s3prl.hub; print(s3prl.hub.options())'; a local checkpoint is "
+            "given as model: hubert_local, checkpoint: FILE"
+        )
+    parameters = inspect.signature(entry).parameters
+    # hubert_local(*args, **kwargs) hands on to hubert_custom(ckpt, ...): its name tells.
+    needs_checkpoint = name.endswith(("_local", "_custom", "_url"))
+    takes_checkpoint = needs_checkpoint or "ckpt" in parameters
+    if checkpoint is None:
+        if needs_checkpoint:
+            raise ValueError(
+                f"s3prl upstream {name!r} needs a file: set speech_encoder_conf.checkpoint"
+            )
+        options = {}
+    else:
+        if not takes_checkpoint:  # s3prl itself would ignore the file without a word
+            raise ValueError(
+                f"s3prl upstream {name!r} takes no checkpoint and would ignore {checkpoint}: use "
+                "the entry of the same family that ends in _local or _custom"
+            )
+        if not Path(checkpoint).exists():
+            raise FileNotFoundError(
+                f"speech_encoder_conf.checkpoint: there is no file {checkpoint}"
+            )
+        options = {"ckpt": str(checkpoint)}
+    try:
+        upstream = entry(**options)
+    except (OSError, RuntimeError, ValueError, TypeError, AssertionError, KeyError) as error:
+        raise RuntimeError(
+            f"s3prl upstream {name!r} could not be built"
+            f"{'' if checkpoint is None else f' from {checkpoint}'} "
+            f"({type(error).__name__}: {error}). If its weights cannot be downloaded here, fetch "
+            "them elsewhere and set model to the _local entry of the same family and checkpoint "
+            "to the file"
+        ) from error
+    _keep_last_state_before_norm(upstream)
+    return upstream.eval()
+
+
+def _keep_last_state_before_norm(upstream: nn.Module) -> None:
+    """Take the last state of pre-norm encoders before the encoder's final layer norm.
+
+    That is where the original SpeechCLIP+ and the huggingface source take it, so that learned
+    layer weights mean the same with all of them.
+    """
+    encoder = getattr(getattr(upstream, "model", None), "encoder", None)
+    if getattr(encoder, "layer_norm_first", False) and isinstance(
+        getattr(encoder, "layer_norm", None), nn.LayerNorm
+    ):
+        encoder.layer_norm = nn.Identity()
+
+
+class S3prlBackend(nn.Module):
+    """An upstream of s3prl.
+
+    Hidden states are the upstream's ``hidden_states``, for pre-norm transformers with the last
+    one before the final layer norm; frame lengths are what the upstream returns. An utterance
+    that is too short for one frame is continued with zeros.
+
+    Args:
+        model: name in ``s3prl.hub``.
+        checkpoint: file for ``*_local`` and ``*_custom`` upstreams.
+        normalize_waveform: True: zero mean and unit variance per utterance, before whatever the
+            upstream does itself. None and False leave it to the upstream.
+
+    Raises:
+        ImportError: without a working s3prl.
+        ValueError: for upstreams whose hidden states do not share one dimension.
+    """
+
+    sampling_rate = 16000
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        checkpoint: str | Path | None = None,
+        normalize_waveform: bool | None = None,
+    ) -> None:
+        super().__init__()
+        self.name = model
+        self.upstream = build_upstream(model, checkpoint)
+        self.normalize_waveform = bool(normalize_waveform)
+        self.stride = int(self.upstream.get_downsample_rates("hidden_states"))
+        self._frames_of: dict[int, int] = {}  # samples → frames, as the upstream has answered
+        self.min_samples, states = self._probe()
+        self.num_layers = len(states)
+        self.dim = states[0].shape[-1]
+
+    def frame_lengths(self, sample_lengths: Tensor) -> Tensor:
+        """Number of frames (batch,) of utterances of ``sample_lengths`` (batch,) samples.
+
+        The upstream itself is asked (with silence) about each length it has not seen yet.
+        """
+        frames = []
+        for samples in sample_lengths.clamp(min=self.min_samples).tolist():
+            if samples not in self._frames_of:
+                device = next((p.device for p in self.parameters()), sample_lengths.device)
+                with torch.no_grad():
+                    self._run(torch.zeros(1, samples, device=device))
+            frames.append(self._frames_of[samples])
+        return torch.tensor(frames, device=sample_lengths.device)
+
+    def forward(self, speech: Tensor, sample_lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode waveforms.
+
+        Args:
+            speech: (batch, samples) in [-1, 1] at 16 kHz.
+            sample_lengths: (batch,).
+
+        Returns:
+            Hidden states (batch, layers + 1, frames, dim), 0 at padded frames, and the number of
+            frames (batch,).
+        """
+        speech, sample_lengths = prepare_waveforms(
+            speech,
+            sample_lengths,
+            normalize=self.normalize_waveform,
+            min_samples=self.min_samples,
+        )
+        ends: list[int] = sample_lengths.tolist()
+        rows_of_length = defaultdict(list)
+        for row, end in enumerate(ends):
+            rows_of_length[end].append(row)
+        hidden: Tensor | None = None
+        for end in sorted(rows_of_length, reverse=True):  # the longest decides the frames
+            rows = rows_of_length[end]
+            # A lone group of all rows needs no copy of the waveforms and of the states.
+            everything = len(rows) == len(ends)
+            states = self._run(speech if everything else speech[rows, :end])
+            collector = StateCollector(self.num_layers)
+            for state in states:
+                collector.add(state)
+            group = collector.stack([states[0].shape[1]] * len(rows))
+            if everything:
+                hidden = group
+                break
+            if hidden is None:
+                hidden = group.new_zeros(len(ends), *group.shape[1:])
+            hidden[rows, :, : group.shape[2]] = group
+        assert hidden is not None
+        lengths = torch.tensor([self._frames_of[end] for end in ends], device=speech.device)
+        return hidden, lengths
+
+    def _run(self, speech: Tensor) -> list[Tensor]:
+        """Hidden states, each (batch, frames, dim), of waveforms of equal length."""
+        output = self.upstream(list(speech.unbind(0)))
+        hidden = output["hidden_states"]
+        states = [hidden] if isinstance(hidden, Tensor) else list(hidden)
+        dims = {state.shape[-1] for state in states}
+        if len(dims) > 1:
+            raise ValueError(
+                f"s3prl upstream {self.name!r} gives hidden states of different dimensions "
+                f"{sorted(dims)}: they cannot be summed"
+            )
+        frames = min(state.shape[1] for state in states)
+        self._frames_of[speech.shape[1]] = frames
+        return [state[:, :frames] for state in states]
+
+    def _probe(self) -> tuple[int, list[Tensor]]:
+        """Shortest of ``SHORTEST_SAMPLES`` that gives finite frames, and its hidden states.
+
+        fbank, for one, divides by the standard deviation over frames: one frame is not enough.
+        """
+        failure: Exception | None = None
+        for samples in SHORTEST_SAMPLES:
+            try:
+                with torch.no_grad():
+                    states = self._run(torch.zeros(1, samples))
+            except (RuntimeError, AssertionError, IndexError) as error:
+                failure = error
+                continue
+            if states and all(state.numel() and state.isfinite().all() for state in states):
+                return samples, states
+        raise ValueError(
+            f"s3prl upstream {self.name!r} gives no hidden states for one second of silence: "
+            f"{failure}"
+        )

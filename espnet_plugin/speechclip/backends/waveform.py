@@ -1,0 +1,78 @@
+"""What every backend does to waveforms before its encoder sees them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from espnet_plugin.speechclip.padding import padding_mask
+
+WAVEFORM_NORM_EPS = 1e-5
+
+
+def check_waveforms(speech: Tensor, sample_lengths: Tensor) -> None:
+    """Refuse what is no batch of waveforms.
+
+    Raises:
+        TypeError: if the samples are not floating point.
+        ValueError: if shapes or lengths do not fit, or an utterance is empty.
+    """
+    if not speech.is_floating_point():
+        raise TypeError(
+            f"speech is {speech.dtype}: give floating point samples in [-1, 1] "
+            "(divide 16-bit integers by 32768)"
+        )
+    if speech.dim() != 2:
+        raise ValueError(f"speech must be (batch, samples), not {tuple(speech.shape)}")
+    if sample_lengths.shape != speech.shape[:1]:
+        raise ValueError(
+            f"speech_lengths must be ({speech.shape[0]},), not {tuple(sample_lengths.shape)}"
+        )
+    if speech.shape[0] == 0:
+        raise ValueError("speech is an empty batch")
+    shortest, longest = (int(value) for value in sample_lengths.aminmax())
+    if shortest < 1:
+        raise ValueError("an utterance has no samples: remove it from the data")
+    if longest > speech.shape[1]:
+        raise ValueError(
+            f"speech_lengths say {longest} samples, but speech has {speech.shape[1]} per row"
+        )
+
+
+def prepare_waveforms(
+    speech: Tensor, sample_lengths: Tensor, *, normalize: bool, min_samples: int
+) -> tuple[Tensor, Tensor]:
+    """Clean the padding, lengthen short utterances, normalise each by its own samples.
+
+    An utterance shorter than ``min_samples`` is continued with zeros up to it, and those zeros
+    count as its own samples from then on.
+
+    Args:
+        speech: (batch, samples), anything behind each utterance's end.
+        sample_lengths: (batch,).
+        normalize: zero mean and unit variance per utterance (biased variance, eps 1e-5).
+        min_samples: an encoder's receptive field.
+
+    Returns:
+        Waveforms (batch, max(longest, min_samples)) that are 0 behind their ends, and their
+        lengths (batch,), each >= min_samples.
+    """
+    longest = int(sample_lengths.max())
+    speech = speech[:, :longest]
+    speech = speech.masked_fill(padding_mask(sample_lengths, longest), 0.0)
+    if longest < min_samples:
+        speech = F.pad(speech, (0, min_samples - longest))  # (batch, min_samples)
+    sample_lengths = sample_lengths.clamp(min=min_samples)
+    return (_normalize(speech, sample_lengths) if normalize else speech), sample_lengths
+
+
+def _normalize(speech: Tensor, sample_lengths: Tensor) -> Tensor:
+    padding = padding_mask(sample_lengths, speech.shape[1])
+    with torch.autocast(speech.device.type, enabled=False):
+        speech = speech.float()
+        count = sample_lengths.unsqueeze(1).to(speech.dtype)
+        mean = speech.sum(dim=1, keepdim=True) / count
+        centred = (speech - mean).masked_fill(padding, 0.0)
+        variance = centred.square().sum(dim=1, keepdim=True) / count
+        return centred * torch.rsqrt(variance + WAVEFORM_NORM_EPS)

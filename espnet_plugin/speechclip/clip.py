@@ -1,0 +1,278 @@
+"""The frozen CLIP: images, texts and sequences of soft tokens as embeddings."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from espnet_plugin.speechclip.clip_config import (
+    RANDOM,
+    ClipConfig,
+    check_openai_activation,
+    find_weights,
+    read_clip_config,
+)
+from espnet_plugin.speechclip.clip_text import (
+    CausalTextTower,
+    SoftTokensUnsupportedError,
+    is_causal_text_tower,
+    normalize,
+)
+from espnet_plugin.speechclip.clip_weights import is_image_key, load_towers, read_clip_weights
+from espnet_plugin.speechclip.hub import check_model_available
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+logger = logging.getLogger(__name__)
+
+PRECISIONS = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+class FrozenCLIP(nn.Module):
+    """A CLIP of open_clip that stays as it is: evaluation mode always, no gradients to it.
+
+    Args:
+        model: open_clip's name of the model, or a JSON file in its configuration format.
+            OpenAI's weights need a ``-quickgelu`` model.
+        pretrained: open_clip's tag, or a local file (.safetensors, a pickled state dict, or
+            OpenAI's own), or None or "random" for random weights (dry runs).
+        cache_dir: where downloaded weights lie; None = the libraries' defaults.
+        precision: fp32, fp16 or bf16 weights. Embeddings are float32 always.
+        image_tower: keep the image tower.
+        text_tower: keep the text tower.
+
+    Raises:
+        ValueError: for unknown names, or weights that do not fit the configuration.
+        FileNotFoundError: if weights are neither here nor can be downloaded.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        pretrained: str | None = None,
+        cache_dir: str | Path | None = None,
+        precision: str = "fp32",
+        image_tower: bool = True,
+        text_tower: bool = True,
+    ) -> None:
+        super().__init__()
+        if precision not in PRECISIONS:
+            raise ValueError(
+                f"clip_conf.precision: {precision!r} is none of {', '.join(PRECISIONS)}"
+            )
+        config = read_clip_config(model)
+        self.config = config
+        self.embedding_dim = int(config.model["embed_dim"])
+        self.context_length = int(config.model["text_cfg"].get("context_length", 77))
+        # Other tokenizers may have to be downloaded: only encode_texts builds them.
+        self.sot_id, self.eot_id = _special_ids(self.tokenizer) if self._has_bpe else (-1, -1)
+        path: Path | None = None
+        tag: dict[str, Any] = {}
+        if not (image_tower or text_tower):
+            pass  # only the tokenizer is wanted: no weights are looked for
+        elif pretrained is None or pretrained == RANDOM:
+            logger.warning("%s: CLIP has RANDOM weights", model)
+        else:
+            path, tag = find_weights(config, pretrained, cache_dir=cache_dir)
+        whole = _build(config, precision, image=image_tower, text=text_tower)
+        if path is not None:
+            _load(whole, config, path, image=image_tower, text=text_tower)
+        self.image_tower = whole.visual if image_tower else None
+        self.text_tower = self._keep_text_tower(whole) if text_tower else None
+        self._preprocess_options = {**config.preprocess, **_preprocess_options(tag)}
+        self._dtype = PRECISIONS[precision] or torch.float32
+        self.requires_grad_(False)
+        self.eval()
+
+    def _keep_text_tower(self, whole: nn.Module) -> nn.Module:
+        tower = getattr(whole, "text", whole)
+        if self._has_bpe and is_causal_text_tower(tower, eot_id=self.eot_id):
+            return CausalTextTower(tower, sot_id=self.sot_id, eot_id=self.eot_id)
+        if tower is whole:
+            whole.visual = None
+            return _TextOf(whole)
+        return tower
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """open_clip's tokenizer of this model; other models' own may need a download."""
+        import open_clip
+        from open_clip.tokenizer import SimpleTokenizer
+
+        if self.config.is_named:
+            return open_clip.get_tokenizer(self.config.name)
+        text = self.config.model["text_cfg"]
+        if text.get("hf_tokenizer_name"):
+            from open_clip.tokenizer import HFTokenizer
+
+            return HFTokenizer(
+                text["hf_tokenizer_name"],
+                context_length=self.context_length,
+                tokenizer_mode=text.get("tokenizer_mode"),
+                **(text.get("tokenizer_kwargs") or {}),
+            )
+        return SimpleTokenizer(
+            context_length=self.context_length, **(text.get("tokenizer_kwargs") or {})
+        )
+
+    @property
+    def _has_bpe(self) -> bool:
+        """Whether texts are tokenised by CLIP's own byte pair encoding."""
+        text = self.config.model["text_cfg"]
+        reduces = (text.get("tokenizer_kwargs") or {}).get("reduction_mask")
+        return not (text.get("hf_tokenizer_name") or text.get("hf_model_name") or reduces)
+
+    @property
+    def takes_soft_tokens(self) -> bool:
+        """Whether ``encode_soft_tokens`` works: cascaded architectures need it."""
+        return isinstance(self.text_tower, CausalTextTower)
+
+    @property
+    def token_embedding(self) -> Tensor:
+        """The whole frozen table of token embeddings (V, token_dim)."""
+        return self._soft_tower().token_embedding.weight
+
+    @property
+    def token_dim(self) -> int:
+        """Dimension of token embeddings."""
+        return self.token_embedding.shape[1]
+
+    def train(self, mode: bool = True) -> FrozenCLIP:
+        """Stay in evaluation mode, whatever ``mode`` says."""
+        return super().train(False)
+
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        """BPE ids of each text, without SOT, EOT, padding or a limit."""
+        return [list(self.tokenizer.encode(text)) for text in texts]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of BPE ids."""
+        return str(self.tokenizer.decode([int(token) for token in ids])).strip()
+
+    def token_text(self, token_id: int) -> str:
+        """How the vocabulary writes a token, e.g. ``orange</w>``."""
+        return str(self.tokenizer.decoder[int(token_id)])
+
+    def preprocess(self, image: Image) -> Tensor:
+        """Resize, crop and normalise a picture to (3, H, W) as the image tower takes it."""
+        return self._image_transform(image)
+
+    @cached_property
+    def _image_transform(self) -> Any:
+        from open_clip.transform import PreprocessCfg, image_transform_v2
+
+        tower = self._need(self.image_tower, "image")
+        size = getattr(tower, "image_size", self.config.model["vision_cfg"].get("image_size", 224))
+        options = {**self._preprocess_options, "size": size}
+        return image_transform_v2(PreprocessCfg(**options), is_train=False)
+
+    def encode_images(self, images: Tensor) -> Tensor:
+        """Encode preprocessed images (batch, 3, H, W) to (batch, E), L2-normalised."""
+        tower = self._need(self.image_tower, "image")
+        return normalize(tower(images.to(self._dtype)))
+
+    def encode_texts(self, texts: Sequence[str]) -> Tensor:
+        """Encode texts to (batch, E), L2-normalised; texts that are too long are cut."""
+        tower = self._need(self.text_tower, "text")
+        if isinstance(tower, CausalTextTower):
+            return normalize(tower.encode_tokens(self.tokenize(texts)))
+        device = next(tower.parameters()).device
+        return normalize(tower(self.tokenizer(list(texts)).to(device)))
+
+    def encode_soft_tokens(self, tokens: Tensor, lengths: Tensor) -> Tensor:
+        """Encode token embeddings as the text that they would be.
+
+        They are put between SOT and EOT and read at EOT, as SpeechCLIP's cascaded branch does
+        (https://arxiv.org/abs/2210.00705, section 3.4). Gradients reach ``tokens`` only.
+
+        Args:
+            tokens: (batch, slots, token_dim).
+            lengths: (batch,) how many of the slots count; 0 is the empty text.
+
+        Returns:
+            (batch, E), L2-normalised.
+
+        Raises:
+            ValueError: if slots + 2 exceeds the context length.
+            SoftTokensUnsupportedError: if the text tower does not work that way.
+        """
+        return normalize(self._soft_tower().encode_soft_tokens(tokens, lengths))
+
+    def _soft_tower(self) -> CausalTextTower:
+        tower = self._need(self.text_tower, "text")
+        if not isinstance(tower, CausalTextTower):
+            raise SoftTokensUnsupportedError(
+                f"The text tower of {self.config.name} is not CLIP's (causal, read at the end "
+                "token, BPE vocabulary): keywords cannot be put into it. Use another "
+                "clip_conf.model, or the parallel architecture, which needs no keywords"
+            )
+        return tower
+
+    def _need(self, tower: nn.Module | None, name: str) -> nn.Module:
+        if tower is None:
+            raise RuntimeError(f"this CLIP was loaded without its {name} tower")
+        return tower
+
+
+class _TextOf(nn.Module):
+    """The text tower of an open_clip ``CLIP`` that only the model itself can run."""
+
+    def __init__(self, whole: nn.Module) -> None:
+        super().__init__()
+        self.whole = whole
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Encode tokenised texts (batch, positions) to (batch, E)."""
+        return self.whole.encode_text(tokens)
+
+
+def _special_ids(tokenizer: Any) -> tuple[int, int]:
+    return int(tokenizer.sot_token_id), int(tokenizer.eot_token_id)
+
+
+def _build(config: ClipConfig, precision: str, *, image: bool, text: bool) -> nn.Module:
+    """open_clip's model with random weights; a tower that is not wanted is tiny."""
+    import open_clip
+    from open_clip.model import convert_weights_to_lp
+
+    options = config.with_towers(image=image, text=text)
+    custom_text = options.pop("custom_text", False)
+    if "multimodal_cfg" in options:
+        raise ValueError(f"clip_conf.model: {config.name} is a captioning model (CoCa), no CLIP")
+    if "timm_model_name" in options["vision_cfg"]:
+        options["vision_cfg"]["timm_model_pretrained"] = False
+    if "hf_model_name" in options["text_cfg"]:
+        custom_text = True
+        options["text_cfg"]["hf_model_pretrained"] = False
+        check_model_available(options["text_cfg"]["hf_model_name"], "clip_conf.model")
+    model_class = open_clip.CustomTextCLIP if custom_text else open_clip.CLIP
+    dtype = PRECISIONS[precision]
+    try:
+        model = model_class(**options, cast_dtype=dtype)
+    except TypeError as error:
+        raise ValueError(f"clip_conf.model: {config.name}: {error}") from error
+    if dtype is not None:
+        convert_weights_to_lp(model, dtype=dtype)
+    return model
+
+
+def _load(whole: nn.Module, config: ClipConfig, path: Path, *, image: bool, text: bool) -> None:
+    weights, is_openai = read_clip_weights(
+        path, wanted=lambda key: image if is_image_key(key) else text
+    )
+    if is_openai:
+        check_openai_activation(config, path)
+    load_towers(whole, weights, path, image=image, text=text)
+
+
+def _preprocess_options(tag: dict[str, Any]) -> dict[str, Any]:
+    names = ("mean", "std", "interpolation", "resize_mode", "fill_color")
+    return {name: tag[name] for name in names if name in tag}

@@ -1,0 +1,215 @@
+"""Which CLIP is meant: open_clip's named models and JSON files, and their pretrained weights."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from espnet_plugin.speechclip.hub import check_hub_reachable, first_line
+
+logger = logging.getLogger(__name__)
+
+RANDOM = "random"
+# A tower that nobody asked for is built at this size and thrown away.
+_SMALL_VISION = {"image_size": 32, "patch_size": 32, "width": 64, "layers": 1}
+_SMALL_TEXT = {"context_length": 4, "vocab_size": 8, "width": 64, "heads": 1, "layers": 1}
+_WEIGHTS_OF_HUB = (
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.safetensors",
+    "open_clip_pytorch_model.bin",
+)
+
+
+@dataclass(frozen=True)
+class ClipConfig:
+    """A CLIP architecture.
+
+    Attributes:
+        name: what the user wrote.
+        model: options of open_clip's model class.
+        preprocess: options of its image preprocessing (mean, std, interpolation, resize_mode).
+        is_named: one of open_clip's own names, so that tags mean something.
+    """
+
+    name: str
+    model: dict[str, Any]
+    preprocess: dict[str, Any] = field(default_factory=dict)
+    is_named: bool = True
+
+    @property
+    def quick_gelu(self) -> bool:
+        """Whether the towers use the activation of OpenAI's weights."""
+        return bool(self.model.get("quick_gelu", False))
+
+    def with_towers(self, *, image: bool, text: bool) -> dict[str, Any]:
+        """Options of the model class with the towers that are not wanted made tiny."""
+        options = deepcopy(self.model)
+        if not image:
+            options["vision_cfg"] = dict(_SMALL_VISION)
+        if not text:
+            options["text_cfg"] = dict(_SMALL_TEXT)
+        return options
+
+
+def read_clip_config(model: str) -> ClipConfig:
+    """Find open_clip's configuration of a named model, or read a JSON file in its format.
+
+    Raises:
+        FileNotFoundError: if ``model`` looks like a file and is none.
+        ValueError: if the name is unknown or the file is no configuration.
+    """
+    if model.endswith(".json") or os.sep in model and Path(model).exists():
+        return _read_json(Path(model))
+    import open_clip
+
+    name = model.replace("/", "-")  # OpenAI writes ViT-B/32
+    if name not in open_clip.list_models():
+        raise ValueError(
+            f"clip_conf.model: open_clip has no model {model!r}. "
+            "python -c 'import open_clip; print(open_clip.list_models())' lists its names; "
+            "otherwise give a JSON file in open_clip's configuration format"
+        )
+    return ClipConfig(name, open_clip.get_model_config(name))
+
+
+def _read_json(path: Path) -> ClipConfig:
+    if not path.is_file():
+        raise FileNotFoundError(f"clip_conf.model: there is no file {path}")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"clip_conf.model: {path} is no JSON file: {error}") from error
+    preprocess = content.get("preprocess_cfg", {}) if isinstance(content, dict) else {}
+    model = content.get("model_cfg", content) if isinstance(content, dict) else {}
+    missing = [key for key in ("embed_dim", "vision_cfg", "text_cfg") if key not in model]
+    if missing:
+        raise ValueError(
+            f"clip_conf.model: {path} is no open_clip configuration, it lacks {', '.join(missing)}"
+        )
+    return ClipConfig(str(path), model, preprocess, is_named=False)
+
+
+def find_weights(
+    config: ClipConfig, pretrained: str, *, cache_dir: str | Path | None = None
+) -> tuple[Path, dict[str, Any]]:
+    """Find, or else download, pretrained weights.
+
+    Args:
+        config: the architecture.
+        pretrained: open_clip's tag or a local file.
+        cache_dir: where downloads lie; None = the libraries' defaults.
+
+    Returns:
+        The file, and what open_clip knows about the tag (empty for local files).
+
+    Raises:
+        FileNotFoundError: if the weights are neither here nor can be downloaded.
+        ValueError: if the tag is unknown, or its activation is not the configuration's.
+    """
+    path = Path(pretrained)
+    if path.is_file():
+        _check_local_activation(config, path)
+        return path, {}
+    if os.sep in pretrained or path.suffix in (".pt", ".pth", ".bin", ".safetensors"):
+        raise FileNotFoundError(f"clip_conf.pretrained: there is no file {pretrained}")
+    import open_clip
+
+    tags = open_clip.list_pretrained_tags_by_model(config.name) if config.is_named else []
+    if pretrained not in tags:
+        known = f"its tags are {', '.join(tags)}" if tags else "it has none"
+        raise ValueError(
+            f"clip_conf.pretrained: {pretrained!r} is neither a file nor a tag of {config.name} "
+            f"({known})"
+        )
+    tag = open_clip.get_pretrained_cfg(config.name, pretrained)
+    if bool(tag.get("quick_gelu", False)) != config.quick_gelu:
+        raise ValueError(_activation_message(config, f"the weights {pretrained!r}"))
+    return _download(config, pretrained, tag, cache_dir), tag
+
+
+def _check_local_activation(config: ClipConfig, path: Path) -> None:
+    if not config.quick_gelu and looks_like_openai_file(path):
+        raise ValueError(_activation_message(config, f"{path}, which is OpenAI's,"))
+
+
+def looks_like_openai_file(path: Path) -> bool:
+    """Whether a file is named like OpenAI's released weights or lies in their cached hub copy."""
+    import open_clip
+
+    names = {
+        os.path.basename(open_clip.get_pretrained_url(model, "openai"))
+        for model in open_clip.list_openai_models()
+    }
+    hub_parts = [part for part in path.resolve().parts if part.startswith("models--")]
+    return path.name in names or any("openai" in part.lower() for part in (path.name, *hub_parts))
+
+
+def check_openai_activation(config: ClipConfig, path: Path) -> None:
+    """Refuse weights that turned out to be OpenAI's for a model without QuickGELU."""
+    if not config.quick_gelu:
+        raise ValueError(_activation_message(config, f"{path}, which is in OpenAI's format,"))
+
+
+def _activation_message(config: ClipConfig, weights: str) -> str:
+    if config.quick_gelu:
+        model = config.name.removesuffix("-quickgelu")
+        return (
+            f"{weights} were trained with GELU, but {config.name} uses QuickGELU: the embeddings "
+            f"would be wrong. Set clip_conf.model to {model}"
+        )
+    remedy = (
+        f"Set clip_conf.model to {config.name}-quickgelu"
+        if config.is_named
+        else f'Put "quick_gelu": true into {config.name}'
+    )
+    return (
+        f"{weights} needs QuickGELU, but {config.name} uses GELU: the embeddings would be wrong. "
+        f"{remedy}"
+    )
+
+
+def _download(
+    config: ClipConfig, name: str, tag: dict[str, Any], cache_dir: str | Path | None
+) -> Path:
+    cached = _cached_file(tag, cache_dir)
+    if cached is not None:
+        return cached
+    from huggingface_hub import constants
+    from open_clip.pretrained import download_pretrained
+
+    source = tag.get("hf_hub", "").rstrip("/") or tag.get("url", "")
+    try:
+        check_hub_reachable()
+        logger.info("downloading the CLIP weights %s of %s from %s", name, config.name, source)
+        return Path(download_pretrained(tag, cache_dir=cache_dir and str(cache_dir)))
+    except (OSError, RuntimeError, ValueError) as error:
+        raise FileNotFoundError(
+            f"CLIP weights {name!r} of {config.name}: {source} is neither in the cache "
+            f"{cache_dir or constants.HF_HUB_CACHE} nor can it be downloaded "
+            f"({first_line(error)}). Fetch {_WEIGHTS_OF_HUB[0]} from "
+            "there on a machine with a network and set clip_conf.pretrained (recipe option "
+            "--clip_pretrained) to the local file"
+        ) from error
+
+
+def _cached_file(tag: dict[str, Any], cache_dir: str | Path | None) -> Path | None:
+    """A copy that is already here; open_clip itself would ask the network first."""
+    from huggingface_hub import try_to_load_from_cache
+
+    repository, filename = os.path.split(tag.get("hf_hub", ""))
+    if repository:
+        for candidate in (filename,) if filename else _WEIGHTS_OF_HUB:
+            found = try_to_load_from_cache(repository, candidate, cache_dir=cache_dir)
+            if isinstance(found, str):
+                return Path(found)
+    if tag.get("url"):
+        directory = Path(cache_dir) if cache_dir else Path("~/.cache/clip").expanduser()
+        path = directory / os.path.basename(tag["url"])
+        if path.is_file():
+            return path
+    return None

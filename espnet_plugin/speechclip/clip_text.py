@@ -1,0 +1,123 @@
+"""CLIP's text tower, for real tokens and for soft ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from espnet_plugin.speechclip.padding import padding_mask
+
+
+class SoftTokensUnsupportedError(ValueError):
+    """The text tower of this CLIP does not read a causal sequence at its end token."""
+
+
+class CausalTextTower(nn.Module):
+    """OpenAI's text tower: a causal transformer over [SOT, tokens, EOT], read at EOT.
+
+    What follows EOT cannot change what is read there, so sequences are cut at the longest one.
+
+    Args:
+        tower: open_clip's ``TextTransformer``, or a whole ``CLIP``, whose text tower is spread
+            over the model. Only its text modules are kept.
+        sot_id: id of the start token.
+        eot_id: id of the end token.
+    """
+
+    def __init__(self, tower: nn.Module, *, sot_id: int, eot_id: int) -> None:
+        super().__init__()
+        self.sot_id = sot_id
+        self.eot_id = eot_id
+        self.context_length = int(tower.context_length)
+        self.transformer = tower.transformer
+        self.token_embedding = tower.token_embedding
+        self.positional_embedding = tower.positional_embedding
+        self.ln_final = tower.ln_final
+        self.text_projection = tower.text_projection
+        self.register_buffer("attn_mask", tower.attn_mask, persistent=False)
+
+    def encode_tokens(self, tokens: Sequence[Sequence[int]]) -> Tensor:
+        """Encode token ids without SOT and EOT; what does not fit is cut off.
+
+        Returns:
+            (batch, E), not normalised.
+        """
+        room = self.context_length - 2
+        rows = [[self.sot_id, *ids[:room], self.eot_id] for ids in tokens]
+        width = max(len(row) for row in rows)
+        device = self.positional_embedding.device
+        ids = torch.tensor([row + [0] * (width - len(row)) for row in rows], device=device)
+        ends = torch.tensor([len(row) - 1 for row in rows], device=device)
+        return self._read(self.token_embedding(ids), ends)  # (batch, width, dim) → (batch, E)
+
+    def encode_soft_tokens(self, tokens: Tensor, lengths: Tensor) -> Tensor:
+        """Encode token embeddings put between SOT and EOT, read at position 1 + length.
+
+        Args:
+            tokens: (batch, slots, dim); slots from ``lengths[i]`` on are ignored.
+            lengths: (batch,).
+
+        Returns:
+            (batch, E), not normalised.
+
+        Raises:
+            ValueError: if slots + SOT + EOT do not fit into the position table.
+        """
+        batch, slots, dim = tokens.shape
+        if slots + 2 > self.context_length:
+            raise ValueError(
+                f"{slots} keywords with SOT and EOT do not fit into CLIP's "
+                f"{self.context_length} text positions: at most {self.context_length - 2} keywords"
+            )
+        table = self.token_embedding.weight
+        ends = lengths + 1
+        unused = padding_mask(lengths, slots).unsqueeze(-1)  # (batch, slots, 1)
+        # Padding may hold anything, infinities included: it must not meet the sum below.
+        tokens = tokens.masked_fill(unused, 0.0)
+        start = table[self.sot_id].to(tokens.dtype).expand(batch, 1, dim)
+        sequence = torch.cat([start, tokens, tokens.new_zeros(batch, 1, dim)], dim=1)
+        positions = torch.arange(slots + 2, device=tokens.device)
+        is_end = (positions == ends.unsqueeze(1)).unsqueeze(-1)  # (batch, slots + 2, 1)
+        sequence = torch.where(is_end, table[self.eot_id].to(tokens.dtype), sequence)
+        return self._read(sequence, ends)
+
+    def _read(self, sequence: Tensor, ends: Tensor) -> Tensor:
+        """Transform embeddings (batch, positions, dim) and read (batch, E) at ``ends`` (batch,)."""
+        length = sequence.shape[1]
+        dtype = self.transformer.get_cast_dtype()
+        hidden = sequence.to(dtype) + self.positional_embedding[:length].to(dtype)
+        hidden = self.transformer(hidden, attn_mask=self.attn_mask[:length, :length])
+        rows = torch.arange(len(ends), device=hidden.device)
+        hidden = self.ln_final(hidden[rows, ends])  # (batch, dim)
+        if self.text_projection is None:
+            return hidden
+        if isinstance(self.text_projection, nn.Linear):
+            return self.text_projection(hidden)
+        return hidden @ self.text_projection
+
+
+def is_causal_text_tower(tower: nn.Module, *, eot_id: int) -> bool:
+    """Whether ``CausalTextTower`` computes what open_clip's ``TextTransformer`` or ``CLIP`` does.
+
+    That is: causal, no class token, read at the end token, and the table has that token. The
+    highest id marks the end for open_clip, so the end token must be the last one.
+    """
+    if getattr(tower, "attn_mask", None) is None or getattr(tower, "cls_emb", None) is not None:
+        return False
+    if not hasattr(tower, "positional_embedding"):
+        return False
+    table = getattr(tower, "token_embedding", None)
+    if table is None or table.num_embeddings != eot_id + 1:
+        return False
+    pooling = getattr(tower, "text_pool_type", None) or getattr(tower, "pool_type", None)
+    if pooling == "eos":
+        return eot_id == getattr(tower, "text_eos_id", getattr(tower, "eos_id", None))
+    return pooling == "argmax"
+
+
+def normalize(embeddings: Tensor) -> Tensor:
+    """L2-normalised embeddings in float32."""
+    return F.normalize(embeddings.float(), dim=-1)

@@ -1,0 +1,135 @@
+"""Reading CLIP weights from files without executing anything in them."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from espnet_plugin.speechclip.hub import first_line
+from espnet_plugin.speechclip.torchscript import is_torchscript, read_torchscript_tensors
+
+# Numbers beside the weights by which OpenAI's files are known.
+OPENAI_KEYS = ("input_resolution", "context_length", "vocab_size")
+_NOT_IN_STATE_DICTS = ("attn_mask",)  # but in TorchScript files
+_NOT_IN_TOWERS = ("logit_scale", "logit_bias")
+
+
+def read_clip_weights(
+    path: Path, *, wanted: Callable[[str], bool] = lambda key: True
+) -> tuple[dict[str, Tensor], bool]:
+    """Read a state dict of open_clip's or OpenAI's CLIP.
+
+    Args:
+        path: .safetensors, a pickled state dict (read weights-only), a training checkpoint of
+            open_clip that holds one, or OpenAI's TorchScript file.
+        wanted: which keys to keep; the others are not even read where the format allows it.
+
+    Returns:
+        The tensors, and whether the file is in OpenAI's own format.
+
+    Raises:
+        ValueError: if the file is none of these, naming what to do.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return _read_safetensors(path, wanted), False
+        if is_torchscript(path):
+            content = {
+                key: value
+                for key, value in read_torchscript_tensors(path).items()
+                if key.rpartition(".")[2] not in _NOT_IN_STATE_DICTS
+            }
+        else:
+            content = torch.load(
+                path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
+            )
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, OSError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise ValueError(
+            f"{path}: cannot be read as CLIP weights ({first_line(error)}). It is "
+            "truncated, or holds more than tensors, which is never executed: convert it to "
+            ".safetensors where you trust it"
+        ) from error
+    weights = _state_dict_in(content, path)
+    is_openai = all(key in weights for key in OPENAI_KEYS)
+    return {
+        key: value for key, value in weights.items() if key not in OPENAI_KEYS and wanted(key)
+    }, is_openai
+
+
+def _read_safetensors(path: Path, wanted: Callable[[str], bool]) -> dict[str, Tensor]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys() if wanted(key)}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"{path}: no safetensors file, or truncated ({error})") from error
+
+
+def _state_dict_in(content: object, path: Path) -> dict[str, Tensor]:
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]  # a training checkpoint of open_clip
+    if not isinstance(content, Mapping) or not all(isinstance(key, str) for key in content):
+        raise ValueError(f"{path}: holds no state dict")
+    tensors = {key: value for key, value in content.items() if isinstance(value, Tensor)}
+    if not tensors:
+        raise ValueError(f"{path}: holds no state dict")
+    return {key.removeprefix("module."): value for key, value in tensors.items()}
+
+
+def is_image_key(key: str) -> bool:
+    """Whether a weight belongs to the image tower (with or without DDP's prefix)."""
+    return key.removeprefix("module.").startswith("visual.")
+
+
+def load_towers(
+    model: nn.Module, weights: Mapping[str, Tensor], path: Path, *, image: bool, text: bool
+) -> None:
+    """Load weights strictly into the towers that are wanted.
+
+    Args:
+        model: open_clip's CLIP or CustomTextCLIP.
+        weights: as ``read_clip_weights`` gives them.
+        path: for messages.
+        image: load the image tower.
+        text: load the text tower.
+
+    Raises:
+        ValueError: if a weight is missing, of another shape, or not used.
+    """
+    from open_clip.convert import convert_state_dict
+    from open_clip.model import convert_to_custom_text_state_dict
+
+    given = convert_state_dict(model, dict(weights))
+    if hasattr(model, "text") and "positional_embedding" in given:
+        given = convert_to_custom_text_state_dict(given)
+
+    def is_wanted(key: str) -> bool:
+        return key not in _NOT_IN_TOWERS and (image if is_image_key(key) else text)
+
+    # A buffer of old HF text towers that newer transformers versions do not have.
+    given.pop("text.transformer.embeddings.position_ids", None)
+    own = {key: value for key, value in model.state_dict().items() if is_wanted(key)}
+    given = {key: value for key, value in given.items() if is_wanted(key)}
+    problems = [f"{key} is missing" for key in sorted(own.keys() - given.keys())]
+    problems += [f"{key} is not known" for key in sorted(given.keys() - own.keys())]
+    problems += [
+        f"{key} is {tuple(given[key].shape)} instead of {tuple(own[key].shape)}"
+        for key in sorted(own.keys() & given.keys())
+        if given[key].shape != own[key].shape
+    ]
+    if problems:
+        raise ValueError(
+            f"{path}: not the weights of this CLIP configuration: {'; '.join(problems[:4])}"
+            + (f" and {len(problems) - 4} more" if len(problems) > 4 else "")
+        )
+    with torch.no_grad():
+        for key, value in own.items():
+            value.copy_(given[key])

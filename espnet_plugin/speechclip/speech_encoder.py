@@ -1,0 +1,189 @@
+"""The frozen speech encoder and the learned weights over its hidden states."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from espnet_plugin.speechclip.backends import build_backend
+from espnet_plugin.speechclip.backends.waveform import check_waveforms
+
+LAYER_NORM_EPS = 1e-5
+_OPTIONS_OF_OTHERS = {
+    "huggingface": {"checkpoint"},
+    "s3prl": {"cache_dir", "random_weights"},
+}
+
+
+@dataclass(frozen=True)
+class SpeechStates:
+    """Hidden states of a padded batch of utterances.
+
+    Attributes:
+        hidden_states: (batch, layers + 1, frames, dim), 0 at padded frames.
+        lengths: (batch,) exact number of frames of each utterance.
+    """
+
+    hidden_states: Tensor
+    lengths: Tensor
+
+
+class FrozenSpeechEncoder(nn.Module):
+    """A pretrained speech encoder that stays as it is: evaluation mode always, no gradients.
+
+    An utterance has the same states alone and in any batch, whatever its padding holds.
+
+    Args:
+        source: name of a backend, ``huggingface`` or ``s3prl``.
+        model: what the backend calls the model: a hub name or local directory (huggingface), or
+            the name of an upstream (s3prl).
+        normalize_waveform: zero mean and unit variance of each utterance's samples (biased
+            variance, eps 1e-5) before the encoder; None = as the model's own configuration says.
+        cache_dir: huggingface only: where downloaded models lie.
+        random_weights: huggingface only: random weights, for dry runs at full size.
+        checkpoint: s3prl only: file for upstreams such as ``hubert_local``.
+
+    Raises:
+        ValueError: for an unknown source, or an option that the source does not have.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        *,
+        model: str,
+        normalize_waveform: bool | None = None,
+        cache_dir: str | Path | None = None,
+        random_weights: bool = False,
+        checkpoint: str | Path | None = None,
+    ) -> None:
+        super().__init__()
+        given: dict[str, Any] = {
+            "cache_dir": cache_dir,
+            "random_weights": random_weights or None,
+            "checkpoint": checkpoint,
+        }
+        options = {name: value for name, value in given.items() if value is not None}
+        foreign = set(options) & _OPTIONS_OF_OTHERS.get(source, set())
+        if foreign:
+            raise ValueError(
+                f"speech_encoder_conf: {', '.join(sorted(foreign))} has no meaning for "
+                f"speech_encoder: {source}"
+            )
+        self.source = source
+        self.backend = build_backend(
+            source, model=model, normalize_waveform=normalize_waveform, **options
+        )
+        self.requires_grad_(False)
+        self.eval()
+
+    @property
+    def num_layers(self) -> int:
+        """Number of hidden states: the encoder's layers and the first one's input."""
+        return self.backend.num_layers
+
+    @property
+    def dim(self) -> int:
+        """Dimension of the hidden states."""
+        return self.backend.dim
+
+    @property
+    def stride(self) -> int:
+        """Samples per frame."""
+        return self.backend.stride
+
+    @property
+    def sampling_rate(self) -> int:
+        """Samples per second of the speech that the encoder takes."""
+        return self.backend.sampling_rate
+
+    @property
+    def normalize_waveform(self) -> bool:
+        """Whether waveforms are normalised, defaults resolved."""
+        return self.backend.normalize_waveform
+
+    def train(self, mode: bool = True) -> FrozenSpeechEncoder:
+        """Stay in evaluation mode, whatever ``mode`` says."""
+        return super().train(False)
+
+    def frame_lengths(self, sample_lengths: Tensor) -> Tensor:
+        """Exact number of frames (batch,) of utterances of ``sample_lengths`` (batch,) samples."""
+        return self.backend.frame_lengths(sample_lengths)
+
+    def encode(self, speech: Tensor, speech_lengths: Tensor) -> SpeechStates:
+        """As ``forward``, without switching gradients off (for those who fine-tune)."""
+        check_waveforms(speech, speech_lengths)
+        hidden_states, lengths = self.backend(speech, speech_lengths)
+        return SpeechStates(hidden_states, lengths)
+
+    @torch.no_grad()
+    def forward(self, speech: Tensor, speech_lengths: Tensor) -> SpeechStates:
+        """Encode a batch of utterances.
+
+        Args:
+            speech: (batch, samples) in [-1, 1]; what lies behind an utterance's end is ignored.
+            speech_lengths: (batch,) numbers of samples, each at least 1. An utterance shorter
+                than one frame is continued with zeros up to one frame.
+
+        Raises:
+            TypeError: if the samples are not floating point.
+            ValueError: if shapes or lengths do not fit.
+        """
+        return self.encode(speech, speech_lengths)
+
+
+class LayerWeighting(nn.Module):
+    r"""Weighted sum of hidden states, :math:`\sum_l \mathrm{softmax}(w)_l\, h_l`, w learned.
+
+    The same as in SUPERB (https://arxiv.org/abs/2105.01051) and SpeechCLIP. The weights start
+    equal.
+
+    Args:
+        num_layers: number of hidden states.
+        normalize: layer norm of each hidden state over its dimension first (no affine
+            transform, eps 1e-5).
+    """
+
+    def __init__(self, num_layers: int, *, normalize: bool = False) -> None:
+        super().__init__()
+        self.normalize = normalize
+        self.weights = nn.Parameter(torch.zeros(num_layers))
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """Sum (batch, layers + 1, frames, dim) to (batch, frames, dim), in float32.
+
+        Raises:
+            ValueError: if the number of hidden states is another one.
+        """
+        batch, layers, frames, dim = hidden_states.shape
+        if layers != self.weights.numel():
+            raise ValueError(
+                f"{layers} hidden states, but weights for {self.weights.numel()}: "
+                "the model was trained with another speech encoder"
+            )
+        with torch.autocast(hidden_states.device.type, enabled=False):
+            weights = torch.softmax(self.weights.float(), dim=0)
+            if self.normalize:
+                return self._sum(weights, _normalized(hidden_states.unbind(1)))
+            # One product of the weights and all states, which are not copied for it.
+            flat = hidden_states.float().reshape(batch, layers, frames * dim)
+            return torch.matmul(weights, flat).view(batch, frames, dim)
+
+    @staticmethod
+    def _sum(weights: Tensor, states: Iterable[Tensor]) -> Tensor:
+        total: Tensor | None = None
+        for weight, state in zip(weights, states, strict=True):
+            total = weight * state if total is None else torch.addcmul(total, weight, state)
+        assert total is not None
+        return total
+
+
+def _normalized(states: Iterable[Tensor]) -> Iterable[Tensor]:
+    for state in states:
+        yield F.layer_norm(state.float(), state.shape[-1:], eps=LAYER_NORM_EPS)

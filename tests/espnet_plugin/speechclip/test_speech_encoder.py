@@ -1,0 +1,122 @@
+"""The frozen encoder's promises, and the weighting against a slow loop."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from espnet_plugin.speechclip.backends import BACKENDS
+from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder, LayerWeighting
+from tests.tiny import HUBERT_DIM, HUBERT_LAYERS, tiny_hubert_dir
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    path = tiny_hubert_dir(tmp_path_factory.mktemp("models"))
+    return FrozenSpeechEncoder("huggingface", model=str(path))
+
+
+def test_sizes(encoder):
+    assert encoder.num_layers == HUBERT_LAYERS + 1
+    assert encoder.dim == HUBERT_DIM
+    assert encoder.stride == 320
+    assert encoder.sampling_rate == 16000
+    assert encoder.normalize_waveform is False
+    lengths = encoder.frame_lengths(torch.tensor([1, 400, 720, 16000]))
+    assert lengths.tolist() == [1, 1, 2, 49]
+
+
+def test_frozen_means_frozen(encoder):
+    encoder.train()
+    assert not any(module.training for module in encoder.modules())
+    assert not any(parameter.requires_grad for parameter in encoder.parameters())
+    speech = torch.randn(2, 2000, requires_grad=True)
+    states = encoder(speech, torch.tensor([2000, 1500]))
+    assert not states.hidden_states.requires_grad
+    again = encoder(speech, torch.tensor([2000, 1500]))
+    assert torch.equal(states.hidden_states, again.hidden_states)
+
+
+def test_outer_train_does_not_reach_it(encoder):
+    outer = torch.nn.Sequential(encoder, torch.nn.Linear(2, 2))
+    outer.train()
+    assert outer[1].training
+    assert not any(module.training for module in encoder.modules())
+
+
+@pytest.mark.parametrize(
+    ("speech", "lengths", "error", "message"),
+    [
+        (torch.zeros(1, 500, dtype=torch.int16), [500], TypeError, "int16"),
+        (torch.zeros(500), [500], ValueError, r"\(batch, samples\)"),
+        (torch.zeros(2, 500), [500], ValueError, "speech_lengths"),
+        (torch.zeros(2, 500), [500, 0], ValueError, "no samples"),
+        (torch.zeros(1, 500), [501], ValueError, "501"),
+        (torch.zeros(0, 500), [], ValueError, "empty batch"),
+    ],
+)
+def test_bad_input(encoder, speech, lengths, error, message):
+    with pytest.raises(error, match=message):
+        encoder(speech, torch.tensor(lengths, dtype=torch.long))
+
+
+def test_unknown_source_and_foreign_option():
+    with pytest.raises(ValueError, match="huggingface, s3prl"):
+        FrozenSpeechEncoder("fairseq", model="hubert")
+    with pytest.raises(ValueError, match="checkpoint"):
+        FrozenSpeechEncoder("huggingface", model="hubert", checkpoint="file.pt")
+    with pytest.raises(ValueError, match="cache_dir"):
+        FrozenSpeechEncoder("s3prl", model="hubert", cache_dir="cache")
+
+
+def test_backends_can_be_added(monkeypatch):
+    class Constant(torch.nn.Module):
+        num_layers, dim, stride, sampling_rate, normalize_waveform = 2, 3, 100, 16000, False
+
+        def frame_lengths(self, sample_lengths):
+            return sample_lengths // 100
+
+        def forward(self, speech, sample_lengths):
+            lengths = self.frame_lengths(sample_lengths)
+            return torch.ones(len(speech), 2, int(lengths.max()), 3), lengths
+
+    monkeypatch.setitem(BACKENDS, "constant", lambda **options: Constant())
+    encoder = FrozenSpeechEncoder("constant", model="any")
+    assert encoder(torch.zeros(1, 500), torch.tensor([500])).hidden_states.shape == (1, 2, 5, 3)
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+def test_weighting_against_loop(normalize):
+    torch.manual_seed(0)
+    hidden = torch.randn(2, 3, 5, 4)
+    hidden[1, :, 3:] = 0.0
+    weighting = LayerWeighting(3, normalize=normalize)
+    with torch.no_grad():
+        weighting.weights.copy_(torch.tensor([0.3, -1.0, 2.0]))
+    weights = torch.exp(weighting.weights) / torch.exp(weighting.weights).sum()
+    expected = torch.zeros(2, 5, 4)
+    for row in range(2):
+        for frame in range(5):
+            for layer in range(3):
+                vector = hidden[row, layer, frame]
+                if normalize:
+                    spread = (vector.var(unbiased=False) + 1e-5).sqrt()
+                    vector = (vector - vector.mean()) / spread
+                expected[row, frame] += weights[layer].detach() * vector
+    features = weighting(hidden)
+    torch.testing.assert_close(features, expected, rtol=1e-5, atol=1e-6)
+    assert features[1, 3:].abs().sum() == 0
+    features.square().sum().backward()
+    assert weighting.weights.grad.abs().sum() > 0
+
+
+def test_weighting_starts_equal_and_sums_in_float32():
+    hidden = torch.tensor([1.0, 3.0], dtype=torch.float16).view(1, 2, 1, 1)
+    features = LayerWeighting(2)(hidden)
+    assert features.dtype == torch.float32
+    assert features.item() == 2.0
+
+
+def test_weighting_refuses_another_number_of_states():
+    with pytest.raises(ValueError, match="another speech encoder"):
+        LayerWeighting(3)(torch.zeros(1, 2, 4, 5))

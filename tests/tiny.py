@@ -1,0 +1,154 @@
+"""Tiny random models for tests: seconds become milliseconds, and nothing is downloaded.
+
+Every function writes the files that the real loaders read and returns their path.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+CLIP_DIM = 32
+HUBERT_DIM = 24
+HUBERT_LAYERS = 2
+
+
+def tiny_clip_config(
+    directory: Path,
+    *,
+    quick_gelu: bool = True,
+    context_length: int = 77,
+    custom_text: bool = False,
+    text_options: dict[str, Any] | None = None,
+    name: str = "tiny_clip.json",
+) -> Path:
+    """Write an open_clip configuration with towers of width 32 and the real 49408-word BPE table.
+
+    Args:
+        directory: where to write it.
+        quick_gelu: the activation of OpenAI's weights.
+        context_length: rows of the text tower's position table, SOT and EOT included.
+        custom_text: make open_clip build a CustomTextCLIP (a TextTransformer of its own).
+        text_options: more keys of ``text_cfg``, e.g. ``{"pool_type": "last"}``.
+        name: file name.
+
+    Returns:
+        The JSON file.
+    """
+    config: dict[str, Any] = {
+        "embed_dim": CLIP_DIM,
+        "quick_gelu": quick_gelu,
+        "vision_cfg": {
+            "image_size": 32,
+            "layers": 2,
+            "width": 32,
+            "head_width": 16,
+            "patch_size": 16,
+        },
+        "text_cfg": {
+            "context_length": context_length,
+            "vocab_size": 49408,
+            "width": CLIP_DIM,
+            "heads": 2,
+            "layers": 2,
+            **(text_options or {}),
+        },
+    }
+    if custom_text:
+        config["custom_text"] = True
+    path = Path(directory) / name
+    path.write_text(json.dumps(config, indent=2))
+    return path
+
+
+def tiny_clip_weights(directory: Path, config: Path, *, seed: int = 0) -> Path:
+    """Write random weights for ``tiny_clip_config`` as safetensors and return the file."""
+    import open_clip
+    import torch
+    from safetensors.torch import save_file
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        options = json.loads(config.read_text())
+        custom_text = options.pop("custom_text", False)
+        model = (open_clip.CustomTextCLIP if custom_text else open_clip.CLIP)(**options)
+    path = Path(directory) / f"{config.stem}.safetensors"
+    save_file({key: value.contiguous() for key, value in model.state_dict().items()}, path)
+    return path
+
+
+def tiny_hubert_config(*, stable: bool = False, **options: Any) -> Any:
+    """Configuration of a HuBERT of 2 layers and width 24 whose frames are HuBERT's (400, 320).
+
+    Args:
+        stable: the layout of HuBERT large (layer norm in every convolution, pre-norm layers)
+            instead of base's (group norm in the first one, post-norm layers).
+        options: further keys of ``transformers.HubertConfig``.
+    """
+    from transformers import HubertConfig
+
+    return HubertConfig(**{**tiny_encoder_options(stable=stable), **options})
+
+
+def tiny_encoder_options(*, stable: bool = False) -> dict[str, Any]:
+    """Sizes that HubertConfig, Wav2Vec2Config and WavLMConfig share."""
+    return {
+        "hidden_size": HUBERT_DIM,
+        "num_hidden_layers": HUBERT_LAYERS,
+        "num_attention_heads": 4,
+        "intermediate_size": 48,
+        "conv_dim": (16,) * 7,
+        "num_conv_pos_embeddings": 16,
+        "num_conv_pos_embedding_groups": 4,
+        "feat_extract_norm": "layer" if stable else "group",
+        "do_stable_layer_norm": stable,
+        "conv_bias": stable,
+    }
+
+
+def tiny_hubert_dir(
+    directory: Path,
+    *,
+    stable: bool = False,
+    seed: int = 0,
+    do_normalize: bool | None = None,
+    model_class: str = "HubertModel",
+    name: str | None = None,
+) -> Path:
+    """Write a tiny random speech encoder as ``save_pretrained`` does and return its directory.
+
+    Args:
+        directory: parent directory.
+        stable: the layout of the large models, see ``tiny_hubert_config``.
+        seed: of the weights.
+        do_normalize: written to ``preprocessor_config.json``; None = True for the large layout.
+        model_class: HubertModel, Wav2Vec2Model or WavLMModel.
+        name: directory name; None = made of the arguments.
+    """
+    import torch
+    import transformers
+
+    model_type = getattr(transformers, model_class)
+    config = model_type.config_class(**tiny_encoder_options(stable=stable))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = model_type(config)
+        with torch.no_grad():  # norms that are not the identity, so that a missing one shows
+            for parameter in model.parameters():
+                if parameter.dim() == 1:
+                    parameter.add_(0.1 * torch.randn_like(parameter))
+    if name is None:
+        name = f"{model_class.lower()}_{'large' if stable else 'base'}"
+    path = Path(directory) / name
+    model.save_pretrained(path)
+    preprocessor = {
+        "feature_extractor_type": "Wav2Vec2FeatureExtractor",
+        "feature_size": 1,
+        "sampling_rate": 16000,
+        "padding_value": 0.0,
+        "do_normalize": stable if do_normalize is None else do_normalize,
+        "return_attention_mask": stable,
+    }
+    (path / "preprocessor_config.json").write_text(json.dumps(preprocessor, indent=2))
+    return path
