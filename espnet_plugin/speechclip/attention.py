@@ -1,7 +1,8 @@
 """The trained block that lets query vectors and frames look at each other.
 
-A block maps (batch, positions, dim) to a :class:`BlockOutput`. ``ATTENTIONS`` names the blocks for configurations; a new one is a
-class with the same ``forward``, ``attention_map`` and constructor convention, registered there.
+A block maps (batch, positions, dim) to a :class:`BlockOutput`. ``ATTENTIONS`` names the blocks for
+configurations; a new one is a class with the same ``forward``, ``attention_map`` and constructor
+convention, registered there.
 """
 
 from __future__ import annotations
@@ -27,24 +28,33 @@ class BlockOutput:
 
 
 class AttentionBlock(nn.Module):
-    """One multi-head self-attention with a residual connection and a layer norm: norm(x + attention(x)).
+    """One multi-head self-attention with a residual connection and a layer norm: norm(x +
+    attention(x)).
 
-    The block of SpeechCLIP's cascaded and of all SpeechCLIP+ architectures. It leaves the modelling of single frames to
-    the speech encoder; ``feed_forward_dim`` adds a network for that in front, for encoders that are too small for it.
+    The block of SpeechCLIP's cascaded and of all SpeechCLIP+ architectures. It leaves the modelling
+    of single frames to the speech encoder; ``feed_forward_dim`` adds a network for that in front,
+    for encoders that are too small for it.
 
     Args:
         dim: Size of a position.
         num_heads: Attention heads.
         dropout: Dropout of the attention weights.
-        feed_forward_dim: Hidden size of a per-position network before the attention, norm(x + W2 gelu(W1 x)); None:
-            no such network, as in the paper.
+        feed_forward_dim: Hidden size of a per-position network before the attention, norm(x + W2
+            gelu(W1 x)); None: no such network, as in the paper.
     """
 
     def __init__(
-        self, dim: int, *, num_heads: int = 1, dropout: float = 0.1, feed_forward_dim: int | None = None
+        self,
+        dim: int,
+        *,
+        num_heads: int = 1,
+        dropout: float = 0.1,
+        feed_forward_dim: int | None = None,
     ) -> None:
         super().__init__()
-        self.feed_forward = FeedForward(dim, feed_forward_dim, dropout) if feed_forward_dim else nn.Identity()
+        self.feed_forward = (
+            FeedForward(dim, feed_forward_dim, dropout) if feed_forward_dim else nn.Identity()
+        )
         self.attention = nn.MultiheadAttention(dim, num_heads, dropout=dropout, batch_first=True)
         self.norm = nn.LayerNorm(dim)
 
@@ -62,7 +72,11 @@ class AttentionBlock(nn.Module):
 
     @torch.no_grad()
     def attention_map(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Attention weights of each head, (batch, heads, positions, positions); rows look at columns."""
+        """Attention weights of each head; rows look at columns.
+
+        Returns:
+            (batch, heads, positions, positions).
+        """
         x = self.feed_forward(x)
         return self.attention(x, x, x, key_padding_mask=mask, average_attn_weights=False)[1]
 
@@ -83,7 +97,7 @@ class FeedForward(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """A transformer encoder with a final layer norm: the block of SpeechCLIP's parallel architecture.
+    """A transformer encoder with a final layer norm: the block of the parallel architecture.
 
     Args:
         dim: Size of a position.
@@ -137,4 +151,7 @@ class TransformerBlock(nn.Module):
         return last.self_attn(x, x, x, key_padding_mask=mask, average_attn_weights=False)[1]
 
 
-ATTENTIONS: dict[str, type[nn.Module]] = {"attention": AttentionBlock, "transformer": TransformerBlock}
+ATTENTIONS: dict[str, type[nn.Module]] = {
+    "attention": AttentionBlock,
+    "transformer": TransformerBlock,
+}

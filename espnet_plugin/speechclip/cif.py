@@ -1,8 +1,9 @@
 """Continuous Integrate-and-Fire: cutting a sequence of frames into keyword slots.
 
-A weight is predicted for every frame. Weights are integrated over time, and each time the running sum passes a multiple
-of the threshold, a slot fires: its embedding is the weighted sum of the frames collected since the last firing
-(Dong & Xu 2020, arXiv 1905.11235, eq. 1-3; SpeechCLIP+, arXiv 2402.06959, sec. 2.2).
+A weight is predicted for every frame. Weights are integrated over time, and each time the running
+sum passes a multiple of the threshold, a slot fires: its embedding is the weighted sum of the
+frames collected since the last firing (Dong & Xu 2020, arXiv 1905.11235, eq. 1-3; SpeechCLIP+,
+arXiv 2402.06959, sec. 2.2).
 """
 
 from __future__ import annotations
@@ -28,11 +29,12 @@ class CifOutput:
         embeddings: Slot embeddings, zero beyond a row's length, (batch, slots, dim).
         lengths: Number of slots of each row, at least one, (batch,).
         alphas: Weights that were integrated, zero at padding, (batch, frames).
-        alpha_sum: Predicted sum of the weights, before any scaling, (batch,): the soft number of keywords, which the
-            quantity loss compares with the target.
+        alpha_sum: Predicted sum of the weights, before any scaling, (batch,): the soft number of
+            keywords, which the quantity loss compares with the target.
         fired: True at frames in which a slot was completed, (batch, frames).
         starts: First frame of each slot, zero beyond a row's length, (batch, slots).
-        ends: One past the last frame of each slot, (batch, slots). Neighbouring slots share the frame that fired.
+        ends: One past the last frame of each slot, (batch, slots). Neighbouring slots share the
+            frame that fired.
     """
 
     embeddings: Tensor
@@ -55,9 +57,10 @@ def integrate_and_fire(
 ) -> CifOutput:
     """Sums frames into slots of ``threshold`` total weight each.
 
-    On the axis of accumulated weight, frame t covers the interval [c[t-1], c[t]] and slot n the interval
-    [n * threshold, (n + 1) * threshold]. The share of frame t in slot n is the length of their overlap, so one matrix
-    product gives all slots, also where a single frame fires several times. Slot counts carry no gradient; weights do.
+    On the axis of accumulated weight, frame t covers the interval [c[t-1], c[t]] and slot n the
+    interval [n * threshold, (n + 1) * threshold]. The share of frame t in slot n is the length of
+    their overlap, so one matrix product gives all slots, also where a single frame fires several
+    times. Slot counts carry no gradient; weights do.
 
     Shapes:
         B: batch, T: frames, N: slots, C: dim
@@ -66,11 +69,12 @@ def integrate_and_fire(
         features: (B, T, C), finite everywhere.
         alphas: Non-negative weights, zero at padding, (B, T).
         threshold: Weight that completes a slot.
-        tail_threshold: Weight from which the unfinished last slot counts as one and is scaled up to ``threshold``.
-            None drops it. A row that never fires is not scaled: it keeps its unnormalised partial sum as the only slot.
+        tail_threshold: Weight from which the unfinished last slot counts as one and is scaled up to
+            ``threshold``. None drops it. A row that never fires is not scaled: it keeps its
+            unnormalised partial sum as the only slot.
         max_slots: Slots beyond this number are dropped.
-        keep_leftovers: Without tail handling, keep the unfinished slot of a row that is shorter than the batch's
-            longest (see :class:`ReferenceCompatibility`).
+        keep_leftovers: Without tail handling, keep the unfinished slot of a row that is shorter
+            than the batch's longest (see :class:`ReferenceCompatibility`).
 
     Returns:
         The slots, their number and their frames. ``alpha_sum`` is the sum of ``alphas``.
@@ -81,7 +85,8 @@ def integrate_and_fire(
     if threshold <= 0:
         raise ValueError(f"threshold must be positive, got {threshold}")
 
-    # In double precision the running sum does not drift, so slot counts do not depend on where in a batch a row lies.
+    # In double precision the running sum does not drift, so slot counts do not depend on where in a
+    # batch a row lies.
     precise = alphas.float() if alphas.device.type == "mps" else alphas.double()
     upper = precise.cumsum(dim=1)  # (B, T)
     lower = torch.cat([upper.new_zeros(batch, 1), upper[:, :-1]], dim=1)  # (B, T)
@@ -120,9 +125,11 @@ def integrate_and_fire(
 
 
 def _overlap(lower: Tensor, upper: Tensor, edges: Tensor) -> Tensor:
-    """Length of the overlap of each slot [edges[n], edges[n+1]] with each frame [lower, upper], (B, N, T).
+    """Length of the overlap of each slot [edges[n], edges[n+1]] with each frame [lower, upper], (B,
+    N, T).
 
-    ``where`` instead of ``minimum`` and ``maximum``: those split the gradient where a frame ends exactly on an edge.
+    ``where`` instead of ``minimum`` and ``maximum``: those split the gradient where a frame ends
+    exactly on an edge.
     """
     left, right = edges[None, :-1, None], edges[None, 1:, None]  # (1, N, 1)
     lower, upper = lower[:, None, :], upper[:, None, :]  # (B, 1, T)
@@ -144,11 +151,13 @@ def _slot_frames(used: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
     starts = torch.where(used, position, frames).amin(dim=2)  # (batch, slots)
     ends = torch.where(used, position + 1, 0).amax(dim=2)  # (batch, slots)
     present = valid & (ends > 0)
-    return starts.where(present, torch.zeros_like(starts)), ends.where(present, torch.zeros_like(ends))
+    return starts.where(present, torch.zeros_like(starts)), ends.where(
+        present, torch.zeros_like(ends)
+    )
 
 
 def _fired_frames(ends: Tensor, valid: Tensor, frames: int) -> Tensor:
-    """Marks the frames that complete a slot; a tail fires at the last frame with weight. (batch, frames)."""
+    """Marks the frames that complete a slot, (batch, frames); a tail fires at its last frame."""
     marks = torch.zeros(ends.size(0), frames + 1, dtype=torch.long, device=ends.device)
     marks.scatter_add_(1, ends * valid, valid.long())
     return marks[:, 1:] > 0
@@ -157,8 +166,9 @@ def _fired_frames(ends: Tensor, valid: Tensor, frames: int) -> Tensor:
 class CIF(nn.Module):
     """Predicts the weights of :func:`integrate_and_fire` from the frames with a small convolution.
 
-    alpha = sigmoid(w . ReLU(conv(frames)) + b). In training the weights are scaled so that they sum to the target
-    length (until ``scaling_steps`` updates), at inference the unfinished last slot is completed or dropped.
+    alpha = sigmoid(w . ReLU(conv(frames)) + b). In training the weights are scaled so that they sum
+    to the target length (until ``scaling_steps`` updates), at inference the unfinished last slot is
+    completed or dropped.
 
     Args:
         dim: Size of a frame.
@@ -167,8 +177,10 @@ class CIF(nn.Module):
         dropout: Dropout before each ReLU and before the weight projection.
         threshold: Weight that completes a slot.
         tail_threshold: See :func:`integrate_and_fire`; None drops the unfinished slot.
-        scaling_steps: Updates after which training no longer scales; negative: never stops, 0: never scales.
-        max_keywords: Slots beyond this number are dropped, with a warning. CLIP's text tower reads 75.
+        scaling_steps: Updates after which training no longer scales; negative: never stops, 0:
+            never scales.
+        max_keywords: Slots beyond this number are dropped, with a warning. CLIP's text tower reads
+            75.
         initial_bias: Bias of the weight projection at the start; None keeps PyTorch's random one.
     """
 
@@ -188,7 +200,9 @@ class CIF(nn.Module):
     ) -> None:
         super().__init__()
         if conv_width % 2 == 0:
-            raise ValueError(f"conv_width must be odd to keep the number of frames, got {conv_width}")
+            raise ValueError(
+                f"conv_width must be odd to keep the number of frames, got {conv_width}"
+            )
         self.threshold = threshold
         self.tail_threshold = tail_threshold
         self.scaling_steps = scaling_steps
@@ -218,7 +232,8 @@ class CIF(nn.Module):
         mask = padding_mask(lengths, features.size(1))  # (batch, frames)
         hidden = features.transpose(1, 2)  # (batch, dim, frames)
         for index, layer in enumerate(self.conv):
-            # A deeper convolution would see the biases that the one before it left at padded frames.
+            # A deeper convolution would see the biases that the one before it left at padded
+            # frames.
             if index and isinstance(layer, nn.Conv1d) and not self.compatibility.convolve_padding:
                 hidden = hidden.masked_fill(mask[:, None, :], 0.0)
             hidden = layer(hidden)
@@ -238,7 +253,8 @@ class CIF(nn.Module):
         Args:
             features: (batch, frames, dim), right-padded.
             lengths: Number of frames, (batch,).
-            target_lengths: Wanted number of slots, (batch,). Given: the training rule (scaling, no tail).
+            target_lengths: Wanted number of slots, (batch,). Given: the training rule (scaling, no
+                tail).
                 None: the inference rule.
             step: Number of optimiser updates done, to switch scaling off. None counts as 0.
 
@@ -247,7 +263,11 @@ class CIF(nn.Module):
         """
         with torch.autocast(features.device.type, enabled=False):
             features = features if features.dtype == torch.float64 else features.float()
-            features = zero_padding(features, lengths) if not self.compatibility.convolve_padding else features
+            features = (
+                zero_padding(features, lengths)
+                if not self.compatibility.convolve_padding
+                else features
+            )
             alphas = self.predict_alphas(features, lengths)
             alpha_sum = alphas.sum(dim=1)  # (batch,)
             if target_lengths is not None and self._scales(step):
@@ -280,13 +300,15 @@ class CIF(nn.Module):
         over = int((alphas.sum(dim=1) >= self.threshold * (self.max_keywords + 1)).sum())
         if over:
             logging.warning(
-                f"{over} utterance(s) hold more than {self.max_keywords} keywords; the rest is dropped. "
-                "Cut long recordings into shorter ones."
+                f"{over} utterance(s) hold more than {self.max_keywords} keywords; the rest "
+                "is dropped. Cut long recordings into shorter ones."
             )
 
 
 def quantity_loss(alpha_sum: Tensor, target_lengths: Tensor) -> Tensor:
-    """Mean absolute difference of the soft and the wanted number of keywords (SpeechCLIP+ sec. 2.2).
+    """Mean absolute difference of the soft and the wanted number of keywords.
+
+    SpeechCLIP+ (arXiv 2402.06959), sec. 2.2.
 
     Args:
         alpha_sum: Sum of the unscaled weights, (batch,).
@@ -296,5 +318,5 @@ def quantity_loss(alpha_sum: Tensor, target_lengths: Tensor) -> Tensor:
 
 
 def duration_targets(frame_lengths: Tensor, frames_per_keyword: float) -> Tensor:
-    """Wanted number of keywords by duration: frames over frames per keyword, rounded half to even, (batch,)."""
+    """Wanted number of keywords by duration, (batch,): rounded half to even."""
     return torch.round(frame_lengths.double() / frames_per_keyword).long()

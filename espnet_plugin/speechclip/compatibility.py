@@ -1,7 +1,8 @@
 """Switches that restore behaviour of the original SpeechCLIP+ code which we consider a defect.
 
-Everything is off by default. The converter of released checkpoints and the parity tests switch on what they need; no
-other code should. ``docs/parity.md`` lists each defect with the fixtures that show it.
+Everything is off by default. The converter of released checkpoints and the parity tests switch on
+what they need; no other code should. ``docs/parity.md`` lists each defect with the fixtures that
+show it.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ class ReferenceCompatibility:
     """Which defects of the original to reproduce.
 
     Attributes:
-        convolve_padding: Let CIF's convolution see what the padded frames hold, so that the last weights of an
-            utterance depend on its batch.
-        keep_leftovers: Keep the partial sum that follows an utterance's last keyword as if it were padding content
-            rather than erasing it; it enters the batch norm's statistics.
+        convolve_padding: Let CIF's convolution see what the padded frames hold, so that the last
+            weights of an utterance depend on its batch.
+        keep_leftovers: Keep the partial sum that follows an utterance's last keyword as if it were
+            padding content rather than erasing it; it enters the batch norm's statistics.
         norm_over_padding: Compute the keyword batch norm's statistics over the padded slots too.
-        permuted_norm_init: Initialise a per-slot batch norm in slot-major order although its channels are dim-major.
+        permuted_norm_init: Initialise a per-slot batch norm in slot-major order although its
+            channels are dim-major.
     """
 
     convolve_padding: bool = False
@@ -37,7 +39,9 @@ class ReferenceCompatibility:
         return cls(**{field.name: True for field in fields(cls)})
 
     @classmethod
-    def from_config(cls, config: dict[str, Any] | ReferenceCompatibility | None) -> ReferenceCompatibility:
+    def from_config(
+        cls, config: dict[str, Any] | ReferenceCompatibility | None
+    ) -> ReferenceCompatibility:
         """Reads a mapping of switches, as stored in a converted checkpoint's configuration.
 
         Raises:
@@ -54,7 +58,8 @@ class ReferenceCompatibility:
 
 
 def rounded_frame_lengths(sample_lengths: Tensor, frames: int, *, stride: int = 320) -> Tensor:
-    """Frame lengths as the original counts them: samples over stride, rounded half to even, at most the batch's frames.
+    """Frame lengths as the original counts them: samples over stride, rounded half to even, at most
+    the batch's frames.
 
     Equal to the exact lengths for an utterance alone; in a batch, mostly one frame too many.
 

@@ -6,7 +6,8 @@ A configuration is plain data: the keys of an ESPnet ``config.yaml`` that concer
     speech_encoder_conf: {model: facebook/hubert-base-ls960}
     layer_weighting_conf: {normalize: false}
     clip_conf: {model: ViT-B-32-quickgelu, pretrained: openai}
-    keyword_vocabulary: path of a vocabulary file, or a list of token ids
+    keyword_vocabulary: path of a vocabulary file, or a list of token ids, or {ids: [...],
+        forbidden: [...]}
     attention: attention | transformer
     attention_conf: {num_heads: 1}
     parallel_projection_conf: {hidden_dims: []}
@@ -24,6 +25,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
+
+from torch import Tensor
 
 from espnet_plugin.speechclip.attention import ATTENTIONS
 from espnet_plugin.speechclip.clip import FrozenCLIP
@@ -44,6 +47,7 @@ def build_speechclip(
     *,
     speech_encoder: FrozenSpeechEncoder | None = None,
     clip: FrozenCLIP | None = None,
+    token_table: Tensor | None = None,
 ) -> SpeechCLIP:
     """Builds an untrained model.
 
@@ -51,6 +55,8 @@ def build_speechclip(
         config: As described at the top of this module.
         speech_encoder: Use this encoder instead of building one.
         clip: Use this CLIP instead of building one.
+        token_table: Embeddings of the vocabulary's tokens, (V, token_dim); None: taken from CLIP,
+            which needs its text tower for that.
 
     Raises:
         ValueError: If the configuration names something unknown; the message says what is known.
@@ -93,13 +99,17 @@ def build_speechclip(
         )
         if model_conf.get("parallel", True)
         else None,
-        keyword_path=_build_keyword_path(config, dim, clip, compatibility),
+        keyword_path=_build_keyword_path(config, dim, clip, compatibility, token_table),
         compatibility=compatibility,
     )
 
 
 def _build_keyword_path(
-    config: Mapping[str, Any], dim: int, clip: FrozenCLIP, compatibility: ReferenceCompatibility
+    config: Mapping[str, Any],
+    dim: int,
+    clip: FrozenCLIP,
+    compatibility: ReferenceCompatibility,
+    table: Tensor | None,
 ) -> KeywordPath | None:
     name = config.get("keyword_extractor", "cif")
     if name in NO_EXTRACTOR:
@@ -114,30 +124,36 @@ def _build_keyword_path(
     vocabulary = resolve_vocabulary(
         config.get("keyword_vocabulary"), special_ids=(clip.sot_id, clip.eot_id)
     )
+    if table is None:
+        table = clip.token_embedding[list(vocabulary.ids)]
+    token_dim = table.size(1)
     norm_conf = _conf(config, "keyword_norm_conf")
     scale = norm_conf.pop("scale", 1.0)
     norm = _call(
         "keyword_norm_conf",
         KeywordBatchNorm,
-        clip.token_dim,
+        token_dim,
         num_slots=extractor.num_slots,
         compatibility=compatibility,
         **norm_conf,
     )
-    allowed = [token_id for token_id in vocabulary.ids if token_id not in vocabulary.forbidden]
-    norm.initialise(clip.token_embedding[allowed], scale=scale)
+    allowed = [
+        row for row, token_id in enumerate(vocabulary.ids) if token_id not in vocabulary.forbidden
+    ]
+    norm.initialise(table[allowed], scale=scale)
     return KeywordPath(
         extractor=extractor,
         projection=_call(
             "keyword_projection_conf",
             projection,
             dim,
-            clip.token_dim,
+            token_dim,
             **_conf(config, "keyword_projection_conf"),
         ),
         norm=norm,
         quantizer=_call("quantizer_conf", TokenQuantizer, **_conf(config, "quantizer_conf")),
         vocabulary=vocabulary,
+        table=table,
     )
 
 

@@ -13,11 +13,13 @@ def is_distributed() -> bool:
 
 
 def gather_features(features: Tensor) -> Tensor:
-    """Concatenates the rows of all ranks, in rank order; gradients flow back to the rank they came from.
+    """Concatenates the rows of all ranks, in rank order; gradients flow back to the rank they came
+    from.
 
-    Every rank computes the same loss over the gathered rows. The gradient of a rank's rows is then summed over the
-    ranks' equal losses, which is ``world_size`` times that of one loss: exactly what averaging the gradients over ranks
-    (DistributedDataParallel) undoes. Ranks may hold different numbers of rows.
+    Every rank computes the same loss over the gathered rows. The gradient of a rank's rows is then
+    summed over the ranks' equal losses, which is ``world_size`` times that of one loss: exactly
+    what averaging the gradients over ranks (DistributedDataParallel) undoes. Ranks may hold
+    different numbers of rows.
 
     Args:
         features: Rows of this rank, (rows, ...); integers (image ids) have no gradient.
@@ -29,7 +31,9 @@ def gather_features(features: Tensor) -> Tensor:
         return features
     sizes = _gather_sizes(features)
     longest = max(sizes)
-    padded = torch.cat([features, features.new_zeros(longest - features.size(0), *features.shape[1:])])
+    padded = torch.cat(
+        [features, features.new_zeros(longest - features.size(0), *features.shape[1:])]
+    )
     if features.is_floating_point() and features.requires_grad:
         from torch.distributed.nn.functional import all_gather
 

@@ -1,8 +1,8 @@
 """From the attention block's output to keyword slots.
 
-A keyword extractor may put query vectors before the frames (``num_queries``, ``queries``) and turns the block's output
-into slots. ``KEYWORD_EXTRACTORS`` names the extractors for configurations; a further one is a class with the same
-interface, registered there.
+A keyword extractor may put query vectors before the frames (``num_queries``, ``queries``) and turns
+the block's output into slots. ``KEYWORD_EXTRACTORS`` names the extractors for configurations; a
+further one is a class with the same interface, registered there.
 """
 
 from __future__ import annotations
@@ -82,7 +82,8 @@ class CifKeywordExtractor(nn.Module):
 
     Args:
         dim: Size of a frame.
-        frames_per_keyword: Frames that a keyword should take, for the target by duration (20 frames = 400 ms).
+        frames_per_keyword: Frames that a keyword should take, for the target by duration (20 frames
+            = 400 ms).
         target: ``"duration"``, or ``"subwords"``: as many keywords as the caption has sub-words.
         **cif_conf: Options of :class:`espnet_plugin.speechclip.cif.CIF`.
     """
@@ -126,7 +127,9 @@ class CifKeywordExtractor(nn.Module):
             compatibility=compatibility,
         )
 
-    def target_lengths(self, frame_lengths: Tensor, subword_lengths: Tensor | None = None) -> Tensor:
+    def target_lengths(
+        self, frame_lengths: Tensor, subword_lengths: Tensor | None = None
+    ) -> Tensor:
         """Wanted number of keywords, (batch,).
 
         Args:
@@ -139,7 +142,9 @@ class CifKeywordExtractor(nn.Module):
         if self.target == "duration":
             return duration_targets(frame_lengths, self.frames_per_keyword)
         if subword_lengths is None:
-            raise ValueError('keyword_extractor_conf.target is "subwords", but the data has no captions (text)')
+            raise ValueError(
+                'keyword_extractor_conf.target is "subwords", but the data has no captions (text)'
+            )
         return subword_lengths
 
     def forward(

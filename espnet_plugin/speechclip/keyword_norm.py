@@ -13,11 +13,13 @@ from espnet_plugin.speechclip.padding import padding_mask
 class KeywordBatchNorm(nn.Module):
     """Batch normalisation of keywords, started at the token table's mean and standard deviation.
 
-    Quantisation by cosine similarity needs keywords with the token table's statistics (SpeechCLIP sec. 3.3).
+    Quantisation by cosine similarity needs keywords with the token table's statistics (SpeechCLIP
+    sec. 3.3).
 
     Args:
         dim: Size of a keyword (token embedding).
-        num_slots: Give each slot its own statistics (a fixed number of keywords); None shares one set between all.
+        num_slots: Give each slot its own statistics (a fixed number of keywords); None shares one
+            set between all.
         momentum: Share of the newest batch in the running statistics.
         eps: Added to the variance.
         learnable: Train weight and bias.
@@ -42,7 +44,8 @@ class KeywordBatchNorm(nn.Module):
 
     @torch.no_grad()
     def initialise(self, table: Tensor, *, scale: float = 1.0) -> None:
-        """Sets bias and weight to the mean and the standard deviation (times ``scale``) over a table's rows.
+        """Sets bias and weight to the mean and the standard deviation (times ``scale``) over a
+        table's rows.
 
         Args:
             table: Token embeddings, (rows, dim).
@@ -79,13 +82,22 @@ class KeywordBatchNorm(nn.Module):
         if slots != self.num_slots:
             raise ValueError(f"expected {self.num_slots} keywords per utterance, got {slots}")
         channels = keywords.transpose(1, 2).reshape(batch, dim * slots)
-        return self._apply_norm(channels).view(batch, dim, slots).transpose(1, 2)  # (batch, slots, dim)
+        return (
+            self._apply_norm(channels).view(batch, dim, slots).transpose(1, 2)
+        )  # (batch, slots, dim)
 
     def _apply_norm(self, rows: Tensor) -> Tensor:
         if self.training and rows.size(0) < 2:
             # One sample has no variance: fall back to the running statistics.
             norm = self.norm
             return F.batch_norm(
-                rows, norm.running_mean, norm.running_var, norm.weight, norm.bias, False, 0.0, norm.eps
+                rows,
+                norm.running_mean,
+                norm.running_var,
+                norm.weight,
+                norm.bias,
+                False,
+                0.0,
+                norm.eps,
             )
         return self.norm(rows)

@@ -11,11 +11,13 @@ DIRECTIONS = ("both", "a_to_b", "b_to_a")
 
 
 class MaskedContrastiveLoss(nn.Module):
-    """Symmetric contrastive loss in which captions of the same image are no negatives of each other.
+    """Symmetric contrastive loss in which captions of the same image are no negatives of each
+    other.
 
-    With l = scale * a b^T, for each row -l_ii + log sum_j M_ij exp(l_ij), and the same over columns; M drops the pairs
-    i != j that show the same image (SpeechCLIP sec. 3.2; InfoNCE of CLIP, arXiv 2103.00020). Every other pair, and unless
-    ``decoupled`` the positive pair itself, stays in the denominator.
+    With l = scale * a b^T, for each row -l_ii + log sum_j M_ij exp(l_ij), and the same over
+    columns; M drops the pairs i != j that show the same image (SpeechCLIP sec. 3.2; InfoNCE of
+    CLIP, arXiv 2103.00020). Every other pair, and unless ``decoupled`` the positive pair itself,
+    stays in the denominator.
 
     Args:
         initial_temperature: Inverse of the scale at the start.
@@ -40,7 +42,9 @@ class MaskedContrastiveLoss(nn.Module):
         if initial_temperature <= 0:
             raise ValueError(f"initial_temperature must be positive, got {initial_temperature}")
         if directions not in DIRECTIONS:
-            raise ValueError(f"directions must be one of {', '.join(DIRECTIONS)}; got {directions!r}")
+            raise ValueError(
+                f"directions must be one of {', '.join(DIRECTIONS)}; got {directions!r}"
+            )
         self.margin = margin
         self.directions = directions
         self.decoupled = decoupled
@@ -76,7 +80,8 @@ class MaskedContrastiveLoss(nn.Module):
             diagonal = torch.eye(len(a), dtype=torch.bool, device=a.device)
             logits = logits - self.margin * diagonal
             same = diagonal if ids is None else ids[:, None] == ids[None, :]
-            # A row that has no negative keeps its positive, so that its loss is zero and not minus infinity.
+            # A row that has no negative keeps its positive, so that its loss is zero and not minus
+            # infinity.
             alone = same.all(dim=1)
             left_out = same & ~torch.diag(alone) if self.decoupled else same & ~diagonal
             positive = logits.diagonal()
@@ -91,8 +96,8 @@ class MaskedContrastiveLoss(nn.Module):
 class SupervisedContrastiveLoss(nn.Module):
     """Contrastive loss with several positives (Khosla et al. 2020, arXiv 2004.11362, eq. 2).
 
-    For each anchor the mean over its positives of logit - log sum exp(logits), where the anchor itself is left out;
-    the logits are similarities divided by the temperature.
+    For each anchor the mean over its positives of logit - log sum exp(logits), where the anchor
+    itself is left out; the logits are similarities divided by the temperature.
 
     Args:
         temperature: Of the similarities.
@@ -123,14 +128,17 @@ class SupervisedContrastiveLoss(nn.Module):
 
         Args:
             views: L2-normalised embeddings of several views of each sample, (batch, views, dim).
-            labels: Same label = positives of each other, (batch,). None: only the views of one sample are.
+            labels: Same label = positives of each other, (batch,). None: only the views of one
+                sample are.
             positives: Instead of labels, 1 where two samples are positives, (batch, batch).
         """
         batch, count, _ = views.shape
         rows = views.transpose(0, 1).flatten(0, 1)  # (views * batch, dim), one view after another
         anchors = rows if self.anchors == "all" else rows[:batch]
         if positives is None:
-            labels = torch.arange(batch, device=views.device) if labels is None else labels.flatten()
+            labels = (
+                torch.arange(batch, device=views.device) if labels is None else labels.flatten()
+            )
             positives = labels[:, None] == labels[None, :]
         itself = torch.eye(len(anchors), len(rows), dtype=torch.bool, device=views.device)
         wanted = positives.to(rows.dtype).repeat(len(anchors) // batch, count) * ~itself

@@ -42,7 +42,8 @@ class Keywords:
         slots: Before projection, (batch, slots, dim).
         lengths: Number of keywords, (batch,).
         projected: After projection, (batch, slots, token_dim).
-        embeddings: After the batch norm, (batch, slots, token_dim); what is compared with the token table.
+        embeddings: After the batch norm, (batch, slots, token_dim); what is compared with the token
+            table.
         quantized: The chosen sub-words.
         cif: Weights and time spans, when the extractor segments the speech.
     """
@@ -60,11 +61,13 @@ class SpeechOutput:
     """What the model makes of a batch of speech.
 
     Attributes:
-        states: Outputs of the trained block's layers at the frames, zero at padding, (batch, frames, dim) each: what
-            a downstream task can use beside the speech encoder's hidden states.
+        states: Outputs of the trained block's layers at the frames, zero at padding, (batch,
+            frames, dim) each: what a downstream task can use beside the speech encoder's hidden
+            states.
         lengths: Number of frames, (batch,).
         parallel: Utterance embedding, L2-normalised, (batch, embedding_dim).
-        cascaded: Embedding of the keywords through CLIP's text tower, L2-normalised, (batch, embedding_dim).
+        cascaded: Embedding of the keywords through CLIP's text tower, L2-normalised, (batch,
+            embedding_dim).
         keywords: The keywords.
     """
 
@@ -77,13 +80,15 @@ class SpeechOutput:
 
 @dataclass(frozen=True)
 class KeywordPath:
-    """The modules that only architectures with keywords have."""
+    """The modules that only architectures with keywords have, and the embeddings of their
+    vocabulary, (V, token_dim)."""
 
     extractor: nn.Module
     projection: nn.Module
     norm: KeywordBatchNorm
     quantizer: TokenQuantizer
     vocabulary: KeywordVocabulary
+    table: Tensor
 
 
 class SpeechCLIP(nn.Module):
@@ -99,7 +104,8 @@ class SpeechCLIP(nn.Module):
         clip: Frozen.
         dim: Size of a frame.
         parallel_projection: From the parallel query to CLIP's space; None: no parallel branch.
-        keyword_path: Keyword extractor, projection, norm, quantizer and vocabulary; None: no cascaded branch.
+        keyword_path: Keyword extractor, projection, norm, quantizer and vocabulary; None: no
+            cascaded branch.
         compatibility: Defects of the original to reproduce.
 
     Raises:
@@ -138,8 +144,10 @@ class SpeechCLIP(nn.Module):
             self.keyword_projection = keyword_path.projection
             self.keyword_norm = keyword_path.norm
             self.quantizer = keyword_path.quantizer
-            table = clip.token_embedding[list(self.vocabulary.ids)].detach().clone()
-            forbidden = torch.tensor([row in self.vocabulary.forbidden for row in self.vocabulary.ids])
+            table = keyword_path.table.detach().clone()
+            forbidden = torch.tensor(
+                [row in self.vocabulary.forbidden for row in self.vocabulary.ids]
+            )
             self.register_buffer("token_table", table, persistent=False)
             self.register_buffer("forbidden_rows", forbidden, persistent=False)
 
@@ -151,10 +159,14 @@ class SpeechCLIP(nn.Module):
     @property
     def num_queries(self) -> int:
         """Query positions that stand before the frames in the attention block."""
-        keyword_queries = self.keyword_extractor.num_queries if self.keyword_extractor is not None else 0
+        keyword_queries = (
+            self.keyword_extractor.num_queries if self.keyword_extractor is not None else 0
+        )
         return int(self.parallel_projection is not None) + keyword_queries
 
-    def target_lengths(self, frame_lengths: Tensor, subword_lengths: Tensor | None = None) -> Tensor | None:
+    def target_lengths(
+        self, frame_lengths: Tensor, subword_lengths: Tensor | None = None
+    ) -> Tensor | None:
         """Wanted number of keywords, (batch,); None when the extractor has no such target."""
         if self.keyword_extractor is None:
             return None
@@ -196,7 +208,9 @@ class SpeechCLIP(nn.Module):
                 step=step,
             )
             if self.clip.takes_soft_tokens:
-                cascaded = self.clip.encode_soft_tokens(keywords.quantized.embeddings, keywords.lengths)
+                cascaded = self.clip.encode_soft_tokens(
+                    keywords.quantized.embeddings, keywords.lengths
+                )
         block_states = tuple(
             zero_padding(layer[:, queries.size(1) :], states.lengths) for layer in block.layers
         )
@@ -253,7 +267,9 @@ class SpeechCLIP(nn.Module):
 
     @staticmethod
     def _mask(queries: int, frames: int, lengths: Tensor) -> Tensor:
-        return F.pad(padding_mask(lengths, frames), (queries, 0), value=False)  # (batch, queries + frames)
+        return F.pad(
+            padding_mask(lengths, frames), (queries, 0), value=False
+        )  # (batch, queries + frames)
 
     def _keywords(
         self,
@@ -264,7 +280,9 @@ class SpeechCLIP(nn.Module):
         target_lengths: Tensor | None,
         step: int | None,
     ) -> Keywords:
-        slots = self.keyword_extractor(queries, frames, lengths, target_lengths=target_lengths, step=step)
+        slots = self.keyword_extractor(
+            queries, frames, lengths, target_lengths=target_lengths, step=step
+        )
         projected = self.keyword_projection(slots.embeddings)  # (batch, slots, token_dim)
         embeddings = self.keyword_norm(projected, slots.lengths)
         quantized = self.quantizer(
@@ -274,4 +292,6 @@ class SpeechCLIP(nn.Module):
             forbidden=self.forbidden_rows if self.vocabulary.forbidden else None,
             step=step,
         )
-        return Keywords(slots.embeddings, slots.lengths, projected, embeddings, quantized, slots.cif)
+        return Keywords(
+            slots.embeddings, slots.lengths, projected, embeddings, quantized, slots.cif
+        )

@@ -26,7 +26,8 @@ def zero_padding(features: Tensor, lengths: Tensor) -> Tensor:
     """Features with every padded position set to zero.
 
     Args:
-        features: (batch, positions, dim), right-padded; the padding may hold anything, NaN included.
+        features: (batch, positions, dim), right-padded; the padding may hold anything, NaN
+            included.
         lengths: Number of valid positions of each row, (batch,).
     """
     mask = padding_mask(lengths, features.size(1))

@@ -1,7 +1,7 @@
 """Replacing each keyword by the nearest sub-word of CLIP's vocabulary, differentiably.
 
-SpeechCLIP (arXiv 2210.00705) sec. 3.3: cosine similarity to the token table, soft-maxed, with a straight-through
-estimate of the arg-max.
+SpeechCLIP (arXiv 2210.00705) sec. 3.3: cosine similarity to the token table, soft-maxed, with a
+straight-through estimate of the arg-max.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ class QuantizerOutput:
     """Keywords as rows of the token table.
 
     Attributes:
-        embeddings: Chosen rows of the table; gradients pass to the keywords as if they were the soft mixture,
-            (batch, slots, token_dim).
+        embeddings: Chosen rows of the table; gradients pass to the keywords as if they were the
+            soft mixture, (batch, slots, token_dim).
         rows: Row of the table that was chosen, (batch, slots).
-        similarities: Cosine similarity to every row, minus infinity at forbidden rows, float32, (batch, slots, rows).
+        similarities: Cosine similarity to every row, minus infinity at forbidden rows, float32,
+            (batch, slots, rows).
         code_perplexity: Number of rows effectively in use over the batch's valid slots.
         probability_perplexity: The same from the softmax of the similarities at temperature 1.
     """
@@ -63,8 +64,8 @@ def nearest_rows(
         keywords: (batch, slots, token_dim).
         table: (rows, token_dim).
         k: Number of rows.
-        method: ``"cosine"``, or ``"pseudo_inverse"``: the coefficients of the least-squares combination of rows that
-            gives the keyword.
+        method: ``"cosine"``, or ``"pseudo_inverse"``: the coefficients of the least-squares
+            combination of rows that gives the keyword.
 
     Returns:
         Rows and their scores, (batch, slots, k) each.
@@ -94,13 +95,17 @@ def slot_entropy(similarities: Tensor) -> Tensor:
     return -(probabilities * torch.log(probabilities + 1e-9)).sum(dim=-1).mean(dim=0)
 
 
-def diversity_loss(probability_perplexity: Tensor, rows: int, *, goal: float | None = None) -> Tensor:
-    """Share of the table that is not in use, 0 when every row is (wav2vec 2.0, arXiv 2006.11477, eq. 4).
+def diversity_loss(
+    probability_perplexity: Tensor, rows: int, *, goal: float | None = None
+) -> Tensor:
+    """Share of the table that is not in use, 0 when every row is (wav2vec 2.0, arXiv 2006.11477,
+    eq. 4).
 
     Args:
         probability_perplexity: Of :class:`QuantizerOutput`.
         rows: Rows of the table.
-        goal: Perplexity to aim at instead of ``rows``; the loss is then the squared relative distance from it.
+        goal: Perplexity to aim at instead of ``rows``; the loss is then the squared relative
+            distance from it.
     """
     if goal is None:
         return (rows - probability_perplexity) / rows
@@ -111,9 +116,9 @@ class TokenQuantizer(nn.Module):
     """Straight-through choice of the nearest token.
 
     Args:
-        temperature: Of the softmax that gradients see. A number stays as it is; ``"learned"`` or ``"learned=0.2"`` is a
-            trained parameter (0.1 at the start); ``[first, last, steps]`` moves geometrically from the first to the
-            last value over that many optimiser updates.
+        temperature: Of the softmax that gradients see. A number stays as it is; ``"learned"`` or
+            ``"learned=0.2"`` is a trained parameter (0.1 at the start); ``[first, last, steps]``
+            moves geometrically from the first to the last value over that many optimiser updates.
         hard: Choose one row (straight-through). False mixes rows by the softmax in training.
     """
 
@@ -127,7 +132,8 @@ class TokenQuantizer(nn.Module):
             name, _, start = temperature.partition("=")
             if name != "learned":
                 raise ValueError(
-                    f"temperature must be a number, 'learned[=start]' or [first, last, steps]; got {temperature!r}"
+                    f"temperature must be a number, 'learned[=start]' or [first, last, steps]; "
+                    f"got {temperature!r}"
                 )
             self.temperature = nn.Parameter(torch.tensor(float(start or 0.1)))
             return
@@ -162,8 +168,8 @@ class TokenQuantizer(nn.Module):
         Args:
             keywords: (batch, slots, token_dim).
             table: Frozen token embeddings, (rows, token_dim).
-            lengths: Number of valid slots for the perplexities, (batch,); all by default. Padded slots are
-                quantised too.
+            lengths: Number of valid slots for the perplexities, (batch,); all by default. Padded
+                slots are quantised too.
             forbidden: True at rows that must not be chosen, (rows,).
             step: Number of optimiser updates done, for a scheduled temperature.
         """
@@ -189,7 +195,10 @@ class TokenQuantizer(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         if lengths is not None:
             valid = ~padding_mask(lengths, rows.size(1))  # (batch, slots)
-            similarities, rows = similarities[valid], rows[valid]  # (valid slots, rows), (valid slots,)
+            similarities, rows = (
+                similarities[valid],
+                rows[valid],
+            )  # (valid slots, rows), (valid slots,)
         size = similarities.size(-1)
         code = torch.bincount(rows.flatten(), minlength=size) / max(rows.numel(), 1)
         probability = similarities.softmax(dim=-1).reshape(-1, size).mean(dim=0)

@@ -1,12 +1,15 @@
 """The learning-rate schedules of the original, as functions of the step.
 
-Recipes use ESPnet's ``piecewiselinearwarmuplr`` for the same curve; these are for training without ESPnet.
+Recipes use ESPnet's ``piecewiselinearwarmuplr`` for the same curve; these are for training without
+ESPnet.
 """
 
 from __future__ import annotations
 
 
-def linear_warmup_decay(step: int, lr: float, *, warmup: int, steps: int, final: float = 1e-8) -> float:
+def linear_warmup_decay(
+    step: int, lr: float, *, warmup: int, steps: int, final: float = 1e-8
+) -> float:
     """Learning rate that rises to ``lr`` and then falls to ``final``, where it stays.
 
     Args:
@@ -23,7 +26,10 @@ def linear_warmup_decay(step: int, lr: float, *, warmup: int, steps: int, final:
 
 
 def noam(step: int, lr: float, *, warmup: int) -> float:
-    """Learning rate that rises to ``lr`` and then falls with the square root of the step (arXiv 1706.03762, eq. 3)."""
+    """Learning rate that rises to ``lr`` and then falls with the square root of the step.
+
+    Attention Is All You Need (arXiv 1706.03762), eq. 3.
+    """
     if step < warmup:
         return lr * (step + 1) / warmup
     return lr * (warmup / (step + 1)) ** 0.5

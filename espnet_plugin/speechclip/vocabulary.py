@@ -32,7 +32,8 @@ class KeywordVocabulary:
 
     @classmethod
     def from_file(cls, path: str | Path) -> KeywordVocabulary:
-        """Reads ``id<tab>token<tab>count`` lines under a header, as :func:`write_vocabulary` writes them.
+        """Reads ``id<tab>token<tab>count`` lines under a header, as :func:`write_vocabulary` writes
+        them.
 
         Raises:
             FileNotFoundError: If there is no such file.
@@ -56,7 +57,9 @@ class KeywordVocabulary:
         return cls(tuple(ids))
 
 
-def write_vocabulary(path: str | Path, counts: Mapping[int, int], tokens: Mapping[int, str]) -> None:
+def write_vocabulary(
+    path: str | Path, counts: Mapping[int, int], tokens: Mapping[int, str]
+) -> None:
     """Writes token ids with their text and count, most frequent first, ties by id.
 
     Args:
@@ -71,18 +74,31 @@ def write_vocabulary(path: str | Path, counts: Mapping[int, int], tokens: Mappin
     write_text(path, "\n".join(lines) + "\n")
 
 
-def resolve_vocabulary(source: str | Path | Iterable[int] | None, *, special_ids: Iterable[int]) -> KeywordVocabulary:
+def resolve_vocabulary(
+    source: str | Path | Iterable[int] | Mapping[str, Iterable[int]] | None,
+    *,
+    special_ids: Iterable[int],
+) -> KeywordVocabulary:
     """Vocabulary from a file or a list of ids; special tokens in it are forbidden.
 
     Args:
-        source: Path of a vocabulary file, or token ids in row order.
+        source: Path of a vocabulary file, or token ids in row order, or ``{ids: [...], forbidden:
+            [...]}`` when other tokens than the special ones are forbidden (converted checkpoints).
         special_ids: Token ids of the tokenizer that are no words (start, end).
 
     Raises:
         ValueError: If there is no source.
     """
     if source is None:
-        raise ValueError("this architecture extracts keywords and needs keyword_vocabulary: a file or a list of ids")
+        raise ValueError(
+            "this architecture extracts keywords and needs keyword_vocabulary: a file "
+            "or a list of ids"
+        )
+    if isinstance(source, Mapping):
+        ids = tuple(int(token_id) for token_id in source["ids"])
+        return KeywordVocabulary(
+            ids, frozenset(source.get("forbidden", special_ids)) & frozenset(ids)
+        )
     vocabulary = (
         KeywordVocabulary.from_file(source)
         if isinstance(source, str | Path)

@@ -21,8 +21,8 @@ def progress(
 ) -> Iterator[Item]:
     """Iterates over ``items`` and shows how far it is.
 
-    On a terminal this is a tqdm bar on stderr. Elsewhere (a job's log file) one line is logged every
-    ``log_every`` seconds, because a bar's carriage returns make a log unreadable.
+    On a terminal this is a tqdm bar on stderr. Elsewhere (a job's log file) one line is logged
+    every ``log_every`` seconds, because a bar's carriage returns make a log unreadable.
 
     Args:
         items: What to iterate over.

@@ -1,14 +1,15 @@
 """Finds and compares the numbers that the reference implementation produced.
 
-The fixtures lie in the directory that ``SPEECHCLIP_FIXTURES`` names, by default ``shared/fixtures`` beside the repository.
-Files and cases are discovered by the kind that each file declares, so further files of the same form are picked up.
+The fixtures lie in the directory that ``SPEECHCLIP_FIXTURES`` names, by default ``shared/fixtures``
+beside the repository. Files and cases are discovered by the kind that each file declares, so
+further files of the same form are picked up.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 DIRECTORY = Path(os.environ.get("SPEECHCLIP_FIXTURES") or REPOSITORY.parent / "shared" / "fixtures")
 
 
-@lru_cache(maxsize=None)
+@cache
 def fixture_files(kind: str) -> tuple[tuple[str, dict[str, Any]], ...]:
     """(file name, content) of each fixture file of a kind, sorted by name."""
     found = []
@@ -31,13 +32,13 @@ def fixture_files(kind: str) -> tuple[tuple[str, dict[str, Any]], ...]:
     return tuple(found)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _load(path: Path) -> dict[str, Any]:
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def cases(kind: str) -> list[Any]:
-    """Parameters ``(file content, case)`` for each case of a kind; one that skips when there is none."""
+    """Parameters ``(file content, case)`` of a kind; one that skips when there is none."""
     parameters = [
         pytest.param(content, case, id=f"{name}:{case['name']}")
         for name, content in fixture_files(kind)

@@ -10,9 +10,15 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
 from espnet_plugin.speechclip.clip import FrozenCLIP
 from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
-from espnet_plugin.speechclip.convert.fairseq_hubert import hubert_config_options, map_fairseq_hubert
+from espnet_plugin.speechclip.convert.fairseq_hubert import (
+    hubert_config_options,
+    map_fairseq_hubert,
+)
 from espnet_plugin.speechclip.convert.reference_config import map_config
 from espnet_plugin.speechclip.convert.reference_keys import MappedWeights, map_weights
 from espnet_plugin.speechclip.factory import build_speechclip
@@ -20,8 +26,6 @@ from espnet_plugin.speechclip.losses import MaskedContrastiveLoss
 from espnet_plugin.speechclip.model import SpeechCLIP
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
 from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel
-from safetensors.torch import save_file
-from torch import Tensor
 
 VOCABULARY_SIZE = 49408
 STORE = TemporaryDirectory(prefix="speechclip_parity_")
@@ -35,7 +39,9 @@ class Teachers:
     clip: FrozenCLIP
 
 
-def build(content: Mapping[str, Any], *, compatibility: ReferenceCompatibility) -> ESPnetSpeechCLIPModel:
+def build(
+    content: Mapping[str, Any], *, compatibility: ReferenceCompatibility
+) -> ESPnetSpeechCLIPModel:
     """The model with its objectives and the reference's weights, in training mode."""
     mapped = map_weights(content["state_dict"])
     assert not mapped.unknown
@@ -46,8 +52,12 @@ def build(content: Mapping[str, Any], *, compatibility: ReferenceCompatibility) 
     speechclip = build_speechclip(config, speech_encoder=found.speech_encoder, clip=found.clip)
     forbid(speechclip, content["vocab"]["forbidden_rows"])
     load_trained(speechclip, mapped)
-    model_conf = {name: value for name, value in config["model_conf"].items() if name.endswith("_weight")}
-    model = ESPnetSpeechCLIPModel(speechclip, MaskedContrastiveLoss, config["loss_conf"], **model_conf)
+    model_conf = {
+        name: value for name, value in config["model_conf"].items() if name.endswith("_weight")
+    }
+    model = ESPnetSpeechCLIPModel(
+        speechclip, MaskedContrastiveLoss, config["loss_conf"], **model_conf
+    )
     if mapped.log_scale is not None:
         model.loss.log_scale.data.copy_(mapped.log_scale)
     for module in model.modules():
@@ -110,8 +120,12 @@ def write_clip(content: Mapping[str, Any], mapped: MappedWeights, directory: Pat
     reduced = weights["token_embedding.weight"]
     weights["token_embedding.weight"] = full_table(reduced, tuple(content["vocab"]["ids"]))
     (directory / "clip.json").write_text(json.dumps(config))
-    save_file({key: value.contiguous() for key, value in weights.items()}, directory / "clip.safetensors")
-    return FrozenCLIP(model=str(directory / "clip.json"), pretrained=str(directory / "clip.safetensors"))
+    save_file(
+        {key: value.contiguous() for key, value in weights.items()}, directory / "clip.safetensors"
+    )
+    return FrozenCLIP(
+        model=str(directory / "clip.json"), pretrained=str(directory / "clip.safetensors")
+    )
 
 
 def clip_options(sizes: Mapping[str, Any]) -> dict[str, Any]:
@@ -146,7 +160,9 @@ def full_table(reduced: Tensor, ids: tuple[int, ...]) -> Tensor:
 def reference_names(state_dict: Mapping[str, Tensor]) -> dict[str, str]:
     """Our name of each trained weight -> the original's."""
     owner = {value.data_ptr(): key for key, value in state_dict.items()}
-    return {name: owner[value.data_ptr()] for name, value in map_weights(state_dict).trained.items()}
+    return {
+        name: owner[value.data_ptr()] for name, value in map_weights(state_dict).trained.items()
+    }
 
 
 def text_tower(ids: list[int], weights: Mapping[str, Tensor]) -> FrozenCLIP:
@@ -173,7 +189,9 @@ def text_tower(ids: list[int], weights: Mapping[str, Tensor]) -> FrozenCLIP:
     if key not in _TEXT_TOWERS:
         directory = Path(STORE.name) / f"text{len(_TEXT_TOWERS)}"
         directory.mkdir()
-        _TEXT_TOWERS[key] = write_clip(content, MappedWeights(clip=with_vision(weights, content)), directory)
+        _TEXT_TOWERS[key] = write_clip(
+            content, MappedWeights(clip=with_vision(weights, content)), directory
+        )
     return _TEXT_TOWERS[key]
 
 

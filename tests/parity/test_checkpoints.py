@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file
+from torch import Tensor
+
+from benchmarks.convert_memory import write_lightning
 from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
 from espnet_plugin.speechclip.convert.converter import convert_checkpoint
 from espnet_plugin.speechclip.model import SpeechCLIP, SpeechOutput
 from espnet_plugin.speechclip.speech_encoder import SpeechStates
 from espnet_plugin.speechclip.storage import load_speechclip
-from safetensors.torch import load_file
-from torch import Tensor
-
-from benchmarks.convert_memory import write_lightning
 from tests.parity.fixtures import DIRECTORY, assert_close, cases, fixture_files
 from tests.parity.models import full_table
 
@@ -82,7 +82,10 @@ def test_batch(content: dict[str, Any], case: dict[str, Any], converted: dict[st
     with torch.inference_mode():
         compare(model, model(states), recorded)
     assert_close(
-        model.encode_images(inputs["images"]), recorded["image_embedding"], MODEL_TOLERANCE, "images"
+        model.encode_images(inputs["images"]),
+        recorded["image_embedding"],
+        MODEL_TOLERANCE,
+        "images",
     )
     if case["mode"] == "default":  # no padding: from the waves, too
         speech = torch.stack(waves(case))
@@ -95,7 +98,7 @@ def test_batch(content: dict[str, Any], case: dict[str, Any], converted: dict[st
 def test_raw_waves_as_the_reference_feeds_them(
     content: dict[str, Any], case: dict[str, Any], converted: dict[str, Path]
 ) -> None:
-    """Its inference code forgets to normalise the wave: the stored switch restores what it computes."""
+    """Its inference code forgets to normalise the wave."""
     model = load_speechclip(converted[content["checkpoint"]])
     trained_on_normalized = content["config"]["data"]["dataset"]["normalize_waveform"]
     assert model.speech_encoder.normalize_waveform == trained_on_normalized

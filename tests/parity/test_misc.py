@@ -1,4 +1,5 @@
-"""Lengths, schedules, blocks, CLIP's text tower and the remaining pieces compute what the reference computes."""
+"""Lengths, schedules, blocks, CLIP's text tower and the remaining pieces compute what the reference
+computes."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from espnet_plugin.speechclip.attention import AttentionBlock, TransformerBlock
 from espnet_plugin.speechclip.backends.waveform import prepare_waveforms
 from espnet_plugin.speechclip.cif import duration_targets
@@ -17,7 +19,6 @@ from espnet_plugin.speechclip.projection import projection
 from espnet_plugin.speechclip.quantizer import nearest_rows
 from espnet_plugin.speechclip.schedule import linear_warmup_decay, noam
 from espnet_plugin.speechclip.speech_encoder import LayerWeighting
-
 from tests.parity.fixtures import assert_close, cases, fixture_files
 from tests.parity.models import text_tower
 
@@ -69,7 +70,7 @@ def encode_keywords(case: Case) -> None:
 
 
 def reduced_text(case: Case) -> None:
-    """Original ids and the full table, read at the end token: not what the reference does with reduced tables."""
+    """Original ids and the full table, read at the end token, unlike the reference."""
     tower = text_tower(case["config"]["vocab"]["ids"], shared_text_weights())
     ids = case["inputs"]["text_ids"]
     ends = case["outputs"]["eot_position"].flatten()
@@ -108,7 +109,10 @@ def block(case: Case) -> None:
         return next(key.replace(old, new, 1) for old, new in names.items() if key.startswith(old))
 
     module.load_state_dict({ours_of(key): value for key, value in case["state_dict"].items()})
-    source, mask = case["inputs"]["src"].clone().requires_grad_(), case["inputs"]["padding_mask"].bool()
+    source, mask = (
+        case["inputs"]["src"].clone().requires_grad_(),
+        case["inputs"]["padding_mask"].bool(),
+    )
     output = module(source, mask)
     valid = ~mask
     assert_close(output.output[valid], case["outputs"]["out"][valid], case, "output")
@@ -129,7 +133,9 @@ def block(case: Case) -> None:
 def mlp(case: Case) -> None:
     first, *hidden, last = case["config"]["units"]
     module = projection(first, last, hidden_dims=hidden)
-    module.load_state_dict({key.removeprefix("sequential."): value for key, value in case["state_dict"].items()})
+    module.load_state_dict(
+        {key.removeprefix("sequential."): value for key, value in case["state_dict"].items()}
+    )
     assert_close(module(case["inputs"]["x"]), case["outputs"]["y"], case, "projection")
 
 
@@ -144,7 +150,9 @@ def normalised_states(case: Case) -> None:
 
 def neighbours(case: Case) -> None:
     config, inputs = case["config"], case["inputs"]
-    rows, scores = nearest_rows(inputs["keywords"], inputs["table"], k=config["k"], method=config["method"])
+    rows, scores = nearest_rows(
+        inputs["keywords"], inputs["table"], k=config["k"], method=config["method"]
+    )
     ours = torch.tensor(config["vocab"]["ids"])[rows]
     assert ours.tolist() == case["outputs"]["token_ids"].tolist()
     if case["outputs"].get("scores") is not None:
@@ -169,7 +177,9 @@ CHECKS: dict[str, Callable[[Case], None]] = {
 
 @pytest.mark.parametrize("content, case", cases("misc"))
 def test_misc(content: dict[str, Any], case: dict[str, Any]) -> None:
-    check = next((check for prefix, check in CHECKS.items() if case["name"].startswith(prefix)), None)
+    check = next(
+        (check for prefix, check in CHECKS.items() if case["name"].startswith(prefix)), None
+    )
     assert check is not None, f"no check for misc case {case['name']}"
     check(case)
 
@@ -181,7 +191,9 @@ def test_schedule(content: dict[str, Any], case: dict[str, Any]) -> None:
         if config["name"] == "noam":
             ours = noam(step, config["lr"], warmup=config["warmup"])
         else:
-            if step >= config["max_step"]:  # the reference goes below zero, ours stays at the final value
+            if (
+                step >= config["max_step"]
+            ):  # the reference goes below zero, ours stays at the final value
                 recorded = config["final_lr"]
             ours = linear_warmup_decay(
                 step,
@@ -207,6 +219,9 @@ def test_supervised_contrastive_loss(content: dict[str, Any], case: dict[str, An
     assert_close(ours, case["outputs"]["loss"], case, "loss")
     assert loss.temperature.item() == pytest.approx(float(case["outputs"]["current_temperature"]))
     ours.backward()
-    for name, gradient in (("features", features.grad), ("param.temperature", loss.temperature.grad)):
+    for name, gradient in (
+        ("features", features.grad),
+        ("param.temperature", loss.temperature.grad),
+    ):
         if name in case["grads"]:
             assert_close(gradient.view_as(case["grads"][name]), case["grads"][name], case, name)

@@ -1,4 +1,5 @@
-"""All architectures compute what the reference computes: embeddings, keywords, losses, gradients, training."""
+"""All architectures compute what the reference computes: embeddings, keywords, losses, gradients,
+training."""
 
 from __future__ import annotations
 
@@ -7,14 +8,14 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
+
 from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
 from espnet_plugin.speechclip.model import SpeechOutput
 from espnet_plugin.speechclip.quantizer import slot_entropy
 from espnet_plugin.speechclip.schedule import linear_warmup_decay
 from espnet_plugin.speechclip.speech_encoder import SpeechStates
 from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel
-from torch import Tensor
-
 from tests.parity.fixtures import assert_close, assert_gradient_close, cases
 from tests.parity.models import build, reference_names
 
@@ -58,7 +59,9 @@ def batch_of(model: ESPnetSpeechCLIPModel, case: Mapping[str, Any]) -> dict[str,
     """A batch as ESPnet's trainer gives it, from the recorded hidden states."""
     inputs = case["inputs"]
     batch = {
-        "speech_states": inputs["hidden_states"].permute(1, 2, 0, 3),  # (batch, frames, layers, dim)
+        "speech_states": inputs["hidden_states"].permute(
+            1, 2, 0, 3
+        ),  # (batch, frames, layers, dim)
         "speech_states_lengths": inputs["frame_lengths"],
         "image": inputs["images"],
         "image_id": inputs["ids"],
@@ -95,7 +98,9 @@ def test_batch(content: dict[str, Any], case: dict[str, Any]) -> None:
     if case.get("batchnorm_after"):
         state = model.speechclip.keyword_norm.state_dict()
         for key, value in case["batchnorm_after"].items():
-            assert_close(state[key.replace("cascaded_branch.bn_layer.bn_layer", "norm")], value, case, key)
+            assert_close(
+                state[key.replace("cascaded_branch.bn_layer.bn_layer", "norm")], value, case, key
+            )
 
 
 def compare(output: SpeechOutput, recorded: Mapping[str, Any], case: Mapping[str, Any]) -> None:
@@ -109,7 +114,10 @@ def compare(output: SpeechOutput, recorded: Mapping[str, Any], case: Mapping[str
         else:
             assert_close(value(output), theirs, {"rtol": case["rtol"], "atol": 2e-5}, name)
     quantized = output.keywords.quantized if output.keywords else None
-    for name, ours in (("code_perplexity", "code_perplexity"), ("prob_perplexity", "probability_perplexity")):
+    for name, ours in (
+        ("code_perplexity", "code_perplexity"),
+        ("prob_perplexity", "probability_perplexity"),
+    ):
         # The reference counts padded slots in its perplexities.
         if recorded.get(name) is not None and case["mode"] == "default":
             assert_close(getattr(quantized, ours), recorded[name], case, name)
@@ -156,7 +164,9 @@ def test_lone_utterances_from_waves(content: dict[str, Any], case: dict[str, Any
 
 
 @pytest.mark.parametrize("content, case", model_cases(single=True))
-def test_a_padded_batch_equals_the_lone_utterances(content: dict[str, Any], case: dict[str, Any]) -> None:
+def test_a_padded_batch_equals_the_lone_utterances(
+    content: dict[str, Any], case: dict[str, Any]
+) -> None:
     model = build(content, compatibility=ReferenceCompatibility()).eval().speechclip
     utterances = case["outputs"]["utterances"]
     lengths = torch.tensor([utterance["frames"] for utterance in utterances])
@@ -172,11 +182,16 @@ def test_a_padded_batch_equals_the_lone_utterances(content: dict[str, Any], case
         for name in ("parallel", "cascaded"):
             if recorded.get(f"{name}_embedding") is not None:
                 ours = getattr(output, name)[row]
-                assert_close(ours, recorded[f"{name}_embedding"][0], {"rtol": 1e-4, "atol": 2e-5}, name)
+                assert_close(
+                    ours, recorded[f"{name}_embedding"][0], {"rtol": 1e-4, "atol": 2e-5}, name
+                )
         if recorded.get("token_rows") is not None:
             count = recorded["token_rows"].size(1)
             assert int(output.keywords.lengths[row]) == count
-            assert output.keywords.quantized.rows[row, :count].tolist() == recorded["token_rows"][0].tolist()
+            assert (
+                output.keywords.quantized.rows[row, :count].tolist()
+                == recorded["token_rows"][0].tolist()
+            )
 
 
 @pytest.mark.parametrize("content, case", cases("trajectory"))
@@ -191,7 +206,11 @@ def test_training_trajectory(content: dict[str, Any], case: dict[str, Any]) -> N
     for step, wanted in enumerate(recorded["steps"]):
         for group in optimizer.param_groups:
             group["lr"] = linear_warmup_decay(
-                step, lr, warmup=schedule["warmup"], steps=schedule["max_step"], final=schedule["final_lr"]
+                step,
+                lr,
+                warmup=schedule["warmup"],
+                steps=schedule["max_step"],
+                final=schedule["final_lr"],
             )
         assert group["lr"] == pytest.approx(wanted["lr"], rel=1e-6)
         assert model.loss.scale.item() == pytest.approx(wanted["temperature"], rel=1e-3)
@@ -215,7 +234,9 @@ def compare_final(
     recorded: Mapping[str, Any],
 ) -> None:
     names = reference_names(content["state_dict"])
-    state = {names[name]: value for name, value in model.speechclip.state_dict().items() if name in names}
+    state = {
+        names[name]: value for name, value in model.speechclip.state_dict().items() if name in names
+    }
     zero = zero_gradients(model, names)
     for key, value in recorded["final"].items():
         if key in zero or key.endswith("running_mean"):
@@ -224,9 +245,13 @@ def compare_final(
         if key.endswith("in_proj_bias"):  # the keys' third has no gradient
             third = len(value) // 3
             ours, value = (torch.cat([x[:third], x[2 * third :]]) for x in (ours, value))
-        torch.testing.assert_close(ours.detach(), value, rtol=0, atol=1e-3, msg=lambda text, key=key: f"{key}: {text}")
+        torch.testing.assert_close(
+            ours.detach(), value, rtol=0, atol=1e-3, msg=lambda text, key=key: f"{key}: {text}"
+        )
     if model.speechclip.parallel_projection is not None:
         model.eval()
         with torch.no_grad():
             output = model.encode(**batch).speech.parallel
-        torch.testing.assert_close(output, recorded["eval_embeddings"]["parallel_embedding"], rtol=1e-2, atol=1e-3)
+        torch.testing.assert_close(
+            output, recorded["eval_embeddings"]["parallel_embedding"], rtol=1e-2, atol=1e-3
+        )

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from espnet_plugin.speechclip.cif import (
     CIF,
     CifOutput,
@@ -18,7 +19,6 @@ from espnet_plugin.speechclip.keyword_norm import KeywordBatchNorm
 from espnet_plugin.speechclip.losses import MaskedContrastiveLoss
 from espnet_plugin.speechclip.quantizer import TokenQuantizer, diversity_loss, slot_entropy
 from espnet_plugin.speechclip.speech_encoder import LayerWeighting
-
 from tests.parity.fixtures import assert_close, cases, valid_slots
 
 
@@ -54,9 +54,15 @@ def test_integrate_and_fire(content: dict[str, Any], case: dict[str, Any]) -> No
         assert_close(ours.embeddings, outputs["slots"], case, "slots")
     else:
         lengths = ours.lengths
-        assert_close(valid_slots(ours.embeddings, lengths), valid_slots(outputs["slots"], lengths), case, "slots")
+        assert_close(
+            valid_slots(ours.embeddings, lengths),
+            valid_slots(outputs["slots"], lengths),
+            case,
+            "slots",
+        )
     if "cotangent" in case["grads"]:
-        # The recorded cotangent covers the padded slots, where the reference leaves its leftovers when it trains.
+        # The recorded cotangent covers the padded slots, where the reference leaves its leftovers
+        # when it trains.
         run(keep_leftovers=True).embeddings.mul(case["grads"]["cotangent"]).sum().backward()
         assert_close(features.grad, case["grads"]["feats"], case, "gradient of the features")
         assert_close(alphas.grad, case["grads"]["alphas"], case, "gradient of the weights")
@@ -73,7 +79,9 @@ def test_cif(content: dict[str, Any], case: dict[str, Any]) -> None:
         conv_layers=config["num_layer"],
         dropout=0.0,
         threshold=config["cif_threshold"],
-        tail_threshold=config["tail_handling_firing_threshold"] if config["apply_tail_handling"] else None,
+        tail_threshold=config["tail_handling_firing_threshold"]
+        if config["apply_tail_handling"]
+        else None,
         scaling_steps=config["scaling_step"] if config["apply_scaling"] else 0,
         compatibility=compatibility(case),
     )
@@ -98,21 +106,34 @@ def test_cif(content: dict[str, Any], case: dict[str, Any]) -> None:
         assert_close(ours.embeddings, outputs["slots"], case, "slots")
     else:
         lengths = ours.lengths
-        assert_close(valid_slots(ours.embeddings, lengths), valid_slots(outputs["slots"], lengths), case, "slots")
+        assert_close(
+            valid_slots(ours.embeddings, lengths),
+            valid_slots(outputs["slots"], lengths),
+            case,
+            "slots",
+        )
     loss = torch.zeros(())
     if outputs.get("quantity_loss") is not None:
         loss = quantity_loss(ours.alpha_sum, inputs["target_lengths"])
         assert_close(loss, outputs["quantity_loss"], case, "quantity loss")
     if "cotangent" in case["grads"]:
-        cif.compatibility = replace(cif.compatibility, keep_leftovers=True)  # as in test_integrate_and_fire
+        cif.compatibility = replace(
+            cif.compatibility, keep_leftovers=True
+        )  # as in test_integrate_and_fire
         slots = (run().embeddings * case["grads"]["cotangent"]).sum()
         (slots + config["quantity_weight_in_grads"] * loss).backward()
         gradient, recorded = features.grad, case["grads"]["feats"]
-        if case["mode"] == "default":  # ours takes none to the padded frames, which it does not look at
-            gradient, recorded = (valid_slots(value, inputs["lengths"]) for value in (gradient, recorded))
+        if (
+            case["mode"] == "default"
+        ):  # ours takes none to the padded frames, which it does not look at
+            gradient, recorded = (
+                valid_slots(value, inputs["lengths"]) for value in (gradient, recorded)
+            )
         assert_close(gradient, recorded, case, "gradient of the features")
         for name, parameter in cif.named_parameters():
-            recorded = case["grads"]["param." + rename(name, {"weight_projection.1": "weight_proj.1"})]
+            recorded = case["grads"][
+                "param." + rename(name, {"weight_projection.1": "weight_proj.1"})
+            ]
             assert_close(parameter.grad, recorded, case, f"gradient of {name}")
 
 
@@ -134,7 +155,9 @@ def test_quantizer(content: dict[str, Any], case: dict[str, Any]) -> None:
     assert_close(ours.embeddings, outputs["embeddings"], case, "embeddings")
     if case["mode"] != "compat":
         assert_close(ours.code_perplexity, outputs["code_perplexity"], case, "code perplexity")
-    assert_close(ours.probability_perplexity, outputs["prob_perplexity"], case, "probability perplexity")
+    assert_close(
+        ours.probability_perplexity, outputs["prob_perplexity"], case, "probability perplexity"
+    )
     assert_close(slot_entropy(ours.similarities), outputs["entropy_per_slot"], case, "entropy")
     goal = config.get("groundTruthPerplexity")
     loss = diversity_loss(ours.probability_perplexity, len(table), goal=goal)
@@ -144,7 +167,9 @@ def test_quantizer(content: dict[str, Any], case: dict[str, Any]) -> None:
         assert_close(keywords.grad, case["grads"]["keywords"], case, "gradient")
         recorded = case["grads"].get("param.curr_temp")
         if recorded is not None:
-            assert_close(quantizer.temperature.grad, recorded.squeeze(), case, "gradient of the temperature")
+            assert_close(
+                quantizer.temperature.grad, recorded.squeeze(), case, "gradient of the temperature"
+            )
         if kind == "learnable":
             assert torch.isfinite(quantizer.temperature.grad)
 
@@ -178,7 +203,9 @@ def test_keyword_norm(content: dict[str, Any], case: dict[str, Any]) -> None:
     elif "cotangent" in case["grads"]:
         (ours * case["grads"]["cotangent"]).sum().backward()
         assert_close(keywords.grad, case["grads"]["keywords"], case, "gradient")
-        recorded = {key[6:]: value for key, value in case["grads"].items() if key.startswith("param.")}
+        recorded = {
+            key[6:]: value for key, value in case["grads"].items() if key.startswith("param.")
+        }
         for name, value in in_our_layout(recorded, slots).items():
             assert_close(norm.get_parameter(name).grad, value, case, f"gradient of {name}")
     for name, value in in_our_layout(case["state_dict_after_train"], slots).items():
@@ -189,7 +216,11 @@ def test_keyword_norm(content: dict[str, Any], case: dict[str, Any]) -> None:
 
 def in_our_layout(state: dict[str, torch.Tensor], slots: int) -> dict[str, torch.Tensor]:
     """Names of :class:`KeywordBatchNorm`; a batch norm for each slot becomes one, dim-major."""
-    joined = {key.replace("bn_layer.", "norm."): value for key, value in state.items() if "bn_layer." in key}
+    joined = {
+        key.replace("bn_layer.", "norm."): value
+        for key, value in state.items()
+        if "bn_layer." in key
+    }
     for name in {key.split(".")[2] for key in state if key.startswith("bn_layers.")}:
         values = torch.stack([state[f"bn_layers.{slot}.{name}"] for slot in range(slots)], dim=-1)
         joined[f"norm.{name}"] = values[0] if name == "num_batches_tracked" else values.flatten()
@@ -220,7 +251,9 @@ def test_contrastive_loss(content: dict[str, Any], case: dict[str, Any]) -> None
     assert_close(a.grad, case["grads"]["feat_a"], case, "gradient of a")
     assert_close(b.grad, case["grads"]["feat_b"], case, "gradient of b")
     if "param.temperature" in case["grads"]:
-        assert_close(loss.log_scale.grad, case["grads"]["param.temperature"], case, "gradient of the scale")
+        assert_close(
+            loss.log_scale.grad, case["grads"]["param.temperature"], case, "gradient of the scale"
+        )
 
 
 @pytest.mark.parametrize("content, case", cases("weighted_sum"))
@@ -232,7 +265,9 @@ def test_layer_weighting(content: dict[str, Any], case: dict[str, Any]) -> None:
     assert_close(features, case["outputs"]["features"], case, "features")
     (features * case["grads"]["cotangent"]).sum().backward()
     assert_close(hidden_states.grad, case["grads"]["hidden_states"], case, "gradient")
-    assert_close(weighting.weights.grad, case["grads"]["param.weights"], case, "gradient of the weights")
+    assert_close(
+        weighting.weights.grad, case["grads"]["param.weights"], case, "gradient of the weights"
+    )
 
 
 def rename(key: str, names: dict[str, str]) -> str:

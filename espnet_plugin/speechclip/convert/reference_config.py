@@ -15,16 +15,17 @@ LARGE_ENCODERS = ("hubert_large_ll60k",)
 def map_config(reference: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
     """Translates a configuration of SpeechCLIP or SpeechCLIP+.
 
-    The weights decide what there is (a cascaded SpeechCLIP's configuration describes a parallel branch too); the
-    configuration says with which options.
+    The weights decide what there is (a cascaded SpeechCLIP's configuration describes a parallel
+    branch too); the configuration says with which options.
 
     Args:
         reference: The checkpoint's configuration as nested mappings.
         keys: Names of the checkpoint's weights.
 
     Returns:
-        A configuration for :func:`espnet_plugin.speechclip.factory.build_speechclip`, without ``keyword_vocabulary``,
-        and with the original's names of the teachers in ``speech_encoder_conf`` and ``clip_conf``.
+        A configuration for :func:`espnet_plugin.speechclip.factory.build_speechclip`, without
+        ``keyword_vocabulary``, and with the original's names of the teachers in
+        ``speech_encoder_conf`` and ``clip_conf``.
 
     Raises:
         ValueError: If an option has no counterpart here.
@@ -39,7 +40,9 @@ def map_config(reference: Mapping[str, Any], keys: Iterable[str]) -> dict[str, A
         "layer_weighting_conf": {
             "normalize": bool(reference["audio_encoder"].get("normalize_hiddenstates", False))
         },
-        "clip_conf": {"model": CLIP_MODELS.get(reference["clip"]["name"], reference["clip"]["name"])},
+        "clip_conf": {
+            "model": CLIP_MODELS.get(reference["clip"]["name"], reference["clip"]["name"])
+        },
         "loss": "masked_contrastive",
         "loss_conf": _loss(reference["cl_loss"]),
     }
@@ -52,8 +55,12 @@ def map_config(reference: Mapping[str, Any], keys: Iterable[str]) -> dict[str, A
     parallel = not has_keywords or cascaded["type"] in HYBRID_BRANCHES
     if parallel:
         branch = settings.get("parallel_branch") or {}
-        prefix = "cascaded_branch.parallel_proj." if has_keywords else "parallel_branch.linear_proj."
-        config["parallel_projection_conf"] = _projection(branch.get("projection_config"), keys, prefix)
+        prefix = (
+            "cascaded_branch.parallel_proj." if has_keywords else "parallel_branch.linear_proj."
+        )
+        config["parallel_projection_conf"] = _projection(
+            branch.get("projection_config"), keys, prefix
+        )
     quantity = (cascaded.get("downsampling") or {}).get("cif", {}).get("quantity_loss_weight", 0.0)
     config["model_conf"] = {
         "parallel": parallel,
@@ -67,14 +74,17 @@ def map_config(reference: Mapping[str, Any], keys: Iterable[str]) -> dict[str, A
 def _speech_encoder(reference: Mapping[str, Any]) -> dict[str, Any]:
     name = reference["audio_encoder"]["name"]
     dataset = (reference.get("data") or {}).get("dataset") or {}
-    # Base '+' models were trained on normalised waves although HuBERT base was not; large encoders normalise themselves.
+    # Base '+' models were trained on normalised waves although HuBERT base was not; large encoders
+    # normalise themselves.
     normalize = bool(dataset.get("normalize_waveform", False)) or name in LARGE_ENCODERS
     return {"model": name, "normalize_waveform": normalize}
 
 
 def _loss(loss: Mapping[str, Any]) -> dict[str, Any]:
     if loss["type"] != "MaskedContrastiveLoss":
-        raise ValueError(f"cl_loss.type {loss['type']} has no counterpart; known: MaskedContrastiveLoss")
+        raise ValueError(
+            f"cl_loss.type {loss['type']} has no counterpart; known: MaskedContrastiveLoss"
+        )
     args = loss.get("args") or {}
     directions = (bool(args.get("a2b", True)), bool(args.get("b2a", True)))
     names = {(True, True): "both", (True, False): "a_to_b", (False, True): "b_to_a"}
@@ -92,7 +102,9 @@ def _attention(branch: Mapping[str, Any], keys: set[str], prefix: str) -> dict[s
     common = {"num_heads": int(args["nhead"]), "dropout": float(args.get("dropout", 0.1))}
     if f"{prefix}self_att.multihead_attn_layer.in_proj_weight" in keys:
         return {"attention": "attention", "attention_conf": common}
-    layers = {key.split(".")[4] for key in keys if key.startswith(f"{prefix}self_att.model.layers.")}
+    layers = {
+        key.split(".")[4] for key in keys if key.startswith(f"{prefix}self_att.model.layers.")
+    }
     if not layers:
         raise ValueError(f"the checkpoint has no weights under {prefix}self_att")
     return {
@@ -154,12 +166,15 @@ def _keywords(branch: Mapping[str, Any]) -> dict[str, Any]:
 def _cif(branch: Mapping[str, Any]) -> dict[str, Any]:
     downsampling = branch["downsampling"]
     if downsampling.get("type") != "cif":
-        raise ValueError(f"downsampling.type {downsampling.get('type')} has no counterpart; known: cif")
+        raise ValueError(
+            f"downsampling.type {downsampling.get('type')} has no counterpart; known: cif"
+        )
     options = downsampling["cif"]
     scales = bool(options.get("apply_scaling", True))
     return {
         "conv_width": int(options.get("conv_cif_width", 3)),
-        # The original's YAML files write conv_cif_layer_num, which its code ignores in favour of num_layer.
+        # The original's YAML files write conv_cif_layer_num, which its code ignores in favour of
+        # num_layer.
         "conv_layers": int(options.get("num_layer", 1)),
         "threshold": float(options.get("cif_threshold", 1.0)),
         "tail_threshold": float(options.get("tail_handling_firing_threshold", 0.5))

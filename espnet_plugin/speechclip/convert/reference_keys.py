@@ -6,9 +6,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
-# Original name -> ours, for the trained part. {branch} stands for parallel_branch or cascaded_branch.
+# Original name -> ours, for the trained part. {branch} stands for parallel_branch or
+# cascaded_branch.
 _BRANCH = r"(?:parallel|cascaded)_branch\."
 TRAINED: tuple[tuple[str, str], ...] = (
     (r"audio_encoder\.weightedsum_layer\.weights", "layer_weighting.weights"),
@@ -29,6 +31,7 @@ TRAINED: tuple[tuple[str, str], ...] = (
         r"keyword_extractor.cif.weight_projection.1.\1",
     ),
 )
+SEPARATE_NORM = r"cascaded_branch\.bn_layer\.bn_layers\.(\d+)\.(.+)"
 # Query vectors are (1, queries, dim) in the original, (queries, dim) here.
 QUERIES = {
     "parallel_branch.cls": "parallel_query",
@@ -57,6 +60,7 @@ class MappedWeights:
         full_table: All token embeddings, (49408, dim), if stored.
         dropped: Name of each weight that is left out -> why.
         unknown: Names that have no place here.
+        renamed: Name of each weight of the trained part -> our name.
     """
 
     trained: dict[str, Tensor] = field(default_factory=dict)
@@ -67,6 +71,15 @@ class MappedWeights:
     full_table: Tensor | None = None
     dropped: dict[str, str] = field(default_factory=dict)
     unknown: list[str] = field(default_factory=list)
+    renamed: dict[str, str] = field(default_factory=dict)
+
+    def add_trained(self, key: str, name: str, value: Tensor) -> None:
+        """Takes a weight of the trained part; a second one for the same place is unknown."""
+        if name in self.trained:
+            self.unknown.append(key)
+        else:
+            self.trained[name] = value
+            self.renamed[key] = name
 
 
 def map_weights(state_dict: Mapping[str, Tensor]) -> MappedWeights:
@@ -76,10 +89,13 @@ def map_weights(state_dict: Mapping[str, Tensor]) -> MappedWeights:
         state_dict: Under the original's names.
     """
     mapped = MappedWeights()
+    _map_separate_norms(state_dict, mapped)
     hybrid_plus = "cascaded_branch.parallel_proj.weight" in state_dict or any(
         key.startswith("cascaded_branch.parallel_proj.sequential.") for key in state_dict
     )
     for key, value in state_dict.items():
+        if key in mapped.renamed:
+            continue
         reason = next((why for pattern, why in DROPPED if re.fullmatch(pattern, key)), None)
         if reason:
             mapped.dropped[key] = reason
@@ -90,11 +106,12 @@ def map_weights(state_dict: Mapping[str, Tensor]) -> MappedWeights:
         elif key == "cascaded_branch.vector_quantizer.curr_temp":
             mapped.quantizer_temperature = value
         elif key == "cascaded_branch.cls":
-            # The only query of a hybrid+ model is the parallel one; a cascaded model's are all for keywords.
+            # The only query of a hybrid+ model is the parallel one; a cascaded model's are all for
+            # keywords.
             name = "parallel_query" if hybrid_plus else "keyword_extractor.queries"
-            mapped.trained[name] = value[0]
+            mapped.add_trained(key, name, value[0])
         elif key in QUERIES:
-            mapped.trained[QUERIES[key]] = value[0]
+            mapped.add_trained(key, QUERIES[key], value[0])
         elif key.startswith(SPEECH_ENCODER):
             mapped.speech_encoder[key.removeprefix(SPEECH_ENCODER)] = value
         elif key.startswith(CLIP):
@@ -108,6 +125,20 @@ def _map_trained(key: str, value: Tensor, mapped: MappedWeights) -> None:
     for pattern, replacement in TRAINED:
         match = re.fullmatch(pattern, key)
         if match:
-            mapped.trained[match.expand(replacement)] = value
+            mapped.add_trained(key, match.expand(replacement), value)
             return
     mapped.unknown.append(key)
+
+
+def _map_separate_norms(state_dict: Mapping[str, Tensor], mapped: MappedWeights) -> None:
+    """One batch norm per slot becomes one; the channel of slot k, dim d is d * slots + k."""
+    parts: dict[str, dict[int, str]] = {}
+    for key in state_dict:
+        match = re.fullmatch(SEPARATE_NORM, key)
+        if match:
+            parts.setdefault(match.group(2), {})[int(match.group(1))] = key
+    for name, keys in parts.items():
+        ordered = [state_dict[keys[slot]] for slot in sorted(keys)]
+        whole = ordered[0] if ordered[0].dim() == 0 else torch.stack(ordered, dim=1).flatten()
+        mapped.trained[f"keyword_norm.norm.{name}"] = whole
+        mapped.renamed.update(dict.fromkeys(keys.values(), f"keyword_norm.norm.{name}"))

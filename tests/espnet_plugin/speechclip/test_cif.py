@@ -6,16 +6,19 @@ import math
 
 import pytest
 import torch
-from espnet_plugin.speechclip.cif import CIF, duration_targets, integrate_and_fire, quantity_loss
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from espnet_plugin.speechclip.cif import CIF, duration_targets, integrate_and_fire, quantity_loss
 
 
 def fire_by_loop(features, alphas, threshold, tail_threshold, max_slots):
     """One utterance, frame by frame, as the papers tell it: (slots, fired frames)."""
     slots, fired = [], []
     collected, weight = torch.zeros(features.size(1), dtype=torch.float64), 0.0
-    for t, (frame, alpha) in enumerate(zip(features.double(), alphas.double().tolist(), strict=True)):
+    for t, (frame, alpha) in enumerate(
+        zip(features.double(), alphas.double().tolist(), strict=True)
+    ):
         while weight + alpha >= threshold:
             used = threshold - weight
             slots.append(collected + used * frame)
@@ -41,13 +44,20 @@ def batches(draw):
     lengths = [draw(st.integers(1, frames)) for _ in range(rows)]
     alphas = torch.zeros(rows, frames)
     for row, length in enumerate(lengths):
-        alphas[row, :length] = torch.tensor(draw(st.lists(WEIGHTS, min_size=length, max_size=length)))
+        alphas[row, :length] = torch.tensor(
+            draw(st.lists(WEIGHTS, min_size=length, max_size=length))
+        )
     generator = torch.Generator().manual_seed(draw(st.integers(0, 99)))
     return torch.randn(rows, frames, 3, generator=generator), alphas, lengths
 
 
 @settings(max_examples=60, deadline=None)
-@given(batches(), st.sampled_from([0.5, 1.0, 2.0]), st.sampled_from([None, 0.25, 0.5]), st.integers(1, 6))
+@given(
+    batches(),
+    st.sampled_from([0.5, 1.0, 2.0]),
+    st.sampled_from([None, 0.25, 0.5]),
+    st.integers(1, 6),
+)
 def test_equals_the_obvious_loop(batch, threshold, tail_threshold, max_slots):
     features, alphas, lengths = batch
     ours = integrate_and_fire(
@@ -59,7 +69,9 @@ def test_equals_the_obvious_loop(batch, threshold, tail_threshold, max_slots):
         )
         assert ours.lengths[row] == len(slots)
         expected = torch.stack(slots).float()
-        torch.testing.assert_close(ours.embeddings[row, : len(slots)], expected, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(
+            ours.embeddings[row, : len(slots)], expected, rtol=1e-5, atol=1e-5
+        )
         assert not ours.embeddings[row, len(slots) :].any()
         marks = set(ours.fired[row].nonzero()[:, 0].tolist())
         assert set(fired[:max_slots]) <= marks
@@ -70,7 +82,8 @@ def test_hand_computed_slots():
     features = torch.tensor([[[1.0], [2.0], [4.0], [8.0]]])
     alphas = torch.tensor([[0.5, 0.75, 2.0, 0.5]])
     ours = integrate_and_fire(features, alphas, tail_threshold=0.5)
-    # 0.5*1 + 0.5*2 | 0.25*2 + 0.75*4 | 1*4 | the rest of frame 2 and frame 3: (0.25*4 + 0.5*8) / 0.75
+    # 0.5*1 + 0.5*2 | 0.25*2 + 0.75*4 | 1*4 | the rest of frame 2 and frame 3: (0.25*4 + 0.5*8) /
+    # 0.75
     torch.testing.assert_close(ours.embeddings[0, :, 0], torch.tensor([1.5, 3.5, 4.0, 20 / 3]))
     assert ours.lengths.tolist() == [4]
     assert ours.fired.tolist() == [[False, True, True, True]]
@@ -100,7 +113,8 @@ def test_gradient_where_a_frame_ends_on_the_threshold():
     features = torch.tensor([[[1.0], [3.0], [5.0]]])
     alphas = torch.tensor([[0.5, 0.5, 1.0]], requires_grad=True)
     integrate_and_fire(features, alphas).embeddings[0, 0].sum().backward()
-    # More weight in frame 0 pushes frame 1 out of the slot; frame 1's own surplus goes to the next slot.
+    # More weight in frame 0 pushes frame 1 out of the slot; frame 1's own surplus goes to the next
+    # slot.
     assert alphas.grad.tolist() == [[-2.0, 0.0, 0.0]]
 
 
@@ -127,7 +141,9 @@ def test_padding_and_batch_do_not_matter(lengths, conv):
         count = int(alone.lengths)
         assert batch.lengths[row] == count
         torch.testing.assert_close(batch.alphas[row, :length], alone.alphas[0], rtol=0, atol=1e-6)
-        torch.testing.assert_close(batch.embeddings[row, :count], alone.embeddings[0], rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(
+            batch.embeddings[row, :count], alone.embeddings[0], rtol=1e-5, atol=1e-5
+        )
         assert torch.equal(batch.starts[row, :count], alone.starts[0])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+
 from espnet_plugin.speechclip.keyword_norm import KeywordBatchNorm
 
 

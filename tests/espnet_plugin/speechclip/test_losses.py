@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+
 from espnet_plugin.speechclip.gather import gather_features
 from espnet_plugin.speechclip.losses import MaskedContrastiveLoss
 
@@ -17,7 +18,9 @@ def loss_by_loop(a, b, ids, scale, margin, decoupled):
         for i in range(len(first)):
             positive = float(scale * first[i] @ second[i] - margin)
             terms = [] if decoupled else [positive]
-            terms += [float(scale * first[i] @ second[j]) for j in range(len(a)) if ids[j] != ids[i]]
+            terms += [
+                float(scale * first[i] @ second[j]) for j in range(len(a)) if ids[j] != ids[i]
+            ]
             total += -positive + math.log(sum(math.exp(term) for term in terms))
     return total / (2 * len(a))
 
@@ -68,15 +71,19 @@ def one_process(features, images, ids, weight):
 
 
 def rank_main(rank, init_file, sizes, features, images, ids, weight, results):
-    """One of two gloo processes: its share of the batch, gradients averaged as DistributedDataParallel does."""
+    """One of two gloo processes; gradients are averaged as DistributedDataParallel does."""
     torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", init_method=f"file://{init_file}", rank=rank, world_size=len(sizes))
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{init_file}", rank=rank, world_size=len(sizes)
+    )
     begin = sum(sizes[:rank])
     share = slice(begin, begin + sizes[rank])
     weight = weight.clone().requires_grad_()
     loss = MaskedContrastiveLoss()
     embeddings = F.normalize(features[share] @ weight, dim=-1)
-    value = loss(gather_features(embeddings), gather_features(images[share]), gather_features(ids[share]))
+    value = loss(
+        gather_features(embeddings), gather_features(images[share]), gather_features(ids[share])
+    )
     value.backward()
     for gradient in (weight.grad, loss.log_scale.grad):
         torch.distributed.all_reduce(gradient)

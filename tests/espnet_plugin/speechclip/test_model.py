@@ -6,15 +6,19 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from espnet_plugin.speechclip.clip import FrozenCLIP
 from espnet_plugin.speechclip.factory import build_speechclip
 from espnet_plugin.speechclip.model import SpeechCLIP
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder, SpeechStates
-
 from tests.tiny import tiny_clip_config, tiny_clip_weights, tiny_hubert_dir
 
 ARCHITECTURES = {
-    "parallel": {"keyword_extractor": "none", "attention": "transformer", "attention_conf": {"num_heads": 2}},
+    "parallel": {
+        "keyword_extractor": "none",
+        "attention": "transformer",
+        "attention_conf": {"num_heads": 2},
+    },
     "cascaded": {"keyword_extractor": "cls", "model_conf": {"parallel": False}},
     "cascaded_plus": {"keyword_extractor": "cif", "model_conf": {"parallel": False}},
     "hybrid": {"keyword_extractor": "cls"},
@@ -55,13 +59,17 @@ def test_an_utterance_is_the_same_alone_and_in_a_batch(name, teachers):
                 difference = (getattr(batch, branch)[row] - getattr(alone, branch)[0]).abs().max()
                 assert difference <= 1e-5
         frames = int(alone.lengths)
-        torch.testing.assert_close(batch.states[0][row, :frames], alone.states[0][0], rtol=0, atol=1e-5)
+        torch.testing.assert_close(
+            batch.states[0][row, :frames], alone.states[0][0], rtol=0, atol=1e-5
+        )
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_only_the_block_is_trained(name, teachers):
     model = build(name, teachers).train()
-    output = model(states(model, [30, 20]), target_lengths=model.target_lengths(torch.tensor([30, 20])))
+    output = model(
+        states(model, [30, 20]), target_lengths=model.target_lengths(torch.tensor([30, 20]))
+    )
     sum(e.sum() for e in (output.parallel, output.cascaded) if e is not None).backward()
     for key, parameter in model.named_parameters():
         frozen = key.startswith(model.frozen_prefixes)
@@ -98,7 +106,10 @@ def test_padding_may_hold_anything(teachers):
     dirty[1, :, 12:] = torch.nan
     for ours, theirs in zip(
         (model(clean).parallel, model(clean).cascaded),
-        (model(SpeechStates(dirty, clean.lengths)).parallel, model(SpeechStates(dirty, clean.lengths)).cascaded),
+        (
+            model(SpeechStates(dirty, clean.lengths)).parallel,
+            model(SpeechStates(dirty, clean.lengths)).cascaded,
+        ),
         strict=True,
     ):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
@@ -117,7 +128,10 @@ def test_attention_map_is_a_distribution_over_valid_positions(name, teachers):
 @pytest.mark.parametrize(
     "config, message",
     [
-        ({"keyword_extractor": "none", "model_conf": {"parallel": False}}, "needs model_conf.parallel"),
+        (
+            {"keyword_extractor": "none", "model_conf": {"parallel": False}},
+            "needs model_conf.parallel",
+        ),
         ({"keyword_extractor": "hmm"}, "choose from cif, cls"),
         ({"keyword_extractor_conf": {"widht": 3}}, "unknown option.*widht"),
         ({"keyword_vocabulary": None}, "keyword_vocabulary"),

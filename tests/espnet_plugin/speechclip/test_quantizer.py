@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+
 from espnet_plugin.speechclip.quantizer import TokenQuantizer, cosine_similarities, perplexity
 
 TABLE = torch.tensor([[1.0, 0.0], [0.0, 2.0], [-3.0, 0.0]])
@@ -50,7 +51,9 @@ def test_straight_through_gradient_is_that_of_the_soft_mixture():
 def test_padding_does_not_count_in_the_perplexities():
     keywords = torch.cat([KEYWORDS, KEYWORDS.roll(1, dims=1)])
     padded = TokenQuantizer()(keywords, TABLE, lengths=torch.tensor([2, 1]))
-    alone = TokenQuantizer()(torch.stack([keywords[0, 0], keywords[0, 1], keywords[1, 0]])[None], TABLE)
+    alone = TokenQuantizer()(
+        torch.stack([keywords[0, 0], keywords[0, 1], keywords[1, 0]])[None], TABLE
+    )
     torch.testing.assert_close(padded.code_perplexity, alone.code_perplexity)
     torch.testing.assert_close(padded.probability_perplexity, alone.probability_perplexity)
 

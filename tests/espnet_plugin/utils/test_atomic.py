@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from espnet_plugin.utils.atomic import atomic_path, write_text
 
 

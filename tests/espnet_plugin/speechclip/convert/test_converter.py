@@ -8,21 +8,22 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from espnet_plugin.speechclip.convert.converter import Teachers, convert_checkpoint
-from espnet_plugin.speechclip.convert.fairseq_hubert import map_fairseq_hubert
-from espnet_plugin.speechclip.safetensors_file import write_safetensors
-from espnet_plugin.speechclip.storage import load_speechclip
 from safetensors.torch import load_file
 from torch import Tensor
 
 from benchmarks.convert_memory import (
     measure,
+    peak_memory,
     plausible_config,
     random_weights,
     read_skeleton,
     vocabulary_ids,
     write_lightning,
 )
+from espnet_plugin.speechclip.convert.converter import Teachers, convert_checkpoint
+from espnet_plugin.speechclip.convert.fairseq_hubert import map_fairseq_hubert
+from espnet_plugin.speechclip.safetensors_file import write_safetensors
+from espnet_plugin.speechclip.storage import load_speechclip
 from tests.parity.fixtures import DIRECTORY
 
 SHRINK = 16
@@ -33,11 +34,15 @@ FULL_TABLE = "clip.original_text_emb_weight"
 Change = Callable[[dict[str, Tensor], dict[str, Any]], None]
 
 
+def skeleton(ending: str) -> Path:
+    path = next((path for path in SKELETONS if path.stem.endswith(ending)), None)
+    return path or pytest.skip(f"no skeleton of {ending}")
+
+
 @pytest.fixture(scope="module")
 def weights() -> dict[str, Tensor]:
     """Of a hybrid+ model at a sixteenth of the real width."""
-    path = next((path for path in SKELETONS if path.stem.endswith("base_hybrid_plus")), SKELETONS[0])
-    return random_weights(read_skeleton(path), shrink=SHRINK)
+    return random_weights(read_skeleton(skeleton("base_hybrid_plus")), shrink=SHRINK)
 
 
 @pytest.fixture
@@ -55,9 +60,9 @@ def released(weights: dict[str, Tensor], tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("skeleton", SKELETONS, ids=lambda path: path.stem)
-def test_every_released_layout_converts_and_loads(skeleton: Path, tmp_path: Path) -> None:
-    weights = random_weights(read_skeleton(skeleton), shrink=SHRINK)
+@pytest.mark.parametrize("path", SKELETONS, ids=lambda path: path.stem)
+def test_every_released_layout_converts_and_loads(path: Path, tmp_path: Path) -> None:
+    weights = random_weights(read_skeleton(path), shrink=SHRINK)
     write_lightning(tmp_path / "released.ckpt", weights, plausible_config(weights))
     report = convert_checkpoint(tmp_path / "released.ckpt", tmp_path / "out")
     assert sorted(entry.name for entry in report.entries) == sorted(weights)
@@ -71,8 +76,8 @@ def test_every_released_layout_converts_and_loads(skeleton: Path, tmp_path: Path
 
 def test_layout_of_the_result(released: Callable[..., Path], tmp_path: Path) -> None:
     report = convert_checkpoint(released(), tmp_path / "a" / "out")
-    files = sorted(str(path.relative_to(tmp_path / "a")) for path in tmp_path.glob("a/**/*") if path.is_file())
-    assert files == [
+    written = [path for path in tmp_path.glob("a/**/*") if path.is_file()]
+    assert sorted(str(path.relative_to(tmp_path / "a")) for path in written) == [
         "out/clip/clip.json",
         "out/clip/weights.safetensors",
         "out/config.yaml",
@@ -94,11 +99,9 @@ def test_layout_of_the_result(released: Callable[..., Path], tmp_path: Path) -> 
 
 
 def test_large_encoders_normalise_and_cast_to_single_precision(tmp_path: Path) -> None:
-    path = next((path for path in SKELETONS if "large_parallel" in path.stem), None)
-    if path is None:
-        pytest.skip("no skeleton of a large parallel model")
-    weights = random_weights(read_skeleton(path), shrink=SHRINK)
-    weights = {key: value.half() if value.is_floating_point() else value for key, value in weights.items()}
+    weights = random_weights(read_skeleton(skeleton("large_parallel")), shrink=SHRINK)
+    for key, value in weights.items():
+        weights[key] = value.half() if value.is_floating_point() else value
     write_lightning(tmp_path / "x.ckpt", weights, plausible_config(weights))
     report = convert_checkpoint(tmp_path / "x.ckpt", tmp_path / "out")
     assert report.architecture == "parallel"
@@ -114,7 +117,8 @@ def test_vocabulary_from_a_file(released: Callable[..., Path], tmp_path: Path) -
     (tmp_path / "ids.txt").write_text("".join(f"{token_id}\n" for token_id in ids))
     np.save(tmp_path / "ids.npy", np.array([[token_id, 5] for token_id in ids]))
     np.save(tmp_path / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
-    (tmp_path / "wrong.txt").write_text("".join(f"{token_id}\n" for token_id in [*ids[:-2], ids[-1], ids[-2]]))
+    swapped = [*ids[:-2], ids[-1], ids[-2]]
+    (tmp_path / "wrong.txt").write_text("".join(f"{token_id}\n" for token_id in swapped))
     (tmp_path / "short.txt").write_text("5\n6\n")
     (tmp_path / "words.txt").write_text("5\ndog\n")
     path = released()
@@ -134,7 +138,9 @@ def test_vocabulary_from_a_file(released: Callable[..., Path], tmp_path: Path) -
         convert_checkpoint(path, tmp_path / "no", vocabulary=tmp_path / "absent.txt")
 
 
-def test_ambiguous_rows_are_named_with_the_remedy(released: Callable[..., Path], tmp_path: Path) -> None:
+def test_ambiguous_rows_are_named_with_the_remedy(
+    released: Callable[..., Path], tmp_path: Path
+) -> None:
     ids = vocabulary_ids(8112)
 
     def repeat(weights: dict[str, Tensor], config: dict[str, Any]) -> None:
@@ -157,7 +163,8 @@ def test_public_teachers_are_named_instead_of_stored(
     hubert = tmp_path / "whole" / "speech_encoder"
     clip = f"{tmp_path}/whole/clip/clip.json:{tmp_path}/whole/clip/weights.safetensors"
     report = convert_checkpoint(path, tmp_path / "out", teachers=Teachers(str(hubert), clip))
-    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["config.yaml", "model.safetensors"]
+    written = sorted(file.name for file in (tmp_path / "out").iterdir())
+    assert written == ["config.yaml", "model.safetensors"]
     assert "left out" in {entry.action for entry in report.entries}
     first = load_speechclip(tmp_path / "whole", image_tower=False)
     second = load_speechclip(tmp_path / "out", image_tower=False)
@@ -166,7 +173,11 @@ def test_public_teachers_are_named_instead_of_stored(
 
     prefix = "audio_encoder.encoder."
     other = map_fairseq_hubert(
-        {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
+        {
+            key.removeprefix(prefix): value
+            for key, value in weights.items()
+            if key.startswith(prefix)
+        }
     )
     other["encoder.layer_norm.bias"] = other["encoder.layer_norm.bias"] + 1e-6
     write_safetensors(hubert / "model.safetensors", other)
@@ -206,35 +217,40 @@ def configure(section: str, **options: Any) -> Change:
     return change
 
 
-@pytest.mark.parametrize(
-    "change, message",
-    [
-        (drop("cascaded_branch.parallel_proj.bias"), "parallel_projection.0.bias is missing"),
-        (drop("cascaded_branch.bn_layer"), "keyword_norm.norm.bias is missing"),
-        (drop("cascaded_branch.self_att"), "no weights under cascaded_branch.self_att"),
-        (drop("audio_encoder.weightedsum_layer"), "lack audio_encoder.weightedsum_layer.weights"),
-        (drop("audio_encoder.encoder."), "--speech_encoder"),
-        (drop("audio_encoder.encoder.encoder.layers.3.fc1.weight"), "HuBERT do not fit: encoder.layers.3"),
-        (drop("audio_encoder.encoder.encoder.layer_norm"), "no HuBERT"),
-        (drop("clip.model.visual.proj"), "visual.proj"),
-        (drop("clip.model.ln_final.bias", "cascaded_branch.clip.model.ln_final.bias"), "ln_final.bias is missing"),
-        (drop("clip.original_text", "cascaded_branch.clip.original_text"), "--clip"),
-        (put("cascaded_branch.linear_proj.weight", torch.ones(3, 4)), r"keyword_projection.0.weight is \(3, 4\)"),
-        (put("cascaded_branch.cls", torch.ones(1, 5, 48)), "parallel_query"),
-        (put("clip.model.positional_embedding", torch.ones(7, 32)), "is no copy of|positional_embedding"),
-        (put("cascaded_branch.clip.model.ln_final.bias", torch.full((32,), 9.0)), "is no copy of"),
-        (put("audio_encoder.encoder.extra.weight", torch.ones(1)), "extra.weight"),
-        (put("surprise.weight", torch.ones(1)), "no SpeechCLIP has.*surprise.weight"),
-        (put("parallel_branch.linear_proj.bias", torch.ones(1)), "parallel_proj.bias|parallel_branch"),
-        (put("cascaded_branch.linear_proj.bias", torch.full((32,), torch.nan)), "finite.*keyword_projection.0.bias"),
-        (put(TABLE, torch.randn(8112, 32)), "equal no row of the whole one.*--vocabulary|no copy"),
-        (configure("", clip={}), "configuration lacks clip.name"),
-        (configure("", model_settings=None), "configuration lacks model_settings"),
-        (configure("cl_loss", type="SupConLoss"), "SupConLoss has no counterpart"),
-        (configure("model_settings.cascaded_branch", type="Other"), "Other has no counterpart"),
-        (configure("model_settings.cascaded_branch", vq=3), "lacks or misuses"),
-    ],
-)
+LN_FINAL = "clip.model.ln_final.bias"
+KEYWORD_PROJECTION = "cascaded_branch.linear_proj."
+LAYER_3 = "audio_encoder.encoder.encoder.layers.3."
+BAD_WEIGHTS = [
+    (drop("cascaded_branch.parallel_proj.bias"), "parallel_projection.0.bias is missing"),
+    (drop("cascaded_branch.bn_layer"), "keyword_norm.norm.bias is missing"),
+    (drop("cascaded_branch.self_att"), "no weights under cascaded_branch.self_att"),
+    (drop("audio_encoder.weightedsum_layer"), "lack audio_encoder.weightedsum_layer.weights"),
+    (drop("audio_encoder.encoder."), "--speech_encoder"),
+    (drop(LAYER_3 + "fc1.weight"), "HuBERT do not fit: encoder.layers.3"),
+    (drop("audio_encoder.encoder.encoder.layer_norm"), "no HuBERT"),
+    (drop("clip.model.visual.proj"), "visual.proj"),
+    (drop(LN_FINAL, f"cascaded_branch.{LN_FINAL}"), "ln_final.bias is missing"),
+    (drop(FULL_TABLE, f"cascaded_branch.{FULL_TABLE}"), "--clip"),
+    (put(KEYWORD_PROJECTION + "weight", torch.ones(3, 4)), r"0.weight is \(3, 4\) instead of"),
+    (put("cascaded_branch.cls", torch.ones(1, 5, 48)), "parallel_query"),
+    (put("clip.model.positional_embedding", torch.ones(7, 32)), "is no copy of"),
+    (put(f"cascaded_branch.{LN_FINAL}", torch.full((32,), 9.0)), "is no copy of"),
+    (put("audio_encoder.encoder.extra.weight", torch.ones(1)), "extra.weight"),
+    (put("surprise.weight", torch.ones(1)), "no SpeechCLIP has.*surprise.weight"),
+    (put("parallel_branch.linear_proj.bias", torch.ones(1)), "has once only.*parallel"),
+    (put(KEYWORD_PROJECTION + "bias", torch.full((32,), torch.nan)), "finite.*projection.0.bias"),
+    (put(f"cascaded_branch.{TABLE}", torch.ones(8112, 32)), "no copy"),
+]
+BAD_OPTIONS = [
+    (configure("", clip={}), "configuration lacks clip.name"),
+    (configure("", model_settings=None), "configuration lacks model_settings"),
+    (configure("cl_loss", type="SupConLoss"), "SupConLoss has no counterpart"),
+    (configure("model_settings.cascaded_branch", type="Other"), "Other has no counterpart"),
+    (configure("model_settings.cascaded_branch", vq=3), "lacks or misuses"),
+]
+
+
+@pytest.mark.parametrize("change, message", [*BAD_WEIGHTS, *BAD_OPTIONS])
 def test_bad_checkpoints_leave_nothing_behind(
     change: Change, message: str, released: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -246,15 +262,18 @@ def test_bad_checkpoints_leave_nothing_behind(
 
 
 def test_checkpoints_of_something_else(tmp_path: Path) -> None:
-    path = tmp_path / "other.ckpt"
     resnet = {"conv1.weight": torch.ones(2, 3, 7, 7), "fc.bias": torch.ones(2)}
-    for content, message in (
-        (resnet, "lacks state_dict and hyper_parameters .it has conv1.weight, fc.bias"),
-        ({"state_dict": resnet, "epoch": 3}, "lacks hyper_parameters"),
-        ({"state_dict": resnet, "hyper_parameters": {"lr": 1}}, r"something else than SpeechCLIP.*conv1.weight"),
-        ([1, 2], "holds a list"),
-        ({"state_dict": {"a": 3}, "hyper_parameters": {}}, "no tensors: a"),
+    foreign = {"state_dict": resnet, "hyper_parameters": {"lr": 1}}
+    for number, (content, message) in enumerate(
+        (
+            (resnet, "lacks state_dict and hyper_parameters .it has conv1.weight, fc.bias"),
+            ({"state_dict": resnet, "epoch": 3}, "lacks hyper_parameters"),
+            (foreign, "something else than SpeechCLIP.*conv1.weight"),
+            ([1, 2], "holds a list"),
+            ({"state_dict": {"a": 3}, "hyper_parameters": {}}, "no tensors: a"),
+        )
     ):
+        path = tmp_path / f"{number}.ckpt"
         torch.save(content, path)
         with pytest.raises(ValueError, match=message):
             convert_checkpoint(path, tmp_path / "out")
@@ -277,14 +296,9 @@ def test_results_are_not_overwritten(released: Callable[..., Path], tmp_path: Pa
     assert not (out / "mine.txt").exists()
 
 
-def test_separate_batch_norms_become_one(
-    weights: dict[str, Tensor], released: Callable[..., Path], tmp_path: Path
-) -> None:
-    """The original's batch norm per keyword has another layout when its slots are not in parallel."""
-    path = next((path for path in SKELETONS if path.stem.endswith("base_cascaded")), None)
-    if path is None:
-        pytest.skip("no skeleton of a cascaded model")
-    cascaded = random_weights(read_skeleton(path), shrink=SHRINK)
+def test_separate_batch_norms_become_one(tmp_path: Path) -> None:
+    """The original's batch norm per keyword has another layout when it is not parallel."""
+    cascaded = random_weights(read_skeleton(skeleton("base_cascaded")), shrink=SHRINK)
     prefix = "cascaded_branch.bn_layer.bn_layer."
     config = plausible_config(cascaded)
     write_lightning(tmp_path / "one.ckpt", cascaded, config)
@@ -313,13 +327,10 @@ def test_compatibility_is_stored(released: Callable[..., Path], tmp_path: Path) 
 
 @pytest.mark.slow
 def test_memory_grows_less_than_twice_the_file(tmp_path: Path) -> None:
-    """Beyond what importing takes; at the real sizes the whole process stays below, see the benchmark."""
-    path = next((path for path in SKELETONS if path.stem.endswith("base_hybrid_plus")), SKELETONS[0])
-    from benchmarks.convert_memory import peak_memory
-
+    """Beyond what importing takes; see the benchmark for the real sizes."""
     imports = peak_memory(
         "import espnet_plugin.speechclip.convert.converter, open_clip; "
         "from transformers import HubertModel; from espnet_plugin.speechclip import SpeechCLIP"
     )
-    row = measure(path, tmp_path, shrink=4)
+    row = measure(skeleton("base_hybrid_plus"), tmp_path, shrink=4)
     assert row["peak"] - imports < 2 * row["file"]

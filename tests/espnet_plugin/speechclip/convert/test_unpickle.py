@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from espnet_plugin.speechclip.convert.unpickle import RefusedPickleError, read_pickled_checkpoint
 
 from benchmarks.convert_memory import write_lightning
+from espnet_plugin.speechclip.convert.unpickle import RefusedPickleError, read_pickled_checkpoint
 
 
 class Evil:
@@ -40,7 +40,9 @@ def raw_archive(path: Path, pickled: bytes) -> Path:
 def test_tensors_containers_and_scalars_come_back(tmp_path: Path) -> None:
     shared = torch.arange(12.0).view(3, 4)
     content = {
-        "state_dict": OrderedDict(a=shared, b=shared.t(), c=shared[1:, 2], d=torch.ones(2, dtype=torch.bool)),
+        "state_dict": OrderedDict(
+            a=shared, b=shared.t(), c=shared[1:, 2], d=torch.ones(2, dtype=torch.bool)
+        ),
         "half": torch.tensor([1.5], dtype=torch.float16),
         "empty": torch.zeros(0, 3),
         "parameter": torch.nn.Parameter(torch.tensor([7.0])),

@@ -1,0 +1,46 @@
+# make demo   from nothing to a trained and evaluated model on the generated mini corpus
+# make test   the unit tests
+# make lint   ruff and shellcheck
+# make env    only the Python environment
+# make clean  remove what the recipe made (data, dump, exp, downloads); the environment stays
+#
+# PYTHON=/path/to/python3   interpreter for the environment (3.10 to 3.13; default python3)
+# VENV=directory            where the environment lies (default .venv)
+# ARGS="..."                more options: for pytest (make test), for run.sh (make demo)
+
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+RECIPE := egs2/speechclip_plus
+
+venv := $(abspath $(VENV))
+python := $(venv)/bin/python
+# what an interrupted or outdated installation is recognised by
+stamp := $(venv)/.complete
+
+.PHONY: help env demo test lint clean
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n '/^#/!q;s/^# \{0,1\}//p' Makefile
+
+env: $(stamp)
+
+$(stamp): setup.cfg pyproject.toml $(wildcard constraints/*.txt)
+	@tools/set_up.sh "$(PYTHON)" "$(VENV)"
+
+demo: $(stamp)
+	@echo "demo: corpus, teacher, encoder, training, evaluation: about ten minutes on two cores"
+	@cd $(RECIPE) && ./run.sh --corpus mini --python "$(python)" $(ARGS)
+
+test: $(stamp)
+	@echo "test: running the tests with $$($(python) --version)"
+	@OMP_NUM_THREADS=1 $(python) -m pytest $(ARGS)
+
+lint: $(stamp)
+	$(venv)/bin/ruff check .
+	$(venv)/bin/shellcheck -x -P SCRIPTDIR:SCRIPTDIR/.. -e SC1091 $$(git ls-files -co --exclude-standard '*.sh' .ci/run $(RECIPE)/utils/run.pl $(RECIPE)/utils/slurm.pl)
+	@echo "lint: no complaints"
+
+clean:
+	rm -rf $(RECIPE)/data $(RECIPE)/dump $(RECIPE)/exp $(RECIPE)/downloads .pytest_cache .ruff_cache

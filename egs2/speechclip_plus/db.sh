@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# shellcheck disable=SC2034
+# Where the corpora lie on disk. Environment variables of the same names win.
+# mini needs nothing: it is generated.
+
+# Flicker8k_Dataset/, Flickr8k.token.txt, the split lists, flickr_audio/{wavs,wav2capt.txt,wav2spk.txt}
+FLICKR8K=${FLICKR8K:-}
+# SpokenCOCO_{train,val}.json and wavs/
+SPOKENCOCO=${SPOKENCOCO:-}
+# train2014/ and val2014/
+MSCOCO=${MSCOCO:-}

@@ -1,0 +1,98 @@
+"""All sizes of the mini corpus and of its two small models in one place."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class CorpusConfig:
+    """Scenes, captions and voices.
+
+    Attributes:
+        train_images, dev_images, test_images: Scenes of each split; every scene has five captions.
+        two_objects: Probability that a scene holds two objects instead of one.
+        image_size: Side of a picture in pixels, four cells of ``image_size / 2``.
+        words_per_minute, pitch, pitch_range: Ranges to draw from, in eSpeak NG's units.
+        utterances_per_block: Utterances that one synthesis process speaks; part of what is
+            reproducible, for the engine keeps state between sentences.
+    """
+
+    train_images: int = 2000
+    dev_images: int = 150
+    test_images: int = 200
+    two_objects: float = 0.8
+    image_size: int = 64
+    words_per_minute: tuple[int, int] = (150, 190)
+    pitch: tuple[int, int] = (40, 60)
+    pitch_range: tuple[int, int] = (40, 60)
+    utterances_per_block: int = 500
+
+
+@dataclass(frozen=True)
+class TeacherConfig:
+    """The small CLIP and its training.
+
+    Attributes:
+        text_layers: One layer reads a text almost word by word, so that no sequence of wrong words
+            describes a picture better than the right ones; it also learns faster than three.
+        group_size: Scenes that differ in one attribute only, drawn together into a batch.
+        keyword_lists: Share of captions turned into keyword lists.
+        wrong_texts: Texts with wrong content words per picture, negatives of image → text.
+    """
+
+    steps: int = 320
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.1
+    warmup_steps: int = 60
+    embedding_dim: int = 128
+    vision_width: int = 128
+    vision_layers: int = 4
+    patch_size: int = 16
+    text_width: int = 128
+    text_layers: int = 1
+    text_heads: int = 4
+    context_length: int = 32
+    group_size: int = 1
+    keyword_lists: float = 0.5
+    wrong_texts: float = 1.0
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """The small HuBERT and its pre-training."""
+
+    steps: int = 220
+    batch_size: int = 24
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.01
+    warmup_steps: int = 40
+    hidden_size: int = 128
+    layers: int = 3
+    heads: int = 4
+    units: int = 128
+    mask_span: int = 6
+    mask_start: float = 0.08
+    unmasked_weight: float = 1.0
+    second_iteration: int = 0
+
+
+@dataclass(frozen=True)
+class MiniConfig:
+    """Everything that decides what the mini corpus holds."""
+
+    seed: int = 0
+    corpus: CorpusConfig = field(default_factory=CorpusConfig)
+    teacher: TeacherConfig = field(default_factory=TeacherConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+
+
+def fingerprint(*parts: object) -> str:
+    """Return a short digest of dataclasses and plain values, to tell whether a result is stale."""
+    plain = [dataclasses.asdict(p) if dataclasses.is_dataclass(p) else p for p in parts]
+    text = json.dumps(plain, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,282 @@
+"""The small HuBERT: masked prediction of discovered units, no transcripts."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from espnet_plugin.utils.atomic import write_text
+from espnet_plugin.utils.progress import progress
+
+from .audio import SpeechBatch, length_batches, load_batch
+from .config import EncoderConfig, MiniConfig
+from .corpus import draw_corpus
+from .encoder_init import initialise_front_end
+from .packages import load_package
+from .units import UnitCodebook, frame_count, spectra, with_context
+
+_CODEBOOK_UTTERANCES = 400
+_IGNORED = -100
+
+
+def build_encoder(config: EncoderConfig) -> nn.Module:
+    """Return a HubertModel with 20 ms frames; its front end starts as a filter bank."""
+    transformers = load_package("transformers")
+    settings = transformers.HubertConfig(
+        hidden_size=config.hidden_size,
+        num_hidden_layers=config.layers,
+        num_attention_heads=config.heads,
+        intermediate_size=4 * config.hidden_size,
+        conv_dim=(160, 128, 128),
+        conv_kernel=(160, 4, 4),
+        conv_stride=(80, 2, 2),
+        conv_bias=True,
+        feat_extract_norm="layer",
+        do_stable_layer_norm=True,
+        num_conv_pos_embeddings=31,
+        num_conv_pos_embedding_groups=8,
+        hidden_dropout=0.0,
+        activation_dropout=0.0,
+        attention_dropout=0.0,
+        feat_proj_dropout=0.0,
+        final_dropout=0.0,
+        layerdrop=0.0,
+        vocab_size=32,
+    )
+    model = transformers.HubertModel(settings)
+    initialise_front_end(model)
+    return model
+
+
+def draw_mask(
+    rng: np.random.Generator, lengths: torch.Tensor, *, start: float, span: int
+) -> torch.Tensor:
+    """Return which frames to mask, (batch, frames) bool, at least one span per utterance.
+
+    Args:
+        rng: Source of randomness.
+        lengths: Frames of each utterance (batch,).
+        start: Probability that a span starts at a frame.
+        span: Frames of a span.
+    """
+    mask = np.zeros((len(lengths), int(lengths.max())), dtype=bool)
+    for row, length in zip(mask, lengths.tolist(), strict=True):
+        starts = np.flatnonzero(rng.random(length) < start)
+        if not starts.size:
+            starts = rng.integers(max(length - span, 1), size=1)
+        for begin in starts:
+            row[begin : min(begin + span, length)] = True
+    return torch.from_numpy(mask)
+
+
+def masked_prediction_loss(
+    logits: torch.Tensor, units: torch.Tensor, mask: torch.Tensor, *, unmasked_weight: float
+) -> torch.Tensor:
+    """Cross-entropy on masked frames plus, weighted, on the visible ones.
+
+    Args:
+        logits: (batch, frames, units).
+        units: Targets (batch, frames), −100 at padded frames.
+        mask: Masked frames (batch, frames).
+        unmasked_weight: Weight of the visible frames' mean.
+    """
+    losses = F.cross_entropy(logits.transpose(1, 2), units, ignore_index=_IGNORED, reduction="none")
+    valid = units != _IGNORED
+    masked, visible = mask & valid, ~mask & valid
+    loss = losses[masked].mean()
+    if unmasked_weight and visible.any():
+        loss = loss + unmasked_weight * losses[visible].mean()
+    return loss
+
+
+def train_encoder(
+    config: MiniConfig, root: Path, *, on_step: Callable[[int, nn.Module], None] | None = None
+) -> nn.Module:
+    """Pre-train and save into ``root/hubert``.
+
+    Args:
+        config: Sizes and seed.
+        root: Directory of the corpus, whose ``wavs`` of the training split are read.
+        on_step: Called after every step, e.g. to probe.
+
+    Returns:
+        The model in evaluation mode.
+    """
+    torch.manual_seed(config.seed)
+    rng = np.random.default_rng([config.seed, 40])
+    encoder, wavs = config.encoder, root / "wavs"
+    _, captions = draw_corpus(config)
+    ids = [caption.utterance_id for caption in captions["train"]]
+    sample = [ids[index] for index in rng.permutation(len(ids))[:_CODEBOOK_UTTERANCES]]
+    chunks = [load_batch(wavs, sample[k : k + 25]) for k in range(0, len(sample), 25)]
+    model = build_encoder(encoder)
+    targets = UnitTargets.from_spectra(chunks, encoder.units, seed=config.seed)
+    learner = _Learner(model, targets, encoder)
+    batches = length_batches(wavs, ids, encoder.batch_size, rng)
+    switch = encoder.steps - encoder.second_iteration
+    for step in progress(range(encoder.steps), description="small HuBERT", unit="step"):
+        if encoder.second_iteration and step == switch:
+            targets = UnitTargets.from_model(model, chunks, encoder.units, seed=config.seed)
+            learner.change_targets(targets)
+        loss, accuracy = learner.learn(load_batch(wavs, next(batches)), rng)
+        if (step + 1) % 50 == 0:
+            logging.info(f"step {step + 1}: loss {loss:.3f}, masked accuracy {accuracy:.3f}")
+        if on_step is not None:
+            on_step(step + 1, model)
+    model.eval()
+    save_encoder(model, root / "hubert")
+    return model
+
+
+class _Learner:
+    """Model, prediction heads (one per codebook) and optimiser."""
+
+    def __init__(self, model: nn.Module, targets: UnitTargets, config: EncoderConfig) -> None:
+        self.model, self.config = model, config
+        self.step = 0
+        self.change_targets(targets)
+
+    def change_targets(self, targets: UnitTargets) -> None:
+        """Start new heads; the model goes on from where it is."""
+        self.targets = targets
+        sizes = [codebook.centres.shape[0] for codebook in targets.codebooks]
+        self.heads = nn.ModuleList(nn.Linear(self.config.hidden_size, size) for size in sizes)
+        if self.step:
+            for group in self.optimizer.param_groups[2:]:
+                group["params"].clear()
+            self.optimizer.add_param_group({"params": list(self.heads.parameters())})
+            return
+        parameters = list(self.model.parameters())
+        groups = [
+            {"params": [p for p in parameters if p.ndim >= 2]},
+            {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+            {"params": list(self.heads.parameters())},
+        ]
+        self.optimizer = torch.optim.AdamW(
+            groups, lr=0.0, betas=(0.9, 0.98), weight_decay=self.config.weight_decay
+        )
+
+    def learn(self, batch: SpeechBatch, rng: np.random.Generator) -> tuple[float, float]:
+        """Make one step; returns the loss and the accuracy on masked frames (first codebook)."""
+        config = self.config
+        lengths = frame_count(batch.lengths)
+        mask = draw_mask(rng, lengths, start=config.mask_start, span=config.mask_span)
+        units = self.targets(batch)
+        self.model.train()
+        hidden = self.model(
+            batch.speech, attention_mask=_sample_mask(batch), mask_time_indices=mask
+        ).last_hidden_state  # (batch, samples) → (batch, frames, hidden)
+        loss = hidden.new_zeros(())
+        accuracy = 0.0
+        for number, (head, target) in enumerate(zip(self.heads, units, strict=True)):
+            logits = head(hidden)
+            loss = loss + masked_prediction_loss(
+                logits, target, mask, unmasked_weight=config.unmasked_weight
+            )
+            if number == 0:
+                accuracy = (logits.argmax(-1) == target)[mask].float().mean().item()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        rate = config.learning_rate * _rate(self.step, config)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.step += 1
+        return loss.item(), accuracy
+
+
+class UnitTargets:
+    """Padded targets of a batch under one or more codebooks."""
+
+    def __init__(
+        self,
+        codebooks: list[UnitCodebook],
+        features: Callable[[SpeechBatch], list[list[torch.Tensor]]],
+    ) -> None:
+        self.codebooks, self._features = codebooks, features
+
+    @classmethod
+    def from_spectra(cls, chunks: list[SpeechBatch], units: int, *, seed: int) -> UnitTargets:
+        """Cluster spectra twice: single frames (sounds) and 260 ms around them (word parts)."""
+        return cls._fit(chunks, _spectral_views, units, seed)
+
+    @classmethod
+    def from_model(
+        cls, model: nn.Module, chunks: list[SpeechBatch], units: int, *, seed: int
+    ) -> UnitTargets:
+        """Cluster a frozen copy's last hidden states, alone and with context."""
+        teacher = copy.deepcopy(model).eval()
+
+        def views(batch: SpeechBatch) -> list[list[torch.Tensor]]:
+            states = encode(teacher, batch)[-2]
+            frames = [s[:n] for s, n in zip(states, frame_count(batch.lengths), strict=True)]
+            return [frames, [with_context(f, 2, step=3) for f in frames]]
+
+        return cls._fit(chunks, views, units, seed)
+
+    @classmethod
+    def _fit(cls, chunks, features, units: int, seed: int) -> UnitTargets:
+        views = [features(chunk) for chunk in chunks]
+        codebooks = []
+        for number in range(len(views[0])):
+            rows = torch.cat([frames for view in views for frames in view[number]])
+            codebooks.append(UnitCodebook(rows, units, seed=seed))
+        return cls(codebooks, features)
+
+    def __call__(self, batch: SpeechBatch) -> list[torch.Tensor]:
+        """Return (batch, frames) units per codebook, −100 at padded frames."""
+        result = []
+        for codebook, frames in zip(self.codebooks, self._features(batch), strict=True):
+            units = [codebook.assign(f) for f in frames]
+            result.append(nn.utils.rnn.pad_sequence(units, True, _IGNORED))
+        return result
+
+
+def _spectral_views(batch: SpeechBatch) -> list[list[torch.Tensor]]:
+    frames = spectra(batch.speech, batch.lengths)
+    coarse = [f.unflatten(1, (4, -1)).mean(1) for f in frames]
+    return [frames, [with_context(f, 3, step=2) for f in coarse]]
+
+
+@torch.no_grad()
+def encode(model: nn.Module, batch: SpeechBatch) -> tuple[torch.Tensor, ...]:
+    """Return all hidden states, each (batch, frames, hidden)."""
+    model.eval()
+    mask = _sample_mask(batch)
+    return model(batch.speech, attention_mask=mask, output_hidden_states=True).hidden_states
+
+
+def save_encoder(model: nn.Module, directory: Path) -> None:
+    """Write config.json, model.safetensors and preprocessor_config.json."""
+    directory.mkdir(parents=True, exist_ok=True)
+    preprocessor = {
+        "feature_extractor_type": "Wav2Vec2FeatureExtractor",
+        "do_normalize": True,
+        "feature_size": 1,
+        "padding_side": "right",
+        "padding_value": 0.0,
+        "return_attention_mask": True,
+        "sampling_rate": 16000,
+    }
+    model.save_pretrained(directory)
+    write_text(directory / "preprocessor_config.json", json.dumps(preprocessor, indent=2) + "\n")
+
+
+def _sample_mask(batch: SpeechBatch) -> torch.Tensor:
+    """Return 1 at samples and 0 at padding, as transformers wants it (batch, samples)."""
+    return (torch.arange(batch.speech.shape[1]) < batch.lengths[:, None]).long()
+
+
+def _rate(step: int, config: EncoderConfig) -> float:
+    warm = min(1.0, (step + 1) / max(config.warmup_steps, 1))
+    return warm * 0.5 * (1.0 + math.cos(math.pi * min(1.0, step / max(config.steps, 1))))

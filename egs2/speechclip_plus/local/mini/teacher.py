@@ -1,0 +1,224 @@
+"""The small CLIP, trained from scratch with open_clip's own classes on pictures and text."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from espnet_plugin.utils.atomic import atomic_path, write_text
+from espnet_plugin.utils.progress import progress
+
+from .config import MiniConfig, TeacherConfig
+from .corpus import draw_corpus
+from .packages import load_package
+from .pictures import Painter
+from .scenes import Scene, draw_caption, draw_scene, draw_variants, held_out_keys
+from .teacher_text import ReducedTokenizer, keyword_list, wrong_text
+
+VOCABULARY_SIZE = 49408
+# open_clip's default preprocessing normalises with these.
+_MEAN = (0.48145466, 0.4578275, 0.40821073)
+_STD = (0.26862954, 0.26130258, 0.27577711)
+_MAX_LOGIT_SCALE = math.log(100.0)
+
+
+@dataclass(frozen=True)
+class TeacherBatch:
+    """Pictures (batch, 3, height, width) with one text each, followed by texts that fit none.
+
+    Of the texts, rows (texts, longest) and ends (texts,), the first ``batch`` fit.
+    """
+
+    images: torch.Tensor
+    rows: torch.Tensor
+    ends: torch.Tensor
+
+
+def model_config(config: TeacherConfig, *, image_size: int, vocabulary_size: int) -> dict:
+    """Return the model in open_clip's configuration format."""
+    return {
+        "embed_dim": config.embedding_dim,
+        "quick_gelu": False,
+        "vision_cfg": {
+            "image_size": image_size,
+            "layers": config.vision_layers,
+            "width": config.vision_width,
+            "head_width": 32,
+            "patch_size": config.patch_size,
+        },
+        "text_cfg": {
+            "context_length": config.context_length,
+            "vocab_size": vocabulary_size,
+            "width": config.text_width,
+            "heads": config.text_heads,
+            "layers": config.text_layers,
+        },
+    }
+
+
+def encode_text(model: torch.nn.Module, rows: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
+    """Embed texts cut at the longest one, (batch, longest) → (batch, embedding).
+
+    Exact, because the text tower is causal and read at the end-of-text position; open_clip's own
+    ``encode_text`` computes the whole context.
+    """
+    length = rows.shape[1]
+    x = model.token_embedding(rows) + model.positional_embedding[:length]
+    x = model.transformer(x, attn_mask=model.attn_mask[:length, :length])
+    x = model.ln_final(x[torch.arange(len(rows)), ends])  # (batch, longest, width) → (batch, width)
+    return x @ model.text_projection
+
+
+class SceneSampler:
+    """Endless fresh scenes with texts; never the things of a dev or test scene."""
+
+    def __init__(self, config: MiniConfig) -> None:
+        scenes, _ = draw_corpus(config)
+        self._held_out = held_out_keys([*scenes["dev"].values(), *scenes["test"].values()])
+        self._config = config
+        self._painter = Painter(image_size=config.corpus.image_size)
+        self._rng = np.random.default_rng([config.seed, 20])
+        self._tokenizer = ReducedTokenizer()
+
+    def draw(self) -> TeacherBatch:
+        """Draw groups of scenes that differ in one attribute each (hard negatives)."""
+        teacher, rng = self._config.teacher, self._rng
+        scenes: list[Scene] = []
+        while len(scenes) < teacher.batch_size:
+            scene = draw_scene(
+                rng, two_objects=self._config.corpus.two_objects, exclude=self._held_out
+            )
+            variants = draw_variants(rng, scene, teacher.group_size - 1, exclude=self._held_out)
+            scenes += [scene, *variants]
+        scenes = scenes[: teacher.batch_size]
+        texts: list[list[str]] = []
+        longest = teacher.context_length - 2
+        for scene in scenes:
+            words = draw_caption(rng, scene, complete=rng.random() < 0.4).split()
+            if rng.random() < teacher.keyword_lists:
+                words = keyword_list(rng, words, longest=longest)
+            texts.append(words)
+        for index in range(round(teacher.wrong_texts * len(scenes))):
+            texts.append(wrong_text(rng, texts[index % len(scenes)], longest=longest))
+        rows, ends = self._tokenizer.batch(texts)
+        pictures = np.stack([self._painter.paint(scene, rng) for scene in scenes])
+        return TeacherBatch(normalise(pictures), torch.from_numpy(rows), torch.from_numpy(ends))
+
+
+def normalise(pictures: np.ndarray) -> torch.Tensor:
+    """Turn uint8 pictures (batch, height, width, 3) into open_clip's (batch, 3, height, width)."""
+    x = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255.0
+    mean, std = torch.tensor(_MEAN), torch.tensor(_STD)
+    return (x - mean[:, None, None]) / std[:, None, None]
+
+
+def train_teacher(config: MiniConfig, root: Path, *, evaluate_every: int = 0) -> torch.nn.Module:
+    """Train, save into ``root/clip`` and report text→image recall.
+
+    Args:
+        config: Sizes and seed.
+        root: Directory of the corpus.
+        evaluate_every: Steps between recalls on dev in the log; 0 for none.
+
+    Returns:
+        The model with the reduced table.
+    """
+    torch.manual_seed(config.seed)
+    teacher = config.teacher
+    sampler, tokenizer = SceneSampler(config), ReducedTokenizer()
+    clip = load_package("open_clip.model")
+    settings = model_config(
+        teacher, image_size=config.corpus.image_size, vocabulary_size=tokenizer.size
+    )
+    model = clip.CLIP(**settings)
+    optimizer = _optimizer(model, teacher)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, teacher))
+    model.train()
+    for step in progress(range(1, teacher.steps + 1), description="small CLIP", unit="step"):
+        batch = sampler.draw()
+        images = F.normalize(model.encode_image(batch.images), dim=-1)
+        texts = F.normalize(encode_text(model, batch.rows, batch.ends), dim=-1)
+        logits = model.logit_scale.exp() * images @ texts.T  # (batch, texts)
+        target = torch.arange(len(images))
+        to_image = F.cross_entropy(logits[:, : len(images)].T, target)
+        loss = (F.cross_entropy(logits, target) + to_image) / 2
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        with torch.no_grad():
+            model.logit_scale.clamp_(0.0, _MAX_LOGIT_SCALE)
+        if evaluate_every and step % evaluate_every == 0:
+            recalls = text_to_image_recall(model, config, "dev")
+            logging.info(f"step {step}: loss {loss.item():.3f}, dev R@1/5/10 {recalls}")
+    save_teacher(model, config, tokenizer, root / "clip")
+    recalls = text_to_image_recall(model, config, "test")
+    logging.info(f"small CLIP: test text→image R@1/5/10 {recalls}")
+    return model
+
+
+@torch.no_grad()
+def text_to_image_recall(
+    model: torch.nn.Module, config: MiniConfig, split: str, *, keywords: bool = False
+) -> tuple[float, ...]:
+    """Return recall@1/5/10 of the captions of a split, or of keyword lists made from them."""
+    model.eval()
+    scenes, captions = draw_corpus(config)
+    painter, tokenizer = Painter(image_size=config.corpus.image_size), ReducedTokenizer()
+    rng = np.random.default_rng([config.seed, 30])
+    pictures = np.stack([painter.paint(scene, rng) for scene in scenes[split].values()])
+    images = F.normalize(model.encode_image(normalise(pictures)), dim=-1)
+    texts = [caption.text.split() for caption in captions[split]]
+    if keywords:
+        texts = [keyword_list(rng, text, longest=30) for text in texts]
+    rows, ends = map(torch.from_numpy, tokenizer.batch(texts))
+    embedded = F.normalize(encode_text(model, rows, ends), dim=-1)
+    index = {image_id: n for n, image_id in enumerate(scenes[split])}
+    target = torch.tensor([index[caption.image_id] for caption in captions[split]])
+    scores = embedded @ images.T
+    rank = (scores > scores.gather(1, target[:, None])).sum(1)
+    model.train()
+    return tuple(round((rank < k).float().mean().item(), 4) for k in (1, 5, 10))
+
+
+def save_teacher(
+    model: torch.nn.Module, config: MiniConfig, tokenizer: ReducedTokenizer, directory: Path
+) -> None:
+    """Write ``mini_clip.json`` and ``mini_clip.safetensors`` with the full table of CLIP's rows."""
+    save_file = load_package("safetensors.torch").save_file
+    state = {name: value.detach().contiguous() for name, value in model.state_dict().items()}
+    reduced = state["token_embedding.weight"]
+    used = reduced[1:]  # row 0 pads and has no counterpart
+    generator = torch.Generator().manual_seed(config.seed)
+    full = torch.randn(VOCABULARY_SIZE, reduced.shape[1], generator=generator) * used.std()
+    full[torch.tensor(tokenizer.full_ids)] = used
+    state["token_embedding.weight"] = full
+    settings = model_config(
+        config.teacher, image_size=config.corpus.image_size, vocabulary_size=VOCABULARY_SIZE
+    )
+    write_text(directory / "mini_clip.json", json.dumps(settings, indent=2) + "\n")
+    with atomic_path(directory / "mini_clip.safetensors") as temporary:
+        save_file(state, str(temporary))
+
+
+def _optimizer(model: torch.nn.Module, config: TeacherConfig) -> torch.optim.Optimizer:
+    matrices = [p for n, p in model.named_parameters() if p.ndim >= 2 and "embedding" not in n]
+    others = [p for n, p in model.named_parameters() if p.ndim < 2 or "embedding" in n]
+    groups = [
+        {"params": matrices, "weight_decay": config.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98), eps=1e-6)
+
+
+def _rate(step: int, config: TeacherConfig) -> float:
+    warm = min(1.0, (step + 1) / max(config.warmup_steps, 1))
+    return warm * 0.5 * (1.0 + math.cos(math.pi * min(1.0, step / max(config.steps, 1))))

@@ -1,0 +1,635 @@
+#!/usr/bin/env bash
+# All stages of SpeechCLIP(+), whatever the corpus. ./run.sh calls this with a corpus's settings.
+set -e
+set -u
+set -o pipefail
+
+log() {
+    local fname=${BASH_SOURCE[1]##*/}
+    echo -e "$(date '+%Y-%m-%dT%H:%M:%S') (${fname}:${BASH_LINENO[0]}:${FUNCNAME[1]}) $*"
+}
+fail() {
+    log "Error: $*" >&2
+    exit 1
+}
+SECONDS=0
+
+# General
+stage=1                # first stage to run
+stop_stage=10000       # last stage to run
+skip_stages=           # stages to leave out, separated by spaces, e.g. "4 5"
+skip_data_prep=false   # leave out stages 1 to 5
+skip_train=false       # leave out stages 6 and 7
+skip_eval=false        # leave out stages 8 and 9
+skip_packing=false     # leave out stage 10
+skip_upload_hf=true    # leave out stage 11
+eval_valid_set=false   # run stages 8 and 9 on the validation set too
+ngpu=                  # GPUs per node; empty: 1 if there is one, else 0
+num_nodes=1            # nodes to train on
+nj=                    # parallel jobs of data preparation; empty: one per processor
+inference_nj=          # parallel jobs of the frozen encoders and of inference; empty: one per two processors
+gpu_inference=false    # run the frozen encoders and inference on GPUs
+num_threads=           # threads of training without a GPU; empty: one per processor
+dumpdir=dump           # formatted data
+expdir=exp             # experiments
+python=python3         # Python that runs everything
+seed=0                 # seed of training, and of a generated corpus
+
+# Data
+corpus=                # handed to local/data.sh
+local_data_opts=       # further options of local/data.sh, separated by spaces
+train_set=             # names of folders in data/
+valid_set=
+test_sets=             # separated by spaces
+fs=16k                 # sampling rate
+audio_format=flac      # flac or wav
+min_wav_duration=0.1   # seconds; shorter training and validation utterances are removed
+max_wav_duration=30    # seconds; longer ones are removed
+max_bad=0.1            # share of recordings or pictures that may be skipped as broken
+
+# Frozen teachers; empty: what the configuration says
+speech_upstream=       # Hugging Face name (owner/name) or folder, s3prl name, or s3prl:NAME:CHECKPOINT
+clip_model=            # open_clip name or JSON file
+clip_pretrained=       # open_clip tag, weights file, or random
+vocab_from=train       # captions that give the keyword vocabulary: train, all, or clip (its whole table)
+dump_speech_states=false  # store the frozen speech encoder's hidden states once, train on them
+collect_stats=false    # run ESPnet's statistics stage instead of copying the lengths
+
+# Training
+speechclip_tag=        # name of the experiment; empty: made from configuration, corpus and options
+speechclip_exp=        # folder of the experiment; empty: ${expdir}/speechclip_${speechclip_tag}
+speechclip_config=     # training configuration
+speechclip_args=       # further options of training, e.g. "--max_epoch 10"
+pretrained_model=      # checkpoint to start from
+ignore_init_mismatch=false  # parameters of another shape are left as they are
+
+# Inference
+inference_config=conf/decode.yaml
+inference_args=        # further options of inference
+inference_tag=         # empty: made from the configuration, the model and the options
+inference_model=valid.recall_mean_at_1.ave.pth  # checkpoint in the experiment's folder
+
+# Publishing
+hf_repo=               # user/name of a repository on Hugging Face
+
+help_message=$(cat << EOF
+Usage: ./speechclip.sh --train_set <set> --valid_set <set> --test_sets "<set> ..." --speechclip_config <yaml>
+
+Stages: 1 data preparation, 2 format recordings, 3 check and filter, 4 image embeddings,
+5 keyword vocabulary, 6 shape files and hidden states, 7 training, 8 inference, 9 scoring,
+10 packing, 11 upload.
+
+General
+    --stage                first stage to run (default="${stage}")
+    --stop_stage           last stage to run (default="${stop_stage}")
+    --skip_stages          stages to leave out, e.g. "4 5" (default="${skip_stages}")
+    --skip_data_prep       leave out stages 1 to 5 (default="${skip_data_prep}")
+    --skip_train           leave out stages 6 and 7 (default="${skip_train}")
+    --skip_eval            leave out stages 8 and 9 (default="${skip_eval}")
+    --skip_packing         leave out stage 10 (default="${skip_packing}")
+    --skip_upload_hf       leave out stage 11 (default="${skip_upload_hf}")
+    --eval_valid_set       run stages 8 and 9 on the validation set too (default="${eval_valid_set}")
+    --ngpu                 GPUs per node; empty: 1 if there is one, else 0 (default="${ngpu}")
+    --num_nodes            nodes to train on (default="${num_nodes}")
+    --nj                   parallel jobs of data preparation; empty: one per processor (default="${nj}")
+    --inference_nj         parallel jobs of encoders and inference (default="${inference_nj}")
+    --gpu_inference        run the frozen encoders and inference on GPUs (default="${gpu_inference}")
+    --num_threads          threads of training without a GPU; empty: one per processor (default="${num_threads}")
+    --dumpdir              formatted data (default="${dumpdir}")
+    --expdir               experiments (default="${expdir}")
+    --python               Python that runs everything (default="${python}")
+    --seed                 seed of training, and of a generated corpus (default="${seed}")
+
+Data
+    --corpus               handed to local/data.sh (default="${corpus}")
+    --local_data_opts      further options of local/data.sh (default="${local_data_opts}")
+    --train_set            training set, a folder in data/ (required)
+    --valid_set            validation set (required)
+    --test_sets            test sets, separated by spaces (required)
+    --fs                   sampling rate (default="${fs}")
+    --audio_format         flac or wav (default="${audio_format}")
+    --min_wav_duration     seconds, not for test sets (default="${min_wav_duration}")
+    --max_wav_duration     seconds, not for test sets (default="${max_wav_duration}")
+    --max_bad              share of recordings or pictures that may be skipped (default="${max_bad}")
+
+Frozen teachers (empty: what the configuration says)
+    --speech_upstream      Hugging Face name (owner/name) or folder, s3prl name, or s3prl:NAME:CHECKPOINT (default="${speech_upstream}")
+    --clip_model           open_clip name or JSON file (default="${clip_model}")
+    --clip_pretrained      open_clip tag, weights file, or random (default="${clip_pretrained}")
+    --vocab_from           keyword vocabulary from the captions of: train, all sets, or all of clip (default="${vocab_from}")
+    --dump_speech_states   store the speech encoder's hidden states once (default="${dump_speech_states}")
+    --collect_stats        run ESPnet's statistics stage (default="${collect_stats}")
+
+Training
+    --speechclip_tag       name of the experiment (default: from configuration, corpus and options)
+    --speechclip_exp       folder of the experiment (default: <expdir>/speechclip_<tag>)
+    --speechclip_config    training configuration (required)
+    --speechclip_args      further options of training, e.g. "--max_epoch 10" (default="${speechclip_args}")
+    --pretrained_model     checkpoint to start from (default="${pretrained_model}")
+    --ignore_init_mismatch parameters of another shape are left as they are (default="${ignore_init_mismatch}")
+
+Inference
+    --inference_config     (default="${inference_config}")
+    --inference_args       further options of inference (default="${inference_args}")
+    --inference_tag        (default: from configuration, model and options)
+    --inference_model      checkpoint in the experiment's folder (default="${inference_model}")
+
+Publishing
+    --hf_repo              user/name of a repository on Hugging Face (default="${hf_repo}")
+EOF
+)
+
+run_args=$(scripts/utils/print_args.sh "$0" "$@")
+. utils/parse_options.sh
+log "${run_args}"
+[ $# -eq 0 ] || { log "Error: no positional arguments are taken: $*" >&2; exit 2; }
+
+. ./path.sh
+. ./cmd.sh
+
+# --- what was asked for, checked before anything starts ---
+for name in train_set valid_set test_sets speechclip_config; do
+    [ -n "${!name}" ] || { log "Error: --${name} is required; see ./run.sh --help" >&2; exit 2; }
+done
+[ -r "${speechclip_config}" ] || fail "--speechclip_config ${speechclip_config}: no such file; there are $(echo conf/*.yaml conf/tuning/*.yaml)"
+for name in stage stop_stage num_nodes seed; do
+    [[ ${!name} =~ ^[0-9]+$ ]] || fail "--${name} takes a whole number, not '${!name}'"
+done
+for name in ngpu nj inference_nj num_threads; do
+    [[ ${!name} =~ ^[0-9]*$ ]] || fail "--${name} takes a whole number, not '${!name}'"
+done
+case "${vocab_from}" in train|all|clip) ;; *) fail "--vocab_from takes train, all or clip, not '${vocab_from}'";; esac
+${python} -c '
+import importlib.util, sys
+missing = [name for name in ("torch", "espnet2", "open_clip", "espnet_plugin")
+           if importlib.util.find_spec(name) is None]
+sys.exit(f"{sys.executable} lacks {chr(44).join(missing)}" if missing else 0)' \
+    || fail "the Python environment is not complete. Make it with 'make env' in the project's root, or choose another with --python"
+
+# --- what was left open ---
+processors=$(nproc 2> /dev/null || echo 1)
+nj=${nj:-${processors}}
+inference_nj=${inference_nj:-$(( processors > 2 ? processors / 2 : 1 ))}
+if [ -z "${ngpu}" ]; then
+    if nvidia-smi -L 2> /dev/null | grep -q GPU; then ngpu=1; else ngpu=0; fi
+    log "--ngpu ${ngpu}, as found on this machine"
+fi
+if [ "${ngpu}" -eq 0 ]; then num_threads=${num_threads:-${processors}}; else num_threads=${num_threads:-1}; fi
+
+config_value() { ${python} scripts/utils/yaml_value.py "${speechclip_config}" "$1" "${2:-}"; }
+
+if [ -n "${speech_upstream}" ]; then
+    case "${speech_upstream}" in
+        s3prl:*)
+            speech_encoder=s3prl
+            upstream_name=${speech_upstream#s3prl:};;
+        huggingface:*|*/*)
+            speech_encoder=huggingface
+            upstream_name=${speech_upstream#huggingface:};;
+        *)
+            # a bare word is a folder here or one of s3prl's names
+            speech_encoder=s3prl
+            if [ -d "${speech_upstream}" ]; then speech_encoder=huggingface; fi
+            upstream_name=${speech_upstream};;
+    esac
+else
+    speech_encoder=$(config_value speech_encoder huggingface)
+    upstream_name=$(config_value speech_encoder_conf.model facebook/hubert-base-ls960)
+fi
+clip_model=${clip_model:-$(config_value clip_conf.model ViT-B-32-quickgelu)}
+clip_pretrained=${clip_pretrained:-$(config_value clip_conf.pretrained openai)}
+normalize_waveform=$(config_value speech_encoder_conf.normalize_waveform)
+upstream_checkpoint=$(config_value speech_encoder_conf.checkpoint)
+if [ "${speech_encoder}" = s3prl ] && [[ ${upstream_name} == *:* ]]; then
+    upstream_checkpoint=${upstream_name#*:}
+    upstream_name=${upstream_name%%:*}
+fi
+encoder_args=(--speech_encoder "${speech_encoder}" --speech_encoder_conf "model=${upstream_name}")
+if [ -n "${upstream_checkpoint}" ]; then encoder_args+=(--speech_encoder_conf "checkpoint=${upstream_checkpoint}"); fi
+
+file_tag() { local name=${1##*/}; name=${name%.json}; echo "${name//[^A-Za-z0-9._-]/_}"; }
+clip_tag=$(file_tag "${clip_model}")
+if [[ ${clip_model} != *.json ]]; then
+    clip_tag+=_$(file_tag "${clip_pretrained}")
+fi
+upstream_tag=$(file_tag "${upstream_name}${upstream_checkpoint:+_${upstream_checkpoint##*/}}")
+
+if [ -z "${speechclip_tag}" ]; then
+    speechclip_tag=$(basename "${speechclip_config}" .yaml)
+    # a configuration that does not name its corpus
+    if [[ ${speechclip_tag} != "${corpus}"* ]]; then speechclip_tag=${corpus:+${corpus}_}${speechclip_tag}; fi
+    if [ -n "${speechclip_args}" ]; then
+        speechclip_tag+=$(echo "${speechclip_args}" | sed -e 's/--/_/g' -e 's/[^A-Za-z0-9._-]//g')
+    fi
+    if [ "${seed}" != 0 ]; then speechclip_tag+=_seed${seed}; fi
+fi
+speechclip_exp=${speechclip_exp:-${expdir}/speechclip_${speechclip_tag}}
+if [ -z "${inference_tag}" ]; then
+    inference_tag=$(basename "${inference_config}" .yaml)_${inference_model%.pth}
+    if [ -n "${inference_args}" ]; then
+        inference_tag+=$(echo "${inference_args}" | sed -e 's/--/_/g' -e 's/[^A-Za-z0-9._-]//g')
+    fi
+fi
+inference_dir=${speechclip_exp}/inference_${inference_tag}
+
+data_feats=${dumpdir}/raw
+clip_dir=${dumpdir}/clip_${clip_tag}
+states_dir=${dumpdir}/states_${upstream_tag}
+token_list=data/token_list/clip_${clip_tag}/${vocab_from}_${train_set}.tsv
+stats_dir=${expdir}/speechclip_stats_raw_${train_set}
+
+# each set once, in the order of the stages
+all_sets=()
+for name in "${train_set}" "${valid_set}" ${test_sets}; do
+    [[ " ${all_sets[*]-} " == *" ${name} "* ]] || all_sets+=("${name}")
+done
+eval_sets=()
+if "${eval_valid_set}"; then eval_sets+=("${valid_set}"); fi
+for name in ${test_sets}; do eval_sets+=("${name}"); done
+
+if "${skip_data_prep}"; then skip_stages+=" 1 2 3 4 5"; fi
+if "${skip_train}"; then skip_stages+=" 6 7"; fi
+if "${skip_eval}"; then skip_stages+=" 8 9"; fi
+if "${skip_packing}"; then skip_stages+=" 10"; fi
+if "${skip_upload_hf}"; then skip_stages+=" 11"; fi
+skip_stages=$(echo "${skip_stages}" | tr ' ' '\n' | sort -nu | tr '\n' ' ')
+log "Skipped stages: ${skip_stages:-none}"
+
+# how the frozen encoders and inference run
+frozen_ngpu=0
+if "${gpu_inference}"; then frozen_ngpu=1; fi
+read -ra frozen_cmd <<< "${decode_cmd} --gpu ${frozen_ngpu}"
+
+# --- helpers ---
+follower=
+unfollow() {
+    [ -n "${follower}" ] || return 0
+    kill "${follower}" 2> /dev/null || true
+    wait "${follower}" 2> /dev/null || true
+    follower=
+    if [ -t 2 ]; then printf '\r\033[K' >&2; fi
+}
+trap unfollow EXIT
+# Shows the progress that a job writes into its log while the next commands run.
+follow() {
+    rm -f "$1"
+    ${python} scripts/utils/follow_log.py "$1" &
+    follower=$!
+}
+
+runs_stage() {
+    [ "${stage}" -le "$1" ] && [ "${stop_stage}" -ge "$1" ] && ! [[ " ${skip_stages} " =~ [[:space:]]$1[[:space:]] ]]
+}
+stage_begin=0
+begin_stage() {
+    stage_begin=${SECONDS}
+    log "Stage $1: $2"
+}
+# Notes how long a stage took: data stages for every experiment on that data, the others for this one.
+end_stage() {
+    unfollow
+    local seconds=$(( SECONDS - stage_begin )) folder=${speechclip_exp}/.seconds
+    if [ "$1" -le 6 ]; then folder=${dumpdir}/.seconds/${train_set}; fi
+    mkdir -p "${folder}"
+    echo "${seconds}" > "${folder}/$1"
+    log "Stage $1: finished in ${seconds} s"
+    if [ "$1" -gt 6 ]; then write_stage_seconds; fi
+}
+write_stage_seconds() {
+    local number file rows=()
+    for number in 1 2 3 4 5 6 7 8 9 10; do
+        for file in "${dumpdir}/.seconds/${train_set}/${number}" "${speechclip_exp}/.seconds/${number}"; do
+            if [ -e "${file}" ]; then rows+=("\"${number}\": $(< "${file}")"); fi
+        done
+    done
+    local joined
+    joined=$(printf ', %s' "${rows[@]}")
+    echo "{${joined:2}}" > "${speechclip_exp}/.stage_seconds.json"
+    mv "${speechclip_exp}/.stage_seconds.json" "${speechclip_exp}/stage_seconds.json"
+}
+
+# A sum over what derived files were made from: the sizes and times of files, folders, and of the
+# files that an scp names. Another corpus or another teacher gives another sum.
+fingerprint() {
+    local path
+    for path in "$@"; do
+        case "${path}" in
+            *.scp) cut -d ' ' -f 2- "${path}" | sort -u | xargs -r -d '\n' stat -L -c '%n %s %Y';;
+            *)
+                echo "${path}"
+                if [ -e "${path}" ]; then find -L "${path}" -maxdepth 1 -type f -printf '%f %s %T@\n' | sort; fi;;
+        esac
+    done | cksum
+}
+# Empties a folder of derived files when they were made from something else.
+drop_stale() {
+    local folder=$1 sum
+    shift
+    sum=$(fingerprint "$@")
+    if [ -e "${folder}/.made_from" ] && [ "$(< "${folder}/.made_from")" != "${sum}" ]; then
+        log "${folder} was made from other data or another model: making it anew"
+        rm -rf "${folder}"
+    fi
+    mkdir -p "${folder}"
+    echo "${sum}" > "${folder}/.made_from"
+}
+# Splits the keys of $1 over at most $2 jobs into $3; prints how many jobs there are.
+split_keys() { ${python} -m espnet_plugin.bin.datadir split --key_file "$1" --nj "$2" --output_dir "$3"; }
+
+# Joins the lists that the jobs of an array wrote: join_scp <name> <folder> <jobs> <what>
+join_scp() {
+    local job
+    for job in $(seq "$3"); do cat "$2/logs/$1.${job}.scp"; done | LC_ALL=C sort -u > "$2/.$1.scp"
+    mv "$2/.$1.scp" "$2/$1.scp"
+    # what was skipped stands in the logs; say it here too
+    for job in $(seq "$3"); do grep -h ' WARNING: ' "$2/logs/dump_$4.${job}.log" || true; done | tail -n 5 >&2
+}
+
+need_data() {
+    local s
+    for s in "$@"; do
+        [ -s "$s" ] || fail "$s is missing; run the earlier stages (./run.sh --stage 1)"
+    done
+}
+
+# ---------------------------------------------------------------------------------------- stages
+
+if runs_stage 1; then
+    begin_stage 1 "data preparation of ${corpus:-the corpus} (local/data.sh)"
+    # shellcheck disable=SC2086
+    local/data.sh --corpus "${corpus}" --seed "${seed}" --nj "${nj}" --python "${python}" ${local_data_opts}
+    for name in "${all_sets[@]}"; do
+        [ -s "data/${name}/wav.scp" ] || fail "local/data.sh did not make data/${name}/wav.scp"
+    done
+    end_stage 1
+fi
+
+if runs_stage 2; then
+    begin_stage 2 "format recordings to ${fs}Hz, one channel, ${audio_format} -> ${data_feats}/org"
+    for name in "${all_sets[@]}"; do
+        need_data "data/${name}/wav.scp"
+        out=${data_feats}/org/${name}
+        ${python} -m espnet_plugin.bin.datadir copy --input_dir "data/${name}" --output_dir "${out}"
+        if [ "${train_cmd}" = utils/run.pl ]; then
+            ${python} -m espnet_plugin.bin.format_wav_scp --wav_scp "data/${name}/wav.scp" --output_dir "${out}" \
+                --fs "${fs}" --audio_format "${audio_format}" --nj "${nj}" --max_bad "${max_bad}"
+        else
+            jobs=$(split_keys "data/${name}/wav.scp" "${nj}" "${out}/logs")
+            ${train_cmd} JOB=1:"${jobs}" "${out}/logs/format_wav_scp.JOB.log" \
+                ${python} -m espnet_plugin.bin.format_wav_scp --wav_scp "data/${name}/wav.scp" --output_dir "${out}" \
+                --fs "${fs}" --audio_format "${audio_format}" --key_file "${out}/logs/keys.JOB.scp" --job JOB
+            ${python} -m espnet_plugin.bin.format_wav_scp --wav_scp "data/${name}/wav.scp" --output_dir "${out}" \
+                --merge "${jobs}" --max_bad "${max_bad}"
+        fi
+    done
+    end_stage 2
+fi
+
+if runs_stage 3; then
+    begin_stage 3 "check pictures, remove too short and too long recordings -> ${data_feats}"
+    for name in "${all_sets[@]}"; do
+        org=${data_feats}/org/${name}
+        need_data "${org}/utt2num_samples"
+        # the pictures as the corpus names them: a repaired file counts again
+        cp "data/${name}/image.scp" "${org}/image.scp"
+        ${python} -m espnet_plugin.bin.datadir check_images --dir "${org}" --nj "${nj}" --max_bad "${max_bad}"
+        limits=()
+        if [ "${name}" = "${train_set}" ] || [ "${name}" = "${valid_set}" ]; then
+            limits=(--min_seconds "${min_wav_duration}" --max_seconds "${max_wav_duration}")
+        fi
+        ${python} -m espnet_plugin.bin.datadir filter --input_dir "${org}" --output_dir "${data_feats}/${name}" \
+            --fs "${fs}" ${limits[@]+"${limits[@]}"}
+        ${python} -m espnet_plugin.bin.datadir fix --dir "${data_feats}/${name}"
+        ${python} -m espnet_plugin.bin.datadir image_ids --dir "${data_feats}/${name}" --audio_format "${audio_format}"
+        options=()
+        if [ "${vocab_from}" = clip ]; then options=(--no_text); fi
+        ${python} -m espnet_plugin.bin.datadir validate --dir "${data_feats}/${name}" ${options[@]+"${options[@]}"}
+    done
+    end_stage 3
+fi
+
+if runs_stage 4; then
+    begin_stage 4 "image embeddings of CLIP ${clip_model} (${clip_pretrained}) -> ${clip_dir}"
+    image_scps=()
+    for name in "${all_sets[@]}"; do image_scps+=("${data_feats}/${name}/image.scp"); done
+    need_data "${image_scps[@]}"
+    drop_stale "${clip_dir}" "${clip_model}" "${clip_pretrained}" "${image_scps[@]}"
+    LC_ALL=C sort -u "${image_scps[@]}" > "${clip_dir}/image.scp"
+    jobs=$(split_keys "${clip_dir}/image.scp" "${inference_nj}" "${clip_dir}/logs")
+    follow "${clip_dir}/logs/dump_image_embeddings.1.log"
+    "${frozen_cmd[@]}" --num_threads 1 JOB=1:"${jobs}" "${clip_dir}/logs/dump_image_embeddings.JOB.log" \
+        ${python} -m espnet_plugin.bin.dump_image_embeddings --image_scp "${clip_dir}/image.scp" \
+        --key_file "${clip_dir}/logs/keys.JOB.scp" --output_dir "${clip_dir}" \
+        --output_scp "${clip_dir}/logs/image_embedding.JOB.scp" --ngpu "${frozen_ngpu}" \
+        --clip_model "${clip_model}" --clip_pretrained "${clip_pretrained}" \
+        || { tail -n 15 "${clip_dir}/logs/dump_image_embeddings.1.log" >&2; fail "image embeddings failed; see ${clip_dir}/logs"; }
+    unfollow
+    join_scp image_embedding "${clip_dir}" "${jobs}" image_embeddings
+    for name in "${all_sets[@]}"; do
+        ${python} -m espnet_plugin.bin.datadir image_feats --dir "${data_feats}/${name}" \
+            --embedding_scp "${clip_dir}/image_embedding.scp"
+    done
+    end_stage 4
+fi
+
+if runs_stage 5; then
+    begin_stage 5 "keyword vocabulary (${vocab_from}) -> ${token_list}"
+    options=()
+    case "${vocab_from}" in
+        train) options=(--text "${data_feats}/${train_set}/text");;
+        all) options=(--text); for name in "${all_sets[@]}"; do options+=("${data_feats}/${name}/text"); done;;
+        clip) options=(--whole_clip);;
+    esac
+    ${python} -m espnet_plugin.bin.keyword_vocabulary "${options[@]}" --clip_model "${clip_model}" --output "${token_list}"
+    cp "${token_list}" "$(dirname "${token_list}")/tokens.tsv"
+    end_stage 5
+fi
+
+# What training and inference are told about the model, beside the configuration.
+model_args=(
+    "${encoder_args[@]}"
+    --clip_conf "model=${clip_model}"
+    --clip_conf "pretrained=${clip_pretrained}"
+    --keyword_vocabulary "${token_list}"
+)
+# The data of one set for training: data_args <train|valid> <set>
+data_args() {
+    local dir=${data_feats}/$2 option=--$1_data_path_and_name_and_type
+    if "${dump_speech_states}"; then
+        printf '%s\n' "${option}" "${dir}/speech_states.scp,speech_states,npy"
+    else
+        printf '%s\n' "${option}" "${dir}/wav.scp,speech,sound"
+    fi
+    printf '%s\n' "${option}" "${dir}/image_feat.scp,image,npy" "${option}" "${dir}/utt2image_id,image_id,text_int"
+    if [ -e "${dir}/text" ]; then printf '%s\n' "${option}" "${dir}/text,text,text"; fi
+}
+if runs_stage 6 || runs_stage 7; then
+    mapfile -t train_data < <(data_args train "${train_set}")
+    mapfile -t valid_data < <(data_args valid "${valid_set}")
+fi
+
+if runs_stage 6; then
+    begin_stage 6 "shape files -> ${stats_dir}"
+    for pair in "train ${train_set}" "valid ${valid_set}"; do
+        read -r part name <<< "${pair}"
+        need_data "${data_feats}/${name}/utt2num_samples" "${data_feats}/${name}/image_feat.scp"
+        mkdir -p "${stats_dir}/${part}"
+        # a number of samples per utterance is all that the batch sampler wants to know
+        cp "${data_feats}/${name}/utt2num_samples" "${stats_dir}/${part}/speech_shape"
+    done
+    if "${dump_speech_states}"; then
+        # inference starts from the recordings, so the test sets need none
+        for name in "${train_set}" "${valid_set}"; do
+            out=${states_dir}/${name}
+            log "hidden states of ${upstream_name}, ${name} -> ${out}"
+            drop_stale "${out}" "${speech_encoder} ${normalize_waveform}" "${upstream_name}" "${upstream_checkpoint}" "${data_feats}/${name}/wav.scp"
+            jobs=$(split_keys "${data_feats}/${name}/wav.scp" "${inference_nj}" "${out}/logs")
+            options=()
+            if [ -n "${normalize_waveform}" ]; then options=(--speech_encoder_conf "normalize_waveform=${normalize_waveform}"); fi
+            follow "${out}/logs/dump_speech_states.1.log"
+            OMP_NUM_THREADS=${num_threads} "${frozen_cmd[@]}" JOB=1:"${jobs}" "${out}/logs/dump_speech_states.JOB.log" \
+                ${python} -m espnet_plugin.bin.dump_speech_states --wav_scp "${data_feats}/${name}/wav.scp" \
+                --utt2num_samples "${data_feats}/${name}/utt2num_samples" \
+                --key_file "${out}/logs/keys.JOB.scp" --output_dir "${out}" \
+                --output_scp "${out}/logs/speech_states.JOB.scp" --ngpu "${frozen_ngpu}" \
+                "${encoder_args[@]}" ${options[@]+"${options[@]}"} \
+                || { tail -n 15 "${out}/logs/dump_speech_states.1.log" >&2; fail "hidden states failed; see ${out}/logs"; }
+            unfollow
+            join_scp speech_states "${out}" "${jobs}" speech_states
+            cp "${out}/speech_states.scp" "${data_feats}/${name}/speech_states.scp"
+        done
+    fi
+    if "${collect_stats}"; then
+        log "ESPnet's statistics stage, log: ${stats_dir}/stats.log"
+        ${train_cmd} "${stats_dir}/stats.log" \
+            ${python} -m espnet_plugin.bin.speechclip_train --collect_stats true --use_preprocessor false \
+            --config "${speechclip_config}" --output_dir "${stats_dir}" --ngpu 0 --seed "${seed}" \
+            "${train_data[@]}" "${valid_data[@]}" "${model_args[@]}" \
+            --train_shape_file "${stats_dir}/train/speech_shape" --valid_shape_file "${stats_dir}/valid/speech_shape" \
+            || { tail -n 15 "${stats_dir}/stats.log" >&2; fail "the statistics stage failed; see ${stats_dir}/stats.log"; }
+    fi
+    end_stage 6
+fi
+
+if runs_stage 7; then
+    begin_stage 7 "training with ${speechclip_config} -> ${speechclip_exp}"
+    need_data "${stats_dir}/train/speech_shape" "${stats_dir}/valid/speech_shape" "${token_list}"
+    mkdir -p "${speechclip_exp}"
+    {
+        echo "#!/usr/bin/env bash"
+        echo "# trains this model again, from the recipe's folder"
+        echo "${run_args}--stage 7 --stop_stage 7"
+    } > "${speechclip_exp}/run.sh"
+    chmod +x "${speechclip_exp}/run.sh"
+    init_args=()
+    if [ -n "${pretrained_model}" ]; then
+        need_data "${pretrained_model%%:*}"
+        init_args=(--init_param "${pretrained_model}" --ignore_init_mismatch "${ignore_init_mismatch}")
+    fi
+    log "log: ${speechclip_exp}/train.log"
+    follow "${speechclip_exp}/train.log"
+    # shellcheck disable=SC2086
+    OMP_NUM_THREADS=${num_threads} ${python} -m espnet2.bin.launch \
+        --cmd "${cuda_cmd} --name ${speechclip_exp##*/}" \
+        --log "${speechclip_exp}/train.log" \
+        --ngpu "${ngpu}" \
+        --num_nodes "${num_nodes}" \
+        --init_file_prefix "${speechclip_exp}/.dist_init_" \
+        --multiprocessing_distributed true -- \
+        ${python} -m espnet_plugin.bin.speechclip_train \
+        --use_preprocessor true \
+        "${train_data[@]}" "${valid_data[@]}" \
+        --train_shape_file "${stats_dir}/train/speech_shape" \
+        --valid_shape_file "${stats_dir}/valid/speech_shape" \
+        --resume true \
+        ${init_args[@]+"${init_args[@]}"} \
+        --output_dir "${speechclip_exp}" \
+        --config "${speechclip_config}" \
+        --seed "${seed}" \
+        "${model_args[@]}" ${speechclip_args} \
+        > "${speechclip_exp}/launch.log" 2>&1 \
+        || { unfollow; tail -n 25 "${speechclip_exp}/train.log" >&2 2> /dev/null || tail -n 25 "${speechclip_exp}/launch.log" >&2
+             fail "training failed; see ${speechclip_exp}/train.log and ${speechclip_exp}/launch.log. Start stage 7 again to resume"; }
+    end_stage 7
+fi
+
+if runs_stage 8; then
+    begin_stage 8 "inference with ${inference_model} -> ${inference_dir}"
+    need_data "${speechclip_exp}/config.yaml"
+    if ! [ -e "${speechclip_exp}/${inference_model}" ]; then
+        fail "${speechclip_exp}/${inference_model} is missing; there are $(cd "${speechclip_exp}" && echo ./*.pth)"
+    fi
+    options=()
+    if [ -n "${inference_config}" ]; then options=(--config "${inference_config}"); fi
+    for name in "${eval_sets[@]}"; do
+        set_dir=${data_feats}/${name}
+        out=${inference_dir}/${name}
+        need_data "${set_dir}/wav.scp" "${set_dir}/image_feat.scp"
+        jobs=$(split_keys "${set_dir}/wav.scp" "${inference_nj}" "${out}/logs")
+        output=${out}
+        if [ "${jobs}" -gt 1 ]; then output=${out}/logs/output.JOB; fi
+        captions=()
+        if [ -e "${set_dir}/text" ]; then captions=(--text "${set_dir}/text"); fi
+        log "inference on ${name}, log: ${out}/logs/inference.1.log"
+        follow "${out}/logs/inference.1.log"
+        # shellcheck disable=SC2086
+        OMP_NUM_THREADS=${num_threads} "${frozen_cmd[@]}" JOB=1:"${jobs}" "${out}/logs/inference.JOB.log" \
+            ${python} -m espnet_plugin.bin.speechclip_inference ${options[@]+"${options[@]}"} \
+            --ngpu "${frozen_ngpu}" --seed "${seed}" --key_file "${out}/logs/keys.JOB.scp" \
+            --data_path_and_name_and_type "${set_dir}/wav.scp,speech,sound" ${captions[@]+"${captions[@]}"} \
+            --utt2image "${set_dir}/utt2image" --image_scp "${clip_dir}/image_embedding.scp" \
+            --shape_file "${set_dir}/utt2num_samples" \
+            --speechclip_train_config "${speechclip_exp}/config.yaml" \
+            --speechclip_model_file "${speechclip_exp}/${inference_model}" \
+            --output_dir "${output}" ${inference_args} \
+            || { unfollow; tail -n 25 "${out}/logs/inference.1.log" >&2; fail "inference failed; see ${out}/logs"; }
+        unfollow
+        if [ "${jobs}" -gt 1 ]; then
+            parts=()
+            for job in $(seq "${jobs}"); do parts+=("${out}/logs/output.${job}"); done
+            ${python} -m espnet_plugin.bin.speechclip_inference --merge "${parts[@]}" --output_dir "${out}"
+        fi
+    done
+    end_stage 8
+fi
+
+if runs_stage 9; then
+    begin_stage 9 "scoring -> ${inference_dir}/RESULTS.md"
+    write_stage_seconds
+    for name in "${eval_sets[@]}"; do
+        need_data "${inference_dir}/${name}/utterances.txt"
+        ${python} -m espnet_plugin.bin.score_retrieval --inference_dir "${inference_dir}/${name}" > /dev/null
+        if [ -e "${inference_dir}/${name}/keywords.jsonl" ]; then
+            options=()
+            if [ -e "${data_feats}/${name}/words.ctm" ]; then options=(--words_ctm "${data_feats}/${name}/words.ctm"); fi
+            ${python} -m espnet_plugin.bin.score_keywords --inference_dir "${inference_dir}/${name}" \
+                ${options[@]+"${options[@]}"}
+        fi
+    done
+    # the table is about the first test set
+    ${python} -m espnet_plugin.bin.show_results --expdir "${speechclip_exp}" --inference_dir "${inference_dir}" \
+        --test_set "${test_sets%% *}" --data_dir "${data_feats}/${test_sets%% *}"
+    end_stage 9
+    log "Results: ${inference_dir}/{RESULTS.md,scores.json}, with figures in the folders beside them"
+fi
+
+packed_model=${speechclip_exp}/${speechclip_exp##*/}_${inference_model%.pth}.zip
+if runs_stage 10; then
+    begin_stage 10 "packing -> ${packed_model}"
+    options=()
+    if [ -e "${inference_dir}/RESULTS.md" ]; then options+=(--option "${inference_dir}/RESULTS.md"); fi
+    ${python} -m espnet_plugin.bin.speechclip_pack \
+        --train_config "${speechclip_exp}/config.yaml" --model_file "${speechclip_exp}/${inference_model}" \
+        ${options[@]+"${options[@]}"} --outpath "${packed_model}"
+    end_stage 10
+fi
+
+if runs_stage 11; then
+    begin_stage 11 "upload of ${packed_model} to ${hf_repo}"
+    [ -n "${hf_repo}" ] || fail "--hf_repo is needed: user/name of the repository"
+    need_data "${packed_model}"
+    ${python} scripts/utils/upload_hf.py --repo "${hf_repo}" --packed_model "${packed_model}"
+    end_stage 11
+fi
+
+log "Successfully finished. [elapsed=${SECONDS}s]"

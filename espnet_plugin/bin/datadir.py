@@ -1,0 +1,141 @@
+"""Work on data directories: split, filter, fix, validate, copy, and add what training needs.
+
+Example: ``python -m espnet_plugin.bin.datadir fix --dir data/mini_train``
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from espnet_plugin.data import datadir
+from espnet_plugin.data.audio import parse_rate
+from espnet_plugin.data.images import bad_images
+from espnet_plugin.data.scp import DataError, read_scp, write_scp
+from espnet_plugin.utils.atomic import write_text
+
+
+def split(args: argparse.Namespace) -> None:
+    print(datadir.split(args.key_file, args.output_dir, jobs=args.nj))
+
+
+def filter_(args: argparse.Namespace) -> None:
+    stay, short, long = datadir.by_duration(
+        args.input_dir / "utt2num_samples",
+        fs=parse_rate(args.fs),
+        shortest=args.min_seconds,
+        longest=args.max_seconds,
+    )
+    if not stay:
+        raise DataError(
+            f"{args.input_dir}: no utterance lasts {args.min_seconds} to {args.max_seconds} s; "
+            "see --min_wav_duration and --max_wav_duration"
+        )
+    datadir.restrict(args.input_dir, args.output_dir, stay)
+    datadir.log_report(
+        args.output_dir,
+        [f"{len(stay)} utterances stay, {len(short)} are too short, {len(long)} too long"],
+    )
+
+
+def fix(args: argparse.Namespace) -> None:
+    datadir.log_report(args.dir, datadir.fix(args.dir).lines())
+
+
+def validate(args: argparse.Namespace) -> None:
+    datadir.validate(args.dir, text=not args.no_text)
+    datadir.log_report(args.dir, ["valid"])
+
+
+def spk2utt(args: argparse.Namespace) -> None:
+    datadir.write_spk2utt(args.dir)
+
+
+def copy(args: argparse.Namespace) -> None:
+    datadir.copy(args.input_dir, args.output_dir)
+
+
+def check_images(args: argparse.Namespace) -> None:
+    images = read_scp(args.dir / "image.scp")
+    bad = bad_images(images, jobs=args.nj)
+    rows = "".join(f"{image}\t{problem}\n" for image, problem in bad.items())
+    write_text(args.dir / "skipped_images.tsv", f"image\tproblem\n{rows}")
+    lines = [f"{len(images) - len(bad)} of {len(images)} pictures can be read"]
+    lines += [f"SKIPPED {image}: {problem}" for image, problem in list(bad.items())[:10]]
+    if len(bad) > args.max_bad * len(images):
+        raise DataError("\n  ".join([f"{args.dir}: too many bad pictures", *lines]))
+    if bad:
+        write_scp(args.dir / "image.scp", {k: v for k, v in images.items() if k not in bad})
+    datadir.log_report(args.dir, lines)
+
+
+def image_ids(args: argparse.Namespace) -> None:
+    count = datadir.write_image_ids(args.dir)
+    datadir.write_format(args.dir, args.audio_format)
+    datadir.log_report(args.dir, [f"{count} pictures"])
+
+
+def image_feats(args: argparse.Namespace) -> None:
+    missing = datadir.write_image_feats(args.dir, args.embedding_scp)
+    if missing:
+        logging.warning(f"{args.dir}: {len(missing)} utterances have no image embedding: removed")
+        datadir.fix(args.dir)
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    def command(function, text: str, *, directory: bool = False) -> argparse.ArgumentParser:
+        name = function.__name__.rstrip("_")
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(function=function)
+        if directory:
+            sub.add_argument("--dir", type=Path, required=True, help="data directory")
+        return sub
+
+    sub = command(split, "Split a file into shards keys.<1..nj>.scp and print their number.")
+    sub.add_argument("--key_file", type=Path, required=True)
+    sub.add_argument("--output_dir", type=Path, required=True)
+    sub.add_argument("--nj", type=int, required=True)
+
+    sub = command(filter_, "Keep the utterances that are neither too short nor too long.")
+    sub.add_argument("--input_dir", type=Path, required=True)
+    sub.add_argument("--output_dir", type=Path, required=True)
+    sub.add_argument("--fs", default="16k", help="sampling rate in Hz")
+    sub.add_argument("--min_seconds", type=float, default=0.0)
+    sub.add_argument("--max_seconds", type=float, default=float("inf"))
+
+    command(fix, "Keep what every file has, sort all files.", directory=True)
+    sub = command(validate, "Fail when a directory is inconsistent.", directory=True)
+    sub.add_argument("--no_text", action="store_true", help="captions are not required")
+    command(spk2utt, "Make spk2utt from utt2spk.", directory=True)
+    sub = command(copy, "Copy a data directory's files.")
+    sub.add_argument("--input_dir", type=Path, required=True)
+    sub.add_argument("--output_dir", type=Path, required=True)
+    sub = command(check_images, "Decode every picture, drop the bad ones.", directory=True)
+    sub.add_argument("--nj", type=int, default=1)
+    sub.add_argument("--max_bad", type=float, default=0.1, help="share that may be dropped")
+    sub = command(image_ids, "Write utt2image_id, feats_type and audio_format.", directory=True)
+    sub.add_argument("--audio_format", default="flac")
+    sub = command(image_feats, "Write image_feat.scp from image_embedding.scp.", directory=True)
+    sub.add_argument("--embedding_scp", type=Path, required=True)
+    return parser
+
+
+def main(cmd: Sequence[str] | None = None) -> None:
+    """Runs one sub-command; a fault of the data ends it with one message and exit code 1."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s: %(message)s")
+    args = get_parser().parse_args(cmd)
+    try:
+        args.function(args)
+    except DataError as error:
+        sys.exit(f"datadir {args.command}: error: {error}")
+
+
+if __name__ == "__main__":
+    main()

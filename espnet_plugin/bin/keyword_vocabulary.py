@@ -1,0 +1,55 @@
+"""Write the keyword vocabulary: the CLIP sub-words that captions use, most frequent first.
+
+Example: ``python -m espnet_plugin.bin.keyword_vocabulary --text data/flickr8k_train/text
+--clip_model ViT-B-32-quickgelu --output data/token_list/clip_ViT-B-32-quickgelu/tokens.tsv``
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from espnet_plugin.data.keyword_vocabulary import caption_lines, count_subwords, load_tokenizer
+from espnet_plugin.data.scp import DataError
+from espnet_plugin.speechclip.vocabulary import write_vocabulary
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--text", type=Path, nargs="*", default=[], help="files of captions")
+    parser.add_argument(
+        "--whole_clip",
+        action="store_true",
+        help="every sub-word of CLIP instead, for a corpus without captions",
+    )
+    parser.add_argument("--output", type=Path, required=True, help="tokens.tsv")
+    parser.add_argument("--clip_model", required=True, help="open_clip name or JSON file")
+    return parser
+
+
+def main(cmd: Sequence[str] | None = None) -> None:
+    """Counts and writes; a fault of the data ends it with one message and exit code 1."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s: %(message)s")
+    args = get_parser().parse_args(cmd)
+    try:
+        tokenizer = load_tokenizer(args.clip_model)
+        special = {tokenizer.sot_token_id, tokenizer.eot_token_id}
+        if args.whole_clip:
+            counts = Counter({token: 0 for token in tokenizer.decoder if token not in special})
+        else:
+            counts = count_subwords(caption_lines(args.text), tokenizer)
+        if not counts:
+            raise DataError(f"no captions in {', '.join(map(str, args.text)) or '--text'}")
+    except DataError as error:
+        sys.exit(f"keyword_vocabulary: error: {error}")
+    write_vocabulary(args.output, counts, tokenizer.decoder)
+    logging.info(f"{args.output}: {len(counts)} sub-words, {sum(counts.values())} occurrences")
+
+
+if __name__ == "__main__":
+    main()

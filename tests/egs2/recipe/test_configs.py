@@ -1,0 +1,53 @@
+"""Every configuration of the recipe builds the architecture that its name says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from espnet_plugin.tasks.speechclip import SpeechCLIPTask
+from tests.tiny import tiny_clip_config, tiny_hubert_dir
+
+CONF = Path(__file__).parents[3] / "egs2" / "speechclip_plus" / "conf"
+CONFIGS = sorted((CONF / "tuning").glob("*.yaml"))
+
+
+@pytest.fixture(scope="module")
+def model_options(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """What speechclip.sh passes beside the configuration, with tiny teachers."""
+    directory = tmp_path_factory.mktemp("teachers")
+    tokens = directory / "tokens.tsv"
+    tokens.write_text("id\ttoken\tcount\n" + "".join(f"{n}\tx\t1\n" for n in range(320, 340)))
+    return [
+        *["--speech_encoder_conf", f"model={tiny_hubert_dir(directory)}"],
+        *["--clip_conf", f"model={tiny_clip_config(directory)}"],
+        *["--clip_conf", "pretrained=random"],
+        *["--keyword_vocabulary", str(tokens)],
+        *["--output_dir", str(directory), "--ngpu", "0"],
+    ]
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_configuration_builds(path: Path, model_options: list[str]) -> None:
+    parser = SpeechCLIPTask.get_parser()
+    args = parser.parse_args(["--config", str(path), *model_options])
+    model = SpeechCLIPTask.build_model(args).speechclip
+    architecture = path.stem.partition("_")[2]
+    assert (model.parallel_projection is not None) == (not architecture.startswith("cascaded"))
+    extractor = type(model.keyword_extractor).__name__
+    expected = "CifKeywordExtractor" if architecture.endswith("plus") else "ClsKeywordExtractor"
+    assert extractor == ("NoneType" if architecture == "parallel" else expected)
+    # after the last entry the learning rate falls to the optimizer's own, which must be tiny
+    assert args.optim_conf["lr"] <= 1e-8
+    assert args.iterator_type == "task"
+    assert args.best_model_criterion == [["valid", "recall_mean_at_1", "max"]] or (
+        args.best_model_criterion == [("valid", "recall_mean_at_1", "max")]
+    )
+
+
+def test_all_architectures_have_a_configuration() -> None:
+    names = {path.stem for path in CONFIGS}
+    for architecture in ("parallel", "cascaded", "cascaded_plus", "hybrid", "hybrid_plus"):
+        assert {f"mini_{architecture}", f"train_{architecture}"} <= names
+    assert (CONF / "train.yaml").resolve() == (CONF / "tuning" / "train_hybrid_plus.yaml").resolve()

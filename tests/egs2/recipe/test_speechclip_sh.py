@@ -1,0 +1,284 @@
+"""The stages as a whole, on three tiny sets, with stand-ins for everything that loads PyTorch."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+
+ROOT = Path(__file__).parents[3]
+RECIPE = ROOT / "egs2" / "speechclip_plus"
+SETS = ("tiny_train", "tiny_dev", "tiny_test")
+
+# Notes each call; runs the light commands, and makes the outputs of the heavy ones.
+FAKE_PYTHON = r"""
+import json, os, pathlib, sys
+arguments = sys.argv[1:]
+with open(os.environ["CALLS"], "a") as stream:
+    stream.write(json.dumps(arguments) + "\n")
+module = arguments[1].rpartition(".")[2] if arguments[0] == "-m" else ""
+if arguments[0] != "-m" or module in ("datadir", "format_wav_scp"):
+    os.execv(sys.executable, [sys.executable, *arguments])
+if module == os.environ.get("FAIL"):
+    sys.exit(f"{module} fails as it was told to")
+value = dict(zip(arguments, arguments[1:]))
+if module == "launch":
+    folder = pathlib.Path(value["--output_dir"])
+    (folder / "config.yaml").write_text("seed: 0\n")
+    (folder / "valid.recall_mean_at_1.ave.pth").touch()
+    (folder / "train.log").write_text("the training's log\n")
+elif module == "keyword_vocabulary":
+    path = pathlib.Path(value["--output"])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("id\ttoken\tcount\n320\ta</w>\t1\n")
+elif module in ("dump_image_embeddings", "dump_speech_states"):
+    folder = pathlib.Path(value["--output_dir"])
+    folder.mkdir(parents=True, exist_ok=True)
+    name = "image_embedding" if module == "dump_image_embeddings" else "speech_states"
+    keys = [line.split()[0] for line in open(value["--key_file"])]
+    pathlib.Path(value["--output_scp"]).write_text(
+        "".join(f"{k} {folder}/{k}.npy\n" for k in keys)
+    )
+elif module == "speechclip_inference":
+    folder = pathlib.Path(value["--output_dir"])
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "utterances.txt").write_text("0a_1\n")
+    (folder / "keywords.jsonl").touch()
+elif module == "show_results":
+    (pathlib.Path(value["--inference_dir"]) / "RESULTS.md").touch()
+    print("the table")
+elif module == "speechclip_pack":
+    pathlib.Path(value["--outpath"]).touch()
+"""
+
+
+def copy_recipe(root: Path) -> Path:
+    """A project with the recipe in it; stage 1 finds its data ready."""
+    recipe = root / "egs2" / "speechclip_plus"
+    recipe.mkdir(parents=True)
+    for name in ("utils", "scripts", "conf"):
+        shutil.copytree(RECIPE / name, recipe / name, symlinks=True)
+    for name in ("run.sh", "speechclip.sh", "path.sh", "cmd.sh", "db.sh"):
+        shutil.copy(RECIPE / name, recipe / name)
+    (root / "espnet_plugin").symlink_to(ROOT / "espnet_plugin")
+    (recipe / "local").mkdir()
+    data_sh = recipe / "local" / "data.sh"
+    data_sh.write_text('#!/bin/sh\necho "$@" > data_sh.arguments\n')
+    data_sh.chmod(0o755)
+    return recipe
+
+
+def make_data(recipe: Path) -> None:
+    """Two pictures with two captions each per set; one train recording is missing."""
+    for number, name in enumerate(SETS):
+        directory = recipe / "data" / name
+        directory.mkdir(parents=True)
+        files: dict[str, list[str]] = {}
+        for image in (f"{number}a", f"{number}b"):
+            path = directory / f"{image}.png"
+            Image.new("RGB", (4, 4)).save(path)
+            files.setdefault("image.scp", []).append(f"{image} {path}")
+            for caption in (1, 2):
+                key = f"{image}_{caption}"
+                wav = directory / f"{key}.wav"
+                soundfile.write(wav, np.zeros(8000 * caption), 16000)
+                files.setdefault("wav.scp", []).append(f"{key} {wav}")
+                files.setdefault("text", []).append(f"{key} a dog")
+                files.setdefault("utt2spk", []).append(f"{key} s")
+                files.setdefault("utt2image", []).append(f"{key} {image}")
+        for file, lines in files.items():
+            (directory / file).write_text("".join(line + "\n" for line in lines))
+    (recipe / "data" / "tiny_train" / "0a_1.wav").unlink()
+
+
+class Project:
+    """A copied recipe that can be run, and what it called."""
+
+    def __init__(self, root: Path) -> None:
+        self.recipe = copy_recipe(root)
+        make_data(self.recipe)
+        self.calls_file = root / "calls"
+        script = root / "fake.py"
+        script.write_text(FAKE_PYTHON)
+        self.python = root / "python"
+        self.python.write_text(f'#!/bin/sh\nexec {sys.executable} {script} "$@"\n')
+        self.python.chmod(0o755)
+
+    def run(self, *options: str, fail: str = "") -> subprocess.CompletedProcess[str]:
+        self.calls_file.unlink(missing_ok=True)
+        command = ["./speechclip.sh", "--train_set", SETS[0], "--valid_set", SETS[1]]
+        command += ["--test_sets", SETS[2], "--speechclip_config", "conf/tuning/mini_hybrid.yaml"]
+        command += ["--corpus", "tiny", "--python", str(self.python), "--nj", "1", "--ngpu", "0"]
+        command += ["--max_bad", "0.5", *options]
+        environment = {**os.environ, "CALLS": str(self.calls_file), "FAIL": fail}
+        return subprocess.run(
+            command, cwd=self.recipe, env=environment, text=True, capture_output=True, timeout=100
+        )
+
+    def calls(self, module: str) -> list[list[str]]:
+        lines = self.calls_file.read_text().splitlines()
+        calls = [json.loads(line) for line in lines]
+        return [call for call in calls if call[:1] == ["-m"] and call[1].endswith("." + module)]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project in which everything has run once."""
+    project = Project(tmp_path_factory.mktemp("project"))
+    result = project.run("--dump_speech_states", "true", "--inference_nj", "2", "--seed", "3")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "the table" in result.stdout
+    project.first_calls = project.calls_file.read_text()
+    return project
+
+
+EXP = "exp/speechclip_tiny_mini_hybrid_seed3"
+
+
+def test_all_stages_left_their_results(project: Project) -> None:
+    recipe = project.recipe
+    assert (recipe / "data_sh.arguments").read_text().startswith("--corpus tiny --seed 3 --nj 1")
+    train = recipe / "dump" / "raw" / "tiny_train"
+    for name in ("wav.scp", "text", "utt2image_id", "image_feat.scp", "speech_states.scp"):
+        keys = [line.split()[0] for line in (train / name).read_text().splitlines()]
+        assert keys == ["0a_2", "0b_1", "0b_2"], name  # 0a_1 has no recording
+    scp = (recipe / "dump" / "clip_ViT-B-32-quickgelu_openai" / "image_embedding.scp").read_text()
+    assert [line.split()[0] for line in scp.splitlines()] == ["0a", "0b", "1a", "1b", "2a", "2b"]
+    shapes = recipe / "exp" / "speechclip_stats_raw_tiny_train" / "train" / "speech_shape"
+    assert shapes.read_text() == (train / "utt2num_samples").read_text()
+    seconds = json.loads((recipe / EXP / "stage_seconds.json").read_text())
+    assert list(seconds) == [str(n) for n in range(1, 11)]
+    assert list((recipe / EXP).glob("*.zip"))
+
+
+def test_training_is_called_with_the_right_data(project: Project) -> None:
+    project.calls_file.write_text(project.first_calls)
+    (call,) = project.calls("launch")
+    for word in (
+        "dump/raw/tiny_train/speech_states.scp,speech_states,npy",
+        "dump/raw/tiny_train/image_feat.scp,image,npy",
+        "dump/raw/tiny_dev/utt2image_id,image_id,text_int",
+        "model=facebook/hubert-base-ls960",
+        "pretrained=openai",
+        "conf/tuning/mini_hybrid.yaml",
+    ):
+        assert word in call
+    assert call[call.index("--seed") + 1] == "3"
+    inference = project.calls("speechclip_inference")
+    assert len(inference) == 3  # two jobs and their merge
+    assert sum("--merge" in call for call in inference) == 1
+    # the test set is used whole: no limits of duration
+    (test,) = [
+        c for c in project.calls("datadir") if c[2] == "filter" and "dump/raw/tiny_test" in c
+    ]
+    assert "--min_seconds" not in test
+
+
+def test_skipping_and_choosing_stages(project: Project) -> None:
+    result = project.run("--skip_data_prep", "true", "--skip_stages", "6 8", "--stop_stage", "9")
+    assert result.returncode == 1  # an experiment of another name has no inference yet
+    assert "is missing; run the earlier stages" in result.stderr
+    assert len(project.calls("launch")) == 1
+    assert project.calls("dump_image_embeddings") == project.calls("speechclip_inference") == []
+
+
+def test_wav_input_without_stored_states(project: Project) -> None:
+    options = ["--stage", "7", "--stop_stage", "7", "--speechclip_args", "--max_epoch 2"]
+    result = project.run(*options, "--speech_upstream", "s3prl:wavlm_base:x.pt")
+    assert result.returncode == 0, result.stderr
+    (call,) = project.calls("launch")
+    assert "dump/raw/tiny_train/wav.scp,speech,sound" in call
+    assert call[call.index("--speech_encoder") + 1] == "s3prl"
+    assert "model=wavlm_base" in call
+    assert "checkpoint=x.pt" in call
+    assert call[-2:] == ["--max_epoch", "2"]
+    assert "exp/speechclip_tiny_mini_hybrid_max_epoch2" in call
+
+
+@pytest.mark.parametrize(
+    ("upstream", "encoder", "model"),
+    [
+        ("hubert_base", "s3prl", "hubert_base"),
+        ("microsoft/wavlm-base", "huggingface", "microsoft/wavlm-base"),
+        ("huggingface:name", "huggingface", "name"),
+        ("conf", "huggingface", "conf"),
+    ],
+)
+def test_speech_upstream(project: Project, upstream: str, encoder: str, model: str) -> None:
+    options = ["--stage", "7", "--stop_stage", "7", "--speechclip_tag", "upstream"]
+    assert project.run(*options, "--speech_upstream", upstream).returncode == 0
+    (call,) = project.calls("launch")
+    assert call[call.index("--speech_encoder") + 1] == encoder
+    assert f"model={model}" in call
+
+
+def test_failed_training_shows_its_log(project: Project) -> None:
+    result = project.run("--stage", "7", "--stop_stage", "7", fail="launch")
+    assert result.returncode == 1
+    assert "training failed; see" in result.stderr
+    assert "launch fails as it was told to" in result.stderr
+
+
+def test_another_teacher_voids_the_embeddings(project: Project) -> None:
+    weights = project.recipe / "weights.pt"
+    weights.write_text("1")
+    options = ["--stage", "4", "--stop_stage", "4", "--clip_model", "c.json"]
+    options += ["--clip_pretrained", "weights.pt"]
+    old = project.recipe / "dump" / "clip_c" / "old.npy"
+    assert project.run(*options).returncode == 0
+    old.touch()
+    assert project.run(*options).returncode == 0
+    assert old.exists()
+    weights.write_text("other")
+    result = project.run(*options)
+    assert "making it anew" in result.stdout
+    assert not old.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (["--speechclip_config", "none.yaml"], 1, "none.yaml: no such file; there are conf/"),
+        (["--train_set", ""], 2, "--train_set is required"),
+        (["--stage", "x"], 1, "--stage takes a whole number, not 'x'"),
+        (["--vocab_from", "x"], 1, "takes train, all or clip"),
+        (["x"], 2, "no positional arguments"),
+        (["--stage", "8", "--speechclip_tag", "none"], 1, "config.yaml is missing"),
+        (["--python", "/bin/false"], 1, "environment is not complete"),
+    ],
+)
+def test_errors(project: Project, options: list[str], code: int, message: str) -> None:
+    result = project.run(*options)
+    assert result.returncode == code
+    assert message in result.stderr
+
+
+def test_run_sh_names_the_corpora(project: Project) -> None:
+    result = subprocess.run(
+        ["./run.sh", "--corpus", "x"], cwd=project.recipe, text=True, capture_output=True
+    )
+    assert result.returncode == 2
+    assert "choose mini, flickr8k or spokencoco" in result.stderr
+    shown = subprocess.run(["./run.sh", "--help"], cwd=project.recipe, capture_output=True)
+    assert shown.returncode == 0
+    assert b"--speechclip_config" in shown.stdout
+    assert b"--corpus flickr8k" in shown.stdout
+
+
+def test_every_option_is_in_the_help(project: Project) -> None:
+    script = (project.recipe / "speechclip.sh").read_text()
+    options = script[script.index("# General\n") : script.index("help_message=")]
+    names = [line.split("=")[0] for line in options.splitlines() if line[:1].isalpha()]
+    shown = subprocess.run(
+        ["./speechclip.sh", "--help"], cwd=project.recipe, text=True, capture_output=True
+    ).stdout
+    assert len(names) > 40
+    assert [name for name in names if f"--{name} " not in shown] == []

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from espnet2.main_funcs import pack_funcs
+
+from espnet_plugin.bin import speechclip_pack
+from espnet_plugin.inference.speechclip_inference import SpeechCLIPInference
+
+
+def test_packed_model_loads_elsewhere_without_the_originals(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    speech = np.random.RandomState(1).randn(6000).astype(np.float32) * 0.1
+    expected = SpeechCLIPInference(trained / "config.yaml", trained / "latest.pth")(speech)
+    # an experiment whose local files can be taken away
+    config = yaml.safe_load((trained / "config.yaml").read_text())
+    here = tmp_path / "here"
+    shutil.copytree(config["speech_encoder_conf"]["model"], here / "hubert")
+    for option in ("model", "pretrained"):
+        shutil.copy(config["clip_conf"][option], here)
+        config["clip_conf"][option] = str(here / Path(config["clip_conf"][option]).name)
+    config["speech_encoder_conf"]["model"] = str(here / "hubert")
+    (here / "config.yaml").write_text(yaml.safe_dump(config))
+    (here / "RESULTS.md").write_text("# RESULTS\n")
+    speechclip_pack.main(
+        [
+            *("--train_config", str(here / "config.yaml"), "--outpath", str(here / "packed.zip")),
+            *("--model_file", str(trained / "latest.pth")),
+            *("--option", str(here / "RESULTS.md")),
+            *("--option", str(here / "hubert" / "config.json")),  # packed anyway
+        ]
+    )
+    there = tmp_path / "there"
+    there.mkdir()
+    shutil.move(here / "packed.zip", there)
+    shutil.rmtree(here)
+    monkeypatch.chdir(there)
+    names = zipfile.ZipFile("packed.zip").namelist()
+    assert len(names) == len(set(names))
+    assert {"meta.yaml", "config.yaml", "model.pth", "RESULTS.md"} < set(names)
+    result = SpeechCLIPInference.from_pretrained("packed.zip")(speech)
+    assert np.allclose(result.parallel, expected.parallel, atol=1e-6)
+    assert np.allclose(result.cascaded, expected.cascaded, atol=1e-6)
+    # the way of a model that espnet_model_zoo has downloaded
+    unpacked = SpeechCLIPInference(**pack_funcs.unpack("packed.zip", "unpacked"))
+    assert np.allclose(unpacked(speech).parallel, expected.parallel, atol=1e-6)
+
+
+def test_missing_files_are_named(trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="absent.pth"):
+        speechclip_pack.main(
+            [
+                *("--train_config", str(trained / "config.yaml")),
+                *("--model_file", "absent.pth", "--outpath", str(tmp_path / "x.zip")),
+            ]
+        )

@@ -1,0 +1,160 @@
+"""Data directories: consistency, filtering, splitting."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from espnet_plugin.bin.datadir import main
+from espnet_plugin.data import datadir
+from espnet_plugin.data.scp import DataError, read_lines, read_scp, write_scp
+
+
+def write(directory: Path, **files: str) -> Path:
+    """Files with one line per "/"-separated entry; "__" in a name stands for a dot."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        lines = "".join(line + "\n" for line in text.split("/"))
+        (directory / name.replace("__", ".")).write_text(lines, encoding="utf-8")
+    return directory
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """Two pictures with two captions each, two speakers."""
+    return write(
+        tmp_path / "corpus",
+        wav__scp="a_1 a1.wav/a_2 a2.wav/b_1 b1.wav/b_2 b2.wav",
+        text="a_1 one dog/a_2 a dog/b_1 one cat/b_2 a cat",
+        utt2spk="a_1 s/a_2 t/b_1 s/b_2 t",
+        utt2image="a_1 a/a_2 a/b_1 b/b_2 b",
+        utt2num_samples="a_1 16000/a_2 8000/b_1 32000/b_2 1600",
+        image__scp="a a.png/b b.png",
+        words__ctm="a_1 1 0.0 0.5 one/a_1 1 0.5 0.5 dog/b_1 1 0 1 one",
+    )
+
+
+def test_fix_keeps_what_every_file_has_and_sorts(corpus: Path) -> None:
+    write(corpus, text="b_2 a cat/b_1 one cat/a_1 one dog")  # a_2 lost, order wrong
+    report = datadir.fix(corpus)
+    assert report.kept == 3
+    assert report.removed == {"not in text": ["a_2"]}
+    assert list(read_scp(corpus / "wav.scp")) == ["a_1", "b_1", "b_2"]
+    assert list(read_scp(corpus / "text")) == ["a_1", "b_1", "b_2"]
+    assert read_scp(corpus / "spk2utt") == {"s": "a_1 b_1", "t": "b_2"}
+    assert datadir.problems(corpus) == []
+
+
+def test_fix_removes_captions_without_picture_and_unused_pictures(corpus: Path) -> None:
+    write(corpus, image__scp="a a.png/c c.png")
+    report = datadir.fix(corpus)
+    assert report.removed == {"its picture is not in image.scp": ["b_1", "b_2"]}
+    assert read_scp(corpus / "image.scp") == {"a": "a.png"}
+    assert [value for _, value in read_lines(corpus / "words.ctm")] == [
+        "1 0.0 0.5 one",
+        "1 0.5 0.5 dog",
+    ]
+
+
+def test_fix_refuses_to_leave_nothing(corpus: Path) -> None:
+    write(corpus, image__scp="c c.png")
+    with pytest.raises(DataError, match="no utterance is left"):
+        datadir.fix(corpus)
+
+
+def test_problems_name_file_and_reason(corpus: Path) -> None:
+    write(corpus, spk2utt="s a_1 b_1/t a_2 b_2", utt2spk="b_1 s/a_1 s/a_2 t/b_2", image__scp="a a")
+    found = "\n".join(datadir.problems(corpus))
+    assert "utt2spk: not sorted" in found
+    assert "utt2spk: nothing stands after 1 ids, the first is b_2" in found
+    assert "image.scp: lacks 1 pictures ['b']" in found
+    (corpus / "text").unlink()
+    assert any("text: missing" in line for line in datadir.problems(corpus))
+    assert not any("text" in line for line in datadir.problems(corpus, text=False))
+
+
+def test_validate_says_what_to_do(corpus: Path) -> None:
+    write(corpus, text="a_1 one dog")
+    datadir.write_spk2utt(corpus)
+    with pytest.raises(DataError, match="datadir fix --dir"):
+        datadir.validate(corpus)
+
+
+def test_duplicate_id_is_an_error(corpus: Path) -> None:
+    write(corpus, text="a_1 one/a_1 two")
+    with pytest.raises(DataError, match="'a_1' stands there twice"):
+        read_scp(corpus / "text")
+
+
+def test_ids_sort_by_bytes(tmp_path: Path) -> None:
+    write_scp(tmp_path / "x", {"b": 1, "B": 2, "a_10": 3, "a_1": 4, "ä": 5})
+    assert list(read_scp(tmp_path / "x")) == ["B", "a_1", "a_10", "b", "ä"]
+
+
+@pytest.mark.parametrize(("jobs", "sizes"), [(1, [5]), (2, [2, 3]), (3, [1, 2, 2]), (9, [1] * 5)])
+def test_split_is_contiguous_and_never_empty(tmp_path: Path, jobs: int, sizes: list[int]) -> None:
+    write(tmp_path, keys="u1 x/u2 x/u3 x/u4 x/u5 x", keys__9__scp="old")
+    count = datadir.split(tmp_path / "keys", tmp_path, jobs=jobs)
+    shards = [list(read_lines(tmp_path / f"keys.{n + 1}.scp")) for n in range(count)]
+    assert [len(shard) for shard in shards] == sizes
+    assert [key for shard in shards for key, _ in shard] == ["u1", "u2", "u3", "u4", "u5"]
+    assert len(list(tmp_path.glob("keys.*.scp"))) == count
+
+
+def test_filter_by_duration(corpus: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    main(
+        ["filter", "--input_dir", str(corpus), "--output_dir", str(out), "--fs", "16k"]
+        + ["--min_seconds", "0.5", "--max_seconds", "1.5"]
+    )
+    assert list(read_scp(out / "text")) == ["a_1", "a_2"]
+    assert list(read_scp(out / "image.scp")) == ["a"]
+    assert len(read_scp(corpus / "text")) == 4
+
+
+def test_filter_that_leaves_nothing_names_the_options(corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="--min_wav_duration"):
+        main(
+            ["filter", "--input_dir", str(corpus), "--output_dir", str(tmp_path / "out")]
+            + ["--min_seconds", "100"]
+        )
+
+
+def test_image_ids_are_equal_for_one_picture(corpus: Path) -> None:
+    main(["image_ids", "--dir", str(corpus), "--audio_format", "wav"])
+    assert read_scp(corpus / "utt2image_id") == {"a_1": "0", "a_2": "0", "b_1": "1", "b_2": "1"}
+    assert (corpus / "audio_format").read_text() == "wav\n"
+
+
+def test_image_feats_drop_captions_of_unreadable_pictures(corpus: Path, tmp_path: Path) -> None:
+    write(tmp_path, image_embedding__scp="b b.npy")
+    main(
+        ["image_feats", "--dir", str(corpus)]
+        + ["--embedding_scp", str(tmp_path / "image_embedding.scp")]
+    )
+    assert read_scp(corpus / "image_feat.scp") == {"b_1": "b.npy", "b_2": "b.npy"}
+    assert list(read_scp(corpus / "text")) == ["b_1", "b_2"]
+
+
+def test_missing_file_is_one_message(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="wav.scp: missing"):
+        main(["fix", "--dir", str(tmp_path)])
+
+
+def test_check_images_drops_and_reports(corpus: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    image = Image.effect_noise((64, 64), 50).convert("RGB")
+    image.save(tmp_path / "good.jpg")
+    data = (tmp_path / "good.jpg").read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(data[: len(data) // 2])
+    text = f"a {tmp_path / 'good.jpg'}\nb {tmp_path / 'cut.jpg'}\nc {tmp_path / 'none.jpg'}\n"
+    (corpus / "image.scp").write_text(text)
+    with pytest.raises(SystemExit, match="too many bad pictures"):
+        main(["check_images", "--dir", str(corpus)])
+    main(["check_images", "--dir", str(corpus), "--max_bad", "0.7"])
+    assert list(read_scp(corpus / "image.scp")) == ["a"]
+    skipped = (corpus / "skipped_images.tsv").read_text()
+    assert "truncated" in skipped
+    assert "no such file" in skipped

@@ -1,0 +1,170 @@
+"""Recordings: what is converted, kept, skipped, and what a second run does."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from espnet_plugin.bin.format_wav_scp import main
+from espnet_plugin.data import format_audio
+from espnet_plugin.data.audio import format_recording, parse_rate, read_audio
+from espnet_plugin.data.scp import DataError, read_scp
+
+
+def tone(rate: int = 16000, seconds: float = 0.5, channels: int = 1) -> np.ndarray:
+    wave = 0.5 * np.sin(2 * np.pi * 440 * np.arange(int(rate * seconds)) / rate)
+    return np.stack([wave] * channels, axis=1).astype(np.float32)
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """A wav.scp with every kind of recording, good and bad."""
+    soundfile.write(tmp_path / "right.wav", tone(), 16000, subtype="PCM_16")
+    soundfile.write(tmp_path / "rate.wav", tone(22050), 22050, subtype="PCM_16")
+    stereo = tone(channels=2)
+    stereo[:, 1] = 0.0
+    soundfile.write(tmp_path / "stereo.flac", stereo, 16000)
+    (tmp_path / "zero.wav").touch()
+    soundfile.write(tmp_path / "empty.wav", np.zeros(0), 16000)
+    broken = tone()
+    broken[7] = np.nan
+    soundfile.write(tmp_path / "nan.wav", broken, 16000, subtype="FLOAT")
+    (tmp_path / "noise.wav").write_bytes(b"no sound at all")
+    names = ["right.wav", "rate.wav", "stereo.flac", "zero.wav", "empty.wav", "nan.wav"]
+    names += ["noise.wav", "missing.wav"]
+    lines = [f"{Path(name).stem} {tmp_path / name}\n" for name in names]
+    (tmp_path / "wav.scp").write_text("".join(lines))
+    return tmp_path
+
+
+def run(corpus: Path, *options: str) -> Path:
+    out = corpus / "out"
+    main(
+        ["--wav_scp", str(corpus / "wav.scp"), "--output_dir", str(out)]
+        + ["--audio_format", "wav", "--max_bad", "0.7", *options]
+    )
+    return out
+
+
+def test_good_ones_are_ready_and_bad_ones_are_named(corpus: Path) -> None:
+    out = run(corpus)
+    scp = read_scp(out / "wav.scp")
+    assert list(scp) == ["rate", "right", "stereo"]
+    assert scp["right"] == str(corpus / "right.wav")  # used as it lies
+    assert read_scp(out / "utt2num_samples") == {"rate": "8000", "right": "8000", "stereo": "8000"}
+    for path in scp.values():
+        info = soundfile.info(path)
+        assert (info.samplerate, info.channels, info.subtype) == (16000, 1, "PCM_16")
+    mixed, _ = soundfile.read(scp["stereo"])
+    np.testing.assert_allclose(mixed, tone()[:, 0] / 2, atol=1e-4)
+    skipped = (out / "skipped.tsv").read_text()
+    for name, reason in {
+        "zero": "empty file",
+        "empty": "no samples",
+        "nan": "NaN",
+        "noise": "cannot be read",
+        "missing": "no such file",
+    }.items():
+        line = next(line for line in skipped.splitlines() if line.startswith(name + "\t"))
+        assert reason in line
+        assert f"{name}.wav" in line
+
+
+def test_too_many_bad_ones_end_the_stage(corpus: Path) -> None:
+    with pytest.raises(SystemExit, match="5 of 8 recordings cannot be used"):
+        run(corpus, "--max_bad", "0.5")
+
+
+def test_second_run_converts_only_what_is_new(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(corpus)
+    soundfile.write(corpus / "missing.wav", tone(), 16000)
+    soundfile.write(corpus / "rate.wav", tone(8000), 8000)
+    done = []
+
+    def spy(pair: tuple[str, str], **options: object) -> format_audio.Item:
+        done.append(pair[0])
+        return original(pair, **options)
+
+    original = format_audio.format_item
+    monkeypatch.setattr(format_audio, "format_item", spy)
+    out = run(corpus)
+    # the bad ones are tried again, the changed one is converted again
+    assert sorted(done) == ["empty", "missing", "nan", "noise", "rate", "zero"]
+    assert sorted(read_scp(out / "wav.scp")) == ["missing", "rate", "right", "stereo"]
+
+
+def test_half_a_journal_line_is_ignored(corpus: Path) -> None:
+    out = run(corpus)
+    journal = out / "logs" / "journal.1.jsonl"
+    journal.write_text(journal.read_text()[:-20])
+    assert sorted(read_scp(run(corpus) / "wav.scp")) == ["rate", "right", "stereo"]
+
+
+def test_other_settings_void_the_journal(corpus: Path) -> None:
+    run(corpus)
+    out = run(corpus, "--fs", "8k")
+    assert set(read_scp(out / "utt2num_samples").values()) == {"4000"}
+
+
+def test_array_of_jobs_gives_the_same(corpus: Path) -> None:
+    alone = {name: (run(corpus) / name).read_text() for name in ("wav.scp", "utt2num_samples")}
+    lines = (corpus / "wav.scp").read_text().splitlines(keepends=True)
+    for job, part in enumerate((lines[:3], lines[3:]), 1):
+        (corpus / f"keys.{job}.scp").write_text("".join(part))
+        run(corpus, "--key_file", str(corpus / f"keys.{job}.scp"), "--job", str(job))
+    out = run(corpus, "--merge", "2")
+    assert {name: (out / name).read_text() for name in alone} == alone
+    with pytest.raises(SystemExit, match="job 3 did not finish"):
+        run(corpus, "--merge", "3")
+
+
+def test_several_processes_give_the_same(corpus: Path) -> None:
+    alone = (run(corpus) / "utt2num_samples").read_text()
+    for path in (corpus / "out" / "logs").iterdir():
+        path.unlink()
+    assert (run(corpus, "--nj", "2") / "utt2num_samples").read_text() == alone
+    rows = (corpus / "out" / "logs" / "items.1.jsonl").read_text().splitlines()
+    assert len([json.loads(row) for row in rows]) == 8
+
+
+def test_cut_off_recording_is_found(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "x.flac", np.random.default_rng(0).normal(0, 0.1, 16000), 16000)
+    data = (tmp_path / "x.flac").read_bytes()
+    (tmp_path / "x.flac").write_bytes(data[: len(data) // 2])
+    with pytest.raises(DataError, match=r"cut off|cannot be read"):
+        read_audio(str(tmp_path / "x.flac"))
+
+
+def test_resampling_keeps_the_tone(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "x.wav", tone(44100), 44100)
+    recording = format_recording(
+        str(tmp_path / "x.wav"), tmp_path / "y.flac", rate=16000, audio_format="flac"
+    )
+    assert recording.resampled_from == 44100
+    wave, rate = soundfile.read(recording.path)
+    assert rate == 16000
+    np.testing.assert_allclose(wave[800:-800], tone()[800:-800, 0], atol=2e-3)
+
+
+def test_segments_and_pipes_are_refused(corpus: Path) -> None:
+    with pytest.raises(DataError, match="a command instead of a file"):
+        read_audio("sox x.wav -t wav - |")
+    (corpus / "segments").touch()
+    with pytest.raises(SystemExit, match="segments: not supported"):
+        run(corpus)
+
+
+@pytest.mark.parametrize(("text", "rate"), [("16k", 16000), ("16000", 16000), ("22050", 22050)])
+def test_parse_rate(text: str, rate: int) -> None:
+    assert parse_rate(text) == rate
+
+
+def test_parse_rate_error() -> None:
+    with pytest.raises(DataError, match="not a sampling rate"):
+        parse_rate("fast")

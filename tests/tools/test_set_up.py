@@ -1,0 +1,104 @@
+"""The set-up ends early, with one sentence, where it cannot work."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def set_up(python: str, venv: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(ROOT / "tools" / "set_up.sh"), python, str(venv)],
+        text=True,
+        capture_output=True,
+        timeout=60,
+        env={**os.environ, **environment},
+    )
+
+
+def fake_python(path: Path, version: str, *, venv: bool = True) -> str:
+    """An interpreter that says which version it is and knows no more."""
+    old = int(tuple(map(int, version.split("."))) < (3, 10))
+    path.write_text(
+        f"""#!/bin/sh
+        case "$2" in
+            *print*) echo {version};;
+            *"< (3, 10)"*) exit {old};;
+            *ensurepip*) exit {int(not venv)};;
+            *) exit 1;;
+        esac
+        """
+    )
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_no_such_python(tmp_path: Path) -> None:
+    result = set_up("no-such-python", tmp_path / "venv")
+    assert result.returncode == 1
+    assert "there is no 'no-such-python'" in result.stderr
+    assert "make PYTHON=" in result.stderr
+
+
+def test_old_python(tmp_path: Path) -> None:
+    result = set_up(fake_python(tmp_path / "python3", "3.9"), tmp_path / "venv")
+    assert result.returncode == 1
+    assert "is Python 3.9, and 3.10 or newer is needed" in result.stderr
+
+
+def test_python_without_venv_names_the_package(tmp_path: Path) -> None:
+    result = set_up(fake_python(tmp_path / "python3", "3.13", venv=False), tmp_path / "venv")
+    assert result.returncode == 1
+    assert "apt-get install python3.13-venv" in result.stderr
+
+
+def test_environment_of_another_python(tmp_path: Path) -> None:
+    (tmp_path / "venv" / "bin").mkdir(parents=True)
+    fake_python(tmp_path / "venv" / "bin" / "python", "3.11")
+    result = set_up(fake_python(tmp_path / "python3", "3.13"), tmp_path / "venv")
+    assert result.returncode == 1
+    assert "belongs to Python 3.11" in result.stderr
+    assert "make VENV=.venv-3.13" in result.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the unreachable address is Linux's")
+def test_no_network(tmp_path: Path) -> None:
+    venv = tmp_path / "venv" / "bin"
+    venv.mkdir(parents=True)
+    # this interpreter as the environment: pip is run, but against nothing that answers
+    (venv / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    (venv / "python").chmod(0o755)
+    result = set_up(
+        sys.executable,
+        tmp_path / "venv",
+        PIP_INDEX_URL="http://127.0.0.1:9/simple",
+        PIP_FIND_LINKS="",
+        PIP_NO_CACHE_DIR="1",
+        PIP_RETRIES="0",
+    )
+    assert result.returncode == 1
+    assert "pip cannot fetch packages" in result.stderr
+    assert "is the network up?" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["py311", "py313"])
+def test_constraints_are_exact(name: str) -> None:
+    text = (ROOT / "constraints" / f"{name}.txt").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    assert all("==" in line for line in lines)
+    names = [line.partition("==")[0].lower().replace("_", "-") for line in lines]
+    assert len(names) == len(set(names))
+    for needed in ("espnet", "torch", "torchaudio", "transformers", "open-clip-torch"):
+        assert needed in names
+
+
+def test_make_help_names_the_commands() -> None:
+    shown = subprocess.run(["make", "-C", str(ROOT)], text=True, capture_output=True).stdout
+    for command in ("make demo", "make test", "make lint", "PYTHON="):
+        assert command in shown

@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# Makes the Python environment that the Makefile and the recipe use: tools/set_up.sh PYTHON VENV
+set -euo pipefail
+
+python=$1
+venv=$2
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+min_free_gib=12
+
+fail() { echo "set-up: error: $*" >&2; exit 1; }
+say() { echo "set-up: $*"; }
+
+command -v "${python}" > /dev/null \
+    || fail "there is no '${python}'. Install Python 3.10 to 3.13, or name one: make PYTHON=/path/to/python3"
+version=$("${python}" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+"${python}" -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+    || fail "'${python}' is Python ${version}, and 3.10 or newer is needed. Name another: make PYTHON=/path/to/python3"
+"${python}" -c 'import ensurepip, venv' 2> /dev/null \
+    || fail "'${python}' cannot make virtual environments. On Debian or Ubuntu: apt-get install python${version}-venv"
+
+case ${version} in
+    3.10|3.11) constraints=constraints/py311.txt;;
+    *) constraints=constraints/py313.txt;;
+esac
+
+free_gib=$(df -Pk . | awk 'NR == 2 { print int($4 / 1048576) }')
+if [ ! -e "${venv}/.complete" ] && [ "${free_gib}" -lt "${min_free_gib}" ]; then
+    say "warning: ${free_gib} GiB free on this disk; PyTorch and the rest may need up to ${min_free_gib} GiB"
+fi
+
+if [ -x "${venv}/bin/python" ]; then
+    old=$("${venv}/bin/python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2> /dev/null || echo broken)
+    [ "${old}" = "${version}" ] \
+        || fail "${venv} belongs to Python ${old}, but '${python}' is ${version}. Remove it (rm -r ${venv}) or name another: make VENV=.venv-${version}"
+else
+    say "making ${venv} with Python ${version}"
+    "${python}" -m venv "${venv}" \
+        || fail "making ${venv} failed. On Debian or Ubuntu: apt-get install python${version}-venv"
+fi
+
+probe=$(mktemp -d)
+trap 'rm -rf "${probe}"' EXIT
+"${venv}/bin/python" -m pip download -q --disable-pip-version-check --retries 1 --timeout 20 \
+    --no-deps --dest "${probe}" humanfriendly > "${probe}/log" 2>&1 \
+    || fail "pip cannot fetch packages: $(tail -n 1 "${probe}/log")
+set-up: is the network up? Behind a proxy or a mirror, tell pip (pip config set global.proxy / global.index-url)."
+
+say "installing speechclip-plus[all] into ${venv}, tested set ${constraints}"
+say "the first time this fetches up to 4 GB (mostly PyTorch) and takes several minutes"
+"${venv}/bin/python" -m pip install --disable-pip-version-check --progress-bar on \
+    -c "${constraints}" -e '.[all]' \
+    || fail "pip could not install the packages; its own message stands above. Run make again to go on."
+"${venv}/bin/python" -c 'import espnet2, open_clip, torch, transformers' > /dev/null \
+    || fail "the installed packages cannot be imported; the message stands above. Remove ${venv} and run make again."
+touch "${venv}/.complete"
+say "ready: ${venv} (Python ${version})"
