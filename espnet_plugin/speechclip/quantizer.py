@@ -142,7 +142,8 @@ class TokenQuantizer(nn.Module):
             self.schedule = (float(first), float(last), int(steps))
             temperature = float(first)
         if temperature <= 0 or (self.schedule and min(self.schedule) <= 0):
-            raise ValueError(f"temperature must be positive, got {temperature}")
+            given = self.schedule or temperature
+            raise ValueError(f"temperature and its steps must be positive, got {given}")
         self.register_buffer("temperature", torch.tensor(float(temperature)), persistent=False)
 
     def current_temperature(self, step: int | None = None) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -146,13 +146,20 @@ class LayerWeighting(nn.Module):
 
     Args:
         num_layers: number of hidden states.
-        normalize: layer norm of each hidden state over its dimension first (no affine
-            transform, eps 1e-5).
+        normalize: what is done to each hidden state first. True or ``"layer"``: layer norm over
+            its dimension (no affine transform, eps 1e-5); ``"frame"``: each frame is divided by its
+            norm; ``"utterance"``: all frames are divided by their mean norm.
+
+    Raises:
+        ValueError: for an unknown ``normalize``.
     """
 
-    def __init__(self, num_layers: int, *, normalize: bool = False) -> None:
+    def __init__(self, num_layers: int, *, normalize: bool | str = False) -> None:
         super().__init__()
-        self.normalize = normalize
+        if normalize not in (True, False, *_NORMALIZERS):
+            known = ", ".join(_NORMALIZERS)
+            raise ValueError(f"normalize must be true, false, {known}; got {normalize!r}")
+        self.normalize = "layer" if normalize is True else normalize
         self.weights = nn.Parameter(torch.zeros(num_layers))
 
     def forward(self, hidden_states: Tensor) -> Tensor:
@@ -170,20 +177,38 @@ class LayerWeighting(nn.Module):
         with torch.autocast(hidden_states.device.type, enabled=False):
             weights = torch.softmax(self.weights.float(), dim=0)
             if self.normalize:
-                return self._sum(weights, _normalized(hidden_states.unbind(1)))
+                return _weighted_sum(weights, hidden_states, _NORMALIZERS[self.normalize])
             # One product of the weights and all states, which are not copied for it.
             flat = hidden_states.float().reshape(batch, layers, frames * dim)
             return torch.matmul(weights, flat).view(batch, frames, dim)
 
-    @staticmethod
-    def _sum(weights: Tensor, states: Iterable[Tensor]) -> Tensor:
-        total: Tensor | None = None
-        for weight, state in zip(weights, states, strict=True):
-            total = weight * state if total is None else torch.addcmul(total, weight, state)
-        assert total is not None
-        return total
+
+def _weighted_sum(
+    weights: Tensor, hidden_states: Tensor, normalizer: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """One layer after the other, so that only one normalised state lives at a time."""
+    total = torch.zeros_like(hidden_states[:, 0], dtype=torch.float32)  # (batch, frames, dim)
+    for weight, state in zip(weights, hidden_states.unbind(1), strict=True):
+        total = torch.addcmul(total, weight, normalizer(state.float()))
+    return total
 
 
-def _normalized(states: Iterable[Tensor]) -> Iterable[Tensor]:
-    for state in states:
-        yield F.layer_norm(state.float(), state.shape[-1:], eps=LAYER_NORM_EPS)
+def _layer_norm(state: Tensor) -> Tensor:
+    return F.layer_norm(state, state.shape[-1:], eps=LAYER_NORM_EPS)
+
+
+def _frame_norm(state: Tensor) -> Tensor:
+    return state / (state.norm(dim=-1, keepdim=True) + 1e-8)
+
+
+def _utterance_norm(state: Tensor) -> Tensor:
+    norms = state.norm(dim=-1, keepdim=True)  # (batch, frames, 1)
+    frames = (norms > 0).sum(dim=1, keepdim=True).clamp(min=1)  # padded frames are zero
+    return state / (norms.sum(dim=1, keepdim=True) / frames).clamp(min=1e-8)
+
+
+_NORMALIZERS: dict[str, Callable[[Tensor], Tensor]] = {
+    "layer": _layer_norm,
+    "frame": _frame_norm,
+    "utterance": _utterance_norm,
+}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HEADER = "id\ttoken\tcount"
+PADDING_ID = 0
 
 
 @dataclass(frozen=True)
@@ -58,18 +59,23 @@ class KeywordVocabulary:
 
 
 def write_vocabulary(
-    path: str | Path, counts: Mapping[int, int], tokens: Mapping[int, str]
+    path: str | Path,
+    counts: Mapping[int, int],
+    tokens: Mapping[int, str],
+    *,
+    order: Iterable[int] | None = None,
 ) -> None:
-    """Writes token ids with their text and count, most frequent first, ties by id.
+    """Writes token ids with their text and count.
 
     Args:
         path: File to write.
         counts: Occurrences of each token id.
         tokens: Text of each token id.
+        order: Token ids in row order; None: most frequent first, ties by id.
     """
     from espnet_plugin.utils.atomic import write_text
 
-    rows = sorted(counts, key=lambda token_id: (-counts[token_id], token_id))
+    rows = order or sorted(counts, key=lambda token_id: (-counts[token_id], token_id))
     lines = [HEADER] + [f"{row}\t{tokens[row]}\t{counts[row]}" for row in rows]
     write_text(path, "\n".join(lines) + "\n")
 
@@ -80,6 +86,8 @@ def resolve_vocabulary(
     special_ids: Iterable[int],
 ) -> KeywordVocabulary:
     """Vocabulary from a file or a list of ids; special tokens in it are forbidden.
+
+    A list that has start and end is the original's, in which id 0 is the padding: forbidden, too.
 
     Args:
         source: Path of a vocabulary file, or token ids in row order, or ``{ids: [...], forbidden:
@@ -104,4 +112,7 @@ def resolve_vocabulary(
         if isinstance(source, str | Path)
         else KeywordVocabulary(tuple(int(token_id) for token_id in source))
     )
-    return KeywordVocabulary(vocabulary.ids, frozenset(special_ids) & frozenset(vocabulary.ids))
+    ids, special = frozenset(vocabulary.ids), frozenset(special_ids)
+    if special and special <= ids:
+        special |= {PADDING_ID}
+    return KeywordVocabulary(vocabulary.ids, special & ids)

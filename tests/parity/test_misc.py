@@ -140,9 +140,9 @@ def mlp(case: Case) -> None:
 
 
 def normalised_states(case: Case) -> None:
-    if case["config"]["type"] != "s3prl":
-        pytest.skip("a normalisation that no released checkpoint uses")
-    weighting = LayerWeighting(len(case["inputs"]["weights"]), normalize=True)
+    names = {"s3prl": "layer", "method1": "frame", "method2": "utterance"}
+    normalize = names[case["config"]["type"]]
+    weighting = LayerWeighting(len(case["inputs"]["weights"]), normalize=normalize)
     weighting.weights.data.copy_(case["inputs"]["weights"])
     ours = weighting(case["inputs"]["hidden_states"].transpose(0, 1))
     assert_close(ours, case["outputs"]["features"], case, "features")

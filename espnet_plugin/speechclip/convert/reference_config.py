@@ -9,6 +9,7 @@ CIF_BRANCHES = ("CascadedBranch_dynamic", "HybridBranch_dynamic")
 HYBRID_BRANCHES = ("HybridBranch", "HybridBranch_dynamic")
 CLS_BRANCHES = ("KW_CascadedBranch", "HybridBranch")
 CLIP_MODELS = {"ViT-B/32": "ViT-B-32-quickgelu", "ViT-L/14": "ViT-L-14-quickgelu"}
+STATE_NORMS = {"s3prl": "layer", "method1": "frame", "method2": "utterance"}
 LARGE_ENCODERS = ("hubert_large_ll60k",)
 
 
@@ -37,9 +38,7 @@ def map_config(reference: Mapping[str, Any], keys: Iterable[str]) -> dict[str, A
     config: dict[str, Any] = {
         "speech_encoder": "huggingface",
         "speech_encoder_conf": _speech_encoder(reference),
-        "layer_weighting_conf": {
-            "normalize": bool(reference["audio_encoder"].get("normalize_hiddenstates", False))
-        },
+        "layer_weighting_conf": {"normalize": _state_norm(reference["audio_encoder"])},
         "clip_conf": {
             "model": CLIP_MODELS.get(reference["clip"]["name"], reference["clip"]["name"])
         },
@@ -78,6 +77,15 @@ def _speech_encoder(reference: Mapping[str, Any]) -> dict[str, Any]:
     # normalise themselves.
     normalize = bool(dataset.get("normalize_waveform", False)) or name in LARGE_ENCODERS
     return {"model": name, "normalize_waveform": normalize}
+
+
+def _state_norm(encoder: Mapping[str, Any]) -> str | bool:
+    if not encoder.get("normalize_hiddenstates", False):
+        return False
+    kind = encoder.get("normalize_type", "s3prl")
+    if kind not in STATE_NORMS:
+        raise ValueError(f"audio_encoder.normalize_type {kind!r} has no counterpart")
+    return STATE_NORMS[kind]
 
 
 def _loss(loss: Mapping[str, Any]) -> dict[str, Any]:

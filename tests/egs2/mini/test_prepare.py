@@ -6,8 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from local.mini.corpus import draw_corpus
-from local.mini.lexicon import TRAIN_VOICES, UNSEEN_VOICES
+from local.mini.corpus import draw_corpus, split_voices
 from local.mini.prepare import config_from_args, get_parser, main
 
 pytestmark = pytest.mark.skipif(
@@ -91,8 +90,10 @@ def test_seed_decides_the_corpus(tiny_config):
 
 def test_every_second_test_utterance_is_by_an_unseen_voice(tiny_config):
     _, captions = draw_corpus(tiny_config)
-    assert all(c.voice in TRAIN_VOICES for c in captions["train"])
-    assert sum(c.voice in UNSEEN_VOICES for c in captions["test"]) == len(captions["test"]) // 2
+    seen, unseen = split_voices(tiny_config)
+    assert not set(seen) & set(unseen)
+    assert all(c.voice in seen for c in captions["train"])
+    assert sum(c.voice in unseen for c in captions["test"]) == len(captions["test"]) // 2
     assert json.dumps([vars(c) for c in captions["test"]])
 
 

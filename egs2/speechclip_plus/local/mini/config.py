@@ -16,6 +16,7 @@ class CorpusConfig:
         train_images, dev_images, test_images: Scenes of each split; every scene has five captions.
         two_objects: Probability that a scene holds two objects instead of one.
         image_size: Side of a picture in pixels, four cells of ``image_size / 2``.
+        unseen_voices: Voices that training never hears, drawn anew for each seed.
         words_per_minute, pitch, pitch_range: Ranges to draw from, in eSpeak NG's units.
         utterances_per_block: Utterances that one synthesis process speaks; part of what is
             reproducible, for the engine keeps state between sentences.
@@ -26,6 +27,7 @@ class CorpusConfig:
     test_images: int = 200
     two_objects: float = 0.8
     image_size: int = 64
+    unseen_voices: int = 5
     words_per_minute: tuple[int, int] = (150, 190)
     pitch: tuple[int, int] = (40, 60)
     pitch_range: tuple[int, int] = (40, 60)

@@ -19,7 +19,7 @@ from espnet_plugin.utils.atomic import atomic_path, write_text
 from espnet_plugin.utils.progress import progress
 
 from .config import MiniConfig
-from .lexicon import TRAIN_VOICES, UNSEEN_VOICES
+from .lexicon import VOICES
 from .pictures import Painter
 from .scenes import Scene, draw_captions, draw_splits
 
@@ -41,6 +41,13 @@ class SpokenCaption:
     pitch_range: int
 
 
+def split_voices(config: MiniConfig) -> tuple[list[str], list[str]]:
+    """Voices of the training set, and those that it never hears; the seed alone decides."""
+    order = [VOICES[n] for n in _generator(config, 20).permutation(len(VOICES))]
+    count = config.corpus.unseen_voices
+    return sorted(order[count:]), sorted(order[:count])
+
+
 def draw_corpus(
     config: MiniConfig,
 ) -> tuple[dict[str, dict[str, Scene]], dict[str, list[SpokenCaption]]]:
@@ -50,6 +57,7 @@ def draw_corpus(
     """
     corpus = config.corpus
     sizes = {split: getattr(corpus, f"{split}_images") for split in SPLITS}
+    seen_voices, unseen_voices = split_voices(config)
     drawn = draw_splits(_generator(config, 0), sizes, two_objects=corpus.two_objects)
     scenes: dict[str, dict[str, Scene]] = {}
     captions: dict[str, list[SpokenCaption]] = {}
@@ -60,7 +68,7 @@ def draw_corpus(
         for image_id, scene in scenes[split].items():
             for n, text in enumerate(draw_captions(rng, scene)):
                 unseen = split != "train" and len(captions[split]) % 2 == 1
-                voices = UNSEEN_VOICES if unseen else TRAIN_VOICES
+                voices = unseen_voices if unseen else seen_voices
                 captions[split].append(
                     SpokenCaption(
                         utterance_id=f"{image_id}_{n}",

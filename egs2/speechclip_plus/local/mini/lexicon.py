@@ -73,9 +73,9 @@ CONTENT_WORDS: frozenset[str] = frozenset((*OBJECTS, *COLOURS, *PLACES))
 
 # The engine's voice + variant. Left out: whispering and robotic variants, and those whose sound
 # differs between two runs of the engine (f2 f3 f5 Alicia sandro victor).
-TRAIN_VOICES: tuple[str, ...] = (
-    "en-us+m1", "en-us+m3", "en-us+m7", "en-us+f4", "en-us+Alex", "en-us+Annie", "en-us+Diogo",
-    "en-us+Lee", "en-us+linda", "en-us+max", "en-us+steph", "en-us+paul", "en-us+anika",
-    "en-us+ian", "en+m2", "en+m4", "en+Andy", "en+Gene", "en+shelby", "en+Mario",
+VOICES: tuple[str, ...] = (
+    "en-us+m1", "en-us+m3", "en-us+m6", "en-us+m7", "en-us+f1", "en-us+f4", "en-us+Alex",
+    "en-us+Annie", "en-us+Diogo", "en-us+Lee", "en-us+Michael", "en-us+anika", "en-us+ian",
+    "en-us+linda", "en-us+max", "en-us+paul", "en-us+steph", "en+m2", "en+m4", "en+m8", "en+Andy",
+    "en+Gene", "en+Mario", "en+robert", "en+shelby",
 )  # fmt: skip
-UNSEEN_VOICES: tuple[str, ...] = ("en-us+m6", "en-us+f1", "en-us+Michael", "en+m8", "en+robert")

@@ -1,0 +1,77 @@
+"""Find a corpus's files, or say what was looked for, what was found and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from espnet_plugin.data.scp import DataError
+
+ARCHIVES = (".zip", ".tar.gz", ".tgz", ".tar", ".part")
+_MOST = 12  # names in a message
+
+
+def corpus_root(value: str, *, variable: str, remedy: str) -> Path:
+    """The folder that a variable of db.sh names.
+
+    Args:
+        value: What the variable holds.
+        variable: Its name.
+        remedy: What to do when it is empty or wrong.
+
+    Raises:
+        DataError: It is empty, or no folder.
+    """
+    if not value:
+        raise DataError(
+            f"{variable} is not set. Looked for: {variable} in db.sh or in the environment; "
+            f"found: nothing. {remedy}"
+        )
+    root = Path(value).expanduser()
+    if not root.is_dir():
+        what = "a file, not a folder" if root.exists() else "no such folder"
+        raise DataError(f"{variable}={value}: {what}. {remedy}")
+    return root
+
+
+def find_one(root: Path, names: Sequence[str], *, what: str, remedy: str, folder: bool) -> Path:
+    """The first of several places under a corpus's folder that exists.
+
+    Args:
+        root: The corpus's folder.
+        names: Places relative to it, in order of preference.
+        what: What is looked for, e.g. ``"the captions of Flickr8k"``.
+        remedy: What to do when it is not there.
+        folder: Look for a folder (with something in it) instead of a file.
+
+    Raises:
+        DataError: It is nowhere.
+    """
+    empty = []
+    for name in names:
+        path = root / name
+        if folder and path.is_dir():
+            if any(path.iterdir()):
+                return path
+            empty.append(name)
+        elif not folder and path.is_file():
+            if path.stat().st_size:
+                return path
+            empty.append(name)
+    notes = [f"{what} not found", f"looked for: {', '.join(names)} in {root}"]
+    notes.append(f"found there: {contents(root)}")
+    if empty:
+        notes.append(f"empty: {', '.join(empty)}")
+    packed = [path.name for path in sorted(root.iterdir()) if path.name.endswith(ARCHIVES)]
+    if packed:
+        notes.append(f"not unpacked, or not downloaded to the end: {', '.join(packed[:_MOST])}")
+    raise DataError("; ".join(notes) + f". {remedy}")
+
+
+def contents(folder: Path) -> str:
+    """The names in a folder, shortened: folders end with a slash."""
+    names = sorted(path.name + "/" * path.is_dir() for path in folder.iterdir())
+    if not names:
+        return "nothing"
+    more = f", and {len(names) - _MOST} more" if len(names) > _MOST else ""
+    return ", ".join(names[:_MOST]) + more

@@ -1,0 +1,163 @@
+"""One summary of a data preparation: counts beside the published ones, hours, what was skipped."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from espnet_plugin.utils.atomic import write_text
+
+from .spoken_captions import Checked
+
+SHORT_SECONDS = 0.5
+LONG_SECONDS = 30.0
+
+
+@dataclass
+class SplitCounts:
+    """What one set holds."""
+
+    images: int = 0
+    utterances: int = 0
+    speakers: int = 0
+    seconds: float = 0.0
+    shortest: float = float("inf")
+    longest: float = 0.0
+
+
+@dataclass
+class Summary:
+    """Counts of one preparation.
+
+    Attributes:
+        corpus: Its name.
+        published: Split → what its owners published (``images``, ``utterances``).
+        remedy: What to do when files are missing.
+        notes: Sentences about quirks that were handled.
+    """
+
+    corpus: str
+    published: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    remedy: str = ""
+    notes: list[str] = field(default_factory=list)
+    splits: dict[str, SplitCounts] = field(
+        default_factory=lambda: {split: SplitCounts() for split in ("train", "dev", "test")}
+    )
+    skipped: Counter[str] = field(default_factory=Counter)
+    kept: int = 0
+    absent: int = 0
+    outside: int = 0
+    short: int = 0
+    long: int = 0
+
+    @property
+    def bad(self) -> int:
+        """Utterances with something wrong, those that are not here at all left out."""
+        return sum(self.skipped.values())
+
+    def count(self, checked: Checked) -> None:
+        """Adds one utterance of a split."""
+        if checked.absent:
+            self.absent += 1
+        elif checked.problem:
+            self.skipped[checked.problem] += 1
+        else:
+            self.kept += 1
+            counts = self.splits[checked.item.split]
+            counts.utterances += 1
+            counts.seconds += checked.seconds
+            counts.shortest = min(counts.shortest, checked.seconds)
+            counts.longest = max(counts.longest, checked.seconds)
+            self.short += checked.seconds < SHORT_SECONDS
+            self.long += checked.seconds > LONG_SECONDS
+
+    def finish_split(self, split: str, directory: Path) -> None:
+        """Counts pictures and speakers in the finished data directory."""
+        self.splits[split].images = _lines(directory / "image.scp")
+        self.splits[split].speakers = _lines(directory / "spk2utt")
+
+    def problems(self) -> str:
+        """What is missing or broken, in one sentence."""
+        parts = [f"{count} x {problem}" for problem, count in self.skipped.most_common()]
+        if self.absent:
+            parts.append(f"{self.absent} x neither recording nor picture there")
+        return "Found: " + ("; ".join(parts) if parts else "nothing at all") + "."
+
+    def lines(self) -> list[str]:
+        """The summary as text, a table first."""
+        header = f"{'set':<6}{'images':>18}{'utterances':>20}{'speakers':>10}{'hours':>9}  seconds"
+        rows = [f"{self.corpus}: prepared (in brackets: published)", header]
+        for split, counts in self.splits.items():
+            known = self.published.get(split, {})
+            spread = (
+                f"{counts.shortest:.2f}-{counts.longest:.2f}" if counts.utterances else "-"
+            )
+            images = _beside(counts.images, known.get("images"))
+            utterances = _beside(counts.utterances, known.get("utterances"))
+            rows.append(
+                f"{split:<6}{images:>18}{utterances:>20}{counts.speakers:>10}"
+                f"{counts.seconds / 3600:>9.2f}  {spread}"
+            )
+        rows += self.notes
+        if self.skipped:
+            rows.append(f"skipped: {self.bad} utterances")
+            rows += [f"  {count} x {problem}" for problem, count in self.skipped.most_common()]
+        else:
+            rows.append("skipped: nothing")
+        if self.absent:
+            rows.append(
+                f"WARNING: {self.absent} utterances of the lists have neither a recording nor a "
+                "picture here: this is a part of the corpus"
+            )
+        if self.outside:
+            rows.append(f"{self.outside} utterances belong to pictures that no split has")
+        if self.short or self.long:
+            rows.append(
+                f"outliers: {self.short} shorter than {SHORT_SECONDS} s, {self.long} longer than "
+                f"{LONG_SECONDS:g} s; stage 3 removes them from train and dev "
+                "(--min_wav_duration, --max_wav_duration), a test set keeps all"
+            )
+        return rows
+
+    def write(self, directory: Path, extra: Iterable[str] = ()) -> None:
+        """Logs the summary and writes ``summary.txt`` and ``summary.json``."""
+        lines = [*self.lines(), *extra]
+        for line in lines:
+            (logging.warning if line.startswith("WARNING") else logging.info)(line)
+        write_text(directory / "summary.txt", "\n".join(lines) + "\n")
+        splits = {
+            split: {
+                "images": counts.images,
+                "utterances": counts.utterances,
+                "speakers": counts.speakers,
+                "hours": round(counts.seconds / 3600, 3),
+                "shortest_seconds": round(counts.shortest, 3) if counts.utterances else None,
+                "longest_seconds": round(counts.longest, 3),
+                "published": dict(self.published.get(split, {})),
+            }
+            for split, counts in self.splits.items()
+        }
+        content = {
+            "corpus": self.corpus,
+            "sets": splits,
+            "skipped": dict(self.skipped),
+            "absent": self.absent,
+            "outside_splits": self.outside,
+            "short": self.short,
+            "long": self.long,
+            "notes": list(self.notes),
+        }
+        write_text(directory / "summary.json", json.dumps(content, indent=2) + "\n")
+
+
+def _lines(path: Path) -> int:
+    with path.open("rb") as stream:
+        return sum(1 for _ in stream)
+
+
+def _beside(count: int, published: int | None) -> str:
+    return f"{count:,} ({published:,})" if published is not None else f"{count:,}"

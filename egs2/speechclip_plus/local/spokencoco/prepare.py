@@ -1,0 +1,173 @@
+"""Make data/spokencoco_{train,dev,test} from SpokenCOCO and MSCOCO's pictures.
+
+    python -m local.spokencoco.prepare --root /corpora/SpokenCOCO --mscoco /corpora/mscoco
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from espnet_plugin.data.scp import DataError
+from local.shared.json_stream import stream_records
+from local.shared.layout import corpus_root, find_one
+from local.shared.sets import prepare_sets
+from local.shared.spoken_captions import SpokenCaption, clean_caption, safe_id
+from local.shared.summary import Summary
+
+from .splits import find_splits, picture_stem, read_splits
+
+REMEDY = (
+    "Unpack the owners' archives and name their folders in db.sh (SPOKENCOCO=..., MSCOCO=...), or "
+    "run ./run.sh --corpus spokencoco --download true"
+)
+LISTS = ("SpokenCOCO_train.json", "SpokenCOCO_val.json")
+# Karpathy and Fei-Fei 2015: pictures of the splits; the original's counts of recordings
+PUBLISHED = {
+    "train": {"images": 113287},
+    "dev": {"images": 5000},
+    "test": {"images": 5000, "utterances": 25031},
+}
+
+
+def spoken_captions(
+    lists: Sequence[Path],
+    root: Path,
+    pictures: Mapping[str, Path],
+    split_of: Mapping[str, str],
+) -> Iterator[SpokenCaption]:
+    """Every recording of SpokenCOCO.
+
+    Args:
+        lists: ``SpokenCOCO_train.json`` and ``SpokenCOCO_val.json``.
+        root: Folder with ``wavs/``.
+        pictures: ``train2014`` and ``val2014`` → folder.
+        split_of: Picture → split.
+
+    Raises:
+        DataError: A record is of another form.
+    """
+    for path in lists:
+        for number, record in enumerate(stream_records(path, "data")):
+            image, captions = _record(record, path, number)
+            stem = picture_stem(image)
+            folder = image.rpartition("/")[0].rpartition("/")[2]
+            if folder not in pictures:
+                # a list that names the picture without its folder
+                folder = stem.split("_")[1] if stem.count("_") == 2 else folder
+            if folder not in pictures:
+                raise DataError(
+                    f"{path}: record {number}: picture {image!r} is in none of "
+                    f"{', '.join(pictures)}"
+                )
+            picture = str(pictures[folder] / image.rpartition("/")[2])
+            for index, caption in enumerate(captions):
+                recording = str(caption.get("wav", ""))
+                if not recording:
+                    raise DataError(f"{path}: record {number}: caption {index} names no recording")
+                yield SpokenCaption(
+                    split=split_of.get(stem, ""),
+                    utterance=f"{stem}_{index}",
+                    image=stem,
+                    recording=str(root / recording),
+                    picture=picture,
+                    speaker=safe_id(str(caption.get("speaker", ""))),
+                    caption=clean_caption(str(caption.get("text", ""))),
+                )
+
+
+def _record(record: Any, path: Path, number: int) -> tuple[str, list[dict[str, Any]]]:
+    image = record.get("image") if isinstance(record, dict) else None
+    captions = record.get("captions") if isinstance(record, dict) else None
+    if not isinstance(image, str) or not isinstance(captions, list):
+        raise DataError(
+            f'{path}: record {number}: expected {{"image": ..., "captions": [...]}}; is this '
+            "SpokenCOCO's own list?"
+        )
+    if not all(isinstance(caption, dict) for caption in captions):
+        raise DataError(f"{path}: record {number}: a caption is no object with text and wav")
+    return image, captions
+
+
+def prepare_spokencoco(
+    root: str | Path, mscoco: str | Path, data_dir: Path, *, jobs: int = 1, max_bad: float = 0.1
+) -> Summary:
+    """Writes the three data directories, ``data/local/spokencoco`` and the summary.
+
+    Args:
+        root: Folder of SpokenCOCO.
+        mscoco: Folder of MSCOCO's pictures.
+        data_dir: Where the directories go.
+        jobs: Processes that look at files.
+        max_bad: Share of the utterances that may be skipped.
+
+    Raises:
+        DataError: Something is missing, broken or not SpokenCOCO.
+    """
+    folder = corpus_root(str(root), variable="SPOKENCOCO", remedy=REMEDY)
+    picture_root = corpus_root(str(mscoco), variable="MSCOCO", remedy=REMEDY)
+    lists = [
+        find_one(
+            folder,
+            (name, f"SpokenCOCO/{name}"),
+            what="SpokenCOCO's list",
+            remedy=REMEDY,
+            folder=False,
+        )
+        for name in LISTS
+    ]
+    folder = lists[0].parent
+    find_one(folder, ("wavs",), what="SpokenCOCO's recordings", remedy=REMEDY, folder=True)
+    pictures = {
+        name: find_one(
+            picture_root,
+            (name, f"images/{name}"),
+            what=f"MSCOCO's pictures {name}",
+            remedy=REMEDY,
+            folder=True,
+        )
+        for name in ("train2014", "val2014")
+    }
+    split_of = read_splits(find_splits([folder, picture_root], remedy=REMEDY))
+    summary = Summary("spokencoco", PUBLISHED, REMEDY)
+    prepare_sets(
+        spoken_captions(lists, folder, pictures, split_of),
+        corpus="spokencoco",
+        data_dir=data_dir,
+        summary=summary,
+        jobs=jobs,
+        max_bad=max_bad,
+    )
+    summary.write(data_dir / "local" / "spokencoco")
+    return summary
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--root", default="", help="folder of SpokenCOCO (SPOKENCOCO in db.sh)")
+    parser.add_argument("--mscoco", default="", help="folder of the pictures (MSCOCO in db.sh)")
+    parser.add_argument("--data_dir", type=Path, default=Path("data"))
+    parser.add_argument("--nj", type=int, default=2, help="processes")
+    parser.add_argument("--max_bad", type=float, default=0.1, help="share that may be skipped")
+    return parser
+
+
+def main(cmd: Sequence[str] | None = None) -> None:
+    """Prepares; a fault of the corpus ends it with one message and exit code 1."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s: %(message)s")
+    args = get_parser().parse_args(cmd)
+    try:
+        prepare_spokencoco(
+            args.root, args.mscoco, args.data_dir, jobs=args.nj, max_bad=args.max_bad
+        )
+    except DataError as error:
+        sys.exit(f"spokencoco: error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""Converts a released checkpoint of SpeechCLIP or SpeechCLIP+ into a directory that this package
+loads.
+
+Nothing of the checkpoint is executed. The report accounts for every weight in it.
+
+Example:
+    python -m espnet_plugin.bin.convert_checkpoint released.ckpt exp/speechclip_released
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+
+from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument("checkpoint", help="Lightning checkpoint, as released")
+    parser.add_argument("out_dir", help="Directory for the converted model")
+    parser.add_argument(
+        "--vocabulary",
+        default=None,
+        help="Token ids of the reduced vocabulary in row order: a text file with one id a line, a "
+        "tokens.tsv or a .npy array (default: recovered from the token embeddings)",
+    )
+    parser.add_argument(
+        "--speech_encoder",
+        default=None,
+        help="Public HuBERT to name instead of storing its weights, if they are equal: a hub name "
+        "such as facebook/hubert-base-ls960, or a directory (default: weights are stored)",
+    )
+    parser.add_argument(
+        "--clip",
+        default=None,
+        metavar="MODEL:TAG",
+        help="Public CLIP to name instead of storing its weights, if they are equal, e.g. "
+        "ViT-B-32-quickgelu:openai (default: weights are stored)",
+    )
+    parser.add_argument(
+        "--compatibility",
+        nargs="*",
+        default=[],
+        choices=[field.name for field in fields(ReferenceCompatibility)],
+        help="Behaviours of the original to switch on in the converted model; docs/parity.md "
+        "describes them. None is needed for the embeddings of lone utterances",
+    )
+    parser.add_argument("--force", action="store_true", help="Replace out_dir if it is not empty")
+    return parser
+
+
+def main(cmd: Sequence[str] | None = None) -> None:
+    """Converts; a fault of the checkpoint ends it with one message and exit code 1."""
+    args = get_parser().parse_args(cmd)
+    logging.basicConfig(
+        level="INFO",
+        format="%(asctime)s (%(module)s:%(lineno)d) %(levelname)s: %(message)s",
+    )
+    from espnet_plugin.speechclip.convert.converter import Teachers, convert_checkpoint
+
+    try:
+        report = convert_checkpoint(
+            args.checkpoint,
+            args.out_dir,
+            vocabulary=args.vocabulary,
+            teachers=Teachers(args.speech_encoder, args.clip),
+            compatibility=args.compatibility,
+            force=args.force,
+        )
+    except (ValueError, OSError) as error:
+        sys.exit(f"convert_checkpoint: error: {error}")
+    print(report)
+    logging.info(f"{args.checkpoint} → {args.out_dir}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""Compute each picture's CLIP embedding once, float32 and L2-normalised.
+
+Unreadable pictures are skipped, reported and listed in ``unreadable_images.txt``. A job that was
+interrupted goes on where it stopped.
+
+Example of one job of an array:
+    python -m espnet_plugin.bin.dump_image_embeddings --image_scp data/train/image.scp \
+        --key_file dump/clip_x/logdir/keys.JOB.scp --output_dir dump/clip_x \
+        --output_scp dump/clip_x/logdir/image_embedding.JOB.scp \
+        --clip_model ViT-B-32-quickgelu --clip_pretrained openai
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from espnet2.utils.types import str_or_none
+
+from espnet_plugin.compat import get_commandline_args
+from espnet_plugin.data.scp import DataError, read_scp, write_scp
+from espnet_plugin.dump.store import ArrayStore, chosen, describe_source
+
+
+def run(args: argparse.Namespace) -> None:
+    """Embeds what is missing and writes the list.
+
+    Raises:
+        DataError: When not one picture could be read.
+    """
+    from espnet_plugin.dump.images import dump_image_embeddings
+    from espnet_plugin.speechclip.clip import FrozenCLIP
+
+    pictures = chosen(read_scp(args.image_scp), args.key_file)
+    source = describe_source(model=args.clip_model, pretrained=args.clip_pretrained)
+    store = ArrayStore(args.output_dir, source=source)
+    unreadable: dict[str, str] = {}
+    if store.missing(pictures):
+        clip = FrozenCLIP(
+            model=args.clip_model,
+            pretrained=args.clip_pretrained,
+            cache_dir=args.cache_dir,
+            text_tower=False,
+        ).to("cuda" if args.ngpu > 0 else "cpu")
+        unreadable = dump_image_embeddings(
+            pictures, clip, store, batch_size=args.batch_size, num_workers=args.num_workers
+        )
+    scp = Path(args.output_scp or Path(args.output_dir) / "image_embedding.scp")
+    number = store.write_scp(scp, pictures)
+    logging.info(f"{scp}: {number} of {len(pictures)} pictures")
+    report = scp.with_name(scp.name.replace("image_embedding", "unreadable_images"))
+    report = report.with_suffix(".txt")
+    if unreadable:
+        write_scp(report, unreadable)
+        logging.warning(
+            f"{len(unreadable)} of {len(pictures)} pictures could not be read and were skipped; "
+            f"{report} lists them. Repair them and run this again, or leave their captions out."
+        )
+    else:
+        report.unlink(missing_ok=True)
+    if number == 0:
+        raise DataError(f"not one picture of {args.image_scp} could be read")
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument("--image_scp", required=True, help="image id → picture file")
+    parser.add_argument("--output_dir", required=True, help="where <image id>.npy go")
+    parser.add_argument(
+        "--output_scp", type=str_or_none, help="list to write; OUTPUT_DIR/image_embedding.scp"
+    )
+    parser.add_argument("--key_file", type=str_or_none, help="image ids of this job")
+    parser.add_argument("--clip_model", required=True, help="open_clip name or JSON file")
+    parser.add_argument("--clip_pretrained", type=str_or_none, help="open_clip tag or file")
+    parser.add_argument("--cache_dir", type=str_or_none, help="where downloaded weights lie")
+    parser.add_argument("--batch_size", type=int, default=64, help="pictures at a time")
+    parser.add_argument("--num_workers", type=int, default=0, help="processes that decode")
+    parser.add_argument("--ngpu", type=int, default=0, help="0: CPU")
+    return parser
+
+
+def main(cmd: Sequence[str] | None = None) -> None:
+    """Runs one job; a fault of the data ends it with one message and exit code 1."""
+    print(get_commandline_args(), file=sys.stderr)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s: %(message)s")
+    try:
+        run(get_parser().parse_args(cmd))
+    except (DataError, FileNotFoundError) as error:
+        sys.exit(f"dump_image_embeddings: error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""Store the frozen speech encoder's hidden states once, fp16, so that training skips the encoder.
+
+The size is computed, compared with the free space and printed before anything is written.
+
+Example of one job of an array:
+    python -m espnet_plugin.bin.dump_speech_states --wav_scp dump/raw/train/wav.scp \
+        --utt2num_samples dump/raw/train/utt2num_samples \
+        --key_file dump/states_x/train/logdir/keys.JOB.scp --output_dir dump/states_x/train \
+        --output_scp dump/states_x/train/logdir/speech_states.JOB.scp \
+        --speech_encoder huggingface --speech_encoder_conf model=facebook/hubert-base-ls960
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from espnet2.utils.nested_dict_action import NestedDictAction
+from espnet2.utils.types import str_or_none
+
+from espnet_plugin.compat import get_commandline_args
+from espnet_plugin.data.scp import DataError, read_scp
+from espnet_plugin.dump.store import ArrayStore, chosen, describe_source
+from espnet_plugin.utils.disk import NotEnoughSpaceError, free_space, human_size, require_space
+
+
+def run(args: argparse.Namespace) -> None:
+    """Stores what is missing and writes the list.
+
+    Raises:
+        DataError: When an utterance has no length or not one could be read.
+        NotEnoughSpaceError: Before anything is computed.
+    """
+    from espnet_plugin.dump.speech import dump_speech_states, stored_size
+    from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
+
+    listed = read_scp(args.wav_scp)
+    lengths_file = args.utt2num_samples or Path(args.wav_scp).with_name("utt2num_samples")
+    lengths = {key: int(value) for key, value in read_scp(lengths_file).items()}
+    absent = next((key for key in listed if key not in lengths), None)
+    if absent is not None:
+        raise DataError(f"{lengths_file}: no utterance {absent}, which {args.wav_scp} has")
+    wavs = chosen(listed, args.key_file)
+    encoder = FrozenSpeechEncoder(args.speech_encoder, **args.speech_encoder_conf)
+    encoder.to("cuda" if args.ngpu > 0 else "cpu")
+    source = describe_source(speech_encoder=args.speech_encoder, **args.speech_encoder_conf)
+    store = ArrayStore(args.output_dir, source=source, buckets=True)
+    # of the whole list, not of this job only: the jobs of an array share the disk
+    todo = {key: lengths[key] for key in store.missing_from_all_jobs(listed)}
+    needed = stored_size(todo, encoder)
+    what = f"The hidden states of {len(todo)} utterances"
+    logging.info(
+        f"{what} need {human_size(needed)} more; "
+        f"{human_size(free_space(args.output_dir))} are free in {args.output_dir}"
+    )
+    require_space(args.output_dir, needed, what=what)
+    skipped = dump_speech_states(wavs, lengths, encoder, store, batch_seconds=args.batch_seconds)
+    scp = Path(args.output_scp or Path(args.output_dir) / "speech_states.scp")
+    number = store.write_scp(scp, wavs)
+    logging.info(f"{scp}: {number} of {len(wavs)} utterances")
+    if skipped:
+        logging.warning(f"{len(skipped)} utterances could not be read and are not in {scp}")
+    if number == 0:
+        raise DataError(f"not one utterance of {args.wav_scp} could be read")
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument("--wav_scp", required=True, help="utterance → 16 kHz mono file")
+    parser.add_argument(
+        "--utt2num_samples", type=str_or_none, help="samples of each utterance; beside WAV_SCP"
+    )
+    parser.add_argument("--output_dir", required=True, help="where the arrays go")
+    parser.add_argument(
+        "--output_scp", type=str_or_none, help="list to write; OUTPUT_DIR/speech_states.scp"
+    )
+    parser.add_argument("--key_file", type=str_or_none, help="utterances of this job")
+    parser.add_argument("--speech_encoder", default="huggingface", help="huggingface or s3prl")
+    parser.add_argument(
+        "--speech_encoder_conf", action=NestedDictAction, default={}, help="e.g. model=DIR_OR_NAME"
+    )
+    parser.add_argument(
+        "--batch_seconds", type=float, default=60.0, help="audio at a time, padding included"
+    )
+    parser.add_argument("--ngpu", type=int, default=0, help="0: CPU")
+    return parser
+
+
+def main(cmd: Sequence[str] | None = None) -> None:
+    """Runs one job; a fault of the data ends it with one message and exit code 1."""
+    print(get_commandline_args(), file=sys.stderr)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s: %(message)s")
+    try:
+        run(get_parser().parse_args(cmd))
+    except (DataError, FileNotFoundError, NotEnoughSpaceError) as error:
+        sys.exit(f"dump_speech_states: error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""Embeddings and keywords of a set's utterances by a trained model.
+
+Example of one job, and of putting the jobs' outputs together:
+    python -m espnet_plugin.bin.speechclip_inference \
+        --output_dir EXP/inference_x/test/logdir/output.1 \
+        --key_file EXP/inference_x/test/logdir/keys.1.scp \
+        --data_path_and_name_and_type dump/raw/test/wav.scp,speech,sound \
+        --text dump/raw/test/text --utt2image dump/raw/test/utt2image \
+        --image_scp dump/clip_x/image_embedding.scp --shape_file dump/raw/test/utt2num_samples \
+        --speechclip_train_config EXP/config.yaml --speechclip_model_file EXP/valid.x.ave.pth
+    python -m espnet_plugin.bin.speechclip_inference --output_dir EXP/inference_x/test \
+        --merge EXP/inference_x/test/logdir/output.*
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from espnet2.utils import config_argparse
+from espnet2.utils.types import str2triple_str, str_or_none
+
+from espnet_plugin.compat import get_commandline_args
+from espnet_plugin.data.scp import DataError, read_scp
+
+
+def inference(
+    *,
+    output_dir: str,
+    data_path_and_name_and_type: Sequence[tuple[str, str, str]],
+    key_file: str | None = None,
+    text: str | None = None,
+    utt2image: str | None = None,
+    image_scp: str | None = None,
+    shape_file: str | None = None,
+    speechclip_train_config: str | None = None,
+    speechclip_model_file: str | None = None,
+    model_tag: str | None = None,
+    batch_size: int = 16,
+    dtype: str = "float32",
+    ngpu: int = 0,
+    seed: int = 0,
+    num_workers: int = 1,
+) -> None:
+    """Runs one job; see the options of :func:`get_parser`."""
+    from espnet2.torch_utils.set_all_random_seed import set_all_random_seed
+
+    from espnet_plugin.inference.run import infer_set, selected_keys
+    from espnet_plugin.inference.speechclip_inference import SpeechCLIPInference
+
+    set_all_random_seed(seed)
+    keys = selected_keys(data_path_and_name_and_type, key_file)
+    options: dict[str, Any] = {"device": "cuda" if ngpu >= 1 else "cpu", "dtype": dtype}
+    if model_tag is not None:
+        model = SpeechCLIPInference.from_pretrained(model_tag, **options)
+    else:
+        model = SpeechCLIPInference(speechclip_train_config, speechclip_model_file, **options)
+    outputs = infer_set(
+        model,
+        data_path_and_name_and_type,
+        keys=keys,
+        captions=read_scp(text) if text else None,
+        utt2image=read_scp(utt2image) if utt2image else None,
+        image_scp=read_scp(image_scp) if image_scp else None,
+        shape_file=shape_file,
+        batch_size=batch_size,
+        num_workers=num_workers,
+    )
+    outputs.write(output_dir)
+    logging.info(f"{len(keys)} utterances → {output_dir}")
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line; ``--config`` takes a YAML file with the same options."""
+    parser = config_argparse.ArgumentParser(
+        description=__doc__.splitlines()[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument(
+        "--log_level",
+        type=lambda x: x.upper(),
+        default="INFO",
+        choices=("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG", "NOTSET"),
+        help="How much is logged",
+    )
+    parser.add_argument("--output_dir", type=str_or_none, help="Where the files of the set go")
+    parser.add_argument("--ngpu", type=int, default=0, help="0: CPU")
+    parser.add_argument("--seed", type=int, default=0, help="Random seed")
+    parser.add_argument("--dtype", default="float32", choices=["float32", "float64"], help="Dtype")
+    parser.add_argument("--num_workers", type=int, default=1, help="Processes that read files")
+    parser.add_argument("--batch_size", type=int, default=16, help="Utterances at a time")
+    parser.add_argument(
+        "--merge",
+        nargs="+",
+        default=None,
+        metavar="DIR",
+        help="Put the outputs of these jobs together instead of running inference",
+    )
+    group = parser.add_argument_group("Input data related")
+    group.add_argument(
+        "--data_path_and_name_and_type",
+        type=str2triple_str,
+        action="append",
+        default=[],
+        help="wav.scp,speech,sound or speech_states.scp,speech_states,npy",
+    )
+    group.add_argument("--key_file", type=str_or_none, help="Utterances of this job")
+    group.add_argument("--text", type=str_or_none, help="Captions, for CLIP's own embeddings")
+    group.add_argument("--utt2image", type=str_or_none, help="Image id of each utterance")
+    group.add_argument("--image_scp", type=str_or_none, help="Image id → embedding (.npy)")
+    group.add_argument("--shape_file", type=str_or_none, help="utt2num_samples")
+    group = parser.add_argument_group("The model configuration related")
+    group.add_argument("--speechclip_train_config", type=str_or_none, help="config.yaml")
+    group.add_argument("--speechclip_model_file", type=str_or_none, help="Checkpoint")
+    group.add_argument("--model_tag", type=str_or_none, help="Packed or exported model, or a name")
+    return parser
+
+
+def main(cmd: Sequence[str] | None = None) -> None:
+    """Runs a job or merges; a fault of the data ends it with one message and exit code 1."""
+    print(get_commandline_args(), file=sys.stderr)
+    parser = get_parser()
+    kwargs = vars(parser.parse_args(cmd))
+    kwargs.pop("config", None)
+    merge = kwargs.pop("merge")
+    logging.basicConfig(
+        level=kwargs.pop("log_level"),
+        format="%(asctime)s (%(module)s:%(lineno)d) %(levelname)s: %(message)s",
+    )
+    if kwargs["output_dir"] is None:
+        parser.error("--output_dir is needed")
+    if merge is None and not kwargs["data_path_and_name_and_type"]:
+        parser.error("--data_path_and_name_and_type is needed (or --merge)")
+    try:
+        if merge is not None:
+            from espnet_plugin.inference.outputs import merge_outputs
+
+            number = merge_outputs(merge, kwargs["output_dir"])
+            logging.info(f"{len(merge)} jobs, {number} utterances → {kwargs['output_dir']}")
+        else:
+            inference(**kwargs)
+    except (DataError, FileNotFoundError) as error:
+        # from a data worker the message comes as the last line of a traceback
+        sys.exit(f"speechclip_inference: error: {str(error).strip().splitlines()[-1]}")
+
+
+if __name__ == "__main__":
+    main()

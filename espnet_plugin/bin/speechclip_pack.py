@@ -1,0 +1,48 @@
+"""Pack a trained model into one file.
+
+The speech encoder and CLIP go into it when they are local files; names on a hub stay names.
+
+Example:
+    python -m espnet_plugin.bin.speechclip_pack --train_config EXP/config.yaml \
+        --model_file EXP/valid.recall_mean_at_1.ave.pth --outpath EXP/model.zip
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+
+from espnet_plugin.compat import get_commandline_args
+from espnet_plugin.utils.disk import human_size
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--train_config", required=True, help="config.yaml of the experiment")
+    parser.add_argument("--model_file", required=True, help="checkpoint; links are followed")
+    parser.add_argument("--outpath", required=True, help="archive to write, .zip")
+    parser.add_argument(
+        "--option", action="append", default=[], help="further file, e.g. RESULTS.md; repeatable"
+    )
+    return parser
+
+
+def main(cmd: Sequence[str] | None = None) -> None:
+    """Packs; a missing file ends it with one message and exit code 1."""
+    print(get_commandline_args(), file=sys.stderr)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s: %(message)s")
+    args = get_parser().parse_args(cmd)
+    from espnet_plugin.inference.packing import pack_model
+
+    try:
+        path = pack_model(args.train_config, args.model_file, args.outpath, options=args.option)
+    except FileNotFoundError as error:
+        sys.exit(f"speechclip_pack: error: {error}")
+    logging.info(f"{path}: {human_size(path.stat().st_size)}")
+
+
+if __name__ == "__main__":
+    main()

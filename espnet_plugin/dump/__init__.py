@@ -1,0 +1,1 @@
+"""What frozen models say about a corpus, computed once and stored."""

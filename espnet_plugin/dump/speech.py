@@ -1,0 +1,108 @@
+"""Hidden states of the frozen speech encoder, so that training need not run it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import soundfile
+import torch
+
+from espnet_plugin.dump.store import ArrayStore
+from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
+from espnet_plugin.train.preprocessor import checked_speech
+from espnet_plugin.utils.progress import progress
+
+BYTES_PER_VALUE = 2  # fp16
+NPY_HEADER = 128
+HALF_MAX = float(np.finfo(np.float16).max)
+
+
+def stored_size(samples: Mapping[str, int], encoder: FrozenSpeechEncoder) -> int:
+    """Bytes that the hidden states of utterances of so many samples take."""
+    if not samples:
+        return 0
+    frames = encoder.frame_lengths(torch.tensor(list(samples.values())))
+    values = int(frames.sum()) * encoder.num_layers * encoder.dim
+    return values * BYTES_PER_VALUE + NPY_HEADER * len(samples)
+
+
+def batches_by_samples(samples: Mapping[str, int], batch_samples: int) -> list[list[str]]:
+    """Batches of utterances of similar length, at most ``batch_samples`` with padding each."""
+    batches: list[list[str]] = []
+    for key in sorted(samples, key=lambda key: (-samples[key], key)):
+        longest = samples[batches[-1][0]] if batches else 0
+        if batches and (len(batches[-1]) + 1) * longest <= batch_samples:
+            batches[-1].append(key)
+        else:
+            batches.append([key])
+    return batches
+
+
+def dump_speech_states(
+    wavs: Mapping[str, str],
+    samples: Mapping[str, int],
+    encoder: FrozenSpeechEncoder,
+    store: ArrayStore,
+    *,
+    batch_seconds: float = 60.0,
+) -> dict[str, str]:
+    """Stores the hidden states of the utterances that have none yet, fp16.
+
+    Args:
+        wavs: Utterance → file of mono audio at the encoder's rate.
+        samples: Samples of each utterance.
+        encoder: Frozen.
+        store: Where (frames, layers + 1, dim) arrays go: frames first, as ESPnet pads.
+        batch_seconds: Audio at a time, padding included.
+
+    Returns:
+        Utterance → reason of those that could not be read; they are skipped.
+    """
+    todo = {key: samples[key] for key in store.missing(wavs)}
+    done = len(wavs) - len(todo)
+    logging.info(f"{len(todo)} utterances to encode" + (f", {done} already are" if done else ""))
+    skipped: dict[str, str] = {}
+    batches = batches_by_samples(todo, int(batch_seconds * encoder.sampling_rate))
+    for batch in progress(batches, description="speech states", unit="batch"):
+        speech: dict[str, np.ndarray] = {}
+        for key in batch:
+            try:
+                speech[key] = read_speech(wavs[key], encoder.sampling_rate)
+            except (OSError, RuntimeError, ValueError) as error:
+                skipped[key] = f"{wavs[key]}: {error}"
+                logging.warning(f"skipped utterance {key}: {skipped[key]}")
+        if speech:
+            for key, states in zip(speech, encode(encoder, list(speech.values())), strict=True):
+                store.save(key, states)
+    return skipped
+
+
+def read_speech(path: str, sampling_rate: int) -> np.ndarray:
+    """Samples of a mono file in [-1, 1], (samples,).
+
+    Raises:
+        ValueError: For another rate, several channels, no samples, or NaN.
+    """
+    speech, rate = soundfile.read(path, dtype="float32")
+    if rate != sampling_rate:
+        raise ValueError(f"sampling rate is {rate} Hz, not {sampling_rate} (stage 2 resamples)")
+    return checked_speech(speech)
+
+
+@torch.no_grad()
+def encode(encoder: FrozenSpeechEncoder, speech: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Hidden states of each utterance, fp16, (frames, layers + 1, dim)."""
+    device = next(encoder.parameters()).device
+    lengths = torch.tensor([len(samples) for samples in speech])
+    padded = torch.zeros(len(speech), int(lengths.max()))
+    for row, samples in enumerate(speech):
+        padded[row, : len(samples)] = torch.from_numpy(samples)
+    states = encoder(padded.to(device), lengths.to(device))
+    hidden = states.hidden_states.clamp(-HALF_MAX, HALF_MAX).half()
+    hidden = hidden.transpose(1, 2).cpu()  # (batch, frames, layers + 1, dim)
+    return [
+        np.ascontiguousarray(hidden[row, :frames].numpy())
+        for row, frames in enumerate(states.lengths.tolist())
+    ]

@@ -1,0 +1,144 @@
+"""The files of one set, written by each job and put together afterwards.
+
+``utterances.txt`` is written last: a directory that has it is complete.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from espnet_plugin.data.scp import DataError, read_scp, write_scp
+from espnet_plugin.utils.atomic import atomic_path, write_text
+
+UTTERANCE_ARRAYS = ("speech_parallel", "speech_cascaded", "text")
+
+
+@dataclass
+class SetOutputs:
+    """Embeddings and keywords of a set's utterances.
+
+    Attributes:
+        arrays: Per utterance id and array name (``speech_parallel``, ``speech_cascaded``,
+            ``text``) one embedding, (dim,).
+        keywords: Per utterance id one entry of ``keywords.jsonl``.
+        utt2image: Image id of each utterance.
+        images: Embedding of each image id, (dim,).
+    """
+
+    arrays: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    keywords: dict[str, dict[str, Any]] = field(default_factory=dict)
+    utt2image: dict[str, str] = field(default_factory=dict)
+    images: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def write(self, directory: str | Path) -> None:
+        """Writes the files of a set, rows in the order of ``LC_ALL=C sort``."""
+        directory = Path(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "utterances.txt").unlink(missing_ok=True)
+        utterances = _sorted(self.arrays)
+        for name in UTTERANCE_ARRAYS:
+            rows = [self.arrays[u][name] for u in utterances if name in self.arrays[u]]
+            if rows and len(rows) != len(utterances):
+                raise ValueError(f"{len(utterances) - len(rows)} utterances have no {name}")
+            _write_array(directory / f"{name}.npy", rows)
+        image_ids = _sorted(self.images)
+        _write_array(directory / "image.npy", [self.images[image] for image in image_ids])
+        _write_lines(directory / "images.txt", image_ids)
+        write_scp(directory / "utt2image", self.utt2image)
+        path = directory / "keywords.jsonl"
+        if self.keywords:
+            lines = (json.dumps(self.keywords[u], ensure_ascii=False) for u in utterances)
+            _write_lines(path, list(lines))
+        else:
+            path.unlink(missing_ok=True)
+        _write_lines(directory / "utterances.txt", utterances)
+
+
+def merge_outputs(parts: Sequence[str | Path], output_dir: str | Path) -> int:
+    """Puts the outputs of several jobs together.
+
+    Args:
+        parts: Directories of the jobs.
+        output_dir: Directory of the whole set.
+
+    Returns:
+        Number of utterances.
+
+    Raises:
+        DataError: When a job is incomplete or two jobs have the same utterance.
+    """
+    if not parts:
+        raise DataError("nothing to merge: no job has written anything; run inference first")
+    whole = SetOutputs()
+    for part in map(Path, parts):
+        one = read_outputs(part)
+        twice = next((u for u in one.arrays if u in whole.arrays), None)
+        if twice is not None:
+            raise DataError(f"{part}: utterance {twice} is in another job's output too")
+        whole.arrays.update(one.arrays)
+        whole.keywords.update(one.keywords)
+        whole.utt2image.update(one.utt2image)
+        whole.images.update(one.images)
+    whole.write(output_dir)
+    return len(whole.arrays)
+
+
+def read_outputs(directory: str | Path) -> SetOutputs:
+    """Reads what :meth:`SetOutputs.write` wrote.
+
+    Raises:
+        DataError: When the directory is incomplete.
+    """
+    directory = Path(directory)
+    if not (directory / "utterances.txt").is_file():
+        raise DataError(
+            f"{directory} has no utterances.txt: that job did not finish; see its log and run it "
+            "again"
+        )
+    utterances = _read_lines(directory / "utterances.txt")
+    outputs = SetOutputs(arrays={utterance: {} for utterance in utterances})
+    for name in UTTERANCE_ARRAYS:
+        for utterance, row in _rows(directory / f"{name}.npy", utterances).items():
+            outputs.arrays[utterance][name] = row
+    outputs.images = _rows(directory / "image.npy", _read_lines(directory / "images.txt"))
+    outputs.utt2image = read_scp(directory / "utt2image")
+    if (directory / "keywords.jsonl").is_file():
+        entries = map(json.loads, _read_lines(directory / "keywords.jsonl"))
+        outputs.keywords = {entry["utt"]: entry for entry in entries}
+    return outputs
+
+
+def _rows(path: Path, names: Sequence[str]) -> Mapping[str, np.ndarray]:
+    if not path.is_file():
+        return {}
+    array = np.load(path, allow_pickle=False)
+    if len(array) != len(names):
+        raise DataError(f"{path}: {len(array)} rows for {len(names)} ids; run that job again")
+    return dict(zip(names, array, strict=True))
+
+
+def _write_array(path: Path, rows: Sequence[np.ndarray]) -> None:
+    if not rows:
+        path.unlink(missing_ok=True)  # of an earlier run with another model
+        return
+    with atomic_path(path) as temporary:
+        np.save(temporary, np.stack(rows).astype(np.float32))
+
+
+def _write_lines(path: Path, lines: Sequence[str]) -> None:
+    write_text(path, "".join(f"{line}\n" for line in lines))
+
+
+def _read_lines(path: Path) -> list[str]:
+    # not splitlines(): a caption may hold characters that it takes for line ends
+    return [line for line in path.read_text(encoding="utf-8").split("\n") if line]
+
+
+def _sorted(names: Mapping[str, Any]) -> list[str]:
+    return sorted(names, key=lambda name: name.encode("utf-8"))

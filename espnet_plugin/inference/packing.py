@@ -1,0 +1,122 @@
+"""A trained model as one file that loads with pip packages alone.
+
+The archive is ESPnet's: ``meta.yaml``, ``config.yaml``, ``model.pth``, and beside them the local
+files that the configuration names, by paths relative to ``config.yaml``. What the configuration
+names on a hub stays a name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from espnet2.main_funcs import pack_funcs
+
+from espnet_plugin.speechclip.storage_format import (
+    CLIP_DIRECTORY,
+    FILE_OPTIONS,
+    SPEECH_ENCODER_DIRECTORY,
+    read_config,
+    resolve_paths,
+)
+from espnet_plugin.utils.atomic import atomic_path
+
+FOLDERS = {"speech_encoder_conf": SPEECH_ENCODER_DIRECTORY, "clip_conf": CLIP_DIRECTORY}
+# Names of the constructor's arguments, by which ESPnet hands the files over.
+CONFIG_KEY, MODEL_KEY = "speechclip_train_config", "speechclip_model_file"
+
+
+def pack_model(
+    train_config: str | Path,
+    model_file: str | Path,
+    outpath: str | Path,
+    *,
+    options: Sequence[str | Path] = (),
+) -> Path:
+    """Packs a checkpoint with everything that it needs and that lies on this machine.
+
+    Args:
+        train_config: ``config.yaml`` of the experiment.
+        model_file: Checkpoint; links are followed.
+        outpath: Archive to write, ``.zip``.
+        options: Further files (results, a licence), put beside ``config.yaml``. Files that are
+            packed anyway are not packed twice.
+
+    Returns:
+        The archive, for ``load_speechclip`` and ``SpeechCLIPInference.from_pretrained``.
+
+    Raises:
+        FileNotFoundError: When a file is missing.
+    """
+    for path in (train_config, model_file, *options):
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"No such file to pack: {path}")
+    train_config, outpath = Path(train_config), Path(outpath).absolute()
+    config = resolve_paths(read_config(train_config), train_config.parent)
+    outpath.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=outpath.parent, prefix=".pack") as name:
+        staging = Path(name)
+        packed = _stage_local_files(config, staging)
+        extra = [Path(path) for path in options if Path(path).resolve() not in packed]
+        for path in extra:
+            _place(path, staging / path.name)
+        _place(Path(model_file), staging / "model.pth")
+        (staging / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), "utf-8")
+        folders = [folder for folder in FOLDERS.values() if (staging / folder).is_dir()]
+        with atomic_path(outpath) as temporary, _working_directory(staging):
+            pack_funcs.pack(
+                files={MODEL_KEY: "model.pth"},
+                yaml_files={CONFIG_KEY: "config.yaml"},
+                option=[*folders, *(path.name for path in extra)],
+                outpath=temporary,
+            )
+    return outpath
+
+
+def _stage_local_files(config: dict[str, Any], staging: Path) -> set[Path]:
+    """Stages the local files of a configuration, which then names them; returns the originals."""
+    packed: set[Path] = set()
+    for section, option in FILE_OPTIONS:
+        value = (config.get(section) or {}).get(option)
+        source = Path(value or "absent")
+        folder = FOLDERS[section]
+        if source.is_dir():
+            files = [path for path in sorted(source.iterdir()) if path.is_file()]
+            config[section][option] = folder
+        elif source.is_file():
+            files = [source]
+            config[section][option] = f"{folder}/{source.name}"
+        else:
+            continue  # not set, or the name of something to download
+        (staging / folder).mkdir(exist_ok=True)
+        for path in files:
+            _place(path, staging / folder / path.name)
+            packed.add(path.resolve())
+    for section in FOLDERS:  # a cache of this machine means nothing elsewhere
+        (config.get(section) or {}).pop("cache_dir", None)
+    return packed
+
+
+def _place(source: Path, target: Path) -> None:
+    """Links a file into the staging directory, or copies it where links do not reach."""
+    try:
+        os.link(source.resolve(), target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+@contextlib.contextmanager
+def _working_directory(directory: Path) -> Iterator[None]:
+    # ESPnet names archive members relative to the working directory
+    before = Path.cwd()
+    os.chdir(directory)
+    try:
+        yield
+    finally:
+        os.chdir(before)

@@ -1,0 +1,219 @@
+"""Inference over one set: reads utterances, sorted by length, and collects what the model says."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from espnet2.train.collate_fn import CommonCollateFn
+from torch.utils.data import DataLoader
+
+from espnet_plugin.data.scp import DataError, read_lines, read_scp
+from espnet_plugin.inference.outputs import SetOutputs
+from espnet_plugin.inference.speechclip_inference import (
+    SpeechCLIPInference,
+    SpokenKeyword,
+    UtteranceResult,
+)
+from espnet_plugin.train.data_files import read_lengths
+from espnet_plugin.train.dataset import SAMPLING_RATE, NamingDataset
+from espnet_plugin.train.preprocessor import SpeechCLIPPreprocessor
+from espnet_plugin.utils.progress import progress
+
+TEXT_BATCH = 256
+
+
+def batches_by_length(lengths: Mapping[str, int], batch_size: int) -> list[list[str]]:
+    """Utterances in batches of similar length, the longest first.
+
+    The longest come first so that memory which is too small shows at once.
+    """
+    ordered = sorted(lengths, key=lambda utterance: (-lengths[utterance], utterance))
+    return [ordered[start : start + batch_size] for start in range(0, len(ordered), batch_size)]
+
+
+def utterance_lengths(
+    data: Sequence[tuple[str, str, str]], shape_file: str | None, keys: Sequence[str]
+) -> dict[str, int]:
+    """Length of each utterance, from a shape file or from the files' headers.
+
+    Raises:
+        DataError: When an utterance is listed nowhere or its file cannot be opened.
+    """
+    if shape_file is not None:
+        lengths: Mapping[str, int] = read_lengths([shape_file])
+        source = shape_file
+    else:
+        source = next(path for path, name, _ in data if name.startswith("speech"))
+        files = read_scp(source)
+        lengths = {key: _header_length(files[key]) for key in keys if key in files}
+    missing = next((key for key in keys if key not in lengths), None)
+    if missing is not None:
+        raise DataError(f"{source}: no utterance {missing}, which the key file lists")
+    return {key: lengths[key] for key in keys}
+
+
+def _header_length(path: str) -> int:
+    try:
+        if path.endswith(".npy"):
+            return len(np.load(path, mmap_mode="r", allow_pickle=False))
+        import soundfile
+
+        return soundfile.info(path).frames
+    except (OSError, RuntimeError, ValueError, EOFError) as error:
+        raise DataError(
+            f"{path} cannot be read ({error}); repair or remove it, or run the data stages again"
+        ) from error
+
+
+def infer_set(
+    inference: SpeechCLIPInference,
+    data: Sequence[tuple[str, str, str]],
+    *,
+    keys: Sequence[str],
+    captions: Mapping[str, str] | None = None,
+    utt2image: Mapping[str, str] | None = None,
+    image_scp: Mapping[str, str] | None = None,
+    shape_file: str | None = None,
+    batch_size: int = 16,
+    num_workers: int = 1,
+) -> SetOutputs:
+    """Embeds the utterances ``keys`` and all that belongs to them.
+
+    Args:
+        inference: The model.
+        data: (file, name, type) as ESPnet's commands take them; ``speech`` or ``speech_states``.
+        keys: Utterances.
+        captions: Caption of each utterance, for the teacher's embeddings and caption ids.
+        utt2image: Image id of each utterance.
+        image_scp: Embedding file of each image id.
+        shape_file: ``utt2num_samples``; without it the files' headers are read.
+        batch_size: Utterances at a time.
+        num_workers: Processes that read files.
+    """
+    dataset = NamingDataset(list(data), preprocess=SpeechCLIPPreprocessor(False))
+    lengths = utterance_lengths(data, shape_file, keys)
+    batches = batches_by_length(lengths, batch_size)
+    loader = DataLoader(
+        dataset,
+        batch_sampler=batches,
+        num_workers=num_workers,
+        collate_fn=CommonCollateFn(),
+    )
+    in_samples = shape_file is not None or dataset.has_name("speech")
+    unit = 1 / SAMPLING_RATE if in_samples else inference.stride_seconds
+    outputs = SetOutputs()
+    for utterances, batch in progress(loader, description="inference", unit="batch"):
+        tensors = {name: value.to(inference.device) for name, value in batch.items()}
+        results = inference.results(inference.encode(**tensors))
+        for utterance, result in zip(utterances, results, strict=True):
+            outputs.arrays[utterance] = _embeddings(result)
+            if result.keywords is not None:
+                entry = keyword_entry(utterance, lengths[utterance] * unit, result)
+                outputs.keywords[utterance] = entry
+    if captions is not None:
+        _add_captions(inference, outputs, captions)
+    if utt2image is not None:
+        _add_images(outputs, utt2image, image_scp)
+    return outputs
+
+
+def keyword_entry(utterance: str, seconds: float, result: UtteranceResult) -> dict[str, Any]:
+    """One line of ``keywords.jsonl``; times in seconds."""
+    assert result.keywords is not None
+    entry: dict[str, Any] = {
+        "utt": utterance,
+        "seconds": round(seconds, 4),
+        "keywords": [_keyword(keyword) for keyword in result.keywords],
+    }
+    if result.alphas is not None:
+        # through str, since a float32 rounded to four digits prints as many more
+        entry["alphas"] = [float(f"{alpha:.4f}") for alpha in result.alphas]
+        entry["fired"] = list(result.fired or ())
+    return entry
+
+
+def _keyword(keyword: SpokenKeyword) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "token_id": keyword.token_id,
+        "token": keyword.token,
+        "top": list(keyword.top),
+    }
+    if keyword.start is not None and keyword.end is not None:
+        entry |= {"start": round(keyword.start, 4), "end": round(keyword.end, 4)}
+    return entry
+
+
+def _embeddings(result: UtteranceResult) -> dict[str, np.ndarray]:
+    found = {"speech_parallel": result.parallel, "speech_cascaded": result.cascaded}
+    return {name: array for name, array in found.items() if array is not None}
+
+
+def _add_captions(
+    inference: SpeechCLIPInference, outputs: SetOutputs, captions: Mapping[str, str]
+) -> None:
+    """Adds CLIP's own embeddings of the captions, and the captions to the keywords."""
+    clip = inference.model.clip
+    utterances = list(outputs.arrays)
+    missing = next((u for u in utterances if u not in captions), None)
+    if missing is not None:
+        raise DataError(f"no caption of utterance {missing}; it needs a line in the text file")
+    for start in range(0, len(utterances), TEXT_BATCH):
+        chosen = utterances[start : start + TEXT_BATCH]
+        texts = [captions[utterance] for utterance in chosen]
+        with torch.no_grad():
+            embeddings = clip.encode_texts(texts).float().cpu().numpy()  # (batch, dim)
+        for utterance, embedding, ids in zip(chosen, embeddings, clip.tokenize(texts), strict=True):
+            outputs.arrays[utterance]["text"] = embedding
+            if utterance in outputs.keywords:
+                entry = outputs.keywords[utterance]
+                entry |= {"caption_ids": list(ids), "caption": captions[utterance]}
+
+
+def _add_images(
+    outputs: SetOutputs, utt2image: Mapping[str, str], image_scp: Mapping[str, str] | None
+) -> None:
+    for utterance in outputs.arrays:
+        if utterance not in utt2image:
+            raise DataError(f"no image of utterance {utterance}; it needs a line in utt2image")
+        outputs.utt2image[utterance] = utt2image[utterance]
+    for image in dict.fromkeys(outputs.utt2image.values()):
+        if image_scp is None:
+            return
+        if image not in image_scp:
+            raise DataError(
+                f"no embedding of image {image} in the image list; run stage 4 again, which also "
+                "says which pictures could not be read"
+            )
+        outputs.images[image] = _image_embedding(image_scp[image])
+
+
+def _image_embedding(path: str) -> np.ndarray:
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path} cannot be read ({error}); remove it and run stage 4 again") from (
+            error
+        )
+
+
+def selected_keys(data: Iterable[tuple[str, str, str]], key_file: str | Path | None) -> list[str]:
+    """Utterances of a key file, or all of the speech list.
+
+    Raises:
+        DataError: When there is none.
+    """
+    source = key_file or next((path for path, name, _ in data if name.startswith("speech")), None)
+    if source is None:
+        raise DataError(
+            "no speech given: wav.scp,speech,sound or speech_states.scp,speech_states,npy"
+        )
+    keys = [key for key, _ in read_lines(source)]
+    if not keys:
+        raise DataError(f"{source} lists no utterance")
+    logging.info(f"{len(keys)} utterances of {source}")
+    return keys

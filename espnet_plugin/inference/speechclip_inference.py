@@ -1,0 +1,230 @@
+"""A trained model for one utterance at a time or a padded batch."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from espnet_plugin.compat import download_pretrained, load_checkpoint
+from espnet_plugin.speechclip.model import SpeechCLIP, SpeechOutput
+from espnet_plugin.speechclip.speech_encoder import SpeechStates
+from espnet_plugin.speechclip.storage import load_speechclip
+from espnet_plugin.speechclip.storage_format import read_config, resolve_paths
+from espnet_plugin.tasks.speechclip import SpeechCLIPTask
+from espnet_plugin.train.espnet_model import batch_states
+from espnet_plugin.train.preprocessor import checked_speech
+
+NEAREST = 5
+
+
+@dataclass(frozen=True)
+class SpokenKeyword:
+    """A keyword that the model heard.
+
+    Attributes:
+        token_id: CLIP's id of the nearest sub-word.
+        token: Its text, ``</w>`` at a word's end.
+        top: Ids of the nearest sub-words, nearest first, special tokens left out.
+        start: Seconds; None when the extractor does not segment (cls).
+        end: Seconds; None likewise.
+    """
+
+    token_id: int
+    token: str
+    top: tuple[int, ...]
+    start: float | None
+    end: float | None
+
+
+@dataclass(frozen=True)
+class UtteranceResult:
+    """What the model makes of one utterance.
+
+    Attributes:
+        parallel: Embedding, L2-normalised float32, (dim,); None without that branch.
+        cascaded: Embedding of the keywords, likewise.
+        keywords: In the order of the speech; None without the cascaded branch.
+        alphas: Segmentation weight of each frame, (frames,); None when nothing is segmented.
+        fired: Frames in which a keyword was completed; None likewise.
+    """
+
+    parallel: np.ndarray | None
+    cascaded: np.ndarray | None
+    keywords: tuple[SpokenKeyword, ...] | None
+    alphas: np.ndarray | None
+    fired: tuple[int, ...] | None
+
+
+class SpeechCLIPInference:
+    """Loads a trained model and embeds speech.
+
+    Example:
+        >>> import soundfile
+        >>> model = SpeechCLIPInference("exp/x/config.yaml", "exp/x/valid.recall_mean_at_1.ave.pth")
+        >>> speech, rate = soundfile.read("speech.wav")  # 16 kHz mono
+        >>> result = model(speech)
+        >>> [keyword.token for keyword in result.keywords]
+
+    Args:
+        speechclip_train_config: ``config.yaml`` of the experiment; beside the model by default.
+        speechclip_model_file: A checkpoint of the experiment.
+        device: Torch device.
+        dtype: Precision of the computation.
+        model: A model that is loaded already, instead of both files.
+    """
+
+    def __init__(
+        self,
+        speechclip_train_config: str | Path | None = None,
+        speechclip_model_file: str | Path | None = None,
+        *,
+        device: str = "cpu",
+        dtype: str = "float32",
+        model: SpeechCLIP | None = None,
+    ) -> None:
+        if model is None:
+            model = load_model(speechclip_train_config, speechclip_model_file)
+        if model.speech_encoder is None:
+            raise ValueError("The model has no speech encoder.")
+        self.dtype = getattr(torch, dtype)
+        self.device = device
+        self.model = model.to(device=device, dtype=self.dtype).eval()
+
+    @staticmethod
+    def from_pretrained(model_tag: str, **kwargs: Any) -> SpeechCLIPInference:
+        """Builds from a local model or a published one.
+
+        Args:
+            model_tag: Packed model (zip), exported model or experiment (directory); or the name of
+                a published model, for espnet_model_zoo.
+            **kwargs: Further constructor arguments.
+        """
+        if Path(model_tag).exists():
+            model = load_speechclip(model_tag, image_tower=False)
+            return SpeechCLIPInference(model=model, **kwargs)
+        return SpeechCLIPInference(**download_pretrained(model_tag), **kwargs)
+
+    @property
+    def stride_seconds(self) -> float:
+        """Seconds per frame."""
+        encoder = self.model.speech_encoder
+        return encoder.stride / encoder.sampling_rate
+
+    @torch.no_grad()
+    def __call__(self, speech: Tensor | np.ndarray) -> UtteranceResult:
+        """Embeds one utterance.
+
+        Args:
+            speech: Mono at 16 kHz, in [-1, 1], (samples,).
+
+        Raises:
+            ValueError: When the speech is empty, not mono, or not finite.
+        """
+        speech = checked_speech(np.asarray(speech))
+        waveform = torch.as_tensor(speech, dtype=self.dtype, device=self.device)[None]
+        lengths = torch.tensor([len(speech)], device=self.device)
+        return self.results(self.encode(speech=waveform, speech_lengths=lengths))[0]
+
+    @torch.no_grad()
+    def encode(self, **batch: Tensor) -> SpeechOutput:
+        """Embeds a padded batch of waveforms or of stored hidden states.
+
+        Args:
+            **batch: ``speech`` and ``speech_lengths``, or ``speech_states`` and
+                ``speech_states_lengths``, see :func:`batch_states`.
+        """
+        if "speech" in batch:
+            batch["speech"] = batch["speech"].to(self.dtype)
+        states = batch_states(self.model.speech_encoder, **batch)
+        return self.model(SpeechStates(states.hidden_states.to(self.dtype), states.lengths))
+
+    def results(self, output: SpeechOutput) -> list[UtteranceResult]:
+        """Takes a batch's output apart, utterance by utterance."""
+        keywords = self._keywords(output)
+        cif = output.keywords.cif if output.keywords is not None else None
+        alphas = cif.alphas.float().cpu().numpy() if cif is not None else None
+        fired = cif.fired.cpu().numpy() if cif is not None else None
+        parallel, cascaded = _array(output.parallel), _array(output.cascaded)
+        results = []
+        for row, frames in enumerate(output.lengths.tolist()):
+            results.append(
+                UtteranceResult(
+                    parallel=parallel[row] if parallel is not None else None,
+                    cascaded=cascaded[row] if cascaded is not None else None,
+                    keywords=keywords[row] if keywords is not None else None,
+                    alphas=alphas[row, :frames] if alphas is not None else None,
+                    fired=tuple(np.flatnonzero(fired[row, :frames]).tolist())
+                    if fired is not None
+                    else None,
+                )
+            )
+        return results
+
+    def _keywords(self, output: SpeechOutput) -> list[tuple[SpokenKeyword, ...]] | None:
+        keywords = output.keywords
+        if keywords is None:
+            return None
+        ids = torch.tensor(self.model.vocabulary.ids)
+        similarities = keywords.quantized.similarities  # (batch, slots, rows)
+        allowed = len(ids) - len(self.model.vocabulary.forbidden)
+        rows = similarities.topk(min(NEAREST, allowed), dim=-1).indices.cpu()
+        nearest = ids[rows].tolist()  # (batch, slots, nearest)
+        cif = keywords.cif
+        starts = cif.starts.tolist() if cif is not None else None
+        ends = cif.ends.tolist() if cif is not None else None
+        heard = []
+        for row, number in enumerate(keywords.lengths.tolist()):
+            heard.append(
+                tuple(
+                    SpokenKeyword(
+                        token_id=nearest[row][slot][0],
+                        token=self.model.clip.token_text(nearest[row][slot][0]),
+                        top=tuple(nearest[row][slot]),
+                        start=starts[row][slot] * self.stride_seconds if starts else None,
+                        end=ends[row][slot] * self.stride_seconds if ends else None,
+                    )
+                    for slot in range(number)
+                )
+            )
+        return heard
+
+
+def load_model(train_config: str | Path | None, model_file: str | Path | None) -> SpeechCLIP:
+    """Builds the model of a configuration and loads a checkpoint, without CLIP's image tower.
+
+    Raises:
+        FileNotFoundError: When a file is missing.
+        RuntimeError: When the checkpoint does not belong to the configuration.
+    """
+    if train_config is None:
+        if model_file is None:
+            raise ValueError("Give a model file, or a training configuration, or both.")
+        train_config = Path(model_file).parent / "config.yaml"
+    config_path = Path(train_config)
+    if not config_path.is_file():
+        raise FileNotFoundError(
+            f"No training configuration {config_path}: it lies in the experiment's directory."
+        )
+    config = resolve_paths(read_config(config_path), config_path.parent)
+    config["clip_conf"] = {**(config.get("clip_conf") or {}), "image_tower": False}
+    model = SpeechCLIPTask.build_model(argparse.Namespace(**{**config, "ngpu": 0}))
+    if model_file is None:
+        logging.warning(f"No model file: the model of {config_path} has random weights.")
+        return model.speechclip
+    state = load_checkpoint(model_file)
+    try:
+        model.load_state_dict(state.get("model", state))
+    except RuntimeError as error:
+        raise RuntimeError(f"{model_file} does not belong to {config_path}: {error}") from error
+    return model.speechclip
+
+
+def _array(embeddings: Tensor | None) -> np.ndarray | None:
+    return embeddings.float().cpu().numpy() if embeddings is not None else None

@@ -1,0 +1,29 @@
+"""SpeechCLIP(+) in plain PyTorch.
+
+The names below are imported when they are used, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from espnet_plugin.speechclip.factory import build_speechclip
+    from espnet_plugin.speechclip.model import SpeechCLIP
+    from espnet_plugin.speechclip.storage import load_speechclip, save_speechclip
+
+__all__ = ["SpeechCLIP", "build_speechclip", "load_speechclip", "save_speechclip"]
+
+_MODULES = {
+    "SpeechCLIP": "model",
+    "build_speechclip": "factory",
+    "load_speechclip": "storage",
+    "save_speechclip": "storage",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,124 @@
+"""What a released checkpoint holds: weights, configuration, where it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from espnet_plugin.speechclip.convert.unpickle import read_pickled_checkpoint
+
+# Entries of the configuration without which nothing can be converted.
+NEEDED_OPTIONS = ("model_settings", "audio_encoder.name", "clip.name", "cl_loss.type")
+NEEDED_WEIGHTS = ("audio_encoder.weightedsum_layer.weights", "clip.model.token_embedding.weight")
+
+
+@dataclass(frozen=True)
+class ReleasedCheckpoint:
+    """A Lightning checkpoint of SpeechCLIP or SpeechCLIP+.
+
+    Attributes:
+        weights: State dict under the original's names, mapped from the file.
+        config: The configuration it was trained with, as nested mappings.
+        progress: ``epoch`` and ``global_step`` where the file names them.
+        stubs: Classes whose objects were not read.
+        ignored: Further entries of the file, which are no part of the model.
+    """
+
+    weights: dict[str, Tensor]
+    config: dict[str, Any]
+    progress: dict[str, int]
+    stubs: tuple[str, ...]
+    ignored: tuple[str, ...]
+
+
+def read_released_checkpoint(path: str | Path) -> ReleasedCheckpoint:
+    """Reads a checkpoint; executes nothing in it.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is damaged, refused, or a checkpoint of something else; the message names
+            what is missing.
+    """
+    unpickled = read_pickled_checkpoint(path)
+    content = unpickled.content
+    if not isinstance(content, Mapping):
+        raise ValueError(f"{path}: no Lightning checkpoint, it holds a {type(content).__name__}")
+    missing = [
+        key
+        for key in ("state_dict", "hyper_parameters")
+        if not isinstance(content.get(key), Mapping)
+    ]
+    if missing:
+        found = ", ".join(sorted(str(key) for key in content)[:6]) or "nothing"
+        raise ValueError(
+            f"{path}: no Lightning checkpoint of SpeechCLIP: it lacks {' and '.join(missing)} "
+            f"(it has {found})"
+        )
+    return ReleasedCheckpoint(
+        weights=_weights(content["state_dict"], path),
+        config=_config(content["hyper_parameters"], path),
+        progress={
+            key: int(content[key])
+            for key in ("epoch", "global_step")
+            if isinstance(content.get(key), int)
+        },
+        stubs=unpickled.stubs,
+        ignored=tuple(
+            sorted(
+                {str(key) for key in content}
+                - {"state_dict", "hyper_parameters", "epoch", "global_step"}
+            )
+        ),
+    )
+
+
+def _weights(state_dict: Mapping[Any, Any], path: str | Path) -> dict[str, Tensor]:
+    wrong = [str(key) for key, value in state_dict.items() if not isinstance(value, Tensor)]
+    if wrong:
+        raise ValueError(
+            f"{path}: state_dict has entries that are no tensors: {', '.join(wrong[:3])}"
+        )
+    missing = [key for key in NEEDED_WEIGHTS if key not in state_dict]
+    if missing:
+        first = ", ".join(list(state_dict)[:3]) or "none"
+        raise ValueError(
+            f"{path}: a checkpoint of something else than SpeechCLIP: its weights ({first} ...) "
+            f"lack {', '.join(missing)}"
+        )
+    return {str(key): value for key, value in state_dict.items()}
+
+
+def _config(hyper_parameters: Mapping[str, Any], path: str | Path) -> dict[str, Any]:
+    config = hyper_parameters.get("config", hyper_parameters)
+    if not isinstance(config, Mapping):
+        raise ValueError(
+            f"{path}: hyper_parameters.config is a {type(config).__name__}, expected a mapping"
+        )
+    config = plain(config)
+    missing = [option for option in NEEDED_OPTIONS if look_up(config, option) is None]
+    if missing:
+        raise ValueError(f"{path}: the checkpoint's configuration lacks {', '.join(missing)}")
+    return config
+
+
+def plain(value: Any) -> Any:
+    """Nested mappings and sequences as dicts and lists."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value
+
+
+def look_up(config: Mapping[str, Any], dotted: str) -> Any:
+    """An option by its dotted name; None if it is not there."""
+    value: Any = config
+    for part in dotted.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            return None
+        value = value[part]
+    return value

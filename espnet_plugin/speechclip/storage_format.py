@@ -1,0 +1,191 @@
+"""The directory in which a model is exported.
+
+config.yaml           what build_speechclip takes; relative paths start at the directory
+model.safetensors     the trained part, the embeddings of the keyword vocabulary, the loss's scale
+speech_encoder/       the frozen encoder as transformers' save_pretrained leaves it, unless a public
+one is named clip/                 the frozen CLIP: open_clip's JSON configuration and weights,
+unless a public one is named
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from torch import Tensor
+
+from espnet_plugin.speechclip.safetensors_file import write_safetensors
+
+FORMAT_VERSION = 1
+CONFIG_FILE = "config.yaml"
+TRAINED_FILE = "model.safetensors"
+SPEECH_ENCODER_DIRECTORY = "speech_encoder"
+CLIP_DIRECTORY = "clip"
+TOKEN_TABLE = "token_table"
+LOG_SCALE = "loss.log_scale"
+# Options that may name a local file or directory instead of something to download.
+FILE_OPTIONS = (
+    ("speech_encoder_conf", "model"),
+    ("speech_encoder_conf", "checkpoint"),
+    ("clip_conf", "model"),
+    ("clip_conf", "pretrained"),
+)
+
+
+@dataclass(frozen=True)
+class TrainedPart:
+    """Content of ``model.safetensors``.
+
+    Attributes:
+        weights: State dict without the frozen modules.
+        token_table: Embeddings of the keyword vocabulary, (V, token_dim); None without keywords.
+        log_scale: Logarithm of the contrastive loss's scale; None if it was not trained.
+    """
+
+    weights: dict[str, Tensor]
+    token_table: Tensor | None
+    log_scale: Tensor | None
+
+
+@contextlib.contextmanager
+def new_directory(path: str | Path, *, force: bool = False) -> Iterator[Path]:
+    """Yields a temporary directory beside ``path``, which takes its place when the block succeeds.
+
+    Args:
+        path: Final name.
+        force: Replace what is there.
+
+    Raises:
+        FileExistsError: If something is there and ``force`` is off.
+    """
+    path = Path(path)
+    if not force and path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise FileExistsError(
+            f"{path} exists and is not empty; give another directory, or --force to replace it"
+        )
+    path = path.absolute()
+    made = [parent for parent in path.parents if not parent.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        yield temporary
+        _put_in_place(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        for parent in made:
+            with contextlib.suppress(OSError):
+                parent.rmdir()  # only where nothing is in it
+
+
+def _put_in_place(temporary: Path, path: Path) -> None:
+    old = path.with_name(f".{path.name}.{os.getpid()}.old")
+    if path.exists():
+        os.replace(path, old)
+    os.replace(temporary, path)
+    if old.is_dir():
+        shutil.rmtree(old)
+    else:
+        old.unlink(missing_ok=True)
+
+
+def write_config(directory: Path, config: Mapping[str, Any]) -> None:
+    """Writes ``config.yaml`` with the format's version."""
+    content = {"format_version": FORMAT_VERSION, **config}
+    text = yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=120)
+    (directory / CONFIG_FILE).write_text(text, encoding="utf-8")
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Reads ``config.yaml`` of an export or an ESPnet experiment.
+
+    Raises:
+        ValueError: If it is no mapping, or of a newer format.
+    """
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"{path}: no YAML file: {error}") from error
+    if not isinstance(config, dict):
+        raise ValueError(f"{path}: expected a mapping of options, got {type(config).__name__}")
+    version = config.pop("format_version", FORMAT_VERSION)
+    if version != FORMAT_VERSION:
+        raise ValueError(
+            f"{path}: format_version {version}; this version of the package reads {FORMAT_VERSION}"
+        )
+    return config
+
+
+def write_trained(
+    directory: Path,
+    weights: Mapping[str, Tensor],
+    *,
+    token_table: Tensor | None = None,
+    log_scale: Tensor | None = None,
+) -> None:
+    """Writes ``model.safetensors``."""
+    content = dict(weights)
+    if token_table is not None:
+        content[TOKEN_TABLE] = token_table.float()
+    if log_scale is not None:
+        content[LOG_SCALE] = log_scale.float()
+    write_safetensors(directory / TRAINED_FILE, content)
+
+
+def read_trained(directory: str | Path) -> TrainedPart:
+    """Reads ``model.safetensors`` of an exported model.
+
+    Raises:
+        FileNotFoundError: If it is not there.
+        ValueError: If it is no safetensors file, or truncated.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    path = Path(directory) / TRAINED_FILE
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{directory}: an exported model has a file {TRAINED_FILE}; there is none"
+        )
+    try:
+        weights = load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path}: no safetensors file, or truncated ({error})") from error
+    table, log_scale = weights.pop(TOKEN_TABLE, None), weights.pop(LOG_SCALE, None)
+    return TrainedPart(weights, table, log_scale)
+
+
+def resolve_paths(config: Mapping[str, Any], *directories: Path) -> dict[str, Any]:
+    """A configuration whose local files are found from anywhere.
+
+    A relative path is taken from the first of the directories in which there is such a file;
+    otherwise it stays as it is, relative to the working directory, or the name of something to
+    download.
+    """
+    config = copy.deepcopy(dict(config))
+    for section, option in FILE_OPTIONS:
+        value = (config.get(section) or {}).get(option)
+        if (
+            not isinstance(value, str)
+            or not value
+            or Path(value).exists()
+            and Path(value).is_absolute()
+        ):
+            continue
+        candidates = [directory / value.lstrip("/") for directory in directories]
+        config[section][option] = next((str(path) for path in candidates if path.exists()), value)
+    vocabulary = config.get("keyword_vocabulary")
+    if isinstance(vocabulary, str) and not Path(vocabulary).is_absolute():
+        candidates = [directory / vocabulary for directory in directories]
+        config["keyword_vocabulary"] = next(
+            (str(path) for path in candidates if path.exists()), vocabulary
+        )
+    return config

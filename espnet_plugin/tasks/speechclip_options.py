@@ -1,0 +1,133 @@
+"""Options of the SpeechCLIP task: what there is to choose from, and the defaults."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import inspect
+
+from espnet2.train.class_choices import ClassChoices
+from espnet2.utils.nested_dict_action import NestedDictAction
+from espnet2.utils.types import str2bool, str_or_none
+from torch import nn
+
+from espnet_plugin.speechclip.attention import ATTENTIONS
+from espnet_plugin.speechclip.keyword_extractor import KEYWORD_EXTRACTORS
+from espnet_plugin.speechclip.losses import MaskedContrastiveLoss
+from espnet_plugin.speechclip.quantizer import TokenQuantizer
+from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
+from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel
+
+LOSSES: dict[str, type[nn.Module]] = {"masked_contrastive": MaskedContrastiveLoss}
+QUANTIZERS: dict[str, type[nn.Module]] = {"straight_through": TokenQuantizer}
+SPEECH_ENCODERS: dict[str, type[nn.Module]] = {
+    "huggingface": FrozenSpeechEncoder,
+    "s3prl": FrozenSpeechEncoder,
+}
+
+speech_encoder_choices = ClassChoices("speech_encoder", SPEECH_ENCODERS, default="huggingface")
+attention_choices = ClassChoices("attention", ATTENTIONS, default="attention")
+keyword_extractor_choices = ClassChoices(
+    "keyword_extractor", KEYWORD_EXTRACTORS, default="cif", optional=True
+)
+quantizer_choices = ClassChoices("quantizer", QUANTIZERS, default="straight_through")
+loss_choices = ClassChoices("loss", LOSSES, default="masked_contrastive")
+
+# Dictionary options of parts that there is one class of.
+CONF_OPTIONS = {
+    "layer_weighting_conf": "learned weights over the encoder's hidden states",
+    "parallel_projection_conf": "projection of the parallel branch",
+    "keyword_projection_conf": "projection of the keywords",
+    "keyword_norm_conf": "batch norm of the keywords",
+}
+DEFAULT_ENCODER = {"model": "facebook/hubert-base-ls960"}
+DEFAULT_CLIP = {"model": "ViT-B-32-quickgelu", "pretrained": "openai"}
+MODEL_OPTIONS = (
+    "parallel_weight",
+    "cascaded_weight",
+    "quantity_weight",
+    "extract_feats_in_collect_stats",
+)
+DEFAULT_MODEL = {
+    "parallel": True,
+    "compatibility": {},
+    **{
+        name: inspect.signature(ESPnetSpeechCLIPModel).parameters[name].default
+        for name in MODEL_OPTIONS
+    },
+}
+CLASS_CHOICES = [
+    speech_encoder_choices,
+    attention_choices,
+    keyword_extractor_choices,
+    quantizer_choices,
+    loss_choices,
+]
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds what ``build_speechclip`` and the ESPnet model take."""
+    group = parser.add_argument_group(description="Model related")
+    for choices in CLASS_CHOICES:
+        choices.add_arguments(group)
+    for name, help_text in CONF_OPTIONS.items():
+        group.add_argument(
+            f"--{name}", action=NestedDictAction, default={}, help=f"Options of the {help_text}"
+        )
+    group.add_argument(
+        "--clip_conf",
+        action=NestedDictAction,
+        default=DEFAULT_CLIP,
+        help="CLIP: model (open_clip name or JSON file), pretrained (tag or file), cache_dir",
+    )
+    group.add_argument(
+        "--keyword_vocabulary",
+        type=str_or_none,
+        default=None,
+        help="Sub-words to choose keywords from: tokens.tsv (in YAML also a list of token ids)",
+    )
+    group.add_argument(
+        "--model_conf",
+        action=NestedDictAction,
+        default=DEFAULT_MODEL,
+        help="Branches and weights of the objectives",
+    )
+
+
+def add_batch_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds what the sampler and the preprocessor take."""
+    group = parser.add_argument_group(description="Batch related")
+    group.add_argument(
+        "--sort_window",
+        type=int,
+        default=8,
+        help="Batches that are drawn together and sorted by length to save padding; 1: none",
+    )
+    group.add_argument(
+        "--crop_seconds",
+        type=float_or_none,
+        default=None,
+        help="Training only: longer speech is cut to a random stretch of so many seconds",
+    )
+    group.add_argument(
+        "--use_preprocessor",
+        type=str2bool,
+        default=True,
+        help="Check the speech; pictures and captions are converted in any case",
+    )
+
+
+def set_defaults(parser: argparse.ArgumentParser) -> None:
+    """Sets the defaults of ESPnet's own options that suit contrastive training."""
+    parser.set_defaults(
+        speech_encoder_conf=DEFAULT_ENCODER,
+        iterator_type="task",
+        valid_iterator_type="sequence",
+        valid_batch_type="unsorted",
+        num_att_plot=0,
+        optim="adam",
+        best_model_criterion=[("valid", "recall_mean_at_1", "max")],
+        # bare ESPnet has neither, and would stop at the first epoch
+        use_tensorboard=importlib.util.find_spec("tensorboard") is not None,
+        use_matplotlib=importlib.util.find_spec("matplotlib") is not None,
+    )

@@ -1,0 +1,1 @@
+"""What ESPnet's training loop needs around the model."""

@@ -1,0 +1,49 @@
+"""ESPnet's dataset, with errors that name the file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from espnet2.train.dataset import ESPnetDataset
+
+from espnet_plugin.data.scp import DataError
+
+SAMPLING_RATE = 16000
+
+
+class UnusableUtteranceError(DataError):
+    """A file of an utterance is missing, unreadable, or holds nothing to learn from."""
+
+
+class NamingDataset(ESPnetDataset):
+    """Reports which utterance and which of its files could not be used.
+
+    Stock errors name neither: a truncated recording among 600,000 would have to be searched for.
+    """
+
+    def __getitem__(self, uid: str | int) -> tuple[str, dict[str, Any]]:
+        try:
+            item = super().__getitem__(uid)
+            self._check_sampling_rate()
+            return item
+        except Exception as error:  # libsndfile, NumPy and PIL raise many kinds
+            files = "; ".join(f"{name}: {self._file(name, uid)}" for name in self.loader_dict)
+            raise UnusableUtteranceError(
+                f"Utterance {uid} cannot be used: {error} [{files}]. Repair or remove the file, "
+                "or run the data stages again, which leave such utterances out."
+            ) from error
+
+    def _check_sampling_rate(self) -> None:
+        for loader in self.loader_dict.values():
+            rate = getattr(loader, "rate", None)
+            if rate not in (None, SAMPLING_RATE):
+                raise ValueError(
+                    f"sampling rate is {rate} Hz, not {SAMPLING_RATE} (stage 2 resamples)"
+                )
+
+    def _file(self, name: str, uid: str | int) -> str:
+        loader = self.loader_dict[name]
+        table = getattr(getattr(loader, "loader", loader), "data", None)  # of the scp readers
+        path = table.get(uid) if isinstance(table, dict) else None
+        source = self.debug_info[name][0]
+        return f"{path} (listed in {source})" if isinstance(path, str) else str(source)

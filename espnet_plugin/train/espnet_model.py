@@ -1,0 +1,254 @@
+"""The model as ESPnet's trainer sees it: a batch in, a loss and its statistics out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from espnet2.torch_utils.device_funcs import force_gatherable
+from espnet2.train.abs_espnet_model import AbsESPnetModel
+from torch import Tensor, nn
+
+from espnet_plugin.speechclip.cif import quantity_loss
+from espnet_plugin.speechclip.gather import gather_features
+from espnet_plugin.speechclip.model import SpeechCLIP, SpeechOutput
+from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder, SpeechStates
+from espnet_plugin.train.frozen_state import leave_out_of_checkpoints
+
+Losses = tuple[Tensor, dict[str, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class EncodedBatch:
+    """Both sides of a batch.
+
+    Attributes:
+        speech: What the speech side gave.
+        images: Image embeddings, L2-normalised, (batch, dim).
+        image_ids: Same number = same image, (batch,).
+        target_lengths: Wanted number of keywords, (batch,); None when the architecture has none.
+    """
+
+    speech: SpeechOutput
+    images: Tensor
+    image_ids: Tensor
+    target_lengths: Tensor | None
+
+
+class ESPnetSpeechCLIPModel(AbsESPnetModel):
+    """SpeechCLIP(+) with its objectives.
+
+    loss = parallel_weight * contrastive(parallel, image)
+         + cascaded_weight * contrastive(cascaded, image)
+         + quantity_weight * | predicted number of keywords - target |
+
+    with the terms whose branch exists (SpeechCLIP+, arXiv 2402.06959). Under distributed training
+    the contrastive terms run over the utterances of all ranks.
+
+    Args:
+        speechclip: The model proper.
+        contrastive_loss: Class of the contrastive term.
+        loss_conf: Its options. Both branches share it and its temperature, as in the original.
+        parallel_weight: Factor of the parallel branch's term.
+        cascaded_weight: Factor of the cascaded branch's term.
+        quantity_weight: Factor of the quantity term.
+        extract_feats_in_collect_stats: Run the frozen encoder in the statistics stage; nothing
+            needs these statistics.
+    """
+
+    def __init__(
+        self,
+        speechclip: SpeechCLIP,
+        contrastive_loss: type[nn.Module],
+        loss_conf: dict[str, Any] | None = None,
+        *,
+        parallel_weight: float = 1.0,
+        cascaded_weight: float = 1.0,
+        quantity_weight: float = 0.25,
+        extract_feats_in_collect_stats: bool = False,
+    ) -> None:
+        super().__init__()
+        self.speechclip = speechclip
+        loss_conf = loss_conf or {}
+        self.loss = contrastive_loss(**loss_conf)
+        self.parallel_weight = parallel_weight
+        self.cascaded_weight = cascaded_weight
+        self.quantity_weight = quantity_weight
+        self.extract_feats_in_collect_stats = extract_feats_in_collect_stats
+        # Optimiser updates done, counted by the optimizer itself (see SpeechCLIPTask). Float, since
+        # ESPnet's checkpoint averaging sums integer tensors.
+        self.register_buffer("num_updates", torch.zeros(()))
+        leave_out_of_checkpoints(
+            self, [f"speechclip.{prefix}" for prefix in speechclip.frozen_prefixes]
+        )
+
+    def forward(self, **batch: Any) -> Losses:
+        """Loss of a batch.
+
+        Args:
+            **batch: See :meth:`encode`; further entries (``utt_id``) are ignored.
+
+        Returns:
+            The loss, statistics, and the number of utterances as weight.
+        """
+        return self.objective(self.encode(**batch))
+
+    @torch.no_grad()
+    def evaluate(self, **batch: Any) -> tuple[dict[str, Tensor], Losses]:
+        """Embeddings of a batch for retrieval over a whole set, and its loss, in one pass.
+
+        Returns:
+            ``image``, ``image_id`` and one entry per branch, and what :meth:`forward` returns.
+        """
+        encoded = self.encode(**batch)
+        embeddings = {"image": encoded.images, "image_id": encoded.image_ids}
+        for branch in ("parallel", "cascaded"):
+            embedding = getattr(encoded.speech, branch)
+            if embedding is not None:
+                embeddings[branch] = embedding
+        return embeddings, self.objective(encoded)
+
+    def encode(
+        self,
+        *,
+        image: Tensor,
+        image_id: Tensor,
+        speech: Tensor | None = None,
+        speech_lengths: Tensor | None = None,
+        speech_states: Tensor | None = None,
+        speech_states_lengths: Tensor | None = None,
+        text: Tensor | None = None,
+        text_lengths: Tensor | None = None,
+        **_: Any,
+    ) -> EncodedBatch:
+        """Runs both sides of a batch.
+
+        Args:
+            image: Image embeddings (batch, dim), or pixels (batch, 3, height, width).
+            image_id: Same number = same image, (batch,) or (batch, 1).
+            speech: Waveforms at the encoder's sampling rate, (batch, samples).
+            speech_lengths: Samples of each utterance, (batch,).
+            speech_states: Instead of ``speech``, the frozen encoder's hidden states,
+                (batch, frames, layers + 1, dim).
+            speech_states_lengths: Frames of each utterance, (batch,).
+            text: Captions as sub-word ids; only their number is used, (batch, sub-words).
+            text_lengths: Sub-words of each caption, (batch,).
+        """
+        states = batch_states(
+            self.speechclip.speech_encoder,
+            speech=speech,
+            speech_lengths=speech_lengths,
+            speech_states=speech_states,
+            speech_states_lengths=speech_states_lengths,
+        )
+        extractor = self.speechclip.keyword_extractor
+        targets = None
+        if extractor is not None:
+            targets = extractor.target_lengths(states.lengths, text_lengths)
+        output = self.speechclip(
+            states,
+            # at validation the number of keywords is the model's own, as at inference
+            target_lengths=targets if self.training else None,
+            step=int(self.num_updates),
+        )
+        if image.dim() == 4:
+            with torch.no_grad():
+                image = self.speechclip.clip.encode_images(image)  # (batch, dim)
+        images = nn.functional.normalize(image.float(), dim=-1)
+        return EncodedBatch(output, images, image_id.reshape(-1), targets)
+
+    def objective(self, encoded: EncodedBatch) -> Losses:
+        """Weighted sum of the objectives, with what is worth watching."""
+        speech = encoded.speech
+        batch_size = len(encoded.images)
+        images = gather_features(encoded.images)
+        image_ids = gather_features(encoded.image_ids)
+        loss = images.new_zeros(())
+        stats: dict[str, Tensor] = {}
+        for branch, weight in (
+            ("parallel", self.parallel_weight),
+            ("cascaded", self.cascaded_weight),
+        ):
+            embeddings = getattr(speech, branch)
+            if embeddings is None:
+                continue
+            embeddings = gather_features(embeddings)
+            term = self.loss(embeddings, images, image_ids)
+            loss = loss + weight * term
+            stats[f"loss_{branch}"] = term
+            stats[f"accuracy_{branch}"] = batch_accuracy(embeddings, images, image_ids)
+        stats["temperature"] = 1 / self.loss.scale
+        if speech.keywords is not None:
+            loss = loss + self._keyword_terms(encoded, stats)
+        stats["loss"] = loss
+        stats = {name: value.detach().float() for name, value in stats.items()}
+        return force_gatherable((loss, stats, batch_size), loss.device)
+
+    def _keyword_terms(self, encoded: EncodedBatch, stats: dict[str, Tensor]) -> Tensor:
+        """Adds the keywords' statistics and returns the weighted quantity term."""
+        keywords = encoded.speech.keywords
+        assert keywords is not None
+        stats["keywords"] = keywords.lengths.float().mean()
+        stats["code_perplexity"] = keywords.quantized.code_perplexity
+        stats["probability_perplexity"] = keywords.quantized.probability_perplexity
+        stats["quantizer_temperature"] = self.speechclip.quantizer.current_temperature(
+            int(self.num_updates)
+        ).reshape(())
+        if keywords.cif is None or encoded.target_lengths is None:
+            return encoded.images.new_zeros(())
+        term = quantity_loss(keywords.cif.alpha_sum, encoded.target_lengths)
+        stats["loss_quantity"] = term
+        stats["target_keywords"] = encoded.target_lengths.float().mean()
+        return self.quantity_weight * term
+
+    def collect_feats(self, **batch: Any) -> dict[str, Tensor]:
+        """Last hidden state of the frozen encoder, for ESPnet's statistics stage."""
+        names = ("speech", "speech_lengths", "speech_states", "speech_states_lengths")
+        states = batch_states(
+            self.speechclip.speech_encoder, **{name: batch.get(name) for name in names}
+        )
+        return {"feats": states.hidden_states[:, -1], "feats_lengths": states.lengths}
+
+
+def batch_states(
+    speech_encoder: FrozenSpeechEncoder | None,
+    *,
+    speech: Tensor | None = None,
+    speech_lengths: Tensor | None = None,
+    speech_states: Tensor | None = None,
+    speech_states_lengths: Tensor | None = None,
+) -> SpeechStates:
+    """Hidden states of a batch, as they were stored or from the frozen encoder.
+
+    Args:
+        speech_encoder: Needed for waveforms only.
+        speech: (batch, samples).
+        speech_lengths: Samples, (batch,).
+        speech_states: (batch, frames, layers + 1, dim).
+        speech_states_lengths: Frames, (batch,).
+
+    Raises:
+        ValueError: If the batch holds neither, or the encoder is missing.
+    """
+    if speech_states is not None and speech_states_lengths is not None:
+        hidden_states = speech_states.transpose(1, 2)  # (batch, layers + 1, frames, dim)
+        return SpeechStates(hidden_states, speech_states_lengths)
+    if speech is None or speech_lengths is None:
+        raise ValueError("A batch needs either speech or speech_states, with their lengths.")
+    if speech_encoder is None:
+        raise ValueError("The model was built without its speech encoder; give speech_states.")
+    return speech_encoder(speech, speech_lengths)
+
+
+@torch.no_grad()
+def batch_accuracy(speech: Tensor, images: Tensor, image_ids: Tensor) -> Tensor:
+    """Share of utterances whose nearest image of the batch is the right one.
+
+    Args:
+        speech: (batch, dim), L2-normalised.
+        images: (batch, dim), L2-normalised.
+        image_ids: (batch,).
+    """
+    nearest = (speech.float() @ images.float().T).argmax(dim=1)  # (batch,)
+    return (image_ids[nearest] == image_ids).float().mean()

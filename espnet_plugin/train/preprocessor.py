@@ -1,0 +1,151 @@
+"""What happens to one utterance between the files and the batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from espnet2.train.preprocessor import AbsPreprocessor
+
+# HuBERT, wav2vec 2.0 and WavLM hear 16 kHz and take a frame of 400 samples every 320
+SAMPLING_RATE = 16000
+RECEPTIVE_FIELD = 400
+FRAME_SHIFT = 320
+
+
+class SpeechCLIPPreprocessor(AbsPreprocessor):
+    """Checks the speech, decodes pictures and turns captions into sub-word ids.
+
+    The tokenizer and the image transform are built when the first caption or picture file comes
+    by, in the process that needs them.
+
+    Args:
+        train: Whether the data is for training.
+        clip_conf: Configuration of CLIP, which names its tokenizer and its image size.
+        check: Look for speech that nothing can be learned from.
+        crop_seconds: Cut longer speech to a random stretch of so many seconds; None: keep it whole.
+    """
+
+    def __init__(
+        self,
+        train: bool,
+        *,
+        clip_conf: dict[str, Any] | None = None,
+        check: bool = True,
+        crop_seconds: float | None = None,
+    ) -> None:
+        super().__init__(train)
+        if crop_seconds is not None and crop_seconds <= RECEPTIVE_FIELD / SAMPLING_RATE:
+            raise ValueError(f"crop_seconds {crop_seconds} is shorter than one frame")
+        self.crop_samples = crop_seconds and round(crop_seconds * SAMPLING_RATE)
+        self.check = check
+        self.clip_conf = dict(clip_conf or {})
+        self._tokenizer: Any = None
+        self._image_transform: Any = None
+
+    def __call__(self, uid: str, data: dict[str, Any]) -> dict[str, np.ndarray]:
+        """Prepares one utterance.
+
+        Args:
+            uid: Utterance id.
+            data: ``speech`` (samples,), ``speech_states`` (frames, layers + 1, dim), ``image``
+                (an embedding, or the path of a picture), ``image_id``, ``text`` (a caption).
+
+        Returns:
+            The same entries as arrays: a picture as pixels (3, height, width), a caption as ids.
+
+        Raises:
+            ValueError: When the speech is empty, not mono, or not finite.
+        """
+        data = dict(data)
+        if self.check and "speech" in data:
+            data["speech"] = checked_speech(data["speech"])
+        if self.check and "speech_states" in data:
+            data["speech_states"] = checked_states(data["speech_states"])
+        if self.crop_samples and "speech" in data:
+            data["speech"] = random_stretch(data["speech"], self.crop_samples)
+        if self.crop_samples and "speech_states" in data:
+            frames = (self.crop_samples - RECEPTIVE_FIELD) // FRAME_SHIFT + 1
+            data["speech_states"] = random_stretch(data["speech_states"], frames)
+        if isinstance(data.get("image"), str):
+            data["image"] = self._pixels(data["image"])
+        if isinstance(data.get("text"), str):
+            data["text"] = self._subwords(data["text"])
+        return data
+
+    def _subwords(self, caption: str) -> np.ndarray:
+        if self._tokenizer is None:
+            from espnet_plugin.data.keyword_vocabulary import load_tokenizer
+
+            self._tokenizer = load_tokenizer(str(self.clip_conf.get("model")))
+        ids = self._tokenizer.encode(caption)
+        if not ids:
+            raise ValueError(f"the caption {caption!r} has no sub-word")
+        return np.asarray(ids, dtype=np.int64)
+
+    def _pixels(self, path: str) -> np.ndarray:
+        if self._image_transform is None:
+            self._image_transform = image_transform(
+                str(self.clip_conf.get("model")), self.clip_conf.get("pretrained")
+            )
+        from PIL import Image
+
+        with Image.open(path) as image:
+            return self._image_transform(image).numpy()  # (3, height, width)
+
+
+def image_transform(model: str, pretrained: str | None) -> Any:
+    """What turns a picture into CLIP's pixels, without building CLIP in every data worker.
+
+    Args:
+        model: open_clip name or JSON file.
+        pretrained: open_clip tag, whose training may have used another normalisation.
+    """
+    from open_clip import get_pretrained_cfg
+    from open_clip.transform import PreprocessCfg, image_transform_v2
+
+    from espnet_plugin.speechclip.clip_config import read_clip_config
+
+    config = read_clip_config(model)
+    options = dict(config.preprocess)
+    tag = get_pretrained_cfg(config.name, pretrained) if config.is_named and pretrained else {}
+    for name in ("mean", "std", "interpolation", "resize_mode", "fill_color"):
+        if tag and name in tag:
+            options[name] = tag[name]
+    options["size"] = config.model["vision_cfg"].get("image_size", 224)
+    return image_transform_v2(PreprocessCfg(**options), is_train=False)
+
+
+def random_stretch(values: np.ndarray, length: int) -> np.ndarray:
+    """At most ``length`` consecutive items from a random place, (length, ...)."""
+    if len(values) <= length:
+        return values
+    # NumPy's global state, which ESPnet seeds in every data worker and epoch
+    start = np.random.randint(len(values) - length + 1)
+    return values[start : start + length]
+
+
+def checked_speech(speech: np.ndarray) -> np.ndarray:
+    """Mono speech of at least one sample and finite values, else an error that says what is wrong.
+
+    Args:
+        speech: (samples,).
+    """
+    if speech.ndim != 1:
+        raise ValueError(f"audio has {speech.shape[-1]} channels, mono is needed (stage 2 mixes)")
+    if speech.size == 0:
+        raise ValueError("audio is empty (0 samples)")
+    if not np.isfinite(speech).all():
+        raise ValueError("audio holds NaN or infinite samples")
+    return speech
+
+
+def checked_states(states: np.ndarray) -> np.ndarray:
+    """Stored hidden states (frames, layers + 1, dim), else an error that says what is wrong."""
+    if states.ndim != 3 or states.shape[0] == 0:
+        raise ValueError(
+            f"stored states have shape {states.shape}, expected (frames, layers + 1, dim)"
+        )
+    if not np.isfinite(states).all():
+        raise ValueError("stored states hold NaN or infinite values")
+    return states

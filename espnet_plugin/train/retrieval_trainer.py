@@ -1,0 +1,147 @@
+"""Trainer that scores retrieval over the whole development set.
+
+A contrastive loss within a batch says little about retrieval among thousands of images, so models
+are chosen by recall at k, which needs all embeddings at once. ESPnet's trainer only sees batches.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from espnet2.torch_utils.device_funcs import to_device
+from espnet2.torch_utils.recursive_op import recursive_average
+from espnet2.train.distributed_utils import DistributedOption
+from espnet2.train.reporter import SubReporter
+from espnet2.train.trainer import Trainer, TrainerOptions
+from torch import Tensor
+
+from espnet_plugin.train.recall import RANKS, recall_both_ways
+from espnet_plugin.utils.progress import progress
+
+
+class RetrievalTrainer(Trainer):
+    """Adds ``recall_mean_at_1`` and its companions to the validation statistics.
+
+    Per branch and k: ``<branch>_speech_to_image_recall_at_<k>``,
+    ``<branch>_image_to_speech_recall_at_<k>``, ``<branch>_recall_mean_at_<k>``; over both
+    directions and all branches: ``recall_mean_at_<k>``.
+    """
+
+    @classmethod
+    def train_one_epoch(cls, model: Any, iterator: Any, **kwargs: Any) -> bool:
+        """One epoch of ESPnet's trainer, with a progress bar when a person is watching."""
+        distributed_option: DistributedOption = kwargs["distributed_option"]
+        watched = sys.stderr.isatty() and not kwargs["options"].no_forward_run
+        if watched and (distributed_option.dist_rank or 0) == 0:
+            iterator = WatchedIterator(iterator, f"epoch {kwargs['reporter'].get_epoch()}")
+        return super().train_one_epoch(model=model, iterator=iterator, **kwargs)
+
+    @classmethod
+    @torch.no_grad()
+    def validate_one_epoch(
+        cls,
+        model: torch.nn.Module,
+        iterator: Iterable[tuple[list[str], dict[str, Tensor]]],
+        reporter: SubReporter,
+        options: TrainerOptions,
+        distributed_option: DistributedOption,
+    ) -> None:
+        """Averages the losses over batches, then scores retrieval over all of them together."""
+        module = getattr(model, "module", model)
+        module.eval()
+        distributed = distributed_option.distributed
+        device = "cuda" if options.ngpu > 0 else "cpu"
+        rows: dict[str, list[Tensor]] = {}
+        for utterances, batch in _until_any_rank_stops(iterator, distributed, device):
+            batch = to_device({**batch, "utt_id": utterances}, device)
+            if options.no_forward_run:
+                continue
+            with _autocast(options.use_amp, device):
+                embeddings, (_, stats, weight) = module.evaluate(**batch)
+            if options.ngpu > 1 or distributed:
+                stats, weight = recursive_average(stats, weight, distributed)
+            reporter.register(stats, weight)
+            reporter.next()
+            for name, value in embeddings.items():
+                rows.setdefault(name, []).append(value)
+        if options.no_forward_run or not rows:
+            return
+        collected = {name: torch.cat(values) for name, values in rows.items()}
+        if distributed:
+            # every rank needs the same figures: early stopping reads each rank's own reporter
+            collected = {name: _gather_rows(value) for name, value in collected.items()}
+        reporter.register(retrieval_scores(collected))
+        reporter.next()
+
+
+def retrieval_scores(embeddings: dict[str, Tensor]) -> dict[str, float]:
+    """Recall of every branch and their mean.
+
+    Args:
+        embeddings: ``image_id`` (utterances,), ``image`` (utterances, dim) and one entry per
+            branch (utterances, dim).
+    """
+    embeddings = dict(embeddings)
+    image_ids = embeddings.pop("image_id")
+    images = embeddings.pop("image").float()
+    scores: dict[str, float] = {}
+    for branch, speech in embeddings.items():
+        for name, value in recall_both_ways(speech.float(), images, image_ids).items():
+            scores[f"{branch}_{name}"] = value
+    for k in RANKS:
+        means = [scores[f"{branch}_recall_mean_at_{k}"] for branch in embeddings]
+        scores[f"recall_mean_at_{k}"] = sum(means) / len(means)
+    return scores
+
+
+class WatchedIterator:
+    """An iterator with a progress bar that keeps its length, which sets the logging interval."""
+
+    def __init__(self, iterator: Any, description: str) -> None:
+        self.iterator = iterator
+        self.description = description
+
+    def __len__(self) -> int:
+        return len(self.iterator)
+
+    def __iter__(self) -> Iterator[Any]:
+        total = len(self) if hasattr(self.iterator, "__len__") else None
+        return progress(self.iterator, description=self.description, total=total, unit="batch")
+
+
+def _autocast(use_amp: bool, device: str) -> torch.autocast:
+    """Mixed precision as in ESPnet's training loop: on GPUs only, bfloat16 where there is it."""
+    enabled = use_amp and device == "cuda"
+    bf16 = enabled and torch.cuda.is_bf16_supported()
+    return torch.autocast("cuda", torch.bfloat16 if bf16 else torch.float16, enabled=enabled)
+
+
+def _until_any_rank_stops(iterator: Iterable[Any], distributed: bool, device: str) -> Iterator[Any]:
+    """Items until one of the ranks has no more, since the collectives need all of them."""
+    if not distributed:
+        yield from iterator
+        return
+    stop = torch.zeros((), device=device)
+    for item in iterator:
+        torch.distributed.all_reduce(stop)
+        if stop > 0:
+            return
+        yield item
+    stop.fill_(1)
+    torch.distributed.all_reduce(stop)
+
+
+def _gather_rows(rows: Tensor) -> Tensor:
+    """Rows of all ranks, whose numbers may differ, in the order of the ranks."""
+    world_size = torch.distributed.get_world_size()
+    number = torch.tensor(len(rows), device=rows.device)
+    numbers = [torch.zeros_like(number) for _ in range(world_size)]
+    torch.distributed.all_gather(numbers, number)
+    padded = rows.new_zeros(int(max(numbers)), *rows.shape[1:])
+    padded[: len(rows)] = rows
+    parts = [torch.empty_like(padded) for _ in range(world_size)]
+    torch.distributed.all_gather(parts, padded)
+    return torch.cat([part[:n] for part, n in zip(parts, numbers, strict=True)])

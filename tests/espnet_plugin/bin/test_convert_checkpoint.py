@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from benchmarks.convert_memory import (
+    plausible_config,
+    random_weights,
+    read_skeleton,
+    write_lightning,
+)
+from espnet_plugin.bin.convert_checkpoint import main
+from tests.parity.fixtures import DIRECTORY
+
+SKELETON = DIRECTORY / "skeleton_base_hybrid_plus.json"
+needs_skeleton = pytest.mark.skipif(not SKELETON.is_file(), reason=f"no {SKELETON.name}")
+
+
+@needs_skeleton
+def test_converts_and_prints_a_report(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    weights = random_weights(read_skeleton(SKELETON), shrink=16)
+    path, out = tmp_path / "released.ckpt", tmp_path / "out"
+    write_lightning(path, weights, plausible_config(weights))
+    main([str(path), str(out), "--compatibility", "norm_over_padding"])
+    printed = capsys.readouterr().out
+    assert f"{path}: hybrid+, {len(weights)} weights" in printed
+    for key in weights:
+        assert f"  {key} " in printed
+    assert "keyword vocabulary: 8112 tokens, recovered" in printed
+    config = yaml.safe_load((out / "config.yaml").read_text())
+    assert config["model_conf"]["compatibility"]["norm_over_padding"] is True
+    with pytest.raises(SystemExit, match="--force"):
+        main([str(path), str(out)])
+    main([str(path), str(out), "--force"])
+
+
+def test_faults_end_with_one_message(tmp_path: Path) -> None:
+    torch.save({"state_dict": {}}, tmp_path / "x.ckpt")
+    with pytest.raises(SystemExit, match="convert_checkpoint: error: .*x.ckpt: no Lightning"):
+        main([str(tmp_path / "x.ckpt"), str(tmp_path / "out")])
+    with pytest.raises(SystemExit, match="absent.ckpt: no such file"):
+        main([str(tmp_path / "absent.ckpt"), str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,322 @@
+"""The task with ESPnet's real trainer, on tiny models."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from espnet_plugin.compat import load_checkpoint
+from espnet_plugin.tasks.speechclip import SpeechCLIPTask
+from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel
+
+COMMON = [
+    "--batch_size",
+    "4",
+    "--num_workers",
+    "0",
+    "--use_tensorboard",
+    "false",
+    "--use_matplotlib",
+    "false",
+    "--optim_conf",
+    "lr=0.01",
+    "--log_level",
+    "WARNING",
+]
+
+
+def train(corpus, model_arguments, output: Path, *more: str) -> Path:
+    SpeechCLIPTask.main(
+        cmd=[
+            *COMMON,
+            *model_arguments,
+            *corpus.data_arguments("train"),
+            *corpus.data_arguments("valid"),
+            "--output_dir",
+            str(output),
+            *more,
+        ]
+    )
+    return output
+
+
+@pytest.fixture(scope="module")
+def experiment(tiny_corpus, model_arguments, tmp_path_factory) -> Path:
+    """Two epochs of three updates in one go."""
+    return train(
+        tiny_corpus, model_arguments, tmp_path_factory.mktemp("exp") / "a", "--max_epoch", "2"
+    )
+
+
+def parsed(corpus, model_arguments, *more: str) -> argparse.Namespace:
+    return SpeechCLIPTask.get_parser().parse_args([*COMMON, *model_arguments, *more])
+
+
+def test_training_writes_checkpoints_without_frozen_weights(experiment: Path) -> None:
+    state = load_checkpoint(experiment / "2epoch.pth")
+    assert not [key for key in state if "clip." in key.split("speechclip.")[-1][:5]]
+    assert not [key for key in state if "speech_encoder" in key]
+    assert "speechclip.layer_weighting.weights" in state
+    assert state["num_updates"] == 6
+    assert (experiment / "valid.recall_mean_at_1.best.pth").exists()
+
+
+def test_config_holds_the_vocabulary_as_ids(experiment: Path) -> None:
+    config = yaml.safe_load((experiment / "config.yaml").read_text())
+    assert config["keyword_vocabulary"][:3] == [320, 736, 1929]
+
+
+def test_reporter_has_recall_of_both_branches(experiment: Path) -> None:
+    reporter = torch.load(experiment / "checkpoint.pth", weights_only=False)["reporter"]
+    valid = reporter["stats"][2]["valid"]
+    for branch in ("parallel", "cascaded"):
+        for direction in ("speech_to_image", "image_to_speech"):
+            assert 0 <= valid[f"{branch}_{direction}_recall_at_1"] <= 1
+            assert valid[f"{branch}_{direction}_recall_at_10"] == 1  # only six images
+    means = [valid[f"{branch}_recall_mean_at_1"] for branch in ("parallel", "cascaded")]
+    assert valid["recall_mean_at_1"] == pytest.approx(np.mean(means))
+    for name in ("loss", "loss_quantity", "keywords", "code_perplexity", "accuracy_parallel"):
+        assert np.isfinite(valid[name])
+
+
+def test_resumed_training_equals_uninterrupted(
+    experiment: Path, tiny_corpus, model_arguments, tmp_path: Path
+) -> None:
+    output = train(tiny_corpus, model_arguments, tmp_path / "b", "--max_epoch", "1")
+    train(tiny_corpus, model_arguments, output, "--max_epoch", "2", "--resume", "true")
+    whole, resumed = (load_checkpoint(path / "2epoch.pth") for path in (experiment, output))
+    assert whole.keys() == resumed.keys()
+    for key, value in whole.items():
+        assert torch.allclose(value.double(), resumed[key].double(), atol=1e-6), key
+
+
+def test_init_param_starts_from_a_checkpoint(
+    experiment: Path, tiny_corpus, model_arguments, tmp_path: Path
+) -> None:
+    output = train(
+        tiny_corpus,
+        model_arguments,
+        tmp_path / "c",
+        "--max_epoch",
+        "1",
+        "--optim_conf",
+        "lr=0.0",
+        "--init_param",
+        str(experiment / "2epoch.pth"),
+    )
+    before, after = (
+        load_checkpoint(path) for path in (experiment / "2epoch.pth", output / "1epoch.pth")
+    )
+    key = "speechclip.attention.attention.in_proj_weight"
+    assert torch.equal(before[key], after[key])
+    assert after["num_updates"] == before["num_updates"] + 3
+
+
+def test_averaged_checkpoint_loads(tiny_corpus, model_arguments, tmp_path: Path) -> None:
+    output = train(
+        tiny_corpus, model_arguments, tmp_path / "e", "--max_epoch", "2", "--keep_nbest_models", "2"
+    )
+    averaged = output / "valid.recall_mean_at_1.ave_2best.pth"
+    model, _ = SpeechCLIPTask.build_model_from_file(output / "config.yaml", averaged)
+    assert isinstance(model, ESPnetSpeechCLIPModel)
+    assert model.num_updates == 4.5  # the mean of 3 and 6
+    states = [load_checkpoint(output / f"{epoch}epoch.pth") for epoch in (1, 2)]
+    key = "speechclip.attention.attention.in_proj_weight"
+    mean = (states[0][key] + states[1][key]) / 2
+    assert torch.allclose(model.state_dict()[key], mean)
+
+
+def test_accumulation_counts_updates_and_mixed_precision_trains(
+    tiny_corpus, model_arguments, tmp_path: Path
+) -> None:
+    output = train(
+        tiny_corpus,
+        model_arguments,
+        tmp_path / "d",
+        "--max_epoch",
+        "1",
+        "--accum_grad",
+        "3",
+        "--use_amp",
+        "true",
+    )
+    assert load_checkpoint(output / "1epoch.pth")["num_updates"] == 1
+
+
+def test_raw_pictures_and_captions_train(tiny_corpus, model_arguments, tmp_path: Path) -> None:
+    data = tiny_corpus.data
+    pictures = dict(line.split() for line in (data / "image.scp").read_text().splitlines())
+    (tmp_path / "image_path.scp").write_text(
+        "".join(f"{u} {pictures[i]}\n" for u, i in sorted(tiny_corpus.utt2image.items()))
+    )
+    arguments = []
+    for part in ("train", "valid"):
+        for entry in tiny_corpus.data_arguments(part):
+            raw = f"{tmp_path}/image_path.scp,image,text"
+            arguments.append(raw if entry.endswith("image,npy") else entry)
+        arguments += [f"--{part}_data_path_and_name_and_type", f"{data}/text,text,text"]
+    SpeechCLIPTask.main(
+        cmd=[
+            *(*COMMON, *model_arguments, *arguments, "--max_epoch", "1"),
+            *("--output_dir", str(tmp_path / "raw")),
+            *("--keyword_extractor_conf", "{target: subwords}"),
+        ]
+    )
+    reporter = torch.load(tmp_path / "raw" / "checkpoint.pth", weights_only=False)["reporter"]
+    # captions of two and three sub-words, one of each per picture
+    assert reporter["stats"][1]["valid"]["target_keywords"] == pytest.approx(2.5)
+
+
+def test_statistics_stage_needs_no_model(tiny_corpus, model_arguments, tmp_path: Path) -> None:
+    train(
+        tiny_corpus,
+        model_arguments,
+        tmp_path / "stats",
+        *("--collect_stats", "true", "--use_preprocessor", "false"),
+        *("--train_data_path_and_name_and_type", f"{tiny_corpus.data}/text,text,text"),
+    )
+    shapes = (tmp_path / "stats" / "train" / "speech_shape").read_text().splitlines()
+    assert "img0_0 3200" in shapes
+
+
+def train_in_two_processes(command: list[str], output: Path) -> Path:
+    root = Path(__file__).resolve().parents[3]
+    rendezvous = output.with_name("rendezvous")
+    processes = [
+        subprocess.Popen(
+            [
+                *(sys.executable, "-m", "espnet_plugin.bin.speechclip_train", *command),
+                *("--ngpu", "0", "--dist_backend", "gloo", "--dist_world_size", "2"),
+                *("--dist_init_method", f"file://{rendezvous}", "--dist_rank", str(rank)),
+                *("--output_dir", str(output)),
+            ],
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    errors = [process.communicate(timeout=300)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], "\n".join(errors)
+    return output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("extractor", ["none", "cif"])
+def test_two_processes_train_as_one(
+    tiny_corpus, model_arguments, tmp_path: Path, extractor: str
+) -> None:
+    arguments = model_arguments
+    if extractor == "none":
+        position = arguments.index("--keyword_extractor_conf")
+        arguments = [
+            *arguments[:position],
+            *arguments[position + 2 :],
+            "--keyword_extractor",
+            "none",
+        ]
+    arguments = [*arguments, "--max_epoch", "1", "--grad_clip", "1000", "--optim", "sgd"]
+    data = [*tiny_corpus.data_arguments("train"), *tiny_corpus.data_arguments("valid")]
+    one = train(tiny_corpus, arguments, tmp_path / "one")
+    two = train_in_two_processes([*COMMON, *data, *arguments], tmp_path / "two")
+    states = [load_checkpoint(path / "1epoch.pth") for path in (one, two)]
+    assert states[1]["num_updates"] == 3
+    if extractor == "cif":
+        return  # the keyword norm's statistics are those of each process's own utterances
+    for key, value in states[0].items():
+        assert torch.allclose(value, states[1][key], atol=1e-5), key
+    reports = [
+        torch.load(path / "checkpoint.pth", weights_only=False)["reporter"]["stats"][1]["valid"]
+        for path in (one, two)
+    ]
+    for name in ("loss", "recall_mean_at_1", "parallel_image_to_speech_recall_at_1"):
+        assert reports[0][name] == pytest.approx(reports[1][name], abs=1e-4)
+
+
+def test_data_parallel_is_refused(tiny_corpus, model_arguments) -> None:
+    args = parsed(tiny_corpus, model_arguments, "--ngpu", "2")
+    args.distributed = False
+    with pytest.raises(ValueError, match="multiprocessing_distributed"):
+        SpeechCLIPTask.build_model(args)
+
+
+@pytest.mark.parametrize(
+    "option, value, message",
+    [
+        ("--model_conf", "paralel=true", "paralel"),
+        ("--loss_conf", "margn=1", "margn"),
+        ("--attention_conf", "heads=1", "heads"),
+    ],
+)
+def test_unknown_options_are_named(
+    tiny_corpus, model_arguments, option: str, value: str, message: str
+) -> None:
+    args = parsed(tiny_corpus, model_arguments, option, value)
+    with pytest.raises(ValueError, match=message):
+        SpeechCLIPTask.build_model(args)
+
+
+def test_unknown_key_of_a_yaml_file_is_named(tmp_path: Path, capsys) -> None:
+    path = tmp_path / "train.yaml"
+    path.write_text("keyword_extracter: cif\n")
+    with pytest.raises(SystemExit):
+        SpeechCLIPTask.get_parser().parse_args(["--config", str(path)])
+    assert "keyword_extracter" in capsys.readouterr().err
+
+
+def test_printed_config_is_usable(tmp_path: Path, capsys) -> None:
+    with pytest.raises(SystemExit):
+        SpeechCLIPTask.main(cmd=["--print_config"])
+    path = tmp_path / "printed.yaml"
+    path.write_text(capsys.readouterr().out)
+    args = SpeechCLIPTask.get_parser().parse_args(["--config", str(path)])
+    assert args.keyword_extractor == "cif"
+    assert args.iterator_type == "task"
+    assert args.keyword_extractor_conf["frames_per_keyword"] == 20
+    assert "compatibility" not in args.keyword_extractor_conf
+
+
+@pytest.mark.parametrize(
+    "architecture, has_parallel, has_keywords",
+    [
+        (["--keyword_extractor", "none"], True, False),
+        (["--keyword_extractor", "cls", "--model_conf", "parallel=false"], False, True),
+        (["--keyword_extractor", "cls"], True, True),
+    ],
+)
+def test_other_architectures_build(
+    tiny_corpus, model_arguments, architecture: list[str], has_parallel: bool, has_keywords: bool
+) -> None:
+    position = model_arguments.index("--keyword_extractor_conf")
+    arguments = model_arguments[:position] + model_arguments[position + 2 :]
+    model = SpeechCLIPTask.build_model(parsed(tiny_corpus, arguments, *architecture)).speechclip
+    assert (model.parallel_projection is not None) == has_parallel
+    assert (model.keyword_extractor is not None) == has_keywords
+
+
+def test_weight_decay_spares_vectors_and_temperatures(tiny_corpus, model_arguments) -> None:
+    args = parsed(
+        tiny_corpus,
+        model_arguments,
+        "--optim",
+        "adamw",
+        "--optim_conf",
+        "weight_decay=0.1",
+        "--exclude_weight_decay",
+        "true",
+    )
+    model = SpeechCLIPTask.build_model(args)
+    (optimizer,) = SpeechCLIPTask.build_optimizers(args, model)
+    decayed, spared = optimizer.param_groups
+    assert decayed["weight_decay"] == 0.1 and spared["weight_decay"] == 0
+    assert all(p.dim() >= 2 for p in decayed["params"])
+    grouped = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    assert grouped == {id(p) for p in model.parameters() if p.requires_grad}

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from espnet_plugin.speechclip.clip import FrozenCLIP
+from espnet_plugin.train.preprocessor import SpeechCLIPPreprocessor
+
+
+@pytest.mark.parametrize(
+    "speech, message",
+    [
+        (np.zeros(0, np.float32), "empty"),
+        (np.full(4, np.nan, np.float32), "NaN"),
+        (np.zeros((4, 2), np.float32), "2 channels"),
+    ],
+)
+def test_bad_speech_is_refused(speech: np.ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SpeechCLIPPreprocessor(True)("u", {"speech": speech})
+
+
+def test_bad_states_are_refused() -> None:
+    preprocessor = SpeechCLIPPreprocessor(True)
+    with pytest.raises(ValueError, match="shape"):
+        preprocessor("u", {"speech_states": np.zeros((0, 3, 4), np.float16)})
+    with pytest.raises(ValueError, match="NaN"):
+        preprocessor("u", {"speech_states": np.full((1, 3, 4), np.inf, np.float16)})
+
+
+def test_captions_become_subwords_without_special_tokens(tiny_corpus) -> None:
+    preprocessor = SpeechCLIPPreprocessor(True, clip_conf={"model": str(tiny_corpus.clip_model)})
+    data = preprocessor("u", {"text": "a red dog", "image": np.zeros(3, np.float32)})
+    assert data["text"].tolist() == [320, 736, 1929]
+    assert data["image"].shape == (3,)
+    with pytest.raises(ValueError, match="no sub-word"):
+        preprocessor("u", {"text": " "})
+
+
+def test_picture_files_become_clips_pixels(tiny_corpus) -> None:
+    from PIL import Image
+
+    conf = {"model": str(tiny_corpus.clip_model)}
+    path = tiny_corpus.data / "img0.png"
+    pixels = SpeechCLIPPreprocessor(True, clip_conf=conf)("u", {"image": str(path)})["image"]
+    clip = FrozenCLIP(**conf, text_tower=False)
+    assert np.array_equal(pixels, clip.preprocess(Image.open(path)).numpy())
