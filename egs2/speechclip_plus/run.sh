@@ -6,13 +6,19 @@ set -o pipefail
 
 corpus=mini
 seed=0
+download=false
+custom_root=
+local_data_opts=
 
 help_message=$(cat << 'EOF'
-Usage: ./run.sh [--corpus mini|flickr8k|spokencoco] [--seed N] [options of speechclip.sh]
+Usage: ./run.sh [--corpus mini|flickr8k|spokencoco|custom] [--seed N] [options of speechclip.sh]
 
   --corpus mini        generated here, needs no network and no GPU; about ten minutes (default)
   --corpus flickr8k    Flickr8k with the Flickr Audio Caption Corpus; paths in db.sh
   --corpus spokencoco  SpokenCOCO with MSCOCO's pictures; paths in db.sh
+  --corpus custom      a folder of your own, named by --custom_root; README.md says what is in it
+  --download true      fetch flickr8k or spokencoco first (default false)
+  --custom_root DIR    folder of your own corpus
   --seed N             seeds the mini corpus and the training (default 0)
 
 Examples
@@ -20,6 +26,9 @@ Examples
   ./run.sh --speechclip_config conf/tuning/mini_parallel.yaml   another architecture
   ./run.sh --stage 7                                            go on at the training
   ./run.sh --corpus flickr8k --ngpu 2
+  ./run.sh --corpus flickr8k --download true
+  ./run.sh --corpus spokencoco --speechclip_config conf/tuning/spokencoco_large_cascaded_plus.yaml
+  ./run.sh --corpus custom --custom_root my_corpus
 EOF
 )
 
@@ -28,6 +37,9 @@ arguments=()
 while [ $# -gt 0 ]; do
     case "$1" in
         --corpus) corpus=${2:?"--corpus needs a value"}; shift 2;;
+        --download) download=${2:?"--download needs a value"}; shift 2;;
+        --custom_root|--custom-root) custom_root=${2:?"--custom_root needs a value"}; shift 2;;
+        --local_data_opts|--local-data-opts) local_data_opts=${2?"--local_data_opts needs a value"}; shift 2;;
         --seed) seed=${2:?"--seed needs a value"}; shift 2;;
         --help|-h) printf '%s\n\n' "${help_message}"; exec ./speechclip.sh --help;;
         *) arguments+=("$1"); shift;;
@@ -47,16 +59,42 @@ case "${corpus}" in
             --inference_nj 1
             --ngpu 0
         );;
-    flickr8k|spokencoco)
-        settings=(--speechclip_config conf/train.yaml);;
+    flickr8k)
+        settings=(
+            --speechclip_config conf/tuning/flickr8k_base_hybrid_plus.yaml
+            --min_wav_duration 0.5
+        );;
+    spokencoco)
+        settings=(
+            --speechclip_config conf/tuning/spokencoco_large_hybrid_plus.yaml
+            --min_wav_duration 0.5
+        );;
+    custom)
+        if [ -z "${custom_root}" ]; then
+            echo "run.sh: error: --corpus custom needs --custom_root DIR; README.md says what is in it" >&2
+            exit 2
+        fi
+        export CUSTOM_ROOT=${custom_root}
+        settings=(--speechclip_config conf/train.yaml)
+        # without captions the keyword vocabulary is all of CLIP's
+        if ! head -q -n 1 "${custom_root}"/*.tsv 2> /dev/null | tr '\t\r' '\n\n' | grep -qix caption; then
+            settings+=(--vocab_from clip)
+        fi;;
     *)
-        echo "run.sh: error: --corpus ${corpus} is unknown; choose mini, flickr8k or spokencoco" >&2
+        echo "run.sh: error: --corpus ${corpus} is unknown; choose mini, flickr8k, spokencoco or custom" >&2
         exit 2;;
+esac
+
+case "${download}" in
+    true) local_data_opts="--download true ${local_data_opts}";;
+    false) ;;
+    *) echo "run.sh: error: --download takes true or false, not '${download}'" >&2; exit 2;;
 esac
 
 ./speechclip.sh \
     --corpus "${corpus}" \
     --seed "${seed}" \
+    --local_data_opts "${local_data_opts}" \
     --train_set "${corpus}_train" \
     --valid_set "${corpus}_dev" \
     --test_sets "${corpus}_test" \

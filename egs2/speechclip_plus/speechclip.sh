@@ -357,7 +357,7 @@ need_data() {
 if runs_stage 1; then
     begin_stage 1 "data preparation of ${corpus:-the corpus} (local/data.sh)"
     # shellcheck disable=SC2086
-    local/data.sh --corpus "${corpus}" --seed "${seed}" --nj "${nj}" --python "${python}" ${local_data_opts}
+    local/data.sh --corpus "${corpus}" --seed "${seed}" --nj "${nj}" --python "${python}" --max_bad "${max_bad}" ${local_data_opts}
     for name in "${all_sets[@]}"; do
         [ -s "data/${name}/wav.scp" ] || fail "local/data.sh did not make data/${name}/wav.scp"
     done
@@ -437,7 +437,14 @@ if runs_stage 5; then
     options=()
     case "${vocab_from}" in
         train) options=(--text "${data_feats}/${train_set}/text");;
-        all) options=(--text); for name in "${all_sets[@]}"; do options+=("${data_feats}/${name}/text"); done;;
+        all)
+            # every caption of the corpus, those of pictures in no split and of skipped recordings too
+            options=(--original --text)
+            if [ -s "data/local/${corpus}/captions" ]; then
+                options+=("data/local/${corpus}/captions")
+            else
+                for name in "${all_sets[@]}"; do options+=("${data_feats}/${name}/text"); done
+            fi;;
         clip) options=(--whole_clip);;
     esac
     ${python} -m espnet_plugin.bin.keyword_vocabulary "${options[@]}" --clip_model "${clip_model}" --output "${token_list}"

@@ -8,7 +8,7 @@ import inspect
 
 from espnet2.train.class_choices import ClassChoices
 from espnet2.utils.nested_dict_action import NestedDictAction
-from espnet2.utils.types import str2bool, str_or_none
+from espnet2.utils.types import float_or_none, str2bool, str_or_none
 from torch import nn
 
 from espnet_plugin.speechclip.attention import ATTENTIONS

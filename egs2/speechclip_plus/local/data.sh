@@ -8,29 +8,54 @@ corpus=mini
 seed=0
 nj=2
 python=python3
+download=false        # fetch the corpus first, into ${download_dir}/<corpus>
+download_dir=downloads
+custom_root=${CUSTOM_ROOT:-}  # folder of a corpus of your own
+max_bad=0.1           # share of the recordings that may be missing or broken
 mini_root=downloads/mini
 mini_opts=            # options of local/mini/prepare.py, e.g. "--teacher_steps 100"
 
 help_message=$(cat << 'EOF'
-Usage: local/data.sh [--corpus mini] [--seed 0] [--nj 2] [--python python3]
+Usage: local/data.sh [--corpus mini|flickr8k|spokencoco|custom] [--seed 0] [--nj 2] [--python python3]
+                     [--download false] [--download_dir downloads] [--custom_root DIR] [--max_bad 0.1]
                      [--mini_root downloads/mini] [--mini_opts "options of local.mini.prepare"]
 
-Makes data/<corpus>_train, data/<corpus>_dev and data/<corpus>_test; what is finished is kept.
+Makes data/<corpus>_train, data/<corpus>_dev and data/<corpus>_test. Where flickr8k and spokencoco
+lie, db.sh says: FLICKR8K, SPOKENCOCO, MSCOCO; environment variables of the same names win.
 EOF
 )
 
 . utils/parse_options.sh
 if [ -e path.sh ]; then . ./path.sh; fi
+if [ -e db.sh ]; then . ./db.sh; fi
 
 case "${corpus}" in
     mini)
         # shellcheck disable=SC2086
         ${python} -m local.mini.prepare \
             --root "${mini_root}" --data_dir data --seed "${seed}" --nj "${nj}" ${mini_opts};;
-    *)
-        if [ ! -e "local/data_${corpus}.sh" ]; then
-            echo "local/data.sh: error: corpus ${corpus} is unknown: there is no local/data_${corpus}.sh" >&2
-            exit 2
+    flickr8k)
+        if "${download}"; then
+            FLICKR8K=${FLICKR8K:-${download_dir}/flickr8k}
+            ${python} -m local.flickr8k.download --target "${FLICKR8K}"
+        elif [ -z "${FLICKR8K}" ] && [ -d "${download_dir}/flickr8k" ]; then
+            FLICKR8K=${download_dir}/flickr8k
         fi
-        "local/data_${corpus}.sh" --nj "${nj}" --python "${python}";;
+        ${python} -m local.flickr8k.prepare \
+            --root "${FLICKR8K}" --data_dir data --nj "${nj}" --max_bad "${max_bad}";;
+    spokencoco)
+        fetched=${download_dir}/spokencoco
+        if "${download}"; then
+            ${python} -m local.spokencoco.download --target "${fetched}"
+        fi
+        if [ -z "${SPOKENCOCO}" ] && [ -d "${fetched}/SpokenCOCO" ]; then SPOKENCOCO=${fetched}/SpokenCOCO; fi
+        if [ -z "${MSCOCO}" ] && [ -d "${fetched}/mscoco" ]; then MSCOCO=${fetched}/mscoco; fi
+        ${python} -m local.spokencoco.prepare \
+            --root "${SPOKENCOCO}" --mscoco "${MSCOCO}" --data_dir data --nj "${nj}" --max_bad "${max_bad}";;
+    custom)
+        ${python} -m local.custom.prepare \
+            --root "${custom_root}" --data_dir data --nj "${nj}" --max_bad "${max_bad}";;
+    *)
+        echo "local/data.sh: error: --corpus ${corpus} is unknown; choose mini, flickr8k, spokencoco or custom" >&2
+        exit 2;;
 esac

@@ -35,20 +35,19 @@ INERT_PACKAGES = (
     "torchmetrics",
     "wandb",
 )
-INERT_CLASSES = (
-    "argparse.Namespace",
-    "datetime.datetime",
-    "numpy.dtype",
-    "numpy.ndarray",
-    "numpy.core.multiarray._reconstruct",
-    "numpy.core.multiarray.scalar",
-    "numpy._core.multiarray._reconstruct",
-    "numpy._core.multiarray.scalar",
-    "pathlib.Path",
-    "pathlib.PosixPath",
-    "pathlib.PurePosixPath",
-    "pathlib.WindowsPath",
-)
+# (package, class); in which of its modules a package keeps a class changes with its version.
+INERT_CLASSES = {
+    ("argparse", "Namespace"),
+    ("datetime", "datetime"),
+    ("numpy", "_reconstruct"),
+    ("numpy", "dtype"),
+    ("numpy", "ndarray"),
+    ("numpy", "scalar"),
+    ("pathlib", "Path"),
+    ("pathlib", "PosixPath"),
+    ("pathlib", "PurePosixPath"),
+    ("pathlib", "WindowsPath"),
+}
 _STORAGES = {
     "FloatStorage": torch.float32,
     "DoubleStorage": torch.float64,
@@ -104,7 +103,9 @@ class PlainMapping(dict):
     def __setstate__(self, state: Any) -> None:
         for part in state if isinstance(state, tuple) else (state,):
             if isinstance(part, Mapping):
-                self.update(part)
+                inner = next(iter(part.values())) if len(part) == 1 else None
+                wrapped = isinstance(inner, Mapping) and str(next(iter(part))).startswith("_")
+                self.update(inner if wrapped else part)  # a class may keep its entries in one field
 
 
 class Stub:
@@ -203,8 +204,8 @@ class _Unpickler(pickle.Unpickler):
             return getattr(torch, name)
         if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
             return getattr(torch, name)
-        full_name = f"{module}.{name}"
-        if module.split(".")[0] in INERT_PACKAGES or full_name in INERT_CLASSES:
+        full_name, package = f"{module}.{name}", module.split(".")[0]
+        if package in INERT_PACKAGES or (package, name) in INERT_CLASSES:
             if name == "AttributeDict":  # how Lightning keeps hyper-parameters
                 return type("PlainMapping", (PlainMapping,), {})
             self.stubs.add(full_name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ def test_configuration_builds(path: Path, model_options: list[str]) -> None:
     parser = SpeechCLIPTask.get_parser()
     args = parser.parse_args(["--config", str(path), *model_options])
     model = SpeechCLIPTask.build_model(args).speechclip
-    architecture = path.stem.partition("_")[2]
+    architecture = re.sub("^[a-z0-9]+_(base_|large_)?", "", path.stem)
     assert (model.parallel_projection is not None) == (not architecture.startswith("cascaded"))
     extractor = type(model.keyword_extractor).__name__
     expected = "CifKeywordExtractor" if architecture.endswith("plus") else "ClsKeywordExtractor"
@@ -49,5 +50,7 @@ def test_configuration_builds(path: Path, model_options: list[str]) -> None:
 def test_all_architectures_have_a_configuration() -> None:
     names = {path.stem for path in CONFIGS}
     for architecture in ("parallel", "cascaded", "cascaded_plus", "hybrid", "hybrid_plus"):
-        assert {f"mini_{architecture}", f"train_{architecture}"} <= names
-    assert (CONF / "train.yaml").resolve() == (CONF / "tuning" / "train_hybrid_plus.yaml").resolve()
+        for corpus in ("mini", "flickr8k_base", "flickr8k_large", "spokencoco_large"):
+            assert f"{corpus}_{architecture}" in names
+    default = CONF / "tuning" / "flickr8k_base_hybrid_plus.yaml"
+    assert (CONF / "train.yaml").resolve() == default.resolve()

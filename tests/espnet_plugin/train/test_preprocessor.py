@@ -45,3 +45,20 @@ def test_picture_files_become_clips_pixels(tiny_corpus) -> None:
     pixels = SpeechCLIPPreprocessor(True, clip_conf=conf)("u", {"image": str(path)})["image"]
     clip = FrozenCLIP(**conf, text_tower=False)
     assert np.array_equal(pixels, clip.preprocess(Image.open(path)).numpy())
+
+
+def test_crop_takes_a_random_stretch_in_training_only_of_what_is_longer() -> None:
+    preprocessor = SpeechCLIPPreprocessor(True, crop_seconds=0.1)
+    speech = np.arange(4000, dtype=np.float32)
+    states = np.arange(20, dtype=np.float32)[:, None, None]
+    np.random.seed(0)
+    starts = set()
+    for _ in range(20):
+        data = preprocessor("u", {"speech": speech, "speech_states": states})
+        assert np.array_equal(data["speech"], data["speech"][0] + np.arange(1600))
+        assert data["speech_states"].shape == (4, 1, 1)  # (1600 - 400) // 320 + 1 frames
+        starts.add(float(data["speech"][0]))
+    assert len(starts) > 10
+    assert len(preprocessor("u", {"speech": speech[:1000]})["speech"]) == 1000
+    with pytest.raises(ValueError, match="shorter than one frame"):
+        SpeechCLIPPreprocessor(True, crop_seconds=0.01)

@@ -19,7 +19,7 @@ license: apache-2.0
 A SpeechCLIP(+) model trained with the speechclip-plus recipe for ESPnet. The archive loads with
 
 ```python
-from espnet_plugin.speechclip.factory import load_speechclip
+from espnet_plugin.speechclip import load_speechclip
 
 model = load_speechclip("{archive}")
 ```

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import re
 import subprocess
 import zipfile
 from argparse import Namespace
@@ -77,7 +78,8 @@ def test_objects_of_known_libraries_become_stubs_and_are_named(tmp_path: Path) -
     torch.save({"a": Namespace(x=1), "b": Path("y"), "c": np.float64(3), "d": 4}, path)
     unpickled = read_pickled_checkpoint(path)
     assert unpickled.content["d"] == 4
-    assert "argparse.Namespace" in unpickled.stubs and "pathlib.PosixPath" in unpickled.stubs
+    assert "argparse.Namespace" in unpickled.stubs
+    assert any(re.fullmatch(r"pathlib.*\.PosixPath", name) for name in unpickled.stubs)
     assert any("multiarray.scalar" in name for name in unpickled.stubs)
 
 

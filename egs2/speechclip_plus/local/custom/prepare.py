@@ -1,0 +1,194 @@
+"""Make data/custom_{train,dev,test} from a folder with wavs/, images/ and one table.
+
+The table is the only .tsv file in the folder: UTF-8, tab-separated, a header, one row per recording.
+
+    wav        recording, relative to wavs/           required
+    image      picture, relative to images/           required
+    split      train, dev or test                     optional: 8 : 1 : 1 by picture
+    speaker    who speaks                             optional
+    caption    what is said                           optional, in all rows or none
+
+    python -m local.custom.prepare --root my_corpus
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import logging
+import sys
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+from espnet_plugin.data.scp import DataError
+from local.shared.layout import contents, corpus_root, find_one
+from local.shared.sets import SPLITS, prepare_sets
+from local.shared.spoken_captions import SpokenCaption, safe_id
+from local.shared.summary import Summary
+
+REMEDY = (
+    "A corpus of your own is a folder with wavs/, images/ and one .tsv file with the columns wav, "
+    "image and, as you like, split, speaker, caption; see README.md. Name it with --custom_root"
+)
+REQUIRED = ("wav", "image")
+OPTIONAL = ("split", "speaker", "caption")
+ALIASES = {"train": "train", "dev": "dev", "valid": "dev", "val": "dev", "test": "test"}
+
+
+def find_table(root: Path) -> Path:
+    """The one .tsv file of the folder.
+
+    Raises:
+        DataError: There is none, or several.
+    """
+    tables = sorted(root.glob("*.tsv"))
+    if len(tables) != 1:
+        found = ", ".join(path.name for path in tables) or contents(root)
+        raise DataError(f"{root}: looked for one .tsv file, found: {found}. {REMEDY}")
+    return tables[0]
+
+
+def read_rows(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yields (line number, column → value).
+
+    Raises:
+        DataError: The header lacks a column or has an unknown one, a row is too short or too long.
+    """
+    with table.open(encoding="utf-8-sig", newline="") as stream:
+        reader = csv.reader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
+        try:
+            header = [name.strip().lower() for name in next(reader, [])]
+            missing = [name for name in REQUIRED if name not in header]
+            unknown = [name for name in header if name not in (*REQUIRED, *OPTIONAL)]
+            if missing or unknown or len(set(header)) != len(header):
+                raise DataError(
+                    f"{table}:1: the header is {header}; needed: {', '.join(REQUIRED)}; possible: "
+                    f"{', '.join(OPTIONAL)}; each once, separated by tabs. {REMEDY}"
+                )
+            for number, row in enumerate(reader, 2):
+                if not any(field.strip() for field in row):
+                    continue
+                if len(row) != len(header):
+                    raise DataError(
+                        f"{table}:{number}: {len(row)} columns instead of {len(header)}: "
+                        f"{' | '.join(row)[:80]!r}"
+                    )
+                yield number, {k: v.strip() for k, v in zip(header, row, strict=True)}
+        except UnicodeDecodeError as error:
+            raise DataError(f"{table}: not UTF-8 text ({error}); convert it first") from error
+
+
+def split_by_picture(image: str) -> str:
+    """8 : 1 : 1, the same in every run and wherever the other pictures are."""
+    part = zlib.crc32(image.encode()) % 10
+    return "dev" if part == 8 else "test" if part == 9 else "train"
+
+
+def spoken_captions(
+    table: Path, recordings: Path, pictures: Path, *, with_text: bool
+) -> Iterator[SpokenCaption]:
+    """Every row of the table.
+
+    Raises:
+        DataError: A row names no file or an unknown split, or a picture is in two splits.
+    """
+    split_of: dict[str, str] = {}
+    file_of: dict[str, str] = {}
+    numbers: Counter[str] = Counter()
+    for number, row in read_rows(table):
+        for name in REQUIRED:
+            if not row[name]:
+                raise DataError(f"{table}:{number}: the column {name} is empty")
+        image = safe_id(str(PurePosixPath(row["image"]).with_suffix("")))
+        if file_of.setdefault(image, row["image"]) != row["image"]:
+            raise DataError(
+                f"{table}:{number}: {row['image']} and {file_of[image]} would have the same id"
+            )
+        given = row.get("split", "").lower()
+        split = ALIASES.get(given, "") if given else split_by_picture(image)
+        if not split:
+            raise DataError(f"{table}:{number}: split {given!r} is none of {', '.join(SPLITS)}")
+        if split_of.setdefault(image, split) != split:
+            raise DataError(
+                f"{table}:{number}: picture {row['image']} is in {split} and in {split_of[image]}; "
+                "all recordings of a picture belong to one split"
+            )
+        numbers[image] += 1
+        yield SpokenCaption(
+            split=split,
+            utterance=f"{image}_{numbers[image] - 1}",
+            image=image,
+            recording=str(recordings / row["wav"]),
+            picture=str(pictures / row["image"]),
+            speaker=safe_id(row.get("speaker", "")),
+            caption=" ".join(row["caption"].split()) if with_text else None,
+        )
+
+
+def has_captions(table: Path) -> bool:
+    """Whether the table has a caption column that is not empty throughout."""
+    return any(row.get("caption") for _, row in read_rows(table))
+
+
+def prepare_custom(
+    root: str | Path, data_dir: Path, *, jobs: int = 1, max_bad: float = 0.1
+) -> Summary:
+    """Writes the three data directories, ``data/local/custom`` and the summary.
+
+    Args:
+        root: The corpus's folder.
+        data_dir: Where the directories go.
+        jobs: Processes that look at files.
+        max_bad: Share of the utterances that may be skipped.
+
+    Raises:
+        DataError: Something is missing or broken, or a row is wrong.
+    """
+    folder = corpus_root(str(root), variable="--custom_root", remedy=REMEDY)
+    table = find_table(folder)
+    recordings = find_one(folder, ("wavs",), what="recordings", remedy=REMEDY, folder=True)
+    pictures = find_one(folder, ("images",), what="pictures", remedy=REMEDY, folder=True)
+    with_text = has_captions(table)
+    summary = Summary("custom", remedy=REMEDY)
+    summary.notes.append(
+        "captions: in the table"
+        if with_text
+        else "captions: none; the number of keywords follows the duration, the vocabulary is CLIP's"
+    )
+    prepare_sets(
+        spoken_captions(table, recordings, pictures, with_text=with_text),
+        corpus="custom",
+        data_dir=data_dir,
+        summary=summary,
+        jobs=jobs,
+        max_bad=max_bad,
+        with_text=with_text,
+    )
+    summary.write(data_dir / "local" / "custom")
+    return summary
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--root", default="", help="folder of the corpus")
+    parser.add_argument("--data_dir", type=Path, default=Path("data"))
+    parser.add_argument("--nj", type=int, default=2, help="processes")
+    parser.add_argument("--max_bad", type=float, default=0.1, help="share that may be skipped")
+    return parser
+
+
+def main(cmd: Sequence[str] | None = None) -> None:
+    """Prepares; a fault of the corpus ends it with one message and exit code 1."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s: %(message)s")
+    args = get_parser().parse_args(cmd)
+    try:
+        prepare_custom(args.root, args.data_dir, jobs=args.nj, max_bad=args.max_bad)
+    except DataError as error:
+        sys.exit(f"custom: error: {error}")
+
+
+if __name__ == "__main__":
+    main()

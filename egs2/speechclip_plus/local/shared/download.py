@@ -1,0 +1,70 @@
+"""Fetch and unpack the parts of a corpus, those that are not there."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from espnet_plugin.data.download import Resource, fetch
+from espnet_plugin.data.scp import DataError
+from espnet_plugin.data.unpack import unpack
+from espnet_plugin.utils.disk import NotEnoughSpaceError, human_size
+
+
+@dataclass(frozen=True)
+class Part:
+    """An archive of a corpus.
+
+    Attributes:
+        resource: What to fetch; ``{name}`` and ``{directory}`` in its ``by_hand`` are filled in.
+        folder: Where it is unpacked, relative to the corpus's folder.
+        present: Any of these, relative to the corpus's folder, says that nothing needs fetching.
+    """
+
+    resource: Resource
+    folder: str
+    present: tuple[str, ...]
+
+
+def run(parts: Sequence[Part], target: Path) -> None:
+    """Fetches and unpacks each part; archives stay until they are removed by hand.
+
+    Raises:
+        DataError: A part cannot be had. The others are fetched first.
+    """
+    failures = []
+    for part in parts:
+        archive = target / part.resource.name
+        unfinished = archive.exists() or archive.with_name(f"{archive.name}.part").exists()
+        if any((target / name).exists() for name in part.present) and not unfinished:
+            logging.info(f"{part.resource.name}: not needed, {target} has its files")
+            continue
+        size = human_size(part.resource.size) if part.resource.size else "size unknown"
+        logging.info(f"{part.resource.name} ({size}) -> {target / part.folder}")
+        by_hand = part.resource.by_hand.format(name=part.resource.name, directory=target)
+        try:
+            fetched = fetch(replace(part.resource, by_hand=by_hand), target)
+            unpack(fetched, target / part.folder)
+        except DataError as error:
+            logging.error(str(error))
+            failures.append(str(error))
+    if failures:
+        raise DataError("\n".join(failures))
+
+
+def command_line(
+    description: str, corpus: str, download: Callable[[Path], None], cmd: Sequence[str] | None
+) -> None:
+    """The command of a corpus's download."""
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    parser.add_argument("--target", type=Path, default=Path("downloads") / corpus)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s: %(message)s")
+    args = parser.parse_args(cmd)
+    try:
+        download(args.target)
+    except (DataError, NotEnoughSpaceError) as error:
+        sys.exit(f"{corpus}: error: {error}")
