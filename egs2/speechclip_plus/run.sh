@@ -56,7 +56,8 @@ case "${corpus}" in
             --audio_format wav
             --dump_speech_states true
             --min_wav_duration 0.1
-            --inference_nj 1
+            --inference_nj 2
+            --num_threads 1
             --ngpu 0
         );;
     flickr8k)

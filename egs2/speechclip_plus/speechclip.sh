@@ -69,6 +69,9 @@ inference_args=        # further options of inference
 inference_tag=         # empty: made from the configuration, the model and the options
 inference_model=valid.recall_mean_at_1.ave.pth  # checkpoint in the experiment's folder
 
+# Scoring
+transcripts=           # a speech recogniser's output, Kaldi text, or a folder of <set>/text: a baseline in the tables
+
 # Publishing
 hf_repo=               # user/name of a repository on Hugging Face
 
@@ -134,6 +137,9 @@ Inference
     --inference_tag        (default: from configuration, model and options)
     --inference_model      checkpoint in the experiment's folder (default="${inference_model}")
 
+Scoring
+    --transcripts          a speech recogniser's output (Kaldi text), or a folder of <set>/text (default="${transcripts}")
+
 Publishing
     --hf_repo              user/name of a repository on Hugging Face (default="${hf_repo}")
 EOF
@@ -167,7 +173,8 @@ sys.exit(f"{sys.executable} lacks {chr(44).join(missing)}" if missing else 0)' \
     || fail "the Python environment is not complete. Make it with 'make env' in the project's root, or choose another with --python"
 
 # --- what was left open ---
-processors=$(nproc 2> /dev/null || echo 1)
+# nproc would report OMP_NUM_THREADS, which path.sh sets
+processors=$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc 2> /dev/null || echo 1)
 nj=${nj:-${processors}}
 inference_nj=${inference_nj:-$(( processors > 2 ? processors / 2 : 1 ))}
 if [ -z "${ngpu}" ]; then
@@ -234,6 +241,8 @@ inference_dir=${speechclip_exp}/inference_${inference_tag}
 
 data_feats=${dumpdir}/raw
 clip_dir=${dumpdir}/clip_${clip_tag}
+# a folder per corpus: another corpus's pictures would take the place of these
+case "${corpus}" in ""|mini) ;; *) clip_dir+=_${corpus};; esac
 states_dir=${dumpdir}/states_${upstream_tag}
 token_list=data/token_list/clip_${clip_tag}/${vocab_from}_${train_set}.tsv
 stats_dir=${expdir}/speechclip_stats_raw_${train_set}
@@ -605,8 +614,23 @@ if runs_stage 9; then
     write_stage_seconds
     for name in "${eval_sets[@]}"; do
         need_data "${inference_dir}/${name}/utterances.txt"
-        ${python} -m espnet_plugin.bin.score_retrieval --inference_dir "${inference_dir}/${name}" > /dev/null
-        if [ -e "${inference_dir}/${name}/keywords.jsonl" ]; then
+        if [ -n "${transcripts}" ]; then
+            file=${transcripts}
+            if [ -d "${transcripts}" ]; then file=${transcripts}/${name}/text; fi
+            need_data "${file}"
+            options=()
+            if [ -e "${data_feats}/${name}/text" ]; then options=(--text "${data_feats}/${name}/text"); fi
+            ${python} -m espnet_plugin.bin.embed_transcripts --transcripts "${file}" \
+                --inference_dir "${inference_dir}/${name}" ${options[@]+"${options[@]}"} \
+                --clip_model "${clip_model}" --clip_pretrained "${clip_pretrained}"
+        fi
+        # the weight of the branches' sum is chosen on the validation set, if that was embedded
+        options=()
+        if [ -e "${inference_dir}/${valid_set}/utterances.txt" ]; then options=(--dev_dir "${inference_dir}/${valid_set}"); fi
+        ${python} -m espnet_plugin.bin.score_retrieval --inference_dir "${inference_dir}/${name}" \
+            ${options[@]+"${options[@]}"} > /dev/null
+        # keywords are compared with written captions, which not every corpus has
+        if [ -e "${inference_dir}/${name}/keywords.jsonl" ] && [ -e "${data_feats}/${name}/text" ]; then
             options=()
             if [ -e "${data_feats}/${name}/words.ctm" ]; then options=(--words_ctm "${data_feats}/${name}/words.ctm"); fi
             ${python} -m espnet_plugin.bin.score_keywords --inference_dir "${inference_dir}/${name}" \
@@ -617,7 +641,7 @@ if runs_stage 9; then
     ${python} -m espnet_plugin.bin.show_results --expdir "${speechclip_exp}" --inference_dir "${inference_dir}" \
         --test_set "${test_sets%% *}" --data_dir "${data_feats}/${test_sets%% *}"
     end_stage 9
-    log "Results: ${inference_dir}/{RESULTS.md,scores.json}, with figures in the folders beside them"
+    log "Results: ${inference_dir}/{report.html,RESULTS.md,scores.json}, with figures in the folders beside them"
 fi
 
 packed_model=${speechclip_exp}/${speechclip_exp##*/}_${inference_model%.pth}.zip

@@ -15,6 +15,7 @@ from espnet_plugin.data import datadir
 from espnet_plugin.data.audio import parse_rate
 from espnet_plugin.data.images import bad_images
 from espnet_plugin.data.scp import DataError, read_scp, write_scp
+from espnet_plugin.data.selection import write_spk2utt
 from espnet_plugin.utils.atomic import write_text
 
 
@@ -23,21 +24,23 @@ def split(args: argparse.Namespace) -> None:
 
 
 def filter_(args: argparse.Namespace) -> None:
-    stay, short, long = datadir.by_duration(
-        args.input_dir / "utt2num_samples",
-        fs=parse_rate(args.fs),
-        shortest=args.min_seconds,
-        longest=args.max_seconds,
-    )
-    if not stay:
-        raise DataError(
-            f"{args.input_dir}: no utterance lasts {args.min_seconds} to {args.max_seconds} s; "
-            "see --min_wav_duration and --max_wav_duration"
+    try:
+        report = datadir.keep_by_duration(
+            args.input_dir,
+            args.output_dir,
+            fs=parse_rate(args.fs),
+            shortest=args.min_seconds,
+            longest=args.max_seconds,
         )
-    datadir.restrict(args.input_dir, args.output_dir, stay)
+    except DataError as error:
+        raise DataError(
+            f"{error}. Wanted are {args.min_seconds} to {args.max_seconds} s; "
+            "see --min_wav_duration and --max_wav_duration"
+        ) from error
+    short, long = (len(report.removed.get(f"too {which}", [])) for which in ("short", "long"))
     datadir.log_report(
         args.output_dir,
-        [f"{len(stay)} utterances stay, {len(short)} are too short, {len(long)} too long"],
+        [f"{report.kept} utterances stay, {short} are too short, {long} too long"],
     )
 
 
@@ -51,7 +54,7 @@ def validate(args: argparse.Namespace) -> None:
 
 
 def spk2utt(args: argparse.Namespace) -> None:
-    datadir.write_spk2utt(args.dir)
+    write_spk2utt(args.dir)
 
 
 def copy(args: argparse.Namespace) -> None:

@@ -35,16 +35,25 @@ def run(args: argparse.Namespace) -> None:
     from espnet_plugin.speechclip.clip import FrozenCLIP
 
     pictures = chosen(read_scp(args.image_scp), args.key_file)
-    source = describe_source(model=args.clip_model, pretrained=args.clip_pretrained)
+    if args.model_tag is not None:
+        source = describe_source(model_tag=args.model_tag)
+    else:
+        source = describe_source(model=args.clip_model, pretrained=args.clip_pretrained)
     store = ArrayStore(args.output_dir, source=source)
     unreadable: dict[str, str] = {}
     if store.missing(pictures):
-        clip = FrozenCLIP(
-            model=args.clip_model,
-            pretrained=args.clip_pretrained,
-            cache_dir=args.cache_dir,
-            text_tower=False,
-        ).to("cuda" if args.ngpu > 0 else "cpu")
+        if args.model_tag is not None:
+            from espnet_plugin.speechclip.storage import load_speechclip
+
+            clip = load_speechclip(args.model_tag).clip
+        else:
+            clip = FrozenCLIP(
+                model=args.clip_model,
+                pretrained=args.clip_pretrained,
+                cache_dir=args.cache_dir,
+                text_tower=False,
+            )
+        clip.to("cuda" if args.ngpu > 0 else "cpu")
         unreadable = dump_image_embeddings(
             pictures, clip, store, batch_size=args.batch_size, num_workers=args.num_workers
         )
@@ -76,7 +85,9 @@ def get_parser() -> argparse.ArgumentParser:
         "--output_scp", type=str_or_none, help="list to write; OUTPUT_DIR/image_embedding.scp"
     )
     parser.add_argument("--key_file", type=str_or_none, help="image ids of this job")
-    parser.add_argument("--clip_model", required=True, help="open_clip name or JSON file")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--clip_model", help="open_clip name or JSON file")
+    source.add_argument("--model_tag", help="a SpeechCLIP model on this disk, whose CLIP is taken")
     parser.add_argument("--clip_pretrained", type=str_or_none, help="open_clip tag or file")
     parser.add_argument("--cache_dir", type=str_or_none, help="where downloaded weights lie")
     parser.add_argument("--batch_size", type=int, default=64, help="pictures at a time")

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from espnet_plugin.data.audio import FORMATS, parse_rate
 from espnet_plugin.data.datadir import log_report
-from espnet_plugin.data.format_audio import format_shard, read_shard, read_sources, write_results
+from espnet_plugin.data.format_audio import format_shard, sources_of, write_results
 from espnet_plugin.data.scp import DataError, read_lines
 
 
@@ -44,25 +44,22 @@ def main(cmd: Sequence[str] | None = None) -> None:
     args = get_parser().parse_args(cmd)
     try:
         if args.merge is not None:
-            items = [
-                item
-                for job in range(1, args.merge + 1)
-                for item in read_shard(args.output_dir, str(job))
-            ]
+            names = [str(job) for job in range(1, args.merge + 1)]
         else:
-            sources = read_sources(args.wav_scp)
-            if args.key_file is not None:
-                sources = {key: sources[key] for key, _ in read_lines(args.key_file)}
-            items = format_shard(
-                sources,
-                args.output_dir,
-                rate=parse_rate(args.fs),
-                audio_format=args.audio_format,
-                processes=args.nj,
-                name=args.job,
-            )
+            with sources_of(args.wav_scp, args.key_file) as sources:
+                names = [args.job]
+                format_shard(
+                    sources,
+                    args.output_dir,
+                    rate=parse_rate(args.fs),
+                    audio_format=args.audio_format,
+                    processes=args.nj,
+                    name=args.job,
+                    total=sum(1 for _ in read_lines(args.key_file or args.wav_scp)),
+                )
         if args.merge is not None or args.key_file is None:
-            log_report(args.output_dir, write_results(items, args.output_dir, max_bad=args.max_bad))
+            report = write_results(args.output_dir, names, max_bad=args.max_bad)
+            log_report(args.output_dir, report)
     except DataError as error:
         sys.exit(f"format_wav_scp: error: {error}")
 

@@ -73,7 +73,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
     except (OSError, ValueError, ImportError) as error:
         raise SystemExit(f"error: {error}") from error
     if args.token_type == "clip":
-        sys.stdout.write(keyword_table(report, report.get("intervals", {})) + "\n")
+        sys.stdout.write(keyword_table(report, report.get("intervals", {})).markdown() + "\n")
         if args.legacy:
             rate = report["legacy"]["mean_hit_rate"]
             sys.stdout.write(f"legacy hit rate, mean over positions: {100 * rate:.1f} %\n")

@@ -11,7 +11,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from espnet_plugin.evaluation.report_tables import retrieval_table, speech_text_table
+from espnet_plugin.evaluation.report_tables import retrieval_table, speech_text_tables
 from espnet_plugin.evaluation.scoring import score_retrieval_directory
 
 
@@ -53,9 +53,8 @@ def main(cmd: Sequence[str] | None = None) -> None:
     except (OSError, ValueError) as error:
         raise SystemExit(f"error: {error}") from error
     sys.stdout.write(retrieval_table(report) + "\n")
-    table = speech_text_table(report)
-    if table:
-        sys.stdout.write("\n" + table + "\n")
+    for table in speech_text_tables(report):
+        sys.stdout.write("\n" + table.markdown() + "\n")
     for system, directions in report.get("comparison", {}).items():
         if isinstance(directions, str):
             continue

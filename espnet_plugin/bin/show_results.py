@@ -1,4 +1,7 @@
-"""Writes an experiment's RESULTS.md, scores.json and figures, or compares several experiments."""
+"""Writes an experiment's results: RESULTS.md, scores.json, report.html and figures.
+
+With --compare it prints one table of several experiments.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +35,7 @@ def get_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--token_list", help="tokens.tsv of the keyword vocabulary")
     parser.add_argument("--no_figures", action="store_true", help="leave the figures out")
+    parser.add_argument("--no_report", action="store_true", help="leave report.html out")
     parser.add_argument("--output", help="file for the table of --compare, besides printing it")
     return parser
 
@@ -55,11 +59,12 @@ def main(cmd: Sequence[str] | None = None) -> None:
             data_dir=args.data_dir,
             token_list=args.token_list,
             figures=not args.no_figures,
+            report=not args.no_report,
         )
     except (OSError, ValueError) as error:
         raise SystemExit(f"error: {error}") from error
     sys.stdout.write(retrieval_table(scores) + "\n")
-    logging.info(f"written: {Path(args.inference_dir) / 'RESULTS.md'} and scores.json")
+    logging.info(f"written: {Path(args.inference_dir) / 'RESULTS.md'}, scores.json")
 
 
 def _read_scores(path: Path) -> dict:

@@ -10,78 +10,21 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
-from espnet_plugin.data.scp import DataError, read_lines, read_scp, write_lines, write_scp
-from espnet_plugin.utils.atomic import write_text
-
-REQUIRED = ("wav.scp", "utt2spk", "utt2image")
-PER_UTTERANCE = (
-    *REQUIRED,
-    "text",
-    "utt2num_samples",
-    "utt2image_id",
-    "image_feat.scp",
-    "speech_states.scp",
+from espnet_plugin.data.scp import DataError, read_lines, read_scp, write_lines
+from espnet_plugin.data.selection import (
+    PER_IMAGE,
+    PER_UTTERANCE,
+    REQUIRED,
+    FixReport,
+    present,
+    select,
 )
-PER_IMAGE = ("image.scp",)
-PER_WORD = ("words.ctm",)
-WHOLE = ("feats_type", "audio_format")
-
-
-@dataclass
-class FixReport:
-    """What a consistency pass removed: file name or reason → ids."""
-
-    kept: int = 0
-    removed: dict[str, list[str]] = field(default_factory=dict)
-
-    def lines(self) -> list[str]:
-        """One sentence per reason, with up to three examples."""
-        texts = [f"{self.kept} utterances kept"]
-        for reason, ids in self.removed.items():
-            examples = ", ".join(sorted(ids)[:3]) + (", ..." if len(ids) > 3 else "")
-            texts.append(f"{len(ids)} utterances removed: {reason} ({examples})")
-        return texts
-
-
-def present(directory: Path, names: Sequence[str]) -> list[Path]:
-    """The files among ``names`` that the directory has."""
-    return [directory / name for name in names if (directory / name).is_file()]
-
-
-def restrict(source: Path, target: Path, utterances: Collection[str]) -> None:
-    """Writes to ``target`` the part of ``source`` that belongs to ``utterances``, sorted.
-
-    ``image.scp`` keeps the pictures that these utterances show, and ``spk2utt`` is made anew.
-    """
-    target.mkdir(parents=True, exist_ok=True)
-    utterances = utterances if isinstance(utterances, (set, frozenset, dict)) else set(utterances)
-    for path in present(source, PER_UTTERANCE):
-        table = read_scp(path)
-        write_scp(target / path.name, {k: v for k, v in table.items() if k in utterances})
-    for path in present(source, PER_WORD):
-        lines = [line for line in read_lines(path) if line[0] in utterances]
-        # stable: the words of an utterance stay in their order
-        write_lines(target / path.name, sorted(lines, key=lambda line: line[0].encode()))
-    images = {image for utt, image in read_lines(source / "utt2image") if utt in utterances}
-    for path in present(source, PER_IMAGE):
-        table = read_scp(path)
-        write_scp(target / path.name, {k: v for k, v in table.items() if k in images})
-    if source != target:
-        for path in present(source, WHOLE):
-            shutil.copyfile(path, target / path.name)
-    write_spk2utt(target)
-
-
-def write_spk2utt(directory: Path) -> None:
-    """Makes ``spk2utt`` from ``utt2spk``."""
-    speakers: dict[str, list[str]] = {}
-    for utterance, speaker in read_lines(directory / "utt2spk"):
-        speakers.setdefault(speaker, []).append(utterance)
-    write_scp(directory / "spk2utt", {k: " ".join(v) for k, v in speakers.items()})
+from espnet_plugin.data.sorted_tables import in_order, is_sorted, read_sorted, side_by_side
+from espnet_plugin.utils.atomic import write_text
 
 
 def fix(directory: Path) -> FixReport:
@@ -93,26 +36,41 @@ def fix(directory: Path) -> FixReport:
     for name in (*REQUIRED, *PER_IMAGE):
         if not (directory / name).is_file():
             raise DataError(f"{directory / name}: missing; run the data preparation again")
-    keys = {path.name: set(read_scp(path)) for path in present(directory, PER_UTTERANCE)}
-    everything = set().union(*keys.values())
-    report = FixReport()
-    kept = set(everything)
-    for name, there in keys.items():
-        missing = kept - there
-        if missing:
-            report.removed[f"not in {name}"] = sorted(missing)
-        kept &= there
     images = set(read_scp(directory / "image.scp"))
-    utt2image = read_lines(directory / "utt2image")
-    pictureless = {utt for utt, image in utt2image if utt in kept and image not in images}
-    if pictureless:
-        report.removed["its picture is not in image.scp"] = sorted(pictureless)
-    kept -= pictureless
-    if not kept:
-        raise DataError(f"{directory}: no utterance is left; {'; '.join(report.lines())}")
-    report.kept = len(kept)
-    restrict(directory, directory, kept)
-    return report
+
+    def decide(_: str, lines: dict[str, str | None]) -> str | None:
+        for name, value in lines.items():
+            if value is None:
+                return f"not in {name}"
+        return None if lines["utt2image"] in images else "its picture is not in image.scp"
+
+    return select(directory, directory, decide)
+
+
+def keep_by_duration(
+    source: Path, target: Path, *, fs: int, shortest: float, longest: float
+) -> FixReport:
+    """Writes to ``target`` the utterances that are neither too short nor too long.
+
+    Args:
+        source: A data directory with ``utt2num_samples``.
+        target: Another one.
+        fs: Sampling rate in Hz.
+        shortest: Seconds; shorter ones are out.
+        longest: Seconds; longer ones are out.
+
+    Raises:
+        DataError: No utterance stays.
+    """
+
+    def decide(_: str, lines: dict[str, str | None]) -> str | None:
+        samples = lines["utt2num_samples"]
+        if samples is None:
+            return "not in utt2num_samples"
+        seconds = int(samples) / fs
+        return "too short" if seconds < shortest else "too long" if seconds > longest else None
+
+    return select(source, target, decide)
 
 
 def problems(directory: Path, *, text: bool = True) -> list[str]:
@@ -126,25 +84,37 @@ def problems(directory: Path, *, text: bool = True) -> list[str]:
     found = [f"{directory / name}: missing" for name in needed if not (directory / name).is_file()]
     if found:
         return found
-    reference = list(read_scp(directory / "wav.scp"))
-    if not reference:
-        found.append(f"{directory / 'wav.scp'}: empty")
-    for path in present(directory, (*PER_UTTERANCE, *PER_IMAGE, "spk2utt")):
-        table = read_scp(path)
-        keys = list(table)
-        if keys != sorted(keys, key=str.encode):
-            found.append(f"{path}: not sorted as LC_ALL=C sort does")
-        if path.name in PER_UTTERANCE and keys != reference:
-            other = set(keys) ^ set(reference)
-            found.append(f"{path}: {len(other)} utterances differ from wav.scp {sorted(other)[:3]}")
-        empty = [key for key, value in table.items() if not value]
-        if empty:
-            found.append(f"{path}: nothing stands after {len(empty)} ids, the first is {empty[0]}")
-    images = read_scp(directory / "image.scp")
+    with in_order(directory / "wav.scp") as reference:
+        if next(read_lines(reference), None) is None:
+            found.append(f"{directory / 'wav.scp'}: empty")
+        for path in present(directory, (*PER_UTTERANCE, *PER_IMAGE, "spk2utt")):
+            found += _problems_of_table(path, reference)
+    images = {image for image, _ in read_lines(directory / "image.scp")}
     unknown = {image for _, image in read_lines(directory / "utt2image") if image not in images}
     if unknown:
         examples = sorted(unknown)[:3]
         found.append(f"{directory / 'image.scp'}: lacks {len(unknown)} pictures {examples}")
+    return found
+
+
+def _problems_of_table(path: Path, reference: Path) -> list[str]:
+    found = []
+    if not is_sorted(path):
+        found.append(f"{path}: not sorted as LC_ALL=C sort does")
+    other, examples = 0, []
+    empty, first_empty = 0, ""
+    with in_order(path) as ordered:
+        for key, (here, there) in side_by_side([ordered, reference]):
+            if here is not None and not here:
+                empty += 1
+                first_empty = first_empty or key
+            if path.name in PER_UTTERANCE and (here is None or there is None):
+                other += 1
+                examples = [*examples, key][:3]
+    if other:
+        found.append(f"{path}: {other} utterances differ from wav.scp {examples}")
+    if empty:
+        found.append(f"{path}: nothing stands after {empty} ids, the first is {first_empty}")
     return found
 
 
@@ -177,36 +147,15 @@ def split(keys: Path, output: Path, *, jobs: int, name: str = "keys") -> int:
     Returns:
         The number of shards, at most the number of lines.
     """
-    lines = list(read_lines(keys))
-    jobs = max(1, min(jobs, len(lines)))
+    total = sum(1 for _ in read_lines(keys))
+    jobs = max(1, min(jobs, total))
     for old in output.glob(f"{name}.*.scp"):
         old.unlink()
+    lines = read_lines(keys)
     for job in range(jobs):
-        start, stop = len(lines) * job // jobs, len(lines) * (job + 1) // jobs
-        write_lines(output / f"{name}.{job + 1}.scp", lines[start:stop])
+        size = total * (job + 1) // jobs - total * job // jobs
+        write_lines(output / f"{name}.{job + 1}.scp", islice(lines, size))
     return jobs
-
-
-def by_duration(
-    num_samples: Path, *, fs: int, shortest: float, longest: float
-) -> tuple[set[str], set[str], set[str]]:
-    """Sorts utterances by duration.
-
-    Args:
-        num_samples: ``utt2num_samples``.
-        fs: Sampling rate in Hz.
-        shortest: Seconds; shorter ones are out.
-        longest: Seconds; longer ones are out.
-
-    Returns:
-        Utterances that stay, that are too short, that are too long.
-    """
-    stay, short, long = set(), set(), set()
-    for utterance, samples in read_lines(num_samples):
-        seconds = int(samples) / fs
-        group = short if seconds < shortest else long if seconds > longest else stay
-        group.add(utterance)
-    return stay, short, long
 
 
 def write_image_ids(directory: Path) -> int:
@@ -215,9 +164,12 @@ def write_image_ids(directory: Path) -> int:
     Returns:
         The number of pictures.
     """
-    utt2image = read_scp(directory / "utt2image")
-    number = {image: i for i, image in enumerate(sorted(set(utt2image.values()), key=str.encode))}
-    write_scp(directory / "utt2image_id", {utt: number[im] for utt, im in utt2image.items()})
+    source = directory / "utt2image"
+    images = sorted({image for _, image in read_lines(source)}, key=str.encode)
+    number = {image: str(place) for place, image in enumerate(images)}
+    with in_order(source) as ordered:
+        lines = ((utt, number[image]) for utt, image in read_sorted(ordered))
+        write_lines(directory / "utt2image_id", lines)
     return len(number)
 
 
@@ -232,10 +184,18 @@ def write_image_feats(directory: Path, embeddings: Path) -> list[str]:
         Utterances whose picture has no embedding; they are left out.
     """
     table = read_scp(embeddings)
-    utt2image = read_scp(directory / "utt2image")
-    there = {utt: table[image] for utt, image in utt2image.items() if image in table}
-    write_scp(directory / "image_feat.scp", there)
-    return sorted(set(utt2image) - set(there))
+    missing = []
+
+    def lines() -> Iterator[tuple[str, str]]:
+        for utt, image in read_sorted(ordered):
+            if image in table:
+                yield utt, table[image]
+            else:
+                missing.append(utt)
+
+    with in_order(directory / "utt2image") as ordered:
+        write_lines(directory / "image_feat.scp", lines())
+    return missing
 
 
 def write_format(directory: Path, audio_format: str) -> None:

@@ -10,6 +10,7 @@ import hashlib
 import http.client
 import logging
 import os
+import socket
 import sys
 import time
 import urllib.error
@@ -113,10 +114,7 @@ def fetch(
         failures.append(f"{url}: {problem}")
     tried = "\n  ".join(failures)
     by_hand = resource.by_hand or f"fetch it by other means and put it into {directory}"
-    raise DownloadError(
-        f"{resource.name} could not be fetched:\n  {tried}\n{by_hand}\n"
-        "What was fetched is kept: run this again to go on."
-    )
+    raise DownloadError(f"{resource.name} could not be fetched:\n  {tried}\n{by_hand}")
 
 
 def _fetch_from(url: str, resource: Resource, part: Path, opener: Callable[..., object]) -> str:
@@ -133,7 +131,9 @@ def _fetch_from(url: str, resource: Resource, part: Path, opener: Callable[..., 
                 if error.code != 416:  # 416: there is nothing after what we have
                     return f"HTTP {error.code} {error.reason}"
             except (OSError, http.client.HTTPException) as error:
-                problem = str(error) or type(error).__name__
+                problem = str(getattr(error, "reason", error)) or type(error).__name__
+                if isinstance(getattr(error, "reason", None), socket.gaierror):
+                    return problem  # no such host, or no network: asking again will not help
         if not problem and part.exists():
             wrong = problem_with(resource, part)
             if not wrong:

@@ -6,26 +6,22 @@ import json
 import logging
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 from espnet_plugin.data.audio import Recording, format_recording
-from espnet_plugin.data.scp import DataError, read_lines, write_scp
-from espnet_plugin.utils.atomic import write_text
+from espnet_plugin.data.format_journal import Item, Journal, with_journal
+from espnet_plugin.data.scp import DataError, read_lines
+from espnet_plugin.data.sorted_tables import in_order, side_by_side, sort_file
+from espnet_plugin.utils.atomic import atomic_path
 from espnet_plugin.utils.progress import progress
 
-
-@dataclass(frozen=True)
-class Item:
-    """One utterance's outcome: a recording, or why it is skipped."""
-
-    utterance: str
-    source: str
-    recording: Recording | None = None
-    problem: str | None = None
+_BLOCK = 2048  # recordings that are in memory at a time
 
 
 def target_path(directory: Path, utterance: str, audio_format: str) -> Path:
@@ -45,107 +41,64 @@ def format_item(pair: tuple[str, str], *, directory: Path, rate: int, audio_form
     return Item(utterance, source, recording)
 
 
-class Journal:
-    """Finished items, a line each, so that a restarted job goes on where it was killed.
-
-    A recording counts as done while its source has the same size and time and the result is there.
-    """
-
-    def __init__(self, path: Path, settings: str) -> None:
-        self.path = path
-        self.settings = settings  # another rate or format makes old entries void
-
-    @staticmethod
-    def _stamp(source: str) -> list[int]:
-        stat = Path(source).stat()
-        return [stat.st_size, stat.st_mtime_ns]
-
-    def add(self, items: Sequence[Item]) -> None:
-        """Appends the good items; bad ones are tried again next time."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as stream:
-            for item in items:
-                if item.recording is None:
-                    continue
-                row = [self.settings, item.utterance, item.source, self._stamp(item.source)]
-                stream.write(json.dumps([*row, vars(item.recording)]) + "\n")
-
-    def read(self, wanted: Mapping[str, str]) -> dict[str, Item]:
-        """The valid entries about ``wanted`` (utterance → source) in this folder's journals."""
-        done: dict[str, Item] = {}
-        for path in sorted(self.path.parent.glob("journal.*.jsonl")):
-            for line in path.read_text(encoding="utf-8").splitlines():
-                try:
-                    settings, utterance, source, stamp, fields = json.loads(line)
-                except ValueError:
-                    continue  # the line during which a job was killed
-                if settings != self.settings or wanted.get(utterance) != source:
-                    continue
-                recording = Recording(**fields)
-                if Path(recording.path).is_file() and Path(source).is_file():
-                    if self._stamp(source) == stamp:
-                        done[utterance] = Item(utterance, source, recording)
-        return done
-
-
-def _batches(items: Iterator[Item], size: int) -> Iterator[list[Item]]:
-    batch: list[Item] = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
 def format_shard(
-    sources: Mapping[str, str],
+    sources: Iterator[tuple[str, str]],
     output: Path,
     *,
     rate: int,
     audio_format: str,
     processes: int = 1,
     name: str = "1",
-) -> list[Item]:
-    """Formats one shard of a corpus and writes ``logs/items.<name>.jsonl``.
+    total: int | None = None,
+) -> None:
+    """Formats one shard of a corpus and writes ``logs/items.<name>.jsonl``, a few at a time.
 
     Args:
-        sources: Utterance → recording.
+        sources: Utterance and recording, sorted by utterance.
         output: Directory under which the converted recordings go.
         rate: Sampling rate in Hz.
         audio_format: ``wav`` or ``flac``.
         processes: Processes of this job.
         name: Number of the shard.
-
-    Returns:
-        One item per utterance, in the order of ``sources``.
+        total: Number of recordings, for the progress bar.
     """
     journal = Journal(output / "logs" / f"journal.{name}.jsonl", f"{rate} {audio_format}")
-    done = journal.read(sources)
-    if done:
-        logging.info(f"{output}: {len(done)} of {len(sources)} recordings were formatted before")
-    todo = [pair for pair in sources.items() if pair[0] not in done]
     work = partial(format_item, directory=output, rate=rate, audio_format=audio_format)
-    processes = max(1, min(processes, len(todo)))
-    with ProcessPoolExecutor(max_workers=processes) as pool:
-        results = pool.map(work, todo, chunksize=16) if processes > 1 else map(work, todo)
-        shown = progress(
-            results, description="recordings formatted", total=len(todo), unit="recording"
-        )
-        for batch in _batches(iter(shown), 64):
-            journal.add(batch)
-            done.update((item.utterance, item) for item in batch)
-    items = [done[utterance] for utterance in sources]
-    rows = []
-    for item in items:
-        recording = vars(item.recording) if item.recording else None
-        rows.append(json.dumps([item.utterance, item.source, recording, item.problem]))
-    write_text(output / "logs" / f"items.{name}.jsonl", "".join(row + "\n" for row in rows))
-    return items
+    before = count = 0
+    with ExitStack() as stack:
+        pool = stack.enter_context(ProcessPoolExecutor(max_workers=max(1, processes)))
+        entries = stack.enter_context(journal.sorted_copy())
+        place = stack.enter_context(atomic_path(output / "logs" / f"items.{name}.jsonl"))
+        stream = stack.enter_context(place.open("w", encoding="utf-8"))
+        rows = with_journal(sources, journal, entries)
+        shown = progress(rows, description="recordings formatted", total=total, unit="recording")
+        while block := list(islice(shown, _BLOCK)):
+            todo = [(utterance, source) for utterance, source, done in block if done is None]
+            before += len(block) - len(todo)
+            count += len(block)
+            if processes > 1 and len(todo) > 1:
+                fresh = pool.map(work, todo, chunksize=16)
+            else:
+                fresh = map(work, todo)
+            made: list[Item] = []
+            for item in fresh:
+                made.append(item)
+                if len(made) % 64 == 0:
+                    journal.add(made[-64:])
+            journal.add(made[len(made) - len(made) % 64 :])
+            following = iter(made)
+            for _, _, done in block:
+                stream.write(_row(done or next(following)))
+    if before:
+        logging.info(f"{output}: {before} of {count} recordings were formatted before")
 
 
-def read_shard(output: Path, name: str) -> list[Item]:
+def _row(item: Item) -> str:
+    recording = vars(item.recording) if item.recording else None
+    return json.dumps([item.utterance, item.source, recording, item.problem]) + "\n"
+
+
+def read_shard(output: Path, name: str) -> Iterator[Item]:
     """Reads what ``format_shard`` wrote.
 
     Raises:
@@ -154,19 +107,18 @@ def read_shard(output: Path, name: str) -> list[Item]:
     path = output / "logs" / f"items.{name}.jsonl"
     if not path.is_file():
         raise DataError(f"{path}: missing; job {name} did not finish, start the stage again")
-    items = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        utterance, source, fields, problem = json.loads(line)
-        items.append(Item(utterance, source, Recording(**fields) if fields else None, problem))
-    return items
+    with path.open(encoding="utf-8") as stream:
+        for line in stream:
+            utterance, source, fields, problem = json.loads(line)
+            yield Item(utterance, source, Recording(**fields) if fields else None, problem)
 
 
-def write_results(items: Sequence[Item], output: Path, *, max_bad: float) -> list[str]:
-    """Writes ``wav.scp``, ``utt2num_samples`` and ``skipped.tsv`` of all shards.
+def write_results(output: Path, names: Sequence[str], *, max_bad: float) -> list[str]:
+    """Writes ``wav.scp``, ``utt2num_samples`` and ``skipped.tsv`` of all shards, line by line.
 
     Args:
-        items: Of all shards.
-        output: The directory to write to.
+        output: The directory of the shards, and to write to.
+        names: Numbers of the shards.
         max_bad: The share of recordings that may be skipped, 0 to 1.
 
     Returns:
@@ -175,48 +127,101 @@ def write_results(items: Sequence[Item], output: Path, *, max_bad: float) -> lis
     Raises:
         DataError: More than that are bad, or all.
     """
-    good = [item for item in items if item.recording is not None]
-    bad = [item for item in items if item.recording is None]
-    rows = "".join(f"{item.utterance}\t{item.source}\t{item.problem}\n" for item in bad)
-    write_text(output / "skipped.tsv", f"utterance\tfile\tproblem\n{rows}")
-    report = _report(good, bad)
-    if not good or len(bad) > max_bad * len(items):
-        first = f"; the first: {bad[0].source}: {bad[0].problem}" if bad else ""
-        raise DataError(
-            f"{output}: {len(bad)} of {len(items)} recordings cannot be used{first}. All are "
-            f"listed in {output / 'skipped.tsv'}. Is the corpus complete and its disk mounted? "
-            f"Then allow a larger share with --max_bad (now {max_bad})"
-        )
-    write_scp(output / "wav.scp", {item.utterance: item.recording.path for item in good})
-    write_scp(
-        output / "utt2num_samples", {item.utterance: item.recording.num_samples for item in good}
-    )
-    return report
+    report = FormatReport()
+    with ExitStack() as stack:
+        paths = [
+            stack.enter_context(atomic_path(output / name))
+            for name in ("wav.scp", "utt2num_samples")
+        ]
+        with ExitStack() as files:
+            scp, samples = (files.enter_context(p.open("w", encoding="utf-8")) for p in paths)
+            skipped = files.enter_context((output / "skipped.tsv").open("w", encoding="utf-8"))
+            skipped.write("utterance\tfile\tproblem\n")
+            for name in names:
+                for item in read_shard(output, name):
+                    report.count(item)
+                    if item.recording is None:
+                        skipped.write(f"{item.utterance}\t{item.source}\t{item.problem}\n")
+                        continue
+                    scp.write(f"{item.utterance} {item.recording.path}\n")
+                    samples.write(f"{item.utterance} {item.recording.num_samples}\n")
+        if not report.good or report.bad > max_bad * (report.good + report.bad):
+            first = f"; the first: {report.first_bad}" if report.bad else ""
+            raise DataError(
+                f"{output}: {report.bad} of {report.good + report.bad} recordings cannot be used"
+                f"{first}. All are listed in {output / 'skipped.tsv'}. Is the corpus complete and "
+                f"its disk mounted? Then allow a larger share with --max_bad (now {max_bad})"
+            )
+        for path in paths:
+            sort_file(path)
+    return report.lines()
 
 
-def _report(good: Sequence[Item], bad: Sequence[Item]) -> list[str]:
-    kept = sum(item.recording.kept for item in good)
-    report = [f"{len(good)} recordings ready, {kept} of them used as they are"]
-    rates = Counter(item.recording.resampled_from for item in good)
-    report += [f"{n} resampled from {r} Hz" for r, n in sorted(rates.items(), key=str) if r]
-    mixed = sum(item.recording.mixed_down for item in good)
-    if mixed:
-        report.append(f"{mixed} with several channels mixed down to one")
-    report += [f"SKIPPED {item.utterance}: {item.source}: {item.problem}" for item in bad[:10]]
-    if len(bad) > 10:
-        report.append(f"SKIPPED {len(bad) - 10} more, see skipped.tsv")
-    return report
+@dataclass
+class FormatReport:
+    """What became of the recordings."""
+
+    good: int = 0
+    bad: int = 0
+    kept: int = 0
+    mixed: int = 0
+    rates: Counter[int] = field(default_factory=Counter)
+    examples: list[str] = field(default_factory=list)
+
+    @property
+    def first_bad(self) -> str:
+        """The first recording that cannot be used, and why."""
+        return self.examples[0].partition(": ")[2]
+
+    def count(self, item: Item) -> None:
+        """Adds one recording."""
+        if item.recording is None:
+            self.bad += 1
+            if len(self.examples) < 10:
+                self.examples.append(f"SKIPPED {item.utterance}: {item.source}: {item.problem}")
+            return
+        self.good += 1
+        self.kept += item.recording.kept
+        self.mixed += item.recording.mixed_down
+        if item.recording.resampled_from:
+            self.rates[item.recording.resampled_from] += 1
+
+    def lines(self) -> list[str]:
+        """The report, one sentence per line."""
+        report = [f"{self.good} recordings ready, {self.kept} of them used as they are"]
+        report += [
+            f"{n} resampled from {rate} Hz" for rate, n in sorted(self.rates.items(), key=str)
+        ]
+        if self.mixed:
+            report.append(f"{self.mixed} with several channels mixed down to one")
+        report += self.examples
+        if self.bad > len(self.examples):
+            report.append(f"SKIPPED {self.bad - len(self.examples)} more, see skipped.tsv")
+        return report
 
 
-def read_sources(wav_scp: Path) -> dict[str, str]:
-    """Reads ``wav.scp``; a directory with ``segments`` is refused.
+@contextmanager
+def sources_of(wav_scp: Path, key_file: Path | None = None) -> Iterator[Iterator[tuple[str, str]]]:
+    """Utterances and recordings, sorted, those of ``key_file`` only when one is given.
 
     Raises:
-        DataError: There is a ``segments`` file, or nothing in ``wav.scp``.
+        DataError: There is a ``segments`` file, nothing in ``wav.scp``, or a key that is not there.
     """
     if (wav_scp.parent / "segments").exists():
         raise DataError(f"{wav_scp.parent / 'segments'}: not supported; cut the recordings first")
-    sources = dict(read_lines(wav_scp))
-    if not sources:
+    if next(read_lines(wav_scp), None) is None:
         raise DataError(f"{wav_scp}: empty; run the data preparation (stage 1) again")
-    return sources
+    with ExitStack() as stack:
+        paths = [stack.enter_context(in_order(wav_scp))]
+        if key_file is not None:
+            paths.append(stack.enter_context(in_order(key_file)))
+
+        def lines() -> Iterator[tuple[str, str]]:
+            for key, values in side_by_side(paths):
+                if values[-1] is None:
+                    continue
+                if values[0] is None:
+                    raise DataError(f"{key_file}: {key} is not in {wav_scp}")
+                yield key, values[0]
+
+        yield lines()

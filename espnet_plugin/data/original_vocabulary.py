@@ -3,8 +3,8 @@
 The original counts the sub-words of all captions of a corpus, dev and test included, padded to
 CLIP's 77 positions, so that start, end and padding are counted too. It then sorts the counts, in
 order of token id, with NumPy's scalar quicksort and reads the result from the end. Quicksort is not
-stable, so the order of equally frequent tokens is that algorithm's own. It is done step by step here,
-because NumPy itself sorts otherwise on a processor with wide vector instructions.
+stable, so the order of equally frequent tokens is that algorithm's own. It is done step by step
+here, because NumPy itself sorts otherwise on a processor with wide vector instructions.
 """
 
 from __future__ import annotations

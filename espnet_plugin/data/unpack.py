@@ -1,4 +1,4 @@
-"""Unpack tar and zip archives: nothing outside the folder, no half archive taken for a whole one."""
+"""Unpack tar and zip archives: nothing outside the folder, no half archive passes for a whole."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def unpack(archive: Path, directory: Path) -> None:
         if zipfile.is_zipfile(archive):
             _unpack_zip(archive, directory)
         elif archive.name.endswith(".zip"):
-            raise DataError(f"{archive}: damaged, or not downloaded to the end; remove it and retry")
+            raise zipfile.BadZipFile("no zip file")
         else:
             _unpack_tar(archive, directory)
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, OSError) as error:
@@ -67,7 +67,7 @@ def target_of(name: str, directory: Path) -> Path | None:
     target = directory.joinpath(*path.parts)
     # a link in the folder itself must not lead out either
     if not _is_inside(target.parent, directory):
-        raise DataError(f"the archive holds {name!r}, which a link leads out of {directory}; refused")
+        raise DataError(f"the archive holds {name!r}; a link leads it out of {directory}: refused")
     return target
 
 

@@ -3,7 +3,8 @@
 A set's directory holds ``utterances.txt`` and ``images.txt`` (one id a line, in the order of the
 arrays' rows), ``utt2image``, and L2-normalised embeddings ``speech_parallel.npy``,
 ``speech_cascaded.npy``, ``text.npy`` (utterances, dim) and ``image.npy`` (images, dim); a file is
-absent when the model has no such branch.
+absent when the model has no such branch. ``transcripts.npy`` (utterances, dim) is there when a
+speech recogniser's output was embedded, as a baseline.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ class InferenceSet:
         parallel: (utterances, dim), or None.
         cascaded: (utterances, dim), or None.
         text: (utterances, dim) captions by CLIP's own text tower, or None.
+        transcripts: (utterances, dim) a recogniser's transcripts by it, or None.
     """
 
     directory: Path
@@ -37,6 +39,7 @@ class InferenceSet:
     parallel: np.ndarray | None
     cascaded: np.ndarray | None
     text: np.ndarray | None
+    transcripts: np.ndarray | None = None
 
     @property
     def branches(self) -> dict[str, np.ndarray]:
@@ -78,7 +81,7 @@ def read_inference_set(directory: str | Path) -> InferenceSet:
     rows = len(utterances)
     image = read_embeddings(directory / "image.npy", len(images), "images.txt")
     arrays = {}
-    for name in ("speech_parallel", "speech_cascaded", "text"):
+    for name in ("speech_parallel", "speech_cascaded", "text", "transcripts"):
         path = directory / f"{name}.npy"
         arrays[name] = read_embeddings(path, rows, "utterances.txt") if path.exists() else None
         if arrays[name] is not None and arrays[name].shape[1] != image.shape[1]:
@@ -94,6 +97,7 @@ def read_inference_set(directory: str | Path) -> InferenceSet:
         parallel=arrays["speech_parallel"],
         cascaded=arrays["speech_cascaded"],
         text=arrays["text"],
+        transcripts=arrays["transcripts"],
     )
 
 

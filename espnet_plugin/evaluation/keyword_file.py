@@ -81,6 +81,21 @@ def read_keywords(path: str | Path) -> list[UtteranceKeywords]:
     return utterances
 
 
+def has_captions(path: str | Path) -> bool:
+    """Whether there is such a file, and what was said is in it.
+
+    Keywords of an unwritten language have no caption to be compared with.
+    """
+    path = Path(path)
+    if not path.exists():
+        return False
+    with path.open(encoding="utf-8") as stream:
+        try:
+            return "caption_ids" in json.loads(next(stream, "") or "{}")
+        except ValueError:
+            return True  # read_keywords says what is wrong
+
+
 def _utterance(record: dict) -> UtteranceKeywords:
     if "caption_ids" not in record:
         raise ValueError("it has no caption: run inference with --text")

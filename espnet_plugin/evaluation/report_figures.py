@@ -12,7 +12,7 @@ import numpy as np
 from espnet_plugin.evaluation.alignments import read_ctm
 from espnet_plugin.evaluation.figures import style
 from espnet_plugin.evaluation.inference_set import InferenceSet, read_mapping
-from espnet_plugin.evaluation.keyword_file import UtteranceKeywords, read_keywords
+from espnet_plugin.evaluation.keyword_file import UtteranceKeywords, has_captions, read_keywords
 from espnet_plugin.evaluation.retrieval_report import Ranks
 from espnet_plugin.evaluation.training_log import read_training_curves
 
@@ -45,7 +45,7 @@ def draw_all(
         Caption → PNG file, in the order in which a reader wants them.
     """
     keywords = []
-    if (data.directory / "keywords.jsonl").exists():
+    if has_captions(data.directory / "keywords.jsonl"):
         keywords = read_keywords(data.directory / "keywords.jsonl")
     written: dict[str, Path] = {}
     for name, title, draw in _jobs(data, ranks, keywords, experiment, data_dir, num_examples):
@@ -65,6 +65,7 @@ def _jobs(
     num_examples: int,
 ) -> Iterator[tuple[str, str, Callable[[], Figure]]]:
     from espnet_plugin.evaluation.figures import (
+        attention,
         curves,
         gallery,
         keyword_table,
@@ -117,12 +118,33 @@ def _jobs(
             "What the model takes from each layer of the speech encoder",
             lambda: layer_weights.draw_layer_weights(np.load(weights, allow_pickle=False)),
         )
+    if (data.directory / "attention.npz").exists():
+        with np.load(data.directory / "attention.npz", allow_pickle=False) as stored:
+            maps = dict(stored)
+        for number, (utterance, weights) in enumerate(maps.items(), 1):
+            labels = _query_labels(weights, parallel="parallel" in data.branches)
+            yield (
+                f"attention_{number}",
+                f"Where {'the queries' if labels else 'frames'} look ({number})",
+                lambda u=utterance, w=weights, q=labels: attention.draw_attention(
+                    w, query_labels=q, words=words.get(u, []), title=captions.get(u, u)
+                ),
+            )
     if branch:
         yield (
             "similarity",
             f"Similarities of the {branch} branch",
             lambda: _similarity(data, branch, captions, similarity.draw_similarity),
         )
+
+
+def _query_labels(weights: np.ndarray, *, parallel: bool) -> list[str]:
+    """Names of an attention map's rows; none when they are frames."""
+    queries, frames = weights.shape[1:]
+    if queries == frames:
+        return []
+    names = ["utterance"] if parallel else []
+    return names + [f"keyword {n + 1}" for n in range(queries - len(names))]
 
 
 def _read(data_dir: Path | None, name: str, reader: Callable[[Path], dict]) -> dict:

@@ -1,15 +1,17 @@
-"""Tables of RESULTS.md, made from the dictionary that becomes scores.json."""
+"""Tables of RESULTS.md and report.html, made from the dictionary that becomes scores.json."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 _SYSTEMS = (
     ("chance", "chance"),
     ("cascaded", "cascaded branch"),
     ("parallel", "parallel branch"),
     ("fusion", "both branches"),
+    ("asr", "recogniser's transcript"),
     ("teacher", "teacher: written caption"),
 )
 _DIRECTIONS = (
@@ -28,13 +30,38 @@ _KEYWORDS = (
 )
 
 
+@dataclass(frozen=True)
+class Table:
+    """A table of texts.
+
+    Attributes:
+        header: Titles of the columns.
+        rows: As many cells a row.
+        text_columns: Columns that hold words; the others hold numbers.
+    """
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    text_columns: tuple[int, ...] = (0,)
+
+    def markdown(self) -> str:
+        """The table as GitHub writes it."""
+        rule = ["---" if c in self.text_columns else "---:" for c in range(len(self.header))]
+        lines = [self.header, rule, *self.rows]
+        return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A GitHub table whose first column is text and whose others are numbers."""
-    lines = [list(header), ["---"] + ["---:"] * (len(header) - 1), *map(list, rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return Table(tuple(header), tuple(map(tuple, rows))).markdown()
 
 
 def retrieval_table(scores: Mapping) -> str:
+    """The tables of ``retrieval_tables`` as markdown."""
+    return "\n\n".join(table.markdown() for table in retrieval_tables(scores))
+
+
+def retrieval_tables(scores: Mapping) -> list[Table]:
     """recall@k in % and the median rank of every system with intervals, a table per direction."""
     measures = _measures(scores)
     titles = [
@@ -46,29 +73,33 @@ def retrieval_table(scores: Mapping) -> str:
         for system, name in _SYSTEMS:
             direction = next((d for d in directions if d in scores.get(system, {})), None)
             if direction:
-                rows.append([name, *(_cell(scores, system, direction, m) for m in measures)])
-        tables.append(markdown_table([title, *titles], rows))
-    return "\n\n".join(tables)
+                rows.append((name, *(_cell(scores, system, direction, m) for m in measures)))
+        tables.append(Table((title, *titles), tuple(rows)))
+    return tables
 
 
-def speech_text_table(scores: Mapping) -> str | None:
-    """Zero-shot retrieval of captions by speech and back; None without caption embeddings."""
-    names = [name for name in _measures(scores) if name.startswith("recall@")]
-    directions = ("speech_to_text", "text_to_speech")
-    rows = [
-        [name, *(_cell(scores, system, d, measure) for d in directions for measure in names)]
-        for system, name in _SYSTEMS
-        if directions[0] in scores.get(system, {})
+def speech_text_tables(scores: Mapping) -> list[Table]:
+    """Zero-shot retrieval of captions by speech and back; empty without caption embeddings."""
+    measures = _measures(scores)
+    titles = [
+        name.replace("recall@", "R@").replace("median_rank", "median rank") for name in measures
     ]
-    if not rows:
-        return None
-    titles = [name.replace("recall@", "R@") for name in names]
-    return markdown_table(
-        ["", *(f"speech → text {t}" for t in titles), *(f"text → speech {t}" for t in titles)], rows
-    )
+    tables = []
+    for title, direction in (
+        ("speech → text", "speech_to_text"),
+        ("text → speech", "text_to_speech"),
+    ):
+        rows = tuple(
+            (name, *(_cell(scores, system, direction, measure) for measure in measures))
+            for system, name in _SYSTEMS
+            if direction in scores.get(system, {})
+        )
+        if rows:
+            tables.append(Table((title, *titles), rows))
+    return tables
 
 
-def keyword_table(keywords: Mapping, intervals: Mapping) -> str:
+def keyword_table(keywords: Mapping, intervals: Mapping) -> Table:
     """Keyword rates in % and the numbers of keywords and sub-words."""
     rows = []
     for name, meaning in _KEYWORDS:
@@ -97,8 +128,8 @@ def keyword_table(keywords: Mapping, intervals: Mapping) -> str:
         rows.append(["boundary precision / recall / F", cell, tolerance, ""])
         if bounds.get("r_value") is not None:
             rows.append(["R-value", f"{100 * bounds['r_value']:.1f}", tolerance, ""])
-    table = markdown_table(["measure", "%", "what", "utterances left out"], rows)
-    return table.replace("| --- | ---: | ---: | ---: |", "| --- | ---: | --- | ---: |")
+    header = ("measure", "%", "what", "utterances left out")
+    return Table(header, tuple(map(tuple, rows)), text_columns=(0, 2))
 
 
 def comparison_table(experiments: Sequence[Mapping]) -> str:
@@ -128,7 +159,7 @@ def comparison_table(experiments: Sequence[Mapping]) -> str:
         cells = [name, str(len(group))]
         for _, keys in columns:
             values = [
-                value for value in (_get(scores, keys) for scores in group) if value is not None
+                value for value in (look_up(scores, keys) for scores in group) if value is not None
             ]
             cells.append(_mean_and_deviation(values))
         rows.append(cells)
@@ -142,7 +173,7 @@ def _measures(scores: Mapping) -> list[str]:
 
 def _cell(scores: Mapping, system: str, direction: str, measure: str) -> str:
     value = scores[system][direction][measure]
-    interval = _get(scores, ("intervals", system, direction, measure))
+    interval = look_up(scores, ("intervals", system, direction, measure))
     if measure != "median_rank":
         return _percent(value, interval)
     text = f"{value:g}"
@@ -156,7 +187,8 @@ def _percent(value: float, interval: Sequence[float] | None = None) -> str:
     return f"{text} ({100 * interval[0]:.1f}–{100 * interval[1]:.1f})"
 
 
-def _get(scores: Mapping, keys: Sequence[str]):
+def look_up(scores: Mapping, keys: Sequence[str]):
+    """The value at a path of keys, or None."""
     for key in keys:
         if not isinstance(scores, Mapping) or key not in scores:
             return None

@@ -1,4 +1,4 @@
-"""Writes ``scores.json`` and ``RESULTS.md`` into an experiment's inference directory."""
+"""Writes ``scores.json``, ``RESULTS.md`` and ``report.html`` into an inference directory."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from pathlib import Path
 
 from espnet_plugin.evaluation import report_tables
 from espnet_plugin.evaluation.inference_set import read_inference_set
+from espnet_plugin.evaluation.keyword_file import has_captions
+from espnet_plugin.evaluation.report.write import REPORT_FILE, write_report
 from espnet_plugin.evaluation.report_figures import draw_all
 from espnet_plugin.evaluation.retrieval_report import rank_set
 from espnet_plugin.evaluation.scoring import (
@@ -26,7 +28,14 @@ from espnet_plugin.evaluation.scoring import (
 from espnet_plugin.utils.atomic import write_text
 
 _PACKAGES = ("torch", "espnet", "open_clip_torch", "transformers", "numpy")
-_ARRAYS = ("image.npy", "speech_parallel.npy", "speech_cascaded.npy", "text.npy", "utt2image")
+_ARRAYS = (
+    "image.npy",
+    "speech_parallel.npy",
+    "speech_cascaded.npy",
+    "text.npy",
+    "transcripts.npy",
+    "utt2image",
+)
 
 
 def write_results(
@@ -38,6 +47,7 @@ def write_results(
     data_dir: str | Path | None = None,
     token_list: str | Path | None = None,
     figures: bool = True,
+    report: bool = True,
 ) -> dict:
     """Collects what stage 9 scored (scoring what is missing or stale) and writes the report.
 
@@ -50,6 +60,7 @@ def write_results(
         data_dir: Data directory of the test set: audio, pictures and alignments of the figures.
         token_list: tokens.tsv of the keyword vocabulary.
         figures: Whether to draw.
+        report: Whether to write report.html.
 
     Returns:
         What was written to scores.json.
@@ -64,10 +75,16 @@ def write_results(
     if retrieval is None:
         dev = inference_dir / dev_set if dev_set else None
         retrieval = score_retrieval_directory(directory, dev_directory=dev)
-    scores = {"test_set": directory.name, **_describe(experiment, data.branches), **retrieval}
+    config = _read_config(experiment)
+    scores = {
+        "test_set": directory.name,
+        "architecture": architecture_name(config, data.branches),
+        "seed": config.get("seed"),
+        **retrieval,
+    }
 
     source = directory / "keywords.jsonl"
-    if source.exists():
+    if has_captions(source):
         keywords = fresh_json(directory / KEYWORD_FILE, [source])
         if keywords is None:
             ctm = data_dir / "words.ctm" if data_dir else None
@@ -82,23 +99,40 @@ def write_results(
     write_json(inference_dir / "scores.json", scores)
 
     drawn: dict[str, Path] = {}
+    weight = retrieval.get("fusion", {}).get("weight_of_parallel")
+    ranks = rank_set(data, fusion_weight=weight)
     if figures:
-        weight = retrieval.get("fusion", {}).get("weight_of_parallel")
-        ranks = rank_set(data, fusion_weight=weight)
         drawn = draw_all(data, ranks, experiment=experiment, data_dir=data_dir)
-    text = results_page(scores, drawn, inference_dir, experiment.name)
+    text = results_page(scores, drawn, inference_dir, experiment.name, report=report)
     write_text(inference_dir / "RESULTS.md", text)
+    if report:
+        write_report(
+            inference_dir / REPORT_FILE,
+            scores,
+            data,
+            ranks,
+            title=experiment.name,
+            config=config,
+            figures=drawn,
+            data_dir=data_dir,
+        )
     return scores
 
 
 def results_page(
-    scores: Mapping, figures: Mapping[str, Path], inference_dir: Path, title: str
+    scores: Mapping,
+    figures: Mapping[str, Path],
+    inference_dir: Path,
+    title: str,
+    *,
+    report: bool = False,
 ) -> str:
-    """Composes RESULTS.md."""
+    """Composes RESULTS.md; ``report`` says whether report.html lies beside it."""
+    listen = f" To look and listen: [{REPORT_FILE}]({REPORT_FILE})." if report else ""
     parts = [
         f"# Results of {title}",
         f"Architecture {scores['architecture']}, seed {scores['seed']}; set `{scores['test_set']}` "
-        f"of {scores['utterances']} utterances, {scores['images']} images.",
+        f"of {scores['utterances']} utterances, {scores['images']} images.{listen}",
         "## Retrieval",
         "recall@k in % and the median rank, with 95 % bootstrap intervals over images. In the "
         "teacher's row the written caption, read by CLIP's text tower, stands for the speech. An "
@@ -111,16 +145,23 @@ def results_page(
         parts.append(
             f"Both branches: {weight:g} × parallel + {1 - weight:g} × cascaded, chosen on dev."
         )
-    speech_text = report_tables.speech_text_table(scores)
+    rate = scores.get("asr", {}).get("word_error_rate")
+    if rate is not None:
+        parts.append(
+            "The recogniser's transcripts are read by CLIP's text tower; "
+            f"{100 * rate:.1f} % of its words are wrong."
+        )
+    speech_text = report_tables.speech_text_tables(scores)
     if speech_text:
         parts += [
             "### Zero-shot, speech and text",
             "Captions of the same image are right.",
-            speech_text,
+            *(table.markdown() for table in speech_text),
         ]
     if "keywords" in scores:
         intervals = scores.get("intervals", {}).get("keywords", {})
-        parts += ["## Keywords", report_tables.keyword_table(scores["keywords"], intervals)]
+        table = report_tables.keyword_table(scores["keywords"], intervals)
+        parts += ["## Keywords", table.markdown()]
     if figures:
         parts.append("## Figures")
     for caption, path in figures.items():
@@ -172,16 +213,14 @@ def architecture_name(config: Mapping, branches: Mapping) -> str:
     return name + {"cls": "", "cif": "+"}.get(extractor, f" ({extractor})")
 
 
-def _describe(experiment: Path, branches: Mapping) -> dict:
-    config: dict = {}
+def _read_config(experiment: Path) -> dict:
     path = experiment / "config.yaml"
-    if path.exists():
-        import yaml
-
-        config = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    else:
+    if not path.exists():
         logging.warning(f"{path} is missing: architecture is guessed, seed is unknown")
-    return {"architecture": architecture_name(config, branches), "seed": config.get("seed")}
+        return {}
+    import yaml
+
+    return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
 
 
 def _only_test_set(inference_dir: Path) -> str:

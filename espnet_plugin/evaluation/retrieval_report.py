@@ -37,7 +37,7 @@ def rank_set(data: InferenceSet, *, fusion_weight: float | None = None) -> Ranks
         fusion_weight: Weight of the parallel branch in the fusion; None leaves the fusion out.
 
     Returns:
-        Ranks by system (``parallel``, ``cascaded``, ``fusion``, ``teacher``) and direction
+        Ranks by system (``parallel``, ``cascaded``, ``fusion``, ``asr``, ``teacher``) and direction
         (``speech_to_image``, ``image_to_speech``, ``speech_to_text``, ``text_to_speech``,
         ``text_to_image``, ``image_to_text``).
     """
@@ -45,6 +45,8 @@ def rank_set(data: InferenceSet, *, fusion_weight: float | None = None) -> Ranks
     if fusion_weight is not None and len(systems) == 2:
         branches = np.asarray(data.parallel), np.asarray(data.cascaded)
         systems["fusion"] = fuse(*branches, fusion_weight)
+    if data.transcripts is not None:
+        systems["asr"] = data.transcripts
     ranks: Ranks = {}
     for system, speech in systems.items():
         forth, back = rank_embeddings(speech, data.image, data.image_of, data.images)

@@ -26,6 +26,7 @@ from espnet_plugin.utils.atomic import write_text
 
 RETRIEVAL_FILE = Path("scoring") / "retrieval.json"
 KEYWORD_FILE = Path("scoring") / "keywords.json"
+TRANSCRIPT_FILE = Path("transcripts.json")
 
 
 def score_retrieval_directory(
@@ -54,6 +55,9 @@ def score_retrieval_directory(
         weight = choose_fusion_weight(read_inference_set(dev_directory))
     ranks = rank_set(data, fusion_weight=weight)
     report = report_retrieval(data, ranks, recall_at=recall_at, samples=samples, seed=seed)
+    if "asr" in report and (directory / TRANSCRIPT_FILE).exists():
+        facts = json.loads((directory / TRANSCRIPT_FILE).read_text(encoding="utf-8"))
+        report["asr"]["word_error_rate"] = facts.get("word_error_rate")
     if weight is not None:
         report["fusion"]["weight_of_parallel"] = weight
     if other_directory is not None:

@@ -29,12 +29,17 @@ class SetOutputs:
         keywords: Per utterance id one entry of ``keywords.jsonl``.
         utt2image: Image id of each utterance.
         images: Embedding of each image id, (dim,).
+        attention: Attention maps of some utterances, (heads, rows, frames); the rows are the
+            queries, or the frames of a model without queries.
+        layer_weights: Weights of the speech encoder's layers, (layers + 1,).
     """
 
     arrays: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     keywords: dict[str, dict[str, Any]] = field(default_factory=dict)
     utt2image: dict[str, str] = field(default_factory=dict)
     images: dict[str, np.ndarray] = field(default_factory=dict)
+    attention: dict[str, np.ndarray] = field(default_factory=dict)
+    layer_weights: np.ndarray | None = None
 
     def write(self, directory: str | Path) -> None:
         """Writes the files of a set, rows in the order of ``LC_ALL=C sort``."""
@@ -51,6 +56,9 @@ class SetOutputs:
         _write_array(directory / "image.npy", [self.images[image] for image in image_ids])
         _write_lines(directory / "images.txt", image_ids)
         write_scp(directory / "utt2image", self.utt2image)
+        weights = [] if self.layer_weights is None else self.layer_weights
+        _write_array(directory / "layer_weights.npy", weights)
+        _write_maps(directory / "attention.npz", self.attention)
         path = directory / "keywords.jsonl"
         if self.keywords:
             lines = (json.dumps(self.keywords[u], ensure_ascii=False) for u in utterances)
@@ -85,6 +93,8 @@ def merge_outputs(parts: Sequence[str | Path], output_dir: str | Path) -> int:
         whole.keywords.update(one.keywords)
         whole.utt2image.update(one.utt2image)
         whole.images.update(one.images)
+        whole.attention.update(one.attention)
+        whole.layer_weights = one.layer_weights
     whole.write(output_dir)
     return len(whole.arrays)
 
@@ -108,6 +118,11 @@ def read_outputs(directory: str | Path) -> SetOutputs:
             outputs.arrays[utterance][name] = row
     outputs.images = _rows(directory / "image.npy", _read_lines(directory / "images.txt"))
     outputs.utt2image = read_scp(directory / "utt2image")
+    if (directory / "layer_weights.npy").is_file():
+        outputs.layer_weights = np.load(directory / "layer_weights.npy", allow_pickle=False)
+    if (directory / "attention.npz").is_file():
+        with np.load(directory / "attention.npz", allow_pickle=False) as maps:
+            outputs.attention = dict(maps)
     if (directory / "keywords.jsonl").is_file():
         entries = map(json.loads, _read_lines(directory / "keywords.jsonl"))
         outputs.keywords = {entry["utt"]: entry for entry in entries}
@@ -124,11 +139,19 @@ def _rows(path: Path, names: Sequence[str]) -> Mapping[str, np.ndarray]:
 
 
 def _write_array(path: Path, rows: Sequence[np.ndarray]) -> None:
-    if not rows:
+    if not len(rows):
         path.unlink(missing_ok=True)  # of an earlier run with another model
         return
     with atomic_path(path) as temporary:
         np.save(temporary, np.stack(rows).astype(np.float32))
+
+
+def _write_maps(path: Path, maps: Mapping[str, np.ndarray]) -> None:
+    if not maps:
+        path.unlink(missing_ok=True)
+        return
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        np.savez_compressed(stream, **{name: maps[name].astype(np.float32) for name in maps})
 
 
 def _write_lines(path: Path, lines: Sequence[str]) -> None:

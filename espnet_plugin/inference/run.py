@@ -25,6 +25,7 @@ from espnet_plugin.train.preprocessor import SpeechCLIPPreprocessor
 from espnet_plugin.utils.progress import progress
 
 TEXT_BATCH = 256
+ATTENTION_MAPS = 2  # utterances of a job whose attention is kept, for figures
 
 
 def batches_by_length(lengths: Mapping[str, int], batch_size: int) -> list[list[str]]:
@@ -106,7 +107,8 @@ def infer_set(
     )
     in_samples = shape_file is not None or dataset.has_name("speech")
     unit = 1 / SAMPLING_RATE if in_samples else inference.stride_seconds
-    outputs = SetOutputs()
+    outputs = SetOutputs(layer_weights=inference.layer_weights())
+    shown = {keys[(2 * n + 1) * len(keys) // (2 * ATTENTION_MAPS)] for n in range(ATTENTION_MAPS)}
     for utterances, batch in progress(loader, description="inference", unit="batch"):
         tensors = {name: value.to(inference.device) for name, value in batch.items()}
         results = inference.results(inference.encode(**tensors))
@@ -115,6 +117,9 @@ def infer_set(
             if result.keywords is not None:
                 entry = keyword_entry(utterance, lengths[utterance] * unit, result)
                 outputs.keywords[utterance] = entry
+        for row in [row for row, utterance in enumerate(utterances) if utterance in shown]:
+            one = {name: value[row : row + 1] for name, value in tensors.items()}
+            outputs.attention[utterances[row]] = inference.attention_map(**one)
     if captions is not None:
         _add_captions(inference, outputs, captions)
     if utt2image is not None:

@@ -145,6 +145,29 @@ class SpeechCLIPInference:
         states = batch_states(self.model.speech_encoder, **batch)
         return self.model(SpeechStates(states.hidden_states.to(self.dtype), states.lengths))
 
+    def layer_weights(self) -> np.ndarray:
+        """Learned weights of the speech encoder's hidden states, they sum to 1, (layers + 1,)."""
+        return self.model.layer_weighting.weights.detach().softmax(dim=0).float().cpu().numpy()
+
+    @torch.no_grad()
+    def attention_map(self, **batch: Tensor) -> np.ndarray:
+        """Where the queries of one utterance look, or its frames when there is no query.
+
+        Args:
+            **batch: As for :meth:`encode`, one utterance, which may be padded.
+
+        Returns:
+            Attention weights, (heads, queries, frames) or (heads, frames, frames).
+        """
+        if "speech" in batch:
+            batch["speech"] = batch["speech"].to(self.dtype)
+        states = batch_states(self.model.speech_encoder, **batch)
+        states = SpeechStates(states.hidden_states.to(self.dtype), states.lengths)
+        weights = self.model.attention_map(states)[0].float().cpu().numpy()
+        queries, frames = self.model.num_queries, int(states.lengths[0])
+        rows = slice(0, queries) if queries else slice(0, frames)
+        return weights[:, rows, queries : queries + frames]
+
     def results(self, output: SpeechOutput) -> list[UtteranceResult]:
         """Takes a batch's output apart, utterance by utterance."""
         keywords = self._keywords(output)

@@ -2,8 +2,8 @@
 
 A weight is predicted for every frame. Weights are integrated over time, and each time the running
 sum passes a multiple of the threshold, a slot fires: its embedding is the weighted sum of the
-frames collected since the last firing (Dong & Xu 2020, arXiv 1905.11235, eq. 1-3; SpeechCLIP+,
-arXiv 2402.06959, sec. 2.2).
+frames collected since the last firing (Dong & Xu 2020, arXiv 1905.11235; SpeechCLIP+, arXiv
+2402.06959).
 """
 
 from __future__ import annotations
@@ -308,7 +308,7 @@ class CIF(nn.Module):
 def quantity_loss(alpha_sum: Tensor, target_lengths: Tensor) -> Tensor:
     """Mean absolute difference of the soft and the wanted number of keywords.
 
-    SpeechCLIP+ (arXiv 2402.06959), sec. 2.2.
+    The quantity loss of CIF (arXiv 1905.11235), as SpeechCLIP+ (arXiv 2402.06959) uses it.
 
     Args:
         alpha_sum: Sum of the unscaled weights, (batch,).

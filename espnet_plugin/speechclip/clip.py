@@ -191,7 +191,7 @@ class FrozenCLIP(nn.Module):
         """Encode token embeddings as the text that they would be.
 
         They are put between SOT and EOT and read at EOT, as SpeechCLIP's cascaded branch does
-        (https://arxiv.org/abs/2210.00705, section 3.4). Gradients reach ``tokens`` only.
+        (https://arxiv.org/abs/2210.00705). Gradients reach ``tokens`` only.
 
         Args:
             tokens: (batch, slots, token_dim).

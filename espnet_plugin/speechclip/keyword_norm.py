@@ -13,8 +13,8 @@ from espnet_plugin.speechclip.padding import padding_mask
 class KeywordBatchNorm(nn.Module):
     """Batch normalisation of keywords, started at the token table's mean and standard deviation.
 
-    Quantisation by cosine similarity needs keywords with the token table's statistics (SpeechCLIP
-    sec. 3.3).
+    Quantisation by cosine similarity needs keywords with the token table's statistics (SpeechCLIP,
+    arXiv 2210.00705).
 
     Args:
         dim: Size of a keyword (token embedding).

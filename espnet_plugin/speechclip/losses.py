@@ -15,7 +15,7 @@ class MaskedContrastiveLoss(nn.Module):
     other.
 
     With l = scale * a b^T, for each row -l_ii + log sum_j M_ij exp(l_ij), and the same over
-    columns; M drops the pairs i != j that show the same image (SpeechCLIP sec. 3.2; InfoNCE of
+    columns; M drops the pairs i != j that show the same image (SpeechCLIP; InfoNCE of
     CLIP, arXiv 2103.00020). Every other pair, and unless ``decoupled`` the positive pair itself,
     stays in the denominator.
 

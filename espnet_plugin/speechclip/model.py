@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from espnet_plugin.speechclip.attention import BlockOutput
 from espnet_plugin.speechclip.cif import CifOutput
 from espnet_plugin.speechclip.clip import FrozenCLIP
 from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
@@ -186,13 +187,10 @@ class SpeechCLIP(nn.Module):
             target_lengths: Wanted number of keywords, (batch,); used in training mode only.
             step: Number of optimiser updates done, for schedules.
         """
-        frames = self.layer_weighting(states.hidden_states)  # (batch, frames, dim)
-        if not self.compatibility.convolve_padding:
-            frames = zero_padding(frames, states.lengths)
-        queries = self._queries(len(frames))  # (batch, queries, dim)
-        mask = self._mask(queries.size(1), frames.size(1), states.lengths)
-        block = self.attention(torch.cat([queries, frames], dim=1), mask)
-        query_outputs, frame_outputs = block.output.split([queries.size(1), frames.size(1)], dim=1)
+        block = self._run_block(states)
+        query_outputs, frame_outputs = block.output.split(
+            [self.num_queries, block.output.size(1) - self.num_queries], dim=1
+        )
 
         parallel = None
         if self.parallel_projection is not None:
@@ -211,10 +209,13 @@ class SpeechCLIP(nn.Module):
                 cascaded = self.clip.encode_soft_tokens(
                     keywords.quantized.embeddings, keywords.lengths
                 )
-        block_states = tuple(
-            zero_padding(layer[:, queries.size(1) :], states.lengths) for layer in block.layers
+        return SpeechOutput(
+            self._at_frames(block, states.lengths), states.lengths, parallel, cascaded, keywords
         )
-        return SpeechOutput(block_states, states.lengths, parallel, cascaded, keywords)
+
+    def block_states(self, states: SpeechStates) -> tuple[Tensor, ...]:
+        """``SpeechOutput.states`` alone, without the cost of embeddings and keywords."""
+        return self._at_frames(self._run_block(states), states.lengths)
 
     def encode_speech(self, speech: Tensor, speech_lengths: Tensor | None = None) -> SpeechOutput:
         """Embeds waveforms, without gradients and in eval mode.
@@ -254,6 +255,18 @@ class SpeechCLIP(nn.Module):
         positions = torch.cat([queries, frames], dim=1)
         mask = self._mask(queries.size(1), frames.size(1), states.lengths)
         return self.attention.attention_map(positions, mask)
+
+    def _run_block(self, states: SpeechStates) -> BlockOutput:
+        frames = self.layer_weighting(states.hidden_states)  # (batch, frames, dim)
+        if not self.compatibility.convolve_padding:
+            frames = zero_padding(frames, states.lengths)
+        queries = self._queries(len(frames))  # (batch, queries, dim)
+        mask = self._mask(queries.size(1), frames.size(1), states.lengths)
+        return self.attention(torch.cat([queries, frames], dim=1), mask)
+
+    def _at_frames(self, block: BlockOutput, lengths: Tensor) -> tuple[Tensor, ...]:
+        # each (batch, queries + frames, dim) to (batch, frames, dim)
+        return tuple(zero_padding(layer[:, self.num_queries :], lengths) for layer in block.layers)
 
     def _queries(self, batch: int) -> Tensor:
         parts = []

@@ -1,6 +1,6 @@
 """Replacing each keyword by the nearest sub-word of CLIP's vocabulary, differentiably.
 
-SpeechCLIP (arXiv 2210.00705) sec. 3.3: cosine similarity to the token table, soft-maxed, with a
+SpeechCLIP (arXiv 2210.00705): cosine similarity to the token table, soft-maxed, with a
 straight-through estimate of the arg-max.
 """
 

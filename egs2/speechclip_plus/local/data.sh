@@ -38,7 +38,7 @@ case "${corpus}" in
         if "${download}"; then
             FLICKR8K=${FLICKR8K:-${download_dir}/flickr8k}
             ${python} -m local.flickr8k.download --target "${FLICKR8K}"
-        elif [ -z "${FLICKR8K}" ] && [ -d "${download_dir}/flickr8k" ]; then
+        elif [ -z "${FLICKR8K}" ] && [ -d "${download_dir}/flickr8k/flickr_audio" ]; then
             FLICKR8K=${download_dir}/flickr8k
         fi
         ${python} -m local.flickr8k.prepare \

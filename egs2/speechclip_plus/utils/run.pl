@@ -10,7 +10,8 @@ set -u
 
 usage() { sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 
-max_jobs_run=$(nproc 2> /dev/null || echo 1)
+# nproc would report OMP_NUM_THREADS, which path.sh sets
+max_jobs_run=$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc 2> /dev/null || echo 1)
 job_name='' first=1 last=1
 while [ $# -gt 0 ]; do
     case "$1" in

@@ -1,4 +1,4 @@
-"""Similarity matrices and attention maps."""
+"""Similarity matrices."""
 
 from __future__ import annotations
 
@@ -54,6 +54,8 @@ def draw_similarity(
             axis.set_yticks(range(queries), labels, fontsize=9)
         if item_labels is not None and items <= 40:
             axis.set_xticks(range(items), item_labels, rotation=60, ha="right", fontsize=8)
+        elif items <= 40:
+            axis.set_xticks([])
         axis.set(xlabel="pictures", ylabel="" if queries <= 40 else "utterances")
         axis.grid(False)
         bar = figure.colorbar(image, ax=axis, pad=0.015, fraction=0.035)
@@ -61,42 +63,4 @@ def draw_similarity(
         bar.set_label("cosine")
         if right_items is not None:
             axis.set_title("spoken captions against pictures (right one outlined)")
-    return figure
-
-
-def draw_attention(
-    attention: np.ndarray, *, frame_seconds: float = 0.02, query_labels: Sequence[str] = ()
-) -> Figure:
-    """Draws an attention map, one panel per head.
-
-    Args:
-        attention: (heads, queries, frames) weights, e.g. the rows of the learned queries.
-        frame_seconds: Time from one frame to the next.
-        query_labels: Names of the queries; without them the queries are frames.
-    """
-    heads, queries, frames = attention.shape
-    seconds = frames * frame_seconds
-    columns = min(heads, 2)
-    rows = -(-heads // columns)
-    with style.style():
-        figure = style.new_figure(max(3.0, rows * 2.6))
-        axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
-        bottom = queries - 0.5 if query_labels else queries * frame_seconds
-        top = -0.5 if query_labels else 0.0
-        for head, axis in enumerate(axes.flat):
-            axis.grid(False)
-            if head >= heads:
-                axis.set_visible(False)
-                continue
-            axis.imshow(attention[head], aspect="auto", cmap="viridis", vmin=0,
-                        interpolation="nearest", extent=(0, seconds, bottom, top))  # fmt: skip
-            if heads > 1:
-                axis.set_title(f"head {head + 1}", fontsize=10)
-            if query_labels:
-                axis.set_yticks(range(queries), query_labels)
-        for axis in axes[-1]:
-            axis.set_xlabel("attended time (s)")
-        if not query_labels:
-            for axis in axes[:, 0]:
-                axis.set_ylabel("time (s)")
     return figure

@@ -128,7 +128,7 @@ def _try_local_then_hub(model: str, cache_dir: str | Path | None, load: Any, *, 
     if directory.is_dir():
         try:
             return load(**options)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise FileNotFoundError(
                 f"Speech encoder directory {model}: cannot read {wanted} in it "
                 f"({first_line(error)}). It must look as transformers' save_pretrained "
@@ -137,7 +137,7 @@ def _try_local_then_hub(model: str, cache_dir: str | Path | None, load: Any, *, 
             ) from error
     if directory.is_absolute() or model.startswith(("./", "../", "~")):
         raise FileNotFoundError(
-            f"Speech encoder {model}: no such directory (wanted: config.json and {wanted} in it)"
+            f"Speech encoder {model}: no such directory; it must hold config.json and the weights"
         )
     try:
         return load(local_files_only=True, **options)
@@ -153,5 +153,6 @@ def _try_local_then_hub(model: str, cache_dir: str | Path | None, load: Any, *, 
             f"Speech encoder {model}: {wanted} is neither in the cache "
             f"{cache_dir or HF_HUB_CACHE} nor can it be downloaded ({first_line(error)}). "
             f"Run 'hf download {model}' where there is a network and copy the cache, or set "
-            "speech_encoder_conf.model to a local directory that holds the model's files"
+            "speech_encoder_conf.model (recipe option --speech_upstream) to a local directory "
+            "that holds the model's files"
         ) from error

@@ -150,7 +150,8 @@ def test_all_stages_left_their_results(project: Project) -> None:
     for name in ("wav.scp", "text", "utt2image_id", "image_feat.scp", "speech_states.scp"):
         keys = [line.split()[0] for line in (train / name).read_text().splitlines()]
         assert keys == ["0a_2", "0b_1", "0b_2"], name  # 0a_1 has no recording
-    scp = (recipe / "dump" / "clip_ViT-B-32-quickgelu_openai" / "image_embedding.scp").read_text()
+    embeddings = recipe / "dump" / "clip_ViT-B-32-quickgelu_openai_tiny"
+    scp = (embeddings / "image_embedding.scp").read_text()
     assert [line.split()[0] for line in scp.splitlines()] == ["0a", "0b", "1a", "1b", "2a", "2b"]
     shapes = recipe / "exp" / "speechclip_stats_raw_tiny_train" / "train" / "speech_shape"
     assert shapes.read_text() == (train / "utt2num_samples").read_text()
@@ -232,7 +233,7 @@ def test_another_teacher_voids_the_embeddings(project: Project) -> None:
     weights.write_text("1")
     options = ["--stage", "4", "--stop_stage", "4", "--clip_model", "c.json"]
     options += ["--clip_pretrained", "weights.pt"]
-    old = project.recipe / "dump" / "clip_c" / "old.npy"
+    old = project.recipe / "dump" / "clip_c_tiny" / "old.npy"
     assert project.run(*options).returncode == 0
     old.touch()
     assert project.run(*options).returncode == 0
@@ -266,11 +267,26 @@ def test_run_sh_names_the_corpora(project: Project) -> None:
         ["./run.sh", "--corpus", "x"], cwd=project.recipe, text=True, capture_output=True
     )
     assert result.returncode == 2
-    assert "choose mini, flickr8k or spokencoco" in result.stderr
+    assert "choose mini, flickr8k, spokencoco or custom" in result.stderr
     shown = subprocess.run(["./run.sh", "--help"], cwd=project.recipe, capture_output=True)
     assert shown.returncode == 0
     assert b"--speechclip_config" in shown.stdout
     assert b"--corpus flickr8k" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--corpus", "custom"], "needs --custom_root DIR"),
+        (["--corpus", "flickr8k", "--download", "maybe"], "takes true or false, not 'maybe'"),
+    ],
+)
+def test_run_sh_refuses(project: Project, options: list[str], message: str) -> None:
+    result = subprocess.run(
+        ["./run.sh", *options], cwd=project.recipe, text=True, capture_output=True
+    )
+    assert result.returncode == 2
+    assert message in result.stderr
 
 
 def test_every_option_is_in_the_help(project: Project) -> None:

@@ -54,6 +54,15 @@ def test_image_embeddings_are_clips_and_bad_pictures_are_skipped(
     assert np.allclose(stored, expected.numpy(), atol=1e-6)
 
 
+def test_images_by_the_clip_of_a_trained_model(tiny_corpus, trained: Path, tmp_path: Path) -> None:
+    scp = tiny_corpus.data / "image.scp"
+    dump_image_embeddings.main(image_arguments(tiny_corpus, tmp_path / "by_clip", scp))
+    arguments = ["--image_scp", str(scp), "--model_tag", str(trained)]
+    dump_image_embeddings.main([*arguments, "--output_dir", str(tmp_path / "by_model")])
+    first, second = (np.load(tmp_path / d / "img2.npy") for d in ("by_clip", "by_model"))
+    assert np.allclose(first, second, atol=1e-6)
+
+
 def test_interrupted_image_job_goes_on(tiny_corpus, tmp_path: Path, monkeypatch) -> None:
     output = tmp_path / "clip"
     arguments = image_arguments(tiny_corpus, output, tiny_corpus.data / "image.scp")

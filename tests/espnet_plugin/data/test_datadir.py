@@ -9,6 +9,7 @@ import pytest
 from espnet_plugin.bin.datadir import main
 from espnet_plugin.data import datadir
 from espnet_plugin.data.scp import DataError, read_lines, read_scp, write_scp
+from espnet_plugin.data.selection import write_spk2utt
 
 
 def write(directory: Path, **files: str) -> Path:
@@ -76,7 +77,7 @@ def test_problems_name_file_and_reason(corpus: Path) -> None:
 
 def test_validate_says_what_to_do(corpus: Path) -> None:
     write(corpus, text="a_1 one dog")
-    datadir.write_spk2utt(corpus)
+    write_spk2utt(corpus)
     with pytest.raises(DataError, match="datadir fix --dir"):
         datadir.validate(corpus)
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from espnet_plugin.evaluation.keyword_file import Keyword, read_keywords
+from espnet_plugin.evaluation.keyword_file import Keyword, has_captions, read_keywords
 
 
 def test_reads_records(tmp_path):
@@ -43,3 +43,12 @@ def test_bad_files(tmp_path, content, message):
 def test_missing_file(tmp_path):
     with pytest.raises(FileNotFoundError, match="cascaded branch"):
         read_keywords(tmp_path / "keywords.jsonl")
+
+
+def test_keywords_of_an_unwritten_language_have_no_caption(tmp_path):
+    path = tmp_path / "keywords.jsonl"
+    assert not has_captions(path)
+    path.write_text('{"utt": "a", "keywords": []}\n')
+    assert not has_captions(path)
+    path.write_text('{"utt": "a", "keywords": [], "caption": "", "caption_ids": []}\n')
+    assert has_captions(path)

@@ -38,7 +38,7 @@ def test_keyword_table_leaves_out_what_does_not_apply():
         "boundaries": {"precision": 0.5, "recall": 0.25, "f_score": 1 / 3, "r_value": None,
                        "tolerance": 0.05},
     }  # fmt: skip
-    table = keyword_table(keywords, {"subword_hit@1": [0.4, 0.6]})
+    table = keyword_table(keywords, {"subword_hit@1": [0.4, 0.6]}).markdown()
     assert "| 50.0 (40.0–60.0) | nearest sub-word is in the caption | 4 |" in table
     assert "content_word_hit" not in table
     assert "3.25" in table

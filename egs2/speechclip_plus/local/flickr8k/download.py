@@ -1,6 +1,6 @@
 """Fetch Flickr8k and the Flickr Audio Caption Corpus into a folder, as FLICKR8K expects it.
 
-    python -m local.flickr8k.download --target downloads/flickr8k
+python -m local.flickr8k.download --target downloads/flickr8k
 """
 
 from __future__ import annotations
@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_plugin.data.download import Resource
 from local.shared.download import Part, run
+
+from espnet_plugin.data.download import Resource
 
 FORM = (
     "Flickr8k's owners give the pictures and captions to those who fill in their form "

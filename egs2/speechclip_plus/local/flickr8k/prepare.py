@@ -1,6 +1,6 @@
 """Make data/flickr8k_{train,dev,test} from Flickr8k and the Flickr Audio Caption Corpus.
 
-    python -m local.flickr8k.prepare --root /corpora/flickr8k
+python -m local.flickr8k.prepare --root /corpora/flickr8k
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from espnet_plugin.data.scp import DataError
 from local.shared.layout import corpus_root, find_one
 from local.shared.sets import prepare_sets
 from local.shared.spoken_captions import SpokenCaption, clean_caption, safe_id
 from local.shared.summary import Summary
+
+from espnet_plugin.data.scp import DataError
 
 REMEDY = (
     "Unpack the owners' archives into one folder and name it in db.sh (FLICKR8K=...), or run "

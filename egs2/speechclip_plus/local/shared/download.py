@@ -50,10 +50,11 @@ def run(parts: Sequence[Part], target: Path) -> None:
             fetched = fetch(replace(part.resource, by_hand=by_hand), target)
             unpack(fetched, target / part.folder)
         except DataError as error:
-            logging.error(str(error))
             failures.append(str(error))
     if failures:
-        raise DataError("\n".join(failures))
+        raise DataError(
+            "\n".join([*failures, "What was fetched is kept: run this again to go on."])
+        )
 
 
 def command_line(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TextIO
 
-from espnet_plugin.data.datadir import write_spk2utt
 from espnet_plugin.data.scp import DataError
+from espnet_plugin.data.selection import write_spk2utt
+from espnet_plugin.data.sorted_tables import sort_file
 from espnet_plugin.utils.progress import progress
 
 from .spoken_captions import Checked, SpokenCaption, check_all
@@ -21,14 +21,6 @@ SPLITS = ("train", "dev", "test")
 PER_UTTERANCE = ("wav.scp", "text", "utt2spk", "utt2image")
 UNKNOWN_SPEAKER = "unknown"
 _TOLERATED = 50  # so few bad ones never stop the preparation, however small the corpus
-
-
-def sort_file(path: Path) -> None:
-    """Sorts a file as ``LC_ALL=C sort -u`` does, on disk, and puts it in place atomically."""
-    target = path.with_name(f".{path.name}.sorted")
-    command = ["sort", "-u", "-S", "64M", "-T", str(path.parent), "-o", str(target), str(path)]
-    subprocess.run(command, check=True, env={**os.environ, "LC_ALL": "C"})
-    os.replace(target, path)
 
 
 def refuse_duplicates(path: Path) -> None:
@@ -76,7 +68,7 @@ class SetWriter:
         """Sorts everything and puts the directory in place."""
         self.stack.close()
         for name in self.files:
-            sort_file(self.partial / name)
+            sort_file(self.partial / name, unique=True)
         for name in ("wav.scp", "image.scp"):
             refuse_duplicates(self.partial / name)
         write_spk2utt(self.partial)
@@ -151,7 +143,7 @@ def prepare_sets(
         for writer in writers.values():
             writer.finish()
         if with_text:
-            sort_file(captions)
+            sort_file(captions, unique=True)
             os.replace(captions, local / "captions")
     finally:
         captions.unlink(missing_ok=True)

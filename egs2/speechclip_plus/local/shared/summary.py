@@ -85,7 +85,7 @@ class Summary:
         parts = [f"{count} x {problem}" for problem, count in self.skipped.most_common()]
         if self.absent:
             parts.append(f"{self.absent} x neither recording nor picture there")
-        return "Found: " + ("; ".join(parts) if parts else "nothing at all") + "."
+        return "Found: " + ("; ".join(parts) if parts else "none in the lists") + "."
 
     def lines(self) -> list[str]:
         """The summary as text, a table first."""
@@ -93,9 +93,7 @@ class Summary:
         rows = [f"{self.corpus}: prepared (in brackets: published)", header]
         for split, counts in self.splits.items():
             known = self.published.get(split, {})
-            spread = (
-                f"{counts.shortest:.2f}-{counts.longest:.2f}" if counts.utterances else "-"
-            )
+            spread = f"{counts.shortest:.2f}-{counts.longest:.2f}" if counts.utterances else "-"
             images = _beside(counts.images, known.get("images"))
             utterances = _beside(counts.utterances, known.get("utterances"))
             rows.append(

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_plugin.data.download import Resource
 from local.shared.download import Part, run
+
+from espnet_plugin.data.download import Resource
 
 _COCO = (
     "http://images.cocodataset.org/zips",

@@ -1,6 +1,6 @@
 """Make data/spokencoco_{train,dev,test} from SpokenCOCO and MSCOCO's pictures.
 
-    python -m local.spokencoco.prepare --root /corpora/SpokenCOCO --mscoco /corpora/mscoco
+python -m local.spokencoco.prepare --root /corpora/SpokenCOCO --mscoco /corpora/mscoco
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from espnet_plugin.data.scp import DataError
 from local.shared.json_stream import stream_records
 from local.shared.layout import corpus_root, find_one
 from local.shared.sets import prepare_sets
 from local.shared.spoken_captions import SpokenCaption, clean_caption, safe_id
 from local.shared.summary import Summary
+
+from espnet_plugin.data.scp import DataError
 
 from .splits import find_splits, picture_stem, read_splits
 

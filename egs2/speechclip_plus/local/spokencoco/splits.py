@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from espnet_plugin.data.scp import DataError
 from local.shared.json_stream import stream_records
 from local.shared.layout import contents
+
+from espnet_plugin.data.scp import DataError
 
 # "restval" are the pictures of val2014 that Karpathy added to the training set
 NAMES = {"train": "train", "restval": "train", "val": "dev", "dev": "dev", "test": "test"}

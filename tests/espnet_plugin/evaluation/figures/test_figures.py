@@ -11,6 +11,7 @@ from espnet_plugin.evaluation.keyword_file import Keyword, UtteranceKeywords
 pytest.importorskip("matplotlib")
 
 from espnet_plugin.evaluation.figures import (  # noqa: E402
+    attention,
     curves,
     firing,
     gallery,
@@ -94,7 +95,7 @@ def test_similarity_and_attention():
     )
     assert len(figure.axes[0].patches) == 3
     assert all(len(label.get_text()) < 50 for label in figure.axes[0].get_yticklabels())
-    figure = similarity.draw_attention(np.full((3, 2, 10), 0.1), query_labels=["one", "two"])
+    figure = attention.draw_attention(np.full((3, 2, 10), 0.1), query_labels=["one", "two"])
     assert sum(axis.get_visible() for axis in figure.axes) == 3
 
 

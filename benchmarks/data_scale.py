@@ -1,0 +1,240 @@
+"""Time and memory of the recipe's stages 1 to 6 on generated corpora of up to SpokenCOCO's size.
+
+A corpus in SpokenCOCO's layout is generated: as many captions as asked for, five of a picture, with
+recordings that repeat a few short files and pictures that are links to a few small ones, so that
+what is measured is the recipe's own work and not the disk's or a model's. The stages run as
+``run.sh`` runs them; CLIP is a tiny one with random weights. Each stage's wall time and the largest
+resident memory of any of its processes are printed, and how they grow with the corpus.
+
+Example:
+    python -m benchmarks.data_scale --captions 60000 200000 600000 --work_dir scratch
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+RECIPE = ROOT / "egs2" / "speechclip_plus"
+LINKED = (
+    "run.sh",
+    "speechclip.sh",
+    "path.sh",
+    "cmd.sh",
+    "db.sh",
+    "conf",
+    "local",
+    "utils",
+    "scripts",
+)
+STAGES = (1, 2, 3, 4, 5, 6)
+RECORDINGS = 50
+PICTURES = 20
+CAPTIONS_PER_PICTURE = 5
+WORDS = (
+    "a man woman dog cat horse train bus bike riding sitting standing on in of the with near "
+    "street field table kitchen red blue white black large small two people holding umbrella "
+    "surfboard pizza clock tower bathroom sink toilet giraffe elephant zebra snow skis tennis"
+).split()
+# the resident memory of the largest descendant, which only a process of its own can tell
+MEASURE = """
+import json, resource, subprocess, sys, time
+started = time.monotonic()
+code = subprocess.call(sys.argv[2:], stdout=sys.stderr)
+usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+with open(sys.argv[1], "w") as stream:
+    json.dump({"code": code, "seconds": time.monotonic() - started,
+               "cpu_seconds": usage.ru_utime + usage.ru_stime,
+               "peak_mib": usage.ru_maxrss / 1024}, stream)
+"""
+
+
+def tiny_clip(path: Path) -> None:
+    """An open_clip configuration whose towers cost next to nothing."""
+    vision = {"image_size": 16, "layers": 1, "width": 16, "head_width": 8, "patch_size": 16}
+    text = {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
+    path.write_text(json.dumps({"embed_dim": 16, "vision_cfg": vision, "text_cfg": text}))
+
+
+def make_media(work: Path) -> None:
+    """The few files that all corpora repeat."""
+    import soundfile
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    wavs = work / "media"
+    wavs.mkdir(parents=True, exist_ok=True)
+    for n in range(RECORDINGS):
+        samples = rng.standard_normal(1600 * (6 + n % 10)) * 0.01
+        soundfile.write(wavs / f"{n}.wav", samples, 16000, subtype="PCM_16")
+    for n in range(PICTURES):
+        pixels = rng.integers(0, 255, (16, 16, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(wavs / f"{n}.jpg")
+
+
+def make_corpus(work: Path, captions: int) -> Path:
+    """A corpus in SpokenCOCO's and MSCOCO's layout; 4 % of the pictures each are dev and test."""
+    root = work / f"corpus_{captions}"
+    if (root / ".done").exists():
+        return root
+    shutil.rmtree(root, ignore_errors=True)
+    for year in ("train2014", "val2014"):
+        (root / "mscoco" / year).mkdir(parents=True)
+    (root / "SpokenCOCO").mkdir()
+    (root / "SpokenCOCO" / "wavs").symlink_to(work / "media")
+    rng = random.Random(captions)
+    records: dict[str, list[dict]] = {"train": [], "val": []}
+    images = []
+    for n in range(captions // CAPTIONS_PER_PICTURE):
+        half, year = ("val", "val2014") if n % 3 == 0 else ("train", "train2014")
+        name = f"COCO_{year}_{n:012d}.jpg"
+        (root / "mscoco" / year / name).symlink_to(work / "media" / f"{n % PICTURES}.jpg")
+        spoken = [
+            {
+                "text": " ".join(rng.choices(WORDS, k=rng.randint(8, 14))).upper(),
+                "speaker": f"speaker{rng.randrange(2352)}",
+                "uttid": f"{n}_{k}",
+                "wav": f"wavs/{rng.randrange(RECORDINGS)}.wav",
+            }
+            for k in range(CAPTIONS_PER_PICTURE)
+        ]
+        records[half].append({"image": f"{year}/{name}", "captions": spoken})
+        split = {0: "val", 3: "test"}.get(n % 75, "restval" if half == "val" else "train")
+        images.append({"filepath": year, "filename": name, "split": split})
+    for half, content in records.items():
+        path = root / "SpokenCOCO" / f"SpokenCOCO_{half}.json"
+        path.write_text(json.dumps({"data": content}))
+    (root / "SpokenCOCO" / "dataset_coco.json").write_text(json.dumps({"images": images}))
+    (root / ".done").touch()
+    return root
+
+
+def make_recipe(work: Path, captions: int) -> Path:
+    """A folder in which the recipe runs without touching the project."""
+    folder = work / f"run_{captions}" / "egs2" / "speechclip_plus"
+    shutil.rmtree(work / f"run_{captions}", ignore_errors=True)
+    folder.mkdir(parents=True)
+    (work / f"run_{captions}" / "espnet_plugin").symlink_to(ROOT / "espnet_plugin")
+    for name in LINKED:
+        # copies: a script that is edited while it runs would be read from the wrong place
+        if (RECIPE / name).is_dir():
+            shutil.copytree(RECIPE / name, folder / name, symlinks=True)
+        else:
+            shutil.copy2(RECIPE / name, folder / name)
+    return folder
+
+
+def run_stage(folder: Path, corpus: Path, work: Path, stage: int, jobs: int) -> dict[str, float]:
+    """Runs one stage and measures it.
+
+    Raises:
+        RuntimeError: It failed.
+    """
+    result = work / "measured.json"
+    command = ["./run.sh", "--corpus", "spokencoco", "--stage", str(stage)]
+    command += ["--stop_stage", str(stage), "--python", sys.executable, "--ngpu", "0"]
+    command += ["--nj", str(jobs), "--inference_nj", str(jobs), "--audio_format", "wav"]
+    command += ["--clip_model", str(work / "clip.json"), "--clip_pretrained", "random"]
+    environment = {
+        **os.environ,
+        "SPOKENCOCO": str(corpus / "SpokenCOCO"),
+        "MSCOCO": str(corpus / "mscoco"),
+        "OMP_NUM_THREADS": "1",
+    }
+    log = folder.parents[1] / f"stage{stage}.log"
+    with log.open("w") as stream:
+        subprocess.run(
+            [sys.executable, "-c", MEASURE, str(result), *command],
+            cwd=folder,
+            env=environment,
+            stderr=stream,
+            check=True,
+        )
+    measured = json.loads(result.read_text())
+    if measured.pop("code"):
+        raise RuntimeError(f"stage {stage} failed; see {log}")
+    return measured
+
+
+def exponent(sizes: Sequence[int], values: Sequence[float]) -> float:
+    """The slope of log value over log size: 1 is linear, 0 is flat."""
+    return (
+        float(np.polyfit(np.log(sizes), np.log(values), 1)[0]) if len(sizes) > 1 else float("nan")
+    )
+
+
+def table(results: dict[int, dict[str, dict[str, float]]]) -> str:
+    """Processor seconds and memory by stage and size, and how they grow."""
+    sizes = sorted(results)
+    heads = " | ".join(f"{size:,}: s | CPU s | MiB" for size in sizes)
+    rows = [f"| stage | {heads} | CPU s grow as size^ | MiB grow as size^ | CPU µs a caption |"]
+    rows.append("|---" * (3 * len(sizes) + 4) + "|")
+    for stage in results[sizes[0]]:
+        measured = [results[size][stage] for size in sizes]
+        cells = " | ".join(
+            f"{m['seconds']:.1f} | {m['cpu_seconds']:.1f} | {m['peak_mib']:.0f}" for m in measured
+        )
+        time_growth = exponent(sizes[-2:], [m["cpu_seconds"] for m in measured[-2:]])
+        growth = exponent(sizes[-2:], [m["peak_mib"] for m in measured[-2:]])
+        micro = measured[-1]["cpu_seconds"] / sizes[-1] * 1e6
+        rows.append(f"| {stage} | {cells} | {time_growth:.2f} | {growth:.2f} | {micro:.0f} |")
+    return "\n".join(rows)
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--captions", type=int, nargs="+", default=[60000, 200000, 600000])
+    parser.add_argument("--work_dir", type=Path, required=True)
+    parser.add_argument("--nj", type=int, default=1, help="parallel jobs of each stage")
+    parser.add_argument("--keep", action="store_true", help="keep the corpora and outputs")
+    parser.add_argument("--output", type=Path, help="JSON file")
+    return parser
+
+
+def main(cmd: Sequence[str] | None = None) -> None:
+    """Measures all sizes, smallest first."""
+    args = get_parser().parse_args(cmd)
+    work = args.work_dir.resolve()
+    work.mkdir(parents=True, exist_ok=True)
+    make_media(work)
+    tiny_clip(work / "clip.json")
+    results: dict[int, dict[str, dict[str, float]]] = {}
+    for captions in sorted(args.captions):
+        started = time.monotonic()
+        corpus = make_corpus(work, captions)
+        print(f"{captions:,} captions generated in {time.monotonic() - started:.0f} s", flush=True)
+        folder = make_recipe(work, captions)
+        results[captions] = {}
+        for stage in STAGES:
+            measured = run_stage(folder, corpus, work, stage, args.nj)
+            results[captions][str(stage)] = measured
+            print(f"  stage {stage}: {json.dumps(measured)}", flush=True)
+        # a second run finds its recordings and embeddings there
+        for stage in (2, 4):
+            measured = run_stage(folder, corpus, work, stage, args.nj)
+            results[captions][f"{stage} again"] = measured
+            print(f"  stage {stage} again: {json.dumps(measured)}", flush=True)
+        if not args.keep:
+            shutil.rmtree(folder.parents[1])
+            shutil.rmtree(corpus)
+    print(table(results))
+    text = json.dumps(results, indent=2)
+    print(text)
+    if args.output:
+        args.output.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()

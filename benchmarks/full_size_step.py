@@ -1,0 +1,305 @@
+"""A dry run at real size: one training step of a configuration, with random weights.
+
+The speech encoder and CLIP are built with the sizes of the released teachers and random weights, so
+nothing is downloaded. One step runs as in training: forward, backward, clipping, Adam. Time, peak
+memory and arithmetic are measured on this machine's processor; what a GPU would need is derived
+from the arithmetic and labelled as an estimate. To fit into the memory of a small machine, the
+frozen encoder, whose utterances do not depend on each other, takes ``--encoder_batch`` of them at a
+time; the trained block sees the whole batch.
+
+Example:
+    python -m benchmarks.full_size_step \
+        --config egs2/speechclip_plus/conf/tuning/flickr8k_base_hybrid_plus.yaml
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+SAMPLING_RATE = 16000
+MEAN_SECONDS = 4.33  # of SpokenCOCO's test recordings
+LONGEST_SECONDS = 6.4  # where training crops
+VOCABULARIES = {"flickr8k": 8112, "spokencoco": 19787}
+UPDATES = 50000
+# dense fp16/bf16 peak in TFLOP/s, and the share of it that such models reach: an assumption
+GPUS = {"V100": (125.0, 0.25), "A100": (312.0, 0.3), "H100": (989.0, 0.25)}
+GIB = 1024**3
+
+
+class EncoderInParts(torch.nn.Module):
+    """A frozen encoder that takes a few utterances at a time; the states are the same."""
+
+    def __init__(self, encoder: Any, size: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.size = size
+        self.first_part_peak = 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(self._modules["encoder"], name)
+
+    def forward(self, speech: Tensor, speech_lengths: Tensor) -> Any:
+        """What the encoder gives for (batch, samples)."""
+        hidden, lengths = None, []
+        for start in range(0, len(speech), self.size):
+            part = slice(start, start + self.size)
+            states = self.encoder(speech[part], speech_lengths[part])
+            if hidden is None:
+                self.first_part_peak = peak_memory()
+                shape = states.hidden_states.shape
+                hidden = speech.new_zeros(len(speech), *shape[1:])
+            # (part, layers + 1, frames, dim)
+            hidden[part, :, : states.hidden_states.size(2)] = states.hidden_states
+            lengths.append(states.lengths)
+        return replace(states, hidden_states=hidden, lengths=torch.cat(lengths))
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one step took."""
+
+    seconds: float
+    encoder_seconds: float
+    loss: float
+    grad_norm: float
+    tera_flop: float
+    encoder_tera_flop: float
+
+
+def peak_memory() -> float:
+    """Largest resident memory of this process so far, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
+
+
+def write_encoder_config(directory: Path, *, large: bool) -> Path:
+    """``config.json`` of HuBERT base or large."""
+    from transformers import HubertConfig
+
+    sizes: dict[str, Any] = {}
+    if large:
+        sizes = {
+            "hidden_size": 1024,
+            "num_hidden_layers": 24,
+            "num_attention_heads": 16,
+            "intermediate_size": 4096,
+            "do_stable_layer_norm": True,
+            "feat_extract_norm": "layer",
+            "conv_bias": True,
+        }
+    HubertConfig(**sizes).save_pretrained(directory)
+    return directory
+
+
+def build(config: Path, directory: Path, extra: Sequence[str] = ()) -> tuple[Any, Any]:
+    """The configuration's model with random weights, and the parsed options."""
+    from espnet_plugin.tasks.speechclip import SpeechCLIPTask
+
+    large = "_large_" in config.stem
+    corpus = config.stem.partition("_")[0]
+    encoder = write_encoder_config(directory, large=large)
+    tokens = directory / "tokens.tsv"
+    ids = range(300, 300 + VOCABULARIES.get(corpus, 8112))
+    tokens.write_text("id\ttoken\tcount\n" + "".join(f"{n}\tx\t1\n" for n in ids))
+    options = ["--config", str(config), "--output_dir", str(directory), "--ngpu", "0"]
+    options += ["--speech_encoder_conf", f"model={encoder}"]
+    options += ["--speech_encoder_conf", "random_weights=true"]
+    options += ["--clip_conf", "pretrained=random", "--keyword_vocabulary", str(tokens)]
+    # image embeddings are computed beforehand: CLIP's image tower is not there
+    options += ["--train_data_path_and_name_and_type", "x.scp,image,npy", *extra]
+    args = SpeechCLIPTask.get_parser().parse_args(options)
+    torch.manual_seed(0)
+    return SpeechCLIPTask.build_model(args), args
+
+
+def make_batch(batch_size: int, image_dim: int, *, subwords: int = 11) -> dict[str, Tensor]:
+    """Noise of the lengths that captions have, random unit vectors as images."""
+    generator = torch.Generator().manual_seed(0)
+    seconds = MEAN_SECONDS + 1.3 * torch.randn(batch_size, generator=generator)
+    lengths = (seconds.clamp(1.2, LONGEST_SECONDS) * SAMPLING_RATE).long()
+    speech = torch.randn(batch_size, int(lengths.max()), generator=generator) * 0.05
+    speech[torch.arange(speech.size(1)) >= lengths[:, None]] = 0.0
+    images = torch.randn(batch_size, image_dim, generator=generator)
+    return {
+        "speech": speech,
+        "speech_lengths": lengths,
+        "image": torch.nn.functional.normalize(images, dim=-1),
+        "image_id": torch.arange(batch_size)[:, None],
+        "text": torch.ones(batch_size, subwords, dtype=torch.long),
+        "text_lengths": torch.full((batch_size,), subwords),
+    }
+
+
+def run_step(model: Any, args: Any, batch: dict[str, Tensor]) -> Step:
+    """One training step, the frozen encoder's share timed apart."""
+    from espnet_plugin.tasks.speechclip import SpeechCLIPTask
+
+    model.train()
+    (optimizer,) = SpeechCLIPTask.build_optimizers(args, model)
+    times = {"encoder": 0.0}
+    flops = FlopCounterMode(display=False)
+    encoder_flops = {"before": 0, "after": 0}
+    encoder = model.speechclip.speech_encoder
+
+    def before(*_: Any) -> None:
+        times["start"] = time.monotonic()
+        encoder_flops["before"] = flops.get_total_flops()
+
+    def after(*_: Any) -> None:
+        times["encoder"] = time.monotonic() - times["start"]
+        encoder_flops["after"] = flops.get_total_flops()
+
+    handles = [encoder.register_forward_pre_hook(before), encoder.register_forward_hook(after)]
+    started = time.monotonic()
+    with flops:
+        loss, _, _ = model(**batch)
+        loss.backward()
+        parameters = [p for p in model.parameters() if p.requires_grad]
+        norm = torch.nn.utils.clip_grad_norm_(parameters, args.grad_clip)
+        optimizer.step()
+    seconds = time.monotonic() - started
+    for handle in handles:
+        handle.remove()
+    encoder_total = encoder_flops["after"] - encoder_flops["before"]
+    return Step(
+        seconds,
+        times["encoder"],
+        float(loss.detach()),
+        float(norm),
+        flops.get_total_flops() / 1e12,
+        encoder_total / 1e12,
+    )
+
+
+def gpu_estimates(tera_flop: float, accumulate: int) -> dict[str, dict[str, float]]:
+    """Seconds a step and hours of training by GPU, from the arithmetic alone."""
+    estimates = {}
+    for name, (peak, share) in GPUS.items():
+        seconds = tera_flop / (peak * share)
+        hours = seconds * accumulate * UPDATES / 3600
+        estimates[name] = {"seconds_per_step": seconds, "hours_for_50000_updates": hours}
+    return estimates
+
+
+def measure(
+    config: Path, batch_size: int | None = None, *, encoder_batch: int = 32
+) -> dict[str, Any]:
+    """Builds a configuration's model and does one step.
+
+    Args:
+        config: YAML file.
+        batch_size: Instead of the configuration's own.
+        encoder_batch: Utterances that the frozen encoder takes at a time.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        model, args = build(config, Path(directory))
+    size = batch_size or args.batch_size
+    parameters = list(model.parameters())
+    trained = sum(p.numel() for p in parameters if p.requires_grad)
+    total = sum(p.numel() for p in parameters)
+    built = peak_memory()
+    batch = make_batch(size, model.speechclip.clip.embedding_dim)
+    # the longest first, so that every part has its frames
+    order = batch["speech_lengths"].argsort(descending=True)
+    batch = {name: value[order] for name, value in batch.items()}
+    encoder = EncoderInParts(model.speechclip.speech_encoder, min(encoder_batch, size))
+    model.speechclip.speech_encoder = encoder
+    before = peak_memory()
+    step = run_step(model, args, batch)
+    peak = peak_memory()
+    encoder_gib = max(0.0, encoder.first_part_peak - before) * size / encoder.size / GIB
+    weights = 4 * total + 12 * trained  # float32, and gradients and two moments of what is trained
+    return {
+        "config": config.stem,
+        "batch_size": size,
+        "accum_grad": args.accum_grad,
+        "audio_seconds": float(batch["speech_lengths"].sum()) / SAMPLING_RATE,
+        "parameters_million": total / 1e6,
+        "trained_million": trained / 1e6,
+        "threads": torch.get_num_threads(),
+        "load_average": os.getloadavg()[0],
+        **vars(step),
+        "memory_built_gib": built / GIB,
+        "memory_peak_gib": peak / GIB,
+        "estimate_gpu": gpu_estimates(step.tera_flop, args.accum_grad),
+        "encoder_batch": encoder.size,
+        "estimate_gpu_memory_gib": max(
+            (weights + peak - before) / GIB, weights / GIB + encoder_gib
+        ),
+    }
+
+
+def report(result: dict[str, Any]) -> str:
+    """The figures as a table."""
+    rows = [
+        f"{result['config']}: one training step at real size, random weights",
+        f"  parameters           {result['parameters_million']:.1f} M without CLIP's image tower, "
+        f"{result['trained_million']:.2f} M of them trained",
+        f"  batch                {result['batch_size']} utterances, "
+        f"{result['audio_seconds']:.0f} s of speech (x {result['accum_grad']} for one update)",
+        f"  measured here        {result['seconds']:.1f} s, {result['encoder_seconds']:.1f} s "
+        f"of them the frozen encoder ({result['threads']} threads, "
+        f"load {result['load_average']:.1f})",
+        f"                       peak memory {result['memory_peak_gib']:.2f} GiB, "
+        f"{result['memory_built_gib']:.2f} GiB once built (the encoder took "
+        f"{result['encoder_batch']} utterances at a time)",
+        f"                       {result['tera_flop']:.2f} TFLOP, "
+        f"{result['encoder_tera_flop']:.2f} of them the frozen encoder",
+        f"                       loss {result['loss']:.3f}, "
+        f"gradient norm {result['grad_norm']:.3f}",
+        "  ESTIMATES for a GPU, derived from the arithmetic and not measured:",
+    ]
+    for name, estimate in result["estimate_gpu"].items():
+        peak, share = GPUS[name]
+        rows.append(
+            f"    {name}: {estimate['seconds_per_step']:.2g} s a step, "
+            f"{estimate['hours_for_50000_updates']:.2g} h for 50,000 updates "
+            f"(at {share:.0%} of {peak:.0f} TFLOP/s)"
+        )
+    rows.append(
+        f"    memory: about {result['estimate_gpu_memory_gib']:.1f} GiB (float32, the whole batch "
+        "through the encoder at once; mixed precision needs less)"
+    )
+    return "\n".join(rows)
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--batch_size", type=int, help="instead of the configuration's own")
+    parser.add_argument("--encoder_batch", type=int, default=32, help="utterances at a time")
+    parser.add_argument("--num_threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--output", type=Path, help="JSON file")
+    return parser
+
+
+def main(cmd: Sequence[str] | None = None) -> None:
+    """Measures one configuration: a process has but one peak."""
+    args = get_parser().parse_args(cmd)
+    torch.set_num_threads(args.num_threads)
+    result = measure(args.config, args.batch_size, encoder_batch=args.encoder_batch)
+    print(report(result))
+    text = json.dumps(result, indent=2)
+    print(text)
+    if args.output:
+        args.output.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()

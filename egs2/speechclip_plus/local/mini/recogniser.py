@@ -1,0 +1,244 @@
+"""A small CTC word recogniser on the frozen encoder's hidden states: the pipeline to compare with.
+
+What it hears is read by CLIP's text tower (``run.sh --transcripts``), which is how one would search
+pictures by speech without SpeechCLIP. It is trained on the same recordings and, unlike SpeechCLIP,
+on what was said in them; its units are the words of the training captions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from espnet_plugin.data.scp import DataError, read_scp
+from espnet_plugin.dump.speech import encode, read_speech
+from espnet_plugin.evaluation.word_errors import word_error_rate
+from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder, LayerWeighting
+from espnet_plugin.utils.atomic import atomic_path, write_text
+from espnet_plugin.utils.progress import progress
+
+BLANK = 0
+
+
+class CtcRecogniser(nn.Module):
+    """Weighted layers, a convolution that halves the frame rate, a bidirectional GRU, words.
+
+    Args:
+        num_layers: Hidden states of the encoder, its input among them.
+        dim: Their size.
+        num_words: Units; the blank comes on top.
+        hidden_dim: Size of the GRU in each direction.
+        dropout: Of the convolution's output and between the GRU's layers.
+    """
+
+    def __init__(
+        self,
+        num_layers: int,
+        dim: int,
+        num_words: int,
+        *,
+        hidden_dim: int = 128,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.layer_weighting = LayerWeighting(num_layers, normalize=True)
+        self.convolution = nn.Conv1d(dim, hidden_dim, kernel_size=5, stride=2, padding=2)
+        self.dropout = nn.Dropout(dropout)
+        self.recurrent = nn.GRU(
+            hidden_dim,
+            hidden_dim,
+            num_layers=2,
+            batch_first=True,
+            bidirectional=True,
+            dropout=dropout,
+        )
+        self.output = nn.Linear(2 * hidden_dim, num_words + 1)
+
+    def forward(self, states: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Recognises a padded batch.
+
+        Args:
+            states: Hidden states, zero at padding, (batch, frames, layers + 1, dim).
+            lengths: Frames, (batch,).
+
+        Returns:
+            Log-probabilities (batch, frames / 2, words + 1) and their lengths (batch,).
+        """
+        frames = self.layer_weighting(states.transpose(1, 2))  # (batch, frames, dim)
+        padding = torch.arange(frames.size(1)) >= lengths[:, None]
+        frames = frames.masked_fill(padding[..., None], 0.0)
+        x = F.gelu(self.convolution(frames.transpose(1, 2))).transpose(1, 2)
+        lengths = (lengths + 1) // 2  # stride 2, padding 2, kernel 5
+        packed = nn.utils.rnn.pack_padded_sequence(
+            self.dropout(x), lengths, batch_first=True, enforce_sorted=False
+        )
+        x, _ = nn.utils.rnn.pad_packed_sequence(self.recurrent(packed)[0], batch_first=True)
+        return self.output(x).log_softmax(dim=-1), lengths
+
+
+def greedy_words(log_probabilities: Tensor, lengths: Tensor, words: Sequence[str]) -> list[str]:
+    """The best unit of each frame, repetitions joined and blanks dropped, as text."""
+    texts = []
+    for row, length in zip(log_probabilities.argmax(dim=-1), lengths.tolist(), strict=True):
+        units = torch.unique_consecutive(row[:length]).tolist()
+        texts.append(" ".join(words[unit - 1] for unit in units if unit != BLANK))
+    return texts
+
+
+def train_recogniser(
+    states: Mapping[str, str],
+    captions: Mapping[str, str],
+    *,
+    steps: int,
+    batch_size: int = 64,
+    learning_rate: float = 3e-3,
+    seed: int = 0,
+) -> tuple[CtcRecogniser, list[str]]:
+    """Trains on stored hidden states.
+
+    Args:
+        states: Utterance → .npy of hidden states, (frames, layers + 1, dim).
+        captions: Utterance → what is said.
+        steps: Optimiser steps.
+        batch_size: Utterances a step.
+        learning_rate: The highest; it rises over a tenth of the steps and falls to nothing.
+        seed: Of weights and order.
+
+    Returns:
+        The recogniser in evaluation mode, and its words.
+    """
+    torch.manual_seed(seed)
+    words = sorted({word for key in states for word in captions[key].split()})
+    unit_of = {word: unit for unit, word in enumerate(words, BLANK + 1)}
+    targets = {key: torch.tensor([unit_of[w] for w in captions[key].split()]) for key in states}
+    shape = np.load(next(iter(states.values())), mmap_mode="r", allow_pickle=False).shape
+    model = CtcRecogniser(shape[1], shape[2], len(words))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, learning_rate, total_steps=steps, pct_start=0.1
+    )
+    batches = _batches(states, batch_size, np.random.default_rng([seed, 41]))
+    for step in progress(range(steps), description="CTC recogniser", unit="step"):
+        keys = next(batches)
+        log_probabilities, lengths = model(*_load(states, keys))
+        loss = F.ctc_loss(
+            log_probabilities.transpose(0, 1),
+            torch.cat([targets[key] for key in keys]),
+            lengths,
+            torch.tensor([len(targets[key]) for key in keys]),
+            blank=BLANK,
+            zero_infinity=True,
+        )
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 4.0)
+        optimizer.step()
+        schedule.step()
+        if (step + 1) % 100 == 0:
+            logging.info(f"step {step + 1}: loss {loss.item():.3f}")
+    return model.eval(), words
+
+
+@torch.no_grad()
+def recognise(
+    model: CtcRecogniser,
+    words: Sequence[str],
+    encoder: FrozenSpeechEncoder,
+    wavs: Mapping[str, str],
+    *,
+    batch_size: int = 32,
+) -> dict[str, str]:
+    """Transcribes recordings; returns the text of each utterance."""
+    keys = sorted(wavs, key=lambda key: Path(wavs[key]).stat().st_size)
+    texts: dict[str, str] = {}
+    starts = range(0, len(keys), batch_size)
+    for start in progress(starts, description="recognising", unit="batch"):
+        batch = keys[start : start + batch_size]
+        speech = [read_speech(wavs[key], encoder.sampling_rate) for key in batch]
+        states, lengths = _pad(encode(encoder, speech))
+        texts.update(zip(batch, greedy_words(*model(states, lengths), words), strict=True))
+    return texts
+
+
+def _batches(
+    states: Mapping[str, str], batch_size: int, rng: np.random.Generator
+) -> Iterator[list[str]]:
+    sizes = {key: Path(path).stat().st_size for key, path in states.items()}
+    while True:
+        order = [list(states)[index] for index in rng.permutation(len(states))]
+        for begin in range(0, len(order), batch_size * 8):
+            members = sorted(order[begin : begin + batch_size * 8], key=sizes.__getitem__)
+            groups = [members[k : k + batch_size] for k in range(0, len(members), batch_size)]
+            for index in rng.permutation(len(groups)):
+                yield groups[index]
+
+
+def _load(states: Mapping[str, str], keys: Sequence[str]) -> tuple[Tensor, Tensor]:
+    return _pad([np.load(states[key], allow_pickle=False) for key in keys])
+
+
+def _pad(arrays: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
+    lengths = torch.tensor([len(array) for array in arrays])
+    padded = torch.zeros(len(arrays), int(lengths.max()), *arrays[0].shape[1:])
+    for row, array in zip(padded, arrays, strict=True):
+        row[: len(array)] = torch.from_numpy(array)
+    return padded, lengths  # (batch, frames, layers + 1, dim)
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument("--train_dir", type=Path, default=Path("dump/raw/mini_train"))
+    parser.add_argument("--test_dirs", type=Path, nargs="+", default=[Path("dump/raw/mini_test")])
+    parser.add_argument("--encoder", default="downloads/mini/hubert", help="the frozen encoder")
+    parser.add_argument("--output_dir", type=Path, default=Path("exp/mini_recogniser"))
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--batch_size", type=int, default=64)
+    parser.add_argument("--seed", type=int, default=0)
+    return parser
+
+
+def main(cmd: Sequence[str] | None = None) -> None:
+    """Trains, transcribes the test sets into OUTPUT_DIR/<set>/text, and says the word errors."""
+    args = get_parser().parse_args(cmd)
+    logging.basicConfig(
+        level="INFO", format="%(asctime)s (%(module)s:%(lineno)d) %(levelname)s: %(message)s"
+    )
+    try:
+        states = read_scp(args.train_dir / "speech_states.scp")
+    except (DataError, FileNotFoundError) as error:
+        raise SystemExit(f"recogniser: error: {error}; run stage 6 first") from error
+    started = time.monotonic()
+    model, words = train_recogniser(
+        states,
+        read_scp(args.train_dir / "text"),
+        steps=args.steps,
+        batch_size=args.batch_size,
+        seed=args.seed,
+    )
+    logging.info(f"{len(words)} words, {args.steps} steps, {time.monotonic() - started:.0f} s")
+    args.output_dir.mkdir(parents=True, exist_ok=True)
+    with atomic_path(args.output_dir / "recogniser.pth") as temporary:
+        torch.save(model.state_dict(), temporary)
+    write_text(args.output_dir / "words.txt", "".join(f"{word}\n" for word in words))
+    encoder = FrozenSpeechEncoder("huggingface", model=args.encoder)
+    for directory in args.test_dirs:
+        texts = recognise(model, words, encoder, read_scp(directory / "wav.scp"))
+        lines = (f"{key} {texts[key]}".rstrip() + "\n" for key in sorted(texts))
+        write_text(args.output_dir / directory.name / "text", "".join(lines))
+        rate = word_error_rate(read_scp(directory / "text"), texts)
+        logging.info(f"{args.output_dir / directory.name / 'text'}: {100 * rate:.1f} % word errors")
+
+
+if __name__ == "__main__":
+    main()

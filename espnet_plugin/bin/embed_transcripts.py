@@ -1,0 +1,133 @@
+"""Embed a speech recogniser's transcripts with CLIP's text tower, a baseline for retrieval.
+
+Writes ``transcripts`` (a copy), ``transcripts.npy`` and ``transcripts.json`` (word error rate) into
+a set's inference directory; scoring then has a row ``asr``. Any recogniser will do.
+
+Example:
+    python -m espnet_plugin.bin.embed_transcripts --transcripts whisper/test/text \
+        --inference_dir EXP/inference_x/test --text dump/raw/test/text \
+        --clip_model ViT-B-32-quickgelu --clip_pretrained openai
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from espnet_plugin.data.scp import DataError
+from espnet_plugin.evaluation.inference_set import read_lines
+from espnet_plugin.evaluation.word_errors import word_error_rate
+from espnet_plugin.utils.atomic import atomic_path, write_text
+
+if TYPE_CHECKING:
+    from espnet_plugin.speechclip.clip import FrozenCLIP
+
+BATCH = 256
+
+
+def run(args: argparse.Namespace) -> float | None:
+    """Embeds the transcripts of a set's utterances; returns their word error rate.
+
+    Raises:
+        DataError: No utterance of the set has a transcript.
+        FileNotFoundError: A file is missing.
+    """
+    directory = Path(args.inference_dir)
+    utterances = read_lines(directory / "utterances.txt")
+    transcripts = read_transcripts(args.transcripts)
+    missing = [utterance for utterance in utterances if utterance not in transcripts]
+    if len(missing) == len(utterances):
+        raise DataError(
+            f"{args.transcripts} holds no transcript of an utterance in {directory}, e.g. of "
+            f"{missing[0]}: is it of this set?"
+        )
+    if missing:
+        logging.warning(
+            f"{args.transcripts}: {len(missing)} of {len(utterances)} utterances have no "
+            f"transcript and count as empty, the first is {missing[0]}"
+        )
+    heard = {utterance: transcripts.get(utterance, "") for utterance in utterances}
+    embeddings = _embed(_text_tower(args), list(heard.values()))
+    rate = None
+    if args.text:
+        captions = read_transcripts(args.text)
+        rate = word_error_rate({u: captions[u] for u in utterances if u in captions}, heard)
+    (directory / "transcripts.npy").unlink(missing_ok=True)  # never beside other transcripts
+    write_text(directory / "transcripts", "".join(f"{u} {text}\n" for u, text in heard.items()))
+    facts = {"source": str(args.transcripts), "missing": len(missing), "word_error_rate": rate}
+    write_text(directory / "transcripts.json", json.dumps(facts, indent=2) + "\n")
+    with atomic_path(directory / "transcripts.npy") as temporary:
+        np.save(temporary, embeddings)
+    words = "" if rate is None else f", {100 * rate:.1f} % word errors"
+    logging.info(f"{directory / 'transcripts.npy'}: {len(utterances)} transcripts{words}")
+    return rate
+
+
+def read_transcripts(path: str | Path) -> dict[str, str]:
+    """Reads a Kaldi text file, in which a recogniser that heard nothing leaves the key alone."""
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing")
+    pairs = (line.partition(" ") for line in path.read_text(encoding="utf-8").split("\n"))
+    return {key: text.strip() for key, _, text in pairs if key.strip()}
+
+
+def _text_tower(args: argparse.Namespace) -> FrozenCLIP:
+    from espnet_plugin.speechclip.clip import FrozenCLIP
+    from espnet_plugin.speechclip.storage import load_speechclip
+
+    if args.model_tag is not None:
+        return load_speechclip(args.model_tag, image_tower=False).clip
+    return FrozenCLIP(
+        model=args.clip_model,
+        pretrained=args.clip_pretrained,
+        cache_dir=args.cache_dir,
+        image_tower=False,
+    )
+
+
+def _embed(clip: FrozenCLIP, texts: Sequence[str]) -> np.ndarray:
+    import torch
+
+    with torch.no_grad():
+        parts = [
+            clip.encode_texts(texts[start : start + BATCH]).float().numpy()  # (batch, dim)
+            for start in range(0, len(texts), BATCH)
+        ]
+    return np.concatenate(parts)
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument("--transcripts", required=True, help="Kaldi text: utterance, transcript")
+    parser.add_argument("--inference_dir", required=True, help="a set's inference directory")
+    parser.add_argument("--text", help="captions, for the word error rate")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--clip_model", help="open_clip name or JSON file")
+    source.add_argument("--model_tag", help="a SpeechCLIP model on this disk, whose CLIP is taken")
+    parser.add_argument("--clip_pretrained", help="open_clip tag or file")
+    parser.add_argument("--cache_dir", help="where downloaded weights lie")
+    return parser
+
+
+def main(cmd: Sequence[str] | None = None) -> None:
+    """Runs the command; a fault of the data ends it with one message and exit code 1."""
+    logging.basicConfig(level="INFO", format="%(asctime)s (%(module)s) %(levelname)s: %(message)s")
+    try:
+        run(get_parser().parse_args(cmd))
+    except (DataError, OSError, ValueError) as error:
+        sys.exit(f"embed_transcripts: error: {error}")
+
+
+if __name__ == "__main__":
+    main()

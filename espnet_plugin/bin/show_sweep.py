@@ -1,0 +1,40 @@
+"""Compare runs of several systems over seeds: SWEEP.md, sweep.json and figures.
+
+The list of runs has a line for each: system, seed and scores.json, separated by tabs; the arrays
+beside scores.json are read, too. A system called <base>.<change> is an ablation of <base>.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+
+from espnet_plugin.evaluation.sweep import read_runs
+from espnet_plugin.evaluation.sweep_report import write_sweep
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Returns the command's options."""
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument("--runs", required=True, help="list: system, seed, scores.json by tabs")
+    parser.add_argument("--output_dir", required=True, help="where SWEEP.md goes")
+    return parser
+
+
+def main(cmd: Sequence[str] | None = None) -> None:
+    """Runs the command."""
+    args = get_parser().parse_args(cmd)
+    logging.basicConfig(level="INFO", format="%(asctime)s (%(module)s) %(levelname)s: %(message)s")
+    try:
+        text = write_sweep(read_runs(args.runs), args.output_dir)
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"error: {error}") from error
+    sys.stdout.write(text)
+
+
+if __name__ == "__main__":
+    main()

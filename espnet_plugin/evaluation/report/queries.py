@@ -1,0 +1,116 @@
+"""Which utterances a report shows: those found best, and those found worst."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from espnet_plugin.evaluation.inference_set import InferenceSet
+from espnet_plugin.evaluation.retrieval_report import Ranks
+
+
+@dataclass(frozen=True)
+class Found:
+    """A picture and its cosine with the utterance."""
+
+    image: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Query:
+    """One utterance and the pictures that it found.
+
+    Attributes:
+        utterance: Utterance id.
+        branch: The branch whose pictures are shown.
+        found: The nearest pictures, best first.
+        right: The right picture.
+        ranks: Rank of the right picture by system.
+    """
+
+    utterance: str
+    branch: str
+    found: tuple[Found, ...]
+    right: Found
+    ranks: dict[str, int]
+
+
+def main_branch(data: InferenceSet) -> str | None:
+    """The branch by which utterances are chosen: parallel where there is one."""
+    return next(iter(data.branches), None)
+
+
+def best_and_worst(
+    data: InferenceSet, ranks: Ranks, *, number: int = 10, num_pictures: int = 5
+) -> tuple[list[Query], list[Query]]:
+    """Chooses the utterances whose picture is found best, and worst.
+
+    They are ordered by the rank of the right picture and then by the margin, its cosine less that
+    of the best wrong picture. Each picture comes once at most in either list, else its five
+    captions would fill it.
+
+    Args:
+        data: The set.
+        ranks: What ``rank_set`` returned for it.
+        number: How many of each; fewer when the set is small.
+        num_pictures: Pictures shown with each.
+
+    Returns:
+        Best first, and worst first.
+    """
+    branch = main_branch(data)
+    if branch is None:
+        return [], []
+    rank = ranks[branch]["speech_to_image"].rank
+    margin = _margins(data, branch)
+    order = np.lexsort((-margin, rank))
+    number = min(number, len(data.images))
+    best = _one_per_image(data, order, number)
+    worst = _one_per_image(data, order[::-1], number)
+    return tuple(
+        [_query(data, ranks, branch, row, num_pictures) for row in rows] for rows in (best, worst)
+    )
+
+
+def _margins(data: InferenceSet, branch: str) -> np.ndarray:
+    """(utterances,) cosine of the right picture less the best wrong one's."""
+    speech, images = data.branches[branch], np.asarray(data.image)
+    row_of = {image: row for row, image in enumerate(data.images)}
+    right = np.array([row_of[image] for image in data.image_of])
+    margins = np.empty(len(right))
+    for start in range(0, len(right), 1024):
+        scores = np.asarray(speech[start : start + 1024]) @ images.T  # (block, images)
+        rows, columns = np.arange(len(scores)), right[start : start + 1024]
+        own = scores[rows, columns].copy()
+        scores[rows, columns] = -np.inf
+        margins[start : start + 1024] = own - scores.max(axis=1) if len(images) > 1 else own
+    return margins
+
+
+def _one_per_image(data: InferenceSet, order: Iterable[int], number: int) -> list[int]:
+    chosen: dict[str, int] = {}
+    for row in order:
+        if len(chosen) == number:
+            break
+        chosen.setdefault(data.image_of[row], int(row))
+    return list(chosen.values())
+
+
+def _query(data: InferenceSet, ranks: Ranks, branch: str, row: int, num_pictures: int) -> Query:
+    scores = np.asarray(data.image) @ data.branches[branch][row]  # (images,)
+    nearest = np.argsort(-scores, kind="stable")[:num_pictures]
+    own = data.images.index(data.image_of[row])
+    return Query(
+        utterance=data.utterances[row],
+        branch=branch,
+        found=tuple(Found(data.images[i], float(scores[i])) for i in nearest),
+        right=Found(data.images[own], float(scores[own])),
+        ranks={
+            system: int(directions["speech_to_image"].rank[row])
+            for system, directions in ranks.items()
+            if "speech_to_image" in directions
+        },
+    )

@@ -1,0 +1,276 @@
+"""The page about a sweep: a table of all systems, the paper's claims one by one, ablations."""
+
+from __future__ import annotations
+
+import logging
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from espnet_plugin.evaluation.figures import style
+from espnet_plugin.evaluation.report_tables import Table, look_up
+from espnet_plugin.evaluation.scoring import write_json
+from espnet_plugin.evaluation.sweep import (
+    KEYWORD_MEASURES,
+    Comparison,
+    Measure,
+    Run,
+    compare,
+    holm,
+    keyword_counts,
+    recall_measures,
+)
+from espnet_plugin.utils.atomic import write_text
+
+ORDER = ("parallel", "cascaded", "cascaded_plus", "hybrid", "hybrid_plus")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim of the paper: the first system is better than the second."""
+
+    text: str
+    first: str
+    second: str
+    measures: tuple[Measure, ...]
+
+
+CLAIMS = (
+    Claim(
+        "Cascaded+ names more of what is said than cascaded, with fewer duplicates",
+        "cascaded_plus",
+        "cascaded",
+        (*KEYWORD_MEASURES, *recall_measures("cascaded")),
+    ),
+    Claim(
+        "Training the cascaded branch beside it helps the parallel branch (hybrid, parallel)",
+        "hybrid",
+        "parallel",
+        tuple(recall_measures("parallel")),
+    ),
+    Claim(
+        "Hybrid+ is better than hybrid",
+        "hybrid_plus",
+        "hybrid",
+        (*recall_measures("parallel"), *recall_measures("cascaded"), *KEYWORD_MEASURES),
+    ),
+    Claim(
+        "Hybrid+ is better than parallel in the parallel branch",
+        "hybrid_plus",
+        "parallel",
+        tuple(recall_measures("parallel")),
+    ),
+)
+
+
+def write_sweep(runs: Sequence[Run], output_dir: str | Path) -> str:
+    """Writes SWEEP.md, sweep.json and figures; returns the text of the page.
+
+    A system called ``<base>.<change>`` is an ablation and is compared with ``<base>``.
+    """
+    output_dir = Path(output_dir)
+    systems = _systems(runs)
+    parts = ["# Sweep", _overview(runs, systems)]
+    parts += ["## Retrieval", "Mean ± standard deviation over the seeds, in %."]
+    measures = [m for branch in ("parallel", "cascaded") for m in recall_measures(branch)]
+    parts.append(_means_table(runs, systems, [*measures, *_TEACHER]).markdown())
+    with_keywords = [s for s in systems if any(r.keywords for r in runs if r.system == s)]
+    if with_keywords:
+        parts += ["## Keywords", _means_table(runs, with_keywords, KEYWORD_MEASURES).markdown()]
+        parts += [
+            "## Number of keywords",
+            "Slope of the number of keywords over the utterance's length, and Pearson's "
+            "correlation of the number with the length and with the caption's sub-words. "
+            "The CLS extractor always gives the same number.",
+            _counts_table(runs, with_keywords).markdown(),
+        ]
+    compared = [
+        (c.text, compare(runs, c.first, c.second, c.measures))
+        for c in CLAIMS
+        if c.first in systems and c.second in systems
+    ]
+    ablations = [
+        (f"{system} against {base}", compare(runs, system, base, _ALL_MEASURES))
+        for system in systems
+        for base, _, change in [system.partition(".")]
+        if change and base in systems
+    ]
+    if compared or ablations:
+        parts += ["## Comparisons", _HOW]
+    for title, found in (*compared, *ablations):
+        if found:
+            parts += [f"### {title}", _verdict(found), _comparison_table(found).markdown()]
+    for title, path in _draw(runs, systems, output_dir).items():
+        parts.append(f"![{title}]({path.relative_to(output_dir).as_posix()})")
+    text = "\n\n".join(parts) + "\n"
+    write_text(output_dir / "SWEEP.md", text)
+    write_json(output_dir / "sweep.json", _as_json(runs, systems, [*compared, *ablations]))
+    return text
+
+
+_TEACHER = (Measure("teacher R@10", "retrieval", ("teacher", "text_to_image", 10)),)
+_ALL_MEASURES = (
+    *recall_measures("parallel"),
+    *recall_measures("cascaded"),
+    *KEYWORD_MEASURES,
+)
+_HOW = (
+    "Difference of the first and the second system in points, mean ± standard deviation over the "
+    "seeds, and its 95 % bootstrap interval over pictures; *seeds*: in how many the first is "
+    "better. Two tests ask different questions: *p, pictures* is a sign-flip test over the test "
+    "pictures (would other pictures have turned the result?), *p, seeds* a paired t-test over the "
+    "trainings (would other trainings have?). Both are two-sided and, within a table, corrected "
+    "for the number of its rows by Holm's method."
+)
+
+
+def _systems(runs: Sequence[Run]) -> list[str]:
+    def place(name: str) -> tuple[int, str]:
+        base = name.partition(".")[0]
+        return (ORDER.index(base) if base in ORDER else len(ORDER), name)
+
+    names = {run.system for run in runs}
+    return sorted((n for n in names if "." not in n), key=place) + sorted(
+        (n for n in names if "." in n), key=place
+    )
+
+
+def _overview(runs: Sequence[Run], systems: Sequence[str]) -> str:
+    first = runs[0].scores
+    seeds = sorted({run.seed for run in runs})
+    return (
+        f"{len(runs)} runs: {len(systems)} systems, seeds {', '.join(map(str, seeds))}; set "
+        f"`{first['test_set']}` of {first['utterances']} utterances, {first['images']} pictures."
+    )
+
+
+def _means_table(runs: Sequence[Run], systems: Sequence[str], measures: Sequence[Measure]) -> Table:
+    rows = []
+    for system in systems:
+        group = [run for run in runs if run.system == system]
+        cells = [_mean([run.value(measure) for run in group]) for measure in measures]
+        rows.append((system, str(len(group)), *cells))
+    columns = [c for c, _ in enumerate(measures, 2) if any(row[c] != "–" for row in rows)]
+    header = ("system", "runs", *(measure.name for measure in measures))
+    kept = (0, 1, *columns)
+    return Table(tuple(header[c] for c in kept), tuple(tuple(r[c] for c in kept) for r in rows))
+
+
+def _counts_table(runs: Sequence[Run], systems: Sequence[str]) -> Table:
+    rows = []
+    for system in systems:
+        counts = [keyword_counts(run) for run in runs if run.system == system and run.keywords]
+        cells = [
+            _mean([count[name] for count in counts], scale=1, digits=2)
+            for name in ("keywords", "subwords", "per_second", "r_seconds", "r_subwords")
+        ]
+        rows.append((system, *cells))
+    header = ("system", "keywords", "sub-words", "keywords per s", "r, length", "r, sub-words")
+    return Table(header, tuple(rows))
+
+
+def _comparison_table(found: Sequence[Comparison]) -> Table:
+    images = holm([c.p_images for c in found])
+    seeds = holm([1.0 if math.isnan(c.p_seeds) else c.p_seeds for c in found])
+    rows = []
+    for comparison, p_images, p_seeds in zip(found, images, seeds, strict=True):
+        sign = 1 if comparison.measure.higher_is_better else -1
+        better = sum(sign * difference > 0 for difference in comparison.differences)
+        interval = comparison.interval
+        rows.append(
+            (
+                comparison.measure.name + ("" if sign > 0 else " (lower is better)"),
+                _mean(comparison.differences, signed=True),
+                f"{100 * interval.lower:+.1f} to {100 * interval.upper:+.1f}",
+                f"{better}/{len(comparison.seeds)}",
+                _p(p_images),
+                "–" if math.isnan(comparison.p_seeds) else _p(p_seeds),
+            )
+        )
+    header = ("measure", "difference", "95 %, pictures", "seeds", "p, pictures", "p, seeds")
+    return Table(header, tuple(rows))
+
+
+def _verdict(found: Sequence[Comparison]) -> str:
+    images = holm([c.p_images for c in found])
+    seeds = holm([0.0 if math.isnan(c.p_seeds) else c.p_seeds for c in found])
+    better, worse, open_ = [], [], []
+    for comparison, p_images, p_seeds in zip(found, images, seeds, strict=True):
+        mean = statistics.mean(comparison.differences)
+        mean *= 1 if comparison.measure.higher_is_better else -1
+        if max(p_images, p_seeds) >= 0.05:
+            open_.append(comparison.measure.name)
+        else:
+            (better if mean > 0 else worse).append(comparison.measure.name)
+    first, second = found[0].first, found[0].second
+    parts = []
+    for names, what in (
+        (better, f"{first} is better than {second} in"),
+        (worse, f"{first} is worse than {second} in"),
+        (open_, "no difference by both tests in"),
+    ):
+        if names:
+            parts.append(f"{what} {', '.join(names)}.")
+    return " ".join(part[0].upper() + part[1:] for part in parts)
+
+
+def _draw(runs: Sequence[Run], systems: Sequence[str], output_dir: Path) -> dict[str, Path]:
+    try:
+        from espnet_plugin.evaluation.figures import sweep as figures
+
+        drawn = {"All runs": style.save(figures.draw_runs(runs, systems), output_dir / "runs")[0]}
+        counted = [s for s in systems if s.endswith("_plus")]
+        if any(run.keywords for run in runs if run.system in counted):
+            figure = figures.draw_keyword_numbers(runs, counted)
+            drawn["Number of keywords"] = style.save(figure, output_dir / "keyword_numbers")[0]
+    except ImportError as error:
+        logging.warning(f"figures are left out: {error}")
+        return {}
+    return drawn
+
+
+def _mean(
+    values: Sequence[float | None], *, scale: float = 100, digits: int = 1, signed: bool = False
+) -> str:
+    known = [scale * v for v in values if v is not None and not math.isnan(v)]
+    if not known:
+        return "–"
+    text = f"{statistics.mean(known):{'+' if signed else ''}.{digits}f}"
+    return text + (f" ± {statistics.stdev(known):.{digits}f}" if len(known) > 1 else "")
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _as_json(
+    runs: Sequence[Run], systems: Sequence[str], compared: Sequence[tuple[str, list[Comparison]]]
+) -> dict:
+    measures = {".".join(m.path): m.path for m in (*_ALL_MEASURES, *_TEACHER)}
+    return {
+        "systems": {
+            system: {
+                str(run.seed): {name: look_up(run.scores, path) for name, path in measures.items()}
+                for run in runs
+                if run.system == system
+            }
+            for system in systems
+        },
+        "comparisons": [
+            {
+                "title": title,
+                "first": c.first,
+                "second": c.second,
+                "measure": ".".join(c.measure.path),
+                "seeds": list(c.seeds),
+                "differences": list(c.differences),
+                "interval": [c.interval.lower, c.interval.upper],
+                "p_images": c.p_images,
+                "p_seeds": c.p_seeds,
+            }
+            for title, found in compared
+            for c in found
+        ],
+    }

@@ -1,0 +1,100 @@
+"""Stand-ins for the parts of torchaudio that read files, built on soundfile.
+
+Current torchaudio reads with torchcodec only, and has lost ``info`` and ``sox_effects``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+SILENCE_WINDOW = 0.02  # seconds over which the level is measured
+
+
+def load(
+    path: str | Path,
+    frame_offset: int = 0,
+    num_frames: int = -1,
+    normalize: bool = True,
+    channels_first: bool = True,
+    **_: Any,
+) -> tuple[Tensor, int]:
+    """Reads a file as torchaudio.load does, float32 in [-1, 1], (channels, samples)."""
+    import soundfile
+
+    stop = None if num_frames < 0 else frame_offset + num_frames
+    samples, rate = soundfile.read(
+        str(path), start=frame_offset, stop=stop, dtype="float32", always_2d=True
+    )
+    tensor = torch.from_numpy(samples)  # (samples, channels)
+    return (tensor.T.contiguous() if channels_first else tensor), rate
+
+
+def info(path: str | Path, **_: Any) -> SimpleNamespace:
+    """The header of a file, with the names that torchaudio.info used."""
+    import soundfile
+
+    header = soundfile.info(str(path))
+    return SimpleNamespace(
+        sample_rate=header.samplerate, num_frames=header.frames, num_channels=header.channels
+    )
+
+
+def apply_effects_file(
+    path: str | Path, effects: Sequence[Sequence[str]], **_: Any
+) -> tuple[Tensor, int]:
+    """Reads a file and applies effects, see :func:`apply_effects_tensor`."""
+    return apply_effects_tensor(*load(path), effects)
+
+
+def apply_effects_tensor(
+    samples: Tensor, rate: int, effects: Sequence[Sequence[str]], **_: Any
+) -> tuple[Tensor, int]:
+    """The sox effects that s3prl's tasks use: channels, rate, gain and silence.
+
+    ``silence 1 T L -1 T L`` cuts everything that stays below L percent of full scale for T seconds
+    or longer. sox decides sample by sample and keeps a little more around the speech, so lengths
+    differ slightly from its own.
+
+    Raises:
+        ValueError: For another effect.
+    """
+    import torchaudio.functional
+
+    for name, *arguments in effects:
+        if name == "channels" and arguments == ["1"]:
+            samples = samples.mean(dim=0, keepdim=True)
+        elif name == "rate":
+            wanted = int(arguments[0])
+            if wanted != rate:
+                samples, rate = torchaudio.functional.resample(samples, rate, wanted), wanted
+        elif name == "gain":
+            samples = (samples * 10 ** (float(arguments[0]) / 20)).clamp(-1, 1)
+        elif name == "silence":
+            seconds, level = float(arguments[1]), float(arguments[2].rstrip("%")) / 100
+            samples = _without_silence(samples, rate, seconds, level)
+        else:
+            raise ValueError(f"the sox effect {name} {' '.join(arguments)} is not known here")
+    return samples, rate
+
+
+def _without_silence(samples: Tensor, rate: int, seconds: float, level: float) -> Tensor:
+    """Without the windows that lie in a quiet stretch of at least so many seconds."""
+    window = round(SILENCE_WINDOW * rate)
+    chunks = samples.split(window, dim=1)
+    loud = [bool(chunk.abs().max() >= level) for chunk in chunks]
+    longest = max(1, round(seconds / SILENCE_WINDOW))
+    kept, start = [], 0
+    while start < len(chunks):
+        end = start + 1
+        while end < len(chunks) and loud[end] == loud[start]:
+            end += 1
+        if loud[start] or end - start < longest:
+            kept.extend(chunks[start:end])
+        start = end
+    return torch.cat(kept, dim=1) if kept else samples[:, :0]

@@ -1,0 +1,1 @@
+"""Configurations of s3prl's tasks and their vocabularies, as data files."""

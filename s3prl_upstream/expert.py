@@ -1,0 +1,251 @@
+"""The upstream: all hidden states of the speech encoder and of the trained block.
+
+Nothing of s3prl is imported here: the class keeps to the contract that s3prl's runner, ``s3prl.nn``
+and ESPnet's ``s3prl`` front end expect of an upstream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
+
+from espnet_plugin.speechclip.model import SpeechOutput
+from espnet_plugin.speechclip.storage import load_speechclip
+from s3prl_upstream.checkpoint import find_checkpoint
+
+SAMPLING_RATE = 16000
+USUAL_RECEPTIVE_FIELD = 400  # samples that one frame of HuBERT, wav2vec 2.0 and WavLM sees
+OUTPUTS = ("parallel", "cascaded", "keywords")
+TRAINABLE = (False, True, "block")
+
+
+def shortest_utterance(receptive_field: int, stride: int) -> int:
+    """Samples up to which shorter utterances are continued with zeros.
+
+    s3prl.nn expects ceil(samples / stride) frames and refuses half of that or less. An encoder
+    without padding gives up to d = ceil((receptive_field - 1) / stride) fewer, so d + 1 frames are
+    the fewest that always pass: 1040 samples for the usual 400 and 320.
+    """
+    missing = -(-(receptive_field - 1) // stride)
+    return receptive_field + missing * stride
+
+
+class UpstreamExpert(nn.Module):
+    """SpeechCLIP(+) as an upstream.
+
+    The hidden states are the speech encoder's (the input of its first layer and each layer's
+    output; of pre-norm encoders the last one before the final layer norm, which is what the model
+    itself weighs), then the trained block's layer outputs at the frames: 12 + 1 + 1 for base, 24 +
+    1 + 1 for large. An utterance has the same states alone and in any batch, and zeros at padded
+    frames.
+
+    Args:
+        ckpt: Exported model, ESPnet experiment or its checkpoint, packed model, or the name of a
+            repository on the Hugging Face hub.
+        model_config: YAML file with any of the options below, for s3prl's ``-g``.
+        refresh: Download a hub model again.
+        trainable: False: frozen. True: the speech encoder and the trained block get gradients.
+            "block": the trained block only. The speech encoder stays in evaluation mode always.
+        outputs: Further outputs of each utterance: "parallel" and "cascaded" embeddings,
+            "keywords". CLIP's text tower is loaded for "cascaded" only, its image tower never.
+
+    Raises:
+        FileNotFoundError: If there is no such model or configuration file.
+        ValueError: If ``ckpt`` holds no model, an option has an unknown value, or the architecture
+            has no such output.
+    """
+
+    def __init__(
+        self,
+        ckpt: str | Path | None = None,
+        model_config: str | Path | None = None,
+        refresh: bool = False,
+        *,
+        trainable: bool | str = False,
+        outputs: Sequence[str] = (),
+    ) -> None:
+        super().__init__()
+        if model_config is not None:
+            options = _read_options(Path(model_config))
+            trainable = options.get("trainable", trainable)
+            outputs = options.get("outputs", outputs)
+        self.outputs = _check_outputs(outputs)
+        self.model = load_speechclip(
+            find_checkpoint(ckpt, refresh=refresh),
+            image_tower=False,
+            text_tower="cascaded" in self.outputs,
+        )
+        self._check_model(ckpt)
+        encoder = self.model.speech_encoder
+        field = getattr(encoder.backend, "receptive_field", USUAL_RECEPTIVE_FIELD)
+        self.min_samples = shortest_utterance(field, encoder.stride)
+        self.set_trainable(trainable)
+
+    def set_trainable(self, trainable: bool | str) -> None:
+        """Chooses what gets gradients, see the class."""
+        if trainable not in TRAINABLE:
+            raise ValueError(f"trainable must be false, true or block, got {trainable!r}")
+        self.trainable = trainable
+        self.model.requires_grad_(False)
+        if trainable is True:
+            self.model.speech_encoder.requires_grad_(True)
+        if trainable:
+            for name, parameter in self.model.named_parameters():
+                parameter.requires_grad_(parameter.requires_grad or self._is_used(name))
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> UpstreamExpert:
+        """Training mode reaches the trained block only (its dropout), and only if it is trained."""
+        super().train(mode)
+        self.model.eval()
+        if self.trainable:
+            self.model.attention.train(mode)
+        return self
+
+    def get_downsample_rates(self, key: str = "hidden_states") -> int:
+        """Samples per frame of every output."""
+        return int(self.model.speech_encoder.stride)
+
+    def forward(self, wavs: Sequence[Tensor]) -> dict[str, Any]:
+        """Encodes utterances.
+
+        Args:
+            wavs: Mono at 16 kHz, floating point in [-1, 1], (samples,) each. An utterance that
+                is shorter than ``min_samples`` (1040 with HuBERT) is continued with zeros up to
+                that.
+
+        Returns:
+            ``hidden_states``: tuple of (batch, frames, dim); ``hidden_state_<i>`` each of them;
+            ``last_hidden_state``: the trained block's output; ``frame_lengths``: (batch,).
+            If asked for, ``parallel`` and ``cascaded``: the utterance's embedding repeated at each
+            frame, (batch, frames, embedding_dim), for s3prl's ``-s``; ``parallel_embedding`` and
+            ``cascaded_embedding``: (batch, embedding_dim); ``keywords``: sub-words of each
+            utterance; ``keyword_embeddings``: (batch, slots, token_dim), ``keyword_lengths``:
+            (batch,).
+
+        Raises:
+            TypeError: If the samples are not floating point, or ``wavs`` is no list.
+            ValueError: If there is no utterance, or one is empty, not one-dimensional or not
+                finite.
+        """
+        speech, lengths = self._batch(wavs)
+        states = self.model.speech_encoder.encode(speech, lengths)
+        if self.outputs:
+            output = self.model(states)
+            block_states = output.states
+        else:
+            output, block_states = None, self.model.block_states(states)
+        hidden_states = (*states.hidden_states.unbind(1), *block_states)
+        result: dict[str, Any] = {
+            "hidden_states": hidden_states,
+            "last_hidden_state": hidden_states[-1],
+            "frame_lengths": states.lengths,
+        }
+        result |= {f"hidden_state_{i}": state for i, state in enumerate(hidden_states)}
+        if output is not None:
+            result |= self._utterance_outputs(output)
+        return result
+
+    def _utterance_outputs(self, output: SpeechOutput) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        frames = output.states[-1].size(1)
+        for name in ("parallel", "cascaded"):
+            if name in self.outputs:
+                embedding = getattr(output, name)  # (batch, embedding_dim)
+                result[f"{name}_embedding"] = embedding
+                result[name] = embedding[:, None].expand(-1, frames, -1)
+        if "keywords" in self.outputs:
+            keywords = output.keywords
+            rows = keywords.quantized.rows.tolist()
+            ids = self.model.vocabulary.ids
+            result["keywords"] = [
+                tuple(self.model.clip.token_text(ids[row]) for row in utterance[:number])
+                for utterance, number in zip(rows, keywords.lengths.tolist(), strict=True)
+            ]
+            result["keyword_embeddings"] = keywords.quantized.embeddings
+            result["keyword_lengths"] = keywords.lengths
+        return result
+
+    def _batch(self, wavs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Padded (batch, samples) and numbers of samples (batch,), at least ``min_samples``."""
+        if not isinstance(wavs, (list, tuple)):
+            raise TypeError(
+                f"an upstream takes a list of utterances, not {type(wavs).__name__}; one "
+                "utterance is a list of one"
+            )
+        if not wavs:
+            raise ValueError("an empty list: give at least one utterance")
+        weights = self.model.layer_weighting.weights
+        tensors = [torch.as_tensor(wav) for wav in wavs]
+        for number, wav in enumerate(tensors):
+            if not wav.is_floating_point():
+                raise TypeError(
+                    f"utterance {number} is {wav.dtype}: give floating point samples in [-1, 1] "
+                    "(divide 16-bit integers by 32768)"
+                )
+            if wav.dim() != 1:
+                raise ValueError(
+                    f"utterance {number} must be mono, (samples,), not {tuple(wav.shape)}"
+                )
+            if not len(wav):
+                raise ValueError(f"utterance {number} has no samples: remove it from the data")
+        lengths = torch.tensor([len(wav) for wav in tensors], device=weights.device)
+        tensors = [wav.to(device=weights.device, dtype=weights.dtype) for wav in tensors]
+        speech = pad_sequence(tensors, batch_first=True)  # (batch, samples)
+        finite = speech.isfinite().all(dim=1)
+        if not finite.all():
+            number = int(finite.logical_not().nonzero()[0])
+            raise ValueError(f"utterance {number} has samples that are NaN or infinite")
+        speech = F.pad(speech, (0, max(0, self.min_samples - speech.size(1))))
+        return speech, lengths.clamp(min=self.min_samples)
+
+    def _is_used(self, name: str) -> bool:
+        """Whether the outputs depend on a parameter of the trained part."""
+        module = name.split(".")[0]
+        if module in ("layer_weighting", "attention", "parallel_query"):
+            return True
+        if name == "keyword_extractor.queries":
+            return True
+        if module == "parallel_projection":
+            return "parallel" in self.outputs
+        keyword_path = ("keyword_extractor", "keyword_projection", "keyword_norm", "quantizer")
+        return module in keyword_path and bool({"keywords", "cascaded"} & set(self.outputs))
+
+    def _check_model(self, ckpt: str | Path | None) -> None:
+        rate = self.model.speech_encoder.sampling_rate
+        if rate != SAMPLING_RATE:
+            raise ValueError(
+                f"{ckpt}: its speech encoder takes {rate} Hz; s3prl's speech is 16 kHz"
+            )
+        if "parallel" in self.outputs and self.model.parallel_projection is None:
+            raise ValueError(f"{ckpt}: outputs: this architecture has no parallel embedding")
+        if {"keywords", "cascaded"} & set(self.outputs) and self.model.keyword_extractor is None:
+            raise ValueError(f"{ckpt}: outputs: this architecture has no keywords")
+
+
+def _check_outputs(outputs: Sequence[str]) -> tuple[str, ...]:
+    names = (outputs,) if isinstance(outputs, str) else tuple(outputs)
+    unknown = [name for name in names if name not in OUTPUTS]
+    if unknown:
+        raise ValueError(f"outputs: {unknown[0]!r} is not known; choose from {', '.join(OUTPUTS)}")
+    return names
+
+
+def _read_options(path: Path) -> dict[str, Any]:
+    """The options in s3prl's ``-g`` file."""
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path}: no such file; model_config is a YAML file with trainable and outputs"
+        )
+    options = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    known = ("trainable", "outputs")
+    if not isinstance(options, dict) or set(options) - set(known):
+        raise ValueError(f"{path}: expected a mapping with any of {', '.join(known)}")
+    return options

@@ -1,0 +1,35 @@
+"""Python imports this at its start when the directory is on PYTHONPATH, see docs/s3prl.md.
+
+It installs an import hook and then runs the system's own sitecustomize, which it hides otherwise.
+"""
+
+import importlib.machinery
+import importlib.util
+import os
+import sys
+
+
+def _install_hook():
+    try:
+        from s3prl_upstream.import_hook import install
+    except Exception:  # another Python, without the package: none of its business
+        return
+    install()
+
+
+def _run_next_sitecustomize():
+    here = os.path.dirname(os.path.abspath(__file__))
+    others = [path for path in sys.path if os.path.abspath(path) != here]
+    spec = importlib.machinery.PathFinder.find_spec("sitecustomize", others)
+    if spec is not None and spec.loader is not None:
+        module = importlib.util.module_from_spec(spec)
+        sys.modules["sitecustomize"] = module
+        try:
+            spec.loader.exec_module(module)
+        except ImportError as error:  # as site.py: one that runs another in turn may say so
+            if error.name != "sitecustomize":
+                raise
+
+
+_install_hook()
+_run_next_sitecustomize()

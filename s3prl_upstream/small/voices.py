@@ -1,0 +1,125 @@
+"""The mini corpus as recordings of known words by known speakers."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+RATE = 16000
+COLOURS = ("red", "orange", "yellow", "green", "blue", "purple")
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word of a recording, from ``start`` to ``end`` seconds."""
+
+    text: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One caption, spoken.
+
+    Attributes:
+        name: Utterance id; begins with the split, e.g. ``train_00012_3``.
+        speaker: Name of the voice.
+        words: In their order.
+        path: 16 kHz mono file.
+    """
+
+    name: str
+    speaker: str
+    words: tuple[Word, ...]
+    path: Path
+
+    @property
+    def text(self) -> str:
+        """The caption."""
+        return " ".join(word.text for word in self.words)
+
+    def samples(self, start: float = 0.0, end: float | None = None) -> np.ndarray:
+        """float32 (samples,) between two times in seconds."""
+        import soundfile
+
+        stop = None if end is None else round(end * RATE)
+        return soundfile.read(self.path, start=round(start * RATE), stop=stop, dtype="float32")[0]
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """A coloured thing in a recording, e.g. "red snake"."""
+
+    recording: Recording
+    colour: str
+    thing: str
+    start: float
+    end: float
+
+    def samples(self) -> np.ndarray:
+        """float32 (samples,)."""
+        return self.recording.samples(self.start, self.end)
+
+
+def read_recordings(directory: str | Path) -> dict[str, list[Recording]]:
+    """Recordings of each split (train, dev, test) of a mini corpus.
+
+    Args:
+        directory: The folder with captions.tsv, words.ctm and wavs.
+
+    Raises:
+        FileNotFoundError: If it is no mini corpus.
+    """
+    directory = Path(directory)
+    for name in ("captions.tsv", "words.ctm", "wavs"):
+        if not (directory / name).exists():
+            raise FileNotFoundError(
+                f"{directory}: no mini corpus, there is no {name}; stage 1 of the recipe makes one "
+                "(egs2/speechclip_plus, ./run.sh --corpus mini --stop_stage 1)"
+            )
+    words = defaultdict(list)
+    for line in (directory / "words.ctm").read_text(encoding="utf-8").splitlines():
+        name, _, start, duration, text = line.split()
+        words[name].append(Word(text, float(start), float(start) + float(duration)))
+    splits = defaultdict(list)
+    with open(directory / "captions.tsv", encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file, delimiter="\t"):
+            name = row["utterance"]
+            path = directory / "wavs" / f"{name}.wav"
+            recording = Recording(name, row["voice"], tuple(words[name]), path)
+            splits[name.split("_")[0]].append(recording)
+    return dict(splits)
+
+
+def by_speaker(recordings: Sequence[Recording]) -> dict[str, list[Recording]]:
+    """Recordings of each speaker, speakers in alphabetical order."""
+    speakers: dict[str, list[Recording]] = defaultdict(list)
+    for recording in recordings:
+        speakers[recording.speaker].append(recording)
+    return dict(sorted(speakers.items()))
+
+
+def phrases(recordings: Sequence[Recording]) -> list[Phrase]:
+    """The first coloured thing of each recording that has one."""
+    found = []
+    for recording in recordings:
+        for first, second in zip(recording.words, recording.words[1:], strict=False):
+            if first.text in COLOURS and second.text not in ("and", "at", "on", "in"):
+                phrase = Phrase(recording, first.text, second.text, first.start, second.end)
+                found.append(phrase)
+                break
+    return found
+
+
+def write_audio(path: Path, samples: np.ndarray, rate: int = RATE) -> None:
+    """Writes 16 bit audio; the name's ending says which format."""
+    import soundfile
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, np.clip(samples, -1, 1), rate, subtype="PCM_16")

@@ -1,0 +1,215 @@
+"""SUPERB for any upstream: train, evaluate, and print the table.
+
+Example:
+    python -m s3prl_upstream.superb small downloads/mini small_superb
+    python -m s3prl_upstream.superb run small_superb/data.yaml exp/superb --steps 200 \
+        --upstream speechclip_plus=MODEL --upstream hf_hubert_custom=HUBERT --upstream fbank
+    python -m s3prl_upstream.superb show exp/superb
+
+``run`` on the real data sets needs a data.yaml with their paths, see docs/s3prl.md. A run that was
+stopped is taken up where it stopped; what has a result is not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import yaml
+
+from espnet_plugin.utils.atomic import write_text
+from s3prl_upstream.superb_run import RunError, Settings, Upstream, read_results, run_task
+from s3prl_upstream.superb_tasks import TASKS
+
+logger = logging.getLogger(__name__)
+
+
+def make_small_corpora(mini: Path, directory: Path, *, tasks: Sequence[str], size: int) -> Path:
+    """Writes small corpora in the real layouts and a data.yaml that names them.
+
+    Args:
+        mini: A mini corpus (downloads/mini of the recipe).
+        directory: Where.
+        tasks: Abbreviations.
+        size: About how many training utterances each.
+
+    Returns:
+        The data.yaml.
+    """
+    from s3prl_upstream.small.voices import read_recordings
+
+    recordings = read_recordings(mini)
+    options = {}
+    for name in tasks:
+        root = directory.absolute() / name
+        if root.exists():
+            raise FileExistsError(f"{root} is there already; remove it or take another directory")
+        root.mkdir(parents=True)
+        given = TASKS[name].small(recordings, root, size)
+        options[name] = {
+            key: str(value) if isinstance(value, Path) else value for key, value in given.items()
+        }
+        logger.info(f"{name}: {root}")
+    path = directory / "data.yaml"
+    write_text(path, yaml.safe_dump({"small": True, "tasks": options}, sort_keys=False))
+    return path
+
+
+def read_data(path: Path) -> tuple[bool, dict[str, dict[str, object]]]:
+    """Whether the corpora are small stand-ins, and the ``-o`` options of each task.
+
+    Raises:
+        ValueError: If the file has another form or names an unknown task.
+    """
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    tasks = content.get("tasks") if isinstance(content, dict) else None
+    if not isinstance(tasks, dict) or not set(tasks) <= set(TASKS):
+        raise ValueError(
+            f"{path}: expected a mapping 'tasks' of {', '.join(TASKS)} to options such as "
+            "config.downstream_expert.datarc.file_path: PATH"
+        )
+    return bool(content.get("small", False)), tasks
+
+
+def table(results: Sequence[Mapping]) -> str:
+    """SUPERB's table in Markdown, with what differs from SUPERB below it."""
+    scores: dict[str, dict[str, list[Mapping[str, float]]]] = {}
+    for result in results:
+        row = scores.setdefault(result["upstream"]["label"], {})
+        row.setdefault(result["task"], []).append(result["metrics"])
+    columns = [task for task in TASKS.values() if any(task.name in row for row in scores.values())]
+    heads = []
+    for task in columns:
+        metrics = " / ".join(
+            f"{metric.name} {'↑' if metric.is_higher_better else '↓'}" for metric in task.metrics
+        )
+        heads.append(f"{task.name} {metrics}".strip())
+    lines = [f"| upstream | {' | '.join(heads)} |", f"|---|{'---|' * len(heads)}"]
+    for label, row in scores.items():
+        cells = []
+        for task in columns:
+            runs = row.get(task.name, [])
+            values = [
+                f"{sum(run[metric.name] for run in runs) / len(runs):.2f}"
+                for metric in task.metrics
+                if runs
+            ]
+            cells.append(" / ".join(values) or ("written" if runs else "–"))
+        lines.append(f"| {label} | {' | '.join(cells)} |")
+    lines.append("")
+    if any(result["small"] for result in results):
+        lines.append("Small stand-in corpora: these are NOT SUPERB scores.")
+    lines += [f"{task.name}: {task.note}." for task in columns if task.note]
+    lines += [
+        f"{task.name}: mean of {len(row[task.name])} of {len(task.folds)} folds ({label})."
+        for task in columns
+        for label, row in scores.items()
+        if task.folds and task.name in row and len(row[task.name]) < len(task.folds)
+    ]
+    return "\n".join(lines)
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    small = commands.add_parser("small", help="write small corpora in the real layouts")
+    small.add_argument("mini", type=Path, help="the mini corpus, downloads/mini")
+    small.add_argument("directory", type=Path, help="where they go")
+    small.add_argument("--size", type=int, default=480, help="training utterances of each")
+    run = commands.add_parser("run", help="train and evaluate")
+    run.add_argument("data", type=Path, help="data.yaml")
+    run.add_argument("directory", type=Path, help="where experiments go")
+    run.add_argument(
+        "--upstream",
+        action="append",
+        required=True,
+        help="NAME, NAME=CHECKPOINT or LABEL:NAME=CHECKPOINT; repeatable",
+    )
+    run.add_argument("--steps", type=int, help="updates; SUPERB's own by default")
+    run.add_argument(
+        "--lr", action="append", default=[], metavar="TASK=RATE", help="learning rate; repeatable"
+    )
+    run.add_argument(
+        "-o",
+        "--override",
+        action="append",
+        default=[],
+        metavar="TASK:KEY=VALUE",
+        help="further option of s3prl's configuration; repeatable",
+    )
+    run.add_argument("--seed", type=int, default=1337)
+    run.add_argument("--device", help="cpu or cuda; what there is by default")
+    run.add_argument("--workers", type=int, help="processes that read data")
+    show = commands.add_parser("show", help="print the table")
+    show.add_argument("directory", type=Path, help="where experiments are")
+    for command in (small, run):
+        command.add_argument(
+            "--tasks", nargs="+", choices=list(TASKS), metavar="TASK", help="of them"
+        )
+    return parser
+
+
+def main(cmd: Sequence[str] | None = None) -> None:
+    """Runs one of the commands; exit code 1 if a run failed."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s: %(message)s")
+    args = get_parser().parse_args(cmd)
+    try:
+        failures = _execute(args)
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"Error: {error}") from error
+    if failures:
+        raise SystemExit("Error: " + "; ".join(failures))
+
+
+def _execute(args: argparse.Namespace) -> list[str]:
+    if args.command == "small":
+        make_small_corpora(
+            args.mini, args.directory, tasks=args.tasks or list(TASKS), size=args.size
+        )
+        return []
+    failures = _run_all(args) if args.command == "run" else []
+    results = read_results(args.directory)
+    if not results and not failures:
+        raise ValueError(f"{args.directory}: no results there")
+    print(table(results))
+    return failures
+
+
+def _run_all(args: argparse.Namespace) -> list[str]:
+    is_small, data = read_data(args.data)
+    overrides: dict[str, dict[str, object]] = {}
+    for text in args.override:
+        task, _, option = text.partition(":")
+        key, _, value = option.partition("=")
+        overrides.setdefault(task, {})[key] = value
+    settings = Settings(
+        directory=args.directory,
+        steps=args.steps,
+        learning_rates={text.split("=")[0]: float(text.split("=")[1]) for text in args.lr},
+        overrides=overrides,
+        seed=args.seed,
+        device=args.device,
+        workers=args.workers,
+        is_small=is_small,
+    )
+    upstreams = [Upstream.parse(text) for text in args.upstream]
+    failures = []
+    for name in args.tasks or list(data):
+        if name not in data:
+            failures.append(f"{args.data} has no {name}")
+            continue
+        for upstream in upstreams:
+            try:
+                metrics = run_task(TASKS[name], upstream, data[name], settings)
+                logger.info(f"{upstream.label} {name}: {metrics}")
+            except RunError as error:
+                logger.error(f"{upstream.label} {name}: {error}")
+                failures.append(f"{upstream.label} {name}: {error}")
+    return failures
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,245 @@
+"""Trains and evaluates one upstream on one SUPERB task, in processes of their own."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import logging
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from espnet_plugin.utils.atomic import write_text
+from s3prl_upstream.run_downstream import CONF
+from s3prl_upstream.superb_tasks import Task
+
+logger = logging.getLogger(__name__)
+
+RESULT = "result.json"
+VERSIONS = ("torch", "torchaudio", "transformers", "espnet-s3prl", "speechclip-plus")
+
+
+class RunError(RuntimeError):
+    """A run that failed; says where its log lies."""
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """An upstream of s3prl.
+
+    Attributes:
+        label: Row of the table.
+        name: In ``s3prl.hub``.
+        checkpoint: ``-k``.
+    """
+
+    label: str
+    name: str
+    checkpoint: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Upstream:
+        """From ``NAME``, ``NAME=CHECKPOINT`` or ``LABEL:NAME=CHECKPOINT``.
+
+        Raises:
+            ValueError: If it has another form.
+        """
+        match = re.fullmatch(r"(?:([\w.+-]+):)?(\w+)(?:=(.+))?", text)
+        if match is None:
+            raise ValueError(
+                f"upstream {text!r}: write NAME, NAME=CHECKPOINT or LABEL:NAME=CHECKPOINT"
+            )
+        label, name, checkpoint = match.groups()
+        return cls(label or name, name, checkpoint)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is the same for all runs.
+
+    Attributes:
+        directory: Where experiments lie, ``<label>/<task>``.
+        steps: Updates; None: as SUPERB.
+        learning_rates: Per task; SUPERB tunes nothing else.
+        overrides: Further ``-o`` options of each task.
+        seed: Of s3prl's runner.
+        device: cpu or cuda; None: what there is.
+        workers: Processes that read data; None: as configured.
+        is_small: Whether the data are small stand-ins.
+    """
+
+    directory: Path
+    steps: int | None = None
+    learning_rates: Mapping[str, float] = field(default_factory=dict)
+    overrides: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    seed: int = 1337
+    device: str | None = None
+    workers: int | None = None
+    is_small: bool = False
+
+
+def run_task(
+    task: Task, upstream: Upstream, data: Mapping[str, object], settings: Settings
+) -> dict[str, float]:
+    """Scores of an upstream on a task; takes up where an earlier call stopped.
+
+    Args:
+        task: The task.
+        upstream: The upstream.
+        data: ``-o`` options that name the corpus.
+        settings: See there.
+
+    Returns:
+        Metrics by name, in the units of SUPERB's table; the mean over folds.
+
+    Raises:
+        RunError: If a package is missing, or training or evaluation fails.
+    """
+    missing = [name for name in task.needs if importlib.util.find_spec(name) is None]
+    if missing:
+        raise RunError(f"{task.name} needs {', '.join(missing)}: pip install them first")
+    chosen_fold = any(key.endswith(".test_fold") for key in data)
+    folds = ("",) if chosen_fold or not task.folds else task.folds
+    scores = []
+    for fold in folds:
+        name = "_".join(part for part in (task.name, fold) if part)
+        directory = settings.directory / upstream.label / name
+        scores.append(_run_once(task, upstream, data, settings, directory, fold))
+    return {name: sum(score[name] for score in scores) / len(scores) for name in scores[0]}
+
+
+def read_results(directory: Path) -> list[dict]:
+    """All results below a directory of experiments."""
+    return [json.loads(path.read_text()) for path in sorted(directory.glob(f"*/*/{RESULT}"))]
+
+
+def _run_once(
+    task: Task,
+    upstream: Upstream,
+    data: Mapping[str, object],
+    settings: Settings,
+    directory: Path,
+    fold: str,
+) -> dict[str, float]:
+    result = directory / RESULT
+    if result.is_file():
+        logger.info(f"{upstream.label} {task.name} {fold}: done already, {result}")
+        return json.loads(result.read_text())["metrics"]
+    directory.mkdir(parents=True, exist_ok=True)
+    overrides = _overrides(task, data, settings)
+    common = ["-o", overrides_text(overrides)]
+    if settings.device:
+        common += ["--device", settings.device]
+    new = ["-u", upstream.name, "-d", task.downstream, "-c", str(CONF / f"{task.config}.yaml")]
+    new += ["-p", str(directory), "--seed", str(settings.seed), *common]
+    if upstream.checkpoint:
+        new += ["-k", upstream.checkpoint]
+    if fold:
+        new += ["-v", fold]
+    started = time.monotonic()
+    if not task.trains:
+        output = _call(
+            ["-m", "evaluate", "-t", task.split, "-l", "-1", *new], directory / "evaluate.log"
+        )
+    else:
+        if not (directory / "trained").is_file():
+            _call(["-m", "train", "-a", *new], directory / "train.log")
+            write_text(directory / "trained", "")
+        past = ["-e", str(_checkpoint(directory, task))]
+        output = _call(
+            ["-m", "evaluate", "-t", task.split, *past, *common], directory / "evaluate.log"
+        )
+    metrics = {metric.name: metric.find(output) for metric in task.metrics}
+    if None in metrics.values():
+        raise RunError(f"{directory / 'evaluate.log'} has no score; see there")
+    record = {
+        "task": task.name,
+        "upstream": asdict(upstream),
+        "fold": fold,
+        "metrics": metrics,
+        "overrides": {key: str(value) for key, value in overrides.items()},
+        "seed": settings.seed,
+        "small": settings.is_small,
+        "note": task.note,
+        "seconds": round(time.monotonic() - started, 1),
+        "versions": _versions(),
+        "bridged": _bridged(output),
+    }
+    write_text(result, json.dumps(record, indent=2) + "\n")
+    return metrics
+
+
+def _overrides(task: Task, data: Mapping[str, object], settings: Settings) -> dict[str, object]:
+    overrides: dict[str, object] = {}
+    if settings.steps is not None and task.trains:
+        overrides |= {
+            "config.runner.total_steps": settings.steps,
+            "config.runner.log_step": max(1, settings.steps // 10),
+            "config.runner.eval_step": max(1, settings.steps // 4),
+            "config.runner.save_step": max(1, settings.steps // 4),
+            "config.runner.gradient_accumulate_steps": 1,
+        }
+    if task.name in settings.learning_rates:
+        overrides["config.optimizer.lr"] = settings.learning_rates[task.name]
+    if settings.workers is not None:
+        overrides[task.workers] = settings.workers
+    return {**overrides, **data, **settings.overrides.get(task.name, {})}
+
+
+def overrides_text(overrides: Mapping[str, object]) -> str:
+    """As s3prl's ``-o`` wants it.
+
+    Raises:
+        ValueError: If a value has characters that s3prl splits at.
+    """
+    parts = []
+    for key, value in overrides.items():
+        text = str(Path(value).absolute()) if isinstance(value, Path) else str(value)
+        if "=" in text or ",," in text:
+            raise ValueError(f"{key}: s3prl cannot take {text!r}: it has '=' or ',,' in it")
+        parts.append(f"{key}={text}")
+    return ",,".join(parts)
+
+
+def _checkpoint(directory: Path, task: Task) -> Path:
+    """The best one on the development set, or else the latest."""
+    best = directory / task.best
+    if best.is_file():
+        return best
+    states = sorted(directory.glob("states-*.ckpt"), key=lambda path: int(path.stem.split("-")[1]))
+    if not states:
+        raise RunError(f"{directory}: training left no checkpoint; see train.log")
+    logger.warning(f"{directory}: nothing beat the start on the development set; {states[-1].name}")
+    return states[-1]
+
+
+def _call(arguments: Sequence[str], log: Path) -> str:
+    command = [sys.executable, "-m", "s3prl_upstream.run_downstream", *arguments]
+    logger.info(f"{log.parent}: {arguments[1]}, log in {log.name}")
+    with open(log, "w", encoding="utf-8") as file:
+        code = subprocess.call(command, stdout=file, stderr=subprocess.STDOUT)
+    output = log.read_text(encoding="utf-8", errors="replace")
+    if code:
+        lines = [line for line in output.splitlines() if line.strip()]
+        raise RunError(f"{log}: exit code {code}: {lines[-1] if lines else 'no output'}")
+    return output
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in VERSIONS:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _bridged(output: str) -> list[str]:
+    match = re.search(r"bridged in s3prl's runner: (.*)", output)
+    return match.group(1).split(", ") if match else []

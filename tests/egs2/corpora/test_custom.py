@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from espnet_plugin.data.datadir import problems
+from espnet_plugin.data.scp import DataError, read_scp
+from tests.egs2.corpora.conftest import write_picture, write_wav
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Twelve pictures with two recordings each, no captions and no splits."""
+    root = tmp_path / "mine"
+    rows = ["wav\timage"]
+    for image in range(12):
+        write_picture(root / "images" / "set one" / f"{image}.jpg")
+        for n in range(2):
+            write_wav(root / "wavs" / f"{image}-{n}.wav")
+            rows.append(f"{image}-{n}.wav\tset one/{image}.jpg")
+    (root / "corpus.tsv").write_text("\n".join(rows) + "\n")
+    return root
+
+
+def prepare(root: Path, data: Path):
+    from local.custom.prepare import prepare_custom
+
+    return prepare_custom(root, data)
+
+
+def test_an_unwritten_language_needs_no_captions(root: Path, tmp_path: Path) -> None:
+    summary = prepare(root, tmp_path / "data")
+    assert summary.kept == 24
+    assert sum(counts.images for counts in summary.splits.values()) == 12
+    assert min(counts.images for counts in summary.splits.values()) >= 1
+    for split in ("train", "dev", "test"):
+        directory = tmp_path / "data" / f"custom_{split}"
+        assert not (directory / "text").exists()
+        assert problems(directory, text=False) == []
+    every = [read_scp(tmp_path / f"data/custom_{s}/utt2image") for s in ("train", "dev", "test")]
+    assert set().union(*every) == {f"set-one-{i}_{n}" for i in range(12) for n in range(2)}
+
+
+def test_all_columns(root: Path, tmp_path: Path) -> None:
+    rows = ["\ufeffImage\twav\tsplit\tspeaker\tcaption\r"]
+    for image, split in enumerate(["train", "valid", "test"]):
+        rows += [
+            f"set one/{image}.jpg\t{image}-{n}.wav\t{split}\tAda L\tajá {n}\r" for n in range(2)
+        ]
+    (root / "corpus.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    prepare(root, tmp_path / "data")
+    assert read_scp(tmp_path / "data/custom_dev/text") == {
+        "set-one-1_0": "ajá 0",
+        "set-one-1_1": "ajá 1",
+    }
+    assert read_scp(tmp_path / "data/custom_dev/spk2utt") == {"Ada-L": "set-one-1_0 set-one-1_1"}
+
+
+@pytest.mark.parametrize(
+    "table, message",
+    [
+        ("wav\tpicture\n", r"corpus.tsv:1: the header is \['wav', 'picture'\]; needed: wav, image"),
+        ("wav\timage\n0-0.wav\n", "corpus.tsv:2: 1 columns instead of 2"),
+        ("wav\timage\tsplit\n0-0.wav\tset one/0.jpg\tx\n", "split 'x' is none of train, dev, test"),
+        (
+            "wav\timage\tsplit\n0-0.wav\tset one/0.jpg\ttrain\n0-1.wav\tset one/0.jpg\tdev\n",
+            "corpus.tsv:3: picture set one/0.jpg is in dev and in train",
+        ),
+        ("wav\timage\n\tset one/0.jpg\n", "corpus.tsv:2: the column wav is empty"),
+        ("wav\timage\n", "no utterance of train can be used"),
+        ("", "the header is"),
+    ],
+)
+def test_a_wrong_table(root: Path, tmp_path: Path, table: str, message: str) -> None:
+    (root / "corpus.tsv").write_text(table)
+    with pytest.raises(DataError, match=message):
+        prepare(root, tmp_path / "data")
+
+
+def test_a_folder_arranged_another_way(root: Path, tmp_path: Path) -> None:
+    (root / "wavs").rename(root / "sounds")
+    with pytest.raises(
+        DataError, match="looked for: wavs.*found there: corpus.tsv, images/, sounds"
+    ):
+        prepare(root, tmp_path / "data")
+    (root / "other.tsv").write_text("")
+    with pytest.raises(DataError, match="looked for one .tsv file, found: corpus.tsv, other.tsv"):
+        prepare(root, tmp_path / "data")

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from espnet_plugin.data.datadir import problems
+from espnet_plugin.data.scp import DataError, read_scp
+from tests.egs2.corpora.conftest import SpokenCoco
+
+
+def prepare(corpus: SpokenCoco, data: Path, **options):
+    from local.spokencoco.prepare import prepare_spokencoco
+
+    return prepare_spokencoco(corpus.root, corpus.mscoco, data, **options)
+
+
+def test_karpathys_splits_across_both_folders(spokencoco: SpokenCoco, tmp_path: Path) -> None:
+    summary = prepare(spokencoco, tmp_path / "data")
+    counts = {split: (c.images, c.utterances) for split, c in summary.splits.items()}
+    # restval joins the training set; one of its pictures has six captions
+    assert counts == {"train": (4, 21), "dev": (1, 5), "test": (1, 5)}
+    assert summary.outside == 5
+    train = tmp_path / "data" / "spokencoco_train"
+    assert problems(train) == []
+    key = "COCO_val2014_000000000042_5"
+    assert read_scp(train / "text")[key] == "A DOG NUMBER 5 IN PICTURE 42"
+    assert read_scp(train / "utt2spk")[key] == "m5"
+    assert read_scp(train / "wav.scp")[key].endswith("wavs/val/0/m5-42_5.wav")
+    picture = read_scp(train / "image.scp")["COCO_val2014_000000000042"]
+    assert picture.endswith("mscoco/val2014/COCO_val2014_000000000042.jpg")
+
+
+@pytest.mark.parametrize("form", ["SpokenCOCO_ksplit_{}.json", "coco_karpathy_{}.json"])
+def test_splits_in_three_files(spokencoco: SpokenCoco, tmp_path: Path, form: str) -> None:
+    first = prepare(spokencoco, tmp_path / "first")
+    (spokencoco.mscoco / "dataset_coco.json").unlink()
+    folder = spokencoco.root / "ksplit"
+    folder.mkdir()
+    members = {
+        "train": ["train2014/COCO_train2014_000000000009.jpg"]
+        + ["train2014/COCO_train2014_000000000025.jpg"]
+        + ["train2014/COCO_train2014_000000000030.jpg"]
+        + ["val2014/COCO_val2014_000000000042.jpg"],
+        "val": ["val2014/COCO_val2014_000000000073.jpg"],
+        "test": ["val2014/COCO_val2014_000000000074.jpg"],
+    }
+    for split, images in members.items():
+        records = [{"image": image, "caption": "a dog"} for image in images]
+        content = {"data": records} if form.startswith("Spoken") else records
+        (folder / form.format(split)).write_text(json.dumps(content))
+    second = prepare(spokencoco, tmp_path / "second")
+    assert first.splits == second.splits
+
+
+def without_splits(corpus: SpokenCoco) -> None:
+    (corpus.mscoco / "dataset_coco.json").unlink()
+
+
+def one_split_missing(corpus: SpokenCoco) -> None:
+    (corpus.root / "SpokenCOCO_ksplit_train.json").write_text('{"data": []}')
+
+
+def cut_off(corpus: SpokenCoco) -> None:
+    path = corpus.root / "SpokenCOCO_train.json"
+    path.write_text(path.read_text()[:-300])
+
+
+def other_json(corpus: SpokenCoco) -> None:
+    (corpus.root / "SpokenCOCO_train.json").write_text('{"info": {}, "images": []}')
+
+
+def no_val_pictures(corpus: SpokenCoco) -> None:
+    (corpus.mscoco / "val2014").rename(corpus.mscoco / "val2017")
+
+
+def no_recordings(corpus: SpokenCoco) -> None:
+    (corpus.root / "wavs").rename(corpus.root / "audio")
+
+
+def no_list(corpus: SpokenCoco) -> None:
+    (corpus.root / "SpokenCOCO_val.json").unlink()
+
+
+def wrong_splits(corpus: SpokenCoco) -> None:
+    (corpus.mscoco / "dataset_coco.json").write_text('{"images": [{"filename": "1.jpg"}]}')
+
+
+@pytest.mark.parametrize(
+    "damage, message",
+    [
+        (without_splits, "Karpathy's splits of MSCOCO not found; looked for: dataset_coco.json"),
+        (one_split_missing, "SpokenCOCO_ksplit_val.json: missing"),
+        (cut_off, "SpokenCOCO_train.json: .*download it again"),
+        (other_json, 'has no "data"; its keys are info, images'),
+        (no_val_pictures, "pictures val2014 not found; looked for: val2014.*train2014/, val2017/"),
+        (no_recordings, "recordings not found; looked for: wavs in"),
+        (no_list, "SpokenCOCO_val.json"),
+        (wrong_splits, "record 0 names no picture or no split"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_error(
+    spokencoco: SpokenCoco, tmp_path: Path, damage, message: str
+) -> None:
+    damage(spokencoco)
+    with pytest.raises(DataError, match=message):
+        prepare(spokencoco, tmp_path / "data")
+    assert not list((tmp_path / "data").glob("spokencoco_*"))
+
+
+def test_a_recording_listed_twice_is_an_error(spokencoco: SpokenCoco, tmp_path: Path) -> None:
+    path = spokencoco.root / "SpokenCOCO_train.json"
+    records = json.loads(path.read_text())["data"]
+    twice = {**records[0], "captions": [records[1]["captions"][0]]}
+    path.write_text(json.dumps({"data": [*records, twice]}))
+    with pytest.raises(DataError, match="COCO_train2014_000000000009_0 is listed twice"):
+        prepare(spokencoco, tmp_path / "data")
+
+
+def test_unset_folders(spokencoco: SpokenCoco, tmp_path: Path) -> None:
+    from local.spokencoco.prepare import prepare_spokencoco
+
+    with pytest.raises(DataError, match="MSCOCO is not set"):
+        prepare_spokencoco(spokencoco.root, "", tmp_path)
+    with pytest.raises(DataError, match="SPOKENCOCO=/nowhere: no such folder"):
+        prepare_spokencoco("/nowhere", spokencoco.mscoco, tmp_path)

@@ -1,0 +1,154 @@
+"""evaluate.sh and scripts/sweep.sh with stand-ins for everything that takes long."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.egs2.recipe.test_speechclip_sh import RECIPE, copy_recipe, make_data
+
+# Notes each call; runs the light commands, and makes the outputs of inference.
+FAKE_PYTHON = r"""
+import json, os, pathlib, sys
+arguments = sys.argv[1:]
+with open(os.environ["CALLS"], "a") as stream:
+    stream.write(json.dumps(arguments) + "\n")
+module = arguments[1].rpartition(".")[2] if arguments[0] == "-m" else ""
+if arguments[0] != "-m" or module in ("datadir", "format_wav_scp"):
+    os.execv(sys.executable, [sys.executable, *arguments])
+value = dict(zip(arguments, arguments[1:]))
+if module == "speechclip_inference":
+    folder = pathlib.Path(value["--output_dir"])
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "keywords.jsonl").touch()
+"""
+
+# Instead of run.sh: notes its options, makes the scores of a run, and fails when it is told to.
+FAKE_RUN = r"""#!/usr/bin/env bash
+echo "$*" >> calls
+tag=
+while [ $# -gt 0 ]; do
+    case "$1" in --speechclip_tag) tag=$2;; esac
+    shift
+done
+[ -n "${tag}" ] || exit 0
+if [[ " ${FAIL:-} " == *" ${tag} "* ]]; then exit 1; fi
+mkdir -p "exp/speechclip_${tag}/inference_sweep"
+echo '{}' > "exp/speechclip_${tag}/inference_sweep/scores.json"
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    recipe = copy_recipe(tmp_path)
+    shutil.copy(RECIPE / "evaluate.sh", recipe / "evaluate.sh")
+    (tmp_path / "fake.py").write_text(FAKE_PYTHON)
+    python = tmp_path / "bin" / "python3"
+    python.parent.mkdir()
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} {tmp_path / "fake.py"} "$@"\n')
+    python.chmod(0o755)
+    return recipe
+
+
+def run(recipe: Path, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    root = recipe.parents[1]
+    variables = {**os.environ, "CALLS": str(root / "calls"), **environment}
+    variables["PATH"] = f"{root / 'bin'}:{variables['PATH']}"
+    return subprocess.run(
+        command, cwd=recipe, env=variables, text=True, capture_output=True, timeout=100
+    )
+
+
+def calls(recipe: Path, module: str) -> list[dict[str, str]]:
+    lines = map(json.loads, (recipe.parents[1] / "calls").read_text().splitlines())
+    found = [line for line in lines if line[0] == "-m" and line[1].endswith("." + module)]
+    return [dict(zip(line, [*line[1:], ""], strict=True)) for line in found]
+
+
+def test_evaluate_runs_a_model_on_other_data(recipe: Path) -> None:
+    make_data(recipe)
+    experiment = recipe / "exp" / "speechclip_x"
+    experiment.mkdir(parents=True)
+    for name in ("config.yaml", "valid.recall_mean_at_1.ave.pth"):
+        (experiment / name).touch()
+    python = str(recipe.parents[1] / "bin" / "python3")
+    arguments = ["--model", "exp/speechclip_x/", "--data_dir", "data/tiny_test", "--python", python]
+    result = run(recipe, "./evaluate.sh", *arguments, "--transcripts", "asr.txt")
+    assert result.returncode == 0, result.stderr
+    assert len((recipe / "dump/evaluate/tiny_test/wav.scp").read_text().splitlines()) == 4
+    output = "exp/speechclip_x/evaluate_tiny_test"
+    (images,) = calls(recipe, "dump_image_embeddings")
+    assert images["--model_tag"] == "exp/speechclip_x"
+    (inference,) = calls(recipe, "speechclip_inference")
+    assert inference["--speechclip_model_file"].endswith("x/valid.recall_mean_at_1.ave.pth")
+    assert inference["--output_dir"] == f"{output}/tiny_test"
+    (transcripts,) = calls(recipe, "embed_transcripts")
+    assert transcripts["--transcripts"] == "asr.txt"
+    assert len(calls(recipe, "score_keywords")) == len(calls(recipe, "score_retrieval")) == 1
+    (shown,) = calls(recipe, "show_results")
+    assert (shown["--inference_dir"], shown["--test_set"]) == (output, "tiny_test")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "--model and --data_dir are required"),
+        (["--model", "m.zip", "--data_dir", "data/none"], "data/none/wav.scp is missing"),
+    ],
+)
+def test_evaluate_refuses(recipe: Path, options: list[str], message: str) -> None:
+    result = run(recipe, "./evaluate.sh", *options)
+    assert result.returncode != 0
+    assert message in result.stderr
+
+
+@pytest.fixture
+def sweep(recipe: Path) -> Path:
+    (recipe / "run.sh").write_text(FAKE_RUN)
+    return recipe
+
+
+OPTIONS = ("--architectures", "cascaded cascaded_plus", "--seeds", "0 1")
+
+
+def test_sweep_goes_on_where_it_failed(sweep: Path) -> None:
+    failing = "sweep_mini_cascaded_seed1"
+    result = run(sweep, "scripts/sweep.sh", *OPTIONS, FAIL=failing)
+    assert result.returncode == 1
+    assert "failed: cascaded, seed 1" in result.stderr
+    lines = (sweep / "calls").read_text().splitlines()
+    assert len(lines) == 5  # the data once, four runs
+    assert "--seed 0 --stop_stage 6" in lines[0]
+    assert len((sweep / "exp/sweep_mini/runs.tsv").read_text().splitlines()) == 3
+    (sweep / "calls").unlink()
+    assert run(sweep, "scripts/sweep.sh", *OPTIONS).returncode == 0
+    lines = (sweep / "calls").read_text().splitlines()
+    assert len(lines) == 2 and f"--speechclip_tag {failing}" in lines[1]
+    names = [line.split("\t")[:2] for line in (sweep / "exp/sweep_mini/runs.tsv").open()]
+    assert names == [["cascaded", "0"], ["cascaded_plus", "0"], ["cascaded", "1"],
+                     ["cascaded_plus", "1"]]  # fmt: skip
+    assert len(calls(sweep, "show_sweep")) == 2
+
+
+def test_sweep_of_ablations_and_corpora(sweep: Path) -> None:
+    options = [*OPTIONS, "--ablations", "hybrid_plus.temperature_0.1", "--new_corpus", "true"]
+    shown = run(sweep, "scripts/sweep.sh", *options, "--dry_run", "true")
+    assert shown.stdout.splitlines()[-1] == "6 of 6 runs are missing"
+    assert not (sweep / "calls").exists()
+    assert run(sweep, "scripts/sweep.sh", *options).returncode == 0
+    lines = (sweep / "calls").read_text().splitlines()
+    assert [line for line in lines if "--stop_stage 6" in line] == [
+        "--corpus mini --seed 0 --stop_stage 6",
+        "--corpus mini --seed 1 --stop_stage 6",
+    ]
+    ablation = next(line for line in lines if "temperature_0.1_seed1" in line)
+    assert "--speechclip_config conf/tuning/mini_hybrid_plus.yaml" in ablation
+    assert "--speechclip_args --quantizer_conf temperature=0.1" in ablation
+    bad = run(sweep, "scripts/sweep.sh", "--ablations", "hybrid.none")
+    assert bad.returncode == 2 and "ablation hybrid.none is unknown" in bad.stderr

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from espnet_plugin.bin import embed_transcripts, score_retrieval, speechclip_inference
+from espnet_plugin.bin.embed_transcripts import read_transcripts
+
+
+@pytest.fixture(scope="module")
+def inferred(tiny_corpus, trained: Path, tmp_path_factory) -> Path:
+    """A set's inference directory."""
+    output = tmp_path_factory.mktemp("inference") / "test"
+    data = tiny_corpus.data
+    speechclip_inference.main(
+        [
+            *("--output_dir", str(output), "--num_workers", "0"),
+            *("--data_path_and_name_and_type", f"{data}/wav.scp,speech,sound"),
+            *("--text", f"{data}/text", "--utt2image", f"{data}/utt2image"),
+            *("--image_scp", f"{data}/image_embedding.scp"),
+            *("--speechclip_model_file", f"{trained}/latest.pth"),
+        ]
+    )
+    return output
+
+
+def test_right_transcripts_score_like_the_teacher(inferred: Path, tiny_corpus, trained) -> None:
+    text = tiny_corpus.data / "text"
+    embed_transcripts.main(
+        [
+            *("--transcripts", str(text), "--text", str(text), "--inference_dir", str(inferred)),
+            *("--model_tag", str(trained)),
+        ]
+    )
+    assert np.allclose(np.load(inferred / "transcripts.npy"), np.load(inferred / "text.npy"))
+    score_retrieval.main(["--inference_dir", str(inferred), "--bootstrap_samples", "0"])
+    scores = json.loads((inferred / "scoring" / "retrieval.json").read_text())
+    assert scores["asr"]["speech_to_image"] == scores["teacher"]["text_to_image"]
+    assert scores["asr"]["image_to_speech"] == scores["teacher"]["image_to_text"]
+    assert scores["asr"]["word_error_rate"] == 0.0
+
+
+def test_missing_transcripts_count_as_empty(inferred: Path, tiny_corpus, tmp_path, caplog) -> None:
+    lines = (tiny_corpus.data / "text").read_text().splitlines()
+    (tmp_path / "text").write_text("\n".join([lines[0].split()[0], *lines[2:]]) + "\n")
+    arguments = [
+        *("--transcripts", str(tmp_path / "text"), "--inference_dir", str(inferred)),
+        *("--clip_model", str(tiny_corpus.clip_model)),
+        *("--clip_pretrained", str(tiny_corpus.clip_weights)),
+    ]
+    embed_transcripts.main(arguments)
+    assert "1 of 12 utterances have no transcript" in caplog.text
+    found = np.load(inferred / "transcripts.npy")
+    assert np.array_equal(found[0], found[1])  # both are the empty text
+    assert json.loads((inferred / "transcripts.json").read_text())["word_error_rate"] is None
+    (tmp_path / "text").write_text("other a dog\n")
+    with pytest.raises(SystemExit, match="is it of this set"):
+        embed_transcripts.main(arguments)
+
+
+def test_reading(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("a one two\nb\nc  three \n\n")
+    assert read_transcripts(tmp_path / "text") == {"a": "one two", "b": "", "c": "three"}
+    with pytest.raises(FileNotFoundError):
+        read_transcripts(tmp_path / "absent")

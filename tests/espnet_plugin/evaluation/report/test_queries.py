@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import numpy as np
+
+from espnet_plugin.evaluation.inference_set import read_inference_set
+from espnet_plugin.evaluation.report.queries import best_and_worst
+from espnet_plugin.evaluation.retrieval_report import rank_set
+
+
+def write(directory, speech: np.ndarray) -> None:
+    """Three pictures on the axes, two utterances each."""
+    directory.mkdir()
+    np.save(directory / "image.npy", np.eye(3, dtype=np.float32))
+    np.save(directory / "speech_parallel.npy", speech.astype(np.float32))
+    utterances = [f"{image}_{n}" for image in "abc" for n in range(2)]
+    (directory / "utterances.txt").write_text("\n".join(utterances) + "\n")
+    (directory / "images.txt").write_text("a\nb\nc\n")
+    (directory / "utt2image").write_text("".join(f"{u} {u[0]}\n" for u in utterances))
+
+
+def test_order_is_by_rank_and_margin_one_per_picture(tmp_path):
+    speech = [[9, 1, 0], [8, 1, 0], [0, 5, 4], [7, 5, 0], [9, 8, 1], [9, 0, 2]]
+    write(tmp_path / "test", np.array(speech) / 10)
+    data = read_inference_set(tmp_path / "test")
+    best, worst = best_and_worst(data, rank_set(data), num_pictures=2)
+    assert [query.utterance for query in best] == ["a_0", "b_0", "c_1"]
+    assert [query.utterance for query in worst] == ["c_0", "b_1", "a_1"]
+    assert [query.ranks["parallel"] for query in worst] == [3, 2, 1]
+    assert [found.image for found in worst[0].found] == ["a", "b"]
+    assert worst[0].right.image == "c" and np.isclose(worst[0].right.score, 0.1)
+
+
+def test_a_set_without_speech_has_no_queries(tmp_path):
+    write(tmp_path / "test", np.eye(6, 3) + 0.1)
+    (tmp_path / "test" / "speech_parallel.npy").rename(tmp_path / "test" / "text.npy")
+    data = read_inference_set(tmp_path / "test")
+    assert best_and_worst(data, rank_set(data)) == ([], [])

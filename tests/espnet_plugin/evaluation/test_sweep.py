@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from espnet_plugin.evaluation.results import write_results
+from espnet_plugin.evaluation.sweep import (
+    KEYWORD_MEASURES,
+    Measure,
+    compare,
+    holm,
+    keyword_counts,
+    paired_t_test,
+    read_runs,
+    recall_measures,
+)
+from espnet_plugin.evaluation.sweep_report import write_sweep
+from tests.espnet_plugin.evaluation.conftest import TOKENS, write_set
+
+
+@pytest.fixture
+def runs_file(tmp_path):
+    """Two systems with two seeds, the second system hears nothing but noise."""
+    lines = []
+    for system, noise in (("hybrid", 0.3), ("hybrid.noise", 30.0)):
+        for seed in (0, 1):
+            directory = tmp_path / f"{system}_{seed}"
+            write_set(directory / "test", seed=seed, noise=noise)
+            np.save(directory / "test" / "image.npy", _pictures())
+            write_results(directory, token_list=_tokens(tmp_path), figures=False, report=False)
+            lines.append(f"{system}\t{seed}\t{directory / 'scores.json'}\n")
+    (tmp_path / "runs.tsv").write_text("".join(lines))
+    return tmp_path / "runs.tsv"
+
+
+def _pictures() -> np.ndarray:
+    pictures = np.random.default_rng(9).standard_normal((6, 8))
+    return (pictures / np.linalg.norm(pictures, axis=1, keepdims=True)).astype(np.float32)
+
+
+def _tokens(directory):
+
+    path = directory / "tokens.tsv"
+    lines = [f"{number}\t{token}\t1\n" for number, token in TOKENS.items()]
+    path.write_text("id\ttoken\tcount\n" + "".join(lines))
+    return path
+
+
+def test_differences_are_those_of_the_scores(runs_file):
+    runs = read_runs(runs_file)
+    measure = recall_measures("parallel")[0]
+    (found,) = compare(runs, "hybrid", "hybrid.noise", [measure])
+    values = [json.loads(run.path.read_text()) for run in runs]
+    recalls = [scores["parallel"]["speech_to_image"]["recall@1"] for scores in values]
+    assert found.seeds == (0, 1)
+    assert found.differences == pytest.approx((recalls[0] - recalls[2], recalls[1] - recalls[3]))
+    assert found.interval.lower <= np.mean(found.differences) <= found.interval.upper
+    assert 0 < found.p_images <= 1
+
+
+def test_pictures_are_told_apart_by_corpus(runs_file):
+    first, second, *_ = read_runs(runs_file)
+    assert set(first.units) == set(second.units)  # both seeds saw the same pictures
+    pictures = np.load(second.directory / "image.npy")
+    np.save(second.directory / "image.npy", -pictures)
+    del second.data, second.units
+    assert not set(first.units) & set(second.units)
+
+
+def test_measures_that_a_system_lacks_are_left_out(runs_file):
+    runs = read_runs(runs_file)
+    lacking = Measure("x", "keywords", "no_such_rate")
+    assert compare(runs, "hybrid", "hybrid.noise", [lacking]) == []
+    assert compare(runs, "hybrid", "parallel", KEYWORD_MEASURES) == []
+
+
+def test_page(runs_file, tmp_path, monkeypatch):
+    tokens = dict.fromkeys(range(10), "x</w>")
+    monkeypatch.setattr("espnet_plugin.evaluation.sweep.load_token_texts", lambda: tokens)
+    text = write_sweep(read_runs(runs_file), tmp_path / "out")
+    assert "4 runs: 2 systems, seeds 0, 1; set `test` of 12 utterances, 6 pictures." in text
+    assert "### hybrid.noise against hybrid" in text
+    assert "| duplicates (lower is better) | +0.0 ± 0.0 |" in text
+    stored = json.loads((tmp_path / "out" / "sweep.json").read_text())
+    assert set(stored["systems"]) == {"hybrid", "hybrid.noise"}
+    assert stored["comparisons"][0]["seeds"] == [0, 1]
+    assert (tmp_path / "out" / "SWEEP.md").read_text() == text
+
+
+def test_counts_of_keywords(runs_file):
+    counts = keyword_counts(read_runs(runs_file)[0])
+    assert counts["keywords"] == 3.0 and counts["subwords"] == 5.0
+    assert math.isnan(counts["r_seconds"])  # always three keywords
+
+
+def test_holm():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.6, 0.6]) == [1.0, 1.0]
+
+
+def test_t_test():
+    scipy = pytest.importorskip("scipy.stats")
+    values = [0.1, 0.3, -0.05, 0.2]
+    assert paired_t_test(values) == pytest.approx(scipy.ttest_1samp(values, 0).pvalue)
+    assert math.isnan(paired_t_test([1.0]))
+    assert paired_t_test([0.0, 0.0]) == 1.0
+
+
+def test_bad_lists(tmp_path):
+    path = tmp_path / "runs.tsv"
+    path.write_text("a\t0\tx\na\t0\ty\n")
+    with pytest.raises(ValueError, match="a with seed 0 occurs twice"):
+        read_runs(path)
+    path.write_text("a 0 x\n")
+    with pytest.raises(ValueError, match=":1: expected"):
+        read_runs(path)
+    path.write_text("")
+    with pytest.raises(ValueError, match="lists no run"):
+        read_runs(path)

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+
+
+def run(*arguments: object, cwd: Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "espnet_plugin.run", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        input=stdin,
+        check=False,
+        env={"PYTHONPATH": f"{PROJECT}:{cwd}", "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"},
+    )
+
+
+@pytest.fixture
+def programs(tmp_path: Path) -> Path:
+    """Programs, and a stand-in for s3prl."""
+    (tmp_path / "s3prl").mkdir()
+    (tmp_path / "s3prl" / "__init__.py").write_text("")
+    (tmp_path / "s3prl" / "hub.py").write_text("")
+    (tmp_path / "with_main.py").write_text(
+        """
+import multiprocessing, sys
+from dataclasses import dataclass
+
+@dataclass
+class Own:
+    value: int
+
+def child(own):
+    import s3prl.hub
+    raise SystemExit(own.value if hasattr(s3prl.hub, "speechclip_plus") else 1)
+
+def main(cmd=None):
+    import s3prl.hub
+    assert hasattr(s3prl.hub, "speechclip_plus")
+    process = multiprocessing.get_context("spawn").Process(target=child, args=(Own(7),))
+    process.start(); process.join()
+    print(__name__, sys.argv[1:], process.exitcode)
+    return 3
+
+if __name__ == "__main__":
+    raise SystemExit(main())
+"""
+    )
+    (tmp_path / "without_main.py").write_text(
+        "import sys, s3prl.hub\nprint(__name__, sys.argv[1:], s3prl.hub.speechclip_plus.__name__)\n"
+    )
+    return tmp_path
+
+
+def test_module_with_main_and_its_spawned_child(programs: Path) -> None:
+    done = run("-m", "with_main", "--x", "1", cwd=programs)
+    assert (done.stdout, done.returncode) == ("with_main ['--x', '1'] 7\n", 3), done.stderr
+
+
+def test_module_without_main_file_statements_and_stdin(programs: Path) -> None:
+    expected = "__main__ ['a'] speechclip_plus\n"
+    text = (programs / "without_main.py").read_text()
+    assert run("-m", "without_main", "a", cwd=programs).stdout == expected
+    assert run("without_main.py", "a", cwd=programs).stdout == expected
+    assert run("-c", text, "a", cwd=programs).stdout == expected
+    assert run("-", "a", cwd=programs, stdin=text).stdout == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "usage:"),
+        (["-m"], "-m needs an argument"),
+        (["-W", "x"], "option -W is not known"),
+        (["-m", "no_such_module"], "No module named 'no_such_module'"),
+    ],
+)
+def test_wrong_calls(programs: Path, arguments: list[str], message: str) -> None:
+    done = run(*arguments, cwd=programs)
+    assert message in done.stderr
+    assert done.returncode in (1, 2)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("s3prl") is None, reason="s3prl is not installed")
+def test_espnet_task_builds_the_front_end(tmp_path: Path) -> None:
+    """ESPnet's own program, with the real s3prl: its front end finds the upstream's name."""
+    (tmp_path / "tokens").write_text("<blank>\n<unk>\na\n<sos/eos>\n")
+    conf = "{frontend_conf: {upstream: speechclip_plus, path_or_url: no_such_model}}"
+    done = run(
+        "-m", "espnet2.bin.asr_train", "--frontend", "s3prl", "--frontend_conf", conf,
+        "--token_list", tmp_path / "tokens", "--output_dir", tmp_path / "exp", "--dry_run", "true",
+        "--iterator_type", "none", "--token_type", "char",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert "no_such_model: no such file or directory; expected an exported model" in done.stderr

@@ -1,0 +1,298 @@
+from __future__ import annotations
+
+import copy
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from espnet_plugin.speechclip import load_speechclip
+from s3prl_upstream import hubconf
+from s3prl_upstream.expert import UpstreamExpert, shortest_utterance
+from tests.s3prl_upstream.conftest import ARCHITECTURES
+from tests.tiny import CLIP_DIM, HUBERT_DIM, HUBERT_LAYERS
+
+LENGTHS = (1, 399, 400, 799, 800, 961, 1039, 1040, 1041, 1360, 5000)
+
+
+def waves(*lengths: int, seed: int = 0) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return [0.1 * torch.randn(length, generator=generator) for length in lengths]
+
+
+@pytest.fixture(scope="module")
+def expert(model_dir: Path) -> UpstreamExpert:
+    return UpstreamExpert(model_dir).eval()
+
+
+@pytest.mark.parametrize("stable", [False, True])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_states_are_the_encoders_then_the_blocks(
+    exported: Callable[..., Path], architecture: str, stable: bool
+) -> None:
+    path = exported(architecture, stable=stable)
+    expert = UpstreamExpert(path).eval()
+    wavs = waves(5000, 3210)
+    states = expert(wavs)["hidden_states"]
+    model = load_speechclip(path)
+    speech = torch.nn.utils.rnn.pad_sequence(wavs, batch_first=True)
+    encoded = model.speech_encoder(speech, torch.tensor([5000, 3210]))
+    with torch.no_grad():
+        output = model(encoded)
+    assert len(states) == HUBERT_LAYERS + 1 + 1
+    for layer in range(HUBERT_LAYERS + 1):
+        torch.testing.assert_close(states[layer], encoded.hidden_states[:, layer], rtol=0, atol=0)
+    torch.testing.assert_close(states[-1], output.states[-1], rtol=0, atol=0)
+    assert states[-1].shape == (2, 15, HUBERT_DIM)  # (5000 - 400) // 320 + 1
+
+
+@pytest.mark.parametrize("stable", [False, True])
+def test_encoder_states_equal_the_bare_encoders(
+    exported: Callable[..., Path], stable: bool
+) -> None:
+    from transformers import HubertModel
+
+    path = exported(stable=stable)
+    (wav,) = waves(5000)
+    bare = HubertModel.from_pretrained(path / "speech_encoder").eval()
+    given = torch.nn.functional.layer_norm(wav, wav.shape) if stable else wav  # do_normalize
+    with torch.no_grad():
+        expected = bare(given[None], output_hidden_states=True).hidden_states
+    states = UpstreamExpert(path).eval()([wav])["hidden_states"]
+    for ours, theirs in zip(states, expected, strict=False):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_batch_equals_single(expert: UpstreamExpert) -> None:
+    wavs = waves(*LENGTHS)
+    together = expert(wavs)
+    for row, wav in enumerate(wavs):
+        alone = expert([wav])
+        frames = int(alone["frame_lengths"][0])
+        assert (
+            frames == int(together["frame_lengths"][row]) == (max(len(wav), 1040) - 400) // 320 + 1
+        )
+        for one, many in zip(alone["hidden_states"], together["hidden_states"], strict=True):
+            torch.testing.assert_close(one[0], many[row, :frames], rtol=1e-5, atol=1e-5)
+            assert not many[row, frames:].any()
+
+
+@pytest.mark.parametrize("samples", [*LENGTHS, 16000])
+def test_frames_fit_both_featurizers_of_s3prl(expert: UpstreamExpert, samples: int) -> None:
+    frames = expert(waves(samples))["hidden_states"][0].size(1)
+    asked = max(samples, 800)  # s3prl.nn lengthens shorter ones itself
+    expected = len(range(0, asked, 320))
+    assert max(expected // frames, frames // expected) == 1
+    assert abs(frames - round(samples / 320)) < 5
+    assert frames >= round(samples / 320) - 1
+
+
+@pytest.mark.parametrize(
+    ("field", "stride", "expected"), [(400, 320, 1040), (880, 320, 1840), (1, 160, 1)]
+)
+def test_shortest_utterance_is_the_shortest_that_s3prl_nn_accepts(
+    field: int, stride: int, expected: int
+) -> None:
+    def accepted(samples: int) -> bool:
+        frames = (samples - field) // stride + 1
+        return -(-samples // stride) // frames == 1
+
+    assert shortest_utterance(field, stride) == expected
+    assert all(accepted(samples) for samples in range(expected, expected + 5000))
+    assert field == 1 or not all(accepted(n) for n in range(expected - stride, expected))
+
+
+def test_is_the_same_each_time_in_evaluation_mode(expert: UpstreamExpert) -> None:
+    first, second = expert(waves(3000)), expert(waves(3000))
+    for one, other in zip(first["hidden_states"], second["hidden_states"], strict=True):
+        assert torch.equal(one, other)
+
+
+def test_number_of_states_is_constant_in_training_mode(model_dir: Path) -> None:
+    expert = UpstreamExpert(model_dir, trainable=True).train()
+    for seed in range(5):
+        assert len(expert(waves(900, 20, seed=seed))["hidden_states"]) == HUBERT_LAYERS + 2
+
+
+def test_is_frozen_by_default_and_deaf_to_train(expert: UpstreamExpert) -> None:
+    before = expert.eval()(waves(3000))["hidden_states"]
+    after = expert.train()(waves(3000))["hidden_states"]
+    assert not any(parameter.requires_grad for parameter in expert.parameters())
+    assert not any(module.training for module in expert.model.modules())
+    for one, other in zip(before, after, strict=True):
+        assert torch.equal(one, other) and not other.requires_grad
+
+
+@pytest.mark.parametrize("lengths", [(800,), (800, 800), (800, 9000, 16000)])
+def test_trainable_parameters_get_gradients(model_dir: Path, lengths: tuple[int, ...]) -> None:
+    expert = UpstreamExpert(model_dir, trainable=True).train()
+    with torch.autograd.set_detect_anomaly(True):
+        sum(state.sum() for state in expert(waves(*lengths))["hidden_states"]).backward()
+    trained = {name: p for name, p in expert.named_parameters() if p.requires_grad}
+    unused = [name for name, p in trained.items() if p.grad is None]
+    assert unused == ["model.speech_encoder.backend.model.masked_spec_embed"]
+    assert not expert.model.speech_encoder.training and expert.model.attention.training
+
+
+def test_block_alone_can_be_trained(model_dir: Path) -> None:
+    expert = UpstreamExpert(model_dir, trainable="block", outputs=["parallel"])
+    trained = {name.split(".")[1] for name, p in expert.named_parameters() if p.requires_grad}
+    assert trained == {"layer_weighting", "attention", "parallel_query", "parallel_projection"}
+
+
+def test_gradients_reach_the_waveform(expert: UpstreamExpert) -> None:
+    (wav,) = waves(3000)
+    wav.requires_grad_(True)
+    expert([wav])["last_hidden_state"].square().sum().backward()
+    assert wav.grad.abs().sum() > 0
+
+
+def test_can_be_copied_and_restored(expert: UpstreamExpert, model_dir: Path) -> None:
+    expected = expert(waves(3000))["last_hidden_state"]
+    other = UpstreamExpert(model_dir)
+    for parameter in other.parameters():
+        parameter.data.zero_()
+    other.load_state_dict(expert.state_dict())
+    for twin in (copy.deepcopy(expert), other.eval()):
+        assert torch.equal(twin(waves(3000))["last_hidden_state"], expected)
+
+
+def test_holds_no_tower_unless_needed(model_dir: Path) -> None:
+    small, large = UpstreamExpert(model_dir), UpstreamExpert(model_dir, outputs=["cascaded"])
+    assert not [key for key in small.state_dict() if "tower" in key]
+    assert [key for key in large.state_dict() if "text_tower" in key]
+    assert not [key for key in large.state_dict() if "image_tower" in key]
+
+
+def test_does_not_reseed(model_dir: Path) -> None:
+    drawn = []
+    for seed in (5, 6):
+        torch.manual_seed(seed)
+        UpstreamExpert(model_dir).eval()(waves(2000))
+        drawn.append(torch.rand(3))
+    assert not torch.equal(*drawn)
+
+
+def test_utterance_outputs(model_dir: Path, tmp_path: Path) -> None:
+    options = tmp_path / "options.yaml"
+    options.write_text("outputs: [parallel, cascaded, keywords]\n")
+    expert = UpstreamExpert(model_dir, str(options)).eval()
+    wavs = waves(9000, 4000)
+    result = expert(wavs)
+    speech = torch.nn.utils.rnn.pad_sequence(wavs, batch_first=True)
+    model = load_speechclip(model_dir)
+    expected = model.encode_speech(speech, torch.tensor([9000, 4000]))
+    torch.testing.assert_close(result["parallel_embedding"], expected.parallel)
+    torch.testing.assert_close(result["cascaded_embedding"], expected.cascaded)
+    assert result["parallel"].shape == (2, result["hidden_states"][0].size(1), CLIP_DIM)
+    assert torch.equal(result["parallel"][:, 3], result["parallel_embedding"])
+    ids = model.vocabulary.ids
+    for utterance, number in enumerate(expected.keywords.lengths.tolist()):
+        rows = expected.keywords.quantized.rows[utterance, :number].tolist()
+        assert result["keywords"][utterance] == tuple(
+            model.clip.token_text(ids[row]) for row in rows
+        )
+
+
+def test_takes_every_form_of_a_model(model_dir: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "packed.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in model_dir.rglob("*"):
+            file.write(path, path.relative_to(model_dir))
+    expected = UpstreamExpert(model_dir).eval()(waves(3000))["last_hidden_state"]
+    assert torch.equal(UpstreamExpert(archive).eval()(waves(3000))["last_hidden_state"], expected)
+
+
+def test_takes_a_name_on_the_hub(
+    model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hub's cache as the library lays it out, without a network."""
+    cache = tmp_path / "models--owner--model"
+    shutil.copytree(model_dir, cache / "snapshots" / "abc")
+    (cache / "refs").mkdir()
+    (cache / "refs" / "main").write_text("abc")
+    import huggingface_hub
+
+    real = huggingface_hub.snapshot_download
+    monkeypatch.setattr(
+        huggingface_hub, "snapshot_download", lambda name, **o: real(name, cache_dir=tmp_path, **o)
+    )
+    assert UpstreamExpert("owner/model").get_downsample_rates("hidden_states") == 320
+
+
+@pytest.mark.parametrize(
+    ("wavs", "error", "message"),
+    [
+        ([], ValueError, "empty list"),
+        (torch.zeros(2, 4000), TypeError, "a list of utterances"),
+        ([torch.zeros(4000), torch.zeros(0)], ValueError, "utterance 1 has no samples"),
+        ([np.zeros(4000, np.int16)], TypeError, "divide 16-bit integers"),
+        ([torch.zeros(1, 4000)], ValueError, "mono"),
+        ([torch.zeros(4000), torch.full((900,), torch.nan)], ValueError, "utterance 1 .* NaN"),
+    ],
+)
+def test_refuses_what_is_no_speech(
+    expert: UpstreamExpert, wavs: object, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        expert(wavs)
+
+
+def test_float_arrays_and_double_precision_are_taken(expert: UpstreamExpert) -> None:
+    (wav,) = waves(3000)
+    expected = expert([wav])["last_hidden_state"]
+    assert torch.equal(expert([wav.double()])["last_hidden_state"], expected)
+    assert torch.equal(expert([wav.numpy()])["last_hidden_state"], expected)
+
+
+def test_wrong_models_and_options(model_dir: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="needs a model .*exported model"):
+        UpstreamExpert()
+    with pytest.raises(FileNotFoundError, match="gone.*expected an exported model"):
+        UpstreamExpert(tmp_path / "gone")
+    with pytest.raises(ValueError, match="holds no model; expected .*model.safetensors"):
+        UpstreamExpert(tmp_path)
+    foreign = tmp_path / "foreign.pt"
+    torch.save({"task_cfg": {}, "model_weight": {}}, foreign)
+    with pytest.raises(ValueError, match="holds no model; expected"):
+        UpstreamExpert(foreign)
+    with pytest.raises(TypeError, match="layer_drop"):
+        UpstreamExpert(model_dir, layer_drop=0.1)
+    with pytest.raises(ValueError, match="trainable must be"):
+        UpstreamExpert(model_dir, trainable="all")
+    with pytest.raises(ValueError, match="'text' is not known; choose from parallel"):
+        UpstreamExpert(model_dir, outputs=["text"])
+    with pytest.raises(FileNotFoundError, match="trainable and outputs"):
+        UpstreamExpert(model_dir, tmp_path / "gone.yaml")
+
+
+def test_outputs_that_an_architecture_lacks(exported: Callable[..., Path]) -> None:
+    with pytest.raises(ValueError, match="no keywords"):
+        UpstreamExpert(exported("parallel"), outputs=["keywords"])
+    with pytest.raises(ValueError, match="no parallel"):
+        UpstreamExpert(exported("cascaded"), outputs=["parallel"])
+
+
+@pytest.mark.parametrize(
+    ("entry", "architecture"),
+    [
+        ("speechclip_parallel", "parallel"),
+        ("speechclip_cascaded", "cascaded"),
+        ("speechclip_plus_cascaded", "cascaded+"),
+        ("speechclip_plus_hybrid", "hybrid"),
+        ("speechclip_plus_hybrid_plus", "hybrid+"),
+    ],
+)
+def test_entries_of_architectures(
+    exported: Callable[..., Path], entry: str, architecture: str
+) -> None:
+    function = getattr(hubconf, entry)
+    assert isinstance(function(ckpt=exported(architecture), refresh=False), UpstreamExpert)
+    other = "parallel" if architecture != "parallel" else "hybrid"
+    with pytest.raises(ValueError, match=f"expected a .* but it is a {other} one"):
+        function(ckpt=exported(other))
