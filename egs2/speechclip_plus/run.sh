@@ -78,7 +78,10 @@ case "${corpus}" in
         export CUSTOM_ROOT=${custom_root}
         settings=(--speechclip_config conf/train.yaml)
         # without captions the keyword vocabulary is all of CLIP's
-        if ! head -q -n 1 "${custom_root}"/*.tsv 2> /dev/null | tr '\t\r' '\n\n' | grep -qix caption; then
+        if ! awk -F '\t' '
+            NR == 1 {for (i = 1; i <= NF; i++) if (tolower($i) ~ /^[^a-z]*caption[^a-z]*$/) column = i}
+            NR > 1 && column && $column ~ /[^ \r]/ {found = 1; exit}
+            END {exit !found}' "${custom_root}"/*.tsv 2> /dev/null; then
             settings+=(--vocab_from clip)
         fi;;
     *)

@@ -128,7 +128,7 @@ def keyword_table(keywords: Mapping, intervals: Mapping) -> Table:
         rows.append(["boundary precision / recall / F", cell, tolerance, ""])
         if bounds.get("r_value") is not None:
             rows.append(["R-value", f"{100 * bounds['r_value']:.1f}", tolerance, ""])
-    header = ("measure", "%", "what", "utterances left out")
+    header = ("measure", "% or number", "what", "utterances left out")
     return Table(header, tuple(map(tuple, rows)), text_columns=(0, 2))
 
 

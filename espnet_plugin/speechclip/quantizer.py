@@ -95,6 +95,23 @@ def slot_entropy(similarities: Tensor) -> Tensor:
     return -(probabilities * torch.log(probabilities + 1e-9)).sum(dim=-1).mean(dim=0)
 
 
+def token_usage(
+    similarities: Tensor, lengths: Tensor | None = None, *, temperature: float = 1.0
+) -> Tensor:
+    """How much of each row a batch's valid slots use on average, (rows,).
+
+    Args:
+        similarities: Of :class:`QuantizerOutput`, (batch, slots, rows).
+        lengths: Number of valid slots, (batch,); all by default.
+        temperature: Of the softmax over the rows.
+    """
+    if lengths is not None:
+        valid = ~padding_mask(lengths, similarities.size(1))  # (batch, slots)
+        similarities = similarities[valid]  # (valid slots, rows)
+    probabilities = (similarities / temperature).softmax(dim=-1)
+    return probabilities.reshape(-1, similarities.size(-1)).mean(dim=0)
+
+
 def diversity_loss(
     probability_perplexity: Tensor, rows: int, *, goal: float | None = None
 ) -> Tensor:
@@ -102,7 +119,7 @@ def diversity_loss(
     eq. 4).
 
     Args:
-        probability_perplexity: Of :class:`QuantizerOutput`.
+        probability_perplexity: Perplexity of :func:`token_usage`.
         rows: Rows of the table.
         goal: Perplexity to aim at instead of ``rows``; the loss is then the squared relative
             distance from it.
@@ -187,23 +204,17 @@ class TokenQuantizer(nn.Module):
                     scaled = scaled.masked_fill(forbidden, -torch.inf)
                 soft = scaled.softmax(dim=-1) @ table.to(scaled.dtype)  # (batch, slots, token_dim)
             embeddings = embeddings + (soft - soft.detach()) if self.hard else soft
-        code, probability = self._perplexities(similarities.detach(), rows, lengths)
+        with torch.no_grad():
+            code = perplexity(_code_usage(rows, similarities.size(-1), lengths))
+            probability = perplexity(token_usage(similarities, lengths))
         return QuantizerOutput(embeddings, rows, similarities, code, probability)
 
-    @staticmethod
-    def _perplexities(
-        similarities: Tensor, rows: Tensor, lengths: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        if lengths is not None:
-            valid = ~padding_mask(lengths, rows.size(1))  # (batch, slots)
-            similarities, rows = (
-                similarities[valid],
-                rows[valid],
-            )  # (valid slots, rows), (valid slots,)
-        size = similarities.size(-1)
-        code = torch.bincount(rows.flatten(), minlength=size) / max(rows.numel(), 1)
-        probability = similarities.softmax(dim=-1).reshape(-1, size).mean(dim=0)
-        return perplexity(code.to(similarities.dtype)), perplexity(probability)
+
+def _code_usage(rows: Tensor, size: int, lengths: Tensor | None) -> Tensor:
+    """Share of the valid slots that chose each row, (size,)."""
+    if lengths is not None:
+        rows = rows[~padding_mask(lengths, rows.size(1))]  # (valid slots,)
+    return torch.bincount(rows.flatten(), minlength=size) / max(rows.numel(), 1)
 
 
 def _finite(similarities: Tensor) -> Tensor:

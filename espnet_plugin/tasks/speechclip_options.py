@@ -46,6 +46,8 @@ MODEL_OPTIONS = (
     "parallel_weight",
     "cascaded_weight",
     "quantity_weight",
+    "diversity_weight",
+    "diversity_temperature",
     "extract_feats_in_collect_stats",
 )
 DEFAULT_MODEL = {

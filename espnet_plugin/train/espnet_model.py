@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from espnet_plugin.speechclip.cif import quantity_loss
 from espnet_plugin.speechclip.gather import gather_features
-from espnet_plugin.speechclip.model import SpeechCLIP, SpeechOutput
+from espnet_plugin.speechclip.model import Keywords, SpeechCLIP, SpeechOutput
+from espnet_plugin.speechclip.quantizer import diversity_loss, perplexity, token_usage
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder, SpeechStates
 from espnet_plugin.train.frozen_state import leave_out_of_checkpoints
 
@@ -42,6 +43,7 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
     loss = parallel_weight * contrastive(parallel, image)
          + cascaded_weight * contrastive(cascaded, image)
          + quantity_weight * | predicted number of keywords - target |
+         + diversity_weight * share of the vocabulary that the batch leaves unused
 
     with the terms whose branch exists (SpeechCLIP+, arXiv 2402.06959). Under distributed training
     the contrastive terms run over the utterances of all ranks.
@@ -53,6 +55,9 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         parallel_weight: Factor of the parallel branch's term.
         cascaded_weight: Factor of the cascaded branch's term.
         quantity_weight: Factor of the quantity term.
+        diversity_weight: Factor of the share of the keyword vocabulary that a batch leaves unused
+            (not in the papers; 0 switches it off).
+        diversity_temperature: Temperature of the softmax that says what is used.
         extract_feats_in_collect_stats: Run the frozen encoder in the statistics stage; nothing
             needs these statistics.
     """
@@ -66,6 +71,8 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         parallel_weight: float = 1.0,
         cascaded_weight: float = 1.0,
         quantity_weight: float = 0.25,
+        diversity_weight: float = 0.0,
+        diversity_temperature: float = 0.05,
         extract_feats_in_collect_stats: bool = False,
     ) -> None:
         super().__init__()
@@ -75,6 +82,8 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         self.parallel_weight = parallel_weight
         self.cascaded_weight = cascaded_weight
         self.quantity_weight = quantity_weight
+        self.diversity_weight = diversity_weight
+        self.diversity_temperature = diversity_temperature
         self.extract_feats_in_collect_stats = extract_feats_in_collect_stats
         # Optimiser updates done, counted by the optimizer itself (see SpeechCLIPTask). Float, since
         # ESPnet's checkpoint averaging sums integer tensors.
@@ -186,7 +195,7 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         return force_gatherable((loss, stats, batch_size), loss.device)
 
     def _keyword_terms(self, encoded: EncodedBatch, stats: dict[str, Tensor]) -> Tensor:
-        """Adds the keywords' statistics and returns the weighted quantity term."""
+        """Adds the keywords' statistics and returns the sum of their weighted terms."""
         keywords = encoded.speech.keywords
         assert keywords is not None
         stats["keywords"] = keywords.lengths.float().mean()
@@ -195,12 +204,23 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         stats["quantizer_temperature"] = self.speechclip.quantizer.current_temperature(
             int(self.num_updates)
         ).reshape(())
-        if keywords.cif is None or encoded.target_lengths is None:
-            return encoded.images.new_zeros(())
-        term = quantity_loss(keywords.cif.alpha_sum, encoded.target_lengths)
-        stats["loss_quantity"] = term
-        stats["target_keywords"] = encoded.target_lengths.float().mean()
-        return self.quantity_weight * term
+        total = encoded.images.new_zeros(())
+        if self.diversity_weight:
+            term = self._unused_share(keywords)
+            stats["loss_diversity"] = term
+            total = total + self.diversity_weight * term
+        if keywords.cif is not None and encoded.target_lengths is not None:
+            term = quantity_loss(keywords.cif.alpha_sum, encoded.target_lengths)
+            stats["loss_quantity"] = term
+            stats["target_keywords"] = encoded.target_lengths.float().mean()
+            total = total + self.quantity_weight * term
+        return total
+
+    def _unused_share(self, keywords: Keywords) -> Tensor:
+        """Share of the keyword vocabulary that the batch leaves unused."""
+        similarities = keywords.quantized.similarities
+        usage = token_usage(similarities, keywords.lengths, temperature=self.diversity_temperature)
+        return diversity_loss(perplexity(usage), similarities.size(-1))
 
     def collect_feats(self, **batch: Any) -> dict[str, Tensor]:
         """Last hidden state of the frozen encoder, for ESPnet's statistics stage."""

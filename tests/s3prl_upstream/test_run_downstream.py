@@ -93,4 +93,4 @@ def test_sizes_of_superbs_vocabularies() -> None:
 
     assert len(lines("phones.txt")) == 71  # 24 consonants, 15 vowels with 3 stresses, SIL, SPN
     assert len(lines("slots.txt")) == 1 + 39
-    assert len(lines("characters.dict")) == 28  # letters, apostrophe, word boundary
+    assert len(lines("asr_characters.txt")) == 28  # letters, apostrophe, word boundary

@@ -22,6 +22,7 @@ _NAMES = {
     "parallel": "parallel branch",
     "cascaded": "cascaded branch",
     "fusion": "both branches",
+    "asr": "recogniser's transcript",
     "teacher": "teacher (written caption)",
 }
 

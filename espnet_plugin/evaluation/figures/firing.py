@@ -37,6 +37,8 @@ def draw_firing(
     """
     seconds = len(samples) / sampling_rate
     heights = {"words": 0.30, "spectrogram": 1.5, "waveform": 0.8, "alphas": 1.0, "keywords": 0.68}
+    if len(utterance.keywords) <= 12:  # their labels need three lines at most
+        heights["keywords"] = 0.45
     if not words:
         del heights["words"]
     if utterance.alphas is None:

@@ -30,9 +30,10 @@ def draw_layer_weights(weights: np.ndarray) -> Figure:
         axis.bar(layers, weights, color=colours, width=0.75)
         even = 1 / len(weights)
         axis.axhline(even, color=style.VERMILION, linewidth=1.2, linestyle="--")
-        axis.annotate("all equal", (len(weights) - 0.45, even), (0, 3), va="bottom", ha="right",
+        right = len(weights) - 0.6 + 0.12 * len(weights)  # room for the label beside the last bar
+        axis.annotate("all equal", (right, even), (0, 3), va="bottom", ha="right",
                       textcoords="offset points", fontsize=9, color=style.VERMILION)  # fmt: skip
         axis.set_xticks(layers, ["input", *map(str, layers[1:])])
-        axis.set(xlabel="layer of the speech encoder", ylabel="weight", xlim=(-0.6, len(weights)))
+        axis.set(xlabel="layer of the speech encoder", ylabel="weight", xlim=(-0.6, right))
         axis.grid(axis="x", visible=False)
     return figure

@@ -23,6 +23,7 @@ SYSTEM_COLOURS = {
     "parallel": BLUE,
     "cascaded": ORANGE,
     "fusion": GREEN,
+    "asr": VERMILION,
     "teacher": INK,
     "chance": GREY,
 }

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _PANELS: tuple[tuple[str, str], ...] = (
-    ("loss", r"loss(_\w+)?|\w+_loss"),
+    ("loss", r"loss(_(?!scale)\w+)?|\w+_loss"),
     ("recall on dev", r"(\w+_)?recall_mean_at_(1|10)"),
     ("keywords per utterance", r"(mean_|target_)?keywords"),
-    ("tokens in use (perplexity)", r"\w*perplexity"),
+    ("tokens in use, perplexity", r"\w*perplexity"),
 )
 _MAX_CURVES = 6
 
@@ -52,7 +52,7 @@ def draw_training_curves(curves: Curves) -> Figure:
 
 def _draw_panel(axis: Axes, title: str, names: Sequence[str], curves: Curves) -> None:
     both = any(len(curves[name]) > 1 for name in names)
-    axis.set_title(f"{title} (dashed: training)" if both else title)
+    axis.set_title(f"{title} (dashed: train)" if both else title)
     epochs = set()
     for name, colour in zip(names, style.CYCLE, strict=False):
         for phase, points in curves[name].items():
@@ -68,7 +68,7 @@ def _draw_panel(axis: Axes, title: str, names: Sequence[str], curves: Curves) ->
                 linestyle="-" if valid or only else (0, (3, 1.5)),
                 marker="o" if len(x) < 3 else None,
                 markersize=4,
-                label=name.replace("_", " ") if valid or only else None,
+                label=_label(name) if valid or only else None,
             )
     if title.startswith("recall"):
         axis.set_ylim(bottom=0)
@@ -83,3 +83,8 @@ def _draw_panel(axis: Axes, title: str, names: Sequence[str], curves: Curves) ->
         columnspacing=1.2,
         borderpad=0,
     )
+
+
+def _label(name: str) -> str:
+    words = re.sub(r"recall_mean_at_(\d+)", r"R@\1", name).replace("_", " ")
+    return re.sub(r"^R@", "mean R@", words)

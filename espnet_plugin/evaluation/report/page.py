@@ -149,7 +149,7 @@ def _keywords(scores: Mapping) -> str:
     intervals = scores.get("intervals", {}).get("keywords", {})
     table = report_tables.keyword_table(scores["keywords"], intervals)
     rows = tuple((f"{name}\n{what}", value, left) for name, value, what, left in table.rows)
-    narrow = Table(("measure", "%", "left out"), rows)  # readable on a telephone, too
+    narrow = Table(("measure", "% or number", "left out"), rows)  # readable on a telephone, too
     return f'<section id="keywords"><h2>Keywords</h2>{_table(narrow)}</section>'
 
 
@@ -244,7 +244,7 @@ def _picture(image: str, score: float, place: int, query: Query, material: Mater
     mark = ' <b aria-label="right picture">✔</b>' if right else ""
     return (
         f"<li{' class=' + chr(34) + 'right' + chr(34) if right else ''}>{shown}"
-        f"<small>{place}: {score:.2f}{mark}</small></li>"
+        f"<small>{place}: {score:.2f}{mark}</small></li>".replace(": -", ": −")
     )
 
 

@@ -8,7 +8,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from espnet_plugin.speechclip.quantizer import TokenQuantizer, cosine_similarities, perplexity
+from espnet_plugin.speechclip.quantizer import (
+    TokenQuantizer,
+    cosine_similarities,
+    diversity_loss,
+    perplexity,
+    token_usage,
+)
 
 TABLE = torch.tensor([[1.0, 0.0], [0.0, 2.0], [-3.0, 0.0]])
 KEYWORDS = torch.tensor([[[2.0, 0.1], [0.1, 0.2], [-1.0, 0.5]]])
@@ -60,6 +66,13 @@ def test_padding_does_not_count_in_the_perplexities():
 
 def test_perplexity_counts_outcomes():
     assert math.isclose(perplexity(torch.tensor([0.5, 0.5, 0.0])), 2.0, rel_tol=1e-5)
+
+
+def test_diversity_is_zero_when_all_rows_are_in_use_and_nearly_one_when_one_is():
+    even = token_usage(10 * torch.eye(4)[None], temperature=0.1)
+    assert diversity_loss(perplexity(even), 4).item() == pytest.approx(0.0, abs=1e-4)
+    one = token_usage(10 * torch.eye(4)[[0, 0, 0]][None], temperature=0.1)
+    assert diversity_loss(perplexity(one), 4).item() == pytest.approx(0.75, abs=1e-4)
 
 
 def test_scheduled_temperature_moves_geometrically():

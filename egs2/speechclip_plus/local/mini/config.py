@@ -46,7 +46,7 @@ class TeacherConfig:
         wrong_texts: Texts with wrong content words per picture, negatives of image → text.
     """
 
-    steps: int = 320
+    steps: int = 480
     batch_size: int = 128
     learning_rate: float = 1e-3
     weight_decay: float = 0.1

@@ -125,7 +125,8 @@ class Summary:
         """Logs the summary and writes ``summary.txt`` and ``summary.json``."""
         lines = [*self.lines(), *extra]
         for line in lines:
-            (logging.warning if line.startswith("WARNING") else logging.info)(line)
+            level = logging.WARNING if line.startswith("WARNING") else logging.INFO
+            logging.log(level, line.removeprefix("WARNING: "))
         write_text(directory / "summary.txt", "\n".join(lines) + "\n")
         splits = {
             split: {

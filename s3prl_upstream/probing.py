@@ -1,0 +1,223 @@
+"""What each hidden state knows: words, phones and speakers, read by linear classifiers.
+
+On the mini corpus, where all three are known. The last state is the trained block's: compared with
+the others it shows what visual grounding changed.
+
+Example:
+    python -m s3prl_upstream.probing MODEL downloads/mini OUT --superb exp/superb/speechclip_plus
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from espnet_plugin.utils.atomic import write_text
+from s3prl_upstream.expert import UpstreamExpert
+from s3prl_upstream.small.lexicon import PRONUNCIATIONS
+from s3prl_upstream.small.voices import RATE, Recording, read_recordings
+
+logger = logging.getLogger(__name__)
+
+PROBES = ("word", "phone", "speaker")
+BATCH = 16
+PENALTY = 1.0  # of the ridge regression, on standardised features
+
+
+@dataclass
+class Examples:
+    """Features of each hidden state and their label.
+
+    Attributes:
+        features: Per example, (states, dim).
+        labels: Per example.
+    """
+
+    features: list[Tensor] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+
+    def add(self, features: Tensor, label: str) -> None:
+        """One example."""
+        self.features.append(features)
+        self.labels.append(label)
+
+
+@dataclass(frozen=True)
+class ProbeResult:
+    """Accuracy of one probe in each hidden state.
+
+    Attributes:
+        accuracy: In percent, (states,).
+        chance: Share of the most frequent label in the test examples, in percent.
+        classes: Number of labels.
+        examples: Number of test examples.
+    """
+
+    accuracy: list[float]
+    chance: float
+    classes: int
+    examples: int
+
+
+def collect(expert: UpstreamExpert, recordings: Sequence[Recording]) -> dict[str, Examples]:
+    """Examples of all probes.
+
+    A word's features are the mean of its frames; the corpus has no phone boundaries, so a phone's
+    are the mean over an equal share of its word; a speaker's are the mean of the utterance.
+    """
+    examples = {probe: Examples() for probe in PROBES}
+    stride = expert.get_downsample_rates() / RATE
+    for start in range(0, len(recordings), BATCH):
+        batch = recordings[start : start + BATCH]
+        with torch.inference_mode():
+            result = expert([torch.from_numpy(recording.samples()) for recording in batch])
+        states = torch.stack(result["hidden_states"], dim=1)  # (batch, states, frames, dim)
+        for recording, own, frames in zip(
+            batch, states, result["frame_lengths"].tolist(), strict=True
+        ):
+            examples["speaker"].add(own[:, :frames].mean(dim=1), recording.speaker)
+            for word in recording.words:
+                edges = word.start / stride, word.end / stride
+                examples["word"].add(_mean(own[:, :frames], *edges), word.text)
+                phones = PRONUNCIATIONS.get(word.text, "").split()
+                step = (edges[1] - edges[0]) / max(1, len(phones))
+                for index, phone in enumerate(phones):
+                    begin = edges[0] + index * step
+                    features = _mean(own[:, :frames], begin, begin + step)
+                    examples["phone"].add(features, phone.rstrip("012"))
+    return examples
+
+
+def probe(train: Examples, test: Examples) -> ProbeResult:
+    """Accuracy of ridge regression onto the labels, state by state.
+
+    Args:
+        train: Examples to fit.
+        test: Examples to score; those with labels that training lacks are left out.
+
+    Raises:
+        ValueError: If no test example is left.
+    """
+    classes = sorted(set(train.labels))
+    index = {label: number for number, label in enumerate(classes)}
+    kept = [number for number, label in enumerate(test.labels) if label in index]
+    if not kept:
+        raise ValueError("no label of the test examples occurs in training")
+    targets = torch.tensor([index[label] for label in train.labels])
+    wanted = torch.tensor([index[test.labels[number]] for number in kept])
+    inputs = torch.stack(train.features)  # (examples, states, dim)
+    tests = torch.stack([test.features[number] for number in kept])
+    accuracy = []
+    for state in range(inputs.size(1)):
+        weights, mean, scale = _ridge(inputs[:, state], targets, len(classes))
+        scores = ((tests[:, state] - mean) / scale) @ weights[:-1] + weights[-1]
+        accuracy.append(100 * (scores.argmax(dim=1) == wanted).float().mean().item())
+    most = Counter(wanted.tolist()).most_common(1)[0][1]
+    return ProbeResult(accuracy, 100 * most / len(kept), len(classes), len(kept))
+
+
+def layer_weights(checkpoint: Path) -> list[float]:
+    """The learned weights over hidden states of one of s3prl's downstream checkpoints."""
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    return torch.softmax(state["Featurizer"]["weights"], dim=0).tolist()
+
+
+def draw(path: Path, results: dict[str, ProbeResult], weights: dict[str, list[float]]) -> None:
+    """Accuracies over states, and below them the layer weights of downstream tasks.
+
+    Raises:
+        ImportError: Without matplotlib.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(
+            "figures need matplotlib: pip install 'speechclip-plus[recipe]'"
+        ) from error
+    states = len(next(iter(results.values())).accuracy)
+    names = [*(str(state) for state in range(states - 1)), "block"]
+    figure = Figure(figsize=(7, 6 if weights else 3.5), layout="constrained")
+    axes = figure.subplots(2 if weights else 1, 1, squeeze=False)[:, 0]
+    for name, result in results.items():
+        axes[0].plot(result.accuracy, marker="o", label=f"{name} ({result.classes})")
+    axes[0].set(ylabel="accuracy (%)", ylim=(0, 100), xticks=range(states), xticklabels=names)
+    axes[0].set_title("linear probes of each hidden state")
+    axes[0].legend()
+    if weights:
+        image = axes[1].imshow(list(weights.values()), aspect="auto", cmap="Blues", vmin=0)
+        axes[1].set(xticks=range(states), xticklabels=names, xlabel="hidden state")
+        axes[1].set(yticks=range(len(weights)), yticklabels=list(weights))
+        axes[1].set_title("learned layer weights of downstream tasks")
+        figure.colorbar(image, ax=axes[1])
+    figure.savefig(path, dpi=150)
+
+
+def _mean(states: Tensor, begin: float, end: float) -> Tensor:
+    """Mean over the frames between two positions, at least one, (states, dim)."""
+    first = min(round(begin), states.size(1) - 1)
+    last = max(first + 1, min(round(end), states.size(1)))
+    return states[:, first:last].mean(dim=1)
+
+
+def _ridge(inputs: Tensor, targets: Tensor, classes: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Weights (dim + 1, classes) with the bias last, and the inputs' mean and scale."""
+    mean, scale = inputs.mean(dim=0), inputs.std(dim=0).clamp(min=1e-6)
+    x = torch.cat([(inputs - mean) / scale, torch.ones(len(inputs), 1)], dim=1).double()
+    y = torch.nn.functional.one_hot(targets, classes).double()
+    penalty = PENALTY * torch.eye(x.size(1), dtype=torch.float64)
+    penalty[-1, -1] = 1e-6
+    return torch.linalg.solve(x.T @ x + penalty, x.T @ y).float(), mean, scale
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", help="as -k of the upstream")
+    parser.add_argument("mini", type=Path, help="the mini corpus, downloads/mini")
+    parser.add_argument("directory", type=Path, help="where probing.json and probing.png go")
+    parser.add_argument("--size", type=int, default=600, help="training utterances")
+    parser.add_argument(
+        "--superb", type=Path, help="directory of one upstream's SUPERB runs: draws their weights"
+    )
+    return parser
+
+
+def main(cmd: Sequence[str] | None = None) -> None:
+    """Prints the table, and writes it with the figure."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s: %(message)s")
+    args = get_parser().parse_args(cmd)
+    try:
+        recordings = read_recordings(args.mini)["train"][: round(1.5 * args.size)]
+        expert = UpstreamExpert(args.model).eval()
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"Error: {error}") from error
+    # captions of other pictures, by the same voices
+    train = collect(expert, recordings[: args.size])
+    test = collect(expert, recordings[args.size :])
+    results = {name: probe(train[name], test[name]) for name in PROBES}
+    runs = sorted(args.superb.glob("*/*best*.ckpt")) if args.superb else []
+    weights = {path.parent.name: layer_weights(path) for path in runs}
+    args.directory.mkdir(parents=True, exist_ok=True)
+    content = {name: vars(result) for name, result in results.items()} | {"layer_weights": weights}
+    write_text(args.directory / "probing.json", json.dumps(content, indent=2) + "\n")
+    draw(args.directory / "probing.png", results, weights)
+    states = len(results["word"].accuracy)
+    heads = [*(f"state {state}" for state in range(states - 1)), "block", "chance"]
+    print(f"| probe | {' | '.join(heads)} |")
+    print(f"|---|{'---|' * len(heads)}")
+    for name, result in results.items():
+        values = [*result.accuracy, result.chance]
+        print(f"| {name} | {' | '.join(f'{value:.1f}' for value in values)} |")
+
+
+if __name__ == "__main__":
+    main()

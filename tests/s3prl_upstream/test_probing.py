@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+import torch
+
+from s3prl_upstream.probing import Examples, ProbeResult, collect, draw, layer_weights, probe
+from s3prl_upstream.small.voices import Recording, Word
+
+
+def examples(number: int, *, seed: int) -> Examples:
+    """State 0 holds the label in one dimension, state 1 nothing."""
+    generator = torch.Generator().manual_seed(seed)
+    made = Examples()
+    for index in range(number):
+        features = torch.randn(2, 3, generator=generator)
+        features[0, 1] = 10.0 * (index % 2) + 0.1 * features[0, 1]
+        made.add(features, ("no", "yes")[index % 2])
+    return made
+
+
+def test_probe_reads_what_a_state_holds() -> None:
+    test = examples(100, seed=1)
+    test.add(torch.zeros(2, 3), "unseen")
+    result = probe(examples(200, seed=0), test)
+    assert result.accuracy[0] == 100
+    assert 30 < result.accuracy[1] < 70
+    assert (result.chance, result.classes, result.examples) == (50, 2, 100)
+    unknown = Examples([torch.zeros(2, 3)], ["unseen"])
+    with pytest.raises(ValueError, match="no label of the test examples"):
+        probe(examples(4, seed=0), unknown)
+
+
+class CountingExpert:
+    """Two states: frame number, and its double."""
+
+    def get_downsample_rates(self) -> int:
+        return 1600  # ten frames a second
+
+    def __call__(self, wavs: list[torch.Tensor]) -> dict:
+        lengths = torch.tensor([len(wav) // 1600 for wav in wavs])
+        frames = torch.arange(float(lengths.max())).expand(len(wavs), -1)[..., None]
+        return {"hidden_states": (frames, 2 * frames), "frame_lengths": lengths}
+
+
+def test_means_over_words_phones_and_utterances(tmp_path: Path) -> None:
+    import soundfile
+
+    path = tmp_path / "a.wav"
+    soundfile.write(path, torch.zeros(16000).numpy(), 16000)
+    words = (Word("red", 0.0, 0.3), Word("unheard", 0.3, 1.0))
+    found = collect(CountingExpert(), [Recording("train_0_0", "me", words, path)])
+    assert found["speaker"].labels == ["me"]
+    assert found["speaker"].features[0].flatten().tolist() == [4.5, 9.0]
+    assert found["word"].labels == ["red", "unheard"]
+    assert [f[0].item() for f in found["word"].features] == [1.0, 6.0]
+    assert found["phone"].labels == ["R", "EH", "D"]
+    assert [f[0].item() for f in found["phone"].features] == [0.0, 1.0, 2.0]
+
+
+def test_layer_weights_and_figure(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    state = {"Featurizer": {"weights": torch.zeros(4)}, "Args": argparse.Namespace(a=1)}
+    torch.save(state, tmp_path / "dev-best.ckpt")
+    weights = layer_weights(tmp_path / "dev-best.ckpt")
+    assert weights == [0.25] * 4
+    result = ProbeResult([10.0, 20.0, 30.0, 40.0], 5.0, 3, 9)
+    draw(tmp_path / "probing.png", {"word": result}, {"IC": weights})
+    draw(tmp_path / "alone.png", {"word": result}, {})
+    assert (tmp_path / "probing.png").stat().st_size > (tmp_path / "alone.png").stat().st_size > 0

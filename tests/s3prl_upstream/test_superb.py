@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from s3prl_upstream import superb, superb_run
+from s3prl_upstream.superb_run import RunError, Settings, Upstream, overrides_text, run_task
+from s3prl_upstream.superb_tasks import TASKS
+
+
+def test_upstreams_are_read() -> None:
+    assert Upstream.parse("fbank") == Upstream("fbank", "fbank", None)
+    assert Upstream.parse("speechclip_plus=a/b=c") == Upstream(
+        "speechclip_plus", "speechclip_plus", "a/b=c"
+    )
+    assert Upstream.parse("mini-hubert:hf_hubert_custom=x") == Upstream(
+        "mini-hubert", "hf_hubert_custom", "x"
+    )
+    with pytest.raises(ValueError, match="write NAME"):
+        Upstream.parse("a b")
+
+
+@pytest.mark.parametrize(
+    ("task", "output", "expected"),
+    [
+        ("IC", "dev acc: 0.1\ntest acc: 0.25\n", {"acc": 25.0}),
+        ("PR", "test loss: 1.5\ntest per: 0.125\n", {"PER": 12.5}),
+        ("ASR", "test-clean uer: 3.0\ntest-clean wer: 6.4\n", {"WER": 6.4}),
+        ("ASV", "sv-voxceleb1/test-EER: 0.0511\n", {"EER": 5.11}),
+        ("SD", "mode test acc 0.97 der 0.0588\n", {"DER": 5.88}),
+        ("SF", "test slot_type_f1: 0.88\ntest slot_value_cer: 2.5e-1\n", {"F1": 88.0, "CER": 25.0}),
+        ("KS", "train acc: 0.3\n", {"acc": None}),
+    ],
+)
+def test_metrics_are_found(task: str, output: str, expected: dict[str, float | None]) -> None:
+    found = {metric.name: metric.find(output) for metric in TASKS[task].metrics}
+    assert found == pytest.approx(expected)
+
+
+def test_overrides_are_written_as_s3prl_reads_them(tmp_path: Path) -> None:
+    given = {"config.a": [1, "x"], "config.b": tmp_path, "config.c": None}
+    assert overrides_text(given) == f"config.a=[1, 'x'],,config.b={tmp_path},,config.c=None"
+    with pytest.raises(ValueError, match="config.a: s3prl cannot take 'x=y'"):
+        overrides_text({"config.a": "x=y"})
+
+
+class Runner:
+    """Stands for the processes that train and evaluate."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.calls: list[list[str]] = []
+        self.fails_in = ""
+        monkeypatch.setattr(superb_run, "_call", self)
+
+    def __call__(self, arguments: list[str], log: Path) -> str:
+        self.calls.append(list(arguments))
+        mode = arguments[1]
+        if mode == self.fails_in:
+            raise RunError(f"{log}: exit code 1")
+        if mode == "train":
+            (log.parent / "states-9.ckpt").touch()
+            (log.parent / "states-10.ckpt").touch()
+        return "test acc: 0.5\nINFO bridged in s3prl's runner: sox, catalyst\n"
+
+
+@pytest.fixture
+def runner(monkeypatch: pytest.MonkeyPatch) -> Runner:
+    return Runner(monkeypatch)
+
+
+UPSTREAM = Upstream("ours", "speechclip_plus", "model")
+DATA = {"config.downstream_expert.datarc.file_path": "data"}
+
+
+def test_trains_evaluates_and_does_nothing_twice(runner: Runner, tmp_path: Path) -> None:
+    settings = Settings(tmp_path, steps=40, learning_rates={"SID": 0.01}, workers=0, is_small=True)
+    assert run_task(TASKS["SID"], UPSTREAM, DATA, settings) == {"acc": 50.0}
+    train, evaluate = runner.calls
+    assert train[:3] == ["-m", "train", "-a"]
+    options = train[train.index("-o") + 1].split(",,")
+    assert "config.runner.total_steps=40" in options
+    assert "config.optimizer.lr=0.01" in options
+    assert "config.downstream_expert.datarc.num_workers=0" in options
+    assert train[train.index("-k") + 1] == "model"
+    assert evaluate[evaluate.index("-e") + 1].endswith("states-10.ckpt")  # no best one
+    result = json.loads((tmp_path / "ours" / "SID" / "result.json").read_text())
+    assert result["bridged"] == ["sox", "catalyst"]
+    run_task(TASKS["SID"], UPSTREAM, DATA, settings)
+    assert len(runner.calls) == 2
+
+
+def test_is_taken_up_after_the_training(runner: Runner, tmp_path: Path) -> None:
+    runner.fails_in = "evaluate"
+    with pytest.raises(RunError, match="evaluate.log: exit code 1"):
+        run_task(TASKS["SID"], UPSTREAM, DATA, Settings(tmp_path))
+    runner.fails_in = ""
+    run_task(TASKS["SID"], UPSTREAM, DATA, Settings(tmp_path))
+    assert [call[1] for call in runner.calls] == ["train", "evaluate", "evaluate"]
+
+
+def test_folds_are_averaged(runner: Runner, tmp_path: Path) -> None:
+    assert run_task(TASKS["ER"], UPSTREAM, DATA, Settings(tmp_path)) == {"acc": 50.0}
+    folds = [call[call.index("-v") + 1] for call in runner.calls if call[1] == "train"]
+    assert folds == ["fold1", "fold2", "fold3", "fold4", "fold5"]
+
+
+def test_missing_packages_are_named(runner: Runner, tmp_path: Path, monkeypatch: object) -> None:
+    monkeypatch.setattr(superb_run.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(RunError, match="QbE needs dtw, lxml: pip install"):
+        run_task(TASKS["QbE"], UPSTREAM, DATA, Settings(tmp_path))
+
+
+def result(label: str, task: str, metrics: dict[str, float], **more: object) -> dict:
+    return {
+        "upstream": {"label": label}, "task": task, "metrics": metrics, "small": False, **more
+    }  # fmt: skip
+
+
+def test_table() -> None:
+    results = [
+        result("ours", "SF", {"F1": 88.53, "CER": 25.2}),
+        result("ours", "PR", {"PER": 5.41}),
+        result("fbank", "PR", {"PER": 82.01}),
+        result("ours", "ER", {"acc": 60.0}, fold="fold1"),
+        result("ours", "ER", {"acc": 70.0}, fold="fold2"),
+    ]
+    assert superb.table(results).splitlines() == [
+        "| upstream | PR PER ↓ | ER acc ↑ | SF F1 ↑ / CER ↓ |",
+        "|---|---|---|---|",
+        "| ours | 5.41 | 65.00 | 88.53 / 25.20 |",
+        "| fbank | 82.01 | – | – |",
+        "",
+        "ER: mean of 2 of 5 folds (ours).",
+    ]
+    small = superb.table([{**results[1], "small": True}])
+    assert "NOT SUPERB scores" in small
+
+
+def test_a_failed_run_does_not_stop_the_others(
+    runner: Runner, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "data.yaml"
+    data.write_text("tasks:\n  SID: {config.a: b}\n  QbE: {config.a: b}\n")
+    command = ["run", str(data), str(tmp_path / "exp"), "--upstream", "fbank", "--tasks"]
+    with pytest.raises(SystemExit, match="QbE") as failure:
+        superb.main([*command, "QbE", "SID"])
+    assert "SID" not in str(failure.value)
+    assert "| fbank | 50.00 |" in capsys.readouterr().out
+
+
+def test_wrong_data_files(tmp_path: Path) -> None:
+    path = tmp_path / "data.yaml"
+    path.write_text("tasks: {XX: {}}\n")
+    with pytest.raises(SystemExit, match="expected a mapping 'tasks' of PR, ASR"):
+        superb.main(["run", str(path), "exp", "--upstream", "fbank"])
