@@ -91,7 +91,7 @@ def consumption(step: dict[str, Any]) -> dict[str, float]:
     size = step["batch_size"]
     rates = {"this processor (measured)": size / step["seconds"]}
     for name, estimate in step["estimate_gpu"].items():
-        rates[f"{name} (estimate)"] = size / estimate["seconds_per_step"]
+        rates[f"{name} (estimate)"] = step["config_batch_size"] / estimate["seconds_per_step"]
     return rates
 
 

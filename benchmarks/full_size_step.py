@@ -222,7 +222,9 @@ def measure(
     before = peak_memory()
     step = run_step(model, args, batch)
     peak = peak_memory()
-    encoder_gib = max(0.0, encoder.first_part_peak - before) * size / encoder.size / GIB
+    scale = args.batch_size / size  # estimates are for the configuration's own batch
+    encoder_bytes = max(0.0, encoder.first_part_peak - before) * size / encoder.size
+    activations = max(peak - before, encoder_bytes) * scale
     weights = 4 * total + 12 * trained  # float32, and gradients and two moments of what is trained
     return {
         "config": config.stem,
@@ -236,11 +238,10 @@ def measure(
         **vars(step),
         "memory_built_gib": built / GIB,
         "memory_peak_gib": peak / GIB,
-        "estimate_gpu": gpu_estimates(step.tera_flop, args.accum_grad),
+        "config_batch_size": args.batch_size,
+        "estimate_gpu": gpu_estimates(step.tera_flop * scale, args.accum_grad),
         "encoder_batch": encoder.size,
-        "estimate_gpu_memory_gib": max(
-            (weights + peak - before) / GIB, weights / GIB + encoder_gib
-        ),
+        "estimate_gpu_memory_gib": (weights + activations) / GIB,
     }
 
 
@@ -262,7 +263,8 @@ def report(result: dict[str, Any]) -> str:
         f"{result['encoder_tera_flop']:.2f} of them the frozen encoder",
         f"                       loss {result['loss']:.3f}, "
         f"gradient norm {result['grad_norm']:.3f}",
-        "  ESTIMATES for a GPU, derived from the arithmetic and not measured:",
+        "  ESTIMATES for a GPU, derived from the arithmetic and not measured, for a batch of "
+        f"{result['config_batch_size']}:",
     ]
     for name, estimate in result["estimate_gpu"].items():
         peak, share = GPUS[name]

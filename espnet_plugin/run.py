@@ -18,6 +18,7 @@ import runpy
 import sys
 from collections.abc import Sequence
 from importlib.abc import SourceLoader
+from pathlib import Path
 
 from s3prl_upstream import import_hook
 
@@ -48,6 +49,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
         raise SystemExit(2)
     else:
         sys.argv = [first, *rest]
+        sys.path.insert(0, str(Path(first).resolve().parent))  # where it imports from
         runpy.run_path(first, run_name="__main__")
 
 

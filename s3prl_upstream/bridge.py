@@ -90,7 +90,7 @@ def tensorboard() -> bool:
         from torch.utils.tensorboard import SummaryWriter
     else:
         logger.warning("tensorboard is not installed: training curves are not written")
-        SummaryWriter = _SilentWriter  # noqa: N806
+        SummaryWriter = _SilentWriter
     _add_module("tensorboardX", SummaryWriter=SummaryWriter)
     return True
 

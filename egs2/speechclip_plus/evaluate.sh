@@ -104,6 +104,18 @@ if [ -e "${out}/keywords.jsonl" ] && [ -e "${dump}/text" ]; then
     if [ -e "${dump}/words.ctm" ]; then options=(--words_ctm "${dump}/words.ctm"); fi
     ${python} -m espnet_plugin.bin.score_keywords --inference_dir "${out}" ${options[@]+"${options[@]}"}
 fi
-${python} -m espnet_plugin.bin.show_results --expdir "${experiment:-${output_dir}}" --inference_dir "${output_dir}" \
+# the report tells the model's configuration, which a packed model has inside
+if [ -z "${experiment}" ]; then
+    experiment=${output_dir}
+    if [ -e "${model}/config.yaml" ]; then experiment=${model}; fi
+fi
+if [[ ${model} == *.zip ]]; then
+    ${python} -c 'import sys, zipfile
+with zipfile.ZipFile(sys.argv[1]) as packed:
+    names = [name for name in packed.namelist() if name.endswith("config.yaml")]
+    if names:
+        open(sys.argv[2], "wb").write(packed.read(min(names, key=len)))' "${model}" "${output_dir}/config.yaml"
+fi
+${python} -m espnet_plugin.bin.show_results --expdir "${experiment}" --inference_dir "${output_dir}" \
     --test_set "${set_name}" --data_dir "${dump}"
 echo "evaluate.sh: results: ${output_dir}/{report.html,RESULTS.md,scores.json}" >&2

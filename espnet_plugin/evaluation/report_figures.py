@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FRAME_SECONDS = 0.02
+MAX_ATTENTION_MAPS = 2
 
 
 def draw_all(
@@ -120,7 +121,7 @@ def _jobs(
         )
     if (data.directory / "attention.npz").exists():
         with np.load(data.directory / "attention.npz", allow_pickle=False) as stored:
-            maps = dict(stored)
+            maps = {name: stored[name] for name in sorted(stored)[:MAX_ATTENTION_MAPS]}
         for number, (utterance, weights) in enumerate(maps.items(), 1):
             labels = _query_labels(weights, parallel="parallel" in data.branches)
             yield (

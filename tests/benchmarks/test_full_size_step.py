@@ -38,7 +38,8 @@ def test_estimates_follow_the_arithmetic() -> None:
 def test_the_report_labels_estimates() -> None:
     names = "accum_grad audio_seconds batch_size parameters_million trained_million seconds"
     names += " encoder_seconds threads load_average memory_peak_gib memory_built_gib tera_flop"
-    names += " encoder_batch encoder_tera_flop loss grad_norm estimate_gpu_memory_gib"
+    names += " config_batch_size encoder_batch encoder_tera_flop loss grad_norm"
+    names += " estimate_gpu_memory_gib"
     result = dict.fromkeys(names.split(), 1) | {"config": "x", "estimate_gpu": gpu_estimates(1, 1)}
     assert "ESTIMATES for a GPU, derived from the arithmetic and not measured" in report(result)
 

@@ -92,18 +92,23 @@ def test_all_figures(inference_dir, tmp_path):
     ctm = "".join(f"{u} 1 0.0 0.4 red\n{u} 1 0.4 0.5 dog\n" for u in utterances)
     (data / "words.ctm").write_text(ctm)
     np.save(inference_dir / "test" / "layer_weights.npy", np.full(3, 1 / 3))
+    maps = {name: np.full((2, 2, 45), 1 / 45) for name in ("i0_0", "i1_0", "i2_0")}
+    np.savez(inference_dir / "test" / "attention.npz", **maps)
     (inference_dir.parent / "train.log").write_text("1epoch results: [train] loss=2.000\n")
     tokens = inference_dir.parent / "tokens.tsv"
     scores = write_results(inference_dir, data_dir=data, token_list=tokens)
     names = ["firing_1", "keywords", "gallery", "recall_curves", "training_curves"]
-    names += ["layer_weights", "similarity"]
+    names += ["layer_weights", "similarity", "attention_1", "attention_2"]
     page = (inference_dir / "RESULTS.md").read_text()
     for name in names:
         place = f"test/figures/{name}"
         assert (inference_dir / f"{place}.png").stat().st_size > 3000
         assert (inference_dir / f"{place}.svg").exists()
         assert f"({place}.png)]({place}.svg)" in page
+    assert not (inference_dir / "test" / "figures" / "attention_3.png").exists()
     assert scores["keywords"]["localization"]["keywords"] == 24  # two right "red" each
+    report = (inference_dir / "report.html").read_text()
+    assert report.count("<figure>") == page.count("[![")
 
 
 def test_a_figure_that_fails_does_not_lose_the_results(inference_dir, caplog):

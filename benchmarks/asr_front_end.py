@@ -1,0 +1,136 @@
+"""ESPnet's own recognition with the upstream as its front end: train, decode, score.
+
+The steps of an ESPnet recipe, with its own programs, on captions of the mini corpus.
+
+Example:
+    python benchmarks/asr_front_end.py MODEL downloads/mini exp/asr_front_end --train 600 --epochs 8
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from s3prl_upstream.levenshtein import distance
+from s3prl_upstream.small.voices import Recording, read_recordings
+
+LAUNCHER = (sys.executable, "-m", "espnet_plugin.run", "-m")
+
+
+def write_data(directory: Path, recordings: Sequence[Recording]) -> None:
+    """A Kaldi-style directory and the shape file of its recordings."""
+    import soundfile
+
+    directory.mkdir(parents=True, exist_ok=True)
+    ordered = sorted(recordings, key=lambda recording: recording.name)
+    tables = {
+        "wav.scp": [f"{r.name} {r.path.absolute()}" for r in ordered],
+        "text": [f"{r.name} {r.text}" for r in ordered],
+        "shape": [f"{r.name} {soundfile.info(r.path).frames}" for r in ordered],
+    }
+    for name, lines in tables.items():
+        (directory / name).write_text("".join(f"{line}\n" for line in lines))
+
+
+def write_tokens(path: Path, recordings: Sequence[Recording]) -> None:
+    """The words of the captions."""
+    words = sorted({word.text for recording in recordings for word in recording.words})
+    path.write_text("\n".join(["<blank>", "<unk>", *words, "<sos/eos>"]) + "\n")
+
+
+def run(*arguments: object, log: Path) -> None:
+    """Runs one of ESPnet's programs through the launcher."""
+    with open(log, "w", encoding="utf-8") as file:
+        subprocess.run(
+            [*LAUNCHER, *map(str, arguments)], stdout=file, stderr=subprocess.STDOUT, check=True
+        )
+
+
+def train(args: argparse.Namespace, data: Path) -> None:
+    """asr_train with CTC on words."""
+    front_end = {"upstream": args.upstream, "path_or_url": str(Path(args.model).absolute())}
+    files = []
+    for part in ("train", "valid"):
+        for file in ("wav.scp,speech,sound", "text,text,text"):
+            files += [f"--{part}_data_path_and_name_and_type", f"{data / part}/{file}"]
+        files += [f"--{part}_shape_file", data / part / "shape"]
+    run(
+        "espnet2.bin.asr_train", *files, "--output_dir", args.directory / "exp",
+        "--token_type", "word", "--token_list", data / "tokens", "--frontend", "s3prl",
+        "--frontend_conf", json.dumps({"frontend_conf": front_end, "multilayer_feature": True}),
+        "--normalize", "utterance_mvn", "--encoder", "rnn",
+        "--encoder_conf", "{num_layers: 1, hidden_size: 128, output_size: 128, dropout: 0.0}",
+        "--model_conf", "ctc_weight=1.0", "--optim", "adam", "--optim_conf", "lr=0.002",
+        "--batch_type", "sorted", "--batch_size", "16", "--max_epoch", args.epochs,
+        "--keep_nbest_models", "1", "--best_model_criterion", "valid,loss,min", "--ngpu", args.ngpu,
+        "--num_workers", "0", "--use_matplotlib", "false", "--num_att_plot", "0",
+        log=args.directory / "train.log",
+    )  # fmt: skip
+
+
+def decode(args: argparse.Namespace, data: Path) -> dict[str, list[str]]:
+    """asr_inference; words of each test utterance."""
+    exp = args.directory / "exp"
+    run(
+        "espnet2.bin.asr_inference", "--asr_train_config", exp / "config.yaml",
+        "--asr_model_file", exp / "valid.loss.best.pth", "--output_dir", args.directory / "decoded",
+        "--data_path_and_name_and_type", f"{data / 'test'}/wav.scp,speech,sound",
+        "--ctc_weight", "1.0", "--beam_size", "2", "--ngpu", args.ngpu, "--num_workers", "0",
+        log=args.directory / "decode.log",
+    )  # fmt: skip
+    text = (args.directory / "decoded" / "1best_recog" / "text").read_text()
+    return {name: words for name, *words in map(str.split, text.splitlines())}
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", help="path_or_url of the front end")
+    parser.add_argument("mini", type=Path, help="the mini corpus, downloads/mini")
+    parser.add_argument("directory", type=Path, help="where the experiment goes")
+    parser.add_argument("--upstream", default="speechclip_plus")
+    parser.add_argument("--train", type=int, default=600, help="training utterances")
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--ngpu", type=int, default=0)
+    return parser
+
+
+def main(cmd: Sequence[str] | None = None) -> None:
+    """Prints the word error rate as JSON."""
+    args = get_parser().parse_args(cmd)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    recordings = read_recordings(args.mini)
+    data = args.directory / "data"
+    parts = {"train": args.train, "valid": args.train // 8, "test": args.train // 8}
+    splits = {"train": "train", "valid": "dev", "test": "test"}
+    chosen = {part: recordings[splits[part]][:number] for part, number in parts.items()}
+    for part, part_recordings in chosen.items():
+        write_data(data / part, part_recordings)
+    write_tokens(data / "tokens", chosen["train"])
+    start = time.monotonic()
+    train(args, data)
+    decoded = decode(args, data)
+    errors = words = 0
+    for recording in chosen["test"]:
+        reference = recording.text.split()
+        errors += distance(decoded.get(recording.name, []), reference)
+        words += len(reference)
+    result = {
+        "upstream": args.upstream,
+        "train_utterances": len(chosen["train"]),
+        "test_utterances": len(chosen["test"]),
+        "epochs": args.epochs,
+        "word_error_rate": round(100 * errors / words, 2),
+        "seconds": round(time.monotonic() - start),
+    }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
