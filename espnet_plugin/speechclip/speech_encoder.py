@@ -13,8 +13,10 @@ from torch.nn import functional as F
 
 from espnet_plugin.speechclip.backends import build_backend
 from espnet_plugin.speechclip.backends.waveform import check_waveforms
+from espnet_plugin.speechclip.compatibility import rounded_frame_lengths
 
 LAYER_NORM_EPS = 1e-5
+FRAME_LENGTH_RULES = ("exact", "rounded")
 _OPTIONS_OF_OTHERS = {
     "huggingface": {"checkpoint"},
     "s3prl": {"cache_dir", "random_weights"},
@@ -48,6 +50,9 @@ class FrozenSpeechEncoder(nn.Module):
         cache_dir: huggingface only: where downloaded models lie.
         random_weights: huggingface only: random weights, for dry runs at full size.
         checkpoint: s3prl only: file for upstreams such as ``hubert_local``.
+        frame_length_rule: ``"exact"``, the frames that an utterance has alone; or ``"rounded"``,
+            samples over stride, at most the batch's frames, as the original SpeechCLIP counts
+            (see ``compatibility.rounded_frame_lengths``). Both agree for a lone utterance.
 
     Raises:
         ValueError: for an unknown source, or an option that the source does not have.
@@ -62,8 +67,15 @@ class FrozenSpeechEncoder(nn.Module):
         cache_dir: str | Path | None = None,
         random_weights: bool = False,
         checkpoint: str | Path | None = None,
+        frame_length_rule: str = "exact",
     ) -> None:
         super().__init__()
+        if frame_length_rule not in FRAME_LENGTH_RULES:
+            raise ValueError(
+                f"speech_encoder_conf.frame_length_rule: {frame_length_rule!r} is none of "
+                f"{', '.join(FRAME_LENGTH_RULES)}"
+            )
+        self.frame_length_rule = frame_length_rule
         given: dict[str, Any] = {
             "cache_dir": cache_dir,
             "random_weights": random_weights or None,
@@ -120,6 +132,10 @@ class FrozenSpeechEncoder(nn.Module):
         """As ``forward``, without switching gradients off (for those who fine-tune)."""
         check_waveforms(speech, speech_lengths)
         hidden_states, lengths = self.backend(speech, speech_lengths)
+        if self.frame_length_rule == "rounded":
+            frames = hidden_states.shape[2]
+            rounded = rounded_frame_lengths(speech_lengths, frames, stride=self.stride)
+            lengths = torch.maximum(lengths, rounded)
         return SpeechStates(hidden_states, lengths)
 
     @torch.no_grad()

@@ -80,6 +80,8 @@ def load_trained(speechclip: SpeechCLIP, mapped: MappedWeights) -> None:
     left = [key for key in missing if not key.startswith(speechclip.frozen_prefixes)]
     learned = ["quantizer.temperature"] if mapped.quantizer_temperature is not None else []
     assert set(left) <= set(learned)
+    if mapped.quantizer_temperature is not None:
+        speechclip.quantizer.temperature.data.fill_(mapped.quantizer_temperature.item())
 
 
 _TEACHERS: dict[int, Teachers] = {}

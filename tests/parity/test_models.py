@@ -129,6 +129,8 @@ def compare_gradients(
     names = reference_names(content["state_dict"])
     ours = {names[name]: p for name, p in model.speechclip.named_parameters() if name in names}
     ours["criterion.temperature"] = getattr(model.loss, "log_scale", None)
+    quantizer = getattr(model.speechclip, "quantizer", None)
+    ours["cascaded_branch.vector_quantizer.curr_temp"] = getattr(quantizer, "temperature", None)
     zero = zero_gradients(model, names)
     for key, gradient in case["grads"].items():
         if key in zero:

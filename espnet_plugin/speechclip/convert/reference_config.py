@@ -76,7 +76,8 @@ def _speech_encoder(reference: Mapping[str, Any]) -> dict[str, Any]:
     # Base '+' models were trained on normalised waves although HuBERT base was not; large encoders
     # normalise themselves.
     normalize = bool(dataset.get("normalize_waveform", False)) or name in LARGE_ENCODERS
-    return {"model": name, "normalize_waveform": normalize}
+    # In the original, a batch's shorter utterances have a padded frame more; alone they have not.
+    return {"model": name, "normalize_waveform": normalize, "frame_length_rule": "exact"}
 
 
 def _state_norm(encoder: Mapping[str, Any]) -> str | bool:

@@ -26,6 +26,18 @@ def test_sizes(encoder):
     assert lengths.tolist() == [1, 1, 2, 49]
 
 
+def test_the_originals_frame_lengths_count_a_padded_frame(tmp_path):
+    path = str(tiny_hubert_dir(tmp_path))
+    speech, lengths = torch.randn(2, 3200), torch.tensor([3200, 1600])
+    exact = FrozenSpeechEncoder("huggingface", model=path)
+    rounded = FrozenSpeechEncoder("huggingface", model=path, frame_length_rule="rounded")
+    assert exact(speech, lengths).lengths.tolist() == [9, 4]
+    assert rounded(speech, lengths).lengths.tolist() == [9, 5]
+    assert rounded(speech[1:, :1600], lengths[1:]).lengths.tolist() == [4]
+    with pytest.raises(ValueError, match="exact, rounded"):
+        FrozenSpeechEncoder("huggingface", model=path, frame_length_rule="ceil")
+
+
 def test_frozen_means_frozen(encoder):
     encoder.train()
     assert not any(module.training for module in encoder.modules())

@@ -90,7 +90,11 @@ def test_layout_of_the_result(released: Callable[..., Path], tmp_path: Path) -> 
     assert config["format_version"] == 1
     assert config["keyword_vocabulary"]["ids"] == vocabulary_ids(8112)
     assert config["keyword_vocabulary"]["forbidden"] == [0, 49406, 49407]
-    assert config["speech_encoder_conf"] == {"model": "speech_encoder", "normalize_waveform": True}
+    assert config["speech_encoder_conf"] == {
+        "model": "speech_encoder",
+        "normalize_waveform": True,
+        "frame_length_rule": "exact",
+    }
     table = load_file(tmp_path / "a/out/clip/weights.safetensors")["token_embedding.weight"]
     assert len(table) == 49408
     text = str(report)
