@@ -250,19 +250,20 @@ class SpeechCLIP(nn.Module):
     @torch.no_grad()
     def attention_map(self, states: SpeechStates) -> Tensor:
         """Attention weights of the block, (batch, heads, queries + frames, queries + frames)."""
-        frames = zero_padding(self.layer_weighting(states.hidden_states), states.lengths)
-        queries = self._queries(len(frames))
-        positions = torch.cat([queries, frames], dim=1)
-        mask = self._mask(queries.size(1), frames.size(1), states.lengths)
-        return self.attention.attention_map(positions, mask)
+        return self.attention.attention_map(*self._positions(states))
 
     def _run_block(self, states: SpeechStates) -> BlockOutput:
+        return self.attention(*self._positions(states))
+
+    def _positions(self, states: SpeechStates) -> tuple[Tensor, Tensor]:
+        """Queries and frames, (batch, queries + frames, dim), and which of them are padding."""
         frames = self.layer_weighting(states.hidden_states)  # (batch, frames, dim)
         if not self.compatibility.convolve_padding:
             frames = zero_padding(frames, states.lengths)
         queries = self._queries(len(frames))  # (batch, queries, dim)
-        mask = self._mask(queries.size(1), frames.size(1), states.lengths)
-        return self.attention(torch.cat([queries, frames], dim=1), mask)
+        mask = padding_mask(states.lengths, frames.size(1))
+        mask = F.pad(mask, (queries.size(1), 0), value=False)  # (batch, queries + frames)
+        return torch.cat([queries, frames], dim=1), mask
 
     def _at_frames(self, block: BlockOutput, lengths: Tensor) -> tuple[Tensor, ...]:
         # each (batch, queries + frames, dim) to (batch, frames, dim)
@@ -277,12 +278,6 @@ class SpeechCLIP(nn.Module):
         if not parts:
             return self.layer_weighting.weights.new_zeros(batch, 0, self.dim)
         return torch.cat(parts)[None].expand(batch, -1, -1)  # (batch, queries, dim)
-
-    @staticmethod
-    def _mask(queries: int, frames: int, lengths: Tensor) -> Tensor:
-        return F.pad(
-            padding_mask(lengths, frames), (queries, 0), value=False
-        )  # (batch, queries + frames)
 
     def _keywords(
         self,
