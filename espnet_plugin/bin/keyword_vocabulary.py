@@ -13,10 +13,14 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_plugin.data.keyword_vocabulary import caption_lines, count_subwords, load_tokenizer
+from espnet_plugin.data.keyword_vocabulary import (
+    caption_lines,
+    count_subwords,
+    load_tokenizer,
+    write_vocabulary,
+)
 from espnet_plugin.data.original_vocabulary import count_with_padding, original_order
 from espnet_plugin.data.scp import DataError
-from espnet_plugin.speechclip.vocabulary import write_vocabulary
 
 
 def get_parser() -> argparse.ArgumentParser:

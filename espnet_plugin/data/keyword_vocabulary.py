@@ -1,14 +1,16 @@
-"""Count the CLIP sub-words of captions."""
+"""Count the CLIP sub-words of captions, and write them down as a keyword vocabulary."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from espnet_plugin.data.scp import DataError, read_lines
+from espnet_plugin.speechclip.vocabulary import HEADER
+from espnet_plugin.utils.atomic import write_text
 
 
 def load_tokenizer(model: str) -> Any:
@@ -50,3 +52,23 @@ def caption_lines(paths: Iterable[Path]) -> Iterable[str]:
     for path in paths:
         for _, caption in read_lines(path):
             yield caption
+
+
+def write_vocabulary(
+    path: str | Path,
+    counts: Mapping[int, int],
+    tokens: Mapping[int, str],
+    *,
+    order: Iterable[int] | None = None,
+) -> None:
+    """Writes token ids with their text and count.
+
+    Args:
+        path: File to write.
+        counts: Occurrences of each token id.
+        tokens: Text of each token id.
+        order: Token ids in row order; None: most frequent first, ties by id.
+    """
+    rows = order or sorted(counts, key=lambda token_id: (-counts[token_id], token_id))
+    lines = [HEADER] + [f"{row}\t{tokens[row]}\t{counts[row]}" for row in rows]
+    write_text(path, "\n".join(lines) + "\n")

@@ -33,8 +33,7 @@ class KeywordVocabulary:
 
     @classmethod
     def from_file(cls, path: str | Path) -> KeywordVocabulary:
-        """Reads ``id<tab>token<tab>count`` lines under a header, as :func:`write_vocabulary` writes
-        them.
+        """Reads ``id<tab>token<tab>count`` lines under a header.
 
         Raises:
             FileNotFoundError: If there is no such file.
@@ -56,28 +55,6 @@ class KeywordVocabulary:
                 raise ValueError(f"{path}:{number}: expected id<tab>token<tab>count, got {line!r}")
             ids.append(int(fields[0]))
         return cls(tuple(ids))
-
-
-def write_vocabulary(
-    path: str | Path,
-    counts: Mapping[int, int],
-    tokens: Mapping[int, str],
-    *,
-    order: Iterable[int] | None = None,
-) -> None:
-    """Writes token ids with their text and count.
-
-    Args:
-        path: File to write.
-        counts: Occurrences of each token id.
-        tokens: Text of each token id.
-        order: Token ids in row order; None: most frequent first, ties by id.
-    """
-    from espnet_plugin.utils.atomic import write_text
-
-    rows = order or sorted(counts, key=lambda token_id: (-counts[token_id], token_id))
-    lines = [HEADER] + [f"{row}\t{tokens[row]}\t{counts[row]}" for row in rows]
-    write_text(path, "\n".join(lines) + "\n")
 
 
 def resolve_vocabulary(

@@ -1,0 +1,42 @@
+"""Which sub-words may be keywords."""
+
+from __future__ import annotations
+
+import pytest
+from espnet_plugin.data.keyword_vocabulary import write_vocabulary
+from espnet_plugin.speechclip.vocabulary import KeywordVocabulary, resolve_vocabulary
+
+SPECIAL = (49406, 49407)
+
+
+def test_what_is_written_is_read_back_most_frequent_first(tmp_path):
+    path = tmp_path / "tokens.tsv"
+    write_vocabulary(path, {7: 1, 320: 5, 9: 1}, {7: "x</w>", 9: "y</w>", 320: "a</w>"})
+    assert path.read_text().splitlines()[1] == "320\ta</w>\t5"
+    assert KeywordVocabulary.from_file(path).ids == (320, 7, 9)
+
+
+def test_special_tokens_are_forbidden_by_id():
+    assert resolve_vocabulary([5, 49407, 6], special_ids=SPECIAL).forbidden == {49407}
+    # a list with start and end is the original's, where 0 is the padding
+    originals = resolve_vocabulary([0, 320, 49406, 49407], special_ids=SPECIAL)
+    assert originals.forbidden == {0, 49406, 49407}
+    mapping = {"ids": [5, 6, 7], "forbidden": [6]}
+    assert resolve_vocabulary(mapping, special_ids=SPECIAL).forbidden == {6}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "first line"),
+        ("id\ttoken\tcount\n12 a 3\n", "tokens.tsv:2"),
+        ("id\ttoken\tcount\n", "empty"),
+    ],
+)
+def test_bad_files_are_named(tmp_path, text, message):
+    path = tmp_path / "tokens.tsv"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        KeywordVocabulary.from_file(path)
+    with pytest.raises(FileNotFoundError, match="stage 5"):
+        KeywordVocabulary.from_file(tmp_path / "missing.tsv")
