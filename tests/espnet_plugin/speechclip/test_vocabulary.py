@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from espnet_plugin.data.keyword_vocabulary import write_vocabulary
 from espnet_plugin.speechclip.vocabulary import KeywordVocabulary, resolve_vocabulary
 
