@@ -61,7 +61,7 @@ def run(recipe: Path, *command: str, **environment: str) -> subprocess.Completed
     variables = {**os.environ, "CALLS": str(root / "calls"), **environment}
     variables["PATH"] = f"{root / 'bin'}:{variables['PATH']}"
     return subprocess.run(
-        command, cwd=recipe, env=variables, text=True, capture_output=True, timeout=100
+        command, cwd=recipe, env=variables, text=True, capture_output=True, timeout=300
     )
 
 

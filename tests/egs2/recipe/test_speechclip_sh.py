@@ -120,7 +120,7 @@ class Project:
         command += ["--max_bad", "0.5", *options]
         environment = {**os.environ, "CALLS": str(self.calls_file), "FAIL": fail}
         return subprocess.run(
-            command, cwd=self.recipe, env=environment, text=True, capture_output=True, timeout=100
+            command, cwd=self.recipe, env=environment, text=True, capture_output=True, timeout=300
         )
 
     def calls(self, module: str) -> list[list[str]]:

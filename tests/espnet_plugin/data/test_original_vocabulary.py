@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from espnet_plugin.data.original_vocabulary import (
@@ -37,6 +37,7 @@ def test_start_end_and_padding_count() -> None:
     assert counts == {7: 2, 8: 2, 100: 2, 101: 2, 0: 72 + 74}
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 5), max_size=120))
 def test_places_are_those_of_a_sort(values: list[int]) -> None:
     places = quicksort_places(values)
