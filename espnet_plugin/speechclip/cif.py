@@ -9,7 +9,7 @@ frames collected since the last firing (Dong & Xu 2020, arXiv 1905.11235; Speech
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -224,11 +224,9 @@ class CIF(nn.Module):
         """Weight of each frame in [0, 1], zero at padding.
 
         Args:
-            features: (batch, frames, dim).
+            features: (batch, frames, dim), zero at padding: the convolution sees it.
             lengths: Number of frames, (batch,).
         """
-        if not self.compatibility.convolve_padding:
-            features = zero_padding(features, lengths)
         mask = padding_mask(lengths, features.size(1))  # (batch, frames)
         hidden = features.transpose(1, 2)  # (batch, dim, frames)
         for index, layer in enumerate(self.conv):
@@ -263,11 +261,8 @@ class CIF(nn.Module):
         """
         with torch.autocast(features.device.type, enabled=False):
             features = features if features.dtype == torch.float64 else features.float()
-            features = (
-                zero_padding(features, lengths)
-                if not self.compatibility.convolve_padding
-                else features
-            )
+            if not self.compatibility.convolve_padding:
+                features = zero_padding(features, lengths)
             alphas = self.predict_alphas(features, lengths)
             alpha_sum = alphas.sum(dim=1)  # (batch,)
             if target_lengths is not None and self._scales(step):
@@ -283,15 +278,7 @@ class CIF(nn.Module):
             )
         if not self.training:
             self._warn_if_truncated(alphas)
-        return CifOutput(
-            embeddings=output.embeddings,
-            lengths=output.lengths,
-            alphas=alphas,
-            alpha_sum=alpha_sum,
-            fired=output.fired,
-            starts=output.starts,
-            ends=output.ends,
-        )
+        return replace(output, alpha_sum=alpha_sum)
 
     def _scales(self, step: int | None) -> bool:
         return self.scaling_steps < 0 or (step or 0) < self.scaling_steps

@@ -191,17 +191,14 @@ class TokenQuantizer(nn.Module):
             forbidden: True at rows that must not be chosen, (rows,).
             step: Number of optimiser updates done, for a scheduled temperature.
         """
-        similarities = cosine_similarities(keywords, table)  # (batch, slots, rows)
-        if forbidden is not None:
-            similarities = similarities.masked_fill(forbidden, -torch.inf)
+        cosines = cosine_similarities(keywords, table)  # (batch, slots, rows)
+        similarities = _forbid(cosines, forbidden)
         rows = similarities.argmax(dim=-1)  # (batch, slots)
         embeddings = table[rows]  # (batch, slots, token_dim)
         if self.training:
             with torch.autocast(keywords.device.type, enabled=False):
                 # Infinities are put in after the division, whose gradient they would turn into NaN.
-                scaled = _finite(similarities) / self.current_temperature(step)
-                if forbidden is not None:
-                    scaled = scaled.masked_fill(forbidden, -torch.inf)
+                scaled = _forbid(cosines / self.current_temperature(step), forbidden)
                 soft = scaled.softmax(dim=-1) @ table.to(scaled.dtype)  # (batch, slots, token_dim)
             embeddings = embeddings + (soft - soft.detach()) if self.hard else soft
         with torch.no_grad():
@@ -217,5 +214,5 @@ def _code_usage(rows: Tensor, size: int, lengths: Tensor | None) -> Tensor:
     return torch.bincount(rows.flatten(), minlength=size) / max(rows.numel(), 1)
 
 
-def _finite(similarities: Tensor) -> Tensor:
-    return similarities.masked_fill(similarities.isinf(), 0.0)
+def _forbid(scores: Tensor, forbidden: Tensor | None) -> Tensor:
+    return scores if forbidden is None else scores.masked_fill(forbidden, -torch.inf)

@@ -151,16 +151,8 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
             speech_states=speech_states,
             speech_states_lengths=speech_states_lengths,
         )
-        extractor = self.speechclip.keyword_extractor
-        targets = None
-        if extractor is not None:
-            targets = extractor.target_lengths(states.lengths, text_lengths)
-        output = self.speechclip(
-            states,
-            # at validation the number of keywords is the model's own, as at inference
-            target_lengths=targets if self.training else None,
-            step=int(self.num_updates),
-        )
+        targets = self.speechclip.target_lengths(states.lengths, text_lengths)
+        output = self.speechclip(states, target_lengths=targets, step=int(self.num_updates))
         if image.dim() == 4:
             with torch.no_grad():
                 image = self.speechclip.clip.encode_images(image)  # (batch, dim)

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from espnet_plugin.speechclip.padding import padding_mask
+
 
 class StateCollector:
     """Gathers hidden states (batch, frames, dim) into one (batch, layers + 1, frames, dim).
@@ -44,9 +46,8 @@ class StateCollector:
         if self._states:
             earlier = [] if self._buffer is None else list(self._buffer.unbind(1))
             states = torch.stack(earlier[: self._num_states - len(self._states)] + self._states, 1)
-            positions = torch.arange(states.shape[2], device=states.device)
             ends = torch.tensor(lengths, device=states.device)
-            padding = positions >= ends.unsqueeze(1)  # (batch, frames)
+            padding = padding_mask(ends, states.shape[2])  # (batch, frames)
             return states.masked_fill(padding[:, None, :, None], 0.0)
         assert self._buffer is not None
         for row, length in enumerate(lengths):

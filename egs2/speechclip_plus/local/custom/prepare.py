@@ -16,12 +16,11 @@ from __future__ import annotations
 
 import argparse
 import csv
-import logging
-import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
+from local.shared.command import preparation_parser, run_preparation
 from local.shared.layout import contents, corpus_root, find_one
 from local.shared.sets import SPLITS, prepare_sets
 from local.shared.spoken_captions import SpokenCaption, safe_id
@@ -174,22 +173,16 @@ def prepare_custom(
 
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--root", default="", help="folder of the corpus")
-    parser.add_argument("--data_dir", type=Path, default=Path("data"))
-    parser.add_argument("--nj", type=int, default=2, help="processes")
-    parser.add_argument("--max_bad", type=float, default=0.1, help="share that may be skipped")
-    return parser
+    return preparation_parser(__doc__, root_help="folder of the corpus")
 
 
 def main(cmd: Sequence[str] | None = None) -> None:
-    """Prepares; a fault of the corpus ends it with one message and exit code 1."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s: %(message)s")
+    """Prepares the corpus."""
     args = get_parser().parse_args(cmd)
-    try:
-        prepare_custom(args.root, args.data_dir, jobs=args.nj, max_bad=args.max_bad)
-    except DataError as error:
-        sys.exit(f"custom: error: {error}")
+    run_preparation(
+        "custom",
+        lambda: prepare_custom(args.root, args.data_dir, jobs=args.nj, max_bad=args.max_bad),
+    )
 
 
 if __name__ == "__main__":

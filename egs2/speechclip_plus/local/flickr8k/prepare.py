@@ -6,13 +6,12 @@ python -m local.flickr8k.prepare --root /corpora/flickr8k
 from __future__ import annotations
 
 import argparse
-import logging
 import re
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from local.shared.command import preparation_parser, run_preparation
 from local.shared.layout import corpus_root, find_one
 from local.shared.sets import prepare_sets
 from local.shared.spoken_captions import SpokenCaption, clean_caption, safe_id
@@ -261,22 +260,16 @@ def _text_lines(path: Path) -> Iterator[str]:
 
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--root", default="", help="folder of the corpus (FLICKR8K in db.sh)")
-    parser.add_argument("--data_dir", type=Path, default=Path("data"))
-    parser.add_argument("--nj", type=int, default=2, help="processes")
-    parser.add_argument("--max_bad", type=float, default=0.1, help="share that may be skipped")
-    return parser
+    return preparation_parser(__doc__, root_help="folder of the corpus (FLICKR8K in db.sh)")
 
 
 def main(cmd: Sequence[str] | None = None) -> None:
-    """Prepares; a fault of the corpus ends it with one message and exit code 1."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s: %(message)s")
+    """Prepares the corpus."""
     args = get_parser().parse_args(cmd)
-    try:
-        prepare_flickr8k(args.root, args.data_dir, jobs=args.nj, max_bad=args.max_bad)
-    except DataError as error:
-        sys.exit(f"flickr8k: error: {error}")
+    run_preparation(
+        "flickr8k",
+        lambda: prepare_flickr8k(args.root, args.data_dir, jobs=args.nj, max_bad=args.max_bad),
+    )
 
 
 if __name__ == "__main__":

@@ -6,12 +6,11 @@ python -m local.spokencoco.prepare --root /corpora/SpokenCOCO --mscoco /corpora/
 from __future__ import annotations
 
 import argparse
-import logging
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from local.shared.command import preparation_parser, run_preparation
 from local.shared.json_stream import stream_records
 from local.shared.layout import corpus_root, find_one
 from local.shared.sets import prepare_sets
@@ -149,25 +148,20 @@ def prepare_spokencoco(
 
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--root", default="", help="folder of SpokenCOCO (SPOKENCOCO in db.sh)")
+    parser = preparation_parser(__doc__, root_help="folder of SpokenCOCO (SPOKENCOCO in db.sh)")
     parser.add_argument("--mscoco", default="", help="folder of the pictures (MSCOCO in db.sh)")
-    parser.add_argument("--data_dir", type=Path, default=Path("data"))
-    parser.add_argument("--nj", type=int, default=2, help="processes")
-    parser.add_argument("--max_bad", type=float, default=0.1, help="share that may be skipped")
     return parser
 
 
 def main(cmd: Sequence[str] | None = None) -> None:
-    """Prepares; a fault of the corpus ends it with one message and exit code 1."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s: %(message)s")
+    """Prepares the corpus."""
     args = get_parser().parse_args(cmd)
-    try:
-        prepare_spokencoco(
+    run_preparation(
+        "spokencoco",
+        lambda: prepare_spokencoco(
             args.root, args.mscoco, args.data_dir, jobs=args.nj, max_bad=args.max_bad
-        )
-    except DataError as error:
-        sys.exit(f"spokencoco: error: {error}")
+        ),
+    )
 
 
 if __name__ == "__main__":
