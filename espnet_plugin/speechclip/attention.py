@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,35 @@ class BlockOutput:
 
     output: Tensor
     layers: tuple[Tensor, ...]
+
+
+def self_attention(
+    attention: nn.MultiheadAttention, x: Tensor, mask: Tensor | None = None
+) -> Tensor:
+    """What ``attention(x, x, x, key_padding_mask=mask)`` attends, without its weights.
+
+    The module's own forward transposes its input, which makes torch multiply frozen weights one
+    utterance at a time: seven times slower on a CPU.
+
+    Args:
+        attention: With ``batch_first`` and biases.
+        x: (batch, positions, dim).
+        mask: True at positions that must not be looked at, (batch, positions).
+
+    Returns:
+        (batch, positions, dim).
+    """
+    projected = F.linear(x, attention.in_proj_weight, attention.in_proj_bias)
+    heads = projected.unflatten(-1, (3, attention.num_heads, attention.head_dim))
+    query, key, value = heads.permute(2, 0, 3, 1, 4).unbind()  # (batch, heads, positions, head_dim)
+    attended = F.scaled_dot_product_attention(
+        query,
+        key,
+        value,
+        attn_mask=None if mask is None else ~mask[:, None, None],
+        dropout_p=attention.dropout if attention.training else 0.0,
+    )
+    return attention.out_proj(attended.transpose(1, 2).flatten(2))
 
 
 class AttentionBlock(nn.Module):
@@ -66,8 +96,7 @@ class AttentionBlock(nn.Module):
             mask: True at positions that must not be looked at, (batch, positions).
         """
         x = self.feed_forward(x)
-        attended, _ = self.attention(x, x, x, key_padding_mask=mask, need_weights=False)
-        output = self.norm(x + attended)
+        output = self.norm(x + self_attention(self.attention, x, mask))
         return BlockOutput(output, (output,))
 
     @torch.no_grad()
@@ -96,6 +125,18 @@ class FeedForward(nn.Module):
         return self.norm(x + self.layers(x))
 
 
+class EncoderLayer(nn.TransformerEncoderLayer):
+    """PyTorch's layer with :func:`self_attention`: the same parameters and the same result."""
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Mixes positions; arguments as :func:`self_attention`."""
+        if self.norm_first:
+            x = x + self.dropout1(self_attention(self.self_attn, self.norm1(x), mask))
+            return x + self._ff_block(self.norm2(x))
+        x = self.norm1(x + self.dropout1(self_attention(self.self_attn, x, mask)))
+        return self.norm2(x + self._ff_block(x))
+
+
 class TransformerBlock(nn.Module):
     """A transformer encoder with a final layer norm: the block of the parallel architecture.
 
@@ -120,7 +161,7 @@ class TransformerBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
-            nn.TransformerEncoderLayer(
+            EncoderLayer(
                 dim,
                 num_heads,
                 feed_forward_dim,
@@ -137,7 +178,7 @@ class TransformerBlock(nn.Module):
         """Mixes positions; arguments as :meth:`AttentionBlock.forward`."""
         outputs = []
         for layer in self.layers:
-            x = layer(x, src_key_padding_mask=mask)
+            x = layer(x, mask)
             outputs.append(x)
         return BlockOutput(self.norm(x), tuple(outputs))
 
@@ -145,7 +186,7 @@ class TransformerBlock(nn.Module):
     def attention_map(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Attention weights of the last layer's heads, (batch, heads, positions, positions)."""
         for layer in self.layers[:-1]:
-            x = layer(x, src_key_padding_mask=mask)
+            x = layer(x, mask)
         last = self.layers[-1]
         x = last.norm1(x) if last.norm_first else x
         return last.self_attn(x, x, x, key_padding_mask=mask, average_attn_weights=False)[1]

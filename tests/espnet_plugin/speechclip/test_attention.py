@@ -1,0 +1,79 @@
+"""The trained block against PyTorch's own modules."""
+
+import pytest
+import torch
+from torch import nn
+
+from espnet_plugin.speechclip.attention import (
+    AttentionBlock,
+    EncoderLayer,
+    TransformerBlock,
+    self_attention,
+)
+
+MASK = torch.tensor([[False] * 5, [False, False, False, True, True]])
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("num_heads", [1, 4])
+@pytest.mark.parametrize("mask", [None, MASK])
+def test_self_attention_is_what_the_module_attends(num_heads, mask, frozen):
+    torch.manual_seed(0)
+    module = nn.MultiheadAttention(8, num_heads, batch_first=True).eval().requires_grad_(not frozen)
+    x = torch.randn(2, 5, 8)
+    expected, _ = module(x, x, x, key_padding_mask=mask)
+    torch.testing.assert_close(self_attention(module, x, mask), expected)
+
+
+@pytest.mark.parametrize("norm_first", [False, True])
+@pytest.mark.parametrize("mask", [None, MASK])
+def test_encoder_layer_is_pytorchs(norm_first, mask):
+    torch.manual_seed(0)
+    options = {"batch_first": True, "norm_first": norm_first, "activation": "gelu"}
+    theirs = nn.TransformerEncoderLayer(8, 2, 16, 0.1, **options).eval()
+    ours = EncoderLayer(8, 2, 16, 0.1, **options).eval()
+    ours.load_state_dict(theirs.state_dict())
+    x = torch.randn(2, 5, 8)
+    torch.testing.assert_close(ours(x, mask), theirs(x, src_key_padding_mask=mask))
+
+
+@pytest.mark.parametrize("norm_first", [False, True])
+def test_encoder_layer_has_pytorchs_gradients(norm_first):
+    torch.manual_seed(0)
+    options = {"batch_first": True, "norm_first": norm_first}
+    theirs = nn.TransformerEncoderLayer(8, 2, 16, 0.0, **options)
+    ours = EncoderLayer(8, 2, 16, 0.0, **options)
+    ours.load_state_dict(theirs.state_dict())
+    x, weights = torch.randn(2, 5, 8), torch.randn(2, 5, 8)
+    for layer, output in ((ours, ours(x, MASK)), (theirs, theirs(x, src_key_padding_mask=MASK))):
+        (output * weights).sum().backward()
+        assert all(parameter.grad is not None for parameter in layer.parameters())
+    for (name, mine), other in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, other.grad, msg=name)
+
+
+def test_dropout_acts_in_training_only():
+    torch.manual_seed(0)
+    module = nn.MultiheadAttention(8, 2, dropout=0.5, batch_first=True)
+    x = torch.randn(1, 5, 8)
+    assert not torch.equal(self_attention(module, x), self_attention(module, x))
+    module.eval()
+    torch.testing.assert_close(self_attention(module, x), self_attention(module, x))
+
+
+@pytest.mark.parametrize("block", [AttentionBlock(8, num_heads=2), TransformerBlock(8, num_heads=2)])
+def test_padded_positions_change_nothing(block):
+    block.eval()
+    x = torch.randn(2, 5, 8)
+    other = x.clone()
+    other[1, 3:] = torch.randn(2, 8)
+    outputs = [block(each, MASK).output[:, :3] for each in (x, other)]
+    torch.testing.assert_close(*outputs)
+
+
+@pytest.mark.parametrize("block", [AttentionBlock(8, num_heads=2), TransformerBlock(8, num_heads=2)])
+def test_attention_map_is_a_distribution_over_positions_that_count(block):
+    block.eval()
+    weights = block.attention_map(torch.randn(2, 5, 8), MASK)  # (batch, heads, rows, columns)
+    torch.testing.assert_close(weights.sum(-1), torch.ones(2, 2, 5))
+    assert not weights[1, :, :, 3:].any()
