@@ -61,7 +61,9 @@ def test_dropout_acts_in_training_only():
     torch.testing.assert_close(self_attention(module, x), self_attention(module, x))
 
 
-@pytest.mark.parametrize("block", [AttentionBlock(8, num_heads=2), TransformerBlock(8, num_heads=2)])
+@pytest.mark.parametrize(
+    "block", [AttentionBlock(8, num_heads=2), TransformerBlock(8, num_heads=2)]
+)
 def test_padded_positions_change_nothing(block):
     block.eval()
     x = torch.randn(2, 5, 8)
@@ -71,7 +73,9 @@ def test_padded_positions_change_nothing(block):
     torch.testing.assert_close(*outputs)
 
 
-@pytest.mark.parametrize("block", [AttentionBlock(8, num_heads=2), TransformerBlock(8, num_heads=2)])
+@pytest.mark.parametrize(
+    "block", [AttentionBlock(8, num_heads=2), TransformerBlock(8, num_heads=2)]
+)
 def test_attention_map_is_a_distribution_over_positions_that_count(block):
     block.eval()
     weights = block.attention_map(torch.randn(2, 5, 8), MASK)  # (batch, heads, rows, columns)
