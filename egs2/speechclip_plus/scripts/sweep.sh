@@ -12,16 +12,19 @@ seeds="0 1 2 3 4"
 new_corpus=false       # mini: every seed makes its own corpus and teachers, as run.sh --seed does
 config_prefix=         # empty: conf/tuning/mini_ for mini, conf/tuning/<corpus>_base_ otherwise
 output_dir=            # empty: exp/sweep_<corpus>
+jobs=1                 # runs at the same time, on one corpus
 run_args=              # further options of run.sh for every run, e.g. "--num_threads 2"
 dry_run=false          # only say what would be run
 
 help_message=$(cat << 'EOT'
 Usage: scripts/sweep.sh [--corpus mini] [--architectures "parallel cascaded ..."] [--seeds "0 1 2 3 4"]
                         [--ablations none|all|"<name> ..."] [--new_corpus false] [--output_dir exp/sweep_mini]
-                        [--config_prefix conf/tuning/mini_] [--run_args "..."] [--dry_run false]
+                        [--config_prefix conf/tuning/mini_] [--jobs 1] [--run_args "..."] [--dry_run false]
 
 Trains every architecture with every seed and writes SWEEP.md, sweep.json and figures: means with
 standard deviations, the paper's claims with paired tests over pictures and over seeds, ablations.
+
+--jobs runs so many at the same time; give each its share of the processors with --run_args "--num_threads 1".
 
 By default all runs share one corpus and its teachers, those of the first seed, and the seeds differ
 in the training only, so that every difference is paired. With --new_corpus true each seed has its own.
@@ -39,6 +42,11 @@ EOT
 )
 
 . utils/parse_options.sh
+[[ ${jobs} =~ ^[1-9][0-9]*$ ]] || { echo "sweep.sh: error: --jobs must be a positive integer, got ${jobs}" >&2; exit 2; }
+if "${new_corpus}" && [ "${jobs}" -gt 1 ]; then
+    echo "sweep.sh: error: --new_corpus true makes one corpus after the other in the same place: --jobs must be 1" >&2
+    exit 2
+fi
 [ $# -eq 0 ] || { echo "sweep.sh: error: no positional arguments are taken: $*" >&2; exit 2; }
 [ -x ./run.sh ] || { echo "sweep.sh: error: run it from the recipe's folder: scripts/sweep.sh" >&2; exit 2; }
 [ -n "${seeds}" ] && [ -n "${architectures}" ] || { echo "sweep.sh: error: --seeds and --architectures must not be empty" >&2; exit 2; }
@@ -86,40 +94,52 @@ prepare() {
     fi
 }
 
+# Stages 7 to 9: run <name> <seed>
+run() {
+    local options=()
+    if [[ $1 == *.* ]]; then options=(--speechclip_args "$(ablation_args "$1")"); fi
+    echo "sweep.sh: $1, seed $2" >&2
+    ./run.sh --corpus "${corpus}" --seed "$2" --stage 7 --stop_stage 9 \
+        --speechclip_config "${config_prefix}${1%%.*}.yaml" \
+        --speechclip_tag "sweep_${corpus}_$1_seed$2" --inference_tag sweep \
+        ${options[@]+"${options[@]}"} ${more[@]+"${more[@]}"} \
+        || echo "sweep.sh: error: $1, seed $2 failed" >&2
+}
+
 total=0
 missing=0
-failed=()
-list=
 for seed in ${seeds}; do
     for name in ${architectures} ${ablations}; do
         total=$(( total + 1 ))
-        scores=$(scores_of "${name}" "${seed}")
-        if ! [ -s "${scores}" ]; then
-            missing=$(( missing + 1 ))
-            if "${dry_run}"; then
-                echo "to run: ${name}, seed ${seed}"
-                continue
-            fi
-            options=()
-            if [[ ${name} == *.* ]]; then options=(--speechclip_args "$(ablation_args "${name}")"); fi
-            prepare "${seed}"
-            echo "sweep.sh: ${name}, seed ${seed}" >&2
-            if ! ./run.sh --corpus "${corpus}" --seed "${seed}" --stage 7 --stop_stage 9 \
-                --speechclip_config "${config_prefix}${name%%.*}.yaml" \
-                --speechclip_tag "sweep_${corpus}_${name}_seed${seed}" --inference_tag sweep \
-                ${options[@]+"${options[@]}"} ${more[@]+"${more[@]}"}; then
-                failed+=("${name}, seed ${seed}")
-                continue
-            fi
+        if [ -s "$(scores_of "${name}" "${seed}")" ]; then continue; fi
+        missing=$(( missing + 1 ))
+        if "${dry_run}"; then
+            echo "to run: ${name}, seed ${seed}"
+            continue
         fi
-        list+="${name}"$'\t'"${seed}"$'\t'"${scores}"$'\n'
+        prepare "${seed}"
+        while [ "$(jobs -pr | wc -l)" -ge "${jobs}" ]; do wait -n || true; done
+        run "${name}" "${seed}" &
     done
 done
+wait
 if "${dry_run}"; then
     echo "${missing} of ${total} runs are missing"
     exit 0
 fi
 
+failed=()
+list=
+for seed in ${seeds}; do
+    for name in ${architectures} ${ablations}; do
+        scores=$(scores_of "${name}" "${seed}")
+        if [ -s "${scores}" ]; then
+            list+="${name}"$'\t'"${seed}"$'\t'"${scores}"$'\n'
+        else
+            failed+=("${name}, seed ${seed}")
+        fi
+    done
+done
 mkdir -p "${output_dir}"
 printf '%s' "${list}" > "${output_dir}/runs.tsv"
 if [ -n "${list}" ]; then
