@@ -146,17 +146,18 @@ def _run_once(
         output = _call(
             ["-m", "evaluate", "-t", task.split, "-l", "-1", *new], directory / "evaluate.log"
         )
+        metrics = _metrics(task, output, directory / "evaluate.log")
     else:
         if not (directory / "trained").is_file():
             _call(["-m", "train", "-a", *new], directory / "train.log")
             write_text(directory / "trained", "")
-        past = ["-e", str(_checkpoint(directory, task))]
-        output = _call(
-            ["-m", "evaluate", "-t", task.split, *past, *common], directory / "evaluate.log"
-        )
-    metrics = {metric.name: metric.find(output) for metric in task.metrics}
-    if None in metrics.values():
-        raise RunError(f"{directory / 'evaluate.log'} has no score; see there")
+        scores = []
+        for number, checkpoint in enumerate(_checkpoints(directory, task)):
+            log = directory / f"evaluate{number or ''}.log"
+            past = ["-e", str(checkpoint)]
+            output = _call(["-m", "evaluate", "-t", task.split, *past, *common], log)
+            scores.append(_metrics(task, output, log))
+        metrics = _best(task, scores)
     record = {
         "task": task.name,
         "upstream": asdict(upstream),
@@ -206,16 +207,32 @@ def overrides_text(overrides: Mapping[str, object]) -> str:
     return ",,".join(parts)
 
 
-def _checkpoint(directory: Path, task: Task) -> Path:
-    """The best one on the development set, or else the latest."""
-    best = directory / task.best
-    if best.is_file():
-        return best
+def _checkpoints(directory: Path, task: Task) -> list[Path]:
+    """The best one on the development set, or else the latest; all where none is the best."""
+    if task.best and (directory / task.best).is_file():
+        return [directory / task.best]
     states = sorted(directory.glob("states-*.ckpt"), key=lambda path: int(path.stem.split("-")[1]))
     if not states:
         raise RunError(f"{directory}: training left no checkpoint; see train.log")
+    if not task.best:
+        return states
     logger.warning(f"{directory}: nothing beat the start on the development set; {states[-1].name}")
-    return states[-1]
+    return states[-1:]
+
+
+def _metrics(task: Task, output: str, log: Path) -> dict[str, float]:
+    found = {metric.name: metric.find(output) for metric in task.metrics}
+    metrics = {name: value for name, value in found.items() if value is not None}
+    if len(metrics) < len(found):
+        raise RunError(f"{log} has no score; see there")
+    return metrics
+
+
+def _best(task: Task, scores: Sequence[dict[str, float]]) -> dict[str, float]:
+    """The scores whose first metric is the best."""
+    main = task.metrics[0]
+    choose = max if main.is_higher_better else min
+    return choose(scores, key=lambda score: score[main.name])
 
 
 def _call(arguments: Sequence[str], log: Path) -> str:

@@ -40,7 +40,8 @@ class Task:
         title: What it is.
         downstream: s3prl's ``-d``.
         config: Our configuration, without ``.yaml``.
-        best: Name of the checkpoint that is best on the development set.
+        best: Name of the checkpoint that is best on the development set; empty: there is none, and
+            the saved checkpoint that is best in the test counts, as in SUPERB's ASV.
         split: ``-t`` of the evaluation.
         metrics: The first one is the task's score.
         small: Writes a small corpus: function of recordings, directory and size.
@@ -134,12 +135,12 @@ TASKS = {
             "speaker verification",
             "sv_voxceleb1",
             "sv_voxceleb1",
-            "dev-best.ckpt",
+            "",
             "test",
             (Metric("EER", rf"test-EER: {_NUMBER}", False),),
             speaker_tasks.speaker_verification,
             needs=("librosa", "joblib", "sklearn"),
-            note="silences are cut by our rule, not by sox; SUPERB takes the best saved checkpoint",
+            note="silences are cut by our rule, not by sox",
         ),
         Task(
             "SD",

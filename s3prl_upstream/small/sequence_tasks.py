@@ -30,6 +30,7 @@ def speech_recognition(splits: Splits, root: Path, size: int) -> dict[str, objec
     return {
         f"{DOWNSTREAM}.datarc.libri_root": root,
         f"{DOWNSTREAM}.datarc.bucket_file": root / "len_for_bucket",
+        **_for_a_cpu("modelrc"),
     }
 
 
@@ -46,7 +47,16 @@ def slot_filling(splits: Splits, root: Path, size: int) -> dict[str, object]:
             lines.append(f"{name} {text}\tO object_select object_name Describe\n")
     (root / "all.iob.snips.txt").write_text("".join(lines))
     everyone = {f"{DOWNSTREAM}.corpus.{part}_speakers": None for part in parts}
-    return {f"{DOWNSTREAM}.corpus.path": root, **everyone}
+    return {f"{DOWNSTREAM}.corpus.path": root, **everyone, **_for_a_cpu("model")}
+
+
+def _for_a_cpu(model: str) -> dict[str, object]:
+    """Smaller recurrent layers, and no masks, which hide most of a small encoder's dimensions."""
+    sizes = {"project_dim": 256, "RNNs.dim": [256, 256]}
+    masks = ("time_warp", "freq_mask", "time_mask")
+    return {f"{DOWNSTREAM}.{model}.{key}": value for key, value in sizes.items()} | {
+        f"config.specaug.apply_{name}": False for name in masks
+    }
 
 
 def _librispeech(splits: Splits, root: Path, size: int) -> None:

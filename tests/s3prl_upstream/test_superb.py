@@ -62,7 +62,9 @@ class Runner:
         if mode == "train":
             (log.parent / "states-9.ckpt").touch()
             (log.parent / "states-10.ckpt").touch()
-        return "test acc: 0.5\nINFO bridged in s3prl's runner: sox, catalyst\n"
+        eer = 0.25 if "states-9" in str(arguments) else 0.5
+        score = f"test acc: 0.5\ntest-EER: {eer}\n"
+        return f"{score}INFO bridged in s3prl's runner: sox, catalyst\n"
 
 
 @pytest.fixture
@@ -98,6 +100,14 @@ def test_is_taken_up_after_the_training(runner: Runner, tmp_path: Path) -> None:
     runner.fails_in = ""
     run_task(TASKS["SID"], UPSTREAM, DATA, Settings(tmp_path))
     assert [call[1] for call in runner.calls] == ["train", "evaluate", "evaluate"]
+
+
+def test_best_saved_checkpoint_counts_without_a_development_set(
+    runner: Runner, tmp_path: Path
+) -> None:
+    assert run_task(TASKS["ASV"], UPSTREAM, DATA, Settings(tmp_path)) == {"EER": 25.0}
+    past = [call[call.index("-e") + 1] for call in runner.calls if call[1] == "evaluate"]
+    assert [Path(path).name for path in past] == ["states-9.ckpt", "states-10.ckpt"]
 
 
 def test_folds_are_averaged(runner: Runner, tmp_path: Path) -> None:
