@@ -23,7 +23,7 @@ skip_train=false       # leave out stages 6 and 7
 skip_eval=false        # leave out stages 8 and 9
 skip_packing=false     # leave out stage 10
 skip_upload_hf=true    # leave out stage 11
-eval_valid_set=false   # run stages 8 and 9 on the validation set too
+eval_valid_set=true    # run stages 8 and 9 on the validation set too: it gives the weight of the branches' sum
 ngpu=                  # GPUs per node; empty: 1 if there is one, else 0
 num_nodes=1            # nodes to train on
 nj=                    # parallel jobs of data preparation; empty: one per processor
@@ -91,7 +91,7 @@ General
     --skip_eval            leave out stages 8 and 9 (default="${skip_eval}")
     --skip_packing         leave out stage 10 (default="${skip_packing}")
     --skip_upload_hf       leave out stage 11 (default="${skip_upload_hf}")
-    --eval_valid_set       run stages 8 and 9 on the validation set too (default="${eval_valid_set}")
+    --eval_valid_set       run stages 8 and 9 on the validation set too: the branches' sum needs it (default="${eval_valid_set}")
     --ngpu                 GPUs per node; empty: 1 if there is one, else 0 (default="${ngpu}")
     --num_nodes            nodes to train on (default="${num_nodes}")
     --nj                   parallel jobs of data preparation; empty: one per processor (default="${nj}")

@@ -101,7 +101,7 @@ run() {
     echo "sweep.sh: $1, seed $2" >&2
     ./run.sh --corpus "${corpus}" --seed "$2" --stage 7 --stop_stage 9 \
         --speechclip_config "${config_prefix}${1%%.*}.yaml" \
-        --speechclip_tag "sweep_${corpus}_$1_seed$2" --inference_tag sweep \
+        --speechclip_tag "sweep_${corpus}_$1_seed$2" --inference_tag sweep --eval_valid_set false \
         ${options[@]+"${options[@]}"} ${more[@]+"${more[@]}"} \
         || echo "sweep.sh: error: $1, seed $2 failed" >&2
 }

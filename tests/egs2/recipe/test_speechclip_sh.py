@@ -174,8 +174,8 @@ def test_training_is_called_with_the_right_data(project: Project) -> None:
         assert word in call
     assert call[call.index("--seed") + 1] == "3"
     inference = project.calls("speechclip_inference")
-    assert len(inference) == 3  # two jobs and their merge
-    assert sum("--merge" in call for call in inference) == 1
+    assert len(inference) == 6  # two jobs and their merge, of dev and test
+    assert sum("--merge" in call for call in inference) == 2
     # the test set is used whole: no limits of duration
     (test,) = [
         c for c in project.calls("datadir") if c[2] == "filter" and "dump/raw/tiny_test" in c

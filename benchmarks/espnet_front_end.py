@@ -1,9 +1,11 @@
-"""ESPnet's own recognition with the upstream as its front end: train, decode, score.
+"""ESPnet's own tasks with the upstream as their front end: train, decode, score.
 
-The steps of an ESPnet recipe, with its own programs, on captions of the mini corpus.
+The steps of an ESPnet recipe, with its own programs, on captions of the mini corpus: asr writes the
+caption down, slu only what it means, the colours and the things in it.
 
 Example:
-    python benchmarks/asr_front_end.py MODEL downloads/mini exp/asr_front_end --train 600 --epochs 8
+    python -m benchmarks.espnet_front_end MODEL downloads/mini exp/asr --train 600 --epochs 8
+    python -m benchmarks.espnet_front_end MODEL downloads/mini exp/slu --task slu
 """
 
 from __future__ import annotations
@@ -18,12 +20,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from s3prl_upstream.levenshtein import distance
-from s3prl_upstream.small.voices import Recording, read_recordings
+from s3prl_upstream.small.voices import Recording, phrases, read_recordings
 
 LAUNCHER = (sys.executable, "-m", "espnet_plugin.run", "-m")
 
 
-def write_data(directory: Path, recordings: Sequence[Recording]) -> None:
+def target(recording: Recording, task: str) -> list[str]:
+    """The words to be found: the caption's, or its colours and things."""
+    if task == "asr":
+        return recording.text.split()
+    return [word for phrase in phrases([recording]) for word in (phrase.colour, phrase.thing)]
+
+
+def write_data(directory: Path, recordings: Sequence[Recording], task: str) -> None:
     """A Kaldi-style directory and the shape file of its recordings."""
     import soundfile
 
@@ -31,16 +40,16 @@ def write_data(directory: Path, recordings: Sequence[Recording]) -> None:
     ordered = sorted(recordings, key=lambda recording: recording.name)
     tables = {
         "wav.scp": [f"{r.name} {r.path.absolute()}" for r in ordered],
-        "text": [f"{r.name} {r.text}" for r in ordered],
+        "text": [f"{r.name} {' '.join(target(r, task))}" for r in ordered],
         "shape": [f"{r.name} {soundfile.info(r.path).frames}" for r in ordered],
     }
     for name, lines in tables.items():
         (directory / name).write_text("".join(f"{line}\n" for line in lines))
 
 
-def write_tokens(path: Path, recordings: Sequence[Recording]) -> None:
-    """The words of the captions."""
-    words = sorted({word.text for recording in recordings for word in recording.words})
+def write_tokens(path: Path, recordings: Sequence[Recording], task: str) -> None:
+    """The words of the targets."""
+    words = sorted({word for recording in recordings for word in target(recording, task)})
     path.write_text("\n".join(["<blank>", "<unk>", *words, "<sos/eos>"]) + "\n")
 
 
@@ -53,7 +62,7 @@ def run(*arguments: object, log: Path) -> None:
 
 
 def train(args: argparse.Namespace, data: Path) -> None:
-    """asr_train with CTC on words."""
+    """asr_train or slu_train with CTC on words."""
     front_end = {"upstream": args.upstream, "path_or_url": str(Path(args.model).absolute())}
     files = []
     for part in ("train", "valid"):
@@ -61,7 +70,7 @@ def train(args: argparse.Namespace, data: Path) -> None:
             files += [f"--{part}_data_path_and_name_and_type", f"{data / part}/{file}"]
         files += [f"--{part}_shape_file", data / part / "shape"]
     run(
-        "espnet2.bin.asr_train", *files, "--output_dir", args.directory / "exp",
+        f"espnet2.bin.{args.task}_train", *files, "--output_dir", args.directory / "exp",
         "--token_type", "word", "--token_list", data / "tokens", "--frontend", "s3prl",
         "--frontend_conf", json.dumps({"frontend_conf": front_end, "multilayer_feature": True}),
         "--normalize", "utterance_mvn", "--encoder", "rnn",
@@ -75,11 +84,12 @@ def train(args: argparse.Namespace, data: Path) -> None:
 
 
 def decode(args: argparse.Namespace, data: Path) -> dict[str, list[str]]:
-    """asr_inference; words of each test utterance."""
+    """asr_inference or slu_inference; words of each test utterance."""
     exp = args.directory / "exp"
     run(
-        "espnet2.bin.asr_inference", "--asr_train_config", exp / "config.yaml",
-        "--asr_model_file", exp / "valid.loss.best.pth", "--output_dir", args.directory / "decoded",
+        f"espnet2.bin.{args.task}_inference", f"--{args.task}_train_config", exp / "config.yaml",
+        f"--{args.task}_model_file", exp / "valid.loss.best.pth",
+        "--output_dir", args.directory / "decoded",
         "--data_path_and_name_and_type", f"{data / 'test'}/wav.scp,speech,sound",
         "--ctc_weight", "1.0", "--beam_size", "2", "--ngpu", args.ngpu, "--num_workers", "0",
         log=args.directory / "decode.log",
@@ -94,6 +104,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("model", help="path_or_url of the front end")
     parser.add_argument("mini", type=Path, help="the mini corpus, downloads/mini")
     parser.add_argument("directory", type=Path, help="where the experiment goes")
+    parser.add_argument("--task", choices=("asr", "slu"), default="asr")
     parser.add_argument("--upstream", default="speechclip_plus")
     parser.add_argument("--train", type=int, default=600, help="training utterances")
     parser.add_argument("--epochs", type=int, default=8)
@@ -111,17 +122,18 @@ def main(cmd: Sequence[str] | None = None) -> None:
     splits = {"train": "train", "valid": "dev", "test": "test"}
     chosen = {part: recordings[splits[part]][:number] for part, number in parts.items()}
     for part, part_recordings in chosen.items():
-        write_data(data / part, part_recordings)
-    write_tokens(data / "tokens", chosen["train"])
+        write_data(data / part, part_recordings, args.task)
+    write_tokens(data / "tokens", chosen["train"], args.task)
     start = time.monotonic()
     train(args, data)
     decoded = decode(args, data)
     errors = words = 0
     for recording in chosen["test"]:
-        reference = recording.text.split()
+        reference = target(recording, args.task)
         errors += distance(decoded.get(recording.name, []), reference)
         words += len(reference)
     result = {
+        "task": args.task,
         "upstream": args.upstream,
         "train_utterances": len(chosen["train"]),
         "test_utterances": len(chosen["test"]),
