@@ -51,7 +51,9 @@ def build_upstream(name: str, checkpoint: str | Path | None = None) -> nn.Module
 
     Raises:
         ValueError: if there is no such upstream, or it takes no checkpoint or needs one.
-        FileNotFoundError: if the checkpoint is missing.
+        FileNotFoundError: if the checkpoint is missing, or weights can be neither found nor
+            downloaded.
+        RuntimeError: if s3prl cannot build it for another reason.
     """
     hub = upstream_hub()
     entry = getattr(hub, name, None)
@@ -85,15 +87,27 @@ def build_upstream(name: str, checkpoint: str | Path | None = None) -> nn.Module
     try:
         upstream = entry(**options)
     except (OSError, RuntimeError, ValueError, TypeError, AssertionError, KeyError) as error:
+        url = getattr(getattr(error, "request", None), "url", None)  # requests' errors have it
+        if url:
+            raise FileNotFoundError(
+                f"s3prl upstream {name!r}: {url} cannot be downloaded here. Fetch it elsewhere and "
+                f"put it here as {_cached_file(url)}, or set model to the _local entry of the same "
+                "family and checkpoint to the file"
+            ) from error
         raise RuntimeError(
             f"s3prl upstream {name!r} could not be built"
             f"{'' if checkpoint is None else f' from {checkpoint}'} "
-            f"({type(error).__name__}: {error}). If its weights cannot be downloaded here, fetch "
-            "them elsewhere and set model to the _local entry of the same family and checkpoint "
-            "to the file"
+            f"({type(error).__name__}: {error})"
         ) from error
     _keep_last_state_before_norm(upstream)
     return upstream.eval()
+
+
+def _cached_file(url: str) -> Path:
+    """Where s3prl looks for a download before it fetches it."""
+    from s3prl.util.download import _urls_to_filepaths
+
+    return Path(_urls_to_filepaths(url, download=False))
 
 
 def _keep_last_state_before_norm(upstream: nn.Module) -> None:

@@ -140,6 +140,26 @@ def test_clear_errors(hub, tmp_path):
         S3prlBackend(model="hubert_local", checkpoint=tmp_path / "foreign.pt")
 
 
+def test_offline_says_which_file_goes_where(hub, tmp_path, monkeypatch):
+    import requests
+    from s3prl.util import download
+
+    def refuse(url, *_, **__):
+        request = requests.Request("GET", url).prepare()
+        raise requests.ConnectionError("no network", request=request)
+
+    monkeypatch.setattr(download, "_download_dir", tmp_path)
+    monkeypatch.setattr(download, "_download_url_to_file", refuse)
+    monkeypatch.setattr(download, "_download_url_to_file_requests", refuse)
+    with pytest.raises(FileNotFoundError) as caught:
+        S3prlBackend(model="hubert_base")
+    message = str(caught.value)
+    assert "hubert_base_ls960.pt cannot be downloaded here" in message
+    place = message.split("put it here as ")[1].split(", or")[0]
+    assert place.startswith(str(tmp_path))
+    assert place.endswith(".hubert_base_ls960.pt")
+
+
 def test_missing_s3prl_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "s3prl.hub", None)
     monkeypatch.setitem(sys.modules, "s3prl", None)
