@@ -84,7 +84,6 @@ TASKS = {
             (Metric("PER", rf"test per: {_NUMBER}", False),),
             sequence_tasks.phone_recognition,
             workers=_CTC_WORKERS,
-            needs=("editdistance",),
         ),
         Task(
             "ASR",
@@ -95,7 +94,7 @@ TASKS = {
             "test-clean",
             (Metric("WER", rf"test-clean wer: {_NUMBER}", False, 1.0),),
             sequence_tasks.speech_recognition,
-            needs=("pandas", "editdistance"),
+            needs=("pandas",),
             note="without a language model",
         ),
         Task(
@@ -179,7 +178,6 @@ TASKS = {
             ),
             sequence_tasks.slot_filling,
             workers=_CTC_WORKERS,
-            needs=("editdistance",),
         ),
         Task(
             "QbE",
