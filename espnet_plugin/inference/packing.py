@@ -18,10 +18,12 @@ from typing import Any
 import yaml
 from espnet2.main_funcs import pack_funcs
 
+from espnet_plugin.speechclip.hub import is_remote_name
 from espnet_plugin.speechclip.storage_format import (
     CLIP_DIRECTORY,
     FILE_OPTIONS,
     SPEECH_ENCODER_DIRECTORY,
+    experiment_directories,
     read_config,
     resolve_paths,
 )
@@ -52,13 +54,13 @@ def pack_model(
         The archive, for ``load_speechclip`` and ``SpeechCLIPInference.from_pretrained``.
 
     Raises:
-        FileNotFoundError: When a file is missing.
+        FileNotFoundError: When a file is missing, of those that the configuration names too.
     """
     for path in (train_config, model_file, *options):
         if not Path(path).is_file():
             raise FileNotFoundError(f"No such file to pack: {path}")
     train_config, outpath = Path(train_config), Path(outpath).absolute()
-    config = resolve_paths(read_config(train_config), train_config.parent)
+    config = resolve_paths(read_config(train_config), *experiment_directories(train_config))
     outpath.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=outpath.parent, prefix=".pack") as name:
         staging = Path(name)
@@ -92,8 +94,13 @@ def _stage_local_files(config: dict[str, Any], staging: Path) -> set[Path]:
         elif source.is_file():
             files = [source]
             config[section][option] = f"{folder}/{source.name}"
-        else:
+        elif not value or is_remote_name(str(value)):
             continue  # not set, or the name of something to download
+        else:
+            raise FileNotFoundError(
+                f"{section}.{option}: there is no {value} here; start the packing from the "
+                "recipe's folder, or write an absolute path into the configuration"
+            )
         (staging / folder).mkdir(exist_ok=True)
         for path in files:
             _place(path, staging / folder / path.name)

@@ -16,7 +16,11 @@ from espnet_plugin.compat import download_pretrained, load_checkpoint
 from espnet_plugin.speechclip.model import SpeechCLIP, SpeechOutput
 from espnet_plugin.speechclip.speech_encoder import SpeechStates
 from espnet_plugin.speechclip.storage import load_speechclip
-from espnet_plugin.speechclip.storage_format import read_config, resolve_paths
+from espnet_plugin.speechclip.storage_format import (
+    experiment_directories,
+    read_config,
+    resolve_paths,
+)
 from espnet_plugin.tasks.speechclip import SpeechCLIPTask
 from espnet_plugin.train.espnet_model import batch_states
 from espnet_plugin.train.preprocessor import checked_speech
@@ -235,7 +239,7 @@ def load_model(train_config: str | Path | None, model_file: str | Path | None) -
         raise FileNotFoundError(
             f"No training configuration {config_path}: it lies in the experiment's directory."
         )
-    config = resolve_paths(read_config(config_path), config_path.parent)
+    config = resolve_paths(read_config(config_path), *experiment_directories(config_path))
     config["clip_conf"] = {**(config.get("clip_conf") or {}), "image_tower": False}
     model = SpeechCLIPTask.build_model(argparse.Namespace(**{**config, "ngpu": 0}))
     if model_file is None:

@@ -9,6 +9,11 @@ from urllib.parse import urlsplit
 CONNECT_SECONDS = 5.0
 
 
+def is_remote_name(value: str) -> bool:
+    """Whether something may be downloaded: ``name``, ``owner/name`` or a URL, but no other path."""
+    return "://" in value or (value.count("/") <= 1 and not value.startswith((".", "/", "~")))
+
+
 def check_hub_reachable() -> None:
     """Return if a download may be tried.
 

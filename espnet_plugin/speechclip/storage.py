@@ -22,6 +22,7 @@ from espnet_plugin.speechclip.storage_format import (
     SPEECH_ENCODER_DIRECTORY,
     TRAINED_FILE,
     TrainedPart,
+    experiment_directories,
     new_directory,
     read_config,
     read_trained,
@@ -215,7 +216,7 @@ def _load_experiment(
         raise ValueError(
             f"{checkpoint}: no checkpoint of this task: no weight begins with {PREFIX!r}"
         )
-    config = resolve_paths(read_config(config_file), config_file.parent, *roots)
+    config = resolve_paths(read_config(config_file), *experiment_directories(config_file), *roots)
     return _build(config, TrainedPart(weights, None, state.get(LOG_SCALE)), towers, checkpoint)
 
 

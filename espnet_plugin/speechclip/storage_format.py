@@ -163,6 +163,13 @@ def read_trained(directory: str | Path) -> TrainedPart:
     return TrainedPart(weights, table, log_scale)
 
 
+def experiment_directories(config_file: Path) -> tuple[Path, ...]:
+    """Where the paths of an experiment's configuration may start: its own folder, or that of the
+    recipe, two above (``exp/<tag>/config.yaml``)."""
+    folder = config_file.absolute().parent
+    return (folder, *folder.parents[:2])
+
+
 def resolve_paths(config: Mapping[str, Any], *directories: Path) -> dict[str, Any]:
     """A configuration whose local files are found from anywhere.
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from espnet_plugin.speechclip.hub import check_hub_reachable, first_line
+from espnet_plugin.speechclip.hub import check_hub_reachable, first_line, is_remote_name
 
 logger = logging.getLogger(__name__)
 
@@ -135,9 +135,10 @@ def _try_local_then_hub(model: str, cache_dir: str | Path | None, load: Any, *, 
                 "leaves it; for a dry run without weights set "
                 "speech_encoder_conf.random_weights: true"
             ) from error
-    if directory.is_absolute() or model.startswith(("./", "../", "~")):
+    if not is_remote_name(model):
         raise FileNotFoundError(
-            f"Speech encoder {model}: no such directory; it must hold config.json and the weights"
+            f"Speech encoder {model}: no such directory (seen from {Path.cwd()}); it must hold "
+            "config.json and the weights"
         )
     try:
         return load(local_files_only=True, **options)

@@ -52,6 +52,32 @@ def test_packed_model_loads_elsewhere_without_the_originals(
     assert np.allclose(unpacked(speech).parallel, expected.parallel, atol=1e-6)
 
 
+def recipe_with_relative_paths(trained: Path, recipe: Path) -> Path:
+    """exp/x of a recipe's folder whose configuration names files from that folder."""
+    experiment = recipe / "exp" / "x"
+    experiment.mkdir(parents=True)
+    config = yaml.safe_load((trained / "config.yaml").read_text())
+    (recipe / "downloads" / "mini").mkdir(parents=True)
+    shutil.copytree(config["speech_encoder_conf"]["model"], recipe / "downloads/mini/hubert")
+    config["speech_encoder_conf"]["model"] = "downloads/mini/hubert"
+    (experiment / "config.yaml").write_text(yaml.safe_dump(config))
+    shutil.copy(trained / "latest.pth", experiment / "latest.pth")
+    return experiment
+
+
+def test_relative_paths_start_at_the_recipe(trained: Path, tmp_path: Path) -> None:
+    experiment = recipe_with_relative_paths(trained, tmp_path)
+    arguments = ["--train_config", str(experiment / "config.yaml")]
+    arguments += ["--model_file", str(experiment / "latest.pth")]
+    speechclip_pack.main([*arguments, "--outpath", str(tmp_path / "x.zip")])
+    names = zipfile.ZipFile(tmp_path / "x.zip").namelist()
+    assert "speech_encoder/config.json" in names
+    shutil.rmtree(tmp_path / "downloads")
+    with pytest.raises(SystemExit, match="there is no downloads/mini/hubert here"):
+        speechclip_pack.main([*arguments, "--outpath", str(tmp_path / "y.zip")])
+    assert not (tmp_path / "y.zip").exists()
+
+
 def test_missing_files_are_named(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="absent.pth"):
         speechclip_pack.main(
