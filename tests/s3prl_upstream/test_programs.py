@@ -157,7 +157,7 @@ def test_espnet_asr_trains_decodes_and_is_packed(recipe: Path, tmp_path: Path) -
         *LAUNCHER, "espnet2.bin.asr_train", *training("asr", files, files, "data/shape"),
         "--token_type", "char", "--token_list", "data/tokens",
         "--encoder", "rnn", "--encoder_conf", "{num_layers: 1, hidden_size: 8, output_size: 8}",
-        "--model_conf", "ctc_weight=1.0", cwd=recipe,
+        "--model_conf", "{ctc_weight: 1.0, report_cer: false, report_wer: false}", cwd=recipe,
     )  # fmt: skip
     model = ("--asr_train_config", "asr/config.yaml", "--asr_model_file", "asr/valid.loss.best.pth")
     python(
@@ -191,6 +191,6 @@ def test_espnet_slu_trains(recipe: Path) -> None:
         "--token_type", "char", "--token_list", "data/tokens",
         "--encoder", "rnn", "--encoder_conf", "{num_layers: 1, hidden_size: 8, output_size: 8}",
         "--decoder", "rnn", "--decoder_conf", "{hidden_size: 8}",
-        "--model_conf", "ctc_weight=0.3", cwd=recipe,
+        "--model_conf", "{ctc_weight: 0.3, report_cer: false, report_wer: false}", cwd=recipe,
     )  # fmt: skip
     assert (recipe / "slu" / "1epoch.pth").is_file()
