@@ -18,7 +18,11 @@ SHORTEST = 34000  # samples; ASV leaves out what has 32000 or less without its s
 
 def diarization(splits: Splits, root: Path, size: int) -> dict[str, object]:
     """SD. Two voices, the second begins while the first still speaks."""
-    options: dict[str, object] = {f"{DOWNSTREAM}.datarc.chunk_size": 200}
+    options: dict[str, object] = {
+        f"{DOWNSTREAM}.datarc.chunk_size": 200,
+        # what is left over may be too short for other upstreams
+        f"{DOWNSTREAM}.datarc.use_last_samples": False,
+    }
     parts = {"train": ("train", size), "dev": ("dev", size // 4), "test": ("test", size // 4)}
     for part, (split, number) in parts.items():
         folder = root / part
