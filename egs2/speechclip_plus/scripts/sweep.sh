@@ -117,8 +117,8 @@ for seed in ${seeds}; do
             echo "to run: ${name}, seed ${seed}"
             continue
         fi
-        prepare "${seed}"
         while [ "$(jobs -pr | wc -l)" -ge "${jobs}" ]; do wait -n || true; done
+        prepare "${seed}"
         run "${name}" "${seed}" &
     done
 done

@@ -152,3 +152,17 @@ def test_sweep_of_ablations_and_corpora(sweep: Path) -> None:
     assert "--speechclip_args --quantizer_conf temperature=0.1" in ablation
     bad = run(sweep, "scripts/sweep.sh", "--ablations", "hybrid.none")
     assert bad.returncode == 2 and "ablation hybrid.none is unknown" in bad.stderr
+
+
+def test_sweep_with_several_runs_at_a_time(sweep: Path) -> None:
+    assert run(sweep, "scripts/sweep.sh", *OPTIONS, "--jobs", "3").returncode == 0
+    lines = (sweep / "calls").read_text().splitlines()
+    assert "--stop_stage 6" in lines[0]
+    assert sum("--stop_stage 9" in line for line in lines) == len(lines) - 1 == 4
+    assert len((sweep / "exp/sweep_mini/runs.tsv").read_text().splitlines()) == 4
+    for options, message in (
+        (["--jobs", "2", "--new_corpus", "true"], "--jobs must be 1"),
+        (["--jobs", "0"], "--jobs must be a positive integer"),
+    ):
+        bad = run(sweep, "scripts/sweep.sh", *options)
+        assert bad.returncode == 2 and message in bad.stderr
