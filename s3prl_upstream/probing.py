@@ -147,11 +147,15 @@ def draw(path: Path, results: dict[str, ProbeResult], weights: dict[str, list[fl
     names = [*(str(state) for state in range(states - 1)), "block"]
     figure = Figure(figsize=(7, 6 if weights else 3.5), layout="constrained")
     axes = figure.subplots(2 if weights else 1, 1, squeeze=False)[:, 0]
-    for name, result in results.items():
-        axes[0].plot(result.accuracy, marker="o", label=f"{name} ({result.classes})")
+    for (name, result), marker in zip(results.items(), "os^", strict=False):
+        (line,) = axes[0].plot(
+            result.accuracy, marker=marker, label=f"{name}, {result.classes} classes"
+        )
+        axes[0].axhline(result.chance, color=line.get_color(), linestyle=":", linewidth=1)
+    axes[0].plot([], [], ":", color="gray", label="always the most frequent")
     axes[0].set(ylabel="accuracy (%)", ylim=(0, 100), xticks=range(states), xticklabels=names)
     axes[0].set_title("linear probes of each hidden state")
-    axes[0].legend()
+    axes[0].legend(ncols=2, loc="center")
     if weights:
         image = axes[1].imshow(list(weights.values()), aspect="auto", cmap="Blues", vmin=0)
         axes[1].set(xticks=range(states), xticklabels=names, xlabel="hidden state")
