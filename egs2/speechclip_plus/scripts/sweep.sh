@@ -13,13 +13,15 @@ new_corpus=false       # mini: every seed makes its own corpus and teachers, as 
 config_prefix=         # empty: conf/tuning/mini_ for mini, conf/tuning/<corpus>_base_ otherwise
 output_dir=            # empty: exp/sweep_<corpus>
 jobs=1                 # runs at the same time, on one corpus
+python=python3         # Python that runs everything
 run_args=              # further options of run.sh for every run, e.g. "--num_threads 2"
 dry_run=false          # only say what would be run
 
 help_message=$(cat << 'EOT'
 Usage: scripts/sweep.sh [--corpus mini] [--architectures "parallel cascaded ..."] [--seeds "0 1 2 3 4"]
                         [--ablations none|all|"<name> ..."] [--new_corpus false] [--output_dir exp/sweep_mini]
-                        [--config_prefix conf/tuning/mini_] [--jobs 1] [--run_args "..."] [--dry_run false]
+                        [--config_prefix conf/tuning/mini_] [--jobs 1] [--python python3] [--run_args "..."]
+                        [--dry_run false]
 
 Trains every architecture with every seed and writes SWEEP.md, sweep.json and figures: means with
 standard deviations, the paper's claims with paired tests over pictures and over seeds, ablations.
@@ -81,7 +83,7 @@ for name in ${architectures} ${ablations}; do
 done
 
 scores_of() { echo "exp/speechclip_sweep_${corpus}_$1_seed$2/inference_sweep/scores.json"; }
-read -ra more <<< "${run_args}"
+read -ra more <<< "--python ${python} ${run_args}"
 prepared=
 # Stages 1 to 6, once per corpus.
 prepare() {
@@ -144,7 +146,7 @@ mkdir -p "${output_dir}"
 printf '%s' "${list}" > "${output_dir}/runs.tsv"
 if [ -n "${list}" ]; then
     . ./path.sh
-    python3 -m espnet_plugin.bin.show_sweep --runs "${output_dir}/runs.tsv" --output_dir "${output_dir}"
+    ${python} -m espnet_plugin.bin.show_sweep --runs "${output_dir}/runs.tsv" --output_dir "${output_dir}"
     echo "sweep.sh: ${output_dir}/{SWEEP.md,sweep.json}" >&2
 fi
 if [ ${#failed[@]} -gt 0 ]; then

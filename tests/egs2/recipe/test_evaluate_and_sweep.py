@@ -144,8 +144,8 @@ def test_sweep_of_ablations_and_corpora(sweep: Path) -> None:
     assert run(sweep, "scripts/sweep.sh", *options).returncode == 0
     lines = (sweep / "calls").read_text().splitlines()
     assert [line for line in lines if "--stop_stage 6" in line] == [
-        "--corpus mini --seed 0 --stop_stage 6",
-        "--corpus mini --seed 1 --stop_stage 6",
+        "--corpus mini --seed 0 --stop_stage 6 --python python3",
+        "--corpus mini --seed 1 --stop_stage 6 --python python3",
     ]
     ablation = next(line for line in lines if "temperature_0.1_seed1" in line)
     assert "--speechclip_config conf/tuning/mini_hybrid_plus.yaml" in ablation
