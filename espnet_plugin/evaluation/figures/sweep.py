@@ -37,6 +37,7 @@ def draw_runs(runs: Sequence[Run], systems: Sequence[str]) -> Figure:
                 mean = float(np.mean(values))
                 axis.plot([mean, mean], [row - 0.32, row + 0.32], color=style.INK, linewidth=2)
             axis.set_title(f"{measure.name} (%)", fontsize=11)
+            axis.locator_params(axis="x", nbins=5)
             axis.set_yticks(range(len(systems)), systems)
             axis.set_ylim(len(systems) - 0.5, -0.5)
     return figure
