@@ -16,7 +16,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from s3prl_upstream.levenshtein import distance
@@ -25,31 +25,42 @@ from s3prl_upstream.small.voices import Recording, phrases, read_recordings
 LAUNCHER = (sys.executable, "-m", "espnet_plugin.run", "-m")
 
 
-def target(recording: Recording, task: str) -> list[str]:
-    """The words to be found: the caption's, or its colours and things."""
-    if task == "asr":
-        return recording.text.split()
-    return [word for phrase in phrases([recording]) for word in (phrase.colour, phrase.thing)]
+def content_words(recordings: Sequence[Recording]) -> frozenset[str]:
+    """All colours and things."""
+    found = phrases(recordings)
+    return frozenset(word for phrase in found for word in (phrase.colour, phrase.thing))
 
 
-def write_data(directory: Path, recordings: Sequence[Recording], task: str) -> None:
-    """A Kaldi-style directory and the shape file of its recordings."""
+def targets(recordings: Sequence[Recording], wanted: frozenset[str] | None) -> dict[str, list[str]]:
+    """The words to be found in each recording, those that are wanted; recordings with none of
+    them are left out."""
+    words = {
+        recording.name: [w for w in recording.text.split() if wanted is None or w in wanted]
+        for recording in recordings
+    }
+    return {name: found for name, found in words.items() if found}
+
+
+def write_data(
+    directory: Path, recordings: Sequence[Recording], words: dict[str, list[str]]
+) -> None:
+    """A Kaldi-style directory and the shape file of the recordings that have words."""
     import soundfile
 
     directory.mkdir(parents=True, exist_ok=True)
-    ordered = sorted(recordings, key=lambda recording: recording.name)
+    ordered = sorted((r for r in recordings if r.name in words), key=lambda r: r.name)
     tables = {
         "wav.scp": [f"{r.name} {r.path.absolute()}" for r in ordered],
-        "text": [f"{r.name} {' '.join(target(r, task))}" for r in ordered],
+        "text": [f"{r.name} {' '.join(words[r.name])}" for r in ordered],
         "shape": [f"{r.name} {soundfile.info(r.path).frames}" for r in ordered],
     }
     for name, lines in tables.items():
         (directory / name).write_text("".join(f"{line}\n" for line in lines))
 
 
-def write_tokens(path: Path, recordings: Sequence[Recording], task: str) -> None:
+def write_tokens(path: Path, targets: Iterable[Sequence[str]]) -> None:
     """The words of the targets."""
-    words = sorted({word for recording in recordings for word in target(recording, task)})
+    words = sorted({word for target in targets for word in target})
     path.write_text("\n".join(["<blank>", "<unk>", *words, "<sos/eos>"]) + "\n")
 
 
@@ -122,24 +133,23 @@ def main(cmd: Sequence[str] | None = None) -> None:
     parts = {"train": args.train, "valid": args.train // 8, "test": args.train // 8}
     splits = {"train": "train", "valid": "dev", "test": "test"}
     chosen = {part: recordings[splits[part]][:number] for part, number in parts.items()}
+    wanted = content_words(chosen["train"]) if args.task == "slu" else None
+    words = {part: targets(chosen[part], wanted) for part in chosen}
     for part, part_recordings in chosen.items():
-        write_data(data / part, part_recordings, args.task)
-    write_tokens(data / "tokens", chosen["train"], args.task)
+        write_data(data / part, part_recordings, words[part])
+    write_tokens(data / "tokens", words["train"].values())
     start = time.monotonic()
     train(args, data)
     decoded = decode(args, data)
-    errors = words = 0
-    for recording in chosen["test"]:
-        reference = target(recording, args.task)
-        errors += distance(decoded.get(recording.name, []), reference)
-        words += len(reference)
+    errors = sum(distance(decoded.get(name, []), found) for name, found in words["test"].items())
+    total = sum(map(len, words["test"].values()))
     result = {
         "task": args.task,
         "upstream": args.upstream,
-        "train_utterances": len(chosen["train"]),
-        "test_utterances": len(chosen["test"]),
+        "train_utterances": len(words["train"]),
+        "test_utterances": len(words["test"]),
         "epochs": args.epochs,
-        "word_error_rate": round(100 * errors / words, 2),
+        "word_error_rate": round(100 * errors / total, 2),
         "seconds": round(time.monotonic() - start),
     }
     print(json.dumps(result))

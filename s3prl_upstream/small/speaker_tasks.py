@@ -13,16 +13,15 @@ from s3prl_upstream.small.voices import RATE, Recording, by_speaker, phrases, wr
 
 Splits = Mapping[str, Sequence[Recording]]
 DOWNSTREAM = "config.downstream_expert"
+CHUNK_FRAMES = 200
+CHUNK = CHUNK_FRAMES * 160  # samples, of upstreams with 10 ms frames; half of others' chunks
+TOO_SHORT = 1600  # samples; upstreams refuse chunks of less than a window
 SHORTEST = 34000  # samples; ASV leaves out what has 32000 or less without its silences
 
 
 def diarization(splits: Splits, root: Path, size: int) -> dict[str, object]:
     """SD. Two voices, the second begins while the first still speaks."""
-    options: dict[str, object] = {
-        f"{DOWNSTREAM}.datarc.chunk_size": 200,
-        # what is left over may be too short for other upstreams
-        f"{DOWNSTREAM}.datarc.use_last_samples": False,
-    }
+    options: dict[str, object] = {f"{DOWNSTREAM}.datarc.chunk_size": CHUNK_FRAMES}
     parts = {"train": ("train", size), "dev": ("dev", size // 4), "test": ("test", size // 4)}
     for part, (split, number) in parts.items():
         folder = root / part
@@ -40,11 +39,15 @@ def diarization(splits: Splits, root: Path, size: int) -> dict[str, object]:
             mixture = np.zeros(max(len(first), onset + len(second)), np.float32)
             mixture[: len(first)] += first
             mixture[onset : onset + len(second)] += second
+            rest = len(mixture) % CHUNK
+            if rest < TOO_SHORT:
+                mixture = mixture[: len(mixture) - rest]
             path = root / "wavs" / part / f"{name}.wav"
             write_audio(path, 0.7 * mixture)
             tables["wav.scp"].append(f"{name} {path.absolute()}")
             tables["reco2dur"].append(f"{name} {len(mixture) / RATE:.4f}")
-            spans = ((0, len(first)), (onset, onset + len(second)))
+            ends = (min(end, len(mixture)) for end in (len(first), onset + len(second)))
+            spans = zip((0, onset), ends, strict=True)
             for speaker, (start, end) in zip(speakers, spans, strict=True):
                 utterance = f"{speaker}-{name}"
                 tables["segments"].append(f"{utterance} {name} {start / RATE:.3f} {end / RATE:.3f}")
