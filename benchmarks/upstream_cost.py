@@ -5,7 +5,7 @@ the processor time is measured, which other programs disturb less than the clock
 peak memory is that of a process of its own.
 
 Example:
-    python benchmarks/upstream_cost.py --size base --architecture hybrid+
+    python -m benchmarks.upstream_cost --size base --architecture hybrid+
 """
 
 from __future__ import annotations
@@ -109,7 +109,8 @@ def seconds_of(function: Callable[[], Any], device: str) -> float:
 
 def peak_memory(name: str, args: argparse.Namespace, model: Path) -> float:
     """MiB at the peak, from a process that runs one variant only."""
-    command = [sys.executable, __file__, "--memory_of", name, "--model", str(model)]
+    command = [sys.executable, "-m", "benchmarks.upstream_cost", "--memory_of", name]
+    command += ["--model", str(model)]
     for option in ("batch", "seconds", "device"):
         command += [f"--{option}", str(getattr(args, option))]
     command += ["--ragged"] if args.ragged else []
