@@ -13,15 +13,15 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import multiprocessing.connection
 import resource
+import threading
 import time
 from collections.abc import Sequence
 
 import numpy as np
 
 from espnet_plugin.evaluation.retrieval import rank_embeddings
-
-MEBIBYTE = 2**20
 
 
 def embeddings(rows: int, dim: int, seed: int) -> np.ndarray:
@@ -53,8 +53,6 @@ def small(queries: int, items: int, dim: int, repeats: int) -> float:
 
 def large(rows: int, dim: int, connection: multiprocessing.connection.Connection) -> None:
     """Ranks rows × rows; sends the memory of the embeddings, then the peak once a second."""
-    import threading
-
     left, right = embeddings(rows, dim, 0), embeddings(rows, dim, 1)
     connection.send(peak_mib())
 

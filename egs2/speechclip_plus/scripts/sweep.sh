@@ -108,6 +108,16 @@ run() {
         || echo "sweep.sh: error: $1, seed $2 failed" >&2
 }
 
+# Bash shields what it starts with "&" from Ctrl-C: every run gets a process group, to be ended with.
+set -m
+stop() {
+    local pid
+    for pid in $(jobs -p); do kill -- "-${pid}" 2> /dev/null || true; done
+    echo "sweep.sh: stopped; start it again to go on" >&2
+    exit 130
+}
+trap stop INT TERM
+
 total=0
 missing=0
 for seed in ${seeds}; do

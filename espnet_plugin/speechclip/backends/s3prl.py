@@ -97,7 +97,9 @@ def build_upstream(name: str, checkpoint: str | Path | None = None) -> nn.Module
         raise RuntimeError(
             f"s3prl upstream {name!r} could not be built"
             f"{'' if checkpoint is None else f' from {checkpoint}'} "
-            f"({type(error).__name__}: {error})"
+            f"({type(error).__name__}: {error}). If its weights cannot be downloaded here, fetch "
+            "them elsewhere and set model to the _local entry of the same family and checkpoint "
+            "to the file"
         ) from error
     _keep_last_state_before_norm(upstream)
     return upstream.eval()

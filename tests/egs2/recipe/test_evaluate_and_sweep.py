@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -166,3 +167,22 @@ def test_sweep_with_several_runs_at_a_time(sweep: Path) -> None:
     ):
         bad = run(sweep, "scripts/sweep.sh", *options)
         assert bad.returncode == 2 and message in bad.stderr
+
+
+def test_sweep_that_is_stopped_leaves_nothing_running(sweep: Path) -> None:
+    (sweep / "run.sh").write_text(
+        "#!/bin/bash\ncase $* in *--stop_stage\\ 6*) exit 0;; esac\necho $$ >> pids\nsleep 60\n"
+    )
+    process = subprocess.Popen(
+        ["scripts/sweep.sh", *OPTIONS, "--jobs", "2"], cwd=sweep, stderr=subprocess.DEVNULL
+    )
+    pids = sweep / "pids"
+    end = time.monotonic() + 20
+    while time.monotonic() < end and not (pids.exists() and pids.read_text().count("\n") == 2):
+        time.sleep(0.05)
+    process.terminate()
+    assert process.wait(timeout=10) == 130
+    for pid in map(int, pids.read_text().split()):
+        while time.monotonic() < end and Path(f"/proc/{pid}").exists():
+            time.sleep(0.05)
+        assert not Path(f"/proc/{pid}").exists()
