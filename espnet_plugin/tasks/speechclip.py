@@ -12,7 +12,6 @@ from typing import Any, TextIO
 import numpy as np
 import torch
 from espnet2.iterators.abs_iter_factory import AbsIterFactory
-from espnet2.iterators.sequence_iter_factory import SequenceIterFactory
 from espnet2.tasks.abs_task import AbsTask, IteratorOptions, optim_classes
 from espnet2.train.collate_fn import CommonCollateFn
 from torch import nn
@@ -29,6 +28,7 @@ from espnet_plugin.tasks.speechclip_options import (
 )
 from espnet_plugin.train.data_files import read_image_ids, read_lengths
 from espnet_plugin.train.dataset import NamingDataset
+from espnet_plugin.train.epoch_seeds import EpochIterFactory
 from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel
 from espnet_plugin.train.preprocessor import SpeechCLIPPreprocessor
 from espnet_plugin.train.retrieval_trainer import RetrievalTrainer
@@ -211,11 +211,12 @@ class SpeechCLIPTask(AbsTask):
             sort_window=args.sort_window,
             world_size=world_size,
             rank=rank,
+            seed=args.seed,
         )
         logging.info(f"[{mode}] Batch sampler: {sampler}")
         dataset = cls.build_dataset(args, iter_options)
         logging.info(f"[{mode}] dataset:\n{dataset}")
-        return SequenceIterFactory(
+        return EpochIterFactory(
             dataset=dataset,
             batches=sampler,
             seed=args.seed,
