@@ -59,8 +59,10 @@ class UniqueImageBatchSampler(AbsSampler):
         utt2image: Image of each utterance.
         batch_size: Largest number of utterances of a batch, over all ranks together.
         lengths: Length of each utterance in any unit; needed with ``sort_window`` > 1.
-        sort_window: Number of batches that are drawn together, sorted by length and cut, which
-            saves padding. Captions of an image are kept apart in the whole window. 1 = no sorting.
+        sort_window: Number of batches that are drawn together, sorted by length and cut. 1 shuffles
+            uniformly, as the original does. More saves padding, but makes negatives of nearly
+            equal length, and batch statistics drift with the length. Captions of an image are kept
+            apart in the whole window.
         world_size: Number of ranks.
         rank: Whose share of each batch ``generate`` returns.
         seed: Mixed with the number of the epoch, so that no two runs draw alike.

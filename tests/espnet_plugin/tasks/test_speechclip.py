@@ -320,3 +320,7 @@ def test_weight_decay_spares_vectors_and_temperatures(tiny_corpus, model_argumen
     assert all(p.dim() >= 2 for p in decayed["params"])
     grouped = {id(p) for group in optimizer.param_groups for p in group["params"]}
     assert grouped == {id(p) for p in model.parameters() if p.requires_grad}
+
+
+def test_batches_are_shuffled_uniformly_unless_sorting_is_asked_for() -> None:
+    assert SpeechCLIPTask.get_parser().parse_args([]).sort_window == 1
