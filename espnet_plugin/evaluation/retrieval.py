@@ -5,11 +5,11 @@ Rules, which every number of this project follows:
 * **Relevance.** An item is relevant for a query when both carry the same id (the image's). With
   five captions to an image, image → speech has five relevant items and is a hit when *any* of them
   is among the first k; speech → text has five relevant captions, not only the utterance's own.
-* **Ties are counted against the system.** An irrelevant item whose score is not lower than the
-  relevant one's stands before it. A collapsed model, whose scores are all equal, thus gets no
-  credit. Scores of embeddings that differ by less than ``tie_tolerance`` are equal (float32 dot
-  products of unit vectors are no more exact than that). Relevant items never stand in each
-  other's way.
+* **Ties are counted against the system.** An irrelevant item stands before the relevant one unless
+  its score is lower by more than ``tie_tolerance``: float32 dot products of unit vectors are no
+  more exact than that. A collapsed model, whose scores are all equal, thus gets no credit.
+  Relevant items never stand in each other's way. Validation during training and the mini corpus's
+  teacher are scored by this module too, so there is no other rule.
 * **Rank** is that of the best-placed relevant item, from 1.
 
 No ranking is ever sorted: the rank is one plus the number of irrelevant items that score at least
@@ -109,9 +109,13 @@ def rank_embeddings(
 
 
 def rank_scores(
-    scores: Array, query_ids: Sequence | Array, item_ids: Sequence | Array
+    scores: Array,
+    query_ids: Sequence | Array,
+    item_ids: Sequence | Array,
+    *,
+    tie_tolerance: float = TIE_TOLERANCE,
 ) -> tuple[RetrievalRanks, RetrievalRanks]:
-    """Ranks a finished (queries, items) score matrix; only exactly equal scores are a tie.
+    """Ranks a finished (queries, items) matrix of scores, in both directions at once.
 
     Returns:
         Ranks with the rows as queries, and with the columns as queries.
@@ -124,7 +128,7 @@ def rank_scores(
     def pairs(rows: Array, columns: Array) -> Array:
         return scores[rows, columns]
 
-    return _rank(tile, pairs, query_ids, item_ids, scores.shape[0], scores.shape[1], 0.0)
+    return _rank(tile, pairs, query_ids, item_ids, *scores.shape, tie_tolerance)
 
 
 def summarize(ranks: RetrievalRanks, *, recall_at: Sequence[int] = (1, 5, 10)) -> RetrievalScores:

@@ -7,9 +7,10 @@ are chosen by recall at k, which needs all embeddings at once. ESPnet's trainer 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from espnet2.torch_utils.device_funcs import to_device
 from espnet2.torch_utils.recursive_op import recursive_average
@@ -19,8 +20,8 @@ from espnet2.train.reporter import SubReporter
 from espnet2.train.trainer import Trainer, TrainerOptions
 from torch import Tensor
 
+from espnet_plugin.evaluation.retrieval import rank_embeddings, summarize
 from espnet_plugin.train.epoch_seeds import epoch_seed
-from espnet_plugin.train.recall import RANKS, recall_both_ways
 from espnet_plugin.utils.progress import progress
 
 
@@ -82,24 +83,46 @@ class RetrievalTrainer(Trainer):
         reporter.next()
 
 
-def retrieval_scores(embeddings: dict[str, Tensor]) -> dict[str, float]:
-    """Recall of every branch and their mean.
+def retrieval_scores(
+    embeddings: dict[str, Tensor], *, recall_at: Sequence[int] = (1, 5, 10)
+) -> dict[str, float]:
+    """Recall of every branch and their mean, by the rules of ``evaluation.retrieval``.
+
+    Each image counts once however many captions it has. A row that holds NaN counts as zeros, which
+    tie with each other, so a model that has diverged scores 0 and its training goes on.
 
     Args:
         embeddings: ``image_id`` (utterances,), ``image`` (utterances, dim) and one entry per
-            branch (utterances, dim).
+            branch (utterances, dim), L2-normalised.
+        recall_at: The k of recall@k.
+
+    Returns:
+        What ``RetrievalTrainer`` lists, each from 0 to 1.
     """
-    embeddings = dict(embeddings)
-    image_ids = embeddings.pop("image_id")
-    images = embeddings.pop("image").float()
+    arrays = {name: _finite_rows(v) for name, v in embeddings.items() if name != "image_id"}
+    ids = embeddings["image_id"].cpu().numpy()
+    image_ids, first = np.unique(ids, return_index=True)
+    images = arrays.pop("image")[first]  # (images, dim)
     scores: dict[str, float] = {}
-    for branch, speech in embeddings.items():
-        for name, value in recall_both_ways(speech.float(), images, image_ids).items():
-            scores[f"{branch}_{name}"] = value
-    for k in RANKS:
-        means = [scores[f"{branch}_recall_mean_at_{k}"] for branch in embeddings]
+    for branch, speech in arrays.items():
+        to_image, to_speech = (
+            summarize(ranks, recall_at=recall_at).recall
+            for ranks in rank_embeddings(speech, images, ids, image_ids)
+        )
+        for k in recall_at:
+            scores[f"{branch}_speech_to_image_recall_at_{k}"] = to_image[k]
+            scores[f"{branch}_image_to_speech_recall_at_{k}"] = to_speech[k]
+            scores[f"{branch}_recall_mean_at_{k}"] = (to_image[k] + to_speech[k]) / 2
+    for k in recall_at:
+        means = [scores[f"{branch}_recall_mean_at_{k}"] for branch in arrays]
         scores[f"recall_mean_at_{k}"] = sum(means) / len(means)
     return scores
+
+
+def _finite_rows(values: Tensor) -> np.ndarray:
+    values = values.float()
+    finite = values.isfinite().all(dim=1, keepdim=True)  # (utterances, 1)
+    return values.where(finite, torch.zeros_like(values)).cpu().numpy()
 
 
 class WatchedIterator:

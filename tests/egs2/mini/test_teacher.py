@@ -5,7 +5,13 @@ import importlib.util
 import open_clip
 import pytest
 import torch
-from local.mini.teacher import SceneSampler, encode_text, model_config, train_teacher
+from local.mini.teacher import (
+    SceneSampler,
+    encode_text,
+    model_config,
+    text_to_image_recall,
+    train_teacher,
+)
 from local.mini.teacher_text import WORDS, ReducedTokenizer
 
 pytestmark = pytest.mark.skipif(
@@ -39,6 +45,15 @@ def test_trained_model_loads_with_open_clip_and_its_own_tokenizer(tiny_config, t
     rows, ends = map(torch.from_numpy, ReducedTokenizer().batch([text.split()]))
     with torch.no_grad():
         assert torch.allclose(model.encode_text(ids), encode_text(reduced, rows, ends), atol=1e-5)
+
+
+def test_a_collapsed_teacher_finds_nothing(tiny_config):
+    tokenizer = ReducedTokenizer()
+    settings = model_config(tiny_config.teacher, image_size=32, vocabulary_size=tokenizer.size)
+    model = open_clip.model.CLIP(**settings)
+    for parameter in model.parameters():
+        parameter.data.zero_()
+    assert text_to_image_recall(model, tiny_config, "test")[0] == 0.0
 
 
 def test_batches_hold_right_texts_and_as_many_wrong_ones(tiny_config):

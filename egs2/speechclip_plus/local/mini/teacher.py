@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from espnet_plugin.evaluation.retrieval import rank_embeddings, summarize
 from espnet_plugin.utils.atomic import atomic_path, write_text
 from espnet_plugin.utils.progress import progress
 
@@ -182,12 +183,14 @@ def text_to_image_recall(
         texts = [keyword_list(rng, text, longest=30) for text in texts]
     rows, ends = map(torch.from_numpy, tokenizer.batch(texts))
     embedded = F.normalize(encode_text(model, rows, ends), dim=-1)
-    index = {image_id: n for n, image_id in enumerate(scenes[split])}
-    target = torch.tensor([index[caption.image_id] for caption in captions[split]])
-    scores = embedded @ images.T
-    rank = (scores > scores.gather(1, target[:, None])).sum(1)
     model.train()
-    return tuple(round((rank < k).float().mean().item(), 4) for k in (1, 5, 10))
+    ranks, _ = rank_embeddings(
+        embedded.numpy(),
+        images.numpy(),
+        [caption.image_id for caption in captions[split]],
+        list(scenes[split]),
+    )
+    return tuple(round(recall, 4) for recall in summarize(ranks).recall.values())
 
 
 def save_teacher(
