@@ -140,6 +140,11 @@ def test_constraints_are_exact(name: str) -> None:
         assert needed in names
 
 
+def test_make_demo_says_where_it_was_called() -> None:
+    shown = subprocess.run(["make", "-n", "-C", str(ROOT), "demo"], text=True, capture_output=True)
+    assert f'SPEECHCLIP_CALLED_FROM="{ROOT}" ./run.sh --corpus mini' in shown.stdout
+
+
 def test_make_help_names_the_commands() -> None:
     shown = subprocess.run(["make", "-C", str(ROOT)], text=True, capture_output=True).stdout
     for command in ("make demo", "make test", "make lint", "PYTHON="):

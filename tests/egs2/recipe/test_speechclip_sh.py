@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -373,6 +374,14 @@ def test_run_sh_refuses(project: Project, options: list[str], message: str) -> N
     )
     assert result.returncode == 2
     assert message in result.stderr
+
+
+def test_run_sh_hands_its_call_on(tmp_path: Path) -> None:
+    recipe = copy_recipe(tmp_path)
+    (recipe / "speechclip.sh").write_text('#!/bin/sh\necho "${SPEECHCLIP_CALL}"\n')
+    call = ["./run.sh", "--seed", "3", "--speechclip_args", "--max_epoch 2"]
+    result = subprocess.run(call, cwd=recipe, text=True, capture_output=True)
+    assert shlex.split(result.stdout) == call
 
 
 def test_every_option_is_in_the_help(project: Project) -> None:
