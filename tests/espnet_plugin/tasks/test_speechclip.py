@@ -302,6 +302,20 @@ def test_other_architectures_build(
     assert (model.keyword_extractor is not None) == has_keywords
 
 
+def test_an_update_counts_and_keeps_temperatures_in_bounds(tiny_corpus, model_arguments) -> None:
+    args = parsed(tiny_corpus, model_arguments, "--quantizer_conf", "temperature=learned")
+    model = SpeechCLIPTask.build_model(args)
+    (optimizer,) = SpeechCLIPTask.build_optimizers(args, model)
+    scale, temperature = model.loss.log_scale, model.speechclip.quantizer.temperature
+    scale.data.fill_(99.0)
+    temperature.data.fill_(-1.0)
+    scale.grad, temperature.grad = torch.zeros(2)
+    optimizer.step()
+    assert model.num_updates == 1
+    assert model.loss.scale.item() == pytest.approx(100.0)
+    assert temperature.item() == pytest.approx(0.001)
+
+
 def test_weight_decay_spares_vectors_and_temperatures(tiny_corpus, model_arguments) -> None:
     args = parsed(
         tiny_corpus,
