@@ -15,6 +15,7 @@ A configuration is plain data: the keys of an ESPnet ``config.yaml`` that concer
     keyword_extractor_conf: {frames_per_keyword: 20}
     keyword_projection_conf: {hidden_dims: []}
     keyword_norm_conf: {scale: 1.0, per_slot: true}
+    quantizer: straight_through
     quantizer_conf: {temperature: 0.1}
     model_conf: {parallel: true, compatibility: {}}
 
@@ -35,7 +36,7 @@ from espnet_plugin.speechclip.keyword_extractor import KEYWORD_EXTRACTORS
 from espnet_plugin.speechclip.keyword_norm import KeywordBatchNorm
 from espnet_plugin.speechclip.model import KeywordPath, SpeechCLIP
 from espnet_plugin.speechclip.projection import projection
-from espnet_plugin.speechclip.quantizer import TokenQuantizer
+from espnet_plugin.speechclip.quantizer import QUANTIZERS
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder, LayerWeighting
 from espnet_plugin.speechclip.vocabulary import resolve_vocabulary
 
@@ -148,7 +149,11 @@ def _build_keyword_path(
             **_conf(config, "keyword_projection_conf"),
         ),
         norm=norm,
-        quantizer=_call("quantizer_conf", TokenQuantizer, **_conf(config, "quantizer_conf")),
+        quantizer=_call(
+            "quantizer_conf",
+            _choose("quantizer", QUANTIZERS, config.get("quantizer", "straight_through")),
+            **_conf(config, "quantizer_conf"),
+        ),
         vocabulary=vocabulary,
         table=table,
     )

@@ -5,9 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
+from espnet_plugin.speechclip.attention import ATTENTIONS
 from espnet_plugin.speechclip.clip import FrozenCLIP
 from espnet_plugin.speechclip.factory import build_speechclip
+from espnet_plugin.speechclip.keyword_extractor import KEYWORD_EXTRACTORS
 from espnet_plugin.speechclip.model import SpeechCLIP
+from espnet_plugin.speechclip.quantizer import QUANTIZERS
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
 from tests.tiny import CLIP_DIM, tiny_clip_config, tiny_clip_weights, tiny_hubert_dir
 
@@ -54,3 +57,25 @@ def test_keyword_norm_is_per_slot_where_their_number_is_fixed_unless_told_not_to
 def test_unknown_option_of_the_norm_is_named_beside_the_known_ones(teachers) -> None:
     with pytest.raises(ValueError, match="keyword_norm_conf.*num_slots.*scale, per_slot"):
         build(teachers, keyword_norm_conf={"num_slots": 3})
+
+
+@pytest.mark.parametrize(
+    "key, registry",
+    [
+        ("attention", ATTENTIONS),
+        ("keyword_extractor", KEYWORD_EXTRACTORS),
+        ("quantizer", QUANTIZERS),
+    ],
+)
+def test_every_registered_class_can_be_chosen(
+    teachers, monkeypatch, key: str, registry: dict[str, type]
+) -> None:
+    for name in (*registry, "another"):
+
+        class Chosen(registry.get(name, next(iter(registry.values())))):
+            pass
+
+        monkeypatch.setitem(registry, name, Chosen)
+        assert type(getattr(build(teachers, **{key: name}), key)) is Chosen
+    with pytest.raises(ValueError, match=f"{key}: 'nope' is not known; .*another"):
+        build(teachers, **{key: "nope"})

@@ -14,7 +14,13 @@ import torch
 import yaml
 
 from espnet_plugin.compat import load_checkpoint
+from espnet_plugin.speechclip.attention import ATTENTIONS
+from espnet_plugin.speechclip.backends import BACKENDS
+from espnet_plugin.speechclip.keyword_extractor import KEYWORD_EXTRACTORS
+from espnet_plugin.speechclip.losses import LOSSES
+from espnet_plugin.speechclip.quantizer import QUANTIZERS
 from espnet_plugin.tasks.speechclip import SpeechCLIPTask
+from espnet_plugin.tasks.speechclip_options import CLASS_CHOICES
 from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel
 
 COMMON = [
@@ -298,6 +304,19 @@ def test_other_architectures_build(
     model = SpeechCLIPTask.build_model(parsed(tiny_corpus, arguments, *architecture)).speechclip
     assert (model.parallel_projection is not None) == has_parallel
     assert (model.keyword_extractor is not None) == has_keywords
+
+
+def test_options_offer_what_is_registered_and_nothing_else() -> None:
+    registries = {
+        "speech_encoder": BACKENDS,
+        "attention": ATTENTIONS,
+        "keyword_extractor": KEYWORD_EXTRACTORS,
+        "quantizer": QUANTIZERS,
+        "loss": LOSSES,
+    }
+    for choices in CLASS_CHOICES:
+        assert {*choices.choices()} - {None} == {*registries.pop(choices.name)}
+    assert not registries
 
 
 def test_an_update_counts_and_keeps_temperatures_in_bounds(tiny_corpus, model_arguments) -> None:
