@@ -141,7 +141,7 @@ class SpeechCLIPTask(AbsTask):
     def build_optimizers(
         cls, args: argparse.Namespace, model: nn.Module
     ) -> list[torch.optim.Optimizer]:
-        """One optimizer over the trainable parameters, which counts its updates in the model.
+        """One optimizer over the trainable parameters, which ends its updates in the model.
 
         ``--exclude_weight_decay true`` gives norms, biases and temperatures (everything with fewer
         than two dimensions) a group without weight decay.
@@ -159,9 +159,9 @@ class SpeechCLIPTask(AbsTask):
             ]
         optimizer = optim_classes[args.optim](groups, **args.optim_conf)
         if isinstance(model, ESPnetSpeechCLIPModel):
-            # Counts updates and not batches: exact with accumulation, and with steps that mixed
+            # After updates and not batches: exact with accumulation, and with steps that mixed
             # precision or a non-finite gradient leaves out.
-            optimizer.register_step_post_hook(lambda *_: model.num_updates.add_(1))
+            optimizer.register_step_post_hook(lambda *_: model.end_update())
         return [optimizer]
 
     @classmethod
