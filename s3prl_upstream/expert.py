@@ -21,7 +21,6 @@ from espnet_plugin.speechclip.storage import load_speechclip
 from s3prl_upstream.checkpoint import find_checkpoint
 
 SAMPLING_RATE = 16000
-USUAL_RECEPTIVE_FIELD = 400  # samples that one frame of HuBERT, wav2vec 2.0 and WavLM sees
 OUTPUTS = ("parallel", "cascaded", "keywords")
 TRAINABLE = (False, True, "block")
 
@@ -84,8 +83,7 @@ class UpstreamExpert(nn.Module):
         )
         self._check_model(ckpt)
         encoder = self.model.speech_encoder
-        field = getattr(encoder.backend, "receptive_field", USUAL_RECEPTIVE_FIELD)
-        self.min_samples = shortest_utterance(field, encoder.stride)
+        self.min_samples = shortest_utterance(encoder.min_samples, encoder.stride)
         self.set_trainable(trainable)
 
     def set_trainable(self, trainable: bool | str) -> None:

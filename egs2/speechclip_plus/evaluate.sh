@@ -7,7 +7,7 @@ set -o pipefail
 model=                 # experiment folder, packed model (zip), or exported model
 data_dir=              # data to evaluate on: wav.scp, utt2image, image.scp, text, utt2spk; words.ctm if there is one
 output_dir=            # where the results go; empty: evaluate_<data> in the experiment's folder
-inference_model=valid.recall_mean_at_1.ave.pth  # checkpoint in the experiment's folder
+inference_model=       # checkpoint in the experiment's folder; empty: the best by its best_model_criterion
 inference_config=conf/decode.yaml
 inference_args=        # further options of inference
 transcripts=           # a speech recogniser's output, Kaldi text: a baseline in the tables
@@ -29,7 +29,7 @@ keyword vocabulary stays that of its training. The data directory is as README.m
   --model            experiment folder, packed model (zip), or exported model
   --data_dir         wav.scp, utt2image, image.scp, and text and words.ctm where known
   --output_dir       where the results go (default: evaluate_<data> in the experiment's folder, or in exp/)
-  --inference_model  checkpoint in the experiment's folder (default: valid.recall_mean_at_1.ave.pth)
+  --inference_model  checkpoint in the experiment's folder (default: the best by its best_model_criterion)
   --inference_config, --inference_args  options of inference
   --transcripts      a speech recogniser's output (Kaldi text), a baseline in the tables
   --dumpdir          formatted data (default: dump)
@@ -71,6 +71,10 @@ nj=${nj:-$(env -u OMP_NUM_THREADS nproc 2> /dev/null || echo 1)}
 set_name=$(basename "${data_dir}")
 model_name=$(basename "${model}" .zip)
 experiment=
+if [ -z "${inference_model}" ] && [ -e "${model}/config.yaml" ]; then
+    criterion() { ${python} scripts/utils/yaml_value.py "${model}/config.yaml" "best_model_criterion.0.$1" "$2"; }
+    inference_model=$(criterion 0 valid).$(criterion 1 recall_mean_at_1).ave.pth
+fi
 if [ -e "${model}/config.yaml" ] && [ -e "${model}/${inference_model}" ]; then
     experiment=${model}
     model_args=(--speechclip_train_config "${model}/config.yaml" --speechclip_model_file "${model}/${inference_model}")

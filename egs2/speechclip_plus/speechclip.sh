@@ -43,7 +43,7 @@ valid_set=
 test_sets=             # separated by spaces
 fs=16k                 # sampling rate
 audio_format=flac      # flac or wav
-min_wav_duration=0.1   # seconds; shorter training and validation utterances are removed
+min_wav_duration=0.1   # seconds; shorter training utterances are removed
 max_wav_duration=30    # seconds; longer ones are removed
 max_bad=0.1            # share of recordings or pictures that may be skipped as broken
 
@@ -67,7 +67,7 @@ ignore_init_mismatch=false  # parameters of another shape are left as they are
 inference_config=conf/decode.yaml
 inference_args=        # further options of inference
 inference_tag=         # empty: made from the configuration, the model and the options
-inference_model=valid.recall_mean_at_1.ave.pth  # checkpoint in the experiment's folder
+inference_model=       # checkpoint in the experiment's folder; empty: the best by the configuration's best_model_criterion
 
 # Scoring
 transcripts=           # a speech recogniser's output, Kaldi text, or a folder of <set>/text: a baseline in the tables
@@ -111,8 +111,8 @@ Data
     --test_sets            test sets, separated by spaces (required)
     --fs                   sampling rate (default="${fs}")
     --audio_format         flac or wav (default="${audio_format}")
-    --min_wav_duration     seconds, not for test sets (default="${min_wav_duration}")
-    --max_wav_duration     seconds, not for test sets (default="${max_wav_duration}")
+    --min_wav_duration     seconds, of the training set only (default="${min_wav_duration}")
+    --max_wav_duration     seconds, of the training set only (default="${max_wav_duration}")
     --max_bad              share of recordings or pictures that may be skipped (default="${max_bad}")
 
 Frozen teachers (empty: what the configuration says)
@@ -135,7 +135,7 @@ Inference
     --inference_config     (default="${inference_config}")
     --inference_args       further options of inference (default="${inference_args}")
     --inference_tag        (default: from configuration, model and options)
-    --inference_model      checkpoint in the experiment's folder (default="${inference_model}")
+    --inference_model      checkpoint in the experiment's folder (default: the best by the configuration's best_model_criterion)
 
 Scoring
     --transcripts          a speech recogniser's output (Kaldi text), or a folder of <set>/text (default="${transcripts}")
@@ -231,6 +231,9 @@ if [ -z "${speechclip_tag}" ]; then
     if [ "${seed}" != 0 ]; then speechclip_tag+=_seed${seed}; fi
 fi
 speechclip_exp=${speechclip_exp:-${expdir}/speechclip_${speechclip_tag}}
+if [ -z "${inference_model}" ]; then
+    inference_model=$(config_value best_model_criterion.0.0 valid).$(config_value best_model_criterion.0.1 recall_mean_at_1).ave.pth
+fi
 if [ -z "${inference_tag}" ]; then
     inference_tag=$(basename "${inference_config}" .yaml)_${inference_model%.pth}
     if [ -n "${inference_args}" ]; then
@@ -438,7 +441,7 @@ if runs_stage 3; then
         cp "data/${name}/image.scp" "${org}/image.scp"
         ${python} -m espnet_plugin.bin.datadir check_images --dir "${org}" --nj "${nj}" --max_bad "${max_bad}"
         limits=()
-        if [ "${name}" = "${train_set}" ] || [ "${name}" = "${valid_set}" ]; then
+        if [ "${name}" = "${train_set}" ]; then
             limits=(--min_seconds "${min_wav_duration}" --max_seconds "${max_wav_duration}")
         fi
         ${python} -m espnet_plugin.bin.datadir filter --input_dir "${org}" --output_dir "${data_feats}/${name}" \

@@ -59,6 +59,8 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         diversity_weight: Factor of the share of the keyword vocabulary that a batch leaves unused
             (not in the papers; 0 switches it off).
         diversity_temperature: Temperature of the softmax that says what is used.
+        normalized_speech: Waveforms come normalised from the preprocessor; the encoder must not do
+            it again.
         extract_feats_in_collect_stats: Run the frozen encoder in the statistics stage; nothing
             needs these statistics.
     """
@@ -74,6 +76,7 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         quantity_weight: float = 0.25,
         diversity_weight: float = 0.0,
         diversity_temperature: float = 0.05,
+        normalized_speech: bool = False,
         extract_feats_in_collect_stats: bool = False,
     ) -> None:
         super().__init__()
@@ -85,6 +88,7 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         self.quantity_weight = quantity_weight
         self.diversity_weight = diversity_weight
         self.diversity_temperature = diversity_temperature
+        self.normalized_speech = normalized_speech
         self.extract_feats_in_collect_stats = extract_feats_in_collect_stats
         # Optimiser updates done. Float, since ESPnet's checkpoint averaging sums integer tensors.
         self.register_buffer("num_updates", torch.zeros(()))
@@ -155,6 +159,7 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
             speech_lengths=speech_lengths,
             speech_states=speech_states,
             speech_states_lengths=speech_states_lengths,
+            normalized=self.normalized_speech,
         )
         targets = self.speechclip.target_lengths(states.lengths, text_lengths)
         output = self.speechclip(states, target_lengths=targets, step=int(self.num_updates))
@@ -223,7 +228,9 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         """Last hidden state of the frozen encoder, for ESPnet's statistics stage."""
         names = ("speech", "speech_lengths", "speech_states", "speech_states_lengths")
         states = batch_states(
-            self.speechclip.speech_encoder, **{name: batch.get(name) for name in names}
+            self.speechclip.speech_encoder,
+            **{name: batch.get(name) for name in names},
+            normalized=self.normalized_speech,
         )
         return {"feats": states.hidden_states[:, -1], "feats_lengths": states.lengths}
 
@@ -235,6 +242,7 @@ def batch_states(
     speech_lengths: Tensor | None = None,
     speech_states: Tensor | None = None,
     speech_states_lengths: Tensor | None = None,
+    normalized: bool = False,
 ) -> SpeechStates:
     """Hidden states of a batch, as they were stored or from the frozen encoder.
 
@@ -244,6 +252,7 @@ def batch_states(
         speech_lengths: Samples, (batch,).
         speech_states: (batch, frames, layers + 1, dim).
         speech_states_lengths: Frames, (batch,).
+        normalized: The waveforms are normalised already.
 
     Raises:
         ValueError: If the batch holds neither, or the encoder is missing.
@@ -255,7 +264,7 @@ def batch_states(
         raise ValueError("A batch needs either speech or speech_states, with their lengths.")
     if speech_encoder is None:
         raise ValueError("The model was built without its speech encoder; give speech_states.")
-    return speech_encoder(speech, speech_lengths)
+    return speech_encoder(speech, speech_lengths, normalized=normalized)
 
 
 @torch.no_grad()

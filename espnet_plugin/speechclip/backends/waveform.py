@@ -64,10 +64,18 @@ def prepare_waveforms(
     if longest < min_samples:
         speech = F.pad(speech, (0, min_samples - longest))  # (batch, min_samples)
     sample_lengths = sample_lengths.clamp(min=min_samples)
-    return (_normalize(speech, sample_lengths) if normalize else speech), sample_lengths
+    if normalize:
+        speech = normalize_waveforms(speech, sample_lengths)
+    return speech, sample_lengths
 
 
-def _normalize(speech: Tensor, sample_lengths: Tensor) -> Tensor:
+def normalize_waveforms(speech: Tensor, sample_lengths: Tensor) -> Tensor:
+    """Zero mean and unit variance (biased, eps 1e-5) of each utterance's samples, float32.
+
+    Args:
+        speech: (batch, samples).
+        sample_lengths: (batch,); what lies behind an utterance's end becomes 0.
+    """
     padding = padding_mask(sample_lengths, speech.shape[1])
     with torch.autocast(speech.device.type, enabled=False):
         speech = speech.float()

@@ -76,8 +76,8 @@ def test_evaluate_runs_a_model_on_other_data(recipe: Path) -> None:
     make_data(recipe)
     experiment = recipe / "exp" / "speechclip_x"
     experiment.mkdir(parents=True)
-    for name in ("config.yaml", "valid.recall_mean_at_1.ave.pth"):
-        (experiment / name).touch()
+    (experiment / "config.yaml").write_text("best_model_criterion:\n- - train\n  - loss\n  - min\n")
+    (experiment / "train.loss.ave.pth").touch()
     python = str(recipe.parents[1] / "bin" / "python3")
     arguments = ["--model", "exp/speechclip_x/", "--data_dir", "data/tiny_test", "--python", python]
     result = run(recipe, "./evaluate.sh", *arguments, "--transcripts", "asr.txt")
@@ -87,7 +87,7 @@ def test_evaluate_runs_a_model_on_other_data(recipe: Path) -> None:
     (images,) = calls(recipe, "dump_image_embeddings")
     assert images["--model_tag"] == "exp/speechclip_x"
     (inference,) = calls(recipe, "speechclip_inference")
-    assert inference["--speechclip_model_file"].endswith("x/valid.recall_mean_at_1.ave.pth")
+    assert inference["--speechclip_model_file"].endswith("x/train.loss.ave.pth")
     assert inference["--output_dir"] == f"{output}/tiny_test"
     (transcripts,) = calls(recipe, "embed_transcripts")
     assert transcripts["--transcripts"] == "asr.txt"

@@ -187,11 +187,10 @@ def test_training_is_called_with_the_right_data(project: Project) -> None:
     inference = project.calls("speechclip_inference")
     assert len(inference) == 6  # two jobs and their merge, of dev and test
     assert sum("--merge" in call for call in inference) == 2
-    # the test set is used whole: no limits of duration
-    (test,) = [
-        c for c in project.calls("datadir") if c[2] == "filter" and "dump/raw/tiny_test" in c
-    ]
-    assert "--min_seconds" not in test
+    # dev and test are used whole: no limits of duration
+    filtered = [call for call in project.calls("datadir") if call[2] == "filter"]
+    assert [call[-1] for call in filtered if "--min_seconds" in call] == ["30"]
+    assert ["dump/raw/tiny_train" in call for call in filtered] == [True, False, False]
 
 
 def test_skipping_and_choosing_stages(project: Project) -> None:
@@ -340,6 +339,12 @@ def test_another_teacher_voids_the_embeddings(project: Project) -> None:
         (["--stage", "11"], 1, "nothing is uploaded without --skip_upload_hf false --hf_repo"),
         (["--skip_upload_hf", "false"], 1, "--hf_repo is needed"),
         (["--stage", "8", "--speechclip_tag", "none"], 1, "config.yaml is missing"),
+        (
+            ["--stage", "8", "--speechclip_exp", EXP]
+            + ["--speechclip_config", "conf/tuning/flickr8k_base_hybrid.yaml"],
+            1,
+            "/valid.parallel_recall_mean_at_10.ave.pth is missing; there are",
+        ),
         (["--python", "/bin/false"], 1, "environment is not complete"),
     ],
 )

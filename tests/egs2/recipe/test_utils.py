@@ -168,7 +168,7 @@ def test_print_args_can_be_pasted(tmp_path: Path) -> None:
 
 
 def test_yaml_value(tmp_path: Path) -> None:
-    (tmp_path / "x.yaml").write_text("a: {b: 1.5}\nc: null\n")
+    (tmp_path / "x.yaml").write_text("a: {b: 1.5}\nc: null\nd:\n-   - valid\n    - loss\n")
     script = ["python3", str(RECIPE / "scripts" / "utils" / "yaml_value.py")]
 
     def value(*arguments: str) -> str:
@@ -179,3 +179,8 @@ def test_yaml_value(tmp_path: Path) -> None:
 
     path = str(tmp_path / "x.yaml")
     assert [value(path, "a.b"), value(path, "c", "d"), value(path, "a.x.y")] == ["1.5", "d", ""]
+    assert [value(path, "d.0.1"), value(path, "d.1.0", "x"), value(path, "a.0")] == [
+        "loss",
+        "x",
+        "",
+    ]

@@ -116,8 +116,8 @@ class Summary:
         if self.short or self.long:
             rows.append(
                 f"outliers: {self.short} shorter than {SHORT_SECONDS} s, {self.long} longer than "
-                f"{LONG_SECONDS:g} s; stage 3 removes them from train and dev "
-                "(--min_wav_duration, --max_wav_duration), a test set keeps all"
+                f"{LONG_SECONDS:g} s; stage 3 removes them from train "
+                "(--min_wav_duration, --max_wav_duration), dev and test keep all"
             )
         return rows
 

@@ -1,4 +1,4 @@
-"""Print one value of a YAML file: yaml_value.py FILE key.inner_key [DEFAULT]."""
+"""Print one value of a YAML file: yaml_value.py FILE key.inner_key.0 [DEFAULT]."""
 
 import sys
 
@@ -14,7 +14,10 @@ def main() -> None:
     except (OSError, yaml.YAMLError) as error:
         sys.exit(f"{path}: cannot be read: {error}")
     for key in keys.split("."):
-        value = value.get(key) if isinstance(value, dict) else None
+        if isinstance(value, list) and key.isdigit():
+            value = dict(enumerate(value)).get(int(key))
+        else:
+            value = value.get(key) if isinstance(value, dict) else None
     print(default if value is None else value)
 
 
