@@ -74,13 +74,13 @@ def download_pretrained(tag: str) -> dict[str, str]:
         Constructor arguments, as ``espnet2.main_funcs.pack_funcs.unpack`` gives them.
 
     Raises:
-        ImportError: When espnet_model_zoo is missing.
+        FileNotFoundError: When there is no such model, or espnet_model_zoo is missing.
     """
     try:
         from espnet_model_zoo.downloader import ModelDownloader
     except ImportError as error:
-        raise ImportError(
-            "Downloading a published model needs espnet_model_zoo: "
-            "pip install 'speechclip-plus[recipe]'"
+        raise FileNotFoundError(
+            f"{tag}: no such file or directory (seen from {Path.cwd()}). If it is the name of a "
+            "published model, install espnet_model_zoo: pip install 'speechclip-plus[zoo]'"
         ) from error
     return ModelDownloader().download_and_unpack(tag)

@@ -67,6 +67,13 @@ def read_audio(path: str) -> tuple[np.ndarray, int, str, str]:
     return samples, rate, kind, subtype
 
 
+def resampled(mono: np.ndarray, source_rate: int, rate: int) -> np.ndarray:
+    """Samples (samples,) at another rate in Hz (soxr, high quality)."""
+    import soxr
+
+    return mono if source_rate == rate else soxr.resample(mono, source_rate, rate, quality="HQ")
+
+
 def format_recording(source: str, target: Path, *, rate: int, audio_format: str) -> Recording:
     """Writes ``target`` from ``source``, or returns the source itself when nothing is to be done.
 
@@ -82,16 +89,13 @@ def format_recording(source: str, target: Path, *, rate: int, audio_format: str)
         DataError: See ``read_audio``.
     """
     import soundfile
-    import soxr
 
     samples, source_rate, kind, subtype = read_audio(source)
     mixed_down = samples.shape[1] > 1
     wanted = FORMATS[audio_format]
     if source_rate == rate and not mixed_down and (kind, subtype) == wanted:
         return Recording(source, len(samples), kept=True)
-    mono = samples.mean(axis=1)  # (samples, channels) → (samples,)
-    if source_rate != rate:
-        mono = soxr.resample(mono, source_rate, rate, quality="HQ")
+    mono = resampled(samples.mean(axis=1), source_rate, rate)  # (samples, channels) → (samples,)
     if len(mono) == 0:
         raise DataError("shorter than one sample after resampling")
     with atomic_path(target) as temporary:

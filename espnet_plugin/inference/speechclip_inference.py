@@ -13,17 +13,20 @@ import torch
 from torch import Tensor
 
 from espnet_plugin.compat import download_pretrained, load_checkpoint
+from espnet_plugin.inference.utterance import Utterance, read_utterance
+from espnet_plugin.speechclip.backends.waveform import float_samples
+from espnet_plugin.speechclip.hub import is_remote_name
 from espnet_plugin.speechclip.model import SpeechCLIP, SpeechOutput
 from espnet_plugin.speechclip.speech_encoder import SpeechStates
 from espnet_plugin.speechclip.storage import load_speechclip
 from espnet_plugin.speechclip.storage_format import (
+    config_of_checkpoint,
     experiment_directories,
     read_config,
     resolve_paths,
 )
 from espnet_plugin.tasks.speechclip import SpeechCLIPTask
 from espnet_plugin.train.espnet_model import batch_states
-from espnet_plugin.train.preprocessor import checked_speech
 
 NEAREST = 5
 
@@ -70,11 +73,11 @@ class SpeechCLIPInference:
     """Loads a trained model and embeds speech.
 
     Example:
-        >>> import soundfile
         >>> model = SpeechCLIPInference("exp/x/config.yaml", "exp/x/valid.recall_mean_at_1.ave.pth")
-        >>> speech, rate = soundfile.read("speech.wav")  # 16 kHz mono
-        >>> result = model(speech)
+        >>> result = model("speech.wav")
         >>> [keyword.token for keyword in result.keywords]
+        >>> speech, rate = soundfile.read("speech.wav")
+        >>> result = model(speech, sampling_rate=rate)
 
     Args:
         speechclip_train_config: ``config.yaml`` of the experiment; beside the model by default.
@@ -109,11 +112,19 @@ class SpeechCLIPInference:
             model_tag: Packed model (zip), exported model or experiment (directory); or the name of
                 a published model, for espnet_model_zoo.
             **kwargs: Further constructor arguments.
+
+        Raises:
+            FileNotFoundError: When it is neither here nor to be downloaded.
         """
         if Path(model_tag).exists():
             model = load_speechclip(model_tag, image_tower=False)
             return SpeechCLIPInference(model=model, **kwargs)
-        return SpeechCLIPInference(**download_pretrained(model_tag), **kwargs)
+        tag = str(model_tag)
+        if not is_remote_name(tag) or ("://" not in tag and tag.endswith((".zip", ".pth"))):
+            raise FileNotFoundError(
+                f"{model_tag}: no such file or directory (seen from {Path.cwd()})"
+            )
+        return SpeechCLIPInference(**download_pretrained(tag), **kwargs)
 
     @property
     def stride_seconds(self) -> float:
@@ -122,18 +133,24 @@ class SpeechCLIPInference:
         return encoder.stride / encoder.sampling_rate
 
     @torch.no_grad()
-    def __call__(self, speech: Tensor | np.ndarray) -> UtteranceResult:
+    def __call__(self, speech: Utterance, *, sampling_rate: int | None = None) -> UtteranceResult:
         """Embeds one utterance.
 
         Args:
-            speech: Mono at 16 kHz, in [-1, 1], (samples,).
+            speech: Mono samples (samples,), floating point in [-1, 1] or integers as recordings
+                hold them; or an audio file, whose channels are averaged.
+            sampling_rate: Of samples in Hz, which are resampled if the model hears another one;
+                None: the model's. A file says its own.
 
         Raises:
-            ValueError: When the speech is empty, not mono, or not finite.
+            DataError: When a file cannot be used.
+            TypeError: When ``speech`` is something else.
+            ValueError: When samples are none, not mono, or not finite.
         """
-        speech = checked_speech(np.asarray(speech))
-        waveform = torch.as_tensor(speech, dtype=self.dtype, device=self.device)[None]
-        lengths = torch.tensor([len(speech)], device=self.device)
+        wanted = self.model.speech_encoder.sampling_rate
+        samples = read_utterance(speech, sampling_rate=sampling_rate, wanted_rate=wanted)
+        waveform = torch.as_tensor(samples, dtype=self.dtype, device=self.device)[None]
+        lengths = torch.tensor([len(samples)], device=self.device)
         return self.results(self.encode(speech=waveform, speech_lengths=lengths))[0]
 
     @torch.no_grad()
@@ -144,10 +161,7 @@ class SpeechCLIPInference:
             **batch: ``speech`` and ``speech_lengths``, or ``speech_states`` and
                 ``speech_states_lengths``, see :func:`batch_states`.
         """
-        if "speech" in batch:
-            batch["speech"] = batch["speech"].to(self.dtype)
-        states = batch_states(self.model.speech_encoder, **batch)
-        return self.model(SpeechStates(states.hidden_states.to(self.dtype), states.lengths))
+        return self.model(self._states(batch))
 
     def layer_weights(self) -> np.ndarray:
         """Learned weights of the speech encoder's hidden states, they sum to 1, (layers + 1,)."""
@@ -163,10 +177,7 @@ class SpeechCLIPInference:
         Returns:
             Attention weights, (heads, queries, frames) or (heads, frames, frames).
         """
-        if "speech" in batch:
-            batch["speech"] = batch["speech"].to(self.dtype)
-        states = batch_states(self.model.speech_encoder, **batch)
-        states = SpeechStates(states.hidden_states.to(self.dtype), states.lengths)
+        states = self._states(batch)
         weights = self.model.attention_map(states)[0].float().cpu().numpy()
         queries, frames = self.model.num_queries, int(states.lengths[0])
         rows = slice(0, queries) if queries else slice(0, frames)
@@ -193,6 +204,12 @@ class SpeechCLIPInference:
                 )
             )
         return results
+
+    def _states(self, batch: dict[str, Tensor]) -> SpeechStates:
+        if "speech" in batch:
+            batch = {**batch, "speech": float_samples(batch["speech"]).to(self.dtype)}
+        states = batch_states(self.model.speech_encoder, **batch)
+        return SpeechStates(states.hidden_states.to(self.dtype), states.lengths)
 
     def _keywords(self, output: SpeechOutput) -> list[tuple[SpokenKeyword, ...]] | None:
         keywords = output.keywords
@@ -233,7 +250,7 @@ def load_model(train_config: str | Path | None, model_file: str | Path | None) -
     if train_config is None:
         if model_file is None:
             raise ValueError("Give a model file, or a training configuration, or both.")
-        train_config = Path(model_file).parent / "config.yaml"
+        train_config = config_of_checkpoint(Path(model_file))
     config_path = Path(train_config)
     if not config_path.is_file():
         raise FileNotFoundError(

@@ -179,8 +179,12 @@ class FrozenCLIP(nn.Module):
         tower = self._need(self.image_tower, "image")
         return normalize(tower(images.to(self._dtype)))
 
-    def encode_texts(self, texts: Sequence[str]) -> Tensor:
-        """Encode texts to (batch, E), L2-normalised; texts that are too long are cut."""
+    def encode_texts(self, texts: str | Sequence[str]) -> Tensor:
+        """Encode texts to (batch, E), L2-normalised; texts that are too long are cut.
+
+        A string is one text, of a batch of one.
+        """
+        texts = [texts] if isinstance(texts, str) else texts
         tower = self._need(self.text_tower, "text")
         if isinstance(tower, CausalTextTower):
             return normalize(tower.encode_tokens(self.tokenize(texts)))

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -217,20 +218,45 @@ class SpeechCLIP(nn.Module):
         """``SpeechOutput.states`` alone, without the cost of embeddings and keywords."""
         return self._at_frames(self._run_block(states), states.lengths)
 
-    def encode_speech(self, speech: Tensor, speech_lengths: Tensor | None = None) -> SpeechOutput:
+    def encode_speech(
+        self,
+        speech: Tensor | np.ndarray,
+        speech_lengths: Tensor | None = None,
+        *,
+        sampling_rate: int | None = None,
+    ) -> SpeechOutput:
         """Embeds waveforms, without gradients and in eval mode.
 
         Args:
-            speech: Mono at the encoder's sampling rate, in [-1, 1], (batch, samples).
+            speech: Mono at the encoder's sampling rate, in [-1, 1] or integers as recordings hold
+                them: a padded batch (batch, samples), or one utterance (samples,).
             speech_lengths: Number of samples, (batch,); all by default.
+            sampling_rate: Of ``speech`` in Hz, to be checked; nothing is resampled here.
 
         Raises:
             RuntimeError: If the model was built without a speech encoder.
+            TypeError: If ``speech`` is neither tensor nor array.
+            ValueError: If it has another sampling rate, or shapes do not fit.
         """
         if self.speech_encoder is None:
             raise RuntimeError("this model has no speech encoder; give it hidden states")
+        if not isinstance(speech, (Tensor, np.ndarray)):
+            raise TypeError(
+                f"speech is of type {type(speech).__name__}: encode_speech takes one padded tensor "
+                "(batch, samples); SpeechCLIPInference takes files"
+            )
+        rate = self.speech_encoder.sampling_rate
+        if sampling_rate not in (None, rate):
+            raise ValueError(
+                f"speech has {sampling_rate} Hz, the speech encoder hears {rate} Hz: resample it, "
+                "or use SpeechCLIPInference, which does"
+            )
+        device = self.layer_weighting.weights.device
+        speech = torch.as_tensor(speech, device=device)
+        speech = speech[None] if speech.dim() == 1 else speech
         if speech_lengths is None:
-            speech_lengths = torch.full((len(speech),), speech.size(1), device=speech.device)
+            speech_lengths = torch.full(speech.shape[:1], speech.shape[-1])
+        speech_lengths = torch.as_tensor(speech_lengths, device=device)
         was_training = self.training
         self.eval()
         try:
@@ -243,8 +269,11 @@ class SpeechCLIP(nn.Module):
         """Embeds preprocessed pictures, L2-normalised, (batch, embedding_dim)."""
         return self.clip.encode_images(images)
 
-    def encode_texts(self, texts: Sequence[str]) -> Tensor:
-        """Embeds texts with CLIP's own text tower, L2-normalised, (batch, embedding_dim)."""
+    def encode_texts(self, texts: str | Sequence[str]) -> Tensor:
+        """Embeds texts with CLIP's own text tower, L2-normalised, (batch, embedding_dim).
+
+        A string is one text, of a batch of one.
+        """
         return self.clip.encode_texts(texts)
 
     @torch.no_grad()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from espnet_plugin.speechclip.backends import build_backend
-from espnet_plugin.speechclip.backends.waveform import check_waveforms
+from espnet_plugin.speechclip.backends.waveform import check_waveforms, float_samples
 from espnet_plugin.speechclip.compatibility import rounded_frame_lengths
 
 LAYER_NORM_EPS = 1e-5
@@ -153,6 +153,7 @@ class FrozenSpeechEncoder(nn.Module):
     ) -> SpeechStates:
         """As ``forward``, without switching gradients off (for those who fine-tune)."""
         check_waveforms(speech, speech_lengths)
+        speech = float_samples(speech)
         hidden_states, lengths = self.backend(
             speech, speech_lengths, normalize=False if normalized else None
         )
@@ -169,13 +170,14 @@ class FrozenSpeechEncoder(nn.Module):
         """Encode a batch of utterances.
 
         Args:
-            speech: (batch, samples) in [-1, 1]; what lies behind an utterance's end is ignored.
+            speech: (batch, samples) in [-1, 1], or integers as recordings hold them; what lies
+                behind an utterance's end is ignored.
             speech_lengths: (batch,) numbers of samples, each at least 1. An utterance shorter
                 than one frame is continued with zeros up to one frame.
             normalized: the waveforms are normalised already, ``normalize_waveform`` or not.
 
         Raises:
-            TypeError: if the samples are not floating point.
+            TypeError: if the samples are of another type, see ``float_samples``.
             ValueError: if shapes or lengths do not fit.
         """
         return self.encode(speech, speech_lengths, normalized=normalized)

@@ -22,6 +22,7 @@ from espnet_plugin.speechclip.storage_format import (
     SPEECH_ENCODER_DIRECTORY,
     TRAINED_FILE,
     TrainedPart,
+    config_of_checkpoint,
     experiment_directories,
     new_directory,
     read_config,
@@ -130,7 +131,7 @@ def load_speechclip(
     elif zipfile.is_zipfile(source) and source.suffix not in (".pth", ".ckpt", ".pt"):
         model = _load_zip(source, towers)
     elif source.suffix == ".pth":
-        model = _load_experiment(source.parent / CONFIG_FILE, source, towers)
+        model = _load_experiment(config_of_checkpoint(source), source, towers)
     elif source.suffix == ".ckpt":
         raise ValueError(
             f"{source}: a checkpoint of the original implementation is converted first: "

@@ -165,9 +165,17 @@ def read_trained(directory: str | Path) -> TrainedPart:
 
 def experiment_directories(config_file: Path) -> tuple[Path, ...]:
     """Where the paths of an experiment's configuration may start: its own folder, or that of the
-    recipe, two above (``exp/<tag>/config.yaml``)."""
-    folder = config_file.absolute().parent
-    return (folder, *folder.parents[:2])
+    recipe, two above (``exp/<tag>/config.yaml``); both also where links lead to."""
+    folders = (config_file.absolute().parent, config_file.resolve().parent)
+    return tuple(
+        dict.fromkeys(path for folder in folders for path in (folder, *folder.parents[:2]))
+    )
+
+
+def config_of_checkpoint(checkpoint: Path) -> Path:
+    """The configuration of an experiment's checkpoint: beside it, or beside what it links to."""
+    beside = checkpoint.parent / CONFIG_FILE
+    return beside if beside.is_file() else checkpoint.resolve().parent / CONFIG_FILE
 
 
 def resolve_paths(config: Mapping[str, Any], *directories: Path) -> dict[str, Any]:

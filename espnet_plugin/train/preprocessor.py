@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from espnet2.train.preprocessor import AbsPreprocessor
 
-from espnet_plugin.speechclip.backends.waveform import normalize_waveforms
+from espnet_plugin.speechclip.backends.waveform import float_samples, normalize_waveforms
 
 
 class SpeechCLIPPreprocessor(AbsPreprocessor):
@@ -50,8 +50,9 @@ class SpeechCLIPPreprocessor(AbsPreprocessor):
 
         Args:
             uid: Utterance id.
-            data: ``speech`` (samples,), ``speech_states`` (frames, layers + 1, dim), ``image``
-                (an embedding, or the path of a picture), ``image_id``, ``text`` (a caption).
+            data: ``speech`` (samples,), floating point or integers, ``speech_states`` (frames,
+                layers + 1, dim), ``image`` (an embedding, or the path of a picture), ``image_id``,
+                ``text`` (a caption).
 
         Returns:
             The same entries as arrays: a picture as pixels (3, height, width), a caption as ids.
@@ -60,6 +61,8 @@ class SpeechCLIPPreprocessor(AbsPreprocessor):
             ValueError: When the speech is empty, not mono, or not finite.
         """
         data = dict(data)
+        if "speech" in data:
+            data["speech"] = float_speech(data["speech"])
         if self.check and "speech" in data:
             data["speech"] = checked_speech(data["speech"])
         if self.check and "speech_states" in data:
@@ -117,6 +120,11 @@ def image_transform(model: str, pretrained: str | None) -> Any:
             options[name] = tag[name]
     options["size"] = config.model["vision_cfg"].get("image_size", 224)
     return image_transform_v2(PreprocessCfg(**options), is_train=False)
+
+
+def float_speech(speech: np.ndarray) -> np.ndarray:
+    """Samples of any shape as floating point: integers are divided by their range."""
+    return float_samples(torch.from_numpy(np.ascontiguousarray(speech))).numpy()
 
 
 def normalized(speech: np.ndarray) -> np.ndarray:

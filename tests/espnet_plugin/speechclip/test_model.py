@@ -64,6 +64,29 @@ def test_an_utterance_is_the_same_alone_and_in_a_batch(name, teachers):
         )
 
 
+def test_one_utterance_and_arrays_are_taken_and_the_rest_is_refused(teachers):
+    model = build("parallel", teachers).eval()
+    speech = torch.randn(2, 4000) * 0.1
+    expected = model.encode_speech(speech).parallel
+    assert torch.equal(model.encode_speech(speech.numpy(), [4000, 4000]).parallel, expected)
+    alone = model.encode_speech(speech[0], sampling_rate=16000).parallel
+    torch.testing.assert_close(alone, expected[:1], rtol=0, atol=1e-5)
+    with pytest.raises(TypeError, match="type list.*SpeechCLIPInference"):
+        model.encode_speech([speech[0], speech[1]])
+    with pytest.raises(TypeError, match="type str"):
+        model.encode_speech("speech.wav")
+    with pytest.raises(ValueError, match="44100 Hz, the speech encoder hears 16000 Hz"):
+        model.encode_speech(speech, sampling_rate=44100)
+    with pytest.raises(ValueError, match=r"\(batch, samples\), not \(1, 2, 4000\)"):
+        model.encode_speech(speech[None])
+
+
+def test_a_string_is_one_text(teachers):
+    model = build("parallel", teachers)
+    expected = model.encode_texts(["a red car"])
+    assert torch.equal(model.encode_texts("a red car"), expected)
+
+
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_only_the_block_is_trained(name, teachers):
     model = build(name, teachers).train()

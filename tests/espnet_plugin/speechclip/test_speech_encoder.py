@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from espnet_plugin.speechclip.backends import BACKENDS
+from espnet_plugin.speechclip.backends.waveform import float_samples
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder, LayerWeighting
 from tests.tiny import HUBERT_DIM, HUBERT_LAYERS, tiny_hubert_dir
 
@@ -93,7 +94,7 @@ def test_outer_train_does_not_reach_it(encoder):
 @pytest.mark.parametrize(
     ("speech", "lengths", "error", "message"),
     [
-        (torch.zeros(1, 500, dtype=torch.int16), [500], TypeError, "int16"),
+        (torch.zeros(1, 500, dtype=torch.int64), [500], TypeError, "int64"),
         (torch.zeros(500), [500], ValueError, r"\(batch, samples\)"),
         (torch.zeros(2, 500), [500], ValueError, "speech_lengths"),
         (torch.zeros(2, 500), [500, 0], ValueError, "no samples"),
@@ -104,6 +105,18 @@ def test_outer_train_does_not_reach_it(encoder):
 def test_bad_input(encoder, speech, lengths, error, message):
     with pytest.raises(error, match=message):
         encoder(speech, torch.tensor(lengths, dtype=torch.long))
+
+
+def test_integers_are_divided_by_their_range(encoder):
+    assert float_samples(torch.tensor([-32768, 16384]).short()).tolist() == [-1.0, 0.5]
+    assert float_samples(torch.tensor([-(2**31), 2**30]).int()).tolist() == [-1.0, 0.5]
+    assert float_samples(torch.tensor([-128, 64], dtype=torch.int8)).tolist() == [-1.0, 0.5]
+    assert float_samples(torch.tensor([0, 128, 192], dtype=torch.uint8)).tolist() == [-1, 0, 0.5]
+    with pytest.raises(TypeError, match="torch.bool"):
+        float_samples(torch.tensor([True]))
+    speech = (3000 * torch.randn(1, 2000)).short()
+    expected = encoder(speech.float() / 32768, torch.tensor([2000])).hidden_states
+    assert torch.equal(encoder(speech, torch.tensor([2000])).hidden_states, expected)
 
 
 def test_unknown_source_and_foreign_option():

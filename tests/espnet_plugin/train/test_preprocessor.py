@@ -20,6 +20,13 @@ def test_bad_speech_is_refused(speech: np.ndarray, message: str) -> None:
         SpeechCLIPPreprocessor(True)("u", {"speech": speech})
 
 
+@pytest.mark.parametrize("check", [True, False])
+def test_integer_samples_are_divided_by_their_range(check: bool) -> None:
+    speech = np.array([-32768, 0, 16384], np.int16)
+    data = SpeechCLIPPreprocessor(True, check=check)("u", {"speech": speech})
+    assert data["speech"].tolist() == [-1.0, 0.0, 0.5]
+
+
 def test_bad_states_are_refused() -> None:
     preprocessor = SpeechCLIPPreprocessor(True)
     with pytest.raises(ValueError, match="shape"):

@@ -1,0 +1,60 @@
+"""One utterance, in whichever form it comes, as samples that a speech encoder takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from espnet_plugin.data.audio import read_audio, resampled
+from espnet_plugin.data.scp import DataError
+from espnet_plugin.train.preprocessor import checked_speech, float_speech
+
+Utterance = Tensor | np.ndarray | str | Path
+
+
+def read_utterance(speech: Utterance, *, sampling_rate: int | None, wanted_rate: int) -> np.ndarray:
+    """Samples (samples,) at the wanted rate in Hz, floating point in [-1, 1].
+
+    Args:
+        speech: Mono samples (samples,), floating point in [-1, 1] or integers as recordings hold
+            them; or an audio file, whose channels are averaged.
+        sampling_rate: Of samples in Hz; None: the wanted one. A file says its own.
+        wanted_rate: What the speech encoder hears.
+
+    Raises:
+        DataError: When a file is missing, unreadable, empty or not finite.
+        TypeError: When ``speech`` is something else.
+        ValueError: When samples are none, not mono, not finite, or the rate is no rate.
+    """
+    if isinstance(speech, (str, Path)):
+        if sampling_rate is not None:
+            raise ValueError(f"{speech}: sampling_rate is for samples; a file says its own")
+        try:
+            samples, sampling_rate, *_ = read_audio(str(speech))
+        except DataError as error:
+            raise DataError(f"{speech}: {error}") from error
+        mono = samples.mean(axis=1)  # (samples, channels) → (samples,)
+    else:
+        mono = checked_speech(float_speech(_array(speech)))
+    rate = wanted_rate if sampling_rate is None else sampling_rate
+    if rate <= 0:
+        raise ValueError(f"sampling_rate {rate}: give Hz, such as 16000")
+    return resampled(mono, rate, wanted_rate)
+
+
+def _array(speech: Tensor | np.ndarray) -> np.ndarray:
+    if isinstance(speech, Tensor):
+        speech = speech.detach().cpu().numpy()
+    if not isinstance(speech, np.ndarray):
+        raise TypeError(
+            f"speech is of type {type(speech).__name__}: give the samples of one utterance as an "
+            "array or tensor, or a file; several are for encode(), as a padded batch"
+        )
+    if speech.ndim != 1:
+        raise ValueError(
+            f"speech has shape {speech.shape}: one mono utterance is (samples,). Average channels; "
+            "a padded batch is for encode(speech=..., speech_lengths=...)"
+        )
+    return speech
