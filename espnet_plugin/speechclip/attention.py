@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+ACTIVATIONS = ("gelu", "relu")
+
 
 @dataclass(frozen=True)
 class BlockOutput:
@@ -71,6 +73,7 @@ class AttentionBlock(nn.Module):
         dropout: Dropout of the attention weights.
         feed_forward_dim: Hidden size of a per-position network before the attention, norm(x + W2
             gelu(W1 x)); None: no such network, as in the paper.
+        layer_norm_eps: Added to the variance in layer norms.
     """
 
     def __init__(
@@ -80,13 +83,16 @@ class AttentionBlock(nn.Module):
         num_heads: int = 1,
         dropout: float = 0.1,
         feed_forward_dim: int | None = None,
+        layer_norm_eps: float = 1e-5,
     ) -> None:
         super().__init__()
         self.feed_forward = (
-            FeedForward(dim, feed_forward_dim, dropout) if feed_forward_dim else nn.Identity()
+            FeedForward(dim, feed_forward_dim, dropout, layer_norm_eps)
+            if feed_forward_dim
+            else nn.Identity()
         )
         self.attention = nn.MultiheadAttention(dim, num_heads, dropout=dropout, batch_first=True)
-        self.norm = nn.LayerNorm(dim)
+        self.norm = nn.LayerNorm(dim, eps=layer_norm_eps)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> BlockOutput:
         """Mixes positions.
@@ -113,12 +119,12 @@ class AttentionBlock(nn.Module):
 class FeedForward(nn.Module):
     """Per-position network with a residual connection: norm(x + W2 gelu(W1 x))."""
 
-    def __init__(self, dim: int, hidden_dim: int, dropout: float) -> None:
+    def __init__(self, dim: int, hidden_dim: int, dropout: float, layer_norm_eps: float) -> None:
         super().__init__()
         self.layers = nn.Sequential(
             nn.Linear(dim, hidden_dim), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden_dim, dim)
         )
-        self.norm = nn.LayerNorm(dim)
+        self.norm = nn.LayerNorm(dim, eps=layer_norm_eps)
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, positions, dim) to the same."""
@@ -147,6 +153,12 @@ class TransformerBlock(nn.Module):
         feed_forward_dim: Hidden size of each layer's feed-forward network.
         dropout: Dropout everywhere in a layer.
         norm_first: Normalise before each sub-layer instead of after it.
+        activation: Of the feed-forward networks, ``"gelu"`` or ``"relu"``.
+        layer_norm_eps: Added to the variance in each layer's norms; the final norm's is 1e-5, as
+            in the original.
+
+    Raises:
+        ValueError: If the activation is unknown.
     """
 
     def __init__(
@@ -158,15 +170,22 @@ class TransformerBlock(nn.Module):
         feed_forward_dim: int = 3072,
         dropout: float = 0.1,
         norm_first: bool = False,
+        activation: str = "gelu",
+        layer_norm_eps: float = 1e-5,
     ) -> None:
         super().__init__()
+        if activation not in ACTIVATIONS:
+            raise ValueError(
+                f"activation must be one of {', '.join(ACTIVATIONS)}; got {activation!r}"
+            )
         self.layers = nn.ModuleList(
             EncoderLayer(
                 dim,
                 num_heads,
                 feed_forward_dim,
                 dropout,
-                activation="gelu",
+                activation=activation,
+                layer_norm_eps=layer_norm_eps,
                 batch_first=True,
                 norm_first=norm_first,
             )

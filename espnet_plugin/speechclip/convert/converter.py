@@ -80,16 +80,16 @@ class _Conversion:
     """One conversion: each step writes its part and accounts for its weights."""
 
     def __init__(self, checkpoint: ReleasedCheckpoint, source: str) -> None:
+        try:
+            self.config: dict[str, Any] = map_config(checkpoint.config, checkpoint.weights)
+        except (LookupError, TypeError, AttributeError) as error:
+            raise ValueError(f"the checkpoint's configuration lacks or misuses {error}") from error
         mapped = map_weights(checkpoint.weights)
         if mapped.unknown:
             named = ", ".join(sorted(mapped.unknown)[:5])
             raise ValueError(
                 f"{len(mapped.unknown)} weight(s) that no SpeechCLIP has, or has once only: {named}"
             )
-        try:
-            self.config: dict[str, Any] = map_config(checkpoint.config, checkpoint.weights)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"the checkpoint's configuration lacks or misuses {error}") from error
         self.mapped: MappedWeights = mapped
         self.has_keywords = self.config.get("keyword_extractor") != "none"
         self.report = ConversionReport(source, architecture(self.config))

@@ -5,12 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-CIF_BRANCHES = ("CascadedBranch_dynamic", "HybridBranch_dynamic")
-HYBRID_BRANCHES = ("HybridBranch", "HybridBranch_dynamic")
-CLS_BRANCHES = ("KW_CascadedBranch", "HybridBranch")
+# cascaded_branch.type, as the original reads it -> keyword extractor, with a parallel query or not
+BRANCHES = {
+    "CascadedBranch": ("cls", False),
+    "CascadedBranch_plus": ("cif", False),
+    "HybridBranch": ("cls", True),
+    "HybridBranch_plus": ("cif", True),
+}
+# Networks behind an embedding, which the original can have and no released checkpoint has.
+EXTRA_PROJECTIONS = (
+    "image_encoder_projection",
+    "parallel_branch_projection",
+    "cascaded_branch_projection",
+)
 CLIP_MODELS = {"ViT-B/32": "ViT-B-32-quickgelu", "ViT-L/14": "ViT-L-14-quickgelu"}
 STATE_NORMS = {"s3prl": "layer", "method1": "frame", "method2": "utterance"}
+NORMS = ("eachKw", "same")
 LARGE_ENCODERS = ("hubert_large_ll60k",)
+# In the layout of large encoders every convolution has a layer norm, not the first one only.
+LARGE_LAYOUT = "audio_encoder.encoder.feature_extractor.conv_layers.1.2.1.weight"
 
 
 def map_config(reference: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
@@ -33,11 +46,17 @@ def map_config(reference: Mapping[str, Any], keys: Iterable[str]) -> dict[str, A
     """
     keys = set(keys)
     settings = reference["model_settings"]
+    for option in EXTRA_PROJECTIONS:
+        if settings.get(option) is not None:
+            raise ValueError(
+                f"model_settings.{option} has no counterpart: no released checkpoint has a network "
+                "behind an embedding"
+            )
     cascaded = settings.get("cascaded_branch") or {}
     has_keywords = any(key.startswith("cascaded_branch.vector_quantizer.") for key in keys)
     config: dict[str, Any] = {
         "speech_encoder": "huggingface",
-        "speech_encoder_conf": _speech_encoder(reference),
+        "speech_encoder_conf": _speech_encoder(reference, keys),
         "layer_weighting_conf": {"normalize": _state_norm(reference["audio_encoder"])},
         "clip_conf": {
             "model": CLIP_MODELS.get(reference["clip"]["name"], reference["clip"]["name"])
@@ -46,12 +65,13 @@ def map_config(reference: Mapping[str, Any], keys: Iterable[str]) -> dict[str, A
         "loss_conf": _loss(reference["cl_loss"]),
     }
     if has_keywords:
+        extractor, parallel = _branch(str(cascaded["type"]))
         config |= _attention(cascaded, keys, "cascaded_branch.")
-        config |= _keywords(cascaded)
+        config |= _keywords(cascaded, extractor)
     else:
+        parallel = True
         config |= _attention(settings["parallel_branch"], keys, "parallel_branch.")
         config |= {"keyword_extractor": "none"}
-    parallel = not has_keywords or cascaded["type"] in HYBRID_BRANCHES
     if parallel:
         branch = settings.get("parallel_branch") or {}
         prefix = (
@@ -60,22 +80,28 @@ def map_config(reference: Mapping[str, Any], keys: Iterable[str]) -> dict[str, A
         config["parallel_projection_conf"] = _projection(
             branch.get("projection_config"), keys, prefix
         )
-    quantity = (cascaded.get("downsampling") or {}).get("cif", {}).get("quantity_loss_weight", 0.0)
+    quantity = 0.0
+    if config["keyword_extractor"] == "cif":
+        quantity = float(cascaded["downsampling"]["cif"].get("quantity_loss_weight", 1.0))
     config["model_conf"] = {
         "parallel": parallel,
         "parallel_weight": float(settings.get("parallel_objective_weight", 1.0)),
         "cascaded_weight": float(settings.get("cascaded_objective_weight", 1.0)),
-        "quantity_weight": float(quantity) if has_keywords else 0.0,
+        "quantity_weight": quantity,
     }
     return config
 
 
-def _speech_encoder(reference: Mapping[str, Any]) -> dict[str, Any]:
+def _speech_encoder(reference: Mapping[str, Any], keys: set[str]) -> dict[str, Any]:
     name = reference["audio_encoder"]["name"]
     dataset = (reference.get("data") or {}).get("dataset") or {}
     # Base '+' models were trained on normalised waves although HuBERT base was not; large encoders
-    # normalise themselves.
-    normalize = bool(dataset.get("normalize_waveform", False)) or name in LARGE_ENCODERS
+    # normalise themselves. A wave normalised by both is the same as one normalised once.
+    normalize = (
+        bool(dataset.get("normalize_waveform", False))
+        or name in LARGE_ENCODERS
+        or LARGE_LAYOUT in keys
+    )
     # In the original, a batch's shorter utterances have a padded frame more; alone they have not.
     return {"model": name, "normalize_waveform": normalize, "frame_length_rule": "exact"}
 
@@ -106,9 +132,24 @@ def _loss(loss: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _branch(kind: str) -> tuple[str, bool]:
+    """Keyword extractor, and whether there is a parallel query, by ``cascaded_branch.type``."""
+    read = kind.replace("KW_", "").replace("dynamic", "plus")
+    if read not in BRANCHES:
+        raise ValueError(
+            f"cascaded_branch.type {kind} has no counterpart; known: {', '.join(BRANCHES)}, with "
+            "KW_ before them or not, with dynamic for plus or not"
+        )
+    return BRANCHES[read]
+
+
 def _attention(branch: Mapping[str, Any], keys: set[str], prefix: str) -> dict[str, Any]:
     args = branch["transformer_args"]
-    common = {"num_heads": int(args["nhead"]), "dropout": float(args.get("dropout", 0.1))}
+    common = {
+        "num_heads": int(args["nhead"]),
+        "dropout": float(args.get("dropout", 0.1)),
+        "layer_norm_eps": float(args.get("layer_norm_eps", 1e-5)),
+    }
     if f"{prefix}self_att.multihead_attn_layer.in_proj_weight" in keys:
         return {"attention": "attention", "attention_conf": common}
     layers = {
@@ -122,6 +163,7 @@ def _attention(branch: Mapping[str, Any], keys: set[str], prefix: str) -> dict[s
         | {
             "num_layers": len(layers),
             "feed_forward_dim": int(args["dim_feedforward"]),
+            "activation": str(args.get("activation", "gelu")),
             "norm_first": bool(args.get("norm_first", False)),
         },
     }
@@ -135,13 +177,12 @@ def _projection(options: Mapping[str, Any] | None, keys: set[str], prefix: str) 
     return {"hidden_dims": hidden, "dropout": float(options.get("dropout", 0.0))}
 
 
-def _keywords(branch: Mapping[str, Any]) -> dict[str, Any]:
+def _keywords(branch: Mapping[str, Any], extractor: str) -> dict[str, Any]:
     keyword = branch.get("keyword") or {}
     quantizer = branch["vq"].get("args") or {}
     kind, _, start = str(quantizer.get("temp", "fixed=0.1")).partition("=")
     if kind not in ("fixed", "learnable"):
         raise ValueError(f"quantizer temperature {quantizer['temp']!r} has no counterpart")
-    norms = keyword.get("batchnorms") or {}
     config = {
         "keyword_projection_conf": {},
         "quantizer": "straight_through",
@@ -149,27 +190,33 @@ def _keywords(branch: Mapping[str, Any]) -> dict[str, Any]:
             "temperature": float(start) if kind == "fixed" else f"learned={start}",
             "hard": bool(quantizer.get("hard", True)),
         },
-        "keyword_norm_conf": {
-            "scale": float(norms.get("std_scale", 1.0)),
-            "learnable": bool(norms.get("learnable", True)),
-        },
+        "keyword_norm_conf": _norm(keyword.get("batchnorms") or {}, extractor),
+        "keyword_extractor": extractor,
     }
-    if "kw_projection" in keyword:
+    if keyword.get("kw_projection") is not None:
         sizes = keyword["kw_projection"]["dimensions"]
         config["keyword_projection_conf"] = {
             "hidden_dims": [int(size) for size in sizes[1:-1]],
             "dropout": float(keyword["kw_projection"].get("dropout", 0.0)),
         }
-    if branch["type"] in CIF_BRANCHES:
-        return config | {"keyword_extractor": "cif", "keyword_extractor_conf": _cif(branch)}
-    if branch["type"] in CLS_BRANCHES:
-        number = int(keyword.get("number", 8))
-        return config | {
-            "keyword_extractor": "cls",
-            "keyword_extractor_conf": {"num_keywords": number},
-        }
-    known = ", ".join(sorted({*CIF_BRANCHES, *CLS_BRANCHES}))
-    raise ValueError(f"cascaded_branch.type {branch['type']} has no counterpart; known: {known}")
+    if extractor == "cif":
+        return config | {"keyword_extractor_conf": _cif(branch)}
+    return config | {"keyword_extractor_conf": {"num_keywords": int(keyword.get("number", 8))}}
+
+
+def _norm(norms: Mapping[str, Any], extractor: str) -> dict[str, Any]:
+    scale = norms.get("std_scale", 1.0)
+    if isinstance(scale, list):  # one for each keyword; it set the initial weights only
+        scale = scale[0]
+    conf = {"scale": float(scale), "learnable": bool(norms.get("learnable", True))}
+    if extractor == "cif":  # a variable number of keywords shares them, whatever the type says
+        return conf
+    kind = norms.get("type", "eachKw")
+    if kind not in NORMS:
+        raise ValueError(
+            f"keyword.batchnorms.type {kind} has no counterpart; known: {', '.join(NORMS)}"
+        )
+    return conf | {"per_slot": False} if kind == "same" else conf
 
 
 def _cif(branch: Mapping[str, Any]) -> dict[str, Any]:

@@ -37,6 +37,34 @@ def test_encoder_layer_is_pytorchs(norm_first, mask):
     torch.testing.assert_close(ours(x, mask), theirs(x, src_key_padding_mask=mask))
 
 
+def test_transformer_block_takes_activation_and_eps():
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(8, 2, 16, 0.0, "relu", 0.1, batch_first=True)
+    theirs = nn.TransformerEncoder(layer, 2, nn.LayerNorm(8), enable_nested_tensor=False)
+    ours = TransformerBlock(
+        8, num_layers=2, num_heads=2, feed_forward_dim=16, activation="relu", layer_norm_eps=0.1
+    )
+    ours.load_state_dict(theirs.state_dict())
+    x = torch.randn(2, 5, 8)
+    expected = theirs.eval()(x, src_key_padding_mask=MASK)
+    torch.testing.assert_close(ours.eval()(x, MASK).output, expected)
+
+
+def test_attention_block_takes_eps():
+    torch.manual_seed(0)
+    block = AttentionBlock(8, num_heads=2, layer_norm_eps=0.1).eval()
+    x = torch.randn(2, 5, 8)
+    mixed = x + block.attention(x, x, x, key_padding_mask=MASK)[0]
+    centred = mixed - mixed.mean(-1, keepdim=True)
+    expected = centred / (centred.square().mean(-1, keepdim=True) + 0.1).sqrt()
+    torch.testing.assert_close(block(x, MASK).output, expected)
+
+
+def test_unknown_activations_are_refused():
+    with pytest.raises(ValueError, match="activation must be one of gelu, relu; got 'swish'"):
+        TransformerBlock(8, num_heads=2, activation="swish")
+
+
 @pytest.mark.parametrize("norm_first", [False, True])
 def test_encoder_layer_has_pytorchs_gradients(norm_first):
     torch.manual_seed(0)

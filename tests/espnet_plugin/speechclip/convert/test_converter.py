@@ -23,6 +23,7 @@ from benchmarks.convert_memory import (
 from espnet_plugin.speechclip.convert.converter import Teachers, convert_checkpoint
 from espnet_plugin.speechclip.convert.fairseq_hubert import map_fairseq_hubert
 from espnet_plugin.speechclip.safetensors_file import write_safetensors
+from espnet_plugin.speechclip.speech_encoder import SpeechStates
 from espnet_plugin.speechclip.storage import load_speechclip
 from tests.parity.fixtures import DIRECTORY
 
@@ -221,6 +222,13 @@ def configure(section: str, **options: Any) -> Change:
     return change
 
 
+def extra_projection(weights: dict[str, Tensor], config: dict[str, Any]) -> None:
+    weights["c_branch_proj_net.sequential.0.weight"] = torch.eye(32)
+    weights["c_branch_proj_net.sequential.0.bias"] = torch.zeros(32)
+    projection = {"dimensions": [32, 32], "dropout": 0.1}
+    config["model_settings"]["cascaded_branch_projection"] = projection
+
+
 LN_FINAL = "clip.model.ln_final.bias"
 KEYWORD_PROJECTION = "cascaded_branch.linear_proj."
 LAYER_3 = "audio_encoder.encoder.encoder.layers.3."
@@ -251,6 +259,11 @@ BAD_OPTIONS = [
     (configure("cl_loss", type="SupConLoss"), "SupConLoss has no counterpart"),
     (configure("model_settings.cascaded_branch", type="Other"), "Other has no counterpart"),
     (configure("model_settings.cascaded_branch", vq=3), "lacks or misuses"),
+    (
+        configure("model_settings.cascaded_branch.keyword.batchnorms", std_scale=[]),
+        "lacks or misuses",
+    ),
+    (extra_projection, "cascaded_branch_projection has no counterpart"),
 ]
 
 
@@ -319,6 +332,33 @@ def test_separate_batch_norms_become_one(tmp_path: Path) -> None:
     one = load_file(tmp_path / "one" / "model.safetensors")
     separate = load_file(tmp_path / "separate" / "model.safetensors")
     assert all(torch.equal(one[key], separate[key]) for key in one)
+
+
+def test_activation_and_eps_of_the_block_are_obeyed(tmp_path: Path) -> None:
+    weights = random_weights(read_skeleton(skeleton("base_parallel")), shrink=SHRINK)
+    config = plausible_config(weights)
+    args = config["model_settings"]["parallel_branch"]["transformer_args"]
+    args |= {"activation": "relu", "layer_norm_eps": 0.1, "dropout": 0.0}
+    write_lightning(tmp_path / "released.ckpt", weights, config)
+    convert_checkpoint(tmp_path / "released.ckpt", tmp_path / "out")
+    model = load_speechclip(tmp_path / "out", image_tower=False, text_tower=False)
+
+    layer = torch.nn.TransformerEncoderLayer(
+        48, args["nhead"], args["dim_feedforward"], 0.0, "relu", 0.1, batch_first=True
+    )
+    block = torch.nn.TransformerEncoder(layer, 1, torch.nn.LayerNorm(48)).eval()
+    prefix = "parallel_branch.self_att.model."
+    block.load_state_dict(
+        {key[len(prefix) :]: value for key, value in weights.items() if key.startswith(prefix)}
+    )
+    states = torch.randn(1, len(model.layer_weighting.weights), 6, 48)
+    with torch.inference_mode():
+        positions = [weights["parallel_branch.cls"], model.layer_weighting(states)]
+        attended = block(torch.cat(positions, dim=1))[:, 0]
+        projection = (weights[f"parallel_branch.linear_proj.{key}"] for key in ("weight", "bias"))
+        expected = torch.nn.functional.linear(attended, *projection)
+        ours = model(SpeechStates(states, torch.tensor([6]))).parallel
+    torch.testing.assert_close(ours, torch.nn.functional.normalize(expected, dim=-1))
 
 
 def test_compatibility_is_stored(released: Callable[..., Path], tmp_path: Path) -> None:
