@@ -199,10 +199,8 @@ class FormatReport:
         if self.mixed:
             report.append(f"{self.mixed} with several channels mixed down to one")
         if self.shorter:
-            report.append(
-                f"{self.shorter} end before their headers say, by {1000 * self.most_missing:.0f} ms "
-                "at most: used as far as they go"
-            )
+            most = f"{1000 * self.most_missing:.0f} ms"
+            report.append(f"{self.shorter} end before their headers say, by {most} at most: used")
         report += self.examples
         if self.bad > len(self.examples):
             report.append(f"SKIPPED {self.bad - len(self.examples)} more, see skipped.tsv")
