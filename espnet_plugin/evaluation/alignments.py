@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from espnet_plugin.data.scp import columns, text_lines
+
 SILENCES = frozenset({"", "sil", "sp", "spn", "<eps>", "<sil>", "<unk>"})
 _ITEM = re.compile(r'"((?:[^"]|"")*)"|([-+]?\d+\.?\d*(?:[eE][-+]?\d+)?)|(<exists>)')
 
@@ -26,14 +28,11 @@ def read_ctm(path: str | Path) -> dict[str, list[Word]]:
         FileNotFoundError: There is no such file.
         ValueError: A line is malformed; names file and line.
     """
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"{path} is missing")
     words: dict[str, list[Word]] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        if not line.strip() or line.startswith(";;"):
+    for number, line in text_lines(path):
+        fields = columns(line)
+        if not fields or line.startswith(";;"):
             continue
-        fields = line.split()
         try:
             start, duration, text = float(fields[2]), float(fields[3]), fields[4]
         except (IndexError, ValueError) as error:
