@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from espnet_plugin.compat import download_pretrained, load_checkpoint
+from espnet_plugin.compat import load_checkpoint
 from espnet_plugin.speechclip.model import SpeechCLIP, SpeechOutput
 from espnet_plugin.speechclip.speech_encoder import SpeechStates
 from espnet_plugin.speechclip.storage import load_speechclip
@@ -106,14 +106,15 @@ class SpeechCLIPInference:
         """Builds from a local model or a published one.
 
         Args:
-            model_tag: Packed model (zip), exported model or experiment (directory); or the name of
-                a published model, for espnet_model_zoo.
+            model_tag: Packed model (zip), exported model or experiment (directory); or the name
+                ``owner/model`` of a repository on the Hugging Face hub.
             **kwargs: Further constructor arguments.
+
+        Raises:
+            FileNotFoundError: If there is no such file or directory, nor such a repository.
+            ValueError: If it holds no model.
         """
-        if Path(model_tag).exists():
-            model = load_speechclip(model_tag, image_tower=False)
-            return SpeechCLIPInference(model=model, **kwargs)
-        return SpeechCLIPInference(**download_pretrained(model_tag), **kwargs)
+        return SpeechCLIPInference(model=load_speechclip(model_tag, image_tower=False), **kwargs)
 
     @property
     def stride_seconds(self) -> float:
