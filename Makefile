@@ -43,8 +43,8 @@ lint: $(stamp)
 	$(venv)/bin/shellcheck -x -P SCRIPTDIR:SCRIPTDIR/.. -e SC1091 $$(git ls-files -co --exclude-standard '*.sh' .ci/run $(RECIPE)/utils/run.pl $(RECIPE)/utils/slurm.pl)
 	@echo "lint: no complaints"
 
-release: $(stamp)
-	@tools/release.sh "$(python)"
+release:
+	@tools/release.sh "$(PYTHON)"
 
 clean:
 	rm -rf $(RECIPE)/data $(RECIPE)/dump $(RECIPE)/exp $(RECIPE)/downloads .pytest_cache .ruff_cache

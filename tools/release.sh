@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds sdist and wheel, checks them, and tries the wheel without the checkout: tools/release.sh PYTHON
-# PYTHON is the environment's. Nothing is uploaded: the last line says how.
+# Nothing is uploaded: the last line says how.
 set -euo pipefail
 
 python=$1
@@ -25,21 +25,31 @@ work=$(mktemp -d)
 trap 'rm -rf "${work}"' EXIT
 
 say "building ${version}"
-"${python}" -m pip install -q -c "${constraints}" -e '.[release]'
+"${python}" -m venv "${work}/tools"
+"${python}" - > "${work}/requirements" << 'END'
+import configparser
+
+setup = configparser.ConfigParser()
+setup.read("setup.cfg")
+print(setup["options.extras_require"]["release"])
+END
+"${work}/tools/bin/python" -m pip install -q -r "${work}/requirements"
 rm -rf dist
-"${python}" -m build --outdir dist . > "${work}/log" 2>&1 || { tail -n 40 "${work}/log"; fail "python -m build"; }
-"${python}" -m twine check --strict dist/*
+"${work}/tools/bin/python" -m build --outdir dist . > "${work}/log" 2>&1 \
+    || { tail -n 40 "${work}/log"; fail "python -m build"; }
+"${work}/tools/bin/python" -m twine check --strict dist/*
 wheel=$(echo dist/*.whl)
 sdist=$(echo dist/*.tar.gz)
 
 # every file under version control, and nothing else
 tracked=${work}/tracked
 git ls-files "${packages[@]}" | LC_ALL=C sort > "${tracked}"
-unzip -Z1 "${wheel}" | grep -v '^[^/]*\.dist-info/' | LC_ALL=C sort | diff "${tracked}" - \
+"${python}" -m zipfile -l "${wheel}" | awk 'NR > 1 { print $1 }' > "${work}/in_wheel"
+grep -v '^[^/]*\.dist-info/' "${work}/in_wheel" | LC_ALL=C sort | diff "${tracked}" - \
     || fail "${wheel} holds other files than git"
 tar -tzf "${sdist}" | sed 's,^[^/]*/,,' | grep -E '^(espnet_plugin|s3prl_upstream)/.*[^/]$' | LC_ALL=C sort \
     | diff "${tracked}" - || fail "${sdist} holds other files than git"
-unzip -Z1 "${wheel}" | grep -q '\.dist-info/licenses/LICENSE$' || fail "${wheel} has no licence"
+grep -q '\.dist-info/.*LICENSE$' "${work}/in_wheel" || fail "${wheel} has no licence"
 for file in LICENSE README.md CHANGELOG.md CITATION.cff; do
     tar -tzf "${sdist}" | grep -q "^[^/]*/${file}$" || fail "${sdist} has no ${file}"
 done
