@@ -47,11 +47,11 @@ git ls-files "${packages[@]}" | LC_ALL=C sort > "${tracked}"
 "${python}" -m zipfile -l "${wheel}" | awk 'NR > 1 { print $1 }' > "${work}/in_wheel"
 grep -v '^[^/]*\.dist-info/' "${work}/in_wheel" | LC_ALL=C sort | diff "${tracked}" - \
     || fail "${wheel} holds other files than git"
-tar -tzf "${sdist}" | sed 's,^[^/]*/,,' | grep -E '^(espnet_plugin|s3prl_upstream)/.*[^/]$' | LC_ALL=C sort \
-    | diff "${tracked}" - || fail "${sdist} holds other files than git"
+tar -tzf "${sdist}" | sed 's,^[^/]*/,,' > "${work}/in_sdist"
+grep -E '^(espnet_plugin|s3prl_upstream)/.*[^/]$' "${work}/in_sdist" | LC_ALL=C sort | diff "${tracked}" - || fail "${sdist} holds other files than git"
 grep -q '\.dist-info/.*LICENSE$' "${work}/in_wheel" || fail "${wheel} has no licence"
 for file in LICENSE README.md CHANGELOG.md CITATION.cff; do
-    tar -tzf "${sdist}" | grep -q "^[^/]*/${file}$" || fail "${sdist} has no ${file}"
+    grep -qx "${file}" "${work}/in_sdist" || fail "${sdist} has no ${file}"
 done
 
 say "installing ${wheel} into a fresh environment; this fetches PyTorch and ESPnet"
