@@ -2,6 +2,7 @@
 # make test   the unit tests
 # make lint   ruff and shellcheck
 # make env    only the Python environment
+# make release   sdist and wheel, checked and tried in a fresh environment (dist/)
 # make clean  remove what the recipe made (data, dump, exp, downloads); the environment stays
 #
 # PYTHON=/path/to/python3   interpreter for the environment (3.10 to 3.13; default python3)
@@ -18,7 +19,7 @@ python := $(venv)/bin/python
 # what an interrupted or outdated installation is recognised by
 stamp := $(venv)/.complete
 
-.PHONY: help env demo test lint clean
+.PHONY: help env demo test lint release clean
 .DEFAULT_GOAL := help
 
 help:
@@ -41,6 +42,9 @@ lint: $(stamp)
 	$(venv)/bin/ruff check .
 	$(venv)/bin/shellcheck -x -P SCRIPTDIR:SCRIPTDIR/.. -e SC1091 $$(git ls-files -co --exclude-standard '*.sh' .ci/run $(RECIPE)/utils/run.pl $(RECIPE)/utils/slurm.pl)
 	@echo "lint: no complaints"
+
+release:
+	@tools/release.sh "$(PYTHON)"
 
 clean:
 	rm -rf $(RECIPE)/data $(RECIPE)/dump $(RECIPE)/exp $(RECIPE)/downloads .pytest_cache .ruff_cache

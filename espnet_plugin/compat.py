@@ -15,7 +15,6 @@ except ImportError:
     from espnet.utils.cli_utils import get_commandline_args
 
 __all__ = [
-    "download_pretrained",
     "espnet_version",
     "get_commandline_args",
     "imports_off_stdout",
@@ -62,25 +61,3 @@ def load_checkpoint(path: str | Path, *, device: str = "cpu") -> dict:
             f"{path} cannot be read as a checkpoint of tensors ({error}). "
             "It may be cut short: copy it again or take another epoch's file."
         ) from error
-
-
-def download_pretrained(tag: str) -> dict[str, str]:
-    """Downloads and unpacks a published model.
-
-    Args:
-        tag: Name known to ``espnet_model_zoo`` or a Hugging Face repository.
-
-    Returns:
-        Constructor arguments, as ``espnet2.main_funcs.pack_funcs.unpack`` gives them.
-
-    Raises:
-        FileNotFoundError: When there is no such model, or espnet_model_zoo is missing.
-    """
-    try:
-        from espnet_model_zoo.downloader import ModelDownloader
-    except ImportError as error:
-        raise FileNotFoundError(
-            f"{tag}: no such file or directory (seen from {Path.cwd()}). If it is the name of a "
-            "published model, install espnet_model_zoo: pip install 'speechclip-plus[zoo]'"
-        ) from error
-    return ModelDownloader().download_and_unpack(tag)

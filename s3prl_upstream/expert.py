@@ -17,9 +17,9 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from espnet_plugin.speechclip.backends.waveform import float_samples
+from espnet_plugin.speechclip.hub import EXPECTED, resolve_model
 from espnet_plugin.speechclip.model import SpeechOutput
 from espnet_plugin.speechclip.storage import load_speechclip
-from s3prl_upstream.checkpoint import find_checkpoint
 
 SAMPLING_RATE = 16000
 OUTPUTS = ("parallel", "cascaded", "keywords")
@@ -58,8 +58,8 @@ class UpstreamExpert(nn.Module):
 
     Raises:
         FileNotFoundError: If there is no such model or configuration file.
-        ValueError: If ``ckpt`` holds no model, an option has an unknown value, or the architecture
-            has no such output.
+        ValueError: If ``ckpt`` is missing or holds no model, an option has an unknown value, or the
+            architecture has no such output.
     """
 
     def __init__(
@@ -72,13 +72,17 @@ class UpstreamExpert(nn.Module):
         outputs: Sequence[str] = (),
     ) -> None:
         super().__init__()
+        if ckpt is None or not str(ckpt):
+            raise ValueError(
+                "speechclip_plus needs a model (-k in s3prl, path_or_url in ESPnet): " + EXPECTED
+            )
         if model_config is not None:
             options = _read_options(Path(model_config))
             trainable = options.get("trainable", trainable)
             outputs = options.get("outputs", outputs)
         self.outputs = _check_outputs(outputs)
         self.model = load_speechclip(
-            find_checkpoint(ckpt, refresh=refresh),
+            resolve_model(ckpt, refresh=refresh),
             image_tower=False,
             text_tower="cascaded" in self.outputs,
         )

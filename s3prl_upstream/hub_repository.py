@@ -1,6 +1,6 @@
 """Lay a model out as a Hugging Face repository that s3prl's ``--hub huggingface`` accepts.
 
-The repository also loads by its name: ``-u speechclip_plus -k owner/model``.
+The repository also loads by its name: ``load_speechclip("owner/model")``, ``-k owner/model``.
 
 Example:
     python -m s3prl_upstream.hub_repository exp/speechclip_x/model.zip my_repository
@@ -16,8 +16,8 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from espnet_plugin.speechclip.hub import PACKED
 from espnet_plugin.speechclip.storage_format import CONFIG_FILE, TRAINED_FILE, new_directory
-from s3prl_upstream.checkpoint import PACKED
 
 REQUIREMENTS = "speechclip-plus[s3prl]\n"
 # s3prl imports it as the top-level module "expert", from the downloaded folder.

@@ -128,7 +128,8 @@ def read_outputs(directory: str | Path) -> SetOutputs:
     if (directory / "layer_weights.npy").is_file():
         outputs.layer_weights = np.load(directory / "layer_weights.npy", allow_pickle=False)
     if (directory / FRAME_SECONDS_FILE).is_file():
-        outputs.frame_seconds = next(map(float, _read_lines(directory / FRAME_SECONDS_FILE)), None)
+        lines = text_lines(directory / FRAME_SECONDS_FILE)
+        outputs.frame_seconds = next((float(line) for _, line in lines), None)
     if (directory / "attention.npz").is_file():
         with np.load(directory / "attention.npz", allow_pickle=False) as maps:
             outputs.attention = dict(maps)

@@ -12,10 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from espnet_plugin.compat import download_pretrained, load_checkpoint
+from espnet_plugin.compat import load_checkpoint
 from espnet_plugin.inference.utterance import Utterance, read_utterance
 from espnet_plugin.speechclip.backends.waveform import float_samples
-from espnet_plugin.speechclip.hub import is_remote_name
 from espnet_plugin.speechclip.model import SpeechCLIP, SpeechOutput
 from espnet_plugin.speechclip.speech_encoder import SpeechStates
 from espnet_plugin.speechclip.storage import load_speechclip
@@ -109,22 +108,15 @@ class SpeechCLIPInference:
         """Builds from a local model or a published one.
 
         Args:
-            model_tag: Packed model (zip), exported model or experiment (directory); or the name of
-                a published model, for espnet_model_zoo.
+            model_tag: Packed model (zip), exported model or experiment (directory); or the name
+                ``owner/model`` of a repository on the Hugging Face hub.
             **kwargs: Further constructor arguments.
 
         Raises:
-            FileNotFoundError: When it is neither here nor to be downloaded.
+            FileNotFoundError: If there is no such file or directory, nor such a repository.
+            ValueError: If it holds no model.
         """
-        if Path(model_tag).exists():
-            model = load_speechclip(model_tag, image_tower=False)
-            return SpeechCLIPInference(model=model, **kwargs)
-        tag = str(model_tag)
-        if not is_remote_name(tag) or ("://" not in tag and tag.endswith((".zip", ".pth"))):
-            raise FileNotFoundError(
-                f"{model_tag}: no such file or directory (seen from {Path.cwd()})"
-            )
-        return SpeechCLIPInference(**download_pretrained(tag), **kwargs)
+        return SpeechCLIPInference(model=load_speechclip(model_tag, image_tower=False), **kwargs)
 
     @property
     def stride_seconds(self) -> float:

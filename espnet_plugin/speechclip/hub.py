@@ -1,12 +1,71 @@
-"""Asking whether the Hugging Face hub can be reached, before a library tries for a minute."""
+"""What a model's name stands for, here or on the Hugging Face hub.
+
+Whether the hub can be reached is asked before a library tries for a minute.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import socket
+from pathlib import Path
 from urllib.parse import urlsplit
 
+from espnet_plugin.speechclip.storage_format import CONFIG_FILE, TRAINED_FILE
+
 CONNECT_SECONDS = 5.0
+PACKED = "model.zip"  # a repository on the hub holds an exported model, or this
+EXPECTED = (
+    f"an exported model (a directory with {CONFIG_FILE} and {TRAINED_FILE}), an ESPnet experiment "
+    f"(a directory with {CONFIG_FILE} and checkpoints *.pth, or one of these checkpoints), a zip "
+    "file that holds one of them, or the name owner/model of a repository on the hub"
+)
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+
+
+def resolve_model(source: str | Path, *, refresh: bool = False) -> Path:
+    """The file or directory of a model, downloaded if it is the name of a repository on the hub.
+
+    What the hub's cache has is taken as it is, without asking the network whether it has changed.
+
+    Args:
+        source: Path, or ``owner/model``; a path that exists wins.
+        refresh: Download a repository again.
+
+    Raises:
+        FileNotFoundError: If there is no such file, and no such repository can be had.
+    """
+    path = Path(source).expanduser()
+    if path.exists():
+        return path
+    if not _HUB_NAME.fullmatch(str(source)) or path.suffix in (".zip", ".pth", ".ckpt", ".pt"):
+        raise FileNotFoundError(f"{source}: no such file or directory; expected {EXPECTED}")
+    directory = _snapshot(str(source), refresh=refresh)
+    packed = directory / PACKED
+    return packed if packed.is_file() else directory
+
+
+def _snapshot(name: str, *, refresh: bool) -> Path:
+    """Local folder of a repository."""
+    from huggingface_hub import snapshot_download
+
+    if not refresh:
+        try:
+            cached = Path(snapshot_download(name, local_files_only=True))
+        except (OSError, ValueError):
+            pass  # not in the cache
+        else:
+            # a download that was interrupted, or of other files only, is there too
+            if (cached / PACKED).is_file() or (cached / TRAINED_FILE).is_file():
+                return cached
+    try:
+        check_hub_reachable()
+        return Path(snapshot_download(name, force_download=refresh))
+    except (OSError, ValueError) as error:
+        raise FileNotFoundError(
+            f"{name}: no such file or directory here, and no repository of that name in the hub's "
+            f"cache or to be downloaded ({first_line(error)}); expected {EXPECTED}"
+        ) from error
 
 
 def is_remote_name(value: str) -> bool:

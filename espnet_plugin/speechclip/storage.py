@@ -14,6 +14,7 @@ import yaml
 from torch import Tensor
 
 from espnet_plugin.speechclip.factory import build_speechclip
+from espnet_plugin.speechclip.hub import EXPECTED, resolve_model
 from espnet_plugin.speechclip.model import SpeechCLIP
 from espnet_plugin.speechclip.storage_format import (
     CLIP_DIRECTORY,
@@ -32,11 +33,6 @@ from espnet_plugin.speechclip.storage_format import (
     write_trained,
 )
 
-EXPECTED = (
-    f"an exported model (a directory with {CONFIG_FILE} and {TRAINED_FILE}), an ESPnet experiment "
-    f"(a directory with {CONFIG_FILE} and checkpoints *.pth, or one of these checkpoints) or a zip "
-    "file that holds one of them"
-)
 META_FILE = "meta.yaml"
 PREFIX = "speechclip."  # of the model inside ESPnet's
 CONFIG_KEYS = (
@@ -112,19 +108,18 @@ def load_speechclip(
 
     Args:
         source: An exported model (converted checkpoints are such), an ESPnet experiment or one of
-            its checkpoints, or a zip file with one of these, as ESPnet packs it.
+            its checkpoints, a zip file with one of these, as ESPnet packs it, or the name
+            ``owner/model`` of a repository on the Hugging Face hub.
         device: Where it goes.
         image_tower: Keep CLIP's image tower, which embeds pictures.
         text_tower: Keep CLIP's text tower, which embeds texts and keywords. Without it the cascaded
             embedding is None; keywords are found all the same.
 
     Raises:
-        FileNotFoundError: If there is no such file or directory.
+        FileNotFoundError: If there is no such file or directory, nor such a repository.
         ValueError: If it holds no model, or weights and configuration do not fit together.
     """
-    source = Path(source)
-    if not source.exists():
-        raise FileNotFoundError(f"{source}: no such file or directory; expected {EXPECTED}")
+    source = resolve_model(source)
     towers = {"image_tower": image_tower, "text_tower": text_tower}
     if source.is_dir():
         model = _load_directory(source, towers)

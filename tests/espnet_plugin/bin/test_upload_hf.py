@@ -1,0 +1,119 @@
+"""What stage 11 uploads loads by the repository's name, everywhere a model is named."""
+
+from __future__ import annotations
+
+import runpy
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from espnet_plugin.inference.packing import pack_model
+from espnet_plugin.inference.speechclip_inference import SpeechCLIPInference
+from espnet_plugin.speechclip import load_speechclip
+from espnet_plugin.speechclip.hub import resolve_model
+from s3prl_upstream.expert import UpstreamExpert
+from tests.local_hub import LocalHub, local_hub
+
+SCRIPT = Path(__file__).parents[3] / "egs2/speechclip_plus/scripts/utils/upload_hf.py"
+upload_hf: Callable[[list[str]], None] = runpy.run_path(str(SCRIPT))["main"]
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[LocalHub]:
+    """The hub that huggingface_hub talks to, and an empty cache."""
+    import huggingface_hub
+    from huggingface_hub import constants
+
+    for name in (
+        "http_proxy",
+        "HTTP_PROXY",
+        "https_proxy",
+        "HTTPS_PROXY",
+        "all_proxy",
+        "ALL_PROXY",
+    ):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_TOKEN", "hf_loopback")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    getattr(huggingface_hub, "close_session", lambda: None)()  # it may know a proxy
+    with local_hub() as hub:
+        template = hub.endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        yield hub
+
+
+@pytest.fixture(scope="module")
+def packed(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As stage 10 leaves it."""
+    directory = tmp_path_factory.mktemp("packed")
+    (directory / "RESULTS.md").write_text("# RESULTS\n\n| R@1 | {70.2} |\n")
+    return pack_model(
+        trained / "config.yaml", trained / "latest.pth", directory / "speechclip_x_latest.zip",
+        options=[directory / "RESULTS.md"],
+    )  # fmt: skip
+
+
+def test_uploaded_model_loads_by_its_name(hub: LocalHub, packed: Path) -> None:
+    upload_hf(["--repo", "owner/model", "--packed_model", str(packed)])
+    assert [path.name for path in packed.parent.iterdir() if path.name[0] == "."] == []
+    card = hub.repositories["owner/model"]["README.md"].decode()
+    assert card.startswith("---\n") and "license: apache-2.0" in card
+    assert 'load_speechclip("owner/model")' in card and "| R@1 | {70.2} |" in card
+
+    speech = np.random.RandomState(1).randn(6000).astype(np.float32) * 0.1
+    waveform = torch.from_numpy(speech)
+    expected = load_speechclip(packed, image_tower=False).encode_speech(waveform[None])
+    by_name = load_speechclip("owner/model", image_tower=False)
+    assert torch.equal(by_name.encode_speech(waveform[None]).cascaded, expected.cascaded)
+    result = SpeechCLIPInference.from_pretrained("owner/model")(speech)
+    assert np.allclose(result.parallel, expected.parallel[0].numpy(), atol=1e-6)
+    upstream = UpstreamExpert("owner/model", outputs=["parallel"])
+    assert torch.allclose(upstream([waveform])["parallel_embedding"], expected.parallel, atol=1e-6)
+
+
+def test_cache_is_taken_and_renewed_on_request(hub: LocalHub) -> None:
+    hub.repositories["owner/model"] = {"model.zip": b"first"}
+    assert resolve_model("owner/model").read_bytes() == b"first"
+    hub.repositories["owner/model"]["model.zip"] = b"second"
+    assert resolve_model("owner/model").read_bytes() == b"first"
+    assert resolve_model("owner/model", refresh=True).read_bytes() == b"second"
+
+
+def test_cached_card_alone_is_no_model(hub: LocalHub) -> None:
+    from huggingface_hub import hf_hub_download
+
+    hub.repositories["owner/model"] = {"model.zip": b"packed", "README.md": b"card"}
+    hf_hub_download("owner/model", "README.md")
+    assert resolve_model("owner/model").read_bytes() == b"packed"
+
+
+@pytest.mark.parametrize("load", [load_speechclip, SpeechCLIPInference.from_pretrained])
+def test_unknown_names_get_one_error(hub: LocalHub, load: Callable[[str], object]) -> None:
+    with pytest.raises(FileNotFoundError, match="owner/nothing: .* no repository of that name"):
+        load("owner/nothing")
+    with pytest.raises(FileNotFoundError, match="exp/x/model.zip: no such file .* expected an exp"):
+        load("exp/x/model.zip")
+
+
+def test_upload_says_what_went_wrong(
+    hub: LocalHub, packed: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    arguments = ["--repo", "owner/model", "--packed_model", str(packed)]
+    with pytest.raises(SystemExit, match=r"no\.zip: no such file or directory"):
+        upload_hf([*arguments[:3], "no.zip"])
+    monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "none"))
+    monkeypatch.delenv("HF_TOKEN")
+    with pytest.raises(SystemExit, match="owner/model failed: .*401.*logged in"):
+        upload_hf(arguments)
+    assert hub.repositories == {}
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        closed = f"http://127.0.0.1:{server.getsockname()[1]}"
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", closed)
+    with pytest.raises(SystemExit, match=f"failed: no connection to {closed}"):
+        upload_hf(arguments)

@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# Builds sdist and wheel, checks them, and tries the wheel without the checkout: tools/release.sh PYTHON
+# Nothing is uploaded: the last line says how.
+set -euo pipefail
+
+python=$1
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+packages=(espnet_plugin s3prl_upstream)
+
+fail() { echo "release: error: $*" >&2; exit 1; }
+say() { echo "release: $*"; }
+
+[ -z "$(git status --porcelain)" ] || fail "there are changes that are not committed (git status)"
+version=$("${python}" -c 'import espnet_plugin; print(espnet_plugin.__version__)')
+grep -q "^## \[${version}\] - " CHANGELOG.md || fail "CHANGELOG.md has no section [${version}]"
+grep -q "^version: ${version}$" CITATION.cff || fail "CITATION.cff has another version than ${version}"
+
+case $("${python}" -c 'import sys; print("%d.%d" % sys.version_info[:2])') in
+    3.10|3.11) constraints=$(pwd)/constraints/py311.txt;;
+    *) constraints=$(pwd)/constraints/py313.txt;;
+esac
+export PIP_DISABLE_PIP_VERSION_CHECK=1
+
+work=$(mktemp -d)
+trap 'rm -rf "${work}"' EXIT
+
+say "building ${version}"
+"${python}" -m venv "${work}/tools"
+"${python}" - > "${work}/requirements" << 'END'
+import configparser
+
+setup = configparser.ConfigParser()
+setup.read("setup.cfg")
+print(setup["options.extras_require"]["release"])
+END
+"${work}/tools/bin/python" -m pip install -q -r "${work}/requirements"
+rm -rf dist
+"${work}/tools/bin/python" -m build --outdir dist . > "${work}/log" 2>&1 \
+    || { tail -n 40 "${work}/log"; fail "python -m build"; }
+"${work}/tools/bin/python" -m twine check --strict dist/*
+wheel=$(echo dist/*.whl)
+sdist=$(echo dist/*.tar.gz)
+
+# every file under version control, and nothing else
+tracked=${work}/tracked
+git ls-files "${packages[@]}" | LC_ALL=C sort > "${tracked}"
+"${python}" -m zipfile -l "${wheel}" | awk 'NR > 1 { print $1 }' > "${work}/in_wheel"
+grep -v '^[^/]*\.dist-info/' "${work}/in_wheel" | LC_ALL=C sort | diff "${tracked}" - \
+    || fail "${wheel} holds other files than git"
+tar -tzf "${sdist}" | sed 's,^[^/]*/,,' > "${work}/in_sdist"
+grep -E '^(espnet_plugin|s3prl_upstream)/.*[^/]$' "${work}/in_sdist" | LC_ALL=C sort | diff "${tracked}" - || fail "${sdist} holds other files than git"
+grep -q '\.dist-info/.*LICENSE$' "${work}/in_wheel" || fail "${wheel} has no licence"
+for file in LICENSE README.md CHANGELOG.md CITATION.cff; do
+    grep -qx "${file}" "${work}/in_sdist" || fail "${sdist} has no ${file}"
+done
+
+say "installing ${wheel} into a fresh environment; this fetches PyTorch and ESPnet"
+"${python}" -m venv "${work}/venv"
+"${work}/venv/bin/python" -m pip install -q -c "${constraints}" "${wheel}"
+cd "${work}"
+"${work}/venv/bin/python" -I - "${version}" << 'END' || fail "the installed wheel does not work"
+import sys
+from importlib.metadata import version
+from importlib.resources import files
+
+import espnet_plugin
+import espnet_plugin.inference.speechclip_inference
+import espnet_plugin.tasks.speechclip
+import s3prl_upstream.expert
+from espnet_plugin.speechclip import build_speechclip, load_speechclip
+
+assert sys.argv[1] == espnet_plugin.__version__ == version("speechclip-plus")
+assert espnet_plugin.__file__.startswith(sys.prefix), espnet_plugin.__file__
+assert files("espnet_plugin.evaluation.report").joinpath("template.html").is_file()
+assert files("s3prl_upstream").joinpath("conf/ctc.yaml").is_file()
+END
+"${work}/venv/bin/python" -I -m espnet_plugin.bin.convert_checkpoint --help > /dev/null
+
+say "${version} is ready: ${wheel} and ${sdist}. To publish it: git tag v${version}, twine upload dist/*"
