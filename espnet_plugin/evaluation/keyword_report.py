@@ -12,10 +12,10 @@ from espnet_plugin.evaluation.keyword_file import UtteranceKeywords
 from espnet_plugin.evaluation.keywords import (
     KeywordScores,
     content_word,
-    legacy_hit_rates,
     score_keywords,
     score_units,
 )
+from espnet_plugin.evaluation.legacy_hit_rate import legacy_hit_rates
 from espnet_plugin.evaluation.segmentation import score_boundaries, score_localization
 from espnet_plugin.evaluation.statistics import bootstrap_mean
 from espnet_plugin.evaluation.token_texts import clip_token_texts, read_token_list, split_words
