@@ -14,6 +14,17 @@ from pathlib import Path
 
 import numpy as np
 
+SET_FILES = (
+    "utterances.txt",
+    "images.txt",
+    "utt2image",
+    "image.npy",
+    "speech_parallel.npy",
+    "speech_cascaded.npy",
+    "text.npy",
+    "transcripts.npy",
+)
+
 
 @dataclass(frozen=True)
 class InferenceSet:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from espnet_plugin.evaluation.alignments import Word
+from espnet_plugin.evaluation.alignments import AlignmentError, Word
 from espnet_plugin.evaluation.keyword_file import Keyword, UtteranceKeywords
 from espnet_plugin.evaluation.token_texts import (
     SPECIAL_IDS,
@@ -113,7 +113,7 @@ def score_boundaries(
     Utterances without alignment or without segments are left out.
 
     Raises:
-        ValueError: No utterance has both.
+        AlignmentError: No utterance has both.
     """
     matched = predicted = reference = utterances_used = 0
     for utterance in utterances:
@@ -127,7 +127,7 @@ def score_boundaries(
         predicted, reference = predicted + len(ours), reference + len(truth)
         utterances_used += 1
     if not utterances_used:
-        raise ValueError("no utterance has both keyword segments and a word alignment")
+        raise AlignmentError("no utterance has both keyword segments and a word alignment")
     precision = matched / predicted if predicted else 0.0
     recall = matched / reference if reference else 0.0
     over_segmentation = predicted / reference - 1 if reference else math.nan
