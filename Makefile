@@ -31,7 +31,7 @@ $(stamp): setup.cfg pyproject.toml $(wildcard constraints/*.txt)
 
 demo: $(stamp)
 	@echo "demo: corpus, teacher, encoder, training, evaluation: about ten minutes on two cores"
-	@cd $(RECIPE) && ./run.sh --corpus mini --python "$(python)" $(ARGS)
+	@cd $(RECIPE) && SPEECHCLIP_CALLED_FROM="$(CURDIR)" ./run.sh --corpus mini --python "$(python)" $(ARGS)
 
 test: $(stamp)
 	@echo "test: running the tests with $$($(python) --version)"

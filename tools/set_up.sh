@@ -10,6 +10,22 @@ min_free_gib=12
 fail() { echo "set-up: error: $*" >&2; exit 1; }
 say() { echo "set-up: $*"; }
 
+# Shows what pip is at, from its log: a line that is rewritten, or one a minute where nobody watches.
+watch_pip() {
+    local log=$1 begin=${SECONDS} now told=-60
+    # the pause must not keep a pipe open that this script writes into
+    while sleep 1 > /dev/null 2>&1; do
+        now=$(grep -E '^ *(Collecting|Downloading|Using cached|Building|Preparing|Installing) ' "${log}" | tail -n 1)
+        now=$(cut -c 1-60 <<< "${now#"${now%%[! ]*}"}")
+        if [ -t 1 ]; then
+            printf '\r\033[K  %s' "$(( SECONDS - begin )) s, $(grep -c '^Collecting ' "${log}") packages: ${now}"
+        elif [ $(( SECONDS - told )) -ge 60 ]; then
+            told=${SECONDS}
+            echo "  $(( SECONDS - begin )) s, $(grep -c '^Collecting ' "${log}") packages: ${now}"
+        fi
+    done
+}
+
 command -v "${python}" > /dev/null \
     || fail "there is no '${python}'. Install Python 3.10 to 3.13, or name one: make PYTHON=/path/to/python3"
 version=$("${python}" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
@@ -39,7 +55,15 @@ else
 fi
 
 probe=$(mktemp -d)
-trap 'rm -rf "${probe}"' EXIT
+watcher=
+unwatch() {
+    [ -n "${watcher}" ] || return 0
+    kill "${watcher}" 2> /dev/null || true
+    wait "${watcher}" 2> /dev/null || true
+    watcher=
+    if [ -t 1 ]; then printf '\r\033[K'; fi
+}
+trap 'unwatch; rm -rf "${probe}"' EXIT
 "${venv}/bin/python" -m pip download -q --disable-pip-version-check --retries 1 --timeout 20 \
     --no-deps --dest "${probe}" humanfriendly > "${probe}/log" 2>&1 \
     || fail "pip cannot fetch packages: $(tail -n 1 "${probe}/log")
@@ -47,9 +71,16 @@ set-up: is the network up? Behind a proxy or a mirror, tell pip (pip config set 
 
 say "installing speechclip-plus[all] into ${venv}, tested set ${constraints}"
 say "the first time this fetches up to 4 GB (mostly PyTorch) and takes several minutes"
-"${venv}/bin/python" -m pip install --disable-pip-version-check --progress-bar on \
-    -c "${constraints}" -e '.[all]' \
-    || fail "pip could not install the packages; its own message stands above. Run make again to go on."
+log=${venv}/set_up.log
+say "pip's own output: ${log}"
+: > "${log}"
+watch_pip "${log}" &
+watcher=$!
+"${venv}/bin/python" -m pip install --disable-pip-version-check --progress-bar off \
+    -c "${constraints}" -e '.[all]' > "${log}" 2>&1 \
+    || { unwatch; tail -n 20 "${log}" >&2
+         fail "pip could not install the packages; its last lines stand above, the rest in ${log}. Run make again to go on."; }
+unwatch
 "${venv}/bin/python" -c 'import espnet2, open_clip, torch, transformers' > /dev/null \
     || fail "the installed packages cannot be imported; the message stands above. Remove ${venv} and run make again."
 touch "${venv}/.complete"

@@ -45,6 +45,21 @@ fail() {
     echo "evaluate.sh: error: $*" >&2
     exit 1
 }
+# Whether there is such a model: formatting the data takes long, and it comes first.
+check_model() {
+    local kinds="an experiment's or exported model's folder, a packed model (zip) or a checkpoint (pth)"
+    if [ -d "${model}" ]; then
+        [ -e "${model}/config.yaml" ] || fail "--model ${model}: no config.yaml in it; a model is ${kinds}"
+        if compgen -G "${model}/*.pth" > /dev/null; then
+            fail "${model}/${inference_model} is missing; --inference_model takes one of $(cd "${model}" && echo *.pth)"
+        fi
+    elif [ -e "${model}" ]; then
+        [[ ${model} = *.zip || ${model} = *.pth ]] || fail "--model ${model}: no model; a model is ${kinds}"
+    elif ! [[ ${model} =~ ^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9._-]+$ ]] || [ -e "${model%%/*}" ]; then
+        # owner/model is a repository on the hub, if there is no folder "owner" here
+        fail "--model ${model}: no such file or folder; a model is ${kinds}"
+    fi
+}
 [ -n "${model}" ] && [ -n "${data_dir}" ] || { echo "evaluate.sh: error: --model and --data_dir are required; see ./evaluate.sh --help" >&2; exit 2; }
 data_dir=${data_dir%/}
 model=${model%/}
@@ -60,6 +75,7 @@ if [ -e "${model}/config.yaml" ] && [ -e "${model}/${inference_model}" ]; then
     experiment=${model}
     model_args=(--speechclip_train_config "${model}/config.yaml" --speechclip_model_file "${model}/${inference_model}")
 else
+    check_model
     model_args=(--model_tag "${model}")
 fi
 if [ -z "${output_dir}" ]; then

@@ -17,7 +17,7 @@ SECONDS=0
 # General
 stage=1                # first stage to run
 stop_stage=10000       # last stage to run
-skip_stages=           # stages to leave out, separated by spaces, e.g. "4 5"
+skip_stages=           # stages to leave out, separated by commas or spaces, e.g. 4,5
 skip_data_prep=false   # leave out stages 1 to 5
 skip_train=false       # leave out stages 6 and 7
 skip_eval=false        # leave out stages 8 and 9
@@ -85,7 +85,7 @@ Stages: 1 data preparation, 2 format recordings, 3 check and filter, 4 image emb
 General
     --stage                first stage to run (default="${stage}")
     --stop_stage           last stage to run (default="${stop_stage}")
-    --skip_stages          stages to leave out, e.g. "4 5" (default="${skip_stages}")
+    --skip_stages          stages to leave out, e.g. 4,5 (default="${skip_stages}")
     --skip_data_prep       leave out stages 1 to 5 (default="${skip_data_prep}")
     --skip_train           leave out stages 6 and 7 (default="${skip_train}")
     --skip_eval            leave out stages 8 and 9 (default="${skip_eval}")
@@ -256,18 +256,49 @@ eval_sets=()
 if "${eval_valid_set}"; then eval_sets+=("${valid_set}"); fi
 for name in ${test_sets}; do eval_sets+=("${name}"); done
 
+skip_stages=${skip_stages//,/ }
+for number in ${skip_stages}; do
+    [[ ${number} =~ ^([1-9]|1[01])$ ]] \
+        || fail "--skip_stages takes stages from 1 to 11, separated by commas or spaces, not '${number}'"
+done
 if "${skip_data_prep}"; then skip_stages+=" 1 2 3 4 5"; fi
 if "${skip_train}"; then skip_stages+=" 6 7"; fi
 if "${skip_eval}"; then skip_stages+=" 8 9"; fi
 if "${skip_packing}"; then skip_stages+=" 10"; fi
 if "${skip_upload_hf}"; then skip_stages+=" 11"; fi
-skip_stages=$(echo "${skip_stages}" | tr ' ' '\n' | sort -nu | tr '\n' ' ')
-log "Skipped stages: ${skip_stages:-none}"
+runs_stage() {
+    [ "${stage}" -le "$1" ] && [ "${stop_stage}" -ge "$1" ] && ! [[ " ${skip_stages} " =~ [[:space:]]$1[[:space:]] ]]
+}
+chosen=()
+for number in 1 2 3 4 5 6 7 8 9 10 11; do
+    if runs_stage "${number}"; then chosen+=("${number}"); fi
+done
+not_uploaded=
+if "${skip_upload_hf}" && { [ -n "${hf_repo}" ] || [ "${stage}" -eq 11 ] || [ "${stop_stage}" -eq 11 ]; }; then
+    not_uploaded="; nothing is uploaded without --skip_upload_hf false --hf_repo user/name"
+fi
+[ ${#chosen[@]} -gt 0 ] || fail "no stage is left to run from ${stage} to ${stop_stage}${not_uploaded}"
+log "Stages: ${chosen[*]}"
+if runs_stage 11; then
+    [ -n "${hf_repo}" ] || fail "--hf_repo is needed: user/name of the repository"
+fi
 
 # how the frozen encoders and inference run
 frozen_ngpu=0
 if "${gpu_inference}"; then frozen_ngpu=1; fi
 read -ra frozen_cmd <<< "${decode_cmd} --gpu ${frozen_ngpu}"
+
+# a scheduler's nodes have GPUs of their own
+wanted_ngpu=0
+if runs_stage 7 && [ "${cuda_cmd}" = utils/run.pl ]; then wanted_ngpu=${ngpu}; fi
+if runs_stage 4 || runs_stage 6 || runs_stage 8; then
+    if [ "${decode_cmd}" = utils/run.pl ] && [ "${frozen_ngpu}" -gt "${wanted_ngpu}" ]; then wanted_ngpu=${frozen_ngpu}; fi
+fi
+if [ "${wanted_ngpu}" -gt 0 ]; then
+    seen_ngpu=$(${python} -c 'import torch; print(torch.cuda.device_count())')
+    [ "${seen_ngpu}" -ge "${wanted_ngpu}" ] \
+        || fail "PyTorch sees ${seen_ngpu} of ${wanted_ngpu} GPUs here (nvidia-smi and CUDA_VISIBLE_DEVICES tell more); --ngpu 0 --gpu_inference false does without"
+fi
 
 # --- helpers ---
 follower=
@@ -278,17 +309,21 @@ unfollow() {
     follower=
     if [ -t 2 ]; then printf '\r\033[K' >&2; fi
 }
-trap unfollow EXIT
 # Shows the progress that a job writes into its log while the next commands run.
 follow() {
-    rm -f "$1"
     ${python} scripts/utils/follow_log.py "$1" &
     follower=$!
 }
 
-runs_stage() {
-    [ "${stage}" -le "$1" ] && [ "${stop_stage}" -ge "$1" ] && ! [[ " ${skip_stages} " =~ [[:space:]]$1[[:space:]] ]]
+# The call that trained a model lies beside it; a start that trained nothing leaves it as it is.
+keep_call() {
+    local call=${speechclip_exp}/.run.sh
+    if [ -e "${call}" ] && [ "${speechclip_exp}/checkpoint.pth" -nt "${call}" ]; then
+        mv "${call}" "${speechclip_exp}/run.sh"
+    fi
 }
+trap 'unfollow; keep_call' EXIT
+
 stage_begin=0
 begin_stage() {
     stage_begin=${SECONDS}
@@ -531,17 +566,18 @@ if runs_stage 7; then
     begin_stage 7 "training with ${speechclip_config} -> ${speechclip_exp}"
     need_data "${stats_dir}/train/speech_shape" "${stats_dir}/valid/speech_shape" "${token_list}"
     mkdir -p "${speechclip_exp}"
-    {
-        echo "#!/usr/bin/env bash"
-        echo "# trains this model again, from the recipe's folder"
-        echo "${run_args}--stage 7 --stop_stage 7"
-    } > "${speechclip_exp}/run.sh"
-    chmod +x "${speechclip_exp}/run.sh"
     init_args=()
     if [ -n "${pretrained_model}" ]; then
         need_data "${pretrained_model%%:*}"
         init_args=(--init_param "${pretrained_model}" --ignore_init_mismatch "${ignore_init_mismatch}")
     fi
+    keep_call  # of a start that was killed
+    {
+        echo "#!/usr/bin/env bash"
+        echo "# trains this model again, from the recipe's folder"
+        echo "${run_args}--stage 7 --stop_stage 7"
+    } > "${speechclip_exp}/.run.sh"
+    chmod +x "${speechclip_exp}/.run.sh"
     log "log: ${speechclip_exp}/train.log"
     follow "${speechclip_exp}/train.log"
     # shellcheck disable=SC2086
@@ -564,8 +600,13 @@ if runs_stage 7; then
         --seed "${seed}" \
         "${model_args[@]}" ${speechclip_args} \
         > "${speechclip_exp}/launch.log" 2>&1 \
-        || { unfollow; tail -n 25 "${speechclip_exp}/train.log" >&2 2> /dev/null || tail -n 25 "${speechclip_exp}/launch.log" >&2
-             fail "training failed; see ${speechclip_exp}/train.log and ${speechclip_exp}/launch.log. Start stage 7 again to resume"; }
+        || { unfollow
+             training_log=${speechclip_exp}/train.log
+             # an earlier start's, when this one did not come so far
+             if ! [ "${training_log}" -nt "${speechclip_exp}/.run.sh" ]; then training_log=${speechclip_exp}/launch.log; fi
+             tail -n 25 "${training_log}" >&2
+             fail "training failed; see ${training_log}. Start stage 7 again to resume"; }
+    keep_call
     end_stage 7
 fi
 
@@ -603,7 +644,9 @@ if runs_stage 8; then
         if [ "${jobs}" -gt 1 ]; then
             parts=()
             for job in $(seq "${jobs}"); do parts+=("${out}/logs/output.${job}"); done
-            ${python} -m espnet_plugin.bin.speechclip_inference --merge "${parts[@]}" --output_dir "${out}"
+            ${python} -m espnet_plugin.bin.speechclip_inference --merge "${parts[@]}" --output_dir "${out}" \
+                > "${out}/logs/merge.log" 2>&1 \
+                || { tail -n 25 "${out}/logs/merge.log" >&2; fail "the jobs' outputs cannot be put together; see ${out}/logs/merge.log"; }
         fi
     done
     end_stage 8
@@ -641,7 +684,6 @@ if runs_stage 9; then
     ${python} -m espnet_plugin.bin.show_results --expdir "${speechclip_exp}" --inference_dir "${inference_dir}" \
         --test_set "${test_sets%% *}" --data_dir "${data_feats}/${test_sets%% *}"
     end_stage 9
-    log "Results: ${inference_dir}/{report.html,RESULTS.md,scores.json}, with figures in the folders beside them"
 fi
 
 packed_model=${speechclip_exp}/${speechclip_exp##*/}_${inference_model%.pth}.zip
@@ -651,16 +693,19 @@ if runs_stage 10; then
     if [ -e "${inference_dir}/RESULTS.md" ]; then options+=(--option "${inference_dir}/RESULTS.md"); fi
     ${python} -m espnet_plugin.bin.speechclip_pack \
         --train_config "${speechclip_exp}/config.yaml" --model_file "${speechclip_exp}/${inference_model}" \
-        ${options[@]+"${options[@]}"} --outpath "${packed_model}"
+        ${options[@]+"${options[@]}"} --outpath "${packed_model}" > "${speechclip_exp}/pack.log" 2>&1 \
+        || { tail -n 25 "${speechclip_exp}/pack.log" >&2; fail "packing failed; see ${speechclip_exp}/pack.log"; }
     end_stage 10
 fi
 
 if runs_stage 11; then
     begin_stage 11 "upload of ${packed_model} to ${hf_repo}"
-    [ -n "${hf_repo}" ] || fail "--hf_repo is needed: user/name of the repository"
     need_data "${packed_model}"
     ${python} scripts/utils/upload_hf.py --repo "${hf_repo}" --packed_model "${packed_model}"
     end_stage 11
 fi
 
-log "Successfully finished. [elapsed=${SECONDS}s]"
+log "Successfully finished stages ${chosen[*]} in ${SECONDS} s${not_uploaded}"
+if runs_stage 9; then
+    ${python} scripts/utils/closing.py --inference_dir "${inference_dir}" --config "${speechclip_config}"
+fi

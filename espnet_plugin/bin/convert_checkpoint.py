@@ -1,5 +1,4 @@
-"""Converts a released checkpoint of SpeechCLIP or SpeechCLIP+ into a directory that this package
-loads.
+"""Converts a released checkpoint of SpeechCLIP(+) into a directory that this package loads.
 
 Nothing of the checkpoint is executed. The report accounts for every weight in it.
 

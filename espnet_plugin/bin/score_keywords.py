@@ -73,6 +73,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
         )
     except (OSError, ValueError, ImportError) as error:
         raise SystemExit(f"error: {error}") from error
+    sys.stdout.write(f"Keywords of {Path(args.inference_dir).absolute().name}:\n\n")
     if args.token_type == "clip":
         sys.stdout.write(keyword_table(report, report.get("intervals", {})).markdown() + "\n")
         if args.legacy:

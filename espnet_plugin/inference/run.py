@@ -168,7 +168,8 @@ def _add_captions(
     missing = next((u for u in utterances if u not in captions), None)
     if missing is not None:
         raise DataError(f"no caption of utterance {missing}; it needs a line in the text file")
-    for start in range(0, len(utterances), TEXT_BATCH):
+    starts = range(0, len(utterances), TEXT_BATCH)
+    for start in progress(starts, description="captions", unit="batch"):
         chosen = utterances[start : start + TEXT_BATCH]
         texts = [captions[utterance] for utterance in chosen]
         with torch.no_grad():

@@ -19,7 +19,7 @@ LAYER_NORM_EPS = 1e-5
 FRAME_LENGTH_RULES = ("exact", "rounded")
 _OPTIONS_OF_OTHERS = {
     "huggingface": {"checkpoint"},
-    "s3prl": {"cache_dir", "random_weights"},
+    "s3prl": {"cache_dir", "random_weights", "dropout"},
 }
 
 
@@ -37,9 +37,11 @@ class SpeechStates:
 
 
 class FrozenSpeechEncoder(nn.Module):
-    """A pretrained speech encoder that stays as it is: evaluation mode always, no gradients.
+    """A pretrained speech encoder that stays as it is: no gradients, and evaluation mode always
+    unless ``dropout_in_training`` is on.
 
-    An utterance has the same states alone and in any batch, whatever its padding holds.
+    In evaluation mode an utterance has the same states alone and in any batch, whatever its padding
+    holds.
 
     Args:
         source: name of a backend, ``huggingface`` or ``s3prl``.
@@ -53,6 +55,11 @@ class FrozenSpeechEncoder(nn.Module):
         frame_length_rule: ``"exact"``, the frames that an utterance has alone; or ``"rounded"``,
             samples over stride, at most the batch's frames, as the original SpeechCLIP counts
             (see ``compatibility.rounded_frame_lengths``). Both agree for a lone utterance.
+        dropout_in_training: in training mode let the encoder's dropouts act, as they do in the
+            original SpeechCLIP(+). No layer is dropped and no frame masked.
+        dropout: huggingface only, with ``dropout_in_training``: probability of the dropouts before
+            and in the transformer layers and of their attention weights, 0 after activations;
+            None = as the model's ``config.json`` says.
 
     Raises:
         ValueError: for an unknown source, or an option that the source does not have.
@@ -68,6 +75,8 @@ class FrozenSpeechEncoder(nn.Module):
         random_weights: bool = False,
         checkpoint: str | Path | None = None,
         frame_length_rule: str = "exact",
+        dropout_in_training: bool = False,
+        dropout: float | None = None,
     ) -> None:
         super().__init__()
         if frame_length_rule not in FRAME_LENGTH_RULES:
@@ -75,11 +84,17 @@ class FrozenSpeechEncoder(nn.Module):
                 f"speech_encoder_conf.frame_length_rule: {frame_length_rule!r} is none of "
                 f"{', '.join(FRAME_LENGTH_RULES)}"
             )
+        if dropout is not None and not dropout_in_training:
+            raise ValueError(
+                "speech_encoder_conf.dropout: has no effect without dropout_in_training: true"
+            )
         self.frame_length_rule = frame_length_rule
+        self.dropout_in_training = dropout_in_training
         given: dict[str, Any] = {
             "cache_dir": cache_dir,
             "random_weights": random_weights or None,
             "checkpoint": checkpoint,
+            "dropout": dropout,
         }
         options = {name: value for name, value in given.items() if value is not None}
         foreign = set(options) & _OPTIONS_OF_OTHERS.get(source, set())
@@ -121,8 +136,8 @@ class FrozenSpeechEncoder(nn.Module):
         return self.backend.normalize_waveform
 
     def train(self, mode: bool = True) -> FrozenSpeechEncoder:
-        """Stay in evaluation mode, whatever ``mode`` says."""
-        return super().train(False)
+        """Stay in evaluation mode, whatever ``mode`` says, unless ``dropout_in_training`` is on."""
+        return super().train(mode and self.dropout_in_training)
 
     def frame_lengths(self, sample_lengths: Tensor) -> Tensor:
         """Exact number of frames (batch,) of utterances of ``sample_lengths`` (batch,) samples."""

@@ -6,13 +6,12 @@ import argparse
 import inspect
 import logging
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TextIO
 
 import numpy as np
 import torch
 from espnet2.iterators.abs_iter_factory import AbsIterFactory
-from espnet2.iterators.sequence_iter_factory import SequenceIterFactory
 from espnet2.tasks.abs_task import AbsTask, IteratorOptions, optim_classes
 from espnet2.train.collate_fn import CommonCollateFn
 from torch import nn
@@ -29,6 +28,7 @@ from espnet_plugin.tasks.speechclip_options import (
 )
 from espnet_plugin.train.data_files import read_image_ids, read_lengths
 from espnet_plugin.train.dataset import NamingDataset
+from espnet_plugin.train.epoch_seeds import EpochIterFactory
 from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel
 from espnet_plugin.train.preprocessor import SpeechCLIPPreprocessor
 from espnet_plugin.train.retrieval_trainer import RetrievalTrainer
@@ -102,13 +102,20 @@ class SpeechCLIPTask(AbsTask):
         """Builds the model and stores what was resolved back into ``args``.
 
         Raises:
-            ValueError: When an option is unknown or DataParallel is asked for.
+            ValueError: When an option is unknown, DataParallel is asked for, or the encoder's
+                dropouts are to act on hidden states that were stored without them.
         """
         if (getattr(args, "ngpu", 0) or 0) > 1 and not getattr(args, "distributed", False):
             raise ValueError(
                 f"--ngpu {args.ngpu} without distributed training would split every batch and "
                 "compare utterances within each part only. Add --multiprocessing_distributed true "
                 "or use --ngpu 1."
+            )
+        if (args.speech_encoder_conf or {}).get("dropout_in_training") and _trains_on_states(args):
+            raise ValueError(
+                "speech_encoder_conf.dropout_in_training: the training data are stored hidden "
+                "states, which no dropout can reach. Train from the recordings (recipe option "
+                "--dump_speech_states false) or leave the switch off"
             )
         model_conf = dict(args.model_conf or {})
         unknown = sorted(set(model_conf) - set(DEFAULT_MODEL))
@@ -211,11 +218,12 @@ class SpeechCLIPTask(AbsTask):
             sort_window=args.sort_window,
             world_size=world_size,
             rank=rank,
+            seed=args.seed,
         )
         logging.info(f"[{mode}] Batch sampler: {sampler}")
         dataset = cls.build_dataset(args, iter_options)
         logging.info(f"[{mode}] dataset:\n{dataset}")
-        return SequenceIterFactory(
+        return EpochIterFactory(
             dataset=dataset,
             batches=sampler,
             seed=args.seed,
@@ -227,11 +235,19 @@ class SpeechCLIPTask(AbsTask):
         )
 
 
+def _training_data(args: argparse.Namespace) -> Sequence[tuple[str, str, str]]:
+    """Path, name and type of each part; empty when the model is built for something else."""
+    return getattr(args, "train_data_path_and_name_and_type", None) or ()
+
+
+def _trains_on_states(args: argparse.Namespace) -> bool:
+    return any(name == "speech_states" for _, name, _ in _training_data(args))
+
+
 def _clip_conf(args: argparse.Namespace) -> dict[str, Any]:
     """Leaves CLIP's image tower out when the image embeddings were computed beforehand."""
     conf = dict(args.clip_conf or {})
-    data = getattr(args, "train_data_path_and_name_and_type", None) or ()
-    types = [type_ for _, name, type_ in data if name == "image"]
+    types = [type_ for _, name, type_ in _training_data(args) if name == "image"]
     if types and all(type_ == "npy" for type_ in types):
         conf.setdefault("image_tower", False)
     return conf

@@ -102,8 +102,9 @@ def add_batch_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--sort_window",
         type=int,
-        default=8,
-        help="Batches that are drawn together and sorted by length to save padding; 1: none",
+        default=1,
+        help="Batches that are drawn together and sorted by length. 1 shuffles uniformly; more "
+        "saves padding, but an utterance then only meets negatives of nearly its own length",
     )
     group.add_argument(
         "--crop_seconds",

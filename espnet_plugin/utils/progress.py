@@ -21,15 +21,16 @@ def progress(
 ) -> Iterator[Item]:
     """Iterates over ``items`` and shows how far it is.
 
-    On a terminal this is a tqdm bar on stderr. Elsewhere (a job's log file) one line is logged
-    every ``log_every`` seconds, because a bar's carriage returns make a log unreadable.
+    On a terminal this is a tqdm bar on stderr. Elsewhere (a job's log file) lines are logged,
+    because a bar's carriage returns make a log unreadable: after one second, then at intervals
+    that double up to ``log_every``, so that short jobs are seen and long logs stay short.
 
     Args:
         items: What to iterate over.
         description: What is being done, e.g. ``"image embeddings"``.
         total: Number of items, when ``items`` has no length.
         unit: Name of one item.
-        log_every: Seconds between lines when stderr is no terminal.
+        log_every: Longest time between lines when stderr is no terminal, in seconds.
     """
     if total is None and hasattr(items, "__len__"):
         total = len(items)
@@ -38,11 +39,12 @@ def progress(
 
         yield from tqdm(items, desc=description, total=total, unit=unit, dynamic_ncols=True)
         return
+    of = f"/{total}" if total else ""
     started = last = time.monotonic()
+    interval = min(1.0, log_every)
     for count, item in enumerate(items, 1):
         yield item
         now = time.monotonic()
-        if now - last >= log_every:
-            last = now
-            of = f"/{total}" if total else ""
+        if now - last >= interval:
+            last, interval = now, min(2 * interval, log_every)
             logging.info(f"{description}: {count}{of} {unit} after {now - started:.0f} s")

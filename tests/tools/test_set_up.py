@@ -87,6 +87,48 @@ def test_no_network(tmp_path: Path) -> None:
     assert "is the network up?" in result.stderr
 
 
+def fake_environment(venv: Path, *, code: int) -> None:
+    """An environment whose pip says much and ends with ``code``."""
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    (venv / "bin").mkdir(parents=True)
+    python = venv / "bin" / "python"
+    python.write_text(
+        f"""#!/bin/sh
+        case "$*" in
+            *print*) echo {version};;
+            *"pip install"*)
+                for n in $(seq 300); do echo "Collecting package-$n"; done
+                sleep 1.5
+                echo "ERROR: the last word" >&2
+                exit {code};;
+        esac
+        """
+    )
+    python.chmod(0o755)
+
+
+def test_what_pip_says_goes_into_a_log(tmp_path: Path) -> None:
+    fake_environment(tmp_path / "venv", code=0)
+    result = set_up(sys.executable, tmp_path / "venv")
+    assert result.returncode == 0, result.stderr
+    assert len(result.stdout.splitlines()) < 8
+    assert "s, 300 packages: Collecting package-300" in result.stdout
+    assert "ready:" in result.stdout
+    log = (tmp_path / "venv" / "set_up.log").read_text()
+    assert len(log.splitlines()) == 301
+    assert (tmp_path / "venv" / ".complete").exists()
+
+
+def test_failing_pip_has_the_last_word(tmp_path: Path) -> None:
+    fake_environment(tmp_path / "venv", code=1)
+    result = set_up(sys.executable, tmp_path / "venv")
+    assert result.returncode == 1
+    assert "ERROR: the last word" in result.stderr
+    assert f"the rest in {tmp_path}/venv/set_up.log" in result.stderr
+    assert len(result.stderr.splitlines()) < 25
+    assert not (tmp_path / "venv" / ".complete").exists()
+
+
 @pytest.mark.parametrize("name", ["py311", "py313"])
 def test_constraints_are_exact(name: str) -> None:
     text = (ROOT / "constraints" / f"{name}.txt").read_text(encoding="utf-8")
@@ -96,6 +138,11 @@ def test_constraints_are_exact(name: str) -> None:
     assert len(names) == len(set(names))
     for needed in ("espnet", "torch", "torchaudio", "transformers", "open-clip-torch"):
         assert needed in names
+
+
+def test_make_demo_says_where_it_was_called() -> None:
+    shown = subprocess.run(["make", "-n", "-C", str(ROOT), "demo"], text=True, capture_output=True)
+    assert f'SPEECHCLIP_CALLED_FROM="{ROOT}" ./run.sh --corpus mini' in shown.stdout
 
 
 def test_make_help_names_the_commands() -> None:

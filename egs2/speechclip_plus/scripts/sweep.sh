@@ -39,6 +39,7 @@ Ablations, each of the architecture it names:
   hybrid_plus.temperature_learned     ... or learned
   hybrid_plus.target_subwords         as many keywords as the caption has sub-words
   hybrid_plus.frames_per_keyword_10   a keyword for every 200 ms
+  hybrid_plus.sort_window_1           batches shuffled uniformly, not sorted by length within 8
   hybrid.queries_4, hybrid.queries_16 another number of CLS queries than 8
 EOT
 )
@@ -59,7 +60,7 @@ fi
 
 all_ablations="hybrid_plus.no_quantity_loss hybrid_plus.norm_over_padding hybrid_plus.temperature_0.1
     hybrid_plus.temperature_0.05 hybrid_plus.temperature_learned hybrid_plus.target_subwords
-    hybrid_plus.frames_per_keyword_10 hybrid.queries_4 hybrid.queries_16"
+    hybrid_plus.frames_per_keyword_10 hybrid_plus.sort_window_1 hybrid.queries_4 hybrid.queries_16"
 # Options of training that make an ablation: ablation_args <name>
 ablation_args() {
     case "$1" in
@@ -68,6 +69,7 @@ ablation_args() {
         *.temperature_*) echo "--quantizer_conf temperature=${1##*.temperature_}";;
         *.target_subwords) echo "--keyword_extractor_conf target=subwords";;
         *.frames_per_keyword_*) echo "--keyword_extractor_conf frames_per_keyword=${1##*_}";;
+        *.sort_window_*) echo "--sort_window ${1##*_}";;
         *.queries_*) echo "--keyword_extractor_conf num_keywords=${1##*_}";;
         *) echo "sweep.sh: error: ablation $1 is unknown; see scripts/sweep.sh --help" >&2; return 2;;
     esac

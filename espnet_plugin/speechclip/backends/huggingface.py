@@ -59,6 +59,7 @@ class HuggingFaceBackend(nn.Module):
             ``preprocessor_config.json`` says.
         cache_dir: where downloaded models lie; None = the library's default.
         random_weights: take the model's ``config.json`` only and random weights (dry runs).
+        dropout: probability of the dropouts in training mode; None = as ``config.json`` says.
 
     Raises:
         FileNotFoundError: if the model is neither a local directory, nor cached, nor reachable.
@@ -74,9 +75,12 @@ class HuggingFaceBackend(nn.Module):
         normalize_waveform: bool | None = None,
         cache_dir: str | Path | None = None,
         random_weights: bool = False,
+        dropout: float | None = None,
     ) -> None:
         super().__init__()
-        self.model = load_encoder(model, cache_dir=cache_dir, random_weights=random_weights)
+        self.model = load_encoder(
+            model, cache_dir=cache_dir, random_weights=random_weights, dropout=dropout
+        )
         config = self.model.config
         if normalize_waveform is None:
             normalize_waveform = model_wants_normalized_waveforms(
@@ -92,6 +96,12 @@ class HuggingFaceBackend(nn.Module):
             self.stride *= stride
         self.dim = int(config.hidden_size)
         self.num_layers = int(config.num_hidden_layers) + 1
+
+    def train(self, mode: bool = True) -> HuggingFaceBackend:
+        """Training mode reaches all modules but the convolutions, which then ask for gradients."""
+        super().train(mode)
+        self.model.feature_extractor.eval()
+        return self
 
     def frame_lengths(self, sample_lengths: Tensor) -> Tensor:
         """Exact number of frames (batch,) of utterances of ``sample_lengths`` (batch,) samples.

@@ -20,7 +20,11 @@ UNUSED_PARAMETERS = ("masked_spec_embed",)
 
 
 def load_encoder(
-    model: str, *, cache_dir: str | Path | None = None, random_weights: bool = False
+    model: str,
+    *,
+    cache_dir: str | Path | None = None,
+    random_weights: bool = False,
+    dropout: float | None = None,
 ) -> nn.Module:
     """Load a speech encoder in evaluation mode, without layer drop and masking.
 
@@ -28,6 +32,9 @@ def load_encoder(
         model: hub name or local directory.
         cache_dir: the hub's cache; None = the library's default.
         random_weights: read ``config.json`` only.
+        dropout: probability of the dropouts before and in the layers and of their attention
+            weights, with none after activations: the four of fairseq's HuBERT base.
+            None = as ``config.json`` says.
 
     Raises:
         FileNotFoundError: if files are missing or cannot be downloaded.
@@ -39,6 +46,9 @@ def load_encoder(
     _check_config(model, config)
     config.layerdrop = 0.0
     config.apply_spec_augment = False
+    if dropout is not None:
+        config.feat_proj_dropout = config.hidden_dropout = config.attention_dropout = dropout
+        config.activation_dropout = 0.0
     if random_weights:
         logger.warning("%s: the speech encoder has RANDOM weights", model)
         return AutoModel.from_config(config).eval()

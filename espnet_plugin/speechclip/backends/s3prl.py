@@ -102,6 +102,7 @@ def build_upstream(name: str, checkpoint: str | Path | None = None) -> nn.Module
             "to the file"
         ) from error
     _keep_last_state_before_norm(upstream)
+    _switch_off_layer_drop_and_masking(upstream)
     return upstream.eval()
 
 
@@ -123,6 +124,18 @@ def _keep_last_state_before_norm(upstream: nn.Module) -> None:
         getattr(encoder, "layer_norm", None), nn.LayerNorm
     ):
         encoder.layer_norm = nn.Identity()
+
+
+def _switch_off_layer_drop_and_masking(upstream: nn.Module) -> None:
+    """Keep every layer and every frame in training mode too."""
+    for module in upstream.modules():
+        # the names of fairseq, torchaudio and transformers; experts have properties of these names
+        for holder in (module, getattr(module, "config", None)):
+            for name in ("layerdrop", "layer_drop"):
+                if name in getattr(holder, "__dict__", ()):
+                    setattr(holder, name, 0.0)
+            if hasattr(holder, "apply_spec_augment"):
+                holder.apply_spec_augment = False
 
 
 class S3prlBackend(nn.Module):
@@ -161,6 +174,14 @@ class S3prlBackend(nn.Module):
         self.min_samples, states = self._probe()
         self.num_layers = len(states)
         self.dim = states[0].shape[-1]
+
+    def train(self, mode: bool = True) -> S3prlBackend:
+        """Training mode reaches all modules but norms with running statistics, which stay."""
+        super().train(mode)
+        for module in self.modules():
+            if hasattr(module, "running_mean"):
+                module.eval()
+        return self
 
     def frame_lengths(self, sample_lengths: Tensor) -> Tensor:
         """Number of frames (batch,) of utterances of ``sample_lengths`` (batch,) samples.

@@ -109,6 +109,39 @@ def test_evaluate_refuses(recipe: Path, options: list[str], message: str) -> Non
     assert message in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("nope", "--model nope: no such file or folder"),
+        ("exp/speechclip_y", "--model exp/speechclip_y: no such file or folder"),
+        ("exp", "--model exp: no config.yaml in it"),
+        ("exp/speechclip_x", "valid.y.pth is missing; --inference_model takes one of valid.x.pth"),
+        ("db.sh", "--model db.sh: no model"),
+    ],
+)
+def test_evaluate_looks_at_the_model_first(recipe: Path, model: str, message: str) -> None:
+    make_data(recipe)
+    experiment = recipe / "exp" / "speechclip_x"
+    experiment.mkdir(parents=True)
+    for name in ("config.yaml", "valid.x.pth"):
+        (experiment / name).touch()
+    options = ["--model", model, "--data_dir", "data/tiny_test", "--inference_model", "valid.y.pth"]
+    result = run(recipe, "./evaluate.sh", *options)
+    assert result.returncode == 1
+    assert message in result.stderr
+    assert not (recipe / "dump").exists()
+
+
+def test_evaluate_takes_a_name_on_the_hub(recipe: Path) -> None:
+    make_data(recipe)
+    python = str(recipe.parents[1] / "bin" / "python3")
+    options = ["--model", "owner/model", "--data_dir", "data/tiny_test", "--python", python]
+    result = run(recipe, "./evaluate.sh", *options)
+    assert result.returncode == 0, result.stderr
+    (inference,) = calls(recipe, "speechclip_inference")
+    assert inference["--model_tag"] == "owner/model"
+
+
 @pytest.fixture
 def sweep(recipe: Path) -> Path:
     (recipe / "run.sh").write_text(FAKE_RUN)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from pathlib import Path
+
+import pytest
 
 SCRIPT = Path(__file__).parents[3] / "egs2/speechclip_plus/scripts/utils/follow_log.py"
 
@@ -15,18 +18,33 @@ def load() -> object:
     return module
 
 
+START = "[host] 2026-01-01 00:00:00,000 (trainer:349) INFO: "
+
+
 def test_lines_of_a_training_log() -> None:
-    status = load().Status()
-    start = "[host] 2026-01-01 00:00:00,000 (trainer:349) INFO: "
-    assert status.feed(start + "2/14epoch started. Estimated time to finish: 3 minutes") is None
-    assert status.text == "epoch 2/14, about 3 minutes left"
-    assert status.feed(start + "2epoch:train:1-20batch: iter_time=0.1, loss=4.25, x=1") is None
-    assert status.text == "epoch 2/14 batch 20 loss 4.25, about 3 minutes left"
+    seconds = [100.0]
+    status, start = load().Status(clock=lambda: seconds[0]), START
+    # the first epoch of a resumed training
+    assert status.feed(start + "3/14epoch started") is None
+    assert status.text == "epoch 3/14"
+    for batch in (20, 40):
+        status.feed(start + f"3epoch:train:{batch - 19}-{batch}batch: iter_time=0.1, loss=5.25")
+    assert status.text == "epoch 3/14 batch 40 loss 5.25"
+    seconds[0] += 26
+    line = start + "4/14epoch started. Estimated time to finish: 4 minutes and 40.88 seconds"
+    assert status.feed(line) is None
+    assert status.text == "epoch 4/14, about 5 minutes left"  # 11 epochs of 26 s
+    seconds[0] += 13
+    assert status.feed(start + "4epoch:train:1-20batch: iter_time=0.1, loss=4.25, x=1") is None
+    assert status.text == "epoch 4/14 batch 20 loss 4.25, about 5 minutes left"  # 10.5 of 26 s
+    seconds[0] -= 9
+    assert status.feed(start + "4epoch:train:21-40batch: iter_time=0.1, loss=4.25, x=1") is None
+    assert status.text == "epoch 4/14 batch 40 loss 4.25, about 2 minutes left"  # 10 of 15 s
     message = status.feed(
-        start + "2epoch results: [train] loss=4.2, time=1 minute, [valid] loss=4.1, "
+        start + "4epoch results: [train] loss=4.2, time=1 minute, [valid] loss=4.1, "
         "parallel_recall_mean_at_1=0.3, recall_mean_at_1=0.25, recall_mean_at_10=0.7, time=2 s"
     )
-    assert message == "epoch 2/14: recall_mean_at_1=0.25 recall_mean_at_10=0.7"
+    assert message == "epoch 4/14: recall_mean_at_1=0.25 recall_mean_at_10=0.7"
 
 
 def test_lines_of_a_data_log() -> None:
@@ -35,3 +53,30 @@ def test_lines_of_a_data_log() -> None:
     assert status.text == "speech states: 64/100 utterance after 31 s"
     assert status.feed("x INFO: The hidden states need 1 GiB more; 9 GiB are free in d") is not None
     assert status.feed("anything else") is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (29, "less than a minute"),
+        (31, "about a minute"),
+        (280.88, "about 5 minutes"),
+        (7000, "about 117 minutes"),
+        (9000, "about 2 hours"),
+    ],
+)
+def test_rough_duration(seconds: float, text: str) -> None:
+    assert load().rough_duration(seconds) == text
+
+
+def test_an_earlier_runs_log_is_not_shown(tmp_path: Path) -> None:
+    log = tmp_path / "train.log"
+    log.write_text("old\n")
+    os.utime(log, (1, 1))
+    lines = load().lines_of(str(log))
+    assert next(lines) is None
+    log.rename(tmp_path / "train.1.log")
+    assert next(lines) is None
+    log.write_text("new\n")
+    os.utime(log, (2**32, 2**32))
+    assert next(lines) == "new"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -18,23 +19,25 @@ ROOT = Path(__file__).parents[3]
 RECIPE = ROOT / "egs2" / "speechclip_plus"
 SETS = ("tiny_train", "tiny_dev", "tiny_test")
 
-# Notes each call; runs the light commands, and makes the outputs of the heavy ones.
+# Notes each call; runs the light commands and ESPnet's launcher, and makes the outputs of the heavy
+# ones. FINISHED: training finds nothing to do.
 FAKE_PYTHON = r"""
 import json, os, pathlib, sys
 arguments = sys.argv[1:]
 with open(os.environ["CALLS"], "a") as stream:
     stream.write(json.dumps(arguments) + "\n")
 module = arguments[1].rpartition(".")[2] if arguments[0] == "-m" else ""
-if arguments[0] != "-m" or module in ("datadir", "format_wav_scp"):
-    os.execv(sys.executable, [sys.executable, *arguments])
-if module == os.environ.get("FAIL"):
+if module and module == os.environ["FAIL"]:
     sys.exit(f"{module} fails as it was told to")
+if module in ("", "datadir", "format_wav_scp", "launch"):
+    os.execv(sys.executable, [sys.executable, *arguments])
 value = dict(zip(arguments, arguments[1:]))
-if module == "launch":
+if module == "speechclip_train" and not os.environ.get("FINISHED"):
     folder = pathlib.Path(value["--output_dir"])
     (folder / "config.yaml").write_text("seed: 0\n")
-    (folder / "valid.recall_mean_at_1.ave.pth").touch()
-    (folder / "train.log").write_text("the training's log\n")
+    for name in ("valid.recall_mean_at_1.ave.pth", "checkpoint.pth"):
+        (folder / name).touch()
+    print("the training's log, seed", value["--seed"])
 elif module == "keyword_vocabulary":
     path = pathlib.Path(value["--output"])
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,10 +56,15 @@ elif module == "speechclip_inference":
     (folder / "utterances.txt").write_text("0a_1\n")
     (folder / "keywords.jsonl").touch()
 elif module == "show_results":
-    (pathlib.Path(value["--inference_dir"]) / "RESULTS.md").touch()
+    folder = pathlib.Path(value["--inference_dir"])
+    (folder / "RESULTS.md").touch()
+    recall = {"recall@1": 0.5, "recall@10": 0.935}
+    scores = {"test_set": value["--test_set"], "parallel": {"speech_to_image": recall}}
+    (folder / "scores.json").write_text(json.dumps(scores))
     print("the table")
 elif module == "speechclip_pack":
     pathlib.Path(value["--outpath"]).touch()
+    print("what packing says")
 """
 
 
@@ -112,13 +120,15 @@ class Project:
         self.python.write_text(f'#!/bin/sh\nexec {sys.executable} {script} "$@"\n')
         self.python.chmod(0o755)
 
-    def run(self, *options: str, fail: str = "") -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *options: str, fail: str = "", **variables: str
+    ) -> subprocess.CompletedProcess[str]:
         self.calls_file.unlink(missing_ok=True)
         command = ["./speechclip.sh", "--train_set", SETS[0], "--valid_set", SETS[1]]
         command += ["--test_sets", SETS[2], "--speechclip_config", "conf/tuning/mini_hybrid.yaml"]
         command += ["--corpus", "tiny", "--python", str(self.python), "--nj", "1", "--ngpu", "0"]
         command += ["--max_bad", "0.5", *options]
-        environment = {**os.environ, "CALLS": str(self.calls_file), "FAIL": fail}
+        environment = {**os.environ, "CALLS": str(self.calls_file), "FAIL": fail, **variables}
         return subprocess.run(
             command, cwd=self.recipe, env=environment, text=True, capture_output=True, timeout=300
         )
@@ -136,6 +146,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     result = project.run("--dump_speech_states", "true", "--inference_nj", "2", "--seed", "3")
     assert result.returncode == 0, result.stdout + result.stderr
     assert "the table" in result.stdout
+    project.first_output = result.stdout
     project.first_calls = project.calls_file.read_text()
     return project
 
@@ -224,8 +235,80 @@ def test_speech_upstream(project: Project, upstream: str, encoder: str, model: s
 def test_failed_training_shows_its_log(project: Project) -> None:
     result = project.run("--stage", "7", "--stop_stage", "7", fail="launch")
     assert result.returncode == 1
-    assert "training failed; see" in result.stderr
+    assert "training failed; see exp/speechclip_tiny_mini_hybrid/launch.log" in result.stderr
     assert "launch fails as it was told to" in result.stderr
+
+
+def test_a_later_start_keeps_what_the_training_left(project: Project) -> None:
+    options = ["--stage", "7", "--stop_stage", "7", "--speechclip_tag", "kept"]
+    folder = project.recipe / "exp" / "speechclip_kept"
+
+    def found(name: str) -> str:
+        return (folder / name).read_text()
+
+    assert project.run(*options, "--seed", "2").returncode == 0
+    assert "the training's log, seed 2" in found("train.log")
+    assert "--seed 2" in found("run.sh")
+    # no GPU: nothing is touched
+    result = project.run(*options, "--seed", "3", "--ngpu", "1", CUDA_VISIBLE_DEVICES="")
+    assert result.returncode == 1
+    assert "PyTorch sees 0 of 1 GPUs here" in result.stderr
+    assert project.calls("launch") == []
+    assert "the training's log, seed 2" in found("train.log")
+    # started and failed at once; started and had nothing to do
+    assert project.run(*options, "--seed", "4", fail="launch").returncode == 1
+    assert "the training's log, seed 2" in found("train.log")
+    result = project.run(*options, "--seed", "5", fail="speechclip_train")
+    assert "speechclip_train fails as it was told to" in result.stderr
+    assert "training failed; see exp/speechclip_kept/train.log" in result.stderr
+    assert project.run(*options, "--seed", "6", FINISHED="yes").returncode == 0
+    assert "the training's log, seed 2" in found("train.2.log")
+    assert "--seed 2" in found("run.sh")
+    assert project.run(*options, "--seed", "7").returncode == 0
+    assert "--seed 7" in found("run.sh")
+    assert (folder / "run.sh").stat().st_mode & 0o111
+
+
+def test_the_last_lines(project: Project) -> None:
+    output = project.first_output
+    assert "what packing says" not in output
+    assert "what packing says" in (project.recipe / EXP / "pack.log").read_text()
+    *_, done, _, scores, page = output.splitlines()
+    assert "Successfully finished stages 1 2 3 4 5 6 7 8 9 10 in " in done
+    assert scores == "Speech to picture, tiny_test, parallel branch: R@1 50.0 %, R@10 93.5 %"
+    inference = "inference_decode_valid.recall_mean_at_1.ave"
+    assert page == f"Open:  {EXP}/{inference}/report.html"
+    result = project.run(
+        *("--stage", "9", "--stop_stage", "9", "--seed", "3"),
+        SPEECHCLIP_CALLED_FROM=str(project.recipe.parents[1]),
+        SPEECHCLIP_CALL="./run.sh --seed 3 --stage 9 --speechclip_config conf/a.yaml ",
+    )
+    page, call = result.stdout.splitlines()[-2:]
+    assert page == f"Open:  egs2/speechclip_plus/{EXP}/{inference}/report.html"
+    assert call == (
+        "Next:  cd egs2/speechclip_plus && ./run.sh --seed 3 --stage 7 "
+        "--speechclip_config conf/tuning/mini_parallel.yaml"
+    )
+    result = project.run(
+        *("--stage", "9", "--stop_stage", "9", "--seed", "3"),
+        SPEECHCLIP_CALL="./run.sh --speechclip_tag mine",  # a call with this name would go on there
+    )
+    assert result.stdout.splitlines()[-1].startswith("Open:  exp/")
+
+
+def test_commas_between_skipped_stages(project: Project) -> None:
+    result = project.run("--skip_stages", "1,2, 3", "--stop_stage", "4")
+    assert result.returncode == 0
+    assert "Stages: 4\n" in result.stdout
+    assert "Successfully finished stages 4 in" in result.stdout
+
+
+def test_upload_is_not_passed_over_in_silence(project: Project) -> None:
+    options = ["--stage", "10", "--seed", "3", "--hf_repo", "user/name"]
+    result = project.run(*options)
+    assert result.returncode == 0
+    assert " s; nothing is uploaded without --skip_upload_hf false" in result.stdout
+    assert "uploaded" not in project.run("--stage", "10", "--seed", "3").stdout
 
 
 def test_another_teacher_voids_the_embeddings(project: Project) -> None:
@@ -252,6 +335,10 @@ def test_another_teacher_voids_the_embeddings(project: Project) -> None:
         (["--stage", "x"], 1, "--stage takes a whole number, not 'x'"),
         (["--vocab_from", "x"], 1, "takes train, all or clip"),
         (["x"], 2, "no positional arguments"),
+        (["--skip_stages", "1,12"], 1, "stages from 1 to 11, separated by commas or spaces"),
+        (["--stage", "2", "--stop_stage", "3", "--skip_data_prep", "true"], 1, "left to run from"),
+        (["--stage", "11"], 1, "nothing is uploaded without --skip_upload_hf false --hf_repo"),
+        (["--skip_upload_hf", "false"], 1, "--hf_repo is needed"),
         (["--stage", "8", "--speechclip_tag", "none"], 1, "config.yaml is missing"),
         (["--python", "/bin/false"], 1, "environment is not complete"),
     ],
@@ -287,6 +374,14 @@ def test_run_sh_refuses(project: Project, options: list[str], message: str) -> N
     )
     assert result.returncode == 2
     assert message in result.stderr
+
+
+def test_run_sh_hands_its_call_on(tmp_path: Path) -> None:
+    recipe = copy_recipe(tmp_path)
+    (recipe / "speechclip.sh").write_text('#!/bin/sh\necho "${SPEECHCLIP_CALL}"\n')
+    call = ["./run.sh", "--seed", "3", "--speechclip_args", "--max_epoch 2"]
+    result = subprocess.run(call, cwd=recipe, text=True, capture_output=True)
+    assert shlex.split(result.stdout) == call
 
 
 def test_every_option_is_in_the_help(project: Project) -> None:

@@ -49,6 +49,7 @@ def test_scores(directory, option, capsys):
     assert report["boundaries"]["f_score"] == 1.0
     assert report["legacy"]["hit_rates"] == [1.0, 1.0]
     output = capsys.readouterr().out
+    assert output.startswith(f"Keywords of {directory.name}:\n\n| measure |")
     assert "`duplicate_rate` | 50.0" in output
     assert "legacy hit rate, mean over positions: 100.0 %" in output
 

@@ -121,6 +121,64 @@ def test_without_preprocessor_config_large_layouts_normalise(tmp_path):
         assert HuggingFaceBackend(model=str(path)).normalize_waveform is stable
 
 
+@pytest.fixture(scope="module", params=LAYOUTS, ids=lambda layout: f"{layout[0]}-{layout[1]}")
+def dropping(request, tmp_path_factory):
+    """Function of dropout probabilities to a backend whose model was trained with layer drop."""
+    model_class, stable = request.param
+    path = tiny_hubert_dir(
+        tmp_path_factory.mktemp("dropping"), stable=stable, model_class=model_class
+    )
+
+    def build(*, dropout=None, **probabilities):
+        config = json.loads((path / "config.json").read_text())
+        masking = {"apply_spec_augment": True, "mask_time_prob": 0.9, "mask_time_length": 2}
+        config |= {"layerdrop": 0.9, **masking, **probabilities}
+        (path / "config.json").write_text(json.dumps(config))
+        return HuggingFaceBackend(model=str(path), dropout=dropout).requires_grad_(False)
+
+    return build
+
+
+PROBABILITIES = {
+    "feat_proj_dropout": 0.1,
+    "hidden_dropout": 0.2,
+    "attention_dropout": 0.3,
+    "activation_dropout": 0.4,
+}
+
+
+@torch.no_grad()
+def test_training_mode_is_the_dropouts_alone(dropping):
+    speech, lengths = noise(6000, 3000)
+    backend = dropping(**dict.fromkeys(PROBABILITIES, 0.0))
+    expected = backend.eval()(speech, lengths)[0]
+    assert torch.equal(backend.train()(speech, lengths)[0], expected)
+    backend = dropping(**PROBABILITIES)
+    assert torch.equal(backend.eval()(speech, lengths)[0], expected)
+    first, second = (backend.train()(speech, lengths)[0] for _ in range(2))
+    assert first.shape == expected.shape
+    for layer in range(backend.num_layers):  # the projection's dropout acts before all of them
+        assert not torch.equal(first[:, layer], second[:, layer])
+    assert first[1, :, int(backend.frame_lengths(lengths)[1]) :].abs().sum() == 0
+    assert torch.equal(backend.eval()(speech, lengths)[0], expected)
+
+
+@pytest.mark.parametrize(
+    ("dropout", "expected"), [(None, [0.1, 0.2, 0.3, 0.4]), (0.25, [0.25, 0.25, 0.25, 0.0])]
+)
+def test_dropouts_are_the_configurations_or_given(dropping, dropout, expected):
+    model = dropping(dropout=dropout, **PROBABILITIES).model
+    layer = model.encoder.layers[0]
+    actual = [
+        model.feature_projection.dropout.p,
+        layer.feed_forward.output_dropout.p,
+        layer.attention.dropout,
+        layer.feed_forward.intermediate_dropout.p,
+    ]
+    assert actual == expected
+    assert model.encoder.dropout.p == layer.dropout.p == expected[1]
+
+
 def test_short_utterance_is_continued_with_zeros(backend):
     speech, lengths = noise(123)
     longer = torch.nn.functional.pad(speech, (0, 277))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 import pytest
@@ -15,6 +16,7 @@ from espnet_plugin.speechclip.convert.fairseq_hubert import (
     map_fairseq_hubert,
 )
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
+from tests.tiny import tiny_hubert_dir
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +27,8 @@ def hub():
         pytest.skip(str(error))
 
 
-def write_checkpoint(path, *, large, seed=0):
-    """A tiny random HuBERT as s3prl's ``hubert_local`` reads it."""
+def write_checkpoint(path, *, large, seed=0, **options):
+    """A tiny random HuBERT as s3prl's ``hubert_local`` reads it; options: of its model section."""
     from s3prl.upstream.hubert.hubert_model import (
         HubertConfig,
         HubertModel,
@@ -44,6 +46,7 @@ def write_checkpoint(path, *, large, seed=0):
         "final_dim": 8,
         "layer_norm_first": large,
         "conv_feature_layers": "[(16,10,5)] + [(16,3,2)] * 4 + [(16,2,2)] * 2",
+        **options,
     }
     task_cfg = {"data": "", "normalize": large}
     with torch.random.fork_rng(devices=[]):
@@ -109,6 +112,50 @@ def test_same_alone_and_in_any_batch(local):
             assert own.item() == frames[row].item()
             torch.testing.assert_close(hidden[row, :, : own.item()], alone[0], rtol=1e-5, atol=1e-5)
             assert hidden[row, :, own.item() :].abs().sum() == 0
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("large", [False, True])
+def test_training_mode_is_the_dropouts_alone(hub, tmp_path, large):
+    speech, lengths = 0.3 * torch.randn(2, 6000), torch.tensor([6000, 3000])
+    names = ("dropout", "attention_dropout", "activation_dropout", "dropout_input")
+    backends = []
+    for number, dropout in enumerate((0.0, 0.1)):
+        path = tmp_path / f"{number}.pt"
+        options = {"encoder_layerdrop": 0.9, "mask_prob": 0.9, **dict.fromkeys(names, dropout)}
+        write_checkpoint(path, large=large, **options)
+        backends.append(S3prlBackend(model="hubert_local", checkpoint=path))
+    without, backend = backends
+    expected = without.eval()(speech, lengths)[0]
+    assert torch.equal(without.train()(speech, lengths)[0], expected)
+    assert torch.equal(backend.eval()(speech, lengths)[0], expected)
+    first, second = (backend.train()(speech, lengths)[0] for _ in range(2))
+    for layer in range(backend.num_layers):
+        assert not torch.equal(first[:, layer], second[:, layer])
+    encoder = backend.upstream.model.encoder
+    assert encoder.dropout == encoder.layers[0].dropout1.p == 0.1
+    assert torch.equal(backend.eval()(speech, lengths)[0], expected)
+
+
+@torch.no_grad()
+def test_upstream_of_transformers_drops_no_layer_and_masks_no_frame(hub, tmp_path):
+    path = tiny_hubert_dir(tmp_path)
+    config = json.loads((path / "config.json").read_text())
+    config |= {"layerdrop": 0.9, "mask_time_prob": 0.9, "mask_time_length": 2}
+    names = ("feat_proj_dropout", "hidden_dropout", "attention_dropout", "activation_dropout")
+    config |= dict.fromkeys(names, 0.0)
+    (path / "config.json").write_text(json.dumps(config))
+    backend = S3prlBackend(model="hf_hubert_custom", checkpoint=path).requires_grad_(False)
+    speech, lengths = 0.3 * torch.randn(1, 6000), torch.tensor([6000])
+    expected = backend.eval()(speech, lengths)[0]
+    assert torch.equal(backend.train()(speech, lengths)[0], expected)
+
+
+def test_running_statistics_are_left_alone_in_training_mode(hub):
+    backend = S3prlBackend(model="fbank")
+    backend.norm = torch.nn.BatchNorm1d(3)
+    backend.train()
+    assert backend.training and backend.upstream.training and not backend.norm.training
 
 
 def test_fbank(hub):

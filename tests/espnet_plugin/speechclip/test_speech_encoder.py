@@ -49,6 +49,29 @@ def test_frozen_means_frozen(encoder):
     assert torch.equal(states.hidden_states, again.hidden_states)
 
 
+def test_dropouts_act_in_training_mode_only_and_only_when_asked(tmp_path):
+    path = str(tiny_hubert_dir(tmp_path))
+    encoder = FrozenSpeechEncoder("huggingface", model=path, dropout_in_training=True, dropout=0.2)
+    outer = torch.nn.Sequential(encoder)
+    speech, lengths = torch.randn(2, 2000), torch.tensor([2000, 1500])
+    expected = FrozenSpeechEncoder("huggingface", model=path)(speech, lengths).hidden_states
+    assert torch.equal(encoder(speech, lengths).hidden_states, expected)
+    outer.train()
+    first, second = (encoder(speech, lengths).hidden_states for _ in range(2))
+    assert not torch.equal(first, second)
+    assert not first.requires_grad
+    assert not any(parameter.requires_grad for parameter in encoder.parameters())
+    outer.eval()
+    assert torch.equal(encoder(speech, lengths).hidden_states, expected)
+
+
+def test_dropout_without_its_switch_is_refused():
+    with pytest.raises(ValueError, match="dropout_in_training: true"):
+        FrozenSpeechEncoder("huggingface", model="hubert", dropout=0.1)
+    with pytest.raises(ValueError, match="dropout has no meaning for speech_encoder: s3prl"):
+        FrozenSpeechEncoder("s3prl", model="hubert", dropout_in_training=True, dropout=0.1)
+
+
 def test_outer_train_does_not_reach_it(encoder):
     outer = torch.nn.Sequential(encoder, torch.nn.Linear(2, 2))
     outer.train()

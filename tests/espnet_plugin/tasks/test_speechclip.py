@@ -241,6 +241,39 @@ def test_two_processes_train_as_one(
         assert reports[0][name] == pytest.approx(reports[1][name], abs=1e-4)
 
 
+def test_dropouts_of_the_encoder_train_from_recordings(
+    tiny_corpus, model_arguments, tmp_path: Path
+) -> None:
+    """As the recipe passes them on: --speechclip_args follows the encoder's own options."""
+    more = ["--speech_encoder_conf", "dropout_in_training=true"]
+    more += ["--speech_encoder_conf", "dropout=0.5", "--max_epoch", "1"]
+    output = train(tiny_corpus, model_arguments, tmp_path / "f", *more)
+    conf = yaml.safe_load((output / "config.yaml").read_text())["speech_encoder_conf"]
+    assert conf == {
+        "model": str(tiny_corpus.speech_encoder),
+        "dropout_in_training": True,
+        "dropout": 0.5,
+    }
+    model, _ = SpeechCLIPTask.build_model_from_file(
+        output / "config.yaml", output / "valid.recall_mean_at_1.best.pth"
+    )
+    encoder = model.train().speechclip.speech_encoder
+    speech, lengths = torch.randn(1, 4000), torch.tensor([4000])
+    first, second = (encoder(speech, lengths).hidden_states for _ in range(2))
+    assert not torch.equal(first, second)
+
+
+def test_dropouts_of_the_encoder_need_recordings(tiny_corpus, model_arguments) -> None:
+    option = ["--speech_encoder_conf", "dropout_in_training=true"]
+    states = tiny_corpus.data_arguments("train", speech="states.scp,speech_states,npy")
+    args = parsed(tiny_corpus, model_arguments, *option, *states)
+    with pytest.raises(ValueError, match="--dump_speech_states false"):
+        SpeechCLIPTask.build_model(args)
+    speech = tiny_corpus.data_arguments("train")
+    args = parsed(tiny_corpus, model_arguments, *option, *speech)
+    assert SpeechCLIPTask.build_model(args).speechclip.speech_encoder.dropout_in_training
+
+
 def test_data_parallel_is_refused(tiny_corpus, model_arguments) -> None:
     args = parsed(tiny_corpus, model_arguments, "--ngpu", "2")
     args.distributed = False
@@ -320,3 +353,7 @@ def test_weight_decay_spares_vectors_and_temperatures(tiny_corpus, model_argumen
     assert all(p.dim() >= 2 for p in decayed["params"])
     grouped = {id(p) for group in optimizer.param_groups for p in group["params"]}
     assert grouped == {id(p) for p in model.parameters() if p.requires_grad}
+
+
+def test_batches_are_shuffled_uniformly_unless_sorting_is_asked_for() -> None:
+    assert SpeechCLIPTask.get_parser().parse_args([]).sort_window == 1

@@ -1,0 +1,85 @@
+"""Print the last lines of a run: what came out, the page to open, the next command.
+
+Paths are as seen from SPEECHCLIP_CALLED_FROM, when that folder is not the recipe's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+from pathlib import Path
+
+# what belongs to one run only; the next call has its own
+CHOICE_OF_STAGES = ("stage", "stop_stage", "skip_stages", "skip_data_prep", "skip_train")
+NAMED_EXPERIMENT = ("speechclip_tag", "speechclip_exp")
+ARCHITECTURES = ("hybrid_plus", "hybrid", "cascaded_plus", "cascaded", "parallel")
+
+
+def recall_lines(scores: dict) -> list[str]:
+    """A line for each branch."""
+    lines = []
+    for branch in ("parallel", "cascaded"):
+        recall = scores.get(branch, {}).get("speech_to_image")
+        if recall:
+            first, tenth = (f"R@{k} {100 * recall[f'recall@{k}']:.1f} %" for k in (1, 10))
+            lines.append(
+                f"Speech to picture, {scores['test_set']}, {branch} branch: {first}, {tenth}"
+            )
+    return lines
+
+
+def next_call(call: str, config: Path) -> str | None:
+    """The call that trains another architecture on the same data.
+
+    Args:
+        call: How run.sh was called; empty if it was not.
+        config: Training configuration that was used.
+
+    Returns:
+        None where the experiment was given a name, which the next one must not have too, or where
+        there is no configuration of another architecture.
+    """
+    other = _other_architecture(config)
+    if not call or other is None:
+        return None
+    script, *words = shlex.split(call)
+    kept = []
+    for option, value in zip(words[::2], words[1::2], strict=False):
+        name = option.lstrip("-").replace("-", "_")
+        if name in NAMED_EXPERIMENT:
+            return None
+        if name not in (*CHOICE_OF_STAGES, "speechclip_config"):
+            kept += [option, value]
+    return shlex.join([script, *kept, "--stage", "7", "--speechclip_config", str(other)])
+
+
+def _other_architecture(config: Path) -> Path | None:
+    for name in ARCHITECTURES:
+        if config.stem.endswith(f"_{name}"):
+            other = "hybrid_plus" if name == "parallel" else "parallel"
+            path = config.with_name(f"{config.stem.removesuffix(name)}{other}.yaml")
+            return path if path.exists() else None
+    return None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--inference_dir", type=Path, required=True)
+    parser.add_argument("--config", type=Path, required=True)
+    args = parser.parse_args()
+    here = os.environ.get("SPEECHCLIP_CALLED_FROM", ".")
+    scores = json.loads((args.inference_dir / "scores.json").read_text(encoding="utf-8"))
+    print("", *recall_lines(scores), sep="\n")
+    print(f"Open:  {os.path.relpath(args.inference_dir / 'report.html', here)}")
+    call = next_call(os.environ.get("SPEECHCLIP_CALL", ""), args.config)
+    if call:
+        folder = os.path.relpath(".", here)
+        if folder != ".":
+            call = f"cd {shlex.quote(folder)} && {call}"
+        print(f"Next:  {call}")
+
+
+if __name__ == "__main__":
+    main()
