@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
+from espnet_plugin.speechclip.backends.waveform import float_samples
 from espnet_plugin.speechclip.model import SpeechOutput
 from espnet_plugin.speechclip.storage import load_speechclip
 from s3prl_upstream.checkpoint import find_checkpoint
 
 SAMPLING_RATE = 16000
-USUAL_RECEPTIVE_FIELD = 400  # samples that one frame of HuBERT, wav2vec 2.0 and WavLM sees
 OUTPUTS = ("parallel", "cascaded", "keywords")
 TRAINABLE = (False, True, "block")
 
@@ -84,8 +84,7 @@ class UpstreamExpert(nn.Module):
         )
         self._check_model(ckpt)
         encoder = self.model.speech_encoder
-        field = getattr(encoder.backend, "receptive_field", USUAL_RECEPTIVE_FIELD)
-        self.min_samples = shortest_utterance(field, encoder.stride)
+        self.min_samples = shortest_utterance(encoder.min_samples, encoder.stride)
         self.set_trainable(trainable)
 
     def set_trainable(self, trainable: bool | str) -> None:
@@ -117,9 +116,9 @@ class UpstreamExpert(nn.Module):
         """Encodes utterances.
 
         Args:
-            wavs: Mono at 16 kHz, floating point in [-1, 1], (samples,) each. An utterance that
-                is shorter than ``min_samples`` (1040 with HuBERT) is continued with zeros up to
-                that.
+            wavs: Mono at 16 kHz, floating point in [-1, 1] or integers as recordings hold them,
+                (samples,) each. An utterance that is shorter than ``min_samples`` (1040 with
+                HuBERT) is continued with zeros up to that.
 
         Returns:
             ``hidden_states``: tuple of (batch, frames, dim); ``hidden_state_<i>`` each of them;
@@ -131,7 +130,7 @@ class UpstreamExpert(nn.Module):
             (batch,).
 
         Raises:
-            TypeError: If the samples are not floating point, or ``wavs`` is no list.
+            TypeError: If the samples are of another type, or ``wavs`` is no list.
             ValueError: If there is no utterance, or one is empty, not one-dimensional or not
                 finite.
         """
@@ -185,11 +184,10 @@ class UpstreamExpert(nn.Module):
         weights = self.model.layer_weighting.weights
         tensors = [torch.as_tensor(wav) for wav in wavs]
         for number, wav in enumerate(tensors):
-            if not wav.is_floating_point():
-                raise TypeError(
-                    f"utterance {number} is {wav.dtype}: give floating point samples in [-1, 1] "
-                    "(divide 16-bit integers by 32768)"
-                )
+            try:
+                tensors[number] = float_samples(wav)
+            except TypeError as error:
+                raise TypeError(f"utterance {number}: {error}") from error
             if wav.dim() != 1:
                 raise ValueError(
                     f"utterance {number} must be mono, (samples,), not {tuple(wav.shape)}"

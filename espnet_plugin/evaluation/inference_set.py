@@ -4,7 +4,8 @@ A set's directory holds ``utterances.txt`` and ``images.txt`` (one id a line, in
 arrays' rows), ``utt2image``, and L2-normalised embeddings ``speech_parallel.npy``,
 ``speech_cascaded.npy``, ``text.npy`` (utterances, dim) and ``image.npy`` (images, dim); a file is
 absent when the model has no such branch. ``transcripts.npy`` (utterances, dim) is there when a
-speech recogniser's output was embedded, as a baseline.
+speech recogniser's output was embedded, as a baseline. ``frame_seconds.txt`` holds the time from
+one frame of the speech encoder to the next.
 """
 
 from __future__ import annotations
@@ -130,6 +131,23 @@ def read_embeddings(path: Path, rows: int, ids_file: str) -> np.ndarray:
                 f"(line {start + int(bad.argmax()) + 1} of {ids_file})"
             )
     return array
+
+
+def read_frame_seconds(directory: Path) -> float:
+    """Time from one frame to the next, of attention maps and of the keywords' weights.
+
+    Raises:
+        FileNotFoundError: An earlier version ran the inference.
+        ValueError: The file holds something else than a number.
+    """
+    path = directory / "frame_seconds.txt"
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing: run the inference stage again")
+    text = path.read_text(encoding="utf-8").strip()
+    try:
+        return float(text)
+    except ValueError as error:
+        raise ValueError(f"{path}: expected seconds, found {text!r}") from error
 
 
 def read_lines(path: Path) -> tuple[str, ...]:

@@ -16,7 +16,11 @@ import numpy as np
 
 from espnet_plugin.evaluation.alignments import read_ctm
 from espnet_plugin.evaluation.figures import style
-from espnet_plugin.evaluation.inference_set import InferenceSet, read_mapping
+from espnet_plugin.evaluation.inference_set import (
+    InferenceSet,
+    read_frame_seconds,
+    read_mapping,
+)
 from espnet_plugin.evaluation.keyword_file import UtteranceKeywords, has_captions, read_keywords
 from espnet_plugin.evaluation.retrieval_report import Ranks
 from espnet_plugin.evaluation.training_log import read_training_curves
@@ -24,7 +28,6 @@ from espnet_plugin.evaluation.training_log import read_training_curves
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FRAME_SECONDS = 0.02
 MAX_ATTENTION_MAPS = 2
 
 
@@ -92,7 +95,9 @@ def _jobs(
         yield (
             f"firing_{number}",
             "Where the cascaded branch fires" if number == 1 else f"Another utterance ({number})",
-            lambda u=utterance: _firing(u, audio[u.utterance], words.get(u.utterance, [])),
+            lambda u=utterance: _firing(
+                u, audio[u.utterance], words.get(u.utterance, []), data.directory
+            ),
         )
     if keywords:
         rows = _spread([u for u in keywords if u.keywords], 6)
@@ -131,7 +136,11 @@ def _jobs(
             f"attention_{number}",
             f"Where {'the queries' if labels else 'frames'} look ({number})",
             lambda u=utterance, w=weights, q=labels: attention.draw_attention(
-                w, query_labels=q, words=words.get(u, []), title=captions.get(u, u)
+                w,
+                frame_seconds=read_frame_seconds(data.directory),
+                query_labels=q,
+                words=words.get(u, []),
+                title=captions.get(u, u),
             ),
         )
     if branch:
@@ -175,7 +184,7 @@ def _spread(items: Sequence, number: int) -> list:
     return [items[place] for place in places]
 
 
-def _firing(utterance: UtteranceKeywords, audio: str, words: Sequence) -> Figure:
+def _firing(utterance: UtteranceKeywords, audio: str, words: Sequence, directory: Path) -> Figure:
     import soundfile
 
     from espnet_plugin.evaluation.figures.firing import draw_firing
@@ -183,9 +192,7 @@ def _firing(utterance: UtteranceKeywords, audio: str, words: Sequence) -> Figure
     if audio.endswith("|"):
         raise ValueError(f"{utterance.utterance}: the waveform is a pipe, not a file")
     samples, rate = soundfile.read(audio, dtype="float32", always_2d=True)
-    step = FRAME_SECONDS
-    if utterance.alphas and abs(len(utterance.alphas) * step - len(samples) / rate) > 0.1:
-        step = len(samples) / rate / len(utterance.alphas)
+    step = None if utterance.alphas is None else read_frame_seconds(directory)
     return draw_firing(samples.mean(axis=1), rate, utterance, words=words, frame_seconds=step)
 
 

@@ -17,6 +17,7 @@ from espnet_plugin.data.scp import DataError, read_scp, write_scp
 from espnet_plugin.utils.atomic import atomic_path, write_text
 
 UTTERANCE_ARRAYS = ("speech_parallel", "speech_cascaded", "text")
+FRAME_SECONDS_FILE = "frame_seconds.txt"
 
 
 @dataclass
@@ -32,6 +33,8 @@ class SetOutputs:
         attention: Attention maps of some utterances, (heads, rows, frames); the rows are the
             queries, or the frames of a model without queries.
         layer_weights: Weights of the speech encoder's layers, (layers + 1,).
+        frame_seconds: Time from one frame to the next, of the attention maps and of ``alphas`` and
+            ``fired`` in the keywords.
     """
 
     arrays: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
@@ -40,6 +43,7 @@ class SetOutputs:
     images: dict[str, np.ndarray] = field(default_factory=dict)
     attention: dict[str, np.ndarray] = field(default_factory=dict)
     layer_weights: np.ndarray | None = None
+    frame_seconds: float | None = None
 
     def write(self, directory: str | Path) -> None:
         """Writes the files of a set, rows in the order of ``LC_ALL=C sort``."""
@@ -59,6 +63,8 @@ class SetOutputs:
         weights = [] if self.layer_weights is None else self.layer_weights
         _write_array(directory / "layer_weights.npy", weights)
         _write_maps(directory / "attention.npz", self.attention)
+        seconds = [] if self.frame_seconds is None else [repr(self.frame_seconds)]
+        _write_lines(directory / FRAME_SECONDS_FILE, seconds)
         path = directory / "keywords.jsonl"
         if self.keywords:
             lines = (json.dumps(self.keywords[u], ensure_ascii=False) for u in utterances)
@@ -95,6 +101,7 @@ def merge_outputs(parts: Sequence[str | Path], output_dir: str | Path) -> int:
         whole.images.update(one.images)
         whole.attention.update(one.attention)
         whole.layer_weights = one.layer_weights
+        whole.frame_seconds = one.frame_seconds
     whole.write(output_dir)
     return len(whole.arrays)
 
@@ -120,6 +127,8 @@ def read_outputs(directory: str | Path) -> SetOutputs:
     outputs.utt2image = read_scp(directory / "utt2image")
     if (directory / "layer_weights.npy").is_file():
         outputs.layer_weights = np.load(directory / "layer_weights.npy", allow_pickle=False)
+    if (directory / FRAME_SECONDS_FILE).is_file():
+        outputs.frame_seconds = next(map(float, _read_lines(directory / FRAME_SECONDS_FILE)), None)
     if (directory / "attention.npz").is_file():
         with np.load(directory / "attention.npz", allow_pickle=False) as maps:
             outputs.attention = dict(maps)

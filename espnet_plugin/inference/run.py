@@ -107,7 +107,9 @@ def infer_set(
     )
     in_samples = shape_file is not None or dataset.has_name("speech")
     unit = 1 / SAMPLING_RATE if in_samples else inference.stride_seconds
-    outputs = SetOutputs(layer_weights=inference.layer_weights())
+    outputs = SetOutputs(
+        layer_weights=inference.layer_weights(), frame_seconds=inference.stride_seconds
+    )
     shown = {keys[(2 * n + 1) * len(keys) // (2 * ATTENTION_MAPS)] for n in range(ATTENTION_MAPS)}
     for utterances, batch in progress(loader, description="inference", unit="batch"):
         tensors = {name: value.to(inference.device) for name, value in batch.items()}

@@ -57,7 +57,7 @@ class ReferenceCompatibility:
         return cls(**config)
 
 
-def rounded_frame_lengths(sample_lengths: Tensor, frames: int, *, stride: int = 320) -> Tensor:
+def rounded_frame_lengths(sample_lengths: Tensor, frames: int, *, stride: int) -> Tensor:
     """Frame lengths as the original counts them: samples over stride, rounded half to even, at most
     the batch's frames.
 

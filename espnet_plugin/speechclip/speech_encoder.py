@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from espnet_plugin.speechclip.backends import build_backend
-from espnet_plugin.speechclip.backends.waveform import check_waveforms
+from espnet_plugin.speechclip.backends.waveform import check_waveforms, float_samples
 from espnet_plugin.speechclip.compatibility import rounded_frame_lengths
 
 LAYER_NORM_EPS = 1e-5
@@ -131,6 +131,11 @@ class FrozenSpeechEncoder(nn.Module):
         return self.backend.sampling_rate
 
     @property
+    def min_samples(self) -> int:
+        """Samples of the shortest utterance that is not continued with zeros."""
+        return self.backend.min_samples
+
+    @property
     def normalize_waveform(self) -> bool:
         """Whether waveforms are normalised, defaults resolved."""
         return self.backend.normalize_waveform
@@ -143,10 +148,15 @@ class FrozenSpeechEncoder(nn.Module):
         """Exact number of frames (batch,) of utterances of ``sample_lengths`` (batch,) samples."""
         return self.backend.frame_lengths(sample_lengths)
 
-    def encode(self, speech: Tensor, speech_lengths: Tensor) -> SpeechStates:
+    def encode(
+        self, speech: Tensor, speech_lengths: Tensor, *, normalized: bool = False
+    ) -> SpeechStates:
         """As ``forward``, without switching gradients off (for those who fine-tune)."""
         check_waveforms(speech, speech_lengths)
-        hidden_states, lengths = self.backend(speech, speech_lengths)
+        speech = float_samples(speech)
+        hidden_states, lengths = self.backend(
+            speech, speech_lengths, normalize=False if normalized else None
+        )
         if self.frame_length_rule == "rounded":
             frames = hidden_states.shape[2]
             rounded = rounded_frame_lengths(speech_lengths, frames, stride=self.stride)
@@ -154,19 +164,23 @@ class FrozenSpeechEncoder(nn.Module):
         return SpeechStates(hidden_states, lengths)
 
     @torch.no_grad()
-    def forward(self, speech: Tensor, speech_lengths: Tensor) -> SpeechStates:
+    def forward(
+        self, speech: Tensor, speech_lengths: Tensor, *, normalized: bool = False
+    ) -> SpeechStates:
         """Encode a batch of utterances.
 
         Args:
-            speech: (batch, samples) in [-1, 1]; what lies behind an utterance's end is ignored.
+            speech: (batch, samples) in [-1, 1], or integers as recordings hold them; what lies
+                behind an utterance's end is ignored.
             speech_lengths: (batch,) numbers of samples, each at least 1. An utterance shorter
                 than one frame is continued with zeros up to one frame.
+            normalized: the waveforms are normalised already, ``normalize_waveform`` or not.
 
         Raises:
-            TypeError: if the samples are not floating point.
+            TypeError: if the samples are of another type, see ``float_samples``.
             ValueError: if shapes or lengths do not fit.
         """
-        return self.encode(speech, speech_lengths)
+        return self.encode(speech, speech_lengths, normalized=normalized)
 
 
 class LayerWeighting(nn.Module):

@@ -17,6 +17,7 @@ from espnet2.train.collate_fn import CommonCollateFn
 from torch import nn
 
 from espnet_plugin.speechclip.factory import build_speechclip
+from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
 from espnet_plugin.tasks.speechclip_options import (
     CLASS_CHOICES,
     DEFAULT_MODEL,
@@ -27,7 +28,7 @@ from espnet_plugin.tasks.speechclip_options import (
     set_defaults,
 )
 from espnet_plugin.train.data_files import read_image_ids, read_lengths
-from espnet_plugin.train.dataset import NamingDataset
+from espnet_plugin.train.dataset import SAMPLING_RATE, NamingDataset
 from espnet_plugin.train.epoch_seeds import EpochIterFactory
 from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel
 from espnet_plugin.train.preprocessor import SpeechCLIPPreprocessor
@@ -80,11 +81,17 @@ class SpeechCLIPTask(AbsTask):
     def build_preprocess_fn(
         cls, args: argparse.Namespace, train: bool
     ) -> Callable[[str, dict[str, Any]], dict[str, np.ndarray]]:
-        """Checks speech, decodes pictures, tokenises captions."""
-        check = getattr(args, "use_preprocessor", True)
-        crop_seconds = getattr(args, "crop_seconds", None) if train else None
+        """Checks, normalises and crops speech, decodes pictures, tokenises captions."""
+        crop: dict[str, Any] = {}
+        if train and getattr(args, "crop_seconds", None) is not None:
+            crop["crop_samples"] = round(args.crop_seconds * SAMPLING_RATE)
+            crop["crop_frames"] = args.crop_frames
         return SpeechCLIPPreprocessor(
-            train, clip_conf=args.clip_conf, check=check, crop_seconds=crop_seconds
+            train,
+            clip_conf=args.clip_conf,
+            check=getattr(args, "use_preprocessor", True),
+            normalize=getattr(args, "normalize_before_crop", False),
+            **crop,
         )
 
     @classmethod
@@ -102,8 +109,9 @@ class SpeechCLIPTask(AbsTask):
         """Builds the model and stores what was resolved back into ``args``.
 
         Raises:
-            ValueError: When an option is unknown, DataParallel is asked for, or the encoder's
-                dropouts are to act on hidden states that were stored without them.
+            ValueError: When an option is unknown, DataParallel is asked for, the encoder's dropouts
+                are to act on hidden states that were stored without them, or the way to crop does
+                not fit the encoder.
         """
         if (getattr(args, "ngpu", 0) or 0) > 1 and not getattr(args, "distributed", False):
             raise ValueError(
@@ -130,10 +138,18 @@ class SpeechCLIPTask(AbsTask):
         if speechclip.vocabulary is not None and not isinstance(args.keyword_vocabulary, Mapping):
             # a model must load where the vocabulary file is not
             args.keyword_vocabulary = [int(token_id) for token_id in speechclip.vocabulary.ids]
+        args.crop_frames = _crop_frames(args, speechclip.speech_encoder)
+        normalized_speech = getattr(args, "normalize_before_crop", False)
+        if normalized_speech and not speechclip.speech_encoder.normalize_waveform:
+            raise ValueError(
+                "--normalize_before_crop true: this speech encoder takes waveforms as they are; "
+                "set speech_encoder_conf.normalize_waveform: true, or leave the option off"
+            )
         return ESPnetSpeechCLIPModel(
             speechclip,
             loss_class,
             args.loss_conf,
+            normalized_speech=normalized_speech,
             **{name: model_conf[name] for name in MODEL_OPTIONS if name in model_conf},
         )
 
@@ -242,6 +258,22 @@ def _training_data(args: argparse.Namespace) -> Sequence[tuple[str, str, str]]:
 
 def _trains_on_states(args: argparse.Namespace) -> bool:
     return any(name == "speech_states" for _, name, _ in _training_data(args))
+
+
+def _crop_frames(args: argparse.Namespace, encoder: FrozenSpeechEncoder) -> int | None:
+    """Frames that the encoder makes of ``crop_seconds``; None when no stored states are cropped."""
+    seconds = getattr(args, "crop_seconds", None)
+    if seconds is None:
+        return None
+    samples = round(seconds * encoder.sampling_rate)
+    if samples < encoder.min_samples:
+        raise ValueError(
+            f"--crop_seconds {seconds}: {samples} samples are shorter than what the speech encoder "
+            f"needs for one frame, {encoder.min_samples}"
+        )
+    if not _trains_on_states(args):
+        return None
+    return int(encoder.frame_lengths(torch.tensor([samples])))
 
 
 def _clip_conf(args: argparse.Namespace) -> dict[str, Any]:

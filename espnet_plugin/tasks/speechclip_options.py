@@ -8,7 +8,7 @@ import inspect
 
 from espnet2.train.class_choices import ClassChoices
 from espnet2.utils.nested_dict_action import NestedDictAction
-from espnet2.utils.types import float_or_none, str2bool, str_or_none
+from espnet2.utils.types import float_or_none, int_or_none, str2bool, str_or_none
 from torch import nn
 
 from espnet_plugin.speechclip.attention import ATTENTIONS
@@ -111,6 +111,19 @@ def add_batch_arguments(parser: argparse.ArgumentParser) -> None:
         type=float_or_none,
         default=None,
         help="Training only: longer speech is cut to a random stretch of so many seconds",
+    )
+    group.add_argument(
+        "--crop_frames",
+        type=int_or_none,
+        default=None,
+        help="The same for stored hidden states; set from --crop_seconds by the speech encoder",
+    )
+    group.add_argument(
+        "--normalize_before_crop",
+        type=str2bool,
+        default=False,
+        help="Normalise whole waveforms before they are cut, not what is left of them; for speech "
+        "encoders with normalize_waveform",
     )
     group.add_argument(
         "--use_preprocessor",

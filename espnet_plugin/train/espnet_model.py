@@ -58,6 +58,8 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         diversity_weight: Factor of the share of the keyword vocabulary that a batch leaves unused
             (not in the papers; 0 switches it off).
         diversity_temperature: Temperature of the softmax that says what is used.
+        normalized_speech: Waveforms come normalised from the preprocessor; the encoder must not do
+            it again.
         extract_feats_in_collect_stats: Run the frozen encoder in the statistics stage; nothing
             needs these statistics.
     """
@@ -73,6 +75,7 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         quantity_weight: float = 0.25,
         diversity_weight: float = 0.0,
         diversity_temperature: float = 0.05,
+        normalized_speech: bool = False,
         extract_feats_in_collect_stats: bool = False,
     ) -> None:
         super().__init__()
@@ -84,6 +87,7 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         self.quantity_weight = quantity_weight
         self.diversity_weight = diversity_weight
         self.diversity_temperature = diversity_temperature
+        self.normalized_speech = normalized_speech
         self.extract_feats_in_collect_stats = extract_feats_in_collect_stats
         # Optimiser updates done, counted by the optimizer itself (see SpeechCLIPTask). Float, since
         # ESPnet's checkpoint averaging sums integer tensors.
@@ -150,6 +154,7 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
             speech_lengths=speech_lengths,
             speech_states=speech_states,
             speech_states_lengths=speech_states_lengths,
+            normalized=self.normalized_speech,
         )
         targets = self.speechclip.target_lengths(states.lengths, text_lengths)
         output = self.speechclip(states, target_lengths=targets, step=int(self.num_updates))
@@ -218,7 +223,9 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         """Last hidden state of the frozen encoder, for ESPnet's statistics stage."""
         names = ("speech", "speech_lengths", "speech_states", "speech_states_lengths")
         states = batch_states(
-            self.speechclip.speech_encoder, **{name: batch.get(name) for name in names}
+            self.speechclip.speech_encoder,
+            **{name: batch.get(name) for name in names},
+            normalized=self.normalized_speech,
         )
         return {"feats": states.hidden_states[:, -1], "feats_lengths": states.lengths}
 
@@ -230,6 +237,7 @@ def batch_states(
     speech_lengths: Tensor | None = None,
     speech_states: Tensor | None = None,
     speech_states_lengths: Tensor | None = None,
+    normalized: bool = False,
 ) -> SpeechStates:
     """Hidden states of a batch, as they were stored or from the frozen encoder.
 
@@ -239,6 +247,7 @@ def batch_states(
         speech_lengths: Samples, (batch,).
         speech_states: (batch, frames, layers + 1, dim).
         speech_states_lengths: Frames, (batch,).
+        normalized: The waveforms are normalised already.
 
     Raises:
         ValueError: If the batch holds neither, or the encoder is missing.
@@ -250,7 +259,7 @@ def batch_states(
         raise ValueError("A batch needs either speech or speech_states, with their lengths.")
     if speech_encoder is None:
         raise ValueError("The model was built without its speech encoder; give speech_states.")
-    return speech_encoder(speech, speech_lengths)
+    return speech_encoder(speech, speech_lengths, normalized=normalized)
 
 
 @torch.no_grad()

@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from espnet2.train.preprocessor import AbsPreprocessor
 
-# HuBERT, wav2vec 2.0 and WavLM hear 16 kHz and take a frame of 400 samples every 320
-SAMPLING_RATE = 16000
-RECEPTIVE_FIELD = 400
-FRAME_SHIFT = 320
+from espnet_plugin.speechclip.backends.waveform import float_samples, normalize_waveforms
 
 
 class SpeechCLIPPreprocessor(AbsPreprocessor):
@@ -23,7 +21,9 @@ class SpeechCLIPPreprocessor(AbsPreprocessor):
         train: Whether the data is for training.
         clip_conf: Configuration of CLIP, which names its tokenizer and its image size.
         check: Look for speech that nothing can be learned from.
-        crop_seconds: Cut longer speech to a random stretch of so many seconds; None: keep it whole.
+        normalize: Bring the whole waveform to zero mean and unit variance, before it is cropped.
+        crop_samples: Cut longer speech to a random stretch of so many samples; None: keep it whole.
+        crop_frames: The same for stored hidden states, in frames.
     """
 
     def __init__(
@@ -32,13 +32,15 @@ class SpeechCLIPPreprocessor(AbsPreprocessor):
         *,
         clip_conf: dict[str, Any] | None = None,
         check: bool = True,
-        crop_seconds: float | None = None,
+        normalize: bool = False,
+        crop_samples: int | None = None,
+        crop_frames: int | None = None,
     ) -> None:
         super().__init__(train)
-        if crop_seconds is not None and crop_seconds <= RECEPTIVE_FIELD / SAMPLING_RATE:
-            raise ValueError(f"crop_seconds {crop_seconds} is shorter than one frame")
-        self.crop_samples = crop_seconds and round(crop_seconds * SAMPLING_RATE)
         self.check = check
+        self.normalize = normalize
+        self.crop_samples = crop_samples
+        self.crop_frames = crop_frames
         self.clip_conf = dict(clip_conf or {})
         self._tokenizer: Any = None
         self._image_transform: Any = None
@@ -48,8 +50,9 @@ class SpeechCLIPPreprocessor(AbsPreprocessor):
 
         Args:
             uid: Utterance id.
-            data: ``speech`` (samples,), ``speech_states`` (frames, layers + 1, dim), ``image``
-                (an embedding, or the path of a picture), ``image_id``, ``text`` (a caption).
+            data: ``speech`` (samples,), floating point or integers, ``speech_states`` (frames,
+                layers + 1, dim), ``image`` (an embedding, or the path of a picture), ``image_id``,
+                ``text`` (a caption).
 
         Returns:
             The same entries as arrays: a picture as pixels (3, height, width), a caption as ids.
@@ -58,15 +61,18 @@ class SpeechCLIPPreprocessor(AbsPreprocessor):
             ValueError: When the speech is empty, not mono, or not finite.
         """
         data = dict(data)
+        if "speech" in data:
+            data["speech"] = float_speech(data["speech"])
         if self.check and "speech" in data:
             data["speech"] = checked_speech(data["speech"])
         if self.check and "speech_states" in data:
             data["speech_states"] = checked_states(data["speech_states"])
+        if self.normalize and "speech" in data:
+            data["speech"] = normalized(data["speech"])
         if self.crop_samples and "speech" in data:
             data["speech"] = random_stretch(data["speech"], self.crop_samples)
-        if self.crop_samples and "speech_states" in data:
-            frames = (self.crop_samples - RECEPTIVE_FIELD) // FRAME_SHIFT + 1
-            data["speech_states"] = random_stretch(data["speech_states"], frames)
+        if self.crop_frames and "speech_states" in data:
+            data["speech_states"] = random_stretch(data["speech_states"], self.crop_frames)
         if isinstance(data.get("image"), str):
             data["image"] = self._pixels(data["image"])
         if isinstance(data.get("text"), str):
@@ -114,6 +120,17 @@ def image_transform(model: str, pretrained: str | None) -> Any:
             options[name] = tag[name]
     options["size"] = config.model["vision_cfg"].get("image_size", 224)
     return image_transform_v2(PreprocessCfg(**options), is_train=False)
+
+
+def float_speech(speech: np.ndarray) -> np.ndarray:
+    """Samples of any shape as floating point: integers are divided by their range."""
+    return float_samples(torch.from_numpy(np.ascontiguousarray(speech))).numpy()
+
+
+def normalized(speech: np.ndarray) -> np.ndarray:
+    """Speech (samples,) with zero mean and unit variance, as a speech encoder would do it."""
+    waveform = torch.from_numpy(speech)[None]  # (1, samples)
+    return normalize_waveforms(waveform, torch.tensor([len(speech)]))[0].numpy()
 
 
 def random_stretch(values: np.ndarray, length: int) -> np.ndarray:

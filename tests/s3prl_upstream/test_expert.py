@@ -231,7 +231,7 @@ def test_takes_a_name_on_the_hub(
         ([], ValueError, "empty list"),
         (torch.zeros(2, 4000), TypeError, "a list of utterances"),
         ([torch.zeros(4000), torch.zeros(0)], ValueError, "utterance 1 has no samples"),
-        ([np.zeros(4000, np.int16)], TypeError, "divide 16-bit integers"),
+        ([np.zeros(4000, np.int64)], TypeError, "utterance 0: samples are torch.int64"),
         ([torch.zeros(1, 4000)], ValueError, "mono"),
         ([torch.zeros(4000), torch.full((900,), torch.nan)], ValueError, "utterance 1 .* NaN"),
     ],
@@ -248,6 +248,9 @@ def test_float_arrays_and_double_precision_are_taken(expert: UpstreamExpert) -> 
     expected = expert([wav])["last_hidden_state"]
     assert torch.equal(expert([wav.double()])["last_hidden_state"], expected)
     assert torch.equal(expert([wav.numpy()])["last_hidden_state"], expected)
+    integers = (wav * 32768).short()
+    expected = expert([integers.float() / 32768])["last_hidden_state"]
+    assert torch.equal(expert([integers])["last_hidden_state"], expected)
 
 
 def test_wrong_models_and_options(model_dir: Path, tmp_path: Path) -> None:

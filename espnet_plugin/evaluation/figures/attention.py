@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def draw_attention(
     attention: np.ndarray,
     *,
-    frame_seconds: float = 0.02,
+    frame_seconds: float,
     query_labels: Sequence[str] = (),
     words: Sequence[Word] = (),
     title: str = "",

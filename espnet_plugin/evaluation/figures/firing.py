@@ -24,7 +24,7 @@ def draw_firing(
     utterance: UtteranceKeywords,
     *,
     words: Sequence[Word] = (),
-    frame_seconds: float = 0.02,
+    frame_seconds: float | None = None,
 ) -> Figure:
     """Draws one utterance with the weights alpha, the firings and the keywords.
 
@@ -33,8 +33,13 @@ def draw_firing(
         sampling_rate: In Hz.
         utterance: Its keywords.
         words: Its words and their times, drawn above when known.
-        frame_seconds: Time from one frame of the alphas to the next.
+        frame_seconds: Time from one frame of the alphas to the next; needed if there are any.
+
+    Raises:
+        ValueError: There are alphas but no time between them.
     """
+    if utterance.alphas is not None and frame_seconds is None:
+        raise ValueError(f"{utterance.utterance}: frame_seconds is needed to draw the weights")
     seconds = len(samples) / sampling_rate
     heights = {"words": 0.30, "spectrogram": 1.5, "waveform": 0.8, "alphas": 1.0, "keywords": 0.68}
     if len(utterance.keywords) <= 12:  # their labels need three lines at most

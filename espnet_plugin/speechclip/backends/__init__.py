@@ -19,14 +19,20 @@ class SpeechBackend(Protocol):
     dim: int
     stride: int  # samples per frame
     sampling_rate: int
+    min_samples: int  # shorter utterances are continued with zeros up to so many samples
     normalize_waveform: bool  # what the backend does, after defaults are resolved
 
     def frame_lengths(self, sample_lengths: Tensor) -> Tensor:
         """Number of frames (batch,) of utterances of so many samples (batch,)."""
         ...
 
-    def __call__(self, speech: Tensor, sample_lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Hidden states (batch, layers + 1, frames, dim), 0 at padding, and frames (batch,)."""
+    def __call__(
+        self, speech: Tensor, sample_lengths: Tensor, *, normalize: bool | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Hidden states (batch, layers + 1, frames, dim), 0 at padding, and frames (batch,).
+
+        ``normalize`` takes the place of ``normalize_waveform`` for this call; None: it does not.
+        """
         ...
 
 

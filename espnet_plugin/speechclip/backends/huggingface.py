@@ -90,7 +90,7 @@ class HuggingFaceBackend(nn.Module):
         self.normalize_waveform = normalize_waveform
         self.kernels = tuple(config.conv_kernel)
         self.strides = tuple(config.conv_stride)
-        self.receptive_field = receptive_field(self.kernels, self.strides)
+        self.min_samples = receptive_field(self.kernels, self.strides)
         self.stride = 1
         for stride in self.strides:
             self.stride *= stride
@@ -109,15 +109,18 @@ class HuggingFaceBackend(nn.Module):
         floor((samples - 400) / 320) + 1 for the usual convolutions; an utterance shorter than
         the receptive field has one frame.
         """
-        samples = sample_lengths.clamp(min=self.receptive_field)
+        samples = sample_lengths.clamp(min=self.min_samples)
         return conv_output_lengths(samples, self.kernels, self.strides)
 
-    def forward(self, speech: Tensor, sample_lengths: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, speech: Tensor, sample_lengths: Tensor, *, normalize: bool | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Encode waveforms.
 
         Args:
             speech: (batch, samples) in [-1, 1] at 16 kHz.
             sample_lengths: (batch,).
+            normalize: in place of ``normalize_waveform``; None: as that says.
 
         Returns:
             Hidden states (batch, layers + 1, frames, dim), 0 at padded frames, and the number of
@@ -126,8 +129,8 @@ class HuggingFaceBackend(nn.Module):
         speech, sample_lengths = prepare_waveforms(
             speech,
             sample_lengths,
-            normalize=self.normalize_waveform,
-            min_samples=self.receptive_field,
+            normalize=self.normalize_waveform if normalize is None else normalize,
+            min_samples=self.min_samples,
         )
         lengths = self.frame_lengths(sample_lengths)
         features = self._convolve(speech, sample_lengths.tolist())  # (batch, frames, channels)

@@ -197,12 +197,15 @@ class S3prlBackend(nn.Module):
             frames.append(self._frames_of[samples])
         return torch.tensor(frames, device=sample_lengths.device)
 
-    def forward(self, speech: Tensor, sample_lengths: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, speech: Tensor, sample_lengths: Tensor, *, normalize: bool | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Encode waveforms.
 
         Args:
             speech: (batch, samples) in [-1, 1] at 16 kHz.
             sample_lengths: (batch,).
+            normalize: in place of ``normalize_waveform``; None: as that says.
 
         Returns:
             Hidden states (batch, layers + 1, frames, dim), 0 at padded frames, and the number of
@@ -211,7 +214,7 @@ class S3prlBackend(nn.Module):
         speech, sample_lengths = prepare_waveforms(
             speech,
             sample_lengths,
-            normalize=self.normalize_waveform,
+            normalize=self.normalize_waveform if normalize is None else normalize,
             min_samples=self.min_samples,
         )
         ends: list[int] = sample_lengths.tolist()

@@ -11,18 +11,34 @@ from espnet_plugin.speechclip.padding import padding_mask
 WAVEFORM_NORM_EPS = 1e-5
 
 
+def float_samples(samples: Tensor) -> Tensor:
+    """Samples as floating point in [-1, 1], of any shape: integers are divided by their range.
+
+    Args:
+        samples: floating point, which stays as it is; or integers as recordings hold them: signed
+            ones of 8, 16 or 32 bits, unsigned ones of 8 bits, whose silence is 128.
+
+    Raises:
+        TypeError: for another type. The range of samples in 64-bit integers is not known.
+    """
+    if samples.is_floating_point():
+        return samples
+    if samples.dtype == torch.uint8:
+        return (samples.float() - 128) / 128
+    if samples.dtype in (torch.int8, torch.int16, torch.int32):
+        return samples.float() / -float(torch.iinfo(samples.dtype).min)
+    raise TypeError(
+        f"samples are {samples.dtype}: give floating point in [-1, 1], or integers of 8, 16 or 32 "
+        "bits as recordings hold them"
+    )
+
+
 def check_waveforms(speech: Tensor, sample_lengths: Tensor) -> None:
     """Refuse what is no batch of waveforms.
 
     Raises:
-        TypeError: if the samples are not floating point.
         ValueError: if shapes or lengths do not fit, or an utterance is empty.
     """
-    if not speech.is_floating_point():
-        raise TypeError(
-            f"speech is {speech.dtype}: give floating point samples in [-1, 1] "
-            "(divide 16-bit integers by 32768)"
-        )
     if speech.dim() != 2:
         raise ValueError(f"speech must be (batch, samples), not {tuple(speech.shape)}")
     if sample_lengths.shape != speech.shape[:1]:
@@ -64,10 +80,18 @@ def prepare_waveforms(
     if longest < min_samples:
         speech = F.pad(speech, (0, min_samples - longest))  # (batch, min_samples)
     sample_lengths = sample_lengths.clamp(min=min_samples)
-    return (_normalize(speech, sample_lengths) if normalize else speech), sample_lengths
+    if normalize:
+        speech = normalize_waveforms(speech, sample_lengths)
+    return speech, sample_lengths
 
 
-def _normalize(speech: Tensor, sample_lengths: Tensor) -> Tensor:
+def normalize_waveforms(speech: Tensor, sample_lengths: Tensor) -> Tensor:
+    """Zero mean and unit variance (biased, eps 1e-5) of each utterance's samples, float32.
+
+    Args:
+        speech: (batch, samples).
+        sample_lengths: (batch,); what lies behind an utterance's end becomes 0.
+    """
     padding = padding_mask(sample_lengths, speech.shape[1])
     with torch.autocast(speech.device.type, enabled=False):
         speech = speech.float()

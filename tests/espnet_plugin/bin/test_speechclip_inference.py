@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from espnet_plugin.bin import speechclip_inference
-from espnet_plugin.evaluation.inference_set import read_inference_set
+from espnet_plugin.evaluation.inference_set import read_frame_seconds, read_inference_set
 from espnet_plugin.evaluation.keyword_file import read_keywords
 from espnet_plugin.inference.speechclip_inference import SpeechCLIPInference
 
@@ -94,6 +94,7 @@ def test_jobs_merge_to_the_whole(whole: Path, tiny_corpus, trained: Path, tmp_pa
         k.token for e in expected for k in e.keywords
     ]
 
+    assert read_frame_seconds(tmp_path / "merged") == read_frame_seconds(whole) == 0.02
     weights = np.load(tmp_path / "merged" / "layer_weights.npy")
     assert np.array_equal(weights, np.load(whole / "layer_weights.npy"))
     assert weights.sum() == pytest.approx(1)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from espnet_plugin.evaluation.inference_set import read_inference_set
+from espnet_plugin.evaluation.inference_set import read_frame_seconds, read_inference_set
 
 
 def test_reads_what_is_there(inference_dir):
@@ -12,6 +12,18 @@ def test_reads_what_is_there(inference_dir):
     assert list(data.branches) == ["parallel"]
     assert data.image_of[:3] == ("i0", "i0", "i1")
     assert data.text.shape == (12, 8)
+
+
+def test_frame_length_is_what_inference_wrote(inference_dir):
+    path = inference_dir / "test" / "frame_seconds.txt"
+    path.write_text("0.01\n")
+    assert read_frame_seconds(path.parent) == 0.01
+    path.write_text("20 ms\n")
+    with pytest.raises(ValueError, match="expected seconds, found '20 ms'"):
+        read_frame_seconds(path.parent)
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match="run the inference stage again"):
+        read_frame_seconds(path.parent)
 
 
 def test_nan_names_file_and_row(inference_dir):

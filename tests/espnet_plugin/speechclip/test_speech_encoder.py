@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from espnet_plugin.speechclip.backends import BACKENDS
+from espnet_plugin.speechclip.backends.waveform import float_samples
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder, LayerWeighting
 from tests.tiny import HUBERT_DIM, HUBERT_LAYERS, tiny_hubert_dir
 
@@ -21,6 +22,7 @@ def test_sizes(encoder):
     assert encoder.dim == HUBERT_DIM
     assert encoder.stride == 320
     assert encoder.sampling_rate == 16000
+    assert encoder.min_samples == 400
     assert encoder.normalize_waveform is False
     lengths = encoder.frame_lengths(torch.tensor([1, 400, 720, 16000]))
     assert lengths.tolist() == [1, 1, 2, 49]
@@ -72,6 +74,16 @@ def test_dropout_without_its_switch_is_refused():
         FrozenSpeechEncoder("s3prl", model="hubert", dropout_in_training=True, dropout=0.1)
 
 
+def test_normalised_waveforms_are_not_normalised_again(tmp_path):
+    path = str(tiny_hubert_dir(tmp_path, stable=True))  # base models undo any scale
+    encoder = FrozenSpeechEncoder("huggingface", model=path, normalize_waveform=True)
+    plain = FrozenSpeechEncoder("huggingface", model=path, normalize_waveform=False)
+    speech, lengths = 0.1 * torch.randn(2, 2000) + 0.2, torch.tensor([2000, 1500])
+    expected = plain(speech, lengths).hidden_states
+    assert torch.equal(encoder(speech, lengths, normalized=True).hidden_states, expected)
+    assert not torch.allclose(encoder(speech, lengths).hidden_states, expected, atol=1e-3)
+
+
 def test_outer_train_does_not_reach_it(encoder):
     outer = torch.nn.Sequential(encoder, torch.nn.Linear(2, 2))
     outer.train()
@@ -82,7 +94,7 @@ def test_outer_train_does_not_reach_it(encoder):
 @pytest.mark.parametrize(
     ("speech", "lengths", "error", "message"),
     [
-        (torch.zeros(1, 500, dtype=torch.int16), [500], TypeError, "int16"),
+        (torch.zeros(1, 500, dtype=torch.int64), [500], TypeError, "int64"),
         (torch.zeros(500), [500], ValueError, r"\(batch, samples\)"),
         (torch.zeros(2, 500), [500], ValueError, "speech_lengths"),
         (torch.zeros(2, 500), [500, 0], ValueError, "no samples"),
@@ -93,6 +105,18 @@ def test_outer_train_does_not_reach_it(encoder):
 def test_bad_input(encoder, speech, lengths, error, message):
     with pytest.raises(error, match=message):
         encoder(speech, torch.tensor(lengths, dtype=torch.long))
+
+
+def test_integers_are_divided_by_their_range(encoder):
+    assert float_samples(torch.tensor([-32768, 16384]).short()).tolist() == [-1.0, 0.5]
+    assert float_samples(torch.tensor([-(2**31), 2**30]).int()).tolist() == [-1.0, 0.5]
+    assert float_samples(torch.tensor([-128, 64], dtype=torch.int8)).tolist() == [-1.0, 0.5]
+    assert float_samples(torch.tensor([0, 128, 192], dtype=torch.uint8)).tolist() == [-1, 0, 0.5]
+    with pytest.raises(TypeError, match="torch.bool"):
+        float_samples(torch.tensor([True]))
+    speech = (3000 * torch.randn(1, 2000)).short()
+    expected = encoder(speech.float() / 32768, torch.tensor([2000])).hidden_states
+    assert torch.equal(encoder(speech, torch.tensor([2000])).hidden_states, expected)
 
 
 def test_unknown_source_and_foreign_option():
@@ -107,11 +131,12 @@ def test_unknown_source_and_foreign_option():
 def test_backends_can_be_added(monkeypatch):
     class Constant(torch.nn.Module):
         num_layers, dim, stride, sampling_rate, normalize_waveform = 2, 3, 100, 16000, False
+        min_samples = 100
 
         def frame_lengths(self, sample_lengths):
             return sample_lengths // 100
 
-        def forward(self, speech, sample_lengths):
+        def forward(self, speech, sample_lengths, *, normalize=None):
             lengths = self.frame_lengths(sample_lengths)
             return torch.ones(len(speech), 2, int(lengths.max()), 3), lengths
 

@@ -274,6 +274,42 @@ def test_dropouts_of_the_encoder_need_recordings(tiny_corpus, model_arguments) -
     assert SpeechCLIPTask.build_model(args).speechclip.speech_encoder.dropout_in_training
 
 
+def test_waveforms_are_normalised_once_before_the_crop(tiny_corpus, model_arguments) -> None:
+    more = ["--speech_encoder_conf", "normalize_waveform=true", "--normalize_before_crop", "true"]
+    args = parsed(tiny_corpus, model_arguments, *more, "--crop_seconds", "0.1")
+    model = SpeechCLIPTask.build_model(args).eval()
+    preprocess = SpeechCLIPTask.build_preprocess_fn(args, train=False)
+    speech = (0.1 * np.random.RandomState(0).randn(4000) + 0.2).astype(np.float32)
+    batch = torch.from_numpy(preprocess("u", {"speech": speech})["speech"])[None]
+    lengths = torch.tensor([4000])
+    actual = model.collect_feats(speech=batch, speech_lengths=lengths)["feats"]
+    # inference has the encoder alone, which normalises the whole recording itself
+    expected = model.speechclip.speech_encoder(torch.from_numpy(speech)[None], lengths)
+    torch.testing.assert_close(actual, expected.hidden_states[:, -1], rtol=1e-4, atol=1e-5)
+    cropped = SpeechCLIPTask.build_preprocess_fn(args, train=True)("u", {"speech": speech})
+    assert len(cropped["speech"]) == 1600
+    assert np.isin(cropped["speech"], batch.numpy()).all()
+
+
+def test_normalising_first_needs_an_encoder_that_wants_it(tiny_corpus, model_arguments) -> None:
+    args = parsed(tiny_corpus, model_arguments, "--normalize_before_crop", "true")
+    with pytest.raises(ValueError, match="normalize_waveform: true"):
+        SpeechCLIPTask.build_model(args)
+
+
+def test_stored_states_are_cropped_to_the_encoders_frames(tiny_corpus, model_arguments) -> None:
+    states = tiny_corpus.data_arguments("train", speech="states.scp,speech_states,npy")
+    args = parsed(tiny_corpus, model_arguments, *states, "--crop_seconds", "0.1")
+    SpeechCLIPTask.build_model(args)
+    assert args.crop_frames == 4  # floor((1600 - 400) / 320) + 1
+    stored = {"speech_states": np.zeros((20, 3, 24), np.float16)}
+    preprocess = SpeechCLIPTask.build_preprocess_fn(args, train=True)
+    assert preprocess("u", stored)["speech_states"].shape == (4, 3, 24)
+    args = parsed(tiny_corpus, model_arguments, "--crop_seconds", "0.02")
+    with pytest.raises(ValueError, match="320 samples are shorter .* 400"):
+        SpeechCLIPTask.build_model(args)
+
+
 def test_data_parallel_is_refused(tiny_corpus, model_arguments) -> None:
     args = parsed(tiny_corpus, model_arguments, "--ngpu", "2")
     args.distributed = False

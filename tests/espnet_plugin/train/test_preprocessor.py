@@ -20,6 +20,13 @@ def test_bad_speech_is_refused(speech: np.ndarray, message: str) -> None:
         SpeechCLIPPreprocessor(True)("u", {"speech": speech})
 
 
+@pytest.mark.parametrize("check", [True, False])
+def test_integer_samples_are_divided_by_their_range(check: bool) -> None:
+    speech = np.array([-32768, 0, 16384], np.int16)
+    data = SpeechCLIPPreprocessor(True, check=check)("u", {"speech": speech})
+    assert data["speech"].tolist() == [-1.0, 0.0, 0.5]
+
+
 def test_bad_states_are_refused() -> None:
     preprocessor = SpeechCLIPPreprocessor(True)
     with pytest.raises(ValueError, match="shape"):
@@ -48,7 +55,7 @@ def test_picture_files_become_clips_pixels(tiny_corpus) -> None:
 
 
 def test_crop_takes_a_random_stretch_in_training_only_of_what_is_longer() -> None:
-    preprocessor = SpeechCLIPPreprocessor(True, crop_seconds=0.1)
+    preprocessor = SpeechCLIPPreprocessor(True, crop_samples=1600, crop_frames=4)
     speech = np.arange(4000, dtype=np.float32)
     states = np.arange(20, dtype=np.float32)[:, None, None]
     np.random.seed(0)
@@ -56,9 +63,20 @@ def test_crop_takes_a_random_stretch_in_training_only_of_what_is_longer() -> Non
     for _ in range(20):
         data = preprocessor("u", {"speech": speech, "speech_states": states})
         assert np.array_equal(data["speech"], data["speech"][0] + np.arange(1600))
-        assert data["speech_states"].shape == (4, 1, 1)  # (1600 - 400) // 320 + 1 frames
+        assert data["speech_states"].shape == (4, 1, 1)
         starts.add(float(data["speech"][0]))
     assert len(starts) > 10
     assert len(preprocessor("u", {"speech": speech[:1000]})["speech"]) == 1000
-    with pytest.raises(ValueError, match="shorter than one frame"):
-        SpeechCLIPPreprocessor(True, crop_seconds=0.01)
+
+
+def test_whole_waveform_is_normalised_before_the_crop() -> None:
+    speech = np.array([1, 1, 1, 1, 3, 3, 3, 3], np.float32)  # mean 2, variance 1
+    whole = SpeechCLIPPreprocessor(False, normalize=True)("u", {"speech": speech})["speech"]
+    assert np.allclose(whole, [-1, -1, -1, -1, 1, 1, 1, 1], atol=1e-5)
+    assert whole.dtype == np.float32
+    preprocessor = SpeechCLIPPreprocessor(True, normalize=True, crop_samples=3)
+    np.random.seed(0)
+    stretches = {
+        tuple(preprocessor("u", {"speech": speech})["speech"].round(4)) for _ in range(100)
+    }
+    assert stretches == {(-1, -1, -1), (-1, -1, 1), (-1, 1, 1), (1, 1, 1)}

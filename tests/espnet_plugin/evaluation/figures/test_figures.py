@@ -41,10 +41,23 @@ def texts(figure) -> set[str]:
 def test_firing_shows_words_and_keywords():
     samples = np.random.default_rng(0).uniform(-1, 1, 16000)
     figure = firing.draw_firing(
-        samples, 16000, SPOKEN, words=[Word("a", 0.0, 0.2), Word("dog", 0.2, 1.0)]
+        samples,
+        16000,
+        SPOKEN,
+        words=[Word("a", 0.0, 0.2), Word("dog", 0.2, 1.0)],
+        frame_seconds=0.02,
     )
     assert {"a", "dog", "cat"} <= texts(figure)
     assert len(figure.axes[3].get_lines()) >= 2
+
+
+@pytest.mark.parametrize("frame_seconds", [0.01, 0.02])
+def test_firings_stand_where_their_frames_are(frame_seconds):
+    figure = firing.draw_firing(np.zeros(16000), 16000, SPOKEN, frame_seconds=frame_seconds)
+    places = {float(line.get_xdata()[0]) for line in figure.axes[2].get_lines()[1:]}
+    assert places == {24.5 * frame_seconds, 49.5 * frame_seconds}
+    with pytest.raises(ValueError, match="frame_seconds is needed"):
+        firing.draw_firing(np.zeros(16000), 16000, SPOKEN)
 
 
 def test_firing_without_alphas_or_alignment():
@@ -95,8 +108,11 @@ def test_similarity_and_attention():
     )
     assert len(figure.axes[0].patches) == 3
     assert all(len(label.get_text()) < 50 for label in figure.axes[0].get_yticklabels())
-    figure = attention.draw_attention(np.full((3, 2, 10), 0.1), query_labels=["one", "two"])
+    figure = attention.draw_attention(
+        np.full((3, 2, 10), 0.1), frame_seconds=0.01, query_labels=["one", "two"]
+    )
     assert sum(axis.get_visible() for axis in figure.axes) == 3
+    assert figure.axes[0].get_xlim() == (0, 0.1)
 
 
 def test_gallery_survives_a_broken_picture(tmp_path, caplog):
