@@ -43,7 +43,8 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--legacy",
         action="store_true",
-        help="also the original's hit rate per keyword position (cls extractor only)",
+        help="also the hit rate as the original SpeechCLIP counts it, per keyword position; "
+        "special tokens are hits (cls extractor only)",
     )
     parser.add_argument("--bootstrap_samples", type=int, default=1000, help="0: no intervals")
     parser.add_argument("--seed", type=int, default=0, help="seed of the resampling")

@@ -1,15 +1,26 @@
-"""Readers of word alignments: CTM and Praat TextGrid."""
+"""Readers of word alignments: CTM and Praat TextGrid.
+
+An utterance whose alignment is damaged is left out and counted in a warning, since half of one
+would shift the scores; a source in which nothing is intact is an error.
+"""
 
 from __future__ import annotations
 
+import logging
+import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from espnet_plugin.data.scp import columns, text_lines
+from espnet_plugin.data.scp import columns
 
 SILENCES = frozenset({"", "sil", "sp", "spn", "<eps>", "<sil>", "<unk>"})
 _ITEM = re.compile(r'"((?:[^"]|"")*)"|([-+]?\d+\.?\d*(?:[eE][-+]?\d+)?)|(<exists>)')
+
+
+class AlignmentError(ValueError):
+    """Word alignments that cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -26,24 +37,33 @@ def read_ctm(path: str | Path) -> dict[str, list[Word]]:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: A line is malformed; names file and line.
+        AlignmentError: No utterance is intact; names file, line and what is wrong.
     """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing")
     words: dict[str, list[Word]] = {}
-    for number, line in text_lines(path):
-        fields = columns(line)
-        if not fields or line.startswith(";;"):
+    damaged: dict[str, str] = {}
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    for number, line in enumerate(lines, 1):
+        if not columns(line) or line.startswith(";;"):
             continue
+        utterance, *fields = columns(line.rstrip("\r"))
         try:
-            start, duration, text = float(fields[2]), float(fields[3]), fields[4]
-        except (IndexError, ValueError) as error:
-            raise ValueError(
-                f"{path}:{number}: expected 'utterance channel start duration word', found {line!r}"
-            ) from error
-        if duration < 0:
-            raise ValueError(f"{path}:{number}: negative duration {duration}")
-        if text.casefold() not in SILENCES:
-            words.setdefault(fields[0], []).append(Word(text, start, start + duration))
-    return {utterance: sorted(spoken, key=_start) for utterance, spoken in words.items()}
+            word = _ctm_word(fields)
+        except (IndexError, ValueError):
+            damaged.setdefault(
+                utterance,
+                f"{path}:{number}: expected 'utterance channel start duration word', "
+                f"found {line[:80]!r}",
+            )
+            continue
+        spoken = words.setdefault(utterance, [])
+        if word.text.casefold() not in SILENCES:
+            spoken.append(word)
+    intact = {u: sorted(spoken, key=_start) for u, spoken in words.items() if u not in damaged}
+    _report_damaged(damaged, len(intact))
+    return {utterance: spoken for utterance, spoken in intact.items() if spoken}
 
 
 def read_textgrid(path: str | Path, *, tier: str = "words") -> list[Word]:
@@ -83,12 +103,44 @@ def read_textgrid(path: str | Path, *, tier: str = "words") -> list[Word]:
 
 
 def read_textgrids(directory: str | Path, *, tier: str = "words") -> dict[str, list[Word]]:
-    """Reads ``<utterance>.TextGrid`` files of a directory (and below)."""
+    """Reads ``<utterance>.TextGrid`` files of a directory (and below).
+
+    Raises:
+        FileNotFoundError: There is none.
+        AlignmentError: No file is intact.
+    """
     directory = Path(directory)
     paths = sorted(directory.rglob("*.TextGrid"))
     if not paths:
         raise FileNotFoundError(f"{directory} holds no *.TextGrid file")
-    return {path.stem: read_textgrid(path, tier=tier) for path in paths}
+    words: dict[str, list[Word]] = {}
+    damaged: dict[str, str] = {}
+    for path in paths:
+        try:
+            words[path.stem] = read_textgrid(path, tier=tier)
+        except (ValueError, IndexError) as error:
+            damaged[path.stem] = f"{path}: {error}"
+    _report_damaged(damaged, len(words))
+    return words
+
+
+def _ctm_word(fields: list[str]) -> Word:
+    start, duration, text = float(fields[1]), float(fields[2]), fields[3]
+    if not (math.isfinite(start) and 0 <= duration < math.inf):
+        raise ValueError(f"a word of {duration} s at {start} s")
+    return Word(text, start, start + duration)
+
+
+def _report_damaged(damaged: Mapping[str, str], num_intact: int) -> None:
+    if not damaged:
+        return
+    first = next(iter(damaged.values()))
+    if not num_intact:
+        raise AlignmentError(f"no utterance has an intact word alignment: {first}")
+    logging.warning(
+        f"{len(damaged)} utterances are left out of the word alignments, {num_intact} remain; "
+        f"the first: {first}"
+    )
 
 
 def _value(match: re.Match) -> str | float:

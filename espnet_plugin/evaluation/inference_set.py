@@ -17,6 +17,17 @@ import numpy as np
 
 from espnet_plugin.data.scp import read_scp
 
+SET_FILES = (
+    "utterances.txt",
+    "images.txt",
+    "utt2image",
+    "image.npy",
+    "speech_parallel.npy",
+    "speech_cascaded.npy",
+    "text.npy",
+    "transcripts.npy",
+)
+
 
 @dataclass(frozen=True)
 class InferenceSet:

@@ -14,9 +14,12 @@ class Keyword:
     Attributes:
         token_id: Nearest CLIP token.
         token: Its text, e.g. ``"orange</w>"``.
-        nearest: Ids of the nearest tokens, nearest first, special tokens possibly among them.
+        nearest: Ids of the tokens nearest to the keyword's embedding, nearest first, special tokens
+            possibly among them.
         start: Where its segment starts, in seconds; None for keywords without a segment.
         end: Where its segment ends, in seconds.
+        neighbours: Ids of the keyword vocabulary's rows nearest to the chosen one, itself first,
+            special tokens possibly among them; empty in files that do not have them.
     """
 
     token_id: int
@@ -24,6 +27,7 @@ class Keyword:
     nearest: tuple[int, ...]
     start: float | None = None
     end: float | None = None
+    neighbours: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -120,4 +124,5 @@ def _keyword(record: dict) -> Keyword:
         nearest=tuple(int(i) for i in record.get("top") or [token_id]),
         start=None if start is None else float(start),
         end=None if end is None else float(end),
+        neighbours=tuple(int(i) for i in record.get("neighbours") or ()),
     )

@@ -7,15 +7,15 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from espnet_plugin.evaluation.alignments import Word
+from espnet_plugin.evaluation.alignments import AlignmentError, Word
 from espnet_plugin.evaluation.keyword_file import UtteranceKeywords
 from espnet_plugin.evaluation.keywords import (
     KeywordScores,
     content_word,
-    legacy_hit_rates,
     score_keywords,
     score_units,
 )
+from espnet_plugin.evaluation.legacy_hit_rate import legacy_hit_rates
 from espnet_plugin.evaluation.segmentation import score_boundaries, score_localization
 from espnet_plugin.evaluation.statistics import bootstrap_mean
 from espnet_plugin.evaluation.token_texts import clip_token_texts, read_token_list, split_words
@@ -64,6 +64,10 @@ def report_keywords(
     Returns:
         The measures of ``score_keywords``, and ``left_out``, ``intervals``, ``localization``,
         ``boundaries`` and ``legacy``.
+
+    Raises:
+        AlignmentError: No utterance has an alignment.
+        ValueError: As ``score_keywords`` and ``legacy_hit_rates``.
     """
     scores = score_keywords(utterances, texts)
     report = _flat(scores)
@@ -76,7 +80,9 @@ def report_keywords(
         }
     if words is not None and any(k.start is not None for u in utterances for k in u.keywords):
         if not any(u.utterance in words for u in utterances):
-            raise ValueError("no utterance of the alignment is in keywords.jsonl: do ids match?")
+            raise AlignmentError(
+                "no utterance of the alignment is in keywords.jsonl: do ids match?"
+            )
         report["localization"] = dataclasses.asdict(score_localization(utterances, words, texts))
         report["boundaries"] = dataclasses.asdict(
             score_boundaries(utterances, words, tolerance=tolerance)

@@ -107,66 +107,6 @@ def score_units(
     return _collect(rows, utterances)
 
 
-def legacy_hit_rates(
-    utterances: Sequence[UtteranceKeywords],
-    *,
-    k: int = 5,
-    special_ids: Collection[int] = SPECIAL_IDS,
-) -> np.ndarray:
-    """Hit rate per keyword position, as the original SpeechCLIP logs it for its K = 8 keywords.
-
-    Position i's rate is the share of utterances of which one of the k nearest tokens of keyword i
-    is in the caption. As there, special tokens are neither left out of the candidates nor of the
-    caption, so that one of them always is a hit. The published number is the mean over positions.
-
-    Returns:
-        (positions,) rates from 0 to 1.
-
-    Raises:
-        ValueError: The utterances have different numbers of keywords.
-    """
-    counts = {len(utterance.keywords) for utterance in utterances}
-    if len(counts) != 1 or counts == {0}:
-        raise ValueError(
-            "the legacy hit rate needs the same number of keywords in every utterance, found "
-            f"{min(counts)} to {max(counts)}: it is only defined for the cls keyword extractor"
-        )
-    hits = []
-    for utterance in utterances:
-        gold = set(utterance.caption_ids) | set(special_ids)
-        hits.append([not gold.isdisjoint(word.nearest[:k]) for word in utterance.keywords])
-    return np.mean(np.asarray(hits, dtype=float), axis=0)
-
-
-def nearest_tokens(
-    keywords: np.ndarray, table: np.ndarray, *, k: int = 5, method: str = "cosine"
-) -> tuple[np.ndarray, np.ndarray]:
-    """Finds the nearest rows of the token table to each keyword embedding.
-
-    Args:
-        keywords: (..., dim) keyword embeddings.
-        table: (tokens, dim) token embeddings.
-        k: Number of neighbours.
-        method: ``"cosine"``, or ``"pseudo_inverse"``, which scores with the pseudo-inverse of the
-            table, i.e. by the least-squares mixture of tokens that makes up the keyword.
-
-    Returns:
-        Row numbers and scores, both (..., k), best first.
-    """
-    if method == "cosine":
-        unit = table / np.linalg.norm(table, axis=-1, keepdims=True)
-        scores = keywords / np.linalg.norm(keywords, axis=-1, keepdims=True) @ unit.T
-    elif method == "pseudo_inverse":
-        scores = keywords @ np.linalg.pinv(table)
-    else:
-        raise ValueError(f"method is 'cosine' or 'pseudo_inverse', not {method!r}")
-    k = min(k, table.shape[0])
-    best = np.argpartition(-scores, k - 1, axis=-1)[..., :k]  # (..., k), in any order
-    values = np.take_along_axis(scores, best, axis=-1)
-    order = np.argsort(-values, axis=-1, kind="stable")
-    return np.take_along_axis(best, order, axis=-1), np.take_along_axis(values, order, axis=-1)
-
-
 def candidates(keyword: Keyword, k: int, special_ids: Collection[int] = SPECIAL_IDS) -> list[int]:
     """The k nearest tokens of a keyword, special tokens apart."""
     return [i for i in keyword.nearest if i not in special_ids][:k]

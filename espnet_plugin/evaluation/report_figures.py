@@ -1,8 +1,13 @@
-"""Draws all figures of one set; one that cannot be drawn is left out with a warning."""
+"""Draws all figures of one set.
+
+One that cannot be drawn, and a damaged file that it would show, is left out with a warning.
+"""
 
 from __future__ import annotations
 
 import logging
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,8 +57,8 @@ def draw_all(
     for name, title, draw in _jobs(data, ranks, keywords, experiment, data_dir, num_examples):
         try:
             written[title], _ = style.save(draw(), data.directory / "figures" / name)
-        except (OSError, ValueError, KeyError, ImportError) as error:
-            logging.warning(f"figure {name} is left out: {error}")
+        except Exception as error:  # whatever it is, no figure is worth the results
+            logging.warning(f"figure {name} is left out: {type(error).__name__}: {error}")
     return written
 
 
@@ -121,22 +126,20 @@ def _jobs(
             "What the model takes from each layer of the speech encoder",
             lambda: layer_weights.draw_layer_weights(np.load(weights, allow_pickle=False)),
         )
-    if (data.directory / "attention.npz").exists():
-        with np.load(data.directory / "attention.npz", allow_pickle=False) as stored:
-            maps = {name: stored[name] for name in sorted(stored)[:MAX_ATTENTION_MAPS]}
-        for number, (utterance, weights) in enumerate(maps.items(), 1):
-            labels = _query_labels(weights, parallel="parallel" in data.branches)
-            yield (
-                f"attention_{number}",
-                f"Where {'the queries' if labels else 'frames'} look ({number})",
-                lambda u=utterance, w=weights, q=labels: attention.draw_attention(
-                    w,
-                    frame_seconds=read_frame_seconds(data.directory),
-                    query_labels=q,
-                    words=words.get(u, []),
-                    title=captions.get(u, u),
-                ),
-            )
+    maps = _read(data.directory, "attention.npz", _read_maps)
+    for number, (utterance, weights) in enumerate(maps.items(), 1):
+        labels = _query_labels(weights, parallel="parallel" in data.branches)
+        yield (
+            f"attention_{number}",
+            f"Where {'the queries' if labels else 'frames'} look ({number})",
+            lambda u=utterance, w=weights, q=labels: attention.draw_attention(
+                w,
+                frame_seconds=read_frame_seconds(data.directory),
+                query_labels=q,
+                words=words.get(u, []),
+                title=captions.get(u, u),
+            ),
+        )
     if branch:
         yield (
             "similarity",
@@ -154,8 +157,19 @@ def _query_labels(weights: np.ndarray, *, parallel: bool) -> list[str]:
     return names + [f"keyword {n + 1}" for n in range(queries - len(names))]
 
 
-def _read(data_dir: Path | None, name: str, reader: Callable[[Path], dict]) -> dict:
-    return reader(data_dir / name) if data_dir and (data_dir / name).exists() else {}
+def _read(directory: Path | None, name: str, reader: Callable[[Path], dict]) -> dict:
+    if directory is None or not (directory / name).exists():
+        return {}
+    try:
+        return reader(directory / name)
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        logging.warning(f"{directory / name} is left out of the figures: {error}")
+        return {}
+
+
+def _read_maps(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as stored:
+        return {name: stored[name] for name in sorted(stored)[:MAX_ATTENTION_MAPS]}
 
 
 def _spread(items: Sequence, number: int) -> list:

@@ -17,25 +17,11 @@ from espnet_plugin.evaluation.keyword_file import has_captions
 from espnet_plugin.evaluation.report.write import REPORT_FILE, write_report
 from espnet_plugin.evaluation.report_figures import draw_all
 from espnet_plugin.evaluation.retrieval_report import rank_set
-from espnet_plugin.evaluation.scoring import (
-    KEYWORD_FILE,
-    RETRIEVAL_FILE,
-    fresh_json,
-    score_keywords_directory,
-    score_retrieval_directory,
-    write_json,
-)
+from espnet_plugin.evaluation.score_files import write_json
+from espnet_plugin.evaluation.scoring import current_keyword_scores, current_retrieval_scores
 from espnet_plugin.utils.atomic import write_text
 
 _PACKAGES = ("torch", "espnet", "open_clip_torch", "transformers", "numpy")
-_ARRAYS = (
-    "image.npy",
-    "speech_parallel.npy",
-    "speech_cascaded.npy",
-    "text.npy",
-    "transcripts.npy",
-    "utt2image",
-)
 
 
 def write_results(
@@ -71,10 +57,8 @@ def write_results(
     directory = inference_dir / (test_set or _only_test_set(inference_dir))
     data = read_inference_set(directory)
 
-    retrieval = fresh_json(directory / RETRIEVAL_FILE, [directory / name for name in _ARRAYS])
-    if retrieval is None:
-        dev = inference_dir / dev_set if dev_set else None
-        retrieval = score_retrieval_directory(directory, dev_directory=dev)
+    dev = inference_dir / dev_set if dev_set else None
+    retrieval = current_retrieval_scores(directory, dev_directory=dev)
     config = _read_config(experiment)
     scores = {
         "test_set": directory.name,
@@ -83,14 +67,11 @@ def write_results(
         **retrieval,
     }
 
-    source = directory / "keywords.jsonl"
-    if has_captions(source):
-        keywords = fresh_json(directory / KEYWORD_FILE, [source])
-        if keywords is None:
-            ctm = data_dir / "words.ctm" if data_dir else None
-            keywords = score_keywords_directory(
-                directory, token_list=token_list, words_ctm=ctm if ctm and ctm.exists() else None
-            )
+    if has_captions(directory / "keywords.jsonl"):
+        ctm = data_dir / "words.ctm" if data_dir else None
+        keywords = current_keyword_scores(
+            directory, token_list=token_list, words_ctm=ctm if ctm and ctm.exists() else None
+        )
         intervals = keywords.pop("intervals", {})
         scores["keywords"] = keywords
         scores.setdefault("intervals", {})["keywords"] = intervals

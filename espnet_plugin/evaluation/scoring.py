@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from espnet_plugin.data.scp import read_scp
-from espnet_plugin.evaluation.alignments import read_ctm, read_textgrids
-from espnet_plugin.evaluation.inference_set import read_inference_set
+from espnet_plugin.evaluation.alignments import AlignmentError, read_ctm, read_textgrids
+from espnet_plugin.evaluation.inference_set import SET_FILES, read_inference_set
 from espnet_plugin.evaluation.keyword_file import read_keywords
 from espnet_plugin.evaluation.keyword_report import (
     load_token_texts,
@@ -23,7 +23,7 @@ from espnet_plugin.evaluation.retrieval_report import (
     rank_set,
     report_retrieval,
 )
-from espnet_plugin.utils.atomic import write_text
+from espnet_plugin.evaluation.score_files import Inputs, read_scores, write_json, write_scores
 
 RETRIEVAL_FILE = Path("scoring") / "retrieval.json"
 KEYWORD_FILE = Path("scoring") / "keywords.json"
@@ -72,8 +72,27 @@ def score_retrieval_directory(
             "with": str(other_directory),
             **compare_ranks(ranks, rank_set(other), recall_at=recall_at, seed=seed),
         }
-    write_json(directory / RETRIEVAL_FILE, report)
+    inputs = _paths(dev_directory=dev_directory, other_directory=other_directory)
+    write_scores(directory / RETRIEVAL_FILE, report, inputs, partial(_retrieval_files, directory))
     return report
+
+
+def current_retrieval_scores(
+    directory: str | Path, *, dev_directory: str | Path | None = None
+) -> dict:
+    """Returns the scores in ``scoring/retrieval.json``, made again if they are no longer true.
+
+    Args:
+        directory: The set's inference directory.
+        dev_directory: As for ``score_retrieval_directory``; None: as last time.
+    """
+    directory = Path(directory)
+    report, inputs = read_scores(
+        directory / RETRIEVAL_FILE,
+        _paths(dev_directory=dev_directory, other_directory=None),
+        partial(_retrieval_files, directory),
+    )
+    return report or score_retrieval_directory(directory, **inputs)
 
 
 def score_keywords_directory(
@@ -124,33 +143,58 @@ def score_keywords_directory(
         seed=seed,
         legacy=legacy,
     )
-    write_json(directory / KEYWORD_FILE, report)
+    inputs = _paths(token_list=token_list, words_ctm=words_ctm, textgrid_dir=textgrid_dir)
+    write_scores(directory / KEYWORD_FILE, report, inputs, partial(_keyword_files, directory))
     return report
 
 
-def fresh_json(path: Path, sources: Sequence[Path]) -> dict | None:
-    """Reads an earlier outcome, or returns None if there is none or a source is newer."""
-    if not path.exists():
-        return None
-    newest = max((source.stat().st_mtime for source in sources if source.exists()), default=0.0)
-    if path.stat().st_mtime < newest:
-        logging.info(f"{path} is older than what it was made from: scoring again")
-        return None
+def current_keyword_scores(
+    directory: str | Path,
+    *,
+    token_list: str | Path | None = None,
+    words_ctm: str | Path | None = None,
+) -> dict:
+    """Returns the scores in ``scoring/keywords.json``, made again if they are no longer true.
+
+    Alignments that cannot be used are left out with a warning.
+
+    Args:
+        directory: The set's inference directory.
+        token_list: As for ``score_keywords_directory``; None: as last time.
+        words_ctm: Likewise.
+    """
+    directory = Path(directory)
+    report, inputs = read_scores(
+        directory / KEYWORD_FILE,
+        _paths(token_list=token_list, words_ctm=words_ctm, textgrid_dir=None),
+        partial(_keyword_files, directory),
+    )
+    if report is not None:
+        return report
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        logging.warning(f"{path} is damaged: scoring again")
-        return None
+        return score_keywords_directory(directory, **inputs)
+    except AlignmentError as error:
+        logging.warning(f"keywords are scored without their places: {error}")
+        return score_keywords_directory(directory, token_list=inputs["token_list"])
 
 
-def write_json(path: Path, content: dict) -> None:
-    """Writes JSON atomically; NaN (not applicable), which JSON does not know, becomes null."""
-    write_text(path, json.dumps(_without_nan(content), indent=2, allow_nan=False) + "\n")
+def _paths(**given: str | Path | None) -> Inputs:
+    return {name: None if path is None else Path(path) for name, path in given.items()}
 
 
-def _without_nan(value):
-    if isinstance(value, Mapping):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+def _retrieval_files(directory: Path, inputs: Inputs) -> list[Path]:
+    directories = [directory]
+    if inputs["dev_directory"] and (directory / "speech_cascaded.npy").exists():
+        directories.append(inputs["dev_directory"])
+    if inputs["other_directory"]:
+        directories.append(inputs["other_directory"])
+    files = [place / name for place in directories for name in SET_FILES]
+    return [*files, directory / TRANSCRIPT_FILE]
+
+
+def _keyword_files(directory: Path, inputs: Inputs) -> list[Path]:
+    files = [directory / "keywords.jsonl", directory / "utt2image"]
+    files += [inputs[name] for name in ("token_list", "words_ctm") if inputs[name]]
+    if inputs["textgrid_dir"]:
+        files += sorted(inputs["textgrid_dir"].rglob("*.TextGrid"))
+    return files

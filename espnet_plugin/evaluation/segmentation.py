@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from espnet_plugin.evaluation.alignments import Word
+from espnet_plugin.evaluation.alignments import AlignmentError, Word
 from espnet_plugin.evaluation.keyword_file import Keyword, UtteranceKeywords
 from espnet_plugin.evaluation.token_texts import (
     SPECIAL_IDS,
@@ -27,8 +27,8 @@ class BoundaryScores:
         precision: Share of predicted boundaries that match a true one.
         recall: Share of true boundaries that are matched.
         f_score: Their harmonic mean.
-        over_segmentation: recall / precision − 1.
-        r_value: 1 − (|r1| + |r2|) / 2, see ``r_value``.
+        over_segmentation: predicted / reference − 1, NaN without true boundaries.
+        r_value: 1 − (|r1| + |r2|) / 2, see ``r_value``; NaN likewise.
         predicted: Number of predicted boundaries.
         reference: Number of true boundaries.
         tolerance: Seconds.
@@ -61,18 +61,15 @@ class LocalizationScores:
     utterances: int
 
 
-def r_value(precision: float, recall: float) -> float:
+def r_value(recall: float, over_segmentation: float) -> float:
     """R-value (Räsänen, Laine and Altosaar, Interspeech 2009).
 
-    With hit rate H = recall and over-segmentation O = recall / precision − 1:
+    With hit rate H = recall and over-segmentation O = predicted / true boundaries − 1:
     r1 = sqrt((1 − H)² + O²), r2 = (H − 1 − O) / sqrt(2), R = 1 − (|r1| + |r2|) / 2. Unlike F, it
     does not reward boundaries put everywhere.
     """
-    if precision == 0:
-        return float("nan")
-    over = recall / precision - 1
-    first = math.hypot(1 - recall, over)
-    second = (recall - 1 - over) / math.sqrt(2)
+    first = math.hypot(1 - recall, over_segmentation)
+    second = (recall - 1 - over_segmentation) / math.sqrt(2)
     return 1 - (abs(first) + abs(second)) / 2
 
 
@@ -116,7 +113,7 @@ def score_boundaries(
     Utterances without alignment or without segments are left out.
 
     Raises:
-        ValueError: No utterance has both.
+        AlignmentError: No utterance has both.
     """
     matched = predicted = reference = utterances_used = 0
     for utterance in utterances:
@@ -130,15 +127,16 @@ def score_boundaries(
         predicted, reference = predicted + len(ours), reference + len(truth)
         utterances_used += 1
     if not utterances_used:
-        raise ValueError("no utterance has both keyword segments and a word alignment")
+        raise AlignmentError("no utterance has both keyword segments and a word alignment")
     precision = matched / predicted if predicted else 0.0
     recall = matched / reference if reference else 0.0
+    over_segmentation = predicted / reference - 1 if reference else math.nan
     return BoundaryScores(
         precision=precision,
         recall=recall,
         f_score=2 * matched / (predicted + reference) if predicted + reference else 0.0,
-        over_segmentation=recall / precision - 1 if precision else float("nan"),
-        r_value=r_value(precision, recall),
+        over_segmentation=over_segmentation,
+        r_value=r_value(recall, over_segmentation),
         predicted=predicted,
         reference=reference,
         tolerance=tolerance,

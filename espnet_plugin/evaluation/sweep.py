@@ -24,6 +24,7 @@ from espnet_plugin.evaluation.statistics import Interval, paired_test
 
 RETRIEVAL = "retrieval"
 KEYWORDS = "keywords"
+_SAME_RATE = 1e-9  # rates and their differences are equal when floats say so but for rounding
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,7 @@ class Comparison:
         p_images: Two-sided sign-flip test over pictures, the seeds' differences of a picture added:
             could other pictures have turned the result?
         p_seeds: Two-sided paired t-test over the seeds: could other trainings have? NaN for one
-            seed.
+            seed, which cannot tell.
     """
 
     first: str
@@ -267,13 +268,18 @@ def _compare(
 
 
 def paired_t_test(differences: Sequence[float]) -> float:
-    """Two-sided p-value of a t-test that the differences' mean is 0; NaN for one difference."""
+    """Two-sided p-value of a t-test that the differences' mean is 0; NaN for one difference.
+
+    n equal differences other than 0 have no variance, from which a t-test would conclude p = 0. The
+    sign test's p stands in its place: all n of one sign have 2^(1 − n), and n cannot show less
+    without a variance. n times 0 gives 1.
+    """
     if len(differences) < 2:
         return math.nan
-    deviation = statistics.stdev(differences)
-    if deviation == 0:
-        return 1.0 if statistics.mean(differences) == 0 else 0.0
+    mean, deviation = statistics.mean(differences), statistics.stdev(differences)
+    if deviation < _SAME_RATE:
+        return 1.0 if abs(mean) < _SAME_RATE else 2.0 ** (1 - len(differences))
     from scipy.stats import t
 
-    statistic = statistics.mean(differences) / (deviation / math.sqrt(len(differences)))
+    statistic = mean / (deviation / math.sqrt(len(differences)))
     return float(2 * t.sf(abs(statistic), len(differences) - 1))

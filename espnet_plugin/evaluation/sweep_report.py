@@ -11,7 +11,7 @@ from pathlib import Path
 
 from espnet_plugin.evaluation.figures import style
 from espnet_plugin.evaluation.report_tables import Table, look_up
-from espnet_plugin.evaluation.scoring import write_json
+from espnet_plugin.evaluation.score_files import write_json
 from espnet_plugin.evaluation.sweep import (
     KEYWORD_MEASURES,
     Comparison,
@@ -121,8 +121,9 @@ _HOW = (
     "seeds, and its 95 % bootstrap interval over pictures; *seeds*: in how many the first is "
     "better. Two tests ask different questions: *p, pictures* is a sign-flip test over the test "
     "pictures (would other pictures have turned the result?), *p, seeds* a paired t-test over the "
-    "trainings (would other trainings have?). Both are two-sided and, within a table, corrected "
-    "for the number of its rows by Holm's method."
+    "trainings (would other trainings have?; where all seeds differ by the same amount, the sign "
+    "test's p). Both are two-sided and, within a table, corrected for the number of its rows by "
+    "Holm's method. A system is called better where both are below 0.05."
 )
 
 
@@ -194,8 +195,13 @@ def _comparison_table(found: Sequence[Comparison]) -> Table:
 
 
 def _verdict(found: Sequence[Comparison]) -> str:
+    if len(found[0].seeds) < 2:
+        return (
+            "One training of each: whether others would agree is not known, so none is called "
+            "better, however small *p, pictures*."
+        )
     images = holm([c.p_images for c in found])
-    seeds = holm([0.0 if math.isnan(c.p_seeds) else c.p_seeds for c in found])
+    seeds = holm([c.p_seeds for c in found])
     better, worse, open_ = [], [], []
     for comparison, p_images, p_seeds in zip(found, images, seeds, strict=True):
         mean = statistics.mean(comparison.differences)

@@ -149,6 +149,7 @@ def _keyword(keyword: SpokenKeyword) -> dict[str, Any]:
         "token_id": keyword.token_id,
         "token": keyword.token,
         "top": list(keyword.top),
+        "neighbours": list(keyword.neighbours),
     }
     if keyword.start is not None and keyword.end is not None:
         entry |= {"start": round(keyword.start, 4), "end": round(keyword.end, 4)}

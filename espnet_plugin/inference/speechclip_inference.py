@@ -16,6 +16,7 @@ from espnet_plugin.compat import load_checkpoint
 from espnet_plugin.inference.utterance import Utterance, read_utterance
 from espnet_plugin.speechclip.backends.waveform import float_samples
 from espnet_plugin.speechclip.model import SpeechCLIP, SpeechOutput
+from espnet_plugin.speechclip.quantizer import nearest_rows
 from espnet_plugin.speechclip.speech_encoder import SpeechStates
 from espnet_plugin.speechclip.storage import load_speechclip
 from espnet_plugin.speechclip.storage_format import (
@@ -37,7 +38,9 @@ class SpokenKeyword:
     Attributes:
         token_id: CLIP's id of the nearest sub-word.
         token: Its text, ``</w>`` at a word's end.
-        top: Ids of the nearest sub-words, nearest first, special tokens left out.
+        top: Ids of the sub-words nearest to the keyword, nearest first, special tokens left out.
+        neighbours: Ids of the vocabulary's rows nearest to the chosen one, itself first, special
+            tokens among them: what the original's hit rate counts.
         start: Seconds; None when the extractor does not segment (cls).
         end: Seconds; None likewise.
     """
@@ -45,6 +48,7 @@ class SpokenKeyword:
     token_id: int
     token: str
     top: tuple[int, ...]
+    neighbours: tuple[int, ...]
     start: float | None
     end: float | None
 
@@ -212,6 +216,9 @@ class SpeechCLIPInference:
         allowed = len(ids) - len(self.model.vocabulary.forbidden)
         rows = similarities.topk(min(NEAREST, allowed), dim=-1).indices.cpu()
         nearest = ids[rows].tolist()  # (batch, slots, nearest)
+        chosen, table = keywords.quantized.embeddings, self.model.token_table
+        rows = nearest_rows(chosen, table, k=min(NEAREST, len(ids)))[0].cpu()
+        neighbours = ids[rows].tolist()  # (batch, slots, nearest)
         cif = keywords.cif
         starts = cif.starts.tolist() if cif is not None else None
         ends = cif.ends.tolist() if cif is not None else None
@@ -223,6 +230,7 @@ class SpeechCLIPInference:
                         token_id=nearest[row][slot][0],
                         token=self.model.clip.token_text(nearest[row][slot][0]),
                         top=tuple(nearest[row][slot]),
+                        neighbours=tuple(neighbours[row][slot]),
                         start=starts[row][slot] * self.stride_seconds if starts else None,
                         end=ends[row][slot] * self.stride_seconds if ends else None,
                     )

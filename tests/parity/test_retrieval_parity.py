@@ -1,11 +1,9 @@
-"""Retrieval and keyword neighbours against the reference implementation's own numbers."""
+"""Retrieval against the reference implementation's own numbers."""
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
-from espnet_plugin.evaluation.keywords import nearest_tokens
 from espnet_plugin.evaluation.retrieval import rank_scores, summarize
 from tests.parity.fixtures import cases
 
@@ -25,25 +23,3 @@ def test_mutual_retrieval(content, case):
         for name, value in ours.items():
             expected = outputs[name][f"recall@{k}"]
             assert value == pytest.approx(expected, rel=case["rtol"], abs=case["atol"])
-
-
-def neighbour_cases() -> list:
-    """The cases of kind misc that are about the neighbours of keywords."""
-    return [
-        parameter
-        for parameter in cases("misc")
-        if parameter.values[1] is None or parameter.values[1]["name"].startswith("keyword_neigh")
-    ]
-
-
-@pytest.mark.parametrize(("content", "case"), neighbour_cases())
-def test_keyword_neighbours(content, case):
-    config, inputs, outputs = case["config"], case["inputs"], case["outputs"]
-    rows, scores = nearest_tokens(
-        inputs["keywords"].numpy(), inputs["table"].numpy(), k=config["k"], method=config["method"]
-    )
-    ids = np.asarray(config["vocab"]["ids"])[rows]
-    np.testing.assert_array_equal(ids, outputs["token_ids"].numpy())
-    np.testing.assert_allclose(
-        scores, outputs["scores"].numpy(), rtol=case["rtol"], atol=case["atol"]
-    )

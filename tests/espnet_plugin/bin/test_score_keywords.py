@@ -10,7 +10,14 @@ from espnet_plugin.bin import score_keywords
 @pytest.fixture
 def directory(tmp_path):
     """One utterance, "red dog", of which "red" is heard twice."""
-    keyword = {"token_id": 2, "token": "red</w>", "top": [2], "start": 0.0, "end": 0.4}
+    keyword = {
+        "token_id": 2,
+        "token": "red</w>",
+        "top": [2],
+        "neighbours": [2, 9],
+        "start": 0.0,
+        "end": 0.4,
+    }
     record = {
         "utt": "u1",
         "caption": "red dog",

@@ -2,7 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from espnet_plugin.evaluation.alignments import Word, read_ctm, read_textgrid, read_textgrids
+from espnet_plugin.evaluation.alignments import (
+    AlignmentError,
+    Word,
+    read_ctm,
+    read_textgrid,
+    read_textgrids,
+)
 
 LONG = '''File type = "ooTextFile"
 Object class = "TextGrid"
@@ -75,14 +81,22 @@ def test_ctm(tmp_path):
         ";; comment\n\nu1 1 0.50 0.25 d\u2028og\nu1\t1 0.00  0.50 a 0.98\nu2 A 1 0.5 <eps>\n"
     )
     assert read_ctm(path) == {"u1": [Word("a", 0.0, 0.5), Word("d\u2028og", 0.5, 0.75)]}
-    path.write_text("u1 1 0.5 dog\n")
-    with pytest.raises(ValueError, match="words.ctm:1: expected 'utterance"):
-        read_ctm(path)
-    path.write_text("u1 1 0.5 -1 dog\n")
-    with pytest.raises(ValueError, match="negative duration"):
-        read_ctm(path)
     with pytest.raises(FileNotFoundError):
         read_ctm(tmp_path / "none.ctm")
+
+
+@pytest.mark.parametrize("line", ["u1 1 0.5 dog", "u1 1 0.5 -1 dog", "u1 1 nan 0.1 dog", "u1"])
+def test_an_utterance_with_a_damaged_line_is_left_out_and_counted(tmp_path, caplog, line):
+    path = tmp_path / "words.ctm"
+    path.write_text(f"u1 1 0.0 0.5 a\n{line}\nu2 1 0.0 0.5 a\u2028b\n")
+    assert list(read_ctm(path)) == ["u2"]
+    assert "1 utterances are left out" in caplog.text and "words.ctm:2: expected" in caplog.text
+    path.write_text(line)
+    with pytest.raises(AlignmentError, match="no utterance .*words.ctm:1: expected 'utterance"):
+        read_ctm(path)
+    path.write_bytes(bytes(range(128, 256)))
+    with pytest.raises(AlignmentError, match="words.ctm:1"):
+        read_ctm(path)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
@@ -94,6 +108,16 @@ def test_textgrid_in_both_formats(tmp_path, encoding):
         "u2": [Word("dog", 0.0, 1.0)],
     }
     assert read_textgrids(tmp_path) == expected
+
+
+def test_a_damaged_textgrid_is_left_out_and_counted(tmp_path, caplog):
+    (tmp_path / "u1.TextGrid").write_text(LONG)
+    (tmp_path / "u2.TextGrid").write_text(SHORT[: SHORT.index("Words")])
+    assert list(read_textgrids(tmp_path)) == ["u1"]
+    assert "1 utterances are left out" in caplog.text and "u2.TextGrid" in caplog.text
+    (tmp_path / "u1.TextGrid").unlink()
+    with pytest.raises(AlignmentError, match="u2.TextGrid"):
+        read_textgrids(tmp_path)
 
 
 def test_bad_textgrids(tmp_path):

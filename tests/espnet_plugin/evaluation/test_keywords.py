@@ -7,12 +7,7 @@ import pytest
 
 from espnet_plugin.evaluation.keyword_file import Keyword, UtteranceKeywords
 from espnet_plugin.evaluation.keyword_report import report_units
-from espnet_plugin.evaluation.keywords import (
-    legacy_hit_rates,
-    nearest_tokens,
-    score_keywords,
-    score_units,
-)
+from espnet_plugin.evaluation.keywords import score_keywords, score_units
 from espnet_plugin.evaluation.token_texts import split_words
 
 TEXTS = {
@@ -121,21 +116,3 @@ def test_sentencepiece_units(tmp_path):
         report_units([spoken], "bpe")
     with pytest.raises(FileNotFoundError, match="none.model is missing"):
         report_units([spoken], "bpe", bpemodel="none.model")
-
-
-def test_legacy_rates_per_position():
-    first = utterance([2, 3], [[6, 3], [6, 1]], "u1")
-    second = utterance([2], [[2], [49407, 6]], "u2")  # a special token always was a hit
-    assert legacy_hit_rates([first, second]).tolist() == [1.0, 0.5]
-    assert legacy_hit_rates([first, second], k=1).tolist() == [0.5, 0.5]
-    with pytest.raises(ValueError, match="found 1 to 2"):
-        legacy_hit_rates([first, utterance([2], [[2]], "u3")])
-
-
-def test_nearest_tokens():
-    table = np.array([[1.0, 0.0], [0.0, 2.0], [3.0, 3.0]])
-    rows, scores = nearest_tokens(np.array([[[5.0, 4.0]]]), table, k=9)
-    assert rows.tolist() == [[[2, 0, 1]]]
-    assert scores[0, 0, 0] == pytest.approx(9 / (41 * 2) ** 0.5)
-    with pytest.raises(ValueError, match="euclidean"):
-        nearest_tokens(table, table, method="euclidean")

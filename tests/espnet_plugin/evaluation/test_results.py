@@ -6,6 +6,7 @@ import os
 import numpy as np
 import pytest
 
+from espnet_plugin.evaluation import report_figures
 from espnet_plugin.evaluation.results import architecture_name, environment, write_results
 from espnet_plugin.evaluation.scoring import score_retrieval_directory
 
@@ -65,15 +66,36 @@ def test_a_model_without_cascaded_branch(inference_dir):
 
 def test_stale_scores_are_made_again(inference_dir):
     test = inference_dir / "test"
-    score_retrieval_directory(test, samples=0)
-    old = (test / "scoring" / "retrieval.json").read_text()
+    old = score_retrieval_directory(test, samples=0)
     np.save(test / "speech_parallel.npy", np.repeat(np.load(test / "image.npy"), 2, axis=0))
-    os.utime(test / "scoring" / "retrieval.json", (1, 1))
+    os.utime(test / "speech_parallel.npy", (1, 1))  # older than the scores, and yet another file
     scores = write_results(
         inference_dir, token_list=inference_dir.parent / "tokens.tsv", figures=False
     )
     assert scores["parallel"]["speech_to_image"]["recall@1"] == 1.0
-    assert json.loads(old)["parallel"]["speech_to_image"]["recall@1"] < 1.0
+    assert old["parallel"]["speech_to_image"]["recall@1"] < 1.0
+    assert "made_from" not in scores and "made_from" not in scores["keywords"]
+
+
+def test_damaged_alignments_and_maps_do_not_stop_the_report(
+    inference_dir, tmp_path, caplog, monkeypatch
+):
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr(report_figures.style, "save", lambda figure, path: (path, path))
+    data = tmp_path / "data"
+    data.mkdir()
+    tokens = inference_dir.parent / "tokens.tsv"
+    np.savez(inference_dir / "test" / "attention.npz", i0_0=np.full((2, 2, 45), 1 / 45))
+    whole = (inference_dir / "test" / "attention.npz").read_bytes()
+    (inference_dir / "test" / "attention.npz").write_bytes(whole[:200])
+    (data / "words.ctm").write_bytes(b"\xff\xfe\x00 damaged")
+    scores = write_results(inference_dir, data_dir=data, token_list=tokens, report=False)
+    assert "boundaries" not in scores["keywords"]
+    assert "keywords are scored without their places" in caplog.text
+    assert "words.ctm is left out of the figures" in caplog.text
+    assert "attention.npz is left out of the figures" in caplog.text
+    page = (inference_dir / "RESULTS.md").read_text()
+    assert "### Recall@k" in page and "look (1)" not in page
 
 
 @pytest.mark.slow

@@ -30,12 +30,26 @@ def keyword(token_id: int, start: float, end: float) -> Keyword:
 
 
 def test_r_value_of_known_points():
-    assert r_value(1.0, 1.0) == pytest.approx(1.0)
+    assert r_value(1.0, 0.0) == pytest.approx(1.0)
     # H = 0.5, O = 0: r1 = 0.5, r2 = −0.5/√2
-    assert r_value(0.5, 0.5) == pytest.approx(1 - (0.5 + 0.5 / math.sqrt(2)) / 2)
+    assert r_value(0.5, 0.0) == pytest.approx(1 - (0.5 + 0.5 / math.sqrt(2)) / 2)
     # Everything found, twice as many boundaries: O = 1, r1 = 1, r2 = −1/√2
-    assert r_value(0.5, 1.0) == pytest.approx(1 - (1 + 1 / math.sqrt(2)) / 2)
-    assert math.isnan(r_value(0.0, 0.0))
+    assert r_value(1.0, 1.0) == pytest.approx(1 - (1 + 1 / math.sqrt(2)) / 2)
+
+
+def test_r_value_is_defined_where_nothing_matches():
+    ten = [Word(f"w{n}", n * 0.4, (n + 1) * 0.4) for n in range(11)]
+    shifted = [keyword(2, n * 0.4 + 0.2, (n + 1) * 0.4 + 0.2) for n in range(11)]
+    scores = score_boundaries([spoken(*shifted)], {"u": ten})
+    assert (scores.predicted, scores.reference, scores.recall) == (10, 10, 0.0)
+    assert scores.over_segmentation == 0.0
+    assert scores.r_value == pytest.approx(1 - (1 + 1 / math.sqrt(2)) / 2)  # 0.146
+    # No boundary at all: H = 0, O = −1, r1 = √2, r2 = 0
+    silent = score_boundaries([spoken(keyword(2, 0.0, 1.0))], {"u": ten})
+    assert silent.predicted == 0
+    assert silent.r_value == pytest.approx(1 - math.sqrt(2) / 2)
+    one_word = score_boundaries([spoken(*shifted)], {"u": ten[:1]})
+    assert math.isnan(one_word.over_segmentation) and math.isnan(one_word.r_value)
 
 
 def test_inner_boundaries():
@@ -67,7 +81,7 @@ def test_boundaries_by_hand():
     assert (scores.predicted, scores.reference) == (2, 2)  # 0.22, 0.4 against 0.2, 0.6
     assert scores.precision == scores.recall == scores.f_score == 0.5
     assert scores.over_segmentation == 0.0
-    assert scores.r_value == pytest.approx(r_value(0.5, 0.5))
+    assert scores.r_value == pytest.approx(r_value(0.5, 0.0))
     with pytest.raises(ValueError, match="no utterance has both"):
         score_boundaries([ours], {})
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from espnet_plugin.evaluation.results import write_results
+from espnet_plugin.evaluation.statistics import Interval, PairedTest
 from espnet_plugin.evaluation.sweep import (
     KEYWORD_MEASURES,
     Measure,
@@ -90,6 +91,19 @@ def test_page(runs_file, tmp_path, monkeypatch):
     assert (tmp_path / "out" / "SWEEP.md").read_text() == text
 
 
+def test_one_training_is_never_called_better(runs_file, tmp_path, monkeypatch):
+    tokens = dict.fromkeys(range(10), "x</w>")
+    monkeypatch.setattr("espnet_plugin.evaluation.sweep.load_token_texts", lambda: tokens)
+    monkeypatch.setattr(
+        "espnet_plugin.evaluation.sweep.paired_test",
+        lambda *_: PairedTest(0.5, Interval(0.4, 0.6), 0.0001),
+    )
+    runs = [run for run in read_runs(runs_file) if run.seed == 0]
+    text = write_sweep(runs, tmp_path / "out")
+    assert "One training of each" in text
+    assert "is better than" not in text and "is worse than" not in text
+
+
 def test_counts_of_keywords(runs_file):
     counts = keyword_counts(read_runs(runs_file)[0])
     assert counts["keywords"] == 3.0 and counts["subwords"] == 5.0
@@ -107,6 +121,11 @@ def test_t_test():
     assert paired_t_test(values) == pytest.approx(scipy.ttest_1samp(values, 0).pvalue)
     assert math.isnan(paired_t_test([1.0]))
     assert paired_t_test([0.0, 0.0]) == 1.0
+
+
+def test_equal_differences_are_no_certainty():
+    assert paired_t_test([0.25] * 5) == 2 / 2**5  # 2 of the 32 patterns of signs
+    assert paired_t_test([0.8 - 0.7, 0.3 - 0.2, -0.2 + 0.3]) == 0.25  # equal but for rounding
 
 
 def test_bad_lists(tmp_path):

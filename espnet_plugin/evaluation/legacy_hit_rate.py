@@ -1,0 +1,70 @@
+"""The keyword hit rate that the original SpeechCLIP logs in validation.
+
+It is lenient in three ways, which is why it is no measure of this project's own: special tokens are
+hits, so is padding, and a sub-word that only lies near the chosen one counts. Its neighbours are
+those of the *chosen* row of the token table, not of the continuous keyword that chose it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from espnet_plugin.evaluation.keyword_file import UtteranceKeywords
+from espnet_plugin.evaluation.token_texts import END_OF_TEXT, START_OF_TEXT, split_into_subwords
+
+CONTEXT_LENGTH = 77  # of CLIP's text tower, to which the original pads a caption
+PADDING = "!"  # what token 0, with which it pads, says
+
+
+def legacy_gold(caption_ids: Sequence[int]) -> frozenset[int]:
+    """Tokens that count as hits for a caption.
+
+    The original decodes the padded ids of the caption and encodes the text again. The words come
+    back as they were; the padding comes back as one word of exclamation marks, i.e. as the
+    sub-words that stand for runs of them, of which token 0 is none.
+
+    Args:
+        caption_ids: CLIP tokens of the caption without start, end and padding. The original cannot
+            take more than 75; here all count.
+    """
+    padding = CONTEXT_LENGTH - 2 - len(caption_ids)
+    runs = split_into_subwords(PADDING * padding) if padding > 0 else ()
+    return frozenset((START_OF_TEXT, *caption_ids, END_OF_TEXT, *runs))
+
+
+def legacy_hit_rates(utterances: Sequence[UtteranceKeywords], *, k: int = 5) -> np.ndarray:
+    """Share of utterances that are hit at each keyword position; the mean over positions was
+    published.
+
+    A keyword is a hit when one of the k rows of the keyword vocabulary nearest to the chosen row,
+    itself the first and special tokens among them, is in ``legacy_gold`` of the caption.
+
+    Args:
+        utterances: What ``read_keywords`` returns.
+        k: Rows that count, of those that inference stored (5, as in the original's configurations).
+
+    Returns:
+        (positions,) rates from 0 to 1.
+
+    Raises:
+        ValueError: The utterances have different numbers of keywords, or too few stored neighbours.
+    """
+    counts = {len(utterance.keywords) for utterance in utterances}
+    if len(counts) != 1 or counts == {0}:
+        raise ValueError(
+            "the legacy hit rate needs the same number of keywords in every utterance, found "
+            f"{min(counts, default=0)} to {max(counts, default=0)}: it is only defined for the cls "
+            "keyword extractor"
+        )
+    hits = []
+    for utterance in utterances:
+        if not all(keyword.neighbours for keyword in utterance.keywords):
+            raise ValueError(
+                f"{utterance.utterance}: keywords.jsonl holds no neighbours of the chosen "
+                "sub-words, which the legacy hit rate counts: run inference again"
+            )
+        gold = legacy_gold(utterance.caption_ids)
+        hits.append([not gold.isdisjoint(word.neighbours[:k]) for word in utterance.keywords])
+    return np.mean(np.asarray(hits, dtype=float), axis=0)
