@@ -19,10 +19,10 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from s3prl_upstream.levenshtein import distance
-from s3prl_upstream.small.voices import Recording, phrases, read_recordings
+from s3prl_upstream.superb.levenshtein import distance
+from s3prl_upstream.superb.small.voices import Recording, phrases, read_recordings
 
-LAUNCHER = (sys.executable, "-m", "espnet_plugin.run", "-m")
+LAUNCHER = (sys.executable, "-m", "s3prl_upstream.launch", "-m")
 
 
 def content_words(recordings: Sequence[Recording]) -> frozenset[str]:

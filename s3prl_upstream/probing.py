@@ -22,8 +22,8 @@ from torch import Tensor
 
 from espnet_plugin.utils.atomic import write_text
 from s3prl_upstream.expert import UpstreamExpert
-from s3prl_upstream.small.lexicon import PRONUNCIATIONS
-from s3prl_upstream.small.voices import RATE, Recording, read_recordings
+from s3prl_upstream.superb.small.lexicon import PRONUNCIATIONS
+from s3prl_upstream.superb.small.voices import RATE, Recording, read_recordings
 
 logger = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ from s3prl_upstream import import_hook
 
 import_hook.install()  # at module level: spawned children import it
 
-CONF = Path(__file__).resolve().parent / "conf"
+CONF = Path(__file__).resolve().parent / "superb" / "conf"
 UNKNOWN = "???"
 OWN_FILES = "conf:"  # prefix of our own files in our configurations
 
@@ -33,7 +33,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
     arguments = complete_arguments(list(sys.argv[1:] if cmd is None else cmd), os.environ)
     if _value_of(arguments, "--device") == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the runner asks a GPU for its memory otherwise
-    from s3prl_upstream.bridge import bridge
+    from s3prl_upstream.superb.bridge import bridge
 
     bridge(_cache_directory(arguments))
     runner = importlib.import_module("s3prl.run_downstream")

@@ -21,8 +21,8 @@ from pathlib import Path
 from espnet2.utils.types import str_or_none
 
 from espnet_plugin.compat import get_commandline_args
+from espnet_plugin.data.array_store import ArrayStore, chosen, describe_source
 from espnet_plugin.data.scp import DataError, read_scp, write_scp
-from espnet_plugin.dump.store import ArrayStore, chosen, describe_source
 
 
 def run(args: argparse.Namespace) -> None:
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         DataError: When not one picture could be read.
     """
-    from espnet_plugin.dump.images import dump_image_embeddings
+    from espnet_plugin.inference.image_embeddings import dump_image_embeddings
     from espnet_plugin.speechclip.clip import FrozenCLIP
 
     pictures = chosen(read_scp(args.image_scp), args.key_file)

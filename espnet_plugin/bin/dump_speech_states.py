@@ -22,9 +22,9 @@ from espnet2.utils.nested_dict_action import NestedDictAction
 from espnet2.utils.types import str_or_none
 
 from espnet_plugin.compat import get_commandline_args
+from espnet_plugin.data.array_store import ArrayStore, chosen, describe_source
 from espnet_plugin.data.sampler_files import read_lengths
 from espnet_plugin.data.scp import DataError, read_scp
-from espnet_plugin.dump.store import ArrayStore, chosen, describe_source
 from espnet_plugin.utils.disk import NotEnoughSpaceError, free_space, human_size, require_space
 
 
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> None:
         DataError: When an utterance has no length or not one could be read.
         NotEnoughSpaceError: Before anything is computed.
     """
-    from espnet_plugin.dump.speech import dump_speech_states, stored_size
+    from espnet_plugin.inference.speech_states import dump_speech_states, stored_size
     from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
 
     listed = read_scp(args.wav_scp)

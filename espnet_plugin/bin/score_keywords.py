@@ -12,8 +12,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_plugin.evaluation.report_tables import keyword_table
-from espnet_plugin.evaluation.scoring import score_keywords_directory
+from espnet_plugin.evaluation.report.tables import keyword_table
+from espnet_plugin.evaluation.scores.directory import score_keywords_directory
 
 
 def get_parser() -> argparse.ArgumentParser:

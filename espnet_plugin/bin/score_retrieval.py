@@ -11,8 +11,8 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from espnet_plugin.evaluation.report_tables import retrieval_table, speech_text_tables
-from espnet_plugin.evaluation.scoring import score_retrieval_directory
+from espnet_plugin.evaluation.report.tables import retrieval_table, speech_text_tables
+from espnet_plugin.evaluation.scores.directory import score_retrieval_directory
 
 
 def get_parser() -> argparse.ArgumentParser:

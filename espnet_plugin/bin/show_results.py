@@ -12,8 +12,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_plugin.evaluation.report_tables import comparison_table, retrieval_table
-from espnet_plugin.evaluation.results import write_results
+from espnet_plugin.evaluation.report.results import write_results
+from espnet_plugin.evaluation.report.tables import comparison_table, retrieval_table
 from espnet_plugin.utils.atomic import write_text
 
 

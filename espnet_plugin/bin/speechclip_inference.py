@@ -48,7 +48,7 @@ def inference(
     """Runs one job; see the options of :func:`get_parser`."""
     from espnet2.torch_utils.set_all_random_seed import set_all_random_seed
 
-    from espnet_plugin.inference.run import infer_set, selected_keys
+    from espnet_plugin.inference.infer_set import infer_set, selected_keys
     from espnet_plugin.inference.speechclip_inference import SpeechCLIPInference
 
     set_all_random_seed(seed)

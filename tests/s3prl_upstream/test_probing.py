@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from s3prl_upstream.probing import Examples, ProbeResult, collect, draw, layer_weights, probe
-from s3prl_upstream.small.voices import Recording, Word
+from s3prl_upstream.superb.small.voices import Recording, Word
 
 
 def examples(number: int, *, seed: int) -> Examples:

@@ -133,7 +133,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory, model_dir: Path) -> Path:
 
 
 FRONT_END = "{frontend_conf: {upstream: speechclip_plus, path_or_url: upstream.zip}}"
-LAUNCHER = ("-m", "espnet_plugin.run", "-m")
+LAUNCHER = ("-m", "s3prl_upstream.launch", "-m")
 
 
 def training(kind: str, train_files: list[str], valid_files: list[str], valid_shape: str) -> list:
@@ -179,7 +179,7 @@ files = unpack("asr.zip", "unpacked")
 recognise = Speech2Text(**files, ctc_weight=1.0, beam_size=2, maxlenratio=-3)
 print("decoded", len(recognise(numpy.zeros(9600, "float32"))))
 """
-    printed = python("-m", "espnet_plugin.run", "-c", code, cwd=tmp_path)
+    printed = python("-m", "s3prl_upstream.launch", "-c", code, cwd=tmp_path)
     assert printed.splitlines()[-1].startswith("decoded ")
 
 

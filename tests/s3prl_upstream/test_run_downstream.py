@@ -11,7 +11,7 @@ from s3prl_upstream.run_downstream import (
     missing_paths,
     resolve_own_files,
 )
-from s3prl_upstream.superb_tasks import TASKS
+from s3prl_upstream.superb.tasks import TASKS
 
 
 @pytest.fixture(autouse=True)

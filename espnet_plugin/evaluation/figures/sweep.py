@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from espnet_plugin.evaluation.figures import style
-from espnet_plugin.evaluation.sweep import Measure, Run
+from espnet_plugin.evaluation.sweep.comparisons import Measure, Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

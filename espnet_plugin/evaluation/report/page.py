@@ -9,11 +9,11 @@ from html import escape
 from importlib import resources
 from pathlib import Path
 
-from espnet_plugin.evaluation import report_tables
 from espnet_plugin.evaluation.keyword_file import UtteranceKeywords
+from espnet_plugin.evaluation.report import tables
 from espnet_plugin.evaluation.report.media import audio_uri, figure_uri, picture_uri
 from espnet_plugin.evaluation.report.queries import Query
-from espnet_plugin.evaluation.report_tables import Table
+from espnet_plugin.evaluation.report.tables import Table
 from espnet_plugin.evaluation.token_texts import END_OF_WORD, is_content
 
 TEMPLATE = "template.html"
@@ -109,11 +109,11 @@ def _tiles(scores: Mapping) -> str:
 
 
 def _tile(scores: Mapping, keys: Sequence[str], label: str) -> str:
-    value = report_tables.look_up(scores, keys)
+    value = tables.look_up(scores, keys)
     if value is None:
         return ""
-    interval = report_tables.look_up(scores.get("intervals", {}), keys)
-    chance = report_tables.look_up(scores.get("chance", {}), keys[1:])
+    interval = tables.look_up(scores.get("intervals", {}), keys)
+    chance = tables.look_up(scores.get("chance", {}), keys[1:])
     notes = []
     if interval and interval[0] is not None:
         notes.append(f"{100 * interval[0]:.1f}–{100 * interval[1]:.1f}")
@@ -126,7 +126,7 @@ def _tile(scores: Mapping, keys: Sequence[str], label: str) -> str:
 
 
 def _retrieval(scores: Mapping) -> str:
-    parts = [_table(table, bars=True) for table in report_tables.retrieval_tables(scores)]
+    parts = [_table(table, bars=True) for table in tables.retrieval_tables(scores)]
     weight = scores.get("fusion", {}).get("weight_of_parallel")
     if weight is not None:
         parts.append(
@@ -136,7 +136,7 @@ def _retrieval(scores: Mapping) -> str:
     rate = scores.get("asr", {}).get("word_error_rate")
     if rate is not None:
         parts.append(f'<p class="note">Recogniser: {100 * rate:.1f} % word errors.</p>')
-    speech_text = report_tables.speech_text_tables(scores)
+    speech_text = tables.speech_text_tables(scores)
     if speech_text:
         parts.append("<h3>Zero-shot, speech and text</h3>")
         parts += [_table(table, bars=True) for table in speech_text]
@@ -147,7 +147,7 @@ def _keywords(scores: Mapping) -> str:
     if "keywords" not in scores:
         return ""
     intervals = scores.get("intervals", {}).get("keywords", {})
-    table = report_tables.keyword_table(scores["keywords"], intervals)
+    table = tables.keyword_table(scores["keywords"], intervals)
     rows = tuple((f"{name}\n{what}", value, left) for name, value, what, left in table.rows)
     narrow = Table(("measure", "% or number", "left out"), rows)  # readable on a telephone, too
     return f'<section id="keywords"><h2>Keywords</h2>{_table(narrow)}</section>'

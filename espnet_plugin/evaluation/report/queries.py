@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from espnet_plugin.evaluation.inference_set import InferenceSet
-from espnet_plugin.evaluation.retrieval_report import Ranks
+from espnet_plugin.evaluation.scores.retrieval import Ranks
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from espnet_plugin.evaluation.inference_set import InferenceSet
 from espnet_plugin.evaluation.keyword_file import has_captions, read_keywords
 from espnet_plugin.evaluation.report.page import Material, compose
 from espnet_plugin.evaluation.report.queries import best_and_worst
-from espnet_plugin.evaluation.retrieval_report import Ranks
+from espnet_plugin.evaluation.scores.retrieval import Ranks
 from espnet_plugin.utils.atomic import write_text
 
 REPORT_FILE = "report.html"

@@ -9,9 +9,9 @@ import soundfile
 import torch
 
 from espnet_plugin.bin import dump_image_embeddings, dump_speech_states
+from espnet_plugin.data.array_store import describe_source
 from espnet_plugin.data.scp import read_scp
-from espnet_plugin.dump.speech import batches_by_samples
-from espnet_plugin.dump.store import describe_source
+from espnet_plugin.inference.speech_states import batches_by_samples
 from espnet_plugin.speechclip.clip import FrozenCLIP
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
 from espnet_plugin.tasks.speechclip import SpeechCLIPTask

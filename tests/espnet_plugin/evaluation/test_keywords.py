@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from espnet_plugin.evaluation.keyword_file import Keyword, UtteranceKeywords
-from espnet_plugin.evaluation.keyword_report import report_units
 from espnet_plugin.evaluation.keywords import score_keywords, score_units
+from espnet_plugin.evaluation.scores.keywords import report_units
 from espnet_plugin.evaluation.token_texts import split_words
 
 TEXTS = {

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from espnet_plugin.evaluation import scoring
-from espnet_plugin.evaluation.scoring import (
+from espnet_plugin.evaluation.scores.directory import (
     current_keyword_scores,
     current_retrieval_scores,
     score_keywords_directory,

@@ -19,8 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from espnet_plugin.data.scp import DataError, read_scp
-from espnet_plugin.dump.speech import encode, read_speech
 from espnet_plugin.evaluation.word_errors import word_error_rate
+from espnet_plugin.inference.speech_states import encode, read_speech
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder, LayerWeighting
 from espnet_plugin.utils.atomic import atomic_path, write_text
 from espnet_plugin.utils.progress import progress

@@ -6,8 +6,8 @@ import re
 import pytest
 
 from espnet_plugin.evaluation.inference_set import read_inference_set
+from espnet_plugin.evaluation.report.results import write_results
 from espnet_plugin.evaluation.report.settings import main_settings, shortened
-from espnet_plugin.evaluation.results import write_results
 
 VOID = {"meta", "img", "link", "br", "input", "hr"}
 

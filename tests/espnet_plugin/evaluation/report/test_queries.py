@@ -4,7 +4,7 @@ import numpy as np
 
 from espnet_plugin.evaluation.inference_set import read_inference_set
 from espnet_plugin.evaluation.report.queries import best_and_worst
-from espnet_plugin.evaluation.retrieval_report import rank_set
+from espnet_plugin.evaluation.scores.retrieval import rank_set
 
 
 def write(directory, speech: np.ndarray) -> None:

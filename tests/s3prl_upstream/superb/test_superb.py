@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from s3prl_upstream import superb, superb_run
-from s3prl_upstream.superb_run import RunError, Settings, Upstream, overrides_text, run_task
-from s3prl_upstream.superb_tasks import TASKS
+from s3prl_upstream.superb import __main__ as superb
+from s3prl_upstream.superb import run as superb_run
+from s3prl_upstream.superb.run import RunError, Settings, Upstream, overrides_text, run_task
+from s3prl_upstream.superb.tasks import TASKS
 
 
 def test_upstreams_are_read() -> None:

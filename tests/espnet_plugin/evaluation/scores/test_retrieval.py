@@ -5,7 +5,7 @@ import pytest
 
 from espnet_plugin.evaluation.inference_set import read_inference_set
 from espnet_plugin.evaluation.retrieval import rank_embeddings, summarize
-from espnet_plugin.evaluation.retrieval_report import (
+from espnet_plugin.evaluation.scores.retrieval import (
     choose_fusion_weight,
     compare_ranks,
     rank_set,

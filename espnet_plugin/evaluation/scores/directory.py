@@ -12,18 +12,18 @@ from espnet_plugin.data.scp import read_scp
 from espnet_plugin.evaluation.alignments import AlignmentError, read_ctm, read_textgrids
 from espnet_plugin.evaluation.inference_set import SET_FILES, read_inference_set
 from espnet_plugin.evaluation.keyword_file import read_keywords
-from espnet_plugin.evaluation.keyword_report import (
+from espnet_plugin.evaluation.score_files import Inputs, read_scores, write_json, write_scores
+from espnet_plugin.evaluation.scores.keywords import (
     load_token_texts,
     report_keywords,
     report_units,
 )
-from espnet_plugin.evaluation.retrieval_report import (
+from espnet_plugin.evaluation.scores.retrieval import (
     choose_fusion_weight,
     compare_ranks,
     rank_set,
     report_retrieval,
 )
-from espnet_plugin.evaluation.score_files import Inputs, read_scores, write_json, write_scores
 
 RETRIEVAL_FILE = Path("scoring") / "retrieval.json"
 KEYWORD_FILE = Path("scoring") / "keywords.json"

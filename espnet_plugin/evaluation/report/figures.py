@@ -19,7 +19,7 @@ from espnet_plugin.evaluation.alignments import read_ctm
 from espnet_plugin.evaluation.figures import style
 from espnet_plugin.evaluation.inference_set import InferenceSet, read_frame_seconds
 from espnet_plugin.evaluation.keyword_file import UtteranceKeywords, has_captions, read_keywords
-from espnet_plugin.evaluation.retrieval_report import Ranks
+from espnet_plugin.evaluation.scores.retrieval import Ranks
 from espnet_plugin.evaluation.training_log import read_training_curves
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from s3prl_upstream.small import sequence_tasks, speaker_tasks, utterance_tasks
+from s3prl_upstream.superb.small import sequence_tasks, speaker_tasks, utterance_tasks
 
 
 @dataclass(frozen=True)

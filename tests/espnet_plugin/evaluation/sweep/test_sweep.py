@@ -5,10 +5,11 @@ import math
 
 import numpy as np
 import pytest
+from espnet_plugin.evaluation.sweep.comparisons.page import write_sweep
 
-from espnet_plugin.evaluation.results import write_results
+from espnet_plugin.evaluation.report.results import write_results
 from espnet_plugin.evaluation.statistics import Interval, PairedTest
-from espnet_plugin.evaluation.sweep import (
+from espnet_plugin.evaluation.sweep.comparisons import (
     KEYWORD_MEASURES,
     Measure,
     compare,
@@ -18,8 +19,9 @@ from espnet_plugin.evaluation.sweep import (
     read_runs,
     recall_measures,
 )
-from espnet_plugin.evaluation.sweep_report import write_sweep
 from tests.espnet_plugin.evaluation.conftest import TOKENS, write_set
+
+COMPARISONS = "espnet_plugin.evaluation.sweep.comparisons"
 
 
 @pytest.fixture
@@ -80,7 +82,7 @@ def test_measures_that_a_system_lacks_are_left_out(runs_file):
 
 def test_page(runs_file, tmp_path, monkeypatch):
     tokens = dict.fromkeys(range(10), "x</w>")
-    monkeypatch.setattr("espnet_plugin.evaluation.sweep.load_token_texts", lambda: tokens)
+    monkeypatch.setattr(f"{COMPARISONS}.load_token_texts", lambda: tokens)
     text = write_sweep(read_runs(runs_file), tmp_path / "out")
     assert "4 runs: 2 systems, seeds 0, 1; set `test` of 12 utterances, 6 pictures." in text
     assert "### hybrid.noise against hybrid" in text
@@ -93,9 +95,9 @@ def test_page(runs_file, tmp_path, monkeypatch):
 
 def test_one_training_is_never_called_better(runs_file, tmp_path, monkeypatch):
     tokens = dict.fromkeys(range(10), "x</w>")
-    monkeypatch.setattr("espnet_plugin.evaluation.sweep.load_token_texts", lambda: tokens)
+    monkeypatch.setattr(f"{COMPARISONS}.load_token_texts", lambda: tokens)
     monkeypatch.setattr(
-        "espnet_plugin.evaluation.sweep.paired_test",
+        f"{COMPARISONS}.paired_test",
         lambda *_: PairedTest(0.5, Interval(0.4, 0.6), 0.0001),
     )
     runs = [run for run in read_runs(runs_file) if run.seed == 0]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from espnet_plugin.dump.store import ArrayStore
+from espnet_plugin.data.array_store import ArrayStore
 from espnet_plugin.speechclip.clip import FrozenCLIP
 from espnet_plugin.utils.progress import progress
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from s3prl_upstream.small.voices import RATE, Recording, by_speaker, phrases, write_audio
+from s3prl_upstream.superb.small.voices import RATE, Recording, by_speaker, phrases, write_audio
 
 Splits = Mapping[str, Sequence[Recording]]
 DOWNSTREAM = "config.downstream_expert"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from s3prl_upstream.small.voices import (
+from s3prl_upstream.superb.small.voices import (
     RATE,
     Phrase,
     Recording,

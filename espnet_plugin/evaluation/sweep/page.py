@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from espnet_plugin.evaluation.figures import style
-from espnet_plugin.evaluation.report_tables import Table, look_up
+from espnet_plugin.evaluation.report.tables import Table, look_up
 from espnet_plugin.evaluation.score_files import write_json
-from espnet_plugin.evaluation.sweep import (
+from espnet_plugin.evaluation.sweep.comparisons import (
     KEYWORD_MEASURES,
     Comparison,
     Measure,

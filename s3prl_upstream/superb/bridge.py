@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from s3prl_upstream import audio, ctc_corpora, levenshtein
+from s3prl_upstream.superb import audio, ctc_corpora, levenshtein
 
 logger = logging.getLogger(__name__)
 

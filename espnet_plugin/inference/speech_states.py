@@ -9,7 +9,7 @@ import numpy as np
 import soundfile
 import torch
 
-from espnet_plugin.dump.store import ArrayStore
+from espnet_plugin.data.array_store import ArrayStore
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
 from espnet_plugin.train.preprocessor import checked_speech
 from espnet_plugin.utils.progress import progress

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from espnet_plugin.utils.atomic import write_text
 from s3prl_upstream.run_downstream import CONF
-from s3prl_upstream.superb_tasks import Task
+from s3prl_upstream.superb.tasks import Task
 
 logger = logging.getLogger(__name__)
 

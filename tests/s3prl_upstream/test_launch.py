@@ -12,7 +12,7 @@ PROJECT = Path(__file__).parents[2]
 
 def run(*arguments: object, cwd: Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "espnet_plugin.run", *map(str, arguments)],
+        [sys.executable, "-m", "s3prl_upstream.launch", *map(str, arguments)],
         capture_output=True,
         text=True,
         cwd=cwd,

@@ -6,8 +6,8 @@ import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from s3prl_upstream.small.lexicon import PRONUNCIATIONS
-from s3prl_upstream.small.voices import Recording, by_speaker, phrases, write_audio
+from s3prl_upstream.superb.small.lexicon import PRONUNCIATIONS
+from s3prl_upstream.superb.small.voices import Recording, by_speaker, phrases, write_audio
 
 Splits = Mapping[str, Sequence[Recording]]
 DOWNSTREAM = "config.downstream_expert"

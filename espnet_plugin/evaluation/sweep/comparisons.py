@@ -16,10 +16,10 @@ import numpy as np
 from espnet_plugin.data.scp import text_lines
 from espnet_plugin.evaluation.inference_set import InferenceSet, read_inference_set
 from espnet_plugin.evaluation.keyword_file import UtteranceKeywords, has_captions, read_keywords
-from espnet_plugin.evaluation.keyword_report import load_token_texts
 from espnet_plugin.evaluation.keywords import score_keywords
-from espnet_plugin.evaluation.report_tables import look_up
+from espnet_plugin.evaluation.report.tables import look_up
 from espnet_plugin.evaluation.retrieval import rank_embeddings
+from espnet_plugin.evaluation.scores.keywords import load_token_texts
 from espnet_plugin.evaluation.statistics import Interval, paired_test
 
 RETRIEVAL = "retrieval"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from s3prl_upstream.ctc_corpora import LibriPhoneDataset, SnipsDataset, read_lexicon
+from s3prl_upstream.superb.ctc_corpora import LibriPhoneDataset, SnipsDataset, read_lexicon
 
 
 class WordTokenizer:

@@ -1,10 +1,10 @@
 """Runs any ESPnet or s3prl program with the upstream ``speechclip_plus`` registered.
 
-    python -m espnet_plugin.run -m espnet2.bin.asr_train --config conf/train.yaml ...
-    python -m espnet_plugin.run program.py ...
-    python -m espnet_plugin.run -c "statements" ...
+    python -m s3prl_upstream.launch -m espnet2.bin.asr_train --config conf/train.yaml ...
+    python -m s3prl_upstream.launch program.py ...
+    python -m s3prl_upstream.launch -c "statements" ...
 
-Every ESPnet recipe takes it as ``--python "python3 -m espnet_plugin.run"``. Processes that a
+Every ESPnet recipe takes it as ``--python "python3 -m s3prl_upstream.launch"``. Processes that a
 program spawns import this module again, and so have the upstream, too.
 """
 
@@ -25,7 +25,9 @@ from s3prl_upstream import import_hook
 # At module level: a spawned child imports the parent's main module, but does not call main().
 import_hook.install()
 
-USAGE = "usage: python -m espnet_plugin.run (-m MODULE | -c STATEMENTS | FILE | -) [ARGUMENT ...]"
+USAGE = (
+    "usage: python -m s3prl_upstream.launch (-m MODULE | -c STATEMENTS | FILE | -) [ARGUMENT ...]"
+)
 
 
 def main(cmd: Sequence[str] | None = None) -> None:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from espnet_plugin.evaluation import report_figures
-from espnet_plugin.evaluation.results import architecture_name, environment, write_results
-from espnet_plugin.evaluation.scoring import score_retrieval_directory
+from espnet_plugin.evaluation.report.results import architecture_name, environment, write_results
+from espnet_plugin.evaluation.scores.directory import score_retrieval_directory
 
 MEASURES = {"recall@1", "recall@5", "recall@10", "median_rank"}
 KEYWORD_MEASURES = {

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from espnet_plugin.evaluation.report_tables import (
+from espnet_plugin.evaluation.report.tables import (
     comparison_table,
     keyword_table,
     markdown_table,

@@ -11,14 +11,17 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from espnet_plugin.evaluation import report_tables
 from espnet_plugin.evaluation.inference_set import read_inference_set
 from espnet_plugin.evaluation.keyword_file import has_captions
+from espnet_plugin.evaluation.report import tables
+from espnet_plugin.evaluation.report.figures import draw_all
 from espnet_plugin.evaluation.report.write import REPORT_FILE, write_report
-from espnet_plugin.evaluation.report_figures import draw_all
-from espnet_plugin.evaluation.retrieval_report import rank_set
 from espnet_plugin.evaluation.score_files import write_json
-from espnet_plugin.evaluation.scoring import current_keyword_scores, current_retrieval_scores
+from espnet_plugin.evaluation.scores.directory import (
+    current_keyword_scores,
+    current_retrieval_scores,
+)
+from espnet_plugin.evaluation.scores.retrieval import rank_set
 from espnet_plugin.utils.atomic import write_text
 
 _PACKAGES = ("torch", "espnet", "open_clip_torch", "transformers", "numpy")
@@ -119,7 +122,7 @@ def results_page(
         "teacher's row the written caption, read by CLIP's text tower, stands for the speech. An "
         "image has found its speech when any of its captions is among the first k. Ties count "
         "against the system. Chance is exact.",
-        report_tables.retrieval_table(scores),
+        tables.retrieval_table(scores),
     ]
     weight = scores.get("fusion", {}).get("weight_of_parallel")
     if weight is not None:
@@ -132,7 +135,7 @@ def results_page(
             "The recogniser's transcripts are read by CLIP's text tower; "
             f"{100 * rate:.1f} % of its words are wrong."
         )
-    speech_text = report_tables.speech_text_tables(scores)
+    speech_text = tables.speech_text_tables(scores)
     if speech_text:
         parts += [
             "### Zero-shot, speech and text",
@@ -141,7 +144,7 @@ def results_page(
         ]
     if "keywords" in scores:
         intervals = scores.get("intervals", {}).get("keywords", {})
-        table = report_tables.keyword_table(scores["keywords"], intervals)
+        table = tables.keyword_table(scores["keywords"], intervals)
         parts += ["## Keywords", table.markdown()]
     if figures:
         parts.append("## Figures")
@@ -152,7 +155,7 @@ def results_page(
     if scores["seconds"]:
         rows = [[str(stage), f"{seconds:.1f}"] for stage, seconds in scores["seconds"].items()]
         total = sum(scores["seconds"].values())
-        table = report_tables.markdown_table(["stage", "s"], [*rows, ["all", f"{total:.1f}"]])
+        table = tables.markdown_table(["stage", "s"], [*rows, ["all", f"{total:.1f}"]])
         parts += ["## Time", table]
     versions = ", ".join(f"{name} {version}" for name, version in scores["environment"].items())
     parts += ["## Environment", versions]

@@ -20,8 +20,8 @@ from pathlib import Path
 import yaml
 
 from espnet_plugin.utils.atomic import write_text
-from s3prl_upstream.superb_run import RunError, Settings, Upstream, read_results, run_task
-from s3prl_upstream.superb_tasks import TASKS
+from s3prl_upstream.superb.run import RunError, Settings, Upstream, read_results, run_task
+from s3prl_upstream.superb.tasks import TASKS
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ def make_small_corpora(mini: Path, directory: Path, *, tasks: Sequence[str], siz
     Returns:
         The data.yaml.
     """
-    from s3prl_upstream.small.voices import read_recordings
+    from s3prl_upstream.superb.small.voices import read_recordings
 
     recordings = read_recordings(mini)
     options = {}

@@ -9,8 +9,8 @@ import pytest
 import soundfile
 import torch
 
-from s3prl_upstream import audio, bridge
-from s3prl_upstream.levenshtein import distance
+from s3prl_upstream.superb import audio, bridge
+from s3prl_upstream.superb.levenshtein import distance
 
 
 def test_edit_distance() -> None:

@@ -10,12 +10,12 @@ import pytest
 import soundfile
 import yaml
 
-from s3prl_upstream import superb
-from s3prl_upstream.ctc_corpora import librispeech_utterances, read_lexicon
-from s3prl_upstream.small.lexicon import PRONUNCIATIONS
-from s3prl_upstream.small.voices import COLOURS, phrases, read_recordings
-from s3prl_upstream.superb_run import overrides_text
-from s3prl_upstream.superb_tasks import TASKS
+from s3prl_upstream.superb import __main__ as superb
+from s3prl_upstream.superb.ctc_corpora import librispeech_utterances, read_lexicon
+from s3prl_upstream.superb.run import overrides_text
+from s3prl_upstream.superb.small.lexicon import PRONUNCIATIONS
+from s3prl_upstream.superb.small.voices import COLOURS, phrases, read_recordings
+from s3prl_upstream.superb.tasks import TASKS
 
 WORD = 0.15  # seconds
 THINGS = ("snake", "dog", "cake", "tree", "moon", "star", "bus", "boat", "fish", "house", "clock")

@@ -1,1 +1,0 @@
-"""What frozen models say about a corpus, computed once and stored."""

@@ -1,0 +1,1 @@
+"""Scores of one data set, as dictionaries that become JSON."""

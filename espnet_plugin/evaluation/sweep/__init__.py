@@ -1,0 +1,1 @@
+"""Many trainings of several systems, compared."""

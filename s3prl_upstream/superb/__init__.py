@@ -1,0 +1,1 @@
+"""SUPERB for any upstream: s3prl's tasks on current packages."""
