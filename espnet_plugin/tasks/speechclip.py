@@ -80,11 +80,15 @@ class SpeechCLIPTask(AbsTask):
     def build_preprocess_fn(
         cls, args: argparse.Namespace, train: bool
     ) -> Callable[[str, dict[str, Any]], dict[str, np.ndarray]]:
-        """Checks speech, decodes pictures, tokenises captions."""
+        """Checks speech, decodes pictures, tokenises captions if sub-words are the target."""
         check = getattr(args, "use_preprocessor", True)
         crop_seconds = getattr(args, "crop_seconds", None) if train else None
         return SpeechCLIPPreprocessor(
-            train, clip_conf=args.clip_conf, check=check, crop_seconds=crop_seconds
+            train,
+            clip_conf=args.clip_conf,
+            check=check,
+            crop_seconds=crop_seconds,
+            captions=(args.keyword_extractor_conf or {}).get("target") == "subwords",
         )
 
     @classmethod
@@ -225,6 +229,14 @@ class SpeechCLIPTask(AbsTask):
             num_workers=args.num_workers,
             collate_fn=iter_options.collate_fn,
             pin_memory=args.ngpu > 0,
+        )
+
+    @classmethod
+    def build_chunk_iter_factory(cls, *_: Any, **__: Any) -> AbsIterFactory:
+        """Refuses ``iterator_type: chunk``."""
+        raise ValueError(
+            "iterator_type chunk cuts an utterance into several, but its picture and its caption "
+            "are whole. Use iterator_type task; crop_seconds shortens long speech in training."
         )
 
 

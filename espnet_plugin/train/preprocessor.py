@@ -24,6 +24,7 @@ class SpeechCLIPPreprocessor(AbsPreprocessor):
         clip_conf: Configuration of CLIP, which names its tokenizer and its image size.
         check: Look for speech that nothing can be learned from.
         crop_seconds: Cut longer speech to a random stretch of so many seconds; None: keep it whole.
+        captions: Keep captions, as sub-word ids; nothing but their number is ever used.
     """
 
     def __init__(
@@ -33,12 +34,14 @@ class SpeechCLIPPreprocessor(AbsPreprocessor):
         clip_conf: dict[str, Any] | None = None,
         check: bool = True,
         crop_seconds: float | None = None,
+        captions: bool = True,
     ) -> None:
         super().__init__(train)
         if crop_seconds is not None and crop_seconds <= RECEPTIVE_FIELD / SAMPLING_RATE:
             raise ValueError(f"crop_seconds {crop_seconds} is shorter than one frame")
         self.crop_samples = crop_seconds and round(crop_seconds * SAMPLING_RATE)
         self.check = check
+        self.captions = captions
         self.clip_conf = dict(clip_conf or {})
         self._tokenizer: Any = None
         self._image_transform: Any = None
@@ -69,6 +72,8 @@ class SpeechCLIPPreprocessor(AbsPreprocessor):
             data["speech_states"] = random_stretch(data["speech_states"], frames)
         if isinstance(data.get("image"), str):
             data["image"] = self._pixels(data["image"])
+        if not self.captions:
+            data.pop("text", None)
         if isinstance(data.get("text"), str):
             data["text"] = self._subwords(data["text"])
         return data
