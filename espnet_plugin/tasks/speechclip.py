@@ -81,7 +81,7 @@ class SpeechCLIPTask(AbsTask):
     def build_preprocess_fn(
         cls, args: argparse.Namespace, train: bool
     ) -> Callable[[str, dict[str, Any]], dict[str, np.ndarray]]:
-        """Checks, normalises and crops speech, decodes pictures, tokenises captions."""
+        """Checks, normalises and crops speech, decodes pictures, tokenises captions if needed."""
         crop: dict[str, Any] = {}
         if train and getattr(args, "crop_seconds", None) is not None:
             crop["crop_samples"] = round(args.crop_seconds * SAMPLING_RATE)
@@ -91,6 +91,7 @@ class SpeechCLIPTask(AbsTask):
             clip_conf=args.clip_conf,
             check=getattr(args, "use_preprocessor", True),
             normalize=getattr(args, "normalize_before_crop", False),
+            captions=(args.keyword_extractor_conf or {}).get("target") == "subwords",
             **crop,
         )
 
@@ -248,6 +249,14 @@ class SpeechCLIPTask(AbsTask):
             num_workers=args.num_workers,
             collate_fn=iter_options.collate_fn,
             pin_memory=args.ngpu > 0,
+        )
+
+    @classmethod
+    def build_chunk_iter_factory(cls, *_: Any, **__: Any) -> AbsIterFactory:
+        """Refuses ``iterator_type: chunk``."""
+        raise ValueError(
+            "iterator_type chunk cuts an utterance into several, but its picture and its caption "
+            "are whole. Use iterator_type task; crop_seconds shortens long speech in training."
         )
 
 
