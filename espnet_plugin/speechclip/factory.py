@@ -14,7 +14,8 @@ A configuration is plain data: the keys of an ESPnet ``config.yaml`` that concer
     keyword_extractor: none | cls | cif
     keyword_extractor_conf: {frames_per_keyword: 20}
     keyword_projection_conf: {hidden_dims: []}
-    keyword_norm_conf: {scale: 1.0}
+    keyword_norm_conf: {scale: 1.0, per_slot: true}
+    quantizer: straight_through
     quantizer_conf: {temperature: 0.1}
     model_conf: {parallel: true, compatibility: {}}
 
@@ -35,7 +36,7 @@ from espnet_plugin.speechclip.keyword_extractor import KEYWORD_EXTRACTORS
 from espnet_plugin.speechclip.keyword_norm import KeywordBatchNorm
 from espnet_plugin.speechclip.model import KeywordPath, SpeechCLIP
 from espnet_plugin.speechclip.projection import projection
-from espnet_plugin.speechclip.quantizer import TokenQuantizer
+from espnet_plugin.speechclip.quantizer import QUANTIZERS
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder, LayerWeighting
 from espnet_plugin.speechclip.vocabulary import resolve_vocabulary
 
@@ -127,20 +128,17 @@ def _build_keyword_path(
     if table is None:
         table = clip.token_embedding[list(vocabulary.ids)]
     token_dim = table.size(1)
-    norm_conf = _conf(config, "keyword_norm_conf")
-    scale = norm_conf.pop("scale", 1.0)
-    norm = _call(
-        "keyword_norm_conf",
-        KeywordBatchNorm,
-        token_dim,
-        num_slots=extractor.num_slots,
-        compatibility=compatibility,
-        **norm_conf,
-    )
     allowed = [
         row for row, token_id in enumerate(vocabulary.ids) if token_id not in vocabulary.forbidden
     ]
-    norm.initialise(table[allowed], scale=scale)
+    norm = _call(
+        "keyword_norm_conf",
+        _build_keyword_norm,
+        table[allowed],
+        extractor.num_slots,
+        compatibility=compatibility,
+        **_conf(config, "keyword_norm_conf"),
+    )
     return KeywordPath(
         extractor=extractor,
         projection=_call(
@@ -151,10 +149,46 @@ def _build_keyword_path(
             **_conf(config, "keyword_projection_conf"),
         ),
         norm=norm,
-        quantizer=_call("quantizer_conf", TokenQuantizer, **_conf(config, "quantizer_conf")),
+        quantizer=_call(
+            "quantizer_conf",
+            _choose("quantizer", QUANTIZERS, config.get("quantizer", "straight_through")),
+            **_conf(config, "quantizer_conf"),
+        ),
         vocabulary=vocabulary,
         table=table,
     )
+
+
+def _build_keyword_norm(
+    table: Tensor,
+    slots: int | None,
+    /,
+    *,
+    scale: float = 1.0,
+    per_slot: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    learnable: bool = True,
+    compatibility: ReferenceCompatibility,
+) -> KeywordBatchNorm:
+    """The keyword norm, started at a table's statistics.
+
+    Args:
+        table: Embeddings of the tokens that may be chosen, (tokens, token_dim).
+        slots: Keywords of every utterance, if that number is fixed.
+        scale: Factor of the table's standard deviation.
+        per_slot: Statistics for each of a fixed number of keywords; False: one set for all.
+    """
+    norm = KeywordBatchNorm(
+        table.size(1),
+        num_slots=slots if per_slot else None,
+        momentum=momentum,
+        eps=eps,
+        learnable=learnable,
+        compatibility=compatibility,
+    )
+    norm.initialise(table, scale=scale)
+    return norm
 
 
 def _conf(config: Mapping[str, Any], key: str) -> dict[str, Any]:
@@ -171,7 +205,8 @@ def _call(key: str, function: Callable[..., Any], *args: Any, **conf: Any) -> An
     """Calls a constructor; an unknown option becomes an error that names the configuration key."""
     import inspect
 
-    known = inspect.signature(function).parameters
+    parameters = inspect.signature(function).parameters.values()
+    known = [p.name for p in parameters if p.kind is not p.POSITIONAL_ONLY]
     unknown = sorted(set(conf) - set(known))
     if unknown:
         options = ", ".join(name for name in known if name not in ("self", "compatibility"))

@@ -1,4 +1,4 @@
-"""Collecting features from all ranks, with gradients."""
+"""Collecting features and sums from all ranks, with gradients."""
 
 from __future__ import annotations
 
@@ -42,6 +42,20 @@ def gather_features(features: Tensor) -> Tensor:
         parts = [torch.empty_like(padded) for _ in sizes]
         dist.all_gather(parts, padded.contiguous())
     return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+
+
+def sum_over_ranks(value: Tensor) -> Tensor:
+    """Sum of a tensor over all ranks, on each of them; its gradient is the sum of the ranks' own.
+
+    As with :func:`gather_features`, averaging parameters' gradients over ranks then gives those of
+    one process over the joined batch.
+
+    Args:
+        value: Of the same shape on every rank.
+    """
+    from torch.distributed.nn.functional import all_reduce
+
+    return all_reduce(value)
 
 
 def _gather_sizes(features: Tensor) -> list[int]:

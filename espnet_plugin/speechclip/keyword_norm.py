@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
+from espnet_plugin.speechclip.gather import is_distributed, sum_over_ranks
 from espnet_plugin.speechclip.padding import padding_mask
 
 
@@ -14,7 +15,7 @@ class KeywordBatchNorm(nn.Module):
     """Batch normalisation of keywords, started at the token table's mean and standard deviation.
 
     Quantisation by cosine similarity needs keywords with the token table's statistics (SpeechCLIP,
-    arXiv 2210.00705).
+    arXiv 2210.00705). Under distributed training the statistics are those of all ranks' keywords.
 
     Args:
         dim: Size of a keyword (token embedding).
@@ -87,9 +88,14 @@ class KeywordBatchNorm(nn.Module):
         )  # (batch, slots, dim)
 
     def _apply_norm(self, rows: Tensor) -> Tensor:
-        if self.training and rows.size(0) < 2:
+        """Normalises rows, (rows, channels), in training by their statistics over all ranks."""
+        norm = self.norm
+        if not self.training:
+            return norm(rows)
+        if is_distributed():
+            return self._norm_over_ranks(rows)
+        if rows.size(0) < 2:
             # One sample has no variance: fall back to the running statistics.
-            norm = self.norm
             return F.batch_norm(
                 rows,
                 norm.running_mean,
@@ -100,4 +106,55 @@ class KeywordBatchNorm(nn.Module):
                 0.0,
                 norm.eps,
             )
-        return self.norm(rows)
+        mean, variance = norm.running_mean.clone(), norm.running_var.clone()
+        normed = F.batch_norm(
+            rows, mean, variance, norm.weight, norm.bias, True, norm.momentum, norm.eps
+        )
+        self._update_running(mean, variance)
+        return normed
+
+    def _norm_over_ranks(self, rows: Tensor) -> Tensor:
+        norm = self.norm
+        with torch.autocast(rows.device.type, enabled=False):
+            values = rows.to(torch.promote_types(rows.dtype, torch.float32))
+            mean, variance, count = moments_over_ranks(values)
+            enough = count > 1
+            # NaN: no update without a variance
+            unbiased = torch.where(enough, variance.detach() * count / (count - 1), torch.nan)
+            running_mean = norm.running_mean.lerp(mean.detach(), norm.momentum)
+            running_var = norm.running_var.lerp(unbiased, norm.momentum)
+            mean = torch.where(enough, mean, norm.running_mean)
+            variance = torch.where(enough, variance, norm.running_var)
+            normed = (values - mean) * (variance + norm.eps).rsqrt() * norm.weight + norm.bias
+        self._update_running(running_mean, running_var)
+        return normed.to(rows.dtype)
+
+    @torch.no_grad()
+    def _update_running(self, mean: Tensor, variance: Tensor) -> None:
+        """Takes over new running statistics, (channels,) each, unless a value is not finite.
+
+        Mixed precision leaves out the update of a batch that overflowed; what went into a running
+        statistic would stay for good.
+        """
+        norm = self.norm
+        finite = mean.isfinite().all() & variance.isfinite().all()
+        norm.running_mean.copy_(torch.where(finite, mean, norm.running_mean))
+        norm.running_var.copy_(torch.where(finite, variance, norm.running_var))
+        norm.num_batches_tracked.add_(finite)
+
+
+def moments_over_ranks(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean and biased variance over the rows of all ranks, (channels,) each, and their number.
+
+    Gradients flow to the ranks that the rows came from. Ranks may hold different numbers of rows,
+    also none.
+
+    Args:
+        rows: Of this rank, (rows, channels).
+    """
+    own = torch.cat([rows.sum(dim=0), rows.new_full((1,), len(rows))])
+    total = sum_over_ranks(own)
+    count = total[-1].detach()
+    mean = total[:-1] / count.clamp(min=1)
+    squares = sum_over_ranks((rows - mean).square().sum(dim=0))
+    return mean, squares / count.clamp(min=1), count

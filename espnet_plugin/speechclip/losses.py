@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from espnet_plugin.speechclip.bounds import set_bounds
+
 DIRECTIONS = ("both", "a_to_b", "b_to_a")
 
 
@@ -25,7 +27,8 @@ class MaskedContrastiveLoss(nn.Module):
         margin: Subtracted from the scaled positive similarities.
         decoupled: Leave the positive pair out of the denominator (arXiv 2110.06848).
         directions: ``"both"``, ``"a_to_b"`` (rows only) or ``"b_to_a"`` (columns only).
-        max_scale: The scale never exceeds this.
+        max_scale: The scale never exceeds this: where it starts, what is loaded, and after each
+            update, given :func:`espnet_plugin.speechclip.bounds.keep_in_bounds`.
     """
 
     def __init__(
@@ -48,17 +51,17 @@ class MaskedContrastiveLoss(nn.Module):
         self.margin = margin
         self.directions = directions
         self.decoupled = decoupled
-        self.max_log_scale = math.log(max_scale)
-        log_scale = torch.tensor(math.log(1 / initial_temperature))
+        log_scale = torch.tensor(math.log(min(1 / initial_temperature, max_scale)))
         if learnable:
             self.log_scale = nn.Parameter(log_scale)
+            set_bounds(self, {"log_scale": (None, math.log(max_scale))})
         else:
             self.register_buffer("log_scale", log_scale, persistent=False)
 
     @property
     def scale(self) -> Tensor:
-        """Factor of the similarities, the inverse temperature, at most ``max_scale``."""
-        return self.log_scale.clamp(max=self.max_log_scale).exp()
+        """Factor of the similarities, the inverse temperature."""
+        return self.log_scale.exp()
 
     def forward(self, a: Tensor, b: Tensor, ids: Tensor | None = None) -> Tensor:
         """Mean loss over the rows.

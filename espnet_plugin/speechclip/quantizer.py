@@ -1,7 +1,8 @@
 """Replacing each keyword by the nearest sub-word of CLIP's vocabulary, differentiably.
 
 SpeechCLIP (arXiv 2210.00705): cosine similarity to the token table, soft-maxed, with a
-straight-through estimate of the arg-max.
+straight-through estimate of the arg-max. ``QUANTIZERS`` names the quantisers for configurations; a
+further one is a class with the same ``forward`` and ``current_temperature``, registered there.
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from espnet_plugin.speechclip.bounds import set_bounds
 from espnet_plugin.speechclip.padding import padding_mask
+
+LOWEST_LEARNED_TEMPERATURE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -134,9 +138,13 @@ class TokenQuantizer(nn.Module):
 
     Args:
         temperature: Of the softmax that gradients see. A number stays as it is; ``"learned"`` or
-            ``"learned=0.2"`` is a trained parameter (0.1 at the start); ``[first, last, steps]``
-            moves geometrically from the first to the last value over that many optimiser updates.
+            ``"learned=0.2"`` is a trained parameter (0.1 at the start) that never falls below
+            0.001; ``[first, last, steps]`` moves geometrically from the first to the last value
+            over that many optimiser updates.
         hard: Choose one row (straight-through). False mixes rows by the softmax in training.
+
+    Raises:
+        ValueError: If the temperature is none of these or not positive.
     """
 
     def __init__(
@@ -146,13 +154,9 @@ class TokenQuantizer(nn.Module):
         self.hard = hard
         self.schedule: tuple[float, float, int] | None = None
         if isinstance(temperature, str):
-            name, _, start = temperature.partition("=")
-            if name != "learned":
-                raise ValueError(
-                    f"temperature must be a number, 'learned[=start]' or [first, last, steps]; "
-                    f"got {temperature!r}"
-                )
-            self.temperature = nn.Parameter(torch.tensor(float(start or 0.1)))
+            start = _learned_start(temperature)
+            self.temperature = nn.Parameter(torch.tensor(start))
+            set_bounds(self, {"temperature": (LOWEST_LEARNED_TEMPERATURE, None)})
             return
         if isinstance(temperature, Sequence):
             first, last, steps = temperature
@@ -207,6 +211,25 @@ class TokenQuantizer(nn.Module):
         return QuantizerOutput(embeddings, rows, similarities, code, probability)
 
 
+def _learned_start(text: str) -> float:
+    """What a temperature ``learned[=start]`` starts at."""
+    name, _, start = text.partition("=")
+    try:
+        value = float(start or 0.1)
+    except ValueError:
+        name = ""
+    if name != "learned":
+        raise ValueError(
+            f"temperature must be a number, 'learned[=start]' or [first, last, steps]; got {text!r}"
+        )
+    if not value >= LOWEST_LEARNED_TEMPERATURE:
+        raise ValueError(
+            f"a learned temperature must start at {LOWEST_LEARNED_TEMPERATURE} or above, "
+            f"got {text!r}"
+        )
+    return value
+
+
 def _code_usage(rows: Tensor, size: int, lengths: Tensor | None) -> Tensor:
     """Share of the valid slots that chose each row, (size,)."""
     if lengths is not None:
@@ -216,3 +239,6 @@ def _code_usage(rows: Tensor, size: int, lengths: Tensor | None) -> Tensor:
 
 def _forbid(scores: Tensor, forbidden: Tensor | None) -> Tensor:
     return scores if forbidden is None else scores.masked_fill(forbidden, -torch.inf)
+
+
+QUANTIZERS: dict[str, type[nn.Module]] = {"straight_through": TokenQuantizer}

@@ -12,7 +12,6 @@ from typing import Any, TextIO
 import numpy as np
 import torch
 from espnet2.iterators.abs_iter_factory import AbsIterFactory
-from espnet2.iterators.sequence_iter_factory import SequenceIterFactory
 from espnet2.tasks.abs_task import AbsTask, IteratorOptions, optim_classes
 from espnet2.train.collate_fn import CommonCollateFn
 from torch import nn
@@ -29,6 +28,7 @@ from espnet_plugin.tasks.speechclip_options import (
 )
 from espnet_plugin.train.data_files import read_image_ids, read_lengths
 from espnet_plugin.train.dataset import NamingDataset
+from espnet_plugin.train.epoch_seeds import EpochIterFactory
 from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel
 from espnet_plugin.train.preprocessor import SpeechCLIPPreprocessor
 from espnet_plugin.train.retrieval_trainer import RetrievalTrainer
@@ -134,7 +134,7 @@ class SpeechCLIPTask(AbsTask):
     def build_optimizers(
         cls, args: argparse.Namespace, model: nn.Module
     ) -> list[torch.optim.Optimizer]:
-        """One optimizer over the trainable parameters, which counts its updates in the model.
+        """One optimizer over the trainable parameters, which ends its updates in the model.
 
         ``--exclude_weight_decay true`` gives norms, biases and temperatures (everything with fewer
         than two dimensions) a group without weight decay.
@@ -152,9 +152,9 @@ class SpeechCLIPTask(AbsTask):
             ]
         optimizer = optim_classes[args.optim](groups, **args.optim_conf)
         if isinstance(model, ESPnetSpeechCLIPModel):
-            # Counts updates and not batches: exact with accumulation, and with steps that mixed
+            # After updates and not batches: exact with accumulation, and with steps that mixed
             # precision or a non-finite gradient leaves out.
-            optimizer.register_step_post_hook(lambda *_: model.num_updates.add_(1))
+            optimizer.register_step_post_hook(lambda *_: model.end_update())
         return [optimizer]
 
     @classmethod
@@ -211,11 +211,12 @@ class SpeechCLIPTask(AbsTask):
             sort_window=args.sort_window,
             world_size=world_size,
             rank=rank,
+            seed=args.seed,
         )
         logging.info(f"[{mode}] Batch sampler: {sampler}")
         dataset = cls.build_dataset(args, iter_options)
         logging.info(f"[{mode}] dataset:\n{dataset}")
-        return SequenceIterFactory(
+        return EpochIterFactory(
             dataset=dataset,
             batches=sampler,
             seed=args.seed,

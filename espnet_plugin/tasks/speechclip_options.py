@@ -9,23 +9,18 @@ import inspect
 from espnet2.train.class_choices import ClassChoices
 from espnet2.utils.nested_dict_action import NestedDictAction
 from espnet2.utils.types import float_or_none, str2bool, str_or_none
-from torch import nn
 
 from espnet_plugin.speechclip.attention import ATTENTIONS
+from espnet_plugin.speechclip.backends import BACKENDS
 from espnet_plugin.speechclip.keyword_extractor import KEYWORD_EXTRACTORS
-from espnet_plugin.speechclip.losses import MaskedContrastiveLoss
-from espnet_plugin.speechclip.quantizer import TokenQuantizer
+from espnet_plugin.speechclip.losses import LOSSES
+from espnet_plugin.speechclip.quantizer import QUANTIZERS
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
 from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel
 
-LOSSES: dict[str, type[nn.Module]] = {"masked_contrastive": MaskedContrastiveLoss}
-QUANTIZERS: dict[str, type[nn.Module]] = {"straight_through": TokenQuantizer}
-SPEECH_ENCODERS: dict[str, type[nn.Module]] = {
-    "huggingface": FrozenSpeechEncoder,
-    "s3prl": FrozenSpeechEncoder,
-}
-
-speech_encoder_choices = ClassChoices("speech_encoder", SPEECH_ENCODERS, default="huggingface")
+speech_encoder_choices = ClassChoices(
+    "speech_encoder", dict.fromkeys(BACKENDS, FrozenSpeechEncoder), default="huggingface"
+)
 attention_choices = ClassChoices("attention", ATTENTIONS, default="attention")
 keyword_extractor_choices = ClassChoices(
     "keyword_extractor", KEYWORD_EXTRACTORS, default="cif", optional=True
@@ -102,8 +97,9 @@ def add_batch_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--sort_window",
         type=int,
-        default=8,
-        help="Batches that are drawn together and sorted by length to save padding; 1: none",
+        default=1,
+        help="Batches that are drawn together and sorted by length. 1 shuffles uniformly; more "
+        "saves padding, but an utterance then only meets negatives of nearly its own length",
     )
     group.add_argument(
         "--crop_seconds",

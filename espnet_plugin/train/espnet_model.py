@@ -10,6 +10,7 @@ from espnet2.torch_utils.device_funcs import force_gatherable
 from espnet2.train.abs_espnet_model import AbsESPnetModel
 from torch import Tensor, nn
 
+from espnet_plugin.speechclip.bounds import keep_in_bounds
 from espnet_plugin.speechclip.cif import quantity_loss
 from espnet_plugin.speechclip.gather import gather_features
 from espnet_plugin.speechclip.model import Keywords, SpeechCLIP, SpeechOutput
@@ -85,12 +86,16 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         self.diversity_weight = diversity_weight
         self.diversity_temperature = diversity_temperature
         self.extract_feats_in_collect_stats = extract_feats_in_collect_stats
-        # Optimiser updates done, counted by the optimizer itself (see SpeechCLIPTask). Float, since
-        # ESPnet's checkpoint averaging sums integer tensors.
+        # Optimiser updates done. Float, since ESPnet's checkpoint averaging sums integer tensors.
         self.register_buffer("num_updates", torch.zeros(()))
         leave_out_of_checkpoints(
             self, [f"speechclip.{prefix}" for prefix in speechclip.frozen_prefixes]
         )
+
+    def end_update(self) -> None:
+        """What follows each update; the optimizer calls it itself (see ``SpeechCLIPTask``)."""
+        self.num_updates.add_(1)
+        keep_in_bounds(self)
 
     def forward(self, **batch: Any) -> Losses:
         """Loss of a batch.

@@ -13,11 +13,13 @@ from typing import Any
 import torch
 from espnet2.torch_utils.device_funcs import to_device
 from espnet2.torch_utils.recursive_op import recursive_average
+from espnet2.torch_utils.set_all_random_seed import set_all_random_seed
 from espnet2.train.distributed_utils import DistributedOption
 from espnet2.train.reporter import SubReporter
 from espnet2.train.trainer import Trainer, TrainerOptions
 from torch import Tensor
 
+from espnet_plugin.train.epoch_seeds import epoch_seed
 from espnet_plugin.train.recall import RANKS, recall_both_ways
 from espnet_plugin.utils.progress import progress
 
@@ -32,11 +34,14 @@ class RetrievalTrainer(Trainer):
 
     @classmethod
     def train_one_epoch(cls, model: Any, iterator: Any, **kwargs: Any) -> bool:
-        """One epoch of ESPnet's trainer, with a progress bar when a person is watching."""
+        """One epoch of ESPnet's trainer, with draws (dropout) of its own and, when a person is
+        watching, a progress bar."""
         distributed_option: DistributedOption = kwargs["distributed_option"]
+        epoch = kwargs["reporter"].get_epoch()
+        set_all_random_seed(epoch_seed(kwargs["options"].seed, epoch))
         watched = sys.stderr.isatty() and not kwargs["options"].no_forward_run
         if watched and (distributed_option.dist_rank or 0) == 0:
-            iterator = WatchedIterator(iterator, f"epoch {kwargs['reporter'].get_epoch()}")
+            iterator = WatchedIterator(iterator, f"epoch {epoch}")
         return super().train_one_epoch(model=model, iterator=iterator, **kwargs)
 
     @classmethod

@@ -59,10 +59,13 @@ class UniqueImageBatchSampler(AbsSampler):
         utt2image: Image of each utterance.
         batch_size: Largest number of utterances of a batch, over all ranks together.
         lengths: Length of each utterance in any unit; needed with ``sort_window`` > 1.
-        sort_window: Number of batches that are drawn together, sorted by length and cut, which
-            saves padding. Captions of an image are kept apart in the whole window. 1 = no sorting.
+        sort_window: Number of batches that are drawn together, sorted by length and cut. 1 shuffles
+            uniformly, as the original does. More saves padding, but makes negatives of nearly
+            equal length, and batch statistics drift with the length. Captions of an image are kept
+            apart in the whole window.
         world_size: Number of ranks.
         rank: Whose share of each batch ``generate`` returns.
+        seed: Mixed with the number of the epoch, so that no two runs draw alike.
 
     Raises:
         ValueError: With no utterances, fewer images than ranks, or missing lengths.
@@ -77,6 +80,7 @@ class UniqueImageBatchSampler(AbsSampler):
         sort_window: int = 1,
         world_size: int = 1,
         rank: int = 0,
+        seed: int = 0,
     ) -> None:
         captions: dict[object, list[str]] = {}
         for utterance, image in sorted(utt2image.items()):
@@ -101,6 +105,7 @@ class UniqueImageBatchSampler(AbsSampler):
         self.lengths = lengths
         self.world_size = world_size
         self.rank = rank
+        self.seed = seed
         self.num_utterances = len(utt2image)
         self.padded = -(-self.num_utterances // world_size) * world_size
         self.sizes = self._batch_sizes(batch_size - batch_size % world_size)
@@ -162,9 +167,9 @@ class UniqueImageBatchSampler(AbsSampler):
             f"rank={self.rank}/{self.world_size})"
         )
 
-    def generate(self, seed: int) -> list[tuple[str, ...]]:
-        """The batches of one epoch, this rank's share of each; equal seeds give equal batches."""
-        rng = np.random.RandomState(seed)
+    def generate(self, epoch: int) -> list[tuple[str, ...]]:
+        """The batches of one epoch, this rank's share of each; the same whenever it is asked."""
+        rng = np.random.default_rng([self.seed, epoch])
         batches: list[list[str]] = []
         for window, utterances in zip(self.windows, self._draw(rng), strict=True):
             sizes = [window[i] for i in rng.permutation(len(window))]
@@ -176,7 +181,7 @@ class UniqueImageBatchSampler(AbsSampler):
         order = rng.permutation(len(batches))
         return [tuple(batches[i][self.rank :: self.world_size]) for i in order]
 
-    def _draw(self, rng: np.random.RandomState) -> list[list[str]]:
+    def _draw(self, rng: np.random.Generator) -> list[list[str]]:
         """Random windows: each caption goes to the emptiest window that lacks its image.
 
         Taking the windows with the most room left never runs into a dead end when a solution
@@ -187,9 +192,9 @@ class UniqueImageBatchSampler(AbsSampler):
         repeats = self.padded - self.num_utterances
         rarest = sorted(range(len(groups)), key=lambda i: len(groups[i]))[:repeats]
         for i in rarest:
-            groups[i] = [*groups[i], groups[i][rng.randint(len(groups[i]))]]
+            groups[i] = [*groups[i], groups[i][rng.integers(len(groups[i]))]]
         drawn: list[list[str]] = [[] for _ in self.windows]
-        heap = [(-sum(sizes), rng.random_sample(), i) for i, sizes in enumerate(self.windows)]
+        heap = [(-sum(sizes), rng.random(), i) for i, sizes in enumerate(self.windows)]
         heapq.heapify(heap)
         for group in groups:
             chosen = [heapq.heappop(heap) for _ in group]
@@ -197,7 +202,7 @@ class UniqueImageBatchSampler(AbsSampler):
                 chosen, rng.permutation(len(group)), strict=True
             ):
                 drawn[window].append(group[position])
-                heapq.heappush(heap, (room + 1, rng.random_sample(), window))
+                heapq.heappush(heap, (room + 1, rng.random(), window))
         for utterances in drawn:
             rng.shuffle(utterances)
         return drawn

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from local.mini.corpus import draw_corpus, split_voices
 from local.mini.prepare import config_from_args, get_parser, main
+from local.mini.streams import random_stream
 
 pytestmark = pytest.mark.skipif(
     any(
@@ -86,6 +87,33 @@ def test_seed_decides_the_corpus(tiny_config):
     same = draw_corpus(tiny_config) == draw_corpus(tiny_config)
     other = draw_corpus(dataclasses.replace(tiny_config, seed=4))
     assert same and other != draw_corpus(tiny_config)
+
+
+@pytest.mark.parametrize(
+    "change", [{"unseen_voices": 9}, {"words_per_minute": (100, 120)}, {"pitch": (10, 20)}]
+)
+def test_how_it_is_spoken_changes_nothing_of_what_is_said(tiny_config, change):
+    changed = dataclasses.replace(tiny_config.corpus, **change)
+    scenes, captions = draw_corpus(tiny_config)
+    other_scenes, other = draw_corpus(dataclasses.replace(tiny_config, corpus=changed))
+    assert other != captions
+    assert other_scenes == scenes
+    for split, members in captions.items():
+        assert [c.text for c in other[split]] == [c.text for c in members]
+
+
+def test_every_part_of_the_corpus_draws_from_a_stream_of_its_own(tiny_config, monkeypatch):
+    names = []
+
+    def record(seed, name):
+        names.append(name)
+        return random_stream(seed, name)
+
+    monkeypatch.setattr("local.mini.corpus.random_stream", record)
+    draw_corpus(tiny_config)
+    assert len(set(names)) == len(names) == 8
+    draws = {tuple(random_stream(seed, n).integers(100, size=20)) for n in names for seed in (0, 1)}
+    assert len(draws) == 2 * len(names)
 
 
 def test_every_second_test_utterance_is_by_an_unseen_voice(tiny_config):

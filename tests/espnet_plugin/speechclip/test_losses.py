@@ -7,7 +7,9 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
+from espnet_plugin.speechclip.bounds import keep_in_bounds
 from espnet_plugin.speechclip.gather import gather_features
 from espnet_plugin.speechclip.losses import MaskedContrastiveLoss
 
@@ -36,12 +38,36 @@ def test_equals_the_obvious_loop(ids, decoupled, margin):
     assert loss(a, b, torch.tensor(ids)).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_scale_is_clamped_and_the_loss_stays_finite():
-    loss = MaskedContrastiveLoss()
-    loss.log_scale.data.fill_(150.0)
+@pytest.mark.parametrize("learnable", [False, True])
+def test_scale_starts_at_most_at_its_limit(learnable):
+    loss = MaskedContrastiveLoss(initial_temperature=1e-9, learnable=learnable)
+    assert loss.scale.item() == pytest.approx(100.0)
+
+
+def test_a_loaded_scale_above_the_limit_is_brought_back():
+    loss = nn.ModuleDict({"loss": MaskedContrastiveLoss()})
+    loss.load_state_dict({"loss.log_scale": torch.tensor(150.0)})
     a = F.normalize(torch.randn(3, 4), dim=-1)
-    assert float(loss.scale) == pytest.approx(100.0)
-    assert torch.isfinite(loss(a, a, torch.arange(3)))
+    assert loss["loss"].scale.item() == pytest.approx(100.0)
+    assert torch.isfinite(loss["loss"](a, a, torch.arange(3)))
+
+
+def test_scale_comes_back_from_its_limit_and_never_passes_it():
+    torch.manual_seed(0)
+    loss = MaskedContrastiveLoss(initial_temperature=0.011)
+    optimizer = torch.optim.SGD(loss.parameters(), lr=0.1)
+    loss.log_scale.grad = torch.tensor(-20.0)
+    optimizer.step()
+    assert loss.scale.item() > 600
+    keep_in_bounds(loss)
+    assert loss.scale.item() == pytest.approx(100.0)
+    a, b = F.normalize(torch.randn(2, 6, 4), dim=-1)  # random pairs want a lower scale
+    for _ in range(200):
+        optimizer.zero_grad()
+        loss(a, b).backward()
+        optimizer.step()
+        keep_in_bounds(loss)
+    assert loss.scale.item() < 50
 
 
 @pytest.mark.parametrize("decoupled", [False, True])

@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from espnet_plugin.speechclip.bounds import keep_in_bounds
 from espnet_plugin.speechclip.quantizer import (
     TokenQuantizer,
     cosine_similarities,
@@ -89,7 +90,22 @@ def test_similarities_stay_precise_under_autocast():
     assert torch.equal(inside.similarities, TokenQuantizer()(keywords, table).similarities)
 
 
-@pytest.mark.parametrize("temperature", [0.0, -1.0, "fixed=0.1", [0.1, 0.0, 10]])
+def test_a_learned_temperature_stays_positive():
+    quantizer = TokenQuantizer(temperature="learned=0.01")
+    optimizer = torch.optim.SGD(quantizer.parameters(), lr=1.0)
+    quantizer.temperature.grad = torch.tensor(0.5)
+    optimizer.step()
+    keep_in_bounds(quantizer)
+    assert float(quantizer.temperature) == pytest.approx(0.001)
+    assert torch.isfinite(quantizer(KEYWORDS, TABLE).embeddings).all()
+    quantizer.load_state_dict({"temperature": torch.tensor(-3.0)})
+    assert float(quantizer.temperature) == pytest.approx(0.001)
+
+
+SENSELESS = [0.0, -1.0, "fixed=0.1", "learned=0", "learned=-1", "learned=nan", "learned=x"]
+
+
+@pytest.mark.parametrize("temperature", [*SENSELESS, [0.1, 0.0, 10]])
 def test_senseless_temperatures_are_refused(temperature):
     with pytest.raises(ValueError, match="temperature"):
         TokenQuantizer(temperature=temperature)

@@ -14,7 +14,13 @@ import torch
 import yaml
 
 from espnet_plugin.compat import load_checkpoint
+from espnet_plugin.speechclip.attention import ATTENTIONS
+from espnet_plugin.speechclip.backends import BACKENDS
+from espnet_plugin.speechclip.keyword_extractor import KEYWORD_EXTRACTORS
+from espnet_plugin.speechclip.losses import LOSSES
+from espnet_plugin.speechclip.quantizer import QUANTIZERS
 from espnet_plugin.tasks.speechclip import SpeechCLIPTask
+from espnet_plugin.tasks.speechclip_options import CLASS_CHOICES
 from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel
 
 COMMON = [
@@ -210,18 +216,18 @@ def train_in_two_processes(command: list[str], output: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("extractor", ["none", "cif"])
+@pytest.mark.parametrize("extractor", ["none", "cls", "cif"])
 def test_two_processes_train_as_one(
     tiny_corpus, model_arguments, tmp_path: Path, extractor: str
 ) -> None:
     arguments = model_arguments
-    if extractor == "none":
+    if extractor != "cif":
         position = arguments.index("--keyword_extractor_conf")
         arguments = [
             *arguments[:position],
             *arguments[position + 2 :],
             "--keyword_extractor",
-            "none",
+            extractor,
         ]
     arguments = [*arguments, "--max_epoch", "1", "--grad_clip", "1000", "--optim", "sgd"]
     data = [*tiny_corpus.data_arguments("train"), *tiny_corpus.data_arguments("valid")]
@@ -229,8 +235,6 @@ def test_two_processes_train_as_one(
     two = train_in_two_processes([*COMMON, *data, *arguments], tmp_path / "two")
     states = [load_checkpoint(path / "1epoch.pth") for path in (one, two)]
     assert states[1]["num_updates"] == 3
-    if extractor == "cif":
-        return  # the keyword norm's statistics are those of each process's own utterances
     for key, value in states[0].items():
         assert torch.allclose(value, states[1][key], atol=1e-5), key
     reports = [
@@ -302,6 +306,33 @@ def test_other_architectures_build(
     assert (model.keyword_extractor is not None) == has_keywords
 
 
+def test_options_offer_what_is_registered_and_nothing_else() -> None:
+    registries = {
+        "speech_encoder": BACKENDS,
+        "attention": ATTENTIONS,
+        "keyword_extractor": KEYWORD_EXTRACTORS,
+        "quantizer": QUANTIZERS,
+        "loss": LOSSES,
+    }
+    for choices in CLASS_CHOICES:
+        assert {*choices.choices()} - {None} == {*registries.pop(choices.name)}
+    assert not registries
+
+
+def test_an_update_counts_and_keeps_temperatures_in_bounds(tiny_corpus, model_arguments) -> None:
+    args = parsed(tiny_corpus, model_arguments, "--quantizer_conf", "temperature=learned")
+    model = SpeechCLIPTask.build_model(args)
+    (optimizer,) = SpeechCLIPTask.build_optimizers(args, model)
+    scale, temperature = model.loss.log_scale, model.speechclip.quantizer.temperature
+    scale.data.fill_(99.0)
+    temperature.data.fill_(-1.0)
+    scale.grad, temperature.grad = torch.zeros(2)
+    optimizer.step()
+    assert model.num_updates == 1
+    assert model.loss.scale.item() == pytest.approx(100.0)
+    assert temperature.item() == pytest.approx(0.001)
+
+
 def test_weight_decay_spares_vectors_and_temperatures(tiny_corpus, model_arguments) -> None:
     args = parsed(
         tiny_corpus,
@@ -320,3 +351,7 @@ def test_weight_decay_spares_vectors_and_temperatures(tiny_corpus, model_argumen
     assert all(p.dim() >= 2 for p in decayed["params"])
     grouped = {id(p) for group in optimizer.param_groups for p in group["params"]}
     assert grouped == {id(p) for p in model.parameters() if p.requires_grad}
+
+
+def test_batches_are_shuffled_uniformly_unless_sorting_is_asked_for() -> None:
+    assert SpeechCLIPTask.get_parser().parse_args([]).sort_window == 1

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from espnet_plugin.utils.atomic import atomic_path, write_text
@@ -22,6 +21,7 @@ from .config import MiniConfig
 from .lexicon import VOICES
 from .pictures import Painter
 from .scenes import Scene, draw_captions, draw_splits
+from .streams import random_stream
 
 SPLITS = ("train", "dev", "test")
 _POLL_SECONDS = 0.2
@@ -43,7 +43,7 @@ class SpokenCaption:
 
 def split_voices(config: MiniConfig) -> tuple[list[str], list[str]]:
     """Voices of the training set, and those that it never hears; the seed alone decides."""
-    order = [VOICES[n] for n in _generator(config, 20).permutation(len(VOICES))]
+    order = [VOICES[n] for n in random_stream(config.seed, "voices").permutation(len(VOICES))]
     count = config.corpus.unseen_voices
     return sorted(order[count:]), sorted(order[:count])
 
@@ -58,15 +58,16 @@ def draw_corpus(
     corpus = config.corpus
     sizes = {split: getattr(corpus, f"{split}_images") for split in SPLITS}
     seen_voices, unseen_voices = split_voices(config)
-    drawn = draw_splits(_generator(config, 0), sizes, two_objects=corpus.two_objects)
+    drawn = draw_splits(random_stream(config.seed, "scenes"), sizes, two_objects=corpus.two_objects)
     scenes: dict[str, dict[str, Scene]] = {}
     captions: dict[str, list[SpokenCaption]] = {}
-    for number, split in enumerate(SPLITS):
-        rng = _generator(config, 1 + number)
+    for split in SPLITS:
+        words = random_stream(config.seed, f"{split} captions")
+        speech = random_stream(config.seed, f"{split} speech")
         scenes[split] = {f"{split}_{n:05d}": scene for n, scene in enumerate(drawn[split])}
         captions[split] = []
         for image_id, scene in scenes[split].items():
-            for n, text in enumerate(draw_captions(rng, scene)):
+            for n, text in enumerate(draw_captions(words, scene)):
                 unseen = split != "train" and len(captions[split]) % 2 == 1
                 voices = unseen_voices if unseen else seen_voices
                 captions[split].append(
@@ -74,10 +75,12 @@ def draw_corpus(
                         utterance_id=f"{image_id}_{n}",
                         image_id=image_id,
                         text=text,
-                        voice=voices[rng.integers(len(voices))],
-                        words_per_minute=int(rng.integers(*corpus.words_per_minute, endpoint=True)),
-                        pitch=int(rng.integers(*corpus.pitch, endpoint=True)),
-                        pitch_range=int(rng.integers(*corpus.pitch_range, endpoint=True)),
+                        voice=voices[speech.integers(len(voices))],
+                        words_per_minute=int(
+                            speech.integers(*corpus.words_per_minute, endpoint=True)
+                        ),
+                        pitch=int(speech.integers(*corpus.pitch, endpoint=True)),
+                        pitch_range=int(speech.integers(*corpus.pitch_range, endpoint=True)),
                     )
                 )
     return scenes, captions
@@ -88,7 +91,7 @@ def paint_corpus(config: MiniConfig, scenes: dict[str, dict[str, Scene]], root: 
     directory = root / "images"
     directory.mkdir(parents=True, exist_ok=True)
     painter = Painter(image_size=config.corpus.image_size)
-    rng = _generator(config, 10)
+    rng = random_stream(config.seed, "pictures")
     everything = [pair for split in SPLITS for pair in scenes[split].items()]
     for image_id, scene in progress(everything, description="pictures", unit="picture"):
         picture = painter.paint(scene, rng)  # painted even when the file exists: same jitter
@@ -173,10 +176,6 @@ def write_lists(
         for name, lines in files.items():
             write_text(directory / name, "\n".join(lines) + "\n")
         write_text(directory / "words.ctm", "".join(_ctm_lines(ids, words)))
-
-
-def _generator(config: MiniConfig, stream: int) -> np.random.Generator:
-    return np.random.default_rng([config.seed, stream])
 
 
 def _check_space(root: Path, utterances: int) -> None:

@@ -22,6 +22,7 @@ from .config import EncoderConfig, MiniConfig
 from .corpus import draw_corpus
 from .encoder_init import initialise_front_end
 from .packages import load_package
+from .streams import random_stream
 from .units import UnitCodebook, frame_count, spectra, with_context
 
 _CODEBOOK_UTTERANCES = 400
@@ -112,7 +113,7 @@ def train_encoder(
         The model in evaluation mode.
     """
     torch.manual_seed(config.seed)
-    rng = np.random.default_rng([config.seed, 40])
+    rng = random_stream(config.seed, "encoder")
     encoder, wavs = config.encoder, root / "wavs"
     _, captions = draw_corpus(config)
     ids = [caption.utterance_id for caption in captions["train"]]

@@ -18,7 +18,7 @@ from espnet_plugin.utils.atomic import write_text
 from .config import CorpusConfig, EncoderConfig, MiniConfig, TeacherConfig, fingerprint
 
 # Raised when the code of a part changes what it makes.
-_VERSIONS = {"corpus": 4, "teacher": 2, "encoder": 1}
+_VERSIONS = {"corpus": 5, "teacher": 3, "encoder": 2}
 _PARTS = tuple(_VERSIONS)
 _SECTIONS = {"corpus": CorpusConfig, "teacher": TeacherConfig, "encoder": EncoderConfig}
 

@@ -25,6 +25,8 @@ from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder, LayerWe
 from espnet_plugin.utils.atomic import atomic_path, write_text
 from espnet_plugin.utils.progress import progress
 
+from .streams import random_stream
+
 BLANK = 0
 
 
@@ -125,7 +127,7 @@ def train_recogniser(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, learning_rate, total_steps=steps, pct_start=0.1
     )
-    batches = _batches(states, batch_size, np.random.default_rng([seed, 41]))
+    batches = _batches(states, batch_size, random_stream(seed, "recogniser"))
     for step in progress(range(steps), description="CTC recogniser", unit="step"):
         keys = next(batches)
         log_probabilities, lengths = model(*_load(states, keys))

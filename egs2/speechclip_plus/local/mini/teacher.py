@@ -20,6 +20,7 @@ from .corpus import draw_corpus
 from .packages import load_package
 from .pictures import Painter
 from .scenes import Scene, draw_caption, draw_scene, draw_variants, held_out_keys
+from .streams import random_stream
 from .teacher_text import ReducedTokenizer, keyword_list, wrong_text
 
 VOCABULARY_SIZE = 49408
@@ -84,7 +85,7 @@ class SceneSampler:
         self._held_out = held_out_keys([*scenes["dev"].values(), *scenes["test"].values()])
         self._config = config
         self._painter = Painter(image_size=config.corpus.image_size)
-        self._rng = np.random.default_rng([config.seed, 20])
+        self._rng = random_stream(config.seed, "teacher scenes")
         self._tokenizer = ReducedTokenizer()
 
     def draw(self) -> TeacherBatch:
@@ -173,7 +174,7 @@ def text_to_image_recall(
     model.eval()
     scenes, captions = draw_corpus(config)
     painter, tokenizer = Painter(image_size=config.corpus.image_size), ReducedTokenizer()
-    rng = np.random.default_rng([config.seed, 30])
+    rng = random_stream(config.seed, "teacher evaluation")
     pictures = np.stack([painter.paint(scene, rng) for scene in scenes[split].values()])
     images = F.normalize(model.encode_image(normalise(pictures)), dim=-1)
     texts = [caption.text.split() for caption in captions[split]]

@@ -1,0 +1,34 @@
+"""Trained parameters that must stay within bounds.
+
+A clamp in the forward pass has no gradient beyond its limit: a parameter that ran past it never
+comes back. So the parameters themselves are clamped, after each optimiser update and when they are
+loaded, as open_clip does with its temperature after each update.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+Bounds = dict[str, tuple[float | None, float | None]]
+
+
+@torch.no_grad()
+def keep_in_bounds(module: nn.Module) -> None:
+    """Clamps, in place, what a module or a part of it names in its ``bounds``.
+
+    Args:
+        module: Parts may have ``bounds``, a dictionary from a parameter's name to its lowest and
+            highest value, either of them None where there is no such bound.
+    """
+    for part in module.modules():
+        bounds: Bounds = getattr(part, "bounds", {})
+        for name, (lowest, highest) in bounds.items():
+            part.get_parameter(name).clamp_(lowest, highest)
+
+
+def set_bounds(module: nn.Module, bounds: Bounds) -> None:
+    """Gives a module its ``bounds``, and keeps to them whenever it is loaded."""
+    module.bounds = bounds
+    keep_in_bounds(module)
+    module.register_load_state_dict_post_hook(lambda loaded, _: keep_in_bounds(loaded))

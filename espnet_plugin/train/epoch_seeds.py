@@ -1,0 +1,55 @@
+"""Random streams of a run's epochs that no other run's epoch shares.
+
+ESPnet seeds an epoch with ``seed + epoch``: epoch 2 of seed 0 is epoch 1 of seed 1, so trainings
+that differ in the seed alone would see the same batches one epoch apart. NumPy's
+``SeedSequence`` mixes both numbers instead. An epoch's stream depends on them alone, not on what
+ran before, which is what makes a resumed training repeat.
+"""
+
+from __future__ import annotations
+
+import random
+from functools import partial
+
+import numpy as np
+from espnet2.iterators.sequence_iter_factory import SequenceIterFactory
+from torch.utils.data import DataLoader
+
+
+def epoch_seed(seed: int, epoch: int, *stream: int) -> int:
+    """A seed of 32 bits for one stream of an epoch.
+
+    Args:
+        seed: The run's.
+        epoch: Number of the epoch.
+        *stream: Tells streams of the same epoch apart, e.g. the number of a data worker.
+    """
+    sequence = np.random.SeedSequence([seed, epoch], spawn_key=stream)
+    return int(sequence.generate_state(1)[0])
+
+
+def seed_worker(worker: int, *, seed: int, epoch: int) -> None:
+    """Seeds Python's and NumPy's global state in a data worker."""
+    value = epoch_seed(seed, epoch, worker)
+    random.seed(value)
+    np.random.seed(value)
+
+
+class EpochIterFactory(SequenceIterFactory):
+    """ESPnet's factory, whose batches and data workers are seeded by run and epoch.
+
+    Args:
+        seed: The run's.
+        **options: Of ESPnet's ``SequenceIterFactory``. ``batches`` is a sampler that knows the
+            run's seed itself: its ``generate`` is given the number of the epoch.
+    """
+
+    def __init__(self, *, seed: int, **options: object) -> None:
+        super().__init__(**options, seed=0)
+        self.run_seed = seed
+
+    def build_iter(self, epoch: int, shuffle: bool | None = None) -> DataLoader:
+        """The batches of an epoch."""
+        loader = super().build_iter(epoch, shuffle)
+        loader.worker_init_fn = partial(seed_worker, seed=self.run_seed, epoch=epoch)
+        return loader
