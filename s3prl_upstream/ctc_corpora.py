@@ -8,7 +8,7 @@ them, of similar length.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +130,7 @@ def read_lexicon(paths: Sequence[str]) -> dict[str, list[str]]:
                 f"{path}: no such lexicon; phoneme recognition on LibriSpeech needs "
                 "librispeech-lexicon.txt of openslr.org/11 (corpus.lexicon)"
             )
-        for line in Path(path).read_text(encoding="utf-8").splitlines():
+        for line in _lines(Path(path)):
             word, *pronunciation = line.split()
             phones.setdefault(word.upper(), pronunciation)
     return phones
@@ -146,7 +146,7 @@ def librispeech_utterances(folder: Path) -> list[tuple[Path, list[str]]]:
         raise FileNotFoundError(f"{folder}: no such folder of LibriSpeech")
     utterances = []
     for transcripts in sorted(folder.rglob("*.trans.txt")):
-        for line in transcripts.read_text(encoding="utf-8").splitlines():
+        for line in _lines(transcripts):
             name, *words = line.split()
             audio = transcripts.parent / f"{name}.flac"
             if audio.is_file():
@@ -160,9 +160,15 @@ def read_snips(path: Path) -> dict[str, str]:
     Words become upper-case; tags lose a leading ``B-`` or ``I-``.
     """
     transcripts = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in _lines(path):
         name, _, rest = line.partition(" ")
         text, _, tags = rest.partition("\t")
         plain = " ".join(tag.removeprefix("B-").removeprefix("I-") for tag in tags.split(" "))
         transcripts[name] = f"{text.upper()}\t{plain}"
     return transcripts
+
+
+def _lines(path: Path) -> Iterator[str]:
+    # only a line feed ends a line: str.splitlines cuts at U+2028, U+0085 and more
+    with path.open(encoding="utf-8", newline="\n") as stream:
+        yield from (line.rstrip("\r\n") for line in stream if line.strip())

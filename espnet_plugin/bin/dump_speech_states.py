@@ -22,6 +22,7 @@ from espnet2.utils.nested_dict_action import NestedDictAction
 from espnet2.utils.types import str_or_none
 
 from espnet_plugin.compat import get_commandline_args
+from espnet_plugin.data.sampler_files import read_lengths
 from espnet_plugin.data.scp import DataError, read_scp
 from espnet_plugin.dump.store import ArrayStore, chosen, describe_source
 from espnet_plugin.utils.disk import NotEnoughSpaceError, free_space, human_size, require_space
@@ -39,7 +40,7 @@ def run(args: argparse.Namespace) -> None:
 
     listed = read_scp(args.wav_scp)
     lengths_file = args.utt2num_samples or Path(args.wav_scp).with_name("utt2num_samples")
-    lengths = {key: int(value) for key, value in read_scp(lengths_file).items()}
+    lengths = read_lengths([str(lengths_file)])
     absent = next((key for key in listed if key not in lengths), None)
     if absent is not None:
         raise DataError(f"{lengths_file}: no utterance {absent}, which {args.wav_scp} has")

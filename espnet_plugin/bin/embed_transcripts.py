@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from espnet_plugin.data.scp import DataError
-from espnet_plugin.evaluation.inference_set import read_lines
+from espnet_plugin.data.scp import DataError, read_scp, write_lines
 from espnet_plugin.evaluation.word_errors import word_error_rate
 from espnet_plugin.utils.atomic import atomic_path, write_text
 
@@ -36,12 +35,11 @@ def run(args: argparse.Namespace) -> float | None:
     """Embeds the transcripts of a set's utterances; returns their word error rate.
 
     Raises:
-        DataError: No utterance of the set has a transcript.
-        FileNotFoundError: A file is missing.
+        DataError: A file is missing, or no utterance of the set has a transcript.
     """
     directory = Path(args.inference_dir)
-    utterances = read_lines(directory / "utterances.txt")
-    transcripts = read_transcripts(args.transcripts)
+    utterances = list(read_scp(directory / "utterances.txt"))
+    transcripts = read_scp(args.transcripts)  # a recogniser that heard nothing leaves the id alone
     missing = [utterance for utterance in utterances if utterance not in transcripts]
     if len(missing) == len(utterances):
         raise DataError(
@@ -57,10 +55,10 @@ def run(args: argparse.Namespace) -> float | None:
     embeddings = _embed(_text_tower(args), list(heard.values()))
     rate = None
     if args.text:
-        captions = read_transcripts(args.text)
+        captions = read_scp(args.text)
         rate = word_error_rate({u: captions[u] for u in utterances if u in captions}, heard)
     (directory / "transcripts.npy").unlink(missing_ok=True)  # never beside other transcripts
-    write_text(directory / "transcripts", "".join(f"{u} {text}\n" for u, text in heard.items()))
+    write_lines(directory / "transcripts", heard.items())
     facts = {"source": str(args.transcripts), "missing": len(missing), "word_error_rate": rate}
     write_text(directory / "transcripts.json", json.dumps(facts, indent=2) + "\n")
     with atomic_path(directory / "transcripts.npy") as temporary:
@@ -68,15 +66,6 @@ def run(args: argparse.Namespace) -> float | None:
     words = "" if rate is None else f", {100 * rate:.1f} % word errors"
     logging.info(f"{directory / 'transcripts.npy'}: {len(utterances)} transcripts{words}")
     return rate
-
-
-def read_transcripts(path: str | Path) -> dict[str, str]:
-    """Reads a Kaldi text file, in which a recogniser that heard nothing leaves the key alone."""
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"{path} is missing")
-    pairs = (line.partition(" ") for line in path.read_text(encoding="utf-8").split("\n"))
-    return {key: text.strip() for key, _, text in pairs if key.strip()}
 
 
 def _text_tower(args: argparse.Namespace) -> FrozenCLIP:

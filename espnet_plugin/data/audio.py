@@ -11,6 +11,9 @@ from espnet_plugin.data.scp import DataError
 from espnet_plugin.utils.atomic import atomic_path
 
 FORMATS = {"wav": ("WAV", "PCM_16"), "flac": ("FLAC", "PCM_16")}
+# Edited Vorbis files count a block or two more than they hold; a cut off file lacks far more
+SHORTFALL_SECONDS = 0.05
+SHORTFALL_SHARE = 0.01
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,24 @@ class Recording:
     mixed_down: bool = False
     resampled_from: int | None = None
     kept: bool = False  # the source was right already and is used as it lies
+    missing_seconds: float = 0.0  # promised by the source's header, but not in it
+
+
+@dataclass(frozen=True)
+class Audio:
+    """What a file holds.
+
+    Attributes:
+        samples: float32 in [-1, 1], (samples, channels).
+        rate: Samples of a channel per second, Hz.
+        kind: libsndfile's name of the container and of the encoding.
+        missing: Samples that the header promises beyond these.
+    """
+
+    samples: np.ndarray
+    rate: int
+    kind: tuple[str, str]
+    missing: int
 
 
 def parse_rate(text: str | int) -> int:
@@ -34,11 +55,25 @@ def parse_rate(text: str | int) -> int:
         raise DataError(f"--fs {text}: not a sampling rate; write 16k or 16000") from error
 
 
-def read_audio(path: str) -> tuple[np.ndarray, int, str, str]:
-    """Reads a recording and checks that there is sound in it.
+def tolerated_shortfall(*, promised: int, read: int, rate: int) -> int:
+    """Samples that a recording's header or container promises beyond those that were read.
 
-    Returns:
-        Samples (samples, channels) float32 in [-1, 1], rate in Hz, format, sub-type.
+    Args:
+        promised: Samples of a channel according to the header.
+        read: Samples of a channel that were decoded.
+        rate: Hz.
+
+    Raises:
+        DataError: They are more than 50 ms and more than 1 %: the recording is cut off.
+    """
+    missing = max(0, promised - read)
+    if missing > max(SHORTFALL_SECONDS * rate, SHORTFALL_SHARE * promised):
+        raise DataError(f"cut off: {read} of {promised} samples")
+    return missing
+
+
+def read_audio(path: str) -> Audio:
+    """Reads a recording and checks that there is sound in it.
 
     Raises:
         DataError: Missing, unreadable, cut off, empty, or not finite.
@@ -53,18 +88,17 @@ def read_audio(path: str) -> tuple[np.ndarray, int, str, str]:
         raise DataError("empty file")
     try:
         with soundfile.SoundFile(path) as stream:
-            expected = stream.frames
+            promised = stream.frames
             samples = stream.read(dtype="float32", always_2d=True)
-            rate, kind, subtype = stream.samplerate, stream.format, stream.subtype
+            rate, kind = stream.samplerate, (stream.format, stream.subtype)
     except (soundfile.SoundFileError, RuntimeError) as error:
         raise DataError(f"cannot be read ({error})") from error
     if len(samples) == 0:
         raise DataError("no samples in it")
-    if len(samples) < expected:
-        raise DataError(f"cut off: {len(samples)} of {expected} samples")
+    missing = tolerated_shortfall(promised=promised, read=len(samples), rate=rate)
     if not np.isfinite(samples).all():
         raise DataError("holds NaN or infinite samples")
-    return samples, rate, kind, subtype
+    return Audio(samples, rate, kind, missing)
 
 
 def format_recording(source: str, target: Path, *, rate: int, audio_format: str) -> Recording:
@@ -84,14 +118,15 @@ def format_recording(source: str, target: Path, *, rate: int, audio_format: str)
     import soundfile
     import soxr
 
-    samples, source_rate, kind, subtype = read_audio(source)
-    mixed_down = samples.shape[1] > 1
+    audio = read_audio(source)
+    mixed_down = audio.samples.shape[1] > 1
     wanted = FORMATS[audio_format]
-    if source_rate == rate and not mixed_down and (kind, subtype) == wanted:
-        return Recording(source, len(samples), kept=True)
-    mono = samples.mean(axis=1)  # (samples, channels) → (samples,)
-    if source_rate != rate:
-        mono = soxr.resample(mono, source_rate, rate, quality="HQ")
+    # one whose header is wrong is written anew, so that nothing later has to know of it
+    if audio.rate == rate and not mixed_down and audio.kind == wanted and not audio.missing:
+        return Recording(source, len(audio.samples), kept=True)
+    mono = audio.samples.mean(axis=1)  # (samples, channels) → (samples,)
+    if audio.rate != rate:
+        mono = soxr.resample(mono, audio.rate, rate, quality="HQ")
     if len(mono) == 0:
         raise DataError("shorter than one sample after resampling")
     with atomic_path(target) as temporary:
@@ -100,5 +135,9 @@ def format_recording(source: str, target: Path, *, rate: int, audio_format: str)
             temporary, np.clip(mono, -1.0, 1.0), rate, format=wanted[0], subtype=wanted[1]
         )
     return Recording(
-        str(target), len(mono), mixed_down, source_rate if source_rate != rate else None
+        str(target),
+        len(mono),
+        mixed_down=mixed_down,
+        resampled_from=audio.rate if audio.rate != rate else None,
+        missing_seconds=audio.missing / audio.rate,
     )

@@ -60,13 +60,15 @@ def keep_by_duration(
         longest: Seconds; longer ones are out.
 
     Raises:
-        DataError: No utterance stays.
+        DataError: No utterance stays, or a length is no number.
     """
 
-    def decide(_: str, lines: dict[str, str | None]) -> str | None:
+    def decide(utt: str, lines: dict[str, str | None]) -> str | None:
         samples = lines["utt2num_samples"]
         if samples is None:
             return "not in utt2num_samples"
+        if not samples.isdecimal():
+            raise DataError(f"{source / 'utt2num_samples'}: {utt}: expected a length: {samples!r}")
         seconds = int(samples) / fs
         return "too short" if seconds < shortest else "too long" if seconds > longest else None
 
@@ -103,11 +105,15 @@ def _problems_of_table(path: Path, reference: Path) -> list[str]:
         found.append(f"{path}: not sorted as LC_ALL=C sort does")
     other, examples = 0, []
     empty, first_empty = 0, ""
+    returns, first_return = 0, ""
     with in_order(path) as ordered:
         for key, (here, there) in side_by_side([ordered, reference]):
             if here is not None and not here:
                 empty += 1
                 first_empty = first_empty or key
+            if here is not None and "\r" in here:
+                returns += 1
+                first_return = first_return or key
             if path.name in PER_UTTERANCE and (here is None or there is None):
                 other += 1
                 examples = [*examples, key][:3]
@@ -115,6 +121,11 @@ def _problems_of_table(path: Path, reference: Path) -> list[str]:
         found.append(f"{path}: {other} utterances differ from wav.scp {examples}")
     if empty:
         found.append(f"{path}: nothing stands after {empty} ids, the first is {first_empty}")
+    if returns:
+        found.append(
+            f"{path}: {returns} lines hold a carriage return, at which ESPnet ends a line, the "
+            f"first is {first_return}"
+        )
     return found
 
 

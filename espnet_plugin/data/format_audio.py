@@ -165,6 +165,8 @@ class FormatReport:
     bad: int = 0
     kept: int = 0
     mixed: int = 0
+    shorter: int = 0
+    most_missing: float = 0.0
     rates: Counter[int] = field(default_factory=Counter)
     examples: list[str] = field(default_factory=list)
 
@@ -183,6 +185,8 @@ class FormatReport:
         self.good += 1
         self.kept += item.recording.kept
         self.mixed += item.recording.mixed_down
+        self.shorter += item.recording.missing_seconds > 0
+        self.most_missing = max(self.most_missing, item.recording.missing_seconds)
         if item.recording.resampled_from:
             self.rates[item.recording.resampled_from] += 1
 
@@ -194,6 +198,9 @@ class FormatReport:
         ]
         if self.mixed:
             report.append(f"{self.mixed} with several channels mixed down to one")
+        if self.shorter:
+            most = f"{1000 * self.most_missing:.0f} ms"
+            report.append(f"{self.shorter} end before their headers say, by {most} at most: used")
         report += self.examples
         if self.bad > len(self.examples):
             report.append(f"SKIPPED {self.bad - len(self.examples)} more, see skipped.tsv")

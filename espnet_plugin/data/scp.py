@@ -1,49 +1,116 @@
-"""The two-column text files of a data directory: an id, a space, the rest of the line."""
+"""Kaldi's tables: UTF-8, a line per id, which spaces or tabs separate from the rest of the line.
+
+Captions hold whatever people type, so only a line feed ends a line (a carriage return before it
+goes with it), and only spaces and tabs separate columns. ``str.splitlines`` and ``str.split`` also
+cut at U+2028, U+0085, form feeds and more: never read a table with them.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from espnet_plugin.utils.atomic import atomic_path
+
+_LINE = re.compile(r"(\S+)(?:[ \t]+(.*))?", re.DOTALL)
+_COLUMN = re.compile(r"[^ \t]+")
 
 
 class DataError(ValueError):
     """Something is wrong with the user's data; the message says where, what, and what to do."""
 
 
-def read_lines(path: str | Path) -> Iterator[tuple[str, str]]:
-    """Yields (id, rest of the line) in file order; an id alone yields an empty rest.
+class MissingFileError(DataError, FileNotFoundError):
+    """A text file is not there."""
+
+
+class DuplicateIdError(DataError):
+    """An id stands twice in a table in which each id needs a line of its own.
+
+    Args:
+        path: The table; it is read again to name the lines.
+        key: The id.
+    """
+
+    def __init__(self, path: str | Path, key: str) -> None:
+        lines = [str(number) for number, other, _ in numbered_lines(path) if other == key]
+        super().__init__(
+            f"{path}: '{key}' stands there twice, in lines {', '.join(lines)}; every id needs a "
+            "line of its own"
+        )
+        self.path = Path(path)
+        self.key = key
+
+
+def text_lines(path: str | Path) -> Iterator[tuple[int, str]]:
+    """Yields (number from 1 on, line without its end) of a UTF-8 text file.
 
     Raises:
-        DataError: The file is missing or not UTF-8.
+        MissingFileError: There is no such file.
+        DataError: It is not UTF-8.
     """
     path = Path(path)
     if not path.is_file():
-        raise DataError(f"{path}: no such file; run the data preparation (stages 1 to 3) first")
-    with path.open(encoding="utf-8") as stream:
+        raise MissingFileError(f"{path} is missing; run the stage that writes it first")
+    # -sig: editors put a byte-order mark before the first line
+    with path.open(encoding="utf-8-sig", newline="\n") as stream:
         try:
-            for line in stream:
-                key, _, value = line.strip().partition(" ")
-                if not key:
-                    continue
-                # a tab between the columns is as good as a space
-                head, tab, tail = key.partition("\t")
-                yield (head, f"{tail} {value}".strip()) if tab else (key, value.strip())
+            for number, line in enumerate(stream, 1):
+                yield number, line.removesuffix("\n").removesuffix("\r")
         except UnicodeDecodeError as error:
             raise DataError(f"{path}: not UTF-8 text ({error}); convert it first") from error
 
 
-def read_scp(path: str | Path) -> dict[str, str]:
-    """Reads a file whose ids are unique.
+def columns(line: str) -> list[str]:
+    """What stands between the spaces and tabs of a line."""
+    return _COLUMN.findall(line)
+
+
+def numbered_lines(path: str | Path) -> Iterator[tuple[int, str, str]]:
+    """Yields (line number, id, rest of the line) in file order; an id alone has an empty rest.
 
     Raises:
-        DataError: An id stands there twice.
+        MissingFileError: There is no such file.
+        DataError: The file is not UTF-8, or an id runs into white space at which ESPnet cuts it.
+    """
+    for number, line in text_lines(path):
+        key, _, value = line.partition(" ")
+        if key and key.isprintable():  # the common case, twice as fast; no white space is printable
+            yield number, key, value.strip(" \t")
+            continue
+        line = line.strip(" \t")
+        match = _LINE.fullmatch(line)
+        if match:
+            yield number, match[1], match[2] or ""
+        elif line.strip():
+            space = next(letter for letter in line if letter.isspace())
+            raise DataError(
+                f"{path}:{number}: U+{ord(space):04X} stands where a space or a tab ends the id "
+                f"({line[:40]!r})"
+            )
+
+
+def read_lines(path: str | Path) -> Iterator[tuple[str, str]]:
+    """Yields (id, rest of the line) in file order, an id as often as it stands there.
+
+    Raises:
+        DataError: See :func:`numbered_lines`.
+    """
+    for _, key, value in numbered_lines(path):
+        yield key, value
+
+
+def read_scp(path: str | Path) -> dict[str, str]:
+    """Reads a table whose ids are unique, in file order.
+
+    Raises:
+        DataError: An id stands there twice, or see :func:`numbered_lines`.
     """
     table: dict[str, str] = {}
     for key, value in read_lines(path):
         if key in table:
-            raise DataError(f"{path}: '{key}' stands there twice; every id needs a line of its own")
+            raise DuplicateIdError(path, key)
         table[key] = value
     return table
 
@@ -54,10 +121,16 @@ def sort_key(line: tuple[str, str]) -> bytes:
 
 
 def write_lines(path: str | Path, lines: Iterable[tuple[str, str]]) -> int:
-    """Writes (id, value) lines in the order given, atomically; returns their number."""
+    """Writes (id, value) lines in the order given, atomically; returns their number.
+
+    Raises:
+        DataError: A value has a line feed, which would make an id of what follows.
+    """
     count = 0
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
         for key, value in lines:
+            if "\n" in value:
+                raise DataError(f"{path}: what '{key}' stands for has several lines: {value!r}")
             stream.write(f"{key} {value}\n" if value else f"{key}\n")
             count += 1
     return count

@@ -90,6 +90,8 @@ def select(
                 images.add(lines["utt2image"] or "")
                 for output, value in zip(outputs, values, strict=True):
                     if value is not None:
+                        # ESPnet's readers end a line at a carriage return
+                        value = value.replace("\r", " ")
                         output.write(f"{key} {value}\n" if value else f"{key}\n")
         if not report.kept:
             raise DataError(f"{source}: no utterance is left; {'; '.join(report.lines())}")

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from espnet_plugin.data.scp import DataError, read_lines, write_lines
+from espnet_plugin.data.scp import DuplicateIdError, read_lines, write_lines
 
 
 def is_sorted(path: Path) -> bool:
@@ -51,7 +51,10 @@ def sort_file(path: Path, *, unique: bool = False) -> None:
 
 @contextmanager
 def in_order(path: Path) -> Iterator[Path]:
-    """The file itself when it is sorted, else a sorted copy that exists for the while."""
+    """The file itself when it is sorted, else a sorted copy that exists for the while.
+
+    An id that stands twice is reported with its lines in the file itself.
+    """
     if is_sorted(path):
         yield path
         return
@@ -59,19 +62,22 @@ def in_order(path: Path) -> Iterator[Path]:
         copy = Path(directory) / path.name
         write_lines(copy, read_lines(path))
         sort_file(copy)
-        yield copy
+        try:
+            yield copy
+        except DuplicateIdError as error:
+            raise (DuplicateIdError(path, error.key) if error.path == copy else error) from None
 
 
 def read_sorted(path: Path) -> Iterator[tuple[str, str]]:
     """Yields (id, rest of the line) of a sorted file whose ids are unique.
 
     Raises:
-        DataError: An id stands there twice.
+        DuplicateIdError: An id stands there twice.
     """
     previous = None
     for key, value in read_lines(path):
         if key == previous:
-            raise DataError(f"{path}: '{key}' stands there twice; every id needs a line of its own")
+            raise DuplicateIdError(path, key)
         previous = key
         yield key, value
 

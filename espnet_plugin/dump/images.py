@@ -35,7 +35,7 @@ class PictureFiles(Dataset):
                 with Image.open(path) as image:
                     return key, self.preprocess(image.convert("RGB"))
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            return key, f"{path}: {error}"
+            return key, f"{path}: {' '.join(str(error).split())}"
 
 
 def dump_image_embeddings(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from espnet_plugin.data.scp import DataError, write_scp
+from espnet_plugin.data.scp import DataError, read_scp, write_scp
 from espnet_plugin.utils.atomic import atomic_path, write_text
 
 
@@ -111,13 +111,11 @@ def chosen(table: Mapping[str, str], key_file: str | Path | None) -> dict[str, s
         key_file: File whose first column names the job's ids; None: all.
 
     Raises:
-        DataError: When an id is not in the table.
+        DataError: When an id is not in the table, or twice in the key file.
     """
     if key_file is None:
         return dict(table)
-    from espnet_plugin.data.scp import read_lines
-
-    keys = [key for key, _ in read_lines(key_file)]
+    keys = read_scp(key_file)
     absent = next((key for key in keys if key not in table), None)
     if absent is not None:
         raise DataError(f"{key_file}: {absent} is not in the list that it chooses from")

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from espnet_plugin.data.scp import read_scp
+
 SET_FILES = (
     "utterances.txt",
     "images.txt",
@@ -65,13 +67,14 @@ def read_inference_set(directory: str | Path) -> InferenceSet:
 
     Raises:
         FileNotFoundError: Something that every set has is missing.
-        ValueError: Ids and rows do not match, or an embedding is NaN or infinite.
+        ValueError: Ids and rows do not match, an id stands twice in a file, or an embedding is NaN
+            or infinite.
     """
     directory = Path(directory)
-    utterances = read_lines(directory / "utterances.txt")
-    images = read_lines(directory / "images.txt")
-    utt2image = read_mapping(directory / "utt2image")
-    missing = [utterance for utterance in utterances if utterance not in utt2image]
+    utterances = tuple(read_scp(directory / "utterances.txt"))
+    images = tuple(read_scp(directory / "images.txt"))
+    utt2image = read_scp(directory / "utt2image")
+    missing = [utterance for utterance in utterances if not utt2image.get(utterance)]
     if missing:
         raise ValueError(
             f"{directory / 'utt2image'}: no image for {len(missing)} utterances of utterances.txt, "
@@ -148,29 +151,3 @@ def read_frame_seconds(directory: Path) -> float:
         return float(text)
     except ValueError as error:
         raise ValueError(f"{path}: expected seconds, found {text!r}") from error
-
-
-def read_lines(path: Path) -> tuple[str, ...]:
-    """Reads one id per line; duplicates are an error."""
-    if not path.exists():
-        raise FileNotFoundError(f"{path} is missing: run the inference stage first")
-    lines = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines())
-    lines = tuple(line for line in lines if line)
-    if len(set(lines)) != len(lines):
-        raise ValueError(f"{path}: an id occurs twice")
-    return lines
-
-
-def read_mapping(path: Path) -> dict[str, str]:
-    """Reads a Kaldi-style file ``key value...``."""
-    if not path.exists():
-        raise FileNotFoundError(f"{path} is missing")
-    mapping = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        parts = line.split(maxsplit=1)
-        if not parts:
-            continue
-        if len(parts) != 2:
-            raise ValueError(f"{path}:{number}: expected a key and a value, found {line!r}")
-        mapping[parts[0]] = parts[1].strip()
-    return mapping

@@ -14,13 +14,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from espnet_plugin.data.scp import read_scp
 from espnet_plugin.evaluation.alignments import read_ctm
 from espnet_plugin.evaluation.figures import style
-from espnet_plugin.evaluation.inference_set import (
-    InferenceSet,
-    read_frame_seconds,
-    read_mapping,
-)
+from espnet_plugin.evaluation.inference_set import InferenceSet, read_frame_seconds
 from espnet_plugin.evaluation.keyword_file import UtteranceKeywords, has_captions, read_keywords
 from espnet_plugin.evaluation.retrieval_report import Ranks
 from espnet_plugin.evaluation.training_log import read_training_curves
@@ -83,10 +80,10 @@ def _jobs(
         training_curves,
     )
 
-    audio = _read(data_dir, "wav.scp", read_mapping)
-    pictures = _read(data_dir, "image.scp", read_mapping)
+    audio = _read(data_dir, "wav.scp", read_scp)
+    pictures = _read(data_dir, "image.scp", read_scp)
     words = _read(data_dir, "words.ctm", read_ctm)
-    captions = _read(data_dir, "text", read_mapping)
+    captions = _read(data_dir, "text", read_scp)
     captions |= {u.utterance: u.caption for u in keywords}
     branch = next(iter(data.branches), None)
 

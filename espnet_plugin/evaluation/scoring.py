@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from espnet_plugin.data.scp import read_scp
 from espnet_plugin.evaluation.alignments import AlignmentError, read_ctm, read_textgrids
-from espnet_plugin.evaluation.inference_set import SET_FILES, read_inference_set, read_mapping
+from espnet_plugin.evaluation.inference_set import SET_FILES, read_inference_set
 from espnet_plugin.evaluation.keyword_file import read_keywords
 from espnet_plugin.evaluation.keyword_report import (
     load_token_texts,
@@ -125,7 +126,7 @@ def score_keywords_directory(
         words = read_textgrids(textgrid_dir)
     image_of = None
     if (directory / "utt2image").exists():
-        image_of = read_mapping(directory / "utt2image")
+        image_of = read_scp(directory / "utt2image")
         unknown = [u.utterance for u in utterances if u.utterance not in image_of]
         if unknown:
             raise ValueError(

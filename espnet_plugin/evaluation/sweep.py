@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from espnet_plugin.data.scp import text_lines
 from espnet_plugin.evaluation.inference_set import InferenceSet, read_inference_set
 from espnet_plugin.evaluation.keyword_file import UtteranceKeywords, has_captions, read_keywords
 from espnet_plugin.evaluation.keyword_report import load_token_texts
@@ -175,7 +176,7 @@ def read_runs(path: str | Path) -> list[Run]:
         ValueError: A line is malformed, or a run occurs twice.
     """
     runs: list[Run] = []
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in text_lines(path):
         fields = line.split("\t")
         if not line.strip():
             continue

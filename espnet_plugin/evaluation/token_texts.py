@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
+from espnet_plugin.data.scp import text_lines
 from espnet_plugin.evaluation.stop_words import is_stop_word
 
 START_OF_TEXT, END_OF_TEXT = 49406, 49407
@@ -19,11 +20,8 @@ _WORD = re.compile(r"'s|'t|'re|'ve|'m|'ll|'d|[^\W\d_]+|\d", re.IGNORECASE)
 
 def read_token_list(path: str | Path) -> dict[int, str]:
     """Reads the sub-word texts of a ``tokens.tsv`` (columns id, token, count; with a header)."""
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"{path} is missing: run the stage that makes the token list")
     texts = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in text_lines(path):
         fields = line.split("\t")
         if number == 1 and fields[0] == "id":
             continue

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from espnet_plugin.data.scp import DataError, read_scp, write_scp
+from espnet_plugin.data.scp import DataError, read_scp, text_lines, write_scp
 from espnet_plugin.utils.atomic import atomic_path, write_text
 
 UTTERANCE_ARRAYS = ("speech_parallel", "speech_cascaded", "text")
@@ -118,22 +118,23 @@ def read_outputs(directory: str | Path) -> SetOutputs:
             f"{directory} has no utterances.txt: that job did not finish; see its log and run it "
             "again"
         )
-    utterances = _read_lines(directory / "utterances.txt")
+    utterances = list(read_scp(directory / "utterances.txt"))
     outputs = SetOutputs(arrays={utterance: {} for utterance in utterances})
     for name in UTTERANCE_ARRAYS:
         for utterance, row in _rows(directory / f"{name}.npy", utterances).items():
             outputs.arrays[utterance][name] = row
-    outputs.images = _rows(directory / "image.npy", _read_lines(directory / "images.txt"))
+    outputs.images = _rows(directory / "image.npy", list(read_scp(directory / "images.txt")))
     outputs.utt2image = read_scp(directory / "utt2image")
     if (directory / "layer_weights.npy").is_file():
         outputs.layer_weights = np.load(directory / "layer_weights.npy", allow_pickle=False)
     if (directory / FRAME_SECONDS_FILE).is_file():
-        outputs.frame_seconds = next(map(float, _read_lines(directory / FRAME_SECONDS_FILE)), None)
+        lines = text_lines(directory / FRAME_SECONDS_FILE)
+        outputs.frame_seconds = next((float(line) for _, line in lines if line), None)
     if (directory / "attention.npz").is_file():
         with np.load(directory / "attention.npz", allow_pickle=False) as maps:
             outputs.attention = dict(maps)
     if (directory / "keywords.jsonl").is_file():
-        entries = map(json.loads, _read_lines(directory / "keywords.jsonl"))
+        entries = (json.loads(line) for _, line in text_lines(directory / "keywords.jsonl") if line)
         outputs.keywords = {entry["utt"]: entry for entry in entries}
     return outputs
 
@@ -165,11 +166,6 @@ def _write_maps(path: Path, maps: Mapping[str, np.ndarray]) -> None:
 
 def _write_lines(path: Path, lines: Sequence[str]) -> None:
     write_text(path, "".join(f"{line}\n" for line in lines))
-
-
-def _read_lines(path: Path) -> list[str]:
-    # not splitlines(): a caption may hold characters that it takes for line ends
-    return [line for line in path.read_text(encoding="utf-8").split("\n") if line]
 
 
 def _sorted(names: Mapping[str, Any]) -> list[str]:

@@ -12,14 +12,14 @@ import torch
 from espnet2.train.collate_fn import CommonCollateFn
 from torch.utils.data import DataLoader
 
-from espnet_plugin.data.scp import DataError, read_lines, read_scp
+from espnet_plugin.data.sampler_files import read_lengths
+from espnet_plugin.data.scp import DataError, read_scp
 from espnet_plugin.inference.outputs import SetOutputs
 from espnet_plugin.inference.speechclip_inference import (
     SpeechCLIPInference,
     SpokenKeyword,
     UtteranceResult,
 )
-from espnet_plugin.train.data_files import read_lengths
 from espnet_plugin.train.dataset import SAMPLING_RATE, NamingDataset
 from espnet_plugin.train.preprocessor import SpeechCLIPPreprocessor
 from espnet_plugin.utils.progress import progress
@@ -214,14 +214,14 @@ def selected_keys(data: Iterable[tuple[str, str, str]], key_file: str | Path | N
     """Utterances of a key file, or all of the speech list.
 
     Raises:
-        DataError: When there is none.
+        DataError: When there is none, or one stands there twice.
     """
     source = key_file or next((path for path, name, _ in data if name.startswith("speech")), None)
     if source is None:
         raise DataError(
             "no speech given: wav.scp,speech,sound or speech_states.scp,speech_states,npy"
         )
-    keys = [key for key, _ in read_lines(source)]
+    keys = list(read_scp(source))
     if not keys:
         raise DataError(f"{source} lists no utterance")
     logging.info(f"{len(keys)} utterances of {source}")

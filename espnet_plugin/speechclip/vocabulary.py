@@ -45,7 +45,7 @@ class KeywordVocabulary:
                 f"keyword vocabulary {path} not found; make it with "
                 "`python -m espnet_plugin.bin.keyword_vocabulary` (stage 5 of the recipe)"
             )
-        header, *lines = path.read_text(encoding="utf-8").splitlines() or [""]
+        header, *lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
         if header != HEADER:
             raise ValueError(f"{path}: first line is {header!r}, expected {HEADER!r}")
         ids = []

@@ -84,9 +84,10 @@ def read_recordings(directory: str | Path) -> dict[str, list[Recording]]:
                 "(egs2/speechclip_plus, ./run.sh --corpus mini --stop_stage 1)"
             )
     words = defaultdict(list)
-    for line in (directory / "words.ctm").read_text(encoding="utf-8").splitlines():
-        name, _, start, duration, text = line.split()
-        words[name].append(Word(text, float(start), float(start) + float(duration)))
+    with open(directory / "words.ctm", encoding="utf-8", newline="\n") as file:
+        for line in file:
+            name, _, start, duration, text = line.rstrip("\n").split(" ")
+            words[name].append(Word(text, float(start), float(start) + float(duration)))
     splits = defaultdict(list)
     with open(directory / "captions.tsv", encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file, delimiter="\t"):

@@ -61,8 +61,9 @@ def test_what_is_missing_is_named(librispeech: Path, tmp_path: Path) -> None:
 
 def test_snips(tmp_path: Path) -> None:
     (tmp_path / "all.iob.snips.txt").write_text(
-        "Joey-1 BOS play red song EOS\tO O B-artist I-artist O PlayMusic\n"
-        "Kim-2 BOS stop EOS\tO O O Stop\n"
+        "Joey-1 BOS play red\x85song EOS\tO O B-artist I-artist O PlayMusic\n"
+        "Kim-2 BOS stop EOS\tO O O Stop\n",
+        encoding="utf-8",
     )
     for name in ("Joey-1", "Kim-2", "Joey-untranscribed"):
         (tmp_path / "train").mkdir(exist_ok=True)
@@ -74,6 +75,6 @@ def test_snips(tmp_path: Path) -> None:
 
     items = SnipsDataset(["train"], Tokenizer(), 1, path=str(tmp_path), train_speakers=["Joey"])
     assert [(path.stem, text) for path, text in items.items] == [
-        ("Joey-1", ["BOS PLAY RED SONG EOS", "O O artist artist O PlayMusic"])
+        ("Joey-1", ["BOS PLAY RED\x85SONG EOS", "O O artist artist O PlayMusic"])
     ]
     assert len(SnipsDataset(["train"], Tokenizer(), 1, path=str(tmp_path))) == 2

@@ -6,7 +6,8 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from espnet_plugin.evaluation.inference_set import InferenceSet, read_mapping
+from espnet_plugin.data.scp import read_scp
+from espnet_plugin.evaluation.inference_set import InferenceSet
 from espnet_plugin.evaluation.keyword_file import has_captions, read_keywords
 from espnet_plugin.evaluation.report.page import Material, compose
 from espnet_plugin.evaluation.report.queries import best_and_worst
@@ -62,7 +63,7 @@ def read_material(data: InferenceSet, data_dir: Path | None) -> Material:
     """Reads what a set's directories tell about its utterances and pictures."""
 
     def read(directory: Path | None, name: str) -> dict[str, str]:
-        return read_mapping(directory / name) if directory and (directory / name).exists() else {}
+        return read_scp(directory / name) if directory and (directory / name).exists() else {}
 
     keywords = {}
     if has_captions(data.directory / "keywords.jsonl"):

@@ -78,7 +78,7 @@ def read_ids(path: str | Path) -> list[int]:
                 f"{path}: expected an array of token ids, got {array.dtype} {array.shape}"
             )
         return [int(token_id) for token_id in array]
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
     if lines[:1] == [HEADER]:
         return list(KeywordVocabulary.from_file(path).ids)
     for number, line in enumerate(lines, 1):

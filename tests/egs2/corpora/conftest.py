@@ -74,7 +74,7 @@ def flickr8k(tmp_path: Path) -> Flickr8k:
         name = f"{image}.jpg.1" if image == "odd_a" else f"{image}.jpg"
         write_picture(corpus.picture(f"{image}.jpg"))
         for n in range(5):
-            lines.append(f"{name}#{n}\tA dog  of {image} number {n} .")
+            lines.append(f"{name}#{n}\tA dog \r of {image} number {n} .")
             if image == "odd_a":
                 continue
             write_wav(corpus.wav(f"{image}_{n}.wav"), 1.0 + n)

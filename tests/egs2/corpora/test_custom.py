@@ -57,6 +57,16 @@ def test_all_columns(root: Path, tmp_path: Path) -> None:
     assert read_scp(tmp_path / "data/custom_dev/spk2utt") == {"Ada-L": "set-one-1_0 set-one-1_1"}
 
 
+def test_captions_with_what_others_take_for_line_ends(root: Path, tmp_path: Path) -> None:
+    spaces = ["\u2028", "\u2029", "\x85", "\v", "\f", "\r"]
+    rows = [f"{n}-0.wav\tset one/{n}.jpg\tone{odd}{n}.\n" for n, odd in enumerate(spaces)]
+    rows += [f"{n}-0.wav\tset one/{n}.jpg\tone\n" for n in range(6, 12)]
+    (root / "corpus.tsv").write_bytes(("wav\timage\tcaption\n" + "".join(rows)).encode())
+    assert prepare(root, tmp_path / "data").kept == 12
+    text = read_scp(tmp_path / "data/custom_train/text")
+    assert [text[f"set-one-{n}_0"] for n in range(6)] == [f"one {n}." for n in range(6)]
+
+
 @pytest.mark.parametrize(
     "table, message",
     [

@@ -54,6 +54,14 @@ def test_splits_in_three_files(spokencoco: SpokenCoco, tmp_path: Path, form: str
     assert first.splits == second.splits
 
 
+def test_the_full_stop_of_a_caption_stays(spokencoco: SpokenCoco, tmp_path: Path) -> None:
+    path = spokencoco.root / "SpokenCOCO_val.json"
+    path.write_text(path.read_text().replace("PICTURE 42", "PICTURE\\u2028 42 . "))
+    prepare(spokencoco, tmp_path / "data")
+    text = read_scp(tmp_path / "data" / "spokencoco_train" / "text")
+    assert text["COCO_val2014_000000000042_5"] == "A DOG NUMBER 5 IN PICTURE 42 ."
+
+
 def without_splits(corpus: SpokenCoco) -> None:
     (corpus.mscoco / "dataset_coco.json").unlink()
 

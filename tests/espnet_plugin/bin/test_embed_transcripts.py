@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from espnet_plugin.bin import embed_transcripts, score_retrieval, speechclip_inference
-from espnet_plugin.bin.embed_transcripts import read_transcripts
+from espnet_plugin.data.scp import read_scp
+from espnet_plugin.evaluation.inference_set import read_inference_set
+from espnet_plugin.evaluation.report.write import read_material
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +47,8 @@ def test_right_transcripts_score_like_the_teacher(inferred: Path, tiny_corpus, t
 
 def test_missing_transcripts_count_as_empty(inferred: Path, tiny_corpus, tmp_path, caplog) -> None:
     lines = (tiny_corpus.data / "text").read_text().splitlines()
-    (tmp_path / "text").write_text("\n".join([lines[0].split()[0], *lines[2:]]) + "\n")
+    silent, absent = (line.split()[0] for line in lines[:2])
+    (tmp_path / "text").write_text("\n".join([f"{silent} ", "", *lines[2:]]) + "\n")
     arguments = [
         *("--transcripts", str(tmp_path / "text"), "--inference_dir", str(inferred)),
         *("--clip_model", str(tiny_corpus.clip_model)),
@@ -56,13 +59,11 @@ def test_missing_transcripts_count_as_empty(inferred: Path, tiny_corpus, tmp_pat
     found = np.load(inferred / "transcripts.npy")
     assert np.array_equal(found[0], found[1])  # both are the empty text
     assert json.loads((inferred / "transcripts.json").read_text())["word_error_rate"] is None
+    heard = read_scp(inferred / "transcripts")
+    assert heard[silent] == heard[absent] == "" and len(heard) == 12
+    score_retrieval.main(["--inference_dir", str(inferred), "--bootstrap_samples", "0"])
+    material = read_material(read_inference_set(inferred), tiny_corpus.data)
+    assert material.transcripts == heard
     (tmp_path / "text").write_text("other a dog\n")
     with pytest.raises(SystemExit, match="is it of this set"):
         embed_transcripts.main(arguments)
-
-
-def test_reading(tmp_path: Path) -> None:
-    (tmp_path / "text").write_text("a one two\nb\nc  three \n\n")
-    assert read_transcripts(tmp_path / "text") == {"a": "one two", "b": "", "c": "three"}
-    with pytest.raises(FileNotFoundError):
-        read_transcripts(tmp_path / "absent")

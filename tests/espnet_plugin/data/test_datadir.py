@@ -82,10 +82,29 @@ def test_validate_says_what_to_do(corpus: Path) -> None:
         datadir.validate(corpus)
 
 
-def test_duplicate_id_is_an_error(corpus: Path) -> None:
-    write(corpus, text="a_1 one/a_1 two")
-    with pytest.raises(DataError, match="'a_1' stands there twice"):
-        read_scp(corpus / "text")
+def test_an_id_twice_stops_every_command(corpus: Path) -> None:
+    write(corpus, text="b_1 x/a_1 one/a_2 x/a_1 two")
+    write_spk2utt(corpus)
+    for command in ("fix", "validate"):
+        with pytest.raises(SystemExit, match="text: 'a_1' stands there twice, in lines 2, 4"):
+            main([command, "--dir", str(corpus)])
+    write(corpus, utt2image="b_1 b/a_1 a/a_2 a/a_1 b")
+    with pytest.raises(SystemExit, match="utt2image: 'a_1' stands there twice, in lines 2, 4"):
+        main(["image_ids", "--dir", str(corpus)])
+
+
+def test_captions_with_what_others_take_for_line_ends(corpus: Path) -> None:
+    from espnet2.fileio.read_text import read_2columns_text
+
+    captions = {"a_1": "one\u2028dog", "a_2": "a\x85dog", "b_1": "one\rcat", "b_2": "a\v\fcat"}
+    write_scp(corpus / "text", captions)
+    write_spk2utt(corpus)
+    message = "text: 1 lines hold a carriage return, at which ESPnet ends a line, the first is b_1"
+    assert [problem.removeprefix(f"{corpus}/") for problem in datadir.problems(corpus)] == [message]
+    assert datadir.fix(corpus).kept == 4
+    assert datadir.problems(corpus) == []
+    fixed = captions | {"b_1": "one cat"}
+    assert read_scp(corpus / "text") == fixed == read_2columns_text(corpus / "text")
 
 
 def test_ids_sort_by_bytes(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def test_whole_clip_has_everything_but_the_special_tokens(tmp_path: Path, model:
 def test_errors_name_the_remedy(tmp_path: Path, model: str) -> None:
     with pytest.raises(SystemExit, match="no captions"):
         main(["--output", str(tmp_path / "x"), "--clip_model", model])
-    with pytest.raises(SystemExit, match="no such file"):
+    with pytest.raises(SystemExit, match="none is missing"):
         main(["--text", str(tmp_path / "none"), "--output", "x", "--clip_model", model])
     with pytest.raises(SystemExit, match="cannot be read"):
         main(["--output", "x", "--clip_model", str(tmp_path / "none.json")])

@@ -55,5 +55,17 @@ def test_sorting_keeps_equal_ids_in_their_order(
 
 def test_an_id_twice_is_an_error(tmp_path: Path) -> None:
     write_lines(tmp_path / "x", [("a", "1"), ("a", "2")])
-    with pytest.raises(DataError, match="'a' stands there twice"):
+    with pytest.raises(DataError, match="'a' stands there twice, in lines 1, 2"):
         list(read_sorted(tmp_path / "x"))
+
+
+def test_an_id_twice_is_named_with_its_lines_in_the_unsorted_file(tmp_path: Path) -> None:
+    write_lines(tmp_path / "x", [("b", "1"), ("a", "2"), ("b", "3")])
+    write_lines(tmp_path / "y", [("c", "1"), ("a", "2")])
+    with (
+        pytest.raises(DataError) as caught,
+        in_order(tmp_path / "x") as x,
+        in_order(tmp_path / "y") as y,
+    ):
+        list(side_by_side([x, y]))
+    assert str(caught.value).startswith(f"{tmp_path / 'x'}: 'b' stands there twice, in lines 1, 3")

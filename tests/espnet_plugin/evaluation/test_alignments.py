@@ -77,8 +77,10 @@ Object class = "TextGrid"
 
 def test_ctm(tmp_path):
     path = tmp_path / "words.ctm"
-    path.write_text(";; comment\nu1 1 0.50 0.25 dog\nu1 1 0.00 0.50 a 0.98\nu2 A 1 0.5 <eps>\n")
-    assert read_ctm(path) == {"u1": [Word("a", 0.0, 0.5), Word("dog", 0.5, 0.75)]}
+    path.write_text(
+        ";; comment\n\nu1 1 0.50 0.25 d\u2028og\nu1\t1 0.00  0.50 a 0.98\nu2 A 1 0.5 <eps>\n"
+    )
+    assert read_ctm(path) == {"u1": [Word("a", 0.0, 0.5), Word("d\u2028og", 0.5, 0.75)]}
     with pytest.raises(FileNotFoundError):
         read_ctm(tmp_path / "none.ctm")
 
@@ -93,7 +95,7 @@ def test_an_utterance_with_a_damaged_line_is_left_out_and_counted(tmp_path, capl
     with pytest.raises(AlignmentError, match="no utterance .*words.ctm:1: expected 'utterance"):
         read_ctm(path)
     path.write_bytes(bytes(range(128, 256)))
-    with pytest.raises(AlignmentError, match="words.ctm:1"):
+    with pytest.raises(AlignmentError, match="words.ctm: not UTF-8"):
         read_ctm(path)
 
 

@@ -55,7 +55,7 @@ def test_token_list(tmp_path):
     path.write_text("id\ttoken\tcount\nnonsense\n")
     with pytest.raises(ValueError, match="tokens.tsv:2"):
         read_token_list(path)
-    with pytest.raises(FileNotFoundError, match="stage that makes the token list"):
+    with pytest.raises(FileNotFoundError, match="none.tsv is missing; run the stage"):
         read_token_list(tmp_path / "none.tsv")
     with pytest.raises(ValueError, match="u1: token id 9 is not in the token list"):
         texts_of([9], {}, "u1")

@@ -15,7 +15,6 @@ recording.
 from __future__ import annotations
 
 import argparse
-import csv
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -23,10 +22,10 @@ from pathlib import Path, PurePosixPath
 from local.shared.command import preparation_parser, run_preparation
 from local.shared.layout import contents, corpus_root, find_one
 from local.shared.sets import SPLITS, prepare_sets
-from local.shared.spoken_captions import SpokenCaption, safe_id
+from local.shared.spoken_captions import SpokenCaption, clean_caption, safe_id
 from local.shared.summary import Summary
 
-from espnet_plugin.data.scp import DataError
+from espnet_plugin.data.scp import DataError, text_lines
 
 REMEDY = (
     "A corpus of your own is a folder with wavs/, images/ and one .tsv file with the columns wav, "
@@ -56,28 +55,25 @@ def read_rows(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
     Raises:
         DataError: The header lacks a column or has an unknown one, a row is too short or too long.
     """
-    with table.open(encoding="utf-8-sig", newline="") as stream:
-        reader = csv.reader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
-        try:
-            header = [name.strip().lower() for name in next(reader, [])]
-            missing = [name for name in REQUIRED if name not in header]
-            unknown = [name for name in header if name not in (*REQUIRED, *OPTIONAL)]
-            if missing or unknown or len(set(header)) != len(header):
-                raise DataError(
-                    f"{table}:1: the header is {header}; needed: {', '.join(REQUIRED)}; possible: "
-                    f"{', '.join(OPTIONAL)}; each once, separated by tabs. {REMEDY}"
-                )
-            for number, row in enumerate(reader, 2):
-                if not any(field.strip() for field in row):
-                    continue
-                if len(row) != len(header):
-                    raise DataError(
-                        f"{table}:{number}: {len(row)} columns instead of {len(header)}: "
-                        f"{' | '.join(row)[:80]!r}"
-                    )
-                yield number, {k: v.strip() for k, v in zip(header, row, strict=True)}
-        except UnicodeDecodeError as error:
-            raise DataError(f"{table}: not UTF-8 text ({error}); convert it first") from error
+    lines = text_lines(table)
+    header = [name.strip().lower() for name in next(lines, (1, ""))[1].split("\t")]
+    missing = [name for name in REQUIRED if name not in header]
+    unknown = [name for name in header if name not in (*REQUIRED, *OPTIONAL)]
+    if missing or unknown or len(set(header)) != len(header):
+        raise DataError(
+            f"{table}:1: the header is {header}; needed: {', '.join(REQUIRED)}; possible: "
+            f"{', '.join(OPTIONAL)}; each once, separated by tabs. {REMEDY}"
+        )
+    for number, line in lines:
+        if not line.strip():
+            continue
+        row = line.split("\t")
+        if len(row) != len(header):
+            raise DataError(
+                f"{table}:{number}: {len(row)} columns instead of {len(header)}: "
+                f"{' | '.join(row)[:80]!r}"
+            )
+        yield number, {k: v.strip() for k, v in zip(header, row, strict=True)}
 
 
 def split_by_number(number: int) -> str:
@@ -124,7 +120,7 @@ def spoken_captions(
             recording=str(recordings / row["wav"]),
             picture=str(pictures / row["image"]),
             speaker=safe_id(row.get("speaker", "")),
-            caption=" ".join(row["caption"].split()) if with_text else None,
+            caption=clean_caption(row["caption"]) if with_text else None,
         )
 
 

@@ -17,7 +17,7 @@ from local.shared.sets import prepare_sets
 from local.shared.spoken_captions import SpokenCaption, clean_caption, safe_id
 from local.shared.summary import Summary
 
-from espnet_plugin.data.scp import DataError
+from espnet_plugin.data.scp import DataError, columns, text_lines
 
 REMEDY = (
     "Unpack the owners' archives into one folder and name it in db.sh (FLICKR8K=...), or run "
@@ -98,6 +98,15 @@ def image_id(file_name: str) -> str:
     return _SUFFIX.sub("", file_name.strip())
 
 
+def without_full_stop(caption: str) -> str:
+    """A caption without its final full stop, which the original drops, too.
+
+    >>> without_full_stop(" A dog  runs . ")
+    'A dog runs'
+    """
+    return clean_caption(caption).removesuffix(".").rstrip()
+
+
 def read_captions(path: Path) -> tuple[dict[str, list[tuple[int, str]]], dict[str, str]]:
     """Reads ``<file>#<n><tab><caption>`` lines.
 
@@ -109,7 +118,7 @@ def read_captions(path: Path) -> tuple[dict[str, list[tuple[int, str]]], dict[st
     """
     captions: dict[str, list[tuple[int, str]]] = {}
     odd: dict[str, str] = {}
-    for number, line in enumerate(_text_lines(path), 1):
+    for number, line in text_lines(path):
         head, tab, caption = line.partition("\t")
         name, mark, index = head.rpartition("#")
         if not tab or not mark or not index.strip().isdigit() or not _SUFFIX.search(name):
@@ -120,7 +129,7 @@ def read_captions(path: Path) -> tuple[dict[str, list[tuple[int, str]]], dict[st
         image = image_id(name)
         if not name.lower().endswith((".jpg", ".jpeg")):
             odd[image] = name
-        captions.setdefault(image, []).append((int(index), clean_caption(caption)))
+        captions.setdefault(image, []).append((int(index), without_full_stop(caption)))
     if not captions:
         raise DataError(f"{path}: empty; {REMEDY}")
     return captions, odd
@@ -138,7 +147,7 @@ def read_splits(paths: Mapping[str, Path], known: Mapping[str, object]) -> dict[
     """
     split_of: dict[str, str] = {}
     for split, path in paths.items():
-        images = [image_id(line) for line in _text_lines(path) if line.strip()]
+        images = [image_id(line) for _, line in text_lines(path) if line.strip()]
         if not images:
             raise DataError(f"{path}: no picture is listed; {REMEDY}")
         unknown = [image for image in images if image not in known]
@@ -161,8 +170,8 @@ def read_recordings(layout: Layout) -> dict[tuple[str, int], str]:
     names: dict[tuple[str, int], str] = {}
     if layout.wav2capt is None:
         return names
-    for number, line in enumerate(_text_lines(layout.wav2capt), 1):
-        fields = line.split()
+    for number, line in text_lines(layout.wav2capt):
+        fields = columns(line)
         if not fields:
             continue
         if len(fields) != 3 or not fields[2].lstrip("#").isdigit():
@@ -177,7 +186,7 @@ def read_speakers(layout: Layout) -> dict[str, str]:
     """Recording → speaker, as ``wav2spk.txt`` says; empty without that file."""
     if layout.wav2spk is None:
         return {}
-    pairs = (line.split() for line in _text_lines(layout.wav2spk))
+    pairs = (columns(line) for _, line in text_lines(layout.wav2spk))
     return {pair[0]: f"speaker{safe_id(pair[1])}" for pair in pairs if len(pair) == 2}
 
 
@@ -247,15 +256,6 @@ def prepare_flickr8k(
     )
     summary.write(data_dir / "local" / "flickr8k")
     return summary
-
-
-def _text_lines(path: Path) -> Iterator[str]:
-    try:
-        with path.open(encoding="utf-8") as stream:
-            for line in stream:
-                yield line.rstrip("\r\n")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text ({error})") from error
 
 
 def get_parser() -> argparse.ArgumentParser:

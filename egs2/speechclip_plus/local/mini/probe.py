@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from espnet_plugin.data.scp import columns, text_lines
+
 from .audio import load_batch
 from .encoder import encode
 from .lexicon import CONTENT_WORDS
@@ -61,8 +63,8 @@ def probe_accuracy(train: WordFrames, test: WordFrames) -> list[float]:
 def read_words(path: Path) -> dict[str, list[tuple[float, float, str]]]:
     """Read a words.ctm into utterance id → (start, duration, word)."""
     words: dict[str, list[tuple[float, float, str]]] = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
-        utterance_id, _, start, duration, word = line.split()
+    for _, line in text_lines(path):
+        utterance_id, _, start, duration, word = columns(line)
         words.setdefault(utterance_id, []).append((float(start), float(duration), word))
     return words
 

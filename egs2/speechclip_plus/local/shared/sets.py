@@ -11,7 +11,7 @@ from typing import TextIO
 
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.data.selection import write_spk2utt
-from espnet_plugin.data.sorted_tables import sort_file
+from espnet_plugin.data.sorted_tables import groups, sort_file
 from espnet_plugin.utils.progress import progress
 
 from .spoken_captions import Checked, SpokenCaption, check_all
@@ -24,14 +24,10 @@ _TOLERATED = 50  # so few bad ones never stop the preparation, however small the
 
 
 def refuse_duplicates(path: Path) -> None:
-    """Raises DataError when two neighbouring lines of a sorted file have the same id."""
-    previous = None
-    with path.open(encoding="utf-8") as stream:
-        for line in stream:
-            key = line.partition(" ")[0]
-            if key == previous:
-                raise DataError(f"{key} is listed twice, for different files")
-            previous = key
+    """Raises DataError when two lines of a sorted file have the same id."""
+    for key, files in groups(path):
+        if len(files) > 1:
+            raise DataError(f"{key} is listed twice, for different files: {', '.join(files)}")
 
 
 class SetWriter:

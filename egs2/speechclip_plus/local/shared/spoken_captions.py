@@ -49,13 +49,12 @@ class Checked:
 
 
 def clean_caption(text: str) -> str:
-    """White space made single, the final full stop dropped, as the original does.
+    """White space of any kind made single, so that a caption stays on one line.
 
-    >>> clean_caption(" A dog  runs . ")
-    'A dog runs'
+    >>> clean_caption(" A dog\\u2028 runs . ")
+    'A dog runs .'
     """
-    text = re.sub(r"\s+", " ", text).strip()
-    return text[:-1].rstrip() if text.endswith(".") else text
+    return " ".join(text.split())
 
 
 def safe_id(name: str) -> str:

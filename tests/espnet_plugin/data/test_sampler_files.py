@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from espnet_plugin.train.data_files import read_image_ids, read_lengths
+from espnet_plugin.data.sampler_files import read_image_ids, read_lengths
+from espnet_plugin.data.scp import DataError
 
 
 def test_image_ids_are_needed_for_every_utterance(tmp_path: Path) -> None:
@@ -19,5 +20,8 @@ def test_lengths_come_from_the_first_column_of_a_shape(tmp_path: Path) -> None:
     (tmp_path / "shape").write_text("a 120,4\nb 7\n")
     assert read_lengths([str(tmp_path / "shape")]) == {"a": 120, "b": 7}
     (tmp_path / "shape").write_text("a\n")
-    with pytest.raises(ValueError, match="shape:1"):
+    with pytest.raises(DataError, match="shape: a: expected a length, found ''"):
+        read_lengths([str(tmp_path / "shape")])
+    (tmp_path / "shape").write_text("a 1\nb 2\na 3\n")
+    with pytest.raises(DataError, match="shape: 'a' stands there twice, in lines 1, 3"):
         read_lengths([str(tmp_path / "shape")])

@@ -1,0 +1,44 @@
+"""What the batch sampler wants to know about a set, from its tables."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from espnet_plugin.data.scp import DataError, read_scp
+
+
+def read_lengths(shape_files: Collection[str]) -> dict[str, int]:
+    """Length of each utterance from the first shape file (``utt2num_samples`` is one).
+
+    Raises:
+        DataError: When there is no shape file, an utterance stands twice in it, or a line is not
+            ``<utterance> <n>[,<dim>]``.
+    """
+    if not shape_files:
+        raise DataError("--train_shape_file is needed, e.g. dump/raw/<set>/utt2num_samples.")
+    path = next(iter(shape_files))
+    lengths: dict[str, int] = {}
+    for utterance, shape in read_scp(path).items():
+        length = shape.partition(",")[0]
+        if not length.isdecimal():
+            raise DataError(f"{path}: {utterance}: expected a length, found {shape!r}")
+        lengths[utterance] = int(length)
+    return lengths
+
+
+def read_image_ids(
+    data: Collection[tuple[str, str, str]], utterances: Collection[str]
+) -> dict[str, str]:
+    """Image of each utterance from the file that is given as ``image_id``.
+
+    Raises:
+        DataError: When no such file is given, or it lacks an utterance or has it twice.
+    """
+    path = next((path for path, name, _ in data if name == "image_id"), None)
+    if path is None:
+        raise DataError("The data has no image_id (utt2image_id,image_id,text_int).")
+    listed = read_scp(path)
+    missing = next((utterance for utterance in utterances if not listed.get(utterance)), None)
+    if missing is not None:
+        raise DataError(f"{path}: no image id of utterance {missing}, which the shape file lists.")
+    return {utterance: listed[utterance] for utterance in utterances}

@@ -1,0 +1,105 @@
+"""Recordings whose header counts more samples than they hold."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+import soundfile
+
+from espnet_plugin.bin.format_wav_scp import main
+from espnet_plugin.data.audio import format_recording, read_audio, tolerated_shortfall
+from espnet_plugin.data.scp import DataError, read_scp
+
+RATE = 48000
+
+
+def write_vorbis(path: Path, *, promised: int) -> None:
+    """Two seconds of Vorbis whose last page promises so many samples more than there are."""
+    # noise fills several pages; of a single one libsndfile corrects the length itself
+    wave = np.random.default_rng(0).normal(0, 0.2, 2 * RATE).clip(-1, 1)
+    soundfile.write(path, wave, RATE, format="OGG", subtype="VORBIS")
+    data = bytearray(path.read_bytes())
+    page = data.rfind(b"OggS")
+    (position,) = struct.unpack_from("<q", data, page + 6)
+    struct.pack_into("<q", data, page + 6, position + promised)
+    struct.pack_into("<I", data, page + 22, 0)
+    struct.pack_into("<I", data, page + 22, ogg_crc(data[page:]))
+    path.write_bytes(data)
+
+
+def ogg_crc(page: bytes) -> int:
+    """The checksum of an Ogg page (RFC 3533), bit by bit: polynomial 0x04c11db7, from 0."""
+    crc = 0
+    for byte in page:
+        crc ^= byte << 24
+        for _ in range(8):
+            crc = ((crc << 1) ^ (0x04C11DB7 if crc & 0x80000000 else 0)) & 0xFFFFFFFF
+    return crc
+
+
+@pytest.mark.parametrize("promised", [0, 448, 896])
+def test_a_header_that_counts_a_block_or_two_too_many(tmp_path: Path, promised: int) -> None:
+    write_vorbis(tmp_path / "x.ogg", promised=promised)
+    assert soundfile.info(tmp_path / "x.ogg").frames == 2 * RATE + promised
+    audio = read_audio(str(tmp_path / "x.ogg"))
+    assert audio.samples.shape == (2 * RATE, 1)
+    assert audio.missing == promised
+
+
+def test_one_that_lacks_more_is_cut_off(tmp_path: Path) -> None:
+    write_vorbis(tmp_path / "x.ogg", promised=16000)
+    with pytest.raises(DataError, match="cut off: 96000 of 112000 samples"):
+        read_audio(str(tmp_path / "x.ogg"))
+
+
+@pytest.mark.parametrize(
+    ("promised", "read", "rate", "missing"),
+    [
+        (32000, 32000, 16000, 0),
+        (32000, 32500, 16000, 0),  # more than promised is no shortfall
+        (32000, 31200, 16000, 800),  # 50 ms
+        (32000, 31199, 16000, None),
+        (320000, 316800, 16000, 3200),  # 1 % of 20 s
+        (320000, 316799, 16000, None),
+        (88200, 85995, 44100, 2205),  # 50 ms at another rate
+        (88200, 85994, 44100, None),
+    ],
+)
+def test_what_may_be_missing(promised: int, read: int, rate: int, missing: int | None) -> None:
+    if missing is None:
+        with pytest.raises(DataError, match=f"cut off: {read} of {promised} samples"):
+            tolerated_shortfall(promised=promised, read=read, rate=rate)
+    else:
+        assert tolerated_shortfall(promised=promised, read=read, rate=rate) == missing
+
+
+def test_what_is_missing_is_counted_and_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    for name, promised in (("a", 0), ("b", 448), ("c", 896), ("d", 16000)):
+        write_vorbis(tmp_path / f"{name}.ogg", promised=promised)
+    (tmp_path / "wav.scp").write_text("".join(f"{n} {tmp_path}/{n}.ogg\n" for n in "abcd"))
+    out = tmp_path / "out"
+    arguments = ["--wav_scp", str(tmp_path / "wav.scp"), "--output_dir", str(out)]
+    for _ in range(2):  # the second run knows it from its journal
+        caplog.clear()
+        main([*arguments, "--max_bad", "0.5"])
+        assert "2 end before their headers say, by 19 ms at most" in caplog.text
+    assert read_scp(out / "utt2num_samples") == dict.fromkeys("abc", "32000")
+    assert "cut off: 96000 of 112000 samples" in (out / "skipped.tsv").read_text()
+
+
+def test_a_wrong_header_is_not_handed_on(tmp_path: Path) -> None:
+    """A WAV file is used as it lies, but not one that promises more than it holds."""
+    soundfile.write(tmp_path / "x.wav", np.full(16000, 0.5), 16000, subtype="PCM_16")
+    with mock.patch("soundfile.SoundFile.frames", 16100):
+        recording = format_recording(
+            str(tmp_path / "x.wav"), tmp_path / "y.wav", rate=16000, audio_format="wav"
+        )
+    assert not recording.kept and recording.path == str(tmp_path / "y.wav")
+    assert soundfile.info(recording.path).frames == recording.num_samples == 16000

@@ -1,0 +1,79 @@
+"""Tables give back what was written, whatever people type."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from espnet_plugin.data.scp import (
+    DataError,
+    columns,
+    read_lines,
+    read_scp,
+    text_lines,
+    write_lines,
+    write_scp,
+)
+
+# what str.splitlines or str.split take for the end of a line or of a word, and Kaldi does not
+ODD_SPACES = "\u2028\u2029\x85\v\f\r\x1c\x1d\x1e\xa0\u3000"
+
+letters = st.characters(exclude_categories=["Cs"]) | st.sampled_from(ODD_SPACES)
+texts = st.text(letters.filter(lambda letter: letter != "\n"), max_size=12).map(
+    lambda text: text.strip(" \t").removesuffix("\r").strip(" \t")
+)
+ids = st.text(letters.filter(lambda letter: not letter.isspace()), min_size=1, max_size=4).filter(
+    lambda key: not key.startswith("\ufeff")
+)
+
+
+@settings(deadline=None, max_examples=80)
+@given(table=st.dictionaries(ids, texts, max_size=5))
+def test_any_text_on_one_line_comes_back(
+    tmp_path_factory: pytest.TempPathFactory, table: dict[str, str]
+) -> None:
+    path = tmp_path_factory.mktemp("tables") / "text"
+    assert write_scp(path, table) == len(table)
+    assert path.read_bytes().count(b"\n") == len(table)
+    assert read_scp(path) == table
+    assert list(read_scp(path)) == sorted(table, key=str.encode)
+
+
+@pytest.mark.parametrize("odd", ODD_SPACES)
+def test_odd_white_space_ends_neither_line_nor_column(tmp_path: Path, odd: str) -> None:
+    path = tmp_path / "text"
+    path.write_bytes(f"a one{odd}b two\nc {odd}three\n".encode())
+    assert read_scp(path) == {"a": f"one{odd}b two", "c": f"{odd}three"}
+    assert columns(f"a 1{odd}2\t3") == ["a", f"1{odd}2", "3"]
+    path.write_bytes(f"a{odd}one\n".encode())  # ESPnet would read the id a
+    with pytest.raises(DataError, match=rf"text:1: U\+{ord(odd):04X} stands where a space"):
+        read_scp(path)
+
+
+def test_what_other_programs_write(tmp_path: Path) -> None:
+    path = tmp_path / "text"
+    path.write_bytes(b"\xef\xbb\xbfa one\r\n\r\n  b\ttwo  words \n\n \x0c\nc\r\nd \ne 5")
+    assert read_scp(path) == {"a": "one", "b": "two  words", "c": "", "d": "", "e": "5"}
+    assert [number for number, _ in text_lines(path)] == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_an_id_twice_names_file_and_lines(tmp_path: Path) -> None:
+    path = tmp_path / "text"
+    path.write_text("a one\n\nb two\na three\na one\n")
+    with pytest.raises(DataError, match=r"text: 'a' stands there twice, in lines 1, 4, 5; every"):
+        read_scp(path)
+    assert [key for key, _ in read_lines(path)] == ["a", "b", "a", "a"]
+
+
+def test_errors(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="none is missing; run the stage"):
+        read_scp(tmp_path / "none")
+    (tmp_path / "latin").write_bytes("a fünf\n".encode("latin-1"))
+    with pytest.raises(DataError, match="latin: not UTF-8"):
+        read_scp(tmp_path / "latin")
+    with pytest.raises(DataError, match="'a' stands for has several lines"):
+        write_lines(tmp_path / "x", [("a", "one\nb two")])
+    assert not (tmp_path / "x").exists()
