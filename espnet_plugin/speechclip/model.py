@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -114,6 +115,8 @@ class SpeechCLIP(nn.Module):
         ValueError: If there is neither a parallel nor a cascaded branch.
     """
 
+    token_table: Tensor
+
     def __init__(
         self,
         *,
@@ -132,14 +135,14 @@ class SpeechCLIP(nn.Module):
         self.compatibility = compatibility or ReferenceCompatibility()
         self.speech_encoder = speech_encoder
         self.layer_weighting = layer_weighting
-        self.attention = attention
+        self.attention: Any = attention
         self.clip = clip
         self.dim = dim
         self.parallel_projection = parallel_projection
         if parallel_projection is not None:
             self.parallel_query = nn.Parameter(torch.randn(1, dim))
         self.vocabulary: KeywordVocabulary | None = None
-        self.keyword_extractor: nn.Module | None = None
+        self.keyword_extractor: Any = None
         if keyword_path is not None:
             self.vocabulary = keyword_path.vocabulary
             self.keyword_extractor = keyword_path.extractor
@@ -299,7 +302,7 @@ class SpeechCLIP(nn.Module):
         return tuple(zero_padding(layer[:, self.num_queries :], lengths) for layer in block.layers)
 
     def _queries(self, batch: int) -> Tensor:
-        parts = []
+        parts: list[Tensor] = []
         if self.parallel_projection is not None:
             parts.append(self.parallel_query)
         if self.keyword_extractor is not None and self.keyword_extractor.num_queries:
@@ -317,6 +320,7 @@ class SpeechCLIP(nn.Module):
         target_lengths: Tensor | None,
         step: int | None,
     ) -> Keywords:
+        assert self.vocabulary is not None  # as the extractor
         slots = self.keyword_extractor(
             queries, frames, lengths, target_lengths=target_lengths, step=step
         )

@@ -178,14 +178,14 @@ def config_of_checkpoint(checkpoint: Path) -> Path:
     return beside if beside.is_file() else checkpoint.resolve().parent / CONFIG_FILE
 
 
-def resolve_paths(config: Mapping[str, Any], *directories: Path) -> dict[str, Any]:
+def resolve_paths(config: dict[str, Any], *directories: Path) -> dict[str, Any]:
     """A configuration whose local files are found from anywhere.
 
     A relative path is taken from the first of the directories in which there is such a file;
     otherwise it stays as it is, relative to the working directory, or the name of something to
     download.
     """
-    config = copy.deepcopy(dict(config))
+    config = copy.deepcopy(config)
     for section, option in FILE_OPTIONS:
         value = (config.get(section) or {}).get(option)
         if (
