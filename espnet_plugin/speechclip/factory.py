@@ -186,7 +186,10 @@ def _build_keyword_norm(
         slots: Keywords of every utterance, if that number is fixed.
         scale: Factor of the table's standard deviation.
         per_slot: Statistics for each of a fixed number of keywords; False: one set for all.
-        momentum, eps, learnable, compatibility: As :class:`KeywordBatchNorm` takes them.
+        momentum: Share of the newest batch in the running statistics.
+        eps: Added to the variance.
+        learnable: Train weight and bias.
+        compatibility: Defects of the original to reproduce.
     """
     norm = KeywordBatchNorm(
         table.size(1),
