@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from espnet_plugin.utils.atomic import write_text
-from s3prl_upstream.run_downstream import CONF
+from s3prl_upstream.superb.conf import CONF
 from s3prl_upstream.superb.tasks import Task
 
 logger = logging.getLogger(__name__)

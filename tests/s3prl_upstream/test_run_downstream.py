@@ -4,13 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from s3prl_upstream.run_downstream import (
-    CONF,
-    _cache_directory,
-    complete_arguments,
-    missing_paths,
-    resolve_own_files,
-)
+from s3prl_upstream.run_downstream import _cache_directory, complete_arguments
+from s3prl_upstream.superb.conf import CONF, missing_paths, resolve_own_files
 from s3prl_upstream.superb.tasks import TASKS
 
 
