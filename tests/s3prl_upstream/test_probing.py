@@ -6,7 +6,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from s3prl_upstream.probing import Examples, ProbeResult, collect, draw, layer_weights, probe
+from s3prl_upstream.expert import UpstreamExpert
+from s3prl_upstream.probing import (
+    BareEncoder,
+    Examples,
+    ProbeResult,
+    collect,
+    draw,
+    layer_weights,
+    probe,
+)
 from s3prl_upstream.superb.small.voices import Recording, Word
 
 
@@ -60,6 +69,16 @@ def test_means_over_words_phones_and_utterances(tmp_path: Path) -> None:
     assert [f[0].item() for f in found["phone"].features] == [0.0, 1.0, 2.0]
 
 
+def test_a_bare_encoder_has_the_states_under_the_trained_block(model_dir: Path) -> None:
+    bare, expert = BareEncoder(str(model_dir / "speech_encoder")), UpstreamExpert(model_dir)
+    wavs = [torch.sin(torch.arange(float(samples)) * 0.1) for samples in (4000, 2500)]
+    found, expected = bare(wavs), expert(wavs)
+    assert bare.get_downsample_rates() == expert.get_downsample_rates()
+    assert found["frame_lengths"].tolist() == expected["frame_lengths"].tolist()
+    for one, other in zip(found["hidden_states"], expected["hidden_states"][:-1], strict=True):
+        assert torch.equal(one, other)
+
+
 def test_layer_weights_and_figure(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     state = {"Featurizer": {"weights": torch.zeros(4)}, "Args": argparse.Namespace(a=1)}
@@ -67,6 +86,7 @@ def test_layer_weights_and_figure(tmp_path: Path) -> None:
     weights = layer_weights(tmp_path / "dev-best.ckpt")
     assert weights == [0.25] * 4
     result = ProbeResult([10.0, 20.0, 30.0, 40.0], 5.0, 3, 9)
-    draw(tmp_path / "probing.png", {"word": result}, {"IC": weights})
-    draw(tmp_path / "alone.png", {"word": result}, {})
+    states = ["0", "1", "2", "block"]
+    draw(tmp_path / "probing.png", states, {"word": result}, {"IC": weights})
+    draw(tmp_path / "alone.png", states, {"word": result}, {})
     assert (tmp_path / "probing.png").stat().st_size > (tmp_path / "alone.png").stat().st_size > 0

@@ -64,7 +64,7 @@ def test_lists_are_kept_with_the_experiment() -> None:
 def test_every_task_has_its_configuration(task: object) -> None:
     import yaml
 
-    config = yaml.safe_load((CONF / f"{task.config}.yaml").read_text())
+    config = yaml.safe_load(task.config_file.read_text())
     own = [text for text in _strings(resolve_own_files(config)) if text.startswith(str(CONF))]
     assert all(Path(text).is_file() for text in own)
     assert list(missing_paths(config))

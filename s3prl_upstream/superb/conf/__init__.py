@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 CONF = Path(__file__).resolve().parent
+EXPERT = "config.downstream_expert"  # a task's own section, as -o names it
 UNKNOWN = "???"
 OWN_FILES = "conf:"  # prefix of files in this folder: conf:vocab/characters.txt
 
