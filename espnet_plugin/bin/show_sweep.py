@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from espnet_plugin.evaluation.sweep.comparisons import read_runs
-from espnet_plugin.evaluation.sweep.comparisons.page import write_sweep
+from espnet_plugin.evaluation.sweep.page import write_sweep
 
 
 def get_parser() -> argparse.ArgumentParser:

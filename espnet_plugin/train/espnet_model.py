@@ -16,7 +16,7 @@ from espnet_plugin.speechclip.gather import gather_features
 from espnet_plugin.speechclip.model import Keywords, SpeechCLIP, SpeechOutput
 from espnet_plugin.speechclip.quantizer import diversity_loss, perplexity, token_usage
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder, SpeechStates
-from espnet_plugin.train.frozen_state import leave_out_of_checkpoints
+from espnet_plugin.train.frozen_state import leave_out_of_broadcasts, leave_out_of_checkpoints
 
 Losses = tuple[Tensor, dict[str, Tensor], Tensor]
 
@@ -95,6 +95,7 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         leave_out_of_checkpoints(
             self, [f"speechclip.{prefix}" for prefix in speechclip.frozen_prefixes]
         )
+        leave_out_of_broadcasts(self)
 
     def end_update(self) -> None:
         """What follows each update; the optimizer calls it itself (see ``SpeechCLIPTask``)."""

@@ -24,6 +24,7 @@ class SpeechCLIPPreprocessor(AbsPreprocessor):
         normalize: Bring the whole waveform to zero mean and unit variance, before it is cropped.
         crop_samples: Cut longer speech to a random stretch of so many samples; None: keep it whole.
         crop_frames: The same for stored hidden states, in frames.
+        captions: Keep captions, as sub-word ids; nothing but their number is ever used.
     """
 
     def __init__(
@@ -35,12 +36,14 @@ class SpeechCLIPPreprocessor(AbsPreprocessor):
         normalize: bool = False,
         crop_samples: int | None = None,
         crop_frames: int | None = None,
+        captions: bool = True,
     ) -> None:
         super().__init__(train)
         self.check = check
         self.normalize = normalize
         self.crop_samples = crop_samples
         self.crop_frames = crop_frames
+        self.captions = captions
         self.clip_conf = dict(clip_conf or {})
         self._tokenizer: Any = None
         self._image_transform: Any = None
@@ -75,6 +78,8 @@ class SpeechCLIPPreprocessor(AbsPreprocessor):
             data["speech_states"] = random_stretch(data["speech_states"], self.crop_frames)
         if isinstance(data.get("image"), str):
             data["image"] = self._pixels(data["image"])
+        if not self.captions:
+            data.pop("text", None)
         if isinstance(data.get("text"), str):
             data["text"] = self._subwords(data["text"])
         return data
