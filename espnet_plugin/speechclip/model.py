@@ -45,8 +45,8 @@ class Keywords:
         slots: Before projection, (batch, slots, dim).
         lengths: Number of keywords, (batch,).
         projected: After projection, (batch, slots, token_dim).
-        embeddings: After the batch norm, (batch, slots, token_dim); what is compared with the token
-            table.
+        embeddings: After the batch norm, if there is one, (batch, slots, token_dim); what is
+            compared with the token table.
         quantized: The chosen sub-words.
         cif: Weights and time spans, when the extractor segments the speech.
     """
@@ -88,7 +88,7 @@ class KeywordPath:
 
     extractor: nn.Module
     projection: nn.Module
-    norm: KeywordBatchNorm
+    norm: KeywordBatchNorm | None
     quantizer: TokenQuantizer
     vocabulary: KeywordVocabulary
     table: Tensor
@@ -325,7 +325,9 @@ class SpeechCLIP(nn.Module):
             queries, frames, lengths, target_lengths=target_lengths, step=step
         )
         projected = self.keyword_projection(slots.embeddings)  # (batch, slots, token_dim)
-        embeddings = self.keyword_norm(projected, slots.lengths)
+        embeddings = projected
+        if self.keyword_norm is not None:
+            embeddings = self.keyword_norm(projected, slots.lengths)
         quantized = self.quantizer(
             embeddings,
             self.token_table,

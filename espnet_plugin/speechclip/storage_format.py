@@ -1,10 +1,12 @@
 """The directory in which a model is exported.
 
-config.yaml           what build_speechclip takes; relative paths start at the directory
-model.safetensors     the trained part, the embeddings of the keyword vocabulary, the loss's scale
-speech_encoder/       the frozen encoder as transformers' save_pretrained leaves it, unless a public
-one is named clip/                 the frozen CLIP: open_clip's JSON configuration and weights,
-unless a public one is named
+- ``config.yaml``: what ``build_speechclip`` takes; relative paths start at the directory.
+- ``model.safetensors``: the trained part, the embeddings of the keyword vocabulary, the loss's
+  scale.
+- ``speech_encoder/``: the frozen encoder, as transformers' ``save_pretrained`` leaves it or as the
+  checkpoint of an s3prl upstream; not there if the configuration names a public one.
+- ``clip/``: the frozen CLIP's configuration (JSON) and weights in open_clip's form; not there if
+  the configuration names a public one.
 """
 
 from __future__ import annotations
