@@ -12,44 +12,29 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
 from espnet_plugin.utils.atomic import write_text
+from espnet_plugin.utils.command import command_errors
 from s3prl_upstream.expert import UpstreamExpert
 from s3prl_upstream.superb.small.lexicon import PRONUNCIATIONS
 from s3prl_upstream.superb.small.voices import RATE, Recording, read_recordings
 
+Example = tuple[Tensor, str]  # features of each hidden state (states, dim), and label
+
 PROBES = ("word", "phone", "speaker")
 BATCH = 16
 PENALTY = 1.0  # of the ridge regression, on standardised features
-
-
-@dataclass
-class Examples:
-    """Features of each hidden state and their label.
-
-    Attributes:
-        features: Per example, (states, dim).
-        labels: Per example.
-    """
-
-    features: list[Tensor] = field(default_factory=list)
-    labels: list[str] = field(default_factory=list)
-
-    def add(self, features: Tensor, label: str) -> None:
-        """One example."""
-        self.features.append(features)
-        self.labels.append(label)
 
 
 @dataclass(frozen=True)
@@ -92,13 +77,13 @@ class BareEncoder:
 
 def collect(
     upstream: UpstreamExpert | BareEncoder, recordings: Sequence[Recording]
-) -> dict[str, Examples]:
+) -> dict[str, list[Example]]:
     """Examples of all probes.
 
     A word's features are the mean of its frames; the corpus has no phone boundaries, so a phone's
     are the mean over an equal share of its word; a speaker's are the mean of the utterance.
     """
-    examples = {probe: Examples() for probe in PROBES}
+    examples: dict[str, list[Example]] = {probe: [] for probe in PROBES}
     stride = upstream.get_downsample_rates() / RATE
     for start in range(0, len(recordings), BATCH):
         batch = recordings[start : start + BATCH]
@@ -108,20 +93,20 @@ def collect(
         for recording, own, frames in zip(
             batch, states, result["frame_lengths"].tolist(), strict=True
         ):
-            examples["speaker"].add(own[:, :frames].mean(dim=1), recording.speaker)
+            examples["speaker"].append((own[:, :frames].mean(dim=1), recording.speaker))
             for word in recording.words:
                 edges = word.start / stride, word.end / stride
-                examples["word"].add(_mean(own[:, :frames], *edges), word.text)
+                examples["word"].append((_mean(own[:, :frames], *edges), word.text))
                 phones = PRONUNCIATIONS.get(word.text, "").split()
                 step = (edges[1] - edges[0]) / max(1, len(phones))
                 for index, phone in enumerate(phones):
                     begin = edges[0] + index * step
                     features = _mean(own[:, :frames], begin, begin + step)
-                    examples["phone"].add(features, phone.rstrip("012"))
+                    examples["phone"].append((features, phone.rstrip("012")))
     return examples
 
 
-def probe(train: Examples, test: Examples) -> ProbeResult:
+def probe(train: Sequence[Example], test: Sequence[Example]) -> ProbeResult:
     """Accuracy of ridge regression onto the labels, state by state.
 
     Args:
@@ -135,20 +120,19 @@ def probe(train: Examples, test: Examples) -> ProbeResult:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    known = set(train.labels)
-    kept = [number for number, label in enumerate(test.labels) if label in known]
-    if not kept:
+    inputs, labels = _stack(train)
+    known = set(labels)
+    test = [example for example in test if example[1] in known]
+    if not test:
         raise ValueError("no label of the test examples occurs in training")
-    wanted = [test.labels[number] for number in kept]
-    inputs = torch.stack(train.features).double().numpy()  # (examples, states, dim)
-    tests = torch.stack([test.features[number] for number in kept]).double().numpy()
+    tests, wanted = _stack(test)
     accuracy = []
     for state in range(inputs.shape[1]):
         reader = make_pipeline(StandardScaler(), RidgeClassifier(PENALTY))
-        reader.fit(inputs[:, state], train.labels)
+        reader.fit(inputs[:, state], labels)
         accuracy.append(100 * float(reader.score(tests[:, state], wanted)))
     most = Counter(wanted).most_common(1)[0][1]
-    return ProbeResult(accuracy, 100 * most / len(kept), len(known), len(kept))
+    return ProbeResult(accuracy, 100 * most / len(wanted), len(known), len(wanted))
 
 
 def layer_weights(checkpoint: Path) -> list[float]:
@@ -202,6 +186,12 @@ def draw(
     figure.savefig(path, dpi=150)
 
 
+def _stack(examples: Sequence[Example]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Features (examples, states, dim) and labels (examples,)."""
+    features, labels = zip(*examples, strict=True)
+    return torch.stack(features).double().numpy(), labels
+
+
 def _mean(states: Tensor, begin: float, end: float) -> Tensor:
     """Mean over the frames between two positions, at least one, (states, dim)."""
     first = min(round(begin), states.size(1) - 1)
@@ -224,16 +214,13 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@command_errors("probing")
 def main(cmd: Sequence[str] | None = None) -> None:
     """Prints the table, and writes it with the figure."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s: %(message)s")
     args = get_parser().parse_args(cmd)
-    try:
-        recordings = read_recordings(args.mini)["train"][: round(1.5 * args.size)]
-        is_bare = (Path(args.model) / "config.json").is_file()
-        upstream = (BareEncoder if is_bare else UpstreamExpert)(args.model)
-    except (OSError, ValueError) as error:
-        raise SystemExit(f"Error: {error}") from error
+    recordings = read_recordings(args.mini)["train"][: round(1.5 * args.size)]
+    is_bare = (Path(args.model) / "config.json").is_file()
+    upstream = (BareEncoder if is_bare else UpstreamExpert)(args.model)
     # captions of other pictures, by the same voices
     train = collect(upstream, recordings[: args.size])
     test = collect(upstream, recordings[args.size :])

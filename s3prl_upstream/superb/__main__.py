@@ -20,6 +20,7 @@ from pathlib import Path
 import yaml
 
 from espnet_plugin.utils.atomic import write_text
+from espnet_plugin.utils.command import command_errors
 from s3prl_upstream.superb.run import RunError, Settings, Upstream, run_task
 from s3prl_upstream.superb.small.voices import read_recordings
 from s3prl_upstream.superb.table import read_results, table
@@ -114,30 +115,22 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@command_errors("superb")
 def main(cmd: Sequence[str] | None = None) -> None:
     """Runs one of the commands; exit code 1 if a run failed."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s: %(message)s")
     args = get_parser().parse_args(cmd)
-    try:
-        failures = _execute(args)
-    except (OSError, ValueError) as error:
-        raise SystemExit(f"Error: {error}") from error
-    if failures:
-        raise SystemExit("Error: " + "; ".join(failures))
-
-
-def _execute(args: argparse.Namespace) -> list[str]:
     if args.command == "small":
         make_small_corpora(
             args.mini, args.directory, tasks=args.tasks or list(TASKS), size=args.size
         )
-        return []
+        return
     failures = _run_all(args) if args.command == "run" else []
     results = read_results(args.directory)
     if not results and not failures:
         raise ValueError(f"{args.directory}: no results there")
     print(table(results))
-    return failures
+    if failures:
+        raise SystemExit("superb: error: " + "; ".join(failures))
 
 
 def _run_all(args: argparse.Namespace) -> list[str]:

@@ -35,9 +35,9 @@ def bridge(cache: str | Path) -> list[str]:
         Names of the gaps that had to be closed here.
     """
     closed = [gap.__name__ for gap in GAPS if gap()]
-    cache = Path(cache).absolute()
-    after_import("s3prl.downstream.voxceleb1.dataset", keep_sid_lists(cache))
-    after_import("s3prl.downstream.sv_voxceleb1.dataset", keep_asv_lengths(cache))
+    for task, keep in (("voxceleb1", keep_sid_lists), ("sv_voxceleb1", keep_asv_lengths)):
+        keep_there = functools.partial(keep, Path(cache).absolute())
+        after_import(f"s3prl.downstream.{task}.dataset", keep_there)
     if closed:
         logger.info(f"bridged in s3prl's runner: {', '.join(closed)}")
     return closed
@@ -190,30 +190,22 @@ GAPS: tuple[Callable[[], bool], ...] = (
 )
 
 
-def keep_sid_lists(cache: Path) -> Callable[[ModuleType], None]:
+def keep_sid_lists(cache: Path, dataset: ModuleType) -> None:
     """SID keeps its file lists inside the installed package, whatever the data: a stale list of
     another corpus would be taken. They go to the experiment."""
-
-    def patch(dataset: ModuleType) -> None:
-        dataset.CACHE_PATH = str(cache / "voxceleb1")
-
-    return patch
+    dataset.CACHE_PATH = str(cache / "voxceleb1")
 
 
-def keep_asv_lengths(cache: Path) -> Callable[[ModuleType], None]:
+def keep_asv_lengths(cache: Path, dataset: ModuleType) -> None:
     """ASV keeps the files' lengths beside its module, and measures them in 12 processes that each
     import everything anew: they go to the experiment, and threads do it."""
+    import joblib
 
-    def patch(dataset: ModuleType) -> None:
-        import joblib
-
-        (cache / "sv_voxceleb1").mkdir(parents=True, exist_ok=True)
-        dataset.__file__ = str(cache / "sv_voxceleb1" / "dataset.py")
-        dataset.Parallel = lambda n_jobs: joblib.Parallel(
-            n_jobs=min(n_jobs, os.cpu_count() or 1), prefer="threads"
-        )
-
-    return patch
+    (cache / "sv_voxceleb1").mkdir(parents=True, exist_ok=True)
+    dataset.__file__ = str(cache / "sv_voxceleb1" / "dataset.py")
+    dataset.Parallel = lambda n_jobs: joblib.Parallel(
+        n_jobs=min(n_jobs, os.cpu_count() or 1), prefer="threads"
+    )
 
 
 class _SilentWriter:

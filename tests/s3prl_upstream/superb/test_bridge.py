@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -119,7 +120,7 @@ def test_modules_are_patched_after_their_import(
     (tmp_path / "listed_data.py").write_text("CACHE_PATH = 'inside the package'\n")
     clean_modules.syspath_prepend(tmp_path)
     clean_modules.setattr(sys, "meta_path", list(sys.meta_path))
-    after_import("listed_data", bridge.keep_sid_lists(Path("/experiment")))
+    after_import("listed_data", partial(bridge.keep_sid_lists, Path("/experiment")))
     import listed_data
 
     assert listed_data.CACHE_PATH == "/experiment/voxceleb1"
