@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from s3prl_upstream import SITE_DIRECTORY, launch
 
 PROJECT = Path(__file__).parents[2]
 
@@ -79,17 +82,17 @@ def test_the_rest_is_pythons_own(programs: Path) -> None:
     assert "No module named no_such_module" in done.stderr and done.returncode == 1
 
 
-def test_a_folder_that_holds_the_package_needs_no_path(programs: Path) -> None:
-    """A checkout that is not installed; the program lies elsewhere."""
-    done = subprocess.run(
-        [sys.executable, "-m", "s3prl_upstream.launch", str(programs / "without_main.py"), "a"],
-        capture_output=True,
-        text=True,
-        cwd=PROJECT,
-        check=False,
-        env={"PATH": "/usr/bin:/bin"},
-    )
-    assert done.stdout == "__main__ ['a'] speechclip_plus\n", done.stderr
+def test_a_checkout_that_is_not_installed_is_found_from_its_own_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    become = []
+    monkeypatch.setattr(os, "execv", lambda *arguments: become.append(arguments))
+    for folder, more in ((PROJECT, [str(PROJECT)]), (tmp_path, [])):
+        monkeypatch.chdir(folder)
+        monkeypatch.setenv("PYTHONPATH", "mine:")
+        launch.main(["x.py"])
+        assert os.environ["PYTHONPATH"].split(":") == [SITE_DIRECTORY, "mine", *more]
+    assert become[0] == (sys.executable, [sys.executable, "x.py"])
 
 
 @pytest.mark.slow
