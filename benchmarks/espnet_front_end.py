@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from s3prl_upstream.superb.levenshtein import distance
+from espnet_plugin.evaluation.word_errors import word_errors
 from s3prl_upstream.superb.small.voices import Recording, phrases, read_recordings
 
 LAUNCHER = (sys.executable, "-m", "s3prl_upstream.launch", "-m")
@@ -141,7 +141,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
     start = time.monotonic()
     train(args, data)
     decoded = decode(args, data)
-    errors = sum(distance(decoded.get(name, []), found) for name, found in words["test"].items())
+    errors = sum(word_errors(found, decoded.get(name, [])) for name, found in words["test"].items())
     total = sum(map(len, words["test"].values()))
     result = {
         "task": args.task,
