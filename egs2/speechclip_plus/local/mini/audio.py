@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import wave
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,17 +38,19 @@ def load_batch(wavs: Path, utterance_ids: Sequence[str]) -> SpeechBatch:
 
 
 def length_batches(
-    wavs: Path,
-    utterance_ids: Sequence[str],
-    batch_size: int,
-    rng: np.random.Generator,
-    *,
-    pool: int = 8,
+    sizes: Mapping[str, int], batch_size: int, rng: np.random.Generator, *, pool: int = 8
 ) -> Iterator[list[str]]:
-    """Yield batches of similar length for ever, reshuffled every pass."""
-    sizes = {i: (wavs / f"{i}.wav").stat().st_size for i in utterance_ids}
+    """Yield batches of utterances of similar size for ever, reshuffled every pass.
+
+    Args:
+        sizes: Utterance → bytes of its file.
+        batch_size: Utterances of a batch.
+        rng: Source of randomness.
+        pool: Batches' worth of utterances that are sorted together.
+    """
+    ids = list(sizes)
     while True:
-        order = [utterance_ids[index] for index in rng.permutation(len(utterance_ids))]
+        order = [ids[index] for index in rng.permutation(len(ids))]
         for begin in range(0, len(order), batch_size * pool):
             members = sorted(order[begin : begin + batch_size * pool], key=sizes.__getitem__)
             groups = [members[k : k + batch_size] for k in range(0, len(members), batch_size)]

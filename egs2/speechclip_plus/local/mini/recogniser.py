@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder, LayerWe
 from espnet_plugin.utils.atomic import atomic_path, write_text
 from espnet_plugin.utils.progress import progress
 
+from .audio import length_batches
 from .streams import random_stream
 
 BLANK = 0
@@ -127,7 +128,8 @@ def train_recogniser(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, learning_rate, total_steps=steps, pct_start=0.1
     )
-    batches = _batches(states, batch_size, random_stream(seed, "recogniser"))
+    sizes = {key: Path(path).stat().st_size for key, path in states.items()}
+    batches = length_batches(sizes, batch_size, random_stream(seed, "recogniser"))
     for step in progress(range(steps), description="CTC recogniser", unit="step"):
         keys = next(batches)
         log_probabilities, lengths = model(*_load(states, keys))
@@ -168,19 +170,6 @@ def recognise(
         states, lengths = _pad(encode(encoder, speech))
         texts.update(zip(batch, greedy_words(*model(states, lengths), words), strict=True))
     return texts
-
-
-def _batches(
-    states: Mapping[str, str], batch_size: int, rng: np.random.Generator
-) -> Iterator[list[str]]:
-    sizes = {key: Path(path).stat().st_size for key, path in states.items()}
-    while True:
-        order = [list(states)[index] for index in rng.permutation(len(states))]
-        for begin in range(0, len(order), batch_size * 8):
-            members = sorted(order[begin : begin + batch_size * 8], key=sizes.__getitem__)
-            groups = [members[k : k + batch_size] for k in range(0, len(members), batch_size)]
-            for index in rng.permutation(len(groups)):
-                yield groups[index]
 
 
 def _load(states: Mapping[str, str], keys: Sequence[str]) -> tuple[Tensor, Tensor]:

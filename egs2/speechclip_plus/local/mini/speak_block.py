@@ -11,7 +11,7 @@ import numpy as np
 
 from espnet_plugin.utils.atomic import atomic_path, write_text
 
-from .speech import SAMPLING_RATE, Synthesiser, Utterance
+from .speech import SAMPLING_RATE, SpokenCaption, Synthesiser
 
 
 def speak_block(job: Path, result: Path, wavs: Path) -> None:
@@ -19,16 +19,10 @@ def speak_block(job: Path, result: Path, wavs: Path) -> None:
     engine = Synthesiser()
     words = {}
     for item in json.loads(job.read_text(encoding="utf-8")):
-        utterance = Utterance(
-            text=item["text"],
-            voice=item["voice"],
-            words_per_minute=item["words_per_minute"],
-            pitch=item["pitch"],
-            pitch_range=item["pitch_range"],
-        )
-        samples, spoken = engine.speak(utterance)
-        _write_wav(wavs / f"{item['utterance_id']}.wav", samples)
-        words[item["utterance_id"]] = [(w.text, w.start, w.end) for w in spoken]
+        caption = SpokenCaption(**item)
+        samples, spoken = engine.speak(caption)
+        _write_wav(wavs / f"{caption.utterance_id}.wav", samples)
+        words[caption.utterance_id] = [(w.text, w.start, w.end) for w in spoken]
     write_text(result, json.dumps(words))
 
 
