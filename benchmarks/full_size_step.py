@@ -54,12 +54,12 @@ class EncoderInParts(torch.nn.Module):
         except AttributeError:
             return getattr(self._modules["encoder"], name)
 
-    def forward(self, speech: Tensor, speech_lengths: Tensor) -> Any:
+    def forward(self, speech: Tensor, speech_lengths: Tensor, *, normalized: bool = False) -> Any:
         """What the encoder gives for (batch, samples)."""
         hidden, lengths = None, []
         for start in range(0, len(speech), self.size):
             part = slice(start, start + self.size)
-            states = self.encoder(speech[part], speech_lengths[part])
+            states = self.encoder(speech[part], speech_lengths[part], normalized=normalized)
             if hidden is None:
                 self.first_part_peak = peak_memory()
                 shape = states.hidden_states.shape

@@ -37,14 +37,32 @@ def shortest_utterance(receptive_field: int, stride: int) -> int:
     return receptive_field + missing * stride
 
 
+def continue_with_last_frame(states: Tensor, frames: Tensor, wanted: Tensor) -> Tensor:
+    """States (batch, frames, dim) in which copies of an utterance's last frame stand behind it.
+
+    Changes ``states`` itself when gradients are off, to save the memory of a copy.
+
+    Args:
+        states: (batch, frames, dim).
+        frames: Frames of each utterance, (batch,).
+        wanted: Frames of each utterance with the copies, (batch,).
+    """
+    places = torch.arange(states.size(1), device=states.device)  # (frames,)
+    missing = (places >= frames[:, None]) & (places < wanted[:, None])  # (batch, frames)
+    rows, columns = missing.nonzero(as_tuple=True)
+    put = states.index_put if torch.is_grad_enabled() else states.index_put_
+    return put((rows, columns), states[rows, frames[rows] - 1])
+
+
 class UpstreamExpert(nn.Module):
     """SpeechCLIP(+) as an upstream.
 
     The hidden states are the speech encoder's (the input of its first layer and each layer's
     output; of pre-norm encoders the last one before the final layer norm, which is what the model
     itself weighs), then the trained block's layer outputs at the frames: 12 + 1 + 1 for base, 24 +
-    1 + 1 for large. An utterance has the same states alone and in any batch, and zeros at padded
-    frames.
+    1 + 1 for large. An utterance has the same states alone and in any batch. s3prl counts samples /
+    stride frames, rounded up, which is one or two more than there are; it repeats the last frame of
+    a batch, and so is done here behind every shorter utterance. Later frames are zero.
 
     Args:
         ckpt: Exported model, ESPnet experiment or its checkpoint, packed model, or the name of a
@@ -145,7 +163,12 @@ class UpstreamExpert(nn.Module):
             block_states = output.states
         else:
             output, block_states = None, self.model.block_states(states)
-        hidden_states = (*states.hidden_states.unbind(1), *block_states)
+        samples = torch.tensor([len(wav) for wav in wavs], device=speech.device)
+        counted = -(-samples // self.get_downsample_rates())  # as s3prl.nn does
+        hidden_states = tuple(
+            continue_with_last_frame(state, states.lengths, counted)
+            for state in (*states.hidden_states.unbind(1), *block_states)
+        )
         result: dict[str, Any] = {
             "hidden_states": hidden_states,
             "last_hidden_state": hidden_states[-1],

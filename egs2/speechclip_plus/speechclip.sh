@@ -128,7 +128,7 @@ Training
     --speechclip_exp       folder of the experiment (default: <expdir>/speechclip_<tag>)
     --speechclip_config    training configuration (required)
     --speechclip_args      further options of training, e.g. "--max_epoch 10" (default="${speechclip_args}")
-    --pretrained_model     checkpoint to start from (default="${pretrained_model}")
+    --pretrained_model     checkpoint to start from, as update 0 (default="${pretrained_model}")
     --ignore_init_mismatch parameters of another shape are left as they are (default="${ignore_init_mismatch}")
 
 Inference
@@ -572,7 +572,10 @@ if runs_stage 7; then
     init_args=()
     if [ -n "${pretrained_model}" ]; then
         need_data "${pretrained_model%%:*}"
-        init_args=(--init_param "${pretrained_model}" --ignore_init_mismatch "${ignore_init_mismatch}")
+        # not the update counter, by which CIF's scaling and the quantiser's temperature are scheduled
+        IFS=: read -r init_file init_from init_to init_without <<< "${pretrained_model}"
+        init_without=${init_without:+${init_without},}num_updates
+        init_args=(--init_param "${init_file}:${init_from}:${init_to}:${init_without}" --ignore_init_mismatch "${ignore_init_mismatch}")
     fi
     keep_call  # of a start that was killed
     {

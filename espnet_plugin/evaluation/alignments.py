@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from espnet_plugin.data.scp import columns
+from espnet_plugin.data.scp import DataError, MissingFileError, columns, text_lines
 
 SILENCES = frozenset({"", "sil", "sp", "spn", "<eps>", "<sil>", "<unk>"})
 _ITEM = re.compile(r'"((?:[^"]|"")*)"|([-+]?\d+\.?\d*(?:[eE][-+]?\d+)?)|(<exists>)')
@@ -39,16 +39,12 @@ def read_ctm(path: str | Path) -> dict[str, list[Word]]:
         FileNotFoundError: There is no such file.
         AlignmentError: No utterance is intact; names file, line and what is wrong.
     """
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"{path} is missing")
     words: dict[str, list[Word]] = {}
     damaged: dict[str, str] = {}
-    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
-    for number, line in enumerate(lines, 1):
-        if not columns(line) or line.startswith(";;"):
+    for number, line in _lines(path):
+        if not line.strip() or line.startswith(";;"):
             continue
-        utterance, *fields = columns(line.rstrip("\r"))
+        utterance, *fields = columns(line)
         try:
             word = _ctm_word(fields)
         except (IndexError, ValueError):
@@ -122,6 +118,15 @@ def read_textgrids(directory: str | Path, *, tier: str = "words") -> dict[str, l
             damaged[path.stem] = f"{path}: {error}"
     _report_damaged(damaged, len(words))
     return words
+
+
+def _lines(path: str | Path) -> list[tuple[int, str]]:
+    try:
+        return list(text_lines(path))
+    except MissingFileError:
+        raise
+    except DataError as error:
+        raise AlignmentError(str(error)) from error
 
 
 def _ctm_word(fields: list[str]) -> Word:

@@ -129,7 +129,7 @@ def read_outputs(directory: str | Path) -> SetOutputs:
         outputs.layer_weights = np.load(directory / "layer_weights.npy", allow_pickle=False)
     if (directory / FRAME_SECONDS_FILE).is_file():
         lines = text_lines(directory / FRAME_SECONDS_FILE)
-        outputs.frame_seconds = next((float(line) for _, line in lines), None)
+        outputs.frame_seconds = next((float(line) for _, line in lines if line), None)
     if (directory / "attention.npz").is_file():
         with np.load(directory / "attention.npz", allow_pickle=False) as maps:
             outputs.attention = dict(maps)

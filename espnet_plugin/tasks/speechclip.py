@@ -16,6 +16,7 @@ from espnet2.tasks.abs_task import AbsTask, IteratorOptions, optim_classes
 from espnet2.train.collate_fn import CommonCollateFn
 from torch import nn
 
+from espnet_plugin.data.dataset import SAMPLING_RATE, NamingDataset
 from espnet_plugin.data.sampler_files import read_image_ids, read_lengths
 from espnet_plugin.speechclip.factory import build_speechclip
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
@@ -28,7 +29,6 @@ from espnet_plugin.tasks.speechclip_options import (
     loss_choices,
     set_defaults,
 )
-from espnet_plugin.train.dataset import SAMPLING_RATE, NamingDataset
 from espnet_plugin.train.epoch_seeds import EpochIterFactory
 from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel
 from espnet_plugin.train.preprocessor import SpeechCLIPPreprocessor
@@ -81,7 +81,7 @@ class SpeechCLIPTask(AbsTask):
     def build_preprocess_fn(
         cls, args: argparse.Namespace, train: bool
     ) -> Callable[[str, dict[str, Any]], dict[str, np.ndarray]]:
-        """Checks, normalises and crops speech, decodes pictures, tokenises captions."""
+        """Checks, normalises and crops speech, decodes pictures, tokenises captions if needed."""
         crop: dict[str, Any] = {}
         if train and getattr(args, "crop_seconds", None) is not None:
             crop["crop_samples"] = round(args.crop_seconds * SAMPLING_RATE)
@@ -91,6 +91,7 @@ class SpeechCLIPTask(AbsTask):
             clip_conf=args.clip_conf,
             check=getattr(args, "use_preprocessor", True),
             normalize=getattr(args, "normalize_before_crop", False),
+            captions=(args.keyword_extractor_conf or {}).get("target") == "subwords",
             **crop,
         )
 
@@ -250,6 +251,14 @@ class SpeechCLIPTask(AbsTask):
             pin_memory=args.ngpu > 0,
         )
 
+    @classmethod
+    def build_chunk_iter_factory(cls, *_: Any, **__: Any) -> AbsIterFactory:
+        """Refuses ``iterator_type: chunk``."""
+        raise ValueError(
+            "iterator_type chunk cuts an utterance into several, but its picture and its caption "
+            "are whole. Use iterator_type task; crop_seconds shortens long speech in training."
+        )
+
 
 def _training_data(args: argparse.Namespace) -> Sequence[tuple[str, str, str]]:
     """Path, name and type of each part; empty when the model is built for something else."""
@@ -286,7 +295,7 @@ def _clip_conf(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _check_options(key: str, class_: type, conf: dict[str, Any] | None) -> None:
-    known = [name for name in inspect.signature(class_).parameters]
+    known = list(inspect.signature(class_).parameters)
     unknown = sorted(set(conf or {}) - set(known))
     if unknown:
         raise ValueError(

@@ -8,7 +8,9 @@ import numpy as np
 import torch
 from espnet2.train.preprocessor import AbsPreprocessor
 
-from espnet_plugin.speechclip.backends.waveform import float_samples, normalize_waveforms
+from espnet_plugin.data.audio import checked_speech
+from espnet_plugin.data.dataset import checked_states
+from espnet_plugin.speechclip.backends.waveform import float_speech, normalize_waveforms
 
 
 class SpeechCLIPPreprocessor(AbsPreprocessor):
@@ -24,6 +26,7 @@ class SpeechCLIPPreprocessor(AbsPreprocessor):
         normalize: Bring the whole waveform to zero mean and unit variance, before it is cropped.
         crop_samples: Cut longer speech to a random stretch of so many samples; None: keep it whole.
         crop_frames: The same for stored hidden states, in frames.
+        captions: Keep captions, as sub-word ids; nothing but their number is ever used.
     """
 
     def __init__(
@@ -35,12 +38,14 @@ class SpeechCLIPPreprocessor(AbsPreprocessor):
         normalize: bool = False,
         crop_samples: int | None = None,
         crop_frames: int | None = None,
+        captions: bool = True,
     ) -> None:
         super().__init__(train)
         self.check = check
         self.normalize = normalize
         self.crop_samples = crop_samples
         self.crop_frames = crop_frames
+        self.captions = captions
         self.clip_conf = dict(clip_conf or {})
         self._tokenizer: Any = None
         self._image_transform: Any = None
@@ -75,6 +80,8 @@ class SpeechCLIPPreprocessor(AbsPreprocessor):
             data["speech_states"] = random_stretch(data["speech_states"], self.crop_frames)
         if isinstance(data.get("image"), str):
             data["image"] = self._pixels(data["image"])
+        if not self.captions:
+            data.pop("text", None)
         if isinstance(data.get("text"), str):
             data["text"] = self._subwords(data["text"])
         return data
@@ -122,11 +129,6 @@ def image_transform(model: str, pretrained: str | None) -> Any:
     return image_transform_v2(PreprocessCfg(**options), is_train=False)
 
 
-def float_speech(speech: np.ndarray) -> np.ndarray:
-    """Samples of any shape as floating point: integers are divided by their range."""
-    return float_samples(torch.from_numpy(np.ascontiguousarray(speech))).numpy()
-
-
 def normalized(speech: np.ndarray) -> np.ndarray:
     """Speech (samples,) with zero mean and unit variance, as a speech encoder would do it."""
     waveform = torch.from_numpy(speech)[None]  # (1, samples)
@@ -140,29 +142,3 @@ def random_stretch(values: np.ndarray, length: int) -> np.ndarray:
     # NumPy's global state, which ESPnet seeds in every data worker and epoch
     start = np.random.randint(len(values) - length + 1)
     return values[start : start + length]
-
-
-def checked_speech(speech: np.ndarray) -> np.ndarray:
-    """Mono speech of at least one sample and finite values, else an error that says what is wrong.
-
-    Args:
-        speech: (samples,).
-    """
-    if speech.ndim != 1:
-        raise ValueError(f"audio has {speech.shape[-1]} channels, mono is needed (stage 2 mixes)")
-    if speech.size == 0:
-        raise ValueError("audio is empty (0 samples)")
-    if not np.isfinite(speech).all():
-        raise ValueError("audio holds NaN or infinite samples")
-    return speech
-
-
-def checked_states(states: np.ndarray) -> np.ndarray:
-    """Stored hidden states (frames, layers + 1, dim), else an error that says what is wrong."""
-    if states.ndim != 3 or states.shape[0] == 0:
-        raise ValueError(
-            f"stored states have shape {states.shape}, expected (frames, layers + 1, dim)"
-        )
-    if not np.isfinite(states).all():
-        raise ValueError("stored states hold NaN or infinite values")
-    return states

@@ -23,7 +23,7 @@ from espnet_plugin.speechclip.convert.reference_config import map_config
 from espnet_plugin.speechclip.convert.reference_keys import MappedWeights, map_weights
 from espnet_plugin.speechclip.factory import build_speechclip
 from espnet_plugin.speechclip.losses import MaskedContrastiveLoss
-from espnet_plugin.speechclip.model import SpeechCLIP
+from espnet_plugin.speechclip.model import Keywords, SpeechCLIP
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
 from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel
 
@@ -46,11 +46,14 @@ def build(
     mapped = map_weights(content["state_dict"])
     assert not mapped.unknown
     config = map_config(content["config"], content["state_dict"])
-    config["keyword_vocabulary"] = list(content["vocab"]["ids"])
+    ids = list(content["vocab"]["ids"])
+    config["keyword_vocabulary"] = {
+        "ids": ids,
+        "forbidden": [ids[row] for row in content["vocab"]["forbidden_rows"]],
+    }
     config["model_conf"]["compatibility"] = compatibility
     found = teachers(content, mapped)
     speechclip = build_speechclip(config, speech_encoder=found.speech_encoder, clip=found.clip)
-    forbid(speechclip, content["vocab"]["forbidden_rows"])
     load_trained(speechclip, mapped)
     model_conf = {
         name: value for name, value in config["model_conf"].items() if name.endswith("_weight")
@@ -66,13 +69,6 @@ def build(
     return model
 
 
-def forbid(speechclip: SpeechCLIP, rows: list[int]) -> None:
-    """The original also keeps its padding token from being chosen."""
-    if speechclip.vocabulary is not None:
-        assert set(speechclip.forbidden_rows.nonzero()[:, 0].tolist()) <= set(rows)
-        speechclip.forbidden_rows[rows] = True
-
-
 def load_trained(speechclip: SpeechCLIP, mapped: MappedWeights) -> None:
     """Loads the trained part strictly."""
     missing, unexpected = speechclip.load_state_dict(mapped.trained, strict=False)
@@ -84,7 +80,8 @@ def load_trained(speechclip: SpeechCLIP, mapped: MappedWeights) -> None:
         speechclip.quantizer.temperature.data.fill_(mapped.quantizer_temperature.item())
 
 
-_TEACHERS: dict[int, Teachers] = {}
+# By the content's identity, which is nobody else's as long as the content is kept.
+_TEACHERS: dict[int, tuple[Mapping[str, Any], Teachers]] = {}
 
 
 def teachers(content: Mapping[str, Any], mapped: MappedWeights) -> Teachers:
@@ -92,10 +89,11 @@ def teachers(content: Mapping[str, Any], mapped: MappedWeights) -> Teachers:
     if id(content) not in _TEACHERS:
         directory = Path(STORE.name) / str(len(_TEACHERS))
         directory.mkdir()
-        _TEACHERS[id(content)] = Teachers(
+        written = Teachers(
             write_speech_encoder(content, mapped, directory), write_clip(content, mapped, directory)
         )
-    return _TEACHERS[id(content)]
+        _TEACHERS[id(content)] = content, written
+    return _TEACHERS[id(content)][1]
 
 
 def write_speech_encoder(
@@ -109,11 +107,18 @@ def write_speech_encoder(
     model = HubertModel(HubertConfig(**options))
     model.load_state_dict(map_fairseq_hubert(mapped.speech_encoder), strict=False)
     model.save_pretrained(directory / "hubert")
-    normalize = bool(content["config"]["data"]["dataset"].get("normalize_waveform", False))
-    normalize = normalize or content["encoder"]["waveform_layer_norm_in_encoder"]
     return FrozenSpeechEncoder(
-        "huggingface", model=str(directory / "hubert"), normalize_waveform=normalize
+        "huggingface",
+        model=str(directory / "hubert"),
+        normalize_waveform=normalizes_waveform(content),
     )
+
+
+def normalizes_waveform(content: Mapping[str, Any]) -> bool:
+    """Whether the transformer gets normalised waves: from the data set or inside the encoder."""
+    dataset = content["config"]["data"]["dataset"]
+    inside = content["encoder"]["waveform_layer_norm_in_encoder"]
+    return bool(dataset.get("normalize_waveform", False)) or inside
 
 
 def write_clip(content: Mapping[str, Any], mapped: MappedWeights, directory: Path) -> FrozenCLIP:
@@ -159,12 +164,71 @@ def full_table(reduced: Tensor, ids: tuple[int, ...]) -> Tensor:
     return table
 
 
-def reference_names(state_dict: Mapping[str, Tensor]) -> dict[str, str]:
-    """Our name of each trained weight -> the original's."""
-    owner = {value.data_ptr(): key for key, value in state_dict.items()}
-    return {
-        name: owner[value.data_ptr()] for name, value in map_weights(state_dict).trained.items()
+def in_our_layout(
+    recorded: Mapping[str, Tensor], state_dict: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """What is recorded of weights (gradients, later values), under our names and in our shapes.
+
+    Args:
+        recorded: By the original's names.
+        state_dict: All weights, which say what some names mean.
+    """
+    mapped = map_weights({**state_dict, **recorded})
+    ours = {
+        mapped.renamed[key]: mapped.trained[mapped.renamed[key]]
+        for key in recorded
+        if key in mapped.renamed
     }
+    if "criterion.temperature" in recorded:
+        ours["loss.log_scale"] = mapped.log_scale
+    if "cascaded_branch.vector_quantizer.curr_temp" in recorded:
+        ours["quantizer.temperature"] = mapped.quantizer_temperature
+    known = {*mapped.renamed, "criterion.temperature"}
+    known.add("cascaded_branch.vector_quantizer.curr_temp")
+    assert set(recorded) <= known
+    return ours
+
+
+def trained_values(model: ESPnetSpeechCLIPModel) -> dict[str, Tensor]:
+    """Parameters and running statistics under the names of :func:`in_our_layout`."""
+    values = dict(model.speechclip.named_parameters())
+    values |= dict(model.speechclip.named_buffers())
+    return values | {f"loss.{name}": value for name, value in model.loss.named_parameters()}
+
+
+def zero_gradients(speechclip: SpeechCLIP, keywords: Keywords | None) -> dict[str, Tensor]:
+    """Entries of weights whose gradient is analytically zero; what is recorded is rounding noise.
+
+    The keyword batch norm takes out whatever is added to all of the rows that it normalises
+    together. That holds for the projection's last bias; for a hidden bias whose unit is open (or
+    closed) in all of them; and for the block's last bias where nothing but keywords is made of it.
+
+    Args:
+        speechclip: In training mode, without dropout.
+        keywords: Of the batch.
+
+    Returns:
+        Our name -> True at such entries, in the weight's shape.
+    """
+    if keywords is None or speechclip.keyword_norm is None:
+        return {}
+    layers = list(speechclip.keyword_projection)
+    zero = {f"keyword_projection.{len(layers) - 1}.bias": torch.ones_like(layers[-1].bias).bool()}
+    shared = speechclip.keyword_norm.num_slots is None
+    x, settled = keywords.slots.detach(), {}
+    for index, layer in enumerate(layers):
+        if isinstance(layer, torch.nn.ReLU):
+            is_open = x.flatten(0, 1)[:, None] > 0 if shared else x > 0  # (rows, groups, units)
+            settled[index - 1] = (is_open.all(dim=0) | ~is_open.any(dim=0)).all(dim=0)  # (units,)
+        x = layer(x)
+    affine = True  # from here to the batch norm
+    for index in reversed(settled):
+        zero[f"keyword_projection.{index}.bias"] = settled[index] & affine
+        affine = affine and bool(settled[index].all())
+    from_queries = speechclip.keyword_extractor.num_queries > 0
+    if affine and from_queries and speechclip.parallel_projection is None:
+        zero["attention.norm.bias"] = torch.ones_like(speechclip.attention.norm.bias).bool()
+    return zero
 
 
 def text_tower(ids: list[int], weights: Mapping[str, Tensor]) -> FrozenCLIP:

@@ -20,6 +20,7 @@ from espnet_plugin.speechclip.convert.fairseq_hubert import (
 )
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
 from tests.parity.fixtures import DIRECTORY
+from tests.parity.models import normalizes_waveform
 
 FILES = sorted(DIRECTORY.rglob("models_*.pt"))
 PREFIX = "audio_encoder.encoder."
@@ -62,8 +63,7 @@ def model(request, tmp_path_factory):
     assert set(report.missing_keys) <= {"masked_spec_embed"}
     directory = tmp_path_factory.mktemp("hubert")
     hubert.save_pretrained(directory)
-    data = content(path)["config"]["data"]["dataset"]
-    normalize = bool(data.get("normalize_waveform")) or sizes["waveform_layer_norm_in_encoder"]
+    normalize = normalizes_waveform(content(path))
     return path, FrozenSpeechEncoder(
         "huggingface", model=str(directory), normalize_waveform=normalize
     )

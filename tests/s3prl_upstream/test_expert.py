@@ -13,7 +13,7 @@ from torch import Tensor
 
 from espnet_plugin.speechclip import load_speechclip
 from s3prl_upstream import hubconf
-from s3prl_upstream.expert import UpstreamExpert, shortest_utterance
+from s3prl_upstream.expert import UpstreamExpert, continue_with_last_frame, shortest_utterance
 from tests.s3prl_upstream.conftest import ARCHITECTURES
 from tests.tiny import CLIP_DIM, HUBERT_DIM, HUBERT_LAYERS
 
@@ -45,9 +45,12 @@ def test_states_are_the_encoders_then_the_blocks(
     with torch.no_grad():
         output = model(encoded)
     assert len(states) == HUBERT_LAYERS + 1 + 1
-    for layer in range(HUBERT_LAYERS + 1):
-        torch.testing.assert_close(states[layer], encoded.hidden_states[:, layer], rtol=0, atol=0)
-    torch.testing.assert_close(states[-1], output.states[-1], rtol=0, atol=0)
+    for row, frames in enumerate([15, 9]):
+        for layer in range(HUBERT_LAYERS + 1):
+            expected = encoded.hidden_states[row, layer, :frames]
+            torch.testing.assert_close(states[layer][row, :frames], expected, rtol=0, atol=0)
+        expected = output.states[-1][row, :frames]
+        torch.testing.assert_close(states[-1][row, :frames], expected, rtol=0, atol=0)
     assert states[-1].shape == (2, 15, HUBERT_DIM)  # (5000 - 400) // 320 + 1
 
 
@@ -79,7 +82,37 @@ def test_batch_equals_single(expert: UpstreamExpert) -> None:
         )
         for one, many in zip(alone["hidden_states"], together["hidden_states"], strict=True):
             torch.testing.assert_close(one[0], many[row, :frames], rtol=1e-5, atol=1e-5)
-            assert not many[row, frames:].any()
+            counted = max(frames, -(-len(wav) // 320))
+            assert (many[row, frames:counted] == many[row, frames - 1]).all()
+            assert not many[row, counted:].any()
+
+
+@pytest.mark.parametrize("grad", [False, True])
+def test_copies_of_the_last_frame(grad: bool) -> None:
+    states = torch.tensor([[1, 2, 3, 4, 5], [1, 2, 0, 0, 0], [1, 2, 3, 0, 0.0]])[..., None]
+    with torch.set_grad_enabled(grad):
+        continued = continue_with_last_frame(
+            states.clone(), torch.tensor([5, 2, 3]), torch.tensor([7, 4, 4])
+        )
+    expected = [[1, 2, 3, 4, 5], [1, 2, 2, 2, 0], [1, 2, 3, 3, 0]]
+    assert continued[..., 0].tolist() == expected
+
+
+def test_s3prl_nn_and_the_runner_see_the_same_alone_and_in_a_batch(expert: UpstreamExpert) -> None:
+    """Their rules, written out: s3prl itself takes long to import."""
+    wavs = waves(16000, 15999, 15690, 15600, 9280, 9281, 5000, 1040, 900)
+    together = expert(wavs)["last_hidden_state"]
+    for row, wav in enumerate(wavs):
+        alone = expert([wav])["last_hidden_state"][0]
+        # s3prl.nn counts and repeats
+        frames = len(range(0, len(wav), 320))
+        repeated = torch.cat([alone, alone[-1:].expand(frames - len(alone), -1)])
+        last = together[:, -1:].expand(-1, 50 - together.size(1), -1)
+        in_batch = torch.cat([together, last], dim=1)[row, :frames]
+        torch.testing.assert_close(in_batch, repeated, rtol=1e-5, atol=1e-5)
+        # the runner rounds and cuts
+        cut = together[row, : round(len(wav) / 320)]
+        torch.testing.assert_close(cut, repeated[: len(cut)], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("samples", [*LENGTHS, 16000])

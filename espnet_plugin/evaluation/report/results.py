@@ -16,11 +16,11 @@ from espnet_plugin.evaluation.keyword_file import has_captions
 from espnet_plugin.evaluation.report import tables
 from espnet_plugin.evaluation.report.figures import draw_all
 from espnet_plugin.evaluation.report.write import REPORT_FILE, write_report
-from espnet_plugin.evaluation.score_files import write_json
 from espnet_plugin.evaluation.scores.directory import (
     current_keyword_scores,
     current_retrieval_scores,
 )
+from espnet_plugin.evaluation.scores.files import write_json
 from espnet_plugin.evaluation.scores.retrieval import rank_set
 from espnet_plugin.utils.atomic import write_text
 

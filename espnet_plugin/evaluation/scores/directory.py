@@ -12,7 +12,7 @@ from espnet_plugin.data.scp import read_scp
 from espnet_plugin.evaluation.alignments import AlignmentError, read_ctm, read_textgrids
 from espnet_plugin.evaluation.inference_set import SET_FILES, read_inference_set
 from espnet_plugin.evaluation.keyword_file import read_keywords
-from espnet_plugin.evaluation.score_files import Inputs, read_scores, write_json, write_scores
+from espnet_plugin.evaluation.scores.files import Inputs, read_scores, write_json, write_scores
 from espnet_plugin.evaluation.scores.keywords import (
     load_token_texts,
     report_keywords,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from espnet_plugin.evaluation.figures import style
 from espnet_plugin.evaluation.report.tables import Table, look_up
-from espnet_plugin.evaluation.score_files import write_json
+from espnet_plugin.evaluation.scores.files import write_json
 from espnet_plugin.evaluation.sweep.comparisons import (
     KEYWORD_MEASURES,
     Comparison,

@@ -310,6 +310,25 @@ def test_upload_is_not_passed_over_in_silence(project: Project) -> None:
     assert "uploaded" not in project.run("--stage", "10", "--seed", "3").stdout
 
 
+@pytest.mark.parametrize(
+    ("given", "handed_on"),
+    [
+        ("old.pth", "old.pth:::num_updates"),
+        ("old.pth:a.b:c", "old.pth:a.b:c:num_updates"),
+        ("old.pth:::loss", "old.pth:::loss,num_updates"),
+    ],
+)
+def test_a_pretrained_model_starts_at_update_0(
+    project: Project, given: str, handed_on: str
+) -> None:
+    (project.recipe / "old.pth").write_text("weights")
+    options = ["--stage", "7", "--stop_stage", "7", "--speechclip_tag", "tuned"]
+    result = project.run(*options, "--pretrained_model", given)
+    assert result.returncode == 0, result.stderr
+    (call,) = project.calls("launch")
+    assert call[call.index("--init_param") + 1] == handed_on
+
+
 def test_another_teacher_voids_the_embeddings(project: Project) -> None:
     weights = project.recipe / "weights.pt"
     weights.write_text("1")

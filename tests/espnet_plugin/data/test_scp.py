@@ -21,21 +21,23 @@ from espnet_plugin.data.scp import (
 # what str.splitlines or str.split take for the end of a line or of a word, and Kaldi does not
 ODD_SPACES = "\u2028\u2029\x85\v\f\r\x1c\x1d\x1e\xa0\u3000"
 
-letters = st.characters(exclude_categories=["Cs"]) | st.sampled_from(ODD_SPACES)
-texts = st.text(letters.filter(lambda letter: letter != "\n"), max_size=12).map(
-    lambda text: text.strip(" \t").removesuffix("\r").strip(" \t")
+letters = st.characters(exclude_categories=["Cs"], exclude_characters="\n")
+texts = st.text(letters | st.sampled_from(ODD_SPACES), max_size=12).map(
+    lambda text: text.lstrip(" \t").rstrip(" \t\r")
 )
-ids = st.text(letters.filter(lambda letter: not letter.isspace()), min_size=1, max_size=4).filter(
-    lambda key: not key.startswith("\ufeff")
+ids = st.text(
+    st.characters(exclude_categories=["Cs", "Cc", "Z"], exclude_characters="\ufeff"),
+    min_size=1,
+    max_size=4,
 )
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=60)
 @given(table=st.dictionaries(ids, texts, max_size=5))
 def test_any_text_on_one_line_comes_back(
     tmp_path_factory: pytest.TempPathFactory, table: dict[str, str]
 ) -> None:
-    path = tmp_path_factory.mktemp("tables") / "text"
+    path = tmp_path_factory.getbasetemp() / "table"
     assert write_scp(path, table) == len(table)
     assert path.read_bytes().count(b"\n") == len(table)
     assert read_scp(path) == table

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from espnet2.torch_utils.load_pretrained_model import load_pretrained_model
 
-from espnet_plugin.compat import load_checkpoint
 from espnet_plugin.speechclip.attention import ATTENTIONS
 from espnet_plugin.speechclip.backends import BACKENDS
 from espnet_plugin.speechclip.keyword_extractor import KEYWORD_EXTRACTORS
@@ -37,6 +37,11 @@ COMMON = [
     "--log_level",
     "WARNING",
 ]
+
+
+def load_checkpoint(path: Path) -> dict[str, torch.Tensor]:
+    return torch.load(path, map_location="cpu", weights_only=True)
+
 
 
 def train(corpus, model_arguments, output: Path, *more: str) -> Path:
@@ -124,6 +129,20 @@ def test_init_param_starts_from_a_checkpoint(
     key = "speechclip.attention.attention.in_proj_weight"
     assert torch.equal(before[key], after[key])
     assert after["num_updates"] == before["num_updates"] + 3
+
+
+def test_fine_tuning_starts_at_update_0_without_the_counter(
+    experiment: Path, tiny_corpus, model_arguments
+) -> None:
+    """As the recipe's --pretrained_model hands it on."""
+    model = SpeechCLIPTask.build_model(parsed(tiny_corpus, model_arguments))
+    checkpoint = experiment / "2epoch.pth"
+    load_pretrained_model(f"{checkpoint}:::num_updates", model, ignore_init_mismatch=False)
+    state, trained = model.state_dict(), load_checkpoint(checkpoint)
+    assert trained.pop("num_updates") == 6
+    assert state.pop("num_updates") == 0
+    assert state.keys() == trained.keys()
+    assert all(torch.equal(state[key], value) for key, value in trained.items())
 
 
 def test_averaged_checkpoint_loads(tiny_corpus, model_arguments, tmp_path: Path) -> None:
@@ -312,6 +331,23 @@ def test_stored_states_are_cropped_to_the_encoders_frames(tiny_corpus, model_arg
     args = parsed(tiny_corpus, model_arguments, "--crop_seconds", "0.02")
     with pytest.raises(ValueError, match="320 samples are shorter .* 400"):
         SpeechCLIPTask.build_model(args)
+
+
+@pytest.mark.parametrize(
+    "conf, needed", [("{}", False), ("{target: duration}", False), ("{target: subwords}", True)]
+)
+def test_captions_are_read_when_subwords_are_the_target(
+    tiny_corpus, model_arguments, conf: str, needed: bool
+) -> None:
+    args = parsed(tiny_corpus, model_arguments, "--keyword_extractor_conf", conf)
+    for train_part in (True, False):
+        preprocess = SpeechCLIPTask.build_preprocess_fn(args, train=train_part)
+        assert ("text" in preprocess("u", {"text": "a red dog"})) == needed
+
+
+def test_chunks_are_refused(tiny_corpus, model_arguments, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="Use iterator_type task"):
+        train(tiny_corpus, model_arguments, tmp_path / "chunks", "--iterator_type", "chunk")
 
 
 def test_data_parallel_is_refused(tiny_corpus, model_arguments) -> None:

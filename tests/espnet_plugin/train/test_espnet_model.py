@@ -49,6 +49,14 @@ def test_gradients_reach_every_trainable_parameter_and_no_frozen_one(model, batc
     assert frozen and all(name.split(".")[1] in ("speech_encoder", "clip") for name in frozen)
 
 
+def test_the_token_table_is_not_sent_at_every_step(model) -> None:
+    ignored = set(model._ddp_params_and_buffers_to_ignore)
+    sent = {name for name, _ in model.named_buffers()} - ignored
+    norm = [f"running_{n}" for n in ("mean", "var")] + ["num_batches_tracked"]
+    assert sent == {"num_updates", *(f"speechclip.keyword_norm.norm.{name}" for name in norm)}
+    assert not ignored & {name for name, _ in model.named_parameters()}
+
+
 def test_evaluation_uses_the_models_own_number_of_keywords(model, batch) -> None:
     model.eval()
     embeddings, (loss, stats, _) = model.evaluate(**batch)

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
-from espnet_plugin.train.frozen_state import leave_out_of_checkpoints
+from espnet_plugin.train.frozen_state import leave_out_of_broadcasts, leave_out_of_checkpoints
+
+FROZEN = ("running_mean", "running_var", "num_batches_tracked")
 
 
 class Owner(nn.Module):
@@ -12,7 +16,13 @@ class Owner(nn.Module):
         super().__init__()
         self.frozen = nn.BatchNorm1d(2)
         self.trained = nn.Linear(2, 2)
+        self.register_buffer("table", torch.zeros(2), persistent=False)
+        self.register_buffer("counter", torch.zeros(2))
         leave_out_of_checkpoints(self, ["frozen."])
+        leave_out_of_broadcasts(self)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.trained(inputs + self.table + self.counter)
 
 
 @pytest.mark.parametrize("wrap", [False, True])
@@ -20,7 +30,7 @@ def test_frozen_parts_are_neither_saved_nor_missed(wrap: bool) -> None:
     module = nn.ModuleDict({"inner": Owner()}) if wrap else Owner()
     prefix = "inner." if wrap else ""
     state = module.state_dict()
-    assert set(state) == {f"{prefix}trained.weight", f"{prefix}trained.bias"}
+    assert set(state) == {f"{prefix}trained.weight", f"{prefix}trained.bias", f"{prefix}counter"}
     module.load_state_dict(state)  # strict
 
 
@@ -35,5 +45,30 @@ def test_full_checkpoints_are_loaded_whole() -> None:
     source, target = Owner(), Owner()
     nn.init.constant_(source.frozen.weight, 3.0)
     full = {**dict(source.named_parameters()), **dict(source.named_buffers())}
+    del full["table"]
     target.load_state_dict(full)
     assert torch.equal(target.frozen.weight, source.frozen.weight)
+
+
+def rank_main(rank: int, init_file: str, results: dict[int, dict[str, list[float]]]) -> None:
+    """One of two processes whose buffers differ before a step."""
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{init_file}", rank=rank, world_size=2
+    )
+    owner = Owner()
+    wrapped = nn.parallel.DistributedDataParallel(owner)
+    with torch.no_grad():
+        for buffer in owner.buffers():
+            buffer.fill_(rank)
+    wrapped(torch.ones(1, 2)).sum().backward()
+    results[rank] = {name: buffer.flatten().tolist() for name, buffer in owner.named_buffers()}
+    torch.distributed.destroy_process_group()
+
+
+def test_only_what_changes_is_sent_to_the_other_ranks(tmp_path: Path) -> None:
+    results = torch.multiprocessing.Manager().dict()
+    torch.multiprocessing.spawn(rank_main, (str(tmp_path / "init"), results), nprocs=2)
+    buffers = results[1]
+    assert buffers.pop("counter") == [0, 0]  # rank 0's
+    assert set(buffers) == {f"frozen.{n}" for n in FROZEN} | {"table"}
+    assert all(set(values) == {1} for values in buffers.values())

@@ -44,6 +44,11 @@ def test_captions_become_subwords_without_special_tokens(tiny_corpus) -> None:
         preprocessor("u", {"text": " "})
 
 
+def test_captions_that_nobody_needs_are_left_out_unread() -> None:
+    data = SpeechCLIPPreprocessor(True, captions=False)("u", {"text": "a red dog"})
+    assert data == {}
+
+
 def test_picture_files_become_clips_pixels(tiny_corpus) -> None:
     from PIL import Image
 

@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 
-from espnet_plugin.evaluation import report_figures
+from espnet_plugin.evaluation.report import figures as report_figures
 from espnet_plugin.evaluation.report.results import architecture_name, environment, write_results
 from espnet_plugin.evaluation.scores.directory import score_retrieval_directory
 

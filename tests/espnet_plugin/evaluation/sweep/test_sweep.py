@@ -5,7 +5,6 @@ import math
 
 import numpy as np
 import pytest
-from espnet_plugin.evaluation.sweep.comparisons.page import write_sweep
 
 from espnet_plugin.evaluation.report.results import write_results
 from espnet_plugin.evaluation.statistics import Interval, PairedTest
@@ -19,6 +18,7 @@ from espnet_plugin.evaluation.sweep.comparisons import (
     read_runs,
     recall_measures,
 )
+from espnet_plugin.evaluation.sweep.page import write_sweep
 from tests.espnet_plugin.evaluation.conftest import TOKENS, write_set
 
 COMPARISONS = "espnet_plugin.evaluation.sweep.comparisons"

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from espnet_plugin.evaluation import scoring
+from espnet_plugin.evaluation.scores import directory as scoring
 from espnet_plugin.evaluation.scores.directory import (
     current_keyword_scores,
     current_retrieval_scores,
