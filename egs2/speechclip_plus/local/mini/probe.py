@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from espnet_plugin.evaluation.alignments import Word, read_ctm
+from espnet_plugin.utils.command import command_errors
 
 from .audio import load_batch
 from .encoder import encode
@@ -75,6 +76,7 @@ def _linear_accuracy(x: torch.Tensor, y: torch.Tensor, xt: torch.Tensor, yt: tor
     return (layer(xt).argmax(1) == yt).float().mean().item()
 
 
+@command_errors("probe")
 def main(cmd: list[str] | None = None) -> None:
     """Print the probe's accuracy per layer."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -82,7 +84,6 @@ def main(cmd: list[str] | None = None) -> None:
     parser.add_argument("--data_dir", type=Path, default=Path("data"))
     parser.add_argument("--train_utterances", type=int, default=1500)
     args = parser.parse_args(cmd)
-    logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s: %(message)s")
     from transformers import HubertModel
 
     model = HubertModel.from_pretrained(args.root / "hubert")

@@ -18,11 +18,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from espnet_plugin.data.scp import DataError, read_scp
+from espnet_plugin.data.scp import read_scp
 from espnet_plugin.evaluation.word_errors import word_error_rate
 from espnet_plugin.inference.speech_states import encode, read_speech
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder, LayerWeighting
 from espnet_plugin.utils.atomic import atomic_path, write_text
+from espnet_plugin.utils.command import command_errors
 from espnet_plugin.utils.progress import progress
 
 from .audio import length_batches
@@ -199,16 +200,11 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@command_errors("recogniser")
 def main(cmd: Sequence[str] | None = None) -> None:
     """Trains, transcribes the test sets into OUTPUT_DIR/<set>/text, and says the word errors."""
     args = get_parser().parse_args(cmd)
-    logging.basicConfig(
-        level="INFO", format="%(asctime)s (%(module)s:%(lineno)d) %(levelname)s: %(message)s"
-    )
-    try:
-        states = read_scp(args.train_dir / "speech_states.scp")
-    except (DataError, FileNotFoundError) as error:
-        raise SystemExit(f"recogniser: error: {error}; run stage 6 first") from error
+    states = read_scp(args.train_dir / "speech_states.scp")
     started = time.monotonic()
     model, words = train_recogniser(
         states,
