@@ -30,11 +30,9 @@ def read_wav(path: Path) -> np.ndarray:
 def load_batch(wavs: Path, utterance_ids: Sequence[str]) -> SpeechBatch:
     """Read utterances; each is brought to zero mean and unit variance, as ``do_normalize`` does."""
     samples = [read_wav(wavs / f"{utterance_id}.wav") for utterance_id in utterance_ids]
-    lengths = torch.tensor([len(x) for x in samples])
-    speech = torch.zeros(len(samples), int(lengths.max()))
-    for row, x in zip(speech, samples, strict=True):
-        row[: len(x)] = torch.from_numpy((x - x.mean()) / np.sqrt(x.var() + 1e-7))
-    return SpeechBatch(tuple(utterance_ids), speech, lengths)
+    normal = [torch.from_numpy((x - x.mean()) / np.sqrt(x.var() + 1e-7)) for x in samples]
+    speech = torch.nn.utils.rnn.pad_sequence(normal, batch_first=True)
+    return SpeechBatch(tuple(utterance_ids), speech, torch.tensor([len(x) for x in samples]))
 
 
 def length_batches(

@@ -179,10 +179,9 @@ def _load(states: Mapping[str, str], keys: Sequence[str]) -> tuple[Tensor, Tenso
 
 def _pad(arrays: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
     lengths = torch.tensor([len(array) for array in arrays])
-    padded = torch.zeros(len(arrays), int(lengths.max()), *arrays[0].shape[1:])
-    for row, array in zip(padded, arrays, strict=True):
-        row[: len(array)] = torch.from_numpy(array)
-    return padded, lengths  # (batch, frames, layers + 1, dim)
+    frames = [torch.from_numpy(array).float() for array in arrays]
+    # (batch, frames, layers + 1, dim)
+    return nn.utils.rnn.pad_sequence(frames, batch_first=True), lengths
 
 
 def get_parser() -> argparse.ArgumentParser:
