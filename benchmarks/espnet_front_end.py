@@ -20,6 +20,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from benchmarks.measure import get_parser, show
+from espnet_plugin.data.scp import write_scp
 from s3prl_upstream.superb.levenshtein import distance
 from s3prl_upstream.superb.small.voices import Recording, phrases, read_recordings
 
@@ -48,15 +49,10 @@ def write_data(
     """A Kaldi-style directory and the shape file of the recordings that have words."""
     import soundfile
 
-    directory.mkdir(parents=True, exist_ok=True)
-    ordered = sorted((r for r in recordings if r.name in words), key=lambda r: r.name)
-    tables = {
-        "wav.scp": [f"{r.name} {r.path.absolute()}" for r in ordered],
-        "text": [f"{r.name} {' '.join(words[r.name])}" for r in ordered],
-        "shape": [f"{r.name} {soundfile.info(r.path).frames}" for r in ordered],
-    }
-    for name, lines in tables.items():
-        (directory / name).write_text("".join(f"{line}\n" for line in lines))
+    found = [recording for recording in recordings if recording.name in words]
+    write_scp(directory / "wav.scp", {r.name: r.path.absolute() for r in found})
+    write_scp(directory / "text", {r.name: " ".join(words[r.name]) for r in found})
+    write_scp(directory / "shape", {r.name: soundfile.info(r.path).frames for r in found})
 
 
 def write_tokens(path: Path, targets: Iterable[Sequence[str]]) -> None:

@@ -1,13 +1,13 @@
-"""Reading the corpus' own WAV files and padding them into batches."""
+"""Batches of the corpus' own WAV files."""
 
 from __future__ import annotations
 
-import wave
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import soundfile
 import torch
 
 
@@ -20,16 +20,9 @@ class SpeechBatch:
     lengths: torch.Tensor
 
 
-def read_wav(path: Path) -> np.ndarray:
-    """Return the samples of a 16-bit mono file in [-1, 1], float32 (samples,)."""
-    with wave.open(str(path), "rb") as file:
-        data = np.frombuffer(file.readframes(file.getnframes()), dtype="<i2")
-    return data.astype(np.float32) / 32768.0
-
-
 def load_batch(wavs: Path, utterance_ids: Sequence[str]) -> SpeechBatch:
     """Read utterances; each is brought to zero mean and unit variance, as ``do_normalize`` does."""
-    samples = [read_wav(wavs / f"{utterance_id}.wav") for utterance_id in utterance_ids]
+    samples = [soundfile.read(wavs / f"{i}.wav", dtype="float32")[0] for i in utterance_ids]
     normal = [torch.from_numpy((x - x.mean()) / np.sqrt(x.var() + 1e-7)) for x in samples]
     speech = torch.nn.utils.rnn.pad_sequence(normal, batch_first=True)
     return SpeechBatch(tuple(utterance_ids), speech, torch.tensor([len(x) for x in samples]))
