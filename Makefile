@@ -1,6 +1,6 @@
 # make demo   from nothing to a trained and evaluated model on the generated mini corpus
 # make test   the unit tests
-# make lint   ruff and shellcheck
+# make lint   ruff, mypy (types of the model), vulture (unused code) and shellcheck
 # make env    only the Python environment
 # make release   sdist and wheel, checked and tried in a fresh environment (dist/)
 # make clean  remove what the recipe made (data, dump, exp, downloads); the environment stays
@@ -40,6 +40,8 @@ test: $(stamp)
 
 lint: $(stamp)
 	$(venv)/bin/ruff check .
+	$(venv)/bin/mypy
+	$(venv)/bin/vulture
 	$(venv)/bin/shellcheck -x -P SCRIPTDIR:SCRIPTDIR/.. -e SC1091 $$(git ls-files -co --exclude-standard '*.sh' .ci/run $(RECIPE)/utils/run.pl $(RECIPE)/utils/slurm.pl)
 	@echo "lint: no complaints"
 
@@ -47,4 +49,4 @@ release:
 	@tools/release.sh "$(PYTHON)"
 
 clean:
-	rm -rf $(RECIPE)/data $(RECIPE)/dump $(RECIPE)/exp $(RECIPE)/downloads .pytest_cache .ruff_cache
+	rm -rf $(RECIPE)/data $(RECIPE)/dump $(RECIPE)/exp $(RECIPE)/downloads .pytest_cache .ruff_cache .mypy_cache

@@ -8,6 +8,7 @@ convention, registered there.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -134,7 +135,9 @@ class FeedForward(nn.Module):
 class EncoderLayer(nn.TransformerEncoderLayer):
     """PyTorch's layer with :func:`self_attention`: the same parameters and the same result."""
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(  # type: ignore[override]  # only TransformerBlock calls it
+        self, x: Tensor, mask: Tensor | None = None
+    ) -> Tensor:
         """Mixes positions; arguments as :func:`self_attention`."""
         if self.norm_first:
             x = x + self.dropout1(self_attention(self.self_attn, self.norm1(x), mask))
@@ -206,7 +209,7 @@ class TransformerBlock(nn.Module):
         """Attention weights of the last layer's heads, (batch, heads, positions, positions)."""
         for layer in self.layers[:-1]:
             x = layer(x, mask)
-        last = self.layers[-1]
+        last: Any = self.layers[-1]
         x = last.norm1(x) if last.norm_first else x
         return last.self_attn(x, x, x, key_padding_mask=mask, average_attn_weights=False)[1]
 

@@ -216,9 +216,10 @@ class CIF(nn.Module):
                 nn.ReLU(),
             ]
         self.conv = nn.Sequential(*layers)
-        self.weight_projection = nn.Sequential(nn.Dropout(dropout), nn.Linear(dim, 1))
+        linear = nn.Linear(dim, 1)
+        self.weight_projection = nn.Sequential(nn.Dropout(dropout), linear)
         if initial_bias is not None:
-            nn.init.constant_(self.weight_projection[1].bias, initial_bias)
+            nn.init.constant_(linear.bias, initial_bias)
 
     def predict_alphas(self, features: Tensor, lengths: Tensor) -> Tensor:
         """Weight of each frame in [0, 1], zero at padding.

@@ -53,6 +53,9 @@ class FrozenCLIP(nn.Module):
         FileNotFoundError: if weights are neither here nor can be downloaded.
     """
 
+    image_tower: nn.Module | None
+    text_tower: nn.Module | None
+
     def __init__(
         self,
         *,
@@ -82,7 +85,7 @@ class FrozenCLIP(nn.Module):
             logger.warning("%s: CLIP has RANDOM weights", model)
         else:
             path, tag = find_weights(config, pretrained, cache_dir=cache_dir)
-        whole = _build(config, precision, image=image_tower, text=text_tower)
+        whole: Any = _build(config, precision, image=image_tower, text=text_tower)
         if path is not None:
             _load(whole, config, path, image=image_tower, text=text_tower)
         self.image_tower = whole.visual if image_tower else None
@@ -92,7 +95,7 @@ class FrozenCLIP(nn.Module):
         self.requires_grad_(False)
         self.eval()
 
-    def _keep_text_tower(self, whole: nn.Module) -> nn.Module:
+    def _keep_text_tower(self, whole: Any) -> nn.Module:
         tower = getattr(whole, "text", whole)
         if self._has_bpe and is_causal_text_tower(tower, eot_id=self.eot_id):
             return CausalTextTower(tower, sot_id=self.sot_id, eot_id=self.eot_id)
@@ -231,7 +234,7 @@ class _TextOf(nn.Module):
 
     def __init__(self, whole: nn.Module) -> None:
         super().__init__()
-        self.whole = whole
+        self.whole: Any = whole
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Encode tokenised texts (batch, positions) to (batch, E)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +28,10 @@ class CausalTextTower(nn.Module):
         eot_id: id of the end token.
     """
 
-    def __init__(self, tower: nn.Module, *, sot_id: int, eot_id: int) -> None:
+    attn_mask: Tensor
+    token_embedding: nn.Embedding
+
+    def __init__(self, tower: Any, *, sot_id: int, eot_id: int) -> None:
         super().__init__()
         self.sot_id = sot_id
         self.eot_id = eot_id

@@ -47,7 +47,7 @@ class ReferenceCompatibility:
         Raises:
             ValueError: If the mapping names an unknown switch.
         """
-        if isinstance(config, cls):
+        if isinstance(config, ReferenceCompatibility):
             return config
         config = dict(config or {})
         unknown = sorted(set(config) - {field.name for field in fields(cls)})

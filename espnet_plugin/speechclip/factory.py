@@ -14,6 +14,7 @@ A configuration is plain data: the keys of an ESPnet ``config.yaml`` that concer
     keyword_extractor: none | cls | cif
     keyword_extractor_conf: {frames_per_keyword: 20}
     keyword_projection_conf: {hidden_dims: []}
+    keyword_norm: batch | none
     keyword_norm_conf: {scale: 1.0, per_slot: true}
     quantizer: straight_through
     quantizer_conf: {temperature: 0.1}
@@ -41,6 +42,7 @@ from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder, LayerWe
 from espnet_plugin.speechclip.vocabulary import resolve_vocabulary
 
 NO_EXTRACTOR = (None, "none")
+KEYWORD_NORMS = ("batch", "none")
 
 
 def build_speechclip(
@@ -131,14 +133,11 @@ def _build_keyword_path(
     allowed = [
         row for row, token_id in enumerate(vocabulary.ids) if token_id not in vocabulary.forbidden
     ]
-    norm = _call(
-        "keyword_norm_conf",
-        _build_keyword_norm,
-        table[allowed],
-        extractor.num_slots,
-        compatibility=compatibility,
-        **_conf(config, "keyword_norm_conf"),
-    )
+    norm_name = config.get("keyword_norm", "batch")
+    if norm_name not in KEYWORD_NORMS:
+        raise ValueError(
+            f"keyword_norm: {norm_name!r} is not known; choose from {', '.join(KEYWORD_NORMS)}"
+        )
     return KeywordPath(
         extractor=extractor,
         projection=_call(
@@ -148,7 +147,16 @@ def _build_keyword_path(
             token_dim,
             **_conf(config, "keyword_projection_conf"),
         ),
-        norm=norm,
+        norm=_call(
+            "keyword_norm_conf",
+            _build_keyword_norm,
+            table[allowed],
+            extractor.num_slots,
+            compatibility=compatibility,
+            **_conf(config, "keyword_norm_conf"),
+        )
+        if norm_name == "batch"
+        else None,
         quantizer=_call(
             "quantizer_conf",
             _choose("quantizer", QUANTIZERS, config.get("quantizer", "straight_through")),
@@ -178,6 +186,10 @@ def _build_keyword_norm(
         slots: Keywords of every utterance, if that number is fixed.
         scale: Factor of the table's standard deviation.
         per_slot: Statistics for each of a fixed number of keywords; False: one set for all.
+        momentum: Share of the newest batch in the running statistics.
+        eps: Added to the variance.
+        learnable: Train weight and bias.
+        compatibility: Defects of the original to reproduce.
     """
     norm = KeywordBatchNorm(
         table.size(1),

@@ -1,8 +1,10 @@
 """From the attention block's output to keyword slots.
 
-A keyword extractor may put query vectors before the frames (``num_queries``, ``queries``) and turns
-the block's output into slots. ``KEYWORD_EXTRACTORS`` names the extractors for configurations; a
-further one is a class with the same interface, registered there.
+A keyword extractor turns the block's output into slots. It may put ``num_queries`` query vectors
+before the frames, which are its ``queries`` if there are any; ``num_slots`` is the number of slots
+of every utterance, None where it varies. ``KEYWORD_EXTRACTORS`` names the extractors for
+configurations; a further one is a class with these attributes and the methods ``target_lengths``
+and ``forward``, registered there.
 """
 
 from __future__ import annotations
@@ -85,7 +87,11 @@ class CifKeywordExtractor(nn.Module):
         frames_per_keyword: Frames that a keyword should take, for the target by duration (20 frames
             = 400 ms).
         target: ``"duration"``, or ``"subwords"``: as many keywords as the caption has sub-words.
-        **cif_conf: Options of :class:`espnet_plugin.speechclip.cif.CIF`.
+
+    All other options are those of :class:`espnet_plugin.speechclip.cif.CIF`.
+
+    Raises:
+        ValueError: If the target is unknown or ``frames_per_keyword`` not positive.
     """
 
     num_queries = 0

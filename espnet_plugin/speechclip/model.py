@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,8 +45,8 @@ class Keywords:
         slots: Before projection, (batch, slots, dim).
         lengths: Number of keywords, (batch,).
         projected: After projection, (batch, slots, token_dim).
-        embeddings: After the batch norm, (batch, slots, token_dim); what is compared with the token
-            table.
+        embeddings: After the batch norm, if there is one, (batch, slots, token_dim); what is
+            compared with the token table.
         quantized: The chosen sub-words.
         cif: Weights and time spans, when the extractor segments the speech.
     """
@@ -87,7 +88,7 @@ class KeywordPath:
 
     extractor: nn.Module
     projection: nn.Module
-    norm: KeywordBatchNorm
+    norm: KeywordBatchNorm | None
     quantizer: TokenQuantizer
     vocabulary: KeywordVocabulary
     table: Tensor
@@ -114,6 +115,8 @@ class SpeechCLIP(nn.Module):
         ValueError: If there is neither a parallel nor a cascaded branch.
     """
 
+    token_table: Tensor
+
     def __init__(
         self,
         *,
@@ -132,14 +135,14 @@ class SpeechCLIP(nn.Module):
         self.compatibility = compatibility or ReferenceCompatibility()
         self.speech_encoder = speech_encoder
         self.layer_weighting = layer_weighting
-        self.attention = attention
+        self.attention: Any = attention
         self.clip = clip
         self.dim = dim
         self.parallel_projection = parallel_projection
         if parallel_projection is not None:
             self.parallel_query = nn.Parameter(torch.randn(1, dim))
         self.vocabulary: KeywordVocabulary | None = None
-        self.keyword_extractor: nn.Module | None = None
+        self.keyword_extractor: Any = None
         if keyword_path is not None:
             self.vocabulary = keyword_path.vocabulary
             self.keyword_extractor = keyword_path.extractor
@@ -299,7 +302,7 @@ class SpeechCLIP(nn.Module):
         return tuple(zero_padding(layer[:, self.num_queries :], lengths) for layer in block.layers)
 
     def _queries(self, batch: int) -> Tensor:
-        parts = []
+        parts: list[Tensor] = []
         if self.parallel_projection is not None:
             parts.append(self.parallel_query)
         if self.keyword_extractor is not None and self.keyword_extractor.num_queries:
@@ -317,11 +320,14 @@ class SpeechCLIP(nn.Module):
         target_lengths: Tensor | None,
         step: int | None,
     ) -> Keywords:
+        assert self.vocabulary is not None  # as the extractor
         slots = self.keyword_extractor(
             queries, frames, lengths, target_lengths=target_lengths, step=step
         )
         projected = self.keyword_projection(slots.embeddings)  # (batch, slots, token_dim)
-        embeddings = self.keyword_norm(projected, slots.lengths)
+        embeddings = projected
+        if self.keyword_norm is not None:
+            embeddings = self.keyword_norm(projected, slots.lengths)
         quantized = self.quantizer(
             embeddings,
             self.token_table,

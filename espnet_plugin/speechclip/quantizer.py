@@ -159,9 +159,9 @@ class TokenQuantizer(nn.Module):
             set_bounds(self, {"temperature": (LOWEST_LEARNED_TEMPERATURE, None)})
             return
         if isinstance(temperature, Sequence):
-            first, last, steps = temperature
-            self.schedule = (float(first), float(last), int(steps))
-            temperature = float(first)
+            first, last, steps = (float(value) for value in temperature)
+            self.schedule = (first, last, int(steps))
+            temperature = first
         if temperature <= 0 or (self.schedule and min(self.schedule) <= 0):
             given = self.schedule or temperature
             raise ValueError(f"temperature and its steps must be positive, got {given}")

@@ -47,6 +47,7 @@ CONFIG_KEYS = (
     "keyword_extractor",
     "keyword_extractor_conf",
     "keyword_projection_conf",
+    "keyword_norm",
     "keyword_norm_conf",
     "quantizer",
     "quantizer_conf",

@@ -1,10 +1,12 @@
 """The directory in which a model is exported.
 
-config.yaml           what build_speechclip takes; relative paths start at the directory
-model.safetensors     the trained part, the embeddings of the keyword vocabulary, the loss's scale
-speech_encoder/       the frozen encoder as transformers' save_pretrained leaves it, unless a public
-one is named clip/                 the frozen CLIP: open_clip's JSON configuration and weights,
-unless a public one is named
+- ``config.yaml``: what ``build_speechclip`` takes; relative paths start at the directory.
+- ``model.safetensors``: the trained part, the embeddings of the keyword vocabulary, the loss's
+  scale.
+- ``speech_encoder/``: the frozen encoder, as transformers' ``save_pretrained`` leaves it or as the
+  checkpoint of an s3prl upstream; not there if the configuration names a public one.
+- ``clip/``: the frozen CLIP's configuration (JSON) and weights in open_clip's form; not there if
+  the configuration names a public one.
 """
 
 from __future__ import annotations
@@ -178,14 +180,14 @@ def config_of_checkpoint(checkpoint: Path) -> Path:
     return beside if beside.is_file() else checkpoint.resolve().parent / CONFIG_FILE
 
 
-def resolve_paths(config: Mapping[str, Any], *directories: Path) -> dict[str, Any]:
+def resolve_paths(config: dict[str, Any], *directories: Path) -> dict[str, Any]:
     """A configuration whose local files are found from anywhere.
 
     A relative path is taken from the first of the directories in which there is such a file;
     otherwise it stays as it is, relative to the working directory, or the name of something to
     download.
     """
-    config = copy.deepcopy(dict(config))
+    config = copy.deepcopy(config)
     for section, option in FILE_OPTIONS:
         value = (config.get(section) or {}).get(option)
         if (

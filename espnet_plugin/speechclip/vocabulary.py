@@ -89,7 +89,7 @@ def resolve_vocabulary(
         if isinstance(source, str | Path)
         else KeywordVocabulary(tuple(int(token_id) for token_id in source))
     )
-    ids, special = frozenset(vocabulary.ids), frozenset(special_ids)
-    if special and special <= ids:
+    known, special = frozenset(vocabulary.ids), frozenset(special_ids)
+    if special and special <= known:
         special |= {PADDING_ID}
-    return KeywordVocabulary(vocabulary.ids, special & ids)
+    return KeywordVocabulary(vocabulary.ids, special & known)

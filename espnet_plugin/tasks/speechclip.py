@@ -295,7 +295,7 @@ def _clip_conf(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _check_options(key: str, class_: type, conf: dict[str, Any] | None) -> None:
-    known = [name for name in inspect.signature(class_).parameters]
+    known = list(inspect.signature(class_).parameters)
     unknown = sorted(set(conf or {}) - set(known))
     if unknown:
         raise ValueError(

@@ -12,6 +12,7 @@ from espnet2.utils.types import float_or_none, int_or_none, str2bool, str_or_non
 
 from espnet_plugin.speechclip.attention import ATTENTIONS
 from espnet_plugin.speechclip.backends import BACKENDS
+from espnet_plugin.speechclip.factory import KEYWORD_NORMS
 from espnet_plugin.speechclip.keyword_extractor import KEYWORD_EXTRACTORS
 from espnet_plugin.speechclip.losses import LOSSES
 from espnet_plugin.speechclip.quantizer import QUANTIZERS
@@ -67,6 +68,12 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(description="Model related")
     for choices in CLASS_CHOICES:
         choices.add_arguments(group)
+    group.add_argument(
+        "--keyword_norm",
+        choices=KEYWORD_NORMS,
+        default="batch",
+        help="Batch norm of the keywords, or none: they are compared with the tokens as they are",
+    )
     for name, help_text in CONF_OPTIONS.items():
         group.add_argument(
             f"--{name}", action=NestedDictAction, default={}, help=f"Options of the {help_text}"

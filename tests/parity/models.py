@@ -210,7 +210,7 @@ def zero_gradients(speechclip: SpeechCLIP, keywords: Keywords | None) -> dict[st
     Returns:
         Our name -> True at such entries, in the weight's shape.
     """
-    if keywords is None:
+    if keywords is None or speechclip.keyword_norm is None:
         return {}
     layers = list(speechclip.keyword_projection)
     zero = {f"keyword_projection.{len(layers) - 1}.bias": torch.ones_like(layers[-1].bias).bool()}

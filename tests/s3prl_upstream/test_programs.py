@@ -184,7 +184,7 @@ print("decoded", len(recognise(numpy.zeros(9600, "float32"))))
 
 
 def test_espnet_slu_trains(recipe: Path) -> None:
-    """Another task, with attention. (ESPnet's speaker task fails by itself with numpy 2.4.)"""
+    """Another task, with attention; ESPnet's speaker task fails by itself with numpy 2.4."""
     files = ["wav.scp,speech,sound", "text,text,text"]
     python(
         *LAUNCHER, "espnet2.bin.slu_train", *training("slu", files, files, "data/shape"),

@@ -67,6 +67,7 @@ class HuggingFaceBackend(nn.Module):
     """
 
     sampling_rate = 16000
+    model: Any  # transformers'
 
     def __init__(
         self,

@@ -119,7 +119,7 @@ def _keep_last_state_before_norm(upstream: nn.Module) -> None:
     That is where the original SpeechCLIP+ and the huggingface source take it, so that learned
     layer weights mean the same with all of them.
     """
-    encoder = getattr(getattr(upstream, "model", None), "encoder", None)
+    encoder: Any = getattr(getattr(upstream, "model", None), "encoder", None)
     if getattr(encoder, "layer_norm_first", False) and isinstance(
         getattr(encoder, "layer_norm", None), nn.LayerNorm
     ):
@@ -157,6 +157,7 @@ class S3prlBackend(nn.Module):
     """
 
     sampling_rate = 16000
+    upstream: Any  # s3prl's
 
     def __init__(
         self,

@@ -40,7 +40,7 @@ class TensorArchive:
             self.pickle = archive.open(entries[pickles[0]])
         self._entries = entries
         storage = torch.UntypedStorage.from_file(str(path), False, self.size)
-        self._bytes = torch.empty(0, dtype=torch.uint8).set_(storage)
+        self._bytes = torch.empty(0, dtype=torch.uint8).set_(storage)  # type: ignore[arg-type]
 
     def storage(self, key: str, dtype: torch.dtype, numel: int) -> Tensor:
         """The elements of a record, (numel,)."""

@@ -40,7 +40,7 @@ def expected_weights(
     from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
     from espnet_plugin.speechclip.storage_format import resolve_paths
 
-    config = resolve_paths(config, directory)
+    config = resolve_paths(dict(config), directory)
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)  # "random weights"
     try:

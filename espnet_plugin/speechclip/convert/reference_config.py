@@ -190,9 +190,12 @@ def _keywords(branch: Mapping[str, Any], extractor: str) -> dict[str, Any]:
             "temperature": float(start) if kind == "fixed" else f"learned={start}",
             "hard": bool(quantizer.get("hard", True)),
         },
-        "keyword_norm_conf": _norm(keyword.get("batchnorms") or {}, extractor),
         "keyword_extractor": extractor,
     }
+    if keyword.get("batchnorms") is None:
+        config |= {"keyword_norm": "none"}
+    else:
+        config |= {"keyword_norm_conf": _norm(keyword["batchnorms"], extractor)}
     if keyword.get("kw_projection") is not None:
         sizes = keyword["kw_projection"]["dimensions"]
         config["keyword_projection_conf"] = {

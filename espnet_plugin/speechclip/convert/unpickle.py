@@ -104,8 +104,9 @@ class PlainMapping(dict):
         for part in state if isinstance(state, tuple) else (state,):
             if isinstance(part, Mapping):
                 inner = next(iter(part.values())) if len(part) == 1 else None
-                wrapped = isinstance(inner, Mapping) and str(next(iter(part))).startswith("_")
-                self.update(inner if wrapped else part)  # a class may keep its entries in one field
+                if isinstance(inner, Mapping) and str(next(iter(part))).startswith("_"):
+                    part = inner  # a class may keep its entries in one field
+                self.update(part)
 
 
 class Stub:

@@ -11,7 +11,7 @@ from espnet_plugin.speechclip.factory import build_speechclip
 from espnet_plugin.speechclip.keyword_extractor import KEYWORD_EXTRACTORS
 from espnet_plugin.speechclip.model import SpeechCLIP
 from espnet_plugin.speechclip.quantizer import QUANTIZERS
-from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
+from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder, SpeechStates
 from tests.tiny import CLIP_DIM, tiny_clip_config, tiny_clip_weights, tiny_hubert_dir
 
 
@@ -52,6 +52,18 @@ def test_keyword_norm_is_per_slot_where_their_number_is_fixed_unless_told_not_to
     assert norm.norm.num_features == channels
     deviations = 2 * model.token_table.std(dim=0)
     assert torch.allclose(norm.norm.weight.view(CLIP_DIM, -1), deviations[:, None])
+
+
+@pytest.mark.parametrize("extractor", ["cls", "cif"])
+def test_keywords_without_a_norm(teachers, extractor: str) -> None:
+    model = build(teachers, keyword_extractor=extractor, keyword_norm="none")
+    assert not any(key.startswith("keyword_norm") for key in model.state_dict())
+    layers = len(model.layer_weighting.weights)
+    states = SpeechStates(torch.randn(2, layers, 9, model.dim), torch.tensor([9, 4]))
+    keywords = model(states).keywords
+    assert torch.equal(keywords.embeddings, keywords.projected)
+    with pytest.raises(ValueError, match="keyword_norm: 'layer' is not known; .*batch, none"):
+        build(teachers, keyword_norm="layer")
 
 
 def test_unknown_option_of_the_norm_is_named_beside_the_known_ones(teachers) -> None:

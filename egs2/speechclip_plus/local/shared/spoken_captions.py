@@ -72,9 +72,9 @@ class Checked:
 
 
 def clean_caption(text: str) -> str:
-    """White space of any kind made single, so that a caption stays on one line.
+    r"""White space of any kind made single, so that a caption stays on one line.
 
-    >>> clean_caption(" A dog\\u2028 runs . ")
+    >>> clean_caption(" A dog\u2028 runs . ")
     'A dog runs .'
     """
     return " ".join(text.split())

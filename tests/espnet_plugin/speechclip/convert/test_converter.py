@@ -361,6 +361,45 @@ def test_activation_and_eps_of_the_block_are_obeyed(tmp_path: Path) -> None:
     torch.testing.assert_close(ours, torch.nn.functional.normalize(expected, dim=-1))
 
 
+def test_one_batch_norm_for_all_keywords(tmp_path: Path) -> None:
+    """``batchnorms.type: same``: statistics over batch and slots."""
+    weights = random_weights(read_skeleton(skeleton("base_cascaded")), shrink=SHRINK)
+    prefix = "cascaded_branch.bn_layer.bn_layer."
+    for name in ("weight", "bias", "running_mean", "running_var"):
+        weights[prefix + name] = torch.rand(32)  # of dim 32, not of 8 keywords times 32
+    config = plausible_config(weights)
+    keyword = config["model_settings"]["cascaded_branch"]["keyword"]
+    keyword["batchnorms"] |= {"type": "same"}
+    write_lightning(tmp_path / "released.ckpt", weights, config)
+    report = convert_checkpoint(tmp_path / "released.ckpt", tmp_path / "out")
+    mapped = {entry.name: entry.where for entry in report.entries}
+    assert mapped[f"{prefix}running_mean"] == "keyword_norm.norm.running_mean"
+
+    model = load_speechclip(tmp_path / "out", image_tower=False, text_tower=False)
+    keywords = model.encode_speech(torch.randn(1, 6000)).keywords
+    mean, variance, weight, bias = (
+        weights[prefix + name] for name in ("running_mean", "running_var", "weight", "bias")
+    )
+    expected = (keywords.projected - mean) / (variance + 1e-5).sqrt() * weight + bias
+    torch.testing.assert_close(keywords.embeddings, expected)
+
+    keyword["batchnorms"] |= {"type": "eachKw"}
+    write_lightning(tmp_path / "wrong.ckpt", weights, config)
+    with pytest.raises(ValueError, match=r"keyword_norm.norm.bias is \(32,\) instead of \(256,\)"):
+        convert_checkpoint(tmp_path / "wrong.ckpt", tmp_path / "wrong")
+
+
+def test_keywords_without_a_batch_norm(released: Callable[..., Path], tmp_path: Path) -> None:
+    def change(weights: dict[str, Tensor], config: dict[str, Any]) -> None:
+        drop("cascaded_branch.bn_layer")(weights, config)
+        del config["model_settings"]["cascaded_branch"]["keyword"]["batchnorms"]
+
+    convert_checkpoint(released(change), tmp_path / "out")
+    model = load_speechclip(tmp_path / "out", image_tower=False, text_tower=False)
+    keywords = model.encode_speech(torch.randn(1, 6000)).keywords
+    assert torch.equal(keywords.embeddings, keywords.projected)
+
+
 def test_compatibility_is_stored(released: Callable[..., Path], tmp_path: Path) -> None:
     convert_checkpoint(released(), tmp_path / "out", compatibility=["convolve_padding"])
     model = load_speechclip(tmp_path / "out", image_tower=False, text_tower=False)

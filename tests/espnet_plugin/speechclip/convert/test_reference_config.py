@@ -9,6 +9,7 @@ import pytest
 from espnet_plugin.speechclip.convert.reference_config import map_config
 
 BLOCK = "cascaded_branch.self_att.multihead_attn_layer.in_proj_weight"
+EACH = {"type": "eachKw"}
 TRANSFORMER = "cascaded_branch.self_att.model.layers.0.linear1.weight"
 QUANTIZER = "cascaded_branch.vector_quantizer.curr_temp"
 
@@ -17,7 +18,7 @@ def mapped(
     *,
     kind: str = "KW_CascadedBranch",
     args: dict[str, Any] | None = None,
-    batchnorms: dict[str, Any] | None = None,
+    batchnorms: dict[str, Any] | None = EACH,
     settings: dict[str, Any] | None = None,
     keys: tuple[str, ...] = (BLOCK, QUANTIZER),
     encoder: str = "hubert_base",
@@ -27,7 +28,7 @@ def mapped(
         "type": kind,
         "transformer_args": {"nhead": 2, "dim_feedforward": 8, **(args or {})},
         "vq": {"args": {"temp": "fixed=0.1"}},
-        "keyword": {"number": 3, "batchnorms": batchnorms or {"type": "eachKw"}},
+        "keyword": {"number": 3} | ({} if batchnorms is None else {"batchnorms": batchnorms}),
         "downsampling": {"type": "cif", "cif": {}},
     }
     reference = {
@@ -82,6 +83,12 @@ def test_one_set_of_statistics_or_one_for_each_keyword(scale: Any) -> None:
     # one set in any case
     plus = mapped(kind="CascadedBranch_plus", batchnorms=each)
     assert plus["keyword_norm_conf"] == conf
+
+
+@pytest.mark.parametrize("kind", ["CascadedBranch", "HybridBranch_plus"])
+def test_no_batch_norm(kind: str) -> None:
+    config = mapped(kind=kind, batchnorms=None)
+    assert config["keyword_norm"] == "none" and "keyword_norm_conf" not in config
 
 
 def test_absent_options_mean_what_they_mean_in_the_original() -> None:
