@@ -10,8 +10,6 @@ As an array of jobs:   ``... --key_file keys.JOB.scp --job JOB`` for each, then 
 from __future__ import annotations
 
 import argparse
-import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,7 +21,7 @@ from espnet_plugin.data.format_audio import (
     read_sources,
     write_results,
 )
-from espnet_plugin.data.scp import DataError
+from espnet_plugin.utils.command import command_errors
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -43,24 +41,21 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@command_errors("format_wav_scp")
 def main(cmd: Sequence[str] | None = None) -> None:
     """Formats, or merges; a fault of the data ends it with one message and exit code 1."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s: %(message)s")
     args = get_parser().parse_args(cmd)
-    try:
-        options = {"rate": parse_rate(args.fs), "audio_format": args.audio_format}
-        sources = read_sources(args.wav_scp, args.key_file)
-        if args.merge:
-            outcomes = finished(sources, args.output_dir, **options)
-        else:
-            outcomes = format_recordings(
-                sources, args.output_dir, processes=args.nj, job=args.job, **options
-            )
-        if args.key_file is None:
-            report = write_results(sources, outcomes, args.output_dir, max_bad=args.max_bad)
-            log_report(args.output_dir, report)
-    except DataError as error:
-        sys.exit(f"format_wav_scp: error: {error}")
+    options = {"rate": parse_rate(args.fs), "audio_format": args.audio_format}
+    sources = read_sources(args.wav_scp, args.key_file)
+    if args.merge:
+        outcomes = finished(sources, args.output_dir, **options)
+    else:
+        outcomes = format_recordings(
+            sources, args.output_dir, processes=args.nj, job=args.job, **options
+        )
+    if args.key_file is None:
+        report = write_results(sources, outcomes, args.output_dir, max_bad=args.max_bad)
+        log_report(args.output_dir, report)
 
 
 if __name__ == "__main__":
