@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from espnet_plugin.data.datadir import write_spk2utt
 from espnet_plugin.data.scp import DataError, write_scp
-from espnet_plugin.data.selection import write_spk2utt
 from espnet_plugin.utils.atomic import write_text
 from espnet_plugin.utils.progress import progress
 
