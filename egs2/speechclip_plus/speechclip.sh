@@ -426,7 +426,7 @@ if runs_stage 2; then
                 ${python} -m espnet_plugin.bin.format_wav_scp --wav_scp "data/${name}/wav.scp" --output_dir "${out}" \
                 --fs "${fs}" --audio_format "${audio_format}" --key_file "${out}/logs/keys.JOB.scp" --job JOB
             ${python} -m espnet_plugin.bin.format_wav_scp --wav_scp "data/${name}/wav.scp" --output_dir "${out}" \
-                --merge "${jobs}" --max_bad "${max_bad}"
+                --merge --max_bad "${max_bad}"
         fi
     done
     end_stage 2

@@ -14,7 +14,6 @@ from espnet_plugin.data import datadir
 from espnet_plugin.data.audio import parse_rate
 from espnet_plugin.data.images import bad_images
 from espnet_plugin.data.scp import DataError, read_scp, write_scp
-from espnet_plugin.data.selection import write_spk2utt
 from espnet_plugin.utils.atomic import write_text
 from espnet_plugin.utils.command import command_errors
 
@@ -54,7 +53,7 @@ def validate(args: argparse.Namespace) -> None:
 
 
 def spk2utt(args: argparse.Namespace) -> None:
-    write_spk2utt(args.dir)
+    datadir.write_spk2utt(args.dir)
 
 
 def copy(args: argparse.Namespace) -> None:

@@ -21,8 +21,8 @@ from pathlib import Path
 from espnet2.utils.types import str_or_none
 
 from espnet_plugin.compat import get_commandline_args
-from espnet_plugin.data.array_store import ArrayStore, chosen, describe_source
-from espnet_plugin.data.scp import DataError, read_scp, write_scp
+from espnet_plugin.data.array_store import ArrayStore, describe_source
+from espnet_plugin.data.scp import DataError, chosen, read_scp, write_scp
 from espnet_plugin.utils.command import command_errors
 
 

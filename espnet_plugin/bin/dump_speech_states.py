@@ -22,9 +22,9 @@ from espnet2.utils.nested_dict_action import NestedDictAction
 from espnet2.utils.types import str_or_none
 
 from espnet_plugin.compat import get_commandline_args
-from espnet_plugin.data.array_store import ArrayStore, chosen, describe_source
+from espnet_plugin.data.array_store import ArrayStore, describe_source
 from espnet_plugin.data.sampler_files import read_lengths
-from espnet_plugin.data.scp import DataError, read_scp
+from espnet_plugin.data.scp import DataError, chosen, read_scp
 from espnet_plugin.utils.command import command_errors
 from espnet_plugin.utils.disk import free_space, human_size, require_space
 

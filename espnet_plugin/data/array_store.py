@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from espnet_plugin.data.scp import DataError, read_scp, write_scp
+from espnet_plugin.data.scp import DataError, write_scp
 from espnet_plugin.utils.atomic import atomic_path, write_text
 
 
@@ -101,22 +101,3 @@ class ArrayStore:
     def write_scp(self, path: str | Path, keys: Iterable[str]) -> int:
         """Lists the arrays of the ids that have one; returns their number."""
         return write_scp(path, {key: self.path(key) for key in keys if self.path(key).is_file()})
-
-
-def chosen(table: Mapping[str, str], key_file: str | Path | None) -> dict[str, str]:
-    """Entries of a job.
-
-    Args:
-        table: All entries.
-        key_file: File whose first column names the job's ids; None: all.
-
-    Raises:
-        DataError: When an id is not in the table, or twice in the key file.
-    """
-    if key_file is None:
-        return dict(table)
-    keys = read_scp(key_file)
-    absent = next((key for key in keys if key not in table), None)
-    if absent is not None:
-        raise DataError(f"{key_file}: {absent} is not in the list that it chooses from")
-    return {key: table[key] for key in keys}

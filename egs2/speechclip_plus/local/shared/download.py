@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from espnet_plugin.data.download import Resource, fetch
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.data.unpack import unpack
-from espnet_plugin.utils.disk import NotEnoughSpaceError, human_size
+from espnet_plugin.utils.disk import human_size
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ class Part:
     present: tuple[str, ...]
 
 
-def run(parts: Sequence[Part], target: Path) -> None:
+def download(parts: Sequence[Part], target: Path) -> None:
     """Fetches and unpacks each part; archives stay until they are removed by hand.
 
     Raises:
@@ -55,17 +53,3 @@ def run(parts: Sequence[Part], target: Path) -> None:
         raise DataError(
             "\n".join([*failures, "What was fetched is kept: run this again to go on."])
         )
-
-
-def command_line(
-    description: str, corpus: str, download: Callable[[Path], None], cmd: Sequence[str] | None
-) -> None:
-    """The command of a corpus's download."""
-    parser = argparse.ArgumentParser(description=description.splitlines()[0])
-    parser.add_argument("--target", type=Path, default=Path("downloads") / corpus)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s: %(message)s")
-    args = parser.parse_args(cmd)
-    try:
-        download(args.target)
-    except (DataError, NotEnoughSpaceError) as error:
-        sys.exit(f"{corpus}: error: {error}")
