@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from espnet2.train.collate_fn import CommonCollateFn
 from torch.utils.data import DataLoader
 
@@ -16,6 +15,7 @@ from espnet_plugin.data.audio import checked_speech
 from espnet_plugin.data.dataset import SAMPLING_RATE, NamingDataset, checked_states
 from espnet_plugin.data.sampler_files import read_lengths
 from espnet_plugin.data.scp import DataError, read_scp
+from espnet_plugin.inference.clip import embed_texts
 from espnet_plugin.inference.outputs import SetOutputs
 from espnet_plugin.inference.speechclip_inference import (
     SpeechCLIPInference,
@@ -25,7 +25,6 @@ from espnet_plugin.inference.speechclip_inference import (
 from espnet_plugin.speechclip.backends.waveform import float_speech
 from espnet_plugin.utils.progress import progress
 
-TEXT_BATCH = 256
 ATTENTION_MAPS = 2  # utterances of a job whose attention is kept, for figures
 
 
@@ -180,17 +179,12 @@ def _add_captions(
     missing = next((u for u in utterances if u not in captions), None)
     if missing is not None:
         raise DataError(f"no caption of utterance {missing}; it needs a line in the text file")
-    starts = range(0, len(utterances), TEXT_BATCH)
-    for start in progress(starts, description="captions", unit="batch"):
-        chosen = utterances[start : start + TEXT_BATCH]
-        texts = [captions[utterance] for utterance in chosen]
-        with torch.no_grad():
-            embeddings = clip.encode_texts(texts).float().cpu().numpy()  # (batch, dim)
-        for utterance, embedding, ids in zip(chosen, embeddings, clip.tokenize(texts), strict=True):
-            outputs.arrays[utterance]["text"] = embedding
-            if utterance in outputs.keywords:
-                entry = outputs.keywords[utterance]
-                entry |= {"caption_ids": list(ids), "caption": captions[utterance]}
+    texts = [captions[utterance] for utterance in utterances]
+    embeddings = embed_texts(clip, texts, description="captions")
+    for utterance, embedding, ids in zip(utterances, embeddings, clip.tokenize(texts), strict=True):
+        outputs.arrays[utterance]["text"] = embedding
+        if utterance in outputs.keywords:
+            outputs.keywords[utterance] |= {"caption_ids": ids, "caption": captions[utterance]}
 
 
 def _add_images(
