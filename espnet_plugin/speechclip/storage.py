@@ -125,7 +125,7 @@ def load_speechclip(
     source = resolve_model(source)
     towers = {"image_tower": image_tower, "text_tower": text_tower}
     if source.is_dir():
-        model = _load_directory(source, towers)
+        model = _load_exported(source, towers)
     elif zipfile.is_zipfile(source) and source.suffix not in (".pth", ".ckpt", ".pt"):
         model = _load_zip(source, towers)
     elif source.suffix == ".pth":
@@ -167,28 +167,9 @@ def _with_copied_teachers(config: dict[str, Any], target: Path) -> dict[str, Any
     return config
 
 
-def _load_directory(directory: Path, towers: Mapping[str, bool]) -> SpeechCLIP:
-    config_file = directory / CONFIG_FILE
-    if config_file.is_file() and (directory / TRAINED_FILE).is_file():
-        config = resolve_paths(read_config(config_file), directory)
-        return _build(config, read_trained(directory), towers, directory / TRAINED_FILE)
-    if config_file.is_file():
-        checkpoint = _choose_checkpoint(directory, read_config(config_file))
-        if checkpoint is not None:
-            return _load_experiment(config_file, checkpoint, towers)
-    found = ", ".join(sorted(path.name for path in directory.iterdir())[:6]) or "nothing"
-    raise ValueError(f"{directory}: holds no model; expected {EXPECTED}; found {found}")
-
-
-def _choose_checkpoint(directory: Path, config: Mapping[str, Any]) -> Path | None:
-    """The averaged or else the best model by the first criterion there is, or else the latest."""
-    names = []
-    for phase, metric, *_ in config.get("best_model_criterion") or ():
-        names += [f"{phase}.{metric}.ave.pth", f"{phase}.{metric}.best.pth"]
-    for name in (*names, "latest.pth"):
-        if (directory / name).is_file():
-            return directory / name
-    return None
+def _load_exported(directory: Path, towers: Mapping[str, bool]) -> SpeechCLIP:
+    config = resolve_paths(read_config(directory / CONFIG_FILE), directory)
+    return _build(config, read_trained(directory), towers, directory / TRAINED_FILE)
 
 
 def _load_experiment(
@@ -236,7 +217,7 @@ def _load_zip(path: Path, towers: Mapping[str, bool]) -> SpeechCLIP:
             if (trained.parent / CONFIG_FILE).is_file()
         ]
         if len(exported) == 1:
-            return _load_directory(exported[0], towers)
+            return _load_exported(exported[0], towers)
     raise ValueError(
         f"{path}: holds no model; expected {EXPECTED}; the zip file has neither {META_FILE} nor an "
         "exported model"
