@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,13 @@ import yaml
 from torch import Tensor
 
 from espnet_plugin.speechclip.factory import build_speechclip
-from espnet_plugin.speechclip.hub import EXPECTED, resolve_model
+from espnet_plugin.speechclip.hub import EXPECTED, is_remote_name, resolve_model
 from espnet_plugin.speechclip.model import SpeechCLIP
 from espnet_plugin.speechclip.storage_format import (
-    CLIP_DIRECTORY,
     CONFIG_FILE,
+    FILE_OPTIONS,
     LOG_SCALE,
-    SPEECH_ENCODER_DIRECTORY,
+    TEACHER_DIRECTORIES,
     TRAINED_FILE,
     TrainedPart,
     config_of_checkpoint,
@@ -88,7 +89,10 @@ def save_speechclip(
                 "ids": list(vocabulary.ids),
                 "forbidden": sorted(vocabulary.forbidden),
             }
-        write_config(target, _with_copied_teachers(config, target))
+        placed, _ = place_teachers(config, target)
+        for tower in ("image_tower", "text_tower"):
+            placed.get("clip_conf", {}).pop(tower, None)
+        write_config(target, placed)
         weights = {
             key: value.detach().cpu()
             for key, value in model.state_dict().items()
@@ -141,30 +145,50 @@ def load_speechclip(
     return model.to(device).eval()
 
 
-def _with_copied_teachers(config: dict[str, Any], target: Path) -> dict[str, Any]:
-    config = {
-        key: dict(value) if isinstance(value, Mapping) else value for key, value in config.items()
-    }
-    encoder = config.get("speech_encoder_conf", {})
-    for option in ("model", "checkpoint"):
-        path = Path(str(encoder.get(option) or ""))
-        if encoder.get(option) and path.is_dir():
-            shutil.copytree(path, target / SPEECH_ENCODER_DIRECTORY)
-            encoder[option] = SPEECH_ENCODER_DIRECTORY
-        elif encoder.get(option) and path.is_file():
-            (target / SPEECH_ENCODER_DIRECTORY).mkdir(exist_ok=True)
-            shutil.copy(path, target / SPEECH_ENCODER_DIRECTORY)
-            encoder[option] = f"{SPEECH_ENCODER_DIRECTORY}/{path.name}"
-    clip = config.get("clip_conf", {})
-    for option in ("model", "pretrained"):
-        path = Path(str(clip.get(option) or ""))
-        if clip.get(option) and path.is_file():
-            (target / CLIP_DIRECTORY).mkdir(exist_ok=True)
-            shutil.copy(path, target / CLIP_DIRECTORY)
-            clip[option] = f"{CLIP_DIRECTORY}/{path.name}"
-    for option in ("image_tower", "text_tower", "cache_dir"):
-        clip.pop(option, None)
-    return config
+def place_teachers(
+    config: Mapping[str, Any],
+    target: Path,
+    *,
+    place: Callable[[Path, Path], object] = shutil.copyfile,
+) -> tuple[dict[str, Any], set[Path]]:
+    """Puts the local files of a configuration's frozen models into a directory.
+
+    Args:
+        config: Configuration; names on a hub stay names.
+        target: The directory.
+        place: Copies a file to a path.
+
+    Returns:
+        The configuration that names what lies in the directory now, by paths relative to it, and
+        the originals.
+
+    Raises:
+        FileNotFoundError: If a file is named that is not here.
+    """
+    placed, originals = copy.deepcopy(dict(config)), set()
+    for section, option in FILE_OPTIONS:
+        conf = placed.get(section) or {}
+        conf.pop("cache_dir", None)  # one of this machine means nothing elsewhere
+        value = str(conf.get(option) or "")
+        source, folder = Path(value or "absent"), TEACHER_DIRECTORIES[section]
+        if source.is_dir():
+            files = [path for path in sorted(source.iterdir()) if path.is_file()]
+            conf[option] = folder
+        elif source.is_file():
+            files = [source]
+            conf[option] = f"{folder}/{source.name}"
+        elif not value or is_remote_name(value):
+            continue
+        else:
+            raise FileNotFoundError(
+                f"{section}.{option}: there is no {value} here; start from the recipe's folder, or "
+                "write an absolute path into the configuration"
+            )
+        (target / folder).mkdir(exist_ok=True)
+        for path in files:
+            place(path, target / folder / path.name)
+            originals.add(path.resolve())
+    return placed, originals
 
 
 def _load_exported(directory: Path, towers: Mapping[str, bool]) -> SpeechCLIP:
