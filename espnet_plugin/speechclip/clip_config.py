@@ -8,9 +8,12 @@ import os
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from espnet_plugin.speechclip.hub import check_hub_reachable, first_line
+
+if TYPE_CHECKING:
+    pass
 
 logger = logging.getLogger(__name__)
 

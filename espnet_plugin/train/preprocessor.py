@@ -106,8 +106,6 @@ class SpeechCLIPPreprocessor(AbsPreprocessor):
             return self._image_transform(image).numpy()  # (3, height, width)
 
 
-
-
 def normalized(speech: np.ndarray) -> np.ndarray:
     """Speech (samples,) with zero mean and unit variance, as a speech encoder would do it."""
     waveform = torch.from_numpy(speech)[None]  # (1, samples)
