@@ -8,9 +8,12 @@ import os
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from espnet_plugin.speechclip.hub import check_hub_reachable, first_line
+
+if TYPE_CHECKING:
+    pass
 
 logger = logging.getLogger(__name__)
 
@@ -96,16 +99,13 @@ def _read_json(path: Path) -> ClipConfig:
 
 def find_weights(
     config: ClipConfig, pretrained: str, *, cache_dir: str | Path | None = None
-) -> tuple[Path, dict[str, Any]]:
+) -> Path:
     """Find, or else download, pretrained weights.
 
     Args:
         config: the architecture.
         pretrained: open_clip's tag or a local file.
         cache_dir: where downloads lie; None = the libraries' defaults.
-
-    Returns:
-        The file, and what open_clip knows about the tag (empty for local files).
 
     Raises:
         FileNotFoundError: if the weights are neither here nor can be downloaded.
@@ -114,7 +114,7 @@ def find_weights(
     path = Path(pretrained)
     if path.is_file():
         _check_local_activation(config, path)
-        return path, {}
+        return path
     if os.sep in pretrained or path.suffix in (".pt", ".pth", ".bin", ".safetensors"):
         raise FileNotFoundError(f"clip_conf.pretrained: there is no file {pretrained}")
     import open_clip
@@ -129,7 +129,7 @@ def find_weights(
     tag = open_clip.get_pretrained_cfg(config.name, pretrained)
     if bool(tag.get("quick_gelu", False)) != config.quick_gelu:
         raise ValueError(_activation_message(config, f"the weights {pretrained!r}"))
-    return _download(config, pretrained, tag, cache_dir), tag
+    return _download(config, pretrained, tag, cache_dir)
 
 
 def _check_local_activation(config: ClipConfig, path: Path) -> None:

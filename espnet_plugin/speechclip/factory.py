@@ -25,7 +25,8 @@ Each ``*_conf`` holds keyword arguments of the class that the docstring of the s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -213,14 +214,27 @@ def _choose(key: str, classes: Mapping[str, type], name: str) -> type:
     return classes[name]
 
 
+def check_options(key: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Refuses options that nobody would read.
+
+    Args:
+        key: Where in the configuration they stand.
+        given: Names of the options.
+        known: Names that have a meaning there.
+
+    Raises:
+        ValueError: If there is an unknown one.
+    """
+    unknown = sorted(set(given) - set(known))
+    if unknown:
+        names = f"{', '.join(unknown)}; known: {', '.join(known)}"
+        raise ValueError(f"{key} has unknown option(s) {names}")
+
+
 def _call(key: str, function: Callable[..., Any], *args: Any, **conf: Any) -> Any:
     """Calls a constructor; an unknown option becomes an error that names the configuration key."""
-    import inspect
-
     parameters = inspect.signature(function).parameters.values()
-    known = [p.name for p in parameters if p.kind is not p.POSITIONAL_ONLY]
-    unknown = sorted(set(conf) - set(known))
-    if unknown:
-        options = ", ".join(name for name in known if name not in ("self", "compatibility"))
-        raise ValueError(f"{key} has unknown option(s) {', '.join(unknown)}; known: {options}")
+    own = {"self", "compatibility"}  # not the configuration's to give
+    known = [p.name for p in parameters if p.kind is not p.POSITIONAL_ONLY and p.name not in own]
+    check_options(key, conf.keys() - own, known)
     return function(*args, **conf)

@@ -8,7 +8,11 @@ import numpy as np
 import torch
 from espnet2.train.preprocessor import AbsPreprocessor
 
-from espnet_plugin.speechclip.backends.waveform import float_samples, normalize_waveforms
+from espnet_plugin.data.audio import checked_speech
+from espnet_plugin.data.dataset import checked_states
+from espnet_plugin.speechclip.backends.waveform import float_speech, normalize_waveforms
+from espnet_plugin.speechclip.clip_config import read_clip_config
+from espnet_plugin.speechclip.clip_inputs import image_transform, load_bpe
 
 
 class SpeechCLIPPreprocessor(AbsPreprocessor):
@@ -86,9 +90,7 @@ class SpeechCLIPPreprocessor(AbsPreprocessor):
 
     def _subwords(self, caption: str) -> np.ndarray:
         if self._tokenizer is None:
-            from espnet_plugin.data.keyword_vocabulary import load_tokenizer
-
-            self._tokenizer = load_tokenizer(str(self.clip_conf.get("model")))
+            self._tokenizer = load_bpe(str(self.clip_conf.get("model")))
         ids = self._tokenizer.encode(caption)
         if not ids:
             raise ValueError(f"the caption {caption!r} has no sub-word")
@@ -96,40 +98,12 @@ class SpeechCLIPPreprocessor(AbsPreprocessor):
 
     def _pixels(self, path: str) -> np.ndarray:
         if self._image_transform is None:
-            self._image_transform = image_transform(
-                str(self.clip_conf.get("model")), self.clip_conf.get("pretrained")
-            )
+            config = read_clip_config(str(self.clip_conf.get("model")))
+            self._image_transform = image_transform(config, self.clip_conf.get("pretrained"))
         from PIL import Image
 
         with Image.open(path) as image:
             return self._image_transform(image).numpy()  # (3, height, width)
-
-
-def image_transform(model: str, pretrained: str | None) -> Any:
-    """What turns a picture into CLIP's pixels, without building CLIP in every data worker.
-
-    Args:
-        model: open_clip name or JSON file.
-        pretrained: open_clip tag, whose training may have used another normalisation.
-    """
-    from open_clip import get_pretrained_cfg
-    from open_clip.transform import PreprocessCfg, image_transform_v2
-
-    from espnet_plugin.speechclip.clip_config import read_clip_config
-
-    config = read_clip_config(model)
-    options = dict(config.preprocess)
-    tag = get_pretrained_cfg(config.name, pretrained) if config.is_named and pretrained else {}
-    for name in ("mean", "std", "interpolation", "resize_mode", "fill_color"):
-        if tag and name in tag:
-            options[name] = tag[name]
-    options["size"] = config.model["vision_cfg"].get("image_size", 224)
-    return image_transform_v2(PreprocessCfg(**options), is_train=False)
-
-
-def float_speech(speech: np.ndarray) -> np.ndarray:
-    """Samples of any shape as floating point: integers are divided by their range."""
-    return float_samples(torch.from_numpy(np.ascontiguousarray(speech))).numpy()
 
 
 def normalized(speech: np.ndarray) -> np.ndarray:
@@ -145,29 +119,3 @@ def random_stretch(values: np.ndarray, length: int) -> np.ndarray:
     # NumPy's global state, which ESPnet seeds in every data worker and epoch
     start = np.random.randint(len(values) - length + 1)
     return values[start : start + length]
-
-
-def checked_speech(speech: np.ndarray) -> np.ndarray:
-    """Mono speech of at least one sample and finite values, else an error that says what is wrong.
-
-    Args:
-        speech: (samples,).
-    """
-    if speech.ndim != 1:
-        raise ValueError(f"audio has {speech.shape[-1]} channels, mono is needed (stage 2 mixes)")
-    if speech.size == 0:
-        raise ValueError("audio is empty (0 samples)")
-    if not np.isfinite(speech).all():
-        raise ValueError("audio holds NaN or infinite samples")
-    return speech
-
-
-def checked_states(states: np.ndarray) -> np.ndarray:
-    """Stored hidden states (frames, layers + 1, dim), else an error that says what is wrong."""
-    if states.ndim != 3 or states.shape[0] == 0:
-        raise ValueError(
-            f"stored states have shape {states.shape}, expected (frames, layers + 1, dim)"
-        )
-    if not np.isfinite(states).all():
-        raise ValueError("stored states hold NaN or infinite values")
-    return states

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from espnet_plugin.evaluation.retrieval import rank_scores, summarize
+from espnet_plugin.evaluation.retrieval import summarize
 from tests.parity.fixtures import cases
+from tests.ranks import rank_scores
 
 
 @pytest.mark.parametrize(("content", "case"), cases("mutual_retrieval"))
