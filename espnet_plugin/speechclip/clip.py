@@ -16,6 +16,7 @@ from espnet_plugin.speechclip.clip_config import (
     ClipConfig,
     check_openai_activation,
     find_weights,
+    image_transform,
     read_clip_config,
 )
 from espnet_plugin.speechclip.clip_text import (
@@ -78,19 +79,18 @@ class FrozenCLIP(nn.Module):
         # Other tokenizers may have to be downloaded: only encode_texts builds them.
         self.sot_id, self.eot_id = _special_ids(self.tokenizer) if self._has_bpe else (-1, -1)
         path: Path | None = None
-        tag: dict[str, Any] = {}
         if not (image_tower or text_tower):
             pass  # only the tokenizer is wanted: no weights are looked for
         elif pretrained is None or pretrained == RANDOM:
             logger.warning("%s: CLIP has RANDOM weights", model)
         else:
-            path, tag = find_weights(config, pretrained, cache_dir=cache_dir)
+            path, _ = find_weights(config, pretrained, cache_dir=cache_dir)
         whole: Any = _build(config, precision, image=image_tower, text=text_tower)
         if path is not None:
             _load(whole, config, path, image=image_tower, text=text_tower)
         self.image_tower = whole.visual if image_tower else None
         self.text_tower = self._keep_text_tower(whole) if text_tower else None
-        self._preprocess_options = {**config.preprocess, **_preprocess_options(tag)}
+        self._pretrained = pretrained
         self._dtype = PRECISIONS[precision] or torch.float32
         self.requires_grad_(False)
         self.eval()
@@ -170,12 +170,9 @@ class FrozenCLIP(nn.Module):
 
     @cached_property
     def _image_transform(self) -> Any:
-        from open_clip.transform import PreprocessCfg, image_transform_v2
-
         tower = self._need(self.image_tower, "image")
-        size = getattr(tower, "image_size", self.config.model["vision_cfg"].get("image_size", 224))
-        options = {**self._preprocess_options, "size": size}
-        return image_transform_v2(PreprocessCfg(**options), is_train=False)
+        size = getattr(tower, "image_size", None)
+        return image_transform(self.config, self._pretrained, size=size)
 
     def encode_images(self, images: Tensor) -> Tensor:
         """Encode preprocessed images (batch, 3, H, W) to (batch, E), L2-normalised."""
@@ -289,8 +286,3 @@ def _load(whole: nn.Module, config: ClipConfig, path: Path, *, image: bool, text
     if is_openai:
         check_openai_activation(config, path)
     load_towers(whole, weights, path, image=image, text=text)
-
-
-def _preprocess_options(tag: dict[str, Any]) -> dict[str, Any]:
-    names = ("mean", "std", "interpolation", "resize_mode", "fill_color")
-    return {name: tag[name] for name in names if name in tag}

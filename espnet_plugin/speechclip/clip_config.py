@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import logging
 import os
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from espnet_plugin.speechclip.hub import from_cache_or_hub
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +97,26 @@ def _read_json(path: Path) -> ClipConfig:
             f"clip_conf.model: {path} is no open_clip configuration, it lacks {', '.join(missing)}"
         )
     return ClipConfig(str(path), model, preprocess, is_named=False)
+
+
+def image_transform(
+    config: ClipConfig, pretrained: str | None, *, size: int | tuple[int, int] | None = None
+) -> Callable[[Image], Tensor]:
+    """What turns a picture into the pixels (3, H, W) that the image tower takes.
+
+    Args:
+        config: the architecture.
+        pretrained: open_clip's tag, whose training may have used another normalisation.
+        size: of the pictures; None = as the configuration says.
+    """
+    from open_clip import get_pretrained_cfg
+    from open_clip.transform import PreprocessCfg, image_transform_v2
+
+    tag = get_pretrained_cfg(config.name, pretrained) if config.is_named and pretrained else {}
+    names = ("mean", "std", "interpolation", "resize_mode", "fill_color")
+    options = config.preprocess | {name: tag[name] for name in names if name in tag}
+    options["size"] = size or config.model["vision_cfg"].get("image_size", 224)
+    return image_transform_v2(PreprocessCfg(**options), is_train=False)
 
 
 def find_weights(

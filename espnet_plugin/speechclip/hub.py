@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from espnet_plugin.speechclip.storage_format import CONFIG_FILE, TRAINED_FILE
+from espnet_plugin.speechclip.storage_format import CONFIG_FILE, TRAINED_FILE, read_config
 
 CONNECT_SECONDS = 5.0
 PACKED = "model.zip"  # a repository on the hub holds an exported model, or this
@@ -27,7 +27,7 @@ _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
 def resolve_model(source: str | Path, *, refresh: bool = False) -> Path:
-    """The file or directory of a model, downloaded if it is the name of a repository on the hub.
+    """Where a model lies, downloaded if it is the name of a repository on the hub.
 
     What the hub's cache has is taken as it is, without asking the network whether it has changed.
 
@@ -35,17 +35,40 @@ def resolve_model(source: str | Path, *, refresh: bool = False) -> Path:
         source: Path, or ``owner/model``; a path that exists wins.
         refresh: Download a repository again.
 
+    Returns:
+        A directory with an exported model, or a file. Of an experiment's directory this is a
+        checkpoint: the averaged or else the best one by the first of its criteria that there is,
+        or else the latest.
+
     Raises:
         FileNotFoundError: If there is no such file, and no such repository can be had.
+        ValueError: If it is a directory that holds no model.
     """
     path = Path(source).expanduser()
     if path.exists():
-        return path
+        return _model_in(path) if path.is_dir() else path
     if not _HUB_NAME.fullmatch(str(source)) or path.suffix in (".zip", ".pth", ".ckpt", ".pt"):
-        raise FileNotFoundError(f"{source}: no such file or directory; expected {EXPECTED}")
+        others = ", ".join(sorted(other.name for other in path.parent.glob("*.pth")))
+        there = f"; there are {others}" if others and path.suffix == ".pth" else ""
+        raise FileNotFoundError(f"{source}: no such file or directory{there}; expected {EXPECTED}")
     directory = _snapshot(str(source), refresh=refresh)
     packed = directory / PACKED
-    return packed if packed.is_file() else directory
+    return packed if packed.is_file() else _model_in(directory)
+
+
+def _model_in(directory: Path) -> Path:
+    config_file = directory / CONFIG_FILE
+    if config_file.is_file():
+        if (directory / TRAINED_FILE).is_file():
+            return directory
+        names = []
+        for phase, metric, *_ in read_config(config_file).get("best_model_criterion") or ():
+            names += [f"{phase}.{metric}.ave.pth", f"{phase}.{metric}.best.pth"]
+        for name in (*names, "latest.pth"):
+            if (directory / name).is_file():
+                return directory / name
+    found = ", ".join(sorted(path.name for path in directory.iterdir())[:6]) or "nothing"
+    raise ValueError(f"{directory}: holds no model; expected {EXPECTED}; found {found}")
 
 
 def _snapshot(name: str, *, refresh: bool) -> Path:

@@ -39,6 +39,10 @@ FILE_OPTIONS = (
     ("clip_conf", "model"),
     ("clip_conf", "pretrained"),
 )
+TEACHER_DIRECTORIES = {
+    "speech_encoder_conf": SPEECH_ENCODER_DIRECTORY,
+    "clip_conf": CLIP_DIRECTORY,
+}
 
 
 @dataclass(frozen=True)

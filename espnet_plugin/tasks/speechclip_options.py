@@ -38,22 +38,13 @@ CONF_OPTIONS = {
 }
 DEFAULT_ENCODER = {"model": "facebook/hubert-base-ls960"}
 DEFAULT_CLIP = {"model": "ViT-B-32-quickgelu", "pretrained": "openai"}
-MODEL_OPTIONS = (
-    "parallel_weight",
-    "cascaded_weight",
-    "quantity_weight",
-    "diversity_weight",
-    "diversity_temperature",
-    "extract_feats_in_collect_stats",
-)
-DEFAULT_MODEL = {
-    "parallel": True,
-    "compatibility": {},
-    **{
-        name: inspect.signature(ESPnetSpeechCLIPModel).parameters[name].default
-        for name in MODEL_OPTIONS
-    },
+# What ESPnetSpeechCLIPModel and build_speechclip read of model_conf.
+OBJECTIVES = {
+    name: parameter.default
+    for name, parameter in inspect.signature(ESPnetSpeechCLIPModel).parameters.items()
+    if parameter.kind is parameter.KEYWORD_ONLY and name != "normalized_speech"
 }
+DEFAULT_MODEL = {"parallel": True, "compatibility": {}, **OBJECTIVES}
 CLASS_CHOICES = [
     speech_encoder_choices,
     attention_choices,

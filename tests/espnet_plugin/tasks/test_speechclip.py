@@ -43,7 +43,6 @@ def load_checkpoint(path: Path) -> dict[str, torch.Tensor]:
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
-
 def train(corpus, model_arguments, output: Path, *more: str) -> Path:
     SpeechCLIPTask.main(
         cmd=[
