@@ -20,13 +20,14 @@ from pathlib import Path
 
 from espnet2.utils.nested_dict_action import NestedDictAction
 from espnet2.utils.types import str_or_none
+from humanfriendly import format_size
 
 from espnet_plugin.compat import get_commandline_args
 from espnet_plugin.data.array_store import ArrayStore, describe_source
 from espnet_plugin.data.sampler_files import read_lengths
 from espnet_plugin.data.scp import DataError, chosen, read_scp
 from espnet_plugin.utils.command import command_errors
-from espnet_plugin.utils.disk import free_space, human_size, require_space
+from espnet_plugin.utils.disk import free_space, require_space
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -78,8 +79,8 @@ def main(cmd: Sequence[str] | None = None) -> None:
     needed = stored_size(todo, encoder)
     what = f"The hidden states of {len(todo)} utterances"
     logging.info(
-        f"{what} need {human_size(needed)} more; "
-        f"{human_size(free_space(args.output_dir))} are free in {args.output_dir}"
+        f"{what} need {format_size(needed, binary=True)} more; "
+        f"{format_size(free_space(args.output_dir), binary=True)} are free in {args.output_dir}"
     )
     require_space(args.output_dir, needed, what=what)
     unreadable = dump_speech_states(wavs, lengths, encoder, store, batch_seconds=args.batch_seconds)

@@ -18,8 +18,10 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
+from humanfriendly import format_size
+
 from espnet_plugin.data.scp import DataError
-from espnet_plugin.utils.disk import human_size, require_space
+from espnet_plugin.utils.disk import require_space
 from espnet_plugin.utils.progress import progress
 
 _CHUNK = 1 << 20
@@ -106,7 +108,7 @@ def fetch(resource: Resource, directory: Path) -> Path:
         problem = _fetch_from(url, resource, part)
         if not problem:
             os.replace(part, target)
-            logging.info(f"{target}: {human_size(target.stat().st_size)}, complete")
+            logging.info(f"{target}: {format_size(target.stat().st_size, binary=True)}, complete")
             return target
         logging.warning(f"{url}: {problem}")
         failures.append(f"{url}: {problem}")
@@ -156,9 +158,10 @@ def _append(url: str, resource: Resource, part: Path) -> None:
             done = 0
         length = response.headers.get("Content-Length")
         expected = done + int(length) if length else resource.size
+        begin = f" from {format_size(done, binary=True)} on" if done else ""
         chunks = progress(
             iter(lambda: response.read(_CHUNK), b""),
-            description=f"{resource.name} from {human_size(done)} on" if done else resource.name,
+            description=resource.name + begin,
             total=math.ceil((expected - done) / _CHUNK) if expected else None,
             unit="MiB",
         )
@@ -166,8 +169,8 @@ def _append(url: str, resource: Resource, part: Path) -> None:
             for chunk in chunks:
                 stream.write(chunk)
     if expected is not None and _size(part) < expected:
-        got = human_size(_size(part))
-        raise OSError(f"the connection ended after {got} of {human_size(expected)}")
+        got = format_size(_size(part), binary=True)
+        raise OSError(f"the connection ended after {got} of {format_size(expected, binary=True)}")
 
 
 def _size(path: Path) -> int:

@@ -16,9 +16,9 @@ from espnet_plugin.speechclip.clip_config import (
     ClipConfig,
     check_openai_activation,
     find_weights,
-    image_transform,
     read_clip_config,
 )
+from espnet_plugin.speechclip.clip_inputs import has_bpe, image_transform, load_tokenizer
 from espnet_plugin.speechclip.clip_text import (
     CausalTextTower,
     SoftTokensUnsupportedError,
@@ -77,27 +77,27 @@ class FrozenCLIP(nn.Module):
         self.embedding_dim = int(config.model["embed_dim"])
         self.context_length = int(config.model["text_cfg"].get("context_length", 77))
         # Other tokenizers may have to be downloaded: only encode_texts builds them.
-        self.sot_id, self.eot_id = _special_ids(self.tokenizer) if self._has_bpe else (-1, -1)
+        self.sot_id, self.eot_id = _special_ids(self.tokenizer) if has_bpe(config) else (-1, -1)
         path: Path | None = None
         if not (image_tower or text_tower):
             pass  # only the tokenizer is wanted: no weights are looked for
         elif pretrained is None or pretrained == RANDOM:
             logger.warning("%s: CLIP has RANDOM weights", model)
         else:
-            path, _ = find_weights(config, pretrained, cache_dir=cache_dir)
+            path = find_weights(config, pretrained, cache_dir=cache_dir)
         whole: Any = _build(config, precision, image=image_tower, text=text_tower)
         if path is not None:
             _load(whole, config, path, image=image_tower, text=text_tower)
         self.image_tower = whole.visual if image_tower else None
         self.text_tower = self._keep_text_tower(whole) if text_tower else None
-        self._pretrained = pretrained
+        self._image_transform = image_transform(config, pretrained)
         self._dtype = PRECISIONS[precision] or torch.float32
         self.requires_grad_(False)
         self.eval()
 
     def _keep_text_tower(self, whole: Any) -> nn.Module:
         tower = getattr(whole, "text", whole)
-        if self._has_bpe and is_causal_text_tower(tower, eot_id=self.eot_id):
+        if has_bpe(self.config) and is_causal_text_tower(tower, eot_id=self.eot_id):
             return CausalTextTower(tower, sot_id=self.sot_id, eot_id=self.eot_id)
         if tower is whole:
             whole.visual = None
@@ -107,31 +107,7 @@ class FrozenCLIP(nn.Module):
     @cached_property
     def tokenizer(self) -> Any:
         """open_clip's tokenizer of this model; other models' own may need a download."""
-        import open_clip
-        from open_clip.tokenizer import SimpleTokenizer
-
-        if self.config.is_named:
-            return open_clip.get_tokenizer(self.config.name)
-        text = self.config.model["text_cfg"]
-        if text.get("hf_tokenizer_name"):
-            from open_clip.tokenizer import HFTokenizer
-
-            return HFTokenizer(
-                text["hf_tokenizer_name"],
-                context_length=self.context_length,
-                tokenizer_mode=text.get("tokenizer_mode"),
-                **(text.get("tokenizer_kwargs") or {}),
-            )
-        return SimpleTokenizer(
-            context_length=self.context_length, **(text.get("tokenizer_kwargs") or {})
-        )
-
-    @property
-    def _has_bpe(self) -> bool:
-        """Whether texts are tokenised by CLIP's own byte pair encoding."""
-        text = self.config.model["text_cfg"]
-        reduces = (text.get("tokenizer_kwargs") or {}).get("reduction_mask")
-        return not (text.get("hf_tokenizer_name") or text.get("hf_model_name") or reduces)
+        return load_tokenizer(self.config)
 
     @property
     def takes_soft_tokens(self) -> bool:
@@ -167,12 +143,6 @@ class FrozenCLIP(nn.Module):
     def preprocess(self, image: Image) -> Tensor:
         """Resize, crop and normalise a picture to (3, H, W) as the image tower takes it."""
         return self._image_transform(image)
-
-    @cached_property
-    def _image_transform(self) -> Any:
-        tower = self._need(self.image_tower, "image")
-        size = getattr(tower, "image_size", None)
-        return image_transform(self.config, self._pretrained, size=size)
 
     def encode_images(self, images: Tensor) -> Tensor:
         """Encode preprocessed images (batch, 3, H, W) to (batch, E), L2-normalised."""

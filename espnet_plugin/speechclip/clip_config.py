@@ -5,17 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from espnet_plugin.speechclip.hub import from_cache_or_hub
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
-    from torch import Tensor
 
 logger = logging.getLogger(__name__)
 
@@ -99,38 +94,15 @@ def _read_json(path: Path) -> ClipConfig:
     return ClipConfig(str(path), model, preprocess, is_named=False)
 
 
-def image_transform(
-    config: ClipConfig, pretrained: str | None, *, size: int | tuple[int, int] | None = None
-) -> Callable[[Image], Tensor]:
-    """What turns a picture into the pixels (3, H, W) that the image tower takes.
-
-    Args:
-        config: the architecture.
-        pretrained: open_clip's tag, whose training may have used another normalisation.
-        size: of the pictures; None = as the configuration says.
-    """
-    from open_clip import get_pretrained_cfg
-    from open_clip.transform import PreprocessCfg, image_transform_v2
-
-    tag = get_pretrained_cfg(config.name, pretrained) if config.is_named and pretrained else {}
-    names = ("mean", "std", "interpolation", "resize_mode", "fill_color")
-    options = config.preprocess | {name: tag[name] for name in names if name in tag}
-    options["size"] = size or config.model["vision_cfg"].get("image_size", 224)
-    return image_transform_v2(PreprocessCfg(**options), is_train=False)
-
-
 def find_weights(
     config: ClipConfig, pretrained: str, *, cache_dir: str | Path | None = None
-) -> tuple[Path, dict[str, Any]]:
+) -> Path:
     """Find, or else download, pretrained weights.
 
     Args:
         config: the architecture.
         pretrained: open_clip's tag or a local file.
         cache_dir: where downloads lie; None = the libraries' defaults.
-
-    Returns:
-        The file, and what open_clip knows about the tag (empty for local files).
 
     Raises:
         FileNotFoundError: if the weights are neither here nor can be downloaded.
@@ -140,7 +112,7 @@ def find_weights(
     if path.is_file():
         if looks_like_openai_file(path):
             check_openai_activation(config, path)
-        return path, {}
+        return path
     if os.sep in pretrained or path.suffix in (".pt", ".pth", ".bin", ".safetensors"):
         raise FileNotFoundError(f"clip_conf.pretrained: there is no file {pretrained}")
     import open_clip
@@ -155,7 +127,7 @@ def find_weights(
     tag = open_clip.get_pretrained_cfg(config.name, pretrained)
     if bool(tag.get("quick_gelu", False)) != config.quick_gelu:
         raise ValueError(_activation_message(config, f"the weights {pretrained!r}"))
-    return _download(config, pretrained, tag, cache_dir), tag
+    return _download(config, pretrained, tag, cache_dir)
 
 
 def looks_like_openai_file(path: Path) -> bool:

@@ -11,7 +11,8 @@ from espnet2.train.preprocessor import AbsPreprocessor
 from espnet_plugin.data.audio import checked_speech
 from espnet_plugin.data.dataset import checked_states
 from espnet_plugin.speechclip.backends.waveform import float_speech, normalize_waveforms
-from espnet_plugin.speechclip.clip_config import image_transform, read_clip_config
+from espnet_plugin.speechclip.clip_config import read_clip_config
+from espnet_plugin.speechclip.clip_inputs import image_transform, load_bpe
 
 
 class SpeechCLIPPreprocessor(AbsPreprocessor):
@@ -89,9 +90,7 @@ class SpeechCLIPPreprocessor(AbsPreprocessor):
 
     def _subwords(self, caption: str) -> np.ndarray:
         if self._tokenizer is None:
-            from espnet_plugin.data.keyword_vocabulary import load_tokenizer
-
-            self._tokenizer = load_tokenizer(str(self.clip_conf.get("model")))
+            self._tokenizer = load_bpe(str(self.clip_conf.get("model")))
         ids = self._tokenizer.encode(caption)
         if not ids:
             raise ValueError(f"the caption {caption!r} has no sub-word")

@@ -6,6 +6,8 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
+from humanfriendly import format_size
+
 from espnet_plugin.data.scp import read_scp
 from espnet_plugin.evaluation.inference_set import InferenceSet
 from espnet_plugin.evaluation.keyword_file import has_captions, read_keywords
@@ -55,7 +57,7 @@ def write_report(
         material=read_material(data, data_dir),
     )
     write_text(path, text)
-    logging.info(f"{path}: {len(text.encode()) / 1e6:.1f} MB")
+    logging.info(f"{path}: {format_size(len(text.encode()), binary=True)}")
     return path
 
 

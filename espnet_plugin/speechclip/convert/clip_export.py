@@ -110,7 +110,7 @@ def read_public_clip(model: str, pretrained: str) -> dict[str, Tensor]:
     from espnet_plugin.speechclip.clip_config import find_weights, read_clip_config
     from espnet_plugin.speechclip.clip_weights import read_clip_weights
 
-    path, _ = find_weights(read_clip_config(model), pretrained)
+    path = find_weights(read_clip_config(model), pretrained)
     return read_clip_weights(path)[0]
 
 

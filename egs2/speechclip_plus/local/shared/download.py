@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from humanfriendly import format_size
+
 from espnet_plugin.data.download import Resource, fetch
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.data.unpack import unpack
-from espnet_plugin.utils.disk import human_size
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,9 @@ def download(parts: Sequence[Part], target: Path) -> None:
         if any((target / name).exists() for name in part.present) and not unfinished:
             logging.info(f"{part.resource.name}: not needed, {target} has its files")
             continue
-        size = human_size(part.resource.size) if part.resource.size else "size unknown"
+        size = (
+            format_size(part.resource.size, binary=True) if part.resource.size else "size unknown"
+        )
         logging.info(f"{part.resource.name} ({size}) -> {target / part.folder}")
         by_hand = part.resource.by_hand.format(name=part.resource.name, directory=target)
         try:
