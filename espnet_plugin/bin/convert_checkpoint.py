@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 from collections.abc import Sequence
 from dataclasses import fields
 
 from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
+from espnet_plugin.utils.command import command_errors
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -55,26 +55,20 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@command_errors("convert_checkpoint")
 def main(cmd: Sequence[str] | None = None) -> None:
     """Converts; a fault of the checkpoint ends it with one message and exit code 1."""
     args = get_parser().parse_args(cmd)
-    logging.basicConfig(
-        level="INFO",
-        format="%(asctime)s (%(module)s:%(lineno)d) %(levelname)s: %(message)s",
-    )
     from espnet_plugin.speechclip.convert.converter import Teachers, convert_checkpoint
 
-    try:
-        report = convert_checkpoint(
-            args.checkpoint,
-            args.out_dir,
-            vocabulary=args.vocabulary,
-            teachers=Teachers(args.speech_encoder, args.clip),
-            compatibility=args.compatibility,
-            force=args.force,
-        )
-    except (ValueError, OSError) as error:
-        sys.exit(f"convert_checkpoint: error: {error}")
+    report = convert_checkpoint(
+        args.checkpoint,
+        args.out_dir,
+        vocabulary=args.vocabulary,
+        teachers=Teachers(args.speech_encoder, args.clip),
+        compatibility=args.compatibility,
+        force=args.force,
+    )
     print(report)
     logging.info(f"{args.checkpoint} → {args.out_dir}")
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from espnet_plugin.data.images import bad_images
 from espnet_plugin.data.scp import DataError, read_scp, write_scp
 from espnet_plugin.data.selection import write_spk2utt
 from espnet_plugin.utils.atomic import write_text
+from espnet_plugin.utils.command import command_errors
 
 
 def split(args: argparse.Namespace) -> None:
@@ -132,12 +132,9 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main(cmd: Sequence[str] | None = None) -> None:
     """Runs one sub-command; a fault of the data ends it with one message and exit code 1."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s: %(message)s")
     args = get_parser().parse_args(cmd)
-    try:
+    with command_errors(f"datadir {args.command}"):
         args.function(args)
-    except DataError as error:
-        sys.exit(f"datadir {args.command}: error: {error}")
 
 
 if __name__ == "__main__":

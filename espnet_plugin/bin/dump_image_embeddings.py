@@ -23,6 +23,7 @@ from espnet2.utils.types import str_or_none
 from espnet_plugin.compat import get_commandline_args
 from espnet_plugin.data.array_store import ArrayStore, chosen, describe_source
 from espnet_plugin.data.scp import DataError, read_scp, write_scp
+from espnet_plugin.utils.command import command_errors
 
 
 def run(args: argparse.Namespace) -> None:
@@ -96,14 +97,11 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@command_errors("dump_image_embeddings")
 def main(cmd: Sequence[str] | None = None) -> None:
     """Runs one job; a fault of the data ends it with one message and exit code 1."""
     print(get_commandline_args(), file=sys.stderr)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s: %(message)s")
-    try:
-        run(get_parser().parse_args(cmd))
-    except (DataError, FileNotFoundError) as error:
-        sys.exit(f"dump_image_embeddings: error: {error}")
+    run(get_parser().parse_args(cmd))
 
 
 if __name__ == "__main__":

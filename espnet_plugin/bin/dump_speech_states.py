@@ -25,7 +25,8 @@ from espnet_plugin.compat import get_commandline_args
 from espnet_plugin.data.array_store import ArrayStore, chosen, describe_source
 from espnet_plugin.data.sampler_files import read_lengths
 from espnet_plugin.data.scp import DataError, read_scp
-from espnet_plugin.utils.disk import NotEnoughSpaceError, free_space, human_size, require_space
+from espnet_plugin.utils.command import command_errors
+from espnet_plugin.utils.disk import free_space, human_size, require_space
 
 
 def run(args: argparse.Namespace) -> None:
@@ -93,14 +94,11 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@command_errors("dump_speech_states")
 def main(cmd: Sequence[str] | None = None) -> None:
     """Runs one job; a fault of the data ends it with one message and exit code 1."""
     print(get_commandline_args(), file=sys.stderr)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s: %(message)s")
-    try:
-        run(get_parser().parse_args(cmd))
-    except (DataError, FileNotFoundError, NotEnoughSpaceError) as error:
-        sys.exit(f"dump_speech_states: error: {error}")
+    run(get_parser().parse_args(cmd))
 
 
 if __name__ == "__main__":

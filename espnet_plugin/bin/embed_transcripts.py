@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +23,7 @@ import numpy as np
 from espnet_plugin.data.scp import DataError, read_scp, write_lines
 from espnet_plugin.evaluation.word_errors import word_error_rate
 from espnet_plugin.utils.atomic import atomic_path, write_text
+from espnet_plugin.utils.command import command_errors
 
 if TYPE_CHECKING:
     from espnet_plugin.speechclip.clip import FrozenCLIP
@@ -109,13 +109,10 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@command_errors("embed_transcripts")
 def main(cmd: Sequence[str] | None = None) -> None:
     """Runs the command; a fault of the data ends it with one message and exit code 1."""
-    logging.basicConfig(level="INFO", format="%(asctime)s (%(module)s) %(levelname)s: %(message)s")
-    try:
-        run(get_parser().parse_args(cmd))
-    except (DataError, OSError, ValueError) as error:
-        sys.exit(f"embed_transcripts: error: {error}")
+    run(get_parser().parse_args(cmd))
 
 
 if __name__ == "__main__":

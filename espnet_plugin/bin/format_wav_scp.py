@@ -10,15 +10,14 @@ As an array of jobs:   ``... --key_file keys.JOB.scp --job JOB`` for each, then 
 from __future__ import annotations
 
 import argparse
-import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from espnet_plugin.data.audio import FORMATS, parse_rate
 from espnet_plugin.data.datadir import log_report
 from espnet_plugin.data.format_audio import format_shard, sources_of, write_results
-from espnet_plugin.data.scp import DataError, read_lines
+from espnet_plugin.data.scp import read_lines
+from espnet_plugin.utils.command import command_errors
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -38,30 +37,27 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@command_errors("format_wav_scp")
 def main(cmd: Sequence[str] | None = None) -> None:
     """Formats, or merges; a fault of the data ends it with one message and exit code 1."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s: %(message)s")
     args = get_parser().parse_args(cmd)
-    try:
-        if args.merge is not None:
-            names = [str(job) for job in range(1, args.merge + 1)]
-        else:
-            with sources_of(args.wav_scp, args.key_file) as sources:
-                names = [args.job]
-                format_shard(
-                    sources,
-                    args.output_dir,
-                    rate=parse_rate(args.fs),
-                    audio_format=args.audio_format,
-                    processes=args.nj,
-                    name=args.job,
-                    total=sum(1 for _ in read_lines(args.key_file or args.wav_scp)),
-                )
-        if args.merge is not None or args.key_file is None:
-            report = write_results(args.output_dir, names, max_bad=args.max_bad)
-            log_report(args.output_dir, report)
-    except DataError as error:
-        sys.exit(f"format_wav_scp: error: {error}")
+    if args.merge is not None:
+        names = [str(job) for job in range(1, args.merge + 1)]
+    else:
+        with sources_of(args.wav_scp, args.key_file) as sources:
+            names = [args.job]
+            format_shard(
+                sources,
+                args.output_dir,
+                rate=parse_rate(args.fs),
+                audio_format=args.audio_format,
+                processes=args.nj,
+                name=args.job,
+                total=sum(1 for _ in read_lines(args.key_file or args.wav_scp)),
+            )
+    if args.merge is not None or args.key_file is None:
+        report = write_results(args.output_dir, names, max_bad=args.max_bad)
+        log_report(args.output_dir, report)
 
 
 if __name__ == "__main__":

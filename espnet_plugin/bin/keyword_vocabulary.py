@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from espnet_plugin.data.keyword_vocabulary import (
 )
 from espnet_plugin.data.original_vocabulary import count_with_padding, original_order
 from espnet_plugin.data.scp import DataError
+from espnet_plugin.utils.command import command_errors
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -42,25 +42,22 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@command_errors("keyword_vocabulary")
 def main(cmd: Sequence[str] | None = None) -> None:
     """Counts and writes; a fault of the data ends it with one message and exit code 1."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s: %(message)s")
     args = get_parser().parse_args(cmd)
     order = None
-    try:
-        tokenizer = load_tokenizer(args.clip_model)
-        special = {tokenizer.sot_token_id, tokenizer.eot_token_id}
-        if args.whole_clip:
-            counts = Counter({token: 0 for token in tokenizer.decoder if token not in special})
-        elif args.original:
-            counts = count_with_padding(caption_lines(args.text), tokenizer)
-            order = original_order(counts)
-        else:
-            counts = count_subwords(caption_lines(args.text), tokenizer)
-        if not counts:
-            raise DataError(f"no captions in {', '.join(map(str, args.text)) or '--text'}")
-    except DataError as error:
-        sys.exit(f"keyword_vocabulary: error: {error}")
+    tokenizer = load_tokenizer(args.clip_model)
+    special = {tokenizer.sot_token_id, tokenizer.eot_token_id}
+    if args.whole_clip:
+        counts = Counter({token: 0 for token in tokenizer.decoder if token not in special})
+    elif args.original:
+        counts = count_with_padding(caption_lines(args.text), tokenizer)
+        order = original_order(counts)
+    else:
+        counts = count_subwords(caption_lines(args.text), tokenizer)
+    if not counts:
+        raise DataError(f"no captions in {', '.join(map(str, args.text)) or '--text'}")
     write_vocabulary(args.output, counts, tokenizer.decoder, order=order)
     logging.info(f"{args.output}: {len(counts)} sub-words, {sum(counts.values())} occurrences")
 

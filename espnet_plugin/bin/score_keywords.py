@@ -7,13 +7,13 @@ Reads keywords.jsonl of a set's inference directory and writes scoring/keywords.
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from espnet_plugin.evaluation.report.tables import keyword_table
 from espnet_plugin.evaluation.scores.directory import score_keywords_directory
+from espnet_plugin.utils.command import command_errors
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -51,28 +51,25 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@command_errors("score_keywords")
 def main(cmd: Sequence[str] | None = None) -> None:
     """Runs the command."""
     args = get_parser().parse_args(cmd)
-    logging.basicConfig(level="INFO", format="%(asctime)s (%(module)s) %(levelname)s: %(message)s")
     words_ctm = args.words_ctm
     if args.data_dir and (Path(args.data_dir) / "words.ctm").exists():
         words_ctm = Path(args.data_dir) / "words.ctm"
-    try:
-        report = score_keywords_directory(
-            args.inference_dir,
-            token_list=args.token_list,
-            words_ctm=words_ctm,
-            textgrid_dir=args.textgrid_dir,
-            tolerance=args.tolerance,
-            token_type=args.token_type,
-            bpemodel=args.bpemodel,
-            legacy=args.legacy,
-            samples=args.bootstrap_samples,
-            seed=args.seed,
-        )
-    except (OSError, ValueError, ImportError) as error:
-        raise SystemExit(f"error: {error}") from error
+    report = score_keywords_directory(
+        args.inference_dir,
+        token_list=args.token_list,
+        words_ctm=words_ctm,
+        textgrid_dir=args.textgrid_dir,
+        tolerance=args.tolerance,
+        token_type=args.token_type,
+        bpemodel=args.bpemodel,
+        legacy=args.legacy,
+        samples=args.bootstrap_samples,
+        seed=args.seed,
+    )
     sys.stdout.write(f"Keywords of {Path(args.inference_dir).absolute().name}:\n\n")
     if args.token_type == "clip":
         sys.stdout.write(keyword_table(report, report.get("intervals", {})).markdown() + "\n")

@@ -7,12 +7,12 @@ rank, MRR and mAP of each branch, of both branches together, of the teacher and 
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 
 from espnet_plugin.evaluation.report.tables import retrieval_table, speech_text_tables
 from espnet_plugin.evaluation.scores.directory import score_retrieval_directory
+from espnet_plugin.utils.command import command_errors
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -35,23 +35,20 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@command_errors("score_retrieval")
 def main(cmd: Sequence[str] | None = None) -> None:
     """Runs the command."""
     args = get_parser().parse_args(cmd)
-    logging.basicConfig(level="INFO", format="%(asctime)s (%(module)s) %(levelname)s: %(message)s")
     if min(args.recall_at) < 1:
-        raise SystemExit("error: --recall_at takes numbers from 1")
-    try:
-        report = score_retrieval_directory(
-            args.inference_dir,
-            dev_directory=args.dev_dir,
-            other_directory=args.compare_dir,
-            recall_at=sorted(set(args.recall_at)),
-            samples=args.bootstrap_samples,
-            seed=args.seed,
-        )
-    except (OSError, ValueError) as error:
-        raise SystemExit(f"error: {error}") from error
+        raise ValueError("--recall_at takes numbers from 1")
+    report = score_retrieval_directory(
+        args.inference_dir,
+        dev_directory=args.dev_dir,
+        other_directory=args.compare_dir,
+        recall_at=sorted(set(args.recall_at)),
+        samples=args.bootstrap_samples,
+        seed=args.seed,
+    )
     sys.stdout.write(retrieval_table(report) + "\n")
     for table in speech_text_tables(report):
         sys.stdout.write("\n" + table.markdown() + "\n")

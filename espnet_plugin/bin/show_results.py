@@ -15,6 +15,7 @@ from pathlib import Path
 from espnet_plugin.evaluation.report.results import write_results
 from espnet_plugin.evaluation.report.tables import comparison_table, retrieval_table
 from espnet_plugin.utils.atomic import write_text
+from espnet_plugin.utils.command import command_errors
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -40,29 +41,26 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@command_errors("show_results")
 def main(cmd: Sequence[str] | None = None) -> None:
     """Runs the command."""
     args = get_parser().parse_args(cmd)
-    logging.basicConfig(level="INFO", format="%(asctime)s (%(module)s) %(levelname)s: %(message)s")
-    try:
-        if args.compare:
-            table = comparison_table([_read_scores(Path(path)) for path in args.compare])
-            if args.output:
-                write_text(args.output, table + "\n")
-            sys.stdout.write(table + "\n")
-            return
-        scores = write_results(
-            args.inference_dir,
-            test_set=args.test_set,
-            dev_set=args.dev_set,
-            experiment=args.expdir,
-            data_dir=args.data_dir,
-            token_list=args.token_list,
-            figures=not args.no_figures,
-            report=not args.no_report,
-        )
-    except (OSError, ValueError) as error:
-        raise SystemExit(f"error: {error}") from error
+    if args.compare:
+        table = comparison_table([_read_scores(Path(path)) for path in args.compare])
+        if args.output:
+            write_text(args.output, table + "\n")
+        sys.stdout.write(table + "\n")
+        return
+    scores = write_results(
+        args.inference_dir,
+        test_set=args.test_set,
+        dev_set=args.dev_set,
+        experiment=args.expdir,
+        data_dir=args.data_dir,
+        token_list=args.token_list,
+        figures=not args.no_figures,
+        report=not args.no_report,
+    )
     sys.stdout.write(retrieval_table(scores) + "\n")
     logging.info(f"written: {Path(args.inference_dir) / 'RESULTS.md'}, scores.json")
 

@@ -7,12 +7,12 @@ beside scores.json are read, too. A system called <base>.<change> is an ablation
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 
 from espnet_plugin.evaluation.sweep.comparisons import read_runs
 from espnet_plugin.evaluation.sweep.page import write_sweep
+from espnet_plugin.utils.command import command_errors
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -25,14 +25,11 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@command_errors("show_sweep")
 def main(cmd: Sequence[str] | None = None) -> None:
     """Runs the command."""
     args = get_parser().parse_args(cmd)
-    logging.basicConfig(level="INFO", format="%(asctime)s (%(module)s) %(levelname)s: %(message)s")
-    try:
-        text = write_sweep(read_runs(args.runs), args.output_dir)
-    except (OSError, ValueError) as error:
-        raise SystemExit(f"error: {error}") from error
+    text = write_sweep(read_runs(args.runs), args.output_dir)
     sys.stdout.write(text)
 
 

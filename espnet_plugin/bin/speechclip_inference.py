@@ -24,7 +24,8 @@ from espnet2.utils import config_argparse
 from espnet2.utils.types import str2triple_str, str_or_none
 
 from espnet_plugin.compat import get_commandline_args
-from espnet_plugin.data.scp import DataError, read_scp
+from espnet_plugin.data.scp import read_scp
+from espnet_plugin.utils.command import command_errors
 
 
 def inference(
@@ -119,6 +120,7 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@command_errors("speechclip_inference")
 def main(cmd: Sequence[str] | None = None) -> None:
     """Runs a job or merges; a fault of the data ends it with one message and exit code 1."""
     print(get_commandline_args(), file=sys.stderr)
@@ -126,25 +128,18 @@ def main(cmd: Sequence[str] | None = None) -> None:
     kwargs = vars(parser.parse_args(cmd))
     kwargs.pop("config", None)
     merge = kwargs.pop("merge")
-    logging.basicConfig(
-        level=kwargs.pop("log_level"),
-        format="%(asctime)s (%(module)s:%(lineno)d) %(levelname)s: %(message)s",
-    )
+    logging.getLogger().setLevel(kwargs.pop("log_level"))
     if kwargs["output_dir"] is None:
         parser.error("--output_dir is needed")
     if merge is None and not kwargs["data_path_and_name_and_type"]:
         parser.error("--data_path_and_name_and_type is needed (or --merge)")
-    try:
-        if merge is not None:
-            from espnet_plugin.inference.outputs import merge_outputs
+    if merge is not None:
+        from espnet_plugin.inference.outputs import merge_outputs
 
-            number = merge_outputs(merge, kwargs["output_dir"])
-            logging.info(f"{len(merge)} jobs, {number} utterances → {kwargs['output_dir']}")
-        else:
-            inference(**kwargs)
-    except (DataError, FileNotFoundError) as error:
-        # from a data worker the message comes as the last line of a traceback
-        sys.exit(f"speechclip_inference: error: {str(error).strip().splitlines()[-1]}")
+        number = merge_outputs(merge, kwargs["output_dir"])
+        logging.info(f"{len(merge)} jobs, {number} utterances → {kwargs['output_dir']}")
+    else:
+        inference(**kwargs)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Sequence
 
 from espnet_plugin.compat import get_commandline_args
+from espnet_plugin.utils.command import command_errors
 from espnet_plugin.utils.disk import human_size
 
 
@@ -30,17 +31,14 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@command_errors("speechclip_pack")
 def main(cmd: Sequence[str] | None = None) -> None:
     """Packs; a missing file ends it with one message and exit code 1."""
     print(get_commandline_args(), file=sys.stderr)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s: %(message)s")
     args = get_parser().parse_args(cmd)
     from espnet_plugin.inference.packing import pack_model
 
-    try:
-        path = pack_model(args.train_config, args.model_file, args.outpath, options=args.option)
-    except FileNotFoundError as error:
-        sys.exit(f"speechclip_pack: error: {error}")
+    path = pack_model(args.train_config, args.model_file, args.outpath, options=args.option)
     logging.info(f"{path}: {human_size(path.stat().st_size)}")
 
 

@@ -12,6 +12,8 @@ import torch
 from espnet2.train.collate_fn import CommonCollateFn
 from torch.utils.data import DataLoader
 
+from espnet_plugin.data.audio import checked_speech
+from espnet_plugin.data.dataset import SAMPLING_RATE, NamingDataset, checked_states
 from espnet_plugin.data.sampler_files import read_lengths
 from espnet_plugin.data.scp import DataError, read_scp
 from espnet_plugin.inference.outputs import SetOutputs
@@ -20,8 +22,7 @@ from espnet_plugin.inference.speechclip_inference import (
     SpokenKeyword,
     UtteranceResult,
 )
-from espnet_plugin.train.dataset import SAMPLING_RATE, NamingDataset
-from espnet_plugin.train.preprocessor import SpeechCLIPPreprocessor
+from espnet_plugin.speechclip.backends.waveform import float_speech
 from espnet_plugin.utils.progress import progress
 
 TEXT_BATCH = 256
@@ -71,6 +72,15 @@ def _header_length(path: str) -> int:
         ) from error
 
 
+def _checked(_: str, data: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    data = dict(data)
+    if "speech" in data:
+        data["speech"] = checked_speech(float_speech(data["speech"]))
+    if "speech_states" in data:
+        data["speech_states"] = checked_states(data["speech_states"])
+    return data
+
+
 def infer_set(
     inference: SpeechCLIPInference,
     data: Sequence[tuple[str, str, str]],
@@ -96,7 +106,7 @@ def infer_set(
         batch_size: Utterances at a time.
         num_workers: Processes that read files.
     """
-    dataset = NamingDataset(list(data), preprocess=SpeechCLIPPreprocessor(False))
+    dataset = NamingDataset(list(data), preprocess=_checked)
     lengths = utterance_lengths(data, shape_file, keys)
     batches = batches_by_length(lengths, batch_size)
     loader = DataLoader(

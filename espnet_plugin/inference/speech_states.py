@@ -10,8 +10,8 @@ import soundfile
 import torch
 
 from espnet_plugin.data.array_store import ArrayStore
+from espnet_plugin.data.audio import checked_speech
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
-from espnet_plugin.train.preprocessor import checked_speech
 from espnet_plugin.utils.progress import progress
 
 BYTES_PER_VALUE = 2  # fp16

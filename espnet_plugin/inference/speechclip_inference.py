@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,21 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from espnet_plugin.compat import load_checkpoint
 from espnet_plugin.inference.utterance import Utterance, read_utterance
 from espnet_plugin.speechclip.backends.waveform import float_samples
 from espnet_plugin.speechclip.model import SpeechCLIP, SpeechOutput
 from espnet_plugin.speechclip.quantizer import nearest_rows
-from espnet_plugin.speechclip.speech_encoder import SpeechStates
+from espnet_plugin.speechclip.speech_encoder import SpeechStates, batch_states
 from espnet_plugin.speechclip.storage import load_speechclip
-from espnet_plugin.speechclip.storage_format import (
-    config_of_checkpoint,
-    experiment_directories,
-    read_config,
-    resolve_paths,
-)
-from espnet_plugin.tasks.speechclip import SpeechCLIPTask
-from espnet_plugin.train.espnet_model import batch_states
 
 NEAREST = 5
 
@@ -84,7 +73,8 @@ class SpeechCLIPInference:
 
     Args:
         speechclip_train_config: ``config.yaml`` of the experiment; beside the model by default.
-        speechclip_model_file: A checkpoint of the experiment.
+        speechclip_model_file: A checkpoint of the experiment; by default the best by the first of
+            its ``best_model_criterion``.
         device: Torch device.
         dtype: Precision of the computation.
         model: A model that is loaded already, instead of both files.
@@ -100,7 +90,13 @@ class SpeechCLIPInference:
         model: SpeechCLIP | None = None,
     ) -> None:
         if model is None:
-            model = load_model(speechclip_train_config, speechclip_model_file)
+            if speechclip_model_file is None and speechclip_train_config is None:
+                raise ValueError("give a model file, or a training configuration, or both")
+            model = load_speechclip(
+                speechclip_model_file or Path(speechclip_train_config).parent,
+                config=speechclip_train_config,
+                image_tower=False,
+            )
         if model.speech_encoder is None:
             raise ValueError("The model has no speech encoder.")
         self.dtype = getattr(torch, dtype)
@@ -238,36 +234,6 @@ class SpeechCLIPInference:
                 )
             )
         return heard
-
-
-def load_model(train_config: str | Path | None, model_file: str | Path | None) -> SpeechCLIP:
-    """Builds the model of a configuration and loads a checkpoint, without CLIP's image tower.
-
-    Raises:
-        FileNotFoundError: When a file is missing.
-        RuntimeError: When the checkpoint does not belong to the configuration.
-    """
-    if train_config is None:
-        if model_file is None:
-            raise ValueError("Give a model file, or a training configuration, or both.")
-        train_config = config_of_checkpoint(Path(model_file))
-    config_path = Path(train_config)
-    if not config_path.is_file():
-        raise FileNotFoundError(
-            f"No training configuration {config_path}: it lies in the experiment's directory."
-        )
-    config = resolve_paths(read_config(config_path), *experiment_directories(config_path))
-    config["clip_conf"] = {**(config.get("clip_conf") or {}), "image_tower": False}
-    model = SpeechCLIPTask.build_model(argparse.Namespace(**{**config, "ngpu": 0}))
-    if model_file is None:
-        logging.warning(f"No model file: the model of {config_path} has random weights.")
-        return model.speechclip
-    state = load_checkpoint(model_file)
-    try:
-        model.load_state_dict(state.get("model", state))
-    except RuntimeError as error:
-        raise RuntimeError(f"{model_file} does not belong to {config_path}: {error}") from error
-    return model.speechclip
 
 
 def _array(embeddings: Tensor | None) -> np.ndarray | None:

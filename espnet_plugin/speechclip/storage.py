@@ -101,6 +101,7 @@ def save_speechclip(
 def load_speechclip(
     source: str | Path,
     *,
+    config: str | Path | None = None,
     device: str | torch.device = "cpu",
     image_tower: bool = True,
     text_tower: bool = True,
@@ -111,6 +112,7 @@ def load_speechclip(
         source: An exported model (converted checkpoints are such), an ESPnet experiment or one of
             its checkpoints, a zip file with one of these, as ESPnet packs it, or the name
             ``owner/model`` of a repository on the Hugging Face hub.
+        config: ``config.yaml`` of a checkpoint; None: the one beside it.
         device: Where it goes.
         image_tower: Keep CLIP's image tower, which embeds pictures.
         text_tower: Keep CLIP's text tower, which embeds texts and keywords. Without it the cascaded
@@ -127,7 +129,8 @@ def load_speechclip(
     elif zipfile.is_zipfile(source) and source.suffix not in (".pth", ".ckpt", ".pt"):
         model = _load_zip(source, towers)
     elif source.suffix == ".pth":
-        model = _load_experiment(config_of_checkpoint(source), source, towers)
+        config_file = config_of_checkpoint(source) if config is None else Path(config)
+        model = _load_experiment(config_file, source, towers)
     elif source.suffix == ".ckpt":
         raise ValueError(
             f"{source}: a checkpoint of the original implementation is converted first: "

@@ -16,6 +16,7 @@ from espnet2.tasks.abs_task import AbsTask, IteratorOptions, optim_classes
 from espnet2.train.collate_fn import CommonCollateFn
 from torch import nn
 
+from espnet_plugin.data.dataset import SAMPLING_RATE, NamingDataset
 from espnet_plugin.data.sampler_files import read_image_ids, read_lengths
 from espnet_plugin.speechclip.factory import build_speechclip
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
@@ -28,7 +29,6 @@ from espnet_plugin.tasks.speechclip_options import (
     loss_choices,
     set_defaults,
 )
-from espnet_plugin.train.dataset import SAMPLING_RATE, NamingDataset
 from espnet_plugin.train.epoch_seeds import EpochIterFactory
 from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel
 from espnet_plugin.train.preprocessor import SpeechCLIPPreprocessor

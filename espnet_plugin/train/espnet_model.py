@@ -15,7 +15,7 @@ from espnet_plugin.speechclip.cif import quantity_loss
 from espnet_plugin.speechclip.gather import gather_features
 from espnet_plugin.speechclip.model import Keywords, SpeechCLIP, SpeechOutput
 from espnet_plugin.speechclip.quantizer import diversity_loss, perplexity, token_usage
-from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder, SpeechStates
+from espnet_plugin.speechclip.speech_encoder import batch_states
 from espnet_plugin.train.frozen_state import leave_out_of_broadcasts, leave_out_of_checkpoints
 
 Losses = tuple[Tensor, dict[str, Tensor], Tensor]
@@ -234,38 +234,6 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
             normalized=self.normalized_speech,
         )
         return {"feats": states.hidden_states[:, -1], "feats_lengths": states.lengths}
-
-
-def batch_states(
-    speech_encoder: FrozenSpeechEncoder | None,
-    *,
-    speech: Tensor | None = None,
-    speech_lengths: Tensor | None = None,
-    speech_states: Tensor | None = None,
-    speech_states_lengths: Tensor | None = None,
-    normalized: bool = False,
-) -> SpeechStates:
-    """Hidden states of a batch, as they were stored or from the frozen encoder.
-
-    Args:
-        speech_encoder: Needed for waveforms only.
-        speech: (batch, samples).
-        speech_lengths: Samples, (batch,).
-        speech_states: (batch, frames, layers + 1, dim).
-        speech_states_lengths: Frames, (batch,).
-        normalized: The waveforms are normalised already.
-
-    Raises:
-        ValueError: If the batch holds neither, or the encoder is missing.
-    """
-    if speech_states is not None and speech_states_lengths is not None:
-        hidden_states = speech_states.transpose(1, 2)  # (batch, layers + 1, frames, dim)
-        return SpeechStates(hidden_states, speech_states_lengths)
-    if speech is None or speech_lengths is None:
-        raise ValueError("A batch needs either speech or speech_states, with their lengths.")
-    if speech_encoder is None:
-        raise ValueError("The model was built without its speech encoder; give speech_states.")
-    return speech_encoder(speech, speech_lengths, normalized=normalized)
 
 
 @torch.no_grad()

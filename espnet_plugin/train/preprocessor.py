@@ -8,7 +8,9 @@ import numpy as np
 import torch
 from espnet2.train.preprocessor import AbsPreprocessor
 
-from espnet_plugin.speechclip.backends.waveform import float_samples, normalize_waveforms
+from espnet_plugin.data.audio import checked_speech
+from espnet_plugin.data.dataset import checked_states
+from espnet_plugin.speechclip.backends.waveform import float_speech, normalize_waveforms
 
 
 class SpeechCLIPPreprocessor(AbsPreprocessor):
@@ -127,11 +129,6 @@ def image_transform(model: str, pretrained: str | None) -> Any:
     return image_transform_v2(PreprocessCfg(**options), is_train=False)
 
 
-def float_speech(speech: np.ndarray) -> np.ndarray:
-    """Samples of any shape as floating point: integers are divided by their range."""
-    return float_samples(torch.from_numpy(np.ascontiguousarray(speech))).numpy()
-
-
 def normalized(speech: np.ndarray) -> np.ndarray:
     """Speech (samples,) with zero mean and unit variance, as a speech encoder would do it."""
     waveform = torch.from_numpy(speech)[None]  # (1, samples)
@@ -145,29 +142,3 @@ def random_stretch(values: np.ndarray, length: int) -> np.ndarray:
     # NumPy's global state, which ESPnet seeds in every data worker and epoch
     start = np.random.randint(len(values) - length + 1)
     return values[start : start + length]
-
-
-def checked_speech(speech: np.ndarray) -> np.ndarray:
-    """Mono speech of at least one sample and finite values, else an error that says what is wrong.
-
-    Args:
-        speech: (samples,).
-    """
-    if speech.ndim != 1:
-        raise ValueError(f"audio has {speech.shape[-1]} channels, mono is needed (stage 2 mixes)")
-    if speech.size == 0:
-        raise ValueError("audio is empty (0 samples)")
-    if not np.isfinite(speech).all():
-        raise ValueError("audio holds NaN or infinite samples")
-    return speech
-
-
-def checked_states(states: np.ndarray) -> np.ndarray:
-    """Stored hidden states (frames, layers + 1, dim), else an error that says what is wrong."""
-    if states.ndim != 3 or states.shape[0] == 0:
-        raise ValueError(
-            f"stored states have shape {states.shape}, expected (frames, layers + 1, dim)"
-        )
-    if not np.isfinite(states).all():
-        raise ValueError("stored states hold NaN or infinite values")
-    return states

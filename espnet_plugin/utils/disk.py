@@ -8,7 +8,7 @@ from pathlib import Path
 RESERVE = 0.05
 
 
-class NotEnoughSpaceError(RuntimeError):
+class NotEnoughSpaceError(OSError):
     """The disk cannot hold what is about to be written."""
 
 

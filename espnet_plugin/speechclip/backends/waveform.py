@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -31,6 +32,11 @@ def float_samples(samples: Tensor) -> Tensor:
         f"samples are {samples.dtype}: give floating point in [-1, 1], or integers of 8, 16 or 32 "
         "bits as recordings hold them"
     )
+
+
+def float_speech(speech: np.ndarray) -> np.ndarray:
+    """Samples of any shape as floating point: integers are divided by their range."""
+    return float_samples(torch.from_numpy(np.ascontiguousarray(speech))).numpy()
 
 
 def check_waveforms(speech: Tensor, sample_lengths: Tensor) -> None:

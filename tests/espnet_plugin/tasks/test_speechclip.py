@@ -14,7 +14,6 @@ import torch
 import yaml
 from espnet2.torch_utils.load_pretrained_model import load_pretrained_model
 
-from espnet_plugin.compat import load_checkpoint
 from espnet_plugin.speechclip.attention import ATTENTIONS
 from espnet_plugin.speechclip.backends import BACKENDS
 from espnet_plugin.speechclip.keyword_extractor import KEYWORD_EXTRACTORS
@@ -38,6 +37,11 @@ COMMON = [
     "--log_level",
     "WARNING",
 ]
+
+
+def load_checkpoint(path: Path) -> dict[str, torch.Tensor]:
+    return torch.load(path, map_location="cpu", weights_only=True)
+
 
 
 def train(corpus, model_arguments, output: Path, *more: str) -> Path:

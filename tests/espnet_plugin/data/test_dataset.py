@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from espnet_plugin.train.dataset import NamingDataset, UnusableUtteranceError
+from espnet_plugin.data.dataset import NamingDataset, UnusableUtteranceError
 from espnet_plugin.train.preprocessor import SpeechCLIPPreprocessor
 
 

@@ -1,0 +1,35 @@
+"""The frame that all commands have."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+from collections.abc import Iterator
+
+LOG_FORMAT = "%(asctime)s (%(module)s:%(lineno)d) %(levelname)s: %(message)s"
+
+
+@contextlib.contextmanager
+def command_errors(name: str) -> Iterator[None]:
+    """Logs to stderr; bad input ends the command with one message and exit code 1.
+
+    Example:
+        >>> @command_errors("show_sweep")
+        ... def main(cmd: Sequence[str] | None = None) -> None: ...
+
+    Args:
+        name: Of the command, which the message begins with.
+    """
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+    try:
+        yield
+    except (OSError, ValueError, ImportError) as error:
+        logging.debug(f"{name} failed", exc_info=True)
+        sys.exit(f"{name}: error: {_message(error)}")
+
+
+def _message(error: Exception) -> str:
+    text = str(error).strip()
+    # from a data worker the message comes as the last line of a traceback
+    return text.splitlines()[-1] if "\nOriginal Traceback" in text else text

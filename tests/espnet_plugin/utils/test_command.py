@@ -1,0 +1,38 @@
+"""Bad input is one message, a defect of ours is a traceback."""
+
+from __future__ import annotations
+
+import pytest
+
+from espnet_plugin.utils.command import command_errors
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError, ValueError, ImportError])
+def test_bad_input_is_one_message(error: type[Exception]) -> None:
+    @command_errors("tool")
+    def main() -> None:
+        raise error("list.txt: no such file")
+
+    for _ in range(2):  # a command can be called again
+        with pytest.raises(SystemExit, match="^tool: error: list.txt: no such file$"):
+            main()
+
+
+def test_defects_keep_their_traceback() -> None:
+    with pytest.raises(KeyError), command_errors("tool"):
+        raise KeyError("x")
+
+
+def test_a_data_workers_message_is_freed_of_its_traceback() -> None:
+    text = "Caught DataError in DataLoader worker process 0.\nOriginal Traceback (most recent"
+    text += " call last):\n  File ...\nespnet_plugin.data.scp.DataError: a.wav: is empty\n"
+    with (
+        pytest.raises(SystemExit, match="^tool: error: .*a.wav: is empty$"),
+        command_errors("tool"),
+    ):
+        raise ValueError(text)
+
+
+def test_several_lines_stay() -> None:
+    with pytest.raises(SystemExit, match="(?s)first.*second"), command_errors("tool"):
+        raise ValueError("first\nsecond")
