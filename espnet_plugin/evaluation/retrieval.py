@@ -6,7 +6,7 @@ Rules, which every number of this project follows:
   five captions to an image, image → speech has five relevant items and is a hit when *any* of them
   is among the first k; speech → text has five relevant captions, not only the utterance's own.
 * **Ties are counted against the system.** An irrelevant item stands before the relevant one unless
-  its score is lower by more than ``tie_tolerance``: float32 dot products of unit vectors are no
+  its score is lower by more than ``TIE_TOLERANCE``: float32 dot products of unit vectors are no
   more exact than that. A collapsed model, whose scores are all equal, thus gets no credit.
   Relevant items never stand in each other's way. Validation during training and the mini corpus's
   teacher are scored by this module too, so there is no other rule.
@@ -18,7 +18,7 @@ as high, counted tile by tile, so memory does not grow with queries × items.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,8 +57,6 @@ class RetrievalScores:
     mean_rank: float
     mean_reciprocal_rank: float
     mean_average_precision: float
-    num_queries: int
-    num_items: int
 
     def to_dict(self) -> dict[str, float]:
         """Returns the measures under the names that scores.json uses."""
@@ -77,8 +75,6 @@ def rank_embeddings(
     right: Array,
     left_ids: Sequence | Array,
     right_ids: Sequence | Array,
-    *,
-    tie_tolerance: float = TIE_TOLERANCE,
 ) -> tuple[RetrievalRanks, RetrievalRanks]:
     """Ranks two sets of embeddings against each other by dot product, in both directions at once.
 
@@ -87,7 +83,6 @@ def rank_embeddings(
         right: (right, dim) embeddings, e.g. of images.
         left_ids: One id per row of ``left``; equal ids belong together.
         right_ids: One id per row of ``right``.
-        tie_tolerance: Scores closer than this are a tie.
 
     Returns:
         Ranks with the left rows as queries, and with the right rows as queries.
@@ -99,36 +94,35 @@ def rank_embeddings(
     if left.shape[1] != right.shape[1]:
         raise ValueError(f"embeddings of {left.shape[1]} and {right.shape[1]} dimensions")
 
-    def tile(rows: slice, columns: slice) -> Array:
-        return left[rows] @ right[columns].T
-
-    def pairs(rows: Array, columns: Array) -> Array:
-        return np.einsum("pd,pd->p", left[rows], right[columns])
-
-    return _rank(tile, pairs, left_ids, right_ids, left.shape[0], right.shape[0], tie_tolerance)
-
-
-def rank_scores(
-    scores: Array,
-    query_ids: Sequence | Array,
-    item_ids: Sequence | Array,
-    *,
-    tie_tolerance: float = TIE_TOLERANCE,
-) -> tuple[RetrievalRanks, RetrievalRanks]:
-    """Ranks a finished (queries, items) matrix of scores, in both directions at once.
-
-    Returns:
-        Ranks with the rows as queries, and with the columns as queries.
-    """
-    scores = _checked(scores, "scores")
-
-    def tile(rows: slice, columns: slice) -> Array:
-        return scores[rows, columns].copy()
-
-    def pairs(rows: Array, columns: Array) -> Array:
-        return scores[rows, columns]
-
-    return _rank(tile, pairs, query_ids, item_ids, *scores.shape, tie_tolerance)
+    num_left, num_right = len(left), len(right)
+    left_codes, right_codes = _codes(left_ids, right_ids, (num_left, num_right))
+    left_table, left_count = _relevant_items(left_codes, right_codes, left_ids)
+    right_table, right_count = _relevant_items(right_codes, left_codes, right_ids)
+    left_score = _pair_scores(left_table, left, right)
+    right_score = _pair_scores(right_table, right, left)
+    left_ahead = np.zeros(left_table.shape, dtype=np.int64)
+    right_ahead = np.zeros(right_table.shape, dtype=np.int64)
+    for top in range(0, num_left, _TILE_ROWS):
+        rows = slice(top, min(top + _TILE_ROWS, num_left))
+        for begin in range(0, num_right, _TILE_COLUMNS):
+            columns = slice(begin, min(begin + _TILE_COLUMNS, num_right))
+            scores = left[rows] @ right[columns].T
+            inside = (left_table[rows] >= columns.start) & (left_table[rows] < columns.stop)
+            row, slot = np.nonzero(inside)
+            scores[row, left_table[rows][row, slot] - columns.start] = -np.inf
+            bounds = _bounds(left_score[rows], scores.dtype)
+            for index, row_scores in enumerate(scores):
+                for slot in range(bounds.shape[1]):
+                    left_ahead[top + index, slot] += np.count_nonzero(
+                        row_scores >= bounds[index, slot]
+                    )
+            bounds = _bounds(right_score[columns], scores.dtype)
+            for slot in range(bounds.shape[1]):
+                right_ahead[columns, slot] += _count_columns(scores, bounds[:, slot])
+    return (
+        _finish(left_ahead, left_score, left_count, left_ids, num_right),
+        _finish(right_ahead, right_score, right_count, right_ids, num_left),
+    )
 
 
 def summarize(ranks: RetrievalRanks, *, recall_at: Sequence[int] = (1, 5, 10)) -> RetrievalScores:
@@ -144,8 +138,6 @@ def summarize(ranks: RetrievalRanks, *, recall_at: Sequence[int] = (1, 5, 10)) -
         mean_rank=float(np.mean(rank)),
         mean_reciprocal_rank=float(np.mean(1.0 / rank)),
         mean_average_precision=float(np.mean(ranks.average_precision)),
-        num_queries=len(rank),
-        num_items=ranks.num_items,
     )
 
 
@@ -188,57 +180,18 @@ def _relevant_items(queries: Array, items: Array, names: Sequence | Array) -> tu
     return np.where(offsets < count[:, None], order[position], -1), count
 
 
-def _pair_scores(table: Array, pairs: Callable[[Array, Array], Array]) -> Array:
+def _pair_scores(table: Array, queries: Array, items: Array) -> Array:
     """Scores of the relevant pairs, (queries, most relevant items); +inf where there is none."""
     scores = np.full(table.shape, np.inf, dtype=np.float64)
     rows, columns = np.nonzero(table >= 0)
     for start in range(0, len(rows), 16384):
         r, c = rows[start : start + 16384], columns[start : start + 16384]
-        scores[r, c] = pairs(r, table[r, c])
+        scores[r, c] = np.einsum("pd,pd->p", queries[r], items[table[r, c]])
     return scores
 
 
-def _rank(
-    tile: Callable[[slice, slice], Array],
-    pairs: Callable[[Array, Array], Array],
-    left_ids: Sequence | Array,
-    right_ids: Sequence | Array,
-    num_left: int,
-    num_right: int,
-    tolerance: float,
-) -> tuple[RetrievalRanks, RetrievalRanks]:
-    left_codes, right_codes = _codes(left_ids, right_ids, (num_left, num_right))
-    left_table, left_count = _relevant_items(left_codes, right_codes, left_ids)
-    right_table, right_count = _relevant_items(right_codes, left_codes, right_ids)
-    left_score = _pair_scores(left_table, pairs)
-    right_score = _pair_scores(right_table, lambda rows, columns: pairs(columns, rows))
-    left_ahead = np.zeros(left_table.shape, dtype=np.int64)
-    right_ahead = np.zeros(right_table.shape, dtype=np.int64)
-    for top in range(0, num_left, _TILE_ROWS):
-        rows = slice(top, min(top + _TILE_ROWS, num_left))
-        for begin in range(0, num_right, _TILE_COLUMNS):
-            columns = slice(begin, min(begin + _TILE_COLUMNS, num_right))
-            scores = tile(rows, columns)
-            inside = (left_table[rows] >= columns.start) & (left_table[rows] < columns.stop)
-            row, slot = np.nonzero(inside)
-            scores[row, left_table[rows][row, slot] - columns.start] = -np.inf
-            bounds = _bounds(left_score[rows], tolerance, scores.dtype)
-            for index, row_scores in enumerate(scores):
-                for slot in range(bounds.shape[1]):
-                    left_ahead[top + index, slot] += np.count_nonzero(
-                        row_scores >= bounds[index, slot]
-                    )
-            bounds = _bounds(right_score[columns], tolerance, scores.dtype)
-            for slot in range(bounds.shape[1]):
-                right_ahead[columns, slot] += _count_columns(scores, bounds[:, slot])
-    return (
-        _finish(left_ahead, left_score, left_count, left_ids, num_right),
-        _finish(right_ahead, right_score, right_count, right_ids, num_left),
-    )
-
-
-def _bounds(scores: Array, tolerance: float, dtype: np.dtype) -> Array:
-    return (scores - tolerance).astype(dtype)
+def _bounds(scores: Array, dtype: np.dtype) -> Array:
+    return (scores - TIE_TOLERANCE).astype(dtype)
 
 
 def _count_columns(scores: Array, bounds: Array) -> Array:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from espnet_plugin.evaluation.retrieval import rank_scores, summarize
+from espnet_plugin.evaluation.retrieval import summarize
+from tests.espnet_plugin.evaluation.conftest import rank_scores
 from tests.parity.fixtures import cases
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from espnet_plugin.evaluation.chance import chance_scores
-from espnet_plugin.evaluation.retrieval import rank_scores, summarize
+from espnet_plugin.evaluation.retrieval import summarize
+from tests.espnet_plugin.evaluation.conftest import rank_scores
 
 
 @pytest.mark.parametrize("relevant", [1, 2, 3, 5])
