@@ -18,7 +18,6 @@ from pathlib import Path
 
 from espnet_plugin.data.sampler_files import read_lengths
 from espnet_plugin.data.scp import DataError, read_lines, read_scp, write_lines, write_scp
-from espnet_plugin.utils.atomic import write_text
 
 REQUIRED = ("wav.scp", "utt2spk", "utt2image")
 PER_UTTERANCE = (
@@ -248,12 +247,6 @@ def write_image_feats(directory: Path, embeddings: Path) -> list[str]:
     table = {utt: files[image] for utt, image in utt2image.items() if image in files}
     write_scp(directory / "image_feat.scp", table)
     return [utt for utt in utt2image if utt not in table]
-
-
-def write_format(directory: Path, audio_format: str) -> None:
-    """Writes the two files by which ESPnet's scripts know what kind of features these are."""
-    write_text(directory / "feats_type", "raw\n")
-    write_text(directory / "audio_format", f"{audio_format}\n")
 
 
 def log_report(directory: str | os.PathLike[str], lines: Sequence[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ from espnet_plugin.speechclip.clip_text import (
     normalize,
 )
 from espnet_plugin.speechclip.clip_weights import is_image_key, load_towers, read_clip_weights
-from espnet_plugin.speechclip.hub import check_model_available
+from espnet_plugin.speechclip.hub import from_cache_or_hub
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -226,7 +226,7 @@ def _build(config: ClipConfig, precision: str, *, image: bool, text: bool) -> nn
     if "hf_model_name" in options["text_cfg"]:
         custom_text = True
         options["text_cfg"]["hf_model_pretrained"] = False
-        check_model_available(options["text_cfg"]["hf_model_name"], "clip_conf.model")
+        _fetch_text_config(options["text_cfg"]["hf_model_name"])
     model_class = open_clip.CustomTextCLIP if custom_text else open_clip.CLIP
     dtype = PRECISIONS[precision]
     try:
@@ -236,6 +236,17 @@ def _build(config: ClipConfig, precision: str, *, image: bool, text: bool) -> nn
     if dtype is not None:
         convert_weights_to_lp(model, dtype=dtype)
     return model
+
+
+def _fetch_text_config(name: str) -> None:
+    """Has the configuration of a text tower of transformers, which open_clip reads, at hand."""
+    from transformers import AutoConfig
+
+    from_cache_or_hub(
+        partial(AutoConfig.from_pretrained, name),
+        missing=f"clip_conf.model: no config.json of {name}",
+        remedy=f"Run 'hf download {name}' where there is a network and copy the cache",
+    )
 
 
 def _load(whole: nn.Module, config: ClipConfig, path: Path, *, image: bool, text: bool) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
 from espnet_plugin.speechclip.gather import is_distributed, sum_over_ranks
+from espnet_plugin.speechclip.options import hands_on_to
 from espnet_plugin.speechclip.padding import padding_mask
 
 
@@ -29,8 +33,8 @@ class KeywordBatchNorm(nn.Module):
     def __init__(
         self,
         dim: int,
-        *,
         num_slots: int | None = None,
+        *,
         momentum: float = 0.1,
         eps: float = 1e-5,
         learnable: bool = True,
@@ -151,6 +155,24 @@ class KeywordBatchNorm(nn.Module):
         return mean, variance
 
 
+@hands_on_to(KeywordBatchNorm)
+def started_batch_norm(
+    table: Tensor, slots: int | None, *, scale: float = 1.0, per_slot: bool = True, **options: Any
+) -> KeywordBatchNorm:
+    """The keyword batch norm, started at a table's statistics.
+
+    Args:
+        table: Embeddings of the tokens that may be chosen, (tokens, token_dim).
+        slots: Keywords of every utterance, if that number is fixed.
+        scale: Factor of the table's standard deviation.
+        per_slot: Statistics for each of a fixed number of keywords; False: one set for all.
+        **options: Those of :class:`KeywordBatchNorm`.
+    """
+    norm = KeywordBatchNorm(table.size(1), slots if per_slot else None, **options)
+    norm.initialise(table, scale=scale)
+    return norm
+
+
 def moments_over_ranks(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Mean and biased variance over the rows of all ranks, (channels,) each, and their number.
 
@@ -166,3 +188,6 @@ def moments_over_ranks(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     mean = total[:-1] / count.clamp(min=1)
     squares = sum_over_ranks((rows - mean).square().sum(dim=0))
     return mean, squares / count.clamp(min=1), count
+
+
+KEYWORD_NORMS: dict[str, Callable[..., nn.Module]] = {"batch": started_batch_norm}

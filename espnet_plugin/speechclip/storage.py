@@ -14,7 +14,7 @@ import torch
 import yaml
 from torch import Tensor
 
-from espnet_plugin.speechclip.factory import build_speechclip
+from espnet_plugin.speechclip.factory import build_speechclip, has_keywords
 from espnet_plugin.speechclip.hub import EXPECTED, is_remote_name, resolve_model
 from espnet_plugin.speechclip.model import SpeechCLIP
 from espnet_plugin.speechclip.storage_format import (
@@ -33,6 +33,7 @@ from espnet_plugin.speechclip.storage_format import (
     write_config,
     write_trained,
 )
+from espnet_plugin.speechclip.weights import check_fit, read_pickle
 
 META_FILE = "meta.yaml"
 PREFIX = "speechclip."  # of the model inside ESPnet's
@@ -203,13 +204,7 @@ def _load_experiment(
         raise FileNotFoundError(
             f"{checkpoint}: its experiment's {config_file.name} is not beside it ({config_file})"
         )
-    try:
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except Exception as error:  # unpickling errors have no common base class
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(
-            f"{checkpoint}: cannot be read as a checkpoint's weights ({reason})"
-        ) from error
+    state = read_pickle(checkpoint, checkpoint)
     if isinstance(state, Mapping) and isinstance(state.get("model"), Mapping):
         state = state["model"]  # checkpoint.pth, with the optimiser's state
     weights = {
@@ -270,28 +265,17 @@ def _build(
 ) -> SpeechCLIP:
     # Without a stored table the embeddings of the vocabulary come from the text tower, which is
     # dropped afterwards.
-    has_keywords = config.get("keyword_extractor", "cif") not in (None, "none")
-    needs_text = towers["text_tower"] or (has_keywords and trained.token_table is None)
+    needs_table = has_keywords(config) and trained.token_table is None
+    needs_text = towers["text_tower"] or needs_table
     conf = {**(config.get("clip_conf") or {}), **towers, "text_tower": needs_text}
     model = build_speechclip({**config, "clip_conf": conf}, token_table=trained.token_table)
     if not towers["text_tower"]:
         model.clip.text_tower = None
     # A file may hold the frozen weights too (ESPnet's never does); the configuration's are taken.
-    weights = {
-        key: value
-        for key, value in trained.weights.items()
-        if not key.startswith(model.frozen_prefixes)
-    }
-    try:
-        missing, unexpected = model.load_state_dict(weights, strict=False)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{source}: its weights do not fit its {CONFIG_FILE}: {reason}") from error
-    problems = [f"{key} is missing" for key in missing if not key.startswith(model.frozen_prefixes)]
-    problems += [f"{key} is not known" for key in unexpected]
-    if problems:
-        more = f" and {len(problems) - 4} more" if len(problems) > 4 else ""
-        raise ValueError(
-            f"{source}: its weights do not fit its {CONFIG_FILE}: {'; '.join(problems[:4])}{more}"
-        )
+    weights, expected = (
+        {key: value for key, value in state.items() if not key.startswith(model.frozen_prefixes)}
+        for state in (trained.weights, model.state_dict())
+    )
+    check_fit(weights, expected, f"{source}: its weights do not fit its {CONFIG_FILE}")
+    model.load_state_dict(weights, strict=False)
     return model

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import inspect
 import logging
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -18,7 +17,8 @@ from torch import nn
 
 from espnet_plugin.data.dataset import SAMPLING_RATE, NamingDataset
 from espnet_plugin.data.sampler_files import read_image_ids, read_lengths
-from espnet_plugin.speechclip.factory import build_speechclip, check_options
+from espnet_plugin.speechclip.factory import build_speechclip
+from espnet_plugin.speechclip.options import check_options, options_of
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
 from espnet_plugin.tasks.speechclip_options import (
     CLASS_CHOICES,
@@ -129,7 +129,7 @@ class SpeechCLIPTask(AbsTask):
         model_conf = dict(args.model_conf or {})
         check_options("model_conf", model_conf, DEFAULT_MODEL)
         loss_class = loss_choices.get_class(args.loss)
-        check_options("loss_conf", args.loss_conf or {}, inspect.signature(loss_class).parameters)
+        check_options("loss_conf", args.loss_conf or {}, options_of(loss_class))
         speechclip = build_speechclip({**vars(args), "clip_conf": _clip_conf(args)})
         if speechclip.vocabulary is not None and not isinstance(args.keyword_vocabulary, Mapping):
             # a model must load where the vocabulary file is not

@@ -12,8 +12,8 @@ from espnet2.utils.types import float_or_none, int_or_none, str2bool, str_or_non
 
 from espnet_plugin.speechclip.attention import ATTENTIONS
 from espnet_plugin.speechclip.backends import BACKENDS
-from espnet_plugin.speechclip.factory import KEYWORD_NORMS
 from espnet_plugin.speechclip.keyword_extractor import KEYWORD_EXTRACTORS
+from espnet_plugin.speechclip.keyword_norm import KEYWORD_NORMS
 from espnet_plugin.speechclip.losses import LOSSES
 from espnet_plugin.speechclip.quantizer import QUANTIZERS
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
@@ -61,7 +61,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         choices.add_arguments(group)
     group.add_argument(
         "--keyword_norm",
-        choices=KEYWORD_NORMS,
+        choices=(*KEYWORD_NORMS, "none"),
         default="batch",
         help="Batch norm of the keywords, or none: they are compared with the tokens as they are",
     )

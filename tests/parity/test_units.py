@@ -181,7 +181,7 @@ def test_keyword_norm(content: dict[str, Any], case: dict[str, Any]) -> None:
     per_slot = config["type"] == "eachKw"
     norm = KeywordBatchNorm(
         dim,
-        num_slots=slots if per_slot else None,
+        slots if per_slot else None,
         learnable=config["learnable"],
         compatibility=compatibility(case),
     )

@@ -114,7 +114,8 @@ def write_results(
             material=material,
         )
         write_text(inference_dir / REPORT_FILE, page)
-        logging.info(f"{inference_dir / REPORT_FILE}: {format_size(len(page.encode()), binary=True)}")
+        size = format_size(len(page.encode()), binary=True)
+        logging.info(f"{inference_dir / REPORT_FILE}: {size}")
     return scores
 
 
