@@ -16,6 +16,7 @@ import json
 import os
 import random
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -124,7 +125,11 @@ def make_recipe(work: Path, captions: int) -> Path:
 
 
 def run_stage(folder: Path, corpus: Path, work: Path, stage: int, jobs: int) -> dict[str, float]:
-    """Runs one stage and measures it."""
+    """Runs one stage and measures it.
+
+    Raises:
+        RuntimeError: It failed.
+    """
     command = ["./run.sh", "--corpus", "spokencoco", "--stage", str(stage)]
     command += ["--stop_stage", str(stage), "--python", sys.executable, "--ngpu", "0"]
     command += ["--nj", str(jobs), "--inference_nj", str(jobs), "--audio_format", "wav"]
@@ -135,8 +140,12 @@ def run_stage(folder: Path, corpus: Path, work: Path, stage: int, jobs: int) -> 
         "MSCOCO": str(corpus / "mscoco"),
         "OMP_NUM_THREADS": "1",
     }
-    with (folder.parents[1] / f"stage{stage}.log").open("w") as log:
-        usage = usage_of(command, cwd=folder, env=environment, stdout=log, stderr=log)
+    path = folder.parents[1] / f"stage{stage}.log"
+    with path.open("w") as log:
+        try:
+            usage = usage_of(command, cwd=folder, env=environment, stdout=log, stderr=log)
+        except subprocess.CalledProcessError as error:
+            raise RuntimeError(f"stage {stage} failed; see {path}") from error
     return {
         "seconds": usage.seconds,
         "cpu_seconds": usage.cpu_seconds,

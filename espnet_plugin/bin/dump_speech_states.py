@@ -20,6 +20,7 @@ from pathlib import Path
 
 from espnet2.utils.nested_dict_action import NestedDictAction
 from espnet2.utils.types import str_or_none
+from humanfriendly import format_size
 
 from espnet_plugin.compat import get_commandline_args
 from espnet_plugin.data.array_store import ArrayStore, describe_source

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_plugin.evaluation.report.results import write_results
+from espnet_plugin.evaluation.report.results import RESULTS_FILE, SCORES_FILE, write_results
 from espnet_plugin.evaluation.report.tables import comparison_table, retrieval_table
 from espnet_plugin.utils.atomic import write_text
 from espnet_plugin.utils.command import command_errors
@@ -62,7 +62,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
         report=not args.no_report,
     )
     sys.stdout.write(retrieval_table(scores) + "\n")
-    logging.info(f"written: {Path(args.inference_dir) / 'RESULTS.md'}, scores.json")
+    logging.info(f"written: {Path(args.inference_dir) / RESULTS_FILE}, {SCORES_FILE}")
 
 
 def _read_scores(path: Path) -> dict:

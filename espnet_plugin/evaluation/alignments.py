@@ -15,6 +15,7 @@ from pathlib import Path
 
 from espnet_plugin.data.scp import DataError, MissingFileError, columns, text_lines
 
+WORDS_CTM = "words.ctm"  # in a data directory
 SILENCES = frozenset({"", "sil", "sp", "spn", "<eps>", "<sil>", "<unk>"})
 _ITEM = re.compile(r'"((?:[^"]|"")*)"|([-+]?\d+\.?\d*(?:[eE][-+]?\d+)?)|(<exists>)')
 

@@ -119,11 +119,6 @@ class FrozenCLIP(nn.Module):
         """The whole frozen table of token embeddings (V, token_dim)."""
         return self._soft_tower().token_embedding.weight
 
-    @property
-    def token_dim(self) -> int:
-        """Dimension of token embeddings."""
-        return self.token_embedding.shape[1]
-
     def train(self, mode: bool = True) -> FrozenCLIP:
         """Stay in evaluation mode, whatever ``mode`` says."""
         return super().train(False)

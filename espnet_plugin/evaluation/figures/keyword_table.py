@@ -61,15 +61,9 @@ def draw_keyword_table(
 
 
 def _draw_picture(figure: Figure, path: Path, bottom: float, height: float) -> None:
-    from PIL import Image
-
     axis = figure.add_axes((0.005, bottom + 0.05 * height, 0.115, 0.9 * height))
     axis.axis("off")
-    try:
-        with Image.open(path) as picture:
-            axis.imshow(picture.convert("RGB"))
-    except OSError:
-        axis.text(0.5, 0.5, "no picture", ha="center", va="center", transform=axis.transAxes)
+    style.show_picture(axis, path)
 
 
 def _draw_chips(axis: Axes, utterance: UtteranceKeywords) -> None:

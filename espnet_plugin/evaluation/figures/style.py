@@ -5,6 +5,7 @@ The colours are the set of Okabe and Ito (2008), ordered so that neighbours diff
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 from espnet_plugin.utils.atomic import atomic_path
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
@@ -74,6 +76,25 @@ def new_figure(height: float, *, width: float = WIDTH) -> Figure:
             "figures need matplotlib: pip install 'speechclip-plus[recipe]'"
         ) from error
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def show_picture(axis: Axes, path: str | Path, *, side: int | None = None) -> None:
+    """Shows a picture file, or says that there is none.
+
+    Args:
+        axis: Where.
+        path: The file.
+        side: Pixels of the square that it is pressed into; None keeps its shape.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(path) as picture:
+            pixels = picture.convert("RGB")
+            axis.imshow(pixels if side is None else pixels.resize((side, side)), aspect="equal")
+    except OSError as error:
+        logging.warning(f"{path} cannot be shown: {error}")
+        axis.text(0.5, 0.5, "no picture", ha="center", va="center", transform=axis.transAxes)
 
 
 def save(figure: Figure, path: str | Path) -> tuple[Path, Path]:

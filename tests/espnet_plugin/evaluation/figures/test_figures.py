@@ -7,6 +7,7 @@ import pytest
 
 from espnet_plugin.evaluation.alignments import Word
 from espnet_plugin.evaluation.keyword_file import Keyword, UtteranceKeywords
+from espnet_plugin.evaluation.queries import Found, Query
 
 pytest.importorskip("matplotlib")
 
@@ -117,10 +118,12 @@ def test_similarity_and_attention():
 
 def test_gallery_survives_a_broken_picture(tmp_path, caplog):
     (tmp_path / "broken.jpg").write_bytes(b"no picture")
-    query = gallery.GalleryQuery("a dog", (tmp_path / "broken.jpg",), (0.5,), 0, 1)
-    figure = gallery.draw_gallery([query])
+    found = Found("i", 0.5)
+    query = Query("u", "parallel", (found,), found, {"parallel": 1})
+    figure = gallery.draw_gallery([query], {"u": "a dog"}, {"i": str(tmp_path / "broken.jpg")})
     assert "broken.jpg cannot be shown" in caplog.text
-    assert "right picture: rank 1" in texts(figure)
+    assert {"“a dog”", "right picture: rank 1", "no picture"} <= texts(figure)
+    assert figure.axes[1].get_xlabel() == "1: 0.50  ✔ right"
 
 
 def test_keyword_table():

@@ -75,7 +75,7 @@ def test_pictures_are_told_apart_by_corpus(runs_file):
 
 def test_measures_that_a_system_lacks_are_left_out(runs_file):
     runs = read_runs(runs_file)
-    lacking = Measure("x", "keywords", "no_such_rate")
+    lacking = Measure("x", ("keywords", "no_such_rate"))
     assert compare(runs, "hybrid", "hybrid.noise", [lacking]) == []
     assert compare(runs, "hybrid", "parallel", KEYWORD_MEASURES) == []
 

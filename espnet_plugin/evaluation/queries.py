@@ -1,4 +1,4 @@
-"""Which utterances a report shows: those found best, and those found worst."""
+"""Utterances and the pictures that they found; which are found best, and which worst."""
 
 from __future__ import annotations
 
@@ -38,11 +38,6 @@ class Query:
     ranks: dict[str, int]
 
 
-def main_branch(data: InferenceSet) -> str | None:
-    """The branch by which utterances are chosen: parallel where there is one."""
-    return next(iter(data.branches), None)
-
-
 def best_and_worst(
     data: InferenceSet, ranks: Ranks, *, number: int = 10, num_pictures: int = 5
 ) -> tuple[list[Query], list[Query]]:
@@ -61,23 +56,50 @@ def best_and_worst(
     Returns:
         Best first, and worst first.
     """
-    branch = main_branch(data)
-    if branch is None:
+    if not data.branches:
         return [], []
+    branch, speech = next(iter(data.branches.items()))
     rank = ranks[branch]["speech_to_image"].rank
-    margin = _margins(data, branch)
+    margin = _margins(data, speech)
     order = np.lexsort((-margin, rank))
     number = min(number, len(data.images))
     best = _one_per_image(data, order, number)
     worst = _one_per_image(data, order[::-1], number)
     return tuple(
-        [_query(data, ranks, branch, row, num_pictures) for row in rows] for rows in (best, worst)
+        [search(data, ranks, row, num_pictures=num_pictures) for row in rows]
+        for rows in (best, worst)
     )
 
 
-def _margins(data: InferenceSet, branch: str) -> np.ndarray:
+def search(data: InferenceSet, ranks: Ranks, row: int, *, num_pictures: int = 5) -> Query:
+    """Finds the pictures nearest to an utterance by its first branch: parallel, where there is one.
+
+    Args:
+        data: The set.
+        ranks: What ``rank_set`` returned for it.
+        row: The utterance's row.
+        num_pictures: How many pictures.
+    """
+    branch, speech = next(iter(data.branches.items()))
+    scores = np.asarray(data.image) @ speech[row]  # (images,)
+    nearest = np.argsort(-scores, kind="stable")[:num_pictures]
+    own = data.images.index(data.image_of[row])
+    return Query(
+        utterance=data.utterances[row],
+        branch=branch,
+        found=tuple(Found(data.images[i], float(scores[i])) for i in nearest),
+        right=Found(data.images[own], float(scores[own])),
+        ranks={
+            system: int(directions["speech_to_image"].rank[row])
+            for system, directions in ranks.items()
+            if "speech_to_image" in directions
+        },
+    )
+
+
+def _margins(data: InferenceSet, speech: np.ndarray) -> np.ndarray:
     """(utterances,) cosine of the right picture less the best wrong one's."""
-    speech, images = data.branches[branch], np.asarray(data.image)
+    images = np.asarray(data.image)
     row_of = {image: row for row, image in enumerate(data.images)}
     right = np.array([row_of[image] for image in data.image_of])
     margins = np.empty(len(right))
@@ -97,20 +119,3 @@ def _one_per_image(data: InferenceSet, order: Iterable[int], number: int) -> lis
             break
         chosen.setdefault(data.image_of[row], int(row))
     return list(chosen.values())
-
-
-def _query(data: InferenceSet, ranks: Ranks, branch: str, row: int, num_pictures: int) -> Query:
-    scores = np.asarray(data.image) @ data.branches[branch][row]  # (images,)
-    nearest = np.argsort(-scores, kind="stable")[:num_pictures]
-    own = data.images.index(data.image_of[row])
-    return Query(
-        utterance=data.utterances[row],
-        branch=branch,
-        found=tuple(Found(data.images[i], float(scores[i])) for i in nearest),
-        right=Found(data.images[own], float(scores[own])),
-        ranks={
-            system: int(directions["speech_to_image"].rank[row])
-            for system, directions in ranks.items()
-            if "speech_to_image" in directions
-        },
-    )

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from espnet_plugin.evaluation.inference_set import read_inference_set
-from espnet_plugin.evaluation.report.queries import best_and_worst
+from espnet_plugin.evaluation.queries import best_and_worst
 from espnet_plugin.evaluation.scores.retrieval import rank_set
 
 
