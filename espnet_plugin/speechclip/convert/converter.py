@@ -158,9 +158,10 @@ class _Conversion:
             token_table=self.table,
             log_scale=self.mapped.log_scale,
         )
-        self.report.add("mapped", self.mapped.renamed.items())
+        for name, where in self.mapped.renamed.items():
+            self.report.add("mapped", name, where)
         if self.mapped.log_scale is not None:
-            self.report.add("mapped", [("criterion.temperature", "loss.log_scale")])
+            self.report.add("mapped", "criterion.temperature", "loss.log_scale")
 
     def _convert_temperature(self, trained: dict[str, Tensor]) -> None:
         value = self.mapped.quantizer_temperature
@@ -169,7 +170,7 @@ class _Conversion:
         conf = self.config["quantizer_conf"]
         if isinstance(conf["temperature"], str):
             trained["quantizer.temperature"] = value.reshape(())
-            self.report.add("mapped", [(TEMPERATURE, "quantizer.temperature")])
+            self.report.add("mapped", TEMPERATURE, "quantizer.temperature")
             return
         stored = round(float(value), 6)
         if abs(stored - conf["temperature"]) > 1e-6:
@@ -178,9 +179,7 @@ class _Conversion:
                 f"{conf['temperature']}"
             )
             conf["temperature"] = stored
-        self.report.add(
-            "dropped", [(TEMPERATURE, "fixed; quantizer_conf.temperature in config.yaml")]
-        )
+        self.report.add("dropped", TEMPERATURE, "fixed; quantizer_conf.temperature in config.yaml")
 
     def _account_for_copies(self, weights: Mapping[str, Tensor]) -> None:
         for key, reason in self.mapped.dropped.items():
@@ -188,7 +187,7 @@ class _Conversion:
                 first = weights.get(key.removeprefix("cascaded_branch."))
                 if first is None or not _same(first, weights[key]):
                     raise ValueError(f"{key} is no copy of {key.removeprefix('cascaded_branch.')}")
-            self.report.add("dropped", [(key, reason)])
+            self.report.add("dropped", key, reason)
 
     def _note_origin(self, checkpoint: ReleasedCheckpoint) -> None:
         notes = self.report.notes

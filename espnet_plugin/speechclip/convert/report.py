@@ -31,9 +31,9 @@ class ConversionReport:
     entries: list[Entry] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def add(self, action: str, names: Iterable[tuple[str, str]]) -> None:
-        """Accounts for weights: pairs of the name there and where it went, or why it did not."""
-        self.entries += [Entry(name, action, where) for name, where in names]
+    def add(self, action: str, name: str, where: str) -> None:
+        """Accounts for a weight: its name there and where it went, or why it did not."""
+        self.entries.append(Entry(name, action, where))
 
     def check_complete(self, names: Iterable[str]) -> None:
         """Raises RuntimeError unless every name is accounted for exactly once."""

@@ -94,13 +94,13 @@ class TeacherWriter:
     def _account_for_clip(self, action: str, where: str) -> None:
         for key in self.mapped.clip:
             if key == "logit_scale":
-                self.report.add("dropped", [(CLIP + key, "CLIP's own temperature, not used")])
+                self.report.add("dropped", CLIP + key, "CLIP's own temperature, not used")
             elif key == TABLE and self.mapped.full_table is not None:
-                self.report.add("dropped", [(CLIP + key, "rows of the whole token table")])
+                self.report.add("dropped", CLIP + key, "rows of the whole token table")
             else:
-                self.report.add(action, [(CLIP + key, where)])
+                self.report.add(action, CLIP + key, where)
         if self.mapped.full_table is not None:
-            self.report.add(action, [(FULL_TABLE, f"{where} {TABLE}")])
+            self.report.add(action, FULL_TABLE, f"{where} {TABLE}")
 
     def write_speech_encoder(self, public: str | None) -> None:
         """Stores HuBERT in the transformers library's form, or names the public model it equals."""
@@ -127,20 +127,17 @@ class TeacherWriter:
                 f"speech encoder {public}",
                 "--speech_encoder",
             )
-            conf["model"], where = public, f"equal to {public}"
+            conf["model"] = public
+            action, where = "left out", f"equal to {public}"
         else:
             write_hubert(self.target / SPEECH_ENCODER_DIRECTORY, weights)
             conf["model"] = SPEECH_ENCODER_DIRECTORY
-            where = f"{SPEECH_ENCODER_DIRECTORY}/model.safetensors"
-        kept = [key for key in weights if not key.startswith(PRETRAINING_HEADS)]
-        self.report.add(
-            "left out" if public else "stored as teacher",
-            [(SPEECH_ENCODER + key, where) for key in kept],
-        )
-        heads = [key for key in weights if key.startswith(PRETRAINING_HEADS)]
-        self.report.add(
-            "dropped", [(SPEECH_ENCODER + key, "head of HuBERT's pre-training") for key in heads]
-        )
+            action, where = "stored as teacher", f"{SPEECH_ENCODER_DIRECTORY}/model.safetensors"
+        for key in weights:
+            if key.startswith(PRETRAINING_HEADS):
+                self.report.add("dropped", SPEECH_ENCODER + key, "head of HuBERT's pre-training")
+            else:
+                self.report.add(action, SPEECH_ENCODER + key, where)
 
 
 def _check_equal(

@@ -7,8 +7,8 @@ from espnet_plugin.speechclip.convert.report import ConversionReport
 
 def test_every_weight_is_accounted_for_exactly_once() -> None:
     report = ConversionReport("x.ckpt", "hybrid+")
-    report.add("mapped", [("a", "ours.a")])
-    report.add("dropped", [("b", "a copy")])
+    report.add("mapped", "a", "ours.a")
+    report.add("dropped", "b", "a copy")
     report.notes.append("epoch 3")
     report.check_complete(["b", "a"])
     assert str(report).splitlines() == [
@@ -21,6 +21,6 @@ def test_every_weight_is_accounted_for_exactly_once() -> None:
     ]
     with pytest.raises(RuntimeError, match="does not account for every weight: c"):
         report.check_complete(["a", "b", "c"])
-    report.add("dropped", [("a", "again")])
+    report.add("dropped", "a", "again")
     with pytest.raises(RuntimeError, match="counted twice"):
         report.check_complete(["a", "b"])
