@@ -37,6 +37,7 @@ seed=0                 # seed of training, and of a generated corpus
 
 # Data
 corpus=                # handed to local/data.sh
+datadir=data           # folder of the sets that stage 1 makes
 local_data_opts=       # further options of local/data.sh, separated by spaces
 train_set=             # names of folders in data/
 valid_set=
@@ -64,6 +65,7 @@ pretrained_model=      # checkpoint to start from
 ignore_init_mismatch=false  # parameters of another shape are left as they are
 
 # Inference
+model=                 # evaluate this model on the test sets instead of training one: checkpoint, zip, or exported model
 inference_config=conf/decode.yaml
 inference_args=        # further options of inference
 inference_tag=         # empty: made from the configuration, the model and the options
@@ -105,6 +107,7 @@ General
 
 Data
     --corpus               handed to local/data.sh (default="${corpus}")
+    --datadir              folder of the sets that stage 1 makes (default="${datadir}")
     --local_data_opts      further options of local/data.sh (default="${local_data_opts}")
     --train_set            training set, a folder in data/ (required)
     --valid_set            validation set (required)
@@ -132,6 +135,7 @@ Training
     --ignore_init_mismatch parameters of another shape are left as they are (default="${ignore_init_mismatch}")
 
 Inference
+    --model                evaluate this model instead of training one, see ./evaluate.sh (default="${model}")
     --inference_config     (default="${inference_config}")
     --inference_args       further options of inference (default="${inference_args}")
     --inference_tag        (default: from configuration, model and options)
@@ -154,10 +158,19 @@ log "${run_args}"
 . ./cmd.sh
 
 # --- what was asked for, checked before anything starts ---
-for name in train_set valid_set test_sets speechclip_config; do
+required="train_set valid_set test_sets speechclip_config"
+if [ -n "${model}" ]; then
+    required="test_sets speechclip_exp"
+    train_set=""
+    valid_set=""
+    speechclip_config=""
+    eval_valid_set=false
+    skip_stages+=" 1 5 6 7 10 11"
+fi
+for name in ${required}; do
     [ -n "${!name}" ] || { log "Error: --${name} is required; see ./run.sh --help" >&2; exit 2; }
 done
-[ -r "${speechclip_config}" ] || fail "--speechclip_config ${speechclip_config}: no such file; there are $(echo conf/*.yaml conf/tuning/*.yaml)"
+[ -z "${speechclip_config}" ] || [ -r "${speechclip_config}" ] || fail "--speechclip_config ${speechclip_config}: no such file; there are $(echo conf/*.yaml conf/tuning/*.yaml)"
 for name in stage stop_stage num_nodes seed; do
     [[ ${!name} =~ ^[0-9]+$ ]] || fail "--${name} takes a whole number, not '${!name}'"
 done
@@ -183,7 +196,10 @@ if [ -z "${ngpu}" ]; then
 fi
 if [ "${ngpu}" -eq 0 ]; then num_threads=${num_threads:-${processors}}; else num_threads=${num_threads:-1}; fi
 
-config_value() { ${python} scripts/utils/yaml_value.py "${speechclip_config}" "$1" "${2:-}"; }
+config_value() {
+    if [ -z "${speechclip_config}" ]; then echo "${2:-}"; return; fi
+    ${python} scripts/utils/yaml_value.py "${speechclip_config}" "$1" "${2:-}"
+}
 
 if [ -n "${speech_upstream}" ]; then
     case "${speech_upstream}" in
@@ -246,13 +262,29 @@ data_feats=${dumpdir}/raw
 clip_dir=${dumpdir}/clip_${clip_tag}
 # a folder per corpus: another corpus's pictures would take the place of these
 case "${corpus}" in ""|mini) ;; *) clip_dir+=_${corpus};; esac
+# whose CLIP embeds pictures and transcripts, what infers, and whose configuration the results tell of
+teacher=("${clip_model}" "${clip_pretrained}")
+clip_args=(--clip_model "${clip_model}" --clip_pretrained "${clip_pretrained}")
+inferring=(--speechclip_train_config "${speechclip_exp}/config.yaml" --speechclip_model_file "${speechclip_exp}/${inference_model}")
+experiment=${speechclip_exp}
+if [ -n "${model}" ]; then
+    teacher=("${model}")
+    clip_args=(--model_tag "${model}")
+    inferring=("${clip_args[@]}")
+    inference_dir=${speechclip_exp}
+    clip_dir=${dumpdir}/clip_${speechclip_exp//[^A-Za-z0-9._-]/_}
+    case "${model}" in
+        *.pth) experiment=${model%/*};;
+        *) if [ -e "${model}/config.yaml" ]; then experiment=${model}; fi;;
+    esac
+fi
 states_dir=${dumpdir}/states_${upstream_tag}
 token_list=data/token_list/clip_${clip_tag}/${vocab_from}_${train_set}.tsv
 stats_dir=${expdir}/speechclip_stats_raw_${train_set}
 
 # each set once, in the order of the stages
 all_sets=()
-for name in "${train_set}" "${valid_set}" ${test_sets}; do
+for name in ${train_set} ${valid_set} ${test_sets}; do
     [[ " ${all_sets[*]-} " == *" ${name} "* ]] || all_sets+=("${name}")
 done
 eval_sets=()
@@ -406,7 +438,7 @@ if runs_stage 1; then
     # shellcheck disable=SC2086
     local/data.sh --corpus "${corpus}" --seed "${seed}" --nj "${nj}" --python "${python}" --max_bad "${max_bad}" ${local_data_opts}
     for name in "${all_sets[@]}"; do
-        [ -s "data/${name}/wav.scp" ] || fail "local/data.sh did not make data/${name}/wav.scp"
+        [ -s "${datadir}/${name}/wav.scp" ] || fail "local/data.sh did not make ${datadir}/${name}/wav.scp"
     done
     end_stage 1
 fi
@@ -414,19 +446,19 @@ fi
 if runs_stage 2; then
     begin_stage 2 "format recordings to ${fs}Hz, one channel, ${audio_format} -> ${data_feats}/org"
     for name in "${all_sets[@]}"; do
-        need_data "data/${name}/wav.scp"
+        need_data "${datadir}/${name}/wav.scp"
         out=${data_feats}/org/${name}
-        ${python} -m espnet_plugin.bin.datadir copy --input_dir "data/${name}" --output_dir "${out}"
+        ${python} -m espnet_plugin.bin.datadir copy --input_dir "${datadir}/${name}" --output_dir "${out}"
         if [ "${train_cmd}" = utils/run.pl ]; then
-            ${python} -m espnet_plugin.bin.format_wav_scp --wav_scp "data/${name}/wav.scp" --output_dir "${out}" \
+            ${python} -m espnet_plugin.bin.format_wav_scp --wav_scp "${datadir}/${name}/wav.scp" --output_dir "${out}" \
                 --fs "${fs}" --audio_format "${audio_format}" --nj "${nj}" --max_bad "${max_bad}"
         else
-            jobs=$(split_keys "data/${name}/wav.scp" "${nj}" "${out}/logs")
+            jobs=$(split_keys "${datadir}/${name}/wav.scp" "${nj}" "${out}/logs")
             ${train_cmd} JOB=1:"${jobs}" "${out}/logs/format_wav_scp.JOB.log" \
-                ${python} -m espnet_plugin.bin.format_wav_scp --wav_scp "data/${name}/wav.scp" --output_dir "${out}" \
+                ${python} -m espnet_plugin.bin.format_wav_scp --wav_scp "${datadir}/${name}/wav.scp" --output_dir "${out}" \
                 --fs "${fs}" --audio_format "${audio_format}" --key_file "${out}/logs/keys.JOB.scp" --job JOB
-            ${python} -m espnet_plugin.bin.format_wav_scp --wav_scp "data/${name}/wav.scp" --output_dir "${out}" \
-                --merge "${jobs}" --max_bad "${max_bad}"
+            ${python} -m espnet_plugin.bin.format_wav_scp --wav_scp "${datadir}/${name}/wav.scp" --output_dir "${out}" \
+                --merge --max_bad "${max_bad}"
         fi
     done
     end_stage 2
@@ -438,7 +470,7 @@ if runs_stage 3; then
         org=${data_feats}/org/${name}
         need_data "${org}/utt2num_samples"
         # the pictures as the corpus names them: a repaired file counts again
-        cp "data/${name}/image.scp" "${org}/image.scp"
+        cp "${datadir}/${name}/image.scp" "${org}/image.scp"
         ${python} -m espnet_plugin.bin.datadir check_images --dir "${org}" --nj "${nj}" --max_bad "${max_bad}"
         limits=()
         if [ "${name}" = "${train_set}" ]; then
@@ -449,18 +481,18 @@ if runs_stage 3; then
         ${python} -m espnet_plugin.bin.datadir fix --dir "${data_feats}/${name}"
         ${python} -m espnet_plugin.bin.datadir image_ids --dir "${data_feats}/${name}" --audio_format "${audio_format}"
         options=()
-        if [ "${vocab_from}" = clip ]; then options=(--no_text); fi
+        if [ "${vocab_from}" = clip ] || [ -n "${model}" ]; then options=(--no_text); fi
         ${python} -m espnet_plugin.bin.datadir validate --dir "${data_feats}/${name}" ${options[@]+"${options[@]}"}
     done
     end_stage 3
 fi
 
 if runs_stage 4; then
-    begin_stage 4 "image embeddings of CLIP ${clip_model} (${clip_pretrained}) -> ${clip_dir}"
+    begin_stage 4 "image embeddings of CLIP ${teacher[*]} -> ${clip_dir}"
     image_scps=()
     for name in "${all_sets[@]}"; do image_scps+=("${data_feats}/${name}/image.scp"); done
     need_data "${image_scps[@]}"
-    drop_stale "${clip_dir}" "${clip_model}" "${clip_pretrained}" "${image_scps[@]}"
+    drop_stale "${clip_dir}" "${teacher[@]}" "${image_scps[@]}"
     LC_ALL=C sort -u "${image_scps[@]}" > "${clip_dir}/image.scp"
     jobs=$(split_keys "${clip_dir}/image.scp" "${inference_nj}" "${clip_dir}/logs")
     follow "${clip_dir}/logs/dump_image_embeddings.1.log"
@@ -468,7 +500,7 @@ if runs_stage 4; then
         ${python} -m espnet_plugin.bin.dump_image_embeddings --image_scp "${clip_dir}/image.scp" \
         --key_file "${clip_dir}/logs/keys.JOB.scp" --output_dir "${clip_dir}" \
         --output_scp "${clip_dir}/logs/image_embedding.JOB.scp" --ngpu "${frozen_ngpu}" \
-        --clip_model "${clip_model}" --clip_pretrained "${clip_pretrained}" \
+        "${clip_args[@]}" \
         || { tail -n 15 "${clip_dir}/logs/dump_image_embeddings.1.log" >&2; fail "image embeddings failed; see ${clip_dir}/logs"; }
     unfollow
     join_scp image_embedding "${clip_dir}" "${jobs}" image_embeddings
@@ -617,9 +649,9 @@ if runs_stage 7; then
 fi
 
 if runs_stage 8; then
-    begin_stage 8 "inference with ${inference_model} -> ${inference_dir}"
-    need_data "${speechclip_exp}/config.yaml"
-    if ! [ -e "${speechclip_exp}/${inference_model}" ]; then
+    begin_stage 8 "inference with ${model:-${inference_model}} -> ${inference_dir}"
+    if [ -z "${model}" ]; then need_data "${speechclip_exp}/config.yaml"; fi
+    if [ -z "${model}" ] && ! [ -e "${speechclip_exp}/${inference_model}" ]; then
         fail "${speechclip_exp}/${inference_model} is missing; there are $(cd "${speechclip_exp}" && echo ./*.pth)"
     fi
     options=()
@@ -642,8 +674,7 @@ if runs_stage 8; then
             --data_path_and_name_and_type "${set_dir}/wav.scp,speech,sound" ${captions[@]+"${captions[@]}"} \
             --utt2image "${set_dir}/utt2image" --image_scp "${clip_dir}/image_embedding.scp" \
             --shape_file "${set_dir}/utt2num_samples" \
-            --speechclip_train_config "${speechclip_exp}/config.yaml" \
-            --speechclip_model_file "${speechclip_exp}/${inference_model}" \
+            "${inferring[@]}" \
             --output_dir "${output}" ${inference_args} \
             || { unfollow; tail -n 25 "${out}/logs/inference.1.log" >&2; fail "inference failed; see ${out}/logs"; }
         unfollow
@@ -671,7 +702,7 @@ if runs_stage 9; then
             if [ -e "${data_feats}/${name}/text" ]; then options=(--text "${data_feats}/${name}/text"); fi
             ${python} -m espnet_plugin.bin.embed_transcripts --transcripts "${file}" \
                 --inference_dir "${inference_dir}/${name}" ${options[@]+"${options[@]}"} \
-                --clip_model "${clip_model}" --clip_pretrained "${clip_pretrained}"
+                "${clip_args[@]}"
         fi
         # the weight of the branches' sum is chosen on the validation set, if that was embedded
         options=()
@@ -687,7 +718,7 @@ if runs_stage 9; then
         fi
     done
     # the table is about the first test set
-    ${python} -m espnet_plugin.bin.show_results --expdir "${speechclip_exp}" --inference_dir "${inference_dir}" \
+    ${python} -m espnet_plugin.bin.show_results --expdir "${experiment}" --inference_dir "${inference_dir}" \
         --test_set "${test_sets%% *}" --data_dir "${data_feats}/${test_sets%% *}"
     end_stage 9
 fi

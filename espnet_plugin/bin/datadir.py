@@ -14,7 +14,6 @@ from espnet_plugin.data import datadir
 from espnet_plugin.data.audio import parse_rate
 from espnet_plugin.data.images import bad_images
 from espnet_plugin.data.scp import DataError, read_scp, write_scp
-from espnet_plugin.data.selection import write_spk2utt
 from espnet_plugin.utils.atomic import write_text
 from espnet_plugin.utils.command import command_errors
 
@@ -37,11 +36,7 @@ def filter_(args: argparse.Namespace) -> None:
             f"{error}. Wanted are {args.min_seconds} to {args.max_seconds} s; "
             "see --min_wav_duration and --max_wav_duration"
         ) from error
-    short, long = (len(report.removed.get(f"too {which}", [])) for which in ("short", "long"))
-    datadir.log_report(
-        args.output_dir,
-        [f"{report.kept} utterances stay, {short} are too short, {long} too long"],
-    )
+    datadir.log_report(args.output_dir, report.lines())
 
 
 def fix(args: argparse.Namespace) -> None:
@@ -54,7 +49,7 @@ def validate(args: argparse.Namespace) -> None:
 
 
 def spk2utt(args: argparse.Namespace) -> None:
-    write_spk2utt(args.dir)
+    datadir.write_spk2utt(args.dir)
 
 
 def copy(args: argparse.Namespace) -> None:
@@ -77,7 +72,9 @@ def check_images(args: argparse.Namespace) -> None:
 
 def image_ids(args: argparse.Namespace) -> None:
     count = datadir.write_image_ids(args.dir)
-    datadir.write_format(args.dir, args.audio_format)
+    # by these ESPnet's scripts know what kind of features they have before them
+    write_text(args.dir / "feats_type", "raw\n")
+    write_text(args.dir / "audio_format", f"{args.audio_format}\n")
     datadir.log_report(args.dir, [f"{count} pictures"])
 
 
@@ -93,39 +90,37 @@ def get_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
 
-    def command(function, text: str, *, directory: bool = False) -> argparse.ArgumentParser:
+    def command(function, text: str, *directories: str) -> argparse.ArgumentParser:
         name = function.__name__.rstrip("_")
         sub = commands.add_parser(name, help=text, description=text)
         sub.set_defaults(function=function)
-        if directory:
-            sub.add_argument("--dir", type=Path, required=True, help="data directory")
+        for option in directories:
+            sub.add_argument(option, type=Path, required=True, help="data directory")
         return sub
+
+    two = ("--input_dir", "--output_dir")
 
     sub = command(split, "Split a file into shards keys.<1..nj>.scp and print their number.")
     sub.add_argument("--key_file", type=Path, required=True)
     sub.add_argument("--output_dir", type=Path, required=True)
     sub.add_argument("--nj", type=int, required=True)
 
-    sub = command(filter_, "Keep the utterances that are neither too short nor too long.")
-    sub.add_argument("--input_dir", type=Path, required=True)
-    sub.add_argument("--output_dir", type=Path, required=True)
+    sub = command(filter_, "Keep the utterances that are neither too short nor too long.", *two)
     sub.add_argument("--fs", default="16k", help="sampling rate in Hz")
     sub.add_argument("--min_seconds", type=float, default=0.0)
     sub.add_argument("--max_seconds", type=float, default=float("inf"))
 
-    command(fix, "Keep what every file has, sort all files.", directory=True)
-    sub = command(validate, "Fail when a directory is inconsistent.", directory=True)
+    command(fix, "Keep what every file has, sort all files.", "--dir")
+    sub = command(validate, "Fail when a directory is inconsistent.", "--dir")
     sub.add_argument("--no_text", action="store_true", help="captions are not required")
-    command(spk2utt, "Make spk2utt from utt2spk.", directory=True)
-    sub = command(copy, "Copy a data directory's files.")
-    sub.add_argument("--input_dir", type=Path, required=True)
-    sub.add_argument("--output_dir", type=Path, required=True)
-    sub = command(check_images, "Decode every picture, drop the bad ones.", directory=True)
+    command(spk2utt, "Make spk2utt from utt2spk.", "--dir")
+    command(copy, "Copy a data directory's files.", *two)
+    sub = command(check_images, "Decode every picture, drop the bad ones.", "--dir")
     sub.add_argument("--nj", type=int, default=1)
     sub.add_argument("--max_bad", type=float, default=0.1, help="share that may be dropped")
-    sub = command(image_ids, "Write utt2image_id, feats_type and audio_format.", directory=True)
+    sub = command(image_ids, "Write utt2image_id, feats_type and audio_format.", "--dir")
     sub.add_argument("--audio_format", default="flac")
-    sub = command(image_feats, "Write image_feat.scp from image_embedding.scp.", directory=True)
+    sub = command(image_feats, "Write image_feat.scp from image_embedding.scp.", "--dir")
     sub.add_argument("--embedding_scp", type=Path, required=True)
     return parser
 

@@ -13,7 +13,6 @@ Example of one job of an array:
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,58 +20,9 @@ from pathlib import Path
 from espnet2.utils.types import str_or_none
 
 from espnet_plugin.compat import get_commandline_args
-from espnet_plugin.data.array_store import ArrayStore, chosen, describe_source
-from espnet_plugin.data.scp import DataError, read_scp, write_scp
+from espnet_plugin.data.array_store import ArrayStore, describe_source
+from espnet_plugin.data.scp import chosen, read_scp
 from espnet_plugin.utils.command import command_errors
-
-
-def run(args: argparse.Namespace) -> None:
-    """Embeds what is missing and writes the list.
-
-    Raises:
-        DataError: When not one picture could be read.
-    """
-    from espnet_plugin.inference.image_embeddings import dump_image_embeddings
-    from espnet_plugin.speechclip.clip import FrozenCLIP
-
-    pictures = chosen(read_scp(args.image_scp), args.key_file)
-    if args.model_tag is not None:
-        source = describe_source(model_tag=args.model_tag)
-    else:
-        source = describe_source(model=args.clip_model, pretrained=args.clip_pretrained)
-    store = ArrayStore(args.output_dir, source=source)
-    unreadable: dict[str, str] = {}
-    if store.missing(pictures):
-        if args.model_tag is not None:
-            from espnet_plugin.speechclip.storage import load_speechclip
-
-            clip = load_speechclip(args.model_tag).clip
-        else:
-            clip = FrozenCLIP(
-                model=args.clip_model,
-                pretrained=args.clip_pretrained,
-                cache_dir=args.cache_dir,
-                text_tower=False,
-            )
-        clip.to("cuda" if args.ngpu > 0 else "cpu")
-        unreadable = dump_image_embeddings(
-            pictures, clip, store, batch_size=args.batch_size, num_workers=args.num_workers
-        )
-    scp = Path(args.output_scp or Path(args.output_dir) / "image_embedding.scp")
-    number = store.write_scp(scp, pictures)
-    logging.info(f"{scp}: {number} of {len(pictures)} pictures")
-    report = scp.with_name(scp.name.replace("image_embedding", "unreadable_images"))
-    report = report.with_suffix(".txt")
-    if unreadable:
-        write_scp(report, unreadable)
-        logging.warning(
-            f"{len(unreadable)} of {len(pictures)} pictures could not be read and were skipped; "
-            f"{report} lists them. Repair them and run this again, or leave their captions out."
-        )
-    else:
-        report.unlink(missing_ok=True)
-    if number == 0:
-        raise DataError(f"not one picture of {args.image_scp} could be read")
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -101,7 +51,25 @@ def get_parser() -> argparse.ArgumentParser:
 def main(cmd: Sequence[str] | None = None) -> None:
     """Runs one job; a fault of the data ends it with one message and exit code 1."""
     print(get_commandline_args(), file=sys.stderr)
-    run(get_parser().parse_args(cmd))
+    args = get_parser().parse_args(cmd)
+    from espnet_plugin.inference.clip import load_clip
+    from espnet_plugin.inference.image_embeddings import dump_image_embeddings
+
+    pictures = chosen(read_scp(args.image_scp), args.key_file)
+    if args.model_tag is not None:
+        source = describe_source(model_tag=args.model_tag)
+    else:
+        source = describe_source(model=args.clip_model, pretrained=args.clip_pretrained)
+    store = ArrayStore(args.output_dir, source=source)
+    unreadable: dict[str, str] = {}
+    if store.missing(pictures):
+        clip = load_clip(args, image_tower=True, text_tower=False)
+        clip.to("cuda" if args.ngpu > 0 else "cpu")
+        unreadable = dump_image_embeddings(
+            pictures, clip, store, batch_size=args.batch_size, num_workers=args.num_workers
+        )
+    scp = args.output_scp or Path(args.output_dir) / "image_embedding.scp"
+    store.write_list(scp, pictures, unreadable, what="images")
 
 
 if __name__ == "__main__":

@@ -20,53 +20,14 @@ from pathlib import Path
 
 from espnet2.utils.nested_dict_action import NestedDictAction
 from espnet2.utils.types import str_or_none
+from humanfriendly import format_size
 
 from espnet_plugin.compat import get_commandline_args
-from espnet_plugin.data.array_store import ArrayStore, chosen, describe_source
+from espnet_plugin.data.array_store import ArrayStore, describe_source
 from espnet_plugin.data.sampler_files import read_lengths
-from espnet_plugin.data.scp import DataError, read_scp
+from espnet_plugin.data.scp import DataError, chosen, read_scp
 from espnet_plugin.utils.command import command_errors
-from espnet_plugin.utils.disk import free_space, human_size, require_space
-
-
-def run(args: argparse.Namespace) -> None:
-    """Stores what is missing and writes the list.
-
-    Raises:
-        DataError: When an utterance has no length or not one could be read.
-        NotEnoughSpaceError: Before anything is computed.
-    """
-    from espnet_plugin.inference.speech_states import dump_speech_states, stored_size
-    from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
-
-    listed = read_scp(args.wav_scp)
-    lengths_file = args.utt2num_samples or Path(args.wav_scp).with_name("utt2num_samples")
-    lengths = read_lengths([str(lengths_file)])
-    absent = next((key for key in listed if key not in lengths), None)
-    if absent is not None:
-        raise DataError(f"{lengths_file}: no utterance {absent}, which {args.wav_scp} has")
-    wavs = chosen(listed, args.key_file)
-    encoder = FrozenSpeechEncoder(args.speech_encoder, **args.speech_encoder_conf)
-    encoder.to("cuda" if args.ngpu > 0 else "cpu")
-    source = describe_source(speech_encoder=args.speech_encoder, **args.speech_encoder_conf)
-    store = ArrayStore(args.output_dir, source=source, buckets=True)
-    # of the whole list, not of this job only: the jobs of an array share the disk
-    todo = {key: lengths[key] for key in store.missing_from_all_jobs(listed)}
-    needed = stored_size(todo, encoder)
-    what = f"The hidden states of {len(todo)} utterances"
-    logging.info(
-        f"{what} need {human_size(needed)} more; "
-        f"{human_size(free_space(args.output_dir))} are free in {args.output_dir}"
-    )
-    require_space(args.output_dir, needed, what=what)
-    skipped = dump_speech_states(wavs, lengths, encoder, store, batch_seconds=args.batch_seconds)
-    scp = Path(args.output_scp or Path(args.output_dir) / "speech_states.scp")
-    number = store.write_scp(scp, wavs)
-    logging.info(f"{scp}: {number} of {len(wavs)} utterances")
-    if skipped:
-        logging.warning(f"{len(skipped)} utterances could not be read and are not in {scp}")
-    if number == 0:
-        raise DataError(f"not one utterance of {args.wav_scp} could be read")
+from espnet_plugin.utils.disk import free_space, require_space
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -98,7 +59,33 @@ def get_parser() -> argparse.ArgumentParser:
 def main(cmd: Sequence[str] | None = None) -> None:
     """Runs one job; a fault of the data ends it with one message and exit code 1."""
     print(get_commandline_args(), file=sys.stderr)
-    run(get_parser().parse_args(cmd))
+    args = get_parser().parse_args(cmd)
+    from espnet_plugin.inference.speech_states import dump_speech_states, stored_size
+    from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
+
+    listed = read_scp(args.wav_scp)
+    lengths_file = args.utt2num_samples or Path(args.wav_scp).with_name("utt2num_samples")
+    lengths = read_lengths([str(lengths_file)])
+    absent = next((key for key in listed if key not in lengths), None)
+    if absent is not None:
+        raise DataError(f"{lengths_file}: no utterance {absent}, which {args.wav_scp} has")
+    wavs = chosen(listed, args.key_file)
+    encoder = FrozenSpeechEncoder(args.speech_encoder, **args.speech_encoder_conf)
+    encoder.to("cuda" if args.ngpu > 0 else "cpu")
+    source = describe_source(speech_encoder=args.speech_encoder, **args.speech_encoder_conf)
+    store = ArrayStore(args.output_dir, source=source, buckets=True)
+    # of the whole list, not of this job only: the jobs of an array share the disk
+    todo = {key: lengths[key] for key in store.missing_from_all_jobs(listed)}
+    needed = stored_size(todo, encoder)
+    what = f"The hidden states of {len(todo)} utterances"
+    logging.info(
+        f"{what} need {format_size(needed, binary=True)} more; "
+        f"{format_size(free_space(args.output_dir), binary=True)} are free in {args.output_dir}"
+    )
+    require_space(args.output_dir, needed, what=what)
+    unreadable = dump_speech_states(wavs, lengths, encoder, store, batch_seconds=args.batch_seconds)
+    scp = args.output_scp or Path(args.output_dir) / "speech_states.scp"
+    store.write_list(scp, wavs, unreadable, what="utterances")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -30,73 +29,6 @@ from espnet_plugin.evaluation.inference_set import (
 from espnet_plugin.evaluation.word_errors import word_error_rate
 from espnet_plugin.utils.atomic import atomic_path, write_text
 from espnet_plugin.utils.command import command_errors
-
-if TYPE_CHECKING:
-    from espnet_plugin.speechclip.clip import FrozenCLIP
-
-BATCH = 256
-
-
-def run(args: argparse.Namespace) -> float | None:
-    """Embeds the transcripts of a set's utterances; returns their word error rate.
-
-    Raises:
-        DataError: A file is missing, or no utterance of the set has a transcript.
-    """
-    directory = Path(args.inference_dir)
-    utterances = list(read_scp(directory / UTTERANCES))
-    transcripts = read_scp(args.transcripts)  # a recogniser that heard nothing leaves the id alone
-    missing = [utterance for utterance in utterances if utterance not in transcripts]
-    if len(missing) == len(utterances):
-        raise DataError(
-            f"{args.transcripts} holds no transcript of an utterance in {directory}, e.g. of "
-            f"{missing[0]}: is it of this set?"
-        )
-    if missing:
-        logging.warning(
-            f"{args.transcripts}: {len(missing)} of {len(utterances)} utterances have no "
-            f"transcript and count as empty, the first is {missing[0]}"
-        )
-    heard = {utterance: transcripts.get(utterance, "") for utterance in utterances}
-    embeddings = _embed(_text_tower(args), list(heard.values()))
-    rate = None
-    if args.text:
-        captions = read_scp(args.text)
-        rate = word_error_rate({u: captions[u] for u in utterances if u in captions}, heard)
-    (directory / TRANSCRIPT_EMBEDDINGS).unlink(missing_ok=True)  # never beside other transcripts
-    write_lines(directory / TRANSCRIPTS, heard.items())
-    facts = {"source": str(args.transcripts), "missing": len(missing), "word_error_rate": rate}
-    write_text(directory / TRANSCRIPT_FACTS, json.dumps(facts, indent=2) + "\n")
-    with atomic_path(directory / TRANSCRIPT_EMBEDDINGS) as temporary:
-        np.save(temporary, embeddings)
-    words = "" if rate is None else f", {100 * rate:.1f} % word errors"
-    logging.info(f"{directory / TRANSCRIPT_EMBEDDINGS}: {len(utterances)} transcripts{words}")
-    return rate
-
-
-def _text_tower(args: argparse.Namespace) -> FrozenCLIP:
-    from espnet_plugin.speechclip.clip import FrozenCLIP
-    from espnet_plugin.speechclip.storage import load_speechclip
-
-    if args.model_tag is not None:
-        return load_speechclip(args.model_tag, image_tower=False).clip
-    return FrozenCLIP(
-        model=args.clip_model,
-        pretrained=args.clip_pretrained,
-        cache_dir=args.cache_dir,
-        image_tower=False,
-    )
-
-
-def _embed(clip: FrozenCLIP, texts: Sequence[str]) -> np.ndarray:
-    import torch
-
-    with torch.no_grad():
-        parts = [
-            clip.encode_texts(texts[start : start + BATCH]).float().numpy()  # (batch, dim)
-            for start in range(0, len(texts), BATCH)
-        ]
-    return np.concatenate(parts)
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -118,7 +50,38 @@ def get_parser() -> argparse.ArgumentParser:
 @command_errors("embed_transcripts")
 def main(cmd: Sequence[str] | None = None) -> None:
     """Runs the command; a fault of the data ends it with one message and exit code 1."""
-    run(get_parser().parse_args(cmd))
+    args = get_parser().parse_args(cmd)
+    from espnet_plugin.inference.clip import embed_texts, load_clip
+
+    directory = Path(args.inference_dir)
+    utterances = list(read_scp(directory / UTTERANCES))
+    transcripts = read_scp(args.transcripts)  # a recogniser that heard nothing leaves the id alone
+    missing = [utterance for utterance in utterances if utterance not in transcripts]
+    if len(missing) == len(utterances):
+        raise DataError(
+            f"{args.transcripts} holds no transcript of an utterance in {directory}, e.g. of "
+            f"{missing[0]}: is it of this set?"
+        )
+    if missing:
+        logging.warning(
+            f"{args.transcripts}: {len(missing)} of {len(utterances)} utterances have no "
+            f"transcript and count as empty, the first is {missing[0]}"
+        )
+    heard = {utterance: transcripts.get(utterance, "") for utterance in utterances}
+    clip = load_clip(args, image_tower=False, text_tower=True)
+    embeddings = embed_texts(clip, list(heard.values()), description="transcripts")
+    rate = None
+    if args.text:
+        captions = read_scp(args.text)
+        rate = word_error_rate({u: captions[u] for u in utterances if u in captions}, heard)
+    (directory / TRANSCRIPT_EMBEDDINGS).unlink(missing_ok=True)  # never beside other transcripts
+    write_lines(directory / TRANSCRIPTS, heard.items())
+    facts = {"source": str(args.transcripts), "missing": len(missing), "word_error_rate": rate}
+    write_text(directory / TRANSCRIPT_FACTS, json.dumps(facts, indent=2) + "\n")
+    with atomic_path(directory / TRANSCRIPT_EMBEDDINGS) as temporary:
+        np.save(temporary, embeddings)
+    words = "" if rate is None else f", {100 * rate:.1f} % word errors"
+    logging.info(f"{directory / TRANSCRIPT_EMBEDDINGS}: {len(utterances)} transcripts{words}")
 
 
 if __name__ == "__main__":

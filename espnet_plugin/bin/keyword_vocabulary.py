@@ -12,14 +12,10 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_plugin.data.keyword_vocabulary import (
-    caption_lines,
-    count_subwords,
-    load_tokenizer,
-    write_vocabulary,
-)
-from espnet_plugin.data.original_vocabulary import count_with_padding, original_order
-from espnet_plugin.data.scp import DataError
+from espnet_plugin.data.scp import DataError, read_lines
+from espnet_plugin.speechclip.clip_inputs import load_bpe
+from espnet_plugin.speechclip.vocabulary import count_subwords, count_with_padding, vocabulary_text
+from espnet_plugin.utils.atomic import write_text
 from espnet_plugin.utils.command import command_errors
 
 
@@ -35,7 +31,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--original",
         action="store_true",
-        help="count start, end and padding too, and order the rows as the original does",
+        help="count start, end and padding too, as the original does",
     )
     parser.add_argument("--output", type=Path, required=True, help="tokens.tsv")
     parser.add_argument("--clip_model", required=True, help="open_clip name or JSON file")
@@ -46,19 +42,18 @@ def get_parser() -> argparse.ArgumentParser:
 def main(cmd: Sequence[str] | None = None) -> None:
     """Counts and writes; a fault of the data ends it with one message and exit code 1."""
     args = get_parser().parse_args(cmd)
-    order = None
-    tokenizer = load_tokenizer(args.clip_model)
-    special = {tokenizer.sot_token_id, tokenizer.eot_token_id}
+    tokenizer = load_bpe(args.clip_model)
+    captions = (caption for path in args.text for _, caption in read_lines(path))
     if args.whole_clip:
+        special = {tokenizer.sot_token_id, tokenizer.eot_token_id}
         counts = Counter({token: 0 for token in tokenizer.decoder if token not in special})
     elif args.original:
-        counts = count_with_padding(caption_lines(args.text), tokenizer)
-        order = original_order(counts)
+        counts = count_with_padding(captions, tokenizer)
     else:
-        counts = count_subwords(caption_lines(args.text), tokenizer)
+        counts = count_subwords(captions, tokenizer)
     if not counts:
         raise DataError(f"no captions in {', '.join(map(str, args.text)) or '--text'}")
-    write_vocabulary(args.output, counts, tokenizer.decoder, order=order)
+    write_text(args.output, vocabulary_text(counts, tokenizer.decoder))
     logging.info(f"{args.output}: {len(counts)} sub-words, {sum(counts.values())} occurrences")
 
 

@@ -14,9 +14,10 @@ import logging
 import sys
 from collections.abc import Sequence
 
+from humanfriendly import format_size
+
 from espnet_plugin.compat import get_commandline_args
 from espnet_plugin.utils.command import command_errors
-from espnet_plugin.utils.disk import human_size
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -39,7 +40,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
     from espnet_plugin.inference.packing import pack_model
 
     path = pack_model(args.train_config, args.model_file, args.outpath, options=args.option)
-    logging.info(f"{path}: {human_size(path.stat().st_size)}")
+    logging.info(f"{path}: {format_size(path.stat().st_size, binary=True)}")
 
 
 if __name__ == "__main__":

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
 
-from espnet_plugin.data.scp import DataError, read_scp, write_scp
+from espnet_plugin.data.scp import DataError, write_scp
 from espnet_plugin.utils.atomic import atomic_path, write_text
 
 
@@ -98,25 +99,32 @@ class ArrayStore:
         with atomic_path(self.path(key)) as temporary:
             np.save(temporary, array)
 
-    def write_scp(self, path: str | Path, keys: Iterable[str]) -> int:
-        """Lists the arrays of the ids that have one; returns their number."""
-        return write_scp(path, {key: self.path(key) for key in keys if self.path(key).is_file()})
+    def write_list(
+        self, path: str | Path, keys: Collection[str], unreadable: Mapping[str, str], *, what: str
+    ) -> None:
+        """Lists the arrays of the ids that have one, and beside it what could not be read.
 
+        Args:
+            path: ``<name>.scp`` or ``<name>.<job>.scp``; the reasons go to
+                ``unreadable_<what>[.<job>].txt``.
+            keys: Ids.
+            unreadable: Id → reason.
+            what: Name of the files that the arrays were made of, a plural.
 
-def chosen(table: Mapping[str, str], key_file: str | Path | None) -> dict[str, str]:
-    """Entries of a job.
-
-    Args:
-        table: All entries.
-        key_file: File whose first column names the job's ids; None: all.
-
-    Raises:
-        DataError: When an id is not in the table, or twice in the key file.
-    """
-    if key_file is None:
-        return dict(table)
-    keys = read_scp(key_file)
-    absent = next((key for key in keys if key not in table), None)
-    if absent is not None:
-        raise DataError(f"{key_file}: {absent} is not in the list that it chooses from")
-    return {key: table[key] for key in keys}
+        Raises:
+            DataError: When not one id has an array.
+        """
+        path = Path(path)
+        number = write_scp(path, {key: self.path(key) for key in keys if self.path(key).is_file()})
+        logging.info(f"{path}: {number} of {len(keys)} {what}")
+        report = path.with_name(f"unreadable_{what}{''.join(path.suffixes[:-1])}.txt")
+        if unreadable:
+            write_scp(report, unreadable)
+            logging.warning(
+                f"{len(unreadable)} of {len(keys)} {what} could not be read and were skipped; "
+                f"{report} lists them. Repair them and run this again, or leave them out."
+            )
+        else:
+            report.unlink(missing_ok=True)
+        if number == 0:
+            raise DataError(f"{path}: not one of the {what} could be read")

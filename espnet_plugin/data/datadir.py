@@ -2,7 +2,7 @@
 
 A directory holds files with one line per utterance (``wav.scp``, ``text``, ``utt2spk``,
 ``utt2image``, ...), ``image.scp`` with one line per picture, ``spk2utt``, and perhaps
-``words.ctm`` with a line per word.
+``words.ctm`` with a line per word. They are worked on one after another, each as a dictionary.
 """
 
 from __future__ import annotations
@@ -10,21 +10,45 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
-from espnet_plugin.data.scp import DataError, read_lines, read_scp, write_lines
-from espnet_plugin.data.selection import (
-    PER_IMAGE,
-    PER_UTTERANCE,
-    REQUIRED,
-    FixReport,
-    present,
-    select,
+from espnet_plugin.data.sampler_files import read_lengths
+from espnet_plugin.data.scp import DataError, read_lines, read_scp, write_lines, write_scp
+
+REQUIRED = ("wav.scp", "utt2spk", "utt2image")
+PER_UTTERANCE = (
+    *REQUIRED,
+    "text",
+    "utt2num_samples",
+    "utt2image_id",
+    "image_feat.scp",
+    "speech_states.scp",
 )
-from espnet_plugin.data.sorted_tables import in_order, is_sorted, read_sorted, side_by_side
-from espnet_plugin.utils.atomic import write_text
+WHOLE = ("feats_type", "audio_format")
+
+
+@dataclass(frozen=True)
+class FixReport:
+    """What was kept (number) and removed (reason → ids)."""
+
+    kept: int
+    removed: dict[str, list[str]]
+
+    def lines(self) -> list[str]:
+        """One sentence per reason, with up to three examples."""
+        texts = [f"{self.kept} utterances kept"]
+        for reason, ids in self.removed.items():
+            examples = ", ".join(sorted(ids)[:3]) + (", ..." if len(ids) > 3 else "")
+            texts.append(f"{len(ids)} utterances removed: {reason} ({examples})")
+        return texts
+
+
+def _present(directory: Path, names: Sequence[str]) -> list[Path]:
+    return [directory / name for name in names if (directory / name).is_file()]
 
 
 def fix(directory: Path) -> FixReport:
@@ -33,18 +57,23 @@ def fix(directory: Path) -> FixReport:
     Raises:
         DataError: A required file is missing, or no utterance is left.
     """
-    for name in (*REQUIRED, *PER_IMAGE):
+    for name in (*REQUIRED, "image.scp"):
         if not (directory / name).is_file():
             raise DataError(f"{directory / name}: missing; run the data preparation again")
-    images = set(read_scp(directory / "image.scp"))
-
-    def decide(_: str, lines: dict[str, str | None]) -> str | None:
-        for name, value in lines.items():
-            if value is None:
-                return f"not in {name}"
-        return None if lines["utt2image"] in images else "its picture is not in image.scp"
-
-    return select(directory, directory, decide)
+    listed = {path.name: set(read_scp(path)) for path in _present(directory, PER_UTTERANCE)}
+    utt2image = read_scp(directory / "utt2image")
+    images = read_scp(directory / "image.scp")
+    kept = set()
+    removed = defaultdict(list)
+    for utt in sorted(set().union(*listed.values())):
+        absent = next((name for name, ids in listed.items() if utt not in ids), None)
+        if absent is not None:
+            removed[f"not in {absent}"].append(utt)
+        elif utt2image[utt] not in images:
+            removed["its picture is not in image.scp"].append(utt)
+        else:
+            kept.add(utt)
+    return _keep(directory, directory, kept, removed)
 
 
 def keep_by_duration(
@@ -62,17 +91,52 @@ def keep_by_duration(
     Raises:
         DataError: No utterance stays, or a length is no number.
     """
+    kept = set()
+    removed = defaultdict(list)
+    for utt, samples in read_lengths([str(source / "utt2num_samples")]).items():
+        seconds = samples / fs
+        if shortest <= seconds <= longest:
+            kept.add(utt)
+        else:
+            removed["too short" if seconds < shortest else "too long"].append(utt)
+    return _keep(source, target, kept, removed)
 
-    def decide(utt: str, lines: dict[str, str | None]) -> str | None:
-        samples = lines["utt2num_samples"]
-        if samples is None:
-            return "not in utt2num_samples"
-        if not samples.isdecimal():
-            raise DataError(f"{source / 'utt2num_samples'}: {utt}: expected a length: {samples!r}")
-        seconds = int(samples) / fs
-        return "too short" if seconds < shortest else "too long" if seconds > longest else None
 
-    return select(source, target, decide)
+def _keep(
+    source: Path, target: Path, kept: Collection[str], removed: dict[str, list[str]]
+) -> FixReport:
+    """Writes to ``target`` what the files of ``source`` say about some utterances, sorted.
+
+    ``image.scp`` keeps the pictures that these utterances show, and ``spk2utt`` is made anew.
+    """
+    report = FixReport(len(kept), removed)
+    if not kept:
+        raise DataError(f"{source}: no utterance is left; {'; '.join(report.lines())}")
+    for path in _present(source, PER_UTTERANCE):
+        # ESPnet's readers end a line at a carriage return
+        table = {
+            utt: value.replace("\r", " ") for utt, value in read_scp(path).items() if utt in kept
+        }
+        write_scp(target / path.name, table)
+    for path in _present(source, ("words.ctm",)):
+        write_lines(target / path.name, (line for line in read_lines(path) if line[0] in kept))
+    shown = set(read_scp(target / "utt2image").values())
+    for path in _present(source, ("image.scp",)):
+        pictures = read_scp(path).items()
+        write_scp(target / path.name, {image: file for image, file in pictures if image in shown})
+    if source != target:
+        for path in _present(source, WHOLE):
+            shutil.copyfile(path, target / path.name)
+    write_spk2utt(target)
+    return report
+
+
+def write_spk2utt(directory: Path) -> None:
+    """Makes ``spk2utt`` from ``utt2spk``."""
+    utterances = defaultdict(list)
+    for utt, speaker in sorted(read_scp(directory / "utt2spk").items()):
+        utterances[speaker].append(utt)
+    write_scp(directory / "spk2utt", {spk: " ".join(utts) for spk, utts in utterances.items()})
 
 
 def problems(directory: Path, *, text: bool = True) -> list[str]:
@@ -82,49 +146,36 @@ def problems(directory: Path, *, text: bool = True) -> list[str]:
         directory: The data directory.
         text: Whether captions are required; a corpus of an unwritten language has none.
     """
-    needed = (*REQUIRED, "spk2utt", *PER_IMAGE, *(("text",) if text else ()))
+    needed = (*REQUIRED, "spk2utt", "image.scp", *(("text",) if text else ()))
     found = [f"{directory / name}: missing" for name in needed if not (directory / name).is_file()]
     if found:
         return found
-    with in_order(directory / "wav.scp") as reference:
-        if next(read_lines(reference), None) is None:
-            found.append(f"{directory / 'wav.scp'}: empty")
-        for path in present(directory, (*PER_UTTERANCE, *PER_IMAGE, "spk2utt")):
-            found += _problems_of_table(path, reference)
-    images = {image for image, _ in read_lines(directory / "image.scp")}
-    unknown = {image for _, image in read_lines(directory / "utt2image") if image not in images}
+    utterances = set(read_scp(directory / "wav.scp"))
+    if not utterances:
+        found.append(f"{directory / 'wav.scp'}: empty")
+    for path in _present(directory, (*PER_UTTERANCE, "image.scp", "spk2utt")):
+        found += _problems_of_table(path, utterances)
+    images = read_scp(directory / "image.scp")
+    unknown = set(read_scp(directory / "utt2image").values()) - images.keys()
     if unknown:
         examples = sorted(unknown)[:3]
         found.append(f"{directory / 'image.scp'}: lacks {len(unknown)} pictures {examples}")
     return found
 
 
-def _problems_of_table(path: Path, reference: Path) -> list[str]:
+def _problems_of_table(path: Path, utterances: set[str]) -> list[str]:
     found = []
-    if not is_sorted(path):
+    table = read_scp(path)
+    if any(first > second for first, second in pairwise(table)):
         found.append(f"{path}: not sorted as LC_ALL=C sort does")
-    other, examples = 0, []
-    empty, first_empty = 0, ""
-    returns, first_return = 0, ""
-    with in_order(path) as ordered:
-        for key, (here, there) in side_by_side([ordered, reference]):
-            if here is not None and not here:
-                empty += 1
-                first_empty = first_empty or key
-            if here is not None and "\r" in here:
-                returns += 1
-                first_return = first_return or key
-            if path.name in PER_UTTERANCE and (here is None or there is None):
-                other += 1
-                examples = [*examples, key][:3]
-    if other:
-        found.append(f"{path}: {other} utterances differ from wav.scp {examples}")
-    if empty:
-        found.append(f"{path}: nothing stands after {empty} ids, the first is {first_empty}")
-    if returns:
+    if path.name in PER_UTTERANCE and (other := utterances ^ table.keys()):
+        found.append(f"{path}: {len(other)} utterances differ from wav.scp {sorted(other)[:3]}")
+    if empty := [key for key, value in table.items() if not value]:
+        found.append(f"{path}: nothing stands after {len(empty)} ids, the first is {empty[0]}")
+    if returns := [key for key, value in table.items() if "\r" in value]:
         found.append(
-            f"{path}: {returns} lines hold a carriage return, at which ESPnet ends a line, the "
-            f"first is {first_return}"
+            f"{path}: {len(returns)} lines hold a carriage return, at which ESPnet ends a line, "
+            f"the first is {returns[0]}"
         )
     return found
 
@@ -149,8 +200,8 @@ def copy(source: Path, target: Path) -> None:
             shutil.copyfile(path, target / path.name)
 
 
-def split(keys: Path, output: Path, *, jobs: int, name: str = "keys") -> int:
-    """Splits the lines of a file into contiguous shards ``<name>.<1..jobs>.scp``.
+def split(keys: Path, output: Path, *, jobs: int) -> int:
+    """Splits the lines of a file into contiguous shards ``keys.<1..jobs>.scp``.
 
     Contiguous, so that the shards' results one after another are sorted. The files of a split into
     more shards are removed.
@@ -158,14 +209,13 @@ def split(keys: Path, output: Path, *, jobs: int, name: str = "keys") -> int:
     Returns:
         The number of shards, at most the number of lines.
     """
-    total = sum(1 for _ in read_lines(keys))
-    jobs = max(1, min(jobs, total))
-    for old in output.glob(f"{name}.*.scp"):
+    lines = list(read_lines(keys))
+    jobs = max(1, min(jobs, len(lines)))
+    for old in output.glob("keys.*.scp"):
         old.unlink()
-    lines = read_lines(keys)
-    for job in range(jobs):
-        size = total * (job + 1) // jobs - total * job // jobs
-        write_lines(output / f"{name}.{job + 1}.scp", islice(lines, size))
+    bounds = [len(lines) * job // jobs for job in range(jobs + 1)]
+    for job, (begin, end) in enumerate(pairwise(bounds), 1):
+        write_lines(output / f"keys.{job}.scp", lines[begin:end])
     return jobs
 
 
@@ -175,12 +225,10 @@ def write_image_ids(directory: Path) -> int:
     Returns:
         The number of pictures.
     """
-    source = directory / "utt2image"
-    images = sorted({image for _, image in read_lines(source)}, key=str.encode)
-    number = {image: str(place) for place, image in enumerate(images)}
-    with in_order(source) as ordered:
-        lines = ((utt, number[image]) for utt, image in read_sorted(ordered))
-        write_lines(directory / "utt2image_id", lines)
+    utt2image = read_scp(directory / "utt2image")
+    number = {image: place for place, image in enumerate(sorted(set(utt2image.values())))}
+    table = {utt: number[image] for utt, image in utt2image.items()}
+    write_scp(directory / "utt2image_id", table)
     return len(number)
 
 
@@ -194,25 +242,11 @@ def write_image_feats(directory: Path, embeddings: Path) -> list[str]:
     Returns:
         Utterances whose picture has no embedding; they are left out.
     """
-    table = read_scp(embeddings)
-    missing = []
-
-    def lines() -> Iterator[tuple[str, str]]:
-        for utt, image in read_sorted(ordered):
-            if image in table:
-                yield utt, table[image]
-            else:
-                missing.append(utt)
-
-    with in_order(directory / "utt2image") as ordered:
-        write_lines(directory / "image_feat.scp", lines())
-    return missing
-
-
-def write_format(directory: Path, audio_format: str) -> None:
-    """Writes the two files by which ESPnet's scripts know what kind of features these are."""
-    write_text(directory / "feats_type", "raw\n")
-    write_text(directory / "audio_format", f"{audio_format}\n")
+    files = read_scp(embeddings)
+    utt2image = read_scp(directory / "utt2image")
+    table = {utt: files[image] for utt, image in utt2image.items() if image in files}
+    write_scp(directory / "image_feat.scp", table)
+    return [utt for utt in utt2image if utt not in table]
 
 
 def log_report(directory: str | os.PathLike[str], lines: Sequence[str]) -> None:

@@ -9,18 +9,20 @@ from __future__ import annotations
 import hashlib
 import http.client
 import logging
+import math
 import os
 import socket
-import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from humanfriendly import format_size
+
 from espnet_plugin.data.scp import DataError
-from espnet_plugin.utils.disk import human_size, require_space
+from espnet_plugin.utils.disk import require_space
+from espnet_plugin.utils.progress import progress
 
 _CHUNK = 1 << 20
 _TIMEOUT = 60  # seconds without a byte
@@ -73,15 +75,12 @@ def problem_with(resource: Resource, path: Path) -> str:
     return ""
 
 
-def fetch(
-    resource: Resource, directory: Path, *, opener: Callable[..., object] | None = None
-) -> Path:
+def fetch(resource: Resource, directory: Path) -> Path:
     """Downloads a file unless it is there already, whole.
 
     Args:
         resource: What to fetch.
         directory: Where it goes; ``<name>.part`` lies there meanwhile.
-        opener: Stands in for ``urllib.request.urlopen``.
 
     Returns:
         The file.
@@ -101,14 +100,15 @@ def fetch(
     directory.mkdir(parents=True, exist_ok=True)
     part = directory / f"{resource.name}.part"
     if resource.size is not None:
-        have = part.stat().st_size if part.exists() else 0
-        require_space(directory, max(0, resource.size - have), what=f"The rest of {resource.name}")
+        require_space(
+            directory, max(0, resource.size - _size(part)), what=f"The rest of {resource.name}"
+        )
     failures = []
     for url in resource.urls:
-        problem = _fetch_from(url, resource, part, opener or urllib.request.urlopen)
+        problem = _fetch_from(url, resource, part)
         if not problem:
             os.replace(part, target)
-            logging.info(f"{target}: {human_size(target.stat().st_size)}, complete")
+            logging.info(f"{target}: {format_size(target.stat().st_size, binary=True)}, complete")
             return target
         logging.warning(f"{url}: {problem}")
         failures.append(f"{url}: {problem}")
@@ -117,15 +117,15 @@ def fetch(
     raise DownloadError(f"{resource.name} could not be fetched:\n  {tried}\n{by_hand}")
 
 
-def _fetch_from(url: str, resource: Resource, part: Path, opener: Callable[..., object]) -> str:
+def _fetch_from(url: str, resource: Resource, part: Path) -> str:
     """Fetches the rest of a file from one address; returns what went wrong."""
     stalled = 0
     problem = ""
     while stalled < _ATTEMPTS:
-        before = part.stat().st_size if part.exists() else 0
+        before = _size(part)
         if resource.size is None or before < resource.size:
             try:
-                _append(url, resource, part, opener)
+                _append(url, resource, part)
                 problem = ""
             except urllib.error.HTTPError as error:
                 if error.code != 416:  # 416: there is nothing after what we have
@@ -136,67 +136,42 @@ def _fetch_from(url: str, resource: Resource, part: Path, opener: Callable[..., 
                     return problem  # no such host, or no network: asking again will not help
         if not problem and part.exists():
             wrong = problem_with(resource, part)
-            if not wrong:
-                return ""
-            # another file than expected: nothing in it can be relied on
-            part.unlink()
+            if wrong:
+                part.unlink()  # another file than expected: nothing in it can be relied on
             return wrong
-        after = part.stat().st_size if part.exists() else 0
-        stalled = 0 if after > before else stalled + 1
-        if after <= before:
+        if _size(part) > before:
+            stalled = 0
+        else:
+            stalled += 1
             time.sleep(0.1 * 2**stalled)
     return problem or "nothing came"
 
 
-def _append(url: str, resource: Resource, part: Path, opener: Callable[..., object]) -> None:
-    have = part.stat().st_size if part.exists() else 0
+def _append(url: str, resource: Resource, part: Path) -> None:
     headers = {"User-Agent": "speechclip-plus"}
-    if have:
-        headers["Range"] = f"bytes={have}-"
+    if done := _size(part):
+        headers["Range"] = f"bytes={done}-"
     request = urllib.request.Request(url, headers=headers)
-    with opener(request, timeout=_TIMEOUT) as response:  # type: ignore[attr-defined]
-        resumed = getattr(response, "status", 200) == 206
-        length = response.headers.get("Content-Length")
-        expected = int(length) + (have if resumed else 0) if length else resource.size
-        if have and not resumed:
+    with urllib.request.urlopen(request, timeout=_TIMEOUT) as response:
+        if done and response.status != 206:
             logging.info(f"{url}: cannot go on in the middle; starting again")
-        done = have if resumed else 0
-        with part.open("ab" if resumed else "wb") as stream:
-            for chunk in _shown(_chunks(response), resource.name, done, expected):
+            done = 0
+        length = response.headers.get("Content-Length")
+        expected = done + int(length) if length else resource.size
+        begin = f" from {format_size(done, binary=True)} on" if done else ""
+        chunks = progress(
+            iter(lambda: response.read(_CHUNK), b""),
+            description=resource.name + begin,
+            total=math.ceil((expected - done) / _CHUNK) if expected else None,
+            unit="MiB",
+        )
+        with part.open("ab" if done else "wb") as stream:
+            for chunk in chunks:
                 stream.write(chunk)
-    size = part.stat().st_size
-    if expected is not None and size < expected:
-        raise OSError(f"the connection ended after {human_size(size)} of {human_size(expected)}")
+    if expected is not None and _size(part) < expected:
+        got = format_size(_size(part), binary=True)
+        raise OSError(f"the connection ended after {got} of {format_size(expected, binary=True)}")
 
 
-def _chunks(response: object) -> Iterator[bytes]:
-    while chunk := response.read(_CHUNK):  # type: ignore[attr-defined]
-        yield chunk
-
-
-def _shown(
-    chunks: Iterator[bytes], name: str, done: int, total: int | None, *, log_every: float = 15.0
-) -> Iterator[bytes]:
-    """Passes chunks on and says how far the file is, with sizes and speed."""
-    bar = None
-    if sys.stderr.isatty():
-        from tqdm import tqdm
-
-        bar = tqdm(total=total, initial=done, desc=name, unit="B", unit_scale=True)
-    started = last = time.monotonic()
-    begun = done
-    of = f" of {human_size(total)}" if total else ""
-    if bar is None:
-        logging.info(f"{name}: {human_size(done)}{of}")
-    for chunk in chunks:
-        yield chunk
-        done += len(chunk)
-        now = time.monotonic()
-        if bar is not None:
-            bar.update(len(chunk))
-        elif now - last >= log_every:
-            last = now
-            speed = (done - begun) / max(now - started, 1e-9)
-            logging.info(f"{name}: {human_size(done)}{of}, {human_size(speed)}/s")
-    if bar is not None:
-        bar.close()
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

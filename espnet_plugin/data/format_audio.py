@@ -4,24 +4,49 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from pathlib import Path
 
 from espnet_plugin.data.audio import Recording, format_recording
-from espnet_plugin.data.format_journal import Item, Journal, with_journal
-from espnet_plugin.data.scp import DataError, read_lines
-from espnet_plugin.data.sorted_tables import in_order, side_by_side, sort_file
-from espnet_plugin.utils.atomic import atomic_path
+from espnet_plugin.data.scp import DataError, chosen, read_scp, write_scp
+from espnet_plugin.utils.atomic import write_text
 from espnet_plugin.utils.progress import progress
 
-_BLOCK = 2048  # recordings that are in memory at a time
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a recording.
+
+    Attributes:
+        stamp: Size in bytes and time in ns of the file that it was made from; None: no such file.
+        recording: What is ready; None: it is skipped.
+        problem: Why it is skipped.
+    """
+
+    stamp: list[int] | None
+    recording: Recording | None = None
+    problem: str | None = None
+
+
+def read_sources(wav_scp: Path, key_file: Path | None = None) -> dict[str, str]:
+    """Utterances and recordings, those of ``key_file`` only when one is given.
+
+    Raises:
+        DataError: There is a ``segments`` file, nothing in ``wav.scp``, or a key that is not there.
+    """
+    if (wav_scp.parent / "segments").exists():
+        raise DataError(f"{wav_scp.parent / 'segments'}: not supported; cut the recordings first")
+    sources = read_scp(wav_scp)
+    if not sources:
+        raise DataError(f"{wav_scp}: empty; run the data preparation (stage 1) again")
+    return chosen(sources, key_file)
 
 
 def target_path(directory: Path, utterance: str, audio_format: str) -> Path:
@@ -30,205 +55,168 @@ def target_path(directory: Path, utterance: str, audio_format: str) -> Path:
     return directory / "data" / folder / f"{utterance.replace('/', '_')}.{audio_format}"
 
 
-def format_item(pair: tuple[str, str], *, directory: Path, rate: int, audio_format: str) -> Item:
-    """Formats one recording; a bad one becomes an item with a problem instead of an exception."""
+def format_item(pair: tuple[str, str], *, directory: Path, rate: int, audio_format: str) -> Outcome:
+    """Formats one recording; a bad one has a problem as its outcome instead of an exception."""
     utterance, source = pair
     target = target_path(directory, utterance, audio_format)
+    stamp = _stamp(source)
     try:
         recording = format_recording(source, target, rate=rate, audio_format=audio_format)
     except DataError as error:
-        return Item(utterance, source, problem=str(error))
-    return Item(utterance, source, recording)
+        return Outcome(stamp, problem=str(error))
+    return Outcome(stamp, recording)
 
 
-def format_shard(
-    sources: Iterator[tuple[str, str]],
+def format_recordings(
+    sources: Mapping[str, str],
     output: Path,
     *,
     rate: int,
     audio_format: str,
     processes: int = 1,
-    name: str = "1",
-    total: int | None = None,
-) -> None:
-    """Formats one shard of a corpus and writes ``logs/items.<name>.jsonl``, a few at a time.
+    job: str = "1",
+) -> dict[str, Outcome]:
+    """Formats the recordings that are not ready yet and logs the outcome of each at once.
 
     Args:
-        sources: Utterance and recording, sorted by utterance.
-        output: Directory under which the converted recordings go.
+        sources: Utterance → recording.
+        output: Directory under which the converted recordings and the logs go.
         rate: Sampling rate in Hz.
         audio_format: ``wav`` or ``flac``.
         processes: Processes of this job.
-        name: Number of the shard.
-        total: Number of recordings, for the progress bar.
+        job: Number of this job; each has a log of its own.
     """
-    journal = Journal(output / "logs" / f"journal.{name}.jsonl", f"{rate} {audio_format}")
+    logs = _logs(output, rate, audio_format)
+    for log in set(logs.parent.glob("formatted.*")) - set(logs.parent.glob(f"{logs.name}.*")):
+        # recordings of another rate have the same names
+        log.unlink(missing_ok=True)
+    outcomes = finished(sources, output, rate=rate, audio_format=audio_format)
+    todo = {
+        utterance: source
+        for utterance, source in sources.items()
+        if utterance not in outcomes or outcomes[utterance].problem
+    }
+    if len(todo) < len(sources):
+        before = len(sources) - len(todo)
+        logging.info(f"{output}: {before} of {len(sources)} recordings were formatted before")
     work = partial(format_item, directory=output, rate=rate, audio_format=audio_format)
-    before = count = 0
+    logs.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        pool = stack.enter_context(ProcessPoolExecutor(max_workers=max(1, processes)))
-        entries = stack.enter_context(journal.sorted_copy())
-        place = stack.enter_context(atomic_path(output / "logs" / f"items.{name}.jsonl"))
-        stream = stack.enter_context(place.open("w", encoding="utf-8"))
-        rows = with_journal(sources, journal, entries)
-        shown = progress(rows, description="recordings formatted", total=total, unit="recording")
-        while block := list(islice(shown, _BLOCK)):
-            todo = [(utterance, source) for utterance, source, done in block if done is None]
-            before += len(block) - len(todo)
-            count += len(block)
-            if processes > 1 and len(todo) > 1:
-                fresh = pool.map(work, todo, chunksize=16)
-            else:
-                fresh = map(work, todo)
-            made: list[Item] = []
-            for item in fresh:
-                made.append(item)
-                if len(made) % 64 == 0:
-                    journal.add(made[-64:])
-            journal.add(made[len(made) - len(made) % 64 :])
-            following = iter(made)
-            for _, _, done in block:
-                stream.write(_row(done or next(following)))
-    if before:
-        logging.info(f"{output}: {before} of {count} recordings were formatted before")
+        log = Path(f"{logs}.{job}.jsonl").open("a", buffering=1, encoding="utf-8")
+        stream = stack.enter_context(log)
+        stream.write("\n")  # ends the line during which an earlier run was killed
+        if processes > 1:
+            pool = stack.enter_context(ProcessPoolExecutor(max_workers=processes))
+            # closed first: an error does not wait until the pool has worked off the rest
+            fresh = stack.enter_context(closing(pool.map(work, todo.items(), chunksize=16)))
+        else:
+            fresh = map(work, todo.items())
+        shown = progress(
+            fresh, description="recordings formatted", total=len(todo), unit="recording"
+        )
+        for (utterance, source), outcome in zip(todo.items(), shown, strict=True):
+            recording = outcome.recording and vars(outcome.recording)
+            row = [utterance, source, outcome.stamp, recording, outcome.problem]
+            stream.write(json.dumps(row) + "\n")
+            outcomes[utterance] = outcome
+    return outcomes
 
 
-def _row(item: Item) -> str:
-    recording = vars(item.recording) if item.recording else None
-    return json.dumps([item.utterance, item.source, recording, item.problem]) + "\n"
+def finished(
+    sources: Mapping[str, str], output: Path, *, rate: int, audio_format: str
+) -> dict[str, Outcome]:
+    """What the logs of all jobs say about recordings that are as they were then.
 
-
-def read_shard(output: Path, name: str) -> Iterator[Item]:
-    """Reads what ``format_shard`` wrote.
-
-    Raises:
-        DataError: That job did not finish.
+    A recording is ready while its source has the same size and time and the result is there.
     """
-    path = output / "logs" / f"items.{name}.jsonl"
-    if not path.is_file():
-        raise DataError(f"{path}: missing; job {name} did not finish, start the stage again")
-    with path.open(encoding="utf-8") as stream:
-        for line in stream:
-            utterance, source, fields, problem = json.loads(line)
-            yield Item(utterance, source, Recording(**fields) if fields else None, problem)
+    outcomes: dict[str, Outcome] = {}
+    logs = _logs(output, rate, audio_format)
+    for path in sorted(logs.parent.glob(f"{logs.name}.*")):
+        with path.open(encoding="utf-8") as stream:
+            for line in stream:
+                try:
+                    utterance, source, stamp, fields, problem = json.loads(line)
+                except ValueError:
+                    continue  # a job was killed while it wrote
+                if sources.get(utterance) != source or stamp != _stamp(source):
+                    continue
+                recording = Recording(**fields) if fields else None
+                if recording and Path(recording.path).is_file():
+                    outcomes[utterance] = Outcome(stamp, recording)
+                elif problem:
+                    outcomes.setdefault(utterance, Outcome(stamp, problem=problem))
+    return outcomes
 
 
-def write_results(output: Path, names: Sequence[str], *, max_bad: float) -> list[str]:
-    """Writes ``wav.scp``, ``utt2num_samples`` and ``skipped.tsv`` of all shards, line by line.
+def _logs(output: Path, rate: int, audio_format: str) -> Path:
+    return output / "logs" / f"formatted.{rate}_{audio_format}"
+
+
+def _stamp(source: str) -> list[int] | None:
+    try:
+        stat = os.stat(source)
+    except OSError:
+        return None
+    return [stat.st_size, stat.st_mtime_ns]
+
+
+def write_results(
+    sources: Mapping[str, str], outcomes: Mapping[str, Outcome], output: Path, *, max_bad: float
+) -> list[str]:
+    """Writes ``wav.scp``, ``utt2num_samples`` and ``skipped.tsv``.
 
     Args:
-        output: The directory of the shards, and to write to.
-        names: Numbers of the shards.
+        sources: Utterance → recording.
+        outcomes: Utterance → what became of it.
+        output: Directory to write to.
         max_bad: The share of recordings that may be skipped, 0 to 1.
 
     Returns:
         A report, one sentence per line.
 
     Raises:
-        DataError: More than that are bad, or all.
+        DataError: A recording has no outcome, or more than that are bad, or all.
     """
-    report = FormatReport()
-    with ExitStack() as stack:
-        paths = [
-            stack.enter_context(atomic_path(output / name))
-            for name in ("wav.scp", "utt2num_samples")
-        ]
-        with ExitStack() as files:
-            scp, samples = (files.enter_context(p.open("w", encoding="utf-8")) for p in paths)
-            skipped = files.enter_context((output / "skipped.tsv").open("w", encoding="utf-8"))
-            skipped.write("utterance\tfile\tproblem\n")
-            for name in names:
-                for item in read_shard(output, name):
-                    report.count(item)
-                    if item.recording is None:
-                        skipped.write(f"{item.utterance}\t{item.source}\t{item.problem}\n")
-                        continue
-                    scp.write(f"{item.utterance} {item.recording.path}\n")
-                    samples.write(f"{item.utterance} {item.recording.num_samples}\n")
-        if not report.good or report.bad > max_bad * (report.good + report.bad):
-            first = f"; the first: {report.first_bad}" if report.bad else ""
-            raise DataError(
-                f"{output}: {report.bad} of {report.good + report.bad} recordings cannot be used"
-                f"{first}. All are listed in {output / 'skipped.tsv'}. Is the corpus complete and "
-                f"its disk mounted? Then allow a larger share with --max_bad (now {max_bad})"
-            )
-        for path in paths:
-            sort_file(path)
-    return report.lines()
+    absent = [utterance for utterance in sources if utterance not in outcomes]
+    if absent:
+        raise DataError(
+            f"{output}: {len(absent)} recordings are not formatted, the first is {absent[0]}; a "
+            "job did not finish, start the stage again"
+        )
+    ready: dict[str, Recording] = {}
+    skipped: list[str] = []
+    for utterance, source in sorted(sources.items()):
+        if recording := outcomes[utterance].recording:
+            ready[utterance] = recording
+        else:
+            skipped.append(f"{utterance}\t{source}\t{outcomes[utterance].problem}\n")
+    write_text(output / "skipped.tsv", "".join(["utterance\tfile\tproblem\n", *skipped]))
+    examples = [": ".join(row.rstrip("\n").split("\t")) for row in skipped[:10]]
+    if not ready or len(skipped) > max_bad * len(sources):
+        first = f"; the first: {examples[0]}" if examples else ""
+        raise DataError(
+            f"{output}: {len(skipped)} of {len(sources)} recordings cannot be used{first}. "
+            f"All are listed in {output / 'skipped.tsv'}. Is the corpus complete and its disk "
+            f"mounted? Then allow a larger share with --max_bad (now {max_bad})"
+        )
+    write_scp(output / "wav.scp", {utt: recording.path for utt, recording in ready.items()})
+    write_scp(
+        output / "utt2num_samples", {utt: recording.num_samples for utt, recording in ready.items()}
+    )
+    report = _report(ready.values()) + [f"SKIPPED {example}" for example in examples]
+    if len(skipped) > len(examples):
+        report.append(f"SKIPPED {len(skipped) - len(examples)} more, see skipped.tsv")
+    return report
 
 
-@dataclass
-class FormatReport:
-    """What became of the recordings."""
-
-    good: int = 0
-    bad: int = 0
-    kept: int = 0
-    mixed: int = 0
-    shorter: int = 0
-    most_missing: float = 0.0
-    rates: Counter[int] = field(default_factory=Counter)
-    examples: list[str] = field(default_factory=list)
-
-    @property
-    def first_bad(self) -> str:
-        """The first recording that cannot be used, and why."""
-        return self.examples[0].partition(": ")[2]
-
-    def count(self, item: Item) -> None:
-        """Adds one recording."""
-        if item.recording is None:
-            self.bad += 1
-            if len(self.examples) < 10:
-                self.examples.append(f"SKIPPED {item.utterance}: {item.source}: {item.problem}")
-            return
-        self.good += 1
-        self.kept += item.recording.kept
-        self.mixed += item.recording.mixed_down
-        self.shorter += item.recording.missing_seconds > 0
-        self.most_missing = max(self.most_missing, item.recording.missing_seconds)
-        if item.recording.resampled_from:
-            self.rates[item.recording.resampled_from] += 1
-
-    def lines(self) -> list[str]:
-        """The report, one sentence per line."""
-        report = [f"{self.good} recordings ready, {self.kept} of them used as they are"]
-        report += [
-            f"{n} resampled from {rate} Hz" for rate, n in sorted(self.rates.items(), key=str)
-        ]
-        if self.mixed:
-            report.append(f"{self.mixed} with several channels mixed down to one")
-        if self.shorter:
-            most = f"{1000 * self.most_missing:.0f} ms"
-            report.append(f"{self.shorter} end before their headers say, by {most} at most: used")
-        report += self.examples
-        if self.bad > len(self.examples):
-            report.append(f"SKIPPED {self.bad - len(self.examples)} more, see skipped.tsv")
-        return report
-
-
-@contextmanager
-def sources_of(wav_scp: Path, key_file: Path | None = None) -> Iterator[Iterator[tuple[str, str]]]:
-    """Utterances and recordings, sorted, those of ``key_file`` only when one is given.
-
-    Raises:
-        DataError: There is a ``segments`` file, nothing in ``wav.scp``, or a key that is not there.
-    """
-    if (wav_scp.parent / "segments").exists():
-        raise DataError(f"{wav_scp.parent / 'segments'}: not supported; cut the recordings first")
-    if next(read_lines(wav_scp), None) is None:
-        raise DataError(f"{wav_scp}: empty; run the data preparation (stage 1) again")
-    with ExitStack() as stack:
-        paths = [stack.enter_context(in_order(wav_scp))]
-        if key_file is not None:
-            paths.append(stack.enter_context(in_order(key_file)))
-
-        def lines() -> Iterator[tuple[str, str]]:
-            for key, values in side_by_side(paths):
-                if values[-1] is None:
-                    continue
-                if values[0] is None:
-                    raise DataError(f"{key_file}: {key} is not in {wav_scp}")
-                yield key, values[0]
-
-        yield lines()
+def _report(ready: Collection[Recording]) -> list[str]:
+    kept = sum(recording.kept for recording in ready)
+    report = [f"{len(ready)} recordings ready, {kept} of them used as they are"]
+    rates = Counter(recording.resampled_from for recording in ready if recording.resampled_from)
+    report += [f"{count} resampled from {rate} Hz" for rate, count in sorted(rates.items())]
+    if mixed := sum(recording.mixed_down for recording in ready):
+        report.append(f"{mixed} with several channels mixed down to one")
+    if missing := [recording.missing_seconds for recording in ready if recording.missing_seconds]:
+        most = f"{1000 * max(missing):.0f} ms"
+        report.append(f"{len(missing)} end before their headers say, by {most} at most: used")
+    return report

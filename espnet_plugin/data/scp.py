@@ -115,11 +115,6 @@ def read_scp(path: str | Path) -> dict[str, str]:
     return table
 
 
-def sort_key(line: tuple[str, str]) -> bytes:
-    """Orders ids as ``LC_ALL=C sort`` does: by their bytes."""
-    return line[0].encode("utf-8")
-
-
 def write_lines(path: str | Path, lines: Iterable[tuple[str, str]]) -> int:
     """Writes (id, value) lines in the order given, atomically; returns their number.
 
@@ -138,4 +133,24 @@ def write_lines(path: str | Path, lines: Iterable[tuple[str, str]]) -> int:
 
 def write_scp(path: str | Path, table: Mapping[str, object]) -> int:
     """Writes a table sorted by id as ``LC_ALL=C sort`` would; returns the number of lines."""
-    return write_lines(path, sorted(((k, str(v)) for k, v in table.items()), key=sort_key))
+    # code points are in the order of their UTF-8 bytes
+    return write_lines(path, ((key, str(table[key])) for key in sorted(table)))
+
+
+def chosen(table: Mapping[str, str], key_file: str | Path | None) -> dict[str, str]:
+    """Entries of a job.
+
+    Args:
+        table: All entries.
+        key_file: File whose first column names the job's ids; None: all.
+
+    Raises:
+        DataError: When an id is not in the table, or twice in the key file.
+    """
+    if key_file is None:
+        return dict(table)
+    keys = read_scp(key_file)
+    absent = next((key for key in keys if key not in table), None)
+    if absent is not None:
+        raise DataError(f"{key_file}: {absent} is not in the list that it chooses from")
+    return {key: table[key] for key in keys}

@@ -7,15 +7,18 @@ import shutil
 import tarfile
 import zipfile
 import zlib
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.utils.atomic import atomic_path, write_text
-from espnet_plugin.utils.disk import require_space
+from espnet_plugin.utils.disk import NotEnoughSpaceError, require_space
 from espnet_plugin.utils.progress import progress
 
 _IGNORED = ("__MACOSX/", "._")
+_Entry = tuple[str, int, Callable[[], IO[bytes]]]  # name, bytes, what opens it
 
 
 def unpack(archive: Path, directory: Path) -> None:
@@ -38,14 +41,15 @@ def unpack(archive: Path, directory: Path) -> None:
         return
     directory.mkdir(parents=True, exist_ok=True)
     try:
-        if zipfile.is_zipfile(archive):
-            _unpack_zip(archive, directory)
-        elif archive.name.endswith(".zip"):
-            raise zipfile.BadZipFile("no zip file")
+        shown = partial(progress, description=f"unpacking {archive.name}", unit="file")
+        if archive.name.endswith(".zip"):
+            with zipfile.ZipFile(archive) as stream:
+                _write(shown(_zip_files(stream, directory)), directory)
         else:
-            _unpack_tar(archive, directory)
+            with tarfile.open(archive, "r|*") as stream:
+                _write(shown(_tar_files(stream)), directory)
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, OSError) as error:
-        if isinstance(error, OSError) and error.errno:
+        if isinstance(error, NotEnoughSpaceError) or getattr(error, "errno", None):
             raise  # the disk, not the archive
         raise DataError(
             f"{archive}: damaged, or not downloaded to the end ({error}); remove it and retry"
@@ -76,40 +80,28 @@ def _is_inside(folder: Path, directory: Path) -> bool:
     return folder.resolve().is_relative_to(directory.resolve())
 
 
-def _unpack_zip(archive: Path, directory: Path) -> None:
-    with zipfile.ZipFile(archive) as stream:
-        entries = [entry for entry in stream.infolist() if not entry.is_dir()]
-        needed = sum(entry.file_size for entry in entries)
-        require_space(directory, needed, what=f"The files in {archive.name}")
-        for entry in progress(entries, description=f"unpacking {archive.name}", unit="file"):
-            target = target_of(entry.filename, directory)
-            # links are stored as files that hold their destination
-            is_link = (entry.external_attr >> 28) == 0xA
-            if target is None or is_link or _there(target, entry.file_size):
-                continue
-            with stream.open(entry) as source, atomic_path(target) as temporary:
-                with temporary.open("wb") as output:
-                    shutil.copyfileobj(source, output, 1 << 20)
+def _zip_files(stream: zipfile.ZipFile, directory: Path) -> Iterator[_Entry]:
+    # links are stored as files that hold their destination
+    files = [e for e in stream.infolist() if not e.is_dir() and (e.external_attr >> 28) != 0xA]
+    needed = sum(entry.file_size for entry in files)
+    require_space(directory, needed, what=f"The files in {stream.filename}")
+    for entry in files:
+        yield entry.filename, entry.file_size, partial(stream.open, entry)
 
 
-def _unpack_tar(archive: Path, directory: Path) -> None:
-    with tarfile.open(archive, "r|*") as stream:
-        shown = progress(stream, description=f"unpacking {archive.name}", unit="file")
-        for entry in shown:
-            # links and devices have no place in a corpus
-            if not entry.isfile():
-                continue
-            target = target_of(entry.name, directory)
-            if target is None or _there(target, entry.size):
-                continue
-            source = stream.extractfile(entry)
-            assert source is not None
-            with source, atomic_path(target) as temporary:
-                with temporary.open("wb") as output:
-                    shutil.copyfileobj(source, output, 1 << 20)
-                if temporary.stat().st_size != entry.size:
-                    raise EOFError(f"{entry.name} ends in the middle")
+def _tar_files(stream: tarfile.TarFile) -> Iterator[_Entry]:
+    for entry in stream:
+        if entry.isfile():  # links and devices have no place in a corpus
+            yield entry.name, entry.size, partial(stream.extractfile, entry)
 
 
-def _there(target: Path, size: int) -> bool:
-    return target.is_file() and target.stat().st_size == size
+def _write(files: Iterable[_Entry], directory: Path) -> None:
+    for name, size, reader in files:
+        target = target_of(name, directory)
+        if target is None or (target.is_file() and target.stat().st_size == size):
+            continue
+        with reader() as source, atomic_path(target) as temporary:
+            with temporary.open("wb") as output:
+                shutil.copyfileobj(source, output, 1 << 20)
+            if temporary.stat().st_size != size:
+                raise EOFError(f"{name} ends in the middle")

@@ -88,7 +88,6 @@ def rank_embeddings(
     left, right = _checked(left, "left"), _checked(right, "right")
     if left.shape[1] != right.shape[1]:
         raise ValueError(f"embeddings of {left.shape[1]} and {right.shape[1]} dimensions")
-
     num_left, num_right = len(left), len(right)
     left_codes, right_codes = _codes(left_ids, right_ids, (num_left, num_right))
     left_table, left_count = _relevant_items(left_codes, right_codes, left_ids)

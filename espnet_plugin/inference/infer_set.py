@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from espnet2.train.collate_fn import CommonCollateFn
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from espnet_plugin.data.audio import checked_speech
 from espnet_plugin.data.dataset import SAMPLING_RATE, NamingDataset, checked_states
 from espnet_plugin.data.sampler_files import read_lengths
 from espnet_plugin.data.scp import DataError, read_scp
+from espnet_plugin.inference.clip import embed_texts
 from espnet_plugin.inference.outputs import SetOutputs
 from espnet_plugin.inference.speechclip_inference import (
     SpeechCLIPInference,
@@ -25,7 +27,6 @@ from espnet_plugin.inference.speechclip_inference import (
 from espnet_plugin.speechclip.backends.waveform import float_speech
 from espnet_plugin.utils.progress import progress
 
-TEXT_BATCH = 256
 ATTENTION_MAPS = 2  # utterances of a job whose attention is kept, for figures
 
 
@@ -36,40 +37,6 @@ def batches_by_length(lengths: Mapping[str, int], batch_size: int) -> list[list[
     """
     ordered = sorted(lengths, key=lambda utterance: (-lengths[utterance], utterance))
     return [ordered[start : start + batch_size] for start in range(0, len(ordered), batch_size)]
-
-
-def utterance_lengths(
-    data: Sequence[tuple[str, str, str]], shape_file: str | None, keys: Sequence[str]
-) -> dict[str, int]:
-    """Length of each utterance, from a shape file or from the files' headers.
-
-    Raises:
-        DataError: When an utterance is listed nowhere or its file cannot be opened.
-    """
-    if shape_file is not None:
-        lengths: Mapping[str, int] = read_lengths([shape_file])
-        source = shape_file
-    else:
-        source = next(path for path, name, _ in data if name.startswith("speech"))
-        files = read_scp(source)
-        lengths = {key: _header_length(files[key]) for key in keys if key in files}
-    missing = next((key for key in keys if key not in lengths), None)
-    if missing is not None:
-        raise DataError(f"{source}: no utterance {missing}, which the key file lists")
-    return {key: lengths[key] for key in keys}
-
-
-def _header_length(path: str) -> int:
-    try:
-        if path.endswith(".npy"):
-            return len(np.load(path, mmap_mode="r", allow_pickle=False))
-        import soundfile
-
-        return soundfile.info(path).frames
-    except (OSError, RuntimeError, ValueError, EOFError) as error:
-        raise DataError(
-            f"{path} cannot be read ({error}); repair or remove it, or run the data stages again"
-        ) from error
 
 
 def _checked(_: str, data: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -102,21 +69,24 @@ def infer_set(
         captions: Caption of each utterance, for the teacher's embeddings and caption ids.
         utt2image: Image id of each utterance.
         image_scp: Embedding file of each image id.
-        shape_file: ``utt2num_samples``; without it the files' headers are read.
+        shape_file: ``utt2num_samples``, to sort by length, which saves padding.
         batch_size: Utterances at a time.
         num_workers: Processes that read files.
     """
     dataset = NamingDataset(list(data), preprocess=_checked)
-    lengths = utterance_lengths(data, shape_file, keys)
-    batches = batches_by_length(lengths, batch_size)
+    batches = [keys[start : start + batch_size] for start in range(0, len(keys), batch_size)]
+    if shape_file is not None:
+        lengths = read_lengths([shape_file])
+        missing = next((key for key in keys if key not in lengths), None)
+        if missing is not None:
+            raise DataError(f"{shape_file}: no utterance {missing}, which the key file lists")
+        batches = batches_by_length({key: lengths[key] for key in keys}, batch_size)
     loader = DataLoader(
         dataset,
         batch_sampler=batches,
         num_workers=num_workers,
         collate_fn=CommonCollateFn(),
     )
-    in_samples = shape_file is not None or dataset.has_name("speech")
-    unit = 1 / SAMPLING_RATE if in_samples else inference.stride_seconds
     outputs = SetOutputs(
         layer_weights=inference.layer_weights(), frame_seconds=inference.stride_seconds
     )
@@ -124,11 +94,12 @@ def infer_set(
     for utterances, batch in progress(loader, description="inference", unit="batch"):
         tensors = {name: value.to(inference.device) for name, value in batch.items()}
         results = inference.results(inference.encode(**tensors))
-        for utterance, result in zip(utterances, results, strict=True):
+        for utterance, seconds, result in zip(
+            utterances, _seconds(batch, inference.stride_seconds), results, strict=True
+        ):
             outputs.arrays[utterance] = _embeddings(result)
             if result.keywords is not None:
-                entry = keyword_entry(utterance, lengths[utterance] * unit, result)
-                outputs.keywords[utterance] = entry
+                outputs.keywords[utterance] = keyword_entry(utterance, seconds, result)
         for row in [row for row, utterance in enumerate(utterances) if utterance in shown]:
             one = {name: value[row : row + 1] for name, value in tensors.items()}
             outputs.attention[utterances[row]] = inference.attention_map(**one)
@@ -137,6 +108,12 @@ def infer_set(
     if utt2image is not None:
         _add_images(outputs, utt2image, image_scp)
     return outputs
+
+
+def _seconds(batch: Mapping[str, Tensor], stride_seconds: float) -> list[float]:
+    if "speech_lengths" in batch:
+        return [samples / SAMPLING_RATE for samples in batch["speech_lengths"].tolist()]
+    return [frames * stride_seconds for frames in batch["speech_states_lengths"].tolist()]
 
 
 def keyword_entry(utterance: str, seconds: float, result: UtteranceResult) -> dict[str, Any]:
@@ -155,15 +132,8 @@ def keyword_entry(utterance: str, seconds: float, result: UtteranceResult) -> di
 
 
 def _keyword(keyword: SpokenKeyword) -> dict[str, Any]:
-    entry: dict[str, Any] = {
-        "token_id": keyword.token_id,
-        "token": keyword.token,
-        "top": list(keyword.top),
-        "neighbours": list(keyword.neighbours),
-    }
-    if keyword.start is not None and keyword.end is not None:
-        entry |= {"start": round(keyword.start, 4), "end": round(keyword.end, 4)}
-    return entry
+    entry = {name: value for name, value in asdict(keyword).items() if value is not None}
+    return entry | {name: round(entry[name], 4) for name in ("start", "end") if name in entry}
 
 
 def _embeddings(result: UtteranceResult) -> dict[str, np.ndarray]:
@@ -180,17 +150,12 @@ def _add_captions(
     missing = next((u for u in utterances if u not in captions), None)
     if missing is not None:
         raise DataError(f"no caption of utterance {missing}; it needs a line in the text file")
-    starts = range(0, len(utterances), TEXT_BATCH)
-    for start in progress(starts, description="captions", unit="batch"):
-        chosen = utterances[start : start + TEXT_BATCH]
-        texts = [captions[utterance] for utterance in chosen]
-        with torch.no_grad():
-            embeddings = clip.encode_texts(texts).float().cpu().numpy()  # (batch, dim)
-        for utterance, embedding, ids in zip(chosen, embeddings, clip.tokenize(texts), strict=True):
-            outputs.arrays[utterance]["text"] = embedding
-            if utterance in outputs.keywords:
-                entry = outputs.keywords[utterance]
-                entry |= {"caption_ids": list(ids), "caption": captions[utterance]}
+    texts = [captions[utterance] for utterance in utterances]
+    embeddings = embed_texts(clip, texts, description="captions")
+    for utterance, embedding, ids in zip(utterances, embeddings, clip.tokenize(texts), strict=True):
+        outputs.arrays[utterance]["text"] = embedding
+        if utterance in outputs.keywords:
+            outputs.keywords[utterance] |= {"caption_ids": ids, "caption": captions[utterance]}
 
 
 def _add_images(

@@ -13,23 +13,19 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import yaml
 from espnet2.main_funcs import pack_funcs
 
-from espnet_plugin.speechclip.hub import is_remote_name
+from espnet_plugin.speechclip.storage import place_teachers
 from espnet_plugin.speechclip.storage_format import (
-    CLIP_DIRECTORY,
-    FILE_OPTIONS,
-    SPEECH_ENCODER_DIRECTORY,
+    TEACHER_DIRECTORIES,
     experiment_directories,
     read_config,
     resolve_paths,
 )
 from espnet_plugin.utils.atomic import atomic_path
 
-FOLDERS = {"speech_encoder_conf": SPEECH_ENCODER_DIRECTORY, "clip_conf": CLIP_DIRECTORY}
 # Names of the constructor's arguments, by which ESPnet hands the files over.
 CONFIG_KEY, MODEL_KEY = "speechclip_train_config", "speechclip_model_file"
 
@@ -62,15 +58,15 @@ def pack_model(
     train_config, outpath = Path(train_config), Path(outpath).absolute()
     config = resolve_paths(read_config(train_config), *experiment_directories(train_config))
     outpath.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=outpath.parent, prefix=".pack") as name:
-        staging = Path(name)
-        packed = _stage_local_files(config, staging)
+    with tempfile.TemporaryDirectory(dir=outpath.parent, prefix=".pack") as folder:
+        staging = Path(folder)
+        config, packed = place_teachers(config, staging, place=_place)
         extra = [Path(path) for path in options if Path(path).resolve() not in packed]
         for path in extra:
             _place(path, staging / path.name)
         _place(Path(model_file), staging / "model.pth")
         (staging / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), "utf-8")
-        folders = [folder for folder in FOLDERS.values() if (staging / folder).is_dir()]
+        folders = [name for name in TEACHER_DIRECTORIES.values() if (staging / name).is_dir()]
         with atomic_path(outpath) as temporary, _working_directory(staging):
             pack_funcs.pack(
                 files={MODEL_KEY: "model.pth"},
@@ -79,35 +75,6 @@ def pack_model(
                 outpath=temporary,
             )
     return outpath
-
-
-def _stage_local_files(config: dict[str, Any], staging: Path) -> set[Path]:
-    """Stages the local files of a configuration, which then names them; returns the originals."""
-    packed: set[Path] = set()
-    for section, option in FILE_OPTIONS:
-        value = (config.get(section) or {}).get(option)
-        source = Path(value or "absent")
-        folder = FOLDERS[section]
-        if source.is_dir():
-            files = [path for path in sorted(source.iterdir()) if path.is_file()]
-            config[section][option] = folder
-        elif source.is_file():
-            files = [source]
-            config[section][option] = f"{folder}/{source.name}"
-        elif not value or is_remote_name(str(value)):
-            continue  # not set, or the name of something to download
-        else:
-            raise FileNotFoundError(
-                f"{section}.{option}: there is no {value} here; start the packing from the "
-                "recipe's folder, or write an absolute path into the configuration"
-            )
-        (staging / folder).mkdir(exist_ok=True)
-        for path in files:
-            _place(path, staging / folder / path.name)
-            packed.add(path.resolve())
-    for section in FOLDERS:  # a cache of this machine means nothing elsewhere
-        (config.get(section) or {}).pop("cache_dir", None)
-    return packed
 
 
 def _place(source: Path, target: Path) -> None:

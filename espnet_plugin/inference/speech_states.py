@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import soundfile
@@ -11,8 +11,8 @@ import torch
 
 from espnet_plugin.data.array_store import ArrayStore
 from espnet_plugin.data.audio import checked_speech
+from espnet_plugin.inference.dump import dump_arrays
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
-from espnet_plugin.utils.progress import progress
 
 BYTES_PER_VALUE = 2  # fp16
 NPY_HEADER = 128
@@ -61,22 +61,14 @@ def dump_speech_states(
         Utterance → reason of those that could not be read; they are skipped.
     """
     todo = {key: samples[key] for key in store.missing(wavs)}
-    done = len(wavs) - len(todo)
-    logging.info(f"{len(todo)} utterances to encode" + (f", {done} already are" if done else ""))
-    skipped: dict[str, str] = {}
-    batches = batches_by_samples(todo, int(batch_seconds * encoder.sampling_rate))
-    for batch in progress(batches, description="speech states", unit="batch"):
-        speech: dict[str, np.ndarray] = {}
-        for key in batch:
-            try:
-                speech[key] = read_speech(wavs[key], encoder.sampling_rate)
-            except (OSError, RuntimeError, ValueError) as error:
-                skipped[key] = f"{wavs[key]}: {error}"
-                logging.warning(f"skipped utterance {key}: {skipped[key]}")
-        if speech:
-            for key, states in zip(speech, encode(encoder, list(speech.values())), strict=True):
-                store.save(key, states)
-    return skipped
+    return dump_arrays(
+        wavs,
+        store,
+        batches=batches_by_samples(todo, int(batch_seconds * encoder.sampling_rate)),
+        read=partial(read_speech, sampling_rate=encoder.sampling_rate),
+        encode=partial(encode, encoder),
+        what="utterances",
+    )
 
 
 def read_speech(path: str, sampling_rate: int) -> np.ndarray:

@@ -13,7 +13,7 @@ from torch import Tensor
 from espnet_plugin.inference.utterance import Utterance, read_utterance
 from espnet_plugin.speechclip.backends.waveform import float_samples
 from espnet_plugin.speechclip.model import SpeechCLIP, SpeechOutput
-from espnet_plugin.speechclip.quantizer import nearest_rows
+from espnet_plugin.speechclip.quantizer import cosine_similarities
 from espnet_plugin.speechclip.speech_encoder import SpeechStates, batch_states
 from espnet_plugin.speechclip.storage import load_speechclip
 
@@ -213,8 +213,8 @@ class SpeechCLIPInference:
         rows = similarities.topk(min(NEAREST, allowed), dim=-1).indices.cpu()
         nearest = ids[rows].tolist()  # (batch, slots, nearest)
         chosen, table = keywords.quantized.embeddings, self.model.token_table
-        rows = nearest_rows(chosen, table, k=min(NEAREST, len(ids)))[0].cpu()
-        neighbours = ids[rows].tolist()  # (batch, slots, nearest)
+        rows = cosine_similarities(chosen, table).topk(min(NEAREST, len(ids)), dim=-1).indices
+        neighbours = ids[rows.cpu()].tolist()  # (batch, slots, nearest)
         cif = keywords.cif
         starts = cif.starts.tolist() if cif is not None else None
         ends = cif.ends.tolist() if cif is not None else None

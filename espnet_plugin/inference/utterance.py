@@ -32,10 +32,11 @@ def read_utterance(speech: Utterance, *, sampling_rate: int | None, wanted_rate:
         if sampling_rate is not None:
             raise ValueError(f"{speech}: sampling_rate is for samples; a file says its own")
         try:
-            samples, sampling_rate, *_ = read_audio(str(speech))
+            audio = read_audio(str(speech))
         except DataError as error:
             raise DataError(f"{speech}: {error}") from error
-        mono = samples.mean(axis=1)  # (samples, channels) → (samples,)
+        mono = audio.samples.mean(axis=1)  # (samples, channels) → (samples,)
+        sampling_rate = audio.rate
     else:
         mono = checked_speech(float_speech(_array(speech)))
     rate = wanted_rate if sampling_rate is None else sampling_rate

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from espnet_plugin.speechclip.clip_config import (
     find_weights,
     read_clip_config,
 )
+from espnet_plugin.speechclip.clip_inputs import has_bpe, image_transform, load_tokenizer
 from espnet_plugin.speechclip.clip_text import (
     CausalTextTower,
     SoftTokensUnsupportedError,
@@ -25,7 +26,7 @@ from espnet_plugin.speechclip.clip_text import (
     normalize,
 )
 from espnet_plugin.speechclip.clip_weights import is_image_key, load_towers, read_clip_weights
-from espnet_plugin.speechclip.hub import check_model_available
+from espnet_plugin.speechclip.hub import from_cache_or_hub
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -76,28 +77,27 @@ class FrozenCLIP(nn.Module):
         self.embedding_dim = int(config.model["embed_dim"])
         self.context_length = int(config.model["text_cfg"].get("context_length", 77))
         # Other tokenizers may have to be downloaded: only encode_texts builds them.
-        self.sot_id, self.eot_id = _special_ids(self.tokenizer) if self._has_bpe else (-1, -1)
+        self.sot_id, self.eot_id = _special_ids(self.tokenizer) if has_bpe(config) else (-1, -1)
         path: Path | None = None
-        tag: dict[str, Any] = {}
         if not (image_tower or text_tower):
             pass  # only the tokenizer is wanted: no weights are looked for
         elif pretrained is None or pretrained == RANDOM:
             logger.warning("%s: CLIP has RANDOM weights", model)
         else:
-            path, tag = find_weights(config, pretrained, cache_dir=cache_dir)
+            path = find_weights(config, pretrained, cache_dir=cache_dir)
         whole: Any = _build(config, precision, image=image_tower, text=text_tower)
         if path is not None:
             _load(whole, config, path, image=image_tower, text=text_tower)
         self.image_tower = whole.visual if image_tower else None
         self.text_tower = self._keep_text_tower(whole) if text_tower else None
-        self._preprocess_options = {**config.preprocess, **_preprocess_options(tag)}
+        self._image_transform = image_transform(config, pretrained)
         self._dtype = PRECISIONS[precision] or torch.float32
         self.requires_grad_(False)
         self.eval()
 
     def _keep_text_tower(self, whole: Any) -> nn.Module:
         tower = getattr(whole, "text", whole)
-        if self._has_bpe and is_causal_text_tower(tower, eot_id=self.eot_id):
+        if has_bpe(self.config) and is_causal_text_tower(tower, eot_id=self.eot_id):
             return CausalTextTower(tower, sot_id=self.sot_id, eot_id=self.eot_id)
         if tower is whole:
             whole.visual = None
@@ -107,31 +107,7 @@ class FrozenCLIP(nn.Module):
     @cached_property
     def tokenizer(self) -> Any:
         """open_clip's tokenizer of this model; other models' own may need a download."""
-        import open_clip
-        from open_clip.tokenizer import SimpleTokenizer
-
-        if self.config.is_named:
-            return open_clip.get_tokenizer(self.config.name)
-        text = self.config.model["text_cfg"]
-        if text.get("hf_tokenizer_name"):
-            from open_clip.tokenizer import HFTokenizer
-
-            return HFTokenizer(
-                text["hf_tokenizer_name"],
-                context_length=self.context_length,
-                tokenizer_mode=text.get("tokenizer_mode"),
-                **(text.get("tokenizer_kwargs") or {}),
-            )
-        return SimpleTokenizer(
-            context_length=self.context_length, **(text.get("tokenizer_kwargs") or {})
-        )
-
-    @property
-    def _has_bpe(self) -> bool:
-        """Whether texts are tokenised by CLIP's own byte pair encoding."""
-        text = self.config.model["text_cfg"]
-        reduces = (text.get("tokenizer_kwargs") or {}).get("reduction_mask")
-        return not (text.get("hf_tokenizer_name") or text.get("hf_model_name") or reduces)
+        return load_tokenizer(self.config)
 
     @property
     def takes_soft_tokens(self) -> bool:
@@ -142,11 +118,6 @@ class FrozenCLIP(nn.Module):
     def token_embedding(self) -> Tensor:
         """The whole frozen table of token embeddings (V, token_dim)."""
         return self._soft_tower().token_embedding.weight
-
-    @property
-    def token_dim(self) -> int:
-        """Dimension of token embeddings."""
-        return self.token_embedding.shape[1]
 
     def train(self, mode: bool = True) -> FrozenCLIP:
         """Stay in evaluation mode, whatever ``mode`` says."""
@@ -167,15 +138,6 @@ class FrozenCLIP(nn.Module):
     def preprocess(self, image: Image) -> Tensor:
         """Resize, crop and normalise a picture to (3, H, W) as the image tower takes it."""
         return self._image_transform(image)
-
-    @cached_property
-    def _image_transform(self) -> Any:
-        from open_clip.transform import PreprocessCfg, image_transform_v2
-
-        tower = self._need(self.image_tower, "image")
-        size = getattr(tower, "image_size", self.config.model["vision_cfg"].get("image_size", 224))
-        options = {**self._preprocess_options, "size": size}
-        return image_transform_v2(PreprocessCfg(**options), is_train=False)
 
     def encode_images(self, images: Tensor) -> Tensor:
         """Encode preprocessed images (batch, 3, H, W) to (batch, E), L2-normalised."""
@@ -259,7 +221,7 @@ def _build(config: ClipConfig, precision: str, *, image: bool, text: bool) -> nn
     if "hf_model_name" in options["text_cfg"]:
         custom_text = True
         options["text_cfg"]["hf_model_pretrained"] = False
-        check_model_available(options["text_cfg"]["hf_model_name"], "clip_conf.model")
+        _fetch_text_config(options["text_cfg"]["hf_model_name"])
     model_class = open_clip.CustomTextCLIP if custom_text else open_clip.CLIP
     dtype = PRECISIONS[precision]
     try:
@@ -271,6 +233,17 @@ def _build(config: ClipConfig, precision: str, *, image: bool, text: bool) -> nn
     return model
 
 
+def _fetch_text_config(name: str) -> None:
+    """Has the configuration of a text tower of transformers, which open_clip reads, at hand."""
+    from transformers import AutoConfig
+
+    from_cache_or_hub(
+        partial(AutoConfig.from_pretrained, name),
+        missing=f"clip_conf.model: no config.json of {name}",
+        remedy=f"Run 'hf download {name}' where there is a network and copy the cache",
+    )
+
+
 def _load(whole: nn.Module, config: ClipConfig, path: Path, *, image: bool, text: bool) -> None:
     weights, is_openai = read_clip_weights(
         path, wanted=lambda key: image if is_image_key(key) else text
@@ -278,8 +251,3 @@ def _load(whole: nn.Module, config: ClipConfig, path: Path, *, image: bool, text
     if is_openai:
         check_openai_activation(config, path)
     load_towers(whole, weights, path, image=image, text=text)
-
-
-def _preprocess_options(tag: dict[str, Any]) -> dict[str, Any]:
-    names = ("mean", "std", "interpolation", "resize_mode", "fill_color")
-    return {name: tag[name] for name in names if name in tag}

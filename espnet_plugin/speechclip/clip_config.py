@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from espnet_plugin.speechclip.hub import check_hub_reachable, first_line
+from espnet_plugin.speechclip.hub import from_cache_or_hub
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ def _read_json(path: Path) -> ClipConfig:
 
 def find_weights(
     config: ClipConfig, pretrained: str, *, cache_dir: str | Path | None = None
-) -> tuple[Path, dict[str, Any]]:
+) -> Path:
     """Find, or else download, pretrained weights.
 
     Args:
@@ -104,17 +104,15 @@ def find_weights(
         pretrained: open_clip's tag or a local file.
         cache_dir: where downloads lie; None = the libraries' defaults.
 
-    Returns:
-        The file, and what open_clip knows about the tag (empty for local files).
-
     Raises:
         FileNotFoundError: if the weights are neither here nor can be downloaded.
         ValueError: if the tag is unknown, or its activation is not the configuration's.
     """
     path = Path(pretrained)
     if path.is_file():
-        _check_local_activation(config, path)
-        return path, {}
+        if looks_like_openai_file(path):
+            check_openai_activation(config, path)
+        return path
     if os.sep in pretrained or path.suffix in (".pt", ".pth", ".bin", ".safetensors"):
         raise FileNotFoundError(f"clip_conf.pretrained: there is no file {pretrained}")
     import open_clip
@@ -129,12 +127,7 @@ def find_weights(
     tag = open_clip.get_pretrained_cfg(config.name, pretrained)
     if bool(tag.get("quick_gelu", False)) != config.quick_gelu:
         raise ValueError(_activation_message(config, f"the weights {pretrained!r}"))
-    return _download(config, pretrained, tag, cache_dir), tag
-
-
-def _check_local_activation(config: ClipConfig, path: Path) -> None:
-    if not config.quick_gelu and looks_like_openai_file(path):
-        raise ValueError(_activation_message(config, f"{path}, which is OpenAI's,"))
+    return _download(config, pretrained, tag, cache_dir)
 
 
 def looks_like_openai_file(path: Path) -> bool:
@@ -150,9 +143,9 @@ def looks_like_openai_file(path: Path) -> bool:
 
 
 def check_openai_activation(config: ClipConfig, path: Path) -> None:
-    """Refuse weights that turned out to be OpenAI's for a model without QuickGELU."""
+    """Refuse weights that are OpenAI's for a model without QuickGELU."""
     if not config.quick_gelu:
-        raise ValueError(_activation_message(config, f"{path}, which is in OpenAI's format,"))
+        raise ValueError(_activation_message(config, f"{path}, which is OpenAI's,"))
 
 
 def _activation_message(config: ClipConfig, weights: str) -> str:
@@ -176,28 +169,26 @@ def _activation_message(config: ClipConfig, weights: str) -> str:
 def _download(
     config: ClipConfig, name: str, tag: dict[str, Any], cache_dir: str | Path | None
 ) -> Path:
-    cached = _cached_file(tag, cache_dir)
-    if cached is not None:
-        return cached
-    from huggingface_hub import constants
     from open_clip.pretrained import download_pretrained
 
     source = tag.get("hf_hub", "").rstrip("/") or tag.get("url", "")
-    try:
-        check_hub_reachable()
+
+    def load(*, local_files_only: bool = False) -> Path:
+        if local_files_only:
+            return _cached_file(tag, cache_dir)
         logger.info("downloading the CLIP weights %s of %s from %s", name, config.name, source)
         return Path(download_pretrained(tag, cache_dir=cache_dir and str(cache_dir)))
-    except (OSError, RuntimeError, ValueError) as error:
-        raise FileNotFoundError(
-            f"CLIP weights {name!r} of {config.name}: {source} is neither in the cache "
-            f"{cache_dir or constants.HF_HUB_CACHE} nor can it be downloaded "
-            f"({first_line(error)}). Fetch {_WEIGHTS_OF_HUB[0]} from "
-            "there on a machine with a network and set clip_conf.pretrained (recipe option "
-            "--clip_pretrained) to the local file"
-        ) from error
+
+    return from_cache_or_hub(
+        load,
+        missing=f"CLIP weights {name!r} of {config.name}: no {source}",
+        cache=cache_dir,
+        remedy=f"Fetch {_WEIGHTS_OF_HUB[0]} from there on a machine with a network and set "
+        "clip_conf.pretrained (recipe option --clip_pretrained) to the local file",
+    )
 
 
-def _cached_file(tag: dict[str, Any], cache_dir: str | Path | None) -> Path | None:
+def _cached_file(tag: dict[str, Any], cache_dir: str | Path | None) -> Path:
     """A copy that is already here; open_clip itself would ask the network first."""
     from huggingface_hub import try_to_load_from_cache
 
@@ -212,4 +203,4 @@ def _cached_file(tag: dict[str, Any], cache_dir: str | Path | None) -> Path | No
         path = directory / os.path.basename(tag["url"])
         if path.is_file():
             return path
-    return None
+    raise FileNotFoundError(tag)

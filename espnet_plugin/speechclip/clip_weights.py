@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import pickle
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from espnet_plugin.speechclip.hub import first_line
 from espnet_plugin.speechclip.torchscript import is_torchscript, read_torchscript_tensors
+from espnet_plugin.speechclip.weights import check_fit, read_pickle, read_safetensors
 
 # Numbers beside the weights by which OpenAI's files are known.
 OPENAI_KEYS = ("input_resolution", "context_length", "vocab_size")
@@ -35,42 +33,21 @@ def read_clip_weights(
     Raises:
         ValueError: if the file is none of these, naming what to do.
     """
-    try:
-        if path.suffix == ".safetensors":
-            return _read_safetensors(path, wanted), False
-        if is_torchscript(path):
-            content = {
-                key: value
-                for key, value in read_torchscript_tensors(path).items()
-                if key.rpartition(".")[2] not in _NOT_IN_STATE_DICTS
-            }
-        else:
-            content = torch.load(
-                path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
-            )
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, OSError) as error:
-        if isinstance(error, FileNotFoundError):
-            raise
-        raise ValueError(
-            f"{path}: cannot be read as CLIP weights ({first_line(error)}). It is "
-            "truncated, or holds more than tensors, which is never executed: convert it to "
-            ".safetensors where you trust it"
-        ) from error
+    if path.suffix == ".safetensors":
+        return read_safetensors(path, wanted), False
+    if is_torchscript(path):
+        content = {
+            key: value
+            for key, value in read_torchscript_tensors(path).items()
+            if key.rpartition(".")[2] not in _NOT_IN_STATE_DICTS
+        }
+    else:
+        content = read_pickle(path, path)
     weights = _state_dict_in(content, path)
     is_openai = all(key in weights for key in OPENAI_KEYS)
     return {
         key: value for key, value in weights.items() if key not in OPENAI_KEYS and wanted(key)
     }, is_openai
-
-
-def _read_safetensors(path: Path, wanted: Callable[[str], bool]) -> dict[str, Tensor]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys() if wanted(key)}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ValueError(f"{path}: no safetensors file, or truncated ({error})") from error
 
 
 def _state_dict_in(content: object, path: Path) -> dict[str, Tensor]:
@@ -118,18 +95,7 @@ def load_towers(
     given.pop("text.transformer.embeddings.position_ids", None)
     own = {key: value for key, value in model.state_dict().items() if is_wanted(key)}
     given = {key: value for key, value in given.items() if is_wanted(key)}
-    problems = [f"{key} is missing" for key in sorted(own.keys() - given.keys())]
-    problems += [f"{key} is not known" for key in sorted(given.keys() - own.keys())]
-    problems += [
-        f"{key} is {tuple(given[key].shape)} instead of {tuple(own[key].shape)}"
-        for key in sorted(own.keys() & given.keys())
-        if given[key].shape != own[key].shape
-    ]
-    if problems:
-        raise ValueError(
-            f"{path}: not the weights of this CLIP configuration: {'; '.join(problems[:4])}"
-            + (f" and {len(problems) - 4} more" if len(problems) > 4 else "")
-        )
+    check_fit(given, own, f"{path}: not the weights of this CLIP configuration")
     with torch.no_grad():
         for key, value in own.items():
             value.copy_(given[key])

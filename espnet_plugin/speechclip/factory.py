@@ -25,6 +25,7 @@ Each ``*_conf`` holds keyword arguments of the class that the docstring of the s
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -34,15 +35,13 @@ from espnet_plugin.speechclip.attention import ATTENTIONS
 from espnet_plugin.speechclip.clip import FrozenCLIP
 from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
 from espnet_plugin.speechclip.keyword_extractor import KEYWORD_EXTRACTORS
-from espnet_plugin.speechclip.keyword_norm import KeywordBatchNorm
+from espnet_plugin.speechclip.keyword_norm import KEYWORD_NORMS
 from espnet_plugin.speechclip.model import KeywordPath, SpeechCLIP
+from espnet_plugin.speechclip.options import COMPATIBILITY, check_options, choose, options_of
 from espnet_plugin.speechclip.projection import projection
 from espnet_plugin.speechclip.quantizer import QUANTIZERS
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder, LayerWeighting
 from espnet_plugin.speechclip.vocabulary import resolve_vocabulary
-
-NO_EXTRACTOR = (None, "none")
-KEYWORD_NORMS = ("batch", "none")
 
 
 def build_speechclip(
@@ -64,163 +63,77 @@ def build_speechclip(
     Raises:
         ValueError: If the configuration names something unknown; the message says what is known.
     """
-    model_conf = dict(config.get("model_conf") or {})
-    compatibility = ReferenceCompatibility.from_config(model_conf.get("compatibility"))
+    model_conf = config.get("model_conf") or {}
     if speech_encoder is None:
-        speech_encoder = _call(
-            "speech_encoder_conf",
-            FrozenSpeechEncoder,
-            config.get("speech_encoder", "huggingface"),
-            **_conf(config, "speech_encoder_conf"),
-        )
+        source = config.get("speech_encoder", "huggingface")
+        speech_encoder = _build(config, "speech_encoder_conf", FrozenSpeechEncoder, source)
     if clip is None:
-        clip = _call("clip_conf", FrozenCLIP, **_conf(config, "clip_conf"))
-    dim = speech_encoder.dim
-
+        clip = _build(config, "clip_conf", FrozenCLIP)
+    dim, num_layers = speech_encoder.dim, speech_encoder.num_layers
+    attention = choose("attention", ATTENTIONS, config.get("attention", "attention"))
     return SpeechCLIP(
         speech_encoder=speech_encoder,
-        layer_weighting=_call(
-            "layer_weighting_conf",
-            LayerWeighting,
-            speech_encoder.num_layers,
-            **_conf(config, "layer_weighting_conf"),
-        ),
-        attention=_call(
-            "attention_conf",
-            _choose("attention", ATTENTIONS, config.get("attention", "attention")),
-            dim,
-            **_conf(config, "attention_conf"),
-        ),
+        layer_weighting=_build(config, "layer_weighting_conf", LayerWeighting, num_layers),
+        attention=_build(config, "attention_conf", attention, dim),
         clip=clip,
         dim=dim,
-        parallel_projection=_call(
-            "parallel_projection_conf",
-            projection,
-            dim,
-            clip.embedding_dim,
-            **_conf(config, "parallel_projection_conf"),
+        parallel_projection=_build(
+            config, "parallel_projection_conf", projection, dim, clip.embedding_dim
         )
         if model_conf.get("parallel", True)
         else None,
-        keyword_path=_build_keyword_path(config, dim, clip, compatibility, token_table),
-        compatibility=compatibility,
+        keyword_path=_build_keyword_path(config, dim, clip, token_table)
+        if has_keywords(config)
+        else None,
+        compatibility=_compatibility(config),
     )
+
+
+def has_keywords(config: Mapping[str, Any]) -> bool:
+    """Whether a configuration's model extracts keywords."""
+    return config.get("keyword_extractor", "cif") not in (None, "none")
 
 
 def _build_keyword_path(
-    config: Mapping[str, Any],
-    dim: int,
-    clip: FrozenCLIP,
-    compatibility: ReferenceCompatibility,
-    table: Tensor | None,
-) -> KeywordPath | None:
+    config: Mapping[str, Any], dim: int, clip: FrozenCLIP, table: Tensor | None
+) -> KeywordPath:
     name = config.get("keyword_extractor", "cif")
-    if name in NO_EXTRACTOR:
-        return None
-    extractor = _call(
-        "keyword_extractor_conf",
-        _choose("keyword_extractor", KEYWORD_EXTRACTORS, name),
-        dim,
-        compatibility=compatibility,
-        **_conf(config, "keyword_extractor_conf"),
-    )
+    extractor_class = choose("keyword_extractor", KEYWORD_EXTRACTORS, name)
+    extractor = _build(config, "keyword_extractor_conf", extractor_class, dim)
     vocabulary = resolve_vocabulary(
         config.get("keyword_vocabulary"), special_ids=(clip.sot_id, clip.eot_id)
     )
     if table is None:
         table = clip.token_embedding[list(vocabulary.ids)]
-    token_dim = table.size(1)
     allowed = [
         row for row, token_id in enumerate(vocabulary.ids) if token_id not in vocabulary.forbidden
     ]
-    norm_name = config.get("keyword_norm", "batch")
-    if norm_name not in KEYWORD_NORMS:
-        raise ValueError(
-            f"keyword_norm: {norm_name!r} is not known; choose from {', '.join(KEYWORD_NORMS)}"
-        )
+    norms = {**KEYWORD_NORMS, "none": None}
+    norm = choose("keyword_norm", norms, config.get("keyword_norm", "batch"))
+    quantizer = choose("quantizer", QUANTIZERS, config.get("quantizer", "straight_through"))
     return KeywordPath(
         extractor=extractor,
-        projection=_call(
-            "keyword_projection_conf",
-            projection,
-            dim,
-            token_dim,
-            **_conf(config, "keyword_projection_conf"),
-        ),
-        norm=_call(
-            "keyword_norm_conf",
-            _build_keyword_norm,
-            table[allowed],
-            extractor.num_slots,
-            compatibility=compatibility,
-            **_conf(config, "keyword_norm_conf"),
-        )
-        if norm_name == "batch"
-        else None,
-        quantizer=_call(
-            "quantizer_conf",
-            _choose("quantizer", QUANTIZERS, config.get("quantizer", "straight_through")),
-            **_conf(config, "quantizer_conf"),
-        ),
+        projection=_build(config, "keyword_projection_conf", projection, dim, table.size(1)),
+        norm=norm
+        and _build(config, "keyword_norm_conf", norm, table[allowed], extractor.num_slots),
+        quantizer=_build(config, "quantizer_conf", quantizer),
         vocabulary=vocabulary,
         table=table,
     )
 
 
-def _build_keyword_norm(
-    table: Tensor,
-    slots: int | None,
-    /,
-    *,
-    scale: float = 1.0,
-    per_slot: bool = True,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-    learnable: bool = True,
-    compatibility: ReferenceCompatibility,
-) -> KeywordBatchNorm:
-    """The keyword norm, started at a table's statistics.
+def _compatibility(config: Mapping[str, Any]) -> ReferenceCompatibility:
+    return ReferenceCompatibility.from_config((config.get("model_conf") or {}).get(COMPATIBILITY))
 
-    Args:
-        table: Embeddings of the tokens that may be chosen, (tokens, token_dim).
-        slots: Keywords of every utterance, if that number is fixed.
-        scale: Factor of the table's standard deviation.
-        per_slot: Statistics for each of a fixed number of keywords; False: one set for all.
-        momentum: Share of the newest batch in the running statistics.
-        eps: Added to the variance.
-        learnable: Train weight and bias.
-        compatibility: Defects of the original to reproduce.
+
+def _build(config: Mapping[str, Any], key: str, function: Callable[..., Any], *args: Any) -> Any:
+    """Calls a constructor with the options that stand under a key.
+
+    Raises:
+        ValueError: If the constructor does not know an option; the message names key and options.
     """
-    norm = KeywordBatchNorm(
-        table.size(1),
-        num_slots=slots if per_slot else None,
-        momentum=momentum,
-        eps=eps,
-        learnable=learnable,
-        compatibility=compatibility,
-    )
-    norm.initialise(table, scale=scale)
-    return norm
-
-
-def _conf(config: Mapping[str, Any], key: str) -> dict[str, Any]:
-    return dict(config.get(key) or {})
-
-
-def _choose(key: str, classes: Mapping[str, type], name: str) -> type:
-    if name not in classes:
-        raise ValueError(f"{key}: {name!r} is not known; choose from {', '.join(sorted(classes))}")
-    return classes[name]
-
-
-def _call(key: str, function: Callable[..., Any], *args: Any, **conf: Any) -> Any:
-    """Calls a constructor; an unknown option becomes an error that names the configuration key."""
-    import inspect
-
-    parameters = inspect.signature(function).parameters.values()
-    known = [p.name for p in parameters if p.kind is not p.POSITIONAL_ONLY]
-    unknown = sorted(set(conf) - set(known))
-    if unknown:
-        options = ", ".join(name for name in known if name not in ("self", "compatibility"))
-        raise ValueError(f"{key} has unknown option(s) {', '.join(unknown)}; known: {options}")
-    return function(*args, **conf)
+    options = dict(config.get(key) or {})
+    check_options(key, options, options_of(function))
+    if COMPATIBILITY in inspect.signature(function).parameters:
+        options[COMPATIBILITY] = _compatibility(config)
+    return function(*args, **options)

@@ -8,10 +8,12 @@ from __future__ import annotations
 import os
 import re
 import socket
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from espnet_plugin.speechclip.storage_format import CONFIG_FILE, TRAINED_FILE
+from espnet_plugin.speechclip.storage_format import CONFIG_FILE, TRAINED_FILE, read_config
 
 CONNECT_SECONDS = 5.0
 PACKED = "model.zip"  # a repository on the hub holds an exported model, or this
@@ -20,11 +22,12 @@ EXPECTED = (
     f"(a directory with {CONFIG_FILE} and checkpoints *.pth, or one of these checkpoints), a zip "
     "file that holds one of them, or the name owner/model of a repository on the hub"
 )
+Loaded = TypeVar("Loaded")
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
 def resolve_model(source: str | Path, *, refresh: bool = False) -> Path:
-    """The file or directory of a model, downloaded if it is the name of a repository on the hub.
+    """Where a model lies, downloaded if it is the name of a repository on the hub.
 
     What the hub's cache has is taken as it is, without asking the network whether it has changed.
 
@@ -32,39 +35,96 @@ def resolve_model(source: str | Path, *, refresh: bool = False) -> Path:
         source: Path, or ``owner/model``; a path that exists wins.
         refresh: Download a repository again.
 
+    Returns:
+        A directory with an exported model, or a file. Of an experiment's directory this is a
+        checkpoint: the averaged or else the best one by the first of its criteria that there is,
+        or else the latest.
+
     Raises:
         FileNotFoundError: If there is no such file, and no such repository can be had.
+        ValueError: If it is a directory that holds no model.
     """
     path = Path(source).expanduser()
     if path.exists():
-        return path
+        return _model_in(path) if path.is_dir() else path
     if not _HUB_NAME.fullmatch(str(source)) or path.suffix in (".zip", ".pth", ".ckpt", ".pt"):
-        raise FileNotFoundError(f"{source}: no such file or directory; expected {EXPECTED}")
+        others = ", ".join(sorted(other.name for other in path.parent.glob("*.pth")))
+        there = f"; there are {others}" if others and path.suffix == ".pth" else ""
+        raise FileNotFoundError(f"{source}: no such file or directory{there}; expected {EXPECTED}")
     directory = _snapshot(str(source), refresh=refresh)
     packed = directory / PACKED
-    return packed if packed.is_file() else directory
+    return packed if packed.is_file() else _model_in(directory)
+
+
+def _model_in(directory: Path) -> Path:
+    config_file = directory / CONFIG_FILE
+    if config_file.is_file():
+        if (directory / TRAINED_FILE).is_file():
+            return directory
+        names = []
+        for phase, metric, *_ in read_config(config_file).get("best_model_criterion") or ():
+            names += [f"{phase}.{metric}.ave.pth", f"{phase}.{metric}.best.pth"]
+        for name in (*names, "latest.pth"):
+            if (directory / name).is_file():
+                return directory / name
+    found = ", ".join(sorted(path.name for path in directory.iterdir())[:6]) or "nothing"
+    raise ValueError(f"{directory}: holds no model; expected {EXPECTED}; found {found}")
 
 
 def _snapshot(name: str, *, refresh: bool) -> Path:
     """Local folder of a repository."""
     from huggingface_hub import snapshot_download
 
+    def load(**options: Any) -> Path:
+        directory = Path(snapshot_download(name, force_download=refresh, **options))
+        # a download that was interrupted, or of other files only, is in the cache too
+        if options and not any((directory / file).is_file() for file in (PACKED, TRAINED_FILE)):
+            raise FileNotFoundError(directory)
+        return directory
+
+    return from_cache_or_hub(
+        load,
+        refresh=refresh,
+        missing=f"{name}: no such file or directory here, and no repository of that name",
+        remedy=f"Expected {EXPECTED}",
+    )
+
+
+def from_cache_or_hub(
+    load: Callable[..., Loaded],
+    *,
+    missing: str,
+    remedy: str,
+    cache: str | Path | None = None,
+    refresh: bool = False,
+) -> Loaded:
+    """What is cached is taken as it is, without asking the network whether it has changed; else it
+    is downloaded.
+
+    Args:
+        load: Takes ``local_files_only``, as the functions of Hugging Face's libraries do.
+        missing: What is missing otherwise, for the error.
+        remedy: What to do then.
+        cache: Where it may lie, for the error; None: the hub's cache.
+        refresh: Download it again.
+
+    Raises:
+        FileNotFoundError: If it is neither cached nor can be downloaded.
+    """
+    from huggingface_hub.constants import HF_HUB_CACHE
+
     if not refresh:
         try:
-            cached = Path(snapshot_download(name, local_files_only=True))
+            return load(local_files_only=True)
         except (OSError, ValueError):
             pass  # not in the cache
-        else:
-            # a download that was interrupted, or of other files only, is there too
-            if (cached / PACKED).is_file() or (cached / TRAINED_FILE).is_file():
-                return cached
     try:
         check_hub_reachable()
-        return Path(snapshot_download(name, force_download=refresh))
-    except (OSError, ValueError) as error:
+        return load()
+    except (OSError, RuntimeError, ValueError) as error:
         raise FileNotFoundError(
-            f"{name}: no such file or directory here, and no repository of that name in the hub's "
-            f"cache or to be downloaded ({first_line(error)}); expected {EXPECTED}"
+            f"{missing} is in the cache {cache or HF_HUB_CACHE} or can be downloaded "
+            f"({first_line(error)}). {remedy}"
         ) from error
 
 
@@ -94,29 +154,6 @@ def check_hub_reachable() -> None:
         socket.create_connection((endpoint.hostname or "", port), timeout=CONNECT_SECONDS).close()
     except OSError as error:
         raise OSError(f"no connection to {constants.ENDPOINT}: {error}") from error
-
-
-def check_model_available(name: str, option: str) -> None:
-    """Return if the hub's model ``name`` has its configuration in the cache, or can be fetched.
-
-    Args:
-        name: hub name.
-        option: what to name in the error.
-
-    Raises:
-        FileNotFoundError: if neither is so.
-    """
-    from huggingface_hub import try_to_load_from_cache
-
-    if os.path.isdir(name) or isinstance(try_to_load_from_cache(name, "config.json"), str):
-        return
-    try:
-        check_hub_reachable()
-    except OSError as error:
-        raise FileNotFoundError(
-            f"{option}: {name} is not in the hub's cache and cannot be downloaded ({error}). "
-            f"Run 'hf download {name}' where there is a network and copy the cache"
-        ) from error
 
 
 def first_line(error: BaseException) -> str:

@@ -10,12 +10,13 @@ and ``forward``, registered there.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from espnet_plugin.speechclip.cif import CIF, CifOutput, duration_targets
-from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
+from espnet_plugin.speechclip.options import hands_on_to
 
 TARGETS = ("duration", "subwords")
 
@@ -43,13 +44,7 @@ class ClsKeywordExtractor(nn.Module):
         num_keywords: K.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        num_keywords: int = 8,
-        compatibility: ReferenceCompatibility | None = None,
-    ) -> None:
+    def __init__(self, dim: int, *, num_keywords: int = 8) -> None:
         super().__init__()
         self.num_queries = self.num_slots = num_keywords
         self.queries = nn.Parameter(torch.randn(num_keywords, dim))
@@ -87,8 +82,7 @@ class CifKeywordExtractor(nn.Module):
         frames_per_keyword: Frames that a keyword should take, for the target by duration (20 frames
             = 400 ms).
         target: ``"duration"``, or ``"subwords"``: as many keywords as the caption has sub-words.
-
-    All other options are those of :class:`espnet_plugin.speechclip.cif.CIF`.
+        **options: Those of :class:`espnet_plugin.speechclip.cif.CIF`.
 
     Raises:
         ValueError: If the target is unknown or ``frames_per_keyword`` not positive.
@@ -97,21 +91,14 @@ class CifKeywordExtractor(nn.Module):
     num_queries = 0
     num_slots = None
 
+    @hands_on_to(CIF)
     def __init__(
         self,
         dim: int,
         *,
         frames_per_keyword: float = 20.0,
         target: str = "duration",
-        conv_width: int = 3,
-        conv_layers: int = 1,
-        dropout: float = 0.5,
-        threshold: float = 1.0,
-        tail_threshold: float | None = 0.5,
-        scaling_steps: int = 5000,
-        max_keywords: int = 75,
-        initial_bias: float | None = None,
-        compatibility: ReferenceCompatibility | None = None,
+        **options: Any,
     ) -> None:
         super().__init__()
         if target not in TARGETS:
@@ -120,18 +107,7 @@ class CifKeywordExtractor(nn.Module):
             raise ValueError(f"frames_per_keyword must be positive, got {frames_per_keyword}")
         self.frames_per_keyword = frames_per_keyword
         self.target = target
-        self.cif = CIF(
-            dim,
-            conv_width=conv_width,
-            conv_layers=conv_layers,
-            dropout=dropout,
-            threshold=threshold,
-            tail_threshold=tail_threshold,
-            scaling_steps=scaling_steps,
-            max_keywords=max_keywords,
-            initial_bias=initial_bias,
-            compatibility=compatibility,
-        )
+        self.cif = CIF(dim, **options)
 
     def target_lengths(
         self, frame_lengths: Tensor, subword_lengths: Tensor | None = None

@@ -59,44 +59,9 @@ def cosine_similarities(keywords: Tensor, table: Tensor) -> Tensor:
         return keywords @ table.T  # (batch, slots, rows)
 
 
-def nearest_rows(
-    keywords: Tensor, table: Tensor, *, k: int, method: str = "cosine"
-) -> tuple[Tensor, Tensor]:
-    """The k rows of a table that a keyword is nearest to, best first.
-
-    Args:
-        keywords: (batch, slots, token_dim).
-        table: (rows, token_dim).
-        k: Number of rows.
-        method: ``"cosine"``, or ``"pseudo_inverse"``: the coefficients of the least-squares
-            combination of rows that gives the keyword.
-
-    Returns:
-        Rows and their scores, (batch, slots, k) each.
-    """
-    if method == "cosine":
-        scores = cosine_similarities(keywords, table)
-    elif method == "pseudo_inverse":
-        scores = keywords.float() @ torch.linalg.pinv(table.float().T).T  # (batch, slots, rows)
-    else:
-        raise ValueError(f"method must be 'cosine' or 'pseudo_inverse', got {method!r}")
-    best = scores.topk(k, dim=-1)
-    return best.indices, best.values
-
-
 def perplexity(distribution: Tensor) -> Tensor:
     """Exponential of a distribution's entropy: how many outcomes it effectively has."""
     return torch.exp(-(distribution * torch.log(distribution + 1e-7)).sum(dim=-1))
-
-
-def slot_entropy(similarities: Tensor) -> Tensor:
-    """Mean entropy in nats of each slot's softmax over the table at temperature 1, (slots,).
-
-    Args:
-        similarities: (batch, slots, rows).
-    """
-    probabilities = similarities.softmax(dim=-1)
-    return -(probabilities * torch.log(probabilities + 1e-9)).sum(dim=-1).mean(dim=0)
 
 
 def token_usage(

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from espnet_plugin.speechclip.backends import build_backend
-from espnet_plugin.speechclip.backends.waveform import check_waveforms, float_samples
+from espnet_plugin.speechclip.backends import BACKENDS
+from espnet_plugin.speechclip.backends.waveform import (
+    check_waveforms,
+    float_samples,
+    prepare_waveforms,
+)
 from espnet_plugin.speechclip.compatibility import rounded_frame_lengths
+from espnet_plugin.speechclip.options import choose, hands_on_to, options_of
 
 LAYER_NORM_EPS = 1e-5
 FRAME_LENGTH_RULES = ("exact", "rounded")
-_OPTIONS_OF_OTHERS = {
-    "huggingface": {"checkpoint"},
-    "s3prl": {"cache_dir", "random_weights", "dropout"},
-}
 
 
 @dataclass(frozen=True)
@@ -49,34 +49,28 @@ class FrozenSpeechEncoder(nn.Module):
             the name of an upstream (s3prl).
         normalize_waveform: zero mean and unit variance of each utterance's samples (biased
             variance, eps 1e-5) before the encoder; None = as the model's own configuration says.
-        cache_dir: huggingface only: where downloaded models lie.
-        random_weights: huggingface only: random weights, for dry runs at full size.
-        checkpoint: s3prl only: file for upstreams such as ``hubert_local``.
         frame_length_rule: ``"exact"``, the frames that an utterance has alone; or ``"rounded"``,
             samples over stride, at most the batch's frames, as the original SpeechCLIP counts
             (see ``compatibility.rounded_frame_lengths``). Both agree for a lone utterance.
         dropout_in_training: in training mode let the encoder's dropouts act, as they do in the
             original SpeechCLIP(+). No layer is dropped and no frame masked.
-        dropout: huggingface only, with ``dropout_in_training``: probability of the dropouts before
-            and in the transformer layers and of their attention weights, 0 after activations;
-            None = as the model's ``config.json`` says.
+        **options: those of the backend, see :mod:`espnet_plugin.speechclip.backends`; None and
+            False are no option. ``dropout`` needs ``dropout_in_training``.
 
     Raises:
         ValueError: for an unknown source, or an option that the source does not have.
     """
 
+    @hands_on_to(*BACKENDS.values())
     def __init__(
         self,
         source: str,
         *,
         model: str,
         normalize_waveform: bool | None = None,
-        cache_dir: str | Path | None = None,
-        random_weights: bool = False,
-        checkpoint: str | Path | None = None,
         frame_length_rule: str = "exact",
         dropout_in_training: bool = False,
-        dropout: float | None = None,
+        **options: Any,
     ) -> None:
         super().__init__()
         if frame_length_rule not in FRAME_LENGTH_RULES:
@@ -84,29 +78,24 @@ class FrozenSpeechEncoder(nn.Module):
                 f"speech_encoder_conf.frame_length_rule: {frame_length_rule!r} is none of "
                 f"{', '.join(FRAME_LENGTH_RULES)}"
             )
-        if dropout is not None and not dropout_in_training:
+        if options.get("dropout") is not None and not dropout_in_training:
             raise ValueError(
                 "speech_encoder_conf.dropout: has no effect without dropout_in_training: true"
             )
         self.frame_length_rule = frame_length_rule
         self.dropout_in_training = dropout_in_training
-        given: dict[str, Any] = {
-            "cache_dir": cache_dir,
-            "random_weights": random_weights or None,
-            "checkpoint": checkpoint,
-            "dropout": dropout,
-        }
-        options = {name: value for name, value in given.items() if value is not None}
-        foreign = set(options) & _OPTIONS_OF_OTHERS.get(source, set())
+        backend_class = choose("speech_encoder", BACKENDS, source)
+        options = {k: v for k, v in options.items() if v is not None and v is not False}
+        foreign = sorted(options.keys() - options_of(backend_class).keys())
         if foreign:
             raise ValueError(
-                f"speech_encoder_conf: {', '.join(sorted(foreign))} has no meaning for "
+                f"speech_encoder_conf: {', '.join(foreign)} has no meaning for "
                 f"speech_encoder: {source}"
             )
-        self.source = source
-        self.backend = build_backend(
-            source, model=model, normalize_waveform=normalize_waveform, **options
-        )
+        self.backend = backend_class(model=model, **options)
+        if normalize_waveform is None:
+            normalize_waveform = self.backend.wants_normalized_waveforms()
+        self.normalize_waveform = normalize_waveform
         self.requires_grad_(False)
         self.eval()
 
@@ -135,11 +124,6 @@ class FrozenSpeechEncoder(nn.Module):
         """Samples of the shortest utterance that is not continued with zeros."""
         return self.backend.min_samples
 
-    @property
-    def normalize_waveform(self) -> bool:
-        """Whether waveforms are normalised, defaults resolved."""
-        return self.backend.normalize_waveform
-
     def train(self, mode: bool = True) -> FrozenSpeechEncoder:
         """Stay in evaluation mode, whatever ``mode`` says, unless ``dropout_in_training`` is on."""
         return super().train(mode and self.dropout_in_training)
@@ -153,10 +137,14 @@ class FrozenSpeechEncoder(nn.Module):
     ) -> SpeechStates:
         """As ``forward``, without switching gradients off (for those who fine-tune)."""
         check_waveforms(speech, speech_lengths)
-        speech = float_samples(speech)
-        hidden_states, lengths = self.backend(
-            speech, speech_lengths, normalize=False if normalized else None
+        waveforms, sample_lengths = prepare_waveforms(
+            float_samples(speech),
+            speech_lengths,
+            normalize=self.normalize_waveform and not normalized,
+            min_samples=self.min_samples,
         )
+        hidden_states = self.backend(waveforms, sample_lengths)
+        lengths = self.frame_lengths(sample_lengths)
         if self.frame_length_rule == "rounded":
             frames = hidden_states.shape[2]
             rounded = rounded_frame_lengths(speech_lengths, frames, stride=self.stride)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,14 @@ import torch
 import yaml
 from torch import Tensor
 
-from espnet_plugin.speechclip.factory import build_speechclip
-from espnet_plugin.speechclip.hub import EXPECTED, resolve_model
+from espnet_plugin.speechclip.factory import build_speechclip, has_keywords
+from espnet_plugin.speechclip.hub import EXPECTED, is_remote_name, resolve_model
 from espnet_plugin.speechclip.model import SpeechCLIP
 from espnet_plugin.speechclip.storage_format import (
-    CLIP_DIRECTORY,
     CONFIG_FILE,
+    FILE_OPTIONS,
     LOG_SCALE,
-    SPEECH_ENCODER_DIRECTORY,
+    TEACHER_DIRECTORIES,
     TRAINED_FILE,
     TrainedPart,
     config_of_checkpoint,
@@ -32,6 +33,7 @@ from espnet_plugin.speechclip.storage_format import (
     write_config,
     write_trained,
 )
+from espnet_plugin.speechclip.weights import check_fit, read_pickle
 
 META_FILE = "meta.yaml"
 PREFIX = "speechclip."  # of the model inside ESPnet's
@@ -88,7 +90,10 @@ def save_speechclip(
                 "ids": list(vocabulary.ids),
                 "forbidden": sorted(vocabulary.forbidden),
             }
-        write_config(target, _with_copied_teachers(config, target))
+        placed, _ = place_teachers(config, target)
+        for tower in ("image_tower", "text_tower"):
+            placed.get("clip_conf", {}).pop(tower, None)
+        write_config(target, placed)
         weights = {
             key: value.detach().cpu()
             for key, value in model.state_dict().items()
@@ -125,7 +130,7 @@ def load_speechclip(
     source = resolve_model(source)
     towers = {"image_tower": image_tower, "text_tower": text_tower}
     if source.is_dir():
-        model = _load_directory(source, towers)
+        model = _load_exported(source, towers)
     elif zipfile.is_zipfile(source) and source.suffix not in (".pth", ".ckpt", ".pt"):
         model = _load_zip(source, towers)
     elif source.suffix == ".pth":
@@ -141,54 +146,55 @@ def load_speechclip(
     return model.to(device).eval()
 
 
-def _with_copied_teachers(config: dict[str, Any], target: Path) -> dict[str, Any]:
-    config = {
-        key: dict(value) if isinstance(value, Mapping) else value for key, value in config.items()
-    }
-    encoder = config.get("speech_encoder_conf", {})
-    for option in ("model", "checkpoint"):
-        path = Path(str(encoder.get(option) or ""))
-        if encoder.get(option) and path.is_dir():
-            shutil.copytree(path, target / SPEECH_ENCODER_DIRECTORY)
-            encoder[option] = SPEECH_ENCODER_DIRECTORY
-        elif encoder.get(option) and path.is_file():
-            (target / SPEECH_ENCODER_DIRECTORY).mkdir(exist_ok=True)
-            shutil.copy(path, target / SPEECH_ENCODER_DIRECTORY)
-            encoder[option] = f"{SPEECH_ENCODER_DIRECTORY}/{path.name}"
-    clip = config.get("clip_conf", {})
-    for option in ("model", "pretrained"):
-        path = Path(str(clip.get(option) or ""))
-        if clip.get(option) and path.is_file():
-            (target / CLIP_DIRECTORY).mkdir(exist_ok=True)
-            shutil.copy(path, target / CLIP_DIRECTORY)
-            clip[option] = f"{CLIP_DIRECTORY}/{path.name}"
-    for option in ("image_tower", "text_tower", "cache_dir"):
-        clip.pop(option, None)
-    return config
+def place_teachers(
+    config: Mapping[str, Any],
+    target: Path,
+    *,
+    place: Callable[[Path, Path], object] = shutil.copyfile,
+) -> tuple[dict[str, Any], set[Path]]:
+    """Puts the local files of a configuration's frozen models into a directory.
+
+    Args:
+        config: Configuration; names on a hub stay names.
+        target: The directory.
+        place: Copies a file to a path.
+
+    Returns:
+        The configuration that names what lies in the directory now, by paths relative to it, and
+        the originals.
+
+    Raises:
+        FileNotFoundError: If a file is named that is not here.
+    """
+    placed, originals = copy.deepcopy(dict(config)), set()
+    for section, option in FILE_OPTIONS:
+        conf = placed.get(section) or {}
+        conf.pop("cache_dir", None)  # one of this machine means nothing elsewhere
+        value = str(conf.get(option) or "")
+        source, folder = Path(value or "absent"), TEACHER_DIRECTORIES[section]
+        if source.is_dir():
+            files = [path for path in sorted(source.iterdir()) if path.is_file()]
+            conf[option] = folder
+        elif source.is_file():
+            files = [source]
+            conf[option] = f"{folder}/{source.name}"
+        elif not value or is_remote_name(value):
+            continue
+        else:
+            raise FileNotFoundError(
+                f"{section}.{option}: there is no {value} here; start from the recipe's folder, or "
+                "write an absolute path into the configuration"
+            )
+        (target / folder).mkdir(exist_ok=True)
+        for path in files:
+            place(path, target / folder / path.name)
+            originals.add(path.resolve())
+    return placed, originals
 
 
-def _load_directory(directory: Path, towers: Mapping[str, bool]) -> SpeechCLIP:
-    config_file = directory / CONFIG_FILE
-    if config_file.is_file() and (directory / TRAINED_FILE).is_file():
-        config = resolve_paths(read_config(config_file), directory)
-        return _build(config, read_trained(directory), towers, directory / TRAINED_FILE)
-    if config_file.is_file():
-        checkpoint = _choose_checkpoint(directory, read_config(config_file))
-        if checkpoint is not None:
-            return _load_experiment(config_file, checkpoint, towers)
-    found = ", ".join(sorted(path.name for path in directory.iterdir())[:6]) or "nothing"
-    raise ValueError(f"{directory}: holds no model; expected {EXPECTED}; found {found}")
-
-
-def _choose_checkpoint(directory: Path, config: Mapping[str, Any]) -> Path | None:
-    """The averaged or else the best model by the first criterion there is, or else the latest."""
-    names = []
-    for phase, metric, *_ in config.get("best_model_criterion") or ():
-        names += [f"{phase}.{metric}.ave.pth", f"{phase}.{metric}.best.pth"]
-    for name in (*names, "latest.pth"):
-        if (directory / name).is_file():
-            return directory / name
-    return None
+def _load_exported(directory: Path, towers: Mapping[str, bool]) -> SpeechCLIP:
+    config = resolve_paths(read_config(directory / CONFIG_FILE), directory)
+    return _build(config, read_trained(directory), towers, directory / TRAINED_FILE)
 
 
 def _load_experiment(
@@ -198,13 +204,7 @@ def _load_experiment(
         raise FileNotFoundError(
             f"{checkpoint}: its experiment's {config_file.name} is not beside it ({config_file})"
         )
-    try:
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except Exception as error:  # unpickling errors have no common base class
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(
-            f"{checkpoint}: cannot be read as a checkpoint's weights ({reason})"
-        ) from error
+    state = read_pickle(checkpoint, checkpoint)
     if isinstance(state, Mapping) and isinstance(state.get("model"), Mapping):
         state = state["model"]  # checkpoint.pth, with the optimiser's state
     weights = {
@@ -236,7 +236,7 @@ def _load_zip(path: Path, towers: Mapping[str, bool]) -> SpeechCLIP:
             if (trained.parent / CONFIG_FILE).is_file()
         ]
         if len(exported) == 1:
-            return _load_directory(exported[0], towers)
+            return _load_exported(exported[0], towers)
     raise ValueError(
         f"{path}: holds no model; expected {EXPECTED}; the zip file has neither {META_FILE} nor an "
         "exported model"
@@ -265,28 +265,17 @@ def _build(
 ) -> SpeechCLIP:
     # Without a stored table the embeddings of the vocabulary come from the text tower, which is
     # dropped afterwards.
-    has_keywords = config.get("keyword_extractor", "cif") not in (None, "none")
-    needs_text = towers["text_tower"] or (has_keywords and trained.token_table is None)
+    needs_table = has_keywords(config) and trained.token_table is None
+    needs_text = towers["text_tower"] or needs_table
     conf = {**(config.get("clip_conf") or {}), **towers, "text_tower": needs_text}
     model = build_speechclip({**config, "clip_conf": conf}, token_table=trained.token_table)
     if not towers["text_tower"]:
         model.clip.text_tower = None
     # A file may hold the frozen weights too (ESPnet's never does); the configuration's are taken.
-    weights = {
-        key: value
-        for key, value in trained.weights.items()
-        if not key.startswith(model.frozen_prefixes)
-    }
-    try:
-        missing, unexpected = model.load_state_dict(weights, strict=False)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{source}: its weights do not fit its {CONFIG_FILE}: {reason}") from error
-    problems = [f"{key} is missing" for key in missing if not key.startswith(model.frozen_prefixes)]
-    problems += [f"{key} is not known" for key in unexpected]
-    if problems:
-        more = f" and {len(problems) - 4} more" if len(problems) > 4 else ""
-        raise ValueError(
-            f"{source}: its weights do not fit its {CONFIG_FILE}: {'; '.join(problems[:4])}{more}"
-        )
+    weights, expected = (
+        {key: value for key, value in state.items() if not key.startswith(model.frozen_prefixes)}
+        for state in (trained.weights, model.state_dict())
+    )
+    check_fit(weights, expected, f"{source}: its weights do not fit its {CONFIG_FILE}")
+    model.load_state_dict(weights, strict=False)
     return model

@@ -23,7 +23,7 @@ from typing import Any
 import yaml
 from torch import Tensor
 
-from espnet_plugin.speechclip.safetensors_file import write_safetensors
+from espnet_plugin.speechclip.weights import read_safetensors
 
 FORMAT_VERSION = 1
 CONFIG_FILE = "config.yaml"
@@ -39,6 +39,10 @@ FILE_OPTIONS = (
     ("clip_conf", "model"),
     ("clip_conf", "pretrained"),
 )
+TEACHER_DIRECTORIES = {
+    "speech_encoder_conf": SPEECH_ENCODER_DIRECTORY,
+    "clip_conf": CLIP_DIRECTORY,
+}
 
 
 @dataclass(frozen=True)
@@ -134,12 +138,15 @@ def write_trained(
     log_scale: Tensor | None = None,
 ) -> None:
     """Writes ``model.safetensors``."""
+    from safetensors.torch import save_file
+
     content = dict(weights)
     if token_table is not None:
         content[TOKEN_TABLE] = token_table.float()
     if log_scale is not None:
         content[LOG_SCALE] = log_scale.float()
-    write_safetensors(directory / TRAINED_FILE, content)
+    content = {key: value.detach().cpu().contiguous() for key, value in content.items()}
+    save_file(content, directory / TRAINED_FILE, metadata={"format": "pt"})
 
 
 def read_trained(directory: str | Path) -> TrainedPart:
@@ -149,18 +156,12 @@ def read_trained(directory: str | Path) -> TrainedPart:
         FileNotFoundError: If it is not there.
         ValueError: If it is no safetensors file, or truncated.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     path = Path(directory) / TRAINED_FILE
     if not path.is_file():
         raise FileNotFoundError(
             f"{directory}: an exported model has a file {TRAINED_FILE}; there is none"
         )
-    try:
-        weights = load_file(path)
-    except SafetensorError as error:
-        raise ValueError(f"{path}: no safetensors file, or truncated ({error})") from error
+    weights = read_safetensors(path)
     table, log_scale = weights.pop(TOKEN_TABLE, None), weights.pop(LOG_SCALE, None)
     return TrainedPart(weights, table, log_scale)
 

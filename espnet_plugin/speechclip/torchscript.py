@@ -1,13 +1,14 @@
-"""Tensors out of a TorchScript file, without running its code or its pickle.
+"""Tensors out of a TorchScript file, without running its code.
 
 OpenAI publishes CLIP as TorchScript archives: a zip file with the program, a pickle of the module
-tree and the raw tensors. Only the tree is read here, by an unpickler that turns every class into
-an inert stand-in and knows no function but the one that describes a tensor.
+tree and the raw tensors. Without the program the archive is one that ``torch.load`` reads with its
+own list of what may be unpickled; the tree's classes become inert stand-ins.
 """
 
 from __future__ import annotations
 
-import pickle
+import io
+import pickletools
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_STORAGE_DTYPES = {
-    "FloatStorage": torch.float32,
-    "HalfStorage": torch.float16,
-    "BFloat16Storage": torch.bfloat16,
-    "DoubleStorage": torch.float64,
-    "LongStorage": torch.int64,
-    "IntStorage": torch.int32,
-    "BoolStorage": torch.bool,
-}
+from espnet_plugin.speechclip.weights import read_pickle
+
+_RECORDS = ("data.pkl", "data", "version", "byteorder")
+# The program's classes; and what wraps typed lists and the like, which hold no tensors of a tower.
+_INERT = ("__torch__", "torch.jit._pickle ")
 
 
 def is_torchscript(path: Path) -> bool:
@@ -40,72 +37,43 @@ def read_torchscript_tensors(path: Path) -> dict[str, Tensor]:
     Those are its parameters and buffers, and buffers that a state dict would not hold.
 
     Raises:
-        pickle.UnpicklingError: if its pickle holds anything but modules, tensors and numbers.
+        ValueError: If it is truncated, or its pickle holds anything but modules, tensors and
+            numbers.
     """
-    with zipfile.ZipFile(path) as archive:
-        root = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
-        with archive.open(root) as file:
-            tree = _Unpickler(file, archive, root.removesuffix("data.pkl")).load()
+    content, names = io.BytesIO(), set[str]()
+    with zipfile.ZipFile(path) as script, zipfile.ZipFile(content, "w") as archive:
+        for name in script.namelist():
+            _, *record = name.split("/")
+            if record[:1] == ["data.pkl"]:
+                pickled = pickletools.genops(script.read(name))
+                names |= {arg for code, arg, _ in pickled if code.name == "GLOBAL" and arg}
+            if record and record[0] in _RECORDS:
+                archive.writestr(name, script.read(name))
+    content.seek(0)
+    stand_ins = [_stand_in(*name.split(" ")) for name in names if name.startswith(_INERT)]
+    with torch.serialization.safe_globals(stand_ins):
+        tree = read_pickle(content, path)
     tensors: dict[str, Tensor] = {}
     _collect(tree, "", tensors)
     return tensors
 
 
-class _Module:
-    """Stands for any class of the archive; keeps the attributes that it is given."""
+class _StandIn:
+    """Stands for any class or function of the archive; keeps the attributes that it is given."""
 
-    def __setstate__(self, state: Any) -> None:
-        self.attributes = state if isinstance(state, dict) else {}
+    def __new__(cls, *_arguments: Any) -> _StandIn:
+        return super().__new__(cls)
 
-
-class _StorageType:
-    def __init__(self, dtype: torch.dtype) -> None:
-        self.dtype = dtype
+    def __init__(self, *_arguments: Any) -> None: ...
 
 
-def _rebuild_tensor(
-    storage: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_rest: Any
-) -> Tensor:
-    return torch.as_strided(storage, tuple(size), tuple(stride), offset).clone()
+def _stand_in(module: str, name: str) -> type[_StandIn]:
+    return type(name, (_StandIn,), {"__module__": module, "__qualname__": name})
 
 
-def _inert(*_arguments: Any, **_options: Any) -> None:
-    return None
-
-
-class _Unpickler(pickle.Unpickler):
-    def __init__(self, file: Any, archive: zipfile.ZipFile, prefix: str) -> None:
-        super().__init__(file)
-        self._archive = archive
-        self._prefix = prefix
-        self._storages: dict[str, Tensor] = {}
-
-    def find_class(self, module: str, name: str) -> Any:
-        if module.startswith("__torch__"):
-            return type(name, (_Module,), {})
-        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return _rebuild_tensor
-        if module == "torch" and name in _STORAGE_DTYPES:
-            return _StorageType(_STORAGE_DTYPES[name])
-        if (module, name) == ("collections", "OrderedDict"):
-            return dict
-        if module == "torch.jit._pickle":  # typed lists and the like: no tensors of a tower
-            return _inert
-        raise pickle.UnpicklingError(f"it refers to {module}.{name}")
-
-    def persistent_load(self, pid: Any) -> Tensor:
-        kind, storage_type, key, _device, numel = pid
-        if kind != "storage" or not isinstance(storage_type, _StorageType):
-            raise pickle.UnpicklingError(f"it refers to a {kind!r}")
-        if key not in self._storages:
-            raw = bytearray(self._archive.read(f"{self._prefix}data/{key}"))
-            self._storages[key] = torch.frombuffer(raw, dtype=storage_type.dtype)[:numel]
-        return self._storages[key]
-
-
-def _collect(node: Any, prefix: str, tensors: dict[str, Tensor]) -> None:
-    for name, value in getattr(node, "attributes", {}).items():
+def _collect(node: _StandIn, prefix: str, tensors: dict[str, Tensor]) -> None:
+    for name, value in vars(node).items():
         if isinstance(value, Tensor):
             tensors[prefix + name] = value
-        elif isinstance(value, _Module):
+        elif isinstance(value, _StandIn):
             _collect(value, f"{prefix}{name}.", tensors)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 HEADER = "id\ttoken\tcount"
 PADDING_ID = 0
+CONTEXT_LENGTH = 77
 
 
 @dataclass(frozen=True)
@@ -93,3 +96,38 @@ def resolve_vocabulary(
     if special and special <= known:
         special |= {PADDING_ID}
     return KeywordVocabulary(vocabulary.ids, special & known)
+
+
+def count_subwords(captions: Iterable[str], tokenizer: Any) -> Counter[int]:
+    """Counts token ids over captions, without start, end and padding."""
+    counts: Counter[int] = Counter()
+    for caption in captions:
+        counts.update(tokenizer.encode(caption))
+    return counts
+
+
+def count_with_padding(captions: Iterable[str], tokenizer: Any) -> Counter[int]:
+    """Counts as the original does: start, end and the padding up to 77 positions, too.
+
+    Args:
+        captions: Texts.
+        tokenizer: CLIP's, with ``encode``, ``sot_token_id`` and ``eot_token_id``.
+    """
+    counts: Counter[int] = Counter()
+    for caption in captions:
+        ids = tokenizer.encode(caption)[: CONTEXT_LENGTH - 2]
+        counts.update([tokenizer.sot_token_id, *ids, tokenizer.eot_token_id])
+        counts[PADDING_ID] += CONTEXT_LENGTH - 2 - len(ids)
+    return counts
+
+
+def vocabulary_text(counts: Mapping[int, int], tokens: Mapping[int, str]) -> str:
+    """What a vocabulary file says: the most frequent tokens first, ties by id.
+
+    Args:
+        counts: Occurrences of each token id.
+        tokens: Text of each token id.
+    """
+    ids = sorted(counts, key=lambda token_id: (-counts[token_id], token_id))
+    rows = [f"{token_id}\t{tokens[token_id]}\t{counts[token_id]}" for token_id in ids]
+    return "\n".join([HEADER, *rows, ""])

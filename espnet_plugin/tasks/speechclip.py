@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import inspect
 import logging
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -19,11 +18,12 @@ from torch import nn
 from espnet_plugin.data.dataset import SAMPLING_RATE, NamingDataset
 from espnet_plugin.data.sampler_files import read_image_ids, read_lengths
 from espnet_plugin.speechclip.factory import build_speechclip
+from espnet_plugin.speechclip.options import check_options, options_of
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
 from espnet_plugin.tasks.speechclip_options import (
     CLASS_CHOICES,
     DEFAULT_MODEL,
-    MODEL_OPTIONS,
+    OBJECTIVES,
     add_batch_arguments,
     add_model_arguments,
     loss_choices,
@@ -127,14 +127,9 @@ class SpeechCLIPTask(AbsTask):
                 "--dump_speech_states false) or leave the switch off"
             )
         model_conf = dict(args.model_conf or {})
-        unknown = sorted(set(model_conf) - set(DEFAULT_MODEL))
-        if unknown:
-            raise ValueError(
-                f"model_conf has unknown option(s) {', '.join(unknown)}; "
-                f"known: {', '.join(DEFAULT_MODEL)}"
-            )
+        check_options("model_conf", model_conf, DEFAULT_MODEL)
         loss_class = loss_choices.get_class(args.loss)
-        _check_options("loss_conf", loss_class, args.loss_conf)
+        check_options("loss_conf", args.loss_conf or {}, options_of(loss_class))
         speechclip = build_speechclip({**vars(args), "clip_conf": _clip_conf(args)})
         if speechclip.vocabulary is not None and not isinstance(args.keyword_vocabulary, Mapping):
             # a model must load where the vocabulary file is not
@@ -151,7 +146,7 @@ class SpeechCLIPTask(AbsTask):
             loss_class,
             args.loss_conf,
             normalized_speech=normalized_speech,
-            **{name: model_conf[name] for name in MODEL_OPTIONS if name in model_conf},
+            **{name: model_conf[name] for name in OBJECTIVES if name in model_conf},
         )
 
     @classmethod
@@ -292,12 +287,3 @@ def _clip_conf(args: argparse.Namespace) -> dict[str, Any]:
     if types and all(type_ == "npy" for type_ in types):
         conf.setdefault("image_tower", False)
     return conf
-
-
-def _check_options(key: str, class_: type, conf: dict[str, Any] | None) -> None:
-    known = list(inspect.signature(class_).parameters)
-    unknown = sorted(set(conf or {}) - set(known))
-    if unknown:
-        raise ValueError(
-            f"{key} has unknown option(s) {', '.join(unknown)}; known: {', '.join(known)}"
-        )

@@ -12,8 +12,8 @@ from espnet2.utils.types import float_or_none, int_or_none, str2bool, str_or_non
 
 from espnet_plugin.speechclip.attention import ATTENTIONS
 from espnet_plugin.speechclip.backends import BACKENDS
-from espnet_plugin.speechclip.factory import KEYWORD_NORMS
 from espnet_plugin.speechclip.keyword_extractor import KEYWORD_EXTRACTORS
+from espnet_plugin.speechclip.keyword_norm import KEYWORD_NORMS
 from espnet_plugin.speechclip.losses import LOSSES
 from espnet_plugin.speechclip.quantizer import QUANTIZERS
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
@@ -38,22 +38,13 @@ CONF_OPTIONS = {
 }
 DEFAULT_ENCODER = {"model": "facebook/hubert-base-ls960"}
 DEFAULT_CLIP = {"model": "ViT-B-32-quickgelu", "pretrained": "openai"}
-MODEL_OPTIONS = (
-    "parallel_weight",
-    "cascaded_weight",
-    "quantity_weight",
-    "diversity_weight",
-    "diversity_temperature",
-    "extract_feats_in_collect_stats",
-)
-DEFAULT_MODEL = {
-    "parallel": True,
-    "compatibility": {},
-    **{
-        name: inspect.signature(ESPnetSpeechCLIPModel).parameters[name].default
-        for name in MODEL_OPTIONS
-    },
+# What ESPnetSpeechCLIPModel and build_speechclip read of model_conf.
+OBJECTIVES = {
+    name: parameter.default
+    for name, parameter in inspect.signature(ESPnetSpeechCLIPModel).parameters.items()
+    if parameter.kind is parameter.KEYWORD_ONLY and name != "normalized_speech"
 }
+DEFAULT_MODEL = {"parallel": True, "compatibility": {}, **OBJECTIVES}
 CLASS_CHOICES = [
     speech_encoder_choices,
     attention_choices,
@@ -70,7 +61,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         choices.add_arguments(group)
     group.add_argument(
         "--keyword_norm",
-        choices=KEYWORD_NORMS,
+        choices=(*KEYWORD_NORMS, "none"),
         default="batch",
         help="Batch norm of the keywords, or none: they are compared with the tokens as they are",
     )

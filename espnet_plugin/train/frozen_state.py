@@ -23,29 +23,19 @@ def leave_out_of_checkpoints(module: nn.Module, prefixes: Sequence[str]) -> None
         module: Owner of the frozen parts.
         prefixes: Names below ``module`` with the final dot, e.g. ``("clip.", "speech_encoder.")``.
     """
-    prefixes = tuple(prefixes)
 
     def drop(_: nn.Module, state: dict[str, Any], prefix: str, __: dict) -> None:
         frozen = tuple(prefix + name for name in prefixes)
         for key in [key for key in state if key.startswith(frozen)]:
             del state[key]
 
-    def forgive(owner: nn.Module, incompatible: Any) -> None:
-        # missing_keys are full names from the module that load_state_dict was called on; the hook
-        # is not told where `owner` stands, so every ending that names a frozen weight counts.
-        frozen = {
-            name
-            for name in (*dict(owner.named_parameters()), *dict(owner.named_buffers()))
-            if name.startswith(prefixes)
-        }
-        incompatible.missing_keys[:] = [
-            key
-            for key in incompatible.missing_keys
-            if not any(key == name or key.endswith("." + name) for name in _endings(key, frozen))
-        ]
+    def fill_in(owner: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+        for name in prefixes:
+            for key, value in owner.get_submodule(name.rstrip(".")).state_dict().items():
+                state.setdefault(f"{prefix}{name}{key}", value)
 
     module.register_state_dict_post_hook(drop)
-    module.register_load_state_dict_post_hook(forgive)
+    module.register_load_state_dict_pre_hook(fill_in)
 
 
 def leave_out_of_broadcasts(module: nn.Module) -> None:
@@ -58,9 +48,3 @@ def leave_out_of_broadcasts(module: nn.Module) -> None:
     saved = module.state_dict().keys()
     constant = [name for name, _ in module.named_buffers() if name not in saved]
     DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(module, constant)
-
-
-def _endings(key: str, names: set[str]) -> list[str]:
-    """The endings of a dotted key that are in ``names``."""
-    parts = key.split(".")
-    return [ending for i in range(len(parts)) if (ending := ".".join(parts[i:])) in names]

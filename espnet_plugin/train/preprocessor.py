@@ -11,6 +11,8 @@ from espnet2.train.preprocessor import AbsPreprocessor
 from espnet_plugin.data.audio import checked_speech
 from espnet_plugin.data.dataset import checked_states
 from espnet_plugin.speechclip.backends.waveform import float_speech, normalize_waveforms
+from espnet_plugin.speechclip.clip_config import read_clip_config
+from espnet_plugin.speechclip.clip_inputs import image_transform, load_bpe
 
 
 class SpeechCLIPPreprocessor(AbsPreprocessor):
@@ -88,9 +90,7 @@ class SpeechCLIPPreprocessor(AbsPreprocessor):
 
     def _subwords(self, caption: str) -> np.ndarray:
         if self._tokenizer is None:
-            from espnet_plugin.data.keyword_vocabulary import load_tokenizer
-
-            self._tokenizer = load_tokenizer(str(self.clip_conf.get("model")))
+            self._tokenizer = load_bpe(str(self.clip_conf.get("model")))
         ids = self._tokenizer.encode(caption)
         if not ids:
             raise ValueError(f"the caption {caption!r} has no sub-word")
@@ -98,35 +98,12 @@ class SpeechCLIPPreprocessor(AbsPreprocessor):
 
     def _pixels(self, path: str) -> np.ndarray:
         if self._image_transform is None:
-            self._image_transform = image_transform(
-                str(self.clip_conf.get("model")), self.clip_conf.get("pretrained")
-            )
+            config = read_clip_config(str(self.clip_conf.get("model")))
+            self._image_transform = image_transform(config, self.clip_conf.get("pretrained"))
         from PIL import Image
 
         with Image.open(path) as image:
             return self._image_transform(image).numpy()  # (3, height, width)
-
-
-def image_transform(model: str, pretrained: str | None) -> Any:
-    """What turns a picture into CLIP's pixels, without building CLIP in every data worker.
-
-    Args:
-        model: open_clip name or JSON file.
-        pretrained: open_clip tag, whose training may have used another normalisation.
-    """
-    from open_clip import get_pretrained_cfg
-    from open_clip.transform import PreprocessCfg, image_transform_v2
-
-    from espnet_plugin.speechclip.clip_config import read_clip_config
-
-    config = read_clip_config(model)
-    options = dict(config.preprocess)
-    tag = get_pretrained_cfg(config.name, pretrained) if config.is_named and pretrained else {}
-    for name in ("mean", "std", "interpolation", "resize_mode", "fill_color"):
-        if tag and name in tag:
-            options[name] = tag[name]
-    options["size"] = config.model["vision_cfg"].get("image_size", 224)
-    return image_transform_v2(PreprocessCfg(**options), is_train=False)
 
 
 def normalized(speech: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import Iterator
 
-LOG_FORMAT = "%(asctime)s (%(module)s:%(lineno)d) %(levelname)s: %(message)s"
+LOG_FORMAT = "%(asctime)s %(levelname)s: %(message)s"
 
 
 @contextlib.contextmanager

@@ -5,24 +5,13 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from humanfriendly import format_size
+
 RESERVE = 0.05
 
 
 class NotEnoughSpaceError(OSError):
     """The disk cannot hold what is about to be written."""
-
-
-def human_size(size: float) -> str:
-    """Size with a unit.
-
-    >>> human_size(2048)
-    '2.0 KiB'
-    """
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} TiB"
 
 
 def free_space(directory: str | Path) -> int:
@@ -47,6 +36,6 @@ def require_space(directory: str | Path, needed: int, *, what: str) -> None:
     free = free_space(directory)
     if needed * (1 + RESERVE) > free:
         raise NotEnoughSpaceError(
-            f"{what} need {human_size(needed)}, but {directory} has only {human_size(free)} free. "
-            "Free some space or choose another directory."
+            f"{what} need {format_size(needed, binary=True)}, but {directory} has only "
+            f"{format_size(free, binary=True)} free. Free some space or choose another directory."
         )

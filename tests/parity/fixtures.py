@@ -69,3 +69,13 @@ def valid_slots(values: Tensor, lengths: Tensor) -> Tensor:
     """Entries of valid slots only, (valid slots, ...)."""
     mask = torch.arange(values.size(1))[None] < lengths[:, None]
     return values[mask]
+
+
+def slot_entropy(similarities: Tensor) -> Tensor:
+    """Mean entropy in nats of each slot's softmax over the table (slots,), which the original logs.
+
+    Args:
+        similarities: (batch, slots, rows).
+    """
+    probabilities = similarities.softmax(dim=-1)
+    return -(probabilities * torch.log(probabilities + 1e-9)).sum(dim=-1).mean(dim=0)

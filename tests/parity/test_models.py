@@ -9,15 +9,20 @@ from typing import Any
 
 import pytest
 import torch
+from espnet2.schedulers.piecewise_linear_warmup_lr import PiecewiseLinearWarmupLR
 from torch import Tensor
 
 from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
 from espnet_plugin.speechclip.model import SpeechOutput
-from espnet_plugin.speechclip.quantizer import slot_entropy
-from espnet_plugin.speechclip.schedule import linear_warmup_decay
 from espnet_plugin.speechclip.speech_encoder import SpeechStates
 from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel
-from tests.parity.fixtures import assert_close, assert_gradient_close, cases, valid_slots
+from tests.parity.fixtures import (
+    assert_close,
+    assert_gradient_close,
+    cases,
+    slot_entropy,
+    valid_slots,
+)
 from tests.parity.models import build, in_our_layout, trained_values, zero_gradients
 
 SLOTS = {  # (batch, slots, ...)
@@ -242,15 +247,10 @@ def training_steps(
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(parameters, **settings["optim"]["args"])
     model.train()
+    scheduler = PiecewiseLinearWarmupLR(
+        optimizer, [0, schedule["warmup"], schedule["max_step"]], [0.0, lr, schedule["final_lr"]]
+    )
     for step in itertools.count():
-        for group in optimizer.param_groups:
-            group["lr"] = linear_warmup_decay(
-                step,
-                lr,
-                warmup=schedule["warmup"],
-                steps=schedule["max_step"],
-                final=schedule["final_lr"],
-            )
         model.num_updates.fill_(step)
         record = {"lr": optimizer.param_groups[0]["lr"], "temperature": model.loss.scale.item()}
         encoded = model.encode(**batch)
@@ -262,6 +262,7 @@ def training_steps(
         record["grad_norm"] = float(norm)
         zero = zero_gradients(model.speechclip, encoded.speech.keywords)
         optimizer.step()
+        scheduler.step()
         yield record, zero
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from espnet_plugin.evaluation.retrieval import summarize
-from tests.espnet_plugin.evaluation.conftest import rank_scores
 from tests.parity.fixtures import cases
+from tests.ranks import rank_scores
 
 
 @pytest.mark.parametrize(("content", "case"), cases("mutual_retrieval"))

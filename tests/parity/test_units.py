@@ -17,9 +17,9 @@ from espnet_plugin.speechclip.cif import (
 from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
 from espnet_plugin.speechclip.keyword_norm import KeywordBatchNorm
 from espnet_plugin.speechclip.losses import MaskedContrastiveLoss
-from espnet_plugin.speechclip.quantizer import TokenQuantizer, diversity_loss, slot_entropy
+from espnet_plugin.speechclip.quantizer import TokenQuantizer, diversity_loss
 from espnet_plugin.speechclip.speech_encoder import LayerWeighting
-from tests.parity.fixtures import assert_close, cases, valid_slots
+from tests.parity.fixtures import assert_close, cases, slot_entropy, valid_slots
 
 
 def leaf(tensor: torch.Tensor) -> torch.Tensor:
@@ -181,7 +181,7 @@ def test_keyword_norm(content: dict[str, Any], case: dict[str, Any]) -> None:
     per_slot = config["type"] == "eachKw"
     norm = KeywordBatchNorm(
         dim,
-        num_slots=slots if per_slot else None,
+        slots if per_slot else None,
         learnable=config["learnable"],
         compatibility=compatibility(case),
     )

@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 
 import yaml
+from humanfriendly import format_size
 
 from espnet_plugin.evaluation.alignments import WORDS_CTM
 from espnet_plugin.evaluation.architectures import architecture_name
@@ -117,7 +118,8 @@ def write_results(
             material=material,
         )
         write_text(inference_dir / REPORT_FILE, page)
-        logging.info(f"{inference_dir / REPORT_FILE}: {len(page.encode()) / 1e6:.1f} MB")
+        size = format_size(len(page.encode()), binary=True)
+        logging.info(f"{inference_dir / REPORT_FILE}: {size}")
     return scores
 
 

@@ -1,15 +1,19 @@
-"""Where frozen speech encoders come from: one builder per source, under a name.
+"""Where frozen speech encoders come from: one class per source, under a name.
 
-A backend is a ``torch.nn.Module`` of the form of ``SpeechBackend``. A further source is one more
-function that builds such a module, put into ``BACKENDS`` under its name.
+A backend is a ``torch.nn.Module`` of the form of ``SpeechBackend``, whose constructor takes
+``model`` and its own options by keyword. A further source is one more such class, put into
+``BACKENDS`` under its name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 from torch import Tensor
+
+from espnet_plugin.speechclip.backends.huggingface import HuggingFaceBackend
+from espnet_plugin.speechclip.backends.s3prl import S3prlBackend
 
 
 class SpeechBackend(Protocol):
@@ -20,48 +24,31 @@ class SpeechBackend(Protocol):
     stride: int  # samples per frame
     sampling_rate: int
     min_samples: int  # shorter utterances are continued with zeros up to so many samples
-    normalize_waveform: bool  # what the backend does, after defaults are resolved
 
-    def frame_lengths(self, sample_lengths: Tensor) -> Tensor:
-        """Number of frames (batch,) of utterances of so many samples (batch,)."""
+    def wants_normalized_waveforms(self) -> bool:
+        """Whether the model was trained on waveforms of zero mean and unit variance, and does not
+        normalise them itself."""
         ...
 
-    def __call__(
-        self, speech: Tensor, sample_lengths: Tensor, *, normalize: bool | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Hidden states (batch, layers + 1, frames, dim), 0 at padding, and frames (batch,).
+    def frame_lengths(self, sample_lengths: Tensor) -> Tensor:
+        """Exact number of frames (batch,) of utterances of so many samples (batch,); an utterance
+        shorter than ``min_samples`` has as many as one of that length."""
+        ...
 
-        ``normalize`` takes the place of ``normalize_waveform`` for this call; None: it does not.
+    def __call__(self, speech: Tensor, sample_lengths: Tensor) -> Tensor:
+        """Encode waveforms as ``prepare_waveforms`` leaves them.
+
+        Args:
+            speech: (batch, samples), 0 behind each utterance's end.
+            sample_lengths: (batch,), each at least ``min_samples``.
+
+        Returns:
+            Hidden states (batch, layers + 1, frames, dim), 0 at padded frames.
         """
         ...
 
 
-def _huggingface(**options: Any) -> SpeechBackend:
-    from espnet_plugin.speechclip.backends.huggingface import HuggingFaceBackend
-
-    return HuggingFaceBackend(**options)
-
-
-def _s3prl(**options: Any) -> SpeechBackend:
-    from espnet_plugin.speechclip.backends.s3prl import S3prlBackend
-
-    return S3prlBackend(**options)
-
-
 BACKENDS: dict[str, Callable[..., SpeechBackend]] = {
-    "huggingface": _huggingface,
-    "s3prl": _s3prl,
+    "huggingface": HuggingFaceBackend,
+    "s3prl": S3prlBackend,
 }
-
-
-def build_backend(source: str, **options: Any) -> SpeechBackend:
-    """Build the backend that is registered as ``source``.
-
-    Raises:
-        ValueError: if no backend has that name.
-    """
-    if source not in BACKENDS:
-        raise ValueError(
-            f"Unknown speech encoder source {source!r}: choose one of {', '.join(sorted(BACKENDS))}"
-        )
-    return BACKENDS[source](**options)

@@ -9,7 +9,7 @@ in any batch.
 
 from __future__ import annotations
 
-import logging
+import math
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,10 @@ from torch.nn.utils.rnn import pad_sequence
 
 from espnet_plugin.speechclip.backends.huggingface_loading import (
     load_encoder,
-    model_wants_normalized_waveforms,
+    wants_normalized_waveforms,
 )
 from espnet_plugin.speechclip.backends.states import StateCollector
-from espnet_plugin.speechclip.backends.waveform import prepare_waveforms
 from espnet_plugin.speechclip.padding import padding_mask
-
-logger = logging.getLogger(__name__)
 
 
 def conv_output_lengths(
@@ -55,11 +52,11 @@ class HuggingFaceBackend(nn.Module):
 
     Args:
         model: hub name, or a local directory in the form of ``save_pretrained``.
-        normalize_waveform: zero mean and unit variance per utterance; None = as the model's
-            ``preprocessor_config.json`` says.
         cache_dir: where downloaded models lie; None = the library's default.
         random_weights: take the model's ``config.json`` only and random weights (dry runs).
-        dropout: probability of the dropouts in training mode; None = as ``config.json`` says.
+        dropout: probability in training mode of the dropouts before and in the layers and of their
+            attention weights, with none after activations: the four of fairseq's HuBERT base.
+            None = as ``config.json`` says.
 
     Raises:
         FileNotFoundError: if the model is neither a local directory, nor cached, nor reachable.
@@ -73,7 +70,6 @@ class HuggingFaceBackend(nn.Module):
         self,
         *,
         model: str,
-        normalize_waveform: bool | None = None,
         cache_dir: str | Path | None = None,
         random_weights: bool = False,
         dropout: float | None = None,
@@ -83,18 +79,11 @@ class HuggingFaceBackend(nn.Module):
             model, cache_dir=cache_dir, random_weights=random_weights, dropout=dropout
         )
         config = self.model.config
-        if normalize_waveform is None:
-            normalize_waveform = model_wants_normalized_waveforms(
-                model, config, cache_dir=cache_dir
-            )
-            logger.info("%s: normalize_waveform = %s", model, normalize_waveform)
-        self.normalize_waveform = normalize_waveform
+        self._name, self._cache_dir = model, cache_dir
         self.kernels = tuple(config.conv_kernel)
         self.strides = tuple(config.conv_stride)
         self.min_samples = receptive_field(self.kernels, self.strides)
-        self.stride = 1
-        for stride in self.strides:
-            self.stride *= stride
+        self.stride = math.prod(self.strides)
         self.dim = int(config.hidden_size)
         self.num_layers = int(config.num_hidden_layers) + 1
 
@@ -104,42 +93,24 @@ class HuggingFaceBackend(nn.Module):
         self.model.feature_extractor.eval()
         return self
 
-    def frame_lengths(self, sample_lengths: Tensor) -> Tensor:
-        """Exact number of frames (batch,) of utterances of ``sample_lengths`` (batch,) samples.
+    def wants_normalized_waveforms(self) -> bool:
+        """What the model's ``preprocessor_config.json`` says."""
+        config = self.model.config
+        return wants_normalized_waveforms(self._name, config, cache_dir=self._cache_dir)
 
-        floor((samples - 400) / 320) + 1 for the usual convolutions; an utterance shorter than
-        the receptive field has one frame.
-        """
+    def frame_lengths(self, sample_lengths: Tensor) -> Tensor:
+        """floor((samples - 400) / 320) + 1 for the usual convolutions, (batch,)."""
         samples = sample_lengths.clamp(min=self.min_samples)
         return conv_output_lengths(samples, self.kernels, self.strides)
 
-    def forward(
-        self, speech: Tensor, sample_lengths: Tensor, *, normalize: bool | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Encode waveforms.
-
-        Args:
-            speech: (batch, samples) in [-1, 1] at 16 kHz.
-            sample_lengths: (batch,).
-            normalize: in place of ``normalize_waveform``; None: as that says.
-
-        Returns:
-            Hidden states (batch, layers + 1, frames, dim), 0 at padded frames, and the number of
-            frames (batch,).
-        """
-        speech, sample_lengths = prepare_waveforms(
-            speech,
-            sample_lengths,
-            normalize=self.normalize_waveform if normalize is None else normalize,
-            min_samples=self.min_samples,
-        )
-        lengths = self.frame_lengths(sample_lengths)
+    def forward(self, speech: Tensor, sample_lengths: Tensor) -> Tensor:
+        """As ``SpeechBackend`` says."""
         features = self._convolve(speech, sample_lengths.tolist())  # (batch, frames, channels)
         hidden = self.model.feature_projection(features)  # (batch, frames, dim)
         if isinstance(hidden, tuple):  # wav2vec 2.0 and WavLM return the normed input, too
             hidden = hidden[0]
         del features
-        return self._encode(hidden, lengths), lengths
+        return self._encode(hidden, self.frame_lengths(sample_lengths))
 
     def _convolve(self, speech: Tensor, ends: list[int]) -> Tensor:
         """Convolutional front end, (batch, samples) to (batch, frames, channels), 0 at padding.

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import logging
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from espnet_plugin.speechclip.hub import check_hub_reachable, first_line, is_remote_name
+from espnet_plugin.speechclip.hub import first_line, from_cache_or_hub, is_remote_name
 
 logger = logging.getLogger(__name__)
 
@@ -32,17 +34,15 @@ def load_encoder(
         model: hub name or local directory.
         cache_dir: the hub's cache; None = the library's default.
         random_weights: read ``config.json`` only.
-        dropout: probability of the dropouts before and in the layers and of their attention
-            weights, with none after activations: the four of fairseq's HuBERT base.
-            None = as ``config.json`` says.
+        dropout: of :class:`HuggingFaceBackend`.
 
     Raises:
         FileNotFoundError: if files are missing or cannot be downloaded.
         ValueError: if the model has another architecture.
     """
-    from transformers import AutoModel
+    from transformers import AutoConfig, AutoModel
 
-    config = _load_config(model, cache_dir)
+    config = _load(AutoConfig.from_pretrained, model, cache_dir, wanted="config.json")
     _check_config(model, config)
     config.layerdrop = 0.0
     config.apply_spec_augment = False
@@ -52,12 +52,10 @@ def load_encoder(
     if random_weights:
         logger.warning("%s: the speech encoder has RANDOM weights", model)
         return AutoModel.from_config(config).eval()
-    encoder, info = _try_local_then_hub(
+    encoder, info = _load(
+        partial(AutoModel.from_pretrained, config=config, output_loading_info=True),
         model,
         cache_dir,
-        lambda **options: AutoModel.from_pretrained(
-            model, config=config, output_loading_info=True, **options
-        ),
         wanted="model.safetensors or pytorch_model.bin",
     )
     missing = [
@@ -71,7 +69,7 @@ def load_encoder(
     return encoder.float().eval()  # some are stored in half precision
 
 
-def model_wants_normalized_waveforms(
+def wants_normalized_waveforms(
     model: str, config: Any, *, cache_dir: str | Path | None = None
 ) -> bool:
     """Whether the model's ``preprocessor_config.json`` asks for normalised waveforms.
@@ -79,43 +77,26 @@ def model_wants_normalized_waveforms(
     Without that file: yes for models with layer norms in all convolutions (the large ones), no
     for the others, as they were trained.
     """
-    from transformers.utils import cached_file
+    from transformers import FeatureExtractionMixin
 
-    name = "preprocessor_config.json"
-    path: str | Path | None = Path(model) / name
-    if not Path(model).is_dir():
-        try:
-            path = cached_file(model, name, cache_dir=cache_dir, local_files_only=True)
-        except OSError:
-            try:
-                check_hub_reachable()
-                path = cached_file(model, name, cache_dir=cache_dir)
-            except OSError:
-                path = None
-    if path is not None and Path(path).is_file():
-        options = json.loads(Path(path).read_text(encoding="utf-8"))
-        if "do_normalize" in options:
-            return bool(options["do_normalize"])
+    options: dict[str, Any] = {}
+    with contextlib.suppress(FileNotFoundError):
+        options, _ = _load(
+            FeatureExtractionMixin.get_feature_extractor_dict,
+            model,
+            cache_dir,
+            wanted="preprocessor_config.json",
+        )
+    if "do_normalize" in options:
+        return bool(options["do_normalize"])
     normalize = config.feat_extract_norm == "layer"
     logger.warning(
-        "%s has no %s with do_normalize: assuming normalize_waveform: %s "
+        "%s has no preprocessor_config.json with do_normalize: assuming normalize_waveform: %s "
         "(set speech_encoder_conf.normalize_waveform if that is wrong)",
         model,
-        name,
         str(normalize).lower(),
     )
     return normalize
-
-
-def _load_config(model: str, cache_dir: str | Path | None) -> Any:
-    from transformers import AutoConfig
-
-    return _try_local_then_hub(
-        model,
-        cache_dir,
-        lambda **options: AutoConfig.from_pretrained(model, **options),
-        wanted="config.json",
-    )
 
 
 def _check_config(model: str, config: Any) -> None:
@@ -131,13 +112,14 @@ def _check_config(model: str, config: Any) -> None:
         )
 
 
-def _try_local_then_hub(model: str, cache_dir: str | Path | None, load: Any, *, wanted: str) -> Any:
-    """What is on disk is taken as it is, without asking the network whether it has changed."""
-    directory = Path(model)
+def _load(
+    load: Callable[..., Any], model: str, cache_dir: str | Path | None, *, wanted: str
+) -> Any:
+    """Calls one of the library's functions that take a model's name or directory."""
     options = {} if cache_dir is None else {"cache_dir": str(cache_dir)}
-    if directory.is_dir():
+    if Path(model).is_dir():
         try:
-            return load(**options)
+            return load(model, **options)
         except (OSError, ValueError) as error:
             raise FileNotFoundError(
                 f"Speech encoder directory {model}: cannot read {wanted} in it "
@@ -150,20 +132,11 @@ def _try_local_then_hub(model: str, cache_dir: str | Path | None, load: Any, *, 
             f"Speech encoder {model}: no such directory (seen from {Path.cwd()}); it must hold "
             "config.json and the weights"
         )
-    try:
-        return load(local_files_only=True, **options)
-    except (OSError, ValueError):
-        pass
-    try:
-        check_hub_reachable()
-        return load(**options)
-    except (OSError, ValueError) as error:
-        from huggingface_hub.constants import HF_HUB_CACHE
-
-        raise FileNotFoundError(
-            f"Speech encoder {model}: {wanted} is neither in the cache "
-            f"{cache_dir or HF_HUB_CACHE} nor can it be downloaded ({first_line(error)}). "
-            f"Run 'hf download {model}' where there is a network and copy the cache, or set "
-            "speech_encoder_conf.model (recipe option --speech_upstream) to a local directory "
-            "that holds the model's files"
-        ) from error
+    return from_cache_or_hub(
+        partial(load, model, **options),
+        missing=f"Speech encoder {model}: no {wanted}",
+        cache=cache_dir,
+        remedy=f"Run 'hf download {model}' where there is a network and copy the cache, or set "
+        "speech_encoder_conf.model (recipe option --speech_upstream) to a local directory that "
+        "holds the model's files",
+    )

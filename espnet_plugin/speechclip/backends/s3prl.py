@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 
 from espnet_plugin.speechclip.backends.states import StateCollector
-from espnet_plugin.speechclip.backends.waveform import prepare_waveforms
 
 logger = logging.getLogger(__name__)
 
@@ -130,7 +129,8 @@ def _switch_off_layer_drop_and_masking(upstream: nn.Module) -> None:
     """Keep every layer and every frame in training mode too."""
     for module in upstream.modules():
         # the names of fairseq, torchaudio and transformers; experts have properties of these names
-        for holder in (module, getattr(module, "config", None)):
+        holders: tuple[Any, ...] = (module, getattr(module, "config", None))
+        for holder in holders:
             for name in ("layerdrop", "layer_drop"):
                 if name in getattr(holder, "__dict__", ()):
                     setattr(holder, name, 0.0)
@@ -148,8 +148,6 @@ class S3prlBackend(nn.Module):
     Args:
         model: name in ``s3prl.hub``.
         checkpoint: file for ``*_local`` and ``*_custom`` upstreams.
-        normalize_waveform: True: zero mean and unit variance per utterance, before whatever the
-            upstream does itself. None and False leave it to the upstream.
 
     Raises:
         ImportError: without a working s3prl.
@@ -159,17 +157,10 @@ class S3prlBackend(nn.Module):
     sampling_rate = 16000
     upstream: Any  # s3prl's
 
-    def __init__(
-        self,
-        *,
-        model: str,
-        checkpoint: str | Path | None = None,
-        normalize_waveform: bool | None = None,
-    ) -> None:
+    def __init__(self, *, model: str, checkpoint: str | Path | None = None) -> None:
         super().__init__()
         self.name = model
         self.upstream = build_upstream(model, checkpoint)
-        self.normalize_waveform = bool(normalize_waveform)
         self.stride = int(self.upstream.get_downsample_rates("hidden_states"))
         self._frames_of: dict[int, int] = {}  # samples → frames, as the upstream has answered
         self.min_samples, states = self._probe()
@@ -184,11 +175,12 @@ class S3prlBackend(nn.Module):
                 module.eval()
         return self
 
-    def frame_lengths(self, sample_lengths: Tensor) -> Tensor:
-        """Number of frames (batch,) of utterances of ``sample_lengths`` (batch,) samples.
+    def wants_normalized_waveforms(self) -> bool:
+        """No: an upstream does itself what its model needs."""
+        return False
 
-        The upstream itself is asked (with silence) about each length it has not seen yet.
-        """
+    def frame_lengths(self, sample_lengths: Tensor) -> Tensor:
+        """The upstream itself is asked (with silence) about each length it has not seen yet."""
         frames = []
         for samples in sample_lengths.clamp(min=self.min_samples).tolist():
             if samples not in self._frames_of:
@@ -198,26 +190,8 @@ class S3prlBackend(nn.Module):
             frames.append(self._frames_of[samples])
         return torch.tensor(frames, device=sample_lengths.device)
 
-    def forward(
-        self, speech: Tensor, sample_lengths: Tensor, *, normalize: bool | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Encode waveforms.
-
-        Args:
-            speech: (batch, samples) in [-1, 1] at 16 kHz.
-            sample_lengths: (batch,).
-            normalize: in place of ``normalize_waveform``; None: as that says.
-
-        Returns:
-            Hidden states (batch, layers + 1, frames, dim), 0 at padded frames, and the number of
-            frames (batch,).
-        """
-        speech, sample_lengths = prepare_waveforms(
-            speech,
-            sample_lengths,
-            normalize=self.normalize_waveform if normalize is None else normalize,
-            min_samples=self.min_samples,
-        )
+    def forward(self, speech: Tensor, sample_lengths: Tensor) -> Tensor:
+        """As ``SpeechBackend`` says."""
         ends: list[int] = sample_lengths.tolist()
         rows_of_length = defaultdict(list)
         for row, end in enumerate(ends):
@@ -233,14 +207,12 @@ class S3prlBackend(nn.Module):
                 collector.add(state)
             group = collector.stack([states[0].shape[1]] * len(rows))
             if everything:
-                hidden = group
-                break
+                return group
             if hidden is None:
                 hidden = group.new_zeros(len(ends), *group.shape[1:])
             hidden[rows, :, : group.shape[2]] = group
         assert hidden is not None
-        lengths = torch.tensor([self._frames_of[end] for end in ends], device=speech.device)
-        return hidden, lengths
+        return hidden
 
     def _run(self, speech: Tensor) -> list[Tensor]:
         """Hidden states, each (batch, frames, dim), of waveforms of equal length."""

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
-
-from espnet_plugin.speechclip.safetensors_file import write_safetensors
 
 MODEL_FILE = "clip.json"
 WEIGHTS_FILE = "weights.safetensors"
@@ -93,13 +92,11 @@ def write_clip(directory: Path, weights: Mapping[str, Tensor], table: Tensor) ->
         ValueError: If a weight is missing, not known, or of another shape than the others say.
     """
     config = open_clip_config(weights, table)
-    whole = {
-        key: value.float() for key, value in weights.items() if key not in _UNUSED and key != TABLE
-    }
-    whole[TABLE] = table.float()
+    whole = {**weights, TABLE: table}
+    whole = {k: v.float().contiguous() for k, v in whole.items() if k not in _UNUSED}
     _check(config["model_cfg"], whole)
     directory.mkdir(parents=True, exist_ok=True)
-    write_safetensors(directory / WEIGHTS_FILE, whole)
+    save_file(whole, directory / WEIGHTS_FILE, metadata={"format": "pt"})
     (directory / MODEL_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
@@ -113,7 +110,7 @@ def read_public_clip(model: str, pretrained: str) -> dict[str, Tensor]:
     from espnet_plugin.speechclip.clip_config import find_weights, read_clip_config
     from espnet_plugin.speechclip.clip_weights import read_clip_weights
 
-    path, _ = find_weights(read_clip_config(model), pretrained)
+    path = find_weights(read_clip_config(model), pretrained)
     return read_clip_weights(path)[0]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from espnet_plugin.speechclip.convert.clip_export import compare_shapes
@@ -15,7 +16,6 @@ from espnet_plugin.speechclip.convert.fairseq_hubert import (
     hubert_config_options,
     map_fairseq_hubert,
 )
-from espnet_plugin.speechclip.safetensors_file import write_safetensors
 
 # Trained for augmentation only; public copies of a model may lack it.
 _NOT_COMPARED = ("masked_spec_embed",)
@@ -47,8 +47,10 @@ def write_hubert(directory: Path, weights: Mapping[str, Tensor]) -> None:
     )
     directory.mkdir(parents=True, exist_ok=True)
     config.save_pretrained(directory)
-    write_safetensors(
-        directory / "model.safetensors", {key: value.float() for key, value in mapped.items()}
+    save_file(
+        {key: value.float().contiguous() for key, value in mapped.items()},
+        directory / "model.safetensors",
+        metadata={"format": "pt"},
     )
     preprocessor = {
         "feature_extractor_type": "Wav2Vec2FeatureExtractor",

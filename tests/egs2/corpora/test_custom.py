@@ -24,9 +24,10 @@ def root(tmp_path: Path) -> Path:
 
 
 def prepare(root: Path, data: Path):
-    from local.custom.prepare import prepare_custom
+    from local.custom.prepare import read_custom
+    from local.shared.sets import prepare_sets
 
-    return prepare_custom(root, data)
+    return prepare_sets(read_custom(root), data)
 
 
 def test_an_unwritten_language_needs_no_captions(root: Path, tmp_path: Path) -> None:

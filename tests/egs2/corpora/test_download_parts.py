@@ -24,19 +24,19 @@ def served(tmp_path: Path) -> str:
 def test_parts_are_fetched_unpacked_and_then_left_alone(
     served: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from local.shared.download import Part, run
+    from local.shared.download import Part, download
 
     parts = [Part(Resource("x.zip", (f"{served}/x.zip",)), "audio", ("audio/wavs",))]
-    run(parts, tmp_path / "corpus")
+    download(parts, tmp_path / "corpus")
     assert (tmp_path / "corpus" / "audio" / "wavs" / "1.wav").read_bytes() == b"sound"
     (tmp_path / "corpus" / "x.zip").unlink()  # the archive may be removed
     caplog.set_level(logging.INFO)
-    run(parts, tmp_path / "corpus")
+    download(parts, tmp_path / "corpus")
     assert "not needed" in caplog.text
 
 
 def test_what_cannot_be_had_is_said_at_the_end(served: str, tmp_path: Path) -> None:
-    from local.shared.download import Part, run
+    from local.shared.download import Part, download
 
     by_hand = "Fill in the form and put {name} into {directory}."
     lost = Resource("lost.zip", (f"{served}/lost.zip",), by_hand=by_hand)
@@ -45,7 +45,7 @@ def test_what_cannot_be_had_is_said_at_the_end(served: str, tmp_path: Path) -> N
         Part(Resource("x.zip", (f"{served}/x.zip",)), "", ("wavs",)),
     ]
     with pytest.raises(DataError, match="Fill in the form and put lost.zip into .*/corpus"):
-        run(parts, tmp_path / "corpus")
+        download(parts, tmp_path / "corpus")
     assert (tmp_path / "corpus" / "wavs" / "1.wav").is_file()  # the others are there
 
 

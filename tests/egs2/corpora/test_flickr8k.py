@@ -21,9 +21,10 @@ from tests.egs2.corpora.conftest import (
 
 
 def prepare(corpus: Flickr8k, data: Path, **options):
-    from local.flickr8k.prepare import prepare_flickr8k
+    from local.flickr8k.prepare import read_flickr8k
+    from local.shared.sets import prepare_sets
 
-    return prepare_flickr8k(corpus.root, data, **options)
+    return prepare_sets(read_flickr8k(corpus.root), data, **options)
 
 
 def test_sets_hold_what_the_owners_say(flickr8k: Flickr8k, tmp_path: Path) -> None:
@@ -221,7 +222,7 @@ def test_real_captions_and_lists(tmp_path: Path) -> None:
             write_wav(corpus.wav(f"{name[:-4]}_{n}.wav"))
     summary = prepare(corpus, tmp_path / "data")
     assert summary.kept == 15 and summary.absent == 39985 and summary.outside == 460
-    notes = "\n".join(summary.notes)
+    notes = "\n".join(summary.corpus.notes)
     assert "40,460 (published: 40,460) of 8,092 pictures" in notes
     assert "2258277193_586949ec62.jpg.1 is the picture" in notes
     captions = tmp_path / "data" / "local" / "flickr8k" / "captions"

@@ -24,21 +24,18 @@ values = st.recursive(
 @given(
     records=st.lists(values, max_size=6),
     before=st.dictionaries(st.sampled_from("abc"), values, max_size=2),
-    chunk=st.integers(1, 40),
     indent=st.none() | st.integers(0, 2),
     bare=st.booleans(),
 )
 def test_records_come_as_json_load_gives_them(
-    tmp_path_factory: pytest.TempPathFactory, records, before, chunk, indent, bare
+    tmp_path_factory: pytest.TempPathFactory, records, before, indent, bare
 ) -> None:
-    from local.shared import json_stream
+    from local.shared.json_stream import stream_records
 
     path = tmp_path_factory.mktemp("json") / "x.json"
     content = records if bare else {**before, "data": records, "z": 1}
     path.write_text(json.dumps(content, indent=indent), encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_stream, "_CHUNK", chunk)  # every place becomes a chunk's end
-        assert list(json_stream.stream_records(path, "data")) == records
+    assert list(stream_records(path, "data")) == records
 
 
 @pytest.mark.parametrize("cut", range(1, 40))

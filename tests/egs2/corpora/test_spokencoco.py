@@ -11,9 +11,10 @@ from tests.egs2.corpora.conftest import SpokenCoco
 
 
 def prepare(corpus: SpokenCoco, data: Path, **options):
-    from local.spokencoco.prepare import prepare_spokencoco
+    from local.shared.sets import prepare_sets
+    from local.spokencoco.prepare import read_spokencoco
 
-    return prepare_spokencoco(corpus.root, corpus.mscoco, data, **options)
+    return prepare_sets(read_spokencoco(corpus.root, corpus.mscoco), data, **options)
 
 
 def test_karpathys_splits_across_both_folders(spokencoco: SpokenCoco, tmp_path: Path) -> None:
@@ -126,10 +127,10 @@ def test_a_recording_listed_twice_is_an_error(spokencoco: SpokenCoco, tmp_path: 
         prepare(spokencoco, tmp_path / "data")
 
 
-def test_unset_folders(spokencoco: SpokenCoco, tmp_path: Path) -> None:
-    from local.spokencoco.prepare import prepare_spokencoco
+def test_unset_folders(spokencoco: SpokenCoco) -> None:
+    from local.spokencoco.prepare import read_spokencoco
 
     with pytest.raises(DataError, match="MSCOCO is not set"):
-        prepare_spokencoco(spokencoco.root, "", tmp_path)
+        read_spokencoco(spokencoco.root, "")
     with pytest.raises(DataError, match="SPOKENCOCO=/nowhere: no such folder"):
-        prepare_spokencoco("/nowhere", spokencoco.mscoco, tmp_path)
+        read_spokencoco("/nowhere", spokencoco.mscoco)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,23 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.egs2.recipe.test_speechclip_sh import RECIPE, copy_recipe, make_data
-
-# Notes each call; runs the light commands, and makes the outputs of inference.
-FAKE_PYTHON = r"""
-import json, os, pathlib, sys
-arguments = sys.argv[1:]
-with open(os.environ["CALLS"], "a") as stream:
-    stream.write(json.dumps(arguments) + "\n")
-module = arguments[1].rpartition(".")[2] if arguments[0] == "-m" else ""
-if arguments[0] != "-m" or module in ("datadir", "format_wav_scp"):
-    os.execv(sys.executable, [sys.executable, *arguments])
-value = dict(zip(arguments, arguments[1:]))
-if module == "speechclip_inference":
-    folder = pathlib.Path(value["--output_dir"])
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "keywords.jsonl").touch()
-"""
+from tests.egs2.recipe.test_speechclip_sh import FAKE_PYTHON, RECIPE, copy_recipe, make_data
 
 # Instead of run.sh: notes its options, makes the scores of a run, and fails when it is told to.
 FAKE_RUN = r"""#!/usr/bin/env bash
@@ -59,7 +44,7 @@ def recipe(tmp_path: Path) -> Path:
 
 def run(recipe: Path, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     root = recipe.parents[1]
-    variables = {**os.environ, "CALLS": str(root / "calls"), **environment}
+    variables = {**os.environ, "CALLS": str(root / "calls"), "FAIL": "", **environment}
     variables["PATH"] = f"{root / 'bin'}:{variables['PATH']}"
     return subprocess.run(
         command, cwd=recipe, env=variables, text=True, capture_output=True, timeout=300
@@ -78,22 +63,26 @@ def test_evaluate_runs_a_model_on_other_data(recipe: Path) -> None:
     experiment.mkdir(parents=True)
     (experiment / "config.yaml").write_text("best_model_criterion:\n- - train\n  - loss\n  - min\n")
     (experiment / "train.loss.ave.pth").touch()
+    (recipe / "asr.txt").write_text("2a_1 a dog\n")
     python = str(recipe.parents[1] / "bin" / "python3")
     arguments = ["--model", "exp/speechclip_x/", "--data_dir", "data/tiny_test", "--python", python]
     result = run(recipe, "./evaluate.sh", *arguments, "--transcripts", "asr.txt")
     assert result.returncode == 0, result.stderr
-    assert len((recipe / "dump/evaluate/tiny_test/wav.scp").read_text().splitlines()) == 4
+    assert len((recipe / "dump/evaluate/raw/tiny_test/wav.scp").read_text().splitlines()) == 4
+    assert not calls(recipe, "speechclip_train") and not calls(recipe, "speechclip_pack")
     output = "exp/speechclip_x/evaluate_tiny_test"
     (images,) = calls(recipe, "dump_image_embeddings")
-    assert images["--model_tag"] == "exp/speechclip_x"
+    checkpoint = "exp/speechclip_x/train.loss.ave.pth"
+    assert images["--model_tag"] == checkpoint
     (inference,) = calls(recipe, "speechclip_inference")
-    assert inference["--speechclip_model_file"].endswith("x/train.loss.ave.pth")
+    assert inference["--model_tag"] == checkpoint
     assert inference["--output_dir"] == f"{output}/tiny_test"
     (transcripts,) = calls(recipe, "embed_transcripts")
     assert transcripts["--transcripts"] == "asr.txt"
     assert len(calls(recipe, "score_keywords")) == len(calls(recipe, "score_retrieval")) == 1
     (shown,) = calls(recipe, "show_results")
     assert (shown["--inference_dir"], shown["--test_set"]) == (output, "tiny_test")
+    assert shown["--expdir"] == "exp/speechclip_x"
 
 
 @pytest.mark.parametrize(
@@ -112,34 +101,43 @@ def test_evaluate_refuses(recipe: Path, options: list[str], message: str) -> Non
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ("nope", "--model nope: no such file or folder"),
-        ("exp/speechclip_y", "--model exp/speechclip_y: no such file or folder"),
-        ("exp", "--model exp: no config.yaml in it"),
-        ("exp/speechclip_x", "valid.y.pth is missing; --inference_model takes one of valid.x.pth"),
-        ("db.sh", "--model db.sh: no model"),
+        (["nope"], "--model nope: no such file or directory; expected an exported model"),
+        (["exp/x/y"], "--model exp/x/y: no such file or directory"),
+        (["exp"], "--model exp: holds no model"),
+        (["exp/speechclip_x"], "--model exp/speechclip_x: holds no model"),
+        (["exp/speechclip_x", "--inference_model", "y.pth"], "y.pth: no such.*; there are x.pth"),
     ],
 )
-def test_evaluate_looks_at_the_model_first(recipe: Path, model: str, message: str) -> None:
+def test_evaluate_looks_at_the_model_first(recipe: Path, model: list[str], message: str) -> None:
     make_data(recipe)
     experiment = recipe / "exp" / "speechclip_x"
     experiment.mkdir(parents=True)
-    for name in ("config.yaml", "valid.x.pth"):
-        (experiment / name).touch()
-    options = ["--model", model, "--data_dir", "data/tiny_test", "--inference_model", "valid.y.pth"]
+    (experiment / "config.yaml").write_text("seed: 0\n")
+    (experiment / "x.pth").touch()
+    python = str(recipe.parents[1] / "bin" / "python3")
+    options = ["--python", python, "--data_dir", "data/tiny_test", "--model", *model]
     result = run(recipe, "./evaluate.sh", *options)
     assert result.returncode == 1
-    assert message in result.stderr
+    assert re.search(message, result.stderr)
     assert not (recipe / "dump").exists()
 
 
-def test_evaluate_takes_a_name_on_the_hub(recipe: Path) -> None:
+def test_evaluate_takes_a_name_on_the_hub(recipe: Path, tmp_path: Path) -> None:
     make_data(recipe)
+    cached = tmp_path / "hub" / "models--owner--model"
+    snapshot = cached / "snapshots" / "1"
+    snapshot.mkdir(parents=True)
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text("1")
+    for name in ("config.yaml", "model.safetensors"):
+        (snapshot / name).touch()
     python = str(recipe.parents[1] / "bin" / "python3")
     options = ["--model", "owner/model", "--data_dir", "data/tiny_test", "--python", python]
-    result = run(recipe, "./evaluate.sh", *options)
+    result = run(recipe, "./evaluate.sh", *options, HF_HUB_CACHE=str(tmp_path / "hub"))
     assert result.returncode == 0, result.stderr
     (inference,) = calls(recipe, "speechclip_inference")
-    assert inference["--model_tag"] == "owner/model"
+    assert inference["--model_tag"] == str(snapshot)
+    assert inference["--output_dir"] == "exp/evaluate_model_tiny_test/tiny_test"
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ def test_image_embeddings_are_clips_and_bad_pictures_are_skipped(
     report = read_scp(output / "unreadable_images.txt")
     assert sorted(report) == ["absent", "truncated"]
     assert "truncated.jpg" in report["truncated"]
-    assert "2 of 8 pictures" in caplog.text
+    assert "2 of 8 images" in caplog.text
     clip = FrozenCLIP(model=str(tiny_corpus.clip_model), pretrained=str(tiny_corpus.clip_weights))
     expected = clip.encode_images(clip.preprocess(Image.open(pictures["img3"]))[None])[0]
     stored = np.load(listed["img3"])
@@ -162,7 +162,7 @@ def test_too_little_disk_is_refused_before_anything_is_written(
 ) -> None:
     monkeypatch.setattr(disk, "free_space", lambda directory: 1000)
     caplog.set_level("INFO")
-    with pytest.raises(SystemExit, match="has only 1000 B free"):
+    with pytest.raises(SystemExit, match="has only 1000 bytes free"):
         dump_speech_states.main(state_arguments(tiny_corpus, tmp_path / "s"))
     assert "need" in caplog.text
     assert not list((tmp_path / "s").rglob("*.npy"))
@@ -171,7 +171,3 @@ def test_too_little_disk_is_refused_before_anything_is_written(
 def test_batches_hold_a_bounded_amount_of_audio() -> None:
     batches = batches_by_samples({"a": 5, "b": 10, "c": 4, "d": 10, "e": 30}, 20)
     assert batches == [["e"], ["b", "d"], ["a", "c"]]
-
-
-def test_human_size() -> None:
-    assert [disk.human_size(n) for n in (10, 2048, 3 * 2**30)] == ["10 B", "2.0 KiB", "3.0 GiB"]

@@ -9,7 +9,6 @@ import pytest
 from espnet_plugin.bin.datadir import main
 from espnet_plugin.data import datadir
 from espnet_plugin.data.scp import DataError, read_lines, read_scp, write_scp
-from espnet_plugin.data.selection import write_spk2utt
 
 
 def write(directory: Path, **files: str) -> Path:
@@ -77,14 +76,14 @@ def test_problems_name_file_and_reason(corpus: Path) -> None:
 
 def test_validate_says_what_to_do(corpus: Path) -> None:
     write(corpus, text="a_1 one dog")
-    write_spk2utt(corpus)
+    datadir.write_spk2utt(corpus)
     with pytest.raises(DataError, match="datadir fix --dir"):
         datadir.validate(corpus)
 
 
 def test_an_id_twice_stops_every_command(corpus: Path) -> None:
     write(corpus, text="b_1 x/a_1 one/a_2 x/a_1 two")
-    write_spk2utt(corpus)
+    datadir.write_spk2utt(corpus)
     for command in ("fix", "validate"):
         with pytest.raises(SystemExit, match="text: 'a_1' stands there twice, in lines 2, 4"):
             main([command, "--dir", str(corpus)])
@@ -98,7 +97,7 @@ def test_captions_with_what_others_take_for_line_ends(corpus: Path) -> None:
 
     captions = {"a_1": "one\u2028dog", "a_2": "a\x85dog", "b_1": "one\rcat", "b_2": "a\v\fcat"}
     write_scp(corpus / "text", captions)
-    write_spk2utt(corpus)
+    datadir.write_spk2utt(corpus)
     message = "text: 1 lines hold a carriage return, at which ESPnet ends a line, the first is b_1"
     assert [problem.removeprefix(f"{corpus}/") for problem in datadir.problems(corpus)] == [message]
     assert datadir.fix(corpus).kept == 4

@@ -87,7 +87,7 @@ def test_second_run_converts_only_what_is_new(
     soundfile.write(corpus / "rate.wav", tone(8000), 8000)
     done = []
 
-    def spy(pair: tuple[str, str], **options: object) -> format_audio.Item:
+    def spy(pair: tuple[str, str], **options: object) -> format_audio.Outcome:
         done.append(pair[0])
         return original(pair, **options)
 
@@ -99,17 +99,34 @@ def test_second_run_converts_only_what_is_new(
     assert sorted(read_scp(out / "wav.scp")) == ["missing", "rate", "right", "stereo"]
 
 
-def test_half_a_journal_line_is_ignored(corpus: Path) -> None:
-    out = run(corpus)
-    journal = out / "logs" / "journal.1.jsonl"
-    journal.write_text(journal.read_text()[:-20])
-    assert sorted(read_scp(run(corpus) / "wav.scp")) == ["rate", "right", "stereo"]
+def test_killed_job_goes_on(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = []
+
+    def killed(pair: tuple[str, str], **options: object) -> format_audio.Outcome:
+        done.append(pair[0])
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        return original(pair, **options)
+
+    original = format_audio.format_item
+    monkeypatch.setattr(format_audio, "format_item", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(corpus)
+    assert done == ["right", "rate", "stereo"]
+    log = corpus / "out" / "logs" / "formatted.16000_wav.1.jsonl"
+    log.write_text(log.read_text()[:-20])  # while the line of rate was written
+    for _ in range(2):
+        assert list(read_scp(run(corpus) / "wav.scp")) == ["rate", "right", "stereo"]
+    bad = ["zero", "empty", "nan", "noise", "missing"]
+    assert done[3:] == ["rate", "stereo", *bad, *bad]
 
 
-def test_other_settings_void_the_journal(corpus: Path) -> None:
+def test_other_settings_void_what_was_made(corpus: Path) -> None:
     run(corpus)
     out = run(corpus, "--fs", "8k")
     assert set(read_scp(out / "utt2num_samples").values()) == {"4000"}
+    for path in read_scp(run(corpus) / "wav.scp").values():
+        assert soundfile.info(path).samplerate == 16000
 
 
 def test_array_of_jobs_gives_the_same(corpus: Path) -> None:
@@ -118,10 +135,12 @@ def test_array_of_jobs_gives_the_same(corpus: Path) -> None:
     for job, part in enumerate((lines[:3], lines[3:]), 1):
         (corpus / f"keys.{job}.scp").write_text("".join(part))
         run(corpus, "--key_file", str(corpus / f"keys.{job}.scp"), "--job", str(job))
-    out = run(corpus, "--merge", "2")
+    out = run(corpus, "--merge")
     assert {name: (out / name).read_text() for name in alone} == alone
-    with pytest.raises(SystemExit, match="job 3 did not finish"):
-        run(corpus, "--merge", "3")
+    for log in (out / "logs").iterdir():
+        log.write_text("".join(log.read_text().splitlines(keepends=True)[:3]))
+    with pytest.raises(SystemExit, match=r"\d recordings are not formatted, .* did not finish"):
+        run(corpus, "--merge")
 
 
 def test_several_processes_give_the_same(corpus: Path) -> None:
@@ -129,8 +148,8 @@ def test_several_processes_give_the_same(corpus: Path) -> None:
     for path in (corpus / "out" / "logs").iterdir():
         path.unlink()
     assert (run(corpus, "--nj", "2") / "utt2num_samples").read_text() == alone
-    rows = (corpus / "out" / "logs" / "items.1.jsonl").read_text().splitlines()
-    assert len([json.loads(row) for row in rows]) == 8
+    log = corpus / "out" / "logs" / "formatted.16000_wav.1.jsonl"
+    assert len([json.loads(row) for row in log.read_text().split("\n") if row]) == 8
 
 
 def test_cut_off_recording_is_found(tmp_path: Path) -> None:

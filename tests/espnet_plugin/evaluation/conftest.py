@@ -8,8 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from espnet_plugin.evaluation.retrieval import RetrievalRanks, rank_embeddings
-
 TOKENS = {1: "a</w>", 2: "red</w>", 3: "dog</w>", 4: "run", 5: "s</w>", 6: "cat</w>"}
 
 
@@ -36,12 +34,6 @@ def write_set(directory: Path, *, seed: int = 0, noise: float = 1.0) -> Path:
         for utterance in utterances:
             stream.write(json.dumps(keyword_record(utterance)) + "\n")
     return directory
-
-
-def rank_scores(scores: np.ndarray, query_ids, item_ids) -> tuple[RetrievalRanks, RetrievalRanks]:
-    """Ranks a (queries, items) matrix of scores: against one-hot items it is its own product."""
-    items = np.eye(scores.shape[1], dtype=scores.dtype)
-    return rank_embeddings(scores, items, query_ids, item_ids)
 
 
 def keyword_record(utterance: str) -> dict:

@@ -7,7 +7,7 @@ import pytest
 
 from espnet_plugin.evaluation.chance import chance_scores
 from espnet_plugin.evaluation.retrieval import summarize
-from tests.espnet_plugin.evaluation.conftest import rank_scores
+from tests.ranks import rank_scores
 
 
 @pytest.mark.parametrize("relevant", [1, 2, 3, 5])

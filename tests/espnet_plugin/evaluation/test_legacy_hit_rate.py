@@ -42,7 +42,7 @@ def test_gold_is_the_re_encoded_decoding_of_the_padded_ids(caption):
 @given(seed=st.integers(0, 1000), positions=st.integers(1, 4))
 def test_rates_are_those_of_a_slow_loop_over_a_token_table(seed, positions):
     torch = pytest.importorskip("torch")
-    from espnet_plugin.speechclip.quantizer import TokenQuantizer, nearest_rows
+    from espnet_plugin.speechclip.quantizer import TokenQuantizer, cosine_similarities
 
     rng = np.random.default_rng(seed)
     vocabulary = [PAD, 320, START, END, RUN_OF_16, *rng.choice(np.arange(321, 9000), 15, False)]
@@ -51,7 +51,7 @@ def test_rates_are_those_of_a_slow_loop_over_a_token_table(seed, positions):
     texts = [tokenizer.encode(tokenizer.decode(rng.choice(vocabulary[5:], 3))) for _ in range(6)]
     forbidden = torch.tensor([token in (PAD, START, END) for token in vocabulary])
     chosen = TokenQuantizer().eval()(spoken, table, forbidden=forbidden).embeddings
-    near = nearest_rows(chosen, table, k=5)[0].tolist()
+    near = cosine_similarities(chosen, table).topk(5, dim=-1).indices.tolist()
     ours = legacy_hit_rates(
         [
             utterance(ids, [[int(vocabulary[row]) for row in rows] for rows in slots], f"u{n}")

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from espnet_plugin.evaluation import retrieval
 from espnet_plugin.evaluation.retrieval import rank_embeddings, summarize
-from tests.espnet_plugin.evaluation.conftest import rank_scores
+from tests.ranks import rank_scores
 
 
 def slow_ranks(scores: np.ndarray, query_ids: list, item_ids: list) -> tuple[list, list]:

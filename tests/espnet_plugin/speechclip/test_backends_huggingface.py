@@ -16,6 +16,8 @@ from espnet_plugin.speechclip.backends.huggingface import (
     conv_output_lengths,
     receptive_field,
 )
+from espnet_plugin.speechclip.backends.waveform import prepare_waveforms
+from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
 from tests.tiny import tiny_encoder_options, tiny_hubert_dir
 
 KERNELS = (10, 3, 3, 3, 3, 2, 2)
@@ -47,6 +49,15 @@ def noise(*lengths: int, seed: int = 0, garbage: float = 0.0) -> tuple[torch.Ten
     return speech, torch.tensor(lengths)
 
 
+def run(backend, speech, lengths):
+    """States and frames of waveforms as the frozen encoder prepares them."""
+    normalize = backend.wants_normalized_waveforms()
+    waveforms, lengths = prepare_waveforms(
+        speech, lengths, normalize=normalize, min_samples=backend.min_samples
+    )
+    return backend(waveforms, lengths), backend.frame_lengths(lengths)
+
+
 def test_receptive_field_and_lengths():
     assert receptive_field(KERNELS, STRIDES) == 400
     samples = torch.tensor([400, 719, 720, 16000, 102400])
@@ -58,10 +69,10 @@ def test_receptive_field_and_lengths():
 def test_matches_bare_library_on_single_utterance(backend):
     speech, lengths = noise(8123)
     wave = speech
-    if backend.normalize_waveform:
+    if backend.wants_normalized_waveforms():
         wave = torch.nn.functional.layer_norm(wave, wave.shape[-1:], eps=1e-5)
     with torch.no_grad():
-        hidden, frames = backend(speech, lengths)
+        hidden, frames = run(backend, speech, lengths)
         expected = backend.model(wave, output_hidden_states=True)
     assert frames.tolist() == [(8123 - 400) // 320 + 1]
     assert hidden.shape == (1, backend.num_layers, int(frames[0]), backend.dim)
@@ -83,10 +94,10 @@ def test_matches_bare_library_on_single_utterance(backend):
 def test_same_alone_and_in_any_batch(backend, lengths, seed, garbage):
     speech, sample_lengths = noise(*lengths, seed=seed, garbage=garbage)
     with torch.no_grad():
-        hidden, frames = backend(speech, sample_lengths)
+        hidden, frames = run(backend, speech, sample_lengths)
         assert torch.equal(frames, backend.frame_lengths(sample_lengths))
         for row, length in enumerate(lengths):
-            alone, own = backend(speech[row : row + 1, :length], sample_lengths[row : row + 1])
+            alone, own = run(backend, speech[row : row + 1, :length], sample_lengths[row : row + 1])
             assert own.item() == frames[row].item() == max((length - 400) // 320 + 1, 1)
             torch.testing.assert_close(hidden[row, :, : own.item()], alone[0], rtol=1e-5, atol=1e-5)
             assert hidden[row, :, own.item() :].abs().sum() == 0
@@ -94,8 +105,8 @@ def test_same_alone_and_in_any_batch(backend, lengths, seed, garbage):
 
 def test_waveform_normalisation_uses_own_samples(tmp_path):
     path = str(tiny_hubert_dir(tmp_path))
-    plain = HuggingFaceBackend(model=path, normalize_waveform=False)
-    normalizing = HuggingFaceBackend(model=path, normalize_waveform=True)
+    plain = FrozenSpeechEncoder("huggingface", model=path, normalize_waveform=False)
+    normalizing = FrozenSpeechEncoder("huggingface", model=path, normalize_waveform=True)
     speech, lengths = noise(3000, 1700)
     by_hand = torch.zeros_like(speech)
     for row, length in enumerate(lengths.tolist()):
@@ -103,22 +114,22 @@ def test_waveform_normalisation_uses_own_samples(tmp_path):
         variance = ((wave - wave.mean()) ** 2).mean()
         by_hand[row, :length] = (wave - wave.mean()) / (variance + 1e-5).sqrt()
     with torch.no_grad():
-        expected, _ = plain(by_hand, lengths)
-        actual, _ = normalizing(speech, lengths)
+        expected = plain(by_hand, lengths).hidden_states
+        actual = normalizing(speech, lengths).hidden_states
     torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("do_normalize", [True, False])
 def test_normalize_waveform_comes_from_preprocessor_config(tmp_path, do_normalize):
     path = tiny_hubert_dir(tmp_path, do_normalize=do_normalize)
-    assert HuggingFaceBackend(model=str(path)).normalize_waveform is do_normalize
+    assert HuggingFaceBackend(model=str(path)).wants_normalized_waveforms() is do_normalize
 
 
 def test_without_preprocessor_config_large_layouts_normalise(tmp_path):
     for stable in (True, False):
         path = tiny_hubert_dir(tmp_path, stable=stable)
         (path / "preprocessor_config.json").unlink()
-        assert HuggingFaceBackend(model=str(path)).normalize_waveform is stable
+        assert HuggingFaceBackend(model=str(path)).wants_normalized_waveforms() is stable
 
 
 @pytest.fixture(scope="module", params=LAYOUTS, ids=lambda layout: f"{layout[0]}-{layout[1]}")
@@ -151,16 +162,16 @@ PROBABILITIES = {
 def test_training_mode_is_the_dropouts_alone(dropping):
     speech, lengths = noise(6000, 3000)
     backend = dropping(**dict.fromkeys(PROBABILITIES, 0.0))
-    expected = backend.eval()(speech, lengths)[0]
-    assert torch.equal(backend.train()(speech, lengths)[0], expected)
+    expected = run(backend.eval(), speech, lengths)[0]
+    assert torch.equal(run(backend.train(), speech, lengths)[0], expected)
     backend = dropping(**PROBABILITIES)
-    assert torch.equal(backend.eval()(speech, lengths)[0], expected)
-    first, second = (backend.train()(speech, lengths)[0] for _ in range(2))
+    assert torch.equal(run(backend.eval(), speech, lengths)[0], expected)
+    first, second = (run(backend.train(), speech, lengths)[0] for _ in range(2))
     assert first.shape == expected.shape
     for layer in range(backend.num_layers):  # the projection's dropout acts before all of them
         assert not torch.equal(first[:, layer], second[:, layer])
     assert first[1, :, int(backend.frame_lengths(lengths)[1]) :].abs().sum() == 0
-    assert torch.equal(backend.eval()(speech, lengths)[0], expected)
+    assert torch.equal(run(backend.eval(), speech, lengths)[0], expected)
 
 
 @pytest.mark.parametrize(
@@ -183,8 +194,8 @@ def test_short_utterance_is_continued_with_zeros(backend):
     speech, lengths = noise(123)
     longer = torch.nn.functional.pad(speech, (0, 277))
     with torch.no_grad():
-        hidden, frames = backend(speech, lengths)
-        expected, _ = backend(longer, torch.tensor([400]))
+        hidden, frames = run(backend, speech, lengths)
+        expected, _ = run(backend, longer, torch.tensor([400]))
     assert frames.tolist() == [1]
     assert torch.equal(hidden, expected)
 
@@ -193,9 +204,9 @@ def test_gradients_reach_waveform_and_weights_when_asked(tmp_path):
     for stable in (True, False):
         backend = HuggingFaceBackend(model=str(tiny_hubert_dir(tmp_path, stable=stable)))
         speech, lengths = noise(3000, 1700)
-        hidden, _ = backend(speech.requires_grad_(), lengths)
+        hidden, _ = run(backend, speech.requires_grad_(), lengths)
         with torch.no_grad():
-            torch.testing.assert_close(hidden.detach(), backend(speech, lengths)[0])
+            torch.testing.assert_close(hidden.detach(), run(backend, speech, lengths)[0])
         hidden.square().sum().backward()
         assert speech.grad[0].abs().sum() > 0
         assert speech.grad[1, 1700:].abs().sum() == 0
@@ -206,8 +217,8 @@ def test_gradients_reach_waveform_and_weights_when_asked(tmp_path):
 def test_can_be_copied_after_use(backend):
     speech, lengths = noise(2000)
     with torch.no_grad():
-        hidden, _ = backend(speech, lengths)
-        again, _ = copy.deepcopy(backend)(speech, lengths)
+        hidden, _ = run(backend, speech, lengths)
+        again, _ = run(copy.deepcopy(backend), speech, lengths)
     assert torch.equal(hidden, again)
 
 

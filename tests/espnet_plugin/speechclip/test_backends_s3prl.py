@@ -11,6 +11,7 @@ import transformers
 
 from espnet_plugin.speechclip.backends.huggingface import HuggingFaceBackend
 from espnet_plugin.speechclip.backends.s3prl import S3prlBackend, upstream_hub
+from espnet_plugin.speechclip.backends.waveform import prepare_waveforms
 from espnet_plugin.speechclip.convert.fairseq_hubert import (
     hubert_config_options,
     map_fairseq_hubert,
@@ -76,10 +77,16 @@ def local(request, hub, tmp_path_factory):
     assert not report.missing_keys and not report.unexpected_keys
     model.save_pretrained(directory / "huggingface")
     ours = S3prlBackend(model="hubert_local", checkpoint=directory / "hubert.pt")
-    other = HuggingFaceBackend(
-        model=str(directory / "huggingface"), normalize_waveform=request.param
-    )
+    other = HuggingFaceBackend(model=str(directory / "huggingface"))
     return request.param, ours, other
+
+
+def run(backend, speech, lengths, *, normalize=False):
+    """States and frames of waveforms as the frozen encoder prepares them."""
+    waveforms, lengths = prepare_waveforms(
+        speech, lengths, normalize=normalize, min_samples=backend.min_samples
+    )
+    return backend(waveforms, lengths), backend.frame_lengths(lengths)
 
 
 def test_sizes(local):
@@ -95,8 +102,8 @@ def test_same_hidden_states_as_transformers(local):
     speech = 0.3 * torch.randn(3, 4321)
     lengths = torch.tensor([4321, 2000, 300])
     with torch.no_grad():
-        hidden, frames = backend(speech, lengths)
-        expected, expected_frames = other(speech, lengths)
+        hidden, frames = run(backend, speech, lengths)
+        expected, expected_frames = run(other, speech, lengths, normalize=large)
     assert frames.tolist() == expected_frames.tolist()
     torch.testing.assert_close(hidden, expected, rtol=1e-4, atol=1e-4)
 
@@ -106,9 +113,9 @@ def test_same_alone_and_in_any_batch(local):
     speech = 0.3 * torch.randn(4, 3000)
     lengths = torch.tensor([1700, 3000, 1700, 90])
     with torch.no_grad():
-        hidden, frames = backend(speech, lengths)
+        hidden, frames = run(backend, speech, lengths)
         for row, length in enumerate(lengths.tolist()):
-            alone, own = backend(speech[row : row + 1, :length], lengths[row : row + 1])
+            alone, own = run(backend, speech[row : row + 1, :length], lengths[row : row + 1])
             assert own.item() == frames[row].item()
             torch.testing.assert_close(hidden[row, :, : own.item()], alone[0], rtol=1e-5, atol=1e-5)
             assert hidden[row, :, own.item() :].abs().sum() == 0
@@ -126,15 +133,15 @@ def test_training_mode_is_the_dropouts_alone(hub, tmp_path, large):
         write_checkpoint(path, large=large, **options)
         backends.append(S3prlBackend(model="hubert_local", checkpoint=path))
     without, backend = backends
-    expected = without.eval()(speech, lengths)[0]
-    assert torch.equal(without.train()(speech, lengths)[0], expected)
-    assert torch.equal(backend.eval()(speech, lengths)[0], expected)
-    first, second = (backend.train()(speech, lengths)[0] for _ in range(2))
+    expected = run(without.eval(), speech, lengths)[0]
+    assert torch.equal(run(without.train(), speech, lengths)[0], expected)
+    assert torch.equal(run(backend.eval(), speech, lengths)[0], expected)
+    first, second = (run(backend.train(), speech, lengths)[0] for _ in range(2))
     for layer in range(backend.num_layers):
         assert not torch.equal(first[:, layer], second[:, layer])
     encoder = backend.upstream.model.encoder
     assert encoder.dropout == encoder.layers[0].dropout1.p == 0.1
-    assert torch.equal(backend.eval()(speech, lengths)[0], expected)
+    assert torch.equal(run(backend.eval(), speech, lengths)[0], expected)
 
 
 @torch.no_grad()
@@ -147,8 +154,8 @@ def test_upstream_of_transformers_drops_no_layer_and_masks_no_frame(hub, tmp_pat
     (path / "config.json").write_text(json.dumps(config))
     backend = S3prlBackend(model="hf_hubert_custom", checkpoint=path).requires_grad_(False)
     speech, lengths = 0.3 * torch.randn(1, 6000), torch.tensor([6000])
-    expected = backend.eval()(speech, lengths)[0]
-    assert torch.equal(backend.train()(speech, lengths)[0], expected)
+    expected = run(backend.eval(), speech, lengths)[0]
+    assert torch.equal(run(backend.train(), speech, lengths)[0], expected)
 
 
 def test_running_statistics_are_left_alone_in_training_mode(hub):

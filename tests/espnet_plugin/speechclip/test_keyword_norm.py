@@ -37,7 +37,7 @@ def test_starts_at_the_tables_statistics():
 def test_each_slot_has_its_own_statistics_and_the_tables_start():
     torch.manual_seed(0)
     table = torch.randn(100, 3) + torch.tensor([1.0, 2.0, 3.0])
-    norm = KeywordBatchNorm(3, num_slots=2)
+    norm = KeywordBatchNorm(3, 2)
     norm.initialise(table)
     ours = norm(torch.randn(80, 2, 3) * torch.tensor([[1.0], [10.0]])[None])
     for slot in range(2):
@@ -118,7 +118,7 @@ def test_two_processes_equal_one(tmp_path):
     shares = (slice(0, 3), slice(3, 5))
     cases = []
     for num_slots, lengths in ((None, [4, 2, 3, 1, 1]), (None, [4, 3, 2, 0, 0]), (4, None)):
-        norm = KeywordBatchNorm(3, num_slots=num_slots)
+        norm = KeywordBatchNorm(3, num_slots)
         norm.initialise(torch.randn(50, 3))
         keywords = 3 * torch.randn(5, 4, 3) + 7
         cases.append((norm, keywords, lengths and torch.tensor(lengths)))

@@ -7,6 +7,7 @@ import torch
 
 from espnet_plugin.speechclip.backends import BACKENDS
 from espnet_plugin.speechclip.backends.waveform import float_samples
+from espnet_plugin.speechclip.options import options_of
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder, LayerWeighting
 from tests.tiny import HUBERT_DIM, HUBERT_LAYERS, tiny_hubert_dir
 
@@ -130,19 +131,33 @@ def test_unknown_source_and_foreign_option():
 
 def test_backends_can_be_added(monkeypatch):
     class Constant(torch.nn.Module):
-        num_layers, dim, stride, sampling_rate, normalize_waveform = 2, 3, 100, 16000, False
-        min_samples = 100
+        num_layers, dim, stride, sampling_rate, min_samples = 2, 3, 100, 16000, 100
+
+        def wants_normalized_waveforms(self):
+            return False
 
         def frame_lengths(self, sample_lengths):
             return sample_lengths // 100
 
-        def forward(self, speech, sample_lengths, *, normalize=None):
-            lengths = self.frame_lengths(sample_lengths)
-            return torch.ones(len(speech), 2, int(lengths.max()), 3), lengths
+        def forward(self, speech, sample_lengths):
+            frames = int(self.frame_lengths(sample_lengths).max())
+            return torch.full((len(speech), 2, frames, 3), self.value)
 
-    monkeypatch.setitem(BACKENDS, "constant", lambda **options: Constant())
-    encoder = FrozenSpeechEncoder("constant", model="any")
-    assert encoder(torch.zeros(1, 500), torch.tensor([500])).hidden_states.shape == (1, 2, 5, 3)
+    def build(*, model, value=1.0):
+        backend = Constant()
+        backend.value = value
+        return backend
+
+    monkeypatch.setitem(BACKENDS, "constant", build)
+    encoder = FrozenSpeechEncoder("constant", model="any", value=0.0)
+    states = encoder(torch.zeros(1, 500), torch.tensor([500])).hidden_states
+    assert torch.equal(states, torch.zeros(1, 2, 5, 3))
+
+
+def test_its_signature_shows_the_options_of_all_backends():
+    options = options_of(FrozenSpeechEncoder)
+    assert {"cache_dir", "random_weights", "dropout", "checkpoint"} < options.keys()
+    assert options["frame_length_rule"] == "exact"
 
 
 @pytest.mark.parametrize("normalize", [False, True])

@@ -4,17 +4,40 @@ from __future__ import annotations
 
 import pytest
 
-from espnet_plugin.data.keyword_vocabulary import write_vocabulary
-from espnet_plugin.speechclip.vocabulary import KeywordVocabulary, resolve_vocabulary
+from espnet_plugin.speechclip.vocabulary import (
+    KeywordVocabulary,
+    count_subwords,
+    count_with_padding,
+    resolve_vocabulary,
+    vocabulary_text,
+)
 
 SPECIAL = (49406, 49407)
 
 
 def test_what_is_written_is_read_back_most_frequent_first(tmp_path):
     path = tmp_path / "tokens.tsv"
-    write_vocabulary(path, {7: 1, 320: 5, 9: 1}, {7: "x</w>", 9: "y</w>", 320: "a</w>"})
+    tokens = {7: "x</w>", 9: "y</w>", 320: "a</w>"}
+    path.write_text(vocabulary_text({9: 1, 7: 1, 320: 5}, tokens))
     assert path.read_text().splitlines()[1] == "320\ta</w>\t5"
     assert KeywordVocabulary.from_file(path).ids == (320, 7, 9)
+
+
+class Words:
+    """A tokenizer with a word per id."""
+
+    sot_token_id, eot_token_id = 100, 101
+
+    def encode(self, text: str) -> list[int]:
+        return [int(word) for word in text.split()]
+
+
+def test_start_end_and_padding_count_for_the_original_only():
+    captions = ["7 7 8", "8"]
+    assert count_subwords(captions, Words()) == {7: 2, 8: 2}
+    counts = count_with_padding(captions, Words())
+    assert counts == {7: 2, 8: 2, 100: 2, 101: 2, 0: 72 + 74}
+    assert count_with_padding(["5 " * 80], Words()) == {5: 75, 100: 1, 101: 1, 0: 0}
 
 
 def test_special_tokens_are_forbidden_by_id():

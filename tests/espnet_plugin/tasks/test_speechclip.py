@@ -43,7 +43,6 @@ def load_checkpoint(path: Path) -> dict[str, torch.Tensor]:
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
-
 def train(corpus, model_arguments, output: Path, *more: str) -> Path:
     SpeechCLIPTask.main(
         cmd=[
@@ -371,6 +370,11 @@ def test_unknown_options_are_named(
     args = parsed(tiny_corpus, model_arguments, option, value)
     with pytest.raises(ValueError, match=message):
         SpeechCLIPTask.build_model(args)
+
+
+def test_the_keyword_norm_can_be_left_out(tiny_corpus, model_arguments) -> None:
+    args = parsed(tiny_corpus, model_arguments, "--keyword_norm", "none")
+    assert SpeechCLIPTask.build_model(args).speechclip.keyword_norm is None
 
 
 def test_unknown_key_of_a_yaml_file_is_named(tmp_path: Path, capsys) -> None:

@@ -14,16 +14,14 @@ recording.
 
 from __future__ import annotations
 
-import argparse
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from local.shared.command import preparation_parser, run_preparation
+from local.shared.command import preparation_command
 from local.shared.layout import contents, corpus_root, find_one
-from local.shared.sets import SPLITS, prepare_sets
-from local.shared.spoken_captions import SpokenCaption, clean_caption, safe_id
-from local.shared.summary import Summary
+from local.shared.sets import SPLITS
+from local.shared.spoken_captions import Corpus, SpokenCaption, clean_caption, safe_id
 
 from espnet_plugin.data.scp import DataError, text_lines
 
@@ -129,57 +127,25 @@ def has_captions(table: Path) -> bool:
     return any(row.get("caption") for _, row in read_rows(table))
 
 
-def prepare_custom(
-    root: str | Path, data_dir: Path, *, jobs: int = 1, max_bad: float = 0.1
-) -> Summary:
-    """Writes the three data directories, ``data/local/custom`` and the summary.
-
-    Args:
-        root: The corpus's folder.
-        data_dir: Where the directories go.
-        jobs: Processes that look at files.
-        max_bad: Share of the utterances that may be skipped.
+def read_custom(root: str | Path) -> Corpus:
+    """Reads the table of a folder.
 
     Raises:
-        DataError: Something is missing or broken, or a row is wrong.
+        DataError: A part is missing, or the header is wrong; wrong rows are told of as they come.
     """
-    folder = corpus_root(str(root), variable="--custom_root", remedy=REMEDY)
+    folder = corpus_root(root, variable="--custom_root", remedy=REMEDY)
     table = find_table(folder)
-    recordings = find_one(folder, ("wavs",), what="recordings", remedy=REMEDY, folder=True)
-    pictures = find_one(folder, ("images",), what="pictures", remedy=REMEDY, folder=True)
+    recordings = find_one(folder, "wavs", what="recordings", remedy=REMEDY)
+    pictures = find_one(folder, "images", what="pictures", remedy=REMEDY)
     with_text = has_captions(table)
-    summary = Summary("custom", remedy=REMEDY)
-    summary.notes.append(
+    note = (
         "captions: in the table"
         if with_text
         else "captions: none; the number of keywords follows the duration, the vocabulary is CLIP's"
     )
-    prepare_sets(
-        spoken_captions(table, recordings, pictures, with_text=with_text),
-        corpus="custom",
-        data_dir=data_dir,
-        summary=summary,
-        jobs=jobs,
-        max_bad=max_bad,
-        with_text=with_text,
-    )
-    summary.write(data_dir / "local" / "custom")
-    return summary
-
-
-def get_parser() -> argparse.ArgumentParser:
-    """The command line."""
-    return preparation_parser(__doc__, root_help="folder of the corpus")
-
-
-def main(cmd: Sequence[str] | None = None) -> None:
-    """Prepares the corpus."""
-    args = get_parser().parse_args(cmd)
-    run_preparation(
-        "custom",
-        lambda: prepare_custom(args.root, args.data_dir, jobs=args.nj, max_bad=args.max_bad),
-    )
+    captions = spoken_captions(table, recordings, pictures, with_text=with_text)
+    return Corpus("custom", captions, REMEDY, notes=[note], with_text=with_text)
 
 
 if __name__ == "__main__":
-    main()
+    preparation_command("custom", read_custom, __doc__, {"root": "folder of the corpus"})

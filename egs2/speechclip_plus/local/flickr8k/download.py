@@ -5,10 +5,8 @@ python -m local.flickr8k.download --target downloads/flickr8k
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-
-from local.shared.download import Part, run
+from local.shared.command import download_command
+from local.shared.download import Part
 
 from espnet_plugin.data.download import Resource
 
@@ -48,18 +46,5 @@ PARTS = (
     ),
 )
 
-
-def download_flickr8k(target: Path) -> None:
-    """Fetches and unpacks what is not there yet."""
-    run(PARTS, target)
-
-
-def main(cmd: Sequence[str] | None = None) -> None:
-    """Fetches; what cannot be fetched ends it with one message and exit code 1."""
-    from local.shared.download import command_line
-
-    command_line(__doc__, "flickr8k", download_flickr8k, cmd)
-
-
 if __name__ == "__main__":
-    main()
+    download_command("flickr8k", PARTS, __doc__)

@@ -5,17 +5,14 @@ python -m local.flickr8k.prepare --root /corpora/flickr8k
 
 from __future__ import annotations
 
-import argparse
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
-from local.shared.command import preparation_parser, run_preparation
+from local.shared.command import preparation_command
 from local.shared.layout import corpus_root, find_one
-from local.shared.sets import prepare_sets
-from local.shared.spoken_captions import SpokenCaption, clean_caption, safe_id
-from local.shared.summary import Summary
+from local.shared.spoken_captions import Corpus, SpokenCaption, clean_caption, safe_id
 
 from espnet_plugin.data.scp import DataError, columns, text_lines
 
@@ -39,52 +36,6 @@ PUBLISHED = {
 }
 PUBLISHED_CAPTIONS = 40460
 _SUFFIX = re.compile(r"\.jpe?g(\.\d+)?$", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where the parts of the corpus lie."""
-
-    pictures: Path
-    captions: Path
-    split_lists: Mapping[str, Path]
-    recordings: Path
-    wav2capt: Path | None
-    wav2spk: Path | None
-
-
-def find_layout(root: Path) -> Layout:
-    """Finds the parts of the corpus as the owners' archives unpack.
-
-    Raises:
-        DataError: A part is missing; the message says where it was looked for.
-    """
-
-    def text_file(name: str, what: str) -> Path:
-        places = (name, f"{TEXT}/{name}")
-        return find_one(root, places, what=what, remedy=REMEDY, folder=False)
-
-    def optional(name: str) -> Path | None:
-        path = root / "flickr_audio" / name
-        return path if path.is_file() else None
-
-    return Layout(
-        pictures=find_one(root, PICTURES, what="Flickr8k's pictures", remedy=REMEDY, folder=True),
-        captions=text_file(CAPTIONS, "Flickr8k's captions"),
-        split_lists={
-            split: text_file(name, f"Flickr8k's list of {split} pictures")
-            for split, name in SPLIT_LISTS.items()
-        },
-        recordings=find_one(
-            root,
-            ("flickr_audio/wavs", "wavs"),
-            what="the recordings of the Flickr Audio Caption Corpus",
-            remedy=REMEDY,
-            folder=True,
-        ),
-        wav2capt=optional("wav2capt.txt"),
-        wav2spk=optional("wav2spk.txt"),
-    )
 
 
 def image_id(file_name: str) -> str:
@@ -165,112 +116,83 @@ def read_splits(paths: Mapping[str, Path], known: Mapping[str, object]) -> dict[
     return split_of
 
 
-def read_recordings(layout: Layout) -> dict[tuple[str, int], str]:
-    """(image id, caption number) → name of the recording, as ``wav2capt.txt`` says."""
+def read_recordings(wav2capt: Path) -> dict[tuple[str, int], str]:
+    """(image id, caption number) → name of the recording; empty without that file."""
     names: dict[tuple[str, int], str] = {}
-    if layout.wav2capt is None:
-        return names
-    for number, line in text_lines(layout.wav2capt):
+    for number, line in text_lines(wav2capt) if wav2capt.is_file() else ():
         fields = columns(line)
         if not fields:
             continue
         if len(fields) != 3 or not fields[2].lstrip("#").isdigit():
             raise DataError(
-                f"{layout.wav2capt}:{number}: expected <recording> <picture> #<n>, found {line!r}"
+                f"{wav2capt}:{number}: expected <recording> <picture> #<n>, found {line!r}"
             )
         names[image_id(fields[1]), int(fields[2].lstrip("#"))] = fields[0]
     return names
 
 
-def read_speakers(layout: Layout) -> dict[str, str]:
-    """Recording → speaker, as ``wav2spk.txt`` says; empty without that file."""
-    if layout.wav2spk is None:
+def read_speakers(wav2spk: Path) -> dict[str, str]:
+    """Recording → speaker; empty without that file."""
+    if not wav2spk.is_file():
         return {}
-    pairs = (columns(line) for _, line in text_lines(layout.wav2spk))
+    pairs = (columns(line) for _, line in text_lines(wav2spk))
     return {pair[0]: f"speaker{safe_id(pair[1])}" for pair in pairs if len(pair) == 2}
 
 
-def spoken_captions(
-    layout: Layout,
-    captions: Mapping[str, list[tuple[int, str]]],
-    odd: Mapping[str, str],
-    split_of: Mapping[str, str],
-) -> Iterator[SpokenCaption]:
-    """Every caption of the corpus with the recording that belongs to it."""
-    names, speakers = read_recordings(layout), read_speakers(layout)
-    for image, lines in captions.items():
-        picture = layout.pictures / f"{image}.jpg"
-        if image in odd and not picture.is_file():
-            picture = layout.pictures / odd[image]
-        for number, caption in lines:
-            recording = names.get((image, number), f"{image}_{number}.wav")
-            yield SpokenCaption(
-                split=split_of.get(image, ""),
-                utterance=f"{image}_{number}",
-                image=image,
-                recording=str(layout.recordings / recording),
-                picture=str(picture),
-                speaker=speakers.get(recording, ""),
-                caption=caption,
-            )
-
-
-def prepare_flickr8k(
-    root: str | Path, data_dir: Path, *, jobs: int = 1, max_bad: float = 0.1
-) -> Summary:
-    """Writes the three data directories, ``data/local/flickr8k`` and the summary.
-
-    Args:
-        root: The corpus's folder.
-        data_dir: Where the directories go.
-        jobs: Processes that look at files.
-        max_bad: Share of the utterances that may be skipped.
+def read_flickr8k(root: str | Path) -> Corpus:
+    """Finds the parts of the corpus as the owners' archives unpack, and reads its lists.
 
     Raises:
-        DataError: Something is missing, broken or not Flickr8k.
+        DataError: A part is missing, or not Flickr8k's.
     """
-    layout = find_layout(corpus_root(str(root), variable="FLICKR8K", remedy=REMEDY))
-    captions, odd = read_captions(layout.captions)
-    split_of = read_splits(layout.split_lists, captions)
+    folder = corpus_root(root, variable="FLICKR8K", remedy=REMEDY)
+    find = partial(find_one, folder, remedy=REMEDY)
+    pictures = find(*PICTURES, what="Flickr8k's pictures")
+    caption_file = find(CAPTIONS, f"{TEXT}/{CAPTIONS}", what="Flickr8k's captions")
+    split_lists = {
+        split: find(name, f"{TEXT}/{name}", what=f"Flickr8k's list of {split} pictures")
+        for split, name in SPLIT_LISTS.items()
+    }
+    recordings = find(
+        "flickr_audio/wavs", "wavs", what="the recordings of the Flickr Audio Caption Corpus"
+    )
+    captions, odd = read_captions(caption_file)
+    split_of = read_splits(split_lists, captions)
+    names = read_recordings(folder / "flickr_audio" / "wav2capt.txt")
+    speakers = read_speakers(folder / "flickr_audio" / "wav2spk.txt")
     total = sum(map(len, captions.values()))
-    summary = Summary("flickr8k", PUBLISHED, REMEDY)
-    summary.notes.append(
+    notes = [
         f"captions: {total:,} (published: {PUBLISHED_CAPTIONS:,}) of {len(captions):,} pictures; "
         "the final full stop of a caption is dropped, as the original does"
-    )
+    ]
     for image, name in odd.items():
         where = f"in {split_of[image]}" if image in split_of else "in no split"
-        summary.notes.append(f"the entry {name} is the picture {image}.jpg ({where})")
-    if layout.wav2capt is None:
-        summary.notes.append("no wav2capt.txt: recordings are taken as <picture>_<n>.wav")
-    if layout.wav2spk is None:
-        summary.notes.append("WARNING: no wav2spk.txt: all speakers are unknown")
-    prepare_sets(
-        spoken_captions(layout, captions, odd, split_of),
-        corpus="flickr8k",
-        data_dir=data_dir,
-        summary=summary,
-        jobs=jobs,
-        max_bad=max_bad,
-        total=total,
-    )
-    summary.write(data_dir / "local" / "flickr8k")
-    return summary
+        notes.append(f"the entry {name} is the picture {image}.jpg ({where})")
+    if not names:
+        notes.append("no wav2capt.txt: recordings are taken as <picture>_<n>.wav")
+    if not speakers:
+        notes.append("WARNING: no wav2spk.txt: all speakers are unknown")
 
+    def spoken_captions() -> Iterator[SpokenCaption]:
+        for image, lines in captions.items():
+            picture = pictures / f"{image}.jpg"
+            if image in odd and not picture.is_file():
+                picture = pictures / odd[image]
+            for number, caption in lines:
+                recording = names.get((image, number), f"{image}_{number}.wav")
+                yield SpokenCaption(
+                    split=split_of.get(image, ""),
+                    utterance=f"{image}_{number}",
+                    image=image,
+                    recording=str(recordings / recording),
+                    picture=str(picture),
+                    speaker=speakers.get(recording, ""),
+                    caption=caption,
+                )
 
-def get_parser() -> argparse.ArgumentParser:
-    """The command line."""
-    return preparation_parser(__doc__, root_help="folder of the corpus (FLICKR8K in db.sh)")
-
-
-def main(cmd: Sequence[str] | None = None) -> None:
-    """Prepares the corpus."""
-    args = get_parser().parse_args(cmd)
-    run_preparation(
-        "flickr8k",
-        lambda: prepare_flickr8k(args.root, args.data_dir, jobs=args.nj, max_bad=args.max_bad),
-    )
+    return Corpus("flickr8k", spoken_captions(), REMEDY, PUBLISHED, notes, total=total)
 
 
 if __name__ == "__main__":
-    main()
+    folders = {"root": "folder of the corpus (FLICKR8K in db.sh)"}
+    preparation_command("flickr8k", read_flickr8k, __doc__, folders)

@@ -1,35 +1,51 @@
-"""The command line that every corpus's preparation has."""
+"""The command lines that every corpus's preparation and download have."""
 
 from __future__ import annotations
 
 import argparse
-import logging
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from espnet_plugin.data.scp import DataError
+from espnet_plugin.utils.command import command_errors
+
+from .download import Part, download
+from .sets import prepare_sets
+from .spoken_captions import Corpus
 
 
-def preparation_parser(description: str, *, root_help: str) -> argparse.ArgumentParser:
-    """Options that all corpora share: where the corpus lies, where the data goes, and how.
+def preparation_command(
+    name: str, read: Callable[..., Corpus], description: str, folders: dict[str, str]
+) -> None:
+    """Reads a corpus and makes its data directories.
 
     Args:
+        name: Of the corpus.
+        read: Takes what was given for each of ``folders``.
         description: Module docstring of the preparation; its first line is shown.
-        root_help: What ``--root`` is.
+        folders: Options that say where the corpus lies → their help.
     """
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
-    parser.add_argument("--root", default="", help=root_help)
+    for folder, text in folders.items():
+        parser.add_argument(f"--{folder}", default="", help=text)
     parser.add_argument("--data_dir", type=Path, default=Path("data"))
     parser.add_argument("--nj", type=int, default=2, help="processes")
     parser.add_argument("--max_bad", type=float, default=0.1, help="share that may be skipped")
-    return parser
+    args = parser.parse_args()
+    with command_errors(name):
+        corpus = read(*(getattr(args, folder) for folder in folders))
+        prepare_sets(corpus, args.data_dir, jobs=args.nj, max_bad=args.max_bad)
 
 
-def run_preparation(corpus: str, prepare: Callable[[], object]) -> None:
-    """Prepares; a fault of the corpus ends it with one message and exit code 1."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s: %(message)s")
-    try:
-        prepare()
-    except DataError as error:
-        sys.exit(f"{corpus}: error: {error}")
+def download_command(name: str, parts: Sequence[Part], description: str) -> None:
+    """Fetches and unpacks the parts of a corpus that are not there yet.
+
+    Args:
+        name: Of the corpus.
+        parts: Its archives.
+        description: Module docstring of the download; its first line is shown.
+    """
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    parser.add_argument("--target", type=Path, default=Path("downloads") / name)
+    args = parser.parse_args()
+    with command_errors(name):
+        download(parts, args.target)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+from humanfriendly import format_size
 
 from espnet_plugin.data.download import Resource, fetch
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.data.unpack import unpack
-from espnet_plugin.utils.disk import NotEnoughSpaceError, human_size
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class Part:
     present: tuple[str, ...]
 
 
-def run(parts: Sequence[Part], target: Path) -> None:
+def download(parts: Sequence[Part], target: Path) -> None:
     """Fetches and unpacks each part; archives stay until they are removed by hand.
 
     Raises:
@@ -43,7 +42,9 @@ def run(parts: Sequence[Part], target: Path) -> None:
         if any((target / name).exists() for name in part.present) and not unfinished:
             logging.info(f"{part.resource.name}: not needed, {target} has its files")
             continue
-        size = human_size(part.resource.size) if part.resource.size else "size unknown"
+        size = (
+            format_size(part.resource.size, binary=True) if part.resource.size else "size unknown"
+        )
         logging.info(f"{part.resource.name} ({size}) -> {target / part.folder}")
         by_hand = part.resource.by_hand.format(name=part.resource.name, directory=target)
         try:
@@ -55,17 +56,3 @@ def run(parts: Sequence[Part], target: Path) -> None:
         raise DataError(
             "\n".join([*failures, "What was fetched is kept: run this again to go on."])
         )
-
-
-def command_line(
-    description: str, corpus: str, download: Callable[[Path], None], cmd: Sequence[str] | None
-) -> None:
-    """The command of a corpus's download."""
-    parser = argparse.ArgumentParser(description=description.splitlines()[0])
-    parser.add_argument("--target", type=Path, default=Path("downloads") / corpus)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s: %(message)s")
-    args = parser.parse_args(cmd)
-    try:
-        download(args.target)
-    except (DataError, NotEnoughSpaceError) as error:
-        sys.exit(f"{corpus}: error: {error}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from espnet_plugin.data.scp import DataError
@@ -11,7 +10,7 @@ ARCHIVES = (".zip", ".tar.gz", ".tgz", ".tar", ".part")
 _MOST = 12  # names in a message
 
 
-def corpus_root(value: str, *, variable: str, remedy: str) -> Path:
+def corpus_root(value: str | Path, *, variable: str, remedy: str) -> Path:
     """The folder that a variable of db.sh names.
 
     Args:
@@ -22,7 +21,7 @@ def corpus_root(value: str, *, variable: str, remedy: str) -> Path:
     Raises:
         DataError: It is empty, or no folder.
     """
-    if not value:
+    if not str(value):
         raise DataError(
             f"{variable} is not set. Looked for: {variable} in db.sh or in the environment; "
             f"found: nothing. {remedy}"
@@ -34,34 +33,26 @@ def corpus_root(value: str, *, variable: str, remedy: str) -> Path:
     return root
 
 
-def find_one(root: Path, names: Sequence[str], *, what: str, remedy: str, folder: bool) -> Path:
-    """The first of several places under a corpus's folder that exists.
+def find_one(root: Path, *names: str, what: str, remedy: str) -> Path:
+    """The first of several places under a corpus's folder where a file or folder is not empty.
 
     Args:
         root: The corpus's folder.
         names: Places relative to it, in order of preference.
         what: What is looked for, e.g. ``"the captions of Flickr8k"``.
         remedy: What to do when it is not there.
-        folder: Look for a folder (with something in it) instead of a file.
 
     Raises:
         DataError: It is nowhere.
     """
-    empty = []
-    for name in names:
-        path = root / name
-        if folder and path.is_dir():
-            if any(path.iterdir()):
-                return path
-            empty.append(name)
-        elif not folder and path.is_file():
-            if path.stat().st_size:
-                return path
-            empty.append(name)
+    there = [root / name for name in names if (root / name).exists()]
+    for path in there:
+        if any(path.iterdir()) if path.is_dir() else path.stat().st_size:
+            return path
     notes = [f"{what} not found", f"looked for: {', '.join(names)} in {root}"]
     notes.append(f"found there: {contents(root)}")
-    if empty:
-        notes.append(f"empty: {', '.join(empty)}")
+    if there:
+        notes.append(f"empty: {', '.join(str(path.relative_to(root)) for path in there)}")
     packed = [path.name for path in sorted(root.iterdir()) if path.name.endswith(ARCHIVES)]
     if packed:
         notes.append(f"not unpacked, or not downloaded to the end: {', '.join(packed[:_MOST])}")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -33,6 +33,29 @@ class SpokenCaption:
     picture: str
     speaker: str = ""
     caption: str | None = None
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What is a corpus's own.
+
+    Attributes:
+        name: Its name.
+        captions: Its spoken captions, which may come one after another.
+        remedy: What to do when files are missing.
+        published: Split → what its owners published (``images``, ``utterances``).
+        notes: Sentences about quirks that were handled.
+        with_text: Whether somebody wrote the captions down.
+        total: Number of captions, where it is known before they are read.
+    """
+
+    name: str
+    captions: Iterable[SpokenCaption]
+    remedy: str
+    published: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    with_text: bool = True
+    total: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from espnet_plugin.utils.atomic import write_text
 
-from .spoken_captions import Checked
+from .spoken_captions import Checked, Corpus
 
 SHORT_SECONDS = 0.5
 LONG_SECONDS = 30.0
@@ -31,19 +30,9 @@ class SplitCounts:
 
 @dataclass
 class Summary:
-    """Counts of one preparation.
+    """Counts of one preparation."""
 
-    Attributes:
-        corpus: Its name.
-        published: Split → what its owners published (``images``, ``utterances``).
-        remedy: What to do when files are missing.
-        notes: Sentences about quirks that were handled.
-    """
-
-    corpus: str
-    published: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    remedy: str = ""
-    notes: list[str] = field(default_factory=list)
+    corpus: Corpus
     splits: dict[str, SplitCounts] = field(
         default_factory=lambda: {split: SplitCounts() for split in ("train", "dev", "test")}
     )
@@ -75,11 +64,6 @@ class Summary:
             self.short += checked.seconds < SHORT_SECONDS
             self.long += checked.seconds > LONG_SECONDS
 
-    def finish_split(self, split: str, directory: Path) -> None:
-        """Counts pictures and speakers in the finished data directory."""
-        self.splits[split].images = _lines(directory / "image.scp")
-        self.splits[split].speakers = _lines(directory / "spk2utt")
-
     def problems(self) -> str:
         """What is missing or broken, in one sentence."""
         parts = [f"{count} x {problem}" for problem, count in self.skipped.most_common()]
@@ -90,9 +74,9 @@ class Summary:
     def lines(self) -> list[str]:
         """The summary as text, a table first."""
         header = f"{'set':<6}{'images':>18}{'utterances':>20}{'speakers':>10}{'hours':>9}  seconds"
-        rows = [f"{self.corpus}: prepared (in brackets: published)", header]
+        rows = [f"{self.corpus.name}: prepared (in brackets: published)", header]
         for split, counts in self.splits.items():
-            known = self.published.get(split, {})
+            known = self.corpus.published.get(split, {})
             spread = f"{counts.shortest:.2f}-{counts.longest:.2f}" if counts.utterances else "-"
             images = _beside(counts.images, known.get("images"))
             utterances = _beside(counts.utterances, known.get("utterances"))
@@ -100,7 +84,7 @@ class Summary:
                 f"{split:<6}{images:>18}{utterances:>20}{counts.speakers:>10}"
                 f"{counts.seconds / 3600:>9.2f}  {spread}"
             )
-        rows += self.notes
+        rows += self.corpus.notes
         if self.skipped:
             rows.append(f"skipped: {self.bad} utterances")
             rows += [f"  {count} x {problem}" for problem, count in self.skipped.most_common()]
@@ -121,9 +105,9 @@ class Summary:
             )
         return rows
 
-    def write(self, directory: Path, extra: Iterable[str] = ()) -> None:
+    def write(self, directory: Path) -> None:
         """Logs the summary and writes ``summary.txt`` and ``summary.json``."""
-        lines = [*self.lines(), *extra]
+        lines = self.lines()
         for line in lines:
             level = logging.WARNING if line.startswith("WARNING") else logging.INFO
             logging.log(level, line.removeprefix("WARNING: "))
@@ -136,26 +120,21 @@ class Summary:
                 "hours": round(counts.seconds / 3600, 3),
                 "shortest_seconds": round(counts.shortest, 3) if counts.utterances else None,
                 "longest_seconds": round(counts.longest, 3),
-                "published": dict(self.published.get(split, {})),
+                "published": dict(self.corpus.published.get(split, {})),
             }
             for split, counts in self.splits.items()
         }
         content = {
-            "corpus": self.corpus,
+            "corpus": self.corpus.name,
             "sets": splits,
             "skipped": dict(self.skipped),
             "absent": self.absent,
             "outside_splits": self.outside,
             "short": self.short,
             "long": self.long,
-            "notes": list(self.notes),
+            "notes": list(self.corpus.notes),
         }
         write_text(directory / "summary.json", json.dumps(content, indent=2) + "\n")
-
-
-def _lines(path: Path) -> int:
-    with path.open("rb") as stream:
-        return sum(1 for _ in stream)
 
 
 def _beside(count: int, published: int | None) -> str:

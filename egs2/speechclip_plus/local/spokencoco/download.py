@@ -7,10 +7,8 @@ SPOKENCOCO is then <target>/SpokenCOCO and MSCOCO is <target>/mscoco.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-
-from local.shared.download import Part, run
+from local.shared.command import download_command
+from local.shared.download import Part
 
 from espnet_plugin.data.download import Resource
 
@@ -70,18 +68,5 @@ PARTS = (
     ),
 )
 
-
-def download_spokencoco(target: Path) -> None:
-    """Fetches and unpacks what is not there yet: about 85 GB, and the same again unpacked."""
-    run(PARTS, target)
-
-
-def main(cmd: Sequence[str] | None = None) -> None:
-    """Fetches; what cannot be fetched ends it with one message and exit code 1."""
-    from local.shared.download import command_line
-
-    command_line(__doc__, "spokencoco", download_spokencoco, cmd)
-
-
 if __name__ == "__main__":
-    main()
+    download_command("spokencoco", PARTS, __doc__)

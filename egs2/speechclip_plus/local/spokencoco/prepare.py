@@ -5,17 +5,14 @@ python -m local.spokencoco.prepare --root /corpora/SpokenCOCO --mscoco /corpora/
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from local.shared.command import preparation_parser, run_preparation
+from local.shared.command import preparation_command
 from local.shared.json_stream import stream_records
 from local.shared.layout import corpus_root, find_one
-from local.shared.sets import prepare_sets
-from local.shared.spoken_captions import SpokenCaption, clean_caption, safe_id
-from local.shared.summary import Summary
+from local.shared.spoken_captions import Corpus, SpokenCaption, clean_caption, safe_id
 
 from espnet_plugin.data.scp import DataError
 
@@ -93,76 +90,35 @@ def _record(record: Any, path: Path, number: int) -> tuple[str, list[dict[str, A
     return image, captions
 
 
-def prepare_spokencoco(
-    root: str | Path, mscoco: str | Path, data_dir: Path, *, jobs: int = 1, max_bad: float = 0.1
-) -> Summary:
-    """Writes the three data directories, ``data/local/spokencoco`` and the summary.
-
-    Args:
-        root: Folder of SpokenCOCO.
-        mscoco: Folder of MSCOCO's pictures.
-        data_dir: Where the directories go.
-        jobs: Processes that look at files.
-        max_bad: Share of the utterances that may be skipped.
+def read_spokencoco(root: str | Path, mscoco: str | Path) -> Corpus:
+    """Reads the lists of SpokenCOCO and the splits of MSCOCO.
 
     Raises:
-        DataError: Something is missing, broken or not SpokenCOCO.
+        DataError: A part is missing, broken or not SpokenCOCO's; wrong records are told of as they
+            come.
     """
-    folder = corpus_root(str(root), variable="SPOKENCOCO", remedy=REMEDY)
-    picture_root = corpus_root(str(mscoco), variable="MSCOCO", remedy=REMEDY)
+    folder = corpus_root(root, variable="SPOKENCOCO", remedy=REMEDY)
+    picture_root = corpus_root(mscoco, variable="MSCOCO", remedy=REMEDY)
     lists = [
-        find_one(
-            folder,
-            (name, f"SpokenCOCO/{name}"),
-            what="SpokenCOCO's list",
-            remedy=REMEDY,
-            folder=False,
-        )
+        find_one(folder, name, f"SpokenCOCO/{name}", what="SpokenCOCO's list", remedy=REMEDY)
         for name in LISTS
     ]
     folder = lists[0].parent
-    find_one(folder, ("wavs",), what="SpokenCOCO's recordings", remedy=REMEDY, folder=True)
+    find_one(folder, "wavs", what="SpokenCOCO's recordings", remedy=REMEDY)
     pictures = {
         name: find_one(
-            picture_root,
-            (name, f"images/{name}"),
-            what=f"MSCOCO's pictures {name}",
-            remedy=REMEDY,
-            folder=True,
+            picture_root, name, f"images/{name}", what=f"MSCOCO's pictures {name}", remedy=REMEDY
         )
         for name in ("train2014", "val2014")
     }
     split_of = read_splits(find_splits([folder, picture_root], remedy=REMEDY))
-    summary = Summary("spokencoco", PUBLISHED, REMEDY)
-    prepare_sets(
-        spoken_captions(lists, folder, pictures, split_of),
-        corpus="spokencoco",
-        data_dir=data_dir,
-        summary=summary,
-        jobs=jobs,
-        max_bad=max_bad,
-    )
-    summary.write(data_dir / "local" / "spokencoco")
-    return summary
-
-
-def get_parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = preparation_parser(__doc__, root_help="folder of SpokenCOCO (SPOKENCOCO in db.sh)")
-    parser.add_argument("--mscoco", default="", help="folder of the pictures (MSCOCO in db.sh)")
-    return parser
-
-
-def main(cmd: Sequence[str] | None = None) -> None:
-    """Prepares the corpus."""
-    args = get_parser().parse_args(cmd)
-    run_preparation(
-        "spokencoco",
-        lambda: prepare_spokencoco(
-            args.root, args.mscoco, args.data_dir, jobs=args.nj, max_bad=args.max_bad
-        ),
-    )
+    captions = spoken_captions(lists, folder, pictures, split_of)
+    return Corpus("spokencoco", captions, REMEDY, PUBLISHED)
 
 
 if __name__ == "__main__":
-    main()
+    folders = {
+        "root": "folder of SpokenCOCO (SPOKENCOCO in db.sh)",
+        "mscoco": "folder of the pictures (MSCOCO in db.sh)",
+    }
+    preparation_command("spokencoco", read_spokencoco, __doc__, folders)

@@ -22,7 +22,7 @@ from espnet_plugin.evaluation.figures import (  # noqa: E402
     style,
     training_curves,
 )
-from tests.espnet_plugin.evaluation.conftest import rank_scores  # noqa: E402
+from tests.ranks import rank_scores  # noqa: E402
 
 SPOKEN = UtteranceKeywords(
     "u",

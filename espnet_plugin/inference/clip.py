@@ -1,0 +1,36 @@
+"""The CLIP that a command's options name, and its embeddings of many texts."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from espnet_plugin.speechclip.clip import FrozenCLIP
+from espnet_plugin.speechclip.storage import load_speechclip
+from espnet_plugin.utils.progress import progress
+
+TEXT_BATCH = 256
+
+
+def load_clip(args: argparse.Namespace, *, image_tower: bool, text_tower: bool) -> FrozenCLIP:
+    """The CLIP of ``--model_tag``, or of ``--clip_model`` and what goes with it."""
+    towers = {"image_tower": image_tower, "text_tower": text_tower}
+    if args.model_tag is not None:
+        return load_speechclip(args.model_tag, **towers).clip
+    return FrozenCLIP(
+        model=args.clip_model, pretrained=args.clip_pretrained, cache_dir=args.cache_dir, **towers
+    )
+
+
+@torch.no_grad()
+def embed_texts(clip: FrozenCLIP, texts: Sequence[str], *, description: str) -> np.ndarray:
+    """Embeddings of texts, float32, L2-normalised, (texts, dim)."""
+    starts = range(0, len(texts), TEXT_BATCH)
+    parts = [
+        clip.encode_texts(texts[start : start + TEXT_BATCH]).float().cpu().numpy()
+        for start in progress(starts, description=description, unit="batch")
+    ]
+    return np.concatenate(parts)

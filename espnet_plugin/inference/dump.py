@@ -1,0 +1,70 @@
+"""What a frozen teacher makes of files, computed once and stored."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from torch.utils.data import DataLoader, Dataset
+
+from espnet_plugin.data.array_store import ArrayStore
+from espnet_plugin.utils.progress import progress
+
+
+class ReadFiles(Dataset):
+    """What ``read`` makes of a file, by the file's id; of one that cannot be read, the error."""
+
+    def __init__(self, files: Mapping[str, str], read: Callable[[str], Any]) -> None:
+        self.files = files
+        self.read = read
+
+    def __getitem__(self, key: str) -> tuple[str, Any]:
+        try:
+            return key, self.read(self.files[key])
+        except (OSError, RuntimeError, ValueError, SyntaxError) as error:  # PIL's, libsndfile's
+            return key, ValueError(f"{self.files[key]}: {' '.join(str(error).split())}")
+
+
+def dump_arrays(
+    files: Mapping[str, str],
+    store: ArrayStore,
+    *,
+    batches: Sequence[Sequence[str]],
+    read: Callable[[str], Any],
+    encode: Callable[[list[Any]], Iterable[np.ndarray]],
+    num_workers: int = 0,
+    what: str,
+) -> dict[str, str]:
+    """Stores the arrays of files.
+
+    Args:
+        files: File of each id.
+        store: Where the arrays go.
+        batches: Ids that are computed together; those that have an array already are left out.
+        read: Makes of a file what ``encode`` takes; may raise what libraries raise.
+        encode: Array of each of a batch.
+        num_workers: Processes that read.
+        what: Name of the files for messages, a plural.
+
+    Returns:
+        Id → reason of the files that could not be read; they are skipped.
+    """
+    todo = sum(map(len, batches))
+    done = len(files) - todo
+    logging.info(f"{todo} {what} to embed" + (f", {done} already are" if done else ""))
+    loader: DataLoader = DataLoader(
+        ReadFiles(files, read), batch_sampler=batches, num_workers=num_workers, collate_fn=list
+    )
+    unreadable: dict[str, str] = {}
+    for items in progress(loader, description=f"{what} embedded", unit="batch"):
+        for key, value in items:
+            if isinstance(value, ValueError):
+                unreadable[key] = str(value)
+                logging.warning(f"skipped {key}: {value}")
+        good = {key: value for key, value in items if key not in unreadable}
+        if good:
+            for key, array in zip(good, encode(list(good.values())), strict=True):
+                store.save(key, array)
+    return unreadable
