@@ -44,7 +44,7 @@ class KeywordBatchNorm(nn.Module):
         self.dim = dim
         self.num_slots = num_slots
         self.compatibility = compatibility or ReferenceCompatibility()
-        self.norm = nn.BatchNorm1d(dim * (num_slots or 1), momentum=momentum, eps=eps)
+        self.norm: Any = nn.BatchNorm1d(dim * (num_slots or 1), momentum=momentum, eps=eps)
         self.norm.requires_grad_(learnable)
 
     @torch.no_grad()

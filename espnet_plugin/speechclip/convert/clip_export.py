@@ -13,6 +13,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from espnet_plugin.speechclip.weights import check_fit
+
 MODEL_FILE = "clip.json"
 WEIGHTS_FILE = "weights.safetensors"
 TABLE = "token_embedding.weight"
@@ -131,25 +133,8 @@ def _check(model_config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> No
 
     with torch.device("meta"):
         expected = CLIP(**model_config).state_dict()
-    compare_shapes(
-        weights, {key: value for key, value in expected.items() if key not in _UNUSED}, what="CLIP"
-    )
-
-
-def compare_shapes(
-    given: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, what: str
-) -> None:
-    """Raises ValueError unless both have the same names and shapes."""
-    problems = [f"{key} is missing" for key in sorted(expected.keys() - given.keys())]
-    problems += [f"{key} is not known" for key in sorted(given.keys() - expected.keys())]
-    problems += [
-        f"{key} is {tuple(given[key].shape)} instead of {tuple(expected[key].shape)}"
-        for key in sorted(given.keys() & expected.keys())
-        if given[key].shape != expected[key].shape
-    ]
-    if problems:
-        more = f" and {len(problems) - 4} more" if len(problems) > 4 else ""
-        raise ValueError(f"the weights of the {what} do not fit: {'; '.join(problems[:4])}{more}")
+    expected = {key: value for key, value in expected.items() if key not in _UNUSED}
+    check_fit(weights, expected, "the weights of the CLIP do not fit")
 
 
 def _heads(width: int) -> int:

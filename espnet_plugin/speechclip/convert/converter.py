@@ -12,7 +12,7 @@ from torch import Tensor
 
 from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
 from espnet_plugin.speechclip.convert.checkpoint import ReleasedCheckpoint, read_released_checkpoint
-from espnet_plugin.speechclip.convert.clip_export import TABLE, compare_shapes
+from espnet_plugin.speechclip.convert.clip_export import TABLE
 from espnet_plugin.speechclip.convert.expected import architecture, expected_weights
 from espnet_plugin.speechclip.convert.reference_config import map_config
 from espnet_plugin.speechclip.convert.reference_keys import MappedWeights, map_weights
@@ -25,6 +25,7 @@ from espnet_plugin.speechclip.convert.vocabulary_ids import (
     recover_ids,
 )
 from espnet_plugin.speechclip.storage_format import new_directory, write_config, write_trained
+from espnet_plugin.speechclip.weights import check_fit
 
 CLIP_COPY = "cascaded_branch.clip."
 TEMPERATURE = "cascaded_branch.vector_quantizer.curr_temp"
@@ -132,7 +133,7 @@ class _Conversion:
         trained = dict(self.mapped.trained)
         self._convert_temperature(trained)
         expected = expected_weights(target, self.config, self.table)
-        compare_shapes(trained, expected, what="trained part")
+        check_fit(trained, expected, "the weights of the trained part do not fit")
         damaged = [
             key
             for key, value in trained.items()

@@ -11,11 +11,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from espnet_plugin.speechclip.convert.clip_export import compare_shapes
 from espnet_plugin.speechclip.convert.fairseq_hubert import (
     hubert_config_options,
     map_fairseq_hubert,
 )
+from espnet_plugin.speechclip.weights import check_fit
 
 # Trained for augmentation only; public copies of a model may lack it.
 _NOT_COMPARED = ("masked_spec_embed",)
@@ -40,11 +40,8 @@ def write_hubert(directory: Path, weights: Mapping[str, Tensor]) -> None:
         expected = HubertModel(config).state_dict()
     for name in _NOT_COMPARED:
         expected.pop(name, None)
-    compare_shapes(
-        {key: value for key, value in mapped.items() if key not in _NOT_COMPARED},
-        expected,
-        what="HuBERT",
-    )
+    compared = {key: value for key, value in mapped.items() if key not in _NOT_COMPARED}
+    check_fit(compared, expected, "the weights of the HuBERT do not fit")
     directory.mkdir(parents=True, exist_ok=True)
     config.save_pretrained(directory)
     save_file(
