@@ -1,21 +1,7 @@
-"""Entries for ``torch.hub.load(DIRECTORY, NAME, source="local", ckpt=MODEL)``."""
+"""Entry for ``torch.hub.load(DIRECTORY, "speechclip_plus", source="local", ckpt=MODEL)``."""
 
-from s3prl_upstream.hubconf import (
-    dependencies,
-    speechclip_cascaded,
-    speechclip_parallel,
-    speechclip_plus,
-    speechclip_plus_cascaded,
-    speechclip_plus_hybrid,
-    speechclip_plus_hybrid_plus,
-)
+from s3prl_upstream import speechclip_plus
 
-__all__ = [
-    "dependencies",
-    "speechclip_cascaded",
-    "speechclip_parallel",
-    "speechclip_plus",
-    "speechclip_plus_cascaded",
-    "speechclip_plus_hybrid",
-    "speechclip_plus_hybrid_plus",
-]
+__all__ = ["dependencies", "speechclip_plus"]
+
+dependencies = ["torch"]

@@ -11,9 +11,7 @@ Example:
 
 from __future__ import annotations
 
-import argparse
 import json
-import math
 import subprocess
 import sys
 import tempfile
@@ -26,17 +24,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.measure import GIB, get_parser, show, usage_of
+
 FULL_TABLE = "clip.original_text_emb_weight"
 REDUCED_TABLE = "clip.model.token_embedding.weight"
 CLIP_COPY = "cascaded_branch.clip."
 CONFIG_MODULE = "avssl.base.ordered_namespace"
 DTYPES = {"float32": torch.float32, "int64": torch.int64, "bool": torch.bool}
-MEASURE = (
-    "import resource, sys\n"
-    "from espnet_plugin.bin.convert_checkpoint import main\n"
-    "{body}\n"
-    "print('PEAK_KIB', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
-)
 
 
 def read_skeleton(path: str | Path) -> dict[str, tuple[torch.dtype, list[int]]]:
@@ -198,19 +192,6 @@ def write_lightning(
                 sys.modules[name] = value
 
 
-def peak_memory(body: str) -> int:
-    """Peak resident memory in bytes of a process that runs ``body``, a statement."""
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURE.format(body=body)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(f"the conversion failed: {done.stderr.strip().splitlines()[-1:]}")
-    return 1024 * int(done.stdout.rsplit("PEAK_KIB", 1)[1])
-
-
 def measure(skeleton: Path, work_dir: Path, *, shrink: int = 1) -> dict[str, Any]:
     """Converts one skeleton's checkpoint and returns sizes in bytes."""
     with tempfile.TemporaryDirectory(dir=work_dir) as name:
@@ -218,24 +199,26 @@ def measure(skeleton: Path, work_dir: Path, *, shrink: int = 1) -> dict[str, Any
         weights = random_weights(read_skeleton(skeleton), shrink=shrink)
         write_lightning(path, weights, plausible_config(weights))
         del weights
-        peak = peak_memory(f"main([{str(path)!r}, {str(target)!r}])")
+        command = [sys.executable, "-m", "espnet_plugin.bin.convert_checkpoint", path, target]
+        peak = usage_of(command, stdout=subprocess.DEVNULL).peak
         size = path.stat().st_size
     return {"skeleton": skeleton.stem, "file": size, "peak": peak, "ratio": round(peak / size, 3)}
 
 
 def main(cmd: Sequence[str] | None = None) -> None:
-    """Prints a table on stderr and JSON on stdout."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--skeleton", nargs="+", required=True, help="skeleton_*.json")
-    parser.add_argument("--work_dir", default=tempfile.gettempdir(), help="Room for the files")
-    parser.add_argument("--shrink", type=int, default=1, help="Divide large sizes by this")
+    """Measures every skeleton."""
+    parser = get_parser(__doc__)
+    parser.add_argument("--skeleton", type=Path, nargs="+", required=True, help="skeleton_*.json")
+    parser.add_argument("--work_dir", default=tempfile.gettempdir(), help="room for the files")
+    parser.add_argument("--shrink", type=int, default=1, help="divide large sizes by this")
     args = parser.parse_args(cmd)
-    rows = [measure(Path(path), Path(args.work_dir), shrink=args.shrink) for path in args.skeleton]
-    gib = math.pow(2, 30)
-    for row in rows:
-        sizes = f"{row['file'] / gib:6.2f} GiB file {row['peak'] / gib:6.2f} GiB peak"
-        print(f"{row['skeleton']:<40} {sizes} {row['ratio']:6.2f} x", file=sys.stderr)
-    print(json.dumps(rows, indent=2))
+    rows = [measure(path, args.work_dir, shrink=args.shrink) for path in args.skeleton]
+    table = [
+        f"{row['skeleton']:<40} {row['file'] / GIB:6.2f} GiB file "
+        f"{row['peak'] / GIB:6.2f} GiB peak {row['ratio']:6.2f} x"
+        for row in rows
+    ]
+    show("\n".join(table), rows, args.output)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ Example:
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 import time
@@ -20,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from benchmarks.measure import get_parser, show
 
 CONFIG = Path("egs2/speechclip_plus/conf/tuning/flickr8k_base_hybrid_plus.yaml")
 CAPTIONS_PER_PICTURE = 5
@@ -95,9 +96,9 @@ def consumption(step: dict[str, Any]) -> dict[str, float]:
     return rates
 
 
-def get_parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def main(cmd: Sequence[str] | None = None) -> None:
+    """Measures every format and number of workers."""
+    parser = get_parser(__doc__)
     parser.add_argument("--work_dir", type=Path, required=True)
     parser.add_argument("--config", type=Path, default=CONFIG)
     parser.add_argument("--utterances", type=int, default=1000)
@@ -106,40 +107,28 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--audio_format", nargs="+", default=["flac", "wav"])
     parser.add_argument("--step", type=Path, help="JSON output of full_size_step")
-    parser.add_argument("--output", type=Path, help="JSON file")
-    return parser
-
-
-def main(cmd: Sequence[str] | None = None) -> None:
-    """Measures every format and number of workers."""
-    args = get_parser().parse_args(cmd)
+    args = parser.parse_args(cmd)
     logging.disable(logging.INFO)
     produced: dict[str, dict[str, float]] = {}
+    table = []
+    sizes = {"batch_size": args.batch_size, "batches": args.batches}
     for audio_format in args.audio_format:
         data = make_data(args.work_dir / audio_format, args.utterances, audio_format)
-        produced[audio_format] = {
-            str(workers): rate(
-                data,
-                args.config,
-                workers=workers,
-                batch_size=args.batch_size,
-                batches=args.batches,
-            )
-            for workers in args.workers
-        }
-        for workers, value in produced[audio_format].items():
-            print(f"{audio_format}, {workers} workers: {value:.0f} utterances/s", flush=True)
+        produced[audio_format] = {}
+        for workers in args.workers:
+            value = rate(data, args.config, workers=workers, **sizes)
+            produced[audio_format][str(workers)] = value
+            table.append(f"{audio_format}, {workers} workers: {value:.0f} utterances/s")
     result: dict[str, Any] = {"produced_utterances_per_second": produced}
     if args.step:
         consumed = consumption(json.loads(args.step.read_text()))
         result["consumed_utterances_per_second"] = consumed
         best = max(max(values.values()) for values in produced.values())
         for name, value in consumed.items():
-            print(f"{name} takes {value:.1f} utterances/s: {best / value:.2g} x are produced")
-    text = json.dumps(result, indent=2)
-    print(text)
-    if args.output:
-        args.output.write_text(text + "\n")
+            table.append(
+                f"{name} takes {value:.1f} utterances/s: {best / value:.2g} x are produced"
+            )
+    show("\n".join(table), result, args.output)
 
 
 if __name__ == "__main__":

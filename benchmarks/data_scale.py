@@ -12,7 +12,6 @@ Example:
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import random
@@ -24,6 +23,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+
+from benchmarks.measure import MIB, get_parser, show, usage_of
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = ROOT / "egs2" / "speechclip_plus"
@@ -38,7 +39,6 @@ LINKED = (
     "utils",
     "scripts",
 )
-STAGES = (1, 2, 3, 4, 5, 6)
 RECORDINGS = 50
 PICTURES = 20
 CAPTIONS_PER_PICTURE = 5
@@ -47,17 +47,6 @@ WORDS = (
     "street field table kitchen red blue white black large small two people holding umbrella "
     "surfboard pizza clock tower bathroom sink toilet giraffe elephant zebra snow skis tennis"
 ).split()
-# the resident memory of the largest descendant, which only a process of its own can tell
-MEASURE = """
-import json, resource, subprocess, sys, time
-started = time.monotonic()
-code = subprocess.call(sys.argv[2:], stdout=sys.stderr)
-usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-with open(sys.argv[1], "w") as stream:
-    json.dump({"code": code, "seconds": time.monotonic() - started,
-               "cpu_seconds": usage.ru_utime + usage.ru_stime,
-               "peak_mib": usage.ru_maxrss / 1024}, stream)
-"""
 
 
 def tiny_clip(path: Path) -> None:
@@ -141,7 +130,6 @@ def run_stage(folder: Path, corpus: Path, work: Path, stage: int, jobs: int) -> 
     Raises:
         RuntimeError: It failed.
     """
-    result = work / "measured.json"
     command = ["./run.sh", "--corpus", "spokencoco", "--stage", str(stage)]
     command += ["--stop_stage", str(stage), "--python", sys.executable, "--ngpu", "0"]
     command += ["--nj", str(jobs), "--inference_nj", str(jobs), "--audio_format", "wav"]
@@ -152,19 +140,17 @@ def run_stage(folder: Path, corpus: Path, work: Path, stage: int, jobs: int) -> 
         "MSCOCO": str(corpus / "mscoco"),
         "OMP_NUM_THREADS": "1",
     }
-    log = folder.parents[1] / f"stage{stage}.log"
-    with log.open("w") as stream:
-        subprocess.run(
-            [sys.executable, "-c", MEASURE, str(result), *command],
-            cwd=folder,
-            env=environment,
-            stderr=stream,
-            check=True,
-        )
-    measured = json.loads(result.read_text())
-    if measured.pop("code"):
-        raise RuntimeError(f"stage {stage} failed; see {log}")
-    return measured
+    path = folder.parents[1] / f"stage{stage}.log"
+    with path.open("w") as log:
+        try:
+            usage = usage_of(command, cwd=folder, env=environment, stdout=log, stderr=log)
+        except subprocess.CalledProcessError as error:
+            raise RuntimeError(f"stage {stage} failed; see {path}") from error
+    return {
+        "seconds": usage.seconds,
+        "cpu_seconds": usage.cpu_seconds,
+        "peak_mib": usage.peak / MIB,
+    }
 
 
 def exponent(sizes: Sequence[int], values: Sequence[float]) -> float:
@@ -192,22 +178,16 @@ def table(results: dict[int, dict[str, dict[str, float]]]) -> str:
     return "\n".join(rows)
 
 
-def get_parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def main(cmd: Sequence[str] | None = None) -> None:
+    """Measures all sizes, smallest first."""
+    parser = get_parser(__doc__)
     parser.add_argument("--captions", type=int, nargs="+", default=[60000, 200000, 600000])
+    parser.add_argument("--stages", type=int, nargs="+", default=[1, 2, 3, 4, 5, 6])
     parser.add_argument("--work_dir", type=Path, required=True)
     parser.add_argument("--nj", type=int, default=1, help="parallel jobs of each stage")
     parser.add_argument("--keep", action="store_true", help="keep the corpora and outputs")
-    parser.add_argument("--output", type=Path, help="JSON file")
-    return parser
-
-
-def main(cmd: Sequence[str] | None = None) -> None:
-    """Measures all sizes, smallest first."""
-    args = get_parser().parse_args(cmd)
+    args = parser.parse_args(cmd)
     work = args.work_dir.resolve()
-    work.mkdir(parents=True, exist_ok=True)
     make_media(work)
     tiny_clip(work / "clip.json")
     results: dict[int, dict[str, dict[str, float]]] = {}
@@ -216,24 +196,18 @@ def main(cmd: Sequence[str] | None = None) -> None:
         corpus = make_corpus(work, captions)
         print(f"{captions:,} captions generated in {time.monotonic() - started:.0f} s", flush=True)
         folder = make_recipe(work, captions)
+        # a second run of 2 and 4 finds its recordings and embeddings there
+        names = {str(stage): stage for stage in args.stages}
+        names |= {f"{stage} again": stage for stage in (2, 4) if stage in args.stages}
         results[captions] = {}
-        for stage in STAGES:
+        for name, stage in names.items():
             measured = run_stage(folder, corpus, work, stage, args.nj)
-            results[captions][str(stage)] = measured
-            print(f"  stage {stage}: {json.dumps(measured)}", flush=True)
-        # a second run finds its recordings and embeddings there
-        for stage in (2, 4):
-            measured = run_stage(folder, corpus, work, stage, args.nj)
-            results[captions][f"{stage} again"] = measured
-            print(f"  stage {stage} again: {json.dumps(measured)}", flush=True)
+            results[captions][name] = measured
+            print(f"  stage {name}: {json.dumps(measured)}", flush=True)
         if not args.keep:
             shutil.rmtree(folder.parents[1])
             shutil.rmtree(corpus)
-    print(table(results))
-    text = json.dumps(results, indent=2)
-    print(text)
-    if args.output:
-        args.output.write_text(text + "\n")
+    show(table(results), results, args.output)
 
 
 if __name__ == "__main__":

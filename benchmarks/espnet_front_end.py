@@ -19,7 +19,9 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from s3prl_upstream.superb.levenshtein import distance
+from benchmarks.measure import get_parser, show
+from espnet_plugin.data.scp import write_scp
+from espnet_plugin.evaluation.word_errors import word_errors
 from s3prl_upstream.superb.small.voices import Recording, phrases, read_recordings
 
 LAUNCHER = (sys.executable, "-m", "s3prl_upstream.launch", "-m")
@@ -47,15 +49,10 @@ def write_data(
     """A Kaldi-style directory and the shape file of the recordings that have words."""
     import soundfile
 
-    directory.mkdir(parents=True, exist_ok=True)
-    ordered = sorted((r for r in recordings if r.name in words), key=lambda r: r.name)
-    tables = {
-        "wav.scp": [f"{r.name} {r.path.absolute()}" for r in ordered],
-        "text": [f"{r.name} {' '.join(words[r.name])}" for r in ordered],
-        "shape": [f"{r.name} {soundfile.info(r.path).frames}" for r in ordered],
-    }
-    for name, lines in tables.items():
-        (directory / name).write_text("".join(f"{line}\n" for line in lines))
+    found = [recording for recording in recordings if recording.name in words]
+    write_scp(directory / "wav.scp", {r.name: r.path.absolute() for r in found})
+    write_scp(directory / "text", {r.name: " ".join(words[r.name]) for r in found})
+    write_scp(directory / "shape", {r.name: soundfile.info(r.path).frames for r in found})
 
 
 def write_tokens(path: Path, targets: Iterable[Sequence[str]]) -> None:
@@ -110,9 +107,9 @@ def decode(args: argparse.Namespace, data: Path) -> dict[str, list[str]]:
     return {name: words for name, *words in map(str.split, text.splitlines())}
 
 
-def get_parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def main(cmd: Sequence[str] | None = None) -> None:
+    """Prints the word error rate."""
+    parser = get_parser(__doc__)
     parser.add_argument("model", help="path_or_url of the front end")
     parser.add_argument("mini", type=Path, help="the mini corpus, downloads/mini")
     parser.add_argument("directory", type=Path, help="where the experiment goes")
@@ -121,12 +118,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--train", type=int, default=600, help="training utterances")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--ngpu", type=int, default=0)
-    return parser
-
-
-def main(cmd: Sequence[str] | None = None) -> None:
-    """Prints the word error rate as JSON."""
-    args = get_parser().parse_args(cmd)
+    args = parser.parse_args(cmd)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     recordings = read_recordings(args.mini)
     data = args.directory / "data"
@@ -141,7 +133,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
     start = time.monotonic()
     train(args, data)
     decoded = decode(args, data)
-    errors = sum(distance(decoded.get(name, []), found) for name, found in words["test"].items())
+    errors = sum(word_errors(found, decoded.get(name, [])) for name, found in words["test"].items())
     total = sum(map(len, words["test"].values()))
     result = {
         "task": args.task,
@@ -152,7 +144,8 @@ def main(cmd: Sequence[str] | None = None) -> None:
         "word_error_rate": round(100 * errors / total, 2),
         "seconds": round(time.monotonic() - start),
     }
-    print(json.dumps(result))
+    table = f"{args.task}: {result['word_error_rate']:.2f} % word errors, {result['seconds']} s"
+    show(table, result, args.output)
 
 
 if __name__ == "__main__":

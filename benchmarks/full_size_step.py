@@ -14,10 +14,7 @@ Example:
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import resource
 import tempfile
 import time
 from collections.abc import Sequence
@@ -29,6 +26,8 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.measure import GIB, HUBERT, get_parser, peak_memory, show
+
 SAMPLING_RATE = 16000
 MEAN_SECONDS = 4.33  # of SpokenCOCO's test recordings
 LONGEST_SECONDS = 6.4  # where training crops
@@ -36,7 +35,6 @@ VOCABULARIES = {"flickr8k": 8112, "spokencoco": 19787}
 UPDATES = 50000
 # dense fp16/bf16 peak in TFLOP/s, and the share of it that such models reach: an assumption
 GPUS = {"V100": (125.0, 0.25), "A100": (312.0, 0.3), "H100": (989.0, 0.25)}
-GIB = 1024**3
 
 
 class EncoderInParts(torch.nn.Module):
@@ -82,42 +80,21 @@ class Step:
     encoder_tera_flop: float
 
 
-def peak_memory() -> float:
-    """Largest resident memory of this process so far, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
-
-
-def write_encoder_config(directory: Path, *, large: bool) -> Path:
-    """``config.json`` of HuBERT base or large."""
-    from transformers import HubertConfig
-
-    sizes: dict[str, Any] = {}
-    if large:
-        sizes = {
-            "hidden_size": 1024,
-            "num_hidden_layers": 24,
-            "num_attention_heads": 16,
-            "intermediate_size": 4096,
-            "do_stable_layer_norm": True,
-            "feat_extract_norm": "layer",
-            "conv_bias": True,
-        }
-    HubertConfig(**sizes).save_pretrained(directory)
-    return directory
-
-
 def build(config: Path, directory: Path, extra: Sequence[str] = ()) -> tuple[Any, Any]:
     """The configuration's model with random weights, and the parsed options."""
+    from transformers import HubertConfig
+
     from espnet_plugin.tasks.speechclip import SpeechCLIPTask
 
-    large = "_large_" in config.stem
     corpus = config.stem.partition("_")[0]
-    encoder = write_encoder_config(directory, large=large)
+    HubertConfig(**HUBERT["large" if "_large_" in config.stem else "base"]).save_pretrained(
+        directory
+    )
     tokens = directory / "tokens.tsv"
     ids = range(300, 300 + VOCABULARIES.get(corpus, 8112))
     tokens.write_text("id\ttoken\tcount\n" + "".join(f"{n}\tx\t1\n" for n in ids))
     options = ["--config", str(config), "--output_dir", str(directory), "--ngpu", "0"]
-    options += ["--speech_encoder_conf", f"model={encoder}"]
+    options += ["--speech_encoder_conf", f"model={directory}"]
     options += ["--speech_encoder_conf", "random_weights=true"]
     options += ["--clip_conf", "pretrained=random", "--keyword_vocabulary", str(tokens)]
     # image embeddings are computed beforehand: CLIP's image tower is not there
@@ -280,27 +257,17 @@ def report(result: dict[str, Any]) -> str:
     return "\n".join(rows)
 
 
-def get_parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def main(cmd: Sequence[str] | None = None) -> None:
+    """Measures one configuration: a process has but one peak."""
+    parser = get_parser(__doc__)
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--batch_size", type=int, help="instead of the configuration's own")
     parser.add_argument("--encoder_batch", type=int, default=32, help="utterances at a time")
     parser.add_argument("--num_threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--output", type=Path, help="JSON file")
-    return parser
-
-
-def main(cmd: Sequence[str] | None = None) -> None:
-    """Measures one configuration: a process has but one peak."""
-    args = get_parser().parse_args(cmd)
+    args = parser.parse_args(cmd)
     torch.set_num_threads(args.num_threads)
     result = measure(args.config, args.batch_size, encoder_batch=args.encoder_batch)
-    print(report(result))
-    text = json.dumps(result, indent=2)
-    print(text)
-    if args.output:
-        args.output.write_text(text + "\n")
+    show(report(result), result, args.output)
 
 
 if __name__ == "__main__":

@@ -10,17 +10,15 @@ Example:
 
 from __future__ import annotations
 
-import argparse
-import json
 import multiprocessing
 import multiprocessing.connection
-import resource
 import threading
 import time
 from collections.abc import Sequence
 
 import numpy as np
 
+from benchmarks.measure import MIB, get_parser, peak_memory, show
 from espnet_plugin.evaluation.retrieval import rank_embeddings
 
 
@@ -32,11 +30,6 @@ def embeddings(rows: int, dim: int, seed: int) -> np.ndarray:
         part = rng.standard_normal((min(10000, rows - start), dim), dtype=np.float32)
         values[start : start + 10000] = part / np.linalg.norm(part, axis=1, keepdims=True)
     return values
-
-
-def peak_mib() -> float:
-    """The most memory that this process has had."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # KiB on Linux
 
 
 def small(queries: int, items: int, dim: int, repeats: int) -> float:
@@ -54,12 +47,12 @@ def small(queries: int, items: int, dim: int, repeats: int) -> float:
 def large(rows: int, dim: int, connection: multiprocessing.connection.Connection) -> None:
     """Ranks rows × rows; sends the memory of the embeddings, then the peak once a second."""
     left, right = embeddings(rows, dim, 0), embeddings(rows, dim, 1)
-    connection.send(peak_mib())
+    connection.send(peak_memory() / MIB)
 
     def report() -> None:
         while True:
             time.sleep(1)
-            connection.send(peak_mib())
+            connection.send(peak_memory() / MIB)
 
     threading.Thread(target=report, daemon=True).start()
     rank_embeddings(left, right, np.arange(rows), np.arange(rows))
@@ -80,30 +73,26 @@ def watch(rows: int, dim: int, limit: float) -> tuple[float, float]:
     return before, peak
 
 
-def get_parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def main(cmd: Sequence[str] | None = None) -> None:
+    """Measures the large one, then the small one."""
+    parser = get_parser(__doc__)
     parser.add_argument("--queries", type=int, default=25000)
     parser.add_argument("--items", type=int, default=5000)
     parser.add_argument("--rows", type=int, default=1_000_000, help="of the large one, both sides")
     parser.add_argument("--dim", type=int, default=512)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--limit", type=float, default=60, help="seconds of the large one")
-    return parser
-
-
-def main(cmd: Sequence[str] | None = None) -> None:
-    """Prints a line each, then JSON."""
-    args = get_parser().parse_args(cmd)
+    args = parser.parse_args(cmd)
     before, peak = watch(args.rows, args.dim, args.limit)
     seconds = small(args.queries, args.items, args.dim, args.repeats)
     hours = seconds / (args.queries * args.items) * args.rows**2 / 3600
-    print(f"{args.queries:,} x {args.items:,} x {args.dim}: {seconds:.2f} s, both directions")
-    print(
+    show(
+        f"{args.queries:,} x {args.items:,} x {args.dim}: {seconds:.2f} s, both directions\n"
         f"{args.rows:,} x {args.rows:,} x {args.dim}: {peak:.0f} MiB, embeddings {before:.0f} MiB;"
-        f" about {hours:.1f} h"
+        f" about {hours:.1f} h",
+        {"seconds": seconds, "mib": peak, "embeddings_mib": before, "hours": hours},
+        args.output,
     )
-    print(json.dumps({"seconds": seconds, "mib": peak, "embeddings_mib": before, "hours": hours}))
 
 
 if __name__ == "__main__":

@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,19 +22,8 @@ from typing import Any
 
 import torch
 
-SIZES: dict[str, dict[str, Any]] = {
-    "base": {},
-    "large": {
-        "hidden_size": 1024,
-        "num_hidden_layers": 24,
-        "num_attention_heads": 16,
-        "intermediate_size": 4096,
-        "feat_extract_norm": "layer",
-        "do_stable_layer_norm": True,
-        "conv_bias": True,
-    },
-    "tiny": {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2},
-}
+from benchmarks.measure import HUBERT, MIB, get_parser, show, usage_of
+
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     "parallel": {"keyword_extractor": "none", "attention": "transformer"},
     "cascaded": {"keyword_extractor": "cls", "model_conf": {"parallel": False}},
@@ -46,7 +33,6 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
 }
 VARIANTS = ("encoder", "upstream")
 RATE = 16000
-MEBIBYTE = 2**20
 
 
 def export_random_model(size: str, architecture: str, directory: Path) -> None:
@@ -56,7 +42,7 @@ def export_random_model(size: str, architecture: str, directory: Path) -> None:
     from espnet_plugin.speechclip import build_speechclip, save_speechclip
 
     encoder = directory / "encoder"
-    HubertModel(HubertConfig(**SIZES[size])).save_pretrained(encoder)
+    HubertModel(HubertConfig(**HUBERT[size])).save_pretrained(encoder)
     tower = {"width": 512, "heads": 8, "layers": 1}
     clip = {
         "embed_dim": 512,
@@ -108,27 +94,27 @@ def seconds_of(function: Callable[[], Any], device: str) -> float:
 
 
 def peak_memory(name: str, args: argparse.Namespace, model: Path) -> float:
-    """MiB at the peak, from a process that runs one variant only."""
+    """Bytes at the peak, from a process that runs one variant only."""
     command = [sys.executable, "-m", "benchmarks.upstream_cost", "--memory_of", name]
-    command += ["--model", str(model)]
+    command += ["--model", model]
     for option in ("batch", "seconds", "device"):
-        command += [f"--{option}", str(getattr(args, option))]
+        command += [f"--{option}", getattr(args, option)]
     command += ["--ragged"] if args.ragged else []
-    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    return float(output.split()[-1])
+    with tempfile.TemporaryFile("w+") as output:
+        usage = usage_of(command, stdout=output)
+        output.seek(0)
+        return usage.peak if args.device == "cpu" else float(output.read())
 
 
-def print_memory(args: argparse.Namespace) -> None:
-    """What :func:`peak_memory` reads."""
+def run_for_memory(args: argparse.Namespace) -> None:
+    """What :func:`peak_memory` watches; says what the device held."""
     run = load_variant(args.memory_of, args.model, args.device)
     wavs = speech(args.batch, args.seconds, args.device, ragged=args.ragged)
     with torch.inference_mode():
         run(wavs)
         run(wavs)
-    if args.device == "cpu":
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)  # KiB on Linux
-    else:
-        print(torch.cuda.max_memory_allocated() / MEBIBYTE)
+    if args.device != "cpu":
+        print(torch.cuda.max_memory_allocated())
 
 
 def measure(args: argparse.Namespace, model: Path) -> dict[str, Any]:
@@ -160,16 +146,16 @@ def measure(args: argparse.Namespace, model: Path) -> dict[str, Any]:
         "encoder_seconds": statistics.median(times["encoder"]),
         "upstream_seconds": statistics.median(times["upstream"]),
         "time_ratio": statistics.median(ratios),
-        "encoder_mib": memory["encoder"],
-        "upstream_mib": memory["upstream"],
+        "encoder_mib": memory["encoder"] / MIB,
+        "upstream_mib": memory["upstream"] / MIB,
         "memory_ratio": memory["upstream"] / memory["encoder"],
     }
 
 
-def get_parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--size", choices=list(SIZES), default="base")
+def main(cmd: Sequence[str] | None = None) -> None:
+    """Measures both variants, in one process for time and in one each for memory."""
+    parser = get_parser(__doc__)
+    parser.add_argument("--size", choices=list(HUBERT), default="base")
     parser.add_argument("--architecture", choices=list(ARCHITECTURES), default="hybrid+")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=6.4, help="of the longest utterance")
@@ -178,23 +164,22 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--memory_of", choices=VARIANTS, help=argparse.SUPPRESS)
     parser.add_argument("--model", type=Path, help=argparse.SUPPRESS)
-    return parser
-
-
-def main(cmd: Sequence[str] | None = None) -> None:
-    """Prints a table, then JSON in the last line."""
-    args = get_parser().parse_args(cmd)
+    args = parser.parse_args(cmd)
     if args.memory_of:
-        print_memory(args)
+        run_for_memory(args)
         return
     with tempfile.TemporaryDirectory() as name:
         export_random_model(args.size, args.architecture, Path(name))
         result = measure(args, Path(name) / "model")
-    print(f"{args.size} {args.architecture}, {args.batch} x {args.seconds} s, {result['device']}")
+    table = [
+        f"{args.size} {args.architecture}, {args.batch} x {args.seconds} s, {result['device']}"
+    ]
     for name in VARIANTS:
-        print(f"{name:9} {result[f'{name}_seconds']:8.3f} s {result[f'{name}_mib']:8.0f} MiB")
-    print(f"{'ratio':9} {result['time_ratio']:8.3f}   {result['memory_ratio']:8.3f}")
-    print(json.dumps(result))
+        table.append(
+            f"{name:9} {result[f'{name}_seconds']:8.3f} s {result[f'{name}_mib']:8.0f} MiB"
+        )
+    table.append(f"{'ratio':9} {result['time_ratio']:8.3f}   {result['memory_ratio']:8.3f}")
+    show("\n".join(table), result, args.output)
 
 
 if __name__ == "__main__":

@@ -6,20 +6,50 @@ Importing this package imports neither torch nor s3prl.
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from s3prl_upstream.register import register
+    from s3prl_upstream.expert import UpstreamExpert
 
-__all__ = ["SITE_DIRECTORY", "register"]
+__all__ = ["SITE_DIRECTORY", "register", "speechclip_plus"]
 
 # On PYTHONPATH, it registers the upstream in every Python process that imports s3prl.hub.
 SITE_DIRECTORY = str(Path(__file__).resolve().parent / "site")
 
 
-def __getattr__(name: str) -> Any:
-    if name == "register":
-        import importlib
+def speechclip_plus(
+    ckpt: str | Path | None = None,
+    model_config: str | Path | None = None,
+    refresh: bool = False,
+    **options: Any,
+) -> UpstreamExpert:
+    """The upstream as ``s3prl.hub`` and ``torch.hub`` call theirs; arguments as UpstreamExpert."""
+    from s3prl_upstream.expert import UpstreamExpert
 
-        return importlib.import_module("s3prl_upstream.register").register
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return UpstreamExpert(ckpt, model_config, refresh, **options)
+
+
+def register(hub: ModuleType | None = None) -> None:
+    """Puts the upstream into ``s3prl.hub`` of this process; calling it again changes nothing.
+
+    Args:
+        hub: The module to put it into; ``s3prl.hub`` by default.
+
+    Raises:
+        ImportError: If s3prl cannot be imported.
+        RuntimeError: If the hub has another upstream of that name already.
+    """
+    if hub is None:
+        from espnet_plugin.speechclip.backends.s3prl import upstream_hub
+
+        hub = upstream_hub()
+    name = speechclip_plus.__name__
+    present = getattr(hub, name, speechclip_plus)
+    # compared by name: this module may have been imported anew
+    if getattr(present, "__module__", None) != __name__:
+        raise RuntimeError(
+            f"{hub.__name__} has an upstream {name} of {present.__module__} already; it is not "
+            "overwritten"
+        )
+    setattr(hub, name, speechclip_plus)

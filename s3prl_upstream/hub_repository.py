@@ -18,6 +18,7 @@ from pathlib import Path
 
 from espnet_plugin.speechclip.hub import PACKED
 from espnet_plugin.speechclip.storage_format import CONFIG_FILE, TRAINED_FILE, new_directory
+from espnet_plugin.utils.command import command_errors
 
 REQUIREMENTS = "speechclip-plus[s3prl]\n"
 # s3prl imports it as the top-level module "expert", from the downloaded folder.
@@ -80,14 +81,11 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@command_errors("hub_repository")
 def main(cmd: Sequence[str] | None = None) -> None:
     """Writes; a wrong source ends it with one message and exit code 1."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s: %(message)s")
     args = get_parser().parse_args(cmd)
-    try:
-        make_repository(args.source, args.directory, force=args.force)
-    except (OSError, ValueError) as error:
-        raise SystemExit(f"Error: {error}") from error
+    make_repository(args.source, args.directory, force=args.force)
     logging.info(f"{args.directory}: hf upload OWNER/MODEL {args.directory}")
 
 

@@ -1,59 +1,45 @@
-"""Registers the upstream when, and only if, a program imports ``s3prl.hub``.
-
-Installing the hook imports nothing: programs that do not use s3prl pay nothing.
-"""
+"""Something to be done with a module when, and only if, the program imports it."""
 
 from __future__ import annotations
 
-import importlib.abc
-import importlib.machinery
 import importlib.util
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-HUB = "s3prl.hub"
+Action = Callable[[ModuleType], None]
 
 
-class RegisteringLoader(importlib.abc.Loader):
-    """Loads ``s3prl.hub`` as its own loader does, then registers the upstream in it."""
-
-    def __init__(self, loader: importlib.abc.Loader) -> None:
-        self.loader = loader
-
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
-        """As the module's own loader."""
-        return self.loader.create_module(spec)
-
-    def exec_module(self, module: ModuleType) -> None:
-        """As the module's own loader, and registers."""
-        self.loader.exec_module(module)
-        from s3prl_upstream.register import register
-
-        register(module)
+def after_import(name: str, action: Action) -> None:
+    """Calls ``action`` with the module ``name`` right after its import; now, if it is imported."""
+    if name in sys.modules:
+        action(sys.modules[name])
+    else:
+        sys.meta_path.insert(0, _Finder(name, action))
 
 
-class HubFinder(importlib.abc.MetaPathFinder):
-    """Finds nothing but ``s3prl.hub``, and that where the other finders find it."""
+class _Finder(MetaPathFinder):
+    """Finds one module where the other finders find it, and adds the action to its loading."""
+
+    def __init__(self, name: str, action: Action) -> None:
+        self.name = name
+        self.action = action
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        """Part of the import system's protocol."""
-        if fullname != HUB:
+    ) -> ModuleSpec | None:
+        if fullname != self.name:
             return None
         sys.meta_path.remove(self)  # once is enough, and the search below must not come back here
         spec = importlib.util.find_spec(fullname)
         if spec is not None and spec.loader is not None:
-            spec.loader = RegisteringLoader(spec.loader)
+            load = spec.loader.exec_module
+
+            def load_and_act(module: ModuleType) -> None:
+                load(module)
+                self.action(module)
+
+            spec.loader.exec_module = load_and_act  # type: ignore[method-assign]
         return spec
-
-
-def install() -> None:
-    """Installs the hook, or registers at once if ``s3prl.hub`` is imported already."""
-    if HUB in sys.modules:
-        from s3prl_upstream.register import register
-
-        register(sys.modules[HUB])
-    elif not any(isinstance(finder, HubFinder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, HubFinder())

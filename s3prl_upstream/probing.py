@@ -1,53 +1,40 @@
 """What each hidden state knows: words, phones and speakers, read by linear classifiers.
 
-On the mini corpus, where all three are known. The last state is the trained block's: compared with
-the others it shows what visual grounding changed.
+On the mini corpus, where all three are known. A trained model's last state is its block's: compared
+with the others it shows what visual grounding changed.
 
 Example:
     python -m s3prl_upstream.probing MODEL downloads/mini OUT --superb exp/superb/speechclip_plus
+    python -m s3prl_upstream.probing downloads/mini/hubert downloads/mini OUT
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import logging
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
+from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
 from espnet_plugin.utils.atomic import write_text
+from espnet_plugin.utils.command import command_errors
 from s3prl_upstream.expert import UpstreamExpert
 from s3prl_upstream.superb.small.lexicon import PRONUNCIATIONS
 from s3prl_upstream.superb.small.voices import RATE, Recording, read_recordings
 
-logger = logging.getLogger(__name__)
+Example = tuple[Tensor, str]  # features of each hidden state (states, dim), and label
 
 PROBES = ("word", "phone", "speaker")
 BATCH = 16
 PENALTY = 1.0  # of the ridge regression, on standardised features
-
-
-@dataclass
-class Examples:
-    """Features of each hidden state and their label.
-
-    Attributes:
-        features: Per example, (states, dim).
-        labels: Per example.
-    """
-
-    features: list[Tensor] = field(default_factory=list)
-    labels: list[str] = field(default_factory=list)
-
-    def add(self, features: Tensor, label: str) -> None:
-        """One example."""
-        self.features.append(features)
-        self.labels.append(label)
 
 
 @dataclass(frozen=True)
@@ -67,36 +54,59 @@ class ProbeResult:
     examples: int
 
 
-def collect(expert: UpstreamExpert, recordings: Sequence[Recording]) -> dict[str, Examples]:
+class BareEncoder:
+    """A speech encoder without a trained block, called as s3prl calls upstreams.
+
+    Args:
+        folder: A model of transformers: HuBERT, wav2vec 2.0 or WavLM.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.encoder = FrozenSpeechEncoder("huggingface", model=folder)
+
+    def get_downsample_rates(self) -> int:
+        """Samples per frame."""
+        return self.encoder.stride
+
+    def __call__(self, wavs: list[Tensor]) -> dict[str, Any]:
+        """``hidden_states`` and ``frame_lengths``."""
+        lengths = torch.tensor([len(wav) for wav in wavs])
+        states = self.encoder(pad_sequence(wavs, batch_first=True), lengths)
+        return {"hidden_states": states.hidden_states.unbind(1), "frame_lengths": states.lengths}
+
+
+def collect(
+    upstream: UpstreamExpert | BareEncoder, recordings: Sequence[Recording]
+) -> dict[str, list[Example]]:
     """Examples of all probes.
 
     A word's features are the mean of its frames; the corpus has no phone boundaries, so a phone's
     are the mean over an equal share of its word; a speaker's are the mean of the utterance.
     """
-    examples = {probe: Examples() for probe in PROBES}
-    stride = expert.get_downsample_rates() / RATE
+    examples: dict[str, list[Example]] = {probe: [] for probe in PROBES}
+    stride = upstream.get_downsample_rates() / RATE
     for start in range(0, len(recordings), BATCH):
         batch = recordings[start : start + BATCH]
         with torch.inference_mode():
-            result = expert([torch.from_numpy(recording.samples()) for recording in batch])
+            result = upstream([torch.from_numpy(recording.samples()) for recording in batch])
         states = torch.stack(result["hidden_states"], dim=1)  # (batch, states, frames, dim)
         for recording, own, frames in zip(
             batch, states, result["frame_lengths"].tolist(), strict=True
         ):
-            examples["speaker"].add(own[:, :frames].mean(dim=1), recording.speaker)
+            examples["speaker"].append((own[:, :frames].mean(dim=1), recording.speaker))
             for word in recording.words:
                 edges = word.start / stride, word.end / stride
-                examples["word"].add(_mean(own[:, :frames], *edges), word.text)
+                examples["word"].append((_mean(own[:, :frames], *edges), word.text))
                 phones = PRONUNCIATIONS.get(word.text, "").split()
                 step = (edges[1] - edges[0]) / max(1, len(phones))
                 for index, phone in enumerate(phones):
                     begin = edges[0] + index * step
                     features = _mean(own[:, :frames], begin, begin + step)
-                    examples["phone"].add(features, phone.rstrip("012"))
+                    examples["phone"].append((features, phone.rstrip("012")))
     return examples
 
 
-def probe(train: Examples, test: Examples) -> ProbeResult:
+def probe(train: Sequence[Example], test: Sequence[Example]) -> ProbeResult:
     """Accuracy of ridge regression onto the labels, state by state.
 
     Args:
@@ -106,22 +116,23 @@ def probe(train: Examples, test: Examples) -> ProbeResult:
     Raises:
         ValueError: If no test example is left.
     """
-    classes = sorted(set(train.labels))
-    index = {label: number for number, label in enumerate(classes)}
-    kept = [number for number, label in enumerate(test.labels) if label in index]
-    if not kept:
+    from sklearn.linear_model import RidgeClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    inputs, labels = _stack(train)
+    known = set(labels)
+    test = [example for example in test if example[1] in known]
+    if not test:
         raise ValueError("no label of the test examples occurs in training")
-    targets = torch.tensor([index[label] for label in train.labels])
-    wanted = torch.tensor([index[test.labels[number]] for number in kept])
-    inputs = torch.stack(train.features)  # (examples, states, dim)
-    tests = torch.stack([test.features[number] for number in kept])
+    tests, wanted = _stack(test)
     accuracy = []
-    for state in range(inputs.size(1)):
-        weights, mean, scale = _ridge(inputs[:, state], targets, len(classes))
-        scores = ((tests[:, state] - mean) / scale) @ weights[:-1] + weights[-1]
-        accuracy.append(100 * (scores.argmax(dim=1) == wanted).float().mean().item())
-    most = Counter(wanted.tolist()).most_common(1)[0][1]
-    return ProbeResult(accuracy, 100 * most / len(kept), len(classes), len(kept))
+    for state in range(inputs.shape[1]):
+        reader = make_pipeline(StandardScaler(), RidgeClassifier(PENALTY))
+        reader.fit(inputs[:, state], labels)
+        accuracy.append(100 * float(reader.score(tests[:, state], wanted)))
+    most = Counter(wanted).most_common(1)[0][1]
+    return ProbeResult(accuracy, 100 * most / len(wanted), len(known), len(wanted))
 
 
 def layer_weights(checkpoint: Path) -> list[float]:
@@ -131,8 +142,19 @@ def layer_weights(checkpoint: Path) -> list[float]:
     return torch.softmax(state["Featurizer"]["weights"], dim=0).tolist()
 
 
-def draw(path: Path, results: dict[str, ProbeResult], weights: dict[str, list[float]]) -> None:
+def draw(
+    path: Path,
+    states: Sequence[str],
+    results: dict[str, ProbeResult],
+    weights: dict[str, list[float]],
+) -> None:
     """Accuracies over states, and below them the layer weights of downstream tasks.
+
+    Args:
+        path: The figure's file.
+        states: Names of the hidden states.
+        results: Of each probe.
+        weights: Of each task, (states,).
 
     Raises:
         ImportError: Without matplotlib.
@@ -143,8 +165,7 @@ def draw(path: Path, results: dict[str, ProbeResult], weights: dict[str, list[fl
         raise ImportError(
             "figures need matplotlib: pip install 'speechclip-plus[recipe]'"
         ) from error
-    states = len(next(iter(results.values())).accuracy)
-    names = [*(str(state) for state in range(states - 1)), "block"]
+    ticks = {"xticks": range(len(states)), "xticklabels": states}
     figure = Figure(figsize=(7, 6 if weights else 3.5), layout="constrained")
     axes = figure.subplots(2 if weights else 1, 1, squeeze=False)[:, 0]
     for (name, result), marker in zip(results.items(), "os^", strict=False):
@@ -153,16 +174,22 @@ def draw(path: Path, results: dict[str, ProbeResult], weights: dict[str, list[fl
         )
         axes[0].axhline(result.chance, color=line.get_color(), linestyle=":", linewidth=1)
     axes[0].plot([], [], ":", color="gray", label="always the most frequent")
-    axes[0].set(ylabel="accuracy (%)", ylim=(0, 100), xticks=range(states), xticklabels=names)
+    axes[0].set(ylabel="accuracy (%)", ylim=(0, 100), **ticks)
     axes[0].set_title("linear probes of each hidden state")
     axes[0].legend(ncols=2, loc="center")
     if weights:
         image = axes[1].imshow(list(weights.values()), aspect="auto", cmap="Blues", vmin=0)
-        axes[1].set(xticks=range(states), xticklabels=names, xlabel="hidden state")
+        axes[1].set(xlabel="hidden state", **ticks)
         axes[1].set(yticks=range(len(weights)), yticklabels=list(weights))
         axes[1].set_title("learned layer weights of downstream tasks")
         figure.colorbar(image, ax=axes[1])
     figure.savefig(path, dpi=150)
+
+
+def _stack(examples: Sequence[Example]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Features (examples, states, dim) and labels (examples,)."""
+    features, labels = zip(*examples, strict=True)
+    return torch.stack(features).double().numpy(), labels
 
 
 def _mean(states: Tensor, begin: float, end: float) -> Tensor:
@@ -172,20 +199,12 @@ def _mean(states: Tensor, begin: float, end: float) -> Tensor:
     return states[:, first:last].mean(dim=1)
 
 
-def _ridge(inputs: Tensor, targets: Tensor, classes: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Weights (dim + 1, classes) with the bias last, and the inputs' mean and scale."""
-    mean, scale = inputs.mean(dim=0), inputs.std(dim=0).clamp(min=1e-6)
-    x = torch.cat([(inputs - mean) / scale, torch.ones(len(inputs), 1)], dim=1).double()
-    y = torch.nn.functional.one_hot(targets, classes).double()
-    penalty = PENALTY * torch.eye(x.size(1), dtype=torch.float64)
-    penalty[-1, -1] = 1e-6
-    return torch.linalg.solve(x.T @ x + penalty, x.T @ y).float(), mean, scale
-
-
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model", help="as -k of the upstream")
+    parser.add_argument(
+        "model", help="as -k of the upstream, or the folder of a bare speech encoder (HuBERT)"
+    )
     parser.add_argument("mini", type=Path, help="the mini corpus, downloads/mini")
     parser.add_argument("directory", type=Path, help="where probing.json and probing.png go")
     parser.add_argument("--size", type=int, default=600, help="training utterances")
@@ -195,27 +214,27 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@command_errors("probing")
 def main(cmd: Sequence[str] | None = None) -> None:
     """Prints the table, and writes it with the figure."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s: %(message)s")
     args = get_parser().parse_args(cmd)
-    try:
-        recordings = read_recordings(args.mini)["train"][: round(1.5 * args.size)]
-        expert = UpstreamExpert(args.model).eval()
-    except (OSError, ValueError) as error:
-        raise SystemExit(f"Error: {error}") from error
+    recordings = read_recordings(args.mini)["train"][: round(1.5 * args.size)]
+    is_bare = (Path(args.model) / "config.json").is_file()
+    upstream = (BareEncoder if is_bare else UpstreamExpert)(args.model)
     # captions of other pictures, by the same voices
-    train = collect(expert, recordings[: args.size])
-    test = collect(expert, recordings[args.size :])
+    train = collect(upstream, recordings[: args.size])
+    test = collect(upstream, recordings[args.size :])
     results = {name: probe(train[name], test[name]) for name in PROBES}
     runs = sorted(args.superb.glob("*/*best*.ckpt")) if args.superb else []
     weights = {path.parent.name: layer_weights(path) for path in runs}
     args.directory.mkdir(parents=True, exist_ok=True)
     content = {name: vars(result) for name, result in results.items()} | {"layer_weights": weights}
     write_text(args.directory / "probing.json", json.dumps(content, indent=2) + "\n")
-    draw(args.directory / "probing.png", results, weights)
-    states = len(results["word"].accuracy)
-    heads = [*(f"state {state}" for state in range(states - 1)), "block", "chance"]
+    states = [f"state {number}" for number in range(len(results["word"].accuracy))]
+    if not is_bare:
+        states[-1] = "block"
+    draw(args.directory / "probing.png", states, results, weights)
+    heads = [*states, "chance"]
     print(f"| probe | {' | '.join(heads)} |")
     print(f"|---|{'---|' * len(heads)}")
     for name, result in results.items():

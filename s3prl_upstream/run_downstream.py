@@ -10,32 +10,29 @@ Example:
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from s3prl_upstream import import_hook
-
-import_hook.install()  # at module level: spawned children import it
-
-CONF = Path(__file__).resolve().parent / "superb" / "conf"
-UNKNOWN = "???"
-OWN_FILES = "conf:"  # prefix of our own files in our configurations
+from s3prl_upstream import register
+from s3prl_upstream.superb.conf import CONF, missing_paths, resolve_own_files
 
 
 def main(cmd: Sequence[str] | None = None) -> None:
     """Runs s3prl's runner."""
     logging.basicConfig(level=logging.INFO)
-    arguments = complete_arguments(list(sys.argv[1:] if cmd is None else cmd), os.environ)
-    if _value_of(arguments, "--device") == "cpu":
+    arguments = complete_arguments(sys.argv[1:] if cmd is None else cmd, os.environ)
+    if _read(arguments).device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the runner asks a GPU for its memory otherwise
     from s3prl_upstream.superb.bridge import bridge
 
     bridge(_cache_directory(arguments))
+    register()
     runner = importlib.import_module("s3prl.run_downstream")
     _resolve_own_files(runner)
     _train_what_f_says(importlib.import_module("s3prl.downstream.runner").Runner)
@@ -43,7 +40,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
     runner.main()
 
 
-def complete_arguments(arguments: list[str], environment: dict[str, str] | Any) -> list[str]:
+def complete_arguments(arguments: Sequence[str], environment: Mapping[str, str]) -> list[str]:
     """The arguments with our defaults.
 
     Args:
@@ -53,48 +50,40 @@ def complete_arguments(arguments: list[str], environment: dict[str, str] | Any) 
     arguments = [
         argument.replace("--local-rank", "--local_rank", 1) for argument in arguments
     ]  # torch 2 writes it so
+    given = _read(arguments)
     extra: list[str] = []
-    task = _value_of(arguments, "-d", "--downstream")
-    config = CONF / f"{task}.yaml"
-    is_new = not _has(arguments, "-e", "--past_exp")
-    if task and is_new and not _has(arguments, "-c", "--config") and config.is_file():
+    config = CONF / f"{given.downstream}.yaml"
+    if given.config is None and given.past_exp is None and config.is_file():
         extra += ["-c", str(config)]
-    if not _has(arguments, "--device"):
+    if given.device is None:
         import torch
 
         if not torch.cuda.is_available():
             extra += ["--device", "cpu"]
-    if "LOCAL_RANK" in environment and not _has(arguments, "--local_rank"):
+    if given.local_rank is None and "LOCAL_RANK" in environment:
         extra += ["--local_rank", environment["LOCAL_RANK"]]  # torchrun
     return arguments + extra
 
 
-def _has(arguments: Sequence[str], *names: str) -> bool:
-    return _value_of(arguments, *names) is not None
-
-
-def _value_of(arguments: Sequence[str], *names: str) -> str | None:
-    for position, argument in enumerate(arguments):
-        for name in names:
-            if argument == name:
-                return arguments[position + 1] if position + 1 < len(arguments) else ""
-            if name.startswith("--") and argument.startswith(f"{name}="):
-                return argument[len(name) + 1 :]
-            is_short = len(name) == 2 and not argument.startswith("--")
-            if is_short and argument.startswith(name):
-                return argument[2:].removeprefix("=")
-    return None
+def _read(arguments: Sequence[str]) -> argparse.Namespace:
+    """Those of s3prl's options that we look at."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("-d", "--downstream")
+    parser.add_argument("-c", "--config")
+    parser.add_argument("-e", "--past_exp")
+    parser.add_argument("-p", "--expdir")
+    parser.add_argument("-n", "--expname")
+    parser.add_argument("--device")
+    parser.add_argument("--local_rank")
+    return parser.parse_known_args(arguments)[0]
 
 
 def _cache_directory(arguments: Sequence[str]) -> Path:
-    directory = _value_of(arguments, "-p", "--expdir")
-    if directory is None:
-        name = _value_of(arguments, "-n", "--expname")
-        directory = f"result/downstream/{name}"
-        past = _value_of(arguments, "-e", "--past_exp")
-        if name is None and past is not None:
-            directory = past if Path(past).is_dir() else str(Path(past).parent)
-    return Path(directory) / "cache"
+    given = _read(arguments)
+    if given.expdir is None and given.expname is None and given.past_exp is not None:
+        past = Path(given.past_exp)
+        return (past if past.is_dir() else past.parent) / "cache"
+    return Path(given.expdir or f"result/downstream/{given.expname}") / "cache"
 
 
 def _resolve_own_files(runner: Any) -> None:
@@ -111,26 +100,6 @@ def _resolve_own_files(runner: Any) -> None:
         return args, config, files
 
     runner.get_downstream_args = get_downstream_args
-
-
-def resolve_own_files(value: Any) -> Any:
-    """A configuration with ``conf:...`` replaced by paths in this package."""
-    if isinstance(value, dict):
-        return {key: resolve_own_files(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [resolve_own_files(item) for item in value]
-    if isinstance(value, str) and value.startswith(OWN_FILES):
-        return str(CONF / value[len(OWN_FILES) :])
-    return value
-
-
-def missing_paths(value: Any, name: str = "config") -> Iterator[str]:
-    """Names, as ``-o`` takes them, of the values that only the user can know."""
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from missing_paths(item, f"{name}.{key}")
-    elif value == UNKNOWN:
-        yield name
 
 
 def _train_what_f_says(runner_class: type) -> None:

@@ -48,7 +48,8 @@ git ls-files "${packages[@]}" | LC_ALL=C sort > "${tracked}"
 grep -v '^[^/]*\.dist-info/' "${work}/in_wheel" | LC_ALL=C sort | diff "${tracked}" - \
     || fail "${wheel} holds other files than git"
 tar -tzf "${sdist}" | sed 's,^[^/]*/,,' > "${work}/in_sdist"
-grep -E '^(espnet_plugin|s3prl_upstream)/.*[^/]$' "${work}/in_sdist" | LC_ALL=C sort | diff "${tracked}" - || fail "${sdist} holds other files than git"
+grep -E '^(espnet_plugin|s3prl_upstream)/.*[^/]$' "${work}/in_sdist" | LC_ALL=C sort | diff "${tracked}" - \
+    || fail "${sdist} holds other files than git"
 grep -q '\.dist-info/.*LICENSE$' "${work}/in_wheel" || fail "${wheel} has no licence"
 for file in LICENSE README.md CHANGELOG.md CITATION.cff; do
     grep -qx "${file}" "${work}/in_sdist" || fail "${sdist} has no ${file}"
@@ -71,8 +72,8 @@ from espnet_plugin.speechclip import build_speechclip, load_speechclip
 
 assert sys.argv[1] == espnet_plugin.__version__ == version("speechclip-plus")
 assert espnet_plugin.__file__.startswith(sys.prefix), espnet_plugin.__file__
-assert files("espnet_plugin.evaluation.report").joinpath("template.html").is_file()
-assert files("s3prl_upstream").joinpath("conf/ctc.yaml").is_file()
+assert files("espnet_plugin.evaluation.report").joinpath("report.html.jinja").is_file()
+assert files("s3prl_upstream").joinpath("superb/conf/ctc.yaml").is_file()
 END
 "${work}/venv/bin/python" -I -m espnet_plugin.bin.convert_checkpoint --help > /dev/null
 

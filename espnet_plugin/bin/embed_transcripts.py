@@ -20,6 +20,12 @@ from pathlib import Path
 import numpy as np
 
 from espnet_plugin.data.scp import DataError, read_scp, write_lines
+from espnet_plugin.evaluation.inference_set import (
+    TRANSCRIPT_EMBEDDINGS,
+    TRANSCRIPT_FACTS,
+    TRANSCRIPTS,
+    UTTERANCES,
+)
 from espnet_plugin.evaluation.word_errors import word_error_rate
 from espnet_plugin.utils.atomic import atomic_path, write_text
 from espnet_plugin.utils.command import command_errors
@@ -48,7 +54,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
     from espnet_plugin.inference.clip import embed_texts, load_clip
 
     directory = Path(args.inference_dir)
-    utterances = list(read_scp(directory / "utterances.txt"))
+    utterances = list(read_scp(directory / UTTERANCES))
     transcripts = read_scp(args.transcripts)  # a recogniser that heard nothing leaves the id alone
     missing = [utterance for utterance in utterances if utterance not in transcripts]
     if len(missing) == len(utterances):
@@ -68,14 +74,14 @@ def main(cmd: Sequence[str] | None = None) -> None:
     if args.text:
         captions = read_scp(args.text)
         rate = word_error_rate({u: captions[u] for u in utterances if u in captions}, heard)
-    (directory / "transcripts.npy").unlink(missing_ok=True)  # never beside other transcripts
-    write_lines(directory / "transcripts", heard.items())
+    (directory / TRANSCRIPT_EMBEDDINGS).unlink(missing_ok=True)  # never beside other transcripts
+    write_lines(directory / TRANSCRIPTS, heard.items())
     facts = {"source": str(args.transcripts), "missing": len(missing), "word_error_rate": rate}
-    write_text(directory / "transcripts.json", json.dumps(facts, indent=2) + "\n")
-    with atomic_path(directory / "transcripts.npy") as temporary:
+    write_text(directory / TRANSCRIPT_FACTS, json.dumps(facts, indent=2) + "\n")
+    with atomic_path(directory / TRANSCRIPT_EMBEDDINGS) as temporary:
         np.save(temporary, embeddings)
     words = "" if rate is None else f", {100 * rate:.1f} % word errors"
-    logging.info(f"{directory / 'transcripts.npy'}: {len(utterances)} transcripts{words}")
+    logging.info(f"{directory / TRANSCRIPT_EMBEDDINGS}: {len(utterances)} transcripts{words}")
 
 
 if __name__ == "__main__":

@@ -28,50 +28,36 @@ from espnet_plugin.data.scp import read_scp
 from espnet_plugin.utils.command import command_errors
 
 
-def inference(
-    *,
-    output_dir: str,
-    data_path_and_name_and_type: Sequence[tuple[str, str, str]],
-    key_file: str | None = None,
-    text: str | None = None,
-    utt2image: str | None = None,
-    image_scp: str | None = None,
-    shape_file: str | None = None,
-    speechclip_train_config: str | None = None,
-    speechclip_model_file: str | None = None,
-    model_tag: str | None = None,
-    batch_size: int = 16,
-    dtype: str = "float32",
-    ngpu: int = 0,
-    seed: int = 0,
-    num_workers: int = 1,
-) -> None:
-    """Runs one job; see the options of :func:`get_parser`."""
+def inference(args: argparse.Namespace) -> None:
+    """Runs one job."""
     from espnet2.torch_utils.set_all_random_seed import set_all_random_seed
 
     from espnet_plugin.inference.infer_set import infer_set, selected_keys
     from espnet_plugin.inference.speechclip_inference import SpeechCLIPInference
 
-    set_all_random_seed(seed)
-    keys = selected_keys(data_path_and_name_and_type, key_file)
-    options: dict[str, Any] = {"device": "cuda" if ngpu >= 1 else "cpu", "dtype": dtype}
-    if model_tag is not None:
-        model = SpeechCLIPInference.from_pretrained(model_tag, **options)
+    set_all_random_seed(args.seed)
+    data = args.data_path_and_name_and_type
+    keys = selected_keys(data, args.key_file)
+    options: dict[str, Any] = {"device": "cuda" if args.ngpu >= 1 else "cpu", "dtype": args.dtype}
+    if args.model_tag is not None:
+        model = SpeechCLIPInference.from_pretrained(args.model_tag, **options)
     else:
-        model = SpeechCLIPInference(speechclip_train_config, speechclip_model_file, **options)
+        model = SpeechCLIPInference(
+            args.speechclip_train_config, args.speechclip_model_file, **options
+        )
     outputs = infer_set(
         model,
-        data_path_and_name_and_type,
+        data,
         keys=keys,
-        captions=read_scp(text) if text else None,
-        utt2image=read_scp(utt2image) if utt2image else None,
-        image_scp=read_scp(image_scp) if image_scp else None,
-        shape_file=shape_file,
-        batch_size=batch_size,
-        num_workers=num_workers,
+        captions=read_scp(args.text) if args.text else None,
+        utt2image=read_scp(args.utt2image) if args.utt2image else None,
+        image_scp=read_scp(args.image_scp) if args.image_scp else None,
+        shape_file=args.shape_file,
+        batch_size=args.batch_size,
+        num_workers=args.num_workers,
     )
-    outputs.write(output_dir)
-    logging.info(f"{len(keys)} utterances → {output_dir}")
+    outputs.write(args.output_dir)
+    logging.info(f"{len(keys)} utterances → {args.output_dir}")
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -125,21 +111,19 @@ def main(cmd: Sequence[str] | None = None) -> None:
     """Runs a job or merges; a fault of the data ends it with one message and exit code 1."""
     print(get_commandline_args(), file=sys.stderr)
     parser = get_parser()
-    kwargs = vars(parser.parse_args(cmd))
-    kwargs.pop("config", None)
-    merge = kwargs.pop("merge")
-    logging.getLogger().setLevel(kwargs.pop("log_level"))
-    if kwargs["output_dir"] is None:
+    args = parser.parse_args(cmd)
+    logging.getLogger().setLevel(args.log_level)
+    if args.output_dir is None:
         parser.error("--output_dir is needed")
-    if merge is None and not kwargs["data_path_and_name_and_type"]:
-        parser.error("--data_path_and_name_and_type is needed (or --merge)")
-    if merge is not None:
+    if args.merge is not None:
         from espnet_plugin.inference.outputs import merge_outputs
 
-        number = merge_outputs(merge, kwargs["output_dir"])
-        logging.info(f"{len(merge)} jobs, {number} utterances → {kwargs['output_dir']}")
-    else:
-        inference(**kwargs)
+        number = merge_outputs(args.merge, args.output_dir)
+        logging.info(f"{len(args.merge)} jobs, {number} utterances → {args.output_dir}")
+        return
+    if not args.data_path_and_name_and_type:
+        parser.error("--data_path_and_name_and_type is needed (or --merge)")
+    inference(args)
 
 
 if __name__ == "__main__":

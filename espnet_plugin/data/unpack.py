@@ -14,7 +14,7 @@ from typing import IO
 
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.utils.atomic import atomic_path, write_text
-from espnet_plugin.utils.disk import require_space
+from espnet_plugin.utils.disk import NotEnoughSpaceError, require_space
 from espnet_plugin.utils.progress import progress
 
 _IGNORED = ("__MACOSX/", "._")
@@ -49,7 +49,7 @@ def unpack(archive: Path, directory: Path) -> None:
             with tarfile.open(archive, "r|*") as stream:
                 _write(shown(_tar_files(stream)), directory)
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, OSError) as error:
-        if isinstance(error, OSError) and error.errno:
+        if isinstance(error, NotEnoughSpaceError) or getattr(error, "errno", None):
             raise  # the disk, not the archive
         raise DataError(
             f"{archive}: damaged, or not downloaded to the end ({error}); remove it and retry"

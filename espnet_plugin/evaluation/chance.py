@@ -42,8 +42,6 @@ def chance_scores(
         mean_rank=float(np.sum(share * (num_items + 1) / (counts + 1))),
         mean_reciprocal_rank=float(np.sum(np.diff(reached) / positions[1:])),
         mean_average_precision=float(precision),
-        num_queries=int(queries.sum()),
-        num_items=num_items,
     )
 
 

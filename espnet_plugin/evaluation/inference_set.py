@@ -3,29 +3,40 @@
 A set's directory holds ``utterances.txt`` and ``images.txt`` (one id a line, in the order of the
 arrays' rows), ``utt2image``, and L2-normalised embeddings ``speech_parallel.npy``,
 ``speech_cascaded.npy``, ``text.npy`` (utterances, dim) and ``image.npy`` (images, dim); a file is
-absent when the model has no such branch. ``transcripts.npy`` (utterances, dim) is there when a
+absent when the model has no such branch. ``keywords.jsonl`` is what the cascaded branch said.
+``transcripts.npy`` (utterances, dim), ``transcripts`` and ``transcripts.json`` are there when a
 speech recogniser's output was embedded, as a baseline. ``frame_seconds.txt`` holds the time from
-one frame of the speech encoder to the next.
+one frame of the speech encoder to the next, ``layer_weights.npy`` the softmax weights of its layers
+and ``attention.npz`` the attention maps of some utterances.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from espnet_plugin.data.scp import read_scp
+from espnet_plugin.evaluation.keyword_file import UtteranceKeywords, has_captions, read_keywords
 
-SET_FILES = (
-    "utterances.txt",
-    "images.txt",
-    "utt2image",
-    "image.npy",
-    "speech_parallel.npy",
-    "speech_cascaded.npy",
-    "text.npy",
-    "transcripts.npy",
+UTTERANCES, IMAGES, UTT2IMAGE = "utterances.txt", "images.txt", "utt2image"
+IMAGE, PARALLEL, CASCADED = "image.npy", "speech_parallel.npy", "speech_cascaded.npy"
+TEXT, TRANSCRIPT_EMBEDDINGS = "text.npy", "transcripts.npy"
+KEYWORDS = "keywords.jsonl"
+FRAME_SECONDS = "frame_seconds.txt"
+LAYER_WEIGHTS, ATTENTION = "layer_weights.npy", "attention.npz"
+TRANSCRIPTS, TRANSCRIPT_FACTS = "transcripts", "transcripts.json"
+SET_FILES = (  # what retrieval scores depend on
+    UTTERANCES,
+    IMAGES,
+    UTT2IMAGE,
+    IMAGE,
+    PARALLEL,
+    CASCADED,
+    TEXT,
+    TRANSCRIPT_EMBEDDINGS,
 )
 
 
@@ -61,6 +72,12 @@ class InferenceSet:
         found = {"parallel": self.parallel, "cascaded": self.cascaded}
         return {name: array for name, array in found.items() if array is not None}
 
+    @cached_property
+    def keywords(self) -> list[UtteranceKeywords]:
+        """What the cascaded branch said; empty without one, or without captions to compare with."""
+        path = self.directory / KEYWORDS
+        return read_keywords(path) if has_captions(path) else []
+
 
 def read_inference_set(directory: str | Path) -> InferenceSet:
     """Reads and checks one set's directory.
@@ -71,52 +88,55 @@ def read_inference_set(directory: str | Path) -> InferenceSet:
             or infinite.
     """
     directory = Path(directory)
-    utterances = tuple(read_scp(directory / "utterances.txt"))
-    images = tuple(read_scp(directory / "images.txt"))
-    utt2image = read_scp(directory / "utt2image")
+    utterances = tuple(read_scp(directory / UTTERANCES))
+    images = tuple(read_scp(directory / IMAGES))
+    utt2image = read_scp(directory / UTT2IMAGE)
     missing = [utterance for utterance in utterances if not utt2image.get(utterance)]
     if missing:
         raise ValueError(
-            f"{directory / 'utt2image'}: no image for {len(missing)} utterances of utterances.txt, "
+            f"{directory / UTT2IMAGE}: no image for {len(missing)} utterances of utterances.txt, "
             f"the first is {missing[0]}"
         )
     image_of = tuple(utt2image[utterance] for utterance in utterances)
     unknown = sorted(set(image_of) - set(images))
     if unknown:
         raise ValueError(
-            f"{directory / 'images.txt'}: {len(unknown)} images of utt2image are missing, "
+            f"{directory / IMAGES}: {len(unknown)} images of utt2image are missing, "
             f"the first is {unknown[0]}"
         )
     unspoken = set(images) - set(image_of)
     if unspoken:
         raise ValueError(
-            f"{directory / 'images.txt'}: no utterance belongs to {len(unspoken)} images, "
+            f"{directory / IMAGES}: no utterance belongs to {len(unspoken)} images, "
             f"the first is {min(unspoken)}"
         )
-    rows = len(utterances)
-    image = read_embeddings(directory / "image.npy", len(images), "images.txt")
-    arrays = {}
-    for name in ("speech_parallel", "speech_cascaded", "text", "transcripts"):
-        path = directory / f"{name}.npy"
-        arrays[name] = read_embeddings(path, rows, "utterances.txt") if path.exists() else None
-        if arrays[name] is not None and arrays[name].shape[1] != image.shape[1]:
+    image = _read_embeddings(directory / IMAGE, len(images), IMAGES)
+
+    def optional(name: str) -> np.ndarray | None:
+        path = directory / name
+        if not path.exists():
+            return None
+        array = _read_embeddings(path, len(utterances), UTTERANCES)
+        if array.shape[1] != image.shape[1]:
             raise ValueError(
-                f"{path}: {arrays[name].shape[1]} dimensions, but image.npy has {image.shape[1]}"
+                f"{path}: {array.shape[1]} dimensions, but {IMAGE} has {image.shape[1]}"
             )
+        return array
+
     return InferenceSet(
         directory=directory,
         utterances=utterances,
         images=images,
         image_of=image_of,
         image=image,
-        parallel=arrays["speech_parallel"],
-        cascaded=arrays["speech_cascaded"],
-        text=arrays["text"],
-        transcripts=arrays["transcripts"],
+        parallel=optional(PARALLEL),
+        cascaded=optional(CASCADED),
+        text=optional(TEXT),
+        transcripts=optional(TRANSCRIPT_EMBEDDINGS),
     )
 
 
-def read_embeddings(path: Path, rows: int, ids_file: str) -> np.ndarray:
+def _read_embeddings(path: Path, rows: int, ids_file: str) -> np.ndarray:
     """Memory-maps an array of embeddings and checks its shape and that every value is finite."""
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing: run the inference stage first")
@@ -143,7 +163,7 @@ def read_frame_seconds(directory: Path) -> float:
         FileNotFoundError: An earlier version ran the inference.
         ValueError: The file holds something else than a number.
     """
-    path = directory / "frame_seconds.txt"
+    path = directory / FRAME_SECONDS
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing: run the inference stage again")
     text = path.read_text(encoding="utf-8").strip()

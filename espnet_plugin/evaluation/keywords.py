@@ -21,7 +21,7 @@ counted. ``mean_keywords`` and ``mean_subwords`` are means over all utterances.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +36,7 @@ from espnet_plugin.evaluation.token_texts import (
     texts_of,
 )
 
+HITS_AT = (1, 5)  # the k of hit@k
 COUNTS = ("mean_keywords", "mean_subwords", "mean_count_difference")
 
 
@@ -57,32 +58,23 @@ class KeywordScores:
 
 
 def score_keywords(
-    utterances: Sequence[UtteranceKeywords],
-    texts: Mapping[int, str],
-    *,
-    at: Sequence[int] = (1, 5),
-    special_ids: Collection[int] = SPECIAL_IDS,
+    utterances: Sequence[UtteranceKeywords], texts: Mapping[int, str]
 ) -> KeywordScores:
     """Scores keywords as CLIP sub-words and as words.
 
     Args:
         utterances: What ``read_keywords`` returns.
         texts: Text of every token id that occurs ("</w>" ends a word).
-        at: The k of hit@k.
-        special_ids: Tokens that are neither candidates nor caption.
 
     Raises:
         ValueError: No utterance, or a token whose text is unknown.
     """
-    rows = [_clip_measures(utterance, texts, at, special_ids) for utterance in utterances]
+    rows = [_clip_measures(utterance, texts) for utterance in utterances]
     return _collect(rows, utterances)
 
 
 def score_units(
-    utterances: Sequence[UtteranceKeywords],
-    encode: Callable[[str], Sequence[str]],
-    *,
-    is_content_unit: Callable[[str], bool],
+    utterances: Sequence[UtteranceKeywords], encode: Callable[[str], Sequence[str]]
 ) -> KeywordScores:
     """Scores the keywords' nearest sub-words, read as text, in other units.
 
@@ -93,34 +85,27 @@ def score_units(
     Args:
         utterances: What ``read_keywords`` returns.
         encode: Text → units, e.g. ``split_words`` or a sentencepiece model's pieces.
-        is_content_unit: Whether a unit carries content.
     """
     rows = []
     for utterance in utterances:
         words = [word for word, _ in merge_words(k.token for k in utterance.keywords)]
         said = list(encode(" ".join(words)))
         caption = list(encode(utterance.caption.casefold()))
-        measures = _set_measures(said, caption, is_content_unit)
+        measures = _set_measures(said, caption, _content_unit)
         rows.append({name.replace("word", "unit"): value for name, value in measures.items()})
         rows[-1]["unit_hit@1"] = _share(unit in set(caption) for unit in said)
         rows[-1].update(_lengths(len(said), len(caption)))
     return _collect(rows, utterances)
 
 
-def candidates(keyword: Keyword, k: int, special_ids: Collection[int] = SPECIAL_IDS) -> list[int]:
-    """The k nearest tokens of a keyword, special tokens apart."""
-    return [i for i in keyword.nearest if i not in special_ids][:k]
+def _candidates(keyword: Keyword, k: int) -> list[int]:
+    return [i for i in keyword.nearest if i not in SPECIAL_IDS][:k]
 
 
-def _clip_measures(
-    utterance: UtteranceKeywords,
-    texts: Mapping[int, str],
-    at: Sequence[int],
-    special_ids: Collection[int],
-) -> dict[str, float]:
-    caption_ids = [i for i in utterance.caption_ids if i not in special_ids]
+def _clip_measures(utterance: UtteranceKeywords, texts: Mapping[int, str]) -> dict[str, float]:
+    caption_ids = [i for i in utterance.caption_ids if i not in SPECIAL_IDS]
     caption_texts = texts_of(caption_ids, texts, utterance.utterance)
-    keywords = [word for word in utterance.keywords if word.token_id not in special_ids]
+    keywords = [word for word in utterance.keywords if word.token_id not in SPECIAL_IDS]
     text_of = dict(zip(caption_ids, caption_texts, strict=True))
     text_of.update({word.token_id: word.token for word in keywords})
     gold = set(caption_ids)
@@ -130,9 +115,9 @@ def _clip_measures(
     row.update(_lengths(len(utterance.keywords), len(caption_ids)))
     caption_words = {word for word, _ in merge_words(caption_texts)}
     merged = merge_words(word.token for word in keywords)
-    for k in at:
+    for k in HITS_AT:
         row[f"subword_hit@{k}"] = _share(
-            not gold.isdisjoint(candidates(word, k, special_ids)) for word in keywords
+            not gold.isdisjoint(_candidates(word, k)) for word in keywords
         )
         row[f"word_hit@{k}"] = _share(
             word in caption_words
@@ -140,7 +125,7 @@ def _clip_measures(
                 len(where) == 1
                 and not caption_words.isdisjoint(
                     texts[i].removesuffix(END_OF_WORD).casefold()
-                    for i in candidates(keywords[where[0]], k, special_ids)
+                    for i in _candidates(keywords[where[0]], k)
                     if texts.get(i, "").endswith(END_OF_WORD)
                 )
             )
@@ -183,6 +168,6 @@ def _collect(
     return KeywordScores(means, left_out, values, tuple(u.utterance for u in utterances))
 
 
-def content_word(unit: str) -> bool:
+def _content_unit(unit: str) -> bool:
     """Whether a word, or a sentencepiece piece that is a whole word, carries content."""
     return not is_stop_word(unit.removeprefix("▁"))

@@ -8,12 +8,18 @@ those of the *chosen* row of the token table, not of the continuous keyword that
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from espnet_plugin.evaluation.keyword_file import UtteranceKeywords
-from espnet_plugin.evaluation.token_texts import END_OF_TEXT, START_OF_TEXT, split_into_subwords
+from espnet_plugin.evaluation.token_texts import END_OF_TEXT, START_OF_TEXT
 
+if TYPE_CHECKING:
+    from open_clip.tokenizer import SimpleTokenizer
+
+NEAREST = 5  # rows that count, as in the original's configurations
 CONTEXT_LENGTH = 77  # of CLIP's text tower, to which the original pads a caption
 PADDING = "!"  # what token 0, with which it pads, says
 
@@ -30,20 +36,26 @@ def legacy_gold(caption_ids: Sequence[int]) -> frozenset[int]:
             take more than 75; here all count.
     """
     padding = CONTEXT_LENGTH - 2 - len(caption_ids)
-    runs = split_into_subwords(PADDING * padding) if padding > 0 else ()
+    runs = _tokenizer().encode(PADDING * max(padding, 0))
     return frozenset((START_OF_TEXT, *caption_ids, END_OF_TEXT, *runs))
 
 
-def legacy_hit_rates(utterances: Sequence[UtteranceKeywords], *, k: int = 5) -> np.ndarray:
+@cache
+def _tokenizer() -> SimpleTokenizer:
+    from open_clip.tokenizer import SimpleTokenizer  # loads PyTorch, which only this score needs
+
+    return SimpleTokenizer()
+
+
+def legacy_hit_rates(utterances: Sequence[UtteranceKeywords]) -> np.ndarray:
     """Share of utterances that are hit at each keyword position; the mean over positions was
     published.
 
-    A keyword is a hit when one of the k rows of the keyword vocabulary nearest to the chosen row,
+    A keyword is a hit when one of the 5 rows of the keyword vocabulary nearest to the chosen row,
     itself the first and special tokens among them, is in ``legacy_gold`` of the caption.
 
     Args:
         utterances: What ``read_keywords`` returns.
-        k: Rows that count, of those that inference stored (5, as in the original's configurations).
 
     Returns:
         (positions,) rates from 0 to 1.
@@ -66,5 +78,5 @@ def legacy_hit_rates(utterances: Sequence[UtteranceKeywords], *, k: int = 5) -> 
                 "sub-words, which the legacy hit rate counts: run inference again"
             )
         gold = legacy_gold(utterance.caption_ids)
-        hits.append([not gold.isdisjoint(word.neighbours[:k]) for word in utterance.keywords])
+        hits.append([not gold.isdisjoint(word.neighbours[:NEAREST]) for word in utterance.keywords])
     return np.mean(np.asarray(hits, dtype=float), axis=0)

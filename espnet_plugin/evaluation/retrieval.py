@@ -6,7 +6,7 @@ Rules, which every number of this project follows:
   five captions to an image, image → speech has five relevant items and is a hit when *any* of them
   is among the first k; speech → text has five relevant captions, not only the utterance's own.
 * **Ties are counted against the system.** An irrelevant item stands before the relevant one unless
-  its score is lower by more than ``tie_tolerance``: float32 dot products of unit vectors are no
+  its score is lower by more than ``TIE_TOLERANCE``: float32 dot products of unit vectors are no
   more exact than that. A collapsed model, whose scores are all equal, thus gets no credit.
   Relevant items never stand in each other's way. Validation during training and the mini corpus's
   teacher are scored by this module too, so there is no other rule.
@@ -19,7 +19,7 @@ as high, counted tile by tile, so memory does not grow with queries × items.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -57,19 +57,12 @@ class RetrievalScores:
     mean_rank: float
     mean_reciprocal_rank: float
     mean_average_precision: float
-    num_queries: int
-    num_items: int
 
     def to_dict(self) -> dict[str, float]:
         """Returns the measures under the names that scores.json uses."""
-        recall = {f"recall@{k}": value for k, value in self.recall.items()}
-        return {
-            **recall,
-            "median_rank": self.median_rank,
-            "mean_rank": self.mean_rank,
-            "mean_reciprocal_rank": self.mean_reciprocal_rank,
-            "mean_average_precision": self.mean_average_precision,
-        }
+        measures = asdict(self)
+        recall = {f"recall@{k}": value for k, value in measures.pop("recall").items()}
+        return recall | measures
 
 
 def rank_embeddings(
@@ -77,8 +70,6 @@ def rank_embeddings(
     right: Array,
     left_ids: Sequence | Array,
     right_ids: Sequence | Array,
-    *,
-    tie_tolerance: float = TIE_TOLERANCE,
 ) -> tuple[RetrievalRanks, RetrievalRanks]:
     """Ranks two sets of embeddings against each other by dot product, in both directions at once.
 
@@ -87,7 +78,6 @@ def rank_embeddings(
         right: (right, dim) embeddings, e.g. of images.
         left_ids: One id per row of ``left``; equal ids belong together.
         right_ids: One id per row of ``right``.
-        tie_tolerance: Scores closer than this are a tie.
 
     Returns:
         Ranks with the left rows as queries, and with the right rows as queries.
@@ -114,13 +104,13 @@ def rank_embeddings(
             inside = (left_table[rows] >= columns.start) & (left_table[rows] < columns.stop)
             row, slot = np.nonzero(inside)
             scores[row, left_table[rows][row, slot] - columns.start] = -np.inf
-            bounds = _bounds(left_score[rows], tie_tolerance, scores.dtype)
+            bounds = _bounds(left_score[rows], scores.dtype)
             for index, row_scores in enumerate(scores):
                 for slot in range(bounds.shape[1]):
                     left_ahead[top + index, slot] += np.count_nonzero(
                         row_scores >= bounds[index, slot]
                     )
-            bounds = _bounds(right_score[columns], tie_tolerance, scores.dtype)
+            bounds = _bounds(right_score[columns], scores.dtype)
             for slot in range(bounds.shape[1]):
                 right_ahead[columns, slot] += _count_columns(scores, bounds[:, slot])
     return (
@@ -142,8 +132,6 @@ def summarize(ranks: RetrievalRanks, *, recall_at: Sequence[int] = (1, 5, 10)) -
         mean_rank=float(np.mean(rank)),
         mean_reciprocal_rank=float(np.mean(1.0 / rank)),
         mean_average_precision=float(np.mean(ranks.average_precision)),
-        num_queries=len(rank),
-        num_items=ranks.num_items,
     )
 
 
@@ -196,8 +184,8 @@ def _pair_scores(table: Array, queries: Array, items: Array) -> Array:
     return scores
 
 
-def _bounds(scores: Array, tolerance: float, dtype: np.dtype) -> Array:
-    return (scores - tolerance).astype(dtype)
+def _bounds(scores: Array, dtype: np.dtype) -> Array:
+    return (scores - TIE_TOLERANCE).astype(dtype)
 
 
 def _count_columns(scores: Array, bounds: Array) -> Array:

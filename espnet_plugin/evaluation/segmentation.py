@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from espnet_plugin.evaluation.alignments import AlignmentError, Word
@@ -147,8 +147,6 @@ def score_localization(
     utterances: Sequence[UtteranceKeywords],
     words: Mapping[str, Sequence[Word]],
     texts: Mapping[int, str],
-    *,
-    special_ids: Collection[int] = SPECIAL_IDS,
 ) -> LocalizationScores:
     """Checks where the correct content keywords lie.
 
@@ -161,7 +159,7 @@ def score_localization(
         if not spoken:
             continue
         used += 1
-        words_of = _words_by_token(utterance, texts, special_ids)
+        words_of = _words_by_token(utterance, texts)
         for keyword in utterance.keywords:
             named = words_of.get(keyword.token_id)
             if named is None or keyword.start is None or not is_content(keyword.token):
@@ -188,10 +186,8 @@ def _segments(keywords: Sequence[Keyword]) -> list[tuple[float, float]]:
     ]
 
 
-def _words_by_token(
-    utterance: UtteranceKeywords, texts: Mapping[int, str], special_ids: Collection[int]
-) -> dict[int, set[str]]:
-    ids = [i for i in utterance.caption_ids if i not in special_ids]
+def _words_by_token(utterance: UtteranceKeywords, texts: Mapping[int, str]) -> dict[int, set[str]]:
+    ids = [i for i in utterance.caption_ids if i not in SPECIAL_IDS]
     found: dict[int, set[str]] = {}
     for word, positions in merge_words(texts_of(ids, texts, utterance.utterance)):
         for position in positions:

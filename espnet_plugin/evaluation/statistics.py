@@ -7,7 +7,7 @@ narrow. Everything here takes one number per query (or utterance) and the id of 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,17 +15,14 @@ Array = np.ndarray
 _BLOCK = 4_000_000  # cells of a block of resampling weights
 
 
-@dataclass(frozen=True)
-class Interval:
-    """A percentile bootstrap interval."""
+class Interval(NamedTuple):
+    """A 95 % percentile bootstrap interval."""
 
     lower: float
     upper: float
-    level: float = 0.95
 
 
-@dataclass(frozen=True)
-class PairedTest:
+class PairedTest(NamedTuple):
     """Outcome of a paired comparison of two systems on the same queries.
 
     Attributes:
@@ -40,37 +37,36 @@ class PairedTest:
 
 
 def bootstrap_mean(
-    values: Array, ids: Sequence | Array, *, samples: int = 1000, level: float = 0.95, seed: int = 0
+    values: Array, ids: Sequence | Array, *, samples: int = 1000, seed: int = 0
 ) -> Interval:
-    """Percentile interval of a mean over queries, NaN values (not applicable) left out.
-
-    Args:
-        values: (queries,) or (queries, measures).
-        ids: (queries,) image ids.
-        samples: Number of resamples.
-        level: Coverage.
-        seed: Seed of the resampling, so that a report is reproducible.
-    """
-    return bootstrap_means(np.asarray(values, dtype=float)[:, None], ids, samples, level, seed)[0]
+    """Like ``bootstrap_means`` for one measure, (queries,)."""
+    return bootstrap_means(np.asarray(values)[:, None], ids, samples=samples, seed=seed)[0]
 
 
 def bootstrap_means(
-    values: Array, ids: Sequence | Array, samples: int = 1000, level: float = 0.95, seed: int = 0
+    values: Array, ids: Sequence | Array, *, samples: int = 1000, seed: int = 0
 ) -> list[Interval]:
-    """Like ``bootstrap_mean`` for the columns of (queries, measures), over the same resamples."""
+    """Intervals of means over queries, NaN values (not applicable) left out.
+
+    Args:
+        values: (queries, measures).
+        ids: (queries,) image ids.
+        samples: Number of resamples.
+        seed: Seed of the resampling, so that a report is reproducible.
+    """
     values = np.asarray(values, dtype=float)
     sums, counts = _per_image(values, ids)
     means = []
     for weights in _resamples(len(sums), samples, seed):
         with np.errstate(invalid="ignore"):
             means.append((weights @ sums) / (weights @ counts))
-    return [_interval(column, level) for column in np.concatenate(means).T]
+    return [_interval(column) for column in np.concatenate(means).T]
 
 
 def bootstrap_median(
-    values: Array, ids: Sequence | Array, *, samples: int = 1000, level: float = 0.95, seed: int = 0
+    values: Array, ids: Sequence | Array, *, samples: int = 1000, seed: int = 0
 ) -> Interval:
-    """Percentile interval of a median over queries, e.g. of the median rank."""
+    """Interval of a median over queries, e.g. of the median rank."""
     values = np.asarray(values, dtype=float)
     _, image = np.unique(np.asarray(ids), return_inverse=True)
     order = np.argsort(values, kind="stable")
@@ -82,7 +78,7 @@ def bootstrap_median(
         lower = ordered[np.argmax(cumulative >= half, axis=1)]
         upper = ordered[np.argmax(cumulative > half, axis=1)]
         medians.append((lower + upper) / 2)
-    return _interval(np.concatenate(medians), level)
+    return _interval(np.concatenate(medians))
 
 
 def paired_test(
@@ -91,7 +87,6 @@ def paired_test(
     ids: Sequence | Array,
     *,
     samples: int = 10000,
-    level: float = 0.95,
     seed: int = 0,
 ) -> PairedTest:
     """Compares two systems query by query.
@@ -104,7 +99,6 @@ def paired_test(
         second: (queries,) values of the second system on the same queries in the same order.
         ids: (queries,) image ids.
         samples: Number of permutations and of resamples.
-        level: Coverage of the interval.
         seed: Seed of both.
     """
     first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
@@ -121,7 +115,7 @@ def paired_test(
     for size in _block_sizes(samples, len(sums)):
         signs = rng.integers(0, 2, (size, len(sums)), dtype=np.int8) * 2.0 - 1.0
         extreme += int(np.count_nonzero(np.abs(signs @ sums) >= observed - 1e-9))
-    interval = bootstrap_mean(difference, ids, samples=samples, level=level, seed=seed)
+    interval = bootstrap_mean(difference, ids, samples=samples, seed=seed)
     return PairedTest(float(sums.sum() / total), interval, (1 + extreme) / (1 + samples))
 
 
@@ -155,9 +149,9 @@ def _resamples(
         yield np.bincount(drawn.ravel(), minlength=size * num_images).reshape(size, num_images)
 
 
-def _interval(values: Array, level: float) -> Interval:
+def _interval(values: Array) -> Interval:
     values = values[~np.isnan(values)]
     if not len(values):
-        return Interval(float("nan"), float("nan"), level)
-    lower, upper = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(lower), float(upper), level)
+        return Interval(float("nan"), float("nan"))
+    lower, upper = np.quantile(values, [(1 - 0.95) / 2, (1 + 0.95) / 2])
+    return Interval(float(lower), float(upper))

@@ -6,7 +6,6 @@ import gzip
 import importlib.util
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
 from pathlib import Path
 
 from espnet_plugin.data.scp import text_lines
@@ -40,53 +39,18 @@ def clip_token_texts() -> dict[int, str]:
     Raises:
         FileNotFoundError: open_clip is not installed.
     """
-    alphabet = list(_byte_letters().values())
-    tokens = alphabet + [letter + END_OF_WORD for letter in alphabet]
-    tokens += ["".join(merge) for merge in _merges()]
-    return dict(enumerate([*tokens, "<start_of_text>", "<end_of_text>"]))
-
-
-@cache
-def split_into_subwords(word: str) -> tuple[int, ...]:
-    """Token ids of one lower-case ASCII word by CLIP's byte pair encoding.
-
-    Raises:
-        FileNotFoundError: open_clip is not installed.
-    """
-    rank = _merges()
-    pieces = [*word[:-1], word[-1] + END_OF_WORD]
-    while len(pieces) > 1:
-        best = min(
-            zip(pieces, pieces[1:], strict=False), key=lambda pair: rank.get(pair, len(rank))
-        )
-        if best not in rank:
-            break
-        merged: list[str] = []
-        for piece in pieces:
-            if merged and (merged[-1], piece) == best:
-                merged[-1] += piece
-            else:
-                merged.append(piece)
-        pieces = merged
-    ids = {token: number for number, token in clip_token_texts().items()}
-    return tuple(ids[piece] for piece in pieces)
-
-
-@cache
-def _merges() -> dict[tuple[str, str], int]:
-    """The pairs of pieces that become one, and their place in the order of merging.
-
-    Read from open_clip's file; open_clip itself is not imported, which would load PyTorch.
-    """
-    spec = importlib.util.find_spec("open_clip")
+    spec = importlib.util.find_spec("open_clip")  # not imported, which would load PyTorch
     path = Path(spec.origin).parent / "bpe_simple_vocab_16e6.txt.gz" if spec else None
     if path is None or not path.exists():
         raise FileNotFoundError(
             "CLIP's vocabulary comes with open_clip: pip install open_clip_torch"
         )
     with gzip.open(path, "rt", encoding="utf-8") as stream:
-        lines = stream.read().split("\n")[1 : 49152 - 256 - 2 + 1]
-    return {tuple(line.split()): place for place, line in enumerate(lines)}
+        merges = stream.read().split("\n")[1 : 49152 - 256 - 2 + 1]
+    alphabet = list(_byte_letters().values())
+    tokens = alphabet + [letter + END_OF_WORD for letter in alphabet]
+    tokens += ["".join(line.split()) for line in merges]
+    return dict(enumerate([*tokens, "<start_of_text>", "<end_of_text>"]))
 
 
 def is_content(token: str) -> bool:

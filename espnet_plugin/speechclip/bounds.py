@@ -29,6 +29,6 @@ def keep_in_bounds(module: nn.Module) -> None:
 
 def set_bounds(module: nn.Module, bounds: Bounds) -> None:
     """Gives a module its ``bounds``, and keeps to them whenever it is loaded."""
-    module.bounds = bounds  # type: ignore[assignment]
+    vars(module)["bounds"] = bounds
     keep_in_bounds(module)
     module.register_load_state_dict_post_hook(lambda loaded, _: keep_in_bounds(loaded))

@@ -43,6 +43,7 @@ class KeywordBatchNorm(nn.Module):
         super().__init__()
         self.dim = dim
         self.num_slots = num_slots
+        self.momentum = momentum
         self.compatibility = compatibility or ReferenceCompatibility()
         self.norm: Any = nn.BatchNorm1d(dim * (num_slots or 1), momentum=momentum, eps=eps)
         self.norm.requires_grad_(learnable)
@@ -110,25 +111,26 @@ class KeywordBatchNorm(nn.Module):
                 0.0,
                 norm.eps,
             )
-        mean, variance = norm.running_mean.clone(), norm.running_var.clone()
+        mean, variance = (statistic.clone() for statistic in self._running())
         normed = F.batch_norm(
-            rows, mean, variance, norm.weight, norm.bias, True, norm.momentum, norm.eps
+            rows, mean, variance, norm.weight, norm.bias, True, self.momentum, norm.eps
         )
         self._update_running(mean, variance)
         return normed
 
     def _norm_over_ranks(self, rows: Tensor) -> Tensor:
         norm = self.norm
+        old_mean, old_variance = self._running()
         with torch.autocast(rows.device.type, enabled=False):
             values = rows.to(torch.promote_types(rows.dtype, torch.float32))
             mean, variance, count = moments_over_ranks(values)
             enough = count > 1
             # NaN: no update without a variance
             unbiased = torch.where(enough, variance.detach() * count / (count - 1), torch.nan)
-            running_mean = norm.running_mean.lerp(mean.detach(), norm.momentum)
-            running_var = norm.running_var.lerp(unbiased, norm.momentum)
-            mean = torch.where(enough, mean, norm.running_mean)
-            variance = torch.where(enough, variance, norm.running_var)
+            running_mean = old_mean.lerp(mean.detach(), self.momentum)
+            running_var = old_variance.lerp(unbiased, self.momentum)
+            mean = torch.where(enough, mean, old_mean)
+            variance = torch.where(enough, variance, old_variance)
             normed = (values - mean) * (variance + norm.eps).rsqrt() * norm.weight + norm.bias
         self._update_running(running_mean, running_var)
         return normed.to(rows.dtype)
@@ -140,11 +142,17 @@ class KeywordBatchNorm(nn.Module):
         Mixed precision leaves out the update of a batch that overflowed; what went into a running
         statistic would stay for good.
         """
-        norm = self.norm
         finite = mean.isfinite().all() & variance.isfinite().all()
-        norm.running_mean.copy_(torch.where(finite, mean, norm.running_mean))
-        norm.running_var.copy_(torch.where(finite, variance, norm.running_var))
-        norm.num_batches_tracked.add_(finite)
+        for running, new in zip(self._running(), (mean, variance), strict=True):
+            running.copy_(torch.where(finite, new, running))
+        assert self.norm.num_batches_tracked is not None
+        self.norm.num_batches_tracked.add_(finite)
+
+    def _running(self) -> tuple[Tensor, Tensor]:
+        """Running mean and variance, (channels,) each."""
+        mean, variance = self.norm.running_mean, self.norm.running_var
+        assert mean is not None and variance is not None
+        return mean, variance
 
 
 @hands_on_to(KeywordBatchNorm)

@@ -11,10 +11,11 @@ import sys
 
 def _install_hook():
     try:
-        from s3prl_upstream.import_hook import install
+        from s3prl_upstream import register
+        from s3prl_upstream.import_hook import after_import
     except Exception:  # another Python, without the package: none of its business
         return
-    install()
+    after_import("s3prl.hub", register)
 
 
 def _run_next_sitecustomize():

@@ -14,13 +14,16 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
 
 from espnet_plugin.utils.atomic import write_text
-from s3prl_upstream.superb.run import RunError, Settings, Upstream, read_results, run_task
+from espnet_plugin.utils.command import command_errors
+from s3prl_upstream.superb.run import RunError, Settings, Upstream, run_task
+from s3prl_upstream.superb.small.voices import read_recordings
+from s3prl_upstream.superb.table import read_results, table
 from s3prl_upstream.superb.tasks import TASKS
 
 logger = logging.getLogger(__name__)
@@ -38,8 +41,6 @@ def make_small_corpora(mini: Path, directory: Path, *, tasks: Sequence[str], siz
     Returns:
         The data.yaml.
     """
-    from s3prl_upstream.superb.small.voices import read_recordings
-
     recordings = read_recordings(mini)
     options = {}
     for name in tasks:
@@ -71,44 +72,6 @@ def read_data(path: Path) -> tuple[bool, dict[str, dict[str, object]]]:
             "config.downstream_expert.datarc.file_path: PATH"
         )
     return bool(content.get("small", False)), tasks
-
-
-def table(results: Sequence[Mapping]) -> str:
-    """SUPERB's table in Markdown, with what differs from SUPERB below it."""
-    scores: dict[str, dict[str, list[Mapping[str, float]]]] = {}
-    for result in results:
-        row = scores.setdefault(result["upstream"]["label"], {})
-        row.setdefault(result["task"], []).append(result["metrics"])
-    columns = [task for task in TASKS.values() if any(task.name in row for row in scores.values())]
-    heads = []
-    for task in columns:
-        metrics = " / ".join(
-            f"{metric.name} {'↑' if metric.is_higher_better else '↓'}" for metric in task.metrics
-        )
-        heads.append(f"{task.name} {metrics}".strip())
-    lines = [f"| upstream | {' | '.join(heads)} |", f"|---|{'---|' * len(heads)}"]
-    for label, row in scores.items():
-        cells = []
-        for task in columns:
-            runs = row.get(task.name, [])
-            values = [
-                f"{sum(run[metric.name] for run in runs) / len(runs):.2f}"
-                for metric in task.metrics
-                if runs
-            ]
-            cells.append(" / ".join(values) or ("written" if runs else "–"))
-        lines.append(f"| {label} | {' | '.join(cells)} |")
-    lines.append("")
-    if any(result["small"] for result in results):
-        lines.append("Small stand-in corpora: these are NOT SUPERB scores.")
-    lines += [f"{task.name}: {task.note}." for task in columns if task.note]
-    lines += [
-        f"{task.name}: mean of {len(row[task.name])} of {len(task.folds)} folds ({label})."
-        for task in columns
-        for label, row in scores.items()
-        if task.folds and task.name in row and len(row[task.name]) < len(task.folds)
-    ]
-    return "\n".join(lines)
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -152,30 +115,22 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@command_errors("superb")
 def main(cmd: Sequence[str] | None = None) -> None:
     """Runs one of the commands; exit code 1 if a run failed."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s: %(message)s")
     args = get_parser().parse_args(cmd)
-    try:
-        failures = _execute(args)
-    except (OSError, ValueError) as error:
-        raise SystemExit(f"Error: {error}") from error
-    if failures:
-        raise SystemExit("Error: " + "; ".join(failures))
-
-
-def _execute(args: argparse.Namespace) -> list[str]:
     if args.command == "small":
         make_small_corpora(
             args.mini, args.directory, tasks=args.tasks or list(TASKS), size=args.size
         )
-        return []
+        return
     failures = _run_all(args) if args.command == "run" else []
     results = read_results(args.directory)
     if not results and not failures:
         raise ValueError(f"{args.directory}: no results there")
     print(table(results))
-    return failures
+    if failures:
+        raise SystemExit("superb: error: " + "; ".join(failures))
 
 
 def _run_all(args: argparse.Namespace) -> list[str]:

@@ -1,14 +1,13 @@
 """Stand-ins for the parts of torchaudio that read files, built on soundfile.
 
-Current torchaudio reads with torchcodec only, and has lost ``info`` and ``sox_effects``.
+Current torchaudio reads with torchcodec only, and has lost ``sox_effects``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,44 +15,21 @@ from torch import Tensor
 SILENCE_WINDOW = 0.02  # seconds over which the level is measured
 
 
-def load(
-    path: str | Path,
-    frame_offset: int = 0,
-    num_frames: int = -1,
-    normalize: bool = True,
-    channels_first: bool = True,
-    **_: Any,
-) -> tuple[Tensor, int]:
-    """Reads a file as torchaudio.load does, float32 in [-1, 1], (channels, samples)."""
+def load(path: str | Path) -> tuple[Tensor, int]:
+    """Reads a file as torchaudio.load does: float32 in [-1, 1], (channels, samples), and rate."""
     import soundfile
 
-    stop = None if num_frames < 0 else frame_offset + num_frames
-    samples, rate = soundfile.read(
-        str(path), start=frame_offset, stop=stop, dtype="float32", always_2d=True
-    )
-    tensor = torch.from_numpy(samples)  # (samples, channels)
-    return (tensor.T.contiguous() if channels_first else tensor), rate
+    samples, rate = soundfile.read(str(path), dtype="float32", always_2d=True)
+    return torch.from_numpy(samples).T.contiguous(), rate
 
 
-def info(path: str | Path, **_: Any) -> SimpleNamespace:
-    """The header of a file, with the names that torchaudio.info used."""
-    import soundfile
-
-    header = soundfile.info(str(path))
-    return SimpleNamespace(
-        sample_rate=header.samplerate, num_frames=header.frames, num_channels=header.channels
-    )
-
-
-def apply_effects_file(
-    path: str | Path, effects: Sequence[Sequence[str]], **_: Any
-) -> tuple[Tensor, int]:
+def apply_effects_file(path: str | Path, effects: Sequence[Sequence[str]]) -> tuple[Tensor, int]:
     """Reads a file and applies effects, see :func:`apply_effects_tensor`."""
     return apply_effects_tensor(*load(path), effects)
 
 
 def apply_effects_tensor(
-    samples: Tensor, rate: int, effects: Sequence[Sequence[str]], **_: Any
+    samples: Tensor, rate: int, effects: Sequence[Sequence[str]]
 ) -> tuple[Tensor, int]:
     """The sox effects that s3prl's tasks use: channels, rate, gain and silence.
 
@@ -85,16 +61,11 @@ def apply_effects_tensor(
 
 def _without_silence(samples: Tensor, rate: int, seconds: float, level: float) -> Tensor:
     """Without the windows that lie in a quiet stretch of at least so many seconds."""
-    window = round(SILENCE_WINDOW * rate)
-    chunks = samples.split(window, dim=1)
-    loud = [bool(chunk.abs().max() >= level) for chunk in chunks]
     longest = max(1, round(seconds / SILENCE_WINDOW))
-    kept, start = [], 0
-    while start < len(chunks):
-        end = start + 1
-        while end < len(chunks) and loud[end] == loud[start]:
-            end += 1
-        if loud[start] or end - start < longest:
-            kept.extend(chunks[start:end])
-        start = end
+    windows = samples.split(round(SILENCE_WINDOW * rate), dim=1)
+    kept: list[Tensor] = []
+    for is_loud, stretch in groupby(windows, key=lambda window: bool(window.abs().max() >= level)):
+        own = list(stretch)
+        if is_loud or len(own) < longest:
+            kept += own
     return torch.cat(kept, dim=1) if kept else samples[:, :0]

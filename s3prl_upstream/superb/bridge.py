@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import argparse
 import functools
-import importlib
 import importlib.util
 import logging
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import torch
 
-from s3prl_upstream.superb import audio, ctc_corpora, levenshtein
+from s3prl_upstream.import_hook import after_import
+from s3prl_upstream.superb import audio, ctc_corpora
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +35,9 @@ def bridge(cache: str | Path) -> list[str]:
         Names of the gaps that had to be closed here.
     """
     closed = [gap.__name__ for gap in GAPS if gap()]
-    for keep in (keep_sid_lists, keep_asv_lengths):
-        sys.meta_path.insert(0, _AfterImport(*keep(Path(cache).absolute())))
+    for task, keep in (("voxceleb1", keep_sid_lists), ("sv_voxceleb1", keep_asv_lengths)):
+        keep_there = functools.partial(keep, Path(cache).absolute())
+        after_import(f"s3prl.downstream.{task}.dataset", keep_there)
     if closed:
         logger.info(f"bridged in s3prl's runner: {', '.join(closed)}")
     return closed
@@ -96,17 +97,13 @@ def tensorboard() -> bool:
 
 
 def audio_files() -> bool:
-    """torchaudio 2.9 reads files with torchcodec only, and ``info`` is gone."""
+    """torchaudio 2.9 reads files with torchcodec only."""
     import torchaudio
 
-    closed = False
-    if not _has("torchcodec"):
-        torchaudio.load, closed = audio.load, True
-    if not hasattr(torchaudio, "info"):
-        torchaudio.info, closed = audio.info, True
-    if not hasattr(torchaudio, "set_audio_backend"):
-        torchaudio.set_audio_backend, closed = (lambda backend: None), True
-    return closed
+    if _has("torchcodec"):
+        return False
+    torchaudio.load = audio.load
+    return True
 
 
 def sox_effects() -> bool:
@@ -147,7 +144,9 @@ def edit_distance() -> bool:
     """PR, ASR and SF count errors with editdistance, which not every Python has a build of."""
     if _has("editdistance"):
         return False
-    _add_module("editdistance", eval=levenshtein.distance, distance=levenshtein.distance)
+    from torchaudio.functional import edit_distance as distance
+
+    _add_module("editdistance", eval=distance, distance=distance)
     return True
 
 
@@ -191,55 +190,22 @@ GAPS: tuple[Callable[[], bool], ...] = (
 )
 
 
-def keep_sid_lists(cache: Path) -> tuple[str, Callable[[ModuleType], None]]:
+def keep_sid_lists(cache: Path, dataset: ModuleType) -> None:
     """SID keeps its file lists inside the installed package, whatever the data: a stale list of
     another corpus would be taken. They go to the experiment."""
-
-    def patch(dataset: ModuleType) -> None:
-        dataset.CACHE_PATH = str(cache / "voxceleb1")
-
-    return "s3prl.downstream.voxceleb1.dataset", patch
+    dataset.CACHE_PATH = str(cache / "voxceleb1")
 
 
-def keep_asv_lengths(cache: Path) -> tuple[str, Callable[[ModuleType], None]]:
+def keep_asv_lengths(cache: Path, dataset: ModuleType) -> None:
     """ASV keeps the files' lengths beside its module, and measures them in 12 processes that each
     import everything anew: they go to the experiment, and threads do it."""
+    import joblib
 
-    def patch(dataset: ModuleType) -> None:
-        import joblib
-
-        (cache / "sv_voxceleb1").mkdir(parents=True, exist_ok=True)
-        dataset.__file__ = str(cache / "sv_voxceleb1" / "dataset.py")
-        dataset.Parallel = lambda n_jobs: joblib.Parallel(
-            n_jobs=min(n_jobs, os.cpu_count() or 1), prefer="threads"
-        )
-
-    return "s3prl.downstream.sv_voxceleb1.dataset", patch
-
-
-class _AfterImport:
-    """Finder that patches one module when it has been imported."""
-
-    def __init__(self, name: str, patch: Callable[[ModuleType], None]) -> None:
-        self.name = name
-        self.patch = patch
-
-    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:
-        if fullname != self.name:
-            return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(fullname)
-        if spec is not None and spec.loader is not None:
-            execute = spec.loader.exec_module
-
-            def exec_module(module: ModuleType) -> None:
-                execute(module)
-                self.patch(module)
-
-            spec.loader = SimpleNamespace(
-                create_module=spec.loader.create_module, exec_module=exec_module
-            )
-        return spec
+    (cache / "sv_voxceleb1").mkdir(parents=True, exist_ok=True)
+    dataset.__file__ = str(cache / "sv_voxceleb1" / "dataset.py")
+    dataset.Parallel = lambda n_jobs: joblib.Parallel(
+        n_jobs=min(n_jobs, os.cpu_count() or 1), prefer="threads"
+    )
 
 
 class _SilentWriter:

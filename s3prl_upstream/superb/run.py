@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import importlib.util
 import json
@@ -15,7 +16,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from espnet_plugin.utils.atomic import write_text
-from s3prl_upstream.run_downstream import CONF
 from s3prl_upstream.superb.tasks import Task
 
 logger = logging.getLogger(__name__)
@@ -113,11 +113,6 @@ def run_task(
     return {name: sum(score[name] for score in scores) / len(scores) for name in scores[0]}
 
 
-def read_results(directory: Path) -> list[dict]:
-    """All results below a directory of experiments."""
-    return [json.loads(path.read_text()) for path in sorted(directory.glob(f"*/*/{RESULT}"))]
-
-
 def _run_once(
     task: Task,
     upstream: Upstream,
@@ -135,7 +130,7 @@ def _run_once(
     common = ["-o", overrides_text(overrides)]
     if settings.device:
         common += ["--device", settings.device]
-    new = ["-u", upstream.name, "-d", task.downstream, "-c", str(CONF / f"{task.config}.yaml")]
+    new = ["-u", upstream.name, "-d", task.downstream, "-c", str(task.config_file)]
     new += ["-p", str(directory), "--seed", str(settings.seed), *common]
     if upstream.checkpoint:
         new += ["-k", upstream.checkpoint]
@@ -250,10 +245,8 @@ def _call(arguments: Sequence[str], log: Path) -> str:
 def _versions() -> dict[str, str]:
     found = {}
     for name in VERSIONS:
-        try:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return found
 
 

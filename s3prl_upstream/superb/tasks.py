@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
+from s3prl_upstream.superb.conf import CONF, EXPERT
 from s3prl_upstream.superb.small import sequence_tasks, speaker_tasks, utterance_tasks
 
 
@@ -31,15 +33,14 @@ class Metric:
         return self.factor * float(found[-1]) if found else None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Task:
     """One task.
 
     Attributes:
         name: SUPERB's abbreviation.
-        title: What it is.
         downstream: s3prl's ``-d``.
-        config: Our configuration, without ``.yaml``.
+        config: Our configuration, without ``.yaml``; None: named as ``downstream``.
         best: Name of the checkpoint that is best on the development set; empty: there is none, and
             the saved checkpoint that is best in the test counts, as in SUPERB's ASV.
         split: ``-t`` of the evaluation.
@@ -53,144 +54,112 @@ class Task:
     """
 
     name: str
-    title: str
     downstream: str
-    config: str
-    best: str
-    split: str
-    metrics: tuple[Metric, ...]
     small: Callable[..., dict[str, object]]
-    workers: str = "config.downstream_expert.datarc.num_workers"
+    metrics: tuple[Metric, ...]
+    config: str | None = None
+    best: str = "dev-best.ckpt"
+    split: str = "test"
+    workers: str = f"{EXPERT}.datarc.num_workers"
     folds: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     note: str = ""
     trains: bool = True
 
+    @property
+    def config_file(self) -> Path:
+        """Our configuration of s3prl's runner."""
+        return CONF / f"{self.config or self.downstream}.yaml"
+
 
 _NUMBER = r"([-+0-9.e]+)"
-_ACCURACY = (Metric("acc", rf"test acc: {_NUMBER}", True),)
-_CTC_WORKERS = "config.downstream_expert.corpus.num_workers"
+_ACCURACY = (Metric("acc", rf"test acc: {_NUMBER}", is_higher_better=True),)
+_CTC_WORKERS = f"{EXPERT}.corpus.num_workers"
 
-TASKS = {
-    task.name: task
-    for task in (
-        Task(
-            "PR",
-            "phoneme recognition",
-            "ctc",
-            "ctc",
-            "dev-best.ckpt",
-            "test",
-            (Metric("PER", rf"test per: {_NUMBER}", False),),
-            sequence_tasks.phone_recognition,
-            workers=_CTC_WORKERS,
+_TASKS = (
+    Task(
+        name="PR",
+        downstream="ctc",
+        small=sequence_tasks.phone_recognition,
+        metrics=(Metric("PER", rf"test per: {_NUMBER}", is_higher_better=False),),
+        workers=_CTC_WORKERS,
+    ),
+    Task(
+        name="ASR",
+        downstream="asr",
+        small=sequence_tasks.speech_recognition,
+        metrics=(Metric("WER", rf"test-clean wer: {_NUMBER}", is_higher_better=False, factor=1.0),),
+        best="dev-clean-best.ckpt",
+        split="test-clean",
+        needs=("pandas",),
+        note="without a language model",
+    ),
+    Task(
+        name="KS",
+        downstream="speech_commands",
+        small=utterance_tasks.speech_commands,
+        metrics=_ACCURACY,
+    ),
+    Task(
+        name="IC",
+        downstream="fluent_commands",
+        small=utterance_tasks.fluent_commands,
+        metrics=_ACCURACY,
+        needs=("pandas",),
+    ),
+    Task(
+        name="SID",
+        downstream="voxceleb1",
+        small=utterance_tasks.voxceleb1,
+        metrics=_ACCURACY,
+        needs=("librosa",),
+    ),
+    Task(
+        name="ASV",
+        downstream="sv_voxceleb1",
+        small=speaker_tasks.speaker_verification,
+        metrics=(Metric("EER", rf"test-EER: {_NUMBER}", is_higher_better=False),),
+        best="",
+        needs=("librosa", "joblib", "sklearn"),
+        note="silences are cut by our rule, not by sox",
+    ),
+    Task(
+        name="SD",
+        downstream="diarization",
+        small=speaker_tasks.diarization,
+        metrics=(Metric("DER", rf"mode test acc \S+ der {_NUMBER}", is_higher_better=False),),
+        best="best-states-dev.ckpt",
+        workers=f"{EXPERT}.loaderrc.num_workers",
+        needs=("pandas", "h5py"),
+        note="frame-wise; SUPERB scores the predictions with dscore",
+    ),
+    Task(
+        name="ER",
+        downstream="emotion",
+        small=utterance_tasks.emotion,
+        metrics=_ACCURACY,
+        folds=("fold1", "fold2", "fold3", "fold4", "fold5"),
+    ),
+    Task(
+        name="SF",
+        downstream="ctc",
+        config="ctc_snips",
+        small=sequence_tasks.slot_filling,
+        metrics=(
+            Metric("F1", rf"test slot_type_f1: {_NUMBER}", is_higher_better=True),
+            Metric("CER", rf"test slot_value_cer: {_NUMBER}", is_higher_better=False),
         ),
-        Task(
-            "ASR",
-            "speech recognition",
-            "asr",
-            "asr",
-            "dev-clean-best.ckpt",
-            "test-clean",
-            (Metric("WER", rf"test-clean wer: {_NUMBER}", False, 1.0),),
-            sequence_tasks.speech_recognition,
-            needs=("pandas",),
-            note="without a language model",
-        ),
-        Task(
-            "KS",
-            "keyword spotting",
-            "speech_commands",
-            "speech_commands",
-            "dev-best.ckpt",
-            "test",
-            _ACCURACY,
-            utterance_tasks.speech_commands,
-        ),
-        Task(
-            "IC",
-            "intent classification",
-            "fluent_commands",
-            "fluent_commands",
-            "dev-best.ckpt",
-            "test",
-            _ACCURACY,
-            utterance_tasks.fluent_commands,
-            needs=("pandas",),
-        ),
-        Task(
-            "SID",
-            "speaker identification",
-            "voxceleb1",
-            "voxceleb1",
-            "dev-best.ckpt",
-            "test",
-            _ACCURACY,
-            utterance_tasks.voxceleb1,
-            needs=("librosa",),
-        ),
-        Task(
-            "ASV",
-            "speaker verification",
-            "sv_voxceleb1",
-            "sv_voxceleb1",
-            "",
-            "test",
-            (Metric("EER", rf"test-EER: {_NUMBER}", False),),
-            speaker_tasks.speaker_verification,
-            needs=("librosa", "joblib", "sklearn"),
-            note="silences are cut by our rule, not by sox",
-        ),
-        Task(
-            "SD",
-            "diarization",
-            "diarization",
-            "diarization",
-            "best-states-dev.ckpt",
-            "test",
-            (Metric("DER", rf"mode test acc \S+ der {_NUMBER}", False),),
-            speaker_tasks.diarization,
-            workers="config.downstream_expert.loaderrc.num_workers",
-            needs=("pandas", "h5py"),
-            note="frame-wise; SUPERB scores the predictions with dscore",
-        ),
-        Task(
-            "ER",
-            "emotion recognition",
-            "emotion",
-            "emotion",
-            "dev-best.ckpt",
-            "test",
-            _ACCURACY,
-            utterance_tasks.emotion,
-            folds=("fold1", "fold2", "fold3", "fold4", "fold5"),
-        ),
-        Task(
-            "SF",
-            "slot filling",
-            "ctc",
-            "ctc_snips",
-            "dev-best.ckpt",
-            "test",
-            (
-                Metric("F1", rf"test slot_type_f1: {_NUMBER}", True),
-                Metric("CER", rf"test slot_value_cer: {_NUMBER}", False),
-            ),
-            sequence_tasks.slot_filling,
-            workers=_CTC_WORKERS,
-        ),
-        Task(
-            "QbE",
-            "query by example",
-            "quesst14_dtw",
-            "quesst14_dtw",
-            "",
-            "dev",
-            (),
-            speaker_tasks.query_by_example,
-            needs=("dtw", "lxml"),
-            note="scores are written; the corpus's own tool makes MTWV of them",
-            trains=False,
-        ),
-    )
-}
+        workers=_CTC_WORKERS,
+    ),
+    Task(
+        name="QbE",
+        downstream="quesst14_dtw",
+        small=speaker_tasks.query_by_example,
+        metrics=(),
+        split="dev",
+        needs=("dtw", "lxml"),
+        note="scores are written; the corpus's own tool makes MTWV of them",
+        trains=False,
+    ),
+)
+TASKS = {task.name: task for task in _TASKS}

@@ -7,7 +7,6 @@ from benchmarks.full_size_step import (
     EncoderInParts,
     gpu_estimates,
     make_batch,
-    peak_memory,
     report,
 )
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
@@ -32,7 +31,6 @@ def test_estimates_follow_the_arithmetic() -> None:
     estimate = gpu_estimates(31.25, 2)["V100"]
     assert estimate["seconds_per_step"] == 1.0
     assert estimate["hours_for_50000_updates"] == 2 * 50000 / 3600
-    assert peak_memory() > 2**20
 
 
 def test_the_report_labels_estimates() -> None:

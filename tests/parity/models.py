@@ -101,10 +101,7 @@ def write_speech_encoder(
 ) -> FrozenSpeechEncoder:
     from transformers import HubertConfig, HubertModel
 
-    options = hubert_config_options(
-        mapped.speech_encoder, num_heads=content["encoder"]["num_attention_heads"]
-    )
-    model = HubertModel(HubertConfig(**options))
+    model = HubertModel(HubertConfig(**hubert_config_options(mapped.speech_encoder)))
     model.load_state_dict(map_fairseq_hubert(mapped.speech_encoder), strict=False)
     model.save_pretrained(directory / "hubert")
     return FrozenSpeechEncoder(

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from espnet_plugin.speechclip import load_speechclip
-from s3prl_upstream import hubconf
 from s3prl_upstream.expert import UpstreamExpert, continue_with_last_frame, shortest_utterance
 from tests.s3prl_upstream.conftest import ARCHITECTURES
 from tests.tiny import CLIP_DIM, HUBERT_DIM, HUBERT_LAYERS
@@ -312,23 +311,3 @@ def test_outputs_that_an_architecture_lacks(exported: Callable[..., Path]) -> No
         UpstreamExpert(exported("parallel"), outputs=["keywords"])
     with pytest.raises(ValueError, match="no parallel"):
         UpstreamExpert(exported("cascaded"), outputs=["parallel"])
-
-
-@pytest.mark.parametrize(
-    ("entry", "architecture"),
-    [
-        ("speechclip_parallel", "parallel"),
-        ("speechclip_cascaded", "cascaded"),
-        ("speechclip_plus_cascaded", "cascaded+"),
-        ("speechclip_plus_hybrid", "hybrid"),
-        ("speechclip_plus_hybrid_plus", "hybrid+"),
-    ],
-)
-def test_entries_of_architectures(
-    exported: Callable[..., Path], entry: str, architecture: str
-) -> None:
-    function = getattr(hubconf, entry)
-    assert isinstance(function(ckpt=exported(architecture), refresh=False), UpstreamExpert)
-    other = "parallel" if architecture != "parallel" else "hybrid"
-    with pytest.raises(ValueError, match=f"expected a .* but it is a {other} one"):
-        function(ckpt=exported(other))

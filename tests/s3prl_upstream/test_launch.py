@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from s3prl_upstream import SITE_DIRECTORY, launch
 
 PROJECT = Path(__file__).parents[2]
 
@@ -61,7 +64,7 @@ if __name__ == "__main__":
 
 def test_module_with_main_and_its_spawned_child(programs: Path) -> None:
     done = run("-m", "with_main", "--x", "1", cwd=programs)
-    assert (done.stdout, done.returncode) == ("with_main ['--x', '1'] 7\n", 3), done.stderr
+    assert (done.stdout, done.returncode) == ("__main__ ['--x', '1'] 7\n", 3), done.stderr
 
 
 def test_module_without_main_file_statements_and_stdin(programs: Path) -> None:
@@ -73,19 +76,23 @@ def test_module_without_main_file_statements_and_stdin(programs: Path) -> None:
     assert run("-", "a", cwd=programs, stdin=text).stdout == expected
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ([], "usage:"),
-        (["-m"], "-m needs an argument"),
-        (["-W", "x"], "option -W is not known"),
-        (["-m", "no_such_module"], "No module named 'no_such_module'"),
-    ],
-)
-def test_wrong_calls(programs: Path, arguments: list[str], message: str) -> None:
-    done = run(*arguments, cwd=programs)
-    assert message in done.stderr
-    assert done.returncode in (1, 2)
+def test_the_rest_is_pythons_own(programs: Path) -> None:
+    assert run("-O", "-c", "print(__debug__)", cwd=programs).stdout == "False\n"
+    done = run("-m", "no_such_module", cwd=programs)
+    assert "No module named no_such_module" in done.stderr and done.returncode == 1
+
+
+def test_a_checkout_that_is_not_installed_is_found_from_its_own_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    become = []
+    monkeypatch.setattr(os, "execv", lambda *arguments: become.append(arguments))
+    for folder, more in ((PROJECT, [str(PROJECT)]), (tmp_path, [])):
+        monkeypatch.chdir(folder)
+        monkeypatch.setenv("PYTHONPATH", "mine:")
+        launch.main(["x.py"])
+        assert os.environ["PYTHONPATH"].split(":") == [SITE_DIRECTORY, "mine", *more]
+    assert become[0] == (sys.executable, [sys.executable, "x.py"])
 
 
 @pytest.mark.slow

@@ -6,31 +6,38 @@ from pathlib import Path
 import pytest
 import torch
 
-from s3prl_upstream.probing import Examples, ProbeResult, collect, draw, layer_weights, probe
+from s3prl_upstream.expert import UpstreamExpert
+from s3prl_upstream.probing import (
+    BareEncoder,
+    Example,
+    ProbeResult,
+    collect,
+    draw,
+    layer_weights,
+    probe,
+)
 from s3prl_upstream.superb.small.voices import Recording, Word
 
 
-def examples(number: int, *, seed: int) -> Examples:
+def examples(number: int, *, seed: int) -> list[Example]:
     """State 0 holds the label in one dimension, state 1 nothing."""
     generator = torch.Generator().manual_seed(seed)
-    made = Examples()
+    made = []
     for index in range(number):
         features = torch.randn(2, 3, generator=generator)
         features[0, 1] = 10.0 * (index % 2) + 0.1 * features[0, 1]
-        made.add(features, ("no", "yes")[index % 2])
+        made.append((features, ("no", "yes")[index % 2]))
     return made
 
 
 def test_probe_reads_what_a_state_holds() -> None:
-    test = examples(100, seed=1)
-    test.add(torch.zeros(2, 3), "unseen")
-    result = probe(examples(200, seed=0), test)
+    unknown = (torch.zeros(2, 3), "unseen")
+    result = probe(examples(200, seed=0), [*examples(100, seed=1), unknown])
     assert result.accuracy[0] == 100
     assert 30 < result.accuracy[1] < 70
     assert (result.chance, result.classes, result.examples) == (50, 2, 100)
-    unknown = Examples([torch.zeros(2, 3)], ["unseen"])
     with pytest.raises(ValueError, match="no label of the test examples"):
-        probe(examples(4, seed=0), unknown)
+        probe(examples(4, seed=0), [unknown])
 
 
 class CountingExpert:
@@ -52,12 +59,23 @@ def test_means_over_words_phones_and_utterances(tmp_path: Path) -> None:
     soundfile.write(path, torch.zeros(16000).numpy(), 16000)
     words = (Word("red", 0.0, 0.3), Word("unheard", 0.3, 1.0))
     found = collect(CountingExpert(), [Recording("train_0_0", "me", words, path)])
-    assert found["speaker"].labels == ["me"]
-    assert found["speaker"].features[0].flatten().tolist() == [4.5, 9.0]
-    assert found["word"].labels == ["red", "unheard"]
-    assert [f[0].item() for f in found["word"].features] == [1.0, 6.0]
-    assert found["phone"].labels == ["R", "EH", "D"]
-    assert [f[0].item() for f in found["phone"].features] == [0.0, 1.0, 2.0]
+    ((features, speaker),) = found["speaker"]
+    assert (features.flatten().tolist(), speaker) == ([4.5, 9.0], "me")
+    assert [(f[0].item(), label) for f, label in found["word"]] == [(1.0, "red"), (6.0, "unheard")]
+    assert [(f[0].item(), label) for f, label in found["phone"]] == [
+        (0.0, "R"), (1.0, "EH"), (2.0, "D")
+    ]  # fmt: skip
+
+
+def test_a_bare_encoder_has_the_states_under_the_trained_block(model_dir: Path) -> None:
+    bare, expert = BareEncoder(str(model_dir / "speech_encoder")), UpstreamExpert(model_dir)
+    wavs = [torch.sin(torch.arange(float(samples)) * 0.1) for samples in (4000, 2500)]
+    found, expected = bare(wavs), expert(wavs)
+    assert bare.get_downsample_rates() == expert.get_downsample_rates()
+    assert found["frame_lengths"].tolist() == expected["frame_lengths"].tolist()
+    for one, other in zip(found["hidden_states"], expected["hidden_states"][:-1], strict=True):
+        for row, frames in enumerate(found["frame_lengths"].tolist()):
+            assert torch.equal(one[row, :frames], other[row, :frames])
 
 
 def test_layer_weights_and_figure(tmp_path: Path) -> None:
@@ -67,6 +85,7 @@ def test_layer_weights_and_figure(tmp_path: Path) -> None:
     weights = layer_weights(tmp_path / "dev-best.ckpt")
     assert weights == [0.25] * 4
     result = ProbeResult([10.0, 20.0, 30.0, 40.0], 5.0, 3, 9)
-    draw(tmp_path / "probing.png", {"word": result}, {"IC": weights})
-    draw(tmp_path / "alone.png", {"word": result}, {})
+    states = ["0", "1", "2", "block"]
+    draw(tmp_path / "probing.png", states, {"word": result}, {"IC": weights})
+    draw(tmp_path / "alone.png", states, {"word": result}, {})
     assert (tmp_path / "probing.png").stat().st_size > (tmp_path / "alone.png").stat().st_size > 0

@@ -4,13 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from s3prl_upstream.run_downstream import (
-    CONF,
-    _cache_directory,
-    complete_arguments,
-    missing_paths,
-    resolve_own_files,
-)
+from s3prl_upstream.run_downstream import _cache_directory, complete_arguments
+from s3prl_upstream.superb.conf import CONF, missing_paths, resolve_own_files
 from s3prl_upstream.superb.tasks import TASKS
 
 
@@ -69,7 +64,7 @@ def test_lists_are_kept_with_the_experiment() -> None:
 def test_every_task_has_its_configuration(task: object) -> None:
     import yaml
 
-    config = yaml.safe_load((CONF / f"{task.config}.yaml").read_text())
+    config = yaml.safe_load(task.config_file.read_text())
     own = [text for text in _strings(resolve_own_files(config)) if text.startswith(str(CONF))]
     assert all(Path(text).is_file() for text in own)
     assert list(missing_paths(config))

@@ -2,42 +2,27 @@
 
 from __future__ import annotations
 
-import logging
 import textwrap
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from espnet_plugin.evaluation.figures import style
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from espnet_plugin.evaluation.queries import Query
 
 
-@dataclass(frozen=True)
-class GalleryQuery:
-    """One row of a gallery.
+def draw_gallery(
+    queries: Sequence[Query], captions: Mapping[str, str], pictures: Mapping[str, str]
+) -> Figure:
+    """Draws a row per query; the right picture has a thick frame and a tick, in words too.
 
-    Attributes:
-        text: What was said.
-        pictures: Files of the pictures found, best first.
-        scores: Their cosines.
-        right: Index among them of the right picture, or None if it is not among them.
-        rank: Rank of the right picture, from 1.
+    Args:
+        queries: What to show, five or so.
+        captions: What was said, by utterance.
+        pictures: Files of the pictures, by id.
     """
-
-    text: str
-    pictures: tuple[Path, ...]
-    scores: tuple[float, ...]
-    right: int | None
-    rank: int
-
-
-def draw_gallery(queries: Sequence[GalleryQuery]) -> Figure:
-    """Draws a row per query; the right picture has a thick frame and a tick, in words too."""
-    columns = max(len(query.pictures) for query in queries)
+    columns = max(len(query.found) for query in queries)
     with style.style():
         figure = style.new_figure(1.8 * len(queries))
         axes = figure.subplots(
@@ -52,27 +37,21 @@ def draw_gallery(queries: Sequence[GalleryQuery]) -> Figure:
                 axis.grid(False)
                 for spine in axis.spines.values():
                     spine.set_visible(False)
-            text = "\n".join(textwrap.wrap(f"“{query.text}”", 22)[:6])
+            text = "\n".join(textwrap.wrap(f"“{captions[query.utterance]}”", 22)[:6])
             row[0].text(0, 0.5, text, va="center", fontsize=10.5, transform=row[0].transAxes)
-            row[0].text(0, 0.02, f"right picture: rank {query.rank}", fontsize=9,
+            rank = query.ranks[query.branch]
+            row[0].text(0, 0.02, f"right picture: rank {rank}", fontsize=9,
                         color=style.GREY, transform=row[0].transAxes)  # fmt: skip
-            for place, path in enumerate(query.pictures):
-                _draw_picture(row[1 + place], path, query, place)
+            for place, (axis, found) in enumerate(zip(row[1:], query.found, strict=False), 1):
+                style.show_picture(axis, pictures.get(found.image, found.image), side=224)
+                right = found.image == query.right.image
+                _write_score(axis, f"{place}: {found.score:.2f}", right=right)
     return figure
 
 
-def _draw_picture(axis: Axes, path: Path, query: GalleryQuery, place: int) -> None:
-    from PIL import Image
-
-    try:
-        with Image.open(path) as picture:
-            axis.imshow(picture.convert("RGB").resize((224, 224)), aspect="equal")
-    except OSError as error:
-        logging.warning(f"{path} cannot be shown: {error}")
-        axis.text(0.5, 0.5, "no picture", ha="center", va="center", transform=axis.transAxes)
-    right = place == query.right
+def _write_score(axis: Axes, score: str, *, right: bool) -> None:
     colour = style.BLUE if right else style.GREY
-    label = f"{place + 1}: {query.scores[place]:.2f}" + ("  ✔ right" if right else "")
+    label = score + ("  ✔ right" if right else "")
     axis.set_xlabel(label, fontsize=9, color=colour, fontweight="bold" if right else "normal")
     if right:
         for spine in axis.spines.values():

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from espnet_plugin.evaluation.figures import style
 from espnet_plugin.evaluation.sweep.comparisons import Measure, Run
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 _PANELS = (
-    Measure("parallel → image R@10", "retrieval", ("parallel", "speech_to_image", 10)),
-    Measure("cascaded → image R@10", "retrieval", ("cascaded", "speech_to_image", 10)),
-    Measure("content hit@1", "keywords", "content_word_hit@1"),
-    Measure("repeated keywords", "keywords", "duplicate_rate"),
+    Measure("parallel → image R@10", ("parallel", "speech_to_image", "recall@10")),
+    Measure("cascaded → image R@10", ("cascaded", "speech_to_image", "recall@10")),
+    Measure("content hit@1", ("keywords", "content_word_hit@1")),
+    Measure("repeated keywords", ("keywords", "duplicate_rate")),
 )
 
 
@@ -49,7 +46,7 @@ def draw_keyword_numbers(runs: Sequence[Run], systems: Sequence[str]) -> Figure:
         figure = style.new_figure(3.8)
         axis = figure.subplots()
         for system, colour in zip(systems, style.CYCLE, strict=False):
-            spoken = [u for run in runs if run.system == system for u in run.keywords]
+            spoken = [u for run in runs if run.system == system for u in run.data.keywords]
             if not spoken:
                 continue
             seconds = np.array([u.seconds for u in spoken])

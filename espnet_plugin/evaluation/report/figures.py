@@ -8,33 +8,47 @@ from __future__ import annotations
 import logging
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import soundfile
+from matplotlib.figure import Figure
 
-from espnet_plugin.data.scp import read_scp
-from espnet_plugin.evaluation.alignments import read_ctm
+from espnet_plugin.evaluation.alignments import WORDS_CTM, read_ctm
 from espnet_plugin.evaluation.figures import style
-from espnet_plugin.evaluation.inference_set import InferenceSet, read_frame_seconds
-from espnet_plugin.evaluation.keyword_file import UtteranceKeywords, has_captions, read_keywords
+from espnet_plugin.evaluation.figures.attention import draw_attention
+from espnet_plugin.evaluation.figures.curves import draw_recall_curves
+from espnet_plugin.evaluation.figures.firing import draw_firing
+from espnet_plugin.evaluation.figures.gallery import draw_gallery
+from espnet_plugin.evaluation.figures.keyword_table import draw_keyword_table
+from espnet_plugin.evaluation.figures.layer_weights import draw_layer_weights
+from espnet_plugin.evaluation.figures.similarity import draw_similarity
+from espnet_plugin.evaluation.figures.training_curves import draw_training_curves
+from espnet_plugin.evaluation.inference_set import (
+    ATTENTION,
+    LAYER_WEIGHTS,
+    InferenceSet,
+    read_frame_seconds,
+)
+from espnet_plugin.evaluation.keyword_file import UtteranceKeywords
+from espnet_plugin.evaluation.queries import search
+from espnet_plugin.evaluation.report.material import Material
 from espnet_plugin.evaluation.scores.retrieval import Ranks
 from espnet_plugin.evaluation.training_log import read_training_curves
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
+FIGURES_DIR = "figures"
+EXAMPLES = 3  # utterances drawn one by one
 MAX_ATTENTION_MAPS = 2
 
 
 def draw_all(
     data: InferenceSet,
     ranks: Ranks,
+    material: Material,
     *,
     experiment: Path,
     data_dir: Path | None = None,
-    num_examples: int = 3,
 ) -> dict[str, Path]:
     """Writes every figure for which there is data to ``figures/`` in the set's directory.
 
@@ -43,20 +57,17 @@ def draw_all(
     Args:
         data: The set.
         ranks: What ``rank_set`` returned for it.
+        material: Its recordings, pictures and texts.
         experiment: Experiment directory, for the training's course.
-        data_dir: Data directory of the set: wav.scp, image.scp, words.ctm.
-        num_examples: How many utterances are drawn one by one.
+        data_dir: Data directory of the set, for words.ctm.
 
     Returns:
         Caption → PNG file, in the order in which a reader wants them.
     """
-    keywords = []
-    if has_captions(data.directory / "keywords.jsonl"):
-        keywords = read_keywords(data.directory / "keywords.jsonl")
     written: dict[str, Path] = {}
-    for name, title, draw in _jobs(data, ranks, keywords, experiment, data_dir, num_examples):
+    for name, title, draw in _jobs(data, ranks, material, experiment, data_dir):
         try:
-            written[title], _ = style.save(draw(), data.directory / "figures" / name)
+            written[title] = style.save(draw(), data.directory / FIGURES_DIR / name)
         except Exception as error:  # whatever it is, no figure is worth the results
             logging.warning(f"figure {name} is left out: {type(error).__name__}: {error}")
     return written
@@ -65,30 +76,17 @@ def draw_all(
 def _jobs(
     data: InferenceSet,
     ranks: Ranks,
-    keywords: Sequence[UtteranceKeywords],
+    material: Material,
     experiment: Path,
     data_dir: Path | None,
-    num_examples: int,
 ) -> Iterator[tuple[str, str, Callable[[], Figure]]]:
-    from espnet_plugin.evaluation.figures import (
-        attention,
-        curves,
-        gallery,
-        keyword_table,
-        layer_weights,
-        similarity,
-        training_curves,
-    )
-
-    audio = _read(data_dir, "wav.scp", read_scp)
-    pictures = _read(data_dir, "image.scp", read_scp)
-    words = _read(data_dir, "words.ctm", read_ctm)
-    captions = _read(data_dir, "text", read_scp)
-    captions |= {u.utterance: u.caption for u in keywords}
+    audio, pictures, captions = material.audio, material.pictures, material.captions
+    words = _read(data_dir, WORDS_CTM, read_ctm)
     branch = next(iter(data.branches), None)
 
-    fired = [u for u in keywords if u.keywords and u.utterance in audio]
-    for number, utterance in enumerate(_spread(fired, num_examples), 1):
+    spoken = [u for u in data.keywords if u.keywords]
+    fired = [u for u in spoken if u.utterance in audio]
+    for number, utterance in enumerate(_spread(fired, EXAMPLES), 1):
         yield (
             f"firing_{number}",
             "Where the cascaded branch fires" if number == 1 else f"Another utterance ({number})",
@@ -96,43 +94,42 @@ def _jobs(
                 u, audio[u.utterance], words.get(u.utterance, []), data.directory
             ),
         )
-    if keywords:
-        rows = _spread([u for u in keywords if u.keywords], 6)
+    if data.keywords:
+        rows = _spread(spoken, 6)
         image_of = dict(zip(data.utterances, data.image_of, strict=True))
         files = [pictures.get(image_of.get(u.utterance, "")) for u in rows]
         yield (
             "keywords",
             "Keywords that the model hears",
-            lambda: keyword_table.draw_keyword_table(
-                rows, pictures=[Path(file) if file else None for file in files]
-            ),
+            lambda: draw_keyword_table(rows, files),
         )
     if branch and pictures and captions:
+        asked = _spread([row for row, u in enumerate(data.utterances) if u in captions], 5)
         yield (
             "gallery",
             f"Pictures found by speech ({branch} branch)",
-            lambda: gallery.draw_gallery(_gallery(data, branch, ranks, pictures, captions)),
+            lambda: draw_gallery([search(data, ranks, row) for row in asked], captions, pictures),
         )
-    yield "recall_curves", "Recall@k", lambda: curves.draw_recall_curves(ranks)
+    yield "recall_curves", "Recall@k", lambda: draw_recall_curves(ranks)
     yield (
         "training_curves",
         "Training",
-        lambda: training_curves.draw_training_curves(read_training_curves(experiment)),
+        lambda: draw_training_curves(read_training_curves(experiment)),
     )
-    weights = data.directory / "layer_weights.npy"
+    weights = data.directory / LAYER_WEIGHTS
     if weights.exists():
         yield (
             "layer_weights",
             "What the model takes from each layer of the speech encoder",
-            lambda: layer_weights.draw_layer_weights(np.load(weights, allow_pickle=False)),
+            lambda: draw_layer_weights(np.load(weights, allow_pickle=False)),
         )
-    maps = _read(data.directory, "attention.npz", _read_maps)
+    maps = _read(data.directory, ATTENTION, _read_maps)
     for number, (utterance, weights) in enumerate(maps.items(), 1):
         labels = _query_labels(weights, parallel="parallel" in data.branches)
         yield (
             f"attention_{number}",
             f"Where {'the queries' if labels else 'frames'} look ({number})",
-            lambda u=utterance, w=weights, q=labels: attention.draw_attention(
+            lambda u=utterance, w=weights, q=labels: draw_attention(
                 w,
                 frame_seconds=read_frame_seconds(data.directory),
                 query_labels=q,
@@ -144,7 +141,7 @@ def _jobs(
         yield (
             "similarity",
             f"Similarities of the {branch} branch",
-            lambda: _similarity(data, branch, captions, similarity.draw_similarity),
+            lambda: _similarity(data, captions),
         )
 
 
@@ -182,10 +179,6 @@ def _spread(items: Sequence, number: int) -> list:
 
 
 def _firing(utterance: UtteranceKeywords, audio: str, words: Sequence, directory: Path) -> Figure:
-    import soundfile
-
-    from espnet_plugin.evaluation.figures.firing import draw_firing
-
     if audio.endswith("|"):
         raise ValueError(f"{utterance.utterance}: the waveform is a pipe, not a file")
     samples, rate = soundfile.read(audio, dtype="float32", always_2d=True)
@@ -193,43 +186,14 @@ def _firing(utterance: UtteranceKeywords, audio: str, words: Sequence, directory
     return draw_firing(samples.mean(axis=1), rate, utterance, words=words, frame_seconds=step)
 
 
-def _gallery(
-    data: InferenceSet,
-    branch: str,
-    ranks: Ranks,
-    pictures: dict[str, str],
-    captions: dict[str, str],
-) -> list:
-    from espnet_plugin.evaluation.figures.gallery import GalleryQuery
-
-    queries = []
-    candidates = [i for i, u in enumerate(data.utterances) if u in captions]
-    for row in _spread(candidates, 5):
-        scores = np.asarray(data.image) @ data.branches[branch][row]  # (images,)
-        best = np.argsort(-scores, kind="stable")[:5]
-        names = [data.images[i] for i in best]
-        own = data.image_of[row]
-        queries.append(
-            GalleryQuery(
-                text=captions[data.utterances[row]],
-                pictures=tuple(Path(pictures.get(name, name)) for name in names),
-                scores=tuple(float(scores[i]) for i in best),
-                right=names.index(own) if own in names else None,
-                rank=int(ranks[branch]["speech_to_image"].rank[row]),
-            )
-        )
-    return queries
-
-
-def _similarity(
-    data: InferenceSet, branch: str, captions: dict[str, str], draw: Callable[..., Figure]
-) -> Figure:
+def _similarity(data: InferenceSet, captions: Mapping[str, str]) -> Figure:
     first: dict[str, int] = {}
     for row, image in enumerate(data.image_of):
         first.setdefault(image, row)
     images = _spread(sorted(first), 20)
     rows = [first[image] for image in images]
     columns = [data.images.index(image) for image in images]
-    values = np.asarray(data.branches[branch])[rows] @ np.asarray(data.image)[columns].T
+    speech = next(iter(data.branches.values()))
+    values = np.asarray(speech)[rows] @ np.asarray(data.image)[columns].T
     labels = [captions.get(data.utterances[row], data.utterances[row]) for row in rows]
-    return draw(values, query_labels=labels, right_items=range(len(rows)))
+    return draw_similarity(values, labels)

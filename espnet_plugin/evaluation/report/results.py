@@ -5,17 +5,19 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import logging
-import os
 import platform
 import subprocess
-from collections.abc import Mapping
 from pathlib import Path
 
-from espnet_plugin.evaluation.inference_set import read_inference_set
-from espnet_plugin.evaluation.keyword_file import has_captions
-from espnet_plugin.evaluation.report import tables
-from espnet_plugin.evaluation.report.figures import draw_all
-from espnet_plugin.evaluation.report.write import REPORT_FILE, write_report
+import yaml
+from humanfriendly import format_size
+
+from espnet_plugin.evaluation.alignments import WORDS_CTM
+from espnet_plugin.evaluation.architectures import architecture_name
+from espnet_plugin.evaluation.inference_set import UTTERANCES, read_inference_set
+from espnet_plugin.evaluation.queries import best_and_worst
+from espnet_plugin.evaluation.report.material import read_material
+from espnet_plugin.evaluation.report.page import report_page, results_page
 from espnet_plugin.evaluation.scores.directory import (
     current_keyword_scores,
     current_retrieval_scores,
@@ -24,6 +26,9 @@ from espnet_plugin.evaluation.scores.files import write_json
 from espnet_plugin.evaluation.scores.retrieval import rank_set
 from espnet_plugin.utils.atomic import write_text
 
+SCORES_FILE = "scores.json"
+RESULTS_FILE = "RESULTS.md"
+REPORT_FILE = "report.html"
 _PACKAGES = ("torch", "espnet", "open_clip_torch", "transformers", "numpy")
 
 
@@ -70,8 +75,8 @@ def write_results(
         **retrieval,
     }
 
-    if has_captions(directory / "keywords.jsonl"):
-        ctm = data_dir / "words.ctm" if data_dir else None
+    if data.keywords:
+        ctm = data_dir / WORDS_CTM if data_dir else None
         keywords = current_keyword_scores(
             directory, token_list=token_list, words_ctm=ctm if ctm and ctm.exists() else None
         )
@@ -80,86 +85,42 @@ def write_results(
         scores.setdefault("intervals", {})["keywords"] = intervals
     scores["seconds"] = _read_json(experiment / "stage_seconds.json")
     scores["environment"] = environment()
-    write_json(inference_dir / "scores.json", scores)
+    write_json(inference_dir / SCORES_FILE, scores)
 
     drawn: dict[str, Path] = {}
     weight = retrieval.get("fusion", {}).get("weight_of_parallel")
     ranks = rank_set(data, fusion_weight=weight)
+    material = read_material(data, data_dir)
     if figures:
-        drawn = draw_all(data, ranks, experiment=experiment, data_dir=data_dir)
-    text = results_page(scores, drawn, inference_dir, experiment.name, report=report)
-    write_text(inference_dir / "RESULTS.md", text)
+        try:
+            from espnet_plugin.evaluation.report.figures import draw_all
+
+            drawn = draw_all(data, ranks, material, experiment=experiment, data_dir=data_dir)
+        except ImportError as error:
+            logging.warning(f"no figures ({error}): pip install 'speechclip-plus[recipe]'")
+    text = results_page(
+        scores,
+        title=experiment.name,
+        figures=drawn,
+        directory=inference_dir,
+        report_file=REPORT_FILE if report else None,
+    )
+    write_text(inference_dir / RESULTS_FILE, text)
     if report:
-        write_report(
-            inference_dir / REPORT_FILE,
+        best, worst = best_and_worst(data, ranks)
+        page = report_page(
             scores,
-            data,
-            ranks,
             title=experiment.name,
             config=config,
             figures=drawn,
-            data_dir=data_dir,
+            best=best,
+            worst=worst,
+            material=material,
         )
+        write_text(inference_dir / REPORT_FILE, page)
+        size = format_size(len(page.encode()), binary=True)
+        logging.info(f"{inference_dir / REPORT_FILE}: {size}")
     return scores
-
-
-def results_page(
-    scores: Mapping,
-    figures: Mapping[str, Path],
-    inference_dir: Path,
-    title: str,
-    *,
-    report: bool = False,
-) -> str:
-    """Composes RESULTS.md; ``report`` says whether report.html lies beside it."""
-    listen = f" To look and listen: [{REPORT_FILE}]({REPORT_FILE})." if report else ""
-    parts = [
-        f"# Results of {title}",
-        f"Architecture {scores['architecture']}, seed {scores['seed']}; set `{scores['test_set']}` "
-        f"of {scores['utterances']} utterances, {scores['images']} images.{listen}",
-        "## Retrieval",
-        "recall@k in % and the median rank, with 95 % bootstrap intervals over images. In the "
-        "teacher's row the written caption, read by CLIP's text tower, stands for the speech. An "
-        "image has found its speech when any of its captions is among the first k. Ties count "
-        "against the system. Chance is exact.",
-        tables.retrieval_table(scores),
-    ]
-    weight = scores.get("fusion", {}).get("weight_of_parallel")
-    if weight is not None:
-        parts.append(
-            f"Both branches: {weight:g} × parallel + {1 - weight:g} × cascaded, chosen on dev."
-        )
-    rate = scores.get("asr", {}).get("word_error_rate")
-    if rate is not None:
-        parts.append(
-            "The recogniser's transcripts are read by CLIP's text tower; "
-            f"{100 * rate:.1f} % of its words are wrong."
-        )
-    speech_text = tables.speech_text_tables(scores)
-    if speech_text:
-        parts += [
-            "### Zero-shot, speech and text",
-            "Captions of the same image are right.",
-            *(table.markdown() for table in speech_text),
-        ]
-    if "keywords" in scores:
-        intervals = scores.get("intervals", {}).get("keywords", {})
-        table = tables.keyword_table(scores["keywords"], intervals)
-        parts += ["## Keywords", table.markdown()]
-    if figures:
-        parts.append("## Figures")
-    for caption, path in figures.items():
-        place = Path(os.path.relpath(path, inference_dir)).as_posix()
-        svg = place.removesuffix(".png") + ".svg"
-        parts.append(f"### {caption}\n\n[![{caption}]({place})]({svg})")
-    if scores["seconds"]:
-        rows = [[str(stage), f"{seconds:.1f}"] for stage, seconds in scores["seconds"].items()]
-        total = sum(scores["seconds"].values())
-        table = tables.markdown_table(["stage", "s"], [*rows, ["all", f"{total:.1f}"]])
-        parts += ["## Time", table]
-    versions = ", ".join(f"{name} {version}" for name, version in scores["environment"].items())
-    parts += ["## Environment", versions]
-    return "\n\n".join(parts) + "\n"
 
 
 def environment() -> dict[str, str]:
@@ -185,16 +146,18 @@ def environment() -> dict[str, str]:
     return found
 
 
-def architecture_name(config: Mapping, branches: Mapping) -> str:
-    """Names the architecture by its two switches, or by the branches found without a config."""
-    parallel = config.get("model_conf", {}).get("parallel", "parallel" in branches)
-    extractor = config.get("keyword_extractor")
-    if extractor is None:
-        extractor = "cls" if "cascaded" in branches else "none"
-    if extractor == "none":
-        return "parallel"
-    name = "hybrid" if parallel else "cascaded"
-    return name + {"cls": "", "cif": "+"}.get(extractor, f" ({extractor})")
+def read_results(path: str | Path) -> dict:
+    """Reads the scores.json that ``write_results`` wrote.
+
+    Raises:
+        ValueError: It is none.
+    """
+    try:
+        scores = json.loads(Path(path).read_text(encoding="utf-8"))
+        scores["architecture"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is no scores.json: {error}") from error
+    return scores
 
 
 def _read_config(experiment: Path) -> dict:
@@ -202,13 +165,11 @@ def _read_config(experiment: Path) -> dict:
     if not path.exists():
         logging.warning(f"{path} is missing: architecture is guessed, seed is unknown")
         return {}
-    import yaml
-
     return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
 
 
 def _only_test_set(inference_dir: Path) -> str:
-    sets = sorted(path.parent.name for path in inference_dir.glob("*/utterances.txt"))
+    sets = sorted(path.parent.name for path in inference_dir.glob(f"*/{UTTERANCES}"))
     tests = [name for name in sets if "test" in name] or sets
     if len(tests) != 1:
         raise ValueError(f"{inference_dir} holds the sets {sets}: say which to report (test_set)")

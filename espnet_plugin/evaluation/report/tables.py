@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-_SYSTEMS = (
-    ("chance", "chance"),
-    ("cascaded", "cascaded branch"),
-    ("parallel", "parallel branch"),
-    ("fusion", "both branches"),
-    ("asr", "recogniser's transcript"),
-    ("teacher", "teacher: written caption"),
-)
-_DIRECTIONS = (
-    ("speech → image", ("speech_to_image", "text_to_image")),
-    ("image → speech", ("image_to_speech", "image_to_text")),
-)
+from espnet_plugin.evaluation.architectures import architecture_place
+
+_SYSTEMS = {
+    "chance": "chance",
+    "cascaded": "cascaded branch",
+    "parallel": "parallel branch",
+    "fusion": "both branches",
+    "asr": "recogniser's transcript",
+    "teacher": "teacher: written caption",
+}
+_SPEECH_AND_IMAGES = {
+    "speech → image": ("speech_to_image", "text_to_image"),
+    "image → speech": ("image_to_speech", "image_to_text"),
+}
+_SPEECH_AND_TEXT = {
+    "speech → text": ("speech_to_text",),
+    "text → speech": ("text_to_speech",),
+}
 _KEYWORDS = (
     ("subword_hit@1", "nearest sub-word is in the caption"),
     ("subword_hit@5", "one of 5 nearest sub-words is in the caption"),
@@ -51,11 +58,6 @@ class Table:
         return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A GitHub table whose first column is text and whose others are numbers."""
-    return Table(tuple(header), tuple(map(tuple, rows))).markdown()
-
-
 def retrieval_table(scores: Mapping) -> str:
     """The tables of ``retrieval_tables`` as markdown."""
     return "\n\n".join(table.markdown() for table in retrieval_tables(scores))
@@ -63,39 +65,27 @@ def retrieval_table(scores: Mapping) -> str:
 
 def retrieval_tables(scores: Mapping) -> list[Table]:
     """recall@k in % and the median rank of every system with intervals, a table per direction."""
-    measures = _measures(scores)
-    titles = [
-        name.replace("recall@", "R@").replace("median_rank", "median rank") for name in measures
-    ]
-    tables = []
-    for title, directions in _DIRECTIONS:
-        rows = []
-        for system, name in _SYSTEMS:
-            direction = next((d for d in directions if d in scores.get(system, {})), None)
-            if direction:
-                rows.append((name, *(_cell(scores, system, direction, m) for m in measures)))
-        tables.append(Table((title, *titles), tuple(rows)))
-    return tables
+    return _tables(scores, _SPEECH_AND_IMAGES)
 
 
 def speech_text_tables(scores: Mapping) -> list[Table]:
     """Zero-shot retrieval of captions by speech and back; empty without caption embeddings."""
-    measures = _measures(scores)
-    titles = [
-        name.replace("recall@", "R@").replace("median_rank", "median rank") for name in measures
-    ]
+    return _tables(scores, _SPEECH_AND_TEXT)
+
+
+def _tables(scores: Mapping, titles: Mapping[str, Sequence[str]]) -> list[Table]:
+    found = next(iter(scores["chance"].values()))
+    measures = [name for name in found if name.startswith("recall@")] + ["median_rank"]
+    columns = [m.replace("recall@", "R@").replace("median_rank", "median rank") for m in measures]
     tables = []
-    for title, direction in (
-        ("speech → text", "speech_to_text"),
-        ("text → speech", "text_to_speech"),
-    ):
-        rows = tuple(
-            (name, *(_cell(scores, system, direction, measure) for measure in measures))
-            for system, name in _SYSTEMS
-            if direction in scores.get(system, {})
-        )
+    for title, directions in titles.items():
+        rows = []
+        for system, name in _SYSTEMS.items():
+            direction = next((d for d in directions if d in scores.get(system, {})), None)
+            if direction:
+                rows.append((name, *(_cell(scores, system, direction, m) for m in measures)))
         if rows:
-            tables.append(Table((title, *titles), rows))
+            tables.append(Table((title, *columns), tuple(rows)))
     return tables
 
 
@@ -148,27 +138,14 @@ def comparison_table(experiments: Sequence[Mapping]) -> str:
         ("content hit@1", ("keywords", "content_word_hit@1")),
         ("duplicates", ("keywords", "duplicate_rate")),
     )
-    order = ["parallel", "cascaded", "cascaded+", "hybrid", "hybrid+"]
-    names = sorted(
-        {str(scores["architecture"]) for scores in experiments},
-        key=lambda name: (order.index(name) if name in order else len(order), name),
-    )
+    names = {str(scores["architecture"]) for scores in experiments}
     rows = []
-    for name in names:
+    for name in sorted(names, key=architecture_place):
         group = [scores for scores in experiments if scores["architecture"] == name]
-        cells = [name, str(len(group))]
-        for _, keys in columns:
-            values = [
-                value for value in (look_up(scores, keys) for scores in group) if value is not None
-            ]
-            cells.append(_mean_and_deviation(values))
-        rows.append(cells)
-    return markdown_table(["architecture", "seeds", *(title for title, _ in columns)], rows)
-
-
-def _measures(scores: Mapping) -> list[str]:
-    found = next(iter(scores["chance"].values()))
-    return [name for name in found if name.startswith("recall@")] + ["median_rank"]
+        means = [mean_and_deviation(look_up(s, keys) for s in group) for _, keys in columns]
+        rows.append((name, str(len(group)), *means))
+    header = ("architecture", "seeds", *(title for title, _ in columns))
+    return Table(header, tuple(rows)).markdown()
 
 
 def _cell(scores: Mapping, system: str, direction: str, measure: str) -> str:
@@ -196,10 +173,19 @@ def look_up(scores: Mapping, keys: Sequence[str]):
     return scores
 
 
-def _mean_and_deviation(values: Sequence[float]) -> str:
-    if not values:
+def mean_and_deviation(
+    values: Iterable[float | None], *, scale: float = 100, digits: int = 1, sign: str = ""
+) -> str:
+    """Mean ± standard deviation of what is known; a dash where nothing is.
+
+    Args:
+        values: None and NaN are left out.
+        scale: Factor, 100 for rates in %.
+        digits: After the point.
+        sign: "+" to write that, too.
+    """
+    known = [scale * v for v in values if v is not None and not math.isnan(v)]
+    if not known:
         return "–"
-    mean = 100 * statistics.mean(values)
-    if len(values) == 1:
-        return f"{mean:.1f}"
-    return f"{mean:.1f} ± {100 * statistics.stdev(values):.1f}"
+    text = f"{statistics.mean(known):{sign}.{digits}f}"
+    return text + (f" ± {statistics.stdev(known):.{digits}f}" if len(known) > 1 else "")

@@ -10,24 +10,26 @@ from pathlib import Path
 
 from espnet_plugin.data.scp import read_scp
 from espnet_plugin.evaluation.alignments import AlignmentError, read_ctm, read_textgrids
-from espnet_plugin.evaluation.inference_set import SET_FILES, read_inference_set
+from espnet_plugin.evaluation.fusion import choose_weight
+from espnet_plugin.evaluation.inference_set import (
+    CASCADED,
+    KEYWORDS,
+    SET_FILES,
+    TRANSCRIPT_FACTS,
+    UTT2IMAGE,
+    read_inference_set,
+)
 from espnet_plugin.evaluation.keyword_file import read_keywords
 from espnet_plugin.evaluation.scores.files import Inputs, read_scores, write_json, write_scores
 from espnet_plugin.evaluation.scores.keywords import (
+    keyword_scores,
     load_token_texts,
-    report_keywords,
-    report_units,
+    unit_scores,
 )
-from espnet_plugin.evaluation.scores.retrieval import (
-    choose_fusion_weight,
-    compare_ranks,
-    rank_set,
-    report_retrieval,
-)
+from espnet_plugin.evaluation.scores.retrieval import compare_ranks, rank_set, retrieval_scores
 
-RETRIEVAL_FILE = Path("scoring") / "retrieval.json"
-KEYWORD_FILE = Path("scoring") / "keywords.json"
-TRANSCRIPT_FILE = Path("transcripts.json")
+RETRIEVAL_SCORES = Path("scoring") / "retrieval.json"
+KEYWORD_SCORES = Path("scoring") / "keywords.json"
 
 
 def score_retrieval_directory(
@@ -53,14 +55,15 @@ def score_retrieval_directory(
     data = read_inference_set(directory)
     weight = None
     if dev_directory is not None and len(data.branches) == 2:
-        weight = choose_fusion_weight(read_inference_set(dev_directory))
+        dev = read_inference_set(dev_directory)
+        weight = choose_weight(dev) if len(dev.branches) == 2 else None
     ranks = rank_set(data, fusion_weight=weight)
-    report = report_retrieval(data, ranks, recall_at=recall_at, samples=samples, seed=seed)
-    if "asr" in report and (directory / TRANSCRIPT_FILE).exists():
-        facts = json.loads((directory / TRANSCRIPT_FILE).read_text(encoding="utf-8"))
-        report["asr"]["word_error_rate"] = facts.get("word_error_rate")
+    scores = retrieval_scores(data, ranks, recall_at=recall_at, samples=samples, seed=seed)
+    if "asr" in scores and (directory / TRANSCRIPT_FACTS).exists():
+        facts = json.loads((directory / TRANSCRIPT_FACTS).read_text(encoding="utf-8"))
+        scores["asr"]["word_error_rate"] = facts.get("word_error_rate")
     if weight is not None:
-        report["fusion"]["weight_of_parallel"] = weight
+        scores["fusion"]["weight_of_parallel"] = weight
     if other_directory is not None:
         other = read_inference_set(other_directory)
         if (other.utterances, other.images) != (data.utterances, data.images):
@@ -68,13 +71,13 @@ def score_retrieval_directory(
                 f"{other_directory} and {directory} do not hold the same utterances and images in "
                 "the same order: only models that ran on one set can be compared"
             )
-        report["comparison"] = {
+        scores["comparison"] = {
             "with": str(other_directory),
             **compare_ranks(ranks, rank_set(other), recall_at=recall_at, seed=seed),
         }
     inputs = _paths(dev_directory=dev_directory, other_directory=other_directory)
-    write_scores(directory / RETRIEVAL_FILE, report, inputs, partial(_retrieval_files, directory))
-    return report
+    write_scores(directory / RETRIEVAL_SCORES, scores, inputs, partial(_retrieval_files, directory))
+    return scores
 
 
 def current_retrieval_scores(
@@ -87,12 +90,12 @@ def current_retrieval_scores(
         dev_directory: As for ``score_retrieval_directory``; None: as last time.
     """
     directory = Path(directory)
-    report, inputs = read_scores(
-        directory / RETRIEVAL_FILE,
+    scores, inputs = read_scores(
+        directory / RETRIEVAL_SCORES,
         _paths(dev_directory=dev_directory, other_directory=None),
         partial(_retrieval_files, directory),
     )
-    return report or score_retrieval_directory(directory, **inputs)
+    return scores or score_retrieval_directory(directory, **inputs)
 
 
 def score_keywords_directory(
@@ -102,38 +105,39 @@ def score_keywords_directory(
     words_ctm: str | Path | None = None,
     textgrid_dir: str | Path | None = None,
     tolerance: float = 0.05,
-    token_type: str = "clip",
-    bpemodel: str | Path | None = None,
     legacy: bool = False,
     samples: int = 1000,
     seed: int = 0,
 ) -> dict:
     """Scores the keywords of one set and writes ``scoring/keywords.json``.
 
-    Other units than CLIP's sub-words go to ``scoring/keywords_<token_type>.json``. The other
-    arguments are those of ``report_keywords``.
+    Args:
+        directory: The set's inference directory.
+        token_list: tokens.tsv of the keyword vocabulary, if the tokenizer is not CLIP's own.
+        words_ctm: Word alignments.
+        textgrid_dir: Word alignments of another form.
+        tolerance: As for ``keyword_scores``, like what follows.
+        legacy: See there.
+        samples: See there.
+        seed: See there.
     """
     directory = Path(directory)
-    utterances = read_keywords(directory / "keywords.jsonl")
-    if token_type != "clip":
-        report = report_units(utterances, token_type, bpemodel=bpemodel)
-        write_json(directory / "scoring" / f"keywords_{token_type}.json", report)
-        return report
+    utterances = read_keywords(directory / KEYWORDS)
     words = None
     if words_ctm is not None:
         words = read_ctm(words_ctm)
     elif textgrid_dir is not None:
         words = read_textgrids(textgrid_dir)
     image_of = None
-    if (directory / "utt2image").exists():
-        image_of = read_scp(directory / "utt2image")
+    if (directory / UTT2IMAGE).exists():
+        image_of = read_scp(directory / UTT2IMAGE)
         unknown = [u.utterance for u in utterances if u.utterance not in image_of]
         if unknown:
             raise ValueError(
-                f"{directory / 'utt2image'}: no image for {len(unknown)} utterances of "
+                f"{directory / UTT2IMAGE}: no image for {len(unknown)} utterances of "
                 f"keywords.jsonl, the first is {unknown[0]}"
             )
-    report = report_keywords(
+    scores = keyword_scores(
         utterances,
         load_token_texts(token_list),
         image_of=image_of,
@@ -144,8 +148,21 @@ def score_keywords_directory(
         legacy=legacy,
     )
     inputs = _paths(token_list=token_list, words_ctm=words_ctm, textgrid_dir=textgrid_dir)
-    write_scores(directory / KEYWORD_FILE, report, inputs, partial(_keyword_files, directory))
-    return report
+    write_scores(directory / KEYWORD_SCORES, scores, inputs, partial(_keyword_files, directory))
+    return scores
+
+
+def score_units_directory(
+    directory: str | Path, token_type: str, *, bpemodel: str | Path | None = None
+) -> dict:
+    """Scores keywords in other units than CLIP's sub-words: ``scoring/keywords_<token_type>.json``.
+
+    The arguments are those of ``unit_scores``.
+    """
+    path = Path(directory) / KEYWORD_SCORES
+    scores = unit_scores(read_keywords(Path(directory) / KEYWORDS), token_type, bpemodel=bpemodel)
+    write_json(path.with_stem(f"{path.stem}_{token_type}"), scores)
+    return scores
 
 
 def current_keyword_scores(
@@ -164,13 +181,13 @@ def current_keyword_scores(
         words_ctm: Likewise.
     """
     directory = Path(directory)
-    report, inputs = read_scores(
-        directory / KEYWORD_FILE,
+    scores, inputs = read_scores(
+        directory / KEYWORD_SCORES,
         _paths(token_list=token_list, words_ctm=words_ctm, textgrid_dir=None),
         partial(_keyword_files, directory),
     )
-    if report is not None:
-        return report
+    if scores is not None:
+        return scores
     try:
         return score_keywords_directory(directory, **inputs)
     except AlignmentError as error:
@@ -184,16 +201,16 @@ def _paths(**given: str | Path | None) -> Inputs:
 
 def _retrieval_files(directory: Path, inputs: Inputs) -> list[Path]:
     directories = [directory]
-    if inputs["dev_directory"] and (directory / "speech_cascaded.npy").exists():
+    if inputs["dev_directory"] and (directory / CASCADED).exists():
         directories.append(inputs["dev_directory"])
     if inputs["other_directory"]:
         directories.append(inputs["other_directory"])
     files = [place / name for place in directories for name in SET_FILES]
-    return [*files, directory / TRANSCRIPT_FILE]
+    return [*files, directory / TRANSCRIPT_FACTS]
 
 
 def _keyword_files(directory: Path, inputs: Inputs) -> list[Path]:
-    files = [directory / "keywords.jsonl", directory / "utt2image"]
+    files = [directory / KEYWORDS, directory / UTT2IMAGE]
     files += [inputs[name] for name in ("token_list", "words_ctm") if inputs[name]]
     if inputs["textgrid_dir"]:
         files += sorted(inputs["textgrid_dir"].rglob("*.TextGrid"))

@@ -9,12 +9,7 @@ from pathlib import Path
 
 from espnet_plugin.evaluation.alignments import AlignmentError, Word
 from espnet_plugin.evaluation.keyword_file import UtteranceKeywords
-from espnet_plugin.evaluation.keywords import (
-    KeywordScores,
-    content_word,
-    score_keywords,
-    score_units,
-)
+from espnet_plugin.evaluation.keywords import KeywordScores, score_keywords, score_units
 from espnet_plugin.evaluation.legacy_hit_rate import legacy_hit_rates
 from espnet_plugin.evaluation.segmentation import score_boundaries, score_localization
 from espnet_plugin.evaluation.statistics import bootstrap_mean
@@ -38,7 +33,7 @@ def load_token_texts(token_list: str | Path | None = None) -> dict[int, str]:
     return texts
 
 
-def report_keywords(
+def keyword_scores(
     utterances: Sequence[UtteranceKeywords],
     texts: Mapping[int, str],
     *,
@@ -70,30 +65,29 @@ def report_keywords(
         ValueError: As ``score_keywords`` and ``legacy_hit_rates``.
     """
     scores = score_keywords(utterances, texts)
-    report = _flat(scores)
+    result = _flat(scores)
     if samples:
         ids = [image_of[u] if image_of else u for u in scores.utterances]
-        report["intervals"] = {
-            name: [interval.lower, interval.upper]
+        result["intervals"] = {
+            name: bootstrap_mean(column, ids, samples=samples, seed=seed)
             for name, column in scores.values.items()
-            for interval in [bootstrap_mean(column, ids, samples=samples, seed=seed)]
         }
     if words is not None and any(k.start is not None for u in utterances for k in u.keywords):
         if not any(u.utterance in words for u in utterances):
             raise AlignmentError(
                 "no utterance of the alignment is in keywords.jsonl: do ids match?"
             )
-        report["localization"] = dataclasses.asdict(score_localization(utterances, words, texts))
-        report["boundaries"] = dataclasses.asdict(
+        result["localization"] = dataclasses.asdict(score_localization(utterances, words, texts))
+        result["boundaries"] = dataclasses.asdict(
             score_boundaries(utterances, words, tolerance=tolerance)
         )
     if legacy:
         rates = legacy_hit_rates(utterances)
-        report["legacy"] = {"hit_rates": rates.tolist(), "mean_hit_rate": float(rates.mean())}
-    return report
+        result["legacy"] = {"hit_rates": rates.tolist(), "mean_hit_rate": float(rates.mean())}
+    return result
 
 
-def report_units(
+def unit_scores(
     utterances: Sequence[UtteranceKeywords], token_type: str, *, bpemodel: str | Path | None = None
 ) -> dict:
     """Scores keywords in other units than CLIP's sub-words.
@@ -113,7 +107,7 @@ def report_units(
         encode = _sentencepiece(bpemodel)
     else:
         raise ValueError(f"token_type is 'clip', 'word' or 'bpe', not {token_type!r}")
-    return _flat(score_units(utterances, encode, is_content_unit=content_word))
+    return _flat(score_units(utterances, encode))
 
 
 def _sentencepiece(bpemodel: str | Path | None) -> Callable[[str], Sequence[str]]:
@@ -132,7 +126,7 @@ def _sentencepiece(bpemodel: str | Path | None) -> Callable[[str], Sequence[str]
 
 
 def _flat(scores: KeywordScores) -> dict:
-    report = {
+    means = {
         name: None if math.isnan(value) else value for name, value in sorted(scores.means.items())
     }
-    return {**report, "utterances": len(scores.utterances), "left_out": scores.left_out}
+    return {**means, "utterances": len(scores.utterances), "left_out": scores.left_out}

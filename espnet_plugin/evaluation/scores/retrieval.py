@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from espnet_plugin.evaluation.chance import chance_scores
-from espnet_plugin.evaluation.fusion import choose_weight, fuse
+from espnet_plugin.evaluation.fusion import fuse
 from espnet_plugin.evaluation.inference_set import InferenceSet
 from espnet_plugin.evaluation.retrieval import RetrievalRanks, rank_embeddings, summarize
 from espnet_plugin.evaluation.statistics import (
@@ -19,14 +19,6 @@ from espnet_plugin.evaluation.statistics import (
 )
 
 Ranks = dict[str, dict[str, RetrievalRanks]]
-
-
-def choose_fusion_weight(dev: InferenceSet) -> float | None:
-    """Chooses the parallel branch's weight on a development set; None without both branches."""
-    if len(dev.branches) < 2:
-        return None
-    arrays = [np.asarray(array) for array in (dev.parallel, dev.cascaded, dev.image)]
-    return choose_weight(*arrays, dev.image_of, dev.images)[0]
 
 
 def rank_set(data: InferenceSet, *, fusion_weight: float | None = None) -> Ranks:
@@ -43,8 +35,7 @@ def rank_set(data: InferenceSet, *, fusion_weight: float | None = None) -> Ranks
     """
     systems = dict(data.branches)
     if fusion_weight is not None and len(systems) == 2:
-        branches = np.asarray(data.parallel), np.asarray(data.cascaded)
-        systems["fusion"] = fuse(*branches, fusion_weight)
+        systems["fusion"] = fuse(data, fusion_weight)
     if data.transcripts is not None:
         systems["asr"] = data.transcripts
     ranks: Ranks = {}
@@ -62,9 +53,9 @@ def rank_set(data: InferenceSet, *, fusion_weight: float | None = None) -> Ranks
     return ranks
 
 
-def report_retrieval(
+def retrieval_scores(
     data: InferenceSet,
-    ranks: Mapping[str, Mapping[str, RetrievalRanks]],
+    ranks: Ranks,
     *,
     recall_at: Sequence[int] = (1, 5, 10),
     samples: int = 1000,
@@ -84,13 +75,13 @@ def report_retrieval(
         ``intervals.<system>.<direction>.<measure>`` as [lower, upper], and ``images`` and
         ``utterances``.
     """
-    report: dict = {"images": len(data.images), "utterances": len(data.utterances)}
+    scores: dict = {"images": len(data.images), "utterances": len(data.utterances)}
     intervals: dict = {}
     chance: dict = {}
     for system, directions in ranks.items():
         for direction, outcome in directions.items():
-            scores = summarize(outcome, recall_at=recall_at)
-            report.setdefault(system, {})[direction] = scores.to_dict()
+            measures = summarize(outcome, recall_at=recall_at).to_dict()
+            scores.setdefault(system, {})[direction] = measures
             if direction not in chance:
                 expected = chance_scores(outcome.relevant, outcome.num_items, recall_at=recall_at)
                 chance[direction] = expected.to_dict()
@@ -98,18 +89,17 @@ def report_retrieval(
                 intervals.setdefault(system, {})[direction] = _intervals(
                     outcome, recall_at, samples, seed
                 )
-    report["chance"] = chance
+    scores["chance"] = chance
     if samples:
-        report["intervals"] = intervals
-    return report
+        scores["intervals"] = intervals
+    return scores
 
 
 def compare_ranks(
-    first: Mapping[str, Mapping[str, RetrievalRanks]],
-    second: Mapping[str, Mapping[str, RetrievalRanks]],
+    first: Ranks,
+    second: Ranks,
     *,
     recall_at: Sequence[int] = (1, 5, 10),
-    samples: int = 10000,
     seed: int = 0,
 ) -> dict:
     """Paired tests of recall@k between two models, for what both have.
@@ -117,39 +107,27 @@ def compare_ranks(
     Raises:
         ValueError: The queries are not the same, in the same order.
     """
-    report: dict = {}
+    tests: dict = {}
     for system in [name for name in first if name in second]:
         for direction in [name for name in first[system] if name in second[system]]:
             ours, theirs = first[system][direction], second[system][direction]
             if not np.array_equal(ours.ids, theirs.ids) or ours.num_items != theirs.num_items:
                 raise ValueError(f"{system} {direction}: the two models ran on different sets")
             for k in recall_at:
-                test = paired_test(
-                    ours.rank <= k, theirs.rank <= k, ours.ids, samples=samples, seed=seed
-                )
-                report.setdefault(system, {}).setdefault(direction, {})[f"recall@{k}"] = {
-                    "difference": test.difference,
-                    "interval": [test.interval.lower, test.interval.upper],
-                    "p_value": test.p_value,
-                }
-    if not report:
+                test = paired_test(ours.rank <= k, theirs.rank <= k, ours.ids, seed=seed)
+                found = tests.setdefault(system, {}).setdefault(direction, {})
+                found[f"recall@{k}"] = test._asdict()
+    if not tests:
         logging.warning("the two models have no branch in common: nothing was compared")
-    return report
+    return tests
 
 
 def _intervals(
     ranks: RetrievalRanks, recall_at: Sequence[int], samples: int, seed: int
-) -> dict[str, list[float]]:
-    measures: list[tuple[str, Callable]] = [
-        (f"recall@{k}", lambda rank, k=k: rank <= k) for k in recall_at
-    ]
-    measures.append(("mean_reciprocal_rank", lambda rank: 1.0 / rank))
-    values = np.stack([measure(ranks.rank) for _, measure in measures], axis=1)
-    found = bootstrap_means(values, ranks.ids, samples, seed=seed)
-    result = {name: _pair(i) for (name, _), i in zip(measures, found, strict=True)}
+) -> dict[str, Interval]:
+    values = {f"recall@{k}": ranks.rank <= k for k in recall_at}
+    values["mean_reciprocal_rank"] = 1.0 / ranks.rank
+    table = np.stack(list(values.values()), axis=1)  # (queries, measures)
+    found = bootstrap_means(table, ranks.ids, samples=samples, seed=seed)
     median = bootstrap_median(ranks.rank, ranks.ids, samples=samples, seed=seed)
-    return result | {"median_rank": _pair(median)}
-
-
-def _pair(interval: Interval) -> list[float]:
-    return [interval.lower, interval.upper]
+    return {**dict(zip(values, found, strict=True)), "median_rank": median}

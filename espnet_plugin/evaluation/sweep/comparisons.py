@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -15,15 +14,13 @@ import numpy as np
 
 from espnet_plugin.data.scp import text_lines
 from espnet_plugin.evaluation.inference_set import InferenceSet, read_inference_set
-from espnet_plugin.evaluation.keyword_file import UtteranceKeywords, has_captions, read_keywords
 from espnet_plugin.evaluation.keywords import score_keywords
+from espnet_plugin.evaluation.report.results import read_results
 from espnet_plugin.evaluation.report.tables import look_up
-from espnet_plugin.evaluation.retrieval import rank_embeddings
+from espnet_plugin.evaluation.retrieval import RetrievalRanks, rank_embeddings
 from espnet_plugin.evaluation.scores.keywords import load_token_texts
 from espnet_plugin.evaluation.statistics import Interval, paired_test
 
-RETRIEVAL = "retrieval"
-KEYWORDS = "keywords"
 _SAME_RATE = 1e-9  # rates and their differences are equal when floats say so but for rounding
 
 
@@ -33,42 +30,34 @@ class Measure:
 
     Attributes:
         name: For tables.
-        kind: ``retrieval`` or ``keywords``.
-        key: ``(branch, direction, k)``, or the name of a keyword measure.
+        path: Where scores.json has it: branch, direction and ``recall@k``, or ``keywords`` and the
+            rate.
         higher_is_better: Which way is up.
     """
 
     name: str
-    kind: str
-    key: tuple[str, str, int] | str
+    path: tuple[str, ...]
     higher_is_better: bool = True
 
-    @property
-    def path(self) -> tuple[str, ...]:
-        """Where scores.json has it."""
-        if self.kind == KEYWORDS:
-            return (KEYWORDS, str(self.key))
-        branch, direction, k = self.key
-        return (branch, direction, f"recall@{k}")
 
-
-def recall_measures(branch: str) -> list[Measure]:
-    """Recall of one branch in both directions."""
+def _recalls(branch: str) -> tuple[Measure, ...]:
     arrows = {"speech_to_image": f"{branch} → image", "image_to_speech": f"image → {branch}"}
-    return [
-        Measure(f"{arrow} R@{k}", RETRIEVAL, (branch, direction, k))
+    return tuple(
+        Measure(f"{arrow} R@{k}", (branch, direction, f"recall@{k}"))
         for direction, arrow in arrows.items()
         for k in (1, 10)
-    ]
+    )
 
 
+PARALLEL_RECALLS, CASCADED_RECALLS = _recalls("parallel"), _recalls("cascaded")
+TEACHER_RECALL = Measure("teacher R@10", ("teacher", "text_to_image", "recall@10"))
 KEYWORD_MEASURES = (
-    Measure("sub-word hit@1", KEYWORDS, "subword_hit@1"),
-    Measure("sub-word hit@5", KEYWORDS, "subword_hit@5"),
-    Measure("content hit@1", KEYWORDS, "content_word_hit@1"),
-    Measure("content recall", KEYWORDS, "content_word_recall"),
-    Measure("precision", KEYWORDS, "precision"),
-    Measure("duplicates", KEYWORDS, "duplicate_rate", higher_is_better=False),
+    Measure("sub-word hit@1", ("keywords", "subword_hit@1")),
+    Measure("sub-word hit@5", ("keywords", "subword_hit@5")),
+    Measure("content hit@1", ("keywords", "content_word_hit@1")),
+    Measure("content recall", ("keywords", "content_word_recall")),
+    Measure("precision", ("keywords", "precision")),
+    Measure("duplicates", ("keywords", "duplicate_rate"), higher_is_better=False),
 )
 
 
@@ -89,10 +78,7 @@ class Run:
     @cached_property
     def scores(self) -> dict:
         """Content of scores.json."""
-        try:
-            return json.loads(self.path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ValueError(f"{self.path} is no scores.json: {error}") from error
+        return read_results(self.path)
 
     @property
     def directory(self) -> Path:
@@ -105,21 +91,23 @@ class Run:
         return read_inference_set(self.directory)
 
     @cached_property
-    def keywords(self) -> list[UtteranceKeywords]:
-        """Its keywords; empty without any."""
-        path = self.directory / "keywords.jsonl"
-        return read_keywords(path) if has_captions(path) else []
-
-    @cached_property
     def units(self) -> np.ndarray:
         """(utterances,) what is resampled: the picture, told apart from those of other corpora."""
         corpus = hashlib.sha256(np.ascontiguousarray(self.data.image).tobytes()).hexdigest()[:8]
         return np.array([f"{corpus}/{image}" for image in self.data.image_of])
 
     @cached_property
+    def _ranks(self) -> dict[str, tuple[RetrievalRanks, RetrievalRanks]]:
+        data = self.data
+        return {
+            branch: rank_embeddings(speech, data.image, data.image_of, data.images)
+            for branch, speech in data.branches.items()
+        }
+
+    @cached_property
     def _keyword_values(self) -> dict[str, np.ndarray]:
-        values = score_keywords(self.keywords, load_token_texts()).values
-        position = {u.utterance: row for row, u in enumerate(self.keywords)}
+        values = score_keywords(self.data.keywords, load_token_texts()).values
+        position = {u.utterance: row for row, u in enumerate(self.data.keywords)}
         order = [position[utterance] for utterance in self.data.utterances]
         return {name: column[order] for name, column in values.items()}
 
@@ -129,15 +117,15 @@ class Run:
 
     def values(self, measure: Measure) -> tuple[np.ndarray, np.ndarray]:
         """The measure query by query, and each query's unit of resampling."""
-        if measure.kind == KEYWORDS:
-            return self._keyword_values[str(measure.key)], self.units
-        branch, direction, k = measure.key
-        data = self.data
-        ranks = rank_embeddings(data.branches[branch], data.image, data.image_of, data.images)
+        if measure.path[0] == "keywords":
+            return self._keyword_values[measure.path[1]], self.units
+        branch, direction, recall = measure.path
+        forth, back = self._ranks[branch]
+        k = int(recall.removeprefix("recall@"))
         if direction == "speech_to_image":
-            return (ranks[0].rank <= k).astype(float), self.units
-        unit_of = dict(zip(data.image_of, self.units, strict=True))
-        return (ranks[1].rank <= k).astype(float), np.array([unit_of[i] for i in data.images])
+            return (forth.rank <= k).astype(float), self.units
+        unit_of = dict(zip(self.data.image_of, self.units, strict=True))
+        return (back.rank <= k).astype(float), np.array([unit_of[i] for i in self.data.images])
 
 
 @dataclass(frozen=True)
@@ -202,18 +190,18 @@ def compare(
     for measure in measures:
         pairs = [(ours[seed], theirs[seed]) for seed in seeds]
         if pairs and all(run.value(measure) is not None for pair in pairs for run in pair):
-            found.append(_compare(pairs, first, second, measure, tuple(seeds)))
+            found.append(_compare(pairs, measure, tuple(seeds)))
     return found
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Corrects p-values for their number (Holm, 1979)."""
-    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
-    corrected, highest = [0.0] * len(p_values), 0.0
-    for place, index in enumerate(order):
-        highest = max(highest, min(1.0, (len(p_values) - place) * p_values[index]))
-        corrected[index] = highest
-    return corrected
+    values = np.asarray(p_values)
+    order = np.argsort(values)
+    multiplied = np.minimum(1.0, np.arange(len(values), 0, -1) * values[order])
+    corrected = np.empty(len(values))
+    corrected[order] = np.maximum.accumulate(multiplied)
+    return corrected.tolist()
 
 
 def keyword_counts(run: Run) -> Mapping[str, float]:
@@ -225,9 +213,10 @@ def keyword_counts(run: Run) -> Mapping[str, float]:
         of the number with the length and with the caption's sub-words (NaN when all utterances
         have equally many keywords).
     """
-    number = np.array([len(u.keywords) for u in run.keywords], dtype=float)
-    subwords = np.array([len(u.caption_ids) for u in run.keywords], dtype=float)
-    seconds = np.array([u.seconds for u in run.keywords])
+    spoken = run.data.keywords
+    number = np.array([len(u.keywords) for u in spoken], dtype=float)
+    subwords = np.array([len(u.caption_ids) for u in spoken], dtype=float)
+    seconds = np.array([u.seconds for u in spoken])
     varies = seconds.std() > 0
     return {
         "keywords": float(number.mean()),
@@ -245,11 +234,7 @@ def _correlation(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def _compare(
-    pairs: Sequence[tuple[Run, Run]],
-    first: str,
-    second: str,
-    measure: Measure,
-    seeds: tuple[int, ...],
+    pairs: Sequence[tuple[Run, Run]], measure: Measure, seeds: tuple[int, ...]
 ) -> Comparison:
     ours, theirs, units = [], [], []
     for one, other in pairs:
@@ -262,9 +247,15 @@ def _compare(
     test = paired_test(np.concatenate(ours), np.concatenate(theirs), np.concatenate(units))
     differences = tuple(one.value(measure) - other.value(measure) for one, other in pairs)
     return Comparison(
-        first, second, measure, seeds, differences, test.interval, test.p_value,
-        paired_t_test(differences),
-    )  # fmt: skip
+        first=pairs[0][0].system,
+        second=pairs[0][1].system,
+        measure=measure,
+        seeds=seeds,
+        differences=differences,
+        interval=test.interval,
+        p_images=test.p_value,
+        p_seeds=paired_t_test(differences),
+    )
 
 
 def paired_t_test(differences: Sequence[float]) -> float:
@@ -279,7 +270,6 @@ def paired_t_test(differences: Sequence[float]) -> float:
     mean, deviation = statistics.mean(differences), statistics.stdev(differences)
     if deviation < _SAME_RATE:
         return 1.0 if abs(mean) < _SAME_RATE else 2.0 ** (1 - len(differences))
-    from scipy.stats import t
+    from scipy.stats import ttest_1samp
 
-    statistic = mean / (deviation / math.sqrt(len(differences)))
-    return float(2 * t.sf(abs(statistic), len(differences) - 1))
+    return float(ttest_1samp(differences, 0).pvalue)

@@ -6,25 +6,27 @@ import logging
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from espnet_plugin.evaluation.figures import style
-from espnet_plugin.evaluation.report.tables import Table, look_up
+from espnet_plugin.evaluation.architectures import architecture_place
+from espnet_plugin.evaluation.report.tables import Table, mean_and_deviation
 from espnet_plugin.evaluation.scores.files import write_json
 from espnet_plugin.evaluation.sweep.comparisons import (
+    CASCADED_RECALLS,
     KEYWORD_MEASURES,
+    PARALLEL_RECALLS,
+    TEACHER_RECALL,
     Comparison,
     Measure,
     Run,
     compare,
     holm,
     keyword_counts,
-    recall_measures,
 )
 from espnet_plugin.utils.atomic import write_text
 
-ORDER = ("parallel", "cascaded", "cascaded_plus", "hybrid", "hybrid_plus")
+SWEEP_FILE = "SWEEP.md"
 
 
 @dataclass(frozen=True)
@@ -42,25 +44,25 @@ CLAIMS = (
         "Cascaded+ names more of what is said than cascaded, with fewer duplicates",
         "cascaded_plus",
         "cascaded",
-        (*KEYWORD_MEASURES, *recall_measures("cascaded")),
+        (*KEYWORD_MEASURES, *CASCADED_RECALLS),
     ),
     Claim(
         "Training the cascaded branch beside it helps the parallel branch (hybrid, parallel)",
         "hybrid",
         "parallel",
-        tuple(recall_measures("parallel")),
+        PARALLEL_RECALLS,
     ),
     Claim(
         "Hybrid+ is better than hybrid",
         "hybrid_plus",
         "hybrid",
-        (*recall_measures("parallel"), *recall_measures("cascaded"), *KEYWORD_MEASURES),
+        (*PARALLEL_RECALLS, *CASCADED_RECALLS, *KEYWORD_MEASURES),
     ),
     Claim(
         "Hybrid+ is better than parallel in the parallel branch",
         "hybrid_plus",
         "parallel",
-        tuple(recall_measures("parallel")),
+        PARALLEL_RECALLS,
     ),
 )
 
@@ -74,9 +76,9 @@ def write_sweep(runs: Sequence[Run], output_dir: str | Path) -> str:
     systems = _systems(runs)
     parts = ["# Sweep", _overview(runs, systems)]
     parts += ["## Retrieval", "Mean ± standard deviation over the seeds, in %."]
-    measures = [m for branch in ("parallel", "cascaded") for m in recall_measures(branch)]
-    parts.append(_means_table(runs, systems, [*measures, *_TEACHER]).markdown())
-    with_keywords = [s for s in systems if any(r.keywords for r in runs if r.system == s)]
+    recalls = (*PARALLEL_RECALLS, *CASCADED_RECALLS, TEACHER_RECALL)
+    parts.append(_means_table(runs, systems, recalls).markdown())
+    with_keywords = [s for s in systems if any(r.data.keywords for r in runs if r.system == s)]
     if with_keywords:
         parts += ["## Keywords", _means_table(runs, with_keywords, KEYWORD_MEASURES).markdown()]
         parts += [
@@ -105,17 +107,12 @@ def write_sweep(runs: Sequence[Run], output_dir: str | Path) -> str:
     for title, path in _draw(runs, systems, output_dir).items():
         parts.append(f"![{title}]({path.relative_to(output_dir).as_posix()})")
     text = "\n\n".join(parts) + "\n"
-    write_text(output_dir / "SWEEP.md", text)
+    write_text(output_dir / SWEEP_FILE, text)
     write_json(output_dir / "sweep.json", _as_json(runs, systems, [*compared, *ablations]))
     return text
 
 
-_TEACHER = (Measure("teacher R@10", "retrieval", ("teacher", "text_to_image", 10)),)
-_ALL_MEASURES = (
-    *recall_measures("parallel"),
-    *recall_measures("cascaded"),
-    *KEYWORD_MEASURES,
-)
+_ALL_MEASURES = (*PARALLEL_RECALLS, *CASCADED_RECALLS, *KEYWORD_MEASURES)
 _HOW = (
     "Difference of the first and the second system in points, mean ± standard deviation over the "
     "seeds, and its 95 % bootstrap interval over pictures; *seeds*: in how many the first is "
@@ -128,14 +125,8 @@ _HOW = (
 
 
 def _systems(runs: Sequence[Run]) -> list[str]:
-    def place(name: str) -> tuple[int, str]:
-        base = name.partition(".")[0]
-        return (ORDER.index(base) if base in ORDER else len(ORDER), name)
-
     names = {run.system for run in runs}
-    return sorted((n for n in names if "." not in n), key=place) + sorted(
-        (n for n in names if "." in n), key=place
-    )
+    return sorted(names, key=lambda name: ("." in name, architecture_place(name)))
 
 
 def _overview(runs: Sequence[Run], systems: Sequence[str]) -> str:
@@ -148,23 +139,22 @@ def _overview(runs: Sequence[Run], systems: Sequence[str]) -> str:
 
 
 def _means_table(runs: Sequence[Run], systems: Sequence[str], measures: Sequence[Measure]) -> Table:
+    shown = [run for run in runs if run.system in systems]
+    measures = [m for m in measures if any(run.value(m) is not None for run in shown)]
     rows = []
     for system in systems:
-        group = [run for run in runs if run.system == system]
-        cells = [_mean([run.value(measure) for run in group]) for measure in measures]
-        rows.append((system, str(len(group)), *cells))
-    columns = [c for c, _ in enumerate(measures, 2) if any(row[c] != "–" for row in rows)]
-    header = ("system", "runs", *(measure.name for measure in measures))
-    kept = (0, 1, *columns)
-    return Table(tuple(header[c] for c in kept), tuple(tuple(r[c] for c in kept) for r in rows))
+        group = [run for run in shown if run.system == system]
+        means = [mean_and_deviation(run.value(measure) for run in group) for measure in measures]
+        rows.append((system, str(len(group)), *means))
+    return Table(("system", "runs", *(measure.name for measure in measures)), tuple(rows))
 
 
 def _counts_table(runs: Sequence[Run], systems: Sequence[str]) -> Table:
     rows = []
     for system in systems:
-        counts = [keyword_counts(run) for run in runs if run.system == system and run.keywords]
+        counts = [keyword_counts(run) for run in runs if run.system == system and run.data.keywords]
         cells = [
-            _mean([count[name] for count in counts], scale=1, digits=2)
+            mean_and_deviation((count[name] for count in counts), scale=1, digits=2)
             for name in ("keywords", "subwords", "per_second", "r_seconds", "r_subwords")
         ]
         rows.append((system, *cells))
@@ -173,17 +163,15 @@ def _counts_table(runs: Sequence[Run], systems: Sequence[str]) -> Table:
 
 
 def _comparison_table(found: Sequence[Comparison]) -> Table:
-    images = holm([c.p_images for c in found])
-    seeds = holm([1.0 if math.isnan(c.p_seeds) else c.p_seeds for c in found])
     rows = []
-    for comparison, p_images, p_seeds in zip(found, images, seeds, strict=True):
+    for comparison, p_images, p_seeds in _corrected(found):
         sign = 1 if comparison.measure.higher_is_better else -1
         better = sum(sign * difference > 0 for difference in comparison.differences)
         interval = comparison.interval
         rows.append(
             (
                 comparison.measure.name + ("" if sign > 0 else " (lower is better)"),
-                _mean(comparison.differences, signed=True),
+                mean_and_deviation(comparison.differences, sign="+"),
                 f"{100 * interval.lower:+.1f} to {100 * interval.upper:+.1f}",
                 f"{better}/{len(comparison.seeds)}",
                 _p(p_images),
@@ -200,10 +188,8 @@ def _verdict(found: Sequence[Comparison]) -> str:
             "One training of each: whether others would agree is not known, so none is called "
             "better, however small *p, pictures*."
         )
-    images = holm([c.p_images for c in found])
-    seeds = holm([c.p_seeds for c in found])
     better, worse, open_ = [], [], []
-    for comparison, p_images, p_seeds in zip(found, images, seeds, strict=True):
+    for comparison, p_images, p_seeds in _corrected(found):
         mean = statistics.mean(comparison.differences)
         mean *= 1 if comparison.measure.higher_is_better else -1
         if max(p_images, p_seeds) >= 0.05:
@@ -222,29 +208,27 @@ def _verdict(found: Sequence[Comparison]) -> str:
     return " ".join(part[0].upper() + part[1:] for part in parts)
 
 
+def _corrected(found: Sequence[Comparison]) -> list[tuple[Comparison, float, float]]:
+    """Comparisons with their p-values over pictures and over seeds, by Holm's method."""
+    images = holm([c.p_images for c in found])
+    seeds = holm([1.0 if math.isnan(c.p_seeds) else c.p_seeds for c in found])
+    return list(zip(found, images, seeds, strict=True))
+
+
 def _draw(runs: Sequence[Run], systems: Sequence[str], output_dir: Path) -> dict[str, Path]:
     try:
+        from espnet_plugin.evaluation.figures import style
         from espnet_plugin.evaluation.figures import sweep as figures
 
-        drawn = {"All runs": style.save(figures.draw_runs(runs, systems), output_dir / "runs")[0]}
+        drawn = {"All runs": style.save(figures.draw_runs(runs, systems), output_dir / "runs")}
         counted = [s for s in systems if s.endswith("_plus")]
-        if any(run.keywords for run in runs if run.system in counted):
+        if any(run.data.keywords for run in runs if run.system in counted):
             figure = figures.draw_keyword_numbers(runs, counted)
-            drawn["Number of keywords"] = style.save(figure, output_dir / "keyword_numbers")[0]
+            drawn["Number of keywords"] = style.save(figure, output_dir / "keyword_numbers")
     except ImportError as error:
-        logging.warning(f"figures are left out: {error}")
+        logging.warning(f"no figures ({error}): pip install 'speechclip-plus[recipe]'")
         return {}
     return drawn
-
-
-def _mean(
-    values: Sequence[float | None], *, scale: float = 100, digits: int = 1, signed: bool = False
-) -> str:
-    known = [scale * v for v in values if v is not None and not math.isnan(v)]
-    if not known:
-        return "–"
-    text = f"{statistics.mean(known):{'+' if signed else ''}.{digits}f}"
-    return text + (f" ± {statistics.stdev(known):.{digits}f}" if len(known) > 1 else "")
 
 
 def _p(value: float) -> str:
@@ -254,28 +238,19 @@ def _p(value: float) -> str:
 def _as_json(
     runs: Sequence[Run], systems: Sequence[str], compared: Sequence[tuple[str, list[Comparison]]]
 ) -> dict:
-    measures = {".".join(m.path): m.path for m in (*_ALL_MEASURES, *_TEACHER)}
     return {
         "systems": {
             system: {
-                str(run.seed): {name: look_up(run.scores, path) for name, path in measures.items()}
+                str(run.seed): {
+                    ".".join(m.path): run.value(m) for m in (*_ALL_MEASURES, TEACHER_RECALL)
+                }
                 for run in runs
                 if run.system == system
             }
             for system in systems
         },
         "comparisons": [
-            {
-                "title": title,
-                "first": c.first,
-                "second": c.second,
-                "measure": ".".join(c.measure.path),
-                "seeds": list(c.seeds),
-                "differences": list(c.differences),
-                "interval": [c.interval.lower, c.interval.upper],
-                "p_images": c.p_images,
-                "p_seeds": c.p_seeds,
-            }
+            {"title": title, **asdict(c), "measure": ".".join(c.measure.path)}
             for title, found in compared
             for c in found
         ],

@@ -129,8 +129,8 @@ def _switch_off_layer_drop_and_masking(upstream: nn.Module) -> None:
     """Keep every layer and every frame in training mode too."""
     for module in upstream.modules():
         # the names of fairseq, torchaudio and transformers; experts have properties of these names
-        holder: Any
-        for holder in (module, getattr(module, "config", None)):
+        holders: tuple[Any, ...] = (module, getattr(module, "config", None))
+        for holder in holders:
             for name in ("layerdrop", "layer_drop"):
                 if name in getattr(holder, "__dict__", ()):
                     setattr(holder, name, 0.0)

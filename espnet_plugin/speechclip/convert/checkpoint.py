@@ -89,7 +89,7 @@ def _weights(state_dict: Mapping[Any, Any], path: str | Path) -> dict[str, Tenso
             f"{path}: a checkpoint of something else than SpeechCLIP: its weights ({first} ...) "
             f"lack {', '.join(missing)}"
         )
-    return {str(key): value for key, value in state_dict.items()}
+    return {str(key): value.detach() for key, value in state_dict.items()}
 
 
 def _config(hyper_parameters: Mapping[str, Any], path: str | Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -10,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from espnet_plugin.speechclip.clip import FrozenCLIP
 from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
 from espnet_plugin.speechclip.convert.checkpoint import ReleasedCheckpoint, read_released_checkpoint
 from espnet_plugin.speechclip.convert.clip_export import TABLE
-from espnet_plugin.speechclip.convert.expected import architecture, expected_weights
 from espnet_plugin.speechclip.convert.reference_config import map_config
 from espnet_plugin.speechclip.convert.reference_keys import MappedWeights, map_weights
 from espnet_plugin.speechclip.convert.report import ConversionReport
@@ -24,7 +25,14 @@ from espnet_plugin.speechclip.convert.vocabulary_ids import (
     read_ids,
     recover_ids,
 )
-from espnet_plugin.speechclip.storage_format import new_directory, write_config, write_trained
+from espnet_plugin.speechclip.factory import build_speechclip
+from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
+from espnet_plugin.speechclip.storage_format import (
+    new_directory,
+    resolve_paths,
+    write_config,
+    write_trained,
+)
 from espnet_plugin.speechclip.weights import check_fit
 
 CLIP_COPY = "cascaded_branch.clip."
@@ -93,7 +101,7 @@ class _Conversion:
             )
         self.mapped: MappedWeights = mapped
         self.has_keywords = self.config.get("keyword_extractor") != "none"
-        self.report = ConversionReport(source, architecture(self.config))
+        self.report = ConversionReport(source, _architecture(self.config))
         self.table: Tensor | None = None  # of the keyword vocabulary
         self._account_for_copies(checkpoint.weights)
         self._note_origin(checkpoint)
@@ -132,7 +140,7 @@ class _Conversion:
         """Writes the trained part, compared with the model that the configuration describes."""
         trained = dict(self.mapped.trained)
         self._convert_temperature(trained)
-        expected = expected_weights(target, self.config, self.table)
+        expected = _expected_weights(target, self.config, self.table)
         check_fit(trained, expected, "the weights of the trained part do not fit")
         damaged = [
             key
@@ -195,3 +203,50 @@ def _same(first: Tensor, second: Tensor) -> bool:
     if first.data_ptr() == second.data_ptr() and first.shape == second.shape:
         return True
     return torch.equal(first, second)
+
+
+def _architecture(config: Mapping[str, Any]) -> str:
+    """The papers' name of what a configuration describes."""
+    parallel = config.get("model_conf", {}).get("parallel", True)
+    names = {
+        ("none", True): "parallel",
+        ("cls", False): "cascaded",
+        ("cif", False): "cascaded+",
+        ("cls", True): "hybrid",
+        ("cif", True): "hybrid+",
+    }
+    return names[config.get("keyword_extractor", "cif"), parallel]
+
+
+def _expected_weights(
+    directory: Path, config: Mapping[str, Any], table: Tensor | None
+) -> dict[str, Tensor]:
+    """The trained part of the model that a configuration describes: names and shapes, without
+    memory.
+
+    Args:
+        directory: Where the configuration's relative paths begin.
+        config: Of the converted model.
+        table: Embeddings of its keyword vocabulary.
+    """
+    config = resolve_paths(dict(config), directory)
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # "random weights"
+    try:
+        with torch.device("meta"):
+            encoder_conf = {**config["speech_encoder_conf"], "random_weights": True}
+            model = build_speechclip(
+                config,
+                speech_encoder=FrozenSpeechEncoder(config["speech_encoder"], **encoder_conf),
+                clip=FrozenCLIP(
+                    model=config["clip_conf"]["model"], image_tower=False, text_tower=False
+                ),
+                token_table=None if table is None else table.to("meta"),
+            )
+    finally:
+        logging.disable(level)
+    return {
+        key: value
+        for key, value in model.state_dict().items()
+        if not key.startswith(model.frozen_prefixes)
+    }

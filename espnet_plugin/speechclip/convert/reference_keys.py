@@ -12,16 +12,15 @@ from torch import Tensor
 # Original name -> ours, for the trained part. {branch} stands for parallel_branch or
 # cascaded_branch.
 _BRANCH = r"(?:parallel|cascaded)_branch\."
+_PARALLEL = r"(?:parallel_branch\.linear_proj|cascaded_branch\.parallel_proj)"
 TRAINED: tuple[tuple[str, str], ...] = (
     (r"audio_encoder\.weightedsum_layer\.weights", "layer_weighting.weights"),
     (rf"{_BRANCH}self_att\.multihead_attn_layer\.(.+)", r"attention.attention.\1"),
     (rf"{_BRANCH}self_att\.attentionBlock_Norm\.(.+)", r"attention.norm.\1"),
     (rf"{_BRANCH}self_att\.model\.layers\.(.+)", r"attention.layers.\1"),
     (rf"{_BRANCH}self_att\.model\.norm\.(.+)", r"attention.norm.\1"),
-    (r"parallel_branch\.linear_proj\.(?:sequential\.)?(\d)\.(.+)", r"parallel_projection.\1.\2"),
-    (r"parallel_branch\.linear_proj\.(weight|bias)", r"parallel_projection.0.\1"),
-    (r"cascaded_branch\.parallel_proj\.(?:sequential\.)?(\d)\.(.+)", r"parallel_projection.\1.\2"),
-    (r"cascaded_branch\.parallel_proj\.(weight|bias)", r"parallel_projection.0.\1"),
+    (rf"{_PARALLEL}\.(?:sequential\.)?(\d)\.(.+)", r"parallel_projection.\1.\2"),
+    (rf"{_PARALLEL}\.(weight|bias)", r"parallel_projection.0.\1"),
     (r"cascaded_branch\.linear_proj\.(?:sequential\.)?(\d)\.(.+)", r"keyword_projection.\1.\2"),
     (r"cascaded_branch\.linear_proj\.(weight|bias)", r"keyword_projection.0.\1"),
     (r"cascaded_branch\.bn_layer\.bn_layer\.(.+)", r"keyword_norm.norm.\1"),
@@ -90,9 +89,7 @@ def map_weights(state_dict: Mapping[str, Tensor]) -> MappedWeights:
     """
     mapped = MappedWeights()
     _map_separate_norms(state_dict, mapped)
-    hybrid_plus = "cascaded_branch.parallel_proj.weight" in state_dict or any(
-        key.startswith("cascaded_branch.parallel_proj.sequential.") for key in state_dict
-    )
+    hybrid_plus = any(key.startswith("cascaded_branch.parallel_proj.") for key in state_dict)
     for key, value in state_dict.items():
         if key in mapped.renamed:
             continue

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from espnet_plugin.speechclip.backends.huggingface_loading import load_encoder
+from espnet_plugin.speechclip.clip_config import find_weights, read_clip_config
+from espnet_plugin.speechclip.clip_weights import read_clip_weights
 from espnet_plugin.speechclip.convert.clip_export import (
     MODEL_FILE,
+    NOT_USED,
     TABLE,
     WEIGHTS_FILE,
-    differing_weights,
-    read_public_clip,
     write_clip,
 )
-from espnet_plugin.speechclip.convert.hubert_export import differing_hubert_weights, write_hubert
+from espnet_plugin.speechclip.convert.fairseq_hubert import PRETRAINING_HEADS, map_fairseq_hubert
+from espnet_plugin.speechclip.convert.hubert_export import NOT_COMPARED, write_hubert
 from espnet_plugin.speechclip.convert.reference_keys import (
     CLIP,
     FULL_TABLE,
@@ -27,7 +31,6 @@ from espnet_plugin.speechclip.convert.reference_keys import (
 from espnet_plugin.speechclip.convert.report import ConversionReport
 from espnet_plugin.speechclip.storage_format import CLIP_DIRECTORY, SPEECH_ENCODER_DIRECTORY
 
-PRETRAINING_HEADS = ("label_embs_concat", "final_proj.")
 NUM_TOKENS = 49408  # of CLIP's tokenizer
 
 
@@ -60,19 +63,15 @@ class TeacherWriter:
             The whole token table, (V, token_dim).
         """
         weights = self.mapped.clip
-        model, _, pretrained = (public or "").partition(":")
-        known = read_public_clip(model, pretrained or "openai") if public else {}
-        table = self._whole_table(known)
         if public:
-            differing = differing_weights({**weights, TABLE: table}, known)
-            if differing:
-                raise ValueError(
-                    f"CLIP in the checkpoint is not {public}: {len(differing)} weights differ "
-                    f"({', '.join(differing[:3])}); convert without --clip to store it"
-                )
-            action, where = "left out", f"equal to {public}"
+            model, _, pretrained = public.partition(":")
             conf = {"model": model, "pretrained": pretrained or "openai"}
+            known, _ = read_clip_weights(find_weights(read_clip_config(model), conf["pretrained"]))
+            table = self._whole_table(known)
+            _check_equal({**weights, TABLE: table}, known, NOT_USED, f"CLIP {public}", "--clip")
+            action, where = "left out", f"equal to {public}"
         else:
+            table = self._whole_table({})
             write_clip(self.target / CLIP_DIRECTORY, weights, table)
             action, where = "stored as teacher", f"{CLIP_DIRECTORY}/{WEIGHTS_FILE}"
             conf = {"model": f"{CLIP_DIRECTORY}/{MODEL_FILE}", "pretrained": where}
@@ -121,13 +120,13 @@ class TeacherWriter:
             )
             return
         if public:
-            differing = differing_hubert_weights(weights, public)
-            if differing:
-                raise ValueError(
-                    f"the speech encoder in the checkpoint is not {public}: {len(differing)} "
-                    f"weights differ ({', '.join(differing[:3])}); convert without "
-                    "--speech_encoder to store it"
-                )
+            _check_equal(
+                map_fairseq_hubert(weights),
+                load_encoder(public).state_dict(),
+                NOT_COMPARED,
+                f"speech encoder {public}",
+                "--speech_encoder",
+            )
             conf["model"], where = public, f"equal to {public}"
         else:
             write_hubert(self.target / SPEECH_ENCODER_DIRECTORY, weights)
@@ -141,4 +140,26 @@ class TeacherWriter:
         heads = [key for key in weights if key.startswith(PRETRAINING_HEADS)]
         self.report.add(
             "dropped", [(SPEECH_ENCODER + key, "head of HuBERT's pre-training") for key in heads]
+        )
+
+
+def _check_equal(
+    weights: Mapping[str, Tensor],
+    public: Mapping[str, Tensor],
+    not_compared: Iterable[str],
+    name: str,
+    option: str,
+) -> None:
+    """Refuses weights that are not the same, bit by bit, as those of a public model."""
+    differing = sorted(
+        key
+        for key in (weights.keys() | public.keys()) - set(not_compared)
+        if key not in weights
+        or key not in public
+        or not torch.equal(weights[key].float(), public[key].float())
+    )
+    if differing:
+        raise ValueError(
+            f"the checkpoint does not hold the {name}: {len(differing)} weights differ "
+            f"({', '.join(differing[:3])}); convert without {option} to store its own"
         )

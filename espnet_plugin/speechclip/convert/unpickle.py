@@ -2,86 +2,53 @@
 
 A Lightning checkpoint is a zip archive with one pickle and the raw tensors. A pickle names the
 functions that rebuild its objects, so reading one with Python's own machinery runs whatever it
-names. Here nothing is ever imported by name: tensors and containers are rebuilt by this module's
-own functions, the original's configuration class becomes a mapping, objects of a few libraries
-(loggers, callbacks) become inert stubs, and any other name is refused.
+names. Here PyTorch's weights-only reader rebuilds it, and only if every name in it is admitted:
+what tensors and containers need, the original's configuration class, which becomes a mapping, and
+classes of a few libraries (loggers, callbacks), which become inert stubs.
 """
 
 from __future__ import annotations
 
 import _compat_pickle
-import math
 import pickle
+import pickletools
+import re
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from espnet_plugin.speechclip.convert.archive import DamagedCheckpointError, TensorArchive
+from espnet_plugin.speechclip.hub import first_line
 
-CONFIG_CLASS = ("ordered_namespace", "OrderedNamespace")
+CONFIG_CLASS = "ordered_namespace.OrderedNamespace"
 # Objects of these say nothing about the model: loggers, callbacks, command lines. They are never
-# imported.
-INERT_PACKAGES = (
-    "avssl",
-    "lightning",
-    "lightning_fabric",
-    "pytorch_lightning",
-    "torchmetrics",
-    "wandb",
+# imported. In which of its modules a package keeps a class changes with its version.
+INERT = re.compile(
+    r"(?:avssl|lightning|lightning_fabric|pytorch_lightning|torchmetrics|wandb)\..+"
+    r"|argparse\.Namespace|datetime\.datetime"
+    r"|numpy\.(?:.+\.)?(?:_reconstruct|dtype|ndarray|scalar)"
+    r"|pathlib\.(?:.+\.)?(?:Path|PosixPath|PurePosixPath|WindowsPath)"
 )
-# (package, class); in which of its modules a package keeps a class changes with its version.
-INERT_CLASSES = {
-    ("argparse", "Namespace"),
-    ("datetime", "datetime"),
-    ("numpy", "_reconstruct"),
-    ("numpy", "dtype"),
-    ("numpy", "ndarray"),
-    ("numpy", "scalar"),
-    ("pathlib", "Path"),
-    ("pathlib", "PosixPath"),
-    ("pathlib", "PurePosixPath"),
-    ("pathlib", "WindowsPath"),
-}
-_STORAGES = {
-    "FloatStorage": torch.float32,
-    "DoubleStorage": torch.float64,
-    "HalfStorage": torch.float16,
-    "BFloat16Storage": torch.bfloat16,
-    "LongStorage": torch.int64,
-    "IntStorage": torch.int32,
-    "ShortStorage": torch.int16,
-    "CharStorage": torch.int8,
-    "ByteStorage": torch.uint8,
-    "UntypedStorage": torch.uint8,
-    "BoolStorage": torch.bool,
-}
+# Less than PyTorch's reader admits: its sparse, quantized and nested tensors are not checked before
+# they are used (CVE-2026-24747, mended in PyTorch 2.10).
+TENSORS = re.compile(
+    r"collections\.OrderedDict|_codecs\.encode"
+    r"|torch\._utils\._rebuild_(?:tensor|tensor_v2|parameter)"
+    r"|builtins\.(?:bytearray|complex|set)"
+    r"|torch\.(?:\w+Storage|Size|device|bool|(?:bfloat|float|int|uint|complex)\d+)"
+)
 _BUILTINS: dict[str, type] = {
-    kind.__name__: kind
-    for kind in (
-        bool,
-        bytearray,
-        bytes,
-        complex,
-        dict,
-        float,
-        frozenset,
-        int,
-        list,
-        set,
-        str,
-        tuple,
-    )
+    f"builtins.{kind.__name__}": kind
+    for kind in (bool, bytes, dict, float, frozenset, int, list, str, tuple)
 }
 
 
-class RefusedPickleError(ValueError):
-    """A pickle names something that is not admitted."""
+class RefusedFileError(ValueError):
+    """A file is no checkpoint, or its pickle names something that is not admitted."""
 
 
 @dataclass(frozen=True)
@@ -109,28 +76,22 @@ class PlainMapping(dict):
                 self.update(part)
 
 
+class ItemMapping:
+    """Lightning's dictionary of hyper-parameters: PyTorch's reader fills its own kinds only."""
+
+    def __new__(cls, *args: Any) -> OrderedDict[Any, Any]:  # type: ignore[misc]
+        return OrderedDict(*args)
+
+
 class Stub:
     """Stands for an object that is not wanted; swallows whatever the pickle does to it."""
 
-    name = "?"
-
-    def __new__(cls, *_args: Any, **_kwargs: Any) -> Stub:
+    def __new__(cls, *_args: Any) -> Stub:
         return super().__new__(cls)
 
-    def __init__(self, *_args: Any, **_kwargs: Any) -> None: ...
+    def __init__(self, *_args: Any) -> None: ...
 
     def __setstate__(self, state: Any) -> None: ...
-
-    def __setitem__(self, key: Any, value: Any) -> None: ...
-
-    def append(self, item: Any) -> None: ...
-
-    def extend(self, items: Any) -> None: ...
-
-    def add(self, item: Any) -> None: ...
-
-    def __repr__(self) -> str:
-        return f"<stub of {self.name}>"
 
 
 def read_pickled_checkpoint(path: str | Path) -> Unpickled:
@@ -141,143 +102,91 @@ def read_pickled_checkpoint(path: str | Path) -> Unpickled:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        RefusedPickleError: If the pickle names a function or class that is not admitted; the
-            message says which.
-        ValueError: If the file is truncated or of another format.
+        RefusedFileError: If the file is truncated or of another format, or if its pickle names a
+            function or class that is not admitted; the message says which.
+        ValueError: If it is damaged in any other way.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"checkpoint {path}: no such file")
     try:
-        archive = TensorArchive(path)
-        unpickler = _Unpickler(archive)
-        return Unpickled(unpickler.load(), tuple(sorted(unpickler.stubs)))
-    except RefusedPickleError as error:
-        raise RefusedPickleError(f"{path}: {error}") from None
-    except DamagedCheckpointError as error:
-        raise ValueError(f"{path}: {error}") from None
-    except (
-        AttributeError,
-        EOFError,
-        ImportError,
-        IndexError,
-        KeyError,
-        MemoryError,
-        OSError,
-        OverflowError,
-        pickle.UnpicklingError,
-        RecursionError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-        zipfile.BadZipFile,
-    ) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        _check_archive(path)
+        names = _names_in(path)
+        stand_ins = {name: _stand_in(name) for name in names if not TENSORS.fullmatch(name)}
+        _check_admitted(stand_ins, path)
+        with torch.serialization.safe_globals([kind for kind in stand_ins.values() if kind]):
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except RefusedFileError:
+        raise
+    except Exception as error:  # bytes that are not what they seem can fail in any way
+        # PyTorch's own words to a pickle that it does not take advise to load the file unsafely.
+        reason = "" if isinstance(error, pickle.UnpicklingError) else f" ({first_line(error)})"
         raise ValueError(
-            f"{path}: damaged checkpoint, its pickle cannot be read ({reason})"
+            f"{path}: damaged checkpoint, its pickle cannot be read{reason}"
         ) from error
+    stubs = sorted(name for name, kind in stand_ins.items() if kind and issubclass(kind, Stub))
+    return Unpickled(content, tuple(stubs))
 
 
-class _Unpickler(pickle.Unpickler):
-    def __init__(self, archive: TensorArchive) -> None:
-        super().__init__(archive.pickle)
-        self._archive = archive
-        self._storages: dict[tuple[str, torch.dtype], Tensor] = {}
-        self.stubs: set[str] = set()
-
-    def find_class(self, module: str, name: str) -> Any:
-        # Protocols 0 to 2 use Python 2's names.
-        renamed = (_compat_pickle.IMPORT_MAPPING.get(module, module), name)
-        module, name = _compat_pickle.NAME_MAPPING.get((module, name), renamed)
-        if name == CONFIG_CLASS[1] and module.rsplit(".", 1)[-1] == CONFIG_CLASS[0]:
-            return type("PlainMapping", (PlainMapping,), {})
-        if module == "collections" and name == "OrderedDict":
-            return OrderedDict
-        if module == "builtins" and name in _BUILTINS:
-            return _BUILTINS[name]
-        if (module, name) == ("_codecs", "encode"):
-            return _fresh(_encode)
-        if module == "torch._utils" and name in _REBUILDERS:
-            return _fresh(_REBUILDERS[name])
-        if module in ("torch", "torch.storage") and name in _STORAGES:
-            return _StorageType(_STORAGES[name])
-        if module == "torch" and name in ("Size", "device"):
-            return getattr(torch, name)
-        if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
-            return getattr(torch, name)
-        full_name, package = f"{module}.{name}", module.split(".")[0]
-        if package in INERT_PACKAGES or (package, name) in INERT_CLASSES:
-            if name == "AttributeDict":  # how Lightning keeps hyper-parameters
-                return type("PlainMapping", (PlainMapping,), {})
-            self.stubs.add(full_name)
-            return type("Stub", (Stub,), {"name": full_name})
-        raise RefusedPickleError(
-            f"refuses to unpickle {full_name}: a checkpoint of SpeechCLIP needs tensors, "
-            "containers and its configuration only. Nothing of the file was executed"
+def _check_archive(path: Path) -> None:
+    """Refuses what PyTorch's zip format does not describe."""
+    if not zipfile.is_zipfile(path):
+        with open(path, "rb") as file:
+            raise RefusedFileError(f"{path}: {_why_no_archive(file.read(4))}")
+    with zipfile.ZipFile(path) as archive:
+        entries = {entry.filename.partition("/")[2]: entry for entry in archive.infolist()}
+    if "data.pkl" not in entries or "constants.pkl" in entries:
+        raise RefusedFileError(
+            f"{path}: a zip file, but no checkpoint: expected data.pkl and no TorchScript code"
         )
-
-    def persistent_load(self, pid: Any) -> Tensor:
-        if not (
-            isinstance(pid, tuple)
-            and len(pid) == 5
-            and pid[0] == "storage"
-            and isinstance(pid[1], _StorageType)
-            and isinstance(pid[2], str)
-            and isinstance(pid[4], int)
-        ):
-            raise RefusedPickleError(f"refuses to unpickle the persistent object {str(pid)[:80]!r}")
-        _, kind, key, _device, numel = pid
-        if (key, kind.dtype) not in self._storages:
-            self._storages[key, kind.dtype] = self._archive.storage(key, kind.dtype, numel)
-        return self._storages[key, kind.dtype]
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries.values()):
+        raise RefusedFileError(f"{path}: a compressed zip file; torch.save does not compress")
 
 
-@dataclass(frozen=True)
-class _StorageType:
-    dtype: torch.dtype
-
-
-def _rebuild_tensor(
-    storage: Tensor, offset: int, size: Sequence[int], stride: Sequence[int], *_rest: Any
-) -> Tensor:
-    """A view of a record; checks its bounds."""
-    if (
-        not isinstance(storage, Tensor)
-        or len(size) != len(stride)
-        or min((offset, *size, *stride)) < 0
-    ):
-        raise DamagedCheckpointError(
-            "damaged checkpoint: a tensor without elements, sizes or strides"
+def _why_no_archive(start: bytes) -> str:
+    if start.startswith(b"PK\x03\x04"):
+        return "truncated file: the checkpoint's zip archive has no end; download or copy it again"
+    if start.startswith(b"\x80"):
+        return (
+            "in the format of PyTorch before 1.6 (a bare pickle), which is not read. Released "
+            "SpeechCLIP checkpoints are zip archives; where you trust the "
+            "file, save it again with a newer PyTorch"
         )
-    last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
-    if math.prod(size) and last >= storage.numel():
-        raise DamagedCheckpointError("damaged checkpoint: a tensor is larger than its record")
-    # as_strided counts from the start of the mapped file, a record from its own start.
-    return torch.as_strided(storage, tuple(size), tuple(stride), storage.storage_offset() + offset)
+    return "no checkpoint: expected a zip archive as torch.save writes it"
 
 
-def _rebuild_parameter(data: Tensor, *_rest: Any) -> Tensor:
-    return data
+def _names_in(path: Path) -> set[str]:
+    """Full names of all functions and classes that a checkpoint's pickle would import."""
+    # With the reader that torch.load uses: no other pickle is loaded than the one looked through.
+    pickled = torch._C.PyTorchFileReader(str(path)).get_record("data.pkl")
+    names = set()
+    for opcode, argument, _ in pickletools.genops(pickled):
+        if opcode.proto > 2:
+            raise ValueError(f"{opcode.name} is none of protocol 2, which torch.save writes")
+        if opcode.name in ("GLOBAL", "INST"):
+            module, _, name = str(argument).partition(" ")
+            # Protocols 0 to 2 use Python 2's names.
+            renamed = (_compat_pickle.IMPORT_MAPPING.get(module, module), name)
+            names.add(".".join(_compat_pickle.NAME_MAPPING.get((module, name), renamed)))
+    return names
 
 
-_REBUILDERS: dict[str, Callable[..., Tensor]] = {
-    "_rebuild_tensor": _rebuild_tensor,
-    "_rebuild_tensor_v2": _rebuild_tensor,
-    "_rebuild_parameter": _rebuild_parameter,
-}
+def _stand_in(name: str) -> type | None:
+    """What takes the place of a class that is no tensor's; None: nothing, it is refused."""
+    module, _, short = name.rpartition(".")
+    if f".{name}".endswith(f".{CONFIG_CLASS}"):
+        kind: type = PlainMapping
+    elif not INERT.fullmatch(name):
+        return _BUILTINS.get(name)
+    else:
+        kind = ItemMapping if short == "AttributeDict" else Stub
+    return type(short, (kind,), {"__module__": module, "__qualname__": short})
 
 
-def _encode(text: Any, encoding: Any) -> bytes:
-    """How protocol 2 writes bytes."""
-    if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
-        raise RefusedPickleError(f"refuses to encode {type(text).__name__} as {encoding!r}")
-    return text.encode("latin1")
-
-
-def _fresh(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A new function object: what a pickle may set on it goes away with it."""
-
-    def rebuild(*args: Any) -> Any:
-        return function(*args)
-
-    return rebuild
+def _check_admitted(stand_ins: Mapping[str, type | None], path: Path) -> None:
+    refused = sorted(name for name, kind in stand_ins.items() if kind is None)
+    if refused:
+        raise RefusedFileError(
+            f"{path}: refuses to unpickle {', '.join(refused[:3])}: a checkpoint of SpeechCLIP "
+            "needs tensors, containers and its configuration only. Nothing of the file was executed"
+        )

@@ -50,9 +50,7 @@ def recover_ids(rows: Tensor, table: Tensor) -> list[int]:
         raise ValueError(
             f"the token ids of {len(ambiguous)} rows are ambiguous ({named}); {REMEDY}"
         )
-    ids = [ids[0] for ids in matches]
-    _check_unique(ids, "the reduced token table")
-    return ids
+    return [ids[0] for ids in matches]
 
 
 def read_ids(path: str | Path) -> list[int]:
@@ -95,21 +93,12 @@ def check_ids(ids: list[int], rows: Tensor, table: Tensor, source: str | Path) -
         )
     if max(ids) >= len(table):
         raise ValueError(f"{source}: token id {max(ids)} is beyond CLIP's {len(table)} tokens")
-    _check_unique(ids, source)
     differing = (table[ids] != rows).any(dim=1).nonzero()[:, 0].tolist()
     if differing:
         raise ValueError(
             f"{source}: {len(differing)} rows of the checkpoint's token table are not the tokens "
             f"that the file says; first: row {differing[0]} is not token {ids[differing[0]]}"
         )
-
-
-def _check_unique(ids: list[int], source: str | Path) -> None:
-    if len(set(ids)) != len(ids):
-        twice = next(
-            token_id for position, token_id in enumerate(ids) if token_id in ids[:position]
-        )
-        raise ValueError(f"{source}: token {twice} has two rows")
 
 
 def _digests(rows: Tensor) -> list[bytes]:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from s3prl_upstream.superb.conf import EXPERT
 from s3prl_upstream.superb.small.lexicon import PRONUNCIATIONS
-from s3prl_upstream.superb.small.voices import Recording, by_speaker, phrases, write_audio
+from s3prl_upstream.superb.small.voices import (
+    Splits,
+    by_speaker,
+    parts,
+    phrases,
+    write_audio,
+    write_csv,
+    write_lines,
+)
 
-Splits = Mapping[str, Sequence[Recording]]
-DOWNSTREAM = "config.downstream_expert"
 CHAPTER = 1
 
 
@@ -18,18 +23,16 @@ def phone_recognition(splits: Splits, root: Path, size: int) -> dict[str, object
     """PR."""
     _librispeech(splits, root, size)
     lexicon = root / "lexicon.txt"
-    lexicon.write_text(
-        "".join(f"{word.upper()} {phones}\n" for word, phones in PRONUNCIATIONS.items())
-    )
-    return {f"{DOWNSTREAM}.corpus.path": root, f"{DOWNSTREAM}.corpus.lexicon": [str(lexicon)]}
+    write_lines(lexicon, (f"{word.upper()} {phones}" for word, phones in PRONUNCIATIONS.items()))
+    return {f"{EXPERT}.corpus.path": root, f"{EXPERT}.corpus.lexicon": [str(lexicon)]}
 
 
 def speech_recognition(splits: Splits, root: Path, size: int) -> dict[str, object]:
     """ASR."""
     _librispeech(splits, root, size)
     return {
-        f"{DOWNSTREAM}.datarc.libri_root": root,
-        f"{DOWNSTREAM}.datarc.bucket_file": root / "len_for_bucket",
+        f"{EXPERT}.datarc.libri_root": root,
+        f"{EXPERT}.datarc.bucket_file": root / "len_for_bucket",
         **_for_a_cpu("modelrc"),
     }
 
@@ -37,17 +40,17 @@ def speech_recognition(splits: Splits, root: Path, size: int) -> dict[str, objec
 def slot_filling(splits: Splits, root: Path, size: int) -> dict[str, object]:
     """SF. "a red snake" has the slots object_select, red, and object_name, snake."""
     lines = []
-    parts = {"train": ("train", size), "valid": ("dev", size // 4), "test": ("test", size // 4)}
-    for part, (split, number) in parts.items():
-        for phrase in phrases(splits[split])[:number]:
+    folders = ("train", "valid", "test")
+    for part, recordings, number in parts(splits, size, folders):
+        for phrase in phrases(recordings)[:number]:
             speaker = phrase.recording.speaker.replace("+", "").replace("-", "")
             name = f"{speaker}-{phrase.recording.name}"
             write_audio(root / part / f"{name}.wav", phrase.samples())
             text = f"BOS {phrase.colour} {phrase.thing} EOS"
-            lines.append(f"{name} {text}\tO object_select object_name Describe\n")
-    (root / "all.iob.snips.txt").write_text("".join(lines))
-    everyone = {f"{DOWNSTREAM}.corpus.{part}_speakers": None for part in parts}
-    return {f"{DOWNSTREAM}.corpus.path": root, **everyone, **_for_a_cpu("model")}
+            lines.append(f"{name} {text}\tO object_select object_name Describe")
+    write_lines(root / "all.iob.snips.txt", lines)
+    everyone = {f"{EXPERT}.corpus.{part}_speakers": None for part in folders}
+    return {f"{EXPERT}.corpus.path": root, **everyone, **_for_a_cpu("model")}
 
 
 def _for_a_cpu(model: str) -> dict[str, object]:
@@ -60,20 +63,16 @@ def _for_a_cpu(model: str) -> dict[str, object]:
         "num_freq_mask": 2,
     }
     return {
-        **{f"{DOWNSTREAM}.{model}.{key}": value for key, value in sizes.items()},
+        **{f"{EXPERT}.{model}.{key}": value for key, value in sizes.items()},
         **{f"config.specaug.{key}": value for key, value in augmentation.items()},
     }
 
 
 def _librispeech(splits: Splits, root: Path, size: int) -> None:
-    parts = {
-        "train-clean-100": ("train", size),
-        "dev-clean": ("dev", size // 4),
-        "test-clean": ("test", size // 4),
-    }
-    for part, (split, number) in parts.items():
+    folders = ("train-clean-100", "dev-clean", "test-clean")
+    for part, all_recordings, number in parts(splits, size, folders):
         lengths = []
-        chosen = by_speaker(splits[split][:number])
+        chosen = by_speaker(all_recordings[:number])
         for speaker, recordings in enumerate(chosen.values(), start=100):
             folder = f"{part}/{speaker}/{CHAPTER}"
             transcripts = []
@@ -81,11 +80,7 @@ def _librispeech(splits: Splits, root: Path, size: int) -> None:
                 name = f"{speaker}-{CHAPTER}-{index:04d}"
                 samples = recording.samples()
                 write_audio(root / folder / f"{name}.flac", samples)
-                transcripts.append(f"{name} {recording.text.upper()}\n")
+                transcripts.append(f"{name} {recording.text.upper()}")
                 lengths.append((f"{folder}/{name}.flac", len(samples)))
-            path = root / folder / f"{speaker}-{CHAPTER}.trans.txt"
-            path.write_text("".join(transcripts))
-        table = root / "len_for_bucket" / f"{part}.csv"
-        table.parent.mkdir(exist_ok=True)
-        with open(table, "w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([("file_path", "length"), *lengths])
+            write_lines(root / folder / f"{speaker}-{CHAPTER}.trans.txt", transcripts)
+        write_csv(root / "len_for_bucket" / f"{part}.csv", [("file_path", "length"), *lengths])

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 
-from s3prl_upstream.superb.small.voices import RATE, Recording, by_speaker, phrases, write_audio
+from s3prl_upstream.superb.conf import EXPERT
+from s3prl_upstream.superb.small.voices import (
+    RATE,
+    Recording,
+    Splits,
+    by_speaker,
+    parts,
+    phrases,
+    write_audio,
+    write_lines,
+)
 
-Splits = Mapping[str, Sequence[Recording]]
-DOWNSTREAM = "config.downstream_expert"
 CHUNK_FRAMES = 200
 CHUNK = CHUNK_FRAMES * 160  # samples, of upstreams with 10 ms frames; half of others' chunks
 TOO_SHORT = 1600  # samples; upstreams refuse chunks of less than a window
@@ -21,13 +29,10 @@ SHORTEST = 34000  # samples; ASV leaves out what has 32000 or less without its s
 
 def diarization(splits: Splits, root: Path, size: int) -> dict[str, object]:
     """SD. Two voices, the second begins while the first still speaks."""
-    options: dict[str, object] = {f"{DOWNSTREAM}.datarc.chunk_size": CHUNK_FRAMES}
-    parts = {"train": ("train", size), "dev": ("dev", size // 4), "test": ("test", size // 4)}
-    for part, (split, number) in parts.items():
-        folder = root / part
-        folder.mkdir(parents=True, exist_ok=True)
+    options: dict[str, object] = {f"{EXPERT}.datarc.chunk_size": CHUNK_FRAMES}
+    for part, recordings, number in parts(splits, size):
         chooser = random.Random(part)
-        voices = by_speaker(splits[split])
+        voices = by_speaker(recordings)
         tables: dict[str, list[str]] = {
             name: [] for name in ("wav.scp", "segments", "utt2spk", "spk2utt", "reco2dur")
         }
@@ -54,8 +59,8 @@ def diarization(splits: Splits, root: Path, size: int) -> dict[str, object]:
                 tables["utt2spk"].append(f"{utterance} {speaker}")
                 tables["spk2utt"].append(f"{speaker} {utterance}")
         for table, lines in tables.items():
-            (folder / table).write_text("".join(f"{line}\n" for line in sorted(lines)))
-        options[f"{DOWNSTREAM}.loaderrc.{part}_dir"] = folder
+            write_lines(root / part / table, sorted(lines))
+        options[f"{EXPERT}.loaderrc.{part}_dir"] = root / part
     return options
 
 
@@ -72,12 +77,11 @@ def speaker_verification(splits: Splits, root: Path, size: int) -> dict[str, obj
         other = [pair for pair in pairs if pair[0][0] != pair[1][0]]
         number = min(len(same), len(other), 200)
         chosen = chooser.sample(same, number) + chooser.sample(other, number)
-        lines = [f"{int(a[0] == b[0])} {a[1]} {b[1]}\n" for a, b in chosen]
-        (root / name).write_text("".join(lines))
+        write_lines(root / name, (f"{int(a[0] == b[0])} {a[1]} {b[1]}" for a, b in chosen))
     return {
-        f"{DOWNSTREAM}.datarc.file_path": root,
-        f"{DOWNSTREAM}.datarc.dev_meta_data": root / "dev_trials.txt",
-        f"{DOWNSTREAM}.datarc.test_meta_data": root / "test_trials.txt",
+        f"{EXPERT}.datarc.file_path": root,
+        f"{EXPERT}.datarc.dev_meta_data": root / "dev_trials.txt",
+        f"{EXPERT}.datarc.test_meta_data": root / "test_trials.txt",
     }
 
 
@@ -87,16 +91,15 @@ def query_by_example(splits: Splits, root: Path, size: int) -> dict[str, object]
     lists: dict[str, list[str]] = {"utterances": [], "dev": [], "eval": []}
     for recording in documents:
         write_audio(root / "Audio" / f"{recording.name}.wav", recording.samples())
-        lists["utterances"].append(f"quesst/Audio/{recording.name}.wav nnenglish\n")
+        lists["utterances"].append(f"quesst/Audio/{recording.name}.wav nnenglish")
     for name, split in (("dev", "dev"), ("eval", "test")):
         for phrase in phrases(splits[split])[: max(3, size // 32)]:
             path = f"{name}_queries/{phrase.recording.name}.wav"
             write_audio(root / path, phrase.samples())
-            lists[name].append(f"quesst/{path} nnenglish\n")
-    (root / "scoring").mkdir(exist_ok=True)
+            lists[name].append(f"quesst/{path} nnenglish")
     for name, lines in lists.items():
-        (root / "scoring" / f"language_key_{name}.lst").write_text("".join(lines))
-    return {f"{DOWNSTREAM}.datarc.dataset_root": root}
+        write_lines(root / "scoring" / f"language_key_{name}.lst", lines)
+    return {f"{EXPERT}.datarc.dataset_root": root}
 
 
 def _long_recordings(

@@ -5,26 +5,29 @@ Each function writes a corpus and returns the options (s3prl's ``-o`` keys) that
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from s3prl_upstream.superb.conf import EXPERT
 from s3prl_upstream.superb.small.voices import (
     RATE,
     Phrase,
     Recording,
+    Splits,
     by_speaker,
+    parts,
     phrases,
     write_audio,
+    write_csv,
+    write_lines,
 )
 
-Splits = Mapping[str, Sequence[Recording]]
-DATARC = "config.downstream_expert.datarc"
+DATARC = f"{EXPERT}.datarc"
 KEYWORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
 LARGEST_HASH = 2**27 - 1  # of Speech Commands' split
 
@@ -68,10 +71,9 @@ def speech_commands(splits: Splits, root: Path, size: int) -> dict[str, object]:
 def fluent_commands(splits: Splits, root: Path, size: int) -> dict[str, object]:
     """IC. "red snake" is the action red, the object snake, at no location."""
     things = {thing for thing, _ in _things(splits["train"]).most_common(8)}
-    parts = {"train": ("train", size), "valid": ("dev", size // 4), "test": ("test", size // 4)}
     header = ("", "path", "speakerId", "transcription", "action", "object", "location")
-    for part, (split, number) in parts.items():
-        chosen = [phrase for phrase in phrases(splits[split]) if phrase.thing in things][:number]
+    for part, recordings, number in parts(splits, size, ("train", "valid", "test")):
+        chosen = [phrase for phrase in phrases(recordings) if phrase.thing in things][:number]
         rows = []
         for index, phrase in enumerate(chosen):
             speaker = phrase.recording.speaker.replace("+", "_")
@@ -79,10 +81,7 @@ def fluent_commands(splits: Splits, root: Path, size: int) -> dict[str, object]:
             write_audio(root / path, phrase.samples())
             text = f"{phrase.colour} {phrase.thing}"
             rows.append((index, path, speaker, text, phrase.colour, phrase.thing, "none"))
-        table = root / "data" / f"{part}_data.csv"
-        table.parent.mkdir(parents=True, exist_ok=True)
-        with open(table, "w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([header, *rows])
+        write_csv(root / "data" / f"{part}_data.csv", [header, *rows])
     return {f"{DATARC}.file_path": root}
 
 
@@ -98,9 +97,9 @@ def voxceleb1(splits: Splits, root: Path, size: int) -> dict[str, object]:
             for _, recording in zip(range(number), remaining, strict=False):
                 name = f"id{index}/{recording.name.rsplit('_', 1)[0]}/{recording.name}.wav"
                 write_audio(root / "dev" / "wav" / name, recording.samples())
-                lines.append(f"{part} {name}\n")
+                lines.append(f"{part} {name}")
     (root / "test" / "wav").mkdir(parents=True)
-    (root / "iden_split.txt").write_text("".join(lines))
+    write_lines(root / "iden_split.txt", lines)
     return {f"{DATARC}.file_path": root, f"{DATARC}.meta_data": root / "iden_split.txt"}
 
 
@@ -121,8 +120,7 @@ def emotion(splits: Splits, root: Path, size: int) -> dict[str, object]:
             write_audio(root / path, manners[name](recording.samples()))
             entries.append({"path": path, "label": name, "speaker": recording.speaker})
         meta = root / "meta_data" / "Session1" / f"{part}_meta_data.json"
-        meta.parent.mkdir(parents=True, exist_ok=True)
-        meta.write_text(json.dumps({"labels": labels, "meta_data": entries}))
+        write_lines(meta, [json.dumps({"labels": labels, "meta_data": entries})])
     return {
         f"{DATARC}.root": root,
         f"{DATARC}.meta_data": root / "meta_data",

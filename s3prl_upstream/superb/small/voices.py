@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,6 +67,9 @@ class Phrase:
         return self.recording.samples(self.start, self.end)
 
 
+Splits = Mapping[str, Sequence[Recording]]
+
+
 def read_recordings(directory: str | Path) -> dict[str, list[Recording]]:
     """Recordings of each split (train, dev, test) of a mini corpus.
 
@@ -98,6 +101,24 @@ def read_recordings(directory: str | Path) -> dict[str, list[Recording]]:
     return dict(splits)
 
 
+def parts(
+    splits: Splits, size: int, names: Sequence[str] = ("train", "dev", "test")
+) -> Iterator[tuple[str, Sequence[Recording], int]]:
+    """The corpus's name, recordings, and wanted utterances of each part.
+
+    Args:
+        splits: Recordings of train, dev and test.
+        size: Utterances for training; a quarter of it for the other two.
+        names: What the corpus calls the three.
+    """
+    yield from zip(
+        names,
+        (splits[split] for split in ("train", "dev", "test")),
+        (size, size // 4, size // 4),
+        strict=True,
+    )
+
+
 def by_speaker(recordings: Sequence[Recording]) -> dict[str, list[Recording]]:
     """Recordings of each speaker, speakers in alphabetical order."""
     speakers: dict[str, list[Recording]] = defaultdict(list)
@@ -124,3 +145,16 @@ def write_audio(path: Path, samples: np.ndarray, rate: int = RATE) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, np.clip(samples, -1, 1), rate, subtype="PCM_16")
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Writes a text file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def write_csv(path: Path, rows: Iterable[Sequence[object]]) -> None:
+    """Writes a table with commas; the first row is its header."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)

@@ -63,8 +63,8 @@ def test_waveforms_are_normalised_and_padded(wavs):
     assert (batch.speech[0, 4000:] == 0).all()
 
 
-def test_batches_cover_everything_before_they_repeat(wavs):
-    batches = length_batches(wavs, ["a", "b", "c"], 2, np.random.default_rng(0))
+def test_batches_cover_everything_before_they_repeat():
+    batches = length_batches({"a": 8044, "b": 10444, "c": 9244}, 2, np.random.default_rng(0))
     seen = next(batches) + next(batches)
     assert sorted(seen) == ["a", "b", "c"]
 
@@ -130,19 +130,12 @@ def test_an_utterance_is_encoded_alike_alone_and_in_a_batch(wavs, tiny_config):
         assert torch.allclose(one[0], both[0, :frames], atol=1e-5)
 
 
-@pytest.mark.parametrize("second_iteration", [0, 1])
-def test_pretrained_model_loads_with_transformers(tmp_path, tiny_config, second_iteration):
-    import dataclasses
-
-    config = dataclasses.replace(
-        tiny_config,
-        encoder=dataclasses.replace(tiny_config.encoder, second_iteration=second_iteration),
-    )
+def test_pretrained_model_loads_with_transformers(tmp_path, tiny_config):
     rng = np.random.default_rng(1)
-    for caption in draw_corpus(config)[1]["train"]:
+    for caption in draw_corpus(tiny_config)[1]["train"]:
         samples = rng.uniform(-1, 1, int(rng.integers(3000, 6000)))
         _write(tmp_path / "wavs" / f"{caption.utterance_id}.wav", samples)
-    model = train_encoder(config, tmp_path)
+    model = train_encoder(tiny_config, tmp_path)
     loaded = transformers.HubertModel.from_pretrained(tmp_path / "hubert").eval()
     extractor = transformers.AutoFeatureExtractor.from_pretrained(tmp_path / "hubert")
     assert extractor.do_normalize and extractor.sampling_rate == 16000

@@ -127,7 +127,21 @@ def test_every_second_test_utterance_is_by_an_unseen_voice(tiny_config):
 
 def test_too_little_disk_is_said_before_anything_is_spoken(tmp_path, monkeypatch):
     usage = type("Usage", (), {"free": 1000})
-    monkeypatch.setattr("local.mini.corpus.shutil.disk_usage", lambda path: usage)
-    with pytest.raises(RuntimeError, match="MB are free"):
+    monkeypatch.setattr("espnet_plugin.utils.disk.shutil.disk_usage", lambda path: usage)
+    with pytest.raises(SystemExit, match="has only 1000 B free"):
         main(_command(tmp_path))
     assert not _tree(tmp_path)
+
+
+def test_a_missing_package_is_said_before_anything_is_made(tmp_path, monkeypatch):
+    monkeypatch.setattr("local.mini.prepare._PACKAGES", ("json", "no_such_package_of_mini"))
+    with pytest.raises(SystemExit, match=r"no_such_package_of_mini missing: pip .*plus\[mini\]"):
+        main(_command(tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failed_block_stops_the_preparation(tmp_path, monkeypatch):
+    monkeypatch.setattr("local.mini.corpus.sys.executable", "false")
+    with pytest.raises(RuntimeError, match="0000.job.json failed"):
+        main(_command(tmp_path))
+    assert not (tmp_path / "mini" / ".done_corpus").exists()

@@ -56,5 +56,7 @@ def test_greedy_words():
 def test_missing_states_are_explained(tmp_path):
     from local.mini.recogniser import main
 
-    with pytest.raises(SystemExit, match="run stage 6 first"):
+    with pytest.raises(
+        SystemExit, match="recogniser: error: .*speech_states.scp is missing; run the stage"
+    ):
         main(["--train_dir", str(tmp_path)])

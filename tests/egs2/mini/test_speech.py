@@ -8,7 +8,6 @@ import wave
 from pathlib import Path
 
 import pytest
-from local.mini.packages import load_package
 from local.mini.speech import _align
 
 _RECIPE = Path(__file__).resolve().parents[3] / "egs2" / "speechclip_plus"
@@ -26,16 +25,12 @@ def test_words_without_event_share_a_span():
     ]
 
 
-def test_missing_package_names_the_extra():
-    with pytest.raises(ImportError, match=r"speechclip-plus\[mini\]"):
-        load_package("no_such_package_of_mini")
-
-
 def test_a_block_repeats_byte_for_byte(tmp_path):
     pytest.importorskip("espeakng_loader")
     items = [
         {
             "utterance_id": f"u{n}",
+            "image_id": "u",
             "text": "a red dog next to an orange house",
             "voice": voice,
             "words_per_minute": 170,
@@ -65,8 +60,9 @@ def test_a_block_repeats_byte_for_byte(tmp_path):
 def test_unknown_voice_is_refused():
     pytest.importorskip("espeakng_loader")
     code = (
-        "from local.mini.speech import Synthesiser, Utterance\n"
-        "try: Synthesiser().speak(Utterance('a dog', 'en-us+nosuch', 170, 50, 50))\n"
+        "from local.mini.speech import SpokenCaption, Synthesiser\n"
+        "caption = SpokenCaption('u', 'i', 'a dog', 'en-us+nosuch', 170, 50, 50)\n"
+        "try: Synthesiser().speak(caption)\n"
         "except ValueError as error: assert 'nosuch' in str(error)\n"
         "else: raise SystemExit(1)\n"
     )

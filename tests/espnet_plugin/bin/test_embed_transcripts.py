@@ -9,7 +9,7 @@ import pytest
 from espnet_plugin.bin import embed_transcripts, score_retrieval, speechclip_inference
 from espnet_plugin.data.scp import read_scp
 from espnet_plugin.evaluation.inference_set import read_inference_set
-from espnet_plugin.evaluation.report.write import read_material
+from espnet_plugin.evaluation.report.material import read_material
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import pytest
 
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.data.unpack import unpack
+from espnet_plugin.utils.disk import NotEnoughSpaceError
 
 FILES = {"a/1.wav": b"one" * 5000, "a/b/2.wav": b"two", "3.txt": b""}
 
@@ -79,3 +80,12 @@ def test_half_an_archive_is_an_error_and_goes_on_later(tmp_path: Path, name: str
     archive.write_bytes(whole)
     unpack(archive, tmp_path / "out")
     assert unpacked(tmp_path / "out") == files
+
+
+def test_a_full_disk_is_not_taken_for_a_damaged_archive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = make_zip(tmp_path / "x.zip", FILES)
+    monkeypatch.setattr("espnet_plugin.utils.disk.free_space", lambda directory: 1000)
+    with pytest.raises(NotEnoughSpaceError, match="x.zip need 14.65 KiB"):
+        unpack(archive, tmp_path / "out")

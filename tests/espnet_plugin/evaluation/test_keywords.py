@@ -7,7 +7,7 @@ import pytest
 
 from espnet_plugin.evaluation.keyword_file import Keyword, UtteranceKeywords
 from espnet_plugin.evaluation.keywords import score_keywords, score_units
-from espnet_plugin.evaluation.scores.keywords import report_units
+from espnet_plugin.evaluation.scores.keywords import unit_scores
 from espnet_plugin.evaluation.token_texts import split_words
 
 TEXTS = {
@@ -45,10 +45,10 @@ def test_every_rate_by_hand():
 
 
 def test_special_tokens_take_no_place_among_the_nearest():
-    spoken = utterance([3], [[6, 49406, 49407, 0, 8, 1, 2, 3]])
-    means = score_keywords([spoken], TEXTS, at=(1, 4, 5)).means
-    assert means["subword_hit@4"] == 0.0
-    assert means["subword_hit@5"] == 1.0
+    fifth, sixth = [6, 49406, 49407, 0, 8, 1, 2, 3], [6, 49406, 49407, 0, 8, 1, 2, 4, 3]
+    means = score_keywords([utterance([3], [fifth, sixth])], TEXTS).means
+    assert means["subword_hit@1"] == 0.0
+    assert means["subword_hit@5"] == 0.5
     with_end = score_keywords([utterance([3, 49407], [[49407, 3]])], TEXTS).means
     assert math.isnan(with_end["subword_hit@1"])  # the keyword itself is a special token
     assert with_end["mean_subwords"] == 1
@@ -93,11 +93,11 @@ def test_unknown_tokens_are_an_error():
 
 def test_words_as_units():
     spoken = utterance([], [[2], [4], [5], [6]], caption="A red dog, skateboarding")
-    means = score_units([spoken], split_words, is_content_unit=lambda unit: unit != "a").means
+    means = score_units([spoken], split_words).means
     assert means["unit_hit@1"] == pytest.approx(2 / 3)
     assert means["content_unit_recall"] == pytest.approx(2 / 3)
     assert means["mean_subwords"] == 4
-    assert report_units([spoken], "word")["unit_hit@1"] == pytest.approx(2 / 3)
+    assert unit_scores([spoken], "word")["unit_hit@1"] == pytest.approx(2 / 3)
 
 
 def test_sentencepiece_units(tmp_path):
@@ -109,10 +109,10 @@ def test_sentencepiece_units(tmp_path):
         minloglevel=2,
     )  # fmt: skip
     spoken = utterance([], [[2], [3]], caption="a red dog")
-    report = report_units([spoken], "bpe", bpemodel=tmp_path / "bpe.model")
+    report = unit_scores([spoken], "bpe", bpemodel=tmp_path / "bpe.model")
     assert report["unit_hit@1"] == 1.0
     assert report["content_unit_recall"] == 1.0
     with pytest.raises(ValueError, match="--bpemodel"):
-        report_units([spoken], "bpe")
+        unit_scores([spoken], "bpe")
     with pytest.raises(FileNotFoundError, match="none.model is missing"):
-        report_units([spoken], "bpe", bpemodel="none.model")
+        unit_scores([spoken], "bpe", bpemodel="none.model")

@@ -81,7 +81,8 @@ def test_rates_by_hand():
     first = utterance([2, 3], [[6, 3], [6, 1]], "u1")
     second = utterance([2], [[PAD, 6], [6, END]], "u2")  # the padding's own token is no hit
     assert legacy_hit_rates([first, second]).tolist() == [0.5, 0.5]
-    assert legacy_hit_rates([first, second], k=1).tolist() == [0.0, 0.0]
+    far = utterance([2], [[6, 6, 6, 6, 6, 2]])  # only the five nearest count
+    assert legacy_hit_rates([far]).tolist() == [0.0]
     assert legacy_hit_rates([utterance([2], [[RUN_OF_16]])]).tolist() == [1.0]
 
 

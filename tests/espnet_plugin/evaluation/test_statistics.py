@@ -21,16 +21,16 @@ def test_mean_interval_equals_all_resamples_of_five_images():
         sums[list(draw)].sum() / counts[list(draw)].sum()
         for draw in itertools.product(range(5), repeat=5)
     ]
-    interval = bootstrap_mean(values, ids, samples=20000, level=0.5)
-    lower, upper = np.quantile(exact, [0.25, 0.75])
+    interval = bootstrap_mean(values, ids, samples=20000)
+    lower, upper = np.quantile(exact, [0.025, 0.975])
     assert (interval.lower, interval.upper) == pytest.approx((lower, upper), abs=0.01)
 
 
 def test_median_interval_equals_all_resamples():
     values = np.array([1.0, 5.0, 2.0, 9.0])
     exact = [np.median(values[list(d)]) for d in itertools.product(range(4), repeat=4)]
-    interval = bootstrap_median(values, range(4), samples=20000, level=0.6)
-    lower, upper = np.quantile(exact, [0.2, 0.8])
+    interval = bootstrap_median(values, range(4), samples=20000)
+    lower, upper = np.quantile(exact, [0.025, 0.975])
     assert (interval.lower, interval.upper) == pytest.approx((lower, upper), abs=0.5)
 
 

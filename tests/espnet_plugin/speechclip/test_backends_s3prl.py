@@ -71,8 +71,8 @@ def local(request, hub, tmp_path_factory):
     """(large, our backend on s3prl's HuBERT, our backend on the same weights in transformers)."""
     directory = tmp_path_factory.mktemp("s3prl")
     weights = write_checkpoint(directory / "hubert.pt", large=request.param)
-    config = transformers.HubertConfig(**hubert_config_options(weights, num_heads=4))
-    model = transformers.HubertModel(config)
+    options = hubert_config_options(weights) | {"num_attention_heads": 4}
+    model = transformers.HubertModel(transformers.HubertConfig(**options))
     report = model.load_state_dict(map_fairseq_hubert(weights), strict=False)
     assert not report.missing_keys and not report.unexpected_keys
     model.save_pretrained(directory / "huggingface")

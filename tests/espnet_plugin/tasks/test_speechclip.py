@@ -372,6 +372,11 @@ def test_unknown_options_are_named(
         SpeechCLIPTask.build_model(args)
 
 
+def test_the_keyword_norm_can_be_left_out(tiny_corpus, model_arguments) -> None:
+    args = parsed(tiny_corpus, model_arguments, "--keyword_norm", "none")
+    assert SpeechCLIPTask.build_model(args).speechclip.keyword_norm is None
+
+
 def test_unknown_key_of_a_yaml_file_is_named(tmp_path: Path, capsys) -> None:
     path = tmp_path / "train.yaml"
     path.write_text("keyword_extracter: cif\n")

@@ -11,6 +11,7 @@ import soundfile
 import yaml
 
 from s3prl_upstream.superb import __main__ as superb
+from s3prl_upstream.superb.conf import CONF
 from s3prl_upstream.superb.ctc_corpora import librispeech_utterances, read_lexicon
 from s3prl_upstream.superb.run import overrides_text
 from s3prl_upstream.superb.small.lexicon import PRONUNCIATIONS
@@ -74,8 +75,6 @@ def test_every_task_has_data_and_options(mini: Path, corpora: Path) -> None:
 
 
 def test_all_words_have_pronunciations_of_known_phones() -> None:
-    from s3prl_upstream.run_downstream import CONF
-
     phones = (CONF / "vocab" / "phones.txt").read_text().splitlines()
     assert all(phone in phones for text in PRONUNCIATIONS.values() for phone in text.split())
 

@@ -8,6 +8,7 @@ import pytest
 from s3prl_upstream.superb import __main__ as superb
 from s3prl_upstream.superb import run as superb_run
 from s3prl_upstream.superb.run import RunError, Settings, Upstream, overrides_text, run_task
+from s3prl_upstream.superb.table import table
 from s3prl_upstream.superb.tasks import TASKS
 
 
@@ -137,7 +138,7 @@ def test_table() -> None:
         result("ours", "ER", {"acc": 60.0}, fold="fold1"),
         result("ours", "ER", {"acc": 70.0}, fold="fold2"),
     ]
-    assert superb.table(results).splitlines() == [
+    assert table(results).splitlines() == [
         "| upstream | PR PER ↓ | ER acc ↑ | SF F1 ↑ / CER ↓ |",
         "|---|---|---|---|",
         "| ours | 5.41 | 65.00 | 88.53 / 25.20 |",
@@ -145,7 +146,7 @@ def test_table() -> None:
         "",
         "ER: mean of 2 of 5 folds (ours).",
     ]
-    small = superb.table([{**results[1], "small": True}])
+    small = table([{**results[1], "small": True}])
     assert "NOT SUPERB scores" in small
 
 

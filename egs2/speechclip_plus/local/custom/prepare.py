@@ -148,4 +148,4 @@ def read_custom(root: str | Path) -> Corpus:
 
 
 if __name__ == "__main__":
-    preparation_command(read_custom, __doc__, {"root": "folder of the corpus"})
+    preparation_command("custom", read_custom, __doc__, {"root": "folder of the corpus"})

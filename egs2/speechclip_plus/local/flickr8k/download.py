@@ -47,4 +47,4 @@ PARTS = (
 )
 
 if __name__ == "__main__":
-    download_command(PARTS, __doc__, "downloads/flickr8k")
+    download_command("flickr8k", PARTS, __doc__)

@@ -194,6 +194,5 @@ def read_flickr8k(root: str | Path) -> Corpus:
 
 
 if __name__ == "__main__":
-    preparation_command(
-        read_flickr8k, __doc__, {"root": "folder of the corpus (FLICKR8K in db.sh)"}
-    )
+    folders = {"root": "folder of the corpus (FLICKR8K in db.sh)"}
+    preparation_command("flickr8k", read_flickr8k, __doc__, folders)

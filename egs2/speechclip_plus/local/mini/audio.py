@@ -1,13 +1,13 @@
-"""Reading the corpus' own WAV files and padding them into batches."""
+"""Batches of the corpus' own WAV files."""
 
 from __future__ import annotations
 
-import wave
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import soundfile
 import torch
 
 
@@ -20,35 +20,28 @@ class SpeechBatch:
     lengths: torch.Tensor
 
 
-def read_wav(path: Path) -> np.ndarray:
-    """Return the samples of a 16-bit mono file in [-1, 1], float32 (samples,)."""
-    with wave.open(str(path), "rb") as file:
-        data = np.frombuffer(file.readframes(file.getnframes()), dtype="<i2")
-    return data.astype(np.float32) / 32768.0
-
-
 def load_batch(wavs: Path, utterance_ids: Sequence[str]) -> SpeechBatch:
     """Read utterances; each is brought to zero mean and unit variance, as ``do_normalize`` does."""
-    samples = [read_wav(wavs / f"{utterance_id}.wav") for utterance_id in utterance_ids]
-    lengths = torch.tensor([len(x) for x in samples])
-    speech = torch.zeros(len(samples), int(lengths.max()))
-    for row, x in zip(speech, samples, strict=True):
-        row[: len(x)] = torch.from_numpy((x - x.mean()) / np.sqrt(x.var() + 1e-7))
-    return SpeechBatch(tuple(utterance_ids), speech, lengths)
+    samples = [soundfile.read(wavs / f"{i}.wav", dtype="float32")[0] for i in utterance_ids]
+    normal = [torch.from_numpy((x - x.mean()) / np.sqrt(x.var() + 1e-7)) for x in samples]
+    speech = torch.nn.utils.rnn.pad_sequence(normal, batch_first=True)
+    return SpeechBatch(tuple(utterance_ids), speech, torch.tensor([len(x) for x in samples]))
 
 
 def length_batches(
-    wavs: Path,
-    utterance_ids: Sequence[str],
-    batch_size: int,
-    rng: np.random.Generator,
-    *,
-    pool: int = 8,
+    sizes: Mapping[str, int], batch_size: int, rng: np.random.Generator, *, pool: int = 8
 ) -> Iterator[list[str]]:
-    """Yield batches of similar length for ever, reshuffled every pass."""
-    sizes = {i: (wavs / f"{i}.wav").stat().st_size for i in utterance_ids}
+    """Yield batches of utterances of similar size for ever, reshuffled every pass.
+
+    Args:
+        sizes: Utterance → bytes of its file.
+        batch_size: Utterances of a batch.
+        rng: Source of randomness.
+        pool: Batches' worth of utterances that are sorted together.
+    """
+    ids = list(sizes)
     while True:
-        order = [utterance_ids[index] for index in rng.permutation(len(utterance_ids))]
+        order = [ids[index] for index in rng.permutation(len(ids))]
         for begin in range(0, len(order), batch_size * pool):
             members = sorted(order[begin : begin + batch_size * pool], key=sizes.__getitem__)
             groups = [members[k : k + batch_size] for k in range(0, len(members), batch_size)]

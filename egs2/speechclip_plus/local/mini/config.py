@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from dataclasses import dataclass, field
 
 
@@ -41,7 +42,6 @@ class TeacherConfig:
     Attributes:
         text_layers: One layer reads a text almost word by word, so that no sequence of wrong words
             describes a picture better than the right ones; it also learns faster than three.
-        group_size: Scenes that differ in one attribute only, drawn together into a batch.
         keyword_lists: Share of captions turned into keyword lists.
         wrong_texts: Texts with wrong content words per picture, negatives of image → text.
     """
@@ -59,7 +59,6 @@ class TeacherConfig:
     text_layers: int = 1
     text_heads: int = 4
     context_length: int = 32
-    group_size: int = 1
     keyword_lists: float = 0.5
     wrong_texts: float = 1.0
 
@@ -80,7 +79,6 @@ class EncoderConfig:
     mask_span: int = 6
     mask_start: float = 0.08
     unmasked_weight: float = 1.0
-    second_iteration: int = 0
 
 
 @dataclass(frozen=True)
@@ -91,6 +89,12 @@ class MiniConfig:
     corpus: CorpusConfig = field(default_factory=CorpusConfig)
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
+
+
+def rate_factor(step: int, config: TeacherConfig | EncoderConfig) -> float:
+    """Share of the highest learning rate: a linear start, then half a cosine down to nothing."""
+    warm = min(1.0, (step + 1) / max(config.warmup_steps, 1))
+    return warm * 0.5 * (1.0 + math.cos(math.pi * min(1.0, step / max(config.steps, 1))))
 
 
 def fingerprint(*parts: object) -> str:

@@ -4,41 +4,27 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from local.shared import spoken_captions
+from local.shared.sets import SPLITS, tables_of, write_set
 from PIL import Image
 
 from espnet_plugin.utils.atomic import atomic_path, write_text
+from espnet_plugin.utils.disk import require_space
 from espnet_plugin.utils.progress import progress
 
 from .config import MiniConfig
 from .lexicon import VOICES
 from .pictures import Painter
 from .scenes import Scene, draw_captions, draw_splits
+from .speech import SpokenCaption
 from .streams import random_stream
 
-SPLITS = ("train", "dev", "test")
-_POLL_SECONDS = 0.2
 _BYTES_PER_UTTERANCE = 2.2 * 32000  # mean duration at 16 kHz, 16 bits
-
-
-@dataclass(frozen=True)
-class SpokenCaption:
-    """One caption, who says it and how."""
-
-    utterance_id: str
-    image_id: str
-    text: str
-    voice: str
-    words_per_minute: int
-    pitch: int
-    pitch_range: int
 
 
 def split_voices(config: MiniConfig) -> tuple[list[str], list[str]]:
@@ -116,7 +102,7 @@ def speak_corpus(
         Utterance id → (word, start, end) in seconds.
 
     Raises:
-        RuntimeError: If a block's process fails, or the disk is too full.
+        RuntimeError: If a block's process fails, or the disk is too full (NotEnoughSpaceError).
     """
     everything = [caption for split in SPLITS for caption in captions[split]]
     size = config.corpus.utterances_per_block
@@ -134,10 +120,12 @@ def speak_corpus(
             pending.append((job, result))
     if len(pending) < len(results):
         logging.info(f"{len(results) - len(pending)} of {len(results)} blocks exist already")
-    _check_space(root, len(pending) * min(size, len(everything)))
-    finished = _run_blocks(pending, root / "wavs", jobs=max(jobs, 1))
-    for _ in progress(finished, description="speech", total=len(pending), unit="block"):
-        pass
+    needed = int(len(pending) * min(size, len(everything)) * _BYTES_PER_UTTERANCE)
+    require_space(root, needed, what="The recordings")
+    with ThreadPoolExecutor(max(jobs, 1)) as pool:
+        finished = pool.map(lambda block: _speak(*block, root / "wavs"), pending)
+        for _ in progress(finished, description="speech", total=len(pending), unit="block"):
+            pass
     words: dict[str, list[tuple[str, float, float]]] = {}
     for result in results:
         words.update(json.loads(result.read_text(encoding="utf-8")))
@@ -155,68 +143,40 @@ def write_lists(
     for split in SPLITS:
         rows += [f"{c.utterance_id}\t{c.image_id}\t{c.voice}\t{c.text}" for c in captions[split]]
     write_text(root / "captions.tsv", "\n".join(rows) + "\n")
-    everything = sorted(words)
-    write_text(root / "words.ctm", "".join(_ctm_lines(everything, words)))
+    write_text(root / "words.ctm", _ctm(sorted(words), words))
     for split in SPLITS:
-        members = sorted(captions[split], key=lambda caption: caption.utterance_id)
         directory = data_dir / f"mini_{split}"
-        speakers: dict[str, list[str]] = {}
-        for caption in members:
-            speakers.setdefault(_speaker(caption.voice), []).append(caption.utterance_id)
-        images = sorted({caption.image_id for caption in members})
-        ids = [caption.utterance_id for caption in members]
-        files = {
-            "wav.scp": [f"{i} {root / 'wavs' / i}.wav" for i in ids],
-            "text": [f"{c.utterance_id} {c.text}" for c in members],
-            "utt2spk": [f"{c.utterance_id} {_speaker(c.voice)}" for c in members],
-            "spk2utt": [f"{s} {' '.join(u)}" for s, u in sorted(speakers.items())],
-            "utt2image": [f"{c.utterance_id} {c.image_id}" for c in members],
-            "image.scp": [f"{i} {root / 'images' / i}.png" for i in images],
-        }
-        for name, lines in files.items():
-            write_text(directory / name, "\n".join(lines) + "\n")
-        write_text(directory / "words.ctm", "".join(_ctm_lines(ids, words)))
+        write_set(directory, tables_of(_as_on_disk(c, split, root) for c in captions[split]))
+        ids = sorted(caption.utterance_id for caption in captions[split])
+        write_text(directory / "words.ctm", _ctm(ids, words))
 
 
-def _check_space(root: Path, utterances: int) -> None:
-    needed, free = utterances * _BYTES_PER_UTTERANCE, shutil.disk_usage(root).free
-    if needed > free:
+def _as_on_disk(caption: SpokenCaption, split: str, root: Path) -> spoken_captions.SpokenCaption:
+    return spoken_captions.SpokenCaption(
+        split=split,
+        utterance=caption.utterance_id,
+        image=caption.image_id,
+        recording=str(root / "wavs" / f"{caption.utterance_id}.wav"),
+        picture=str(root / "images" / f"{caption.image_id}.png"),
+        speaker=caption.voice.replace("+", "_"),
+        caption=caption.text,
+    )
+
+
+def _ctm(ids: list[str], words: dict[str, list[tuple[str, float, float]]]) -> str:
+    return "".join(
+        f"{utterance_id} 1 {start:.3f} {end - start:.3f} {word}\n"
+        for utterance_id in ids
+        for word, start, end in words[utterance_id]
+    )
+
+
+def _speak(job: Path, result: Path, wavs: Path) -> None:
+    """Speaks one block in a process of its own."""
+    command = [sys.executable, "-m", "local.mini.speak_block"]
+    command += [str(path.resolve()) for path in (job, result, wavs)]
+    if subprocess.run(command, cwd=Path(__file__).resolve().parents[2]).returncode:
         raise RuntimeError(
-            f"{root}: the speech needs about {needed / 1e6:.0f} MB, but {free / 1e6:.0f} MB are "
-            "free; free some space or choose another directory"
+            f"Synthesis of {job} failed (message above); finished blocks are kept, run the stage "
+            "again"
         )
-
-
-def _speaker(voice: str) -> str:
-    return voice.replace("+", "_")
-
-
-def _ctm_lines(ids: list[str], words: dict[str, list[tuple[str, float, float]]]) -> Iterator[str]:
-    for utterance_id in ids:
-        for word, start, end in words[utterance_id]:
-            yield f"{utterance_id} 1 {start:.3f} {end - start:.3f} {word}\n"
-
-
-def _run_blocks(pending: list[tuple[Path, Path]], wavs: Path, *, jobs: int) -> Iterator[Path]:
-    """Run one process per block, ``jobs`` at a time; yields each finished block."""
-    queue, running = list(reversed(pending)), {}
-    try:
-        while queue or running:
-            while queue and len(running) < jobs:
-                job, result = queue.pop()
-                command = [sys.executable, "-m", "local.mini.speak_block"]
-                command += [str(job.resolve()), str(result.resolve()), str(wavs.resolve())]
-                cwd = Path(__file__).resolve().parents[2]
-                running[result] = subprocess.Popen(command, cwd=cwd)
-            time.sleep(_POLL_SECONDS)
-            for result in [r for r, process in running.items() if process.poll() is not None]:
-                if running.pop(result).returncode != 0:
-                    raise RuntimeError(
-                        f"Synthesis of {result.with_suffix('.job.json')} failed (message above); "
-                        "finished blocks are kept, run the stage again"
-                    )
-                yield result
-    finally:
-        for process in running.values():
-            process.terminate()
-            process.wait()

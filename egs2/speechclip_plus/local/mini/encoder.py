@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import logging
-import math
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +15,9 @@ from espnet_plugin.utils.atomic import write_text
 from espnet_plugin.utils.progress import progress
 
 from .audio import SpeechBatch, length_batches, load_batch
-from .config import EncoderConfig, MiniConfig
+from .config import EncoderConfig, MiniConfig, rate_factor
 from .corpus import draw_corpus
 from .encoder_init import initialise_front_end
-from .packages import load_package
 from .streams import random_stream
 from .units import UnitCodebook, frame_count, spectra, with_context
 
@@ -31,8 +27,9 @@ _IGNORED = -100
 
 def build_encoder(config: EncoderConfig) -> nn.Module:
     """Return a HubertModel with 20 ms frames; its front end starts as a filter bank."""
-    transformers = load_package("transformers")
-    settings = transformers.HubertConfig(
+    from transformers import HubertConfig, HubertModel
+
+    settings = HubertConfig(
         hidden_size=config.hidden_size,
         num_hidden_layers=config.layers,
         num_attention_heads=config.heads,
@@ -53,7 +50,7 @@ def build_encoder(config: EncoderConfig) -> nn.Module:
         layerdrop=0.0,
         vocab_size=32,
     )
-    model = transformers.HubertModel(settings)
+    model = HubertModel(settings)
     initialise_front_end(model)
     return model
 
@@ -99,15 +96,12 @@ def masked_prediction_loss(
     return loss
 
 
-def train_encoder(
-    config: MiniConfig, root: Path, *, on_step: Callable[[int, nn.Module], None] | None = None
-) -> nn.Module:
+def train_encoder(config: MiniConfig, root: Path) -> nn.Module:
     """Pre-train and save into ``root/hubert``.
 
     Args:
         config: Sizes and seed.
         root: Directory of the corpus, whose ``wavs`` of the training split are read.
-        on_step: Called after every step, e.g. to probe.
 
     Returns:
         The model in evaluation mode.
@@ -120,19 +114,14 @@ def train_encoder(
     sample = [ids[index] for index in rng.permutation(len(ids))[:_CODEBOOK_UTTERANCES]]
     chunks = [load_batch(wavs, sample[k : k + 25]) for k in range(0, len(sample), 25)]
     model = build_encoder(encoder)
-    targets = UnitTargets.from_spectra(chunks, encoder.units, seed=config.seed)
+    targets = UnitTargets(chunks, encoder.units, seed=config.seed)
     learner = _Learner(model, targets, encoder)
-    batches = length_batches(wavs, ids, encoder.batch_size, rng)
-    switch = encoder.steps - encoder.second_iteration
+    sizes = {i: (wavs / f"{i}.wav").stat().st_size for i in ids}
+    batches = length_batches(sizes, encoder.batch_size, rng)
     for step in progress(range(encoder.steps), description="small HuBERT", unit="step"):
-        if encoder.second_iteration and step == switch:
-            targets = UnitTargets.from_model(model, chunks, encoder.units, seed=config.seed)
-            learner.change_targets(targets)
         loss, accuracy = learner.learn(load_batch(wavs, next(batches)), rng)
         if (step + 1) % 50 == 0:
             logging.info(f"step {step + 1}: loss {loss:.3f}, masked accuracy {accuracy:.3f}")
-        if on_step is not None:
-            on_step(step + 1, model)
     model.eval()
     save_encoder(model, root / "hubert")
     return model
@@ -142,28 +131,18 @@ class _Learner:
     """Model, prediction heads (one per codebook) and optimiser."""
 
     def __init__(self, model: nn.Module, targets: UnitTargets, config: EncoderConfig) -> None:
-        self.model, self.config = model, config
+        self.model, self.targets, self.config = model, targets, config
         self.step = 0
-        self.change_targets(targets)
-
-    def change_targets(self, targets: UnitTargets) -> None:
-        """Start new heads; the model goes on from where it is."""
-        self.targets = targets
         sizes = [codebook.centres.shape[0] for codebook in targets.codebooks]
-        self.heads = nn.ModuleList(nn.Linear(self.config.hidden_size, size) for size in sizes)
-        if self.step:
-            for group in self.optimizer.param_groups[2:]:
-                group["params"].clear()
-            self.optimizer.add_param_group({"params": list(self.heads.parameters())})
-            return
-        parameters = list(self.model.parameters())
+        self.heads = nn.ModuleList(nn.Linear(config.hidden_size, size) for size in sizes)
+        parameters = list(model.parameters())
         groups = [
             {"params": [p for p in parameters if p.ndim >= 2]},
             {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
             {"params": list(self.heads.parameters())},
         ]
         self.optimizer = torch.optim.AdamW(
-            groups, lr=0.0, betas=(0.9, 0.98), weight_decay=self.config.weight_decay
+            groups, lr=0.0, betas=(0.9, 0.98), weight_decay=config.weight_decay
         )
 
     def learn(self, batch: SpeechBatch, rng: np.random.Generator) -> tuple[float, float]:
@@ -188,7 +167,7 @@ class _Learner:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        rate = config.learning_rate * _rate(self.step, config)
+        rate = config.learning_rate * rate_factor(self.step, config)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
@@ -197,47 +176,22 @@ class _Learner:
 
 
 class UnitTargets:
-    """Padded targets of a batch under one or more codebooks."""
+    """Padded targets of a batch under two codebooks of spectra.
 
-    def __init__(
-        self,
-        codebooks: list[UnitCodebook],
-        features: Callable[[SpeechBatch], list[list[torch.Tensor]]],
-    ) -> None:
-        self.codebooks, self._features = codebooks, features
+    One is of single frames (sounds), the other of 260 ms around them (word parts).
+    """
 
-    @classmethod
-    def from_spectra(cls, chunks: list[SpeechBatch], units: int, *, seed: int) -> UnitTargets:
-        """Cluster spectra twice: single frames (sounds) and 260 ms around them (word parts)."""
-        return cls._fit(chunks, _spectral_views, units, seed)
-
-    @classmethod
-    def from_model(
-        cls, model: nn.Module, chunks: list[SpeechBatch], units: int, *, seed: int
-    ) -> UnitTargets:
-        """Cluster a frozen copy's last hidden states, alone and with context."""
-        teacher = copy.deepcopy(model).eval()
-
-        def views(batch: SpeechBatch) -> list[list[torch.Tensor]]:
-            states = encode(teacher, batch)[-2]
-            frames = [s[:n] for s, n in zip(states, frame_count(batch.lengths), strict=True)]
-            return [frames, [with_context(f, 2, step=3) for f in frames]]
-
-        return cls._fit(chunks, views, units, seed)
-
-    @classmethod
-    def _fit(cls, chunks, features, units: int, seed: int) -> UnitTargets:
-        views = [features(chunk) for chunk in chunks]
-        codebooks = []
+    def __init__(self, chunks: list[SpeechBatch], units: int, *, seed: int) -> None:
+        views = [_spectral_views(chunk) for chunk in chunks]
+        self.codebooks = []
         for number in range(len(views[0])):
             rows = torch.cat([frames for view in views for frames in view[number]])
-            codebooks.append(UnitCodebook(rows, units, seed=seed))
-        return cls(codebooks, features)
+            self.codebooks.append(UnitCodebook(rows, units, seed=seed))
 
     def __call__(self, batch: SpeechBatch) -> list[torch.Tensor]:
         """Return (batch, frames) units per codebook, −100 at padded frames."""
         result = []
-        for codebook, frames in zip(self.codebooks, self._features(batch), strict=True):
+        for codebook, frames in zip(self.codebooks, _spectral_views(batch), strict=True):
             units = [codebook.assign(f) for f in frames]
             result.append(nn.utils.rnn.pad_sequence(units, True, _IGNORED))
         return result
@@ -276,8 +230,3 @@ def save_encoder(model: nn.Module, directory: Path) -> None:
 def _sample_mask(batch: SpeechBatch) -> torch.Tensor:
     """Return 1 at samples and 0 at padding, as transformers wants it (batch, samples)."""
     return (torch.arange(batch.speech.shape[1]) < batch.lengths[:, None]).long()
-
-
-def _rate(step: int, config: EncoderConfig) -> float:
-    warm = min(1.0, (step + 1) / max(config.warmup_steps, 1))
-    return warm * 0.5 * (1.0 + math.cos(math.pi * min(1.0, step / max(config.steps, 1))))

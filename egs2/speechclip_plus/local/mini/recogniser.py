@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +18,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from espnet_plugin.data.scp import DataError, read_scp
+from espnet_plugin.data.scp import read_scp
 from espnet_plugin.evaluation.word_errors import word_error_rate
 from espnet_plugin.inference.speech_states import encode, read_speech
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder, LayerWeighting
 from espnet_plugin.utils.atomic import atomic_path, write_text
+from espnet_plugin.utils.command import command_errors
 from espnet_plugin.utils.progress import progress
 
+from .audio import length_batches
 from .streams import random_stream
 
 BLANK = 0
@@ -127,7 +129,8 @@ def train_recogniser(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, learning_rate, total_steps=steps, pct_start=0.1
     )
-    batches = _batches(states, batch_size, random_stream(seed, "recogniser"))
+    sizes = {key: Path(path).stat().st_size for key, path in states.items()}
+    batches = length_batches(sizes, batch_size, random_stream(seed, "recogniser"))
     for step in progress(range(steps), description="CTC recogniser", unit="step"):
         keys = next(batches)
         log_probabilities, lengths = model(*_load(states, keys))
@@ -170,29 +173,15 @@ def recognise(
     return texts
 
 
-def _batches(
-    states: Mapping[str, str], batch_size: int, rng: np.random.Generator
-) -> Iterator[list[str]]:
-    sizes = {key: Path(path).stat().st_size for key, path in states.items()}
-    while True:
-        order = [list(states)[index] for index in rng.permutation(len(states))]
-        for begin in range(0, len(order), batch_size * 8):
-            members = sorted(order[begin : begin + batch_size * 8], key=sizes.__getitem__)
-            groups = [members[k : k + batch_size] for k in range(0, len(members), batch_size)]
-            for index in rng.permutation(len(groups)):
-                yield groups[index]
-
-
 def _load(states: Mapping[str, str], keys: Sequence[str]) -> tuple[Tensor, Tensor]:
     return _pad([np.load(states[key], allow_pickle=False) for key in keys])
 
 
 def _pad(arrays: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
     lengths = torch.tensor([len(array) for array in arrays])
-    padded = torch.zeros(len(arrays), int(lengths.max()), *arrays[0].shape[1:])
-    for row, array in zip(padded, arrays, strict=True):
-        row[: len(array)] = torch.from_numpy(array)
-    return padded, lengths  # (batch, frames, layers + 1, dim)
+    frames = [torch.from_numpy(array).float() for array in arrays]
+    # (batch, frames, layers + 1, dim)
+    return nn.utils.rnn.pad_sequence(frames, batch_first=True), lengths
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -210,16 +199,11 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@command_errors("recogniser")
 def main(cmd: Sequence[str] | None = None) -> None:
     """Trains, transcribes the test sets into OUTPUT_DIR/<set>/text, and says the word errors."""
     args = get_parser().parse_args(cmd)
-    logging.basicConfig(
-        level="INFO", format="%(asctime)s (%(module)s:%(lineno)d) %(levelname)s: %(message)s"
-    )
-    try:
-        states = read_scp(args.train_dir / "speech_states.scp")
-    except (DataError, FileNotFoundError) as error:
-        raise SystemExit(f"recogniser: error: {error}; run stage 6 first") from error
+    states = read_scp(args.train_dir / "speech_states.scp")
     started = time.monotonic()
     model, words = train_recogniser(
         states,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,29 +52,6 @@ def draw_scene(
             return scene
 
 
-def draw_variants(
-    rng: np.random.Generator, scene: Scene, count: int, *, exclude: frozenset = frozenset()
-) -> list[Scene]:
-    """Return ``count`` scenes that differ from ``scene`` in one colour, object or place each."""
-    variants: list[Scene] = []
-    while len(variants) < count:
-        things, place = list(scene.things), scene.place
-        index = int(rng.integers(len(things)))
-        kind = rng.random()
-        if kind < 0.45:
-            things[index] = Thing(_COLOURS[rng.integers(len(_COLOURS))], things[index].name)
-        elif kind < 0.9:
-            things[index] = Thing(things[index].colour, _OBJECTS[rng.integers(len(_OBJECTS))])
-        else:
-            place = _PLACES[rng.integers(len(_PLACES))]
-        variant = Scene(place, scene.layout, tuple(things))
-        distinct_names = len({thing.name for thing in things}) == len(things)
-        known = [scene, *variants]
-        if distinct_names and variant.key not in exclude and variant not in known:
-            variants.append(variant)
-    return variants
-
-
 def draw_splits(
     rng: np.random.Generator, sizes: dict[str, int], *, two_objects: float
 ) -> dict[str, list[Scene]]:
@@ -102,11 +78,6 @@ def draw_splits(
         draw_scene(rng, two_objects=two_objects, exclude=frozen) for _ in range(sizes["train"])
     ]
     return splits
-
-
-def held_out_keys(scenes: Iterable[Scene]) -> frozenset:
-    """Return the sets of things that training must not show."""
-    return frozenset(scene.key for scene in scenes)
 
 
 def draw_caption(rng: np.random.Generator, scene: Scene, *, complete: bool = False) -> str:

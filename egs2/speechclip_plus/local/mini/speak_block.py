@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-import wave
 from pathlib import Path
 
-import numpy as np
+import soundfile
 
 from espnet_plugin.utils.atomic import atomic_path, write_text
 
-from .speech import SAMPLING_RATE, Synthesiser, Utterance
+from .speech import SAMPLING_RATE, SpokenCaption, Synthesiser
 
 
 def speak_block(job: Path, result: Path, wavs: Path) -> None:
@@ -19,25 +18,12 @@ def speak_block(job: Path, result: Path, wavs: Path) -> None:
     engine = Synthesiser()
     words = {}
     for item in json.loads(job.read_text(encoding="utf-8")):
-        utterance = Utterance(
-            text=item["text"],
-            voice=item["voice"],
-            words_per_minute=item["words_per_minute"],
-            pitch=item["pitch"],
-            pitch_range=item["pitch_range"],
-        )
-        samples, spoken = engine.speak(utterance)
-        _write_wav(wavs / f"{item['utterance_id']}.wav", samples)
-        words[item["utterance_id"]] = [(w.text, w.start, w.end) for w in spoken]
+        caption = SpokenCaption(**item)
+        samples, spoken = engine.speak(caption)
+        with atomic_path(wavs / f"{caption.utterance_id}.wav") as temporary:
+            soundfile.write(temporary, samples, SAMPLING_RATE, subtype="PCM_16")
+        words[caption.utterance_id] = [(w.text, w.start, w.end) for w in spoken]
     write_text(result, json.dumps(words))
-
-
-def _write_wav(path: Path, samples: np.ndarray) -> None:
-    with atomic_path(path) as temporary, wave.open(str(temporary), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(SAMPLING_RATE)
-        file.writeframes(samples.astype("<i2").tobytes())
 
 
 if __name__ == "__main__":

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import soxr
 
-from .packages import load_package
+from espnet_plugin.evaluation.alignments import Word
 
 SAMPLING_RATE = 16000
 _SYNCHRONOUS = 2  # espeak_AUDIO_OUTPUT
@@ -20,23 +21,16 @@ _TAIL_SECONDS = 0.06  # silence kept after the last word
 
 
 @dataclass(frozen=True)
-class Utterance:
-    """What one synthesised sentence is made of."""
+class SpokenCaption:
+    """One caption, who says it and how, the rates and pitches in eSpeak NG's units."""
 
+    utterance_id: str
+    image_id: str
     text: str
     voice: str
     words_per_minute: int
     pitch: int
     pitch_range: int
-
-
-@dataclass(frozen=True)
-class Word:
-    """A word and its time span in seconds; neighbours without own event share a span."""
-
-    text: str
-    start: float
-    end: float
 
 
 class _Event(ctypes.Structure):
@@ -61,7 +55,8 @@ class Synthesiser:
     """One engine per process: the library keeps state, so a fresh process per block repeats."""
 
     def __init__(self) -> None:
-        loader = load_package("espeakng_loader")
+        import espeakng_loader as loader
+
         self._library = ctypes.CDLL(loader.get_library_path())
         path = os.fsencode(loader.get_data_path())
         self._engine_rate = self._library.espeak_Initialize(_SYNCHRONOUS, 0, path, 0)
@@ -73,27 +68,26 @@ class Synthesiser:
         self._library.espeak_SetSynthCallback(self._callback)
         self._variants = {p.name for p in (Path(loader.get_data_path()) / "voices/!v").iterdir()}
 
-    def speak(self, utterance: Utterance) -> tuple[np.ndarray, list[Word]]:
-        """Return int16 samples at 16 kHz and the words with their times."""
-        soxr = load_package("soxr")
-        self._set_voice(utterance.voice)
+    def speak(self, caption: SpokenCaption) -> tuple[np.ndarray, list[Word]]:
+        """Return int16 samples at 16 kHz and the words; those without own event share a span."""
+        self._set_voice(caption.voice)
         for parameter, value in (
-            (_RATE, utterance.words_per_minute),
-            (_PITCH, utterance.pitch),
-            (_RANGE, utterance.pitch_range),
+            (_RATE, caption.words_per_minute),
+            (_PITCH, caption.pitch),
+            (_RANGE, caption.pitch_range),
         ):
             self._library.espeak_SetParameter(parameter, value, 0)
         self._chunks.clear()
         self._events.clear()
-        text = utterance.text.encode()
+        text = caption.text.encode()
         self._library.espeak_Synth(text, len(text) + 1, 0, 1, 0, _CHARS_UTF8, None, None)
         samples = np.frombuffer(b"".join(self._chunks), dtype=np.int16)
         if not samples.size or not self._events:
-            raise RuntimeError(f"eSpeak NG said nothing for: {utterance.text!r}")
+            raise RuntimeError(f"eSpeak NG said nothing for: {caption.text!r}")
         loud = np.flatnonzero(np.abs(samples.astype(np.int32)) > 200)
         speech_end = int(loud[-1]) + 1 if loud.size else samples.size
         samples = samples[: speech_end + int(_TAIL_SECONDS * self._engine_rate)]
-        words = _align(utterance.text, self._events, speech_end, self._engine_rate)
+        words = _align(caption.text, self._events, speech_end, self._engine_rate)
         return soxr.resample(samples, self._engine_rate, SAMPLING_RATE, quality="MQ"), words
 
     def _set_voice(self, voice: str) -> None:

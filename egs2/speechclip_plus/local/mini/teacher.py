@@ -11,16 +11,17 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from open_clip.model import CLIP
+from safetensors.torch import save_file
 
 from espnet_plugin.evaluation.retrieval import rank_embeddings, summarize
 from espnet_plugin.utils.atomic import atomic_path, write_text
 from espnet_plugin.utils.progress import progress
 
-from .config import MiniConfig, TeacherConfig
+from .config import MiniConfig, TeacherConfig, rate_factor
 from .corpus import draw_corpus
-from .packages import load_package
 from .pictures import Painter
-from .scenes import Scene, draw_caption, draw_scene, draw_variants, held_out_keys
+from .scenes import draw_caption, draw_scene
 from .streams import random_stream
 from .teacher_text import ReducedTokenizer, keyword_list, wrong_text
 
@@ -83,23 +84,21 @@ class SceneSampler:
 
     def __init__(self, config: MiniConfig) -> None:
         scenes, _ = draw_corpus(config)
-        self._held_out = held_out_keys([*scenes["dev"].values(), *scenes["test"].values()])
+        held_out = (*scenes["dev"].values(), *scenes["test"].values())
+        self._held_out = frozenset(scene.key for scene in held_out)
         self._config = config
         self._painter = Painter(image_size=config.corpus.image_size)
         self._rng = random_stream(config.seed, "teacher scenes")
         self._tokenizer = ReducedTokenizer()
 
     def draw(self) -> TeacherBatch:
-        """Draw groups of scenes that differ in one attribute each (hard negatives)."""
+        """Draw a batch of scenes, their texts, and the wrong texts."""
         teacher, rng = self._config.teacher, self._rng
-        scenes: list[Scene] = []
-        while len(scenes) < teacher.batch_size:
-            scene = draw_scene(
-                rng, two_objects=self._config.corpus.two_objects, exclude=self._held_out
-            )
-            variants = draw_variants(rng, scene, teacher.group_size - 1, exclude=self._held_out)
-            scenes += [scene, *variants]
-        scenes = scenes[: teacher.batch_size]
+        two_objects = self._config.corpus.two_objects
+        scenes = [
+            draw_scene(rng, two_objects=two_objects, exclude=self._held_out)
+            for _ in range(teacher.batch_size)
+        ]
         texts: list[list[str]] = []
         longest = teacher.context_length - 2
         for scene in scenes:
@@ -121,13 +120,12 @@ def normalise(pictures: np.ndarray) -> torch.Tensor:
     return (x - mean[:, None, None]) / std[:, None, None]
 
 
-def train_teacher(config: MiniConfig, root: Path, *, evaluate_every: int = 0) -> torch.nn.Module:
+def train_teacher(config: MiniConfig, root: Path) -> torch.nn.Module:
     """Train, save into ``root/clip`` and report text→image recall.
 
     Args:
         config: Sizes and seed.
         root: Directory of the corpus.
-        evaluate_every: Steps between recalls on dev in the log; 0 for none.
 
     Returns:
         The model with the reduced table.
@@ -135,15 +133,14 @@ def train_teacher(config: MiniConfig, root: Path, *, evaluate_every: int = 0) ->
     torch.manual_seed(config.seed)
     teacher = config.teacher
     sampler, tokenizer = SceneSampler(config), ReducedTokenizer()
-    clip = load_package("open_clip.model")
     settings = model_config(
         teacher, image_size=config.corpus.image_size, vocabulary_size=tokenizer.size
     )
-    model = clip.CLIP(**settings)
+    model = CLIP(**settings)
     optimizer = _optimizer(model, teacher)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, teacher))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_factor(step, teacher))
     model.train()
-    for step in progress(range(1, teacher.steps + 1), description="small CLIP", unit="step"):
+    for _ in progress(range(teacher.steps), description="small CLIP", unit="step"):
         batch = sampler.draw()
         images = F.normalize(model.encode_image(batch.images), dim=-1)
         texts = F.normalize(encode_text(model, batch.rows, batch.ends), dim=-1)
@@ -158,9 +155,6 @@ def train_teacher(config: MiniConfig, root: Path, *, evaluate_every: int = 0) ->
         schedule.step()
         with torch.no_grad():
             model.logit_scale.clamp_(0.0, _MAX_LOGIT_SCALE)
-        if evaluate_every and step % evaluate_every == 0:
-            recalls = text_to_image_recall(model, config, "dev")
-            logging.info(f"step {step}: loss {loss.item():.3f}, dev R@1/5/10 {recalls}")
     save_teacher(model, config, tokenizer, root / "clip")
     recalls = text_to_image_recall(model, config, "test")
     logging.info(f"small CLIP: test text→image R@1/5/10 {recalls}")
@@ -169,9 +163,9 @@ def train_teacher(config: MiniConfig, root: Path, *, evaluate_every: int = 0) ->
 
 @torch.no_grad()
 def text_to_image_recall(
-    model: torch.nn.Module, config: MiniConfig, split: str, *, keywords: bool = False
+    model: torch.nn.Module, config: MiniConfig, split: str
 ) -> tuple[float, ...]:
-    """Return recall@1/5/10 of the captions of a split, or of keyword lists made from them."""
+    """Return recall@1/5/10 of the captions of a split."""
     model.eval()
     scenes, captions = draw_corpus(config)
     painter, tokenizer = Painter(image_size=config.corpus.image_size), ReducedTokenizer()
@@ -179,8 +173,6 @@ def text_to_image_recall(
     pictures = np.stack([painter.paint(scene, rng) for scene in scenes[split].values()])
     images = F.normalize(model.encode_image(normalise(pictures)), dim=-1)
     texts = [caption.text.split() for caption in captions[split]]
-    if keywords:
-        texts = [keyword_list(rng, text, longest=30) for text in texts]
     rows, ends = map(torch.from_numpy, tokenizer.batch(texts))
     embedded = F.normalize(encode_text(model, rows, ends), dim=-1)
     model.train()
@@ -197,7 +189,6 @@ def save_teacher(
     model: torch.nn.Module, config: MiniConfig, tokenizer: ReducedTokenizer, directory: Path
 ) -> None:
     """Write ``mini_clip.json`` and ``mini_clip.safetensors`` with the full table of CLIP's rows."""
-    save_file = load_package("safetensors.torch").save_file
     state = {name: value.detach().contiguous() for name, value in model.state_dict().items()}
     reduced = state["token_embedding.weight"]
     used = reduced[1:]  # row 0 pads and has no counterpart
@@ -221,8 +212,3 @@ def _optimizer(model: torch.nn.Module, config: TeacherConfig) -> torch.optim.Opt
         {"params": others, "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98), eps=1e-6)
-
-
-def _rate(step: int, config: TeacherConfig) -> float:
-    warm = min(1.0, (step + 1) / max(config.warmup_steps, 1))
-    return warm * 0.5 * (1.0 + math.cos(math.pi * min(1.0, step / max(config.steps, 1))))

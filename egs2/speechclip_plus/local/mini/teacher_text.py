@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from open_clip import SimpleTokenizer
 
 from .lexicon import COLOURS, CONTENT_WORDS, FUNCTION_WORDS, OBJECTS, PLACES
-from .packages import load_package
 
 _CONTENT = tuple(sorted(CONTENT_WORDS))
 WORDS: tuple[str, ...] = (*OBJECTS, *COLOURS, *PLACES, *FUNCTION_WORDS)
@@ -21,7 +21,7 @@ class ReducedTokenizer:
     """
 
     def __init__(self) -> None:
-        tokenizer = load_package("open_clip.tokenizer").SimpleTokenizer()
+        tokenizer = SimpleTokenizer()
         self.full_ids = []
         for word in WORDS:
             ids = tokenizer.encode(word)

@@ -7,8 +7,6 @@ import math
 import numpy as np
 import torch
 
-from .packages import load_package
-
 FRAME_STRIDE = 320
 RECEPTIVE_FIELD = 880
 _WINDOW, _HOP, _FFT, _MELS = 400, 160, 512, 40
@@ -58,12 +56,13 @@ class UnitCodebook:
     def __init__(
         self, features: torch.Tensor, units: int, *, seed: int, components: int = 48
     ) -> None:
-        cluster = load_package("sklearn.cluster")
+        from sklearn.cluster import MiniBatchKMeans
+
         self._mean = features.mean(0)
         centred = features - self._mean
         _, vectors = torch.linalg.eigh(centred.T @ centred)
         self._basis = vectors[:, -min(components, vectors.shape[1]) :].contiguous()
-        kmeans = cluster.MiniBatchKMeans(
+        kmeans = MiniBatchKMeans(
             units, batch_size=4096, n_init=1, max_iter=20, random_state=seed
         ).fit((centred @ self._basis).numpy())
         self.centres = torch.from_numpy(kmeans.cluster_centers_).float()

@@ -69,4 +69,4 @@ PARTS = (
 )
 
 if __name__ == "__main__":
-    download_command(PARTS, __doc__, "downloads/spokencoco")
+    download_command("spokencoco", PARTS, __doc__)

@@ -121,4 +121,4 @@ if __name__ == "__main__":
         "root": "folder of SpokenCOCO (SPOKENCOCO in db.sh)",
         "mscoco": "folder of the pictures (MSCOCO in db.sh)",
     }
-    preparation_command(read_spokencoco, __doc__, folders)
+    preparation_command("spokencoco", read_spokencoco, __doc__, folders)

@@ -7,6 +7,7 @@ import pytest
 
 from espnet_plugin.evaluation.alignments import Word
 from espnet_plugin.evaluation.keyword_file import Keyword, UtteranceKeywords
+from espnet_plugin.evaluation.queries import Found, Query
 
 pytest.importorskip("matplotlib")
 
@@ -103,9 +104,7 @@ def test_layer_weights():
 
 
 def test_similarity_and_attention():
-    figure = similarity.draw_similarity(
-        np.eye(3), query_labels=["a " * 40] * 3, right_items=range(3)
-    )
+    figure = similarity.draw_similarity(np.eye(3), ["a " * 40] * 3)
     assert len(figure.axes[0].patches) == 3
     assert all(len(label.get_text()) < 50 for label in figure.axes[0].get_yticklabels())
     figure = attention.draw_attention(
@@ -117,21 +116,23 @@ def test_similarity_and_attention():
 
 def test_gallery_survives_a_broken_picture(tmp_path, caplog):
     (tmp_path / "broken.jpg").write_bytes(b"no picture")
-    query = gallery.GalleryQuery("a dog", (tmp_path / "broken.jpg",), (0.5,), 0, 1)
-    figure = gallery.draw_gallery([query])
+    found = Found("i", 0.5)
+    query = Query("u", "parallel", (found,), found, {"parallel": 1})
+    figure = gallery.draw_gallery([query], {"u": "a dog"}, {"i": str(tmp_path / "broken.jpg")})
     assert "broken.jpg cannot be shown" in caplog.text
-    assert "right picture: rank 1" in texts(figure)
+    assert {"“a dog”", "right picture: rank 1", "no picture"} <= texts(figure)
+    assert figure.axes[1].get_xlabel() == "1: 0.50  ✔ right"
 
 
 def test_keyword_table():
-    assert {"dog", "cat", "“a dog”"} <= texts(keyword_table.draw_keyword_table([SPOKEN]))
+    assert {"dog", "cat", "“a dog”"} <= texts(keyword_table.draw_keyword_table([SPOKEN], [None]))
 
 
 def test_saving_writes_both_formats_and_leaves_settings_alone(tmp_path):
     import matplotlib
 
     before = dict(matplotlib.rcParams)
-    paths = style.save(layer_weights.draw_layer_weights(np.array([1.0])), tmp_path / "x" / "a.b")
-    assert [path.name for path in paths] == ["a.b.png", "a.b.svg"]
+    path = style.save(layer_weights.draw_layer_weights(np.array([1.0])), tmp_path / "x" / "a.b")
+    assert path == tmp_path / "x" / "a.b.png"
     assert sorted(path.name for path in (tmp_path / "x").iterdir()) == ["a.b.png", "a.b.svg"]
     assert dict(matplotlib.rcParams) == before

@@ -44,7 +44,7 @@ def data_dir(tmp_path):
     (data / "image.scp").write_text("".join(f"{name} {data / 'p.png'}\n" for name in names))
     utterances = [f"{name}_{n}" for name in names for n in range(2)]
     (data / "wav.scp").write_text("".join(f"{u} {data / 'a.wav'}\n" for u in utterances))
-    (data / "text").write_text("".join(f"{u} a <red> dog & cat\n" for u in utterances))
+    (data / "text").write_text("".join(f"{u} a <red> dog & {{{{ 7 * 7 }}}}\n" for u in utterances))
     return data
 
 
@@ -68,7 +68,7 @@ def test_the_page_holds_everything(inference_dir, data_dir):
     sources = [attributes["src"] for _, attributes in page.seen if "src" in attributes]
     assert sources and all(source.startswith("data:") for source in sources)
     assert not re.search(r'(?:href|src)="(?!#|data:)', text)
-    assert "“a &lt;red&gt; dog &amp; cat”" in text
+    assert "“a &lt;red&gt; dog &amp; {{ 7 * 7 }}”" in text
     assert "… 28 more" in text
     assert "60 seconds in all (stage 7: 60 s)." in text
     assert "hybrid+ · set test: 12 utterances, 6 pictures · seed 3" in text

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 from espnet_plugin.evaluation.report.tables import (
+    Table,
     comparison_table,
     keyword_table,
-    markdown_table,
     retrieval_table,
 )
 
@@ -13,7 +13,7 @@ def measures(value: float) -> dict:
 
 
 def test_markdown_table():
-    assert markdown_table(["", "a"], [["x", "1"]]) == "|  | a |\n| --- | ---: |\n| x | 1 |"
+    assert Table(("", "a"), (("x", "1"),)).markdown() == "|  | a |\n| --- | ---: |\n| x | 1 |"
 
 
 def test_retrieval_table_of_one_branch():

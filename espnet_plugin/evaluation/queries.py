@@ -1,4 +1,4 @@
-"""Which utterances a report shows: those found best, and those found worst."""
+"""Utterances and the pictures that they found; which are found best, and which worst."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import numpy as np
 
 from espnet_plugin.evaluation.inference_set import InferenceSet
 from espnet_plugin.evaluation.scores.retrieval import Ranks
+
+QUERIES = 10  # found best, and found worst
+PICTURES = 5  # shown with each
 
 
 @dataclass(frozen=True)
@@ -38,15 +41,8 @@ class Query:
     ranks: dict[str, int]
 
 
-def main_branch(data: InferenceSet) -> str | None:
-    """The branch by which utterances are chosen: parallel where there is one."""
-    return next(iter(data.branches), None)
-
-
-def best_and_worst(
-    data: InferenceSet, ranks: Ranks, *, number: int = 10, num_pictures: int = 5
-) -> tuple[list[Query], list[Query]]:
-    """Chooses the utterances whose picture is found best, and worst.
+def best_and_worst(data: InferenceSet, ranks: Ranks) -> tuple[list[Query], list[Query]]:
+    """Chooses the ten utterances whose picture is found best, and those where it is found worst.
 
     They are ordered by the rank of the right picture and then by the margin, its cosine less that
     of the best wrong picture. Each picture comes once at most in either list, else its five
@@ -55,53 +51,31 @@ def best_and_worst(
     Args:
         data: The set.
         ranks: What ``rank_set`` returned for it.
-        number: How many of each; fewer when the set is small.
-        num_pictures: Pictures shown with each.
 
     Returns:
         Best first, and worst first.
     """
-    branch = main_branch(data)
-    if branch is None:
+    if not data.branches:
         return [], []
+    branch, speech = next(iter(data.branches.items()))
     rank = ranks[branch]["speech_to_image"].rank
-    margin = _margins(data, branch)
+    margin = _margins(data, speech)
     order = np.lexsort((-margin, rank))
-    number = min(number, len(data.images))
-    best = _one_per_image(data, order, number)
-    worst = _one_per_image(data, order[::-1], number)
-    return tuple(
-        [_query(data, ranks, branch, row, num_pictures) for row in rows] for rows in (best, worst)
-    )
+    best, worst = _one_per_image(data, order), _one_per_image(data, order[::-1])
+    return tuple([search(data, ranks, row) for row in rows] for rows in (best, worst))
 
 
-def _margins(data: InferenceSet, branch: str) -> np.ndarray:
-    """(utterances,) cosine of the right picture less the best wrong one's."""
-    speech, images = data.branches[branch], np.asarray(data.image)
-    row_of = {image: row for row, image in enumerate(data.images)}
-    right = np.array([row_of[image] for image in data.image_of])
-    margins = np.empty(len(right))
-    for start in range(0, len(right), 1024):
-        scores = np.asarray(speech[start : start + 1024]) @ images.T  # (block, images)
-        rows, columns = np.arange(len(scores)), right[start : start + 1024]
-        own = scores[rows, columns].copy()
-        scores[rows, columns] = -np.inf
-        margins[start : start + 1024] = own - scores.max(axis=1) if len(images) > 1 else own
-    return margins
+def search(data: InferenceSet, ranks: Ranks, row: int) -> Query:
+    """Finds the pictures nearest to an utterance by its first branch: parallel, where there is one.
 
-
-def _one_per_image(data: InferenceSet, order: Iterable[int], number: int) -> list[int]:
-    chosen: dict[str, int] = {}
-    for row in order:
-        if len(chosen) == number:
-            break
-        chosen.setdefault(data.image_of[row], int(row))
-    return list(chosen.values())
-
-
-def _query(data: InferenceSet, ranks: Ranks, branch: str, row: int, num_pictures: int) -> Query:
-    scores = np.asarray(data.image) @ data.branches[branch][row]  # (images,)
-    nearest = np.argsort(-scores, kind="stable")[:num_pictures]
+    Args:
+        data: The set.
+        ranks: What ``rank_set`` returned for it.
+        row: The utterance's row.
+    """
+    branch, speech = next(iter(data.branches.items()))
+    scores = np.asarray(data.image) @ speech[row]  # (images,)
+    nearest = np.argsort(-scores, kind="stable")[:PICTURES]
     own = data.images.index(data.image_of[row])
     return Query(
         utterance=data.utterances[row],
@@ -114,3 +88,27 @@ def _query(data: InferenceSet, ranks: Ranks, branch: str, row: int, num_pictures
             if "speech_to_image" in directions
         },
     )
+
+
+def _margins(data: InferenceSet, speech: np.ndarray) -> np.ndarray:
+    """(utterances,) cosine of the right picture less the best wrong one's."""
+    images = np.asarray(data.image)
+    row_of = {image: row for row, image in enumerate(data.images)}
+    right = np.array([row_of[image] for image in data.image_of])
+    margins = np.empty(len(right))
+    for start in range(0, len(right), 1024):
+        scores = np.asarray(speech[start : start + 1024]) @ images.T  # (block, images)
+        rows, columns = np.arange(len(scores)), right[start : start + 1024]
+        own = scores[rows, columns].copy()
+        scores[rows, columns] = -np.inf
+        margins[start : start + 1024] = own - scores.max(axis=1) if len(images) > 1 else own
+    return margins
+
+
+def _one_per_image(data: InferenceSet, order: Iterable[int]) -> list[int]:
+    chosen: dict[str, int] = {}
+    for row in order:
+        if len(chosen) == QUERIES:
+            break
+        chosen.setdefault(data.image_of[row], int(row))
+    return list(chosen.values())

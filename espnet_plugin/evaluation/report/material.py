@@ -1,0 +1,37 @@
+"""What a set's directories tell about its utterances and pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from espnet_plugin.data.scp import read_scp
+from espnet_plugin.evaluation.inference_set import TRANSCRIPTS, InferenceSet
+from espnet_plugin.evaluation.keyword_file import UtteranceKeywords
+
+
+@dataclass(frozen=True)
+class Material:
+    """Where a set's recordings and pictures lie and what was said, each by id; may be empty."""
+
+    audio: Mapping[str, str]
+    pictures: Mapping[str, str]
+    captions: Mapping[str, str]
+    transcripts: Mapping[str, str]
+    keywords: Mapping[str, UtteranceKeywords]
+
+
+def read_material(data: InferenceSet, data_dir: Path | None) -> Material:
+    """Reads wav.scp, image.scp and text of a data directory, and a set's transcripts."""
+
+    def read(directory: Path | None, name: str) -> dict[str, str]:
+        return read_scp(directory / name) if directory and (directory / name).exists() else {}
+
+    return Material(
+        audio=read(data_dir, "wav.scp"),
+        pictures=read(data_dir, "image.scp"),
+        captions={u.utterance: u.caption for u in data.keywords} | read(data_dir, "text"),
+        transcripts=read(data.directory, TRANSCRIPTS),
+        keywords={u.utterance: u for u in data.keywords},
+    )

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.measure import MIB, get_parser, peak_memory, show, usage_of
+
+
+def test_a_process_does_not_begin_with_the_peak_of_the_one_that_started_it() -> None:
+    assert b"x" * (300 * MIB)
+    assert peak_memory() > 300 * MIB
+    assert usage_of([sys.executable, "-c", "pass"]).peak < 100 * MIB
+    large = usage_of([sys.executable, "-c", f"b'x' * {200 * MIB}"])
+    assert large.peak > 200 * MIB
+    assert 0 < large.cpu_seconds and 0 < large.seconds
+
+
+def test_a_failed_command_is_an_error() -> None:
+    with pytest.raises(subprocess.CalledProcessError):
+        usage_of([sys.executable, "-c", "raise SystemExit(3)"])
+
+
+def test_results_are_shown_and_written(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    args = get_parser("Title.\n\nMore.").parse_args(["--output", str(tmp_path / "x.json")])
+    show("a table", {"a": 1}, args.output)
+    head, _, rest = capsys.readouterr().out.partition("\n")
+    assert head == "a table"
+    assert json.loads(rest) == json.loads((tmp_path / "x.json").read_text()) == {"a": 1}

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import pytest
+
+from espnet_plugin.evaluation.architectures import architecture_name, architecture_place
+
+
+@pytest.mark.parametrize(
+    ("parallel", "extractor", "name"),
+    [
+        (True, "none", "parallel"),
+        (False, "cls", "cascaded"),
+        (False, "cif", "cascaded+"),
+        (True, "cls", "hybrid"),
+        (True, "cif", "hybrid+"),
+        (True, "other", "hybrid (other)"),
+    ],
+)
+def test_architecture_names(parallel, extractor, name):
+    config = {"model_conf": {"parallel": parallel}, "keyword_extractor": extractor}
+    assert architecture_name(config, {}) == name
+
+
+def test_without_a_configuration_the_branches_tell():
+    assert architecture_name({}, {"parallel"}) == "parallel"
+    assert architecture_name({}, {"cascaded"}) == "cascaded"
+    assert architecture_name({}, {"parallel", "cascaded"}) == "hybrid"
+
+
+def test_order():
+    names = ["new", "hybrid_plus.x", "hybrid+", "hybrid", "cascaded_plus", "parallel"]
+    assert sorted(names, key=architecture_place) == [
+        "parallel",
+        "cascaded_plus",
+        "hybrid",
+        "hybrid+",
+        "hybrid_plus.x",
+        "new",
+    ]
