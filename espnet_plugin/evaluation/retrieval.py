@@ -19,7 +19,7 @@ as high, counted tile by tile, so memory does not grow with queries × items.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -60,9 +60,13 @@ class RetrievalScores:
 
     def to_dict(self) -> dict[str, float]:
         """Returns the measures under the names that scores.json uses."""
-        measures = asdict(self)
-        recall = {f"recall@{k}": value for k, value in measures.pop("recall").items()}
-        return recall | measures
+        return {
+            **{f"recall@{k}": value for k, value in self.recall.items()},
+            "median_rank": self.median_rank,
+            "mean_rank": self.mean_rank,
+            "mean_reciprocal_rank": self.mean_reciprocal_rank,
+            "mean_average_precision": self.mean_average_precision,
+        }
 
 
 def rank_embeddings(
