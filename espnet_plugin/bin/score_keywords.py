@@ -11,8 +11,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from espnet_plugin.evaluation.alignments import WORDS_CTM
 from espnet_plugin.evaluation.report.tables import keyword_table
-from espnet_plugin.evaluation.scores.directory import score_keywords_directory
+from espnet_plugin.evaluation.scores.directory import (
+    score_keywords_directory,
+    score_units_directory,
+)
 from espnet_plugin.utils.command import command_errors
 
 
@@ -55,31 +59,29 @@ def get_parser() -> argparse.ArgumentParser:
 def main(cmd: Sequence[str] | None = None) -> None:
     """Runs the command."""
     args = get_parser().parse_args(cmd)
+    title = f"Keywords of {Path(args.inference_dir).absolute().name}:\n\n"
+    if args.token_type != "clip":
+        scores = score_units_directory(args.inference_dir, args.token_type, bpemodel=args.bpemodel)
+        rates = (f"{name}\t{v:.4f}\n" for name, v in scores.items() if isinstance(v, float))
+        sys.stdout.write(title + "".join(rates))
+        return
     words_ctm = args.words_ctm
-    if args.data_dir and (Path(args.data_dir) / "words.ctm").exists():
-        words_ctm = Path(args.data_dir) / "words.ctm"
-    report = score_keywords_directory(
+    if args.data_dir and (Path(args.data_dir) / WORDS_CTM).exists():
+        words_ctm = Path(args.data_dir) / WORDS_CTM
+    scores = score_keywords_directory(
         args.inference_dir,
         token_list=args.token_list,
         words_ctm=words_ctm,
         textgrid_dir=args.textgrid_dir,
         tolerance=args.tolerance,
-        token_type=args.token_type,
-        bpemodel=args.bpemodel,
         legacy=args.legacy,
         samples=args.bootstrap_samples,
         seed=args.seed,
     )
-    sys.stdout.write(f"Keywords of {Path(args.inference_dir).absolute().name}:\n\n")
-    if args.token_type == "clip":
-        sys.stdout.write(keyword_table(report, report.get("intervals", {})).markdown() + "\n")
-        if args.legacy:
-            rate = report["legacy"]["mean_hit_rate"]
-            sys.stdout.write(f"legacy hit rate, mean over positions: {100 * rate:.1f} %\n")
-    else:
-        for name, value in report.items():
-            if isinstance(value, float):
-                sys.stdout.write(f"{name}\t{value:.4f}\n")
+    sys.stdout.write(title + keyword_table(scores, scores.get("intervals", {})).markdown() + "\n")
+    if args.legacy:
+        rate = scores["legacy"]["mean_hit_rate"]
+        sys.stdout.write(f"legacy hit rate, mean over positions: {100 * rate:.1f} %\n")
 
 
 if __name__ == "__main__":

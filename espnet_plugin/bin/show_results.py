@@ -6,13 +6,17 @@ With --compare it prints one table of several experiments.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_plugin.evaluation.report.results import RESULTS_FILE, SCORES_FILE, write_results
+from espnet_plugin.evaluation.report.results import (
+    RESULTS_FILE,
+    SCORES_FILE,
+    read_results,
+    write_results,
+)
 from espnet_plugin.evaluation.report.tables import comparison_table, retrieval_table
 from espnet_plugin.utils.atomic import write_text
 from espnet_plugin.utils.command import command_errors
@@ -46,7 +50,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
     """Runs the command."""
     args = get_parser().parse_args(cmd)
     if args.compare:
-        table = comparison_table([_read_scores(Path(path)) for path in args.compare])
+        table = comparison_table([read_results(path) for path in args.compare])
         if args.output:
             write_text(args.output, table + "\n")
         sys.stdout.write(table + "\n")
@@ -63,15 +67,6 @@ def main(cmd: Sequence[str] | None = None) -> None:
     )
     sys.stdout.write(retrieval_table(scores) + "\n")
     logging.info(f"written: {Path(args.inference_dir) / RESULTS_FILE}, {SCORES_FILE}")
-
-
-def _read_scores(path: Path) -> dict:
-    try:
-        scores = json.loads(path.read_text(encoding="utf-8"))
-        scores["architecture"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is no scores.json: {error}") from error
-    return scores
 
 
 if __name__ == "__main__":

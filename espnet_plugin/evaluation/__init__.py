@@ -1,5 +1,6 @@
-"""Retrieval scores, keyword scores, figures and reports: functions over arrays and files.
+"""Functions over arrays and files: ``scores/`` are numbers, ``report/`` is the pages about a model,
+``figures/`` its figures, ``sweep/`` compares many models.
 
-Nothing here needs the model or PyTorch: it all starts from the files that
-``espnet_plugin.bin.speechclip_inference`` writes (see ``inference_set.py``).
+Nothing here needs the model, and only the legacy hit rate's tokenizer needs PyTorch: it all starts
+from the files that ``espnet_plugin.bin.speechclip_inference`` writes (see ``inference_set.py``).
 """

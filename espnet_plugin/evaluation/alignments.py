@@ -15,6 +15,7 @@ from pathlib import Path
 
 from espnet_plugin.data.scp import DataError, MissingFileError, columns, text_lines
 
+TIER = "words"  # of a TextGrid, case-folded
 WORDS_CTM = "words.ctm"  # in a data directory
 SILENCES = frozenset({"", "sil", "sp", "spn", "<eps>", "<sil>", "<unk>"})
 _ITEM = re.compile(r'"((?:[^"]|"")*)"|([-+]?\d+\.?\d*(?:[eE][-+]?\d+)?)|(<exists>)')
@@ -42,7 +43,13 @@ def read_ctm(path: str | Path) -> dict[str, list[Word]]:
     """
     words: dict[str, list[Word]] = {}
     damaged: dict[str, str] = {}
-    for number, line in _lines(path):
+    try:
+        lines = list(text_lines(path))
+    except MissingFileError:
+        raise
+    except DataError as error:
+        raise AlignmentError(str(error)) from error
+    for number, line in lines:
         if not line.strip() or line.startswith(";;"):
             continue
         utterance, *fields = columns(line)
@@ -58,20 +65,23 @@ def read_ctm(path: str | Path) -> dict[str, list[Word]]:
         spoken = words.setdefault(utterance, [])
         if word.text.casefold() not in SILENCES:
             spoken.append(word)
-    intact = {u: sorted(spoken, key=_start) for u, spoken in words.items() if u not in damaged}
+    intact = {
+        u: sorted(spoken, key=lambda word: word.start)
+        for u, spoken in words.items()
+        if u not in damaged
+    }
     _report_damaged(damaged, len(intact))
     return {utterance: spoken for utterance, spoken in intact.items() if spoken}
 
 
-def read_textgrid(path: str | Path, *, tier: str = "words") -> list[Word]:
-    """Reads an interval tier of a Praat TextGrid, long or short text format; silences left out.
+def read_textgrid(path: str | Path) -> list[Word]:
+    """Reads the words of a Praat TextGrid, long or short text format; silences left out.
 
     Args:
         path: The file, UTF-8 or UTF-16.
-        tier: Name of the tier, case-folded.
 
     Raises:
-        ValueError: No TextGrid, or no interval tier of this name.
+        ValueError: No TextGrid, or no interval tier called ``words``.
     """
     path = Path(path)
     content = path.read_bytes()
@@ -92,14 +102,14 @@ def read_textgrid(path: str | Path, *, tier: str = "words") -> list[Word]:
         names.append(str(name))
         size = 3 if kind == "IntervalTier" else 2
         first, position = position + 5, position + 5 + size * int(count)
-        if kind == "IntervalTier" and str(name).casefold() == tier.casefold():
+        if kind == "IntervalTier" and str(name).casefold() == TIER:
             rows = [items[at : at + 3] for at in range(first, position, 3)]
             words = [Word(str(word), float(start), float(end)) for start, end, word in rows]
             return [word for word in words if word.text.strip().casefold() not in SILENCES]
-    raise ValueError(f"{path}: no interval tier {tier!r}, only {names}")
+    raise ValueError(f"{path}: no interval tier {TIER!r}, only {names}")
 
 
-def read_textgrids(directory: str | Path, *, tier: str = "words") -> dict[str, list[Word]]:
+def read_textgrids(directory: str | Path) -> dict[str, list[Word]]:
     """Reads ``<utterance>.TextGrid`` files of a directory (and below).
 
     Raises:
@@ -114,20 +124,11 @@ def read_textgrids(directory: str | Path, *, tier: str = "words") -> dict[str, l
     damaged: dict[str, str] = {}
     for path in paths:
         try:
-            words[path.stem] = read_textgrid(path, tier=tier)
+            words[path.stem] = read_textgrid(path)
         except (ValueError, IndexError) as error:
             damaged[path.stem] = f"{path}: {error}"
     _report_damaged(damaged, len(words))
     return words
-
-
-def _lines(path: str | Path) -> list[tuple[int, str]]:
-    try:
-        return list(text_lines(path))
-    except MissingFileError:
-        raise
-    except DataError as error:
-        raise AlignmentError(str(error)) from error
 
 
 def _ctm_word(fields: list[str]) -> Word:
@@ -153,7 +154,3 @@ def _value(match: re.Match) -> str | float:
     if match.group(1) is not None:
         return match.group(1).replace('""', '"')
     return match.group(3) or float(match.group(2))
-
-
-def _start(word: Word) -> float:
-    return word.start

@@ -10,6 +10,9 @@ import numpy as np
 from espnet_plugin.evaluation.inference_set import InferenceSet
 from espnet_plugin.evaluation.scores.retrieval import Ranks
 
+QUERIES = 10  # found best, and found worst
+PICTURES = 5  # shown with each
+
 
 @dataclass(frozen=True)
 class Found:
@@ -38,10 +41,8 @@ class Query:
     ranks: dict[str, int]
 
 
-def best_and_worst(
-    data: InferenceSet, ranks: Ranks, *, number: int = 10, num_pictures: int = 5
-) -> tuple[list[Query], list[Query]]:
-    """Chooses the utterances whose picture is found best, and worst.
+def best_and_worst(data: InferenceSet, ranks: Ranks) -> tuple[list[Query], list[Query]]:
+    """Chooses the ten utterances whose picture is found best, and those where it is found worst.
 
     They are ordered by the rank of the right picture and then by the margin, its cosine less that
     of the best wrong picture. Each picture comes once at most in either list, else its five
@@ -50,8 +51,6 @@ def best_and_worst(
     Args:
         data: The set.
         ranks: What ``rank_set`` returned for it.
-        number: How many of each; fewer when the set is small.
-        num_pictures: Pictures shown with each.
 
     Returns:
         Best first, and worst first.
@@ -62,27 +61,21 @@ def best_and_worst(
     rank = ranks[branch]["speech_to_image"].rank
     margin = _margins(data, speech)
     order = np.lexsort((-margin, rank))
-    number = min(number, len(data.images))
-    best = _one_per_image(data, order, number)
-    worst = _one_per_image(data, order[::-1], number)
-    return tuple(
-        [search(data, ranks, row, num_pictures=num_pictures) for row in rows]
-        for rows in (best, worst)
-    )
+    best, worst = _one_per_image(data, order), _one_per_image(data, order[::-1])
+    return tuple([search(data, ranks, row) for row in rows] for rows in (best, worst))
 
 
-def search(data: InferenceSet, ranks: Ranks, row: int, *, num_pictures: int = 5) -> Query:
+def search(data: InferenceSet, ranks: Ranks, row: int) -> Query:
     """Finds the pictures nearest to an utterance by its first branch: parallel, where there is one.
 
     Args:
         data: The set.
         ranks: What ``rank_set`` returned for it.
         row: The utterance's row.
-        num_pictures: How many pictures.
     """
     branch, speech = next(iter(data.branches.items()))
     scores = np.asarray(data.image) @ speech[row]  # (images,)
-    nearest = np.argsort(-scores, kind="stable")[:num_pictures]
+    nearest = np.argsort(-scores, kind="stable")[:PICTURES]
     own = data.images.index(data.image_of[row])
     return Query(
         utterance=data.utterances[row],
@@ -112,10 +105,10 @@ def _margins(data: InferenceSet, speech: np.ndarray) -> np.ndarray:
     return margins
 
 
-def _one_per_image(data: InferenceSet, order: Iterable[int], number: int) -> list[int]:
+def _one_per_image(data: InferenceSet, order: Iterable[int]) -> list[int]:
     chosen: dict[str, int] = {}
     for row in order:
-        if len(chosen) == number:
+        if len(chosen) == QUERIES:
             break
         chosen.setdefault(data.image_of[row], int(row))
     return list(chosen.values())

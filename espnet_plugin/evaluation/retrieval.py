@@ -60,9 +60,8 @@ class RetrievalScores:
 
     def to_dict(self) -> dict[str, float]:
         """Returns the measures under the names that scores.json uses."""
-        recall = {f"recall@{k}": value for k, value in self.recall.items()}
         return {
-            **recall,
+            **{f"recall@{k}": value for k, value in self.recall.items()},
             "median_rank": self.median_rank,
             "mean_rank": self.mean_rank,
             "mean_reciprocal_rank": self.mean_reciprocal_rank,

@@ -77,7 +77,9 @@ class FrozenCLIP(nn.Module):
         self.embedding_dim = int(config.model["embed_dim"])
         self.context_length = int(config.model["text_cfg"].get("context_length", 77))
         # Other tokenizers may have to be downloaded: only encode_texts builds them.
-        self.sot_id, self.eot_id = _special_ids(self.tokenizer) if has_bpe(config) else (-1, -1)
+        self.sot_id = self.eot_id = -1
+        if has_bpe(config):
+            self.sot_id, self.eot_id = self.tokenizer.sot_token_id, self.tokenizer.eot_token_id
         path: Path | None = None
         if not (image_tower or text_tower):
             pass  # only the tokenizer is wanted: no weights are looked for
@@ -126,10 +128,6 @@ class FrozenCLIP(nn.Module):
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """BPE ids of each text, without SOT, EOT, padding or a limit."""
         return [list(self.tokenizer.encode(text)) for text in texts]
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """Text of BPE ids."""
-        return str(self.tokenizer.decode([int(token) for token in ids])).strip()
 
     def token_text(self, token_id: int) -> str:
         """How the vocabulary writes a token, e.g. ``orange</w>``."""
@@ -201,10 +199,6 @@ class _TextOf(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """Encode tokenised texts (batch, positions) to (batch, E)."""
         return self.whole.encode_text(tokens)
-
-
-def _special_ids(tokenizer: Any) -> tuple[int, int]:
-    return int(tokenizer.sot_token_id), int(tokenizer.eot_token_id)
 
 
 def _build(config: ClipConfig, precision: str, *, image: bool, text: bool) -> nn.Module:

@@ -115,6 +115,7 @@ class SpeechCLIP(nn.Module):
         ValueError: If there is neither a parallel nor a cascaded branch.
     """
 
+    frozen_prefixes = ("speech_encoder.", "clip.")  # of the state dict's keys
     token_table: Tensor
 
     def __init__(
@@ -155,11 +156,6 @@ class SpeechCLIP(nn.Module):
             )
             self.register_buffer("token_table", table, persistent=False)
             self.register_buffer("forbidden_rows", forbidden, persistent=False)
-
-    @property
-    def frozen_prefixes(self) -> tuple[str, ...]:
-        """Prefixes of the state dict's keys that belong to frozen modules."""
-        return ("speech_encoder.", "clip.")
 
     @property
     def num_queries(self) -> int:

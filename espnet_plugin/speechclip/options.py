@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 Constructor = TypeVar("Constructor", bound=Callable[..., Any])
+Registered = TypeVar("Registered")
 
 COMPATIBILITY = "compatibility"  # given by the factory to those who read it, not by options
 
@@ -60,7 +61,7 @@ def check_options(key: str, given: Iterable[str], known: Iterable[str]) -> None:
         )
 
 
-def choose(key: str, registry: Mapping[str, Constructor], name: str) -> Constructor:
+def choose(key: str, registry: Mapping[str, Registered], name: str) -> Registered:
     """What is registered under a name.
 
     Raises:

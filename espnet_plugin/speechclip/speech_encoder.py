@@ -57,6 +57,14 @@ class FrozenSpeechEncoder(nn.Module):
         **options: those of the backend, see :mod:`espnet_plugin.speechclip.backends`; None and
             False are no option. ``dropout`` needs ``dropout_in_training``.
 
+    Attributes:
+        num_layers: number of hidden states: the encoder's layers and the first one's input.
+        dim: dimension of the hidden states.
+        stride: samples per frame.
+        sampling_rate: samples per second of the speech that it takes.
+        min_samples: samples of the shortest utterance that is not continued with zeros.
+        normalize_waveform: whether waveforms are normalised, defaults resolved.
+
     Raises:
         ValueError: for an unknown source, or an option that the source does not have.
     """
@@ -92,37 +100,15 @@ class FrozenSpeechEncoder(nn.Module):
                 f"speech_encoder_conf: {', '.join(foreign)} has no meaning for "
                 f"speech_encoder: {source}"
             )
-        self.backend = backend_class(model=model, **options)
+        self.backend = backend = backend_class(model=model, **options)
+        self.num_layers, self.dim = backend.num_layers, backend.dim
+        self.stride, self.sampling_rate = backend.stride, backend.sampling_rate
+        self.min_samples = backend.min_samples
         if normalize_waveform is None:
-            normalize_waveform = self.backend.wants_normalized_waveforms()
+            normalize_waveform = backend.wants_normalized_waveforms()
         self.normalize_waveform = normalize_waveform
         self.requires_grad_(False)
         self.eval()
-
-    @property
-    def num_layers(self) -> int:
-        """Number of hidden states: the encoder's layers and the first one's input."""
-        return self.backend.num_layers
-
-    @property
-    def dim(self) -> int:
-        """Dimension of the hidden states."""
-        return self.backend.dim
-
-    @property
-    def stride(self) -> int:
-        """Samples per frame."""
-        return self.backend.stride
-
-    @property
-    def sampling_rate(self) -> int:
-        """Samples per second of the speech that the encoder takes."""
-        return self.backend.sampling_rate
-
-    @property
-    def min_samples(self) -> int:
-        """Samples of the shortest utterance that is not continued with zeros."""
-        return self.backend.min_samples
 
     def train(self, mode: bool = True) -> FrozenSpeechEncoder:
         """Stay in evaluation mode, whatever ``mode`` says, unless ``dropout_in_training`` is on."""

@@ -22,18 +22,17 @@ from espnet_plugin.speechclip.storage_format import (
     FILE_OPTIONS,
     LOG_SCALE,
     TEACHER_DIRECTORIES,
+    TOKEN_TABLE,
     TRAINED_FILE,
-    TrainedPart,
     config_of_checkpoint,
     experiment_directories,
     new_directory,
     read_config,
-    read_trained,
     resolve_paths,
     write_config,
     write_trained,
 )
-from espnet_plugin.speechclip.weights import check_fit, read_pickle
+from espnet_plugin.speechclip.weights import check_fit, read_pickle, read_safetensors
 
 META_FILE = "meta.yaml"
 PREFIX = "speechclip."  # of the model inside ESPnet's
@@ -194,7 +193,9 @@ def place_teachers(
 
 def _load_exported(directory: Path, towers: Mapping[str, bool]) -> SpeechCLIP:
     config = resolve_paths(read_config(directory / CONFIG_FILE), directory)
-    return _build(config, read_trained(directory), towers, directory / TRAINED_FILE)
+    weights = read_safetensors(directory / TRAINED_FILE)
+    weights.pop(LOG_SCALE, None)  # the loss's, for further training
+    return _build(config, weights, towers, directory / TRAINED_FILE)
 
 
 def _load_experiment(
@@ -217,7 +218,7 @@ def _load_experiment(
             f"{checkpoint}: no checkpoint of this task: no weight begins with {PREFIX!r}"
         )
     config = resolve_paths(read_config(config_file), *experiment_directories(config_file), *roots)
-    return _build(config, TrainedPart(weights, None, state.get(LOG_SCALE)), towers, checkpoint)
+    return _build(config, weights, towers, checkpoint)
 
 
 def _load_zip(path: Path, towers: Mapping[str, bool]) -> SpeechCLIP:
@@ -245,12 +246,8 @@ def _load_zip(path: Path, towers: Mapping[str, bool]) -> SpeechCLIP:
 
 def _packed_files(meta: Any, path: Path) -> tuple[str, str]:
     """Names of configuration and checkpoint in a packed model's ``meta.yaml``."""
-    sections = [
-        meta.get(name) if isinstance(meta, Mapping) else None for name in ("yaml_files", "files")
-    ]
-    configs, files = (
-        list(section.values()) if isinstance(section, Mapping) else [] for section in sections
-    )
+    sections = (meta.get(name) for name in ("yaml_files", "files")) if meta else ({}, {})
+    configs, files = (list((section or {}).values()) for section in sections)
     checkpoints = [name for name in files if str(name).endswith(".pth")]
     if len(configs) != 1 or len(checkpoints) != 1:
         raise ValueError(
@@ -261,21 +258,21 @@ def _packed_files(meta: Any, path: Path) -> tuple[str, str]:
 
 
 def _build(
-    config: Mapping[str, Any], trained: TrainedPart, towers: Mapping[str, bool], source: Path
+    config: Mapping[str, Any], weights: dict[str, Tensor], towers: Mapping[str, bool], source: Path
 ) -> SpeechCLIP:
     # Without a stored table the embeddings of the vocabulary come from the text tower, which is
     # dropped afterwards.
-    needs_table = has_keywords(config) and trained.token_table is None
-    needs_text = towers["text_tower"] or needs_table
+    table = weights.pop(TOKEN_TABLE, None)
+    needs_text = towers["text_tower"] or (has_keywords(config) and table is None)
     conf = {**(config.get("clip_conf") or {}), **towers, "text_tower": needs_text}
-    model = build_speechclip({**config, "clip_conf": conf}, token_table=trained.token_table)
+    model = build_speechclip({**config, "clip_conf": conf}, token_table=table)
     if not towers["text_tower"]:
         model.clip.text_tower = None
     # A file may hold the frozen weights too (ESPnet's never does); the configuration's are taken.
-    weights, expected = (
+    trained, expected = (
         {key: value for key, value in state.items() if not key.startswith(model.frozen_prefixes)}
-        for state in (trained.weights, model.state_dict())
+        for state in (weights, model.state_dict())
     )
-    check_fit(weights, expected, f"{source}: its weights do not fit its {CONFIG_FILE}")
-    model.load_state_dict(weights, strict=False)
+    check_fit(trained, expected, f"{source}: its weights do not fit its {CONFIG_FILE}")
+    model.load_state_dict(trained, strict=False)
     return model

@@ -16,14 +16,11 @@ import copy
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 from torch import Tensor
-
-from espnet_plugin.speechclip.weights import read_safetensors
 
 FORMAT_VERSION = 1
 CONFIG_FILE = "config.yaml"
@@ -43,21 +40,6 @@ TEACHER_DIRECTORIES = {
     "speech_encoder_conf": SPEECH_ENCODER_DIRECTORY,
     "clip_conf": CLIP_DIRECTORY,
 }
-
-
-@dataclass(frozen=True)
-class TrainedPart:
-    """Content of ``model.safetensors``.
-
-    Attributes:
-        weights: State dict without the frozen modules.
-        token_table: Embeddings of the keyword vocabulary, (V, token_dim); None without keywords.
-        log_scale: Logarithm of the contrastive loss's scale; None if it was not trained.
-    """
-
-    weights: dict[str, Tensor]
-    token_table: Tensor | None
-    log_scale: Tensor | None
 
 
 @contextlib.contextmanager
@@ -149,23 +131,6 @@ def write_trained(
     save_file(content, directory / TRAINED_FILE, metadata={"format": "pt"})
 
 
-def read_trained(directory: str | Path) -> TrainedPart:
-    """Reads ``model.safetensors`` of an exported model.
-
-    Raises:
-        FileNotFoundError: If it is not there.
-        ValueError: If it is no safetensors file, or truncated.
-    """
-    path = Path(directory) / TRAINED_FILE
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{directory}: an exported model has a file {TRAINED_FILE}; there is none"
-        )
-    weights = read_safetensors(path)
-    table, log_scale = weights.pop(TOKEN_TABLE, None), weights.pop(LOG_SCALE, None)
-    return TrainedPart(weights, table, log_scale)
-
-
 def experiment_directories(config_file: Path) -> tuple[Path, ...]:
     """Where the paths of an experiment's configuration may start: its own folder, or that of the
     recipe, two above (``exp/<tag>/config.yaml``); both also where links lead to."""
@@ -189,21 +154,12 @@ def resolve_paths(config: dict[str, Any], *directories: Path) -> dict[str, Any]:
     download.
     """
     config = copy.deepcopy(config)
-    for section, option in FILE_OPTIONS:
-        value = (config.get(section) or {}).get(option)
-        if (
-            not isinstance(value, str)
-            or not value
-            or Path(value).exists()
-            and Path(value).is_absolute()
-        ):
+    holders = [(config.get(section) or {}, option) for section, option in FILE_OPTIONS]
+    for holder, option in (*holders, (config, "keyword_vocabulary")):
+        value = holder.get(option)
+        if not isinstance(value, str) or not value:
             continue
-        candidates = [directory / value.lstrip("/") for directory in directories]
-        config[section][option] = next((str(path) for path in candidates if path.exists()), value)
-    vocabulary = config.get("keyword_vocabulary")
-    if isinstance(vocabulary, str) and not Path(vocabulary).is_absolute():
-        candidates = [directory / vocabulary for directory in directories]
-        config["keyword_vocabulary"] = next(
-            (str(path) for path in candidates if path.exists()), vocabulary
-        )
+        if not (Path(value).is_absolute() and Path(value).exists()):
+            candidates = [directory / value.lstrip("/") for directory in directories]
+            holder[option] = next((str(path) for path in candidates if path.exists()), value)
     return config

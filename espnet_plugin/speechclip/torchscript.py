@@ -50,8 +50,8 @@ def read_torchscript_tensors(path: Path) -> dict[str, Tensor]:
             if record and record[0] in _RECORDS:
                 archive.writestr(name, script.read(name))
     content.seek(0)
-    stand_ins = [_stand_in(*name.split(" ")) for name in names if name.startswith(_INERT)]
-    with torch.serialization.safe_globals(stand_ins):
+    inert: list[Any] = [_stand_in(*name.split(" ")) for name in names if name.startswith(_INERT)]
+    with torch.serialization.safe_globals(inert):
         tree = read_pickle(content, path)
     tensors: dict[str, Tensor] = {}
     _collect(tree, "", tensors)

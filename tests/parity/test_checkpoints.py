@@ -101,7 +101,7 @@ def test_raw_waves_as_the_reference_feeds_them(
     """Its inference code forgets to normalise the wave; large encoders do it themselves."""
     model = load_speechclip(converted[content["checkpoint"]])
     inside = content["encoder"]["waveform_layer_norm_in_encoder"]
-    model.speech_encoder.backend.normalize_waveform = inside
+    model.speech_encoder.normalize_waveform = inside
     utterances = zip(waves(case), case["outputs"]["utterances"], strict=True)
     for wave, recorded in utterances:
         output = model.encode_speech(wave[None])

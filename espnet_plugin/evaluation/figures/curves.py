@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
-
 import numpy as np
+from matplotlib.figure import Figure
 
 from espnet_plugin.evaluation.chance import chance_scores
 from espnet_plugin.evaluation.figures import style
-from espnet_plugin.evaluation.retrieval import RetrievalRanks
+from espnet_plugin.evaluation.scores.retrieval import Ranks
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
+MAX_K = 100  # right end of the axis, or the number of items if that is less
 _PANELS = {
     "speech → image": ("speech_to_image", "text_to_image"),
     "image → speech": ("image_to_speech", "image_to_text"),
@@ -27,14 +23,11 @@ _NAMES = {
 }
 
 
-def draw_recall_curves(
-    ranks: Mapping[str, Mapping[str, RetrievalRanks]], *, max_k: int = 100
-) -> Figure:
+def draw_recall_curves(ranks: Ranks) -> Figure:
     """Draws recall@k over k, one panel per direction, chance as a dashed line.
 
     Args:
-        ranks: Ranks by system and direction, as ``rank_set`` returns them.
-        max_k: Right end of the axis (at most the number of items).
+        ranks: What ``rank_set`` returns.
     """
     with style.style():
         figure = style.new_figure(4.1)
@@ -48,7 +41,7 @@ def draw_recall_curves(
                 if direction in directions
             ]
             for system, outcome in shown:
-                k = np.arange(1, min(max_k, outcome.num_items) + 1)
+                k = np.arange(1, min(MAX_K, outcome.num_items) + 1)
                 counts = np.bincount(np.minimum(outcome.rank, k[-1] + 1), minlength=k[-1] + 2)
                 recall = np.cumsum(counts)[1 : k[-1] + 1] / len(outcome.rank)
                 axis.plot(
@@ -60,12 +53,12 @@ def draw_recall_curves(
                 )
             if shown:
                 outcome = shown[0][1]
-                k = np.arange(1, min(max_k, outcome.num_items) + 1)
+                k = np.arange(1, min(MAX_K, outcome.num_items) + 1)
                 chance = chance_scores(outcome.relevant, outcome.num_items, recall_at=k)
                 axis.plot(k, 100 * np.array(list(chance.recall.values())), color=style.GREY,
                           linestyle=":", label="chance")  # fmt: skip
             axis.set_xscale("log")
-            ticks = [tick for tick in (1, 2, 5, 10, 20, 50, 100) if tick <= max_k]
+            ticks = (1, 2, 5, 10, 20, 50, MAX_K)
             axis.set_xticks(ticks, [str(tick) for tick in ticks])
             axis.minorticks_off()
             axis.set(xlabel="k", ylim=(0, 102), xlim=(1, None))

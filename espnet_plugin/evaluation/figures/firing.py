@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from espnet_plugin.evaluation.alignments import Word
 from espnet_plugin.evaluation.figures import style
 from espnet_plugin.evaluation.keyword_file import UtteranceKeywords
 from espnet_plugin.evaluation.token_texts import END_OF_WORD, is_content
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 
 def draw_firing(
@@ -164,9 +163,6 @@ def _draw_keywords(axis: Axes, utterance: UtteranceKeywords, seconds: float) -> 
 
 
 def _draw_legend(figure: Figure, *, fired: bool) -> None:
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
-
     handles: list = [
         Patch(color=style.BLUE, label="content word of the caption"),
         Patch(color=style.SKY, label="function word of it"),

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch
 
 from espnet_plugin.evaluation.figures import style
 from espnet_plugin.evaluation.figures.firing import keyword_colour
 from espnet_plugin.evaluation.keyword_file import UtteranceKeywords
 from espnet_plugin.evaluation.token_texts import END_OF_WORD
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 _LEGEND = (
     ("content word of the caption", style.BLUE),
@@ -25,7 +23,7 @@ _LEGEND = (
 
 
 def draw_keyword_table(
-    utterances: Sequence[UtteranceKeywords], *, pictures: Sequence[Path | None] | None = None
+    utterances: Sequence[UtteranceKeywords], pictures: Sequence[str | None]
 ) -> Figure:
     """Draws a row per utterance: its picture, its caption and its keywords as coloured labels.
 
@@ -33,7 +31,6 @@ def draw_keyword_table(
         utterances: What to show, six or so.
         pictures: Picture file of each utterance, or None.
     """
-    pictures = pictures or [None] * len(utterances)
     with_pictures = any(pictures)
     with style.style():
         height = 1.15 * len(utterances) + 0.55
@@ -60,7 +57,7 @@ def draw_keyword_table(
     return figure
 
 
-def _draw_picture(figure: Figure, path: Path, bottom: float, height: float) -> None:
+def _draw_picture(figure: Figure, path: str, bottom: float, height: float) -> None:
     axis = figure.add_axes((0.005, bottom + 0.05 * height, 0.115, 0.9 * height))
     axis.axis("off")
     style.show_picture(axis, path)
@@ -86,8 +83,6 @@ def _width(text: str, size: float) -> float:
 
 def _chip(axis: Axes, x: float, y: float, text: str, colour: str, *, size: float) -> float:
     """Draws a label at (x, y) in inches; returns its right edge."""
-    from matplotlib.patches import FancyBboxPatch
-
     width = _width(text, size)
     axis.add_patch(
         FancyBboxPatch(

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from matplotlib.figure import Figure
 
 from espnet_plugin.evaluation.figures import style
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 def draw_layer_weights(weights: np.ndarray) -> Figure:

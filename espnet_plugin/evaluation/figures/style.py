@@ -6,16 +6,16 @@ The colours are the set of Okabe and Ito (2008), ordered so that neighbours diff
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import cycler
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
 
 from espnet_plugin.utils.atomic import atomic_path
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 SKY, PURPLE, GREY, INK = "#56B4E9", "#CC79A7", "#8C8C8C", "#222222"
@@ -45,6 +45,7 @@ _SETTINGS = {
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
+    "axes.prop_cycle": cycler.cycler(color=CYCLE),
     "grid.color": PALE,
     "grid.linewidth": 0.8,
     "xtick.color": "#444444",
@@ -56,26 +57,14 @@ _SETTINGS = {
 }
 
 
-@contextmanager
-def style() -> Iterator[None]:
+def style() -> AbstractContextManager[None]:
     """Applies the shared settings for the time of a block, whatever the user's own are."""
-    import cycler
-    import matplotlib
-
-    settings = {**_SETTINGS, "axes.prop_cycle": cycler.cycler(color=CYCLE)}
-    with matplotlib.rc_context(settings):
-        yield
+    return matplotlib.rc_context(_SETTINGS)
 
 
-def new_figure(height: float, *, width: float = WIDTH) -> Figure:
+def new_figure(height: float) -> Figure:
     """A figure without pyplot, so that no window system and no global state is needed."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            "figures need matplotlib: pip install 'speechclip-plus[recipe]'"
-        ) from error
-    return Figure(figsize=(width, height), layout="constrained")
+    return Figure(figsize=(WIDTH, height), layout="constrained")
 
 
 def show_picture(axis: Axes, path: str | Path, *, side: int | None = None) -> None:
@@ -86,8 +75,6 @@ def show_picture(axis: Axes, path: str | Path, *, side: int | None = None) -> No
         path: The file.
         side: Pixels of the square that it is pressed into; None keeps its shape.
     """
-    from PIL import Image
-
     try:
         with Image.open(path) as picture:
             pixels = picture.convert("RGB")
@@ -97,8 +84,8 @@ def show_picture(axis: Axes, path: str | Path, *, side: int | None = None) -> No
         axis.text(0.5, 0.5, "no picture", ha="center", va="center", transform=axis.transAxes)
 
 
-def save(figure: Figure, path: str | Path) -> tuple[Path, Path]:
-    """Writes ``<path>.png`` and ``<path>.svg``; returns both paths."""
+def save(figure: Figure, path: str | Path) -> Path:
+    """Writes ``<path>.png`` and ``<path>.svg``; returns the path of the PNG."""
     path = Path(path)
     png, svg = path.with_name(path.name + ".png"), path.with_name(path.name + ".svg")
     with style():
@@ -106,4 +93,4 @@ def save(figure: Figure, path: str | Path) -> tuple[Path, Path]:
             figure.savefig(temporary, format="png")
         with atomic_path(svg) as temporary:
             figure.savefig(temporary, format="svg", metadata={"Date": None})
-    return png, svg
+    return png

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from espnet_plugin.evaluation.figures import style
 from espnet_plugin.evaluation.sweep.comparisons import Measure, Run
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 _PANELS = (
     Measure("parallel → image R@10", ("parallel", "speech_to_image", "recall@10")),

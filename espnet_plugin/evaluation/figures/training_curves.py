@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from espnet_plugin.evaluation.figures import style
 from espnet_plugin.evaluation.training_log import Curves
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 _PANELS: tuple[tuple[str, str], ...] = (
     ("loss", r"loss(_(?!scale)\w+)?|\w+_loss"),

@@ -1,1 +1,1 @@
-"""The HTML page of an experiment: one file that holds its figures, recordings and pictures."""
+"""The pages about an experiment: RESULTS.md, and report.html, which holds everything it shows."""

@@ -10,12 +10,21 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import soundfile
+from matplotlib.figure import Figure
 
 from espnet_plugin.evaluation.alignments import WORDS_CTM, read_ctm
 from espnet_plugin.evaluation.figures import style
+from espnet_plugin.evaluation.figures.attention import draw_attention
+from espnet_plugin.evaluation.figures.curves import draw_recall_curves
+from espnet_plugin.evaluation.figures.firing import draw_firing
+from espnet_plugin.evaluation.figures.gallery import draw_gallery
+from espnet_plugin.evaluation.figures.keyword_table import draw_keyword_table
+from espnet_plugin.evaluation.figures.layer_weights import draw_layer_weights
+from espnet_plugin.evaluation.figures.similarity import draw_similarity
+from espnet_plugin.evaluation.figures.training_curves import draw_training_curves
 from espnet_plugin.evaluation.inference_set import (
     ATTENTION,
     LAYER_WEIGHTS,
@@ -27,9 +36,6 @@ from espnet_plugin.evaluation.queries import search
 from espnet_plugin.evaluation.report.material import Material
 from espnet_plugin.evaluation.scores.retrieval import Ranks
 from espnet_plugin.evaluation.training_log import read_training_curves
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 FIGURES_DIR = "figures"
 EXAMPLES = 3  # utterances drawn one by one
@@ -61,7 +67,7 @@ def draw_all(
     written: dict[str, Path] = {}
     for name, title, draw in _jobs(data, ranks, material, experiment, data_dir):
         try:
-            written[title], _ = style.save(draw(), data.directory / FIGURES_DIR / name)
+            written[title] = style.save(draw(), data.directory / FIGURES_DIR / name)
         except Exception as error:  # whatever it is, no figure is worth the results
             logging.warning(f"figure {name} is left out: {type(error).__name__}: {error}")
     return written
@@ -74,16 +80,6 @@ def _jobs(
     experiment: Path,
     data_dir: Path | None,
 ) -> Iterator[tuple[str, str, Callable[[], Figure]]]:
-    from espnet_plugin.evaluation.figures import (
-        attention,
-        curves,
-        gallery,
-        keyword_table,
-        layer_weights,
-        similarity,
-        training_curves,
-    )
-
     audio, pictures, captions = material.audio, material.pictures, material.captions
     words = _read(data_dir, WORDS_CTM, read_ctm)
     branch = next(iter(data.branches), None)
@@ -105,31 +101,27 @@ def _jobs(
         yield (
             "keywords",
             "Keywords that the model hears",
-            lambda: keyword_table.draw_keyword_table(
-                rows, pictures=[Path(file) if file else None for file in files]
-            ),
+            lambda: draw_keyword_table(rows, files),
         )
     if branch and pictures and captions:
         asked = _spread([row for row, u in enumerate(data.utterances) if u in captions], 5)
         yield (
             "gallery",
             f"Pictures found by speech ({branch} branch)",
-            lambda: gallery.draw_gallery(
-                [search(data, ranks, row) for row in asked], captions, pictures
-            ),
+            lambda: draw_gallery([search(data, ranks, row) for row in asked], captions, pictures),
         )
-    yield "recall_curves", "Recall@k", lambda: curves.draw_recall_curves(ranks)
+    yield "recall_curves", "Recall@k", lambda: draw_recall_curves(ranks)
     yield (
         "training_curves",
         "Training",
-        lambda: training_curves.draw_training_curves(read_training_curves(experiment)),
+        lambda: draw_training_curves(read_training_curves(experiment)),
     )
     weights = data.directory / LAYER_WEIGHTS
     if weights.exists():
         yield (
             "layer_weights",
             "What the model takes from each layer of the speech encoder",
-            lambda: layer_weights.draw_layer_weights(np.load(weights, allow_pickle=False)),
+            lambda: draw_layer_weights(np.load(weights, allow_pickle=False)),
         )
     maps = _read(data.directory, ATTENTION, _read_maps)
     for number, (utterance, weights) in enumerate(maps.items(), 1):
@@ -137,7 +129,7 @@ def _jobs(
         yield (
             f"attention_{number}",
             f"Where {'the queries' if labels else 'frames'} look ({number})",
-            lambda u=utterance, w=weights, q=labels: attention.draw_attention(
+            lambda u=utterance, w=weights, q=labels: draw_attention(
                 w,
                 frame_seconds=read_frame_seconds(data.directory),
                 query_labels=q,
@@ -149,7 +141,7 @@ def _jobs(
         yield (
             "similarity",
             f"Similarities of the {branch} branch",
-            lambda: _similarity(data, captions, similarity.draw_similarity),
+            lambda: _similarity(data, captions),
         )
 
 
@@ -187,10 +179,6 @@ def _spread(items: Sequence, number: int) -> list:
 
 
 def _firing(utterance: UtteranceKeywords, audio: str, words: Sequence, directory: Path) -> Figure:
-    import soundfile
-
-    from espnet_plugin.evaluation.figures.firing import draw_firing
-
     if audio.endswith("|"):
         raise ValueError(f"{utterance.utterance}: the waveform is a pipe, not a file")
     samples, rate = soundfile.read(audio, dtype="float32", always_2d=True)
@@ -198,9 +186,7 @@ def _firing(utterance: UtteranceKeywords, audio: str, words: Sequence, directory
     return draw_firing(samples.mean(axis=1), rate, utterance, words=words, frame_seconds=step)
 
 
-def _similarity(
-    data: InferenceSet, captions: Mapping[str, str], draw: Callable[..., Figure]
-) -> Figure:
+def _similarity(data: InferenceSet, captions: Mapping[str, str]) -> Figure:
     first: dict[str, int] = {}
     for row, image in enumerate(data.image_of):
         first.setdefault(image, row)
@@ -210,4 +196,4 @@ def _similarity(
     speech = next(iter(data.branches.values()))
     values = np.asarray(speech)[rows] @ np.asarray(data.image)[columns].T
     labels = [captions.get(data.utterances[row], data.utterances[row]) for row in rows]
-    return draw(values, query_labels=labels, right_items=range(len(rows)))
+    return draw_similarity(values, labels)

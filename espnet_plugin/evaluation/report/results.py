@@ -16,7 +16,6 @@ from espnet_plugin.evaluation.alignments import WORDS_CTM
 from espnet_plugin.evaluation.architectures import architecture_name
 from espnet_plugin.evaluation.inference_set import UTTERANCES, read_inference_set
 from espnet_plugin.evaluation.queries import best_and_worst
-from espnet_plugin.evaluation.report.figures import draw_all
 from espnet_plugin.evaluation.report.material import read_material
 from espnet_plugin.evaluation.report.page import report_page, results_page
 from espnet_plugin.evaluation.scores.directory import (
@@ -93,7 +92,12 @@ def write_results(
     ranks = rank_set(data, fusion_weight=weight)
     material = read_material(data, data_dir)
     if figures:
-        drawn = draw_all(data, ranks, material, experiment=experiment, data_dir=data_dir)
+        try:
+            from espnet_plugin.evaluation.report.figures import draw_all
+
+            drawn = draw_all(data, ranks, material, experiment=experiment, data_dir=data_dir)
+        except ImportError as error:
+            logging.warning(f"no figures ({error}): pip install 'speechclip-plus[recipe]'")
     text = results_page(
         scores,
         title=experiment.name,
@@ -140,6 +144,20 @@ def environment() -> dict[str, str]:
     except (OSError, subprocess.SubprocessError):
         pass
     return found
+
+
+def read_results(path: str | Path) -> dict:
+    """Reads the scores.json that ``write_results`` wrote.
+
+    Raises:
+        ValueError: It is none.
+    """
+    try:
+        scores = json.loads(Path(path).read_text(encoding="utf-8"))
+        scores["architecture"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is no scores.json: {error}") from error
+    return scores
 
 
 def _read_config(experiment: Path) -> dict:

@@ -105,24 +105,24 @@ def score_keywords_directory(
     words_ctm: str | Path | None = None,
     textgrid_dir: str | Path | None = None,
     tolerance: float = 0.05,
-    token_type: str = "clip",
-    bpemodel: str | Path | None = None,
     legacy: bool = False,
     samples: int = 1000,
     seed: int = 0,
 ) -> dict:
     """Scores the keywords of one set and writes ``scoring/keywords.json``.
 
-    Other units than CLIP's sub-words go to ``scoring/keywords_<token_type>.json``. The other
-    arguments are those of ``keyword_scores``.
+    Args:
+        directory: The set's inference directory.
+        token_list: tokens.tsv of the keyword vocabulary, if the tokenizer is not CLIP's own.
+        words_ctm: Word alignments.
+        textgrid_dir: Word alignments of another form.
+        tolerance: As for ``keyword_scores``, like what follows.
+        legacy: See there.
+        samples: See there.
+        seed: See there.
     """
     directory = Path(directory)
     utterances = read_keywords(directory / KEYWORDS)
-    if token_type != "clip":
-        scores = unit_scores(utterances, token_type, bpemodel=bpemodel)
-        path = directory / KEYWORD_SCORES
-        write_json(path.with_stem(f"{path.stem}_{token_type}"), scores)
-        return scores
     words = None
     if words_ctm is not None:
         words = read_ctm(words_ctm)
@@ -149,6 +149,19 @@ def score_keywords_directory(
     )
     inputs = _paths(token_list=token_list, words_ctm=words_ctm, textgrid_dir=textgrid_dir)
     write_scores(directory / KEYWORD_SCORES, scores, inputs, partial(_keyword_files, directory))
+    return scores
+
+
+def score_units_directory(
+    directory: str | Path, token_type: str, *, bpemodel: str | Path | None = None
+) -> dict:
+    """Scores keywords in other units than CLIP's sub-words: ``scoring/keywords_<token_type>.json``.
+
+    The arguments are those of ``unit_scores``.
+    """
+    path = Path(directory) / KEYWORD_SCORES
+    scores = unit_scores(read_keywords(Path(directory) / KEYWORDS), token_type, bpemodel=bpemodel)
+    write_json(path.with_stem(f"{path.stem}_{token_type}"), scores)
     return scores
 
 

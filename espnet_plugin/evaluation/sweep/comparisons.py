@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ import numpy as np
 from espnet_plugin.data.scp import text_lines
 from espnet_plugin.evaluation.inference_set import InferenceSet, read_inference_set
 from espnet_plugin.evaluation.keywords import score_keywords
+from espnet_plugin.evaluation.report.results import read_results
 from espnet_plugin.evaluation.report.tables import look_up
 from espnet_plugin.evaluation.retrieval import RetrievalRanks, rank_embeddings
 from espnet_plugin.evaluation.scores.keywords import load_token_texts
@@ -40,16 +40,17 @@ class Measure:
     higher_is_better: bool = True
 
 
-def recall_measures(branch: str) -> list[Measure]:
-    """Recall of one branch in both directions."""
+def _recalls(branch: str) -> tuple[Measure, ...]:
     arrows = {"speech_to_image": f"{branch} → image", "image_to_speech": f"image → {branch}"}
-    return [
+    return tuple(
         Measure(f"{arrow} R@{k}", (branch, direction, f"recall@{k}"))
         for direction, arrow in arrows.items()
         for k in (1, 10)
-    ]
+    )
 
 
+PARALLEL_RECALLS, CASCADED_RECALLS = _recalls("parallel"), _recalls("cascaded")
+TEACHER_RECALL = Measure("teacher R@10", ("teacher", "text_to_image", "recall@10"))
 KEYWORD_MEASURES = (
     Measure("sub-word hit@1", ("keywords", "subword_hit@1")),
     Measure("sub-word hit@5", ("keywords", "subword_hit@5")),
@@ -77,10 +78,7 @@ class Run:
     @cached_property
     def scores(self) -> dict:
         """Content of scores.json."""
-        try:
-            return json.loads(self.path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ValueError(f"{self.path} is no scores.json: {error}") from error
+        return read_results(self.path)
 
     @property
     def directory(self) -> Path:

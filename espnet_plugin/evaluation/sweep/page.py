@@ -10,18 +10,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from espnet_plugin.evaluation.architectures import architecture_place
-from espnet_plugin.evaluation.figures import style
 from espnet_plugin.evaluation.report.tables import Table, mean_and_deviation
 from espnet_plugin.evaluation.scores.files import write_json
 from espnet_plugin.evaluation.sweep.comparisons import (
+    CASCADED_RECALLS,
     KEYWORD_MEASURES,
+    PARALLEL_RECALLS,
+    TEACHER_RECALL,
     Comparison,
     Measure,
     Run,
     compare,
     holm,
     keyword_counts,
-    recall_measures,
 )
 from espnet_plugin.utils.atomic import write_text
 
@@ -43,25 +44,25 @@ CLAIMS = (
         "Cascaded+ names more of what is said than cascaded, with fewer duplicates",
         "cascaded_plus",
         "cascaded",
-        (*KEYWORD_MEASURES, *recall_measures("cascaded")),
+        (*KEYWORD_MEASURES, *CASCADED_RECALLS),
     ),
     Claim(
         "Training the cascaded branch beside it helps the parallel branch (hybrid, parallel)",
         "hybrid",
         "parallel",
-        tuple(recall_measures("parallel")),
+        PARALLEL_RECALLS,
     ),
     Claim(
         "Hybrid+ is better than hybrid",
         "hybrid_plus",
         "hybrid",
-        (*recall_measures("parallel"), *recall_measures("cascaded"), *KEYWORD_MEASURES),
+        (*PARALLEL_RECALLS, *CASCADED_RECALLS, *KEYWORD_MEASURES),
     ),
     Claim(
         "Hybrid+ is better than parallel in the parallel branch",
         "hybrid_plus",
         "parallel",
-        tuple(recall_measures("parallel")),
+        PARALLEL_RECALLS,
     ),
 )
 
@@ -75,8 +76,8 @@ def write_sweep(runs: Sequence[Run], output_dir: str | Path) -> str:
     systems = _systems(runs)
     parts = ["# Sweep", _overview(runs, systems)]
     parts += ["## Retrieval", "Mean ± standard deviation over the seeds, in %."]
-    measures = [m for branch in ("parallel", "cascaded") for m in recall_measures(branch)]
-    parts.append(_means_table(runs, systems, [*measures, *_TEACHER]).markdown())
+    recalls = (*PARALLEL_RECALLS, *CASCADED_RECALLS, TEACHER_RECALL)
+    parts.append(_means_table(runs, systems, recalls).markdown())
     with_keywords = [s for s in systems if any(r.data.keywords for r in runs if r.system == s)]
     if with_keywords:
         parts += ["## Keywords", _means_table(runs, with_keywords, KEYWORD_MEASURES).markdown()]
@@ -111,12 +112,7 @@ def write_sweep(runs: Sequence[Run], output_dir: str | Path) -> str:
     return text
 
 
-_TEACHER = (Measure("teacher R@10", ("teacher", "text_to_image", "recall@10")),)
-_ALL_MEASURES = (
-    *recall_measures("parallel"),
-    *recall_measures("cascaded"),
-    *KEYWORD_MEASURES,
-)
+_ALL_MEASURES = (*PARALLEL_RECALLS, *CASCADED_RECALLS, *KEYWORD_MEASURES)
 _HOW = (
     "Difference of the first and the second system in points, mean ± standard deviation over the "
     "seeds, and its 95 % bootstrap interval over pictures; *seeds*: in how many the first is "
@@ -221,15 +217,16 @@ def _corrected(found: Sequence[Comparison]) -> list[tuple[Comparison, float, flo
 
 def _draw(runs: Sequence[Run], systems: Sequence[str], output_dir: Path) -> dict[str, Path]:
     try:
+        from espnet_plugin.evaluation.figures import style
         from espnet_plugin.evaluation.figures import sweep as figures
 
-        drawn = {"All runs": style.save(figures.draw_runs(runs, systems), output_dir / "runs")[0]}
+        drawn = {"All runs": style.save(figures.draw_runs(runs, systems), output_dir / "runs")}
         counted = [s for s in systems if s.endswith("_plus")]
         if any(run.data.keywords for run in runs if run.system in counted):
             figure = figures.draw_keyword_numbers(runs, counted)
-            drawn["Number of keywords"] = style.save(figure, output_dir / "keyword_numbers")[0]
+            drawn["Number of keywords"] = style.save(figure, output_dir / "keyword_numbers")
     except ImportError as error:
-        logging.warning(f"figures are left out: {error}")
+        logging.warning(f"no figures ({error}): pip install 'speechclip-plus[recipe]'")
         return {}
     return drawn
 
@@ -244,7 +241,9 @@ def _as_json(
     return {
         "systems": {
             system: {
-                str(run.seed): {".".join(m.path): run.value(m) for m in (*_ALL_MEASURES, *_TEACHER)}
+                str(run.seed): {
+                    ".".join(m.path): run.value(m) for m in (*_ALL_MEASURES, TEACHER_RECALL)
+                }
                 for run in runs
                 if run.system == system
             }

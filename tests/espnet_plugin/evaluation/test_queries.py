@@ -22,11 +22,11 @@ def test_order_is_by_rank_and_margin_one_per_picture(tmp_path):
     speech = [[9, 1, 0], [8, 1, 0], [0, 5, 4], [7, 5, 0], [9, 8, 1], [9, 0, 2]]
     write(tmp_path / "test", np.array(speech) / 10)
     data = read_inference_set(tmp_path / "test")
-    best, worst = best_and_worst(data, rank_set(data), num_pictures=2)
+    best, worst = best_and_worst(data, rank_set(data))
     assert [query.utterance for query in best] == ["a_0", "b_0", "c_1"]
     assert [query.utterance for query in worst] == ["c_0", "b_1", "a_1"]
     assert [query.ranks["parallel"] for query in worst] == [3, 2, 1]
-    assert [found.image for found in worst[0].found] == ["a", "b"]
+    assert [found.image for found in worst[0].found] == ["a", "b", "c"]
     assert worst[0].right.image == "c" and np.isclose(worst[0].right.score, 0.1)
 
 

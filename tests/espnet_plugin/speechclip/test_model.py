@@ -117,7 +117,7 @@ def test_embeddings_have_unit_length(name, teachers):
 
 def test_special_tokens_are_never_keywords(teachers):
     model = build("hybrid_plus", teachers).eval()
-    model.token_table[VOCABULARY.index(49406)] = 100 * torch.ones(model.clip.token_dim)
+    model.token_table[VOCABULARY.index(49406)] = 100 * torch.ones(model.token_table.size(1))
     rows = model(states(model, [80, 60])).keywords.quantized.rows
     assert VOCABULARY.index(49406) not in rows
 

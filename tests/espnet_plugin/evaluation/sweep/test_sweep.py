@@ -10,13 +10,13 @@ from espnet_plugin.evaluation.report.results import write_results
 from espnet_plugin.evaluation.statistics import Interval, PairedTest
 from espnet_plugin.evaluation.sweep.comparisons import (
     KEYWORD_MEASURES,
+    PARALLEL_RECALLS,
     Measure,
     compare,
     holm,
     keyword_counts,
     paired_t_test,
     read_runs,
-    recall_measures,
 )
 from espnet_plugin.evaluation.sweep.page import write_sweep
 from tests.espnet_plugin.evaluation.conftest import TOKENS, write_set
@@ -54,7 +54,7 @@ def _tokens(directory):
 
 def test_differences_are_those_of_the_scores(runs_file):
     runs = read_runs(runs_file)
-    measure = recall_measures("parallel")[0]
+    measure = PARALLEL_RECALLS[0]
     (found,) = compare(runs, "hybrid", "hybrid.noise", [measure])
     values = [json.loads(run.path.read_text()) for run in runs]
     recalls = [scores["parallel"]["speech_to_image"]["recall@1"] for scores in values]
