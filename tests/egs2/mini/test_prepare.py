@@ -128,7 +128,7 @@ def test_every_second_test_utterance_is_by_an_unseen_voice(tiny_config):
 def test_too_little_disk_is_said_before_anything_is_spoken(tmp_path, monkeypatch):
     usage = type("Usage", (), {"free": 1000})
     monkeypatch.setattr("espnet_plugin.utils.disk.shutil.disk_usage", lambda path: usage)
-    with pytest.raises(SystemExit, match="has only 1000 B free"):
+    with pytest.raises(SystemExit, match="has only 1000 bytes free"):
         main(_command(tmp_path))
     assert not _tree(tmp_path)
 
