@@ -7,20 +7,19 @@ own list of what may be unpickled; the tree's classes become inert stand-ins.
 
 from __future__ import annotations
 
-import io
-import pickletools
+import shutil
+import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from espnet_plugin.speechclip.weights import read_pickle
+from espnet_plugin.speechclip.weights import named_like, read_pickle
 
 _RECORDS = ("data.pkl", "data", "version", "byteorder")
 # The program's classes; and what wraps typed lists and the like, which hold no tensors of a tower.
-_INERT = ("__torch__", "torch.jit._pickle ")
+_INERT = ("__torch__", "torch.jit._pickle.")
 
 
 def is_torchscript(path: Path) -> bool:
@@ -40,19 +39,14 @@ def read_torchscript_tensors(path: Path) -> dict[str, Tensor]:
         ValueError: If it is truncated, or its pickle holds anything but modules, tensors and
             numbers.
     """
-    content, names = io.BytesIO(), set[str]()
-    with zipfile.ZipFile(path) as script, zipfile.ZipFile(content, "w") as archive:
-        for name in script.namelist():
-            _, *record = name.split("/")
-            if record[:1] == ["data.pkl"]:
-                pickled = pickletools.genops(script.read(name))
-                names |= {arg for code, arg, _ in pickled if code.name == "GLOBAL" and arg}
-            if record and record[0] in _RECORDS:
-                archive.writestr(name, script.read(name))
-    content.seek(0)
-    inert: list[Any] = [_stand_in(*name.split(" ")) for name in names if name.startswith(_INERT)]
-    with torch.serialization.safe_globals(inert):
-        tree = read_pickle(content, path)
+    with tempfile.TemporaryDirectory(prefix="speechclip_") as folder:
+        without_program = Path(folder) / path.name
+        with zipfile.ZipFile(path) as script, zipfile.ZipFile(without_program, "w") as archive:
+            for name in script.namelist():
+                if name.partition("/")[2].partition("/")[0] in _RECORDS:
+                    with script.open(name) as source, archive.open(name, "w") as target:
+                        shutil.copyfileobj(source, target)
+        tree = read_pickle(without_program, path, stand_in=_stand_in)
     tensors: dict[str, Tensor] = {}
     _collect(tree, "", tensors)
     return tensors
@@ -67,8 +61,8 @@ class _StandIn:
     def __init__(self, *_arguments: Any) -> None: ...
 
 
-def _stand_in(module: str, name: str) -> type[_StandIn]:
-    return type(name, (_StandIn,), {"__module__": module, "__qualname__": name})
+def _stand_in(name: str) -> type | None:
+    return named_like(name, _StandIn) if name.startswith(_INERT) else None
 
 
 def _collect(node: _StandIn, prefix: str, tensors: dict[str, Tensor]) -> None:

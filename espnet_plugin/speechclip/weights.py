@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import _compat_pickle
+import pickle
+import pickletools
+import re
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,6 +13,21 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from espnet_plugin.speechclip.hub import first_line
+
+# Less than PyTorch's reader admits: its sparse, quantized and nested tensors are not checked before
+# they are used (CVE-2026-24747, mended in PyTorch 2.10, as are records that are too short, of which
+# mapped ones cannot leave the file).
+_TENSORS = re.compile(
+    r"collections\.(?:OrderedDict|Counter)|_codecs\.encode|builtins\.(?:bytearray|complex|set)"
+    r"|torch\._utils\._rebuild_(?:tensor|tensor_v2|parameter)"
+    r"|torch\.(?:\w+Storage|Size|device|bool|(?:bfloat|float|int|uint|complex)\d+)"
+)
+_BUILTINS: dict[str, type] = {
+    f"builtins.{kind.__name__}": kind
+    for kind in (bool, bytes, dict, float, frozenset, int, list, str, tuple)
+}
 
 
 def read_safetensors(
@@ -32,28 +51,68 @@ def read_safetensors(
         raise ValueError(f"{path}: no safetensors file, or truncated ({error})") from error
 
 
-def read_pickle(file: Any, path: Path) -> Any:
+def read_pickle(
+    file: Path, path: Path, *, stand_in: Callable[[str], type | None] = lambda name: None
+) -> Any:
     """Content of a file that ``torch.save`` wrote: tensors and plain Python values.
 
     Args:
-        file: The path, or an open file; mapped into memory where that is possible.
+        file: The file; mapped into memory where its format allows that.
         path: For messages.
+        stand_in: Class whose objects take the place of those of another class, by its full name;
+            None where there is none. Nothing is imported by its name.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is truncated or holds anything else.
+        ValueError: If it is truncated, or holds anything else; the message names it.
     """
-    mapped = isinstance(file, Path) and zipfile.is_zipfile(file)
+    refused: list[str] = []
     try:
-        return torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
+        mapped = zipfile.is_zipfile(file)
+        names = _names_in(file) if mapped else set()
+        classes = {name: stand_in(name) or _BUILTINS.get(name) for name in names}
+        refused = sorted(name for name in names if not (classes[name] or _TENSORS.fullmatch(name)))
+        if not refused:
+            with torch.serialization.safe_globals([kind for kind in classes.values() if kind]):
+                return torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
     except FileNotFoundError:
         raise
-    except Exception as error:  # unpickling errors have no common base class
-        reason = str(error).split("\n")[0] or type(error).__name__
+    except Exception as error:  # bytes that are not what they seem can fail in any way
+        # PyTorch's own words to a pickle that it does not take advise to load the file unsafely.
+        reason = "" if isinstance(error, pickle.UnpicklingError) else f" ({first_line(error)})"
         raise ValueError(
-            f"{path}: cannot be read as weights ({reason}). It is truncated, or holds more than "
+            f"{path}: cannot be read as weights{reason}. It is damaged, or holds more than "
             "tensors, which is never executed: convert it to .safetensors where you trust it"
         ) from error
+    raise ValueError(
+        f"{path}: refuses to unpickle {', '.join(refused[:3])}: weights need tensors, containers "
+        "and their configuration only. Nothing of the file was executed"
+    )
+
+
+def _names_in(file: Path) -> set[str]:
+    """Full names of all functions and classes that an archive's pickle would import."""
+    with zipfile.ZipFile(file) as archive:
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise ValueError("compressed, as torch.save writes nothing")
+    # With the reader that torch.load uses: no other pickle is loaded than the one looked through.
+    pickled = torch._C.PyTorchFileReader(str(file)).get_record("data.pkl")
+    names = set()
+    for opcode, argument, _ in pickletools.genops(pickled):
+        if opcode.proto > 2:
+            raise ValueError(f"{opcode.name} is none of protocol 2, which torch.save writes")
+        if opcode.name in ("GLOBAL", "INST"):
+            module, _, name = str(argument).partition(" ")
+            # Protocols 0 to 2 use Python 2's names.
+            renamed = (_compat_pickle.IMPORT_MAPPING.get(module, module), name)
+            names.add(".".join(_compat_pickle.NAME_MAPPING.get((module, name), renamed)))
+    return names
+
+
+def named_like(name: str, base: type) -> type:
+    """A subclass that a pickle takes for the class of this full name."""
+    module, _, short = name.rpartition(".")
+    return type(short, (base,), {"__module__": module, "__qualname__": short})
 
 
 def check_fit(given: Mapping[str, Tensor], expected: Mapping[str, Tensor], message: str) -> None:

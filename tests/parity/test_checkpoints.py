@@ -124,8 +124,9 @@ def test_clip_towers(
     ids = [row[1 : row.index(clip.eot_id)] for row in inputs["text_ids"].tolist()]
     texts = normalize(recorded["text_embedding"], dim=-1)
     for row, text in zip(ids, texts, strict=True):
-        if clip.tokenize([clip.decode(row)]) == [row]:  # the recorded ids are no words everywhere
-            ours = clip.encode_texts([clip.decode(row)])[0]
+        words = clip.tokenizer.decode(row)
+        if clip.tokenize([words]) == [row]:  # the recorded ids are no words everywhere
+            ours = clip.encode_texts([words])[0]
             assert_close(ours, text, MODEL_TOLERANCE, "text")
         tokens = clip.token_embedding[row][None]  # (1, tokens, dim)
         embedding = clip.encode_soft_tokens(tokens, torch.tensor([len(row)]))

@@ -22,7 +22,6 @@ import torch
 
 from benchmarks.convert_memory import write_lightning
 from espnet_plugin.speechclip.convert.unpickle import (
-    RefusedFileError,
     Stub,
     read_pickled_checkpoint,
 )
@@ -175,7 +174,7 @@ def test_anything_else_is_refused_by_name(
     ],
 )
 def test_every_way_of_naming_a_function_is_closed(pickled: bytes, tmp_path: Path) -> None:
-    with pytest.raises(RefusedFileError, match="refuses to unpickle"):
+    with pytest.raises(ValueError, match="refuses to unpickle"):
         read_pickled_checkpoint(raw_archive(tmp_path / "x.ckpt", pickled))
 
 
@@ -192,7 +191,7 @@ def test_every_way_of_naming_a_function_is_closed(pickled: bytes, tmp_path: Path
     ],
 )
 def test_other_ways_of_calling_are_closed(pickled: bytes, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="its pickle cannot be read") as caught:
+    with pytest.raises(ValueError, match="cannot be read as weights") as caught:
         read_pickled_checkpoint(raw_archive(tmp_path / "x.ckpt", pickled))
     assert "weights_only" not in str(caught.value)  # no advice to load it unsafely
 
@@ -215,7 +214,7 @@ def test_names_of_known_libraries_are_not_looked_up(name: bytes, tmp_path: Path)
 )
 def test_odd_persistent_ids_are_refused(pid: bytes, tmp_path: Path) -> None:
     path = raw_archive(tmp_path / "x.ckpt", b"\x80\x02" + pid + b"Q.")
-    with pytest.raises(ValueError, match="damaged checkpoint"):
+    with pytest.raises(ValueError, match="cannot be read as weights"):
         read_pickled_checkpoint(path)
 
 
@@ -238,7 +237,7 @@ def test_tensors_stay_inside_the_file(
 ) -> None:
     storage = STORAGE % (key, bytes([numel]))
     pickled = b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n" + storage + arguments + b"tR."
-    with pytest.raises(ValueError, match=f"damaged checkpoint.*{message}"):
+    with pytest.raises(ValueError, match=f"cannot be read as weights.*{message}"):
         read_pickled_checkpoint(raw_archive(tmp_path / "x.ckpt", pickled))
 
 
@@ -248,7 +247,7 @@ def test_tensors_stay_inside_the_file(
 def test_a_pickle_cannot_change_our_functions_and_classes(name: bytes, tmp_path: Path) -> None:
     """BUILD sets attributes of whatever is on the stack."""
     pickled = b"\x80\x02c" + name + b"\n}U\x08poisonedK\x01sb."
-    with pytest.raises(ValueError, match="damaged checkpoint"):
+    with pytest.raises(ValueError, match="cannot be read as weights"):
         read_pickled_checkpoint(raw_archive(tmp_path / "x.ckpt", pickled))
     assert not hasattr(Stub, "poisoned")
 
@@ -298,5 +297,5 @@ def test_truncated_legacy_and_foreign_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("pickled", [b"", b"\x80\x02}", b"\x80\x02}(U", b"\x80\x02R.", b"\xff\xff"])
 def test_broken_pickles_give_one_clear_error(pickled: bytes, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="damaged checkpoint"):
+    with pytest.raises(ValueError, match="cannot be read as weights"):
         read_pickled_checkpoint(raw_archive(tmp_path / "x.ckpt", pickled))
