@@ -60,20 +60,21 @@ def fix(directory: Path) -> FixReport:
     for name in (*REQUIRED, "image.scp"):
         if not (directory / name).is_file():
             raise DataError(f"{directory / name}: missing; run the data preparation again")
-    listed = {path.name: set(read_scp(path)) for path in _present(directory, PER_UTTERANCE)}
-    utt2image = read_scp(directory / "utt2image")
     images = read_scp(directory / "image.scp")
-    kept = set()
+    utt2image = read_scp(directory / "utt2image")
+    why = {
+        utt: "its picture is not in image.scp"
+        for utt, image in utt2image.items()
+        if image not in images
+    }
+    for path in _present(directory, PER_UTTERANCE):
+        listed = read_scp(path).keys()
+        why |= dict.fromkeys(listed - utt2image.keys(), "not in utt2image")
+        why |= dict.fromkeys(utt2image.keys() - listed, f"not in {path.name}")
     removed = defaultdict(list)
-    for utt in sorted(set().union(*listed.values())):
-        absent = next((name for name, ids in listed.items() if utt not in ids), None)
-        if absent is not None:
-            removed[f"not in {absent}"].append(utt)
-        elif utt2image[utt] not in images:
-            removed["its picture is not in image.scp"].append(utt)
-        else:
-            kept.add(utt)
-    return _keep(directory, directory, kept, removed)
+    for utt, reason in sorted(why.items()):
+        removed[reason].append(utt)
+    return _keep(directory, directory, utt2image.keys() - why.keys(), removed)
 
 
 def keep_by_duration(
