@@ -101,7 +101,7 @@ def test_raw_waves_as_the_reference_feeds_them(
     """Its inference code forgets to normalise the wave; large encoders do it themselves."""
     model = load_speechclip(converted[content["checkpoint"]])
     inside = content["encoder"]["waveform_layer_norm_in_encoder"]
-    model.speech_encoder.backend.normalize_waveform = inside
+    model.speech_encoder.normalize_waveform = inside
     utterances = zip(waves(case), case["outputs"]["utterances"], strict=True)
     for wave, recorded in utterances:
         output = model.encode_speech(wave[None])
@@ -124,8 +124,9 @@ def test_clip_towers(
     ids = [row[1 : row.index(clip.eot_id)] for row in inputs["text_ids"].tolist()]
     texts = normalize(recorded["text_embedding"], dim=-1)
     for row, text in zip(ids, texts, strict=True):
-        if clip.tokenize([clip.decode(row)]) == [row]:  # the recorded ids are no words everywhere
-            ours = clip.encode_texts([clip.decode(row)])[0]
+        words = clip.tokenizer.decode(row)
+        if clip.tokenize([words]) == [row]:  # the recorded ids are no words everywhere
+            ours = clip.encode_texts([words])[0]
             assert_close(ours, text, MODEL_TOLERANCE, "text")
         tokens = clip.token_embedding[row][None]  # (1, tokens, dim)
         embedding = clip.encode_soft_tokens(tokens, torch.tensor([len(row)]))
