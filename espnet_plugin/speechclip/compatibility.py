@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from espnet_plugin.speechclip.options import check_options
+
 
 @dataclass(frozen=True)
 class ReferenceCompatibility:
@@ -49,12 +51,8 @@ class ReferenceCompatibility:
         """
         if isinstance(config, ReferenceCompatibility):
             return config
-        config = dict(config or {})
-        unknown = sorted(set(config) - {field.name for field in fields(cls)})
-        if unknown:
-            known = ", ".join(field.name for field in fields(cls))
-            raise ValueError(f"unknown compatibility switch {', '.join(unknown)}; known: {known}")
-        return cls(**config)
+        check_options("model_conf.compatibility", config or {}, [x.name for x in fields(cls)])
+        return cls(**(config or {}))
 
 
 def rounded_frame_lengths(sample_lengths: Tensor, frames: int, *, stride: int) -> Tensor:
