@@ -29,6 +29,7 @@ from espnet_plugin.speechclip.losses import MaskedContrastiveLoss
 from espnet_plugin.speechclip.projection import projection
 from espnet_plugin.speechclip.quantizer import TokenQuantizer
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder, LayerWeighting
+from espnet_plugin.speechclip.storage import CONFIG_KEYS
 from espnet_plugin.tasks.speechclip import SpeechCLIPTask
 from espnet_plugin.tasks.speechclip_options import DEFAULT_MODEL
 
@@ -64,24 +65,8 @@ VOCABULARIES = {
 CAPTIONS = {"flickr8k": 30_000, "spokencoco": 567_168}
 SAMPLING_RATE = 16_000
 
-MODEL_OPTIONS = (
-    "speech_encoder",
-    "speech_encoder_conf",
-    "layer_weighting_conf",
-    "clip_conf",
-    "attention",
-    "attention_conf",
-    "parallel_projection_conf",
-    "keyword_extractor",
-    "keyword_extractor_conf",
-    "keyword_projection_conf",
-    "keyword_norm_conf",
-    "quantizer",
-    "quantizer_conf",
-    "loss",
-    "loss_conf",
-    "model_conf",
-)
+# the vocabulary is compared by where its captions come from
+MODEL_OPTIONS = tuple(key for key in CONFIG_KEYS if key != "keyword_vocabulary")
 TRAINING_OPTIONS = (
     "optim",
     "optim_conf",
@@ -469,9 +454,12 @@ def effective(config: Mapping[str, Any]) -> dict[str, Any]:
     if extractor == "cif":
         weights.append("quantity_weight")
     options = {name: value for name, value in config.items() if not name.endswith("_conf")}
-    if not keywords:
+    if keywords:
+        options.setdefault("keyword_norm", "batch")
+    else:
         options["keyword_extractor"] = "none"
-        options.pop("quantizer", None)
+        for name in ("keyword_norm", "quantizer"):
+            options.pop(name, None)
     options["best_model_criterion"] = [list(entry) for entry in config["best_model_criterion"]]
     for name, class_ in classes.items():
         options[name] = defaults_of(class_) | (config.get(name) or {})
