@@ -46,17 +46,17 @@ class SetOutputs:
     frame_seconds: float | None = None
 
     def write(self, directory: str | Path) -> None:
-        """Writes the files of a set, rows in the order of ``LC_ALL=C sort``."""
+        """Writes the files of a set, rows in the order of ``LC_ALL=C sort`` (of code points)."""
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "utterances.txt").unlink(missing_ok=True)
-        utterances = _sorted(self.arrays)
+        utterances = sorted(self.arrays)
         for name in UTTERANCE_ARRAYS:
             rows = [self.arrays[u][name] for u in utterances if name in self.arrays[u]]
             if rows and len(rows) != len(utterances):
                 raise ValueError(f"{len(utterances) - len(rows)} utterances have no {name}")
             _write_array(directory / f"{name}.npy", rows)
-        image_ids = _sorted(self.images)
+        image_ids = sorted(self.images)
         _write_array(directory / "image.npy", [self.images[image] for image in image_ids])
         _write_lines(directory / "images.txt", image_ids)
         write_scp(directory / "utt2image", self.utt2image)
@@ -166,7 +166,3 @@ def _write_maps(path: Path, maps: Mapping[str, np.ndarray]) -> None:
 
 def _write_lines(path: Path, lines: Sequence[str]) -> None:
     write_text(path, "".join(f"{line}\n" for line in lines))
-
-
-def _sorted(names: Mapping[str, Any]) -> list[str]:
-    return sorted(names, key=lambda name: name.encode("utf-8"))

@@ -79,11 +79,11 @@ class RetrievalTrainer(Trainer):
         if distributed:
             # every rank needs the same figures: early stopping reads each rank's own reporter
             collected = {name: _gather_rows(value) for name, value in collected.items()}
-        reporter.register(retrieval_scores(collected))
+        reporter.register(validation_recall(collected))
         reporter.next()
 
 
-def retrieval_scores(
+def validation_recall(
     embeddings: dict[str, Tensor], *, recall_at: Sequence[int] = (1, 5, 10)
 ) -> dict[str, float]:
     """Recall of every branch and their mean, by the rules of ``evaluation.retrieval``.

@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from espnet_plugin.train.retrieval_trainer import retrieval_scores
+from espnet_plugin.train.retrieval_trainer import validation_recall
 
 E = torch.eye(3)
 
 
 def scores_of(speech, images, ids, **options):
-    return retrieval_scores({"image_id": ids, "image": images, "parallel": speech}, **options)
+    return validation_recall({"image_id": ids, "image": images, "parallel": speech}, **options)
 
 
 def test_collapsed_and_nan_embeddings_are_misses() -> None:
@@ -59,7 +59,7 @@ def test_as_a_sorted_matrix_says_in_any_order_and_precision() -> None:
 
 def test_branches_are_averaged() -> None:
     ids = torch.arange(3)
-    scores = retrieval_scores(
+    scores = validation_recall(
         {"image_id": ids, "image": E, "parallel": E, "cascaded": E[[1, 2, 0]]}
     )
     assert scores["parallel_recall_mean_at_1"] == 1
