@@ -45,7 +45,7 @@ class KeywordBatchNorm(nn.Module):
         self.num_slots = num_slots
         self.momentum = momentum
         self.compatibility = compatibility or ReferenceCompatibility()
-        self.norm: Any = nn.BatchNorm1d(dim * (num_slots or 1), momentum=momentum, eps=eps)
+        self.norm = nn.BatchNorm1d(dim * (num_slots or 1), momentum=momentum, eps=eps)
         self.norm.requires_grad_(learnable)
 
     @torch.no_grad()
