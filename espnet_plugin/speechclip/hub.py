@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from espnet_plugin.speechclip.released import nearest_names, released_model
 from espnet_plugin.speechclip.storage_format import CONFIG_FILE, TRAINED_FILE, read_config
 
 CONNECT_SECONDS = 5.0
@@ -20,20 +21,22 @@ PACKED = "model.zip"  # a repository on the hub holds an exported model, or this
 EXPECTED = (
     f"an exported model (a directory with {CONFIG_FILE} and {TRAINED_FILE}), an ESPnet experiment "
     f"(a directory with {CONFIG_FILE} and checkpoints *.pth, or one of these checkpoints), a zip "
-    "file that holds one of them, or the name owner/model of a repository on the hub"
+    "file that holds one of them, the name owner/model of a repository on the hub, or that of a "
+    "released model (docs/models.md lists them)"
 )
 Loaded = TypeVar("Loaded")
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
 def resolve_model(source: str | Path, *, refresh: bool = False) -> Path:
-    """Where a model lies, downloaded if it is the name of a repository on the hub.
+    """Where a model lies, downloaded if it is the name of a released one or of a repository on the
+    hub.
 
-    What the hub's cache has is taken as it is, without asking the network whether it has changed.
+    What is cached is taken as it is, without asking the network whether it has changed.
 
     Args:
-        source: Path, or ``owner/model``; a path that exists wins.
-        refresh: Download a repository again.
+        source: Path, name of a released model, or ``owner/model``; a path that exists wins.
+        refresh: Download it again.
 
     Returns:
         A directory with an exported model, or a file. Of an experiment's directory this is a
@@ -42,14 +45,22 @@ def resolve_model(source: str | Path, *, refresh: bool = False) -> Path:
 
     Raises:
         FileNotFoundError: If there is no such file, and no such repository can be had.
-        ValueError: If it is a directory that holds no model.
+        ValueError: If it is a directory that holds no model, or a released model's file is not
+            what it was.
     """
     path = Path(source).expanduser()
     if path.exists():
         return _model_in(path) if path.is_dir() else path
+    released = released_model(str(source))
+    if released is not None:
+        from espnet_plugin.speechclip.released_cache import fetch_released
+
+        return fetch_released(released, refresh=refresh)
     if not _HUB_NAME.fullmatch(str(source)) or path.suffix in (".zip", ".pth", ".ckpt", ".pt"):
         others = ", ".join(sorted(other.name for other in path.parent.glob("*.pth")))
+        nearest = ", ".join(nearest_names(str(source)))
         there = f"; there are {others}" if others and path.suffix == ".pth" else ""
+        there += f"; the released models nearest to that name are {nearest}" if nearest else ""
         raise FileNotFoundError(f"{source}: no such file or directory{there}; expected {EXPECTED}")
     directory = _snapshot(str(source), refresh=refresh)
     packed = directory / PACKED
@@ -121,7 +132,7 @@ def from_cache_or_hub(
     try:
         check_hub_reachable()
         return load()
-    except (OSError, RuntimeError, ValueError) as error:
+    except Exception as error:  # an HTTP client's have no common base
         raise FileNotFoundError(
             f"{missing} is in the cache {cache or HF_HUB_CACHE} or can be downloaded "
             f"({first_line(error)}). {remedy}"

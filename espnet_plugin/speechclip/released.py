@@ -1,0 +1,105 @@
+"""The checkpoints that the authors of SpeechCLIP and SpeechCLIP+ released; a table with names."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+_TABLE = Path(__file__).with_name("released.yaml")
+
+
+@dataclass(frozen=True)
+class ReleasedModel:
+    """A released checkpoint.
+
+    Attributes:
+        name: What it is called here.
+        architecture: parallel, cascaded, cascaded+, hybrid or hybrid+.
+        speech_encoder: The frozen HuBERT: ``HuBERT base`` or ``HuBERT large``.
+        clip: The frozen CLIP, under OpenAI's name.
+        corpus: What it was trained on.
+        recall_at: Rank of the published figure, 1 or 10.
+        recall: Published figure: recall at that rank on the corpus's validation set, mean of
+            speech to image and image to speech, in %.
+        repository: On the Hugging Face hub.
+        path: The file in the repository.
+        paper: Whose it is.
+        code: Where its authors' code is.
+        code_licence: Licence of that code; None: it has none. For the checkpoints themselves no
+            licence is published.
+        revision: Commit of the repository; None: whichever is the latest at the first download.
+        sha256: Of the file; None: not known before the first download.
+        size: Of the file in bytes; None: not known before the download.
+    """
+
+    name: str
+    architecture: str
+    speech_encoder: str
+    clip: str
+    corpus: str
+    recall_at: int
+    recall: float
+    repository: str
+    path: str
+    paper: str
+    code: str
+    code_licence: str | None
+    revision: str | None = None
+    sha256: str | None = None
+    size: int | None = None
+
+    @property
+    def description(self) -> str:
+        """What it is, in one line."""
+        return (
+            f"{self.architecture} of {self.paper} with {self.speech_encoder} and CLIP {self.clip}, "
+            f"trained by its authors on {self.corpus}; published: {self.recall:.2f} % mean "
+            f"recall@{self.recall_at} on the validation set"
+        )
+
+    @property
+    def licence(self) -> str:
+        """Which licence applies to what, in one line."""
+        code = f"is under {self.code_licence}" if self.code_licence else "has no licence either"
+        return (
+            f"the authors publish none for the checkpoint; their code ({self.code}) {code}; "
+            "HuBERT and CLIP, whose weights are in it, keep their own. This package's licence "
+            "covers its code only"
+        )
+
+
+def released_models() -> list[ReleasedModel]:
+    """All released models: those on Flickr8k first, base before large, then those on SpokenCOCO.
+
+    What was downloaded and converted of one, :func:`released_cache.fetched` says.
+    """
+    return list(_table().values())
+
+
+def released_model(name: str) -> ReleasedModel | None:
+    """The released model of that name; None if there is none."""
+    return _table().get(name)
+
+
+def nearest_names(name: str) -> list[str]:
+    """At most three names of released models that may have been meant, the nearest first."""
+    normalized = name.casefold().replace("_", "-").replace("+", "-plus")
+    return difflib.get_close_matches(normalized, _table(), n=3)
+
+
+@functools.cache
+def _table() -> dict[str, ReleasedModel]:
+    content = yaml.safe_load(_TABLE.read_text(encoding="utf-8"))
+    return {
+        name: ReleasedModel(
+            name=name,
+            **content["encoders"][entry.pop("encoders")],
+            **content["repositories"][entry["repository"]],
+            **entry,
+        )
+        for name, entry in content["models"].items()
+    }
