@@ -66,7 +66,7 @@ class UpstreamExpert(nn.Module):
 
     Args:
         ckpt: Exported model, ESPnet experiment or its checkpoint, packed model, or the name of a
-            repository on the Hugging Face hub.
+            released model or of a repository on the Hugging Face hub.
         model_config: YAML file with any of the options below, for s3prl's ``-g``.
         refresh: Download a hub model again.
         trainable: False: frozen. True: the speech encoder and the trained block get gradients.

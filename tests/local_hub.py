@@ -9,9 +9,25 @@ import json
 import re
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+import pytest
+
+PROXIES = ("http_proxy", "https_proxy", "all_proxy")
+LARGE_FILES = (".ckpt",)  # whose etag is their SHA-256, as git-lfs has it
+
+
+@dataclass(frozen=True)
+class Download:
+    """A request for a file's content: its path, the commit or branch, and where it began."""
+
+    path: str
+    revision: str
+    start: int
 
 
 class LocalHub(ThreadingHTTPServer):
@@ -19,11 +35,17 @@ class LocalHub(ThreadingHTTPServer):
 
     Attributes:
         repositories: Files of each repository's latest commit.
+        downloads: Of files, in the order in which they were asked for.
+        cut_after: Bytes after which the connection is closed, one for each of the next downloads.
+        announced: Paths of files whose description is that of other content -> that content.
     """
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.repositories: dict[str, dict[str, bytes]] = {}
+        self.downloads: list[Download] = []
+        self.cut_after: list[int] = []
+        self.announced: dict[str, bytes] = {}
 
     @property
     def endpoint(self) -> str:
@@ -42,6 +64,25 @@ def local_hub() -> Iterator[LocalHub]:
         finally:
             hub.shutdown()
             thread.join()
+
+
+@contextlib.contextmanager
+def only_hub(monkeypatch: pytest.MonkeyPatch, cache: Path) -> Iterator[LocalHub]:
+    """The hub that huggingface_hub talks to while the block runs, and a cache of its own."""
+    import huggingface_hub
+    from huggingface_hub import constants
+
+    for name in PROXIES:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+    getattr(huggingface_hub, "close_session", lambda: None)()  # it may know a proxy
+    with local_hub() as hub:
+        template = hub.endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        yield hub
 
 
 def blob_id(content: bytes) -> str:
@@ -94,7 +135,7 @@ class _Handler(BaseHTTPRequestHandler):
         for pattern, answer in (
             (r"/api/models/([^/]+/[^/]+)/tree/[^/]+", self._tree),
             (r"/api/models/([^/]+/[^/]+)(?:/revision/[^/]+)?", self._information),
-            (r"/([^/]+/[^/]+)/resolve/[^/]+/(.+)", self._file),
+            (r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", self._file),
         ):
             found = re.fullmatch(pattern, path)
             if found and found[1] in self.server.repositories:
@@ -119,12 +160,25 @@ class _Handler(BaseHTTPRequestHandler):
         siblings = [{"rfilename": path} for path in files]
         self._answer({"id": name, "sha": commit_id(files), "siblings": siblings})
 
-    def _file(self, name: str, path: str) -> None:
+    def _file(self, name: str, revision: str, path: str) -> None:
         files = self.server.repositories[name]
-        self._send(
-            files[path],
-            headers={"ETag": f'"{blob_id(files[path])}"', "X-Repo-Commit": commit_id(files)},
-        )
+        commit = commit_id(files)
+        if revision not in ("main", commit) or path not in files:
+            error = "EntryNotFound" if revision in ("main", commit) else "RevisionNotFound"
+            return self._answer({"error": error}, status=404, headers={"X-Error-Code": error})
+        content = files[path]
+        described = self.server.announced.get(path, content)
+        headers = {"ETag": f'"{blob_id(described)}"', "X-Repo-Commit": commit}
+        if path.endswith(LARGE_FILES):
+            headers["X-Linked-Etag"] = f'"{hashlib.sha256(described).hexdigest()}"'
+            headers["X-Linked-Size"] = str(len(described))
+        if self.command == "HEAD":
+            return self._send(content, headers=headers)
+        start = int((self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").split("-")[0])
+        self.server.downloads.append(Download(path, revision, start))
+        cut = self.server.cut_after.pop(0) if self.server.cut_after else None
+        headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+        self._send(content[start:], status=206 if start else 200, headers=headers, cut_after=cut)
 
     def _answer(
         self, value: Any, *, status: int = 200, headers: dict[str, str] | None = None
@@ -135,11 +189,19 @@ class _Handler(BaseHTTPRequestHandler):
             headers={"Content-Type": "application/json", **(headers or {})},
         )
 
-    def _send(self, content: bytes, *, status: int = 200, headers: dict[str, str]) -> None:
+    def _send(
+        self,
+        content: bytes,
+        *,
+        status: int = 200,
+        headers: dict[str, str],
+        cut_after: int | None = None,
+    ) -> None:
         self.send_response(status)
         self.send_header("Content-Length", str(len(content)))
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(content)
+            self.wfile.write(content[:cut_after])
+        self.close_connection = self.close_connection or cut_after is not None

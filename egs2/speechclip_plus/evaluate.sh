@@ -4,7 +4,7 @@ set -e
 set -u
 set -o pipefail
 
-model=                 # experiment folder, packed model (zip), or exported model
+model=                 # experiment folder, packed model (zip), exported model, or a name
 data_dir=              # data to evaluate on: wav.scp, utt2image, image.scp, text, utt2spk; words.ctm if there is one
 output_dir=            # where the results go; empty: evaluate_<data> in the experiment's folder
 inference_model=       # checkpoint in the experiment's folder; empty: the best by its best_model_criterion
@@ -26,7 +26,8 @@ Formats the recordings, embeds the pictures with the model's own CLIP, runs infe
 report.html, RESULTS.md and scores.json. Nothing is trained and nothing of the model changes: its
 keyword vocabulary stays that of its training. The data directory is as README.md says.
 
-  --model            experiment folder, packed model (zip), or exported model
+  --model            experiment folder, packed model (zip), or exported model; or the name of a released
+                     model (docs/models.md) or of one on the Hugging Face hub, owner/model
   --data_dir         wav.scp, utt2image, image.scp, and text and words.ctm where known
   --output_dir       where the results go (default: evaluate_<data> in the experiment's folder, or in exp/)
   --inference_model  checkpoint in the experiment's folder (default: the best by its best_model_criterion)
@@ -52,13 +53,7 @@ for name in wav.scp utt2image image.scp; do
     [ -s "${data_dir}/${name}" ] || fail "${data_dir}/${name} is missing; README.md says what a data directory holds"
 done
 # before the data, whose formatting takes long
-found=$(${python} -c '
-import sys
-from espnet_plugin.speechclip.hub import resolve_model
-try:
-    print(resolve_model(sys.argv[1]))
-except (OSError, ValueError) as error:
-    sys.exit(f"evaluate.sh: error: --model {error}")' "${model}${inference_model:+/${inference_model}}")
+found=$(${python} scripts/utils/resolve_model.py "${model}${inference_model:+/${inference_model}}")
 
 set_name=$(basename "${data_dir}")
 if [ -z "${output_dir}" ]; then

@@ -65,7 +65,7 @@ pretrained_model=      # checkpoint to start from
 ignore_init_mismatch=false  # parameters of another shape are left as they are
 
 # Inference
-model=                 # evaluate this model on the test sets instead of training one: checkpoint, zip, or exported model
+model=                 # evaluate this model on the test sets instead of training one: checkpoint, zip, exported model, or a name
 inference_config=conf/decode.yaml
 inference_args=        # further options of inference
 inference_tag=         # empty: made from the configuration, the model and the options
@@ -170,6 +170,9 @@ fi
 for name in ${required}; do
     [ -n "${!name}" ] || { log "Error: --${name} is required; see ./run.sh --help" >&2; exit 2; }
 done
+if [ -n "${model}" ] && ! [ -e "${model}" ]; then
+    model=$(${python} scripts/utils/resolve_model.py "${model}")
+fi
 [ -z "${speechclip_config}" ] || [ -r "${speechclip_config}" ] || fail "--speechclip_config ${speechclip_config}: no such file; there are $(echo conf/*.yaml conf/tuning/*.yaml)"
 for name in stage stop_stage num_nodes seed; do
     [[ ${!name} =~ ^[0-9]+$ ]] || fail "--${name} takes a whole number, not '${!name}'"

@@ -108,8 +108,8 @@ class SpeechCLIPInference:
         """Builds from a local model or a published one.
 
         Args:
-            model_tag: Packed model (zip), exported model or experiment (directory); or the name
-                ``owner/model`` of a repository on the Hugging Face hub.
+            model_tag: Packed model (zip), exported model or experiment (directory); or the name of
+                a released model, or ``owner/model`` on the Hugging Face hub.
             **kwargs: Further constructor arguments.
 
         Raises:

@@ -114,8 +114,8 @@ def load_speechclip(
 
     Args:
         source: An exported model (converted checkpoints are such), an ESPnet experiment or one of
-            its checkpoints, a zip file with one of these, as ESPnet packs it, or the name
-            ``owner/model`` of a repository on the Hugging Face hub.
+            its checkpoints, a zip file with one of these, as ESPnet packs it, the name of a
+            released model, or ``owner/model`` on the Hugging Face hub.
         config: ``config.yaml`` of a checkpoint; None: the one beside it.
         device: Where it goes.
         image_tower: Keep CLIP's image tower, which embeds pictures.

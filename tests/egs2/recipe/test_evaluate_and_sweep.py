@@ -9,10 +9,13 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
+from espnet_plugin.speechclip.released import released_model
+from espnet_plugin.speechclip.released_cache import RECORD_FILE, Fetched
 from tests.egs2.recipe.test_speechclip_sh import FAKE_PYTHON, RECIPE, copy_recipe, make_data
 
 # Instead of run.sh: notes its options, makes the scores of a run, and fails when it is told to.
@@ -120,6 +123,33 @@ def test_evaluate_looks_at_the_model_first(recipe: Path, model: list[str], messa
     assert result.returncode == 1
     assert re.search(message, result.stderr)
     assert not (recipe / "dump").exists()
+
+
+@pytest.mark.slow
+def test_a_released_models_name_is_resolved_once(recipe: Path, tmp_path: Path) -> None:
+    name = "flickr8k-base-hybrid-plus"
+    model = released_model(name)
+    record = Fetched(model.repository, model.path, "0" * 40, "0" * 64, 1)
+    directory = tmp_path / "cache" / name
+    directory.mkdir(parents=True)
+    (directory / RECORD_FILE).write_text(json.dumps(asdict(record)))
+    (directory / "config.yaml").touch()
+    make_data(recipe)
+    python = str(recipe.parents[1] / "bin" / "python3")
+    options = ["--model", name, "--python", python]
+    cache = str(directory.parent)
+    evaluate = ["./evaluate.sh", *options, "--data_dir", "data/tiny_test"]
+    output = f"exp/evaluate_{name}_tiny_test"
+    stages = ["./speechclip.sh", *options, "--test_sets", "tiny_test", "--speechclip_exp", output]
+    for command in (evaluate, stages):
+        (recipe.parents[1] / "calls").unlink(missing_ok=True)
+        result = run(recipe, *command, SPEECHCLIP_CACHE=cache, HF_HUB_OFFLINE="1")
+        assert result.returncode == 0, result.stderr
+        (inference,) = calls(recipe, "speechclip_inference")
+        assert inference["--model_tag"] == str(directory)
+        assert inference["--output_dir"] == f"{output}/tiny_test"
+        (shown,) = calls(recipe, "show_results")
+        assert shown["--expdir"] == str(directory)
 
 
 def test_evaluate_takes_a_name_on_the_hub(recipe: Path, tmp_path: Path) -> None:

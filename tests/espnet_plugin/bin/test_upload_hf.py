@@ -16,7 +16,7 @@ from espnet_plugin.inference.speechclip_inference import SpeechCLIPInference
 from espnet_plugin.speechclip import load_speechclip
 from espnet_plugin.speechclip.hub import resolve_model
 from s3prl_upstream.expert import UpstreamExpert
-from tests.local_hub import LocalHub, local_hub
+from tests.local_hub import LocalHub, only_hub
 
 SCRIPT = Path(__file__).parents[3] / "egs2/speechclip_plus/scripts/utils/upload_hf.py"
 upload_hf: Callable[[list[str]], None] = runpy.run_path(str(SCRIPT))["main"]
@@ -24,27 +24,8 @@ upload_hf: Callable[[list[str]], None] = runpy.run_path(str(SCRIPT))["main"]
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[LocalHub]:
-    """The hub that huggingface_hub talks to, and an empty cache."""
-    import huggingface_hub
-    from huggingface_hub import constants
-
-    for name in (
-        "http_proxy",
-        "HTTP_PROXY",
-        "https_proxy",
-        "HTTPS_PROXY",
-        "all_proxy",
-        "ALL_PROXY",
-    ):
-        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HF_TOKEN", "hf_loopback")
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    getattr(huggingface_hub, "close_session", lambda: None)()  # it may know a proxy
-    with local_hub() as hub:
-        template = hub.endpoint + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    with only_hub(monkeypatch, tmp_path / "cache") as hub:
         yield hub
 
 
