@@ -28,17 +28,6 @@ from benchmarks.measure import MIB, get_parser, show, usage_of
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = ROOT / "egs2" / "speechclip_plus"
-LINKED = (
-    "run.sh",
-    "speechclip.sh",
-    "path.sh",
-    "cmd.sh",
-    "db.sh",
-    "conf",
-    "local",
-    "utils",
-    "scripts",
-)
 RECORDINGS = 50
 PICTURES = 20
 CAPTIONS_PER_PICTURE = 5
@@ -113,14 +102,10 @@ def make_recipe(work: Path, captions: int) -> Path:
     """A folder in which the recipe runs without touching the project."""
     folder = work / f"run_{captions}" / "egs2" / "speechclip_plus"
     shutil.rmtree(work / f"run_{captions}", ignore_errors=True)
-    folder.mkdir(parents=True)
+    # a copy: a script that is edited while it runs would be read from the wrong place
+    made = shutil.ignore_patterns("data", "downloads", "dump", "exp")
+    shutil.copytree(RECIPE, folder, symlinks=True, ignore=made)
     (work / f"run_{captions}" / "espnet_plugin").symlink_to(ROOT / "espnet_plugin")
-    for name in LINKED:
-        # copies: a script that is edited while it runs would be read from the wrong place
-        if (RECIPE / name).is_dir():
-            shutil.copytree(RECIPE / name, folder / name, symlinks=True)
-        else:
-            shutil.copy2(RECIPE / name, folder / name)
     return folder
 
 

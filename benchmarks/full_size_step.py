@@ -18,7 +18,7 @@ import os
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from benchmarks.measure import GIB, HUBERT, get_parser, peak_memory, show
 SAMPLING_RATE = 16000
 MEAN_SECONDS = 4.33  # of SpokenCOCO's test recordings
 LONGEST_SECONDS = 6.4  # where training crops
+SUBWORDS = 11  # of a caption
 VOCABULARIES = {"flickr8k": 8112, "spokencoco": 19787}
 UPDATES = 50000
 # dense fp16/bf16 peak in TFLOP/s, and the share of it that such models reach: an assumption
@@ -44,7 +45,7 @@ class EncoderInParts(torch.nn.Module):
         super().__init__()
         self.encoder = encoder
         self.size = size
-        self.first_part_peak = 0.0
+        self.seconds = 0.0
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -53,34 +54,22 @@ class EncoderInParts(torch.nn.Module):
             return getattr(self._modules["encoder"], name)
 
     def forward(self, speech: Tensor, speech_lengths: Tensor, *, normalized: bool = False) -> Any:
-        """What the encoder gives for (batch, samples)."""
+        """What the encoder gives for (batch, samples), the longest first."""
+        started = time.monotonic()
         hidden, lengths = None, []
         for start in range(0, len(speech), self.size):
             part = slice(start, start + self.size)
             states = self.encoder(speech[part], speech_lengths[part], normalized=normalized)
             if hidden is None:
-                self.first_part_peak = peak_memory()
-                shape = states.hidden_states.shape
-                hidden = speech.new_zeros(len(speech), *shape[1:])
+                hidden = speech.new_zeros(len(speech), *states.hidden_states.shape[1:])
             # (part, layers + 1, frames, dim)
             hidden[part, :, : states.hidden_states.size(2)] = states.hidden_states
             lengths.append(states.lengths)
+        self.seconds = time.monotonic() - started
         return replace(states, hidden_states=hidden, lengths=torch.cat(lengths))
 
 
-@dataclass(frozen=True)
-class Step:
-    """What one step took."""
-
-    seconds: float
-    encoder_seconds: float
-    loss: float
-    grad_norm: float
-    tera_flop: float
-    encoder_tera_flop: float
-
-
-def build(config: Path, directory: Path, extra: Sequence[str] = ()) -> tuple[Any, Any]:
+def build(config: Path, directory: Path) -> tuple[Any, Any]:
     """The configuration's model with random weights, and the parsed options."""
     from transformers import HubertConfig
 
@@ -98,17 +87,17 @@ def build(config: Path, directory: Path, extra: Sequence[str] = ()) -> tuple[Any
     options += ["--speech_encoder_conf", "random_weights=true"]
     options += ["--clip_conf", "pretrained=random", "--keyword_vocabulary", str(tokens)]
     # image embeddings are computed beforehand: CLIP's image tower is not there
-    options += ["--train_data_path_and_name_and_type", "x.scp,image,npy", *extra]
+    options += ["--train_data_path_and_name_and_type", "x.scp,image,npy"]
     args = SpeechCLIPTask.get_parser().parse_args(options)
     torch.manual_seed(0)
     return SpeechCLIPTask.build_model(args), args
 
 
-def make_batch(batch_size: int, image_dim: int, *, subwords: int = 11) -> dict[str, Tensor]:
-    """Noise of the lengths that captions have, random unit vectors as images."""
+def make_batch(batch_size: int, image_dim: int) -> dict[str, Tensor]:
+    """Noise of the lengths that captions have, the longest first; random unit vectors as images."""
     generator = torch.Generator().manual_seed(0)
     seconds = MEAN_SECONDS + 1.3 * torch.randn(batch_size, generator=generator)
-    lengths = (seconds.clamp(1.2, LONGEST_SECONDS) * SAMPLING_RATE).long()
+    lengths = (seconds.clamp(1.2, LONGEST_SECONDS) * SAMPLING_RATE).long().sort(descending=True)[0]
     speech = torch.randn(batch_size, int(lengths.max()), generator=generator) * 0.05
     speech[torch.arange(speech.size(1)) >= lengths[:, None]] = 0.0
     images = torch.randn(batch_size, image_dim, generator=generator)
@@ -117,50 +106,34 @@ def make_batch(batch_size: int, image_dim: int, *, subwords: int = 11) -> dict[s
         "speech_lengths": lengths,
         "image": torch.nn.functional.normalize(images, dim=-1),
         "image_id": torch.arange(batch_size)[:, None],
-        "text": torch.ones(batch_size, subwords, dtype=torch.long),
-        "text_lengths": torch.full((batch_size,), subwords),
+        "text": torch.ones(batch_size, SUBWORDS, dtype=torch.long),
+        "text_lengths": torch.full((batch_size,), SUBWORDS),
     }
 
 
-def run_step(model: Any, args: Any, batch: dict[str, Tensor]) -> Step:
-    """One training step, the frozen encoder's share timed apart."""
+def run_step(model: Any, args: Any, batch: dict[str, Tensor]) -> dict[str, float]:
+    """What one training step takes, and the frozen encoder's share of it."""
     from espnet_plugin.tasks.speechclip import SpeechCLIPTask
 
     model.train()
     (optimizer,) = SpeechCLIPTask.build_optimizers(args, model)
-    times = {"encoder": 0.0}
-    flops = FlopCounterMode(display=False)
-    encoder_flops = {"before": 0, "after": 0}
-    encoder = model.speechclip.speech_encoder
-
-    def before(*_: Any) -> None:
-        times["start"] = time.monotonic()
-        encoder_flops["before"] = flops.get_total_flops()
-
-    def after(*_: Any) -> None:
-        times["encoder"] = time.monotonic() - times["start"]
-        encoder_flops["after"] = flops.get_total_flops()
-
-    handles = [encoder.register_forward_pre_hook(before), encoder.register_forward_hook(after)]
     started = time.monotonic()
-    with flops:
+    with FlopCounterMode(display=False) as flops:
         loss, _, _ = model(**batch)
         loss.backward()
         parameters = [p for p in model.parameters() if p.requires_grad]
         norm = torch.nn.utils.clip_grad_norm_(parameters, args.grad_clip)
         optimizer.step()
-    seconds = time.monotonic() - started
-    for handle in handles:
-        handle.remove()
-    encoder_total = encoder_flops["after"] - encoder_flops["before"]
-    return Step(
-        seconds,
-        times["encoder"],
-        float(loss.detach()),
-        float(norm),
-        flops.get_total_flops() / 1e12,
-        encoder_total / 1e12,
-    )
+    counts = flops.get_flop_counts()
+    encoder = f"{type(model).__name__}.speechclip.speech_encoder"
+    return {
+        "seconds": time.monotonic() - started,
+        "encoder_seconds": model.speechclip.speech_encoder.seconds,
+        "loss": float(loss.detach()),
+        "grad_norm": float(norm),
+        "tera_flop": flops.get_total_flops() / 1e12,
+        "encoder_tera_flop": sum(counts[encoder].values()) / 1e12,
+    }
 
 
 def gpu_estimates(tera_flop: float, accumulate: int) -> dict[str, dict[str, float]]:
@@ -187,38 +160,27 @@ def measure(
         model, args = build(config, Path(directory))
     size = batch_size or args.batch_size
     parameters = list(model.parameters())
-    trained = sum(p.numel() for p in parameters if p.requires_grad)
-    total = sum(p.numel() for p in parameters)
     built = peak_memory()
     batch = make_batch(size, model.speechclip.clip.embedding_dim)
-    # the longest first, so that every part has its frames
-    order = batch["speech_lengths"].argsort(descending=True)
-    batch = {name: value[order] for name, value in batch.items()}
     encoder = EncoderInParts(model.speechclip.speech_encoder, min(encoder_batch, size))
     model.speechclip.speech_encoder = encoder
-    before = peak_memory()
     step = run_step(model, args, batch)
-    peak = peak_memory()
-    scale = args.batch_size / size  # estimates are for the configuration's own batch
-    encoder_bytes = max(0.0, encoder.first_part_peak - before) * size / encoder.size
-    activations = max(peak - before, encoder_bytes) * scale
-    weights = 4 * total + 12 * trained  # float32, and gradients and two moments of what is trained
+    # estimates are for the configuration's own batch
+    tera_flop = step["tera_flop"] * args.batch_size / size
     return {
         "config": config.stem,
         "batch_size": size,
         "accum_grad": args.accum_grad,
         "audio_seconds": float(batch["speech_lengths"].sum()) / SAMPLING_RATE,
-        "parameters_million": total / 1e6,
-        "trained_million": trained / 1e6,
+        "parameters_million": sum(p.numel() for p in parameters) / 1e6,
+        "trained_million": sum(p.numel() for p in parameters if p.requires_grad) / 1e6,
         "threads": torch.get_num_threads(),
-        "load_average": os.getloadavg()[0],
-        **vars(step),
+        **step,
         "memory_built_gib": built / GIB,
-        "memory_peak_gib": peak / GIB,
+        "memory_peak_gib": peak_memory() / GIB,
         "config_batch_size": args.batch_size,
-        "estimate_gpu": gpu_estimates(step.tera_flop * scale, args.accum_grad),
+        "estimate_gpu": gpu_estimates(tera_flop, args.accum_grad),
         "encoder_batch": encoder.size,
-        "estimate_gpu_memory_gib": (weights + activations) / GIB,
     }
 
 
@@ -231,8 +193,7 @@ def report(result: dict[str, Any]) -> str:
         f"  batch                {result['batch_size']} utterances, "
         f"{result['audio_seconds']:.0f} s of speech (x {result['accum_grad']} for one update)",
         f"  measured here        {result['seconds']:.1f} s, {result['encoder_seconds']:.1f} s "
-        f"of them the frozen encoder ({result['threads']} threads, "
-        f"load {result['load_average']:.1f})",
+        f"of them the frozen encoder ({result['threads']} threads)",
         f"                       peak memory {result['memory_peak_gib']:.2f} GiB, "
         f"{result['memory_built_gib']:.2f} GiB once built (the encoder took "
         f"{result['encoder_batch']} utterances at a time)",
@@ -250,10 +211,6 @@ def report(result: dict[str, Any]) -> str:
             f"{estimate['hours_for_50000_updates']:.2g} h for 50,000 updates "
             f"(at {share:.0%} of {peak:.0f} TFLOP/s)"
         )
-    rows.append(
-        f"    memory: about {result['estimate_gpu_memory_gib']:.1f} GiB (float32, the whole batch "
-        "through the encoder at once; mixed precision needs less)"
-    )
     return "\n".join(rows)
 
 

@@ -11,14 +11,13 @@ Example:
 from __future__ import annotations
 
 import multiprocessing
-import multiprocessing.connection
-import threading
+import resource
 import time
 from collections.abc import Sequence
 
 import numpy as np
 
-from benchmarks.measure import MIB, get_parser, peak_memory, show
+from benchmarks.measure import MIB, get_parser, show
 from espnet_plugin.evaluation.retrieval import rank_embeddings
 
 
@@ -32,45 +31,23 @@ def embeddings(rows: int, dim: int, seed: int) -> np.ndarray:
     return values
 
 
-def small(queries: int, items: int, dim: int, repeats: int) -> float:
-    """Least seconds of both directions, several captions to a picture."""
+def rank(queries: int, items: int, dim: int) -> float:
+    """Seconds of both directions, several captions to a picture."""
     left, right = embeddings(queries, dim, 0), embeddings(items, dim, 1)
     ids = np.arange(queries) % items
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        rank_embeddings(left, right, ids, np.arange(items))
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
+    start = time.perf_counter()
+    rank_embeddings(left, right, ids, np.arange(items))
+    return time.perf_counter() - start
 
 
-def large(rows: int, dim: int, connection: multiprocessing.connection.Connection) -> None:
-    """Ranks rows × rows; sends the memory of the embeddings, then the peak once a second."""
-    left, right = embeddings(rows, dim, 0), embeddings(rows, dim, 1)
-    connection.send(peak_memory() / MIB)
-
-    def report() -> None:
-        while True:
-            time.sleep(1)
-            connection.send(peak_memory() / MIB)
-
-    threading.Thread(target=report, daemon=True).start()
-    rank_embeddings(left, right, np.arange(rows), np.arange(rows))
-
-
-def watch(rows: int, dim: int, limit: float) -> tuple[float, float]:
-    """MiB of the embeddings and MiB at the peak of a run that is stopped after ``limit`` s."""
-    receiver, sender = multiprocessing.Pipe(duplex=False)
-    process = multiprocessing.Process(target=large, args=(rows, dim, sender))
+def peak_of_large(rows: int, dim: int, limit: float) -> float:
+    """MiB at the peak of rows × rows, in a process that is stopped after ``limit`` s."""
+    process = multiprocessing.get_context("spawn").Process(target=rank, args=(rows, rows, dim))
     process.start()
-    before = peak = receiver.recv()
-    end = time.monotonic() + limit
-    while time.monotonic() < end and process.is_alive():
-        if receiver.poll(1):
-            peak = receiver.recv()
+    process.join(limit)
     process.kill()
     process.join()
-    return before, peak
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024  # KiB on Linux
 
 
 def main(cmd: Sequence[str] | None = None) -> None:
@@ -83,8 +60,9 @@ def main(cmd: Sequence[str] | None = None) -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--limit", type=float, default=60, help="seconds of the large one")
     args = parser.parse_args(cmd)
-    before, peak = watch(args.rows, args.dim, args.limit)
-    seconds = small(args.queries, args.items, args.dim, args.repeats)
+    peak = peak_of_large(args.rows, args.dim, args.limit)
+    before = 2 * args.rows * args.dim * 4 / MIB
+    seconds = min(rank(args.queries, args.items, args.dim) for _ in range(args.repeats))
     hours = seconds / (args.queries * args.items) * args.rows**2 / 3600
     show(
         f"{args.queries:,} x {args.items:,} x {args.dim}: {seconds:.2f} s, both directions\n"

@@ -1,8 +1,7 @@
-"""Time and memory of the upstream against its bare speech encoder.
+"""Time of the upstream against that of its bare speech encoder.
 
 Both run the same random HuBERT on the same speech, by turns, and keep all hidden states. On a CPU
-the processor time is measured, which other programs disturb less than the clock; each variant's
-peak memory is that of a process of its own.
+the processor time is measured, which other programs disturb less than the clock.
 
 Example:
     python -m benchmarks.upstream_cost --size base --architecture hybrid+
@@ -13,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -22,7 +20,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.measure import HUBERT, MIB, get_parser, show, usage_of
+from benchmarks.measure import HUBERT, get_parser, show
 
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     "parallel": {"keyword_extractor": "none", "attention": "transformer"},
@@ -93,30 +91,6 @@ def seconds_of(function: Callable[[], Any], device: str) -> float:
     return clock() - start
 
 
-def peak_memory(name: str, args: argparse.Namespace, model: Path) -> float:
-    """Bytes at the peak, from a process that runs one variant only."""
-    command = [sys.executable, "-m", "benchmarks.upstream_cost", "--memory_of", name]
-    command += ["--model", model]
-    for option in ("batch", "seconds", "device"):
-        command += [f"--{option}", getattr(args, option)]
-    command += ["--ragged"] if args.ragged else []
-    with tempfile.TemporaryFile("w+") as output:
-        usage = usage_of(command, stdout=output)
-        output.seek(0)
-        return usage.peak if args.device == "cpu" else float(output.read())
-
-
-def run_for_memory(args: argparse.Namespace) -> None:
-    """What :func:`peak_memory` watches; says what the device held."""
-    run = load_variant(args.memory_of, args.model, args.device)
-    wavs = speech(args.batch, args.seconds, args.device, ragged=args.ragged)
-    with torch.inference_mode():
-        run(wavs)
-        run(wavs)
-    if args.device != "cpu":
-        print(torch.cuda.max_memory_allocated())
-
-
 def measure(args: argparse.Namespace, model: Path) -> dict[str, Any]:
     """Medians of both variants and their ratios."""
     runs = {name: load_variant(name, model, args.device) for name in VARIANTS}
@@ -131,8 +105,6 @@ def measure(args: argparse.Namespace, model: Path) -> dict[str, Any]:
             for name in order:
                 times[name].append(seconds_of(lambda run=runs[name]: run(wavs), args.device))
             ratios.append(times["upstream"][-1] / times["encoder"][-1])
-    del runs
-    memory = {name: peak_memory(name, args, model) for name in VARIANTS}
     return {
         "size": args.size,
         "architecture": args.architecture,
@@ -146,14 +118,11 @@ def measure(args: argparse.Namespace, model: Path) -> dict[str, Any]:
         "encoder_seconds": statistics.median(times["encoder"]),
         "upstream_seconds": statistics.median(times["upstream"]),
         "time_ratio": statistics.median(ratios),
-        "encoder_mib": memory["encoder"] / MIB,
-        "upstream_mib": memory["upstream"] / MIB,
-        "memory_ratio": memory["upstream"] / memory["encoder"],
     }
 
 
 def main(cmd: Sequence[str] | None = None) -> None:
-    """Measures both variants, in one process for time and in one each for memory."""
+    """Measures both variants."""
     parser = get_parser(__doc__)
     parser.add_argument("--size", choices=list(HUBERT), default="base")
     parser.add_argument("--architecture", choices=list(ARCHITECTURES), default="hybrid+")
@@ -162,24 +131,16 @@ def main(cmd: Sequence[str] | None = None) -> None:
     parser.add_argument("--ragged", action="store_true", help="utterances of different lengths")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--memory_of", choices=VARIANTS, help=argparse.SUPPRESS)
-    parser.add_argument("--model", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args(cmd)
-    if args.memory_of:
-        run_for_memory(args)
-        return
     with tempfile.TemporaryDirectory() as name:
         export_random_model(args.size, args.architecture, Path(name))
         result = measure(args, Path(name) / "model")
-    table = [
-        f"{args.size} {args.architecture}, {args.batch} x {args.seconds} s, {result['device']}"
-    ]
-    for name in VARIANTS:
-        table.append(
-            f"{name:9} {result[f'{name}_seconds']:8.3f} s {result[f'{name}_mib']:8.0f} MiB"
-        )
-    table.append(f"{'ratio':9} {result['time_ratio']:8.3f}   {result['memory_ratio']:8.3f}")
-    show("\n".join(table), result, args.output)
+    table = (
+        f"{args.size} {args.architecture}, {args.batch} x {args.seconds} s, {result['device']}\n"
+        f"encoder  {result['encoder_seconds']:8.3f} s\n"
+        f"upstream {result['upstream_seconds']:8.3f} s, ratio {result['time_ratio']:.3f}"
+    )
+    show(table, result, args.output)
 
 
 if __name__ == "__main__":

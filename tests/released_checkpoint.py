@@ -7,7 +7,7 @@ from collections import OrderedDict
 
 import torch
 
-from benchmarks.convert_memory import plausible_config, random_weights, write_lightning
+from tests.released import plausible_config, random_weights, write_lightning
 
 DIM, CLIP_DIM, TOKENS, LAYERS = 24, 32, 64, 2
 KERNELS = (10, 3, 3, 3, 3, 2, 2)  # HuBERT's convolutions

@@ -12,7 +12,6 @@ import yaml
 from safetensors.torch import load_file
 from torch import Tensor
 
-from benchmarks.convert_memory import write_lightning
 from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
 from espnet_plugin.speechclip.convert.converter import convert_checkpoint
 from espnet_plugin.speechclip.model import SpeechCLIP, SpeechOutput
@@ -20,6 +19,7 @@ from espnet_plugin.speechclip.speech_encoder import SpeechStates
 from espnet_plugin.speechclip.storage import load_speechclip
 from tests.parity.fixtures import DIRECTORY, assert_close, cases, fixture_files
 from tests.parity.models import full_table, normalizes_waveform
+from tests.released import write_lightning
 
 MODEL_TOLERANCE = {"rtol": 1e-4, "atol": 2e-5}
 OUTPUTS = {

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.convert_memory import write_lightning
 from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
 from espnet_plugin.speechclip.convert.converter import convert_checkpoint
 from espnet_plugin.speechclip.convert.reference_keys import map_weights
@@ -27,6 +26,7 @@ from tests.parity.variations import (
     with_open_units,
     with_separate_norms,
 )
+from tests.released import write_lightning
 
 
 def model(arch: str, *, large: bool = False) -> Content:

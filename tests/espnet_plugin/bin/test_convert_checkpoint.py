@@ -6,14 +6,14 @@ import pytest
 import torch
 import yaml
 
-from benchmarks.convert_memory import (
+from espnet_plugin.bin.convert_checkpoint import main
+from tests.parity.fixtures import DIRECTORY
+from tests.released import (
     plausible_config,
     random_weights,
     read_skeleton,
     write_lightning,
 )
-from espnet_plugin.bin.convert_checkpoint import main
-from tests.parity.fixtures import DIRECTORY
 
 SKELETON = DIRECTORY / "skeleton_base_hybrid_plus.json"
 needs_skeleton = pytest.mark.skipif(not SKELETON.is_file(), reason=f"no {SKELETON.name}")

@@ -12,20 +12,20 @@ import yaml
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from benchmarks.convert_memory import (
-    measure,
-    plausible_config,
-    random_weights,
-    read_skeleton,
-    vocabulary_ids,
-    write_lightning,
-)
 from benchmarks.measure import usage_of
 from espnet_plugin.speechclip.convert.converter import Teachers, convert_checkpoint
 from espnet_plugin.speechclip.convert.fairseq_hubert import map_fairseq_hubert
 from espnet_plugin.speechclip.speech_encoder import SpeechStates
 from espnet_plugin.speechclip.storage import load_speechclip
 from tests.parity.fixtures import DIRECTORY
+from tests.released import (
+    conversion_memory,
+    plausible_config,
+    random_weights,
+    read_skeleton,
+    vocabulary_ids,
+    write_lightning,
+)
 
 SHRINK = 16
 SKELETONS = sorted(DIRECTORY.glob("skeleton_*.json"))
@@ -410,11 +410,11 @@ def test_compatibility_is_stored(released: Callable[..., Path], tmp_path: Path) 
 
 @pytest.mark.slow
 def test_memory_grows_less_than_twice_the_file(tmp_path: Path) -> None:
-    """Beyond what importing takes; see the benchmark for the real sizes."""
+    """Beyond what importing takes."""
     code = (
         "import espnet_plugin.speechclip.convert.converter, open_clip; "
         "from transformers import HubertModel; from espnet_plugin.speechclip import SpeechCLIP"
     )
     imports = usage_of([sys.executable, "-c", code]).peak
-    row = measure(skeleton("base_hybrid_plus"), tmp_path, shrink=4)
-    assert row["peak"] - imports < 2 * row["file"]
+    size, peak = conversion_memory(skeleton("base_hybrid_plus"), tmp_path, shrink=4)
+    assert peak - imports < 2 * size

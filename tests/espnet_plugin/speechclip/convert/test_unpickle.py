@@ -20,11 +20,11 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.convert_memory import write_lightning
 from espnet_plugin.speechclip.convert.unpickle import (
     Stub,
     read_pickled_checkpoint,
 )
+from tests.released import write_lightning
 
 
 class Evil:

@@ -1,12 +1,6 @@
-"""Peak memory of converting checkpoints of the real sizes.
+"""Checkpoints that look like the released ones: their names and shapes, with random numbers.
 
-A skeleton names the weights of a released model and their shapes. A checkpoint in Lightning's form
-is made of it with random numbers, converted in a process of its own, and that process's peak
-resident memory is compared with the file's size.
-
-Example:
-    python -m benchmarks.convert_memory --skeleton fixtures/skeleton_base_hybrid_plus.json
-    --work_dir scratch
+A skeleton names the weights of a released model and their shapes.
 """
 
 from __future__ import annotations
@@ -14,17 +8,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import tempfile
 import types
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from benchmarks.measure import GIB, get_parser, show, usage_of
+from benchmarks.measure import usage_of
 
 FULL_TABLE = "clip.original_text_emb_weight"
 REDUCED_TABLE = "clip.model.token_embedding.weight"
@@ -192,34 +185,10 @@ def write_lightning(
                 sys.modules[name] = value
 
 
-def measure(skeleton: Path, work_dir: Path, *, shrink: int = 1) -> dict[str, Any]:
-    """Converts one skeleton's checkpoint and returns sizes in bytes."""
-    with tempfile.TemporaryDirectory(dir=work_dir) as name:
-        path, target = Path(name) / "released.ckpt", Path(name) / "converted"
-        weights = random_weights(read_skeleton(skeleton), shrink=shrink)
-        write_lightning(path, weights, plausible_config(weights))
-        del weights
-        command = [sys.executable, "-m", "espnet_plugin.bin.convert_checkpoint", path, target]
-        peak = usage_of(command, stdout=subprocess.DEVNULL).peak
-        size = path.stat().st_size
-    return {"skeleton": skeleton.stem, "file": size, "peak": peak, "ratio": round(peak / size, 3)}
-
-
-def main(cmd: Sequence[str] | None = None) -> None:
-    """Measures every skeleton."""
-    parser = get_parser(__doc__)
-    parser.add_argument("--skeleton", type=Path, nargs="+", required=True, help="skeleton_*.json")
-    parser.add_argument("--work_dir", default=tempfile.gettempdir(), help="room for the files")
-    parser.add_argument("--shrink", type=int, default=1, help="divide large sizes by this")
-    args = parser.parse_args(cmd)
-    rows = [measure(path, args.work_dir, shrink=args.shrink) for path in args.skeleton]
-    table = [
-        f"{row['skeleton']:<40} {row['file'] / GIB:6.2f} GiB file "
-        f"{row['peak'] / GIB:6.2f} GiB peak {row['ratio']:6.2f} x"
-        for row in rows
-    ]
-    show("\n".join(table), rows, args.output)
-
-
-if __name__ == "__main__":
-    main()
+def conversion_memory(skeleton: Path, work_dir: Path, *, shrink: int) -> tuple[int, int]:
+    """Bytes of a skeleton's checkpoint, and at the peak of the process that converts it."""
+    path = work_dir / "released.ckpt"
+    weights = random_weights(read_skeleton(skeleton), shrink=shrink)
+    write_lightning(path, weights, plausible_config(weights))
+    command = [sys.executable, "-m", "espnet_plugin.bin.convert_checkpoint", path, work_dir / "out"]
+    return path.stat().st_size, usage_of(command, stdout=subprocess.DEVNULL).peak
