@@ -81,7 +81,7 @@ def save_speechclip(
     Raises:
         FileExistsError: If the directory is not empty.
     """
-    config = {key: config[key] for key in CONFIG_KEYS if config.get(key) is not None}
+    config = {key: config[key] for key in CONFIG_KEYS if key in config}
     with new_directory(directory, force=force) as target:
         if model.vocabulary is not None:
             vocabulary = model.vocabulary
@@ -91,7 +91,7 @@ def save_speechclip(
             }
         placed, _ = place_teachers(config, target)
         for tower in ("image_tower", "text_tower"):
-            placed.get("clip_conf", {}).pop(tower, None)
+            (placed.get("clip_conf") or {}).pop(tower, None)
         write_config(target, placed)
         weights = {
             key: value.detach().cpu()
