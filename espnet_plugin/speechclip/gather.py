@@ -52,7 +52,12 @@ def sum_over_ranks(value: Tensor) -> Tensor:
 
     Args:
         value: Of the same shape on every rank.
+
+    Returns:
+        The sum; ``value`` itself in a single process.
     """
+    if not is_distributed():
+        return value
     from torch.distributed.nn.functional import all_reduce
 
     return all_reduce(value)

@@ -21,6 +21,7 @@ from espnet2.train.trainer import Trainer, TrainerOptions
 from torch import Tensor
 
 from espnet_plugin.evaluation.retrieval import rank_embeddings, summarize
+from espnet_plugin.speechclip.gather import gather_features
 from espnet_plugin.train.epoch_seeds import epoch_seed
 from espnet_plugin.utils.progress import progress
 
@@ -76,9 +77,8 @@ class RetrievalTrainer(Trainer):
         if options.no_forward_run or not rows:
             return
         collected = {name: torch.cat(values) for name, values in rows.items()}
-        if distributed:
-            # every rank needs the same figures: early stopping reads each rank's own reporter
-            collected = {name: _gather_rows(value) for name, value in collected.items()}
+        # every rank needs the same figures: early stopping reads each rank's own reporter
+        collected = {name: gather_features(value) for name, value in collected.items()}
         reporter.register(validation_recall(collected))
         reporter.next()
 
@@ -160,16 +160,3 @@ def _until_any_rank_stops(iterator: Iterable[Any], distributed: bool, device: st
         yield item
     stop.fill_(1)
     torch.distributed.all_reduce(stop)
-
-
-def _gather_rows(rows: Tensor) -> Tensor:
-    """Rows of all ranks, whose numbers may differ, in the order of the ranks."""
-    world_size = torch.distributed.get_world_size()
-    number = torch.tensor(len(rows), device=rows.device)
-    numbers = [torch.zeros_like(number) for _ in range(world_size)]
-    torch.distributed.all_gather(numbers, number)
-    padded = rows.new_zeros(int(max(numbers)), *rows.shape[1:])
-    padded[: len(rows)] = rows
-    parts = [torch.empty_like(padded) for _ in range(world_size)]
-    torch.distributed.all_gather(parts, padded)
-    return torch.cat([part[:n] for part, n in zip(parts, numbers, strict=True)])
