@@ -50,6 +50,8 @@ def next_call(call: str, config: Path) -> str | None:
         name = option.lstrip("-").replace("-", "_")
         if name in NAMED_EXPERIMENT:
             return None
+        if name == "python" and Path(value).is_relative_to(Path.cwd().parents[1]):
+            value = os.path.relpath(value)  # the project's own, as one would type it
         if name not in (*CHOICE_OF_STAGES, "speechclip_config"):
             kept += [option, value]
     return shlex.join([script, *kept, "--stage", "7", "--speechclip_config", str(other)])
