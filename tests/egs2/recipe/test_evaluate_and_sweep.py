@@ -88,6 +88,20 @@ def test_evaluate_runs_a_model_on_other_data(recipe: Path) -> None:
     assert shown["--expdir"] == "exp/speechclip_x"
 
 
+def test_evaluate_asks_for_the_gpu_before_it_formats_data(recipe: Path) -> None:
+    make_data(recipe)
+    experiment = recipe / "exp" / "speechclip_x"
+    experiment.mkdir(parents=True)
+    (experiment / "config.yaml").write_text("best_model_criterion:\n- - train\n  - loss\n  - min\n")
+    (experiment / "train.loss.ave.pth").touch()
+    python = str(recipe.parents[1] / "bin" / "python3")
+    arguments = ["--model", "exp/speechclip_x", "--data_dir", "data/tiny_test", "--python", python]
+    result = run(recipe, "./evaluate.sh", *arguments, "--ngpu", "1", CUDA_VISIBLE_DEVICES="")
+    assert result.returncode != 0
+    assert "PyTorch sees 0 of 1 GPUs here" in result.stderr
+    assert not (recipe / "dump").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
