@@ -101,21 +101,6 @@ def read_audio(path: str) -> Audio:
     return Audio(samples, rate, kind, missing)
 
 
-def checked_speech(speech: np.ndarray) -> np.ndarray:
-    """Mono speech of at least one sample and finite values, else an error that says what is wrong.
-
-    Args:
-        speech: (samples,).
-    """
-    if speech.ndim != 1:
-        raise ValueError(f"audio has {speech.shape[-1]} channels, mono is needed (stage 2 mixes)")
-    if speech.size == 0:
-        raise ValueError("audio is empty (0 samples)")
-    if not np.isfinite(speech).all():
-        raise ValueError("audio holds NaN or infinite samples")
-    return speech
-
-
 def resampled(mono: np.ndarray, source_rate: int, rate: int) -> np.ndarray:
     """Samples (samples,) at another rate in Hz (soxr, high quality)."""
     import soxr

@@ -4,23 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from espnet2.train.dataset import ESPnetDataset
 
 from espnet_plugin.data.scp import DataError
 
 SAMPLING_RATE = 16000
-
-
-def checked_states(states: np.ndarray) -> np.ndarray:
-    """Stored hidden states (frames, layers + 1, dim), else an error that says what is wrong."""
-    if states.ndim != 3 or states.shape[0] == 0:
-        raise ValueError(
-            f"stored states have shape {states.shape}, expected (frames, layers + 1, dim)"
-        )
-    if not np.isfinite(states).all():
-        raise ValueError("stored states hold NaN or infinite values")
-    return states
 
 
 class UnusableUtteranceError(DataError):

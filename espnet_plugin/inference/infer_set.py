@@ -13,8 +13,7 @@ from espnet2.train.collate_fn import CommonCollateFn
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from espnet_plugin.data.audio import checked_speech
-from espnet_plugin.data.dataset import SAMPLING_RATE, NamingDataset, checked_states
+from espnet_plugin.data.dataset import SAMPLING_RATE, NamingDataset
 from espnet_plugin.data.sampler_files import read_lengths
 from espnet_plugin.data.scp import DataError, read_scp
 from espnet_plugin.inference.clip import embed_texts
@@ -24,7 +23,7 @@ from espnet_plugin.inference.speechclip_inference import (
     SpokenKeyword,
     UtteranceResult,
 )
-from espnet_plugin.speechclip.backends.waveform import float_speech
+from espnet_plugin.speechclip.backends.waveform import checked_entries
 from espnet_plugin.utils.progress import progress
 
 ATTENTION_MAPS = 2  # utterances of a job whose attention is kept, for figures
@@ -40,12 +39,7 @@ def batches_by_length(lengths: Mapping[str, int], batch_size: int) -> list[list[
 
 
 def _checked(_: str, data: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    data = dict(data)
-    if "speech" in data:
-        data["speech"] = checked_speech(float_speech(data["speech"]))
-    if "speech_states" in data:
-        data["speech_states"] = checked_states(data["speech_states"])
-    return data
+    return checked_entries(data)
 
 
 def infer_set(

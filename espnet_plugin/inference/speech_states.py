@@ -10,8 +10,8 @@ import soundfile
 import torch
 
 from espnet_plugin.data.array_store import ArrayStore
-from espnet_plugin.data.audio import checked_speech
 from espnet_plugin.inference.dump import dump_arrays
+from espnet_plugin.speechclip.backends.waveform import checked_speech
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
 
 BYTES_PER_VALUE = 2  # fp16

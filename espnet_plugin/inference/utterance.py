@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from espnet_plugin.data.audio import checked_speech, read_audio, resampled
+from espnet_plugin.data.audio import read_audio, resampled
 from espnet_plugin.data.scp import DataError
-from espnet_plugin.speechclip.backends.waveform import float_speech
+from espnet_plugin.speechclip.backends.waveform import checked_speech, float_speech
 
 Utterance = Tensor | np.ndarray | str | Path
 

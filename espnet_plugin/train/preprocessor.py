@@ -8,9 +8,11 @@ import numpy as np
 import torch
 from espnet2.train.preprocessor import AbsPreprocessor
 
-from espnet_plugin.data.audio import checked_speech
-from espnet_plugin.data.dataset import checked_states
-from espnet_plugin.speechclip.backends.waveform import float_speech, normalize_waveforms
+from espnet_plugin.speechclip.backends.waveform import (
+    checked_entries,
+    float_speech,
+    normalize_waveforms,
+)
 from espnet_plugin.speechclip.clip_config import read_clip_config
 from espnet_plugin.speechclip.clip_inputs import image_transform, load_bpe
 
@@ -67,13 +69,9 @@ class SpeechCLIPPreprocessor(AbsPreprocessor):
         Raises:
             ValueError: When the speech is empty, not mono, or not finite.
         """
-        data = dict(data)
+        data = checked_entries(data) if self.check else dict(data)
         if "speech" in data:
             data["speech"] = float_speech(data["speech"])
-        if self.check and "speech" in data:
-            data["speech"] = checked_speech(data["speech"])
-        if self.check and "speech_states" in data:
-            data["speech_states"] = checked_states(data["speech_states"])
         if self.normalize and "speech" in data:
             data["speech"] = normalized(data["speech"])
         if self.crop_samples and "speech" in data:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -37,6 +40,48 @@ def float_samples(samples: Tensor) -> Tensor:
 def float_speech(speech: np.ndarray) -> np.ndarray:
     """Samples of any shape as floating point: integers are divided by their range."""
     return float_samples(torch.from_numpy(np.ascontiguousarray(speech))).numpy()
+
+
+def checked_speech(speech: np.ndarray) -> np.ndarray:
+    """Mono speech of at least one sample and finite values, else an error that says what is wrong.
+
+    Args:
+        speech: (samples,).
+    """
+    if speech.ndim != 1:
+        raise ValueError(f"audio has {speech.shape[-1]} channels, mono is needed (stage 2 mixes)")
+    if speech.size == 0:
+        raise ValueError("audio is empty (0 samples)")
+    if not np.isfinite(speech).all():
+        raise ValueError("audio holds NaN or infinite samples")
+    return speech
+
+
+def check_states(states: np.ndarray) -> None:
+    """Refuse what are no stored hidden states, (frames, layers + 1, dim)."""
+    if states.ndim != 3 or states.shape[0] == 0:
+        raise ValueError(
+            f"stored states have shape {states.shape}, expected (frames, layers + 1, dim)"
+        )
+    if not np.isfinite(states).all():
+        raise ValueError("stored states hold NaN or infinite values")
+
+
+def checked_entries(entries: Mapping[str, Any]) -> dict[str, Any]:
+    """What was read for one utterance: its speech as floating point, or an error if it is unusable.
+
+    Args:
+        entries: Among others ``speech`` (samples,), ``speech_states`` (frames, layers + 1, dim).
+
+    Raises:
+        ValueError: When they are empty, of another shape, or not finite.
+    """
+    entries = dict(entries)
+    if "speech" in entries:
+        entries["speech"] = checked_speech(float_speech(entries["speech"]))
+    if "speech_states" in entries:
+        check_states(entries["speech_states"])
+    return entries
 
 
 def check_waveforms(speech: Tensor, sample_lengths: Tensor) -> None:
