@@ -28,16 +28,6 @@ KEYWORDS = "keywords.jsonl"
 FRAME_SECONDS = "frame_seconds.txt"
 LAYER_WEIGHTS, ATTENTION = "layer_weights.npy", "attention.npz"
 TRANSCRIPTS, TRANSCRIPT_FACTS = "transcripts", "transcripts.json"
-SET_FILES = (  # what retrieval scores depend on
-    UTTERANCES,
-    IMAGES,
-    UTT2IMAGE,
-    IMAGE,
-    PARALLEL,
-    CASCADED,
-    TEXT,
-    TRANSCRIPT_EMBEDDINGS,
-)
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,11 @@ those of the *chosen* row of the token table, not of the continuous keyword that
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from espnet_plugin.evaluation.keyword_file import UtteranceKeywords
-from espnet_plugin.evaluation.token_texts import END_OF_TEXT, START_OF_TEXT
-
-if TYPE_CHECKING:
-    from open_clip.tokenizer import SimpleTokenizer
+from espnet_plugin.evaluation.token_texts import END_OF_TEXT, START_OF_TEXT, clip_tokenizer
 
 NEAREST = 5  # rows that count, as in the original's configurations
 CONTEXT_LENGTH = 77  # of CLIP's text tower, to which the original pads a caption
@@ -36,15 +31,8 @@ def legacy_gold(caption_ids: Sequence[int]) -> frozenset[int]:
             take more than 75; here all count.
     """
     padding = CONTEXT_LENGTH - 2 - len(caption_ids)
-    runs = _tokenizer().encode(PADDING * max(padding, 0))
+    runs = clip_tokenizer().encode(PADDING * max(padding, 0))
     return frozenset((START_OF_TEXT, *caption_ids, END_OF_TEXT, *runs))
-
-
-@cache
-def _tokenizer() -> SimpleTokenizer:
-    from open_clip.tokenizer import SimpleTokenizer  # loads PyTorch, which only this score needs
-
-    return SimpleTokenizer()
 
 
 def legacy_hit_rates(utterances: Sequence[UtteranceKeywords]) -> np.ndarray:

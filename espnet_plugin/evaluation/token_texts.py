@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import gzip
-import importlib.util
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from espnet_plugin.data.scp import text_lines
 from espnet_plugin.evaluation.stop_words import is_stop_word
+
+if TYPE_CHECKING:
+    from open_clip.tokenizer import SimpleTokenizer
 
 START_OF_TEXT, END_OF_TEXT = 49406, 49407
 SPECIAL_IDS = frozenset({0, START_OF_TEXT, END_OF_TEXT})  # 0, the token of "!", pads
@@ -30,27 +33,12 @@ def read_token_list(path: str | Path) -> dict[int, str]:
     return texts
 
 
-def clip_token_texts() -> dict[int, str]:
-    """Reads the texts of all 49,408 CLIP tokens from the vocabulary that open_clip ships.
+@cache
+def clip_tokenizer() -> SimpleTokenizer:
+    """CLIP's own tokenizer; imported when it is needed, since it loads PyTorch."""
+    from open_clip.tokenizer import SimpleTokenizer
 
-    The ids run over the 256 bytes, the 256 bytes at a word's end, the merges in the file's order,
-    and the two special tokens.
-
-    Raises:
-        FileNotFoundError: open_clip is not installed.
-    """
-    spec = importlib.util.find_spec("open_clip")  # not imported, which would load PyTorch
-    path = Path(spec.origin).parent / "bpe_simple_vocab_16e6.txt.gz" if spec else None
-    if path is None or not path.exists():
-        raise FileNotFoundError(
-            "CLIP's vocabulary comes with open_clip: pip install open_clip_torch"
-        )
-    with gzip.open(path, "rt", encoding="utf-8") as stream:
-        merges = stream.read().split("\n")[1 : 49152 - 256 - 2 + 1]
-    alphabet = list(_byte_letters().values())
-    tokens = alphabet + [letter + END_OF_WORD for letter in alphabet]
-    tokens += ["".join(line.split()) for line in merges]
-    return dict(enumerate([*tokens, "<start_of_text>", "<end_of_text>"]))
+    return SimpleTokenizer()
 
 
 def is_content(token: str) -> bool:
@@ -107,19 +95,9 @@ def texts_of(ids: Sequence[int], texts: Mapping[int, str], source: str) -> list[
         raise ValueError(f"{source}: token id {error} is not in the token list") from error
 
 
-def _byte_letters() -> dict[int, str]:
-    """The printable letter that stands for each byte in byte-level BPE."""
-    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = [byte for byte in range(256) if byte not in set(printable)]
-    letters = {byte: chr(byte) for byte in printable}
-    letters.update({byte: chr(256 + index) for index, byte in enumerate(others)})
-    return letters
-
-
-_BYTES = {letter: byte for byte, letter in _byte_letters().items()}
-
-
 def _decode(text: str) -> str:
-    if all(letter in _BYTES for letter in text):
-        return bytes(_BYTES[letter] for letter in text).decode("utf-8", errors="replace")
+    """What byte-level BPE writes as printable letters; other tokenizers' texts stay as they are."""
+    byte_of = clip_tokenizer().byte_decoder
+    if all(letter in byte_of for letter in text):
+        return bytes(byte_of[letter] for letter in text).decode("utf-8", errors="replace")
     return text

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from espnet_plugin.data.scp import read_scp
 from espnet_plugin.evaluation.alignments import AlignmentError, read_ctm, read_textgrids
 from espnet_plugin.evaluation.fusion import choose_weight
 from espnet_plugin.evaluation.inference_set import (
-    CASCADED,
     KEYWORDS,
-    SET_FILES,
     TRANSCRIPT_FACTS,
     UTT2IMAGE,
     read_inference_set,
 )
 from espnet_plugin.evaluation.keyword_file import read_keywords
-from espnet_plugin.evaluation.scores.files import Inputs, read_scores, write_json, write_scores
+from espnet_plugin.evaluation.scores.files import read_scores, write_json, write_scores
 from espnet_plugin.evaluation.scores.keywords import (
     keyword_scores,
     load_token_texts,
@@ -75,27 +73,29 @@ def score_retrieval_directory(
             "with": str(other_directory),
             **compare_ranks(ranks, rank_set(other), recall_at=recall_at, seed=seed),
         }
-    inputs = _paths(dev_directory=dev_directory, other_directory=other_directory)
-    write_scores(directory / RETRIEVAL_SCORES, scores, inputs, partial(_retrieval_files, directory))
+    options = {"recall_at": recall_at, "samples": samples, "seed": seed}
+    options |= _paths(dev_directory=dev_directory, other_directory=other_directory)
+    write_scores(directory / RETRIEVAL_SCORES, scores, options)
     return scores
 
 
 def current_retrieval_scores(
     directory: str | Path, *, dev_directory: str | Path | None = None
 ) -> dict:
-    """Returns the scores in ``scoring/retrieval.json``, made again if they are no longer true.
+    """Scores the retrieval of one set again, with the options of the last time.
+
+    Where a file or directory of the last time is gone, e.g. on another machine, the scores stay
+    those of then.
 
     Args:
         directory: The set's inference directory.
         dev_directory: As for ``score_retrieval_directory``; None: as last time.
     """
-    directory = Path(directory)
-    scores, inputs = read_scores(
-        directory / RETRIEVAL_SCORES,
-        _paths(dev_directory=dev_directory, other_directory=None),
-        partial(_retrieval_files, directory),
-    )
-    return scores or score_retrieval_directory(directory, **inputs)
+    scores, options = read_scores(Path(directory) / RETRIEVAL_SCORES)
+    options |= _paths(dev_directory=dev_directory)
+    if scores is not None and _something_is_gone(options):
+        return scores
+    return score_retrieval_directory(directory, **options)
 
 
 def score_keywords_directory(
@@ -147,8 +147,9 @@ def score_keywords_directory(
         seed=seed,
         legacy=legacy,
     )
-    inputs = _paths(token_list=token_list, words_ctm=words_ctm, textgrid_dir=textgrid_dir)
-    write_scores(directory / KEYWORD_SCORES, scores, inputs, partial(_keyword_files, directory))
+    options = {"tolerance": tolerance, "legacy": legacy, "samples": samples, "seed": seed}
+    options |= _paths(token_list=token_list, words_ctm=words_ctm, textgrid_dir=textgrid_dir)
+    write_scores(directory / KEYWORD_SCORES, scores, options)
     return scores
 
 
@@ -171,7 +172,7 @@ def current_keyword_scores(
     token_list: str | Path | None = None,
     words_ctm: str | Path | None = None,
 ) -> dict:
-    """Returns the scores in ``scoring/keywords.json``, made again if they are no longer true.
+    """Scores the keywords of one set again, as ``current_retrieval_scores`` does its retrieval.
 
     Alignments that cannot be used are left out with a warning.
 
@@ -180,38 +181,22 @@ def current_keyword_scores(
         token_list: As for ``score_keywords_directory``; None: as last time.
         words_ctm: Likewise.
     """
-    directory = Path(directory)
-    scores, inputs = read_scores(
-        directory / KEYWORD_SCORES,
-        _paths(token_list=token_list, words_ctm=words_ctm, textgrid_dir=None),
-        partial(_keyword_files, directory),
-    )
-    if scores is not None:
+    scores, options = read_scores(Path(directory) / KEYWORD_SCORES)
+    options |= _paths(token_list=token_list, words_ctm=words_ctm)
+    if scores is not None and _something_is_gone(options):
         return scores
     try:
-        return score_keywords_directory(directory, **inputs)
+        return score_keywords_directory(directory, **options)
     except AlignmentError as error:
         logging.warning(f"keywords are scored without their places: {error}")
-        return score_keywords_directory(directory, token_list=inputs["token_list"])
+        return score_keywords_directory(
+            directory, **options | {"words_ctm": None, "textgrid_dir": None}
+        )
 
 
-def _paths(**given: str | Path | None) -> Inputs:
-    return {name: None if path is None else Path(path) for name, path in given.items()}
+def _paths(**given: str | Path | None) -> dict[str, Any]:
+    return {name: Path(path) for name, path in given.items() if path is not None}
 
 
-def _retrieval_files(directory: Path, inputs: Inputs) -> list[Path]:
-    directories = [directory]
-    if inputs["dev_directory"] and (directory / CASCADED).exists():
-        directories.append(inputs["dev_directory"])
-    if inputs["other_directory"]:
-        directories.append(inputs["other_directory"])
-    files = [place / name for place in directories for name in SET_FILES]
-    return [*files, directory / TRANSCRIPT_FACTS]
-
-
-def _keyword_files(directory: Path, inputs: Inputs) -> list[Path]:
-    files = [directory / KEYWORDS, directory / UTT2IMAGE]
-    files += [inputs[name] for name in ("token_list", "words_ctm") if inputs[name]]
-    if inputs["textgrid_dir"]:
-        files += sorted(inputs["textgrid_dir"].rglob("*.TextGrid"))
-    return files
+def _something_is_gone(options: Mapping[str, Any]) -> bool:
+    return any(isinstance(path, Path) and not path.exists() for path in options.values())

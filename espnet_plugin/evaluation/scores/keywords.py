@@ -13,24 +13,13 @@ from espnet_plugin.evaluation.keywords import KeywordScores, score_keywords, sco
 from espnet_plugin.evaluation.legacy_hit_rate import legacy_hit_rates
 from espnet_plugin.evaluation.segmentation import score_boundaries, score_localization
 from espnet_plugin.evaluation.statistics import bootstrap_mean
-from espnet_plugin.evaluation.token_texts import clip_token_texts, read_token_list, split_words
+from espnet_plugin.evaluation.token_texts import clip_tokenizer, read_token_list, split_words
 
 
 def load_token_texts(token_list: str | Path | None = None) -> dict[int, str]:
-    """Texts of CLIP's whole vocabulary where open_clip is installed, the token list's over them.
-
-    Raises:
-        FileNotFoundError: open_clip is not installed and no token list is given.
-    """
-    try:
-        texts = clip_token_texts()
-    except FileNotFoundError:
-        if token_list is None:
-            raise
-        texts = {}
-    if token_list is not None:
-        texts |= read_token_list(token_list)
-    return texts
+    """Texts of CLIP's whole vocabulary, the token list's over them."""
+    listed = {} if token_list is None else read_token_list(token_list)
+    return clip_tokenizer().decoder | listed
 
 
 def keyword_scores(

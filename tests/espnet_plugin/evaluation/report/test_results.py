@@ -73,7 +73,7 @@ def test_stale_scores_are_made_again(inference_dir):
     )
     assert scores["parallel"]["speech_to_image"]["recall@1"] == 1.0
     assert old["parallel"]["speech_to_image"]["recall@1"] < 1.0
-    assert "made_from" not in scores and "made_from" not in scores["keywords"]
+    assert "made_with" not in scores and "made_with" not in scores["keywords"]
 
 
 def test_damaged_alignments_and_maps_do_not_stop_the_report(
