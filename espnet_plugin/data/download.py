@@ -31,19 +31,24 @@ _ATTEMPTS = 5  # per address, as long as no attempt brings the file further
 
 @dataclass(frozen=True)
 class Resource:
-    """A file to be fetched.
+    """A file to be fetched, most often an archive.
 
     Attributes:
         name: File name here.
         urls: Where it lies, the owner's address first.
+        folder: Where it is unpacked, relative to the corpus's folder.
+        present: Any of these, relative to the corpus's folder, says that nothing needs fetching.
         size: Bytes, None when unknown.
         checksum: ``md5:...`` or ``sha256:...``; None when its owner published none. Then the
             checksums inside the archive are what is checked, when it is unpacked.
-        by_hand: Where a person gets it when no address works, e.g. an owner's form.
+        by_hand: Where a person gets it when no address works, e.g. an owner's form; ``{name}`` and
+            ``{directory}`` are filled in.
     """
 
     name: str
     urls: tuple[str, ...]
+    folder: str = ""
+    present: tuple[str, ...] = ()
     size: int | None = None
     checksum: str | None = None
     by_hand: str = ""
@@ -113,7 +118,8 @@ def fetch(resource: Resource, directory: Path) -> Path:
         logging.warning(f"{url}: {problem}")
         failures.append(f"{url}: {problem}")
     tried = "\n  ".join(failures)
-    by_hand = resource.by_hand or f"fetch it by other means and put it into {directory}"
+    by_hand = resource.by_hand or "fetch it by other means and put it into {directory}"
+    by_hand = by_hand.format(name=resource.name, directory=directory)
     raise DownloadError(f"{resource.name} could not be fetched:\n  {tried}\n{by_hand}")
 
 

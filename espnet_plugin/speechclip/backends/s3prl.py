@@ -8,7 +8,6 @@ any batch.
 from __future__ import annotations
 
 import inspect
-import logging
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from espnet_plugin.speechclip.backends.states import StateCollector
-
-logger = logging.getLogger(__name__)
 
 # Tried in this order until the upstream gives a frame: 25 ms, and longer for a few upstreams.
 SHORTEST_SAMPLES = (400, 800, 1600, 3200, 6400, 16000)

@@ -24,9 +24,9 @@ def served(tmp_path: Path) -> str:
 def test_parts_are_fetched_unpacked_and_then_left_alone(
     served: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from local.shared.download import Part, download
+    from local.shared.download import download
 
-    parts = [Part(Resource("x.zip", (f"{served}/x.zip",)), "audio", ("audio/wavs",))]
+    parts = [Resource("x.zip", (f"{served}/x.zip",), "audio", ("audio/wavs",))]
     download(parts, tmp_path / "corpus")
     assert (tmp_path / "corpus" / "audio" / "wavs" / "1.wav").read_bytes() == b"sound"
     (tmp_path / "corpus" / "x.zip").unlink()  # the archive may be removed
@@ -36,13 +36,12 @@ def test_parts_are_fetched_unpacked_and_then_left_alone(
 
 
 def test_what_cannot_be_had_is_said_at_the_end(served: str, tmp_path: Path) -> None:
-    from local.shared.download import Part, download
+    from local.shared.download import download
 
     by_hand = "Fill in the form and put {name} into {directory}."
-    lost = Resource("lost.zip", (f"{served}/lost.zip",), by_hand=by_hand)
     parts = [
-        Part(lost, "", ("pictures",)),
-        Part(Resource("x.zip", (f"{served}/x.zip",)), "", ("wavs",)),
+        Resource("lost.zip", (f"{served}/lost.zip",), present=("pictures",), by_hand=by_hand),
+        Resource("x.zip", (f"{served}/x.zip",), present=("wavs",)),
     ]
     with pytest.raises(DataError, match="Fill in the form and put lost.zip into .*/corpus"):
         download(parts, tmp_path / "corpus")
@@ -54,6 +53,6 @@ def test_every_part_of_a_corpus_says_what_to_do_by_hand(corpus: str) -> None:
     import importlib
 
     for part in importlib.import_module(f"local.{corpus}.download").PARTS:
-        text = part.resource.by_hand.format(name=part.resource.name, directory="DIR")
+        text = part.by_hand.format(name=part.name, directory="DIR")
         assert "DIR" in text and "{" not in text
         assert part.present

@@ -15,7 +15,6 @@ from local.mini.corpus import draw_corpus
 from local.mini.encoder import (
     build_encoder,
     draw_mask,
-    encode,
     masked_prediction_loss,
     train_encoder,
 )
@@ -120,11 +119,19 @@ def test_gabor_filters_have_unit_norm_and_no_offset():
     assert filters.sum(1).abs().max() < 1e-3
 
 
+def hidden_states(model, batch):
+    """All of them, each (batch, frames, hidden)."""
+    mask = (torch.arange(batch.speech.shape[1]) < batch.lengths[:, None]).long()
+    with torch.no_grad():
+        return model(batch.speech, attention_mask=mask, output_hidden_states=True).hidden_states
+
+
 def test_an_utterance_is_encoded_alike_alone_and_in_a_batch(wavs, tiny_config):
     torch.manual_seed(0)
     model = build_encoder(tiny_config.encoder)
-    together = encode(model, load_batch(wavs, ["a", "b"]))
-    alone = encode(model, load_batch(wavs, ["a"]))
+    together, alone = (
+        hidden_states(model.eval(), load_batch(wavs, names)) for names in (["a", "b"], ["a"])
+    )
     frames = int(frame_count(torch.tensor(4000)))
     for one, both in zip(alone, together, strict=True):
         assert torch.allclose(one[0], both[0, :frames], atol=1e-5)
@@ -140,5 +147,5 @@ def test_pretrained_model_loads_with_transformers(tmp_path, tiny_config):
     extractor = transformers.AutoFeatureExtractor.from_pretrained(tmp_path / "hubert")
     assert extractor.do_normalize and extractor.sampling_rate == 16000
     batch = load_batch(tmp_path / "wavs", ["train_00000_0"])
-    for ours, theirs in zip(encode(model, batch), encode(loaded, batch), strict=True):
+    for ours, theirs in zip(hidden_states(model, batch), hidden_states(loaded, batch), strict=True):
         assert torch.allclose(ours, theirs, atol=1e-6)

@@ -6,7 +6,6 @@ python -m local.flickr8k.download --target downloads/flickr8k
 from __future__ import annotations
 
 from local.shared.command import download_command
-from local.shared.download import Part
 
 from espnet_plugin.data.download import Resource
 
@@ -19,30 +18,30 @@ _RELEASE = "https://github.com/jbrownlee/Datasets/releases/download/Flickr8k"
 _AUDIO = "flickr_audio.tar.gz"
 
 PARTS = (
-    Part(
-        Resource("Flickr8k_text.zip", (f"{_RELEASE}/Flickr8k_text.zip",), by_hand=FORM),
+    Resource(
+        "Flickr8k_text.zip",
+        (f"{_RELEASE}/Flickr8k_text.zip",),
         "Flickr8k_text",
         present=("Flickr8k_text/Flickr8k.token.txt", "Flickr8k.token.txt"),
+        by_hand=FORM,
     ),
-    Part(
-        Resource("Flickr8k_Dataset.zip", (f"{_RELEASE}/Flickr8k_Dataset.zip",), by_hand=FORM),
-        "",
+    Resource(
+        "Flickr8k_Dataset.zip",
+        (f"{_RELEASE}/Flickr8k_Dataset.zip",),
         present=("Flicker8k_Dataset", "Flickr8k_Dataset"),
+        by_hand=FORM,
     ),
-    Part(
-        Resource(
-            _AUDIO,
-            (f"https://groups.csail.mit.edu/sls/downloads/flickraudio/downloads/{_AUDIO}",),
-            checksum="md5:9d078f1f150c26e864aa64d1d733779a",
-            by_hand=(
-                "The recordings (4.2 GB) are described at https://groups.csail.mit.edu/sls/"
-                "downloads/flickraudio; their archive has moved before. The same recordings are "
-                "in the data set deep9539/flickr-audio-image on Hugging Face. Put {name} into "
-                "{directory}, or unpack it there."
-            ),
-        ),
-        "",
+    Resource(
+        _AUDIO,
+        (f"https://groups.csail.mit.edu/sls/downloads/flickraudio/downloads/{_AUDIO}",),
         present=("flickr_audio/wavs",),
+        checksum="md5:9d078f1f150c26e864aa64d1d733779a",
+        by_hand=(
+            "The recordings (4.2 GB) are described at https://groups.csail.mit.edu/sls/"
+            "downloads/flickraudio; their archive has moved before. The same recordings are "
+            "in the data set deep9539/flickr-audio-image on Hugging Face. Put {name} into "
+            "{directory}, or unpack it there."
+        ),
     ),
 )
 

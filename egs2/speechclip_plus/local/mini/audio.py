@@ -10,6 +10,8 @@ import numpy as np
 import soundfile
 import torch
 
+_POOL = 8  # batches' worth of utterances that are sorted together
+
 
 @dataclass(frozen=True)
 class SpeechBatch:
@@ -29,7 +31,7 @@ def load_batch(wavs: Path, utterance_ids: Sequence[str]) -> SpeechBatch:
 
 
 def length_batches(
-    sizes: Mapping[str, int], batch_size: int, rng: np.random.Generator, *, pool: int = 8
+    sizes: Mapping[str, int], batch_size: int, rng: np.random.Generator
 ) -> Iterator[list[str]]:
     """Yield batches of utterances of similar size for ever, reshuffled every pass.
 
@@ -37,13 +39,12 @@ def length_batches(
         sizes: Utterance → bytes of its file.
         batch_size: Utterances of a batch.
         rng: Source of randomness.
-        pool: Batches' worth of utterances that are sorted together.
     """
     ids = list(sizes)
     while True:
         order = [ids[index] for index in rng.permutation(len(ids))]
-        for begin in range(0, len(order), batch_size * pool):
-            members = sorted(order[begin : begin + batch_size * pool], key=sizes.__getitem__)
+        for begin in range(0, len(order), batch_size * _POOL):
+            members = sorted(order[begin : begin + batch_size * _POOL], key=sizes.__getitem__)
             groups = [members[k : k + batch_size] for k in range(0, len(members), batch_size)]
             for index in rng.permutation(len(groups)):
                 yield groups[index]

@@ -203,14 +203,6 @@ def _spectral_views(batch: SpeechBatch) -> list[list[torch.Tensor]]:
     return [frames, [with_context(f, 3, step=2) for f in coarse]]
 
 
-@torch.no_grad()
-def encode(model: nn.Module, batch: SpeechBatch) -> tuple[torch.Tensor, ...]:
-    """Return all hidden states, each (batch, frames, hidden)."""
-    model.eval()
-    mask = _sample_mask(batch)
-    return model(batch.speech, attention_mask=mask, output_hidden_states=True).hidden_states
-
-
 def save_encoder(model: nn.Module, directory: Path) -> None:
     """Write config.json, model.safetensors and preprocessor_config.json."""
     directory.mkdir(parents=True, exist_ok=True)

@@ -30,6 +30,7 @@ from .audio import length_batches
 from .streams import random_stream
 
 BLANK = 0
+BATCH = 32  # utterances that are recognised at a time
 
 
 class CtcRecogniser(nn.Module):
@@ -39,20 +40,11 @@ class CtcRecogniser(nn.Module):
         num_layers: Hidden states of the encoder, its input among them.
         dim: Their size.
         num_words: Units; the blank comes on top.
-        hidden_dim: Size of the GRU in each direction.
-        dropout: Of the convolution's output and between the GRU's layers.
     """
 
-    def __init__(
-        self,
-        num_layers: int,
-        dim: int,
-        num_words: int,
-        *,
-        hidden_dim: int = 128,
-        dropout: float = 0.1,
-    ) -> None:
+    def __init__(self, num_layers: int, dim: int, num_words: int) -> None:
         super().__init__()
+        hidden_dim, dropout = 128, 0.1
         self.layer_weighting = LayerWeighting(num_layers, normalize=True)
         self.convolution = nn.Conv1d(dim, hidden_dim, kernel_size=5, stride=2, padding=2)
         self.dropout = nn.Dropout(dropout)
@@ -158,15 +150,13 @@ def recognise(
     words: Sequence[str],
     encoder: FrozenSpeechEncoder,
     wavs: Mapping[str, str],
-    *,
-    batch_size: int = 32,
 ) -> dict[str, str]:
     """Transcribes recordings; returns the text of each utterance."""
     keys = sorted(wavs, key=lambda key: Path(wavs[key]).stat().st_size)
     texts: dict[str, str] = {}
-    starts = range(0, len(keys), batch_size)
+    starts = range(0, len(keys), BATCH)
     for start in progress(starts, description="recognising", unit="batch"):
-        batch = keys[start : start + batch_size]
+        batch = keys[start : start + BATCH]
         speech = [read_speech(wavs[key], encoder.sampling_rate) for key in batch]
         states, lengths = _pad(encode(encoder, speech))
         texts.update(zip(batch, greedy_words(*model(states, lengths), words), strict=True))

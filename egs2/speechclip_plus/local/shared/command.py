@@ -6,9 +6,10 @@ import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from espnet_plugin.data.download import Resource
 from espnet_plugin.utils.command import command_errors
 
-from .download import Part, download
+from .download import download
 from .sets import prepare_sets
 from .spoken_captions import Corpus
 
@@ -36,7 +37,7 @@ def preparation_command(
         prepare_sets(corpus, args.data_dir, jobs=args.nj, max_bad=args.max_bad)
 
 
-def download_command(name: str, parts: Sequence[Part], description: str) -> None:
+def download_command(name: str, parts: Sequence[Resource], description: str) -> None:
     """Fetches and unpacks the parts of a corpus that are not there yet.
 
     Args:
