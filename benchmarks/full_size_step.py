@@ -38,35 +38,34 @@ UPDATES = 50000
 GPUS = {"V100": (125.0, 0.25), "A100": (312.0, 0.3), "H100": (989.0, 0.25)}
 
 
-class EncoderInParts(torch.nn.Module):
-    """A frozen encoder that takes a few utterances at a time; the states are the same."""
+def encode_in_parts(encoder: torch.nn.Module, size: int) -> list[float]:
+    """Makes a frozen encoder take a few utterances at a time; the states are the same.
 
-    def __init__(self, encoder: Any, size: int) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.size = size
-        self.seconds = 0.0
+    Args:
+        encoder: It expects the longest utterance first from then on.
+        size: Utterances at a time.
 
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            return getattr(self._modules["encoder"], name)
+    Returns:
+        Seconds of each call, as they come.
+    """
+    whole, times = encoder.forward, []
 
-    def forward(self, speech: Tensor, speech_lengths: Tensor, *, normalized: bool = False) -> Any:
-        """What the encoder gives for (batch, samples), the longest first."""
+    def forward(speech: Tensor, speech_lengths: Tensor, **options: Any) -> Any:
         started = time.monotonic()
         hidden, lengths = None, []
-        for start in range(0, len(speech), self.size):
-            part = slice(start, start + self.size)
-            states = self.encoder(speech[part], speech_lengths[part], normalized=normalized)
+        for start in range(0, len(speech), size):
+            part = slice(start, start + size)
+            states = whole(speech[part], speech_lengths[part], **options)
             if hidden is None:
                 hidden = speech.new_zeros(len(speech), *states.hidden_states.shape[1:])
             # (part, layers + 1, frames, dim)
             hidden[part, :, : states.hidden_states.size(2)] = states.hidden_states
             lengths.append(states.lengths)
-        self.seconds = time.monotonic() - started
+        times.append(time.monotonic() - started)
         return replace(states, hidden_states=hidden, lengths=torch.cat(lengths))
+
+    encoder.forward = forward
+    return times
 
 
 def build(config: Path, directory: Path) -> tuple[Any, Any]:
@@ -111,12 +110,15 @@ def make_batch(batch_size: int, image_dim: int) -> dict[str, Tensor]:
     }
 
 
-def run_step(model: Any, args: Any, batch: dict[str, Tensor]) -> dict[str, float]:
+def run_step(
+    model: Any, args: Any, batch: dict[str, Tensor], *, encoder_batch: int
+) -> dict[str, float]:
     """What one training step takes, and the frozen encoder's share of it."""
     from espnet_plugin.tasks.speechclip import SpeechCLIPTask
 
     model.train()
     (optimizer,) = SpeechCLIPTask.build_optimizers(args, model)
+    encoder_seconds = encode_in_parts(model.speechclip.speech_encoder, encoder_batch)
     started = time.monotonic()
     with FlopCounterMode(display=False) as flops:
         loss, _, _ = model(**batch)
@@ -128,7 +130,7 @@ def run_step(model: Any, args: Any, batch: dict[str, Tensor]) -> dict[str, float
     encoder = f"{type(model).__name__}.speechclip.speech_encoder"
     return {
         "seconds": time.monotonic() - started,
-        "encoder_seconds": model.speechclip.speech_encoder.seconds,
+        "encoder_seconds": sum(encoder_seconds),
         "loss": float(loss.detach()),
         "grad_norm": float(norm),
         "tera_flop": flops.get_total_flops() / 1e12,
@@ -162,9 +164,7 @@ def measure(
     parameters = list(model.parameters())
     built = peak_memory()
     batch = make_batch(size, model.speechclip.clip.embedding_dim)
-    encoder = EncoderInParts(model.speechclip.speech_encoder, min(encoder_batch, size))
-    model.speechclip.speech_encoder = encoder
-    step = run_step(model, args, batch)
+    step = run_step(model, args, batch, encoder_batch=encoder_batch)
     # estimates are for the configuration's own batch
     tera_flop = step["tera_flop"] * args.batch_size / size
     return {
@@ -180,7 +180,7 @@ def measure(
         "memory_peak_gib": peak_memory() / GIB,
         "config_batch_size": args.batch_size,
         "estimate_gpu": gpu_estimates(tera_flop, args.accum_grad),
-        "encoder_batch": encoder.size,
+        "encoder_batch": min(encoder_batch, size),
     }
 
 

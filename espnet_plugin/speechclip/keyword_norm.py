@@ -102,14 +102,7 @@ class KeywordBatchNorm(nn.Module):
         if rows.size(0) < 2:
             # One sample has no variance: fall back to the running statistics.
             return F.batch_norm(
-                rows,
-                norm.running_mean,
-                norm.running_var,
-                norm.weight,
-                norm.bias,
-                False,
-                0.0,
-                norm.eps,
+                rows, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps
             )
         mean, variance = (statistic.clone() for statistic in self._running())
         normed = F.batch_norm(

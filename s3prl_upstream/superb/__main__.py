@@ -93,9 +93,6 @@ def get_parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--steps", type=int, help="updates; SUPERB's own by default")
     run.add_argument(
-        "--lr", action="append", default=[], metavar="TASK=RATE", help="learning rate; repeatable"
-    )
-    run.add_argument(
         "-o",
         "--override",
         action="append",
@@ -143,7 +140,6 @@ def _run_all(args: argparse.Namespace) -> list[str]:
     settings = Settings(
         directory=args.directory,
         steps=args.steps,
-        learning_rates={text.split("=")[0]: float(text.split("=")[1]) for text in args.lr},
         overrides=overrides,
         seed=args.seed,
         device=args.device,

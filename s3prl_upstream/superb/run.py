@@ -65,8 +65,7 @@ class Settings:
     Attributes:
         directory: Where experiments lie, ``<label>/<task>``.
         steps: Updates; None: as SUPERB.
-        learning_rates: Per task; SUPERB tunes nothing else.
-        overrides: Further ``-o`` options of each task.
+        overrides: Further ``-o`` options of each task; SUPERB tunes ``config.optimizer.lr`` only.
         seed: Of s3prl's runner.
         device: cpu or cuda; None: what there is.
         workers: Processes that read data; None: as configured.
@@ -75,7 +74,6 @@ class Settings:
 
     directory: Path
     steps: int | None = None
-    learning_rates: Mapping[str, float] = field(default_factory=dict)
     overrides: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     seed: int = 1337
     device: str | None = None
@@ -180,8 +178,6 @@ def _overrides(task: Task, data: Mapping[str, object], settings: Settings) -> di
             "config.runner.save_step": max(1, settings.steps // 4),
             "config.runner.gradient_accumulate_steps": 1,
         }
-    if task.name in settings.learning_rates:
-        overrides["config.optimizer.lr"] = settings.learning_rates[task.name]
     if settings.workers is not None:
         overrides[task.workers] = settings.workers
     return {**overrides, **data, **settings.overrides.get(task.name, {})}

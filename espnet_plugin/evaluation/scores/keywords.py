@@ -104,12 +104,8 @@ def _sentencepiece(bpemodel: str | Path | None) -> Callable[[str], Sequence[str]
         raise ValueError("token_type 'bpe' needs --bpemodel, a sentencepiece model")
     if not Path(bpemodel).exists():
         raise FileNotFoundError(f"{bpemodel} is missing")
-    try:
-        import sentencepiece
-    except ImportError as error:
-        raise ImportError("token_type 'bpe' needs sentencepiece: pip install sentencepiece") from (
-            error
-        )
+    import sentencepiece
+
     processor = sentencepiece.SentencePieceProcessor(model_file=str(bpemodel))
     return lambda text: processor.encode(text, out_type=str)
 

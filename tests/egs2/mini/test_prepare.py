@@ -141,7 +141,7 @@ def test_a_missing_package_is_said_before_anything_is_made(tmp_path, monkeypatch
 
 
 def test_a_failed_block_stops_the_preparation(tmp_path, monkeypatch):
-    monkeypatch.setattr("local.mini.corpus.sys.executable", "false")
-    with pytest.raises(RuntimeError, match="0000.job.json failed"):
+    monkeypatch.setattr("local.mini.corpus.speak_block", json.loads)
+    with pytest.raises(RuntimeError, match="0000.json failed .*finished blocks are kept"):
         main(_command(tmp_path))
     assert not (tmp_path / "mini" / ".done_corpus").exists()

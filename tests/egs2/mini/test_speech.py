@@ -8,7 +8,8 @@ import wave
 from pathlib import Path
 
 import pytest
-from local.mini.speech import _align
+from local.mini.corpus import _speak
+from local.mini.speech import SpokenCaption, _align
 
 _RECIPE = Path(__file__).resolve().parents[3] / "egs2" / "speechclip_plus"
 
@@ -27,30 +28,18 @@ def test_words_without_event_share_a_span():
 
 def test_a_block_repeats_byte_for_byte(tmp_path):
     pytest.importorskip("espeakng_loader")
-    items = [
-        {
-            "utterance_id": f"u{n}",
-            "image_id": "u",
-            "text": "a red dog next to an orange house",
-            "voice": voice,
-            "words_per_minute": 170,
-            "pitch": 50,
-            "pitch_range": 50,
-        }
+    captions = [
+        SpokenCaption(f"u{n}", "u", "a red dog next to an orange house", voice, 170, 50, 50)
         for n, voice in enumerate(["en-us+m1", "en+m2", "en-us+m1"])
     ]
-    job = tmp_path / "job.json"
-    job.write_text(json.dumps(items))
     for run in ("one", "two"):
         (tmp_path / run).mkdir()
-        command = [sys.executable, "-m", "local.mini.speak_block", str(job)]
-        command += [str(tmp_path / f"{run}.json"), str(tmp_path / run)]
-        subprocess.run(command, check=True, cwd=_RECIPE, env=_environment())
+        _speak(captions, tmp_path / f"{run}.json", tmp_path / run)
     for n in range(3):
         first, again = (tmp_path / run / f"u{n}.wav" for run in ("one", "two"))
         assert first.read_bytes() == again.read_bytes()
     words = json.loads((tmp_path / "one.json").read_text())["u0"]
-    assert [word for word, _, _ in words] == items[0]["text"].split()
+    assert [word for word, _, _ in words] == captions[0].text.split()
     assert all(a[1] <= b[1] and a[1] < a[2] for a, b in zip(words, words[1:], strict=False))
     with wave.open(str(tmp_path / "one/u0.wav")) as file:
         assert (file.getframerate(), file.getsampwidth(), file.getnchannels()) == (16000, 2, 1)

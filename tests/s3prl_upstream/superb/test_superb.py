@@ -79,7 +79,8 @@ DATA = {"config.downstream_expert.datarc.file_path": "data"}
 
 
 def test_trains_evaluates_and_does_nothing_twice(runner: Runner, tmp_path: Path) -> None:
-    settings = Settings(tmp_path, steps=40, learning_rates={"SID": 0.01}, workers=0, is_small=True)
+    overrides = {"SID": {"config.optimizer.lr": 0.01}}
+    settings = Settings(tmp_path, steps=40, overrides=overrides, workers=0, is_small=True)
     assert run_task(TASKS["SID"], UPSTREAM, DATA, settings) == {"acc": 50.0}
     train, evaluate = runner.calls
     assert train[:3] == ["-m", "train", "-a"]

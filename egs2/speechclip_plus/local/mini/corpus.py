@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 from local.shared import spoken_captions
@@ -21,7 +20,7 @@ from .config import MiniConfig
 from .lexicon import VOICES
 from .pictures import Painter
 from .scenes import Scene, draw_captions, draw_splits
-from .speech import SpokenCaption
+from .speech import SpokenCaption, speak_block
 from .streams import random_stream
 
 _BYTES_PER_UTTERANCE = 2.2 * 32000  # mean duration at 16 kHz, 16 bits
@@ -114,10 +113,7 @@ def speak_corpus(
         result = blocks / f"{number:04d}.json"
         results.append(result)
         if not result.exists():
-            job = blocks / f"{number:04d}.job.json"
-            members = everything[begin : begin + size]
-            write_text(job, json.dumps([vars(member) for member in members]))
-            pending.append((job, result))
+            pending.append((everything[begin : begin + size], result))
     if len(pending) < len(results):
         logging.info(f"{len(results) - len(pending)} of {len(results)} blocks exist already")
     needed = int(len(pending) * min(size, len(everything)) * _BYTES_PER_UTTERANCE)
@@ -171,12 +167,12 @@ def _ctm(ids: list[str], words: dict[str, list[tuple[str, float, float]]]) -> st
     )
 
 
-def _speak(job: Path, result: Path, wavs: Path) -> None:
-    """Speaks one block in a process of its own."""
-    command = [sys.executable, "-m", "local.mini.speak_block"]
-    command += [str(path.resolve()) for path in (job, result, wavs)]
-    if subprocess.run(command, cwd=Path(__file__).resolve().parents[2]).returncode:
+def _speak(captions: list[SpokenCaption], result: Path, wavs: Path) -> None:
+    """Speaks one block in a process of its own (see ``Synthesiser``)."""
+    try:
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+            process.submit(speak_block, captions, result, wavs).result()
+    except Exception as error:
         raise RuntimeError(
-            f"Synthesis of {job} failed (message above); finished blocks are kept, run the stage "
-            "again"
-        )
+            f"Synthesis of {result} failed ({error}); finished blocks are kept, run the stage again"
+        ) from error

@@ -7,7 +7,6 @@ import dataclasses
 import importlib.util
 import logging
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -111,7 +110,7 @@ def _finished(part: str, config: MiniConfig, root: Path) -> bool:
 def _make(part: str, config: MiniConfig, args: argparse.Namespace) -> None:
     stamp = _stamp(part, config)
     _drop_stale(part, stamp, args.root)
-    started, cpu = time.monotonic(), _cpu_seconds()
+    started = time.monotonic()
     if part == "corpus":
         from .corpus import draw_corpus, paint_corpus, speak_corpus
 
@@ -126,9 +125,8 @@ def _make(part: str, config: MiniConfig, args: argparse.Namespace) -> None:
         from .encoder import train_encoder
 
         train_encoder(config, args.root)
-    seconds, cpu = time.monotonic() - started, _cpu_seconds() - cpu
-    write_text(args.root / f".done_{part}", f"{stamp} {seconds:.1f} {cpu:.1f}\n")
-    logging.info(f"{part}: {seconds:.0f} s, {cpu:.0f} CPU seconds")
+    write_text(args.root / f".done_{part}", f"{stamp}\n")
+    logging.info(f"{part}: {time.monotonic() - started:.0f} s")
 
 
 def _drop_stale(part: str, stamp: str, root: Path) -> None:
@@ -149,11 +147,6 @@ def _write_data(config: MiniConfig, args: argparse.Namespace) -> None:
     _, captions = draw_corpus(config)
     words = speak_corpus(config, captions, args.root, jobs=args.nj)
     write_lists(captions, words, args.root, args.data_dir)
-
-
-def _cpu_seconds() -> float:
-    usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 if __name__ == "__main__":

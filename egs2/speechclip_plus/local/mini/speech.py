@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import soundfile
 import soxr
 
 from espnet_plugin.evaluation.alignments import Word
+from espnet_plugin.utils.atomic import atomic_path, write_text
 
 SAMPLING_RATE = 16000
 _SYNCHRONOUS = 2  # espeak_AUDIO_OUTPUT
@@ -107,6 +111,18 @@ class Synthesiser:
                 self._events.append((events[index].text_position - 1, events[index].sample))
             index += 1
         return 0
+
+
+def speak_block(captions: Sequence[SpokenCaption], result: Path, wavs: Path) -> None:
+    """Write a WAV file per caption, then the words of all of them to ``result``."""
+    engine = Synthesiser()
+    words = {}
+    for caption in captions:
+        samples, spoken = engine.speak(caption)
+        with atomic_path(wavs / f"{caption.utterance_id}.wav") as temporary:
+            soundfile.write(temporary, samples, SAMPLING_RATE, subtype="PCM_16")
+        words[caption.utterance_id] = [(w.text, w.start, w.end) for w in spoken]
+    write_text(result, json.dumps(words))
 
 
 def _align(text: str, events: list[tuple[int, int]], end: int, rate: int) -> list[Word]:
