@@ -131,11 +131,8 @@ def run_stage(folder: Path, corpus: Path, work: Path, stage: int, jobs: int) -> 
             usage = usage_of(command, cwd=folder, env=environment, stdout=log, stderr=log)
         except subprocess.CalledProcessError as error:
             raise RuntimeError(f"stage {stage} failed; see {path}") from error
-    return {
-        "seconds": usage.seconds,
-        "cpu_seconds": usage.cpu_seconds,
-        "peak_mib": usage.peak / MIB,
-    }
+    seconds = {"seconds": usage.seconds, "cpu_seconds": usage.cpu_seconds}
+    return seconds | {"peak_mib": usage.peak / MIB}
 
 
 def exponent(sizes: Sequence[int], values: Sequence[float]) -> float:

@@ -105,16 +105,12 @@ def measure(args: argparse.Namespace, model: Path) -> dict[str, Any]:
             for name in order:
                 times[name].append(seconds_of(lambda run=runs[name]: run(wavs), args.device))
             ratios.append(times["upstream"][-1] / times["encoder"][-1])
+    settings = ("size", "architecture", "batch", "seconds", "ragged", "repeats")
     return {
-        "size": args.size,
-        "architecture": args.architecture,
+        **{name: getattr(args, name) for name in settings},
         "device": torch.cuda.get_device_name() if args.device != "cpu" else "cpu",
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
-        "batch": args.batch,
-        "seconds": args.seconds,
-        "ragged": args.ragged,
-        "repeats": args.repeats,
         "encoder_seconds": statistics.median(times["encoder"]),
         "upstream_seconds": statistics.median(times["upstream"]),
         "time_ratio": statistics.median(ratios),

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from espnet_plugin.speechclip.bounds import keep_in_bounds
 from espnet_plugin.speechclip.cif import quantity_loss
-from espnet_plugin.speechclip.gather import gather_features, sum_over_ranks
+from espnet_plugin.speechclip.gather import gather_features, mean_over_ranks
 from espnet_plugin.speechclip.model import Keywords, SpeechCLIP, SpeechOutput
 from espnet_plugin.speechclip.quantizer import diversity_loss, perplexity, token_usage
 from espnet_plugin.speechclip.speech_encoder import batch_states
@@ -223,8 +223,7 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         """Share of the keyword vocabulary that the batch leaves unused."""
         similarities = keywords.quantized.similarities
         usage = token_usage(similarities, keywords.lengths, temperature=self.diversity_temperature)
-        slots = keywords.lengths.sum().to(usage.dtype)
-        usage = sum_over_ranks(slots * usage) / sum_over_ranks(slots)  # (rows,)
+        usage = mean_over_ranks(usage, keywords.lengths.sum())  # (rows,)
         return diversity_loss(perplexity(usage), similarities.size(-1))
 
     def collect_feats(self, **batch: Any) -> dict[str, Tensor]:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
+
+from espnet_plugin.speechclip.weights import check_fit
 
 # Parts of fairseq's names → of transformers' names, replaced one after the other.
 _RENAMES: tuple[tuple[str, str], ...] = (
@@ -26,6 +30,8 @@ _RENAMES: tuple[tuple[str, str], ...] = (
     (r"\.fc2\.", ".feed_forward.output_dense."),
 )
 PRETRAINING_HEADS = ("label_embs_concat", "final_proj.")
+# Trained for augmentation only; public copies of a model may lack it.
+NOT_COMPARED = ("masked_spec_embed",)
 
 
 def map_fairseq_hubert(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -91,3 +97,41 @@ def hubert_config_options(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
         "num_conv_pos_embeddings": position.shape[2],
         "num_conv_pos_embedding_groups": dim // position.shape[1],
     }
+
+
+def write_hubert(directory: Path, weights: Mapping[str, Tensor]) -> None:
+    """Writes ``config.json``, ``model.safetensors`` and ``preprocessor_config.json`` as
+    ``save_pretrained`` does.
+
+    Args:
+        directory: Where.
+        weights: Under fairseq's names.
+
+    Raises:
+        ValueError: If these are no weights of a HuBERT.
+    """
+    from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor
+
+    try:
+        config = HubertConfig(**hubert_config_options(weights), architectures=["HubertModel"])
+    except KeyError as error:
+        raise ValueError(
+            f"the speech encoder in the checkpoint is no HuBERT: it has no {error.args[0]}"
+        ) from error
+    mapped = map_fairseq_hubert(weights)
+    with torch.device("meta"):
+        expected = HubertModel(config).state_dict()
+    for name in NOT_COMPARED:
+        expected.pop(name, None)
+    compared = {key: value for key, value in mapped.items() if key not in NOT_COMPARED}
+    check_fit(compared, expected, "the weights of the HuBERT do not fit")
+    directory.mkdir(parents=True, exist_ok=True)
+    config.save_pretrained(directory)
+    save_file(
+        {key: value.float().contiguous() for key, value in mapped.items()},
+        directory / "model.safetensors",
+        metadata={"format": "pt"},
+    )
+    large = config.feat_extract_norm == "layer"
+    extractor = Wav2Vec2FeatureExtractor(do_normalize=large, return_attention_mask=large)
+    extractor.save_pretrained(directory)

@@ -20,8 +20,12 @@ from espnet_plugin.speechclip.convert.clip_export import (
     WEIGHTS_FILE,
     write_clip,
 )
-from espnet_plugin.speechclip.convert.fairseq_hubert import PRETRAINING_HEADS, map_fairseq_hubert
-from espnet_plugin.speechclip.convert.hubert_export import NOT_COMPARED, write_hubert
+from espnet_plugin.speechclip.convert.fairseq_hubert import (
+    NOT_COMPARED,
+    PRETRAINING_HEADS,
+    map_fairseq_hubert,
+    write_hubert,
+)
 from espnet_plugin.speechclip.convert.reference_keys import (
     CLIP,
     FULL_TABLE,

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+from local.mini.config import random_stream
 from local.mini.corpus import draw_corpus, split_voices
 from local.mini.prepare import config_from_args, get_parser, main
-from local.mini.streams import random_stream
 
 pytestmark = pytest.mark.skipif(
     any(

@@ -8,6 +8,8 @@ import json
 import math
 from dataclasses import dataclass, field
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class CorpusConfig:
@@ -102,3 +104,8 @@ def fingerprint(*parts: object) -> str:
     plain = [dataclasses.asdict(p) if dataclasses.is_dataclass(p) else p for p in parts]
     text = json.dumps(plain, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def random_stream(seed: int, name: str) -> np.random.Generator:
+    """The stream of a seed and a name: what one part draws changes nothing that another draws."""
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=tuple(name.encode())))

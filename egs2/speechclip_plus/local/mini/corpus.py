@@ -16,12 +16,11 @@ from espnet_plugin.utils.atomic import atomic_path, write_text
 from espnet_plugin.utils.disk import require_space
 from espnet_plugin.utils.progress import progress
 
-from .config import MiniConfig
+from .config import MiniConfig, random_stream
 from .lexicon import VOICES
 from .pictures import Painter
 from .scenes import Scene, draw_captions, draw_splits
 from .speech import SpokenCaption, speak_block
-from .streams import random_stream
 
 _BYTES_PER_UTTERANCE = 2.2 * 32000  # mean duration at 16 kHz, 16 bits
 

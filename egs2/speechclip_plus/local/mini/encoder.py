@@ -15,10 +15,9 @@ from espnet_plugin.utils.atomic import write_text
 from espnet_plugin.utils.progress import progress
 
 from .audio import SpeechBatch, length_batches, load_batch
-from .config import EncoderConfig, MiniConfig, rate_factor
+from .config import EncoderConfig, MiniConfig, random_stream, rate_factor
 from .corpus import draw_corpus
 from .encoder_init import initialise_front_end
-from .streams import random_stream
 from .units import UnitCodebook, frame_count, spectra, with_context
 
 _CODEBOOK_UTTERANCES = 400

@@ -27,7 +27,7 @@ from espnet_plugin.utils.command import command_errors
 from espnet_plugin.utils.progress import progress
 
 from .audio import length_batches
-from .streams import random_stream
+from .config import random_stream
 
 BLANK = 0
 BATCH = 32  # utterances that are recognised at a time

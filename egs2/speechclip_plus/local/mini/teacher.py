@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from open_clip.model import CLIP
 from safetensors.torch import save_file
 
@@ -18,17 +19,13 @@ from espnet_plugin.evaluation.retrieval import rank_embeddings, summarize
 from espnet_plugin.utils.atomic import atomic_path, write_text
 from espnet_plugin.utils.progress import progress
 
-from .config import MiniConfig, TeacherConfig, rate_factor
+from .config import MiniConfig, TeacherConfig, random_stream, rate_factor
 from .corpus import draw_corpus
 from .pictures import Painter
 from .scenes import draw_caption, draw_scene
-from .streams import random_stream
 from .teacher_text import ReducedTokenizer, keyword_list, wrong_text
 
 VOCABULARY_SIZE = 49408
-# open_clip's default preprocessing normalises with these.
-_MEAN = (0.48145466, 0.4578275, 0.40821073)
-_STD = (0.26862954, 0.26130258, 0.27577711)
 _MAX_LOGIT_SCALE = math.log(100.0)
 
 
@@ -116,7 +113,7 @@ class SceneSampler:
 def normalise(pictures: np.ndarray) -> torch.Tensor:
     """Turn uint8 pictures (batch, height, width, 3) into open_clip's (batch, 3, height, width)."""
     x = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255.0
-    mean, std = torch.tensor(_MEAN), torch.tensor(_STD)
+    mean, std = torch.tensor(OPENAI_DATASET_MEAN), torch.tensor(OPENAI_DATASET_STD)
     return (x - mean[:, None, None]) / std[:, None, None]
 
 
