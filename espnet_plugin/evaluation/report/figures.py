@@ -9,6 +9,7 @@ import logging
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,32 @@ EXAMPLES = 3  # utterances drawn one by one
 MAX_ATTENTION_MAPS = 2
 
 
+@dataclass(frozen=True)
+class ReportFigure:
+    """A figure of the report.
+
+    Attributes:
+        name: Of its files, without suffix.
+        title: A few words.
+        meaning: One sentence: how to read it.
+        section: Heading in docs/evaluation.md that says more, as in its address.
+        photographs: Whether pictures are in it, which no dark page may recolour.
+        utterance: The utterance that is drawn over time, if one is.
+        png: The file, with an SVG beside it; None as long as it is not drawn.
+        timeline: Where the time axis starts and ends, as shares of the figure's width, and the
+            seconds at its end, where an utterance is drawn.
+    """
+
+    name: str
+    title: str
+    meaning: str
+    section: str
+    photographs: bool = False
+    utterance: str | None = None
+    png: Path | None = None
+    timeline: tuple[float, float, float] | None = None
+
+
 def draw_all(
     data: InferenceSet,
     ranks: Ranks,
@@ -49,7 +76,7 @@ def draw_all(
     *,
     experiment: Path,
     data_dir: Path | None = None,
-) -> dict[str, Path]:
+) -> list[ReportFigure]:
     """Writes every figure for which there is data to ``figures/`` in the set's directory.
 
     Examples are taken at even distances through the list of utterances, never chosen by score.
@@ -62,15 +89,25 @@ def draw_all(
         data_dir: Data directory of the set, for words.ctm.
 
     Returns:
-        Caption → PNG file, in the order in which a reader wants them.
+        What was drawn, in the order in which a reader wants it.
     """
-    written: dict[str, Path] = {}
-    for name, title, draw in _jobs(data, ranks, material, experiment, data_dir):
+    drawn = []
+    for planned, draw in _jobs(data, ranks, material, experiment, data_dir):
         try:
-            written[title] = style.save(draw(), data.directory / FIGURES_DIR / name)
+            figure = draw()
+            png = style.save(figure, data.directory / FIGURES_DIR / planned.name)
         except Exception as error:  # whatever it is, no figure is worth the results
-            logging.warning(f"figure {name} is left out: {type(error).__name__}: {error}")
-    return written
+            logging.warning(f"figure {planned.name} is left out: {type(error).__name__}: {error}")
+            continue
+        timeline = _timeline(figure) if planned.utterance is not None else None
+        drawn.append(replace(planned, png=png, timeline=timeline))
+    return drawn
+
+
+def _timeline(figure: Figure) -> tuple[float, float, float]:
+    axis = figure.axes[0]
+    place = axis.get_position()
+    return float(place.x0), float(place.x1), float(axis.get_xlim()[1])
 
 
 def _jobs(
@@ -79,7 +116,7 @@ def _jobs(
     material: Material,
     experiment: Path,
     data_dir: Path | None,
-) -> Iterator[tuple[str, str, Callable[[], Figure]]]:
+) -> Iterator[tuple[ReportFigure, Callable[[], Figure]]]:
     audio, pictures, captions = material.audio, material.pictures, material.captions
     words = _read(data_dir, WORDS_CTM, read_ctm)
     branch = next(iter(data.branches), None)
@@ -88,8 +125,18 @@ def _jobs(
     fired = [u for u in spoken if u.utterance in audio]
     for number, utterance in enumerate(_spread(fired, EXAMPLES), 1):
         yield (
-            f"firing_{number}",
-            "Where the cascaded branch fires" if number == 1 else f"Another utterance ({number})",
+            ReportFigure(
+                f"firing_{number}",
+                "Where the cascaded branch fires"
+                if number == 1
+                else f"Another utterance ({number})",
+                "The weights alpha are added up along the speech, and each time that they reach 1 "
+                "a keyword is complete; its bar shows the stretch that it was made from."
+                if utterance.alphas
+                else "The keywords, beside the speech that they were made from.",
+                "firings",
+                utterance=utterance.utterance,
+            ),
             lambda u=utterance: _firing(
                 u, audio[u.utterance], words.get(u.utterance, []), data.directory
             ),
@@ -99,49 +146,93 @@ def _jobs(
         image_of = dict(zip(data.utterances, data.image_of, strict=True))
         files = [pictures.get(image_of.get(u.utterance, "")) for u in rows]
         yield (
-            "keywords",
-            "Keywords that the model hears",
+            ReportFigure(
+                "keywords",
+                "Keywords that the model hears",
+                "Under each spoken caption stand the keywords that the model drew from its sound.",
+                "keywords-beside-captions",
+                photographs=True,
+            ),
             lambda: draw_keyword_table(rows, files),
         )
     if branch and pictures and captions:
         asked = _spread([row for row, u in enumerate(data.utterances) if u in captions], 5)
         yield (
-            "gallery",
-            f"Pictures found by speech ({branch} branch)",
-            lambda: draw_gallery([search(data, ranks, row) for row in asked], captions, pictures),
+            ReportFigure(
+                "gallery",
+                f"Pictures found by speech ({branch} branch)",
+                "Each spoken caption with the pictures nearest to it, their rank and cosine; the "
+                "right one is framed, and stands last where it is not among them.",
+                "gallery",
+                photographs=True,
+            ),
+            lambda: draw_gallery(list(search(data, ranks, asked)), captions, pictures),
         )
-    yield "recall_curves", "Recall@k", lambda: draw_recall_curves(ranks)
     yield (
-        "training_curves",
-        "Training",
+        ReportFigure(
+            "recall_curves",
+            "Recall@k",
+            "The share of queries that find what belongs to them among the first k, over k.",
+            "recall-curves",
+        ),
+        lambda: draw_recall_curves(ranks),
+    )
+    yield (
+        ReportFigure(
+            "training_curves",
+            "Training",
+            "What training and validation reported after each epoch.",
+            "training-curves",
+        ),
         lambda: draw_training_curves(read_training_curves(experiment)),
     )
+    yield from _layers_and_attention(data, captions, words)
+    if branch:
+        yield (
+            ReportFigure(
+                "similarity",
+                f"Similarities of the {branch} branch",
+                "Cosines of some spoken captions (rows) with their pictures (columns): a good "
+                "model is darkest within the outlined cells.",
+                "similarities",
+                photographs=True,
+            ),
+            lambda: _similarity(data, captions, pictures),
+        )
+
+
+def _layers_and_attention(
+    data: InferenceSet, captions: Mapping[str, str], words: Mapping[str, Sequence]
+) -> Iterator[tuple[ReportFigure, Callable[[], Figure]]]:
     weights = data.directory / LAYER_WEIGHTS
     if weights.exists():
         yield (
-            "layer_weights",
-            "What the model takes from each layer of the speech encoder",
+            ReportFigure(
+                "layer_weights",
+                "What the model takes from each layer of the speech encoder",
+                "The learned weights of the encoder's hidden states, which add up to 1.",
+                "layer-weights",
+            ),
             lambda: draw_layer_weights(np.load(weights, allow_pickle=False)),
         )
     maps = _read(data.directory, ATTENTION, _read_maps)
-    for number, (utterance, weights) in enumerate(maps.items(), 1):
-        labels = _query_labels(weights, parallel="parallel" in data.branches)
+    for number, (utterance, attention) in enumerate(maps.items(), 1):
+        labels = _query_labels(attention, parallel="parallel" in data.branches)
         yield (
-            f"attention_{number}",
-            f"Where {'the queries' if labels else 'frames'} look ({number})",
-            lambda u=utterance, w=weights, q=labels: draw_attention(
+            ReportFigure(
+                f"attention_{number}",
+                f"Where {'the queries' if labels else 'frames'} look ({number})",
+                "How much each row, a learned query or a frame, takes from each moment of the "
+                "speech, for every head of the attention block.",
+                "attention-maps",
+            ),
+            lambda u=utterance, w=attention, q=labels: draw_attention(
                 w,
                 frame_seconds=read_frame_seconds(data.directory),
                 query_labels=q,
                 words=words.get(u, []),
                 title=captions.get(u, u),
             ),
-        )
-    if branch:
-        yield (
-            "similarity",
-            f"Similarities of the {branch} branch",
-            lambda: _similarity(data, captions),
         )
 
 
@@ -186,7 +277,9 @@ def _firing(utterance: UtteranceKeywords, audio: str, words: Sequence, directory
     return draw_firing(samples.mean(axis=1), rate, utterance, words=words, frame_seconds=step)
 
 
-def _similarity(data: InferenceSet, captions: Mapping[str, str]) -> Figure:
+def _similarity(
+    data: InferenceSet, captions: Mapping[str, str], pictures: Mapping[str, str]
+) -> Figure:
     first: dict[str, int] = {}
     for row, image in enumerate(data.image_of):
         first.setdefault(image, row)
@@ -196,4 +289,4 @@ def _similarity(data: InferenceSet, captions: Mapping[str, str]) -> Figure:
     speech = next(iter(data.branches.values()))
     values = np.asarray(speech)[rows] @ np.asarray(data.image)[columns].T
     labels = [captions.get(data.utterances[row], data.utterances[row]) for row in rows]
-    return draw_similarity(values, labels)
+    return draw_similarity(values, labels, [pictures.get(image) for image in images])
