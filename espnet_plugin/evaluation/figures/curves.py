@@ -56,8 +56,13 @@ def draw_recall_curves(ranks: Ranks) -> Figure:
                 outcome = shown[0][1]
                 k = np.arange(1, min(MAX_K, outcome.num_items) + 1)
                 chance = chance_scores(outcome.relevant, outcome.num_items, recall_at=k)
-                axis.plot(k, 100 * np.array(list(chance.recall.values())), color=colours.SYSTEMS["chance"],
-                          linestyle=":", label="chance")  # fmt: skip
+                axis.plot(
+                    k,
+                    100 * np.array(list(chance.recall.values())),
+                    color=colours.SYSTEMS["chance"],
+                    linestyle=":",
+                    label="chance",
+                )
             axis.set_xscale("log")
             ticks = (1, 2, 5, 10, 20, 50, MAX_K)
             axis.set_xticks(ticks, [str(tick) for tick in ticks])

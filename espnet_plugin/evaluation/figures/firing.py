@@ -166,8 +166,15 @@ def _draw_keywords(axis: Axes, utterance: UtteranceKeywords, seconds: float) -> 
         labels.append(((start + end) / 2, keyword.token.removesuffix(END_OF_WORD), kind))
     _place_labels(axis, labels, seconds)
     if not placed:
-        axis.text(0.5, 0.1, "from learned queries: in order, without a place in time",
-                  transform=axis.transAxes, ha="center", color=colours.GREY, fontsize=9)  # fmt: skip
+        axis.text(
+            0.5,
+            0.1,
+            "from learned queries: in order, without a place in time",
+            transform=axis.transAxes,
+            ha="center",
+            color=colours.SIGNAL,
+            fontsize=9,
+        )
 
 
 def _draw_legend(figure: Figure, *, fired: bool) -> None:

@@ -5,6 +5,16 @@ document.addEventListener("play", ({ target }) => {
   for (const other of document.querySelectorAll("audio")) if (other !== target) other.pause();
 }, true);
 
+// Controls show whole seconds, if there is room: the length stands below in words, too.
+function tellLength(player) {
+  const length = document.createElement("span");
+  length.className = "length";
+  length.textContent = `${player.duration.toFixed(1)} s · `;
+  player.nextElementSibling?.prepend(length);
+}
+document.addEventListener("loadedmetadata", ({ target }) => tellLength(target), true);
+for (const player of document.querySelectorAll("audio")) if (player.readyState > 0) tellLength(player);
+
 // A cursor over each figure that is drawn over time, moved by the player below it.
 for (const canvas of document.querySelectorAll(".canvas[data-seconds]")) {
   const player = canvas.closest("figure").querySelector("audio");
@@ -38,7 +48,7 @@ for (const canvas of document.querySelectorAll(".canvas[data-seconds]")) {
 // The search: rows are looked through as data, and only those that are shown become elements.
 const source = document.getElementById("utterances");
 if (source) {
-  const STEP = 20;
+  const STEP = 10;
   const [ID, CAPTION, TRANSCRIPT, RECORDING, RANKS, RIGHT, COSINE, FOUND, COSINES, KEYWORDS] = [...Array(10).keys()];
   const form = document.getElementById("filters");
   const results = document.getElementById("results");

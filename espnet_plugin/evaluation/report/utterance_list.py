@@ -37,12 +37,12 @@ def utterance_list(data: InferenceSet, ranks: Ranks, material: Material, folder:
         folder: Beside the page; recordings and pictures are written to it.
 
     Returns:
-        ``folder``: its name. ``systems``: names of those whose ranks are told. ``pictures``: [id, caption,
-        file] of each. ``keywords``: [text, kind] of each that occurs. ``rows``: one per utterance,
-        [id, caption, transcript, recording, ranks, place of the right picture, its cosine, places
-        of the pictures found, their cosines, places of the keywords]; 0 stands for what there is
-        not, cosines are in hundredths. ``utterances``: how many the set has; ``players``: how many
-        of the rows can be heard.
+        ``folder``: its name. ``systems``: names of those whose ranks are told. ``pictures``: [id,
+        caption, file] of each. ``keywords``: [text, kind] of each that occurs. ``rows``: one per
+        utterance, [id, caption, transcript, recording, ranks, place of the right picture, its
+        cosine, places of the pictures found, their cosines, places of the keywords]; 0 stands for
+        what there is not, cosines are in hundredths. ``utterances``: how many the set has;
+        ``players``: how many of the rows can be heard.
     """
     rows = _thinned(range(len(data.utterances)), MAX_UTTERANCES)
     heard = [data.utterances[row] for row in rows if data.utterances[row] in material.audio]

@@ -57,7 +57,9 @@ def test_search_agrees_with_a_full_sort(tmp_path, monkeypatch):
     for row, query in enumerate(found):
         cosines = data.image @ data.parallel[row]
         assert [f.image for f in query.found] == [data.images[i] for i in np.argsort(-cosines)[:5]]
-        wrong = [c for image, c in zip(data.images, cosines) if image != query.right.image]
+        wrong = [
+            c for image, c in zip(data.images, cosines, strict=True) if image != query.right.image
+        ]
         assert np.isclose(query.margin, query.right.score - max(wrong))
     [alone] = search(data, rank_set(data), [7])
     assert (alone.utterance, alone.ranks) == (found[7].utterance, found[7].ranks)

@@ -50,11 +50,12 @@ def test_what_cannot_be_read_is_left_out(tmp_path, caplog):
 def test_pictures_become_thumbnails(tmp_path):
     image_module.new("RGB", (640, 320), (10, 200, 30)).save(tmp_path / "large.png")
     image_module.new("L", (32, 24)).save(tmp_path / "small.png")
-    large, small = (
-        image_module.open(io.BytesIO(content(media_uri(str(tmp_path / name), encode_picture), kind)))
-        for name, kind in (("large.png", "image/jpeg"), ("small.png", "image/png"))
-    )
-    assert large.size == (176, 176) and small.size == (32, 24)
+    for name, kind, size in (
+        ("large.png", "image/jpeg", (176, 176)),
+        ("small.png", "image/png", (32, 24)),
+    ):
+        uri = media_uri(str(tmp_path / name), encode_picture)
+        assert image_module.open(io.BytesIO(content(uri, kind))).size == size
 
 
 def test_media_are_written_once_and_what_is_unused_goes(tmp_path, caplog):
