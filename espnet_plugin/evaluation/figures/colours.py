@@ -10,10 +10,12 @@ from collections.abc import Collection
 
 from espnet_plugin.evaluation.token_texts import is_content
 
-INK, GREY, PALE = "#222222", "#8C8C8C", "#E8E8E8"
+PAPER, INK, GREY, PALE = "#FFFFFF", "#222222", "#8C8C8C", "#E8E8E8"
+AXES, TICKS = "#666666", "#444444"
 SIGNAL = "#5B6770"  # measured values that are neither right nor wrong, nor a system's
 AMOUNT = "Greys"  # matplotlib's name of the colour map
-RIGHT, WRONG = "#0072B2", "#D55E00"
+RIGHT, RIGHT_FUNCTION, WRONG = "#0072B2", "#56B4E9", "#D55E00"
+ON_RIGHT_FUNCTION = "#0B2436"  # letters on it, by day and by night
 NOW = "#D81B60"  # the moment that is heard
 SYSTEMS = {
     "parallel": "#009E73",
@@ -25,9 +27,22 @@ SYSTEMS = {
 }
 KEYWORDS = {  # kind of a keyword → what it is, its colour
     "right": ("content word of the caption", RIGHT),
-    "right-function": ("function word of it", "#56B4E9"),
+    "right-function": ("function word of it", RIGHT_FUNCTION),
     "wrong": ("not in the caption", WRONG),
     "function": ("function word, not in it", PALE),
+}
+IN_THE_DARK = {  # what becomes of a colour on a dark page; the others stay
+    PAPER: "#1B2025",
+    INK: "#E6EAEE",
+    PALE: "#3A424A",
+    AXES: "#8F99A2",
+    TICKS: "#C0C8CF",
+    SIGNAL: "#A3AEB8",
+    RIGHT: "#4BA3E3",
+    RIGHT_FUNCTION: "#A5D8F7",
+    WRONG: "#F0843C",
+    NOW: "#FF5C9A",
+    SYSTEMS["asr"]: "#B98042",
 }
 NEUTRAL = (INK, "#A89A00", GREY, SIGNAL)  # of curves that belong to no system
 

@@ -13,6 +13,13 @@ from espnet_plugin.evaluation.figures import colours, style
 from espnet_plugin.evaluation.keyword_file import UtteranceKeywords
 from espnet_plugin.evaluation.token_texts import END_OF_WORD
 
+_INKS = {
+    "right": colours.PAPER,
+    "right-function": colours.ON_RIGHT_FUNCTION,
+    "wrong": colours.PAPER,
+    "function": colours.INK,
+}
+
 
 def draw_keyword_table(
     utterances: Sequence[UtteranceKeywords], pictures: Sequence[str | None]
@@ -86,6 +93,6 @@ def _chip(axis: Axes, x: float, y: float, text: str, kind: str, *, size: float) 
             edgecolor="none",
         )
     )
-    ink = colours.INK if "function" in kind else "white"
-    axis.text(x + width / 2, y - 0.005, text, ha="center", va="center", fontsize=size, color=ink)
+    axis.text(x + width / 2, y - 0.005, text, ha="center", va="center", fontsize=size,
+              color=_INKS[kind])  # fmt: skip
     return x + width

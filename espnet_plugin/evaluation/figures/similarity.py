@@ -25,7 +25,7 @@ def draw_similarity(
     """
     pairs = len(similarities)
     with style.style():
-        figure = style.new_figure(min(10.0, max(3.5, 0.32 * pairs + 1.2)))
+        figure = style.new_figure(min(10.0, max(3.5, 0.4 * pairs + 1.2)))
         axis = figure.subplots()
         image = axis.imshow(similarities, cmap=colours.AMOUNT, aspect="auto")
         for place in range(pairs):
@@ -40,8 +40,9 @@ def draw_similarity(
         axis.grid(False)
         for place, picture in enumerate(pictures):
             if picture is not None:
-                thumbnail = axis.inset_axes((place / pairs, 1.01, 1 / pairs, 0.9 / pairs))
+                thumbnail = axis.inset_axes((place / pairs, 1.01, 1 / pairs, 1.2 / pairs))
                 thumbnail.axis("off")
+                thumbnail.set_anchor("S")
                 style.show_picture(thumbnail, picture, side=64)
         style.colour_bar(axis, image, "cosine")
     return figure

@@ -18,6 +18,7 @@ from espnet_plugin.utils.atomic import atomic_path
 
 WIDTH = 9.0  # inches, 900 pixels at DPI
 DPI = 100
+PHOTOGRAPH = "photograph"
 _SETTINGS = {
     "figure.dpi": DPI,
     "savefig.dpi": DPI,
@@ -26,7 +27,8 @@ _SETTINGS = {
     "axes.titlesize": 12,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
-    "axes.edgecolor": "#666666",
+    "axes.edgecolor": colours.AXES,
+    "text.color": colours.INK,
     "axes.labelcolor": colours.INK,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -34,12 +36,12 @@ _SETTINGS = {
     "axes.axisbelow": True,
     "grid.color": colours.PALE,
     "grid.linewidth": 0.8,
-    "xtick.color": "#444444",
-    "ytick.color": "#444444",
+    "xtick.color": colours.TICKS,
+    "ytick.color": colours.TICKS,
     "lines.linewidth": 2.0,
     "legend.frameon": False,
     "svg.hashsalt": "speechclip",
-    "figure.facecolor": "white",
+    "figure.facecolor": colours.PAPER,
 }
 
 
@@ -54,13 +56,14 @@ def new_figure(height: float) -> Figure:
 
 
 def show_picture(axis: Axes, path: str | Path, *, side: int | None = None) -> None:
-    """Shows a picture file, or says that there is none.
+    """Shows a picture file, or says that there is none. In an SVG its group is a photograph.
 
     Args:
         axis: Where.
         path: The file.
         side: Pixels of the square that it is pressed into; None keeps its shape.
     """
+    axis.set_gid(PHOTOGRAPH)
     try:
         with Image.open(path) as picture:
             pixels = picture.convert("RGB")
@@ -85,6 +88,9 @@ def save(figure: Figure, path: str | Path) -> Path:
     """Writes ``<path>.png`` and ``<path>.svg``; returns the path of the PNG."""
     path = Path(path)
     png, svg = path.with_name(path.name + ".png"), path.with_name(path.name + ".svg")
+    photographs = (axis for axis in figure.findobj(Axes) if axis.get_gid() == PHOTOGRAPH)
+    for number, axis in enumerate(photographs):
+        axis.set_gid(f"{PHOTOGRAPH}_{number}")  # an id stands once in a file
     with style():
         with atomic_path(png) as temporary:
             figure.savefig(temporary, format="png")

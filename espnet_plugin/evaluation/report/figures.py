@@ -9,7 +9,7 @@ import logging
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,38 +35,14 @@ from espnet_plugin.evaluation.inference_set import (
 from espnet_plugin.evaluation.keyword_file import UtteranceKeywords
 from espnet_plugin.evaluation.queries import search
 from espnet_plugin.evaluation.report.material import Material
+from espnet_plugin.evaluation.report.report_figure import ReportFigure, Timeline
 from espnet_plugin.evaluation.scores.retrieval import Ranks
 from espnet_plugin.evaluation.training_log import read_training_curves
 
 FIGURES_DIR = "figures"
 EXAMPLES = 3  # utterances drawn one by one
 MAX_ATTENTION_MAPS = 2
-
-
-@dataclass(frozen=True)
-class ReportFigure:
-    """A figure of the report.
-
-    Attributes:
-        name: Of its files, without suffix.
-        title: A few words.
-        meaning: One sentence: how to read it.
-        section: Heading in docs/evaluation.md that says more, as in its address.
-        photographs: Whether pictures are in it, which no dark page may recolour.
-        utterance: The utterance that is drawn over time, if one is.
-        png: The file, with an SVG beside it; None as long as it is not drawn.
-        timeline: Where the time axis starts and ends, as shares of the figure's width, and the
-            seconds at its end, where an utterance is drawn.
-    """
-
-    name: str
-    title: str
-    meaning: str
-    section: str
-    photographs: bool = False
-    utterance: str | None = None
-    png: Path | None = None
-    timeline: tuple[float, float, float] | None = None
+PAIRS = 12  # of the similarity matrix
 
 
 def draw_all(
@@ -104,10 +80,15 @@ def draw_all(
     return drawn
 
 
-def _timeline(figure: Figure) -> tuple[float, float, float]:
-    axis = figure.axes[0]
-    place = axis.get_position()
-    return float(place.x0), float(place.x1), float(axis.get_xlim()[1])
+def _timeline(figure: Figure) -> Timeline:
+    places = [axis.get_position() for axis in figure.axes]
+    return Timeline(
+        left=float(places[0].x0),
+        right=float(places[0].x1),
+        top=1 - float(max(place.y1 for place in places)),
+        bottom=float(min(place.y0 for place in places)),
+        seconds=float(figure.axes[0].get_xlim()[1]),
+    )
 
 
 def _jobs(
@@ -151,7 +132,6 @@ def _jobs(
                 "Keywords that the model hears",
                 "Under each spoken caption stand the keywords that the model drew from its sound.",
                 "keywords-beside-captions",
-                photographs=True,
             ),
             lambda: draw_keyword_table(rows, files),
         )
@@ -164,7 +144,6 @@ def _jobs(
                 "Each spoken caption with the pictures nearest to it, their rank and cosine; the "
                 "right one is framed, and stands last where it is not among them.",
                 "gallery",
-                photographs=True,
             ),
             lambda: draw_gallery(list(search(data, ranks, asked)), captions, pictures),
         )
@@ -192,10 +171,9 @@ def _jobs(
             ReportFigure(
                 "similarity",
                 f"Similarities of the {branch} branch",
-                "Cosines of some spoken captions (rows) with their pictures (columns): a good "
-                "model is darkest within the outlined cells.",
+                "Cosines of some spoken captions (rows) with their pictures (columns): those of a "
+                "good model are highest in the outlined cells.",
                 "similarities",
-                photographs=True,
             ),
             lambda: _similarity(data, captions, pictures),
         )
@@ -283,7 +261,7 @@ def _similarity(
     first: dict[str, int] = {}
     for row, image in enumerate(data.image_of):
         first.setdefault(image, row)
-    images = _spread(sorted(first), 20)
+    images = _spread(sorted(first), PAIRS)
     rows = [first[image] for image in images]
     columns = [data.images.index(image) for image in images]
     speech = next(iter(data.branches.values()))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from espnet_plugin.evaluation.figures import colours
 from espnet_plugin.utils.atomic import atomic_path
 from espnet_plugin.utils.progress import progress
 
@@ -26,6 +27,17 @@ _SUFFIXES = {
     "image/jpeg": ".jpg",
 }
 _OURS = re.compile(r"[0-9a-f]{16}\.(mp3|wav|png|jpg)")
+# End of an SVG file. matplotlib writes every colour into the element's own style.
+_IN_THE_DARK = (
+    "<style>@media (prefers-color-scheme:dark){"
+    + "".join(
+        f'[style*="{what}: {light.lower()}"]{{{what}:{dark}!important}}'
+        for light, dark in colours.IN_THE_DARK.items()
+        for what in ("fill", "stroke")
+    )
+    + "image{filter:invert(.9) hue-rotate(180deg)}[id^=photograph] image{filter:none}"
+    + "}</style></svg>"
+)
 
 Encoder = Callable[[str], tuple[str, bytes]]
 
@@ -128,10 +140,15 @@ def remove_unused(folder: Path, used: Iterable[str]) -> None:
 
 
 def figure_uri(png: Path) -> str:
-    """A figure: its SVG, which stays sharp, unless that is large; else its PNG."""
+    """A figure: its SVG, which stays sharp and knows dark pages, unless it is large; else the PNG.
+
+    Args:
+        png: The figure, with an SVG beside it.
+    """
     svg = png.with_suffix(".svg")
     if svg.exists() and svg.stat().st_size <= MAX_SVG_BYTES:
-        return _uri("image/svg+xml", svg.read_bytes())
+        drawing = svg.read_text(encoding="utf-8")
+        return _uri("image/svg+xml", _IN_THE_DARK.join(drawing.rsplit("</svg>", 1)).encode())
     return _uri("image/png", png.read_bytes())
 
 

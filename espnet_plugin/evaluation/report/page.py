@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jinja2
 import yaml
@@ -21,10 +21,8 @@ from espnet_plugin.evaluation.report.media import (
     figure_uri,
     media_uri,
 )
+from espnet_plugin.evaluation.report.report_figure import ReportFigure
 from espnet_plugin.evaluation.report.settings import main_settings, shortened
-
-if TYPE_CHECKING:  # it imports matplotlib, which not everyone has
-    from espnet_plugin.evaluation.report.figures import ReportFigure
 
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.PackageLoader("espnet_plugin.evaluation.report", ""),

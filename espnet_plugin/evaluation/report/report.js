@@ -7,10 +7,9 @@ document.addEventListener("play", ({ target }) => {
 
 // Controls show whole seconds, if there is room: the length stands below in words, too.
 function tellLength(player) {
-  const length = document.createElement("span");
-  length.className = "length";
-  length.textContent = `${player.duration.toFixed(1)} s · `;
-  player.nextElementSibling?.prepend(length);
+  if (player.dataset.told) return;
+  player.dataset.told = "yes";
+  player.nextElementSibling?.prepend(`${player.duration.toFixed(1)} s · `);
 }
 document.addEventListener("loadedmetadata", ({ target }) => tellLength(target), true);
 for (const player of document.querySelectorAll("audio")) if (player.readyState > 0) tellLength(player);
@@ -19,9 +18,12 @@ for (const player of document.querySelectorAll("audio")) if (player.readyState >
 for (const canvas of document.querySelectorAll(".canvas[data-seconds]")) {
   const player = canvas.closest("figure").querySelector("audio");
   if (!player) continue;
-  const [left, right, seconds] = ["left", "right", "seconds"].map((name) => Number(canvas.dataset[name]));
+  const { left, right, top, bottom, seconds } = Object.fromEntries(
+    Object.entries(canvas.dataset).map(([name, value]) => [name, Number(value)]));
   const cursor = canvas.appendChild(document.createElement("i"));
   cursor.className = "cursor";
+  cursor.style.top = `${100 * top}%`;
+  cursor.style.bottom = `${100 * bottom}%`;
   const scroller = canvas.parentElement;
 
   const show = () => {
@@ -134,7 +136,7 @@ if (source) {
     const row = rows[place];
     const header = element("header", "", element("p", "said", row[CAPTION] ? `“${row[CAPTION]}”` : row[ID]));
     if (row[RECORDING]) header.append(player(row));
-    const ranks = element("p", "ranks", "right picture’s rank:");
+    const ranks = element("p", "ranks", "rank:");
     systems.forEach((system, index) => {
       ranks.append(element("span", "", `${system} `, element("b", "", String(row[RANKS][index]))));
     });

@@ -9,7 +9,6 @@ import os
 import platform
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import yaml
@@ -21,6 +20,7 @@ from espnet_plugin.evaluation.inference_set import UTTERANCES, read_inference_se
 from espnet_plugin.evaluation.queries import choose_examples
 from espnet_plugin.evaluation.report.material import read_material
 from espnet_plugin.evaluation.report.page import report_page, results_page
+from espnet_plugin.evaluation.report.report_figure import ReportFigure
 from espnet_plugin.evaluation.report.utterance_list import utterance_list
 from espnet_plugin.evaluation.scores.directory import (
     current_keyword_scores,
@@ -29,9 +29,6 @@ from espnet_plugin.evaluation.scores.directory import (
 from espnet_plugin.evaluation.scores.files import write_json
 from espnet_plugin.evaluation.scores.retrieval import rank_set
 from espnet_plugin.utils.atomic import write_text
-
-if TYPE_CHECKING:  # it imports matplotlib, which not everyone has
-    from espnet_plugin.evaluation.report.figures import ReportFigure
 
 SCORES_FILE = "scores.json"
 RESULTS_FILE = "RESULTS.md"

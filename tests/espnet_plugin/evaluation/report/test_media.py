@@ -86,5 +86,9 @@ def test_figures_are_svg_unless_large(tmp_path):
     assert content(figure_uri(tmp_path / "f.png"), "image/png") == b"png"
     (tmp_path / "f.svg").write_text("<svg/>")
     assert content(figure_uri(tmp_path / "f.png"), "image/svg+xml") == b"<svg/>"
+    (tmp_path / "f.svg").write_text('<svg><path style="fill: #0072b2"/></svg>')
+    drawing = content(figure_uri(tmp_path / "f.png"), "image/svg+xml").decode()
+    assert '[style*="fill: #0072b2"]{fill:#4BA3E3!important}' in drawing
+    assert drawing.endswith("</style></svg>")
     (tmp_path / "f.svg").write_text(" " * (MAX_SVG_BYTES + 1))
     assert content(figure_uri(tmp_path / "f.png"), "image/png") == b"png"
