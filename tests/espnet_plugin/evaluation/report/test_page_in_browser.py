@@ -50,7 +50,9 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (data / "image.scp").write_text(pictures)
     tokens = root / "tokens.tsv"
     tokens.write_text("1\ta</w>\n2\tred</w>\n3\tdog</w>\n4\trun\n5\ts</w>\n6\tcat</w>\n")
-    write_results(test.parent, data_dir=data, token_list=tokens)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("espnet_plugin.evaluation.report.figures.EXAMPLES", 1)
+        write_results(test.parent, data_dir=data, token_list=tokens)
     return test.parent / "report.html"
 
 
@@ -75,7 +77,7 @@ def page(browser, report) -> Iterator:
     page.goto(report.as_uri())
     yield page
     assert page.title() == "exp" and not complaints
-    assert {url.partition(":")[0] for url in urls} == {"file", "data"}
+    assert {url.partition(":")[0] for url in urls} <= {"file", "data"}
     page.close()
 
 
@@ -90,15 +92,15 @@ def test_search_filter_and_order(page):
     playwright.expect(count).to_have_text("1 of 12 utterances")
     assert HOSTILE in results.first.inner_text()
     page.get_by_label("words of caption").fill("")
-    page.get_by_label("keywords", exact=True).locator("select").select_option("repeated")
+    page.locator("#filters [name=keywords]").select_option("repeated")
     playwright.expect(count).to_have_text("11 of 12 utterances")
-    page.get_by_label("right picture").select_option("first")
-    page.get_by_label("by", exact=True).select_option("1")
+    page.locator("#filters [name=rank]").select_option("first")
+    page.locator("#filters [name=system]").select_option("1")
     playwright.expect(count).not_to_have_text("11 of 12 utterances")
     ranks = results.locator(".ranks span:nth-child(2) b").all_inner_texts()
     assert set(ranks) == {"1"} and 0 < len(ranks) < 11
-    page.get_by_label("right picture").select_option("all")
-    page.get_by_label("order").select_option("worst")
+    page.locator("#filters [name=rank]").select_option("all")
+    page.locator("#filters [name=order]").select_option("worst")
     playwright.expect(count).to_have_text("11 of 12 utterances")
     ranks = [int(rank) for rank in results.locator(".ranks span:nth-child(2) b").all_inner_texts()]
     assert ranks == sorted(ranks, reverse=True)
