@@ -167,3 +167,11 @@ def test_saving_writes_both_formats_and_leaves_settings_alone(tmp_path):
     assert path == tmp_path / "x" / "a.b.png"
     assert sorted(path.name for path in (tmp_path / "x").iterdir()) == ["a.b.png", "a.b.svg"]
     assert dict(matplotlib.rcParams) == before
+
+
+def test_thumbnails_are_marked_as_photographs(tmp_path):
+    image_module = pytest.importorskip("PIL.Image")
+    image_module.new("RGB", (8, 8)).save(tmp_path / "p.png")
+    figure = similarity.draw_similarity(np.eye(2), ["a", "b"], [str(tmp_path / "p.png")] * 2)
+    drawing = style.save(figure, tmp_path / "s").with_suffix(".svg").read_text()
+    assert [drawing.count(f'id="photograph_{number}"') for number in range(3)] == [1, 1, 0]
