@@ -72,7 +72,8 @@ from espnet_plugin.speechclip import build_speechclip, load_speechclip
 
 assert sys.argv[1] == espnet_plugin.__version__ == version("speechclip-plus")
 assert espnet_plugin.__file__.startswith(sys.prefix), espnet_plugin.__file__
-assert files("espnet_plugin.evaluation.report").joinpath("report.html.jinja").is_file()
+for name in ("report.html.jinja", "report.css", "report.js"):
+    assert files("espnet_plugin.evaluation.report").joinpath(name).is_file(), name
 assert files("s3prl_upstream").joinpath("superb/conf/ctc.yaml").is_file()
 END
 "${work}/venv/bin/python" -I -m espnet_plugin.bin.convert_checkpoint --help > /dev/null

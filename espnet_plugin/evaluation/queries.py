@@ -1,8 +1,8 @@
-"""Utterances and the pictures that they found; which are found best, and which worst."""
+"""Utterances and the pictures that they found; which are found best, which worst."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +10,9 @@ import numpy as np
 from espnet_plugin.evaluation.inference_set import InferenceSet
 from espnet_plugin.evaluation.scores.retrieval import Ranks
 
-QUERIES = 10  # found best, and found worst
+QUERIES = 10  # found best, found worst, and drawn at random
 PICTURES = 5  # shown with each
+_BLOCK = 1024  # utterances compared with all pictures at once
 
 
 @dataclass(frozen=True)
@@ -40,69 +41,97 @@ class Query:
     right: Found
     ranks: dict[str, int]
 
+    @property
+    def rank(self) -> int:
+        """Rank of the right picture by the branch that is shown."""
+        return self.ranks[self.branch]
 
-def best_and_worst(data: InferenceSet, ranks: Ranks) -> tuple[list[Query], list[Query]]:
-    """Chooses the ten utterances whose picture is found best, and those where it is found worst.
+    @property
+    def margin(self) -> float:
+        """Cosine of the right picture less that of the best wrong one."""
+        wrong = (found.score for found in self.found if found.image != self.right.image)
+        return self.right.score - next(wrong, 0.0)
 
-    They are ordered by the rank of the right picture and then by the margin, its cosine less that
-    of the best wrong picture. Each picture comes once at most in either list, else its five
-    captions would fill it.
+
+@dataclass(frozen=True)
+class Examples:
+    """Queries to look at, none of a picture twice in a list.
+
+    Attributes:
+        best: Found best, the best first.
+        worst: Found worst, the worst first.
+        random: Drawn at random, in the set's order.
+    """
+
+    best: tuple[Query, ...] = ()
+    worst: tuple[Query, ...] = ()
+    random: tuple[Query, ...] = ()
+
+
+def choose_examples(data: InferenceSet, ranks: Ranks, *, seed: int = 0) -> Examples:
+    """Chooses ten utterances whose picture is found best, ten where it is found worst, ten others.
+
+    Best and worst are ordered by the rank of the right picture and then by the margin. Each picture
+    comes once at most in a list, else its five captions would fill it.
 
     Args:
         data: The set.
         ranks: What ``rank_set`` returned for it.
-
-    Returns:
-        Best first, and worst first.
+        seed: Seed of the random ones.
     """
     if not data.branches:
-        return [], []
-    branch, speech = next(iter(data.branches.items()))
-    rank = ranks[branch]["speech_to_image"].rank
-    margin = _margins(data, speech)
-    order = np.lexsort((-margin, rank))
-    best, worst = _one_per_image(data, order), _one_per_image(data, order[::-1])
-    return tuple([search(data, ranks, row) for row in rows] for rows in (best, worst))
+        return Examples()
+    places = [(query.rank, -query.margin) for query in search(data, ranks)]
+    order = sorted(range(len(places)), key=places.__getitem__)
+    shuffled = np.random.default_rng(seed).permutation(len(places)).tolist()
+    rows = (
+        _one_per_image(data, order),
+        _one_per_image(data, reversed(order)),
+        sorted(_one_per_image(data, shuffled)),
+    )
+    return Examples(*(tuple(search(data, ranks, chosen)) for chosen in rows))
 
 
-def search(data: InferenceSet, ranks: Ranks, row: int) -> Query:
-    """Finds the pictures nearest to an utterance by its first branch: parallel, where there is one.
+def search(data: InferenceSet, ranks: Ranks, rows: Sequence[int] | None = None) -> Iterator[Query]:
+    """Finds the pictures nearest to utterances by the first branch: parallel, where there is one.
 
     Args:
         data: The set.
         ranks: What ``rank_set`` returned for it.
-        row: The utterance's row.
+        rows: The utterances' rows; None for all.
+
+    Yields:
+        One query a row, in that order; memory does not grow with their number.
     """
     branch, speech = next(iter(data.branches.items()))
-    scores = np.asarray(data.image) @ speech[row]  # (images,)
-    nearest = np.argsort(-scores, kind="stable")[:PICTURES]
-    own = data.images.index(data.image_of[row])
-    return Query(
-        utterance=data.utterances[row],
-        branch=branch,
-        found=tuple(Found(data.images[i], float(scores[i])) for i in nearest),
-        right=Found(data.images[own], float(scores[own])),
-        ranks={
-            system: int(directions["speech_to_image"].rank[row])
-            for system, directions in ranks.items()
-            if "speech_to_image" in directions
-        },
-    )
-
-
-def _margins(data: InferenceSet, speech: np.ndarray) -> np.ndarray:
-    """(utterances,) cosine of the right picture less the best wrong one's."""
     images = np.asarray(data.image)
     row_of = {image: row for row, image in enumerate(data.images)}
-    right = np.array([row_of[image] for image in data.image_of])
-    margins = np.empty(len(right))
-    for start in range(0, len(right), 1024):
-        scores = np.asarray(speech[start : start + 1024]) @ images.T  # (block, images)
-        rows, columns = np.arange(len(scores)), right[start : start + 1024]
-        own = scores[rows, columns].copy()
-        scores[rows, columns] = -np.inf
-        margins[start : start + 1024] = own - scores.max(axis=1) if len(images) > 1 else own
-    return margins
+    rows = range(len(data.utterances)) if rows is None else rows
+    systems = {
+        system: directions["speech_to_image"].rank
+        for system, directions in ranks.items()
+        if "speech_to_image" in directions
+    }
+    for start in range(0, len(rows), _BLOCK):
+        block = list(rows[start : start + _BLOCK])
+        scores = np.asarray(speech[block]) @ images.T  # (block, images)
+        for row, nearest, cosine in zip(block, _nearest(scores), scores, strict=True):
+            own = row_of[data.image_of[row]]
+            yield Query(
+                utterance=data.utterances[row],
+                branch=branch,
+                found=tuple(Found(data.images[i], float(cosine[i])) for i in nearest),
+                right=Found(data.images[own], float(cosine[own])),
+                ranks={system: int(rank[row]) for system, rank in systems.items()},
+            )
+
+
+def _nearest(scores: np.ndarray) -> np.ndarray:
+    """(block, pictures) columns of the highest scores, best first, equal ones in their order."""
+    number = min(PICTURES, scores.shape[1])
+    columns = np.sort(np.argpartition(-scores, number - 1, axis=1)[:, :number], axis=1)
+    order = np.argsort(-np.take_along_axis(scores, columns, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(columns, order, axis=1)
 
 
 def _one_per_image(data: InferenceSet, order: Iterable[int]) -> list[int]:
@@ -110,5 +139,5 @@ def _one_per_image(data: InferenceSet, order: Iterable[int]) -> list[int]:
     for row in order:
         if len(chosen) == QUERIES:
             break
-        chosen.setdefault(data.image_of[row], int(row))
+        chosen.setdefault(data.image_of[row], row)
     return list(chosen.values())

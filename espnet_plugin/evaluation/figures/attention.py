@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from espnet_plugin.evaluation.alignments import Word
-from espnet_plugin.evaluation.figures import style
+from espnet_plugin.evaluation.figures import colours, style
 
 
 def draw_attention(
@@ -47,8 +47,15 @@ def draw_attention(
             if panel >= panels:
                 axis.set_visible(False)
                 continue
-            axis.imshow(attention[panel], aspect="auto", cmap="viridis", vmin=0,
-                        interpolation="nearest", extent=(0, seconds, bottom, top))  # fmt: skip
+            image = axis.imshow(
+                attention[panel],
+                aspect="auto",
+                cmap=colours.AMOUNT,
+                vmin=0,
+                interpolation="nearest",
+                extent=(0, seconds, bottom, top),
+            )
+            style.colour_bar(axis, image, "weight")
             if panels > 1:
                 axis.set_ylabel(names[panel], fontsize=10)
             if labels:
@@ -65,7 +72,7 @@ def draw_attention(
 
 def _mark_words(axis: Axes, words: Sequence[Word], *, named: bool, fontsize: float) -> None:
     for word in words:
-        axis.axvline(word.start, color="white", linewidth=0.8, linestyle=":")
+        axis.axvline(word.start, color=colours.GREY, linewidth=0.7, linestyle=":")
     if not named:
         return
     apart = 0.025 * (axis.get_xlim()[1] - axis.get_xlim()[0])

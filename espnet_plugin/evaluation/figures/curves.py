@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from espnet_plugin.evaluation.chance import chance_scores
-from espnet_plugin.evaluation.figures import style
+from espnet_plugin.evaluation.figures import colours, style
 from espnet_plugin.evaluation.scores.retrieval import Ranks
 
 MAX_K = 100  # right end of the axis, or the number of items if that is less
@@ -21,6 +21,7 @@ _NAMES = {
     "asr": "recogniser's transcript",
     "teacher": "teacher (written caption)",
 }
+_DASHES = {"teacher": (0, (5, 1.5)), "asr": "-."}
 
 
 def draw_recall_curves(ranks: Ranks) -> Figure:
@@ -47,16 +48,21 @@ def draw_recall_curves(ranks: Ranks) -> Figure:
                 axis.plot(
                     k,
                     100 * recall,
-                    color=style.SYSTEM_COLOURS.get(system, style.PURPLE),
-                    linestyle=(0, (5, 1.5)) if system == "teacher" else "-",
+                    color=colours.SYSTEMS[system],
+                    linestyle=_DASHES.get(system, "-"),
                     label=_NAMES.get(system, system),
                 )
             if shown:
                 outcome = shown[0][1]
                 k = np.arange(1, min(MAX_K, outcome.num_items) + 1)
                 chance = chance_scores(outcome.relevant, outcome.num_items, recall_at=k)
-                axis.plot(k, 100 * np.array(list(chance.recall.values())), color=style.GREY,
-                          linestyle=":", label="chance")  # fmt: skip
+                axis.plot(
+                    k,
+                    100 * np.array(list(chance.recall.values())),
+                    color=colours.SYSTEMS["chance"],
+                    linestyle=":",
+                    label="chance",
+                )
             axis.set_xscale("log")
             ticks = (1, 2, 5, 10, 20, 50, MAX_K)
             axis.set_xticks(ticks, [str(tick) for tick in ticks])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,9 +12,16 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from espnet_plugin.evaluation.alignments import Word
-from espnet_plugin.evaluation.figures import style
+from espnet_plugin.evaluation.figures import colours, style
 from espnet_plugin.evaluation.keyword_file import UtteranceKeywords
-from espnet_plugin.evaluation.token_texts import END_OF_WORD, is_content
+from espnet_plugin.evaluation.token_texts import END_OF_WORD
+
+_INKS = {  # of a keyword's letters: where its colour is pale, its bar alone shows it
+    "right": colours.RIGHT,
+    "right-function": colours.INK,
+    "wrong": colours.WRONG,
+    "function": colours.GREY,
+}
 
 
 def draw_firing(
@@ -62,7 +69,7 @@ def draw_firing(
             _draw_words(axes["words"], words, seconds)
         for word in words:
             for name in axes.keys() - {"words", "keywords"}:
-                axes[name].axvline(word.start, color=style.GREY, linewidth=0.7, linestyle=":")
+                axes[name].axvline(word.start, color=colours.GREY, linewidth=0.7, linestyle=":")
         for name, axis in axes.items():
             axis.grid(False)
             axis.set_xlim(0, seconds)
@@ -81,7 +88,7 @@ def _draw_words(axis: Axes, words: Sequence[Word], seconds: float) -> None:
     axis.set_ylabel("words", rotation=0, ha="right", va="center")
     axis.spines["left"].set_visible(False)
     for word in words:
-        axis.axvspan(word.start, word.end, 0.06, 0.94, color=style.PALE, linewidth=0)
+        axis.axvspan(word.start, word.end, 0.06, 0.94, color=colours.PALE, linewidth=0)
         axis.axvline(word.start, color="white", linewidth=2)
     for word in words:
         width = len(word.text) * _letter(seconds)
@@ -97,7 +104,7 @@ def _draw_words(axis: Axes, words: Sequence[Word], seconds: float) -> None:
 
 def _draw_waveform(axis: Axes, samples: np.ndarray, sampling_rate: int) -> None:
     time = np.arange(len(samples)) / sampling_rate
-    axis.plot(time, samples, color=style.BLUE, linewidth=0.5, rasterized=True)
+    axis.plot(time, samples, color=colours.SIGNAL, linewidth=0.5, rasterized=True)
     axis.set(ylabel="waveform", yticks=[])
     axis.margins(y=0.08)
 
@@ -109,34 +116,35 @@ def _draw_spectrogram(axis: Axes, samples: np.ndarray, sampling_rate: int) -> No
     power = np.abs(np.fft.rfft(frames * np.hanning(length), n=1024)) ** 2  # (frames, bins)
     decibel = 10 * np.log10(power + 1e-10)
     top = decibel.max()
-    axis.imshow(
-        decibel.T,
+    image = axis.imshow(
+        decibel.T - top,
         origin="lower",
         aspect="auto",
-        cmap="magma",
-        vmin=top - 70,
-        vmax=top,
+        cmap=colours.AMOUNT,
+        vmin=-70,
+        vmax=0,
         extent=(0, len(samples) / sampling_rate, 0, sampling_rate / 2000),
     )
     axis.set(ylabel="kHz", ylim=(0, min(8, sampling_rate / 2000)))
+    style.colour_bar(axis, image, "dB", ticks=(-60, -30, 0))
 
 
 def _draw_alphas(axis: Axes, utterance: UtteranceKeywords, frame_seconds: float) -> None:
     axis.set_ylabel("alpha")
     alphas = np.asarray(utterance.alphas)
     time = (np.arange(len(alphas)) + 0.5) * frame_seconds
-    axis.fill_between(time, alphas, step="mid", color=style.SKY, alpha=0.55, linewidth=0)
-    axis.step(time, alphas, where="mid", color=style.BLUE, linewidth=1.2)
+    axis.fill_between(time, alphas, step="mid", color=colours.SIGNAL, alpha=0.3, linewidth=0)
+    axis.step(time, alphas, where="mid", color=colours.SIGNAL, linewidth=1.2)
     axis.set_ylim(0, max(0.2, float(alphas.max()) * 1.15) if len(alphas) else 1.0)
     crowded = len(utterance.fired) > 25
     for frame in utterance.fired:
         place = (frame + 0.5) * frame_seconds
-        axis.axvline(place, color=style.INK, linewidth=0.8 if crowded else 1.4)
+        axis.axvline(place, color=colours.INK, linewidth=0.8 if crowded else 1.4)
         axis.plot(
             place,
             axis.get_ylim()[1],
             "v",
-            color=style.INK,
+            color=colours.INK,
             markersize=5 if crowded else 7,
             clip_on=False,
         )
@@ -148,29 +156,33 @@ def _draw_keywords(axis: Axes, utterance: UtteranceKeywords, seconds: float) -> 
     placed = all(word.start is not None and word.end is not None for word in utterance.keywords)
     labels = []
     for index, keyword in enumerate(utterance.keywords):
-        colour = keyword_colour(keyword.token_id, keyword.token, caption)
+        kind = colours.keyword_kind(keyword.token_id, keyword.token, caption)
         even = seconds / len(utterance.keywords)  # learned queries have no place in time
         start = keyword.start if placed else index * even
         end = keyword.end if placed else (index + 1) * even
         if placed:
-            axis.axvspan(start, end, 0.88, 0.98, color=colour, linewidth=0)
+            axis.axvspan(start, end, 0.88, 0.98, color=colours.KEYWORDS[kind][1], linewidth=0)
             axis.axvline(end, 0.86, 1.0, color="white", linewidth=2)
-        labels.append(((start + end) / 2, keyword.token.removesuffix(END_OF_WORD), colour))
+        labels.append(((start + end) / 2, keyword.token.removesuffix(END_OF_WORD), kind))
     _place_labels(axis, labels, seconds)
     if not placed:
-        axis.text(0.5, 0.1, "from learned queries: in order, without a place in time",
-                  transform=axis.transAxes, ha="center", color=style.GREY, fontsize=9)  # fmt: skip
+        axis.text(
+            0.5,
+            0.1,
+            "from learned queries: in order, without a place in time",
+            transform=axis.transAxes,
+            ha="center",
+            color=colours.SIGNAL,
+            fontsize=9,
+        )
 
 
 def _draw_legend(figure: Figure, *, fired: bool) -> None:
     handles: list = [
-        Patch(color=style.BLUE, label="content word of the caption"),
-        Patch(color=style.SKY, label="function word of it"),
-        Patch(color=style.VERMILION, label="not in the caption"),
-        Patch(color=style.PALE, label="function word, not in it"),
+        Patch(color=colour, label=meaning) for meaning, colour in colours.KEYWORDS.values()
     ]
     if fired:
-        marker = {"marker": "v", "color": style.INK, "linewidth": 1.4, "markersize": 6}
+        marker = {"marker": "v", "color": colours.INK, "linewidth": 1.4, "markersize": 6}
         handles.append(Line2D([], [], label="keyword complete", **marker))
     figure.legend(
         handles=handles,
@@ -181,13 +193,6 @@ def _draw_legend(figure: Figure, *, fired: bool) -> None:
         columnspacing=1.4,
         handletextpad=0.5,
     )
-
-
-def keyword_colour(token_id: int, token: str, caption: Collection[int]) -> str:
-    """Blue: content word of the caption; sky: function word of it; vermilion, grey: neither."""
-    if token_id not in caption:
-        return style.VERMILION if is_content(token) else style.PALE
-    return style.BLUE if is_content(token) else style.SKY
 
 
 def _letter(seconds: float) -> float:
@@ -204,7 +209,7 @@ def _place_labels(axis: Axes, labels: Sequence[tuple[float, str, str]], seconds:
     else:
         places = [index % lines for index in range(len(labels))]
     step = 0.86 / max(lines, 3)
-    for (place, text, colour), line in zip(labels, places, strict=True):
+    for (place, text, kind), line in zip(labels, places, strict=True):
         half = _half_width(text, size, seconds)
         axis.text(
             min(max(place, half), max(seconds - half, half)),
@@ -213,8 +218,8 @@ def _place_labels(axis: Axes, labels: Sequence[tuple[float, str, str]], seconds:
             ha="center",
             va="top",
             fontsize=size,
-            color={style.PALE: style.GREY, style.SKY: style.BLUE}.get(colour, colour),
-            fontweight="bold" if colour == style.BLUE else "normal",
+            color=_INKS[kind],
+            fontweight="bold" if kind == "right" else "normal",
         )
 
 

@@ -9,17 +9,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
-from espnet_plugin.evaluation.figures import style
-from espnet_plugin.evaluation.figures.firing import keyword_colour
+from espnet_plugin.evaluation.figures import colours, style
 from espnet_plugin.evaluation.keyword_file import UtteranceKeywords
 from espnet_plugin.evaluation.token_texts import END_OF_WORD
 
-_LEGEND = (
-    ("content word of the caption", style.BLUE),
-    ("function word of the caption", style.SKY),
-    ("not in the caption", style.VERMILION),
-    ("function word, not in it", style.PALE),
-)
+_INKS = {
+    "right": colours.PAPER,
+    "right-function": colours.ON_RIGHT_FUNCTION,
+    "wrong": colours.PAPER,
+    "function": colours.INK,
+}
 
 
 def draw_keyword_table(
@@ -47,13 +46,13 @@ def draw_keyword_table(
             caption = textwrap.shorten(utterance.caption, 105, placeholder=" …")
             axis.text(0, 1.02, f"“{caption}”", va="top", fontsize=11)
             _draw_chips(axis, utterance)
-            axis.axhline(0.0, color=style.PALE, linewidth=1)
+            axis.axhline(0.0, color=colours.PALE, linewidth=1)
         legend = figure.add_axes((0.01, 0, 0.98, 0.5 / height))
         legend.set(xlim=(0, style.WIDTH), ylim=(0, 0.5))
         legend.axis("off")
         x = 0.05
-        for name, colour in _LEGEND:
-            x = _chip(legend, x, 0.24, name, colour, size=9) + 0.12
+        for kind, (meaning, _) in colours.KEYWORDS.items():
+            x = _chip(legend, x, 0.24, meaning, kind, size=9) + 0.12
     return figure
 
 
@@ -65,23 +64,23 @@ def _draw_picture(figure: Figure, path: str, bottom: float, height: float) -> No
 
 def _draw_chips(axis: Axes, utterance: UtteranceKeywords) -> None:
     caption = set(utterance.caption_ids)
-    right = axis.get_xlim()[1]
+    right_edge = axis.get_xlim()[1]
     x, y = 0.0, 0.56
     for keyword in utterance.keywords:
         text = keyword.token.removesuffix(END_OF_WORD)
-        colour = keyword_colour(keyword.token_id, keyword.token, caption)
-        if x + _width(text, 10) > right:
+        kind = colours.keyword_kind(keyword.token_id, keyword.token, caption)
+        if x + _width(text, 10) > right_edge:
             x, y = 0.0, y - 0.31
             if y < 0.1:
                 return
-        x = _chip(axis, x, y, text, colour, size=10) + 0.06
+        x = _chip(axis, x, y, text, kind, size=10) + 0.06
 
 
 def _width(text: str, size: float) -> float:
     return len(text) * size * 0.0089 + 0.14  # inches
 
 
-def _chip(axis: Axes, x: float, y: float, text: str, colour: str, *, size: float) -> float:
+def _chip(axis: Axes, x: float, y: float, text: str, kind: str, *, size: float) -> float:
     """Draws a label at (x, y) in inches; returns its right edge."""
     width = _width(text, size)
     axis.add_patch(
@@ -90,10 +89,10 @@ def _chip(axis: Axes, x: float, y: float, text: str, colour: str, *, size: float
             width - 0.06,
             0.22,
             boxstyle="round,pad=0.02,rounding_size=0.06",
-            facecolor=colour,
+            facecolor=colours.KEYWORDS[kind][1],
             edgecolor="none",
         )
     )
-    ink = style.INK if colour in (style.PALE, style.SKY) else "white"
-    axis.text(x + width / 2, y - 0.005, text, ha="center", va="center", fontsize=size, color=ink)
+    axis.text(x + width / 2, y - 0.005, text, ha="center", va="center", fontsize=size,
+              color=_INKS[kind])  # fmt: skip
     return x + width

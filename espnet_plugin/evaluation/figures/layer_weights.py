@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from espnet_plugin.evaluation.figures import style
+from espnet_plugin.evaluation.figures import colours, style
 
 
 def draw_layer_weights(weights: np.ndarray) -> Figure:
@@ -21,14 +21,12 @@ def draw_layer_weights(weights: np.ndarray) -> Figure:
         figure = style.new_figure(3.2)
         axis = figure.subplots()
         layers = np.arange(len(weights))
-        colours = [style.SKY] * len(weights)
-        colours[int(weights.argmax())] = style.BLUE
-        axis.bar(layers, weights, color=colours, width=0.75)
+        axis.bar(layers, weights, color=colours.SIGNAL, width=0.75)
         even = 1 / len(weights)
-        axis.axhline(even, color=style.VERMILION, linewidth=1.2, linestyle="--")
+        axis.axhline(even, color=colours.GREY, linewidth=1.4, linestyle=":")
         right = len(weights) - 0.6 + 0.12 * len(weights)  # room for the label beside the last bar
         axis.annotate("all equal", (right, even), (0, 3), va="bottom", ha="right",
-                      textcoords="offset points", fontsize=9, color=style.VERMILION)  # fmt: skip
+                      textcoords="offset points", fontsize=9, color=colours.INK)  # fmt: skip
         axis.set_xticks(layers, ["input", *map(str, layers[1:])])
         axis.set(xlabel="layer of the speech encoder", ylabel="weight", xlim=(-0.6, right))
         axis.grid(axis="x", visible=False)

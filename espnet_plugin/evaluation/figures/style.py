@@ -1,36 +1,24 @@
-"""What all figures share: colours that colour-blind readers can tell apart, sizes, saving.
-
-The colours are the set of Okabe and Ito (2008), ordered so that neighbours differ in lightness.
-"""
+"""What all figures share: sizes, fonts, saving."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-import cycler
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from PIL import Image
 
+from espnet_plugin.evaluation.figures import colours
 from espnet_plugin.utils.atomic import atomic_path
 
-BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
-SKY, PURPLE, GREY, INK = "#56B4E9", "#CC79A7", "#8C8C8C", "#222222"
-PALE = "#E8E8E8"
-CYCLE = (BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, GREY)
-SYSTEM_COLOURS = {
-    "parallel": BLUE,
-    "cascaded": ORANGE,
-    "fusion": GREEN,
-    "asr": VERMILION,
-    "teacher": INK,
-    "chance": GREY,
-}
 WIDTH = 9.0  # inches, 900 pixels at DPI
 DPI = 100
+PHOTOGRAPH = "photograph"
 _SETTINGS = {
     "figure.dpi": DPI,
     "savefig.dpi": DPI,
@@ -39,21 +27,21 @@ _SETTINGS = {
     "axes.titlesize": 12,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
-    "axes.edgecolor": "#666666",
-    "axes.labelcolor": INK,
+    "axes.edgecolor": colours.AXES,
+    "text.color": colours.INK,
+    "axes.labelcolor": colours.INK,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
-    "axes.prop_cycle": cycler.cycler(color=CYCLE),
-    "grid.color": PALE,
+    "grid.color": colours.PALE,
     "grid.linewidth": 0.8,
-    "xtick.color": "#444444",
-    "ytick.color": "#444444",
+    "xtick.color": colours.TICKS,
+    "ytick.color": colours.TICKS,
     "lines.linewidth": 2.0,
     "legend.frameon": False,
     "svg.hashsalt": "speechclip",
-    "figure.facecolor": "white",
+    "figure.facecolor": colours.PAPER,
 }
 
 
@@ -68,13 +56,14 @@ def new_figure(height: float) -> Figure:
 
 
 def show_picture(axis: Axes, path: str | Path, *, side: int | None = None) -> None:
-    """Shows a picture file, or says that there is none.
+    """Shows a picture file, or says that there is none. In an SVG its group is a photograph.
 
     Args:
         axis: Where.
         path: The file.
         side: Pixels of the square that it is pressed into; None keeps its shape.
     """
+    axis.set_gid(PHOTOGRAPH)
     try:
         with Image.open(path) as picture:
             pixels = picture.convert("RGB")
@@ -84,10 +73,24 @@ def show_picture(axis: Axes, path: str | Path, *, side: int | None = None) -> No
         axis.text(0.5, 0.5, "no picture", ha="center", va="center", transform=axis.transAxes)
 
 
+def colour_bar(
+    axis: Axes, image: ScalarMappable, label: str, *, ticks: Sequence[float] | None = None
+) -> None:
+    """Says beside a panel what its colours stand for, and leaves it aligned with its neighbours."""
+    bar = axis.figure.colorbar(image, cax=axis.inset_axes((1.01, 0, 0.012, 1)), ticks=ticks)
+    bar.outline.set_visible(False)
+    bar.set_label(label, fontsize=9)
+    bar.ax.tick_params(labelsize=8)
+    bar.ax.grid(False)
+
+
 def save(figure: Figure, path: str | Path) -> Path:
     """Writes ``<path>.png`` and ``<path>.svg``; returns the path of the PNG."""
     path = Path(path)
     png, svg = path.with_name(path.name + ".png"), path.with_name(path.name + ".svg")
+    photographs = (axis for axis in figure.findobj(Axes) if axis.get_gid() == PHOTOGRAPH)
+    for number, axis in enumerate(photographs):
+        axis.set_gid(f"{PHOTOGRAPH}_{number}")  # an id stands once in a file
     with style():
         with atomic_path(png) as temporary:
             figure.savefig(temporary, format="png")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from espnet_plugin.evaluation.figures import style
+from espnet_plugin.evaluation.figures import colours, style
 from espnet_plugin.evaluation.sweep.comparisons import Measure, Run
 
 _PANELS = (
@@ -16,6 +16,8 @@ _PANELS = (
     Measure("content hit@1", ("keywords", "content_word_hit@1")),
     Measure("repeated keywords", ("keywords", "duplicate_rate")),
 )
+# of architectures; colours.SYSTEMS are an architecture's branches
+_SYSTEM_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", colours.GREY)
 
 
 def draw_runs(runs: Sequence[Run], systems: Sequence[str]) -> Figure:
@@ -29,10 +31,10 @@ def draw_runs(runs: Sequence[Run], systems: Sequence[str]) -> Figure:
                 values = [100 * value for value in values if value is not None]
                 if not values:
                     continue
-                axis.plot(values, [row] * len(values), "o", color=style.SKY, markersize=6,
+                axis.plot(values, [row] * len(values), "o", color=colours.GREY, markersize=6,
                           markeredgecolor="white", alpha=0.9)  # fmt: skip
                 mean = float(np.mean(values))
-                axis.plot([mean, mean], [row - 0.32, row + 0.32], color=style.INK, linewidth=2)
+                axis.plot([mean, mean], [row - 0.32, row + 0.32], color=colours.INK, linewidth=2)
             axis.set_title(f"{measure.name} (%)", fontsize=11)
             axis.locator_params(axis="x", nbins=5)
             axis.set_yticks(range(len(systems)), systems)
@@ -45,7 +47,7 @@ def draw_keyword_numbers(runs: Sequence[Run], systems: Sequence[str]) -> Figure:
     with style.style():
         figure = style.new_figure(3.8)
         axis = figure.subplots()
-        for system, colour in zip(systems, style.CYCLE, strict=False):
+        for system, colour in zip(systems, _SYSTEM_COLOURS, strict=False):
             spoken = [u for run in runs if run.system == system for u in run.data.keywords]
             if not spoken:
                 continue

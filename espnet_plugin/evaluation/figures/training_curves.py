@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 
@@ -9,12 +10,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from espnet_plugin.evaluation.figures import style
+from espnet_plugin.evaluation.figures import colours, style
 from espnet_plugin.evaluation.training_log import Curves
 
 _PANELS: tuple[tuple[str, str], ...] = (
     ("loss", r"loss(_(?!scale)\w+)?|\w+_loss"),
-    ("recall on dev", r"(\w+_)?recall_mean_at_(1|10)"),
+    ("mean recall on dev (%)", r"(\w+_)?recall_mean_at_(1|10)"),
     ("keywords per utterance", r"(mean_|target_)?keywords"),
     ("tokens in use, perplexity", r"\w*perplexity"),
 )
@@ -51,9 +52,11 @@ def _draw_panel(axis: Axes, title: str, names: Sequence[str], curves: Curves) ->
     both = any(len(curves[name]) > 1 for name in names)
     axis.set_title(f"{title} (dashed: train)" if both else title)
     epochs = set()
-    for name, colour in zip(names, style.CYCLE, strict=False):
+    for name, colour in zip(names, _colours(names), strict=True):
         for phase, points in curves[name].items():
             x, y = np.array(points, dtype=float).T
+            if "recall" in name:
+                y = 100 * y
             epochs.update(x.tolist())
             valid = phase == "valid"
             only = len(curves[name]) == 1
@@ -63,11 +66,12 @@ def _draw_panel(axis: Axes, title: str, names: Sequence[str], curves: Curves) ->
                 color=colour,
                 linewidth=2.0 if valid else 1.1,
                 linestyle="-" if valid or only else (0, (3, 1.5)),
+                alpha=0.45 if name.endswith("_at_1") else 1.0,
                 marker="o" if len(x) < 3 else None,
                 markersize=4,
                 label=_label(name) if valid or only else None,
             )
-    if title.startswith("recall"):
+    if "recall" in title:
         axis.set_ylim(bottom=0)
     axis.set_xlabel("epoch" if max(epochs) < 2000 else "step")
     axis.xaxis.get_major_locator().set_params(integer=True)
@@ -80,6 +84,18 @@ def _draw_panel(axis: Axes, title: str, names: Sequence[str], curves: Curves) ->
         columnspacing=1.2,
         borderpad=0,
     )
+
+
+def _colours(names: Sequence[str]) -> list[str]:
+    """A branch's measures have its colour, recall@1 and recall@10 the same, the others any."""
+    free = itertools.cycle(colours.NEUTRAL)
+    chosen: dict[str, str] = {}
+    for name in names:
+        branch = next((b for b in ("parallel", "cascaded") if b in name), None)
+        key = re.sub(r"_at_\d+", "", name)
+        chosen[name] = colours.SYSTEMS[branch] if branch else chosen.get(key) or next(free)
+        chosen[key] = chosen[name]
+    return [chosen[name] for name in names]
 
 
 def _label(name: str) -> str:

@@ -9,6 +9,7 @@ import logging
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,12 +35,14 @@ from espnet_plugin.evaluation.inference_set import (
 from espnet_plugin.evaluation.keyword_file import UtteranceKeywords
 from espnet_plugin.evaluation.queries import search
 from espnet_plugin.evaluation.report.material import Material
+from espnet_plugin.evaluation.report.report_figure import ReportFigure, Timeline
 from espnet_plugin.evaluation.scores.retrieval import Ranks
 from espnet_plugin.evaluation.training_log import read_training_curves
 
 FIGURES_DIR = "figures"
 EXAMPLES = 3  # utterances drawn one by one
 MAX_ATTENTION_MAPS = 2
+PAIRS = 12  # of the similarity matrix
 
 
 def draw_all(
@@ -49,7 +52,7 @@ def draw_all(
     *,
     experiment: Path,
     data_dir: Path | None = None,
-) -> dict[str, Path]:
+) -> list[ReportFigure]:
     """Writes every figure for which there is data to ``figures/`` in the set's directory.
 
     Examples are taken at even distances through the list of utterances, never chosen by score.
@@ -62,15 +65,30 @@ def draw_all(
         data_dir: Data directory of the set, for words.ctm.
 
     Returns:
-        Caption → PNG file, in the order in which a reader wants them.
+        What was drawn, in the order in which a reader wants it.
     """
-    written: dict[str, Path] = {}
-    for name, title, draw in _jobs(data, ranks, material, experiment, data_dir):
+    drawn = []
+    for planned, draw in _jobs(data, ranks, material, experiment, data_dir):
         try:
-            written[title] = style.save(draw(), data.directory / FIGURES_DIR / name)
+            figure = draw()
+            png = style.save(figure, data.directory / FIGURES_DIR / planned.name)
         except Exception as error:  # whatever it is, no figure is worth the results
-            logging.warning(f"figure {name} is left out: {type(error).__name__}: {error}")
-    return written
+            logging.warning(f"figure {planned.name} is left out: {type(error).__name__}: {error}")
+            continue
+        timeline = _timeline(figure) if planned.utterance is not None else None
+        drawn.append(replace(planned, png=png, timeline=timeline))
+    return drawn
+
+
+def _timeline(figure: Figure) -> Timeline:
+    places = [axis.get_position() for axis in figure.axes]
+    return Timeline(
+        left=float(places[0].x0),
+        right=float(places[0].x1),
+        top=1 - float(max(place.y1 for place in places)),
+        bottom=float(min(place.y0 for place in places)),
+        seconds=float(figure.axes[0].get_xlim()[1]),
+    )
 
 
 def _jobs(
@@ -79,7 +97,7 @@ def _jobs(
     material: Material,
     experiment: Path,
     data_dir: Path | None,
-) -> Iterator[tuple[str, str, Callable[[], Figure]]]:
+) -> Iterator[tuple[ReportFigure, Callable[[], Figure]]]:
     audio, pictures, captions = material.audio, material.pictures, material.captions
     words = _read(data_dir, WORDS_CTM, read_ctm)
     branch = next(iter(data.branches), None)
@@ -88,8 +106,18 @@ def _jobs(
     fired = [u for u in spoken if u.utterance in audio]
     for number, utterance in enumerate(_spread(fired, EXAMPLES), 1):
         yield (
-            f"firing_{number}",
-            "Where the cascaded branch fires" if number == 1 else f"Another utterance ({number})",
+            ReportFigure(
+                f"firing_{number}",
+                "Where the cascaded branch fires"
+                if number == 1
+                else f"Another utterance ({number})",
+                "The weights alpha are added up along the speech, and each time that they reach 1 "
+                "a keyword is complete; its bar shows the stretch that it was made from."
+                if utterance.alphas
+                else "The keywords, beside the speech that they were made from.",
+                "firings",
+                utterance=utterance.utterance,
+            ),
             lambda u=utterance: _firing(
                 u, audio[u.utterance], words.get(u.utterance, []), data.directory
             ),
@@ -99,49 +127,90 @@ def _jobs(
         image_of = dict(zip(data.utterances, data.image_of, strict=True))
         files = [pictures.get(image_of.get(u.utterance, "")) for u in rows]
         yield (
-            "keywords",
-            "Keywords that the model hears",
+            ReportFigure(
+                "keywords",
+                "Keywords that the model hears",
+                "Under each spoken caption stand the keywords that the model drew from its sound.",
+                "keywords-beside-captions",
+            ),
             lambda: draw_keyword_table(rows, files),
         )
     if branch and pictures and captions:
         asked = _spread([row for row, u in enumerate(data.utterances) if u in captions], 5)
         yield (
-            "gallery",
-            f"Pictures found by speech ({branch} branch)",
-            lambda: draw_gallery([search(data, ranks, row) for row in asked], captions, pictures),
+            ReportFigure(
+                "gallery",
+                f"Pictures found by speech ({branch} branch)",
+                "Each spoken caption with the pictures nearest to it, their rank and cosine; the "
+                "right one is framed, and stands last where it is not among them.",
+                "gallery",
+            ),
+            lambda: draw_gallery(list(search(data, ranks, asked)), captions, pictures),
         )
-    yield "recall_curves", "Recall@k", lambda: draw_recall_curves(ranks)
     yield (
-        "training_curves",
-        "Training",
+        ReportFigure(
+            "recall_curves",
+            "Recall@k",
+            "The share of queries that find what belongs to them among the first k, over k.",
+            "recall-curves",
+        ),
+        lambda: draw_recall_curves(ranks),
+    )
+    yield (
+        ReportFigure(
+            "training_curves",
+            "Training",
+            "What training and validation reported after each epoch.",
+            "training-curves",
+        ),
         lambda: draw_training_curves(read_training_curves(experiment)),
     )
+    yield from _layers_and_attention(data, captions, words)
+    if branch:
+        yield (
+            ReportFigure(
+                "similarity",
+                f"Similarities of the {branch} branch",
+                "Cosines of some spoken captions (rows) with their pictures (columns): those of a "
+                "good model are highest in the outlined cells.",
+                "similarities",
+            ),
+            lambda: _similarity(data, captions, pictures),
+        )
+
+
+def _layers_and_attention(
+    data: InferenceSet, captions: Mapping[str, str], words: Mapping[str, Sequence]
+) -> Iterator[tuple[ReportFigure, Callable[[], Figure]]]:
     weights = data.directory / LAYER_WEIGHTS
     if weights.exists():
         yield (
-            "layer_weights",
-            "What the model takes from each layer of the speech encoder",
+            ReportFigure(
+                "layer_weights",
+                "What the model takes from each layer of the speech encoder",
+                "The learned weights of the encoder's hidden states, which add up to 1.",
+                "layer-weights",
+            ),
             lambda: draw_layer_weights(np.load(weights, allow_pickle=False)),
         )
     maps = _read(data.directory, ATTENTION, _read_maps)
-    for number, (utterance, weights) in enumerate(maps.items(), 1):
-        labels = _query_labels(weights, parallel="parallel" in data.branches)
+    for number, (utterance, attention) in enumerate(maps.items(), 1):
+        labels = _query_labels(attention, parallel="parallel" in data.branches)
         yield (
-            f"attention_{number}",
-            f"Where {'the queries' if labels else 'frames'} look ({number})",
-            lambda u=utterance, w=weights, q=labels: draw_attention(
+            ReportFigure(
+                f"attention_{number}",
+                f"Where {'the queries' if labels else 'frames'} look ({number})",
+                "How much each row, a learned query or a frame, takes from each moment of the "
+                "speech, for every head of the attention block.",
+                "attention-maps",
+            ),
+            lambda u=utterance, w=attention, q=labels: draw_attention(
                 w,
                 frame_seconds=read_frame_seconds(data.directory),
                 query_labels=q,
                 words=words.get(u, []),
                 title=captions.get(u, u),
             ),
-        )
-    if branch:
-        yield (
-            "similarity",
-            f"Similarities of the {branch} branch",
-            lambda: _similarity(data, captions),
         )
 
 
@@ -186,14 +255,16 @@ def _firing(utterance: UtteranceKeywords, audio: str, words: Sequence, directory
     return draw_firing(samples.mean(axis=1), rate, utterance, words=words, frame_seconds=step)
 
 
-def _similarity(data: InferenceSet, captions: Mapping[str, str]) -> Figure:
+def _similarity(
+    data: InferenceSet, captions: Mapping[str, str], pictures: Mapping[str, str]
+) -> Figure:
     first: dict[str, int] = {}
     for row, image in enumerate(data.image_of):
         first.setdefault(image, row)
-    images = _spread(sorted(first), 20)
+    images = _spread(sorted(first), PAIRS)
     rows = [first[image] for image in images]
     columns = [data.images.index(image) for image in images]
     speech = next(iter(data.branches.values()))
     values = np.asarray(speech)[rows] @ np.asarray(data.image)[columns].T
     labels = [captions.get(data.utterances[row], data.utterances[row]) for row in rows]
-    return draw_similarity(values, labels)
+    return draw_similarity(values, labels, [pictures.get(image) for image in images])

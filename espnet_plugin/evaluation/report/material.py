@@ -13,11 +13,21 @@ from espnet_plugin.evaluation.keyword_file import UtteranceKeywords
 
 @dataclass(frozen=True)
 class Material:
-    """Where a set's recordings and pictures lie and what was said, each by id; may be empty."""
+    """Where a set's recordings and pictures lie and what was said, each by id; may be empty.
+
+    Attributes:
+        audio: Recording of an utterance.
+        pictures: File of a picture.
+        captions: What was said in an utterance.
+        described: What is to be seen in a picture: the first of its captions.
+        transcripts: What a recogniser heard in an utterance.
+        keywords: What the model heard in it.
+    """
 
     audio: Mapping[str, str]
     pictures: Mapping[str, str]
     captions: Mapping[str, str]
+    described: Mapping[str, str]
     transcripts: Mapping[str, str]
     keywords: Mapping[str, UtteranceKeywords]
 
@@ -28,10 +38,16 @@ def read_material(data: InferenceSet, data_dir: Path | None) -> Material:
     def read(directory: Path | None, name: str) -> dict[str, str]:
         return read_scp(directory / name) if directory and (directory / name).exists() else {}
 
+    captions = {u.utterance: u.caption for u in data.keywords} | read(data_dir, "text")
+    described: dict[str, str] = {}
+    for utterance, image in zip(data.utterances, data.image_of, strict=True):
+        if captions.get(utterance):
+            described.setdefault(image, captions[utterance])
     return Material(
         audio=read(data_dir, "wav.scp"),
         pictures=read(data_dir, "image.scp"),
-        captions={u.utterance: u.caption for u in data.keywords} | read(data_dir, "text"),
+        captions=captions,
+        described=described,
         transcripts=read(data.directory, TRANSCRIPTS),
         keywords={u.utterance: u for u in data.keywords},
     )

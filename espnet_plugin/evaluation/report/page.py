@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import yaml
 
-from espnet_plugin.evaluation.queries import Query
+from espnet_plugin.evaluation.figures import colours
+from espnet_plugin.evaluation.queries import Examples
 from espnet_plugin.evaluation.report import tables
 from espnet_plugin.evaluation.report.material import Material
-from espnet_plugin.evaluation.report.media import audio_uri, figure_uri, picture_uri
+from espnet_plugin.evaluation.report.media import (
+    encode_picture,
+    encode_recording,
+    figure_uri,
+    media_uri,
+)
+from espnet_plugin.evaluation.report.report_figure import ReportFigure
 from espnet_plugin.evaluation.report.settings import main_settings, shortened
-from espnet_plugin.evaluation.token_texts import is_content
 
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.PackageLoader("espnet_plugin.evaluation.report", ""),
@@ -24,6 +31,7 @@ _TEMPLATES = jinja2.Environment(
     trim_blocks=True,
     keep_trailing_newline=True,
 )
+_TEMPLATES.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "ensure_ascii": False}
 
 
 def report_page(
@@ -31,35 +39,41 @@ def report_page(
     *,
     title: str,
     config: Mapping,
-    figures: Mapping[str, Path],
-    best: Sequence[Query],
-    worst: Sequence[Query],
+    figures: Sequence[ReportFigure],
+    examples: Examples,
+    listing: Mapping | None,
     material: Material,
+    docs: str | None,
 ) -> str:
-    """Composes report.html; everything that it shows is inside.
+    """Composes report.html; only the media of its search lie beside it.
 
     Args:
         scores: Content of scores.json.
         title: Name of the experiment.
         config: Its config.yaml; may be empty.
-        figures: Caption → PNG, with an SVG beside it.
-        best: Queries found best.
-        worst: Queries found worst.
+        figures: What ``draw_all`` returned.
+        examples: Queries to look at.
+        listing: What ``utterance_list`` returned; None leaves the search out.
         material: Recordings, pictures and texts.
+        docs: Address of docs/evaluation.md, as seen from the page; None if it is not at hand.
     """
     whole = yaml.safe_dump(shortened(config), sort_keys=True, allow_unicode=True) if config else ""
     return _TEMPLATES.get_template("report.html.jinja").render(
         **_content(scores, title),
         figures=figures,
-        best=best,
-        worst=worst,
+        examples=examples,
+        listing=listing,
         material=material,
+        docs=docs,
+        colours=colours,
+        system_of={name: system for system, name in tables.SYSTEMS.items()},
+        short_name=tables.short_name,
         settings=main_settings(config),
         config=whole,
-        audio_uri=audio_uri,
+        audio_uri=partial(media_uri, encode=encode_recording),
+        picture_uri=cache(partial(media_uri, encode=encode_picture)),
         figure_uri=figure_uri,
-        picture_uri=picture_uri,
-        is_content=is_content,
+        keyword_kind=colours.keyword_kind,
         look_up=tables.look_up,
     )
 
@@ -68,7 +82,7 @@ def results_page(
     scores: Mapping,
     *,
     title: str,
-    figures: Mapping[str, Path],
+    figures: Sequence[ReportFigure],
     directory: Path,
     report_file: str | None,
 ) -> str:
@@ -77,13 +91,13 @@ def results_page(
     Args:
         scores: Content of scores.json.
         title: Name of the experiment.
-        figures: Caption → PNG, with an SVG beside it.
+        figures: What ``draw_all`` returned.
         directory: Where the page will lie.
         report_file: Name of report.html beside it, if there is one.
     """
-    places = {caption: Path(os.path.relpath(png, directory)) for caption, png in figures.items()}
+    files = [(figure, Path(os.path.relpath(figure.png, directory))) for figure in figures]
     return _TEMPLATES.get_template("results.md.jinja").render(
-        **_content(scores, title), figures=places, report_file=report_file
+        **_content(scores, title), figures=files, report_file=report_file
     )
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import logging
+import os
 import platform
 import subprocess
 from pathlib import Path
+from urllib.parse import quote
 
 import yaml
 from humanfriendly import format_size
@@ -15,9 +17,11 @@ from humanfriendly import format_size
 from espnet_plugin.evaluation.alignments import WORDS_CTM
 from espnet_plugin.evaluation.architectures import architecture_name
 from espnet_plugin.evaluation.inference_set import UTTERANCES, read_inference_set
-from espnet_plugin.evaluation.queries import best_and_worst
+from espnet_plugin.evaluation.queries import choose_examples
 from espnet_plugin.evaluation.report.material import read_material
 from espnet_plugin.evaluation.report.page import report_page, results_page
+from espnet_plugin.evaluation.report.report_figure import ReportFigure
+from espnet_plugin.evaluation.report.utterance_list import utterance_list
 from espnet_plugin.evaluation.scores.directory import (
     current_keyword_scores,
     current_retrieval_scores,
@@ -29,6 +33,8 @@ from espnet_plugin.utils.atomic import write_text
 SCORES_FILE = "scores.json"
 RESULTS_FILE = "RESULTS.md"
 REPORT_FILE = "report.html"
+MEDIA_DIR = "report_media"
+_DOCS = Path(__file__).parents[3] / "docs" / "evaluation.md"
 _PACKAGES = ("torch", "espnet", "open_clip_torch", "transformers", "numpy")
 
 
@@ -87,7 +93,7 @@ def write_results(
     scores["environment"] = environment()
     write_json(inference_dir / SCORES_FILE, scores)
 
-    drawn: dict[str, Path] = {}
+    drawn: list[ReportFigure] = []
     weight = retrieval.get("fusion", {}).get("weight_of_parallel")
     ranks = rank_set(data, fusion_weight=weight)
     material = read_material(data, data_dir)
@@ -107,15 +113,18 @@ def write_results(
     )
     write_text(inference_dir / RESULTS_FILE, text)
     if report:
-        best, worst = best_and_worst(data, ranks)
+        listing = None
+        if data.branches:
+            listing = utterance_list(data, ranks, material, inference_dir / MEDIA_DIR)
         page = report_page(
             scores,
             title=experiment.name,
             config=config,
             figures=drawn,
-            best=best,
-            worst=worst,
+            examples=choose_examples(data, ranks),
+            listing=listing,
             material=material,
+            docs=quote(os.path.relpath(_DOCS, inference_dir)) if _DOCS.exists() else None,
         )
         write_text(inference_dir / REPORT_FILE, page)
         size = format_size(len(page.encode()), binary=True)

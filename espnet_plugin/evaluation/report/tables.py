@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from espnet_plugin.evaluation.architectures import architecture_place
 
-_SYSTEMS = {
+SYSTEMS = {
     "chance": "chance",
     "cascaded": "cascaded branch",
     "parallel": "parallel branch",
@@ -80,7 +80,7 @@ def _tables(scores: Mapping, titles: Mapping[str, Sequence[str]]) -> list[Table]
     tables = []
     for title, directions in titles.items():
         rows = []
-        for system, name in _SYSTEMS.items():
+        for system, name in SYSTEMS.items():
             direction = next((d for d in directions if d in scores.get(system, {})), None)
             if direction:
                 rows.append((name, *(_cell(scores, system, direction, m) for m in measures)))
@@ -162,6 +162,11 @@ def _percent(value: float, interval: Sequence[float] | None = None) -> str:
     if not interval or interval[0] is None:
         return text
     return f"{text} ({100 * interval[0]:.1f}–{100 * interval[1]:.1f})"
+
+
+def short_name(system: str) -> str:
+    """What a system is called beside a rank."""
+    return {"fusion": "both", "asr": "transcript"}.get(system, system)
 
 
 def look_up(scores: Mapping, keys: Sequence[str]):

@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 
 from espnet_plugin.evaluation.inference_set import read_inference_set
-from espnet_plugin.evaluation.queries import best_and_worst
+from espnet_plugin.evaluation.queries import Examples, choose_examples, search
 from espnet_plugin.evaluation.scores.retrieval import rank_set
+from tests.espnet_plugin.evaluation.conftest import write_set
 
 
 def write(directory, speech: np.ndarray) -> None:
@@ -22,7 +23,8 @@ def test_order_is_by_rank_and_margin_one_per_picture(tmp_path):
     speech = [[9, 1, 0], [8, 1, 0], [0, 5, 4], [7, 5, 0], [9, 8, 1], [9, 0, 2]]
     write(tmp_path / "test", np.array(speech) / 10)
     data = read_inference_set(tmp_path / "test")
-    best, worst = best_and_worst(data, rank_set(data))
+    examples = choose_examples(data, rank_set(data))
+    best, worst = examples.best, examples.worst
     assert [query.utterance for query in best] == ["a_0", "b_0", "c_1"]
     assert [query.utterance for query in worst] == ["c_0", "b_1", "a_1"]
     assert [query.ranks["parallel"] for query in worst] == [3, 2, 1]
@@ -34,4 +36,30 @@ def test_a_set_without_speech_has_no_queries(tmp_path):
     write(tmp_path / "test", np.eye(6, 3) + 0.1)
     (tmp_path / "test" / "speech_parallel.npy").rename(tmp_path / "test" / "text.npy")
     data = read_inference_set(tmp_path / "test")
-    assert best_and_worst(data, rank_set(data)) == ([], [])
+    assert choose_examples(data, rank_set(data)) == Examples()
+
+
+def test_random_ones_are_the_same_each_time_and_one_per_picture(tmp_path):
+    write(tmp_path / "test", np.eye(6, 3) + 0.1)
+    data = read_inference_set(tmp_path / "test")
+    drawn = [choose_examples(data, rank_set(data), seed=seed).random for seed in (0, 0, 1, 2, 3)]
+    assert drawn[0] == drawn[1]
+    assert any(queries != drawn[0] for queries in drawn)
+    assert all([query.right.image for query in queries] == ["a", "b", "c"] for queries in drawn)
+
+
+def test_search_agrees_with_a_full_sort(tmp_path, monkeypatch):
+    monkeypatch.setattr("espnet_plugin.evaluation.queries._BLOCK", 4)
+    write_set(tmp_path / "test", seed=3)
+    data = read_inference_set(tmp_path / "test")
+    found = list(search(data, rank_set(data)))
+    assert [query.utterance for query in found] == list(data.utterances)
+    for row, query in enumerate(found):
+        cosines = data.image @ data.parallel[row]
+        assert [f.image for f in query.found] == [data.images[i] for i in np.argsort(-cosines)[:5]]
+        wrong = [
+            c for image, c in zip(data.images, cosines, strict=True) if image != query.right.image
+        ]
+        assert np.isclose(query.margin, query.right.score - max(wrong))
+    [alone] = search(data, rank_set(data), [7])
+    assert (alone.utterance, alone.ranks) == (found[7].utterance, found[7].ranks)

@@ -13,6 +13,7 @@ pytest.importorskip("matplotlib")
 
 from espnet_plugin.evaluation.figures import (  # noqa: E402
     attention,
+    colours,
     curves,
     firing,
     gallery,
@@ -71,10 +72,16 @@ def test_firing_without_alphas_or_alignment():
 
 def test_colours_of_keywords():
     caption = {1, 2}
-    assert firing.keyword_colour(2, "dog</w>", caption) == style.BLUE
-    assert firing.keyword_colour(1, "a</w>", caption) == style.SKY
-    assert firing.keyword_colour(3, "cat</w>", caption) == style.VERMILION
-    assert firing.keyword_colour(4, "of</w>", caption) == style.PALE
+    tokens = ((2, "dog</w>"), (1, "a</w>"), (3, "cat</w>"), (4, "of</w>"))
+    kinds = [colours.keyword_kind(token_id, token, caption) for token_id, token in tokens]
+    assert kinds == list(colours.KEYWORDS)
+
+
+def test_a_colour_means_one_thing():
+    meanings = [*colours.SYSTEMS.values(), *(colour for _, colour in colours.KEYWORDS.values())]
+    meanings += [colours.SIGNAL, colours.NOW]
+    assert len(set(meanings)) == len(meanings)
+    assert not {colours.RIGHT, colours.WRONG, colours.NOW} & set(colours.NEUTRAL)
 
 
 def test_recall_curves():
@@ -85,6 +92,18 @@ def test_recall_curves():
     line = figure.axes[0].get_lines()[0]
     assert line.get_ydata().tolist() == [100.0] * 4
     assert figure.axes[0].get_lines()[1].get_ydata().tolist() == [25.0, 50.0, 75.0, 100.0]
+
+
+def test_recall_is_in_percent_and_a_branch_keeps_its_colour():
+    measures = {
+        "loss": {"valid": [(1, 3.0)]},
+        "parallel_recall_mean_at_1": {"valid": [(1, 0.25)]},
+        "parallel_recall_mean_at_10": {"valid": [(1, 0.5)]},
+    }
+    figure = training_curves.draw_training_curves(measures)
+    lines = figure.axes[1].get_lines()
+    assert [line.get_ydata().tolist() for line in lines] == [[25.0], [50.0]]
+    assert {line.get_color() for line in lines} == {colours.SYSTEMS["parallel"]}
 
 
 def test_training_curves():
@@ -120,8 +139,20 @@ def test_gallery_survives_a_broken_picture(tmp_path, caplog):
     query = Query("u", "parallel", (found,), found, {"parallel": 1})
     figure = gallery.draw_gallery([query], {"u": "a dog"}, {"i": str(tmp_path / "broken.jpg")})
     assert "broken.jpg cannot be shown" in caplog.text
-    assert {"“a dog”", "right picture: rank 1", "no picture"} <= texts(figure)
-    assert figure.axes[1].get_xlabel() == "1: 0.50  ✔ right"
+    assert {"“a dog”", "no picture"} <= texts(figure)
+    assert figure.axes[1].get_xlabel() == "1: 0.50 ✔ right"
+
+
+def test_the_right_picture_is_always_in_the_gallery():
+    found = tuple(Found(f"i{place}", 0.5 - 0.1 * place) for place in range(5))
+    queries = [
+        Query("u", "parallel", found, Found("i7", -0.25), {"parallel": 31}),
+        Query("u", "parallel", found, found[2], {"parallel": 3}),
+    ]
+    figure = gallery.draw_gallery(queries, {"u": "a dog"}, {})
+    labels = [axis.get_xlabel() for axis in figure.axes]
+    assert labels[6] == "31: -0.25 ✔ right"
+    assert labels[7 + 3] == "3: 0.30 ✔ right" and not labels[13]
 
 
 def test_keyword_table():
@@ -136,3 +167,11 @@ def test_saving_writes_both_formats_and_leaves_settings_alone(tmp_path):
     assert path == tmp_path / "x" / "a.b.png"
     assert sorted(path.name for path in (tmp_path / "x").iterdir()) == ["a.b.png", "a.b.svg"]
     assert dict(matplotlib.rcParams) == before
+
+
+def test_thumbnails_are_marked_as_photographs(tmp_path):
+    image_module = pytest.importorskip("PIL.Image")
+    image_module.new("RGB", (8, 8)).save(tmp_path / "p.png")
+    figure = similarity.draw_similarity(np.eye(2), ["a", "b"], [str(tmp_path / "p.png")] * 2)
+    drawing = style.save(figure, tmp_path / "s").with_suffix(".svg").read_text()
+    assert [drawing.count(f'id="photograph_{number}"') for number in range(3)] == [1, 1, 0]

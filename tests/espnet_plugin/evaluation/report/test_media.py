@@ -8,9 +8,12 @@ import pytest
 
 from espnet_plugin.evaluation.report.media import (
     MAX_SVG_BYTES,
-    audio_uri,
+    encode_picture,
+    encode_recording,
     figure_uri,
-    picture_uri,
+    media_uri,
+    remove_unused,
+    write_media,
 )
 
 soundfile = pytest.importorskip("soundfile")
@@ -30,7 +33,7 @@ def test_recordings_can_be_played(tmp_path, monkeypatch, kind, formats):
     tone = np.sin(np.arange(8000) / 5)
     soundfile.write(tmp_path / "a.wav", np.stack([tone, tone], axis=1) * 0.3, 16000)
     samples, rate = soundfile.read(
-        io.BytesIO(content(audio_uri(tmp_path / "a.wav"), f"audio/{kind}"))
+        io.BytesIO(content(media_uri(str(tmp_path / "a.wav"), encode_recording), f"audio/{kind}"))
     )
     assert rate == 16000 and abs(len(samples) - 8000) < 3000
     assert samples.ndim == 1 and 0.2 < np.abs(samples).max() < 0.4
@@ -38,20 +41,44 @@ def test_recordings_can_be_played(tmp_path, monkeypatch, kind, formats):
 
 def test_what_cannot_be_read_is_left_out(tmp_path, caplog):
     (tmp_path / "broken").write_bytes(b"no recording")
-    assert audio_uri(tmp_path / "broken") is None
-    assert picture_uri(tmp_path / "broken") is None
-    assert audio_uri("sph2pipe a.sph |") is None
-    assert caplog.text.count("for the report") == 2
+    assert media_uri(str(tmp_path / "broken"), encode_recording) is None
+    assert media_uri(str(tmp_path / "broken"), encode_picture) is None
+    assert media_uri("sph2pipe a.sph |", encode_recording) is None
+    assert caplog.text.count("cannot be read for the report") == 3
 
 
 def test_pictures_become_thumbnails(tmp_path):
     image_module.new("RGB", (640, 320), (10, 200, 30)).save(tmp_path / "large.png")
     image_module.new("L", (32, 24)).save(tmp_path / "small.png")
-    large = image_module.open(
-        io.BytesIO(content(picture_uri(tmp_path / "large.png"), "image/jpeg"))
-    )
-    small = image_module.open(io.BytesIO(content(picture_uri(tmp_path / "small.png"), "image/png")))
-    assert large.size == (176, 176) and small.size == (32, 24)
+    for name, kind, size in (
+        ("large.png", "image/jpeg", (176, 176)),
+        ("small.png", "image/png", (32, 24)),
+    ):
+        uri = media_uri(str(tmp_path / name), encode_picture)
+        assert image_module.open(io.BytesIO(content(uri, kind))).size == size
+
+
+def test_media_are_written_once_and_what_is_unused_goes(tmp_path, caplog):
+    pictures = [str(tmp_path / f"{name}.png") for name in "ab"]
+    for path in pictures:
+        image_module.new("RGB", (8, 8)).save(path)
+    (tmp_path / "broken").write_bytes(b"no picture")
+    folder = tmp_path / "media"
+    (folder).mkdir()
+    (folder / "notes.txt").write_text("somebody else's")
+    calls = []
+
+    def encode(path: str) -> tuple[str, bytes]:
+        calls.append(path)
+        return encode_picture(path)
+
+    for _ in range(2):
+        names = write_media([*pictures, pictures[0], str(tmp_path / "broken")], folder, encode)
+        assert list(names) == pictures
+    assert calls == [*pictures, str(tmp_path / "broken"), str(tmp_path / "broken")]
+    assert caplog.text.count("1 files cannot be read for the report") == 2
+    remove_unused(folder, [names[pictures[1]]])
+    assert {file.name for file in folder.iterdir()} == {names[pictures[1]], "notes.txt"}
 
 
 def test_figures_are_svg_unless_large(tmp_path):
@@ -59,5 +86,9 @@ def test_figures_are_svg_unless_large(tmp_path):
     assert content(figure_uri(tmp_path / "f.png"), "image/png") == b"png"
     (tmp_path / "f.svg").write_text("<svg/>")
     assert content(figure_uri(tmp_path / "f.png"), "image/svg+xml") == b"<svg/>"
+    (tmp_path / "f.svg").write_text('<svg><path style="fill: #0072b2"/></svg>')
+    drawing = content(figure_uri(tmp_path / "f.png"), "image/svg+xml").decode()
+    assert '[style*="fill: #0072b2"]{fill:#4BA3E3!important}' in drawing
+    assert drawing.endswith("</style></svg>")
     (tmp_path / "f.svg").write_text(" " * (MAX_SVG_BYTES + 1))
     assert content(figure_uri(tmp_path / "f.png"), "image/png") == b"png"

@@ -130,7 +130,7 @@ def test_all_figures(inference_dir, tmp_path):
     assert not (inference_dir / "test" / "figures" / "attention_3.png").exists()
     assert scores["keywords"]["localization"]["keywords"] == 24  # two right "red" each
     report = (inference_dir / "report.html").read_text()
-    assert report.count("<figure>") == page.count("[![")
+    assert report.count("<figure id=") == page.count("[![")
 
 
 def test_a_figure_that_fails_does_not_lose_the_results(inference_dir, caplog):
