@@ -1,4 +1,8 @@
-"""Find the pictures that cannot be read before the image encoder meets them."""
+"""Pictures as people see them, and those that cannot be read found before anything meets them.
+
+A picture has one reading, whatever its file says: turned as its EXIF data say, 16 bits scaled to 8,
+transparency over white, the first frame of an animation, palettes and CMYK as RGB.
+"""
 
 from __future__ import annotations
 
@@ -6,28 +10,105 @@ import warnings
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
+
+from espnet_plugin.data.scp import DataError
 from espnet_plugin.utils.progress import progress
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
-def image_problem(path: str) -> str | None:
-    """Decodes a picture whole and says what is wrong with it, or None.
+WHITE = (255, 255, 255, 255)
+
+
+def read_picture(picture: str | Path | Image | np.ndarray) -> Image:
+    """Decodes a picture whole, as RGB with 8 bits.
 
     Opening it is not enough: a truncated JPEG shows only when its last rows are decoded.
-    """
-    from PIL import Image
 
-    if not Path(path).is_file():
-        return "no such file"
-    if Path(path).stat().st_size == 0:
-        return "empty file"
+    Args:
+        picture: A file; an open picture; or pixels, (height, width) or (height, width, channels)
+            with 1, 3 or 4 channels: 8 or 16 bits unsigned, or floating point in [0, 1].
+
+    Raises:
+        DataError: When there is no such file, or it cannot be decoded.
+        TypeError: When it is something else.
+        ValueError: When pixels have another shape or range.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    if isinstance(picture, np.ndarray):
+        return _as_seen(_from_pixels(picture))
+    if isinstance(picture, Image.Image):
+        return _as_seen(picture)
+    if not isinstance(picture, str | Path):
+        raise TypeError(
+            f"a picture of type {type(picture).__name__}: give a file, a PIL image, or pixels "
+            "(height, width, 3) as an array"
+        )
+    if not Path(picture).is_file():
+        raise DataError(f"{picture}: no such file")
+    if Path(picture).stat().st_size == 0:
+        raise DataError(f"{picture}: empty file")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd EXIF data is none of our business
-            with Image.open(path) as image:
-                image.load()
+            with Image.open(picture) as image:
+                return _as_seen(image)
+    except UnidentifiedImageError as error:
+        raise DataError(f"{picture}: no picture that can be read") from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        return f"cannot be decoded ({error})"
+        raise DataError(f"{picture}: cannot be decoded ({error})") from error
+
+
+def _as_seen(image: Image) -> Image:
+    from PIL import Image, ImageOps
+
+    image.load()  # the first frame, or the one that the caller has gone to
+    try:
+        image = ImageOps.exif_transpose(image)
+    except (OSError, ValueError, SyntaxError, KeyError, TypeError):
+        pass  # EXIF data that cannot be read turn nothing
+    if image.mode in ("F", "I") or image.mode.startswith("I;16"):
+        image = _from_pixels(np.asarray(image))
+    if "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, WHITE), image)
+    return image.convert("RGB")
+
+
+def _from_pixels(pixels: np.ndarray) -> Image:
+    """Picture with 8 bits of unsigned integers with 8 or 16, or floating point in [0, 1]."""
+    from PIL import Image
+
+    shape = pixels.shape[:2] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels.shape
+    if 0 in shape or not (len(shape) == 2 or len(shape) == 3 and shape[2] in (3, 4)):
+        raise ValueError(
+            f"pixels have shape {pixels.shape}: a picture is (height, width) or (height, width, "
+            "channels) with 1, 3 or 4 channels"
+        )
+    if pixels.dtype == bool:
+        pixels = pixels.astype(np.uint8) * 255
+    elif np.issubdtype(pixels.dtype, np.floating):
+        if not (pixels.min() >= 0 and pixels.max() <= 1):  # NaN is in no range
+            raise ValueError("floating-point pixels must be in [0, 1]")
+        pixels = np.rint(pixels * 255)
+    elif pixels.dtype != np.uint8:
+        # PIL hands pictures with 16 bits over as 32-bit integers, too
+        if pixels.min() < 0 or pixels.max() > 65535 or pixels.dtype.itemsize == 1:
+            raise ValueError(f"{pixels.dtype} pixels: they must have 8 or 16 bits, unsigned")
+        pixels = np.rint(pixels / 257)
+    return Image.fromarray(pixels.astype(np.uint8).reshape(shape))
+
+
+def image_problem(path: str) -> str | None:
+    """Says what is wrong with a picture, or None."""
+    try:
+        read_picture(path)
+    except DataError as error:
+        return str(error)
     return None
 
 
@@ -45,8 +126,4 @@ def bad_images(images: Mapping[str, str], *, jobs: int = 1) -> dict[str, str]:
     with ProcessPoolExecutor(max_workers=max(1, min(jobs, len(paths)))) as pool:
         found = pool.map(image_problem, paths, chunksize=64)
         rows = progress(found, description="pictures checked", total=len(paths), unit="image")
-        return {
-            key: f"{path}: {problem}"
-            for (key, path), problem in zip(images.items(), rows, strict=True)
-            if problem
-        }
+        return {key: problem for key, problem in zip(images, rows, strict=True) if problem}

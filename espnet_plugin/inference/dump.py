@@ -24,7 +24,8 @@ class ReadFiles(Dataset):
         try:
             return key, self.read(self.files[key])
         except (OSError, RuntimeError, ValueError, SyntaxError) as error:  # PIL's, libsndfile's
-            return key, ValueError(f"{self.files[key]}: {' '.join(str(error).split())}")
+            reason, file = " ".join(str(error).split()), self.files[key]
+            return key, ValueError(reason if reason.startswith(file) else f"{file}: {reason}")
 
 
 def dump_arrays(

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from espnet_plugin.data.array_store import ArrayStore
+from espnet_plugin.data.images import read_picture
 from espnet_plugin.inference.dump import dump_arrays
 from espnet_plugin.speechclip.clip import FrozenCLIP
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 def dump_image_embeddings(
@@ -55,11 +58,5 @@ def dump_image_embeddings(
     )
 
 
-def _read(preprocess: Callable[[Image.Image], Tensor], path: str) -> Tensor:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # odd EXIF data is none of our business
-            with Image.open(path) as image:
-                return preprocess(image.convert("RGB"))
-    except Image.DecompressionBombError as error:
-        raise ValueError(str(error)) from error
+def _read(preprocess: Callable[[Image], Tensor], path: str) -> Tensor:
+    return preprocess(read_picture(path))

@@ -127,7 +127,9 @@ def keyword_entry(utterance: str, seconds: float, result: UtteranceResult) -> di
 
 def _keyword(keyword: SpokenKeyword) -> dict[str, Any]:
     entry = {name: value for name, value in asdict(keyword).items() if value is not None}
-    return entry | {name: round(entry[name], 4) for name in ("start", "end") if name in entry}
+    return entry | {
+        name: round(entry[name], 4) for name in ("score", "start", "end") if name in entry
+    }
 
 
 def _embeddings(result: UtteranceResult) -> dict[str, np.ndarray]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from espnet_plugin.inference.utterance import Utterance, read_utterance
 from espnet_plugin.speechclip.backends.waveform import float_samples
-from espnet_plugin.speechclip.model import SpeechCLIP, SpeechOutput
+from espnet_plugin.speechclip.model import SpeechCLIPModel, SpeechOutput
 from espnet_plugin.speechclip.quantizer import cosine_similarities
 from espnet_plugin.speechclip.speech_encoder import SpeechStates, batch_states
 from espnet_plugin.speechclip.storage import load_speechclip
@@ -26,7 +26,8 @@ class SpokenKeyword:
 
     Attributes:
         token_id: CLIP's id of the nearest sub-word.
-        token: Its text, ``</w>`` at a word's end.
+        token: Its text as the vocabulary writes it, ``</w>`` at a word's end.
+        score: Cosine similarity of the keyword and the sub-word's embedding.
         top: Ids of the sub-words nearest to the keyword, nearest first, special tokens left out.
         neighbours: Ids of the vocabulary's rows nearest to the chosen one, itself first, special
             tokens among them: what the original's hit rate counts.
@@ -36,6 +37,7 @@ class SpokenKeyword:
 
     token_id: int
     token: str
+    score: float
     top: tuple[int, ...]
     neighbours: tuple[int, ...]
     start: float | None
@@ -87,7 +89,7 @@ class SpeechCLIPInference:
         *,
         device: str = "cpu",
         dtype: str = "float32",
-        model: SpeechCLIP | None = None,
+        model: SpeechCLIPModel | None = None,
     ) -> None:
         if model is None:
             if speechclip_model_file is None and speechclip_train_config is None:
@@ -210,8 +212,9 @@ class SpeechCLIPInference:
         ids = torch.tensor(self.model.vocabulary.ids)
         similarities = keywords.quantized.similarities  # (batch, slots, rows)
         allowed = len(ids) - len(self.model.vocabulary.forbidden)
-        rows = similarities.topk(min(NEAREST, allowed), dim=-1).indices.cpu()
-        nearest = ids[rows].tolist()  # (batch, slots, nearest)
+        best = similarities.topk(min(NEAREST, allowed), dim=-1)
+        nearest = ids[best.indices.cpu()].tolist()  # (batch, slots, nearest)
+        scores = best.values[..., 0].tolist()  # (batch, slots)
         chosen, table = keywords.quantized.embeddings, self.model.token_table
         rows = cosine_similarities(chosen, table).topk(min(NEAREST, len(ids)), dim=-1).indices
         neighbours = ids[rows.cpu()].tolist()  # (batch, slots, nearest)
@@ -225,6 +228,7 @@ class SpeechCLIPInference:
                     SpokenKeyword(
                         token_id=nearest[row][slot][0],
                         token=self.model.clip.token_text(nearest[row][slot][0]),
+                        score=scores[row][slot],
                         top=tuple(nearest[row][slot]),
                         neighbours=tuple(neighbours[row][slot]),
                         start=starts[row][slot] * self.stride_seconds if starts else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -18,15 +19,15 @@ def read_utterance(speech: Utterance, *, sampling_rate: int | None, wanted_rate:
     """Samples (samples,) at the wanted rate in Hz, floating point in [-1, 1].
 
     Args:
-        speech: Mono samples (samples,), floating point in [-1, 1] or integers as recordings hold
-            them; or an audio file, whose channels are averaged.
+        speech: Samples (samples,) or (samples, channels), floating point in [-1, 1] or integers as
+            recordings hold them; or an audio file. Channels are averaged.
         sampling_rate: Of samples in Hz; None: the wanted one. A file says its own.
         wanted_rate: What the speech encoder hears.
 
     Raises:
         DataError: When a file is missing, unreadable, empty or not finite.
         TypeError: When ``speech`` is something else.
-        ValueError: When samples are none, not mono, not finite, or the rate is no rate.
+        ValueError: When samples are none, not of that shape, not finite, or the rate is no rate.
     """
     if isinstance(speech, (str, Path)):
         if sampling_rate is not None:
@@ -38,7 +39,8 @@ def read_utterance(speech: Utterance, *, sampling_rate: int | None, wanted_rate:
         mono = audio.samples.mean(axis=1)  # (samples, channels) → (samples,)
         sampling_rate = audio.rate
     else:
-        mono = checked_speech(float_speech(_array(speech)))
+        mono = checked_speech(_mono(float_speech(_array(speech))))
+        mono = mono.astype(np.promote_types(mono.dtype, np.float32), copy=False)
     rate = wanted_rate if sampling_rate is None else sampling_rate
     if rate <= 0:
         raise ValueError(f"sampling_rate {rate}: give Hz, such as 16000")
@@ -51,11 +53,32 @@ def _array(speech: Tensor | np.ndarray) -> np.ndarray:
     if not isinstance(speech, np.ndarray):
         raise TypeError(
             f"speech is of type {type(speech).__name__}: give the samples of one utterance as an "
-            "array or tensor, or a file; several are for encode(), as a padded batch"
-        )
-    if speech.ndim != 1:
-        raise ValueError(
-            f"speech has shape {speech.shape}: one mono utterance is (samples,). Average channels; "
-            "a padded batch is for encode(speech=..., speech_lengths=...)"
+            "array or tensor, or a file"
         )
     return speech
+
+
+def _mono(speech: np.ndarray) -> np.ndarray:
+    if speech.ndim == 1:
+        return speech
+    if speech.ndim == 2 and speech.shape[0] > speech.shape[1] > 0:
+        return speech.mean(axis=1)  # (samples, channels) → (samples,)
+    raise ValueError(
+        f"speech has shape {speech.shape}: one utterance is (samples,) or (samples, channels), as "
+        "soundfile reads it. Transpose (channels, samples); give several utterances as a list"
+    )
+
+
+def utterance_seconds(speech: Utterance, sampling_rate: int | None) -> float:
+    """Length as a file's header or an array's shape says it, without reading the samples.
+
+    Of samples without a rate it is in units of 1/16,000 s; of what cannot be read, infinity.
+    """
+    import soundfile
+
+    if not isinstance(speech, (str, Path)):
+        return len(speech) / (sampling_rate or 16000) if getattr(speech, "ndim", 0) else math.inf
+    try:
+        return float(soundfile.info(str(speech)).duration)
+    except (soundfile.SoundFileError, RuntimeError, OSError, TypeError):
+        return math.inf

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from espnet_plugin.speechclip.factory import build_speechclip
-    from espnet_plugin.speechclip.model import SpeechCLIP
+    from espnet_plugin.speechclip.model import SpeechCLIPModel
     from espnet_plugin.speechclip.storage import load_speechclip, save_speechclip
 
-__all__ = ["SpeechCLIP", "build_speechclip", "load_speechclip", "save_speechclip"]
+__all__ = ["SpeechCLIPModel", "build_speechclip", "load_speechclip", "save_speechclip"]
 
 _MODULES = {
-    "SpeechCLIP": "model",
+    "SpeechCLIPModel": "model",
     "build_speechclip": "factory",
     "load_speechclip": "storage",
     "save_speechclip": "storage",

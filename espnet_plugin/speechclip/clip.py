@@ -133,6 +133,10 @@ class FrozenCLIP(nn.Module):
         """How the vocabulary writes a token, e.g. ``orange</w>``."""
         return str(self.tokenizer.decoder[int(token_id)])
 
+    def text_of(self, token_ids: Sequence[int]) -> str:
+        """What tokens say as people write it, e.g. ``orange``; a piece of a word likewise."""
+        return str(self.tokenizer.decode(list(token_ids))).strip()
+
     def preprocess(self, image: Image) -> Tensor:
         """Resize, crop and normalise a picture to (3, H, W) as the image tower takes it."""
         return self._image_transform(image)

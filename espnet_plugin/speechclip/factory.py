@@ -36,7 +36,7 @@ from espnet_plugin.speechclip.clip import FrozenCLIP
 from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
 from espnet_plugin.speechclip.keyword_extractor import KEYWORD_EXTRACTORS
 from espnet_plugin.speechclip.keyword_norm import KEYWORD_NORMS
-from espnet_plugin.speechclip.model import KeywordPath, SpeechCLIP
+from espnet_plugin.speechclip.model import KeywordPath, SpeechCLIPModel
 from espnet_plugin.speechclip.options import COMPATIBILITY, check_options, choose, options_of
 from espnet_plugin.speechclip.projection import projection
 from espnet_plugin.speechclip.quantizer import QUANTIZERS
@@ -50,7 +50,7 @@ def build_speechclip(
     speech_encoder: FrozenSpeechEncoder | None = None,
     clip: FrozenCLIP | None = None,
     token_table: Tensor | None = None,
-) -> SpeechCLIP:
+) -> SpeechCLIPModel:
     """Builds an untrained model.
 
     Args:
@@ -71,7 +71,7 @@ def build_speechclip(
         clip = _build(config, "clip_conf", FrozenCLIP)
     dim, num_layers = speech_encoder.dim, speech_encoder.num_layers
     attention = choose("attention", ATTENTIONS, config.get("attention", "attention"))
-    return SpeechCLIP(
+    return SpeechCLIPModel(
         speech_encoder=speech_encoder,
         layer_weighting=_build(config, "layer_weighting_conf", LayerWeighting, num_layers),
         attention=_build(config, "attention_conf", attention, dim),

@@ -94,7 +94,7 @@ class KeywordPath:
     table: Tensor
 
 
-class SpeechCLIP(nn.Module):
+class SpeechCLIPModel(nn.Module):
     """Bridges speech and text through images.
 
     A frozen speech encoder and a frozen CLIP are joined by a trained block. Build it with

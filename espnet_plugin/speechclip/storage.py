@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,10 @@ import torch
 import yaml
 from torch import Tensor
 
+from espnet_plugin.speechclip.clip import FrozenCLIP
 from espnet_plugin.speechclip.factory import build_speechclip, has_keywords
 from espnet_plugin.speechclip.hub import EXPECTED, is_remote_name, resolve_model
-from espnet_plugin.speechclip.model import SpeechCLIP
+from espnet_plugin.speechclip.model import SpeechCLIPModel
 from espnet_plugin.speechclip.storage_format import (
     CONFIG_FILE,
     FILE_OPTIONS,
@@ -59,7 +62,7 @@ CONFIG_KEYS = (
 
 
 def save_speechclip(
-    model: SpeechCLIP,
+    model: SpeechCLIPModel,
     config: Mapping[str, Any],
     directory: str | Path,
     *,
@@ -109,7 +112,7 @@ def load_speechclip(
     device: str | torch.device = "cpu",
     image_tower: bool = True,
     text_tower: bool = True,
-) -> SpeechCLIP:
+) -> SpeechCLIPModel:
     """Loads a trained model in evaluation mode.
 
     Args:
@@ -126,23 +129,44 @@ def load_speechclip(
         FileNotFoundError: If there is no such file or directory, nor such a repository.
         ValueError: If it holds no model, or weights and configuration do not fit together.
     """
-    source = resolve_model(source)
     towers = {"image_tower": image_tower, "text_tower": text_tower}
-    if source.is_dir():
-        model = _load_exported(source, towers)
-    elif zipfile.is_zipfile(source) and source.suffix not in (".pth", ".ckpt", ".pt"):
-        model = _load_zip(source, towers)
-    elif source.suffix == ".pth":
-        config_file = config_of_checkpoint(source) if config is None else Path(config)
-        model = _load_experiment(config_file, source, towers)
-    elif source.suffix == ".ckpt":
-        raise ValueError(
-            f"{source}: a checkpoint of the original implementation is converted first: "
-            f"python -m espnet_plugin.bin.convert_checkpoint {source} OUT_DIR"
-        )
-    else:
-        raise ValueError(f"{source}: holds no model; expected {EXPECTED}")
+    with _opened(source, config) as stored:
+        model = _build(stored.config, stored.read_weights(), towers, stored.weights_file)
     return model.to(device).eval()
+
+
+def load_clip(
+    source: str | Path, *, image_tower: bool = True, text_tower: bool = True
+) -> FrozenCLIP:
+    """Loads the frozen CLIP of a trained model, and nothing else of it.
+
+    Args:
+        source: As for :func:`load_speechclip`, which also says what is raised.
+        image_tower: With the tower that embeds pictures.
+        text_tower: With the tower that embeds texts.
+    """
+    towers = {"image_tower": image_tower, "text_tower": text_tower}
+    with _opened(source) as stored:
+        return FrozenCLIP(**{**(stored.config.get("clip_conf") or {}), **towers})
+
+
+def export_speechclip(source: str | Path, directory: str | Path, *, force: bool = False) -> None:
+    """Writes a trained model, whatever holds it, as a directory that loads by itself.
+
+    Args:
+        source: As for :func:`load_speechclip`, which also says what is raised.
+        directory: Where; it appears when it is complete.
+        force: Replace a directory that is not empty.
+
+    Raises:
+        FileExistsError: If the directory is not empty.
+    """
+    towers = {"image_tower": False, "text_tower": False}
+    with _opened(source) as stored:
+        weights = stored.read_weights()
+        log_scale = weights.get(LOG_SCALE)
+        model = _build(stored.config, weights, towers, stored.weights_file)
+        save_speechclip(model, stored.config, directory, log_scale=log_scale, force=force)
 
 
 def place_teachers(
@@ -191,20 +215,61 @@ def place_teachers(
     return placed, originals
 
 
-def _load_exported(directory: Path, towers: Mapping[str, bool]) -> SpeechCLIP:
+@dataclass(frozen=True)
+class _Stored:
+    """Where a model lies.
+
+    Attributes:
+        config: With local files found from anywhere.
+        weights_file: ``model.safetensors`` of an export, or a checkpoint of an experiment.
+    """
+
+    config: dict[str, Any]
+    weights_file: Path
+
+    def read_weights(self) -> dict[str, Tensor]:
+        """Weights under the model's names, with what else was stored beside them."""
+        if self.weights_file.name == TRAINED_FILE:
+            return read_safetensors(self.weights_file)
+        return _checkpoint_weights(self.weights_file)
+
+
+@contextlib.contextmanager
+def _opened(source: str | Path, config: str | Path | None = None) -> Iterator[_Stored]:
+    """Finds a model; what a zip file holds lies in a temporary directory while the block runs."""
+    source = resolve_model(source)
+    if source.is_dir():
+        yield _exported(source)
+    elif zipfile.is_zipfile(source) and source.suffix not in (".pth", ".ckpt", ".pt"):
+        with tempfile.TemporaryDirectory(prefix="speechclip_") as temporary:
+            yield _unpacked(source, Path(temporary))
+    elif source.suffix == ".pth":
+        config_file = config_of_checkpoint(source) if config is None else Path(config)
+        yield _experiment(config_file, source)
+    elif source.suffix == ".ckpt":
+        raise ValueError(
+            f"{source}: a checkpoint of the original implementation is converted first: "
+            f"python -m espnet_plugin.bin.convert_checkpoint {source} OUT_DIR"
+        )
+    else:
+        raise ValueError(f"{source}: holds no model; expected {EXPECTED}")
+
+
+def _exported(directory: Path) -> _Stored:
     config = resolve_paths(read_config(directory / CONFIG_FILE), directory)
-    weights = read_safetensors(directory / TRAINED_FILE)
-    weights.pop(LOG_SCALE, None)  # the loss's, for further training
-    return _build(config, weights, towers, directory / TRAINED_FILE)
+    return _Stored(config, directory / TRAINED_FILE)
 
 
-def _load_experiment(
-    config_file: Path, checkpoint: Path, towers: Mapping[str, bool], *roots: Path
-) -> SpeechCLIP:
+def _experiment(config_file: Path, checkpoint: Path, *roots: Path) -> _Stored:
     if not config_file.is_file():
         raise FileNotFoundError(
             f"{checkpoint}: its experiment's {config_file.name} is not beside it ({config_file})"
         )
+    config = resolve_paths(read_config(config_file), *experiment_directories(config_file), *roots)
+    return _Stored(config, checkpoint)
+
+
+def _checkpoint_weights(checkpoint: Path) -> dict[str, Tensor]:
     state = read_pickle(checkpoint, checkpoint)
     if isinstance(state, Mapping) and isinstance(state.get("model"), Mapping):
         state = state["model"]  # checkpoint.pth, with the optimiser's state
@@ -217,27 +282,24 @@ def _load_experiment(
         raise ValueError(
             f"{checkpoint}: no checkpoint of this task: no weight begins with {PREFIX!r}"
         )
-    config = resolve_paths(read_config(config_file), *experiment_directories(config_file), *roots)
-    return _build(config, weights, towers, checkpoint)
+    return weights
 
 
-def _load_zip(path: Path, towers: Mapping[str, bool]) -> SpeechCLIP:
-    with tempfile.TemporaryDirectory(prefix="speechclip_") as temporary:
-        root = Path(temporary)
-        with zipfile.ZipFile(path) as archive:
-            archive.extractall(root)  # removes absolute and parent parts of names
-        if (root / META_FILE).is_file():
-            meta = yaml.safe_load((root / META_FILE).read_text(encoding="utf-8"))
-            files = _packed_files(meta, path)
-            config_file, checkpoint = (root / name.lstrip("/") for name in files)
-            return _load_experiment(config_file, checkpoint, towers, root)
-        exported = [
-            trained.parent
-            for trained in root.rglob(TRAINED_FILE)
-            if (trained.parent / CONFIG_FILE).is_file()
-        ]
-        if len(exported) == 1:
-            return _load_exported(exported[0], towers)
+def _unpacked(path: Path, root: Path) -> _Stored:
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(root)  # removes absolute and parent parts of names
+    if (root / META_FILE).is_file():
+        meta = yaml.safe_load((root / META_FILE).read_text(encoding="utf-8"))
+        files = _packed_files(meta, path)
+        config_file, checkpoint = (root / name.lstrip("/") for name in files)
+        return _experiment(config_file, checkpoint, root)
+    exported = [
+        trained.parent
+        for trained in root.rglob(TRAINED_FILE)
+        if (trained.parent / CONFIG_FILE).is_file()
+    ]
+    if len(exported) == 1:
+        return _exported(exported[0])
     raise ValueError(
         f"{path}: holds no model; expected {EXPECTED}; the zip file has neither {META_FILE} nor an "
         "exported model"
@@ -259,10 +321,11 @@ def _packed_files(meta: Any, path: Path) -> tuple[str, str]:
 
 def _build(
     config: Mapping[str, Any], weights: dict[str, Tensor], towers: Mapping[str, bool], source: Path
-) -> SpeechCLIP:
+) -> SpeechCLIPModel:
     # Without a stored table the embeddings of the vocabulary come from the text tower, which is
     # dropped afterwards.
     table = weights.pop(TOKEN_TABLE, None)
+    weights.pop(LOG_SCALE, None)  # the loss's, for further training
     needs_text = towers["text_tower"] or (has_keywords(config) and table is None)
     conf = {**(config.get("clip_conf") or {}), **towers, "text_tower": needs_text}
     model = build_speechclip({**config, "clip_conf": conf}, token_table=table)

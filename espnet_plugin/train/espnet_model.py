@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from espnet_plugin.speechclip.bounds import keep_in_bounds
 from espnet_plugin.speechclip.cif import quantity_loss
 from espnet_plugin.speechclip.gather import gather_features, mean_over_ranks
-from espnet_plugin.speechclip.model import Keywords, SpeechCLIP, SpeechOutput
+from espnet_plugin.speechclip.model import Keywords, SpeechCLIPModel, SpeechOutput
 from espnet_plugin.speechclip.quantizer import diversity_loss, perplexity, token_usage
 from espnet_plugin.speechclip.speech_encoder import batch_states
 from espnet_plugin.train.frozen_state import leave_out_of_broadcasts, leave_out_of_checkpoints
@@ -67,7 +67,7 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
 
     def __init__(
         self,
-        speechclip: SpeechCLIP,
+        speechclip: SpeechCLIPModel,
         contrastive_loss: type[nn.Module],
         loss_conf: dict[str, Any] | None = None,
         *,

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from espnet2.train.preprocessor import AbsPreprocessor
 
+from espnet_plugin.data.images import read_picture
 from espnet_plugin.speechclip.backends.waveform import (
     checked_entries,
     float_speech,
@@ -98,10 +99,7 @@ class SpeechCLIPPreprocessor(AbsPreprocessor):
         if self._image_transform is None:
             config = read_clip_config(str(self.clip_conf.get("model")))
             self._image_transform = image_transform(config, self.clip_conf.get("pretrained"))
-        from PIL import Image
-
-        with Image.open(path) as image:
-            return self._image_transform(image).numpy()  # (3, height, width)
+        return self._image_transform(read_picture(path)).numpy()  # (3, height, width)
 
 
 def normalized(speech: np.ndarray) -> np.ndarray:

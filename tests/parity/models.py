@@ -23,7 +23,7 @@ from espnet_plugin.speechclip.convert.reference_config import map_config
 from espnet_plugin.speechclip.convert.reference_keys import MappedWeights, map_weights
 from espnet_plugin.speechclip.factory import build_speechclip
 from espnet_plugin.speechclip.losses import MaskedContrastiveLoss
-from espnet_plugin.speechclip.model import Keywords, SpeechCLIP
+from espnet_plugin.speechclip.model import Keywords, SpeechCLIPModel
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
 from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel
 
@@ -69,7 +69,7 @@ def build(
     return model
 
 
-def load_trained(speechclip: SpeechCLIP, mapped: MappedWeights) -> None:
+def load_trained(speechclip: SpeechCLIPModel, mapped: MappedWeights) -> None:
     """Loads the trained part strictly."""
     missing, unexpected = speechclip.load_state_dict(mapped.trained, strict=False)
     assert not unexpected
@@ -193,7 +193,7 @@ def trained_values(model: ESPnetSpeechCLIPModel) -> dict[str, Tensor]:
     return values | {f"loss.{name}": value for name, value in model.loss.named_parameters()}
 
 
-def zero_gradients(speechclip: SpeechCLIP, keywords: Keywords | None) -> dict[str, Tensor]:
+def zero_gradients(speechclip: SpeechCLIPModel, keywords: Keywords | None) -> dict[str, Tensor]:
     """Entries of weights whose gradient is analytically zero; what is recorded is rounding noise.
 
     The keyword batch norm takes out whatever is added to all of the rows that it normalises

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
 from espnet_plugin.speechclip.convert.converter import convert_checkpoint
-from espnet_plugin.speechclip.model import SpeechCLIP, SpeechOutput
+from espnet_plugin.speechclip.model import SpeechCLIPModel, SpeechOutput
 from espnet_plugin.speechclip.speech_encoder import SpeechStates
 from espnet_plugin.speechclip.storage import load_speechclip
 from tests.parity.fixtures import DIRECTORY, assert_close, cases, fixture_files
@@ -202,14 +202,14 @@ def waves(case: Mapping[str, Any]) -> list[Tensor]:
     return [wave.float() / 32768 for wave in case["inputs"]["wavs_int16"]]
 
 
-def switch_on(model: SpeechCLIP) -> None:
+def switch_on(model: SpeechCLIPModel) -> None:
     """Compatibility as a stored configuration would set it."""
     for module in model.modules():
         if hasattr(module, "compatibility"):
             module.compatibility = ReferenceCompatibility.all()
 
 
-def compare(model: SpeechCLIP, output: SpeechOutput, recorded: Mapping[str, Any]) -> None:
+def compare(model: SpeechCLIPModel, output: SpeechOutput, recorded: Mapping[str, Any]) -> None:
     if recorded.get("token_ids") is not None:
         ids = torch.tensor(model.vocabulary.ids)[output.keywords.quantized.rows]
         lengths = output.keywords.lengths

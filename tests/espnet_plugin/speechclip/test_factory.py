@@ -9,7 +9,7 @@ from espnet_plugin.speechclip.attention import ATTENTIONS
 from espnet_plugin.speechclip.clip import FrozenCLIP
 from espnet_plugin.speechclip.factory import build_speechclip
 from espnet_plugin.speechclip.keyword_extractor import KEYWORD_EXTRACTORS
-from espnet_plugin.speechclip.model import SpeechCLIP
+from espnet_plugin.speechclip.model import SpeechCLIPModel
 from espnet_plugin.speechclip.quantizer import QUANTIZERS
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder, SpeechStates
 from tests.tiny import CLIP_DIM, tiny_clip_config, tiny_clip_weights, tiny_hubert_dir
@@ -25,7 +25,7 @@ def teachers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     }
 
 
-def build(teachers: dict[str, object], **config: object) -> SpeechCLIP:
+def build(teachers: dict[str, object], **config: object) -> SpeechCLIPModel:
     return build_speechclip({"keyword_vocabulary": [320, 2368, 1929], **config}, **teachers)
 
 

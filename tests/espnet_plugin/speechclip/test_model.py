@@ -9,7 +9,7 @@ import torch
 
 from espnet_plugin.speechclip.clip import FrozenCLIP
 from espnet_plugin.speechclip.factory import build_speechclip
-from espnet_plugin.speechclip.model import SpeechCLIP
+from espnet_plugin.speechclip.model import SpeechCLIPModel
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder, SpeechStates
 from tests.tiny import tiny_clip_config, tiny_clip_weights, tiny_hubert_dir
 
@@ -36,12 +36,12 @@ def teachers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     return {"clip": clip, "speech_encoder": encoder}
 
 
-def build(name: str, teachers: dict[str, object]) -> SpeechCLIP:
+def build(name: str, teachers: dict[str, object]) -> SpeechCLIPModel:
     torch.manual_seed(0)
     return build_speechclip({"keyword_vocabulary": VOCABULARY, **ARCHITECTURES[name]}, **teachers)
 
 
-def states(model: SpeechCLIP, lengths: list[int]) -> SpeechStates:
+def states(model: SpeechCLIPModel, lengths: list[int]) -> SpeechStates:
     hidden = torch.randn(len(lengths), model.speech_encoder.num_layers, max(lengths), model.dim)
     return SpeechStates(hidden, torch.tensor(lengths))
 

@@ -13,7 +13,7 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from espnet_plugin.speechclip import build_speechclip, load_speechclip, save_speechclip
-from espnet_plugin.speechclip.model import SpeechCLIP
+from espnet_plugin.speechclip.model import SpeechCLIPModel
 from tests.tiny import tiny_clip_config, tiny_clip_weights, tiny_hubert_dir
 
 SPEECH = torch.randn(2, 6000, generator=torch.Generator().manual_seed(0))
@@ -54,12 +54,12 @@ def config(teachers: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
-def model(config: dict[str, Any]) -> SpeechCLIP:
+def model(config: dict[str, Any]) -> SpeechCLIPModel:
     torch.manual_seed(1)
     return build_speechclip(config).eval()
 
 
-def assert_same(ours: SpeechCLIP, theirs: SpeechCLIP) -> None:
+def assert_same(ours: SpeechCLIPModel, theirs: SpeechCLIPModel) -> None:
     assert not ours.training
     mine, other = (model.encode_speech(SPEECH, LENGTHS) for model in (ours, theirs))
     assert torch.equal(mine.parallel, other.parallel)
@@ -76,7 +76,7 @@ def test_importing_the_package_imports_no_torch() -> None:
 
 
 def test_round_trip_without_the_originals(
-    model: SpeechCLIP, config: dict[str, Any], teachers: Path, tmp_path: Path
+    model: SpeechCLIPModel, config: dict[str, Any], teachers: Path, tmp_path: Path
 ) -> None:
     moved = tmp_path / "teachers"
     shutil.copytree(teachers, moved)
@@ -101,7 +101,7 @@ def test_round_trip_without_the_originals(
     assert torch.equal(load_speechclip(tmp_path / "there").encode_images(images), theirs)
 
 
-def test_without_towers(model: SpeechCLIP, config: dict[str, Any], tmp_path: Path) -> None:
+def test_without_towers(model: SpeechCLIPModel, config: dict[str, Any], tmp_path: Path) -> None:
     save_speechclip(model, config, tmp_path / "out")
     (tmp_path / "out" / "clip" / "tiny_clip.safetensors").unlink()  # nobody needs it then
     bare = load_speechclip(tmp_path / "out", image_tower=False, text_tower=False)
@@ -122,7 +122,7 @@ def test_parallel_model(config: dict[str, Any], extractor: str | None, tmp_path:
     assert loaded.vocabulary is None
 
 
-def experiment(model: SpeechCLIP, config: dict[str, Any], directory: Path) -> Path:
+def experiment(model: SpeechCLIPModel, config: dict[str, Any], directory: Path) -> Path:
     """What ESPnet leaves of a training."""
     directory.mkdir(parents=True)
     config = {
@@ -145,7 +145,7 @@ def experiment(model: SpeechCLIP, config: dict[str, Any], directory: Path) -> Pa
 
 
 def test_experiments_and_their_checkpoints(
-    model: SpeechCLIP, config: dict[str, Any], tmp_path: Path
+    model: SpeechCLIPModel, config: dict[str, Any], tmp_path: Path
 ) -> None:
     directory = experiment(model, config, tmp_path / "exp")
     assert_same(load_speechclip(directory, image_tower=False), model)
@@ -160,7 +160,7 @@ def test_experiments_and_their_checkpoints(
 
 
 def test_zip_files(
-    model: SpeechCLIP, config: dict[str, Any], teachers: Path, tmp_path: Path
+    model: SpeechCLIPModel, config: dict[str, Any], teachers: Path, tmp_path: Path
 ) -> None:
     config["speech_encoder_conf"]["model"] = (
         "exp/hubert"  # as ESPnet packs relative to where it runs
@@ -194,7 +194,7 @@ def test_zip_files(
 
 
 def test_sources_that_hold_no_model(
-    model: SpeechCLIP, config: dict[str, Any], tmp_path: Path
+    model: SpeechCLIPModel, config: dict[str, Any], tmp_path: Path
 ) -> None:
     with pytest.raises(FileNotFoundError, match="absent: no such file.*expected an exported model"):
         load_speechclip(tmp_path / "absent")
@@ -220,7 +220,7 @@ def test_sources_that_hold_no_model(
 
 
 def test_exports_that_are_damaged(
-    model: SpeechCLIP, config: dict[str, Any], tmp_path: Path
+    model: SpeechCLIPModel, config: dict[str, Any], tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     save_speechclip(model, config, out)

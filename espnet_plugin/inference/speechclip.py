@@ -1,0 +1,384 @@
+"""A trained model in one line: recordings, pictures and texts as rows of one space."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from espnet_plugin.data.images import read_picture
+from espnet_plugin.data.scp import DataError
+from espnet_plugin.inference.clip import embed_texts
+from espnet_plugin.inference.speechclip_inference import (
+    SpeechCLIPInference,
+    SpokenKeyword,
+    UtteranceResult,
+)
+from espnet_plugin.inference.utterance import Utterance, read_utterance, utterance_seconds
+from espnet_plugin.speechclip.clip import FrozenCLIP
+from espnet_plugin.speechclip.storage import load_clip, load_speechclip
+from espnet_plugin.utils.progress import progress
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Branch = Literal["parallel", "cascaded", "both"]
+OnError = Literal["raise", "skip"]
+BATCH_SECONDS = 100.0
+BATCH_PICTURES = 64
+
+
+@dataclass(frozen=True)
+class Keyword:
+    """A word that the model heard.
+
+    Attributes:
+        word: As people write it. Sub-words that follow each other are joined up to a word's end.
+        score: Cosine similarity of what was heard and the sub-word in CLIP's table, at most 1; the
+            mean over joined sub-words.
+        start: Seconds; None where the model's keywords have no times (``cls``).
+        end: Seconds; None likewise.
+    """
+
+    word: str
+    score: float
+    start: float | None
+    end: float | None
+
+
+class Embeddings(np.ndarray):
+    """Rows of unit length, float32, (items, dim): an array that knows where its rows come from.
+
+    What is computed from it is a plain array.
+
+    Attributes:
+        kept: Position of each row's item among those given, ascending.
+        skipped: Position of each item that ``on_error="skip"`` left out, and why.
+    """
+
+    kept: list[int]
+    skipped: dict[int, str]
+
+    @classmethod
+    def of(
+        cls, rows: np.ndarray, *, kept: Iterable[int], skipped: dict[int, str] | None = None
+    ) -> Embeddings:
+        """Rows (items, dim) and where they come from."""
+        embeddings = np.asarray(rows, dtype=np.float32).view(cls)
+        embeddings.kept, embeddings.skipped = list(kept), skipped or {}
+        return embeddings
+
+    def __array_wrap__(self, array: np.ndarray, *_: Any) -> Any:
+        return np.asarray(array)[()]
+
+    def torch(self, device: str | torch.device = "cpu") -> Tensor:
+        """The rows as a tensor."""
+        return torch.from_numpy(np.array(self)).to(device)
+
+
+class SpeechCLIP:
+    """Recordings, pictures and texts as rows of one space, and the keywords of recordings.
+
+    Example:
+        >>> model = SpeechCLIP.from_pretrained("exp/speechclip_mini_hybrid_plus")
+        >>> pictures = model.encode_image(["dog.jpg", "cat.jpg"])
+        >>> model.similarity(model.encode_speech("query.wav"), pictures)
+        >>> [(keyword.word, keyword.start, keyword.end) for keyword in model.keywords("query.wav")]
+
+    Build it with :meth:`from_pretrained`.
+
+    Args:
+        inference: The model, on its device.
+        source: Where its image tower is loaded from when the first picture comes.
+    """
+
+    def __init__(self, inference: SpeechCLIPInference, *, source: str | Path) -> None:
+        self.inference = inference
+        self.source = source
+        self._image_clip: FrozenCLIP | None = None
+
+    @classmethod
+    def from_pretrained(
+        cls, name_or_path: str | Path, *, device: str | torch.device | None = None
+    ) -> SpeechCLIP:
+        """Loads a trained model; CLIP's image tower follows when the first picture comes.
+
+        Args:
+            name_or_path: An experiment, one of its checkpoints, a packed zip, an exported
+                directory, or the name of a released model or of a repository on the Hugging Face
+                hub.
+            device: Torch device; None: a GPU where there is one.
+
+        Raises:
+            FileNotFoundError: If there is no such file or directory, nor such a name.
+            ValueError: If it holds no model.
+        """
+        if device is None:
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        model = load_speechclip(name_or_path, image_tower=False)
+        return cls(SpeechCLIPInference(model=model, device=str(device)), source=name_or_path)
+
+    @property
+    def branches(self) -> tuple[str, ...]:
+        """Branches that the model has, the default first."""
+        model = self.inference.model
+        has = {
+            "parallel": model.parallel_projection is not None,
+            "cascaded": model.keyword_extractor is not None,
+        }
+        return tuple(name for name in has if has[name])
+
+    @property
+    def embedding_dim(self) -> int:
+        """Length of a row."""
+        return self.inference.model.clip.embedding_dim
+
+    def to(self, device: str | torch.device) -> SpeechCLIP:
+        """Moves the model; returns it."""
+        self.inference.device = str(device)
+        self.inference.model.to(device)
+        if self._image_clip is not None:
+            self._image_clip.to(device)
+        return self
+
+    def encode_speech(
+        self,
+        speech: Utterance | Iterable[Utterance],
+        *,
+        sampling_rate: int | None = None,
+        branch: Branch | None = None,
+        on_error: OnError = "raise",
+    ) -> Embeddings:
+        """Embeds recordings.
+
+        They run in batches of similar length, the longest first, of 100 seconds in all or one
+        recording that is longer.
+
+        Args:
+            speech: A file or the samples of one recording, (samples,) or (samples, channels),
+                floating point in [-1, 1] or integers as recordings hold them; or many of these.
+            sampling_rate: Of samples in Hz; None: the model's. Files say their own.
+            branch: ``parallel`` (from the whole utterance), ``cascaded`` (from its keywords), or
+                ``both`` (their mean, which ranks as the mean of both similarities does); None:
+                parallel if the model has that branch.
+            on_error: What a recording that cannot be used does: it raises, or is left out and named
+                in a warning and in :attr:`Embeddings.skipped`.
+
+        Returns:
+            A row for each recording.
+
+        Raises:
+            DataError: When a recording cannot be used; it is named.
+            ValueError: If the model has no such branch.
+        """
+        take = self._taking(branch)
+        items = _items(speech)
+        wanted = self.inference.model.speech_encoder.sampling_rate
+
+        def encode(batch: list[np.ndarray]) -> list[np.ndarray]:
+            return [take(result) for result in self._results(batch)]
+
+        return _embed(
+            items,
+            batches=_batches_by_seconds([utterance_seconds(i, sampling_rate) for i in items]),
+            read=lambda item: read_utterance(
+                item, sampling_rate=_rate_of(item, sampling_rate), wanted_rate=wanted
+            ),
+            encode=encode,
+            dim=self.embedding_dim,
+            on_error=on_error,
+            what="recordings",
+        )
+
+    def encode_image(
+        self,
+        images: str | Path | Image | np.ndarray | Iterable[str | Path | Image | np.ndarray],
+        *,
+        on_error: OnError = "raise",
+    ) -> Embeddings:
+        """Embeds pictures by CLIP's image tower, which is loaded when the first ones come.
+
+        Args:
+            images: A picture, see :func:`espnet_plugin.data.images.read_picture`, or many.
+            on_error: As for :meth:`encode_speech`.
+
+        Returns:
+            A row for each picture.
+
+        Raises:
+            DataError: When a picture cannot be used; it is named.
+        """
+        clip = self._clip_with_images()
+        items = _items(images)
+
+        @torch.no_grad()
+        def encode(pixels: list[Tensor]) -> np.ndarray:
+            return clip.encode_images(torch.stack(pixels).to(self.inference.device)).cpu().numpy()
+
+        return _embed(
+            items,
+            batches=_batches_of(BATCH_PICTURES, len(items)),
+            read=lambda item: clip.preprocess(read_picture(item)),
+            encode=encode,
+            dim=self.embedding_dim,
+            on_error=on_error,
+            what="pictures",
+        )
+
+    def encode_text(self, texts: str | Iterable[str]) -> Embeddings:
+        """Embeds texts by CLIP's own text tower; what is longer than it reads is cut.
+
+        Args:
+            texts: A text, or many.
+
+        Returns:
+            A row for each text.
+        """
+        items = _items(texts)
+        wrong = next((item for item in items if not isinstance(item, str)), None)
+        if wrong is not None:
+            raise TypeError(f"a text of type {type(wrong).__name__}: give strings")
+        if not items:
+            return Embeddings.of(np.zeros((0, self.embedding_dim)), kept=())
+        rows = embed_texts(self.inference.model.clip, items, description="texts")
+        return Embeddings.of(rows, kept=range(len(items)))
+
+    def keywords(self, speech: Utterance, *, sampling_rate: int | None = None) -> list[Keyword]:
+        """Words that the model hears in a recording, in their order.
+
+        Args:
+            speech: As for :meth:`encode_speech`, one recording.
+            sampling_rate: Of samples in Hz; None: the model's.
+
+        Raises:
+            DataError: When the recording cannot be used.
+            ValueError: If the model extracts no keywords.
+        """
+        if "cascaded" not in self.branches:
+            raise ValueError(f"{self.source}: this architecture (parallel) has no keywords")
+        heard = self.inference(speech, sampling_rate=sampling_rate).keywords or ()
+        return words_of(heard, self.inference.model.clip)
+
+    @staticmethod
+    def similarity(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """Cosine similarity of each embedding with each of others, (rows, columns)."""
+        return np.asarray(rows) @ np.asarray(columns).T
+
+    def _clip_with_images(self) -> FrozenCLIP:
+        if self._image_clip is None:
+            clip = load_clip(self.source, image_tower=True, text_tower=False)
+            self._image_clip = clip.to(self.inference.device)
+        return self._image_clip
+
+    def _taking(self, branch: Branch | None) -> Callable[[UtteranceResult], np.ndarray]:
+        wanted = branch or self.branches[0]
+        if wanted not in ("parallel", "cascaded", "both"):
+            raise ValueError(f"branch {wanted!r}: it is parallel, cascaded or both")
+        names = ("parallel", "cascaded") if wanted == "both" else (wanted,)
+        missing = [name for name in names if name not in self.branches]
+        if missing:
+            raise ValueError(
+                f"{self.source}: the model has no {missing[0]} branch, only {self.branches[0]}"
+            )
+
+        def take(result: UtteranceResult) -> np.ndarray:
+            row = sum(getattr(result, name) for name in names)
+            return row if len(names) == 1 else row / np.linalg.norm(row)
+
+        return take
+
+    def _results(self, batch: list[np.ndarray]) -> list[UtteranceResult]:
+        device = self.inference.device
+        lengths = torch.tensor([len(samples) for samples in batch], device=device)
+        speech = pad_sequence([torch.as_tensor(samples) for samples in batch], batch_first=True)
+        output = self.inference.encode(speech=speech.to(device), speech_lengths=lengths)
+        return self.inference.results(output)
+
+
+def words_of(heard: Sequence[SpokenKeyword], clip: FrozenCLIP) -> list[Keyword]:
+    """Keywords as words: sub-words that follow each other in time are joined up to a word's end."""
+    words: list[Keyword] = []
+    pieces: list[SpokenKeyword] = []
+    for keyword in heard:
+        pieces.append(keyword)
+        if keyword.token.endswith("</w>") or keyword.start is None or keyword is heard[-1]:
+            words.append(
+                Keyword(
+                    word=clip.text_of([piece.token_id for piece in pieces]),
+                    score=float(np.mean([piece.score for piece in pieces])),
+                    start=pieces[0].start,
+                    end=pieces[-1].end,
+                )
+            )
+            pieces = []
+    return words
+
+
+def _items(given: Any) -> list[Any]:
+    """What was given as a list: one item, or many."""
+    alone = isinstance(given, str | Path | np.ndarray | Tensor) or not isinstance(given, Iterable)
+    return [given] if alone else list(given)
+
+
+def _rate_of(item: Any, sampling_rate: int | None) -> int | None:
+    return None if isinstance(item, str | Path) else sampling_rate
+
+
+def _batches_of(size: int, number: int) -> list[list[int]]:
+    return [list(range(start, min(start + size, number))) for start in range(0, number, size)]
+
+
+def _batches_by_seconds(seconds: Sequence[float]) -> list[list[int]]:
+    """Positions in batches of similar length, the longest first."""
+    batches: list[list[int]] = []
+    for position in sorted(range(len(seconds)), key=lambda position: -seconds[position]):
+        longest = seconds[batches[-1][0]] if batches else 0.0
+        if batches and (len(batches[-1]) + 1) * longest <= BATCH_SECONDS:
+            batches[-1].append(position)
+        else:
+            batches.append([position])
+    return batches
+
+
+def _embed(
+    items: Sequence[Any],
+    *,
+    batches: Sequence[Sequence[int]],
+    read: Callable[[Any], Any],
+    encode: Callable[[list[Any]], Iterable[np.ndarray]],
+    dim: int,
+    on_error: OnError,
+    what: str,
+) -> Embeddings:
+    """Rows of the items that can be read, in their order."""
+    if on_error not in ("raise", "skip"):
+        raise ValueError(f"on_error {on_error!r}: it is raise or skip")
+    rows: dict[int, np.ndarray] = {}
+    skipped: dict[int, str] = {}
+    steps = progress(batches, description=what, unit="batch") if len(batches) > 1 else batches
+    for batch in steps:
+        good = {}
+        for position in batch:
+            try:
+                good[position] = read(items[position])
+            except (OSError, RuntimeError, TypeError, ValueError) as error:
+                reason = str(error)
+                if not isinstance(items[position], str | Path):
+                    reason = f"item {position}: {reason}"
+                if on_error == "raise":
+                    kind = TypeError if isinstance(error, TypeError) else DataError
+                    raise kind(reason) from error
+                logging.warning(f"left out: {reason}")
+                skipped[position] = reason
+        if good:
+            rows.update(zip(good, encode(list(good.values())), strict=True))
+    kept = sorted(rows)
+    found = np.stack([rows[position] for position in kept]) if kept else np.zeros((0, dim))
+    return Embeddings.of(found, kept=kept, skipped=dict(sorted(skipped.items())))

@@ -1,0 +1,154 @@
+"""Recordings, pictures and texts in every form that people have them in."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from PIL import Image
+
+from espnet_plugin import SpeechCLIP
+from espnet_plugin.data.scp import DataError
+from espnet_plugin.inference import speechclip
+from espnet_plugin.inference.speechclip import words_of
+from espnet_plugin.inference.speechclip_inference import SpokenKeyword
+from tests.tiny import CLIP_DIM
+
+RNG = np.random.RandomState(0)
+SPEECH = [(0.1 * RNG.randn(length)).astype(np.float32) for length in (8000, 3200, 12000, 5000)]
+PIXELS = RNG.randint(0, 256, (40, 48, 3)).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def model(exported: Path) -> SpeechCLIP:
+    return SpeechCLIP.from_pretrained(exported, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    directory = tmp_path_factory.mktemp("files")
+    for number, samples in enumerate(SPEECH):
+        soundfile.write(directory / f"{number}.wav", samples, 16000, subtype="FLOAT")
+    Image.fromarray(PIXELS).save(directory / "picture.png")
+    return [directory / f"{number}.wav" for number in range(len(SPEECH))]
+
+
+def test_a_row_for_each_recording_in_the_order_given(
+    model: SpeechCLIP, files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = np.stack([model.inference(samples).parallel for samples in SPEECH])
+    monkeypatch.setattr(speechclip, "BATCH_SECONDS", 1.2)  # 0.75 s alone; 0.5 and 0.31; 0.2
+    for given in (files, [str(file) for file in files], SPEECH, tuple(map(torch.tensor, SPEECH))):
+        rows = model.encode_speech(given)
+        assert rows.shape == (4, CLIP_DIM) and rows.dtype == np.float32
+        assert np.abs(rows - expected).max() < 1e-5
+    assert np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
+    assert model.encode_speech(files[1]).shape == (1, CLIP_DIM)
+    assert model.encode_speech([]).shape == model.encode_image([]).shape == (0, CLIP_DIM)
+
+
+def test_arrays_of_any_rate_type_and_number_of_channels(model: SpeechCLIP) -> None:
+    integers = (SPEECH[0] * 32767).astype(np.int16)
+    stereo = np.stack([integers, integers], axis=1)
+    expected = model.encode_speech(integers.astype(np.float32) / 32768, sampling_rate=44100)
+    for given in (integers, stereo, integers.astype(np.float64) / 32768):
+        assert np.abs(model.encode_speech(given, sampling_rate=44100) - expected).max() < 1e-5
+    half = (SPEECH[0]).astype(np.float16)
+    assert np.isfinite(model.encode_speech(half, sampling_rate=8000)).all()
+
+
+def test_silence_and_the_shortest_recordings(model: SpeechCLIP) -> None:
+    rows = model.encode_speech([np.zeros(800), np.zeros(16000), SPEECH[0][:1]], branch="both")
+    assert np.isfinite(rows).all() and np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
+
+
+def test_branches(model: SpeechCLIP, exported: Path) -> None:
+    parallel, cascaded, both = (
+        model.encode_speech(SPEECH, branch=branch) for branch in ("parallel", "cascaded", "both")
+    )
+    assert np.array_equal(model.encode_speech(SPEECH), parallel)
+    mean = (parallel + cascaded) / np.linalg.norm(parallel + cascaded, axis=1, keepdims=True)
+    assert np.allclose(both, mean, atol=1e-6)
+    with pytest.raises(ValueError, match="parallel, cascaded or both"):
+        model.encode_speech(SPEECH, branch="fused")
+
+
+def test_bad_recordings_are_named_or_left_out(
+    model: SpeechCLIP, files: list[Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "noise.wav").write_bytes(b"no audio")
+    given = [files[0], tmp_path / "noise.wav", np.full(900, np.nan), files[1], tmp_path / "gone"]
+    rows = model.encode_speech(given, on_error="skip")
+    assert rows.kept == [0, 3] and list(rows.skipped) == [1, 2, 4]
+    assert np.abs(rows - model.encode_speech(files[:2])).max() < 1e-5
+    assert "noise.wav: cannot be read" in caplog.text and "item 2: audio holds NaN" in caplog.text
+    with pytest.raises(DataError, match="noise.wav: cannot be read"):
+        model.encode_speech(given)
+    with pytest.raises(DataError, match="item 0: audio is empty"):
+        model.encode_speech([np.zeros(0)])
+    with pytest.raises(TypeError, match="item 0: speech is of type float"):
+        model.encode_speech([0.1, 0.2])
+
+
+def test_pictures_in_every_form(model: SpeechCLIP, exported: Path, files: list[Path]) -> None:
+    path = files[0].parent / "picture.png"
+    tower = model._clip_with_images()
+    pixels = tower.preprocess(Image.fromarray(PIXELS))[None]
+    expected = tower.encode_images(pixels).numpy()
+    for given in (path, str(path), Image.open(path), PIXELS, PIXELS.astype(np.uint16) * 257):
+        assert np.abs(model.encode_image(given) - expected).max() < 1e-6
+    rows = model.encode_image([path, files[0], PIXELS], on_error="skip")
+    assert rows.kept == [0, 2] and "0.wav: no picture" in rows.skipped[1]
+    with pytest.raises(TypeError, match="item 0: a picture of type float"):
+        model.encode_image([0.1])
+
+
+def test_the_image_tower_comes_with_the_first_picture(exported: Path, tmp_path: Path) -> None:
+    archive = shutil.make_archive(str(tmp_path / "model"), "zip", exported)
+    model = SpeechCLIP.from_pretrained(archive, device="cpu")
+    model.encode_speech(SPEECH)
+    assert model.inference.model.clip.image_tower is None and model._image_clip is None
+    assert model.to("cpu").encode_image(PIXELS).shape == (1, CLIP_DIM)
+
+
+def test_texts_and_similarities(model: SpeechCLIP) -> None:
+    texts = model.encode_text(["a red dog", "a dog"])
+    assert np.allclose(texts[:1], model.encode_text("a red dog"), atol=1e-6)
+    similarity = model.similarity(model.encode_speech(SPEECH), texts)
+    assert similarity.shape == (4, 2) and type(similarity) is np.ndarray
+    assert np.allclose(np.diag(model.similarity(texts, texts)), 1, atol=1e-5)
+    assert torch.equal(texts.torch(), torch.from_numpy(np.asarray(texts)))
+    with pytest.raises(TypeError, match="type int"):
+        model.encode_text(["a", 1])
+
+
+def test_keywords_say_what_and_when(model: SpeechCLIP, files: list[Path]) -> None:
+    keywords = model.keywords(files[2])
+    assert keywords == model.keywords(SPEECH[2]) and keywords
+    assert all(-1 <= keyword.score <= 1 for keyword in keywords)
+    assert all(0 <= k.start < k.end <= 0.75 for k in keywords)
+    assert not any("</w>" in keyword.word for keyword in keywords)
+
+
+def test_sub_words_are_joined_up_to_a_words_end(model: SpeechCLIP) -> None:
+    clip = model.inference.model.clip
+    snow, man, dog = clip.tokenize(["snow"])[0][0], clip.tokenize(["man"])[0][0], 1929
+    piece = next(i for i, text in clip.tokenizer.decoder.items() if text == "snow")
+
+    def keyword(token_id: int, score: float, start: float | None) -> SpokenKeyword:
+        end = None if start is None else start + 1
+        return SpokenKeyword(token_id, clip.token_text(token_id), score, (), (), start, end)
+
+    heard = [keyword(piece, 0.4, 0), keyword(man, 0.8, 1), keyword(dog, 0.5, 2),
+             keyword(piece, 0.3, 3)]  # fmt: skip
+    words = words_of(heard, clip)
+    assert [(word.word, word.start, word.end) for word in words] == [
+        ("snowman", 0, 2), ("dog", 2, 3), ("snow", 3, 4),
+    ]  # fmt: skip
+    assert words[0].score == pytest.approx(0.6)
+    without_times = [keyword(piece, 0.4, None), keyword(snow, 0.8, None)]
+    assert [word.word for word in words_of(without_times, clip)] == ["snow", "snow"]
