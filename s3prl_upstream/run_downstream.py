@@ -11,7 +11,9 @@ Example:
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib
+import importlib.util
 import logging
 import os
 import sys
@@ -22,11 +24,18 @@ from typing import Any
 from s3prl_upstream import register
 from s3prl_upstream.superb.conf import CONF, missing_paths, resolve_own_files
 
+MODES = ("train", "evaluate", "inference")
+
 
 def main(cmd: Sequence[str] | None = None) -> None:
-    """Runs s3prl's runner."""
+    """Runs s3prl's runner; a wrong name of a task, model or file ends it with one message."""
     logging.basicConfig(level=logging.INFO)
-    arguments = complete_arguments(sys.argv[1:] if cmd is None else cmd, os.environ)
+    arguments = list(sys.argv[1:] if cmd is None else cmd)
+    try:
+        check_names(_read(arguments))
+    except (OSError, ValueError) as error:
+        sys.exit(f"run_downstream: error: {error}")
+    arguments = complete_arguments(arguments, os.environ)
     if _read(arguments).device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the runner asks a GPU for its memory otherwise
     from s3prl_upstream.superb.bridge import bridge
@@ -65,17 +74,66 @@ def complete_arguments(arguments: Sequence[str], environment: Mapping[str, str])
     return arguments + extra
 
 
+def get_parser() -> argparse.ArgumentParser:
+    """Those of s3prl's options that matter here; it is s3prl that takes them, and all others."""
+    parser = argparse.ArgumentParser(
+        prog="python -m s3prl_upstream.run_downstream",
+        description=__doc__.splitlines()[0],
+        epilog="All other options of s3prl's run_downstream.py go to it unchanged; s3prl's "
+        "downstream/README.md tells them.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("-m", "--mode", help=", ".join(MODES))
+    parser.add_argument("-u", "--upstream", help="speechclip_plus, or any upstream of s3prl")
+    parser.add_argument("-k", "--upstream_ckpt", help="the model: a directory, a zip or a name")
+    parser.add_argument("--hub", help="where the upstream comes from: torch or huggingface")
+    parser.add_argument("-f", "--upstream_trainable", action="store_true", help="fine-tune it")
+    parser.add_argument("-d", "--downstream", help="the task, a folder of s3prl/downstream")
+    parser.add_argument("-c", "--config", help="of the task; by default ours, where there is one")
+    parser.add_argument("-o", "--override", help="changes to it: config.a.b=c,,config.d=e")
+    parser.add_argument("-p", "--expdir", help="where the experiment goes")
+    parser.add_argument("-n", "--expname", help="or its name: result/downstream/NAME")
+    parser.add_argument("-e", "--past_exp", help="an experiment, or its checkpoint, to go on with")
+    parser.add_argument("--device", help="cpu or cuda; by default what there is")
+    parser.add_argument("--local_rank", help="of this process, under torchrun")
+    return parser
+
+
+def check_names(given: argparse.Namespace) -> None:
+    """Refuses what the runner would stumble over after minutes, or with a traceback.
+
+    Raises:
+        FileNotFoundError: If there is no such configuration or model.
+        ValueError: If s3prl has no such task, or the model's file holds none.
+    """
+    if given.mode not in MODES:
+        raise ValueError(f"-m {given.mode or 'is missing'}: it is {', '.join(MODES)}")
+    tasks = downstream_tasks()
+    if given.downstream is not None and tasks and given.downstream not in tasks:
+        near = difflib.get_close_matches(given.downstream, tasks, n=3)
+        listed = ", ".join(near or tasks)
+        raise ValueError(
+            f"-d {given.downstream}: s3prl has no such task; {'do you mean' if near else 'it has'} "
+            f"{listed}"
+        )
+    if given.config is not None and not Path(given.config).is_file():
+        raise FileNotFoundError(f"-c {given.config}: no such file")
+    if given.upstream == "speechclip_plus" and given.upstream_ckpt is not None:
+        from espnet_plugin.speechclip.storage import read_stored_config
+
+        read_stored_config(given.upstream_ckpt)
+
+
+def downstream_tasks() -> list[str]:
+    """Names of s3prl's downstream tasks, without importing any of them."""
+    spec = importlib.util.find_spec("s3prl")
+    roots = spec.submodule_search_locations if spec else None
+    experts = (path for root in roots or () for path in Path(root).glob("downstream/*/expert.py"))
+    return sorted(path.parent.name for path in experts)
+
+
 def _read(arguments: Sequence[str]) -> argparse.Namespace:
-    """Those of s3prl's options that we look at."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("-d", "--downstream")
-    parser.add_argument("-c", "--config")
-    parser.add_argument("-e", "--past_exp")
-    parser.add_argument("-p", "--expdir")
-    parser.add_argument("-n", "--expname")
-    parser.add_argument("--device")
-    parser.add_argument("--local_rank")
-    return parser.parse_known_args(arguments)[0]
+    return get_parser().parse_known_args(arguments)[0]
 
 
 def _cache_directory(arguments: Sequence[str]) -> Path:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from espnet2.train.collate_fn import CommonCollateFn
+import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader
 
 from espnet_plugin.data.dataset import SAMPLING_RATE, NamingDataset
@@ -40,6 +41,19 @@ def batches_by_length(lengths: Mapping[str, int], batch_size: int) -> list[list[
 
 def _checked(_: str, data: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return checked_entries(data)
+
+
+# as ESPnet's collate function, whose module imports every language's grapheme-to-phoneme library
+def _padded(
+    items: Sequence[tuple[str, dict[str, np.ndarray]]],
+) -> tuple[list[str], dict[str, Tensor]]:
+    """Utterances, and their arrays as a padded batch with ``*_lengths``."""
+    batch = {}
+    for name in items[0][1]:
+        rows = [torch.from_numpy(arrays[name]) for _, arrays in items]
+        batch[name] = pad_sequence(rows, batch_first=True)
+        batch[f"{name}_lengths"] = torch.tensor([len(row) for row in rows])
+    return [utterance for utterance, _ in items], batch
 
 
 def infer_set(
@@ -79,7 +93,7 @@ def infer_set(
         dataset,
         batch_sampler=batches,
         num_workers=num_workers,
-        collate_fn=CommonCollateFn(),
+        collate_fn=_padded,
     )
     outputs = SetOutputs(
         layer_weights=inference.layer_weights(), frame_seconds=inference.stride_seconds

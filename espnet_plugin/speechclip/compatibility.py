@@ -8,12 +8,12 @@ show it.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from espnet_plugin.speechclip.options import check_options
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -66,4 +66,4 @@ def rounded_frame_lengths(sample_lengths: Tensor, frames: int, *, stride: int) -
         frames: Frames of the padded batch.
         stride: Samples per frame.
     """
-    return torch.round(sample_lengths.double() / stride).long().clamp(max=frames)
+    return (sample_lengths.double() / stride).round().long().clamp(max=frames)

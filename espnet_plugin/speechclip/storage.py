@@ -150,6 +150,18 @@ def load_clip(
         return FrozenCLIP(**{**(stored.config.get("clip_conf") or {}), **towers})
 
 
+def read_stored_config(source: str | Path) -> dict[str, Any]:
+    """Configuration of a trained model; nothing is built.
+
+    Local files that it names are found from anywhere, but those of a zip file are gone again.
+
+    Args:
+        source: As for :func:`load_speechclip`, which also says what is raised.
+    """
+    with _opened(source) as stored:
+        return stored.config
+
+
 def export_speechclip(source: str | Path, directory: str | Path, *, force: bool = False) -> None:
     """Writes a trained model, whatever holds it, as a directory that loads by itself.
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from s3prl_upstream.expert import UpstreamExpert
-from s3prl_upstream.probing import (
+from s3prl_upstream.probes import (
     BareEncoder,
     Example,
     ProbeResult,

@@ -116,6 +116,7 @@ def _load(
     load: Callable[..., Any], model: str, cache_dir: str | Path | None, *, wanted: str
 ) -> Any:
     """Calls one of the library's functions that take a model's name or directory."""
+    load = _quietly(load)
     options = {} if cache_dir is None else {"cache_dir": str(cache_dir)}
     if Path(model).is_dir():
         try:
@@ -140,3 +141,21 @@ def _load(
         "speech_encoder_conf.model (recipe option --speech_upstream) to a local directory that "
         "holds the model's files",
     )
+
+
+def _quietly(load: Callable[..., Any]) -> Callable[..., Any]:
+    """The function without the library's bar over weights that are on this disk already."""
+    from transformers.utils import logging as library
+
+    def quiet(name: str, **options: Any) -> Any:
+        if not (options.get("local_files_only") or Path(name).is_dir()):
+            return load(name, **options)
+        was_shown = library.is_progress_bar_enabled()
+        library.disable_progress_bar()
+        try:
+            return load(name, **options)
+        finally:
+            if was_shown:
+                library.enable_progress_bar()
+
+    return quiet

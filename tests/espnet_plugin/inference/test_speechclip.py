@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -152,3 +154,20 @@ def test_sub_words_are_joined_up_to_a_words_end(model: SpeechCLIP) -> None:
     assert words[0].score == pytest.approx(0.6)
     without_times = [keyword(piece, 0.4, None), keyword(snow, 0.8, None)]
     assert [word.word for word in words_of(without_times, clip)] == ["snow", "snow"]
+
+
+def test_libraries_are_imported_when_they_are_used_and_espnet_never(exported: Path) -> None:
+    code = f"""
+import sys
+import espnet_plugin.speechclip
+assert "torch" not in sys.modules
+from espnet_plugin import SpeechCLIP
+later = {{"open_clip", "transformers", "torchvision", "PIL", "scipy", "soundfile", "soxr", "sympy"}}
+assert not later & sys.modules.keys()
+import numpy as np
+model = SpeechCLIP.from_pretrained({str(exported)!r}, device="cpu")
+model.encode_speech(np.zeros(8000)), model.keywords(np.zeros(8000)), model.encode_text("a dog")
+assert not {{"espnet", "espnet2", "nltk", "g2p_en", "s3prl"}} & sys.modules.keys()
+"""
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (process.returncode, process.stdout, process.stderr) == (0, "", "")
