@@ -37,14 +37,15 @@ The model:
 
 Batches:
   --sort_window N             batches that are drawn together and sorted by length; 1: shuffled
-  --crop_seconds SECONDS      longer speech is cut to a random stretch (--crop_frames: stored states)
+  --crop_seconds SECONDS      longer speech is cut to a random stretch
+  --crop_frames N             the same for stored hidden states
   --normalize_before_crop BOOL     normalise whole waveforms before they are cut
   --use_preprocessor BOOL     check the speech
 
 Most used of ESPnet's:
-  --config FILE  --output_dir DIR  --ngpu N  --seed N  --max_epoch N  --batch_size N  --num_workers N
-  --optim NAME  --optim_conf lr=0.0001  --scheduler NAME  --use_amp BOOL  --accum_grad N
-  --resume BOOL  --init_param FILE  --best_model_criterion
+  --config FILE  --output_dir DIR  --ngpu N  --seed N  --max_epoch N  --batch_size N
+  --num_workers N  --optim NAME  --optim_conf lr=0.0001  --scheduler NAME  --use_amp BOOL
+  --accum_grad N  --resume BOOL  --init_param FILE  --best_model_criterion
 
   --print_config              all options, ESPnet's too, as a YAML file with their defaults
   --help_all                  all options, ESPnet's too, explained

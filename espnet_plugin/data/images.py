@@ -72,7 +72,10 @@ def _as_seen(image: Image) -> Image:
     except (OSError, ValueError, SyntaxError, KeyError, TypeError):
         pass  # EXIF data that cannot be read turn nothing
     if image.mode in ("F", "I") or image.mode.startswith("I;16"):
-        image = _from_pixels(np.asarray(image))
+        pixels = np.asarray(image)
+        if image.mode == "I" and pixels.min() >= 0 and pixels.max() <= 65535:
+            pixels = pixels.astype(np.uint16)  # as some formats hand 16 bits over
+        image = _from_pixels(pixels)
     if "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, WHITE), image)
@@ -95,11 +98,12 @@ def _from_pixels(pixels: np.ndarray) -> Image:
         if not (pixels.min() >= 0 and pixels.max() <= 1):  # NaN is in no range
             raise ValueError("floating-point pixels must be in [0, 1]")
         pixels = np.rint(pixels * 255)
-    elif pixels.dtype != np.uint8:
-        # PIL hands pictures with 16 bits over as 32-bit integers, too
-        if pixels.min() < 0 or pixels.max() > 65535 or pixels.dtype.itemsize == 1:
-            raise ValueError(f"{pixels.dtype} pixels: they must have 8 or 16 bits, unsigned")
+    elif pixels.dtype.kind == "u" and pixels.dtype.itemsize == 2:
         pixels = np.rint(pixels / 257)
+    elif pixels.dtype != np.uint8:
+        raise ValueError(
+            f"{pixels.dtype} pixels: give integers of 8 or 16 bits, unsigned, or floating point"
+        )
     return Image.fromarray(pixels.astype(np.uint8).reshape(shape))
 
 

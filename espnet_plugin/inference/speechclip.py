@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 from espnet_plugin.data.images import read_picture
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.inference.clip import embed_texts
+from espnet_plugin.inference.publishing import upload, write_model_card
 from espnet_plugin.inference.speechclip_inference import (
     SpeechCLIPInference,
     SpokenKeyword,
@@ -23,7 +25,8 @@ from espnet_plugin.inference.speechclip_inference import (
 )
 from espnet_plugin.inference.utterance import Utterance, read_utterance, utterance_seconds
 from espnet_plugin.speechclip.clip import FrozenCLIP
-from espnet_plugin.speechclip.storage import load_clip, load_speechclip
+from espnet_plugin.speechclip.storage import export_speechclip, load_clip, load_speechclip
+from espnet_plugin.speechclip.storage_format import new_directory
 from espnet_plugin.utils.progress import progress
 
 if TYPE_CHECKING:
@@ -270,6 +273,38 @@ class SpeechCLIP:
     def similarity(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """Cosine similarity of each embedding with each of others, (rows, columns)."""
         return np.asarray(rows) @ np.asarray(columns).T
+
+    def save_pretrained(self, directory: str | Path, *, force: bool = False) -> None:
+        """Writes the model as a directory that loads by itself, with a card that introduces it.
+
+        Args:
+            directory: Where; it appears when it is complete.
+            force: Replace a directory that is not empty.
+
+        Raises:
+            FileExistsError: If the directory is not empty.
+        """
+        with new_directory(directory, force=force) as target:
+            self._write(target, name=Path(directory).name)
+
+    def push_to_hub(self, repo: str, *, private: bool = False) -> None:
+        """Publishes the model, in one commit, for ``from_pretrained(repo)``.
+
+        Args:
+            repo: ``owner/model`` on the Hugging Face hub; made if it is not there.
+            private: Whether a new repository is.
+
+        Raises:
+            OSError: If the hub cannot be reached, or nobody is logged in.
+        """
+        with tempfile.TemporaryDirectory(prefix="speechclip_") as temporary:
+            folder = Path(temporary)
+            self._write(folder, name=repo)
+            upload(folder, repo, message="Upload a SpeechCLIP model", private=private)
+
+    def _write(self, directory: Path, *, name: str) -> None:
+        export_speechclip(self.source, directory)
+        write_model_card(directory, self.source, name=name)
 
     def _clip_with_images(self) -> FrozenCLIP:
         if self._image_clip is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+import shutil
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from espnet_plugin import SpeechCLIP
 from espnet_plugin.inference.packing import pack_model
 from espnet_plugin.inference.speechclip_inference import SpeechCLIPInference
 from espnet_plugin.speechclip import load_speechclip
@@ -45,7 +47,7 @@ def test_uploaded_model_loads_by_its_name(hub: LocalHub, packed: Path) -> None:
     assert [path.name for path in packed.parent.iterdir() if path.name[0] == "."] == []
     card = hub.repositories["owner/model"]["README.md"].decode()
     assert card.startswith("---\n") and "license: apache-2.0" in card
-    assert 'load_speechclip("owner/model")' in card and "| R@1 | {70.2} |" in card
+    assert 'from_pretrained("owner/model")' in card and "| R@1 | {70.2} |" in card
 
     speech = np.random.RandomState(1).randn(6000).astype(np.float32) * 0.1
     waveform = torch.from_numpy(speech)
@@ -72,6 +74,38 @@ def test_cached_card_alone_is_no_model(hub: LocalHub) -> None:
     hub.repositories["owner/model"] = {"model.zip": b"packed", "README.md": b"card"}
     hf_hub_download("owner/model", "README.md")
     assert resolve_model("owner/model").read_bytes() == b"packed"
+
+
+def test_a_model_is_published_with_its_results(
+    hub: LocalHub, trained: Path, tmp_path: Path
+) -> None:
+    experiment = tmp_path / "exp" / "speechclip_x"
+    shutil.copytree(trained, experiment)
+    figure = experiment / "inference_x" / "test" / "figures" / "firing_1.png"
+    figure.parent.mkdir(parents=True)
+    figure.write_bytes(b"pixels")
+    (experiment / "inference_x" / "RESULTS.md").write_text(
+        "# speechclip_x\n\nSee [the page](report.html).\n\n"
+        "| R@1 | 70.2 (66.1-74.0) |\n\n## Figures\n"
+        "\n### Firing\n\n[![Firing](test/figures/firing_1.png)](test/figures/firing_1.svg)\n"
+    )
+    model = SpeechCLIP.from_pretrained(experiment, device="cpu")
+    model.push_to_hub("owner/model")
+    files = hub.repositories["owner/model"]
+    card = files["README.md"].decode()
+    assert "| R@1 | 70.2 (66.1-74.0) |" in card and "![Firing](figure.png)" in card
+    assert "report.html" not in card and ".svg" not in card
+    assert files["figure.png"] == b"pixels"
+
+    speech = np.random.RandomState(1).randn(6000).astype(np.float32) * 0.1
+    by_name = SpeechCLIP.from_pretrained("owner/model", device="cpu")
+    assert np.array_equal(by_name.encode_speech(speech), model.encode_speech(speech))
+    by_name.save_pretrained(tmp_path / "saved")
+    saved = tmp_path / "saved"
+    assert "| R@1 | 70.2" in (saved / "README.md").read_text()
+    assert (saved / "figure.png").read_bytes() == b"pixels"
+    with pytest.raises(FileExistsError, match="saved exists"):
+        model.save_pretrained(saved)
 
 
 @pytest.mark.parametrize("load", [load_speechclip, SpeechCLIPInference.from_pretrained])

@@ -1,0 +1,154 @@
+"""A picture has one reading, in whichever form it was saved: that of its 8-bit RGB version."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from espnet_plugin.data.images import bad_images, read_picture
+from espnet_plugin.data.scp import DataError
+
+RNG = np.random.RandomState(0)
+RGB = RNG.randint(0, 256, (6, 8, 3)).astype(np.uint8)
+GREY = RGB[..., 0]
+ALPHA = RNG.randint(0, 256, (6, 8)).astype(np.uint8)
+QUARTER_TURN = 6  # EXIF: the top of what is seen lies at the right of what is stored
+
+
+def over_white(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    share = alpha[..., None] / 255
+    return share * pixels + (1 - share) * 255
+
+
+def three(grey: np.ndarray) -> np.ndarray:
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
+def plain(path: Path) -> np.ndarray:
+    Image.fromarray(RGB).save(path.with_suffix(".png"))
+    return RGB
+
+
+def grey(path: Path) -> np.ndarray:
+    Image.fromarray(GREY).save(path.with_suffix(".png"))
+    return three(GREY)
+
+
+def sixteen_bit_png(path: Path) -> np.ndarray:
+    Image.fromarray(GREY.astype(np.uint16) * 257).save(path.with_suffix(".png"))
+    return three(GREY)
+
+
+def sixteen_bit_tiff(path: Path) -> np.ndarray:
+    Image.fromarray(GREY.astype(np.uint16) * 257).save(path.with_suffix(".tiff"))
+    return three(GREY)
+
+
+def floating_point_tiff(path: Path) -> np.ndarray:
+    Image.fromarray((GREY / 255).astype(np.float32)).save(path.with_suffix(".tiff"))
+    return three(GREY)
+
+
+def transparent(path: Path) -> np.ndarray:
+    Image.fromarray(np.dstack([RGB, ALPHA])).save(path.with_suffix(".png"))
+    return over_white(RGB, ALPHA)
+
+
+def grey_and_transparent(path: Path) -> np.ndarray:
+    Image.fromarray(np.dstack([GREY, ALPHA]), "LA").save(path.with_suffix(".png"))
+    return over_white(three(GREY), ALPHA)
+
+
+def palette_with_a_transparent_colour(path: Path) -> np.ndarray:
+    indices = RNG.randint(0, 3, (6, 8)).astype(np.uint8)
+    image = Image.fromarray(indices, "P")
+    image.putpalette([250, 10, 20, 0, 0, 0, 30, 40, 50])
+    image.save(path.with_suffix(".png"), transparency=1)
+    return np.array([[250, 10, 20], [255, 255, 255], [30, 40, 50]])[indices]
+
+
+def turned(path: Path) -> np.ndarray:
+    exif = Image.Exif()
+    exif[0x0112] = QUARTER_TURN
+    Image.fromarray(np.rot90(RGB)).save(path.with_suffix(".png"), exif=exif)
+    return RGB
+
+
+def animated(path: Path) -> np.ndarray:
+    frames = [Image.fromarray(RGB), Image.fromarray(255 - RGB)]
+    frames[0].save(
+        path.with_suffix(".webp"), save_all=True, append_images=frames[1:], lossless=True
+    )
+    return RGB
+
+
+def cmyk(path: Path) -> np.ndarray:
+    inks = np.dstack([255 - RGB, np.zeros_like(GREY)])  # no black
+    Image.fromarray(inks, "CMYK").save(path.with_suffix(".tiff"))
+    return RGB
+
+
+FORMS = (
+    plain, grey, sixteen_bit_png, sixteen_bit_tiff, floating_point_tiff, transparent,
+    grey_and_transparent, palette_with_a_transparent_colour, turned, animated, cmyk,
+)  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:'mode' parameter:DeprecationWarning")
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.__name__)
+def test_every_form_is_read_as_its_rgb_version(
+    form: Callable[[Path], np.ndarray], tmp_path: Path
+) -> None:
+    expected = form(tmp_path / "picture")
+    (path,) = tmp_path.iterdir()
+    with Image.open(path) as opened:
+        for given in (path, str(path), opened):
+            image = read_picture(given)
+            assert image.mode == "RGB"
+            assert np.abs(np.asarray(image, dtype=float) - expected).max() <= 1
+
+
+def test_pixels_in_every_form() -> None:
+    for pixels in (RGB, RGB.astype(np.uint16) * 257, RGB / 255, (RGB / 255).astype(np.float32)):
+        assert np.array_equal(np.asarray(read_picture(pixels)), RGB)
+    for pixels in (GREY, GREY[..., None]):
+        assert np.array_equal(np.asarray(read_picture(pixels)), three(GREY))
+    assert np.array_equal(read_picture(GREY > 9), three((GREY > 9) * np.uint8(255)))
+    seen = np.asarray(read_picture(np.dstack([RGB, ALPHA])), dtype=float)
+    assert np.abs(seen - over_white(RGB, ALPHA)).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("pixels", "message"),
+    [
+        (np.zeros((3, 6, 8), np.uint8), r"shape \(3, 6, 8\)"),
+        (np.zeros((0, 8, 3), np.uint8), "shape"),
+        (np.full((6, 8, 3), 200.0), r"in \[0, 1\]"),
+        (np.full((6, 8), np.nan), r"in \[0, 1\]"),
+        (np.full((6, 8), 200), "int64 pixels: .* unsigned"),
+        (np.zeros((6, 8), np.int8), "unsigned"),
+    ],
+)
+def test_pixels_of_no_picture(pixels: np.ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_picture(pixels)
+
+
+def test_bad_files_are_named(tmp_path: Path) -> None:
+    Image.fromarray(RNG.randint(0, 256, (90, 90, 3)).astype(np.uint8)).save(tmp_path / "cut.jpg")
+    whole = (tmp_path / "cut.jpg").read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "text.png").write_text("no pixels")
+    (tmp_path / "empty.png").touch()
+    Image.fromarray(RGB).save(tmp_path / "good.png")
+    names = ("cut.jpg", "text.png", "empty.png", "gone.png", "good.png")
+    bad = bad_images({name: str(tmp_path / name) for name in names})
+    assert list(bad) == ["cut.jpg", "text.png", "empty.png", "gone.png"]
+    for name, cause in zip(bad, ("decoded", "no picture", "empty file", "no such"), strict=True):
+        assert bad[name].startswith(f"{tmp_path / name}: ") and cause in bad[name]
+    with pytest.raises(DataError, match="gone.png: no such file"):
+        read_picture(tmp_path / "gone.png")
