@@ -152,3 +152,19 @@ def tiny_hubert_dir(
     }
     (path / "preprocessor_config.json").write_text(json.dumps(preprocessor, indent=2))
     return path
+
+
+def tiny_hybrid_plus_config(directory: Path) -> dict[str, Any]:
+    """Write teachers and return the configuration of a model of both branches with them, whose
+    vocabulary has whole words and pieces."""
+    clip = tiny_clip_config(directory)
+    return {
+        "speech_encoder": "huggingface",
+        "speech_encoder_conf": {"model": str(tiny_hubert_dir(directory))},
+        "clip_conf": {"model": str(clip), "pretrained": str(tiny_clip_weights(directory, clip))},
+        "keyword_vocabulary": {"ids": [320, 736, 1929, 5463, *range(500, 520)]},
+        "keyword_extractor": "cif",
+        "keyword_extractor_conf": {"frames_per_keyword": 4, "dropout": 0.0},
+        "attention_conf": {"num_heads": 2, "dropout": 0.0},
+        "model_conf": {"parallel": True},
+    }

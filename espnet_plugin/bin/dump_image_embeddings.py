@@ -52,7 +52,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
     """Runs one job; a fault of the data ends it with one message and exit code 1."""
     print(get_commandline_args(), file=sys.stderr)
     args = get_parser().parse_args(cmd)
-    from espnet_plugin.inference.clip import load_clip
+    from espnet_plugin.inference.clip import clip_of_options
     from espnet_plugin.inference.image_embeddings import dump_image_embeddings
 
     pictures = chosen(read_scp(args.image_scp), args.key_file)
@@ -63,7 +63,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
     store = ArrayStore(args.output_dir, source=source)
     unreadable: dict[str, str] = {}
     if store.missing(pictures):
-        clip = load_clip(args, image_tower=True, text_tower=False)
+        clip = clip_of_options(args, image_tower=True, text_tower=False)
         clip.to("cuda" if args.ngpu > 0 else "cpu")
         unreadable = dump_image_embeddings(
             pictures, clip, store, batch_size=args.batch_size, num_workers=args.num_workers

@@ -9,17 +9,17 @@ import numpy as np
 import torch
 
 from espnet_plugin.speechclip.clip import FrozenCLIP
-from espnet_plugin.speechclip.storage import load_speechclip
+from espnet_plugin.speechclip.storage import load_clip
 from espnet_plugin.utils.progress import progress
 
 TEXT_BATCH = 256
 
 
-def load_clip(args: argparse.Namespace, *, image_tower: bool, text_tower: bool) -> FrozenCLIP:
+def clip_of_options(args: argparse.Namespace, *, image_tower: bool, text_tower: bool) -> FrozenCLIP:
     """The CLIP of ``--model_tag``, or of ``--clip_model`` and what goes with it."""
     towers = {"image_tower": image_tower, "text_tower": text_tower}
     if args.model_tag is not None:
-        return load_speechclip(args.model_tag, **towers).clip
+        return load_clip(args.model_tag, **towers)
     return FrozenCLIP(
         model=args.clip_model, pretrained=args.clip_pretrained, cache_dir=args.cache_dir, **towers
     )

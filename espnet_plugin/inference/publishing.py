@@ -15,7 +15,7 @@ from espnet_plugin.speechclip.storage import read_stored_config
 CARD_FILE, RESULTS_FILE, FIGURE_FILE = "README.md", "RESULTS.md", "figure.png"
 _PICTURE = re.compile(r"!\[([^\]]*)\]\(([^)]+)\)")
 _PRIVATE_PART = re.compile(r"^## (?:Figures|Time|Environment)$", re.MULTILINE)
-_ANY_LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!https?:)[^)]+\)")
+_SENTENCE_WITH_A_FILE = re.compile(r"[^.\n]*\[[^\]\n]+\]\((?!https?:)[^)\n]+\)\.?")
 _CARD = """---
 license: apache-2.0
 library_name: espnet
@@ -118,7 +118,7 @@ def _facts(source: str | Path) -> dict[str, str]:
     facts = {
         "branches": " and ".join(name for name in branches if branches[name]),
         "speech encoder": f"{_public(encoder)}, frozen",
-        "CLIP": f"{_public(clip.get('model'))} {_public(clip.get('pretrained'))}, frozen",
+        "CLIP": f"{_public(clip.get('model'))}, frozen",
         "trained on": _training_set(config),
     }
     return {key: value for key, value in facts.items() if value}
@@ -126,7 +126,7 @@ def _facts(source: str | Path) -> dict[str, str]:
 
 def _public(value: Any) -> str:
     """A name on a hub as it is, of a path its last part."""
-    return Path(str(value)).name if Path(str(value)).is_absolute() else str(value)
+    return Path(str(value)).stem if Path(str(value)).is_absolute() else str(value)
 
 
 def _training_set(config: Mapping[str, Any]) -> str:
@@ -148,8 +148,8 @@ def _results(model: Path) -> tuple[str, Path]:
 
 
 def _published(text: str, beside: Path, directory: Path) -> str:
-    """The results' tables and first figure, without times and links to what stays here."""
-    tables = _ANY_LINK.sub(r"\1", _PRIVATE_PART.split(text)[0]).strip()
+    """The results' tables and first figure, without what is said of files and runs here."""
+    tables = _SENTENCE_WITH_A_FILE.sub("", _PRIVATE_PART.split(text)[0]).strip()
     for caption, link in _PICTURE.findall(text):
         if (beside / link).is_file():
             shutil.copyfile(beside / link, directory / FIGURE_FILE)

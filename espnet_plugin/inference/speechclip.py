@@ -348,12 +348,16 @@ def words_of(heard: Sequence[SpokenKeyword], clip: FrozenCLIP) -> list[Keyword]:
                 Keyword(
                     word=clip.text_of([piece.token_id for piece in pieces]),
                     score=float(np.mean([piece.score for piece in pieces])),
-                    start=pieces[0].start,
-                    end=pieces[-1].end,
+                    start=_rounded(pieces[0].start),
+                    end=_rounded(pieces[-1].end),
                 )
             )
             pieces = []
     return words
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 4)
 
 
 def _items(given: Any) -> list[Any]:

@@ -1,0 +1,61 @@
+"""The Python of README.md runs, from any directory, one block after the other."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from PIL import Image
+
+from espnet_plugin.speechclip import build_speechclip, save_speechclip
+from tests.tiny import tiny_hybrid_plus_config
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.S | re.M)
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    """What the blocks find after ``make demo``, with a model that has learned nothing."""
+    recipe = tmp_path / "recipe"
+    config = tiny_hybrid_plus_config(tmp_path)
+    model = build_speechclip(config).eval()
+    save_speechclip(model, config, recipe / "exp" / "speechclip_mini_hybrid_plus")
+    for folder in ("wavs", "images"):
+        (recipe / "downloads" / "mini" / folder).mkdir(parents=True)
+    rng = np.random.RandomState(0)
+    wav = recipe / "downloads" / "mini" / "wavs" / "test_00000_0.wav"
+    soundfile.write(wav, 0.1 * rng.randn(8000), 16000)
+    for number in range(3):
+        pixels = rng.randint(0, 256, (32, 32, 3)).astype(np.uint8)
+        picture = recipe / "downloads" / "mini" / "images" / f"test_0000{number}.png"
+        Image.fromarray(pixels).save(picture)
+    return recipe
+
+
+def test_python_blocks(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    first, found = re.subn(
+        r"^recipe = .*$", f"recipe = Path({str(recipe)!r})", BLOCKS[0], flags=re.M
+    )
+    assert found == 1
+    names: dict[str, Any] = {}
+    for block in (first, *BLOCKS[1:]):
+        exec(compile(block, "README.md", "exec"), names)
+    assert "test_0000" in capsys.readouterr().out
+    assert names["rows"].kept == [0, 1] and names["texts"].shape[0] == 2
+    assert torch.allclose(names["output"].parallel, names["rows"].torch()[:1], atol=1e-5)
+    assert (elsewhere / "my_model" / "README.md").is_file()
+    shutil.rmtree(recipe)
+    model = names["SpeechCLIP"].from_pretrained("my_model")
+    assert np.array_equal(model.encode_text("a dog").shape, (1, model.embedding_dim))
