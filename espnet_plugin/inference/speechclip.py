@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -15,8 +14,15 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from espnet_plugin.data.images import read_picture
-from espnet_plugin.data.scp import DataError
 from espnet_plugin.inference.clip import embed_texts
+from espnet_plugin.inference.embeddings import (
+    Embeddings,
+    OnError,
+    batches_by_seconds,
+    batches_of,
+    embed_items,
+    items_of,
+)
 from espnet_plugin.inference.publishing import upload, write_model_card
 from espnet_plugin.inference.speechclip_inference import (
     SpeechCLIPInference,
@@ -27,14 +33,11 @@ from espnet_plugin.inference.utterance import Utterance, read_utterance, utteran
 from espnet_plugin.speechclip.clip import FrozenCLIP
 from espnet_plugin.speechclip.storage import export_speechclip, load_clip, load_speechclip
 from espnet_plugin.speechclip.storage_format import new_directory
-from espnet_plugin.utils.progress import progress
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 Branch = Literal["parallel", "cascaded", "both"]
-OnError = Literal["raise", "skip"]
-BATCH_SECONDS = 100.0
 BATCH_PICTURES = 64
 
 
@@ -54,36 +57,6 @@ class Keyword:
     score: float
     start: float | None
     end: float | None
-
-
-class Embeddings(np.ndarray):
-    """Rows of unit length, float32, (items, dim): an array that knows where its rows come from.
-
-    What is computed from it is a plain array.
-
-    Attributes:
-        kept: Position of each row's item among those given, ascending.
-        skipped: Position of each item that ``on_error="skip"`` left out, and why.
-    """
-
-    kept: list[int]
-    skipped: dict[int, str]
-
-    @classmethod
-    def of(
-        cls, rows: np.ndarray, *, kept: Iterable[int], skipped: dict[int, str] | None = None
-    ) -> Embeddings:
-        """Rows (items, dim) and where they come from."""
-        embeddings = np.asarray(rows, dtype=np.float32).view(cls)
-        embeddings.kept, embeddings.skipped = list(kept), skipped or {}
-        return embeddings
-
-    def __array_wrap__(self, array: np.ndarray, *_: Any) -> Any:
-        return np.asarray(array)[()]
-
-    def torch(self, device: str | torch.device = "cpu") -> Tensor:
-        """The rows as a tensor."""
-        return torch.from_numpy(np.array(self)).to(device)
 
 
 class SpeechCLIP:
@@ -162,7 +135,7 @@ class SpeechCLIP:
         """Embeds recordings.
 
         They run in batches of similar length, the longest first, of 100 seconds in all or one
-        recording that is longer.
+        recording that is longer. With HuBERT base a minute of speech needs about 1 GB.
 
         Args:
             speech: A file or the samples of one recording, (samples,) or (samples, channels),
@@ -182,15 +155,15 @@ class SpeechCLIP:
             ValueError: If the model has no such branch.
         """
         take = self._taking(branch)
-        items = _items(speech)
+        items = items_of(speech)
         wanted = self.inference.model.speech_encoder.sampling_rate
 
         def encode(batch: list[np.ndarray]) -> list[np.ndarray]:
             return [take(result) for result in self._results(batch)]
 
-        return _embed(
+        return embed_items(
             items,
-            batches=_batches_by_seconds([utterance_seconds(i, sampling_rate) for i in items]),
+            batches=batches_by_seconds([utterance_seconds(i, sampling_rate) for i in items]),
             read=lambda item: read_utterance(
                 item, sampling_rate=_rate_of(item, sampling_rate), wanted_rate=wanted
             ),
@@ -219,15 +192,15 @@ class SpeechCLIP:
             DataError: When a picture cannot be used; it is named.
         """
         clip = self._clip_with_images()
-        items = _items(images)
+        items = items_of(images)
 
         @torch.no_grad()
         def encode(pixels: list[Tensor]) -> np.ndarray:
             return clip.encode_images(torch.stack(pixels).to(self.inference.device)).cpu().numpy()
 
-        return _embed(
+        return embed_items(
             items,
-            batches=_batches_of(BATCH_PICTURES, len(items)),
+            batches=batches_of(BATCH_PICTURES, len(items)),
             read=lambda item: clip.preprocess(read_picture(item)),
             encode=encode,
             dim=self.embedding_dim,
@@ -244,7 +217,7 @@ class SpeechCLIP:
         Returns:
             A row for each text.
         """
-        items = _items(texts)
+        items = items_of(texts)
         wrong = next((item for item in items if not isinstance(item, str)), None)
         if wrong is not None:
             raise TypeError(f"a text of type {type(wrong).__name__}: give strings")
@@ -360,64 +333,5 @@ def _rounded(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 4)
 
 
-def _items(given: Any) -> list[Any]:
-    """What was given as a list: one item, or many."""
-    alone = isinstance(given, str | Path | np.ndarray | Tensor) or not isinstance(given, Iterable)
-    return [given] if alone else list(given)
-
-
 def _rate_of(item: Any, sampling_rate: int | None) -> int | None:
     return None if isinstance(item, str | Path) else sampling_rate
-
-
-def _batches_of(size: int, number: int) -> list[list[int]]:
-    return [list(range(start, min(start + size, number))) for start in range(0, number, size)]
-
-
-def _batches_by_seconds(seconds: Sequence[float]) -> list[list[int]]:
-    """Positions in batches of similar length, the longest first."""
-    batches: list[list[int]] = []
-    for position in sorted(range(len(seconds)), key=lambda position: -seconds[position]):
-        longest = seconds[batches[-1][0]] if batches else 0.0
-        if batches and (len(batches[-1]) + 1) * longest <= BATCH_SECONDS:
-            batches[-1].append(position)
-        else:
-            batches.append([position])
-    return batches
-
-
-def _embed(
-    items: Sequence[Any],
-    *,
-    batches: Sequence[Sequence[int]],
-    read: Callable[[Any], Any],
-    encode: Callable[[list[Any]], Iterable[np.ndarray]],
-    dim: int,
-    on_error: OnError,
-    what: str,
-) -> Embeddings:
-    """Rows of the items that can be read, in their order."""
-    if on_error not in ("raise", "skip"):
-        raise ValueError(f"on_error {on_error!r}: it is raise or skip")
-    rows: dict[int, np.ndarray] = {}
-    skipped: dict[int, str] = {}
-    steps = progress(batches, description=what, unit="batch") if len(batches) > 1 else batches
-    for batch in steps:
-        good = {}
-        for position in batch:
-            try:
-                good[position] = read(items[position])
-            except (OSError, RuntimeError, TypeError, ValueError) as error:
-                reason = str(error)
-                if not isinstance(items[position], str | Path):
-                    reason = f"item {position}: {reason}"
-                if on_error == "raise":
-                    kind = TypeError if isinstance(error, TypeError) else DataError
-                    raise kind(reason) from error
-                logging.warning(f"left out: {reason}")
-                skipped[position] = reason
-        if good:
-            rows.update(zip(good, encode(list(good.values())), strict=True))
-    kept = sorted(rows)
-    found = np.stack([rows[position] for position in kept]) if kept else np.zeros((0, dim))
-    return Embeddings.of(found, kept=kept, skipped=dict(sorted(skipped.items())))

@@ -38,6 +38,7 @@ def test_own_options_of_training_are_told() -> None:
     assert own - {"--help", "--config"} <= told
 
 
+@pytest.mark.slow
 def test_help_imports_no_torch() -> None:
     programs = [f"espnet_plugin.bin.{name}" for name in (*NAMES, "speechclip_train")]
     programs += [f"s3prl_upstream.{name}" for name in ("run_downstream", "probing", "superb")]

@@ -15,7 +15,7 @@ from PIL import Image
 
 from espnet_plugin import SpeechCLIP
 from espnet_plugin.data.scp import DataError
-from espnet_plugin.inference import speechclip
+from espnet_plugin.inference import embeddings
 from espnet_plugin.inference.speechclip import words_of
 from espnet_plugin.inference.speechclip_inference import SpokenKeyword
 from tests.tiny import CLIP_DIM
@@ -43,7 +43,7 @@ def test_a_row_for_each_recording_in_the_order_given(
     model: SpeechCLIP, files: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = np.stack([model.inference(samples).parallel for samples in SPEECH])
-    monkeypatch.setattr(speechclip, "BATCH_SECONDS", 1.2)  # 0.75 s alone; 0.5 and 0.31; 0.2
+    monkeypatch.setattr(embeddings, "BATCH_SECONDS", 1.2)  # 0.75 s alone; 0.5 and 0.31; 0.2
     for given in (files, [str(file) for file in files], SPEECH, tuple(map(torch.tensor, SPEECH))):
         rows = model.encode_speech(given)
         assert rows.shape == (4, CLIP_DIM) and rows.dtype == np.float32
@@ -156,6 +156,7 @@ def test_sub_words_are_joined_up_to_a_words_end(model: SpeechCLIP) -> None:
     assert [word.word for word in words_of(without_times, clip)] == ["snow", "snow"]
 
 
+@pytest.mark.slow
 def test_libraries_are_imported_when_they_are_used_and_espnet_never(exported: Path) -> None:
     code = f"""
 import sys

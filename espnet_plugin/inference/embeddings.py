@@ -1,0 +1,109 @@
+"""Items of any kind as rows: in batches, those that cannot be used named or left out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from espnet_plugin.data.scp import DataError
+from espnet_plugin.utils.progress import progress
+
+OnError = Literal["raise", "skip"]
+BATCH_SECONDS = 100.0
+
+
+class Embeddings(np.ndarray):
+    """Rows of unit length, float32, (items, dim): an array that knows where its rows come from.
+
+    What is computed from it is a plain array.
+
+    Attributes:
+        kept: Position of each row's item among those given, ascending.
+        skipped: Position of each item that ``on_error="skip"`` left out, and why.
+    """
+
+    kept: list[int]
+    skipped: dict[int, str]
+
+    @classmethod
+    def of(
+        cls, rows: np.ndarray, *, kept: Iterable[int], skipped: dict[int, str] | None = None
+    ) -> Embeddings:
+        """Rows (items, dim) and where they come from."""
+        embeddings = np.asarray(rows, dtype=np.float32).view(cls)
+        embeddings.kept, embeddings.skipped = list(kept), skipped or {}
+        return embeddings
+
+    def __array_wrap__(self, array: np.ndarray, *_: Any) -> Any:
+        return np.asarray(array)[()]
+
+    def torch(self, device: str | torch.device = "cpu") -> Tensor:
+        """The rows as a tensor."""
+        return torch.from_numpy(np.array(self)).to(device)
+
+
+def items_of(given: Any) -> list[Any]:
+    """What was given as a list: one item, or many."""
+    alone = isinstance(given, str | Path | np.ndarray | Tensor) or not isinstance(given, Iterable)
+    return [given] if alone else list(given)
+
+
+def batches_of(size: int, number: int) -> list[list[int]]:
+    """Positions in batches of a size, in order."""
+    return [list(range(start, min(start + size, number))) for start in range(0, number, size)]
+
+
+def batches_by_seconds(seconds: Sequence[float]) -> list[list[int]]:
+    """Positions in batches of similar length, the longest first, each of ``BATCH_SECONDS`` with
+    padding, or one that is longer."""
+    batches: list[list[int]] = []
+    for position in sorted(range(len(seconds)), key=lambda position: -seconds[position]):
+        longest = seconds[batches[-1][0]] if batches else 0.0
+        if batches and (len(batches[-1]) + 1) * longest <= BATCH_SECONDS:
+            batches[-1].append(position)
+        else:
+            batches.append([position])
+    return batches
+
+
+def embed_items(
+    items: Sequence[Any],
+    *,
+    batches: Sequence[Sequence[int]],
+    read: Callable[[Any], Any],
+    encode: Callable[[list[Any]], Iterable[np.ndarray]],
+    dim: int,
+    on_error: OnError,
+    what: str,
+) -> Embeddings:
+    """Rows of the items that can be read, in their order."""
+    if on_error not in ("raise", "skip"):
+        raise ValueError(f"on_error {on_error!r}: it is raise or skip")
+    rows: dict[int, np.ndarray] = {}
+    skipped: dict[int, str] = {}
+    steps = progress(batches, description=what, unit="batch") if len(batches) > 1 else batches
+    for batch in steps:
+        good = {}
+        for position in batch:
+            try:
+                good[position] = read(items[position])
+            except (OSError, RuntimeError, TypeError, ValueError) as error:
+                reason = str(error)
+                if not isinstance(items[position], str | Path):
+                    reason = f"item {position}: {reason}"
+                if on_error == "raise":
+                    kind = TypeError if isinstance(error, TypeError) else DataError
+                    raise kind(reason) from error
+                logging.warning(f"left out: {reason}")
+                skipped[position] = reason
+        if good:
+            rows.update(zip(good, encode(list(good.values())), strict=True))
+    kept = sorted(rows)
+    found = np.stack([rows[position] for position in kept]) if kept else np.zeros((0, dim))
+    return Embeddings.of(found, kept=kept, skipped=dict(sorted(skipped.items())))
