@@ -390,30 +390,11 @@ write_stage_seconds() {
     mv "${speechclip_exp}/.stage_seconds.json" "${speechclip_exp}/stage_seconds.json"
 }
 
-# A sum over what derived files were made from: the sizes and times of files, folders, and of the
-# files that an scp names. Another corpus or another teacher gives another sum.
-fingerprint() {
-    local path
-    for path in "$@"; do
-        case "${path}" in
-            *.scp) cut -d ' ' -f 2- "${path}" | sort -u | xargs -r -d '\n' stat -L -c '%n %s %Y';;
-            *)
-                echo "${path}"
-                if [ -e "${path}" ]; then find -L "${path}" -maxdepth 1 -type f -printf '%f %s %T@\n' | sort; fi;;
-        esac
-    done | cksum
-}
-# Empties a folder of derived files when they were made from something else.
-drop_stale() {
-    local folder=$1 sum
+# Fails when results (files or folders) were made from other data or another model: need_fresh <stage> <result>...
+need_fresh() {
+    local stage=$1
     shift
-    sum=$(fingerprint "$@")
-    if [ -e "${folder}/.made_from" ] && [ "$(< "${folder}/.made_from")" != "${sum}" ]; then
-        log "${folder} was made from other data or another model: making it anew"
-        rm -rf "${folder}"
-    fi
-    mkdir -p "${folder}"
-    echo "${sum}" > "${folder}/.made_from"
+    ${python} -m espnet_plugin.bin.datadir fresh --results "$@" --remedy "run stage ${stage} again"
 }
 # Splits the keys of $1 over at most $2 jobs into $3; prints how many jobs there are.
 split_keys() { ${python} -m espnet_plugin.bin.datadir split --key_file "$1" --nj "$2" --output_dir "$3"; }
@@ -495,8 +476,9 @@ if runs_stage 4; then
     image_scps=()
     for name in "${all_sets[@]}"; do image_scps+=("${data_feats}/${name}/image.scp"); done
     need_data "${image_scps[@]}"
-    drop_stale "${clip_dir}" "${teacher[@]}" "${image_scps[@]}"
-    LC_ALL=C sort -u "${image_scps[@]}" > "${clip_dir}/image.scp"
+    mkdir -p "${clip_dir}"
+    LC_ALL=C sort -u "${image_scps[@]}" > "${clip_dir}/.image.scp"
+    mv "${clip_dir}/.image.scp" "${clip_dir}/image.scp"
     jobs=$(split_keys "${clip_dir}/image.scp" "${inference_nj}" "${clip_dir}/logs")
     follow "${clip_dir}/logs/dump_image_embeddings.1.log"
     "${frozen_cmd[@]}" --num_threads 1 JOB=1:"${jobs}" "${clip_dir}/logs/dump_image_embeddings.JOB.log" \
@@ -571,7 +553,6 @@ if runs_stage 6; then
         for name in "${train_set}" "${valid_set}"; do
             out=${states_dir}/${name}
             log "hidden states of ${upstream_name}, ${name} -> ${out}"
-            drop_stale "${out}" "${speech_encoder} ${normalize_waveform}" "${upstream_name}" "${upstream_checkpoint}" "${data_feats}/${name}/wav.scp"
             jobs=$(split_keys "${data_feats}/${name}/wav.scp" "${inference_nj}" "${out}/logs")
             options=()
             if [ -n "${normalize_waveform}" ]; then options=(--speech_encoder_conf "normalize_waveform=${normalize_waveform}"); fi
@@ -603,6 +584,7 @@ fi
 if runs_stage 7; then
     begin_stage 7 "training with ${speechclip_config} -> ${speechclip_exp}"
     need_data "${stats_dir}/train/speech_shape" "${stats_dir}/valid/speech_shape" "${token_list}"
+    need_fresh 5 "${token_list}"
     mkdir -p "${speechclip_exp}"
     init_args=()
     if [ -n "${pretrained_model}" ]; then
@@ -697,6 +679,7 @@ if runs_stage 9; then
     write_stage_seconds
     for name in "${eval_sets[@]}"; do
         need_data "${inference_dir}/${name}/utterances.txt"
+        need_fresh 8 "${inference_dir}/${name}"
         if [ -n "${transcripts}" ]; then
             file=${transcripts}
             if [ -d "${transcripts}" ]; then file=${transcripts}/${name}/text; fi

@@ -13,6 +13,7 @@ from pathlib import Path
 from espnet_plugin.data import datadir
 from espnet_plugin.data.audio import parse_rate
 from espnet_plugin.data.images import bad_images
+from espnet_plugin.data.manifest import require_fresh
 from espnet_plugin.data.scp import DataError, read_scp, write_scp
 from espnet_plugin.utils.atomic import write_text
 from espnet_plugin.utils.command import command_errors
@@ -85,6 +86,10 @@ def image_feats(args: argparse.Namespace) -> None:
         datadir.fix(args.dir)
 
 
+def fresh(args: argparse.Namespace) -> None:
+    require_fresh(args.results, remedy=args.remedy)
+
+
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -122,6 +127,9 @@ def get_parser() -> argparse.ArgumentParser:
     sub.add_argument("--audio_format", default="flac")
     sub = command(image_feats, "Write image_feat.scp from image_embedding.scp.", "--dir")
     sub.add_argument("--embedding_scp", type=Path, required=True)
+    sub = command(fresh, "Fail when results were made from other data or another model.")
+    sub.add_argument("--results", type=Path, nargs="+", required=True, help="files or folders")
+    sub.add_argument("--remedy", required=True, help="what to do then")
     return parser
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from espnet2.utils.types import str_or_none
 
 from espnet_plugin.compat import get_commandline_args
-from espnet_plugin.data.array_store import ArrayStore, describe_source
+from espnet_plugin.data.array_store import ArrayStore, job_of
 from espnet_plugin.data.scp import chosen, read_scp
 from espnet_plugin.utils.command import command_errors
 
@@ -56,11 +56,12 @@ def main(cmd: Sequence[str] | None = None) -> None:
     from espnet_plugin.inference.image_embeddings import dump_image_embeddings
 
     pictures = chosen(read_scp(args.image_scp), args.key_file)
+    scp = args.output_scp or Path(args.output_dir) / "image_embedding.scp"
     if args.model_tag is not None:
-        source = describe_source(model_tag=args.model_tag)
+        maker = {"model_tag": args.model_tag}
     else:
-        source = describe_source(model=args.clip_model, pretrained=args.clip_pretrained)
-    store = ArrayStore(args.output_dir, source=source)
+        maker = {"model": args.clip_model, "pretrained": args.clip_pretrained}
+    store = ArrayStore(args.output_dir, pictures, maker=maker, job=job_of(scp))
     unreadable: dict[str, str] = {}
     if store.missing(pictures):
         clip = clip_of_options(args, image_tower=True, text_tower=False)
@@ -68,7 +69,6 @@ def main(cmd: Sequence[str] | None = None) -> None:
         unreadable = dump_image_embeddings(
             pictures, clip, store, batch_size=args.batch_size, num_workers=args.num_workers
         )
-    scp = args.output_scp or Path(args.output_dir) / "image_embedding.scp"
     store.write_list(scp, pictures, unreadable, what="images")
 
 

@@ -23,7 +23,7 @@ from espnet2.utils.types import str_or_none
 from humanfriendly import format_size
 
 from espnet_plugin.compat import get_commandline_args
-from espnet_plugin.data.array_store import ArrayStore, describe_source
+from espnet_plugin.data.array_store import ArrayStore, job_of
 from espnet_plugin.data.sampler_files import read_lengths
 from espnet_plugin.data.scp import DataError, chosen, read_scp
 from espnet_plugin.utils.command import command_errors
@@ -72,10 +72,11 @@ def main(cmd: Sequence[str] | None = None) -> None:
     wavs = chosen(listed, args.key_file)
     encoder = FrozenSpeechEncoder(args.speech_encoder, **args.speech_encoder_conf)
     encoder.to("cuda" if args.ngpu > 0 else "cpu")
-    source = describe_source(speech_encoder=args.speech_encoder, **args.speech_encoder_conf)
-    store = ArrayStore(args.output_dir, source=source, buckets=True)
+    scp = args.output_scp or Path(args.output_dir) / "speech_states.scp"
+    maker = {"speech_encoder": args.speech_encoder, **args.speech_encoder_conf}
+    store = ArrayStore(args.output_dir, listed, maker=maker, job=job_of(scp), buckets=True)
     # of the whole list, not of this job only: the jobs of an array share the disk
-    todo = {key: lengths[key] for key in store.missing_from_all_jobs(listed)}
+    todo = {key: lengths[key] for key in store.missing(listed)}
     needed = stored_size(todo, encoder)
     what = f"The hidden states of {len(todo)} utterances"
     logging.info(
@@ -84,7 +85,6 @@ def main(cmd: Sequence[str] | None = None) -> None:
     )
     require_space(args.output_dir, needed, what=what)
     unreadable = dump_speech_states(wavs, lengths, encoder, store, batch_seconds=args.batch_seconds)
-    scp = args.output_scp or Path(args.output_dir) / "speech_states.scp"
     store.write_list(scp, wavs, unreadable, what="utterances")
 
 

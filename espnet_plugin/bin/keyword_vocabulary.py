@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from espnet_plugin.data.manifest import made_from, write_record
 from espnet_plugin.data.scp import DataError, read_lines
 from espnet_plugin.speechclip.clip_inputs import load_bpe
 from espnet_plugin.speechclip.vocabulary import count_subwords, count_with_padding, vocabulary_text
@@ -42,6 +43,8 @@ def get_parser() -> argparse.ArgumentParser:
 def main(cmd: Sequence[str] | None = None) -> None:
     """Counts and writes; a fault of the data ends it with one message and exit code 1."""
     args = get_parser().parse_args(cmd)
+    texts = {f"text_{number}": path for number, path in enumerate(args.text, 1)}
+    record = made_from(**texts, clip_model=args.clip_model)
     tokenizer = load_bpe(args.clip_model)
     captions = (caption for path in args.text for _, caption in read_lines(path))
     if args.whole_clip:
@@ -54,6 +57,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
     if not counts:
         raise DataError(f"no captions in {', '.join(map(str, args.text)) or '--text'}")
     write_text(args.output, vocabulary_text(counts, tokenizer.decoder))
+    write_record(args.output, record)
     logging.info(f"{args.output}: {len(counts)} sub-words, {sum(counts.values())} occurrences")
 
 

@@ -24,6 +24,7 @@ from espnet2.utils import config_argparse
 from espnet2.utils.types import str2triple_str, str_or_none
 
 from espnet_plugin.compat import get_commandline_args
+from espnet_plugin.data.manifest import made_from
 from espnet_plugin.data.scp import read_scp
 from espnet_plugin.utils.command import command_errors
 
@@ -38,6 +39,12 @@ def inference(args: argparse.Namespace) -> None:
     set_all_random_seed(args.seed)
     data = args.data_path_and_name_and_type
     keys = selected_keys(data, args.key_file)
+    lists = ("text", "utt2image", "image_scp")
+    model_files = ("speechclip_train_config", "speechclip_model_file", "model_tag")
+    record = made_from(
+        **{name: path for path, name, _ in data},
+        **{name: getattr(args, name) for name in (*lists, *model_files)},
+    )
     options: dict[str, Any] = {"device": "cuda" if args.ngpu >= 1 else "cpu", "dtype": args.dtype}
     if args.model_tag is not None:
         model = SpeechCLIPInference.from_pretrained(args.model_tag, **options)
@@ -56,6 +63,7 @@ def inference(args: argparse.Namespace) -> None:
         batch_size=args.batch_size,
         num_workers=args.num_workers,
     )
+    outputs.made_from = record
     outputs.write(args.output_dir)
     logging.info(f"{len(keys)} utterances → {args.output_dir}")
 

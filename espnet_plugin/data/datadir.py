@@ -28,6 +28,7 @@ PER_UTTERANCE = (
     "image_feat.scp",
     "speech_states.scp",
 )
+TABLES = (*PER_UTTERANCE, "words.ctm", "image.scp", "spk2utt")
 WHOLE = ("feats_type", "audio_format")
 
 
@@ -113,6 +114,10 @@ def _keep(
     report = FixReport(len(kept), removed)
     if not kept:
         raise DataError(f"{source}: no utterance is left; {'; '.join(report.lines())}")
+    for path in _present(target, TABLES):
+        # of an earlier run: it would count as a table of this one
+        if not (source / path.name).is_file():
+            path.unlink()
     for path in _present(source, PER_UTTERANCE):
         # ESPnet's readers end a line at a carriage return
         table = {
@@ -194,8 +199,14 @@ def validate(directory: Path, *, text: bool = True) -> None:
 
 
 def copy(source: Path, target: Path) -> None:
-    """Copies every file of a data directory, not what lies in folders below it."""
+    """Copies every file of a data directory, not what lies in folders below it.
+
+    Tables of an earlier copy that the source has not, and what was derived from it, go.
+    """
     target.mkdir(parents=True, exist_ok=True)
+    for path in _present(target, TABLES):
+        if not (source / path.name).is_file():
+            path.unlink()
     for path in sorted(source.iterdir()):
         if path.is_file() and not path.name.startswith("."):
             shutil.copyfile(path, target / path.name)

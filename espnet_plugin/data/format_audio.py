@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 import zlib
 from collections import Counter
 from collections.abc import Collection, Mapping
@@ -15,7 +13,8 @@ from functools import partial
 from pathlib import Path
 
 from espnet_plugin.data.audio import Recording, format_recording
-from espnet_plugin.data.scp import DataError, chosen, read_scp, write_scp
+from espnet_plugin.data.manifest import Manifest, Stamp, stamp
+from espnet_plugin.data.scp import DataError, chosen, file_stem, read_scp, write_scp
 from espnet_plugin.utils.atomic import write_text
 from espnet_plugin.utils.progress import progress
 
@@ -25,12 +24,12 @@ class Outcome:
     """What became of a recording.
 
     Attributes:
-        stamp: Size in bytes and time in ns of the file that it was made from; None: no such file.
+        source_stamp: Of the file that it was made from, from before it was read.
         recording: What is ready; None: it is skipped.
         problem: Why it is skipped.
     """
 
-    stamp: list[int] | None
+    source_stamp: Stamp
     recording: Recording | None = None
     problem: str | None = None
 
@@ -52,19 +51,19 @@ def read_sources(wav_scp: Path, key_file: Path | None = None) -> dict[str, str]:
 def target_path(directory: Path, utterance: str, audio_format: str) -> Path:
     """Where a converted recording goes: spread over 256 folders, whatever the number of jobs."""
     folder = f"{zlib.crc32(utterance.encode()) & 0xFF:02x}"
-    return directory / "data" / folder / f"{utterance.replace('/', '_')}.{audio_format}"
+    return directory / "data" / folder / f"{file_stem(utterance)}.{audio_format}"
 
 
 def format_item(pair: tuple[str, str], *, directory: Path, rate: int, audio_format: str) -> Outcome:
     """Formats one recording; a bad one has a problem as its outcome instead of an exception."""
     utterance, source = pair
     target = target_path(directory, utterance, audio_format)
-    stamp = _stamp(source)
+    before = stamp(source)
     try:
         recording = format_recording(source, target, rate=rate, audio_format=audio_format)
     except DataError as error:
-        return Outcome(stamp, problem=str(error))
-    return Outcome(stamp, recording)
+        return Outcome(before, problem=str(error))
+    return Outcome(before, recording)
 
 
 def format_recordings(
@@ -76,20 +75,16 @@ def format_recordings(
     processes: int = 1,
     job: str = "1",
 ) -> dict[str, Outcome]:
-    """Formats the recordings that are not ready yet and logs the outcome of each at once.
+    """Formats the recordings that are not ready yet and notes the outcome of each at once.
 
     Args:
         sources: Utterance → recording.
-        output: Directory under which the converted recordings and the logs go.
+        output: Directory under which the converted recordings and the manifest go.
         rate: Sampling rate in Hz.
         audio_format: ``wav`` or ``flac``.
         processes: Processes of this job.
-        job: Number of this job; each has a log of its own.
+        job: Number of this job; each has a manifest of its own.
     """
-    logs = _logs(output, rate, audio_format)
-    for log in set(logs.parent.glob("formatted.*")) - set(logs.parent.glob(f"{logs.name}.*")):
-        # recordings of another rate have the same names
-        log.unlink(missing_ok=True)
     outcomes = finished(sources, output, rate=rate, audio_format=audio_format)
     todo = {
         utterance: source
@@ -100,11 +95,8 @@ def format_recordings(
         before = len(sources) - len(todo)
         logging.info(f"{output}: {before} of {len(sources)} recordings were formatted before")
     work = partial(format_item, directory=output, rate=rate, audio_format=audio_format)
-    logs.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        log = Path(f"{logs}.{job}.jsonl").open("a", buffering=1, encoding="utf-8")
-        stream = stack.enter_context(log)
-        stream.write("\n")  # ends the line during which an earlier run was killed
+        manifest = stack.enter_context(_manifest(output, rate, audio_format, job))
         if processes > 1:
             pool = stack.enter_context(ProcessPoolExecutor(max_workers=processes))
             # closed first: an error does not wait until the pool has worked off the rest
@@ -115,9 +107,14 @@ def format_recordings(
             fresh, description="recordings formatted", total=len(todo), unit="recording"
         )
         for (utterance, source), outcome in zip(todo.items(), shown, strict=True):
-            recording = outcome.recording and vars(outcome.recording)
-            row = [utterance, source, outcome.stamp, recording, outcome.problem]
-            stream.write(json.dumps(row) + "\n")
+            recording = outcome.recording
+            manifest.add(
+                utterance,
+                source,
+                outcome.source_stamp,
+                result=recording.path if recording else None,
+                facts=vars(recording) if recording else outcome.problem,
+            )
             outcomes[utterance] = outcome
     return outcomes
 
@@ -125,39 +122,17 @@ def format_recordings(
 def finished(
     sources: Mapping[str, str], output: Path, *, rate: int, audio_format: str
 ) -> dict[str, Outcome]:
-    """What the logs of all jobs say about recordings that are as they were then.
-
-    A recording is ready while its source has the same size and time and the result is there.
-    """
-    outcomes: dict[str, Outcome] = {}
-    logs = _logs(output, rate, audio_format)
-    for path in sorted(logs.parent.glob(f"{logs.name}.*")):
-        with path.open(encoding="utf-8") as stream:
-            for line in stream:
-                try:
-                    utterance, source, stamp, fields, problem = json.loads(line)
-                except ValueError:
-                    continue  # a job was killed while it wrote
-                if sources.get(utterance) != source or stamp != _stamp(source):
-                    continue
-                recording = Recording(**fields) if fields else None
-                if recording and Path(recording.path).is_file():
-                    outcomes[utterance] = Outcome(stamp, recording)
-                elif problem:
-                    outcomes.setdefault(utterance, Outcome(stamp, problem=problem))
-    return outcomes
+    """What is known of the recordings that are as they were when a job worked on them."""
+    return {
+        utterance: Outcome(None, Recording(**note.facts))
+        if note.result
+        else Outcome(None, problem=note.facts)
+        for utterance, note in _manifest(output, rate, audio_format).current(sources).items()
+    }
 
 
-def _logs(output: Path, rate: int, audio_format: str) -> Path:
-    return output / "logs" / f"formatted.{rate}_{audio_format}"
-
-
-def _stamp(source: str) -> list[int] | None:
-    try:
-        stat = os.stat(source)
-    except OSError:
-        return None
-    return [stat.st_size, stat.st_mtime_ns]
+def _manifest(output: Path, rate: int, audio_format: str, job: str = "1") -> Manifest:
+    return Manifest(output, maker={"rate": rate, "audio_format": audio_format}, job=job)
 
 
 def write_results(

@@ -7,6 +7,7 @@ cut at U+2028, U+0085, form feeds and more: never read a table with them.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -15,6 +16,8 @@ from espnet_plugin.utils.atomic import atomic_path
 
 _LINE = re.compile(r"(\S+)(?:[ \t]+(.*))?", re.DOTALL)
 _COLUMN = re.compile(r"[^ \t]+")
+_PLAIN_NAME = re.compile(r"[^./~\0][^/~\0]*")
+_MOST_BYTES = 200  # of a file's name, which may have 255 with suffixes and marks
 
 
 class DataError(ValueError):
@@ -135,6 +138,23 @@ def write_scp(path: str | Path, table: Mapping[str, object]) -> int:
     """Writes a table sorted by id as ``LC_ALL=C sort`` would; returns the number of lines."""
     # code points are in the order of their UTF-8 bytes
     return write_lines(path, ((key, str(table[key])) for key in sorted(table)))
+
+
+def file_stem(key: str) -> str:
+    """Name, without suffix, of a file that is stored for an id: the id, where that is a plain name.
+
+    Another id (one with a slash, a dot in front, or of more than 200 bytes) gets its readable part
+    and a hash: a file never leaves its folder, and two ids never share one.
+
+    >>> file_stem("1000268201_693b08cb0e_0")
+    '1000268201_693b08cb0e_0'
+    >>> file_stem("../evil")
+    'evil~2d6afc710923'
+    """
+    if len(key.encode("utf-8", "replace")) <= _MOST_BYTES and _PLAIN_NAME.fullmatch(key):
+        return key
+    digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    return f"{re.sub(r'[^A-Za-z0-9_-]+', '-', key).strip('-')[:40]}~{digest}"
 
 
 def chosen(table: Mapping[str, str], key_file: str | Path | None) -> dict[str, str]:

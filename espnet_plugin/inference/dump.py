@@ -66,6 +66,5 @@ def dump_arrays(
                 logging.warning(f"skipped {key}: {value}")
         good = {key: value for key, value in items if key not in unreadable}
         if good:
-            for key, array in zip(good, encode(list(good.values())), strict=True):
-                store.save(key, array)
+            store.save(dict(zip(good, encode(list(good.values())), strict=True)))
     return unreadable

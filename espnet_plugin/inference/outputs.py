@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from espnet_plugin.data.manifest import RECORD, write_record
 from espnet_plugin.data.scp import DataError, read_scp, text_lines, write_scp
 from espnet_plugin.utils.atomic import atomic_path, write_text
 
@@ -35,6 +36,7 @@ class SetOutputs:
         layer_weights: Weights of the speech encoder's layers, (layers + 1,).
         frame_seconds: Time from one frame to the next, of the attention maps and of ``alphas`` and
             ``fired`` in the keywords.
+        made_from: What all this was made from, see :func:`~espnet_plugin.data.manifest.made_from`.
     """
 
     arrays: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
@@ -44,6 +46,7 @@ class SetOutputs:
     attention: dict[str, np.ndarray] = field(default_factory=dict)
     layer_weights: np.ndarray | None = None
     frame_seconds: float | None = None
+    made_from: Mapping[str, list[str]] = field(default_factory=dict)
 
     def write(self, directory: str | Path) -> None:
         """Writes the files of a set, rows in the order of ``LC_ALL=C sort`` (of code points)."""
@@ -71,6 +74,7 @@ class SetOutputs:
             _write_lines(path, list(lines))
         else:
             path.unlink(missing_ok=True)
+        write_record(directory, self.made_from)
         _write_lines(directory / "utterances.txt", utterances)
 
 
@@ -102,6 +106,9 @@ def merge_outputs(parts: Sequence[str | Path], output_dir: str | Path) -> int:
         whole.attention.update(one.attention)
         whole.layer_weights = one.layer_weights
         whole.frame_seconds = one.frame_seconds
+        if part != Path(parts[0]) and one.made_from != whole.made_from:
+            raise DataError(f"{part}: of another model or other data than {parts[0]}; run it again")
+        whole.made_from = one.made_from
     whole.write(output_dir)
     return len(whole.arrays)
 
@@ -125,6 +132,8 @@ def read_outputs(directory: str | Path) -> SetOutputs:
             outputs.arrays[utterance][name] = row
     outputs.images = _rows(directory / "image.npy", list(read_scp(directory / "images.txt")))
     outputs.utt2image = read_scp(directory / "utt2image")
+    if (directory / RECORD).is_file():
+        outputs.made_from = json.loads((directory / RECORD).read_text(encoding="utf-8"))
     if (directory / "layer_weights.npy").is_file():
         outputs.layer_weights = np.load(directory / "layer_weights.npy", allow_pickle=False)
     if (directory / FRAME_SECONDS_FILE).is_file():

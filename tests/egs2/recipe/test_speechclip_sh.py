@@ -15,6 +15,8 @@ import pytest
 import soundfile
 from PIL import Image
 
+from espnet_plugin.data.manifest import made_from, write_record
+
 ROOT = Path(__file__).parents[3]
 RECIPE = ROOT / "egs2" / "speechclip_plus"
 SETS = ("tiny_train", "tiny_dev", "tiny_test")
@@ -329,20 +331,18 @@ def test_a_pretrained_model_starts_at_update_0(
     assert call[call.index("--init_param") + 1] == handed_on
 
 
-def test_another_teacher_voids_the_embeddings(project: Project) -> None:
-    weights = project.recipe / "weights.pt"
-    weights.write_text("1")
-    options = ["--stage", "4", "--stop_stage", "4", "--clip_model", "c.json"]
-    options += ["--clip_pretrained", "weights.pt"]
-    old = project.recipe / "dump" / "clip_c_tiny" / "old.npy"
+def test_results_of_other_data_are_not_scored(project: Project) -> None:
+    folder = project.recipe / EXP / "inference_decode_valid.recall_mean_at_1.ave" / SETS[2]
+    text = project.recipe / "dump" / "raw" / SETS[2] / "text"
+    options = ["--stage", "9", "--stop_stage", "9", "--seed", "3"]
+    write_record(folder, made_from(text=text))
     assert project.run(*options).returncode == 0
-    old.touch()
-    assert project.run(*options).returncode == 0
-    assert old.exists()
-    weights.write_text("other")
+    before = text.read_text()
+    text.write_text("another\n")
     result = project.run(*options)
-    assert "making it anew" in result.stdout
-    assert not old.exists()
+    text.write_text(before)
+    assert result.returncode == 1
+    assert "was made from another text" in result.stderr and "run stage 8 again" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def test_killed_job_goes_on(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(KeyboardInterrupt):
         run(corpus)
     assert done == ["right", "rate", "stereo"]
-    log = corpus / "out" / "logs" / "formatted.16000_wav.1.jsonl"
+    log = corpus / "out" / "manifest" / "1.jsonl"
     log.write_text(log.read_text()[:-20])  # while the line of rate was written
     for _ in range(2):
         assert list(read_scp(run(corpus) / "wav.scp")) == ["rate", "right", "stereo"]
@@ -137,7 +137,7 @@ def test_array_of_jobs_gives_the_same(corpus: Path) -> None:
         run(corpus, "--key_file", str(corpus / f"keys.{job}.scp"), "--job", str(job))
     out = run(corpus, "--merge")
     assert {name: (out / name).read_text() for name in alone} == alone
-    for log in (out / "logs").iterdir():
+    for log in (out / "manifest").iterdir():
         log.write_text("".join(log.read_text().splitlines(keepends=True)[:3]))
     with pytest.raises(SystemExit, match=r"\d recordings are not formatted, .* did not finish"):
         run(corpus, "--merge")
@@ -145,10 +145,10 @@ def test_array_of_jobs_gives_the_same(corpus: Path) -> None:
 
 def test_several_processes_give_the_same(corpus: Path) -> None:
     alone = (run(corpus) / "utt2num_samples").read_text()
-    for path in (corpus / "out" / "logs").iterdir():
+    for path in (corpus / "out" / "manifest").iterdir():
         path.unlink()
     assert (run(corpus, "--nj", "2") / "utt2num_samples").read_text() == alone
-    log = corpus / "out" / "logs" / "formatted.16000_wav.1.jsonl"
+    log = corpus / "out" / "manifest" / "1.jsonl"
     assert len([json.loads(row) for row in log.read_text().split("\n") if row]) == 8
 
 

@@ -1,0 +1,207 @@
+"""What derived files were made from: noted after they are written, compared before they are used.
+
+One rule for all of them: a result counts while its note fits, and the note is written last. A
+result without a fitting note is made again and overwritten, so nothing has to be emptied first and
+a run may be killed at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from espnet_plugin.data.scp import DataError, read_scp
+from espnet_plugin.utils.atomic import write_text
+
+Stamp = list[int] | None
+RECORD = "made_from.json"
+
+
+def stamp(path: str | Path) -> Stamp:
+    """Size in bytes and time of the last change in ns of a file; None: there is none."""
+    try:
+        stat = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return [stat.st_size, stat.st_mtime_ns]
+
+
+def fingerprint(value: Any) -> str:
+    """A hash of what an option stands for.
+
+    A file counts by its content and an ``.scp`` by its lines and the size and time of each file
+    that it names; a folder by the files in it; anything else (a model's name, a number) by itself.
+    """
+    digest = hashlib.sha256(b"" if _exists(value) else repr(value).encode())
+    for file in _files(value):
+        digest.update(f"{file.name}\n".encode("utf-8", "surrogateescape"))
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+        if file.suffix == ".scp":
+            digest.update(repr([stamp(path) for path in read_scp(file).values()]).encode())
+    return digest.hexdigest()
+
+
+def fingerprints(**options: Any) -> dict[str, str]:
+    """Option → its fingerprint, of those that are given."""
+    return {name: fingerprint(value) for name, value in options.items() if value is not None}
+
+
+def _exists(value: Any) -> bool:
+    return isinstance(value, (str, Path)) and bool(str(value)) and os.path.exists(value)
+
+
+def _files(value: Any) -> list[Path]:
+    if not _exists(value):
+        return []
+    path = Path(value)
+    return [path] if path.is_file() else sorted(p for p in path.iterdir() if p.is_file())
+
+
+@dataclass(frozen=True)
+class Note:
+    """What became of a source.
+
+    Attributes:
+        result: The file that was made of it; None: nothing could be.
+        facts: Whatever else is worth knowing, as JSON has it.
+    """
+
+    result: str | None
+    facts: Any = None
+
+
+class Manifest:
+    """Notes on the results that lie in a folder, a line each, appended by several jobs.
+
+    A note fits while the id stands for the same source, source and result are as they were (size
+    and time), and the maker is the same.
+
+    Example:
+        >>> with Manifest("dump/x", maker={"rate": 16000}) as manifest:
+        ...     before = stamp("a.wav")  # what changes while it is read counts as changed
+        ...     ...
+        ...     manifest.add("a", "a.wav", before, result="dump/x/a.flac")
+        >>> Manifest("dump/x", maker={"rate": 16000}).current({"a": "a.wav"})
+        {'a': Note(result='dump/x/a.flac', facts=None)}
+
+    Args:
+        directory: The folder of the results.
+        maker: Options that decide what is made; those that are files count by their content.
+        job: Number of the job in an array; each has a file of its own.
+    """
+
+    def __init__(self, directory: str | Path, *, maker: Mapping[str, Any], job: str = "1") -> None:
+        self.directory = Path(directory) / "manifest"
+        self.path = self.directory / f"{job}.jsonl"
+        self._maker = fingerprint(fingerprints(**maker))
+
+    def current(self, sources: Mapping[str, str]) -> dict[str, Note]:
+        """Notes of all jobs that fit; a result is preferred to a failure."""
+        notes: dict[str, Note] = {}
+        for path in sorted(self.directory.glob("*.jsonl")):
+            with path.open(encoding="utf-8") as stream:
+                for line in stream:
+                    try:
+                        key, maker, source, source_stamp, result, result_stamp, facts = json.loads(
+                            line
+                        )
+                    except (ValueError, TypeError):
+                        continue  # a job was killed while it wrote
+                    if sources.get(key) != source or maker != self._maker:
+                        continue
+                    if stamp(source) != source_stamp:
+                        continue
+                    if result is None:
+                        notes.setdefault(key, Note(None, facts))
+                    elif stamp(result) == result_stamp and result_stamp is not None:
+                        notes[key] = Note(result, facts)
+        return notes
+
+    def __enter__(self) -> Manifest:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._stream = self.path.open("a", buffering=1, encoding="utf-8")
+        self._stream.write("\n")  # ends the line during which an earlier run was killed
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stream.close()
+
+    def add(
+        self,
+        key: str,
+        source: str,
+        source_stamp: Stamp,
+        *,
+        result: str | Path | None,
+        facts: Any = None,
+    ) -> None:
+        """Notes a result that is whole.
+
+        Args:
+            key: Its id.
+            source: What it was made from.
+            source_stamp: Of the source, from before it was read.
+            result: The file; None: nothing could be made.
+            facts: Whatever else is worth knowing, as JSON has it.
+        """
+        made = None if result is None else str(result)
+        row = [key, self._maker, source, source_stamp, made, made and stamp(made), facts]
+        self._stream.write(json.dumps(row) + "\n")
+
+
+def record_path(result: str | Path) -> Path:
+    """Where the record of a file, or of a folder that is a result as a whole, lies."""
+    result = Path(result)
+    return result / RECORD if result.is_dir() else result.with_name(f"{result.name}.{RECORD}")
+
+
+def made_from(**inputs: Any) -> dict[str, list[str]]:
+    """What a result as a whole is made from, for :func:`write_record`; taken before it is read."""
+    prints = fingerprints(**inputs)
+    return {name: [str(inputs[name]), prints[name]] for name in prints}
+
+
+def write_record(result: str | Path, record: Mapping[str, list[str]]) -> None:
+    """Writes what a file or folder was made from; called once that is whole."""
+    write_text(record_path(result), json.dumps(record, indent=2) + "\n")
+
+
+def require_fresh(results: Iterable[str | Path], *, remedy: str) -> None:
+    """Raises when what a result was made from is another now.
+
+    What has no record is older than records and passes; so does an input that is gone.
+
+    Args:
+        results: Files or folders.
+        remedy: What to do.
+
+    Raises:
+        DataError: With the inputs that changed.
+    """
+    for result in results:
+        path = record_path(result)
+        if not path.is_file():
+            continue
+        record = json.loads(path.read_text(encoding="utf-8"))
+        changed = [
+            f"{name} ({value})"
+            for name, (value, before) in record.items()
+            if _exists(value) and fingerprint(value) != before
+        ]
+        if changed:
+            raise DataError(
+                f"{result}: was made from another {', '.join(changed)} than is there now; {remedy}"
+            )
