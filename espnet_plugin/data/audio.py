@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from espnet_plugin.data.promised_length import promised_samples
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.utils.atomic import atomic_path
 
@@ -89,12 +90,13 @@ def read_audio(path: str) -> Audio:
     try:
         with soundfile.SoundFile(path) as stream:
             promised = stream.frames
-            samples = stream.read(dtype="float32", always_2d=True)
+            samples = stream.read(stream.frames, dtype="float32", always_2d=True)
             rate, kind = stream.samplerate, (stream.format, stream.subtype)
-    except (soundfile.SoundFileError, RuntimeError) as error:
+    except (soundfile.SoundFileError, RuntimeError, ValueError) as error:
         raise DataError(f"cannot be read ({error})") from error
     if len(samples) == 0:
         raise DataError("no samples in it")
+    promised = max(promised, promised_samples(path, read=len(samples), rate=rate))
     missing = tolerated_shortfall(promised=promised, read=len(samples), rate=rate)
     if not np.isfinite(samples).all():
         raise DataError("holds NaN or infinite samples")

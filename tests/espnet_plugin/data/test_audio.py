@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
 import pytest
@@ -94,12 +93,65 @@ def test_what_is_missing_is_counted_and_reported(
     assert "cut off: 96000 of 112000 samples" in (out / "skipped.tsv").read_text()
 
 
+def write_wav_header(path: Path, data_bytes: int) -> None:
+    """One second of 16 bits, whose header says another length."""
+    soundfile.write(path, np.full(16000, 0.5), 16000, subtype="PCM_16")
+    data = bytearray(path.read_bytes())
+    struct.pack_into("<I", data, data.index(b"data") + 4, data_bytes)
+    path.write_bytes(data)
+
+
 def test_a_wrong_header_is_not_handed_on(tmp_path: Path) -> None:
     """A WAV file is used as it lies, but not one that promises more than it holds."""
-    soundfile.write(tmp_path / "x.wav", np.full(16000, 0.5), 16000, subtype="PCM_16")
-    with mock.patch("soundfile.SoundFile.frames", 16100):
-        recording = format_recording(
-            str(tmp_path / "x.wav"), tmp_path / "y.wav", rate=16000, audio_format="wav"
-        )
+    write_wav_header(tmp_path / "x.wav", 32200)
+    recording = format_recording(
+        str(tmp_path / "x.wav"), tmp_path / "y.wav", rate=16000, audio_format="wav"
+    )
     assert not recording.kept and recording.path == str(tmp_path / "y.wav")
+    assert recording.missing_seconds == 100 / 16000
     assert soundfile.info(recording.path).frames == recording.num_samples == 16000
+
+
+@pytest.mark.parametrize("data_bytes", [0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000])
+def test_a_header_written_before_the_length_was_known(tmp_path: Path, data_bytes: int) -> None:
+    write_wav_header(tmp_path / "x.wav", data_bytes)
+    audio = read_audio(str(tmp_path / "x.wav"))
+    assert (len(audio.samples), audio.missing) == (16000, 0)
+
+
+def test_a_header_longer_than_the_file(tmp_path: Path) -> None:
+    write_wav_header(tmp_path / "x.wav", 64000)
+    with pytest.raises(DataError, match="cut off: 16000 of 32000 samples"):
+        read_audio(str(tmp_path / "x.wav"))
+
+
+@pytest.mark.parametrize("share", [1 / 3, 2 / 3, 0.9])
+@pytest.mark.parametrize(
+    ("container", "encoding"),
+    [
+        ("WAV", "PCM_16"),
+        ("WAV", "FLOAT"),
+        ("WAV", "ULAW"),
+        ("WAV", "IMA_ADPCM"),
+        ("WAV", "GSM610"),
+        ("WAVEX", "PCM_24"),
+        ("RF64", "PCM_16"),
+        ("AIFF", "PCM_16"),
+        ("NIST", "PCM_16"),
+        ("FLAC", "PCM_16"),
+        ("OGG", "VORBIS"),
+        ("OGG", "OPUS"),
+        ("MP3", "MPEG_LAYER_III"),
+    ],
+)
+def test_a_file_that_ends_early(
+    tmp_path: Path, container: str, encoding: str, share: float
+) -> None:
+    path = tmp_path / "x"
+    wave = np.random.default_rng(0).normal(0, 0.1, 32000).clip(-1, 1)
+    soundfile.write(path, wave, 16000, format=container, subtype=encoding)
+    assert read_audio(str(path)).missing == 0
+    data = path.read_bytes()
+    path.write_bytes(data[: int(share * len(data))])
+    with pytest.raises(DataError, match="cut off|cannot be read|no samples"):
+        read_audio(str(path))
