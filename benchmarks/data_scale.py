@@ -69,8 +69,7 @@ def make_corpus(work: Path, captions: int) -> Path:
     shutil.rmtree(root, ignore_errors=True)
     for year in ("train2014", "val2014"):
         (root / "mscoco" / year).mkdir(parents=True)
-    (root / "SpokenCOCO").mkdir()
-    (root / "SpokenCOCO" / "wavs").symlink_to(work / "media")
+    (root / "SpokenCOCO" / "wavs").mkdir(parents=True)
     rng = random.Random(captions)
     records: dict[str, list[dict]] = {"train": [], "val": []}
     images = []
@@ -78,14 +77,16 @@ def make_corpus(work: Path, captions: int) -> Path:
         half, year = ("val", "val2014") if n % 3 == 0 else ("train", "train2014")
         name = f"COCO_{year}_{n:012d}.jpg"
         (root / "mscoco" / year / name).symlink_to(work / "media" / f"{n % PICTURES}.jpg")
+        # every recording has a path of its own
+        (root / "SpokenCOCO" / "wavs" / str(n)).symlink_to(work / "media")
         spoken = [
             {
                 "text": " ".join(rng.choices(WORDS, k=rng.randint(8, 14))).upper(),
                 "speaker": f"speaker{rng.randrange(2352)}",
                 "uttid": f"{n}_{k}",
-                "wav": f"wavs/{rng.randrange(RECORDINGS)}.wav",
+                "wav": f"wavs/{n}/{recording}.wav",
             }
-            for k in range(CAPTIONS_PER_PICTURE)
+            for k, recording in enumerate(rng.sample(range(RECORDINGS), CAPTIONS_PER_PICTURE))
         ]
         records[half].append({"image": f"{year}/{name}", "captions": spoken})
         split = {0: "val", 3: "test"}.get(n % 75, "restval" if half == "val" else "train")

@@ -54,13 +54,15 @@ def text_lines(path: str | Path) -> Iterator[tuple[int, str]]:
         DataError: It is not UTF-8.
     """
     path = Path(path)
+    if path.is_dir():
+        raise DataError(f"{path}: a folder, not a file")
     if not path.is_file():
         raise MissingFileError(f"{path} is missing; run the stage that writes it first")
-    # -sig: editors put a byte-order mark before the first line
-    with path.open(encoding="utf-8-sig", newline="\n") as stream:
+    with path.open(encoding="utf-8", newline="\n") as stream:
         try:
             for number, line in enumerate(stream, 1):
-                yield number, line.removesuffix("\n").removesuffix("\r")
+                # editors put a byte-order mark before the first line, and such files are joined
+                yield number, line.lstrip("\ufeff").removesuffix("\n").removesuffix("\r")
         except UnicodeDecodeError as error:
             raise DataError(f"{path}: not UTF-8 text ({error}); convert it first") from error
 

@@ -12,12 +12,14 @@ download=false        # fetch the corpus first, into ${download_dir}/<corpus>
 download_dir=downloads
 custom_root=${CUSTOM_ROOT:-}  # folder of a corpus of your own
 max_bad=0.1           # share of the recordings that may be missing or broken
+allow_outside=false   # the lists may name files outside the corpus's folders
 mini_root=downloads/mini
 mini_opts=            # options of local/mini/prepare.py, e.g. "--teacher_steps 100"
 
 help_message=$(cat << 'EOF'
 Usage: local/data.sh [--corpus mini|flickr8k|spokencoco|custom] [--seed 0] [--nj 2] [--python python3]
                      [--download false] [--download_dir downloads] [--custom_root DIR] [--max_bad 0.1]
+                     [--allow_outside false]
                      [--mini_root downloads/mini] [--mini_opts "options of local.mini.prepare"]
 
 Makes data/<corpus>_train, data/<corpus>_dev and data/<corpus>_test. Where flickr8k and spokencoco
@@ -28,6 +30,8 @@ EOF
 . utils/parse_options.sh
 if [ -e path.sh ]; then . ./path.sh; fi
 if [ -e db.sh ]; then . ./db.sh; fi
+checks=(--data_dir data --nj "${nj}" --max_bad "${max_bad}")
+if "${allow_outside}"; then checks+=(--allow_outside); fi
 
 case "${corpus}" in
     mini)
@@ -42,7 +46,7 @@ case "${corpus}" in
             FLICKR8K=${download_dir}/flickr8k
         fi
         ${python} -m local.flickr8k.prepare \
-            --root "${FLICKR8K}" --data_dir data --nj "${nj}" --max_bad "${max_bad}";;
+            --root "${FLICKR8K}" "${checks[@]}";;
     spokencoco)
         fetched=${download_dir}/spokencoco
         if "${download}"; then
@@ -51,10 +55,10 @@ case "${corpus}" in
         if [ -z "${SPOKENCOCO}" ] && [ -d "${fetched}/SpokenCOCO" ]; then SPOKENCOCO=${fetched}/SpokenCOCO; fi
         if [ -z "${MSCOCO}" ] && [ -d "${fetched}/mscoco" ]; then MSCOCO=${fetched}/mscoco; fi
         ${python} -m local.spokencoco.prepare \
-            --root "${SPOKENCOCO}" --mscoco "${MSCOCO}" --data_dir data --nj "${nj}" --max_bad "${max_bad}";;
+            --root "${SPOKENCOCO}" --mscoco "${MSCOCO}" "${checks[@]}";;
     custom)
         ${python} -m local.custom.prepare \
-            --root "${custom_root}" --data_dir data --nj "${nj}" --max_bad "${max_bad}";;
+            --root "${custom_root}" "${checks[@]}";;
     *)
         echo "local/data.sh: error: --corpus ${corpus} is unknown; choose mini, flickr8k, spokencoco or custom" >&2
         exit 2;;

@@ -118,13 +118,27 @@ def test_what_is_wrong_is_said_in_one_error(
     assert not list((tmp_path / "data").glob("spokencoco_*"))
 
 
-def test_a_recording_listed_twice_is_an_error(spokencoco: SpokenCoco, tmp_path: Path) -> None:
+def test_contradictions_are_named_and_counted(spokencoco: SpokenCoco, tmp_path: Path) -> None:
     path = spokencoco.root / "SpokenCOCO_train.json"
     records = json.loads(path.read_text())["data"]
-    twice = {**records[0], "captions": [records[1]["captions"][0]]}
-    path.write_text(json.dumps({"data": [*records, twice]}))
-    with pytest.raises(DataError, match="COCO_train2014_000000000009_0 is listed twice"):
-        prepare(spokencoco, tmp_path / "data")
+    first, second, third = records
+    again = {**first, "captions": first["captions"][:1]}  # the same once more
+    other = {**second, "captions": third["captions"][2:3]}  # its id, another recording
+    second["captions"][1]["wav"] = first["captions"][1]["wav"]
+    third["captions"][0]["text"] = None
+    path.write_text(json.dumps({"data": [*records, again, other]}))
+    summary = prepare(spokencoco, tmp_path / "data")
+    assert summary.skipped == {
+        "listed again": 1,
+        "its id is listed with something else, too": 2,
+        "recording of another utterance, too": 3,
+        "caption is no text": 1,
+    }
+    text = read_scp(tmp_path / "data" / "spokencoco_train" / "text")
+    assert len(text) == 21 - 5  # of two that contradict each other neither is used
+    assert text["COCO_train2014_000000000009_0"] == "A DOG NUMBER 0 IN PICTURE 9"
+    rows = (tmp_path / "data" / "local" / "spokencoco" / "skipped.tsv").read_text()
+    assert "train\tCOCO_train2014_000000000025_1\trecording of another utterance, too\t" in rows
 
 
 def test_unset_folders(spokencoco: SpokenCoco) -> None:

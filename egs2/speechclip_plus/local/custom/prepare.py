@@ -14,9 +14,9 @@ recording.
 
 from __future__ import annotations
 
-from collections import Counter
+import re
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from local.shared.command import preparation_command
 from local.shared.layout import contents, corpus_root, find_one
@@ -40,7 +40,7 @@ def find_table(root: Path) -> Path:
     Raises:
         DataError: There is none, or several.
     """
-    tables = sorted(root.glob("*.tsv"))
+    tables = sorted(path for path in root.glob("*.tsv") if path.is_file())
     if len(tables) != 1:
         found = ", ".join(path.name for path in tables) or contents(root)
         raise DataError(f"{root}: looked for one .tsv file, found: {found}. {REMEDY}")
@@ -89,12 +89,13 @@ def spoken_captions(
     """
     split_of: dict[str, str] = {}
     file_of: dict[str, str] = {}
-    numbers: Counter[str] = Counter()
+    numbers: dict[str, dict[str, int]] = {}  # of the recordings of a picture
     for number, row in read_rows(table):
         for name in REQUIRED:
             if not row[name]:
                 raise DataError(f"{table}:{number}: the column {name} is empty")
-        image = safe_id(str(PurePosixPath(row["image"]).with_suffix("")))
+        # of a name such as "." nothing is left
+        image = safe_id(re.sub(r"\.[^./]*$", "", row["image"])) or "-"
         if file_of.setdefault(image, row["image"]) != row["image"]:
             raise DataError(
                 f"{table}:{number}: {row['image']} and {file_of[image]} would have the same id"
@@ -110,10 +111,10 @@ def spoken_captions(
                 f"{table}:{number}: picture {row['image']} is in {split} and in {split_of[image]}; "
                 "all recordings of a picture belong to one split"
             )
-        numbers[image] += 1
+        known = numbers.setdefault(image, {})
         yield SpokenCaption(
             split=split,
-            utterance=f"{image}_{numbers[image] - 1}",
+            utterance=f"{image}_{known.setdefault(row['wav'], len(known))}",
             image=image,
             recording=str(recordings / row["wav"]),
             picture=str(pictures / row["image"]),
@@ -144,7 +145,7 @@ def read_custom(root: str | Path) -> Corpus:
         else "captions: none; the number of keywords follows the duration, the vocabulary is CLIP's"
     )
     captions = spoken_captions(table, recordings, pictures, with_text=with_text)
-    return Corpus("custom", captions, REMEDY, notes=[note], with_text=with_text)
+    return Corpus("custom", [folder], captions, REMEDY, notes=[note], with_text=with_text)
 
 
 if __name__ == "__main__":

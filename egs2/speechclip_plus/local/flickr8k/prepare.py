@@ -72,7 +72,8 @@ def read_captions(path: Path) -> tuple[dict[str, list[tuple[int, str]]], dict[st
     for number, line in text_lines(path):
         head, tab, caption = line.partition("\t")
         name, mark, index = head.rpartition("#")
-        if not tab or not mark or not index.strip().isdigit() or not _SUFFIX.search(name):
+        well_formed = tab and mark and index.strip().isdecimal() and _SUFFIX.search(name)
+        if not well_formed or "/" in name:
             raise DataError(
                 f"{path}:{number}: expected <picture>.jpg#<n><tab><caption>, found {line[:60]!r}; "
                 f"is this the {CAPTIONS} of Flickr8k's owners?"
@@ -116,27 +117,38 @@ def read_splits(paths: Mapping[str, Path], known: Mapping[str, object]) -> dict[
     return split_of
 
 
-def read_recordings(wav2capt: Path) -> dict[tuple[str, int], str]:
-    """(image id, caption number) → name of the recording; empty without that file."""
-    names: dict[tuple[str, int], str] = {}
+def read_recordings(wav2capt: Path) -> dict[tuple[str, int], list[str]]:
+    """(image id, caption number) → its recordings, normally one; empty without that file."""
+    names: dict[tuple[str, int], list[str]] = {}
     for number, line in text_lines(wav2capt) if wav2capt.is_file() else ():
         fields = columns(line)
         if not fields:
             continue
-        if len(fields) != 3 or not fields[2].lstrip("#").isdigit():
+        if len(fields) != 3 or not fields[2].lstrip("#").isdecimal():
             raise DataError(
                 f"{wav2capt}:{number}: expected <recording> <picture> #<n>, found {line!r}"
             )
-        names[image_id(fields[1]), int(fields[2].lstrip("#"))] = fields[0]
+        names.setdefault((image_id(fields[1]), int(fields[2].lstrip("#"))), []).append(fields[0])
     return names
 
 
 def read_speakers(wav2spk: Path) -> dict[str, str]:
-    """Recording → speaker; empty without that file."""
-    if not wav2spk.is_file():
-        return {}
-    pairs = (columns(line) for _, line in text_lines(wav2spk))
-    return {pair[0]: f"speaker{safe_id(pair[1])}" for pair in pairs if len(pair) == 2}
+    """Recording → speaker; empty without that file.
+
+    Raises:
+        DataError: A line is of another form, or a recording has two speakers.
+    """
+    speakers: dict[str, str] = {}
+    for number, line in text_lines(wav2spk) if wav2spk.is_file() else ():
+        fields = columns(line)
+        if not fields:
+            continue
+        if len(fields) != 2:
+            raise DataError(f"{wav2spk}:{number}: expected <recording> <speaker>, found {line!r}")
+        speaker = f"speaker{safe_id(fields[1])}"
+        if speakers.setdefault(fields[0], speaker) != speaker:
+            raise DataError(f"{wav2spk}:{number}: {fields[0]} has two speakers; keep the right one")
+    return speakers
 
 
 def read_flickr8k(root: str | Path) -> Corpus:
@@ -168,6 +180,13 @@ def read_flickr8k(root: str | Path) -> Corpus:
     for image, name in odd.items():
         where = f"in {split_of[image]}" if image in split_of else "in no split"
         notes.append(f"the entry {name} is the picture {image}.jpg ({where})")
+    known = {(image, number) for image, lines in captions.items() for number, _ in lines}
+    if strangers := sorted(names.keys() - known):
+        image, number = strangers[0]
+        notes.append(
+            f"WARNING: {len(strangers)} captions of wav2capt.txt are not in {caption_file.name}, "
+            f"the first is {image} #{number}"
+        )
     if not names:
         notes.append("no wav2capt.txt: recordings are taken as <picture>_<n>.wav")
     if not speakers:
@@ -179,18 +198,18 @@ def read_flickr8k(root: str | Path) -> Corpus:
             if image in odd and not picture.is_file():
                 picture = pictures / odd[image]
             for number, caption in lines:
-                recording = names.get((image, number), f"{image}_{number}.wav")
-                yield SpokenCaption(
-                    split=split_of.get(image, ""),
-                    utterance=f"{image}_{number}",
-                    image=image,
-                    recording=str(recordings / recording),
-                    picture=str(picture),
-                    speaker=speakers.get(recording, ""),
-                    caption=caption,
-                )
+                for recording in names.get((image, number), [f"{image}_{number}.wav"]):
+                    yield SpokenCaption(
+                        split=split_of.get(image, ""),
+                        utterance=f"{image}_{number}",
+                        image=image,
+                        recording=str(recordings / recording),
+                        picture=str(picture),
+                        speaker=speakers.get(recording, ""),
+                        caption=caption,
+                    )
 
-    return Corpus("flickr8k", spoken_captions(), REMEDY, PUBLISHED, notes, total=total)
+    return Corpus("flickr8k", [folder], spoken_captions(), REMEDY, PUBLISHED, notes, total=total)
 
 
 if __name__ == "__main__":

@@ -31,10 +31,21 @@ def preparation_command(
     parser.add_argument("--data_dir", type=Path, default=Path("data"))
     parser.add_argument("--nj", type=int, default=2, help="processes")
     parser.add_argument("--max_bad", type=float, default=0.1, help="share that may be skipped")
+    parser.add_argument(
+        "--allow_outside",
+        action="store_true",
+        help="the lists may name files outside the corpus's folders, by absolute paths too",
+    )
     args = parser.parse_args()
     with command_errors(name):
         corpus = read(*(getattr(args, folder) for folder in folders))
-        prepare_sets(corpus, args.data_dir, jobs=args.nj, max_bad=args.max_bad)
+        prepare_sets(
+            corpus,
+            args.data_dir,
+            jobs=args.nj,
+            max_bad=args.max_bad,
+            allow_outside=args.allow_outside,
+        )
 
 
 def download_command(name: str, parts: Sequence[Resource], description: str) -> None:

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import ijson
 
 from espnet_plugin.data.scp import DataError
+
+_DEEPEST = (
+    64  # a corpus's lists have five levels; ijson's memory grows with the square of the depth
+)
 
 
 def stream_records(path: Path, key: str) -> Iterator[Any]:
@@ -28,6 +32,8 @@ def stream_records(path: Path, key: str) -> Iterator[Any]:
     with path.open("rb") as stream:
         is_array = stream.peek().lstrip().startswith(b"[")
         try:
+            _check_depth(stream, path)
+            stream.seek(0)
             for record in ijson.items(stream, "item" if is_array else f"{key}.item"):
                 empty = False
                 yield record
@@ -40,3 +46,11 @@ def stream_records(path: Path, key: str) -> Iterator[Any]:
             ) from error
     if key not in names:
         raise DataError(f'{path}: has no "{key}"; its keys are {", ".join(names[:8]) or "none"}')
+
+
+def _check_depth(stream: BinaryIO, path: Path) -> None:
+    depth = 0
+    for event, _ in ijson.basic_parse(stream):
+        depth += event.startswith("start_") - event.startswith("end_")
+        if depth > _DEEPEST:
+            raise DataError(f"{path}: nested more than {_DEEPEST} deep; that is no corpus's list")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from espnet_plugin.data.datadir import write_spk2utt
@@ -18,7 +20,14 @@ UNKNOWN_SPEAKER = "unknown"
 _TOLERATED = 50  # so few bad ones never stop the preparation, however small the corpus
 
 
-def prepare_sets(corpus: Corpus, data_dir: Path, *, jobs: int = 1, max_bad: float = 0.1) -> Summary:
+def prepare_sets(
+    corpus: Corpus,
+    data_dir: Path,
+    *,
+    jobs: int = 1,
+    max_bad: float = 0.1,
+    allow_outside: bool = False,
+) -> Summary:
     """Checks every utterance and writes the data directories and the summary.
 
     Also writes ``data/local/<corpus>/captions``: the captions of all splits and of pictures that no
@@ -29,16 +38,19 @@ def prepare_sets(corpus: Corpus, data_dir: Path, *, jobs: int = 1, max_bad: floa
         data_dir: ``data``.
         jobs: Processes that look at files.
         max_bad: Share of the utterances that may be skipped.
+        allow_outside: Files may lie outside the corpus's folders, too.
 
     Raises:
-        DataError: Too much is missing or broken, a set is empty, or an id stands for two files.
+        DataError: Too much is missing, broken or contradictory, a set is empty, or an image id
+            stands for two files.
     """
     summary = Summary(corpus)
     sets: dict[str, list[SpokenCaption]] = {split: [] for split in SPLITS}
     captions: dict[str, str] = {}
     skipped = ["set\tutterance\tproblem\tfile"]
+    roots = () if allow_outside else corpus.roots
     checked_captions = progress(
-        check_all(corpus.captions, jobs=jobs),
+        check_all(without_contradictions(corpus.captions), roots=roots, jobs=jobs),
         description="recordings checked",
         total=corpus.total,
         unit="recording",
@@ -55,7 +67,9 @@ def prepare_sets(corpus: Corpus, data_dir: Path, *, jobs: int = 1, max_bad: floa
             sets[item.split].append(item)
         elif not checked.absent:
             file = item.picture if checked.problem.startswith("picture") else item.recording
-            skipped.append(f"{item.split}\t{item.utterance}\t{checked.problem}\t{file}")
+            row = f"{item.split}\t{item.utterance}\t{checked.problem}\t{file}"
+            # a name may hold what no text file can
+            skipped.append(row.encode("utf-8", "backslashreplace").decode())
     local = data_dir / "local" / corpus.name
     write_text(local / "skipped.tsv", "\n".join(skipped) + "\n")
     _judge(summary, local / "skipped.tsv", max_bad)
@@ -68,6 +82,27 @@ def prepare_sets(corpus: Corpus, data_dir: Path, *, jobs: int = 1, max_bad: floa
         write_scp(local / "captions", captions)
     summary.write(local)
     return summary
+
+
+def without_contradictions(captions: Iterable[SpokenCaption]) -> list[SpokenCaption]:
+    """Marks entries of which no one can say which is right, and those that are listed again."""
+    items = list(captions)
+    distinct = set(items)
+    seen: set[SpokenCaption] = set()
+    utterances = Counter(item.utterance for item in distinct)
+    recordings = Counter(item.recording for item in distinct)
+    for place, item in enumerate(items):
+        problem = item.problem
+        if utterances[item.utterance] > 1:
+            problem = "its id is listed with something else, too"
+        elif recordings[item.recording] > 1:
+            problem = "recording of another utterance, too"
+        elif item in seen:
+            problem = "listed again"
+        seen.add(item)
+        if problem:
+            items[place] = replace(item, problem=problem)
+    return items
 
 
 def tables_of(items: Iterable[SpokenCaption]) -> dict[str, dict[str, str]]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 _BATCH = 4096
+# all but the white space, which str.split knows, and lone surrogates, which no file can hold
+_CONTROL = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ufeff\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,7 @@ class SpokenCaption:
         picture: Picture file.
         speaker: Who speaks; empty when unknown.
         caption: What is said; None when nobody wrote it down.
+        problem: What is wrong with the corpus's entry, whatever its files hold.
     """
 
     split: str
@@ -33,6 +38,7 @@ class SpokenCaption:
     picture: str
     speaker: str = ""
     caption: str | None = None
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,7 @@ class Corpus:
 
     Attributes:
         name: Its name.
+        roots: Its folders; files that its lists place elsewhere are refused.
         captions: Its spoken captions, which may come one after another.
         remedy: What to do when files are missing.
         published: Split → what its owners published (``images``, ``utterances``).
@@ -50,6 +57,7 @@ class Corpus:
     """
 
     name: str
+    roots: Sequence[Path]
     captions: Iterable[SpokenCaption]
     remedy: str
     published: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
@@ -72,12 +80,12 @@ class Checked:
 
 
 def clean_caption(text: str) -> str:
-    r"""White space of any kind made single, so that a caption stays on one line.
+    r"""White space of any kind made single, so that a caption stays on one line; no control codes.
 
-    >>> clean_caption(" A dog\u2028 runs . ")
+    >>> clean_caption(" A dog\u2028 runs\x07 . ")
     'A dog runs .'
     """
-    return " ".join(text.split())
+    return " ".join(_CONTROL.sub(" ", text).split())
 
 
 def safe_id(name: str) -> str:
@@ -85,12 +93,36 @@ def safe_id(name: str) -> str:
     return re.sub(r"[\s/\\]+", "-", name.strip())
 
 
-def check(item: SpokenCaption) -> Checked:
-    """Looks at the picture's presence and at the recording's header."""
+def is_outside(path: str, roots: Sequence[Path]) -> bool:
+    """Whether a name leads out of the corpus's folders; links that its owner laid do not."""
+    # absolute, since a root may be relative; links are not followed
+    place = os.path.abspath(path)
+    return not any(place.startswith(os.path.join(os.path.abspath(root), "")) for root in roots)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
+
+
+def check(item: SpokenCaption, roots: Sequence[Path]) -> Checked:
+    """Looks at the names, at the picture's presence and at the recording's header.
+
+    Args:
+        item: What to check.
+        roots: Folders that its files must lie in; empty: anywhere.
+    """
     import soundfile
 
+    if item.problem:
+        return Checked(item, problem=item.problem)
+    for what, path in (("recording", item.recording), ("picture", item.picture)):
+        if roots and is_outside(path, roots):
+            return Checked(item, problem=f"{what} outside the corpus's folder")
     picture, recording = Path(item.picture), Path(item.recording)
-    has_picture, has_recording = picture.is_file(), recording.is_file()
+    has_picture, has_recording = _is_file(picture), _is_file(recording)
     if not has_recording:
         return Checked(item, problem="recording missing", absent=not has_picture)
     if not has_picture:
@@ -108,12 +140,15 @@ def check(item: SpokenCaption) -> Checked:
     return Checked(item, seconds=info.frames / info.samplerate)
 
 
-def check_all(items: Iterable[SpokenCaption], *, jobs: int) -> Iterator[Checked]:
+def check_all(
+    items: Iterable[SpokenCaption], *, roots: Sequence[Path] = (), jobs: int
+) -> Iterator[Checked]:
     """Checks in parallel, in order, a few thousand at a time, so that memory does not grow."""
     items = iter(items)
+    look = partial(check, roots=roots)
     with ProcessPoolExecutor(max_workers=max(1, jobs)) as pool:
         while batch := list(islice(items, _BATCH)):
             if jobs > 1 and len(batch) > 64:
-                yield from pool.map(check, batch, chunksize=128)
+                yield from pool.map(look, batch, chunksize=128)
             else:
-                yield from map(check, batch)
+                yield from map(look, batch)

@@ -63,17 +63,19 @@ def spoken_captions(
                 )
             picture = str(pictures[folder] / image.rpartition("/")[2])
             for index, caption in enumerate(captions):
-                recording = str(caption.get("wav", ""))
-                if not recording:
+                recording, text = caption.get("wav"), caption.get("text")
+                if not isinstance(recording, str) or not recording:
                     raise DataError(f"{path}: record {number}: caption {index} names no recording")
+                speaker = caption.get("speaker")
                 yield SpokenCaption(
                     split=split_of.get(stem, ""),
                     utterance=f"{stem}_{index}",
                     image=stem,
                     recording=str(root / recording),
                     picture=picture,
-                    speaker=safe_id(str(caption.get("speaker", ""))),
-                    caption=clean_caption(str(caption.get("text", ""))),
+                    speaker=safe_id(str(speaker)) if isinstance(speaker, (str, int)) else "",
+                    caption=clean_caption(text) if isinstance(text, str) else "",
+                    problem="" if isinstance(text, str) else "caption is no text",
                 )
 
 
@@ -113,7 +115,7 @@ def read_spokencoco(root: str | Path, mscoco: str | Path) -> Corpus:
     }
     split_of = read_splits(find_splits([folder, picture_root], remedy=REMEDY))
     captions = spoken_captions(lists, folder, pictures, split_of)
-    return Corpus("spokencoco", captions, REMEDY, PUBLISHED)
+    return Corpus("spokencoco", [folder, picture_root], captions, REMEDY, PUBLISHED)
 
 
 if __name__ == "__main__":
