@@ -4,6 +4,9 @@ set -e
 set -u
 set -o pipefail
 
+# shellcheck source=utils/supervise.sh
+. utils/supervise.sh
+
 model=                 # experiment folder, packed model (zip), exported model, or a name
 data_dir=              # data to evaluate on: wav.scp, utt2image, image.scp, text, utt2spk; words.ctm if there is one
 output_dir=            # where the results go; empty: evaluate_<data> in the experiment's folder

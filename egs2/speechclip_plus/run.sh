@@ -4,6 +4,9 @@ set -e
 set -u
 set -o pipefail
 
+# shellcheck source=utils/supervise.sh
+. utils/supervise.sh
+
 corpus=mini
 seed=0
 download=false
@@ -99,7 +102,7 @@ case "${download}" in
     *) echo "run.sh: error: --download takes true or false, not '${download}'" >&2; exit 2;;
 esac
 
-./speechclip.sh \
+exec ./speechclip.sh \
     --corpus "${corpus}" \
     --seed "${seed}" \
     --local_data_opts "${local_data_opts}" \

@@ -4,6 +4,9 @@ set -e
 set -u
 set -o pipefail
 
+# shellcheck source=utils/supervise.sh
+. utils/supervise.sh
+
 log() {
     local fname=${BASH_SOURCE[1]##*/}
     echo -e "$(date '+%Y-%m-%dT%H:%M:%S') (${fname}:${BASH_LINENO[0]}:${FUNCNAME[1]}) $*"
@@ -364,6 +367,7 @@ trap 'unfollow; keep_call' EXIT
 
 stage_begin=0
 begin_stage() {
+    supervisor_is_there || fail "the process that started this was killed: stopping before stage $1"
     stage_begin=${SECONDS}
     log "Stage $1: $2"
 }
@@ -408,6 +412,25 @@ join_scp() {
     for job in $(seq "$3"); do grep -h ' WARNING: ' "$2/logs/dump_$4.${job}.log" || true; done | tail -n 5 >&2
 }
 
+# Keeps a file locked while this script or anything that it started is running, whatever ends it:
+# lock <file> <shared|exclusive> <what>; the lock is then that of ${lock_descriptor}
+lock() {
+    command -v flock > /dev/null || return 0
+    mkdir -p "${1%/*}"
+    exec {lock_descriptor}>> "$1"
+    flock --nonblock "--$2" "${lock_descriptor}" || fail "$3: in use by another run, or by jobs that it left behind:
+  $(< "$1")
+  Wait until it is done, or stop it. (The lock is ${1}; it goes with its processes.)"
+    echo "process $$ on $(uname -n), user $(id -un), since $(date '+%F %T'): ${run_args}" > "$1"
+}
+# Removes what killed runs left half written in folders that are locked.
+sweep() {
+    local folder
+    for folder in "$@"; do
+        if [ -d "${folder}" ]; then find "${folder}" -type f \( -name '.*.[0-9]*.part*' -o -name '.dist_init_*' \) -delete; fi
+    done
+}
+
 need_data() {
     local s
     for s in "$@"; do
@@ -416,6 +439,25 @@ need_data() {
 }
 
 # ---------------------------------------------------------------------------------------- stages
+
+# trainings of several models may share the data, which none of them writes
+lock_descriptor=
+data_lock=${dumpdir}/.lock_${train_set:-${test_sets// /_}}
+data_folders=("${clip_dir}")
+for name in "${all_sets[@]}"; do
+    data_folders+=("${datadir}/${name}" "${data_feats}/${name}" "${data_feats}/org/${name}" "${states_dir}/${name}")
+done
+if [ "${chosen[0]}" -le 6 ]; then
+    lock "${data_lock}" exclusive "the data of ${train_set:-${test_sets}}"
+    sweep "${data_folders[@]}" "downloads/${corpus:-none}" "data/local/${corpus:-none}" "${token_list%/*}" "${stats_dir}"
+else
+    lock "${data_lock}" shared "the data of ${train_set:-${test_sets}}"
+fi
+data_descriptor=${lock_descriptor}
+if [ "${chosen[-1]}" -gt 6 ]; then
+    lock "${speechclip_exp}/.lock" exclusive "${speechclip_exp}"
+    sweep "${speechclip_exp}"
+fi
 
 if runs_stage 1; then
     begin_stage 1 "data preparation of ${corpus:-the corpus} (local/data.sh)"
@@ -580,6 +622,8 @@ if runs_stage 6; then
     fi
     end_stage 6
 fi
+
+if [ -n "${data_descriptor}" ]; then flock --nonblock --shared "${data_descriptor}"; fi
 
 if runs_stage 7; then
     begin_stage 7 "training with ${speechclip_config} -> ${speechclip_exp}"

@@ -22,9 +22,9 @@ RECIPE = ROOT / "egs2" / "speechclip_plus"
 SETS = ("tiny_train", "tiny_dev", "tiny_test")
 
 # Notes each call; runs the light commands and ESPnet's launcher, and makes the outputs of the heavy
-# ones. FINISHED: training finds nothing to do.
+# ones. FINISHED: training finds nothing to do. HANG: it does not end; the file gets its processes.
 FAKE_PYTHON = r"""
-import json, os, pathlib, sys
+import json, os, pathlib, subprocess, sys
 arguments = sys.argv[1:]
 with open(os.environ["CALLS"], "a") as stream:
     stream.write(json.dumps(arguments) + "\n")
@@ -34,7 +34,11 @@ if module and module == os.environ["FAIL"]:
 if module in ("", "datadir", "format_wav_scp", "launch"):
     os.execv(sys.executable, [sys.executable, *arguments])
 value = dict(zip(arguments, arguments[1:]))
-if module == "speechclip_train" and not os.environ.get("FINISHED"):
+if module == "speechclip_train" and "HANG" in os.environ:
+    worker = subprocess.Popen(["sleep", "120"])
+    pathlib.Path(os.environ["HANG"]).write_text(f"{os.getpid()} {worker.pid}")
+    worker.wait()
+elif module == "speechclip_train" and not os.environ.get("FINISHED"):
     folder = pathlib.Path(value["--output_dir"])
     (folder / "config.yaml").write_text("seed: 0\n")
     for name in ("valid.recall_mean_at_1.ave.pth", "checkpoint.pth"):

@@ -92,6 +92,7 @@ def lines_of(path: str) -> Iterator[str | None]:
 
 
 def main() -> None:
+    parent = os.getppid()
     status, shown, last, interval = Status(), "", 0.0, FIRST_INTERVAL
     terminal = sys.stderr.isatty()
     for line in lines_of(sys.argv[1]):
@@ -110,7 +111,7 @@ def main() -> None:
             print(f"  {shown}", file=sys.stderr, flush=True)
         if line is None:
             time.sleep(0.5)
-            if os.getppid() == 1:  # the script that wanted this is gone
+            if os.getppid() != parent:  # the script that wanted this is gone
                 return
 
 
