@@ -61,6 +61,8 @@ def inference(args: argparse.Namespace) -> None:
         image_scp=read_scp(args.image_scp) if args.image_scp else None,
         shape_file=args.shape_file,
         batch_size=args.batch_size,
+        batch_seconds=args.batch_seconds,
+        max_seconds=args.max_seconds,
         num_workers=args.num_workers,
     )
     outputs.made_from = record
@@ -84,9 +86,23 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--output_dir", type=str_or_none, help="Where the files of the set go")
     parser.add_argument("--ngpu", type=int, default=0, help="0: CPU")
     parser.add_argument("--seed", type=int, default=0, help="Random seed")
-    parser.add_argument("--dtype", default="float32", choices=["float32", "float64"], help="Dtype")
+    parser.add_argument(
+        "--dtype",
+        default="float32",
+        choices=["float32", "float64", "float16", "bfloat16"],
+        help="Precision of the computation",
+    )
     parser.add_argument("--num_workers", type=int, default=1, help="Processes that read files")
-    parser.add_argument("--batch_size", type=int, default=16, help="Utterances at a time")
+    parser.add_argument("--batch_size", type=int, default=16, help="Utterances at a time, at most")
+    parser.add_argument(
+        "--batch_seconds", type=float, default=160.0, help="Speech at a time, at most, with padding"
+    )
+    parser.add_argument(
+        "--max_seconds",
+        type=float,
+        default=600.0,
+        help="Of longer speech only the beginning is heard, with a warning",
+    )
     parser.add_argument(
         "--merge",
         nargs="+",

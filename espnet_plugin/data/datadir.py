@@ -7,6 +7,7 @@ A directory holds files with one line per utterance (``wav.scp``, ``text``, ``ut
 
 from __future__ import annotations
 
+import html
 import logging
 import os
 import shutil
@@ -53,7 +54,8 @@ def _present(directory: Path, names: Sequence[str]) -> list[Path]:
 
 
 def fix(directory: Path) -> FixReport:
-    """Keeps the utterances that every file has and whose picture is known; sorts all files.
+    """Keeps the utterances that every file has, with a known picture and, where there are captions,
+    a written one; sorts all files.
 
     Raises:
         DataError: A required file is missing, or no utterance is left.
@@ -72,10 +74,19 @@ def fix(directory: Path) -> FixReport:
         listed = read_scp(path).keys()
         why |= dict.fromkeys(listed - utt2image.keys(), "not in utt2image")
         why |= dict.fromkeys(utt2image.keys() - listed, f"not in {path.name}")
+    for path in _present(directory, ("text",)):
+        unwritten = [utt for utt, caption in read_scp(path).items() if not _is_written(caption)]
+        why |= dict.fromkeys(unwritten, "nothing can be read in its caption")
     removed = defaultdict(list)
     for utt, reason in sorted(why.items()):
         removed[reason].append(utt)
     return _keep(directory, directory, utt2image.keys() - why.keys(), removed)
+
+
+def _is_written(caption: str) -> bool:
+    """Whether CLIP's tokenizer, which drops control characters and resolves entities, finds any."""
+    shown = html.unescape(html.unescape(caption))
+    return any(letter.isprintable() and not letter.isspace() for letter in shown)
 
 
 def keep_by_duration(

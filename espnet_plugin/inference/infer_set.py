@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from espnet_plugin.data.sampler_files import read_lengths
 from espnet_plugin.data.scp import DataError, read_scp
 from espnet_plugin.inference.clip import embed_texts
 from espnet_plugin.inference.outputs import SetOutputs
+from espnet_plugin.inference.speech_states import batches_by_samples
 from espnet_plugin.inference.speechclip_inference import (
     SpeechCLIPInference,
     SpokenKeyword,
@@ -28,15 +30,7 @@ from espnet_plugin.speechclip.backends.waveform import checked_entries
 from espnet_plugin.utils.progress import progress
 
 ATTENTION_MAPS = 2  # utterances of a job whose attention is kept, for figures
-
-
-def batches_by_length(lengths: Mapping[str, int], batch_size: int) -> list[list[str]]:
-    """Utterances in batches of similar length, the longest first.
-
-    The longest come first so that memory which is too small shows at once.
-    """
-    ordered = sorted(lengths, key=lambda utterance: (-lengths[utterance], utterance))
-    return [ordered[start : start + batch_size] for start in range(0, len(ordered), batch_size)]
+ATTENTION_SECONDS = 60.0  # of a longer one it is not: a map grows with the square
 
 
 def _checked(_: str, data: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -66,6 +60,8 @@ def infer_set(
     image_scp: Mapping[str, str] | None = None,
     shape_file: str | None = None,
     batch_size: int = 16,
+    batch_seconds: float = 160.0,
+    max_seconds: float = 600.0,
     num_workers: int = 1,
 ) -> SetOutputs:
     """Embeds the utterances ``keys`` and all that belongs to them.
@@ -78,17 +74,24 @@ def infer_set(
         utt2image: Image id of each utterance.
         image_scp: Embedding file of each image id.
         shape_file: ``utt2num_samples``, to sort by length, which saves padding.
-        batch_size: Utterances at a time.
+        batch_size: Utterances at a time, at most.
+        batch_seconds: Speech at a time, at most, with padding; an utterance that is longer comes
+            alone. Without ``shape_file`` nothing is known of the lengths.
+        max_seconds: Of longer speech only the beginning is heard, with a warning that names it.
         num_workers: Processes that read files.
+
+    Raises:
+        DataError: An id or a file is missing, or the memory does not hold an utterance.
     """
     dataset = NamingDataset(list(data), preprocess=_checked)
     batches = [keys[start : start + batch_size] for start in range(0, len(keys), batch_size)]
     if shape_file is not None:
-        lengths = read_lengths([shape_file])
-        missing = next((key for key in keys if key not in lengths), None)
-        if missing is not None:
-            raise DataError(f"{shape_file}: no utterance {missing}, which the key file lists")
-        batches = batches_by_length({key: lengths[key] for key in keys}, batch_size)
+        most = int(max_seconds * SAMPLING_RATE)
+        batches = batches_by_samples(
+            {key: min(samples, most) for key, samples in _samples(shape_file, keys).items()},
+            int(batch_seconds * SAMPLING_RATE),
+            batch_size=batch_size,
+        )
     loader = DataLoader(
         dataset,
         batch_sampler=batches,
@@ -98,24 +101,84 @@ def infer_set(
     outputs = SetOutputs(
         layer_weights=inference.layer_weights(), frame_seconds=inference.stride_seconds
     )
+    cif = getattr(inference.model.keyword_extractor, "cif", None)
+    most_keywords = cif.max_keywords if cif is not None else None
     shown = {keys[(2 * n + 1) * len(keys) // (2 * ATTENTION_MAPS)] for n in range(ATTENTION_MAPS)}
     for utterances, batch in progress(loader, description="inference", unit="batch"):
+        batch = _cut(utterances, batch, max_seconds, inference.stride_seconds)
         tensors = {name: value.to(inference.device) for name, value in batch.items()}
-        results = inference.results(inference.encode(**tensors))
+        with _memory_errors(utterances):
+            results = inference.results(inference.encode(**tensors))
         for utterance, seconds, result in zip(
             utterances, _seconds(batch, inference.stride_seconds), results, strict=True
         ):
             outputs.arrays[utterance] = _embeddings(result)
             if result.keywords is not None:
+                _warn_of_the_rest(utterance, seconds, result, most_keywords)
                 outputs.keywords[utterance] = keyword_entry(utterance, seconds, result)
         for row in [row for row, utterance in enumerate(utterances) if utterance in shown]:
             one = {name: value[row : row + 1] for name, value in tensors.items()}
+            if _seconds(one, inference.stride_seconds)[0] > ATTENTION_SECONDS:
+                continue
             outputs.attention[utterances[row]] = inference.attention_map(**one)
     if captions is not None:
         _add_captions(inference, outputs, captions)
     if utt2image is not None:
         _add_images(outputs, utt2image, image_scp)
     return outputs
+
+
+def _samples(shape_file: str, keys: Sequence[str]) -> dict[str, int]:
+    lengths = read_lengths([shape_file])
+    missing = next((key for key in keys if key not in lengths), None)
+    if missing is not None:
+        raise DataError(f"{shape_file}: no utterance {missing}, which the key file lists")
+    return {key: lengths[key] for key in keys}
+
+
+@contextlib.contextmanager
+def _memory_errors(utterances: Sequence[str]) -> Iterator[None]:
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:  # PyTorch's on a CPU is a plain RuntimeError
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
+            raise
+        raise DataError(
+            f"the memory does not hold {', '.join(utterances)} at once; give a smaller "
+            "--batch_seconds, or --max_seconds for a single one"
+        ) from error
+
+
+def _cut(
+    utterances: Sequence[str], batch: dict[str, Tensor], max_seconds: float, stride_seconds: float
+) -> dict[str, Tensor]:
+    """A batch of which nothing is longer than so many seconds."""
+    seconds = _seconds(batch, stride_seconds)
+    for utterance, length in zip(utterances, seconds, strict=True):
+        if length > max_seconds:
+            logging.warning(
+                f"{utterance}: {length:.0f} s long, the first {max_seconds:.0f} s of it are heard; "
+                "cut the recording, or give more --max_seconds"
+            )
+    if max(seconds) <= max_seconds:
+        return batch
+    name = "speech" if "speech" in batch else "speech_states"
+    step = 1 / SAMPLING_RATE if name == "speech" else stride_seconds
+    most = int(max_seconds / step)
+    lengths = batch[f"{name}_lengths"].clamp(max=most)
+    return {**batch, name: batch[name][:, :most], f"{name}_lengths": lengths}
+
+
+def _warn_of_the_rest(
+    utterance: str, seconds: float, result: UtteranceResult, most: int | None
+) -> None:
+    end = result.keywords[-1].end if result.keywords else None
+    if end is not None and len(result.keywords or ()) == most and end < seconds - 0.1:
+        logging.warning(
+            f"{utterance}: {most} keywords, as many as the model keeps, reach to {end:.1f} of "
+            f"{seconds:.1f} s: the speech after that is in no keyword and not in the cascaded "
+            "embedding; the parallel one hears all of it"
+        )
 
 
 def _seconds(batch: Mapping[str, Tensor], stride_seconds: float) -> list[float]:

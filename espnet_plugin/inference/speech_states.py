@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -28,12 +29,21 @@ def stored_size(samples: Mapping[str, int], encoder: FrozenSpeechEncoder) -> int
     return values * BYTES_PER_VALUE + NPY_HEADER * len(samples)
 
 
-def batches_by_samples(samples: Mapping[str, int], batch_samples: int) -> list[list[str]]:
-    """Batches of utterances of similar length, at most ``batch_samples`` with padding each."""
+def batches_by_samples(
+    samples: Mapping[str, int], batch_samples: int, *, batch_size: int = sys.maxsize
+) -> list[list[str]]:
+    """Batches of utterances of similar length, the longest first: what is too much shows at once.
+
+    Args:
+        samples: Length of each utterance.
+        batch_samples: Samples of a batch, at most, with padding.
+        batch_size: Utterances of a batch, at most.
+    """
     batches: list[list[str]] = []
     for key in sorted(samples, key=lambda key: (-samples[key], key)):
         longest = samples[batches[-1][0]] if batches else 0
-        if batches and (len(batches[-1]) + 1) * longest <= batch_samples:
+        number = len(batches[-1]) + 1 if batches else 1
+        if batches and number * longest <= batch_samples and number <= batch_size:
             batches[-1].append(key)
         else:
             batches.append([key])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from espnet_plugin.speechclip.speech_encoder import SpeechStates, batch_states
 from espnet_plugin.speechclip.storage import load_speechclip
 
 NEAREST = 5
+PRECISIONS = ("float32", "float64", "float16", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,8 @@ class SpeechCLIPInference:
         speechclip_model_file: A checkpoint of the experiment; by default the best by the first of
             its ``best_model_criterion``.
         device: Torch device.
-        dtype: Precision of the computation.
+        dtype: Precision of the computation, one of ``PRECISIONS``; with 16 bits the weights stay
+            float32 and PyTorch's autocast decides, as in training.
         model: A model that is loaded already, instead of both files.
     """
 
@@ -101,7 +104,13 @@ class SpeechCLIPInference:
             )
         if model.speech_encoder is None:
             raise ValueError("The model has no speech encoder.")
-        self.dtype = getattr(torch, dtype)
+        if dtype not in PRECISIONS:
+            raise ValueError(f"dtype {dtype!r}: choose from {', '.join(PRECISIONS)}")
+        half = dtype in ("float16", "bfloat16")
+        self.dtype = torch.float32 if half else getattr(torch, dtype)
+        self._autocast = partial(
+            torch.autocast, torch.device(device).type, getattr(torch, dtype), enabled=half
+        )
         self.device = device
         self.model = model.to(device=device, dtype=self.dtype).eval()
 
@@ -155,7 +164,8 @@ class SpeechCLIPInference:
             **batch: ``speech`` and ``speech_lengths``, or ``speech_states`` and
                 ``speech_states_lengths``, see :func:`batch_states`.
         """
-        return self.model(self._states(batch))
+        with self._autocast():
+            return self.model(self._states(batch))
 
     def layer_weights(self) -> np.ndarray:
         """Learned weights of the speech encoder's hidden states, they sum to 1, (layers + 1,)."""
@@ -171,8 +181,9 @@ class SpeechCLIPInference:
         Returns:
             Attention weights, (heads, queries, frames) or (heads, frames, frames).
         """
-        states = self._states(batch)
-        weights = self.model.attention_map(states)[0].float().cpu().numpy()
+        with self._autocast():
+            states = self._states(batch)
+            weights = self.model.attention_map(states)[0].float().cpu().numpy()
         queries, frames = self.model.num_queries, int(states.lengths[0])
         rows = slice(0, queries) if queries else slice(0, frames)
         return weights[:, rows, queries : queries + frames]

@@ -103,7 +103,18 @@ def _build_keyword_path(
     vocabulary = resolve_vocabulary(
         config.get("keyword_vocabulary"), special_ids=(clip.sot_id, clip.eot_id)
     )
+    if vocabulary.forbidden.issuperset(vocabulary.ids):
+        raise ValueError(
+            "the keyword vocabulary holds nothing but special tokens, which are never chosen; make "
+            "it from captions (stage 5)"
+        )
     if table is None:
+        tokens, last = clip.token_embedding.size(0), max(vocabulary.ids)
+        if min(vocabulary.ids) < 0 or last >= tokens:
+            raise ValueError(
+                f"the keyword vocabulary has ids from {min(vocabulary.ids)} to {last}, but CLIP's "
+                f"tokens are 0 to {tokens - 1}; make it for this CLIP (stage 5)"
+            )
         table = clip.token_embedding[list(vocabulary.ids)]
     allowed = [
         row for row, token_id in enumerate(vocabulary.ids) if token_id not in vocabulary.forbidden

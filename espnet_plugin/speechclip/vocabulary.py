@@ -54,7 +54,7 @@ class KeywordVocabulary:
         ids = []
         for number, line in enumerate(lines, 2):
             fields = line.split("\t")
-            if len(fields) != 3 or not fields[0].isdigit():
+            if len(fields) != 3 or not fields[0].isdecimal():
                 raise ValueError(f"{path}:{number}: expected id<tab>token<tab>count, got {line!r}")
             ids.append(int(fields[0]))
         return cls(tuple(ids))

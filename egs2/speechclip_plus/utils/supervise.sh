@@ -10,6 +10,7 @@ if [ "${SUPERVISED_BY:-}" != "${PPID}" ]; then
     set -m
     SUPERVISED_BY=$$ "$0" "$@" < /dev/null &
     _group=$!
+    # shellcheck disable=SC2329
     _stop() {
         trap '' TERM INT HUP
         kill -TERM -- "-${_group}" 2> /dev/null || true

@@ -40,6 +40,7 @@ _SETTINGS = {
     "ytick.color": colours.TICKS,
     "lines.linewidth": 2.0,
     "legend.frameon": False,
+    "text.parse_math": False,  # a caption may hold a dollar
     "svg.hashsalt": "speechclip",
     "figure.facecolor": colours.PAPER,
 }

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
 import soundfile
 
 from espnet_plugin.bin import speechclip_inference
+from espnet_plugin.data.scp import read_scp
 from espnet_plugin.evaluation.inference_set import read_frame_seconds, read_inference_set
 from espnet_plugin.evaluation.keyword_file import read_keywords
 from espnet_plugin.inference.speechclip_inference import SpeechCLIPInference
@@ -147,3 +151,55 @@ def test_bad_audio_ends_with_one_message(
 def test_missing_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="config.yaml"):
         SpeechCLIPInference(None, tmp_path / "absent.pth")
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16"])
+def test_every_precision_that_is_offered_works(
+    whole: Path, tiny_corpus, trained: Path, tmp_path: Path, dtype: str
+) -> None:
+    speechclip_inference.main(arguments(tiny_corpus, trained, tmp_path / dtype, "--dtype", dtype))
+    exact, found = read_inference_set(whole), read_inference_set(tmp_path / dtype)
+    assert (exact.parallel * found.parallel).sum(axis=1).min() > 0.99
+    assert np.isfinite(found.cascaded).all()
+
+
+def test_another_precision_is_named(trained: Path) -> None:
+    with pytest.raises(ValueError, match="dtype 'int8': choose from float32, "):
+        SpeechCLIPInference(trained / "config.yaml", trained / MODEL, dtype="int8")
+
+
+def test_long_speech_comes_alone_and_is_cut(
+    whole: Path, tiny_corpus, trained: Path, tmp_path: Path, caplog
+) -> None:
+    """One recording of a minute among short ones: not all are padded to a minute."""
+    data = tmp_path / "data"
+    shutil.copytree(tiny_corpus.data, data)
+    speech = np.random.default_rng(0).normal(0, 0.1, 60 * 16000)
+    long = data / "img0_0.wav"
+    soundfile.write(long, speech, 16000)
+    for name, value in (("wav.scp", str(long)), ("utt2num_samples", str(len(speech)))):
+        table = read_scp(data / name) | {"img0_0": value}
+        (data / name).write_text("".join(f"{k} {v}\n" for k, v in table.items()))
+    sizes = []
+    encode = SpeechCLIPInference.encode
+
+    def spy(self, **batch):
+        sizes.append(tuple(batch["speech"].shape))
+        return encode(self, **batch)
+
+    output = tmp_path / "out"
+    options = ["--shape_file", str(data / "utt2num_samples"), "--max_seconds", "20"]
+    options += ["--batch_seconds", "10"]
+    with mock.patch.object(SpeechCLIPInference, "encode", spy):
+        speechclip_inference.main(
+            arguments(replace(tiny_corpus, data=data), trained, output, *options)
+        )
+    assert sizes[0] == (1, 20 * 16000)
+    assert max(rows for rows, _ in sizes[1:]) > 1
+    assert "img0_0: 60 s long, the first 20 s of it are heard" in caplog.text
+    found, clean = read_inference_set(output), read_inference_set(whole)
+    assert found.utterances == clean.utterances
+    assert np.abs(found.parallel[1:] - clean.parallel[1:]).max() < 1e-5
+    heard = read_keywords(output / "keywords.jsonl")[0]
+    assert heard.seconds == 20 and len(heard.keywords) == 75
+    assert "img0_0: 75 keywords, as many as the model keeps, reach to" in caplog.text

@@ -177,3 +177,22 @@ def test_check_images_drops_and_reports(corpus: Path, tmp_path: Path) -> None:
     skipped = (corpus / "skipped_images.tsv").read_text()
     assert "truncated" in skipped
     assert "no such file" in skipped
+
+
+@pytest.mark.parametrize("caption", ["\x01\x07", "\u200b", "&nbsp;", "\u2028", ""])
+def test_fix_removes_captions_in_which_nothing_is_written(corpus: Path, caption: str) -> None:
+    write(corpus, text=f"a_1 {caption}/a_2 a\x07 dog/b_1 &amp; cat/b_2 \U0001f600")
+    report = datadir.fix(corpus)
+    assert report.removed == {"nothing can be read in its caption": ["a_1"]}
+    assert datadir.problems(corpus) == []
+
+
+def test_tables_of_an_earlier_run_do_not_shrink_this_one(corpus: Path, tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    datadir.keep_by_duration(corpus, target, fs=16000, shortest=0.4, longest=99)
+    write(target, image_feat__scp="a_1 a.npy", speech_states__scp="a_1 x.npy")
+    datadir.keep_by_duration(corpus, target, fs=16000, shortest=0.4, longest=99)
+    assert datadir.fix(target).kept == 3
+    (corpus / "text").unlink()
+    datadir.copy(corpus, target)
+    assert not (target / "text").exists()

@@ -91,3 +91,16 @@ def test_every_registered_class_can_be_chosen(
         assert type(getattr(build(teachers, **{key: name}), key)) is Chosen
     with pytest.raises(ValueError, match=f"{key}: 'nope' is not known; .*another"):
         build(teachers, **{key: "nope"})
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        ([320, 49408], "ids from 320 to 49408, but CLIP's tokens are 0 to 49407"),
+        ([-1, 320], "ids from -1 to 320"),
+        ([49406, 49407], "nothing but special tokens"),
+    ],
+)
+def test_a_vocabulary_of_another_clip(teachers, ids: list[int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build(teachers, keyword_vocabulary=ids)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -175,3 +177,9 @@ def test_thumbnails_are_marked_as_photographs(tmp_path):
     figure = similarity.draw_similarity(np.eye(2), ["a", "b"], [str(tmp_path / "p.png")] * 2)
     drawing = style.save(figure, tmp_path / "s").with_suffix(".svg").read_text()
     assert [drawing.count(f'id="photograph_{number}"') for number in range(3)] == [1, 1, 0]
+
+
+def test_dollars_in_a_caption_are_no_formula(tmp_path):
+    spoken = replace(SPOKEN, caption=r"it costs $\frac{ and 5$")
+    figure = keyword_table.draw_keyword_table([spoken], [None])
+    assert style.save(figure, tmp_path / "table").is_file()
