@@ -363,7 +363,23 @@ keep_call() {
         mv "${call}" "${speechclip_exp}/run.sh"
     fi
 }
-trap 'unfollow; keep_call' EXIT
+# Says so when a stage failed because a disk is full: what failed first may have said anything.
+explain_full_disk() {
+    local folder
+    for folder in "${datadir}" "${dumpdir}" "${expdir}" "${TMPDIR:-/tmp}"; do
+        if [ -d "${folder}" ] && [ "$(df -Pk "${folder}" | awk 'NR == 2 {print $4}')" -lt 1024 ]; then
+            log "Error: the disk of ${folder} is full; free some space and start again, what is finished is kept" >&2
+            return 0
+        fi
+    done
+}
+at_exit() {
+    local code=$?
+    unfollow
+    keep_call
+    if [ "${code}" -ne 0 ]; then explain_full_disk; fi
+}
+trap at_exit EXIT
 
 stage_begin=0
 begin_stage() {
@@ -439,6 +455,14 @@ need_data() {
 }
 
 # ---------------------------------------------------------------------------------------- stages
+
+writes=("${dumpdir}")
+if runs_stage 1; then writes+=("${datadir}"); fi
+if [ "${chosen[-1]}" -gt 5 ]; then writes+=("${expdir}"); fi
+for folder in "${writes[@]}"; do
+    mkdir -p "${folder}" 2> /dev/null && [ -w "${folder}" ] \
+        || fail "${folder} cannot be written to: the file system is read-only, or it is someone else's. Mount it for writing, or choose others with --dumpdir, --expdir and --datadir"
+done
 
 # trainings of several models may share the data, which none of them writes
 lock_descriptor=

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from espnet_plugin.data.sampler_files import read_lengths
 from espnet_plugin.data.scp import DataError, read_lines, read_scp, write_lines, write_scp
+from espnet_plugin.utils.atomic import atomic_path
 
 REQUIRED = ("wav.scp", "utt2spk", "utt2image")
 PER_UTTERANCE = (
@@ -143,7 +144,7 @@ def _keep(
         write_scp(target / path.name, {image: file for image, file in pictures if image in shown})
     if source != target:
         for path in _present(source, WHOLE):
-            shutil.copyfile(path, target / path.name)
+            _copy(path, target)
     write_spk2utt(target)
     return report
 
@@ -220,7 +221,12 @@ def copy(source: Path, target: Path) -> None:
             path.unlink()
     for path in sorted(source.iterdir()):
         if path.is_file() and not path.name.startswith("."):
-            shutil.copyfile(path, target / path.name)
+            _copy(path, target)
+
+
+def _copy(path: Path, target: Path) -> None:
+    with atomic_path(target / path.name) as temporary:
+        shutil.copyfile(path, temporary)
 
 
 def split(keys: Path, output: Path, *, jobs: int) -> int:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+
+_FULL = 1 << 20  # bytes
 
 
 @contextlib.contextmanager
@@ -14,6 +18,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
     The temporary name keeps the suffix, since writers such as ``np.save`` choose or append by it.
     Parent directories are made. When the block raises, nothing is left behind.
+
+    Raises:
+        OSError: Of the block, with the path; ``ENOSPC`` also where a library that writes (NumPy,
+            libsndfile, PyTorch) does not say that the disk was full.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -21,8 +29,26 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         os.replace(temporary, path)
+    except OSError as error:
+        if error.errno is None and _is_full(path.parent):
+            raise _no_space(path) from error
+        if error.errno == errno.ENOSPC or error.filename == str(temporary):
+            error.filename = str(path)
+        raise
+    except RuntimeError as error:
+        if _is_full(path.parent):
+            raise _no_space(path) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _is_full(directory: Path) -> bool:
+    return shutil.disk_usage(directory).free < _FULL
+
+
+def _no_space(path: Path) -> OSError:
+    return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import sys
 from collections.abc import Iterator
 
+_FULL = "the disk is full; free some space and start again, what is finished is kept"
+_DISK = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL.replace("disk", "quota"),
+    errno.EROFS: "the file system is read-only; mount it for writing, or choose another folder",
+    errno.EACCES: "no permission; choose another folder, or ask its owner",
+}
 LOG_FORMAT = "%(asctime)s %(levelname)s: %(message)s"
 
 
@@ -30,6 +38,9 @@ def command_errors(name: str) -> Iterator[None]:
 
 
 def _message(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno in _DISK:
+        where = f"{error.filename}: " if error.filename else ""
+        return where + _DISK[error.errno]
     text = str(error).strip()
     # from a data worker the message comes as the last line of a traceback
     return text.splitlines()[-1] if "\nOriginal Traceback" in text else text

@@ -109,3 +109,9 @@ def test_a_second_run_is_told_who_is_there_and_a_killed_one_is_not(project: Proj
         training.end_all()
     assert wait_for(lambda: project.run(*TRAINING, "--speechclip_tag", "one").returncode == 0)
     assert not part.exists()
+
+
+def test_a_read_only_folder_is_told_before_anything_starts(project: Project) -> None:
+    result = project.run("--stage", "4", "--stop_stage", "4", "--dumpdir", "/proc/dump")
+    assert result.returncode == 1
+    assert "/proc/dump cannot be written to: the file system is read-only" in result.stderr

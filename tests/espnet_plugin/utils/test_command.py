@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 from espnet_plugin.utils.command import command_errors
@@ -36,3 +38,16 @@ def test_a_data_workers_message_is_freed_of_its_traceback() -> None:
 def test_several_lines_stay() -> None:
     with pytest.raises(SystemExit, match="(?s)first.*second"), command_errors("tool"):
         raise ValueError("first\nsecond")
+
+
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        (errno.ENOSPC, "^tool: error: a.npy: the disk is full; free some space and start again"),
+        (errno.EROFS, "^tool: error: a.npy: the file system is read-only; "),
+        (errno.EACCES, "^tool: error: a.npy: no permission; "),
+    ],
+)
+def test_a_disk_that_takes_nothing(number: int, message: str) -> None:
+    with pytest.raises(SystemExit, match=message), command_errors("tool"):
+        raise OSError(number, "whatever", "a.npy")
