@@ -473,7 +473,8 @@ for name in "${all_sets[@]}"; do
 done
 if [ "${chosen[0]}" -le 6 ]; then
     lock "${data_lock}" exclusive "the data of ${train_set:-${test_sets}}"
-    sweep "${data_folders[@]}" "downloads/${corpus:-none}" "data/local/${corpus:-none}" "${token_list%/*}" "${stats_dir}"
+    if runs_stage 1; then data_folders+=("downloads/${corpus}" "data/local/${corpus}"); fi
+    sweep "${data_folders[@]}" "${token_list%/*}" "${stats_dir}"
 else
     lock "${data_lock}" shared "the data of ${train_set:-${test_sets}}"
 fi
