@@ -100,7 +100,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--max_seconds",
         type=float,
-        default=600.0,
+        default=400.0,
         help="Of longer speech only the beginning is heard, with a warning",
     )
     parser.add_argument(

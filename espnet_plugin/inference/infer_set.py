@@ -61,7 +61,7 @@ def infer_set(
     shape_file: str | None = None,
     batch_size: int = 16,
     batch_seconds: float = 160.0,
-    max_seconds: float = 600.0,
+    max_seconds: float = 400.0,
     num_workers: int = 1,
 ) -> SetOutputs:
     """Embeds the utterances ``keys`` and all that belongs to them.

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from espnet_plugin.data.scp import (
     DataError,
     columns,
+    file_stem,
     read_lines,
     read_scp,
     text_lines,
@@ -79,3 +80,13 @@ def test_errors(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="'a' stands for has several lines"):
         write_lines(tmp_path / "x", [("a", "one\nb two")])
     assert not (tmp_path / "x").exists()
+
+
+@given(ids=st.sets(st.text(min_size=1, max_size=300), max_size=8))
+@example(ids={"a/b", "a_b", "a-b", "../evil", ".", "..", "/etc/passwd", "x" * 300, "é" * 150})
+def test_a_file_of_an_id_stays_in_its_folder_and_is_its_own(ids: set[str]) -> None:
+    stems = {file_stem(key) for key in ids}
+    assert len(stems) == len(ids)
+    for stem in stems:
+        assert "/" not in stem and "\0" not in stem and not stem.startswith(".")
+        assert 0 < len(stem.encode("utf-8", "surrogatepass")) <= 200
