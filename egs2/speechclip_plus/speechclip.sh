@@ -424,8 +424,12 @@ join_scp() {
     local job
     for job in $(seq "$3"); do cat "$2/logs/$1.${job}.scp"; done | LC_ALL=C sort -u > "$2/.$1.scp"
     mv "$2/.$1.scp" "$2/$1.scp"
-    # what was skipped stands in the logs; say it here too
-    for job in $(seq "$3"); do grep -h ' WARNING: ' "$2/logs/dump_$4.${job}.log" || true; done | tail -n 5 >&2
+    say_warnings "$2/logs/dump_$4" "$3"
+}
+# What was skipped or cut stands in the logs; says it on the screen too: say_warnings <log> <jobs>
+say_warnings() {
+    local job
+    for job in $(seq "$2"); do grep -h ' WARNING: ' "$1.${job}.log" || true; done | tail -n 5 >&2
 }
 
 # Keeps a file locked while this script or anything that it started is running, whatever ends it:
@@ -732,6 +736,7 @@ if runs_stage 8; then
             --output_dir "${output}" ${inference_args} \
             || { unfollow; tail -n 25 "${out}/logs/inference.1.log" >&2; fail "inference failed; see ${out}/logs"; }
         unfollow
+        say_warnings "${out}/logs/inference" "${jobs}"
         if [ "${jobs}" -gt 1 ]; then
             parts=()
             for job in $(seq "${jobs}"); do parts+=("${out}/logs/output.${job}"); done
