@@ -3,17 +3,17 @@
 For an utterance with keywords w_1..w_n (nearest sub-words), candidate sets T_k(w_i) (the k nearest
 sub-words, special tokens apart) and the set C of the caption's sub-words:
 
-====================== ===========================================================================
-``subword_hit@k``      |{i : T_k(w_i) ∩ C ≠ ∅}| / n
-``word_hit@1``         the same over words: consecutive sub-words are merged into words, which are
-                       looked up among the caption's words, case-folded
-``word_hit@5``         a word also counts when it is one sub-word and one of its 5 nearest sub-words
-                       is a whole word of the caption
-``content_word_hit@1`` |{i : w_i ∈ C, w_i no stop word}| / |{i : w_i no stop word}|
-``content_word_recall`` |{c ∈ C : c no stop word, c = w_i for some i}| / |{c ∈ C : c no stop word}|
-``precision``          |{w_1..w_n} ∩ C| / |{w_1..w_n}|, so a repeated keyword counts once
-``duplicate_rate``     1 − |{w_1..w_n}| / n
-====================== ===========================================================================
+======================= ==========================================================================
+``subword_hit@k``       share of the keywords with ``T_k(w_i) ∩ C ≠ ∅``
+``word_hit@1``          the same over words: consecutive sub-words are merged into words, which are
+                        looked up among the caption's words, case-folded
+``word_hit@5``          a word also counts when it is one sub-word and one of its 5 nearest
+                        sub-words is a whole word of the caption
+``content_word_hit@1``  share of the keywords in C, of those that are no stop word
+``content_word_recall`` share of C's members without stop words that some keyword names
+``precision``           share of the distinct keywords that are in C: a repeated one counts once
+``duplicate_rate``      1 − distinct keywords / n
+======================= ==========================================================================
 
 Each rate is the mean over the utterances for which its denominator is not 0; the others are
 counted. ``mean_keywords`` and ``mean_subwords`` are means over all utterances.

@@ -28,7 +28,7 @@ class BoundaryScores:
         recall: Share of true boundaries that are matched.
         f_score: Their harmonic mean.
         over_segmentation: predicted / reference − 1, NaN without true boundaries.
-        r_value: 1 − (|r1| + |r2|) / 2, see ``r_value``; NaN likewise.
+        r_value: ``1 − (|r1| + |r2|) / 2``, see ``r_value``; NaN likewise.
         predicted: Number of predicted boundaries.
         reference: Number of true boundaries.
         tolerance: Seconds.
@@ -65,8 +65,8 @@ def r_value(recall: float, over_segmentation: float) -> float:
     """R-value (Räsänen, Laine and Altosaar, Interspeech 2009).
 
     With hit rate H = recall and over-segmentation O = predicted / true boundaries − 1:
-    r1 = sqrt((1 − H)² + O²), r2 = (H − 1 − O) / sqrt(2), R = 1 − (|r1| + |r2|) / 2. Unlike F, it
-    does not reward boundaries put everywhere.
+    ``r1 = sqrt((1 − H)² + O²)``, ``r2 = (H − 1 − O) / sqrt(2)``, ``R = 1 − (|r1| + |r2|) / 2``.
+    Unlike F, it does not reward boundaries put everywhere.
     """
     first = math.hypot(1 - recall, over_segmentation)
     second = (recall - 1 - over_segmentation) / math.sqrt(2)

@@ -92,7 +92,7 @@ def paired_test(
     """Compares two systems query by query.
 
     The permutation test asks how often the difference would be as large if, image by image, it were
-    a coin toss which system is which: p = (1 + #{|permuted| ≥ |observed|}) / (1 + samples).
+    a coin toss which system is which: ``p = (1 + #{|permuted| ≥ |observed|}) / (1 + samples)``.
 
     Args:
         first: (queries,) values of the first system, e.g. 1.0 where recall@10 is a hit.

@@ -1,12 +1,14 @@
 """SpeechCLIP and SpeechCLIP+: one model with two switches.
 
-| architecture | parallel projection | keyword extractor |
-|--------------|---------------------|-------------------|
-| parallel     | yes                 | none              |
-| cascaded     | no                  | cls               |
-| cascaded+    | no                  | cif               |
-| hybrid       | yes                 | cls               |
-| hybrid+      | yes                 | cif               |
+============ =================== =================
+architecture parallel projection keyword extractor
+============ =================== =================
+parallel     yes                 none
+cascaded     no                  cls
+cascaded+    no                  cif
+hybrid       yes                 cls
+hybrid+      yes                 cif
+============ =================== =================
 
 Papers: SpeechCLIP (arXiv 2210.00705), SpeechCLIP+ (arXiv 2402.06959).
 """
