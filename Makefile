@@ -7,17 +7,21 @@
 #
 # PYTHON=/path/to/python3   interpreter for the environment (3.10 to 3.13; default python3)
 # VENV=directory            where the environment lies (default .venv)
+# TORCH=cpu                 PyTorch without CUDA in a new environment, from PyTorch's own package index;
+#                           also cu126, rocm6.4, ...; TORCH_INDEX=URL names another index that has it
 # ARGS="..."                more options: for pytest (make test), for run.sh (make demo)
 
 PYTHON ?= python3
 VENV ?= .venv
+TORCH ?=
+TORCH_INDEX ?=
 ARGS ?=
 RECIPE := egs2/speechclip_plus
 
 venv := $(abspath $(VENV))
 python := $(venv)/bin/python
 # what an interrupted or outdated installation is recognised by
-stamp := $(venv)/.complete
+stamp := $(venv)/.complete$(addprefix -,$(TORCH))
 
 .PHONY: help env demo test lint release clean
 .DEFAULT_GOAL := help
@@ -28,7 +32,7 @@ help:
 env: $(stamp)
 
 $(stamp): setup.cfg pyproject.toml $(wildcard constraints/*.txt)
-	@tools/set_up.sh "$(PYTHON)" "$(VENV)"
+	@tools/set_up.sh "$(PYTHON)" "$(VENV)" $(if $(TORCH),"$(TORCH)" $(if $(TORCH_INDEX),"$(TORCH_INDEX)"))
 
 demo: $(stamp)
 	@echo "demo: corpus, teacher, encoder, training, evaluation: about ten minutes on two cores"

@@ -1,9 +1,14 @@
 #!/usr/bin/env bash
-# Makes the Python environment that the Makefile and the recipe use: tools/set_up.sh PYTHON VENV
+# Makes the Python environment that the Makefile and the recipe use:
+# tools/set_up.sh PYTHON VENV [TORCH] [TORCH_INDEX]
+# TORCH: a build of PyTorch's own package index (cpu, cu126, rocm6.4) instead of PyPI's default;
+# TORCH_INDEX: another index that has it.
 set -euo pipefail
 
 python=$1
 venv=$2
+torch=${3:-}
+torch_index=${4:-https://download.pytorch.org/whl/${torch}}
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 min_free_gib=12
 
@@ -69,19 +74,32 @@ trap 'unwatch; rm -rf "${probe}"' EXIT
     || fail "pip cannot fetch packages: $(tail -n 1 "${probe}/log")
 set-up: is the network up? Behind a proxy or a mirror, tell pip (pip config set global.proxy / global.index-url)."
 
+log=${venv}/set_up.log
+: > "${log}"
+pip_install() {
+    "${venv}/bin/python" -m pip install --disable-pip-version-check --progress-bar off -c "${constraints}" "$@" >> "${log}" 2>&1 \
+        || { unwatch; tail -n 20 "${log}" >&2
+             fail "pip could not install the packages; its last lines stand above, the rest in ${log}. Run make again to go on."; }
+}
+
+if [ -n "${torch}" ]; then
+    there=$("${venv}/bin/python" -c 'from importlib.metadata import version; print(version("torch"))' 2> /dev/null || true)
+    case ${there} in
+        ''|*+"${torch}") ;;
+        *) fail "${venv} has PyTorch ${there}, not its ${torch} build: remove it (rm -r ${venv}) or name another environment: make VENV=.venv-${torch}";;
+    esac
+fi
+
 say "installing speechclip-plus[all] into ${venv}, tested set ${constraints}"
 say "the first time this fetches up to 4 GB (mostly PyTorch) and takes several minutes"
-log=${venv}/set_up.log
 say "pip's own output: ${log}"
-: > "${log}"
 watch_pip "${log}" &
 watcher=$!
-"${venv}/bin/python" -m pip install --disable-pip-version-check --progress-bar off \
-    -c "${constraints}" -e '.[all]' > "${log}" 2>&1 \
-    || { unwatch; tail -n 20 "${log}" >&2
-         fail "pip could not install the packages; its last lines stand above, the rest in ${log}. Run make again to go on."; }
+# That index has little else: what PyTorch depends on comes from PyPI with all the rest.
+if [ -n "${torch}" ]; then pip_install --no-deps --index-url "${torch_index}" torch torchvision torchaudio; fi
+pip_install -e '.[all]'
 unwatch
 "${venv}/bin/python" -c 'import espnet2, open_clip, torch, transformers' > /dev/null \
     || fail "the installed packages cannot be imported; the message stands above. Remove ${venv} and run make again."
-touch "${venv}/.complete"
+touch "${venv}/.complete" ${torch:+"${venv}/.complete-${torch}"}
 say "ready: ${venv} (Python ${version})"

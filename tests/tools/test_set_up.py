@@ -12,9 +12,11 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-def set_up(python: str, venv: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def set_up(
+    python: str, venv: Path, *torch: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [str(ROOT / "tools" / "set_up.sh"), python, str(venv)],
+        [str(ROOT / "tools" / "set_up.sh"), python, str(venv), *torch],
         text=True,
         capture_output=True,
         timeout=60,
@@ -87,16 +89,18 @@ def test_no_network(tmp_path: Path) -> None:
     assert "is the network up?" in result.stderr
 
 
-def fake_environment(venv: Path, *, code: int) -> None:
-    """An environment whose pip says much and ends with ``code``."""
+def fake_environment(venv: Path, *, code: int, torch: str = "") -> None:
+    """An environment whose pip notes its calls, says much and ends with ``code``."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     (venv / "bin").mkdir(parents=True)
     python = venv / "bin" / "python"
     python.write_text(
         f"""#!/bin/sh
         case "$*" in
+            *metadata*) echo {torch};;
             *print*) echo {version};;
             *"pip install"*)
+                echo "$*" >> {venv}/calls
                 for n in $(seq 300); do echo "Collecting package-$n"; done
                 sleep 1.5
                 echo "ERROR: the last word" >&2
@@ -129,6 +133,31 @@ def test_failing_pip_has_the_last_word(tmp_path: Path) -> None:
     assert not (tmp_path / "venv" / ".complete").exists()
 
 
+def test_another_build_of_pytorch_comes_from_its_index(tmp_path: Path) -> None:
+    fake_environment(tmp_path / "venv", code=0)
+    result = set_up(sys.executable, tmp_path / "venv", "cpu")
+    assert result.returncode == 0, result.stderr
+    first, second = (tmp_path / "venv" / "calls").read_text().splitlines()
+    index = "--no-deps --index-url https://download.pytorch.org/whl/cpu"
+    assert first.endswith(f".txt {index} torch torchvision torchaudio")
+    assert second.endswith(".txt -e .[all]")
+    assert (tmp_path / "venv" / ".complete-cpu").exists()
+
+
+def test_a_mirror_may_have_it(tmp_path: Path) -> None:
+    fake_environment(tmp_path / "venv", code=0, torch="2.9.1+cpu")
+    assert set_up(sys.executable, tmp_path / "venv", "cpu", "file:///mirror").returncode == 0
+    assert "--index-url file:///mirror torch" in (tmp_path / "venv" / "calls").read_text()
+
+
+def test_another_build_is_not_exchanged(tmp_path: Path) -> None:
+    fake_environment(tmp_path / "venv", code=0, torch="2.9.1")
+    result = set_up(sys.executable, tmp_path / "venv", "cpu")
+    assert result.returncode == 1
+    assert "has PyTorch 2.9.1, not its cpu build" in result.stderr
+    assert not (tmp_path / "venv" / "calls").exists()
+
+
 @pytest.mark.parametrize("name", ["py311", "py313"])
 def test_constraints_are_exact(name: str) -> None:
     text = (ROOT / "constraints" / f"{name}.txt").read_text(encoding="utf-8")
@@ -145,7 +174,15 @@ def test_make_demo_says_where_it_was_called() -> None:
     assert f'SPEECHCLIP_CALLED_FROM="{ROOT}" ./run.sh --corpus mini' in shown.stdout
 
 
+def test_make_passes_the_build_of_pytorch_on(tmp_path: Path) -> None:
+    options = [f"VENV={tmp_path / 'venv'}", "TORCH=cpu", "TORCH_INDEX=file:///mirror"]
+    shown = subprocess.run(
+        ["make", "-n", "-C", str(ROOT), "env", *options], text=True, capture_output=True
+    )
+    assert f'"{tmp_path / "venv"}" "cpu" "file:///mirror"' in shown.stdout
+
+
 def test_make_help_names_the_commands() -> None:
     shown = subprocess.run(["make", "-C", str(ROOT)], text=True, capture_output=True).stdout
-    for command in ("make demo", "make test", "make lint", "PYTHON="):
+    for command in ("make demo", "make test", "make lint", "TORCH=cpu", "PYTHON="):
         assert command in shown
