@@ -2,6 +2,7 @@
 # make test   the unit tests
 # make lint   ruff, mypy (types of the model), vulture (unused code) and shellcheck
 # make env    only the Python environment
+# make docs   the documentation's site, in docs/_build/html
 # make release   sdist and wheel, checked and tried in a fresh environment (dist/)
 # make clean  remove what the recipe made (data, dump, exp, downloads); the environment stays
 #
@@ -23,7 +24,7 @@ python := $(venv)/bin/python
 # what an interrupted or outdated installation is recognised by
 stamp := $(venv)/.complete$(addprefix -,$(TORCH))
 
-.PHONY: help env demo test lint release clean
+.PHONY: help env demo test lint docs release clean
 .DEFAULT_GOAL := help
 
 help:
@@ -49,8 +50,13 @@ lint: $(stamp)
 	$(venv)/bin/shellcheck -x -P SCRIPTDIR:SCRIPTDIR/.. -e SC1091 $$(git ls-files -co --exclude-standard '*.sh' .ci/run $(RECIPE)/utils/run.pl $(RECIPE)/utils/slurm.pl)
 	@echo "lint: no complaints"
 
+docs: $(stamp)
+	@$(python) -m sphinx -q -b html -W --keep-going docs docs/_build/html
+	@$(python) tools/check_site.py docs/_build/html
+	@echo "docs: docs/_build/html/index.html"
+
 release:
 	@tools/release.sh "$(PYTHON)"
 
 clean:
-	rm -rf $(RECIPE)/data $(RECIPE)/dump $(RECIPE)/exp $(RECIPE)/downloads .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(RECIPE)/data $(RECIPE)/dump $(RECIPE)/exp $(RECIPE)/downloads .pytest_cache .ruff_cache .mypy_cache docs/_build

@@ -14,10 +14,10 @@ import torch
 from PIL import Image
 
 from espnet_plugin.speechclip import build_speechclip, save_speechclip
+from tests.pages import PROJECT, blocks
 from tests.tiny import tiny_hybrid_plus_config
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.S | re.M)
+BLOCKS = [text for language, _, text in blocks(PROJECT / "README.md") if language == "python"]
 
 
 @pytest.fixture

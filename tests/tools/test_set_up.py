@@ -184,5 +184,5 @@ def test_make_passes_the_build_of_pytorch_on(tmp_path: Path) -> None:
 
 def test_make_help_names_the_commands() -> None:
     shown = subprocess.run(["make", "-C", str(ROOT)], text=True, capture_output=True).stdout
-    for command in ("make demo", "make test", "make lint", "TORCH=cpu", "PYTHON="):
+    for command in ("make demo", "make test", "make lint", "make docs", "TORCH=cpu", "PYTHON="):
         assert command in shown

@@ -1,0 +1,60 @@
+"""The tutorials' code runs, on a tiny model, from a folder that holds what they name.
+
+The recipe's tutorial is run by ``.ci/run demo``, on the model that the recipe has trained.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+
+from tests.pages import PROJECT, blocks, run_page
+from tests.s3prl_upstream.conftest import exported  # noqa: F401
+
+TUTORIALS = PROJECT / "docs" / "tutorials"
+RUN_BY_THE_DEMO = {"recipe"}
+
+
+@pytest.fixture
+def workspace(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    exported: Callable[..., Path],  # noqa: F811
+) -> Path:
+    """A model, a recording at 44.1 kHz in stereo, three pictures; the current directory."""
+    rng = np.random.default_rng(0)
+    shutil.make_archive(str(tmp_path / "model"), "zip", exported("hybrid+"))
+    soundfile.write(tmp_path / "question.wav", 0.1 * rng.normal(size=(66150, 2)), 44100)
+    (tmp_path / "pictures").mkdir()
+    for number in range(1, 4):
+        pixels = rng.integers(0, 255, (40, 48, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "pictures" / f"{number}.png")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", sorted({page.stem for page in TUTORIALS.glob("*.md")} - RUN_BY_THE_DEMO)
+)
+def test_it_runs(name: str, workspace: Path) -> None:
+    names = run_page(TUTORIALS / f"{name}.md")
+    assert len(names) > 3  # its blocks were found
+
+
+def test_lines_of_a_failing_block_are_the_pages(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# Page\n\n```python\nx = 1\n```\n\n```python\nassert x == 2\n```\n")
+    assert [(language, line) for language, line, _ in blocks(page)] == [
+        ("python", 4),
+        ("python", 8),
+    ]
+    with pytest.raises(AssertionError) as caught:
+        run_page(page)
+    assert caught.traceback[-1].lineno + 1 == 8
