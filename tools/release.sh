@@ -1,9 +1,12 @@
 #!/usr/bin/env bash
-# Builds sdist and wheel, checks them, and tries the wheel without the checkout: tools/release.sh PYTHON
+# Builds sdist and wheel, checks them, and tries the wheel without the checkout:
+# tools/release.sh PYTHON [ENVIRONMENT]
+# ENVIRONMENT: try it with that one's packages instead of fetching all of them.
 # Nothing is uploaded: the last line says how.
 set -euo pipefail
 
 python=$1
+packages_of=${2:+$(cd "$2" && pwd)}
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 packages=(espnet_plugin s3prl_upstream)
 
@@ -20,6 +23,7 @@ case $("${python}" -c 'import sys; print("%d.%d" % sys.version_info[:2])') in
     *) constraints=$(pwd)/constraints/py313.txt;;
 esac
 export PIP_DISABLE_PIP_VERSION_CHECK=1
+unset PYTHONPATH  # the checkout must not be seen
 
 work=$(mktemp -d)
 trap 'rm -rf "${work}"' EXIT
@@ -51,31 +55,30 @@ tar -tzf "${sdist}" | sed 's,^[^/]*/,,' > "${work}/in_sdist"
 grep -E '^(espnet_plugin|s3prl_upstream)/.*[^/]$' "${work}/in_sdist" | LC_ALL=C sort | diff "${tracked}" - \
     || fail "${sdist} holds other files than git"
 grep -q '\.dist-info/.*LICENSE$' "${work}/in_wheel" || fail "${wheel} has no licence"
+top=$(cut -d / -f 1 "${work}/in_wheel" | LC_ALL=C sort -u | tr '\n' ' ')
+[ "${top}" = "espnet_plugin s3prl_upstream speechclip_plus-${version}.dist-info " ] || fail "${wheel} installs ${top}"
 for file in LICENSE README.md CHANGELOG.md CITATION.cff; do
     grep -qx "${file}" "${work}/in_sdist" || fail "${sdist} has no ${file}"
 done
 
-say "installing ${wheel} into a fresh environment; this fetches PyTorch and ESPnet"
+# what is not the checkout's: the fixtures that make tiny models
+mkdir "${work}/makers"
+git archive HEAD tests benchmarks | tar -x -C "${work}/makers"
+cp tools/try_wheel.py "${work}"
+
 "${python}" -m venv "${work}/venv"
-"${work}/venv/bin/python" -m pip install -q -c "${constraints}" "${wheel}"
+if [ -n "${packages_of}" ]; then
+    say "trying ${wheel} with the packages of ${packages_of}"
+    # before the others can be seen, among which pip may find this version
+    "${work}/venv/bin/python" -m pip install -q --no-deps "${wheel}"
+    where='import sysconfig; print(sysconfig.get_path("purelib"))'
+    # a path alone: an editable installation there stays out of sight
+    "${packages_of}/bin/python" -c "${where}" > "$("${work}/venv/bin/python" -c "${where}")/others.pth"
+else
+    say "installing ${wheel} into a fresh environment; this fetches PyTorch and ESPnet"
+    "${work}/venv/bin/python" -m pip install -q -c "${constraints}" "${wheel}[search,demo,s3prl]"
+fi
 cd "${work}"
-"${work}/venv/bin/python" -I - "${version}" << 'END' || fail "the installed wheel does not work"
-import sys
-from importlib.metadata import version
-from importlib.resources import files
-
-import espnet_plugin
-import espnet_plugin.inference.speechclip_inference
-import espnet_plugin.tasks.speechclip
-import s3prl_upstream.expert
-from espnet_plugin.speechclip import build_speechclip, load_speechclip
-
-assert sys.argv[1] == espnet_plugin.__version__ == version("speechclip-plus")
-assert espnet_plugin.__file__.startswith(sys.prefix), espnet_plugin.__file__
-for name in ("report.html.jinja", "report.css", "report.js"):
-    assert files("espnet_plugin.evaluation.report").joinpath(name).is_file(), name
-assert files("s3prl_upstream").joinpath("superb/conf/ctc.yaml").is_file()
-END
-"${work}/venv/bin/python" -I -m espnet_plugin.bin.convert_checkpoint --help > /dev/null
+"${work}/venv/bin/python" -I try_wheel.py "${version}" "${work}/makers" || fail "the installed wheel does not work"
 
 say "${version} is ready: ${wheel} and ${sdist}. To publish it: git tag v${version}, twine upload dist/*"
