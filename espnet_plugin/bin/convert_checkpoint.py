@@ -14,14 +14,19 @@ from collections.abc import Sequence
 from dataclasses import fields
 
 from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
+from espnet_plugin.speechclip.convert.report import ConversionReport
 from espnet_plugin.utils.command import command_errors
 
 
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add_arguments(parser)
+    return parser
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What this command and ``speechclip convert`` are asked for."""
     parser.add_argument("checkpoint", help="Lightning checkpoint, as released")
     parser.add_argument("out_dir", help="Directory for the converted model")
     parser.add_argument(
@@ -52,13 +57,10 @@ def get_parser() -> argparse.ArgumentParser:
         "describes them. None is needed for the embeddings of lone utterances",
     )
     parser.add_argument("--force", action="store_true", help="Replace out_dir if it is not empty")
-    return parser
 
 
-@command_errors("convert_checkpoint")
-def main(cmd: Sequence[str] | None = None) -> None:
-    """Converts; a fault of the checkpoint ends it with one message and exit code 1."""
-    args = get_parser().parse_args(cmd)
+def convert(args: argparse.Namespace) -> ConversionReport:
+    """Converts and says what became of every weight."""
     from espnet_plugin.speechclip.convert.converter import Teachers, convert_checkpoint
 
     report = convert_checkpoint(
@@ -69,8 +71,14 @@ def main(cmd: Sequence[str] | None = None) -> None:
         compatibility=args.compatibility,
         force=args.force,
     )
-    print(report)
     logging.info(f"{args.checkpoint} → {args.out_dir}")
+    return report
+
+
+@command_errors("convert_checkpoint")
+def main(cmd: Sequence[str] | None = None) -> None:
+    """Converts; a fault of the checkpoint ends it with one message and exit code 1."""
+    print(convert(get_parser().parse_args(cmd)))
 
 
 if __name__ == "__main__":

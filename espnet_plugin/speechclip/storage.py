@@ -130,7 +130,7 @@ def load_speechclip(
         ValueError: If it holds no model, or weights and configuration do not fit together.
     """
     towers = {"image_tower": image_tower, "text_tower": text_tower}
-    with _opened(source, config) as stored:
+    with opened(source, config) as stored:
         model = _build(stored.config, stored.read_weights(), towers, stored.weights_file)
     return model.to(device).eval()
 
@@ -146,7 +146,7 @@ def load_clip(
         text_tower: With the tower that embeds texts.
     """
     towers = {"image_tower": image_tower, "text_tower": text_tower}
-    with _opened(source) as stored:
+    with opened(source) as stored:
         return FrozenCLIP(**{**(stored.config.get("clip_conf") or {}), **towers})
 
 
@@ -158,7 +158,7 @@ def read_stored_config(source: str | Path) -> dict[str, Any]:
     Args:
         source: As for :func:`load_speechclip`, which also says what is raised.
     """
-    with _opened(source) as stored:
+    with opened(source) as stored:
         return stored.config
 
 
@@ -174,7 +174,7 @@ def export_speechclip(source: str | Path, directory: str | Path, *, force: bool 
         FileExistsError: If the directory is not empty.
     """
     towers = {"image_tower": False, "text_tower": False}
-    with _opened(source) as stored:
+    with opened(source) as stored:
         weights = stored.read_weights()
         log_scale = weights.get(LOG_SCALE)
         model = _build(stored.config, weights, towers, stored.weights_file)
@@ -228,7 +228,7 @@ def place_teachers(
 
 
 @dataclass(frozen=True)
-class _Stored:
+class StoredModel:
     """Where a model lies.
 
     Attributes:
@@ -247,7 +247,7 @@ class _Stored:
 
 
 @contextlib.contextmanager
-def _opened(source: str | Path, config: str | Path | None = None) -> Iterator[_Stored]:
+def opened(source: str | Path, config: str | Path | None = None) -> Iterator[StoredModel]:
     """Finds a model; what a zip file holds lies in a temporary directory while the block runs."""
     source = resolve_model(source)
     if source.is_dir():
@@ -267,18 +267,18 @@ def _opened(source: str | Path, config: str | Path | None = None) -> Iterator[_S
         raise ValueError(f"{source}: holds no model; expected {EXPECTED}")
 
 
-def _exported(directory: Path) -> _Stored:
+def _exported(directory: Path) -> StoredModel:
     config = resolve_paths(read_config(directory / CONFIG_FILE), directory)
-    return _Stored(config, directory / TRAINED_FILE)
+    return StoredModel(config, directory / TRAINED_FILE)
 
 
-def _experiment(config_file: Path, checkpoint: Path, *roots: Path) -> _Stored:
+def _experiment(config_file: Path, checkpoint: Path, *roots: Path) -> StoredModel:
     if not config_file.is_file():
         raise FileNotFoundError(
             f"{checkpoint}: its experiment's {config_file.name} is not beside it ({config_file})"
         )
     config = resolve_paths(read_config(config_file), *experiment_directories(config_file), *roots)
-    return _Stored(config, checkpoint)
+    return StoredModel(config, checkpoint)
 
 
 def _checkpoint_weights(checkpoint: Path) -> dict[str, Tensor]:
@@ -297,7 +297,7 @@ def _checkpoint_weights(checkpoint: Path) -> dict[str, Tensor]:
     return weights
 
 
-def _unpacked(path: Path, root: Path) -> _Stored:
+def _unpacked(path: Path, root: Path) -> StoredModel:
     with zipfile.ZipFile(path) as archive:
         archive.extractall(root)  # removes absolute and parent parts of names
     if (root / META_FILE).is_file():

@@ -25,6 +25,7 @@ from espnet_plugin.speechclip.convert.vocabulary_ids import (
     read_ids,
     recover_ids,
 )
+from espnet_plugin.speechclip.description import architecture_name
 from espnet_plugin.speechclip.factory import build_speechclip
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
 from espnet_plugin.speechclip.storage_format import (
@@ -101,7 +102,7 @@ class _Conversion:
             )
         self.mapped: MappedWeights = mapped
         self.has_keywords = self.config.get("keyword_extractor") != "none"
-        self.report = ConversionReport(source, _architecture(self.config))
+        self.report = ConversionReport(source, architecture_name(self.config))
         self.table: Tensor | None = None  # of the keyword vocabulary
         self._account_for_copies(checkpoint.weights)
         self._note_origin(checkpoint)
@@ -202,19 +203,6 @@ def _same(first: Tensor, second: Tensor) -> bool:
     if first.data_ptr() == second.data_ptr() and first.shape == second.shape:
         return True
     return torch.equal(first, second)
-
-
-def _architecture(config: Mapping[str, Any]) -> str:
-    """The papers' name of what a configuration describes."""
-    parallel = config.get("model_conf", {}).get("parallel", True)
-    names = {
-        ("none", True): "parallel",
-        ("cls", False): "cascaded",
-        ("cif", False): "cascaded+",
-        ("cls", True): "hybrid",
-        ("cif", True): "hybrid+",
-    }
-    return names[config.get("keyword_extractor", "cif"), parallel]
 
 
 def _expected_weights(

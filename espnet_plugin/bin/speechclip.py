@@ -1,0 +1,276 @@
+"""Search pictures by voice, hear keywords, and look after models.
+
+Example:
+    speechclip index ~/Pictures --model flickr8k-base-hybrid-plus --index pictures.index
+    speechclip search --index pictures.index --wav query.wav
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from espnet_plugin.bin import convert_checkpoint
+from espnet_plugin.utils.atomic import atomic_path
+from espnet_plugin.utils.command import command_errors
+
+if TYPE_CHECKING:
+    from espnet_plugin.inference.speechclip import SpeechCLIP
+
+MIC_TIME = "5s"
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line; what a command needs is imported when it runs."""
+    parser = argparse.ArgumentParser(prog="speechclip", description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, run: Callable[[argparse.Namespace], None], text: str) -> Any:
+        added = commands.add_parser(name, help=text, description=text)
+        added.set_defaults(run=run)
+        added.add_argument("--json", action="store_true", help="print JSON, for other programs")
+        return added
+
+    command("models", models, "List the released models and their names.")
+
+    added = command("info", info, "Say what a model is, or what an index holds.")
+    added.add_argument("model", metavar="MODEL", help="a model, or an index of pictures")
+
+    added = command("embed", embed, "Embed recordings, pictures and texts as rows of one space.")
+    _model_options(added, required=True)
+    added.add_argument("files", nargs="*", metavar="FILE", help="recordings and pictures")
+    added.add_argument("--text", action="append", default=[], help="a text; may be repeated")
+    added.add_argument("--output", type=Path, help="file.npz with the arrays items, embeddings")
+
+    added = command("keywords", keywords, "Print the words that a model hears, with their times.")
+    _model_options(added, required=True)
+    added.add_argument("files", nargs="+", metavar="CLIP", help="recordings")
+
+    added = command("index", index, "Index folders of pictures, or bring their index up to date.")
+    added.add_argument("folders", nargs="*", metavar="DIR", help="folders; default: as last time")
+    added.add_argument("--index", required=True, type=Path, help="where the index lies")
+    _model_options(added, required=False)
+    added.add_argument("--batch_size", type=_positive, default=64, help="pictures at a time (64)")
+    added.add_argument(
+        "--approximate",
+        action="store_true",
+        help="search approximately at any size (default: from a million pictures on)",
+    )
+
+    added = command("search", search, "Find pictures by voice, text or another picture.")
+    added.add_argument("--index", required=True, type=Path, help="made by speechclip index")
+    _model_options(added, required=False)
+    query = added.add_argument_group("what to look for, each as often as you like")
+    query.add_argument("--wav", action="append", default=[], metavar="FILE", help="a recording")
+    query.add_argument("--text", action="append", default=[], help="a text")
+    query.add_argument("--image", action="append", default=[], metavar="FILE", help="a picture")
+    query.add_argument(
+        "--mic", nargs="?", const=MIC_TIME, metavar="TIME", help=f"listen ({MIC_TIME})"
+    )
+    query.add_argument(
+        "--minus",
+        action="append",
+        default=[],
+        metavar="WHAT",
+        help="less of this: a text, or a file with a recording or a picture",
+    )
+    added.add_argument("--top", type=_positive, default=10, help="how many pictures (10)")
+    added.add_argument("--exact", action="store_true", help="also in an approximate index")
+    added.add_argument("--paths", action="store_true", help="print bare paths")
+
+    added = command("convert", convert, "Convert a checkpoint of the original authors.")
+    convert_checkpoint.add_arguments(added)
+    return parser
+
+
+def _model_options(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    parser.add_argument(
+        "--model",
+        required=required,
+        help="experiment, checkpoint, packed or exported model, or a name"
+        + ("" if required else " (default: the index's)"),
+    )
+    parser.add_argument("--device", help="torch device (default: a GPU where there is one)")
+    parser.add_argument(
+        "--branch", choices=("parallel", "cascaded", "both"), help="of speech embeddings"
+    )
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text}: must be 1 or more")
+    return number
+
+
+@command_errors("speechclip")
+def main(cmd: Sequence[str] | None = None) -> None:
+    """Runs a command; bad input ends it with one message and exit code 1."""
+    args = get_parser().parse_args(cmd)
+    args.run(args)
+
+
+def _answer(args: argparse.Namespace, data: Any, text: str) -> None:
+    print(json.dumps(data, indent=2) if args.json else text)
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Columns of text, numbers as they come."""
+    cells = [[str(cell) for cell in row] for row in (header, *rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    )
+
+
+def models(args: argparse.Namespace) -> None:
+    """Lists the released models."""
+    from espnet_plugin.speechclip.released import released_models
+
+    rows = released_models()
+    header = ("name", "architecture", "speech encoder", "CLIP", "corpus", "published recall")
+    table = _table(
+        header,
+        [
+            (
+                *(row.name, row.architecture, row.speech_encoder, row.clip, row.corpus),
+                f"{row.recall:.2f} % @{row.recall_at}",
+            )
+            for row in rows
+        ],
+    )
+    _answer(args, [asdict(row) for row in rows], table)
+
+
+def info(args: argparse.Namespace) -> None:
+    """Describes a model or an index."""
+    from espnet_plugin.search.index import describe_index, is_index
+
+    if is_index(args.model):
+        described = describe_index(args.model)
+    else:
+        from espnet_plugin.speechclip.description import describe_model
+
+        described = describe_model(args.model)
+    lines = [
+        (name.replace("_", " "), "\n".join(map(str, value)) if isinstance(value, list) else value)
+        for name, value in described.items()
+    ]
+    _answer(args, described, _table(("", ""), lines).lstrip("\n"))
+
+
+def embed(args: argparse.Namespace) -> None:
+    """Embeds files and texts."""
+    import numpy as np
+
+    from espnet_plugin.search.query import Embedder
+
+    items = [*args.files, *args.text]
+    if not items or not (args.output or args.json):
+        raise ValueError("give files or --text, and --output file.npz or --json")
+    embedder = Embedder(_load(args, args.model), branch=args.branch)
+    rows = [*map(embedder.file, args.files), *map(embedder.text, args.text)]
+    if args.output:
+        with atomic_path(args.output) as temporary:
+            np.savez(temporary, items=np.array(items), embeddings=np.stack(rows))
+        logging.info(f"{len(items)} embeddings → {args.output}")
+    if args.json:
+        pairs = zip(items, rows, strict=True)
+        print(json.dumps([{"item": item, "embedding": row.tolist()} for item, row in pairs]))
+
+
+def keywords(args: argparse.Namespace) -> None:
+    """Prints what is heard in recordings."""
+    model = _load(args, args.model)
+    heard = {file: model.keywords(file) for file in args.files}
+    rows = [
+        (
+            *(file, keyword.word, f"{keyword.score:.3f}"),
+            *("" if time is None else f"{time:.2f} s" for time in (keyword.start, keyword.end)),
+        )
+        for file, found in heard.items()
+        for keyword in found
+    ]
+    data = [
+        {"path": file, "keywords": [asdict(keyword) for keyword in found]}
+        for file, found in heard.items()
+    ]
+    _answer(args, data, _table(("recording", "word", "score", "start", "end"), rows))
+
+
+def index(args: argparse.Namespace) -> None:
+    """Indexes pictures."""
+    from espnet_plugin.search.approximate import AUTOMATIC
+    from espnet_plugin.search.encoder import ClipEncoder
+    from espnet_plugin.search.index import PictureIndex, is_index
+    from espnet_plugin.search.model import identify_model
+    from espnet_plugin.search.update import update_index
+
+    if args.model is None and not is_index(args.index):
+        raise ValueError(f"{args.index}: a new index needs --model")
+    model = identify_model(args.model or PictureIndex(args.index).model.name)
+    done = update_index(
+        args.index,
+        args.folders,
+        model=model,
+        encoder=ClipEncoder(model.name, device=args.device),
+        batch_size=args.batch_size,
+        approximate_from=1 if args.approximate else AUTOMATIC,
+    )
+    _answer(args, asdict(done), str(done))
+
+
+def search(args: argparse.Namespace) -> None:
+    """Ranks the pictures of an index."""
+    from espnet_plugin.search.index import PictureIndex
+    from espnet_plugin.search.model import check_model, identify_model
+    from espnet_plugin.search.query import Embedder, combine
+
+    if not (args.wav or args.text or args.image or args.mic):
+        raise ValueError("say what to look for: --wav, --text, --image or --mic")
+    pictures = PictureIndex(args.index)
+    if args.mic:
+        from humanfriendly import parse_timespan
+
+        from espnet_plugin.search.microphone import RATE, record
+
+        heard = record(parse_timespan(args.mic))
+    model = identify_model(args.model or pictures.model.name)
+    check_model(args.index, pictures.model, model)
+    embedder = Embedder(_load(args, model.name), branch=args.branch)
+    wanted = [
+        *map(embedder.recording, args.wav),
+        *map(embedder.text, args.text),
+        *map(embedder.picture, args.image),
+    ]
+    if args.mic:
+        wanted.append(embedder.samples(heard, sampling_rate=RATE))
+    query = combine(wanted, [embedder.anything(what) for what in args.minus])
+    hits = pictures.search(query, top=args.top, exact=args.exact)
+    if args.paths:
+        print("\n".join(hit.path for hit in hits))
+        return
+    rows = [(number, f"{hit.score:.3f}", hit.path) for number, hit in enumerate(hits, 1)]
+    _answer(args, [asdict(hit) for hit in hits], _table(("", "score", "picture"), rows))
+
+
+def convert(args: argparse.Namespace) -> None:
+    """Converts a released checkpoint."""
+    report = convert_checkpoint.convert(args)
+    _answer(args, asdict(report), str(report))
+
+
+def _load(args: argparse.Namespace, model: str) -> SpeechCLIP:
+    from espnet_plugin import SpeechCLIP
+
+    return SpeechCLIP.from_pretrained(model, device=args.device)
+
+
+if __name__ == "__main__":
+    main()

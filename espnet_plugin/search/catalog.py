@@ -1,0 +1,216 @@
+"""Which picture lies where and which row of the vectors is its own, in SQLite.
+
+Paths are stored as the bytes that the file system has, since not all of them are UTF-8.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from espnet_plugin.data.scp import DataError
+from espnet_plugin.search.model import IndexedModel
+
+FILE = "catalog.sqlite"
+FORMAT = 1
+WAIT_SECONDS = 60.0  # for another process's transaction
+_PAGE = 10_000
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS vectors (row INTEGER PRIMARY KEY, content BLOB NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS pictures (
+    path BLOB PRIMARY KEY, stamp TEXT NOT NULL, row INTEGER, problem TEXT
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS pictures_row ON pictures (row);
+"""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A file that the index knows.
+
+    Attributes:
+        path: Absolute.
+        stamp: Its size and times when it was read.
+        row: Of its vector; None when it could not be read.
+        problem: Why not.
+    """
+
+    path: str
+    stamp: str
+    row: int | None
+    problem: str | None = None
+
+
+class Catalog:
+    """The tables of an index.
+
+    Args:
+        directory: Of the index.
+        create: Make the tables if there are none.
+
+    Raises:
+        DataError: When there is no index, it is damaged, or of a newer format.
+    """
+
+    def __init__(self, directory: Path, *, create: bool = False) -> None:
+        self.path = directory / FILE
+        if not create and not self.path.is_file():
+            raise DataError(f"{directory}: no index; make one with speechclip index DIR --index")
+        with self._errors():
+            # a killed writer's transaction is undone by whoever may write, and may read then
+            mode = "rwc" if create else "rw" if os.access(self.path, os.W_OK) else "ro"
+            self._db = sqlite3.connect(
+                f"{self.path.absolute().as_uri()}?mode={mode}",
+                uri=True,
+                timeout=WAIT_SECONDS,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+            self._db.execute("PRAGMA trusted_schema = OFF")  # others' files run no functions
+            if create:
+                self._db.executescript(_SCHEMA)
+                self._db.execute("INSERT OR IGNORE INTO settings VALUES ('format', ?)", (FORMAT,))
+            found = self.setting("format")
+        if found != FORMAT:
+            raise DataError(
+                f"{self.path}: format {found}; this version of the package reads {FORMAT}"
+            )
+
+    def close(self) -> None:
+        """Lets go of the file."""
+        self._db.close()
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, TypeError, ValueError) as error:
+            if "locked" in str(error):
+                raise DataError(
+                    f"{self.path}: another process has been writing for {WAIT_SECONDS:.0f} s; "
+                    "try again"
+                ) from error
+            raise DataError(
+                f"{self.path}: damaged or not readable ({error}); remove the index and make it anew"
+            ) from error
+
+    @contextlib.contextmanager
+    def transaction(self, kind: str = "IMMEDIATE") -> Iterator[None]:
+        """What is read and written in the block happens at once or not at all."""
+        with self._errors():
+            self._db.execute(f"BEGIN {kind}")
+        try:
+            yield
+        except BaseException:
+            self._db.rollback()
+            raise
+        with self._errors():
+            self._db.execute("COMMIT")
+
+    def setting(self, name: str, default: Any = None) -> Any:
+        """A value that JSON can hold."""
+        rows = self._all("SELECT value FROM settings WHERE name = ?", (name,))
+        with self._errors():
+            return json.loads(rows[0][0]) if rows else default
+
+    def set(self, name: str, value: Any) -> None:
+        """Stores a setting."""
+        self._all("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, json.dumps(value)))
+
+    def _all(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        with self._errors():
+            return self._db.execute(query, values).fetchall()
+
+    def vectors(self) -> int:
+        """Rows that have been given out, those of removed pictures among them."""
+        return int(self._all("SELECT coalesce(max(row) + 1, 0) FROM vectors")[0][0])
+
+    def live_vectors(self) -> int:
+        """Rows that a picture has."""
+        return int(self._all("SELECT count(DISTINCT row) FROM pictures")[0][0])
+
+    def model(self) -> IndexedModel | None:
+        """Whose embeddings these are; None before the first run."""
+        made_by = self.setting("model")
+        with self._errors():
+            return IndexedModel(**made_by) if made_by else None
+
+    def counts(self) -> tuple[int, int]:
+        """Pictures that can be found, and those that could not be read."""
+        good, bad = self._all("SELECT count(row), count(problem) FROM pictures")[0]
+        return int(good), int(bad)
+
+    def picture(self, path: str) -> Picture | None:
+        """What is known of a file."""
+        query = "SELECT path, stamp, row, problem FROM pictures WHERE path = ?"
+        rows = self._all(query, (os.fsencode(path),))
+        return _picture(rows[0]) if rows else None
+
+    def put(self, picture: Picture) -> None:
+        """Adds a picture or replaces what was known of it."""
+        values = (os.fsencode(picture.path), picture.stamp, picture.row, picture.problem)
+        self._all("INSERT OR REPLACE INTO pictures VALUES (?, ?, ?, ?)", values)
+
+    def remove(self, path: str) -> None:
+        """Forgets a picture; its vector stays until the index is compacted."""
+        self._all("DELETE FROM pictures WHERE path = ?", (os.fsencode(path),))
+
+    def row_of(self, content: bytes) -> int | None:
+        """Row of a picture's content, under whatever name it came."""
+        rows = self._all("SELECT row FROM vectors WHERE content = ?", (content,))
+        return int(rows[0][0]) if rows else None
+
+    def add_vector(self, row: int, content: bytes) -> None:
+        """Gives a row to a content."""
+        self._all("INSERT INTO vectors VALUES (?, ?)", (row, content))
+
+    def under(self, folder: str) -> Iterator[Picture]:
+        """The pictures below a folder, in the order of their paths."""
+        prefix = os.fsencode(folder.rstrip(os.sep) + os.sep)
+        end, last = prefix[:-1] + bytes([prefix[-1] + 1]), prefix
+        query = (
+            "SELECT path, stamp, row, problem FROM pictures WHERE path > ? AND path < ? "
+            f"ORDER BY path LIMIT {_PAGE}"
+        )
+        while rows := self._all(query, (last, end)):  # pages: others may write between them
+            yield from map(_picture, rows)
+            last = rows[-1][0]
+
+    def problems(self) -> list[Picture]:
+        """The pictures that could not be read."""
+        query = "SELECT path, stamp, row, problem FROM pictures WHERE problem IS NOT NULL"
+        return [_picture(row) for row in self._all(f"{query} ORDER BY path")]
+
+    def paths(self, row: int) -> list[str]:
+        """The files whose picture a row is, sorted; none when they were removed."""
+        found = self._all("SELECT path FROM pictures WHERE row = ? ORDER BY path", (row,))
+        return [os.fsdecode(path) for (path,) in found]
+
+    def renumber(self) -> Iterator[list[int]]:
+        """Forgets the vectors without a picture and numbers the others from 0 on.
+
+        Yields:
+            The old rows, in blocks, in the order of the new ones.
+        """
+        self._all("DELETE FROM vectors WHERE row NOT IN (SELECT row FROM pictures WHERE row >= 0)")
+        done, last = 0, -1
+        query = f"SELECT row FROM vectors WHERE row > ? ORDER BY row LIMIT {_PAGE}"
+        while block := [row for (row,) in self._all(query, (last,))]:
+            # upwards: a new number is never above the old, so it is free already
+            for new, old in enumerate(block, done):
+                self._all("UPDATE pictures SET row = ? WHERE row = ?", (new, old))
+                self._all("UPDATE vectors SET row = ? WHERE row = ?", (new, old))
+            yield block
+            done, last = done + len(block), block[-1]
+
+
+def _picture(values: tuple[Any, ...]) -> Picture:
+    path, stamp, row, problem = values
+    return Picture(os.fsdecode(path), str(stamp), row, problem)

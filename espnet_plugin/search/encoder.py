@@ -1,0 +1,46 @@
+"""Pictures as rows of the space that a model puts speech into."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from espnet_plugin.data.images import read_picture
+from espnet_plugin.speechclip.clip import FrozenCLIP
+from espnet_plugin.speechclip.storage import load_clip
+
+
+class ClipEncoder:
+    """The image tower of a model's CLIP, loaded when the first picture comes.
+
+    Args:
+        model: Whatever :func:`load_clip` takes.
+        device: Torch device; None: a GPU where there is one.
+    """
+
+    def __init__(self, model: str, *, device: str | None = None) -> None:
+        self.model = model
+        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self._loaded: FrozenCLIP | None = None
+        self._loading = threading.Lock()
+
+    @property
+    def _clip(self) -> FrozenCLIP:
+        with self._loading:  # several threads read pictures
+            if self._loaded is None:
+                clip = load_clip(self.model, image_tower=True, text_tower=False)
+                self._loaded = clip.to(self.device)
+            return self._loaded
+
+    def read(self, path: str) -> Tensor:
+        """Decodes a picture and brings it to CLIP's size, (3, height, width)."""
+        return self._clip.preprocess(read_picture(path))
+
+    @torch.no_grad()
+    def encode(self, pictures: Sequence[Tensor]) -> np.ndarray:
+        """Unit-length embeddings, float32, (pictures, dim)."""
+        return self._clip.encode_images(torch.stack(list(pictures)).to(self.device)).cpu().numpy()

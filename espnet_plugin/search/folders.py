@@ -1,0 +1,83 @@
+"""The pictures below folders."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from espnet_plugin.data.scp import DataError
+
+SUFFIXES = frozenset(
+    ".avif .bmp .gif .jfif .jp2 .jpe .jpeg .jpg .png .ppm .tif .tiff .webp".split()
+)
+
+
+def absolute_folders(folders: Iterable[str | Path]) -> list[str]:
+    """Absolute paths, without those that lie in another.
+
+    Raises:
+        DataError: When one is not there: what an index knows of it must not be thrown away because
+            a disk is not mounted.
+    """
+    found = []
+    for folder in folders:
+        path = os.path.abspath(os.path.expanduser(folder))
+        if not os.path.isdir(path):
+            raise DataError(f"{folder}: no such folder; give folders of pictures")
+        found.append(path)
+    return [
+        path
+        for path in sorted(set(found))
+        if not any(path != other and inside(path, other) for other in found)
+    ]
+
+
+def inside(path: str, folder: str) -> bool:
+    """Whether a path is the folder or lies below it; both absolute."""
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def find_pictures(folders: Iterable[str]) -> Iterator[str]:
+    """Yields the picture files below folders, links followed, in a fixed order.
+
+    Names that begin with a dot are left out.
+    """
+    visited: set[tuple[int, int]] = set()
+
+    def unlisted(error: OSError) -> None:
+        logging.warning(f"{error.filename} cannot be listed and is skipped ({error.strerror})")
+
+    for folder in folders:
+        for directory, names, files in os.walk(folder, followlinks=True, onerror=unlisted):
+            status = os.stat(directory)
+            if (status.st_dev, status.st_ino) in visited:  # a link that leads back
+                names.clear()
+                continue
+            visited.add((status.st_dev, status.st_ino))
+            names[:] = sorted(name for name in names if not name.startswith("."))
+            for name in sorted(files):
+                if not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES:
+                    yield os.path.join(directory, name)
+
+
+def is_gone(path: str) -> bool:
+    """Whether a file was removed; one that cannot be reached at the moment was not."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def stamp_of(path: str) -> str:
+    """Size and times of a file: another stamp means that it must be read again.
+
+    Raises:
+        OSError: When it cannot be reached.
+    """
+    status = os.stat(path)
+    return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}"

@@ -1,0 +1,217 @@
+"""Search an index of pictures by a vector."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from espnet_plugin.data.scp import DataError
+from espnet_plugin.search.approximate import CANDIDATES, Codes, import_faiss
+from espnet_plugin.search.catalog import FILE, Catalog, Picture
+from espnet_plugin.search.model import IndexedModel
+from espnet_plugin.search.vectors import read_rows, vectors_file
+
+TOP = 10
+WIDEN = 4
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A picture that was found.
+
+    Attributes:
+        path: The file.
+        score: Cosine between its embedding and the query.
+    """
+
+    path: str
+    score: float
+
+
+class _State(NamedTuple):
+    """What must be read anew when it changes."""
+
+    generation: int
+    vectors: int
+    centered_on: int | None
+
+
+class PictureIndex:
+    """An index, open for reading; what another process adds is seen by the next search.
+
+    Example:
+        >>> index = PictureIndex("holiday.index")
+        >>> index.search(model.encode_speech("question.wav")[0], top=5)
+
+    Args:
+        directory: Made by ``speechclip index``.
+        candidates: Vectors that an approximate index compares exactly; more miss less.
+
+    Raises:
+        DataError: When there is no index, or it is damaged.
+    """
+
+    def __init__(self, directory: str | Path, *, candidates: int = CANDIDATES) -> None:
+        self.directory = Path(directory)
+        self.candidates = candidates
+        self._catalog = Catalog(self.directory)
+        self._state: _State | None = None
+        self._vectors = np.empty((0, 0), np.float32)
+        self._codes: Codes | None = None
+        self._refresh()
+
+    def close(self) -> None:
+        """Lets go of the files."""
+        self._catalog.close()
+
+    def __len__(self) -> int:
+        """Pictures that can be found."""
+        return self._catalog.counts()[0]
+
+    @property
+    def model(self) -> IndexedModel:
+        """The model that it belongs to.
+
+        Raises:
+            DataError: When not one run has begun yet.
+        """
+        model = self._catalog.model()
+        if model is None:
+            raise DataError(f"{self.directory}: nothing was indexed yet; run speechclip index")
+        return model
+
+    @property
+    def approximate(self) -> bool:
+        """Whether it is searched by codes."""
+        return self._codes is not None
+
+    @property
+    def folders(self) -> list[str]:
+        """What was indexed."""
+        return list(self._catalog.setting("folders", []))
+
+    def problems(self) -> list[Picture]:
+        """The files that could not be read."""
+        return self._catalog.problems()
+
+    def search(self, query: np.ndarray, *, top: int = TOP, exact: bool = False) -> list[Hit]:
+        """The pictures nearest to a query, best first; equal scores in the order of the paths.
+
+        Scores are exact in any case; in an approximate index a near picture may be missed.
+
+        Args:
+            query: (dim,), of any length but zero.
+            top: How many at most.
+            exact: Compare with every vector, also in an approximate index.
+
+        Raises:
+            ValueError: When the query is of another dimension, zero or not finite.
+        """
+        self._refresh()
+        query = self._checked(query)
+        fetch = top
+        while True:
+            rows, scores = self._nearest(query, fetch, exact=exact)
+            hits = self._hits(rows, scores)
+            if hits is None:  # written anew in the meantime
+                self._refresh()
+            elif len(hits) >= top or fetch >= len(self._vectors):
+                return sorted(hits, key=lambda hit: (-hit.score, hit.path))[:top]
+            else:
+                fetch *= WIDEN  # some vectors were those of removed pictures
+
+    def _current_state(self) -> _State:
+        return _State(
+            self._catalog.setting("generation", 0),
+            self._catalog.vectors(),
+            self._catalog.setting("centered_on"),
+        )
+
+    def _refresh(self) -> None:
+        with self._catalog.transaction("DEFERRED"):
+            state, dim = self._current_state(), self._catalog.setting("dim")
+            if state == self._state or dim is None:
+                return
+            path = vectors_file(self.directory, state.generation)
+            self._vectors = read_rows(path, width=dim, rows=state.vectors)
+            if state.centered_on is None:
+                self._codes = None
+            else:
+                self._codes = Codes(
+                    self.directory,
+                    generation=state.generation,
+                    centered_on=state.centered_on,
+                    dim=dim,
+                )
+            self._state = state
+
+    def _checked(self, query: np.ndarray) -> np.ndarray:
+        """The query at unit length, (1, dim)."""
+        if len(self._vectors) and query.shape != self._vectors.shape[1:]:
+            raise ValueError(
+                f"the query has shape {query.shape}; {self.directory} holds vectors of "
+                f"{self._vectors.shape[1]} numbers"
+            )
+        length = np.linalg.norm(query)
+        if not np.isfinite(length) or length == 0:
+            raise ValueError("the query is zero or not finite, so nothing is near to it")
+        return np.ascontiguousarray(query / length, np.float32)[None]
+
+    def _nearest(
+        self, query: np.ndarray, number: int, *, exact: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Rows and their scores, best first."""
+        if exact or self._codes is None:
+            return _exactly(query, self._vectors, number)
+        first = self._codes.candidates(query, max(self.candidates, WIDEN * number))
+        coded = len(self._codes)
+        # what was added since the codes were made, by a run that was killed before it made them
+        last = coded + _exactly(query, self._vectors[coded:], number)[0]
+        rows = np.concatenate([first, last])
+        scores = self._vectors[rows] @ query[0]
+        best = np.argsort(-scores, kind="stable")[:number]
+        return rows[best], scores[best]
+
+    def _hits(self, rows: np.ndarray, scores: np.ndarray) -> list[Hit] | None:
+        with self._catalog.transaction("DEFERRED"):
+            if self._state is None or self._current_state().generation != self._state.generation:
+                return None
+            return [
+                Hit(path, float(score))
+                for row, score in zip(rows.tolist(), scores, strict=True)
+                for path in self._catalog.paths(row)
+            ]
+
+
+def _exactly(query: np.ndarray, vectors: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the nearest and their scores, best first."""
+    number = min(number, len(vectors))
+    if number == 0:
+        return np.empty(0, np.int64), np.empty(0, np.float32)
+    faiss = import_faiss()
+    scores, rows = faiss.knn(query, vectors, number, metric=faiss.METRIC_INNER_PRODUCT)
+    return rows[0], scores[0]
+
+
+def is_index(directory: str | Path) -> bool:
+    """Whether a folder holds an index."""
+    return (Path(directory) / FILE).is_file()
+
+
+def describe_index(directory: str | Path) -> dict[str, Any]:
+    """What an index holds, for JSON."""
+    index = PictureIndex(directory)
+    files = [path for path in index.directory.iterdir() if path.is_file()]
+    return {
+        "index": str(directory),
+        "pictures": len(index),
+        "approximate": index.approximate,
+        "model": index.model.name,
+        "fingerprint": index.model.fingerprint,
+        "folders": index.folders,
+        "bytes": sum(path.stat().st_size for path in files),
+        "unreadable": [picture.problem or picture.path for picture in index.problems()],
+    }

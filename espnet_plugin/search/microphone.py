@@ -1,0 +1,44 @@
+"""Record a spoken query."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+
+from espnet_plugin.data.scp import DataError
+
+RATE = 16000
+
+
+def record(seconds: float) -> np.ndarray:
+    """Listens to the microphone.
+
+    Args:
+        seconds: How long.
+
+    Returns:
+        Samples (samples,) at 16 kHz, floating point in [-1, 1].
+
+    Raises:
+        ImportError: When the library that records is not installed; with the command.
+        DataError: When there is no microphone, or it gives nothing.
+    """
+    try:
+        import sounddevice
+    except (ImportError, OSError) as error:  # OSError: PortAudio itself is missing
+        raise ImportError(
+            f"--mic needs sounddevice and PortAudio ({error}): "
+            "pip install 'speechclip-plus[mic]', and apt install libportaudio2"
+        ) from error
+    try:
+        sounddevice.query_devices(kind="input")
+        logging.info(f"speak now, for {seconds:g} s")
+        samples = sounddevice.rec(round(seconds * RATE), RATE, channels=1, blocking=True)
+    except (sounddevice.PortAudioError, ValueError) as error:
+        raise DataError(
+            f"no microphone can be used ({error}); record a file elsewhere and give it as --wav"
+        ) from error
+    if not np.any(samples):
+        raise DataError("the microphone gave silence; is it muted?")
+    return samples[:, 0]  # (samples, 1) → (samples,)

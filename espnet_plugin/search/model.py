@@ -1,0 +1,46 @@
+"""Which model an index belongs to."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from espnet_plugin.data.scp import DataError
+
+
+@dataclass(frozen=True)
+class IndexedModel:
+    """A model that makes an index or asks it.
+
+    Attributes:
+        name: What it is loaded by; a path is absolute.
+        fingerprint: Of its weights.
+    """
+
+    name: str
+    fingerprint: str
+
+
+def identify_model(name: str) -> IndexedModel:
+    """Reads a model's weights and says which it is.
+
+    Raises:
+        FileNotFoundError: If there is no such model.
+        ValueError: If it holds no model.
+    """
+    from espnet_plugin.speechclip.description import fingerprint
+
+    path = os.path.expanduser(name)
+    return IndexedModel(os.path.abspath(path) if os.path.exists(path) else name, fingerprint(name))
+
+
+def check_model(directory: Path, made_by: IndexedModel | None, model: IndexedModel) -> None:
+    """Raises DataError when an index was made by another model than the one at hand."""
+    if made_by is not None and made_by.fingerprint != model.fingerprint:
+        raise DataError(
+            f"{directory} was made by {made_by.name} (fingerprint "
+            f"{made_by.fingerprint[:12]}), not by {model.name} as it is now "
+            f"({model.fingerprint[:12]}); scores would mean nothing. Use that model, or make "
+            "another index"
+        )

@@ -1,0 +1,87 @@
+"""What is asked for as one vector."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from espnet_plugin.search.folders import SUFFIXES
+
+if TYPE_CHECKING:
+    from espnet_plugin.inference.speechclip import Branch, SpeechCLIP
+
+
+def combine(wanted: Sequence[np.ndarray], unwanted: Sequence[np.ndarray] = ()) -> np.ndarray:
+    """The direction of what is wanted, less what is not.
+
+    q = Σ wanted − Σ unwanted, at unit length: pictures are ranked by the sum of their cosines to
+    what is wanted minus that to what is unwanted, and their score is the cosine to q.
+
+    Args:
+        wanted: Unit-length embeddings (dim,), at least one.
+        unwanted: Likewise.
+
+    Returns:
+        (dim,), at unit length.
+
+    Raises:
+        ValueError: When nothing is wanted, or it all cancels out.
+    """
+    if not wanted:
+        raise ValueError("nothing to search for: give something that is wanted")
+    signs = np.array([1.0] * len(wanted) + [-1.0] * len(unwanted))
+    query = signs @ np.stack([*wanted, *unwanted])  # (dim,)
+    length = np.linalg.norm(query)
+    if length < 1e-6 * len(signs):
+        raise ValueError("what is wanted and what is not cancel out; leave one of them away")
+    return query / length
+
+
+class Embedder:
+    """Embeds queries of every kind by one model, each as (dim,).
+
+    Args:
+        model: Whose space it is.
+        branch: Of recordings, see :meth:`SpeechCLIP.encode_speech`.
+    """
+
+    def __init__(self, model: SpeechCLIP, *, branch: Branch | None = None) -> None:
+        self.model = model
+        self.branch = branch
+
+    def recording(self, path: str) -> np.ndarray:
+        """Of a recording."""
+        return np.asarray(self.model.encode_speech(path, branch=self.branch))[0]
+
+    def samples(self, samples: np.ndarray, *, sampling_rate: int) -> np.ndarray:
+        """Of what was just recorded, (samples,), at a rate in Hz."""
+        rows = self.model.encode_speech(samples, sampling_rate=sampling_rate, branch=self.branch)
+        return np.asarray(rows)[0]
+
+    def picture(self, path: str) -> np.ndarray:
+        """Of a picture."""
+        return np.asarray(self.model.encode_image(path))[0]
+
+    def text(self, text: str) -> np.ndarray:
+        """Of a text.
+
+        Raises:
+            ValueError: When it is empty.
+        """
+        if not text.strip():
+            raise ValueError("an empty text looks for nothing")
+        return np.asarray(self.model.encode_text(text))[0]
+
+    def file(self, path: str) -> np.ndarray:
+        """Of a picture or, with any other suffix than pictures have, of a recording."""
+        if Path(path).suffix.lower() in SUFFIXES:
+            return self.picture(path)
+        return self.recording(path)
+
+    def anything(self, what: str) -> np.ndarray:
+        """Of a file, or of a text if there is no such file."""
+        return self.file(what) if os.path.isfile(what) else self.text(what)

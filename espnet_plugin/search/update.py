@@ -1,0 +1,300 @@
+"""Bring an index up to date with folders of pictures.
+
+Each batch is one transaction: its vectors are on the disk before the catalog counts them. A killed
+process loses the batch it was at, and the next run goes on from there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+from espnet_plugin.data.scp import DataError
+from espnet_plugin.search.approximate import AUTOMATIC, remove_other_codes, update_codes
+from espnet_plugin.search.catalog import FILE, Catalog, Picture
+from espnet_plugin.search.folders import absolute_folders, find_pictures, is_gone, stamp_of
+from espnet_plugin.search.lock import LOCK, writing
+from espnet_plugin.search.model import IndexedModel, check_model
+from espnet_plugin.search.vectors import GrowingArray, read_rows, vectors_file
+from espnet_plugin.utils.progress import progress
+
+BATCH = 64
+READERS = 4
+# vectors without a picture are kept, in case it comes back, until they are this share of all
+COMPACT_SHARE = 0.5
+REMOVE_BATCH = 4096
+Item = TypeVar("Item")
+
+
+class PictureEncoder(Protocol):
+    """What embeds pictures."""
+
+    def read(self, path: str) -> Any:
+        """Decodes a picture and brings it to the size that is embedded; called from threads."""
+
+    def encode(self, pictures: Sequence[Any]) -> np.ndarray:
+        """Unit-length embeddings (pictures, dim) of what was read."""
+
+
+@dataclass
+class Update:
+    """What a run did, in pictures.
+
+    Attributes:
+        embedded: Whose content was new.
+        recognised: Whose content was known under another name: moved, renamed, copied.
+        unchanged: That were as they had been.
+        removed: That are no longer there.
+        unreadable: File → reason, of the files that were tried.
+        pictures: In the index now.
+        waiting: That could not be read in an earlier run and have not changed since.
+    """
+
+    embedded: int = 0
+    recognised: int = 0
+    unchanged: int = 0
+    removed: int = 0
+    unreadable: dict[str, str] = field(default_factory=dict)
+    pictures: int = 0
+    waiting: int = 0
+
+    def __str__(self) -> str:
+        parts = {
+            "embedded": self.embedded,
+            "recognised under another name": self.recognised,
+            "unchanged": self.unchanged,
+            "removed": self.removed,
+            "unreadable": len(self.unreadable) + self.waiting,
+        }
+        done = ", ".join(f"{number:,} {name}" for name, number in parts.items() if number)
+        return f"{self.pictures:,} pictures in the index" + (f": {done}" if done else "")
+
+
+def update_index(
+    directory: str | Path,
+    folders: Iterable[str | Path],
+    *,
+    model: IndexedModel,
+    encoder: PictureEncoder,
+    batch_size: int = BATCH,
+    approximate_from: int = AUTOMATIC,
+) -> Update:
+    """Indexes the pictures below folders; pictures elsewhere stay as they are.
+
+    Args:
+        directory: The index; it is made when it is not there.
+        folders: Searched with all that lies below them; none: those of the earlier runs.
+        model: Whose embeddings the encoder makes.
+        encoder: Embeds pictures; it is not touched when nothing is new.
+        batch_size: Pictures of a transaction.
+        approximate_from: Vectors from which on the index is searched approximately; one that is
+            stays so.
+
+    Raises:
+        DataError: When a folder is not there, another process writes the index, it was made by
+            another model, or it is damaged.
+    """
+    directory, listed = Path(directory), absolute_folders(folders)
+    if not listed and not directory.is_dir():
+        raise DataError(f"{directory}: no index yet; name the folders of pictures")
+    directory.mkdir(parents=True, exist_ok=True)
+    others = sorted({path.name for path in directory.iterdir()} - {LOCK})
+    if others and not (directory / FILE).is_file():
+        raise DataError(f"{directory} holds other files ({others[0]}); name a new folder")
+    with writing(directory):
+        catalog = Catalog(directory, create=True)
+        try:
+            run = _Run(directory, catalog, encoder, batch_size)
+            run.update(listed, model)
+            run.tidy(approximate_from)
+            return run.result
+        finally:
+            catalog.close()
+
+
+class _Run:
+    def __init__(
+        self, directory: Path, catalog: Catalog, encoder: PictureEncoder, batch_size: int
+    ) -> None:
+        self.directory = directory
+        self.catalog = catalog
+        self.encoder = encoder
+        self.batch_size = batch_size
+        self.result = Update()
+        self.generation = catalog.setting("generation", 0)
+        self.vectors: GrowingArray | None = None
+        dim = catalog.setting("dim")
+        if dim is not None:
+            self.vectors = self._open_vectors(dim)
+
+    def _open_vectors(self, dim: int) -> GrowingArray:
+        path = vectors_file(self.directory, self.generation)
+        return GrowingArray(path, width=dim, rows=self.catalog.vectors())
+
+    def update(self, folders: list[str], model: IndexedModel) -> None:
+        check_model(self.directory, self.catalog.model(), model)
+        known = self.catalog.setting("folders", [])
+        folders = folders or absolute_folders(known)
+        with self.catalog.transaction():
+            self.catalog.set("model", vars(model))
+            self.catalog.set("folders", sorted({*known, *folders}))
+        with ThreadPoolExecutor(READERS) as readers:
+            new = self._changed(find_pictures(folders))
+            for batch in _batched(
+                progress(new, description="pictures read", unit="picture"), self.batch_size
+            ):
+                self._index(batch, readers)
+        self._remove_gone(folders)
+        self.result.pictures, _ = self.catalog.counts()
+
+    def _changed(self, paths: Iterable[str]) -> Iterator[tuple[str, str]]:
+        """Yields (path, stamp) of what is new or has changed."""
+        for path in paths:
+            stamp = _stamp(path)
+            if stamp is None:  # a link that leads nowhere, a file that was removed just now
+                continue
+            known = self.catalog.picture(path)
+            if known is None or known.stamp != stamp:
+                yield path, stamp
+            elif known.problem is not None:
+                self.result.waiting += 1
+            else:
+                self.result.unchanged += 1
+
+    def _index(self, batch: list[tuple[str, str]], readers: ThreadPoolExecutor) -> None:
+        paths = [path for path, _ in batch]
+        contents = dict(zip(paths, readers.map(_content, paths), strict=True))
+        new = {
+            content: path
+            for path, content in contents.items()
+            if isinstance(content, bytes) and self.catalog.row_of(content) is None
+        }
+        read = dict(zip(new, readers.map(self._read, new.values()), strict=True))
+        for path, stamp in batch:
+            if new.get(contents[path]) == path and _stamp(path) != stamp:
+                read[contents[path]] = _Problem(f"{path}: was written to while it was read")
+        problems = {key: value for key, value in read.items() if isinstance(value, _Problem)}
+        good = [content for content in new if content not in problems]
+        start = self._append([read[content] for content in good]) if good else 0
+        with self.catalog.transaction():
+            for row, content in enumerate(good, start):
+                self.catalog.add_vector(row, content)
+            for path, stamp in batch:
+                content = contents[path]
+                if isinstance(content, bytes):
+                    self._put(path, stamp, self.catalog.row_of(content), problems.get(content))
+                else:
+                    self._put(path, stamp, None, content)
+        self.result.embedded += len(good)
+        self.result.recognised -= len(good)
+
+    def _read(self, path: str) -> Any:
+        try:
+            return self.encoder.read(path)
+        except (OSError, ValueError, RuntimeError, SyntaxError, MemoryError) as error:
+            return _Problem(" ".join(str(error).split()) or type(error).__name__)
+
+    def _append(self, read: list[Any]) -> int:
+        """Row of the first."""
+        embeddings = self.encoder.encode(read)  # (batch, dim)
+        if self.vectors is None:
+            self.catalog.set("dim", embeddings.shape[1])
+            self.vectors = self._open_vectors(embeddings.shape[1])
+        start = self.vectors.rows
+        self.vectors.append(embeddings)
+        return start
+
+    def _put(self, path: str, stamp: str, row: int | None, problem: _Problem | None) -> None:
+        reason = problem.reason if problem is not None else None
+        self.catalog.put(Picture(path, stamp, row, reason))
+        if reason is None:
+            self.result.recognised += 1
+        else:
+            self.result.unreadable[path] = reason
+            logging.warning(f"skipped {reason if path in reason else f'{path}: {reason}'}")
+
+    def _remove_gone(self, folders: list[str]) -> None:
+        for folder in folders:
+            gone = (picture.path for picture in self.catalog.under(folder) if is_gone(picture.path))
+            for paths in _batched(gone, REMOVE_BATCH):
+                with self.catalog.transaction():
+                    for path in paths:
+                        self.catalog.remove(path)
+                self.result.removed += len(paths)
+
+    def tidy(self, approximate_from: int) -> None:
+        """Compacts the vectors and makes codes where that is due; removes what is left over."""
+        if self.vectors is None:
+            return
+        total, live = self.catalog.vectors(), self.catalog.live_vectors()
+        if total - live > COMPACT_SHARE * total:
+            compact(self.directory, self.catalog)
+            total = live
+        generation = self.catalog.setting("generation", 0)
+        centered_on = self.catalog.setting("centered_on")
+        path = vectors_file(self.directory, generation)
+        approximate = total >= approximate_from or self.catalog.setting("approximate", False)
+        if approximate and total:
+            vectors = read_rows(path, width=self.vectors.width, rows=total)
+            centered_on = update_codes(
+                self.directory, vectors, generation=generation, centered_on=centered_on
+            )
+            with self.catalog.transaction():
+                self.catalog.set("approximate", True)
+                self.catalog.set("centered_on", centered_on)
+        remove_other_codes(self.directory, generation=generation, centered_on=centered_on)
+        for other in self.directory.glob("vectors-*.npy"):
+            if other != path:
+                other.unlink()
+
+
+def compact(directory: Path, catalog: Catalog) -> None:
+    """Leaves out the vectors without a picture; the new file counts when the catalog says so."""
+    generation, dim = catalog.setting("generation", 0), catalog.setting("dim")
+    old = read_rows(vectors_file(directory, generation), width=dim, rows=catalog.vectors())
+    target = vectors_file(directory, generation + 1)
+    target.unlink(missing_ok=True)  # of a run that was killed
+    new = GrowingArray(target, width=dim)
+    with catalog.transaction():
+        for rows in catalog.renumber():
+            new.append(old[rows])
+        catalog.set("generation", generation + 1)
+        catalog.set("centered_on", None)  # the codes are of other rows
+
+
+@dataclass(frozen=True)
+class _Problem:
+    reason: str
+
+
+def _stamp(path: str) -> str | None:
+    try:
+        return stamp_of(path)
+    except OSError:
+        return None
+
+
+def _content(path: str) -> bytes | _Problem:
+    """SHA-256 of a file."""
+    try:
+        digest = hashlib.sha256()
+        with open(path, "rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        return _Problem(f"{path}: cannot be read ({error.strerror})")
+    return digest.digest()
+
+
+def _batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch

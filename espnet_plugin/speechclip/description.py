@@ -1,0 +1,73 @@
+"""What a stored model is, without building it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from espnet_plugin.speechclip.model import SpeechCLIPModel
+from espnet_plugin.speechclip.storage import opened
+from espnet_plugin.speechclip.storage_format import LOG_SCALE, TOKEN_TABLE
+
+NOT_TRAINED = (*SpeechCLIPModel.frozen_prefixes, TOKEN_TABLE, LOG_SCALE)
+
+
+def architecture_name(config: Mapping[str, Any]) -> str:
+    """The papers' name of what a configuration describes."""
+    extractor = config.get("keyword_extractor", "cif")
+    if extractor == "none":
+        return "parallel"
+    name = "hybrid" if config.get("model_conf", {}).get("parallel", True) else "cascaded"
+    return name + {"cls": "", "cif": "+"}.get(extractor, f" ({extractor})")
+
+
+def describe_model(source: str | Path) -> dict[str, Any]:
+    """What a model is made of, and how much of it was trained, for JSON.
+
+    Args:
+        source: As for :func:`load_speechclip`, which also says what is raised.
+    """
+    with opened(source) as stored:
+        config, weights = stored.config, stored.read_weights()
+    speech_encoder, clip = (
+        config.get(f"{name}_conf") or {} for name in ("speech_encoder", "clip")
+    )
+    return {
+        "model": str(source),
+        "architecture": architecture_name(config),
+        "speech_encoder": speech_encoder.get("model") or speech_encoder.get("checkpoint"),
+        "clip": clip.get("model"),
+        "clip_weights": clip.get("pretrained"),
+        "trained_weights": sum(
+            weight.numel() for name, weight in weights.items() if not name.startswith(NOT_TRAINED)
+        ),
+        "fingerprint": fingerprint(source),
+    }
+
+
+def fingerprint(source: str | Path) -> str:
+    """SHA-256 of what a trained model's embeddings come from, however it is stored.
+
+    That is the trained weights and the frozen CLIP, by the content of its files or, where it is a
+    public one, by its name. The model is not built.
+
+    Args:
+        source: As for :func:`load_speechclip`, which also says what is raised.
+    """
+    digest = hashlib.sha256()
+    with opened(source) as stored:
+        for name, weight in sorted(stored.read_weights().items()):
+            if not name.startswith(NOT_TRAINED):
+                digest.update(f"{name} {tuple(weight.shape)}\n".encode())
+                digest.update(weight.float().contiguous().numpy())
+        for option in ("model", "pretrained"):
+            value = str((stored.config.get("clip_conf") or {}).get(option))
+            if not Path(value).is_file():
+                digest.update(f"{option} {value}\n".encode())
+                continue
+            with open(value, "rb") as stream:
+                while block := stream.read(1 << 20):
+                    digest.update(block)
+    return digest.hexdigest()
