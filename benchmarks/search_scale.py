@@ -11,7 +11,7 @@ clusters. Seconds are of one thread's work, so that a busy machine matters littl
 Example:
     OMP_NUM_THREADS=1 python -m benchmarks.search_scale --rows 1000000
     OMP_NUM_THREADS=1 python -m benchmarks.search_scale --rows 200000 \
-        --compare RaBitQ RaBitQ4 IVF512,PQ64 IVF512,SQ8 HNSW32
+        --compare RaBitQ2 IVF512,RaBitQ IVF512,PQ64 IVF512,SQ8 HNSW32
 """
 
 from __future__ import annotations
@@ -206,9 +206,9 @@ def main(cmd: Sequence[str] | None = None) -> None:
     parser = get_parser(__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--dim", type=int, default=512)
-    parser.add_argument("--queries", type=int, default=100)
+    parser.add_argument("--queries", type=int, default=50)
     parser.add_argument("--kinds", nargs="*", default=["random", "clustered"])
-    parser.add_argument("--candidates", type=int, nargs="*", default=[500, 2000, 8000])
+    parser.add_argument("--candidates", type=int, nargs="*", default=[1000, 4000, 8000])
     parser.add_argument("--compare", nargs="*", default=[], help="faiss' index descriptions")
     args = parser.parse_args(cmd)
     results: dict[str, dict[str, Any]] = {}

@@ -267,7 +267,7 @@ def convert(args: argparse.Namespace) -> None:
 
 
 def _load(args: argparse.Namespace, model: str) -> SpeechCLIP:
-    from espnet_plugin import SpeechCLIP
+    from espnet_plugin.inference.speechclip import SpeechCLIP
 
     return SpeechCLIP.from_pretrained(model, device=args.device)
 

@@ -1,7 +1,7 @@
 """A short code for each vector, so that millions are scanned in a moment.
 
-The codes are faiss' RaBitQ (https://arxiv.org/abs/2405.12497): BITS bits for each dimension of what
-a vector differs from the center of all. A scan of the codes proposes candidates, and the exact
+The codes are faiss' RaBitQ (https://arxiv.org/abs/2405.12497): a bit for each dimension of what a
+vector differs from the center of all by. A scan of the codes proposes candidates, and the exact
 scores of these decide. faiss' own files are never read, since a foreign one could make it do
 anything: codes and center are plain arrays, and every byte is a valid code.
 """
@@ -19,9 +19,8 @@ from espnet_plugin.search.vectors import GrowingArray, read_rows
 from espnet_plugin.utils.atomic import atomic_path
 from espnet_plugin.utils.progress import progress
 
-BITS = 2
 AUTOMATIC = 1_000_000  # pictures from which on an index is searched approximately
-CANDIDATES = 2000
+CANDIDATES = 4000
 CENTER_ROWS = 100_000
 GROWTH = 2  # of the vectors, after which the codes are made anew around their new center
 BLOCK = 16_384
@@ -116,7 +115,7 @@ def _files(directory: Path, generation: int, centered_on: int) -> tuple[Path, Pa
 
 def _coder(center: np.ndarray) -> Any:
     faiss = import_faiss()
-    coder = faiss.IndexRaBitQ(len(center), faiss.METRIC_INNER_PRODUCT, BITS)
+    coder = faiss.IndexRaBitQ(len(center), faiss.METRIC_INNER_PRODUCT)
     faiss.copy_array_to_vector(np.array(center, np.float32), coder.center)
     coder.is_trained = True
     return coder

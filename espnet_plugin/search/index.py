@@ -58,7 +58,7 @@ class PictureIndex:
         self.directory = Path(directory)
         self.candidates = candidates
         self._catalog = Catalog(self.directory)
-        self._state: _State | None = None
+        self._state = _State(-1, 0, None)
         self._vectors = np.empty((0, 0), np.float32)
         self._codes: Codes | None = None
         self._refresh()
@@ -133,20 +133,19 @@ class PictureIndex:
     def _refresh(self) -> None:
         with self._catalog.transaction("DEFERRED"):
             state, dim = self._current_state(), self._catalog.setting("dim")
-            if state == self._state or dim is None:
-                return
-            path = vectors_file(self.directory, state.generation)
-            self._vectors = read_rows(path, width=dim, rows=state.vectors)
-            if state.centered_on is None:
-                self._codes = None
-            else:
-                self._codes = Codes(
-                    self.directory,
-                    generation=state.generation,
-                    centered_on=state.centered_on,
-                    dim=dim,
-                )
+            if state != self._state and dim is not None:  # None: no picture could be read so far
+                self._vectors, self._codes = self._read(state, dim)
             self._state = state
+
+    def _read(self, state: _State, dim: int) -> tuple[np.ndarray, Codes | None]:
+        generation, number, centered_on = state
+        path = vectors_file(self.directory, generation)
+        vectors = read_rows(path, width=dim, rows=number)
+        if centered_on is None:
+            return vectors, None
+        return vectors, Codes(
+            self.directory, generation=generation, centered_on=centered_on, dim=dim
+        )
 
     def _checked(self, query: np.ndarray) -> np.ndarray:
         """The query at unit length, (1, dim)."""
@@ -177,7 +176,7 @@ class PictureIndex:
 
     def _hits(self, rows: np.ndarray, scores: np.ndarray) -> list[Hit] | None:
         with self._catalog.transaction("DEFERRED"):
-            if self._state is None or self._current_state().generation != self._state.generation:
+            if self._current_state().generation != self._state.generation:
                 return None
             return [
                 Hit(path, float(score))

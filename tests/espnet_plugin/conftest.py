@@ -121,3 +121,18 @@ def model_arguments(tiny_corpus: TinyCorpus) -> list[str]:
         "--attention_conf",
         "{num_heads: 2, dropout: 0.0}",
     ]
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model of both branches as ``save_speechclip`` writes it."""
+    import torch
+
+    from espnet_plugin.speechclip import build_speechclip, save_speechclip
+    from tests.tiny import tiny_hybrid_plus_config
+
+    torch.manual_seed(1)
+    config = tiny_hybrid_plus_config(tmp_path_factory.mktemp("teachers"))
+    directory = tmp_path_factory.mktemp("exported") / "model"
+    save_speechclip(build_speechclip(config).eval(), config, directory)
+    return directory

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from espnet_plugin.bin.speechclip import main
+from espnet_plugin.inference.speechclip import SpeechCLIP
+from espnet_plugin.speechclip import build_speechclip, save_speechclip
+from tests.tiny import tiny_hybrid_plus_config
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    from PIL import Image
+
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(5):
+        pixels = rng.integers(0, 256, (6, 8, 3), np.uint8)
+        Image.fromarray(pixels).resize((48, 40)).save(folder / f"{number}.png")
+    (folder / "bad.jpg").write_bytes(b"no picture")
+    return folder
+
+
+@pytest.fixture
+def wav(tmp_path: Path) -> Path:
+    path = tmp_path / "query.wav"
+    soundfile.write(path, 0.1 * np.random.default_rng(1).standard_normal((30000, 2)), 44100)
+    return path
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture):
+    def call(*arguments: object) -> str:
+        capsys.readouterr()
+        main([*map(str, arguments)])
+        return capsys.readouterr().out
+
+    return call
+
+
+@pytest.fixture
+def index(exported: Path, pictures: Path, tmp_path: Path, run) -> Path:
+    path = tmp_path / "index"
+    printed = run("index", pictures, "--model", exported, "--index", path)
+    assert printed == "5 pictures in the index: 5 embedded, 1 unreadable\n"
+    return path
+
+
+def ranking(model: SpeechCLIP, query: np.ndarray, pictures: Path) -> list[str]:
+    files = [str(pictures / f"{number}.png") for number in range(5)]
+    scores = np.asarray(model.encode_image(files)) @ query
+    return [files[place] for place in np.argsort(-scores)]
+
+
+def test_search_by_voice_text_and_picture(
+    exported: Path, pictures: Path, wav: Path, index: Path, run
+) -> None:
+    model = SpeechCLIP.from_pretrained(exported)
+    spoken = np.asarray(model.encode_speech(wav))[0]
+    written, beach, third = (
+        np.asarray(rows)[0]
+        for rows in (
+            model.encode_text("a dog"),
+            model.encode_text("beach"),
+            model.encode_image(pictures / "3.png"),
+        )
+    )
+    search = ("search", "--index", index)
+    for arguments, query in (
+        (("--wav", wav), spoken),
+        (("--text", "a dog"), written),
+        (("--wav", wav, "--text", "a dog", "--minus", "beach"), spoken + written - beach),
+        (("--text", "a dog", "--minus", pictures / "3.png"), written - third),
+    ):
+        hits = json.loads(run(*search, *arguments, "--json", "--top", 4))
+        assert [hit["path"] for hit in hits] == ranking(model, query, pictures)[:4]
+        assert all(set(hit) == {"path", "score"} for hit in hits)
+    paths = run(*search, "--text", "a dog", "--paths").splitlines()
+    assert paths == ranking(model, written, pictures)
+    printed = run(*search, "--image", pictures / "3.png").splitlines()
+    assert printed[1].split() == ["1", "1.000", str(pictures / "3.png")]
+
+
+def test_an_index_refuses_another_model(index: Path, pictures: Path, tmp_path: Path) -> None:
+    config, other = tiny_hybrid_plus_config(tmp_path), tmp_path / "other"
+    save_speechclip(build_speechclip(config), config, other)
+    for arguments in (("index", pictures), ("search", "--text", "x")):
+        with pytest.raises(SystemExit, match="was made by .*model .* not by .*other"):
+            main([*map(str, arguments), "--model", str(other), "--index", str(index)])
+
+
+def test_says_what_models_and_indices_are(exported: Path, index: Path, pictures: Path, run) -> None:
+    described = json.loads(run("info", exported, "--json"))
+    assert described["architecture"] == "hybrid+"
+    held = json.loads(run("info", index, "--json"))
+    assert (held["pictures"], held["fingerprint"]) == (5, described["fingerprint"])
+    assert held["unreadable"] == [f"{pictures / 'bad.jpg'}: no picture that can be read"]
+    assert f"folders      {pictures}" in run("info", index)
+    assert len(json.loads(run("models", "--json"))) == 15
+    assert "flickr8k-base-hybrid-plus" in run("models")
+
+
+def test_embeddings_and_keywords(exported: Path, pictures: Path, wav: Path, tmp_path, run) -> None:
+    model = SpeechCLIP.from_pretrained(exported)
+    output = tmp_path / "embeddings.npz"
+    picture = pictures / "1.png"
+    asked = ("embed", wav, picture, "--text", "a dog", "--model", exported, "--output", output)
+    items = json.loads(run(*asked, "--json"))
+    with np.load(output, allow_pickle=False) as stored:
+        assert stored["items"].tolist() == [str(wav), str(picture), "a dog"]
+        assert np.allclose(stored["embeddings"], [item["embedding"] for item in items])
+        assert np.allclose(stored["embeddings"][0], model.encode_speech(wav)[0])
+    heard = json.loads(run("keywords", wav, "--model", exported, "--json"))
+    assert heard[0]["path"] == str(wav)
+    assert [word["word"] for word in heard[0]["keywords"]] == [
+        keyword.word for keyword in model.keywords(wav)
+    ]
+    assert run("keywords", wav, "--model", exported).startswith("recording")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("search", "--index", "absent", "--text", "x"), "absent: no index"),
+        (("search", "--index", "INDEX"), "say what to look for"),
+        (("search", "--index", "INDEX", "--text", " "), "an empty text"),
+        (("search", "--index", "INDEX", "--wav", "absent.wav"), "absent.wav: no such file"),
+        (("search", "--index", "INDEX", "--text", "x", "--minus", "x"), "cancel out"),
+        (("index", ".", "--index", "new"), "a new index needs --model"),
+        (("index", "absent", "--index", "INDEX"), "absent: no such folder"),
+        (("embed", "--model", "absent"), "give files or --text"),
+    ],
+)
+def test_bad_input_is_one_sentence(index: Path, arguments, message: str) -> None:
+    with pytest.raises(SystemExit, match=f"^speechclip: error: .*{message}"):
+        main([str(index) if argument == "INDEX" else argument for argument in arguments])
+
+
+def test_help_of_every_command_is_quick() -> None:
+    code = """
+import contextlib, io, sys
+from espnet_plugin.bin.speechclip import main
+for name in "models info embed keywords index search convert".split():
+    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
+        main([name, "--help"])
+print([name for name in ("torch", "numpy", "faiss", "PIL") if name in sys.modules])
+"""
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
