@@ -10,8 +10,8 @@ clusters. Seconds are of one thread's work, so that a busy machine matters littl
 
 Example:
     OMP_NUM_THREADS=1 python -m benchmarks.search_scale --rows 1000000
-    OMP_NUM_THREADS=1 python -m benchmarks.search_scale --rows 200000 \
-        --compare RaBitQ2 IVF512,RaBitQ IVF512,PQ64 IVF512,SQ8 HNSW32
+    OMP_NUM_THREADS=1 python -m benchmarks.search_scale --rows 50000 --queries 20 \
+        --candidates 1000 --compare RaBitQ2 IVF128,RaBitQ IVF128,SQ8
 """
 
 from __future__ import annotations

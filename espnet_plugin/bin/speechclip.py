@@ -10,8 +10,10 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +23,6 @@ from espnet_plugin.utils.command import command_errors
 
 if TYPE_CHECKING:
     from espnet_plugin.inference.speechclip import SpeechCLIP
-
-MIC_TIME = "5s"
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -43,6 +43,7 @@ def get_parser() -> argparse.ArgumentParser:
 
     added = command("embed", embed, "Embed recordings, pictures and texts as rows of one space.")
     _model_options(added, required=True)
+    _branch_option(added)
     added.add_argument("files", nargs="*", metavar="FILE", help="recordings and pictures")
     added.add_argument("--text", action="append", default=[], help="a text; may be repeated")
     added.add_argument("--output", type=Path, help="file.npz with the arrays items, embeddings")
@@ -65,12 +66,13 @@ def get_parser() -> argparse.ArgumentParser:
     added = command("search", search, "Find pictures by voice, text or another picture.")
     added.add_argument("--index", required=True, type=Path, help="made by speechclip index")
     _model_options(added, required=False)
+    _branch_option(added)
     query = added.add_argument_group("what to look for, each as often as you like")
     query.add_argument("--wav", action="append", default=[], metavar="FILE", help="a recording")
     query.add_argument("--text", action="append", default=[], help="a text")
     query.add_argument("--image", action="append", default=[], metavar="FILE", help="a picture")
     query.add_argument(
-        "--mic", nargs="?", const=MIC_TIME, metavar="TIME", help=f"listen ({MIC_TIME})"
+        "--mic", nargs="?", type=_seconds, const="5s", metavar="TIME", help="listen for 5s or TIME"
     )
     query.add_argument(
         "--minus",
@@ -96,9 +98,21 @@ def _model_options(parser: argparse.ArgumentParser, *, required: bool) -> None:
         + ("" if required else " (default: the index's)"),
     )
     parser.add_argument("--device", help="torch device (default: a GPU where there is one)")
+
+
+def _branch_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--branch", choices=("parallel", "cascaded", "both"), help="of speech embeddings"
+        "--branch", choices=("parallel", "cascaded", "both"), help="whose embeddings of speech"
     )
+
+
+def _seconds(text: str) -> float:
+    from humanfriendly import InvalidTimespan, parse_timespan
+
+    try:
+        return parse_timespan(text)
+    except InvalidTimespan as error:
+        raise argparse.ArgumentTypeError(f"{text}: no time such as 5s") from error
 
 
 def _positive(text: str) -> int:
@@ -112,16 +126,18 @@ def _positive(text: str) -> int:
 def main(cmd: Sequence[str] | None = None) -> None:
     """Runs a command; bad input ends it with one message and exit code 1."""
     args = get_parser().parse_args(cmd)
-    args.run(args)
+    try:
+        args.run(args)
+    except KeyboardInterrupt:
+        sys.exit("speechclip: interrupted; what was finished is kept")
 
 
 def _answer(args: argparse.Namespace, data: Any, text: str) -> None:
     print(json.dumps(data, indent=2) if args.json else text)
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Columns of text, numbers as they come."""
-    cells = [[str(cell) for cell in row] for row in (header, *rows)]
+def _table(rows: Sequence[Sequence[object]]) -> str:
+    cells = [[str(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -135,17 +151,14 @@ def models(args: argparse.Namespace) -> None:
 
     rows = released_models()
     header = ("name", "architecture", "speech encoder", "CLIP", "corpus", "published recall")
-    table = _table(
-        header,
-        [
-            (
-                *(row.name, row.architecture, row.speech_encoder, row.clip, row.corpus),
-                f"{row.recall:.2f} % @{row.recall_at}",
-            )
-            for row in rows
-        ],
-    )
-    _answer(args, [asdict(row) for row in rows], table)
+    table = [
+        (
+            *(row.name, row.architecture, row.speech_encoder, row.clip, row.corpus),
+            f"{row.recall:.2f} % @{row.recall_at}",
+        )
+        for row in rows
+    ]
+    _answer(args, [asdict(row) for row in rows], _table([header, *table]))
 
 
 def info(args: argparse.Namespace) -> None:
@@ -153,36 +166,53 @@ def info(args: argparse.Namespace) -> None:
     from espnet_plugin.search.index import describe_index, is_index
 
     if is_index(args.model):
+        from humanfriendly import format_size
+
         described = describe_index(args.model)
+        shown = {**described, "bytes": format_size(described["bytes"], binary=True)}
     else:
         from espnet_plugin.speechclip.description import describe_model
 
-        described = describe_model(args.model)
+        described = shown = describe_model(args.model)
     lines = [
-        (name.replace("_", " "), "\n".join(map(str, value)) if isinstance(value, list) else value)
-        for name, value in described.items()
+        ("" if number else name.replace("_", " "), value)
+        for name, values in shown.items()
+        for number, value in enumerate(values if isinstance(values, list) else [values])
     ]
-    _answer(args, described, _table(("", ""), lines).lstrip("\n"))
+    _answer(args, described, _table(lines))
 
 
 def embed(args: argparse.Namespace) -> None:
     """Embeds files and texts."""
     import numpy as np
 
-    from espnet_plugin.search.query import Embedder
+    from espnet_plugin.search.folders import is_picture
 
     items = [*args.files, *args.text]
     if not items or not (args.output or args.json):
         raise ValueError("give files or --text, and --output file.npz or --json")
-    embedder = Embedder(_load(args, args.model), branch=args.branch)
-    rows = [*map(embedder.file, args.files), *map(embedder.text, args.text)]
+    model = _load(args, args.model)
+    pictures = [file for file in args.files if is_picture(file)]
+    recordings = [file for file in args.files if not is_picture(file)]
+    rows: dict[str, np.ndarray] = {}
+    for given, encode in (
+        (recordings, partial(model.encode_speech, branch=args.branch, on_error="skip")),
+        (pictures, partial(model.encode_image, on_error="skip")),
+        (args.text, model.encode_text),
+    ):
+        if given:
+            embedded = encode(given)
+            kept = [given[position] for position in embedded.kept]
+            rows.update(zip(kept, np.asarray(embedded), strict=True))
+    items = [item for item in items if item in rows]
+    if not items:
+        raise ValueError("not one of the files can be used")
     if args.output:
         with atomic_path(args.output) as temporary:
-            np.savez(temporary, items=np.array(items), embeddings=np.stack(rows))
+            np.savez(temporary, items=items, embeddings=[rows[item] for item in items])
         logging.info(f"{len(items)} embeddings → {args.output}")
     if args.json:
-        pairs = zip(items, rows, strict=True)
-        print(json.dumps([{"item": item, "embedding": row.tolist()} for item, row in pairs]))
+        print(json.dumps([{"item": item, "embedding": rows[item].tolist()} for item in items]))
 
 
 def keywords(args: argparse.Namespace) -> None:
@@ -201,7 +231,7 @@ def keywords(args: argparse.Namespace) -> None:
         {"path": file, "keywords": [asdict(keyword) for keyword in found]}
         for file, found in heard.items()
     ]
-    _answer(args, data, _table(("recording", "word", "score", "start", "end"), rows))
+    _answer(args, data, _table([("recording", "word", "score", "start", "end"), *rows]))
 
 
 def index(args: argparse.Namespace) -> None:
@@ -236,11 +266,9 @@ def search(args: argparse.Namespace) -> None:
         raise ValueError("say what to look for: --wav, --text, --image or --mic")
     pictures = PictureIndex(args.index)
     if args.mic:
-        from humanfriendly import parse_timespan
-
         from espnet_plugin.search.microphone import RATE, record
 
-        heard = record(parse_timespan(args.mic))
+        heard = record(args.mic)
     model = identify_model(args.model or pictures.model.name)
     check_model(args.index, pictures.model, model)
     embedder = Embedder(_load(args, model.name), branch=args.branch)
@@ -257,7 +285,7 @@ def search(args: argparse.Namespace) -> None:
         print("\n".join(hit.path for hit in hits))
         return
     rows = [(number, f"{hit.score:.3f}", hit.path) for number, hit in enumerate(hits, 1)]
-    _answer(args, [asdict(hit) for hit in hits], _table(("", "score", "picture"), rows))
+    _answer(args, [asdict(hit) for hit in hits], _table([("", "score", "picture"), *rows]))
 
 
 def convert(args: argparse.Namespace) -> None:

@@ -58,8 +58,13 @@ def find_pictures(folders: Iterable[str]) -> Iterator[str]:
             visited.add((status.st_dev, status.st_ino))
             names[:] = sorted(name for name in names if not name.startswith("."))
             for name in sorted(files):
-                if not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES:
+                if not name.startswith(".") and is_picture(name):
                     yield os.path.join(directory, name)
+
+
+def is_picture(path: str) -> bool:
+    """Whether a file's name is that of a picture."""
+    return os.path.splitext(path)[1].lower() in SUFFIXES
 
 
 def is_gone(path: str) -> bool:

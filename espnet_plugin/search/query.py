@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from espnet_plugin.search.folders import SUFFIXES
+from espnet_plugin.search.folders import is_picture
 
 if TYPE_CHECKING:
     from espnet_plugin.inference.speechclip import Branch, SpeechCLIP
@@ -76,12 +75,8 @@ class Embedder:
             raise ValueError("an empty text looks for nothing")
         return np.asarray(self.model.encode_text(text))[0]
 
-    def file(self, path: str) -> np.ndarray:
-        """Of a picture or, with any other suffix than pictures have, of a recording."""
-        if Path(path).suffix.lower() in SUFFIXES:
-            return self.picture(path)
-        return self.recording(path)
-
     def anything(self, what: str) -> np.ndarray:
-        """Of a file, or of a text if there is no such file."""
-        return self.file(what) if os.path.isfile(what) else self.text(what)
+        """Of a file with a picture or a recording, or of a text if there is no such file."""
+        if not os.path.isfile(what):
+            return self.text(what)
+        return self.picture(what) if is_picture(what) else self.recording(what)

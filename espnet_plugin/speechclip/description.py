@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from espnet_plugin.speechclip.model import SpeechCLIPModel
 from espnet_plugin.speechclip.storage import opened
 from espnet_plugin.speechclip.storage_format import LOG_SCALE, TOKEN_TABLE
@@ -31,9 +33,8 @@ def describe_model(source: str | Path) -> dict[str, Any]:
     """
     with opened(source) as stored:
         config, weights = stored.config, stored.read_weights()
-    speech_encoder, clip = (
-        config.get(f"{name}_conf") or {} for name in ("speech_encoder", "clip")
-    )
+        identity = _fingerprint(config, weights)
+    speech_encoder, clip = (config.get(f"{name}_conf") or {} for name in ("speech_encoder", "clip"))
     return {
         "model": str(source),
         "architecture": architecture_name(config),
@@ -43,7 +44,7 @@ def describe_model(source: str | Path) -> dict[str, Any]:
         "trained_weights": sum(
             weight.numel() for name, weight in weights.items() if not name.startswith(NOT_TRAINED)
         ),
-        "fingerprint": fingerprint(source),
+        "fingerprint": identity,
     }
 
 
@@ -56,18 +57,22 @@ def fingerprint(source: str | Path) -> str:
     Args:
         source: As for :func:`load_speechclip`, which also says what is raised.
     """
-    digest = hashlib.sha256()
     with opened(source) as stored:
-        for name, weight in sorted(stored.read_weights().items()):
-            if not name.startswith(NOT_TRAINED):
-                digest.update(f"{name} {tuple(weight.shape)}\n".encode())
-                digest.update(weight.float().contiguous().numpy())
-        for option in ("model", "pretrained"):
-            value = str((stored.config.get("clip_conf") or {}).get(option))
-            if not Path(value).is_file():
-                digest.update(f"{option} {value}\n".encode())
-                continue
-            with open(value, "rb") as stream:
-                while block := stream.read(1 << 20):
-                    digest.update(block)
+        return _fingerprint(stored.config, stored.read_weights())
+
+
+def _fingerprint(config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name, weight in sorted(weights.items()):
+        if not name.startswith(NOT_TRAINED):
+            digest.update(f"{name} {tuple(weight.shape)}\n".encode())
+            digest.update(weight.float().contiguous().numpy().tobytes())
+    for option in ("model", "pretrained"):
+        value = str((config.get("clip_conf") or {}).get(option))
+        if not Path(value).is_file():
+            digest.update(f"{option} {value}\n".encode())
+            continue
+        with open(value, "rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
     return digest.hexdigest()

@@ -112,7 +112,18 @@ def test_embeddings_and_keywords(exported: Path, pictures: Path, wav: Path, tmp_
     model = SpeechCLIP.from_pretrained(exported)
     output = tmp_path / "embeddings.npz"
     picture = pictures / "1.png"
-    asked = ("embed", wav, picture, "--text", "a dog", "--model", exported, "--output", output)
+    asked = (
+        "embed",
+        wav,
+        picture,
+        pictures / "bad.jpg",
+        "--text",
+        "a dog",
+        "--model",
+        exported,
+        "--output",
+        output,
+    )
     items = json.loads(run(*asked, "--json"))
     with np.load(output, allow_pickle=False) as stored:
         assert stored["items"].tolist() == [str(wav), str(picture), "a dog"]
