@@ -1,4 +1,5 @@
 # make demo   from nothing to a trained and evaluated model on the generated mini corpus
+# make page   the page for trying that model in the browser, on this computer
 # make test   the unit tests
 # make lint   ruff, mypy (types of the model), vulture (unused code) and shellcheck
 # make env    only the Python environment
@@ -10,7 +11,7 @@
 # VENV=directory            where the environment lies (default .venv)
 # TORCH=cpu                 PyTorch without CUDA in a new environment, from PyTorch's own package index;
 #                           also cu126, rocm6.4, ...; TORCH_INDEX=URL names another index that has it
-# ARGS="..."                more options: for pytest (make test), for run.sh (make demo)
+# ARGS="..."                more options: for pytest (make test), run.sh (make demo), the page (make page)
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -24,7 +25,7 @@ python := $(venv)/bin/python
 # what an interrupted or outdated installation is recognised by
 stamp := $(venv)/.complete$(addprefix -,$(TORCH))
 
-.PHONY: help env demo test lint docs release clean
+.PHONY: help env demo page test lint docs release clean
 .DEFAULT_GOAL := help
 
 help:
@@ -38,6 +39,13 @@ $(stamp): setup.cfg pyproject.toml $(wildcard constraints/*.txt)
 demo: $(stamp)
 	@echo "demo: corpus, teacher, encoder, training, evaluation: about ten minutes on two cores"
 	@cd $(RECIPE) && SPEECHCLIP_CALLED_FROM="$(CURDIR)" ./run.sh --corpus mini --python "$(python)" $(ARGS)
+
+page: model := exp/speechclip_mini_hybrid_plus
+page: index := exp/mini_pictures.index
+page: $(stamp)
+	@cd $(RECIPE) && { test -d $(model) || { echo "page: no trained model yet; run make demo first" >&2; exit 1; }; }
+	@cd $(RECIPE) && $(python) -m espnet_plugin.bin.speechclip index downloads/mini/images --model $(model) --index $(index)
+	@cd $(RECIPE) && $(python) -m espnet_plugin.bin.speechclip demo --index $(index) --data data/mini_test $(ARGS)
 
 test: $(stamp)
 	@echo "test: running the tests with $$($(python) --version)"

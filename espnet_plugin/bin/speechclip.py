@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from espnet_plugin.bin import convert_checkpoint
+from espnet_plugin.bin import demo as page
 from espnet_plugin.utils.atomic import atomic_path
 from espnet_plugin.utils.command import command_errors
 
@@ -84,6 +85,11 @@ def get_parser() -> argparse.ArgumentParser:
     added.add_argument("--top", type=_positive, default=10, help="how many pictures (10)")
     added.add_argument("--exact", action="store_true", help="also in an approximate index")
     added.add_argument("--paths", action="store_true", help="print bare paths")
+
+    text = "Serve a page to try a model in the browser."
+    added = commands.add_parser("demo", help=text, description=text)
+    added.set_defaults(run=page.serve_page)
+    page.add_arguments(added)
 
     added = command("convert", convert, "Convert a checkpoint of the original authors.")
     convert_checkpoint.add_arguments(added)

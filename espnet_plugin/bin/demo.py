@@ -1,0 +1,77 @@
+"""Serves a page to try a model: speak, write or show a picture, and see what it finds.
+
+Example:
+    speechclip demo --index pictures.index --data data/mini_test
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from espnet_plugin.utils.command import command_errors
+
+HOST, PORT = "127.0.0.1", 7860
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add_arguments(parser)
+    return parser
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What this command and ``speechclip demo`` are asked for."""
+    parser.add_argument(
+        "--model",
+        help="experiment, checkpoint, packed or exported model, or a name (default: the index's)",
+    )
+    parser.add_argument("--index", type=Path, help="pictures, by speechclip index (default: none)")
+    parser.add_argument("--data", type=Path, help="data directory whose recordings can be heard")
+    parser.add_argument("--device", help="torch device (default: a GPU where there is one)")
+    parser.add_argument("--host", default=HOST, help=f"address to listen at ({HOST})")
+    parser.add_argument("--port", type=int, default=PORT, help=f"its port, 0: any ({PORT})")
+    parser.add_argument("--max_size", default="10MB", help="of an upload (10MB)")
+    parser.add_argument("--max_duration", default="60s", help="of a recording (60s)")
+
+
+def serve_page(args: argparse.Namespace) -> None:
+    """Loads the model, the index and the captions, and serves the page."""
+    from humanfriendly import parse_size, parse_timespan
+
+    from espnet_plugin.demo.backend import Backend
+    from espnet_plugin.demo.captions import embed_captions, read_captions
+    from espnet_plugin.demo.server import serve
+    from espnet_plugin.demo.uploads import Limits
+    from espnet_plugin.inference.speechclip import SpeechCLIP
+    from espnet_plugin.search.index import PictureIndex
+    from espnet_plugin.search.model import check_model, identify_model
+
+    limits = Limits(size=parse_size(args.max_size), seconds=parse_timespan(args.max_duration))
+    if args.model is None and args.index is None:
+        raise ValueError("give --index (made by speechclip index), --model, or both")
+    found = read_captions(args.data) if args.data else []
+    index = PictureIndex(args.index.absolute()) if args.index else None
+    model = identify_model(args.model or index.model.name)
+    if index is not None:
+        check_model(args.index, index.model, model)
+    loaded = SpeechCLIP.from_pretrained(model.name, device=args.device)
+    captions = None
+    if found:
+        captions = embed_captions(
+            found, loaded, fingerprint=model.fingerprint, cache=index and index.directory
+        )
+    backend = Backend(loaded, index=index, captions=captions)
+    serve(backend, host=args.host, port=args.port, limits=limits)
+
+
+@command_errors("demo")
+def main(cmd: Sequence[str] | None = None) -> None:
+    """Serves; bad input ends it with one message and exit code 1."""
+    serve_page(get_parser().parse_args(cmd))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""What the page asks: what is heard in a clip, which pictures are near, what is near them."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from espnet_plugin.demo.captions import Caption, SpokenCaptions
+from espnet_plugin.inference.speechclip import Keyword, words_of
+from espnet_plugin.search.index import Hit, PictureIndex
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from espnet_plugin.inference.speechclip import SpeechCLIP
+
+TOP_PICTURES = 12
+TOP_CAPTIONS = 5
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What the model makes of a clip.
+
+    Attributes:
+        samples: (samples,), at ``rate``.
+        rate: Hz.
+        embedding: Unit length, (dim,).
+        keywords: Words in their order; None when the model extracts none.
+        alphas: CIF's weight of each frame, (frames,); None when nothing is segmented.
+        frame_seconds: From one frame to the next.
+        threshold: Weight that completes a keyword.
+        hits: The nearest pictures, best first.
+    """
+
+    samples: np.ndarray
+    rate: int
+    embedding: np.ndarray
+    keywords: list[Keyword] | None
+    alphas: np.ndarray | None
+    frame_seconds: float
+    threshold: float
+    hits: list[Hit]
+
+
+class Backend:
+    """A model, and the pictures and captions that it looks through; one question at a time.
+
+    Args:
+        model: Answers.
+        index: Pictures; None: keywords only.
+        captions: Spoken captions; None: none are shown.
+    """
+
+    def __init__(
+        self,
+        model: SpeechCLIP,
+        *,
+        index: PictureIndex | None = None,
+        captions: SpokenCaptions | None = None,
+    ) -> None:
+        self.model = model
+        self.index = index
+        self.captions = captions
+        self._one_at_a_time = threading.Lock()
+
+    @property
+    def rate(self) -> int:
+        """Hz that the model hears."""
+        return self.model.inference.model.speech_encoder.sampling_rate
+
+    def hear(self, samples: np.ndarray) -> Heard:
+        """Listens to a clip, (samples,) at :attr:`rate`."""
+        inference = self.model.inference
+        with self._one_at_a_time:
+            result = inference(samples)
+            embedding = result.parallel if result.parallel is not None else result.cascaded
+            cif = getattr(inference.model.keyword_extractor, "cif", None)
+            return Heard(
+                samples=samples,
+                rate=self.rate,
+                embedding=embedding,
+                keywords=None
+                if result.keywords is None
+                else words_of(result.keywords, inference.model.clip),
+                alphas=result.alphas,
+                frame_seconds=inference.stride_seconds,
+                threshold=cif.threshold if cif is not None else 1.0,
+                hits=self._nearest(embedding),
+            )
+
+    def find_text(self, text: str) -> list[Hit]:
+        """The pictures nearest to a text."""
+        with self._one_at_a_time:
+            return self._nearest(np.asarray(self.model.encode_text(text))[0])
+
+    def find_picture(self, picture: str | Image) -> list[Hit]:
+        """The pictures nearest to one, a file or a decoded one."""
+        with self._one_at_a_time:
+            return self._nearest(np.asarray(self.model.encode_image(picture))[0])
+
+    def closest_captions(self, picture: str) -> list[tuple[int, Caption, float]]:
+        """Positions, captions and cosines of the captions closest to a picture file."""
+        if self.captions is None:
+            return []
+        with self._one_at_a_time:
+            embedding = np.asarray(self.model.encode_image(picture))[0]
+        return [
+            (position, self.captions.captions[position], score)
+            for position, score in self.captions.closest(embedding, top=TOP_CAPTIONS)
+        ]
+
+    def _nearest(self, query: np.ndarray) -> list[Hit]:
+        return [] if self.index is None else self.index.search(query, top=TOP_PICTURES)

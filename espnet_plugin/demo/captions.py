@@ -1,0 +1,134 @@
+"""Spoken captions of a data directory, to be heard beside the pictures that they are closest to."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from espnet_plugin.data.scp import DataError, read_scp
+from espnet_plugin.search.folders import stamp_of
+from espnet_plugin.utils.atomic import atomic_path
+
+if TYPE_CHECKING:
+    from espnet_plugin.inference.speechclip import SpeechCLIP
+
+CACHE = "captions.npz"  # of the set that was shown last
+
+
+@dataclass(frozen=True)
+class Caption:
+    """A recording and what is said in it.
+
+    Attributes:
+        utterance: Its id.
+        text: What is said; empty when the set does not tell.
+        recording: The file.
+        picture: The file that it describes; None when the set does not tell.
+    """
+
+    utterance: str
+    text: str
+    recording: str
+    picture: str | None
+
+
+@dataclass(frozen=True)
+class SpokenCaptions:
+    """Captions and their embeddings, (captions, dim)."""
+
+    captions: list[Caption]
+    embeddings: np.ndarray
+
+    def closest(self, picture: np.ndarray, *, top: int) -> list[tuple[int, float]]:
+        """Positions and cosines of the captions closest to a picture (dim,), best first."""
+        scores = self.embeddings @ picture
+        order = np.argsort(-scores, kind="stable")[:top]
+        return [(int(position), float(scores[position])) for position in order]
+
+
+def read_captions(directory: Path) -> list[Caption]:
+    """The recordings of a data directory; relative files are looked up from where we are.
+
+    Raises:
+        DataError: When there is no ``wav.scp``, or a table is damaged.
+    """
+    recordings = read_scp(directory / "wav.scp")
+    texts, utt2image, images = (
+        read_scp(directory / name) if (directory / name).is_file() else {}
+        for name in ("text", "utt2image", "image.scp")
+    )
+    if not recordings:
+        raise DataError(f"{directory / 'wav.scp'}: empty")
+    return [
+        Caption(
+            utterance,
+            texts.get(utterance, ""),
+            os.path.abspath(recording),
+            os.path.abspath(images[image])
+            if (image := utt2image.get(utterance)) in images
+            else None,
+        )
+        for utterance, recording in recordings.items()
+    ]
+
+
+def embed_captions(
+    captions: list[Caption], model: SpeechCLIP, *, fingerprint: str, cache: Path | None
+) -> SpokenCaptions:
+    """Embeds captions, or takes them from where an earlier start left them.
+
+    Args:
+        captions: What :func:`read_captions` found; recordings that cannot be used are left out.
+        model: Whose embeddings are wanted.
+        fingerprint: Of its weights.
+        cache: Folder for the embeddings; None keeps none.
+
+    Raises:
+        DataError: When no recording can be used.
+    """
+    digest = _digest(captions, fingerprint)
+    stored = cache and cache / CACHE
+    if stored and stored.is_file():
+        try:
+            with np.load(stored, allow_pickle=False) as arrays:
+                if arrays["digest"] == digest:
+                    kept = [captions[position] for position in arrays["kept"].tolist()]
+                    return SpokenCaptions(kept, arrays["embeddings"])
+        except (OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile) as error:
+            logging.warning(f"{stored} is damaged and made anew ({error})")
+    rows = model.encode_speech([caption.recording for caption in captions], on_error="skip")
+    if not rows.kept:
+        raise DataError(f"none of {len(captions)} recordings can be used; is this their folder?")
+    if stored:
+        try:
+            with atomic_path(stored) as temporary:
+                np.savez(
+                    temporary,
+                    digest=digest,
+                    kept=np.array(rows.kept),
+                    embeddings=np.asarray(rows),
+                )
+        except OSError as error:
+            logging.warning(f"embeddings of captions are not kept for the next start ({error})")
+    return SpokenCaptions([captions[position] for position in rows.kept], np.asarray(rows))
+
+
+def _digest(captions: list[Caption], fingerprint: str) -> str:
+    """Changes with the model and with any recording."""
+    digest = hashlib.sha256(fingerprint.encode())
+    for caption in captions:
+        try:
+            stamp = stamp_of(caption.recording)
+        except OSError:
+            stamp = "missing"
+        digest.update(
+            f"\0{caption.utterance}\0{caption.recording}\0{stamp}".encode(errors="replace")
+        )
+    return digest.hexdigest()

@@ -1,0 +1,193 @@
+"""The page itself: what can be asked, and where the answers go."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial, wraps
+from typing import Any
+
+import gradio as gr
+
+from espnet_plugin.demo import markup
+from espnet_plugin.demo.backend import Backend
+from espnet_plugin.demo.media import Media
+from espnet_plugin.demo.uploads import (
+    TEXT_LENGTH,
+    Uploads,
+    VisitorError,
+    checked_text,
+    read_clip,
+    read_sent_picture,
+)
+from espnet_plugin.search.index import Hit
+
+QUEUE = 64  # questions that wait
+TITLE = "SpeechCLIP: find pictures by voice"
+CLIPS = {"microphone": "sc-record", "upload": "sc-drop"}
+Answer = tuple[Any, Any, Any]  # HTML of what was heard or is wrong, of the pictures, of one picture
+NOTHING_NEW: Answer = (gr.skip(),) * 3
+
+
+def _answering(question: Callable[..., Answer]) -> Callable[..., Answer]:
+    """What is wrong with a question becomes a sentence on the page, and nothing else leaves."""
+
+    @wraps(question)  # gradio looks at the arguments' names and types
+    def answer(*args: Any) -> Answer:
+        try:
+            return question(*args)
+        except VisitorError as error:
+            sentence = str(error)
+        except Exception:  # the visitor learns that it failed, the log why
+            logging.exception("a question could not be answered")
+            sentence = "This could not be answered; the log of the page's command says why."
+        return markup.notice(sentence), "", ""
+
+    return answer
+
+
+class Questions:
+    """What a visitor can ask; uploads come as gradio's file data, ``{"path": name}``.
+
+    Args:
+        backend: Answers.
+        uploads: What visitors sent.
+        media: What answers may show.
+    """
+
+    def __init__(self, backend: Backend, uploads: Uploads, media: Media) -> None:
+        self.backend = backend
+        self.uploads = uploads
+        self.media = media
+
+    def speak(self, clip: dict[str, Any] | None, *, player: str) -> Answer:
+        """Keywords of a clip and the pictures nearest to it.
+
+        Args:
+            clip: What was sent; None when it was taken away.
+            player: Id of the element that plays it.
+        """
+        if not clip:
+            return NOTHING_NEW
+        path = self.uploads.path(clip.get("path"))
+        samples = read_clip(path, limits=self.uploads.limits, rate=self.backend.rate)
+        heard = self.backend.hear(samples)
+        return markup.timeline(heard, player=player), self._gallery(heard.hits, "what was said"), ""
+
+    def write(self, text: str | None) -> Answer:
+        """The pictures nearest to a text."""
+        text = checked_text(text)
+        return "", self._gallery(self.backend.find_text(text), f"“{text}”"), ""
+
+    def show(self, picture: dict[str, Any] | None) -> Answer:
+        """The pictures nearest to one that was sent."""
+        if not picture:
+            return NOTHING_NEW
+        sent = read_sent_picture(self.uploads.path(picture.get("path")))
+        return "", self._gallery(self.backend.find_picture(sent), "this picture"), ""
+
+    def open(self, key: object) -> Answer:
+        """A picture and the captions closest to it."""
+        path = self._path(key)
+        captions = self.backend.closest_captions(path)
+        offered = self.backend.captions is not None
+        detail = markup.detail(path, captions, offered=offered, key_of=self.media.key_of)
+        return gr.skip(), gr.skip(), detail
+
+    def similar(self, key: object) -> Answer:
+        """The pictures nearest to one of the index."""
+        hits = self.backend.find_picture(self._path(key))
+        return "", self._gallery(hits, "the chosen one"), ""
+
+    def _path(self, key: object) -> str:
+        try:
+            return self.media.path(key)
+        except KeyError:
+            raise VisitorError("This picture is no longer known; please ask again.") from None
+
+    def _gallery(self, hits: Sequence[Hit], asked: str) -> str:
+        if self.backend.index is None:
+            return ""
+        if not hits:
+            raise VisitorError("There are no pictures in the index.")
+        offered = self.backend.captions is not None
+        return markup.gallery(hits, asked=asked, offered=offered, key_of=self.media.key_of)
+
+
+def build_page(questions: Questions) -> gr.Blocks:
+    """Lays the page out.
+
+    Args:
+        questions: What can be asked.
+    """
+    backend, limits = questions.backend, questions.uploads.limits
+    with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
+        gr.HTML(markup.head(backend, limits), js_on_load=None)
+        with gr.Tabs():
+            with gr.Tab("Speak"), gr.Row():
+                clips = [_clip(source, name) for source, name in CLIPS.items()]
+            if backend.index is not None:
+                with gr.Tab("Write"), gr.Row(equal_height=True):
+                    text = gr.Textbox(
+                        placeholder="a red bicycle on the beach",
+                        show_label=False,
+                        max_length=TEXT_LENGTH,
+                        scale=5,
+                        elem_id="sc-text",
+                    )
+                    find = gr.Button("Find", variant="primary", scale=1, min_width=90)
+                with gr.Tab("Picture"):
+                    picture = gr.Image(
+                        sources=["upload", "clipboard"],
+                        type="filepath",
+                        image_mode=None,
+                        show_label=False,
+                        height=220,
+                        elem_id="sc-picture",
+                    )
+        heard = gr.HTML(js_on_load=_script("timeline.js"))
+        gallery = gr.HTML(js_on_load=_script("pictures.js"))
+        detail = gr.HTML(js_on_load=_script("pictures.js"))
+        answers = [heard, gallery, detail]
+        # without gradio's own treatment of files: a name is looked up among the uploads, never
+        # taken for a path or an address
+        options: dict[str, Any] = {
+            "preprocess": False,
+            "concurrency_id": "model",
+            "concurrency_limit": 1,
+        }
+        for clip, name in zip(clips, CLIPS.values(), strict=True):
+            speak = _answering(partial(questions.speak, player=name))
+            clip.change(speak, clip, answers, api_name=name.removeprefix("sc-"), **options)
+        if backend.index is not None:
+            for trigger in (text.submit, find.click):
+                trigger(_answering(questions.write), text, answers, api_name="write", **options)
+            picture.change(_answering(questions.show), picture, answers, api_name="show", **options)
+
+        def choose(event: gr.EventData) -> Any:
+            """A click into the gallery or the detail below it."""
+            asked = event._data if isinstance(event._data, dict) else {}
+            question = questions.similar if asked.get("action") == "similar" else questions.open
+            return question(asked.get("key"))
+
+        for part in (gallery, detail):
+            part.click(_answering(choose), None, answers, api_visibility="private", **options)
+        page.queue(max_size=QUEUE, api_open=False)
+    return page
+
+
+def _clip(source: str, name: str) -> gr.Audio:
+    return gr.Audio(
+        sources=[source],
+        type="filepath",
+        show_label=False,
+        elem_id=name,
+        min_width=300,
+        buttons=[],
+        # the timeline below is the waveform
+        waveform_options=gr.WaveformOptions(show_recording_waveform=False),
+    )
+
+
+def _script(name: str) -> str:
+    return (markup.HERE / name).read_text(encoding="utf-8")

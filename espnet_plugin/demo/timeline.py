@@ -1,0 +1,107 @@
+"""A clip drawn for the page: waveform, keywords at their times, CIF's weights adding up.
+
+Drawn here and not by ``evaluation.figures``: the page follows the visitor's dark mode and width,
+moves a cursor along and plays what is clicked, which a picture cannot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from espnet_plugin.inference.speechclip import Keyword
+
+COLUMNS = 800
+PIXELS_PER_SECOND = 160.0  # at least; a narrow window scrolls
+LETTER = 8.6  # pixels
+MARGIN = 14.0  # pixels around a word
+
+
+@dataclass(frozen=True)
+class Label:
+    """A keyword with its place: percent of the width, and a line below the waveform."""
+
+    keyword: Keyword
+    left: float
+    width: float
+    lane: int
+
+
+def waveform_path(samples: np.ndarray, *, columns: int = COLUMNS) -> str:
+    """Outline of a waveform (samples,) as an SVG path, x from 0 to ``columns``, y from −1 to 1."""
+    columns = min(columns, len(samples))
+    edges = np.linspace(0, len(samples), columns + 1).astype(int)[:-1]
+    high = np.maximum.reduceat(samples, edges)
+    low = np.minimum.reduceat(samples, edges)
+    scale = max(float(np.abs(samples).max()), 1e-9)
+    places = np.linspace(0, COLUMNS, columns)
+    upper = [f"{x:.1f},{-y / scale:.3f}" for x, y in zip(places, high, strict=True)]
+    lower = [f"{x:.1f},{-y / scale:.3f}" for x, y in zip(places, low, strict=True)]
+    return "M" + "L".join([*upper, *reversed(lower)]) + "Z"
+
+
+def accumulated(alphas: np.ndarray, *, threshold: float) -> list[tuple[float, float]]:
+    """Corners of the line that climbs with the weights and drops when a keyword is complete.
+
+    Args:
+        alphas: (frames,).
+        threshold: Weight at which a keyword is complete; what is over begins the next.
+
+    Returns:
+        (place in frames, share of the threshold) of each corner, in order.
+    """
+    corners, level = [(0.0, 0.0)], 0.0
+    for frame, alpha in enumerate(alphas.tolist()):
+        begin = 0.0  # share of the frame that is used up
+        while alpha > 0 and level + alpha * (1 - begin) >= threshold:
+            begin += (threshold - level) / alpha
+            level = 0.0
+            corners += [(frame + begin, 1.0), (frame + begin, 0.0)]
+        level += alpha * (1 - begin)
+        corners.append((frame + 1.0, level / threshold))
+    return corners
+
+
+def accumulation_path(alphas: np.ndarray, *, threshold: float) -> str:
+    """The same as an SVG path, x from 0 to the number of frames, y from 0 (full) to 1 (empty)."""
+    corners = accumulated(alphas, threshold=threshold)
+    return "M" + "L".join(f"{x:.2f},{1 - y:.3f}" for x, y in corners)
+
+
+def firing_places(alphas: np.ndarray, *, threshold: float) -> list[float]:
+    """Where the weights reach the threshold, in frames."""
+    return [x for x, level in accumulated(alphas, threshold=threshold) if level == 1.0]
+
+
+def place_labels(keywords: Sequence[Keyword], *, seconds: float) -> list[Label]:
+    """Puts keywords that have times into lines so that their words do not overlap.
+
+    Args:
+        keywords: In order of time; those without a time are left out.
+        seconds: Duration of the clip.
+    """
+    right: list[float] = []  # end of each line so far, pixels at the least width
+    labels = []
+    for keyword in keywords:
+        if keyword.start is None or keyword.end is None:
+            continue
+        half = (len(keyword.word) * LETTER + MARGIN) / 2
+        middle = (keyword.start + keyword.end) / 2 * PIXELS_PER_SECOND
+        lane = next((lane for lane, end in enumerate(right) if middle - half >= end), len(right))
+        right[lane : lane + 1] = [middle + half]
+        labels.append(
+            Label(
+                keyword,
+                left=100 * keyword.start / seconds,
+                width=100 * (keyword.end - keyword.start) / seconds,
+                lane=lane,
+            )
+        )
+    return labels
+
+
+def ticks(seconds: float) -> list[float]:
+    """Whole seconds of the axis."""
+    return [float(second) for second in range(int(seconds) + 1)]

@@ -1,0 +1,82 @@
+"""The page as a visitor sees it, in headless Chromium."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.espnet_plugin.demo.conftest import Served
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    with playwright.sync_playwright() as running:
+        opened = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.mark.parametrize(
+    ("width", "scheme"), [(1280, "light"), (400, "light"), (1280, "dark")], ids=str
+)
+def test_a_recording_finds_pictures_and_a_picture_its_captions(
+    served: Served, browser: Any, width: int, scheme: str, tmp_path: Path
+) -> None:
+    """Screenshots go to ``SPEECHCLIP_SCREENSHOTS``, if that is set."""
+    pictures = Path(os.environ.get("SPEECHCLIP_SCREENSHOTS", tmp_path))
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    asked, wrong = [], []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("response", lambda reply: reply.status >= 400 and wrong.append(reply.url))
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.goto(served.address)
+    page.set_input_files("#sc-drop input[type=file]", served.clip)
+    page.wait_for_selector(".sc-picture")
+    names = page.locator(".sc-picture .sc-name").all_inner_texts()
+    scores = [
+        float(found.get_attribute("data-score")) for found in page.locator(".sc-picture").all()
+    ]
+    assert sorted(names) == sorted(path.name for path in served.picture.parent.iterdir())
+    assert scores == sorted(scores, reverse=True)
+    assert page.locator(".sc-timeline path").first.get_attribute("d").startswith("M0.0")
+
+    page.locator(".sc-picture", has_text="red.png").click()
+    page.wait_for_selector(".sc-detail audio")
+    assert page.locator(".sc-detail li").count() == 3
+    assert page.locator(".sc-detail", has_text="a red dog").locator("text=of this picture").count()
+    page.screenshot(path=pictures / f"page_{width}_{scheme}.png", full_page=True)
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+
+    page.locator(".sc-more").click()
+    page.wait_for_selector("text=nearest to the chosen one")
+    assert page.locator(".sc-picture .sc-name").first.inner_text() == "red.png"
+    assert not wrong
+    assert all(url.startswith((served.address, "data:", "blob:")) for url in asked)
+    page.close()
+
+
+def test_what_is_wrong_is_said_on_the_page(served: Served, browser: Any, tmp_path: Path) -> None:
+    (tmp_path / "notes.wav").write_text("no sound")
+    page = browser.new_page()
+    page.goto(served.address)
+    page.set_input_files("#sc-drop input[type=file]", tmp_path / "notes.wav")
+    alert = page.wait_for_selector("[role=alert]")
+    assert "no recording that can be read" in alert.inner_text()
+    page.get_by_role("tab", name="Write").click()
+    page.fill("#sc-text textarea, #sc-text input", "a red dog")
+    page.get_by_role("button", name="Find").click()
+    page.wait_for_selector(".sc-picture")
+    assert page.locator("[role=alert]").count() == 0
+    page.close()

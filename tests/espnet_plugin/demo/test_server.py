@@ -1,0 +1,163 @@
+"""The page over HTTP: what it answers, and what it does not tell or serve."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import soundfile
+
+from tests.espnet_plugin.demo.conftest import Served
+
+
+def ask(served: Served, question: str, *data: Any) -> str:
+    """All that comes back for a question, as text."""
+    with httpx.Client(base_url=served.address, timeout=20) as client:
+        config = client.get("/config").json()
+        number = next(item["id"] for item in config["dependencies"] if item["api_name"] == question)
+        body = {"data": data, "fn_index": number, "session_hash": "test"}
+        joined = client.post("/gradio_api/queue/join", json=body)
+        assert joined.status_code == 200, joined.text
+        with client.stream("GET", "/gradio_api/queue/data?session_hash=test") as stream:
+            lines = []
+            for line in stream.iter_lines():
+                lines.append(line)
+                if '"process_completed"' in line:
+                    break
+    return "\n".join(lines)
+
+
+def answer(served: Served, question: str, *data: Any) -> list[str]:
+    """What was heard or is wrong, the pictures, one picture, as HTML."""
+    last = ask(served, question, *data).splitlines()[-1]
+    return json.loads(last.removeprefix("data: "))["output"]["data"]
+
+
+def send(served: Served, path: Path) -> dict[str, Any]:
+    reply = httpx.post(f"{served.address}/gradio_api/upload", files={"files": path.open("rb")})
+    return {"path": reply.json()[0], "meta": {"_type": "gradio.FileData"}}
+
+
+def test_a_clip_is_heard_and_its_pictures_are_shown(served: Served) -> None:
+    heard, pictures, detail = answer(served, "drop", send(served, served.clip))
+    assert "sc-timeline" in heard
+    assert pictures.count("<img") == 5
+    assert "&lt;b&gt;bold &amp; &#34;quoted&#34;.png" in pictures
+    assert detail == ""
+
+
+def test_text_and_picture_as_queries(served: Served) -> None:
+    _, pictures, _ = answer(served, "write", "a <red> dog")
+    assert "“a &lt;red&gt; dog”" in pictures
+    _, pictures, _ = answer(served, "show", send(served, served.picture))
+    assert pictures.index("red.png") < pictures.index("tree.png")  # itself first
+    key = pictures.split('data-key="')[1].split('"')[0]
+    image = httpx.get(f"{served.address}/pictures/{key}/large")
+    assert image.headers["content-type"] == "image/jpeg"
+    sound = httpx.get(f"{served.address}/recordings/1")
+    assert sound.content[:4] == b"RIFF"
+
+
+def test_bad_questions_are_answered_by_a_sentence(served: Served, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "long.wav", 0.1 * np.ones(8 * 8000), 8000)
+    (tmp_path / "text.wav").write_text("no sound")
+    for data, words in (
+        (send(served, tmp_path / "long.wav"), "8 seconds long; at most 5 seconds"),
+        (send(served, tmp_path / "text.wav"), "no recording that can be read"),
+        ({"path": "gone.wav"}, "no longer here"),
+    ):
+        heard, pictures, _ = answer(served, "drop", data)
+        assert 'role="alert"' in heard
+        assert words in heard
+        assert pictures == ""
+    assert "Write what the picture should show" in answer(served, "write", " ")[0]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/gradio_api/file={secret}",
+        "/gradio_api/file=http://127.0.0.1:1/",
+        "/gradio_api/file=../secret.png",
+        "/gradio_api/file=%2e%2e%2fsecret.png",
+        "/gradio_api/proxy=https://example.hf.space/",
+        "/gradio_api/component_server",
+        "/gradio_api/vibe-code",
+        "/gradio_api/runs",
+        "/pictures/{secret}/small",
+        "/pictures/00000000000000000000000000000000/small",
+        "/recordings/99",
+        "/recordings/-1",
+        "/assets/../../../../routes.py",
+        "/static/..%2f..%2f..%2froutes.py",
+        "/docs",
+        "/monitoring",
+    ],
+)
+def test_nothing_else_is_served(served: Served, path: str) -> None:
+    import http.client
+
+    host = served.address.removeprefix("http://")
+    connection = http.client.HTTPConnection(host, timeout=10)  # which does not tidy the path
+    connection.request("GET", path.replace("{secret}", str(served.secret)))
+    reply = connection.getresponse()
+    assert reply.status in (403, 404)
+    assert len(reply.read()) < 100
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        {"path": "{secret}", "meta": {"_type": "gradio.FileData"}},
+        {"path": "/dev/zero", "meta": {"_type": "gradio.FileData"}},
+        {"path": "http://127.0.0.1:1/x.wav", "meta": {"_type": "gradio.FileData"}},
+        {"path": "x", "url": "data:audio/wav;base64,AAAA", "meta": {"_type": "gradio.FileData"}},
+        {"path": ["{secret}"]},
+        "{secret}",
+    ],
+)
+def test_paths_and_addresses_in_questions_are_not_followed(served: Served, file: Any) -> None:
+    file = json.loads(json.dumps(file).replace("{secret}", str(served.secret)))
+    before = sorted((served.root / "uploads").rglob("*"))
+    reply = ask(served, "show", file)
+    assert "is no longer here" in reply or '"success": false' in reply.replace('":', '": ')
+    assert str(served.root) not in reply
+    assert sorted((served.root / "uploads").rglob("*")) == before
+
+
+def test_no_reply_names_a_path_of_this_machine(served: Served) -> None:
+    replies = [httpx.get(served.address + path) for path in ("/", "/config", "/gradio_api/info")]
+    texts = [reply.text for reply in replies]
+    assert [reply.status_code for reply in replies] == [200] * 3
+    sent = send(served, served.clip)
+    texts += [json.dumps(sent), ask(served, "drop", sent), ask(served, "write", "a dog")]
+    for folder in (served.root, os.getcwd(), Path.home(), tempfile.gettempdir()):
+        place = f"{folder}/"
+        assert all(place not in text for text in texts), place
+    assert all("googleapis" not in text for text in texts)
+
+
+def test_bounds_hosts_and_other_sites(served: Served, tmp_path: Path) -> None:
+    (tmp_path / "large.wav").write_bytes(b"x" * 2_000_000)
+    upload = f"{served.address}/gradio_api/upload"
+    with (tmp_path / "large.wav").open("rb") as stream:
+        assert httpx.post(upload, files={"files": stream}).status_code == 413
+
+    def chunks() -> Any:
+        yield from [b"x" * 10_000] * 200
+
+    kind = {"content-type": "multipart/form-data; boundary=x"}
+    assert httpx.post(upload, content=chunks(), headers=kind).status_code in (400, 413)
+    question = f"{served.address}/gradio_api/queue/join"
+    assert httpx.post(question, content=b"[" * 100_000).status_code == 413
+    assert httpx.post(question, content=b"[" * 50_000).status_code == 400
+    config = f"{served.address}/config"
+    assert httpx.get(config, headers={"host": "evil.example"}).status_code == 403
+    assert httpx.get(config, headers={"sec-fetch-site": "cross-site"}).status_code == 403
+    assert "default-src 'self'" in httpx.get(config).headers["content-security-policy"]

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from espnet_plugin.demo.timeline import (
+    accumulated,
+    firing_places,
+    place_labels,
+    ticks,
+    waveform_path,
+)
+from espnet_plugin.inference.speechclip import Keyword
+
+
+def test_weights_add_up_and_drop_where_a_keyword_is_complete() -> None:
+    corners = accumulated(np.array([0.5, 0.75, 0.5]), threshold=1.0)
+    # 0.5 is missing, of 0.75: two thirds into the second frame
+    expected = [(0, 0), (1, 0.5), (5 / 3, 1), (5 / 3, 0), (2, 0.25), (3, 0.75)]
+    np.testing.assert_allclose(corners, expected)
+
+
+@given(st.lists(st.floats(0, 1, width=32), max_size=60), st.sampled_from([0.25, 0.5, 1.0]))
+def test_as_many_firings_as_the_sum_holds(alphas: list[float], threshold: float) -> None:
+    places = firing_places(np.array(alphas), threshold=threshold)
+    total = sum(alphas) / threshold
+    assert int(total + 1e-6) >= len(places) >= int(total - 1e-6)
+    assert places == sorted(places)
+
+
+def test_words_that_would_overlap_get_another_line() -> None:
+    words = [
+        Keyword("butterfly", 0.3, 0.0, 0.2),
+        Keyword("at", 0.3, 0.2, 0.4),
+        Keyword("night", 0.3, 1.5, 2.0),
+        Keyword("nowhere", 0.3, None, None),
+    ]
+    labels = place_labels(words, seconds=2.0)
+    assert [label.lane for label in labels] == [0, 1, 0]
+    assert (labels[2].left, labels[2].width) == (75, 25)
+
+
+def test_waveform_keeps_every_peak() -> None:
+    samples = np.zeros(100_000)
+    samples[54_321], samples[77_777] = 0.5, -0.5
+    path = waveform_path(samples, columns=10)
+    assert path.count("-1.000") == 1  # up is negative in SVG
+    assert path.count(",1.000") == 1
+
+
+@pytest.mark.parametrize("length", [1, 2, 799])
+def test_short_clips_are_drawn(length: int) -> None:
+    assert waveform_path(np.ones(length)).startswith("M0.0,-1.000")
+
+
+def test_ticks() -> None:
+    assert ticks(2.5) == [0, 1, 2]

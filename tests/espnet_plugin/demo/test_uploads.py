@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+
+from espnet_plugin.demo.uploads import (
+    Limits,
+    Uploads,
+    VisitorError,
+    checked_text,
+    read_clip,
+    read_sent_picture,
+)
+
+LIMITS = Limits(size=1000, seconds=3)
+
+
+def tone(seconds: float, rate: int = 16000, channels: int = 1) -> np.ndarray:
+    wave = 0.3 * np.sin(np.arange(int(seconds * rate)) * 0.1)
+    return np.stack([wave] * channels, axis=1)
+
+
+def bad_clips() -> dict[str, tuple[Callable[[Path], object], str]]:
+    return {
+        "short": (lambda path: soundfile.write(path, tone(0.05), 16000), "0.05 s, too short"),
+        "long": (
+            lambda path: soundfile.write(path, tone(600, 8000), 8000),
+            "10 minutes long; at most",
+        ),
+        "silent": (lambda path: soundfile.write(path, np.zeros(16000), 16000), "is silent"),
+        "text": (lambda path: path.write_text("no sound"), "no recording that can be read"),
+        "empty": (lambda path: path.write_bytes(b""), "no recording that can be read"),
+        "no samples": (lambda path: soundfile.write(path, tone(0), 16000), "no samples"),
+        "channels": (
+            lambda path: soundfile.write(path, tone(1, channels=100), 16000),
+            "too many channels",
+        ),
+        "NaN": (
+            lambda path: soundfile.write(path, np.full(16000, np.nan), 16000, subtype="FLOAT"),
+            "NaN",
+        ),
+    }
+
+
+@pytest.mark.parametrize("kind", bad_clips())
+def test_one_sentence_without_a_path(kind: str, tmp_path: Path) -> None:
+    make, words = bad_clips()[kind]
+    path = tmp_path / "clip.wav"
+    make(path)
+    with pytest.raises(VisitorError, match=words) as error:
+        read_clip(path, limits=LIMITS, rate=16000)
+    assert str(tmp_path) not in str(error.value)
+    assert str(error.value).count(".") <= 3
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3"])
+def test_stereo_at_another_rate_is_taken(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"clip.{suffix}"
+    soundfile.write(path, tone(1, rate=44100, channels=2), 44100)
+    samples = read_clip(path, limits=LIMITS, rate=16000)
+    assert samples.ndim == 1
+    assert len(samples) == pytest.approx(16000, rel=0.1)
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "P", "L", "RGBA", "1"])
+def test_pictures_of_every_mode_are_taken(mode: str, tmp_path: Path) -> None:
+    path = tmp_path / "picture.tiff"
+    Image.new(mode, (20, 10)).save(path)
+    assert (read_sent_picture(path).mode, read_sent_picture(path).size) == ("RGB", (20, 10))
+
+
+def test_what_is_no_picture_and_what_has_too_many_pixels(tmp_path: Path) -> None:
+    path = tmp_path / "picture.png"
+    path.write_bytes(b"\x89PNG and no more")
+    with pytest.raises(VisitorError, match="no picture that can be read"):
+        read_sent_picture(path)
+    Image.new("1", (10_000, 6_000)).save(path)
+    with pytest.raises(VisitorError, match="10000 × 6000 pixels"):
+        read_sent_picture(path)
+    # its decoder would start another program
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
+    with pytest.raises(VisitorError, match="no picture that can be read"):
+        read_sent_picture(path)
+
+
+@pytest.mark.parametrize("text", ["", "  \n", None, "x" * 201])
+def test_texts(text: str | None) -> None:
+    assert checked_text(" a  red\nbicycle ") == "a red bicycle"
+    with pytest.raises(VisitorError):
+        checked_text(text)
+
+
+def test_uploads_are_bounded_and_the_oldest_make_room(tmp_path: Path) -> None:
+    uploads = Uploads(tmp_path, limits=LIMITS, kept=2)
+    names = [uploads.add(b"abc", name=name) for name in ("../../a.wav", "b.sh;rm", "c.WAV")]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names[1:])
+    assert uploads.path(f"/somewhere/{names[2]}").read_bytes() == b"abc"
+    assert [Path(name).suffix for name in names] == [".wav", "", ".wav"]
+    for gone in (names[0], "../secret", "", None):
+        with pytest.raises(VisitorError, match="no longer here"):
+            uploads.path(gone)
+    with pytest.raises(VisitorError, match="larger than 1 KB"):
+        uploads.add(b"x" * 1001, name="d.wav")
