@@ -160,7 +160,7 @@ def serve(backend: Backend, *, host: str, port: int, limits: Limits) -> None:
             timeout_keep_alive=75,  # longer than a question waits, so that none meets a closed line
             timeout_graceful_shutdown=2,
         )
-        # uvicorn ends in order and raises the signal again, which must not skip the folder's removal
+        # uvicorn raises the signal again when it has ended; the folder must go all the same
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         with contextlib.suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listening])
