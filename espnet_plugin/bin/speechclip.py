@@ -224,7 +224,14 @@ def embed(args: argparse.Namespace) -> None:
 def keywords(args: argparse.Namespace) -> None:
     """Prints what is heard in recordings."""
     model = _load(args, args.model)
-    heard = {file: model.keywords(file) for file in args.files}
+    heard = {}
+    for file in args.files:
+        try:
+            heard[file] = model.keywords(file)
+        except (OSError, ValueError) as error:
+            logging.warning(f"left out: {error}")
+    if not heard:
+        raise ValueError("not one of the recordings can be used")
     rows = [
         (
             *(file, keyword.word, f"{keyword.score:.3f}"),

@@ -11,8 +11,9 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
-from PIL import Image
 
+from espnet_plugin.data.images import read_picture
+from espnet_plugin.data.scp import DataError
 from espnet_plugin.evaluation.figures import colours
 from espnet_plugin.utils.atomic import atomic_path
 
@@ -66,10 +67,9 @@ def show_picture(axis: Axes, path: str | Path, *, side: int | None = None) -> No
     """
     axis.set_gid(PHOTOGRAPH)
     try:
-        with Image.open(path) as picture:
-            pixels = picture.convert("RGB")
-            axis.imshow(pixels if side is None else pixels.resize((side, side)), aspect="equal")
-    except OSError as error:
+        picture = read_picture(path)
+        axis.imshow(picture if side is None else picture.resize((side, side)), aspect="equal")
+    except DataError as error:
         logging.warning(f"{path} cannot be shown: {error}")
         axis.text(0.5, 0.5, "no picture", ha="center", va="center", transform=axis.transAxes)
 

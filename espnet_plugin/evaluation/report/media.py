@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from espnet_plugin.data.images import read_picture
 from espnet_plugin.evaluation.figures import colours
 from espnet_plugin.utils.atomic import atomic_path
 from espnet_plugin.utils.progress import progress
@@ -75,11 +76,7 @@ def encode_picture(path: str) -> tuple[str, bytes]:
     Raises:
         OSError, ValueError: It cannot be read.
     """
-    from PIL import Image
-
-    with Image.open(path) as picture:
-        picture.draft("RGB", (2 * THUMBNAIL, 2 * THUMBNAIL))
-        picture = picture.convert("RGB")
+    picture = read_picture(path)
     buffer = io.BytesIO()
     if max(picture.size) <= 96:
         picture.save(buffer, format="PNG", optimize=True)
