@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ from torch import Tensor
 
 from espnet_plugin.evaluation.retrieval import rank_embeddings, summarize
 from espnet_plugin.speechclip.gather import gather_features
+from espnet_plugin.speechclip.trust import weights_only_loading
+from espnet_plugin.train.checkpoints import read_checkpoint, statistics_globals
 from espnet_plugin.train.epoch_seeds import epoch_seed
 from espnet_plugin.utils.progress import progress
 
@@ -33,6 +36,13 @@ class RetrievalTrainer(Trainer):
     ``<branch>_image_to_speech_recall_at_<k>``, ``<branch>_recall_mean_at_<k>``; over both
     directions and all branches: ``recall_mean_at_<k>``.
     """
+
+    @staticmethod
+    def resume(checkpoint: str | Path, **trained: Any) -> None:
+        """Goes on from ``checkpoint.pth``, of which nothing is executed."""
+        read_checkpoint(checkpoint)
+        with weights_only_loading(), statistics_globals():
+            Trainer.resume(checkpoint, **trained)
 
     @classmethod
     def train_one_epoch(cls, model: Any, iterator: Any, **kwargs: Any) -> bool:
