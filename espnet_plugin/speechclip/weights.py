@@ -73,7 +73,7 @@ def read_pickle(
         classes = {name: stand_in(name) or _BUILTINS.get(name) for name in names}
         refused = sorted(name for name in names if not (classes[name] or _TENSORS.fullmatch(name)))
         if not refused:
-            admitted = [(kind, name) for name, kind in classes.items() if kind]
+            admitted: list[Any] = [(kind, name) for name, kind in classes.items() if kind]
             with torch.serialization.safe_globals(admitted):
                 return torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
     except FileNotFoundError:
