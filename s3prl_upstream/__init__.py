@@ -24,7 +24,16 @@ def speechclip_plus(
     refresh: bool = False,
     **options: Any,
 ) -> UpstreamExpert:
-    """The upstream as ``s3prl.hub`` and ``torch.hub`` call theirs; arguments as UpstreamExpert."""
+    """The upstream as ``s3prl.hub`` and ``torch.hub`` call theirs; arguments as UpstreamExpert.
+
+    Raises:
+        ValueError: For ``trust_remote_code``, which ESPnet would take from a file (``extra_conf``).
+    """
+    if "trust_remote_code" in options:
+        raise ValueError(
+            "speechclip_plus takes no trust_remote_code, since its options may come from a file: "
+            "call s3prl_upstream.expert.UpstreamExpert(..., trust_remote_code=True) instead"
+        )
     from s3prl_upstream.expert import UpstreamExpert
 
     return UpstreamExpert(ckpt, model_config, refresh, **options)

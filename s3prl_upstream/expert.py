@@ -73,6 +73,7 @@ class UpstreamExpert(nn.Module):
             "block": the trained block only. The speech encoder stays in evaluation mode always.
         outputs: Further outputs of each utterance: "parallel" and "cascaded" embeddings,
             "keywords". CLIP's text tower is loaded for "cascaded" only, its image tower never.
+        trust_remote_code: See ``load_speechclip``.
 
     Raises:
         FileNotFoundError: If there is no such model or configuration file.
@@ -88,6 +89,7 @@ class UpstreamExpert(nn.Module):
         *,
         trainable: bool | str = False,
         outputs: Sequence[str] = (),
+        trust_remote_code: bool = False,
     ) -> None:
         super().__init__()
         if ckpt is None or not str(ckpt):
@@ -103,6 +105,7 @@ class UpstreamExpert(nn.Module):
             resolve_model(ckpt, refresh=refresh),
             image_tower=False,
             text_tower="cascaded" in self.outputs,
+            trust_remote_code=trust_remote_code,
         )
         self._check_model(ckpt)
         encoder = self.model.speech_encoder

@@ -13,6 +13,7 @@ output_dir=            # where the results go; empty: evaluate_<data> in the exp
 inference_model=       # checkpoint in the experiment's folder; empty: the best by its best_model_criterion
 inference_config=conf/decode.yaml
 inference_args=        # further options of inference
+trust_remote_code=false  # whoever made the model is trusted: what it names may run code that comes with it
 transcripts=           # a speech recogniser's output, Kaldi text: a baseline in the tables
 dumpdir=dump           # formatted data
 fs=16k                 # sampling rate
@@ -35,6 +36,7 @@ keyword vocabulary stays that of its training. The data directory is as README.m
   --output_dir       where the results go (default: evaluate_<data> in the experiment's folder, or in exp/)
   --inference_model  checkpoint in the experiment's folder (default: the best by its best_model_criterion)
   --inference_config, --inference_args  options of inference
+  --trust_remote_code  whoever made the model is trusted: what it names may run code that comes with it
   --transcripts      a speech recogniser's output (Kaldi text), a baseline in the tables
   --dumpdir          formatted data (default: dump)
   --fs, --audio_format, --nj, --ngpu, --max_bad, --python  as for run.sh
@@ -70,13 +72,14 @@ if [[ ${found} == *.zip ]]; then
 with zipfile.ZipFile(sys.argv[1]) as packed:
     names = [name for name in packed.namelist() if name.endswith("config.yaml")]
     if names:
-        open(sys.argv[2], "wb").write(packed.read(min(names, key=len)))' "${found}" "${output_dir}/config.yaml"
+        open(sys.argv[2], "wb").write(packed.open(min(names, key=len)).read(1 << 24))' "${found}" "${output_dir}/config.yaml"
 fi
 gpu_inference=false
 if [ "${ngpu}" -gt 0 ]; then gpu_inference=true; fi
 ./speechclip.sh --model "${found}" --speechclip_exp "${output_dir}" --dumpdir "${dumpdir}/evaluate" \
     --datadir "$(dirname "${data_dir}")" --test_sets "${set_name}" --transcripts "${transcripts}" \
     --fs "${fs}" --audio_format "${audio_format}" --max_bad "${max_bad}" --nj "${nj}" \
+    --trust_remote_code "${trust_remote_code}" \
     --ngpu "${ngpu}" --gpu_inference "${gpu_inference}" --inference_nj 1 --python "${python}" \
     --inference_config "${inference_config}" --inference_args "${inference_args}"
 echo "evaluate.sh: results: ${output_dir}/{report.html,RESULTS.md,scores.json}" >&2

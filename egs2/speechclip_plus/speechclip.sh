@@ -73,6 +73,7 @@ inference_config=conf/decode.yaml
 inference_args=        # further options of inference
 inference_tag=         # empty: made from the configuration, the model and the options
 inference_model=       # checkpoint in the experiment's folder; empty: the best by the configuration's best_model_criterion
+trust_remote_code=false  # whoever made --model is trusted: what it names may run code that comes with it
 
 # Scoring
 transcripts=           # a speech recogniser's output, Kaldi text, or a folder of <set>/text: a baseline in the tables
@@ -143,6 +144,7 @@ Inference
     --inference_args       further options of inference (default="${inference_args}")
     --inference_tag        (default: from configuration, model and options)
     --inference_model      checkpoint in the experiment's folder (default: the best by the configuration's best_model_criterion)
+    --trust_remote_code    whoever made --model is trusted: what it names may run code that comes with it (default="${trust_remote_code}")
 
 Scoring
     --transcripts          a speech recogniser's output (Kaldi text), or a folder of <set>/text (default="${transcripts}")
@@ -276,6 +278,7 @@ experiment=${speechclip_exp}
 if [ -n "${model}" ]; then
     teacher=("${model}")
     clip_args=(--model_tag "${model}")
+    if "${trust_remote_code}"; then clip_args+=(--trust_remote_code); fi
     inferring=("${clip_args[@]}")
     inference_dir=${speechclip_exp}
     clip_dir=${dumpdir}/clip_${speechclip_exp//[^A-Za-z0-9._-]/_}
@@ -283,6 +286,8 @@ if [ -n "${model}" ]; then
         *.pth) experiment=${model%/*};;
         *) if [ -e "${model}/config.yaml" ]; then experiment=${model}; fi;;
     esac
+elif [ "${speech_encoder}" = s3prl ]; then
+    inferring+=(--trust_remote_code)  # this call names the upstream, not a model from elsewhere
 fi
 states_dir=${dumpdir}/states_${upstream_tag}
 token_list=data/token_list/clip_${clip_tag}/${vocab_from}_${train_set}.tsv

@@ -28,7 +28,7 @@ from espnet_plugin.evaluation.inference_set import (
 )
 from espnet_plugin.evaluation.word_errors import word_error_rate
 from espnet_plugin.utils.atomic import atomic_path, write_text
-from espnet_plugin.utils.command import command_errors
+from espnet_plugin.utils.command import add_trust_argument, command_errors
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -42,6 +42,7 @@ def get_parser() -> argparse.ArgumentParser:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--clip_model", help="open_clip name or JSON file")
     source.add_argument("--model_tag", help="a SpeechCLIP model on this disk, whose CLIP is taken")
+    add_trust_argument(parser)
     parser.add_argument("--clip_pretrained", help="open_clip tag or file")
     parser.add_argument("--cache_dir", help="where downloaded weights lie")
     return parser

@@ -56,6 +56,11 @@ def main(cmd: Sequence[str] | None = None) -> None:
         counts = count_subwords(captions, tokenizer)
     if not counts:
         raise DataError(f"no captions in {', '.join(map(str, args.text)) or '--text'}")
+    if len(counts) < 2:
+        raise DataError(
+            f"{', '.join(map(str, args.text))}: one sub-word in all captions: no vocabulary to "
+            "choose keywords from"
+        )
     write_text(args.output, vocabulary_text(counts, tokenizer.decoder))
     write_record(args.output, record)
     logging.info(f"{args.output}: {len(counts)} sub-words, {sum(counts.values())} occurrences")

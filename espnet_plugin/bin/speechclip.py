@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from espnet_plugin.bin import convert_checkpoint
 from espnet_plugin.bin import demo as page
 from espnet_plugin.utils.atomic import atomic_path
-from espnet_plugin.utils.command import command_errors
+from espnet_plugin.utils.command import add_trust_argument, command_errors
 
 if TYPE_CHECKING:
     from espnet_plugin.inference.speechclip import SpeechCLIP
@@ -104,6 +104,7 @@ def _model_options(parser: argparse.ArgumentParser, *, required: bool) -> None:
         + ("" if required else " (default: the index's)"),
     )
     parser.add_argument("--device", help="torch device (default: a GPU where there is one)")
+    add_trust_argument(parser)
 
 
 def _branch_option(parser: argparse.ArgumentParser) -> None:
@@ -310,7 +311,9 @@ def convert(args: argparse.Namespace) -> None:
 def _load(args: argparse.Namespace, model: str) -> SpeechCLIP:
     from espnet_plugin.inference.speechclip import SpeechCLIP
 
-    return SpeechCLIP.from_pretrained(model, device=args.device)
+    return SpeechCLIP.from_pretrained(
+        model, device=args.device, trust_remote_code=args.trust_remote_code
+    )
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from espnet2.utils.types import str2triple_str, str_or_none
 from espnet_plugin.compat import get_commandline_args
 from espnet_plugin.data.manifest import made_from
 from espnet_plugin.data.scp import read_scp
-from espnet_plugin.utils.command import command_errors
+from espnet_plugin.utils.command import add_trust_argument, command_errors
 
 
 def inference(args: argparse.Namespace) -> None:
@@ -45,7 +45,11 @@ def inference(args: argparse.Namespace) -> None:
         **{name: path for path, name, _ in data},
         **{name: getattr(args, name) for name in (*lists, *model_files)},
     )
-    options: dict[str, Any] = {"device": "cuda" if args.ngpu >= 1 else "cpu", "dtype": args.dtype}
+    options: dict[str, Any] = {
+        "device": "cuda" if args.ngpu >= 1 else "cpu",
+        "dtype": args.dtype,
+        "trust_remote_code": args.trust_remote_code,
+    }
     if args.model_tag is not None:
         model = SpeechCLIPInference.from_pretrained(args.model_tag, **options)
     else:
@@ -127,6 +131,7 @@ def get_parser() -> argparse.ArgumentParser:
     group.add_argument("--speechclip_train_config", type=str_or_none, help="config.yaml")
     group.add_argument("--speechclip_model_file", type=str_or_none, help="Checkpoint")
     group.add_argument("--model_tag", type=str_or_none, help="Packed or exported model, or a name")
+    add_trust_argument(group)
     return parser
 
 

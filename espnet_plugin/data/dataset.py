@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from espnet2.train.dataset import ESPnetDataset
 
 from espnet_plugin.data.scp import DataError
 
 SAMPLING_RATE = 16000
+
+
+def checked_embedding(embedding: np.ndarray) -> np.ndarray:
+    """A stored image embedding (dim,), else an error that says what is wrong."""
+    if embedding.ndim != 1 or not np.isfinite(embedding).all():
+        raise ValueError(
+            f"the stored image embedding, of shape {embedding.shape}, is no vector or holds NaN or "
+            "infinite values; remove its file and run stage 4 again"
+        )
+    return embedding
 
 
 class UnusableUtteranceError(DataError):

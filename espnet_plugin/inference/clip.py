@@ -19,7 +19,8 @@ def clip_of_options(args: argparse.Namespace, *, image_tower: bool, text_tower: 
     """The CLIP of ``--model_tag``, or of ``--clip_model`` and what goes with it."""
     towers = {"image_tower": image_tower, "text_tower": text_tower}
     if args.model_tag is not None:
-        return load_clip(args.model_tag, **towers)
+        trusted = args.trust_remote_code
+        return load_clip(args.model_tag, **towers, trust_remote_code=trusted)
     return FrozenCLIP(
         model=args.clip_model, pretrained=args.clip_pretrained, cache_dir=args.cache_dir, **towers
     )

@@ -66,5 +66,10 @@ def dump_arrays(
                 logging.warning(f"skipped {key}: {value}")
         good = {key: value for key, value in items if key not in unreadable}
         if good:
-            store.save(dict(zip(good, encode(list(good.values())), strict=True)))
+            arrays = dict(zip(good, encode(list(good.values())), strict=True))
+            for key in [key for key, array in arrays.items() if not np.isfinite(array).all()]:
+                del arrays[key]
+                unreadable[key] = f"{files[key]}: what the model makes of it is not finite"
+                logging.warning(f"skipped {key}: {unreadable[key]}")
+            store.save(arrays)
     return unreadable

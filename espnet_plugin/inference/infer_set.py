@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader
 
-from espnet_plugin.data.dataset import SAMPLING_RATE, NamingDataset
+from espnet_plugin.data.dataset import SAMPLING_RATE, NamingDataset, checked_embedding
 from espnet_plugin.data.sampler_files import read_lengths
 from espnet_plugin.data.scp import DataError, read_scp
 from espnet_plugin.inference.clip import embed_texts
@@ -251,7 +251,7 @@ def _add_images(
 
 def _image_embedding(path: str) -> np.ndarray:
     try:
-        return np.load(path, allow_pickle=False)
+        return checked_embedding(np.load(path, allow_pickle=False))
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{path} cannot be read ({error}); remove it and run stage 4 again") from (
             error

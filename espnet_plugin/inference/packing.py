@@ -24,6 +24,7 @@ from espnet_plugin.speechclip.storage_format import (
     read_config,
     resolve_paths,
 )
+from espnet_plugin.speechclip.weights import read_pickle
 from espnet_plugin.utils.atomic import atomic_path
 
 # Names of the constructor's arguments, by which ESPnet hands the files over.
@@ -51,10 +52,12 @@ def pack_model(
 
     Raises:
         FileNotFoundError: When a file is missing, of those that the configuration names too.
+        ValueError: When the checkpoint cannot be read.
     """
     for path in (train_config, model_file, *options):
         if not Path(path).is_file():
             raise FileNotFoundError(f"No such file to pack: {path}")
+    read_pickle(Path(model_file), Path(model_file))  # a damaged one is not handed on
     train_config, outpath = Path(train_config), Path(outpath).absolute()
     config = resolve_paths(read_config(train_config), *experiment_directories(train_config))
     outpath.parent.mkdir(parents=True, exist_ok=True)

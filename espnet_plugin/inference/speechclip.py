@@ -73,16 +73,28 @@ class SpeechCLIP:
     Args:
         inference: The model, on its device.
         source: Where its image tower is loaded from when the first picture comes.
+        trust_remote_code: Of the source, see :func:`load_speechclip`.
     """
 
-    def __init__(self, inference: SpeechCLIPInference, *, source: str | Path) -> None:
+    def __init__(
+        self,
+        inference: SpeechCLIPInference,
+        *,
+        source: str | Path,
+        trust_remote_code: bool = False,
+    ) -> None:
         self.inference = inference
         self.source = source
+        self.trust_remote_code = trust_remote_code
         self._image_clip: FrozenCLIP | None = None
 
     @classmethod
     def from_pretrained(
-        cls, name_or_path: str | Path, *, device: str | torch.device | None = None
+        cls,
+        name_or_path: str | Path,
+        *,
+        device: str | torch.device | None = None,
+        trust_remote_code: bool = False,
     ) -> SpeechCLIP:
         """Loads a trained model; CLIP's image tower follows when the first picture comes.
 
@@ -91,15 +103,20 @@ class SpeechCLIP:
                 directory, or the name of a released model or of a repository on the Hugging Face
                 hub.
             device: Torch device; None: a GPU where there is one.
+            trust_remote_code: Whoever made the model is trusted: it may name what can run code that
+                comes with it.
 
         Raises:
             FileNotFoundError: If there is no such file or directory, nor such a name.
+            UntrustedModelError: If it names what may run code, and is not trusted.
             ValueError: If it holds no model.
         """
         if device is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        model = load_speechclip(name_or_path, image_tower=False)
-        return cls(SpeechCLIPInference(model=model, device=str(device)), source=name_or_path)
+        trusted = {"trust_remote_code": trust_remote_code}
+        model = load_speechclip(name_or_path, image_tower=False, **trusted)
+        inference = SpeechCLIPInference(model=model, device=str(device))
+        return cls(inference, source=name_or_path, **trusted)
 
     @property
     def branches(self) -> tuple[str, ...]:
@@ -276,12 +293,13 @@ class SpeechCLIP:
             upload(folder, repo, message="Upload a SpeechCLIP model", private=private)
 
     def _write(self, directory: Path, *, name: str) -> None:
-        export_speechclip(self.source, directory)
+        export_speechclip(self.source, directory, trust_remote_code=self.trust_remote_code)
         write_model_card(directory, self.source, name=name)
 
     def _clip_with_images(self) -> FrozenCLIP:
         if self._image_clip is None:
-            clip = load_clip(self.source, image_tower=True, text_tower=False)
+            trusted = self.trust_remote_code
+            clip = load_clip(self.source, text_tower=False, trust_remote_code=trusted)
             self._image_clip = clip.to(self.inference.device)
         return self._image_clip
 

@@ -83,6 +83,7 @@ class SpeechCLIPInference:
         dtype: Precision of the computation, one of ``PRECISIONS``; with 16 bits the weights stay
             float32 and PyTorch's autocast decides, as in training.
         model: A model that is loaded already, instead of both files.
+        trust_remote_code: See :func:`load_speechclip`.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class SpeechCLIPInference:
         device: str = "cpu",
         dtype: str = "float32",
         model: SpeechCLIPModel | None = None,
+        trust_remote_code: bool = False,
     ) -> None:
         if model is None:
             if speechclip_model_file is None and speechclip_train_config is None:
@@ -101,6 +103,7 @@ class SpeechCLIPInference:
                 speechclip_model_file or Path(speechclip_train_config).parent,
                 config=speechclip_train_config,
                 image_tower=False,
+                trust_remote_code=trust_remote_code,
             )
         if model.speech_encoder is None:
             raise ValueError("The model has no speech encoder.")
@@ -115,19 +118,24 @@ class SpeechCLIPInference:
         self.model = model.to(device=device, dtype=self.dtype).eval()
 
     @staticmethod
-    def from_pretrained(model_tag: str, **kwargs: Any) -> SpeechCLIPInference:
+    def from_pretrained(
+        model_tag: str, *, trust_remote_code: bool = False, **kwargs: Any
+    ) -> SpeechCLIPInference:
         """Builds from a local model or a published one.
 
         Args:
             model_tag: Packed model (zip), exported model or experiment (directory); or the name of
                 a released model, or ``owner/model`` on the Hugging Face hub.
+            trust_remote_code: See :func:`load_speechclip`.
             **kwargs: Further constructor arguments.
 
         Raises:
             FileNotFoundError: If there is no such file or directory, nor such a repository.
+            UntrustedModelError: If it names what may run code, and is not trusted.
             ValueError: If it holds no model.
         """
-        return SpeechCLIPInference(model=load_speechclip(model_tag, image_tower=False), **kwargs)
+        model = load_speechclip(model_tag, image_tower=False, trust_remote_code=trust_remote_code)
+        return SpeechCLIPInference(model=model, **kwargs)
 
     @property
     def stride_seconds(self) -> float:

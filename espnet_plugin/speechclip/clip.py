@@ -236,7 +236,7 @@ def _fetch_text_config(name: str) -> None:
     from transformers import AutoConfig
 
     from_cache_or_hub(
-        partial(AutoConfig.from_pretrained, name),
+        partial(AutoConfig.from_pretrained, name, trust_remote_code=False),
         missing=f"clip_conf.model: no config.json of {name}",
         remedy=f"Run 'hf download {name}' where there is a network and copy the cache",
     )

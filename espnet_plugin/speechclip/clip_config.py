@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,10 @@ RANDOM = "random"
 # A tower that nobody asked for is built at this size and thrown away.
 _SMALL_VISION = {"image_size": 32, "patch_size": 32, "width": 64, "layers": 1}
 _SMALL_TEXT = {"context_length": 4, "vocab_size": 8, "width": 64, "heads": 1, "layers": 1}
+# What the tokenizers of open_clip themselves read; other options would reach transformers.
+_TOKENIZER_OPTIONS = frozenset(
+    ("additional_special_tokens", "clean", "language", "reduction_mask", "strip_sep_token")
+)
 _WEIGHTS_OF_HUB = (
     "open_clip_model.safetensors",
     "open_clip_pytorch_model.safetensors",
@@ -86,12 +91,32 @@ def _read_json(path: Path) -> ClipConfig:
         raise ValueError(f"clip_conf.model: {path} is no JSON file: {error}") from error
     preprocess = content.get("preprocess_cfg", {}) if isinstance(content, dict) else {}
     model = content.get("model_cfg", content) if isinstance(content, dict) else {}
-    missing = [key for key in ("embed_dim", "vision_cfg", "text_cfg") if key not in model]
+    missing = [key for key in ("embed_dim", "vision_cfg", "text_cfg") if not model.get(key)]
     if missing:
         raise ValueError(
             f"clip_conf.model: {path} is no open_clip configuration, it lacks {', '.join(missing)}"
         )
+    foreign = sorted(set(model["text_cfg"].get("tokenizer_kwargs") or ()) - _TOKENIZER_OPTIONS)
+    if foreign:
+        raise ValueError(
+            f"clip_conf.model: {path}: tokenizer_kwargs.{foreign[0]} is not taken from a file; "
+            f"known: {', '.join(sorted(_TOKENIZER_OPTIONS))}"
+        )
     return ClipConfig(str(path), model, preprocess, is_named=False)
+
+
+def fetched_parts(config: ClipConfig) -> Iterator[str]:
+    """What a JSON file has other libraries fetch by its name, in words; open_clip's own models are
+    known to name nothing harmful."""
+    if config.is_named:
+        return
+    text, vision = config.model["text_cfg"], config.model["vision_cfg"]
+    for key in ("hf_tokenizer_name", "hf_model_name"):
+        if text.get(key):
+            yield f"text_cfg.{key} {text[key]!r}"
+    timm_name = str(vision.get("timm_model_name") or "")
+    if ":" in timm_name or "/" in timm_name:  # not one of timm's own
+        yield f"vision_cfg.timm_model_name {timm_name!r}"
 
 
 def find_weights(

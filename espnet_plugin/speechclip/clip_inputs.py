@@ -15,14 +15,19 @@ def has_bpe(config: ClipConfig) -> bool:
 
 
 def load_tokenizer(config: ClipConfig) -> Any:
-    """open_clip's tokenizer of a model; one that is not CLIP's own may need a download."""
+    """open_clip's tokenizer of a model; one that is not CLIP's own may need a download.
+
+    A tokenizer with code of its own is refused, and nobody is asked whether to run it.
+    """
     import open_clip
     from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 
-    if config.is_named:
-        return open_clip.get_tokenizer(config.name)
     text = config.model["text_cfg"]
-    options = text.get("tokenizer_kwargs") or {}
+    options = dict(text.get("tokenizer_kwargs") or {})
+    if text.get("hf_tokenizer_name"):
+        options["trust_remote_code"] = False
+    if config.is_named:
+        return open_clip.get_tokenizer(config.name, **options)
     length = text.get("context_length", 77)
     if text.get("hf_tokenizer_name"):
         return HFTokenizer(

@@ -7,15 +7,15 @@ import copy
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor
 
+from espnet_plugin.speechclip.archive import unpack_zip
 from espnet_plugin.speechclip.clip import FrozenCLIP
 from espnet_plugin.speechclip.factory import build_speechclip, has_keywords
 from espnet_plugin.speechclip.hub import EXPECTED, is_remote_name, resolve_model
@@ -31,10 +31,12 @@ from espnet_plugin.speechclip.storage_format import (
     experiment_directories,
     new_directory,
     read_config,
+    read_yaml,
     resolve_paths,
     write_config,
     write_trained,
 )
+from espnet_plugin.speechclip.trust import check_trusted, weights_only_loading
 from espnet_plugin.speechclip.weights import check_fit, read_pickle, read_safetensors
 
 META_FILE = "meta.yaml"
@@ -112,8 +114,12 @@ def load_speechclip(
     device: str | torch.device = "cpu",
     image_tower: bool = True,
     text_tower: bool = True,
+    trust_remote_code: bool = False,
 ) -> SpeechCLIPModel:
     """Loads a trained model in evaluation mode.
+
+    Nothing of its files is executed: weights are read as tensors, and its configuration may name
+    only what :mod:`espnet_plugin.speechclip.trust` lists.
 
     Args:
         source: An exported model (converted checkpoints are such), an ESPnet experiment or one of
@@ -124,19 +130,26 @@ def load_speechclip(
         image_tower: Keep CLIP's image tower, which embeds pictures.
         text_tower: Keep CLIP's text tower, which embeds texts and keywords. Without it the cascaded
             embedding is None; keywords are found all the same.
+        trust_remote_code: Whoever made the model is trusted: its configuration may name speech
+            encoders and tokenizers that can run code that comes with it.
 
     Raises:
         FileNotFoundError: If there is no such file or directory, nor such a repository.
+        UntrustedModelError: If it names what may run code, and is not trusted.
         ValueError: If it holds no model, or weights and configuration do not fit together.
     """
     towers = {"image_tower": image_tower, "text_tower": text_tower}
-    with opened(source, config) as stored:
+    with opened(source, config, trusted=trust_remote_code) as stored:
         model = _build(stored.config, stored.read_weights(), towers, stored.weights_file)
     return model.to(device).eval()
 
 
 def load_clip(
-    source: str | Path, *, image_tower: bool = True, text_tower: bool = True
+    source: str | Path,
+    *,
+    image_tower: bool = True,
+    text_tower: bool = True,
+    trust_remote_code: bool = False,
 ) -> FrozenCLIP:
     """Loads the frozen CLIP of a trained model, and nothing else of it.
 
@@ -144,9 +157,10 @@ def load_clip(
         source: As for :func:`load_speechclip`, which also says what is raised.
         image_tower: With the tower that embeds pictures.
         text_tower: With the tower that embeds texts.
+        trust_remote_code: As there.
     """
     towers = {"image_tower": image_tower, "text_tower": text_tower}
-    with opened(source) as stored:
+    with opened(source, trusted=trust_remote_code) as stored:
         return FrozenCLIP(**{**(stored.config.get("clip_conf") or {}), **towers})
 
 
@@ -158,23 +172,30 @@ def read_stored_config(source: str | Path) -> dict[str, Any]:
     Args:
         source: As for :func:`load_speechclip`, which also says what is raised.
     """
-    with opened(source) as stored:
+    with opened(source, trusted=True) as stored:  # nothing that it names is looked at
         return stored.config
 
 
-def export_speechclip(source: str | Path, directory: str | Path, *, force: bool = False) -> None:
+def export_speechclip(
+    source: str | Path,
+    directory: str | Path,
+    *,
+    force: bool = False,
+    trust_remote_code: bool = False,
+) -> None:
     """Writes a trained model, whatever holds it, as a directory that loads by itself.
 
     Args:
         source: As for :func:`load_speechclip`, which also says what is raised.
         directory: Where; it appears when it is complete.
         force: Replace a directory that is not empty.
+        trust_remote_code: As there.
 
     Raises:
         FileExistsError: If the directory is not empty.
     """
     towers = {"image_tower": False, "text_tower": False}
-    with opened(source) as stored:
+    with opened(source, trusted=trust_remote_code) as stored:
         weights = stored.read_weights()
         log_scale = weights.get(LOG_SCALE)
         model = _build(stored.config, weights, towers, stored.weights_file)
@@ -247,24 +268,34 @@ class StoredModel:
 
 
 @contextlib.contextmanager
-def opened(source: str | Path, config: str | Path | None = None) -> Iterator[StoredModel]:
-    """Finds a model; what a zip file holds lies in a temporary directory while the block runs."""
+def opened(
+    source: str | Path, config: str | Path | None = None, *, trusted: bool = False
+) -> Iterator[StoredModel]:
+    """Finds a model; what a zip file holds lies in a temporary directory while the block runs.
+
+    Of one that is not trusted, the configuration is checked, and libraries read weights only.
+    """
     source = resolve_model(source)
-    if source.is_dir():
-        yield _exported(source)
-    elif zipfile.is_zipfile(source) and source.suffix not in (".pth", ".ckpt", ".pt"):
-        with tempfile.TemporaryDirectory(prefix="speechclip_") as temporary:
-            yield _unpacked(source, Path(temporary))
-    elif source.suffix == ".pth":
-        config_file = config_of_checkpoint(source) if config is None else Path(config)
-        yield _experiment(config_file, source)
-    elif source.suffix == ".ckpt":
-        raise ValueError(
-            f"{source}: a checkpoint of the original implementation is converted first: "
-            f"python -m espnet_plugin.bin.convert_checkpoint {source} OUT_DIR"
-        )
-    else:
-        raise ValueError(f"{source}: holds no model; expected {EXPECTED}")
+    with contextlib.ExitStack() as stack:
+        if source.is_dir():
+            stored = _exported(source)
+        elif zipfile.is_zipfile(source) and source.suffix not in (".pth", ".ckpt", ".pt"):
+            temporary = stack.enter_context(tempfile.TemporaryDirectory(prefix="speechclip_"))
+            stored = _unpacked(source, Path(temporary))
+        elif source.suffix == ".pth":
+            config_file = config_of_checkpoint(source) if config is None else Path(config)
+            stored = _experiment(config_file, source)
+        elif source.suffix == ".ckpt":
+            raise ValueError(
+                f"{source}: a checkpoint of the original implementation is converted first: "
+                f"python -m espnet_plugin.bin.convert_checkpoint {source} OUT_DIR"
+            )
+        else:
+            raise ValueError(f"{source}: holds no model; expected {EXPECTED}")
+        if not trusted:
+            check_trusted(stored.config, source)
+            stack.enter_context(weights_only_loading())
+        yield stored
 
 
 def _exported(directory: Path) -> StoredModel:
@@ -298,13 +329,10 @@ def _checkpoint_weights(checkpoint: Path) -> dict[str, Tensor]:
 
 
 def _unpacked(path: Path, root: Path) -> StoredModel:
-    with zipfile.ZipFile(path) as archive:
-        archive.extractall(root)  # removes absolute and parent parts of names
-    if (root / META_FILE).is_file():
-        meta = yaml.safe_load((root / META_FILE).read_text(encoding="utf-8"))
-        files = _packed_files(meta, path)
-        config_file, checkpoint = (root / name.lstrip("/") for name in files)
-        return _experiment(config_file, checkpoint, root)
+    members = unpack_zip(path, root)
+    if META_FILE in members:
+        config_file, checkpoint = _packed_files(read_yaml(root / META_FILE), members, path)
+        return _experiment(root / config_file, root / checkpoint, root)
     exported = [
         trained.parent
         for trained in root.rglob(TRAINED_FILE)
@@ -318,17 +346,23 @@ def _unpacked(path: Path, root: Path) -> StoredModel:
     )
 
 
-def _packed_files(meta: Any, path: Path) -> tuple[str, str]:
+def _packed_files(meta: Any, members: Collection[str], path: Path) -> tuple[str, str]:
     """Names of configuration and checkpoint in a packed model's ``meta.yaml``."""
-    sections = (meta.get(name) for name in ("yaml_files", "files")) if meta else ({}, {})
-    configs, files = (list((section or {}).values()) for section in sections)
-    checkpoints = [name for name in files if str(name).endswith(".pth")]
+    meta = meta if isinstance(meta, Mapping) else {}
+    configs, files = (
+        [str(name).lstrip("/") for name in section.values()] if isinstance(section, Mapping) else []
+        for section in (meta.get("yaml_files"), meta.get("files"))
+    )
+    checkpoints = [name for name in files if name.endswith(".pth")]
     if len(configs) != 1 or len(checkpoints) != 1:
         raise ValueError(
             f"{path}: its {META_FILE} names {len(configs)} configurations and {len(checkpoints)} "
             "checkpoints, expected one each"
         )
-    return str(configs[0]), str(checkpoints[0])
+    outside = [name for name in (*configs, *checkpoints) if name not in members]
+    if outside:
+        raise ValueError(f"{path}: its {META_FILE} names {outside[0]!r}, which it does not hold")
+    return configs[0], checkpoints[0]
 
 
 def _build(

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FORMAT_VERSION = 1
+MAX_VALUES = 1_000_000  # of a configuration; CLIP's whole vocabulary is 49,408 numbers
 CONFIG_FILE = "config.yaml"
 TRAINED_FILE = "model.safetensors"
 SPEECH_ENCODER_DIRECTORY = "speech_encoder"
@@ -94,18 +95,41 @@ def write_config(directory: Path, config: Mapping[str, Any]) -> None:
     (directory / CONFIG_FILE).write_text(text, encoding="utf-8")
 
 
+def read_yaml(path: Path) -> Any:
+    """Plain values of a YAML file; no tag makes anything else of them.
+
+    Raises:
+        ValueError: If it is no YAML, or larger than any configuration.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, yaml.YAMLError, RecursionError, ValueError) as error:
+        raise ValueError(f"{path}: no YAML file: {error}") from error
+    # references to references to ... multiply once anything walks through them
+    waiting, counted = [content], 0
+    while waiting:
+        value = waiting.pop()
+        children = value.values() if isinstance(value, dict) else value
+        if isinstance(value, (dict, list)):
+            counted += len(value)
+            waiting.extend(children)
+        if counted > MAX_VALUES:
+            raise ValueError(f"{path}: more than {MAX_VALUES} values, no configuration of ours")
+    return content
+
+
 def read_config(path: Path) -> dict[str, Any]:
     """Reads ``config.yaml`` of an export or an ESPnet experiment.
 
     Raises:
-        ValueError: If it is no mapping, or of a newer format.
+        ValueError: If it is no mapping, of a newer format, or larger than any configuration.
     """
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ValueError(f"{path}: no YAML file: {error}") from error
+    config = read_yaml(path)
     if not isinstance(config, dict):
         raise ValueError(f"{path}: expected a mapping of options, got {type(config).__name__}")
+    for key, value in config.items():
+        if str(key).endswith("_conf") and not isinstance(value, (dict, type(None))):
+            raise ValueError(f"{path}: {key}: expected a mapping, got {type(value).__name__}")
     version = config.pop("format_version", FORMAT_VERSION)
     if version != FORMAT_VERSION:
         raise ValueError(

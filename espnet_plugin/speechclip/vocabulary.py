@@ -30,6 +30,11 @@ class KeywordVocabulary:
             raise ValueError("the keyword vocabulary is empty")
         if len(set(self.ids)) != len(self.ids):
             raise ValueError("the keyword vocabulary names a token id twice")
+        if len(set(self.ids) - self.forbidden) < 2:
+            raise ValueError(
+                "the keyword vocabulary has fewer than two sub-words to choose from, which teach "
+                "nothing"
+            )
 
     def __len__(self) -> int:
         return len(self.ids)

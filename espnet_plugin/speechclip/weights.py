@@ -52,7 +52,7 @@ def read_safetensors(
 
 
 def read_pickle(
-    file: Path, path: Path, *, stand_in: Callable[[str], type | None] = lambda name: None
+    file: Path, path: Path, *, stand_in: Callable[[str], Any] = lambda name: None
 ) -> Any:
     """Content of a file that ``torch.save`` wrote: tensors and plain Python values.
 
@@ -73,7 +73,8 @@ def read_pickle(
         classes = {name: stand_in(name) or _BUILTINS.get(name) for name in names}
         refused = sorted(name for name in names if not (classes[name] or _TENSORS.fullmatch(name)))
         if not refused:
-            with torch.serialization.safe_globals([kind for kind in classes.values() if kind]):
+            admitted: list[Any] = [(kind, name) for name, kind in classes.items() if kind]
+            with torch.serialization.safe_globals(admitted):
                 return torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
     except FileNotFoundError:
         raise

@@ -6,12 +6,14 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
 import torch
 from espnet2.iterators.abs_iter_factory import AbsIterFactory
 from espnet2.tasks.abs_task import AbsTask, IteratorOptions, optim_classes
+from espnet2.train.abs_espnet_model import AbsESPnetModel
 from espnet2.train.collate_fn import CommonCollateFn
 from torch import nn
 
@@ -20,6 +22,8 @@ from espnet_plugin.data.sampler_files import read_image_ids, read_lengths
 from espnet_plugin.speechclip.factory import build_speechclip
 from espnet_plugin.speechclip.options import check_options, options_of
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
+from espnet_plugin.speechclip.storage_format import CONFIG_FILE, read_config
+from espnet_plugin.speechclip.trust import check_trusted, weights_only_loading
 from espnet_plugin.tasks.speechclip_options import (
     CLASS_CHOICES,
     DEFAULT_MODEL,
@@ -29,6 +33,7 @@ from espnet_plugin.tasks.speechclip_options import (
     loss_choices,
     set_defaults,
 )
+from espnet_plugin.train.checkpoints import read_checkpoint
 from espnet_plugin.train.epoch_seeds import EpochIterFactory
 from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel
 from espnet_plugin.train.preprocessor import SpeechCLIPPreprocessor
@@ -67,6 +72,35 @@ class SpeechCLIPTask(AbsTask):
     def print_config(cls, file: TextIO | None = None) -> None:
         """Prints the configuration to where stdout is now, not where it was at import."""
         super().print_config(file=file or sys.stdout)
+
+    @classmethod
+    def main_worker(cls, args: argparse.Namespace) -> None:
+        """Trains; of the checkpoints that it starts from nothing is executed.
+
+        Raises:
+            ValueError: If a file of ``--init_param`` is damaged or holds more than weights.
+        """
+        for option in args.init_param or ():
+            read_checkpoint(option.split(":")[0])
+        with weights_only_loading():
+            super().main_worker(args)
+
+    @classmethod
+    def build_model_from_file(
+        cls,
+        config_file: str | Path | None = None,
+        model_file: str | Path | None = None,
+        device: str = "cpu",
+    ) -> tuple[AbsESPnetModel, argparse.Namespace]:
+        """As ESPnet's, for files that may come from elsewhere, see ``load_speechclip``."""
+        if config_file is None and model_file is not None:
+            config_file = Path(model_file).parent / CONFIG_FILE
+        if config_file is not None:
+            check_trusted(read_config(Path(config_file)), config_file)
+        if model_file is not None:
+            read_checkpoint(model_file)
+        with weights_only_loading():
+            return super().build_model_from_file(config_file, model_file, device)
 
     @classmethod
     def build_collate_fn(

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from espnet2.train.preprocessor import AbsPreprocessor
 
+from espnet_plugin.data.dataset import checked_embedding
 from espnet_plugin.data.images import read_picture
 from espnet_plugin.speechclip.backends.waveform import (
     checked_entries,
@@ -68,7 +69,7 @@ class SpeechCLIPPreprocessor(AbsPreprocessor):
             The same entries as arrays: a picture as pixels (3, height, width), a caption as ids.
 
         Raises:
-            ValueError: When the speech is empty, not mono, or not finite.
+            ValueError: When the speech is empty, not mono, or not finite, or the embedding is not.
         """
         data = checked_entries(data) if self.check else dict(data)
         if "speech" in data:
@@ -81,6 +82,8 @@ class SpeechCLIPPreprocessor(AbsPreprocessor):
             data["speech_states"] = random_stretch(data["speech_states"], self.crop_frames)
         if isinstance(data.get("image"), str):
             data["image"] = self._pixels(data["image"])
+        elif self.check and "image" in data:
+            data["image"] = checked_embedding(data["image"])
         if not self.captions:
             data.pop("text", None)
         if isinstance(data.get("text"), str):

@@ -6,8 +6,11 @@ are chosen by recall at k, which needs all embeddings at once. ESPnet's trainer 
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,12 +21,28 @@ from espnet2.torch_utils.set_all_random_seed import set_all_random_seed
 from espnet2.train.distributed_utils import DistributedOption
 from espnet2.train.reporter import SubReporter
 from espnet2.train.trainer import Trainer, TrainerOptions
+from espnet2.utils.build_dataclass import build_dataclass
 from torch import Tensor
 
 from espnet_plugin.evaluation.retrieval import rank_embeddings, summarize
 from espnet_plugin.speechclip.gather import gather_features
+from espnet_plugin.speechclip.trust import weights_only_loading
+from espnet_plugin.train.checkpoints import (
+    read_resume_point,
+    repair_experiment,
+    statistics_globals,
+    whole_files,
+)
 from espnet_plugin.train.epoch_seeds import epoch_seed
+from espnet_plugin.train.skipped_updates import WatchedUpdates
 from espnet_plugin.utils.progress import progress
+
+
+@dataclass
+class RetrievalTrainerOptions(TrainerOptions):
+    """ESPnet's options and ours, see ``add_arguments``."""
+
+    max_skipped_updates: int
 
 
 class RetrievalTrainer(Trainer):
@@ -35,13 +54,61 @@ class RetrievalTrainer(Trainer):
     """
 
     @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        """Adds the trainer's own options."""
+        parser.add_argument(
+            "--max_skipped_updates",
+            type=int,
+            default=20,
+            help="Updates in a row that are left out, because the loss or a gradient is not "
+            "finite, before training stops; 0: never",
+        )
+
+    @classmethod
+    def build_options(cls, args: argparse.Namespace) -> RetrievalTrainerOptions:
+        """What ESPnet hands to the other methods."""
+        return build_dataclass(RetrievalTrainerOptions, args)
+
+    @classmethod
+    def run(
+        cls, *, trainer_options: TrainerOptions, distributed_option: DistributedOption, **parts: Any
+    ) -> None:
+        """Trains; a kill at any moment leaves an experiment that goes on from its last epoch."""
+        if trainer_options.resume and (distributed_option.dist_rank or 0) == 0:
+            nbest = trainer_options.keep_nbest_models
+            repair_experiment(
+                Path(trainer_options.output_dir),
+                criteria=trainer_options.best_model_criterion,
+                keep_nbest=nbest if isinstance(nbest, int) else max(nbest, default=1),
+            )
+        with whole_files():
+            super().run(
+                trainer_options=trainer_options, distributed_option=distributed_option, **parts
+            )
+
+    @staticmethod
+    def resume(checkpoint: str | Path, **trained: Any) -> None:
+        """Goes on from ``checkpoint.pth``, of which nothing is executed."""
+        read_resume_point(checkpoint)
+        with weights_only_loading(), statistics_globals():
+            Trainer.resume(checkpoint, **trained)
+
+    @classmethod
     def train_one_epoch(cls, model: Any, iterator: Any, **kwargs: Any) -> bool:
         """One epoch of ESPnet's trainer, with draws (dropout) of its own and, when a person is
         watching, a progress bar."""
         distributed_option: DistributedOption = kwargs["distributed_option"]
+        options: RetrievalTrainerOptions = kwargs["options"]
         epoch = kwargs["reporter"].get_epoch()
-        set_all_random_seed(epoch_seed(kwargs["options"].seed, epoch))
-        watched = sys.stderr.isatty() and not kwargs["options"].no_forward_run
+        set_all_random_seed(epoch_seed(options.seed, epoch))
+        if not options.no_forward_run:
+            iterator = WatchedUpdates(
+                iterator,
+                getattr(model, "module", model),
+                accum_grad=options.accum_grad,
+                limit=options.max_skipped_updates,
+            )
+        watched = sys.stderr.isatty() and not options.no_forward_run
         if watched and (distributed_option.dist_rank or 0) == 0:
             iterator = WatchedIterator(iterator, f"epoch {epoch}")
         return super().train_one_epoch(model=model, iterator=iterator, **kwargs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import errno
 import logging
@@ -35,6 +36,15 @@ def command_errors(name: str) -> Iterator[None]:
     except (OSError, ValueError, ImportError) as error:
         logging.debug(f"{name} failed", exc_info=True)
         sys.exit(f"{name}: error: {_message(error)}")
+
+
+def add_trust_argument(parser: argparse._ActionsContainer) -> None:
+    """Adds ``--trust_remote_code`` to a command that loads a model."""
+    parser.add_argument(
+        "--trust_remote_code",
+        action="store_true",
+        help="whoever made the model is trusted: what it names may run code that comes with it",
+    )
 
 
 def _message(error: Exception) -> str:

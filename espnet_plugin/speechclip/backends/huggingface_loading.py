@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import pickle
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -42,8 +43,14 @@ def load_encoder(
     """
     from transformers import AutoConfig, AutoModel
 
-    config = _load(AutoConfig.from_pretrained, model, cache_dir, wanted="config.json")
-    _check_config(model, config)
+    _check_config(model, cache_dir)
+    config = _load(
+        partial(AutoConfig.from_pretrained, trust_remote_code=False),
+        model,
+        cache_dir,
+        wanted="config.json",
+    )
+    config._attn_implementation = None  # a file may name one that is fetched and run
     config.layerdrop = 0.0
     config.apply_spec_augment = False
     if dropout is not None:
@@ -51,9 +58,14 @@ def load_encoder(
         config.activation_dropout = 0.0
     if random_weights:
         logger.warning("%s: the speech encoder has RANDOM weights", model)
-        return AutoModel.from_config(config).eval()
+        return AutoModel.from_config(config, trust_remote_code=False).eval()
     encoder, info = _load(
-        partial(AutoModel.from_pretrained, config=config, output_loading_info=True),
+        partial(
+            AutoModel.from_pretrained,
+            config=config,
+            output_loading_info=True,
+            trust_remote_code=False,
+        ),
         model,
         cache_dir,
         wanted="model.safetensors or pytorch_model.bin",
@@ -99,13 +111,20 @@ def wants_normalized_waveforms(
     return normalize
 
 
-def _check_config(model: str, config: Any) -> None:
-    if config.model_type not in MODEL_TYPES:
+def _check_config(model: str, cache_dir: str | Path | None) -> None:
+    """Looks before the library does, which would ask whether to run the code of an unknown type."""
+    from transformers import PretrainedConfig
+
+    options, _ = _load(PretrainedConfig.get_config_dict, model, cache_dir, wanted="config.json")
+    if options.get("model_type") not in MODEL_TYPES:
         raise ValueError(
-            f"{model} is a {config.model_type!r} model; the huggingface source knows "
-            f"{', '.join(MODEL_TYPES)}. Others may be available with speech_encoder: s3prl"
+            f"{model} is a {options.get('model_type')!r} model; the huggingface source knows "
+            f"{', '.join(MODEL_TYPES)}, and runs no code that comes with a model. Others may be "
+            "available with speech_encoder: s3prl"
         )
-    if getattr(config, "conv_pos_batch_norm", False):
+    if options.get("quantization_config"):
+        raise ValueError(f"{model} is quantized, which is not supported; take the original weights")
+    if options.get("conv_pos_batch_norm"):
         raise ValueError(
             f"{model} has a batch norm before its position convolution (conv_pos_batch_norm), "
             "which would let padding into the hidden states: not supported"
@@ -116,7 +135,7 @@ def _load(
     load: Callable[..., Any], model: str, cache_dir: str | Path | None, *, wanted: str
 ) -> Any:
     """Calls one of the library's functions that take a model's name or directory."""
-    load = _quietly(load)
+    load = _plain_errors(_quietly(load))
     options = {} if cache_dir is None else {"cache_dir": str(cache_dir)}
     if Path(model).is_dir():
         try:
@@ -159,3 +178,16 @@ def _quietly(load: Callable[..., Any]) -> Callable[..., Any]:
                 library.enable_progress_bar()
 
     return quiet
+
+
+def _plain_errors(load: Callable[..., Any]) -> Callable[..., Any]:
+    """Damaged or hostile weights as a ValueError, without advice to load them unsafely."""
+    from safetensors import SafetensorError
+
+    def call(*args: Any, **options: Any) -> Any:
+        try:
+            return load(*args, **options)
+        except (pickle.UnpicklingError, EOFError, SafetensorError) as error:
+            raise ValueError("its weights are damaged, or hold more than tensors") from error
+
+    return call

@@ -47,6 +47,18 @@ def test_lines_of_a_training_log() -> None:
     assert message == "epoch 4/14: recall_mean_at_1=0.25 recall_mean_at_10=0.7"
 
 
+def test_updates_left_out_are_counted() -> None:
+    status = load().Status()
+    status.feed(START + "1/9epoch started")
+    status.feed(START + "update left out, 1 in this epoch, 1 in a row: the loss or a gradient ...")
+    assert status.text == "epoch 1/9, 1 update left out (not finite)"
+    status.feed(START + "update left out, 2 in this epoch, 1 in a row: the loss or a gradient ...")
+    status.feed(START + "1epoch:train:1-20batch: iter_time=0.1, loss=5.25")
+    assert status.text == "epoch 1/9 batch 20 loss 5.25, 2 updates left out (not finite)"
+    status.feed(START + "2/9epoch started")
+    assert "left out" not in status.text
+
+
 def test_lines_of_a_data_log() -> None:
     status = load().Status()
     assert status.feed("2026-01-01 INFO: speech states: 64/100 utterance after 31 s") is None

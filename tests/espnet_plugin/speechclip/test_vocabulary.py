@@ -43,7 +43,7 @@ def test_start_end_and_padding_count_for_the_original_only():
 def test_special_tokens_are_forbidden_by_id():
     assert resolve_vocabulary([5, 49407, 6], special_ids=SPECIAL).forbidden == {49407}
     # a list with start and end is the original's, where 0 is the padding
-    originals = resolve_vocabulary([0, 320, 49406, 49407], special_ids=SPECIAL)
+    originals = resolve_vocabulary([0, 320, 736, 49406, 49407], special_ids=SPECIAL)
     assert originals.forbidden == {0, 49406, 49407}
     mapping = {"ids": [5, 6, 7], "forbidden": [6]}
     assert resolve_vocabulary(mapping, special_ids=SPECIAL).forbidden == {6}
@@ -64,3 +64,9 @@ def test_bad_files_are_named(tmp_path, text, message):
         KeywordVocabulary.from_file(path)
     with pytest.raises(FileNotFoundError, match="stage 5"):
         KeywordVocabulary.from_file(tmp_path / "missing.tsv")
+
+
+def test_one_subword_is_no_choice():
+    for source in ([320], {"ids": [320, 49406], "forbidden": [49406]}, [320, 49406, 49407]):
+        with pytest.raises(ValueError, match="fewer than two sub-words"):
+            resolve_vocabulary(source, special_ids=(49406, 49407))

@@ -35,6 +35,15 @@ def test_bad_states_are_refused() -> None:
         preprocessor("u", {"speech_states": np.full((1, 3, 4), np.inf, np.float16)})
 
 
+@pytest.mark.parametrize(
+    "embedding", [np.array([1.0, np.nan]), np.array([np.inf, 0.0]), np.ones((1, 2))]
+)
+def test_bad_image_embeddings_are_refused(embedding: np.ndarray) -> None:
+    data = {"speech": np.ones(400, np.float32), "image": embedding.astype(np.float32)}
+    with pytest.raises(ValueError, match="remove its file and run stage 4 again"):
+        SpeechCLIPPreprocessor(True)("u", data)
+
+
 def test_captions_become_subwords_without_special_tokens(tiny_corpus) -> None:
     preprocessor = SpeechCLIPPreprocessor(True, clip_conf={"model": str(tiny_corpus.clip_model)})
     data = preprocessor("u", {"text": "a red dog", "image": np.zeros(3, np.float32)})

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 
 EPOCH = re.compile(r"(\d+)/(\d+)epoch started")
 BATCH = re.compile(r"(\d+)epoch:train:\d+-(\d+)batch: .*?\bloss=([\d.e+-]+)")
+LEFT_OUT = re.compile(r"update left out, (\d+) in this epoch")
 RESULT = re.compile(r"(\d+)epoch results: (.*)")
 COUNT = re.compile(r"INFO: (.*: \d+(?:/\d+)? \S+ after \d+ s)$")
 SPACE = re.compile(r"INFO: (.* need .* more; .* free in .*)$")
@@ -24,7 +25,7 @@ class Status:
     """The latest thing worth showing, and the things worth a line of their own."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self.text = ""
+        self.text = self.left_out = ""
         self.clock = clock
         self.started = 0.0
         self.first = self.epoch = self.epochs = 0
@@ -35,13 +36,21 @@ class Status:
         if match := EPOCH.search(line):
             self.epoch, self.epochs = map(int, match.groups())
             self.batch, self.batches = 0, self.batch
+            self.left_out = ""
             if not self.first:
                 self.first, self.started = self.epoch, self.clock()
             self.text = f"epoch {self.epoch}/{self.epochs}{self.remaining()}"
         elif match := BATCH.search(line):
             epoch, batch, loss = match.groups()
             self.batch = int(batch)
-            self.text = f"epoch {epoch}/{self.epochs} batch {batch} loss {loss}{self.remaining()}"
+            self.text = (
+                f"epoch {epoch}/{self.epochs} batch {batch} loss {loss}"
+                f"{self.left_out}{self.remaining()}"
+            )
+        elif match := LEFT_OUT.search(line):
+            number = int(match.group(1))
+            self.left_out = f", {number} update{'s' * (number > 1)} left out (not finite)"
+            self.text = f"epoch {self.epoch}/{self.epochs}{self.left_out}{self.remaining()}"
         elif match := RESULT.search(line):
             measures = " ".join(
                 f"{name}={value}" for name, value in MEASURE.findall(line.partition("[valid]")[2])

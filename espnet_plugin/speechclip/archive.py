@@ -1,0 +1,66 @@
+"""Unpacking zip files that may come from anybody."""
+
+from __future__ import annotations
+
+import shutil
+import stat
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+
+# Weights hardly shrink, so an archive that unpacks to many times its size holds something else.
+MAX_RATIO = 20
+SMALL_BYTES = 64 << 20  # up to which the ratio does not matter
+MAX_BYTES = 64 << 30
+MAX_MEMBERS = 10_000
+
+
+def unpack_zip(path: Path, directory: Path) -> frozenset[str]:
+    """Unpacks a zip file into a directory that is empty.
+
+    Args:
+        path: The file.
+        directory: Where to.
+
+    Returns:
+        Names of its files, relative to the directory.
+
+    Raises:
+        ValueError: If it is damaged, unpacks to far more than it is, or holds links or names that
+            lead out of it; nothing was unpacked then, unless it is damaged.
+        OSError: If there is not enough space.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [entry for entry in archive.infolist() if not entry.is_dir()]
+            _check_members(members, path)
+            needed = sum(entry.file_size for entry in members)
+            free = shutil.disk_usage(directory).free
+            if needed > free:
+                raise OSError(
+                    f"{path}: unpacks to {needed >> 20} MiB, and {directory} has {free >> 20} MiB; "
+                    "set TMPDIR to a folder with more"
+                )
+            for entry in members:
+                archive.extract(entry, directory)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise ValueError(f"{path}: a damaged, encrypted or foreign zip file ({error})") from error
+    return frozenset(entry.filename for entry in members)
+
+
+def _check_members(members: list[zipfile.ZipInfo], path: Path) -> None:
+    size = sum(entry.file_size for entry in members)
+    if size > min(MAX_BYTES, max(SMALL_BYTES, MAX_RATIO * path.stat().st_size)):
+        raise ValueError(
+            f"{path}: would unpack to {size >> 20} MiB, far more than a model of its size"
+        )
+    names = [entry.filename for entry in members]
+    if len(names) > MAX_MEMBERS or len(set(names)) < len(names):
+        raise ValueError(f"{path}: holds too many files, or two of one name")
+    for entry in members:
+        kind = stat.S_IFMT(entry.external_attr >> 16)
+        if kind not in (0, stat.S_IFREG):
+            raise ValueError(f"{path}: {entry.filename!r} is a link or device; refused")
+        name = PurePosixPath(entry.filename)
+        if name.is_absolute() or ".." in name.parts or "\\" in entry.filename:
+            raise ValueError(f"{path}: {entry.filename!r} would lie outside the archive; refused")

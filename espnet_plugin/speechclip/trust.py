@@ -1,0 +1,85 @@
+"""Which encoders and tokenizers a model from elsewhere may name.
+
+A configuration travels with its model, so whoever made the file chose what is imported and read for
+it. What is listed here reads tensors and plain values only; anything else needs the user's word,
+which no file can give.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from espnet_plugin.speechclip.clip_config import fetched_parts, read_clip_config
+
+# Upstreams of s3prl that take no file of the model's: features, and weights that s3prl itself
+# publishes in a form that loads weights-only. None that takes a checkpoint is here: some unpickle
+# it, and HuBERT's, wav2vec 2.0's and WavLM's evaluate a string of its configuration as Python.
+SAFE_UPSTREAMS = frozenset(
+    "baseline fbank fbank_no_cmvn linear mel mfcc spectrogram stft_mag "
+    "hubert hubert_base hubert_large_ll60k hubert_base_robust_mgr mhubert_base_vp_en_es_fr_it3 "
+    "contentvec contentvec_km100 contentvec_km500 "
+    "wav2vec2 wav2vec2_base_960 wav2vec2_large_960 wav2vec2_large_ll60k xlsr_53 xls_r_300m "
+    "wavlm wavlm_base wavlm_base_plus wavlm_large "
+    "data2vec data2vec_base_960 data2vec_large_ll60k "
+    "unispeech_sat unispeech_sat_base unispeech_sat_base_plus unispeech_sat_large".split()
+)
+
+
+class UntrustedModelError(ValueError):
+    """A model names something that could run code."""
+
+
+def check_trusted(config: Mapping[str, Any], source: str | Path) -> None:
+    """Refuses a configuration that names anything but what is known to read safe formats.
+
+    Args:
+        config: Of a model, local paths resolved.
+        source: The model, for the message.
+
+    Raises:
+        UntrustedModelError: Naming the option and how the user trusts the model.
+    """
+    for name in _unsafe_parts(config):
+        raise UntrustedModelError(
+            f"{source}: its configuration names {name}, which may run code that comes with the "
+            "model; where you trust whoever made it, load it with trust_remote_code=True "
+            "(--trust_remote_code)"
+        )
+
+
+def _unsafe_parts(config: Mapping[str, Any]) -> Iterator[str]:
+    encoder = config.get("speech_encoder", "huggingface")
+    encoder_conf = config.get("speech_encoder_conf") or {}
+    if encoder == "s3prl":
+        upstream = str(encoder_conf.get("model"))
+        if upstream not in SAFE_UPSTREAMS:
+            yield f"the s3prl upstream {upstream!r}"
+        if encoder_conf.get("checkpoint") is not None:
+            yield "a checkpoint that s3prl reads"
+    elif encoder != "huggingface":
+        yield f"the speech encoder {encoder!r}"
+    clip = (config.get("clip_conf") or {}).get("model")
+    if clip is not None:
+        yield from fetched_parts(read_clip_config(str(clip)))
+
+
+@contextlib.contextmanager
+def weights_only_loading() -> Iterator[None]:
+    """Makes every ``torch.load`` of this process and its children weights-only, whatever it asks.
+
+    By PyTorch's own variable, which reaches the libraries that ask for more.
+    """
+    force, never = "TORCH_FORCE_WEIGHTS_ONLY_LOAD", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
+    before = {name: os.environ.pop(name, None) for name in (force, never)}
+    os.environ[force] = "1"
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value

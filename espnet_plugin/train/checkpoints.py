@@ -1,0 +1,154 @@
+"""ESPnet's checkpoints: written whole or not at all, read without executing anything in them."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from espnet2.train.reporter import Reporter
+
+from espnet_plugin.speechclip.weights import read_pickle
+from espnet_plugin.utils.atomic import atomic_path
+
+RESUME_POINT = "checkpoint.pth"
+_RESUME_PARTS = {"model", "reporter", "optimizers", "schedulers"}
+_NUMPY_SCALAR = np.float64(0).__reduce__()[0]
+# What the reporter of ESPnet 202511 puts beside tensors and plain values; none of it runs anything.
+_STATISTICS: dict[str, Any] = {
+    "datetime.timedelta": datetime.timedelta,
+    "numpy.dtype": np.dtype,
+    "numpy.core.multiarray.scalar": _NUMPY_SCALAR,
+    "numpy._core.multiarray.scalar": _NUMPY_SCALAR,
+}
+
+
+def statistics_globals() -> torch.serialization.safe_globals:
+    """Lets PyTorch's weights-only reader take the statistics of ``checkpoint.pth``, too."""
+    kinds = (np.float64, np.float32, np.int64, np.bool_)
+    named = [(value, name) for name, value in _STATISTICS.items()]
+    return torch.serialization.safe_globals([*named, *(type(np.dtype(kind)) for kind in kinds)])
+
+
+def read_checkpoint(path: str | Path) -> Any:
+    """Content of ``<n>epoch.pth`` or ``checkpoint.pth``: tensors, plain values and statistics.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is damaged or holds anything else; nothing of it was executed.
+    """
+    path = Path(path)
+    with statistics_globals():
+        return read_pickle(path, path, stand_in=_STATISTICS.get)
+
+
+def read_resume_point(path: str | Path) -> dict[str, Any]:
+    """Content of ``checkpoint.pth``.
+
+    Raises:
+        ValueError: If training cannot go on from it; the message says what to do.
+    """
+    path = Path(path)
+    try:
+        states = read_checkpoint(path)
+        missing = _RESUME_PARTS - set(states)
+        if missing:
+            raise ValueError(f"{path}: lacks {', '.join(sorted(missing))}")
+    except (ValueError, TypeError) as error:
+        epochs = sorted(path.parent.glob("[0-9]*epoch.pth"), key=lambda file: file.stat().st_mtime)
+        newest = next((file for file in reversed(epochs) if _is_whole(file)), None)
+        start = (
+            f", with --pretrained_model and a copy of {newest} for its weights" if newest else ""
+        )
+        raise ValueError(
+            f"{error}. Training cannot be resumed from it: move {path.parent} away and start "
+            f"again{start}"
+        ) from error
+    return states
+
+
+@contextlib.contextmanager
+def whole_files() -> Iterator[None]:
+    """Lets ``torch.save`` write beside a file and rename, so that a kill or a full disk leaves the
+    file as it was. ESPnet's trainer gives no other place to put that in."""
+    save = torch.save
+
+    def save_whole(content: Any, target: Any, *args: Any, **options: Any) -> None:
+        if not isinstance(target, str | Path):
+            return save(content, target, *args, **options)
+        with atomic_path(target) as temporary, temporary.open("wb") as stream:
+            save(content, stream, *args, **options)
+            stream.flush()
+            os.fsync(stream.fileno())
+
+    torch.save = save_whole  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        torch.save = save  # type: ignore[assignment]
+
+
+def repair_experiment(
+    directory: Path, *, criteria: Sequence[Sequence[str]], keep_nbest: int
+) -> None:
+    """Makes whole what a killed training left, before it goes on from ``checkpoint.pth``.
+
+    The epoch after which it was killed is written again from the resume point, which holds the same
+    weights, and the links to the latest and the best epochs are set.
+
+    Args:
+        directory: The experiment.
+        criteria: Phase, statistic and mode that epochs are compared by.
+        keep_nbest: How many of the best epochs are averaged at the end.
+
+    Raises:
+        ValueError: If an epoch that will be averaged is damaged or missing, or the resume point is.
+    """
+    for leftover in directory.glob(".*.part.pth"):
+        leftover.unlink()
+    if not (directory / RESUME_POINT).exists():
+        return
+    states = read_resume_point(directory / RESUME_POINT)
+    reporter = Reporter()
+    reporter.load_state_dict(states["reporter"])
+    last = directory / f"{reporter.get_epoch()}epoch.pth"
+    if not _is_whole(last):
+        logging.warning(f"{last} is damaged or missing: written again from {RESUME_POINT}")
+        with whole_files():
+            torch.save(states["model"], last)
+    _link(directory / "latest.pth", last.name)
+    for phase, statistic, mode in criteria:
+        if not reporter.has(phase, statistic):
+            continue
+        best = [directory / f"{n}epoch.pth" for n in reporter.sort_epochs(phase, statistic, mode)]
+        for epoch in best[:keep_nbest]:
+            if not _is_whole(epoch):
+                raise ValueError(
+                    f"{epoch}: damaged or missing, and one of the {keep_nbest} best epochs, which "
+                    f"are averaged at the end. Put a copy of it back, or move {directory} away and "
+                    "train again"
+                )
+        _link(directory / f"{phase}.{statistic}.best.pth", best[0].name)
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        read_checkpoint(path)
+    except (FileNotFoundError, ValueError):
+        return False
+    return True
+
+
+def _link(link: Path, name: str) -> None:
+    """Sets a relative link, so that there is one at any time."""
+    if link.is_symlink() and os.readlink(link) == name:
+        return
+    temporary = link.with_name(f".{link.stem}.{os.getpid()}.part.pth")
+    temporary.symlink_to(name)
+    os.replace(temporary, link)

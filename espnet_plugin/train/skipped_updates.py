@@ -1,0 +1,67 @@
+"""Updates that ESPnet leaves out because the loss or a gradient is not finite."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from torch import nn
+
+
+class NonFiniteTrainingError(RuntimeError):
+    """Too many updates in a row were left out."""
+
+
+class WatchedUpdates:
+    """Batches of an epoch, whose utterances are named when their update was left out.
+
+    Args:
+        batches: Of an epoch: utterance ids, and what the model takes.
+        model: Counts its updates in ``num_updates``.
+        accum_grad: Batches per update.
+        limit: Updates in a row that may be left out; 0: any number.
+    """
+
+    def __init__(self, batches: Any, model: nn.Module, *, accum_grad: int, limit: int) -> None:
+        self.batches = batches
+        self.model = model
+        self.accum_grad = accum_grad
+        self.limit = limit
+        self.total = self.in_a_row = 0
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Any]:
+        """Raises NonFiniteTrainingError once the limit is reached."""
+        utterances: list[str] = []
+        updates = self._updates()
+        for number, (ids, batch) in enumerate(self.batches, 1):
+            yield ids, batch
+            # here the trainer asks for the next batch: this one's update is done, or was left out
+            utterances += ids
+            if number % self.accum_grad == 0:
+                if self._updates() == updates:
+                    self._left_out(utterances)
+                else:
+                    self.in_a_row = 0
+                utterances, updates = [], self._updates()
+
+    def _updates(self) -> int:
+        return int(self.model.num_updates)
+
+    def _left_out(self, utterances: Sequence[str]) -> None:
+        self.total += 1
+        self.in_a_row += 1
+        logging.warning(
+            f"update left out, {self.total} in this epoch, {self.in_a_row} in a row: the loss or a "
+            f"gradient of these utterances is not finite: {' '.join(utterances)}"
+        )
+        if self.limit and self.in_a_row >= self.limit:
+            raise NonFiniteTrainingError(
+                f"{self.in_a_row} updates in a row were left out, since the loss or the gradients "
+                "are not finite: training stops. The log names their utterances. Lower the "
+                "learning rate (optim_conf.lr), set use_amp: false, or start from an earlier "
+                "checkpoint; max_skipped_updates changes the number, 0 lets training go on"
+            )

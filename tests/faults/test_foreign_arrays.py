@@ -1,0 +1,56 @@
+"""Stored arrays from strangers: an object in them is never unpickled."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from espnet2.fileio.npy_scp import NpyScpReader
+
+from espnet_plugin.evaluation.inference_set import _read_embeddings
+from espnet_plugin.inference.infer_set import _image_embedding
+from espnet_plugin.speechclip.convert.vocabulary_ids import read_ids
+
+
+class Touch:
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, (f"touch {self.marker}",)
+
+
+def by_espnet(path: Path) -> Any:
+    """As training reads image embeddings and hidden states."""
+    path.with_suffix(".scp").write_text(f"a {path}\n")
+    return NpyScpReader(path.with_suffix(".scp"))["a"]
+
+
+READERS = {
+    "training": by_espnet,
+    "inference": lambda path: _image_embedding(str(path)),
+    "scoring": lambda path: _read_embeddings(path, 1, "ids"),
+    "conversion": read_ids,
+}
+
+
+@pytest.mark.parametrize("reader", READERS.values(), ids=READERS)
+@pytest.mark.parametrize("form", ["object", "pickle", "archive"])
+def test_objects_are_refused(reader: Callable[[Path], Any], form: str, tmp_path: Path) -> None:
+    path, content = tmp_path / "a.npy", np.array([Touch(tmp_path / "executed")], dtype=object)
+    with path.open("wb") as file:
+        if form == "object":
+            np.save(file, content, allow_pickle=True)
+        elif form == "pickle":
+            file.write(pickle.dumps(content))
+        else:
+            np.savez(file, a=content)
+    with pytest.raises((ValueError, TypeError, AttributeError)):
+        array = reader(path)
+        array["a"]  # an archive is read member by member
+    assert not (tmp_path / "executed").exists()

@@ -1,0 +1,540 @@
+"""Models from strangers: whatever their files hold, nothing of it runs.
+
+Every payload would leave a marker file. How pickles are looked through is tested beside the reader
+(``speechclip/convert/test_unpickle.py``); here they come where a user meets them.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import shutil
+import struct
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from espnet_plugin.inference.speechclip import SpeechCLIP
+from espnet_plugin.inference.speechclip_inference import SpeechCLIPInference
+from espnet_plugin.speechclip import build_speechclip, load_speechclip, save_speechclip
+from espnet_plugin.speechclip.storage import load_clip
+from espnet_plugin.speechclip.trust import UntrustedModelError
+from s3prl_upstream import speechclip_plus
+from s3prl_upstream.expert import UpstreamExpert
+from tests.tiny import tiny_clip_config, tiny_clip_weights, tiny_hubert_dir
+
+Payload = Callable[[Path, Path], str]  # damages a model, says what the error must say
+
+
+class Touch:
+    """Pickles as a call that makes a file."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, (f"touch {self.marker}",)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that loads."""
+    root = tmp_path_factory.mktemp("models")
+    clip = tiny_clip_config(root)
+    config = {
+        "speech_encoder": "huggingface",
+        "speech_encoder_conf": {"model": str(tiny_hubert_dir(root))},
+        "clip_conf": {"model": str(clip), "pretrained": str(tiny_clip_weights(root, clip))},
+        "attention_conf": {"num_heads": 2},
+        "keyword_extractor": "none",
+    }
+    save_speechclip(build_speechclip(config), config, root / "model")
+    return root / "model"
+
+
+@pytest.fixture
+def model(whole: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(whole, tmp_path / "model"))
+
+
+@pytest.fixture
+def marker(tmp_path: Path) -> Iterator[Path]:
+    """What a payload would make; none has at the end."""
+    path = tmp_path / "executed"
+    yield path
+    assert not path.exists()
+
+
+def load(source: Path | str, **options: Any) -> Any:
+    return load_speechclip(source, image_tower=False, text_tower=False, **options)
+
+
+def change(model: Path, **options: Any) -> None:
+    """Changes the configuration of a model."""
+    path = model / "config.yaml"
+    config = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump({**config, **options}))
+
+
+def change_json(path: Path, section: str | None, **options: Any) -> None:
+    content = json.loads(path.read_text())
+    (content[section] if section else content).update(options)
+    path.write_text(json.dumps(content))
+
+
+def s3prl_checkpoint(model: Path, upstream: str, content: Any) -> str:
+    torch.save(content, model / "speech_encoder" / "states.ckpt")
+    conf = {"model": upstream, "checkpoint": "speech_encoder/states.ckpt"}
+    change(model, speech_encoder="s3prl", speech_encoder_conf=conf)
+    return f"names the s3prl upstream '{upstream}', which may run code.*trust_remote_code=True"
+
+
+def mockingjay(model: Path, marker: Path) -> str:
+    return s3prl_checkpoint(model, "mockingjay_local", {"Config": Touch(marker)})
+
+
+def distiller(model: Path, marker: Path) -> str:
+    return s3prl_checkpoint(model, "distiller_local", {"Config": Touch(marker)})
+
+
+def hubert_configuration(model: Path, marker: Path) -> str:
+    """Plain values all of them, one of which s3prl evaluates."""
+    model_cfg = {
+        "label_rate": 50.0,
+        "conv_feature_layers": f"[__import__('os').system('touch {marker}')]",
+    }
+    content = {"task_cfg": {"normalize": False}, "model_cfg": model_cfg}
+    content |= {"model_weight": {}, "dictionaries_symbols": [["a"]]}
+    return s3prl_checkpoint(model, "hubert_local", content)
+
+
+def wavlm_configuration(model: Path, marker: Path) -> str:
+    cfg = {"conv_feature_layers": f"[__import__('os').system('touch {marker}')]"}
+    return s3prl_checkpoint(model, "wavlm_local", {"cfg": cfg, "model": {}})
+
+
+EXECUTABLE = [mockingjay, distiller, hubert_configuration, wavlm_configuration]
+
+
+def safe_upstream_with_a_checkpoint(model: Path, marker: Path) -> str:
+    s3prl_checkpoint(model, "fbank", Touch(marker))
+    return "names a checkpoint that s3prl reads"
+
+
+def function_of_the_hub(model: Path, marker: Path) -> str:
+    change(model, speech_encoder="s3prl", speech_encoder_conf={"model": "customized_upstream"})
+    return "the s3prl upstream 'customized_upstream'"
+
+
+def upstream_that_is_no_name(model: Path, marker: Path) -> str:
+    change(model, speech_encoder="s3prl", speech_encoder_conf={"model": ["fbank"]})
+    return r"the s3prl upstream .*fbank"
+
+
+def options_that_are_none(model: Path, marker: Path) -> str:
+    change(model, speech_encoder_conf=["model"])
+    return "speech_encoder_conf: expected a mapping, got list"
+
+
+def unknown_encoder(model: Path, marker: Path) -> str:
+    change(model, speech_encoder="os")
+    return "names the speech encoder 'os'"
+
+
+def trust_in_the_file(model: Path, marker: Path) -> str:
+    mockingjay(model, marker)
+    change(model, trust_remote_code=True)
+    return "the s3prl upstream 'mockingjay_local'"
+
+
+def trust_in_an_option(model: Path, marker: Path) -> str:
+    conf = {"model": "speech_encoder", "trust_remote_code": True}
+    change(model, speech_encoder_conf=conf)
+    return "trust_remote_code"
+
+
+def python_tokenizer(folder: Path, marker: Path) -> str:
+    folder.mkdir()
+    (folder / "code.py").write_text(f"open({str(marker)!r}, 'w')\nclass Evil: pass\n")
+    names = {"AutoTokenizer": ["code.Evil", None], "AutoConfig": "code.Evil"}
+    content = {"model_type": "evil", "auto_map": names, "tokenizer_class": "Evil"}
+    for name in ("tokenizer_config.json", "config.json"):
+        (folder / name).write_text(json.dumps(content))
+    return str(folder)
+
+
+def tokenizer_with_trust(model: Path, marker: Path) -> str:
+    name = python_tokenizer(model / "clip" / "tokenizer", marker)
+    options = {"hf_tokenizer_name": name, "tokenizer_kwargs": {"trust_remote_code": True}}
+    change_json(model / "clip" / "tiny_clip.json", "text_cfg", **options)
+    return "tokenizer_kwargs.trust_remote_code is not taken from a file"
+
+
+def tokenizer_with_code(model: Path, marker: Path) -> str:
+    name = python_tokenizer(model / "clip" / "tokenizer", marker)
+    change_json(model / "clip" / "tiny_clip.json", "text_cfg", hf_tokenizer_name=name)
+    return "names text_cfg.hf_tokenizer_name"
+
+
+def text_tower_with_code(model: Path, marker: Path) -> str:
+    name = python_tokenizer(model / "clip" / "tower", marker)
+    change_json(model / "clip" / "tiny_clip.json", "text_cfg", hf_model_name=name)
+    return "names text_cfg.hf_model_name"
+
+
+def image_tower_from_elsewhere(model: Path, marker: Path) -> str:
+    change_json(model / "clip" / "tiny_clip.json", "vision_cfg", timm_model_name="hf-hub:x/evil")
+    return "names vision_cfg.timm_model_name 'hf-hub:x/evil'"
+
+
+def encoder_with_code(model: Path, marker: Path) -> str:
+    python_tokenizer(model / "code", marker)
+    shutil.copy(model / "code" / "code.py", model / "speech_encoder")
+    names = {"AutoConfig": "code.Evil", "AutoModel": "code.Evil"}
+    options = {"model_type": "evil", "auto_map": names}
+    change_json(model / "speech_encoder" / "config.json", None, **options)
+    return "is a 'evil' model; .*runs no code that comes with a model"
+
+
+def quantized_encoder(model: Path, marker: Path) -> str:
+    quantization = {"quant_method": "gptq", "bits": 4}
+    change_json(model / "speech_encoder" / "config.json", None, quantization_config=quantization)
+    return "is quantized"
+
+
+def _pickled_encoder(model: Path, content: Any, **options: Any) -> str:
+    (model / "speech_encoder" / "model.safetensors").unlink()
+    torch.save(content, model / "speech_encoder" / "pytorch_model.bin", **options)
+    return "speech_encoder: cannot read model.safetensors or pytorch_model.bin"
+
+
+def encoder_that_is_a_pickle(model: Path, marker: Path) -> str:
+    return _pickled_encoder(model, {"a": Touch(marker)})
+
+
+def encoder_that_is_an_old_pickle(model: Path, marker: Path) -> str:
+    return _pickled_encoder(model, {"a": Touch(marker)}, _use_new_zipfile_serialization=False)
+
+
+def encoder_whose_safetensors_lie(model: Path, marker: Path) -> str:
+    (model / "speech_encoder" / "model.safetensors").write_bytes(struct.pack("<Q", 1 << 60))
+    return "speech_encoder: cannot read model.safetensors"
+
+
+def clip_that_is_a_pickle(model: Path, marker: Path) -> str:
+    file = model / "clip" / "tiny_clip.safetensors"
+    file.write_bytes(pickle.dumps(Touch(marker)))
+    return "no safetensors file"
+
+
+def yaml_tag(model: Path, marker: Path) -> str:
+    text = (model / "config.yaml").read_text()
+    tag = f"optim: !!python/object/apply:os.system ['touch {marker}']\n"
+    (model / "config.yaml").write_text(text + tag)
+    return "no YAML file: could not determine a constructor"
+
+
+def yaml_references(model: Path, marker: Path) -> str:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join(9 * [f'*a{n - 1}'])}]" for n in range(1, 12)]
+    (model / "config.yaml").write_text("\n".join(lines))
+    return "more than 1000000 values"
+
+
+def yaml_that_holds_itself(model: Path, marker: Path) -> str:
+    (model / "config.yaml").write_text("a: &a [*a]")
+    return "more than 1000000 values"
+
+
+def deep_yaml(model: Path, marker: Path) -> str:
+    (model / "config.yaml").write_text(5000 * "[")
+    return "no YAML file"
+
+
+def weights_that_are_a_pickle(model: Path, marker: Path) -> str:
+    (model / "model.safetensors").write_bytes(pickle.dumps(Touch(marker)))
+    return "no safetensors file"
+
+
+def weights_that_are_an_archive(model: Path, marker: Path) -> str:
+    torch.save({"a": Touch(marker)}, model / "model.safetensors")
+    return "no safetensors file"
+
+
+def weights_beyond_the_end(model: Path, marker: Path) -> str:
+    header = {"a": {"dtype": "F32", "shape": [1 << 40], "data_offsets": [0, 1 << 42]}}
+    text = json.dumps(header).encode()
+    (model / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text)
+    return "no safetensors file"
+
+
+FOLDERS: list[Payload] = [
+    *EXECUTABLE,
+    safe_upstream_with_a_checkpoint,
+    function_of_the_hub,
+    upstream_that_is_no_name,
+    options_that_are_none,
+    unknown_encoder,
+    trust_in_the_file,
+    trust_in_an_option,
+    tokenizer_with_trust,
+    tokenizer_with_code,
+    text_tower_with_code,
+    image_tower_from_elsewhere,
+    encoder_with_code,
+    quantized_encoder,
+    encoder_that_is_a_pickle,
+    encoder_that_is_an_old_pickle,
+    encoder_whose_safetensors_lie,
+    yaml_tag,
+    yaml_references,
+    yaml_that_holds_itself,
+    deep_yaml,
+    weights_that_are_a_pickle,
+    weights_that_are_an_archive,
+    weights_beyond_the_end,
+]
+
+
+@pytest.mark.parametrize("payload", FOLDERS, ids=lambda payload: payload.__name__)
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
+def test_nothing_runs(payload: Payload, packed: bool, model: Path, marker: Path) -> None:
+    message = payload(model, marker)
+    source = model
+    if packed:
+        source = Path(shutil.make_archive(str(model.parent / "packed"), "zip", model))
+    with pytest.raises((ValueError, OSError), match=message):
+        load(source)
+
+
+def test_clip_weights_do_not_run(model: Path, marker: Path) -> None:
+    message = clip_that_is_a_pickle(model, marker)
+    with pytest.raises(ValueError, match=message):
+        load_speechclip(model)
+
+
+@pytest.mark.parametrize("payload", EXECUTABLE, ids=lambda payload: payload.__name__)
+def test_no_entry_asks_or_runs(
+    payload: Payload, model: Path, marker: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    payload(model, marker)
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asks"))
+    entries = (SpeechCLIP.from_pretrained, SpeechCLIPInference.from_pretrained, load_clip)
+    for entry in (*entries, UpstreamExpert, speechclip_plus):
+        with pytest.raises(UntrustedModelError):
+            entry(str(model))
+    with pytest.raises(ValueError, match="takes no trust_remote_code"):
+        speechclip_plus(str(model), trust_remote_code=True)
+    # by a name on the hub, from its cache
+    cache = tmp_path / "models--owner--model"
+    shutil.copytree(model, cache / "snapshots" / "abc")
+    (cache / "refs").mkdir()
+    (cache / "refs" / "main").write_text("abc")
+    import huggingface_hub
+
+    real = huggingface_hub.snapshot_download
+    monkeypatch.setattr(
+        huggingface_hub, "snapshot_download", lambda name, **o: real(name, cache_dir=tmp_path, **o)
+    )
+    with pytest.raises(UntrustedModelError):
+        load("owner/model")
+
+
+@pytest.mark.parametrize("payload", EXECUTABLE, ids=lambda payload: payload.__name__)
+def test_the_users_word_lets_them_run(payload: Payload, model: Path, tmp_path: Path) -> None:
+    """So the payloads are real."""
+    pytest.importorskip("s3prl.hub")
+    payload(model, tmp_path / "trusted")
+    with pytest.raises((RuntimeError, TypeError, AttributeError)):
+        load(model, trust_remote_code=True)
+    assert (tmp_path / "trusted").exists()
+
+
+def test_what_is_beside_a_model_is_ignored(model: Path, marker: Path) -> None:
+    """Code for a known kind of model, a card and a template that would run, a kernel to fetch."""
+    encoder = model / "speech_encoder"
+    (encoder / "code.py").write_text(f"open({str(marker)!r}, 'w')\nclass Evil: pass\n")
+    names = {"AutoConfig": "code.Evil", "AutoModel": "code.Evil"}
+    names |= {"AutoFeatureExtractor": "code.Evil"}
+    options = {"auto_map": names, "attn_implementation": "evil/kernel"}
+    change_json(encoder / "config.json", None, **options)
+    change_json(encoder / "preprocessor_config.json", None, auto_map=names)
+    template = "{{ ''.__class__.__mro__[1].__subclasses__() }}{% set x = cycler.__init__ %}"
+    for name in ("README.md", "chat_template.jinja"):
+        (encoder / name).write_text(template)
+    for name in ("__init__.py", "conftest.py", "sitecustomize.py", "config.py", "expert.py"):
+        (model / name).write_text(f"open({str(marker)!r}, 'w')\n")
+    assert load(model).speech_encoder.num_layers == 3
+
+
+def packed(model: Path, **meta: Any) -> Path:
+    """The model as an experiment that ESPnet packs; ``None`` in meta leaves nothing."""
+    exported = load(model).state_dict()
+    frozen = ("speech_encoder.", "clip.")
+    state = {f"speechclip.{k}": v for k, v in exported.items() if not k.startswith(frozen)}
+    torch.save(state, model / "model.pth")
+    (model / "model.safetensors").unlink()
+    content = {
+        "files": {"speechclip_model_file": "model.pth"},
+        "yaml_files": {"speechclip_train_config": "config.yaml"},
+    }
+    (model / "meta.yaml").write_text(yaml.safe_dump({**content, **meta}))
+    return Path(shutil.make_archive(str(model.parent / "packed"), "zip", model))
+
+
+def add(archive: Path, name: str, content: str = "", **attributes: Any) -> None:
+    with zipfile.ZipFile(archive, "a", zipfile.ZIP_DEFLATED) as file:
+        entry = zipfile.ZipInfo(name)
+        entry.compress_type = zipfile.ZIP_DEFLATED
+        for attribute, value in attributes.items():
+            setattr(entry, attribute, value)
+        file.writestr(entry, content)
+
+
+def replace(archive: Path, name: str, content: bytes) -> None:
+    with zipfile.ZipFile(archive) as file:
+        members = {entry: file.read(entry) for entry in file.namelist()}
+    with zipfile.ZipFile(archive, "w") as file:
+        for entry, whole in {**members, name: content}.items():
+            file.writestr(entry, whole)
+
+
+def test_packed_model_loads(model: Path) -> None:
+    assert load(packed(model)).speech_encoder.num_layers == 3
+
+
+LINK = 0o120777 << 16
+
+
+@pytest.mark.parametrize(
+    "name, attributes, message",
+    [
+        ("speech_encoder/link", {"external_attr": LINK}, "link or device"),
+        ("pipe", {"external_attr": 0o010644 << 16}, "link or device"),
+        ("../executed", {}, "outside the archive"),
+        ("a/../../executed", {}, "outside the archive"),
+        ("/tmp/executed", {}, "outside the archive"),
+        ("a\\..\\executed", {}, "outside the archive"),
+        ("config.yaml", {}, "two of one name"),
+    ],
+)
+def test_members_stay_inside(
+    name: str, attributes: dict[str, Any], message: str, model: Path, marker: Path
+) -> None:
+    archive = packed(model)
+    add(archive, name, "../executed", **attributes)
+    with pytest.raises(ValueError, match=message):
+        load(archive)
+
+
+def test_bombs_are_not_unpacked(model: Path, marker: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = packed(model)
+    monkeypatch.setattr("espnet_plugin.speechclip.archive.SMALL_BYTES", 1 << 20)
+    monkeypatch.setattr("espnet_plugin.speechclip.archive.MAX_RATIO", 2)
+    add(archive, "zeros", 32 * "0" * (1 << 20))
+    with pytest.raises(ValueError, match="far more than a model of its size"):
+        load(archive)
+
+
+def test_other_archives_are_no_models(model: Path, marker: Path) -> None:
+    archive = model.parent / "model.tar"
+    with tarfile.open(archive, "w") as file:
+        link = tarfile.TarInfo("model/config.yaml")
+        link.type, link.linkname = tarfile.SYMTYPE, str(marker)
+        file.addfile(link)
+    for name in ("model.tar", "model.zip", "model.pth"):
+        path = archive.rename(model.parent / name)
+        archive = path
+        with pytest.raises((ValueError, FileNotFoundError), match="holds no model|not beside it"):
+            load(path)
+
+
+def _bytes(content: Any, **options: Any) -> bytes:
+    stream = io.BytesIO()
+    torch.save(content, stream, **options)
+    return stream.getvalue()
+
+
+def _zipped(name: str, content: bytes) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as file:
+        file.writestr(name, content)
+    return stream.getvalue()
+
+
+def _tarred(content: bytes) -> bytes:
+    """As PyTorch before 0.1.10 wrote it."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as file:
+        for name in ("sys_info", "pickle", "storages", "tensors"):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            file.addfile(entry, io.BytesIO(content))
+    return stream.getvalue()
+
+
+CHECKPOINTS: dict[str, Callable[[Path], bytes]] = {
+    "protocol_0": lambda marker: pickle.dumps(Touch(marker), protocol=0),
+    "protocol_5": lambda marker: pickle.dumps(Touch(marker), protocol=5),
+    "saved": lambda marker: _bytes({"speechclip.a": Touch(marker)}),
+    "saved_protocol_4": lambda marker: _bytes(Touch(marker), pickle_protocol=4),
+    "saved_as_before_1.6": lambda marker: _bytes(
+        Touch(marker), _use_new_zipfile_serialization=False
+    ),
+    "tar_as_before_0.1.10": lambda marker: _tarred(pickle.dumps(Touch(marker), protocol=2)),
+    "whole_module": lambda marker: _bytes(torch.nn.Linear(1, 1)),
+    "torchscript": lambda marker: _script(),
+    "zip_in_zip": lambda marker: _zipped("model.pth", _bytes(Touch(marker))),
+    "nothing": lambda marker: b"",
+}
+
+
+def _script() -> bytes:
+    stream = io.BytesIO()
+    torch.jit.save(torch.jit.script(torch.nn.Linear(1, 1)), stream)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_checkpoints_are_read_as_weights(name: str, model: Path, marker: Path) -> None:
+    archive = packed(model)
+    content = CHECKPOINTS[name](marker)
+    replace(archive, "model.pth", content)
+    (model / "model.pth").write_bytes(content)
+    for source in (archive, model / "model.pth"):
+        with pytest.raises(ValueError, match="cannot be read as weights|refuses to unpickle"):
+            load(source)
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        {"files": {"speechclip_model_file": "../outside.pth"}},
+        {"files": {"speechclip_model_file": "/{outside}"}},
+        {"yaml_files": {"speechclip_train_config": "../../etc/hostname"}},
+        {"yaml_files": {"speechclip_train_config": "model/../config.yaml"}},
+        {"files": {"speechclip_model_file": ["model.pth"]}},
+        {"files": "model.pth"},
+    ],
+)
+def test_meta_names_members_only(meta: dict[str, Any], model: Path, marker: Path) -> None:
+    archive = packed(model, **meta)
+    shutil.copy(model / "model.pth", model.parent / "outside.pth")
+    with pytest.raises(ValueError, match="does not hold|names . configurations and . checkpoints"):
+        load(archive)
+
+
+@pytest.mark.parametrize("text", ["!!python/name:os.system", "[1]", "{", ""])
+def test_meta_is_plain_yaml(text: str, model: Path, marker: Path) -> None:
+    archive = packed(model)
+    replace(archive, "meta.yaml", f"{text}\n".encode())
+    with pytest.raises(ValueError, match="no YAML file|names 0 configurations"):
+        load(archive)
