@@ -91,7 +91,7 @@ def _read_json(path: Path) -> ClipConfig:
         raise ValueError(f"clip_conf.model: {path} is no JSON file: {error}") from error
     preprocess = content.get("preprocess_cfg", {}) if isinstance(content, dict) else {}
     model = content.get("model_cfg", content) if isinstance(content, dict) else {}
-    missing = [key for key in ("embed_dim", "vision_cfg", "text_cfg") if not model.get(key)]
+    missing = [key for key in ("embed_dim", "vision_cfg", "text_cfg") if model.get(key) is None]
     if missing:
         raise ValueError(
             f"clip_conf.model: {path} is no open_clip configuration, it lacks {', '.join(missing)}"
