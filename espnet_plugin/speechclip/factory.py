@@ -103,11 +103,6 @@ def _build_keyword_path(
     vocabulary = resolve_vocabulary(
         config.get("keyword_vocabulary"), special_ids=(clip.sot_id, clip.eot_id)
     )
-    if vocabulary.forbidden.issuperset(vocabulary.ids):
-        raise ValueError(
-            "the keyword vocabulary holds nothing but special tokens, which are never chosen; make "
-            "it from captions (stage 5)"
-        )
     if table is None:
         tokens, last = clip.token_embedding.size(0), max(vocabulary.ids)
         if min(vocabulary.ids) < 0 or last >= tokens:

@@ -32,8 +32,8 @@ class KeywordVocabulary:
             raise ValueError("the keyword vocabulary names a token id twice")
         if len(set(self.ids) - self.forbidden) < 2:
             raise ValueError(
-                "the keyword vocabulary has fewer than two sub-words to choose from, which teach "
-                "nothing"
+                "the keyword vocabulary has fewer than two sub-words to choose from; special "
+                "tokens are never chosen. Make it from captions (stage 5)"
             )
 
     def __len__(self) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,10 +11,10 @@ import yaml
 from torch import Tensor
 
 import s3prl_upstream
-from espnet_plugin.inference.clip import load_clip
 from espnet_plugin.inference.speechclip_inference import SpeechCLIPInference
 from espnet_plugin.speechclip import load_speechclip
 from espnet_plugin.speechclip.released import released_model
+from espnet_plugin.speechclip.storage import load_clip
 from s3prl_upstream.expert import UpstreamExpert
 from tests.local_hub import only_hub
 from tests.released_checkpoint import CLIP_DIM, DIM, LAYERS, released_checkpoint
@@ -67,7 +66,7 @@ def test_every_entry_loads_the_same_model(entry: Callable[[], Tensor]) -> None:
 
 
 def test_the_clip_of_a_released_model_embeds_pictures_and_texts() -> None:
-    clip = load_clip(argparse.Namespace(model_tag=NAME), image_tower=True, text_tower=True)
+    clip = load_clip(NAME, image_tower=True, text_tower=True)
     assert clip.encode_texts(["a dog"]).shape == (1, CLIP_DIM)
 
 
