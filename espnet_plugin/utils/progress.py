@@ -37,7 +37,10 @@ def progress(
     if sys.stderr.isatty():
         from tqdm import tqdm
 
-        yield from tqdm(items, desc=description, total=total, unit=unit, dynamic_ncols=True)
+        # leave=None: a bar inside another one goes when it is full
+        yield from tqdm(
+            items, desc=description, total=total, unit=unit, dynamic_ncols=True, leave=None
+        )
         return
     of = f"/{total}" if total else ""
     started = last = time.monotonic()
