@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from espnet_plugin.demo.captions import Caption, SpokenCaptions
-from espnet_plugin.inference.speechclip import Keyword, words_of
+from espnet_plugin.inference.keywords import Keyword, words_of
 from espnet_plugin.search.index import Hit, PictureIndex
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from espnet_plugin.inference.speechclip import Keyword
+from espnet_plugin.inference.keywords import Keyword
 
 COLUMNS = 800
 PIXELS_PER_SECOND = 160.0  # at least; a narrow window scrolls

@@ -1,16 +1,23 @@
-"""The CLIP that a command's options name, and its embeddings of many texts."""
+"""The CLIP that a command's options name, and its embeddings of texts and pictures."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from espnet_plugin.data.images import read_picture
 from espnet_plugin.speechclip.clip import FrozenCLIP
 from espnet_plugin.speechclip.storage import load_clip
 from espnet_plugin.utils.progress import progress
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 TEXT_BATCH = 256
 
@@ -35,3 +42,22 @@ def embed_texts(clip: FrozenCLIP, texts: Sequence[str], *, description: str) -> 
         for start in progress(starts, description=description, unit="batch")
     ]
     return np.concatenate(parts)
+
+
+def read_pixels(
+    preprocess: Callable[[Image], Tensor], picture: str | Path | Image | np.ndarray
+) -> Tensor:
+    """Reads a picture and brings it to CLIP's size, (3, height, width).
+
+    Args:
+        preprocess: :attr:`FrozenCLIP.preprocess`, which goes to the processes that read.
+        picture: See :func:`espnet_plugin.data.images.read_picture`.
+    """
+    return preprocess(read_picture(picture))
+
+
+@torch.no_grad()
+def embed_pixels(clip: FrozenCLIP, pixels: Sequence[Tensor]) -> np.ndarray:
+    """Embeddings of what :func:`read_pixels` gives, float32, L2-normalised, (pictures, dim)."""
+    device = next(clip.parameters()).device
+    return clip.encode_images(torch.stack(list(pixels)).to(device)).float().cpu().numpy()

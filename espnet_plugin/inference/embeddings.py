@@ -15,7 +15,6 @@ from espnet_plugin.data.scp import DataError
 from espnet_plugin.utils.progress import progress
 
 OnError = Literal["raise", "skip"]
-BATCH_SECONDS = 100.0
 
 
 class Embeddings(np.ndarray):
@@ -52,24 +51,6 @@ def items_of(given: Any) -> list[Any]:
     """What was given as a list: one item, or many."""
     alone = isinstance(given, str | Path | np.ndarray | Tensor) or not isinstance(given, Iterable)
     return [given] if alone else list(given)
-
-
-def batches_of(size: int, number: int) -> list[list[int]]:
-    """Positions in batches of a size, in order."""
-    return [list(range(start, min(start + size, number))) for start in range(0, number, size)]
-
-
-def batches_by_seconds(seconds: Sequence[float]) -> list[list[int]]:
-    """Positions in batches of similar length, the longest first, each of ``BATCH_SECONDS`` with
-    padding, or one that is longer."""
-    batches: list[list[int]] = []
-    for position in sorted(range(len(seconds)), key=lambda position: -seconds[position]):
-        longest = seconds[batches[-1][0]] if batches else 0.0
-        if batches and (len(batches[-1]) + 1) * longest <= BATCH_SECONDS:
-            batches[-1].append(position)
-        else:
-            batches.append([position])
-    return batches
 
 
 def embed_items(

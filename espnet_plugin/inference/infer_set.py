@@ -18,9 +18,9 @@ from torch.utils.data import DataLoader
 from espnet_plugin.data.dataset import SAMPLING_RATE, NamingDataset, checked_embedding
 from espnet_plugin.data.sampler_files import read_lengths
 from espnet_plugin.data.scp import DataError, read_scp
+from espnet_plugin.inference.batches import batches_by_length
 from espnet_plugin.inference.clip import embed_texts
 from espnet_plugin.inference.outputs import SetOutputs
-from espnet_plugin.inference.speech_states import batches_by_samples
 from espnet_plugin.inference.speechclip_inference import (
     SpeechCLIPInference,
     SpokenKeyword,
@@ -87,9 +87,9 @@ def infer_set(
     batches = [keys[start : start + batch_size] for start in range(0, len(keys), batch_size)]
     if shape_file is not None:
         most = int(max_seconds * SAMPLING_RATE)
-        batches = batches_by_samples(
+        batches = batches_by_length(
             {key: min(samples, most) for key, samples in _samples(shape_file, keys).items()},
-            int(batch_seconds * SAMPLING_RATE),
+            batch_seconds * SAMPLING_RATE,
             batch_size=batch_size,
         )
     loader = DataLoader(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -11,6 +10,7 @@ import soundfile
 import torch
 
 from espnet_plugin.data.array_store import ArrayStore
+from espnet_plugin.inference.batches import batches_by_length
 from espnet_plugin.inference.dump import dump_arrays
 from espnet_plugin.speechclip.backends.waveform import checked_speech
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
@@ -27,27 +27,6 @@ def stored_size(samples: Mapping[str, int], encoder: FrozenSpeechEncoder) -> int
     frames = encoder.frame_lengths(torch.tensor(list(samples.values())))
     values = int(frames.sum()) * encoder.num_layers * encoder.dim
     return values * BYTES_PER_VALUE + NPY_HEADER * len(samples)
-
-
-def batches_by_samples(
-    samples: Mapping[str, int], batch_samples: int, *, batch_size: int = sys.maxsize
-) -> list[list[str]]:
-    """Batches of utterances of similar length, the longest first: what is too much shows at once.
-
-    Args:
-        samples: Length of each utterance.
-        batch_samples: Samples of a batch, at most, with padding.
-        batch_size: Utterances of a batch, at most.
-    """
-    batches: list[list[str]] = []
-    for key in sorted(samples, key=lambda key: (-samples[key], key)):
-        longest = samples[batches[-1][0]] if batches else 0
-        number = len(batches[-1]) + 1 if batches else 1
-        if batches and number * longest <= batch_samples and number <= batch_size:
-            batches[-1].append(key)
-        else:
-            batches.append([key])
-    return batches
 
 
 def dump_speech_states(
@@ -74,7 +53,7 @@ def dump_speech_states(
     return dump_arrays(
         wavs,
         store,
-        batches=batches_by_samples(todo, int(batch_seconds * encoder.sampling_rate)),
+        batches=batches_by_length(todo, batch_seconds * encoder.sampling_rate),
         read=partial(read_speech, sampling_rate=encoder.sampling_rate),
         encode=partial(encode, encoder),
         what="utterances",

@@ -3,32 +3,21 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from espnet_plugin.data.images import read_picture
-from espnet_plugin.inference.clip import embed_texts
-from espnet_plugin.inference.embeddings import (
-    Embeddings,
-    OnError,
-    batches_by_seconds,
-    batches_of,
-    embed_items,
-    items_of,
-)
+from espnet_plugin.inference.batches import batches_by_length
+from espnet_plugin.inference.clip import embed_pixels, embed_texts, read_pixels
+from espnet_plugin.inference.embeddings import Embeddings, OnError, embed_items, items_of
+from espnet_plugin.inference.keywords import Keyword, words_of
 from espnet_plugin.inference.publishing import upload, write_model_card
-from espnet_plugin.inference.speechclip_inference import (
-    SpeechCLIPInference,
-    SpokenKeyword,
-    UtteranceResult,
-)
+from espnet_plugin.inference.speechclip_inference import SpeechCLIPInference, UtteranceResult
 from espnet_plugin.inference.utterance import Utterance, read_utterance, utterance_seconds
 from espnet_plugin.speechclip.clip import FrozenCLIP
 from espnet_plugin.speechclip.storage import export_speechclip, load_clip, load_speechclip
@@ -38,25 +27,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Branch = Literal["parallel", "cascaded", "both"]
+BATCH_SECONDS = 100.0
 BATCH_PICTURES = 64
-
-
-@dataclass(frozen=True)
-class Keyword:
-    """A word that the model heard.
-
-    Attributes:
-        word: As people write it. Sub-words that follow each other are joined up to a word's end.
-        score: Cosine similarity of what was heard and the sub-word in CLIP's table, at most 1; the
-            mean over joined sub-words.
-        start: Seconds; None where the model's keywords have no times (``cls``).
-        end: Seconds; None likewise.
-    """
-
-    word: str
-    score: float
-    start: float | None
-    end: float | None
 
 
 class SpeechCLIP:
@@ -178,9 +150,10 @@ class SpeechCLIP:
         def encode(batch: list[np.ndarray]) -> list[np.ndarray]:
             return [take(result) for result in self._results(batch)]
 
+        seconds = dict(enumerate(utterance_seconds(item, sampling_rate) for item in items))
         return embed_items(
             items,
-            batches=batches_by_seconds([utterance_seconds(i, sampling_rate) for i in items]),
+            batches=batches_by_length(seconds, BATCH_SECONDS),
             read=lambda item: read_utterance(
                 item, sampling_rate=_rate_of(item, sampling_rate), wanted_rate=wanted
             ),
@@ -210,16 +183,13 @@ class SpeechCLIP:
         """
         clip = self._clip_with_images()
         items = items_of(images)
-
-        @torch.no_grad()
-        def encode(pixels: list[Tensor]) -> np.ndarray:
-            return clip.encode_images(torch.stack(pixels).to(self.inference.device)).cpu().numpy()
-
+        positions = range(len(items))
+        starts = positions[::BATCH_PICTURES]
         return embed_items(
             items,
-            batches=batches_of(BATCH_PICTURES, len(items)),
-            read=lambda item: clip.preprocess(read_picture(item)),
-            encode=encode,
+            batches=[positions[start : start + BATCH_PICTURES] for start in starts],
+            read=partial(read_pixels, clip.preprocess),
+            encode=partial(embed_pixels, clip),
             dim=self.embedding_dim,
             on_error=on_error,
             what="pictures",
@@ -326,29 +296,6 @@ class SpeechCLIP:
         speech = pad_sequence([torch.as_tensor(samples) for samples in batch], batch_first=True)
         output = self.inference.encode(speech=speech.to(device), speech_lengths=lengths)
         return self.inference.results(output)
-
-
-def words_of(heard: Sequence[SpokenKeyword], clip: FrozenCLIP) -> list[Keyword]:
-    """Keywords as words: sub-words that follow each other in time are joined up to a word's end."""
-    words: list[Keyword] = []
-    pieces: list[SpokenKeyword] = []
-    for keyword in heard:
-        pieces.append(keyword)
-        if keyword.token.endswith("</w>") or keyword.start is None or keyword is heard[-1]:
-            words.append(
-                Keyword(
-                    word=clip.text_of([piece.token_id for piece in pieces]),
-                    score=float(np.mean([piece.score for piece in pieces])),
-                    start=_rounded(pieces[0].start),
-                    end=_rounded(pieces[-1].end),
-                )
-            )
-            pieces = []
-    return words
-
-
-def _rounded(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds, 4)
 
 
 def _rate_of(item: Any, sampling_rate: int | None) -> int | None:

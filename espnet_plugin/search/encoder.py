@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from espnet_plugin.data.images import read_picture
+from espnet_plugin.inference.clip import embed_pixels, read_pixels
 from espnet_plugin.speechclip.clip import FrozenCLIP
 from espnet_plugin.speechclip.storage import load_clip
 
@@ -38,9 +38,8 @@ class ClipEncoder:
 
     def read(self, path: str) -> Tensor:
         """Decodes a picture and brings it to CLIP's size, (3, height, width)."""
-        return self._clip.preprocess(read_picture(path))
+        return read_pixels(self._clip.preprocess, path)
 
-    @torch.no_grad()
     def encode(self, pictures: Sequence[Tensor]) -> np.ndarray:
         """Unit-length embeddings, float32, (pictures, dim)."""
-        return self._clip.encode_images(torch.stack(list(pictures)).to(self.device)).cpu().numpy()
+        return embed_pixels(self._clip, pictures)

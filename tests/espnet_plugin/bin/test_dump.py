@@ -10,7 +10,6 @@ import torch
 
 from espnet_plugin.bin import dump_image_embeddings, dump_speech_states
 from espnet_plugin.data.scp import read_scp
-from espnet_plugin.inference.speech_states import batches_by_samples
 from espnet_plugin.speechclip.clip import FrozenCLIP
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
 from espnet_plugin.tasks.speechclip import SpeechCLIPTask
@@ -168,8 +167,3 @@ def test_too_little_disk_is_refused_before_anything_is_written(
         dump_speech_states.main(state_arguments(tiny_corpus, tmp_path / "s"))
     assert "need" in caplog.text
     assert not list((tmp_path / "s").rglob("*.npy"))
-
-
-def test_batches_hold_a_bounded_amount_of_audio() -> None:
-    batches = batches_by_samples({"a": 5, "b": 10, "c": 4, "d": 10, "e": 30}, 20)
-    assert batches == [["e"], ["b", "d"], ["a", "c"]]

@@ -12,7 +12,7 @@ from espnet_plugin.demo.timeline import (
     ticks,
     waveform_path,
 )
-from espnet_plugin.inference.speechclip import Keyword
+from espnet_plugin.inference.keywords import Keyword
 
 
 def test_weights_add_up_and_drop_where_a_keyword_is_complete() -> None:

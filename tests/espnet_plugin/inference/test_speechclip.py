@@ -15,8 +15,8 @@ from PIL import Image
 
 from espnet_plugin import SpeechCLIP
 from espnet_plugin.data.scp import DataError
-from espnet_plugin.inference import embeddings
-from espnet_plugin.inference.speechclip import words_of
+from espnet_plugin.inference import speechclip
+from espnet_plugin.inference.keywords import words_of
 from espnet_plugin.inference.speechclip_inference import SpokenKeyword
 from tests.tiny import CLIP_DIM
 
@@ -43,7 +43,7 @@ def test_a_row_for_each_recording_in_the_order_given(
     model: SpeechCLIP, files: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = np.stack([model.inference(samples).parallel for samples in SPEECH])
-    monkeypatch.setattr(embeddings, "BATCH_SECONDS", 1.2)  # 0.75 s alone; 0.5 and 0.31; 0.2
+    monkeypatch.setattr(speechclip, "BATCH_SECONDS", 1.2)  # 0.75 s alone; 0.5 and 0.31; 0.2
     for given in (files, [str(file) for file in files], SPEECH, tuple(map(torch.tensor, SPEECH))):
         rows = model.encode_speech(given)
         assert rows.shape == (4, CLIP_DIM) and rows.dtype == np.float32

@@ -1,0 +1,30 @@
+"""Which items of different lengths are computed together."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import TypeVar
+
+Key = TypeVar("Key", int, str)
+
+
+def batches_by_length(
+    lengths: Mapping[Key, float], most: float, *, batch_size: int = sys.maxsize
+) -> list[list[Key]]:
+    """Batches of similar length, the longest first: what is too much shows at once.
+
+    Args:
+        lengths: Length of each item.
+        most: Of a batch with padding, in the unit of the lengths; a longer item comes alone.
+        batch_size: Items of a batch, at most.
+    """
+    batches: list[list[Key]] = []
+    for key in sorted(lengths, key=lambda key: (-lengths[key], key)):
+        longest = lengths[batches[-1][0]] if batches else 0
+        number = len(batches[-1]) + 1 if batches else 1
+        if batches and number * longest <= most and number <= batch_size:
+            batches[-1].append(key)
+        else:
+            batches.append([key])
+    return batches

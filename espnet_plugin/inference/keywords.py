@@ -1,0 +1,52 @@
+"""Keywords as people write them: the sub-words that a model heard, joined to words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from espnet_plugin.inference.speechclip_inference import SpokenKeyword
+from espnet_plugin.speechclip.clip import FrozenCLIP
+
+
+@dataclass(frozen=True)
+class Keyword:
+    """A word that the model heard.
+
+    Attributes:
+        word: As people write it. Sub-words that follow each other are joined up to a word's end.
+        score: Cosine similarity of what was heard and the sub-word in CLIP's table, at most 1; the
+            mean over joined sub-words.
+        start: Seconds; None where the model's keywords have no times (``cls``).
+        end: Seconds; None likewise.
+    """
+
+    word: str
+    score: float
+    start: float | None
+    end: float | None
+
+
+def words_of(heard: Sequence[SpokenKeyword], clip: FrozenCLIP) -> list[Keyword]:
+    """Keywords as words: sub-words that follow each other in time are joined up to a word's end."""
+    words: list[Keyword] = []
+    pieces: list[SpokenKeyword] = []
+    for keyword in heard:
+        pieces.append(keyword)
+        if keyword.token.endswith("</w>") or keyword.start is None or keyword is heard[-1]:
+            words.append(
+                Keyword(
+                    word=clip.text_of([piece.token_id for piece in pieces]),
+                    score=float(np.mean([piece.score for piece in pieces])),
+                    start=_rounded(pieces[0].start),
+                    end=_rounded(pieces[-1].end),
+                )
+            )
+            pieces = []
+    return words
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 4)
