@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from espnet_plugin.speechclip.hub import check_hub_reachable, resolve_model
-from espnet_plugin.speechclip.storage import read_stored_config
+from espnet_plugin.speechclip.stored_model import read_stored_config
 
 CARD_FILE, RESULTS_FILE, FIGURE_FILE = "README.md", "RESULTS.md", "figure.png"
 _PICTURE = re.compile(r"!\[([^\]]*)\]\(([^)]+)\)")

@@ -29,10 +29,12 @@ def identify_model(name: str) -> IndexedModel:
         FileNotFoundError: If there is no such model.
         ValueError: If it holds no model.
     """
-    from espnet_plugin.speechclip.description import fingerprint
+    from espnet_plugin.speechclip.description import model_fingerprint
 
     path = os.path.expanduser(name)
-    return IndexedModel(os.path.abspath(path) if os.path.exists(path) else name, fingerprint(name))
+    return IndexedModel(
+        os.path.abspath(path) if os.path.exists(path) else name, model_fingerprint(name)
+    )
 
 
 def check_model(directory: Path, made_by: IndexedModel | None, model: IndexedModel) -> None:

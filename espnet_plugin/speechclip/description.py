@@ -10,8 +10,8 @@ from typing import Any
 from torch import Tensor
 
 from espnet_plugin.speechclip.model import SpeechCLIPModel
-from espnet_plugin.speechclip.storage import opened
 from espnet_plugin.speechclip.storage_format import LOG_SCALE, TOKEN_TABLE
+from espnet_plugin.speechclip.stored_model import opened
 
 NOT_TRAINED = (*SpeechCLIPModel.frozen_prefixes, TOKEN_TABLE, LOG_SCALE)
 
@@ -48,7 +48,7 @@ def describe_model(source: str | Path) -> dict[str, Any]:
     }
 
 
-def fingerprint(source: str | Path) -> str:
+def model_fingerprint(source: str | Path) -> str:
     """SHA-256 of what a trained model's embeddings come from, however it is stored.
 
     That is the trained weights and the frozen CLIP, by the content of its files or, where it is a

@@ -1,0 +1,159 @@
+"""Opening whatever holds a trained model: its configuration, and its weights if they are wanted."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import zipfile
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from espnet_plugin.speechclip.archive import unpack_zip
+from espnet_plugin.speechclip.hub import EXPECTED, resolve_model
+from espnet_plugin.speechclip.storage_format import (
+    CONFIG_FILE,
+    TRAINED_FILE,
+    config_of_checkpoint,
+    experiment_directories,
+    read_config,
+    read_yaml,
+    resolve_paths,
+)
+from espnet_plugin.speechclip.trust import check_trusted, weights_only_loading
+from espnet_plugin.speechclip.weights import read_pickle, read_safetensors
+
+META_FILE = "meta.yaml"
+PREFIX = "speechclip."  # of the model inside ESPnet's
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """Where a model lies.
+
+    Attributes:
+        config: With local files found from anywhere.
+        weights_file: ``model.safetensors`` of an export, or a checkpoint of an experiment.
+    """
+
+    config: dict[str, Any]
+    weights_file: Path
+
+    def read_weights(self) -> dict[str, Tensor]:
+        """Weights under the model's names, with what else was stored beside them."""
+        if self.weights_file.name == TRAINED_FILE:
+            return read_safetensors(self.weights_file)
+        return _checkpoint_weights(self.weights_file)
+
+
+@contextlib.contextmanager
+def opened(
+    source: str | Path, config: str | Path | None = None, *, trusted: bool = False
+) -> Iterator[StoredModel]:
+    """Finds a model; what a zip file holds lies in a temporary directory while the block runs.
+
+    Of one that is not trusted, the configuration is checked, and libraries read weights only.
+    """
+    source = resolve_model(source)
+    with contextlib.ExitStack() as stack:
+        if source.is_dir():
+            stored = _exported(source)
+        elif zipfile.is_zipfile(source) and source.suffix not in (".pth", ".ckpt", ".pt"):
+            temporary = stack.enter_context(tempfile.TemporaryDirectory(prefix="speechclip_"))
+            stored = _unpacked(source, Path(temporary))
+        elif source.suffix == ".pth":
+            config_file = config_of_checkpoint(source) if config is None else Path(config)
+            stored = _experiment(config_file, source)
+        elif source.suffix == ".ckpt":
+            raise ValueError(
+                f"{source}: a checkpoint of the original implementation is converted first: "
+                f"python -m espnet_plugin.bin.convert_checkpoint {source} OUT_DIR"
+            )
+        else:
+            raise ValueError(f"{source}: holds no model; expected {EXPECTED}")
+        if not trusted:
+            check_trusted(stored.config, source)
+            stack.enter_context(weights_only_loading())
+        yield stored
+
+
+def read_stored_config(source: str | Path) -> dict[str, Any]:
+    """Configuration of a trained model; nothing is built.
+
+    Local files that it names are found from anywhere, but those of a zip file are gone again.
+
+    Args:
+        source: As for :func:`load_speechclip`, which also says what is raised.
+    """
+    with opened(source, trusted=True) as stored:  # nothing that it names is looked at
+        return stored.config
+
+
+def _exported(directory: Path) -> StoredModel:
+    config = resolve_paths(read_config(directory / CONFIG_FILE), directory)
+    return StoredModel(config, directory / TRAINED_FILE)
+
+
+def _experiment(config_file: Path, checkpoint: Path, *roots: Path) -> StoredModel:
+    if not config_file.is_file():
+        raise FileNotFoundError(
+            f"{checkpoint}: its experiment's {config_file.name} is not beside it ({config_file})"
+        )
+    config = resolve_paths(read_config(config_file), *experiment_directories(config_file), *roots)
+    return StoredModel(config, checkpoint)
+
+
+def _checkpoint_weights(checkpoint: Path) -> dict[str, Tensor]:
+    state = read_pickle(checkpoint, checkpoint)
+    if isinstance(state, Mapping) and isinstance(state.get("model"), Mapping):
+        state = state["model"]  # checkpoint.pth, with the optimiser's state
+    weights = {
+        key.removeprefix(PREFIX): value
+        for key, value in (state.items() if isinstance(state, Mapping) else ())
+        if isinstance(key, str) and key.startswith(PREFIX)
+    }
+    if not weights:
+        raise ValueError(
+            f"{checkpoint}: no checkpoint of this task: no weight begins with {PREFIX!r}"
+        )
+    return weights
+
+
+def _unpacked(path: Path, root: Path) -> StoredModel:
+    members = unpack_zip(path, root)
+    if META_FILE in members:
+        config_file, checkpoint = _packed_files(read_yaml(root / META_FILE), members, path)
+        return _experiment(root / config_file, root / checkpoint, root)
+    exported = [
+        trained.parent
+        for trained in root.rglob(TRAINED_FILE)
+        if (trained.parent / CONFIG_FILE).is_file()
+    ]
+    if len(exported) == 1:
+        return _exported(exported[0])
+    raise ValueError(
+        f"{path}: holds no model; expected {EXPECTED}; the zip file has neither {META_FILE} nor an "
+        "exported model"
+    )
+
+
+def _packed_files(meta: Any, members: Collection[str], path: Path) -> tuple[str, str]:
+    """Names of configuration and checkpoint in a packed model's ``meta.yaml``."""
+    meta = meta if isinstance(meta, Mapping) else {}
+    configs, files = (
+        [str(name).lstrip("/") for name in section.values()] if isinstance(section, Mapping) else []
+        for section in (meta.get("yaml_files"), meta.get("files"))
+    )
+    checkpoints = [name for name in files if name.endswith(".pth")]
+    if len(configs) != 1 or len(checkpoints) != 1:
+        raise ValueError(
+            f"{path}: its {META_FILE} names {len(configs)} configurations and {len(checkpoints)} "
+            "checkpoints, expected one each"
+        )
+    outside = [name for name in (*configs, *checkpoints) if name not in members]
+    if outside:
+        raise ValueError(f"{path}: its {META_FILE} names {outside[0]!r}, which it does not hold")
+    return configs[0], checkpoints[0]
