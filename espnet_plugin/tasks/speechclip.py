@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -21,7 +21,6 @@ from espnet_plugin.data.dataset import SAMPLING_RATE, NamingDataset
 from espnet_plugin.data.sampler_files import read_image_ids, read_lengths
 from espnet_plugin.speechclip.factory import build_speechclip
 from espnet_plugin.speechclip.options import check_options, options_of
-from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
 from espnet_plugin.speechclip.storage_format import CONFIG_FILE, read_config
 from espnet_plugin.speechclip.trust import check_trusted, weights_only_loading
 from espnet_plugin.tasks.speechclip_options import (
@@ -30,8 +29,11 @@ from espnet_plugin.tasks.speechclip_options import (
     OBJECTIVES,
     add_batch_arguments,
     add_model_arguments,
+    clip_conf_of,
+    crop_frames,
     loss_choices,
     set_defaults,
+    trains_on_states,
 )
 from espnet_plugin.train.checkpoints import read_checkpoint
 from espnet_plugin.train.epoch_seeds import EpochIterFactory
@@ -154,7 +156,7 @@ class SpeechCLIPTask(AbsTask):
                 "compare utterances within each part only. Add --multiprocessing_distributed true "
                 "or use --ngpu 1."
             )
-        if (args.speech_encoder_conf or {}).get("dropout_in_training") and _trains_on_states(args):
+        if (args.speech_encoder_conf or {}).get("dropout_in_training") and trains_on_states(args):
             raise ValueError(
                 "speech_encoder_conf.dropout_in_training: the training data are stored hidden "
                 "states, which no dropout can reach. Train from the recordings (recipe option "
@@ -164,11 +166,11 @@ class SpeechCLIPTask(AbsTask):
         check_options("model_conf", model_conf, DEFAULT_MODEL)
         loss_class = loss_choices.get_class(args.loss)
         check_options("loss_conf", args.loss_conf or {}, options_of(loss_class))
-        speechclip = build_speechclip({**vars(args), "clip_conf": _clip_conf(args)})
+        speechclip = build_speechclip({**vars(args), "clip_conf": clip_conf_of(args)})
         if speechclip.vocabulary is not None and not isinstance(args.keyword_vocabulary, Mapping):
             # a model must load where the vocabulary file is not
             args.keyword_vocabulary = [int(token_id) for token_id in speechclip.vocabulary.ids]
-        args.crop_frames = _crop_frames(args, speechclip.speech_encoder)
+        args.crop_frames = crop_frames(args, speechclip.speech_encoder)
         normalized_speech = getattr(args, "normalize_before_crop", False)
         if normalized_speech and not speechclip.speech_encoder.normalize_waveform:
             raise ValueError(
@@ -287,37 +289,3 @@ class SpeechCLIPTask(AbsTask):
             "iterator_type chunk cuts an utterance into several, but its picture and its caption "
             "are whole. Use iterator_type task; crop_seconds shortens long speech in training."
         )
-
-
-def _training_data(args: argparse.Namespace) -> Sequence[tuple[str, str, str]]:
-    """Path, name and type of each part; empty when the model is built for something else."""
-    return getattr(args, "train_data_path_and_name_and_type", None) or ()
-
-
-def _trains_on_states(args: argparse.Namespace) -> bool:
-    return any(name == "speech_states" for _, name, _ in _training_data(args))
-
-
-def _crop_frames(args: argparse.Namespace, encoder: FrozenSpeechEncoder) -> int | None:
-    """Frames that the encoder makes of ``crop_seconds``; None when no stored states are cropped."""
-    seconds = getattr(args, "crop_seconds", None)
-    if seconds is None:
-        return None
-    samples = round(seconds * encoder.sampling_rate)
-    if samples < encoder.min_samples:
-        raise ValueError(
-            f"--crop_seconds {seconds}: {samples} samples are shorter than what the speech encoder "
-            f"needs for one frame, {encoder.min_samples}"
-        )
-    if not _trains_on_states(args):
-        return None
-    return int(encoder.frame_lengths(torch.tensor([samples])))
-
-
-def _clip_conf(args: argparse.Namespace) -> dict[str, Any]:
-    """Leaves CLIP's image tower out when the image embeddings were computed beforehand."""
-    conf = dict(args.clip_conf or {})
-    types = [type_ for _, name, type_ in _training_data(args) if name == "image"]
-    if types and all(type_ == "npy" for type_ in types):
-        conf.setdefault("image_tower", False)
-    return conf

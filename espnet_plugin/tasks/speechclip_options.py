@@ -1,11 +1,14 @@
-"""Options of the SpeechCLIP task: what there is to choose from, and the defaults."""
+"""Options of the SpeechCLIP task: what there is to choose from, the defaults, what follows."""
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
 import inspect
+from collections.abc import Sequence
+from typing import Any
 
+import torch
 from espnet2.train.class_choices import ClassChoices
 from espnet2.utils.nested_dict_action import NestedDictAction
 from espnet2.utils.types import float_or_none, int_or_none, str2bool, str_or_none
@@ -140,3 +143,42 @@ def set_defaults(parser: argparse.ArgumentParser) -> None:
         use_tensorboard=importlib.util.find_spec("tensorboard") is not None,
         use_matplotlib=importlib.util.find_spec("matplotlib") is not None,
     )
+
+
+def _training_data(args: argparse.Namespace) -> Sequence[tuple[str, str, str]]:
+    """Path, name and type of each part; empty when the model is built for something else."""
+    return getattr(args, "train_data_path_and_name_and_type", None) or ()
+
+
+def trains_on_states(args: argparse.Namespace) -> bool:
+    """Whether the training data are stored hidden states."""
+    return any(name == "speech_states" for _, name, _ in _training_data(args))
+
+
+def crop_frames(args: argparse.Namespace, encoder: FrozenSpeechEncoder) -> int | None:
+    """Frames that the encoder makes of ``crop_seconds``; None when no stored states are cropped.
+
+    Raises:
+        ValueError: If ``crop_seconds`` is too short for a frame.
+    """
+    seconds = getattr(args, "crop_seconds", None)
+    if seconds is None:
+        return None
+    samples = round(seconds * encoder.sampling_rate)
+    if samples < encoder.min_samples:
+        raise ValueError(
+            f"--crop_seconds {seconds}: {samples} samples are shorter than what the speech encoder "
+            f"needs for one frame, {encoder.min_samples}"
+        )
+    if not trains_on_states(args):
+        return None
+    return int(encoder.frame_lengths(torch.tensor([samples])))
+
+
+def clip_conf_of(args: argparse.Namespace) -> dict[str, Any]:
+    """``clip_conf`` without CLIP's image tower when the pictures were embedded beforehand."""
+    conf = dict(args.clip_conf or {})
+    types = [type_ for _, name, type_ in _training_data(args) if name == "image"]
+    if types and all(type_ == "npy" for type_ in types):
+        conf.setdefault("image_tower", False)
+    return conf
