@@ -193,7 +193,7 @@ def embed(args: argparse.Namespace) -> None:
     """Embeds files and texts."""
     import numpy as np
 
-    from espnet_plugin.search.folders import is_picture
+    from espnet_plugin.data.images import is_picture
 
     items = [*args.files, *args.text]
     if not items or not (args.output or args.json):

@@ -45,6 +45,11 @@ class Audio:
     kind: tuple[str, str]
     missing: int
 
+    @property
+    def mono(self) -> np.ndarray:
+        """The mean of the channels, (samples,)."""
+        return self.samples.mean(axis=1)
+
 
 def parse_rate(text: str | int) -> int:
     """Reads a sampling rate such as ``16000`` or ``16k`` in Hz."""
@@ -132,8 +137,7 @@ def format_recording(source: str, target: Path, *, rate: int, audio_format: str)
     # one whose header is wrong is written anew, so that nothing later has to know of it
     if audio.rate == rate and not mixed_down and audio.kind == wanted and not audio.missing:
         return Recording(source, len(audio.samples), kept=True)
-    mono = audio.samples.mean(axis=1)  # (samples, channels) → (samples,)
-    mono = resampled(mono, audio.rate, rate)
+    mono = resampled(audio.mono, audio.rate, rate)
     if len(mono) == 0:
         raise DataError("shorter than one sample after resampling")
     with atomic_path(target) as temporary:

@@ -22,6 +22,7 @@ from humanfriendly import format_size
 
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.utils.disk import require_space
+from espnet_plugin.utils.hashing import hash_file
 from espnet_plugin.utils.progress import progress
 
 _CHUNK = 1 << 20
@@ -58,15 +59,6 @@ class DownloadError(DataError):
     """A file could not be fetched; the message says from where and what to do."""
 
 
-def file_checksum(path: Path, algorithm: str) -> str:
-    """Hex digest of a file, a megabyte at a time."""
-    digest = hashlib.new(algorithm)
-    with path.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
 def problem_with(resource: Resource, path: Path) -> str:
     """What is wrong with a fetched file; empty when nothing is."""
     size = path.stat().st_size
@@ -74,7 +66,7 @@ def problem_with(resource: Resource, path: Path) -> str:
         return f"{size:,} bytes instead of {resource.size:,}"
     if resource.checksum is not None:
         algorithm, _, wanted = resource.checksum.partition(":")
-        found = file_checksum(path, algorithm)
+        found = hash_file(path, hashlib.new(algorithm)).hexdigest()
         if found != wanted:
             return f"{algorithm} {found} instead of {wanted}"
     return ""

@@ -6,6 +6,7 @@ transparency over white, the first frame of an animation, palettes and CMYK as R
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 WHITE = (255, 255, 255, 255)
+SUFFIXES = frozenset(
+    ".avif .bmp .gif .jfif .jp2 .jpe .jpeg .jpg .png .ppm .tif .tiff .webp".split()
+)
 
 
 def read_picture(picture: str | Path | Image | np.ndarray) -> Image:
@@ -105,6 +109,11 @@ def _from_pixels(pixels: np.ndarray) -> Image:
             f"{pixels.dtype} pixels: give integers of 8 or 16 bits, unsigned, or floating point"
         )
     return Image.fromarray(pixels.astype(np.uint8).reshape(shape))
+
+
+def is_picture(path: str | Path) -> bool:
+    """Whether a file's name is that of a picture."""
+    return os.path.splitext(path)[1].lower() in SUFFIXES
 
 
 def image_problem(path: str) -> str | None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from espnet_plugin.data.scp import DataError, read_scp
 from espnet_plugin.utils.atomic import write_text
+from espnet_plugin.utils.hashing import hash_file
 
 Stamp = list[int] | None
 RECORD = "made_from.json"
@@ -40,9 +41,7 @@ def fingerprint(value: Any) -> str:
     digest = hashlib.sha256(b"" if _exists(value) else repr(value).encode())
     for file in _files(value):
         digest.update(f"{file.name}\n".encode("utf-8", "surrogateescape"))
-        with file.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
+        hash_file(file, digest)
         if file.suffix == ".scp":
             digest.update(repr([stamp(path) for path in read_scp(file).values()]).encode())
     return digest.hexdigest()

@@ -124,10 +124,7 @@ def _digest(captions: list[Caption], fingerprint: str) -> str:
     """Changes with the model and with any recording."""
     digest = hashlib.sha256(fingerprint.encode())
     for caption in captions:
-        try:
-            stamp = stamp_of(caption.recording)
-        except OSError:
-            stamp = "missing"
+        stamp = stamp_of(caption.recording)
         digest.update(
             f"\0{caption.utterance}\0{caption.recording}\0{stamp}".encode(errors="replace")
         )

@@ -93,9 +93,7 @@ class Media:
             raise KeyError(position)
         with self._decoding:
             audio = read_audio(self.captions.captions[position].recording)
-            mono = np.clip(
-                audio.samples.mean(axis=1), -1.0, 1.0
-            )  # (samples, channels) → (samples,)
             stream = io.BytesIO()
+            mono = np.clip(audio.mono, -1.0, 1.0)
             soundfile.write(stream, mono, audio.rate, format="WAV", subtype="PCM_16")
         return stream.getvalue()

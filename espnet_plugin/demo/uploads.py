@@ -124,7 +124,7 @@ def read_clip(path: Path, *, limits: Limits, rate: int) -> np.ndarray:
     except DataError as error:
         reason = str(error).replace(str(path), "it")
         raise VisitorError(f"This recording cannot be used: {reason}.") from error
-    mono = audio.samples.mean(axis=1)  # (samples, channels) → (samples,)
+    mono = audio.mono
     seconds = len(mono) / audio.rate
     if seconds < SHORTEST:
         raise VisitorError(

@@ -36,8 +36,7 @@ def read_utterance(speech: Utterance, *, sampling_rate: int | None, wanted_rate:
             audio = read_audio(str(speech))
         except DataError as error:
             raise DataError(f"{speech}: {error}") from error
-        mono = audio.samples.mean(axis=1)  # (samples, channels) → (samples,)
-        sampling_rate = audio.rate
+        mono, sampling_rate = audio.mono, audio.rate
     else:
         mono = checked_speech(_mono(float_speech(_array(speech))))
         mono = mono.astype(np.promote_types(mono.dtype, np.float32), copy=False)

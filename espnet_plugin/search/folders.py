@@ -7,11 +7,8 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from espnet_plugin.data.images import is_picture
 from espnet_plugin.data.scp import DataError
-
-SUFFIXES = frozenset(
-    ".avif .bmp .gif .jfif .jp2 .jpe .jpeg .jpg .png .ppm .tif .tiff .webp".split()
-)
 
 
 def absolute_folders(folders: Iterable[str | Path]) -> list[str]:
@@ -62,11 +59,6 @@ def find_pictures(folders: Iterable[str]) -> Iterator[str]:
                     yield os.path.join(directory, name)
 
 
-def is_picture(path: str) -> bool:
-    """Whether a file's name is that of a picture."""
-    return os.path.splitext(path)[1].lower() in SUFFIXES
-
-
 def is_gone(path: str) -> bool:
     """Whether a file was removed; one that cannot be reached at the moment was not."""
     try:
@@ -78,11 +70,17 @@ def is_gone(path: str) -> bool:
     return False
 
 
-def stamp_of(path: str) -> str:
+def stamp_of(path: str) -> str | None:
     """Size and times of a file: another stamp means that it must be read again.
 
-    Raises:
-        OSError: When it cannot be reached.
+    The inode's time counts too, unlike in :func:`espnet_plugin.data.manifest.stamp`: a picture
+    that is copied over another may bring its own time along.
+
+    Returns:
+        None when the file cannot be reached.
     """
-    status = os.stat(path)
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
     return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}"

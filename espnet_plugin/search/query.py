@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from espnet_plugin.search.folders import is_picture
+from espnet_plugin.data.images import is_picture
 
 if TYPE_CHECKING:
     from espnet_plugin.inference.speechclip import Branch, SpeechCLIP

@@ -24,6 +24,7 @@ from espnet_plugin.search.folders import absolute_folders, find_pictures, is_gon
 from espnet_plugin.search.lock import LOCK, writing
 from espnet_plugin.search.model import IndexedModel, check_model
 from espnet_plugin.search.vectors import GrowingArray, read_rows, vectors_file
+from espnet_plugin.utils.hashing import hash_file
 from espnet_plugin.utils.progress import progress
 
 BATCH = 64
@@ -158,7 +159,7 @@ class _Run:
     def _changed(self, paths: Iterable[str]) -> Iterator[tuple[str, str]]:
         """Yields (path, stamp) of what is new or has changed."""
         for path in paths:
-            stamp = _stamp(path)
+            stamp = stamp_of(path)
             if stamp is None:  # a link that leads nowhere, a file that was removed just now
                 continue
             known = self.catalog.picture(path)
@@ -179,7 +180,7 @@ class _Run:
         }
         read = dict(zip(new, readers.map(self._read, new.values()), strict=True))
         for path, stamp in batch:
-            if new.get(contents[path]) == path and _stamp(path) != stamp:
+            if new.get(contents[path]) == path and stamp_of(path) != stamp:
                 read[contents[path]] = _Problem(f"{path}: was written to while it was read")
         problems = {key: value for key, value in read.items() if isinstance(value, _Problem)}
         good = [content for content in new if content not in problems]
@@ -275,23 +276,12 @@ class _Problem:
     reason: str
 
 
-def _stamp(path: str) -> str | None:
-    try:
-        return stamp_of(path)
-    except OSError:
-        return None
-
-
 def _content(path: str) -> bytes | _Problem:
     """SHA-256 of a file."""
     try:
-        digest = hashlib.sha256()
-        with open(path, "rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
+        return hash_file(path, hashlib.sha256()).digest()
     except OSError as error:
         return _Problem(f"{path}: cannot be read ({error.strerror})")
-    return digest.digest()
 
 
 def _batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

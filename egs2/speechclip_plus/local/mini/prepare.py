@@ -95,7 +95,7 @@ def config_from_args(args: argparse.Namespace) -> MiniConfig:
     return MiniConfig(seed=args.seed, **sections)
 
 
-def _stamp(part: str, config: MiniConfig) -> str:
+def _made_from(part: str, config: MiniConfig) -> str:
     inputs = [part, _VERSIONS[part], config.seed, config.corpus, _VERSIONS["corpus"]]
     if part != "corpus":
         inputs.append(getattr(config, part))
@@ -104,12 +104,12 @@ def _stamp(part: str, config: MiniConfig) -> str:
 
 def _finished(part: str, config: MiniConfig, root: Path) -> bool:
     path = root / f".done_{part}"
-    return path.exists() and path.read_text().split()[:1] == [_stamp(part, config)]
+    return path.exists() and path.read_text().split()[:1] == [_made_from(part, config)]
 
 
 def _make(part: str, config: MiniConfig, args: argparse.Namespace) -> None:
-    stamp = _stamp(part, config)
-    _drop_stale(part, stamp, args.root)
+    made_from = _made_from(part, config)
+    _drop_stale(part, made_from, args.root)
     started = time.monotonic()
     if part == "corpus":
         from .corpus import draw_corpus, paint_corpus, speak_corpus
@@ -125,20 +125,20 @@ def _make(part: str, config: MiniConfig, args: argparse.Namespace) -> None:
         from .encoder import train_encoder
 
         train_encoder(config, args.root)
-    write_text(args.root / f".done_{part}", f"{stamp}\n")
+    write_text(args.root / f".done_{part}", f"{made_from}\n")
     logging.info(f"{part}: {time.monotonic() - started:.0f} s")
 
 
-def _drop_stale(part: str, stamp: str, root: Path) -> None:
-    """Remove a part's files unless an interrupted run with the same stamp began them."""
+def _drop_stale(part: str, made_from: str, root: Path) -> None:
+    """Remove a part's files unless an interrupted run began them from the same."""
     begun = root / f".begun_{part}"
-    if begun.exists() and begun.read_text().strip() == stamp:
+    if begun.exists() and begun.read_text().strip() == made_from:
         return
     folders = {"corpus": ("images", "wavs", "blocks"), "teacher": ("clip",), "encoder": ("hubert",)}
     for folder in folders[part]:
         shutil.rmtree(root / folder, ignore_errors=True)
     (root / f".done_{part}").unlink(missing_ok=True)
-    write_text(begun, stamp + "\n")
+    write_text(begun, made_from + "\n")
 
 
 def _write_data(config: MiniConfig, args: argparse.Namespace) -> None:

@@ -1,0 +1,24 @@
+"""Hashes of files."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+_CHUNK = 1 << 20
+
+
+def hash_file(path: str | Path, digest: hashlib._Hash) -> hashlib._Hash:
+    """Adds a file's content to a hash, a megabyte at a time.
+
+    Args:
+        path: The file.
+        digest: From ``hashlib``, of whichever algorithm; it may have taken in something before.
+
+    Returns:
+        ``digest``.
+    """
+    with open(path, "rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            digest.update(chunk)
+    return digest
