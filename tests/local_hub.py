@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import json
 import re
+import shutil
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -83,6 +84,17 @@ def only_hub(monkeypatch: pytest.MonkeyPatch, cache: Path) -> Iterator[LocalHub]
         monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
         yield hub
+
+
+def put_in_cache(model: Path, name: str, cache: Path) -> Path:
+    """Lays a model out as the library's cache has a repository ``owner/model``, offline; returns
+    where."""
+    repository = cache / f"models--{name.replace('/', '--')}"
+    snapshot = repository / "snapshots" / "abc"
+    shutil.copytree(model, snapshot)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("abc")
+    return snapshot
 
 
 def blob_id(content: bytes) -> str:

@@ -180,14 +180,15 @@ class _Run:
         }
         read = dict(zip(new, readers.map(self._read, new.values()), strict=True))
         for path, stamp in batch:
-            if new.get(contents[path]) == path and stamp_of(path) != stamp:
-                read[contents[path]] = _Problem(f"{path}: was written to while it was read")
+            content = contents[path]
+            if isinstance(content, bytes) and new.get(content) == path and stamp_of(path) != stamp:
+                read[content] = _Problem(f"{path}: was written to while it was read")
         problems = {key: value for key, value in read.items() if isinstance(value, _Problem)}
         good = [content for content in new if content not in problems]
         start = self._append([read[content] for content in good]) if good else 0
         with self.catalog.transaction():
-            for row, content in enumerate(good, start):
-                self.catalog.add_vector(row, content)
+            for row, new_content in enumerate(good, start):
+                self.catalog.add_vector(row, new_content)
             for path, stamp in batch:
                 content = contents[path]
                 if isinstance(content, bytes):

@@ -7,7 +7,6 @@ download brought is recorded in it, and a later one must be the same.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -177,20 +176,20 @@ def _introduce(model: ReleasedModel, origin: str) -> None:
 
 def _checksum(file: Path, model: ReleasedModel) -> str:
     """SHA-256 of a file in the hub's cache; one that is not what the hub announced is removed."""
-    digest = hashlib.sha256()
+    from huggingface_hub.utils.sha import sha_fileobj
+
     with open(file, "rb") as content:
-        while block := content.read(1 << 20):
-            digest.update(block)
+        checksum = sha_fileobj(content).hex()
     # the cache stores a file under its etag, which is the SHA-256 of a large one
     blob = file.resolve()
-    if len(blob.name) == _SHA256_DIGITS and blob.name != digest.hexdigest():
+    if len(blob.name) == _SHA256_DIGITS and blob.name != checksum:
         file.unlink()
         blob.unlink(missing_ok=True)
         raise ValueError(
             f"{model.name}: {file} was cut off or changed on its way: its SHA-256 is "
-            f"{digest.hexdigest()}, the hub announced {blob.name}. It has been removed; try again"
+            f"{checksum}, the hub announced {blob.name}. It has been removed; try again"
         )
-    return digest.hexdigest()
+    return checksum
 
 
 def _check_unchanged(

@@ -29,6 +29,7 @@ from espnet_plugin.speechclip.storage import load_clip
 from espnet_plugin.speechclip.trust import UntrustedModelError
 from s3prl_upstream import speechclip_plus
 from s3prl_upstream.expert import UpstreamExpert
+from tests.local_hub import put_in_cache
 from tests.tiny import tiny_clip_config, tiny_clip_weights, tiny_hubert_dir
 
 Payload = Callable[[Path, Path], str]  # damages a model, says what the error must say
@@ -334,16 +335,8 @@ def test_no_entry_asks_or_runs(
     with pytest.raises(ValueError, match="takes no trust_remote_code"):
         speechclip_plus(str(model), trust_remote_code=True)
     # by a name on the hub, from its cache
-    cache = tmp_path / "models--owner--model"
-    shutil.copytree(model, cache / "snapshots" / "abc")
-    (cache / "refs").mkdir()
-    (cache / "refs" / "main").write_text("abc")
-    import huggingface_hub
-
-    real = huggingface_hub.snapshot_download
-    monkeypatch.setattr(
-        huggingface_hub, "snapshot_download", lambda name, **o: real(name, cache_dir=tmp_path, **o)
-    )
+    put_in_cache(model, "owner/model", tmp_path)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(UntrustedModelError):
         load("owner/model")
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import copy
-import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from espnet_plugin.speechclip import load_speechclip
 from s3prl_upstream.expert import UpstreamExpert, continue_with_last_frame, shortest_utterance
+from tests.local_hub import put_in_cache
 from tests.s3prl_upstream.conftest import ARCHITECTURES
 from tests.tiny import CLIP_DIM, HUBERT_DIM, HUBERT_LAYERS
 
@@ -244,16 +244,8 @@ def test_takes_a_name_on_the_hub(
     model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The hub's cache as the library lays it out, without a network."""
-    cache = tmp_path / "models--owner--model"
-    shutil.copytree(model_dir, cache / "snapshots" / "abc")
-    (cache / "refs").mkdir()
-    (cache / "refs" / "main").write_text("abc")
-    import huggingface_hub
-
-    real = huggingface_hub.snapshot_download
-    monkeypatch.setattr(
-        huggingface_hub, "snapshot_download", lambda name, **o: real(name, cache_dir=tmp_path, **o)
-    )
+    put_in_cache(model_dir, "owner/model", tmp_path)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     assert UpstreamExpert("owner/model").get_downsample_rates("hidden_states") == 320
 
 

@@ -17,6 +17,7 @@ import pytest
 from espnet_plugin.speechclip.released import released_model
 from espnet_plugin.speechclip.released_cache import RECORD_FILE, Fetched
 from tests.egs2.recipe.test_speechclip_sh import FAKE_PYTHON, RECIPE, copy_recipe, make_data
+from tests.local_hub import put_in_cache
 
 # Instead of run.sh: notes its options, makes the scores of a run, and fails when it is told to.
 FAKE_RUN = r"""#!/usr/bin/env bash
@@ -168,13 +169,10 @@ def test_a_released_models_name_is_resolved_once(recipe: Path, tmp_path: Path) -
 
 def test_evaluate_takes_a_name_on_the_hub(recipe: Path, tmp_path: Path) -> None:
     make_data(recipe)
-    cached = tmp_path / "hub" / "models--owner--model"
-    snapshot = cached / "snapshots" / "1"
-    snapshot.mkdir(parents=True)
-    (cached / "refs").mkdir()
-    (cached / "refs" / "main").write_text("1")
+    (tmp_path / "model").mkdir()
     for name in ("config.yaml", "model.safetensors"):
-        (snapshot / name).touch()
+        (tmp_path / "model" / name).touch()
+    snapshot = put_in_cache(tmp_path / "model", "owner/model", tmp_path / "hub")
     python = str(recipe.parents[1] / "bin" / "python3")
     options = ["--model", "owner/model", "--data_dir", "data/tiny_test", "--python", python]
     result = run(recipe, "./evaluate.sh", *options, HF_HUB_CACHE=str(tmp_path / "hub"))
