@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_plugin.utils.command import command_errors
+from espnet_plugin.utils.command import command_errors, seconds, size
 
 HOST, PORT = "127.0.0.1", 7860
 
@@ -33,14 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", help="torch device (default: a GPU where there is one)")
     parser.add_argument("--host", default=HOST, help=f"address to listen at ({HOST})")
     parser.add_argument("--port", type=int, default=PORT, help=f"its port, 0: any ({PORT})")
-    parser.add_argument("--max_size", default="10MB", help="of an upload (10MB)")
-    parser.add_argument("--max_duration", default="60s", help="of a recording (60s)")
+    parser.add_argument("--max_size", type=size, default="10MB", help="of an upload (10MB)")
+    parser.add_argument("--max_duration", type=seconds, default="60s", help="of a recording (60s)")
 
 
 def serve_page(args: argparse.Namespace) -> None:
     """Loads the model, the index and the captions, and serves the page."""
-    from humanfriendly import parse_size, parse_timespan
-
     from espnet_plugin.demo.backend import Backend
     from espnet_plugin.demo.captions import embed_captions, read_captions
     from espnet_plugin.demo.server import serve
@@ -49,7 +47,7 @@ def serve_page(args: argparse.Namespace) -> None:
     from espnet_plugin.search.index import PictureIndex
     from espnet_plugin.search.model import check_model, identify_model
 
-    limits = Limits(size=parse_size(args.max_size), seconds=parse_timespan(args.max_duration))
+    limits = Limits(size=args.max_size, seconds=args.max_duration)
     if args.model is None and args.index is None:
         raise ValueError("give --index (made by speechclip index), --model, or both")
     found = read_captions(args.data) if args.data else []

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from espnet_plugin.bin import convert_checkpoint
 from espnet_plugin.bin import demo as page
 from espnet_plugin.utils.atomic import atomic_path
-from espnet_plugin.utils.command import add_trust_argument, command_errors
+from espnet_plugin.utils.command import add_trust_argument, command_errors, positive, seconds
 
 if TYPE_CHECKING:
     from espnet_plugin.inference.speechclip import SpeechCLIP
@@ -57,7 +57,7 @@ def get_parser() -> argparse.ArgumentParser:
     added.add_argument("folders", nargs="*", metavar="DIR", help="folders; default: as last time")
     added.add_argument("--index", required=True, type=Path, help="where the index lies")
     _model_options(added, required=False)
-    added.add_argument("--batch_size", type=_positive, default=64, help="pictures at a time (64)")
+    added.add_argument("--batch_size", type=positive, default=64, help="pictures at a time (64)")
     added.add_argument(
         "--approximate",
         action="store_true",
@@ -73,7 +73,7 @@ def get_parser() -> argparse.ArgumentParser:
     query.add_argument("--text", action="append", default=[], help="a text")
     query.add_argument("--image", action="append", default=[], metavar="FILE", help="a picture")
     query.add_argument(
-        "--mic", nargs="?", type=_seconds, const="5s", metavar="TIME", help="listen for 5s or TIME"
+        "--mic", nargs="?", type=seconds, const="5s", metavar="TIME", help="listen for 5s or TIME"
     )
     query.add_argument(
         "--minus",
@@ -82,7 +82,7 @@ def get_parser() -> argparse.ArgumentParser:
         metavar="WHAT",
         help="less of this: a text, or a file with a recording or a picture",
     )
-    added.add_argument("--top", type=_positive, default=10, help="how many pictures (10)")
+    added.add_argument("--top", type=positive, default=10, help="how many pictures (10)")
     added.add_argument("--exact", action="store_true", help="also in an approximate index")
     added.add_argument("--paths", action="store_true", help="print bare paths")
 
@@ -111,22 +111,6 @@ def _branch_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--branch", choices=("parallel", "cascaded", "both"), help="whose embeddings of speech"
     )
-
-
-def _seconds(text: str) -> float:
-    from humanfriendly import InvalidTimespan, parse_timespan
-
-    try:
-        return parse_timespan(text)
-    except InvalidTimespan as error:
-        raise argparse.ArgumentTypeError(f"{text}: no time such as 5s") from error
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text}: must be 1 or more")
-    return number
 
 
 @command_errors("speechclip")

@@ -47,6 +47,34 @@ def add_trust_argument(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def positive(text: str) -> int:
+    """An option's value that counts something."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text}: must be 1 or more")
+    return number
+
+
+def seconds(text: str) -> float:
+    """An option's value in units of time, such as 5s or 2min."""
+    from humanfriendly import InvalidTimespan, parse_timespan
+
+    try:
+        return parse_timespan(text)
+    except InvalidTimespan as error:
+        raise argparse.ArgumentTypeError(f"{text}: no time such as 5s") from error
+
+
+def size(text: str) -> int:
+    """Bytes of an option's value such as 10MB."""
+    from humanfriendly import InvalidSize, parse_size
+
+    try:
+        return parse_size(text)
+    except InvalidSize as error:
+        raise argparse.ArgumentTypeError(f"{text}: no size such as 10MB") from error
+
+
 def _message(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno in _DISK:
         where = f"{error.filename}: " if error.filename else ""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
+from collections.abc import Callable
 
 import pytest
 
-from espnet_plugin.utils.command import command_errors
+from espnet_plugin.utils.command import command_errors, positive, seconds, size
 
 
 @pytest.mark.parametrize("error", [FileNotFoundError, ValueError, ImportError])
@@ -51,3 +53,19 @@ def test_several_lines_stay() -> None:
 def test_a_disk_that_takes_nothing(number: int, message: str) -> None:
     with pytest.raises(SystemExit, match=message), command_errors("tool"):
         raise OSError(number, "whatever", "a.npy")
+
+
+@pytest.mark.parametrize(
+    ("kind", "good", "value", "bad"),
+    [
+        (positive, "3", 3, "0"),
+        (seconds, "2min", 120, "soon"),
+        (size, "10MB", 10_000_000, "large"),
+    ],
+)
+def test_an_options_value_with_its_unit(
+    kind: Callable[[str], float], good: str, value: float, bad: str
+) -> None:
+    assert kind(good) == value
+    with pytest.raises(argparse.ArgumentTypeError, match=f"^{bad}: "):
+        kind(bad)
