@@ -19,6 +19,7 @@ PAGES = {
     "contributing": "CONTRIBUTING.md",
     "recipe": "egs2/speechclip_plus/README.md",
     "results": "egs2/speechclip_plus/RESULTS.md",
+    "security": "SECURITY.md",
     "sweep": "egs2/speechclip_plus/results/mini_sweep/SWEEP.md",
 }
 SHOWN_AS = {
