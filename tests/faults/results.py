@@ -1,0 +1,114 @@
+"""What a run of the recipe left, for comparison with another run; times do not count."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+import sqlite3
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+# logs and times; and notes of sizes and times of files, which say nothing about the results
+_IGNORED = re.compile(
+    r"(^|/)(logs|tensorboard|manifest|images|__pycache__|\.seconds)/|\.log$|\.lock|made_from\.json$"
+    r"|stage_seconds\.json$|(^|/)\.?run\.sh$"
+)
+_TIMES = re.compile(
+    rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(\.\d+)?(\+00:00)?|^timestamp: .*$|\d+ s\b|\d+(\.\d+)? min\b",
+    re.MULTILINE,
+)
+_FOLDERS = ("data", "dump", "exp", "pictures.index")
+
+
+def made_files(recipe: Path) -> Iterator[str]:
+    """Everything that the stages have made, relative to the recipe's folder."""
+    for folder in _FOLDERS:
+        for path, _, names in os.walk(recipe / folder):
+            yield from (os.path.relpath(os.path.join(path, name), recipe) for name in names)
+
+
+def results(recipe: Path) -> dict[str, str]:
+    """File → a hash of what it holds, of those that count."""
+    return {
+        name: f"link to {os.readlink(recipe / name)}"
+        if (recipe / name).is_symlink()
+        else _digest(name, (recipe / name).read_bytes())
+        for name in made_files(recipe)
+        if not _IGNORED.search(name)
+    }
+
+
+def differences(found: dict[str, str], expected: dict[str, str]) -> list[str]:
+    """A line for each file that is missing, left over or another."""
+    return [
+        f"{name}: {'missing' if name not in found else 'left over' if name not in expected else 'another'}"
+        for name in sorted(found.keys() | expected.keys())
+        if found.get(name) != expected.get(name)
+    ]
+
+
+def _digest(name: str, content: bytes) -> str:
+    read = _READERS.get(Path(name).suffix, _text)
+    return hashlib.sha256(repr(read(content)).encode()).hexdigest()
+
+
+def _text(content: bytes) -> Any:
+    return _TIMES.sub(b"<time>", content)
+
+
+def _array(content: bytes) -> Any:
+    array = np.load(io.BytesIO(content))
+    return array.dtype, array.shape, array.tobytes()
+
+
+def _arrays(content: bytes) -> Any:
+    arrays = np.load(io.BytesIO(content))
+    return [(name, arrays[name].dtype, arrays[name].tobytes()) for name in sorted(arrays)]
+
+
+def _archive(content: bytes) -> Any:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return sorted((name, _digest(name, archive.read(name))) for name in archive.namelist())
+
+
+def _checkpoint(content: bytes) -> Any:
+    import torch
+
+    # our own file, of a moment ago
+    return _plain(torch.load(io.BytesIO(content), map_location="cpu", weights_only=False))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return [
+            (key, _plain(part))
+            for key, part in value.items()
+            if not re.search("time|mem_GB|throughput", str(key))
+        ]
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
+    if hasattr(value, "numpy"):
+        return value.dtype, value.shape, value.detach().numpy().tobytes()
+    return value
+
+
+def _database(content: bytes) -> Any:
+    with sqlite3.connect(":memory:") as database:
+        database.deserialize(content)
+        pictures = database.execute("SELECT path, row FROM pictures ORDER BY path").fetchall()
+    return [(os.path.basename(path), row) for path, row in pictures]
+
+
+_READERS: dict[str, Callable[[bytes], Any]] = {
+    ".npy": _array,
+    ".npz": _arrays,
+    ".zip": _archive,
+    ".pth": _checkpoint,
+    ".sqlite": _database,
+}
