@@ -32,6 +32,7 @@ _TRAINING = {
     "max_epoch": 3,
     "best_model_criterion": [["valid", "recall_mean_at_1", "max"]],
     "keep_nbest_models": 2,
+    "use_matplotlib": False,
 }
 
 

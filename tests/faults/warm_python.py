@@ -8,7 +8,9 @@ goes to Python itself. The commands run in processes of their own, as ever, and 
 from __future__ import annotations
 
 import array
+import atexit
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -18,10 +20,12 @@ import selectors
 import socket
 import subprocess
 import sys
+import threading
 import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 ROOT = Path(__file__).parents[2]
 _PRELOADED = ("espnet2.bin.launch", "transformers.models.hubert.modeling_hubert", "matplotlib.pyplot")
@@ -98,7 +102,7 @@ def _receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
     return json.loads(content), list(descriptors)
 
 
-def _become(request: dict[str, Any], connection: socket.socket, folder: Path) -> None:
+def _become(request: dict[str, Any], connection: socket.socket, folder: Path) -> NoReturn:
     os.setsid()
     (folder / "sessions" / str(os.getpid())).write_text(str(request["session"]))
     connection.setblocking(False)
@@ -112,11 +116,26 @@ def _become(request: dict[str, Any], connection: socket.socket, folder: Path) ->
     sys.argv = [module, *arguments]
     sys.path[0] = request["folder"]
     sys.modules.pop(module, None)
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    code: Any = 0
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as error:
+        code = error.code
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    if isinstance(code, str):
+        print(code, file=sys.stderr)
+    # what the interpreter does at its end, without taking all of these libraries apart
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code if isinstance(code, int) else int(bool(code)))
 
 
-def _serve(folder: Path) -> None:
-    """Forks for each request; returns only in a command that has ended."""
+def _serve(folder: Path) -> NoReturn:
+    """Forks for each request."""
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(folder / "socket"))
     listener.listen(64)
@@ -137,7 +156,7 @@ def _serve(folder: Path) -> None:
                     os.dup2(descriptor, target)
                     os.close(descriptor)
                 listener.close()
-                return _become(request, connection, folder)
+                _become(request, connection, folder)
             for descriptor in descriptors:
                 os.close(descriptor)
             running[process] = connection
@@ -152,4 +171,5 @@ def _serve(folder: Path) -> None:
 
 if __name__ == "__main__":
     _preload()
+    gc.freeze()
     _serve(Path(sys.argv[1]))
