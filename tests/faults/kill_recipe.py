@@ -129,6 +129,7 @@ class Harness:
                 if code is None:
                     moments.append(str(moment))
                 elif code != 0:
+                    logging.warning(f"round {number}, stage {stage}: ends with {code}")
                     break
             code = self.run(recipe, stage)
             said = self.output(recipe).read_text()[-2000:] if code else ""

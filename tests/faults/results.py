@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
@@ -14,16 +15,21 @@ from typing import Any
 
 import numpy as np
 
+INDEX = "pictures.index"
 # logs and times; and notes of sizes and times of files, which say nothing about the results
 _IGNORED = re.compile(
     r"(^|/)(logs|tensorboard|manifest|images|__pycache__|\.seconds)/|\.log$|\.lock|made_from\.json$"
     r"|stage_seconds\.json$|(^|/)\.?run\.sh$"
 )
 _TIMES = re.compile(
-    rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(\.\d+)?(\+00:00)?|^timestamp: .*$|\d+ s\b|\d+(\.\d+)? min\b",
+    rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(\.\d+)?|^timestamp: .*\n"
+    # of the stages, in the report's tables
+    rb"|^ *\"\d+\": \d+,?\n|^\| (\d+|all) \| \d+\.\d \|\n|^<p>.* in all \(stage .*\n",
     re.MULTILINE,
 )
-_FOLDERS = ("data", "dump", "exp", "pictures.index")
+# the report's media are named by the times of what they were made from
+_MEDIA = re.compile(rb"[0-9a-f]{16}(?=\.(mp3|png))")
+_FOLDERS = ("data", "dump", "exp", INDEX)
 
 
 def made_files(recipe: Path) -> Iterator[str]:
@@ -34,14 +40,20 @@ def made_files(recipe: Path) -> Iterator[str]:
 
 
 def results(recipe: Path) -> dict[str, str]:
-    """File → a hash of what it holds, of those that count."""
-    return {
-        name: f"link to {os.readlink(recipe / name)}"
-        if (recipe / name).is_symlink()
-        else _digest(name, (recipe / name).read_bytes())
-        for name in made_files(recipe)
-        if not _IGNORED.search(name)
-    }
+    """File → a hash of what it holds, of those that count; and of the index, picture by picture."""
+    found: dict[str, str] = {}
+    for name in made_files(recipe):
+        path = recipe / name
+        if _IGNORED.search(name) or name.startswith(INDEX):
+            continue
+        if path.is_symlink():
+            found[name] = f"link to {os.readlink(path)}"
+            continue
+        digest = _digest(name, path.read_bytes())
+        if path.parent.name == "report_media":
+            name = str(Path(name).with_stem(digest))
+        found[name] = digest
+    return found | _indexed(recipe / INDEX)
 
 
 def differences(found: dict[str, str], expected: dict[str, str]) -> list[str]:
@@ -59,7 +71,7 @@ def _digest(name: str, content: bytes) -> str:
 
 
 def _text(content: bytes) -> Any:
-    return _TIMES.sub(b"<time>", content)
+    return _MEDIA.sub(b"", _TIMES.sub(b"", content))
 
 
 def _array(content: bytes) -> Any:
@@ -98,11 +110,16 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _database(content: bytes) -> Any:
-    with sqlite3.connect(":memory:") as database:
-        database.deserialize(content)
-        pictures = database.execute("SELECT path, row FROM pictures ORDER BY path").fetchall()
-    return [(os.path.basename(path), row) for path, row in pictures]
+def _indexed(index: Path) -> dict[str, str]:
+    if not index.is_dir():
+        return {}
+    (vectors,) = (np.load(path) for path in index.glob("vectors-*.npy"))
+    with contextlib.closing(sqlite3.connect(index / "catalog.sqlite")) as catalog:
+        pictures = catalog.execute("SELECT path, row FROM pictures").fetchall()
+    return {
+        f"{INDEX}: {os.path.basename(path).decode()}": hashlib.sha256(vectors[row]).hexdigest()
+        for path, row in pictures
+    }
 
 
 _READERS: dict[str, Callable[[bytes], Any]] = {
@@ -110,5 +127,4 @@ _READERS: dict[str, Callable[[bytes], Any]] = {
     ".npz": _arrays,
     ".zip": _archive,
     ".pth": _checkpoint,
-    ".sqlite": _database,
 }
