@@ -28,7 +28,7 @@ from threading import Lock
 from typing import Any
 
 from tests.faults import recipe as project
-from tests.faults.kills import choose_moment, run_and_kill
+from tests.faults.kills import Ended, Moment, choose_moment, run_and_kill
 from tests.faults.results import differences, made_files, results
 from tests.faults.warm_python import warm_python
 
@@ -79,8 +79,8 @@ class Harness:
     deadline: float = float("inf")
     _lock: Lock = field(default_factory=Lock)
 
-    def run(self, recipe: Path, stage: str, moment: Any = None) -> int | None:
-        """The exit code of a stage; None: it was killed."""
+    def run(self, recipe: Path, stage: str, moment: Moment | None = None) -> Ended:
+        """Runs a stage, to its end or to a moment."""
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(project.ROOT)}
         return run_and_kill(
             project.command(stage, self.python),
@@ -103,7 +103,7 @@ class Harness:
         """
         before = {name: (recipe / name).lstat().st_mtime_ns for name in made_files(recipe)}
         begin = time.monotonic()
-        if self.run(recipe, stage) != 0:
+        if self.run(recipe, stage).code != 0:
             raise RuntimeError(f"stage {stage}:\n{self.output(recipe).read_text()[-3000:]}")
         seconds = time.monotonic() - begin
         written = [
@@ -125,13 +125,12 @@ class Harness:
             moments = []
             for _ in range(kills):
                 moment = choose_moment(chance, wanted.written, wanted.seconds)
-                code = self.run(recipe, stage, moment)
-                if code is None:
-                    moments.append(str(moment))
-                elif code != 0:
-                    logging.warning(f"round {number}, stage {stage}: ends with {code}")
-                    break
-            code = self.run(recipe, stage)
+                ended = self.run(recipe, stage, moment)
+                if ended.killed:
+                    moments.append(ended.killed)
+                elif ended.code:
+                    break  # the next start ends so, too
+            code = self.run(recipe, stage).code
             said = self.output(recipe).read_text()[-2000:] if code else ""
             different = [] if code else differences(results(recipe), wanted.results)
             row = {"seed": seed, "round": number, "stage": stage, "kills": moments}

@@ -23,17 +23,32 @@ class Moment:
         file: Once this file, relative to the command's folder, is another than before; None: at once.
         sibling: Once a temporary file beside it appears, instead.
         delay: So many seconds later.
+        latest: So many seconds after the start, should the file not have appeared.
     """
 
     file: str | None
     sibling: bool
     delay: float
+    latest: float
 
     def __str__(self) -> str:
         if self.file is None:
             return f"{self.delay:.2f} s after the start"
         what = "the temporary file of " if self.sibling else ""
         return f"{self.delay * 1000:.0f} ms after {what}{self.file} appeared"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended.
+
+    Attributes:
+        code: Its exit code; None: it was killed.
+        killed: When.
+    """
+
+    code: int | None
+    killed: str = ""
 
 
 def choose_moment(chance: random.Random, files: Sequence[str], seconds: float) -> Moment:
@@ -45,9 +60,10 @@ def choose_moment(chance: random.Random, files: Sequence[str], seconds: float) -
         seconds: How long it took.
     """
     if not files or chance.random() < 1 / 3:
-        return Moment(None, False, chance.uniform(0.0, seconds))
+        return Moment(None, False, chance.uniform(0.0, seconds), seconds)
     delay = chance.choice([0.0, 0.002, chance.expovariate(1 / 0.1)])
-    return Moment(chance.choice(files), chance.random() < 0.5, delay)
+    latest = chance.uniform(0.5, 1.0) * seconds
+    return Moment(chance.choice(files), chance.random() < 0.5, delay, latest)
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:
@@ -106,7 +122,7 @@ def run_and_kill(
     environment: Mapping[str, str],
     output: Path,
     forked: Path | None = None,
-) -> int | None:
+) -> Ended:
     """Runs a command, and kills it at a moment.
 
     Args:
@@ -116,9 +132,6 @@ def run_and_kill(
         environment: Its variables.
         output: Gets what it prints.
         forked: sessions/ of ``warm_python``.
-
-    Returns:
-        The exit code; None: it was killed.
     """
     target = folder / moment.file if moment and moment.file else None
     before = _stamp(target) if target else None
@@ -133,19 +146,22 @@ def run_and_kill(
             stderr=stream,
             start_new_session=True,
         )
+    begin = time.monotonic()
     try:
         if moment is None:
-            return process.wait()
+            return Ended(process.wait())
         while target is not None:
-            appeared = _temporaries(target) - beside if moment.sibling else None
-            if appeared or (not moment.sibling and _stamp(target) != before):
+            appeared = _temporaries(target) - beside if moment.sibling else _stamp(target) != before
+            if appeared:
                 break
             if process.poll() is not None:
-                return process.returncode
+                return Ended(process.returncode)
+            if time.monotonic() - begin > moment.latest:
+                return Ended(None, f"{moment.latest:.2f} s after the start")
             time.sleep(_POLL_SECONDS)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            return process.wait(moment.delay)
-        return None
+            return Ended(process.wait(moment.delay))
+        return Ended(None, str(moment))
     finally:
         kill_all(process.pid, forked)
         process.wait()
