@@ -140,6 +140,10 @@ class Harness:
                 return
         shutil.rmtree(recipe.parents[1])
 
+    def rows(self) -> list[dict[str, Any]]:
+        """What was noted so far."""
+        return [json.loads(line) for line in (self.work / "kills.jsonl").read_text().splitlines()]
+
     def _note(self, row: dict[str, Any]) -> None:
         with self._lock, (self.work / "kills.jsonl").open("a") as stream:
             stream.write(json.dumps(row) + "\n")
@@ -200,8 +204,7 @@ def main() -> None:
 
         with ThreadPoolExecutor(args.jobs) as pool:
             list(pool.map(one, range(args.first, args.first + args.rounds)))
-    rows = [json.loads(line) for line in (work / "kills.jsonl").read_text().splitlines()]
-    counts, table = report(rows)
+    counts, table = report(harness.rows())
     (work / "report.json").write_text(json.dumps(counts, indent=2) + "\n")
     (work / "report.md").write_text(table)
     print(table, end="")
