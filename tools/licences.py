@@ -127,12 +127,20 @@ def document() -> str:
     everything = closure(asked)
     lines = [HEADER, "## Direct", "", "| package | version | for | licence |", "|---|---|---|---|"]
     for name in sorted(asked):
-        extras = ", ".join(f"`[{extra}]`" if extra else "every installation" for extra in asked[name])
+        extras = ", ".join(
+            f"`[{extra}]`" if extra else "every installation" for extra in asked[name]
+        )
         there = installed(name)
         version = there.version if there else "not in the tested set"
         lines.append(f"| {name} | {version} | {extras} | {licence(name) if there else ''} |")
     counts = Counter(map(licence, everything))
-    lines += ["", f"## All {len(everything)}, with what they need", "", "| licence | packages |", "|---|---|"]
+    lines += [
+        "",
+        f"## All {len(everything)}, with what they need",
+        "",
+        "| licence | packages |",
+        "|---|---|",
+    ]
     lines += [f"| {name} | {number} |" for name, number in sorted(counts.items(), key=_most)]
     lines += ["", "## To be looked at: copyleft, proprietary, or not said", ""]
     lines += ["| package | licence | needed by |", "|---|---|---|"]

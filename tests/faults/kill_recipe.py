@@ -1,10 +1,10 @@
 """Kills every stage of the recipe again and again, and compares what it leaves in the end.
 
-Each round starts from nothing. Every stage is started and killed (SIGKILL, all its processes) several
-times and then left to run to its end, after which all results have to be those of a run that was
-never killed. Which moments are tried follows from the seed and the number of the round.
+Each round starts from nothing. Every stage is started and killed (SIGKILL, all its processes)
+several times and then left to run to its end, after which all results have to be those of a run
+that was never killed. Which moments are tried follows from the seed and the number of the round.
 
-    python -m tests.faults.kill_recipe --work /tmp/kills --rounds 10 --kills 3
+    python -m tests.faults.kill_recipe --work /tmp/kills --rounds 8 --kills 6
 
 Writes kills.jsonl as it goes, and report.json and report.md at the end.
 """
@@ -115,7 +115,13 @@ class Harness:
         return Undisturbed(seconds, sorted(written), results(recipe))
 
     def kill_round(
-        self, number: int, recipe: Path, expected: Mapping[str, Undisturbed], *, seed: int, kills: int
+        self,
+        number: int,
+        recipe: Path,
+        expected: Mapping[str, Undisturbed],
+        *,
+        seed: int,
+        kills: int,
     ) -> None:
         """Kills each stage so many times, lets it end, and notes what is different then."""
         for stage, wanted in expected.items():
@@ -136,7 +142,9 @@ class Harness:
             row = {"seed": seed, "round": number, "stage": stage, "kills": moments}
             self._note({**row, "exit_code": code, "output": said, "different": different})
             if code or different:
-                logging.error(f"round {number}, stage {stage}: {said} {different[:20]}; see {recipe}")
+                logging.error(
+                    f"round {number}, stage {stage}: {said} {different[:20]}; see {recipe}"
+                )
                 return
         shutil.rmtree(recipe.parents[1])
 
@@ -160,7 +168,10 @@ def report(rows: list[dict[str, Any]]) -> tuple[dict[str, Any], str]:
         counts["at_a_write"] += sum("appeared" in moment for moment in row["kills"])
         counts["ends"] += 1
         counts["ends_as_undisturbed"] += row["exit_code"] == 0 and not row["different"]
-    total = {name: sum(counts[name] for counts in stages.values()) for name in next(iter(stages.values()))}
+    total = {
+        name: sum(counts[name] for counts in stages.values())
+        for name in next(iter(stages.values()))
+    }
     lines = ["| stage | kills | of them at a write | results as undisturbed |", "|---|---|---|---|"]
     for stage, counts in [*stages.items(), ("", total)]:
         name = f"{stage} {NAMES[stage]}".removeprefix("index ") if stage else "all"
@@ -173,12 +184,12 @@ def main() -> None:
     """Runs the rounds."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="a new folder for everything")
-    parser.add_argument("--rounds", type=int, default=10, help="how often from the start (10)")
+    parser.add_argument("--rounds", type=int, default=8, help="how often from the start (8)")
     parser.add_argument("--first", type=int, default=0, help="number of the first round (0)")
-    parser.add_argument("--kills", type=int, default=3, help="of each stage in a round (3)")
+    parser.add_argument("--kills", type=int, default=6, help="of each stage in a round (6)")
     parser.add_argument("--stages", nargs="+", default=list(NAMES), help="1 to 10, index")
     parser.add_argument("--seed", type=int, default=0, help="of the moments (0)")
-    parser.add_argument("--jobs", type=int, default=1, help="rounds at a time (1)")
+    parser.add_argument("--jobs", type=int, default=2, help="rounds at a time (2)")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="no new stage after")
     parser.add_argument("--cold", action="store_true", help="start Python anew for every command")
     args = parser.parse_args()

@@ -20,7 +20,7 @@ class Moment:
     """When to kill.
 
     Attributes:
-        file: Once this file, relative to the command's folder, is another than before; None: at once.
+        file: Once this file, relative to the command's folder, is not as before; None: at once.
         sibling: Once a temporary file beside it appears, instead.
         delay: So many seconds later.
         latest: So many seconds after the start, should the file not have appeared.

@@ -58,11 +58,11 @@ def results(recipe: Path) -> dict[str, str]:
 
 def differences(found: dict[str, str], expected: dict[str, str]) -> list[str]:
     """A line for each file that is missing, left over or another."""
-    return [
-        f"{name}: {'missing' if name not in found else 'left over' if name not in expected else 'another'}"
-        for name in sorted(found.keys() | expected.keys())
-        if found.get(name) != expected.get(name)
-    ]
+    told = {name: "missing" for name in expected.keys() - found.keys()}
+    told |= {name: "left over" for name in found.keys() - expected.keys()}
+    common = found.keys() & expected.keys()
+    told |= {name: "another" for name in common if found[name] != expected[name]}
+    return [f"{name}: {told[name]}" for name in sorted(told)]
 
 
 def _digest(name: str, content: bytes) -> str:

@@ -33,7 +33,11 @@ def test_a_kill_comes_when_a_file_appears_and_leaves_no_process(
 ) -> None:
     moment = Moment("result", sibling, 0.0, 30.0)
     ended = run_and_kill(
-        [sys.executable, "-c", WRITER], moment, folder=tmp_path, environment={}, output=tmp_path / "o"
+        [sys.executable, "-c", WRITER],
+        moment,
+        folder=tmp_path,
+        environment={},
+        output=tmp_path / "o",
     )
     assert ended.code is None and ended.killed.endswith("result appeared")
     assert {path.name for path in tmp_path.iterdir()} == left | {"pid", "o"}

@@ -1,8 +1,8 @@
 """A Python that has PyTorch and ESPnet loaded already, and is forked for every command.
 
 Most of what a kill costs is the next start: 15 s of imports. The recipe is given a program as its
-``--python`` that hands ``-m espnet_plugin...`` to a waiting process here, which forks; anything else
-goes to Python itself. The commands run in processes of their own, as ever, and are killed as such.
+``--python`` that hands ``-m espnet...`` to a waiting process here, which forks; anything else goes
+to Python itself. The commands run in processes of their own, as ever, and are killed as such.
 """
 
 from __future__ import annotations
@@ -28,7 +28,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 ROOT = Path(__file__).parents[2]
-_PRELOADED = ("espnet2.bin.launch", "transformers.models.hubert.modeling_hubert", "matplotlib.pyplot")
+_PRELOADED = (
+    "espnet2.bin.launch",
+    "transformers.models.hubert.modeling_hubert",
+    "matplotlib.pyplot",
+)
 
 _CLIENT = r"""#!{python} -IS
 import array, json, os, socket, sys
