@@ -58,8 +58,8 @@ def results(recipe: Path) -> dict[str, str]:
 
 def differences(found: dict[str, str], expected: dict[str, str]) -> list[str]:
     """A line for each file that is missing, left over or another."""
-    told = {name: "missing" for name in expected.keys() - found.keys()}
-    told |= {name: "left over" for name in found.keys() - expected.keys()}
+    told = dict.fromkeys(expected.keys() - found.keys(), "missing")
+    told |= dict.fromkeys(found.keys() - expected.keys(), "left over")
     common = found.keys() & expected.keys()
     told |= {name: "another" for name in common if found[name] != expected[name]}
     return [f"{name}: {told[name]}" for name in sorted(told)]
