@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from packaging.utils import canonicalize_name
 
 from tools.licences import closure, direct_requirements, licence
 from tools.lock import locked
@@ -45,3 +46,19 @@ def test_lock_takes_nothing_from_a_folder() -> None:
     local = package("a", url="file:///wheels/a.whl", archive_info={"hashes": {"sha256": "12ab"}})
     with pytest.raises(ValueError, match="a 1.0: no file with a hash"):
         locked({"install": [local]})
+
+
+def test_the_lock_is_of_the_tested_set() -> None:
+    def versions(file: str, pattern: str) -> dict[str, str]:
+        text = (ROOT / "constraints" / file).read_text()
+        return {
+            canonicalize_name(name): version
+            for name, version in re.findall(pattern, text, re.MULTILINE)
+        }
+
+    tested = versions("py311.txt", r"^([\w.-]+)==([^;\s]+)")
+    lock = versions("py311.lock", r"^([\w.-]+)==(\S+) --hash=sha256:[0-9a-f]{64}$")
+    assert {name: lock[name] for name in lock.keys() & tested.keys()} == {
+        name: tested[name] for name in lock.keys() & tested.keys()
+    }
+    assert (direct_requirements().keys() & tested.keys()) - {"sounddevice"} <= lock.keys()
