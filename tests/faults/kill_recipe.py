@@ -173,7 +173,8 @@ def report(rows: list[dict[str, Any]]) -> tuple[dict[str, Any], str]:
         for name in next(iter(stages.values()))
     }
     lines = ["| stage | kills | of them at a write | results as undisturbed |", "|---|---|---|---|"]
-    for stage, counts in [*stages.items(), ("", total)]:
+    in_order = [(stage, stages[stage]) for stage in NAMES if stage in stages]
+    for stage, counts in [*in_order, ("", total)]:
         name = f"{stage} {NAMES[stage]}".removeprefix("index ") if stage else "all"
         same = f"{counts['ends_as_undisturbed']} of {counts['ends']}"
         lines.append(f"| {name} | {counts['kills']} | {counts['at_a_write']} | {same} |")
@@ -214,7 +215,11 @@ def main() -> None:
             harness.kill_round(number, recipe, expected, seed=args.seed, kills=args.kills)
 
         with ThreadPoolExecutor(args.jobs) as pool:
-            list(pool.map(one, range(args.first, args.first + args.rounds)))
+            try:
+                list(pool.map(one, range(args.first, args.first + args.rounds)))
+            except KeyboardInterrupt:
+                logging.warning("interrupted: the stages that are running end first")
+                harness.deadline = 0.0
     counts, table = report(harness.rows())
     (work / "report.json").write_text(json.dumps(counts, indent=2) + "\n")
     (work / "report.md").write_text(table)

@@ -68,7 +68,9 @@ def warm_python(folder: Path) -> Iterator[Path]:
     }
     with (folder / "log").open("w") as log:
         command = [sys.executable, "-m", "tests.faults.warm_python", str(folder)]
-        server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+        server = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True
+        )
     try:
         while not (folder / "socket").exists():
             if server.poll() is not None:
@@ -138,15 +140,16 @@ def _become(request: dict[str, Any], connection: socket.socket, folder: Path) ->
     os._exit(code if isinstance(code, int) else int(bool(code)))
 
 
-def _serve(folder: Path) -> NoReturn:
-    """Forks for each request."""
+def _serve(folder: Path) -> None:
+    """Forks for each request, as long as the process that started this is there."""
+    parent = os.getppid()
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(folder / "socket"))
     listener.listen(64)
     selector = selectors.DefaultSelector()
     selector.register(listener, selectors.EVENT_READ)
     running: dict[int, socket.socket] = {}
-    while True:
+    while os.getppid() == parent:
         if selector.select(timeout=0.02):
             connection, _ = listener.accept()
             try:
