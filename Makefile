@@ -4,6 +4,8 @@
 # make lint   ruff, mypy (types of the model), vulture (unused code) and shellcheck
 # make env    only the Python environment
 # make docs   the documentation's site, in docs/_build/html
+# make faults   kills every stage of the recipe some 450 times and compares the results; half an hour
+# make audit  known vulnerabilities of the tested set, by pip-audit; asks PyPI about every package
 # make release   sdist and wheel, checked and tried in a fresh environment (dist/)
 # make clean  remove what the recipe made (data, dump, exp, downloads); the environment stays
 #
@@ -11,7 +13,8 @@
 # VENV=directory            where the environment lies (default .venv)
 # TORCH=cpu                 PyTorch without CUDA in a new environment, from PyTorch's own package index;
 #                           also cu126, rocm6.4, ...; TORCH_INDEX=URL names another index that has it
-# ARGS="..."                more options: for pytest (make test), run.sh (make demo), the page (make page)
+# ARGS="..."                more options: for pytest (make test), run.sh (make demo), the page (make page), the kills
+#                           (make faults: --help says which), pip-audit (make audit)
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -25,7 +28,7 @@ python := $(venv)/bin/python
 # what an interrupted or outdated installation is recognised by
 stamp := $(venv)/.complete$(addprefix -,$(TORCH))
 
-.PHONY: help env demo page test lint docs release clean
+.PHONY: help env demo page test faults lint docs audit release clean
 .DEFAULT_GOAL := help
 
 help:
@@ -62,6 +65,16 @@ docs: $(stamp)
 	@$(python) -m sphinx -q -b html -W --keep-going docs docs/_build/html
 	@$(python) tools/check_site.py docs/_build/html
 	@echo "docs: docs/_build/html/index.html"
+
+faults: $(stamp)
+	@work=$$(mktemp -d) && echo "faults: kills, in $${work}" \
+		&& OMP_NUM_THREADS=1 $(python) -m tests.faults.kill_recipe --work "$${work}/kills" $(ARGS)
+
+# the lock's hashes are compared, nothing is installed
+audit:
+	@tools=$$(mktemp -d) && trap 'rm -rf "$${tools}"' EXIT && "$(PYTHON)" -m venv "$${tools}" \
+		&& "$${tools}/bin/python" -m pip install -q --disable-pip-version-check pip-audit \
+		&& "$${tools}/bin/pip-audit" --requirement constraints/py311.lock --require-hashes --disable-pip --strict $(ARGS)
 
 release:
 	@tools/release.sh "$(PYTHON)"

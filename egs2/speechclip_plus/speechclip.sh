@@ -452,7 +452,7 @@ lock() {
 sweep() {
     local folder
     for folder in "$@"; do
-        if [ -d "${folder}" ]; then find "${folder}" -type f \( -name '.*.[0-9]*.part*' -o -name '.dist_init_*' \) -delete; fi
+        if [ -d "${folder}" ]; then find "${folder}" \( -name '.*.[0-9]*.part*' -o -name '.dist_init_*' \) -prune -exec rm -rf {} +; fi
     done
 }
 

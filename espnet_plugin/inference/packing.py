@@ -61,7 +61,9 @@ def pack_model(
     train_config, outpath = Path(train_config), Path(outpath).absolute()
     config = resolve_paths(read_config(train_config), *experiment_directories(train_config))
     outpath.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=outpath.parent, prefix=".pack") as folder:
+    # named as the files of atomic_path are: the recipe removes what a killed run has left of them
+    prefix = f".{outpath.stem}.{os.getpid()}.part"
+    with tempfile.TemporaryDirectory(dir=outpath.parent, prefix=prefix) as folder:
         staging = Path(folder)
         config, packed = place_teachers(config, staging, place=_place)
         extra = [Path(path) for path in options if Path(path).resolve() not in packed]

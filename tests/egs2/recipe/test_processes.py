@@ -92,6 +92,8 @@ def test_a_second_run_is_told_who_is_there_and_a_killed_one_is_not(project: Proj
     exp = project.recipe / "exp" / "speechclip_one"
     part = exp / ".checkpoint.4242.part.pth"
     part.write_text("half")
+    packing = exp / ".model.4242.part_x"  # a killed packing's folder
+    (packing / "clip").mkdir(parents=True)
     try:
         second = project.run(*TRAINING, "--speechclip_tag", "one")
         assert second.returncode == 1
@@ -108,7 +110,7 @@ def test_a_second_run_is_told_who_is_there_and_a_killed_one_is_not(project: Proj
     finally:
         training.end_all()
     assert wait_for(lambda: project.run(*TRAINING, "--speechclip_tag", "one").returncode == 0)
-    assert not part.exists()
+    assert not part.exists() and not packing.exists()
 
 
 def test_a_read_only_folder_is_told_before_anything_starts(project: Project) -> None:

@@ -1,0 +1,132 @@
+"""What a run of the recipe left, for comparison with another run; times do not count."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import re
+import sqlite3
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+INDEX = "pictures.index"
+# logs and times; and notes of sizes and times of files, which say nothing about the results
+_IGNORED = re.compile(
+    r"(^|/)(logs|tensorboard|manifest|images|__pycache__|\.seconds)/|\.log$|\.lock|made_from\.json$"
+    r"|stage_seconds\.json$|(^|/)\.?run\.sh$"
+)
+_TIMES = re.compile(
+    rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(\.\d+)?|^timestamp: .*\n"
+    # of the checkout, which may go on meanwhile
+    rb"|commit [0-9a-f]{12}|^ *\"commit\": .*\n"
+    # of the stages, in the report's tables
+    rb"|^ *\"\d+\": \d+,?\n|^\| (\d+|all) \| \d+\.\d \|\n|^<p>.* in all \(stage .*\n",
+    re.MULTILINE,
+)
+# the report's media are named by the times of what they were made from
+_MEDIA = re.compile(rb"[0-9a-f]{16}(?=\.(mp3|png))")
+_FOLDERS = ("data", "dump", "exp", INDEX)
+
+
+def made_files(recipe: Path) -> Iterator[str]:
+    """Everything that the stages have made, relative to the recipe's folder."""
+    for folder in _FOLDERS:
+        for path, _, names in os.walk(recipe / folder):
+            yield from (os.path.relpath(os.path.join(path, name), recipe) for name in names)
+
+
+def results(recipe: Path) -> dict[str, str]:
+    """File → a hash of what it holds, of those that count; and of the index, picture by picture."""
+    found: dict[str, str] = {}
+    for name in made_files(recipe):
+        path = recipe / name
+        if _IGNORED.search(name) or name.startswith(INDEX):
+            continue
+        if path.is_symlink():
+            found[name] = f"link to {os.readlink(path)}"
+            continue
+        digest = _digest(name, path.read_bytes())
+        if path.parent.name == "report_media":
+            name = str(Path(name).with_stem(digest))
+        found[name] = digest
+    return found | _indexed(recipe / INDEX)
+
+
+def differences(found: dict[str, str], expected: dict[str, str]) -> list[str]:
+    """A line for each file that is missing, left over or another."""
+    told = dict.fromkeys(expected.keys() - found.keys(), "missing")
+    told |= dict.fromkeys(found.keys() - expected.keys(), "left over")
+    common = found.keys() & expected.keys()
+    told |= {name: "another" for name in common if found[name] != expected[name]}
+    return [f"{name}: {told[name]}" for name in sorted(told)]
+
+
+def _digest(name: str, content: bytes) -> str:
+    read = _READERS.get(Path(name).suffix, _text)
+    return hashlib.sha256(repr(read(content)).encode()).hexdigest()
+
+
+def _text(content: bytes) -> Any:
+    return _MEDIA.sub(b"", _TIMES.sub(b"", content))
+
+
+def _array(content: bytes) -> Any:
+    array = np.load(io.BytesIO(content))
+    return array.dtype, array.shape, array.tobytes()
+
+
+def _arrays(content: bytes) -> Any:
+    arrays = np.load(io.BytesIO(content))
+    return [(name, arrays[name].dtype, arrays[name].tobytes()) for name in sorted(arrays)]
+
+
+def _archive(content: bytes) -> Any:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return sorted((name, _digest(name, archive.read(name))) for name in archive.namelist())
+
+
+def _checkpoint(content: bytes) -> Any:
+    import torch
+
+    # our own file, of a moment ago
+    return _plain(torch.load(io.BytesIO(content), map_location="cpu", weights_only=False))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return [
+            (key, _plain(part))
+            for key, part in value.items()
+            if not re.search("time|mem_GB|throughput", str(key))
+        ]
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
+    if hasattr(value, "numpy"):
+        return value.dtype, value.shape, value.detach().numpy().tobytes()
+    return value
+
+
+def _indexed(index: Path) -> dict[str, str]:
+    if not index.is_dir():
+        return {}
+    (vectors,) = (np.load(path) for path in index.glob("vectors-*.npy"))
+    with contextlib.closing(sqlite3.connect(index / "catalog.sqlite")) as catalog:
+        pictures = catalog.execute("SELECT path, row FROM pictures").fetchall()
+    return {
+        f"{INDEX}: {os.path.basename(path).decode()}": hashlib.sha256(vectors[row]).hexdigest()
+        for path, row in pictures
+    }
+
+
+_READERS: dict[str, Callable[[bytes], Any]] = {
+    ".npy": _array,
+    ".npz": _arrays,
+    ".zip": _archive,
+    ".pth": _checkpoint,
+}
