@@ -5,18 +5,16 @@ docs/mteb.md tells which of its tasks fit and how results are handed in.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.inference.speechclip import Branch, SpeechCLIP
 from espnet_plugin.inference.utterance import read_utterance
-from espnet_plugin.speechclip.model import SpeechCLIPModel
+from espnet_plugin.speechclip.description import model_fingerprint
 from espnet_plugin.speechclip.released import released_model
 from espnet_plugin.utils.progress import progress
 
@@ -44,7 +42,8 @@ class MTEBModel(AbsEncoder):
 
     Args:
         model_name: Whatever :meth:`SpeechCLIP.from_pretrained` takes.
-        revision: The one of :func:`weights_revision` that is expected; None: any.
+        revision: The first 16 digits of the fingerprint, see ``speechclip info``, that it must
+            have; None: any.
         device: Torch device; None: a GPU where there is one.
         branch: Of recordings, as for :meth:`SpeechCLIP.encode_speech`. One that is not the model's
             default is an experiment of its own among MTEB's results.
@@ -149,7 +148,7 @@ def model_meta(model: SpeechCLIP, *, branch: Branch | None = None) -> ModelMeta:
     weights = [*speech.parameters(), *image_tower.parameters()]
     return ModelMeta(
         **_origin(model.source),
-        revision=weights_revision(speech),
+        revision=model_fingerprint(model.source)[:16],
         n_parameters=sum(weight.numel() for weight in weights),
         memory_usage_mb=sum(weight.numel() * weight.element_size() for weight in weights) / 2**20,
         max_tokens=speech.clip.context_length,
@@ -164,20 +163,6 @@ def model_meta(model: SpeechCLIP, *, branch: Branch | None = None) -> ModelMeta:
         public_training_data=None,
         training_datasets=None,
     )
-
-
-def weights_revision(model: SpeechCLIPModel) -> str:
-    """A name for the trained weights, the same in an experiment, a zip and an export.
-
-    MTEB returns stored results of a model of the same name and revision; of one that was trained
-    again it thus computes new ones. The frozen encoders are not in it.
-    """
-    digest = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
-        if not name.startswith(model.frozen_prefixes):
-            digest.update(name.encode())
-            digest.update(value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()[:16]
 
 
 def _origin(source: str | Path) -> dict[str, Any]:
