@@ -77,6 +77,7 @@ trust_remote_code=false  # whoever made --model is trusted: what it names may ru
 
 # Scoring
 transcripts=           # a speech recogniser's output, Kaldi text, or a folder of <set>/text: a baseline in the tables
+ladder=false           # tell where retrieval by keywords is lost, of every test set
 
 # Publishing
 hf_repo=               # user/name of a repository on Hugging Face
@@ -148,6 +149,7 @@ Inference
 
 Scoring
     --transcripts          a speech recogniser's output (Kaldi text), or a folder of <set>/text (default="${transcripts}")
+    --ladder               tell where retrieval by keywords is lost (default="${ladder}")
 
 Publishing
     --hf_repo              user/name of a repository on Hugging Face (default="${hf_repo}")
@@ -780,6 +782,14 @@ if runs_stage 9; then
             if [ -e "${data_feats}/${name}/words.ctm" ]; then options=(--words_ctm "${data_feats}/${name}/words.ctm"); fi
             ${python} -m espnet_plugin.bin.score_keywords --inference_dir "${inference_dir}/${name}" \
                 ${options[@]+"${options[@]}"}
+            if "${ladder}" && [[ " ${test_sets} " == *" ${name} "* ]]; then
+                log_file=${inference_dir}/${name}/logs/score_ladder.log
+                log "the ladder of ${name}, log: ${log_file}"
+                OMP_NUM_THREADS=${num_threads} "${frozen_cmd[@]}" "${log_file}" \
+                    ${python} -m espnet_plugin.bin.score_ladder --inference_dir "${inference_dir}/${name}" \
+                    --data_dir "${data_feats}/${name}" --ngpu "${frozen_ngpu}" "${inferring[@]}" \
+                    || { tail -n 15 "${log_file}" >&2; fail "the ladder failed; see ${log_file}"; }
+            fi
         fi
     done
     # the table is about the first test set

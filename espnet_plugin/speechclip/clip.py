@@ -154,9 +154,17 @@ class FrozenCLIP(nn.Module):
         texts = [texts] if isinstance(texts, str) else texts
         tower = self._need(self.text_tower, "text")
         if isinstance(tower, CausalTextTower):
-            return normalize(tower.encode_tokens(self.tokenize(texts)))
+            return self.encode_tokens(self.tokenize(texts))
         device = next(tower.parameters()).device
         return normalize(tower(self.tokenizer(list(texts)).to(device)))
+
+    def encode_tokens(self, tokens: Sequence[Sequence[int]]) -> Tensor:
+        """Encode token ids as ``tokenize`` gives them to (batch, E), L2-normalised.
+
+        Raises:
+            SoftTokensUnsupportedError: if the text tower does not read CLIP's tokens.
+        """
+        return normalize(self._soft_tower().encode_tokens(tokens))
 
     def encode_soft_tokens(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """Encode token embeddings as the text that they would be.

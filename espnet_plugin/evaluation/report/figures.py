@@ -23,6 +23,7 @@ from espnet_plugin.evaluation.figures.curves import draw_recall_curves
 from espnet_plugin.evaluation.figures.firing import draw_firing
 from espnet_plugin.evaluation.figures.gallery import draw_gallery
 from espnet_plugin.evaluation.figures.keyword_table import draw_keyword_table
+from espnet_plugin.evaluation.figures.ladder import draw_ladder
 from espnet_plugin.evaluation.figures.layer_weights import draw_layer_weights
 from espnet_plugin.evaluation.figures.similarity import draw_similarity
 from espnet_plugin.evaluation.figures.training_curves import draw_training_curves
@@ -52,6 +53,7 @@ def draw_all(
     *,
     experiment: Path,
     data_dir: Path | None = None,
+    ladder: Mapping | None = None,
 ) -> list[ReportFigure]:
     """Writes every figure for which there is data to ``figures/`` in the set's directory.
 
@@ -63,12 +65,13 @@ def draw_all(
         material: Its recordings, pictures and texts.
         experiment: Experiment directory, for the training's course.
         data_dir: Data directory of the set, for words.ctm.
+        ladder: What ``score_ladder`` returned for it.
 
     Returns:
         What was drawn, in the order in which a reader wants it.
     """
     drawn = []
-    for planned, draw in _jobs(data, ranks, material, experiment, data_dir):
+    for planned, draw in _jobs(data, ranks, material, experiment, data_dir, ladder):
         try:
             figure = draw()
             png = style.save(figure, data.directory / FIGURES_DIR / planned.name)
@@ -97,6 +100,7 @@ def _jobs(
     material: Material,
     experiment: Path,
     data_dir: Path | None,
+    ladder: Mapping | None,
 ) -> Iterator[tuple[ReportFigure, Callable[[], Figure]]]:
     audio, pictures, captions = material.audio, material.pictures, material.captions
     words = _read(data_dir, WORDS_CTM, read_ctm)
@@ -134,6 +138,17 @@ def _jobs(
                 "keywords-beside-captions",
             ),
             lambda: draw_keyword_table(rows, files),
+        )
+    if ladder:
+        yield (
+            ReportFigure(
+                "ladder",
+                "Where retrieval by keywords is lost",
+                "Recall when CLIP's text tower reads the caption, less and less of it, and what "
+                "the model said; below, how often the captions' content words are named.",
+                "ladder",
+            ),
+            lambda: draw_ladder(ladder),
         )
     if branch and pictures and captions:
         asked = _spread([row for row, u in enumerate(data.utterances) if u in captions], 5)

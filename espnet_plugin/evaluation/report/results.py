@@ -27,6 +27,7 @@ from espnet_plugin.evaluation.scores.directory import (
     current_retrieval_scores,
 )
 from espnet_plugin.evaluation.scores.files import write_json
+from espnet_plugin.evaluation.scores.ladder import score_ladder
 from espnet_plugin.evaluation.scores.retrieval import rank_set
 from espnet_plugin.utils.atomic import write_text
 
@@ -89,6 +90,12 @@ def write_results(
         intervals = keywords.pop("intervals", {})
         scores["keywords"] = keywords
         scores.setdefault("intervals", {})["keywords"] = intervals
+        try:
+            scores["ladder"] = score_ladder(data, token_list=token_list)
+        except FileNotFoundError:
+            pass  # it was not asked for
+        except ValueError as error:
+            logging.warning(f"the ladder is left out: {error}")
     scores["seconds"] = _read_json(experiment / "stage_seconds.json")
     scores["environment"] = environment()
     write_json(inference_dir / SCORES_FILE, scores)
@@ -101,7 +108,14 @@ def write_results(
         try:
             from espnet_plugin.evaluation.report.figures import draw_all
 
-            drawn = draw_all(data, ranks, material, experiment=experiment, data_dir=data_dir)
+            drawn = draw_all(
+                data,
+                ranks,
+                material,
+                experiment=experiment,
+                data_dir=data_dir,
+                ladder=scores.get("ladder"),
+            )
         except ImportError as error:
             logging.warning(f"no figures ({error}): pip install 'speechclip-plus[recipe]'")
     text = results_page(

@@ -6,27 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from espnet_plugin.bin import embed_transcripts, score_retrieval, speechclip_inference
+from espnet_plugin.bin import embed_transcripts, score_retrieval
 from espnet_plugin.data.scp import read_scp
 from espnet_plugin.evaluation.inference_set import read_inference_set
 from espnet_plugin.evaluation.report.material import read_material
-
-
-@pytest.fixture(scope="module")
-def inferred(tiny_corpus, trained: Path, tmp_path_factory) -> Path:
-    """A set's inference directory."""
-    output = tmp_path_factory.mktemp("inference") / "test"
-    data = tiny_corpus.data
-    speechclip_inference.main(
-        [
-            *("--output_dir", str(output), "--num_workers", "0"),
-            *("--data_path_and_name_and_type", f"{data}/wav.scp,speech,sound"),
-            *("--text", f"{data}/text", "--utt2image", f"{data}/utt2image"),
-            *("--image_scp", f"{data}/image_embedding.scp"),
-            *("--speechclip_model_file", f"{trained}/latest.pth"),
-        ]
-    )
-    return output
 
 
 def test_right_transcripts_score_like_the_teacher(inferred: Path, tiny_corpus, trained) -> None:

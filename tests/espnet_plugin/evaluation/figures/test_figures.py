@@ -20,6 +20,7 @@ from espnet_plugin.evaluation.figures import (  # noqa: E402
     firing,
     gallery,
     keyword_table,
+    ladder,
     layer_weights,
     similarity,
     style,
@@ -122,6 +123,19 @@ def test_layer_weights():
     assert [bar.get_height() for bar in figure.axes[0].patches] == [0.2, 0.5, 0.3]
     with pytest.raises(ValueError, match="softmax"):
         layer_weights.draw_layer_weights(np.zeros(3))
+
+
+def test_ladder():
+    scores = {"recall@1": 0.5, "recall@10": 0.75}
+    scores["intervals"] = {"recall@1": (0.4, 0.6), "recall@10": (0.7, 0.8)}
+    words = {word: {"recall": 0.25, "count": 10} for word in ("dog", "cat")}
+    places = {"first": {"recall": 0.2, "count": 20}}
+    steps = {"caption": scores, "keywords": scores}
+    figure = ladder.draw_ladder({"steps": steps, "positions": places, "words": words})
+    assert [bar.get_width() for bar in figure.axes[1].patches] == [20]
+    assert {"50.0", "75.0"} <= texts(figure)
+    empty = {"steps": {"keywords": scores}, "positions": {}, "words": {}}
+    assert len(ladder.draw_ladder(empty).axes) == 4
 
 
 def test_similarity_and_attention():

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from espnet_plugin.bin import score_ladder, show_results
+from espnet_plugin.evaluation.ladder import STEPS, read_ladder
+
+
+def test_both_ends_are_what_inference_wrote(
+    inferred: Path, tiny_corpus, trained: Path, tmp_path: Path, capsys
+) -> None:
+    directory = tmp_path / "inference" / "test"
+    shutil.copytree(inferred, directory)
+    data = tmp_path / "data"
+    data.mkdir()
+    shutil.copy(tiny_corpus.data / "wav.scp", data)
+    lines = [f"{u} 1 0.0 0.1 a\n{u} 1 0.1 0.1 dog\n" for u in tiny_corpus.utt2image]
+    (data / "words.ctm").write_text("".join(lines))
+    arguments = [
+        *("--inference_dir", str(directory), "--data_dir", str(data)),
+        *("--speechclip_model_file", f"{trained}/latest.pth"),
+    ]
+    score_ladder.main(arguments)
+    ids, embeddings = read_ladder(directory / "ladder.npz")
+    assert list(embeddings) == list(STEPS)
+    assert np.allclose(embeddings["caption"], np.load(directory / "text.npy"), atol=1e-5)
+    cascaded = np.load(directory / "speech_cascaded.npy")
+    assert np.allclose(embeddings["keywords"], cascaded, atol=1e-5)
+    assert {len(row) for row in ids["word_spans"]} == {2}
+    assert {len(row) for row in ids["content_spans"]} == {1}
+    assert "| all keywords of the model |" in capsys.readouterr().out
+    show_results.main(["--inference_dir", str(tmp_path / "inference"), "--no_figures"])
+    scores = json.loads((tmp_path / "inference" / "scores.json").read_text())
+    assert list(scores["ladder"]["steps"]) == list(STEPS)
+
+    (directory / "keywords.jsonl").unlink()
+    with pytest.raises(SystemExit, match="needs a cascaded branch"):
+        score_ladder.main(arguments)
