@@ -18,7 +18,6 @@ PAGES = {
     "changelog": "CHANGELOG.md",
     "contributing": "CONTRIBUTING.md",
     "recipe": "egs2/speechclip_plus/README.md",
-    "security": "SECURITY.md",
     "results": "egs2/speechclip_plus/RESULTS.md",
     "security": "SECURITY.md",
     "sweep": "egs2/speechclip_plus/results/mini_sweep/SWEEP.md",
