@@ -47,7 +47,7 @@ page: model := exp/speechclip_mini_hybrid_plus
 page: index := exp/mini_pictures.index
 page: $(stamp)
 	@cd $(RECIPE) && { test -d $(model) || { echo "page: no trained model yet; run make demo first" >&2; exit 1; }; }
-	@cd $(RECIPE) && $(python) -m espnet_plugin.bin.speechclip index downloads/mini/images --model $(model) --index $(index)
+	@cd $(RECIPE) && $(python) -m espnet_plugin.bin.speechclip index downloads/mini/images --model $(model) --index $(index) --force
 	@cd $(RECIPE) && $(python) -m espnet_plugin.bin.speechclip demo --index $(index) --data data/mini_test $(ARGS)
 
 test: $(stamp)

@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_plugin.utils.command import command_errors, seconds, size
+from espnet_plugin.utils.command import add_trust_argument, command_errors, seconds, size
 
 HOST, PORT = "127.0.0.1", 7860
 
@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--index", type=Path, help="pictures, by speechclip index (default: none)")
     parser.add_argument("--data", type=Path, help="data directory whose recordings can be heard")
     parser.add_argument("--device", help="torch device (default: a GPU where there is one)")
+    add_trust_argument(parser)
     parser.add_argument("--host", default=HOST, help=f"address to listen at ({HOST})")
     parser.add_argument("--port", type=int, default=PORT, help=f"its port, 0: any ({PORT})")
     parser.add_argument("--max_size", type=size, default="10MB", help="of an upload (10MB)")
@@ -55,7 +56,9 @@ def serve_page(args: argparse.Namespace) -> None:
     model = identify_model(args.model or index.model.name)
     if index is not None:
         check_model(args.index, index.model, model)
-    loaded = SpeechCLIP.from_pretrained(model.name, device=args.device)
+    loaded = SpeechCLIP.from_pretrained(
+        model.name, device=args.device, trust_remote_code=args.trust_remote_code
+    )
     captions = None
     if found:
         captions = embed_captions(

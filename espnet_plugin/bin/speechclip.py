@@ -21,6 +21,7 @@ from espnet_plugin.bin import convert_checkpoint
 from espnet_plugin.bin import demo as page
 from espnet_plugin.utils.atomic import atomic_path
 from espnet_plugin.utils.command import add_trust_argument, command_errors, positive, seconds
+from espnet_plugin.utils.progress import progress
 
 if TYPE_CHECKING:
     from espnet_plugin.inference.speechclip import SpeechCLIP
@@ -58,6 +59,9 @@ def get_parser() -> argparse.ArgumentParser:
     added.add_argument("--index", required=True, type=Path, help="where the index lies")
     _model_options(added, required=False)
     added.add_argument("--batch_size", type=positive, default=64, help="pictures at a time (64)")
+    added.add_argument(
+        "--force", action="store_true", help="make an index of another model anew with this one"
+    )
     added.add_argument(
         "--approximate",
         action="store_true",
@@ -138,18 +142,28 @@ def _table(rows: Sequence[Sequence[object]]) -> str:
 
 def models(args: argparse.Namespace) -> None:
     """Lists the released models."""
-    from espnet_plugin.speechclip.released import released_models
+    from humanfriendly import format_size
 
-    rows = released_models()
-    header = ("name", "architecture", "speech encoder", "CLIP", "corpus", "published recall")
+    from espnet_plugin.speechclip.released import released_models
+    from espnet_plugin.speechclip.released_cache import fetched
+
+    data = []
+    for model in released_models():
+        here = fetched(model)
+        size = here.size if here else model.size
+        data.append({**asdict(model), "size": size, "downloaded": here is not None})
+    header = ("name", "architecture", "speech encoder", "CLIP", "corpus", "published recall",
+              "download", "here")  # fmt: skip
     table = [
         (
-            *(row.name, row.architecture, row.speech_encoder, row.clip, row.corpus),
-            f"{row.recall:.2f} % @{row.recall_at}",
+            *(row["name"], row["architecture"], row["speech_encoder"], row["clip"], row["corpus"]),
+            f"{row['recall']:.2f} % @{row['recall_at']}",
+            format_size(row["size"], binary=True) if row["size"] else "not known yet",
+            "yes" if row["downloaded"] else "no",
         )
-        for row in rows
+        for row in data
     ]
-    _answer(args, [asdict(row) for row in rows], _table([header, *table]))
+    _answer(args, data, _table([header, *table]))
 
 
 def info(args: argparse.Namespace) -> None:
@@ -210,7 +224,7 @@ def keywords(args: argparse.Namespace) -> None:
     """Prints what is heard in recordings."""
     model = _load(args, args.model)
     heard = {}
-    for file in args.files:
+    for file in progress(args.files, description="recordings heard", unit="recording"):
         try:
             heard[file] = model.keywords(file)
         except (OSError, ValueError) as error:
@@ -247,7 +261,10 @@ def index(args: argparse.Namespace) -> None:
         args.index,
         args.folders,
         model=model,
-        encoder=ClipEncoder(model.name, device=args.device),
+        encoder=ClipEncoder(
+            model.name, device=args.device, trust_remote_code=args.trust_remote_code
+        ),
+        force=args.force,
         batch_size=args.batch_size,
         approximate_from=1 if args.approximate else AUTOMATIC,
     )

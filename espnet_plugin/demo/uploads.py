@@ -15,13 +15,12 @@ import numpy as np
 from espnet_plugin.data.audio import read_audio, resampled
 from espnet_plugin.data.images import read_picture
 from espnet_plugin.data.scp import DataError
+from espnet_plugin.inference.utterance import SHORTEST, SILENT
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 KEPT = 64
-SHORTEST = 0.2  # seconds; less holds no word
-SILENT = 1e-3  # of full scale, −60 dB
 SAMPLES_PER_SECOND = 2 * 192_000  # of all channels; more comes from no microphone
 PIXELS = 50_000_000
 # decoders that start no other program and that browsers have, too

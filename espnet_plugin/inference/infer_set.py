@@ -26,6 +26,7 @@ from espnet_plugin.inference.speechclip_inference import (
     SpokenKeyword,
     UtteranceResult,
 )
+from espnet_plugin.inference.utterance import MAX_SECONDS
 from espnet_plugin.speechclip.backends.waveform import checked_entries
 from espnet_plugin.utils.progress import progress
 
@@ -61,7 +62,7 @@ def infer_set(
     shape_file: str | None = None,
     batch_size: int = 16,
     batch_seconds: float = 160.0,
-    max_seconds: float = 400.0,
+    max_seconds: float = MAX_SECONDS,
     num_workers: int = 1,
 ) -> SetOutputs:
     """Embeds the utterances ``keys`` and all that belongs to them.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from espnet_plugin.speechclip.hub import check_hub_reachable, resolve_model
+from espnet_plugin.speechclip.released import released_as
 from espnet_plugin.speechclip.stored_model import read_stored_config
 
 CARD_FILE, RESULTS_FILE, FIGURE_FILE = "README.md", "RESULTS.md", "figure.png"
@@ -17,7 +18,7 @@ _PICTURE = re.compile(r"!\[([^\]]*)\]\(([^)]+)\)")
 _PRIVATE_PART = re.compile(r"^## (?:Figures|Time|Environment)$", re.MULTILINE)
 _SENTENCE_WITH_A_FILE = re.compile(r"[^.\n]*\[[^\]\n]+\]\((?!https?:)[^)\n]+\)\.?")
 _CARD = """---
-license: apache-2.0
+license: {license}
 library_name: espnet
 pipeline_tag: feature-extraction
 tags:
@@ -49,8 +50,8 @@ In s3prl: `-u speechclip_plus -k {name}`; in PyTorch alone: `load_speechclip("{n
 {results}
 ## Licences
 
-The trained weights and the code are Apache-2.0. The frozen speech encoder and CLIP, and the corpus
-that the model was trained on, have licences of their own, which bind whoever uses the model.
+{licences} The frozen speech encoder and CLIP, and the corpus that the model was trained on, have
+licences of their own, which bind whoever uses the model.
 
 ## Limits
 
@@ -61,6 +62,9 @@ that the model was trained on, have licences of their own, which bind whoever us
 - One recording is one row: of long recordings it keeps the gist at best.
 - What CLIP learned from the web, with its prejudices about people, is in every similarity.
 """
+
+
+_OWN_LICENCE = "apache-2.0", "The trained weights and the code are Apache-2.0."
 
 
 def write_model_card(directory: str | Path, source: str | Path, *, name: str) -> None:
@@ -80,7 +84,8 @@ def write_model_card(directory: str | Path, source: str | Path, *, name: str) ->
     facts = "\n".join(f"| {key} | {value} |" for key, value in _facts(source).items())
     # headings of the results go below the card's
     results = re.sub(r"^#", "##", text, flags=re.MULTILINE) or "No results came with it.\n"
-    card = _CARD.format(name=name, facts=facts, results=results)
+    licence, licences = _licence(read_stored_config(source).get("converted_from"))
+    card = _CARD.format(name=name, facts=facts, results=results, license=licence, licences=licences)
     (directory / CARD_FILE).write_text(card, encoding="utf-8")
 
 
@@ -104,6 +109,20 @@ def upload(directory: str | Path, repo: str, *, message: str, private: bool = Fa
     api.upload_folder(repo_id=repo, folder_path=Path(directory), commit_message=message)
 
 
+def _licence(converted_from: str | None) -> tuple[str, str]:
+    """The hub's name of the licence, and what the card says of it."""
+    if converted_from is None:
+        return _OWN_LICENCE
+    released = released_as(converted_from)
+    told = (
+        f"{released.licence}. Ask the authors before you pass it on."
+        if released
+        else "whoever trained it says what may be done with it. This package's licence covers its "
+        "code only."
+    )
+    return "other", f"The weights were converted from `{converted_from}`: {told}"
+
+
 def _facts(source: str | Path) -> dict[str, str]:
     config = read_stored_config(source)
     clip = config.get("clip_conf") or {}
@@ -121,6 +140,9 @@ def _facts(source: str | Path) -> dict[str, str]:
         "CLIP": f"{_public(clip.get('model'))}, frozen",
         "trained on": _training_set(config),
     }
+    released = released_as(config.get("converted_from", ""))
+    if released is not None:
+        facts["converted"] = released.description
     return {key: value for key, value in facts.items() if value}
 
 

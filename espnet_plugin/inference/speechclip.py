@@ -18,7 +18,12 @@ from espnet_plugin.inference.embeddings import Embeddings, OnError, embed_items,
 from espnet_plugin.inference.keywords import Keyword, words_of
 from espnet_plugin.inference.publishing import upload, write_model_card
 from espnet_plugin.inference.speechclip_inference import SpeechCLIPInference, UtteranceResult
-from espnet_plugin.inference.utterance import Utterance, read_utterance, utterance_seconds
+from espnet_plugin.inference.utterance import (
+    MAX_SECONDS,
+    Utterance,
+    read_utterance,
+    utterance_seconds,
+)
 from espnet_plugin.speechclip.clip import FrozenCLIP
 from espnet_plugin.speechclip.storage import export_speechclip, load_clip, load_speechclip
 from espnet_plugin.speechclip.storage_format import new_directory
@@ -66,6 +71,7 @@ class SpeechCLIP:
         name_or_path: str | Path,
         *,
         device: str | torch.device | None = None,
+        max_seconds: float = MAX_SECONDS,
         trust_remote_code: bool = False,
     ) -> SpeechCLIP:
         """Loads a trained model; CLIP's image tower follows when the first picture comes.
@@ -75,6 +81,8 @@ class SpeechCLIP:
                 directory, or the name of a released model or of a repository on the Hugging Face
                 hub.
             device: Torch device; None: a GPU where there is one.
+            max_seconds: Of a longer recording only the beginning is heard, with a warning that
+                names it. With HuBERT base a minute of speech needs about 1 GB.
             trust_remote_code: Whoever made the model is trusted: it may name what can run code that
                 comes with it.
 
@@ -87,7 +95,7 @@ class SpeechCLIP:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         trusted = {"trust_remote_code": trust_remote_code}
         model = load_speechclip(name_or_path, image_tower=False, **trusted)
-        inference = SpeechCLIPInference(model=model, device=str(device))
+        inference = SpeechCLIPInference(model=model, device=str(device), max_seconds=max_seconds)
         return cls(inference, source=name_or_path, **trusted)
 
     @property
@@ -124,7 +132,7 @@ class SpeechCLIP:
         """Embeds recordings.
 
         They run in batches of similar length, the longest first, of 100 seconds in all or one
-        recording that is longer. With HuBERT base a minute of speech needs about 1 GB.
+        recording that is longer, of which the first ``max_seconds`` are heard.
 
         Args:
             speech: A file or the samples of one recording, (samples,) or (samples, channels),
@@ -145,7 +153,7 @@ class SpeechCLIP:
         """
         take = self._taking(branch)
         items = items_of(speech)
-        wanted = self.inference.model.speech_encoder.sampling_rate
+        wanted, most = self.inference.model.speech_encoder.sampling_rate, self.inference.max_seconds
 
         def encode(batch: list[np.ndarray]) -> list[np.ndarray]:
             return [take(result) for result in self._results(batch)]
@@ -155,7 +163,10 @@ class SpeechCLIP:
             items,
             batches=batches_by_length(seconds, BATCH_SECONDS),
             read=lambda item: read_utterance(
-                item, sampling_rate=_rate_of(item, sampling_rate), wanted_rate=wanted
+                item,
+                sampling_rate=_rate_of(item, sampling_rate),
+                wanted_rate=wanted,
+                max_seconds=most,
             ),
             encode=encode,
             dim=self.embedding_dim,

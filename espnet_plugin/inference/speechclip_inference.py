@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from espnet_plugin.inference.utterance import Utterance, read_utterance
+from espnet_plugin.inference.utterance import MAX_SECONDS, Utterance, read_utterance
 from espnet_plugin.speechclip.backends.waveform import float_samples
 from espnet_plugin.speechclip.model import SpeechCLIPModel, SpeechOutput
 from espnet_plugin.speechclip.quantizer import cosine_similarities
@@ -83,6 +83,7 @@ class SpeechCLIPInference:
         dtype: Precision of the computation, one of ``PRECISIONS``; with 16 bits the weights stay
             float32 and PyTorch's autocast decides, as in training.
         model: A model that is loaded already, instead of both files.
+        max_seconds: Of longer speech only the beginning is heard, with a warning.
         trust_remote_code: See :func:`load_speechclip`.
     """
 
@@ -94,6 +95,7 @@ class SpeechCLIPInference:
         device: str = "cpu",
         dtype: str = "float32",
         model: SpeechCLIPModel | None = None,
+        max_seconds: float = MAX_SECONDS,
         trust_remote_code: bool = False,
     ) -> None:
         if model is None:
@@ -115,6 +117,7 @@ class SpeechCLIPInference:
             torch.autocast, torch.device(device).type, getattr(torch, dtype), enabled=half
         )
         self.device = device
+        self.max_seconds = max_seconds
         self.model = model.to(device=device, dtype=self.dtype).eval()
 
     @staticmethod
@@ -159,7 +162,12 @@ class SpeechCLIPInference:
             ValueError: When samples are none, not mono, or not finite.
         """
         wanted = self.model.speech_encoder.sampling_rate
-        samples = read_utterance(speech, sampling_rate=sampling_rate, wanted_rate=wanted)
+        samples = read_utterance(
+            speech,
+            sampling_rate=sampling_rate,
+            wanted_rate=wanted,
+            max_seconds=self.max_seconds,
+        )
         waveform = torch.as_tensor(samples, dtype=self.dtype, device=self.device)[None]
         lengths = torch.tensor([len(samples)], device=self.device)
         return self.results(self.encode(speech=waveform, speech_lengths=lengths))[0]

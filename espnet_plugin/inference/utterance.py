@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from pathlib import Path
 
@@ -13,16 +14,28 @@ from espnet_plugin.data.scp import DataError
 from espnet_plugin.speechclip.backends.waveform import checked_speech, float_speech
 
 Utterance = Tensor | np.ndarray | str | Path
+MAX_SECONDS = 400.0  # about 7 GB with HuBERT base; attention grows with the square
+SHORTEST = 0.2  # seconds; less holds no word
+SILENT = 1e-3  # of full scale, −60 dB
 
 
-def read_utterance(speech: Utterance, *, sampling_rate: int | None, wanted_rate: int) -> np.ndarray:
+def read_utterance(
+    speech: Utterance,
+    *,
+    sampling_rate: int | None,
+    wanted_rate: int,
+    max_seconds: float = MAX_SECONDS,
+) -> np.ndarray:
     """Samples (samples,) at the wanted rate in Hz, floating point in [-1, 1].
+
+    A warning tells of speech that is longer than ``max_seconds``, silent, or too short for a word.
 
     Args:
         speech: Samples (samples,) or (samples, channels), floating point in [-1, 1] or integers as
             recordings hold them; or an audio file. Channels are averaged.
         sampling_rate: Of samples in Hz; None: the wanted one. A file says its own.
         wanted_rate: What the speech encoder hears.
+        max_seconds: Of longer speech only the beginning is returned.
 
     Raises:
         DataError: When a file is missing, unreadable, empty or not finite.
@@ -43,7 +56,26 @@ def read_utterance(speech: Utterance, *, sampling_rate: int | None, wanted_rate:
     rate = wanted_rate if sampling_rate is None else sampling_rate
     if rate <= 0:
         raise ValueError(f"sampling_rate {rate}: give Hz, such as 16000")
-    return resampled(mono, rate, wanted_rate)
+    name = str(speech) if isinstance(speech, (str, Path)) else "speech"
+    return resampled(_heard(mono, rate, max_seconds, name), rate, wanted_rate)
+
+
+def _heard(mono: np.ndarray, rate: int, max_seconds: float, name: str) -> np.ndarray:
+    seconds = len(mono) / rate
+    if seconds > max_seconds:
+        logging.warning(
+            f"{name}: {seconds:.0f} s long, the first {max_seconds:.0f} s of it are heard; cut the "
+            "recording, or give more max_seconds"
+        )
+        return mono[: int(max_seconds * rate)]
+    if np.abs(mono).max() < SILENT:
+        logging.warning(f"{name}: silent, so what is heard in it means nothing")
+    elif seconds < SHORTEST:
+        logging.warning(
+            f"{name}: {seconds:.2f} s long, too short for a word, so what is heard in it means "
+            "nothing"
+        )
+    return mono
 
 
 def _array(speech: Tensor | np.ndarray) -> np.ndarray:

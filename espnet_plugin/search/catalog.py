@@ -62,7 +62,7 @@ class Catalog:
     def __init__(self, directory: Path, *, create: bool = False) -> None:
         self.path = directory / FILE
         if not create and not self.path.is_file():
-            raise DataError(f"{directory}: no index; make one with speechclip index DIR --index")
+            raise DataError(f"{directory}: no index; make one with speechclip index")
         with self._errors():
             # a killed writer's transaction is undone by whoever may write, and may read then
             mode = "rwc" if create else "rw" if os.access(self.path, os.W_OK) else "ro"
@@ -127,6 +127,11 @@ class Catalog:
     def _all(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         with self._errors():
             return self._db.execute(query, values).fetchall()
+
+    def forget_pictures(self) -> None:
+        """Forgets all pictures and vectors."""
+        self._all("DELETE FROM pictures")
+        self._all("DELETE FROM vectors")
 
     def vectors(self) -> int:
         """Rows that have been given out, those of removed pictures among them."""

@@ -43,6 +43,6 @@ def check_model(directory: Path, made_by: IndexedModel | None, model: IndexedMod
         raise DataError(
             f"{directory} was made by {made_by.name} (fingerprint "
             f"{made_by.fingerprint[:12]}), not by {model.name} as it is now "
-            f"({model.fingerprint[:12]}); scores would mean nothing. Use that model, or make "
-            "another index"
+            f"({model.fingerprint[:12]}); scores would mean nothing. Use that model, make "
+            "another index, or make this one anew: speechclip index --force"
         )

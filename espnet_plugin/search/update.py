@@ -21,6 +21,7 @@ from espnet_plugin.data.scp import DataError
 from espnet_plugin.search.approximate import AUTOMATIC, remove_other_codes, update_codes
 from espnet_plugin.search.catalog import FILE, Catalog, Picture
 from espnet_plugin.search.folders import absolute_folders, find_pictures, is_gone, stamp_of
+from espnet_plugin.search.generations import begin_anew, compact
 from espnet_plugin.search.lock import LOCK, writing
 from espnet_plugin.search.model import IndexedModel, check_model
 from espnet_plugin.search.vectors import GrowingArray, read_rows, vectors_file
@@ -85,6 +86,7 @@ def update_index(
     *,
     model: IndexedModel,
     encoder: PictureEncoder,
+    force: bool = False,
     batch_size: int = BATCH,
     approximate_from: int = AUTOMATIC,
 ) -> Update:
@@ -95,13 +97,14 @@ def update_index(
         folders: Searched with all that lies below them; none: those of the earlier runs.
         model: Whose embeddings the encoder makes.
         encoder: Embeds pictures; it is not touched when nothing is new.
+        force: Make an index of another model anew with this one.
         batch_size: Pictures of a transaction.
         approximate_from: Vectors from which on the index is searched approximately; one that is
             stays so.
 
     Raises:
         DataError: When a folder is not there, another process writes the index, it was made by
-            another model, or it is damaged.
+            another model (without ``force``), or it is damaged.
     """
     directory, listed = Path(directory), absolute_folders(folders)
     if not listed and not directory.is_dir():
@@ -113,6 +116,10 @@ def update_index(
     with writing(directory):
         catalog = Catalog(directory, create=True)
         try:
+            made_by = catalog.model()
+            if force and made_by is not None and made_by.fingerprint != model.fingerprint:
+                listed = absolute_folders([*listed, *catalog.setting("folders", [])])
+                begin_anew(directory, catalog, model)
             run = _Run(directory, catalog, encoder, batch_size)
             run.update(listed, model)
             run.tidy(approximate_from)
@@ -256,20 +263,6 @@ class _Run:
         for other in self.directory.glob("vectors-*.npy"):
             if other != path:
                 other.unlink()
-
-
-def compact(directory: Path, catalog: Catalog) -> None:
-    """Leaves out the vectors without a picture; the new file counts when the catalog says so."""
-    generation, dim = catalog.setting("generation", 0), catalog.setting("dim")
-    old = read_rows(vectors_file(directory, generation), width=dim, rows=catalog.vectors())
-    target = vectors_file(directory, generation + 1)
-    target.unlink(missing_ok=True)  # of a run that was killed
-    new = GrowingArray(target, width=dim)
-    with catalog.transaction():
-        for rows in catalog.renumber():
-            new.append(old[rows])
-        catalog.set("generation", generation + 1)
-        catalog.set("centered_on", None)  # the codes are of other rows
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ A configuration is plain data: the keys of an ESPnet ``config.yaml`` that concer
     quantizer: straight_through
     quantizer_conf: {temperature: 0.1}
     model_conf: {parallel: true, compatibility: {}}
+    converted_from: name of the original implementation's checkpoint, if it is one; builds nothing
 
 Each ``*_conf`` holds keyword arguments of the class that the docstring of the same name describes.
 """

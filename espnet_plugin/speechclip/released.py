@@ -85,6 +85,11 @@ def released_model(name: str) -> ReleasedModel | None:
     return _table().get(name)
 
 
+def released_as(file: str) -> ReleasedModel | None:
+    """The released model whose checkpoint has that file name; None if there is none."""
+    return next((model for model in _table().values() if Path(model.path).name == file), None)
+
+
 def nearest_names(name: str) -> list[str]:
     """At most three names of released models that may have been meant, the nearest first."""
     normalized = name.casefold().replace("_", "-").replace("+", "-plus")

@@ -47,6 +47,7 @@ CONFIG_KEYS = (
     "loss",
     "loss_conf",
     "model_conf",
+    "converted_from",
 )
 
 

@@ -6,6 +6,8 @@ import argparse
 import contextlib
 import errno
 import logging
+import os
+import select
 import sys
 from collections.abc import Iterator
 
@@ -23,6 +25,8 @@ LOG_FORMAT = "%(asctime)s %(levelname)s: %(message)s"
 def command_errors(name: str) -> Iterator[None]:
     """Logs to stderr; bad input ends the command with one message and exit code 1.
 
+    When whoever reads the output has had enough (``| head``), it ends without a message.
+
     Example:
         >>> @command_errors("show_sweep")
         ... def main(cmd: Sequence[str] | None = None) -> None: ...
@@ -33,9 +37,23 @@ def command_errors(name: str) -> Iterator[None]:
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     try:
         yield
+        sys.stdout.flush()
     except (OSError, ValueError, ImportError) as error:
+        if isinstance(error, BrokenPipeError) and _reader_is_gone():
+            sys.exit(1)
         logging.debug(f"{name} failed", exc_info=True)
         sys.exit(f"{name}: error: {_message(error)}")
+
+
+def _reader_is_gone() -> bool:
+    output = sys.stdout.fileno()
+    waiting = select.poll()
+    waiting.register(output, 0)  # errors are told of in any case
+    if not waiting.poll(0):
+        return False
+    # so that Python does not complain when it flushes at its end
+    os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+    return True
 
 
 def add_trust_argument(parser: argparse._ActionsContainer) -> None:

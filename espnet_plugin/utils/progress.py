@@ -8,6 +8,8 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
+from humanfriendly import format_timespan
+
 Item = TypeVar("Item")
 
 
@@ -42,7 +44,7 @@ def progress(
             items, desc=description, total=total, unit=unit, dynamic_ncols=True, leave=None
         )
         return
-    of = f"/{total}" if total else ""
+    of = f"/{total:,}" if total else ""
     started = last = time.monotonic()
     interval = min(1.0, log_every)
     for count, item in enumerate(items, 1):
@@ -50,4 +52,5 @@ def progress(
         now = time.monotonic()
         if now - last >= interval:
             last, interval = now, min(2 * interval, log_every)
-            logging.info(f"{description}: {count}{of} {unit} after {now - started:.0f} s")
+            spent = format_timespan(round(now - started), max_units=2)
+            logging.info(f"{description}: {count:,}{of} {unit} after {spent}")

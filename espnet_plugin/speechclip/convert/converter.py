@@ -76,6 +76,7 @@ def convert_checkpoint(
         try:
             conversion = _Conversion(checkpoint, str(source))
             conversion.config["model_conf"]["compatibility"] = switches
+            conversion.config["converted_from"] = Path(source).name  # whose licence it has
             conversion.convert_teachers(target, teachers)
             conversion.convert_vocabulary(vocabulary)
             conversion.convert_trained(target)

@@ -61,8 +61,9 @@ def test_updates_left_out_are_counted() -> None:
 
 def test_lines_of_a_data_log() -> None:
     status = load().Status()
-    assert status.feed("2026-01-01 INFO: speech states: 64/100 utterance after 31 s") is None
-    assert status.text == "speech states: 64/100 utterance after 31 s"
+    line = "speech states: 1,064/2,100 utterance after 31 seconds"
+    assert status.feed(f"2026-01-01 INFO: {line}") is None
+    assert status.text == line
     assert status.feed("x INFO: The hidden states need 1 GiB more; 9 GiB are free in d") is not None
     assert status.feed("anything else") is None
 

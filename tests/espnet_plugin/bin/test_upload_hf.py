@@ -17,6 +17,7 @@ from espnet_plugin.inference.packing import pack_model
 from espnet_plugin.inference.speechclip_inference import SpeechCLIPInference
 from espnet_plugin.speechclip import load_speechclip
 from espnet_plugin.speechclip.hub import resolve_model
+from espnet_plugin.speechclip.released import released_model
 from s3prl_upstream.expert import UpstreamExpert
 from tests.local_hub import LocalHub, only_hub
 
@@ -132,3 +133,19 @@ def test_upload_says_what_went_wrong(
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", closed)
     with pytest.raises(SystemExit, match=f"failed: no connection to {closed}"):
         upload_hf(arguments)
+
+
+def test_a_converted_model_keeps_its_authors_licence(trained: Path, tmp_path: Path) -> None:
+    saved, again = tmp_path / "saved", tmp_path / "again"
+    SpeechCLIP.from_pretrained(trained, device="cpu").save_pretrained(saved)
+    for file, told in (
+        (released_model("flickr8k-base-hybrid").path, "the authors publish none"),
+        ("mine.ckpt", "whoever trained it"),
+    ):
+        with (saved / "config.yaml").open("a") as config:
+            config.write(f"converted_from: {Path(file).name}\n")
+        SpeechCLIP.from_pretrained(saved, device="cpu").save_pretrained(again, force=True)
+        card = (again / "README.md").read_text()
+        assert "license: other" in card and "Apache" not in card
+        assert f"converted from `{Path(file).name}`: {told}" in card
+        assert ("81.03" in card or "80.01" in card) == ("none" in told)

@@ -68,6 +68,15 @@ def test_silence_and_the_shortest_recordings(model: SpeechCLIP) -> None:
     assert np.isfinite(rows).all() and np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
 
 
+def test_of_long_speech_the_beginning_is_heard(exported: Path, caplog) -> None:
+    model = SpeechCLIP.from_pretrained(exported, device="cpu", max_seconds=0.25)
+    rows = model.encode_speech(SPEECH)
+    beginnings = model.encode_speech([samples[:4000] for samples in SPEECH])
+    assert np.abs(rows - beginnings).max() < 1e-5
+    assert caplog.text.count("s of it are heard") == 3
+    assert model.keywords(SPEECH[0]) == model.keywords(SPEECH[0][:4000])
+
+
 def test_branches(model: SpeechCLIP, exported: Path) -> None:
     parallel, cascaded, both = (
         model.encode_speech(SPEECH, branch=branch) for branch in ("parallel", "cascaded", "both")
@@ -167,7 +176,8 @@ later = {{"open_clip", "transformers", "torchvision", "PIL", "scipy", "soundfile
 assert not later & sys.modules.keys()
 import numpy as np
 model = SpeechCLIP.from_pretrained({str(exported)!r}, device="cpu")
-model.encode_speech(np.zeros(8000)), model.keywords(np.zeros(8000)), model.encode_text("a dog")
+speech = 0.1 * np.sin(np.arange(8000))
+model.encode_speech(speech), model.keywords(speech), model.encode_text("a dog")
 assert not {{"espnet", "espnet2", "nltk", "g2p_en", "s3prl"}} & sys.modules.keys()
 """
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

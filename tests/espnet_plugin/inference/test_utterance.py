@@ -42,6 +42,23 @@ def test_files_are_mixed_down_and_resampled(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("samples", "said"),
+    [
+        (SAMPLES[:800], "a.wav: 0.05 s long, too short for a word"),
+        (np.zeros(16000), "a.wav: silent"),
+        (np.tile(SAMPLES, 30), "a.wav: 3 s long, the first 2 s of it are heard"),
+        (np.tile(SAMPLES, 10), ""),
+    ],
+)
+def test_what_cannot_be_heard_as_a_whole_is_said(samples, said, tmp_path: Path, caplog) -> None:
+    path = str(tmp_path / "a.wav")
+    soundfile.write(path, samples, 16000, subtype="FLOAT")
+    heard = read_utterance(path, sampling_rate=None, wanted_rate=16000, max_seconds=2)
+    assert np.array_equal(heard, samples[:32000].astype(np.float32))
+    assert said in caplog.text and bool(said) == bool(caplog.messages)
+
+
+@pytest.mark.parametrize(
     ("speech", "rate", "error", "message"),
     [
         ([0.1, 0.2], None, TypeError, "type list: give the samples of one utterance"),

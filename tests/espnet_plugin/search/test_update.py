@@ -97,6 +97,26 @@ def test_what_must_not_be_written_to(pictures: Path, tmp_path: Path) -> None:
             update(tmp_path / "index", pictures)
 
 
+def test_another_model_makes_an_index_anew_when_it_is_told_to(
+    pictures: Path, tmp_path: Path
+) -> None:
+    index, other = tmp_path / "index", IndexedModel("other", "b" * 64)
+    elsewhere = picture(tmp_path / "elsewhere" / "x.png", 50).parent
+    update(index, pictures)
+    update(index, elsewhere)
+    reader = PictureIndex(index)
+    pictures.rename(tmp_path / "unmounted")
+    with pytest.raises(DataError, match="pictures: no such folder"):
+        update(index, elsewhere, model=other, force=True)
+    assert len(reader) == 8
+    (tmp_path / "unmounted").rename(pictures)
+    half = type("Half", (PixelEncoder,), {"encode": lambda s, p: PixelEncoder.encode(s, p)[:, :24]})
+    done = update(index, elsewhere, model=other, encoder=half(), force=True)  # of other width, too
+    assert (done.embedded, done.pictures, done.removed) == (8, 8, 0)
+    assert reader.model == other and len(reader.search(np.ones(24), top=9)) == 8
+    assert update(index, model=other, force=True).unchanged == 8
+
+
 SLOW_RUN = """
 import sys, time
 from pathlib import Path

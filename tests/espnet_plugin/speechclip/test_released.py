@@ -9,6 +9,7 @@ from espnet_plugin.speechclip.hub import resolve_model
 from espnet_plugin.speechclip.released import (
     ReleasedModel,
     nearest_names,
+    released_as,
     released_model,
     released_models,
 )
@@ -20,6 +21,7 @@ MODELS = released_models()
 def test_there_are_fifteen_with_names_and_files_of_their_own() -> None:
     assert len(MODELS) == 15
     assert len({(model.repository, model.path) for model in MODELS}) == 15
+    assert [released_as(Path(model.path).name) for model in MODELS] == MODELS
     assert released_model("flickr8k-base-hybrid-plus") in MODELS
     assert released_model("flickr8k-base-hybrid+") is None
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import errno
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -69,3 +71,17 @@ def test_an_options_value_with_its_unit(
     assert kind(good) == value
     with pytest.raises(argparse.ArgumentTypeError, match=f"^{bad}: "):
         kind(bad)
+
+
+def test_a_reader_that_has_had_enough_is_no_error() -> None:
+    code = """
+from espnet_plugin.utils.command import command_errors
+with command_errors("tool"):
+    print("a\\n" * {lines})
+"""
+    for lines in (3, 100_000):  # at the end, and in the middle
+        command = [sys.executable, "-c", code.format(lines=lines)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        process.wait()

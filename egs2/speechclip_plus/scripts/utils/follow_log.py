@@ -15,7 +15,7 @@ EPOCH = re.compile(r"(\d+)/(\d+)epoch started")
 BATCH = re.compile(r"(\d+)epoch:train:\d+-(\d+)batch: .*?\bloss=([\d.e+-]+)")
 LEFT_OUT = re.compile(r"update left out, (\d+) in this epoch")
 RESULT = re.compile(r"(\d+)epoch results: (.*)")
-COUNT = re.compile(r"INFO: (.*: \d+(?:/\d+)? \S+ after \d+ s)$")
+COUNT = re.compile(r"INFO: (.*: [\d,]+(?:/[\d,]+)? \S+ after \d.*)$")
 SPACE = re.compile(r"INFO: (.* need .* more; .* free in .*)$")
 MEASURE = re.compile(r"(?<![a-z_])(recall_mean_at_(?:1|10))=([\d.]+)")
 FIRST_INTERVAL, INTERVAL = 2.0, 30.0  # seconds between lines where there is no terminal: doubling
