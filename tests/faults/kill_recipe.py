@@ -28,7 +28,7 @@ from threading import Lock
 from typing import Any
 
 from tests.faults import recipe as project
-from tests.faults.kills import Ended, Moment, choose_moment, run_and_kill
+from tests.faults.kills import Ended, Moment, choose_moments, run_and_kill
 from tests.faults.results import differences, made_files, results
 from tests.faults.warm_python import warm_python
 
@@ -53,7 +53,7 @@ class Undisturbed:
 
     Attributes:
         seconds: How long it takes.
-        written: The files that it writes.
+        written: The files that it writes, in the order in which they are finished.
         results: Of this stage and all before it.
     """
 
@@ -112,7 +112,8 @@ class Harness:
             if before.get(name) != (recipe / name).lstat().st_mtime_ns
         ]
         logging.info(f"undisturbed: stage {stage}, {seconds:.1f} s, {len(written)} files")
-        return Undisturbed(seconds, sorted(written), results(recipe))
+        written.sort(key=lambda name: (recipe / name).lstat().st_mtime_ns)
+        return Undisturbed(seconds, written, results(recipe))
 
     def kill_round(
         self,
@@ -129,8 +130,7 @@ class Harness:
                 return
             chance = random.Random(f"{seed} {number} {stage}")
             moments = []
-            for _ in range(kills):
-                moment = choose_moment(chance, wanted.written, wanted.seconds)
+            for moment in choose_moments(chance, kills, wanted.written, wanted.seconds):
                 ended = self.run(recipe, stage, moment)
                 if ended.killed:
                     moments.append(ended.killed)

@@ -51,19 +51,32 @@ class Ended:
     killed: str = ""
 
 
-def choose_moment(chance: random.Random, files: Sequence[str], seconds: float) -> Moment:
+def choose_moments(
+    chance: random.Random, number: int, files: Sequence[str], seconds: float
+) -> list[Moment]:
     """A third of the kills come at any time, the others when something is written.
 
     Args:
         chance: What decides.
-        files: What the undisturbed command wrote.
+        number: How many.
+        files: What the undisturbed command wrote, in that order.
         seconds: How long it took.
+
+    Returns:
+        The earliest in the work of the command first: a command goes on where it was killed.
     """
-    if not files or chance.random() < 1 / 3:
-        return Moment(None, False, chance.uniform(0.0, seconds), seconds)
-    delay = chance.choice([0.0, 0.002, chance.expovariate(1 / 0.1)])
-    latest = chance.uniform(0.5, 1.0) * seconds
-    return Moment(chance.choice(files), chance.random() < 0.5, delay, latest)
+    moments: list[tuple[float, Moment]] = []
+    for _ in range(number):
+        share = chance.random()
+        if not files or chance.random() < 1 / 3:
+            moment = Moment(None, False, share * seconds, seconds)
+        else:
+            delay = chance.choice([0.0, 0.002, chance.expovariate(1 / 0.1)])
+            latest = chance.uniform(1.0, 2.0) * seconds
+            file = files[int(share * len(files))]
+            moment = Moment(file, chance.random() < 0.5, delay, latest)
+        moments.append((share, moment))
+    return [moment for _, moment in sorted(moments, key=lambda pair: pair[0])]
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:
