@@ -13,7 +13,7 @@ import humanfriendly
 import numpy as np
 
 from espnet_plugin.data.audio import read_audio, resampled
-from espnet_plugin.data.images import read_picture
+from espnet_plugin.data.images import open_picture, read_picture
 from espnet_plugin.data.scp import DataError
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ SHORTEST = 0.2  # seconds; less holds no word
 SILENT = 1e-3  # of full scale, −60 dB
 SAMPLES_PER_SECOND = 2 * 192_000  # of all channels; more comes from no microphone
 PIXELS = 50_000_000
-# decoders that start no other program and that browsers have, too
-PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")
 TEXT_LENGTH = 200
 
 
@@ -145,7 +143,7 @@ def read_sent_picture(path: Path) -> Image:
     from PIL import Image
 
     try:
-        with Image.open(path, formats=PICTURE_FORMATS) as header:
+        with open_picture(path) as header:
             width, height = header.size
         if width * height > PIXELS:
             raise VisitorError(
