@@ -8,6 +8,7 @@ Example:
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import logging
 import sys
@@ -133,6 +134,8 @@ def _positive(text: str) -> int:
 def main(cmd: Sequence[str] | None = None) -> None:
     """Runs a command; bad input ends it with one message and exit code 1."""
     args = get_parser().parse_args(cmd)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # not every file's name is text
     try:
         args.run(args)
     except KeyboardInterrupt:
@@ -263,7 +266,9 @@ def index(args: argparse.Namespace) -> None:
         args.index,
         args.folders,
         model=model,
-        encoder=ClipEncoder(model.name, device=args.device),
+        encoder=ClipEncoder(
+            model.name, device=args.device, trust_remote_code=args.trust_remote_code
+        ),
         batch_size=args.batch_size,
         approximate_from=1 if args.approximate else AUTOMATIC,
     )

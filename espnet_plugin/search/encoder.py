@@ -20,10 +20,14 @@ class ClipEncoder:
     Args:
         model: Whatever :func:`load_clip` takes.
         device: Torch device; None: a GPU where there is one.
+        trust_remote_code: See :func:`load_clip`.
     """
 
-    def __init__(self, model: str, *, device: str | None = None) -> None:
+    def __init__(
+        self, model: str, *, device: str | None = None, trust_remote_code: bool = False
+    ) -> None:
         self.model = model
+        self.trust_remote_code = trust_remote_code
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self._loaded: FrozenCLIP | None = None
         self._loading = threading.Lock()
@@ -32,7 +36,9 @@ class ClipEncoder:
     def _clip(self) -> FrozenCLIP:
         with self._loading:  # several threads read pictures
             if self._loaded is None:
-                clip = load_clip(self.model, image_tower=True, text_tower=False)
+                clip = load_clip(
+                    self.model, text_tower=False, trust_remote_code=self.trust_remote_code
+                )
                 self._loaded = clip.to(self.device)
             return self._loaded
 
