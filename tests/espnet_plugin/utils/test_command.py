@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
+import os
 
 import pytest
 
-from espnet_plugin.utils.command import command_errors
+from espnet_plugin.utils.command import command_errors, disk_errors
 
 
 @pytest.mark.parametrize("error", [FileNotFoundError, ValueError, ImportError])
@@ -51,3 +52,11 @@ def test_several_lines_stay() -> None:
 def test_a_disk_that_takes_nothing(number: int, message: str) -> None:
     with pytest.raises(SystemExit, match=message), command_errors("tool"):
         raise OSError(number, "whatever", "a.npy")
+
+
+def test_a_full_disk_is_one_message_where_other_errors_go_on() -> None:
+    with pytest.raises(SystemExit, match="^train: error: a.pth: the disk is full"):
+        with disk_errors("train"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "a.pth")
+    with pytest.raises(FileNotFoundError), disk_errors("train"):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "a.pth")
