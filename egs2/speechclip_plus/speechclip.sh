@@ -546,6 +546,8 @@ if runs_stage 3; then
         limits=()
         if [ "${name}" = "${train_set}" ]; then
             limits=(--min_seconds "${min_wav_duration}" --max_seconds "${max_wav_duration}")
+        elif [ "${name}" = "${valid_set}" ]; then
+            limits=(--max_seconds 400)  # as inference; training pads its batches to the longest
         fi
         ${python} -m espnet_plugin.bin.datadir filter --input_dir "${org}" --output_dir "${data_feats}/${name}" \
             --fs "${fs}" ${limits[@]+"${limits[@]}"}
