@@ -288,8 +288,6 @@ if [ -n "${model}" ]; then
         *.pth) experiment=${model%/*};;
         *) if [ -e "${model}/config.yaml" ]; then experiment=${model}; fi;;
     esac
-elif [ "${speech_encoder}" = s3prl ]; then
-    inferring+=(--trust_remote_code)  # this call names the upstream, not a model from elsewhere
 fi
 states_dir=${dumpdir}/states_${upstream_tag}
 token_list=data/token_list/clip_${clip_tag}/${vocab_from}_${train_set}.tsv
@@ -343,9 +341,11 @@ if runs_stage 4 || runs_stage 6 || runs_stage 8; then
     if [ "${decode_cmd}" = utils/run.pl ] && [ "${frozen_ngpu}" -gt "${wanted_ngpu}" ]; then wanted_ngpu=${frozen_ngpu}; fi
 fi
 if [ "${wanted_ngpu}" -gt 0 ]; then
+    without_inference=
+    if [ -z "${model}" ]; then without_inference=" --gpu_inference false"; fi
     seen_ngpu=$(${python} -c 'import torch; print(torch.cuda.device_count())')
     [ "${seen_ngpu}" -ge "${wanted_ngpu}" ] \
-        || fail "PyTorch sees ${seen_ngpu} of ${wanted_ngpu} GPUs here (nvidia-smi and CUDA_VISIBLE_DEVICES tell more); --ngpu 0 --gpu_inference false does without"
+        || fail "PyTorch sees ${seen_ngpu} of ${wanted_ngpu} GPUs here (nvidia-smi and CUDA_VISIBLE_DEVICES tell more); --ngpu 0${without_inference} does without"
 fi
 
 # --- helpers ---
@@ -423,6 +423,15 @@ need_fresh() {
     shift
     ${python} -m espnet_plugin.bin.datadir fresh --results "$@" --remedy "run stage ${stage} again"
 }
+# Whether the experiment's configuration names the very teachers that this call names: then it is
+# this call that is trusted, and not a model from elsewhere.
+names_teachers_of_this_call() {
+    local key named=()
+    for key in speech_encoder speech_encoder_conf.model speech_encoder_conf.checkpoint clip_conf.model; do
+        named+=("$(${python} scripts/utils/yaml_value.py "${speechclip_exp}/config.yaml" "${key}")")
+    done
+    [ "${named[*]}" = "${speech_encoder} ${upstream_name} ${upstream_checkpoint} ${clip_model}" ]
+}
 # Splits the keys of $1 over at most $2 jobs into $3; prints how many jobs there are.
 split_keys() { ${python} -m espnet_plugin.bin.datadir split --key_file "$1" --nj "$2" --output_dir "$3"; }
 
@@ -444,6 +453,8 @@ say_warnings() {
 lock() {
     command -v flock > /dev/null || return 0
     mkdir -p "${1%/*}"
+    # of a folder from elsewhere: what a link leads to would be overwritten
+    [ ! -L "$1" ] || fail "$1 is a link, which no run leaves; remove it"
     exec {lock_descriptor}>> "$1"
     flock --nonblock "--$2" "${lock_descriptor}" || fail "$3: in use by another run, or by jobs that it left behind:
   $(< "$1")
@@ -537,6 +548,8 @@ if runs_stage 3; then
         limits=()
         if [ "${name}" = "${train_set}" ]; then
             limits=(--min_seconds "${min_wav_duration}" --max_seconds "${max_wav_duration}")
+        elif [ "${name}" = "${valid_set}" ]; then
+            limits=(--max_seconds 400)  # as inference; training pads its batches to the longest
         fi
         ${python} -m espnet_plugin.bin.datadir filter --input_dir "${org}" --output_dir "${data_feats}/${name}" \
             --fs "${fs}" ${limits[@]+"${limits[@]}"}
@@ -721,6 +734,11 @@ if runs_stage 8; then
     fi
     options=()
     if [ -n "${inference_config}" ]; then options=(--config "${inference_config}"); fi
+    if [ -z "${model}" ]; then
+        if "${trust_remote_code}" || { [ "${speech_encoder}" = s3prl ] && names_teachers_of_this_call; }; then
+            options+=(--trust_remote_code)
+        fi
+    fi
     for name in "${eval_sets[@]}"; do
         set_dir=${data_feats}/${name}
         out=${inference_dir}/${name}

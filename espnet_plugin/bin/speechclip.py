@@ -8,6 +8,7 @@ Example:
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import logging
 import sys
@@ -121,6 +122,8 @@ def _branch_option(parser: argparse.ArgumentParser) -> None:
 def main(cmd: Sequence[str] | None = None) -> None:
     """Runs a command; bad input ends it with one message and exit code 1."""
     args = get_parser().parse_args(cmd)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # not every file's name is text
     try:
         args.run(args)
     except KeyboardInterrupt:

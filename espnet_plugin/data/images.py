@@ -25,6 +25,9 @@ WHITE = (255, 255, 255, 255)
 SUFFIXES = frozenset(
     ".avif .bmp .gif .jfif .jp2 .jpe .jpeg .jpg .png .ppm .tif .tiff .webp".split()
 )
+# Whatever a file is called, Pillow goes by its content, and for PostScript it starts Ghostscript:
+# these are decoded by libraries alone.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")
 
 
 def read_picture(picture: str | Path | Image | np.ndarray) -> Image:
@@ -59,12 +62,27 @@ def read_picture(picture: str | Path | Image | np.ndarray) -> Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd EXIF data is none of our business
-            with Image.open(picture) as image:
+            with open_picture(picture) as image:
                 return _as_seen(image)
     except UnidentifiedImageError as error:
-        raise DataError(f"{picture}: no picture that can be read") from error
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{picture}: cannot be decoded ({error})") from error
+        raise DataError(
+            f"{picture}: no picture that can be read ({', '.join(FORMATS)}); convert it"
+        ) from error
+    except Exception as error:  # what is no picture can fail in any way
+        reason = str(error) or type(error).__name__
+        raise DataError(f"{picture}: cannot be decoded ({reason})") from error
+
+
+def open_picture(path: str | Path) -> Image:
+    """Opens a picture of a known format; only its header is read.
+
+    Raises:
+        OSError: When it cannot be opened; ``UnidentifiedImageError`` when it is of no such format.
+    """
+    from PIL import Image
+
+    Image.init()
+    return Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN])
 
 
 def _as_seen(image: Image) -> Image:

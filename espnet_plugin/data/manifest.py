@@ -105,16 +105,16 @@ class Manifest:
         """Notes of all jobs that fit; a result is preferred to a failure."""
         notes: dict[str, Note] = {}
         for path in sorted(self.directory.glob("*.jsonl")):
-            with path.open(encoding="utf-8") as stream:
+            with path.open("rb") as stream:
                 for line in stream:
                     try:
                         key, maker, source, source_stamp, result, result_stamp, facts = json.loads(
                             line
                         )
-                    except (ValueError, TypeError):
-                        continue  # a job was killed while it wrote
-                    if sources.get(key) != source or maker != self._maker:
-                        continue
+                        if sources.get(key) != source or maker != self._maker:
+                            continue
+                    except (ValueError, TypeError, RecursionError):
+                        continue  # a job was killed while it wrote, or the disk is damaged
                     if stamp(source) != source_stamp:
                         continue
                     if result is None:
@@ -188,12 +188,15 @@ def require_fresh(results: Iterable[str | Path], *, remedy: str) -> None:
         path = record_path(result)
         if not path.is_file():
             continue
-        record = json.loads(path.read_text(encoding="utf-8"))
-        changed = [
-            f"{name} ({value})"
-            for name, (value, before) in record.items()
-            if _exists(value) and fingerprint(value) != before
-        ]
+        try:
+            record = json.loads(path.read_bytes())
+            changed = [
+                f"{name} ({value})"
+                for name, (value, before) in record.items()
+                if _exists(value) and fingerprint(value) != before
+            ]
+        except (AttributeError, RecursionError, TypeError, ValueError) as error:
+            raise DataError(f"{path}: damaged ({error}); {remedy}") from error
         if changed:
             raise DataError(
                 f"{result}: was made from another {', '.join(changed)} than is there now; {remedy}"

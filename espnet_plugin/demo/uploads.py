@@ -13,7 +13,7 @@ import humanfriendly
 import numpy as np
 
 from espnet_plugin.data.audio import read_audio, resampled
-from espnet_plugin.data.images import read_picture
+from espnet_plugin.data.images import open_picture, read_picture
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.inference.utterance import SHORTEST, SILENT
 
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 KEPT = 64
 SAMPLES_PER_SECOND = 2 * 192_000  # of all channels; more comes from no microphone
 PIXELS = 50_000_000
-# decoders that start no other program and that browsers have, too
-PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")
 TEXT_LENGTH = 200
 
 
@@ -144,7 +142,7 @@ def read_sent_picture(path: Path) -> Image:
     from PIL import Image
 
     try:
-        with Image.open(path, formats=PICTURE_FORMATS) as header:
+        with open_picture(path) as header:
             width, height = header.size
         if width * height > PIXELS:
             raise VisitorError(

@@ -101,6 +101,8 @@ def read_textgrid(path: str | Path) -> list[Word]:
         kind, name, _, _, count = items[position : position + 5]
         names.append(str(name))
         size = 3 if kind == "IntervalTier" else 2
+        if not 0 <= float(count) <= len(items):
+            raise ValueError(f"{path}: a tier of {count} intervals")
         first, position = position + 5, position + 5 + size * int(count)
         if kind == "IntervalTier" and str(name).casefold() == TIER:
             rows = [items[at : at + 3] for at in range(first, position, 3)]

@@ -132,7 +132,7 @@ def _read_embeddings(path: Path, rows: int, ids_file: str) -> np.ndarray:
         raise FileNotFoundError(f"{path} is missing: run the inference stage first")
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except ValueError as error:
+    except Exception as error:  # a damaged header can fail in any way
         raise ValueError(f"{path} is no readable NumPy array: run inference again") from error
     if array.ndim != 2 or array.shape[0] != rows:
         raise ValueError(f"{path}: shape {array.shape}, but {ids_file} has {rows} ids")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -66,13 +67,20 @@ def read_keywords(path: str | Path) -> list[UtteranceKeywords]:
             f"{path} is missing: run the inference stage, with a model that has a cascaded branch"
         )
     utterances, seen = [], set()
-    with path.open(encoding="utf-8") as stream:
+    with path.open("rb") as stream:
         for number, line in enumerate(stream, 1):
             if not line.strip():
                 continue
             try:
                 utterance = _utterance(json.loads(line))
-            except (ValueError, KeyError, TypeError) as error:
+            except (
+                ArithmeticError,
+                AttributeError,
+                LookupError,
+                RecursionError,
+                TypeError,
+                ValueError,
+            ) as error:
                 raise ValueError(
                     f"{path}:{number}: no keyword record ({type(error).__name__}: {error})"
                 ) from error
@@ -100,7 +108,9 @@ def has_captions(path: str | Path) -> bool:
             return True  # read_keywords says what is wrong
 
 
-def _utterance(record: dict) -> UtteranceKeywords:
+def _utterance(record: Any) -> UtteranceKeywords:
+    if not isinstance(record, dict) or not isinstance(record.get("utt"), str):
+        raise ValueError("no object with an utterance")
     if "caption_ids" not in record:
         raise ValueError("it has no caption: run inference with --text")
     alphas = record.get("alphas")

@@ -253,7 +253,7 @@ def _add_images(
 def _image_embedding(path: str) -> np.ndarray:
     try:
         return checked_embedding(np.load(path, allow_pickle=False))
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # a damaged header can fail in any way
         raise DataError(f"{path} cannot be read ({error}); remove it and run stage 4 again") from (
             error
         )

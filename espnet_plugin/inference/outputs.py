@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -169,8 +170,14 @@ def _write_maps(path: Path, maps: Mapping[str, np.ndarray]) -> None:
     if not maps:
         path.unlink(missing_ok=True)
         return
-    with atomic_path(path) as temporary, temporary.open("wb") as stream:
-        np.savez_compressed(stream, **{name: maps[name].astype(np.float32) for name in maps})
+    # as np.savez_compressed does, for which "file" could be no utterance's id
+    with (
+        atomic_path(path) as temporary,
+        zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive,
+    ):
+        for name, rows in maps.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, rows.astype(np.float32), allow_pickle=False)
 
 
 def _write_lines(path: Path, lines: Sequence[str]) -> None:

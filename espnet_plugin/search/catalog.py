@@ -6,6 +6,7 @@ Paths are stored as the bytes that the file system has, since not all of them ar
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import sqlite3
@@ -21,6 +22,12 @@ FILE = "catalog.sqlite"
 FORMAT = 1
 WAIT_SECONDS = 60.0  # for another process's transaction
 _PAGE = 10_000
+_DISK = {  # what is no damage, in SQLite's words
+    "database or disk is full": errno.ENOSPC,
+    "attempt to write a readonly database": errno.EROFS,
+    "unable to open database file": errno.EACCES,
+    "disk I/O error": errno.EIO,
+}
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS vectors (row INTEGER PRIMARY KEY, content BLOB NOT NULL UNIQUE);
@@ -29,6 +36,29 @@ CREATE TABLE IF NOT EXISTS pictures (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS pictures_row ON pictures (row);
 """
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+
+
+def _is_model(value: Any) -> bool:
+    return isinstance(value, dict) and _are_names(list(value.values()))
+
+
+_SETTINGS = {
+    "format": _is_count,
+    "generation": _is_count,
+    "dim": _is_count,
+    "centered_on": _is_count,
+    "approximate": lambda value: isinstance(value, bool),
+    "folders": _are_names,
+    "model": _is_model,
+}
 
 
 @dataclass(frozen=True)
@@ -57,6 +87,7 @@ class Catalog:
 
     Raises:
         DataError: When there is no index, it is damaged, or of a newer format.
+        OSError: When the disk is full or read-only, here and in every method.
     """
 
     def __init__(self, directory: Path, *, create: bool = False) -> None:
@@ -91,7 +122,9 @@ class Catalog:
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, TypeError, ValueError) as error:
+        except (sqlite3.Error, TypeError, ValueError, RecursionError) as error:
+            if (code := _DISK.get(str(error))) is not None:
+                raise OSError(code, os.strerror(code), str(self.path)) from error
             if "locked" in str(error):
                 raise DataError(
                     f"{self.path}: another process has been writing for {WAIT_SECONDS:.0f} s; "
@@ -115,10 +148,13 @@ class Catalog:
             self._db.execute("COMMIT")
 
     def setting(self, name: str, default: Any = None) -> Any:
-        """A value that JSON can hold."""
+        """A value of the kind that has that name."""
         rows = self._all("SELECT value FROM settings WHERE name = ?", (name,))
         with self._errors():
-            return json.loads(rows[0][0]) if rows else default
+            value = json.loads(rows[0][0]) if rows else default
+            if value is not None and not _SETTINGS[name](value):
+                raise ValueError(f"{name} is {str(value)[:40]!r}")  # it becomes part of a name
+        return value
 
     def set(self, name: str, value: Any) -> None:
         """Stores a setting."""
@@ -154,9 +190,8 @@ class Catalog:
 
     def picture(self, path: str) -> Picture | None:
         """What is known of a file."""
-        query = "SELECT path, stamp, row, problem FROM pictures WHERE path = ?"
-        rows = self._all(query, (os.fsencode(path),))
-        return _picture(rows[0]) if rows else None
+        found = self._pictures("WHERE path = ?", (os.fsencode(path),))
+        return found[0] if found else None
 
     def put(self, picture: Picture) -> None:
         """Adds a picture or replaces what was known of it."""
@@ -180,23 +215,28 @@ class Catalog:
         """The pictures below a folder, in the order of their paths."""
         prefix = os.fsencode(folder.rstrip(os.sep) + os.sep)
         end, last = prefix[:-1] + bytes([prefix[-1] + 1]), prefix
-        query = (
-            "SELECT path, stamp, row, problem FROM pictures WHERE path > ? AND path < ? "
-            f"ORDER BY path LIMIT {_PAGE}"
-        )
-        while rows := self._all(query, (last, end)):  # pages: others may write between them
-            yield from map(_picture, rows)
-            last = rows[-1][0]
+        query = f"WHERE path > ? AND path < ? ORDER BY path LIMIT {_PAGE}"
+        while found := self._pictures(query, (last, end)):  # pages: others may write between them
+            yield from found
+            last = os.fsencode(found[-1].path)
 
     def problems(self) -> list[Picture]:
         """The pictures that could not be read."""
-        query = "SELECT path, stamp, row, problem FROM pictures WHERE problem IS NOT NULL"
-        return [_picture(row) for row in self._all(f"{query} ORDER BY path")]
+        return self._pictures("WHERE problem IS NOT NULL ORDER BY path")
+
+    def _pictures(self, which: str, values: Sequence[Any] = ()) -> list[Picture]:
+        rows = self._all(f"SELECT path, stamp, row, problem FROM pictures {which}", values)
+        with self._errors():
+            return [
+                Picture(os.fsdecode(path), str(stamp), row, problem)
+                for path, stamp, row, problem in rows
+            ]
 
     def paths(self, row: int) -> list[str]:
         """The files whose picture a row is, sorted; none when they were removed."""
         found = self._all("SELECT path FROM pictures WHERE row = ? ORDER BY path", (row,))
-        return [os.fsdecode(path) for (path,) in found]
+        with self._errors():
+            return [os.fsdecode(path) for (path,) in found]
 
     def renumber(self) -> Iterator[list[int]]:
         """Forgets the vectors without a picture and numbers the others from 0 on.
@@ -214,8 +254,3 @@ class Catalog:
                 self._all("UPDATE vectors SET row = ? WHERE row = ?", (new, old))
             yield block
             done, last = done + len(block), block[-1]
-
-
-def _picture(values: tuple[Any, ...]) -> Picture:
-    path, stamp, row, problem = values
-    return Picture(os.fsdecode(path), str(stamp), row, problem)

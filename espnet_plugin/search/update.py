@@ -40,7 +40,11 @@ class PictureEncoder(Protocol):
     """What embeds pictures."""
 
     def read(self, path: str) -> Any:
-        """Decodes a picture and brings it to the size that is embedded; called from threads."""
+        """Decodes a picture and brings it to the size that is embedded; called from threads.
+
+        Raises:
+            DataError: When it cannot be decoded.
+        """
 
     def encode(self, pictures: Sequence[Any]) -> np.ndarray:
         """Unit-length embeddings (pictures, dim) of what was read."""
@@ -110,6 +114,9 @@ def update_index(
     if not listed and not directory.is_dir():
         raise DataError(f"{directory}: no index yet; name the folders of pictures")
     directory.mkdir(parents=True, exist_ok=True)
+    links = [path for path in directory.iterdir() if path.is_symlink()]
+    if links:  # of a stranger's: what is written would lie elsewhere
+        raise DataError(f"{links[0]}: a link, which no index of ours holds; remove it")
     others = sorted({path.name for path in directory.iterdir()} - {LOCK})
     if others and not (directory / FILE).is_file():
         raise DataError(f"{directory} holds other files ({others[0]}); name a new folder")
@@ -208,8 +215,8 @@ class _Run:
     def _read(self, path: str) -> Any:
         try:
             return self.encoder.read(path)
-        except (OSError, ValueError, RuntimeError, SyntaxError, MemoryError) as error:
-            return _Problem(" ".join(str(error).split()) or type(error).__name__)
+        except DataError as error:  # anything else is not the picture's fault
+            return _Problem(" ".join(str(error).split()))
 
     def _append(self, read: list[Any]) -> int:
         """Row of the first."""

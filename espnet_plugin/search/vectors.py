@@ -87,7 +87,7 @@ def read_rows(path: Path, *, width: int, dtype: str = "<f4", rows: int | None = 
         # an empty array cannot be mapped
         empty = path.stat().st_size == _HEADER_BYTES
         array = np.load(path, mmap_mode=None if empty else "r", allow_pickle=False)
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
+    except Exception as error:  # a damaged header can fail in any way
         raise DataError(f"{path}: missing or damaged ({error})") from error
     if array.ndim != 2 or array.shape[1] != width or array.dtype != np.dtype(dtype):
         raise DataError(f"{path}: holds {array.dtype} {array.shape}, not rows of {width} {dtype}")

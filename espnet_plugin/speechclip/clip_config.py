@@ -87,16 +87,24 @@ def _read_json(path: Path) -> ClipConfig:
         raise FileNotFoundError(f"clip_conf.model: there is no file {path}")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"clip_conf.model: {path} is no JSON file: {error}") from error
-    preprocess = content.get("preprocess_cfg", {}) if isinstance(content, dict) else {}
-    model = content.get("model_cfg", content) if isinstance(content, dict) else {}
-    missing = [key for key in ("embed_dim", "vision_cfg", "text_cfg") if model.get(key) is None]
+    model = content.get("model_cfg", content) if isinstance(content, dict) else None
+    missing = ["a mapping"]
+    if isinstance(model, dict):
+        missing = [
+            key for key in ("vision_cfg", "text_cfg") if not isinstance(model.get(key), dict)
+        ]
+        missing += [] if model.get("embed_dim") else ["embed_dim"]
     if missing:
         raise ValueError(
             f"clip_conf.model: {path} is no open_clip configuration, it lacks {', '.join(missing)}"
         )
-    foreign = sorted(set(model["text_cfg"].get("tokenizer_kwargs") or ()) - _TOKENIZER_OPTIONS)
+    preprocess = content.get("preprocess_cfg", {})
+    options = model["text_cfg"].get("tokenizer_kwargs") or {}
+    foreign = sorted(
+        map(str, options.keys() - _TOKENIZER_OPTIONS if isinstance(options, dict) else options)
+    )
     if foreign:
         raise ValueError(
             f"clip_conf.model: {path}: tokenizer_kwargs.{foreign[0]} is not taken from a file; "

@@ -103,7 +103,7 @@ def read_yaml(path: Path) -> Any:
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, yaml.YAMLError, RecursionError, ValueError) as error:
+    except (AttributeError, RecursionError, ValueError, yaml.YAMLError) as error:  # PyYAML's, too
         raise ValueError(f"{path}: no YAML file: {error}") from error
     # references to references to ... multiply once anything walks through them
     waiting, counted = [content], 0

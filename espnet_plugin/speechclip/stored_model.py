@@ -6,7 +6,7 @@ import contextlib
 import tempfile
 import zipfile
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +37,13 @@ class StoredModel:
     Attributes:
         config: With local files found from anywhere.
         weights_file: ``model.safetensors`` of an export, or a checkpoint of an experiment.
+        root: Folder that holds all of the model; None: an experiment, which names files of the
+            machine that it was trained on.
     """
 
     config: dict[str, Any]
     weights_file: Path
+    root: Path | None = None
 
     def read_weights(self) -> dict[str, Tensor]:
         """Weights under the model's names, with what else was stored beside them."""
@@ -75,7 +78,7 @@ def opened(
         else:
             raise ValueError(f"{source}: holds no model; expected {EXPECTED}")
         if not trusted:
-            check_trusted(stored.config, source)
+            check_trusted(stored.config, source, root=stored.root)
             stack.enter_context(weights_only_loading())
         yield stored
 
@@ -94,7 +97,7 @@ def read_stored_config(source: str | Path) -> dict[str, Any]:
 
 def _exported(directory: Path) -> StoredModel:
     config = resolve_paths(read_config(directory / CONFIG_FILE), directory)
-    return StoredModel(config, directory / TRAINED_FILE)
+    return StoredModel(config, directory / TRAINED_FILE, directory)
 
 
 def _experiment(config_file: Path, checkpoint: Path, *roots: Path) -> StoredModel:
@@ -126,7 +129,7 @@ def _unpacked(path: Path, root: Path) -> StoredModel:
     members = unpack_zip(path, root)
     if META_FILE in members:
         config_file, checkpoint = _packed_files(read_yaml(root / META_FILE), members, path)
-        return _experiment(root / config_file, root / checkpoint, root)
+        return replace(_experiment(root / config_file, root / checkpoint, root), root=root)
     exported = [
         trained.parent
         for trained in root.rglob(TRAINED_FILE)

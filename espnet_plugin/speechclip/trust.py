@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from espnet_plugin.speechclip.clip_config import fetched_parts, read_clip_config
+from espnet_plugin.speechclip.hub import is_remote_name
+from espnet_plugin.speechclip.storage_format import FILE_OPTIONS
 
 # Upstreams of s3prl that take no file of the model's: features, and weights that s3prl itself
 # publishes in a form that loads weights-only. None that takes a checkpoint is here: some unpickle
@@ -27,28 +30,53 @@ SAFE_UPSTREAMS = frozenset(
     "data2vec data2vec_base_960 data2vec_large_ll60k "
     "unispeech_sat unispeech_sat_base unispeech_sat_base_plus unispeech_sat_large".split()
 )
+_FORCE, _NEVER = "TORCH_FORCE_WEIGHTS_ONLY_LOAD", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
+_guard = threading.Lock()
+_before: list[dict[str, str | None]] = []  # of each running block; the first knows what was set
 
 
 class UntrustedModelError(ValueError):
     """A model names something that could run code."""
 
 
-def check_trusted(config: Mapping[str, Any], source: str | Path) -> None:
+def check_trusted(
+    config: Mapping[str, Any], source: str | Path, *, root: Path | None = None
+) -> None:
     """Refuses a configuration that names anything but what is known to read safe formats.
 
     Args:
         config: Of a model, local paths resolved.
         source: The model, for the message.
+        root: Folder that holds all of the model, which names no other files then.
 
     Raises:
         UntrustedModelError: Naming the option and how the user trusts the model.
     """
+    for option, path in _files_outside(config, root):
+        raise UntrustedModelError(
+            f"{source}: its {option} names {path}, which is not a part of it; where you trust "
+            "whoever made it, load it with trust_remote_code=True (--trust_remote_code)"
+        )
     for name in _unsafe_parts(config):
         raise UntrustedModelError(
             f"{source}: its configuration names {name}, which may run code that comes with the "
             "model; where you trust whoever made it, load it with trust_remote_code=True "
             "(--trust_remote_code)"
         )
+
+
+def _files_outside(config: Mapping[str, Any], root: Path | None) -> Iterator[tuple[str, str]]:
+    """Options and values that are files elsewhere; a name on a hub is none."""
+    options = [
+        (f"{section}.{name}", (config.get(section) or {}).get(name))
+        for section, name in FILE_OPTIONS
+    ]
+    for option, value in (*options, ("keyword_vocabulary", config.get("keyword_vocabulary"))):
+        if root is None or not isinstance(value, str) or is_remote_name(value):
+            continue
+        # links of the hub's cache lead elsewhere: names count
+        if not Path(os.path.abspath(value)).is_relative_to(os.path.abspath(root)):
+            yield option, value
 
 
 def _unsafe_parts(config: Mapping[str, Any]) -> Iterator[str]:
@@ -71,15 +99,23 @@ def _unsafe_parts(config: Mapping[str, Any]) -> Iterator[str]:
 def weights_only_loading() -> Iterator[None]:
     """Makes every ``torch.load`` of this process and its children weights-only, whatever it asks.
 
-    By PyTorch's own variable, which reaches the libraries that ask for more.
+    By PyTorch's own variable, which reaches the libraries that ask for more. Of several threads the
+    last one that leaves puts things back.
     """
-    force, never = "TORCH_FORCE_WEIGHTS_ONLY_LOAD", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
-    before = {name: os.environ.pop(name, None) for name in (force, never)}
-    os.environ[force] = "1"
+    with _guard:
+        if not _before:
+            _before.append({name: os.environ.pop(name, None) for name in (_FORCE, _NEVER)})
+            os.environ[_FORCE] = "1"
+        else:
+            _before.append({})
     try:
         yield
     finally:
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
+        with _guard:
+            if len(_before) > 1:
+                _before.pop()
+            else:
+                for name, value in _before.pop().items():
+                    os.environ.pop(name, None)
+                    if value is not None:
+                        os.environ[name] = value

@@ -41,6 +41,7 @@ from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel
 from espnet_plugin.train.preprocessor import SpeechCLIPPreprocessor
 from espnet_plugin.train.retrieval_trainer import RetrievalTrainer
 from espnet_plugin.train.unique_image_sampler import UniqueImageBatchSampler
+from espnet_plugin.utils.command import disk_errors
 
 
 class SpeechCLIPTask(AbsTask):
@@ -79,12 +80,14 @@ class SpeechCLIPTask(AbsTask):
     def main_worker(cls, args: argparse.Namespace) -> None:
         """Trains; of the checkpoints that it starts from nothing is executed.
 
+        A disk that is full or read-only ends it with one message.
+
         Raises:
             ValueError: If a file of ``--init_param`` is damaged or holds more than weights.
         """
         for option in args.init_param or ():
             read_checkpoint(option.split(":")[0])
-        with weights_only_loading():
+        with weights_only_loading(), disk_errors("speechclip_train"):
             super().main_worker(args)
 
     @classmethod

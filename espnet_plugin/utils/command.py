@@ -56,6 +56,21 @@ def _reader_is_gone() -> bool:
     return True
 
 
+@contextlib.contextmanager
+def disk_errors(name: str) -> Iterator[None]:
+    """Ends a command whose disk is full or read-only with one message; other errors go on.
+
+    Args:
+        name: Of the command, which the message begins with.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _DISK:
+            raise
+        sys.exit(f"{name}: error: {_message(error)}")
+
+
 def add_trust_argument(parser: argparse._ActionsContainer) -> None:
     """Adds ``--trust_remote_code`` to a command that loads a model."""
     parser.add_argument(

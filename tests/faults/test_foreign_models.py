@@ -260,6 +260,27 @@ def deep_yaml(model: Path, marker: Path) -> str:
     return "no YAML file"
 
 
+def teacher_elsewhere(model: Path, marker: Path) -> str:
+    change(model, speech_encoder_conf={"model": str(model.parent)})
+    return "its speech_encoder_conf.model names .*, which is not a part of it"
+
+
+def weights_from_a_device(model: Path, marker: Path) -> str:
+    clip = yaml.safe_load((model / "config.yaml").read_text())["clip_conf"]
+    change(model, clip_conf={**clip, "pretrained": "../" * 20 + "dev/zero"})
+    return "its clip_conf.pretrained names .*, which is not a part of it"
+
+
+def vocabulary_elsewhere(model: Path, marker: Path) -> str:
+    change(model, keyword_vocabulary="/etc/hostname")
+    return "its keyword_vocabulary names /etc/hostname, which is not a part of it"
+
+
+def deep_json(model: Path, marker: Path) -> str:
+    (model / "clip" / "tiny_clip.json").write_text(100_000 * "[")
+    return "is no JSON file"
+
+
 def weights_that_are_a_pickle(model: Path, marker: Path) -> str:
     (model / "model.safetensors").write_bytes(pickle.dumps(Touch(marker)))
     return "no safetensors file"
@@ -299,6 +320,10 @@ FOLDERS: list[Payload] = [
     yaml_references,
     yaml_that_holds_itself,
     deep_yaml,
+    deep_json,
+    teacher_elsewhere,
+    weights_from_a_device,
+    vocabulary_elsewhere,
     weights_that_are_a_pickle,
     weights_that_are_an_archive,
     weights_beyond_the_end,

@@ -237,6 +237,36 @@ def test_speech_upstream(project: Project, upstream: str, encoder: str, model: s
     assert f"model={model}" in call
 
 
+@pytest.mark.parametrize("stored", ["x.pt", "evil.pt"])
+def test_only_the_upstream_of_this_call_is_trusted(project: Project, stored: str) -> None:
+    """An experiment from elsewhere names what it likes; ``s3prl:NAME:FILE`` is the user's word."""
+    experiment = project.recipe / "exp" / "from_elsewhere"
+    experiment.mkdir(exist_ok=True)
+    conf = {"model": "mockingjay_local", "checkpoint": stored}
+    config = {"speech_encoder": "s3prl", "speech_encoder_conf": conf}
+    config["clip_conf"] = {"model": "ViT-B-32-quickgelu"}
+    (experiment / "config.yaml").write_text(json.dumps(config))
+    (experiment / "valid.recall_mean_at_1.ave.pth").touch()
+    options = ["--speechclip_exp", "exp/from_elsewhere", "--inference_nj", "1"]
+    options += ["--clip_model", "ViT-B-32-quickgelu", "--stage", "8", "--stop_stage", "8"]
+    result = project.run(*options, "--speech_upstream", "s3prl:mockingjay_local:x.pt")
+    assert result.returncode == 0, result.stderr
+    trusted = [("--trust_remote_code" in call) for call in project.calls("speechclip_inference")]
+    assert set(trusted) == {stored == "x.pt"}
+
+
+def test_a_lock_that_leads_elsewhere_is_refused(project: Project, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.write_text("mine")
+    experiment = project.recipe / "exp" / "linked"
+    experiment.mkdir()
+    (experiment / ".lock").symlink_to(outside)
+    options = ["--speechclip_exp", "exp/linked", "--stage", "7", "--stop_stage", "7"]
+    result = project.run(*options)
+    assert result.returncode == 1 and "is a link" in result.stderr
+    assert outside.read_text() == "mine"
+
+
 def test_failed_training_shows_its_log(project: Project) -> None:
     result = project.run("--stage", "7", "--stop_stage", "7", fail="launch")
     assert result.returncode == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -152,3 +153,19 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
         assert bad[name].startswith(f"{tmp_path / name}: ") and cause in bad[name]
     with pytest.raises(DataError, match="gone.png: no such file"):
         read_picture(tmp_path / "gone.png")
+
+
+def test_no_program_is_started_for_a_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pillow hands PostScript to Ghostscript, whatever the file is called."""
+    ghostscript = tmp_path / "bin" / "gs"
+    ghostscript.parent.mkdir()
+    ghostscript.write_text(f"#!/bin/sh\ntouch {tmp_path}/executed\n")
+    ghostscript.chmod(0o755)
+    monkeypatch.setenv("PATH", str(ghostscript.parent), prepend=os.pathsep)
+    header = "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n"
+    (tmp_path / "x.jpg").write_text(header)
+    with pytest.raises(DataError, match=r"no picture that can be read \(JPEG, PNG"):
+        read_picture(tmp_path / "x.jpg")
+    assert not (tmp_path / "executed").exists()

@@ -162,9 +162,9 @@ def test_experiments_and_their_checkpoints(
 def test_zip_files(
     model: SpeechCLIPModel, config: dict[str, Any], teachers: Path, tmp_path: Path
 ) -> None:
-    config["speech_encoder_conf"]["model"] = (
-        "exp/hubert"  # as ESPnet packs relative to where it runs
-    )
+    # as ESPnet packs, relative to where it runs
+    config["speech_encoder_conf"]["model"] = "exp/hubert"
+    config["clip_conf"] = {"model": "tiny_clip.json", "pretrained": "tiny_clip.safetensors"}
     directory = experiment(model, config, tmp_path / "exp")
     meta = {"files": {"speechclip_model_file": "exp/latest.pth"}}
     meta["yaml_files"] = {"speechclip_train_config": "exp/config.yaml"}
@@ -175,9 +175,12 @@ def test_zip_files(
             archive.write(directory / name, f"exp/{name}")
         for file in (teachers / "hubert").iterdir():
             archive.write(file, f"exp/hubert/{file.name}")
+        for name in config["clip_conf"].values():
+            archive.write(teachers / name, f"exp/{name}")
     assert_same(load_speechclip(tmp_path / "packed.zip", image_tower=False), model)
 
     config["speech_encoder_conf"]["model"] = str(teachers / "hubert")
+    config["clip_conf"] = {key: str(teachers / name) for key, name in config["clip_conf"].items()}
     save_speechclip(model, config, tmp_path / "model")
     shutil.make_archive(str(tmp_path / "exported"), "zip", tmp_path, "model")
     assert_same(load_speechclip(tmp_path / "exported.zip", image_tower=False), model)

@@ -106,7 +106,7 @@ def test_training_goes_on_after_a_full_disk(
 
     output = tmp_path / "exp"
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(SystemExit, match="the disk is full; free some space and start again"):
         train(arguments, output, 2)
     monkeypatch.setattr(torch, "save", save)
     train(arguments, output, 2)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import errno
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 
 import pytest
 
-from espnet_plugin.utils.command import command_errors, positive, seconds, size
+from espnet_plugin.utils.command import command_errors, disk_errors, positive, seconds, size
 
 
 @pytest.mark.parametrize("error", [FileNotFoundError, ValueError, ImportError])
@@ -85,3 +86,11 @@ with command_errors("tool"):
         process.stdout.close()
         assert process.stderr.read() == b""
         process.wait()
+
+
+def test_a_full_disk_is_one_message_where_other_errors_go_on() -> None:
+    with pytest.raises(SystemExit, match="^train: error: a.pth: the disk is full"):
+        with disk_errors("train"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "a.pth")
+    with pytest.raises(FileNotFoundError), disk_errors("train"):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "a.pth")

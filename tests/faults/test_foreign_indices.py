@@ -1,0 +1,109 @@
+"""An index of pictures from a stranger, or on a disk that is full: a sentence, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from espnet_plugin.data.scp import DataError
+from espnet_plugin.search.catalog import FILE
+from espnet_plugin.search.encoder import ClipEncoder
+from espnet_plugin.search.index import PictureIndex, describe_index
+from tests.espnet_plugin.search.conftest import pictures, update
+
+__all__ = ["pictures"]
+
+
+@pytest.fixture
+def index(pictures: Path, tmp_path: Path) -> Path:
+    update(tmp_path / "index", pictures)
+    return tmp_path / "index"
+
+
+def change(index: Path, query: str, *values: Any) -> None:
+    with sqlite3.connect(index / FILE) as catalog:
+        catalog.execute(query, values)
+    catalog.close()
+
+
+def use(index: Path) -> None:
+    PictureIndex(index).search(np.ones(48), top=20)
+    describe_index(index)
+    update(index)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("generation", "../../x"),
+        ("generation", -1),
+        ("generation", True),
+        ("centered_on", "0/../../x"),
+        ("dim", [48]),
+        ("dim", 10**30),
+        ("folders", "/"),
+        ("folders", [5]),
+        ("model", {"name": 5, "fingerprint": []}),
+        ("model", ["name"]),
+        ("model", {"name": "x"}),
+        ("format", None),
+        ("format", 2),
+    ],
+)
+def test_settings_that_are_none(index: Path, name: str, value: Any) -> None:
+    change(index, "INSERT OR REPLACE INTO settings VALUES (?, ?)", name, json.dumps(value))
+    with pytest.raises(DataError, match=str(index)):
+        use(index)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "UPDATE pictures SET path = 5 WHERE row = 0",
+        "UPDATE pictures SET path = 5.5 WHERE row = 0",
+        "INSERT INTO vectors VALUES (9223372036854775807, x'00')",
+        "DROP TABLE pictures",
+        "DROP TABLE settings",
+    ],
+)
+def test_tables_that_are_none(index: Path, query: str) -> None:
+    change(index, query)
+    with pytest.raises(DataError, match=str(index)):
+        use(index)
+
+
+@pytest.mark.parametrize("name", ["lock", "vectors-0.npy", FILE])
+def test_links_lead_nowhere(index: Path, name: str, tmp_path: Path) -> None:
+    """The lock is emptied, vectors are cut off, tables are made: in the index, not elsewhere."""
+    outside = tmp_path / "outside"
+    shutil.move(index / name, outside)
+    outside.write_bytes(outside.read_bytes() + b"mine")
+    content = outside.read_bytes()
+    (index / name).symlink_to(outside)
+    with pytest.raises(DataError, match="a link"):
+        update(index)
+    assert outside.read_bytes() == content
+
+
+def test_a_full_disk_is_no_damage(index: Path, pictures: Path) -> None:
+    shutil.copy(pictures / "sub0" / "0.jpg", pictures / "new.jpg")
+    change(index, "CREATE TRIGGER t BEFORE INSERT ON pictures BEGIN "
+           "SELECT RAISE(ABORT, 'database or disk is full'); END")  # fmt: skip
+    with pytest.raises(OSError, match="No space left on device") as told:
+        update(index)
+    assert told.value.filename == str(index / FILE)
+
+
+def test_a_model_that_does_not_load_is_no_fault_of_the_pictures(
+    pictures: Path, tmp_path: Path
+) -> None:
+    encoder = ClipEncoder(str(tmp_path / "absent.zip"))
+    with pytest.raises(FileNotFoundError, match="absent.zip"):
+        update(tmp_path / "index", pictures, encoder=encoder)
+    assert PictureIndex(tmp_path / "index").problems() == []

@@ -1,0 +1,178 @@
+"""Whatever bytes a file holds, reading it gives a value or an error of one sentence, and soon."""
+
+from __future__ import annotations
+
+import io
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from espnet_plugin.data.audio import read_audio
+from espnet_plugin.data.images import read_picture
+from espnet_plugin.data.manifest import Manifest, record_path, require_fresh
+from espnet_plugin.data.sampler_files import read_lengths
+from espnet_plugin.data.scp import read_scp
+from espnet_plugin.evaluation.alignments import read_ctm, read_textgrid
+from espnet_plugin.evaluation.keyword_file import read_keywords
+from espnet_plugin.search.index import PictureIndex
+from espnet_plugin.search.vectors import read_rows
+from espnet_plugin.speechclip.clip_config import read_clip_config
+from espnet_plugin.speechclip.storage_format import read_config
+
+EXAMPLES = settings(
+    max_examples=100, deadline=20_000, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+TEXTGRID = b"""File type = "ooTextFile"
+Object class = "TextGrid"
+
+0
+1
+<exists>
+1
+"IntervalTier"
+"words"
+0
+1
+2
+0
+0.5
+"a"
+0.5
+1
+"dog"
+"""
+KEYWORDS = {
+    "utt": "a",
+    "caption": "a dog",
+    "caption_ids": [320, 1929],
+    "fired": [3],
+    "keywords": [{"token_id": 320, "token": "a</w>", "score": 0.5, "start": 0.1, "end": 0.2}],
+}
+CLIP = {"embed_dim": 8, "vision_cfg": {"width": 8}, "text_cfg": {"tokenizer_kwargs": {}}}
+
+
+def _sound(form: str, subtype: str) -> bytes:
+    stream = io.BytesIO()
+    wave = np.random.default_rng(0).normal(0, 0.1, 4000)
+    soundfile.write(stream, wave, 16000, format=form, subtype=subtype)
+    return stream.getvalue()
+
+
+def _picture(form: str, mode: str) -> bytes:
+    stream = io.BytesIO()
+    pixels = np.random.default_rng(0).integers(0, 255, (9, 7, 3), np.uint8)
+    Image.fromarray(pixels).convert(mode).save(stream, form)
+    return stream.getvalue()
+
+
+def _array() -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, np.ones((3, 4), np.float32))
+    return stream.getvalue()
+
+
+def _notes(path: Path) -> Any:
+    directory = path.parent / "results" / "manifest"
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "1.jsonl").write_bytes(path.read_bytes())
+    return Manifest(directory.parent, maker={}).current({"a": "a.wav"})
+
+
+def _record(path: Path) -> Any:
+    record_path(path).write_bytes(path.read_bytes())
+    return require_fresh([path], remedy="do it again")
+
+
+def _index(path: Path) -> Any:
+    (path.parent / "catalog.sqlite").write_bytes(path.read_bytes())
+    return PictureIndex(path.parent)
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value).encode() + b"\n"
+
+
+# what reads a file, and a file that it reads
+PARSERS: dict[str, tuple[Callable[[Path], Any], bytes]] = {
+    "table": (read_scp, b"a 1\nb\t2 3\n"),
+    "lengths": (lambda path: read_lengths([str(path)]), b"a 16000\nb 99\n"),
+    "CTM": (read_ctm, b"a 1 0.10 0.25 dog 0.9\na 1 0.5 0.2 ran\n"),
+    "TextGrid": (read_textgrid, TEXTGRID),
+    "keywords": (read_keywords, _json(KEYWORDS)),
+    "manifest": (_notes, _json(["a", "m", "a.wav", [1, 2], "a.npy", [3, 4], None])),
+    "record": (_record, _json({"text": ["a.txt", "0" * 64]})),
+    "CLIP's configuration": (lambda path: read_clip_config(str(path)), _json(CLIP)),
+    "configuration": (read_config, b"model_conf: {parallel: true}\nbest: [[valid, loss, min]]\n"),
+    "vectors": (lambda path: read_rows(path, width=4), _array()),
+    "catalog": (_index, b"SQLite format 3\0" + bytes(84)),
+    "WAV": (lambda path: read_audio(str(path)), _sound("WAV", "PCM_16")),
+    "RF64": (lambda path: read_audio(str(path)), _sound("RF64", "PCM_16")),
+    "AIFF": (lambda path: read_audio(str(path)), _sound("AIFF", "PCM_16")),
+    "Wave64": (lambda path: read_audio(str(path)), _sound("W64", "PCM_16")),
+    "AU": (lambda path: read_audio(str(path)), _sound("AU", "PCM_16")),
+    "SPHERE": (lambda path: read_audio(str(path)), _sound("NIST", "PCM_16")),
+    "FLAC": (lambda path: read_audio(str(path)), _sound("FLAC", "PCM_16")),
+    "Ogg": (lambda path: read_audio(str(path)), _sound("OGG", "VORBIS")),
+    "JPEG": (read_picture, _picture("JPEG", "RGB")),
+    "PNG": (read_picture, _picture("PNG", "RGBA")),
+    "GIF": (read_picture, _picture("GIF", "P")),
+    "TIFF": (read_picture, _picture("TIFF", "RGB")),
+    "WebP": (read_picture, _picture("WEBP", "RGB")),
+    "BMP": (read_picture, _picture("BMP", "RGB")),
+}
+
+
+@st.composite
+def damaged(draw: st.DrawFn, content: bytes) -> bytes:
+    """A file cut off, with bytes changed, or with a piece put in."""
+    content = bytearray(content[: draw(st.integers(0, len(content)) | st.just(len(content)))])
+    for _ in range(draw(st.integers(0, 4))):
+        place = draw(st.integers(0, min(len(content), 512)))
+        piece = draw(st.binary(max_size=8) | st.sampled_from(PIECES))
+        content[place : place + draw(st.sampled_from([0, len(piece)]))] = piece
+    return bytes(content)
+
+
+PIECES = (b"-2", b"1e999", b"NaN", b"null", b"[" * 3000, b"\xff" * 8, b"\0" * 8, b'"', b"\n", b"\r")
+
+
+@pytest.mark.parametrize("name", PARSERS)
+def test_a_value_or_a_sentence(name: str) -> None:
+    read, content = PARSERS[name]
+
+    @EXAMPLES
+    @given(damaged(content) | st.binary(max_size=200))
+    def run(data: bytes) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "file.json"
+            path.write_bytes(data)
+            try:
+                read(path)
+            except (OSError, ValueError) as error:
+                assert str(error)
+
+    run()
+
+
+@pytest.mark.parametrize("name", sorted(PARSERS.keys() - {"catalog"}))
+def test_the_whole_file_is_read(name: str, tmp_path: Path) -> None:
+    read, content = PARSERS[name]
+    (tmp_path / "file.json").write_bytes(content)
+    read(tmp_path / "file.json")
+
+
+@pytest.mark.parametrize("count", ["-2", "-1", "1e999", "3"])
+def test_a_textgrid_that_counts_wrongly(count: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.TextGrid"
+    path.write_bytes(TEXTGRID.replace(b"\n2\n", f"\n{count}\n".encode()))
+    with pytest.raises(ValueError, match=r"tier|unpack"):
+        read_textgrid(path)
