@@ -89,13 +89,11 @@ def _read_json(path: Path) -> ClipConfig:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"clip_conf.model: {path} is no JSON file: {error}") from error
-    model = content.get("model_cfg", content) if isinstance(content, dict) else None
-    missing = ["a mapping"]
-    if isinstance(model, dict):
-        missing = [
-            key for key in ("vision_cfg", "text_cfg") if not isinstance(model.get(key), dict)
-        ]
-        missing += [] if model.get("embed_dim") else ["embed_dim"]
+    content = content if isinstance(content, dict) else {}
+    model = content.get("model_cfg", content)
+    model = model if isinstance(model, dict) else {}
+    missing = [key for key in ("vision_cfg", "text_cfg") if not isinstance(model.get(key), dict)]
+    missing += [] if model.get("embed_dim") else ["embed_dim"]
     if missing:
         raise ValueError(
             f"clip_conf.model: {path} is no open_clip configuration, it lacks {', '.join(missing)}"
