@@ -102,7 +102,8 @@ def test_says_what_models_and_indices_are(exported: Path, index: Path, pictures:
     assert described["architecture"] == "hybrid+"
     held = json.loads(run("info", index, "--json"))
     assert (held["pictures"], held["fingerprint"]) == (5, described["fingerprint"])
-    assert held["unreadable"] == [f"{pictures / 'bad.jpg'}: no picture that can be read"]
+    assert len(held["unreadable"]) == 1
+    assert held["unreadable"][0].startswith(f"{pictures / 'bad.jpg'}: no picture that can be read")
     assert f"folders      {pictures}" in run("info", index)
     assert len(json.loads(run("models", "--json"))) == 15
     assert "flickr8k-base-hybrid-plus" in run("models")
