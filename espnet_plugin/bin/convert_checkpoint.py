@@ -39,7 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--speech_encoder",
         default=None,
         help="Public HuBERT to name instead of storing its weights, if they are equal: a hub name "
-        "such as facebook/hubert-base-ls960, or a directory (default: weights are stored)",
+        "such as facebook/hubert-base-ls960, or a directory, which loading then takes only with "
+        "--trust_remote_code (default: weights are stored)",
     )
     parser.add_argument(
         "--clip",

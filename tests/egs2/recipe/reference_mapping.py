@@ -66,7 +66,10 @@ CAPTIONS = {"flickr8k": 30_000, "spokencoco": 567_168}
 SAMPLING_RATE = 16_000
 
 # the vocabulary is compared by where its captions come from
-MODEL_OPTIONS = tuple(key for key in CONFIG_KEYS if key != "keyword_vocabulary")
+# the vocabulary is made by stage 5, and a conversion notes its file
+MODEL_OPTIONS = tuple(
+    key for key in CONFIG_KEYS if key not in ("keyword_vocabulary", "converted_from")
+)
 TRAINING_OPTIONS = (
     "optim",
     "optim_conf",

@@ -172,7 +172,9 @@ def test_public_teachers_are_named_instead_of_stored(
     assert written == ["config.yaml", "model.safetensors"]
     assert "left out" in {entry.action for entry in report.entries}
     first = load_speechclip(tmp_path / "whole", image_tower=False)
-    second = load_speechclip(tmp_path / "out", image_tower=False)
+    with pytest.raises(ValueError, match="speech_encoder, which is not a part of it"):
+        load_speechclip(tmp_path / "out")
+    second = load_speechclip(tmp_path / "out", image_tower=False, trust_remote_code=True)
     speech = torch.randn(1, 5000)
     assert torch.equal(first.encode_speech(speech).cascaded, second.encode_speech(speech).cascaded)
 
