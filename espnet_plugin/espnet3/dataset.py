@@ -18,6 +18,14 @@ from espnet_plugin.data.scp import read_scp
 from espnet_plugin.espnet3.recipe_stages import run_recipe_stages
 from espnet_plugin.tasks.speechclip import SpeechCLIPTask
 
+# of the task's options, those that the preprocessor reads
+DEFAULTS = {
+    "clip_conf": {},
+    "keyword_extractor_conf": {},
+    "crop_seconds": None,
+    "crop_frames": None,
+}
+
 
 class ImageKind(Kind):
     """A picture: its embedding, (dim,), or its pixels, (3, height, width)."""
@@ -62,9 +70,9 @@ class Dataset(BaseDataset):
         model: Mapping[str, Any] | None = None,
     ) -> None:
         self.directory = Path(directory)
-        options = {"clip_conf": {}, "keyword_extractor_conf": {}, **(model or {})}
-        crops = train and stored_states and options.get("crop_seconds") is not None
-        if crops and options.get("crop_frames") is None:
+        options = {**DEFAULTS, **(model or {})}
+        crops = train and stored_states and options["crop_seconds"] is not None
+        if crops and options["crop_frames"] is None:
             raise ValueError(
                 f"model.crop_seconds {options['crop_seconds']}: of stored hidden states "
                 "model.crop_frames has to say how many frames that is (50 a second for HuBERT)"

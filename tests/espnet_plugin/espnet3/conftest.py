@@ -62,9 +62,7 @@ def load_config(recipe: Path) -> Callable[..., Any]:
 
     def load(role: str, options: dict[str, Any], *, exp_tag: str = "a") -> Any:
         path = recipe / f"{role}.yaml"
-        path.write_text(
-            yaml.safe_dump({"recipe_dir": str(recipe), "exp_tag": exp_tag, **options})
-        )
+        path.write_text(yaml.safe_dump({"recipe_dir": str(recipe), "exp_tag": exp_tag, **options}))
         return load_and_merge_config(path, f"{role}.yaml", "espnet_plugin.espnet3")
 
     return load
