@@ -108,8 +108,8 @@ class SetInferenceRunner(InferenceRunner):
 
 def _model_files(config: Any) -> dict[str, str]:
     """Configuration and checkpoint of the inference configuration's model."""
-    train_config = config.model.speechclip_train_config
-    checkpoint = config.model.get("speechclip_model_file")
+    model = config["model"]
+    train_config, checkpoint = model["speechclip_train_config"], model.get("speechclip_model_file")
     return {
         "speechclip_train_config": str(train_config),
         "speechclip_model_file": str(checkpoint or resolve_model(Path(train_config).parent)),

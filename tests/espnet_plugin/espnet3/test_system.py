@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +143,37 @@ def test_infer_and_measure(experiment: Path, recipe, load_config) -> None:
     assert "weight_of_parallel" in scores["fusion"]
 
 
+def run_training(recipe: Path, *, wait: bool = True) -> subprocess.Popen:
+    """The stage in a process of its own, with the configuration that was made last."""
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "egs3" / "speechclip_plus" / "run.py")]
+        + ["--stages", "train", "--training_config", str(recipe / "training.yaml")],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+    )
+    if wait:
+        assert process.wait() == 0
+    return process
+
+
+@pytest.mark.slow
+def test_a_killed_training_goes_on(recipe, load_config, training_options) -> None:
+    training_options["model"]["max_epoch"] = 30
+    experiments = [recipe / "exp" / name for name in ("whole", "killed")]
+    load_config("training", training_options, exp_tag="whole")
+    run_training(recipe)
+    load_config("training", training_options, exp_tag="killed")
+    process = run_training(recipe, wait=False)
+    while not (experiments[1] / "last.ckpt").exists() and process.poll() is None:
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    epochs = torch.load(experiments[1] / "last.ckpt", weights_only=False)["epoch"] + 1
+    assert epochs < 30, "killed too late to tell anything"
+    run_training(recipe)
+    assert_same(*map(last_weights, experiments))
+    assert_same(*(experiment / AVERAGE for experiment in experiments))
+
+
 @pytest.mark.slow
 def test_two_processes_train_as_one(recipe, load_config, training_options) -> None:
     training_options["model"] |= {"grad_clip": 1000, "optim": "sgd", "max_epoch": 1}
@@ -150,11 +182,6 @@ def test_two_processes_train_as_one(recipe, load_config, training_options) -> No
     for processes in (1, 2):
         options = {**training_options, "num_device": processes}
         load_config("training", options, exp_tag=f"{processes}")
-        subprocess.run(
-            [sys.executable, str(ROOT / "egs3" / "speechclip_plus" / "run.py")]
-            + ["--stages", "train", "--training_config", str(recipe / "training.yaml")],
-            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
-            check=True,
-        )
+        run_training(recipe)
         outputs.append(recipe / "exp" / f"{processes}" / AVERAGE)
     assert_same(*outputs, atol=1e-5)
