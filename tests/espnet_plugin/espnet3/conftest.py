@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-for package in ("espnet3", "lightning", "dask"):
-    pytest.importorskip(package, reason="ESPnet3 needs Python 3.12 and the extra espnet3")
+# ESPnet3 comes with ESPnet 202611, for Python 3.12 and later, and needs the extra of the same name
+if any(importlib.util.find_spec(package) is None for package in ("espnet3", "lightning", "dask")):
+    collect_ignore_glob = ["test_*.py"]
 
 PARTS = ("train", "dev", "test")
 

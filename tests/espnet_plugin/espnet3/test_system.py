@@ -104,7 +104,8 @@ def test_infer_and_measure(experiment: Path, recipe, load_config) -> None:
 
     inference_dir = experiment / "inference"
     options = {"corpus": "tiny", "inference_dir": str(inference_dir)}
-    workers = {"device": "cpu", "parallel": {"env": "local", "n_workers": 2}}
+    threads = {"processes": False, "dashboard_address": None}  # processes take seconds to start
+    workers = {"device": "cpu", "parallel": {"n_workers": 2, "options": threads}}
     system = SpeechCLIPSystem(
         inference_config=load_config("inference", options | workers),
         metrics_config=load_config("metrics", options),
