@@ -93,4 +93,6 @@ class Keywords(_SetMetric):
         scores: dict[str, Any] = score_keywords_directory(
             self.directory, words_ctm=words if words.exists() else None
         )
-        return {f.name: scores[f.name.replace("_at_", "@")] for f in self.outputs}
+        found = {f.name: scores[f.name.replace("_at_", "@")] for f in self.outputs}
+        # of no keyword there is no share; ESPnet3 wants a number
+        return {name: float("nan") if value is None else value for name, value in found.items()}
