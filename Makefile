@@ -1,4 +1,5 @@
 # make demo   from nothing to a trained and evaluated model on the generated mini corpus
+# make demo3  the same under ESPnet3, into egs3/ (needs Python 3.12: PYTHON=python3.13 VENV=.venv-3.13)
 # make page   the page for trying that model in the browser, on this computer
 # make test   the unit tests
 # make lint   ruff, mypy (types of the model), vulture (unused code) and shellcheck
@@ -28,7 +29,7 @@ python := $(venv)/bin/python
 # what an interrupted or outdated installation is recognised by
 stamp := $(venv)/.complete$(addprefix -,$(TORCH))
 
-.PHONY: help env demo page test faults lint docs audit release clean
+.PHONY: help env demo demo3 page test faults lint docs audit release clean
 .DEFAULT_GOAL := help
 
 help:
@@ -42,6 +43,16 @@ $(stamp): setup.cfg pyproject.toml $(wildcard constraints/*.txt)
 demo: $(stamp)
 	@echo "demo: corpus, teacher, encoder, training, evaluation: about ten minutes on two cores"
 	@cd $(RECIPE) && SPEECHCLIP_CALLED_FROM="$(CURDIR)" ./run.sh --corpus mini --python "$(python)" $(ARGS)
+
+# everything but the upload
+STAGES3 := create_dataset embed_images make_vocabulary collect_stats train infer measure pack_model
+demo3: $(stamp)
+	@$(python) -c 'import espnet3' || { echo "demo3: ESPnet3 needs Python 3.12: make demo3 PYTHON=python3.13 VENV=.venv-3.13" >&2; exit 1; }
+	@echo "demo3: corpus, teacher, encoder, training, evaluation under ESPnet3"
+	@cd egs3/speechclip_plus && PYTHONPATH="$(CURDIR)" $(python) run.py --training_config conf/training_mini.yaml \
+		--inference_config conf/inference_mini.yaml --metrics_config conf/metrics_mini.yaml \
+		--publication_config conf/publication.yaml --stages $(STAGES3)
+	@echo "demo3: egs3/speechclip_plus/exp/mini_hybrid_plus/inference_mini/{report.html,RESULTS.md,scores.json}"
 
 page: model := exp/speechclip_mini_hybrid_plus
 page: index := exp/mini_pictures.index
@@ -80,4 +91,4 @@ release:
 	@tools/release.sh "$(PYTHON)"
 
 clean:
-	rm -rf $(RECIPE)/data $(RECIPE)/dump $(RECIPE)/exp $(RECIPE)/downloads .pytest_cache .ruff_cache .mypy_cache docs/_build
+	rm -rf $(foreach recipe,$(RECIPE) egs3/speechclip_plus,$(addprefix $(recipe)/,data dump exp downloads)) .pytest_cache .ruff_cache .mypy_cache docs/_build

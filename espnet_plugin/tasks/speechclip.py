@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -192,22 +192,13 @@ class SpeechCLIPTask(AbsTask):
     def build_optimizers(
         cls, args: argparse.Namespace, model: nn.Module
     ) -> list[torch.optim.Optimizer]:
-        """One optimizer over the trainable parameters, which ends its updates in the model.
-
-        ``--exclude_weight_decay true`` gives norms, biases and temperatures (everything with fewer
-        than two dimensions) a group without weight decay.
-        """
+        """One optimizer over the trainable parameters, which ends its updates in the model."""
         if args.sharded_ddp:
             raise ValueError("--sharded_ddp is not supported: the trained part is small.")
         trainable = [p for p in model.parameters() if p.requires_grad]
         if not trainable:
             raise ValueError("No parameter is trainable; check --freeze_param.")
-        groups: list[dict[str, Any]] = [{"params": trainable}]
-        if args.exclude_weight_decay:
-            groups = [
-                {"params": [p for p in trainable if p.dim() >= 2]},
-                {"params": [p for p in trainable if p.dim() < 2], "weight_decay": 0.0},
-            ]
+        groups = parameter_groups(trainable, exclude_weight_decay=args.exclude_weight_decay)
         optimizer = optim_classes[args.optim](groups, **args.optim_conf)
         if isinstance(model, ESPnetSpeechCLIPModel):
             # After updates and not batches: exact with accumulation, and with steps that mixed
@@ -292,3 +283,22 @@ class SpeechCLIPTask(AbsTask):
             "iterator_type chunk cuts an utterance into several, but its picture and its caption "
             "are whole. Use iterator_type task; crop_seconds shortens long speech in training."
         )
+
+
+def parameter_groups(
+    parameters: Iterable[nn.Parameter], *, exclude_weight_decay: bool
+) -> list[dict[str, Any]]:
+    """What an optimizer is given.
+
+    Args:
+        parameters: The trainable ones.
+        exclude_weight_decay: Norms, biases and temperatures (everything with fewer than two
+            dimensions) get a group without weight decay.
+    """
+    parameters = list(parameters)
+    if not exclude_weight_decay:
+        return [{"params": parameters}]
+    return [
+        {"params": [p for p in parameters if p.dim() >= 2]},
+        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
+    ]

@@ -122,11 +122,7 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         """
         encoded = self.encode(**batch)
         embeddings = {"image": encoded.images, "image_id": encoded.image_ids}
-        for branch in ("parallel", "cascaded"):
-            embedding = getattr(encoded.speech, branch)
-            if embedding is not None:
-                embeddings[branch] = embedding
-        return embeddings, self.objective(encoded)
+        return embeddings | branch_embeddings(encoded.speech), self.objective(encoded)
 
     def encode(
         self,
@@ -164,11 +160,14 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         )
         targets = self.speechclip.target_lengths(states.lengths, text_lengths)
         output = self.speechclip(states, target_lengths=targets, step=int(self.num_updates))
+        return EncodedBatch(output, self.encode_images(image), image_id.reshape(-1), targets)
+
+    @torch.no_grad()
+    def encode_images(self, image: Tensor) -> Tensor:
+        """L2-normalised embeddings (batch, dim) of what :meth:`encode` takes as ``image``."""
         if image.dim() == 4:
-            with torch.no_grad():
-                image = self.speechclip.clip.encode_images(image)  # (batch, dim)
-        images = nn.functional.normalize(image.float(), dim=-1)
-        return EncodedBatch(output, images, image_id.reshape(-1), targets)
+            image = self.speechclip.clip.encode_images(image)  # (batch, dim)
+        return nn.functional.normalize(image.float(), dim=-1)
 
     def objective(self, encoded: EncodedBatch) -> Losses:
         """Weighted sum of the objectives, with what is worth watching."""
@@ -235,6 +234,12 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
             normalized=self.normalized_speech,
         )
         return {"feats": states.hidden_states[:, -1], "feats_lengths": states.lengths}
+
+
+def branch_embeddings(speech: SpeechOutput) -> dict[str, Tensor]:
+    """Embeddings (batch, dim) of the branches that there are, by the branch's name."""
+    found = {"parallel": speech.parallel, "cascaded": speech.cascaded}
+    return {branch: embedding for branch, embedding in found.items() if embedding is not None}
 
 
 @torch.no_grad()

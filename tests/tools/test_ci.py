@@ -34,7 +34,7 @@ def test_an_unknown_part_is_refused() -> None:
         ["bash", str(ROOT / ".ci" / "run"), "lints"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
-    assert done.stderr == "usage: bash .ci/run [lint|docs|wheel|tests|demo], not 'lints'\n"
+    assert done.stderr == "usage: bash .ci/run [lint|docs|wheel|tests|demo|demo3], not 'lints'\n"
 
 
 def test_the_workflow_tests_every_supported_python() -> None:

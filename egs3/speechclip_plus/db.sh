@@ -1,0 +1,1 @@
+../../egs2/speechclip_plus/db.sh

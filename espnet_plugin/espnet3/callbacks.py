@@ -1,0 +1,159 @@
+"""What ESPnet2's trainer does for a contrastive model and Lightning's does not."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+import yaml
+from espnet2.torch_utils.set_all_random_seed import set_all_random_seed
+from espnet2.utils.yaml_no_alias_safe_dump import yaml_no_alias_safe_dump
+from espnet3.components.callbacks.default_callbacks import AverageCheckpointsCallback
+from lightning.pytorch.callbacks import Callback
+from omegaconf import OmegaConf
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+
+from espnet_plugin.speechclip.gather import gather_features
+from espnet_plugin.train.epoch_seeds import epoch_seed
+from espnet_plugin.train.espnet_model import branch_embeddings
+from espnet_plugin.train.retrieval_trainer import validation_recall
+from espnet_plugin.utils.atomic import write_text
+
+Trainer, Module = lightning.Trainer, lightning.LightningModule
+
+
+class WholeSetRecall(Callback):
+    """Logs ``valid/recall_mean_at_1`` and its companions, see ``RetrievalTrainer``.
+
+    The embeddings are those of the validation steps, kept on their way, of all ranks.
+    """
+
+    def __init__(self) -> None:
+        self._rows: dict[str, list[Tensor]] = {}
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: Module) -> None:
+        """Starts to keep what the speech side gives."""
+        self._rows = {}
+        self._hook = pl_module.model.speechclip.register_forward_hook(self._keep)
+
+    def _keep(self, _: torch.nn.Module, __: Any, output: Any) -> None:
+        self._speech = branch_embeddings(output)
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: Module, outputs: Any, batch: Any, *_: Any
+    ) -> None:
+        """Keeps both sides of a batch: its utterances, and what the model takes."""
+        content = batch[1]
+        images = pl_module.model.encode_images(content["image"])
+        rows = {"image": images, "image_id": content["image_id"].reshape(-1), **self._speech}
+        for name, value in rows.items():
+            self._rows.setdefault(name, []).append(value)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: Module) -> None:
+        """Scores retrieval over the whole set."""
+        self._hook.remove()
+        if trainer.sanity_checking or not self._rows:
+            return
+        collected = {name: torch.cat(values) for name, values in self._rows.items()}
+        # every rank needs the same figures, by which it chooses and stops
+        collected = {name: gather_features(value) for name, value in collected.items()}
+        for name, value in validation_recall(collected).items():
+            pl_module.log(f"valid/{name}", value)
+
+
+class RepeatableUpdates(Callback):
+    """Draws that depend on seed and epoch alone, and updates that end in the model.
+
+    Args:
+        seed: The run's.
+    """
+
+    def __init__(self, *, seed: int) -> None:
+        self.seed = seed
+
+    def setup(self, trainer: Trainer, pl_module: Module, stage: str) -> None:
+        """Keeps the frozen tables from being sent to every rank at every step."""
+        constant = getattr(pl_module.model, "_ddp_params_and_buffers_to_ignore", ())
+        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(
+            pl_module, [f"model.{name}" for name in constant]
+        )
+
+    def on_train_start(self, trainer: Trainer, pl_module: Module) -> None:
+        """As ``SpeechCLIPTask.build_optimizers``, which Lightning does not call."""
+        for optimizer in trainer.optimizers:
+            optimizer.register_step_post_hook(lambda *_: pl_module.model.end_update())
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: Module) -> None:
+        """ESPnet2 counts epochs from 1."""
+        set_all_random_seed(epoch_seed(self.seed, trainer.current_epoch + 1))
+
+
+class ESPnet2Experiment(Callback):
+    """Keeps the experiment's folder as ESPnet2's, so that whatever reads that reads this.
+
+    ``config.yaml`` holds the options at its root and the keyword vocabulary as ids,
+    ``valid.<criterion>.ave.pth`` is the average of the best epochs, and ``train.log`` has a line of
+    results for each epoch.
+
+    Args:
+        exp_dir: The experiment.
+    """
+
+    def __init__(self, *, exp_dir: str | Path) -> None:
+        self.exp_dir = Path(exp_dir)
+        self._losses: list[float] = []
+
+    def on_train_start(self, trainer: Trainer, pl_module: Module) -> None:
+        """Writes the configuration in ESPnet2's form over that which ESPnet3 left."""
+        if not trainer.is_global_zero:
+            return
+        path = self.exp_dir / "config.yaml"
+        own = OmegaConf.to_container(pl_module.config, resolve=True)
+        written = yaml.safe_load(path.read_text(encoding="utf-8"))
+        config = {name: value for name, value in written.items() if name not in own}
+        config |= own["model"] | {"seed": own["seed"]}
+        vocabulary = pl_module.model.speechclip.vocabulary
+        if vocabulary is not None:
+            # a model must load where the vocabulary file is not
+            config["keyword_vocabulary"] = [int(token_id) for token_id in vocabulary.ids]
+        write_text(path, yaml_no_alias_safe_dump(config, indent=4, sort_keys=False))
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: Module, outputs: Any, *_: Any
+    ) -> None:
+        """Notes a batch's loss; there is none where it was not finite."""
+        if outputs is not None:
+            self._losses.append(float(outputs["loss"]))
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: Module) -> None:
+        """Averages again, links the average, and logs the epoch's results."""
+        if not trainer.is_global_zero:
+            return
+        for callback in trainer.callbacks:
+            if isinstance(callback, AverageCheckpointsCallback):
+                # Lightning lets checkpoints be saved after every other callback, so that at the
+                # end of the validation the average still lacks the epoch that was validated
+                callback.on_validation_end(trainer, pl_module)
+                for best in callback.best_ckpt_callbacks:
+                    self._link_average(best.monitor.replace("/", "."), len(best.best_k_models))
+        results = {
+            name.removeprefix("valid/"): float(value)
+            for name, value in trainer.callback_metrics.items()
+            if name.startswith("valid/")
+        }
+        values = ", ".join(f"{name}={value:.4f}" for name, value in sorted(results.items()))
+        loss = sum(self._losses) / max(len(self._losses), 1)
+        self._losses = []
+        epoch = trainer.current_epoch + 1
+        logging.info(f"{epoch}epoch results: [train] loss={loss:.4f}, [valid] {values}")
+
+    def _link_average(self, criterion: str, epochs: int) -> None:
+        link = self.exp_dir / f"{criterion}.ave.pth"
+        temporary = link.with_suffix(".part")
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(f"{criterion}.ave_{epochs}best.pth")
+        temporary.replace(link)

@@ -1,0 +1,147 @@
+"""What ESPnet3 looks for under the name in ``data_src``: a dataset, and what prepares it."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from espnet3.components.data import dataset_builder
+from espnet3.components.data.base_dataset import BaseDataset
+from espnet3.contract import KINDS, Field, Kind, register_kind
+
+from espnet_plugin.data.dataset import NamingDataset
+from espnet_plugin.data.sampler_files import read_image_ids, read_lengths
+from espnet_plugin.data.scp import read_scp
+from espnet_plugin.espnet3.recipe_stages import run_recipe_stages
+from espnet_plugin.tasks.speechclip import SpeechCLIPTask
+
+# of the task's options, those that the preprocessor reads
+DEFAULTS = {
+    "clip_conf": {},
+    "keyword_extractor_conf": {},
+    "crop_seconds": None,
+    "crop_frames": None,
+}
+
+
+class ImageKind(Kind):
+    """A picture: its embedding, (dim,), or its pixels, (3, height, width)."""
+
+    def check(self, value: Any, field: Field, model: Any, *, output: bool) -> np.ndarray:
+        """Requires an array of one of these shapes."""
+        if not isinstance(value, np.ndarray) or value.ndim not in (1, 3):
+            raise TypeError(
+                f"{field.name!r} must be an embedding (dim,) or pixels (3, height, width), not "
+                f"{getattr(value, 'shape', type(value).__name__)}"
+            )
+        return value
+
+
+if "image" not in KINDS:
+    register_kind("image", ImageKind())
+
+
+class Dataset(BaseDataset):
+    """A formatted set, read and prepared as under ESPnet2.
+
+    Items are found by utterance id alone: ESPnet3 would take an id that looks like a number for a
+    position.
+
+    Args:
+        directory: ``dump/raw/<set>``, as the recipe's stages 3 to 6 write it.
+        train: Long speech is cropped.
+        stored_states: Read the speech encoder's hidden states instead of the recordings.
+        model: The ``model`` section of the training configuration; may be left out where no item
+            is read.
+
+    Raises:
+        ValueError: If hidden states are to be cropped and it is not said to how many frames.
+    """
+
+    def __init__(
+        self,
+        directory: str | Path,
+        *,
+        train: bool = False,
+        stored_states: bool = False,
+        model: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.directory = Path(directory)
+        options = {**DEFAULTS, **(model or {})}
+        crops = train and stored_states and options["crop_seconds"] is not None
+        if crops and options["crop_frames"] is None:
+            raise ValueError(
+                f"model.crop_seconds {options['crop_seconds']}: of stored hidden states "
+                "model.crop_frames has to say how many frames that is (50 a second for HuBERT)"
+            )
+        speech = ("speech_states", "npy") if stored_states else ("speech", "sound")
+        files = {
+            "speech_states.scp" if stored_states else "wav.scp": speech,
+            "image_feat.scp": ("image", "npy"),
+            "utt2image_id": ("image_id", "text_int"),
+        }
+        if (self.directory / "text").exists():
+            files["text"] = ("text", "text")
+        self.data = [(str(self.directory / file), *entry) for file, entry in files.items()]
+        self.fields = (Field("image", "image"),)
+        if not stored_states:
+            self.fields += (Field("speech", "audio"),)
+        self._keys = list(read_scp(self.data[0][0]))
+        self._items = NamingDataset(
+            self.data, preprocess=SpeechCLIPTask.build_preprocess_fn(Namespace(**options), train)
+        )
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __getitem__(self, key: str) -> dict[str, Any]:
+        if not isinstance(key, str):
+            raise TypeError(f"items are found by utterance id, not by {type(key).__name__}")
+        return self._items[key][1]
+
+    def keys(self) -> list[str]:
+        """Utterances in the order of the speech list."""
+        return self._keys
+
+    def lengths(self) -> dict[str, int]:
+        """Samples of each utterance."""
+        lengths = read_lengths([str(self.directory / "utt2num_samples")])
+        return {key: lengths[key] for key in self._keys}
+
+    def image_ids(self) -> dict[str, str]:
+        """Number of each utterance's picture."""
+        return read_image_ids(self.data, self._keys)
+
+
+class DatasetBuilder(dataset_builder.DatasetBuilder):
+    """The recipe's first three stages: the corpus as data directories, then formatted and checked.
+
+    All methods take ``recipe_dir`` and ``options`` of ``speechclip.sh``.
+    """
+
+    def is_source_prepared(self, *, recipe_dir: str, options: Mapping[str, Any]) -> bool:
+        """Whether every set has its data directory."""
+        folder = Path(recipe_dir, options.get("datadir", "data"))
+        return all((folder / name / "wav.scp").is_file() for name in _sets(options))
+
+    def prepare_source(self, *, recipe_dir: str, options: Mapping[str, Any]) -> None:
+        """Stage 1."""
+        run_recipe_stages(recipe_dir, 1, 1, options=options)
+
+    def is_built(self, *, recipe_dir: str, options: Mapping[str, Any]) -> bool:
+        """Whether every set has been formatted and checked."""
+        folder = Path(recipe_dir, options.get("dumpdir", "dump"), "raw")
+        return all((folder / name / "utt2image_id").is_file() for name in _sets(options))
+
+    def build(self, *, recipe_dir: str, options: Mapping[str, Any]) -> None:
+        """Stages 2 and 3."""
+        run_recipe_stages(recipe_dir, 2, 3, options=options)
+
+
+def _sets(options: Mapping[str, Any]) -> Sequence[str]:
+    tests = options["test_sets"]
+    tests = tests.split() if isinstance(tests, str) else list(tests)
+    return [options["train_set"], options["valid_set"], *tests]

@@ -1,0 +1,124 @@
+"""Inference over a set with ESPnet3's workers: a shard is what a job is in the recipe's stage 8."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from espnet3.parallel.parallel import get_parallel_config
+from espnet3.systems.base.inference_runner import InferenceRunner
+
+from espnet_plugin.data.manifest import RECORD, made_from
+from espnet_plugin.data.scp import read_scp, write_scp
+from espnet_plugin.espnet3.dataset import Dataset
+from espnet_plugin.inference.infer_set import infer_set
+from espnet_plugin.inference.outputs import SetOutputs, merge_outputs, read_outputs
+from espnet_plugin.inference.speechclip_inference import SpeechCLIPInference
+from espnet_plugin.speechclip.hub import resolve_model
+
+
+class SetInferenceRunner(InferenceRunner):
+    """Writes what ``espnet_plugin.evaluation`` reads, and for people ``image.scp`` (the picture's
+    id) and ``keywords.scp`` (the spoken keywords) of every utterance.
+
+    A shard that was finished with the same model and data is not made again.
+
+    Args:
+        provider: Gives the model and the set.
+        options: Further options of ``infer_set``, e.g. ``{"batch_size": 16}``.
+        **others: As ESPnet3 gives them.
+    """
+
+    def __init__(self, provider: Any, *, options: dict[str, Any] | None = None, **others: Any):
+        super().__init__(provider, **others)
+        provider.params["infer_options"] = dict(options or {})
+        provider.params["model_files"] = _model_files(provider.config)
+
+    def __call__(self, indices: Iterable[int]) -> bool:
+        """Runs the whole set; each shard takes its utterances at once, sorted by length."""
+        indices = list(indices)
+        workers = getattr(get_parallel_config(), "n_workers", 1)
+        self.batch_size = -(-len(indices) // max(int(workers), 1))
+        dataset = self.provider.build_dataset(self.provider.config).dataset
+        self._forget_others(_record(dataset, self.provider.params["model_files"]))
+        return super().__call__(indices)
+
+    def _forget_others(self, record: dict[str, list[str]]) -> None:
+        """Removes finished shards of another model or other data."""
+        done = [path for path in self.output_dir.glob("split.*") if self.is_shard_done(path)]
+        stale = [path for path in done if json.loads((path / RECORD).read_text()) != record]
+        for path in stale:
+            shutil.rmtree(path)
+        if stale:
+            self._get_manifest_path(self.output_dir, self.shard_subdir).unlink(missing_ok=True)
+
+    @staticmethod
+    def forward(
+        idx: Sequence[int], dataset: Any, model: SpeechCLIPInference, **env: Any
+    ) -> SetOutputs:
+        """Embeds the utterances at these places of the set."""
+        items: Dataset = dataset.dataset
+        directory, keys = items.directory, items.keys()
+        utt2image = read_scp(directory / "utt2image")
+        features = read_scp(directory / "image_feat.scp")
+        outputs = infer_set(
+            model,
+            items.data[:1],
+            keys=[keys[i] for i in idx],
+            captions=read_scp(directory / "text") if (directory / "text").exists() else None,
+            utt2image=utt2image,
+            image_scp={image: features[key] for key, image in utt2image.items()},
+            shape_file=str(directory / "utt2num_samples"),
+            **env["infer_options"],
+        )
+        outputs.made_from = _record(items, env["model_files"])
+        return outputs
+
+    @staticmethod
+    def open_writers(shard_dir: Path | None, **env: Any) -> dict[str, Any]:
+        """Nothing: a shard is written at once."""
+        return {}
+
+    @staticmethod
+    def write_record(
+        writers: dict[str, Any], result: SetOutputs, state: dict[str, Any], **env: Any
+    ) -> None:
+        """Writes a shard."""
+        result.write(state["shard_dir"])
+
+    @staticmethod
+    def close_writers(writers: dict[str, Any], state: dict[str, Any], **env: Any) -> None:
+        """Nothing is open."""
+
+    def merge(self, shard_dirs: list[Path]) -> None:
+        """Puts the shards together."""
+        merge_outputs(shard_dirs, self.output_dir)
+        outputs = read_outputs(self.output_dir)
+        write_scp(self.output_dir / "image.scp", outputs.utt2image)
+        said = {
+            utterance: " ".join(keyword["token"] for keyword in entry["keywords"]) or "-"
+            for utterance, entry in outputs.keywords.items()
+        }
+        if said:
+            write_scp(self.output_dir / "keywords.scp", said)
+
+
+def _model_files(config: Any) -> dict[str, str]:
+    """Configuration and checkpoint of the inference configuration's model."""
+    model = config["model"]
+    train_config, checkpoint = model["speechclip_train_config"], model.get("speechclip_model_file")
+    return {
+        "speechclip_train_config": str(train_config),
+        "speechclip_model_file": str(checkpoint or resolve_model(Path(train_config).parent)),
+    }
+
+
+def _record(items: Dataset, model_files: dict[str, str]) -> dict[str, list[str]]:
+    """What a set's outputs are made from, see :func:`~espnet_plugin.data.manifest.made_from`."""
+    lists = {"text": "text", "utt2image": "utt2image", "image_scp": "image_feat.scp"}
+    paths = {name: items.directory / file for name, file in lists.items()}
+    found = {name: str(path) for name, path in paths.items() if path.exists()}
+    return dict(made_from(speech=items.data[0][0], **found, **model_files))

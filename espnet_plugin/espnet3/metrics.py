@@ -1,0 +1,98 @@
+"""Scores of a set as metrics of ESPnet3, by the same functions as the recipe's stage 9."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from espnet3.components.metrics.base_metric import BaseMetric
+from espnet3.contract import Field
+
+from espnet_plugin.evaluation.alignments import WORDS_CTM
+from espnet_plugin.evaluation.scores.directory import (
+    score_keywords_directory,
+    score_retrieval_directory,
+)
+
+RECALL_AT = (1, 5, 10)
+DIRECTIONS = ("speech_to_image", "image_to_speech")
+
+
+class _SetMetric(BaseMetric):
+    """A metric of a whole set's directory: retrieval needs all of it at once."""
+
+    directory: Path
+
+    def __call__(
+        self, data: dict[str, Path], test_name: str, output_dir: Path | None = None
+    ) -> dict[str, float]:
+        if output_dir is None:
+            raise ValueError("these metrics are of an inference directory: give output_dir")
+        self.directory = Path(output_dir) / test_name
+        return super().__call__(data, test_name, output_dir)
+
+
+class Retrieval(_SetMetric):
+    """Recall@1, 5 and 10, a mean over branches and directions; all scores, with intervals, go to
+    ``<set>/scoring/retrieval.json``.
+
+    Args:
+        dev_set: Set beside the scored one on which the weight of the branches' sum is chosen.
+    """
+
+    inputs = (Field("image", "text"),)
+    outputs = tuple(Field(f"recall_mean_at_{k}", "number") for k in RECALL_AT)
+
+    def __init__(self, *, dev_set: str | None = None) -> None:
+        self.dev_set = dev_set
+        super().__init__()
+
+    def update(self, *, image: Sequence[str]) -> None:
+        """Nothing to add up."""
+
+    def compute(self) -> dict[str, float]:
+        """Scores the directory."""
+        dev = self.directory.parent / self.dev_set if self.dev_set else None
+        scores = score_retrieval_directory(
+            self.directory,
+            dev_directory=dev if dev is not None and dev.is_dir() else None,
+            recall_at=RECALL_AT,
+        )
+        branches = [scores[name] for name in ("parallel", "cascaded") if name in scores]
+        return {
+            f"recall_mean_at_{k}": float(
+                np.mean([b[direction][f"recall@{k}"] for b in branches for direction in DIRECTIONS])
+            )
+            for k in RECALL_AT
+        }
+
+
+class Keywords(_SetMetric):
+    """Share of the keywords, and of the content words among them, that stand in the caption; all
+    scores go to ``<set>/scoring/keywords.json``.
+
+    Args:
+        data_dir: Folder of the sets' data directories; ``words.ctm`` in them gives the places.
+    """
+
+    inputs = (Field("keywords", "text"),)
+    outputs = (Field("word_hit_at_1", "number"), Field("content_word_hit_at_1", "number"))
+
+    def __init__(self, *, data_dir: str | Path) -> None:
+        self.data_dir = Path(data_dir)
+        super().__init__()
+
+    def update(self, *, keywords: Sequence[str]) -> None:
+        """Nothing to add up."""
+
+    def compute(self) -> dict[str, float]:
+        """Scores the directory."""
+        words = self.data_dir / self.directory.name / WORDS_CTM
+        scores: dict[str, Any] = score_keywords_directory(
+            self.directory, words_ctm=words if words.exists() else None
+        )
+        found = {f.name: scores[f.name.replace("_at_", "@")] for f in self.outputs}
+        # of no keyword there is no share; ESPnet3 wants a number
+        return {name: float("nan") if value is None else value for name, value in found.items()}

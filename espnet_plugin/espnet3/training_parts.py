@@ -1,0 +1,89 @@
+"""What the training configuration names by ``_target_``: batches, optimizer and scheduler, made
+from the options of an ESPnet2 configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from espnet2.tasks.abs_task import optim_classes, scheduler_classes
+from espnet3.components.data.dataset import CombinedDataset
+from torch import nn
+
+from espnet_plugin.tasks.speechclip import parameter_groups
+from espnet_plugin.train.epoch_seeds import EpochIterFactory
+from espnet_plugin.train.unique_image_sampler import UniqueImageBatchSampler
+
+
+def unique_image_batches(
+    dataset: CombinedDataset,
+    batches: Sequence[Sequence[str]],
+    *,
+    batch_size: int,
+    sort_window: int,
+    seed: int,
+    num_workers: int,
+    collate_fn: Callable[[Any], Any],
+) -> EpochIterFactory:
+    """New batches each epoch in which no image comes twice, see ``UniqueImageBatchSampler``.
+
+    Args:
+        dataset: What ESPnet3 makes of ``dataset.train``, of one set.
+        batches: Those of ESPnet3's own sampler; not used.
+        batch_size: Utterances of a batch, over all ranks together.
+        sort_window: Batches that are drawn together and sorted by length.
+        seed: The run's.
+        num_workers: Processes that read files.
+        collate_fn: Makes a batch of items.
+
+    Raises:
+        ValueError: If there are several training sets: their image ids are numbered apart.
+    """
+    if len(dataset.datasets) != 1:
+        raise ValueError(
+            f"dataset.train lists {len(dataset.datasets)} sets; put their data directories "
+            "together before they are formatted, so that every picture gets a number of its own"
+        )
+    items = dataset.datasets[0]
+    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    sampler = UniqueImageBatchSampler(
+        items.image_ids(),
+        batch_size=batch_size,
+        lengths=items.lengths(),
+        sort_window=sort_window,
+        world_size=torch.distributed.get_world_size() if distributed else 1,
+        rank=torch.distributed.get_rank() if distributed else 0,
+        seed=seed,
+    )
+    return EpochIterFactory(
+        dataset=dataset,
+        batches=sampler,
+        seed=seed,
+        shuffle=False,  # the sampler draws and orders anew for each epoch
+        num_workers=num_workers,
+        collate_fn=collate_fn,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def build_optimizer(
+    parameters: Iterable[nn.Parameter],
+    *,
+    name: str,
+    conf: Mapping[str, Any],
+    exclude_weight_decay: bool = False,
+) -> torch.optim.Optimizer:
+    """The optimizer of an ESPnet2 configuration, with the groups that ``SpeechCLIPTask`` makes."""
+    return optim_classes[name](
+        parameter_groups(parameters, exclude_weight_decay=exclude_weight_decay), **conf
+    )
+
+
+def build_scheduler(
+    optimizer: torch.optim.Optimizer, *, name: str | None, conf: Mapping[str, Any]
+) -> Any:
+    """The scheduler of an ESPnet2 configuration; without one the learning rate stays."""
+    if name is None:
+        return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
+    return scheduler_classes[name](optimizer, **conf)

@@ -1,0 +1,70 @@
+"""A set as ESPnet3 reads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from espnet3.components.data.dataset import CombinedDataset, do_nothing
+from espnet3.contract.data import DatasetContractError
+
+from espnet_plugin.espnet3.dataset import Dataset, DatasetBuilder
+
+
+def test_items_are_those_of_espnet2(tiny_corpus) -> None:
+    dataset = Dataset(tiny_corpus.data)
+    assert len(dataset) == len(dataset.keys()) == 12
+    item = dataset["img2_1"]
+    assert item["image_id"].tolist() == [2]
+    assert item["speech"].shape == (dataset.lengths()["img2_1"],)
+    assert "text" not in item  # nothing counts the caption's sub-words
+    counted = Dataset(tiny_corpus.data, model={"keyword_extractor_conf": {"target": "subwords"}})
+    with pytest.raises(Exception, match="img2_1"):  # no CLIP is named, whose tokenizer it takes
+        counted["img2_1"]
+    with pytest.raises(TypeError, match="by utterance id"):
+        dataset[0]
+
+
+def test_an_id_that_looks_like_a_number_is_an_id(tiny_corpus, tmp_path: Path) -> None:
+    for file in ("wav.scp", "image_feat.scp", "utt2image_id"):
+        lines = (tiny_corpus.data / file).read_text().replace("img", "100").splitlines()
+        (tmp_path / file).write_text("\n".join(lines).replace("/100", "/img") + "\n")
+    combined = CombinedDataset([Dataset(tmp_path)], [(do_nothing, do_nothing)])
+    combined.use_espnet_collator = True
+    key, item = combined["1003_0"]
+    assert (key, item["image_id"].tolist()) == ("1003_0", [3])
+
+
+def test_speech_is_cropped_in_training_only(tiny_corpus) -> None:
+    model = {"crop_seconds": 0.1}
+    assert len(Dataset(tiny_corpus.data, train=True, model=model)["img2_1"]["speech"]) == 1600
+    assert len(Dataset(tiny_corpus.data, model=model)["img2_1"]["speech"]) > 1600
+
+
+def test_stored_states_need_the_number_of_frames(tiny_corpus) -> None:
+    with pytest.raises(ValueError, match="crop_frames"):
+        Dataset(tiny_corpus.data, train=True, stored_states=True, model={"crop_seconds": 0.1})
+
+
+def test_a_picture_has_a_shape(tiny_corpus, tmp_path: Path) -> None:
+    np.save(tmp_path / "table.npy", np.zeros((2, 3), np.float32))
+    for file in ("wav.scp", "utt2image_id"):
+        (tmp_path / file).write_text((tiny_corpus.data / file).read_text())
+    keys = Dataset(tiny_corpus.data).keys()
+    (tmp_path / "image_feat.scp").write_text("".join(f"{k} {tmp_path}/table.npy\n" for k in keys))
+    with pytest.raises((ValueError, DatasetContractError), match="table.npy"):
+        Dataset(tmp_path)["img2_1"]
+
+
+def test_the_builder_knows_what_is_there(tmp_path: Path) -> None:
+    builder = DatasetBuilder()
+    options = {"train_set": "a", "valid_set": "b", "test_sets": ["c", "d"]}
+    for number, name in enumerate("abcd"):
+        assert not builder.is_source_prepared(recipe_dir=str(tmp_path), options=options), number
+        assert not builder.is_built(recipe_dir=str(tmp_path), options=options)
+        for file in (f"data/{name}/wav.scp", f"dump/raw/{name}/utt2image_id"):
+            (tmp_path / file).parent.mkdir(parents=True)
+            (tmp_path / file).touch()
+    assert builder.is_source_prepared(recipe_dir=str(tmp_path), options=options)
+    assert builder.is_built(recipe_dir=str(tmp_path), options=options)

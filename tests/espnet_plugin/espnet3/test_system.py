@@ -1,0 +1,188 @@
+"""Training, inference and scores on a tiny corpus, with ESPnet3's own trainer and workers."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from espnet_plugin.espnet3.system import SpeechCLIPSystem
+from espnet_plugin.speechclip import load_speechclip
+from espnet_plugin.tasks.speechclip import SpeechCLIPTask
+
+ROOT = Path(__file__).parents[3]
+AVERAGE = "valid.recall_mean_at_1.ave.pth"
+
+
+def load_checkpoint(path: Path) -> dict[str, torch.Tensor]:
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def assert_same(first: Path, second: Path, *, atol: float = 1e-6) -> None:
+    one, two = load_checkpoint(first), load_checkpoint(second)
+    assert one.keys() == two.keys()
+    for key, value in one.items():
+        assert torch.allclose(value.double(), two[key].double(), atol=atol), key
+
+
+def last_weights(experiment: Path) -> Path:
+    """The resume point's weights as a file of their own."""
+    state = torch.load(experiment / "last.ckpt", map_location="cpu", weights_only=False)
+    path = experiment / "last_weights.pth"
+    torch.save(state["state_dict"], path)
+    return path
+
+
+@pytest.fixture
+def experiment(recipe, load_config, training_options) -> Path:
+    """Two epochs of three updates."""
+    SpeechCLIPSystem(training_config=load_config("training", training_options)).train()
+    return recipe / "exp" / "a"
+
+
+def test_trains_as_under_espnet2(
+    experiment: Path, tiny_corpus, model_arguments, tmp_path: Path
+) -> None:
+    output = tmp_path / "espnet2"
+    options = {"batch_size": 4, "num_workers": 0, "max_epoch": 2, "optim_conf": "lr=0.01"}
+    options |= {"use_tensorboard": "false", "use_matplotlib": "false"}
+    command = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    command += [*model_arguments, *tiny_corpus.data_arguments("train")]
+    SpeechCLIPTask.main(
+        cmd=[*command, *tiny_corpus.data_arguments("valid"), "--output_dir", str(output)]
+    )
+    assert_same(last_weights(experiment), output / "2epoch.pth")
+    assert_same(experiment / AVERAGE, output / AVERAGE)
+    ours, theirs = (
+        yaml.safe_load((path / "config.yaml").read_text()) for path in (experiment, output)
+    )
+    for name in ("seed", "best_model_criterion", "keyword_vocabulary", "batch_size", "clip_conf"):
+        assert ours[name] == theirs[name], name
+    best = torch.load(experiment / "last.ckpt", weights_only=False)["callbacks"]
+    score = max(float(state.get("best_model_score") or 0) for state in best.values())
+    reporter = torch.load(output / "checkpoint.pth", weights_only=False)["reporter"]["stats"]
+    assert score == pytest.approx(max(reporter[n]["valid"]["recall_mean_at_1"] for n in (1, 2)))
+
+
+def test_goes_on_where_it_stood(experiment: Path, recipe, load_config, training_options) -> None:
+    for epochs in (1, 2):
+        training_options["model"]["max_epoch"] = epochs
+        config = load_config("training", training_options, exp_tag="b")
+        SpeechCLIPSystem(training_config=config).train()
+    assert_same(last_weights(experiment), last_weights(recipe / "exp" / "b"))
+    assert_same(experiment / AVERAGE, recipe / "exp" / "b" / AVERAGE)
+
+
+def test_a_model_loads_wherever_the_other_espnets_does(experiment: Path) -> None:
+    from s3prl_upstream.expert import UpstreamExpert
+
+    speech, lengths = torch.randn(1, 8000), torch.tensor([8000])
+    model = load_speechclip(experiment).eval()
+    task_model, _ = SpeechCLIPTask.build_model_from_file(
+        experiment / "config.yaml", experiment / AVERAGE
+    )
+    with torch.no_grad():
+        expected = model(model.speech_encoder(speech, lengths)).parallel
+        other = task_model.eval().speechclip
+        torch.testing.assert_close(other(other.speech_encoder(speech, lengths)).parallel, expected)
+        states = UpstreamExpert(str(experiment / AVERAGE)).eval()([speech[0]])["hidden_states"]
+    assert all(torch.isfinite(state).all() for state in states)
+
+
+@pytest.mark.slow
+def test_infer_and_measure(experiment: Path, recipe, load_config) -> None:
+    from espnet_plugin.data.scp import read_scp
+    from espnet_plugin.inference.speechclip_inference import SpeechCLIPInference
+
+    inference_dir = experiment / "inference"
+    options = {"corpus": "tiny", "inference_dir": str(inference_dir)}
+    threads = {"processes": False, "dashboard_address": None}  # processes take seconds to start
+    workers = {"device": "cpu", "parallel": {"n_workers": 2, "options": threads}}
+    system = SpeechCLIPSystem(
+        inference_config=load_config("inference", options | workers),
+        metrics_config=load_config("metrics", options),
+    )
+    system.infer()
+    folder = inference_dir / "tiny_test"
+    utterances = (folder / "utterances.txt").read_text().split()
+    assert len(utterances) == 12
+    embeddings = np.load(folder / "speech_parallel.npy")
+    wav = read_scp(recipe / "dump" / "raw" / "tiny_test" / "wav.scp")[utterances[3]]
+    single = SpeechCLIPInference(experiment / "config.yaml")(wav).parallel
+    np.testing.assert_allclose(embeddings[3], single, atol=1e-5)
+    assert read_scp(folder / "image.scp") == read_scp(folder / "utt2image")
+    assert list(read_scp(folder / "keywords.scp")) == utterances
+
+    before = (folder / "split.0" / "done").stat().st_mtime_ns
+    system.infer()
+    assert (folder / "split.0" / "done").stat().st_mtime_ns == before  # is not made again
+    weights = load_checkpoint(experiment / AVERAGE)
+    (experiment / AVERAGE).unlink()
+    torch.save({**weights, "num_updates": torch.tensor(7.0)}, experiment / AVERAGE)
+    system.infer()
+    assert (folder / "split.0" / "done").stat().st_mtime_ns > before  # another model
+
+    results = system.measure()
+    scores = json.loads((inference_dir / "scores.json").read_text())
+    means = [
+        scores[branch][direction]["recall@1"]
+        for branch in ("parallel", "cascaded")
+        for direction in ("speech_to_image", "image_to_speech")
+    ]
+    retrieval = results["espnet_plugin.espnet3.metrics.Retrieval"]["tiny_test"]
+    assert retrieval["recall_mean_at_1"] == pytest.approx(np.mean(means))
+    assert scores["test_set"] == "tiny_test"
+    assert scores["architecture"] == "hybrid+"
+    assert "weight_of_parallel" in scores["fusion"]
+
+
+def run_training(recipe: Path, *, wait: bool = True) -> subprocess.Popen:
+    """The stage in a process of its own, with the configuration that was made last."""
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "egs3" / "speechclip_plus" / "run.py")]
+        + ["--stages", "train", "--training_config", str(recipe / "training.yaml")],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+    )
+    if wait:
+        assert process.wait() == 0
+    return process
+
+
+@pytest.mark.slow
+def test_a_killed_training_goes_on(recipe, load_config, training_options) -> None:
+    training_options["model"]["max_epoch"] = 30
+    experiments = [recipe / "exp" / name for name in ("whole", "killed")]
+    load_config("training", training_options, exp_tag="whole")
+    run_training(recipe)
+    load_config("training", training_options, exp_tag="killed")
+    process = run_training(recipe, wait=False)
+    while not (experiments[1] / "last.ckpt").exists() and process.poll() is None:
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    epochs = torch.load(experiments[1] / "last.ckpt", weights_only=False)["epoch"] + 1
+    assert epochs < 30, "killed too late to tell anything"
+    run_training(recipe)
+    assert_same(*map(last_weights, experiments))
+    assert_same(*(experiment / AVERAGE for experiment in experiments))
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one(recipe, load_config, training_options) -> None:
+    training_options["model"] |= {"grad_clip": 1000, "optim": "sgd", "max_epoch": 1}
+    training_options["fit"] = {"ckpt_path": None}
+    outputs = []
+    for processes in (1, 2):
+        options = {**training_options, "num_device": processes}
+        load_config("training", options, exp_tag=f"{processes}")
+        run_training(recipe)
+        outputs.append(recipe / "exp" / f"{processes}" / AVERAGE)
+    assert_same(*outputs, atol=1e-5)
