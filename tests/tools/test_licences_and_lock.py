@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 def test_licences_of_what_is_known() -> None:
     pytest.importorskip("espnet")
-    assert licence("torch") == "BSD-3-Clause"
+    assert "BSD-3-Clause" in licence("torch")
     assert licence("hypothesis") == "MPL-2.0"
     assert licence("soxr") == "LGPL-2.1-or-later"
     assert closure(["espnet"])["kaldiio"] == "espnet"
