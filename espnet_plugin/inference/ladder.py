@@ -89,11 +89,12 @@ def read_speech(
         samples = read_utterance(recording, sampling_rate=None, wanted_rate=encoder.sampling_rate)
         speech = torch.as_tensor(samples, dtype=torch.float32, device=device)[None]
         states = encoder(speech, torch.tensor([speech.size(1)], device=device))
-        heard = model(states)
-        keywords = heard.keywords
+        as_segmented = model(states)
+        keywords = as_segmented.keywords
         soft = model.clip.encode_soft_tokens(keywords.embeddings, keywords.lengths)
-        found = {"soft": Reading(_ids(model, heard), soft[0].cpu().numpy())}
+        found = {"soft": Reading(_ids(model, as_segmented), soft[0].cpu().numpy())}
         for step, cut in spans.items():
+            heard = as_segmented
             if cut[number] is not None:
                 frames = _frames(model, states, cut[number])
                 try:

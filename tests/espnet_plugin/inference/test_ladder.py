@@ -28,6 +28,7 @@ def test_spans_are_read_by_the_same_path(exported, tmp_path) -> None:
     model = load_speechclip(exported, image_tower=False)
     own = model.keyword_extractor
     spans = {"own": [None], "two": [[(0.0, 0.2), (0.2, 9.0)]], "short": [[(0.3, 0.301)]]}
+    spans["after"] = [None]
     (found,) = read_speech(model, [str(path)], spans)
     assert model.keyword_extractor is own
     heard = model.encode_speech(soundfile.read(path, dtype="float32")[0])
@@ -35,6 +36,8 @@ def test_spans_are_read_by_the_same_path(exported, tmp_path) -> None:
     assert len(found["own"].ids) == int(heard.keywords.lengths[0])
     assert found["soft"].ids == found["own"].ids
     assert not np.allclose(found["soft"].embedding, found["own"].embedding, atol=1e-3)
+    assert np.array_equal(found["after"].embedding, found["own"].embedding)
+    assert found["after"].ids == found["own"].ids
     assert [len(found[step].ids) for step in ("two", "short")] == [2, 1]
     for reading in found.values():
         assert np.linalg.norm(reading.embedding) == pytest.approx(1, abs=1e-5)
