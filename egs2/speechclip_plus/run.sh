@@ -14,9 +14,10 @@ custom_root=
 local_data_opts=
 
 help_message=$(cat << 'EOF'
-Usage: ./run.sh [--corpus mini|flickr8k|spokencoco|custom] [--seed N] [options of speechclip.sh]
+Usage: ./run.sh [--corpus mini|mini_hard|flickr8k|spokencoco|custom] [--seed N] [options of speechclip.sh]
 
   --corpus mini        generated here, needs no network and no GPU; about ten minutes (default)
+  --corpus mini_hard   the same, harder, in folders of its own; about half an hour longer
   --corpus flickr8k    Flickr8k with the Flickr Audio Caption Corpus; paths in db.sh
   --corpus spokencoco  SpokenCOCO with MSCOCO's pictures; paths in db.sh
   --corpus custom      a folder of your own, named by --custom_root; README.md says what is in it
@@ -54,12 +55,12 @@ while [ $# -gt 0 ]; do
 done
 
 case "${corpus}" in
-    mini)
+    mini|mini_hard)
         settings=(
             --speechclip_config conf/tuning/mini_hybrid_plus.yaml
-            --speech_upstream downloads/mini/hubert
-            --clip_model downloads/mini/clip/mini_clip.json
-            --clip_pretrained downloads/mini/clip/mini_clip.safetensors
+            --speech_upstream "downloads/${corpus}/hubert"
+            --clip_model "downloads/${corpus}/clip/mini_clip.json"
+            --clip_pretrained "downloads/${corpus}/clip/mini_clip.safetensors"
             --audio_format wav
             --dump_speech_states true
             --min_wav_duration 0.1
@@ -92,7 +93,7 @@ case "${corpus}" in
             settings+=(--vocab_from clip)
         fi;;
     *)
-        echo "run.sh: error: --corpus ${corpus} is unknown; choose mini, flickr8k, spokencoco or custom" >&2
+        echo "run.sh: error: --corpus ${corpus} is unknown; choose mini, mini_hard, flickr8k, spokencoco or custom" >&2
         exit 2;;
 esac
 

@@ -2,7 +2,8 @@
 
 A directory holds files with one line per utterance (``wav.scp``, ``text``, ``utt2spk``,
 ``utt2image``, ...), ``image.scp`` with one line per picture, ``spk2utt``, and perhaps
-``words.ctm`` with a line per word. They are worked on one after another, each as a dictionary.
+``words.ctm`` with a line per word and ``hard_negatives.tsv`` with a line per pair of pictures. They
+are worked on one after another, each as a dictionary.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ PER_UTTERANCE = (
     "image_feat.scp",
     "speech_states.scp",
 )
-TABLES = (*PER_UTTERANCE, "words.ctm", "image.scp", "spk2utt")
-WHOLE = ("feats_type", "audio_format")
+TABLES = (*PER_UTTERANCE, "words.ctm", "image.scp", "spk2utt", "hard_negatives.tsv")
+WHOLE = ("feats_type", "audio_format", "hard_negatives.tsv")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ absent when the model has no such branch. ``keywords.jsonl`` is what the cascade
 ``transcripts.npy`` (utterances, dim), ``transcripts`` and ``transcripts.json`` are there when a
 speech recogniser's output was embedded, as a baseline. ``frame_seconds.txt`` holds the time from
 one frame of the speech encoder to the next, ``layer_weights.npy`` the softmax weights of its layers
-and ``attention.npz`` the attention maps of some utterances.
+and ``attention.npz`` the attention maps of some utterances. ``hard_negatives.tsv`` is a copy of the
+data directory's.
 """
 
 from __future__ import annotations
@@ -19,6 +20,11 @@ from pathlib import Path
 import numpy as np
 
 from espnet_plugin.data.scp import read_scp
+from espnet_plugin.evaluation.hard_negatives import (
+    HARD_NEGATIVES,
+    HardNegative,
+    read_hard_negatives,
+)
 from espnet_plugin.evaluation.keyword_file import UtteranceKeywords, has_captions, read_keywords
 
 UTTERANCES, IMAGES, UTT2IMAGE = "utterances.txt", "images.txt", "utt2image"
@@ -67,6 +73,12 @@ class InferenceSet:
         """What the cascaded branch said; empty without one, or without captions to compare with."""
         path = self.directory / KEYWORDS
         return read_keywords(path) if has_captions(path) else []
+
+    @cached_property
+    def hard_negatives(self) -> list[HardNegative]:
+        """Pairs of pictures that differ in one thing; empty where none are known."""
+        path = self.directory / HARD_NEGATIVES
+        return read_hard_negatives(path) if path.exists() else []
 
 
 def read_inference_set(directory: str | Path) -> InferenceSet:

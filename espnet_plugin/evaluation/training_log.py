@@ -6,6 +6,7 @@ import logging
 import re
 from pathlib import Path
 
+CPU_SECONDS = "cpu_seconds"
 Curves = dict[str, dict[str, list[tuple[float, float]]]]  # measure → phase → (epoch, value)
 
 _RESULTS = re.compile(r"(\d+)epoch results: (.*)")
@@ -40,6 +41,15 @@ def read_training_curves(experiment: str | Path) -> Curves:
             f"{experiment} holds neither a train.log with finished epochs nor tensorboard/"
         )
     return _sorted(curves)
+
+
+def training_cpu_seconds(experiment: str | Path) -> float | None:
+    """Process time of all training epochs (not of validation), or None where no log says it."""
+    try:
+        spent = read_training_curves(experiment).get(CPU_SECONDS, {}).get("train")
+    except FileNotFoundError:
+        return None
+    return sum(seconds for _, seconds in spent) if spent else None
 
 
 def _read_log(path: Path, curves: Curves) -> None:

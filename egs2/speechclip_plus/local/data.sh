@@ -13,14 +13,15 @@ download_dir=downloads
 custom_root=${CUSTOM_ROOT:-}  # folder of a corpus of your own
 max_bad=0.1           # share of the recordings that may be missing or broken
 allow_outside=false   # the lists may name files outside the corpus's folders
-mini_root=downloads/mini
+difficulty=           # mini: default or hard; mini_hard is hard
+mini_root=            # empty: downloads/<corpus>
 mini_opts=            # options of local/mini/prepare.py, e.g. "--teacher_steps 100"
 
 help_message=$(cat << 'EOF'
-Usage: local/data.sh [--corpus mini|flickr8k|spokencoco|custom] [--seed 0] [--nj 2] [--python python3]
+Usage: local/data.sh [--corpus mini|mini_hard|flickr8k|spokencoco|custom] [--seed 0] [--nj 2] [--python python3]
                      [--download false] [--download_dir downloads] [--custom_root DIR] [--max_bad 0.1]
                      [--allow_outside false]
-                     [--mini_root downloads/mini] [--mini_opts "options of local.mini.prepare"]
+                     [--difficulty default|hard] [--mini_root downloads/mini] [--mini_opts "options of local.mini.prepare"]
 
 Makes data/<corpus>_train, data/<corpus>_dev and data/<corpus>_test. Where flickr8k and spokencoco
 lie, db.sh says: FLICKR8K, SPOKENCOCO, MSCOCO; environment variables of the same names win.
@@ -34,10 +35,11 @@ checks=(--data_dir data --nj "${nj}" --max_bad "${max_bad}")
 if "${allow_outside}"; then checks+=(--allow_outside); fi
 
 case "${corpus}" in
-    mini)
+    mini|mini_hard)
+        if [ "${corpus}" = mini_hard ]; then difficulty=${difficulty:-hard}; fi
         # shellcheck disable=SC2086
-        ${python} -m local.mini.prepare \
-            --root "${mini_root}" --data_dir data --seed "${seed}" --nj "${nj}" ${mini_opts};;
+        ${python} -m local.mini.prepare --difficulty "${difficulty:-default}" --name "${corpus}" \
+            --root "${mini_root:-downloads/${corpus}}" --data_dir data --seed "${seed}" --nj "${nj}" ${mini_opts};;
     flickr8k)
         if "${download}"; then
             FLICKR8K=${FLICKR8K:-${download_dir}/flickr8k}
@@ -60,6 +62,6 @@ case "${corpus}" in
         ${python} -m local.custom.prepare \
             --root "${custom_root}" "${checks[@]}";;
     *)
-        echo "local/data.sh: error: --corpus ${corpus} is unknown; choose mini, flickr8k, spokencoco or custom" >&2
+        echo "local/data.sh: error: --corpus ${corpus} is unknown; choose mini, mini_hard, flickr8k, spokencoco or custom" >&2
         exit 2;;
 esac

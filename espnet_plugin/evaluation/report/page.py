@@ -107,6 +107,9 @@ def _content(scores: Mapping, title: str) -> dict[str, Any]:
         "scores": scores,
         "title": title,
         "retrieval_tables": tables.retrieval_tables(scores),
+        "hard_negative_table": tables.hard_negative_table(scores["hard_negatives"])
+        if "hard_negatives" in scores
+        else None,
         "speech_text_tables": tables.speech_text_tables(scores),
         "keyword_table": tables.keyword_table(scores["keywords"], intervals)
         if "keywords" in scores

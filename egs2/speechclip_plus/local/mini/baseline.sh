@@ -5,11 +5,14 @@ set -e
 set -u
 set -o pipefail
 
-help_message="Usage: local/mini/baseline.sh [options of run.sh], after stages 1 to 8; about three minutes"
+help_message="Usage: local/mini/baseline.sh [--corpus mini|mini_hard] [options of run.sh], after stages 1 to 8; about three minutes"
 case "${1:-}" in --help|-h) echo "${help_message}"; exit 0;; esac
+corpus=mini
+if [ "${1:-}" = --corpus ]; then corpus=$2; shift 2; fi
 . ./path.sh
-output_dir=exp/mini_recogniser
-if ! [ -s "${output_dir}/mini_test/text" ] || [ "${output_dir}/mini_test/text" -ot dump/raw/mini_train/speech_states.scp ]; then
-    python3 -m local.mini.recogniser --output_dir "${output_dir}" --test_dirs dump/raw/mini_dev dump/raw/mini_test
+output_dir=exp/${corpus}_recogniser
+if ! [ -s "${output_dir}/${corpus}_test/text" ] || [ "${output_dir}/${corpus}_test/text" -ot "dump/raw/${corpus}_train/speech_states.scp" ]; then
+    python3 -m local.mini.recogniser --output_dir "${output_dir}" --encoder "downloads/${corpus}/hubert" \
+        --train_dir "dump/raw/${corpus}_train" --test_dirs "dump/raw/${corpus}_dev" "dump/raw/${corpus}_test"
 fi
-./run.sh --corpus mini --stage 9 --stop_stage 9 --transcripts "${output_dir}" "$@"
+./run.sh --corpus "${corpus}" --stage 9 --stop_stage 9 --transcripts "${output_dir}" "$@"

@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from .lexicon import DEFAULT
+from .world import World
+
 
 @dataclass(frozen=True)
 class CorpusConfig:
@@ -88,6 +91,7 @@ class MiniConfig:
     """Everything that decides what the mini corpus holds."""
 
     seed: int = 0
+    world: World = DEFAULT
     corpus: CorpusConfig = field(default_factory=CorpusConfig)
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)

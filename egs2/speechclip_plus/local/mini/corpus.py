@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import multiprocessing
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,14 +13,19 @@ from local.shared import spoken_captions
 from local.shared.sets import SPLITS, tables_of, write_set
 from PIL import Image
 
+from espnet_plugin.evaluation.hard_negatives import (
+    HARD_NEGATIVES,
+    HardNegative,
+    write_hard_negatives,
+)
 from espnet_plugin.utils.atomic import atomic_path, write_text
 from espnet_plugin.utils.disk import require_space
 from espnet_plugin.utils.progress import progress
 
+from .acoustics import draw_room
 from .config import MiniConfig, random_stream
-from .lexicon import VOICES
 from .pictures import Painter
-from .scenes import Scene, draw_captions, draw_splits
+from .scenes import Scene, draw_captions, draw_splits, sibling_kinds
 from .speech import SpokenCaption, speak_block
 
 _BYTES_PER_UTTERANCE = 2.2 * 32000  # mean duration at 16 kHz, 16 bits
@@ -27,7 +33,8 @@ _BYTES_PER_UTTERANCE = 2.2 * 32000  # mean duration at 16 kHz, 16 bits
 
 def split_voices(config: MiniConfig) -> tuple[list[str], list[str]]:
     """Voices of the training set, and those that it never hears; the seed alone decides."""
-    order = [VOICES[n] for n in random_stream(config.seed, "voices").permutation(len(VOICES))]
+    voices = config.world.voices
+    order = [voices[n] for n in random_stream(config.seed, "voices").permutation(len(voices))]
     count = config.corpus.unseen_voices
     return sorted(order[count:]), sorted(order[:count])
 
@@ -39,19 +46,22 @@ def draw_corpus(
 
     In dev and test every second utterance is by a voice that training never hears.
     """
-    corpus = config.corpus
+    corpus, world = config.corpus, config.world
     sizes = {split: getattr(corpus, f"{split}_images") for split in SPLITS}
     seen_voices, unseen_voices = split_voices(config)
-    drawn = draw_splits(random_stream(config.seed, "scenes"), sizes, two_objects=corpus.two_objects)
+    drawn = draw_splits(
+        random_stream(config.seed, "scenes"), world, sizes, two_objects=corpus.two_objects
+    )
     scenes: dict[str, dict[str, Scene]] = {}
     captions: dict[str, list[SpokenCaption]] = {}
     for split in SPLITS:
         words = random_stream(config.seed, f"{split} captions")
         speech = random_stream(config.seed, f"{split} speech")
+        rooms = random_stream(config.seed, f"{split} rooms")
         scenes[split] = {f"{split}_{n:05d}": scene for n, scene in enumerate(drawn[split])}
         captions[split] = []
         for image_id, scene in scenes[split].items():
-            for n, text in enumerate(draw_captions(words, scene)):
+            for n, text in enumerate(draw_captions(words, world, scene)):
                 unseen = split != "train" and len(captions[split]) % 2 == 1
                 voices = unseen_voices if unseen else seen_voices
                 captions[split].append(
@@ -65,6 +75,7 @@ def draw_corpus(
                         ),
                         pitch=int(speech.integers(*corpus.pitch, endpoint=True)),
                         pitch_range=int(speech.integers(*corpus.pitch_range, endpoint=True)),
+                        room=draw_room(rooms, world.acoustics) if world.acoustics else None,
                     )
                 )
     return scenes, captions
@@ -74,7 +85,7 @@ def paint_corpus(config: MiniConfig, scenes: dict[str, dict[str, Scene]], root: 
     """Write ``images/<image_id>.png`` for every scene."""
     directory = root / "images"
     directory.mkdir(parents=True, exist_ok=True)
-    painter = Painter(image_size=config.corpus.image_size)
+    painter = Painter(config.world, image_size=config.corpus.image_size)
     rng = random_stream(config.seed, "pictures")
     everything = [pair for split in SPLITS for pair in scenes[split].items()]
     for image_id, scene in progress(everything, description="pictures", unit="picture"):
@@ -127,23 +138,40 @@ def speak_corpus(
     return words
 
 
+def hard_negatives(config: MiniConfig, split: str, images: Sequence[str]) -> list[HardNegative]:
+    """Pairs of pictures of a split that differ in one thing, in both directions."""
+    pairs = []
+    members, number = iter(images), 0
+    for base in members:
+        for kind, sibling in zip(sibling_kinds(config.world, split, number), members, strict=False):
+            pairs += [HardNegative(base, sibling, kind), HardNegative(sibling, base, kind)]
+        number += 1
+    return pairs
+
+
 def write_lists(
+    config: MiniConfig,
+    scenes: dict[str, dict[str, Scene]],
     captions: dict[str, list[SpokenCaption]],
     words: dict[str, list[tuple[str, float, float]]],
+    *,
     root: Path,
     data_dir: Path,
+    name: str,
 ) -> None:
-    """Write ``captions.tsv``, ``words.ctm`` and ``data/mini_{train,dev,test}``."""
+    """Write ``captions.tsv``, ``words.ctm`` and ``data_dir/<name>_{train,dev,test}``."""
     rows = ["utterance\timage\tvoice\tcaption"]
     for split in SPLITS:
         rows += [f"{c.utterance_id}\t{c.image_id}\t{c.voice}\t{c.text}" for c in captions[split]]
     write_text(root / "captions.tsv", "\n".join(rows) + "\n")
     write_text(root / "words.ctm", _ctm(sorted(words), words))
     for split in SPLITS:
-        directory = data_dir / f"mini_{split}"
+        directory = data_dir / f"{name}_{split}"
         write_set(directory, tables_of(_as_on_disk(c, split, root) for c in captions[split]))
         ids = sorted(caption.utterance_id for caption in captions[split])
         write_text(directory / "words.ctm", _ctm(ids, words))
+        negatives = hard_negatives(config, split, list(scenes[split]))
+        write_hard_negatives(directory / HARD_NEGATIVES, negatives)
 
 
 def _as_on_disk(caption: SpokenCaption, split: str, root: Path) -> spoken_captions.SpokenCaption:

@@ -1,9 +1,11 @@
-"""What a scene may hold: objects (with their OpenMoji code points), colours and places.
+"""The default world: what a scene may hold and how one speaks of it.
 
 Every name is one CLIP sub-word; names were picked to differ in sound and in shape.
 """
 
 from __future__ import annotations
+
+from .world import Colour, Size, World
 
 OBJECTS: dict[str, str] = {
     "banana": "1F34C",
@@ -40,8 +42,7 @@ OBJECTS: dict[str, str] = {
     "umbrella": "2602",
 }
 
-# sRGB of the brightest part of a tinted glyph.
-COLOURS: dict[str, tuple[int, int, int]] = {
+COLOURS: dict[str, Colour] = {
     "blue": (45, 90, 235),
     "green": (30, 165, 60),
     "orange": (255, 140, 10),
@@ -50,8 +51,7 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "yellow": (255, 225, 30),
 }
 
-# Place: sRGB of the background.
-PLACES: dict[str, tuple[int, int, int]] = {
+PLACES: dict[str, Colour] = {
     "beach": (240, 218, 178),
     "grass": (186, 224, 160),
     "night": (92, 98, 128),
@@ -69,7 +69,6 @@ FUNCTION_WORDS: tuple[str, ...] = (
     "a", "an", "and", "at", "in", "is", "of", "on", "the", "there", "to", "we", "with", "see",
     "here", "next", "near", "beside", "above", "below", "under", "over", "just", "single",
 )  # fmt: skip
-CONTENT_WORDS: frozenset[str] = frozenset((*OBJECTS, *COLOURS, *PLACES))
 
 # The engine's voice + variant. Left out: whispering and robotic variants, and those whose sound
 # differs between two runs of the engine (f2 f3 f5 Alicia sandro victor).
@@ -79,3 +78,38 @@ VOICES: tuple[str, ...] = (
     "en-us+linda", "en-us+max", "en-us+paul", "en-us+steph", "en+m2", "en+m4", "en+m8", "en+Andy",
     "en+Gene", "en+Mario", "en+robert", "en+shelby",
 )  # fmt: skip
+
+_SIDE_BY_SIDE = ("next to", "beside", "near")
+
+DEFAULT = World(
+    objects=OBJECTS,
+    colours=COLOURS,
+    places=PLACES,
+    place_phrases=PLACE_PHRASES,
+    sizes={"": Size(words=("",), sides=(28, 30, 32))},
+    size_orders=(("", ""),),
+    relations={
+        "left_right": (_SIDE_BY_SIDE, _SIDE_BY_SIDE),
+        "above_below": (("above", "over"), ("below", "under")),
+    },
+    one_thing=(
+        "the {one.name} is {one.colour}",
+        "there is {a_first}",
+        "a single {first}",
+        "{a_first}",
+        "{a_first}",
+    ),
+    two_things=(
+        "the {one.name} is {one.colour} and the {two.name} is {two.colour}",
+        "{first} and {second}",
+        "{first} and {second}",
+        "{first} with {second}",
+        "{a_first} and {a_second}",
+        "there is {a_first} and {a_second}",
+        *("{a_first} {relation} {a_second}",) * 4,
+    ),
+    attributes_said=0.88,
+    place_said=0.4,
+    function_words=FUNCTION_WORDS,
+    voices=VOICES,
+)

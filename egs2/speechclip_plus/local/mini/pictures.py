@@ -9,29 +9,32 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .lexicon import COLOURS, OBJECTS, PLACES
 from .scenes import Scene, Thing
-
-_SIZES = (28, 30, 32)  # glyph sides in pixels for a picture of 64 pixels
+from .world import World
 
 
 class Painter:
     """Composes pictures; rendered glyphs are kept, so a picture costs some microseconds."""
 
-    def __init__(self, *, image_size: int = 64) -> None:
+    def __init__(self, world: World, *, image_size: int = 64) -> None:
+        self.world = world
         self.image_size = image_size
-        self._sizes = tuple(round(size * image_size / 64) for size in _SIZES)
+        self._sides = {
+            name: tuple(round(side * image_size / 64) for side in size.sides)
+            for name, size in world.sizes.items()
+        }
         self._sprites: dict[tuple[Thing, int], tuple[np.ndarray, np.ndarray]] = {}
 
     def paint(self, scene: Scene, rng: np.random.Generator) -> np.ndarray:
         """Return the picture of a scene, uint8 (height, width, 3); ``rng`` draws the jitter."""
         size = self.image_size
         shade = 1.0 + rng.uniform(-0.04, 0.04)
-        ground = np.asarray(PLACES[scene.place], dtype=np.float32) * shade
+        ground = np.asarray(self.world.places[scene.place], dtype=np.float32) * shade
         picture = np.empty((size, size, 3), dtype=np.float32)
         picture[:] = np.minimum(ground, 255.0)
         for thing, (row, column) in zip(scene.things, self._cells(scene, rng), strict=True):
-            side = self._sizes[rng.integers(len(self._sizes))]
+            sides = self._sides[thing.size]
+            side = sides[rng.integers(len(sides))]
             colour, alpha = self._sprite(thing, side)
             if rng.random() < 0.5:
                 colour, alpha = colour[:, ::-1], alpha[:, ::-1]
@@ -54,8 +57,8 @@ class Painter:
     def _sprite(self, thing: Thing, side: int) -> tuple[np.ndarray, np.ndarray]:
         key = (thing, side)
         if key not in self._sprites:
-            luminance, alpha = _glyph(OBJECTS[thing.name], side)
-            tint = np.asarray(COLOURS[thing.colour], dtype=np.float32)
+            luminance, alpha = _glyph(self.world.objects[thing.name], side)
+            tint = np.asarray(self.world.colours[thing.colour], dtype=np.float32)
             self._sprites[key] = (luminance * tint, alpha)
         return self._sprites[key]
 

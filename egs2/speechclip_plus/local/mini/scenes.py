@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .lexicon import COLOURS, OBJECTS, PLACE_PHRASES, PLACES
+from .world import World
 
 CAPTIONS_PER_IMAGE = 5
-LAYOUTS = ("left_right", "above_below")
-_OBJECTS, _COLOURS, _PLACES = tuple(OBJECTS), tuple(COLOURS), tuple(PLACES)
-_SIDE_BY_SIDE = ("next to", "beside", "near")
+SIBLINGS = ("relation", "size", "colour", "thing")
 
 
 @dataclass(frozen=True)
@@ -20,6 +19,7 @@ class Thing:
 
     colour: str
     name: str
+    size: str = ""
 
 
 @dataclass(frozen=True)
@@ -31,122 +31,167 @@ class Scene:
     things: tuple[Thing, ...]
 
     @property
-    def key(self) -> frozenset[Thing]:
-        """What is kept apart between splits: the things, whatever their place and order."""
-        return frozenset(self.things)
+    def key(self) -> frozenset[tuple[str, str]]:
+        """What is kept apart between splits: coloured things, whatever their place and order."""
+        return frozenset((thing.colour, thing.name) for thing in self.things)
 
 
 def draw_scene(
-    rng: np.random.Generator, *, two_objects: float, exclude: frozenset = frozenset()
+    rng: np.random.Generator, world: World, *, two_objects: float, exclude: frozenset = frozenset()
 ) -> Scene:
     """Draw a scene whose set of things is not in ``exclude``."""
+    objects, colours, places = tuple(world.objects), tuple(world.colours), tuple(world.places)
+    layouts = tuple(world.relations)
     while True:
         count = 2 if rng.random() < two_objects else 1
-        names = rng.permutation(len(_OBJECTS))[:count]
-        things = tuple(
-            Thing(_COLOURS[rng.integers(len(_COLOURS))], _OBJECTS[index]) for index in names
-        )
-        place = _PLACES[rng.integers(len(_PLACES))]
-        scene = Scene(place, LAYOUTS[rng.integers(2)], things)
+        names = [objects[index] for index in rng.permutation(len(objects))[:count]]
+        painted = [colours[rng.integers(len(colours))] for _ in names]
+        place = places[rng.integers(len(places))]
+        layout = layouts[rng.integers(len(layouts))]
+        sizes = world.size_orders[rng.integers(len(world.size_orders))]
+        things = tuple(map(Thing, painted, names, sizes))
+        scene = Scene(place, layout, things)
+        if world.distinct_colours and len(set(painted)) < count:
+            continue
         if scene.key not in exclude:
             return scene
 
 
+def draw_family(
+    rng: np.random.Generator,
+    world: World,
+    kinds: Sequence[str],
+    *,
+    two_objects: float,
+    exclude: frozenset = frozenset(),
+) -> list[Scene]:
+    """Draw a scene and, for each of ``kinds``, a sibling that differs from it in that alone.
+
+    A scene with siblings has two things.
+    """
+    if kinds:
+        two_objects = 1.0
+    while True:
+        scene = draw_scene(rng, world, two_objects=two_objects, exclude=exclude)
+        family = [scene, *(_sibling(rng, world, scene, kind) for kind in kinds)]
+        if not any(member.key in exclude for member in family):
+            return family
+
+
+def sibling_kinds(world: World, split: str, family: int) -> tuple[str, ...]:
+    """Kinds of the siblings in a split's n-th family; where there are few, families take turns."""
+    count = world.siblings.get(split, 0)
+    return tuple(SIBLINGS[(family + n) % len(SIBLINGS)] for n in range(count))
+
+
 def draw_splits(
-    rng: np.random.Generator, sizes: dict[str, int], *, two_objects: float
+    rng: np.random.Generator, world: World, sizes: Mapping[str, int], *, two_objects: float
 ) -> dict[str, list[Scene]]:
     """Draw the scenes of all splits; no set of things of dev or test occurs anywhere else.
 
     Args:
         rng: Source of randomness.
+        world: What there is.
         sizes: Scenes of ``train``, ``dev`` and ``test``.
         two_objects: Probability of a second thing in a scene.
 
     Returns:
-        The scenes of each split.
+        The scenes of each split, family after family.
     """
     splits: dict[str, list[Scene]] = {}
-    held_out: set[frozenset[Thing]] = set()
-    for split in ("test", "dev"):
+    held_out: set[frozenset] = set()
+    for split in ("test", "dev", "train"):
         splits[split] = []
-        for _ in range(sizes[split]):
-            scene = draw_scene(rng, two_objects=two_objects, exclude=frozenset(held_out))
-            held_out.add(scene.key)
-            splits[split].append(scene)
-    frozen = frozenset(held_out)
-    splits["train"] = [
-        draw_scene(rng, two_objects=two_objects, exclude=frozen) for _ in range(sizes["train"])
-    ]
+        exclude = frozenset(held_out)
+        for number in range(sizes[split]):
+            if len(splits[split]) >= sizes[split]:
+                break
+            kinds = sibling_kinds(world, split, number)
+            family = draw_family(rng, world, kinds, two_objects=two_objects, exclude=exclude)
+            splits[split] += family
+            if split != "train":
+                held_out.update(scene.key for scene in family)
+                exclude = frozenset(held_out)
+        del splits[split][sizes[split] :]
     return splits
 
 
-def draw_caption(rng: np.random.Generator, scene: Scene, *, complete: bool = False) -> str:
+def draw_caption(
+    rng: np.random.Generator, world: World, scene: Scene, *, complete: bool = False
+) -> str:
     """Say what is in a scene.
+
+    The world's captions may hold ``{one}`` and ``{two}`` (things, ``{one.name}``), ``{first}`` and
+    ``{second}`` (what is said of them), both also with an article (``{a_first}``), and
+    ``{relation}``, of the first to the second.
 
     Args:
         rng: Source of randomness.
+        world: How one speaks.
         scene: The scene.
-        complete: Name every colour, object and the place.
+        complete: Say every colour and size, and the place.
 
     Returns:
         A caption in lower case without punctuation.
     """
     place = ""
-    if complete or rng.random() < 0.4:
-        phrases = PLACE_PHRASES[scene.place]
-        place = phrases[rng.integers(len(phrases))]
-    named = [complete or rng.random() < 0.88 for _ in scene.things]
+    if complete or rng.random() < world.place_said:
+        place = _draw(rng, world.place_phrases[scene.place])
+    told = [complete or rng.random() < world.attributes_said for _ in scene.things]
     phrases = [
-        f"{thing.colour} {thing.name}" if colour else thing.name
-        for thing, colour in zip(scene.things, named, strict=True)
+        _say(rng, world, thing, attributes)
+        for thing, attributes in zip(scene.things, told, strict=True)
     ]
-    if len(scene.things) == 1:
-        words = _describe_one(rng, scene.things[0], phrases[0])
-    else:
-        words = _describe_two(rng, scene, phrases)
+    things = list(scene.things)
+    swapped = len(things) == 2 and rng.random() < 0.5
+    if swapped:
+        things.reverse()
+        phrases.reverse()
+    caption = _draw(rng, world.two_things if len(things) == 2 else world.one_thing)
+    relation = ""
+    if "{relation}" in caption:
+        relation = _draw(rng, world.relations[scene.layout][swapped])
+    words = caption.format(
+        one=things[0],
+        two=things[-1],
+        first=phrases[0],
+        second=phrases[-1],
+        a_first=_article(phrases[0]),
+        a_second=_article(phrases[-1]),
+        relation=relation,
+    )
     return f"{words} {place}".strip()
 
 
-def draw_captions(rng: np.random.Generator, scene: Scene) -> list[str]:
+def draw_captions(rng: np.random.Generator, world: World, scene: Scene) -> list[str]:
     """Return five captions; the first names everything."""
-    return [draw_caption(rng, scene, complete=n == 0) for n in range(CAPTIONS_PER_IMAGE)]
+    return [draw_caption(rng, world, scene, complete=n == 0) for n in range(CAPTIONS_PER_IMAGE)]
 
 
-def _describe_one(rng: np.random.Generator, thing: Thing, phrase: str) -> str:
-    kind = rng.integers(5)
-    if kind == 0:
-        return f"the {thing.name} is {thing.colour}"
-    if kind == 1:
-        return f"there is {_article(phrase)}"
-    if kind == 2:
-        return f"a single {phrase}"
-    return _article(phrase)
+def _say(rng: np.random.Generator, world: World, thing: Thing, attributes: bool) -> str:
+    if not attributes:
+        return thing.name
+    size = _draw(rng, world.sizes[thing.size].words)
+    return f"{size} {thing.colour} {thing.name}".strip()
 
 
-def _describe_two(rng: np.random.Generator, scene: Scene, phrases: list[str]) -> str:
-    first, second = phrases
-    above = scene.layout == "above_below"
-    swapped = rng.random() < 0.5
-    if swapped:
-        first, second = second, first
-    kind = rng.integers(10)
-    if kind == 0:
-        one, two = scene.things[::-1] if swapped else scene.things
-        return f"the {one.name} is {one.colour} and the {two.name} is {two.colour}"
-    if kind <= 2:
-        return f"{first} and {second}"
-    if kind == 3:
-        return f"{first} with {second}"
-    if kind == 4:
-        return f"{_article(first)} and {_article(second)}"
-    if kind == 5:
-        return f"there is {_article(first)} and {_article(second)}"
-    if above:
-        relations = ("below", "under") if swapped else ("above", "over")
-        relation = relations[rng.integers(2)]
+def _sibling(rng: np.random.Generator, world: World, scene: Scene, kind: str) -> Scene:
+    first, second = scene.things
+    if kind == "relation":
+        things = (second, first)
+    elif kind == "size":
+        things = (replace(first, size=second.size), replace(second, size=first.size))
+    elif kind == "colour":
+        things = (replace(first, colour=second.colour), replace(second, colour=first.colour))
     else:
-        relation = _SIDE_BY_SIDE[rng.integers(len(_SIDE_BY_SIDE))]
-    return f"{_article(first)} {relation} {_article(second)}"
+        others = [name for name in world.objects if name not in (first.name, second.name)]
+        things = (first, replace(second, name=_draw(rng, others)))
+    return replace(scene, things=things)
+
+
+def _draw(rng: np.random.Generator, choices: Sequence[str]) -> str:
+    """Draw one; of a single one it draws nothing from the stream."""
+    return choices[rng.integers(len(choices))]
 
 
 def _article(phrase: str) -> str:

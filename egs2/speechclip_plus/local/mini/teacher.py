@@ -22,7 +22,7 @@ from espnet_plugin.utils.progress import progress
 from .config import MiniConfig, TeacherConfig, random_stream, rate_factor
 from .corpus import draw_corpus
 from .pictures import Painter
-from .scenes import draw_caption, draw_scene
+from .scenes import Scene, draw_caption, draw_family, sibling_kinds
 from .teacher_text import ReducedTokenizer, keyword_list, wrong_text
 
 VOCABULARY_SIZE = 49408
@@ -84,27 +84,32 @@ class SceneSampler:
         held_out = (*scenes["dev"].values(), *scenes["test"].values())
         self._held_out = frozenset(scene.key for scene in held_out)
         self._config = config
-        self._painter = Painter(image_size=config.corpus.image_size)
+        self._painter = Painter(config.world, image_size=config.corpus.image_size)
         self._rng = random_stream(config.seed, "teacher scenes")
-        self._tokenizer = ReducedTokenizer()
+        self._tokenizer = ReducedTokenizer(config.world.words)
 
     def draw(self) -> TeacherBatch:
-        """Draw a batch of scenes, their texts, and the wrong texts."""
-        teacher, rng = self._config.teacher, self._rng
+        """Draw a batch of scenes with their siblings, their texts, and the wrong texts."""
+        teacher, world, rng = self._config.teacher, self._config.world, self._rng
         two_objects = self._config.corpus.two_objects
-        scenes = [
-            draw_scene(rng, two_objects=two_objects, exclude=self._held_out)
-            for _ in range(teacher.batch_size)
-        ]
+        scenes: list[Scene] = []
+        for number in range(teacher.batch_size):
+            kinds = sibling_kinds(world, "train", number)
+            scenes += draw_family(
+                rng, world, kinds, two_objects=two_objects, exclude=self._held_out
+            )
+            if len(scenes) >= teacher.batch_size:
+                break
+        del scenes[teacher.batch_size :]
         texts: list[list[str]] = []
         longest = teacher.context_length - 2
         for scene in scenes:
-            words = draw_caption(rng, scene, complete=rng.random() < 0.4).split()
+            words = draw_caption(rng, world, scene, complete=rng.random() < 0.4).split()
             if rng.random() < teacher.keyword_lists:
-                words = keyword_list(rng, words, longest=longest)
+                words = keyword_list(rng, world, words, longest=longest)
             texts.append(words)
         for index in range(round(teacher.wrong_texts * len(scenes))):
-            texts.append(wrong_text(rng, texts[index % len(scenes)], longest=longest))
+            texts.append(wrong_text(rng, world, texts[index % len(scenes)], longest=longest))
         rows, ends = self._tokenizer.batch(texts)
         pictures = np.stack([self._painter.paint(scene, rng) for scene in scenes])
         return TeacherBatch(normalise(pictures), torch.from_numpy(rows), torch.from_numpy(ends))
@@ -129,7 +134,7 @@ def train_teacher(config: MiniConfig, root: Path) -> torch.nn.Module:
     """
     torch.manual_seed(config.seed)
     teacher = config.teacher
-    sampler, tokenizer = SceneSampler(config), ReducedTokenizer()
+    sampler, tokenizer = SceneSampler(config), ReducedTokenizer(config.world.words)
     settings = model_config(
         teacher, image_size=config.corpus.image_size, vocabulary_size=tokenizer.size
     )
@@ -165,7 +170,8 @@ def text_to_image_recall(
     """Return recall@1/5/10 of the captions of a split."""
     model.eval()
     scenes, captions = draw_corpus(config)
-    painter, tokenizer = Painter(image_size=config.corpus.image_size), ReducedTokenizer()
+    painter = Painter(config.world, image_size=config.corpus.image_size)
+    tokenizer = ReducedTokenizer(config.world.words)
     rng = random_stream(config.seed, "teacher evaluation")
     pictures = np.stack([painter.paint(scene, rng) for scene in scenes[split].values()])
     images = F.normalize(model.encode_image(normalise(pictures)), dim=-1)

@@ -7,10 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from open_clip import SimpleTokenizer
 
-from .lexicon import COLOURS, CONTENT_WORDS, FUNCTION_WORDS, OBJECTS, PLACES
-
-_CONTENT = tuple(sorted(CONTENT_WORDS))
-WORDS: tuple[str, ...] = (*OBJECTS, *COLOURS, *PLACES, *FUNCTION_WORDS)
+from .world import World
 
 
 class ReducedTokenizer:
@@ -20,18 +17,18 @@ class ReducedTokenizer:
     open_clip reads a text at its highest id.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, words: Sequence[str]) -> None:
         tokenizer = SimpleTokenizer()
         self.full_ids = []
-        for word in WORDS:
+        for word in words:
             ids = tokenizer.encode(word)
             if len(ids) != 1:
                 raise ValueError(f"{word!r} is not one CLIP sub-word but {len(ids)}")
             self.full_ids.append(ids[0])
         self.full_ids += [tokenizer.sot_token_id, tokenizer.eot_token_id]
-        self._rows = {word: 1 + index for index, word in enumerate(WORDS)}
-        self.sot, self.eot = len(WORDS) + 1, len(WORDS) + 2
-        self.size = len(WORDS) + 3
+        self._rows = {word: 1 + index for index, word in enumerate(words)}
+        self.sot, self.eot = len(words) + 1, len(words) + 2
+        self.size = len(words) + 3
 
     def batch(self, texts: Sequence[Sequence[str]]) -> tuple[np.ndarray, np.ndarray]:
         """Return rows (batch, longest) and the position of each text's end (batch,)."""
@@ -45,7 +42,9 @@ class ReducedTokenizer:
         return rows, ends
 
 
-def keyword_list(rng: np.random.Generator, words: Sequence[str], *, longest: int) -> list[str]:
+def keyword_list(
+    rng: np.random.Generator, world: World, words: Sequence[str], *, longest: int
+) -> list[str]:
     """Turn a caption into what a keyword extractor may write.
 
     Most function words go, others come in anywhere, words repeat, now and then one is missing;
@@ -53,6 +52,7 @@ def keyword_list(rng: np.random.Generator, words: Sequence[str], *, longest: int
 
     Args:
         rng: Source of randomness.
+        world: Which words there are.
         words: The caption.
         longest: Upper bound of the result's length.
 
@@ -64,25 +64,28 @@ def keyword_list(rng: np.random.Generator, words: Sequence[str], *, longest: int
     insert = rng.random() * 0.3
     result: list[str] = []
     for word in words:
-        content = word in CONTENT_WORDS
+        content = word in world.content_words
         if rng.random() < (0.07 if content else 1.0 - keep_function):
             continue
         result.append(word)
         while rng.random() < repeat:
             result.append(word)
         if rng.random() < insert:
-            result.append(FUNCTION_WORDS[rng.integers(len(FUNCTION_WORDS))])
+            result.append(world.function_words[rng.integers(len(world.function_words))])
     if rng.random() < 0.2 and len(result) > 1:
         index = int(rng.integers(len(result) - 1))
         result[index : index + 2] = result[index + 1], result[index]
     return result[:longest] or [words[-1]]
 
 
-def wrong_text(rng: np.random.Generator, words: Sequence[str], *, longest: int) -> list[str]:
+def wrong_text(
+    rng: np.random.Generator, world: World, words: Sequence[str], *, longest: int
+) -> list[str]:
     """Replace content words of a text, or add others, so that it no longer fits its picture.
 
     Args:
         rng: Source of randomness.
+        world: Which words there are.
         words: A text that fits.
         longest: Upper bound of the result's length.
 
@@ -90,10 +93,11 @@ def wrong_text(rng: np.random.Generator, words: Sequence[str], *, longest: int) 
         The text with one to three wrong content words.
     """
     result = list(words)
+    content = sorted(world.content_words)
     for _ in range(int(rng.integers(1, 4))):
-        others = [word for word in _CONTENT if word not in words]
+        others = [word for word in content if word not in words]
         word = others[rng.integers(len(others))]
-        places = [index for index, old in enumerate(result) if old in CONTENT_WORDS]
+        places = [index for index, old in enumerate(result) if old in world.content_words]
         if places and (len(result) >= longest or rng.random() < 0.5):
             result[places[rng.integers(len(places))]] = word
         else:

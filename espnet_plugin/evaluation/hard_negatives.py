@@ -1,0 +1,123 @@
+"""Pictures that differ in one thing only: does a caption lie nearer to its own?
+
+Recall among unlike pictures can be had from a list of the words. A pair of pictures of the same two
+things, where left and right, large and small or the colours are exchanged, cannot be told apart by
+it; which of such pairs are told apart says what a model does not understand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from espnet_plugin.data.scp import DataError, text_lines
+from espnet_plugin.evaluation.statistics import bootstrap_mean
+from espnet_plugin.utils.atomic import write_text
+
+HARD_NEGATIVES = "hard_negatives.tsv"
+CHANCE = 0.5
+_HEADER = "image\tnegative\tkind"
+
+
+@dataclass(frozen=True)
+class HardNegative:
+    """Another picture, which captions of ``image`` do not describe.
+
+    Attributes:
+        image: Image id.
+        negative: The other picture's.
+        kind: What differs, e.g. ``relation``.
+    """
+
+    image: str
+    negative: str
+    kind: str
+
+
+def write_hard_negatives(path: str | Path, pairs: Iterable[HardNegative]) -> None:
+    """Writes a data directory's ``hard_negatives.tsv``; without any pair there is none."""
+    rows = [f"{pair.image}\t{pair.negative}\t{pair.kind}" for pair in pairs]
+    if rows:
+        write_text(path, "\n".join([_HEADER, *rows]) + "\n")
+    else:
+        Path(path).unlink(missing_ok=True)
+
+
+def read_hard_negatives(path: str | Path) -> list[HardNegative]:
+    """Reads what ``write_hard_negatives`` wrote, or a table like it.
+
+    Raises:
+        DataError: The header or a line is malformed.
+    """
+    pairs = []
+    for number, line in text_lines(path):
+        fields = line.rstrip("\n").split("\t")
+        if number == 1 and line.strip() != _HEADER:
+            raise DataError(f"{path}:1: expected the header 'image, negative, kind', by tabs")
+        if number > 1 and len(fields) != 3:
+            raise DataError(f"{path}:{number}: expected image, negative and kind by tabs")
+        if number > 1:
+            pairs.append(HardNegative(*fields))
+    return pairs
+
+
+def families(pairs: Iterable[HardNegative]) -> dict[str, str]:
+    """Picture → the first of those that pairs join it to, which are no independent draws."""
+    family: dict[str, str] = {}
+    for pair in pairs:
+        head = family.setdefault(pair.image, pair.image)
+        family.setdefault(pair.negative, head)
+    return family
+
+
+def score_hard_negatives(
+    queries: np.ndarray,
+    image: np.ndarray,
+    *,
+    image_of: Sequence[str],
+    images: Sequence[str],
+    pairs: Sequence[HardNegative],
+    samples: int = 1000,
+    seed: int = 0,
+) -> dict[str, dict]:
+    """How often a query is nearer to its own picture than to a hard negative, by kind.
+
+    A tie counts as half.
+
+    Args:
+        queries: Speech or text embeddings (queries, dim).
+        image: Image embeddings (images, dim).
+        image_of: Image id of each query.
+        images: Image id of each row of ``image``.
+        pairs: What to compare with; those of other pictures are passed over.
+        samples: Bootstrap resamples of the families; 0 leaves the intervals out.
+        seed: Seed of the resampling.
+
+    Returns:
+        Kind → ``accuracy`` (chance 0.5), ``pairs`` (compared queries) and ``interval``.
+    """
+    row_of = {name: row for row, name in enumerate(images)}
+    rows_of: dict[str, list[int]] = {}
+    for row, name in enumerate(image_of):
+        rows_of.setdefault(name, []).append(row)
+    family = families(pairs)
+    compared: dict[str, list[tuple[int, str, str]]] = {}
+    for pair in pairs:
+        if pair.negative in row_of:
+            for row in rows_of.get(pair.image, ()):
+                compared.setdefault(pair.kind, []).append((row, pair.image, pair.negative))
+    scores = {}
+    for kind, triples in compared.items():
+        rows = [row for row, _, _ in triples]
+        right = image[[row_of[name] for _, name, _ in triples]]
+        wrong = image[[row_of[name] for _, _, name in triples]]
+        margin = np.einsum("qd,qd->q", np.asarray(queries)[rows], right - wrong)
+        values = (np.sign(margin) + 1) / 2
+        scores[kind] = {"accuracy": float(values.mean()), "pairs": len(triples)}
+        if samples:
+            ids = [family[name] for _, name, _ in triples]
+            scores[kind]["interval"] = bootstrap_mean(values, ids, samples=samples, seed=seed)
+    return scores
