@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from espnet_plugin.evaluation.alignments import AlignmentError, Word
 from espnet_plugin.evaluation.keyword_file import Keyword, UtteranceKeywords
 from espnet_plugin.evaluation.token_texts import (
@@ -117,14 +119,13 @@ def score_boundaries(
     """
     matched = predicted = reference = utterances_used = 0
     for utterance in utterances:
-        segments = _segments(utterance.keywords)
-        spoken = words.get(utterance.utterance)
-        if not spoken or not segments:
+        counts = _count_boundaries(utterance, words, tolerance)
+        if counts is None:
             continue
-        ours = inner_boundaries(segments)
-        truth = inner_boundaries([(word.start, word.end) for word in spoken])
-        matched += count_matches(ours, truth, tolerance)
-        predicted, reference = predicted + len(ours), reference + len(truth)
+        matched, predicted, reference = (
+            total + count
+            for total, count in zip((matched, predicted, reference), counts, strict=True)
+        )
         utterances_used += 1
     if not utterances_used:
         raise AlignmentError("no utterance has both keyword segments and a word alignment")
@@ -141,6 +142,36 @@ def score_boundaries(
         reference=reference,
         tolerance=tolerance,
     )
+
+
+def boundary_f_scores(
+    utterances: Sequence[UtteranceKeywords],
+    words: Mapping[str, Sequence[Word]],
+    *,
+    tolerance: float = 0.05,
+) -> np.ndarray:
+    """F of each utterance's inner boundaries, (utterances,), NaN where there is none to find.
+
+    For tests over utterances; their mean is not the pooled F of ``score_boundaries``.
+    """
+    scores = []
+    for utterance in utterances:
+        matched, predicted, reference = _count_boundaries(utterance, words, tolerance) or (0, 0, 0)
+        scores.append(2 * matched / (predicted + reference) if reference else math.nan)
+    return np.array(scores)
+
+
+def _count_boundaries(
+    utterance: UtteranceKeywords, words: Mapping[str, Sequence[Word]], tolerance: float
+) -> tuple[int, int, int] | None:
+    """Matched, predicted and true inner boundaries; None without segments or alignment."""
+    segments = _segments(utterance.keywords)
+    spoken = words.get(utterance.utterance)
+    if not spoken or not segments:
+        return None
+    ours = inner_boundaries(segments)
+    truth = inner_boundaries([(word.start, word.end) for word in spoken])
+    return count_matches(ours, truth, tolerance), len(ours), len(truth)
 
 
 def score_localization(

@@ -7,6 +7,7 @@ are chosen by recall at k, which needs all embeddings at once. ESPnet's trainer 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -96,7 +97,7 @@ class RetrievalTrainer(Trainer):
     @classmethod
     def train_one_epoch(cls, model: Any, iterator: Any, **kwargs: Any) -> bool:
         """One epoch of ESPnet's trainer, with draws (dropout) of its own and, when a person is
-        watching, a progress bar."""
+        watching, a progress bar; its process time is among the statistics."""
         distributed_option: DistributedOption = kwargs["distributed_option"]
         options: RetrievalTrainerOptions = kwargs["options"]
         epoch = kwargs["reporter"].get_epoch()
@@ -111,7 +112,12 @@ class RetrievalTrainer(Trainer):
         watched = sys.stderr.isatty() and not options.no_forward_run
         if watched and (distributed_option.dist_rank or 0) == 0:
             iterator = WatchedIterator(iterator, f"epoch {epoch}")
-        return super().train_one_epoch(model=model, iterator=iterator, **kwargs)
+        before = _cpu_seconds()
+        stopped = super().train_one_epoch(model=model, iterator=iterator, **kwargs)
+        if not options.no_forward_run:
+            kwargs["reporter"].register({"cpu_seconds": _cpu_seconds() - before})
+            kwargs["reporter"].next()
+        return stopped
 
     @classmethod
     @torch.no_grad()
@@ -205,6 +211,12 @@ class WatchedIterator:
     def __iter__(self) -> Iterator[Any]:
         total = len(self) if hasattr(self.iterator, "__len__") else None
         return progress(self.iterator, description=self.description, total=total, unit="batch")
+
+
+def _cpu_seconds() -> float:
+    """Process time so far, of all threads and of data workers that have ended."""
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
 
 
 def _autocast(use_amp: bool, device: str) -> torch.autocast:

@@ -9,9 +9,10 @@ corpus=mini
 architectures="parallel cascaded cascaded_plus hybrid hybrid_plus"
 ablations=none         # none, all, or names from the list below, separated by spaces
 seeds="0 1 2 3 4"
-new_corpus=false       # mini: every seed makes its own corpus and teachers, as run.sh --seed does
-config_prefix=         # empty: conf/tuning/mini_ for mini, conf/tuning/<corpus>_base_ otherwise
-output_dir=            # empty: exp/sweep_<corpus>
+corpus_seeds=0         # mini and mini_hard: corpora and teachers to be made, on each of which all seeds are trained
+evaluate_on=test       # or dev, to choose something
+config_prefix=         # empty: conf/tuning/mini_ for mini and mini_hard, conf/tuning/<corpus>_base_ otherwise
+output_dir=            # empty: exp/sweep_<corpus>, with what differs from a plain sweep
 jobs=1                 # runs at the same time, on one corpus
 python=python3         # Python that runs everything
 run_args=              # further options of run.sh for every run, e.g. "--num_threads 2"
@@ -19,95 +20,89 @@ dry_run=false          # only say what would be run
 
 help_message=$(cat << 'EOT'
 Usage: scripts/sweep.sh [--corpus mini] [--architectures "parallel cascaded ..."] [--seeds "0 1 2 3 4"]
-                        [--ablations none|all|"<name> ..."] [--new_corpus false] [--output_dir exp/sweep_mini]
-                        [--config_prefix conf/tuning/mini_] [--jobs 1] [--python python3] [--run_args "..."]
-                        [--dry_run false]
+                        [--ablations none|all|"<name> ..."] [--corpus_seeds "0"] [--evaluate_on test|dev]
+                        [--output_dir exp/sweep_mini] [--config_prefix conf/tuning/mini_] [--jobs 1]
+                        [--python python3] [--run_args "..."] [--dry_run false]
 
 Trains every architecture with every seed and writes SWEEP.md, sweep.json and figures: means with
 standard deviations, the paper's claims with paired tests over pictures and over seeds, ablations.
 
 --jobs runs so many at the same time; give each its share of the processors with --run_args "--num_threads 1".
 
-By default all runs share one corpus and its teachers, those of the first seed, and the seeds differ
-in the training only, so that every difference is paired. With --new_corpus true each seed has its own.
+All runs share one corpus and its teachers, and the seeds differ in the training only, so that every
+difference is paired. With several --corpus_seeds every seed is trained on each of their corpora.
+docs/protocol.md has the commands by which a new recipe is compared with hybrid+.
 
-Ablations, each of the architecture it names:
-  hybrid_plus.no_quantity_loss        weight of the quantity loss 0
-  hybrid_plus.norm_over_padding       keyword batch norm over the padded slots too
-  hybrid_plus.temperature_0.1         quantizer's temperature fixed, 0.1 ...
-  hybrid_plus.temperature_0.05        ... 0.05
-  hybrid_plus.temperature_learned     ... or learned
-  hybrid_plus.target_subwords         as many keywords as the caption has sub-words
-  hybrid_plus.frames_per_keyword_10   a keyword for every 200 ms
-  hybrid_plus.sort_window_1           batches shuffled uniformly, not sorted by length within 8
-  hybrid.queries_4, hybrid.queries_16 another number of CLS queries than 8
+Ablations are lines of conf/ablations.tsv, <architecture>.<name>; "all" takes those of the architectures given.
 EOT
 )
 
 . utils/parse_options.sh
 [[ ${jobs} =~ ^[1-9][0-9]*$ ]] || { echo "sweep.sh: error: --jobs must be a positive integer, got ${jobs}" >&2; exit 2; }
-if "${new_corpus}" && [ "${jobs}" -gt 1 ]; then
-    echo "sweep.sh: error: --new_corpus true makes one corpus after the other in the same place: --jobs must be 1" >&2
-    exit 2
-fi
+[[ ${corpus_seeds} =~ ^[0-9]+(\ +[0-9]+)*$ ]] || { echo "sweep.sh: error: --corpus_seeds must be numbers, got '${corpus_seeds}'" >&2; exit 2; }
+case "${evaluate_on}" in test|dev) ;; *) echo "sweep.sh: error: --evaluate_on takes test or dev, not ${evaluate_on}" >&2; exit 2;; esac
 [ $# -eq 0 ] || { echo "sweep.sh: error: no positional arguments are taken: $*" >&2; exit 2; }
 [ -x ./run.sh ] || { echo "sweep.sh: error: run it from the recipe's folder: scripts/sweep.sh" >&2; exit 2; }
 [ -n "${seeds}" ] && [ -n "${architectures}" ] || { echo "sweep.sh: error: --seeds and --architectures must not be empty" >&2; exit 2; }
-output_dir=${output_dir:-exp/sweep_${corpus}}
+suffix=
+if [ "${corpus_seeds}" != 0 ]; then suffix=_corpus${corpus_seeds// /_}; fi
+if [ "${evaluate_on}" = dev ]; then suffix+=_dev; fi
+output_dir=${output_dir:-exp/sweep_${corpus}${suffix}}
 if [ -z "${config_prefix}" ]; then
-    case "${corpus}" in mini) config_prefix=conf/tuning/mini_;; *) config_prefix=conf/tuning/${corpus}_base_;; esac
+    case "${corpus}" in mini|mini_hard) config_prefix=conf/tuning/mini_;; *) config_prefix=conf/tuning/${corpus}_base_;; esac
 fi
 
-all_ablations="hybrid_plus.no_quantity_loss hybrid_plus.norm_over_padding hybrid_plus.temperature_0.1
-    hybrid_plus.temperature_0.05 hybrid_plus.temperature_learned hybrid_plus.target_subwords
-    hybrid_plus.frames_per_keyword_10 hybrid_plus.sort_window_1 hybrid.queries_4 hybrid.queries_16"
-# Options of training that make an ablation: ablation_args <name>
-ablation_args() {
-    case "$1" in
-        *.no_quantity_loss) echo "--model_conf quantity_weight=0.0";;
-        *.norm_over_padding) echo "--model_conf compatibility.norm_over_padding=true";;
-        *.temperature_*) echo "--quantizer_conf temperature=${1##*.temperature_}";;
-        *.target_subwords) echo "--keyword_extractor_conf target=subwords";;
-        *.frames_per_keyword_*) echo "--keyword_extractor_conf frames_per_keyword=${1##*_}";;
-        *.sort_window_*) echo "--sort_window ${1##*_}";;
-        *.queries_*) echo "--keyword_extractor_conf num_keywords=${1##*_}";;
-        *) echo "sweep.sh: error: ablation $1 is unknown; see scripts/sweep.sh --help" >&2; return 2;;
-    esac
-}
+# What stands in a column of conf/ablations.tsv: ablation <name> <column>
+ablation() { awk -F '\t' -v name="$1" -v column="$2" '$1 == name {print $column; exit}' conf/ablations.tsv; }
 case "${ablations}" in
     none) ablations=;;
-    all) ablations=${all_ablations};;
+    all)
+        ablations=
+        for name in ${architectures}; do
+            ablations+=" $(awk -F '[.\t]' -v base="${name}" '$1 == base {sub(/\t.*/, ""); print}' conf/ablations.tsv)"
+        done;;
 esac
-for name in ${ablations}; do ablation_args "${name}" > /dev/null; done
+for name in ${ablations}; do
+    [ -n "$(ablation "${name}" 2)" ] || { echo "sweep.sh: error: ablation ${name} is unknown; see conf/ablations.tsv" >&2; exit 2; }
+done
 for name in ${architectures} ${ablations}; do
     file=${config_prefix}${name%%.*}.yaml
     [ -r "${file}" ] || { echo "sweep.sh: error: ${file} is missing; set --config_prefix" >&2; exit 2; }
 done
 
-scores_of() { echo "exp/speechclip_sweep_${corpus}_$1_seed$2/inference_sweep/scores.json"; }
+# A corpus of seed 0 is not named: tag_of <name> <seed> <corpus seed>
+tag_of() {
+    local made=
+    if [ "$3" != 0 ]; then made=_corpus$3; fi
+    echo "sweep_${corpus}${made}_$1_seed$2"
+}
+inference_tag=sweep
+if [ "${evaluate_on}" = dev ]; then inference_tag=sweep_dev; fi
+scores_of() { echo "exp/speechclip_$(tag_of "$@")/inference_${inference_tag}/scores.json"; }
 read -ra more <<< "--python ${python} ${run_args}"
 prepared=
-# Stages 1 to 6, once per corpus.
+# Stages 1 to 6, once per corpus; corpora take each other's place: prepare <corpus seed>
 prepare() {
-    local corpus_seed=${seeds%% *}
-    if "${new_corpus}"; then corpus_seed=$1; fi
-    if [ "${prepared}" != "${corpus_seed}" ]; then
-        echo "sweep.sh: data of seed ${corpus_seed}" >&2
-        ./run.sh --corpus "${corpus}" --seed "${corpus_seed}" --stop_stage 6 ${more[@]+"${more[@]}"}
-        prepared=${corpus_seed}
+    if [ "${prepared}" != "$1" ]; then
+        wait  # for what still reads the corpus before
+        echo "sweep.sh: data of seed $1" >&2
+        ./run.sh --corpus "${corpus}" --seed "$1" --stop_stage 6 ${more[@]+"${more[@]}"}
+        prepared=$1
     fi
 }
 
-# Stages 7 to 9: run <name> <seed>
+# Stages 7 to 9: run <name> <seed> <corpus seed>
 run() {
     local options=()
-    if [[ $1 == *.* ]]; then options=(--speechclip_args "$(ablation_args "$1")"); fi
-    echo "sweep.sh: $1, seed $2" >&2
+    if [[ $1 == *.* ]]; then options=(--speechclip_args "$(ablation "$1" 2)"); fi
+    # the weight of the branches' sum is chosen on dev
+    if [ "${evaluate_on}" = dev ]; then options+=(--test_sets "${corpus}_dev" --eval_valid_set false); fi
+    echo "sweep.sh: $1, seed $2, corpus of seed $3" >&2
     ./run.sh --corpus "${corpus}" --seed "$2" --stage 7 --stop_stage 9 \
         --speechclip_config "${config_prefix}${1%%.*}.yaml" \
-        --speechclip_tag "sweep_${corpus}_$1_seed$2" --inference_tag sweep --eval_valid_set false \
+        --speechclip_tag "$(tag_of "$@")" --inference_tag "${inference_tag}" \
         ${options[@]+"${options[@]}"} ${more[@]+"${more[@]}"} \
-        || echo "sweep.sh: error: $1, seed $2 failed" >&2
+        || echo "sweep.sh: error: $1, seed $2, corpus of seed $3 failed" >&2
 }
 
 # Bash shields what it starts with "&" from Ctrl-C: every run gets a process group, to be ended with.
@@ -120,39 +115,47 @@ stop() {
 }
 trap stop INT TERM
 
-total=0
-missing=0
-for seed in ${seeds}; do
-    for name in ${architectures} ${ablations}; do
-        total=$(( total + 1 ))
-        if [ -s "$(scores_of "${name}" "${seed}")" ]; then continue; fi
-        missing=$(( missing + 1 ))
-        if "${dry_run}"; then
-            echo "to run: ${name}, seed ${seed}"
-            continue
-        fi
-        while [ "$(jobs -pr | wc -l)" -ge "${jobs}" ]; do wait -n || true; done
-        prepare "${seed}"
-        run "${name}" "${seed}" &
+# Lines of name, seed and corpus seed
+all_runs() {
+    for corpus_seed in ${corpus_seeds}; do
+        for seed in ${seeds}; do
+            for name in ${architectures} ${ablations}; do echo "${name} ${seed} ${corpus_seed}"; done
+        done
     done
+}
+mapfile -t runs < <(all_runs)
+
+missing=0
+for line in "${runs[@]}"; do
+    read -r name seed corpus_seed <<< "${line}"
+    if [ -s "$(scores_of "${name}" "${seed}" "${corpus_seed}")" ]; then continue; fi
+    missing=$(( missing + 1 ))
+    if "${dry_run}"; then
+        echo "to run: ${name}, seed ${seed}, corpus of seed ${corpus_seed}"
+        continue
+    fi
+    while [ "$(jobs -pr | wc -l)" -ge "${jobs}" ]; do wait -n || true; done
+    prepare "${corpus_seed}"
+    run "${name}" "${seed}" "${corpus_seed}" &
 done
 wait
 if "${dry_run}"; then
-    echo "${missing} of ${total} runs are missing"
+    echo "${missing} of ${#runs[@]} runs are missing"
     exit 0
 fi
 
 failed=()
 list=
-for seed in ${seeds}; do
-    for name in ${architectures} ${ablations}; do
-        scores=$(scores_of "${name}" "${seed}")
-        if [ -s "${scores}" ]; then
-            list+="${name}"$'\t'"${seed}"$'\t'"${scores}"$'\n'
-        else
-            failed+=("${name}, seed ${seed}")
-        fi
-    done
+for line in "${runs[@]}"; do
+    read -r name seed corpus_seed <<< "${line}"
+    scores=$(scores_of "${name}" "${seed}" "${corpus_seed}")
+    label=${seed}
+    if [[ ${corpus_seeds} == *" "* ]]; then label="${corpus_seed}/${seed}"; fi
+    if [ -s "${scores}" ]; then
+        list+="${name}"$'\t'"${label}"$'\t'"${scores}"$'\n'
+    else
+        failed+=("${name}, seed ${label}")
+    fi
 done
 mkdir -p "${output_dir}"
 printf '%s' "${list}" > "${output_dir}/runs.tsv"

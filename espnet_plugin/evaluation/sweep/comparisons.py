@@ -2,130 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 
-from espnet_plugin.data.scp import text_lines
-from espnet_plugin.evaluation.inference_set import InferenceSet, read_inference_set
-from espnet_plugin.evaluation.keywords import score_keywords
-from espnet_plugin.evaluation.report.results import read_results
-from espnet_plugin.evaluation.report.tables import look_up
-from espnet_plugin.evaluation.retrieval import RetrievalRanks, rank_embeddings
-from espnet_plugin.evaluation.scores.keywords import load_token_texts
 from espnet_plugin.evaluation.statistics import Interval, paired_test
+from espnet_plugin.evaluation.sweep.runs import Measure, Run, seed_place
 
 _SAME_RATE = 1e-9  # rates and their differences are equal when floats say so but for rounding
-
-
-@dataclass(frozen=True)
-class Measure:
-    """What is compared.
-
-    Attributes:
-        name: For tables.
-        path: Where scores.json has it: branch, direction and ``recall@k``, or ``keywords`` and the
-            rate.
-        higher_is_better: Which way is up.
-    """
-
-    name: str
-    path: tuple[str, ...]
-    higher_is_better: bool = True
-
-
-def _recalls(branch: str) -> tuple[Measure, ...]:
-    arrows = {"speech_to_image": f"{branch} → image", "image_to_speech": f"image → {branch}"}
-    return tuple(
-        Measure(f"{arrow} R@{k}", (branch, direction, f"recall@{k}"))
-        for direction, arrow in arrows.items()
-        for k in (1, 10)
-    )
-
-
-PARALLEL_RECALLS, CASCADED_RECALLS = _recalls("parallel"), _recalls("cascaded")
-TEACHER_RECALL = Measure("teacher R@10", ("teacher", "text_to_image", "recall@10"))
-KEYWORD_MEASURES = (
-    Measure("sub-word hit@1", ("keywords", "subword_hit@1")),
-    Measure("sub-word hit@5", ("keywords", "subword_hit@5")),
-    Measure("content hit@1", ("keywords", "content_word_hit@1")),
-    Measure("content recall", ("keywords", "content_word_recall")),
-    Measure("precision", ("keywords", "precision")),
-    Measure("duplicates", ("keywords", "duplicate_rate"), higher_is_better=False),
-)
-
-
-@dataclass
-class Run:
-    """One trained and evaluated model.
-
-    Attributes:
-        system: What it is a run of, e.g. ``hybrid_plus``.
-        seed: Its seed.
-        path: Its scores.json.
-    """
-
-    system: str
-    seed: int
-    path: Path
-
-    @cached_property
-    def scores(self) -> dict:
-        """Content of scores.json."""
-        return read_results(self.path)
-
-    @property
-    def directory(self) -> Path:
-        """The test set's inference directory."""
-        return self.path.parent / self.scores["test_set"]
-
-    @cached_property
-    def data(self) -> InferenceSet:
-        """Its embeddings."""
-        return read_inference_set(self.directory)
-
-    @cached_property
-    def units(self) -> np.ndarray:
-        """(utterances,) what is resampled: the picture, told apart from those of other corpora."""
-        corpus = hashlib.sha256(np.ascontiguousarray(self.data.image).tobytes()).hexdigest()[:8]
-        return np.array([f"{corpus}/{image}" for image in self.data.image_of])
-
-    @cached_property
-    def _ranks(self) -> dict[str, tuple[RetrievalRanks, RetrievalRanks]]:
-        data = self.data
-        return {
-            branch: rank_embeddings(speech, data.image, data.image_of, data.images)
-            for branch, speech in data.branches.items()
-        }
-
-    @cached_property
-    def _keyword_values(self) -> dict[str, np.ndarray]:
-        values = score_keywords(self.data.keywords, load_token_texts()).values
-        position = {u.utterance: row for row, u in enumerate(self.data.keywords)}
-        order = [position[utterance] for utterance in self.data.utterances]
-        return {name: column[order] for name, column in values.items()}
-
-    def value(self, measure: Measure) -> float | None:
-        """The measure over the set."""
-        return look_up(self.scores, measure.path)
-
-    def values(self, measure: Measure) -> tuple[np.ndarray, np.ndarray]:
-        """The measure query by query, and each query's unit of resampling."""
-        if measure.path[0] == "keywords":
-            return self._keyword_values[measure.path[1]], self.units
-        branch, direction, recall = measure.path
-        forth, back = self._ranks[branch]
-        k = int(recall.removeprefix("recall@"))
-        if direction == "speech_to_image":
-            return (forth.rank <= k).astype(float), self.units
-        unit_of = dict(zip(self.data.image_of, self.units, strict=True))
-        return (back.rank <= k).astype(float), np.array([unit_of[i] for i in self.data.images])
 
 
 @dataclass(frozen=True)
@@ -148,35 +35,11 @@ class Comparison:
     first: str
     second: str
     measure: Measure
-    seeds: tuple[int, ...]
+    seeds: tuple[str, ...]
     differences: tuple[float, ...]
     interval: Interval
     p_images: float
     p_seeds: float
-
-
-def read_runs(path: str | Path) -> list[Run]:
-    """Reads a list of runs: system, seed and scores.json, separated by tabs.
-
-    Paths are relative to the current directory.
-
-    Raises:
-        ValueError: A line is malformed, or a run occurs twice.
-    """
-    runs: list[Run] = []
-    for number, line in text_lines(path):
-        fields = line.split("\t")
-        if not line.strip():
-            continue
-        if len(fields) != 3 or not fields[1].isdigit():
-            raise ValueError(f"{path}:{number}: expected system, seed and scores.json by tabs")
-        run = Run(fields[0], int(fields[1]), Path(fields[2]))
-        if any((other.system, other.seed) == (run.system, run.seed) for other in runs):
-            raise ValueError(f"{path}:{number}: {run.system} with seed {run.seed} occurs twice")
-        runs.append(run)
-    if not runs:
-        raise ValueError(f"{path} lists no run")
-    return runs
 
 
 def compare(
@@ -185,7 +48,7 @@ def compare(
     """Compares two systems in all measures that both have."""
     ours = {run.seed: run for run in runs if run.system == first}
     theirs = {run.seed: run for run in runs if run.system == second}
-    seeds = sorted(set(ours) & set(theirs))
+    seeds = sorted(set(ours) & set(theirs), key=seed_place)
     found = []
     for measure in measures:
         pairs = [(ours[seed], theirs[seed]) for seed in seeds]
@@ -234,7 +97,7 @@ def _correlation(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def _compare(
-    pairs: Sequence[tuple[Run, Run]], measure: Measure, seeds: tuple[int, ...]
+    pairs: Sequence[tuple[Run, Run]], measure: Measure, seeds: tuple[str, ...]
 ) -> Comparison:
     ours, theirs, units = [], [], []
     for one, other in pairs:

@@ -215,7 +215,8 @@ def test_sweep_goes_on_where_it_failed(sweep: Path) -> None:
 
 
 def test_sweep_of_ablations_and_corpora(sweep: Path) -> None:
-    options = [*OPTIONS, "--ablations", "hybrid_plus.temperature_0.1", "--new_corpus", "true"]
+    options = ["--architectures", "cascaded hybrid_plus", "--seeds", "0", "--corpus_seeds", "0 1"]
+    options += ["--ablations", "hybrid_plus.temperature_0.1"]
     shown = run(sweep, "scripts/sweep.sh", *options, "--dry_run", "true")
     assert shown.stdout.splitlines()[-1] == "6 of 6 runs are missing"
     assert not (sweep / "calls").exists()
@@ -225,11 +226,34 @@ def test_sweep_of_ablations_and_corpora(sweep: Path) -> None:
         "--corpus mini --seed 0 --stop_stage 6 --python python3",
         "--corpus mini --seed 1 --stop_stage 6 --python python3",
     ]
-    ablation = next(line for line in lines if "temperature_0.1_seed1" in line)
+    runs = (sweep / "exp/sweep_mini_corpus0_1/runs.tsv").read_text().splitlines()
+    assert [line.split("\t")[:2] for line in runs[2:4]] == [
+        ["hybrid_plus.temperature_0.1", "0/0"],
+        ["cascaded", "1/0"],
+    ]
+    tag = "sweep_mini_corpus1_hybrid_plus.temperature_0.1_seed0"
+    ablation = next(line for line in lines if tag in line)
+    assert "--seed 0" in ablation
     assert "--speechclip_config conf/tuning/mini_hybrid_plus.yaml" in ablation
     assert "--speechclip_args --quantizer_conf temperature=0.1" in ablation
     bad = run(sweep, "scripts/sweep.sh", "--ablations", "hybrid.none")
     assert bad.returncode == 2 and "ablation hybrid.none is unknown" in bad.stderr
+
+
+def test_all_ablations_are_those_of_the_architectures(sweep: Path) -> None:
+    options = ["--architectures", "hybrid", "--seeds", "0", "--ablations", "all"]
+    shown = run(sweep, "scripts/sweep.sh", *options, "--dry_run", "true", "--corpus", "mini_hard")
+    names = [line.split(",")[0] for line in shown.stdout.splitlines()[:-1]]
+    assert names == [
+        "to run: hybrid", "to run: hybrid.queries_4", "to run: hybrid.queries_16",
+    ]  # fmt: skip
+
+
+def test_a_choice_is_made_on_dev(sweep: Path) -> None:
+    options = ["--architectures", "hybrid", "--seeds", "7", "--evaluate_on", "dev"]
+    run(sweep, "scripts/sweep.sh", *options)
+    line = (sweep / "calls").read_text().splitlines()[1]
+    assert "--test_sets mini_dev" in line and "--inference_tag sweep_dev" in line
 
 
 def test_sweep_with_several_runs_at_a_time(sweep: Path) -> None:
@@ -239,7 +263,8 @@ def test_sweep_with_several_runs_at_a_time(sweep: Path) -> None:
     assert sum("--stop_stage 9" in line for line in lines) == len(lines) - 1 == 4
     assert len((sweep / "exp/sweep_mini/runs.tsv").read_text().splitlines()) == 4
     for options, message in (
-        (["--jobs", "2", "--new_corpus", "true"], "--jobs must be 1"),
+        (["--corpus_seeds", "x"], "--corpus_seeds must be numbers"),
+        (["--evaluate_on", "train"], "--evaluate_on takes test or dev"),
         (["--jobs", "0"], "--jobs must be a positive integer"),
     ):
         bad = run(sweep, "scripts/sweep.sh", *options)

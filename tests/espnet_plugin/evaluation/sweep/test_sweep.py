@@ -6,22 +6,28 @@ import math
 import numpy as np
 import pytest
 
+from espnet_plugin.evaluation.hard_negatives import HardNegative, write_hard_negatives
 from espnet_plugin.evaluation.report.results import write_results
 from espnet_plugin.evaluation.statistics import Interval, PairedTest
+from espnet_plugin.evaluation.sweep import protocol
 from espnet_plugin.evaluation.sweep.comparisons import (
-    KEYWORD_MEASURES,
-    PARALLEL_RECALLS,
-    Measure,
     compare,
     holm,
     keyword_counts,
     paired_t_test,
-    read_runs,
 )
 from espnet_plugin.evaluation.sweep.page import write_sweep
+from espnet_plugin.evaluation.sweep.runs import (
+    FUSED_RECALLS,
+    KEYWORD_MEASURES,
+    PARALLEL_RECALLS,
+    Measure,
+    read_runs,
+)
 from tests.espnet_plugin.evaluation.conftest import TOKENS, write_set
 
 COMPARISONS = "espnet_plugin.evaluation.sweep.comparisons"
+RUNS = "espnet_plugin.evaluation.sweep.runs"
 
 
 @pytest.fixture
@@ -58,7 +64,7 @@ def test_differences_are_those_of_the_scores(runs_file):
     (found,) = compare(runs, "hybrid", "hybrid.noise", [measure])
     values = [json.loads(run.path.read_text()) for run in runs]
     recalls = [scores["parallel"]["speech_to_image"]["recall@1"] for scores in values]
-    assert found.seeds == (0, 1)
+    assert found.seeds == ("0", "1")
     assert found.differences == pytest.approx((recalls[0] - recalls[2], recalls[1] - recalls[3]))
     assert found.interval.lower <= np.mean(found.differences) <= found.interval.upper
     assert 0 < found.p_images <= 1
@@ -82,25 +88,62 @@ def test_measures_that_a_system_lacks_are_left_out(runs_file):
 
 def test_page(runs_file, tmp_path, monkeypatch):
     tokens = dict.fromkeys(range(10), "x</w>")
-    monkeypatch.setattr(f"{COMPARISONS}.load_token_texts", lambda: tokens)
+    monkeypatch.setattr(f"{RUNS}.load_token_texts", lambda: tokens)
     text = write_sweep(read_runs(runs_file), tmp_path / "out")
     assert "4 runs: 2 systems, seeds 0, 1; set `test` of 12 utterances, 6 pictures." in text
     assert "### hybrid.noise against hybrid" in text
     assert "| duplicates (lower is better) | +0.0 ± 0.0 |" in text
     stored = json.loads((tmp_path / "out" / "sweep.json").read_text())
     assert set(stored["systems"]) == {"hybrid", "hybrid.noise"}
-    assert stored["comparisons"][0]["seeds"] == [0, 1]
+    assert stored["comparisons"][0]["seeds"] == ["0", "1"]
     assert (tmp_path / "out" / "SWEEP.md").read_text() == text
+
+
+def test_siblings_are_one_unit(runs_file):
+    run = read_runs(runs_file)[0]
+    pictures = list(run.data.images)
+    pairs = [HardNegative(pictures[0], pictures[1], "size")]
+    write_hard_negatives(run.directory / "hard_negatives.tsv", pairs)
+    assert len(set(run.units)) == len(pictures) - 1
+
+
+def test_the_fusion_is_compared_where_dev_gave_its_weight(runs_file):
+    runs = read_runs(runs_file)
+    for run in runs:
+        run.scores["fusion"] = {
+            "weight_of_parallel": 1.0,
+            "speech_to_image": run.scores["parallel"]["speech_to_image"],
+        }
+    (fused,) = compare(runs, "hybrid", "hybrid.noise", FUSED_RECALLS[:1])
+    (parallel,) = compare(runs, "hybrid", "hybrid.noise", PARALLEL_RECALLS[:1])
+    assert fused.p_images == parallel.p_images and fused.interval == parallel.interval
+
+
+def test_a_new_recipe_is_compared_as_declared(runs_file, tmp_path, monkeypatch):
+    monkeypatch.setattr(f"{RUNS}.load_token_texts", lambda: dict.fromkeys(range(10), "x</w>"))
+    text = runs_file.read_text().replace("hybrid.noise\t", "new\t")
+    runs_file.write_text(text)
+    runs = read_runs(runs_file)
+    for run in runs:
+        run.scores["training_cpu_seconds"] = 100.0 if run.system == "hybrid" else 120.0
+    monkeypatch.setattr(protocol, "BASELINES", ("hybrid",))
+    page = write_sweep(runs, tmp_path / "out")
+    assert "### new, as declared" in page
+    assert "| new | 120 ± 0 | 1.20 |" in page
+    assert "| cascaded → image R@1 | ≥ 70 |" in page
+    declared = json.loads((tmp_path / "out" / "sweep.json").read_text())["comparisons"]
+    assert {tuple(c["seeds"]) for c in declared} == {("0", "1")}
+    assert {c["second"] for c in declared} == {"hybrid"}
 
 
 def test_one_training_is_never_called_better(runs_file, tmp_path, monkeypatch):
     tokens = dict.fromkeys(range(10), "x</w>")
-    monkeypatch.setattr(f"{COMPARISONS}.load_token_texts", lambda: tokens)
+    monkeypatch.setattr(f"{RUNS}.load_token_texts", lambda: tokens)
     monkeypatch.setattr(
         f"{COMPARISONS}.paired_test",
         lambda *_: PairedTest(0.5, Interval(0.4, 0.6), 0.0001),
     )
-    runs = [run for run in read_runs(runs_file) if run.seed == 0]
+    runs = [run for run in read_runs(runs_file) if run.seed == "0"]
     text = write_sweep(runs, tmp_path / "out")
     assert "One training of each" in text
     assert "is better than" not in text and "is worse than" not in text

@@ -1,0 +1,56 @@
+"""What was declared before the runs of a new recipe: docs/protocol.md says why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from espnet_plugin.evaluation.sweep.runs import (
+    BOUNDARY_F,
+    CASCADED_RECALLS,
+    FUSED_RECALLS,
+    KEYWORD_MEASURES,
+    PARALLEL_RECALLS,
+    Measure,
+)
+
+BASELINES = ("hybrid_plus", "hybrid")
+ALPHA = 0.01  # in both tests, after Holm's correction over everything declared
+MOST_CPU = 1.25  # of training, times the first baseline's
+
+_BY_NAME = {measure.path[1]: measure for measure in KEYWORD_MEASURES}
+_CONTENT_RECALL, _CONTENT_HIT = _BY_NAME["content_word_recall"], _BY_NAME["content_word_hit@1"]
+_DUPLICATES = _BY_NAME["duplicate_rate"]
+
+MEASURES: tuple[Measure, ...] = (
+    *CASCADED_RECALLS,
+    PARALLEL_RECALLS[0],
+    FUSED_RECALLS[0],
+    _CONTENT_RECALL,
+    _CONTENT_HIT,
+    _DUPLICATES,
+    BOUNDARY_F,
+)
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the mean over the trainings should reach.
+
+    Attributes:
+        measures: One of them is enough.
+        bound: At least this, or at most where lower is better.
+    """
+
+    measures: tuple[Measure, ...]
+    bound: float
+
+
+# of the default mini corpus
+TARGETS = (
+    Target((CASCADED_RECALLS[0],), 0.70),
+    Target((_CONTENT_RECALL,), 0.80),
+    Target((_CONTENT_HIT,), 0.84),
+    Target((_DUPLICATES,), 0.12),
+    Target((PARALLEL_RECALLS[0], FUSED_RECALLS[0]), 0.84),
+    Target((BOUNDARY_F,), 0.45),
+)
