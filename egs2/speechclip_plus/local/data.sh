@@ -14,7 +14,7 @@ custom_root=${CUSTOM_ROOT:-}  # folder of a corpus of your own
 max_bad=0.1           # share of the recordings that may be missing or broken
 allow_outside=false   # the lists may name files outside the corpus's folders
 mini_root=downloads/mini
-mini_opts=            # options of local/mini/prepare.py, e.g. "--teacher_steps 100"
+mini_opts=${MINI_OPTS:-}  # options of local/mini/prepare.py, e.g. "--teacher_steps 100"
 
 help_message=$(cat << 'EOF'
 Usage: local/data.sh [--corpus mini|flickr8k|spokencoco|custom] [--seed 0] [--nj 2] [--python python3]

@@ -17,6 +17,7 @@ python=python3         # Python that runs everything
 run_args=              # further options of run.sh for every run, e.g. "--num_threads 2"
 dry_run=false          # only say what would be run
 
+# shellcheck disable=SC2034  # parse_options.sh shows it
 help_message=$(cat << 'EOT'
 Usage: scripts/sweep.sh [--corpus mini] [--architectures "parallel cascaded ..."] [--seeds "0 1 2 3 4"]
                         [--ablations none|all|"<name> ..."] [--new_corpus false] [--output_dir exp/sweep_mini]
