@@ -11,14 +11,14 @@ cmd_backend=${cmd_backend:-local}
 
 case "${cmd_backend}" in
     local)
-        export train_cmd="utils/run.pl"   # arrays of processor jobs
-        export cuda_cmd="utils/run.pl"    # training
-        export decode_cmd="utils/run.pl"  # inference
+        export train_cmd="run.pl"   # arrays of processor jobs
+        export cuda_cmd="run.pl"    # training
+        export decode_cmd="run.pl"  # inference
         ;;
     slurm)
-        export train_cmd="utils/slurm.pl"
-        export cuda_cmd="utils/slurm.pl"
-        export decode_cmd="utils/slurm.pl"
+        export train_cmd="slurm.pl"
+        export cuda_cmd="slurm.pl"
+        export decode_cmd="slurm.pl"
         ;;
     *)
         echo "cmd.sh: error: cmd_backend=${cmd_backend} is unknown; choose local or slurm" >&2

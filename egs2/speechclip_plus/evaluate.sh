@@ -4,8 +4,8 @@ set -e
 set -u
 set -o pipefail
 
-# shellcheck source=utils/supervise.sh
-. utils/supervise.sh
+# shellcheck source=scripts/utils/supervise.sh
+. scripts/utils/supervise.sh
 
 model=                 # experiment folder, packed model (zip), exported model, or a name
 data_dir=              # data to evaluate on: wav.scp, utt2image, image.scp, text, utt2spk; words.ctm if there is one
@@ -70,11 +70,7 @@ fi
 mkdir -p "${output_dir}"
 # the report tells the model's configuration, which a packed model has inside
 if [[ ${found} == *.zip ]]; then
-    ${python} -c 'import sys, zipfile
-with zipfile.ZipFile(sys.argv[1]) as packed:
-    names = [name for name in packed.namelist() if name.endswith("config.yaml")]
-    if names:
-        open(sys.argv[2], "wb").write(packed.open(min(names, key=len)).read(1 << 24))' "${found}" "${output_dir}/config.yaml"
+    ${python} scripts/utils/packed_config.py "${found}" "${output_dir}/config.yaml"
 fi
 gpu_inference=false
 if [ "${ngpu}" -gt 0 ]; then gpu_inference=true; fi

@@ -4,8 +4,8 @@ set -e
 set -u
 set -o pipefail
 
-# shellcheck source=utils/supervise.sh
-. utils/supervise.sh
+# shellcheck source=scripts/utils/supervise.sh
+. scripts/utils/supervise.sh
 
 corpus=mini
 seed=0

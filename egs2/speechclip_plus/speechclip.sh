@@ -4,8 +4,8 @@ set -e
 set -u
 set -o pipefail
 
-# shellcheck source=utils/supervise.sh
-. utils/supervise.sh
+# shellcheck source=scripts/utils/supervise.sh
+. scripts/utils/supervise.sh
 
 log() {
     local fname=${BASH_SOURCE[1]##*/}
@@ -188,11 +188,7 @@ for name in ngpu nj inference_nj num_threads; do
     [[ ${!name} =~ ^[0-9]*$ ]] || fail "--${name} takes a whole number, not '${!name}'"
 done
 case "${vocab_from}" in train|all|clip) ;; *) fail "--vocab_from takes train, all or clip, not '${vocab_from}'";; esac
-${python} -c '
-import importlib.util, sys
-missing = [name for name in ("torch", "espnet2", "open_clip", "espnet_plugin")
-           if importlib.util.find_spec(name) is None]
-sys.exit(f"{sys.executable} lacks {chr(44).join(missing)}" if missing else 0)' \
+${python} scripts/utils/check_python.py \
     || fail "the Python environment is not complete. Make it with 'make env' in the project's root, or choose another with --python"
 
 # --- what was left open ---
@@ -336,16 +332,15 @@ read -ra frozen_cmd <<< "${decode_cmd} --gpu ${frozen_ngpu}"
 
 # a scheduler's nodes have GPUs of their own
 wanted_ngpu=0
-if runs_stage 7 && [ "${cuda_cmd}" = utils/run.pl ]; then wanted_ngpu=${ngpu}; fi
+if runs_stage 7 && [ "${cuda_cmd}" = run.pl ]; then wanted_ngpu=${ngpu}; fi
 if runs_stage 4 || runs_stage 6 || runs_stage 8; then
-    if [ "${decode_cmd}" = utils/run.pl ] && [ "${frozen_ngpu}" -gt "${wanted_ngpu}" ]; then wanted_ngpu=${frozen_ngpu}; fi
+    if [ "${decode_cmd}" = run.pl ] && [ "${frozen_ngpu}" -gt "${wanted_ngpu}" ]; then wanted_ngpu=${frozen_ngpu}; fi
 fi
 if [ "${wanted_ngpu}" -gt 0 ]; then
     without_inference=
     if [ -z "${model}" ]; then without_inference=" --gpu_inference false"; fi
-    seen_ngpu=$(${python} -c 'import torch; print(torch.cuda.device_count())')
-    [ "${seen_ngpu}" -ge "${wanted_ngpu}" ] \
-        || fail "PyTorch sees ${seen_ngpu} of ${wanted_ngpu} GPUs here (nvidia-smi and CUDA_VISIBLE_DEVICES tell more); --ngpu 0${without_inference} does without"
+    ${python} scripts/utils/check_python.py --ngpu "${wanted_ngpu}" \
+        || fail "too few GPUs (nvidia-smi and CUDA_VISIBLE_DEVICES tell more); --ngpu 0${without_inference} does without"
 fi
 
 # --- helpers ---
@@ -522,7 +517,7 @@ if runs_stage 2; then
         need_data "${datadir}/${name}/wav.scp"
         out=${data_feats}/org/${name}
         ${python} -m espnet_plugin.bin.datadir copy --input_dir "${datadir}/${name}" --output_dir "${out}"
-        if [ "${train_cmd}" = utils/run.pl ]; then
+        if [ "${train_cmd}" = run.pl ]; then
             ${python} -m espnet_plugin.bin.format_wav_scp --wav_scp "${datadir}/${name}/wav.scp" --output_dir "${out}" \
                 --fs "${fs}" --audio_format "${audio_format}" --nj "${nj}" --max_bad "${max_bad}"
         else

@@ -1,4 +1,4 @@
-"""SpeechCLIP+ under ESPnet3: python run.py --training_config conf/training_mini.yaml ..."""
+"""SpeechCLIP+ under ESPnet3: python run.py --stages train --training_config ..."""
 
 from espnet3.systems.launch import launch
 

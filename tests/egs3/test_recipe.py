@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -15,21 +16,30 @@ pytest.importorskip("espnet3", reason="ESPnet3 needs Python 3.12")
 pytest.importorskip("lightning", reason="pip install 'speechclip-plus[espnet3]'")
 
 from espnet3.utils.config_utils import load_and_merge_config
+from espnet3.utils.task_utils import get_espnet_model
+from omegaconf import DictConfig
 
+from tests.local_hub import PROXIES, local_hub
 from tests.tiny import tiny_clip_config, tiny_clip_weights, tiny_hubert_dir
 
 ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "egs3" / "speechclip_plus"
-STAGES = "create_dataset embed_images make_vocabulary collect_stats train infer measure pack_model"
+STAGES = (
+    "create_dataset embed_images make_vocabulary collect_stats train infer measure "
+    "pack_model upload_model"
+)
+
+
+def load(role: str, corpus: str) -> DictConfig:
+    return load_and_merge_config(
+        RECIPE / "conf" / f"{role}_{corpus}.yaml", f"{role}.yaml", "espnet_plugin.espnet3"
+    )
 
 
 @pytest.mark.parametrize("corpus", ["mini", "flickr8k", "spokencoco"])
 def test_configurations_fit_together(corpus: str) -> None:
     training, inference, metrics = (
-        load_and_merge_config(
-            RECIPE / "conf" / f"{role}_{corpus}.yaml", f"{role}.yaml", "espnet_plugin.espnet3"
-        )
-        for role in ("training", "inference", "metrics")
+        load(role, corpus) for role in ("training", "inference", "metrics")
     )
     tuning = yaml.safe_load((RECIPE / training.preparation.speechclip_config).read_text())
     assert training.optimizer.conf == tuning["optim_conf"]
@@ -50,6 +60,40 @@ def test_configurations_fit_together(corpus: str) -> None:
     sets = [training.preparation.valid_set, *training.preparation.test_sets]
     assert [test.name for test in inference.dataset.test] == sets
     assert [test.name for test in metrics.dataset.test] == sets
+
+
+def build_model(training: DictConfig, *, hubert: Path, clip: dict[str, str], work: Path) -> Any:
+    """As the stage `train` does, with teachers that are at hand."""
+    tokens = work / "tokens.tsv"
+    tokens.write_text("id\ttoken\tcount\n" + "".join(f"{n}\tx\t1\n" for n in range(1000, 1010)))
+    training.model.speech_encoder_conf.model = str(hubert)
+    training.model.clip_conf.update(clip)
+    training.model.keyword_vocabulary = str(tokens)
+    return get_espnet_model(training.task, training.model)
+
+
+@pytest.mark.parametrize("corpus", ["mini", "flickr8k", "spokencoco"])
+def test_configurations_build_a_model(corpus: str, tmp_path: Path) -> None:
+    clip = {"model": str(tiny_clip_config(tmp_path)), "pretrained": "random"}
+    model = build_model(
+        load("training", corpus), hubert=tiny_hubert_dir(tmp_path), clip=clip, work=tmp_path
+    ).speechclip
+    assert model.parallel_projection is not None
+    assert type(model.keyword_extractor).__name__ == "CifKeywordExtractor"
+    assert model.clip.image_tower is None  # pictures come as embeddings
+
+
+@pytest.mark.slow
+def test_a_model_of_the_released_size_is_built(tmp_path: Path) -> None:
+    from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor
+
+    HubertModel(HubertConfig()).save_pretrained(tmp_path)  # HuBERT base's shape
+    Wav2Vec2FeatureExtractor().save_pretrained(tmp_path)
+    model = build_model(
+        load("training", "flickr8k"), hubert=tmp_path, clip={"pretrained": "random"}, work=tmp_path
+    )
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    assert trained == 4_924_175  # as in the list of the released checkpoint's weights
 
 
 def make_recipe(root: Path) -> None:
@@ -115,7 +159,7 @@ def make_recipe(root: Path) -> None:
         "training": training,
         "inference": corpus | cpu,
         "metrics": corpus,
-        "publication": {},
+        "publication": {"upload_model": {"hf_repo": "owner/tiny"}},
     }.items():
         (root / "conf" / f"{role}.yaml").write_text(yaml.safe_dump(options))
 
@@ -128,10 +172,13 @@ def test_all_stages(tmp_path: Path) -> None:
     command = [sys.executable, str(RECIPE / "run.py"), "--stages", *STAGES.split()]
     for role in ("training", "inference", "metrics", "publication"):
         command += [f"--{role}_config", f"conf/{role}.yaml"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    result = subprocess.run(
-        command, cwd=tmp_path, env=environment, text=True, capture_output=True, check=False
-    )
+    environment = {k: v for k, v in os.environ.items() if k.lower() not in PROXIES}
+    environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "HF_TOKEN": "hf_loopback"}
+    with local_hub() as hub:
+        environment |= {"HF_ENDPOINT": hub.endpoint, "HF_HUB_OFFLINE": "0"}
+        result = subprocess.run(
+            command, cwd=tmp_path, env=environment, text=True, capture_output=True, check=False
+        )
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-5000:]
     exp = tmp_path / "exp" / "tiny"
     scores = json.loads((exp / "inference" / "scores.json").read_text())
@@ -142,3 +189,6 @@ def test_all_stages(tmp_path: Path) -> None:
     model = load_speechclip(packed)
     assert model.parallel_projection is not None
     assert model.keyword_extractor is not None
+    uploaded = hub.repositories["owner/tiny"]
+    assert "speech → image" in uploaded["README.md"].decode()
+    assert any(name.endswith(".zip") for name in uploaded), list(uploaded)

@@ -15,7 +15,7 @@ max_bad=0.1           # share of the recordings that may be missing or broken
 allow_outside=false   # the lists may name files outside the corpus's folders
 difficulty=           # mini: default or hard; mini_hard is hard
 mini_root=            # empty: downloads/<corpus>
-mini_opts=            # options of local/mini/prepare.py, e.g. "--teacher_steps 100"
+mini_opts=${MINI_OPTS:-}  # options of local/mini/prepare.py, e.g. "--teacher_steps 100"
 
 help_message=$(cat << 'EOF'
 Usage: local/data.sh [--corpus mini|mini_hard|flickr8k|spokencoco|custom] [--seed 0] [--nj 2] [--python python3]

@@ -18,6 +18,7 @@ python=python3         # Python that runs everything
 run_args=              # further options of run.sh for every run, e.g. "--num_threads 2"
 dry_run=false          # only say what would be run
 
+# shellcheck disable=SC2034  # parse_options.sh shows it
 help_message=$(cat << 'EOT'
 Usage: scripts/sweep.sh [--corpus mini] [--architectures "parallel cascaded ..."] [--seeds "0 1 2 3 4"]
                         [--ablations none|all|"<name> ..."] [--corpus_seeds "0"] [--evaluate_on test|dev]

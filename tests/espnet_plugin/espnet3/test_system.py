@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -144,6 +145,76 @@ def test_infer_and_measure(experiment: Path, recipe, load_config) -> None:
     assert "weight_of_parallel" in scores["fusion"]
 
 
+# a scheduler that runs a job at once: dask-jobqueue removes its script after having submitted it
+SBATCH = """#!/bin/bash
+cp "$1" "$0.$$.sh"
+setsid bash "$0.$$.sh" > "$0.$$.log" 2>&1 &
+echo "Submitted batch job $!"
+"""
+SCANCEL = """#!/bin/bash
+for job in "$@"; do kill -- "-$job"; done
+"""
+WORKERS: dict[str, dict[str, object]] = {
+    "local": {"dashboard_address": None},
+    "slurm": {
+        "queue": "short",
+        "cores": 1,
+        "processes": 1,
+        "memory": "4GiB",
+        "walltime": "00:10:00",
+        "death_timeout": 600,  # a worker takes its time on a busy machine
+        "nanny": False,
+        "scheduler_options": {"host": "127.0.0.1", "dashboard_address": None},
+    },
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("environment", WORKERS)
+def test_inference_in_processes(
+    environment: str, experiment: Path, recipe, load_config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from espnet_plugin.inference.speechclip_inference import SpeechCLIPInference
+
+    scheduler = recipe / "bin"
+    scheduler.mkdir()
+    for name, script in {"sbatch": SBATCH, "scancel": SCANCEL}.items():
+        (scheduler / name).write_text(script)
+        (scheduler / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{scheduler}:{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    options = {
+        "corpus": "tiny",
+        "inference_dir": str(experiment / "inference"),
+        "device": "cpu",
+        "parallel": {"env": environment, "n_workers": 2, "options": WORKERS[environment]},
+    }
+    SpeechCLIPSystem(inference_config=load_config("inference", options)).infer()
+    folder = experiment / "inference" / "tiny_test"
+    assert len(list(folder.glob("split.*/done"))) == 2
+    model = SpeechCLIPInference(experiment / "config.yaml")
+    wavs = dict(line.split() for line in (recipe / "dump/raw/tiny_test/wav.scp").open())
+    embeddings = np.load(folder / "speech_parallel.npy")
+    for utterance, embedding in zip(
+        (folder / "utterances.txt").read_text().split(), embeddings, strict=True
+    ):
+        np.testing.assert_allclose(embedding, model(wavs[utterance]).parallel, atol=1e-5)
+    if environment == "slurm":
+        jobs = [path.read_text() for path in scheduler.glob("sbatch.*.sh")]
+        assert len(jobs) == 4  # two workers for each of the two sets
+        for option in ("-p short", "--cpus-per-task=1", "--mem=4G", "-t 00:10:00"):
+            assert all(f"#SBATCH {option}\n" in job for job in jobs)
+
+
+def test_mixed_precision(recipe, load_config, training_options) -> None:
+    training_options["trainer"]["precision"] = "bf16-mixed"
+    SpeechCLIPSystem(training_config=load_config("training", training_options)).train()
+    weights = load_checkpoint(recipe / "exp" / "a" / AVERAGE)
+    for name, value in weights.items():
+        assert value.dtype != torch.bfloat16, name
+        assert torch.isfinite(value.double()).all(), name
+
+
 def run_training(recipe: Path, *, wait: bool = True) -> subprocess.Popen:
     """The stage in a process of its own, with the configuration that was made last."""
     process = subprocess.Popen(
@@ -179,10 +250,16 @@ def test_a_killed_training_goes_on(recipe, load_config, training_options) -> Non
 def test_two_processes_train_as_one(recipe, load_config, training_options) -> None:
     training_options["model"] |= {"grad_clip": 1000, "optim": "sgd", "max_epoch": 1}
     training_options["fit"] = {"ckpt_path": None}
-    outputs = []
+    outputs, recalls = [], []
     for processes in (1, 2):
         options = {**training_options, "num_device": processes}
         load_config("training", options, exp_tag=f"{processes}")
         run_training(recipe)
-        outputs.append(recipe / "exp" / f"{processes}" / AVERAGE)
+        experiment = recipe / "exp" / f"{processes}"
+        outputs.append(experiment / AVERAGE)
+        log = (experiment / "train.log").read_text()
+        recalls.append(re.findall(r"[a-z0-9_]*recall_[a-z0-9_]+=[0-9.]+", log.split("[valid]")[1]))
     assert_same(*outputs, atol=1e-5)
+    # over the whole set, whoever had which part of it
+    assert len(recalls[0]) >= 9
+    assert recalls[0] == recalls[1]
