@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Callable, Sequence
-from importlib.abc import MetaPathFinder
+from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
@@ -18,6 +18,11 @@ def after_import(name: str, action: Action) -> None:
         action(sys.modules[name])
     else:
         sys.meta_path.insert(0, _Finder(name, action))
+
+
+def in_place_of(name: str, fill: Action) -> None:
+    """Where no module ``name`` is installed, an import of it gives an empty one for ``fill``."""
+    sys.meta_path.append(_StandIn(name, fill))
 
 
 class _Finder(MetaPathFinder):
@@ -43,3 +48,21 @@ class _Finder(MetaPathFinder):
 
             spec.loader.exec_module = load_and_act  # type: ignore[method-assign]
         return spec
+
+
+class _StandIn(MetaPathFinder, Loader):
+    """Is asked last, when no other finder has found the module."""
+
+    def __init__(self, name: str, fill: Action) -> None:
+        self.name = name
+        self.fill = fill
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname != self.name:
+            return None
+        return importlib.util.spec_from_loader(fullname, self)
+
+    def exec_module(self, module: ModuleType) -> None:
+        self.fill(module)

@@ -1,6 +1,6 @@
 """Python imports this at its start when the directory is on PYTHONPATH, see docs/s3prl.md.
 
-It installs an import hook and then runs the system's own sitecustomize, which it hides otherwise.
+It installs import hooks and then runs the system's own sitecustomize, which it hides otherwise.
 """
 
 import importlib.machinery
@@ -12,10 +12,12 @@ import sys
 def _install_hook():
     try:
         from s3prl_upstream import register
+        from s3prl_upstream.espnet_gaps import close_gaps
         from s3prl_upstream.import_hook import after_import
     except Exception:  # another Python, without the package: none of its business
         return
     after_import("s3prl.hub", register)
+    close_gaps()
 
 
 def _run_next_sitecustomize():

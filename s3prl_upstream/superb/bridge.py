@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from s3prl_upstream.espnet_gaps import count_edits_with_torchaudio
 from s3prl_upstream.import_hook import after_import
 from s3prl_upstream.superb import audio, ctc_corpora
 
@@ -144,9 +145,7 @@ def edit_distance() -> bool:
     """PR, ASR and SF count errors with editdistance, which not every Python has a build of."""
     if _has("editdistance"):
         return False
-    from torchaudio.functional import edit_distance as distance
-
-    _add_module("editdistance", eval=distance, distance=distance)
+    count_edits_with_torchaudio(_add_module("editdistance"))
     return True
 
 

@@ -49,10 +49,10 @@ def experiment(recipe, load_config, training_options) -> Path:
     return recipe / "exp" / "a"
 
 
-def test_trains_as_under_espnet2(
-    experiment: Path, tiny_corpus, model_arguments, tmp_path: Path
-) -> None:
-    output = tmp_path / "espnet2"
+@pytest.fixture
+def espnet2_experiment(tiny_corpus, model_arguments, recipe) -> Path:
+    """The same, trained by ESPnet2's task."""
+    output = recipe / "exp" / "espnet2"
     options = {"batch_size": 4, "num_workers": 0, "max_epoch": 2, "optim_conf": "lr=0.01"}
     options |= {"use_tensorboard": "false", "use_matplotlib": "false"}
     command = [word for name, value in options.items() for word in (f"--{name}", str(value))]
@@ -60,6 +60,11 @@ def test_trains_as_under_espnet2(
     SpeechCLIPTask.main(
         cmd=[*command, *tiny_corpus.data_arguments("valid"), "--output_dir", str(output)]
     )
+    return output
+
+
+def test_trains_as_under_espnet2(experiment: Path, espnet2_experiment: Path) -> None:
+    output = espnet2_experiment
     assert_same(last_weights(experiment), output / "2epoch.pth")
     assert_same(experiment / AVERAGE, output / AVERAGE)
     ours, theirs = (
@@ -96,6 +101,42 @@ def test_a_model_loads_wherever_the_other_espnets_does(experiment: Path) -> None
         torch.testing.assert_close(other(other.speech_encoder(speech, lengths)).parallel, expected)
         states = UpstreamExpert(str(experiment / AVERAGE)).eval()([speech[0]])["hidden_states"]
     assert all(torch.isfinite(state).all() for state in states)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trained_by", ["experiment", "espnet2_experiment"])
+def test_each_espnet_infers_with_the_others_model(
+    trained_by: str, request: pytest.FixtureRequest, recipe: Path, load_config, tiny_corpus
+) -> None:
+    """ESPnet3's stage infer and stage 8 of the recipe, from one and the same folder."""
+    from espnet_plugin.bin import speechclip_inference
+    from espnet_plugin.inference.speechclip_inference import SpeechCLIPInference
+
+    trained = request.getfixturevalue(trained_by)
+    threads = {"processes": False, "dashboard_address": None}
+    options = {
+        "corpus": "tiny",
+        "inference_dir": str(recipe / "espnet3"),
+        "device": "cpu",
+        "parallel": {"n_workers": 1, "options": threads},
+    }
+    config = load_config("inference", options, exp_tag=trained.name)
+    SpeechCLIPSystem(inference_config=config).infer()
+    data = tiny_corpus.data
+    command = {
+        "output_dir": recipe / "espnet2",
+        "data_path_and_name_and_type": f"{data}/wav.scp,speech,sound",
+        "speechclip_train_config": trained / "config.yaml",
+        "speechclip_model_file": trained / AVERAGE,
+        "num_workers": 0,
+    }
+    speechclip_inference.main([w for name, v in command.items() for w in (f"--{name}", str(v))])
+    alone = SpeechCLIPInference.from_pretrained(str(trained))(data / "img0_0.wav")
+    for branch in ("parallel", "cascaded"):
+        file = f"speech_{branch}.npy"
+        embeddings = np.load(recipe / "espnet3" / "tiny_test" / file)
+        np.testing.assert_allclose(embeddings, np.load(recipe / "espnet2" / file), atol=1e-5)
+        np.testing.assert_allclose(embeddings[0], getattr(alone, branch), atol=1e-5)
 
 
 @pytest.mark.slow
