@@ -43,10 +43,11 @@ def serve_page(args: argparse.Namespace) -> None:
     from espnet_plugin.demo.backend import Backend
     from espnet_plugin.demo.captions import embed_captions, read_captions
     from espnet_plugin.demo.server import serve
-    from espnet_plugin.demo.uploads import Limits
+    from espnet_plugin.demo.uploads import Limits, Uploads
     from espnet_plugin.inference.speechclip import SpeechCLIP
     from espnet_plugin.search.index import PictureIndex
     from espnet_plugin.search.model import check_model, identify_model
+    from espnet_plugin.speechclip.scratch import scratch_folder
 
     limits = Limits(size=args.max_size, seconds=args.max_duration)
     if args.model is None and args.index is None:
@@ -65,7 +66,8 @@ def serve_page(args: argparse.Namespace) -> None:
             found, loaded, fingerprint=model.fingerprint, cache=index and index.directory
         )
     backend = Backend(loaded, index=index, captions=captions)
-    serve(backend, host=args.host, port=args.port, limits=limits)
+    with scratch_folder() as folder:
+        serve(backend, Uploads(folder, limits=limits), host=args.host, port=args.port)
 
 
 @command_errors("demo")

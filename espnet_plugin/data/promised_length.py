@@ -54,7 +54,7 @@ def promised_samples(path: str | Path, *, read: int, rate: int) -> int:
         else:
             raise DataError("in a format that does not tell whether it is whole; convert it to WAV")
     # by bytes, which holds for any encoding of a fixed rate
-    return read if promised <= held or not held else round(read * promised / held)
+    return read if promised <= held or held <= 0 else round(read * promised / held)
 
 
 def _chunk_bytes(stream: BinaryIO, magic: bytes) -> tuple[int, int]:
@@ -98,7 +98,7 @@ def _au_bytes(stream: BinaryIO, form: str) -> tuple[int, int]:
 
 def _is_mpeg(magic: bytes) -> bool:
     """Whether a file begins with a frame of MPEG audio, or with an ID3 tag before one."""
-    return magic[:3] == b"ID3" or magic[0] == 0xFF and magic[1] & 0xE0 == 0xE0
+    return magic[:3] == b"ID3" or magic[:1] == b"\xff" and magic[1:2] >= b"\xe0"
 
 
 def _sphere_bytes(stream: BinaryIO) -> tuple[int, int]:

@@ -48,7 +48,10 @@ def unpack(archive: Path, directory: Path) -> None:
         else:
             with tarfile.open(archive, "r|*") as stream:
                 _write(shown(_tar_files(stream)), directory)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, OSError) as error:
+    except (
+        *(tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, OSError),
+        *(NotImplementedError, RuntimeError),  # a way to pack or to encrypt that Python lacks
+    ) as error:
         if isinstance(error, NotEnoughSpaceError) or getattr(error, "errno", None):
             raise  # the disk, not the archive
         raise DataError(
@@ -66,7 +69,7 @@ def target_of(name: str, directory: Path) -> Path | None:
     path = PurePosixPath(name)
     if name.startswith(_IGNORED[0]) or path.name.startswith(_IGNORED[1]):
         return None
-    if path.is_absolute() or ".." in path.parts or "\\" in name:
+    if not path.parts or path.is_absolute() or ".." in path.parts or "\\" in name:
         raise DataError(f"the archive holds {name!r}, which would lie outside {directory}; refused")
     target = directory.joinpath(*path.parts)
     # a link in the folder itself must not lead out either
@@ -82,7 +85,11 @@ def _is_inside(folder: Path, directory: Path) -> bool:
 
 def _zip_files(stream: zipfile.ZipFile, directory: Path) -> Iterator[_Entry]:
     # links are stored as files that hold their destination
-    files = [e for e in stream.infolist() if not e.is_dir() and (e.external_attr >> 28) != 0xA]
+    files = [
+        entry
+        for entry in stream.infolist()
+        if not entry.filename.endswith("/") and (entry.external_attr >> 28) != 0xA
+    ]
     needed = sum(entry.file_size for entry in files)
     require_space(directory, needed, what=f"The files in {stream.filename}")
     for entry in files:

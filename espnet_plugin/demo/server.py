@@ -8,7 +8,6 @@ import logging
 import os
 import signal
 import socket
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ from espnet_plugin.data.scp import DataError
 from espnet_plugin.demo.backend import Backend
 from espnet_plugin.demo.guard import Guard
 from espnet_plugin.demo.media import Media
-from espnet_plugin.demo.uploads import Limits, Uploads, VisitorError
+from espnet_plugin.demo.uploads import Uploads, VisitorError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -129,14 +128,14 @@ def _add_files(app: FastAPI, uploads: Uploads, media: Media) -> None:
     app.add_route("/recordings/{position:int}", recording)
 
 
-def serve(backend: Backend, *, host: str, port: int, limits: Limits) -> None:
+def serve(backend: Backend, uploads: Uploads, *, host: str, port: int) -> None:
     """Serves until it is interrupted.
 
     Args:
         backend: Answers.
+        uploads: Keeps what is sent.
         host: Address to listen at.
         port: Its port; 0: any that is free.
-        limits: Of what visitors send.
 
     Raises:
         OSError: When the address is taken or is none of this machine.
@@ -146,8 +145,8 @@ def serve(backend: Backend, *, host: str, port: int, limits: Limits) -> None:
     hosts = frozenset({"127.0.0.1", "localhost", "[::1]"}) if host in LOOPBACK else None
     if hosts is None:
         logging.warning(f"{host}: whoever reaches this machine can use the page; it has no login")
-    with listening, tempfile.TemporaryDirectory(prefix="speechclip-page-") as directory:
-        app = build_app(backend, Uploads(Path(directory), limits=limits), hosts=hosts)
+    with listening:
+        app = build_app(backend, uploads, hosts=hosts)
         import uvicorn
 
         address = f"[{host}]" if ":" in host else host

@@ -10,6 +10,7 @@ import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
 from espnet_plugin.data.array_store import ArrayStore
+from espnet_plugin.utils.memory import memory_errors
 from espnet_plugin.utils.progress import progress
 
 
@@ -37,6 +38,7 @@ def dump_arrays(
     encode: Callable[[list[Any]], Iterable[np.ndarray]],
     num_workers: int = 0,
     what: str,
+    smaller: str,
 ) -> dict[str, str]:
     """Stores the arrays of files.
 
@@ -48,9 +50,13 @@ def dump_arrays(
         encode: Array of each of a batch.
         num_workers: Processes that read.
         what: Name of the files for messages, a plural.
+        smaller: The option that makes batches smaller.
 
     Returns:
         Id → reason of the files that could not be read; they are skipped.
+
+    Raises:
+        MemoryError: The memory does not hold a batch, which is named.
     """
     todo = sum(map(len, batches))
     done = len(files) - todo
@@ -66,7 +72,8 @@ def dump_arrays(
                 logging.warning(f"skipped {key}: {value}")
         good = {key: value for key, value in items if key not in unreadable}
         if good:
-            arrays = dict(zip(good, encode(list(good.values())), strict=True))
+            with memory_errors(list(good), remedy=f"give a smaller {smaller}"):
+                arrays = dict(zip(good, encode(list(good.values())), strict=True))
             for key in [key for key, array in arrays.items() if not np.isfinite(array).all()]:
                 del arrays[key]
                 unreadable[key] = f"{files[key]}: what the model makes of it is not finite"

@@ -40,4 +40,5 @@ def dump_image_embeddings(
         encode=partial(embed_pixels, clip),
         num_workers=num_workers,
         what="images",
+        smaller="--batch_size",
     )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -28,8 +27,10 @@ from espnet_plugin.inference.speechclip_inference import (
 )
 from espnet_plugin.inference.utterance import MAX_SECONDS
 from espnet_plugin.speechclip.backends.waveform import checked_entries
+from espnet_plugin.utils.memory import memory_errors
 from espnet_plugin.utils.progress import progress
 
+SMALLER = "give a smaller --batch_seconds, or --max_seconds for a single one"
 ATTENTION_MAPS = 2  # utterances of a job whose attention is kept, for figures
 ATTENTION_SECONDS = 60.0  # of a longer one it is not: a map grows with the square
 
@@ -82,7 +83,8 @@ def infer_set(
         num_workers: Processes that read files.
 
     Raises:
-        DataError: An id or a file is missing, or the memory does not hold an utterance.
+        DataError: An id or a file is missing.
+        MemoryError: The memory does not hold the utterances that it names.
     """
     dataset = NamingDataset(list(data), preprocess=_checked)
     batches = [keys[start : start + batch_size] for start in range(0, len(keys), batch_size)]
@@ -108,7 +110,7 @@ def infer_set(
     for utterances, batch in progress(loader, description="inference", unit="batch"):
         batch = _cut(utterances, batch, max_seconds, inference.stride_seconds)
         tensors = {name: value.to(inference.device) for name, value in batch.items()}
-        with _memory_errors(utterances):
+        with memory_errors(utterances, remedy=SMALLER):
             results = inference.results(inference.encode(**tensors))
         for utterance, seconds, result in zip(
             utterances, _seconds(batch, inference.stride_seconds), results, strict=True
@@ -135,19 +137,6 @@ def _samples(shape_file: str, keys: Sequence[str]) -> dict[str, int]:
     if missing is not None:
         raise DataError(f"{shape_file}: no utterance {missing}, which the key file lists")
     return {key: lengths[key] for key in keys}
-
-
-@contextlib.contextmanager
-def _memory_errors(utterances: Sequence[str]) -> Iterator[None]:
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:  # PyTorch's on a CPU is a plain RuntimeError
-        if isinstance(error, RuntimeError) and "memory" not in str(error):
-            raise
-        raise DataError(
-            f"the memory does not hold {', '.join(utterances)} at once; give a smaller "
-            "--batch_seconds, or --max_seconds for a single one"
-        ) from error
 
 
 def _cut(

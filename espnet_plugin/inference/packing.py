@@ -10,13 +10,13 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import yaml
 from espnet2.main_funcs import pack_funcs
 
+from espnet_plugin.speechclip.scratch import scratch_folder
 from espnet_plugin.speechclip.storage import place_teachers
 from espnet_plugin.speechclip.storage_format import (
     TEACHER_DIRECTORIES,
@@ -61,10 +61,7 @@ def pack_model(
     train_config, outpath = Path(train_config), Path(outpath).absolute()
     config = resolve_paths(read_config(train_config), *experiment_directories(train_config))
     outpath.parent.mkdir(parents=True, exist_ok=True)
-    # named as the files of atomic_path are: the recipe removes what a killed run has left of them
-    prefix = f".{outpath.stem}.{os.getpid()}.part"
-    with tempfile.TemporaryDirectory(dir=outpath.parent, prefix=prefix) as folder:
-        staging = Path(folder)
+    with scratch_folder(outpath.parent, name=outpath.stem) as staging:
         config, packed = place_teachers(config, staging, place=_place)
         extra = [Path(path) for path in options if Path(path).resolve() not in packed]
         for path in extra:

@@ -57,6 +57,7 @@ def dump_speech_states(
         read=partial(read_speech, sampling_rate=encoder.sampling_rate),
         encode=partial(encode, encoder),
         what="utterances",
+        smaller="--batch_seconds; a single one is cut, or left out, in stage 1",
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -25,6 +24,7 @@ from espnet_plugin.inference.utterance import (
     utterance_seconds,
 )
 from espnet_plugin.speechclip.clip import FrozenCLIP
+from espnet_plugin.speechclip.scratch import scratch_folder
 from espnet_plugin.speechclip.storage import export_speechclip, load_clip, load_speechclip
 from espnet_plugin.speechclip.storage_format import new_directory
 
@@ -268,8 +268,7 @@ class SpeechCLIP:
         Raises:
             OSError: If the hub cannot be reached, or nobody is logged in.
         """
-        with tempfile.TemporaryDirectory(prefix="speechclip_") as temporary:
-            folder = Path(temporary)
+        with scratch_folder() as folder:
             self._write(folder, name=repo)
             upload(folder, repo, message="Upload a SpeechCLIP model", private=private)
 

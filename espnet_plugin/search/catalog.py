@@ -232,11 +232,9 @@ class Catalog:
                 for path, stamp, row, problem in rows
             ]
 
-    def paths(self, row: int) -> list[str]:
+    def of_row(self, row: int) -> list[Picture]:
         """The files whose picture a row is, sorted; none when they were removed."""
-        found = self._all("SELECT path FROM pictures WHERE row = ? ORDER BY path", (row,))
-        with self._errors():
-            return [os.fsdecode(path) for (path,) in found]
+        return self._pictures("WHERE row = ? ORDER BY path", (row,))
 
     def renumber(self) -> Iterator[list[int]]:
         """Forgets the vectors without a picture and numbers the others from 0 on.

@@ -1,7 +1,13 @@
-"""Search an index of pictures by a vector."""
+"""Search an index of pictures by a vector.
+
+Only files that are as they were when they were indexed are answered. That includes the inode's
+time of change, which no program sets and nobody elsewhere knows: a stranger's index cannot show a
+file of this machine.
+"""
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +17,7 @@ import numpy as np
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.search.approximate import CANDIDATES, Codes, import_faiss
 from espnet_plugin.search.catalog import FILE, Catalog, Picture
+from espnet_plugin.search.folders import stamp_of
 from espnet_plugin.search.model import IndexedModel
 from espnet_plugin.search.vectors import read_rows, vectors_file
 
@@ -121,7 +128,7 @@ class PictureIndex:
             elif len(hits) >= top or fetch >= len(self._vectors):
                 return sorted(hits, key=lambda hit: (-hit.score, hit.path))[:top]
             else:
-                fetch *= WIDEN  # some vectors were those of removed pictures
+                fetch *= WIDEN  # some vectors were those of pictures that are gone or changed
 
     def _current_state(self) -> _State:
         return _State(
@@ -178,11 +185,18 @@ class PictureIndex:
         with self._catalog.transaction("DEFERRED"):
             if self._current_state().generation != self._state.generation:
                 return None
-            return [
-                Hit(path, float(score))
+            found = [
+                (Hit(picture.path, float(score)), picture.stamp == stamp_of(picture.path))
                 for row, score in zip(rows.tolist(), scores, strict=True)
-                for path in self._catalog.paths(row)
+                for picture in self._catalog.of_row(row)
             ]
+        changed = sum(not unchanged for _, unchanged in found)
+        if changed:
+            logging.warning(
+                f"{changed} pictures near to the query are left out: gone, changed or copied since "
+                f"they were indexed; speechclip index DIR --index {self.directory} makes them known"
+            )
+        return [hit for hit, unchanged in found if unchanged]
 
 
 def _exactly(query: np.ndarray, vectors: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:

@@ -32,7 +32,7 @@ def unpack_zip(path: Path, directory: Path) -> frozenset[str]:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            members = [entry for entry in archive.infolist() if not entry.is_dir()]
+            members = [entry for entry in archive.infolist() if not entry.filename.endswith("/")]
             _check_members(members, path)
             needed = sum(entry.file_size for entry in members)
             free = shutil.disk_usage(directory).free
@@ -62,5 +62,5 @@ def _check_members(members: list[zipfile.ZipInfo], path: Path) -> None:
         if kind not in (0, stat.S_IFREG):
             raise ValueError(f"{path}: {entry.filename!r} is a link or device; refused")
         name = PurePosixPath(entry.filename)
-        if name.is_absolute() or ".." in name.parts or "\\" in entry.filename:
+        if not name.parts or name.is_absolute() or ".." in name.parts or "\\" in entry.filename:
             raise ValueError(f"{path}: {entry.filename!r} would lie outside the archive; refused")

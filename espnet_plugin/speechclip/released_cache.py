@@ -59,7 +59,7 @@ def fetched(model: ReleasedModel) -> Fetched | None:
     path = cache_directory() / model.name / RECORD_FILE
     try:
         record = Fetched(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
     return record if (record.repository, record.path) == (model.repository, model.path) else None
 
@@ -125,7 +125,6 @@ def _download_and_convert(model: ReleasedModel, directory: Path, *, refresh: boo
     record = Fetched(model.repository, model.path, revision, _checksum(file, model), size)
     _check_unchanged(record, before, model, directory)
     _check_space(directory.parent, size)
-    _remove_leftovers(directory)
     logging.info(f"{model.name}: converting {file}")
     with new_directory(directory, force=True) as target:
         report = convert_checkpoint(file, target)
@@ -220,11 +219,3 @@ def _check_space(directory: Path, size: int) -> None:
             f"{directory}: a converted model needs about {format_size(size, binary=True)}, only "
             f"{format_size(free, binary=True)} are free; SPEECHCLIP_CACHE names another directory"
         )
-
-
-def _remove_leftovers(directory: Path) -> None:
-    """What conversions that were killed left beside the directory."""
-    name = directory.name
-    for pattern in (f".{name}.*.part", f"..{name}.*.part", f".{name}.*.old"):
-        for path in directory.parent.glob(pattern):
-            shutil.rmtree(path, ignore_errors=True)

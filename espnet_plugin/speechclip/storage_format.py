@@ -14,12 +14,13 @@ from __future__ import annotations
 import contextlib
 import copy
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
+
+from espnet_plugin.speechclip.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -64,28 +65,18 @@ def new_directory(path: str | Path, *, force: bool = False) -> Iterator[Path]:
     path = path.absolute()
     made = [parent for parent in path.parents if not parent.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
     try:
-        yield temporary
-        _put_in_place(temporary, path)
+        with scratch_folder(path.parent, name=path.name) as scratch:
+            temporary = scratch / "new"
+            temporary.mkdir()
+            yield temporary
+            if path.exists():
+                os.replace(path, scratch / "old")
+            os.replace(temporary, path)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
         for parent in made:
             with contextlib.suppress(OSError):
                 parent.rmdir()  # only where nothing is in it
-
-
-def _put_in_place(temporary: Path, path: Path) -> None:
-    old = path.with_name(f".{path.name}.{os.getpid()}.old")
-    if path.exists():
-        os.replace(path, old)
-    os.replace(temporary, path)
-    if old.is_dir():
-        shutil.rmtree(old)
-    else:
-        old.unlink(missing_ok=True)
 
 
 def write_config(directory: Path, config: Mapping[str, Any]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 import zipfile
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from espnet_plugin.speechclip.archive import unpack_zip
 from espnet_plugin.speechclip.hub import EXPECTED, resolve_model
+from espnet_plugin.speechclip.scratch import scratch_folder
 from espnet_plugin.speechclip.storage_format import (
     CONFIG_FILE,
     TRAINED_FILE,
@@ -65,8 +65,7 @@ def opened(
         if source.is_dir():
             stored = _exported(source)
         elif zipfile.is_zipfile(source) and source.suffix not in (".pth", ".ckpt", ".pt"):
-            temporary = stack.enter_context(tempfile.TemporaryDirectory(prefix="speechclip_"))
-            stored = _unpacked(source, Path(temporary))
+            stored = _unpacked(source, stack.enter_context(scratch_folder()))
         elif source.suffix == ".pth":
             config_file = config_of_checkpoint(source) if config is None else Path(config)
             stored = _experiment(config_file, source)

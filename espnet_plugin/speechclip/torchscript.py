@@ -8,13 +8,13 @@ own list of what may be unpickled; the tree's classes become inert stand-ins.
 from __future__ import annotations
 
 import shutil
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from espnet_plugin.speechclip.scratch import scratch_folder
 from espnet_plugin.speechclip.weights import named_like, read_pickle
 
 _RECORDS = ("data.pkl", "data", "version", "byteorder")
@@ -39,8 +39,8 @@ def read_torchscript_tensors(path: Path) -> dict[str, Tensor]:
         ValueError: If it is truncated, or its pickle holds anything but modules, tensors and
             numbers.
     """
-    with tempfile.TemporaryDirectory(prefix="speechclip_") as folder:
-        without_program = Path(folder) / path.name
+    with scratch_folder() as folder:
+        without_program = folder / path.name
         with zipfile.ZipFile(path) as script, zipfile.ZipFile(without_program, "w") as archive:
             for name in script.namelist():
                 if name.partition("/")[2].partition("/")[0] in _RECORDS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ def resolve_vocabulary(
         special_ids: Token ids of the tokenizer that are no words (start, end).
 
     Raises:
-        ValueError: If there is no source.
+        ValueError: If there is no source, or an id is none.
     """
     if source is None:
         raise ValueError(
@@ -88,19 +89,26 @@ def resolve_vocabulary(
             "or a list of ids"
         )
     if isinstance(source, Mapping):
-        ids = tuple(int(token_id) for token_id in source["ids"])
-        return KeywordVocabulary(
-            ids, frozenset(source.get("forbidden", special_ids)) & frozenset(ids)
-        )
+        ids = _token_ids(source["ids"])
+        forbidden = frozenset(_token_ids(source.get("forbidden", special_ids)))
+        return KeywordVocabulary(ids, forbidden & frozenset(ids))
     vocabulary = (
         KeywordVocabulary.from_file(source)
         if isinstance(source, str | Path)
-        else KeywordVocabulary(tuple(int(token_id) for token_id in source))
+        else KeywordVocabulary(_token_ids(source))
     )
     known, special = frozenset(vocabulary.ids), frozenset(special_ids)
     if special and special <= known:
         special |= {PADDING_ID}
     return KeywordVocabulary(vocabulary.ids, special & known)
+
+
+def _token_ids(values: Iterable[Any]) -> tuple[int, ...]:
+    ids = tuple(values)
+    for value in ids:
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < 0:
+            raise ValueError(f"the keyword vocabulary holds {value!r}, which is no token id")
+    return tuple(map(int, ids))
 
 
 def count_subwords(captions: Iterable[str], tokenizer: Any) -> Counter[int]:

@@ -41,7 +41,9 @@ from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel
 from espnet_plugin.train.preprocessor import SpeechCLIPPreprocessor
 from espnet_plugin.train.retrieval_trainer import RetrievalTrainer
 from espnet_plugin.train.unique_image_sampler import UniqueImageBatchSampler
-from espnet_plugin.utils.command import disk_errors
+from espnet_plugin.utils.command import resource_errors
+
+VALID_SECONDS = 600  # of a batch, with padding: some 10 GiB with HuBERT base
 
 
 class SpeechCLIPTask(AbsTask):
@@ -80,14 +82,14 @@ class SpeechCLIPTask(AbsTask):
     def main_worker(cls, args: argparse.Namespace) -> None:
         """Trains; of the checkpoints that it starts from nothing is executed.
 
-        A disk that is full or read-only ends it with one message.
+        A disk that is full or read-only, or a full memory, ends it with one message.
 
         Raises:
             ValueError: If a file of ``--init_param`` is damaged or holds more than weights.
         """
         for option in args.init_param or ():
             read_checkpoint(option.split(":")[0])
-        with weights_only_loading(), disk_errors("speechclip_train"):
+        with weights_only_loading(), resource_errors("speechclip_train"):
             super().main_worker(args)
 
     @classmethod
@@ -242,6 +244,8 @@ class SpeechCLIPTask(AbsTask):
         """New batches each epoch in which no image comes twice; validation in file order."""
         if not iter_options.train:
             iter_options.batch_type = "unsorted"
+            if not trains_on_states(args):
+                warn_of_long_speech(read_lengths(iter_options.shape_files), iter_options.batch_size)
             return cls.build_sequence_iter_factory(args, iter_options, mode)
         if args.shuffle_within_batch:
             raise ValueError(
@@ -282,6 +286,24 @@ class SpeechCLIPTask(AbsTask):
         raise ValueError(
             "iterator_type chunk cuts an utterance into several, but its picture and its caption "
             "are whole. Use iterator_type task; crop_seconds shortens long speech in training."
+        )
+
+
+def warn_of_long_speech(samples: Mapping[str, int], batch_size: int) -> None:
+    """Says so when an utterance of the development set, which is heard whole, pads its batch to
+    more than the memory may hold.
+
+    Args:
+        samples: Of each utterance.
+        batch_size: Utterances of a batch.
+    """
+    utterance, longest = max(samples.items(), key=lambda pair: pair[1])
+    seconds = longest / SAMPLING_RATE
+    if seconds * batch_size > VALID_SECONDS:
+        logging.warning(
+            f"{utterance} of the development set lasts {seconds:.0f} s: its batch of {batch_size} "
+            f"is computed as {seconds * batch_size:.0f} s of speech; should the memory not hold "
+            "that, give a smaller --valid_batch_size, or cut the recording"
         )
 
 

@@ -36,7 +36,13 @@ from espnet_plugin.train.checkpoints import (
 )
 from espnet_plugin.train.epoch_seeds import epoch_seed
 from espnet_plugin.train.skipped_updates import WatchedUpdates
+from espnet_plugin.utils.memory import memory_errors
 from espnet_plugin.utils.progress import progress
+
+SMALLER = (
+    "give a smaller --crop_seconds, or a smaller --batch_size (fewer negatives); stored hidden "
+    "states (--dump_speech_states true) spare the encoder"
+)
 
 
 @dataclass
@@ -102,6 +108,7 @@ class RetrievalTrainer(Trainer):
         options: RetrievalTrainerOptions = kwargs["options"]
         epoch = kwargs["reporter"].get_epoch()
         set_all_random_seed(epoch_seed(options.seed, epoch))
+        computed: list[str] = []
         if not options.no_forward_run:
             iterator = WatchedUpdates(
                 iterator,
@@ -109,11 +116,13 @@ class RetrievalTrainer(Trainer):
                 accum_grad=options.accum_grad,
                 limit=options.max_skipped_updates,
             )
+            computed = iterator.current
         watched = sys.stderr.isatty() and not options.no_forward_run
         if watched and (distributed_option.dist_rank or 0) == 0:
             iterator = WatchedIterator(iterator, f"epoch {epoch}")
         before = _cpu_seconds()
-        stopped = super().train_one_epoch(model=model, iterator=iterator, **kwargs)
+        with memory_errors(computed, remedy=SMALLER):
+            stopped = super().train_one_epoch(model=model, iterator=iterator, **kwargs)
         if not options.no_forward_run:
             kwargs["reporter"].register({"cpu_seconds": _cpu_seconds() - before})
             kwargs["reporter"].next()
@@ -139,7 +148,10 @@ class RetrievalTrainer(Trainer):
             batch = to_device({**batch, "utt_id": utterances}, device)
             if options.no_forward_run:
                 continue
-            with _autocast(options.use_amp, device):
+            with (
+                memory_errors(utterances, remedy="give a smaller --valid_batch_size"),
+                _autocast(options.use_amp, device),
+            ):
                 embeddings, (_, stats, weight) = module.evaluate(**batch)
             if options.ngpu > 1 or distributed:
                 stats, weight = recursive_average(stats, weight, distributed)

@@ -16,6 +16,9 @@ class NonFiniteTrainingError(RuntimeError):
 class WatchedUpdates:
     """Batches of an epoch, whose utterances are named when their update was left out.
 
+    Attributes:
+        current: Utterances of the batch that is computed.
+
     Args:
         batches: Of an epoch: utterance ids, and what the model takes.
         model: Counts its updates in ``num_updates``.
@@ -29,6 +32,7 @@ class WatchedUpdates:
         self.accum_grad = accum_grad
         self.limit = limit
         self.total = self.in_a_row = 0
+        self.current: list[str] = []
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -38,6 +42,7 @@ class WatchedUpdates:
         utterances: list[str] = []
         updates = self._updates()
         for number, (ids, batch) in enumerate(self.batches, 1):
+            self.current[:] = ids
             yield ids, batch
             # here the trainer asks for the next batch: this one's update is done, or was left out
             utterances += ids

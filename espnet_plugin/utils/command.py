@@ -38,7 +38,7 @@ def command_errors(name: str) -> Iterator[None]:
     try:
         yield
         sys.stdout.flush()
-    except (OSError, ValueError, ImportError) as error:
+    except (OSError, ValueError, ImportError, MemoryError) as error:
         if isinstance(error, BrokenPipeError) and _reader_is_gone():
             sys.exit(1)
         logging.debug(f"{name} failed", exc_info=True)
@@ -57,16 +57,17 @@ def _reader_is_gone() -> bool:
 
 
 @contextlib.contextmanager
-def disk_errors(name: str) -> Iterator[None]:
-    """Ends a command whose disk is full or read-only with one message; other errors go on.
+def resource_errors(name: str) -> Iterator[None]:
+    """Ends a command whose disk is full or read-only, or whose memory is full, with one message;
+    other errors go on.
 
     Args:
         name: Of the command, which the message begins with.
     """
     try:
         yield
-    except OSError as error:
-        if error.errno not in _DISK:
+    except (OSError, MemoryError) as error:
+        if isinstance(error, OSError) and error.errno not in _DISK:
             raise
         sys.exit(f"{name}: error: {_message(error)}")
 
@@ -112,6 +113,6 @@ def _message(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno in _DISK:
         where = f"{error.filename}: " if error.filename else ""
         return where + _DISK[error.errno]
-    text = str(error).strip()
+    text = str(error).strip() or "the memory is full"
     # from a data worker the message comes as the last line of a traceback
     return text.splitlines()[-1] if "\nOriginal Traceback" in text else text

@@ -19,18 +19,21 @@ import random
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 from tests.faults import recipe as project
-from tests.faults.kills import Ended, Moment, choose_moments, run_and_kill
-from tests.faults.results import differences, made_files, results
+from tests.faults.kills import Ended, Moment, run_and_kill, targets, times
+from tests.faults.results import differences, results
 from tests.faults.warm_python import warm_python
+from tests.faults.writes import Write, read_writes
 
 NAMES = {
     "1": "data preparation",
@@ -53,12 +56,12 @@ class Undisturbed:
 
     Attributes:
         seconds: How long it takes.
-        written: The files that it writes, in the order in which they are finished.
+        writes: What it writes.
         results: Of this stage and all before it.
     """
 
     seconds: float
-    written: list[str]
+    writes: list[Write]
     results: dict[str, str]
 
 
@@ -69,31 +72,35 @@ class Harness:
     Attributes:
         work: Folder for everything.
         python: What the recipe gets as ``--python``.
-        forked: sessions/ of ``warm_python``.
         deadline: No stage is started after this time (of ``time.monotonic``).
     """
 
     work: Path
     python: str = sys.executable
-    forked: Path | None = None
     deadline: float = float("inf")
     _lock: Lock = field(default_factory=Lock)
 
+    def environment(self) -> dict[str, str]:
+        """In which every Python calls ``watch``."""
+        site = self.work / "site"
+        site.mkdir(exist_ok=True)
+        (site / "sitecustomize.py").write_text("from tests.faults.writes import watch\n\nwatch()\n")
+        path = os.pathsep.join(map(str, (site, project.ROOT)))
+        return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
+
     def run(self, recipe: Path, stage: str, moment: Moment | None = None) -> Ended:
         """Runs a stage, to its end or to a moment."""
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(project.ROOT)}
         return run_and_kill(
             project.command(stage, self.python),
             moment,
             folder=recipe,
-            environment=environment,
-            output=self.output(recipe),
-            forked=self.forked,
+            environment={**self.environment(), "TMPDIR": str(recipe / project.TEMPORARY)},
+            notes=self.notes(recipe),
         )
 
-    def output(self, recipe: Path) -> Path:
-        """What the last stage printed."""
-        return recipe.parent / "output"
+    def notes(self, recipe: Path) -> Path:
+        """Where the notes on a copy of the project lie."""
+        return recipe.parent
 
     def undisturbed(self, recipe: Path, stage: str) -> Undisturbed:
         """Runs a stage to its end.
@@ -101,20 +108,15 @@ class Harness:
         Raises:
             RuntimeError: It fails.
         """
-        before = {name: (recipe / name).lstat().st_mtime_ns for name in made_files(recipe)}
+        notes = self.notes(recipe)
+        (notes / "writes").write_text("")
         begin = time.monotonic()
         if self.run(recipe, stage).code != 0:
-            raise RuntimeError(f"stage {stage}:\n{self.output(recipe).read_text()[-3000:]}")
+            raise RuntimeError(f"stage {stage}:\n{(notes / 'output').read_text()[-3000:]}")
         seconds = time.monotonic() - begin
-        written = [
-            name
-            for name in made_files(recipe)
-            if "tensorboard" not in name  # names with the time in them do not come again
-            and before.get(name) != (recipe / name).lstat().st_mtime_ns
-        ]
-        logging.info(f"undisturbed: stage {stage}, {seconds:.1f} s, {len(written)} files")
-        written.sort(key=lambda name: (recipe / name).lstat().st_mtime_ns)
-        return Undisturbed(seconds, written, results(recipe))
+        writes = read_writes(notes / "writes")
+        logging.info(f"undisturbed: stage {stage}, {seconds:.1f} s, {len(writes)} writes")
+        return Undisturbed(seconds, writes, results(recipe))
 
     def kill_round(
         self,
@@ -126,22 +128,33 @@ class Harness:
         kills: int,
     ) -> None:
         """Kills each stage so many times, lets it end, and notes what is different then."""
+        notes = self.notes(recipe)
         for stage, wanted in expected.items():
             if time.monotonic() > self.deadline:
                 return
-            chance = random.Random(f"{seed} {number} {stage}")
-            moments = []
-            for moment in choose_moments(chance, kills, wanted.written, wanted.seconds):
+            (notes / "writes").write_text("")
+            done = []
+            for moment in moments(wanted, number, kills, f"{seed} {stage}"):
                 ended = self.run(recipe, stage, moment)
                 if ended.killed:
-                    moments.append(ended.killed)
+                    done.append(ended.killed)
                 elif ended.code:
                     break  # the next start ends so, too
             code = self.run(recipe, stage).code
-            said = self.output(recipe).read_text()[-2000:] if code else ""
+            said = (notes / "output").read_text()[-2000:] if code else ""
             different = [] if code else differences(results(recipe), wanted.results)
-            row = {"seed": seed, "round": number, "stage": stage, "kills": moments}
-            self._note({**row, "exit_code": code, "output": said, "different": different})
+            self._note(
+                {
+                    "seed": seed,
+                    "round": number,
+                    "stage": stage,
+                    "kills": [str(moment) for moment in done],
+                    "files": [moment.file for moment in done if moment.kind],
+                    "exit_code": code,
+                    "output": said,
+                    "different": different,
+                }
+            )
             if code or different:
                 logging.error(
                     f"round {number}, stage {stage}: {said} {different[:20]}; see {recipe}"
@@ -158,27 +171,55 @@ class Harness:
             stream.write(json.dumps(row) + "\n")
 
 
-def report(rows: list[dict[str, Any]]) -> tuple[dict[str, Any], str]:
-    """The counts by stage, and the same as a Markdown table."""
+def moments(wanted: Undisturbed, number: int, kills: int, seed: str) -> list[Moment]:
+    """The moments of a round, those early in the work of the stage first: it goes on where it was
+    killed. A quarter comes at any time, the others at the writes whose turn it is."""
+    at_any_time = -(-kills // 4) if wanted.writes else kills
+    at_writes = kills - at_any_time
+    dealt = targets(wanted.writes, random.Random(seed))
+    chosen = list(islice(dealt, number * at_writes, (number + 1) * at_writes))
+    chosen += times(random.Random(f"{seed} {number}"), at_any_time, wanted.seconds)
+    return sorted(chosen, key=lambda moment: moment.share)
+
+
+def report(
+    rows: list[dict[str, Any]], written: Mapping[str, Collection[str]]
+) -> tuple[dict[str, Any], str]:
+    """The counts by stage, and the same as a Markdown table.
+
+    Args:
+        rows: What was noted.
+        written: Stage → the files that it writes.
+    """
     stages: dict[str, dict[str, Any]] = {}
-    for row in rows:
-        counts = stages.setdefault(
-            row["stage"], {"kills": 0, "at_a_write": 0, "ends": 0, "ends_as_undisturbed": 0}
-        )
-        counts["kills"] += len(row["kills"])
-        counts["at_a_write"] += sum("appeared" in moment for moment in row["kills"])
-        counts["ends"] += 1
-        counts["ends_as_undisturbed"] += row["exit_code"] == 0 and not row["different"]
+    for stage in (stage for stage in NAMES if stage in written):
+        own = [row for row in rows if row["stage"] == stage]
+        hits = Counter(file for row in own for file in row["files"])
+        stages[stage] = {
+            "kills": sum(len(row["kills"]) for row in own),
+            "at_a_write": hits.total(),
+            "files": len(written[stage]),
+            "files_hit": len(hits),
+            "ends": len(own),
+            "ends_as_undisturbed": sum(
+                row["exit_code"] == 0 and not row["different"] for row in own
+            ),
+            "hits": dict(sorted(hits.items())),
+        }
     total = {
         name: sum(counts[name] for counts in stages.values())
         for name in next(iter(stages.values()))
+        if name != "hits"
     }
-    lines = ["| stage | kills | of them at a write | results as undisturbed |", "|---|---|---|---|"]
-    in_order = [(stage, stages[stage]) for stage in NAMES if stage in stages]
-    for stage, counts in [*in_order, ("", total)]:
+    lines = [
+        "| stage | kills | of them at a write | files hit | results as undisturbed |",
+        "|---|---|---|---|---|",
+    ]
+    for stage, counts in [*stages.items(), ("", total)]:
         name = f"{stage} {NAMES[stage]}".removeprefix("index ") if stage else "all"
+        files = f"{counts['files_hit']} of {counts['files']}"
         same = f"{counts['ends_as_undisturbed']} of {counts['ends']}"
-        lines.append(f"| {name} | {counts['kills']} | {counts['at_a_write']} | {same} |")
+        lines.append(f"| {name} | {counts['kills']} | {counts['at_a_write']} | {files} | {same} |")
     return {"stages": stages, "all": total}, "\n".join(lines) + "\n"
 
 
@@ -186,9 +227,9 @@ def main() -> None:
     """Runs the rounds."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="a new folder for everything")
-    parser.add_argument("--rounds", type=int, default=8, help="how often from the start (8)")
+    parser.add_argument("--rounds", type=int, default=5, help="how often from the start (5)")
     parser.add_argument("--first", type=int, default=0, help="number of the first round (0)")
-    parser.add_argument("--kills", type=int, default=6, help="of each stage in a round (6)")
+    parser.add_argument("--kills", type=int, default=8, help="of each stage in a round (8)")
     parser.add_argument("--stages", nargs="+", default=list(NAMES), help="1 to 10, index")
     parser.add_argument("--seed", type=int, default=0, help="of the moments (0)")
     parser.add_argument("--jobs", type=int, default=2, help="rounds at a time (2)")
@@ -199,9 +240,12 @@ def main() -> None:
     work = args.work.resolve()
     work.mkdir(parents=True)
     harness = Harness(work, deadline=time.monotonic() + args.seconds)
-    with nullcontext() if args.cold else warm_python(work / "warm") as python:
-        if python:
-            harness.python, harness.forked = str(python), work / "warm" / "sessions"
+    with (
+        nullcontext(sys.executable)
+        if args.cold
+        else warm_python(work / "warm", harness.environment())
+    ) as python:
+        harness.python = str(python)
         start = project.make_project(work / "start")
 
         def copy(name: str) -> Path:
@@ -221,7 +265,8 @@ def main() -> None:
             except KeyboardInterrupt:
                 logging.warning("interrupted: the stages that are running end first")
                 harness.deadline = 0.0
-    counts, table = report(harness.rows())
+    written = {stage: {w.file for w in wanted.writes} for stage, wanted in expected.items()}
+    counts, table = report(harness.rows(), written)
     (work / "report.json").write_text(json.dumps(counts, indent=2) + "\n")
     (work / "report.md").write_text(table)
     print(table, end="")

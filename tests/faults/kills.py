@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import random
+import select
 import signal
 import subprocess
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-_POLL_SECONDS = 0.001
+from tests.faults.writes import Watch, Write
 
 
 @dataclass(frozen=True)
@@ -20,22 +21,29 @@ class Moment:
     """When to kill.
 
     Attributes:
-        file: Once this file, relative to the command's folder, is not as before; None: at once.
-        sibling: Once a temporary file beside it appears, instead.
-        delay: So many seconds later.
-        latest: So many seconds after the start, should the file not have appeared.
+        share: How much of the command's work is done then, about.
+        kind: Of the write that is waited for; empty: none.
+        occurrence: Of that kind, counting from 1.
+        limit: Once so many bytes of the file are there; None: before the write.
+        seconds: After the start, if no write is waited for.
     """
 
-    file: str | None
-    sibling: bool
-    delay: float
-    latest: float
+    share: float
+    kind: str = ""
+    occurrence: int = 0
+    limit: int | None = None
+    seconds: float | None = None
+
+    @property
+    def file(self) -> str:
+        """As ``Write.file``."""
+        return Write(self.kind, "").file
 
     def __str__(self) -> str:
-        if self.file is None:
-            return f"{self.delay:.2f} s after the start"
-        what = "the temporary file of " if self.sibling else ""
-        return f"{self.delay * 1000:.0f} ms after {what}{self.file} appeared"
+        if not self.kind:
+            return f"{self.seconds:.2f} s after the start"
+        where = "before" if self.limit is None else f"{self.limit} bytes into"
+        return f"{where} {self.kind} ({self.occurrence})"
 
 
 @dataclass(frozen=True)
@@ -48,83 +56,61 @@ class Ended:
     """
 
     code: int | None
-    killed: str = ""
+    killed: Moment | None = None
 
 
-def choose_moments(
-    chance: random.Random, number: int, files: Sequence[str], seconds: float
-) -> list[Moment]:
-    """A third of the kills come at any time, the others when something is written.
-
-    Args:
-        chance: What decides.
-        number: How many.
-        files: What the undisturbed command wrote, in that order.
-        seconds: How long it took.
-
-    Returns:
-        The earliest in the work of the command first: a command goes on where it was killed.
-    """
-    moments: list[tuple[float, Moment]] = []
-    for _ in range(number):
-        share = chance.random()
-        if not files or chance.random() < 1 / 3:
-            moment = Moment(None, False, share * seconds, seconds)
-        else:
-            delay = chance.choice([0.0, 0.002, chance.expovariate(1 / 0.1)])
-            latest = chance.uniform(1.0, 2.0) * seconds
-            file = files[int(share * len(files))]
-            moment = Moment(file, chance.random() < 0.5, delay, latest)
-        moments.append((share, moment))
-    return [moment for _, moment in sorted(moments, key=lambda pair: pair[0])]
+def targets(writes: Sequence[Write], chance: random.Random) -> Iterator[Moment]:
+    """Moments at the writes of an undisturbed command, without end: each file once before any comes
+    again."""
+    places: dict[str, list[int]] = {}
+    for place, write in enumerate(writes):
+        places.setdefault(write.file, []).append(place)
+    order = sorted(places)
+    chance.shuffle(order)
+    for file in itertools.cycle(order):
+        place = chance.choice(places[file])
+        kind = writes[place].kind
+        occurrence = sum(write.kind == kind for write in writes[: place + 1])
+        limit = None
+        if kind.startswith("open ") and chance.random() < 0.75:
+            limit = _inside(writes, place, chance)
+        yield Moment(place / len(writes), kind, occurrence, limit)
 
 
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    try:
-        stat = path.lstat()
-    except OSError:
+def _inside(writes: Sequence[Write], place: int, chance: random.Random) -> int | None:
+    """A size between those of a file before and after it was written; None: it did not grow."""
+    begin = writes[place]
+    after = [write.size for write in writes[place + 1 :] if write.path == begin.path]
+    with contextlib.suppress(FileNotFoundError):
+        after.append(os.path.getsize(begin.path))
+    grown = after[0] - begin.size if after else 0
+    if grown <= 0:
         return None
-    return (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+    return begin.size + chance.choice([0, grown // 2, grown - 1, chance.randrange(grown)])
 
 
-def _temporaries(path: Path) -> set[str]:
-    try:
-        names = os.listdir(path.parent)
-    except OSError:
-        return set()
-    return {name for name in names if name.startswith(".") and path.stem.lstrip(".") in name}
+def times(chance: random.Random, number: int, seconds: float) -> list[Moment]:
+    """Moments of a command that takes so long, whatever it does then."""
+    shares = [chance.random() for _ in range(number)]
+    return [Moment(share, seconds=share * seconds) for share in shares]
 
 
-def _members(sessions: set[int]) -> set[int]:
-    """Process groups of the running processes in sessions."""
-    groups = set()
-    for entry in os.listdir("/proc"):
-        if not entry.isdigit():
-            continue
-        try:
-            stat = Path("/proc", entry, "stat").read_text().rpartition(")")[2].split()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        state, group, session = stat[0], int(stat[2]), int(stat[3])
-        if session in sessions and state not in "ZX":
-            groups.add(group)
-    return groups
-
-
-def _kill_sessions(sessions: set[int]) -> None:
-    while groups := _members(sessions):
-        for group in groups:
+def kill_all(folder: Path) -> None:
+    """Kills every process that runs in a folder or below it, until there is none."""
+    while processes := _running_in(folder):
+        for process in processes:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(group, signal.SIGKILL)
+                os.kill(process, signal.SIGKILL)
 
 
-def kill_all(session: int, forked: Path | None) -> None:
-    """Kills every process of a session, and those that ``warm_python`` forked for it."""
-    _kill_sessions({session})
-    if forked is not None:
-        files = list(forked.iterdir())
-        owned = {int(f.name) for f in files if f.exists() and f.read_text() == str(session)}
-        _kill_sessions(owned)
+def _running_in(folder: Path) -> list[int]:
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            with contextlib.suppress(OSError):  # it has just ended
+                if Path(os.readlink(f"/proc/{entry}/cwd")).is_relative_to(folder):
+                    found.append(int(entry))
+    return found
 
 
 def run_and_kill(
@@ -133,48 +119,43 @@ def run_and_kill(
     *,
     folder: Path,
     environment: Mapping[str, str],
-    output: Path,
-    forked: Path | None = None,
+    notes: Path,
 ) -> Ended:
     """Runs a command, and kills it at a moment.
 
     Args:
         command: What to run.
         moment: When to kill; None: it is left alone.
-        folder: Where it runs.
+        folder: Where it runs, and all that it starts.
         environment: Its variables.
-        output: Gets what it prints.
-        forked: sessions/ of ``warm_python``.
+        notes: Folder for what it prints ("output") and what it writes ("writes").
     """
-    target = folder / moment.file if moment and moment.file else None
-    before = _stamp(target) if target else None
-    beside = _temporaries(target) if target else set()
-    with output.open("w") as stream:
+    told = notes / "told"
+    told.unlink(missing_ok=True)
+    os.mkfifo(told)
+    listening = os.open(told, os.O_RDWR | os.O_NONBLOCK)
+    aim = moment or Moment(0.0)
+    watch = Watch(
+        str(folder), str(notes / "writes"), str(told), aim.kind, aim.occurrence, aim.limit
+    )
+    with (notes / "output").open("w") as stream:
         process = subprocess.Popen(
             command,
             cwd=folder,
-            env=environment,
+            env={**environment, **watch.environment()},
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=stream,
             start_new_session=True,
         )
-    begin = time.monotonic()
+    ending = os.pidfd_open(process.pid)
     try:
-        if moment is None:
+        ready, _, _ = select.select([listening, ending], [], [], aim.seconds)
+        if ready == [ending]:
             return Ended(process.wait())
-        while target is not None:
-            appeared = _temporaries(target) - beside if moment.sibling else _stamp(target) != before
-            if appeared:
-                break
-            if process.poll() is not None:
-                return Ended(process.returncode)
-            if time.monotonic() - begin > moment.latest:
-                return Ended(None, f"{moment.latest:.2f} s after the start")
-            time.sleep(_POLL_SECONDS)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            return Ended(process.wait(moment.delay))
-        return Ended(None, str(moment))
+        return Ended(None, moment)
     finally:
-        kill_all(process.pid, forked)
+        kill_all(folder)
         process.wait()
+        os.close(ending)
+        os.close(listening)

@@ -13,7 +13,7 @@ from PIL import Image
 ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "egs2" / "speechclip_plus"
 EXPERIMENT = "exp/speechclip_custom_tiny"
-STAGES = tuple(str(number) for number in range(1, 11))
+TEMPORARY = "tmp"
 
 _WORDS = "a red dog runs over green grass while two children play ball near the water".split()
 _TRAINING = {
@@ -61,6 +61,7 @@ def make_project(root: Path, *, models: bool = True) -> Path:
     """
     recipe = root / "egs2" / "speechclip_plus"
     recipe.mkdir(parents=True)
+    (recipe / TEMPORARY).mkdir()
     for name in ("utils", "scripts", "conf", "local"):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(RECIPE / name, recipe / name, symlinks=True, ignore=ignored)

@@ -31,7 +31,7 @@ _TIMES = re.compile(
 )
 # the report's media are named by the times of what they were made from
 _MEDIA = re.compile(rb"[0-9a-f]{16}(?=\.(mp3|png))")
-_FOLDERS = ("data", "dump", "exp", INDEX)
+_FOLDERS = ("data", "dump", "exp", "tmp", INDEX)
 
 
 def made_files(recipe: Path) -> Iterator[str]:

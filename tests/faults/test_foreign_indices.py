@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
 from pathlib import Path
@@ -14,8 +15,9 @@ import pytest
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.search.catalog import FILE
 from espnet_plugin.search.encoder import ClipEncoder
+from espnet_plugin.search.folders import stamp_of
 from espnet_plugin.search.index import PictureIndex, describe_index
-from tests.espnet_plugin.search.conftest import pictures, update
+from tests.espnet_plugin.search.conftest import picture, pictures, update
 
 __all__ = ["pictures"]
 
@@ -89,6 +91,22 @@ def test_links_lead_nowhere(index: Path, name: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="a link"):
         update(index)
     assert outside.read_bytes() == content
+
+
+def test_files_that_it_was_not_made_of_are_not_shown(
+    index: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever made it may know a file's name, its size and when it was written."""
+    private = picture(tmp_path / "private.png", 9)
+    os.utime(private, ns=(10**18, 10**18))
+    put = "UPDATE pictures SET path = ?, stamp = ? WHERE row = 0"
+    known = f"{private.stat().st_size}:{10**18}:{10**18}"
+    change(index, put, os.fsencode(private), known)
+    hits = PictureIndex(index).search(np.ones(48), top=20)
+    assert len(hits) == 6 and str(private) not in {hit.path for hit in hits}
+    assert "1 pictures near to the query are left out" in caplog.text
+    change(index, put, os.fsencode(private), stamp_of(str(private)))
+    assert str(private) in {hit.path for hit in PictureIndex(index).search(np.ones(48), top=20)}
 
 
 def test_a_full_disk_is_no_damage(index: Path, pictures: Path) -> None:

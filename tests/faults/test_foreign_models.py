@@ -22,8 +22,11 @@ import pytest
 import torch
 import yaml
 
+from espnet_plugin.bin import speechclip
 from espnet_plugin.inference.speechclip import SpeechCLIP
 from espnet_plugin.inference.speechclip_inference import SpeechCLIPInference
+from espnet_plugin.search.catalog import Catalog
+from espnet_plugin.search.model import identify_model
 from espnet_plugin.speechclip import build_speechclip, load_speechclip, save_speechclip
 from espnet_plugin.speechclip.storage import load_clip
 from espnet_plugin.speechclip.trust import UntrustedModelError
@@ -556,3 +559,17 @@ def test_meta_is_plain_yaml(text: str, model: Path, marker: Path) -> None:
     replace(archive, "meta.yaml", f"{text}\n".encode())
     with pytest.raises(ValueError, match="no YAML file|names 0 configurations"):
         load(archive)
+
+
+@pytest.mark.parametrize("payload", [mockingjay, tokenizer_with_code], ids=lambda p: p.__name__)
+@pytest.mark.parametrize("command", [["search", "--text", "dog"], ["demo", "--port", "0"]])
+def test_a_model_that_an_index_names(
+    command: list[str], payload: Payload, model: Path, marker: Path, tmp_path: Path
+) -> None:
+    """The page and the search load it only if it is safe, or at the user's word."""
+    expected = payload(model, marker)
+    catalog = Catalog(tmp_path, create=True)
+    catalog.set("model", vars(identify_model(str(model))))
+    catalog.close()
+    with pytest.raises(SystemExit, match=expected):
+        speechclip.main([*command, "--index", str(tmp_path)])

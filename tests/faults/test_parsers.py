@@ -14,6 +14,8 @@ import pytest
 import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from local.custom.prepare import spoken_captions
+from local.flickr8k.prepare import read_captions, read_recordings, read_speakers, read_splits
 from PIL import Image
 
 from espnet_plugin.data.audio import read_audio
@@ -26,7 +28,10 @@ from espnet_plugin.evaluation.keyword_file import read_keywords
 from espnet_plugin.search.index import PictureIndex
 from espnet_plugin.search.vectors import read_rows
 from espnet_plugin.speechclip.clip_config import read_clip_config
+from espnet_plugin.speechclip.released import released_models
+from espnet_plugin.speechclip.released_cache import RECORD_FILE, fetched
 from espnet_plugin.speechclip.storage_format import read_config
+from espnet_plugin.speechclip.vocabulary import KeywordVocabulary
 
 EXAMPLES = settings(
     max_examples=100, deadline=20_000, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -97,6 +102,20 @@ def _index(path: Path) -> Any:
     return PictureIndex(path.parent)
 
 
+def _converted(path: Path) -> Any:
+    model = released_models()[0]
+    folder = path.parent / model.name
+    folder.mkdir()
+    (folder / RECORD_FILE).write_bytes(path.read_bytes())
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("SPEECHCLIP_CACHE", str(path.parent))
+        return fetched(model)
+
+
+def _custom(path: Path) -> Any:
+    return list(spoken_captions(path, path.parent, path.parent, with_text=True))
+
+
 def _json(value: Any) -> bytes:
     return json.dumps(value).encode() + b"\n"
 
@@ -105,6 +124,13 @@ def _json(value: Any) -> bytes:
 PARSERS: dict[str, tuple[Callable[[Path], Any], bytes]] = {
     "table": (read_scp, b"a 1\nb\t2 3\n"),
     "lengths": (lambda path: read_lengths([str(path)]), b"a 16000\nb 99\n"),
+    "Flickr8k's captions": (read_captions, b"1_a.jpg#0\tA dog .\n1_a.jpg#1\tA cat .\n"),
+    "Flickr8k's lists": (lambda path: read_splits({"train": path}, {"1_a": 0}), b"1_a.jpg\n"),
+    "Flickr8k's recordings": (read_recordings, b"1_a_0.wav 1_a.jpg #0\n"),
+    "Flickr8k's speakers": (read_speakers, b"1_a_0.wav 3\n"),
+    "a corpus's table": (_custom, b"wav\timage\tcaption\na.wav\ta.jpg\ta dog\n"),
+    "vocabulary": (KeywordVocabulary.from_file, b"id\ttoken\tcount\n3\ta\t9\n5\tb\t1\n"),
+    "converted model's record": (_converted, _json({"repository": "a", "path": "b"})),
     "CTM": (read_ctm, b"a 1 0.10 0.25 dog 0.9\na 1 0.5 0.2 ran\n"),
     "TextGrid": (read_textgrid, TEXTGRID),
     "keywords": (read_keywords, _json(KEYWORDS)),

@@ -65,14 +65,16 @@ children=()
 trap 'kill "${children[@]}" 2> /dev/null; exit 143' TERM HUP
 trap 'kill "${children[@]}" 2> /dev/null; exit 130' INT
 
-failed=$(mktemp)
+log_of() {
+    if [ -z "${job_name}" ]; then echo "${log_pattern}"; else echo "${log_pattern//"${job_name}"/$1}"; fi
+}
+
+# named as what the recipe removes when a killed run has left it
+failed=$(dirname "$(log_of "${first}")")/.failed.$$.part
 trap 'rm -f "${failed}"' EXIT
 for job in $(seq "${first}" "${last}"); do
-    log=${log_pattern}
-    [ -z "${job_name}" ] || log=${log//"${job_name}"/${job}}
-    if [ "${log}" != - ]; then
-        mkdir -p "$(dirname "${log}")"
-    fi
+    log=$(log_of "${job}")
+    mkdir -p "$(dirname "${log}")"
     while [ "$(jobs -rp | wc -l)" -ge "${max_jobs_run}" ]; do
         wait -n || true
     done

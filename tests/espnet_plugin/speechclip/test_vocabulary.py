@@ -66,6 +66,17 @@ def test_bad_files_are_named(tmp_path, text, message):
         KeywordVocabulary.from_file(tmp_path / "missing.tsv")
 
 
+@pytest.mark.parametrize("wrong", [1.5, True, -1, "7", None])
+@pytest.mark.parametrize("key", ["ids", "forbidden"])
+def test_what_is_no_token_id_is_named(wrong, key):
+    given = {"ids": [3, 4], "forbidden": []}
+    given[key] = [*given[key], wrong]
+    with pytest.raises(ValueError, match=f"holds {wrong!r}, which is no token id"):
+        resolve_vocabulary(given, special_ids=())
+    with pytest.raises(ValueError, match=f"holds {wrong!r}, which is no token id"):
+        resolve_vocabulary([3, 4, wrong], special_ids=())
+
+
 def test_one_subword_is_no_choice():
     for source in ([320], {"ids": [320, 49406], "forbidden": [49406]}, [320, 49406, 49407]):
         with pytest.raises(ValueError, match="fewer than two sub-words"):

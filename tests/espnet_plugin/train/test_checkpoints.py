@@ -15,8 +15,9 @@ import torch
 import yaml
 
 from espnet_plugin.speechclip.trust import UntrustedModelError
-from espnet_plugin.tasks.speechclip import SpeechCLIPTask
+from espnet_plugin.tasks.speechclip import SpeechCLIPTask, warn_of_long_speech
 from espnet_plugin.train.checkpoints import read_checkpoint, repair_experiment, whole_files
+from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel
 from espnet_plugin.train.skipped_updates import NonFiniteTrainingError, WatchedUpdates
 
 CRITERIA = [("valid", "recall_mean_at_1", "max")]
@@ -118,6 +119,27 @@ def test_training_goes_on_after_a_full_disk(
         for folder in (output, trained)
     )
     assert ours == theirs
+
+
+@pytest.mark.parametrize(
+    ("method", "remedy"), [("forward", "--batch_size"), ("evaluate", "--valid_batch_size")]
+)
+def test_a_full_memory_is_one_sentence(
+    method: str, remedy: str, arguments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(ESPnetSpeechCLIPModel, method, full)
+    with pytest.raises(SystemExit, match=f"does not hold img._., .* at once; give .*{remedy}"):
+        train(arguments, tmp_path / "exp", 1)
+
+
+def test_long_speech_of_the_development_set_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    warn_of_long_speech({"a": 16_000, "b": 75 * 16_000}, 8)  # 600 s
+    assert not caplog.records
+    warn_of_long_speech({"a": 16_000, "b": 76 * 16_000}, 8)
+    assert "b of the development set lasts 76 s: its batch of 8 is computed as 608 s" in caplog.text
 
 
 def test_a_stump_of_the_last_epoch_is_written_again(experiment: Path) -> None:

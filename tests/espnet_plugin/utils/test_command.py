@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
-from espnet_plugin.utils.command import command_errors, disk_errors, positive, seconds, size
+from espnet_plugin.utils.command import command_errors, positive, resource_errors, seconds, size
 
 
 @pytest.mark.parametrize("error", [FileNotFoundError, ValueError, ImportError])
@@ -90,7 +90,10 @@ with command_errors("tool"):
 
 def test_a_full_disk_is_one_message_where_other_errors_go_on() -> None:
     with pytest.raises(SystemExit, match="^train: error: a.pth: the disk is full"):
-        with disk_errors("train"):
+        with resource_errors("train"):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "a.pth")
-    with pytest.raises(FileNotFoundError), disk_errors("train"):
+    with pytest.raises(SystemExit, match="^train: error: the memory is full"):
+        with resource_errors("train"):
+            raise MemoryError
+    with pytest.raises(FileNotFoundError), resource_errors("train"):
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "a.pth")
