@@ -26,7 +26,8 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.measure import GIB, HUBERT, get_parser, peak_memory, show
+from benchmarks.measure import GIB, get_parser, peak_memory, show
+from benchmarks.random_models import HUBERT
 
 SAMPLING_RATE = 16000
 MEAN_SECONDS = 4.33  # of SpokenCOCO's test recordings
