@@ -2,7 +2,7 @@
 
 A benchmark is a module of this package with a function ``rows``, which takes
 :class:`~benchmarks.measure.Settings` and yields rows, and ``SECONDS``, about how long it takes on
-one idle core; ``LONG = True`` leaves it out unless it is asked for.
+one idle core; or with ``long_rows`` and ``LONG_SECONDS``, which are left out unless asked for.
 
 Example:
     python -m benchmarks
@@ -19,12 +19,13 @@ import os
 import pkgutil
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 
 import benchmarks
-from benchmarks.measure import MissingInputError, Settings
+from benchmarks.measure import MissingInputError, Row, Settings
+from benchmarks.results import machine, table, update
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "benchmarks.json"
@@ -32,29 +33,40 @@ MINI = ROOT / "egs2" / "speechclip_plus" / "downloads" / "mini"
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
-def find() -> dict[str, ModuleType]:
+@dataclass(frozen=True)
+class Benchmark:
+    """What can be measured on its own; ``seconds`` is about how long it takes."""
+
+    title: str
+    rows: Callable[[Settings], Iterable[Row]]
+    seconds: int
+    long: bool
+
+
+def find() -> dict[str, Benchmark]:
     """All benchmarks by name."""
-    names = [module.name for module in pkgutil.iter_modules(benchmarks.__path__)]
-    modules = {
-        name: importlib.import_module(f"benchmarks.{name}") for name in names if name != "__main__"
-    }
-    return {name: module for name, module in modules.items() if hasattr(module, "rows")}
+    found = {}
+    for name in sorted(info.name for info in pkgutil.iter_modules(benchmarks.__path__)):
+        if name == "__main__":
+            continue
+        module = importlib.import_module(f"benchmarks.{name}")
+        title = (module.__doc__ or "").splitlines()[0].rstrip(".")
+        if hasattr(module, "rows"):
+            found[name] = Benchmark(title, module.rows, module.SECONDS, long=False)
+        if hasattr(module, "long_rows"):
+            more = Benchmark(f"{title} (long)", module.long_rows, module.LONG_SECONDS, long=True)
+            found[f"{name}_long"] = more
+    return found
 
 
-def title(module: ModuleType) -> str:
-    """The first line of its docstring."""
-    return (module.__doc__ or "").splitlines()[0].rstrip(".")
-
-
-def measure(name: str, module: ModuleType, settings: Settings, page: Path | None) -> None:
+def measure(name: str, benchmark: Benchmark, settings: Settings, page: Path | None) -> None:
     """Runs a benchmark, prints its table and brings the page up to date."""
-    from benchmarks.results import machine, table, update
-
     started = time.monotonic()
-    rows = list(module.rows(settings))
-    print(f"\n{title(module)} ({name}, {time.monotonic() - started:.0f} s)\n{table(rows)}")
+    rows = list(benchmark.rows(settings))
+    seconds = time.monotonic() - started
+    print(f"\n{benchmark.title} ({name}, {seconds:.0f} s)\n{table(rows)}", flush=True)
     if page:
-        update(page, name, title(module), machine(settings.threads), rows)
+        update(page, name, benchmark.title, machine(settings.threads), rows)
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -92,14 +104,11 @@ def main(cmd: Sequence[str] | None = None) -> None:
     if unknown:
         parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(found)}")
     if args.list:
-        for name, module in found.items():
-            mark = ", only with --long" if getattr(module, "LONG", False) else ""
-            print(f"{name:16} {title(module)} (about {module.SECONDS} s{mark})")
+        for name, benchmark in found.items():
+            print(f"{name:20} {benchmark.title}: about {benchmark.seconds} s")
         return
     logging.disable(logging.WARNING)  # random weights are told of everywhere
-    chosen = args.only or [
-        name for name, module in found.items() if args.long or not getattr(module, "LONG", False)
-    ]
+    chosen = args.only or [name for name in found if args.long or not found[name].long]
     page = args.output or (None if args.quick else PAGE)
     failed = []
     for name in chosen:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.measure import Row, Settings, by_turns
+from benchmarks.random_models import tiny_clip
 
 SECONDS = 70
 KEYWORDS, TOKEN_DIM = 8, 512
@@ -30,11 +31,10 @@ def rows(settings: Settings) -> Iterator[Row]:
 def forward_backward(function: Callable[..., Tensor], *inputs: Tensor) -> Callable[[], Any]:
     """Calls a function of tensors and takes their gradient."""
     gradient = torch.randn_like(function(*inputs))
+    wanted = [tensor for tensor in inputs if tensor.requires_grad]
 
     def run() -> None:
-        for tensor in inputs:
-            tensor.grad = None
-        function(*inputs).backward(gradient)
+        torch.autograd.grad(function(*inputs), wanted, gradient)
 
     return run
 
@@ -70,7 +70,8 @@ def quantizer(settings: Settings) -> Row:
             "ours": forward_backward(lambda k: ours(k, table).embeddings, keywords),
             "baseline": forward_backward(obvious, keywords),
             "bound": products,
-        }
+        },
+        turns=settings.turns,
     )
     return Row(
         f"quantiser: {batch} × {KEYWORDS} keywords, {vocabulary:,} tokens of {TOKEN_DIM}",
@@ -119,7 +120,8 @@ def cif(settings: Settings) -> Row:
             ),
             "baseline": forward_backward(obvious, features, alphas),
             "bound": products,
-        }
+        },
+        turns=settings.turns,
     )
     return Row(
         f"integrate-and-fire: {batch} × {frames} frames of {dim}, {slots} slots",
@@ -134,11 +136,12 @@ def text_tower(settings: Settings) -> Row:
     from espnet_plugin.speechclip.clip import FrozenCLIP
 
     batch, most = (2, 4) if settings.quick else (32, 15)
-    clip = FrozenCLIP(model="ViT-B-32", pretrained="random", image_tower=False)
+    name = str(tiny_clip(settings.work_dir)) if settings.quick else "ViT-B-32"
+    clip = FrozenCLIP(model=name, pretrained="random", image_tower=False)
     tower = clip.text_tower
     lengths = torch.randint(max(1, most // 3), most + 1, (batch,))
     lengths[0] = most
-    tokens = torch.randn(batch, most, TOKEN_DIM, requires_grad=True)
+    tokens = torch.randn(batch, most, clip.token_embedding.size(1), requires_grad=True)
     whole = tower.context_length - 2
 
     def obvious(tokens: Tensor) -> Tensor:
@@ -158,7 +161,8 @@ def text_tower(settings: Settings) -> Row:
             "ours": forward_backward(lambda t: clip.encode_soft_tokens(t, lengths), tokens),
             "baseline": forward_backward(obvious, tokens),
             "bound": products,
-        }
+        },
+        turns=settings.turns,
     )
     return Row(
         f"text tower of ViT-B/32: {batch} captions of at most {most} keywords",
@@ -199,7 +203,8 @@ def contrastive(settings: Settings, batch: int) -> Row:
             "ours": forward_backward(lambda s: loss(s, images, ids), speech),
             "baseline": forward_backward(obvious, speech),
             "bound": products,
-        }
+        },
+        turns=settings.turns,
     )
     return Row(
         f"contrastive loss: batch of {batch:,}, {TOKEN_DIM} dimensions",

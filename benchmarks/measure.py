@@ -53,6 +53,11 @@ class Settings:
     mini: Path | None = None
     checkpoints: Sequence[Path] = ()
 
+    @property
+    def turns(self) -> int:
+        """How often things are measured."""
+        return 1 if self.quick else 9
+
 
 @dataclass(frozen=True)
 class Spread:

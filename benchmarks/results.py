@@ -17,14 +17,19 @@ from espnet_plugin.utils.atomic import write_text
 
 HEAD = """# Benchmarks
 
-What the claims about speed rest on. `make bench` measures all but the rows of hours and writes this page and
-`benchmarks.json`; `make bench ARGS="--only quantizer search"` measures some and keeps the others; `ARGS=--list` tells what there is
-and how long it takes; `ARGS=--long` takes the long ones, too.
+What the claims about speed rest on.
 
-Ours, the **obvious form** of the same thing, written in the benchmark, and the **bound**, a part that no way to do it can leave
-out, run by turns in one process; a cell has the median and, in brackets, the least and the most of the turns. Unless a row says
-otherwise seconds are of the processor: with one thread they are the clock's on an idle machine, and other programs disturb
-them less. Weights are random, sizes are real.
+    make bench                                 # all but the long ones; ten minutes on an idle core
+    make bench ARGS="--only block search"      # some; the page keeps the others
+    make bench ARGS=--long                     # the long ones, too
+    make bench ARGS=--list                     # what there is, and how long it takes
+
+Ours, the **obvious form** of the same thing, written in the benchmark, and the **bound**, a part
+that no way to do it can leave out, run by turns in one process; a cell has the median and, in
+brackets, the least and the most of the turns. Unless a row says otherwise seconds are of the
+processor: with one thread they are the clock's on an idle machine, and other programs disturb them
+less. Weights are random, sizes are real. What a training would take where nobody here can measure
+it stands in [scale](scale.md).
 """
 
 
