@@ -6,6 +6,7 @@
 # make env    only the Python environment
 # make docs   the documentation's site, in docs/_build/html
 # make faults   kills every stage of the recipe some 450 times and compares the results; half an hour
+# make bench  what the documentation says about speed, measured anew into docs/benchmarks.md; ten minutes
 # make audit  known vulnerabilities of the tested set, by pip-audit; asks PyPI about every package
 # make release   sdist and wheel, checked and tried in a fresh environment (dist/)
 # make clean  remove what the recipe made (data, dump, exp, downloads); the environment stays
@@ -15,7 +16,7 @@
 # TORCH=cpu                 PyTorch without CUDA in a new environment, from PyTorch's own package index;
 #                           also cu126, rocm6.4, ...; TORCH_INDEX=URL names another index that has it
 # ARGS="..."                more options: for pytest (make test), run.sh (make demo), the page (make page), the kills
-#                           (make faults: --help says which), pip-audit (make audit)
+#                           (make faults: --help says which), the benchmarks (make bench), pip-audit (make audit)
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -29,7 +30,7 @@ python := $(venv)/bin/python
 # what an interrupted or outdated installation is recognised by
 stamp := $(venv)/.complete$(addprefix -,$(TORCH))
 
-.PHONY: help env demo demo3 page test faults lint docs audit release clean
+.PHONY: help env demo demo3 page test faults bench lint docs audit release clean
 .DEFAULT_GOAL := help
 
 help:
@@ -80,6 +81,9 @@ docs: $(stamp)
 faults: $(stamp)
 	@work=$$(mktemp -d) && echo "faults: kills, in $${work}" \
 		&& OMP_NUM_THREADS=1 $(python) -m tests.faults.kill_recipe --work "$${work}/kills" $(ARGS)
+
+bench: $(stamp)
+	@$(python) -m benchmarks $(ARGS)
 
 # the lock's hashes are compared, nothing is installed
 audit:

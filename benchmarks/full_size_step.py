@@ -1,11 +1,11 @@
-"""A dry run at real size: one training step of a configuration, with random weights.
+"""A training step at real size.
 
-The speech encoder and CLIP are built with the sizes of the released teachers and random weights, so
-nothing is downloaded. One step runs as in training: forward, backward, clipping, Adam. Time, peak
-memory and arithmetic are measured on this machine's processor; what a GPU would need is derived
-from the arithmetic and labelled as an estimate. To fit into the memory of a small machine, the
-frozen encoder, whose utterances do not depend on each other, takes ``--encoder_batch`` of them at a
-time; the trained block sees the whole batch.
+A dry run of a configuration. The speech encoder and CLIP are built with the sizes of the released
+teachers and random weights, so nothing is downloaded. One step runs as in training: forward,
+backward, clipping, Adam. Time, peak memory and arithmetic are measured on this machine's processor;
+``benchmarks.plan`` says what GPUs would need. To fit into the memory of a small machine, the frozen
+encoder, whose utterances do not depend on each other, takes ``--encoder_batch`` of them at a time;
+the trained block sees the whole batch.
 
 Example:
     python -m benchmarks.full_size_step \
@@ -14,10 +14,13 @@ Example:
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,16 +29,62 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.measure import GIB, HUBERT, get_parser, peak_memory, show
+from benchmarks.measure import (
+    GIB,
+    Row,
+    Settings,
+    Spread,
+    get_parser,
+    peak_memory,
+    show,
+    usage_of,
+)
+from benchmarks.random_models import HUBERT
 
 SAMPLING_RATE = 16000
 MEAN_SECONDS = 4.33  # of SpokenCOCO's test recordings
 LONGEST_SECONDS = 6.4  # where training crops
 SUBWORDS = 11  # of a caption
 VOCABULARIES = {"flickr8k": 8112, "spokencoco": 19787}
-UPDATES = 50000
-# dense fp16/bf16 peak in TFLOP/s, and the share of it that such models reach: an assumption
-GPUS = {"V100": (125.0, 0.25), "A100": (312.0, 0.3), "H100": (989.0, 0.25)}
+ROOT = Path(__file__).parents[1]
+CONFIG = ROOT / "egs2/speechclip_plus/conf/tuning/flickr8k_base_hybrid_plus.yaml"
+SECONDS = 200
+LONG_SECONDS = 400
+
+
+def rows(settings: Settings) -> Iterator[Row]:
+    """The base configuration's batch."""
+    yield row(CONFIG, settings)
+
+
+def long_rows(settings: Settings) -> Iterator[Row]:
+    """The large configuration's batch."""
+    yield row(CONFIG.with_name("flickr8k_large_hybrid_plus.yaml"), settings)
+
+
+def row(config: Path, settings: Settings) -> Row:
+    """One step in a process of its own, which has its own peak of memory."""
+    output = settings.work_dir / "step.json"
+    command = [sys.executable, "-m", "benchmarks.full_size_step", "--config", config]
+    command += ["--output", output, "--num_threads", settings.threads]
+    if settings.quick:
+        command += ["--batch_size", 2]
+    usage_of(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    step = json.loads(output.read_text())
+    return Row(
+        f"{step['config']}: {step['batch_size']} utterances, {step['audio_seconds']:,.0f} s",
+        Spread.of([step["seconds"]]),
+        bound=Spread.of([step["encoder_seconds"]]),
+        bound_is="its frozen encoder's forward pass",
+        note=f"{step['parameters_million']:.0f} M parameters, {step['trained_million']:.1f} M of "
+        f"them trained; peak memory {step['memory_peak_gib']:.1f} GiB; "
+        f"{step['tera_flop']:.1f} TFLOP, {step['encoder_tera_flop']:.1f} of them the encoder",
+    )
+
+
+def clock() -> float:
+    """The processor's seconds with one thread, else the wall's."""
+    return time.process_time() if torch.get_num_threads() == 1 else time.monotonic()
 
 
 def encode_in_parts(encoder: torch.nn.Module, size: int) -> list[float]:
@@ -51,7 +100,7 @@ def encode_in_parts(encoder: torch.nn.Module, size: int) -> list[float]:
     whole, times = encoder.forward, []
 
     def forward(speech: Tensor, speech_lengths: Tensor, **options: Any) -> Any:
-        started = time.monotonic()
+        started = clock()
         hidden, lengths = None, []
         for start in range(0, len(speech), size):
             part = slice(start, start + size)
@@ -61,7 +110,7 @@ def encode_in_parts(encoder: torch.nn.Module, size: int) -> list[float]:
             # (part, layers + 1, frames, dim)
             hidden[part, :, : states.hidden_states.size(2)] = states.hidden_states
             lengths.append(states.lengths)
-        times.append(time.monotonic() - started)
+        times.append(clock() - started)
         return replace(states, hidden_states=hidden, lengths=torch.cat(lengths))
 
     encoder.forward = forward
@@ -119,7 +168,7 @@ def run_step(
     model.train()
     (optimizer,) = SpeechCLIPTask.build_optimizers(args, model)
     encoder_seconds = encode_in_parts(model.speechclip.speech_encoder, encoder_batch)
-    started = time.monotonic()
+    started = clock()
     with FlopCounterMode(display=False) as flops:
         loss, _, _ = model(**batch)
         loss.backward()
@@ -129,23 +178,13 @@ def run_step(
     counts = flops.get_flop_counts()
     encoder = f"{type(model).__name__}.speechclip.speech_encoder"
     return {
-        "seconds": time.monotonic() - started,
+        "seconds": clock() - started,
         "encoder_seconds": sum(encoder_seconds),
         "loss": float(loss.detach()),
         "grad_norm": float(norm),
         "tera_flop": flops.get_total_flops() / 1e12,
         "encoder_tera_flop": sum(counts[encoder].values()) / 1e12,
     }
-
-
-def gpu_estimates(tera_flop: float, accumulate: int) -> dict[str, dict[str, float]]:
-    """Seconds a step and hours of training by GPU, from the arithmetic alone."""
-    estimates = {}
-    for name, (peak, share) in GPUS.items():
-        seconds = tera_flop / (peak * share)
-        hours = seconds * accumulate * UPDATES / 3600
-        estimates[name] = {"seconds_per_step": seconds, "hours_for_50000_updates": hours}
-    return estimates
 
 
 def measure(
@@ -165,8 +204,6 @@ def measure(
     built = peak_memory()
     batch = make_batch(size, model.speechclip.clip.embedding_dim)
     step = run_step(model, args, batch, encoder_batch=encoder_batch)
-    # estimates are for the configuration's own batch
-    tera_flop = step["tera_flop"] * args.batch_size / size
     return {
         "config": config.stem,
         "batch_size": size,
@@ -178,8 +215,6 @@ def measure(
         **step,
         "memory_built_gib": built / GIB,
         "memory_peak_gib": peak_memory() / GIB,
-        "config_batch_size": args.batch_size,
-        "estimate_gpu": gpu_estimates(tera_flop, args.accum_grad),
         "encoder_batch": min(encoder_batch, size),
     }
 
@@ -201,21 +236,12 @@ def report(result: dict[str, Any]) -> str:
         f"{result['encoder_tera_flop']:.2f} of them the frozen encoder",
         f"                       loss {result['loss']:.3f}, "
         f"gradient norm {result['grad_norm']:.3f}",
-        "  ESTIMATES for a GPU, derived from the arithmetic and not measured, for a batch of "
-        f"{result['config_batch_size']}:",
     ]
-    for name, estimate in result["estimate_gpu"].items():
-        peak, share = GPUS[name]
-        rows.append(
-            f"    {name}: {estimate['seconds_per_step']:.2g} s a step, "
-            f"{estimate['hours_for_50000_updates']:.2g} h for 50,000 updates "
-            f"(at {share:.0%} of {peak:.0f} TFLOP/s)"
-        )
     return "\n".join(rows)
 
 
 def main(cmd: Sequence[str] | None = None) -> None:
-    """Measures one configuration: a process has but one peak."""
+    """Measures one configuration."""
     parser = get_parser(__doc__)
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--batch_size", type=int, help="instead of the configuration's own")

@@ -1,33 +1,22 @@
-"""What the benchmarks share: time and memory of a process, the sizes of HuBERT, the results."""
+"""What the benchmarks share: rows, timing by turns, time and memory of a process."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 MIB = 2**20
 GIB = 2**30
-HUBERT: dict[str, dict[str, Any]] = {
-    "base": {},
-    "large": {
-        "hidden_size": 1024,
-        "num_hidden_layers": 24,
-        "num_attention_heads": 16,
-        "intermediate_size": 4096,
-        "feat_extract_norm": "layer",
-        "do_stable_layer_norm": True,
-        "conv_bias": True,
-    },
-    "tiny": {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2},
-}
 # A process begins with the peak of the one that started it, so a small one stands in between.
 _IN_BETWEEN = """
 import json, resource, subprocess, sys, time
@@ -40,6 +29,109 @@ with open(sys.argv[1], "w") as stream:
                "peak": usage.ru_maxrss * 1024}, stream)
 sys.exit(code)
 """
+
+
+class MissingInputError(Exception):
+    """A benchmark needs something that is not here; the message says what and how to get it."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What every benchmark is asked for.
+
+    Attributes:
+        work_dir: An empty folder for its files.
+        quick: Tiny sizes that only show that it works; the numbers mean nothing.
+        threads: Of PyTorch and NumPy.
+        mini: The generated corpus after ``make demo``, ``downloads/mini``.
+        checkpoints: Released checkpoints, or skeletons of them, to convert.
+    """
+
+    work_dir: Path
+    quick: bool = False
+    threads: int = 1
+    mini: Path | None = None
+    checkpoints: Sequence[Path] = ()
+
+    @property
+    def turns(self) -> int:
+        """How often things are measured."""
+        return 1 if self.quick else 9
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median, least and most of some measurements."""
+
+    median: float
+    low: float
+    high: float
+    turns: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """Of at least one value."""
+        return cls(statistics.median(values), min(values), max(values), len(values))
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        what: What was measured, with its size.
+        ours: What it took.
+        baseline: What the obvious way to do the same took.
+        baseline_is: What that way is.
+        bound: What the part that cannot be left out took.
+        bound_is: What that part is.
+        unit: Of all three; rates end in ``/s``, and the more the better.
+        note: What else is worth knowing.
+    """
+
+    what: str
+    ours: Spread
+    baseline: Spread | None = None
+    baseline_is: str = ""
+    bound: Spread | None = None
+    bound_is: str = ""
+    unit: str = "s"
+    note: str = ""
+
+
+def by_turns(
+    functions: Mapping[str, Callable[[], Any]],
+    *,
+    turns: int = 9,
+    seconds: float = 20.0,
+    clock: Callable[[], float] = time.process_time,
+) -> dict[str, Spread]:
+    """Times functions one after the other, again and again, so that all see the same machine.
+
+    Each runs once before, to warm up; of one that takes longer than its share of ``seconds`` that
+    is the measurement.
+
+    Args:
+        functions: By name.
+        turns: How often each runs at most.
+        seconds: For all, about.
+        clock: The processor's by default, which other programs disturb less than the wall's. With
+            one thread they agree on an idle machine.
+    """
+    share = seconds / len(functions)
+    times: dict[str, list[float]] = {name: [] for name in functions}
+    left = dict.fromkeys(functions, share)
+    for turn in range(turns + 1):
+        for name, function in functions.items():
+            if left[name] < 0:
+                continue
+            started = clock()
+            function()
+            taken = clock() - started
+            left[name] -= taken
+            if turn or taken > share / 2:
+                times[name].append(taken)
+    return {name: Spread.of(values) for name, values in times.items()}
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,7 @@
-"""Many visitors of the page at once, for a minute: answers, errors, waiting time and memory.
+"""The page with twenty visitors at once, for a minute.
 
-Each visitor loads the page, sends a recording, looks at the pictures that are found, and asks for
-one in writing, again and again.
-
-Example:
-    python -m benchmarks.page_load --index pictures.index --clips downloads/mini/wavs
+Each loads the page, sends a recording, looks at the pictures that are found, and asks for one in
+writing, again and again.
 """
 
 from __future__ import annotations
@@ -16,6 +13,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,8 +22,10 @@ from typing import Any
 import httpx
 import numpy as np
 
-from benchmarks.measure import MIB, get_parser, show
+from benchmarks.measure import MIB, MissingInputError, Row, Settings, Spread
 
+LONG_SECONDS = 90
+INDEX = Path(__file__).parents[1] / "egs2/speechclip_plus/exp/mini_pictures.index"
 TEXTS = ("a red dog", "something blue at night", "two animals on the beach")
 
 
@@ -108,21 +108,20 @@ def start(index: Path, log: Path) -> tuple[subprocess.Popen, str]:
     raise SystemExit(log.read_text())
 
 
-def main() -> None:
-    """Serves, visits, measures."""
-    parser = get_parser(__doc__)
-    parser.add_argument("--index", type=Path, required=True, help="made by speechclip index")
-    parser.add_argument("--clips", type=Path, required=True, help="folder of recordings")
-    parser.add_argument("--clients", type=int, default=20)
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--log", type=Path, default=Path("page_load.log"), help="of the server")
-    args = parser.parse_args()
-    clips = sorted(args.clips.glob("*.wav"))
-    process, address = start(args.index, args.log)
+def long_rows(settings: Settings) -> Iterator[Row]:
+    """Serves the mini corpus's index, visits, measures."""
+    if settings.mini is None or not INDEX.is_dir():
+        raise MissingInputError(
+            "make demo and make page make the model and the index that it needs"
+        )
+    seconds, clients = (2, 2) if settings.quick else (60, 20)
+    log = settings.work_dir / "page.log"
+    process, address = start(INDEX, log)
     visits = Visits()
+    clips = sorted((settings.mini / "wavs").glob("test_*.wav"))
     try:
         before = resident(process.pid)
-        end = time.monotonic() + args.seconds
+        end = time.monotonic() + seconds
 
         def watch() -> None:
             while time.monotonic() < end:
@@ -130,39 +129,23 @@ def main() -> None:
                 time.sleep(1)
 
         threading.Thread(target=watch, daemon=True).start()
-        with ThreadPoolExecutor(args.clients) as pool:
-            for visitor in range(args.clients):
+        with ThreadPoolExecutor(clients) as pool:
+            for visitor in range(clients):
                 pool.submit(visit, address, clips, visitor, end, visits)
-        after = resident(process.pid)
     finally:
         process.terminate()
         process.wait(timeout=20)
-    half = visits.memory[len(visits.memory) // 2]
-    result = {
-        "clients": args.clients,
-        "seconds": args.seconds,
-        "answers": {question: len(times) for question, times in visits.seconds.items()},
-        "waited_seconds": {
-            question: {"median": float(np.median(times)), "most": max(times)}
-            for question, times in visits.seconds.items()
-        },
-        "errors": dict(visits.errors),
-        "memory_mib": {
-            "before": before / MIB,
-            "after_half": half / MIB,
-            "most": max(visits.memory) / MIB,
-            "after": after / MIB,
-        },
-        "lines_in_log_with_error": len(re.findall("ERROR|Traceback", args.log.read_text())),
-    }
-    rows = [
-        f"{question}: {len(times)} answers, median {np.median(times):.2f} s"
-        for question, times in visits.seconds.items()
-    ]
-    rows.append(f"errors: {sum(visits.errors.values())}")
-    rows.append("memory: " + ", ".join(f"{k} {v:.0f} MiB" for k, v in result["memory_mib"].items()))
-    show("\n".join(rows), result, args.output)
-
-
-if __name__ == "__main__":
-    main()
+    errors = sum(visits.errors.values()) + len(re.findall("ERROR|Traceback", log.read_text()))
+    for question, times in visits.seconds.items():
+        yield Row(
+            f"{clients} visitors {question}, for {seconds} s: {len(times)} answers",
+            Spread.of(times),
+            note=f"{errors} errors; seconds of the clock",
+        )
+    yield Row(
+        "the page's memory, the most",
+        Spread.of([max(visits.memory) / MIB]),
+        bound=Spread.of([before / MIB]),
+        bound_is="before the first visitor",
+        unit="MiB",
+    )

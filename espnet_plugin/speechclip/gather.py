@@ -14,12 +14,9 @@ def is_distributed() -> bool:
 
 def gather_features(features: Tensor) -> Tensor:
     """Concatenates the rows of all ranks, in rank order; gradients flow back to the rank they came
-    from.
+    from, the sum of what the ranks' losses give.
 
-    Every rank computes the same loss over the gathered rows. The gradient of a rank's rows is then
-    summed over the ranks' equal losses, which is ``world_size`` times that of one loss: exactly
-    what averaging the gradients over ranks (DistributedDataParallel) undoes. Ranks may hold
-    different numbers of rows.
+    Ranks may hold different numbers of rows.
 
     Args:
         features: Rows of this rank, (rows, ...); integers (image ids) have no gradient.
@@ -44,11 +41,19 @@ def gather_features(features: Tensor) -> Tensor:
     return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
 
 
+def own_rows(features: Tensor) -> slice:
+    """Where this rank's rows are among those that :func:`gather_features` gives."""
+    if not is_distributed():
+        return slice(0, len(features))
+    begin = sum(_gather_sizes(features)[: dist.get_rank()])
+    return slice(begin, begin + len(features))
+
+
 def sum_over_ranks(value: Tensor) -> Tensor:
     """Sum of a tensor over all ranks, on each of them; its gradient is the sum of the ranks' own.
 
-    As with :func:`gather_features`, averaging parameters' gradients over ranks then gives those of
-    one process over the joined batch.
+    Every rank computes the same loss of it. Averaging parameters' gradients over ranks, as
+    DistributedDataParallel does, then gives those of one process over the joined batch.
 
     Args:
         value: Of the same shape on every rank.

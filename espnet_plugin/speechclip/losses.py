@@ -63,13 +63,21 @@ class MaskedContrastiveLoss(nn.Module):
         """Factor of the similarities, the inverse temperature."""
         return self.log_scale.exp()
 
-    def forward(self, a: Tensor, b: Tensor, ids: Tensor | None = None) -> Tensor:
+    def forward(
+        self, a: Tensor, b: Tensor, ids: Tensor | None = None, *, own: slice | None = None
+    ) -> Tensor:
         """Mean loss over the rows.
+
+        A rank that gives the rows of all ranks and its ``own`` ones computes own x batch
+        similarities instead of batch x batch. The mean of the ranks' losses, each weighted by its
+        number of rows as ESPnet's trainer does it, is the loss of the whole batch; so are
+        their gradients.
 
         Args:
             a: L2-normalised embeddings, (batch, dim).
             b: L2-normalised embeddings of the partners, row by row, (batch, dim).
             ids: Same id = same image, (batch,). None: all different.
+            own: Rows over which the mean goes; None: all. The others are their negatives.
 
         Raises:
             ValueError: If the numbers of rows differ.
@@ -77,20 +85,28 @@ class MaskedContrastiveLoss(nn.Module):
         if a.shape != b.shape or (ids is not None and ids.shape != a.shape[:1]):
             shapes = (tuple(a.shape), tuple(b.shape), None if ids is None else tuple(ids.shape))
             raise ValueError(f"embeddings and ids do not fit together: {shapes}")
+        numbers = torch.arange(len(a), device=a.device)
+        own = slice(0, len(a)) if own is None else own
+        whole = own == slice(0, len(a))
+        diagonal = numbers[own, None] == numbers  # (own, batch)
+        same = diagonal if ids is None else ids[own, None] == ids
+        # A row that has no negative keeps its positive, so that its loss is zero and not minus
+        # infinity.
+        alone = same.all(dim=1, keepdim=True)
+        left_out = same & ~(diagonal & alone) if self.decoupled else same & ~diagonal
         with torch.autocast(a.device.type, enabled=False):
             precision = torch.promote_types(a.dtype, torch.float32)
-            logits = self.scale * (a.to(precision) @ b.to(precision).T)  # (batch, batch)
-            diagonal = torch.eye(len(a), dtype=torch.bool, device=a.device)
-            logits = logits - self.margin * diagonal
-            same = diagonal if ids is None else ids[:, None] == ids[None, :]
-            # A row that has no negative keeps its positive, so that its loss is zero and not minus
-            # infinity.
-            alone = same.all(dim=1)
-            left_out = same & ~torch.diag(alone) if self.decoupled else same & ~diagonal
-            positive = logits.diagonal()
-            negatives = logits.masked_fill(left_out, -torch.inf)
-            a_to_b = (negatives.logsumexp(dim=1) - positive).mean()
-            b_to_a = (negatives.logsumexp(dim=0) - positive).mean()
+            a, b = a.to(precision), b.to(precision)
+            logits = self.scale * (a[own] @ b.T) - self.margin * diagonal  # (own, batch)
+            positive = logits.diagonal(offset=own.start)  # (own,)
+            rows = logits.masked_fill(left_out, -torch.inf)
+            if whole:
+                columns = rows.T
+            else:
+                logits = self.scale * (b[own] @ a.T) - self.margin * diagonal
+                columns = logits.masked_fill(left_out, -torch.inf)
+            a_to_b = (rows.logsumexp(dim=1) - positive).mean()
+            b_to_a = (columns.logsumexp(dim=1) - positive).mean()
         if self.directions == "both":
             return 0.5 * (a_to_b + b_to_a)
         return a_to_b if self.directions == "a_to_b" else b_to_a

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from espnet_plugin.speechclip.bounds import keep_in_bounds
 from espnet_plugin.speechclip.cif import quantity_loss
-from espnet_plugin.speechclip.gather import gather_features, mean_over_ranks
+from espnet_plugin.speechclip.gather import gather_features, mean_over_ranks, own_rows
 from espnet_plugin.speechclip.model import Keywords, SpeechCLIPModel, SpeechOutput
 from espnet_plugin.speechclip.quantizer import diversity_loss, perplexity, token_usage
 from espnet_plugin.speechclip.speech_encoder import batch_states
@@ -47,7 +47,7 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
          + diversity_weight * share of the vocabulary that the batch leaves unused
 
     with the terms whose branch exists (SpeechCLIP+, arXiv 2402.06959). Under distributed training
-    the contrastive terms and the share run over the utterances of all ranks.
+    the negatives of the contrastive terms, and the share, are of the utterances of all ranks.
 
     Args:
         speechclip: The model proper.
@@ -175,6 +175,7 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         batch_size = len(encoded.images)
         images = gather_features(encoded.images)
         image_ids = gather_features(encoded.image_ids)
+        own = own_rows(encoded.images)
         loss = images.new_zeros(())
         stats: dict[str, Tensor] = {}
         for branch, weight in (
@@ -184,11 +185,12 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
             embeddings = getattr(speech, branch)
             if embeddings is None:
                 continue
-            embeddings = gather_features(embeddings)
-            term = self.loss(embeddings, images, image_ids)
+            term = self.loss(gather_features(embeddings), images, image_ids, own=own)
             loss = loss + weight * term
             stats[f"loss_{branch}"] = term
-            stats[f"accuracy_{branch}"] = batch_accuracy(embeddings, images, image_ids)
+            stats[f"accuracy_{branch}"] = batch_accuracy(
+                embeddings, encoded.image_ids, images, image_ids
+            )
         stats["temperature"] = 1 / self.loss.scale
         if speech.keywords is not None:
             loss = loss + self._keyword_terms(encoded, stats)
@@ -243,13 +245,14 @@ def branch_embeddings(speech: SpeechOutput) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def batch_accuracy(speech: Tensor, images: Tensor, image_ids: Tensor) -> Tensor:
+def batch_accuracy(speech: Tensor, wanted_ids: Tensor, images: Tensor, image_ids: Tensor) -> Tensor:
     """Share of utterances whose nearest image of the batch is the right one.
 
     Args:
-        speech: (batch, dim), L2-normalised.
+        speech: (utterances, dim), L2-normalised.
+        wanted_ids: (utterances,).
         images: (batch, dim), L2-normalised.
         image_ids: (batch,).
     """
-    nearest = (speech.float() @ images.float().T).argmax(dim=1)  # (batch,)
-    return (image_ids[nearest] == image_ids).float().mean()
+    nearest = (speech.float() @ images.float().T).argmax(dim=1)  # (utterances,)
+    return (image_ids[nearest] == wanted_ids).float().mean()

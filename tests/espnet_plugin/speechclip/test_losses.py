@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from espnet_plugin.speechclip.bounds import keep_in_bounds
-from espnet_plugin.speechclip.gather import gather_features
+from espnet_plugin.speechclip.gather import gather_features, own_rows
 from espnet_plugin.speechclip.losses import MaskedContrastiveLoss
 
 
@@ -87,6 +87,18 @@ def test_shapes_must_fit():
 def test_one_process_gathers_nothing():
     features = torch.randn(2, 3)
     assert gather_features(features) is features
+    assert own_rows(features) == slice(0, 2)
+
+
+@pytest.mark.parametrize("decoupled", [False, True])
+def test_parts_of_the_rows_weighted_by_their_number_are_the_whole(decoupled):
+    torch.manual_seed(0)
+    a, b = F.normalize(torch.randn(2, 5, 4), dim=-1)
+    loss = MaskedContrastiveLoss(margin=0.2, decoupled=decoupled)
+    for ids in (None, torch.tensor([0, 1, 0, 2, 2]), torch.zeros(5)):
+        parts = [loss(a, b, ids, own=slice(0, 2)), loss(a, b, ids, own=slice(2, 5))]
+        joined = (2 * parts[0] + 3 * parts[1]) / 5
+        torch.testing.assert_close(joined, loss(a, b, ids), atol=1e-6, rtol=1e-5)
 
 
 def one_process(features, images, ids, weight):
@@ -97,7 +109,8 @@ def one_process(features, images, ids, weight):
 
 
 def rank_main(rank, init_file, sizes, features, images, ids, weight, results):
-    """One of two gloo processes; gradients are averaged as DistributedDataParallel does."""
+    """One of two gloo processes; losses are weighted as ESPnet's trainer does, gradients averaged
+    as DistributedDataParallel does."""
     torch.set_num_threads(1)
     torch.distributed.init_process_group(
         "gloo", init_method=f"file://{init_file}", rank=rank, world_size=len(sizes)
@@ -107,14 +120,16 @@ def rank_main(rank, init_file, sizes, features, images, ids, weight, results):
     weight = weight.clone().requires_grad_()
     loss = MaskedContrastiveLoss()
     embeddings = F.normalize(features[share] @ weight, dim=-1)
-    value = loss(
-        gather_features(embeddings), gather_features(images[share]), gather_features(ids[share])
-    )
-    value.backward()
+    own = own_rows(embeddings)
+    assert own == share
+    rows = (gather_features(mine) for mine in (embeddings, images[share], ids[share]))
+    value = loss(*rows, own=own) * sizes[rank] / len(features)
+    (value * len(sizes)).backward()
+    torch.distributed.all_reduce(value := value.detach())
     for gradient in (weight.grad, loss.log_scale.grad):
         torch.distributed.all_reduce(gradient)
         gradient /= len(sizes)
-    results[rank] = (value.detach(), weight.grad, loss.log_scale.grad)
+    results[rank] = (value, weight.grad, loss.log_scale.grad)
     torch.distributed.destroy_process_group()
 
 

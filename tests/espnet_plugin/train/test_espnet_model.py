@@ -88,8 +88,8 @@ def test_a_batch_without_speech_is_refused(model, batch) -> None:
 def test_batch_accuracy_by_hand() -> None:
     e = torch.eye(2)
     ids = torch.tensor([5, 6])
-    assert batch_accuracy(e, e, ids) == 1
-    assert batch_accuracy(e[[0, 0]], e, ids) == 0.5
+    assert batch_accuracy(e, ids, e, ids) == 1
+    assert batch_accuracy(e[[0, 0]], ids, e, ids) == 0.5
 
 
 def share_main(rank, init_file, sizes, similarities, lengths, results):

@@ -1,0 +1,136 @@
+"""Measures what the documentation claims about speed, and writes docs/benchmarks.{json,md}.
+
+A benchmark is a module of this package with a function ``rows``, which takes
+:class:`~benchmarks.measure.Settings` and yields rows, and ``SECONDS``, about how long it takes on
+one idle core; or with ``long_rows`` and ``LONG_SECONDS``, which are left out unless asked for.
+
+Example:
+    python -m benchmarks
+    python -m benchmarks --only quantizer retrieval
+    python -m benchmarks --quick
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import os
+import pkgutil
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import benchmarks
+from benchmarks.measure import MissingInputError, Row, Settings
+from benchmarks.results import machine, table, update
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "benchmarks.json"
+MINI = ROOT / "egs2" / "speechclip_plus" / "downloads" / "mini"
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What can be measured on its own; ``seconds`` is about how long it takes."""
+
+    title: str
+    rows: Callable[[Settings], Iterable[Row]]
+    seconds: int
+    long: bool
+
+
+def find() -> dict[str, Benchmark]:
+    """All benchmarks by name."""
+    found = {}
+    for name in sorted(info.name for info in pkgutil.iter_modules(benchmarks.__path__)):
+        if name == "__main__":
+            continue
+        module = importlib.import_module(f"benchmarks.{name}")
+        title = (module.__doc__ or "").splitlines()[0].rstrip(".")
+        if hasattr(module, "rows"):
+            found[name] = Benchmark(title, module.rows, module.SECONDS, long=False)
+        if hasattr(module, "long_rows"):
+            more = Benchmark(f"{title} (long)", module.long_rows, module.LONG_SECONDS, long=True)
+            found[f"{name}_long"] = more
+    return found
+
+
+def measure(name: str, benchmark: Benchmark, settings: Settings, page: Path | None) -> None:
+    """Runs a benchmark, prints its table and brings the page up to date."""
+    started = time.monotonic()
+    rows = list(benchmark.rows(settings))
+    seconds = time.monotonic() - started
+    print(f"\n{benchmark.title} ({name}, {seconds:.0f} s)\n{table(rows)}", flush=True)
+    if page:
+        update(page, name, benchmark.title, machine(settings.threads), rows)
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="these alone")
+    parser.add_argument("--list", action="store_true", help="say what there is and how long it is")
+    parser.add_argument("--long", action="store_true", help="those of many minutes, too")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes: does it work?")
+    parser.add_argument("--threads", type=int, default=1, help="of PyTorch and NumPy; default 1")
+    parser.add_argument("--output", type=Path, help=f"JSON file; default {PAGE}, none if --quick")
+    parser.add_argument("--work_dir", type=Path, help="room for a few GB of files")
+    parser.add_argument("--mini", type=Path, default=MINI, help="the corpus that make demo makes")
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="released checkpoints (.ckpt) to convert, or skeletons of them (.json)",
+    )
+    return parser
+
+
+def main(cmd: Sequence[str] | None = None) -> None:
+    """Measures; one that fails does not keep the others from being measured."""
+    parser = get_parser()
+    args = parser.parse_args(cmd)
+    for variable in THREAD_VARIABLES:  # of the processes that are started, too
+        os.environ[variable] = str(args.threads)
+    import torch
+
+    torch.set_num_threads(args.threads)
+    found = find()
+    unknown = set(args.only) - found.keys()
+    if unknown:
+        parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(found)}")
+    if args.list:
+        for name, benchmark in found.items():
+            print(f"{name:20} {benchmark.title}: about {benchmark.seconds} s")
+        return
+    logging.disable(logging.WARNING)  # random weights are told of everywhere
+    chosen = args.only or [name for name in found if args.long or not found[name].long]
+    page = args.output or (None if args.quick else PAGE)
+    failed = []
+    for name in chosen:
+        with tempfile.TemporaryDirectory(dir=args.work_dir) as directory:
+            settings = Settings(
+                work_dir=Path(directory),
+                quick=args.quick,
+                threads=args.threads,
+                mini=args.mini if args.mini.is_dir() else None,
+                checkpoints=args.checkpoint,
+            )
+            try:
+                measure(name, found[name], settings, page)
+            except MissingInputError as error:
+                print(f"\n{name}: left out, {error}")
+            except Exception:
+                logging.disable(logging.NOTSET)
+                logging.exception(name)
+                failed.append(name)
+    if failed:
+        raise SystemExit(f"failed: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main()

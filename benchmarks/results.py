@@ -1,0 +1,119 @@
+"""The benchmarks' results: a JSON file that is brought up to date, and the page made of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measure import Row, Spread
+from espnet_plugin.utils.atomic import write_text
+
+HEAD = """# Benchmarks
+
+What the claims about speed rest on.
+
+    make bench                                 # all but the long ones; ten minutes on an idle core
+    make bench ARGS="--only block search"      # some; the page keeps the others
+    make bench ARGS=--long                     # the long ones, too
+    make bench ARGS=--list                     # what there is, and how long it takes
+
+Ours, the **obvious form** of the same thing, written in the benchmark, and the **bound**, a part
+that no way to do it can leave out, run by turns in one process; a cell has the median and, in
+brackets, the least and the most of the turns. Unless a row says otherwise seconds are of the
+processor: with one thread they are the clock's on an idle machine, and other programs disturb them
+less. Weights are random, sizes are real. What a training would take where nobody here can measure
+it stands in [scale](scale.md).
+"""
+
+
+def machine(threads: int) -> dict[str, Any]:
+    """Where and when this was measured."""
+    import torch
+
+    cpu = Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*: (.*)", cpu.read_text()) if cpu.exists() else None
+    return {
+        "date": date.today().isoformat(),
+        "processor": found[1] if found else platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": threads,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def update(path: Path, name: str, title: str, where: dict[str, Any], rows: Sequence[Row]) -> None:
+    """Puts a benchmark's rows in place of its former ones, in ``path`` and the page beside it."""
+    results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    results[name] = {"title": title, "measured": where, "rows": [asdict(row) for row in rows]}
+    write_text(path, json.dumps(dict(sorted(results.items())), indent=1, ensure_ascii=False) + "\n")
+    write_text(path.with_suffix(".md"), page(results))
+
+
+def page(results: dict[str, Any]) -> str:
+    """All results as Markdown."""
+    parts = [HEAD]
+    for name, result in sorted(results.items()):
+        where = result["measured"]
+        parts += [
+            f"## {result['title']}\n",
+            f"`--only {name}`: {where['processor']}, {where['threads']} of {where['cores']} cores, "
+            f"PyTorch {where['torch']}, Python {where['python']}, {where['date']}\n",
+            table([row_of(row) for row in result["rows"]]) + "\n",
+        ]
+    return "\n".join(parts)
+
+
+def row_of(values: dict[str, Any]) -> Row:
+    """A row as JSON has it."""
+    for name in ("ours", "baseline", "bound"):
+        values = values | {name: values[name] and Spread(**values[name])}
+    return Row(**values)
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Rows as a Markdown table."""
+    lines = ["| | ours | the obvious form | the bound |", "|---|---|---|---|"]
+    for row in rows:
+        what = row.what + (f" ({row.note})" if row.note else "")
+        baseline = bound = ""
+        if row.baseline:
+            factor = _factor(row.baseline, row.ours, row.unit)
+            baseline = f"{shown(row.baseline, row.unit)}, **{factor} ×**: {row.baseline_is}"
+        if row.bound:
+            factor = _factor(row.ours, row.bound, row.unit)
+            bound = f"{shown(row.bound, row.unit)}, ours {factor} ×: {row.bound_is}"
+        lines.append(f"| {what} | {shown(row.ours, row.unit)} | {baseline} | {bound} |")
+    return "\n".join(lines)
+
+
+def _factor(more: Spread, less: Spread, unit: str) -> str:
+    """How many times more time, or less rate, the first takes."""
+    if unit.endswith("/s"):
+        more, less = less, more
+    return _digits(more.median / less.median)
+
+
+def shown(spread: Spread, unit: str) -> str:
+    """A value with its unit and spread; seconds below one as milliseconds."""
+    factor = 1.0
+    if unit == "s" and spread.median < 1:
+        factor, unit = 1000.0, "ms"
+    text = f"{_digits(spread.median * factor)} {unit}"
+    if spread.turns > 1:
+        text += f" ({_digits(spread.low * factor)}–{_digits(spread.high * factor)})"
+    return text
+
+
+def _digits(value: float) -> str:
+    """Three significant digits."""
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"

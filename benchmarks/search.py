@@ -1,0 +1,180 @@
+"""Search in an index of a million pictures.
+
+A real index of random or of clustered vectors, with a picture's path each, is searched exactly and
+by codes. Random directions are the worst case, for nothing is near to anything; embeddings of
+pictures lie in clusters.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.measure import Row, Settings, Spread
+from espnet_plugin.search import index as searching
+from espnet_plugin.search.approximate import import_faiss, update_codes
+from espnet_plugin.search.catalog import Catalog, Picture
+from espnet_plugin.search.folders import stamp_of
+from espnet_plugin.search.index import PictureIndex
+from espnet_plugin.search.vectors import GrowingArray, read_rows, vectors_file
+
+SECONDS = 90
+LONG_SECONDS = 200
+BLOCK = 20_000
+CLUSTERS = 2000
+TOP = 10
+DIM = 512
+STAMP = str(stamp_of(__file__))
+# the pictures are not there: this file is looked at instead of each
+searching.stamp_of = lambda path: stamp_of(__file__)
+OTHERS = ("RaBitQ", "RaBitQ2", "IVF128,RaBitQ", "IVF128,SQ8")
+
+
+def rows(settings: Settings) -> Iterator[Row]:
+    """Vectors in clusters."""
+    yield from of_kind("clustered", settings)
+
+
+def long_rows(settings: Settings) -> Iterator[Row]:
+    """Random directions, and faiss' other indices on fewer vectors."""
+    yield from of_kind("random", settings)
+    for kind in ("clustered", "random"):
+        yield from other_indices(kind, 5000 if settings.quick else 50_000)
+
+
+class Vectors:
+    """Unit vectors.
+
+    Args:
+        kind: ``random`` directions; or ``clustered`` around 2000 centers, some with many vectors
+            and some with few, with a cosine of 0.7 to their center and of 0.5 to each other.
+        dim: Of a vector.
+    """
+
+    def __init__(self, kind: str, dim: int) -> None:
+        self.rng = np.random.default_rng(0)
+        self.dim = dim
+        self.centers = np.zeros((1, dim), np.float32)
+        self.shares = np.ones(1)
+        if kind == "clustered":
+            self.centers = _unit(self.rng.standard_normal((CLUSTERS, dim), dtype=np.float32))
+            self.shares = self.rng.dirichlet(np.full(CLUSTERS, 0.5))
+
+    def draw(self, number: int) -> np.ndarray:
+        """Vectors (number, dim)."""
+        centers = self.centers[self.rng.choice(len(self.shares), number, p=self.shares)]
+        noise = self.rng.standard_normal((number, self.dim), dtype=np.float32)
+        return _unit(centers + noise / np.sqrt(self.dim, dtype=np.float32))
+
+    def blocks(self, rows: int) -> Iterator[np.ndarray]:
+        """Vectors in parts."""
+        for start in range(0, rows, BLOCK):
+            yield self.draw(min(BLOCK, rows - start))
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def make_index(directory: Path, blocks: Iterator[np.ndarray], dim: int) -> None:
+    """An index as ``speechclip index`` leaves it, without codes."""
+    catalog = Catalog(directory, create=True)
+    vectors = GrowingArray(vectors_file(directory, 0), width=dim)
+    catalog.set("dim", dim)
+    for block in blocks:
+        start = vectors.rows
+        vectors.append(block)
+        with catalog.transaction():
+            for row in range(start, vectors.rows):
+                path = f"/home/somebody/Pictures/{row // 1000:05d}/IMG_{row:08d}.jpg"
+                catalog.add_vector(row, row.to_bytes(32, "little"))
+                catalog.put(Picture(path, STAMP, row))
+    catalog.close()
+
+
+def recall(found: Sequence[Sequence[int]], expected: Sequence[Sequence[int]]) -> float:
+    """Share of the expected ones that were found."""
+    pairs = zip(found, expected, strict=True)
+    return float(np.mean([len(set(f) & set(e)) / len(e) for f, e in pairs]))
+
+
+def of_kind(kind: str, settings: Settings) -> Iterator[Row]:
+    """Search by codes of several numbers of candidates, and the making of the codes."""
+    number, queries = (5000, 3) if settings.quick else (1_000_000, 30)
+    source = Vectors(kind, DIM)
+    directory = settings.work_dir / kind
+    directory.mkdir()
+    make_index(directory, source.blocks(number), DIM)
+    asked = source.draw(queries)
+    exact, expected = searches(PictureIndex(directory), asked, exact=True)
+    catalog = Catalog(directory)
+    vectors = read_rows(vectors_file(directory, 0), width=DIM, rows=number)
+    started = time.process_time()
+    centered_on = update_codes(directory, vectors, generation=0, centered_on=None)
+    made = time.process_time() - started
+    catalog.set("centered_on", centered_on)
+    for candidates in (1000, 4000, 8000):
+        index = PictureIndex(directory, candidates=candidates)
+        ours, found = searches(index, asked)
+        yield Row(
+            f"{number:,} {kind} vectors, {candidates:,} candidates",
+            ours,
+            baseline=exact,
+            baseline_is="every vector compared",
+            note=f"finds {recall(found, expected):.3f} of the {TOP} nearest",
+        )
+    size = {path.stem.split("-")[0]: path.stat().st_size for path in directory.iterdir()}
+    names = ("vectors", "catalog", "codes")
+    parts = ", ".join(f"{name} {size[name] / number:.0f}" for name in names)
+    yield Row(
+        f"codes of {number:,} {kind} vectors",
+        Spread.of([made]),
+        note=f"bytes of a picture: {parts}",
+    )
+
+
+def searches(
+    index: PictureIndex, queries: np.ndarray, **options: bool
+) -> tuple[Spread, list[list[int]]]:
+    """Processor seconds of a search, and the rows that were found."""
+    index.search(queries[0], **options)  # reads the file once
+    seconds, found = [], []
+    for query in queries:
+        started = time.process_time()
+        hits = index.search(query, top=TOP, **options)
+        seconds.append(time.process_time() - started)
+        found.append([int(hit.path[-12:-4]) for hit in hits])
+    return Spread.of(seconds), found
+
+
+def other_indices(kind: str, number: int) -> Iterator[Row]:
+    """Indices of faiss, with candidates and exact scores as ours; a sixteenth of the lists of an
+    inverted file are looked through."""
+    faiss = import_faiss()
+    source = Vectors(kind, DIM)
+    vectors = np.concatenate(list(source.blocks(number)))
+    queries = source.draw(20)
+    expected = [np.argsort(-(vectors @ query))[:TOP].tolist() for query in queries]
+    for spec in OTHERS:
+        index = faiss.index_factory(DIM, spec, faiss.METRIC_INNER_PRODUCT)
+        lists = faiss.try_extract_index_ivf(index)
+        if lists is not None:
+            lists.nprobe = max(1, lists.nlist // 16)
+        index.train(vectors)
+        index.add(vectors)
+        seconds, found = [], []
+        for query in queries:
+            started = time.process_time()
+            near = index.search(query[None], 1000)[1][0]
+            near = np.sort(near[near >= 0])
+            found.append(near[np.argsort(-(vectors[near] @ query))[:TOP]].tolist())
+            seconds.append(time.process_time() - started)
+        share, code = recall(found, expected), faiss.serialize_index(index).nbytes / number
+        yield Row(
+            f"faiss {spec}, {number:,} {kind} vectors, 1,000 candidates",
+            Spread.of(seconds),
+            note=f"finds {share:.3f} of the {TOP} nearest; {code:.0f} bytes of code",
+        )

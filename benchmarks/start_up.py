@@ -1,0 +1,102 @@
+"""Start-up: import, --help, first result."""
+
+from __future__ import annotations
+
+import pkgutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from benchmarks.measure import Row, Settings, Spread, usage_of
+from benchmarks.random_models import export_random_model
+
+SECONDS = 90
+SAMPLES = "np.random.default_rng(0).standard_normal(64000).astype('float32') / 10"
+ENCODER = """
+import sys, numpy as np, torch
+from transformers import HubertModel
+model = HubertModel.from_pretrained(sys.argv[1] + "/encoder").eval()
+with torch.no_grad():
+    model(torch.from_numpy(%s)[None], output_hidden_states=True)
+"""
+OURS = """
+import sys, numpy as np
+from espnet_plugin.inference.speechclip_inference import SpeechCLIPInference
+SpeechCLIPInference.from_pretrained(sys.argv[1] + "/model")(%s)
+"""
+
+
+def rows(settings: Settings) -> Iterator[Row]:
+    """Of programs in processes of their own."""
+    turns = 1 if settings.quick else 5
+    names = ("SpeechCLIPModel", "build_speechclip", "load_speechclip", "save_speechclip")
+    python = (sys.executable, "-c")
+    imports = {
+        "ours": (*python, "import espnet_plugin.speechclip"),
+        "all": (*python, f"from espnet_plugin.speechclip import {', '.join(names)}"),
+        "bound": (*python, "import torch"),
+    }
+    times = processor_seconds(imports, turns)
+    torch = {"bound": times["bound"], "bound_is": "import torch"}
+    yield Row("import espnet_plugin.speechclip", times["ours"], **torch)
+    yield Row(f"the same and all its names ({', '.join(names)})", times["all"], **torch)
+    if settings.quick:
+        return
+    yield from slowest_help(3)
+    export_random_model("base", "hybrid+", settings.work_dir)
+    programs = {"ours": OURS, "bound": ENCODER}
+    times = processor_seconds(
+        {
+            name: (*python, code % SAMPLES, str(settings.work_dir))
+            for name, code in programs.items()
+        },
+        turns,
+    )
+    yield Row(
+        "first result of SpeechCLIPInference: hybrid+, HuBERT base, 4 s of speech",
+        **times,
+        bound_is="the encoder alone by transformers: import, load, forward",
+    )
+
+
+def processor_seconds(commands: Mapping[str, Sequence[str]], turns: int) -> dict[str, Spread]:
+    """Of each command, by turns, after one call that fills the page cache."""
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    times: dict[str, list[float]] = {name: [] for name in commands}
+    for turn in range(turns + 1):
+        for name, command in commands.items():
+            taken = usage_of(command, **quiet).cpu_seconds
+            if turn or turns == 1:
+                times[name].append(taken)
+    return {name: Spread.of(values) for name, values in times.items()}
+
+
+def slowest_help(turns: int) -> Iterator[Row]:
+    """The command that takes longest to say what it does."""
+    import espnet_plugin.bin as commands
+
+    programs = [
+        f"espnet_plugin.bin.{module.name}" for module in pkgutil.iter_modules(commands.__path__)
+    ]
+    programs += [
+        f"s3prl_upstream.{name}" for name in ("launch", "probing", "run_downstream", "superb")
+    ]
+    times = processor_seconds(
+        {program: (sys.executable, "-m", program, "--help") for program in programs}, turns
+    )
+    slowest = max(times, key=lambda program: times[program].median)
+    yield Row(
+        f"--help of the slowest of {len(programs)} commands",
+        times[slowest],
+        note=slowest,
+    )
+    run = Path(__file__).parents[1] / "egs3" / "speechclip_plus" / "run.py"
+    try:
+        import espnet3  # noqa: F401
+    except ImportError:
+        return
+    yield Row(
+        "--help of ESPnet3's run.py",
+        **processor_seconds({"ours": (sys.executable, str(run), "--help")}, turns),
+    )

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from benchmarks.measure import Row, Spread, by_turns
+from benchmarks.results import shown, table, update
+
+
+def test_turns_have_a_median_and_a_slow_one_is_not_repeated() -> None:
+    ticks = iter(range(10**6))
+    calls = []
+
+    def slow() -> None:
+        calls.append("slow")
+        for _ in range(20):
+            next(ticks)
+
+    times = by_turns(
+        {"fast": lambda: calls.append("fast"), "slow": slow},
+        turns=3,
+        seconds=40,
+        clock=lambda: next(ticks),
+    )
+    # the clock itself ticks once between two looks at it
+    assert times["fast"] == Spread(1, 1, 1, 3)
+    assert times["slow"] == Spread(21, 21, 21, 1)
+    assert calls == ["fast", "slow", "fast", "fast", "fast"]
+
+
+def test_values_have_three_digits_and_their_spread() -> None:
+    assert shown(Spread(0.0123, 0.012, 0.0131, 9), "s") == "12.3 ms (12–13.1)"
+    assert shown(Spread(1234.5, 1234.5, 1234.5, 1), "utterances/s") == "1,234 utterances/s"
+
+
+def test_factors_say_how_much_worse_whatever_the_unit() -> None:
+    two, six = Spread.of([2.0]), Spread.of([6.0])
+    fast = Row("x", two, baseline=six, baseline_is="a loop", bound=two, bound_is="a product")
+    assert table([fast]).splitlines()[-1] == (
+        "| x | 2 s | 6 s, **3 ×**: a loop | 2 s, ours 1 ×: a product |"
+    )
+    rate = Row("x", two, bound=six, bound_is="alone", unit="a/s", note="n")
+    assert table([rate]).splitlines()[-1] == "| x (n) | 2 a/s |  | 6 a/s, ours 3 ×: alone |"
+
+
+def test_a_benchmark_replaces_its_own_rows_only(tmp_path: Path) -> None:
+    path = tmp_path / "benchmarks.json"
+    names = ("date", "processor", "cores", "threads", "python", "torch")
+    where = dict.fromkeys(names, "x")
+    for name, value in (("b", 1.0), ("a", 2.0), ("b", 3.0)):
+        update(path, name, f"Title {name}", where, [Row("row", Spread.of([value]))])
+    results = json.loads(path.read_text())
+    assert [results[name]["rows"][0]["ours"]["median"] for name in ("a", "b")] == [2.0, 3.0]
+    page = path.with_suffix(".md").read_text()
+    assert page.index("Title a") < page.index("Title b")
+    assert "| row | 3 s |" in page and "| row | 1 s |" not in page
