@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +12,13 @@ from torch.nn import functional as F
 
 from espnet_plugin.speechclip.backends import BACKENDS
 from espnet_plugin.speechclip.backends.waveform import (
-    check_waveforms,
+    checked_ends,
     float_samples,
     prepare_waveforms,
 )
 from espnet_plugin.speechclip.compatibility import rounded_frame_lengths
 from espnet_plugin.speechclip.options import choose, hands_on_to, options_of
+from espnet_plugin.speechclip.parts import PART_FRAMES, split_by_length
 
 LAYER_NORM_EPS = 1e-5
 FRAME_LENGTH_RULES = ("exact", "rounded")
@@ -122,14 +123,20 @@ class FrozenSpeechEncoder(nn.Module):
         self, speech: Tensor, speech_lengths: Tensor, *, normalized: bool = False
     ) -> SpeechStates:
         """As ``forward``, without switching gradients off (for those who fine-tune)."""
-        check_waveforms(speech, speech_lengths)
+        ends = checked_ends(speech, speech_lengths)
+        return self._encode(speech, speech_lengths, ends, normalized=normalized)
+
+    def _encode(
+        self, speech: Tensor, speech_lengths: Tensor, ends: Sequence[int], *, normalized: bool
+    ) -> SpeechStates:
         waveforms, sample_lengths = prepare_waveforms(
-            float_samples(speech),
+            float_samples(speech[:, : max(ends)]),
             speech_lengths,
             normalize=self.normalize_waveform and not normalized,
             min_samples=self.min_samples,
         )
-        hidden_states = self.backend(waveforms, sample_lengths)
+        ends = [max(end, self.min_samples) for end in ends]
+        hidden_states = self.backend(waveforms, sample_lengths, ends)
         lengths = self.frame_lengths(sample_lengths)
         if self.frame_length_rule == "rounded":
             frames = hidden_states.shape[2]
@@ -156,6 +163,26 @@ class FrozenSpeechEncoder(nn.Module):
         """
         return self.encode(speech, speech_lengths, normalized=normalized)
 
+    @torch.no_grad()
+    def in_parts(
+        self, speech: Tensor, speech_lengths: Tensor, *, normalized: bool = False
+    ) -> tuple[list[SpeechStates], Tensor | None]:
+        """As ``forward``, a large batch in parts of similar length.
+
+        Returns:
+            The parts, and the rows in their order, (batch,); None: as they came.
+        """
+        ends = checked_ends(speech, speech_lengths)
+        limit = PART_FRAMES * self.stride
+        order, parts = split_by_length(speech_lengths, ends, limit=limit)
+        if order is None:
+            return [self._encode(speech, speech_lengths, ends, normalized=normalized)], None
+        states = []
+        for rows, own in zip(order.split([len(part) for part in parts]), parts, strict=True):
+            part = speech[:, : own[0]].index_select(0, rows)
+            states.append(self._encode(part, speech_lengths[rows], own, normalized=normalized))
+        return states, order
+
 
 def batch_states(
     speech_encoder: FrozenSpeechEncoder | None,
@@ -180,13 +207,51 @@ def batch_states(
         ValueError: If the batch holds neither, or the encoder is missing.
     """
     if speech_states is not None and speech_states_lengths is not None:
-        hidden_states = speech_states.transpose(1, 2)  # (batch, layers + 1, frames, dim)
-        return SpeechStates(hidden_states, speech_states_lengths)
-    if speech is None or speech_lengths is None:
+        return _stored_states(speech_states, speech_states_lengths)
+    encoder, speech, speech_lengths = _checked_speech(speech_encoder, speech, speech_lengths)
+    return encoder(speech, speech_lengths, normalized=normalized)
+
+
+def states_in_parts(
+    speech_encoder: FrozenSpeechEncoder | None,
+    *,
+    speech: Tensor | None = None,
+    speech_lengths: Tensor | None = None,
+    speech_states: Tensor | None = None,
+    speech_states_lengths: Tensor | None = None,
+    normalized: bool = False,
+) -> tuple[list[SpeechStates], Tensor | None]:
+    """As :func:`batch_states`, a large batch in parts of similar length.
+
+    Returns:
+        The parts, and the rows in their order, (batch,); None: as they came.
+    """
+    if speech_states is None or speech_states_lengths is None:
+        encoder, speech, speech_lengths = _checked_speech(speech_encoder, speech, speech_lengths)
+        return encoder.in_parts(speech, speech_lengths, normalized=normalized)
+    ends: list[int] = speech_states_lengths.tolist()
+    order, parts = split_by_length(speech_states_lengths, ends, limit=PART_FRAMES)
+    if order is None:
+        return [_stored_states(speech_states, speech_states_lengths)], None
+    states = []
+    for rows, own in zip(order.split([len(part) for part in parts]), parts, strict=True):
+        part = speech_states[:, : own[0]].index_select(0, rows)
+        states.append(_stored_states(part, speech_states_lengths[rows]))
+    return states, order
+
+
+def _stored_states(speech_states: Tensor, lengths: Tensor) -> SpeechStates:
+    return SpeechStates(speech_states.transpose(1, 2), lengths)  # (batch, layers + 1, frames, dim)
+
+
+def _checked_speech(
+    speech_encoder: FrozenSpeechEncoder | None, speech: Tensor | None, lengths: Tensor | None
+) -> tuple[FrozenSpeechEncoder, Tensor, Tensor]:
+    if speech is None or lengths is None:
         raise ValueError("A batch needs either speech or speech_states, with their lengths.")
     if speech_encoder is None:
         raise ValueError("The model was built without its speech encoder; give speech_states.")
-    return speech_encoder(speech, speech_lengths, normalized=normalized)
+    return speech_encoder, speech, lengths
 
 
 class LayerWeighting(nn.Module):
@@ -229,9 +294,10 @@ class LayerWeighting(nn.Module):
             weights = torch.softmax(self.weights.float(), dim=0)
             if self.normalize:
                 return _weighted_sum(weights, hidden_states, _NORMALIZERS[self.normalize])
-            # One product of the weights and all states, which are not copied for it.
+            # One product of the weights and all states, which are not copied for it: a matmul of
+            # a vector would transpose them first.
             flat = hidden_states.float().reshape(batch, layers, frames * dim)
-            return torch.matmul(weights, flat).view(batch, frames, dim)
+            return torch.bmm(weights.expand(batch, 1, layers), flat).view(batch, frames, dim)
 
 
 def _weighted_sum(
