@@ -17,6 +17,15 @@ class SoftTokensUnsupportedError(ValueError):
     """The text tower of this CLIP does not read a causal sequence at its end token."""
 
 
+class QuickGELU(nn.Module):
+    """OpenAI's approximation of GELU, x * sigmoid(1.702 x), with a third of the memory for its
+    gradient that this form takes."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Of any shape."""
+        return F.silu(1.702 * x) / 1.702
+
+
 class CausalTextTower(nn.Module):
     """OpenAI's text tower: a causal transformer over [SOT, tokens, EOT], read at EOT.
 
@@ -38,6 +47,10 @@ class CausalTextTower(nn.Module):
         self.eot_id = eot_id
         self.context_length = int(tower.context_length)
         self.transformer = tower.transformer
+        for block in self.transformer.resblocks:
+            # by name, since open_clip is imported only where a model is built
+            if type(block.mlp.gelu).__name__ == "QuickGELU":
+                block.mlp.gelu = QuickGELU()
         self.token_embedding = tower.token_embedding
         self.positional_embedding = tower.positional_embedding
         self.ln_final = tower.ln_final

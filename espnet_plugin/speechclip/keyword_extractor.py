@@ -57,7 +57,7 @@ class ClsKeywordExtractor(nn.Module):
     def forward(
         self,
         queries: Tensor,
-        frames: Sequence[Tensor],
+        frames: Tensor | Sequence[Tensor],
         lengths: Tensor,
         *,
         target_lengths: Tensor | None = None,
@@ -67,7 +67,8 @@ class ClsKeywordExtractor(nn.Module):
 
         Args:
             queries: Block output at the query positions, (batch, num_queries, dim).
-            frames: Block output at the frames, (rows, frames, dim) of each part of the batch.
+            frames: Block output at the frames, (batch, frames, dim); in training also in parts,
+                one after the other.
             lengths: Number of frames, (batch,).
             target_lengths: Not used.
             step: Not used.
@@ -133,7 +134,7 @@ class CifKeywordExtractor(nn.Module):
     def forward(
         self,
         queries: Tensor,
-        frames: Sequence[Tensor],
+        frames: Tensor | Sequence[Tensor],
         lengths: Tensor,
         *,
         target_lengths: Tensor | None = None,
@@ -143,7 +144,8 @@ class CifKeywordExtractor(nn.Module):
 
         Args:
             queries: Empty, (batch, 0, dim).
-            frames: Block output at the frames, (rows, frames, dim) of each part of the batch.
+            frames: Block output at the frames, (batch, frames, dim); in training also in parts,
+                one after the other.
             lengths: Number of frames, (batch,).
             target_lengths: Wanted number of slots in training, (batch,).
             step: Number of optimiser updates done.

@@ -203,7 +203,7 @@ class SpeechCLIPModel(nn.Module):
         if self.keyword_extractor is not None:
             keywords = self._keywords(
                 query_outputs,
-                frame_outputs,
+                frame_outputs if len(parts) > 1 else frame_outputs[0],
                 lengths,
                 target_lengths=target_lengths if self.training else None,
                 step=step,
@@ -312,7 +312,7 @@ class SpeechCLIPModel(nn.Module):
     def _keywords(
         self,
         queries: Tensor,
-        frames: Sequence[Tensor],
+        frames: Tensor | Sequence[Tensor],
         lengths: Tensor,
         *,
         target_lengths: Tensor | None,

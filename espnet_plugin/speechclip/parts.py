@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-# Frames of a part, padding included, unless one utterance has more: enough to keep a GPU busy.
-PART_FRAMES = 16384
+# Frames times dim of a part, padding included, unless one utterance has more: of HuBERT base 34
+# utterances of 6.4 s, enough to keep a GPU busy.
+PART_VALUES = 2**23
 
 
 def split_by_length(

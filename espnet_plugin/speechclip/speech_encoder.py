@@ -18,7 +18,7 @@ from espnet_plugin.speechclip.backends.waveform import (
 )
 from espnet_plugin.speechclip.compatibility import rounded_frame_lengths
 from espnet_plugin.speechclip.options import choose, hands_on_to, options_of
-from espnet_plugin.speechclip.parts import PART_FRAMES, split_by_length
+from espnet_plugin.speechclip.parts import PART_VALUES, split_by_length
 
 LAYER_NORM_EPS = 1e-5
 FRAME_LENGTH_RULES = ("exact", "rounded")
@@ -173,7 +173,7 @@ class FrozenSpeechEncoder(nn.Module):
             The parts, and the rows in their order, (batch,); None: as they came.
         """
         ends = checked_ends(speech, speech_lengths)
-        limit = PART_FRAMES * self.stride
+        limit = PART_VALUES // self.dim * self.stride
         order, parts = split_by_length(speech_lengths, ends, limit=limit)
         if order is None:
             return [self._encode(speech, speech_lengths, ends, normalized=normalized)], None
@@ -207,51 +207,49 @@ def batch_states(
         ValueError: If the batch holds neither, or the encoder is missing.
     """
     if speech_states is not None and speech_states_lengths is not None:
-        return _stored_states(speech_states, speech_states_lengths)
-    encoder, speech, speech_lengths = _checked_speech(speech_encoder, speech, speech_lengths)
-    return encoder(speech, speech_lengths, normalized=normalized)
+        hidden_states = speech_states.transpose(1, 2)  # (batch, layers + 1, frames, dim)
+        return SpeechStates(hidden_states, speech_states_lengths)
+    if speech is None or speech_lengths is None:
+        raise ValueError("A batch needs either speech or speech_states, with their lengths.")
+    if speech_encoder is None:
+        raise ValueError("The model was built without its speech encoder; give speech_states.")
+    return speech_encoder(speech, speech_lengths, normalized=normalized)
 
 
 def states_in_parts(
-    speech_encoder: FrozenSpeechEncoder | None,
-    *,
-    speech: Tensor | None = None,
-    speech_lengths: Tensor | None = None,
-    speech_states: Tensor | None = None,
-    speech_states_lengths: Tensor | None = None,
-    normalized: bool = False,
+    speech_encoder: FrozenSpeechEncoder | None, *, normalized: bool = False, **given: Tensor | None
 ) -> tuple[list[SpeechStates], Tensor | None]:
     """As :func:`batch_states`, a large batch in parts of similar length.
+
+    Args:
+        speech_encoder: Needed for waveforms only.
+        normalized: The waveforms are normalised already.
+        **given: What :func:`batch_states` takes.
 
     Returns:
         The parts, and the rows in their order, (batch,); None: as they came.
     """
-    if speech_states is None or speech_states_lengths is None:
-        encoder, speech, speech_lengths = _checked_speech(speech_encoder, speech, speech_lengths)
-        return encoder.in_parts(speech, speech_lengths, normalized=normalized)
-    ends: list[int] = speech_states_lengths.tolist()
-    order, parts = split_by_length(speech_states_lengths, ends, limit=PART_FRAMES)
-    if order is None:
-        return [_stored_states(speech_states, speech_states_lengths)], None
-    states = []
-    for rows, own in zip(order.split([len(part) for part in parts]), parts, strict=True):
-        part = speech_states[:, : own[0]].index_select(0, rows)
-        states.append(_stored_states(part, speech_states_lengths[rows]))
-    return states, order
+    batch = {name: value for name, value in given.items() if value is not None}
+    stored, lengths = batch.get("speech_states"), batch.get("speech_states_lengths")
+    if stored is not None and lengths is not None:
+        limit = PART_VALUES // stored.size(-1)
+        order, parts = split_by_length(lengths, lengths.tolist(), limit=limit)
+        if order is not None:
+            groups = zip(order.split([len(part) for part in parts]), parts, strict=True)
+            return [batch_states(None, **_rows(batch, rows, own[0])) for rows, own in groups], order
+    elif "speech" in batch and "speech_lengths" in batch and speech_encoder is not None:
+        return speech_encoder.in_parts(**batch, normalized=normalized)
+    return [batch_states(speech_encoder, **batch, normalized=normalized)], None
 
 
-def _stored_states(speech_states: Tensor, lengths: Tensor) -> SpeechStates:
-    return SpeechStates(speech_states.transpose(1, 2), lengths)  # (batch, layers + 1, frames, dim)
-
-
-def _checked_speech(
-    speech_encoder: FrozenSpeechEncoder | None, speech: Tensor | None, lengths: Tensor | None
-) -> tuple[FrozenSpeechEncoder, Tensor, Tensor]:
-    if speech is None or lengths is None:
-        raise ValueError("A batch needs either speech or speech_states, with their lengths.")
-    if speech_encoder is None:
-        raise ValueError("The model was built without its speech encoder; give speech_states.")
-    return speech_encoder, speech, lengths
+def _rows(batch: dict[str, Tensor], rows: Tensor, longest: int) -> dict[str, Any]:
+    """Some utterances of a batch of stored states, cut at their longest."""
+    frames = batch["speech_states"].size(1)
+    cut = {
+        name: value[:, :longest] if value.dim() > 1 and value.size(1) == frames else value
+        for name, value in batch.items()
+    }
+    return {name: value.index_select(0, rows) for name, value in cut.items()}
 
 
 class LayerWeighting(nn.Module):

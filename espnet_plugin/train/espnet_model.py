@@ -144,7 +144,7 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         text_lengths: Tensor | None = None,
         **_: Any,
     ) -> EncodedBatch:
-        """Runs both sides of a batch; the rows of a large one change places.
+        """Runs both sides of a batch; in training the rows of a large one change places.
 
         Args:
             image: Image embeddings (batch, dim), or pixels (batch, 3, height, width).
@@ -157,18 +157,22 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
             text: Captions as sub-word ids; only their number is used, (batch, sub-words).
             text_lengths: Sub-words of each caption, (batch,).
         """
-        states, order = states_in_parts(
-            self.speechclip.speech_encoder,
-            speech=speech,
-            speech_lengths=speech_lengths,
-            speech_states=speech_states,
-            speech_states_lengths=speech_states_lengths,
-            normalized=self.normalized_speech,
-        )
+        given: dict[str, Any] = {
+            "speech": speech,
+            "speech_lengths": speech_lengths,
+            "speech_states": speech_states,
+            "speech_states_lengths": speech_states_lengths,
+            "normalized": self.normalized_speech,
+        }
+        states, order = [], None
+        if self.training:
+            states, order = states_in_parts(self.speechclip.speech_encoder, **given)
+        else:
+            states.append(batch_states(self.speechclip.speech_encoder, **given))
         if order is not None:
             image, image_id = image[order], image_id[order]
             text_lengths = None if text_lengths is None else text_lengths[order]
-        lengths = torch.cat([part.lengths for part in states])
+        lengths = torch.cat([part.lengths for part in states])  # (batch,)
         targets = self.speechclip.target_lengths(lengths, text_lengths)
         output = self.speechclip(states, target_lengths=targets, step=self.updates_done)
         return EncodedBatch(output, self.encode_images(image), image_id.reshape(-1), targets)

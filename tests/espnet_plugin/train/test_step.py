@@ -13,6 +13,7 @@ from torch import Tensor
 from espnet_plugin.tasks.speechclip import SpeechCLIPTask
 from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel
 from tests.host import FakeGPU, Looks
+from tests.tiny import HUBERT_DIM
 
 ARCHITECTURES = {
     "parallel": ("--keyword_extractor", "none", "--attention", "transformer"),
@@ -90,7 +91,7 @@ def optimizer_of(model: ESPnetSpeechCLIPModel) -> torch.optim.Optimizer:
 @pytest.fixture
 def in_parts(monkeypatch) -> None:
     """Every batch is large: 19, 15 and 12 frames make two parts."""
-    monkeypatch.setattr("espnet_plugin.speechclip.speech_encoder.PART_FRAMES", 32)
+    monkeypatch.setattr("espnet_plugin.speechclip.speech_encoder.PART_VALUES", 32 * HUBERT_DIM)
 
 
 def test_the_host_waits_at_most_twice(model, batch, in_parts) -> None:
@@ -159,7 +160,7 @@ def test_a_batch_in_parts_gives_the_same(model, batch, stored, in_parts, monkeyp
         return stats, [p.grad.clone() for p in model.parameters() if p.requires_grad]
 
     parts = step()
-    monkeypatch.setattr("espnet_plugin.speechclip.speech_encoder.PART_FRAMES", 10**6)
+    monkeypatch.setattr("espnet_plugin.speechclip.speech_encoder.PART_VALUES", 10**6)
     torch.testing.assert_close(parts, step(), rtol=1e-3, atol=3e-4)
 
 
