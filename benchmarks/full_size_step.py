@@ -3,9 +3,7 @@
 A dry run of a configuration. The speech encoder and CLIP are built with the sizes of the released
 teachers and random weights, so nothing is downloaded. One step runs as in training: forward,
 backward, clipping, Adam. Time, peak memory and arithmetic are measured on this machine's processor;
-``benchmarks.plan`` says what GPUs would need. To fit into the memory of a small machine, the frozen
-encoder, whose utterances do not depend on each other, takes ``--encoder_batch`` of them at a time;
-the trained block sees the whole batch.
+``benchmarks.plan`` says what GPUs would need.
 
 Example:
     python -m benchmarks.full_size_step \
@@ -21,7 +19,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,38 +84,28 @@ def clock() -> float:
     return time.process_time() if torch.get_num_threads() == 1 else time.monotonic()
 
 
-def encode_in_parts(encoder: torch.nn.Module, size: int) -> list[float]:
-    """Makes a frozen encoder take a few utterances at a time; the states are the same.
+def time_encoder(encoder: torch.nn.Module) -> list[float]:
+    """Seconds of each batch that a frozen encoder takes from then on, as they come."""
+    encode, times = encoder.in_parts, []
 
-    Args:
-        encoder: It expects the longest utterance first from then on.
-        size: Utterances at a time.
-
-    Returns:
-        Seconds of each call, as they come.
-    """
-    whole, times = encoder.forward, []
-
-    def forward(speech: Tensor, speech_lengths: Tensor, **options: Any) -> Any:
+    def in_parts(*args: Any, **options: Any) -> Any:
         started = clock()
-        hidden, lengths = None, []
-        for start in range(0, len(speech), size):
-            part = slice(start, start + size)
-            states = whole(speech[part], speech_lengths[part], **options)
-            if hidden is None:
-                hidden = speech.new_zeros(len(speech), *states.hidden_states.shape[1:])
-            # (part, layers + 1, frames, dim)
-            hidden[part, :, : states.hidden_states.size(2)] = states.hidden_states
-            lengths.append(states.lengths)
+        states = encode(*args, **options)
         times.append(clock() - started)
-        return replace(states, hidden_states=hidden, lengths=torch.cat(lengths))
+        return states
 
-    encoder.forward = forward
+    vars(encoder)["in_parts"] = in_parts
     return times
 
 
-def build(config: Path, directory: Path) -> tuple[Any, Any]:
-    """The configuration's model with random weights, and the parsed options."""
+def build(config: Path, directory: Path, *, options: Sequence[str] = ()) -> tuple[Any, Any]:
+    """The configuration's model with random weights, and the parsed options.
+
+    Args:
+        config: YAML file.
+        directory: For the teachers' files.
+        options: More of the task's, which come last.
+    """
     from transformers import HubertConfig
 
     from espnet_plugin.tasks.speechclip import SpeechCLIPTask
@@ -130,13 +117,13 @@ def build(config: Path, directory: Path) -> tuple[Any, Any]:
     tokens = directory / "tokens.tsv"
     ids = range(300, 300 + VOCABULARIES.get(corpus, 8112))
     tokens.write_text("id\ttoken\tcount\n" + "".join(f"{n}\tx\t1\n" for n in ids))
-    options = ["--config", str(config), "--output_dir", str(directory), "--ngpu", "0"]
-    options += ["--speech_encoder_conf", f"model={directory}"]
-    options += ["--speech_encoder_conf", "random_weights=true"]
-    options += ["--clip_conf", "pretrained=random", "--keyword_vocabulary", str(tokens)]
+    arguments = ["--config", str(config), "--output_dir", str(directory), "--ngpu", "0"]
+    arguments += ["--speech_encoder_conf", f"model={directory}"]
+    arguments += ["--speech_encoder_conf", "random_weights=true"]
+    arguments += ["--clip_conf", "pretrained=random", "--keyword_vocabulary", str(tokens)]
     # image embeddings are computed beforehand: CLIP's image tower is not there
-    options += ["--train_data_path_and_name_and_type", "x.scp,image,npy"]
-    args = SpeechCLIPTask.get_parser().parse_args(options)
+    arguments += ["--train_data_path_and_name_and_type", "x.scp,image,npy"]
+    args = SpeechCLIPTask.get_parser().parse_args([*arguments, *options])
     torch.manual_seed(0)
     return SpeechCLIPTask.build_model(args), args
 
@@ -159,15 +146,13 @@ def make_batch(batch_size: int, image_dim: int) -> dict[str, Tensor]:
     }
 
 
-def run_step(
-    model: Any, args: Any, batch: dict[str, Tensor], *, encoder_batch: int
-) -> dict[str, float]:
+def run_step(model: Any, args: Any, batch: dict[str, Tensor]) -> dict[str, float]:
     """What one training step takes, and the frozen encoder's share of it."""
     from espnet_plugin.tasks.speechclip import SpeechCLIPTask
 
     model.train()
     (optimizer,) = SpeechCLIPTask.build_optimizers(args, model)
-    encoder_seconds = encode_in_parts(model.speechclip.speech_encoder, encoder_batch)
+    encoder_seconds = time_encoder(model.speechclip.speech_encoder)
     started = clock()
     with FlopCounterMode(display=False) as flops:
         loss, _, _ = model(**batch)
@@ -176,7 +161,7 @@ def run_step(
         norm = torch.nn.utils.clip_grad_norm_(parameters, args.grad_clip)
         optimizer.step()
     counts = flops.get_flop_counts()
-    encoder = f"{type(model).__name__}.speechclip.speech_encoder"
+    encoder = f"{type(model).__name__}.speechclip.speech_encoder.backend"
     return {
         "seconds": clock() - started,
         "encoder_seconds": sum(encoder_seconds),
@@ -187,15 +172,12 @@ def run_step(
     }
 
 
-def measure(
-    config: Path, batch_size: int | None = None, *, encoder_batch: int = 32
-) -> dict[str, Any]:
+def measure(config: Path, batch_size: int | None = None) -> dict[str, Any]:
     """Builds a configuration's model and does one step.
 
     Args:
         config: YAML file.
         batch_size: Instead of the configuration's own.
-        encoder_batch: Utterances that the frozen encoder takes at a time.
     """
     with tempfile.TemporaryDirectory() as directory:
         model, args = build(config, Path(directory))
@@ -203,7 +185,7 @@ def measure(
     parameters = list(model.parameters())
     built = peak_memory()
     batch = make_batch(size, model.speechclip.clip.embedding_dim)
-    step = run_step(model, args, batch, encoder_batch=encoder_batch)
+    step = run_step(model, args, batch)
     return {
         "config": config.stem,
         "batch_size": size,
@@ -215,7 +197,6 @@ def measure(
         **step,
         "memory_built_gib": built / GIB,
         "memory_peak_gib": peak_memory() / GIB,
-        "encoder_batch": min(encoder_batch, size),
     }
 
 
@@ -230,8 +211,7 @@ def report(result: dict[str, Any]) -> str:
         f"  measured here        {result['seconds']:.1f} s, {result['encoder_seconds']:.1f} s "
         f"of them the frozen encoder ({result['threads']} threads)",
         f"                       peak memory {result['memory_peak_gib']:.2f} GiB, "
-        f"{result['memory_built_gib']:.2f} GiB once built (the encoder took "
-        f"{result['encoder_batch']} utterances at a time)",
+        f"{result['memory_built_gib']:.2f} GiB once built",
         f"                       {result['tera_flop']:.2f} TFLOP, "
         f"{result['encoder_tera_flop']:.2f} of them the frozen encoder",
         f"                       loss {result['loss']:.3f}, "
@@ -245,11 +225,10 @@ def main(cmd: Sequence[str] | None = None) -> None:
     parser = get_parser(__doc__)
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--batch_size", type=int, help="instead of the configuration's own")
-    parser.add_argument("--encoder_batch", type=int, default=32, help="utterances at a time")
     parser.add_argument("--num_threads", type=int, default=os.cpu_count() or 1)
     args = parser.parse_args(cmd)
     torch.set_num_threads(args.num_threads)
-    result = measure(args.config, args.batch_size, encoder_batch=args.encoder_batch)
+    result = measure(args.config, args.batch_size)
     show(report(result), result, args.output)
 
 

@@ -32,7 +32,11 @@ class BlockOutput:
 
 
 def self_attention(
-    attention: nn.MultiheadAttention, x: Tensor, mask: Tensor | None = None
+    attention: nn.MultiheadAttention,
+    x: Tensor,
+    mask: Tensor | None = None,
+    *,
+    causal: bool = False,
 ) -> Tensor:
     """What ``attention(x, x, x, key_padding_mask=mask)`` attends, without its weights.
 
@@ -43,6 +47,7 @@ def self_attention(
         attention: With ``batch_first`` and biases.
         x: (batch, positions, dim).
         mask: True at positions that must not be looked at, (batch, positions).
+        causal: Look at no later position; without a mask.
 
     Returns:
         (batch, positions, dim).
@@ -56,6 +61,7 @@ def self_attention(
         value,
         attn_mask=None if mask is None else ~mask[:, None, None],
         dropout_p=attention.dropout if attention.training else 0.0,
+        is_causal=causal,
     )
     return attention.out_proj(attended.transpose(1, 2).flatten(2))
 

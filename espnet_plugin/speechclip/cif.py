@@ -9,10 +9,12 @@ frames collected since the last firing (Dong & Xu 2020, arXiv 1905.11235; Speech
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
 from espnet_plugin.speechclip.padding import padding_mask, zero_padding
@@ -47,7 +49,7 @@ class CifOutput:
 
 
 def integrate_and_fire(
-    features: Tensor,
+    features: Tensor | Sequence[Tensor],
     alphas: Tensor,
     *,
     threshold: float = 1.0,
@@ -66,7 +68,8 @@ def integrate_and_fire(
         B: batch, T: frames, N: slots, C: dim
 
     Args:
-        features: (B, T, C), finite everywhere.
+        features: (B, T, C), finite everywhere; or of the parts of a batch, one after the other,
+            each up to its own longest row.
         alphas: Non-negative weights, zero at padding, (B, T).
         threshold: Weight that completes a slot.
         tail_threshold: Weight from which the unfinished last slot counts as one and is scaled up to
@@ -79,7 +82,8 @@ def integrate_and_fire(
     Returns:
         The slots, their number and their frames. ``alpha_sum`` is the sum of ``alphas``.
     """
-    batch, frames, _ = features.shape
+    parts = [features] if isinstance(features, Tensor) else features
+    batch, frames = sum(len(part) for part in parts), max(part.size(1) for part in parts)
     if alphas.shape != (batch, frames):
         raise ValueError(f"alphas are {tuple(alphas.shape)}, expected {(batch, frames)}")
     if threshold <= 0:
@@ -92,7 +96,8 @@ def integrate_and_fire(
     lower = torch.cat([upper.new_zeros(batch, 1), upper[:, :-1]], dim=1)  # (B, T)
     total = upper[:, -1].detach()  # (B,)
     lengths = (total / threshold).floor().long().clamp(min=1, max=max_slots)  # (B,)
-    slots = int(lengths.max()) + 1  # one more for the tail
+    most: int = lengths.max().tolist()  # the one look from the host in training
+    slots = most + 1  # one more for the tail
 
     edges = threshold * torch.arange(slots + 1, device=alphas.device, dtype=upper.dtype)  # (N + 1,)
     weights = _overlap(lower, upper, edges)  # (B, N, T)
@@ -104,13 +109,19 @@ def integrate_and_fire(
         is_tail = torch.arange(slots, device=alphas.device)[None, :] == lengths[:, None]  # (B, N)
         weights = weights * torch.where(is_tail, gain, torch.ones_like(gain))[:, :, None]
         lengths = lengths + has_tail[:, 0].long()
+        most = lengths.max().tolist()
 
     valid = ~padding_mask(lengths, slots)  # (B, N)
     if not keep_leftovers or tail_threshold is not None:
         weights = weights * valid[:, :, None]
-    weights = weights[:, : int(lengths.max())]  # (B, N, T)
-    valid = valid[:, : int(lengths.max())]
-    embeddings = torch.matmul(weights.to(features.dtype), features)  # (B, N, C)
+    weights, valid = weights[:, :most], valid[:, :most]  # (B, N, T), (B, N)
+    shares = weights.split([len(part) for part in parts])
+    embeddings = torch.cat(
+        [
+            torch.matmul(share[:, :, : part.size(1)].to(part.dtype), part)
+            for share, part in zip(shares, parts, strict=True)
+        ]
+    )  # (B, N, C)
 
     starts, ends = _slot_frames(weights.detach() > 0, valid)
     return CifOutput(
@@ -241,7 +252,7 @@ class CIF(nn.Module):
 
     def forward(
         self,
-        features: Tensor,
+        features: Tensor | Sequence[Tensor],
         lengths: Tensor,
         *,
         target_lengths: Tensor | None = None,
@@ -250,7 +261,8 @@ class CIF(nn.Module):
         """Cuts frames into slots.
 
         Args:
-            features: (batch, frames, dim), right-padded.
+            features: (batch, frames, dim), right-padded; or of the parts of a batch, as
+                :func:`integrate_and_fire` takes them.
             lengths: Number of frames, (batch,).
             target_lengths: Wanted number of slots, (batch,). Given: the training rule (scaling, no
                 tail).
@@ -260,17 +272,23 @@ class CIF(nn.Module):
         Returns:
             The slots; ``alpha_sum`` is taken before scaling.
         """
-        with torch.autocast(features.device.type, enabled=False):
-            features = features if features.dtype == torch.float64 else features.float()
+        parts = [features] if isinstance(features, Tensor) else list(features)
+        with torch.autocast(lengths.device.type, enabled=False):
+            own_lengths = lengths.split([len(part) for part in parts])
+            parts = [part if part.dtype == torch.float64 else part.float() for part in parts]
             if not self.compatibility.convolve_padding:
-                features = zero_padding(features, lengths)
-            alphas = self.predict_alphas(features, lengths)
+                parts = [zero_padding(*part) for part in zip(parts, own_lengths, strict=True)]
+            predicted = [
+                self.predict_alphas(*part) for part in zip(parts, own_lengths, strict=True)
+            ]
+            frames = max(part.size(1) for part in parts)
+            alphas = torch.cat([F.pad(part, (0, frames - part.size(1))) for part in predicted])
             alpha_sum = alphas.sum(dim=1)  # (batch,)
             if target_lengths is not None and self._scales(step):
                 wanted = self.threshold * target_lengths.to(alphas.dtype) + SCALING_MARGIN
                 alphas = alphas * (wanted / alpha_sum.clamp(min=1e-8))[:, None]
             output = integrate_and_fire(
-                features,
+                parts,
                 alphas,
                 threshold=self.threshold,
                 tail_threshold=self.tail_threshold if target_lengths is None else None,

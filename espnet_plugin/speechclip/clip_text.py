@@ -9,11 +9,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from espnet_plugin.speechclip.attention import self_attention
 from espnet_plugin.speechclip.padding import padding_mask
 
 
 class SoftTokensUnsupportedError(ValueError):
     """The text tower of this CLIP does not read a causal sequence at its end token."""
+
+
+class QuickGELU(nn.Module):
+    """OpenAI's approximation of GELU, x * sigmoid(1.702 x), with a third of the memory for its
+    gradient that this form takes."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Of any shape."""
+        return F.silu(1.702 * x) / 1.702
 
 
 class CausalTextTower(nn.Module):
@@ -37,6 +47,10 @@ class CausalTextTower(nn.Module):
         self.eot_id = eot_id
         self.context_length = int(tower.context_length)
         self.transformer = tower.transformer
+        for block in self.transformer.resblocks:
+            # by name, since open_clip is imported only where a model is built
+            if type(block.mlp.gelu).__name__ == "QuickGELU":
+                block.mlp.gelu = QuickGELU()
         self.token_embedding = tower.token_embedding
         self.positional_embedding = tower.positional_embedding
         self.ln_final = tower.ln_final
@@ -88,12 +102,25 @@ class CausalTextTower(nn.Module):
         sequence = torch.where(is_end, table[self.eot_id].to(tokens.dtype), sequence)
         return self._read(sequence, ends)
 
+    def _transform(self, hidden: Tensor) -> Tensor:
+        """open_clip's transformer, (batch, positions, dim) to the same; its own forward would have
+        torch multiply frozen weights one position at a time."""
+        blocks: Any = self.transformer.resblocks
+        if not all(_is_plain(block) for block in blocks):
+            length = hidden.shape[1]
+            return self.transformer(hidden, attn_mask=self.attn_mask[:length, :length])
+        for block in blocks:
+            attended = self_attention(block.attn, block.ln_1(hidden), causal=True)
+            hidden = hidden + block.ls_1(attended)
+            hidden = hidden + block.ls_2(block.mlp(block.ln_2(hidden)))
+        return hidden
+
     def _read(self, sequence: Tensor, ends: Tensor) -> Tensor:
         """Transform embeddings (batch, positions, dim) and read (batch, E) at ``ends`` (batch,)."""
         length = sequence.shape[1]
         dtype = self.transformer.get_cast_dtype()
         hidden = sequence.to(dtype) + self.positional_embedding[:length].to(dtype)
-        hidden = self.transformer(hidden, attn_mask=self.attn_mask[:length, :length])
+        hidden = self._transform(hidden)
         rows = torch.arange(len(ends), device=hidden.device)
         hidden = self.ln_final(hidden[rows, ends])  # (batch, dim)
         if self.text_projection is None:
@@ -101,6 +128,13 @@ class CausalTextTower(nn.Module):
         if isinstance(self.text_projection, nn.Linear):
             return self.text_projection(hidden)
         return hidden @ self.text_projection
+
+
+def _is_plain(block: nn.Module) -> bool:
+    """Whether a block of open_clip's is attention and a network, each behind its layer norm."""
+    parts = {"ln_1", "attn", "ls_1", "ln_2", "mlp", "ls_2"}
+    children = dict(block.named_children())
+    return children.keys() == parts and isinstance(children["attn"], nn.MultiheadAttention)
 
 
 def is_causal_text_tower(tower: nn.Module, *, eot_id: int) -> bool:

@@ -58,6 +58,8 @@ def sum_over_ranks(value: Tensor) -> Tensor:
     Args:
         value: Of the same shape on every rank.
     """
+    if not is_distributed():
+        return value
     from torch.distributed.nn.functional import all_reduce
 
     return all_reduce(value)
@@ -67,7 +69,7 @@ def mean_over_ranks(mean: Tensor, count: Tensor) -> Tensor:
     """Mean over what all ranks hold, given each rank's own mean over ``count`` things; gradients as
     with :func:`sum_over_ranks`."""
     if not is_distributed():
-        return mean
+        return mean  # also where the count is zero
     count = count.to(mean.dtype)
     return sum_over_ranks(count * mean) / sum_over_ranks(count)
 

@@ -9,6 +9,7 @@ and ``forward``, registered there.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,7 +57,7 @@ class ClsKeywordExtractor(nn.Module):
     def forward(
         self,
         queries: Tensor,
-        frames: Tensor,
+        frames: Tensor | Sequence[Tensor],
         lengths: Tensor,
         *,
         target_lengths: Tensor | None = None,
@@ -66,7 +67,8 @@ class ClsKeywordExtractor(nn.Module):
 
         Args:
             queries: Block output at the query positions, (batch, num_queries, dim).
-            frames: Block output at the frames, (batch, frames, dim).
+            frames: Block output at the frames, (batch, frames, dim); in training also in parts,
+                one after the other.
             lengths: Number of frames, (batch,).
             target_lengths: Not used.
             step: Not used.
@@ -132,7 +134,7 @@ class CifKeywordExtractor(nn.Module):
     def forward(
         self,
         queries: Tensor,
-        frames: Tensor,
+        frames: Tensor | Sequence[Tensor],
         lengths: Tensor,
         *,
         target_lengths: Tensor | None = None,
@@ -142,7 +144,8 @@ class CifKeywordExtractor(nn.Module):
 
         Args:
             queries: Empty, (batch, 0, dim).
-            frames: Block output at the frames, (batch, frames, dim).
+            frames: Block output at the frames, (batch, frames, dim); in training also in parts,
+                one after the other.
             lengths: Number of frames, (batch,).
             target_lengths: Wanted number of slots in training, (batch,).
             step: Number of optimiser updates done.

@@ -79,9 +79,10 @@ class KeywordBatchNorm(nn.Module):
             return self._per_slot(keywords)
         if lengths is None or self.compatibility.norm_over_padding:
             return self._apply_norm(keywords.flatten(0, 1)).view_as(keywords)
-        valid = ~padding_mask(lengths, keywords.size(1))  # (batch, slots)
-        normed = self._apply_norm(keywords[valid])  # (valid slots, dim)
-        return keywords.masked_scatter(valid[:, :, None], normed.to(keywords.dtype))
+        valid = ~padding_mask(lengths, keywords.size(1))[:, :, None]  # (batch, slots, 1)
+        rows = keywords.masked_fill(~valid, 0.0).flatten(0, 1)  # (batch * slots, dim)
+        normed = self._apply_norm(rows, valid.flatten(0, 1)).view_as(keywords)
+        return torch.where(valid, normed.to(keywords.dtype), keywords)
 
     def _per_slot(self, keywords: Tensor) -> Tensor:
         batch, slots, dim = keywords.shape
@@ -92,13 +93,14 @@ class KeywordBatchNorm(nn.Module):
             self._apply_norm(channels).view(batch, dim, slots).transpose(1, 2)
         )  # (batch, slots, dim)
 
-    def _apply_norm(self, rows: Tensor) -> Tensor:
-        """Normalises rows, (rows, channels), in training by their statistics over all ranks."""
+    def _apply_norm(self, rows: Tensor, valid: Tensor | None = None) -> Tensor:
+        """Normalises rows, (rows, channels), in training by their statistics over all ranks; only
+        those that are ``valid``, (rows, 1), count, the others are zero."""
         norm = self.norm
         if not self.training:
             return norm(rows)
-        if is_distributed():
-            return self._norm_over_ranks(rows)
+        if is_distributed() or valid is not None:
+            return self._norm_by_moments(rows, valid)
         if rows.size(0) < 2:
             # One sample has no variance: fall back to the running statistics.
             return F.batch_norm(
@@ -111,12 +113,12 @@ class KeywordBatchNorm(nn.Module):
         self._update_running(mean, variance)
         return normed
 
-    def _norm_over_ranks(self, rows: Tensor) -> Tensor:
+    def _norm_by_moments(self, rows: Tensor, valid: Tensor | None) -> Tensor:
         norm = self.norm
         old_mean, old_variance = self._running()
         with torch.autocast(rows.device.type, enabled=False):
             values = rows.to(torch.promote_types(rows.dtype, torch.float32))
-            mean, variance, count = moments_over_ranks(values)
+            mean, variance, count = moments_over_ranks(values, valid)
             enough = count > 1
             # NaN: no update without a variance
             unbiased = torch.where(enough, variance.detach() * count / (count - 1), torch.nan)
@@ -166,7 +168,7 @@ def started_batch_norm(
     return norm
 
 
-def moments_over_ranks(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def moments_over_ranks(rows: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
     """Mean and biased variance over the rows of all ranks, (channels,) each, and their number.
 
     Gradients flow to the ranks that the rows came from. Ranks may hold different numbers of rows,
@@ -174,12 +176,15 @@ def moments_over_ranks(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
     Args:
         rows: Of this rank, (rows, channels).
+        valid: True at rows that count, (rows, 1); all by default. The others are zero.
     """
-    own = torch.cat([rows.sum(dim=0), rows.new_full((1,), len(rows))])
+    if valid is None:
+        valid = torch.ones_like(rows[:, :1], dtype=torch.bool)
+    own = torch.cat([rows.sum(dim=0), valid.sum(dim=0).to(rows.dtype)])
     total = sum_over_ranks(own)
     count = total[-1].detach()
     mean = total[:-1] / count.clamp(min=1)
-    squares = sum_over_ranks((rows - mean).square().sum(dim=0))
+    squares = sum_over_ranks(((rows - mean) * valid).square().sum(dim=0))
     return mean, squares / count.clamp(min=1), count
 
 

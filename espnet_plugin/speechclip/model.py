@@ -68,7 +68,7 @@ class SpeechOutput:
     Attributes:
         states: Outputs of the trained block's layers at the frames, zero at padding, (batch,
             frames, dim) each: what a downstream task can use beside the speech encoder's hidden
-            states.
+            states. None of a batch in parts.
         lengths: Number of frames, (batch,).
         parallel: Utterance embedding, L2-normalised, (batch, embedding_dim).
         cascaded: Embedding of the keywords through CLIP's text tower, L2-normalised, (batch,
@@ -177,7 +177,7 @@ class SpeechCLIPModel(nn.Module):
 
     def forward(
         self,
-        states: SpeechStates,
+        states: SpeechStates | Sequence[SpeechStates],
         *,
         target_lengths: Tensor | None = None,
         step: int | None = None,
@@ -185,14 +185,15 @@ class SpeechCLIPModel(nn.Module):
         """Embeds a batch of hidden states.
 
         Args:
-            states: Of the frozen speech encoder.
+            states: Of the frozen speech encoder; or the parts of a batch, one after the other.
             target_lengths: Wanted number of keywords, (batch,); used in training mode only.
             step: Number of optimiser updates done, for schedules.
         """
-        block = self._run_block(states)
-        query_outputs, frame_outputs = block.output.split(
-            [self.num_queries, block.output.size(1) - self.num_queries], dim=1
-        )
+        parts = [states] if isinstance(states, SpeechStates) else states
+        lengths = torch.cat([part.lengths for part in parts])  # (batch,)
+        blocks = [self._run_block(part) for part in parts]
+        query_outputs = torch.cat([block.output[:, : self.num_queries] for block in blocks])
+        frame_outputs = [block.output[:, self.num_queries :] for block in blocks]
 
         parallel = None
         if self.parallel_projection is not None:
@@ -202,8 +203,8 @@ class SpeechCLIPModel(nn.Module):
         if self.keyword_extractor is not None:
             keywords = self._keywords(
                 query_outputs,
-                frame_outputs,
-                states.lengths,
+                frame_outputs if len(parts) > 1 else frame_outputs[0],
+                lengths,
                 target_lengths=target_lengths if self.training else None,
                 step=step,
             )
@@ -211,9 +212,8 @@ class SpeechCLIPModel(nn.Module):
                 cascaded = self.clip.encode_soft_tokens(
                     keywords.quantized.embeddings, keywords.lengths
                 )
-        return SpeechOutput(
-            self._at_frames(block, states.lengths), states.lengths, parallel, cascaded, keywords
-        )
+        at_frames = self._at_frames(blocks[0], lengths) if len(parts) == 1 else ()
+        return SpeechOutput(at_frames, lengths, parallel, cascaded, keywords)
 
     def block_states(self, states: SpeechStates) -> tuple[Tensor, ...]:
         """``SpeechOutput.states`` alone, without the cost of embeddings and keywords."""
@@ -312,7 +312,7 @@ class SpeechCLIPModel(nn.Module):
     def _keywords(
         self,
         queries: Tensor,
-        frames: Tensor,
+        frames: Tensor | Sequence[Tensor],
         lengths: Tensor,
         *,
         target_lengths: Tensor | None,

@@ -74,11 +74,13 @@ def token_usage(
         lengths: Number of valid slots, (batch,); all by default.
         temperature: Of the softmax over the rows.
     """
-    if lengths is not None:
-        valid = ~padding_mask(lengths, similarities.size(1))  # (batch, slots)
-        similarities = similarities[valid]  # (valid slots, rows)
-    probabilities = (similarities / temperature).softmax(dim=-1)
-    return probabilities.reshape(-1, similarities.size(-1)).mean(dim=0)
+    probabilities = (similarities / temperature).softmax(dim=-1).flatten(0, -2)
+    if lengths is None:
+        return probabilities.mean(dim=0)
+    valid = ~padding_mask(lengths, similarities.size(1)).flatten()  # (batch * slots,)
+    # A product instead of a choice: the number of valid slots is not looked at from the host.
+    with torch.autocast(similarities.device.type, enabled=False):
+        return valid.to(probabilities.dtype) @ probabilities / valid.sum()
 
 
 def diversity_loss(
@@ -197,9 +199,11 @@ def _learned_start(text: str) -> float:
 
 def _code_usage(rows: Tensor, size: int, lengths: Tensor | None) -> Tensor:
     """Share of the valid slots that chose each row, (size,)."""
+    counted = torch.ones_like(rows, dtype=torch.float32)  # (batch, slots)
     if lengths is not None:
-        rows = rows[~padding_mask(lengths, rows.size(1))]  # (valid slots,)
-    return torch.bincount(rows.flatten(), minlength=size) / max(rows.numel(), 1)
+        counted = counted.masked_fill(padding_mask(lengths, rows.size(1)), 0.0)
+    counts = counted.new_zeros(size).index_add_(0, rows.flatten(), counted.flatten())
+    return counts / counted.sum().clamp(min=1)
 
 
 def _forbid(scores: Tensor, forbidden: Tensor | None) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +12,13 @@ from torch.nn import functional as F
 
 from espnet_plugin.speechclip.backends import BACKENDS
 from espnet_plugin.speechclip.backends.waveform import (
-    check_waveforms,
+    checked_ends,
     float_samples,
     prepare_waveforms,
 )
 from espnet_plugin.speechclip.compatibility import rounded_frame_lengths
 from espnet_plugin.speechclip.options import choose, hands_on_to, options_of
+from espnet_plugin.speechclip.parts import PART_VALUES, split_by_length
 
 LAYER_NORM_EPS = 1e-5
 FRAME_LENGTH_RULES = ("exact", "rounded")
@@ -122,14 +123,20 @@ class FrozenSpeechEncoder(nn.Module):
         self, speech: Tensor, speech_lengths: Tensor, *, normalized: bool = False
     ) -> SpeechStates:
         """As ``forward``, without switching gradients off (for those who fine-tune)."""
-        check_waveforms(speech, speech_lengths)
+        ends = checked_ends(speech, speech_lengths)
+        return self._encode(speech, speech_lengths, ends, normalized=normalized)
+
+    def _encode(
+        self, speech: Tensor, speech_lengths: Tensor, ends: Sequence[int], *, normalized: bool
+    ) -> SpeechStates:
         waveforms, sample_lengths = prepare_waveforms(
-            float_samples(speech),
+            float_samples(speech[:, : max(ends)]),
             speech_lengths,
             normalize=self.normalize_waveform and not normalized,
             min_samples=self.min_samples,
         )
-        hidden_states = self.backend(waveforms, sample_lengths)
+        ends = [max(end, self.min_samples) for end in ends]
+        hidden_states = self.backend(waveforms, sample_lengths, ends)
         lengths = self.frame_lengths(sample_lengths)
         if self.frame_length_rule == "rounded":
             frames = hidden_states.shape[2]
@@ -155,6 +162,26 @@ class FrozenSpeechEncoder(nn.Module):
             ValueError: if shapes or lengths do not fit.
         """
         return self.encode(speech, speech_lengths, normalized=normalized)
+
+    @torch.no_grad()
+    def in_parts(
+        self, speech: Tensor, speech_lengths: Tensor, *, normalized: bool = False
+    ) -> tuple[list[SpeechStates], Tensor | None]:
+        """As ``forward``, a large batch in parts of similar length.
+
+        Returns:
+            The parts, and the rows in their order, (batch,); None: as they came.
+        """
+        ends = checked_ends(speech, speech_lengths)
+        limit = PART_VALUES // self.dim * self.stride
+        order, parts = split_by_length(speech_lengths, ends, limit=limit)
+        if order is None:
+            return [self._encode(speech, speech_lengths, ends, normalized=normalized)], None
+        states = []
+        for rows, own in zip(order.split([len(part) for part in parts]), parts, strict=True):
+            part = speech[:, : own[0]].index_select(0, rows)
+            states.append(self._encode(part, speech_lengths[rows], own, normalized=normalized))
+        return states, order
 
 
 def batch_states(
@@ -187,6 +214,42 @@ def batch_states(
     if speech_encoder is None:
         raise ValueError("The model was built without its speech encoder; give speech_states.")
     return speech_encoder(speech, speech_lengths, normalized=normalized)
+
+
+def states_in_parts(
+    speech_encoder: FrozenSpeechEncoder | None, *, normalized: bool = False, **given: Tensor | None
+) -> tuple[list[SpeechStates], Tensor | None]:
+    """As :func:`batch_states`, a large batch in parts of similar length.
+
+    Args:
+        speech_encoder: Needed for waveforms only.
+        normalized: The waveforms are normalised already.
+        **given: What :func:`batch_states` takes.
+
+    Returns:
+        The parts, and the rows in their order, (batch,); None: as they came.
+    """
+    batch = {name: value for name, value in given.items() if value is not None}
+    stored, lengths = batch.get("speech_states"), batch.get("speech_states_lengths")
+    if stored is not None and lengths is not None:
+        limit = PART_VALUES // stored.size(-1)
+        order, parts = split_by_length(lengths, lengths.tolist(), limit=limit)
+        if order is not None:
+            groups = zip(order.split([len(part) for part in parts]), parts, strict=True)
+            return [batch_states(None, **_rows(batch, rows, own[0])) for rows, own in groups], order
+    elif "speech" in batch and "speech_lengths" in batch and speech_encoder is not None:
+        return speech_encoder.in_parts(**batch, normalized=normalized)
+    return [batch_states(speech_encoder, **batch, normalized=normalized)], None
+
+
+def _rows(batch: dict[str, Tensor], rows: Tensor, longest: int) -> dict[str, Any]:
+    """Some utterances of a batch of stored states, cut at their longest."""
+    frames = batch["speech_states"].size(1)
+    cut = {
+        name: value[:, :longest] if value.dim() > 1 and value.size(1) == frames else value
+        for name, value in batch.items()
+    }
+    return {name: value.index_select(0, rows) for name, value in cut.items()}
 
 
 class LayerWeighting(nn.Module):
@@ -229,9 +292,10 @@ class LayerWeighting(nn.Module):
             weights = torch.softmax(self.weights.float(), dim=0)
             if self.normalize:
                 return _weighted_sum(weights, hidden_states, _NORMALIZERS[self.normalize])
-            # One product of the weights and all states, which are not copied for it.
+            # One product of the weights and all states, which are not copied for it: a matmul of
+            # a vector would transpose them first.
             flat = hidden_states.float().reshape(batch, layers, frames * dim)
-            return torch.matmul(weights, flat).view(batch, frames, dim)
+            return torch.bmm(weights.expand(batch, 1, layers), flat).view(batch, frames, dim)
 
 
 def _weighted_sum(

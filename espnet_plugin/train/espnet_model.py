@@ -15,7 +15,7 @@ from espnet_plugin.speechclip.cif import quantity_loss
 from espnet_plugin.speechclip.gather import gather_features, mean_over_ranks, own_rows
 from espnet_plugin.speechclip.model import Keywords, SpeechCLIPModel, SpeechOutput
 from espnet_plugin.speechclip.quantizer import diversity_loss, perplexity, token_usage
-from espnet_plugin.speechclip.speech_encoder import batch_states
+from espnet_plugin.speechclip.speech_encoder import batch_states, states_in_parts
 from espnet_plugin.train.frozen_state import leave_out_of_broadcasts, leave_out_of_checkpoints
 
 Losses = tuple[Tensor, dict[str, Tensor], Tensor]
@@ -92,6 +92,8 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         self.extract_feats_in_collect_stats = extract_feats_in_collect_stats
         # Optimiser updates done. Float, since ESPnet's checkpoint averaging sums integer tensors.
         self.register_buffer("num_updates", torch.zeros(()))
+        self.updates_done = 0  # the same on the host: asking the device would mean to wait for it
+        self.register_load_state_dict_post_hook(lambda model, _: model.look_up_updates())
         leave_out_of_checkpoints(
             self, [f"speechclip.{prefix}" for prefix in speechclip.frozen_prefixes]
         )
@@ -100,7 +102,12 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
     def end_update(self) -> None:
         """What follows each update; the optimizer calls it itself (see ``SpeechCLIPTask``)."""
         self.num_updates.add_(1)
+        self.updates_done += 1
         keep_in_bounds(self)
+
+    def look_up_updates(self) -> None:
+        """Brings the host's count to ``num_updates``, once that was loaded or set."""
+        self.updates_done = int(self.num_updates)
 
     def forward(self, **batch: Any) -> Losses:
         """Loss of a batch.
@@ -137,7 +144,7 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         text_lengths: Tensor | None = None,
         **_: Any,
     ) -> EncodedBatch:
-        """Runs both sides of a batch.
+        """Runs both sides of a batch; in training the rows of a large one change places.
 
         Args:
             image: Image embeddings (batch, dim), or pixels (batch, 3, height, width).
@@ -150,16 +157,24 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
             text: Captions as sub-word ids; only their number is used, (batch, sub-words).
             text_lengths: Sub-words of each caption, (batch,).
         """
-        states = batch_states(
-            self.speechclip.speech_encoder,
-            speech=speech,
-            speech_lengths=speech_lengths,
-            speech_states=speech_states,
-            speech_states_lengths=speech_states_lengths,
-            normalized=self.normalized_speech,
-        )
-        targets = self.speechclip.target_lengths(states.lengths, text_lengths)
-        output = self.speechclip(states, target_lengths=targets, step=int(self.num_updates))
+        given: dict[str, Any] = {
+            "speech": speech,
+            "speech_lengths": speech_lengths,
+            "speech_states": speech_states,
+            "speech_states_lengths": speech_states_lengths,
+            "normalized": self.normalized_speech,
+        }
+        states, order = [], None
+        if self.training:
+            states, order = states_in_parts(self.speechclip.speech_encoder, **given)
+        else:
+            states.append(batch_states(self.speechclip.speech_encoder, **given))
+        if order is not None:
+            image, image_id = image[order], image_id[order]
+            text_lengths = None if text_lengths is None else text_lengths[order]
+        lengths = torch.cat([part.lengths for part in states])  # (batch,)
+        targets = self.speechclip.target_lengths(lengths, text_lengths)
+        output = self.speechclip(states, target_lengths=targets, step=self.updates_done)
         return EncodedBatch(output, self.encode_images(image), image_id.reshape(-1), targets)
 
     @torch.no_grad()
@@ -196,7 +211,8 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
             loss = loss + self._keyword_terms(encoded, stats)
         stats["loss"] = loss
         stats = {name: value.detach().float() for name, value in stats.items()}
-        return force_gatherable((loss, stats, batch_size), loss.device)
+        weight = encoded.image_ids.new_full((), batch_size)
+        return force_gatherable((loss, stats, weight), loss.device)
 
     def _keyword_terms(self, encoded: EncodedBatch, stats: dict[str, Tensor]) -> Tensor:
         """Adds the keywords' statistics and returns the sum of their weighted terms."""
@@ -206,7 +222,7 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         stats["code_perplexity"] = keywords.quantized.code_perplexity
         stats["probability_perplexity"] = keywords.quantized.probability_perplexity
         stats["quantizer_temperature"] = self.speechclip.quantizer.current_temperature(
-            int(self.num_updates)
+            self.updates_done
         ).reshape(())
         total = encoded.images.new_zeros(())
         if self.diversity_weight:

@@ -21,7 +21,7 @@ class WatchedUpdates:
 
     Args:
         batches: Of an epoch: utterance ids, and what the model takes.
-        model: Counts its updates in ``num_updates``.
+        model: Counts its updates in ``updates_done``.
         accum_grad: Batches per update.
         limit: Updates in a row that may be left out; 0: any number.
     """
@@ -54,7 +54,7 @@ class WatchedUpdates:
                 utterances, updates = [], self._updates()
 
     def _updates(self) -> int:
-        return int(self.model.num_updates)
+        return int(self.model.updates_done)
 
     def _left_out(self, utterances: Sequence[str]) -> None:
         self.total += 1

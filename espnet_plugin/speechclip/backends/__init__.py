@@ -7,7 +7,7 @@ A backend is a ``torch.nn.Module`` of the form of ``SpeechBackend``, whose const
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from torch import Tensor
@@ -35,12 +35,13 @@ class SpeechBackend(Protocol):
         shorter than ``min_samples`` has as many as one of that length."""
         ...
 
-    def __call__(self, speech: Tensor, sample_lengths: Tensor) -> Tensor:
+    def __call__(self, speech: Tensor, sample_lengths: Tensor, ends: Sequence[int]) -> Tensor:
         """Encode waveforms as ``prepare_waveforms`` leaves them.
 
         Args:
             speech: (batch, samples), 0 behind each utterance's end.
             sample_lengths: (batch,), each at least ``min_samples``.
+            ends: the same on the host, so that nobody has to wait for the device to know them.
 
         Returns:
             Hidden states (batch, layers + 1, frames, dim), 0 at padded frames.

@@ -10,8 +10,9 @@ in any batch.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -24,13 +25,15 @@ from espnet_plugin.speechclip.backends.huggingface_loading import (
 from espnet_plugin.speechclip.backends.states import StateCollector
 from espnet_plugin.speechclip.padding import padding_mask
 
+Lengths = TypeVar("Lengths", Tensor, int)
+
 
 def conv_output_lengths(
-    lengths: Tensor, kernels: tuple[int, ...], strides: tuple[int, ...]
-) -> Tensor:
-    """Frames that a stack of unpadded convolutions makes of ``lengths`` (batch,) samples."""
+    lengths: Lengths, kernels: tuple[int, ...], strides: tuple[int, ...]
+) -> Lengths:
+    """Frames that a stack of unpadded convolutions makes of ``lengths`` samples, of any shape."""
     for kernel, stride in zip(kernels, strides, strict=True):
-        lengths = torch.div(lengths - kernel, stride, rounding_mode="floor") + 1
+        lengths = (lengths - kernel) // stride + 1
     return lengths
 
 
@@ -103,16 +106,17 @@ class HuggingFaceBackend(nn.Module):
         samples = sample_lengths.clamp(min=self.min_samples)
         return conv_output_lengths(samples, self.kernels, self.strides)
 
-    def forward(self, speech: Tensor, sample_lengths: Tensor) -> Tensor:
+    def forward(self, speech: Tensor, sample_lengths: Tensor, ends: Sequence[int]) -> Tensor:
         """As ``SpeechBackend`` says."""
-        features = self._convolve(speech, sample_lengths.tolist())  # (batch, frames, channels)
+        features = self._convolve(speech, ends)  # (batch, frames, channels)
         hidden = self.model.feature_projection(features)  # (batch, frames, dim)
         if isinstance(hidden, tuple):  # wav2vec 2.0 and WavLM return the normed input, too
             hidden = hidden[0]
         del features
-        return self._encode(hidden, self.frame_lengths(sample_lengths))
+        frames = [conv_output_lengths(end, self.kernels, self.strides) for end in ends]
+        return self._encode(hidden, self.frame_lengths(sample_lengths), frames)
 
-    def _convolve(self, speech: Tensor, ends: list[int]) -> Tensor:
+    def _convolve(self, speech: Tensor, ends: Sequence[int]) -> Tensor:
         """Convolutional front end, (batch, samples) to (batch, frames, channels), 0 at padding.
 
         Utterances of different lengths are convolved one by one: the group norm of base models
@@ -124,15 +128,19 @@ class HuggingFaceBackend(nn.Module):
         rows = [extractor(speech[row : row + 1, :end])[0].T for row, end in enumerate(ends)]
         return pad_sequence(rows, batch_first=True)  # rows are (own frames, channels)
 
-    def _encode(self, hidden: Tensor, lengths: Tensor) -> Tensor:
+    def _encode(self, hidden: Tensor, lengths: Tensor, ends: Sequence[int]) -> Tensor:
         """Transformer, (batch, frames, dim) to all states (batch, layers + 1, frames, dim)."""
-        ends: list[int] = lengths.tolist()
         mask = None
         if min(ends) < hidden.shape[1]:
             padding = padding_mask(lengths, hidden.shape[1])
             hidden = hidden.masked_fill(padding.unsqueeze(-1), 0.0)
-            mask = ~padding  # the library's masks say which frames count
+            mask = self._attention_mask(padding, hidden.dtype)
         states = StateCollector(self.num_layers)
+
+        def mask_padding(
+            _module: nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]
+        ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+            return inputs, {**options, "attention_mask": mask}
 
         def add_input(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
             states.add(inputs[0])
@@ -144,9 +152,23 @@ class HuggingFaceBackend(nn.Module):
         layers = self.model.encoder.layers
         hooks = [layers[0].register_forward_pre_hook(add_input)]
         hooks += [layer.register_forward_hook(add_output) for layer in layers]
+        # Given to the encoder, a mask would be looked at from the host, and indexed by.
+        hooks += [
+            layer.register_forward_pre_hook(mask_padding, with_kwargs=True) for layer in layers
+        ]
         try:
-            self.model.encoder(hidden, attention_mask=mask)
+            self.model.encoder(hidden)
         finally:
             for hook in hooks:
                 hook.remove()
         return states.stack(ends)
+
+    def _attention_mask(self, padding: Tensor, dtype: torch.dtype) -> Tensor:
+        """What this kind of model's layers take, of a mask that is True at padding, (batch,
+        frames)."""
+        if self.model.config.model_type == "wavlm":
+            return ~padding  # (batch, frames)
+        batch, frames = padding.shape
+        scores = torch.zeros(batch, 1, 1, frames, dtype=dtype, device=padding.device)
+        scores = scores.masked_fill(padding[:, None, None], -torch.inf)
+        return scores.expand(batch, 1, frames, frames)

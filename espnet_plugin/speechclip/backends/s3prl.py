@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -187,9 +188,8 @@ class S3prlBackend(nn.Module):
             frames.append(self._frames_of[samples])
         return torch.tensor(frames, device=sample_lengths.device)
 
-    def forward(self, speech: Tensor, sample_lengths: Tensor) -> Tensor:
+    def forward(self, speech: Tensor, sample_lengths: Tensor, ends: Sequence[int]) -> Tensor:
         """As ``SpeechBackend`` says."""
-        ends: list[int] = sample_lengths.tolist()
         rows_of_length = defaultdict(list)
         for row, end in enumerate(ends):
             rows_of_length[end].append(row)

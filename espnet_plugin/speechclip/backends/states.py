@@ -51,5 +51,5 @@ class StateCollector:
             return states.masked_fill(padding[:, None, :, None], 0.0)
         assert self._buffer is not None
         for row, length in enumerate(lengths):
-            self._buffer[row, :, length:] = 0.0
+            self._buffer[row, :, length:].zero_()
         return self._buffer

@@ -84,8 +84,8 @@ def checked_entries(entries: Mapping[str, Any]) -> dict[str, Any]:
     return entries
 
 
-def check_waveforms(speech: Tensor, sample_lengths: Tensor) -> None:
-    """Refuse what is no batch of waveforms.
+def checked_ends(speech: Tensor, sample_lengths: Tensor) -> list[int]:
+    """Numbers of samples of a batch of waveforms, on the host: the one time that it has to wait.
 
     Raises:
         ValueError: if shapes or lengths do not fit, or an utterance is empty.
@@ -98,13 +98,14 @@ def check_waveforms(speech: Tensor, sample_lengths: Tensor) -> None:
         )
     if speech.shape[0] == 0:
         raise ValueError("speech is an empty batch")
-    shortest, longest = (int(value) for value in sample_lengths.aminmax())
-    if shortest < 1:
+    ends: list[int] = sample_lengths.tolist()
+    if min(ends) < 1:
         raise ValueError("an utterance has no samples: remove it from the data")
-    if longest > speech.shape[1]:
+    if max(ends) > speech.shape[1]:
         raise ValueError(
-            f"speech_lengths say {longest} samples, but speech has {speech.shape[1]} per row"
+            f"speech_lengths say {max(ends)} samples, but speech has {speech.shape[1]} per row"
         )
+    return ends
 
 
 def prepare_waveforms(
@@ -116,7 +117,7 @@ def prepare_waveforms(
     count as its own samples from then on.
 
     Args:
-        speech: (batch, samples), anything behind each utterance's end.
+        speech: (batch, longest), anything behind each utterance's end.
         sample_lengths: (batch,).
         normalize: zero mean and unit variance per utterance (biased variance, eps 1e-5).
         min_samples: an encoder's receptive field.
@@ -125,8 +126,7 @@ def prepare_waveforms(
         Waveforms (batch, max(longest, min_samples)) that are 0 behind their ends, and their
         lengths (batch,), each >= min_samples.
     """
-    longest = int(sample_lengths.max())
-    speech = speech[:, :longest]
+    longest = speech.shape[1]
     speech = speech.masked_fill(padding_mask(sample_lengths, longest), 0.0)
     if longest < min_samples:
         speech = F.pad(speech, (0, min_samples - longest))  # (batch, min_samples)

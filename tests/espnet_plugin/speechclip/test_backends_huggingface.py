@@ -55,7 +55,7 @@ def run(backend, speech, lengths):
     waveforms, lengths = prepare_waveforms(
         speech, lengths, normalize=normalize, min_samples=backend.min_samples
     )
-    return backend(waveforms, lengths), backend.frame_lengths(lengths)
+    return backend(waveforms, lengths, lengths.tolist()), backend.frame_lengths(lengths)
 
 
 def test_receptive_field_and_lengths():

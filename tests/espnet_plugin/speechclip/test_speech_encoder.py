@@ -139,8 +139,8 @@ def test_backends_can_be_added(monkeypatch):
         def frame_lengths(self, sample_lengths):
             return sample_lengths // 100
 
-        def forward(self, speech, sample_lengths):
-            frames = int(self.frame_lengths(sample_lengths).max())
+        def forward(self, speech, sample_lengths, ends):
+            frames = max(ends) // 100
             return torch.full((len(speech), 2, frames, 3), self.value)
 
     def build(*, model, value=1.0):

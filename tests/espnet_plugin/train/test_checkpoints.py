@@ -215,7 +215,7 @@ def test_training_that_diverged_stops_and_names_utterances(
 
 def test_updates_are_counted_by_accumulated_batches(caplog: pytest.LogCaptureFixture) -> None:
     class Model(torch.nn.Module):
-        num_updates = 0
+        updates_done = 0
 
     model = Model()
     batches = [([f"u{number}"], {}) for number in range(7)]
@@ -224,6 +224,6 @@ def test_updates_are_counted_by_accumulated_batches(caplog: pytest.LogCaptureFix
     for number, (ids, _) in enumerate(watched, 1):
         assert ids == [f"u{number - 1}"]
         if number == 4:
-            model.num_updates += 1  # of batches 1 and 2, 3 and 4, 5 and 6 only the second
+            model.updates_done += 1  # of batches 1 and 2, 3 and 4, 5 and 6 only the second
     assert (watched.total, watched.in_a_row) == (2, 1)
     assert "not finite: u0 u1" in caplog.text and "not finite: u4 u5" in caplog.text

@@ -1,0 +1,188 @@
+"""A whole training step of each architecture, as a GPU would see it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import torch
+from torch import Tensor
+
+from espnet_plugin.tasks.speechclip import SpeechCLIPTask
+from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel
+from tests.host import FakeGPU, Looks
+from tests.tiny import HUBERT_DIM
+
+ARCHITECTURES = {
+    "parallel": ("--keyword_extractor", "none", "--attention", "transformer"),
+    "cascaded": ("--keyword_extractor", "cls", "--model_conf", "parallel=false"),
+    "cascaded+": ("--keyword_extractor", "cif", "--model_conf", "parallel=false"),
+    "hybrid": ("--keyword_extractor", "cls"),
+    "hybrid+": ("--keyword_extractor", "cif", "--model_conf", "diversity_weight=0.1"),
+}
+OPTIONS = {
+    "parallel": {"attention_conf": {"num_heads": 2, "feed_forward_dim": 32}},
+    "cif": {"frames_per_keyword": 4, "dropout": 0.1},
+    "cls": {"num_keywords": 3},
+}
+CAN_PRETEND = torch.cuda.is_available() or hasattr(torch._C, "_ensureCUDADeviceGuardSet")
+NO_DRIVER = "this torch asks the driver of a GPU even for tensors without values"
+TYPES = (torch.bfloat16, torch.float16)
+
+
+@pytest.fixture(scope="module", params=ARCHITECTURES)
+def model(request, tiny_corpus) -> ESPnetSpeechCLIPModel:
+    """An architecture with tiny teachers, in training mode."""
+    chosen = ARCHITECTURES[request.param]
+    extractor = chosen[1]
+    heads = "feed_forward_dim: 32" if request.param == "parallel" else "dropout: 0.1"
+    args = SpeechCLIPTask.get_parser().parse_args(
+        [
+            *("--speech_encoder_conf", f"model={tiny_corpus.speech_encoder}"),
+            *("--clip_conf", f"model={tiny_corpus.clip_model}"),
+            *("--clip_conf", f"pretrained={tiny_corpus.clip_weights}"),
+            *("--keyword_vocabulary", str(tiny_corpus.vocabulary)),
+            *("--keyword_extractor_conf", str(OPTIONS.get(extractor, {}))),
+            *("--attention_conf", f"{{num_heads: 2, {heads}}}"),
+            *chosen,
+        ]
+    )
+    torch.manual_seed(0)
+    return SpeechCLIPTask.build_model(args).train()
+
+
+@pytest.fixture
+def batch() -> dict[str, Tensor]:
+    """Three utterances of different lengths, with stored image embeddings."""
+    generator = torch.Generator().manual_seed(1)
+    lengths = [6400, 4000, 5000]
+    return {
+        "speech": torch.randn(3, max(lengths), generator=generator),
+        "speech_lengths": torch.tensor(lengths),
+        "image": torch.randn(3, 32, generator=generator),
+        "image_id": torch.tensor([[3], [1], [2]]),
+        "text": torch.ones(3, 4, dtype=torch.long),
+        "text_lengths": torch.tensor([4, 3, 2]),
+    }
+
+
+@contextmanager
+def autocast(device: str, dtype: torch.dtype) -> Iterator[None]:
+    """``torch.autocast``, which does nothing for a GPU that is not there."""
+    before = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
+    torch.set_autocast_enabled(device, True)
+    torch.set_autocast_dtype(device, dtype)
+    try:
+        yield
+    finally:
+        torch.set_autocast_enabled(device, before[0])
+        torch.set_autocast_dtype(device, before[1])
+        torch.clear_autocast_cache()
+
+
+def optimizer_of(model: ESPnetSpeechCLIPModel) -> torch.optim.Optimizer:
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad])
+    optimizer.register_step_post_hook(lambda *_: model.end_update())
+    return optimizer
+
+
+@pytest.fixture
+def in_parts(monkeypatch) -> None:
+    """Every batch is large: 19, 15 and 12 frames make two parts."""
+    monkeypatch.setattr("espnet_plugin.speechclip.speech_encoder.PART_VALUES", 32 * HUBERT_DIM)
+
+
+def test_the_host_waits_at_most_twice(model, batch, in_parts) -> None:
+    model = copy.deepcopy(model)
+    optimizer = optimizer_of(model)
+    with Looks() as looks:
+        loss = model(**batch)[0]
+        loss.backward()
+    # the lengths of the recordings, and the largest number of keywords where that varies
+    varies = model.speechclip.keyword_extractor is not None
+    varies = varies and model.speechclip.keyword_extractor.num_slots is None
+    assert looks.names == ["tolist"] * (1 + varies)
+    optimizer.step()
+    with Looks() as looks:
+        model.end_update()
+    assert not looks.names
+    assert model.updates_done == int(model.num_updates) == 2
+
+
+@pytest.mark.skipif(not CAN_PRETEND, reason=NO_DRIVER)
+@pytest.mark.parametrize("dtype", TYPES)
+def test_devices_and_types_fit_on_a_gpu(model, batch, dtype, in_parts) -> None:
+    gpu = FakeGPU(answers=[*batch["speech_lengths"].tolist(), 4])
+    model = gpu.move(copy.deepcopy(model))
+    batch = {name: gpu.tensor(value) for name, value in batch.items()}
+    with torch.no_grad(), gpu, autocast("cuda", dtype):
+        loss, stats, weight = model(**batch)
+        model.end_update()
+    assert {v.device.type for v in (loss, weight, *stats.values())} == {"cuda"}
+    assert loss.dtype == torch.float32
+    assert gpu.made_on_host == []
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_a_step_in_mixed_precision(model, batch, dtype) -> None:
+    model = copy.deepcopy(model)
+    optimizer = optimizer_of(model)
+    with autocast("cpu", dtype):
+        loss = model(**batch)[0]
+    loss.backward()
+    gradients = [p.grad for p in model.parameters() if p.requires_grad]
+    assert all(g is not None and g.dtype == torch.float32 for g in gradients)
+    assert all(g.isfinite().all() for g in gradients)
+    optimizer.step()
+    reference = copy.deepcopy(model)
+    assert reference(**batch)[0].isfinite()
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_a_batch_in_parts_gives_the_same(model, batch, stored, in_parts, monkeypatch) -> None:
+    model = copy.deepcopy(model)
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+        elif isinstance(module, torch.nn.MultiheadAttention):
+            module.dropout = 0.0
+    if stored:
+        states = model.speechclip.speech_encoder(batch.pop("speech"), batch.pop("speech_lengths"))
+        batch["speech_states"] = states.hidden_states.transpose(1, 2)
+        batch["speech_states_lengths"] = states.lengths
+
+    def step() -> tuple[dict[str, Tensor], list[Tensor]]:
+        model.zero_grad()
+        loss, stats, _ = model(**batch)
+        loss.backward()
+        return stats, [p.grad.clone() for p in model.parameters() if p.requires_grad]
+
+    parts = step()
+    monkeypatch.setattr("espnet_plugin.speechclip.speech_encoder.PART_VALUES", 10**6)
+    torch.testing.assert_close(parts, step(), rtol=1e-3, atol=3e-4)
+
+
+def test_a_look_is_seen() -> None:
+    values = torch.tensor([1.0, 0.0, 2.0])
+    with Looks() as looks:
+        int(values[0])
+        values[values > 0]
+        values.tolist()
+        values[torch.tensor([0, 1])]
+    assert looks.names == ["aten._local_scalar_dense", "aten.index", "tolist"]
+
+
+@pytest.mark.skipif(not CAN_PRETEND, reason=NO_DRIVER)
+def test_what_does_not_belong_on_a_gpu_is_seen() -> None:
+    gpu = FakeGPU()
+    values = gpu.tensor(torch.ones(3))
+    with gpu:
+        torch.zeros(3)
+        (made,) = gpu.made_on_host
+        assert made.startswith("aten.zeros.default in ") and "test_step.py" in made
+        with pytest.raises(RuntimeError, match="two different devices|two devices"):
+            values + torch.zeros(3)
+        with pytest.raises(Exception, match="_local_scalar_dense"):
+            values.sum().item()

@@ -1,0 +1,28 @@
+"""What the tests on a GPU share; TEST_DEVICE=cpu shows on any machine that they run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.espnet_plugin.conftest import model_arguments, tiny_corpus  # noqa: F401
+
+DEVICE = os.environ.get("TEST_DEVICE", "cuda")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leaves out the tests of this folder where there is no GPU."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker("gpu")
+            if DEVICE == "cuda" and not torch.cuda.is_available():
+                item.add_marker(pytest.mark.skip(reason="no GPU"))
+
+
+@pytest.fixture
+def device() -> str:
+    """Where the tests run."""
+    return DEVICE
