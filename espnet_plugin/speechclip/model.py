@@ -31,6 +31,7 @@ from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
 from espnet_plugin.speechclip.keyword_norm import KeywordBatchNorm
 from espnet_plugin.speechclip.padding import padding_mask, zero_padding
 from espnet_plugin.speechclip.quantizer import QuantizerOutput, TokenQuantizer
+from espnet_plugin.speechclip.repeats import find_runs, merge_quantized, merge_segments
 from espnet_plugin.speechclip.speech_encoder import (
     FrozenSpeechEncoder,
     LayerWeighting,
@@ -59,6 +60,18 @@ class Keywords:
     embeddings: Tensor
     quantized: QuantizerOutput
     cif: CifOutput | None
+
+    def merged(self) -> Keywords:
+        """The same with neighbours of the same sub-word as one."""
+        runs = find_runs(self.quantized.rows, self.lengths)
+        return Keywords(
+            runs.mean(self.slots),
+            runs.lengths,
+            runs.mean(self.projected),
+            runs.mean(self.embeddings),
+            merge_quantized(self.quantized, runs),
+            merge_segments(self.cif, runs) if self.cif is not None else None,
+        )
 
 
 @dataclass(frozen=True)
@@ -111,6 +124,8 @@ class SpeechCLIPModel(nn.Module):
         parallel_projection: From the parallel query to CLIP's space; None: no parallel branch.
         keyword_path: Keyword extractor, projection, norm, quantizer and vocabulary; None: no
             cascaded branch.
+        merge_repeats: Neighbouring keywords of the same sub-word become one, see
+            :mod:`espnet_plugin.speechclip.repeats`.
         compatibility: Defects of the original to reproduce.
 
     Raises:
@@ -130,6 +145,7 @@ class SpeechCLIPModel(nn.Module):
         dim: int,
         parallel_projection: nn.Module | None = None,
         keyword_path: KeywordPath | None = None,
+        merge_repeats: bool = False,
         compatibility: ReferenceCompatibility | None = None,
     ) -> None:
         super().__init__()
@@ -138,6 +154,7 @@ class SpeechCLIPModel(nn.Module):
         self.compatibility = compatibility or ReferenceCompatibility()
         self.speech_encoder = speech_encoder
         self.layer_weighting = layer_weighting
+        self.merge_repeats = merge_repeats
         self.attention: Any = attention
         self.clip = clip
         self.dim = dim
@@ -333,6 +350,7 @@ class SpeechCLIPModel(nn.Module):
             forbidden=self.forbidden_rows if self.vocabulary.forbidden else None,
             step=step,
         )
-        return Keywords(
+        keywords = Keywords(
             slots.embeddings, slots.lengths, projected, embeddings, quantized, slots.cif
         )
+        return keywords.merged() if self.merge_repeats else keywords

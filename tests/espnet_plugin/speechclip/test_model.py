@@ -1,4 +1,4 @@
-"""All five architectures: padding, frozen parts, gradients, outputs."""
+"""All architectures: padding, frozen parts, gradients, outputs."""
 
 from __future__ import annotations
 
@@ -23,6 +23,12 @@ ARCHITECTURES = {
     "cascaded_plus": {"keyword_extractor": "cif", "model_conf": {"parallel": False}},
     "hybrid": {"keyword_extractor": "cls"},
     "hybrid_plus": {"keyword_extractor": "cif"},
+    "hybrid_plus_with_neighbours_and_merged_repeats": {
+        "attention_conf": {"feed_forward_dim": 8, "feed_forward_width": 3},
+        "keyword_extractor": "cif",
+        "keyword_extractor_conf": {"frames_per_keyword": 3},
+        "model_conf": {"merge_repeats": True},
+    },
 }
 VOCABULARY = [320, 2368, 1929, 49406, 3306, 6829, 2866]
 
