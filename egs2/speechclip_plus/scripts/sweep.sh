@@ -41,6 +41,12 @@ Ablations, each of the architecture it names:
   hybrid_plus.frames_per_keyword_10   a keyword for every 200 ms
   hybrid_plus.sort_window_1           batches shuffled uniformly, not sorted by length within 8
   hybrid.queries_4, hybrid.queries_16 another number of CLS queries than 8
+  hybrid_plus_annealed.hard_choice    one part left out: the nearest sub-word in training too, ...
+  hybrid_plus_annealed.no_merging     ... neighbours of one sub-word stay two keywords
+  hybrid_plus_annealed.frames_per_keyword_20  ... the paper's rate
+  hybrid_plus_annealed.no_bank        ... compared with the batch only
+  hybrid_plus_annealed.no_repulsion   ... nothing keeps an utterance's keywords apart
+  hybrid_plus_annealed.no_neighbours  ... the per-frame network sees one frame
 EOT
 )
 
@@ -60,7 +66,10 @@ fi
 
 all_ablations="hybrid_plus.no_quantity_loss hybrid_plus.norm_over_padding hybrid_plus.temperature_0.1
     hybrid_plus.temperature_0.05 hybrid_plus.temperature_learned hybrid_plus.target_subwords
-    hybrid_plus.frames_per_keyword_10 hybrid_plus.sort_window_1 hybrid.queries_4 hybrid.queries_16"
+    hybrid_plus.frames_per_keyword_10 hybrid_plus.sort_window_1 hybrid.queries_4 hybrid.queries_16
+    hybrid_plus_annealed.hard_choice hybrid_plus_annealed.no_merging
+    hybrid_plus_annealed.frames_per_keyword_20 hybrid_plus_annealed.no_bank
+    hybrid_plus_annealed.no_repulsion hybrid_plus_annealed.no_neighbours"
 # Options of training that make an ablation: ablation_args <name>
 ablation_args() {
     case "$1" in
@@ -70,6 +79,11 @@ ablation_args() {
         *.target_subwords) echo "--keyword_extractor_conf target=subwords";;
         *.frames_per_keyword_*) echo "--keyword_extractor_conf frames_per_keyword=${1##*_}";;
         *.sort_window_*) echo "--sort_window ${1##*_}";;
+        *.hard_choice) echo "--quantizer_conf hard=true";;
+        *.no_merging) echo "--model_conf merge_repeats=false";;
+        *.no_bank) echo "--model_conf bank_weight=0.0";;
+        *.no_repulsion) echo "--model_conf repulsion_weight=0.0";;
+        *.no_neighbours) echo "--attention_conf feed_forward_width=1";;
         *.queries_*) echo "--keyword_extractor_conf num_keywords=${1##*_}";;
         *) echo "sweep.sh: error: ablation $1 is unknown; see scripts/sweep.sh --help" >&2; return 2;;
     esac
