@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from espnet_plugin.speechclip.cif import CifOutput, fired_frames
+from espnet_plugin.speechclip.keywords import Keywords
 from espnet_plugin.speechclip.padding import padding_mask
 from espnet_plugin.speechclip.quantizer import QuantizerOutput
 
@@ -36,6 +37,19 @@ class Runs:
         # Padding may hold anything, infinities included: it must not meet the product.
         values = values[:, :slots].masked_fill(~members[:, :, None], 0.0)
         return torch.matmul(self.weights.to(values.dtype), values)
+
+
+def merge_repeats(keywords: Keywords) -> Keywords:
+    """The same keywords, with neighbours of the same sub-word as one."""
+    runs = find_runs(keywords.quantized.rows, keywords.lengths)
+    return Keywords(
+        runs.mean(keywords.slots),
+        runs.lengths,
+        runs.mean(keywords.projected),
+        runs.mean(keywords.embeddings),
+        merge_quantized(keywords.quantized, runs),
+        merge_segments(keywords.cif, runs) if keywords.cif is not None else None,
+    )
 
 
 def find_runs(rows: Tensor, lengths: Tensor) -> Runs:

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from espnet_plugin.speechclip.bounds import keep_in_bounds
 from espnet_plugin.speechclip.cif import quantity_loss
 from espnet_plugin.speechclip.gather import gather_features, mean_over_ranks
-from espnet_plugin.speechclip.model import Keywords, SpeechCLIPModel, SpeechOutput
+from espnet_plugin.speechclip.keywords import Keywords
+from espnet_plugin.speechclip.model import SpeechCLIPModel, SpeechOutput
 from espnet_plugin.speechclip.quantizer import (
     diversity_loss,
     perplexity,
