@@ -1,4 +1,4 @@
-"""Draws the figures of docs/concepts.md from what the package's own functions compute."""
+"""Draws the figures of the docs from what the package's own functions compute."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from espnet_plugin.evaluation.figures import colours, style
 from espnet_plugin.evaluation.retrieval import rank_embeddings
 from espnet_plugin.speechclip.cif import CifOutput, integrate_and_fire
 from espnet_plugin.speechclip.quantizer import TokenQuantizer
+from espnet_plugin.speechclip.repeats import find_runs
 
 # Three words of 20 ms frames with pauses between them; the last is not said to its end.
 ALPHAS = (
@@ -82,6 +83,29 @@ def quantizing() -> Figure:
     return figure
 
 
+def annealing() -> Figure:
+    """What the text tower reads of six segments as the temperature falls, and after merging."""
+    angles = torch.tensor([0.3, 0.2, 1.2, 1.8, 1.6, 2.4])
+    keywords = torch.stack([angles.cos(), angles.sin()], dim=1)[None]  # (1, segments, 2)
+    quantized = TokenQuantizer().eval()(keywords, torch.tensor(list(TOKENS.values())))
+    temperatures = (0.2, 0.05, 0.01)
+    mixtures = [(quantized.similarities[0] / t).softmax(dim=1) for t in temperatures]
+    runs = find_runs(quantized.rows, torch.tensor([len(angles)]))
+    panels = {f"temperature {t:g}": m for t, m in zip(temperatures, mixtures, strict=True)}
+    panels["merged"] = runs.mean(mixtures[-1][None])[0]
+    figure = style.new_figure(2.6)
+    axes = figure.subplots(
+        1, len(panels), width_ratios=[len(panel) for panel in panels.values()], sharey=True
+    )
+    for axis, (title, panel) in zip(axes, panels.items(), strict=True):
+        axis.imshow(panel.T, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+        axis.set(title=title, xlabel="keyword", xticks=range(len(panel)),
+                 xticklabels=range(1, len(panel) + 1))  # fmt: skip
+        axis.grid(False)
+    axes[0].set_yticks(range(len(TOKENS)), list(TOKENS))
+    return figure
+
+
 def ranking() -> Figure:
     """Four utterances, four pictures: the ranks that recall counts."""
     generator = np.random.default_rng(3)
@@ -110,7 +134,7 @@ def ranking() -> Figure:
     return figure
 
 
-FIGURES = {"firing": firing, "quantizing": quantizing, "ranking": ranking}
+FIGURES = {"annealing": annealing, "firing": firing, "quantizing": quantizing, "ranking": ranking}
 
 
 def main(directory: Path) -> None:

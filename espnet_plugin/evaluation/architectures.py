@@ -1,14 +1,14 @@
-"""Names of the architectures, in the order in which the papers introduce them."""
+"""Names of the architectures, in the order in which the papers introduce them; ours last."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-ARCHITECTURES = ("parallel", "cascaded", "cascaded+", "hybrid", "hybrid+")
+ARCHITECTURES = ("parallel", "cascaded", "cascaded+", "hybrid", "hybrid+", "hybrid+ annealed")
 
 
 def architecture_name(config: Mapping, branches: Collection[str]) -> str:
-    """Names the architecture by its two switches.
+    """Names the architecture by its two switches, and by how keywords are chosen in training.
 
     Args:
         config: The experiment's config.yaml; may be empty.
@@ -19,7 +19,9 @@ def architecture_name(config: Mapping, branches: Collection[str]) -> str:
     if extractor == "none":
         return "parallel"
     name = "hybrid" if parallel else "cascaded"
-    return name + {"cls": "", "cif": "+"}.get(extractor, f" ({extractor})")
+    name += {"cls": "", "cif": "+"}.get(extractor, f" ({extractor})")
+    hard = (config.get("quantizer_conf") or {}).get("hard", True)
+    return name if hard else f"{name} annealed"
 
 
 def architecture_place(name: str) -> tuple[int, str]:
@@ -29,6 +31,6 @@ def architecture_place(name: str) -> tuple[int, str]:
         name: Of an architecture, its configuration (``hybrid_plus``) or an ablation of that
             (``hybrid_plus.<change>``); unknown ones come last.
     """
-    base = name.partition(".")[0].replace("_plus", "+")
+    base = name.partition(".")[0].replace("_plus", "+").replace("_", " ")
     known = base in ARCHITECTURES
     return ARCHITECTURES.index(base) if known else len(ARCHITECTURES), name

@@ -78,8 +78,9 @@ class AttentionBlock(nn.Module):
         dim: Size of a position.
         num_heads: Attention heads.
         dropout: Dropout of the attention weights.
-        feed_forward_dim: Hidden size of a per-position network before the attention, norm(x + W2
-            gelu(W1 x)); None: no such network, as in the paper.
+        feed_forward_dim: Hidden size of a network before the attention, see :class:`FeedForward`;
+            None: no such network, as in the paper.
+        feed_forward_width: Positions that this network sees, odd; 1: each its own.
         layer_norm_eps: Added to the variance in layer norms.
     """
 
@@ -90,13 +91,14 @@ class AttentionBlock(nn.Module):
         num_heads: int = 1,
         dropout: float = 0.1,
         feed_forward_dim: int | None = None,
+        feed_forward_width: int = 1,
         layer_norm_eps: float = 1e-5,
     ) -> None:
         super().__init__()
         self.feed_forward = (
-            FeedForward(dim, feed_forward_dim, dropout, layer_norm_eps)
+            FeedForward(dim, feed_forward_dim, dropout, layer_norm_eps, width=feed_forward_width)
             if feed_forward_dim
-            else nn.Identity()
+            else None
         )
         self.attention = nn.MultiheadAttention(dim, num_heads, dropout=dropout, batch_first=True)
         self.norm = nn.LayerNorm(dim, eps=layer_norm_eps)
@@ -108,7 +110,8 @@ class AttentionBlock(nn.Module):
             x: (batch, positions, dim).
             mask: True at positions that must not be looked at, (batch, positions).
         """
-        x = self.feed_forward(x)
+        if self.feed_forward is not None:
+            x = self.feed_forward(x, mask)
         output = self.norm(x + self_attention(self.attention, x, mask))
         return BlockOutput(output, (output,))
 
@@ -119,23 +122,44 @@ class AttentionBlock(nn.Module):
         Returns:
             (batch, heads, positions, positions).
         """
-        x = self.feed_forward(x)
+        if self.feed_forward is not None:
+            x = self.feed_forward(x, mask)
         return self.attention(x, x, x, key_padding_mask=mask, average_attn_weights=False)[1]
 
 
 class FeedForward(nn.Module):
-    """Per-position network with a residual connection: norm(x + W2 gelu(W1 x))."""
+    """Network with a residual connection over each position and, with ``width`` > 1, those around
+    it: norm(x + W2 gelu(W1 (x + c))), c a convolution of each channel over the positions (the
+    separable convolution and inverted bottleneck of ConvNeXt, arXiv 2201.03545).
 
-    def __init__(self, dim: int, hidden_dim: int, dropout: float, layer_norm_eps: float) -> None:
+    Queries in front of the frames are neighbours of the first ones.
+    """
+
+    def __init__(
+        self, dim: int, hidden_dim: int, dropout: float, layer_norm_eps: float, *, width: int = 1
+    ) -> None:
         super().__init__()
+        if width % 2 == 0:
+            raise ValueError(f"feed_forward_width must be odd, got {width}")
         self.layers = nn.Sequential(
             nn.Linear(dim, hidden_dim), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden_dim, dim)
         )
         self.norm = nn.LayerNorm(dim, eps=layer_norm_eps)
+        # Two-dimensional, with channels last: several times faster on a CPU than one-dimensional.
+        self.neighbours = (
+            nn.Conv2d(dim, dim, (width, 1), padding=(width // 2, 0), groups=dim)
+            if width > 1
+            else None
+        )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(batch, positions, dim) to the same."""
-        return self.norm(x + self.layers(x))
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Arguments and result as :func:`self_attention`."""
+        inner = x
+        if self.neighbours is not None:
+            visible = x if mask is None else x.masked_fill(mask[:, :, None], 0.0)
+            channels = visible.transpose(1, 2)[:, :, :, None]  # (batch, dim, positions, 1)
+            inner = x + self.neighbours(channels)[:, :, :, 0].transpose(1, 2)
+        return self.norm(x + self.layers(inner))
 
 
 class EncoderLayer(nn.TransformerEncoderLayer):

@@ -129,7 +129,7 @@ def integrate_and_fire(
         lengths=lengths,
         alphas=alphas,
         alpha_sum=alphas.sum(dim=1),
-        fired=_fired_frames(ends, valid, frames),
+        fired=fired_frames(ends, valid, frames),
         starts=starts,
         ends=ends,
     )
@@ -167,7 +167,7 @@ def _slot_frames(used: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
     )
 
 
-def _fired_frames(ends: Tensor, valid: Tensor, frames: int) -> Tensor:
+def fired_frames(ends: Tensor, valid: Tensor, frames: int) -> Tensor:
     """Marks the frames that complete a slot, (batch, frames); a tail fires at its last frame."""
     marks = torch.zeros(ends.size(0), frames + 1, dtype=torch.long, device=ends.device)
     marks.scatter_add_(1, ends * valid, valid.long())

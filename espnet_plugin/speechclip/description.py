@@ -17,12 +17,14 @@ NOT_TRAINED = (*SpeechCLIPModel.frozen_prefixes, TOKEN_TABLE, LOG_SCALE)
 
 
 def architecture_name(config: Mapping[str, Any]) -> str:
-    """The papers' name of what a configuration describes."""
+    """The papers' name of what a configuration describes, or ours."""
     extractor = config.get("keyword_extractor", "cif")
     if extractor == "none":
         return "parallel"
     name = "hybrid" if config.get("model_conf", {}).get("parallel", True) else "cascaded"
-    return name + {"cls": "", "cif": "+"}.get(extractor, f" ({extractor})")
+    name += {"cls": "", "cif": "+"}.get(extractor, f" ({extractor})")
+    hard = (config.get("quantizer_conf") or {}).get("hard", True)
+    return name if hard else f"{name} annealed"
 
 
 def describe_model(source: str | Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ A configuration is plain data: the keys of an ESPnet ``config.yaml`` that concer
     keyword_norm_conf: {scale: 1.0, per_slot: true}
     quantizer: straight_through
     quantizer_conf: {temperature: 0.1}
-    model_conf: {parallel: true, compatibility: {}}
+    model_conf: {parallel: true, merge_repeats: false, align_spans: false, compatibility: {}}
     converted_from: name of the original implementation's checkpoint, if it is one; builds nothing
 
 Each ``*_conf`` holds keyword arguments of the class that the docstring of the same name describes.
@@ -86,6 +86,8 @@ def build_speechclip(
         keyword_path=_build_keyword_path(config, dim, clip, token_table)
         if has_keywords(config)
         else None,
+        merge_repeats=model_conf.get("merge_repeats", False),
+        align_spans=model_conf.get("align_spans", False),
         compatibility=_compatibility(config),
     )
 

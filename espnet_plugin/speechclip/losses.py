@@ -112,4 +112,40 @@ class MaskedContrastiveLoss(nn.Module):
         return a_to_b if self.directions == "a_to_b" else b_to_a
 
 
+def bank_loss(
+    speech: Tensor,
+    targets: Tensor,
+    bank: Tensor,
+    scale: Tensor,
+    *,
+    softness: float = 0.0,
+    temperature: float = 0.05,
+) -> Tensor:
+    r"""Cross-entropy of each utterance over *all* pictures of the training set.
+
+    With p the utterance's picture, v_j the pictures and a the utterance,
+    -sum_j q_j log softmax_j(scale a . v_j), where q = (1 - softness) [j = p] + softness
+    softmax_j(v_p . v_j / temperature): pictures that look alike share the blame. Pictures are
+    frozen and stored, so these negatives are exact where a queue's (MoCo, arXiv 1911.05722) are
+    stale.
+
+    Args:
+        speech: L2-normalised embeddings, (batch, dim).
+        targets: Row of each utterance's picture in the bank, (batch,).
+        bank: L2-normalised embeddings of the pictures, (pictures, dim).
+        scale: Factor of the similarities.
+        softness: Share of the soft targets.
+        temperature: Of the soft targets.
+    """
+    with torch.autocast(speech.device.type, enabled=False):
+        precision = torch.promote_types(speech.dtype, torch.float32)
+        speech, bank = speech.to(precision), bank.to(precision)
+        log_probabilities = (scale * speech @ bank.T).log_softmax(dim=1)  # (batch, pictures)
+        loss = -log_probabilities.gather(1, targets[:, None]).mean()
+        if softness:
+            soft = (bank[targets] @ bank.T / temperature).softmax(dim=1)  # (batch, pictures)
+            loss = (1 - softness) * loss - softness * (soft * log_probabilities).sum(dim=1).mean()
+    return loss
+
+
 LOSSES: dict[str, type[nn.Module]] = {"masked_contrastive": MaskedContrastiveLoss}

@@ -16,7 +16,7 @@ Papers: SpeechCLIP (arXiv 2210.00705), SpeechCLIP+ (arXiv 2402.06959).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,40 +25,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from espnet_plugin.speechclip.attention import BlockOutput
-from espnet_plugin.speechclip.cif import CifOutput
 from espnet_plugin.speechclip.clip import FrozenCLIP
 from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
 from espnet_plugin.speechclip.keyword_norm import KeywordBatchNorm
+from espnet_plugin.speechclip.keywords import Keywords
 from espnet_plugin.speechclip.padding import padding_mask, zero_padding
-from espnet_plugin.speechclip.quantizer import QuantizerOutput, TokenQuantizer
+from espnet_plugin.speechclip.quantizer import TokenQuantizer
+from espnet_plugin.speechclip.repeats import merge_repeats
+from espnet_plugin.speechclip.span_alignment import aligned_segments
 from espnet_plugin.speechclip.speech_encoder import (
     FrozenSpeechEncoder,
     LayerWeighting,
     SpeechStates,
 )
 from espnet_plugin.speechclip.vocabulary import KeywordVocabulary
-
-
-@dataclass(frozen=True)
-class Keywords:
-    """The keywords of a batch, from slots of frames to sub-words.
-
-    Attributes:
-        slots: Before projection, (batch, slots, dim).
-        lengths: Number of keywords, (batch,).
-        projected: After projection, (batch, slots, token_dim).
-        embeddings: After the batch norm, if there is one, (batch, slots, token_dim); what is
-            compared with the token table.
-        quantized: The chosen sub-words.
-        cif: Weights and time spans, when the extractor segments the speech.
-    """
-
-    slots: Tensor
-    lengths: Tensor
-    projected: Tensor
-    embeddings: Tensor
-    quantized: QuantizerOutput
-    cif: CifOutput | None
 
 
 @dataclass(frozen=True)
@@ -111,6 +91,10 @@ class SpeechCLIPModel(nn.Module):
         parallel_projection: From the parallel query to CLIP's space; None: no parallel branch.
         keyword_path: Keyword extractor, projection, norm, quantizer and vocabulary; None: no
             cascaded branch.
+        merge_repeats: Neighbouring keywords of the same sub-word become one, see
+            :mod:`espnet_plugin.speechclip.repeats`.
+        align_spans: At inference, keywords of a CIF extractor lie where their sub-words are heard,
+            see :mod:`espnet_plugin.speechclip.span_alignment`.
         compatibility: Defects of the original to reproduce.
 
     Raises:
@@ -130,6 +114,8 @@ class SpeechCLIPModel(nn.Module):
         dim: int,
         parallel_projection: nn.Module | None = None,
         keyword_path: KeywordPath | None = None,
+        merge_repeats: bool = False,
+        align_spans: bool = False,
         compatibility: ReferenceCompatibility | None = None,
     ) -> None:
         super().__init__()
@@ -138,6 +124,8 @@ class SpeechCLIPModel(nn.Module):
         self.compatibility = compatibility or ReferenceCompatibility()
         self.speech_encoder = speech_encoder
         self.layer_weighting = layer_weighting
+        self.merge_repeats = merge_repeats
+        self.align_spans = align_spans
         self.attention: Any = attention
         self.clip = clip
         self.dim = dim
@@ -333,6 +321,20 @@ class SpeechCLIPModel(nn.Module):
             forbidden=self.forbidden_rows if self.vocabulary.forbidden else None,
             step=step,
         )
-        return Keywords(
+        keywords = Keywords(
             slots.embeddings, slots.lengths, projected, embeddings, quantized, slots.cif
         )
+        if self.merge_repeats:
+            keywords = merge_repeats(keywords)
+        if self.align_spans and keywords.cif is not None and not self.training:
+            cif = aligned_segments(keywords.cif, self._agreement(frames, keywords), lengths)
+            keywords = replace(keywords, cif=cif)
+        return keywords
+
+    def _agreement(self, frames: Tensor, keywords: Keywords) -> Tensor:
+        """Cosine of each frame with each keyword's sub-word, (batch, keywords, frames)."""
+        embeddings = self.keyword_projection(frames)  # (batch, frames, token_dim)
+        if self.keyword_norm is not None:
+            embeddings = self.keyword_norm(embeddings)
+        chosen = F.normalize(self.token_table[keywords.quantized.rows].float(), dim=-1, eps=1e-8)
+        return chosen @ F.normalize(embeddings.float(), dim=-1, eps=1e-8).transpose(1, 2)

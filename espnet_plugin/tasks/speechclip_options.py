@@ -47,7 +47,13 @@ OBJECTIVES = {
     for name, parameter in inspect.signature(ESPnetSpeechCLIPModel).parameters.items()
     if parameter.kind is parameter.KEYWORD_ONLY and name != "normalized_speech"
 }
-DEFAULT_MODEL = {"parallel": True, "compatibility": {}, **OBJECTIVES}
+DEFAULT_MODEL = {
+    "parallel": True,
+    "merge_repeats": False,
+    "align_spans": False,
+    "compatibility": {},
+    **OBJECTIVES,
+}
 CLASS_CHOICES = [
     speech_encoder_choices,
     attention_choices,

@@ -13,10 +13,17 @@ from torch import Tensor, nn
 from espnet_plugin.speechclip.bounds import keep_in_bounds
 from espnet_plugin.speechclip.cif import quantity_loss
 from espnet_plugin.speechclip.gather import gather_features, mean_over_ranks, own_rows
-from espnet_plugin.speechclip.model import Keywords, SpeechCLIPModel, SpeechOutput
-from espnet_plugin.speechclip.quantizer import diversity_loss, perplexity, token_usage
+from espnet_plugin.speechclip.keywords import Keywords
+from espnet_plugin.speechclip.model import SpeechCLIPModel, SpeechOutput
+from espnet_plugin.speechclip.quantizer import (
+    diversity_loss,
+    perplexity,
+    repulsion,
+    token_usage,
+)
 from espnet_plugin.speechclip.speech_encoder import batch_states, states_in_parts
 from espnet_plugin.train.frozen_state import leave_out_of_broadcasts, leave_out_of_checkpoints
+from espnet_plugin.train.image_bank import ImageBank
 
 Losses = tuple[Tensor, dict[str, Tensor], Tensor]
 
@@ -45,9 +52,11 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
          + cascaded_weight * contrastive(cascaded, image)
          + quantity_weight * | predicted number of keywords - target |
          + diversity_weight * share of the vocabulary that the batch leaves unused
+         + repulsion_weight * mean similarity of an utterance's keywords to each other
 
     with the terms whose branch exists (SpeechCLIP+, arXiv 2402.06959). Under distributed training
     the negatives of the contrastive terms, and the share, are of the utterances of all ranks.
+    ``bank_weight`` b replaces contrastive by (1 - b) * contrastive + b * bank_loss.
 
     Args:
         speechclip: The model proper.
@@ -59,6 +68,10 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         diversity_weight: Factor of the share of the keyword vocabulary that a batch leaves unused
             (not in the papers; 0 switches it off).
         diversity_temperature: Temperature of the softmax that says what is used.
+        repulsion_weight: Factor of the mean similarity of an utterance's keywords to each other.
+        bank_weight: Share of the loss over all pictures of the training set in each branch's
+            contrastive term, see :class:`~espnet_plugin.train.image_bank.ImageBank`.
+        bank_softness: Share of that loss's targets that goes to pictures that look alike.
         normalized_speech: Waveforms come normalised from the preprocessor; the encoder must not do
             it again.
         extract_feats_in_collect_stats: Run the frozen encoder in the statistics stage; nothing
@@ -76,6 +89,9 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         quantity_weight: float = 0.25,
         diversity_weight: float = 0.0,
         diversity_temperature: float = 0.05,
+        repulsion_weight: float = 0.0,
+        bank_weight: float = 0.0,
+        bank_softness: float = 0.0,
         normalized_speech: bool = False,
         extract_feats_in_collect_stats: bool = False,
     ) -> None:
@@ -88,6 +104,9 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         self.quantity_weight = quantity_weight
         self.diversity_weight = diversity_weight
         self.diversity_temperature = diversity_temperature
+        self.repulsion_weight = repulsion_weight
+        self.bank_weight = bank_weight
+        self.image_bank = ImageBank(softness=bank_softness) if bank_weight else None
         self.normalized_speech = normalized_speech
         self.extract_feats_in_collect_stats = extract_feats_in_collect_stats
         # Optimiser updates done. Float, since ESPnet's checkpoint averaging sums integer tensors.
@@ -191,6 +210,9 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         images = gather_features(encoded.images)
         image_ids = gather_features(encoded.image_ids)
         own = own_rows(encoded.images)
+        bank = self.image_bank if self.training else None
+        if bank is not None:
+            bank.add(image_ids, images)
         loss = images.new_zeros(())
         stats: dict[str, Tensor] = {}
         for branch, weight in (
@@ -201,6 +223,9 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
             if embeddings is None:
                 continue
             term = self.loss(gather_features(embeddings), images, image_ids, own=own)
+            if bank is not None:
+                against_all = bank(embeddings, encoded.image_ids, self.loss.scale)
+                term = torch.lerp(term, against_all, self.bank_weight)
             loss = loss + weight * term
             stats[f"loss_{branch}"] = term
             stats[f"accuracy_{branch}"] = batch_accuracy(
@@ -229,6 +254,11 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
             term = self._unused_share(keywords)
             stats["loss_diversity"] = term
             total = total + self.diversity_weight * term
+        if self.repulsion_weight:
+            table = self.speechclip.token_table
+            term = repulsion(keywords.embeddings, keywords.lengths, centre=table.mean(dim=0))
+            stats["loss_repulsion"] = term
+            total = total + self.repulsion_weight * term
         if keywords.cif is not None and encoded.target_lengths is not None:
             term = quantity_loss(keywords.cif.alpha_sum, encoded.target_lengths)
             stats["loss_quantity"] = term

@@ -22,8 +22,9 @@ from espnet_plugin.speechclip.convert.fairseq_hubert import (
 from espnet_plugin.speechclip.convert.reference_config import map_config
 from espnet_plugin.speechclip.convert.reference_keys import MappedWeights, map_weights
 from espnet_plugin.speechclip.factory import build_speechclip
+from espnet_plugin.speechclip.keywords import Keywords
 from espnet_plugin.speechclip.losses import MaskedContrastiveLoss
-from espnet_plugin.speechclip.model import Keywords, SpeechCLIPModel
+from espnet_plugin.speechclip.model import SpeechCLIPModel
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
 from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel
 

@@ -40,7 +40,7 @@ SWEEP_FILE = "SWEEP.md"
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim of the paper: the first system is better than the second."""
+    """A claim of the paper, or of ours: the first system is better than the second."""
 
     text: str
     first: str
@@ -72,6 +72,18 @@ CLAIMS = (
         "hybrid_plus",
         "parallel",
         PARALLEL_RECALLS,
+    ),
+    Claim(
+        "Hybrid+ annealed is better than hybrid+",
+        "hybrid_plus_annealed",
+        "hybrid_plus",
+        (*PARALLEL_RECALLS, *CASCADED_RECALLS, *KEYWORD_MEASURES),
+    ),
+    Claim(
+        "Hybrid+ annealed is better than hybrid",
+        "hybrid_plus_annealed",
+        "hybrid",
+        (*PARALLEL_RECALLS, *CASCADED_RECALLS, *KEYWORD_MEASURES),
     ),
 )
 

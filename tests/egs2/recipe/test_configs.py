@@ -37,7 +37,7 @@ def test_configuration_builds(path: Path, model_options: list[str]) -> None:
     architecture = re.sub("^[a-z0-9]+_(base_|large_)?", "", path.stem)
     assert (model.parallel_projection is not None) == (not architecture.startswith("cascaded"))
     extractor = type(model.keyword_extractor).__name__
-    expected = "CifKeywordExtractor" if architecture.endswith("plus") else "ClsKeywordExtractor"
+    expected = "CifKeywordExtractor" if "plus" in architecture else "ClsKeywordExtractor"
     assert extractor == ("NoneType" if architecture == "parallel" else expected)
     # after the last entry the learning rate falls to the optimizer's own, which must be tiny
     assert args.optim_conf["lr"] <= 1e-8
@@ -52,7 +52,8 @@ def test_configuration_builds(path: Path, model_options: list[str]) -> None:
 
 def test_all_architectures_have_a_configuration() -> None:
     names = {path.stem for path in CONFIGS}
-    for architecture in ("parallel", "cascaded", "cascaded_plus", "hybrid", "hybrid_plus"):
+    papers = ("parallel", "cascaded", "cascaded_plus", "hybrid", "hybrid_plus")
+    for architecture in (*papers, "hybrid_plus_annealed"):
         for corpus in ("mini", "flickr8k_base", "flickr8k_large", "spokencoco_large"):
             assert f"{corpus}_{architecture}" in names
     default = CONF / "tuning" / "flickr8k_base_hybrid_plus.yaml"

@@ -7,6 +7,7 @@ from torch import nn
 from espnet_plugin.speechclip.attention import (
     AttentionBlock,
     EncoderLayer,
+    FeedForward,
     TransformerBlock,
     self_attention,
 )
@@ -90,7 +91,12 @@ def test_dropout_acts_in_training_only():
 
 
 @pytest.mark.parametrize(
-    "block", [AttentionBlock(8, num_heads=2), TransformerBlock(8, num_heads=2)]
+    "block",
+    [
+        AttentionBlock(8, num_heads=2),
+        AttentionBlock(8, num_heads=2, feed_forward_dim=4, feed_forward_width=3),
+        TransformerBlock(8, num_heads=2),
+    ],
 )
 def test_padded_positions_change_nothing(block):
     block.eval()
@@ -109,3 +115,15 @@ def test_attention_map_is_a_distribution_over_positions_that_count(block):
     weights = block.attention_map(torch.randn(2, 5, 8), MASK)  # (batch, heads, rows, columns)
     torch.testing.assert_close(weights.sum(-1), torch.ones(2, 2, 5))
     assert not weights[1, :, :, 3:].any()
+
+
+def test_feed_forward_sees_its_neighbours():
+    network = FeedForward(2, 4, 0.0, 1e-5, width=3)
+    x = torch.randn(1, 5, 2)
+    weight, bias = network.neighbours.weight[:, 0, :, 0], network.neighbours.bias
+    around = nn.functional.pad(x[0], (0, 0, 1, 1))
+    local = torch.stack([(around[t : t + 3] * weight.T).sum(dim=0) + bias for t in range(5)])
+    expected = network.norm(x[0] + network.layers(x[0] + local))
+    torch.testing.assert_close(network(x)[0], expected)
+    with pytest.raises(ValueError, match="must be odd"):
+        FeedForward(2, 4, 0.0, 1e-5, width=2)

@@ -1,4 +1,4 @@
-"""All five architectures: padding, frozen parts, gradients, outputs."""
+"""All architectures: padding, frozen parts, gradients, outputs."""
 
 from __future__ import annotations
 
@@ -23,6 +23,12 @@ ARCHITECTURES = {
     "cascaded_plus": {"keyword_extractor": "cif", "model_conf": {"parallel": False}},
     "hybrid": {"keyword_extractor": "cls"},
     "hybrid_plus": {"keyword_extractor": "cif"},
+    "hybrid_plus_with_neighbours_and_merged_repeats": {
+        "attention_conf": {"feed_forward_dim": 8, "feed_forward_width": 3},
+        "keyword_extractor": "cif",
+        "keyword_extractor_conf": {"frames_per_keyword": 3},
+        "model_conf": {"merge_repeats": True, "align_spans": True},
+    },
 }
 VOCABULARY = [320, 2368, 1929, 49406, 3306, 6829, 2866]
 
@@ -165,3 +171,18 @@ def test_attention_map_is_a_distribution_over_valid_positions(name, teachers):
 def test_bad_configurations_say_what_is_wrong(config, message, teachers):
     with pytest.raises(ValueError, match=message):
         build_speechclip({"keyword_vocabulary": VOCABULARY, **config}, **teachers)
+
+
+def test_aligned_spans_divide_the_frames_and_change_nothing_else(teachers):
+    model = build("hybrid_plus_with_neighbours_and_merged_repeats", teachers).eval()
+    given = states(model, [40, 25])
+    aligned = model(given)
+    model.align_spans = False
+    fired = model(given)
+    torch.testing.assert_close(aligned.cascaded, fired.cascaded)
+    assert torch.equal(aligned.keywords.lengths, fired.keywords.lengths)
+    cif = aligned.keywords.cif
+    for row, number in enumerate(cif.lengths.tolist()):
+        starts, ends = cif.starts[row, :number].tolist(), cif.ends[row, :number].tolist()
+        assert starts == [0, *ends[:-1]] and ends[-1] == [40, 25][row]
+        assert all(start < end for start, end in zip(starts, ends, strict=True))

@@ -126,3 +126,21 @@ def test_the_unused_share_is_that_of_all_ranks(tmp_path) -> None:
     # averaging over two ranks undoes the sum over their equal losses
     both = torch.cat([results[0][1], results[1][1]]) / 2
     torch.testing.assert_close(both, gradient)
+
+
+def test_bank_and_repulsion_in_the_sum(model_arguments, batch) -> None:
+    conf = "{quantity_weight: 0.0, bank_weight: 0.25, bank_softness: 0.3, repulsion_weight: 2.0}"
+    args = SpeechCLIPTask.get_parser().parse_args([*model_arguments, "--model_conf", conf])
+    model = SpeechCLIPTask.build_model(args).train()
+    encoded = model.encode(**batch)
+    loss, stats, _ = model.objective(encoded)
+    images, ids = encoded.images, encoded.image_ids
+    expected = 2.0 * stats["loss_repulsion"]
+    for embeddings in (encoded.speech.parallel, encoded.speech.cascaded):
+        bank = model.image_bank(embeddings, ids, model.loss.scale)
+        expected = expected + 0.75 * model.loss(embeddings, images, ids) + 0.25 * bank
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    assert model.image_bank.ids.tolist() == [1, 2, 3]
+    model.eval()
+    assert model.objective(encoded)[0] != loss  # the bank is for training
+    assert not [name for name in model.state_dict() if name.startswith("image_bank")]

@@ -1,0 +1,104 @@
+"""Neighbouring keywords that chose the same sub-word become one.
+
+Segments finer than words name most words twice in a row. As CTC does with its labels (Graves et
+al., 2006), a run of equal rows counts once: its vectors are averaged, its time spans joined.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from espnet_plugin.speechclip.cif import CifOutput, fired_frames
+from espnet_plugin.speechclip.keywords import Keywords
+from espnet_plugin.speechclip.padding import padding_mask
+from espnet_plugin.speechclip.quantizer import QuantizerOutput
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Runs of equal neighbours.
+
+    Attributes:
+        weights: One over the length of the run at its members, zero elsewhere, (batch, runs,
+            slots): a product with it averages over runs.
+        lengths: Number of runs, (batch,).
+    """
+
+    weights: Tensor
+    lengths: Tensor
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Averages (batch, slots, dim) over runs, (batch, runs, dim); zero beyond the last run."""
+        slots = self.weights.size(2)
+        members = self.weights.sum(dim=1) > 0  # (batch, slots)
+        # Padding may hold anything, infinities included: it must not meet the product.
+        values = values[:, :slots].masked_fill(~members[:, :, None], 0.0)
+        return torch.matmul(self.weights.to(values.dtype), values)
+
+
+def merge_repeats(keywords: Keywords) -> Keywords:
+    """The same keywords, with neighbours of the same sub-word as one."""
+    runs = find_runs(keywords.quantized.rows, keywords.lengths)
+    return Keywords(
+        runs.mean(keywords.slots),
+        runs.lengths,
+        runs.mean(keywords.projected),
+        runs.mean(keywords.embeddings),
+        merge_quantized(keywords.quantized, runs),
+        merge_segments(keywords.cif, runs) if keywords.cif is not None else None,
+    )
+
+
+def find_runs(rows: Tensor, lengths: Tensor) -> Runs:
+    """Groups equal neighbours.
+
+    Args:
+        rows: Chosen row of each slot, (batch, slots).
+        lengths: Number of valid slots, at least one, (batch,).
+    """
+    slots = rows.size(1)
+    valid = ~padding_mask(lengths, slots)  # (batch, slots)
+    starts = valid.clone()
+    starts[:, 1:] &= rows[:, 1:] != rows[:, :-1]
+    number = starts.sum(dim=1)  # (batch,)
+    run_of = starts.long().cumsum(dim=1) - 1  # (batch, slots)
+    runs = torch.arange(int(number.max()), device=rows.device)
+    members = (run_of[:, None, :] == runs[None, :, None]) & valid[:, None, :]
+    weights = members / members.sum(dim=2, keepdim=True).clamp(min=1)  # (batch, runs, slots)
+    return Runs(weights, number)
+
+
+def merge_quantized(quantized: QuantizerOutput, runs: Runs) -> QuantizerOutput:
+    """One entry a run. A run's members share their nearest row, so it is that of their mean too."""
+    first = runs.weights.argmax(dim=2)  # (batch, runs)
+    similarities = quantized.similarities
+    forbidden = similarities.isneginf()
+    mean = runs.mean(similarities.masked_fill(forbidden, 0.0))
+    return replace(
+        quantized,
+        embeddings=runs.mean(quantized.embeddings),
+        rows=quantized.rows.gather(1, first),
+        similarities=mean.masked_fill(forbidden[:, :1], -torch.inf),
+    )
+
+
+def merge_segments(segments: CifOutput, runs: Runs) -> CifOutput:
+    """Joined spans: a run lasts from its first segment's start to its last one's end, and fires
+    where that one did."""
+    members = runs.weights > 0  # (batch, runs, slots)
+    slots, frames = members.size(2), segments.fired.size(1)
+    valid = ~padding_mask(runs.lengths, members.size(1))
+    starts = segments.starts[:, None, :slots].masked_fill(~members, frames).amin(dim=2)
+    ends = segments.ends[:, None, :slots].masked_fill(~members, 0).amax(dim=2)
+    starts, ends = starts.where(valid, 0), ends.where(valid, 0)
+    return replace(
+        segments,
+        embeddings=runs.mean(segments.embeddings),
+        lengths=runs.lengths,
+        starts=starts,
+        ends=ends,
+        fired=fired_frames(ends, valid, frames),
+    )

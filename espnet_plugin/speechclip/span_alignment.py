@@ -1,0 +1,71 @@
+"""Which frames say which keyword: spans from where a keyword is heard, not from when CIF fires.
+
+CIF completes a segment when enough weight has come together, wherever in a word that is, and a
+keyword's vector does not change when its segment moves within silence. So its edges are loose. What
+frames contribute to a keyword is known, though: its vector is the weighted sum of theirs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from espnet_plugin.speechclip.cif import CifOutput, fired_frames
+from espnet_plugin.speechclip.padding import padding_mask
+
+
+def align(scores: Tensor, frame_lengths: Tensor, keyword_lengths: Tensor) -> Tensor:
+    r"""The best monotonic division of frames among keywords.
+
+    Of all ends :math:`0 = e_0 < e_1 < \dots < e_N = T` those with the largest
+    :math:`\sum_n \sum_{e_{n-1} \le t < e_n} s_{nt}`, by dynamic programming over the keywords.
+
+    Args:
+        scores: How well a frame fits a keyword, (batch, keywords, frames).
+        frame_lengths: Number of frames, (batch,), at least as many as keywords.
+        keyword_lengths: Number of keywords, at least one, (batch,).
+
+    Returns:
+        One past each keyword's last frame, zero beyond the last keyword, (batch, keywords).
+    """
+    batch, keywords, frames = scores.shape
+    # of the frames before each end, (batch, keywords, frames + 1)
+    sums = F.pad(scores.double().cumsum(dim=2), (1, 0))
+    best = sums[:, 0].clone()  # (batch, frames + 1)
+    best[:, 0] = -torch.inf
+    starts = [torch.zeros_like(best, dtype=torch.long)]
+    for keyword in range(1, keywords):
+        gain, start = (best - sums[:, keyword]).cummax(dim=1)  # (batch, frames + 1)
+        best = torch.full_like(best, -torch.inf)
+        best[:, 1:] = gain[:, :-1] + sums[:, keyword, 1:]
+        starts.append(F.pad(start[:, :-1], (1, 0)))
+    ends = scores.new_zeros(batch, keywords, dtype=torch.long)
+    end = frame_lengths
+    for keyword in range(keywords - 1, -1, -1):
+        spoken = keyword < keyword_lengths  # (batch,)
+        ends[:, keyword] = torch.where(spoken, end, 0)
+        start = starts[keyword].gather(1, end[:, None])[:, 0]
+        end = torch.where(spoken, start, end)
+    return ends
+
+
+def aligned_segments(segments: CifOutput, agreement: Tensor, frame_lengths: Tensor) -> CifOutput:
+    """Segments whose spans meet where the frames' agreement changes from one keyword to the next.
+
+    An utterance with fewer frames than keywords (a threshold below 1) keeps its own.
+
+    Args:
+        segments: CIF's, of which the weights are taken.
+        agreement: Cosine of each frame with each keyword's sub-word, (batch, keywords, frames).
+        frame_lengths: Number of frames, (batch,).
+    """
+    ends = align(agreement * segments.alphas[:, None], frame_lengths, segments.lengths)
+    valid = ~padding_mask(segments.lengths, ends.size(1))
+    starts = F.pad(ends[:, :-1], (1, 0)).where(valid, 0)
+    enough = (frame_lengths >= segments.lengths)[:, None]  # (batch, 1)
+    starts, ends = starts.where(enough, segments.starts), ends.where(enough, segments.ends)
+    fired = fired_frames(ends, valid, segments.fired.size(1))
+    return replace(segments, starts=starts, ends=ends, fired=fired)
