@@ -155,7 +155,8 @@ def _with_corpora(content: str) -> str:
     for name in CORPORA:
         found = [re.match("([A-Z][A-Z0-9_]*)=", line) for line in lines]
         if not any(match and match[1] == name for match in found):
-            _insert(lines, f"{name}=", name, [match and match[1] for match in found])
+            own = f"{name}=${{{name}:-}}"  # as the recipe's page says, the environment wins
+            _insert(lines, own, name, [match and match[1] for match in found])
     return "\n".join(lines) + "\n"
 
 

@@ -66,14 +66,17 @@ class WholeSetRecall(Callback):
 
 
 class RepeatableUpdates(Callback):
-    """Draws that depend on seed and epoch alone, and updates that end in the model.
+    """Draws that depend on seed and epoch alone, and updates that are ESPnet2's to the last bit.
 
     Args:
         seed: The run's.
+        grad_clip: Largest norm of the gradients. Lightning's own clipping sums over the optimizer's
+            groups, in another order, and what that rounds otherwise is another training at last.
     """
 
-    def __init__(self, *, seed: int) -> None:
+    def __init__(self, *, seed: int, grad_clip: float) -> None:
         self.seed = seed
+        self.grad_clip = grad_clip
 
     def setup(self, trainer: Trainer, pl_module: Module, stage: str) -> None:
         """Keeps the frozen tables from being sent to every rank at every step."""
@@ -86,6 +89,12 @@ class RepeatableUpdates(Callback):
         """As ``SpeechCLIPTask.build_optimizers``, which Lightning does not call."""
         for optimizer in trainer.optimizers:
             optimizer.register_step_post_hook(lambda *_: pl_module.model.end_update())
+
+    def on_before_optimizer_step(
+        self, trainer: Trainer, pl_module: Module, optimizer: torch.optim.Optimizer
+    ) -> None:
+        """Clips the gradients."""
+        torch.nn.utils.clip_grad_norm_(pl_module.model.parameters(), self.grad_clip)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: Module) -> None:
         """ESPnet2 counts epochs from 1."""

@@ -44,7 +44,7 @@ def test_configurations_fit_together(corpus: str) -> None:
     tuning = yaml.safe_load((RECIPE / training.preparation.speechclip_config).read_text())
     assert training.optimizer.conf == tuning["optim_conf"]
     assert training.trainer.max_epochs == tuning["max_epoch"]
-    assert training.trainer.gradient_clip_val == tuning["grad_clip"]
+    assert training.trainer.callbacks[0].grad_clip == tuning["grad_clip"]
     ((criterion, best, mode),) = training.best_model_criterion
     assert criterion.split("/") == tuning["best_model_criterion"][0][:2]
     assert (best, mode) == (tuning["keep_nbest_models"], tuning["best_model_criterion"][0][2])
