@@ -120,7 +120,7 @@ def write_sweep(runs: Sequence[Run], output_dir: str | Path) -> str:
             means_table(runs, systems, negatives).markdown(),
         ]
     if any(look_up(run.scores, TRAINING_CPU) for run in runs):
-        parts += ["## Training CPU", cpu_table(runs, systems).markdown()]
+        parts += ["## Training CPU", _CPU, cpu_table(runs, systems).markdown()]
     declared = {
         recipe: [
             comparison
@@ -167,6 +167,10 @@ _ALL_MEASURES = (
     *FUSED_RECALLS,
     *KEYWORD_MEASURES,
     BOUNDARY_F,
+)
+_CPU = (
+    "Process time of training, validation left out. A new recipe may take "
+    f"{protocol.MOST_CPU:g} times {protocol.BASELINES[0]}'s."
 )
 _DECLARED = (
     "Targets and comparisons were fixed before the runs (docs/protocol.md). Holm's correction "

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 
+from espnet_plugin.data.scp import write_scp
 from espnet_plugin.evaluation.hard_negatives import HardNegative, write_hard_negatives
 from espnet_plugin.evaluation.report.results import write_results
 from espnet_plugin.evaluation.statistics import Interval, PairedTest
@@ -18,6 +19,7 @@ from espnet_plugin.evaluation.sweep.comparisons import (
 )
 from espnet_plugin.evaluation.sweep.page import write_sweep
 from espnet_plugin.evaluation.sweep.runs import (
+    BOUNDARY_F,
     FUSED_RECALLS,
     KEYWORD_MEASURES,
     PARALLEL_RECALLS,
@@ -117,6 +119,19 @@ def test_the_fusion_is_compared_where_dev_gave_its_weight(runs_file):
     (fused,) = compare(runs, "hybrid", "hybrid.noise", FUSED_RECALLS[:1])
     (parallel,) = compare(runs, "hybrid", "hybrid.noise", PARALLEL_RECALLS[:1])
     assert fused.p_images == parallel.p_images and fused.interval == parallel.interval
+
+
+def test_boundaries_are_tested_by_the_f_of_each_utterance(runs_file, monkeypatch):
+    monkeypatch.setattr(f"{RUNS}.load_token_texts", lambda: dict.fromkeys(range(10), "x</w>"))
+    runs = read_runs(runs_file)
+    for run in runs:
+        better = run.system == "hybrid"
+        run.scores["keywords"]["boundaries"] = {"f_score": 0.5 + 0.1 * better}
+        scores = dict.fromkeys(run.data.utterances, 0.25 + 0.5 * better)
+        write_scp(run.directory / "scoring" / "boundary_f", scores)
+    (found,) = compare(runs, "hybrid", "hybrid.noise", [BOUNDARY_F])
+    assert found.differences == pytest.approx((0.1, 0.1))  # of the pooled F
+    assert tuple(found.interval) == pytest.approx((0.5, 0.5))
 
 
 def test_a_new_recipe_is_compared_as_declared(runs_file, tmp_path, monkeypatch):
