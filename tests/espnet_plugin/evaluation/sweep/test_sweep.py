@@ -136,15 +136,15 @@ def test_boundaries_are_tested_by_the_f_of_each_utterance(runs_file, monkeypatch
 
 def test_a_new_recipe_is_compared_as_declared(runs_file, tmp_path, monkeypatch):
     monkeypatch.setattr(f"{RUNS}.load_token_texts", lambda: dict.fromkeys(range(10), "x</w>"))
-    text = runs_file.read_text().replace("hybrid.noise\t", "new\t")
+    text = runs_file.read_text().replace("hybrid.noise\t", "hybrid_plus_annealed\t")
     runs_file.write_text(text)
     runs = read_runs(runs_file)
     for run in runs:
         run.scores["training_cpu_seconds"] = 100.0 if run.system == "hybrid" else 120.0
     monkeypatch.setattr(protocol, "BASELINES", ("hybrid",))
     page = write_sweep(runs, tmp_path / "out")
-    assert "### new, as declared" in page
-    assert "| new | 120 ± 0 | 1.20 |" in page
+    assert "### hybrid_plus_annealed, as declared" in page
+    assert "| hybrid_plus_annealed | 120 ± 0 | 1.20 |" in page
     assert "| cascaded → image R@1 | ≥ 70 |" in page
     declared = json.loads((tmp_path / "out" / "sweep.json").read_text())["comparisons"]
     assert {tuple(c["seeds"]) for c in declared} == {("0", "1")}
