@@ -96,8 +96,7 @@ prepare() {
 run() {
     local options=()
     if [[ $1 == *.* ]]; then options=(--speechclip_args "$(ablation "$1" 2)"); fi
-    # the weight of the branches' sum is chosen on dev
-    if [ "${evaluate_on}" = dev ]; then options+=(--test_sets "${corpus}_dev" --eval_valid_set false); fi
+    if [ "${evaluate_on}" = dev ]; then options+=(--test_sets "${corpus}_dev"); fi
     echo "sweep.sh: $1, seed $2, corpus of seed $3" >&2
     ./run.sh --corpus "${corpus}" --seed "$2" --stage 7 --stop_stage 9 \
         --speechclip_config "${config_prefix}${1%%.*}.yaml" \
