@@ -17,7 +17,7 @@ help_message=$(cat << 'EOF'
 Usage: ./run.sh [--corpus mini|mini_hard|flickr8k|spokencoco|custom] [--seed N] [options of speechclip.sh]
 
   --corpus mini        generated here, needs no network and no GPU; about ten minutes (default)
-  --corpus mini_hard   the same, harder, in folders of its own; about half an hour longer
+  --corpus mini_hard   the same, harder, in folders of its own; about twice as long
   --corpus flickr8k    Flickr8k with the Flickr Audio Caption Corpus; paths in db.sh
   --corpus spokencoco  SpokenCOCO with MSCOCO's pictures; paths in db.sh
   --corpus custom      a folder of your own, named by --custom_root; README.md says what is in it

@@ -296,7 +296,9 @@ for name in ${train_set} ${valid_set} ${test_sets}; do
 done
 eval_sets=()
 if "${eval_valid_set}"; then eval_sets+=("${valid_set}"); fi
-for name in ${test_sets}; do eval_sets+=("${name}"); done
+for name in ${test_sets}; do
+    [[ " ${eval_sets[*]-} " == *" ${name} "* ]] || eval_sets+=("${name}")
+done
 
 skip_stages=${skip_stages//,/ }
 for number in ${skip_stages}; do

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-ARCHITECTURES = ("parallel", "cascaded", "cascaded+", "hybrid", "hybrid+", "hybrid+ annealed")
+PAPERS = ("parallel", "cascaded", "cascaded+", "hybrid", "hybrid+")
+ARCHITECTURES = (*PAPERS, "hybrid+ annealed")
 
 
 def architecture_name(config: Mapping, branches: Collection[str]) -> str:

@@ -88,7 +88,8 @@ def test_the_figures_are_drawn(tmp_path: Path) -> None:
     figures.main(tmp_path)
     drawn = sorted(path.name for path in tmp_path.iterdir())
     assert drawn == sorted(path.name for path in (DOCS / "figures").iterdir())
-    shown = "".join(re.findall(r"figures/\w+\.svg", (DOCS / "concepts.md").read_text("utf-8")))
+    pages = "".join(path.read_text("utf-8") for path in DOCS.glob("*.md"))
+    shown = "".join(re.findall(r"figures/\w+\.svg", pages))
     assert all(name in shown for name in drawn)
 
 

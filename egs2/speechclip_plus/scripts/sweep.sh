@@ -10,7 +10,7 @@ architectures="parallel cascaded cascaded_plus hybrid hybrid_plus"
 ablations=none         # none, all, or names from the list below, separated by spaces
 seeds="0 1 2 3 4"
 corpus_seeds=0         # mini and mini_hard: corpora and teachers to be made, on each of which all seeds are trained
-evaluate_on=test       # or dev, to choose something
+evaluate_on="test"      # or dev, to choose something
 config_prefix=         # empty: conf/tuning/mini_ for mini and mini_hard, conf/tuning/<corpus>_base_ otherwise
 output_dir=            # empty: exp/sweep_<corpus>, with what differs from a plain sweep
 jobs=1                 # runs at the same time, on one corpus
@@ -96,8 +96,7 @@ prepare() {
 run() {
     local options=()
     if [[ $1 == *.* ]]; then options=(--speechclip_args "$(ablation "$1" 2)"); fi
-    # the weight of the branches' sum is chosen on dev
-    if [ "${evaluate_on}" = dev ]; then options+=(--test_sets "${corpus}_dev" --eval_valid_set false); fi
+    if [ "${evaluate_on}" = dev ]; then options+=(--test_sets "${corpus}_dev"); fi
     echo "sweep.sh: $1, seed $2, corpus of seed $3" >&2
     ./run.sh --corpus "${corpus}" --seed "$2" --stage 7 --stop_stage 9 \
         --speechclip_config "${config_prefix}${1%%.*}.yaml" \

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from espnet_plugin.data.scp import read_scp
+from espnet_plugin.data.scp import read_scp, write_scp
 from espnet_plugin.evaluation.alignments import AlignmentError, read_ctm, read_textgrids
 from espnet_plugin.evaluation.fusion import choose_weight
 from espnet_plugin.evaluation.inference_set import (
@@ -25,9 +25,11 @@ from espnet_plugin.evaluation.scores.keywords import (
     unit_scores,
 )
 from espnet_plugin.evaluation.scores.retrieval import compare_ranks, rank_set, retrieval_scores
+from espnet_plugin.evaluation.segmentation import boundary_f_scores
 
 RETRIEVAL_SCORES = Path("scoring") / "retrieval.json"
 KEYWORD_SCORES = Path("scoring") / "keywords.json"
+BOUNDARY_SCORES = Path("scoring") / "boundary_f"  # F of each utterance, as a table
 
 
 def score_retrieval_directory(
@@ -111,6 +113,8 @@ def score_keywords_directory(
 ) -> dict:
     """Scores the keywords of one set and writes ``scoring/keywords.json``.
 
+    With alignments also ``scoring/boundary_f``, by which runs are compared.
+
     Args:
         directory: The set's inference directory.
         token_list: tokens.tsv of the keyword vocabulary, if the tokenizer is not CLIP's own.
@@ -147,6 +151,11 @@ def score_keywords_directory(
         seed=seed,
         legacy=legacy,
     )
+    (directory / BOUNDARY_SCORES).unlink(missing_ok=True)
+    if words is not None and "boundaries" in scores:
+        found = boundary_f_scores(utterances, words, tolerance=tolerance)
+        names = (utterance.utterance for utterance in utterances)
+        write_scp(directory / BOUNDARY_SCORES, dict(zip(names, found, strict=True)))
     options = {"tolerance": tolerance, "legacy": legacy, "samples": samples, "seed": seed}
     options |= _paths(token_list=token_list, words_ctm=words_ctm, textgrid_dir=textgrid_dir)
     write_scores(directory / KEYWORD_SCORES, scores, options)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from espnet_plugin.evaluation.architectures import ARCHITECTURES, architecture_place
+from espnet_plugin.evaluation.architectures import PAPERS, architecture_place
 from espnet_plugin.evaluation.report.tables import look_up
 from espnet_plugin.evaluation.scores.files import write_json
 from espnet_plugin.evaluation.sweep import protocol
@@ -120,7 +120,7 @@ def write_sweep(runs: Sequence[Run], output_dir: str | Path) -> str:
             means_table(runs, systems, negatives).markdown(),
         ]
     if any(look_up(run.scores, TRAINING_CPU) for run in runs):
-        parts += ["## Training CPU", cpu_table(runs, systems).markdown()]
+        parts += ["## Training CPU", _CPU, cpu_table(runs, systems).markdown()]
     declared = {
         recipe: [
             comparison
@@ -168,6 +168,10 @@ _ALL_MEASURES = (
     *KEYWORD_MEASURES,
     BOUNDARY_F,
 )
+_CPU = (
+    "Process time of training, validation left out. A new recipe may take "
+    f"{protocol.MOST_CPU:g} times {protocol.BASELINES[0]}'s."
+)
 _DECLARED = (
     "Targets and comparisons were fixed before the runs (docs/protocol.md). Holm's correction "
     f"covers all rows together; better takes both tests at {100 * protocol.ALPHA:g} %."
@@ -189,7 +193,7 @@ def _systems(runs: Sequence[Run]) -> list[str]:
 
 
 def _is_new(system: str) -> bool:
-    return "." not in system and architecture_place(system)[0] == len(ARCHITECTURES)
+    return "." not in system and architecture_place(system)[0] >= len(PAPERS)
 
 
 def _overview(runs: Sequence[Run], systems: Sequence[str]) -> str:
@@ -207,7 +211,7 @@ def _draw(runs: Sequence[Run], systems: Sequence[str], output_dir: Path) -> dict
         from espnet_plugin.evaluation.figures import sweep as figures
 
         drawn = {"All runs": style.save(figures.draw_runs(runs, systems), output_dir / "runs")}
-        counted = [s for s in systems if s.endswith("_plus")]
+        counted = [s for s in systems if "_plus" in s and "." not in s]
         if any(run.data.keywords for run in runs if run.system in counted):
             figure = figures.draw_keyword_numbers(runs, counted)
             drawn["Number of keywords"] = style.save(figure, output_dir / "keyword_numbers")

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from espnet_plugin.data.scp import text_lines
-from espnet_plugin.evaluation.alignments import read_ctm
+from espnet_plugin.data.scp import read_scp, text_lines
 from espnet_plugin.evaluation.fusion import fuse
 from espnet_plugin.evaluation.hard_negatives import families
 from espnet_plugin.evaluation.inference_set import InferenceSet, read_inference_set
@@ -18,10 +17,8 @@ from espnet_plugin.evaluation.keywords import score_keywords
 from espnet_plugin.evaluation.report.results import read_results
 from espnet_plugin.evaluation.report.tables import look_up
 from espnet_plugin.evaluation.retrieval import RetrievalRanks, rank_embeddings
-from espnet_plugin.evaluation.scores.directory import KEYWORD_SCORES
-from espnet_plugin.evaluation.scores.files import read_scores
+from espnet_plugin.evaluation.scores.directory import BOUNDARY_SCORES
 from espnet_plugin.evaluation.scores.keywords import load_token_texts
-from espnet_plugin.evaluation.segmentation import boundary_f_scores
 
 
 @dataclass(frozen=True)
@@ -119,10 +116,11 @@ class Run:
     @cached_property
     def _keyword_values(self) -> dict[str, np.ndarray]:
         values = dict(score_keywords(self.data.keywords, load_token_texts()).values)
-        _, options = read_scores(self.directory / KEYWORD_SCORES)
-        if options.get("words_ctm"):
-            words, tolerance = read_ctm(options["words_ctm"]), options["tolerance"]
-            values["boundaries"] = boundary_f_scores(self.data.keywords, words, tolerance=tolerance)
+        if (self.directory / BOUNDARY_SCORES).exists():
+            scored = read_scp(self.directory / BOUNDARY_SCORES)
+            values["boundaries"] = np.array(
+                [float(scored[u.utterance]) for u in self.data.keywords]
+            )
         position = {u.utterance: row for row, u in enumerate(self.data.keywords)}
         order = [position[utterance] for utterance in self.data.utterances]
         return {name: column[order] for name, column in values.items()}

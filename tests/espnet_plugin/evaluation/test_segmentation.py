@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from espnet_plugin.evaluation.alignments import Word
 from espnet_plugin.evaluation.keyword_file import Keyword, UtteranceKeywords
 from espnet_plugin.evaluation.segmentation import (
+    boundary_f_scores,
     count_matches,
     inner_boundaries,
     r_value,
@@ -84,6 +85,15 @@ def test_boundaries_by_hand():
     assert scores.r_value == pytest.approx(r_value(0.5, 0.0))
     with pytest.raises(ValueError, match="no utterance has both"):
         score_boundaries([ours], {})
+
+
+def test_boundaries_of_each_utterance():
+    found = spoken(keyword(1, 0.0, 0.22), keyword(2, 0.22, 0.5), keyword(3, 0.5, 1.0))
+    silent = UtteranceKeywords("v", "a dog", (1, 2), (), seconds=1.0)
+    words = WORDS | {"v": WORDS["u"]}
+    # 0.22 finds 0.2, 0.5 is too far from 0.6: F = 2 · 1 / (2 + 2)
+    scores = boundary_f_scores([found, silent], words)
+    assert scores[0] == pytest.approx(0.5) and math.isnan(scores[1])
 
 
 def test_localization_by_hand():

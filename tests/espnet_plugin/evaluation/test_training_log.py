@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from espnet_plugin.evaluation.training_log import read_training_curves
+from espnet_plugin.evaluation.training_log import read_training_curves, training_cpu_seconds
 
 LINE = (
     "[h] 2026-01-01 00:00:00,000 (trainer:359) INFO: {epoch}epoch results: [train] "
@@ -30,6 +30,16 @@ def test_an_epoch_trained_again_counts_once(tmp_path):
     text = LINE.format(epoch=1, loss="4.0") + LINE.format(epoch=1, loss="3.0")
     (tmp_path / "train.log").write_text(text)
     assert read_training_curves(tmp_path)["loss"]["train"] == [(1, 3.0)]
+
+
+def test_cpu_seconds_of_training_add_up(tmp_path):
+    assert training_cpu_seconds(tmp_path) is None
+    text = LINE.format(epoch=1, loss="4.0") + LINE.format(epoch=2, loss="3.0")
+    (tmp_path / "train.log").write_text(text)
+    assert training_cpu_seconds(tmp_path) is None  # an earlier version's
+    text = text.replace("[train] ", "[train] cpu_seconds=40.500, ")
+    (tmp_path / "train.log").write_text(text)
+    assert training_cpu_seconds(tmp_path) == 81.0
 
 
 def test_reads_tensorboard(tmp_path):

@@ -6,6 +6,7 @@ import os
 import numpy as np
 import pytest
 
+from espnet_plugin.evaluation.hard_negatives import HardNegative, write_hard_negatives
 from espnet_plugin.evaluation.report.results import environment, write_results
 from espnet_plugin.evaluation.scores.directory import score_retrieval_directory
 
@@ -52,6 +53,21 @@ def test_scores_json_has_the_promised_keys(inference_dir):
     assert "`content_word_hit@1`" in page
     assert "| all | 12.5 |" in page
     assert "python 3" in page
+
+
+def test_hard_negatives_and_the_cost_of_training_are_reported(inference_dir, tmp_path):
+    images = (inference_dir / "test" / "images.txt").read_text().split()
+    pairs = [HardNegative(images[0], images[1], "size"), HardNegative(images[2], images[3], "size")]
+    write_hard_negatives(tmp_path / "hard_negatives.tsv", pairs)
+    log = "1epoch results: [train] cpu_seconds=12.500, loss=1.000, [valid] loss=2.000\n"
+    (inference_dir.parent / "train.log").write_text(log)
+    tokens = inference_dir.parent / "tokens.tsv"
+    scores = write_results(inference_dir, data_dir=tmp_path, token_list=tokens, figures=False)
+    assert scores["training_cpu_seconds"] == 12.5
+    assert set(scores["hard_negatives"]) == {"parallel", "cascaded", "teacher"}
+    assert scores["hard_negatives"]["teacher"]["size"]["pairs"] == 4
+    for page in ("RESULTS.md", "report.html"):
+        assert "pictures that differ only in" in (inference_dir / page).read_text()
 
 
 def test_a_model_without_cascaded_branch(inference_dir):

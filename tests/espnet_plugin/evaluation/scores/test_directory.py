@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
+from espnet_plugin.data.scp import read_scp
 from espnet_plugin.evaluation.scores.directory import (
     current_keyword_scores,
     current_retrieval_scores,
@@ -44,6 +45,13 @@ def test_scores_are_made_with_the_options_of_the_last_time(scored, tmp_path):
     shutil.rmtree(moved / "dev")  # what lies elsewhere may be gone, e.g. on another machine
     assert "fusion" in current_retrieval_scores(moved / "test")
     assert "boundaries" in current_keyword_scores(moved / "test")
+
+
+def test_boundaries_of_each_utterance_are_kept_while_there_are_any(scored):
+    utterances = (scored / "utterances.txt").read_text().split()
+    assert list(read_scp(scored / "scoring" / "boundary_f")) == sorted(utterances)
+    score_keywords_directory(scored, samples=0)
+    assert not (scored / "scoring" / "boundary_f").exists()
 
 
 def test_another_development_set_chooses_the_weight_again(scored):

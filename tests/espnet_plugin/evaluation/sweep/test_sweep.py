@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 
+from espnet_plugin.data.scp import write_scp
 from espnet_plugin.evaluation.hard_negatives import HardNegative, write_hard_negatives
 from espnet_plugin.evaluation.report.results import write_results
 from espnet_plugin.evaluation.statistics import Interval, PairedTest
@@ -18,6 +19,7 @@ from espnet_plugin.evaluation.sweep.comparisons import (
 )
 from espnet_plugin.evaluation.sweep.page import write_sweep
 from espnet_plugin.evaluation.sweep.runs import (
+    BOUNDARY_F,
     FUSED_RECALLS,
     KEYWORD_MEASURES,
     PARALLEL_RECALLS,
@@ -119,17 +121,30 @@ def test_the_fusion_is_compared_where_dev_gave_its_weight(runs_file):
     assert fused.p_images == parallel.p_images and fused.interval == parallel.interval
 
 
+def test_boundaries_are_tested_by_the_f_of_each_utterance(runs_file, monkeypatch):
+    monkeypatch.setattr(f"{RUNS}.load_token_texts", lambda: dict.fromkeys(range(10), "x</w>"))
+    runs = read_runs(runs_file)
+    for run in runs:
+        better = run.system == "hybrid"
+        run.scores["keywords"]["boundaries"] = {"f_score": 0.5 + 0.1 * better}
+        scores = dict.fromkeys(run.data.utterances, 0.25 + 0.5 * better)
+        write_scp(run.directory / "scoring" / "boundary_f", scores)
+    (found,) = compare(runs, "hybrid", "hybrid.noise", [BOUNDARY_F])
+    assert found.differences == pytest.approx((0.1, 0.1))  # of the pooled F
+    assert tuple(found.interval) == pytest.approx((0.5, 0.5))
+
+
 def test_a_new_recipe_is_compared_as_declared(runs_file, tmp_path, monkeypatch):
     monkeypatch.setattr(f"{RUNS}.load_token_texts", lambda: dict.fromkeys(range(10), "x</w>"))
-    text = runs_file.read_text().replace("hybrid.noise\t", "new\t")
+    text = runs_file.read_text().replace("hybrid.noise\t", "hybrid_plus_annealed\t")
     runs_file.write_text(text)
     runs = read_runs(runs_file)
     for run in runs:
         run.scores["training_cpu_seconds"] = 100.0 if run.system == "hybrid" else 120.0
     monkeypatch.setattr(protocol, "BASELINES", ("hybrid",))
     page = write_sweep(runs, tmp_path / "out")
-    assert "### new, as declared" in page
-    assert "| new | 120 ± 0 | 1.20 |" in page
+    assert "### hybrid_plus_annealed, as declared" in page
+    assert "| hybrid_plus_annealed | 120 ± 0 | 1.20 |" in page
     assert "| cascaded → image R@1 | ≥ 70 |" in page
     declared = json.loads((tmp_path / "out" / "sweep.json").read_text())["comparisons"]
     assert {tuple(c["seeds"]) for c in declared} == {("0", "1")}
