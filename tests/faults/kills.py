@@ -93,7 +93,6 @@ def run_and_kill(
         Its exit code; None: it was killed.
     """
     told = notes / "told"
-    told.unlink(missing_ok=True)
     os.mkfifo(told)
     listening = os.open(told, os.O_RDWR | os.O_NONBLOCK)
     paths = {"folder": str(folder), "log": str(notes / "writes"), "told": str(told)}
@@ -116,6 +115,7 @@ def run_and_kill(
         process.wait()
         os.close(ending)
         os.close(listening)
+        told.unlink()
 
 
 def kill_all(folder: Path) -> None:
