@@ -85,11 +85,12 @@ def update_codes(
 
 
 def remove_other_codes(directory: Path, *, generation: int, centered_on: int | None) -> None:
-    """Removes the files of earlier generations and centers."""
+    """Removes the files of earlier generations and centers, and what killed runs left of them."""
     kept = set() if centered_on is None else set(_files(directory, generation, centered_on))
-    for path in (*directory.glob("codes-*.npy"), *directory.glob("center-*.npy")):
-        if path not in kept:
-            path.unlink()
+    for pattern in ("codes-*.npy", "center-*.npy", ".center-*.part.npy"):
+        for path in directory.glob(pattern):
+            if path not in kept:
+                path.unlink()
 
 
 def import_faiss() -> ModuleType:

@@ -108,7 +108,7 @@ def _build_keyword_path(
     )
     if table is None:
         tokens, last = clip.token_embedding.size(0), max(vocabulary.ids)
-        if min(vocabulary.ids) < 0 or last >= tokens:
+        if last >= tokens:
             raise ValueError(
                 f"the keyword vocabulary has ids from {min(vocabulary.ids)} to {last}, but CLIP's "
                 f"tokens are 0 to {tokens - 1}; make it for this CLIP (stage 5)"

@@ -1,10 +1,10 @@
 """Kills every stage of the recipe again and again, and compares what it leaves in the end.
 
-Each round starts from nothing. Every stage is started and killed (SIGKILL, all its processes)
-several times and then left to run to its end, after which all results have to be those of a run
-that was never killed. Which moments are tried follows from the seed and the number of the round.
+In each round every stage is started and killed (SIGKILL, all its processes) several times and then
+left to run to its end, after which all results have to be those of a run that was never killed.
+Which moments are tried follows from the seed and the number of the round.
 
-    python -m tests.faults.kill_recipe --work /tmp/kills --rounds 8 --kills 6
+    python -m tests.faults.kill_recipe --work /tmp/kills --rounds 4 --kills 8
 
 Writes kills.jsonl as it goes, and report.json and report.md at the end.
 """
@@ -23,14 +23,13 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 from tests.faults import recipe as project
-from tests.faults.kills import Ended, Moment, run_and_kill, targets, times
+from tests.faults.kills import Moment, run_and_kill, targets
 from tests.faults.results import differences, results
 from tests.faults.warm_python import warm_python
 from tests.faults.writes import Write, read_writes
@@ -72,35 +71,27 @@ class Harness:
     Attributes:
         work: Folder for everything.
         python: What the recipe gets as ``--python``.
-        deadline: No stage is started after this time (of ``time.monotonic``).
     """
 
     work: Path
     python: str = sys.executable
-    deadline: float = float("inf")
-    _lock: Lock = field(default_factory=Lock)
 
-    def environment(self) -> dict[str, str]:
-        """In which every Python calls ``watch``."""
+    def __post_init__(self) -> None:
         site = self.work / "site"
-        site.mkdir(exist_ok=True)
+        site.mkdir()
         (site / "sitecustomize.py").write_text("from tests.faults.writes import watch\n\nwatch()\n")
         path = os.pathsep.join(map(str, (site, project.ROOT)))
-        return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
+        self.environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
 
-    def run(self, recipe: Path, stage: str, moment: Moment | None = None) -> Ended:
-        """Runs a stage, to its end or to a moment."""
+    def run(self, recipe: Path, stage: str, moment: Moment | None = None) -> int | None:
+        """Runs a stage, to its end or to a moment: its exit code, or None when it was killed."""
         return run_and_kill(
             project.command(stage, self.python),
-            moment,
+            moment or Moment(),
             folder=recipe,
-            environment={**self.environment(), "TMPDIR": str(recipe / project.TEMPORARY)},
-            notes=self.notes(recipe),
+            environment={**self.environment, "TMPDIR": str(recipe / project.TEMPORARY)},
+            notes=recipe.parent,
         )
-
-    def notes(self, recipe: Path) -> Path:
-        """Where the notes on a copy of the project lie."""
-        return recipe.parent
 
     def undisturbed(self, recipe: Path, stage: str) -> Undisturbed:
         """Runs a stage to its end.
@@ -108,67 +99,67 @@ class Harness:
         Raises:
             RuntimeError: It fails.
         """
-        notes = self.notes(recipe)
-        (notes / "writes").write_text("")
+        log = recipe.parent / "writes"
+        log.write_text("")
         begin = time.monotonic()
-        if self.run(recipe, stage).code != 0:
-            raise RuntimeError(f"stage {stage}:\n{(notes / 'output').read_text()[-3000:]}")
-        seconds = time.monotonic() - begin
-        writes = read_writes(notes / "writes")
+        if self.run(recipe, stage) != 0:
+            raise RuntimeError(f"stage {stage}:\n{_said(recipe)}")
+        seconds, writes = time.monotonic() - begin, read_writes(log)
         logging.info(f"undisturbed: stage {stage}, {seconds:.1f} s, {len(writes)} writes")
         return Undisturbed(seconds, writes, results(recipe))
 
-    def kill_round(
-        self,
-        number: int,
-        recipe: Path,
-        expected: Mapping[str, Undisturbed],
-        *,
-        seed: int,
-        kills: int,
+    def kill(
+        self, recipe: Path, stage: str, wanted: Undisturbed, *, number: int, kills: int, seed: int
     ) -> None:
-        """Kills each stage so many times, lets it end, and notes what is different then."""
-        notes = self.notes(recipe)
-        for stage, wanted in expected.items():
-            if time.monotonic() > self.deadline:
-                return
-            (notes / "writes").write_text("")
-            done = []
-            for moment in moments(wanted, number, kills, f"{seed} {stage}"):
-                ended = self.run(recipe, stage, moment)
-                if ended.killed:
-                    done.append(ended.killed)
-                elif ended.code:
-                    break  # the next start ends so, too
-            code = self.run(recipe, stage).code
-            said = (notes / "output").read_text()[-2000:] if code else ""
-            different = [] if code else differences(results(recipe), wanted.results)
-            self._note(
-                {
-                    "seed": seed,
-                    "round": number,
-                    "stage": stage,
-                    "kills": [str(moment) for moment in done],
-                    "files": [moment.file for moment in done if moment.kind],
-                    "exit_code": code,
-                    "output": said,
-                    "different": different,
-                }
-            )
-            if code or different:
-                logging.error(
-                    f"round {number}, stage {stage}: {said} {different[:20]}; see {recipe}"
-                )
-                return
-        shutil.rmtree(recipe.parents[1])
+        """Kills a stage so many times, lets it end, and notes what is different then.
+
+        Args:
+            recipe: As the stages before have left it.
+            stage: Which.
+            wanted: What it does when nothing happens to it.
+            number: Of the round; another one has other moments.
+            kills: How many.
+            seed: Of the moments.
+        """
+        (recipe.parent / "writes").write_text("")
+        done = []
+        for moment in moments(wanted, number, kills, f"{seed} {stage}"):
+            code = self.run(recipe, stage, moment)
+            if code is None:
+                done.append(moment)
+            elif code:
+                break  # the next start ends so, too
+        code = self.run(recipe, stage)
+        row = {
+            "seed": seed,
+            "round": number,
+            "stage": stage,
+            "kills": [str(moment) for moment in done],
+            "files": [Write(moment.kind).file for moment in done if moment.kind],
+            "exit_code": code,
+            "output": _said(recipe) if code else "",
+            "different": [] if code else differences(results(recipe), wanted.results),
+        }
+        with (self.work / "kills.jsonl").open("a") as stream:
+            stream.write(json.dumps(row) + "\n")
+        if not _as_undisturbed(row):
+            logging.error(f"{row}; see {recipe}")
 
     def rows(self) -> list[dict[str, Any]]:
         """What was noted so far."""
         return [json.loads(line) for line in (self.work / "kills.jsonl").read_text().splitlines()]
 
-    def _note(self, row: dict[str, Any]) -> None:
-        with self._lock, (self.work / "kills.jsonl").open("a") as stream:
-            stream.write(json.dumps(row) + "\n")
+
+def _copy(source: Path, target: Path) -> Path:
+    return Path(shutil.copytree(source, target, symlinks=True))
+
+
+def _said(recipe: Path) -> str:
+    return (recipe.parent / "output").read_text()[-2000:]
+
+
+def _as_undisturbed(row: dict[str, Any]) -> bool:
+    return row["exit_code"] == 0 and not row["different"]
 
 
 def moments(wanted: Undisturbed, number: int, kills: int, seed: str) -> list[Moment]:
@@ -178,7 +169,9 @@ def moments(wanted: Undisturbed, number: int, kills: int, seed: str) -> list[Mom
     at_writes = kills - at_any_time
     dealt = targets(wanted.writes, random.Random(seed))
     chosen = list(islice(dealt, number * at_writes, (number + 1) * at_writes))
-    chosen += times(random.Random(f"{seed} {number}"), at_any_time, wanted.seconds)
+    chance = random.Random(f"{seed} {number}")
+    shares = [chance.random() for _ in range(at_any_time)]
+    chosen += [Moment(share, seconds=share * wanted.seconds) for share in shares]
     return sorted(chosen, key=lambda moment: moment.share)
 
 
@@ -201,9 +194,7 @@ def report(
             "files": len(written[stage]),
             "files_hit": len(hits),
             "ends": len(own),
-            "ends_as_undisturbed": sum(
-                row["exit_code"] == 0 and not row["different"] for row in own
-            ),
+            "ends_as_undisturbed": sum(map(_as_undisturbed, own)),
             "hits": dict(sorted(hits.items())),
         }
     total = {
@@ -227,45 +218,49 @@ def main() -> None:
     """Runs the rounds."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="a new folder for everything")
-    parser.add_argument("--rounds", type=int, default=5, help="how often from the start (5)")
+    parser.add_argument("--rounds", type=int, default=4, help="how often each stage (4)")
     parser.add_argument("--first", type=int, default=0, help="number of the first round (0)")
     parser.add_argument("--kills", type=int, default=8, help="of each stage in a round (8)")
     parser.add_argument("--stages", nargs="+", default=list(NAMES), help="1 to 10, index")
     parser.add_argument("--seed", type=int, default=0, help="of the moments (0)")
-    parser.add_argument("--jobs", type=int, default=2, help="rounds at a time (2)")
+    parser.add_argument("--jobs", type=int, default=2, help="stages at a time (2)")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="no new stage after")
     parser.add_argument("--cold", action="store_true", help="start Python anew for every command")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     work = args.work.resolve()
     work.mkdir(parents=True)
-    harness = Harness(work, deadline=time.monotonic() + args.seconds)
+    harness, deadline = Harness(work), time.monotonic() + args.seconds
     with (
         nullcontext(sys.executable)
         if args.cold
-        else warm_python(work / "warm", harness.environment())
+        else warm_python(work / "warm", harness.environment)
     ) as python:
         harness.python = str(python)
-        start = project.make_project(work / "start")
+        recipe = project.make_project(work / "undisturbed")
+        written = {}
 
-        def copy(name: str) -> Path:
-            shutil.copytree(work / "start", work / name, symlinks=True)
-            return work / name / start.relative_to(work / "start")
-
-        undisturbed = copy("undisturbed")
-        expected = {stage: harness.undisturbed(undisturbed, stage) for stage in args.stages}
-
-        def one(number: int) -> None:
-            recipe = copy(f"round{number}")
-            harness.kill_round(number, recipe, expected, seed=args.seed, kills=args.kills)
+        def one(number: int, stage: str, wanted: Undisturbed) -> None:
+            if time.monotonic() > deadline:
+                return
+            copy = _copy(work / f"before-{stage}", work / f"{stage}-{number}")
+            place = copy / recipe.relative_to(work / "undisturbed")
+            harness.kill(place, stage, wanted, number=number, kills=args.kills, seed=args.seed)
 
         with ThreadPoolExecutor(args.jobs) as pool:
+            tried = []
+            for stage in args.stages:
+                _copy(work / "undisturbed", work / f"before-{stage}")
+                wanted = harness.undisturbed(recipe, stage)
+                written[stage] = {write.file for write in wanted.writes}
+                for number in range(args.first, args.first + args.rounds):
+                    tried.append(pool.submit(one, number, stage, wanted))
             try:
-                list(pool.map(one, range(args.first, args.first + args.rounds)))
+                for future in tried:
+                    future.result()
             except KeyboardInterrupt:
-                logging.warning("interrupted: the stages that are running end first")
-                harness.deadline = 0.0
-    written = {stage: {w.file for w in wanted.writes} for stage, wanted in expected.items()}
+                logging.warning("interrupted: what is running ends first")
+                pool.shutdown(cancel_futures=True)
     counts, table = report(harness.rows(), written)
     (work / "report.json").write_text(json.dumps(counts, indent=2) + "\n")
     (work / "report.md").write_text(table)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import os
 import random
 import select
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tests.faults.writes import Watch, Write
+from tests.faults.writes import VARIABLE, Write
 
 
 @dataclass(frozen=True)
@@ -25,38 +26,20 @@ class Moment:
         kind: Of the write that is waited for; empty: none.
         occurrence: Of that kind, counting from 1.
         limit: Once so many bytes of the file are there; None: before the write.
-        seconds: After the start, if no write is waited for.
+        seconds: After the start, if no write is waited for; None: never.
     """
 
-    share: float
+    share: float = 0.0
     kind: str = ""
     occurrence: int = 0
     limit: int | None = None
     seconds: float | None = None
-
-    @property
-    def file(self) -> str:
-        """As ``Write.file``."""
-        return Write(self.kind, "").file
 
     def __str__(self) -> str:
         if not self.kind:
             return f"{self.seconds:.2f} s after the start"
         where = "before" if self.limit is None else f"{self.limit} bytes into"
         return f"{where} {self.kind} ({self.occurrence})"
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended.
-
-    Attributes:
-        code: Its exit code; None: it was killed.
-        killed: When.
-    """
-
-    code: int | None
-    killed: Moment | None = None
 
 
 def targets(writes: Sequence[Write], chance: random.Random) -> Iterator[Moment]:
@@ -89,10 +72,50 @@ def _inside(writes: Sequence[Write], place: int, chance: random.Random) -> int |
     return begin.size + chance.choice([0, grown // 2, grown - 1, chance.randrange(grown)])
 
 
-def times(chance: random.Random, number: int, seconds: float) -> list[Moment]:
-    """Moments of a command that takes so long, whatever it does then."""
-    shares = [chance.random() for _ in range(number)]
-    return [Moment(share, seconds=share * seconds) for share in shares]
+def run_and_kill(
+    command: Sequence[str],
+    moment: Moment,
+    *,
+    folder: Path,
+    environment: Mapping[str, str],
+    notes: Path,
+) -> int | None:
+    """Runs a command, and kills it at a moment.
+
+    Args:
+        command: What to run.
+        moment: When to kill.
+        folder: Where it runs, and all that it starts.
+        environment: Its variables.
+        notes: Folder for what it prints ("output") and what it writes ("writes").
+
+    Returns:
+        Its exit code; None: it was killed.
+    """
+    told = notes / "told"
+    os.mkfifo(told)
+    listening = os.open(told, os.O_RDWR | os.O_NONBLOCK)
+    paths = {"folder": str(folder), "log": str(notes / "writes"), "told": str(told)}
+    with (notes / "output").open("w") as stream:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env={**environment, VARIABLE: json.dumps({**asdict(moment), **paths})},
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=stream,
+            start_new_session=True,
+        )
+    ending = os.pidfd_open(process.pid)
+    try:
+        ready, _, _ = select.select([listening, ending], [], [], moment.seconds)
+        return process.wait() if ready == [ending] else None
+    finally:
+        kill_all(folder)
+        process.wait()
+        os.close(ending)
+        os.close(listening)
+        told.unlink()
 
 
 def kill_all(folder: Path) -> None:
@@ -111,51 +134,3 @@ def _running_in(folder: Path) -> list[int]:
                 if Path(os.readlink(f"/proc/{entry}/cwd")).is_relative_to(folder):
                     found.append(int(entry))
     return found
-
-
-def run_and_kill(
-    command: Sequence[str],
-    moment: Moment | None,
-    *,
-    folder: Path,
-    environment: Mapping[str, str],
-    notes: Path,
-) -> Ended:
-    """Runs a command, and kills it at a moment.
-
-    Args:
-        command: What to run.
-        moment: When to kill; None: it is left alone.
-        folder: Where it runs, and all that it starts.
-        environment: Its variables.
-        notes: Folder for what it prints ("output") and what it writes ("writes").
-    """
-    told = notes / "told"
-    told.unlink(missing_ok=True)
-    os.mkfifo(told)
-    listening = os.open(told, os.O_RDWR | os.O_NONBLOCK)
-    aim = moment or Moment(0.0)
-    watch = Watch(
-        str(folder), str(notes / "writes"), str(told), aim.kind, aim.occurrence, aim.limit
-    )
-    with (notes / "output").open("w") as stream:
-        process = subprocess.Popen(
-            command,
-            cwd=folder,
-            env={**environment, **watch.environment()},
-            stdin=subprocess.DEVNULL,
-            stdout=stream,
-            stderr=stream,
-            start_new_session=True,
-        )
-    ending = os.pidfd_open(process.pid)
-    try:
-        ready, _, _ = select.select([listening, ending], [], [], aim.seconds)
-        if ready == [ending]:
-            return Ended(process.wait())
-        return Ended(None, moment)
-    finally:
-        kill_all(folder)
-        process.wait()
-        os.close(ending)
-        os.close(listening)

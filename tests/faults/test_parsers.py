@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tempfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,12 @@ from espnet_plugin.data.images import read_picture
 from espnet_plugin.data.manifest import Manifest, record_path, require_fresh
 from espnet_plugin.data.sampler_files import read_lengths
 from espnet_plugin.data.scp import read_scp
+from espnet_plugin.data.unpack import unpack
 from espnet_plugin.evaluation.alignments import read_ctm, read_textgrid
 from espnet_plugin.evaluation.keyword_file import read_keywords
 from espnet_plugin.search.index import PictureIndex
 from espnet_plugin.search.vectors import read_rows
+from espnet_plugin.speechclip.archive import unpack_zip
 from espnet_plugin.speechclip.clip_config import read_clip_config
 from espnet_plugin.speechclip.released import released_models
 from espnet_plugin.speechclip.released_cache import RECORD_FILE, fetched
@@ -202,3 +205,16 @@ def test_a_textgrid_that_counts_wrongly(count: str, tmp_path: Path) -> None:
     path.write_bytes(TEXTGRID.replace(b"\n2\n", f"\n{count}\n".encode()))
     with pytest.raises(ValueError, match=r"tier|unpack"):
         read_textgrid(path)
+
+
+@pytest.mark.parametrize("read", [unpack, unpack_zip])
+def test_an_archive_with_a_nameless_entry(read: Callable[..., Any], tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("x", "content")
+    data = bytearray((tmp_path / "a.zip").read_bytes())
+    for place in (26, data.index(b"PK\1\2") + 28):  # the name is one of the extra fields now
+        data[place : place + 4] = b"\0\0\1\0"
+    (tmp_path / "a.zip").write_bytes(data)
+    (tmp_path / "b").mkdir()
+    with pytest.raises(ValueError, match="''.* would lie outside"):
+        read(tmp_path / "a.zip", tmp_path / "b")

@@ -52,7 +52,7 @@ class Write:
     """
 
     kind: str
-    path: str
+    path: str = ""
     size: int = 0
 
     @property
@@ -62,59 +62,39 @@ class Write:
         return event if event == "sql" else _TEMPORARY.sub(r"\1", os.path.basename(name))
 
 
-@dataclass(frozen=True)
-class Watch:
-    """What a run is told.
-
-    Attributes:
-        folder: Only what is written below it counts.
-        log: File of the writes so far, a line each.
-        told: Named pipe that gets a line at the chosen write.
-        kind: The chosen write; empty: none.
-        occurrence: Of that kind, counting from 1.
-        limit: The process ends before a file gets larger than this, in bytes; None: it stops before
-            it writes at all.
-    """
-
-    folder: str
-    log: str
-    told: str
-    kind: str = ""
-    occurrence: int = 0
-    limit: int | None = None
-
-    def environment(self) -> dict[str, str]:
-        """For the run."""
-        return {VARIABLE: json.dumps(asdict(self))}
-
-
 def read_writes(log: Path) -> list[Write]:
     """What was written, in that order."""
     return [Write(**json.loads(line)) for line in log.read_text().splitlines()]
 
 
 def watch() -> None:
-    """Notes what this process and its forks write, if whoever started it wants to know."""
+    """Notes what this process and its forks write, if whoever started it wants to know.
+
+    The variable says so in JSON. ``folder``: only what is written below it counts; ``log``: gets a
+    line for each write; ``told``: a named pipe that gets a line at the chosen one. That is the
+    write of a ``kind`` that comes as the ``occurrence``-th in the log; there the process stops, or
+    goes on until a file would get larger than ``limit`` bytes, if that is a number.
+    """
     if VARIABLE not in os.environ:
         return
-    wanted = Watch(**json.loads(os.environ[VARIABLE]))
-    log = os.open(wanted.log, os.O_RDWR | os.O_APPEND | os.O_CREAT)
+    wanted = json.loads(os.environ[VARIABLE])
+    log = os.open(wanted["log"], os.O_RDWR | os.O_APPEND | os.O_CREAT)
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
 
     def note(write: Write) -> None:
         if resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY:
             return  # the end is near
         os.write(log, json.dumps(asdict(write)).encode() + b"\n")
-        if write.kind != wanted.kind:
-            return
-        noted = os.pread(log, os.fstat(log).st_size, 0)
-        if noted.count(f'"kind": {json.dumps(write.kind)},'.encode()) >= wanted.occurrence:
-            _stop(wanted)
+        if write.kind == wanted["kind"]:
+            noted = os.pread(log, os.fstat(log).st_size, 0)
+            same = noted.count(f'"kind": {json.dumps(write.kind)},'.encode())
+            if same >= wanted["occurrence"]:
+                _stop(wanted["told"], wanted["limit"])
 
     def statement(text: str) -> None:
         word = text.split(maxsplit=1)[0].upper()
         if word in _STATEMENTS:
-            note(Write(f"sql {word}", ""))
+            note(Write(f"sql {word}"))
 
     def connect(*arguments: Any, **options: Any) -> sqlite3.Connection:
         connection = open_database(*arguments, **options)
@@ -122,7 +102,7 @@ def watch() -> None:
         return connection
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
-        if event in _EVENTS and (write := _write(event, arguments, wanted.folder)):
+        if event in _EVENTS and (write := _write(event, arguments, wanted["folder"])):
             note(write)
 
     open_database, sqlite3.connect = sqlite3.connect, connect
@@ -137,25 +117,22 @@ def _write(event: str, arguments: tuple[Any, ...], folder: str) -> Write | None:
         return None
     base = os.getcwd() if descriptor == -1 else os.readlink(f"/proc/self/fd/{descriptor}")
     source, target = (
-        os.path.normpath(os.path.join(base, os.fsdecode(p))) for p in (source, target)
+        os.path.normpath(os.path.join(base, os.fsdecode(path))) for path in (source, target)
     )
     name = os.path.relpath(target, folder)
-    if (
-        name.startswith("..")
-        or _LOGS.search(name)
-        or (event == "os.mkdir" and os.path.isdir(target))
-    ):
+    made_already = event == "os.mkdir" and os.path.isdir(target)
+    if name.startswith("..") or _LOGS.search(name) or made_already:
         return None
     size = 0
     with contextlib.suppress(OSError):
-        fresh = event == "open" and (arguments[2] & os.O_TRUNC or "w" in (arguments[1] or ""))
-        size = 0 if fresh else os.path.getsize(source)
+        emptied = event == "open" and (arguments[2] & os.O_TRUNC or "w" in (arguments[1] or ""))
+        size = 0 if emptied else os.path.getsize(source)
     return Write(f"{event.removeprefix('os.')} {_VARIES.sub('#', name)}", source, size)
 
 
-def _stop(wanted: Watch) -> None:
-    told = os.open(wanted.told, os.O_WRONLY)
-    if wanted.limit is None:
+def _stop(pipe: str, limit: int | None) -> None:
+    told = os.open(pipe, os.O_WRONLY)
+    if limit is None:
         os.write(told, b"stopped\n")
         os.kill(os.getpid(), signal.SIGSTOP)
         return
@@ -163,4 +140,4 @@ def _stop(wanted: Watch) -> None:
     # cannot tell from SIGKILL; with its last breath it says where it was.
     faulthandler.register(signal.SIGXFSZ, file=told, all_threads=False, chain=True)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (wanted.limit, resource.RLIM_INFINITY))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))

@@ -79,6 +79,15 @@ def test_relative_paths_start_at_the_recipe(trained: Path, tmp_path: Path) -> No
     assert not (tmp_path / "y.zip").exists()
 
 
+def test_a_damaged_checkpoint_is_not_packed(trained: Path, tmp_path: Path) -> None:
+    stump = tmp_path / "1epoch.pth"
+    stump.write_bytes((trained / "1epoch.pth").read_bytes()[:1000])
+    command = ["--train_config", str(trained / "config.yaml"), "--model_file", str(stump)]
+    with pytest.raises(SystemExit, match="1epoch.pth: cannot be read as weights"):
+        speechclip_pack.main([*command, "--outpath", str(tmp_path / "x.zip")])
+    assert not (tmp_path / "x.zip").exists()
+
+
 def test_missing_files_are_named(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="absent.pth"):
         speechclip_pack.main(

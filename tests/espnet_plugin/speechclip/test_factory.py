@@ -97,7 +97,7 @@ def test_every_registered_class_can_be_chosen(
     ("ids", "message"),
     [
         ([320, 49408], "ids from 320 to 49408, but CLIP's tokens are 0 to 49407"),
-        ([-1, 320], "ids from -1 to 320"),
+        ([-1, 320], "holds -1, which is no token id"),
         ([49406, 49407], "special tokens are never chosen"),
     ],
 )

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from espnet_plugin.inference.publishing import upload, write_model_card
 from espnet_plugin.speechclip.hub import first_line
+from espnet_plugin.speechclip.scratch import scratch_folder
 from s3prl_upstream.hub_repository import make_repository
 
 
 def publish(repo: str, packed_model: Path) -> None:
     """Uploads everything in one commit, in the layout that loads by the repository's name."""
-    with tempfile.TemporaryDirectory(dir=packed_model.parent, prefix=".upload") as temporary:
-        folder = Path(temporary) / "repository"
+    with scratch_folder(packed_model.parent, name="upload") as temporary:
+        folder = temporary / "repository"
         make_repository(packed_model, folder)
         write_model_card(folder, packed_model, name=repo)
         upload(folder, repo, message=f"Upload {packed_model.name}")
