@@ -19,6 +19,7 @@ import os
 import pkgutil
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,8 +126,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
             except MissingInputError as error:
                 print(f"\n{name}: left out, {error}")
             except Exception:
-                logging.disable(logging.NOTSET)
-                logging.exception(name)
+                traceback.print_exc()
                 failed.append(name)
     if failed:
         raise SystemExit(f"failed: {', '.join(failed)}")

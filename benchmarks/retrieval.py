@@ -13,8 +13,8 @@ import numpy as np
 from benchmarks.measure import GIB, Row, Settings, Spread, by_turns, peak_memory
 from espnet_plugin.evaluation.retrieval import rank_embeddings
 
-SECONDS = 60
-LONG_SECONDS = 60
+SECONDS = 30
+LONG_SECONDS = 30
 DIM = 512
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.measure import Row, Settings, Spread, usage_of
 from benchmarks.random_models import export_random_model
 
-SECONDS = 90
+SECONDS = 80
 RECIPE3 = Path(__file__).parents[1] / "egs3" / "speechclip_plus"
 SAMPLES = "np.random.default_rng(0).standard_normal(64000).astype('float32') / 10"
 ENCODER = """
@@ -30,7 +30,7 @@ SpeechCLIPInference.from_pretrained(sys.argv[1] + "/model")(%s)
 
 def rows(settings: Settings) -> Iterator[Row]:
     """Of programs in processes of their own."""
-    turns = 1 if settings.quick else 5
+    turns = 1 if settings.quick else 3
     names = ("SpeechCLIPModel", "build_speechclip", "load_speechclip", "save_speechclip")
     python = (sys.executable, "-c")
     imports = {
@@ -44,7 +44,7 @@ def rows(settings: Settings) -> Iterator[Row]:
     yield Row(f"the same and all its names ({', '.join(names)})", times["all"], **torch)
     if settings.quick:
         return
-    yield from slowest_help(3)
+    yield from slowest_help(turns)
     export_random_model("base", "hybrid+", settings.work_dir)
     programs = {"ours": OURS, "bound": ENCODER}
     times = processor_seconds(
