@@ -1,13 +1,19 @@
-"""Ways to run the frozen speech encoder, and how far their hidden states differ.
+"""Ways to run the frozen speech encoder, timed by turns, and how far their hidden states differ.
 
-The sizes are HuBERT base's with random weights; differences grow with the layers.
+The sizes are HuBERT base's with random weights and fewer layers; differences grow with the layers.
+
+Example:
+    python -m benchmarks.encoder_backends --layers 4 --utterances 8
 """
 
 from __future__ import annotations
 
 import copy
+import logging
+import statistics
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +21,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.full_size_step import make_batch
-from benchmarks.measure import Row, Settings, Spread
+from benchmarks.measure import get_parser, show
 
-LONG_SECONDS = 300
 Encode = Callable[[Any, Tensor, Tensor], Tensor]
 
 
@@ -101,10 +106,10 @@ def build(layers: int, directory: Path) -> Any:
     return FrozenSpeechEncoder("huggingface", model=str(directory), random_weights=True)
 
 
-def long_rows(settings: Settings) -> Iterator[Row]:
+def measure(layers: int, utterances: int, turns: int) -> list[dict[str, Any]]:
     """Processor seconds and differences of each variant."""
-    layers, utterances, turns = (1, 2, 1) if settings.quick else (12, 16, 3)
-    encoder = build(layers, settings.work_dir)
+    with tempfile.TemporaryDirectory() as directory:
+        encoder = build(layers, Path(directory))
     batch = make_batch(utterances, 8)
     speech, lengths = batch["speech"], batch["speech_lengths"]
     made = {name: (change(copy.deepcopy(encoder)), run) for name, (change, run) in VARIANTS.items()}
@@ -116,14 +121,43 @@ def long_rows(settings: Settings) -> Iterator[Row]:
             states[name] = run(variant, speech, lengths)
             if turn:  # the first warms up
                 times[name].append(time.process_time() - started)
-    first, *others = made
-    counted = states[first].abs().sum(dim=-1) > 0  # padded frames are zero
-    for name in others:
-        cosine = torch.cosine_similarity(states[name].float(), states[first], dim=-1)
-        yield Row(
-            f"{name}: {utterances} utterances, {layers} layers",
-            Spread.of(times[name]),
-            bound=Spread.of(times[first]),
-            bound_is=first,
-            note=f"1 - cosine at most {float((1 - cosine)[counted].max()):.1g}",
+    reference = states[next(iter(made))]
+    rows = []
+    for name in made:
+        cosine = torch.cosine_similarity(states[name].float(), reference, dim=-1)
+        counted = reference.abs().sum(dim=-1) > 0  # padded frames are zero
+        rows.append(
+            {
+                "variant": name,
+                "seconds": statistics.median(times[name]),
+                "one_minus_cosine": float((1 - cosine)[counted].max()),
+            }
         )
+    return rows
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """In Markdown; times relative to the first."""
+    first = rows[0]["seconds"]
+    lines = ["| variant | time | largest 1 - cosine |", "|---|---|---|"]
+    for row in rows:
+        ratio, difference = row["seconds"] / first, row["one_minus_cosine"]
+        lines.append(f"| {row['variant']} | {ratio:.2f} | {difference:.1g} |")
+    return "\n".join(lines)
+
+
+def main(cmd: Sequence[str] | None = None) -> None:
+    """Measures all variants on the processor, one thread."""
+    parser = get_parser(__doc__)
+    parser.add_argument("--layers", type=int, default=12)
+    parser.add_argument("--utterances", type=int, default=16)
+    parser.add_argument("--turns", type=int, default=3)
+    args = parser.parse_args(cmd)
+    torch.set_num_threads(1)
+    logging.disable(logging.WARNING)  # random weights are told of
+    rows = measure(args.layers, args.utterances, args.turns)
+    show(table(rows), rows, args.output)
+
+
+if __name__ == "__main__":
+    main()
