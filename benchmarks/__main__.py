@@ -6,7 +6,7 @@ one idle core; or with ``long_rows`` and ``LONG_SECONDS``, which are left out un
 
 Example:
     python -m benchmarks
-    python -m benchmarks --only quantizer retrieval
+    python -m benchmarks --only block retrieval
     python -m benchmarks --quick
 """
 
@@ -19,6 +19,7 @@ import os
 import pkgutil
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,6 +95,10 @@ def main(cmd: Sequence[str] | None = None) -> None:
     """Measures; one that fails does not keep the others from being measured."""
     parser = get_parser()
     args = parser.parse_args(cmd)
+    if args.list:
+        for name, benchmark in find().items():
+            print(f"{name:22} {benchmark.title}: about {benchmark.seconds} s")
+        return
     for variable in THREAD_VARIABLES:  # of the processes that are started, too
         os.environ[variable] = str(args.threads)
     import torch
@@ -103,10 +108,6 @@ def main(cmd: Sequence[str] | None = None) -> None:
     unknown = set(args.only) - found.keys()
     if unknown:
         parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(found)}")
-    if args.list:
-        for name, benchmark in found.items():
-            print(f"{name:20} {benchmark.title}: about {benchmark.seconds} s")
-        return
     logging.disable(logging.WARNING)  # random weights are told of everywhere
     chosen = args.only or [name for name in found if args.long or not found[name].long]
     page = args.output or (None if args.quick else PAGE)
@@ -125,8 +126,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
             except MissingInputError as error:
                 print(f"\n{name}: left out, {error}")
             except Exception:
-                logging.disable(logging.NOTSET)
-                logging.exception(name)
+                traceback.print_exc()
                 failed.append(name)
     if failed:
         raise SystemExit(f"failed: {', '.join(failed)}")

@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 from benchmarks.measure import Row, Settings, by_turns
 from benchmarks.random_models import export_random_model
 
-SECONDS = 60
+SECONDS = 50
 RATE = 16000
 
 
@@ -24,7 +24,7 @@ def rows(settings: Settings) -> Iterator[Row]:
         directory.mkdir()
         export_random_model(size, architecture, directory)
         with torch.inference_mode():
-            times = by_turns(variants(directory, seconds), turns=settings.turns, seconds=30)
+            times = by_turns(variants(directory, seconds), turns=settings.turns, seconds=25)
         yield Row(
             f"s3prl upstream {architecture}, HuBERT {size}: 2 utterances of {seconds} s",
             **times,

@@ -11,7 +11,7 @@ import torch
 from benchmarks.measure import Row, Settings, by_turns
 from benchmarks.random_models import tiny_clip
 
-SECONDS = 60
+SECONDS = 45
 
 
 def rows(settings: Settings) -> Iterator[Row]:

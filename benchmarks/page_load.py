@@ -17,12 +17,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import httpx
 import numpy as np
 
 from benchmarks.measure import MIB, MissingInputError, Row, Settings, Spread
+
+if TYPE_CHECKING:
+    import httpx
 
 LONG_SECONDS = 90
 INDEX = Path(__file__).parents[1] / "egs2/speechclip_plus/exp/mini_pictures.index"
@@ -60,6 +62,8 @@ def ask(client: httpx.Client, number: int, data: list[Any], session: str) -> str
 
 def visit(address: str, clips: list[Path], visitor: int, end: float, visits: Visits) -> None:
     """One visitor, until the time is over."""
+    import httpx
+
     rng = np.random.default_rng(visitor)
     turn = 0
     while time.monotonic() < end:

@@ -67,7 +67,7 @@ class Assumptions:
     block: float = 0.15
     scaling: float = 0.95
     flac: float = 0.55
-    state_bytes: float = 1.005
+    state_bytes: float = 1.003
     disk: float = 2.0
 
 

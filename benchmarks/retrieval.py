@@ -13,8 +13,8 @@ import numpy as np
 from benchmarks.measure import GIB, Row, Settings, Spread, by_turns, peak_memory
 from espnet_plugin.evaluation.retrieval import rank_embeddings
 
-SECONDS = 60
-LONG_SECONDS = 60
+SECONDS = 30
+LONG_SECONDS = 30
 DIM = 512
 
 
@@ -23,6 +23,7 @@ def rows(settings: Settings) -> Iterator[Row]:
     queries, items = (100, 20) if settings.quick else (25000, 5000)
     left, right = embeddings(queries, 0), embeddings(items, 1)
     ids = np.arange(queries) % items
+    product = np.empty((queries, items), np.float32)
 
     def obvious() -> None:
         """All similarities, sorted both ways."""
@@ -38,7 +39,7 @@ def rows(settings: Settings) -> Iterator[Row]:
         {
             "ours": lambda: rank_embeddings(left, right, ids, np.arange(items)),
             "baseline": obvious,
-            "bound": lambda: left @ right.T,
+            "bound": lambda: np.matmul(left, right.T, out=product),
         },
         turns=settings.turns,
     )

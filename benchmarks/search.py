@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 
@@ -28,8 +29,6 @@ CLUSTERS = 2000
 TOP = 10
 DIM = 512
 STAMP = str(stamp_of(__file__))
-# the pictures are not there: this file is looked at instead of each
-searching.stamp_of = lambda path: stamp_of(__file__)
 OTHERS = ("RaBitQ", "RaBitQ2", "IVF128,RaBitQ", "IVF128,SQ8")
 
 
@@ -103,6 +102,12 @@ def recall(found: Sequence[Sequence[int]], expected: Sequence[Sequence[int]]) ->
 
 def of_kind(kind: str, settings: Settings) -> Iterator[Row]:
     """Search by codes of several numbers of candidates, and the making of the codes."""
+    # the pictures are not there: this file is looked at instead of each
+    with mock.patch.object(searching, "stamp_of", lambda path: stamp_of(__file__)):
+        yield from _of_kind(kind, settings)
+
+
+def _of_kind(kind: str, settings: Settings) -> Iterator[Row]:
     number, queries = (5000, 3) if settings.quick else (1_000_000, 30)
     source = Vectors(kind, DIM)
     directory = settings.work_dir / kind

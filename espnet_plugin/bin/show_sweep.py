@@ -10,8 +10,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from espnet_plugin.evaluation.sweep.comparisons import read_runs
 from espnet_plugin.evaluation.sweep.page import write_sweep
+from espnet_plugin.evaluation.sweep.runs import read_runs
 from espnet_plugin.utils.command import command_errors
 
 

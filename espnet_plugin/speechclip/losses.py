@@ -87,7 +87,6 @@ class MaskedContrastiveLoss(nn.Module):
             raise ValueError(f"embeddings and ids do not fit together: {shapes}")
         numbers = torch.arange(len(a), device=a.device)
         own = slice(0, len(a)) if own is None else own
-        whole = own == slice(0, len(a))
         diagonal = numbers[own, None] == numbers  # (own, batch)
         same = diagonal if ids is None else ids[own, None] == ids
         # A row that has no negative keeps its positive, so that its loss is zero and not minus
@@ -97,19 +96,22 @@ class MaskedContrastiveLoss(nn.Module):
         with torch.autocast(a.device.type, enabled=False):
             precision = torch.promote_types(a.dtype, torch.float32)
             a, b = a.to(precision), b.to(precision)
-            logits = self.scale * (a[own] @ b.T) - self.margin * diagonal  # (own, batch)
-            positive = logits.diagonal(offset=own.start)  # (own,)
-            rows = logits.masked_fill(left_out, -torch.inf)
-            if whole:
-                columns = rows.T
-            else:
-                logits = self.scale * (b[own] @ a.T) - self.margin * diagonal
-                columns = logits.masked_fill(left_out, -torch.inf)
+            rows = self._logits(a[own], b, diagonal)  # (own, batch)
+            positive = rows.diagonal(offset=own.start)  # (own,)
+            rows = rows.masked_fill(left_out, -torch.inf)
+            columns = rows.T
+            if len(rows) < len(a):
+                columns = self._logits(b[own], a, diagonal).masked_fill(left_out, -torch.inf)
             a_to_b = (rows.logsumexp(dim=1) - positive).mean()
             b_to_a = (columns.logsumexp(dim=1) - positive).mean()
         if self.directions == "both":
             return 0.5 * (a_to_b + b_to_a)
         return a_to_b if self.directions == "a_to_b" else b_to_a
+
+    def _logits(self, rows: Tensor, others: Tensor, diagonal: Tensor) -> Tensor:
+        """Scaled similarities, the positive pairs' less the margin, (rows, others)."""
+        logits = (self.scale * rows) @ others.T
+        return logits - self.margin * diagonal if self.margin else logits
 
 
 def bank_loss(

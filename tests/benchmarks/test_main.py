@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.__main__ import find, main
+from benchmarks.__main__ import THREAD_VARIABLES, find, main
 from benchmarks.measure import Row, Settings
 
 QUICK = ("block", "extraction", "image_embedding", "retrieval", "scale", "search")
@@ -22,9 +22,11 @@ def test_a_benchmark_yields_rows(name: str, tmp_path: Path) -> None:
     assert all(bool(row.bound) == bool(row.bound_is) for row in rows)
 
 
-def test_what_there_is(capsys: pytest.CaptureFixture) -> None:
+def test_what_there_is(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in THREAD_VARIABLES:
+        monkeypatch.setenv(variable, "1")
     threads = torch.get_num_threads()
-    main(["--list", "--threads", str(threads)])
+    main(["--list"])
     lines = capsys.readouterr().out.splitlines()
     assert {line.split()[0] for line in lines} == find().keys() >= set(QUICK)
     with pytest.raises(SystemExit):

@@ -27,7 +27,7 @@ def test_a_plan_by_hand() -> None:
     made = plan(given)
     assert made["hours of speech"] == 1
     assert made["updates"] == 1000
-    assert made["GB of stored states"] == pytest.approx(3600 * 50 * 13 * 768 * 1.005 / 1e9)
+    assert made["GB of stored states"] == pytest.approx(3600 * 50 * 13 * 768 * 1.003 / 1e9)
     once = made["GPU hours to store the states"]
     assert made["GPU hours from audio"] == pytest.approx(10 * once * 1.15)
     assert made["GPU hours from stored states"] == pytest.approx(10 * once * 0.15)

@@ -306,3 +306,17 @@ def test_two_processes_train_as_one(recipe, load_config, training_options) -> No
     # over the whole set, whoever had which part of it
     assert len(recalls[0]) >= 9
     assert recalls[0] == recalls[1]
+
+
+def test_the_short_help_names_every_option_and_stage() -> None:
+    from espnet3.systems.launch import build_parser
+
+    program = ROOT / "egs3" / "speechclip_plus" / "run.py"
+    shown = subprocess.run(
+        [sys.executable, program, "--help"], capture_output=True, text=True, check=True
+    ).stdout
+    parser = build_parser(SpeechCLIPSystem)
+    options = {name for name in parser._option_string_actions if name.startswith("--")}
+    assert set(re.findall(r"--\w+", shown)) == options
+    stages = next(action.choices for action in parser._actions if action.dest == "stages")
+    assert set(stages) <= set(re.findall(r"\w+", shown))

@@ -172,6 +172,7 @@ import sys
 import espnet_plugin.speechclip
 assert "torch" not in sys.modules
 from espnet_plugin import SpeechCLIP
+from espnet_plugin.speechclip import SpeechCLIPModel, build_speechclip, load_speechclip
 later = {{"open_clip", "transformers", "torchvision", "PIL", "scipy", "soundfile", "soxr", "sympy"}}
 assert not later & sys.modules.keys()
 import numpy as np
