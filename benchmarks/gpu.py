@@ -30,7 +30,6 @@ CONFIGURATIONS = Path(__file__).parents[1] / "egs2" / "speechclip_plus" / "conf"
 ARCHITECTURES = ("parallel", "cascaded", "cascaded_plus", "hybrid", "hybrid_plus")
 TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 RELEASED_UPDATES = 9476  # of the released Flickr8k base hybrid+
-STRIDE = 320  # samples per frame
 TINY_CLIP = {
     "embed_dim": 32,
     "vision_cfg": {"image_size": 32, "patch_size": 16, "layers": 1, "width": 32, "head_width": 16},
