@@ -1,28 +1,21 @@
-"""Ways to run the frozen speech encoder, timed by turns, and how far their hidden states differ.
-
-The sizes are HuBERT base's with random weights and fewer layers; differences grow with the layers.
-
-Example:
-    python -m benchmarks.encoder_backends --layers 4 --utterances 8
-"""
+"""Ways to run the frozen speech encoder."""
 
 from __future__ import annotations
 
 import copy
-import logging
-import statistics
-import tempfile
-import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from benchmarks.full_size_step import make_batch
-from benchmarks.measure import get_parser, show
+from benchmarks.measure import Row, Settings, by_turns
+from benchmarks.random_models import HUBERT
 
+SECONDS = 150
+AS_IT_IS = "fused attention, float32"
 Encode = Callable[[Any, Tensor, Tensor], Tensor]
 
 
@@ -85,7 +78,7 @@ def compiled(encoder: Any) -> Any:
 
 
 VARIANTS: dict[str, tuple[Callable[[Any], Any], Encode]] = {
-    "as it is: fused attention, float32": (lambda encoder: encoder, as_it_is),
+    AS_IT_IS: (lambda encoder: encoder, as_it_is),
     "attention written out": (eager, as_it_is),
     "bfloat16 (autocast)": (lambda encoder: encoder, in_bfloat16),
     "convolutions channels-last": (channels_last, as_it_is),
@@ -95,69 +88,43 @@ VARIANTS: dict[str, tuple[Callable[[Any], Any], Encode]] = {
 }
 
 
-def build(layers: int, directory: Path) -> Any:
-    """HuBERT base of so many layers with random weights."""
+def rows(settings: Settings) -> Iterator[Row]:
+    """All variants by turns on one batch; differences are of the worst frame of the worst layer."""
+    layers, utterances = (1, 2) if settings.quick else (6, 8)
+    encoder = build(layers, settings)
+    batch = make_batch(utterances, 8)
+    speech, lengths = batch["speech"], batch["speech_lengths"]
+    states: dict[str, Tensor] = {}
+
+    def keep(name: str, variant: Any, run: Encode) -> None:
+        states[name] = run(variant, speech, lengths)
+
+    functions = {
+        name: partial(keep, name, change(copy.deepcopy(encoder)), run)
+        for name, (change, run) in VARIANTS.items()
+    }
+    times = by_turns(functions, turns=settings.turns, seconds=120)
+    reference = states[AS_IT_IS]
+    counted = reference.abs().sum(dim=-1) > 0  # padded frames are zero
+    for name, spread in times.items():
+        cosine = torch.cosine_similarity(states[name].float(), reference, dim=-1)
+        yield Row(
+            f"{name}: {utterances} utterances, HuBERT base of {layers} layers",
+            spread,
+            bound=times[AS_IT_IS],
+            bound_is="as the package does it",
+            note=f"1 - cosine of hidden states up to {float((1 - cosine)[counted].max()):.1g}",
+        )
+
+
+def build(layers: int, settings: Settings) -> Any:
+    """HuBERT base, or a tiny one, of so many layers with random weights."""
     from transformers import HubertConfig
 
     from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
 
-    HubertConfig(num_hidden_layers=layers).save_pretrained(directory)
+    sizes = HUBERT["tiny" if settings.quick else "base"]
+    HubertConfig(**{**sizes, "num_hidden_layers": layers}).save_pretrained(settings.work_dir)
     torch.manual_seed(0)
-    return FrozenSpeechEncoder("huggingface", model=str(directory), random_weights=True)
-
-
-def measure(layers: int, utterances: int, turns: int) -> list[dict[str, Any]]:
-    """Processor seconds and differences of each variant."""
-    with tempfile.TemporaryDirectory() as directory:
-        encoder = build(layers, Path(directory))
-    batch = make_batch(utterances, 8)
-    speech, lengths = batch["speech"], batch["speech_lengths"]
-    made = {name: (change(copy.deepcopy(encoder)), run) for name, (change, run) in VARIANTS.items()}
-    times: dict[str, list[float]] = {name: [] for name in made}
-    states: dict[str, Tensor] = {}
-    for turn in range(turns + 1):
-        for name, (variant, run) in made.items():
-            started = time.process_time()
-            states[name] = run(variant, speech, lengths)
-            if turn:  # the first warms up
-                times[name].append(time.process_time() - started)
-    reference = states[next(iter(made))]
-    rows = []
-    for name in made:
-        cosine = torch.cosine_similarity(states[name].float(), reference, dim=-1)
-        counted = reference.abs().sum(dim=-1) > 0  # padded frames are zero
-        rows.append(
-            {
-                "variant": name,
-                "seconds": statistics.median(times[name]),
-                "one_minus_cosine": float((1 - cosine)[counted].max()),
-            }
-        )
-    return rows
-
-
-def table(rows: Sequence[dict[str, Any]]) -> str:
-    """In Markdown; times relative to the first."""
-    first = rows[0]["seconds"]
-    lines = ["| variant | time | largest 1 - cosine |", "|---|---|---|"]
-    for row in rows:
-        ratio, difference = row["seconds"] / first, row["one_minus_cosine"]
-        lines.append(f"| {row['variant']} | {ratio:.2f} | {difference:.1g} |")
-    return "\n".join(lines)
-
-
-def main(cmd: Sequence[str] | None = None) -> None:
-    """Measures all variants on the processor, one thread."""
-    parser = get_parser(__doc__)
-    parser.add_argument("--layers", type=int, default=12)
-    parser.add_argument("--utterances", type=int, default=16)
-    parser.add_argument("--turns", type=int, default=3)
-    args = parser.parse_args(cmd)
-    torch.set_num_threads(1)
-    logging.disable(logging.WARNING)  # random weights are told of
-    rows = measure(args.layers, args.utterances, args.turns)
-    show(table(rows), rows, args.output)
-
-
-if __name__ == "__main__":
-    main()
+    model = str(settings.work_dir)
+    return FrozenSpeechEncoder("huggingface", model=model, random_weights=True)

@@ -96,7 +96,7 @@ def integrate_and_fire(
     lower = torch.cat([upper.new_zeros(batch, 1), upper[:, :-1]], dim=1)  # (B, T)
     total = upper[:, -1].detach()  # (B,)
     lengths = (total / threshold).floor().long().clamp(min=1, max=max_slots)  # (B,)
-    most: int = lengths.max().tolist()  # the one look from the host in training
+    most = int(lengths.max())  # the one look from the host in training
     slots = most + 1  # one more for the tail
 
     edges = threshold * torch.arange(slots + 1, device=alphas.device, dtype=upper.dtype)  # (N + 1,)
@@ -109,7 +109,7 @@ def integrate_and_fire(
         is_tail = torch.arange(slots, device=alphas.device)[None, :] == lengths[:, None]  # (B, N)
         weights = weights * torch.where(is_tail, gain, torch.ones_like(gain))[:, :, None]
         lengths = lengths + has_tail[:, 0].long()
-        most = lengths.max().tolist()
+        most = int(lengths.max())
 
     valid = ~padding_mask(lengths, slots)  # (B, N)
     if not keep_leftovers or tail_threshold is not None:

@@ -327,6 +327,7 @@ class SpeechCLIPModel(nn.Module):
         if self.merge_repeats:
             keywords = merge_repeats(keywords)
         if self.align_spans and keywords.cif is not None and not self.training:
+            assert isinstance(frames, Tensor)  # parts are for training
             cif = aligned_segments(keywords.cif, self._agreement(frames, keywords), lengths)
             keywords = replace(keywords, cif=cif)
         return keywords

@@ -92,7 +92,8 @@ def test_open_hidden_units_may_wander(monkeypatch: pytest.MonkeyPatch) -> None:
     case["outputs"] = record_training(content, case)
     test_models.test_training_trajectory(content, case)
     monkeypatch.setattr(test_models, "zero_gradients", lambda *_: {})
-    with pytest.raises(AssertionError, match=r"keyword_projection.0.bias"):
+    # both biases of the projection: the batch norm behind it takes away what they add
+    with pytest.raises(AssertionError, match=r"keyword_projection\.[03]\.bias"):
         test_models.test_training_trajectory(content, case)
 
 

@@ -103,7 +103,7 @@ def test_the_host_waits_at_most_twice(model, batch, in_parts) -> None:
     # the lengths of the recordings, and the largest number of keywords where that varies
     varies = model.speechclip.keyword_extractor is not None
     varies = varies and model.speechclip.keyword_extractor.num_slots is None
-    assert looks.names == ["tolist"] * (1 + varies)
+    assert looks.names == ["tolist"] + ["aten._local_scalar_dense"] * varies
     optimizer.step()
     with Looks() as looks:
         model.end_update()
@@ -159,9 +159,13 @@ def test_a_batch_in_parts_gives_the_same(model, batch, stored, in_parts, monkeyp
         loss.backward()
         return stats, [p.grad.clone() for p in model.parameters() if p.requires_grad]
 
-    parts = step()
+    stats, gradients = step()
     monkeypatch.setattr("espnet_plugin.speechclip.speech_encoder.PART_VALUES", 10**6)
-    torch.testing.assert_close(parts, step(), rtol=1e-3, atol=3e-4)
+    whole_stats, whole_gradients = step()
+    torch.testing.assert_close(stats, whole_stats, rtol=1e-4, atol=1e-5)
+    for ours, whole in zip(gradients, whole_gradients, strict=True):
+        # a batch norm over three rows that are much alike makes rounding large
+        assert (ours - whole).norm() <= 0.01 * whole.norm() + 1e-5
 
 
 def test_a_look_is_seen() -> None:
