@@ -21,6 +21,7 @@ from espnet_plugin.evaluation.sweep.runs import (
     TEACHER_RECALL,
     TRAINING_CPU,
     Measure,
+    Recogniser,
     Run,
     seed_place,
 )
@@ -121,15 +122,7 @@ def write_sweep(runs: Sequence[Run], output_dir: str | Path) -> str:
         ]
     if any(look_up(run.scores, TRAINING_CPU) for run in runs):
         parts += ["## Training CPU", _CPU, cpu_table(runs, systems).markdown()]
-    declared = {
-        recipe: [
-            comparison
-            for base in protocol.BASELINES
-            for comparison in compare(runs, recipe, base, protocol.MEASURES)
-        ]
-        for recipe in systems
-        if _is_new(recipe)
-    }
+    declared = {recipe: _declared(runs, recipe) for recipe in systems if _is_new(recipe)}
     compared = [
         (c.text, compare(runs, c.first, c.second, c.measures))
         for c in CLAIMS
@@ -194,6 +187,17 @@ def _systems(runs: Sequence[Run]) -> list[str]:
 
 def _is_new(system: str) -> bool:
     return "." not in system and architecture_place(system)[0] >= len(PAPERS)
+
+
+def _declared(runs: Sequence[Run], recipe: str) -> list[Comparison]:
+    heard = [Recogniser(protocol.RECOGNISER, r.seed, r.path) for r in runs if r.system == recipe]
+    compared = [(base, protocol.MEASURES) for base in protocol.BASELINES]
+    compared.append((protocol.RECOGNISER, protocol.RECOGNISER_MEASURES))
+    return [
+        comparison
+        for base, measures in compared
+        for comparison in compare([*runs, *heard], recipe, base, measures)
+    ]
 
 
 def _overview(runs: Sequence[Run], systems: Sequence[str]) -> str:

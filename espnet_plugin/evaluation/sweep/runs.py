@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -108,6 +108,8 @@ class Run:
         weight = look_up(self.scores, ("fusion", "weight_of_parallel"))
         if weight is not None:
             systems["fusion"] = fuse(data, weight)
+        if data.transcripts is not None:
+            systems["asr"] = data.transcripts
         return {
             system: rank_embeddings(speech, data.image, data.image_of, data.images)
             for system, speech in systems.items()
@@ -140,6 +142,22 @@ class Run:
             return (forth.rank <= k).astype(float), self.units
         unit_of = dict(zip(self.data.image_of, self.units, strict=True))
         return (back.rank <= k).astype(float), np.array([unit_of[i] for i in self.data.images])
+
+
+class Recogniser(Run):
+    """The recogniser's transcripts in a run's test set, in place of either branch."""
+
+    def value(self, measure: Measure) -> float | None:
+        """See ``Run``."""
+        return super().value(_of_recogniser(measure))
+
+    def values(self, measure: Measure) -> tuple[np.ndarray, np.ndarray]:
+        """See ``Run``."""
+        return super().values(_of_recogniser(measure))
+
+
+def _of_recogniser(measure: Measure) -> Measure:
+    return replace(measure, path=("asr", *measure.path[1:]))
 
 
 def read_runs(path: str | Path) -> list[Run]:
