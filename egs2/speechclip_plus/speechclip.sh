@@ -130,7 +130,7 @@ Frozen teachers (empty: what the configuration says)
     --clip_pretrained      open_clip tag, weights file, or random (default="${clip_pretrained}")
     --vocab_from           keyword vocabulary from the captions of: train, all sets, or all of clip (default="${vocab_from}")
     --dump_speech_states   store the speech encoder's hidden states once (default="${dump_speech_states}")
-    --states_dtype         how they are stored: int8 or float16 (default="${states_dtype}")
+    --states_dtype         how they are stored: int8, or float16 in twice the space (default="${states_dtype}")
     --collect_stats        run ESPnet's statistics stage (default="${collect_stats}")
 
 Training

@@ -18,7 +18,6 @@ from espnet_plugin.speechclip.backends.waveform import checked_speech
 from espnet_plugin.speechclip.quantized_states import quantize_states, state_dimensions
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
 
-STATES_DTYPES = ("int8", "float16")
 DIMENSIONS = "dimensions"
 HEADER = 512  # bytes, at most
 HALF_MAX = torch.finfo(torch.float16).max
