@@ -101,7 +101,13 @@ def main(cmd: Sequence[str] | None = None) -> None:
     )
     require_space(args.output_dir, needed, what=what)
     unreadable = dump_speech_states(
-        wavs, lengths, encoder, store, dtype=args.states_dtype, batch_seconds=args.batch_seconds
+        wavs,
+        lengths,
+        encoder,
+        store,
+        whole_set=listed,
+        dtype=args.states_dtype,
+        batch_seconds=args.batch_seconds,
     )
     store.write_list(scp, wavs, unreadable, what="utterances")
 

@@ -36,6 +36,8 @@ CHECKSUM_BYTES = 4  # per frame
 SHARED, SHARED_CRC32 = "shared", "shared_crc32"
 SECONDS_UNTIL_NOTED = 60.0
 DTYPES = {"I8": "|i1", "F16": "<f2", "F32": "<f4", "U32": "<u4"}
+# how reading a header that is none can end, beside ValueError
+DAMAGED = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError)
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
@@ -237,7 +239,7 @@ def _read(place: _Place, start: int, stop: int) -> dict[str, np.ndarray]:
             arrays[name] = np.empty((stop - start, *row.shape), row.dtype)
             stream.seek(row.offset + (place.first + start) * row.nbytes)
             if stream.readinto(arrays[name].data) != arrays[name].nbytes:
-                raise DataError(f"{place.path} is cut off; run stage 6 again")
+                raise DataError(f"{place.path} has fewer frames than are listed; run stage 6 again")
     wrong = np.flatnonzero(arrays.pop(CHECKSUM) != _checksums(arrays.values()))
     if len(wrong):
         first = place.first + start
@@ -256,11 +258,17 @@ def _contents(path: str, _: int) -> tuple[dict[str, _Rows], dict[str, np.ndarray
         with open(path, "rb") as stream:
             size = int.from_bytes(stream.read(8), "little")
             header = json.loads(stream.read(size))
+            there = os.fstat(stream.fileno()).st_size - 8 - size
             metadata = header.pop("__metadata__")
             names = metadata[SHARED].split()
             for name, tensor in header.items():
                 dtype, (count, *shape) = np.dtype(DTYPES[tensor["dtype"]]), tensor["shape"]
-                row = _Rows(8 + size + tensor["data_offsets"][0], dtype, tuple(shape))
+                start, end = tensor["data_offsets"]
+                row = _Rows(8 + size + start, dtype, tuple(shape))
+                if not all(isinstance(n, int) and n > 0 for n in (count, *shape)):
+                    raise ValueError(f"{name} has shape {tensor['shape']}")
+                if not 0 <= start <= end <= there or end - start != count * row.nbytes:
+                    raise ValueError(f"{name} has {end - start} bytes")
                 if name in names:
                     stream.seek(row.offset)
                     flat = np.frombuffer(stream.read(count * row.nbytes), dtype)
@@ -271,8 +279,10 @@ def _contents(path: str, _: int) -> tuple[dict[str, _Rows], dict[str, np.ndarray
                 shared.values()
             ):
                 raise ValueError("arrays are missing or damaged")
-    except (AttributeError, KeyError, MemoryError, RecursionError, TypeError, ValueError) as error:
-        raise DataError(f"{path} holds no stored frames; remove it, run stage 6 again") from error
+    except (*DAMAGED, ValueError) as error:
+        raise DataError(
+            f"{path} is cut off or holds no stored frames; run stage 6 again"
+        ) from error
     return rows, shared
 
 

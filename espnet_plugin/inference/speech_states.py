@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 import soundfile
@@ -13,12 +14,13 @@ from torch import Tensor
 from espnet_plugin.data.array_store import ArrayStore
 from espnet_plugin.data.frame_store import CHECKSUM_BYTES, FILE_BYTES, FRAMES
 from espnet_plugin.inference.batches import batches_by_length
-from espnet_plugin.inference.dump import dump_arrays
+from espnet_plugin.inference.dump import ReadFiles, dump_arrays
 from espnet_plugin.speechclip.backends.waveform import checked_speech
 from espnet_plugin.speechclip.quantized_states import quantize_states, state_dimensions
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
 
 DIMENSIONS = "dimensions"
+DIMENSIONS_SECONDS = 60
 HEADER = 512  # bytes, at most
 HALF_MAX = torch.finfo(torch.float16).max
 
@@ -48,6 +50,7 @@ def dump_speech_states(
     encoder: FrozenSpeechEncoder,
     store: ArrayStore,
     *,
+    whole_set: Mapping[str, str] | None = None,
     dtype: str = "int8",
     batch_seconds: float = 60.0,
 ) -> dict[str, str]:
@@ -58,6 +61,7 @@ def dump_speech_states(
         samples: Samples of each utterance.
         encoder: Frozen.
         store: Where the states go, as :func:`encode` makes them.
+        whole_set: Of which ``wavs`` are a job's part; the codes are the same in every job.
         dtype: ``int8`` or ``float16``.
         batch_seconds: Audio at a time, padding included.
 
@@ -65,12 +69,13 @@ def dump_speech_states(
         Utterance → reason of those that could not be read; they are skipped.
     """
     todo = {key: samples[key] for key in store.missing(wavs)}
+    encode = Encode(encoder, dtype, wavs if whole_set is None else whole_set)
     return dump_arrays(
         wavs,
         store,
         batches=batches_by_length(todo, batch_seconds * encoder.sampling_rate),
         read=partial(read_speech, sampling_rate=encoder.sampling_rate),
-        encode=Encode(encoder, dtype),
+        encode=encode,
         what="utterances",
         smaller="--batch_seconds; a single one is cut, or left out, in stage 1",
     )
@@ -94,15 +99,33 @@ class Encode:
     Args:
         encoder: Frozen.
         dtype: ``float16``: ``frames`` (frames, layers + 1, dim). ``int8``: those as codes, with
-            their ``scale`` (frames, layers + 1) and, from the first batch and for all, their
-            ``dimensions`` (2, layers + 1, dim), see ``speechclip/quantized_states.py``.
+            their ``scale`` (frames, layers + 1) and, the same for all, their ``dimensions`` (2,
+            layers + 1, dim), see ``speechclip/quantized_states.py``.
+        wavs: Recordings of which the dimensions are taken.
     """
 
-    def __init__(self, encoder: FrozenSpeechEncoder, dtype: str) -> None:
+    def __init__(self, encoder: FrozenSpeechEncoder, dtype: str, wavs: Mapping[str, str]) -> None:
         self.encoder = encoder
         self.dtype = dtype
-        self._dimensions: Tensor | None = None
-        self._stored_dimensions: np.ndarray | None = None
+        self.wavs = wavs
+
+    @cached_property
+    def dimensions(self) -> np.ndarray:
+        """Of the first minute in an order that depends on the utterances' names alone: a job that
+        goes on where another was killed makes the same codes."""
+        read = partial(read_speech, sampling_rate=self.encoder.sampling_rate)
+        order = sorted(self.wavs, key=lambda key: zlib.crc32(key.encode("utf-8", "surrogatepass")))
+        parts: list[Tensor] = []
+        left = DIMENSIONS_SECONDS * self.encoder.sampling_rate
+        for _, speech in map(ReadFiles(self.wavs, read).__getitem__, order):
+            if left <= 0:
+                break
+            if not isinstance(speech, ValueError):
+                frames = frames_of(self.encoder, [speech])[0]
+                if frames.isfinite().all():
+                    parts.append(frames)
+                    left -= len(speech)
+        return state_dimensions(torch.cat(parts)).cpu().numpy()
 
     def __call__(self, speech: Sequence[np.ndarray]) -> list[dict[str, np.ndarray]]:
         """Encodes utterances, (samples,) each."""
@@ -110,15 +133,13 @@ class Encode:
         if self.dtype == "float16":
             half = frames.clamp(-HALF_MAX, HALF_MAX).half()
             return [{FRAMES: part.numpy()} for part in half.cpu().split(lengths)]
-        if self._dimensions is None:
-            self._dimensions = state_dimensions(frames)
-            self._stored_dimensions = self._dimensions.cpu().numpy()
-        quantized = quantize_states(frames, self._dimensions)
+        dimensions = self.dimensions
+        quantized = quantize_states(frames, torch.from_numpy(dimensions).to(frames.device))
         parts = zip(
             quantized.codes.cpu().split(lengths), quantized.scale.cpu().split(lengths), strict=True
         )
         return [
-            {FRAMES: codes.numpy(), "scale": scale.numpy(), DIMENSIONS: self._stored_dimensions}
+            {FRAMES: codes.numpy(), "scale": scale.numpy(), DIMENSIONS: dimensions}
             for codes, scale in parts
         ]
 
