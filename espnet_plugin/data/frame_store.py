@@ -250,7 +250,7 @@ def _read(place: _Place, start: int, stop: int) -> dict[str, np.ndarray]:
     return {**arrays, **shared}
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def _contents(path: str, _: int) -> tuple[dict[str, _Rows], dict[str, np.ndarray]]:
     """The arrays of frames in a file of that age, and its shared ones."""
     rows, shared = {}, {}
