@@ -57,6 +57,7 @@ clip_model=            # open_clip name or JSON file
 clip_pretrained=       # open_clip tag, weights file, or random
 vocab_from=train       # captions that give the keyword vocabulary: train, all, or clip (its whole table)
 dump_speech_states=false  # store the frozen speech encoder's hidden states once, train on them
+states_dtype=int8      # how they are stored: int8, or float16 in twice the space
 collect_stats=false    # run ESPnet's statistics stage instead of copying the lengths
 
 # Training
@@ -129,6 +130,7 @@ Frozen teachers (empty: what the configuration says)
     --clip_pretrained      open_clip tag, weights file, or random (default="${clip_pretrained}")
     --vocab_from           keyword vocabulary from the captions of: train, all sets, or all of clip (default="${vocab_from}")
     --dump_speech_states   store the speech encoder's hidden states once (default="${dump_speech_states}")
+    --states_dtype         how they are stored: int8, or float16 in twice the space (default="${states_dtype}")
     --collect_stats        run ESPnet's statistics stage (default="${collect_stats}")
 
 Training
@@ -615,7 +617,7 @@ model_args=(
 data_args() {
     local dir=${data_feats}/$2 option=--$1_data_path_and_name_and_type
     if "${dump_speech_states}"; then
-        printf '%s\n' "${option}" "${dir}/speech_states.scp,speech_states,npy"
+        printf '%s\n' "${option}" "${dir}/speech_states.scp,speech_states,frames"
     else
         printf '%s\n' "${option}" "${dir}/wav.scp,speech,sound"
     fi
@@ -650,7 +652,7 @@ if runs_stage 6; then
                 --utt2num_samples "${data_feats}/${name}/utt2num_samples" \
                 --key_file "${out}/logs/keys.JOB.scp" --output_dir "${out}" \
                 --output_scp "${out}/logs/speech_states.JOB.scp" --ngpu "${frozen_ngpu}" \
-                "${encoder_args[@]}" ${options[@]+"${options[@]}"} \
+                --states_dtype "${states_dtype}" "${encoder_args[@]}" ${options[@]+"${options[@]}"} \
                 || { tail -n 15 "${out}/logs/dump_speech_states.1.log" >&2; fail "hidden states failed; see ${out}/logs"; }
             unfollow
             join_scp speech_states "${out}" "${jobs}" speech_states
@@ -659,10 +661,12 @@ if runs_stage 6; then
     fi
     if "${collect_stats}"; then
         log "ESPnet's statistics stage, log: ${stats_dir}/stats.log"
+        # of the recordings: it reads no stored hidden states
+        mapfile -t stats_data < <(dump_speech_states=false; data_args train "${train_set}"; data_args valid "${valid_set}")
         ${train_cmd} "${stats_dir}/stats.log" \
             ${python} -m espnet_plugin.bin.speechclip_train --collect_stats true --use_preprocessor false \
             --config "${speechclip_config}" --output_dir "${stats_dir}" --ngpu 0 --seed "${seed}" \
-            "${train_data[@]}" "${valid_data[@]}" "${model_args[@]}" \
+            "${stats_data[@]}" "${model_args[@]}" \
             --train_shape_file "${stats_dir}/train/speech_shape" --valid_shape_file "${stats_dir}/valid/speech_shape" \
             || { tail -n 15 "${stats_dir}/stats.log" >&2; fail "the statistics stage failed; see ${stats_dir}/stats.log"; }
     fi

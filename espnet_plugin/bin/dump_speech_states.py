@@ -1,4 +1,4 @@
-"""Store the frozen speech encoder's hidden states once, fp16, so that training skips the encoder.
+"""Store the frozen speech encoder's hidden states once, so that training skips the encoder.
 
 The size is computed, compared with the free space and printed before anything is written.
 
@@ -23,7 +23,8 @@ from espnet2.utils.types import str_or_none
 from humanfriendly import format_size
 
 from espnet_plugin.compat import get_commandline_args
-from espnet_plugin.data.array_store import ArrayStore, job_of
+from espnet_plugin.data.array_store import job_of
+from espnet_plugin.data.frame_store import FrameStore
 from espnet_plugin.data.sampler_files import read_lengths
 from espnet_plugin.data.scp import DataError, chosen, read_scp
 from espnet_plugin.utils.command import command_errors
@@ -39,7 +40,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--utt2num_samples", type=str_or_none, help="samples of each utterance; beside WAV_SCP"
     )
-    parser.add_argument("--output_dir", required=True, help="where the arrays go")
+    parser.add_argument("--output_dir", required=True, help="where the files go")
     parser.add_argument(
         "--output_scp", type=str_or_none, help="list to write; OUTPUT_DIR/speech_states.scp"
     )
@@ -47,6 +48,12 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--speech_encoder", default="huggingface", help="huggingface or s3prl")
     parser.add_argument(
         "--speech_encoder_conf", action=NestedDictAction, default={}, help="e.g. model=DIR_OR_NAME"
+    )
+    parser.add_argument(
+        "--states_dtype",
+        default="int8",
+        choices=("int8", "float16"),
+        help="int8: half the space, with a scale per frame and layer",
     )
     parser.add_argument(
         "--batch_seconds", type=float, default=60.0, help="audio at a time, padding included"
@@ -60,7 +67,11 @@ def main(cmd: Sequence[str] | None = None) -> None:
     """Runs one job; a fault of the data ends it with one message and exit code 1."""
     print(get_commandline_args(), file=sys.stderr)
     args = get_parser().parse_args(cmd)
-    from espnet_plugin.inference.speech_states import dump_speech_states, stored_size
+    from espnet_plugin.inference.speech_states import (
+        DIMENSIONS,
+        dump_speech_states,
+        stored_size,
+    )
     from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
 
     listed = read_scp(args.wav_scp)
@@ -73,18 +84,31 @@ def main(cmd: Sequence[str] | None = None) -> None:
     encoder = FrozenSpeechEncoder(args.speech_encoder, **args.speech_encoder_conf)
     encoder.to("cuda" if args.ngpu > 0 else "cpu")
     scp = args.output_scp or Path(args.output_dir) / "speech_states.scp"
-    maker = {"speech_encoder": args.speech_encoder, **args.speech_encoder_conf}
-    store = ArrayStore(args.output_dir, listed, maker=maker, job=job_of(scp), buckets=True)
+    maker = {
+        "speech_encoder": args.speech_encoder,
+        "states_dtype": args.states_dtype,
+        **args.speech_encoder_conf,
+    }
+    store = FrameStore(args.output_dir, listed, maker=maker, job=job_of(scp), shared=(DIMENSIONS,))
+    store.discard_damaged(wavs)
     # of the whole list, not of this job only: the jobs of an array share the disk
     todo = {key: lengths[key] for key in store.missing(listed)}
-    needed = stored_size(todo, encoder)
+    needed = stored_size(todo, encoder, dtype=args.states_dtype)
     what = f"The hidden states of {len(todo)} utterances"
     logging.info(
         f"{what} need {format_size(needed, binary=True)} more; "
         f"{format_size(free_space(args.output_dir), binary=True)} are free in {args.output_dir}"
     )
     require_space(args.output_dir, needed, what=what)
-    unreadable = dump_speech_states(wavs, lengths, encoder, store, batch_seconds=args.batch_seconds)
+    unreadable = dump_speech_states(
+        wavs,
+        lengths,
+        encoder,
+        store,
+        whole_set=listed,
+        dtype=args.states_dtype,
+        batch_seconds=args.batch_seconds,
+    )
     store.write_list(scp, wavs, unreadable, what="utterances")
 
 

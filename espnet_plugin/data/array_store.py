@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from espnet_plugin.data.manifest import Manifest, stamp
+from espnet_plugin.data.manifest import Manifest, Note, stamp
 from espnet_plugin.data.scp import DataError, file_stem, write_scp
 from espnet_plugin.utils.atomic import atomic_path
 
@@ -23,8 +22,6 @@ class ArrayStore:
         files: Id → file that its array is made of, at least those of this job.
         maker: What makes them, e.g. the model's name; local files count by their content.
         job: Number of the job in an array of them.
-        buckets: Spread the arrays over 256 subdirectories: file systems and tools get slow with
-            hundreds of thousands of files in one.
     """
 
     def __init__(
@@ -34,38 +31,41 @@ class ArrayStore:
         *,
         maker: Mapping[str, Any],
         job: str = "1",
-        buckets: bool = False,
     ) -> None:
         self.directory = Path(directory)
-        self.buckets = buckets
         self.directory.mkdir(parents=True, exist_ok=True)
         self._manifest = Manifest(directory, maker=maker, job=job)
         self._files = files
         # before anything is read: what changes later is made again by the next run
         self._stamps = {key: stamp(file) for key, file in files.items()}
-        self._current = set(self._manifest.current(files))
+        notes = self._manifest.current(files)
+        self._entries = {key: self._entry(note) for key, note in notes.items()}
+
+    @staticmethod
+    def _entry(note: Note) -> str:
+        """What the list says of an id."""
+        return str(note.result)
 
     def path(self, key: str) -> Path:
         """File of an id."""
-        name = f"{file_stem(key)}.npy"
-        if self.buckets:
-            bucket = hashlib.md5(key.encode("utf-8"), usedforsecurity=False).hexdigest()[:2]
-            return self.directory / bucket / name
-        return self.directory / name
+        return self.directory / f"{file_stem(key)}.npy"
 
     def missing(self, keys: Iterable[str]) -> list[str]:
         """Ids whose array is not there, or was made from another file or by another model."""
-        return [key for key in keys if key not in self._current]
+        return [key for key in keys if key not in self._entries]
 
-    def save(self, arrays: Mapping[str, np.ndarray]) -> None:
+    def save(self, items: Mapping[str, Any]) -> None:
         """Stores the arrays of ids."""
         with self._manifest as manifest:
-            for key, array in arrays.items():
+            for key, array in items.items():
                 path = self.path(key)
                 with atomic_path(path) as temporary:
                     np.save(temporary, array)
-                manifest.add(key, self._files[key], self._stamps[key], result=path)
-        self._current.update(arrays)
+                self._note(manifest, key, path)
+
+    def _note(self, manifest: Manifest, key: str, path: Path, facts: Any = None) -> None:
+        manifest.add(key, self._files[key], self._stamps[key], result=path, facts=facts)
+        self._entries[key] = self._entry(Note(str(path), facts))
 
     def write_list(
         self, path: str | Path, keys: Collection[str], unreadable: Mapping[str, str], *, what: str
@@ -83,7 +83,8 @@ class ArrayStore:
             DataError: When not one id has an array.
         """
         path = Path(path)
-        number = write_scp(path, {key: self.path(key) for key in keys if key in self._current})
+        entries = {key: self._entries[key] for key in keys if key in self._entries}
+        number = write_scp(path, entries)
         logging.info(f"{path}: {number} of {len(keys)} {what}")
         report = path.with_name(f"unreadable_{what}{''.join(path.suffixes[:-1])}.txt")
         if unreadable:

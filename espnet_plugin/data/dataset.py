@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from espnet2.train.dataset import ESPnetDataset
 
+from espnet_plugin.data.frame_store import FRAMES, StoredFrames
 from espnet_plugin.data.scp import DataError
 
 SAMPLING_RATE = 16000
@@ -27,22 +29,41 @@ class UnusableUtteranceError(DataError):
 
 
 class NamingDataset(ESPnetDataset):
-    """Reports which utterance and which of its files could not be used.
+    """Reports which utterance and which of its files could not be used, and reads stored frames.
 
     Stock errors name neither: a truncated recording among 600,000 would have to be searched for.
+
+    Of the type ``frames``, a list of :class:`StoredFrames`, the preprocessor is given which frames
+    there are, [0, frames], and may narrow that: only what is left is read, as it is stored, and
+    under ``<name>`` and ``<name>_<array>``.
     """
+
+    def _build_loader(
+        self, path: str, loader_type: str, keys_to_load: set[str | int] | None
+    ) -> Mapping[str, Any]:
+        if loader_type == "frames":
+            return StoredFrames(path)
+        return super()._build_loader(path, loader_type, keys_to_load)
 
     def __getitem__(self, uid: str | int) -> tuple[str, dict[str, Any]]:
         try:
-            item = super().__getitem__(uid)
+            uid, data = super().__getitem__(uid)
             self._check_sampling_rate()
-            return item
+            return uid, {**data, **self._stored_frames(uid, data)}
         except Exception as error:  # libsndfile, NumPy and PIL raise many kinds
             files = "; ".join(f"{name}: {self._file(name, uid)}" for name in self.loader_dict)
             raise UnusableUtteranceError(
                 f"Utterance {uid} cannot be used: {error} [{files}]. Repair or remove the file, "
                 "or run the data stages again, which leave such utterances out."
             ) from error
+
+    def _stored_frames(self, uid: str | int, data: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        read = {}
+        for name, loader in self.loader_dict.items():
+            if isinstance(loader, StoredFrames):
+                for array, values in loader.read(str(uid), *data[name]).items():
+                    read[f"{name}_{array}" if array != FRAMES else name] = values
+        return read
 
     def _check_sampling_rate(self) -> None:
         for loader in self.loader_dict.values():

@@ -77,7 +77,7 @@ class Dataset(BaseDataset):
                 f"model.crop_seconds {options['crop_seconds']}: of stored hidden states "
                 "model.crop_frames has to say how many frames that is (50 a second for HuBERT)"
             )
-        speech = ("speech_states", "npy") if stored_states else ("speech", "sound")
+        speech = ("speech_states", "frames") if stored_states else ("speech", "sound")
         files = {
             "speech_states.scp" if stored_states else "wav.scp": speech,
             "image_feat.scp": ("image", "npy"),

@@ -35,7 +35,7 @@ def dump_arrays(
     *,
     batches: Sequence[Sequence[str]],
     read: Callable[[str], Any],
-    encode: Callable[[list[Any]], Iterable[np.ndarray]],
+    encode: Callable[[list[Any]], Iterable[Any]],
     num_workers: int = 0,
     what: str,
     smaller: str,
@@ -47,7 +47,7 @@ def dump_arrays(
         store: Where the arrays go.
         batches: Ids that are computed together; those that have an array already are left out.
         read: Makes of a file what ``encode`` takes; may raise what libraries raise.
-        encode: Array of each of a batch.
+        encode: Array of each of a batch, or several by name, as the store takes them.
         num_workers: Processes that read.
         what: Name of the files for messages, a plural.
         smaller: The option that makes batches smaller.
@@ -74,9 +74,14 @@ def dump_arrays(
         if good:
             with memory_errors(list(good), remedy=f"give a smaller {smaller}"):
                 arrays = dict(zip(good, encode(list(good.values())), strict=True))
-            for key in [key for key, array in arrays.items() if not np.isfinite(array).all()]:
+            for key in [key for key, array in arrays.items() if not _is_finite(array)]:
                 del arrays[key]
                 unreadable[key] = f"{files[key]}: what the model makes of it is not finite"
                 logging.warning(f"skipped {key}: {unreadable[key]}")
             store.save(arrays)
     return unreadable
+
+
+def _is_finite(value: np.ndarray | Mapping[str, np.ndarray]) -> bool:
+    arrays = value.values() if isinstance(value, Mapping) else [value]
+    return all(np.isfinite(array).all() for array in arrays if array.dtype.kind == "f")

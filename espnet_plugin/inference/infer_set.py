@@ -26,7 +26,7 @@ from espnet_plugin.inference.speechclip_inference import (
     UtteranceResult,
 )
 from espnet_plugin.inference.utterance import MAX_SECONDS
-from espnet_plugin.speechclip.backends.waveform import checked_entries
+from espnet_plugin.speechclip.backends.waveform import checked_speech, float_speech
 from espnet_plugin.utils.memory import memory_errors
 from espnet_plugin.utils.progress import progress
 
@@ -36,7 +36,9 @@ ATTENTION_SECONDS = 60.0  # of a longer one it is not: a map grows with the squa
 
 
 def _checked(_: str, data: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return checked_entries(data)
+    if "speech" in data:
+        data["speech"] = checked_speech(float_speech(data["speech"]))
+    return data
 
 
 # as ESPnet's collate function, whose module imports every language's grapheme-to-phoneme library
@@ -257,7 +259,7 @@ def selected_keys(data: Iterable[tuple[str, str, str]], key_file: str | Path | N
     source = key_file or next((path for path, name, _ in data if name.startswith("speech")), None)
     if source is None:
         raise DataError(
-            "no speech given: wav.scp,speech,sound or speech_states.scp,speech_states,npy"
+            "no speech given: wav.scp,speech,sound or speech_states.scp,speech_states,frames"
         )
     keys = list(read_scp(source))
     if not keys:

@@ -2,31 +2,46 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 import soundfile
 import torch
+from torch import Tensor
 
 from espnet_plugin.data.array_store import ArrayStore
+from espnet_plugin.data.frame_store import CHECKSUM_BYTES, FILE_BYTES, FRAMES
 from espnet_plugin.inference.batches import batches_by_length
-from espnet_plugin.inference.dump import dump_arrays
+from espnet_plugin.inference.dump import ReadFiles, dump_arrays
 from espnet_plugin.speechclip.backends.waveform import checked_speech
+from espnet_plugin.speechclip.quantized_states import quantize_states, state_dimensions
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
 
-BYTES_PER_VALUE = 2  # fp16
-NPY_HEADER = 128
-HALF_MAX = float(np.finfo(np.float16).max)
+DIMENSIONS = "dimensions"
+DIMENSIONS_SECONDS = 60
+HEADER = 512  # bytes, at most
+HALF_MAX = torch.finfo(torch.float16).max
 
 
-def stored_size(samples: Mapping[str, int], encoder: FrozenSpeechEncoder) -> int:
-    """Bytes that the hidden states of utterances of so many samples take."""
+def stored_size(samples: Mapping[str, int], encoder: FrozenSpeechEncoder, *, dtype: str) -> int:
+    """Bytes that the hidden states of utterances of so many samples take.
+
+    Args:
+        samples: Samples of each utterance.
+        encoder: Whose states.
+        dtype: ``int8`` or ``float16``.
+    """
     if not samples:
         return 0
-    frames = encoder.frame_lengths(torch.tensor(list(samples.values())))
-    values = int(frames.sum()) * encoder.num_layers * encoder.dim
-    return values * BYTES_PER_VALUE + NPY_HEADER * len(samples)
+    frames = int(encoder.frame_lengths(torch.tensor(list(samples.values()))).sum())
+    layers, dim = encoder.num_layers, encoder.dim
+    row, shared = layers * dim * 2, 0
+    if dtype == "int8":
+        row, shared = layers * (dim + 2), 2 * layers * dim * 4
+    size = frames * (row + CHECKSUM_BYTES)
+    return size + (size // FILE_BYTES + 1) * (shared + HEADER)
 
 
 def dump_speech_states(
@@ -35,27 +50,32 @@ def dump_speech_states(
     encoder: FrozenSpeechEncoder,
     store: ArrayStore,
     *,
+    whole_set: Mapping[str, str] | None = None,
+    dtype: str = "int8",
     batch_seconds: float = 60.0,
 ) -> dict[str, str]:
-    """Stores the hidden states of the utterances that have none yet, fp16.
+    """Stores the hidden states of the utterances that have none yet.
 
     Args:
         wavs: Utterance → file of mono audio at the encoder's rate.
         samples: Samples of each utterance.
         encoder: Frozen.
-        store: Where (frames, layers + 1, dim) arrays go: frames first, as ESPnet pads.
+        store: Where the states go, as :func:`encode` makes them.
+        whole_set: Of which ``wavs`` are a job's part; the codes are the same in every job.
+        dtype: ``int8`` or ``float16``.
         batch_seconds: Audio at a time, padding included.
 
     Returns:
         Utterance → reason of those that could not be read; they are skipped.
     """
     todo = {key: samples[key] for key in store.missing(wavs)}
+    encode = Encode(encoder, dtype, wavs if whole_set is None else whole_set)
     return dump_arrays(
         wavs,
         store,
         batches=batches_by_length(todo, batch_seconds * encoder.sampling_rate),
         read=partial(read_speech, sampling_rate=encoder.sampling_rate),
-        encode=partial(encode, encoder),
+        encode=encode,
         what="utterances",
         smaller="--batch_seconds; a single one is cut, or left out, in stage 1",
     )
@@ -73,18 +93,69 @@ def read_speech(path: str, sampling_rate: int) -> np.ndarray:
     return checked_speech(speech)
 
 
+class Encode:
+    """Makes of a batch of utterances what is stored of each.
+
+    Args:
+        encoder: Frozen.
+        dtype: ``float16``: ``frames`` (frames, layers + 1, dim). ``int8``: those as codes, with
+            their ``scale`` (frames, layers + 1) and, the same for all, their ``dimensions`` (2,
+            layers + 1, dim), see ``speechclip/quantized_states.py``.
+        wavs: Recordings of which the dimensions are taken.
+    """
+
+    def __init__(self, encoder: FrozenSpeechEncoder, dtype: str, wavs: Mapping[str, str]) -> None:
+        self.encoder = encoder
+        self.dtype = dtype
+        self.wavs = wavs
+
+    @cached_property
+    def dimensions(self) -> np.ndarray:
+        """Of the first minute in an order that depends on the utterances' names alone: a job that
+        goes on where another was killed makes the same codes."""
+        read = partial(read_speech, sampling_rate=self.encoder.sampling_rate)
+        order = sorted(self.wavs, key=lambda key: zlib.crc32(key.encode("utf-8", "surrogatepass")))
+        parts: list[Tensor] = []
+        left = DIMENSIONS_SECONDS * self.encoder.sampling_rate
+        for _, speech in map(ReadFiles(self.wavs, read).__getitem__, order):
+            if left <= 0:
+                break
+            if not isinstance(speech, ValueError):
+                frames = frames_of(self.encoder, [speech])[0]
+                if frames.isfinite().all():
+                    parts.append(frames)
+                    left -= len(speech)
+        return state_dimensions(torch.cat(parts)).cpu().numpy()
+
+    def __call__(self, speech: Sequence[np.ndarray]) -> list[dict[str, np.ndarray]]:
+        """Encodes utterances, (samples,) each."""
+        frames, lengths = frames_of(self.encoder, speech)
+        if self.dtype == "float16":
+            half = frames.clamp(-HALF_MAX, HALF_MAX).half()
+            return [{FRAMES: part.numpy()} for part in half.cpu().split(lengths)]
+        dimensions = self.dimensions
+        quantized = quantize_states(frames, torch.from_numpy(dimensions).to(frames.device))
+        parts = zip(
+            quantized.codes.cpu().split(lengths), quantized.scale.cpu().split(lengths), strict=True
+        )
+        return [
+            {FRAMES: codes.numpy(), "scale": scale.numpy(), DIMENSIONS: dimensions}
+            for codes, scale in parts
+        ]
+
+
 @torch.no_grad()
-def encode(encoder: FrozenSpeechEncoder, speech: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Hidden states of each utterance, fp16, (frames, layers + 1, dim)."""
+def frames_of(
+    encoder: FrozenSpeechEncoder, speech: Sequence[np.ndarray]
+) -> tuple[Tensor, list[int]]:
+    """Hidden states of utterances, one after the other, (frames, layers + 1, dim), and the number
+    of frames of each."""
     device = next(encoder.parameters()).device
     lengths = torch.tensor([len(samples) for samples in speech])
     padded = torch.zeros(len(speech), int(lengths.max()))
     for row, samples in enumerate(speech):
         padded[row, : len(samples)] = torch.from_numpy(samples)
     states = encoder(padded.to(device), lengths.to(device))
-    hidden = states.hidden_states.clamp(-HALF_MAX, HALF_MAX).half()
-    hidden = hidden.transpose(1, 2).cpu()  # (batch, frames, layers + 1, dim)
-    return [
-        np.ascontiguousarray(hidden[row, :frames].numpy())
-        for row, frames in enumerate(states.lengths.tolist())
-    ]
+    frames = states.lengths.tolist()
+    hidden = states.hidden_states.transpose(1, 2)  # (batch, frames, layers + 1, dim)
+    return torch.cat([hidden[row, :number] for row, number in enumerate(frames)]), frames

@@ -177,8 +177,8 @@ class SpeechCLIPInference:
         """Embeds a padded batch of waveforms or of stored hidden states.
 
         Args:
-            **batch: ``speech`` and ``speech_lengths``, or ``speech_states`` and
-                ``speech_states_lengths``, see :func:`batch_states`.
+            **batch: ``speech`` and ``speech_lengths``, or stored hidden states, see
+                :func:`batch_states`.
         """
         with self._autocast():
             return self.model(self._states(batch))

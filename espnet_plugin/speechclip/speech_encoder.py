@@ -19,6 +19,7 @@ from espnet_plugin.speechclip.backends.waveform import (
 from espnet_plugin.speechclip.compatibility import rounded_frame_lengths
 from espnet_plugin.speechclip.options import choose, hands_on_to, options_of
 from espnet_plugin.speechclip.parts import PART_VALUES, split_by_length
+from espnet_plugin.speechclip.quantized_states import dequantize_states
 
 LAYER_NORM_EPS = 1e-5
 FRAME_LENGTH_RULES = ("exact", "rounded")
@@ -191,7 +192,10 @@ def batch_states(
     speech_lengths: Tensor | None = None,
     speech_states: Tensor | None = None,
     speech_states_lengths: Tensor | None = None,
+    speech_states_scale: Tensor | None = None,
+    speech_states_dimensions: Tensor | None = None,
     normalized: bool = False,
+    **_: Tensor,
 ) -> SpeechStates:
     """Hidden states of a batch, as they were stored or from the frozen encoder.
 
@@ -199,14 +203,22 @@ def batch_states(
         speech_encoder: Needed for waveforms only.
         speech: (batch, samples).
         speech_lengths: Samples, (batch,).
-        speech_states: (batch, frames, layers + 1, dim).
+        speech_states: Floating point, or codes, (batch, frames, layers + 1, dim).
         speech_states_lengths: Frames, (batch,).
+        speech_states_scale: Of codes, (batch, frames, layers + 1).
+        speech_states_dimensions: Of codes, (batch, 2, layers + 1, dim).
         normalized: The waveforms are normalised already.
+        **_: What else a batch holds.
 
     Raises:
         ValueError: If the batch holds neither, or the encoder is missing.
     """
     if speech_states is not None and speech_states_lengths is not None:
+        if speech_states_scale is not None and speech_states_dimensions is not None:
+            hidden_states = dequantize_states(
+                speech_states, speech_states_scale, speech_states_dimensions, speech_states_lengths
+            )
+            return SpeechStates(hidden_states, speech_states_lengths)
         hidden_states = speech_states.transpose(1, 2)  # (batch, layers + 1, frames, dim)
         return SpeechStates(hidden_states, speech_states_lengths)
     if speech is None or speech_lengths is None:

@@ -115,7 +115,9 @@ class SpeechCLIPTask(AbsTask):
     ) -> Callable[[Collection[tuple[str, dict[str, np.ndarray]]]], Any]:
         """Pads speech and captions; image embeddings and ids are no sequences."""
         return CommonCollateFn(
-            float_pad_value=0.0, int_pad_value=-1, not_sequence=("image", "image_id")
+            float_pad_value=0.0,
+            int_pad_value=-1,
+            not_sequence=("image", "image_id", "speech_states_dimensions"),
         )
 
     @classmethod
@@ -233,7 +235,7 @@ class SpeechCLIPTask(AbsTask):
         if not (dataset.has_name("speech") or dataset.has_name("speech_states")):
             raise ValueError(
                 "The data has neither speech (wav.scp,speech,sound) nor speech_states "
-                "(speech_states.scp,speech_states,npy)."
+                "(speech_states.scp,speech_states,frames)."
             )
         return dataset
 

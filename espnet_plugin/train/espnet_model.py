@@ -155,34 +155,20 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         *,
         image: Tensor,
         image_id: Tensor,
-        speech: Tensor | None = None,
-        speech_lengths: Tensor | None = None,
-        speech_states: Tensor | None = None,
-        speech_states_lengths: Tensor | None = None,
         text: Tensor | None = None,
         text_lengths: Tensor | None = None,
-        **_: Any,
+        **speech: Any,
     ) -> EncodedBatch:
         """Runs both sides of a batch; in training the rows of a large one change places.
 
         Args:
             image: Image embeddings (batch, dim), or pixels (batch, 3, height, width).
             image_id: Same number = same image, (batch,) or (batch, 1).
-            speech: Waveforms at the encoder's sampling rate, (batch, samples).
-            speech_lengths: Samples of each utterance, (batch,).
-            speech_states: Instead of ``speech``, the frozen encoder's hidden states,
-                (batch, frames, layers + 1, dim).
-            speech_states_lengths: Frames of each utterance, (batch,).
             text: Captions as sub-word ids; only their number is used, (batch, sub-words).
             text_lengths: Sub-words of each caption, (batch,).
+            **speech: Waveforms or stored hidden states, see :func:`batch_states`.
         """
-        given: dict[str, Any] = {
-            "speech": speech,
-            "speech_lengths": speech_lengths,
-            "speech_states": speech_states,
-            "speech_states_lengths": speech_states_lengths,
-            "normalized": self.normalized_speech,
-        }
+        given = self._given(speech)
         states, order = [], None
         if self.training:
             states, order = states_in_parts(self.speechclip.speech_encoder, **given)
@@ -195,6 +181,11 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         targets = self.speechclip.target_lengths(lengths, text_lengths)
         output = self.speechclip(states, target_lengths=targets, step=self.updates_done)
         return EncodedBatch(output, self.encode_images(image), image_id.reshape(-1), targets)
+
+    def _given(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """What :func:`batch_states` takes of a batch."""
+        speech = {name: value for name, value in batch.items() if name.startswith("speech")}
+        return {**speech, "normalized": self.normalized_speech}
 
     @torch.no_grad()
     def encode_images(self, image: Tensor) -> Tensor:
@@ -275,12 +266,7 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
 
     def collect_feats(self, **batch: Any) -> dict[str, Tensor]:
         """Last hidden state of the frozen encoder, for ESPnet's statistics stage."""
-        names = ("speech", "speech_lengths", "speech_states", "speech_states_lengths")
-        states = batch_states(
-            self.speechclip.speech_encoder,
-            **{name: batch.get(name) for name in names},
-            normalized=self.normalized_speech,
-        )
+        states = batch_states(self.speechclip.speech_encoder, **self._given(batch))
         return {"feats": states.hidden_states[:, -1], "feats_lengths": states.lengths}
 
 

@@ -11,7 +11,7 @@ from espnet2.train.preprocessor import AbsPreprocessor
 from espnet_plugin.data.dataset import checked_embedding
 from espnet_plugin.data.images import read_picture
 from espnet_plugin.speechclip.backends.waveform import (
-    checked_entries,
+    checked_speech,
     float_speech,
     normalize_waveforms,
 )
@@ -61,9 +61,9 @@ class SpeechCLIPPreprocessor(AbsPreprocessor):
 
         Args:
             uid: Utterance id.
-            data: ``speech`` (samples,), floating point or integers, ``speech_states`` (frames,
-                layers + 1, dim), ``image`` (an embedding, or the path of a picture), ``image_id``,
-                ``text`` (a caption).
+            data: ``speech`` (samples,), floating point or integers, ``speech_states`` (the first
+                frame and the one after the last), ``image`` (an embedding, or the path of a
+                picture), ``image_id``, ``text`` (a caption).
 
         Returns:
             The same entries as arrays: a picture as pixels (3, height, width), a caption as ids.
@@ -71,15 +71,18 @@ class SpeechCLIPPreprocessor(AbsPreprocessor):
         Raises:
             ValueError: When the speech is empty, not mono, or not finite, or the embedding is not.
         """
-        data = checked_entries(data) if self.check else dict(data)
+        data = dict(data)
         if "speech" in data:
             data["speech"] = float_speech(data["speech"])
+            if self.check:
+                data["speech"] = checked_speech(data["speech"])
         if self.normalize and "speech" in data:
             data["speech"] = normalized(data["speech"])
         if self.crop_samples and "speech" in data:
             data["speech"] = random_stretch(data["speech"], self.crop_samples)
         if self.crop_frames and "speech_states" in data:
-            data["speech_states"] = random_stretch(data["speech_states"], self.crop_frames)
+            frames = random_stretch(np.arange(*data["speech_states"]), self.crop_frames)
+            data["speech_states"] = frames[[0, -1]] + [0, 1]
         if isinstance(data.get("image"), str):
             data["image"] = self._pixels(data["image"])
         elif self.check and "image" in data:

@@ -8,6 +8,7 @@ import io
 import os
 import re
 import sqlite3
+import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,11 +16,14 @@ from typing import Any
 
 import numpy as np
 
+from espnet_plugin.data.frame_store import StoredFrames
+from espnet_plugin.data.scp import read_scp, write_scp
+
 INDEX = "pictures.index"
 # logs and times; and notes of sizes and times of files, which say nothing about the results
 _IGNORED = re.compile(
     r"(^|/)(logs|tensorboard|manifest|images|__pycache__|\.seconds)/|\.log$|\.lock|made_from\.json$"
-    r"|stage_seconds\.json$|(^|/)\.?run\.sh$"
+    r"|stage_seconds\.json$|frames\.\d+\.\d+\.safetensors$|(^|/)\.?run\.sh$"
 )
 _TIMES = re.compile(
     rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(\.\d+)?|^timestamp: .*\n"
@@ -48,6 +52,9 @@ def results(recipe: Path) -> dict[str, str]:
         path = recipe / name
         if _IGNORED.search(name) or name.startswith(INDEX):
             continue
+        if path.name == "speech_states.scp":
+            found |= {f"{name}: {key}": digest for key, digest in _states(recipe, path).items()}
+            continue
         if path.is_symlink():
             found[name] = f"link to {os.readlink(path)}"
             continue
@@ -70,6 +77,15 @@ def differences(found: dict[str, str], expected: dict[str, str]) -> list[str]:
 def _digest(name: str, content: bytes) -> str:
     read = _READERS.get(Path(name).suffix, _text)
     return hashlib.sha256(repr(read(content)).encode()).hexdigest()
+
+
+def _states(recipe: Path, scp: Path) -> dict[str, str]:
+    """Utterance → a hash of its stored states, in whichever file they lie."""
+    places = {key: os.path.join(recipe, place) for key, place in read_scp(scp).items()}
+    with tempfile.TemporaryDirectory() as folder:
+        write_scp(f"{folder}/states.scp", places)
+        stored = StoredFrames(f"{folder}/states.scp")
+    return {key: hashlib.sha256(stored.read(key)["frames"]).hexdigest() for key in stored}
 
 
 def _text(content: bytes) -> Any:

@@ -26,7 +26,7 @@ class Touch:
 
 
 def by_espnet(path: Path) -> Any:
-    """As training reads image embeddings and hidden states."""
+    """As training reads image embeddings."""
     path.with_suffix(".scp").write_text(f"a {path}\n")
     return NpyScpReader(path.with_suffix(".scp"))["a"]
 

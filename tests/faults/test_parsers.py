@@ -20,6 +20,7 @@ from local.flickr8k.prepare import read_captions, read_recordings, read_speakers
 from PIL import Image
 
 from espnet_plugin.data.audio import read_audio
+from espnet_plugin.data.frame_store import FrameStore, StoredFrames
 from espnet_plugin.data.images import read_picture
 from espnet_plugin.data.manifest import Manifest, record_path, require_fresh
 from espnet_plugin.data.sampler_files import read_lengths
@@ -95,6 +96,23 @@ def _notes(path: Path) -> Any:
     return Manifest(directory.parent, maker={}).current({"a": "a.wav"})
 
 
+def _frames(path: Path) -> Any:
+    file, scp = path.with_name("frames.safetensors"), path.with_name("frames.scp")
+    file.write_bytes(path.read_bytes())
+    scp.write_text(f"a {file} 0 3\n")
+    return StoredFrames(scp).read("a")
+
+
+def _stored_frames() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        store = FrameStore(folder, {"a": __file__}, maker={}, shared=("dimensions",))
+        frames, dimensions = np.ones((3, 2, 4), np.int8), np.ones((2, 2, 4), np.float32)
+        store.save({"a": {"frames": frames, "dimensions": dimensions}})
+        store.write_list(Path(folder) / "a.scp", ["a"], {}, what="utterances")
+        (file,) = Path(folder).glob("*.safetensors")
+        return file.read_bytes()
+
+
 def _record(path: Path) -> Any:
     record_path(path).write_bytes(path.read_bytes())
     return require_fresh([path], remedy="do it again")
@@ -138,6 +156,7 @@ PARSERS: dict[str, tuple[Callable[[Path], Any], bytes]] = {
     "TextGrid": (read_textgrid, TEXTGRID),
     "keywords": (read_keywords, _json(KEYWORDS)),
     "manifest": (_notes, _json(["a", "m", "a.wav", [1, 2], "a.npy", [3, 4], None])),
+    "stored frames": (_frames, _stored_frames()),
     "record": (_record, _json({"text": ["a.txt", "0" * 64]})),
     "CLIP's configuration": (lambda path: read_clip_config(str(path)), _json(CLIP)),
     "configuration": (read_config, b"model_conf: {parallel: true}\nbest: [[valid, loss, min]]\n"),

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -55,33 +52,6 @@ def checked_speech(speech: np.ndarray) -> np.ndarray:
     if not np.isfinite(speech).all():
         raise ValueError("audio holds NaN or infinite samples")
     return speech
-
-
-def check_states(states: np.ndarray) -> None:
-    """Refuse what are no stored hidden states, (frames, layers + 1, dim)."""
-    if states.ndim != 3 or states.shape[0] == 0:
-        raise ValueError(
-            f"stored states have shape {states.shape}, expected (frames, layers + 1, dim)"
-        )
-    if not np.isfinite(states).all():
-        raise ValueError("stored states hold NaN or infinite values")
-
-
-def checked_entries(entries: Mapping[str, Any]) -> dict[str, Any]:
-    """What was read for one utterance: its speech as floating point, or an error if it is unusable.
-
-    Args:
-        entries: Among others ``speech`` (samples,), ``speech_states`` (frames, layers + 1, dim).
-
-    Raises:
-        ValueError: When they are empty, of another shape, or not finite.
-    """
-    entries = dict(entries)
-    if "speech" in entries:
-        entries["speech"] = checked_speech(float_speech(entries["speech"]))
-    if "speech_states" in entries:
-        check_states(entries["speech_states"])
-    return entries
 
 
 def checked_ends(speech: Tensor, sample_lengths: Tensor) -> list[int]:

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from espnet_plugin.data.frame_store import FrameStore, StoredFrames
+
 
 @pytest.fixture
 def stored(tmp_path):
@@ -15,10 +17,11 @@ def stored(tmp_path):
     for number, text in enumerate(texts * 4):
         frames = [np.repeat(vectors[word][None], 10, axis=0) for word in text.split()]
         array = np.concatenate(frames).astype(np.float16)  # (frames, layers + 1, dim)
-        path = tmp_path / f"u{number}.npy"
-        np.save(path, array)
-        states[f"u{number}"], captions[f"u{number}"] = str(path), text
-    return states, captions
+        states[f"u{number}"], captions[f"u{number}"] = {"frames": array}, text
+    store = FrameStore(tmp_path, dict.fromkeys(states, __file__), maker={})
+    store.save(states)
+    store.write_list(tmp_path / "states.scp", states, {}, what="utterances")
+    return StoredFrames(tmp_path / "states.scp"), captions
 
 
 def test_learns_what_is_said(stored):

@@ -181,7 +181,7 @@ def test_training_is_called_with_the_right_data(project: Project) -> None:
     project.calls_file.write_text(project.first_calls)
     (call,) = project.calls("launch")
     for word in (
-        "dump/raw/tiny_train/speech_states.scp,speech_states,npy",
+        "dump/raw/tiny_train/speech_states.scp,speech_states,frames",
         "dump/raw/tiny_train/image_feat.scp,image,npy",
         "dump/raw/tiny_dev/utt2image_id,image_id,text_int",
         "model=facebook/hubert-base-ls960",

@@ -5,13 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 import torch
 
 from espnet_plugin.bin import dump_image_embeddings, dump_speech_states
+from espnet_plugin.data.dataset import NamingDataset
+from espnet_plugin.data.frame_store import StoredFrames
+from espnet_plugin.data.sampler_files import read_lengths
 from espnet_plugin.data.scp import read_scp
+from espnet_plugin.inference.speech_states import stored_size
 from espnet_plugin.speechclip.clip import FrozenCLIP
-from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
+from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder, batch_states
 from espnet_plugin.tasks.speechclip import SpeechCLIPTask
 from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel
 from espnet_plugin.utils import disk
@@ -103,59 +106,71 @@ def state_arguments(corpus, output: Path, *more: str) -> list[str]:
     ]
 
 
-@pytest.fixture(scope="module")
-def stored_states(tiny_corpus, tmp_path_factory) -> Path:
+@pytest.fixture(scope="module", params=["int8", "float16"])
+def stored_states(tiny_corpus, tmp_path_factory, request) -> Path:
     output = tmp_path_factory.mktemp("states")
-    dump_speech_states.main(state_arguments(tiny_corpus, output))
+    dump_speech_states.main(state_arguments(tiny_corpus, output, "--states_dtype", request.param))
     return output
 
 
-def test_stored_states_are_the_encoders(tiny_corpus, stored_states: Path) -> None:
-    listed = read_scp(stored_states / "speech_states.scp")
-    assert sorted(listed) == sorted(tiny_corpus.utt2image)
-    encoder = FrozenSpeechEncoder("huggingface", model=str(tiny_corpus.speech_encoder))
-    for utterance in ("img0_0", "img3_1"):
-        speech, _ = soundfile.read(tiny_corpus.data / f"{utterance}.wav", dtype="float32")
-        states = encoder(torch.from_numpy(speech)[None], torch.tensor([len(speech)]))
-        stored = np.load(listed[utterance])
-        assert stored.dtype == np.float16
-        expected = states.hidden_states[0].transpose(0, 1).numpy()  # (frames, layers + 1, dim)
-        assert stored.shape == expected.shape
-        assert np.allclose(stored, expected, atol=2e-3 * np.abs(expected).max())
+def batches(corpus, stored_states: Path, args) -> list[dict[str, torch.Tensor]]:
+    """Three utterances as training reads them, from recordings and from stored states."""
+    collate = SpeechCLIPTask.build_collate_fn(args, False)
+    read = []
+    for speech in (
+        (f"{corpus.data}/wav.scp", "speech", "sound"),
+        (f"{stored_states}/speech_states.scp", "speech_states", "frames"),
+    ):
+        data = [speech, (f"{corpus.data}/image_feat.scp", "image", "npy")]
+        data.append((f"{corpus.data}/utt2image_id", "image_id", "text_int"))
+        dataset = NamingDataset(data, preprocess=SpeechCLIPTask.build_preprocess_fn(args, False))
+        read.append(collate([dataset[key] for key in ("img0_0", "img3_1", "img2_0")])[1])
+    return read
 
 
 def test_model_agrees_with_and_without_stored_states(
     tiny_corpus, model_arguments, stored_states: Path
 ) -> None:
+    listed = read_scp(stored_states / "speech_states.scp")
+    assert sorted(listed) == sorted(tiny_corpus.utt2image)
     args = SpeechCLIPTask.get_parser().parse_args(model_arguments)
     model = SpeechCLIPTask.build_model(args).eval()
     assert isinstance(model, ESPnetSpeechCLIPModel)
-    collate = SpeechCLIPTask.build_collate_fn(args, False)
-    listed = read_scp(stored_states / "speech_states.scp")
-    waves, states = [], []
-    for utterance in ("img0_0", "img3_1", "img2_0"):
-        speech, _ = soundfile.read(tiny_corpus.data / f"{utterance}.wav", dtype="float32")
-        image = {
-            "image": np.load(tiny_corpus.data / f"{utterance[:4]}.npy"),
-            "image_id": np.array([int(utterance[3])]),
-        }
-        waves.append((utterance, {"speech": speech, **image}))
-        array = np.load(listed[utterance]).astype(np.float32)
-        states.append((utterance, {"speech_states": array, **image}))
-    (first, (loss, _, _)), (second, (other, _, _)) = (
-        model.evaluate(**collate(items)[1]) for items in (waves, states)
+    recordings, states = batches(tiny_corpus, stored_states, args)
+    expected, actual = (
+        batch_states(model.speechclip.speech_encoder, **batch) for batch in (recordings, states)
     )
-    assert torch.allclose(first["parallel"], second["parallel"], atol=5e-3)
+    assert torch.equal(actual.lengths, expected.lengths)
+    error = (actual.hidden_states - expected.hidden_states).norm()
+    assert error < 0.01 * expected.hidden_states.norm()
+    (first, (loss, _, _)), (second, (other, _, _)) = (
+        model.evaluate(**batch) for batch in (recordings, states)
+    )
+    for branch in ("parallel", "cascaded"):
+        assert (torch.cosine_similarity(first[branch], second[branch]) > 1 - 1e-3).all()
     assert loss.item() == pytest.approx(other.item(), rel=2e-2)
 
 
-def test_states_of_a_second_run_are_kept(tiny_corpus, stored_states: Path) -> None:
-    listed = read_scp(stored_states / "speech_states.scp")
-    before = os.stat(listed["img0_0"]).st_mtime_ns
-    os.unlink(listed["img1_0"])
-    dump_speech_states.main(state_arguments(tiny_corpus, stored_states))
-    assert os.stat(listed["img0_0"]).st_mtime_ns == before
-    assert Path(listed["img1_0"]).exists()
+def test_states_of_a_second_run_are_kept_and_damaged_ones_made_again(
+    tiny_corpus, tmp_path: Path, caplog
+) -> None:
+    dump_speech_states.main(state_arguments(tiny_corpus, tmp_path))
+    (file,) = tmp_path.glob("*.safetensors")
+    frames = StoredFrames(tmp_path / "speech_states.scp")
+    before = frames.read("img1_0")["frames"]
+    content = file.read_bytes()
+    place = content.index(before.tobytes())
+    stamp = file.stat()
+    file.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+    os.utime(file, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    dump_speech_states.main(state_arguments(tiny_corpus, tmp_path))
+    assert "img1_0 is made again" in caplog.text
+    again = StoredFrames(tmp_path / "speech_states.scp")
+    assert np.abs(again.read("img1_0")["frames"].astype(int) - before).max() <= 127
+    listed = read_scp(tmp_path / "speech_states.scp")
+    assert {entry.split()[0] for key, entry in listed.items() if key != "img1_0"} == {str(file)}
+    assert listed["img1_0"].split()[0] != str(file)
+    assert len(list(tmp_path.glob("*.safetensors"))) == 2
 
 
 def test_too_little_disk_is_refused_before_anything_is_written(
@@ -166,4 +181,12 @@ def test_too_little_disk_is_refused_before_anything_is_written(
     with pytest.raises(SystemExit, match="has only 1000 bytes free"):
         dump_speech_states.main(state_arguments(tiny_corpus, tmp_path / "s"))
     assert "need" in caplog.text
-    assert not list((tmp_path / "s").rglob("*.npy"))
+    assert not list((tmp_path / "s").rglob("*.safetensors"))
+
+
+def test_the_size_that_is_said_is_the_size_that_is_taken(tiny_corpus, stored_states: Path) -> None:
+    samples = read_lengths([str(tiny_corpus.data / "utt2num_samples")])
+    encoder = FrozenSpeechEncoder("huggingface", model=str(tiny_corpus.speech_encoder))
+    (file,) = stored_states.glob("*.safetensors")
+    dtype = str(StoredFrames(stored_states / "speech_states.scp").read("img0_0")["frames"].dtype)
+    assert 0 <= stored_size(samples, encoder, dtype=dtype) - file.stat().st_size < 512

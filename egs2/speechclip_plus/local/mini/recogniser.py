@@ -13,15 +13,20 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
+from espnet_plugin.data.frame_store import FRAMES, StoredFrames
 from espnet_plugin.data.scp import read_scp
 from espnet_plugin.evaluation.word_errors import word_error_rate
-from espnet_plugin.inference.speech_states import encode, read_speech
-from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder, LayerWeighting
+from espnet_plugin.inference.speech_states import frames_of, read_speech
+from espnet_plugin.speechclip.speech_encoder import (
+    FrozenSpeechEncoder,
+    LayerWeighting,
+    batch_states,
+)
 from espnet_plugin.utils.atomic import atomic_path, write_text
 from espnet_plugin.utils.command import command_errors
 from espnet_plugin.utils.progress import progress
@@ -62,13 +67,13 @@ class CtcRecogniser(nn.Module):
         """Recognises a padded batch.
 
         Args:
-            states: Hidden states, zero at padding, (batch, frames, layers + 1, dim).
+            states: Hidden states, zero at padding, (batch, layers + 1, frames, dim).
             lengths: Frames, (batch,).
 
         Returns:
             Log-probabilities (batch, frames / 2, words + 1) and their lengths (batch,).
         """
-        frames = self.layer_weighting(states.transpose(1, 2))  # (batch, frames, dim)
+        frames = self.layer_weighting(states)  # (batch, frames, dim)
         padding = torch.arange(frames.size(1)) >= lengths[:, None]
         frames = frames.masked_fill(padding[..., None], 0.0)
         x = F.gelu(self.convolution(frames.transpose(1, 2))).transpose(1, 2)
@@ -90,7 +95,7 @@ def greedy_words(log_probabilities: Tensor, lengths: Tensor, words: Sequence[str
 
 
 def train_recogniser(
-    states: Mapping[str, str],
+    states: StoredFrames,
     captions: Mapping[str, str],
     *,
     steps: int,
@@ -101,7 +106,7 @@ def train_recogniser(
     """Trains on stored hidden states.
 
     Args:
-        states: Utterance → .npy of hidden states, (frames, layers + 1, dim).
+        states: Hidden states as stage 6 stores them.
         captions: Utterance → what is said.
         steps: Optimiser steps.
         batch_size: Utterances a step.
@@ -115,13 +120,13 @@ def train_recogniser(
     words = sorted({word for key in states for word in captions[key].split()})
     unit_of = {word: unit for unit, word in enumerate(words, BLANK + 1)}
     targets = {key: torch.tensor([unit_of[w] for w in captions[key].split()]) for key in states}
-    shape = np.load(next(iter(states.values())), mmap_mode="r", allow_pickle=False).shape
-    model = CtcRecogniser(shape[1], shape[2], len(words))
+    _, layers, dim = states.read(next(iter(states)), 0, 1)[FRAMES].shape
+    model = CtcRecogniser(layers, dim, len(words))
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, learning_rate, total_steps=steps, pct_start=0.1
     )
-    sizes = {key: Path(path).stat().st_size for key, path in states.items()}
+    sizes = {key: int(frames[1]) for key, frames in states.items()}
     batches = length_batches(sizes, batch_size, random_stream(seed, "recogniser"))
     for step in progress(range(steps), description="CTC recogniser", unit="step"):
         keys = next(batches)
@@ -158,20 +163,30 @@ def recognise(
     for start in progress(starts, description="recognising", unit="batch"):
         batch = keys[start : start + BATCH]
         speech = [read_speech(wavs[key], encoder.sampling_rate) for key in batch]
-        states, lengths = _pad(encode(encoder, speech))
-        texts.update(zip(batch, greedy_words(*model(states, lengths), words), strict=True))
+        frames, lengths = frames_of(encoder, speech)
+        states = pad_sequence(frames.split(lengths), batch_first=True).transpose(1, 2)
+        texts.update(
+            zip(batch, greedy_words(*model(states, torch.tensor(lengths)), words), strict=True)
+        )
     return texts
 
 
-def _load(states: Mapping[str, str], keys: Sequence[str]) -> tuple[Tensor, Tensor]:
-    return _pad([np.load(states[key], allow_pickle=False) for key in keys])
-
-
-def _pad(arrays: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
-    lengths = torch.tensor([len(array) for array in arrays])
-    frames = [torch.from_numpy(array).float() for array in arrays]
-    # (batch, frames, layers + 1, dim)
-    return nn.utils.rnn.pad_sequence(frames, batch_first=True), lengths
+def _load(states: StoredFrames, keys: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """Hidden states (batch, layers + 1, frames, dim) of utterances and their frames (batch,)."""
+    read = [states.read(key) for key in keys]
+    batch = {
+        f"speech_states_{name}": pad_sequence(
+            [torch.from_numpy(arrays[name]) for arrays in read], batch_first=True
+        )
+        for name in read[0]
+    }
+    padded = batch_states(
+        None,
+        speech_states=batch.pop(f"speech_states_{FRAMES}"),
+        speech_states_lengths=torch.tensor([len(arrays[FRAMES]) for arrays in read]),
+        **batch,
+    )
+    return padded.hidden_states.float(), padded.lengths
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -193,7 +208,7 @@ def get_parser() -> argparse.ArgumentParser:
 def main(cmd: Sequence[str] | None = None) -> None:
     """Trains, transcribes the test sets into OUTPUT_DIR/<set>/text, and says the word errors."""
     args = get_parser().parse_args(cmd)
-    states = read_scp(args.train_dir / "speech_states.scp")
+    states = StoredFrames(args.train_dir / "speech_states.scp")
     started = time.monotonic()
     model, words = train_recogniser(
         states,
