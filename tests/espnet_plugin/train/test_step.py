@@ -153,19 +153,19 @@ def test_a_batch_in_parts_gives_the_same(model, batch, stored, in_parts, monkeyp
         batch["speech_states"] = states.hidden_states.transpose(1, 2)
         batch["speech_states_lengths"] = states.lengths
 
-    def step() -> tuple[dict[str, Tensor], list[Tensor]]:
+    def step() -> tuple[dict[str, Tensor], Tensor]:
         model.zero_grad()
         loss, stats, _ = model(**batch)
         loss.backward()
-        return stats, [p.grad.clone() for p in model.parameters() if p.requires_grad]
+        gradients = [p.grad.flatten() for p in model.parameters() if p.requires_grad]
+        return stats, torch.cat(gradients)
 
-    stats, gradients = step()
+    stats, gradient = step()
     monkeypatch.setattr("espnet_plugin.speechclip.speech_encoder.PART_VALUES", 10**6)
-    whole_stats, whole_gradients = step()
+    whole_stats, whole_gradient = step()
     torch.testing.assert_close(stats, whole_stats, rtol=1e-4, atol=1e-5)
-    for ours, whole in zip(gradients, whole_gradients, strict=True):
-        # a batch norm over three rows that are much alike makes rounding large
-        assert (ours - whole).norm() <= 0.01 * whole.norm() + 1e-5
+    # All of it at once: that of a bias before a batch norm is nothing but rounding.
+    assert (gradient - whole_gradient).norm() <= 1e-3 * whole_gradient.norm()
 
 
 def test_a_look_is_seen() -> None:
