@@ -19,7 +19,7 @@ HEAD = """# Benchmarks
 
 What the claims about speed rest on.
 
-    make bench                                 # all but the long ones; ten minutes on an idle core
+    make bench                                 # all but the long ones; a quarter of an hour
     make bench ARGS="--only block search"      # some; the page keeps the others
     make bench ARGS=--long                     # the long ones, too
     make bench ARGS=--list                     # what there is, and how long it takes
