@@ -77,10 +77,15 @@ class SpeechCLIPSystem(BaseSystem):
 
     def _packed(self) -> dict[str, Any]:
         """Which model: the experiment's best one, with the results that inference left."""
-        inference = Path(self.publication_config.inference_dir).name
+        inference = Path(self.publication_config.inference_dir)
+        if inference.is_dir() and not inference.name.startswith("inference_"):
+            raise ValueError(
+                f"{inference}: its results are not found for packing; rename it, and the inference "
+                "configuration that it is called after, to inference_<name>"
+            )
         return {
             "speechclip_exp": self.training_config.exp_dir,
-            "inference_tag": inference.removeprefix("inference_"),
+            "inference_tag": inference.name.removeprefix("inference_"),
         }
 
     def _run_recipe(self, stage: int, **more: Any) -> None:
