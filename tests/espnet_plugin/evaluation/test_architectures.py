@@ -21,6 +21,11 @@ def test_architecture_names(parallel, extractor, name):
     assert architecture_name(config, {}) == name
 
 
+def test_a_mixture_in_training_is_annealed():
+    config = {"keyword_extractor": "cif", "quantizer_conf": {"hard": False}}
+    assert architecture_name(config, {"parallel", "cascaded"}) == "hybrid+ annealed"
+
+
 def test_without_a_configuration_the_branches_tell():
     assert architecture_name({}, {"parallel"}) == "parallel"
     assert architecture_name({}, {"cascaded"}) == "cascaded"
@@ -28,12 +33,21 @@ def test_without_a_configuration_the_branches_tell():
 
 
 def test_order():
-    names = ["new", "hybrid_plus.x", "hybrid+", "hybrid", "cascaded_plus", "parallel"]
+    names = [
+        "new",
+        "hybrid_plus_annealed",
+        "hybrid_plus.x",
+        "hybrid+",
+        "hybrid",
+        "cascaded_plus",
+        "parallel",
+    ]
     assert sorted(names, key=architecture_place) == [
         "parallel",
         "cascaded_plus",
         "hybrid",
         "hybrid+",
         "hybrid_plus.x",
+        "hybrid_plus_annealed",
         "new",
     ]
