@@ -119,7 +119,7 @@ def _plain(value: Any) -> Any:
         return [
             (key, _plain(part))
             for key, part in value.items()
-            if not re.search("time|mem_GB|throughput", str(key))
+            if not re.search("time|seconds|mem_GB|throughput", str(key))
         ]
     if isinstance(value, (list, tuple)):
         return [_plain(part) for part in value]
