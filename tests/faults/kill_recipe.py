@@ -61,7 +61,7 @@ class Undisturbed:
 
     seconds: float
     writes: list[Write]
-    results: dict[str, str]
+    results: dict[str, Any]
 
 
 @dataclass
