@@ -218,7 +218,7 @@ def main() -> None:
     """Runs the rounds."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="a new folder for everything")
-    parser.add_argument("--rounds", type=int, default=4, help="how often each stage (4)")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each stage (5)")
     parser.add_argument("--first", type=int, default=0, help="number of the first round (0)")
     parser.add_argument("--kills", type=int, default=8, help="of each stage in a round (8)")
     parser.add_argument("--stages", nargs="+", default=list(NAMES), help="1 to 10, index")
