@@ -57,7 +57,7 @@ clip_model=            # open_clip name or JSON file
 clip_pretrained=       # open_clip tag, weights file, or random
 vocab_from=train       # captions that give the keyword vocabulary: train, all, or clip (its whole table)
 dump_speech_states=false  # store the frozen speech encoder's hidden states once, train on them
-states_dtype=int8      # how they are stored: int8, or float16 in twice the space
+states_dtype=float16   # how they are stored: float16, or int8 in half the space
 collect_stats=false    # run ESPnet's statistics stage instead of copying the lengths
 
 # Training
@@ -130,7 +130,7 @@ Frozen teachers (empty: what the configuration says)
     --clip_pretrained      open_clip tag, weights file, or random (default="${clip_pretrained}")
     --vocab_from           keyword vocabulary from the captions of: train, all sets, or all of clip (default="${vocab_from}")
     --dump_speech_states   store the speech encoder's hidden states once (default="${dump_speech_states}")
-    --states_dtype         how they are stored: int8, or float16 in twice the space (default="${states_dtype}")
+    --states_dtype         how they are stored: float16, or int8 in half the space (default="${states_dtype}")
     --collect_stats        run ESPnet's statistics stage (default="${collect_stats}")
 
 Training

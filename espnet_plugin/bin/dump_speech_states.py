@@ -51,8 +51,8 @@ def get_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--states_dtype",
-        default="int8",
-        choices=("int8", "float16"),
+        default="float16",
+        choices=("float16", "int8"),
         help="int8: half the space, with a scale per frame and layer",
     )
     parser.add_argument(

@@ -51,7 +51,7 @@ def dump_speech_states(
     store: ArrayStore,
     *,
     whole_set: Mapping[str, str] | None = None,
-    dtype: str = "int8",
+    dtype: str = "float16",
     batch_seconds: float = 60.0,
 ) -> dict[str, str]:
     """Stores the hidden states of the utterances that have none yet.
