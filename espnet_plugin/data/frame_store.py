@@ -8,6 +8,7 @@ error that names it, and not the end of the process.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
@@ -68,9 +69,13 @@ class FrameStore(ArrayStore):
     def _remove_unused(self, there: Iterable[Path]) -> None:
         used = {_Place.parse(entry).path for entry in self._entries.values()}
         for path in there:
-            # a job beside this one may have written it and be about to note it
-            if str(path) not in used and time.time() - path.stat().st_mtime > SECONDS_UNTIL_NOTED:
-                path.unlink(missing_ok=True)
+            if str(path) in used:
+                continue
+            # a job beside this one may have removed it, too,
+            with contextlib.suppress(FileNotFoundError):
+                # or have written it and be about to note it
+                if time.time() - path.stat().st_mtime > SECONDS_UNTIL_NOTED:
+                    path.unlink()
 
     @staticmethod
     def _entry(note: Note) -> str:

@@ -155,3 +155,12 @@ def test_files_fill_up_and_those_of_another_model_go(tmp_path: Path, monkeypatch
     other = {key: str(tmp_path / key) for key in keys}
     assert FrameStore(tmp_path / "s", other, maker={"model": 2}).missing(keys) == keys
     assert sorted((tmp_path / "s").glob("*.safetensors")) == files[2:]
+
+
+def test_two_jobs_may_remove_the_same_file(tmp_path: Path, monkeypatch) -> None:
+    listed = Path.glob
+    gone = [tmp_path / "frames.2.1.safetensors"]
+    monkeypatch.setattr(
+        Path, "glob", lambda self, name: gone if name.startswith("frames") else listed(self, name)
+    )
+    assert store_of(tmp_path, ["a"]).missing(["a"]) == ["a"]
