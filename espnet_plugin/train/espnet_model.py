@@ -206,18 +206,13 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
             bank.add(image_ids, images)
         loss = images.new_zeros(())
         stats: dict[str, Tensor] = {}
-        for branch, weight in (
-            ("parallel", self.parallel_weight),
-            ("cascaded", self.cascaded_weight),
-        ):
-            embeddings = getattr(speech, branch)
-            if embeddings is None:
-                continue
+        weights = {"parallel": self.parallel_weight, "cascaded": self.cascaded_weight}
+        for branch, embeddings in branch_embeddings(speech).items():
             term = self.loss(gather_features(embeddings), images, image_ids, own=own)
             if bank is not None:
                 against_all = bank(embeddings, encoded.image_ids, self.loss.scale)
                 term = torch.lerp(term, against_all, self.bank_weight)
-            loss = loss + weight * term
+            loss = loss + weights[branch] * term
             stats[f"loss_{branch}"] = term
             stats[f"accuracy_{branch}"] = batch_accuracy(
                 embeddings, encoded.image_ids, images, image_ids

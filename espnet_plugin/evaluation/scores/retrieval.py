@@ -22,6 +22,21 @@ from espnet_plugin.evaluation.statistics import (
 Ranks = dict[str, dict[str, RetrievalRanks]]
 
 
+def speech_embeddings(data: InferenceSet, fusion_weight: float | None) -> dict[str, np.ndarray]:
+    """What stands for the speech in a set, (utterances, dim), by the system that it comes from.
+
+    Args:
+        data: The set's embeddings.
+        fusion_weight: Weight of the parallel branch in ``fusion``, where there are both branches.
+    """
+    systems = dict(data.branches)
+    if fusion_weight is not None and len(systems) == 2:
+        systems["fusion"] = fuse(data, fusion_weight)
+    if data.transcripts is not None:
+        systems["asr"] = data.transcripts
+    return systems
+
+
 def rank_set(data: InferenceSet, *, fusion_weight: float | None = None) -> Ranks:
     """Ranks every pair of modalities that a set has.
 
@@ -35,7 +50,7 @@ def rank_set(data: InferenceSet, *, fusion_weight: float | None = None) -> Ranks
         ``text_to_image``, ``image_to_text``).
     """
     ranks: Ranks = {}
-    for system, speech in _speech_embeddings(data, fusion_weight).items():
+    for system, speech in speech_embeddings(data, fusion_weight).items():
         forth, back = rank_embeddings(speech, data.image, data.image_of, data.images)
         ranks[system] = {"speech_to_image": forth, "image_to_speech": back}
         if data.text is not None:
@@ -64,7 +79,7 @@ def hard_negative_scores(
         samples: Bootstrap resamples.
         seed: Seed of the resampling.
     """
-    systems = _speech_embeddings(data, fusion_weight)
+    systems = speech_embeddings(data, fusion_weight)
     if data.text is not None:
         systems["teacher"] = data.text
     return {
@@ -148,15 +163,6 @@ def compare_ranks(
     if not tests:
         logging.warning("the two models have no branch in common: nothing was compared")
     return tests
-
-
-def _speech_embeddings(data: InferenceSet, fusion_weight: float | None) -> dict[str, np.ndarray]:
-    systems = dict(data.branches)
-    if fusion_weight is not None and len(systems) == 2:
-        systems["fusion"] = fuse(data, fusion_weight)
-    if data.transcripts is not None:
-        systems["asr"] = data.transcripts
-    return systems
 
 
 def _intervals(

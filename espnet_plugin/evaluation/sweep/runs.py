@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from espnet_plugin.data.scp import read_scp, text_lines
-from espnet_plugin.evaluation.fusion import fuse
 from espnet_plugin.evaluation.hard_negatives import families
 from espnet_plugin.evaluation.inference_set import InferenceSet, read_inference_set
 from espnet_plugin.evaluation.keywords import score_keywords
@@ -19,6 +18,7 @@ from espnet_plugin.evaluation.report.tables import look_up
 from espnet_plugin.evaluation.retrieval import RetrievalRanks, rank_embeddings
 from espnet_plugin.evaluation.scores.directory import BOUNDARY_SCORES
 from espnet_plugin.evaluation.scores.keywords import load_token_texts
+from espnet_plugin.evaluation.scores.retrieval import speech_embeddings
 
 
 @dataclass(frozen=True)
@@ -104,15 +104,10 @@ class Run:
     @cached_property
     def _ranks(self) -> dict[str, tuple[RetrievalRanks, RetrievalRanks]]:
         data = self.data
-        systems = dict(data.branches)
         weight = look_up(self.scores, ("fusion", "weight_of_parallel"))
-        if weight is not None:
-            systems["fusion"] = fuse(data, weight)
-        if data.transcripts is not None:
-            systems["asr"] = data.transcripts
         return {
             system: rank_embeddings(speech, data.image, data.image_of, data.images)
-            for system, speech in systems.items()
+            for system, speech in speech_embeddings(data, weight).items()
         }
 
     @cached_property
