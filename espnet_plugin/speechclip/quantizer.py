@@ -100,25 +100,6 @@ def diversity_loss(
     return (probability_perplexity - goal) ** 2 / (rows - goal) ** 2
 
 
-def repulsion(keywords: Tensor, lengths: Tensor, *, centre: Tensor) -> Tensor:
-    """Mean positive cosine between different keywords of an utterance, 0 when none has two.
-
-    Args:
-        keywords: Before the quantiser, (batch, slots, token_dim).
-        lengths: Number of keywords, (batch,).
-        centre: Subtracted from the keywords first, (token_dim,): what all tokens have in common
-            would make all keywords alike.
-    """
-    with torch.autocast(keywords.device.type, enabled=False):
-        valid = ~padding_mask(lengths, keywords.size(1))  # (batch, slots)
-        centred = (keywords.float() - centre.float()).masked_fill(~valid[:, :, None], 0.0)
-        directions = F.normalize(centred, dim=-1, eps=1e-8)
-        cosines = (directions @ directions.transpose(1, 2)).clamp(min=0)  # (batch, slots, slots)
-        pairs = valid[:, :, None] & valid[:, None, :]
-        pairs = pairs & ~torch.eye(keywords.size(1), dtype=torch.bool, device=keywords.device)
-        return (cosines * pairs).sum() / pairs.sum().clamp(min=1)
-
-
 class TokenQuantizer(nn.Module):
     """Straight-through choice of the nearest token.
 

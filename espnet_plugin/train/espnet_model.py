@@ -18,7 +18,6 @@ from espnet_plugin.speechclip.model import SpeechCLIPModel, SpeechOutput
 from espnet_plugin.speechclip.quantizer import (
     diversity_loss,
     perplexity,
-    repulsion,
     token_usage,
 )
 from espnet_plugin.speechclip.speech_encoder import batch_states, states_in_parts
@@ -52,7 +51,6 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
          + cascaded_weight * contrastive(cascaded, image)
          + quantity_weight * | predicted number of keywords - target |
          + diversity_weight * share of the vocabulary that the batch leaves unused
-         + repulsion_weight * mean similarity of an utterance's keywords to each other
 
     with the terms whose branch exists (SpeechCLIP+, arXiv 2402.06959). Under distributed training
     the negatives of the contrastive terms, and the share, are of the utterances of all ranks.
@@ -68,7 +66,6 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         diversity_weight: Factor of the share of the keyword vocabulary that a batch leaves unused
             (not in the papers; 0 switches it off).
         diversity_temperature: Temperature of the softmax that says what is used.
-        repulsion_weight: Factor of the mean similarity of an utterance's keywords to each other.
         bank_weight: Share of the loss over all pictures of the training set in each branch's
             contrastive term, see :class:`~espnet_plugin.train.image_bank.ImageBank`.
         bank_softness: Share of that loss's targets that goes to pictures that look alike.
@@ -89,7 +86,6 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         quantity_weight: float = 0.25,
         diversity_weight: float = 0.0,
         diversity_temperature: float = 0.05,
-        repulsion_weight: float = 0.0,
         bank_weight: float = 0.0,
         bank_softness: float = 0.0,
         normalized_speech: bool = False,
@@ -104,7 +100,6 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         self.quantity_weight = quantity_weight
         self.diversity_weight = diversity_weight
         self.diversity_temperature = diversity_temperature
-        self.repulsion_weight = repulsion_weight
         self.bank_weight = bank_weight
         self.image_bank = ImageBank(softness=bank_softness) if bank_weight else None
         self.normalized_speech = normalized_speech
@@ -240,11 +235,6 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
             term = self._unused_share(keywords)
             stats["loss_diversity"] = term
             total = total + self.diversity_weight * term
-        if self.repulsion_weight:
-            table = self.speechclip.token_table
-            term = repulsion(keywords.embeddings, keywords.lengths, centre=table.mean(dim=0))
-            stats["loss_repulsion"] = term
-            total = total + self.repulsion_weight * term
         if keywords.cif is not None and encoded.target_lengths is not None:
             term = quantity_loss(keywords.cif.alpha_sum, encoded.target_lengths)
             stats["loss_quantity"] = term

@@ -14,7 +14,6 @@ from espnet_plugin.speechclip.quantizer import (
     cosine_similarities,
     diversity_loss,
     perplexity,
-    repulsion,
     token_usage,
 )
 
@@ -110,14 +109,3 @@ SENSELESS = [0.0, -1.0, "fixed=0.1", "learned=0", "learned=-1", "learned=nan", "
 def test_senseless_temperatures_are_refused(temperature):
     with pytest.raises(ValueError, match="temperature"):
         TokenQuantizer(temperature=temperature)
-
-
-def test_repulsion_is_the_mean_positive_cosine_of_different_keywords():
-    # about (1, 1): right, right, up, left; the second utterance has one keyword, and so no pair
-    first = [[2.0, 1.0], [3.0, 1.0], [1.0, 2.0], [0.0, 1.0]]
-    keywords = torch.tensor([first, [[2.0, 1.0], *[[9.0, 9.0]] * 3]], requires_grad=True)
-    loss = repulsion(keywords, torch.tensor([4, 1]), centre=torch.ones(2))
-    assert loss.item() == pytest.approx(1 / 6)  # of six pairs only the two on the right are alike
-    assert repulsion(keywords[1:], torch.tensor([1]), centre=torch.ones(2)).item() == 0.0
-    (gradient,) = torch.autograd.grad(loss, keywords)
-    assert gradient.isfinite().all() and not gradient[1].any()
