@@ -2,7 +2,8 @@
 
 CIF completes a segment when enough weight has come together, wherever in a word that is, and a
 keyword's vector does not change when its segment moves within silence. So its edges are loose. What
-frames contribute to a keyword is known, though: its vector is the weighted sum of theirs.
+frames contribute to a keyword is known, though: its vector is the weighted sum of theirs. And a
+weight that rises says that something begins.
 """
 
 from __future__ import annotations
@@ -16,15 +17,21 @@ from torch import Tensor
 from espnet_plugin.speechclip.cif import CifOutput, fired_frames
 from espnet_plugin.speechclip.padding import padding_mask
 
+RISE = 0.2  # chosen on mini's dev set, where 0.03 to 0.3 gave the same within 1.2 points
 
-def align(scores: Tensor, frame_lengths: Tensor, keyword_lengths: Tensor) -> Tensor:
+
+def align(
+    scores: Tensor, meetings: Tensor, frame_lengths: Tensor, keyword_lengths: Tensor
+) -> Tensor:
     r"""The best monotonic division of frames among keywords.
 
     Of all ends :math:`0 = e_0 < e_1 < \dots < e_N = T` those with the largest
-    :math:`\sum_n \sum_{e_{n-1} \le t < e_n} s_{nt}`, by dynamic programming over the keywords.
+    :math:`\sum_n \sum_{e_{n-1} \le t < e_n} s_{nt} + \sum_{n < N} m_{e_n}`, by dynamic
+    programming over the keywords.
 
     Args:
         scores: How well a frame fits a keyword, (batch, keywords, frames).
+        meetings: How well a keyword after the first starts at a frame, (batch, frames).
         frame_lengths: Number of frames, (batch,), at least as many as keywords.
         keyword_lengths: Number of keywords, at least one, (batch,).
 
@@ -36,9 +43,10 @@ def align(scores: Tensor, frame_lengths: Tensor, keyword_lengths: Tensor) -> Ten
     sums = F.pad(scores.double().cumsum(dim=2), (1, 0))
     best = sums[:, 0].clone()  # (batch, frames + 1)
     best[:, 0] = -torch.inf
+    meetings = F.pad(meetings.double(), (0, 1))  # (batch, frames + 1)
     starts = [torch.zeros_like(best, dtype=torch.long)]
     for keyword in range(1, keywords):
-        gain, start = (best - sums[:, keyword]).cummax(dim=1)  # (batch, frames + 1)
+        gain, start = (best - sums[:, keyword] + meetings).cummax(dim=1)  # (batch, frames + 1)
         best = torch.full_like(best, -torch.inf)
         best[:, 1:] = gain[:, :-1] + sums[:, keyword, 1:]
         starts.append(F.pad(start[:, :-1], (1, 0)))
@@ -53,7 +61,8 @@ def align(scores: Tensor, frame_lengths: Tensor, keyword_lengths: Tensor) -> Ten
 
 
 def aligned_segments(segments: CifOutput, agreement: Tensor, frame_lengths: Tensor) -> CifOutput:
-    """Segments whose spans meet where the frames' agreement changes from one keyword to the next.
+    """Segments whose spans meet where the frames' agreement changes from one keyword to the next,
+    preferably where a weight rises.
 
     An utterance with fewer frames than keywords (a threshold below 1) keeps its own.
 
@@ -62,7 +71,9 @@ def aligned_segments(segments: CifOutput, agreement: Tensor, frame_lengths: Tens
         agreement: Cosine of each frame with each keyword's sub-word, (batch, keywords, frames).
         frame_lengths: Number of frames, (batch,).
     """
-    ends = align(agreement * segments.alphas[:, None], frame_lengths, segments.lengths)
+    alphas = segments.alphas  # (batch, frames)
+    rise = F.pad(alphas.diff(dim=1), (1, 0))  # (batch, frames)
+    ends = align(agreement * alphas[:, None], RISE * rise, frame_lengths, segments.lengths)
     valid = ~padding_mask(segments.lengths, ends.size(1))
     starts = F.pad(ends[:, :-1], (1, 0)).where(valid, 0)
     enough = (frame_lengths >= segments.lengths)[:, None]  # (batch, 1)
