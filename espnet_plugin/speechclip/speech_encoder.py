@@ -305,8 +305,9 @@ class LayerWeighting(nn.Module):
             if self.normalize:
                 return _weighted_sum(weights, hidden_states, _NORMALIZERS[self.normalize])
             # One product of the weights and all states, which are not copied for it: a matmul of
-            # a vector would transpose them first.
-            flat = hidden_states.float().reshape(batch, layers, frames * dim)
+            # a vector would transpose them first. Stored ones are converted and laid out at once.
+            flat = hidden_states.to(torch.float32, memory_format=torch.contiguous_format)
+            flat = flat.reshape(batch, layers, frames * dim)
             return torch.bmm(weights.expand(batch, 1, layers), flat).view(batch, frames, dim)
 
 
