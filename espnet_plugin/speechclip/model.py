@@ -32,7 +32,7 @@ from espnet_plugin.speechclip.keywords import Keywords
 from espnet_plugin.speechclip.padding import padding_mask, zero_padding
 from espnet_plugin.speechclip.quantizer import TokenQuantizer
 from espnet_plugin.speechclip.repeats import merge_repeats
-from espnet_plugin.speechclip.span_alignment import aligned_segments
+from espnet_plugin.speechclip.span_alignment import aligned_segments, state_change
 from espnet_plugin.speechclip.speech_encoder import (
     FrozenSpeechEncoder,
     LayerWeighting,
@@ -196,6 +196,8 @@ class SpeechCLIPModel(nn.Module):
                 target_lengths=target_lengths if self.training else None,
                 step=step,
             )
+            if self.align_spans and not self.training:
+                keywords = self._aligned(keywords, frame_outputs[0], parts[0])
             if self.clip.takes_soft_tokens:
                 cascaded = self.clip.encode_soft_tokens(
                     keywords.quantized.embeddings, keywords.lengths
@@ -326,11 +328,16 @@ class SpeechCLIPModel(nn.Module):
         )
         if self.merge_repeats:
             keywords = merge_repeats(keywords)
-        if self.align_spans and keywords.cif is not None and not self.training:
-            assert isinstance(frames, Tensor)  # parts are for training
-            cif = aligned_segments(keywords.cif, self._agreement(frames, keywords), lengths)
-            keywords = replace(keywords, cif=cif)
         return keywords
+
+    def _aligned(self, keywords: Keywords, frames: Tensor, states: SpeechStates) -> Keywords:
+        """The same keywords where they are heard; only CIF's lie anywhere."""
+        if keywords.cif is None:
+            return keywords
+        agreement = self._agreement(frames, keywords)
+        change = state_change(states.hidden_states, states.lengths)
+        cif = aligned_segments(keywords.cif, agreement, change, states.lengths)
+        return replace(keywords, cif=cif)
 
     def _agreement(self, frames: Tensor, keywords: Keywords) -> Tensor:
         """Cosine of each frame with each keyword's sub-word, (batch, keywords, frames)."""

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from espnet_plugin.speechclip.cif import integrate_and_fire
-from espnet_plugin.speechclip.span_alignment import align, aligned_segments
+from espnet_plugin.speechclip.span_alignment import align, aligned_segments, state_change
 
 
 def best_by_trying(scores: list[list[float]], meetings: list[float]) -> tuple[int, ...]:
@@ -44,22 +44,34 @@ def test_it_is_the_best_of_all_divisions(seed):
 def test_spans_meet_where_the_agreement_changes():
     segments = integrate_and_fire(torch.randn(1, 6, 2), torch.full((1, 6), 0.34))  # 2 slots
     agreement = torch.tensor([[[0.9, 0.1, 0.0, 0.0, 0.0, 0.0], [0.1, 0.8, 0.8, 0.8, 0.9, 0.9]]])
-    aligned = aligned_segments(segments, agreement, torch.tensor([6]))
+    aligned = aligned_segments(segments, agreement, torch.zeros(1, 6), torch.tensor([6]))
     assert segments.ends.tolist() == [[3, 6]]
     assert aligned.starts.tolist() == [[0, 1]] and aligned.ends.tolist() == [[1, 6]]
     assert aligned.fired[0].nonzero().flatten().tolist() == [0, 5]
 
 
-def test_spans_meet_where_a_weight_rises_if_the_keywords_leave_it_open():
+def test_spans_meet_where_the_speech_changes_if_the_keywords_leave_it_open():
     alphas = torch.tensor([[0.9, 0.2, 0.0, 0.0, 0.9, 0.2]])
     segments = integrate_and_fire(torch.randn(1, 6, 2), alphas)
     agreement = torch.tensor([[[0.9] * 3 + [0.1] * 3, [0.1] * 3 + [0.9] * 3]])
-    aligned = aligned_segments(segments, agreement, torch.tensor([6]))
-    assert aligned.ends.tolist() == [[4, 6]]
+    change = torch.tensor([[0.0, 0.1, 0.1, 2.0, 0.1, 0.1]])
+    aligned = aligned_segments(segments, agreement, change, torch.tensor([6]))
+    assert aligned.ends.tolist() == [[3, 6]]
+
+
+def test_the_change_of_states_is_measured_against_the_utterance():
+    right, up = [1.0, 0.0], [0.0, 1.0]
+    # the mean of two layers turns by a quarter once, or by a half and back; then there is padding
+    turns = torch.tensor([[right, right, up, up], [right, [-1.0, 0.0], right, [9.0, 9.0]]])
+    states = torch.stack([0.5 * turns, 1.5 * turns], dim=1)
+    change = state_change(states, torch.tensor([4, 3]))
+    # 0, 0, 1, 0 have the deviation sqrt(3) / 4; and 0, 2, 2 have sqrt(8) / 3
+    assert change[0].tolist() == pytest.approx([0, 0, 4 / 3**0.5, 0], abs=1e-6)
+    assert change[1, :3].tolist() == pytest.approx([0, 6 / 8**0.5, 6 / 8**0.5], abs=1e-6)
 
 
 def test_more_keywords_than_frames_stay_where_they_fired():
     segments = integrate_and_fire(torch.randn(1, 2, 2), torch.ones(1, 2), threshold=0.5)  # 4 slots
-    aligned = aligned_segments(segments, torch.ones(1, 4, 2), torch.tensor([2]))
+    aligned = aligned_segments(segments, torch.ones(1, 4, 2), torch.zeros(1, 2), torch.tensor([2]))
     assert torch.equal(aligned.starts, segments.starts)
     assert torch.equal(aligned.ends, segments.ends)
