@@ -57,6 +57,9 @@ def test_spans_meet_where_the_speech_changes_if_the_keywords_leave_it_open():
     change = torch.tensor([[0.0, 0.1, 0.1, 2.0, 0.1, 0.1]])
     aligned = aligned_segments(segments, agreement, change, torch.tensor([6]))
     assert aligned.ends.tolist() == [[3, 6]]
+    # and where nothing changes, before a weight that rises
+    aligned = aligned_segments(segments, agreement, torch.zeros(1, 6), torch.tensor([6]))
+    assert aligned.ends.tolist() == [[4, 6]]
 
 
 def test_the_change_of_states_is_measured_against_the_utterance():
