@@ -92,8 +92,9 @@ def test_another_clip_or_picture_makes_the_embeddings_anew(tiny_corpus, tmp_path
     first = embeddings()
     pictures["img0"], pictures["img1"] = pictures["img1"], pictures["img0"]
     swapped = embeddings()
-    assert np.array_equal(swapped["img0"], first["img1"])
-    assert np.array_equal(swapped["img1"], first["img0"])
+    # another place in the batch may round otherwise
+    assert np.allclose(swapped["img0"], first["img1"], atol=1e-6)
+    assert np.allclose(swapped["img1"], first["img0"], atol=1e-6)
     assert not np.array_equal(embeddings("--clip_pretrained", "random")["img2"], first["img2"])
     assert np.array_equal(embeddings()["img2"], first["img2"])
 
