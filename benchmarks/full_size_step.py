@@ -45,7 +45,8 @@ LONGEST_SECONDS = 6.4  # where training crops
 SUBWORDS = 11  # of a caption
 VOCABULARIES = {"flickr8k": 8112, "spokencoco": 19787}
 ROOT = Path(__file__).parents[1]
-CONFIG = ROOT / "egs2/speechclip_plus/conf/tuning/flickr8k_base_hybrid_plus.yaml"
+RECIPE = ROOT / "egs2/speechclip_plus"
+CONFIG = RECIPE / "conf/tuning/flickr8k_base_hybrid_plus.yaml"
 SECONDS = 230
 LONG_SECONDS = 450
 
@@ -61,13 +62,15 @@ def long_rows(settings: Settings) -> Iterator[Row]:
 
 
 def row(config: Path, settings: Settings) -> Row:
-    """One step on all cores, in a process of its own, which has its own peak of memory."""
+    """One step on all cores, in a process of its own, which has its own peak of memory and the
+    environment of the recipe's."""
     output = settings.work_dir / "step.json"
-    command = [sys.executable, "-m", "benchmarks.full_size_step", "--config", config]
+    command = ["bash", "-c", '. ./path.sh && exec "$@"', "bash"]
+    command += [sys.executable, "-m", "benchmarks.full_size_step", "--config", config]
     command += ["--output", output]
     if settings.quick:
         command += ["--batch_size", 2]
-    usage_of(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    usage_of(command, cwd=RECIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     step = json.loads(output.read_text())
     return Row(
         f"{step['config']}: {step['batch_size']} utterances, {step['audio_seconds']:,.0f} s",
