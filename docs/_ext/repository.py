@@ -21,6 +21,7 @@ PAGES = {
     "results": "egs2/speechclip_plus/RESULTS.md",
     "security": "SECURITY.md",
     "sweep": "egs2/speechclip_plus/results/mini_sweep/SWEEP.md",
+    "sweep_annealed": "egs2/speechclip_plus/results/mini_annealed/SWEEP.md",
 }
 SHOWN_AS = {
     **{file: f"docs/{page}.md" for page, file in PAGES.items()},
