@@ -2,9 +2,8 @@
 
 A dry run of a configuration. The speech encoder and CLIP are built with the sizes of the released
 teachers and random weights, so nothing is downloaded. Steps run as in training: forward, backward,
-clipping, Adam. The second one's time, for the first gets its memory from the system, peak memory
-and arithmetic are measured on this machine's processor; ``benchmarks.plan`` says what GPUs would
-need.
+clipping, Adam. The first gets its memory from the system, so the second is timed; time, peak memory
+and arithmetic are this machine's processor's. ``benchmarks.plan`` says what GPUs would need.
 
 Example:
     python -m benchmarks.full_size_step \

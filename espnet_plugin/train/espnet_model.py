@@ -15,11 +15,7 @@ from espnet_plugin.speechclip.cif import quantity_loss
 from espnet_plugin.speechclip.gather import gather_features, mean_over_ranks, own_rows
 from espnet_plugin.speechclip.keywords import Keywords
 from espnet_plugin.speechclip.model import SpeechCLIPModel, SpeechOutput
-from espnet_plugin.speechclip.quantizer import (
-    diversity_loss,
-    perplexity,
-    token_usage,
-)
+from espnet_plugin.speechclip.quantizer import diversity_loss, perplexity, token_usage
 from espnet_plugin.speechclip.speech_encoder import batch_states, states_in_parts
 from espnet_plugin.train.frozen_state import leave_out_of_broadcasts, leave_out_of_checkpoints
 from espnet_plugin.train.image_bank import ImageBank
