@@ -144,21 +144,30 @@ def score_boundaries(
     )
 
 
-def boundary_f_scores(
+def boundary_f_values(
     utterances: Sequence[UtteranceKeywords],
     words: Mapping[str, Sequence[Word]],
     *,
     tolerance: float = 0.05,
 ) -> np.ndarray:
-    """F of each utterance's inner boundaries, (utterances,), NaN where there is none to find.
+    r"""One number of each utterance, whose mean is the pooled F of ``score_boundaries``.
 
-    For tests over utterances; their mean is not the pooled F of ``score_boundaries``.
+    F is a ratio of sums, :math:`F = \sum_u 2 m_u / \sum_u (p_u + r_u)` of matched, predicted and
+    true boundaries. An utterance's number is F and what the utterance moves it by (delta method),
+    :math:`F + (2 m_u - F (p_u + r_u)) / \overline{p + r}`, so that intervals and tests over
+    utterances are about the pooled F.
+
+    Returns:
+        (utterances,), NaN where segments or alignment are missing.
     """
-    scores = []
-    for utterance in utterances:
-        matched, predicted, reference = _count_boundaries(utterance, words, tolerance) or (0, 0, 0)
-        scores.append(2 * matched / (predicted + reference) if reference else math.nan)
-    return np.array(scores)
+    counts = [_count_boundaries(utterance, words, tolerance) for utterance in utterances]
+    nothing = (math.nan, math.nan, math.nan)
+    matched, predicted, reference = np.array([found or nothing for found in counts]).T
+    both = predicted + reference  # (utterances,)
+    if not np.nansum(both):
+        return 0 * both
+    f_score = 2 * np.nansum(matched) / np.nansum(both)
+    return f_score + (2 * matched - f_score * both) / np.nanmean(both)
 
 
 def _count_boundaries(

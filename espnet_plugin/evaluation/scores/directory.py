@@ -25,11 +25,11 @@ from espnet_plugin.evaluation.scores.keywords import (
     unit_scores,
 )
 from espnet_plugin.evaluation.scores.retrieval import compare_ranks, rank_set, retrieval_scores
-from espnet_plugin.evaluation.segmentation import boundary_f_scores
+from espnet_plugin.evaluation.segmentation import boundary_f_values
 
 RETRIEVAL_SCORES = Path("scoring") / "retrieval.json"
 KEYWORD_SCORES = Path("scoring") / "keywords.json"
-BOUNDARY_SCORES = Path("scoring") / "boundary_f"  # F of each utterance, as a table
+BOUNDARY_SCORES = Path("scoring") / "boundary_f"  # a number of each utterance, whose mean is F
 
 
 def score_retrieval_directory(
@@ -153,7 +153,7 @@ def score_keywords_directory(
     )
     (directory / BOUNDARY_SCORES).unlink(missing_ok=True)
     if words is not None and "boundaries" in scores:
-        found = boundary_f_scores(utterances, words, tolerance=tolerance)
+        found = boundary_f_values(utterances, words, tolerance=tolerance)
         names = (utterance.utterance for utterance in utterances)
         write_scp(directory / BOUNDARY_SCORES, dict(zip(names, found, strict=True)))
     options = {"tolerance": tolerance, "legacy": legacy, "samples": samples, "seed": seed}

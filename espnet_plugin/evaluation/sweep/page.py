@@ -137,7 +137,9 @@ def write_sweep(runs: Sequence[Run], output_dir: str | Path) -> str:
     if declared or compared or ablations:
         parts += ["## Comparisons", _HOW]
     for recipe, found in declared.items():
-        parts += [f"### {recipe}, as declared", _DECLARED, target_table(runs, recipe).markdown()]
+        parts += [f"### {recipe}, as declared", _DECLARED]
+        if runs[0].scores["test_set"] in protocol.TARGET_SETS:
+            parts.append(target_table(runs, recipe).markdown())
         if found:
             parts += [verdict(found, alpha=protocol.ALPHA), comparison_table(found).markdown()]
     for title, found in (*compared, *ablations):

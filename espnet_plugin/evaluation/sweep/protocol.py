@@ -49,7 +49,7 @@ class Target:
     bound: float
 
 
-# of the default mini corpus
+TARGET_SETS = ("mini_test", "mini_dev")  # of the default mini corpus
 TARGETS = (
     Target((CASCADED_RECALLS[0],), 0.70),
     Target((_CONTENT_RECALL,), 0.80),

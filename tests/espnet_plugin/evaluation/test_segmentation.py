@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from espnet_plugin.evaluation.alignments import Word
 from espnet_plugin.evaluation.keyword_file import Keyword, UtteranceKeywords
 from espnet_plugin.evaluation.segmentation import (
-    boundary_f_scores,
+    boundary_f_values,
     count_matches,
     inner_boundaries,
     r_value,
@@ -89,11 +91,17 @@ def test_boundaries_by_hand():
 
 def test_boundaries_of_each_utterance():
     found = spoken(keyword(1, 0.0, 0.22), keyword(2, 0.22, 0.5), keyword(3, 0.5, 1.0))
+    lost = replace(found, utterance="w", keywords=(keyword(1, 0.0, 0.4), keyword(2, 0.4, 1.0)))
     silent = UtteranceKeywords("v", "a dog", (1, 2), (), seconds=1.0)
-    words = WORDS | {"v": WORDS["u"]}
-    # 0.22 finds 0.2, 0.5 is too far from 0.6: F = 2 · 1 / (2 + 2)
-    scores = boundary_f_scores([found, silent], words)
-    assert scores[0] == pytest.approx(0.5) and math.isnan(scores[1])
+    words = WORDS | {"v": WORDS["u"], "w": WORDS["u"]}
+    # 0.22 finds 0.2, 0.5 and 0.4 find nothing: 2 · 1 / (2 + 2 + 1 + 2), 3.5 boundaries on average
+    values = boundary_f_values([found, silent, lost], words)
+    pooled = 2 / 7
+    expected = [pooled + (2 - 4 * pooled) / 3.5, math.nan, pooled + (0 - 3 * pooled) / 3.5]
+    assert values == pytest.approx(expected, nan_ok=True)
+    scores = score_boundaries([found, silent, lost], words)
+    assert np.nanmean(values) == pytest.approx(scores.f_score) == pytest.approx(pooled)
+    assert np.isnan(boundary_f_values([silent], words)).all()
 
 
 def test_localization_by_hand():

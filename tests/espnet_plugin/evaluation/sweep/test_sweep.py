@@ -121,17 +121,17 @@ def test_the_fusion_is_compared_where_dev_gave_its_weight(runs_file):
     assert fused.p_images == parallel.p_images and fused.interval == parallel.interval
 
 
-def test_boundaries_are_tested_by_the_f_of_each_utterance(runs_file, monkeypatch):
+def test_boundaries_are_tested_by_their_values(runs_file, monkeypatch):
     monkeypatch.setattr(f"{RUNS}.load_token_texts", lambda: dict.fromkeys(range(10), "x</w>"))
     runs = read_runs(runs_file)
     for run in runs:
         better = run.system == "hybrid"
         run.scores["keywords"]["boundaries"] = {"f_score": 0.5 + 0.1 * better}
-        scores = dict.fromkeys(run.data.utterances, 0.25 + 0.5 * better)
+        scores = dict.fromkeys(run.data.utterances, 0.5 + 0.1 * better)
         write_scp(run.directory / "scoring" / "boundary_f", scores)
     (found,) = compare(runs, "hybrid", "hybrid.noise", [BOUNDARY_F])
-    assert found.differences == pytest.approx((0.1, 0.1))  # of the pooled F
-    assert tuple(found.interval) == pytest.approx((0.5, 0.5))
+    assert found.differences == pytest.approx((0.1, 0.1))
+    assert tuple(found.interval) == pytest.approx((0.1, 0.1))
 
 
 def test_a_new_recipe_is_compared_as_declared(runs_file, tmp_path, monkeypatch):
@@ -147,6 +147,8 @@ def test_a_new_recipe_is_compared_as_declared(runs_file, tmp_path, monkeypatch):
             run.scores["asr"] = run.scores["parallel"]
             run.path.write_text(json.dumps(run.scores))
     monkeypatch.setattr(protocol, "BASELINES", ("hybrid",))
+    assert "| target |" not in write_sweep(runs, tmp_path / "out")  # mini has some, other sets none
+    monkeypatch.setattr(protocol, "TARGET_SETS", ("test",))
     page = write_sweep(runs, tmp_path / "out")
     assert "### hybrid_plus_annealed, as declared" in page
     assert "| hybrid_plus_annealed | 120 ± 0 | 1.20 |" in page
