@@ -102,7 +102,9 @@ def measure(config: Path, directory: Path, *, batch_size: int | None = None) -> 
     with FakeTensorMode(allow_non_fake_inputs=True), LiveTensors() as live:
         states = [
             SpeechStates(
-                torch.empty(len(part), encoder.num_layers, part[0], encoder.dim),
+                torch.empty(
+                    len(part), encoder.num_layers, part[0], encoder.dim, dtype=torch.float16
+                ),
                 torch.empty(len(part), dtype=torch.long),
             )
             for part in parts

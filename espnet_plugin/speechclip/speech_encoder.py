@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from espnet_plugin.speechclip.backends import BACKENDS
 from espnet_plugin.speechclip.backends.waveform import (
@@ -168,7 +169,7 @@ class FrozenSpeechEncoder(nn.Module):
     def in_parts(
         self, speech: Tensor, speech_lengths: Tensor, *, normalized: bool = False
     ) -> tuple[list[SpeechStates], Tensor | None]:
-        """As ``forward``, a large batch in parts of similar length.
+        """As ``forward``, a large batch in parts of similar length, in half precision.
 
         Returns:
             The parts, and the rows in their order, (batch,); None: as they came.
@@ -181,7 +182,8 @@ class FrozenSpeechEncoder(nn.Module):
         states = []
         for rows, own in zip(order.split([len(part) for part in parts]), parts, strict=True):
             part = speech[:, : own[0]].index_select(0, rows)
-            states.append(self._encode(part, speech_lengths[rows], own, normalized=normalized))
+            encoded = self._encode(part, speech_lengths[rows], own, normalized=normalized)
+            states.append(_in_half(encoded))
         return states, order
 
 
@@ -231,7 +233,7 @@ def batch_states(
 def states_in_parts(
     speech_encoder: FrozenSpeechEncoder | None, *, normalized: bool = False, **given: Tensor | None
 ) -> tuple[list[SpeechStates], Tensor | None]:
-    """As :func:`batch_states`, a large batch in parts of similar length.
+    """As :func:`batch_states`, a large batch in parts of similar length, in half precision.
 
     Args:
         speech_encoder: Needed for waveforms only.
@@ -248,10 +250,19 @@ def states_in_parts(
         order, parts = split_by_length(lengths, lengths.tolist(), limit=limit)
         if order is not None:
             groups = zip(order.split([len(part) for part in parts]), parts, strict=True)
-            return [batch_states(None, **_rows(batch, rows, own[0])) for rows, own in groups], order
+            return [
+                _in_half(batch_states(None, **_rows(batch, rows, own[0]))) for rows, own in groups
+            ], order
     elif "speech" in batch and "speech_lengths" in batch and speech_encoder is not None:
         return speech_encoder.in_parts(**batch, normalized=normalized)
     return [batch_states(speech_encoder, **batch, normalized=normalized)], None
+
+
+def _in_half(states: SpeechStates) -> SpeechStates:
+    """A part waits for the others, and then for the backward pass: as exact as stored states."""
+    if states.hidden_states.dtype != torch.float32:
+        return states
+    return replace(states, hidden_states=states.hidden_states.half())
 
 
 def _rows(batch: dict[str, Tensor], rows: Tensor, longest: int) -> dict[str, Any]:
@@ -294,21 +305,30 @@ class LayerWeighting(nn.Module):
         Raises:
             ValueError: if the number of hidden states is another one.
         """
-        batch, layers, frames, dim = hidden_states.shape
+        layers = hidden_states.size(1)
         if layers != self.weights.numel():
             raise ValueError(
                 f"{layers} hidden states, but weights for {self.weights.numel()}: "
                 "the model was trained with another speech encoder"
             )
         with torch.autocast(hidden_states.device.type, enabled=False):
-            weights = torch.softmax(self.weights.float(), dim=0)
-            if self.normalize:
-                return _weighted_sum(weights, hidden_states, _NORMALIZERS[self.normalize])
-            # One product of the weights and all states, which are not copied for it: a matmul of
-            # a vector would transpose them first. Stored ones are converted and laid out at once.
-            flat = hidden_states.to(torch.float32, memory_format=torch.contiguous_format)
-            flat = flat.reshape(batch, layers, frames * dim)
-            return torch.bmm(weights.expand(batch, 1, layers), flat).view(batch, frames, dim)
+            if hidden_states.dtype == torch.float32:
+                return self._sum(hidden_states)
+            # Kept for the backward pass as they are, not as the float32 that they are summed in.
+            return checkpoint(
+                self._sum, hidden_states, use_reentrant=False, preserve_rng_state=False
+            )
+
+    def _sum(self, hidden_states: Tensor) -> Tensor:
+        batch, layers, frames, dim = hidden_states.shape
+        weights = torch.softmax(self.weights.float(), dim=0)
+        if self.normalize:
+            return _weighted_sum(weights, hidden_states, _NORMALIZERS[self.normalize])
+        # One product of the weights and all states, which are not copied for it: a matmul of
+        # a vector would transpose them first. Stored ones are converted and laid out at once.
+        flat = hidden_states.to(torch.float32, memory_format=torch.contiguous_format)
+        flat = flat.reshape(batch, layers, frames * dim)
+        return torch.bmm(weights.expand(batch, 1, layers), flat).view(batch, frames, dim)
 
 
 def _weighted_sum(

@@ -192,6 +192,41 @@ def test_weighting_starts_equal_and_sums_in_float32():
     assert features.item() == 2.0
 
 
+@pytest.mark.parametrize("normalize", [False, True])
+def test_weighting_keeps_stored_states_as_they_are_for_the_backward_pass(normalize):
+    torch.manual_seed(0)
+    stored = torch.randn(2, 3, 5, 4).half()
+    weighting = LayerWeighting(3, normalize=normalize)
+    kept = []
+
+    def gradient(hidden):
+        kept.clear()
+        weighting.zero_grad()
+        with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x) or x, lambda x: x):
+            loss = weighting(hidden).square().sum()
+        loss.backward()
+        return weighting.weights.grad
+
+    expected = gradient(stored.float())
+    assert any(tensor.dtype == torch.float32 for tensor in kept if tensor.dim() > 2)
+    assert torch.equal(gradient(stored), expected)
+    # beside the sum, which square() keeps
+    assert all(tensor.numel() <= 2 * 5 * 4 for tensor in kept if tensor.dtype == torch.float32)
+
+
+def test_only_a_batch_in_parts_waits_in_half_precision(encoder, monkeypatch):
+    speech, lengths = torch.randn(2, 2000), torch.tensor([1200, 2000])
+    (whole,), order = encoder.in_parts(speech, lengths)
+    assert order is None and whole.hidden_states.dtype == torch.float32
+    monkeypatch.setattr("espnet_plugin.speechclip.speech_encoder.PART_VALUES", HUBERT_DIM)
+    (first, second), order = encoder.in_parts(speech, lengths)
+    assert order.tolist() == [1, 0]
+    assert torch.equal(first.hidden_states, whole.hidden_states[1:].half())
+    torch.testing.assert_close(
+        second.hidden_states.float(), whole.hidden_states[:1, :, :3], rtol=1e-3, atol=1e-3
+    )
+
+
 def test_weighting_refuses_another_number_of_states():
     with pytest.raises(ValueError, match="another speech encoder"):
         LayerWeighting(3)(torch.zeros(1, 2, 4, 5))
