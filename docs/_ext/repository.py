@@ -23,6 +23,7 @@ PAGES = {
     "sweep": "egs2/speechclip_plus/results/mini_sweep/SWEEP.md",
     "sweep_annealed": "egs2/speechclip_plus/results/mini_annealed/SWEEP.md",
     "sweep_parts": "egs2/speechclip_plus/results/mini_annealed_parts/SWEEP.md",
+    "sweep_states": "egs2/speechclip_plus/results/mini_states/SWEEP.md",
     "sweep_hard": "egs2/speechclip_plus/results/mini_hard/SWEEP.md",
 }
 SHOWN_AS = {

@@ -72,11 +72,13 @@ case "${corpus}" in
         settings=(
             --speechclip_config conf/tuning/flickr8k_base_hybrid_plus.yaml
             --min_wav_duration 0.5
+            --states_dtype int8
         );;
     spokencoco)
         settings=(
             --speechclip_config conf/tuning/spokencoco_large_hybrid_plus.yaml
             --min_wav_duration 0.5
+            --states_dtype int8
         );;
     custom)
         if [ -z "${custom_root}" ]; then
