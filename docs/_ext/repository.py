@@ -22,6 +22,7 @@ PAGES = {
     "security": "SECURITY.md",
     "sweep": "egs2/speechclip_plus/results/mini_sweep/SWEEP.md",
     "sweep_annealed": "egs2/speechclip_plus/results/mini_annealed/SWEEP.md",
+    "sweep_corpora": "egs2/speechclip_plus/results/mini_annealed_corpora/SWEEP.md",
     "sweep_parts": "egs2/speechclip_plus/results/mini_annealed_parts/SWEEP.md",
     "sweep_states": "egs2/speechclip_plus/results/mini_states/SWEEP.md",
     "sweep_hard": "egs2/speechclip_plus/results/mini_hard/SWEEP.md",
