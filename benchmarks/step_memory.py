@@ -8,6 +8,7 @@ unused.
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections import Counter
 from collections.abc import Iterator
@@ -32,7 +33,7 @@ def rows(settings: Settings) -> Iterator[Row]:
     for config in (CONFIG, CONFIG.with_name("flickr8k_large_hybrid_plus.yaml")):
         size = 2 if settings.quick else None
         step = measure(config, settings.work_dir, batch_size=size)
-        padded = measure(config, settings.work_dir, batch_size=size, in_parts=False)
+        padded = measure(config, settings.work_dir, batch_size=size, part_values=sys.maxsize)
         largest = ", ".join(f"{name} {gib:.2f}" for name, gib in step["largest_gib"].items())
         yield Row(
             f"{step['config']}: {step['batch_size']} utterances in {step['parts']} parts",
@@ -91,9 +92,20 @@ class LiveTensors(TorchDispatchMode):
 
 
 def measure(
-    config: Path, directory: Path, *, batch_size: int | None = None, in_parts: bool = True
+    config: Path,
+    directory: Path,
+    *,
+    batch_size: int | None = None,
+    part_values: int | None = None,
 ) -> dict[str, Any]:
-    """Memory of the hidden states of a batch, and at the step's peak, in GiB."""
+    """Memory of the hidden states of a batch, and at the step's peak, in GiB.
+
+    Args:
+        config: YAML file.
+        directory: For the teachers' files.
+        batch_size: Instead of the configuration's own.
+        part_values: Frames times dim of a part, instead of the package's ``PART_VALUES``.
+    """
     from espnet_plugin.speechclip.parts import PART_VALUES, split_by_length
     from espnet_plugin.speechclip.speech_encoder import SpeechStates
     from espnet_plugin.train.espnet_model import EncodedBatch
@@ -103,9 +115,9 @@ def measure(
     encoder, images = speechclip.speech_encoder, speechclip.clip.embedding_dim
     size = batch_size or args.batch_size
     lengths = encoder.frame_lengths(make_batch(size, 1)["speech_lengths"])
-    limit = PART_VALUES // encoder.dim if in_parts else int(lengths.max()) * size
+    limit = (part_values or PART_VALUES) // encoder.dim
     _, parts = split_by_length(lengths, lengths.tolist(), limit=limit)
-    dtype = torch.float16 if in_parts else torch.float32
+    dtype = torch.float16 if len(parts) > 1 else torch.float32  # as states_in_parts has them
     with FakeTensorMode(allow_non_fake_inputs=True), LiveTensors() as live:
         states = [
             SpeechStates(
