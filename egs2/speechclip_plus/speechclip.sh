@@ -79,6 +79,7 @@ trust_remote_code=false  # whoever made --model is trusted: what it names may ru
 # Scoring
 transcripts=           # a speech recogniser's output, Kaldi text, or a folder of <set>/text: a baseline in the tables
 ladder=false           # tell where retrieval by keywords is lost, of every test set
+report=true            # write report.html and figures beside RESULTS.md
 
 # Publishing
 hf_repo=               # user/name of a repository on Hugging Face
@@ -152,6 +153,7 @@ Inference
 Scoring
     --transcripts          a speech recogniser's output (Kaldi text), or a folder of <set>/text (default="${transcripts}")
     --ladder               tell where retrieval by keywords is lost (default="${ladder}")
+    --report               write report.html and figures beside RESULTS.md (default="${report}")
 
 Publishing
     --hf_repo              user/name of a repository on Hugging Face (default="${hf_repo}")
@@ -811,9 +813,11 @@ if runs_stage 9; then
             fi
         fi
     done
+    options=()
+    if ! "${report}"; then options=(--no_report); fi
     # the table is about the first test set
     ${python} -m espnet_plugin.bin.show_results --expdir "${experiment}" --inference_dir "${inference_dir}" \
-        --test_set "${test_sets%% *}" --data_dir "${data_feats}/${test_sets%% *}"
+        --test_set "${test_sets%% *}" --data_dir "${data_feats}/${test_sets%% *}" ${options[@]+"${options[@]}"}
     end_stage 9
 fi
 

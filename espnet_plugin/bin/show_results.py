@@ -39,8 +39,9 @@ def get_parser() -> argparse.ArgumentParser:
         "--data_dir", help="the set's data directory (wav.scp, image.scp, words.ctm), for figures"
     )
     parser.add_argument("--token_list", help="tokens.tsv of the keyword vocabulary")
-    parser.add_argument("--no_figures", action="store_true", help="leave the figures out")
-    parser.add_argument("--no_report", action="store_true", help="leave report.html out")
+    parser.add_argument(
+        "--no_report", action="store_true", help="leave report.html and the figures out"
+    )
     parser.add_argument("--output", help="file for the table of --compare, besides printing it")
     return parser
 
@@ -62,7 +63,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
         experiment=args.expdir,
         data_dir=args.data_dir,
         token_list=args.token_list,
-        figures=not args.no_figures,
+        figures=not args.no_report,
         report=not args.no_report,
     )
     sys.stdout.write(retrieval_table(scores) + "\n")

@@ -98,7 +98,7 @@ run() {
     if [[ $1 == *.* ]]; then options=(--speechclip_args "$(ablation "$1" 2)"); fi
     if [ "${evaluate_on}" = dev ]; then options+=(--test_sets "${corpus}_dev"); fi
     echo "sweep.sh: $1, seed $2, corpus of seed $3" >&2
-    ./run.sh --corpus "${corpus}" --seed "$2" --stage 7 --stop_stage 9 \
+    ./run.sh --corpus "${corpus}" --seed "$2" --stage 7 --stop_stage 9 --report false \
         --speechclip_config "${config_prefix}${1%%.*}.yaml" \
         --speechclip_tag "$(tag_of "$@")" --inference_tag "${inference_tag}" \
         ${options[@]+"${options[@]}"} ${more[@]+"${more[@]}"} \

@@ -64,7 +64,7 @@ def write_results(
         data_dir: Data directory of the test set: audio, pictures and alignments of the figures.
         token_list: tokens.tsv of the keyword vocabulary.
         figures: Whether to draw.
-        report: Whether to write report.html.
+        report: Whether to write report.html; without, that of earlier scores is removed.
 
     Returns:
         What was written to scores.json.
@@ -141,6 +141,8 @@ def write_results(
         write_text(inference_dir / REPORT_FILE, page)
         size = format_size(len(page.encode()), binary=True)
         logging.info(f"{inference_dir / REPORT_FILE}: {size}")
+    else:
+        (inference_dir / REPORT_FILE).unlink(missing_ok=True)
     return scores
 
 

@@ -63,7 +63,8 @@ elif module == "speechclip_inference":
     (folder / "keywords.jsonl").touch()
 elif module == "show_results":
     folder = pathlib.Path(value["--inference_dir"])
-    (folder / "RESULTS.md").touch()
+    for name in ["RESULTS.md"] + ["report.html"] * ("--no_report" not in arguments):
+        (folder / name).touch()
     recall = {"recall@1": 0.5, "recall@10": 0.935}
     scores = {"test_set": value["--test_set"], "parallel": {"speech_to_image": recall}}
     (folder / "scores.json").write_text(json.dumps(scores))
@@ -313,8 +314,9 @@ def test_the_last_lines(project: Project) -> None:
     assert scores == "Speech to picture, tiny_test, parallel branch: R@1 50.0 %, R@10 93.5 %"
     inference = "inference_decode_valid.recall_mean_at_1.ave"
     assert page == f"Open:  {EXP}/{inference}/report.html"
+    stage = ("--stage", "9", "--stop_stage", "9", "--seed", "3")
     result = project.run(
-        *("--stage", "9", "--stop_stage", "9", "--seed", "3"),
+        *stage,
         SPEECHCLIP_CALLED_FROM=str(project.recipe.parents[1]),
         SPEECHCLIP_CALL="./run.sh --seed 3 --stage 9 --speechclip_config conf/a.yaml ",
     )
@@ -325,10 +327,13 @@ def test_the_last_lines(project: Project) -> None:
         "--speechclip_config conf/tuning/mini_parallel.yaml"
     )
     result = project.run(
-        *("--stage", "9", "--stop_stage", "9", "--seed", "3"),
+        *stage,
         SPEECHCLIP_CALL="./run.sh --speechclip_tag mine",  # a call with this name would go on there
     )
     assert result.stdout.splitlines()[-1].startswith("Open:  exp/")
+    (project.recipe / EXP / inference / "report.html").unlink()
+    result = project.run(*stage, "--report", "false")
+    assert result.stdout.splitlines()[-1] == f"Open:  {EXP}/{inference}/RESULTS.md"
 
 
 def test_commas_between_skipped_stages(project: Project) -> None:

@@ -110,15 +110,15 @@ def test_run_pl_limits_parallel_jobs(tmp_path: Path) -> None:
 
 def test_run_pl_stop_reaches_the_jobs(tmp_path: Path) -> None:
     process = subprocess.Popen(
-        [RUN, str(tmp_path / "x.log"), "sh", "-c", f"echo $$ > {tmp_path}/pid; exec sleep 30"]
+        [RUN, str(tmp_path / "x.log"), "sh", "-c", f"echo $$ > {tmp_path}/pid; exec sleep 600"]
     )
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 90
     while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text().strip():
         assert time.monotonic() < deadline
         time.sleep(0.05)
     pid = int((tmp_path / "pid").read_text())
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=10) != 0
+    assert process.wait(timeout=90) != 0
     while time.monotonic() < deadline:
         try:
             os.kill(pid, 0)

@@ -34,7 +34,7 @@ def test_both_ends_are_what_inference_wrote(
     assert {len(row) for row in ids["word_spans"]} == {2}
     assert {len(row) for row in ids["content_spans"]} == {1}
     assert "| all keywords of the model |" in capsys.readouterr().out
-    show_results.main(["--inference_dir", str(tmp_path / "inference"), "--no_figures"])
+    show_results.main(["--inference_dir", str(tmp_path / "inference"), "--no_report"])
     scores = json.loads((tmp_path / "inference" / "scores.json").read_text())
     assert list(scores["ladder"]["steps"]) == list(STEPS)
 

@@ -16,7 +16,7 @@ def test_writes_the_report(tmp_path, capsys):
     (directory / "utterances.txt").write_text("a_0\nb_0\n")
     (directory / "images.txt").write_text("a\nb\n")
     (directory / "utt2image").write_text("a_0 a\nb_0 b\n")
-    show_results.main(["--inference_dir", str(directory.parent), "--no_figures"])
+    show_results.main(["--inference_dir", str(directory.parent), "--no_report"])
     assert (directory.parent / "RESULTS.md").exists()
     assert json.loads((directory.parent / "scores.json").read_text())["test_set"] == "test"
     assert "| parallel branch | 100.0" in capsys.readouterr().out

@@ -74,7 +74,9 @@ def main() -> None:
     here = os.environ.get("SPEECHCLIP_CALLED_FROM", ".")
     scores = json.loads((args.inference_dir / "scores.json").read_text(encoding="utf-8"))
     print("", *recall_lines(scores), sep="\n")
-    print(f"Open:  {os.path.relpath(args.inference_dir / 'report.html', here)}")
+    report = args.inference_dir / "report.html"
+    page = report if report.exists() else args.inference_dir / "RESULTS.md"
+    print(f"Open:  {os.path.relpath(page, here)}")
     call = next_call(os.environ.get("SPEECHCLIP_CALL", ""), args.config)
     if call:
         folder = os.path.relpath(".", here)

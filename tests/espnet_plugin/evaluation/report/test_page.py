@@ -183,7 +183,8 @@ def test_without_speech_there_is_nothing_to_search(inference_dir):
     assert page.listing is None and page.count("article") == page.count("form") == 0
 
 
-def test_no_report(inference_dir):
+def test_without_a_report_none_of_earlier_scores_stays(inference_dir):
+    (inference_dir / "report.html").touch()
     write_results(
         inference_dir,
         token_list=inference_dir.parent / "tokens.tsv",
