@@ -132,7 +132,7 @@ def verdict(found: Sequence[Comparison], *, alpha: float = 0.05) -> str:
         for names, what in (
             (better, f"{first} is better than {second} in"),
             (worse, f"{first} is worse than {second} in"),
-            (open_, f"no difference to {second} by both tests in"),
+            (open_, f"not told apart from {second} by both tests in"),
         ):
             if names:
                 parts.append(f"{what} {', '.join(names)}.")
