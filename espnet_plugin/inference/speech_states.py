@@ -17,12 +17,11 @@ from espnet_plugin.inference.batches import batches_by_length
 from espnet_plugin.inference.dump import ReadFiles, dump_arrays
 from espnet_plugin.speechclip.backends.waveform import checked_speech
 from espnet_plugin.speechclip.quantized_states import quantize_states, state_dimensions
-from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
+from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder, to_half
 
 DIMENSIONS = "dimensions"
 DIMENSIONS_SECONDS = 60
 HEADER = 512  # bytes, at most
-HALF_MAX = torch.finfo(torch.float16).max
 
 
 def stored_size(samples: Mapping[str, int], encoder: FrozenSpeechEncoder, *, dtype: str) -> int:
@@ -131,8 +130,7 @@ class Encode:
         """Encodes utterances, (samples,) each."""
         frames, lengths = frames_of(self.encoder, speech)
         if self.dtype == "float16":
-            half = frames.clamp(-HALF_MAX, HALF_MAX).half()
-            return [{FRAMES: part.numpy()} for part in half.cpu().split(lengths)]
+            return [{FRAMES: part.numpy()} for part in to_half(frames).cpu().split(lengths)]
         dimensions = self.dimensions
         quantized = quantize_states(frames, torch.from_numpy(dimensions).to(frames.device))
         parts = zip(

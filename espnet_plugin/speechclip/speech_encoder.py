@@ -258,11 +258,17 @@ def states_in_parts(
     return [batch_states(speech_encoder, **batch, normalized=normalized)], None
 
 
+def to_half(states: Tensor) -> Tensor:
+    """Hidden states in float16; those beyond its range become its largest."""
+    limit = torch.finfo(torch.float16).max
+    return states.half().clamp_(-limit, limit)
+
+
 def _in_half(states: SpeechStates) -> SpeechStates:
     """A part waits for the others, and then for the backward pass: as exact as stored states."""
     if states.hidden_states.dtype != torch.float32:
         return states
-    return replace(states, hidden_states=states.hidden_states.half())
+    return replace(states, hidden_states=to_half(states.hidden_states))
 
 
 def _rows(batch: dict[str, Tensor], rows: Tensor, longest: int) -> dict[str, Any]:

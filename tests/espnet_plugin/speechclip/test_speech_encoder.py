@@ -8,7 +8,7 @@ import torch
 from espnet_plugin.speechclip.backends import BACKENDS
 from espnet_plugin.speechclip.backends.waveform import float_samples
 from espnet_plugin.speechclip.options import options_of
-from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder, LayerWeighting
+from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder, LayerWeighting, to_half
 from tests.tiny import HUBERT_DIM, HUBERT_LAYERS, tiny_hubert_dir
 
 
@@ -225,6 +225,12 @@ def test_only_a_batch_in_parts_waits_in_half_precision(encoder, monkeypatch):
     torch.testing.assert_close(
         second.hidden_states.float(), whole.hidden_states[:1, :, :3], rtol=1e-3, atol=1e-3
     )
+
+
+def test_half_precision_ends_where_its_numbers_do():
+    half = to_half(torch.tensor([1.0, 1e5, -1e5, torch.nan]))
+    assert half.dtype == torch.float16
+    assert half[:3].tolist() == [1.0, 65504.0, -65504.0] and half[3].isnan()
 
 
 def test_weighting_refuses_another_number_of_states():
