@@ -303,7 +303,7 @@ BEHAVIOUR = (
     "No batch holds two captions of one picture and no caption is left out: Flickr8k gives 118 "
     "batches of 254 or 255, in the original 117 of 256 in which captions of one picture meet (and "
     "are no negatives of each other).",
-    "Training ends with the epoch in which update 50,000 falls, not at that update; the learning "
+    "Training ends with a whole epoch, up to a thousand updates after the 50,000th; the learning "
     "rate has reached its end by then.",
     "HuBERT base hears no padding: an utterance has the same hidden states in every batch.",
 )
