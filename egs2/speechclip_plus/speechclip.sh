@@ -289,7 +289,8 @@ if [ -n "${model}" ]; then
         *) if [ -e "${model}/config.yaml" ]; then experiment=${model}; fi;;
     esac
 fi
-states_dir=${dumpdir}/states_${upstream_tag}
+# what decides the hidden states, so that no other encoder's are taken for them
+states_dir=${dumpdir}/states_${upstream_tag}${normalize_waveform:+_normalize_${normalize_waveform}}
 token_list=data/token_list/clip_${clip_tag}/${vocab_from}_${train_set}.tsv
 stats_dir=${expdir}/speechclip_stats_raw_${train_set}
 
@@ -489,19 +490,23 @@ done
 
 # trainings of several models may share the data, which none of them writes
 lock_descriptor=
-data_lock=${dumpdir}/.lock_${train_set:-${test_sets// /_}}
+data_descriptors=()
+lock_data() {
+    lock "$1" "${data_mode}" "$2"
+    data_descriptors+=("${lock_descriptor}")
+}
+data_mode=shared
+if [ "${chosen[0]}" -le 6 ]; then data_mode=exclusive; fi
 data_folders=("${clip_dir}")
 for name in "${all_sets[@]}"; do
+    lock_data "${dumpdir}/.lock_${name}" "the data of ${name}"
     data_folders+=("${datadir}/${name}" "${data_feats}/${name}" "${data_feats}/org/${name}" "${states_dir}/${name}")
 done
-if [ "${chosen[0]}" -le 6 ]; then
-    lock "${data_lock}" exclusive "the data of ${train_set:-${test_sets}}"
+lock_data "${dumpdir}/.lock_${clip_dir##*/}" "the image embeddings in ${clip_dir}"
+if [ "${data_mode}" = exclusive ]; then
     if runs_stage 1; then data_folders+=("downloads/${corpus}" "data/local/${corpus}"); fi
     sweep "${data_folders[@]}" "${token_list%/*}" "${stats_dir}"
-else
-    lock "${data_lock}" shared "the data of ${train_set:-${test_sets}}"
 fi
-data_descriptor=${lock_descriptor}
 if [ "${chosen[-1]}" -gt 6 ]; then
     lock "${speechclip_exp}/.lock" exclusive "${speechclip_exp}"
     sweep "${speechclip_exp}"
@@ -633,12 +638,8 @@ fi
 
 if runs_stage 6; then
     begin_stage 6 "shape files -> ${stats_dir}"
-    for pair in "train ${train_set}" "valid ${valid_set}"; do
-        read -r part name <<< "${pair}"
+    for name in "${train_set}" "${valid_set}"; do
         need_data "${data_feats}/${name}/utt2num_samples" "${data_feats}/${name}/image_feat.scp"
-        mkdir -p "${stats_dir}/${part}"
-        # a number of samples per utterance is all that the batch sampler wants to know
-        cp "${data_feats}/${name}/utt2num_samples" "${stats_dir}/${part}/speech_shape"
     done
     if "${dump_speech_states}"; then
         # inference starts from the recordings, so the test sets need none
@@ -661,6 +662,16 @@ if runs_stage 6; then
             cp "${out}/speech_states.scp" "${data_feats}/${name}/speech_states.scp"
         done
     fi
+    for pair in "train ${train_set}" "valid ${valid_set}"; do
+        read -r part name <<< "${pair}"
+        mkdir -p "${stats_dir}/${part}"
+        used=${data_feats}/${name}/wav.scp
+        # without those whose states could not be stored
+        if "${dump_speech_states}"; then used=${data_feats}/${name}/speech_states.scp; fi
+        # a number of samples per utterance is all that the batch sampler wants to know
+        awk 'NR == FNR {used[$1]; next} $1 in used' "${used}" "${data_feats}/${name}/utt2num_samples" \
+            > "${stats_dir}/${part}/speech_shape"
+    done
     if "${collect_stats}"; then
         log "ESPnet's statistics stage, log: ${stats_dir}/stats.log"
         # of the recordings: it reads no stored hidden states
@@ -675,12 +686,20 @@ if runs_stage 6; then
     end_stage 6
 fi
 
-if [ -n "${data_descriptor}" ]; then flock --nonblock --shared "${data_descriptor}"; fi
+for descriptor in "${data_descriptors[@]}"; do
+    if [ -n "${descriptor}" ]; then flock --nonblock --shared "${descriptor}"; fi
+done
 
 if runs_stage 7; then
     begin_stage 7 "training with ${speechclip_config} -> ${speechclip_exp}"
     need_data "${stats_dir}/train/speech_shape" "${stats_dir}/valid/speech_shape" "${token_list}"
     need_fresh 5 "${token_list}"
+    if "${dump_speech_states}"; then
+        for name in "${train_set}" "${valid_set}"; do
+            cmp -s "${states_dir}/${name}/speech_states.scp" "${data_feats}/${name}/speech_states.scp" \
+                || fail "${data_feats}/${name}/speech_states.scp: the hidden states are not those of ${states_dir}; run stage 6 again"
+        done
+    fi
     mkdir -p "${speechclip_exp}"
     init_args=()
     if [ -n "${pretrained_model}" ]; then

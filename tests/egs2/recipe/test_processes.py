@@ -105,6 +105,8 @@ def test_a_second_run_is_told_who_is_there_and_a_killed_one_is_not(project: Proj
         data = project.run("--stop_stage", "6")
         assert data.returncode == 1
         assert f"the data of {SETS[0]}: in use by another run" in data.stderr
+        shared = project.run("--stop_stage", "6", "--train_set", "tiny_other")
+        assert f"the data of {SETS[1]}: in use by another run" in shared.stderr
         # another model may be trained meanwhile
         assert project.run(*TRAINING, "--speechclip_tag", "two").returncode == 0
         assert part.exists()

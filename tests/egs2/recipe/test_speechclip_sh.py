@@ -53,6 +53,7 @@ elif module in ("dump_image_embeddings", "dump_speech_states"):
     folder.mkdir(parents=True, exist_ok=True)
     name = "image_embedding" if module == "dump_image_embeddings" else "speech_states"
     keys = [line.split()[0] for line in open(value["--key_file"])]
+    keys = [key for key in keys if key != os.environ.get("UNREADABLE")]
     pathlib.Path(value["--output_scp"]).write_text(
         "".join(f"{k} {folder}/{k}.npy\n" for k in keys)
     )
@@ -198,6 +199,26 @@ def test_training_is_called_with_the_right_data(project: Project) -> None:
     filtered = [call for call in project.calls("datadir") if call[2] == "filter"]
     assert [call[-1] for call in filtered if "--min_seconds" in call] == ["30"]
     assert ["dump/raw/tiny_train" in call for call in filtered] == [True, False, False]
+
+
+def test_training_takes_the_hidden_states_of_its_own_encoder(project: Project) -> None:
+    stage = ("--dump_speech_states", "true", "--stage", "7", "--stop_stage", "7")
+    for options in (
+        ("--speech_upstream", "facebook/wav2vec2-base"),
+        ("--speechclip_config", "conf/tuning/flickr8k_base_hybrid_plus.yaml"),  # normalises
+    ):
+        result = project.run(*stage, *options)
+        assert result.returncode == 1
+        assert "speech_states.scp: the hidden states are not those of dump/states_" in result.stderr
+        assert "run stage 6 again" in result.stderr and not project.calls("launch")
+
+
+def test_utterances_without_hidden_states_are_left_out(project: Project) -> None:
+    stage = ("--stage", "6", "--stop_stage", "6", "--dump_speech_states", "true")
+    shape = project.recipe / "exp/speechclip_stats_raw_tiny_train/train/speech_shape"
+    for unreadable, keys in (("0b_1", ["0a_2", "0b_2"]), ("", ["0a_2", "0b_1", "0b_2"])):
+        assert project.run(*stage, UNREADABLE=unreadable).returncode == 0
+        assert [line.split()[0] for line in shape.read_text().splitlines()] == keys
 
 
 def test_skipping_and_choosing_stages(project: Project) -> None:
