@@ -24,6 +24,7 @@ from espnet_plugin.speechclip.storage import load_speechclip
 SAMPLING_RATE = 16000
 OUTPUTS = ("parallel", "cascaded", "keywords")
 TRAINABLE = (False, True, "block")
+TRAINED = 2**31  # updates, after which every schedule of the model is at its end
 
 
 def shortest_utterance(receptive_field: int, stride: int) -> int:
@@ -126,11 +127,14 @@ class UpstreamExpert(nn.Module):
         self.train(self.training)
 
     def train(self, mode: bool = True) -> UpstreamExpert:
-        """Training mode reaches the trained block only (its dropout), and only if it is trained."""
+        """Training mode reaches what is trained only: the block's dropout, and the quantiser, which
+        hands gradients through its choice."""
         super().train(mode)
         self.model.eval()
         if self.trainable:
             self.model.attention.train(mode)
+            if self.model.keyword_extractor is not None:
+                self.model.quantizer.train(mode)
         return self
 
     def get_downsample_rates(self, key: str = "hidden_states") -> int:
@@ -162,7 +166,7 @@ class UpstreamExpert(nn.Module):
         speech, lengths = self._batch(wavs)
         states = self.model.speech_encoder.encode(speech, lengths)
         if self.outputs:
-            output = self.model(states)
+            output = self.model(states, step=TRAINED)
             block_states = output.states
         else:
             output, block_states = None, self.model.block_states(states)

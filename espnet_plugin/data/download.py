@@ -120,11 +120,10 @@ def _fetch_from(url: str, resource: Resource, part: Path) -> str:
     stalled = 0
     problem = ""
     while stalled < _ATTEMPTS:
-        before = _size(part)
+        before, problem = _size(part), ""
         if resource.size is None or before < resource.size:
             try:
                 _append(url, resource, part)
-                problem = ""
             except urllib.error.HTTPError as error:
                 if error.code != 416:  # 416: there is nothing after what we have
                     return f"HTTP {error.code} {error.reason}"

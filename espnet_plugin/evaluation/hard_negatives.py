@@ -65,12 +65,15 @@ def read_hard_negatives(path: str | Path) -> list[HardNegative]:
 
 
 def families(pairs: Iterable[HardNegative]) -> dict[str, str]:
-    """Picture → the first of those that pairs join it to, which are no independent draws."""
-    family: dict[str, str] = {}
+    """Picture → the first of all that pairs join, which are no independent draws."""
+    members: dict[str, list[str]] = {}
     for pair in pairs:
-        head = family.setdefault(pair.image, pair.image)
-        family.setdefault(pair.negative, head)
-    return family
+        family = members.setdefault(pair.image, [pair.image])
+        other = members.setdefault(pair.negative, [pair.negative])
+        if other is not family:
+            family += other
+            members.update(dict.fromkeys(other, family))
+    return {image: family[0] for image, family in members.items()}
 
 
 def score_hard_negatives(

@@ -20,7 +20,7 @@ OnError = Literal["raise", "skip"]
 class Embeddings(np.ndarray):
     """Rows of unit length, float32, (items, dim): an array that knows where its rows come from.
 
-    What is computed from it is a plain array.
+    What is computed or cut from it is a plain array.
 
     Attributes:
         kept: Position of each row's item among those given, ascending.
@@ -39,12 +39,26 @@ class Embeddings(np.ndarray):
         embeddings.kept, embeddings.skipped = list(kept), skipped or {}
         return embeddings
 
+    def __array_finalize__(self, source: np.ndarray | None) -> None:
+        self.kept = getattr(source, "kept", [])
+        self.skipped = getattr(source, "skipped", {})
+
     def __array_wrap__(self, array: np.ndarray, *_: Any) -> Any:
         return np.asarray(array)[()]
+
+    def __getitem__(self, index: Any) -> Any:
+        return np.asarray(self)[index]
+
+    def __reduce__(self) -> tuple[Any, ...]:  # pickle
+        return _restored, (np.asarray(self), self.kept, self.skipped)
 
     def torch(self, device: str | torch.device = "cpu") -> Tensor:
         """The rows as a tensor."""
         return torch.from_numpy(np.array(self)).to(device)
+
+
+def _restored(rows: np.ndarray, kept: list[int], skipped: dict[int, str]) -> Embeddings:
+    return Embeddings.of(rows, kept=kept, skipped=skipped)
 
 
 def items_of(given: Any) -> list[Any]:

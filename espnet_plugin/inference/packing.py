@@ -52,7 +52,7 @@ def pack_model(
 
     Raises:
         FileNotFoundError: When a file is missing, of those that the configuration names too.
-        ValueError: When the checkpoint cannot be read.
+        ValueError: When the checkpoint cannot be read, or two files would have the same name.
     """
     for path in (train_config, model_file, *options):
         if not Path(path).is_file():
@@ -63,10 +63,15 @@ def pack_model(
     outpath.parent.mkdir(parents=True, exist_ok=True)
     with scratch_folder(outpath.parent, name=outpath.stem) as staging:
         config, packed = place_teachers(config, staging, place=_place)
+        packed |= {train_config.resolve(), Path(model_file).resolve()}
         extra = [Path(path) for path in options if Path(path).resolve() not in packed]
-        for path in extra:
-            _place(path, staging / path.name)
         _place(Path(model_file), staging / "model.pth")
+        taken = {"config.yaml", "meta.yaml", *os.listdir(staging)}
+        for path in extra:
+            if path.name in taken:
+                raise ValueError(f"{path}: the package has another {path.name}; rename the file")
+            taken.add(path.name)
+            _place(path, staging / path.name)
         (staging / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), "utf-8")
         folders = [name for name in TEACHER_DIRECTORIES.values() if (staging / name).is_dir()]
         with atomic_path(outpath) as temporary, _working_directory(staging):
@@ -83,6 +88,8 @@ def _place(source: Path, target: Path) -> None:
     """Links a file into the staging directory, or copies it where links do not reach."""
     try:
         os.link(source.resolve(), target)
+    except FileExistsError:
+        raise  # a copy would go into what the link there leads to
     except OSError:
         shutil.copyfile(source, target)
 

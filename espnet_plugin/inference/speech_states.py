@@ -25,7 +25,10 @@ HEADER = 512  # bytes, at most
 
 
 def stored_size(samples: Mapping[str, int], encoder: FrozenSpeechEncoder, *, dtype: str) -> int:
-    """Bytes that the hidden states of utterances of so many samples take.
+    """Bytes that the hidden states of utterances of so many samples take, at most.
+
+    A frame or two an utterance are too many: how many there are exactly an upstream of s3prl tells
+    only when it is run.
 
     Args:
         samples: Samples of each utterance.
@@ -34,7 +37,7 @@ def stored_size(samples: Mapping[str, int], encoder: FrozenSpeechEncoder, *, dty
     """
     if not samples:
         return 0
-    frames = int(encoder.frame_lengths(torch.tensor(list(samples.values()))).sum())
+    frames = sum(-(-count // encoder.stride) for count in samples.values())
     layers, dim = encoder.num_layers, encoder.dim
     row, shared = layers * dim * 2, 0
     if dtype == "int8":

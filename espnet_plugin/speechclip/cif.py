@@ -19,8 +19,9 @@ from torch.nn import functional as F
 from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
 from espnet_plugin.speechclip.padding import padding_mask, zero_padding
 
-# Added to the sum of scaled weights, so that rounding cannot keep the last slot from firing.
-SCALING_MARGIN = 1e-5
+# Added to the sum of scaled weights, so that rounding cannot keep the last slot from firing: at
+# least so much, and so much of the sum, whose rounding grows with it.
+LEAST_MARGIN, SCALING_MARGIN = 1e-5, 5e-7
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,9 @@ def integrate_and_fire(
         raise ValueError(f"alphas are {tuple(alphas.shape)}, expected {(batch, frames)}")
     if threshold <= 0:
         raise ValueError(f"threshold must be positive, got {threshold}")
+    if tail_threshold is not None and tail_threshold <= 0:
+        # no weight at all would count as a slot
+        raise ValueError(f"tail_threshold must be positive or null, got {tail_threshold}")
 
     # In double precision the running sum does not drift, so slot counts do not depend on where in a
     # batch a row lies.
@@ -285,7 +289,8 @@ class CIF(nn.Module):
             alphas = torch.cat([F.pad(part, (0, frames - part.size(1))) for part in predicted])
             alpha_sum = alphas.sum(dim=1)  # (batch,)
             if target_lengths is not None and self._scales(step):
-                wanted = self.threshold * target_lengths.to(alphas.dtype) + SCALING_MARGIN
+                wanted = self.threshold * target_lengths.to(alphas.dtype)
+                wanted = wanted + (SCALING_MARGIN * wanted).clamp(min=LEAST_MARGIN)
                 alphas = alphas * (wanted / alpha_sum.clamp(min=1e-8))[:, None]
             output = integrate_and_fire(
                 parts,

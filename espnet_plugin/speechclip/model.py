@@ -25,6 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from espnet_plugin.speechclip.attention import BlockOutput
+from espnet_plugin.speechclip.backends.waveform import float_samples
 from espnet_plugin.speechclip.clip import FrozenCLIP
 from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
 from espnet_plugin.speechclip.keyword_norm import KeywordBatchNorm
@@ -242,8 +243,9 @@ class SpeechCLIPModel(nn.Module):
                 f"speech has {sampling_rate} Hz, the speech encoder hears {rate} Hz: resample it, "
                 "or use SpeechCLIPInference, which does"
             )
-        device = self.layer_weighting.weights.device
-        speech = torch.as_tensor(speech, device=device)
+        weights = self.layer_weighting.weights
+        device = weights.device
+        speech = float_samples(torch.as_tensor(speech, device=device)).to(weights.dtype)
         speech = speech[None] if speech.dim() == 1 else speech
         if speech_lengths is None:
             speech_lengths = torch.full(speech.shape[:1], speech.shape[-1])

@@ -140,8 +140,7 @@ def set_defaults(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(
         speech_encoder_conf=DEFAULT_ENCODER,
         iterator_type="task",
-        valid_iterator_type="sequence",
-        valid_batch_type="unsorted",
+        valid_iterator_type="task",
         num_att_plot=0,
         optim="adam",
         best_model_criterion=[("valid", "recall_mean_at_1", "max")],

@@ -35,7 +35,7 @@ from espnet_plugin.train.checkpoints import (
     whole_files,
 )
 from espnet_plugin.train.epoch_seeds import epoch_seed
-from espnet_plugin.train.skipped_updates import WatchedUpdates
+from espnet_plugin.train.skipped_updates import NonFiniteTrainingError, WatchedUpdates
 from espnet_plugin.utils.memory import memory_errors
 from espnet_plugin.utils.progress import progress
 
@@ -108,22 +108,24 @@ class RetrievalTrainer(Trainer):
         options: RetrievalTrainerOptions = kwargs["options"]
         epoch = kwargs["reporter"].get_epoch()
         set_all_random_seed(epoch_seed(options.seed, epoch))
-        computed: list[str] = []
+        updates = None
         if not options.no_forward_run:
-            iterator = WatchedUpdates(
+            iterator = updates = WatchedUpdates(
                 iterator,
                 getattr(model, "module", model),
                 accum_grad=options.accum_grad,
                 limit=options.max_skipped_updates,
             )
-            computed = iterator.current
         watched = sys.stderr.isatty() and not options.no_forward_run
         if watched and (distributed_option.dist_rank or 0) == 0:
             iterator = WatchedIterator(iterator, f"epoch {epoch}")
         before = _cpu_seconds()
-        with memory_errors(computed, remedy=SMALLER):
+        with memory_errors(updates.current if updates else [], remedy=SMALLER):
             stopped = super().train_one_epoch(model=model, iterator=iterator, **kwargs)
-        if not options.no_forward_run:
+        if updates is not None:
+            # ESPnet ends a training that made no update in an epoch as if it had succeeded
+            if stopped and updates.limit and updates.total:
+                raise NonFiniteTrainingError(updates.total)
             kwargs["reporter"].register({"cpu_seconds": _cpu_seconds() - before})
             kwargs["reporter"].next()
         return stopped

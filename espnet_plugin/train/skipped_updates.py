@@ -10,7 +10,15 @@ from torch import nn
 
 
 class NonFiniteTrainingError(RuntimeError):
-    """Too many updates in a row were left out."""
+    """Too many updates in a row were left out: the limit, or all of an epoch."""
+
+    def __init__(self, left_out: int) -> None:
+        super().__init__(
+            f"{left_out} updates in a row were left out, since the loss or the gradients are not "
+            "finite: training stops. The log names their utterances. Lower the learning rate "
+            "(optim_conf.lr), set use_amp: false, or start from an earlier checkpoint; "
+            "max_skipped_updates changes the number, 0 lets training go on"
+        )
 
 
 class WatchedUpdates:
@@ -64,9 +72,4 @@ class WatchedUpdates:
             f"gradient of these utterances is not finite: {' '.join(utterances)}"
         )
         if self.limit and self.in_a_row >= self.limit:
-            raise NonFiniteTrainingError(
-                f"{self.in_a_row} updates in a row were left out, since the loss or the gradients "
-                "are not finite: training stops. The log names their utterances. Lower the "
-                "learning rate (optim_conf.lr), set use_amp: false, or start from an earlier "
-                "checkpoint; max_skipped_updates changes the number, 0 lets training go on"
-            )
+            raise NonFiniteTrainingError(self.in_a_row)

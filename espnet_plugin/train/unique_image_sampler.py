@@ -141,13 +141,14 @@ class UniqueImageBatchSampler(AbsSampler):
     def _windows(self, sort_window: int) -> list[list[int]]:
         """Batch sizes of each window; the widest window that still keeps captions apart."""
         counts = self._caption_counts()
-        for width in range(min(sort_window, len(self.sizes)), 0, -1):
+        widest = min(sort_window, len(self.sizes))
+        for width in range(widest, 0, -1):
             number = -(-len(self.sizes) // width)
             windows = [self.sizes[i::number] for i in range(number)]
             if can_be_spread(counts, [sum(window) for window in windows]):
-                if width < sort_window:
+                if width < widest:
                     logging.warning(
-                        f"Sorting by length within {width} instead of {sort_window} batches: "
+                        f"Sorting by length within {width} instead of {widest} batches: "
                         "more would bring captions of one image together."
                     )
                 return windows

@@ -177,6 +177,15 @@ def test_block_alone_can_be_trained(model_dir: Path) -> None:
     assert trained == {"layer_weighting", "attention", "parallel_query", "parallel_projection"}
 
 
+def test_gradients_reach_what_chooses_the_keywords(model_dir: Path) -> None:
+    expert = UpstreamExpert(model_dir, trainable="block", outputs=["cascaded"])
+    still = expert.eval()(waves(6000))["cascaded_embedding"]
+    moving = expert.train()(waves(6000))["cascaded_embedding"]
+    assert not still.requires_grad
+    moving.sum().backward()
+    assert expert.model.keyword_projection[0].weight.grad.abs().sum() > 0
+
+
 def test_gradients_reach_the_waveform(expert: UpstreamExpert) -> None:
     (wav,) = waves(3000)
     wav.requires_grad_(True)

@@ -53,6 +53,23 @@ def test_packed_model_loads_elsewhere_without_the_originals(
     assert np.allclose(unpacked(speech).parallel, expected.parallel, atol=1e-6)
 
 
+def test_packing_leaves_the_files_that_it_packs_as_they_are(trained: Path, tmp_path: Path) -> None:
+    notes = [tmp_path / folder / "NOTES.md" for folder in "ab"]
+    for path in notes:
+        path.parent.mkdir()
+        path.write_text(path.parent.name)
+    config, model = trained / "config.yaml", trained / "latest.pth"
+    before = config.read_bytes()
+    arguments = ["--train_config", str(config), "--model_file", str(model)]
+    arguments += ["--outpath", str(tmp_path / "packed.zip")]
+    speechclip_pack.main([*arguments, "--option", str(config), "--option", str(notes[0])])
+    names = zipfile.ZipFile(tmp_path / "packed.zip").namelist()
+    assert config.read_bytes() == before and len(names) == len(set(names))
+    with pytest.raises(SystemExit, match="the package has another NOTES.md"):
+        speechclip_pack.main([*arguments, *(x for path in notes for x in ("--option", str(path)))])
+    assert [path.read_text() for path in notes] == ["a", "b"]
+
+
 def recipe_with_relative_paths(trained: Path, recipe: Path) -> Path:
     """exp/x of a recipe's folder whose configuration names files from that folder."""
     experiment = recipe / "exp" / "x"

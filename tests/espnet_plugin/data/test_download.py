@@ -88,6 +88,18 @@ def test_a_complete_part_of_unknown_size(server, tmp_path) -> None:
     assert fetch(resource(f"{server}/file", size=None), tmp_path).read_bytes() == CONTENT
 
 
+def test_a_connection_that_fails_after_the_last_byte(server, tmp_path, monkeypatch) -> None:
+    append = download._append
+
+    def fail_at_the_end(*args) -> None:
+        append(*args)
+        raise TimeoutError("timed out")
+
+    monkeypatch.setattr(download, "_append", fail_at_the_end)
+    assert fetch(resource(f"{server}/file"), tmp_path).read_bytes() == CONTENT
+    assert len(Handler.requests) == 1
+
+
 @pytest.mark.parametrize("first", ["/gone", "/other"])
 def test_mirrors_are_tried_in_turn(server, tmp_path, first: str) -> None:
     path = fetch(resource(f"{server}{first}", f"{server}/file"), tmp_path)

@@ -39,6 +39,8 @@ def test_families():
     assert families([*PAIRS, HardNegative("d", "e", "size")]) == {
         "a": "a", "b": "a", "c": "a", "d": "d", "e": "d",
     }  # fmt: skip
+    joined = [HardNegative("a", "b", "x"), HardNegative("d", "c", "x"), HardNegative("c", "b", "x")]
+    assert len(set(families(joined).values())) == 1
 
 
 def test_the_table_comes_back(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 import subprocess
 import sys
@@ -95,6 +96,9 @@ def test_bad_recordings_are_named_or_left_out(
     given = [files[0], tmp_path / "noise.wav", np.full(900, np.nan), files[1], tmp_path / "gone"]
     rows = model.encode_speech(given, on_error="skip")
     assert rows.kept == [0, 3] and list(rows.skipped) == [1, 2, 4]
+    twin = pickle.loads(pickle.dumps(rows))
+    assert np.array_equal(twin, rows) and (twin.kept, twin.skipped) == (rows.kept, rows.skipped)
+    assert type(rows[:1]) is type(rows[0]) is np.ndarray and rows.copy().kept == rows.kept
     assert np.abs(rows - model.encode_speech(files[:2])).max() < 1e-5
     assert "noise.wav: cannot be read" in caplog.text and "item 2: audio holds NaN" in caplog.text
     with pytest.raises(DataError, match="noise.wav: cannot be read"):

@@ -156,6 +156,21 @@ def test_scaling_reaches_the_target_until_it_is_switched_off():
     assert unscaled.lengths.tolist() == unscaled.alpha_sum.floor().clamp(min=1).tolist()
 
 
+@pytest.mark.parametrize("wanted", [1, 20, 40, 70, 140])
+def test_scaling_reaches_every_target_in_spite_of_rounding(wanted):
+    torch.manual_seed(0)
+    cif = CIF(4, scaling_steps=-1, initial_bias=-3.0, max_keywords=150)
+    rows, frames = 200, 10 * wanted
+    features, lengths = torch.randn(rows, frames, 4), torch.full((rows,), frames)
+    found = cif(features, lengths, target_lengths=torch.full((rows,), wanted)).lengths
+    assert found.tolist() == [wanted] * rows
+
+
+def test_nothing_is_no_tail():
+    with pytest.raises(ValueError, match="tail_threshold must be positive or null"):
+        integrate_and_fire(torch.zeros(1, 2, 1), torch.ones(1, 2), tail_threshold=0.0)
+
+
 def test_long_speech_is_cut_with_a_warning(caplog):
     cif = CIF(2, max_keywords=3, initial_bias=9.0, tail_threshold=None).eval()
     assert cif(torch.zeros(1, 20, 2), torch.tensor([20])).lengths.tolist() == [3]

@@ -75,6 +75,8 @@ def test_one_utterance_and_arrays_are_taken_and_the_rest_is_refused(teachers):
     speech = torch.randn(2, 4000) * 0.1
     expected = model.encode_speech(speech).parallel
     assert torch.equal(model.encode_speech(speech.numpy(), [4000, 4000]).parallel, expected)
+    double = model.encode_speech(speech.double().numpy()).parallel  # as soundfile reads
+    torch.testing.assert_close(double, expected, rtol=0, atol=1e-5)
     alone = model.encode_speech(speech[0], sampling_rate=16000).parallel
     torch.testing.assert_close(alone, expected[:1], rtol=0, atol=1e-5)
     with pytest.raises(TypeError, match="type list.*SpeechCLIPInference"):

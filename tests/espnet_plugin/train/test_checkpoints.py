@@ -135,6 +135,18 @@ def test_a_full_memory_is_one_sentence(
         train(arguments, tmp_path / "exp", 1)
 
 
+def test_training_looks_at_the_lengths_of_the_development_set(
+    arguments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    monkeypatch.setattr(
+        "espnet_plugin.tasks.speechclip.warn_of_long_speech",
+        lambda samples, batch_size: seen.append(batch_size),
+    )
+    train(arguments, tmp_path / "new", 1)
+    assert len(seen) == 1
+
+
 def test_long_speech_of_the_development_set_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
     warn_of_long_speech({"a": 16_000, "b": 75 * 16_000}, 8)  # 600 s
     assert not caplog.records
@@ -200,14 +212,16 @@ def test_foreign_configurations_do_not_run(experiment: Path) -> None:
         SpeechCLIPTask.build_model_from_file(None, experiment / "latest.pth")
 
 
+@pytest.mark.parametrize("limit", ["2", "1000"])  # more than an epoch has
 def test_training_that_diverged_stops_and_names_utterances(
-    experiment: Path, arguments, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    experiment: Path, arguments, tmp_path: Path, caplog: pytest.LogCaptureFixture, limit: str
 ) -> None:
     weights = read_checkpoint(experiment / "2epoch.pth")
     start = {key: torch.full_like(value.float(), torch.nan) for key, value in weights.items()}
     torch.save(start, tmp_path / "nan.pth")
-    options = ("--init_param", f"{tmp_path}/nan.pth:::num_updates", "--max_skipped_updates", "2")
-    with pytest.raises(NonFiniteTrainingError, match="2 updates in a row were left out"):
+    options = ("--init_param", f"{tmp_path}/nan.pth:::num_updates", "--max_skipped_updates", limit)
+    left_out = limit if limit == "2" else "[1-9]"
+    with pytest.raises(NonFiniteTrainingError, match=f"{left_out} updates in a row were left out"):
         train(arguments, tmp_path / "new", 1, *options)
     assert "update left out, 2 in this epoch, 2 in a row" in caplog.text
     assert "img0_" in caplog.text

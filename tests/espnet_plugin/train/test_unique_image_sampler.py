@@ -119,6 +119,11 @@ def test_too_wide_a_window_is_narrowed(caplog) -> None:
     )
     assert max(map(len, sampler.windows)) == 2  # ten images = two batches of five
     assert "Sorting by length" in caplog.text
+    caplog.clear()  # no window is wider than all batches
+    utt2image = utterances([1] * 10)
+    lengths = dict.fromkeys(utt2image, 1)
+    UniqueImageBatchSampler(utt2image, batch_size=5, lengths=lengths, sort_window=8)
+    assert not caplog.text
 
 
 def test_impossible_requests_say_so() -> None:
