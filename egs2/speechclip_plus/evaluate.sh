@@ -33,7 +33,7 @@ keyword vocabulary stays that of its training. The data directory is as README.m
 
   --model            experiment folder, packed model (zip), or exported model; or the name of a released
                      model (docs/models.md) or of one on the Hugging Face hub, owner/model
-  --data_dir         wav.scp, utt2image, image.scp, and text and words.ctm where known
+  --data_dir         wav.scp, utt2image, image.scp, utt2spk, and text and words.ctm where known
   --output_dir       where the results go (default: evaluate_<data> in the experiment's folder, or in exp/)
   --inference_model  checkpoint in the experiment's folder (default: the best by its best_model_criterion)
   --inference_config, --inference_args  options of inference
@@ -56,7 +56,7 @@ fail() {
 [ -n "${model}" ] && [ -n "${data_dir}" ] || { echo "evaluate.sh: error: --model and --data_dir are required; see ./evaluate.sh --help" >&2; exit 2; }
 data_dir=${data_dir%/}
 model=${model%/}
-for name in wav.scp utt2image image.scp; do
+for name in wav.scp utt2image image.scp utt2spk; do
     [ -s "${data_dir}/${name}" ] || fail "${data_dir}/${name} is missing; README.md says what a data directory holds"
 done
 # before the data, whose formatting takes long

@@ -291,7 +291,7 @@ if [ -n "${model}" ]; then
 fi
 # what decides the hidden states, so that no other encoder's are taken for them
 states_dir=${dumpdir}/states_${upstream_tag}${normalize_waveform:+_normalize_${normalize_waveform}}
-token_list=data/token_list/clip_${clip_tag}/${vocab_from}_${train_set}.tsv
+token_list=${datadir}/token_list/clip_${clip_tag}/${vocab_from}_${train_set}.tsv
 stats_dir=${expdir}/speechclip_stats_raw_${train_set}
 
 # each set once, in the order of the stages
@@ -434,6 +434,11 @@ names_teachers_of_this_call() {
     done
     [ "${named[*]}" = "${speech_encoder} ${upstream_name} ${upstream_checkpoint} ${clip_model}" ]
 }
+# Fails where a set's picture embeddings are those of another CLIP than this call's: need_own_embeddings <image_feat.scp>
+need_own_embeddings() {
+    awk -v folder="${clip_dir}/" 'index($0, " " folder) == 0 {exit 1}' "$1" \
+        || fail "$1: the picture embeddings are not those of ${clip_dir}; run stage 4 again"
+}
 # Splits the keys of $1 over at most $2 jobs into $3; prints how many jobs there are.
 split_keys() { ${python} -m espnet_plugin.bin.datadir split --key_file "$1" --nj "$2" --output_dir "$3"; }
 
@@ -504,7 +509,7 @@ for name in "${all_sets[@]}"; do
 done
 lock_data "${dumpdir}/.lock_${clip_dir##*/}" "the image embeddings in ${clip_dir}"
 if [ "${data_mode}" = exclusive ]; then
-    if runs_stage 1; then data_folders+=("downloads/${corpus}" "data/local/${corpus}"); fi
+    if runs_stage 1; then data_folders+=("downloads/${corpus}" "${datadir}/local/${corpus}"); fi
     sweep "${data_folders[@]}" "${token_list%/*}" "${stats_dir}"
 fi
 if [ "${chosen[-1]}" -gt 6 ]; then
@@ -515,7 +520,7 @@ fi
 if runs_stage 1; then
     begin_stage 1 "data preparation of ${corpus:-the corpus} (local/data.sh)"
     # shellcheck disable=SC2086
-    local/data.sh --corpus "${corpus}" --seed "${seed}" --nj "${nj}" --python "${python}" --max_bad "${max_bad}" ${local_data_opts}
+    local/data.sh --corpus "${corpus}" --data_dir "${datadir}" --seed "${seed}" --nj "${nj}" --python "${python}" --max_bad "${max_bad}" ${local_data_opts}
     for name in "${all_sets[@]}"; do
         [ -s "${datadir}/${name}/wav.scp" ] || fail "local/data.sh did not make ${datadir}/${name}/wav.scp"
     done
@@ -537,7 +542,7 @@ if runs_stage 2; then
                 ${python} -m espnet_plugin.bin.format_wav_scp --wav_scp "${datadir}/${name}/wav.scp" --output_dir "${out}" \
                 --fs "${fs}" --audio_format "${audio_format}" --key_file "${out}/logs/keys.JOB.scp" --job JOB
             ${python} -m espnet_plugin.bin.format_wav_scp --wav_scp "${datadir}/${name}/wav.scp" --output_dir "${out}" \
-                --merge --max_bad "${max_bad}"
+                --fs "${fs}" --audio_format "${audio_format}" --merge --max_bad "${max_bad}"
         fi
     done
     end_stage 2
@@ -601,8 +606,8 @@ if runs_stage 5; then
         all)
             # every caption of the corpus, those of pictures in no split and of skipped recordings too
             options=(--original --text)
-            if [ -s "data/local/${corpus}/captions" ]; then
-                options+=("data/local/${corpus}/captions")
+            if [ -s "${datadir}/local/${corpus}/captions" ]; then
+                options+=("${datadir}/local/${corpus}/captions")
             else
                 for name in "${all_sets[@]}"; do options+=("${data_feats}/${name}/text"); done
             fi;;
@@ -694,6 +699,7 @@ if runs_stage 7; then
     begin_stage 7 "training with ${speechclip_config} -> ${speechclip_exp}"
     need_data "${stats_dir}/train/speech_shape" "${stats_dir}/valid/speech_shape" "${token_list}"
     need_fresh 5 "${token_list}"
+    for name in "${train_set}" "${valid_set}"; do need_own_embeddings "${data_feats}/${name}/image_feat.scp"; done
     if "${dump_speech_states}"; then
         for name in "${train_set}" "${valid_set}"; do
             cmp -s "${states_dir}/${name}/speech_states.scp" "${data_feats}/${name}/speech_states.scp" \

@@ -114,6 +114,11 @@ def keep_by_duration(
             kept.add(utt)
         else:
             removed["too short" if seconds < shortest else "too long"].append(utt)
+    if not kept:
+        raise DataError(
+            f"{source}: no utterance is of {shortest} to {longest} s; see --min_wav_duration and "
+            "--max_wav_duration"
+        )
     return _keep(source, target, kept, removed)
 
 

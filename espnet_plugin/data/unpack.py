@@ -34,7 +34,7 @@ def unpack(archive: Path, directory: Path) -> None:
         DataError: The archive is damaged or cut off, or an entry would lie outside the folder.
     """
     stat = archive.stat()
-    marker = directory / f".unpacked_{archive.name}"
+    marker = marker_of(archive, directory)
     stamp = f"{stat.st_size} {stat.st_mtime_ns}"
     if marker.is_file() and marker.read_text() == stamp:
         logging.info(f"{archive.name}: unpacked already")
@@ -58,6 +58,11 @@ def unpack(archive: Path, directory: Path) -> None:
             f"{archive}: damaged, or not downloaded to the end ({error}); remove it and retry"
         ) from error
     write_text(marker, stamp)
+
+
+def marker_of(archive: Path, directory: Path) -> Path:
+    """What says that all of an archive was unpacked."""
+    return directory / f".unpacked_{archive.name}"
 
 
 def target_of(name: str, directory: Path) -> Path | None:

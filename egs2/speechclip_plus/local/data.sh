@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Stage 1: data/<corpus>_{train,dev,test} from a corpus as it is published, or generated (mini).
+# Stage 1: <data_dir>/<corpus>_{train,dev,test} from a corpus as it is published, or generated (mini).
 set -e
 set -u
 set -o pipefail
@@ -8,6 +8,7 @@ corpus=mini
 seed=0
 nj=2
 python=python3
+data_dir=data         # where the sets are made
 download=false        # fetch the corpus first, into ${download_dir}/<corpus>
 download_dir=downloads
 custom_root=${CUSTOM_ROOT:-}  # folder of a corpus of your own
@@ -18,12 +19,13 @@ mini_root=            # empty: downloads/<corpus>
 mini_opts=${MINI_OPTS:-}  # options of local/mini/prepare.py, e.g. "--teacher_steps 100"
 
 help_message=$(cat << 'EOF'
-Usage: local/data.sh [--corpus mini|mini_hard|flickr8k|spokencoco|custom] [--seed 0] [--nj 2] [--python python3]
+Usage: local/data.sh [--corpus mini|mini_hard|flickr8k|spokencoco|custom] [--data_dir data] [--seed 0]
+                     [--nj 2] [--python python3]
                      [--download false] [--download_dir downloads] [--custom_root DIR] [--max_bad 0.1]
                      [--allow_outside false]
                      [--difficulty default|hard] [--mini_root downloads/mini] [--mini_opts "options of local.mini.prepare"]
 
-Makes data/<corpus>_train, data/<corpus>_dev and data/<corpus>_test. Where flickr8k and spokencoco
+Makes <data_dir>/<corpus>_train, _dev and _test. Where flickr8k and spokencoco
 lie, db.sh says: FLICKR8K, SPOKENCOCO, MSCOCO; environment variables of the same names win.
 EOF
 )
@@ -31,7 +33,7 @@ EOF
 . utils/parse_options.sh
 if [ -e path.sh ]; then . ./path.sh; fi
 if [ -e db.sh ]; then . ./db.sh; fi
-checks=(--data_dir data --nj "${nj}" --max_bad "${max_bad}")
+checks=(--data_dir "${data_dir}" --nj "${nj}" --max_bad "${max_bad}")
 if "${allow_outside}"; then checks+=(--allow_outside); fi
 
 case "${corpus}" in
@@ -39,7 +41,7 @@ case "${corpus}" in
         if [ "${corpus}" = mini_hard ]; then difficulty=${difficulty:-hard}; fi
         # shellcheck disable=SC2086
         ${python} -m local.mini.prepare --difficulty "${difficulty:-default}" --name "${corpus}" \
-            --root "${mini_root:-downloads/${corpus}}" --data_dir data --seed "${seed}" --nj "${nj}" ${mini_opts};;
+            --root "${mini_root:-downloads/${corpus}}" --data_dir "${data_dir}" --seed "${seed}" --nj "${nj}" ${mini_opts};;
     flickr8k)
         if "${download}"; then
             FLICKR8K=${FLICKR8K:-${download_dir}/flickr8k}
@@ -52,6 +54,10 @@ case "${corpus}" in
     spokencoco)
         fetched=${download_dir}/spokencoco
         if "${download}"; then
+            if [ -n "${SPOKENCOCO}${MSCOCO}" ]; then
+                echo "local/data.sh: error: --download true fetches all of SpokenCOCO into ${fetched}, but SPOKENCOCO or MSCOCO is set; leave both empty (db.sh, environment)" >&2
+                exit 2
+            fi
             ${python} -m local.spokencoco.download --target "${fetched}"
         fi
         if [ -z "${SPOKENCOCO}" ] && [ -d "${fetched}/SpokenCOCO" ]; then SPOKENCOCO=${fetched}/SpokenCOCO; fi

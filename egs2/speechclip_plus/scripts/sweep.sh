@@ -87,7 +87,8 @@ prepare() {
     if [ "${prepared}" != "$1" ]; then
         wait  # for what still reads the corpus before
         echo "sweep.sh: data of seed $1" >&2
-        ./run.sh --corpus "${corpus}" --seed "$1" --stop_stage 6 ${more[@]+"${more[@]}"}
+        ./run.sh --corpus "${corpus}" --seed "$1" --stop_stage 6 \
+            --speechclip_config "${config_prefix}${architectures%% *}.yaml" ${more[@]+"${more[@]}"}
         prepared=$1
     fi
 }

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -27,6 +28,9 @@ def test_parts_are_fetched_unpacked_and_then_left_alone(
     from local.shared.download import download
 
     parts = [Resource("x.zip", (f"{served}/x.zip",), "audio", ("audio/wavs",))]
+    download(parts, tmp_path / "corpus")
+    assert (tmp_path / "corpus" / "audio" / "wavs" / "1.wav").read_bytes() == b"sound"
+    shutil.rmtree(tmp_path / "corpus" / "audio" / "wavs")  # what was unpacked may be lost
     download(parts, tmp_path / "corpus")
     assert (tmp_path / "corpus" / "audio" / "wavs" / "1.wav").read_bytes() == b"sound"
     (tmp_path / "corpus" / "x.zip").unlink()  # the archive may be removed

@@ -115,6 +115,23 @@ def test_lists_may_lie_at_the_top_and_side_files_be_missing(
     assert set(read_scp(tmp_path / "data/flickr8k_train/utt2spk").values()) == {"unknown"}
 
 
+def test_recordings_may_lie_at_the_top_with_their_tables(
+    flickr8k: Flickr8k, tmp_path: Path
+) -> None:
+    for path in list((flickr8k.root / "flickr_audio").iterdir()):
+        path.rename(flickr8k.root / path.name)
+    prepare(flickr8k, tmp_path / "data")
+    assert "unknown" not in read_scp(tmp_path / "data/flickr8k_train/utt2spk").values()
+
+
+def test_files_that_others_put_into_a_set_stay(flickr8k: Flickr8k, tmp_path: Path) -> None:
+    prepare(flickr8k, tmp_path / "data")
+    alignment = tmp_path / "data" / "flickr8k_test" / "words.ctm"
+    alignment.touch()
+    prepare(flickr8k, tmp_path / "data")
+    assert alignment.exists()
+
+
 def too_many_bad(corpus: Flickr8k) -> None:
     for image in corpus.splits["train"][:2]:
         for n in range(5):
@@ -200,6 +217,8 @@ def test_data_sh_takes_the_path_from_the_environment(flickr8k: Flickr8k, tmp_pat
     done = subprocess.run(command, cwd=recipe, env=environment, text=True, capture_output=True)
     assert done.returncode == 0, done.stderr
     assert (recipe / "data" / "flickr8k_train" / "wav.scp").is_file()
+    subprocess.run([*command, "--data_dir", "other"], cwd=recipe, env=environment, check=True)
+    assert (recipe / "other" / "flickr8k_train" / "wav.scp").is_file()
     del environment["FLICKR8K"]
     failed = subprocess.run(command, cwd=recipe, env=environment, text=True, capture_output=True)
     assert failed.returncode == 1

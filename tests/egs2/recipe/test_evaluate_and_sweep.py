@@ -224,8 +224,9 @@ def test_sweep_of_ablations_and_corpora(sweep: Path) -> None:
     assert run(sweep, "scripts/sweep.sh", *options).returncode == 0
     lines = (sweep / "calls").read_text().splitlines()
     assert [line for line in lines if "--stop_stage 6" in line] == [
-        "--corpus mini --seed 0 --stop_stage 6 --python python3",
-        "--corpus mini --seed 1 --stop_stage 6 --python python3",
+        f"--corpus mini --seed {seed} --stop_stage 6 "
+        "--speechclip_config conf/tuning/mini_cascaded.yaml --python python3"
+        for seed in (0, 1)
     ]
     runs = (sweep / "exp/sweep_mini_corpus0_1/runs.tsv").read_text().splitlines()
     assert [line.split("\t")[:2] for line in runs[2:4]] == [

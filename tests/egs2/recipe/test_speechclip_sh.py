@@ -164,7 +164,11 @@ EXP = "exp/speechclip_tiny_mini_hybrid_seed3"
 
 def test_all_stages_left_their_results(project: Project) -> None:
     recipe = project.recipe
-    assert (recipe / "data_sh.arguments").read_text().startswith("--corpus tiny --seed 3 --nj 1")
+    assert (
+        (recipe / "data_sh.arguments")
+        .read_text()
+        .startswith("--corpus tiny --data_dir data --seed 3 --nj 1")
+    )
     train = recipe / "dump" / "raw" / "tiny_train"
     for name in ("wav.scp", "text", "utt2image_id", "image_feat.scp", "speech_states.scp"):
         keys = [line.split()[0] for line in (train / name).read_text().splitlines()]
@@ -211,6 +215,22 @@ def test_training_takes_the_hidden_states_of_its_own_encoder(project: Project) -
         assert result.returncode == 1
         assert "speech_states.scp: the hidden states are not those of dump/states_" in result.stderr
         assert "run stage 6 again" in result.stderr and not project.calls("launch")
+
+
+def test_training_takes_the_picture_embeddings_of_its_own_clip(project: Project) -> None:
+    table = project.recipe / "dump/raw/tiny_dev/image_feat.scp"
+    own = table.read_text()
+    table.write_text(own.replace("clip_ViT-B-32-quickgelu_openai_tiny/", "clip_ViT-B-16_tiny/"))
+    result = project.run("--stage", "7", "--stop_stage", "7")
+    table.write_text(own)
+    assert result.returncode == 1 and not project.calls("launch")
+    assert "image_feat.scp: the picture embeddings are not those of dump/clip_" in result.stderr
+
+
+def test_it_may_be_started_by_bash(project: Project) -> None:
+    command = ["bash", "speechclip.sh", "--help"]
+    done = subprocess.run(command, cwd=project.recipe, capture_output=True, text=True, timeout=60)
+    assert "--train_set" in done.stdout + done.stderr
 
 
 def test_utterances_without_hidden_states_are_left_out(project: Project) -> None:

@@ -187,6 +187,11 @@ def test_fix_removes_captions_in_which_nothing_is_written(corpus: Path, caption:
     assert datadir.problems(corpus) == []
 
 
+def test_the_limits_are_named_when_they_leave_nothing(corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no utterance is of 90 to 99 s; see --min_wav_duration"):
+        datadir.keep_by_duration(corpus, tmp_path / "target", fs=16000, shortest=90, longest=99)
+
+
 def test_tables_of_an_earlier_run_do_not_shrink_this_one(corpus: Path, tmp_path: Path) -> None:
     target = tmp_path / "target"
     datadir.keep_by_duration(corpus, target, fs=16000, shortest=0.4, longest=99)

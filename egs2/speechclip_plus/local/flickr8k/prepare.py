@@ -170,8 +170,8 @@ def read_flickr8k(root: str | Path) -> Corpus:
     )
     captions, odd = read_captions(caption_file)
     split_of = read_splits(split_lists, captions)
-    names = read_recordings(folder / "flickr_audio" / "wav2capt.txt")
-    speakers = read_speakers(folder / "flickr_audio" / "wav2spk.txt")
+    names = read_recordings(recordings.parent / "wav2capt.txt")
+    speakers = read_speakers(recordings.parent / "wav2spk.txt")
     total = sum(map(len, captions.values()))
     notes = [
         f"captions: {total:,} (published: {PUBLISHED_CAPTIONS:,}) of {len(captions):,} pictures; "

@@ -10,7 +10,7 @@ from humanfriendly import format_size
 
 from espnet_plugin.data.download import Resource, fetch
 from espnet_plugin.data.scp import DataError
-from espnet_plugin.data.unpack import unpack
+from espnet_plugin.data.unpack import marker_of, unpack
 
 
 def download(parts: Sequence[Resource], target: Path) -> None:
@@ -23,9 +23,12 @@ def download(parts: Sequence[Resource], target: Path) -> None:
     for part in parts:
         archive = target / part.name
         unfinished = archive.exists() or archive.with_name(f"{archive.name}.part").exists()
-        if any((target / name).exists() for name in part.present) and not unfinished:
+        there = any((target / name).exists() for name in part.present)
+        if there and not unfinished:
             logging.info(f"{part.name}: not needed, {target} has its files")
             continue
+        if part.present and not there:
+            marker_of(archive, target / part.folder).unlink(missing_ok=True)  # they were removed
         size = format_size(part.size, binary=True) if part.size else "size unknown"
         logging.info(f"{part.name} ({size}) -> {target / part.folder}")
         try:

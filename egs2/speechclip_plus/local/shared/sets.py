@@ -105,14 +105,16 @@ def without_contradictions(captions: Iterable[SpokenCaption]) -> list[SpokenCapt
     return items
 
 
+TABLES = ("image.scp", "text", "utt2image", "utt2spk", "wav.scp")
+
+
 def tables_of(items: Iterable[SpokenCaption]) -> dict[str, dict[str, str]]:
     """The tables of a data directory, without ``text`` when nothing says what is spoken.
 
     Raises:
         DataError: An id stands for two files.
     """
-    names = ("image.scp", "text", "utt2image", "utt2spk", "wav.scp")
-    tables: dict[str, dict[str, str]] = {name: {} for name in names}
+    tables: dict[str, dict[str, str]] = {name: {} for name in TABLES}
     for item in items:
         for name, key, file in (
             ("wav.scp", item.utterance, item.recording),
@@ -128,11 +130,11 @@ def tables_of(items: Iterable[SpokenCaption]) -> dict[str, dict[str, str]]:
 
 
 def write_set(directory: Path, tables: dict[str, dict[str, str]]) -> None:
-    """Writes a data directory in place of what an earlier preparation left there."""
+    """Writes a data directory in place of what an earlier preparation left there; what others put
+    there (alignments, hard negatives) stays."""
     directory.mkdir(parents=True, exist_ok=True)
-    for path in directory.iterdir():
-        if path.is_file():
-            path.unlink()
+    for name in (*TABLES, "spk2utt"):
+        (directory / name).unlink(missing_ok=True)
     # wav.scp, without which no stage starts, comes last: an interrupted one is not taken for whole
     for name, table in sorted(tables.items()):
         write_scp(directory / name, table)

@@ -8,7 +8,7 @@ supervisor_is_there() { kill -0 "${SUPERVISED_BY}" 2> /dev/null; }
 
 if [ "${SUPERVISED_BY:-}" != "${PPID}" ]; then
     set -m
-    SUPERVISED_BY=$$ "$0" "$@" < /dev/null &
+    SUPERVISED_BY=$$ "${BASH}" "$0" "$@" < /dev/null &
     _group=$!
     # shellcheck disable=SC2329
     _stop() {
