@@ -109,7 +109,7 @@ def by_turns(
     """Times functions one after the other, again and again, so that all see the same machine.
 
     Each runs once before, to warm up; of one that takes longer than its share of ``seconds`` that
-    is the measurement.
+    is all there is.
 
     Args:
         functions: By name.
@@ -121,7 +121,7 @@ def by_turns(
     share = seconds / len(functions)
     times: dict[str, list[float]] = {name: [] for name in functions}
     left = dict.fromkeys(functions, share)
-    for turn in range(turns + 1):
+    for _ in range(turns + 1):
         for name, function in functions.items():
             if left[name] < 0:
                 continue
@@ -129,9 +129,8 @@ def by_turns(
             function()
             taken = clock() - started
             left[name] -= taken
-            if turn or taken > share / 2:
-                times[name].append(taken)
-    return {name: Spread.of(values) for name, values in times.items()}
+            times[name].append(taken)
+    return {name: Spread.of(values[1:] or values) for name, values in times.items()}
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,6 @@ from espnet_plugin.speechclip.storage import load_speechclip
 
 SAMPLING_RATE = 16000
 OUTPUTS = ("parallel", "cascaded", "keywords")
-TRAINABLE = (False, True, "block")
 TRAINED = 2**31  # updates, after which every schedule of the model is at its end
 
 
@@ -115,7 +114,7 @@ class UpstreamExpert(nn.Module):
 
     def set_trainable(self, trainable: bool | str) -> None:
         """Chooses what gets gradients, see the class."""
-        if trainable not in TRAINABLE:
+        if not isinstance(trainable, bool) and trainable != "block":
             raise ValueError(f"trainable must be false, true or block, got {trainable!r}")
         self.trainable = trainable
         self.model.requires_grad_(False)

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 WHITE = (255, 255, 255, 255)
+# Times the shorter one, which CLIP's transform brings to its size before it cuts the rest off: a
+# line of a few bytes would fill the memory.
+LONGEST_SIDE = 100
 SUFFIXES = frozenset(
     ".avif .bmp .gif .jfif .jp2 .jpe .jpeg .jpg .png .ppm .tif .tiff .webp".split()
 )
@@ -88,6 +91,9 @@ def open_picture(path: str | Path) -> Image:
 def _as_seen(image: Image) -> Image:
     from PIL import Image, ImageOps
 
+    if max(image.size) > LONGEST_SIDE * min(image.size):
+        width, height = image.size
+        raise ValueError(f"{width} × {height} pixels are a line and no picture")
     image.load()  # the first frame, or the one that the caller has gone to
     try:
         image = ImageOps.exif_transpose(image)

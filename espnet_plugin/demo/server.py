@@ -102,8 +102,12 @@ def _add_files(app: FastAPI, uploads: Uploads, media: Media) -> None:
         return PlainTextResponse('data: {"msg": "done"}\n\n', media_type="text/event-stream")
 
     def uploaded(request: Request) -> Response:
+        name = request.path_params["name"]
         try:
-            return FileResponse(uploads.path(request.path_params["name"]))
+            # played and shown all the same, but what a visitor calls .html is no page of ours
+            return FileResponse(
+                uploads.path(name), filename=name, content_disposition_type="attachment"
+            )
         except VisitorError:
             return absent
 

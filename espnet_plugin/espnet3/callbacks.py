@@ -68,6 +68,9 @@ class WholeSetRecall(Callback):
 class RepeatableUpdates(Callback):
     """Draws that depend on seed and epoch alone, and updates that are ESPnet2's to the last bit.
 
+    With accumulation only nearly: Lightning makes an update of an epoch's last batches, ESPnet2
+    takes them into the next epoch.
+
     Args:
         seed: The run's.
         grad_clip: Largest norm of the gradients. Lightning's own clipping sums over the optimizer's
@@ -93,8 +96,11 @@ class RepeatableUpdates(Callback):
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: Module, optimizer: torch.optim.Optimizer
     ) -> None:
-        """Clips the gradients."""
-        torch.nn.utils.clip_grad_norm_(pl_module.model.parameters(), self.grad_clip)
+        """Clips the gradients, and leaves an update out whose gradients are not finite."""
+        norm = torch.nn.utils.clip_grad_norm_(pl_module.model.parameters(), self.grad_clip)
+        if not norm.isfinite():
+            logging.warning("update left out: a gradient is not finite")
+            optimizer.zero_grad(set_to_none=True)  # Adam passes over what has no gradient
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: Module) -> None:
         """ESPnet2 counts epochs from 1."""
@@ -135,8 +141,8 @@ class ESPnet2Experiment(Callback):
         self, trainer: Trainer, pl_module: Module, outputs: Any, *_: Any
     ) -> None:
         """Notes a batch's loss; there is none where it was not finite."""
-        if outputs is not None:
-            self._losses.append(float(outputs["loss"]))
+        if outputs is not None:  # Lightning has divided it for the sum over an update's batches
+            self._losses.append(float(outputs["loss"]) * trainer.accumulate_grad_batches)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Module) -> None:
         """Averages again, links the average, and logs the epoch's results."""

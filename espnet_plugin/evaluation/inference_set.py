@@ -13,6 +13,7 @@ data directory's.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +24,7 @@ from espnet_plugin.data.scp import read_scp
 from espnet_plugin.evaluation.hard_negatives import (
     HARD_NEGATIVES,
     HardNegative,
+    families,
     read_hard_negatives,
 )
 from espnet_plugin.evaluation.keyword_file import UtteranceKeywords, has_captions, read_keywords
@@ -79,6 +81,12 @@ class InferenceSet:
         """Pairs of pictures that differ in one thing; empty where none are known."""
         path = self.directory / HARD_NEGATIVES
         return read_hard_negatives(path) if path.exists() else []
+
+    def units(self, images: Iterable[str]) -> np.ndarray:
+        """What is resampled in place of each picture: those that hard negatives join, which are no
+        independent draws, are one."""
+        family = families(self.hard_negatives)
+        return np.array([family.get(image, image) for image in images])
 
 
 def read_inference_set(directory: str | Path) -> InferenceSet:

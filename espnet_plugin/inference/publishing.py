@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import zipfile
@@ -173,7 +174,9 @@ def _published(text: str, beside: Path, directory: Path) -> str:
     """The results' tables and first figure, without what is said of files and runs here."""
     tables = _SENTENCE_WITH_A_FILE.sub("", _PRIVATE_PART.split(text)[0]).strip()
     for caption, link in _PICTURE.findall(text):
-        if (beside / link).is_file():
+        # by its name: what a model from elsewhere calls a figure may be any file of this machine
+        within = Path(os.path.abspath(beside / link)).is_relative_to(os.path.abspath(beside))
+        if within and link.endswith(".png") and (beside / link).is_file():
             shutil.copyfile(beside / link, directory / FIGURE_FILE)
             return f"{tables}\n\n## Figures\n\n![{caption}]({FIGURE_FILE})\n"
     return f"{tables}\n"

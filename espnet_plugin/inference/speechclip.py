@@ -269,8 +269,9 @@ class SpeechCLIP:
             OSError: If the hub cannot be reached, or nobody is logged in.
         """
         with scratch_folder() as folder:
-            self._write(folder, name=repo)
-            upload(folder, repo, message="Upload a SpeechCLIP model", private=private)
+            model = folder / "model"
+            self._write(model, name=repo)
+            upload(model, repo, message="Upload a SpeechCLIP model", private=private)
 
     def _write(self, directory: Path, *, name: str) -> None:
         export_speechclip(self.source, directory, trust_remote_code=self.trust_remote_code)

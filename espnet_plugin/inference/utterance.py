@@ -57,7 +57,10 @@ def read_utterance(
     if rate <= 0:
         raise ValueError(f"sampling_rate {rate}: give Hz, such as 16000")
     name = str(speech) if isinstance(speech, (str, Path)) else "speech"
-    return resampled(_heard(mono, rate, max_seconds, name), rate, wanted_rate)
+    heard = resampled(_heard(mono, rate, max_seconds, name), rate, wanted_rate)
+    if not len(heard):
+        raise DataError(f"{name}: shorter than one sample at {wanted_rate} Hz")
+    return heard
 
 
 def _heard(mono: np.ndarray, rate: int, max_seconds: float, name: str) -> np.ndarray:

@@ -193,10 +193,12 @@ class _Run:
             if isinstance(content, bytes) and self.catalog.row_of(content) is None
         }
         read = dict(zip(new, readers.map(self._read, new.values()), strict=True))
+        torn = set()
         for path, stamp in batch:
             content = contents[path]
             if isinstance(content, bytes) and new.get(content) == path and stamp_of(path) != stamp:
                 read[content] = _Problem(f"{path}: was written to while it was read")
+                torn.add(content)
         problems = {key: value for key, value in read.items() if isinstance(value, _Problem)}
         good = [content for content in new if content not in problems]
         start = self._append([read[content] for content in good]) if good else 0
@@ -206,6 +208,8 @@ class _Run:
             for path, stamp in batch:
                 content = contents[path]
                 if isinstance(content, bytes):
+                    # another file of that content may be whole: the next run looks again
+                    stamp = "" if content in torn else stamp
                     self._put(path, stamp, self.catalog.row_of(content), problems.get(content))
                 else:
                     self._put(path, stamp, None, content)

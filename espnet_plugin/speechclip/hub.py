@@ -63,8 +63,14 @@ def resolve_model(source: str | Path, *, refresh: bool = False) -> Path:
         there += f"; the released models nearest to that name are {nearest}" if nearest else ""
         raise FileNotFoundError(f"{source}: no such file or directory{there}; expected {EXPECTED}")
     directory = _snapshot(str(source), refresh=refresh)
-    packed = directory / PACKED
-    return packed if packed.is_file() else _model_in(directory)
+    if (directory / PACKED).is_file():
+        return directory / PACKED
+    # An experiment's files may name others anywhere, which a stranger's must not.
+    if (directory / CONFIG_FILE).is_file() and (directory / TRAINED_FILE).is_file():
+        return directory
+    raise ValueError(
+        f"{source}: the repository holds neither {PACKED} nor {CONFIG_FILE} with {TRAINED_FILE}"
+    )
 
 
 def _model_in(directory: Path) -> Path:

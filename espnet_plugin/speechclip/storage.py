@@ -203,14 +203,17 @@ def place_teachers(
         conf = placed.get(section) or {}
         conf.pop("cache_dir", None)  # one of this machine means nothing elsewhere
         value = str(conf.get(option) or "")
-        source, folder = Path(value or "absent"), TEACHER_DIRECTORIES[section]
-        if source.is_dir():
+        if not value:
+            continue
+        source, folder = Path(value), TEACHER_DIRECTORIES[section]
+        # CLIP's are files: a folder only happens to be called like a tag of open_clip
+        if source.is_dir() and section != "clip_conf":
             files = [path for path in sorted(source.iterdir()) if path.is_file()]
             conf[option] = folder
         elif source.is_file():
             files = [source]
             conf[option] = f"{folder}/{source.name}"
-        elif not value or is_remote_name(value):
+        elif is_remote_name(value):
             continue
         else:
             raise FileNotFoundError(

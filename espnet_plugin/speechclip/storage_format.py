@@ -171,6 +171,7 @@ def resolve_paths(config: dict[str, Any], *directories: Path) -> dict[str, Any]:
     download.
     """
     config = copy.deepcopy(config)
+    clip = config.get("clip_conf")
     holders = [(config.get(section) or {}, option) for section, option in FILE_OPTIONS]
     for holder, option in (*holders, (config, "keyword_vocabulary")):
         value = holder.get(option)
@@ -178,5 +179,7 @@ def resolve_paths(config: dict[str, Any], *directories: Path) -> dict[str, Any]:
             continue
         if not (Path(value).is_absolute() and Path(value).exists()):
             candidates = [directory / value.lstrip("/") for directory in directories]
-            holder[option] = next((str(path) for path in candidates if path.exists()), value)
+            # of CLIP a file: a folder only happens to be called like a tag of open_clip
+            there = Path.is_file if holder is clip else Path.exists
+            holder[option] = next((str(path) for path in candidates if there(path)), value)
     return config

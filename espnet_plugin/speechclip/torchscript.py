@@ -42,8 +42,11 @@ def read_torchscript_tensors(path: Path) -> dict[str, Tensor]:
     with scratch_folder() as folder:
         without_program = folder / path.name
         with zipfile.ZipFile(path) as script, zipfile.ZipFile(without_program, "w") as archive:
-            for name in script.namelist():
+            for entry in script.infolist():
+                name = entry.filename
                 if name.partition("/")[2].partition("/")[0] in _RECORDS:
+                    if entry.compress_type != zipfile.ZIP_STORED:  # a few bytes may become many
+                        raise ValueError(f"{path}: {name} is compressed, as PyTorch writes nothing")
                     with script.open(name) as source, archive.open(name, "w") as target:
                         shutil.copyfileobj(source, target)
         tree = read_pickle(without_program, path, stand_in=_stand_in)

@@ -6,8 +6,9 @@ import _compat_pickle
 import pickle
 import pickletools
 import re
+import tarfile
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ _TENSORS = re.compile(
     r"|torch\._utils\._rebuild_(?:tensor|tensor_v2|parameter)"
     r"|torch\.(?:\w+Storage|Size|device|bool|(?:bfloat|float|int|uint|complex)\d+)"
 )
+# of a file of torch.save before 1.6: magic number, protocol, machine, content, keys of the storages
+_PICKLES_BEFORE_1_6 = 5
 _BUILTINS: dict[str, type] = {
     f"builtins.{kind.__name__}": kind
     for kind in (bool, bytes, dict, float, frozenset, int, list, str, tuple)
@@ -69,7 +72,7 @@ def read_pickle(
     refused: list[str] = []
     try:
         mapped = zipfile.is_zipfile(file)
-        names = _names_in(file) if mapped else set()
+        names = _names_in(file)
         classes = {name: stand_in(name) or _BUILTINS.get(name) for name in names}
         refused = sorted(name for name in names if not (classes[name] or _TENSORS.fullmatch(name)))
         if not refused:
@@ -92,14 +95,9 @@ def read_pickle(
 
 
 def _names_in(file: Path) -> set[str]:
-    """Full names of all functions and classes that an archive's pickle would import."""
-    with zipfile.ZipFile(file) as archive:
-        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
-            raise ValueError("compressed, as torch.save writes nothing")
-    # With the reader that torch.load uses: no other pickle is loaded than the one looked through.
-    pickled = torch._C.PyTorchFileReader(str(file)).get_record("data.pkl")
+    """Full names of all functions and classes that a file's pickles would import."""
     names = set()
-    for opcode, argument, _ in pickletools.genops(pickled):
+    for opcode, argument in _opcodes(file):
         if opcode.proto > 2:
             raise ValueError(f"{opcode.name} is none of protocol 2, which torch.save writes")
         if opcode.name in ("GLOBAL", "INST"):
@@ -132,3 +130,19 @@ def check_fit(given: Mapping[str, Tensor], expected: Mapping[str, Tensor], messa
     if problems:
         more = f" and {len(problems) - 4} more" if len(problems) > 4 else ""
         raise ValueError(f"{message}: {'; '.join(problems[:4])}{more}")
+
+
+def _opcodes(file: Path) -> Iterator[tuple[pickletools.OpcodeInfo, Any]]:
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+                raise ValueError("compressed, as torch.save writes nothing")
+        # With the reader that torch.load uses: no other pickle is loaded than is looked through.
+        pickled = torch._C.PyTorchFileReader(str(file)).get_record("data.pkl")
+        yield from ((opcode, argument) for opcode, argument, _ in pickletools.genops(pickled))
+        return
+    if tarfile.is_tarfile(file):
+        raise ValueError("a tar file, as torch.save has long written none")
+    with file.open("rb") as stream:
+        for _ in range(_PICKLES_BEFORE_1_6):
+            yield from ((opcode, argument) for opcode, argument, _ in pickletools.genops(stream))

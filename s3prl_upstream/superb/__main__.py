@@ -135,7 +135,11 @@ def _run_all(args: argparse.Namespace) -> list[str]:
     overrides: dict[str, dict[str, object]] = {}
     for text in args.override:
         task, _, option = text.partition(":")
-        key, _, value = option.partition("=")
+        key, equals, value = option.partition("=")
+        if task not in TASKS or not key or not equals:
+            raise ValueError(
+                f"-o {text}: expected TASK:option=value with a task of {', '.join(TASKS)}"
+            )
         overrides.setdefault(task, {})[key] = value
     settings = Settings(
         directory=args.directory,

@@ -369,6 +369,15 @@ def test_no_entry_asks_or_runs(
         load("owner/model")
 
 
+def test_a_repository_is_no_experiment_whose_files_lie_anywhere(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (model / "model.safetensors").rename(model / "latest.pth")
+    monkeypatch.setattr("espnet_plugin.speechclip.hub._snapshot", lambda name, refresh: model)
+    with pytest.raises(ValueError, match="owner/model: the repository holds neither model.zip"):
+        load("owner/model")
+
+
 @pytest.mark.parametrize("payload", EXECUTABLE, ids=lambda payload: payload.__name__)
 def test_the_users_word_lets_them_run(payload: Payload, model: Path, tmp_path: Path) -> None:
     """So the payloads are real."""

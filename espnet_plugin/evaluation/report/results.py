@@ -25,10 +25,11 @@ from espnet_plugin.evaluation.report.page import report_page, results_page
 from espnet_plugin.evaluation.report.report_figure import ReportFigure
 from espnet_plugin.evaluation.report.utterance_list import utterance_list
 from espnet_plugin.evaluation.scores.directory import (
+    KEYWORD_SCORES,
     current_keyword_scores,
     current_retrieval_scores,
 )
-from espnet_plugin.evaluation.scores.files import write_json
+from espnet_plugin.evaluation.scores.files import read_scores, write_json
 from espnet_plugin.evaluation.scores.ladder import score_ladder
 from espnet_plugin.evaluation.scores.retrieval import hard_negative_scores, rank_set
 from espnet_plugin.evaluation.training_log import training_cpu_seconds
@@ -150,9 +151,10 @@ def _add_keyword_scores(
     scores: dict, data: InferenceSet, *, data_dir: Path | None, token_list: str | Path | None
 ) -> None:
     ctm = data_dir / WORDS_CTM if data_dir else None
-    keywords = current_keyword_scores(
-        data.directory, token_list=token_list, words_ctm=ctm if ctm and ctm.exists() else None
-    )
+    _, made_with = read_scores(data.directory / KEYWORD_SCORES)
+    if made_with.keys() & {"words_ctm", "textgrid_dir"} or not (ctm and ctm.exists()):
+        ctm = None  # the alignments of the last scoring, if there were any
+    keywords = current_keyword_scores(data.directory, token_list=token_list, words_ctm=ctm)
     scores.setdefault("intervals", {})["keywords"] = keywords.pop("intervals", {})
     scores["keywords"] = keywords
     try:

@@ -11,6 +11,11 @@ from typing import Any
 from espnet_plugin.data.scp import read_scp, write_scp
 from espnet_plugin.evaluation.alignments import AlignmentError, read_ctm, read_textgrids
 from espnet_plugin.evaluation.fusion import choose_weight
+from espnet_plugin.evaluation.hard_negatives import (
+    HARD_NEGATIVES,
+    families,
+    read_hard_negatives,
+)
 from espnet_plugin.evaluation.inference_set import (
     KEYWORDS,
     TRANSCRIPT_FACTS,
@@ -73,7 +78,9 @@ def score_retrieval_directory(
             )
         scores["comparison"] = {
             "with": str(other_directory),
-            **compare_ranks(ranks, rank_set(other), recall_at=recall_at, seed=seed),
+            **compare_ranks(
+                ranks, rank_set(other), units=data.units, recall_at=recall_at, seed=seed
+            ),
         }
     options = {"recall_at": recall_at, "samples": samples, "seed": seed}
     options |= _paths(dev_directory=dev_directory, other_directory=other_directory)
@@ -141,6 +148,9 @@ def score_keywords_directory(
                 f"{directory / UTT2IMAGE}: no image for {len(unknown)} utterances of "
                 f"keywords.jsonl, the first is {unknown[0]}"
             )
+        if (directory / HARD_NEGATIVES).exists():  # pictures that are no independent draws
+            family = families(read_hard_negatives(directory / HARD_NEGATIVES))
+            image_of = {utt: family.get(image, image) for utt, image in image_of.items()}
     scores = keyword_scores(
         utterances,
         load_token_texts(token_list),
@@ -191,6 +201,8 @@ def current_keyword_scores(
         words_ctm: Likewise.
     """
     scores, options = read_scores(Path(directory) / KEYWORD_SCORES)
+    if words_ctm is not None:
+        options.pop("textgrid_dir", None)
     options |= _paths(token_list=token_list, words_ctm=words_ctm)
     if scores is not None and _something_is_gone(options):
         return scores

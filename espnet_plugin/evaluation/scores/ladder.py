@@ -51,7 +51,9 @@ def score_ladder(data: InferenceSet, *, token_list: str | Path | None = None) ->
         columns = {f"recall@{k}": (ranks.rank <= k).astype(float) for k in RECALL_AT}
         pairs = zip(ids[CONTENT], ids[step], strict=True)
         columns["content_word_recall"] = np.array([_named(set(gold), read) for gold, read in pairs])
-        intervals = bootstrap_means(np.stack(list(columns.values()), axis=1), data.image_of)
+        intervals = bootstrap_means(
+            np.stack(list(columns.values()), axis=1), data.units(data.image_of)
+        )
         scores["steps"][step] = {
             **{name: float(np.nanmean(column)) for name, column in columns.items()},
             "tokens": float(np.mean([len(tokens) for tokens in ids[step]])),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -130,7 +130,7 @@ def retrieval_scores(
                 chance[direction] = expected.to_dict()
             if samples:
                 intervals.setdefault(system, {})[direction] = _intervals(
-                    outcome, recall_at, samples, seed
+                    outcome, data.units(outcome.ids), recall_at, samples, seed
                 )
     scores["chance"] = chance
     if samples:
@@ -142,10 +142,18 @@ def compare_ranks(
     first: Ranks,
     second: Ranks,
     *,
+    units: Callable[[np.ndarray], np.ndarray] = np.asarray,
     recall_at: Sequence[int] = (1, 5, 10),
     seed: int = 0,
 ) -> dict:
     """Paired tests of recall@k between two models, for what both have.
+
+    Args:
+        first: Of one model.
+        second: Of the other.
+        units: Pictures → what is resampled in their place, see :meth:`InferenceSet.units`.
+        recall_at: The k of recall@k.
+        seed: Seed of the resampling.
 
     Raises:
         ValueError: The queries are not the same, in the same order.
@@ -157,7 +165,7 @@ def compare_ranks(
             if not np.array_equal(ours.ids, theirs.ids) or ours.num_items != theirs.num_items:
                 raise ValueError(f"{system} {direction}: the two models ran on different sets")
             for k in recall_at:
-                test = paired_test(ours.rank <= k, theirs.rank <= k, ours.ids, seed=seed)
+                test = paired_test(ours.rank <= k, theirs.rank <= k, units(ours.ids), seed=seed)
                 found = tests.setdefault(system, {}).setdefault(direction, {})
                 found[f"recall@{k}"] = test._asdict()
     if not tests:
@@ -166,11 +174,11 @@ def compare_ranks(
 
 
 def _intervals(
-    ranks: RetrievalRanks, recall_at: Sequence[int], samples: int, seed: int
+    ranks: RetrievalRanks, units: np.ndarray, recall_at: Sequence[int], samples: int, seed: int
 ) -> dict[str, Interval]:
     values = {f"recall@{k}": ranks.rank <= k for k in recall_at}
     values["mean_reciprocal_rank"] = 1.0 / ranks.rank
     table = np.stack(list(values.values()), axis=1)  # (queries, measures)
-    found = bootstrap_means(table, ranks.ids, samples=samples, seed=seed)
-    median = bootstrap_median(ranks.rank, ranks.ids, samples=samples, seed=seed)
+    found = bootstrap_means(table, units, samples=samples, seed=seed)
+    median = bootstrap_median(ranks.rank, units, samples=samples, seed=seed)
     return {**dict(zip(values, found, strict=True)), "median_rank": median}

@@ -138,7 +138,7 @@ def write_sweep(runs: Sequence[Run], output_dir: str | Path) -> str:
         parts += ["## Comparisons", _HOW]
     for recipe, found in declared.items():
         parts += [f"### {recipe}, as declared", _DECLARED]
-        if runs[0].scores["test_set"] in protocol.TARGET_SETS:
+        if protocol.has_targets(runs, recipe):
             parts.append(target_table(runs, recipe).markdown())
         if found:
             parts += [verdict(found, alpha=protocol.ALPHA), comparison_table(found).markdown()]
@@ -169,7 +169,9 @@ _CPU = (
 )
 _DECLARED = (
     "Targets and comparisons were fixed before the runs (docs/protocol.md). Holm's correction "
-    f"covers all rows together; better takes both tests at {100 * protocol.ALPHA:g} %."
+    f"covers all rows together; better takes both tests at {100 * protocol.ALPHA:g} %. The "
+    "recogniser is one training and counts as given: its *p, seeds* is about other trainings of "
+    "the recipe only."
 )
 _HOW = (
     "Difference of the first and the second system in points, mean ± standard deviation over the "
@@ -178,7 +180,9 @@ _HOW = (
     "pictures (would other pictures have turned the result?), *p, seeds* a paired t-test over the "
     "trainings (would other trainings have?; where all seeds differ by the same amount, the sign "
     "test's p). Both are two-sided and, within a table, corrected for the number of its rows by "
-    "Holm's method. A system is called better where both are below 0.05."
+    "Holm's method. A system is called better where both are below 0.05. Of a measure that does "
+    "not apply to every utterance, interval and *p, pictures* are about those to which it applies "
+    "in both systems."
 )
 
 

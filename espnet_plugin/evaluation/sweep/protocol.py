@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from espnet_plugin.evaluation.sweep.runs import (
@@ -11,6 +12,7 @@ from espnet_plugin.evaluation.sweep.runs import (
     KEYWORD_MEASURES,
     PARALLEL_RECALLS,
     Measure,
+    Run,
 )
 
 BASELINES = ("hybrid_plus", "hybrid")
@@ -50,6 +52,7 @@ class Target:
 
 
 TARGET_SETS = ("mini_test", "mini_dev")  # of the default mini corpus
+TARGET_TRAININGS = 10  # all on one corpus
 TARGETS = (
     Target((CASCADED_RECALLS[0],), 0.70),
     Target((_CONTENT_RECALL,), 0.80),
@@ -58,3 +61,11 @@ TARGETS = (
     Target((PARALLEL_RECALLS[0], FUSED_RECALLS[0]), 0.84),
     Target((BOUNDARY_F,), 0.45),
 )
+
+
+def has_targets(runs: Sequence[Run], recipe: str) -> bool:
+    """Whether these are runs that the targets were declared for."""
+    seeds = {run.seed for run in runs if run.system == recipe}
+    one_corpus = not any("/" in seed for seed in seeds)
+    enough = len(seeds) >= TARGET_TRAININGS
+    return runs[0].scores["test_set"] in TARGET_SETS and one_corpus and enough

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from espnet_plugin.data.scp import read_scp, text_lines
-from espnet_plugin.evaluation.hard_negatives import families
 from espnet_plugin.evaluation.inference_set import InferenceSet, read_inference_set
 from espnet_plugin.evaluation.keywords import score_keywords
 from espnet_plugin.evaluation.report.results import read_results
@@ -98,8 +97,7 @@ class Run:
         Pictures that were made from each other are one: they are no independent draws.
         """
         corpus = hashlib.sha256(np.ascontiguousarray(self.data.image).tobytes()).hexdigest()[:8]
-        family = families(self.data.hard_negatives)
-        return np.array([f"{corpus}/{family.get(image, image)}" for image in self.data.image_of])
+        return np.array([f"{corpus}/{unit}" for unit in self.data.units(self.data.image_of)])
 
     @cached_property
     def _ranks(self) -> dict[str, tuple[RetrievalRanks, RetrievalRanks]]:

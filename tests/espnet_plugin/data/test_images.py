@@ -132,6 +132,7 @@ def test_pixels_in_every_form() -> None:
         (np.full((6, 8), np.nan), r"in \[0, 1\]"),
         (np.full((6, 8), 200), "int64 pixels: .* unsigned"),
         (np.zeros((6, 8), np.int8), "unsigned"),
+        (np.zeros((1, 101), np.uint8), "101 × 1 pixels are a line"),
     ],
 )
 def test_pixels_of_no_picture(pixels: np.ndarray, message: str) -> None:

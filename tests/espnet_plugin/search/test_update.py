@@ -73,6 +73,21 @@ def test_bad_pictures_are_reported_once_and_tried_again_when_they_change(
     assert str(bad) in found(tmp_path / "index")
 
 
+def test_a_picture_whose_twin_was_written_to_meanwhile_is_read_again(tmp_path: Path) -> None:
+    one = picture(tmp_path / "pictures" / "a.png", 1)
+    twin = Path(shutil.copy(one, one.with_name("b.png")))
+
+    class Writing(PixelEncoder):
+        def read(self, path: str) -> np.ndarray:
+            os.utime(twin)
+            os.utime(one)
+            return super().read(path)
+
+    first = update(tmp_path / "index", one.parent, encoder=Writing())
+    assert sorted(first.unreadable) == [str(one), str(twin)]
+    assert update(tmp_path / "index", one.parent).pictures == 2
+
+
 def test_a_folder_that_is_not_there_loses_nothing(pictures: Path, tmp_path: Path) -> None:
     index = tmp_path / "index"
     update(index, pictures)

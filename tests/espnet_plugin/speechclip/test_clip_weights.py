@@ -121,6 +121,22 @@ def test_nothing_is_executed(files, tmp_path):
     assert not victim.exists()
 
 
+def test_what_pytorch_admits_beyond_plain_tensors_is_refused_in_every_form(tmp_path):
+    sparse = torch.eye(2).to_sparse()
+    for new in (True, False):
+        torch.save({"a": sparse}, tmp_path / "a.pt", _use_new_zipfile_serialization=new)
+        with pytest.raises(ValueError, match="refuses to unpickle torch._utils._rebuild_sparse"):
+            read_clip_weights(tmp_path / "a.pt")
+
+
+def test_a_compressed_script_is_not_unpacked(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x/code/a.py", "")
+        archive.writestr("x/data/0", bytes(10**6))
+    with pytest.raises(ValueError, match="x/data/0 is compressed"):
+        read_torchscript_tensors(tmp_path / "a.pt")
+
+
 def test_tensors_do_not_leave_the_file(tmp_path):
     """A record of two numbers said to hold a thousand: PyTorch before 2.10 reads beyond it."""
     tensor = (

@@ -7,6 +7,11 @@ import numpy as np
 import pytest
 
 from espnet_plugin.data.scp import read_scp
+from espnet_plugin.evaluation.hard_negatives import (
+    HARD_NEGATIVES,
+    HardNegative,
+    write_hard_negatives,
+)
 from espnet_plugin.evaluation.scores.directory import (
     current_keyword_scores,
     current_retrieval_scores,
@@ -79,6 +84,19 @@ def test_other_alignments_place_keywords_again(scored, tmp_path):
     other = ctm.with_name("other.ctm")
     other.write_text(ctm.read_text().replace("0.0 0.1 red", "0.0 0.4 red"))
     assert current_keyword_scores(scored, words_ctm=other)["localization"]["centre"] == before
+
+
+def test_pictures_that_are_no_independent_draws_are_resampled_together(scored):
+    before = current_retrieval_scores(scored)["intervals"]["parallel"]["speech_to_image"]
+    assert before["mean_reciprocal_rank"][0] < before["mean_reciprocal_rank"][1]
+    images = (scored / "images.txt").read_text().split()
+    write_hard_negatives(
+        scored / HARD_NEGATIVES, [HardNegative(images[0], image, "x") for image in images[1:]]
+    )
+    after = current_retrieval_scores(scored)["intervals"]["parallel"]["speech_to_image"]
+    assert after["mean_reciprocal_rank"][0] == after["mean_reciprocal_rank"][1]  # one draw
+    spoken = current_keyword_scores(scored)["intervals"]["content_word_recall"]
+    assert spoken[0] == spoken[1]
 
 
 def test_another_token_list_scores_keywords_again(scored):

@@ -149,6 +149,8 @@ def test_a_new_recipe_is_compared_as_declared(runs_file, tmp_path, monkeypatch):
     monkeypatch.setattr(protocol, "BASELINES", ("hybrid",))
     assert "| target |" not in write_sweep(runs, tmp_path / "out")  # mini has some, other sets none
     monkeypatch.setattr(protocol, "TARGET_SETS", ("test",))
+    assert "| target |" not in write_sweep(runs, tmp_path / "out")  # of ten trainings
+    monkeypatch.setattr(protocol, "TARGET_TRAININGS", 2)
     page = write_sweep(runs, tmp_path / "out")
     assert "### hybrid_plus_annealed, as declared" in page
     assert "| hybrid_plus_annealed | 120 ± 0 | 1.20 |" in page
