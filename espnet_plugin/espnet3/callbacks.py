@@ -80,6 +80,7 @@ class RepeatableUpdates(Callback):
     def __init__(self, *, seed: int, grad_clip: float) -> None:
         self.seed = seed
         self.grad_clip = grad_clip
+        self._finite = True
 
     def setup(self, trainer: Trainer, pl_module: Module, stage: str) -> None:
         """Keeps the frozen tables from being sent to every rank at every step."""
@@ -91,14 +92,17 @@ class RepeatableUpdates(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: Module) -> None:
         """As ``SpeechCLIPTask.build_optimizers``, which Lightning does not call."""
         for optimizer in trainer.optimizers:
-            optimizer.register_step_post_hook(lambda *_: pl_module.model.end_update())
+            optimizer.register_step_post_hook(
+                lambda *_: pl_module.model.end_update() if self._finite else None
+            )
 
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: Module, optimizer: torch.optim.Optimizer
     ) -> None:
         """Clips the gradients, and leaves an update out whose gradients are not finite."""
         norm = torch.nn.utils.clip_grad_norm_(pl_module.model.parameters(), self.grad_clip)
-        if not norm.isfinite():
+        self._finite = bool(norm.isfinite())
+        if not self._finite:
             logging.warning("update left out: a gradient is not finite")
             optimizer.zero_grad(set_to_none=True)  # Adam passes over what has no gradient
 

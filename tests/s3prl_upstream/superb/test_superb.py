@@ -163,6 +163,14 @@ def test_a_failed_run_does_not_stop_the_others(
     assert "| fbank | 50.00 |" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("option", ["sid:config.a=1", "config.a=1", "SID:config.a"])
+def test_options_of_no_task_are_refused(option: str, tmp_path: Path) -> None:
+    data = tmp_path / "data.yaml"
+    data.write_text("tasks:\n  SID: {config.a: b}\n")
+    with pytest.raises(SystemExit, match="expected TASK:option=value"):
+        superb.main(["run", str(data), str(tmp_path / "exp"), "--upstream", "fbank", "-o", option])
+
+
 def test_wrong_data_files(tmp_path: Path) -> None:
     path = tmp_path / "data.yaml"
     path.write_text("tasks: {XX: {}}\n")
