@@ -137,11 +137,7 @@ def write_sweep(runs: Sequence[Run], output_dir: str | Path) -> str:
     if declared or compared or ablations:
         parts += ["## Comparisons", _HOW]
     for recipe, found in declared.items():
-        parts += [f"### {recipe}, as declared", _DECLARED]
-        if protocol.has_targets(runs, recipe):
-            parts.append(target_table(runs, recipe).markdown())
-        if found:
-            parts += [verdict(found, alpha=protocol.ALPHA), comparison_table(found).markdown()]
+        parts += _declaration(runs, recipe, found)
     for title, found in (*compared, *ablations):
         if found:
             parts += [f"### {title}", verdict(found), comparison_table(found).markdown()]
@@ -204,6 +200,15 @@ def _declared(runs: Sequence[Run], recipe: str) -> list[Comparison]:
         for base, measures in compared
         for comparison in compare([*runs, *heard], recipe, base, measures)
     ]
+
+
+def _declaration(runs: Sequence[Run], recipe: str, found: list[Comparison]) -> list[str]:
+    parts = []
+    if protocol.has_targets(runs, recipe):
+        parts.append(target_table(runs, recipe).markdown())
+    if found:
+        parts += [verdict(found, alpha=protocol.ALPHA), comparison_table(found).markdown()]
+    return [f"### {recipe}, as declared", _DECLARED, *parts] if parts else []
 
 
 def _overview(runs: Sequence[Run], systems: Sequence[str]) -> str:
