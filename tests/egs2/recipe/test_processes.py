@@ -13,7 +13,8 @@ import pytest
 
 from tests.egs2.recipe.test_speechclip_sh import SETS, Project
 
-TRAINING = ("--stage", "7", "--stop_stage", "7")
+MINI = ("--corpus", "mini")  # as run.sh has it
+TRAINING = (*MINI, "--stage", "7", "--stop_stage", "7")
 PATIENCE = 90.0  # seconds, on a busy machine
 
 
@@ -42,7 +43,7 @@ class Training:
         pids.unlink(missing_ok=True)
         variables = {"CALLS": str(project.calls_file), "FAIL": "", "HANG": str(pids)}
         environment = {**os.environ, **variables}
-        command = ["./run.sh", "--corpus", "mini", "--python", str(project.python)]
+        command = ["./run.sh", "--python", str(project.python)]
         command += ["--train_set", SETS[0], "--valid_set", SETS[1], "--test_sets", SETS[2]]
         command += ["--clip_model", "ViT-B-32-quickgelu", "--clip_pretrained", "openai"]
         command += ["--dump_speech_states", "false", *TRAINING, *options]
@@ -68,7 +69,7 @@ class Training:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = Project(tmp_path_factory.mktemp("processes"))
-    result = project.run("--stop_stage", "6")
+    result = project.run(*MINI, "--stop_stage", "6")
     assert result.returncode == 0, result.stdout + result.stderr
     return project
 
