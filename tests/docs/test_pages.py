@@ -114,3 +114,15 @@ def test_a_drawing_has_every_box_and_arrow() -> None:
     assert svg.count('class="arrow"') == 3
     a, b, c = (float(re.search(rf'y="(\d+)">{name}<', svg)[1]) for name in "abc")
     assert a < b < c
+
+
+def test_no_line_of_a_page_is_taken_for_a_comment() -> None:
+    pages = [*DOCS.rglob("*.md"), *PROJECT.glob("*.md"), *PROJECT.glob("egs?/**/*.md")]
+    comments = [
+        f"{page.relative_to(PROJECT)}: {line}"  # a percent sign at which a sentence was wrapped
+        for page in pages
+        if "_build" not in page.parts
+        for line in page.read_text(encoding="utf-8").splitlines()
+        if line.startswith("%")
+    ]
+    assert not comments
