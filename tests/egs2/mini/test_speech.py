@@ -7,9 +7,10 @@ import sys
 import wave
 from pathlib import Path
 
+import numpy as np
 import pytest
 from local.mini.corpus import _speak
-from local.mini.speech import SpokenCaption, _align
+from local.mini.speech import SpokenCaption, _align, _resampled
 
 _RECIPE = Path(__file__).resolve().parents[3] / "egs2" / "speechclip_plus"
 
@@ -44,6 +45,13 @@ def test_a_block_repeats_byte_for_byte(tmp_path):
     with wave.open(str(tmp_path / "one/u0.wav")) as file:
         assert (file.getframerate(), file.getsampwidth(), file.getnchannels()) == (16000, 2, 1)
         assert words[-1][2] <= file.getnframes() / 16000
+
+
+def test_long_speech_is_resampled_alike_each_time():
+    samples = (3000 * np.random.default_rng(0).standard_normal(66200)).astype(np.int16)
+    first = _resampled(samples, 22050)
+    assert first.dtype == np.int16 and len(first) > 3 * 16000
+    assert all(np.array_equal(_resampled(samples, 22050), first) for _ in range(20))
 
 
 def test_unknown_voice_is_refused():

@@ -95,7 +95,7 @@ class Synthesiser:
         speech_end = int(loud[-1]) + 1 if loud.size else samples.size
         samples = samples[: speech_end + int(_TAIL_SECONDS * self._engine_rate)]
         words = _align(caption.text, self._events, speech_end, self._engine_rate)
-        return soxr.resample(samples, self._engine_rate, SAMPLING_RATE, quality="MQ"), words
+        return _resampled(samples, self._engine_rate), words
 
     def _set_voice(self, voice: str) -> None:
         variant = voice.partition("+")[2]
@@ -114,6 +114,12 @@ class Synthesiser:
                 self._events.append((events[index].text_position - 1, events[index].sample))
             index += 1
         return 0
+
+
+def _resampled(samples: np.ndarray, rate: int) -> np.ndarray:
+    # Of 16 bits soxr dithers what is longer than three seconds with another seed each time.
+    resampled = soxr.resample(samples.astype(np.float32), rate, SAMPLING_RATE, quality="MQ")
+    return np.clip(np.rint(resampled), -(2**15), 2**15 - 1).astype(np.int16)
 
 
 def speak_block(captions: Sequence[SpokenCaption], result: Path, wavs: Path) -> None:
