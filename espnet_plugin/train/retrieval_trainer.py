@@ -120,7 +120,7 @@ class RetrievalTrainer(Trainer):
         if watched and (distributed_option.dist_rank or 0) == 0:
             iterator = WatchedIterator(iterator, f"epoch {epoch}")
         before = _cpu_seconds()
-        with memory_errors(updates.current if updates else [], remedy=SMALLER):
+        with memory_errors(updates.current if updates is not None else [], remedy=SMALLER):
             stopped = super().train_one_epoch(model=model, iterator=iterator, **kwargs)
         if updates is not None:
             # ESPnet ends a training that made no update in an epoch as if it had succeeded
