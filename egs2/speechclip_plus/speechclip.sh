@@ -699,13 +699,13 @@ if runs_stage 7; then
     begin_stage 7 "training with ${speechclip_config} -> ${speechclip_exp}"
     need_data "${stats_dir}/train/speech_shape" "${stats_dir}/valid/speech_shape" "${token_list}"
     need_fresh 5 "${token_list}"
-    for name in "${train_set}" "${valid_set}"; do need_own_embeddings "${data_feats}/${name}/image_feat.scp"; done
-    if "${dump_speech_states}"; then
-        for name in "${train_set}" "${valid_set}"; do
+    for name in "${train_set}" "${valid_set}"; do
+        need_own_embeddings "${data_feats}/${name}/image_feat.scp"
+        if "${dump_speech_states}"; then
             cmp -s "${states_dir}/${name}/speech_states.scp" "${data_feats}/${name}/speech_states.scp" \
                 || fail "${data_feats}/${name}/speech_states.scp: the hidden states are not those of ${states_dir}; run stage 6 again"
-        done
-    fi
+        fi
+    done
     mkdir -p "${speechclip_exp}"
     init_args=()
     if [ -n "${pretrained_model}" ]; then

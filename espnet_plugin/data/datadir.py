@@ -114,16 +114,17 @@ def keep_by_duration(
             kept.add(utt)
         else:
             removed["too short" if seconds < shortest else "too long"].append(utt)
-    if not kept:
-        raise DataError(
-            f"{source}: no utterance is of {shortest} to {longest} s; see --min_wav_duration and "
-            "--max_wav_duration"
-        )
-    return _keep(source, target, kept, removed)
+    wanted = f"{shortest} to {longest} s, see --min_wav_duration and --max_wav_duration"
+    return _keep(source, target, kept, removed, wanted=wanted)
 
 
 def _keep(
-    source: Path, target: Path, kept: Collection[str], removed: dict[str, list[str]]
+    source: Path,
+    target: Path,
+    kept: Collection[str],
+    removed: dict[str, list[str]],
+    *,
+    wanted: str = "",
 ) -> FixReport:
     """Writes to ``target`` what the files of ``source`` say about some utterances, sorted.
 
@@ -131,7 +132,8 @@ def _keep(
     """
     report = FixReport(len(kept), removed)
     if not kept:
-        raise DataError(f"{source}: no utterance is left; {'; '.join(report.lines())}")
+        said = [*report.lines(), *([f"wanted are {wanted}"] if wanted else [])]
+        raise DataError(f"{source}: no utterance is left; {'; '.join(said)}")
     for path in _present(target, TABLES):
         # of an earlier run: it would count as a table of this one
         if not (source / path.name).is_file():

@@ -64,6 +64,12 @@ def read_hard_negatives(path: str | Path) -> list[HardNegative]:
     return pairs
 
 
+def hard_negatives_of(directory: Path) -> list[HardNegative]:
+    """Those of a set's directory; none where none are known."""
+    path = directory / HARD_NEGATIVES
+    return read_hard_negatives(path) if path.exists() else []
+
+
 def families(pairs: Iterable[HardNegative]) -> dict[str, str]:
     """Picture → the first of all that pairs join, which are no independent draws."""
     members: dict[str, list[str]] = {}

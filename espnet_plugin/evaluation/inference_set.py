@@ -21,12 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from espnet_plugin.data.scp import read_scp
-from espnet_plugin.evaluation.hard_negatives import (
-    HARD_NEGATIVES,
-    HardNegative,
-    families,
-    read_hard_negatives,
-)
+from espnet_plugin.evaluation.hard_negatives import HardNegative, families, hard_negatives_of
 from espnet_plugin.evaluation.keyword_file import UtteranceKeywords, has_captions, read_keywords
 
 UTTERANCES, IMAGES, UTT2IMAGE = "utterances.txt", "images.txt", "utt2image"
@@ -79,14 +74,16 @@ class InferenceSet:
     @cached_property
     def hard_negatives(self) -> list[HardNegative]:
         """Pairs of pictures that differ in one thing; empty where none are known."""
-        path = self.directory / HARD_NEGATIVES
-        return read_hard_negatives(path) if path.exists() else []
+        return hard_negatives_of(self.directory)
+
+    @cached_property
+    def _families(self) -> dict[str, str]:
+        return families(self.hard_negatives)
 
     def units(self, images: Iterable[str]) -> np.ndarray:
         """What is resampled in place of each picture: those that hard negatives join, which are no
         independent draws, are one."""
-        family = families(self.hard_negatives)
-        return np.array([family.get(image, image) for image in images])
+        return np.array([self._families.get(image, image) for image in images])
 
 
 def read_inference_set(directory: str | Path) -> InferenceSet:

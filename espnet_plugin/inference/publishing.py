@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import zipfile
@@ -13,6 +12,7 @@ from typing import Any
 from espnet_plugin.speechclip.hub import check_hub_reachable, resolve_model
 from espnet_plugin.speechclip.released import released_as
 from espnet_plugin.speechclip.stored_model import read_stored_config
+from espnet_plugin.speechclip.trust import lies_within
 
 CARD_FILE, RESULTS_FILE, FIGURE_FILE = "README.md", "RESULTS.md", "figure.png"
 _PICTURE = re.compile(r"!\[([^\]]*)\]\(([^)]+)\)")
@@ -174,9 +174,9 @@ def _published(text: str, beside: Path, directory: Path) -> str:
     """The results' tables and first figure, without what is said of files and runs here."""
     tables = _SENTENCE_WITH_A_FILE.sub("", _PRIVATE_PART.split(text)[0]).strip()
     for caption, link in _PICTURE.findall(text):
-        # by its name: what a model from elsewhere calls a figure may be any file of this machine
-        within = Path(os.path.abspath(beside / link)).is_relative_to(os.path.abspath(beside))
-        if within and link.endswith(".png") and (beside / link).is_file():
-            shutil.copyfile(beside / link, directory / FIGURE_FILE)
+        figure = beside / link
+        # what a model from elsewhere calls a figure may be any file of this machine
+        if lies_within(figure, beside) and figure.suffix == ".png" and figure.is_file():
+            shutil.copyfile(figure, directory / FIGURE_FILE)
             return f"{tables}\n\n## Figures\n\n![{caption}]({FIGURE_FILE})\n"
     return f"{tables}\n"

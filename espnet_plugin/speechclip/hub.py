@@ -63,14 +63,20 @@ def resolve_model(source: str | Path, *, refresh: bool = False) -> Path:
         there += f"; the released models nearest to that name are {nearest}" if nearest else ""
         raise FileNotFoundError(f"{source}: no such file or directory{there}; expected {EXPECTED}")
     directory = _snapshot(str(source), refresh=refresh)
+    published = _published_in(directory)
+    if published is None:
+        raise ValueError(
+            f"{source}: the repository holds neither {PACKED} nor {CONFIG_FILE} with {TRAINED_FILE}"
+        )
+    return published
+
+
+def _published_in(directory: Path) -> Path | None:
+    """The model of a repository, which is no experiment: that may name files anywhere."""
     if (directory / PACKED).is_file():
         return directory / PACKED
-    # An experiment's files may name others anywhere, which a stranger's must not.
-    if (directory / CONFIG_FILE).is_file() and (directory / TRAINED_FILE).is_file():
-        return directory
-    raise ValueError(
-        f"{source}: the repository holds neither {PACKED} nor {CONFIG_FILE} with {TRAINED_FILE}"
-    )
+    whole = all((directory / name).is_file() for name in (CONFIG_FILE, TRAINED_FILE))
+    return directory if whole else None
 
 
 def _model_in(directory: Path) -> Path:
@@ -95,7 +101,7 @@ def _snapshot(name: str, *, refresh: bool) -> Path:
     def load(**options: Any) -> Path:
         directory = Path(snapshot_download(name, force_download=refresh, **options))
         # a download that was interrupted, or of other files only, is in the cache too
-        if options and not any((directory / file).is_file() for file in (PACKED, TRAINED_FILE)):
+        if options and _published_in(directory) is None:
             raise FileNotFoundError(directory)
         return directory
 

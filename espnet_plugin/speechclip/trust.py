@@ -74,9 +74,13 @@ def _files_outside(config: Mapping[str, Any], root: Path | None) -> Iterator[tup
     for option, value in (*options, ("keyword_vocabulary", config.get("keyword_vocabulary"))):
         if root is None or not isinstance(value, str) or is_remote_name(value):
             continue
-        # links of the hub's cache lead elsewhere: names count
-        if not Path(os.path.abspath(value)).is_relative_to(os.path.abspath(root)):
+        if not lies_within(value, root):
             yield option, value
+
+
+def lies_within(path: str | Path, root: Path) -> bool:
+    """Whether a path leads into a folder by its names: links of the hub's cache lead elsewhere."""
+    return Path(os.path.abspath(path)).is_relative_to(os.path.abspath(root))
 
 
 def _unsafe_parts(config: Mapping[str, Any]) -> Iterator[str]:

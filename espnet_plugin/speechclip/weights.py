@@ -108,6 +108,22 @@ def _names_in(file: Path) -> set[str]:
     return names
 
 
+def _opcodes(file: Path) -> Iterator[tuple[pickletools.OpcodeInfo, Any]]:
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+                raise ValueError("compressed, as torch.save writes nothing")
+        # With the reader that torch.load uses: no other pickle is loaded than is looked through.
+        pickled = torch._C.PyTorchFileReader(str(file)).get_record("data.pkl")
+        yield from ((opcode, argument) for opcode, argument, _ in pickletools.genops(pickled))
+        return
+    if tarfile.is_tarfile(file):
+        raise ValueError("a tar file, as torch.save has long written none")
+    with file.open("rb") as stream:
+        for _ in range(_PICKLES_BEFORE_1_6):
+            yield from ((opcode, argument) for opcode, argument, _ in pickletools.genops(stream))
+
+
 def named_like(name: str, base: type) -> type:
     """A subclass that a pickle takes for the class of this full name."""
     module, _, short = name.rpartition(".")
@@ -130,19 +146,3 @@ def check_fit(given: Mapping[str, Tensor], expected: Mapping[str, Tensor], messa
     if problems:
         more = f" and {len(problems) - 4} more" if len(problems) > 4 else ""
         raise ValueError(f"{message}: {'; '.join(problems[:4])}{more}")
-
-
-def _opcodes(file: Path) -> Iterator[tuple[pickletools.OpcodeInfo, Any]]:
-    if zipfile.is_zipfile(file):
-        with zipfile.ZipFile(file) as archive:
-            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
-                raise ValueError("compressed, as torch.save writes nothing")
-        # With the reader that torch.load uses: no other pickle is loaded than is looked through.
-        pickled = torch._C.PyTorchFileReader(str(file)).get_record("data.pkl")
-        yield from ((opcode, argument) for opcode, argument, _ in pickletools.genops(pickled))
-        return
-    if tarfile.is_tarfile(file):
-        raise ValueError("a tar file, as torch.save has long written none")
-    with file.open("rb") as stream:
-        for _ in range(_PICKLES_BEFORE_1_6):
-            yield from ((opcode, argument) for opcode, argument, _ in pickletools.genops(stream))

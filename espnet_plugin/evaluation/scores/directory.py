@@ -11,11 +11,7 @@ from typing import Any
 from espnet_plugin.data.scp import read_scp, write_scp
 from espnet_plugin.evaluation.alignments import AlignmentError, read_ctm, read_textgrids
 from espnet_plugin.evaluation.fusion import choose_weight
-from espnet_plugin.evaluation.hard_negatives import (
-    HARD_NEGATIVES,
-    families,
-    read_hard_negatives,
-)
+from espnet_plugin.evaluation.hard_negatives import families, hard_negatives_of
 from espnet_plugin.evaluation.inference_set import (
     KEYWORDS,
     TRANSCRIPT_FACTS,
@@ -148,9 +144,8 @@ def score_keywords_directory(
                 f"{directory / UTT2IMAGE}: no image for {len(unknown)} utterances of "
                 f"keywords.jsonl, the first is {unknown[0]}"
             )
-        if (directory / HARD_NEGATIVES).exists():  # pictures that are no independent draws
-            family = families(read_hard_negatives(directory / HARD_NEGATIVES))
-            image_of = {utt: family.get(image, image) for utt, image in image_of.items()}
+        family = families(hard_negatives_of(directory))  # of no independent draws
+        image_of = {utt: family.get(image, image) for utt, image in image_of.items()}
     scores = keyword_scores(
         utterances,
         load_token_texts(token_list),

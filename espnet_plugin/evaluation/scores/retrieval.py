@@ -164,8 +164,9 @@ def compare_ranks(
             ours, theirs = first[system][direction], second[system][direction]
             if not np.array_equal(ours.ids, theirs.ids) or ours.num_items != theirs.num_items:
                 raise ValueError(f"{system} {direction}: the two models ran on different sets")
+            drawn = units(ours.ids)
             for k in recall_at:
-                test = paired_test(ours.rank <= k, theirs.rank <= k, units(ours.ids), seed=seed)
+                test = paired_test(ours.rank <= k, theirs.rank <= k, drawn, seed=seed)
                 found = tests.setdefault(system, {}).setdefault(direction, {})
                 found[f"recall@{k}"] = test._asdict()
     if not tests:
