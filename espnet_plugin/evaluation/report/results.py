@@ -39,7 +39,8 @@ SCORES_FILE = "scores.json"
 RESULTS_FILE = "RESULTS.md"
 REPORT_FILE = "report.html"
 MEDIA_DIR = "report_media"
-_DOCS = Path(__file__).parents[3] / "docs" / "evaluation.md"
+_ROOT = Path(__file__).parents[3]
+_DOCS = _ROOT / "docs" / "evaluation.md"
 _PACKAGES = ("torch", "espnet", "open_clip_torch", "transformers", "numpy")
 
 
@@ -173,19 +174,35 @@ def environment() -> dict[str, str]:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
+    commit = checkout_commit(Path(__file__).resolve(), root=_ROOT.resolve())
+    if commit:
+        found["commit"] = commit
+    return found
+
+
+def checkout_commit(source: Path, *, root: Path) -> str | None:
+    """Commit of the checkout that a source file belongs to, 12 digits; None without one.
+
+    Git is not asked to search upwards: an installed package may be inside another project's
+    checkout, whose commit says nothing about this code.
+
+    Args:
+        source: File of this package.
+        root: Root of the checkout, if it is one.
+    """
+    inside = source.relative_to(root).as_posix()
     try:
         result = subprocess.run(
-            ["git", "rev-parse", "--short=12", "HEAD"],
-            cwd=Path(__file__).parent,
+            # The second name fails where the commit does not hold the file.
+            ["git", "--git-dir", root / ".git", "rev-parse", "HEAD", f"HEAD:{inside}"],
             capture_output=True,
             text=True,
             timeout=10,
             check=True,
         )
-        found["commit"] = result.stdout.strip()
     except (OSError, subprocess.SubprocessError):
-        pass
-    return found
+        return None
+    return result.stdout[:12]
 
 
 def read_results(path: str | Path) -> dict:

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from espnet_plugin.evaluation.hard_negatives import HardNegative, write_hard_negatives
-from espnet_plugin.evaluation.report.results import environment, write_results
+from espnet_plugin.evaluation.report.results import checkout_commit, environment, write_results
 from espnet_plugin.evaluation.scores.directory import score_retrieval_directory
 
 MEASURES = {"recall@1", "recall@5", "recall@10", "median_rank"}
@@ -164,3 +166,27 @@ def test_which_set(inference_dir):
 
 def test_environment():
     assert environment()["python"].startswith("3.")
+
+
+def commit_all(repository: Path) -> str:
+    """Commits what the folder holds, and returns the commit."""
+    identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+    for command in (["init", "-q"], ["add", "."], [*identity, "commit", "-qm", "all"]):
+        subprocess.run(["git", *command], cwd=repository, check=True)
+    head = ["git", "rev-parse", "HEAD"]
+    return subprocess.check_output(head, cwd=repository, text=True).strip()
+
+
+@pytest.mark.parametrize("package", [".", "env/lib/python3/site-packages"])
+def test_the_commit_is_that_of_the_code_and_of_no_enclosing_repository(tmp_path, package):
+    (tmp_path / "README").write_text("a checkout, ours or somebody else's")
+    (tmp_path / ".gitignore").write_text("env\n")
+    source = tmp_path / package / "espnet_plugin" / "evaluation" / "report" / "results.py"
+    source.parent.mkdir(parents=True)
+    source.touch()
+    commit = commit_all(tmp_path)
+    expected = commit[:12] if package == "." else None
+    assert checkout_commit(source, root=tmp_path / package) == expected
+    unknown = source.with_name("installed_beside_the_checkout.py")
+    unknown.touch()
+    assert checkout_commit(unknown, root=tmp_path / package) is None
