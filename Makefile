@@ -75,7 +75,7 @@ lint: $(stamp)
 
 docs: $(stamp)
 	@$(python) -m sphinx -q -b html -W --keep-going docs docs/_build/html
-	@$(python) tools/check_site.py docs/_build/html
+	@$(python) tools/check_site.py docs/_build/html docs
 	@echo "docs: docs/_build/html/index.html"
 
 faults: $(stamp)
