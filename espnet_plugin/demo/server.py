@@ -70,6 +70,7 @@ def build_app(backend: Backend, uploads: Uploads, *, hosts: frozenset[str] | Non
             primary_hue="blue", font=FONTS, font_mono=["ui-monospace", "monospace"]
         ),
         css_paths=Path(__file__).with_name("page.css"),
+        head=f"<script>{Path(__file__).with_name('microphone.js').read_text('utf-8')}</script>",
     )
     return Guard(
         app,

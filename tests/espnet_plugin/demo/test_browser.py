@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 
 from tests.espnet_plugin.demo.conftest import Served
 
@@ -19,11 +21,39 @@ pytestmark = [
 ]
 
 
+RATE = 16000
+# settings of each microphone that the page opens
+SPY = """
+const listen = MediaDevices.prototype.getUserMedia;
+window.opened = [];
+MediaDevices.prototype.getUserMedia = async function (wanted) {
+  const stream = await listen.call(this, wanted);
+  window.opened.push(stream.getAudioTracks()[0].getSettings());
+  return stream;
+};
+"""
+
+
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
+def hiss(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the microphone hears: steady noise, which browsers take out of calls."""
+    path = tmp_path_factory.mktemp("microphone") / "hiss.wav"
+    samples = 0.05 * np.random.default_rng(0).standard_normal(20 * RATE)
+    soundfile.write(path, samples, RATE, subtype="PCM_16")
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser(hiss: Path) -> Iterator[Any]:
     playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    arguments = [
+        "--no-sandbox",
+        "--use-fake-ui-for-media-stream",
+        "--use-fake-device-for-media-stream",
+        f"--use-file-for-fake-audio-capture={hiss}",
+    ]
     with playwright.sync_playwright() as running:
-        opened = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        opened = running.chromium.launch(executable_path=CHROMIUM, args=arguments)
         yield opened
         opened.close()
 
@@ -79,4 +109,27 @@ def test_what_is_wrong_is_said_on_the_page(served: Served, browser: Any, tmp_pat
     page.get_by_role("button", name="Find").click()
     page.wait_for_selector(".sc-picture")
     assert page.locator("[role=alert]").count() == 0
+    page.close()
+
+
+def test_the_microphone_is_recorded_as_it_is(served: Served, browser: Any) -> None:
+    uploads = served.root / "uploads"
+    before = set(uploads.iterdir())
+    page = browser.new_page()
+    page.add_init_script(SPY)
+    page.goto(served.address)
+    page.get_by_role("button", name="Record").click()
+    page.wait_for_timeout(3000)
+    page.get_by_role("button", name="Stop").click()
+    page.wait_for_selector(".sc-picture")
+    opened = page.evaluate("window.opened")
+    assert opened
+    for settings in opened:
+        assert not settings["echoCancellation"]
+        assert not settings["noiseSuppression"]
+        assert not settings["autoGainControl"]
+    [sent] = set(uploads.iterdir()) - before
+    samples, rate = soundfile.read(sent)
+    heard = samples[rate : 2 * rate].reshape(rate, -1)[:, 0]
+    assert np.sqrt(np.mean(heard**2)) == pytest.approx(0.05, rel=0.2)
     page.close()
