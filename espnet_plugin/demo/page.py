@@ -146,8 +146,8 @@ def build_page(questions: Questions) -> gr.Blocks:
                         elem_id="sc-picture",
                     )
         heard = gr.HTML(js_on_load=_script("timeline.js"))
-        gallery = gr.HTML(js_on_load=_script("pictures.js"))
-        detail = gr.HTML(js_on_load=_script("pictures.js"))
+        gallery = gr.HTML(js_on_load=_script("clicks.js"))
+        detail = gr.HTML(js_on_load=_script("clicks.js"))
         answers = [heard, gallery, detail]
         # without gradio's own treatment of files: a name is looked up among the uploads, never
         # taken for a path or an address
