@@ -65,10 +65,16 @@ licences of their own, which bind whoever uses the model.
 """
 
 
+_NO_RESULTS = {
+    False: "No results came with it.",
+    True: "Its weights are not those that were trained and scored, so no results are shown.",
+}
 _OWN_LICENCE = "apache-2.0", "The trained weights and the code are Apache-2.0."
 
 
-def write_model_card(directory: str | Path, source: str | Path, *, name: str) -> None:
+def write_model_card(
+    directory: str | Path, source: str | Path, *, name: str, changed: bool = False
+) -> None:
     """Writes the card of a model, and beside it the results and the figure that it shows.
 
     Args:
@@ -76,17 +82,21 @@ def write_model_card(directory: str | Path, source: str | Path, *, name: str) ->
         source: What ``load_speechclip`` takes. Of an experiment the newest results are taken, of a
             zip file or an export those that lie in it.
         name: What it will be loaded by.
+        changed: The weights are no longer those of the source, whose results are not shown then.
     """
     directory = Path(directory)
-    text, beside = _results(resolve_model(source))
+    text, beside = ("", directory) if changed else _results(resolve_model(source))
     if text:
         text = _published(text, beside, directory)
         (directory / RESULTS_FILE).write_text(text, encoding="utf-8")
-    facts = "\n".join(f"| {key} | {value} |" for key, value in _facts(source).items())
+    facts = _facts(source)
+    if changed and "converted" in facts:
+        facts["converted"] += "; its weights were changed since"
+    rows = "\n".join(f"| {key} | {value} |" for key, value in facts.items())
     # headings of the results go below the card's
-    results = re.sub(r"^#", "##", text, flags=re.MULTILINE) or "No results came with it.\n"
+    results = re.sub(r"^#", "##", text, flags=re.MULTILINE) or f"{_NO_RESULTS[changed]}\n"
     licence, licences = _licence(read_stored_config(source).get("converted_from"))
-    card = _CARD.format(name=name, facts=facts, results=results, license=licence, licences=licences)
+    card = _CARD.format(name=name, facts=rows, results=results, license=licence, licences=licences)
     (directory / CARD_FILE).write_text(card, encoding="utf-8")
 
 

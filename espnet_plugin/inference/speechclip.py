@@ -25,7 +25,7 @@ from espnet_plugin.inference.utterance import (
 )
 from espnet_plugin.speechclip.clip import FrozenCLIP
 from espnet_plugin.speechclip.scratch import scratch_folder
-from espnet_plugin.speechclip.storage import export_speechclip, load_clip, load_speechclip
+from espnet_plugin.speechclip.storage import load_clip, load_speechclip, save_loaded
 from espnet_plugin.speechclip.storage_format import new_directory
 
 if TYPE_CHECKING:
@@ -246,7 +246,10 @@ class SpeechCLIP:
         return np.asarray(rows) @ np.asarray(columns).T
 
     def save_pretrained(self, directory: str | Path, *, force: bool = False) -> None:
-        """Writes the model as a directory that loads by itself, with a card that introduces it.
+        """Writes the model as it is in memory, as a directory that loads by itself, with a card.
+
+        Trained weights that you changed are saved as they are now; the card then shows no results.
+        The frozen models and the configuration are copied from the source.
 
         Args:
             directory: Where; it appears when it is complete.
@@ -254,6 +257,8 @@ class SpeechCLIP:
 
         Raises:
             FileExistsError: If the directory is not empty.
+            FileNotFoundError: If the source is gone.
+            ValueError: If a frozen weight or an option changed in memory; the message names it.
         """
         with new_directory(directory, force=force) as target:
             self._write(target, name=Path(directory).name)
@@ -267,6 +272,7 @@ class SpeechCLIP:
 
         Raises:
             OSError: If the hub cannot be reached, or nobody is logged in.
+            ValueError: As for :meth:`save_pretrained`.
         """
         with scratch_folder() as folder:
             model = folder / "model"
@@ -274,8 +280,14 @@ class SpeechCLIP:
             upload(model, repo, message="Upload a SpeechCLIP model", private=private)
 
     def _write(self, directory: Path, *, name: str) -> None:
-        export_speechclip(self.source, directory, trust_remote_code=self.trust_remote_code)
-        write_model_card(directory, self.source, name=name)
+        as_stored = save_loaded(
+            self.inference.model,
+            self.source,
+            directory,
+            image_clip=self._image_clip,
+            trust_remote_code=self.trust_remote_code,
+        )
+        write_model_card(directory, self.source, name=name, changed=not as_stored)
 
     def _clip_with_images(self) -> FrozenCLIP:
         if self._image_clip is None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import copy
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from espnet_plugin.speechclip.clip import FrozenCLIP
+from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
 from espnet_plugin.speechclip.factory import build_speechclip, has_keywords
 from espnet_plugin.speechclip.hub import is_remote_name
 from espnet_plugin.speechclip.model import SpeechCLIPModel
@@ -26,6 +27,7 @@ from espnet_plugin.speechclip.storage_format import (
     write_trained,
 )
 from espnet_plugin.speechclip.stored_model import opened
+from espnet_plugin.speechclip.vocabulary import KeywordVocabulary
 from espnet_plugin.speechclip.weights import check_fit
 
 CONFIG_KEYS = (
@@ -74,25 +76,8 @@ def save_speechclip(
     Raises:
         FileExistsError: If the directory is not empty.
     """
-    config = {key: config[key] for key in CONFIG_KEYS if key in config}
     with new_directory(directory, force=force) as target:
-        if model.vocabulary is not None:
-            vocabulary = model.vocabulary
-            config["keyword_vocabulary"] = {
-                "ids": list(vocabulary.ids),
-                "forbidden": sorted(vocabulary.forbidden),
-            }
-        placed, _ = place_teachers(config, target)
-        for tower in ("image_tower", "text_tower"):
-            (placed.get("clip_conf") or {}).pop(tower, None)
-        write_config(target, placed)
-        weights = {
-            key: value.detach().cpu()
-            for key, value in model.state_dict().items()
-            if not key.startswith(model.frozen_prefixes)
-        }
-        table = model.token_table if model.vocabulary is not None else None
-        write_trained(target, weights, token_table=table, log_scale=log_scale)
+        _write(model, config, target, log_scale)
 
 
 def load_speechclip(
@@ -152,30 +137,58 @@ def load_clip(
         return FrozenCLIP(**{**(stored.config.get("clip_conf") or {}), **towers})
 
 
-def export_speechclip(
+def save_loaded(
+    model: SpeechCLIPModel,
     source: str | Path,
-    directory: str | Path,
+    directory: Path,
     *,
-    force: bool = False,
+    image_clip: FrozenCLIP | None = None,
     trust_remote_code: bool = False,
-) -> None:
-    """Writes a trained model, whatever holds it, as a directory that loads by itself.
+) -> bool:
+    """Writes a model that was loaded, with the weights that it has now.
+
+    The trained weights and the embeddings of the vocabulary come from memory. The configuration and
+    the files of the frozen models come from the source, so these must not have changed in memory.
 
     Args:
-        source: As for :func:`load_speechclip`, which also says what is raised.
-        directory: Where; it appears when it is complete.
-        force: Replace a directory that is not empty.
-        trust_remote_code: As there.
+        model: From :func:`load_speechclip`.
+        source: What it was loaded from.
+        directory: Empty, or not there yet.
+        image_clip: From :func:`load_clip`, if it was loaded apart from the model.
+        trust_remote_code: As for :func:`load_speechclip`.
+
+    Returns:
+        Whether the model is still the one that the source holds.
 
     Raises:
-        FileExistsError: If the directory is not empty.
+        FileNotFoundError: If the source is gone.
+        ValueError: If a frozen weight or an option changed in memory; the message names it.
     """
-    towers = {"image_tower": False, "text_tower": False}
+    towers = {name: getattr(model.clip, name) is not None for name in ("image_tower", "text_tower")}
     with opened(source, trusted=trust_remote_code) as stored:
         weights = stored.read_weights()
         log_scale = weights.get(LOG_SCALE)
-        model = _build(stored.config, weights, towers, stored.weights_file)
-        save_speechclip(model, stored.config, directory, log_scale=log_scale, force=force)
+        reference = _build(stored.config, weights, towers, stored.weights_file)
+        ours, theirs = _trained(model.state_dict()), _trained(reference.state_dict())
+        check_fit(
+            ours, theirs, f"{source}: its {CONFIG_FILE} does not describe the weights to save"
+        )
+        changed = set(_differences(model, reference))
+        if image_clip is not None:
+            conf = {**(stored.config.get("clip_conf") or {}), "text_tower": False}
+            changed |= {f"clip.{name}" for name in _differences(image_clip, FrozenCLIP(**conf))}
+        fixed = sorted(changed - theirs.keys() - {TOKEN_TABLE})
+        if fixed:
+            more = f" and {len(fixed) - 4} more" if len(fixed) > 4 else ""
+            raise ValueError(
+                f"{', '.join(fixed[:4])}{more}: not as in {source}, and changes in memory are "
+                f"saved of trained weights only. Change an option in the model's {CONFIG_FILE} and "
+                "load it again. Save a changed speech encoder or CLIP as files, and name them in "
+                "the configuration of save_speechclip"
+            )
+        directory.mkdir(exist_ok=True)
+        _write(model, stored.config, directory, log_scale)
+    return not changed
 
 
 def place_teachers(
@@ -227,6 +240,64 @@ def place_teachers(
     return placed, originals
 
 
+def _write(
+    model: SpeechCLIPModel, config: Mapping[str, Any], target: Path, log_scale: Tensor | None
+) -> None:
+    config = {key: config[key] for key in CONFIG_KEYS if key in config}
+    if model.vocabulary is not None:
+        vocabulary = model.vocabulary
+        config["keyword_vocabulary"] = {
+            "ids": list(vocabulary.ids),
+            "forbidden": sorted(vocabulary.forbidden),
+        }
+    placed, _ = place_teachers(config, target)
+    for tower in ("image_tower", "text_tower"):
+        (placed.get("clip_conf") or {}).pop(tower, None)
+    write_config(target, placed)
+    table = model.token_table if model.vocabulary is not None else None
+    weights = _trained(model.state_dict())
+    write_trained(target, weights, token_table=table, log_scale=log_scale)
+
+
+def _trained(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    frozen = SpeechCLIPModel.frozen_prefixes
+    return {key: value for key, value in state.items() if not key.startswith(frozen)}
+
+
+def _differences(ours: nn.Module, theirs: nn.Module) -> Iterator[str]:
+    """Names of the modules, options and tensors that are not the same in both."""
+    modules, others = dict(ours.named_modules()), dict(theirs.named_modules())
+    for name in modules.keys() | others.keys():
+        module, other = modules.get(name), others.get(name)
+        if name.startswith(SpeechCLIPModel.frozen_prefixes):
+            continue  # of other libraries; their weights are compared
+        if module is None or other is None or type(module) is not type(other):
+            yield name
+        else:
+            options, expected = _options(module), _options(other)
+            for option in options.keys() | expected.keys():
+                if options.get(option) != expected.get(option):
+                    yield f"{name}.{option}".lstrip(".")
+    tensors, expected = (
+        {**module.state_dict(), **dict(module.named_buffers())} for module in (ours, theirs)
+    )
+    for key in tensors.keys() | expected.keys():
+        tensor, other = tensors.get(key), expected.get(key)
+        # in the precision of ours, which may have been made less exact on purpose
+        if tensor is None or other is None or not torch.equal(tensor.cpu(), other.to(tensor.dtype)):
+            yield key
+
+
+def _options(module: nn.Module) -> dict[str, Any]:
+    """Plain values that a module was built with."""
+    kinds = (bool, int, float, str, tuple, list, KeywordVocabulary, ReferenceCompatibility)
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if name != "training" and name[0] != "_" and (value is None or isinstance(value, kinds))
+    }
+
+
 def _build(
     config: Mapping[str, Any], weights: dict[str, Tensor], towers: Mapping[str, bool], source: Path
 ) -> SpeechCLIPModel:
@@ -240,10 +311,7 @@ def _build(
     if not towers["text_tower"]:
         model.clip.text_tower = None
     # A file may hold the frozen weights too (ESPnet's never does); the configuration's are taken.
-    trained, expected = (
-        {key: value for key, value in state.items() if not key.startswith(model.frozen_prefixes)}
-        for state in (weights, model.state_dict())
-    )
+    trained, expected = _trained(weights), _trained(model.state_dict())
     check_fit(trained, expected, f"{source}: its weights do not fit its {CONFIG_FILE}")
     model.load_state_dict(trained, strict=False)
     return model

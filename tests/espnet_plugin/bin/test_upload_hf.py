@@ -149,3 +149,79 @@ def test_a_converted_model_keeps_its_authors_licence(trained: Path, tmp_path: Pa
         assert "license: other" in card and "Apache" not in card
         assert f"converted from `{Path(file).name}`: {told}" in card
         assert ("81.03" in card or "80.01" in card) == ("none" in told)
+
+
+@pytest.fixture(scope="module")
+def forms(trained: Path, packed: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The same model in every form."""
+    exported = tmp_path_factory.mktemp("forms") / "exported"
+    SpeechCLIP.from_pretrained(trained, device="cpu").save_pretrained(exported)
+    zipped = shutil.make_archive(str(exported.with_name("zipped")), "zip", exported)
+    return {
+        "experiment": trained,
+        "checkpoint": trained / "latest.pth",
+        "packed": packed,
+        "exported": exported,
+        "zipped": Path(zipped),
+    }
+
+
+@pytest.mark.parametrize("form", ["experiment", "checkpoint", "packed", "exported", "zipped"])
+def test_what_is_in_memory_is_saved(forms: dict[str, Path], form: str, tmp_path: Path) -> None:
+    speech = np.random.RandomState(1).randn(6000).astype(np.float32) * 0.1
+    model = SpeechCLIP.from_pretrained(forms[form], device="cpu")
+    before = model.encode_speech(speech, branch="both")
+    with torch.no_grad():
+        for weight in model.inference.model.parameters():
+            weight.mul_(1.05 if weight.requires_grad else 1.0)
+    model.inference.model.keyword_norm.norm.running_mean.add_(0.5)
+    model.inference.model.token_table.mul_(-1)
+    model.save_pretrained(tmp_path / "saved")
+    saved = SpeechCLIP.from_pretrained(tmp_path / "saved", device="cpu")
+    now, loaded = (m.encode_speech(speech, branch="both") for m in (model, saved))
+    assert np.array_equal(loaded, now) and np.abs(loaded - before).max() > 1e-3
+    assert saved.keywords(speech) == model.keywords(speech)
+    card = (tmp_path / "saved" / "README.md").read_text()
+    assert "not those that were trained and scored" in card and "70.2" not in card
+    assert not (tmp_path / "saved" / "RESULTS.md").exists()
+
+
+def _change_encoder(model: SpeechCLIP) -> None:
+    encoder = model.inference.model.speech_encoder.backend.model.encoder
+    encoder.layers[0].layer_norm.weight.data.mul_(2)
+
+
+def _change_image_tower(model: SpeechCLIP) -> None:
+    model._clip_with_images().image_tower.proj.data.mul_(2)
+
+
+def _change_option(model: SpeechCLIP) -> None:
+    model.inference.model.align_spans = True
+    model.inference.model.speech_encoder.normalize_waveform = None
+
+
+def _change_module(model: SpeechCLIP) -> None:
+    model.inference.model.parallel_projection = torch.nn.Identity()
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (_change_encoder, r"speech_encoder.backend.model.encoder.layers.0.layer_norm.weight: not "),
+        (_change_image_tower, "clip.image_tower.proj: not as in .*source"),
+        (_change_option, "align_spans, speech_encoder.normalize_waveform: not as in"),
+        (_change_module, "does not describe .*: parallel_projection.0.bias is missing"),
+    ],
+)
+def test_a_change_that_cannot_be_saved_is_named(
+    exported: Path, change: Callable[[SpeechCLIP], None], named: str, tmp_path: Path
+) -> None:
+    model = SpeechCLIP.from_pretrained(exported, device="cpu")
+    model.source = shutil.copytree(exported, tmp_path / "source")
+    change(model)
+    with pytest.raises(ValueError, match=named):
+        model.save_pretrained(tmp_path / "saved")
+    shutil.rmtree(tmp_path / "source")
+    with pytest.raises(FileNotFoundError, match="source: no such file"):
+        model.save_pretrained(tmp_path / "saved")
+    assert not (tmp_path / "saved").exists()
