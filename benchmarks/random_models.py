@@ -36,7 +36,8 @@ def export_random_model(size: str, architecture: str, directory: Path) -> None:
     from transformers import HubertConfig, HubertModel
     from transformers.utils import logging
 
-    from espnet_plugin.speechclip import build_speechclip, save_speechclip
+    from espnet_plugin.pretrained import save_speechclip
+    from espnet_plugin.speechclip import build_speechclip
 
     logging.disable_progress_bar()
     encoder = directory / "encoder"

@@ -16,8 +16,8 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_plugin.speechclip.hub import PACKED
-from espnet_plugin.speechclip.storage_format import CONFIG_FILE, TRAINED_FILE, new_directory
+from espnet_plugin.pretrained.names import PACKED
+from espnet_plugin.pretrained.storage_format import CONFIG_FILE, TRAINED_FILE, new_directory
 from espnet_plugin.utils.command import command_errors
 
 REQUIREMENTS = "speechclip-plus[s3prl]\n"

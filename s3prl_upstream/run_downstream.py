@@ -119,7 +119,7 @@ def check_names(given: argparse.Namespace) -> None:
     if given.config is not None and not Path(given.config).is_file():
         raise FileNotFoundError(f"-c {given.config}: no such file")
     if given.upstream == "speechclip_plus" and given.upstream_ckpt is not None:
-        from espnet_plugin.speechclip.stored_model import read_stored_config
+        from espnet_plugin.pretrained.stored_model import read_stored_config
 
         read_stored_config(given.upstream_ckpt)
 

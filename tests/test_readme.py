@@ -13,7 +13,8 @@ import soundfile
 import torch
 from PIL import Image
 
-from espnet_plugin.speechclip import build_speechclip, save_speechclip
+from espnet_plugin.pretrained import save_speechclip
+from espnet_plugin.speechclip import build_speechclip
 from tests.pages import PROJECT, blocks
 from tests.tiny import tiny_hybrid_plus_config
 

@@ -25,7 +25,8 @@ from PIL import Image
 import espnet_plugin
 import s3prl_upstream
 from espnet_plugin import SpeechCLIP
-from espnet_plugin.speechclip import build_speechclip, save_speechclip
+from espnet_plugin.pretrained import save_speechclip
+from espnet_plugin.speechclip import build_speechclip
 
 VERSION, MAKERS = sys.argv[1:]
 

@@ -13,8 +13,8 @@ import logging
 from collections.abc import Sequence
 from dataclasses import fields
 
+from espnet_plugin.pretrained.convert.report import ConversionReport
 from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
-from espnet_plugin.speechclip.convert.report import ConversionReport
 from espnet_plugin.utils.command import command_errors
 
 
@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def convert(args: argparse.Namespace) -> ConversionReport:
     """Converts and says what became of every weight."""
-    from espnet_plugin.speechclip.convert.converter import Teachers, convert_checkpoint
+    from espnet_plugin.pretrained.convert.converter import Teachers, convert_checkpoint
 
     report = convert_checkpoint(
         args.checkpoint,

@@ -47,7 +47,7 @@ def serve_page(args: argparse.Namespace) -> None:
     from espnet_plugin.inference.speechclip import SpeechCLIP
     from espnet_plugin.search.index import PictureIndex
     from espnet_plugin.search.model import check_model, identify_model
-    from espnet_plugin.speechclip.scratch import scratch_folder
+    from espnet_plugin.utils.scratch import scratch_folder
 
     limits = Limits(size=args.max_size, seconds=args.max_duration)
     if args.model is None and args.index is None:

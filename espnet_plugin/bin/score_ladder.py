@@ -57,7 +57,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
     args = get_parser().parse_args(cmd)
     from espnet_plugin.inference.clip import embed_tokens
     from espnet_plugin.inference.ladder import read_speech
-    from espnet_plugin.speechclip.storage import load_speechclip
+    from espnet_plugin.pretrained.storage import load_speechclip
 
     directory = Path(args.inference_dir)
     data = read_inference_set(directory)

@@ -147,8 +147,8 @@ def models(args: argparse.Namespace) -> None:
     """Lists the released models."""
     from humanfriendly import format_size
 
-    from espnet_plugin.speechclip.released import released_models
-    from espnet_plugin.speechclip.released_cache import fetched
+    from espnet_plugin.pretrained.released import released_models
+    from espnet_plugin.pretrained.released_cache import fetched
 
     data = []
     for model in released_models():
@@ -179,7 +179,7 @@ def info(args: argparse.Namespace) -> None:
         described = describe_index(args.model)
         shown = {**described, "bytes": format_size(described["bytes"], binary=True)}
     else:
-        from espnet_plugin.speechclip.description import describe_model
+        from espnet_plugin.pretrained.description import describe_model
 
         described = shown = describe_model(args.model)
     lines = [

@@ -17,7 +17,7 @@ from espnet_plugin.espnet3.dataset import Dataset
 from espnet_plugin.inference.infer_set import infer_set
 from espnet_plugin.inference.outputs import SetOutputs, merge_outputs, read_outputs
 from espnet_plugin.inference.speechclip_inference import SpeechCLIPInference
-from espnet_plugin.speechclip.hub import resolve_model
+from espnet_plugin.pretrained.names import resolve_model
 
 
 class SetInferenceRunner(InferenceRunner):

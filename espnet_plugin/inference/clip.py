@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from espnet_plugin.data.images import read_picture
+from espnet_plugin.pretrained.storage import load_clip
 from espnet_plugin.speechclip.clip import FrozenCLIP
-from espnet_plugin.speechclip.storage import load_clip
 from espnet_plugin.utils.progress import progress
 
 if TYPE_CHECKING:

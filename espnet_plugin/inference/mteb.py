@@ -14,8 +14,8 @@ import numpy as np
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.inference.speechclip import Branch, SpeechCLIP
 from espnet_plugin.inference.utterance import read_utterance
-from espnet_plugin.speechclip.description import model_fingerprint
-from espnet_plugin.speechclip.released import released_model
+from espnet_plugin.pretrained.description import model_fingerprint
+from espnet_plugin.pretrained.released import released_model
 from espnet_plugin.utils.progress import progress
 
 try:

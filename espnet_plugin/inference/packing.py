@@ -16,9 +16,8 @@ from pathlib import Path
 import yaml
 from espnet2.main_funcs import pack_funcs
 
-from espnet_plugin.speechclip.scratch import scratch_folder
-from espnet_plugin.speechclip.storage import place_teachers
-from espnet_plugin.speechclip.storage_format import (
+from espnet_plugin.pretrained.storage import place_teachers
+from espnet_plugin.pretrained.storage_format import (
     TEACHER_DIRECTORIES,
     experiment_directories,
     read_config,
@@ -26,6 +25,7 @@ from espnet_plugin.speechclip.storage_format import (
 )
 from espnet_plugin.speechclip.weights import read_pickle
 from espnet_plugin.utils.atomic import atomic_path
+from espnet_plugin.utils.scratch import scratch_folder
 
 # Names of the constructor's arguments, by which ESPnet hands the files over.
 CONFIG_KEY, MODEL_KEY = "speechclip_train_config", "speechclip_model_file"

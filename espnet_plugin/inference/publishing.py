@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from espnet_plugin.speechclip.hub import check_hub_reachable, resolve_model
-from espnet_plugin.speechclip.released import released_as
-from espnet_plugin.speechclip.stored_model import read_stored_config
-from espnet_plugin.speechclip.trust import lies_within
+from espnet_plugin.pretrained.names import resolve_model
+from espnet_plugin.pretrained.released import released_as
+from espnet_plugin.pretrained.stored_model import read_stored_config
+from espnet_plugin.pretrained.trust import lies_within
+from espnet_plugin.speechclip.hub import check_hub_reachable
 
 CARD_FILE, RESULTS_FILE, FIGURE_FILE = "README.md", "RESULTS.md", "figure.png"
 _PICTURE = re.compile(r"!\[([^\]]*)\]\(([^)]+)\)")
@@ -46,7 +47,7 @@ print(model.keywords("query.wav"))
 ```
 
 In s3prl: `-u speechclip_plus -k {name}`; in PyTorch alone: `load_speechclip("{name}")` of
-`espnet_plugin.speechclip`.
+`espnet_plugin.pretrained`.
 
 {results}
 ## Licences

@@ -23,10 +23,10 @@ from espnet_plugin.inference.utterance import (
     read_utterance,
     utterance_seconds,
 )
+from espnet_plugin.pretrained.storage import load_clip, load_speechclip, save_loaded
+from espnet_plugin.pretrained.storage_format import new_directory
 from espnet_plugin.speechclip.clip import FrozenCLIP
-from espnet_plugin.speechclip.scratch import scratch_folder
-from espnet_plugin.speechclip.storage import load_clip, load_speechclip, save_loaded
-from espnet_plugin.speechclip.storage_format import new_directory
+from espnet_plugin.utils.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from espnet_plugin.inference.utterance import MAX_SECONDS, Utterance, read_utterance
+from espnet_plugin.pretrained.storage import load_speechclip
 from espnet_plugin.speechclip.backends.waveform import float_samples
 from espnet_plugin.speechclip.model import SpeechCLIPModel, SpeechOutput
 from espnet_plugin.speechclip.quantizer import cosine_similarities
 from espnet_plugin.speechclip.speech_encoder import SpeechStates, batch_states
-from espnet_plugin.speechclip.storage import load_speechclip
 
 NEAREST = 5
 PRECISIONS = ("float32", "float64", "float16", "bfloat16")

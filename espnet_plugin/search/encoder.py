@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from espnet_plugin.inference.clip import embed_pixels, read_pixels
+from espnet_plugin.pretrained.storage import load_clip
 from espnet_plugin.speechclip.clip import FrozenCLIP
-from espnet_plugin.speechclip.storage import load_clip
 
 
 class ClipEncoder:

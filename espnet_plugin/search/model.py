@@ -29,7 +29,7 @@ def identify_model(name: str) -> IndexedModel:
         FileNotFoundError: If there is no such model.
         ValueError: If it holds no model.
     """
-    from espnet_plugin.speechclip.description import model_fingerprint
+    from espnet_plugin.pretrained.description import model_fingerprint
 
     path = os.path.expanduser(name)
     return IndexedModel(

@@ -1,4 +1,4 @@
-"""SpeechCLIP(+) in plain PyTorch.
+"""The model of SpeechCLIP(+) in plain PyTorch; :mod:`espnet_plugin.pretrained` loads trained ones.
 
 The names below are imported when they are used, so that importing the package costs nothing.
 """
@@ -11,16 +11,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from espnet_plugin.speechclip.factory import build_speechclip
     from espnet_plugin.speechclip.model import SpeechCLIPModel
-    from espnet_plugin.speechclip.storage import load_speechclip, save_speechclip
 
-__all__ = ["SpeechCLIPModel", "build_speechclip", "load_speechclip", "save_speechclip"]
+__all__ = ["SpeechCLIPModel", "build_speechclip"]
 
-_MODULES = {
-    "SpeechCLIPModel": "model",
-    "build_speechclip": "factory",
-    "load_speechclip": "storage",
-    "save_speechclip": "storage",
-}
+_MODULES = {"SpeechCLIPModel": "model", "build_speechclip": "factory"}
 
 
 def __getattr__(name: str) -> Any:

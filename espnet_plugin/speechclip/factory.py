@@ -97,6 +97,17 @@ def has_keywords(config: Mapping[str, Any]) -> bool:
     return config.get("keyword_extractor", "cif") not in (None, "none")
 
 
+def architecture_name(config: Mapping[str, Any]) -> str:
+    """The papers' name of what a configuration describes, or ours."""
+    extractor = config.get("keyword_extractor", "cif")
+    if extractor == "none":
+        return "parallel"
+    name = "hybrid" if config.get("model_conf", {}).get("parallel", True) else "cascaded"
+    name += {"cls": "", "cif": "+"}.get(extractor, f" ({extractor})")
+    hard = (config.get("quantizer_conf") or {}).get("hard", True)
+    return name if hard else f"{name} annealed"
+
+
 def _build_keyword_path(
     config: Mapping[str, Any], dim: int, clip: FrozenCLIP, table: Tensor | None
 ) -> KeywordPath:

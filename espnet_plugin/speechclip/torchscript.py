@@ -8,13 +8,13 @@ own list of what may be unpickled; the tree's classes become inert stand-ins.
 from __future__ import annotations
 
 import shutil
+import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from espnet_plugin.speechclip.scratch import scratch_folder
 from espnet_plugin.speechclip.weights import named_like, read_pickle
 
 _RECORDS = ("data.pkl", "data", "version", "byteorder")
@@ -39,8 +39,7 @@ def read_torchscript_tensors(path: Path) -> dict[str, Tensor]:
         ValueError: If it is truncated, or its pickle holds anything but modules, tensors and
             numbers.
     """
-    with scratch_folder() as folder:
-        without_program = folder / path.name
+    with tempfile.TemporaryFile() as without_program:  # has no name, so no kill leaves it behind
         with zipfile.ZipFile(path) as script, zipfile.ZipFile(without_program, "w") as archive:
             for entry in script.infolist():
                 name = entry.filename
@@ -49,7 +48,9 @@ def read_torchscript_tensors(path: Path) -> dict[str, Tensor]:
                         raise ValueError(f"{path}: {name} is compressed, as PyTorch writes nothing")
                     with script.open(name) as source, archive.open(name, "w") as target:
                         shutil.copyfileobj(source, target)
-        tree = read_pickle(without_program, path, stand_in=_stand_in)
+        without_program.flush()
+        file = Path(f"/dev/fd/{without_program.fileno()}")
+        tree = read_pickle(file, path, stand_in=_stand_in)
     tensors: dict[str, Tensor] = {}
     _collect(tree, "", tensors)
     return tensors

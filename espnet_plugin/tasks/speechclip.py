@@ -19,10 +19,11 @@ from torch import nn
 
 from espnet_plugin.data.dataset import SAMPLING_RATE, NamingDataset
 from espnet_plugin.data.sampler_files import read_image_ids, read_lengths
+from espnet_plugin.pretrained.storage_format import CONFIG_FILE, read_config
+from espnet_plugin.pretrained.trust import check_trusted
 from espnet_plugin.speechclip.factory import build_speechclip
 from espnet_plugin.speechclip.options import check_options, options_of
-from espnet_plugin.speechclip.storage_format import CONFIG_FILE, read_config
-from espnet_plugin.speechclip.trust import check_trusted, weights_only_loading
+from espnet_plugin.speechclip.weights_only import weights_only_loading
 from espnet_plugin.tasks.speechclip_options import (
     CLASS_CHOICES,
     DEFAULT_MODEL,

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from espnet_plugin.evaluation.retrieval import rank_embeddings, summarize
 from espnet_plugin.speechclip.gather import gather_features
-from espnet_plugin.speechclip.trust import weights_only_loading
+from espnet_plugin.speechclip.weights_only import weights_only_loading
 from espnet_plugin.train.checkpoints import (
     read_resume_point,
     repair_experiment,

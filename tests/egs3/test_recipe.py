@@ -166,7 +166,7 @@ def make_recipe(root: Path) -> None:
 
 @pytest.mark.slow
 def test_all_stages(tmp_path: Path) -> None:
-    from espnet_plugin.speechclip import load_speechclip
+    from espnet_plugin.pretrained import load_speechclip
 
     make_recipe(tmp_path)
     command = [sys.executable, str(RECIPE / "run.py"), "--stages", *STAGES.split()]

@@ -25,11 +25,13 @@ import atheris
 import numpy as np
 import soundfile
 
-with atheris.instrument_imports(include=["espnet_plugin.data", "espnet_plugin.speechclip"]):
+with atheris.instrument_imports(
+    include=["espnet_plugin.data", "espnet_plugin.pretrained", "espnet_plugin.speechclip"]
+):
     from espnet_plugin.data.promised_length import promised_samples
     from espnet_plugin.data.scp import read_scp
     from espnet_plugin.data.unpack import unpack
-    from espnet_plugin.speechclip.archive import unpack_zip
+    from espnet_plugin.pretrained.archive import unpack_zip
     from espnet_plugin.speechclip.weights import read_pickle
 
 

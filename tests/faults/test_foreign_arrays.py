@@ -14,7 +14,7 @@ from espnet2.fileio.npy_scp import NpyScpReader
 
 from espnet_plugin.evaluation.inference_set import _read_embeddings
 from espnet_plugin.inference.infer_set import _image_embedding
-from espnet_plugin.speechclip.convert.vocabulary_ids import read_ids
+from espnet_plugin.pretrained.convert.vocabulary_ids import read_ids
 
 
 class Touch:

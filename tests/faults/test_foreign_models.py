@@ -1,7 +1,7 @@
 """Models from strangers: whatever their files hold, nothing of it runs.
 
 Every payload would leave a marker file. How pickles are looked through is tested beside the reader
-(``speechclip/convert/test_unpickle.py``); here they come where a user meets them.
+(``pretrained/convert/test_unpickle.py``); here they come where a user meets them.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ import yaml
 from espnet_plugin.bin import speechclip
 from espnet_plugin.inference.speechclip import SpeechCLIP
 from espnet_plugin.inference.speechclip_inference import SpeechCLIPInference
+from espnet_plugin.pretrained import load_speechclip, save_speechclip
+from espnet_plugin.pretrained.storage import load_clip
+from espnet_plugin.pretrained.trust import UntrustedModelError
 from espnet_plugin.search.catalog import Catalog
 from espnet_plugin.search.model import identify_model
-from espnet_plugin.speechclip import build_speechclip, load_speechclip, save_speechclip
-from espnet_plugin.speechclip.storage import load_clip
-from espnet_plugin.speechclip.trust import UntrustedModelError
+from espnet_plugin.speechclip import build_speechclip
 from s3prl_upstream import speechclip_plus
 from s3prl_upstream.expert import UpstreamExpert
 from tests.local_hub import put_in_cache
@@ -373,7 +374,7 @@ def test_a_repository_is_no_experiment_whose_files_lie_anywhere(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (model / "model.safetensors").rename(model / "latest.pth")
-    monkeypatch.setattr("espnet_plugin.speechclip.hub._snapshot", lambda name, refresh: model)
+    monkeypatch.setattr("espnet_plugin.pretrained.names._snapshot", lambda name, refresh: model)
     with pytest.raises(ValueError, match="owner/model: the repository holds neither model.zip"):
         load("owner/model")
 
@@ -467,8 +468,8 @@ def test_members_stay_inside(
 
 def test_bombs_are_not_unpacked(model: Path, marker: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = packed(model)
-    monkeypatch.setattr("espnet_plugin.speechclip.archive.SMALL_BYTES", 1 << 20)
-    monkeypatch.setattr("espnet_plugin.speechclip.archive.MAX_RATIO", 2)
+    monkeypatch.setattr("espnet_plugin.pretrained.archive.SMALL_BYTES", 1 << 20)
+    monkeypatch.setattr("espnet_plugin.pretrained.archive.MAX_RATIO", 2)
     add(archive, "zeros", 32 * "0" * (1 << 20))
     with pytest.raises(ValueError, match="far more than a model of its size"):
         load(archive)

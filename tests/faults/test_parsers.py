@@ -28,13 +28,13 @@ from espnet_plugin.data.scp import read_scp
 from espnet_plugin.data.unpack import unpack
 from espnet_plugin.evaluation.alignments import read_ctm, read_textgrid
 from espnet_plugin.evaluation.keyword_file import read_keywords
+from espnet_plugin.pretrained.archive import unpack_zip
+from espnet_plugin.pretrained.released import released_models
+from espnet_plugin.pretrained.released_cache import RECORD_FILE, fetched
+from espnet_plugin.pretrained.storage_format import read_config
 from espnet_plugin.search.index import PictureIndex
 from espnet_plugin.search.vectors import read_rows
-from espnet_plugin.speechclip.archive import unpack_zip
 from espnet_plugin.speechclip.clip_config import read_clip_config
-from espnet_plugin.speechclip.released import released_models
-from espnet_plugin.speechclip.released_cache import RECORD_FILE, fetched
-from espnet_plugin.speechclip.storage_format import read_config
 from espnet_plugin.speechclip.vocabulary import KeywordVocabulary
 
 EXAMPLES = settings(

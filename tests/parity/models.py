@@ -13,14 +13,14 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from espnet_plugin.speechclip.clip import FrozenCLIP
-from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
-from espnet_plugin.speechclip.convert.fairseq_hubert import (
+from espnet_plugin.pretrained.convert.fairseq_hubert import (
     hubert_config_options,
     map_fairseq_hubert,
 )
-from espnet_plugin.speechclip.convert.reference_config import map_config
-from espnet_plugin.speechclip.convert.reference_keys import MappedWeights, map_weights
+from espnet_plugin.pretrained.convert.reference_config import map_config
+from espnet_plugin.pretrained.convert.reference_keys import MappedWeights, map_weights
+from espnet_plugin.speechclip.clip import FrozenCLIP
+from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
 from espnet_plugin.speechclip.factory import build_speechclip
 from espnet_plugin.speechclip.keywords import Keywords
 from espnet_plugin.speechclip.losses import MaskedContrastiveLoss

@@ -14,7 +14,7 @@ import pytest
 import torch
 import transformers
 
-from espnet_plugin.speechclip.convert.fairseq_hubert import (
+from espnet_plugin.pretrained.convert.fairseq_hubert import (
     hubert_config_options,
     map_fairseq_hubert,
 )

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from espnet_plugin.speechclip import load_speechclip
+from espnet_plugin.pretrained import load_speechclip
 from s3prl_upstream.expert import UpstreamExpert, continue_with_last_frame, shortest_utterance
 from tests.local_hub import put_in_cache
 from tests.s3prl_upstream.conftest import ARCHITECTURES

@@ -12,9 +12,9 @@ from torch import Tensor
 
 import s3prl_upstream
 from espnet_plugin.inference.speechclip_inference import SpeechCLIPInference
-from espnet_plugin.speechclip import load_speechclip
-from espnet_plugin.speechclip.released import released_model
-from espnet_plugin.speechclip.storage import load_clip
+from espnet_plugin.pretrained import load_speechclip
+from espnet_plugin.pretrained.released import released_model
+from espnet_plugin.pretrained.storage import load_clip
 from s3prl_upstream.expert import UpstreamExpert
 from tests.local_hub import only_hub
 from tests.released_checkpoint import CLIP_DIM, DIM, LAYERS, released_checkpoint

@@ -20,16 +20,16 @@ from typing import Any
 
 import yaml
 
+from espnet_plugin.pretrained.convert.reference_config import map_config
+from espnet_plugin.pretrained.storage import CONFIG_KEYS
 from espnet_plugin.speechclip.attention import ATTENTIONS
 from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
-from espnet_plugin.speechclip.convert.reference_config import map_config
 from espnet_plugin.speechclip.keyword_extractor import KEYWORD_EXTRACTORS
 from espnet_plugin.speechclip.keyword_norm import KeywordBatchNorm
 from espnet_plugin.speechclip.losses import MaskedContrastiveLoss
 from espnet_plugin.speechclip.projection import projection
 from espnet_plugin.speechclip.quantizer import TokenQuantizer
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder, LayerWeighting
-from espnet_plugin.speechclip.storage import CONFIG_KEYS
 from espnet_plugin.tasks.speechclip import SpeechCLIPTask
 from espnet_plugin.tasks.speechclip_options import DEFAULT_MODEL
 

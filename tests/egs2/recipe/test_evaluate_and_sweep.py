@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from espnet_plugin.speechclip.released import released_model
-from espnet_plugin.speechclip.released_cache import RECORD_FILE, Fetched
+from espnet_plugin.pretrained.released import released_model
+from espnet_plugin.pretrained.released_cache import RECORD_FILE, Fetched
 from tests.egs2.recipe.test_speechclip_sh import FAKE_PYTHON, RECIPE, copy_recipe, make_data
 from tests.local_hub import put_in_cache
 

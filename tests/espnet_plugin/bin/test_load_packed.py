@@ -11,7 +11,7 @@ import yaml
 
 from espnet_plugin.bin import speechclip_pack
 from espnet_plugin.inference.speechclip_inference import SpeechCLIPInference
-from espnet_plugin.speechclip import load_speechclip
+from espnet_plugin.pretrained import load_speechclip
 
 
 def test_experiment_and_packed_model_load_as_plain_pytorch(trained: Path, tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ import soundfile
 
 from espnet_plugin.bin.speechclip import main
 from espnet_plugin.inference.speechclip import SpeechCLIP
-from espnet_plugin.speechclip import build_speechclip, save_speechclip
+from espnet_plugin.pretrained import save_speechclip
+from espnet_plugin.speechclip import build_speechclip
 from tests.tiny import tiny_hybrid_plus_config
 
 

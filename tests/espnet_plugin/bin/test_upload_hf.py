@@ -15,9 +15,9 @@ import torch
 from espnet_plugin import SpeechCLIP
 from espnet_plugin.inference.packing import pack_model
 from espnet_plugin.inference.speechclip_inference import SpeechCLIPInference
-from espnet_plugin.speechclip import load_speechclip
-from espnet_plugin.speechclip.hub import resolve_model
-from espnet_plugin.speechclip.released import released_model
+from espnet_plugin.pretrained import load_speechclip
+from espnet_plugin.pretrained.names import resolve_model
+from espnet_plugin.pretrained.released import released_model
 from s3prl_upstream.expert import UpstreamExpert
 from tests.local_hub import LocalHub, only_hub
 

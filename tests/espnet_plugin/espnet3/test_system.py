@@ -16,7 +16,7 @@ import torch
 import yaml
 
 from espnet_plugin.espnet3.system import SpeechCLIPSystem
-from espnet_plugin.speechclip import load_speechclip
+from espnet_plugin.pretrained import load_speechclip
 from espnet_plugin.tasks.speechclip import SpeechCLIPTask
 
 ROOT = Path(__file__).parents[3]

@@ -6,7 +6,7 @@ import soundfile
 import torch
 
 from espnet_plugin.inference.ladder import SpanKeywordExtractor, read_speech
-from espnet_plugin.speechclip import load_speechclip
+from espnet_plugin.pretrained import load_speechclip
 from espnet_plugin.speechclip.cif import CIF
 
 

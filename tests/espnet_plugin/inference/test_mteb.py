@@ -21,8 +21,8 @@ from espnet_plugin import SpeechCLIP
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.evaluation.retrieval import rank_embeddings, summarize
 from espnet_plugin.inference.mteb import MTEBModel, model_meta
-from espnet_plugin.speechclip import load_speechclip
-from espnet_plugin.speechclip.description import describe_model
+from espnet_plugin.pretrained import load_speechclip
+from espnet_plugin.pretrained.description import describe_model
 from tests.espnet_plugin.conftest import TinyCorpus
 from tests.pages import PROJECT, blocks
 from tests.tiny import CLIP_DIM

@@ -176,7 +176,8 @@ import sys
 import espnet_plugin.speechclip
 assert "torch" not in sys.modules
 from espnet_plugin import SpeechCLIP
-from espnet_plugin.speechclip import SpeechCLIPModel, build_speechclip, load_speechclip
+from espnet_plugin.pretrained import load_speechclip
+from espnet_plugin.speechclip import SpeechCLIPModel, build_speechclip
 later = {{"open_clip", "transformers", "torchvision", "PIL", "scipy", "soundfile", "soxr", "sympy"}}
 assert not later & sys.modules.keys()
 import numpy as np

@@ -9,13 +9,13 @@ import pytest
 import torch
 import transformers
 
-from espnet_plugin.speechclip.backends.huggingface import HuggingFaceBackend
-from espnet_plugin.speechclip.backends.s3prl import S3prlBackend, upstream_hub
-from espnet_plugin.speechclip.backends.waveform import prepare_waveforms
-from espnet_plugin.speechclip.convert.fairseq_hubert import (
+from espnet_plugin.pretrained.convert.fairseq_hubert import (
     hubert_config_options,
     map_fairseq_hubert,
 )
+from espnet_plugin.speechclip.backends.huggingface import HuggingFaceBackend
+from espnet_plugin.speechclip.backends.s3prl import S3prlBackend, upstream_hub
+from espnet_plugin.speechclip.backends.waveform import prepare_waveforms
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
 from tests.tiny import tiny_hubert_dir
 

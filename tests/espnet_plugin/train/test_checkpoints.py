@@ -14,7 +14,7 @@ import pytest
 import torch
 import yaml
 
-from espnet_plugin.speechclip.trust import UntrustedModelError
+from espnet_plugin.pretrained.trust import UntrustedModelError
 from espnet_plugin.tasks.speechclip import SpeechCLIPTask, warn_of_long_speech
 from espnet_plugin.train.checkpoints import read_checkpoint, repair_experiment, whole_files
 from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from espnet_plugin.speechclip.hub import resolve_model
+from espnet_plugin.pretrained.names import resolve_model
 
 if __name__ == "__main__":
     try:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from espnet_plugin.inference.publishing import upload, write_model_card
 from espnet_plugin.speechclip.hub import first_line
-from espnet_plugin.speechclip.scratch import scratch_folder
+from espnet_plugin.utils.scratch import scratch_folder
 from s3prl_upstream.hub_repository import make_repository
 
 

@@ -11,10 +11,9 @@ from typing import Any
 
 from torch import Tensor
 
-from espnet_plugin.speechclip.archive import unpack_zip
-from espnet_plugin.speechclip.hub import EXPECTED, resolve_model
-from espnet_plugin.speechclip.scratch import scratch_folder
-from espnet_plugin.speechclip.storage_format import (
+from espnet_plugin.pretrained.archive import unpack_zip
+from espnet_plugin.pretrained.names import EXPECTED, resolve_model
+from espnet_plugin.pretrained.storage_format import (
     CONFIG_FILE,
     TRAINED_FILE,
     config_of_checkpoint,
@@ -23,8 +22,10 @@ from espnet_plugin.speechclip.storage_format import (
     read_yaml,
     resolve_paths,
 )
-from espnet_plugin.speechclip.trust import check_trusted, weights_only_loading
+from espnet_plugin.pretrained.trust import check_trusted
 from espnet_plugin.speechclip.weights import read_pickle, read_safetensors
+from espnet_plugin.speechclip.weights_only import weights_only_loading
+from espnet_plugin.utils.scratch import scratch_folder
 
 META_FILE = "meta.yaml"
 PREFIX = "speechclip."  # of the model inside ESPnet's

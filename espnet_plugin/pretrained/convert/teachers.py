@@ -10,30 +10,30 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from espnet_plugin.speechclip.backends.huggingface_loading import load_encoder
-from espnet_plugin.speechclip.clip_config import find_weights, read_clip_config
-from espnet_plugin.speechclip.clip_weights import read_clip_weights
-from espnet_plugin.speechclip.convert.clip_export import (
+from espnet_plugin.pretrained.convert.clip_export import (
     MODEL_FILE,
     NOT_USED,
     TABLE,
     WEIGHTS_FILE,
     write_clip,
 )
-from espnet_plugin.speechclip.convert.fairseq_hubert import (
+from espnet_plugin.pretrained.convert.fairseq_hubert import (
     NOT_COMPARED,
     PRETRAINING_HEADS,
     map_fairseq_hubert,
     write_hubert,
 )
-from espnet_plugin.speechclip.convert.reference_keys import (
+from espnet_plugin.pretrained.convert.reference_keys import (
     CLIP,
     FULL_TABLE,
     SPEECH_ENCODER,
     MappedWeights,
 )
-from espnet_plugin.speechclip.convert.report import ConversionReport
-from espnet_plugin.speechclip.storage_format import CLIP_DIRECTORY, SPEECH_ENCODER_DIRECTORY
+from espnet_plugin.pretrained.convert.report import ConversionReport
+from espnet_plugin.pretrained.storage_format import CLIP_DIRECTORY, SPEECH_ENCODER_DIRECTORY
+from espnet_plugin.speechclip.backends.huggingface_loading import load_encoder
+from espnet_plugin.speechclip.clip_config import find_weights, read_clip_config
+from espnet_plugin.speechclip.clip_weights import read_clip_weights
 
 NUM_TOKENS = 49408  # of CLIP's tokenizer
 

@@ -17,9 +17,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from espnet_plugin.pretrained.released import ReleasedModel
+from espnet_plugin.pretrained.storage_format import FORMAT_VERSION, new_directory
 from espnet_plugin.speechclip.hub import from_cache_or_hub
-from espnet_plugin.speechclip.released import ReleasedModel
-from espnet_plugin.speechclip.storage_format import FORMAT_VERSION, new_directory
 
 RECORD_FILE = "released.json"
 _SHA256_DIGITS = 64
@@ -114,7 +114,7 @@ def _only_process(directory: Path) -> Iterator[None]:
 
 
 def _download_and_convert(model: ReleasedModel, directory: Path, *, refresh: bool) -> None:
-    from espnet_plugin.speechclip.convert.converter import convert_checkpoint
+    from espnet_plugin.pretrained.convert.converter import convert_checkpoint
 
     before = fetched(model)
     known = None if before is None or refresh else before.revision

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from espnet_plugin.speechclip.convert import converter
-from espnet_plugin.speechclip.hub import resolve_model
-from espnet_plugin.speechclip.released import ReleasedModel, released_model
-from espnet_plugin.speechclip.released_cache import RECORD_FILE, cache_directory, fetched
-from espnet_plugin.speechclip.storage import load_speechclip
+from espnet_plugin.pretrained.convert import converter
+from espnet_plugin.pretrained.names import resolve_model
+from espnet_plugin.pretrained.released import ReleasedModel, released_model
+from espnet_plugin.pretrained.released_cache import RECORD_FILE, cache_directory, fetched
+from espnet_plugin.pretrained.storage import load_speechclip
 from tests.local_hub import LocalHub, commit_id, only_hub
 from tests.released_checkpoint import released_checkpoint
 
@@ -227,7 +227,7 @@ def test_a_full_disk_is_noticed_before_the_conversion(
 @pytest.mark.slow
 def test_processes_wait_for_each_other(hub: LocalHub, tmp_path: Path) -> None:
     """Both start with nothing; HF_ENDPOINT and HF_HOME are read from the environment."""
-    code = f"from espnet_plugin.speechclip.hub import resolve_model; print(resolve_model('{NAME}'))"
+    code = f"from espnet_plugin.pretrained import resolve_model; print(resolve_model('{NAME}'))"
     environment = {**os.environ, "HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "home")}
     for name in ("HF_HUB_OFFLINE", "HF_HUB_CACHE"):
         environment.pop(name, None)

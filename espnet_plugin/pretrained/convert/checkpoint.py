@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from espnet_plugin.speechclip.convert.unpickle import read_pickled_checkpoint
+from espnet_plugin.pretrained.convert.unpickle import read_pickled_checkpoint
 
 # Entries of the configuration without which nothing can be converted.
 NEEDED_OPTIONS = ("model_settings", "audio_encoder.name", "clip.name", "cl_loss.type")

@@ -7,16 +7,14 @@ which no file can give.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from espnet_plugin.pretrained.storage_format import FILE_OPTIONS
 from espnet_plugin.speechclip.clip_config import fetched_parts, read_clip_config
 from espnet_plugin.speechclip.hub import is_remote_name
-from espnet_plugin.speechclip.storage_format import FILE_OPTIONS
 
 # Upstreams of s3prl that take no file of the model's: features, and weights that s3prl itself
 # publishes in a form that loads weights-only. None that takes a checkpoint is here: some unpickle
@@ -30,9 +28,6 @@ SAFE_UPSTREAMS = frozenset(
     "data2vec data2vec_base_960 data2vec_large_ll60k "
     "unispeech_sat unispeech_sat_base unispeech_sat_base_plus unispeech_sat_large".split()
 )
-_FORCE, _NEVER = "TORCH_FORCE_WEIGHTS_ONLY_LOAD", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
-_guard = threading.Lock()
-_before: list[dict[str, str | None]] = []  # of each running block; the first knows what was set
 
 
 class UntrustedModelError(ValueError):
@@ -97,29 +92,3 @@ def _unsafe_parts(config: Mapping[str, Any]) -> Iterator[str]:
     clip = (config.get("clip_conf") or {}).get("model")
     if clip is not None:
         yield from fetched_parts(read_clip_config(str(clip)))
-
-
-@contextlib.contextmanager
-def weights_only_loading() -> Iterator[None]:
-    """Makes every ``torch.load`` of this process and its children weights-only, whatever it asks.
-
-    By PyTorch's own variable, which reaches the libraries that ask for more. Of several threads the
-    last one that leaves puts things back.
-    """
-    with _guard:
-        if not _before:
-            _before.append({name: os.environ.pop(name, None) for name in (_FORCE, _NEVER)})
-            os.environ[_FORCE] = "1"
-        else:
-            _before.append({})
-    try:
-        yield
-    finally:
-        with _guard:
-            if len(_before) > 1:
-                _before.pop()
-            else:
-                for name, value in _before.pop().items():
-                    os.environ.pop(name, None)
-                    if value is not None:
-                        os.environ[name] = value

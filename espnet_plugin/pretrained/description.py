@@ -9,22 +9,12 @@ from typing import Any
 
 from torch import Tensor
 
+from espnet_plugin.pretrained.storage_format import LOG_SCALE, TOKEN_TABLE
+from espnet_plugin.pretrained.stored_model import opened
+from espnet_plugin.speechclip.factory import architecture_name
 from espnet_plugin.speechclip.model import SpeechCLIPModel
-from espnet_plugin.speechclip.storage_format import LOG_SCALE, TOKEN_TABLE
-from espnet_plugin.speechclip.stored_model import opened
 
 NOT_TRAINED = (*SpeechCLIPModel.frozen_prefixes, TOKEN_TABLE, LOG_SCALE)
-
-
-def architecture_name(config: Mapping[str, Any]) -> str:
-    """The papers' name of what a configuration describes, or ours."""
-    extractor = config.get("keyword_extractor", "cif")
-    if extractor == "none":
-        return "parallel"
-    name = "hybrid" if config.get("model_conf", {}).get("parallel", True) else "cascaded"
-    name += {"cls": "", "cif": "+"}.get(extractor, f" ({extractor})")
-    hard = (config.get("quantizer_conf") or {}).get("hard", True)
-    return name if hard else f"{name} annealed"
 
 
 def describe_model(source: str | Path) -> dict[str, Any]:

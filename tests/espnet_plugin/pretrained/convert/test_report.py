@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from espnet_plugin.speechclip.convert.report import ConversionReport
+from espnet_plugin.pretrained.convert.report import ConversionReport
 
 
 def test_every_weight_is_accounted_for_exactly_once() -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from espnet_plugin.speechclip.hub import resolve_model
-from espnet_plugin.speechclip.released import (
+from espnet_plugin.pretrained.names import resolve_model
+from espnet_plugin.pretrained.released import (
     ReleasedModel,
     nearest_names,
     released_as,

@@ -12,7 +12,8 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
-from espnet_plugin.speechclip import build_speechclip, load_speechclip, save_speechclip
+from espnet_plugin.pretrained import load_speechclip, save_speechclip
+from espnet_plugin.speechclip import build_speechclip
 from espnet_plugin.speechclip.model import SpeechCLIPModel
 from tests.tiny import tiny_clip_config, tiny_clip_weights, tiny_hubert_dir
 

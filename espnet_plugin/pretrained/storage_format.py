@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from espnet_plugin.speechclip.scratch import scratch_folder
+from espnet_plugin.utils.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from espnet_plugin.speechclip.convert.reference_config import map_config
+from espnet_plugin.pretrained.convert.reference_config import map_config
 
 BLOCK = "cascaded_branch.self_att.multihead_attn_layer.in_proj_weight"
 EACH = {"type": "eachKw"}

@@ -11,12 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from espnet_plugin.speechclip.clip import FrozenCLIP
-from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
-from espnet_plugin.speechclip.factory import build_speechclip, has_keywords
-from espnet_plugin.speechclip.hub import is_remote_name
-from espnet_plugin.speechclip.model import SpeechCLIPModel
-from espnet_plugin.speechclip.storage_format import (
+from espnet_plugin.pretrained.storage_format import (
     CONFIG_FILE,
     FILE_OPTIONS,
     LOG_SCALE,
@@ -26,7 +21,12 @@ from espnet_plugin.speechclip.storage_format import (
     write_config,
     write_trained,
 )
-from espnet_plugin.speechclip.stored_model import opened
+from espnet_plugin.pretrained.stored_model import opened
+from espnet_plugin.speechclip.clip import FrozenCLIP
+from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
+from espnet_plugin.speechclip.factory import build_speechclip, has_keywords
+from espnet_plugin.speechclip.hub import is_remote_name
+from espnet_plugin.speechclip.model import SpeechCLIPModel
 from espnet_plugin.speechclip.vocabulary import KeywordVocabulary
 from espnet_plugin.speechclip.weights import check_fit
 
@@ -92,7 +92,7 @@ def load_speechclip(
     """Loads a trained model in evaluation mode.
 
     Nothing of its files is executed: weights are read as tensors, and its configuration may name
-    only what :mod:`espnet_plugin.speechclip.trust` lists.
+    only what :mod:`espnet_plugin.pretrained.trust` lists.
 
     Args:
         source: An exported model (converted checkpoints are such), an ESPnet experiment or one of

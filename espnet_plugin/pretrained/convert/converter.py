@@ -11,29 +11,28 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from espnet_plugin.speechclip.clip import FrozenCLIP
-from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
-from espnet_plugin.speechclip.convert.checkpoint import ReleasedCheckpoint, read_released_checkpoint
-from espnet_plugin.speechclip.convert.clip_export import TABLE
-from espnet_plugin.speechclip.convert.reference_config import map_config
-from espnet_plugin.speechclip.convert.reference_keys import MappedWeights, map_weights
-from espnet_plugin.speechclip.convert.report import ConversionReport
-from espnet_plugin.speechclip.convert.teachers import Teachers, TeacherWriter
-from espnet_plugin.speechclip.convert.vocabulary_ids import (
+from espnet_plugin.pretrained.convert.checkpoint import ReleasedCheckpoint, read_released_checkpoint
+from espnet_plugin.pretrained.convert.clip_export import TABLE
+from espnet_plugin.pretrained.convert.reference_config import map_config
+from espnet_plugin.pretrained.convert.reference_keys import MappedWeights, map_weights
+from espnet_plugin.pretrained.convert.report import ConversionReport
+from espnet_plugin.pretrained.convert.teachers import Teachers, TeacherWriter
+from espnet_plugin.pretrained.convert.vocabulary_ids import (
     FORBIDDEN_ROWS,
     check_ids,
     read_ids,
     recover_ids,
 )
-from espnet_plugin.speechclip.description import architecture_name
-from espnet_plugin.speechclip.factory import build_speechclip
-from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
-from espnet_plugin.speechclip.storage_format import (
+from espnet_plugin.pretrained.storage_format import (
     new_directory,
     resolve_paths,
     write_config,
     write_trained,
 )
+from espnet_plugin.speechclip.clip import FrozenCLIP
+from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
+from espnet_plugin.speechclip.factory import architecture_name, build_speechclip
+from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
 from espnet_plugin.speechclip.weights import check_fit
 
 CLIP_COPY = "cascaded_branch.clip."

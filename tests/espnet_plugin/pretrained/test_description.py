@@ -7,8 +7,8 @@ from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
-from espnet_plugin.speechclip.description import model_fingerprint
-from espnet_plugin.speechclip.storage_format import TRAINED_FILE
+from espnet_plugin.pretrained.description import model_fingerprint
+from espnet_plugin.pretrained.storage_format import TRAINED_FILE
 
 
 def test_the_fingerprint_is_of_the_weights(exported: Path, tmp_path: Path) -> None:

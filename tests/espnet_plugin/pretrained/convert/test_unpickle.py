@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import torch
 
-from espnet_plugin.speechclip.convert.unpickle import (
+from espnet_plugin.pretrained.convert.unpickle import (
     Stub,
     read_pickled_checkpoint,
 )

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from espnet_plugin.speechclip.scratch import scratch_folder
+from espnet_plugin.utils.scratch import scratch_folder
 
 HOLDER = """
 import sys, time
-from espnet_plugin.speechclip.scratch import scratch_folder
+from espnet_plugin.utils.scratch import scratch_folder
 with scratch_folder(sys.argv[1], name="x") as folder:
     (folder / "half").write_text("written")
     print(folder, flush=True)

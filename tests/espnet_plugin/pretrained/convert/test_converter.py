@@ -13,10 +13,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from benchmarks.measure import usage_of
-from espnet_plugin.speechclip.convert.converter import Teachers, convert_checkpoint
-from espnet_plugin.speechclip.convert.fairseq_hubert import map_fairseq_hubert
+from espnet_plugin.pretrained.convert.converter import Teachers, convert_checkpoint
+from espnet_plugin.pretrained.convert.fairseq_hubert import map_fairseq_hubert
+from espnet_plugin.pretrained.storage import load_speechclip
 from espnet_plugin.speechclip.speech_encoder import SpeechStates
-from espnet_plugin.speechclip.storage import load_speechclip
 from tests.parity.fixtures import DIRECTORY
 from tests.released import (
     conversion_memory,
@@ -414,7 +414,7 @@ def test_compatibility_is_stored(released: Callable[..., Path], tmp_path: Path) 
 def test_memory_grows_less_than_twice_the_file(tmp_path: Path) -> None:
     """Beyond what importing takes."""
     code = (
-        "import espnet_plugin.speechclip.convert.converter, open_clip; "
+        "import espnet_plugin.pretrained.convert.converter, open_clip; "
         "from transformers import HubertModel; from espnet_plugin.speechclip import SpeechCLIPModel"
     )
     imports = usage_of([sys.executable, "-c", code]).peak
