@@ -20,7 +20,12 @@ from espnet_plugin.pretrained.names import PACKED
 from espnet_plugin.pretrained.storage_format import CONFIG_FILE, TRAINED_FILE, new_directory
 from espnet_plugin.utils.command import command_errors
 
-REQUIREMENTS = "speechclip-plus[s3prl]\n"
+# No package index has the code itself, so this names nothing that a stranger could register.
+REQUIREMENTS = """# The code: in a checkout of speechclip-plus, pip install '.[s3prl]'
+espnet>=202511
+espnet-s3prl>=2026.5.14
+open_clip_torch>=2.30
+"""
 # s3prl imports it as the top-level module "expert", from the downloaded folder.
 EXPERT = '''"""Read by s3prl: run_downstream --hub huggingface -u OWNER/MODEL."""
 

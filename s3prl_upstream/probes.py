@@ -152,7 +152,7 @@ def draw(
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError(
-            "figures need matplotlib: pip install 'speechclip-plus[recipe]'"
+            "figures need matplotlib: pip install matplotlib (extra: recipe)"
         ) from error
     ticks = {"xticks": range(len(states)), "xticklabels": states}
     figure = Figure(figsize=(7, 6 if weights else 3.5), layout="constrained")

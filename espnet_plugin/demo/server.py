@@ -46,7 +46,7 @@ def build_app(backend: Backend, uploads: Uploads, *, hosts: frozenset[str] | Non
         from espnet_plugin.demo.page import Questions, build_page
     except ImportError as error:
         raise ImportError(
-            f"the page needs gradio ({error}): pip install 'speechclip-plus[demo]'"
+            f"the page needs gradio ({error}): pip install gradio faiss-cpu (extra: demo)"
         ) from error
     from fastapi import FastAPI
 

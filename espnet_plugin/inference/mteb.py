@@ -23,7 +23,7 @@ try:
     from mteb.models.abs_encoder import AbsEncoder
 except ModuleNotFoundError as error:
     raise ImportError(
-        f"MTEB's tasks need mteb: pip install 'speechclip-plus[mteb]' ({error})"
+        f"MTEB's tasks need mteb: pip install mteb (extra: mteb); {error}"
     ) from error
 
 if TYPE_CHECKING:

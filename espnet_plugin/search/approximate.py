@@ -104,7 +104,7 @@ def import_faiss() -> ModuleType:
         import faiss
     except ImportError as error:
         raise ImportError(
-            f"search needs faiss ({error}): pip install 'speechclip-plus[search]'"
+            f"search needs faiss ({error}): pip install faiss-cpu (extra: search)"
         ) from error
     return faiss
 

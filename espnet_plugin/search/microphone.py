@@ -29,7 +29,7 @@ def record(seconds: float) -> np.ndarray:
     except (ImportError, OSError) as error:  # OSError: PortAudio itself is missing
         raise ImportError(
             f"--mic needs sounddevice and PortAudio ({error}): "
-            "pip install 'speechclip-plus[mic]', and apt install libportaudio2"
+            "pip install sounddevice (extra: mic), and apt install libportaudio2"
         ) from error
     try:
         sounddevice.query_devices(kind="input")

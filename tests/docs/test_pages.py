@@ -65,6 +65,22 @@ def test_a_message_of_the_page_is_one_of_the_code(message: str) -> None:
     assert any(wanted.search(text) for text in said)
 
 
+def test_messages_name_packages_that_the_project_asks_for() -> None:
+    setup = (PROJECT / "setup.cfg").read_text(encoding="utf-8")
+    known = {name.lower() for name in re.findall(r"^    ([\w-]+)[>\[]", setup, re.MULTILINE)}
+    said = [text for text in messages() if "pip install " in text]
+    named = [
+        name
+        for text in said
+        for command in re.findall(r"pip install ((?:[a-z][\w-]*(?: |$))+)", text)
+        for name in command.split()
+    ]
+    assert {"faiss-cpu", "gradio", "espnet-s3prl", "matplotlib"} <= set(named)
+    assert {name for name in named if name not in known} <= {"them", "first"}
+    # our own name is on no package index, where anybody could register it
+    assert not [text for text in said if "pip install 'speechclip" in text]
+
+
 def test_the_start_page_has_the_readmes_numbers() -> None:
     rows = re.findall(r"^\| .*\d\.\d.*$", (DOCS / "index.md").read_text("utf-8"), re.MULTILINE)
     readme = (PROJECT / "README.md").read_text(encoding="utf-8").splitlines()

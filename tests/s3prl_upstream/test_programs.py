@@ -105,7 +105,7 @@ def test_hub_repository_trains(commands: Path, model_dir: Path, tmp_path: Path) 
         cwd=tmp_path,
     )  # fmt: skip
     assert "Take a list of 4 features" in printed
-    assert "speechclip-plus" in printed  # what the repository needs is named
+    assert "in a checkout of speechclip-plus" in printed  # what the repository needs is named
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ cwd=$(pwd)
 python="coverage run --append"
 
 if ! python3 -c "import espnet_plugin" &> /dev/null; then
-    tools/installers/install_speechclip_plus.sh
+    tools/installers/install_speechclip_plus.sh "${SPEECHCLIP_PLUS:?a checkout or wheel of speechclip-plus, with [recipe,mini]}"
 fi
 
 # teachers that have hardly learned anything: what is tested is that all of it runs

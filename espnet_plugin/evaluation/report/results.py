@@ -117,7 +117,7 @@ def write_results(
                 ladder=scores.get("ladder"),
             )
         except ImportError as error:
-            logging.warning(f"no figures ({error}): pip install 'speechclip-plus[recipe]'")
+            logging.warning(f"no figures ({error}): pip install matplotlib (extra: recipe)")
     text = results_page(
         scores,
         title=experiment.name,

@@ -231,7 +231,7 @@ def _draw(runs: Sequence[Run], systems: Sequence[str], output_dir: Path) -> dict
             figure = figures.draw_keyword_numbers(runs, counted)
             drawn["Number of keywords"] = style.save(figure, output_dir / "keyword_numbers")
     except ImportError as error:
-        logging.warning(f"no figures ({error}): pip install 'speechclip-plus[recipe]'")
+        logging.warning(f"no figures ({error}): pip install matplotlib (extra: recipe)")
         return {}
     return drawn
 

@@ -32,9 +32,9 @@ def upstream_hub() -> Any:
         import s3prl.hub
     except (ImportError, OSError, AttributeError) as error:  # s3prl 0.4.18 breaks in all these ways
         raise ImportError(
-            f"s3prl cannot be imported ({type(error).__name__}: {error}). Install the fork that "
-            "works with current torchaudio: pip install 'speechclip-plus[s3prl]' (package "
-            "espnet-s3prl; uninstall the package s3prl first)"
+            f"s3prl cannot be imported ({type(error).__name__}: {error}). Install the fork "
+            "that works with current torchaudio: pip install espnet-s3prl pandas (extra: s3prl); "
+            "uninstall the package s3prl first"
         ) from error
     return s3prl.hub
 

@@ -2,8 +2,9 @@
 # SpeechCLIP+'s task and model, for egs2/speechclip_plus and egs3/speechclip_plus
 set -euo pipefail
 
-if [ $# -gt 1 ]; then
-    echo "Usage: $0 [what pip shall install instead, e.g. a folder: '../speechclip[recipe,mini]']"
-    exit 1
+# No package index has the package yet, so a checkout or a wheel must be named.
+if [ $# -ne 1 ]; then
+    echo "Usage: $0 <checkout or wheel with extras>, e.g. $0 '../../speechclip-plus[recipe,mini]'" >&2
+    exit 2
 fi
-python3 -m pip install "${1:-speechclip-plus[recipe,mini]}"
+python3 -m pip install "$1"

