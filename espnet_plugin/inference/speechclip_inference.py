@@ -239,12 +239,15 @@ class SpeechCLIPInference:
         ids = torch.tensor(self.model.vocabulary.ids)
         similarities = keywords.quantized.similarities  # (batch, slots, rows)
         allowed = len(ids) - len(self.model.vocabulary.forbidden)
-        best = similarities.topk(min(NEAREST, allowed), dim=-1)
-        nearest = ids[best.indices.cpu()].tolist()  # (batch, slots, nearest)
-        scores = best.values[..., 0].tolist()  # (batch, slots)
-        chosen, table = keywords.quantized.embeddings, self.model.token_table
-        rows = cosine_similarities(chosen, table).topk(min(NEAREST, len(ids)), dim=-1).indices
-        neighbours = ids[rows.cpu()].tolist()  # (batch, slots, nearest)
+        # the row that the text tower read comes first, whatever rounding makes of the cosines
+        chosen = keywords.quantized.rows  # (batch, slots)
+        ranked = similarities.scatter(2, chosen[..., None], torch.inf)
+        best = ranked.topk(min(NEAREST, allowed), dim=-1).indices
+        nearest = ids[best.cpu()].tolist()  # (batch, slots, nearest)
+        scores = similarities.gather(2, chosen[..., None])[..., 0].tolist()  # (batch, slots)
+        table = self.model.token_table
+        rows = cosine_similarities(table[chosen], table).topk(min(NEAREST, len(ids)), dim=-1)
+        neighbours = ids[rows.indices.cpu()].tolist()  # (batch, slots, nearest)
         cif = keywords.cif
         starts = cif.starts.tolist() if cif is not None else None
         ends = cif.ends.tolist() if cif is not None else None

@@ -31,12 +31,18 @@ class Runs:
     lengths: Tensor
 
     def mean(self, values: Tensor) -> Tensor:
-        """Averages (batch, slots, dim) over runs, (batch, runs, dim); zero beyond the last run."""
+        """Averages (batch, slots, dim) over runs, (batch, runs, dim); zero beyond the last run.
+
+        In float32 at least, under autocast too: in 16 bits the mean of a run of one would already
+        be another vector, with another nearest sub-word.
+        """
         slots = self.weights.size(2)
         members = self.weights.sum(dim=1) > 0  # (batch, slots)
         # Padding may hold anything, infinities included: it must not meet the product.
         values = values[:, :slots].masked_fill(~members[:, :, None], 0.0)
-        return torch.matmul(self.weights.to(values.dtype), values)
+        precision = torch.promote_types(values.dtype, torch.float32)
+        with torch.autocast(values.device.type, enabled=False):
+            return torch.matmul(self.weights.to(precision), values.to(precision))
 
 
 def merge_repeats(keywords: Keywords) -> Keywords:
