@@ -105,7 +105,8 @@ def get_parser() -> argparse.ArgumentParser:
         "--max_seconds",
         type=float,
         default=400.0,
-        help="Of longer speech only the beginning is heard, with a warning",
+        help="Of longer speech only the beginning is heard, with a warning. Keywords end after "
+        "max_keywords segments: at about max_keywords x frames_per_keyword frames of 20 ms",
     )
     parser.add_argument(
         "--merge",

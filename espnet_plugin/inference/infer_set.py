@@ -82,6 +82,7 @@ def infer_set(
         batch_seconds: Speech at a time, at most, with padding; an utterance that is longer comes
             alone. Without ``shape_file`` nothing is known of the lengths.
         max_seconds: Of longer speech only the beginning is heard, with a warning that names it.
+            Keywords may reach less far, see :attr:`SpeechCLIPInference.keyword_seconds`.
         num_workers: Processes that read files.
 
     Raises:
@@ -106,8 +107,6 @@ def infer_set(
     outputs = SetOutputs(
         layer_weights=inference.layer_weights(), frame_seconds=inference.stride_seconds
     )
-    cif = getattr(inference.model.keyword_extractor, "cif", None)
-    most_keywords = cif.max_keywords if cif is not None else None
     shown = {keys[(2 * n + 1) * len(keys) // (2 * ATTENTION_MAPS)] for n in range(ATTENTION_MAPS)}
     for utterances, batch in progress(loader, description="inference", unit="batch"):
         batch = _cut(utterances, batch, max_seconds, inference.stride_seconds)
@@ -119,7 +118,7 @@ def infer_set(
         ):
             outputs.arrays[utterance] = _embeddings(result)
             if result.keywords is not None:
-                _warn_of_the_rest(utterance, seconds, result, most_keywords)
+                inference.warn_of_the_rest(utterance, result)
                 outputs.keywords[utterance] = keyword_entry(utterance, seconds, result)
         for row in [row for row, utterance in enumerate(utterances) if utterance in shown]:
             one = {name: value[row : row + 1] for name, value in tensors.items()}
@@ -159,18 +158,6 @@ def _cut(
     most = int(max_seconds / step)
     lengths = batch[f"{name}_lengths"].clamp(max=most)
     return {**batch, name: batch[name][:, :most], f"{name}_lengths": lengths}
-
-
-def _warn_of_the_rest(
-    utterance: str, seconds: float, result: UtteranceResult, most: int | None
-) -> None:
-    end = result.keywords[-1].end if result.keywords else None
-    if end is not None and len(result.keywords or ()) == most and end < seconds - 0.1:
-        logging.warning(
-            f"{utterance}: {most} keywords, as many as the model keeps, reach to {end:.1f} of "
-            f"{seconds:.1f} s: the speech after that is in no keyword and not in the cascaded "
-            "embedding; the parallel one hears all of it"
-        )
 
 
 def _seconds(batch: Mapping[str, Tensor], stride_seconds: float) -> list[float]:

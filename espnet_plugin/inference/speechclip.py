@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,6 +21,7 @@ from espnet_plugin.inference.utterance import (
     MAX_SECONDS,
     Utterance,
     read_utterance,
+    utterance_name,
     utterance_seconds,
 )
 from espnet_plugin.pretrained.storage import load_clip, load_speechclip, save_loaded
@@ -82,7 +83,8 @@ class SpeechCLIP:
                 hub.
             device: Torch device; None: a GPU where there is one.
             max_seconds: Of a longer recording only the beginning is heard, with a warning that
-                names it. With HuBERT base a minute of speech needs about 1 GB.
+                names it. With HuBERT base a minute of speech needs about 1 GB. Keywords may reach
+                less far, see :attr:`keyword_seconds`.
             trust_remote_code: Whoever made the model is trusted: it may name what can run code that
                 comes with it.
 
@@ -112,6 +114,13 @@ class SpeechCLIP:
     def embedding_dim(self) -> int:
         """Length of a row."""
         return self.inference.model.clip.embedding_dim
+
+    @property
+    def keyword_seconds(self) -> float | None:
+        """About how many seconds of a recording the keywords hear, see
+        :attr:`SpeechCLIPInference.keyword_seconds`; the rest is warned of, and cannot be had by
+        ``max_seconds``. The parallel branch hears all."""
+        return self.inference.keyword_seconds
 
     def to(self, device: str | torch.device) -> SpeechCLIP:
         """Moves the model; returns it."""
@@ -151,23 +160,27 @@ class SpeechCLIP:
             DataError: When a recording cannot be used; it is named.
             ValueError: If the model has no such branch.
         """
-        take = self._taking(branch)
+        taken = self._taken(branch)
         items = items_of(speech)
         wanted, most = self.inference.model.speech_encoder.sampling_rate, self.inference.max_seconds
 
-        def encode(batch: list[np.ndarray]) -> list[np.ndarray]:
-            return [take(result) for result in self._results(batch)]
+        def read(item: Utterance) -> tuple[str, np.ndarray]:
+            rate = _rate_of(item, sampling_rate)
+            samples = read_utterance(item, sampling_rate=rate, wanted_rate=wanted, max_seconds=most)
+            return utterance_name(item), samples
+
+        def encode(batch: list[tuple[str, np.ndarray]]) -> list[np.ndarray]:
+            results = self._results([samples for _, samples in batch])
+            if "cascaded" in taken:
+                for (name, _), result in zip(batch, results, strict=True):
+                    self.inference.warn_of_the_rest(name, result)
+            return [_embedding(result, taken) for result in results]
 
         seconds = dict(enumerate(utterance_seconds(item, sampling_rate) for item in items))
         return embed_items(
             items,
             batches=batches_by_length(seconds, BATCH_SECONDS),
-            read=lambda item: read_utterance(
-                item,
-                sampling_rate=_rate_of(item, sampling_rate),
-                wanted_rate=wanted,
-                max_seconds=most,
-            ),
+            read=read,
             encode=encode,
             dim=self.embedding_dim,
             on_error=on_error,
@@ -296,7 +309,7 @@ class SpeechCLIP:
             self._image_clip = clip.to(self.inference.device)
         return self._image_clip
 
-    def _taking(self, branch: Branch | None) -> Callable[[UtteranceResult], np.ndarray]:
+    def _taken(self, branch: Branch | None) -> tuple[str, ...]:
         wanted = branch or self.branches[0]
         if wanted not in ("parallel", "cascaded", "both"):
             raise ValueError(f"branch {wanted!r}: it is parallel, cascaded or both")
@@ -307,11 +320,7 @@ class SpeechCLIP:
                 f"{self.source}: the model has no {missing[0]} branch, only {self.branches[0]}"
             )
 
-        def take(result: UtteranceResult) -> np.ndarray:
-            row = sum(getattr(result, name) for name in names)
-            return row if len(names) == 1 else row / np.linalg.norm(row)
-
-        return take
+        return names
 
     def _results(self, batch: list[np.ndarray]) -> list[UtteranceResult]:
         device = self.inference.device
@@ -319,6 +328,11 @@ class SpeechCLIP:
         speech = pad_sequence([torch.as_tensor(samples) for samples in batch], batch_first=True)
         output = self.inference.encode(speech=speech.to(device), speech_lengths=lengths)
         return self.inference.results(output)
+
+
+def _embedding(result: UtteranceResult, branches: tuple[str, ...]) -> np.ndarray:
+    row = sum(getattr(result, name) for name in branches)
+    return row if len(branches) == 1 else row / np.linalg.norm(row)
 
 
 def _rate_of(item: Any, sampling_rate: int | None) -> int | None:

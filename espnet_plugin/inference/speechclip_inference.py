@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from espnet_plugin.inference.utterance import MAX_SECONDS, Utterance, read_utterance
+from espnet_plugin.inference.utterance import (
+    MAX_SECONDS,
+    Utterance,
+    read_utterance,
+    utterance_name,
+)
 from espnet_plugin.pretrained.storage import load_speechclip
 from espnet_plugin.speechclip.backends.waveform import float_samples
 from espnet_plugin.speechclip.model import SpeechCLIPModel, SpeechOutput
@@ -56,6 +62,8 @@ class UtteranceResult:
         keywords: In the order of the speech; None without the cascaded branch.
         alphas: Segmentation weight of each frame, (frames,); None when nothing is segmented.
         fired: Frames in which a keyword was completed; None likewise.
+        keywords_end: Seconds after which the speech is in no keyword, because it holds more
+            segments than the model keeps; None where all of it was taken.
     """
 
     parallel: np.ndarray | None
@@ -63,6 +71,7 @@ class UtteranceResult:
     keywords: tuple[SpokenKeyword, ...] | None
     alphas: np.ndarray | None
     fired: tuple[int, ...] | None
+    keywords_end: float | None
 
 
 class SpeechCLIPInference:
@@ -83,7 +92,8 @@ class SpeechCLIPInference:
         dtype: Precision of the computation, one of ``PRECISIONS``; with 16 bits the weights stay
             float32 and PyTorch's autocast decides, as in training.
         model: A model that is loaded already, instead of both files.
-        max_seconds: Of longer speech only the beginning is heard, with a warning.
+        max_seconds: Of longer speech only the beginning is heard, with a warning. Keywords may
+            reach less far, see :attr:`keyword_seconds`.
         trust_remote_code: See :func:`load_speechclip`.
     """
 
@@ -146,6 +156,28 @@ class SpeechCLIPInference:
         encoder = self.model.speech_encoder
         return encoder.stride / encoder.sampling_rate
 
+    @property
+    def keyword_seconds(self) -> float | None:
+        """About how many seconds of a recording the keywords hear.
+
+        As many segments as the model keeps, at the rate that it was trained for: ``max_keywords``
+        x ``frames_per_keyword`` x seconds per frame. None where keywords hear all of it (``cls``),
+        or their rate is that of the captions' sub-words.
+        """
+        reach = getattr(self.model.keyword_extractor, "reach", None)
+        return None if reach is None else reach * self.stride_seconds
+
+    def warn_of_the_rest(self, name: str, result: UtteranceResult) -> None:
+        """Warns where the speech of an utterance after a certain time is in no keyword."""
+        if result.keywords_end is None:
+            return
+        most = self.model.keyword_extractor.cif.max_keywords
+        logging.warning(
+            f"{name}: more than {most} segments, so its keywords end at {result.keywords_end:.1f} "
+            "s: the speech after that is in no keyword and not in the cascaded embedding (the "
+            "parallel one hears all of it); cut the recording"
+        )
+
     @torch.no_grad()
     def __call__(self, speech: Utterance, *, sampling_rate: int | None = None) -> UtteranceResult:
         """Embeds one utterance.
@@ -170,7 +202,9 @@ class SpeechCLIPInference:
         )
         waveform = torch.as_tensor(samples, dtype=self.dtype, device=self.device)[None]
         lengths = torch.tensor([len(samples)], device=self.device)
-        return self.results(self.encode(speech=waveform, speech_lengths=lengths))[0]
+        result = self.results(self.encode(speech=waveform, speech_lengths=lengths))[0]
+        self.warn_of_the_rest(utterance_name(speech), result)
+        return result
 
     @torch.no_grad()
     def encode(self, **batch: Tensor) -> SpeechOutput:
@@ -210,6 +244,7 @@ class SpeechCLIPInference:
         cif = output.keywords.cif if output.keywords is not None else None
         alphas = cif.alphas.float().cpu().numpy() if cif is not None else None
         fired = cif.fired.cpu().numpy() if cif is not None else None
+        dropped = cif.dropped.tolist() if cif is not None else [0] * len(output.lengths)
         parallel, cascaded = _array(output.parallel), _array(output.cascaded)
         results = []
         for row, frames in enumerate(output.lengths.tolist()):
@@ -222,6 +257,7 @@ class SpeechCLIPInference:
                     fired=tuple(np.flatnonzero(fired[row, :frames]).tolist())
                     if fired is not None
                     else None,
+                    keywords_end=keywords[row][-1].end if dropped[row] else None,
                 )
             )
         return results

@@ -56,11 +56,16 @@ def read_utterance(
     rate = wanted_rate if sampling_rate is None else sampling_rate
     if rate <= 0:
         raise ValueError(f"sampling_rate {rate}: give Hz, such as 16000")
-    name = str(speech) if isinstance(speech, (str, Path)) else "speech"
+    name = utterance_name(speech)
     heard = resampled(_heard(mono, rate, max_seconds, name), rate, wanted_rate)
     if not len(heard):
         raise DataError(f"{name}: shorter than one sample at {wanted_rate} Hz")
     return heard
+
+
+def utterance_name(speech: Utterance) -> str:
+    """What messages call it: a file by its path, samples ``speech``."""
+    return str(speech) if isinstance(speech, (str, Path)) else "speech"
 
 
 def _heard(mono: np.ndarray, rate: int, max_seconds: float, name: str) -> np.ndarray:

@@ -8,7 +8,6 @@ frames collected since the last firing (Dong & Xu 2020, arXiv 1905.11235; Speech
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -38,6 +37,8 @@ class CifOutput:
         starts: First frame of each slot, zero beyond a row's length, (batch, slots).
         ends: One past the last frame of each slot, (batch, slots). Neighbouring slots share the
             frame that fired.
+        dropped: Number of further slots that were not kept, (batch,): the speech that they come
+            from is in no slot.
     """
 
     embeddings: Tensor
@@ -47,6 +48,7 @@ class CifOutput:
     fired: Tensor
     starts: Tensor
     ends: Tensor
+    dropped: Tensor
 
 
 def integrate_and_fire(
@@ -76,7 +78,7 @@ def integrate_and_fire(
         tail_threshold: Weight from which the unfinished last slot counts as one and is scaled up to
             ``threshold``. None drops it. A row that never fires is not scaled: it keeps its
             unnormalised partial sum as the only slot.
-        max_slots: Slots beyond this number are dropped.
+        max_slots: Slots beyond this number are dropped, and counted.
         keep_leftovers: Without tail handling, keep the unfinished slot of a row that is shorter
             than the batch's longest (see :class:`ReferenceCompatibility`).
 
@@ -99,7 +101,8 @@ def integrate_and_fire(
     upper = precise.cumsum(dim=1)  # (B, T)
     lower = torch.cat([upper.new_zeros(batch, 1), upper[:, :-1]], dim=1)  # (B, T)
     total = upper[:, -1].detach()  # (B,)
-    lengths = (total / threshold).floor().long().clamp(min=1, max=max_slots)  # (B,)
+    completed = (total / threshold).floor().long()  # (B,)
+    lengths = completed.clamp(min=1, max=max_slots)  # (B,)
     most = int(lengths.max())  # the one look from the host in training
     slots = most + 1  # one more for the tail
 
@@ -107,6 +110,7 @@ def integrate_and_fire(
     weights = _overlap(lower, upper, edges)  # (B, N, T)
 
     if tail_threshold is not None:
+        completed = completed + (total - threshold * completed >= tail_threshold)
         tail = weights.detach().sum(dim=2).gather(1, lengths[:, None])  # (B, 1)
         has_tail = (tail >= tail_threshold) & (lengths[:, None] < max_slots)  # (B, 1)
         gain = torch.where(has_tail, threshold / tail.clamp(min=1e-12), torch.ones_like(tail))
@@ -136,6 +140,7 @@ def integrate_and_fire(
         fired=fired_frames(ends, valid, frames),
         starts=starts,
         ends=ends,
+        dropped=(completed - max_slots).clamp(min=0),
     )
 
 
@@ -194,8 +199,8 @@ class CIF(nn.Module):
         tail_threshold: See :func:`integrate_and_fire`; None drops the unfinished slot.
         scaling_steps: Updates after which training no longer scales; negative: never stops, 0:
             never scales.
-        max_keywords: Slots beyond this number are dropped, with a warning. CLIP's text tower reads
-            75.
+        max_keywords: Slots beyond this number are dropped, see :attr:`CifOutput.dropped`. CLIP's
+            text tower reads 75.
         initial_bias: Bias of the weight projection at the start; None keeps PyTorch's random one.
     """
 
@@ -300,20 +305,10 @@ class CIF(nn.Module):
                 max_slots=self.max_keywords,
                 keep_leftovers=self.compatibility.keep_leftovers,
             )
-        if not self.training:
-            self._warn_if_truncated(alphas)
         return replace(output, alpha_sum=alpha_sum)
 
     def _scales(self, step: int | None) -> bool:
         return self.scaling_steps < 0 or (step or 0) < self.scaling_steps
-
-    def _warn_if_truncated(self, alphas: Tensor) -> None:
-        over = int((alphas.sum(dim=1) >= self.threshold * (self.max_keywords + 1)).sum())
-        if over:
-            logging.warning(
-                f"{over} utterance(s) hold more than {self.max_keywords} keywords; the rest "
-                "is dropped. Cut long recordings into shorter ones."
-            )
 
 
 def quantity_loss(alpha_sum: Tensor, target_lengths: Tensor) -> Tensor:

@@ -111,6 +111,14 @@ class CifKeywordExtractor(nn.Module):
         self.target = target
         self.cif = CIF(dim, **options)
 
+    @property
+    def reach(self) -> float | None:
+        """Frames that ``max_keywords`` last for at the rate of the target; None where the target
+        has no such rate. Speech that holds more segments is heard for less."""
+        if self.target != "duration":
+            return None
+        return self.cif.max_keywords * self.frames_per_keyword
+
     def target_lengths(
         self, frame_lengths: Tensor, subword_lengths: Tensor | None = None
     ) -> Tensor:

@@ -88,6 +88,9 @@ def aligned_segments(
     """Segments whose spans meet where the frames' agreement changes from one keyword to the next,
     preferably where the speech itself does and a weight rises.
 
+    The last one ends with the utterance. Where segments were dropped, it keeps its own end: no
+    keyword was taken from the speech after it.
+
     An utterance with fewer frames than keywords (a threshold below 1) keeps its own.
 
     Args:
@@ -99,10 +102,12 @@ def aligned_segments(
     alphas = segments.alphas  # (batch, frames)
     scores = agreement * alphas[:, None]  # (batch, keywords, frames)
     meetings = CHANGE * change + RISE * F.pad(alphas.diff(dim=1), (1, 0))  # (batch, frames)
-    ends = align(scores, meetings, frame_lengths, segments.lengths)
+    last = segments.ends.gather(1, segments.lengths[:, None] - 1)[:, 0]  # (batch,)
+    heard = torch.where(segments.dropped > 0, last, frame_lengths)  # (batch,)
+    ends = align(scores, meetings, heard, segments.lengths)
     valid = ~padding_mask(segments.lengths, ends.size(1))
     starts = F.pad(ends[:, :-1], (1, 0)).where(valid, 0)
-    enough = (frame_lengths >= segments.lengths)[:, None]  # (batch, 1)
+    enough = (heard >= segments.lengths)[:, None]  # (batch, 1)
     starts, ends = starts.where(enough, segments.starts), ends.where(enough, segments.ends)
     fired = fired_frames(ends, valid, segments.fired.size(1))
     return replace(segments, starts=starts, ends=ends, fired=fired)

@@ -1,13 +1,16 @@
-"""What a keyword is called."""
+"""What a keyword is called, and how far keywords reach in a long recording."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
+from espnet_plugin import SpeechCLIP
 from espnet_plugin.inference.speechclip_inference import SpeechCLIPInference
 from espnet_plugin.speechclip import build_speechclip
 from tests.tiny import tiny_hybrid_plus_config
@@ -63,3 +66,42 @@ def test_the_row_that_was_read_comes_first_even_if_another_is_nearer(
     keyword, ids = result.keywords[0], model.model.vocabulary.ids
     assert keyword.token_id == keyword.top[0] == ids[int(second[0, 0])]
     assert keyword.score == pytest.approx(float(quantized.similarities[0, 0, second[0, 0]]))
+
+
+def test_keywords_of_a_long_recording_end_where_the_last_segment_does(
+    config: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model, whole = inference(config, max_keywords=8), inference(config)
+    wav = tmp_path / "long.wav"
+    soundfile.write(wav, SPEECH, 16000, subtype="FLOAT")
+    result = model(wav)
+    output = model.encode(speech=torch.tensor(SPEECH)[None], speech_lengths=torch.tensor([32000]))
+    assert output.keywords.cif.dropped.tolist() != [0]
+    # eight segments of about four frames of 20 ms, fewer keywords since neighbours are merged
+    assert len(result.keywords) < 8 and 0.5 < result.keywords_end < 0.9
+    assert result.keywords[-1].end == result.keywords_end
+    assert model.keyword_seconds == pytest.approx(8 * 4 * 0.02)
+    message = f"{wav}: more than 8 segments, so its keywords end at {result.keywords_end:.1f} s"
+    assert message in caplog.text
+    caplog.clear()
+    result = whole(wav)
+    assert result.keywords_end is None and result.keywords[-1].end == pytest.approx(99 * 0.02)
+    assert not caplog.records
+
+
+def test_only_who_asks_for_keywords_is_warned(
+    config: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    model = SpeechCLIP(inference(config, max_keywords=8), source="unused")
+    model.encode_speech([SPEECH])
+    assert not caplog.records
+    model.encode_speech([SPEECH], branch="both")
+    assert "speech: more than 8 segments" in caplog.text
+    assert model.keyword_seconds == pytest.approx(0.64)
+
+
+def test_keywords_without_a_rate_have_no_such_limit(config: dict[str, Any]) -> None:
+    assert inference(config, target="subwords").keyword_seconds is None
+    queries = {**config, "keyword_extractor": "cls", "keyword_extractor_conf": {"num_keywords": 3}}
+    model = SpeechCLIPInference(model=build_speechclip(queries))
+    assert model.keyword_seconds is None and model(SPEECH).keywords_end is None

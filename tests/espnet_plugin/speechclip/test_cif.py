@@ -171,10 +171,17 @@ def test_nothing_is_no_tail():
         integrate_and_fire(torch.zeros(1, 2, 1), torch.ones(1, 2), tail_threshold=0.0)
 
 
-def test_long_speech_is_cut_with_a_warning(caplog):
+def test_long_speech_is_cut_and_what_is_dropped_is_counted():
     cif = CIF(2, max_keywords=3, initial_bias=9.0, tail_threshold=None).eval()
-    assert cif(torch.zeros(1, 20, 2), torch.tensor([20])).lengths.tolist() == [3]
-    assert "more than 3 keywords" in caplog.text
+    # a weight of nearly 1 at each frame
+    output = cif(torch.zeros(3, 20, 2), torch.tensor([20, 4, 3]))
+    assert output.lengths.tolist() == [3, 3, 2] and output.dropped.tolist() == [16, 0, 0]
+
+
+def test_a_tail_that_would_count_is_dropped_too():
+    alphas = torch.tensor([[1.0, 1.0, 0.6], [1.0, 1.0, 0.4], [1.0, 0.6, 0.0]])
+    found = integrate_and_fire(torch.zeros(3, 3, 1), alphas, tail_threshold=0.5, max_slots=2)
+    assert found.lengths.tolist() == [2, 2, 2] and found.dropped.tolist() == [1, 0, 0]
 
 
 @pytest.mark.parametrize("width", [2, 4])

@@ -62,6 +62,19 @@ def test_spans_meet_where_the_speech_changes_if_the_keywords_leave_it_open():
     assert aligned.ends.tolist() == [[4, 6]]
 
 
+def test_spans_end_with_the_last_segment_that_was_kept():
+    # four segments of two frames, two of them kept: the other four frames are in no keyword
+    segments = integrate_and_fire(torch.randn(2, 8, 2), torch.full((2, 8), 0.5), max_slots=2)
+    whole = integrate_and_fire(torch.randn(2, 8, 2), torch.full((2, 8), 0.5), max_slots=4)
+    agreement = torch.zeros(2, 4, 8)
+    agreement[:, 0, :3] = agreement[:, 1, 3:] = 1.0
+    lengths = torch.tensor([8, 5])
+    kept = aligned_segments(segments, agreement[:, :2], torch.zeros(2, 8), lengths)
+    assert kept.ends.tolist() == [[3, 4], [3, 4]] and kept.starts.tolist() == [[0, 3], [0, 3]]
+    assert kept.fired[0].nonzero().flatten().tolist() == [2, 3]
+    assert aligned_segments(whole, agreement, torch.zeros(2, 8), lengths).ends[0, 3] == 8
+
+
 def test_the_change_of_states_is_measured_against_the_utterance():
     right, up = [1.0, 0.0], [0.0, 1.0]
     # the mean of two layers turns by a quarter once, or by a half and back; then there is padding
