@@ -21,11 +21,19 @@ from tests.tiny import tiny_hybrid_plus_config
 BLOCKS = [text for language, _, text in blocks(PROJECT / "README.md") if language == "python"]
 
 
-@pytest.fixture
-def recipe(tmp_path: Path) -> Path:
+# hybrid+ as make demo leaves it, and hybrid, whose keywords have no times
+EXTRACTORS = {"cif": {"frames_per_keyword": 4}, "cls": {"num_keywords": 3}}
+
+
+@pytest.fixture(params=EXTRACTORS)
+def recipe(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     """What the blocks find after ``make demo``, with a model that has learned nothing."""
     recipe = tmp_path / "recipe"
-    config = tiny_hybrid_plus_config(tmp_path)
+    config = {
+        **tiny_hybrid_plus_config(tmp_path),
+        "keyword_extractor": request.param,
+        "keyword_extractor_conf": EXTRACTORS[request.param],
+    }
     model = build_speechclip(config).eval()
     save_speechclip(model, config, recipe / "exp" / "speechclip_mini_hybrid_plus")
     for folder in ("wavs", "images"):

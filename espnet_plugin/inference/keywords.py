@@ -28,6 +28,10 @@ class Keyword:
     start: float | None
     end: float | None
 
+    def __str__(self) -> str:
+        when = "" if self.start is None else f"{self.start:.2f}-{self.end:.2f} s  "
+        return f"{when}{self.word}  ({self.score:.2f})"
+
 
 def words_of(heard: Sequence[SpokenKeyword], clip: FrozenCLIP) -> list[Keyword]:
     """Keywords as words: sub-words that follow each other in time are joined up to a word's end."""
