@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import json
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -86,6 +87,62 @@ def test_the_start_page_has_the_readmes_numbers() -> None:
     readme = (PROJECT / "README.md").read_text(encoding="utf-8").splitlines()
     assert len(rows) == 4
     assert set(rows) <= set(readme)
+
+
+def sweep(name: str) -> dict[str, dict[str, dict[str, float]]]:
+    """Measures of each training of each system."""
+    file = PROJECT / "egs2" / "speechclip_plus" / "results" / name / "sweep.json"
+    return json.loads(file.read_text(encoding="utf-8"))["systems"]
+
+
+def mean(system: str, measure: str, corpus: str) -> str:
+    """In %, over the trainings of a system on some corpora: "1", "2", "12" or "0"."""
+    found = sweep("mini_annealed" if corpus == "0" else "mini_annealed_corpora")[system]
+    values = [run[measure] for seed, run in found.items() if corpus == "0" or seed[0] in corpus]
+    assert len(values) == {"1": 3, "2": 3, "12": 6, "0": 10}[corpus]
+    return f"{100 * sum(values) / len(values):.1f}"
+
+
+def readme_cells(label: str) -> list[str]:
+    (line,) = re.findall(
+        rf"^\| {re.escape(label)}.*$", (PROJECT / "README.md").read_text("utf-8"), re.MULTILINE
+    )
+    return [cell.strip().replace("*", "") for cell in line.strip("|").split("|")[1:]]
+
+
+@pytest.mark.parametrize(
+    ("label", "system", "branch"),
+    [
+        ("hybrid+, **cascaded branch**", "hybrid_plus", "cascaded"),
+        ("hybrid+, **parallel branch**", "hybrid_plus", "parallel"),
+        ("hybrid+ annealed, cascaded", "hybrid_plus_annealed", "cascaded"),
+        ("hybrid+ annealed, parallel", "hybrid_plus_annealed", "parallel"),
+        ("hybrid+ annealed, both", "hybrid_plus_annealed", "fusion"),
+    ],
+)
+def test_the_readmes_recall_is_that_of_the_sweeps(label: str, system: str, branch: str) -> None:
+    measure = f"{branch}.speech_to_image.recall@"
+    assert readme_cells(label) == [
+        f"{mean(system, f'{measure}1', corpus)} ({mean(system, f'{measure}10', corpus)})"
+        for corpus in "120"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("label", "measure"),
+    [
+        ("one of a keyword's five", "subword_hit@5"),
+        ("the nearest one is", "content_word_hit@1"),
+        ("content words of the caption", "content_word_recall"),
+        ("repeated keywords", "duplicate_rate"),
+    ],
+)
+def test_the_readmes_keyword_scores_are_those_of_the_sweeps(label: str, measure: str) -> None:
+    assert readme_cells(label) == [
+        mean(system, f"keywords.{measure}", corpus)
+        for corpus in ("12", "0")
+        for system in ("hybrid_plus", "hybrid_plus_annealed")
+    ]
 
 
 def test_the_firing_figure_is_as_the_text_says() -> None:
