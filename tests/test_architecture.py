@@ -1,4 +1,4 @@
-"""The rules of docs/architecture.md: which room may import which, no circles, a limit of lines."""
+"""Which room may import which (docs/architecture.md), no import cycles, a limit of lines."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def drawn_arrows() -> set[tuple[str, str]]:
 
 
 def rooms_below(name: str) -> set[str]:
-    """Where the arrows lead to from a room."""
+    """The rooms that a room's arrows reach."""
     below: set[str] = set()
     waiting = [name]
     while waiting:
@@ -118,14 +118,14 @@ def test_the_model_stands_alone() -> None:
             assert not foreign & {module.split(".")[0] for module in imports(file)}, file
 
 
-def test_no_file_imports_itself_by_way_of_others() -> None:
+def test_there_is_no_import_cycle_between_files() -> None:
     try:
         TopologicalSorter(imported_files()).prepare()
     except CycleError as error:
         pytest.fail(" is imported by ".join(error.args[1]))
 
 
-def test_one_person_can_read_it() -> None:
+def test_the_code_stays_within_its_limit_of_lines() -> None:
     lines = {
         file: (PROJECT / file).read_text(encoding="utf-8").count("\n")
         for file in python_files()

@@ -22,9 +22,7 @@ try:
     from mteb.models import ModelMeta
     from mteb.models.abs_encoder import AbsEncoder
 except ModuleNotFoundError as error:
-    raise ImportError(
-        f"MTEB's tasks need mteb: pip install mteb (extra: mteb); {error}"
-    ) from error
+    raise ImportError(f"MTEB's tasks need mteb: pip install mteb (extra: mteb); {error}") from error
 
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader

@@ -71,8 +71,11 @@ def assert_same(ours: SpeechCLIPModel, theirs: SpeechCLIPModel) -> None:
         assert torch.equal(mine.cascaded, other.cascaded)
 
 
-def test_importing_the_package_imports_no_torch() -> None:
-    code = "import sys, espnet_plugin.speechclip; sys.exit('torch' in sys.modules)"
+def test_importing_the_packages_imports_no_torch() -> None:
+    code = (
+        "import sys, espnet_plugin.speechclip, espnet_plugin.pretrained; "
+        "sys.exit('torch' in sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
