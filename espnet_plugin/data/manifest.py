@@ -32,18 +32,24 @@ def stamp(path: str | Path) -> Stamp:
     return [stat.st_size, stat.st_mtime_ns]
 
 
-def fingerprint(value: Any) -> str:
+def fingerprint(value: Any, *, times: bool = True) -> str:
     """A hash of what an option stands for.
 
     A file counts by its content and an ``.scp`` by its lines and the size and time of each file
     that it names; a folder by the files in it; anything else (a model's name, a number) by itself.
+
+    Args:
+        value: The option's value.
+        times: Whether the times of the files in an ``.scp`` count.
     """
     digest = hashlib.sha256(b"" if _exists(value) else repr(value).encode())
     for file in _files(value):
         digest.update(f"{file.name}\n".encode("utf-8", "surrogateescape"))
         hash_file(file, digest)
         if file.suffix == ".scp":
-            digest.update(repr([stamp(path) for path in read_scp(file).values()]).encode())
+            stamps = [stamp(path) for path in read_scp(file).values()]
+            shown = stamps if times else [found and found[0] for found in stamps]
+            digest.update(repr(shown).encode())
     return digest.hexdigest()
 
 
@@ -162,9 +168,17 @@ def record_path(result: str | Path) -> Path:
 
 
 def made_from(**inputs: Any) -> dict[str, list[str]]:
-    """What a result as a whole is made from, for :func:`write_record`; taken before it is read."""
-    prints = fingerprints(**inputs)
-    return {name: [str(inputs[name]), prints[name]] for name in prints}
+    """What a result as a whole is made from, for :func:`write_record`; taken before it is read.
+
+    Returns:
+        Input → its value, its fingerprint, and for an ``.scp`` its fingerprint without times.
+    """
+    return {
+        name: [str(value), fingerprint(value)]
+        + ([fingerprint(value, times=False)] if str(value).endswith(".scp") else [])
+        for name, value in inputs.items()
+        if value is not None
+    }
 
 
 def write_record(result: str | Path, record: Mapping[str, list[str]]) -> None:
@@ -190,14 +204,21 @@ def require_fresh(results: Iterable[str | Path], *, remedy: str) -> None:
             continue
         try:
             record = json.loads(path.read_bytes())
-            changed = [
-                f"{name} ({value})"
-                for name, (value, before) in record.items()
-                if _exists(value) and fingerprint(value) != before
-            ]
-        except (AttributeError, RecursionError, TypeError, ValueError) as error:
+            changed = {
+                f"{name} ({value})": fingerprint(value, times=False) in before[1:]
+                for name, (value, *before) in record.items()
+                if _exists(value) and fingerprint(value) != before[0]
+            }
+        except (AttributeError, IndexError, RecursionError, TypeError, ValueError) as error:
             raise DataError(f"{path}: damaged ({error}); {remedy}") from error
+        others = [name for name, only_times in changed.items() if not only_times]
+        if others:
+            raise DataError(
+                f"{result}: was made from another {', '.join(others)} than is there now; {remedy}"
+            )
         if changed:
             raise DataError(
-                f"{result}: was made from another {', '.join(changed)} than is there now; {remedy}"
+                f"{result}: only the times of the files in {', '.join(changed)} differ from when "
+                "it was made, their sizes do not. A copy changes them: copy again with the times "
+                f"(cp -a). Otherwise {remedy}"
             )
