@@ -11,9 +11,7 @@ Example:
 from __future__ import annotations
 
 import argparse
-import difflib
 import importlib
-import importlib.util
 import logging
 import os
 import sys
@@ -22,17 +20,16 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_upstream import register
-from s3prl_upstream.superb.conf import CONF, missing_paths, resolve_own_files
-
-MODES = ("train", "evaluate", "inference")
+from s3prl_upstream.runner_checks import MODES, check_arguments, check_data
+from s3prl_upstream.superb.conf import CONF, resolve_own_files
 
 
 def main(cmd: Sequence[str] | None = None) -> None:
-    """Runs s3prl's runner; a wrong name of a task, model or file ends it with one message."""
+    """Runs s3prl's runner; a wrong name of anything ends it with one message."""
     logging.basicConfig(level=logging.INFO)
     arguments = list(sys.argv[1:] if cmd is None else cmd)
     try:
-        check_names(_read(arguments))
+        check_arguments(_read(arguments))
     except (OSError, ValueError) as error:
         sys.exit(f"run_downstream: error: {error}")
     arguments = complete_arguments(arguments, os.environ)
@@ -86,6 +83,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("-m", "--mode", help=", ".join(MODES))
     parser.add_argument("-u", "--upstream", help="speechclip_plus, or any upstream of s3prl")
     parser.add_argument("-k", "--upstream_ckpt", help="the model: a directory, a zip or a name")
+    parser.add_argument("-a", "--auto_resume", action="store_true", help="go on where -p stopped")
     parser.add_argument("--hub", help="where the upstream comes from: torch or huggingface")
     parser.add_argument("-f", "--upstream_trainable", action="store_true", help="fine-tune it")
     parser.add_argument("-d", "--downstream", help="the task, a folder of s3prl/downstream")
@@ -97,39 +95,6 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", help="cpu or cuda; by default what there is")
     parser.add_argument("--local_rank", help="of this process, under torchrun")
     return parser
-
-
-def check_names(given: argparse.Namespace) -> None:
-    """Refuses what the runner would stumble over after minutes, or with a traceback.
-
-    Raises:
-        FileNotFoundError: If there is no such configuration or model.
-        ValueError: If s3prl has no such task, or the model's file holds none.
-    """
-    if given.mode not in MODES:
-        raise ValueError(f"-m {given.mode or 'is missing'}: it is {', '.join(MODES)}")
-    tasks = downstream_tasks()
-    if given.downstream is not None and tasks and given.downstream not in tasks:
-        near = difflib.get_close_matches(given.downstream, tasks, n=3)
-        listed = ", ".join(near or tasks)
-        raise ValueError(
-            f"-d {given.downstream}: s3prl has no such task; {'do you mean' if near else 'it has'} "
-            f"{listed}"
-        )
-    if given.config is not None and not Path(given.config).is_file():
-        raise FileNotFoundError(f"-c {given.config}: no such file")
-    if given.upstream == "speechclip_plus" and given.upstream_ckpt is not None:
-        from espnet_plugin.pretrained.stored_model import read_stored_config
-
-        read_stored_config(given.upstream_ckpt)
-
-
-def downstream_tasks() -> list[str]:
-    """Names of s3prl's downstream tasks, without importing any of them."""
-    spec = importlib.util.find_spec("s3prl")
-    roots = spec.submodule_search_locations if spec else None
-    experts = (path for root in roots or () for path in Path(root).glob("downstream/*/expert.py"))
-    return sorted(path.parent.name for path in experts)
 
 
 def _read(arguments: Sequence[str]) -> argparse.Namespace:
@@ -151,10 +116,10 @@ def _resolve_own_files(runner: Any) -> None:
     def get_downstream_args() -> Any:
         args, config, files = get_arguments()
         config = resolve_own_files(config)
-        missing = list(missing_paths(config))
-        if missing:
-            options = ",,".join(f"{key}=..." for key in missing)
-            raise SystemExit(f'Error: say where the data are: -o "{options}"')
+        try:
+            check_data(args.downstream, config)  # as a past experiment's checkpoint has it
+        except (OSError, ValueError) as error:
+            sys.exit(f"run_downstream: error: {error}")
         return args, config, files
 
     runner.get_downstream_args = get_downstream_args

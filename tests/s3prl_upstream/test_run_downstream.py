@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from s3prl_upstream.run_downstream import _cache_directory, complete_arguments, main
+from s3prl_upstream.run_downstream import _cache_directory, complete_arguments
 from s3prl_upstream.superb.conf import CONF, missing_paths, resolve_own_files
 from s3prl_upstream.superb.tasks import TASKS
 
@@ -42,23 +42,6 @@ def test_rank_of_torchrun_and_of_torch_distributed_launch() -> None:
         *given,
         "--local_rank=2",
     ]
-
-
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        (["-m", "trian"], "-m trian: it is train, evaluate, inference"),
-        (["-d", "fluent_comands"], "no such task; do you mean fluent_commands, "),
-        (["-d", "xyz"], "no such task; it has .*asr.*voxceleb1"),
-        (["-c", "absent.yaml"], "-c absent.yaml: no such file"),
-        (["-k", "exp/absent"], "exp/absent: no such file or directory"),
-        (["-k", __file__], "holds no model"),
-    ],
-)
-def test_wrong_names_end_it_before_anything_is_loaded(changed: list[str], message: str) -> None:
-    given = ["-m", "train", "-u", "speechclip_plus", "-d", "asr", "-p", "exp/x", *changed]
-    with pytest.raises(SystemExit, match=f"^run_downstream: error: .*{message}"):
-        main(given)
 
 
 def test_own_files_and_unknown_paths() -> None:
