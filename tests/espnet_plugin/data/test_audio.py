@@ -159,3 +159,8 @@ def test_a_file_that_ends_early(
     path.write_bytes(data[: int(share * len(data))])
     with pytest.raises(DataError, match="cut off|cannot be read|no samples"):
         read_audio(str(path))
+
+
+def test_a_folder_is_no_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="a folder, not a file"):
+        read_audio(str(tmp_path))

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from espnet_plugin.data.images import bad_images, read_picture
+from espnet_plugin.data import images
+from espnet_plugin.data.images import bad_images, is_picture, lacks_package, read_picture
 from espnet_plugin.data.scp import DataError
+from tests.phones import write_heic
 
 RNG = np.random.RandomState(0)
 RGB = RNG.randint(0, 256, (6, 8, 3)).astype(np.uint8)
@@ -170,3 +172,35 @@ def test_no_program_is_started_for_a_picture(
     with pytest.raises(DataError, match=r"no picture that can be read \(JPEG, PNG"):
         read_picture(tmp_path / "x.jpg")
     assert not (tmp_path / "executed").exists()
+
+
+def test_a_phones_photograph(tmp_path: Path) -> None:
+    pixels = np.zeros((48, 64, 3), np.uint8)
+    pixels[:, 32:] = (250, 120, 10)
+    for name in ("a.HEIC", "called.jpg"):
+        path = write_heic(tmp_path / name, pixels)
+        seen = np.asarray(read_picture(path)).astype(int)
+        assert seen.shape == pixels.shape
+        assert np.abs(seen - pixels)[:, np.r_[:28, 36:64]].max() < 12  # compressed, with loss
+        assert is_picture(path) and not lacks_package(path)
+        path.write_bytes(path.read_bytes()[:-200])
+        with pytest.raises(DataError, match=f"{path}: cannot be decoded"):
+            read_picture(path)
+
+
+def test_without_pillow_heif_it_says_what_to_install_and_what_converts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "reads_heif", lambda: False)
+    monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
+    path = tmp_path / "my photo.HEIC"
+    path.write_bytes(b"\0\0\0\x24ftypheic" + bytes(100))
+    said = rf"^{path}: .*pip install pillow-heif \(the extra phone\); .* magick '{path}' '.*o.jpg'$"
+    with pytest.raises(DataError, match=said):
+        read_picture(path)
+    assert is_picture(path) and lacks_package(path) and not lacks_package("a.jpg")
+
+
+def test_a_folder_is_no_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="a folder, not a file"):
+        read_picture(tmp_path)

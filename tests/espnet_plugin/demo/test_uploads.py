@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 import soundfile
 from PIL import Image
 
+from espnet_plugin.data import images
 from espnet_plugin.demo.uploads import (
     Limits,
     Uploads,
@@ -16,6 +19,7 @@ from espnet_plugin.demo.uploads import (
     read_clip,
     read_sent_picture,
 )
+from tests.phones import write_aac, write_heic
 
 LIMITS = Limits(size=1000, seconds=3)
 
@@ -65,6 +69,33 @@ def test_stereo_at_another_rate_is_taken(suffix: str, tmp_path: Path) -> None:
     samples = read_clip(path, limits=LIMITS, rate=16000)
     assert samples.ndim == 1
     assert len(samples) == pytest.approx(16000, rel=0.1)
+
+
+def test_a_phones_recording_and_photograph_are_taken(tmp_path: Path) -> None:
+    path = write_aac(tmp_path / "clip.m4a", tone(2, rate=44100)[:, 0].astype(np.float32), 44100)
+    samples = read_clip(path, limits=LIMITS, rate=16000)
+    assert len(samples) == pytest.approx(32000, rel=0.05)
+    with pytest.raises(VisitorError, match="seconds long; at most 1 second"):
+        read_clip(path, limits=Limits(seconds=1), rate=16000)
+    picture = write_heic(tmp_path / "picture.heic", np.full((24, 32, 3), 99, np.uint8))
+    assert read_sent_picture(picture).size == (32, 24)
+
+
+def test_a_page_without_their_packages_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    monkeypatch.setattr(images, "reads_heif", lambda: False)
+    monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
+    path = tmp_path / "upload"
+    for brand, package, read in (
+        (b"M4A ", "PyAV", partial(read_clip, limits=LIMITS, rate=16000)),
+        (b"heic", "pillow-heif", read_sent_picture),
+    ):
+        path.write_bytes(b"\0\0\0\x24ftyp" + brand + bytes(100))
+        with pytest.raises(VisitorError, match=f"files need {package} on the computer") as error:
+            read(path)
+        assert str(tmp_path) not in str(error.value)
 
 
 @pytest.mark.parametrize("mode", ["CMYK", "P", "L", "RGBA", "1"])

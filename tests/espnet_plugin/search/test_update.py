@@ -8,18 +8,22 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from unittest.mock import ANY
 
 import numpy as np
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from PIL import Image
 
+from espnet_plugin.data import images
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.search.index import PictureIndex
 from espnet_plugin.search.lock import writing
 from espnet_plugin.search.model import IndexedModel
 from tests.espnet_plugin.search.conftest import PixelEncoder, picture, update
+from tests.phones import write_heic
 
 
 def found(index: Path) -> dict[str, float]:
@@ -71,6 +75,24 @@ def test_bad_pictures_are_reported_once_and_tried_again_when_they_change(
     picture(bad, 9)
     assert update(tmp_path / "index", pictures).pictures == 8
     assert str(bad) in found(tmp_path / "index")
+
+
+def test_photographs_that_a_missing_package_reads_are_counted_and_taken_later(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog
+) -> None:
+    photograph = write_heic(pictures / "a.HEIC", np.full((24, 32, 3), 200, np.uint8))
+    renamed = write_heic(pictures / "c.jpg", np.full((24, 32, 3), 100, np.uint8))
+    (pictures / "b.heic").write_bytes(photograph.read_bytes())
+    with monkeypatch.context() as without:
+        without.setattr(images, "reads_heif", lambda: False)
+        without.delitem(Image.OPEN, "HEIF", raising=False)
+        done = update(tmp_path / "index", pictures)
+    assert (done.pictures, done.left_out, done.unreadable) == (7, 2, {str(renamed): ANY})
+    assert "2 in HEIC left out" in str(done)
+    assert "2 HEIC pictures are left out" in caplog.text
+    assert "pip install pillow-heif" in caplog.text and "magick mogrify" in caplog.text
+    done = update(tmp_path / "index", pictures)
+    assert (done.embedded, done.recognised, done.left_out, done.pictures) == (2, 1, 0, 10)
 
 
 def test_a_picture_whose_twin_was_written_to_meanwhile_is_read_again(tmp_path: Path) -> None:

@@ -11,6 +11,10 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
+from espnet_plugin.data.audio import read_header
+from espnet_plugin.data.files import MissingPackageError
+from espnet_plugin.data.scp import DataError
+
 _BATCH = 4096
 # all but the white space, which str.split knows, and lone surrogates, which no file can hold
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ufeff\ud800-\udfff]")
@@ -114,8 +118,6 @@ def check(item: SpokenCaption, roots: Sequence[Path]) -> Checked:
         item: What to check.
         roots: Folders that its files must lie in; empty: anywhere.
     """
-    import soundfile
-
     if item.problem:
         return Checked(item, problem=item.problem)
     for what, path in (("recording", item.recording), ("picture", item.picture)):
@@ -130,14 +132,16 @@ def check(item: SpokenCaption, roots: Sequence[Path]) -> Checked:
     if recording.stat().st_size == 0:
         return Checked(item, problem="recording is an empty file")
     try:
-        info = soundfile.info(item.recording)
-    except (soundfile.SoundFileError, RuntimeError):
+        header = read_header(item.recording)
+    except MissingPackageError:
+        return Checked(item, problem="recording in AAC: pip install av, or convert it to WAV")
+    except DataError:
         return Checked(item, problem="recording cannot be read")
-    if info.frames <= 0 or info.samplerate <= 0:
+    if header.num_samples <= 0 or header.rate <= 0:
         return Checked(item, problem="recording has no samples")
     if item.caption is not None and not item.caption:
         return Checked(item, problem="caption is empty")
-    return Checked(item, seconds=info.frames / info.samplerate)
+    return Checked(item, seconds=header.seconds)
 
 
 def check_all(
