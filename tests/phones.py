@@ -27,7 +27,7 @@ def write_aac(
         channels: One or two.
         faststart: MP4's table of packets before them.
     """
-    av = pytest.importorskip("av", reason="the extra phone")
+    av = pytest.importorskip("av", reason="extra: phone")
     options = {"movflags": "faststart"} if faststart else {}
     kind = "adts" if path.suffix == ".aac" else "mp4"
     with av.open(str(path), "w", format=kind, options=options) as container:
@@ -46,6 +46,6 @@ def write_heic(path: Path, pixels: np.ndarray) -> Path:
     """Pixels (height, width, 3) as HEIC."""
     from PIL import Image
 
-    pillow_heif = pytest.importorskip("pillow_heif", reason="the extra phone")
+    pillow_heif = pytest.importorskip("pillow_heif", reason="extra: phone")
     pillow_heif.from_pillow(Image.fromarray(pixels)).save(path, quality=95)
     return path

@@ -116,7 +116,7 @@ def _pyav() -> Any:
         import av
     except ImportError as error:
         raise MissingPackageError(
-            "AAC is read by PyAV, which is not installed: pip install av (the extra phone)"
+            "AAC is read by PyAV, which is not installed: pip install av (extra: phone)"
         ) from error
     return av
 

@@ -34,7 +34,7 @@ SUFFIXES = HEIF_SUFFIXES.union(
 )
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 HEIF_PACKAGE = (
-    "HEIC is read by pillow-heif, which is not installed: pip install pillow-heif (the extra phone)"
+    "HEIC is read by pillow-heif, which is not installed: pip install pillow-heif (extra: phone)"
 )
 # Whatever a file is called, Pillow goes by its content, and for PostScript it starts Ghostscript:
 # these are decoded by libraries alone.

@@ -69,7 +69,7 @@ def test_without_pyav_it_says_what_to_install_and_what_converts(
 ) -> None:
     path = tmp_path / "my note.m4a"
     path.write_bytes(b"\0\0\0\x1cftypM4A ")
-    said = rf"pip install av \(the extra phone\); or convert it: ffmpeg -i '{path}' '.*note.wav'$"
+    said = rf"pip install av \(extra: phone\); or convert it: ffmpeg -i '{path}' '.*note.wav'$"
     for read in (read_audio, read_header):
         with pytest.raises(DataError, match=said):
             read(str(path))

@@ -195,7 +195,7 @@ def test_without_pillow_heif_it_says_what_to_install_and_what_converts(
     monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
     path = tmp_path / "my photo.HEIC"
     path.write_bytes(b"\0\0\0\x24ftypheic" + bytes(100))
-    said = rf"^{path}: .*pip install pillow-heif \(the extra phone\); .* magick '{path}' '.*o.jpg'$"
+    said = rf"^{path}: .*pip install pillow-heif \(extra: phone\); .* magick '{path}' '.*o.jpg'$"
     with pytest.raises(DataError, match=said):
         read_picture(path)
     assert is_picture(path) and lacks_package(path) and not lacks_package("a.jpg")
