@@ -272,8 +272,9 @@ def _check_outputs(outputs: Sequence[str]) -> tuple[str, ...]:
 def _read_options(path: Path) -> dict[str, Any]:
     """The options in s3prl's ``-g`` file."""
     if not path.is_file():
+        what = "a folder, not a file" if path.is_dir() else "no such file"
         raise FileNotFoundError(
-            f"{path}: no such file; model_config is a YAML file with trainable and outputs"
+            f"{path}: {what}; model_config is a YAML file with trainable and outputs"
         )
     options = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     known = ("trainable", "outputs")

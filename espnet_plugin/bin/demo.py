@@ -10,7 +10,13 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_plugin.utils.command import add_trust_argument, command_errors, seconds, size
+from espnet_plugin.utils.command import (
+    add_hearing_argument,
+    add_trust_argument,
+    command_errors,
+    seconds,
+    size,
+)
 
 HOST, PORT = "127.0.0.1", 7860
 
@@ -31,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--index", type=Path, help="pictures, by speechclip index (default: none)")
     parser.add_argument("--data", type=Path, help="data directory whose recordings can be heard")
     parser.add_argument("--device", help="torch device (default: a GPU where there is one)")
+    add_hearing_argument(parser)
     add_trust_argument(parser)
     parser.add_argument("--host", default=HOST, help=f"address to listen at ({HOST})")
     parser.add_argument("--port", type=int, default=PORT, help=f"its port, 0: any ({PORT})")
@@ -45,6 +52,7 @@ def serve_page(args: argparse.Namespace) -> None:
     from espnet_plugin.demo.server import serve
     from espnet_plugin.demo.uploads import Limits, Uploads
     from espnet_plugin.inference.speechclip import SpeechCLIP
+    from espnet_plugin.inference.utterance import MAX_SECONDS
     from espnet_plugin.search.index import PictureIndex
     from espnet_plugin.search.model import check_model, identify_model
     from espnet_plugin.utils.scratch import scratch_folder
@@ -58,7 +66,10 @@ def serve_page(args: argparse.Namespace) -> None:
     if index is not None:
         check_model(args.index, index.model, model)
     loaded = SpeechCLIP.from_pretrained(
-        model.name, device=args.device, trust_remote_code=args.trust_remote_code
+        model.name,
+        device=args.device,
+        max_seconds=max(args.max_seconds or MAX_SECONDS, limits.seconds),
+        trust_remote_code=args.trust_remote_code,
     )
     captions = None
     if found:

@@ -11,6 +11,7 @@ import argparse
 import io
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -21,7 +22,13 @@ from typing import TYPE_CHECKING, Any
 from espnet_plugin.bin import convert_checkpoint
 from espnet_plugin.bin import demo as page
 from espnet_plugin.utils.atomic import atomic_path
-from espnet_plugin.utils.command import add_trust_argument, command_errors, positive, seconds
+from espnet_plugin.utils.command import (
+    add_hearing_argument,
+    add_trust_argument,
+    command_errors,
+    positive,
+    seconds,
+)
 from espnet_plugin.utils.progress import progress
 
 if TYPE_CHECKING:
@@ -46,6 +53,7 @@ def get_parser() -> argparse.ArgumentParser:
 
     added = command("embed", embed, "Embed recordings, pictures and texts as rows of one space.")
     _model_options(added, required=True)
+    add_hearing_argument(added)
     _branch_option(added)
     added.add_argument("files", nargs="*", metavar="FILE", help="recordings and pictures")
     added.add_argument("--text", action="append", default=[], help="a text; may be repeated")
@@ -53,6 +61,7 @@ def get_parser() -> argparse.ArgumentParser:
 
     added = command("keywords", keywords, "Print the words that a model hears, with their times.")
     _model_options(added, required=True)
+    add_hearing_argument(added)
     added.add_argument("files", nargs="+", metavar="CLIP", help="recordings")
 
     added = command("index", index, "Index folders of pictures, or bring their index up to date.")
@@ -72,6 +81,7 @@ def get_parser() -> argparse.ArgumentParser:
     added = command("search", search, "Find pictures by voice, text or another picture.")
     added.add_argument("--index", required=True, type=Path, help="made by speechclip index")
     _model_options(added, required=False)
+    add_hearing_argument(added)
     _branch_option(added)
     query = added.add_argument_group("what to look for, each as often as you like")
     query.add_argument("--wav", action="append", default=[], metavar="FILE", help="a recording")
@@ -199,9 +209,10 @@ def embed(args: argparse.Namespace) -> None:
     items = [*args.files, *args.text]
     if not items or not (args.output or args.json):
         raise ValueError("give files or --text, and --output file.npz or --json")
+    files = _readable(args.files, others=bool(args.text))
     model = _load(args, args.model)
-    pictures = [file for file in args.files if is_picture(file)]
-    recordings = [file for file in args.files if not is_picture(file)]
+    pictures = [file for file in files if is_picture(file)]
+    recordings = [file for file in files if not is_picture(file)]
     rows: dict[str, np.ndarray] = {}
     for given, encode in (
         (recordings, partial(model.encode_speech, branch=args.branch, on_error="skip")),
@@ -225,9 +236,10 @@ def embed(args: argparse.Namespace) -> None:
 
 def keywords(args: argparse.Namespace) -> None:
     """Prints what is heard in recordings."""
+    files = _readable(args.files)
     model = _load(args, args.model)
     heard = {}
-    for file in progress(args.files, description="recordings heard", unit="recording"):
+    for file in progress(files, description="recordings heard", unit="recording"):
         try:
             heard[file] = model.keywords(file)
         except (OSError, ValueError) as error:
@@ -276,6 +288,8 @@ def index(args: argparse.Namespace) -> None:
 
 def search(args: argparse.Namespace) -> None:
     """Ranks the pictures of an index."""
+    from espnet_plugin.data.images import read_picture
+    from espnet_plugin.inference.readable import check_file, check_recording
     from espnet_plugin.search.index import PictureIndex
     from espnet_plugin.search.model import check_model, identify_model
     from espnet_plugin.search.query import Embedder, combine
@@ -283,6 +297,12 @@ def search(args: argparse.Namespace) -> None:
     if not (args.wav or args.text or args.image or args.mic):
         raise ValueError("say what to look for: --wav, --text, --image or --mic")
     pictures = PictureIndex(args.index)
+    for file in args.wav:
+        check_recording(file)
+    for file in args.image:
+        read_picture(file)
+    for file in filter(os.path.isfile, args.minus):
+        check_file(file)
     if args.mic:
         from espnet_plugin.search.microphone import RATE, record
 
@@ -312,11 +332,26 @@ def convert(args: argparse.Namespace) -> None:
     _answer(args, asdict(report), str(report))
 
 
+def _readable(files: Sequence[str], *, others: bool = False) -> list[str]:
+    """The files that can be read, told before a model is loaded; at least one, unless there are
+    others to go on with.
+    """
+    from espnet_plugin.inference.readable import unreadable
+
+    problems = unreadable(files)
+    if problems and not others and problems.keys() == set(files):
+        raise ValueError("; ".join(problems.values()))
+    for problem in problems.values():
+        logging.warning(f"left out: {problem}")
+    return [file for file in files if file not in problems]
+
+
 def _load(args: argparse.Namespace, model: str) -> SpeechCLIP:
     from espnet_plugin.inference.speechclip import SpeechCLIP
 
+    limit = {} if args.max_seconds is None else {"max_seconds": args.max_seconds}
     return SpeechCLIP.from_pretrained(
-        model, device=args.device, trust_remote_code=args.trust_remote_code
+        model, device=args.device, trust_remote_code=args.trust_remote_code, **limit
     )
 
 

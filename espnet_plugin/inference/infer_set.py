@@ -30,7 +30,10 @@ from espnet_plugin.speechclip.backends.waveform import checked_speech, float_spe
 from espnet_plugin.utils.memory import memory_errors
 from espnet_plugin.utils.progress import progress
 
-SMALLER = "give a smaller --batch_seconds, or --max_seconds for a single one"
+SMALLER = (
+    "give a smaller batch_seconds (--batch_seconds), or max_seconds (--max_seconds) for one "
+    "recording"
+)
 ATTENTION_MAPS = 2  # utterances of a job whose attention is kept, for figures
 ATTENTION_SECONDS = 60.0  # of a longer one it is not: a map grows with the square
 
@@ -149,7 +152,7 @@ def _cut(
         if length > max_seconds:
             logging.warning(
                 f"{utterance}: {length:.0f} s long, the first {max_seconds:.0f} s of it are heard; "
-                "cut the recording, or give more --max_seconds"
+                "cut the recording, or give more max_seconds (--max_seconds)"
             )
     if max(seconds) <= max_seconds:
         return batch

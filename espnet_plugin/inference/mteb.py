@@ -13,7 +13,7 @@ import numpy as np
 
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.inference.speechclip import Branch, SpeechCLIP
-from espnet_plugin.inference.utterance import read_utterance
+from espnet_plugin.inference.utterance import MAX_SECONDS, read_utterance
 from espnet_plugin.pretrained.description import model_fingerprint
 from espnet_plugin.pretrained.released import released_model
 from espnet_plugin.utils.progress import progress
@@ -45,7 +45,8 @@ class MTEBModel(AbsEncoder):
         device: Torch device; None: a GPU where there is one.
         branch: Of recordings, as for :meth:`SpeechCLIP.encode_speech`. One that is not the model's
             default is an experiment of its own among MTEB's results.
-        trust_remote_code: As for :meth:`SpeechCLIP.from_pretrained`.
+        max_seconds: As for :meth:`SpeechCLIP.from_pretrained`.
+        trust_remote_code: Likewise.
 
     Raises:
         FileNotFoundError: If there is no such model.
@@ -59,10 +60,14 @@ class MTEBModel(AbsEncoder):
         *,
         device: str | None = None,
         branch: Branch | None = None,
+        max_seconds: float = MAX_SECONDS,
         trust_remote_code: bool = False,
     ) -> None:
         self.model = SpeechCLIP.from_pretrained(
-            model_name, device=device, trust_remote_code=trust_remote_code
+            model_name,
+            device=device,
+            max_seconds=max_seconds,
+            trust_remote_code=trust_remote_code,
         )
         self.model.encode_speech([], branch=branch)  # an unknown branch is not found an hour later
         self.branch = branch
@@ -123,13 +128,18 @@ class MTEBModel(AbsEncoder):
         return np.sum(parts, axis=0)
 
     def _encode_audio(self, recordings: Sequence[Any]) -> np.ndarray:
-        wanted = self.model.inference.model.speech_encoder.sampling_rate
+        inference = self.model.inference
+        wanted, most = inference.model.speech_encoder.sampling_rate, inference.max_seconds
         speech = []
         for number, recording in enumerate(recordings):
             # (channels, samples) → (samples, channels); what torchcodec decodes is (samples,)
             samples, rate = np.asarray(recording["array"]).T, recording["sampling_rate"]
             try:
-                speech.append(read_utterance(samples, sampling_rate=rate, wanted_rate=wanted))
+                speech.append(
+                    read_utterance(
+                        samples, sampling_rate=rate, wanted_rate=wanted, max_seconds=most
+                    )
+                )
             except ValueError as error:
                 raise DataError(f"item {number}: {error}") from error
         return self.model.encode_speech(speech, branch=self.branch)

@@ -73,7 +73,7 @@ def _heard(mono: np.ndarray, rate: int, max_seconds: float, name: str) -> np.nda
     if seconds > max_seconds:
         logging.warning(
             f"{name}: {seconds:.0f} s long, the first {max_seconds:.0f} s of it are heard; cut the "
-            "recording, or give more max_seconds"
+            "recording, or give more max_seconds (--max_seconds)"
         )
         return mono[: int(max_seconds * rate)]
     if np.abs(mono).max() < SILENT:

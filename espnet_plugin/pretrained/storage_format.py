@@ -60,7 +60,8 @@ def new_directory(path: str | Path, *, force: bool = False) -> Iterator[Path]:
     path = Path(path)
     if not force and path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise FileExistsError(
-            f"{path} exists and is not empty; give another directory, or --force to replace it"
+            f"{path} exists and is not empty; give another directory, or replace it with "
+            "force=True (--force)"
         )
     path = path.absolute()
     made = [parent for parent in path.parents if not parent.exists()]

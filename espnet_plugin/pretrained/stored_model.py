@@ -75,12 +75,22 @@ def opened(
                 f"{source}: a checkpoint of the original implementation is converted first: "
                 f"python -m espnet_plugin.bin.convert_checkpoint {source} OUT_DIR"
             )
+        elif _begins_as_zip(source):
+            raise ValueError(
+                f"{source}: incomplete, the end of the zip file is missing; copy or "
+                "download it again"
+            )
         else:
             raise ValueError(f"{source}: holds no model; expected {EXPECTED}")
         if not trusted:
             check_trusted(stored.config, source, root=stored.root)
             stack.enter_context(weights_only_loading())
         yield stored
+
+
+def _begins_as_zip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) == b"PK\x03\x04"
 
 
 def read_stored_config(source: str | Path) -> dict[str, Any]:

@@ -49,6 +49,8 @@ class KeywordVocabulary:
             ValueError: If a line is not of that form; the message names it.
         """
         path = Path(path)
+        if path.is_dir():
+            raise ValueError(f"keyword vocabulary {path}: a folder, not a file")
         if not path.is_file():
             raise FileNotFoundError(
                 f"keyword vocabulary {path} not found; make it with "

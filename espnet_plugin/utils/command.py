@@ -81,6 +81,16 @@ def add_trust_argument(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def add_hearing_argument(parser: argparse._ActionsContainer) -> None:
+    """Adds ``--max_seconds`` to a command that hears recordings."""
+    parser.add_argument(
+        "--max_seconds",
+        type=seconds,
+        metavar="TIME",
+        help="of a longer recording the beginning is heard (400s); a minute takes about 1 GB",
+    )
+
+
 def positive(text: str) -> int:
     """An option's value that counts something."""
     number = int(text)

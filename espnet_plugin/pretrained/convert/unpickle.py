@@ -85,6 +85,8 @@ def read_pickled_checkpoint(path: str | Path) -> Unpickled:
             function or class that is not admitted; the message says which.
     """
     path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"checkpoint {path}: a folder, not a file")
     if not path.is_file():
         raise FileNotFoundError(f"checkpoint {path}: no such file")
     _check_archive(path)

@@ -67,7 +67,8 @@ def read_ids(path: str | Path) -> list[int]:
 
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"--vocabulary: no file {path}")
+        what = "a folder, not a file" if path.is_dir() else "no such file"
+        raise FileNotFoundError(f"vocabulary (--vocabulary) {path}: {what}")
     if path.suffix == ".npy":
         array = np.load(path, allow_pickle=False)
         array = array[:, 0] if array.ndim == 2 else array

@@ -157,6 +157,37 @@ def test_bad_input_is_one_sentence(index: Path, arguments, message: str) -> None
         main([str(index) if argument == "INDEX" else argument for argument in arguments])
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("keywords", "absent.wav"), "absent.wav: no such file$"),
+        (("keywords", "FOLDER"), "pictures: a folder, not a file$"),
+        (("embed", "BAD", "--json"), "bad.jpg: no picture that can be read"),
+        (("search", "--index", "INDEX", "--wav", "FOLDER"), "pictures: a folder, not a file$"),
+        (("search", "--index", "INDEX", "--wav", "BAD"), "bad.jpg: cannot be read"),
+        (("search", "--index", "INDEX", "--image", "BAD"), "bad.jpg: no picture that can be read"),
+        (("search", "--index", "INDEX", "--text", "x", "--minus", "BAD"), "bad.jpg: no picture"),
+    ],
+)
+def test_what_cannot_be_read_is_said_before_a_model_is_looked_for(
+    index: Path, pictures: Path, arguments, message: str
+) -> None:
+    files = {"INDEX": index, "FOLDER": pictures, "BAD": pictures / "bad.jpg"}
+    given = [str(files.get(argument, argument)) for argument in arguments]
+    with pytest.raises(SystemExit, match=f"^speechclip: error: .*{message}"):
+        main([*given, "--model", "no_model"])
+
+
+def test_more_or_less_of_a_recording_is_heard(exported: Path, tmp_path: Path, run, caplog) -> None:
+    wav = tmp_path / "long.wav"
+    soundfile.write(wav, 0.1 * np.random.default_rng(1).standard_normal(48000), 16000)
+    with caplog.at_level("WARNING"):
+        run("keywords", wav, "absent.wav", "--model", exported, "--max_seconds", "2s")
+    assert "left out: absent.wav: no such file" in caplog.text
+    assert f"{wav}: 3 s long, the first 2 s of it are heard" in caplog.text
+    assert "give more max_seconds (--max_seconds)" in caplog.text
+
+
 def test_help_of_every_command_is_quick() -> None:
     code = """
 import contextlib, io, sys

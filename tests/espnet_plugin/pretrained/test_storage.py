@@ -189,6 +189,13 @@ def test_zip_files(
     shutil.make_archive(str(tmp_path / "exported"), "zip", tmp_path, "model")
     assert_same(load_speechclip(tmp_path / "exported.zip", image_tower=False), model)
 
+    whole = (tmp_path / "exported.zip").read_bytes()
+    (tmp_path / "half.zip").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(
+        ValueError, match="half.zip: incomplete, the end of the zip file is missing"
+    ):
+        load_speechclip(tmp_path / "half.zip")
+
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
         archive.writestr("hello.txt", "x")
     with pytest.raises(ValueError, match="other.zip: holds no model; expected an exported model"):
@@ -259,5 +266,5 @@ def test_exports_that_are_damaged(
     (out / "config.yaml").write_text("{")
     with pytest.raises(ValueError, match="no YAML file"):
         load_speechclip(out)
-    with pytest.raises(FileExistsError, match="--force"):
+    with pytest.raises(FileExistsError, match=r"with force=True \(--force\)"):
         save_speechclip(model, config, out)

@@ -1,0 +1,50 @@
+"""Files that are asked about, looked at before a model is loaded, which takes seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from espnet_plugin.data.audio import read_audio, read_header
+from espnet_plugin.data.images import image_problem, is_picture, read_picture
+from espnet_plugin.data.scp import DataError
+
+
+def check_recording(path: str) -> None:
+    """Decodes a recording.
+
+    Raises:
+        DataError: It cannot be used; the message names it.
+    """
+    try:
+        read_audio(path)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def check_file(path: str) -> None:
+    """Decodes a picture, or else a recording, by the file's name.
+
+    Raises:
+        DataError: It cannot be used; the message names it.
+    """
+    if is_picture(path):
+        read_picture(path)
+    else:
+        check_recording(path)
+
+
+def unreadable(paths: Sequence[str]) -> dict[str, str]:
+    """File → what is wrong with it, of pictures that cannot be decoded and recordings whose header
+    cannot be read.
+    """
+    return {path: problem for path in paths if (problem := _problem(path)) is not None}
+
+
+def _problem(path: str) -> str | None:
+    if is_picture(path):
+        return image_problem(path)
+    try:
+        read_header(path)
+    except DataError as error:
+        return f"{path}: {error}"
+    return None
