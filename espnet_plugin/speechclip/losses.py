@@ -121,7 +121,7 @@ def bank_loss(
     scale: Tensor,
     *,
     softness: float = 0.0,
-    temperature: float = 0.05,
+    temperature: float,
 ) -> Tensor:
     r"""Cross-entropy of each utterance over *all* pictures of the training set.
 

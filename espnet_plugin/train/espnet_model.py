@@ -65,6 +65,8 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         bank_weight: Share of the loss over all pictures of the training set in each branch's
             contrastive term, see :class:`~espnet_plugin.train.image_bank.ImageBank`.
         bank_softness: Share of that loss's targets that goes to pictures that look alike.
+        bank_temperature: Of those targets; None: as many pictures need, see
+            :func:`~espnet_plugin.train.image_bank.soft_target_temperature`.
         normalized_speech: Waveforms come normalised from the preprocessor; the encoder must not do
             it again.
         extract_feats_in_collect_stats: Run the frozen encoder in the statistics stage; nothing
@@ -84,6 +86,7 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         diversity_temperature: float = 0.05,
         bank_weight: float = 0.0,
         bank_softness: float = 0.0,
+        bank_temperature: float | None = None,
         normalized_speech: bool = False,
         extract_feats_in_collect_stats: bool = False,
     ) -> None:
@@ -97,7 +100,8 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         self.diversity_weight = diversity_weight
         self.diversity_temperature = diversity_temperature
         self.bank_weight = bank_weight
-        self.image_bank = ImageBank(softness=bank_softness) if bank_weight else None
+        bank = ImageBank(softness=bank_softness, temperature=bank_temperature)
+        self.image_bank = bank if bank_weight else None
         self.normalized_speech = normalized_speech
         self.extract_feats_in_collect_stats = extract_feats_in_collect_stats
         # Optimiser updates done. Float, since ESPnet's checkpoint averaging sums integer tensors.
@@ -193,8 +197,6 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         image_ids = gather_features(encoded.image_ids)
         own = own_rows(encoded.images)
         bank = self.image_bank if self.training else None
-        if bank is not None:
-            bank.add(image_ids, images)
         loss = images.new_zeros(())
         stats: dict[str, Tensor] = {}
         weights = {"parallel": self.parallel_weight, "cascaded": self.cascaded_weight}

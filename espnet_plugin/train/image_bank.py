@@ -1,61 +1,81 @@
-"""All pictures that the training has seen, to contrast each utterance with more than its batch."""
+"""All pictures of the training set, to contrast each utterance with more than its batch."""
 
 from __future__ import annotations
 
+import logging
+import math
+from collections.abc import Collection, Sequence
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from espnet_plugin.data.dataset import checked_embedding
+from espnet_plugin.data.sampler_files import read_image_ids
+from espnet_plugin.data.scp import DataError, read_scp
 from espnet_plugin.speechclip.losses import bank_loss
+
+OWN_SHARE = 0.86
+SAMPLED_PICTURES = 256
+COLDEST, HOTTEST = 1e-3, 1.0
 
 
 class ImageBank(nn.Module):
-    """Keeps each picture's embedding, which is frozen: what was seen once stays exact.
+    """The embedding of each picture, which is frozen: what was stored stays exact.
 
-    Batches fill it in the first epoch. It is in no checkpoint; a resumed training fills it anew.
+    It is filled before the first step, see :func:`fill_image_bank`, and is in no checkpoint.
 
     Args:
         softness: Share of the targets that goes to pictures that look alike, see :func:`bank_loss`.
-        temperature: Of those targets.
+        temperature: Of those targets. None: :func:`soft_target_temperature` of the pictures.
     """
 
     ids: Tensor
     embeddings: Tensor
 
-    def __init__(self, *, softness: float = 0.0, temperature: float = 0.05) -> None:
+    def __init__(self, *, softness: float = 0.0, temperature: float | None = None) -> None:
         super().__init__()
-        if not 0 <= softness <= 1 or temperature <= 0:
-            raise ValueError(
-                "the bank's softness must be in [0, 1] and its temperature positive, "
-                f"got {softness} and {temperature}"
-            )
+        if not 0 <= softness <= 1:
+            raise ValueError(f"model_conf.bank_softness must be in [0, 1], got {softness}")
+        if temperature is not None and temperature <= 0:
+            raise ValueError(f"model_conf.bank_temperature must be positive, got {temperature}")
         self.softness = softness
         self.temperature = temperature
         self.register_buffer("ids", torch.zeros(0, dtype=torch.long), persistent=False)
         self.register_buffer("embeddings", torch.zeros(0, 0), persistent=False)
 
     @torch.no_grad()
-    def add(self, ids: Tensor, images: Tensor) -> None:
-        """Adds the pictures that are new.
+    def fill(self, ids: Tensor, images: Tensor) -> None:
+        """Takes all pictures of the training set.
 
         Args:
-            ids: Same number = same picture, (batch,).
-            images: L2-normalised embeddings, (batch, dim).
+            ids: Same number = same picture, each once, (pictures,).
+            images: Their embeddings, (pictures, dim).
         """
-        new = ~torch.isin(ids, self.ids)
-        if not new.any():
-            return
-        old = self.embeddings if len(self.ids) else images[:0]
-        self.ids, first = _unique(torch.cat([self.ids, ids[new]]))
-        self.embeddings = torch.cat([old, images[new]])[first]
+        order = ids.argsort()
+        device = self.ids.device
+        images = nn.functional.normalize(images[order].float(), dim=-1)
+        if self.temperature is None:
+            self.temperature = soft_target_temperature(images)
+            logging.info(f"bank_temperature of {len(ids)} pictures: {self.temperature:.4f}")
+        self.ids, self.embeddings = ids[order].to(device), images.to(device)
 
     def forward(self, speech: Tensor, ids: Tensor, scale: Tensor) -> Tensor:
-        """:func:`bank_loss` over the pictures seen so far, those of the batch among them.
+        """:func:`bank_loss` over all pictures.
 
         Args:
             speech: L2-normalised embeddings, (batch, dim).
-            ids: Pictures of the utterances, all of them added before, (batch,).
+            ids: Pictures of the utterances, (batch,).
             scale: Factor of the similarities.
+
+        Raises:
+            RuntimeError: If the bank was not filled.
         """
+        if self.temperature is None or not len(self.ids):
+            raise RuntimeError(
+                "model_conf.bank_weight: the bank holds no pictures; call fill_image_bank before "
+                "the first step"
+            )
         targets = torch.searchsorted(self.ids, ids)  # (batch,)
         return bank_loss(
             speech,
@@ -67,10 +87,76 @@ class ImageBank(nn.Module):
         )
 
 
-def _unique(ids: Tensor) -> tuple[Tensor, Tensor]:
-    """Sorted distinct ids, and where each occurs first."""
-    order = ids.argsort(stable=True)
-    ordered = ids[order]
-    first = torch.ones_like(ordered, dtype=torch.bool)
-    first[1:] = ordered[1:] != ordered[:-1]
-    return ordered[first], order[first]
+def soft_target_temperature(images: Tensor, *, own_share: float = OWN_SHARE) -> float:
+    r"""Temperature at which a picture keeps most of its own soft target.
+
+    Of picture p among M pictures v, the soft target leaves
+
+    .. math:: s_p(\tau) = 1 \Big/ \sum_{j=1}^{M} \exp\frac{v_p \cdot v_j - 1}{\tau}
+
+    on p itself. The temperature is the one at which the median of :math:`s_p` is ``own_share``. A
+    fixed one would not do: with cosines of mean :math:`\mu` and deviation :math:`\sigma`, normally
+    distributed,
+
+    .. math:: \log(1/s - 1) = \log(M - 1) - \frac{1 - \mu}{\tau} + \frac{\sigma^2}{2 \tau^2},
+
+    so that at 0.05, cosines of 0.5 ± 0.08 and 113,000 pictures 5 % stay on the picture itself; the
+    root of this equation for 86 % is 0.029.
+
+    Args:
+        images: L2-normalised embeddings, (pictures, dim).
+        own_share: Between 0 and 1. 0.86 is what 0.05 leaves on average on mini's pictures, with
+            which the soft targets were tried.
+
+    Returns:
+        At least 0.001, should half of the pictures have doubles, and at most 1.
+    """
+    rows = torch.linspace(0, len(images) - 1, min(SAMPLED_PICTURES, len(images))).round().long()
+    distances = 1 - (images[rows] @ images.T).clamp(max=1.0)  # (sampled, pictures)
+    low, high = math.log(COLDEST), math.log(HOTTEST)
+    for _ in range(30):  # the share falls as the temperature rises
+        middle = (low + high) / 2
+        shares = 1 / torch.exp(-distances / math.exp(middle)).sum(dim=1)  # (sampled,)
+        if shares.median() > own_share:
+            low = middle
+        else:
+            high = middle
+    return math.exp(low)
+
+
+def fill_image_bank(
+    bank: ImageBank, data: Sequence[Sequence[str]], utterances: Collection[str]
+) -> None:
+    """Fills a bank with the stored embeddings of the utterances' pictures.
+
+    Args:
+        bank: To be filled.
+        data: Path, name and type of each part of the training data, as ESPnet's
+            ``--train_data_path_and_name_and_type`` has them.
+        utterances: Those of the training set.
+
+    Raises:
+        DataError: If the data hold no stored embeddings, or one is missing or damaged.
+    """
+    path = next((path for path, name, kind in data if (name, kind) == ("image", "npy")), None)
+    if path is None:
+        raise DataError(
+            "model_conf.bank_weight compares each utterance with the stored embedding of every "
+            "picture; give the training data image_feat.scp,image,npy (stage 4), or set "
+            "bank_weight: 0"
+        )
+    listed = read_scp(path)
+    files: dict[str, str] = {}
+    for utterance, image_id in read_image_ids(data, utterances).items():
+        if utterance not in listed:
+            raise DataError(f"{path}: no image embedding of utterance {utterance}; run stage 4")
+        files.setdefault(image_id, listed[utterance])
+    embeddings = np.stack([_read_embedding(file) for file in files.values()])
+    bank.fill(torch.tensor([int(number) for number in files]), torch.from_numpy(embeddings))
+
+
+def _read_embedding(file: str) -> np.ndarray:
+    try:
+        return checked_embedding(np.load(file, allow_pickle=False)).astype(np.float32)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{file}: {error}") from error

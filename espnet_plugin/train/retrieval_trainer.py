@@ -25,6 +25,7 @@ from espnet2.train.trainer import Trainer, TrainerOptions
 from espnet2.utils.build_dataclass import build_dataclass
 from torch import Tensor
 
+from espnet_plugin.data.sampler_files import read_lengths
 from espnet_plugin.evaluation.retrieval import rank_embeddings, summarize
 from espnet_plugin.speechclip.gather import gather_features
 from espnet_plugin.speechclip.weights_only import weights_only_loading
@@ -35,6 +36,7 @@ from espnet_plugin.train.checkpoints import (
     whole_files,
 )
 from espnet_plugin.train.epoch_seeds import epoch_seed
+from espnet_plugin.train.image_bank import fill_image_bank
 from espnet_plugin.train.skipped_updates import NonFiniteTrainingError, WatchedUpdates
 from espnet_plugin.utils.memory import memory_errors
 from espnet_plugin.utils.progress import progress
@@ -47,9 +49,11 @@ SMALLER = (
 
 @dataclass
 class RetrievalTrainerOptions(TrainerOptions):
-    """ESPnet's options and ours, see ``add_arguments``."""
+    """ESPnet's options, ours, see ``add_arguments``, and the training data."""
 
     max_skipped_updates: int
+    train_data_path_and_name_and_type: Sequence[Sequence[str]]
+    train_shape_file: Sequence[str]
 
 
 class RetrievalTrainer(Trainer):
@@ -78,7 +82,11 @@ class RetrievalTrainer(Trainer):
 
     @classmethod
     def run(
-        cls, *, trainer_options: TrainerOptions, distributed_option: DistributedOption, **parts: Any
+        cls,
+        *,
+        trainer_options: RetrievalTrainerOptions,
+        distributed_option: DistributedOption,
+        **parts: Any,
     ) -> None:
         """Trains; a kill at any moment leaves an experiment that goes on from its last epoch."""
         if trainer_options.resume and (distributed_option.dist_rank or 0) == 0:
@@ -88,6 +96,10 @@ class RetrievalTrainer(Trainer):
                 criteria=trainer_options.best_model_criterion,
                 keep_nbest=nbest if isinstance(nbest, int) else max(nbest, default=1),
             )
+        bank = getattr(parts["model"], "image_bank", None)
+        if bank is not None:
+            data = trainer_options.train_data_path_and_name_and_type
+            fill_image_bank(bank, data, read_lengths(trainer_options.train_shape_file))
         with whole_files():
             super().run(
                 trainer_options=trainer_options, distributed_option=distributed_option, **parts
@@ -110,6 +122,7 @@ class RetrievalTrainer(Trainer):
         set_all_random_seed(epoch_seed(options.seed, epoch))
         updates = None
         if not options.no_forward_run:
+            model.zero_grad()  # of last batches too few for an update: no checkpoint holds them
             iterator = updates = WatchedUpdates(
                 iterator,
                 getattr(model, "module", model),
