@@ -23,7 +23,8 @@ class Runs:
 
     Attributes:
         weights: One over the length of the run at its members, zero elsewhere, (batch, runs,
-            slots): a product with it averages over runs.
+            slots): a product with it averages over runs. There is room for as many runs as slots:
+            how many there are is not looked up, since the host would wait for the device.
         lengths: Number of runs, (batch,).
     """
 
@@ -71,7 +72,7 @@ def find_runs(rows: Tensor, lengths: Tensor) -> Runs:
     starts[:, 1:] &= rows[:, 1:] != rows[:, :-1]
     number = starts.sum(dim=1)  # (batch,)
     run_of = starts.long().cumsum(dim=1) - 1  # (batch, slots)
-    runs = torch.arange(int(number.max()), device=rows.device)
+    runs = torch.arange(slots, device=rows.device)
     members = (run_of[:, None, :] == runs[None, :, None]) & valid[:, None, :]
     weights = members / members.sum(dim=2, keepdim=True).clamp(min=1)  # (batch, runs, slots)
     return Runs(weights, number)

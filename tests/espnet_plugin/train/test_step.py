@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from espnet_plugin.speechclip.quantized_states import quantize_states, state_dimensions
 from espnet_plugin.tasks.speechclip import SpeechCLIPTask
 from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel
 from tests.host import FakeGPU, Looks
@@ -21,6 +22,13 @@ ARCHITECTURES = {
     "cascaded+": ("--keyword_extractor", "cif", "--model_conf", "parallel=false"),
     "hybrid": ("--keyword_extractor", "cls"),
     "hybrid+": ("--keyword_extractor", "cif", "--model_conf", "diversity_weight=0.1"),
+    "hybrid+ annealed": (
+        *("--keyword_extractor", "cif"),
+        *("--quantizer_conf", "{hard: false, temperature: [0.5, 0.1, 10]}"),
+        *("--model_conf", "{merge_repeats: true, align_spans: true}"),
+        *("--model_conf", "{bank_weight: 0.5, bank_softness: 0.3, bank_temperature: 0.05}"),
+        *("--attention_conf", "{feed_forward_dim: 32, feed_forward_width: 9}"),
+    ),
 }
 OPTIONS = {
     "parallel": {"attention_conf": {"num_heads": 2, "feed_forward_dim": 32}},
@@ -50,7 +58,10 @@ def model(request, tiny_corpus) -> ESPnetSpeechCLIPModel:
         ]
     )
     torch.manual_seed(0)
-    return SpeechCLIPTask.build_model(args).train()
+    model = SpeechCLIPTask.build_model(args).train()
+    if model.image_bank is not None:
+        model.image_bank.fill(torch.arange(5), torch.randn(5, 32))
+    return model
 
 
 @pytest.fixture
@@ -94,9 +105,27 @@ def in_parts(monkeypatch) -> None:
     monkeypatch.setattr("espnet_plugin.speechclip.speech_encoder.PART_VALUES", 32 * HUBERT_DIM)
 
 
-def test_the_host_waits_at_most_twice(model, batch, in_parts) -> None:
+def in_eight_bits(model: ESPnetSpeechCLIPModel, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same batch, its speech as hidden states in eight bits."""
+    states = model.speechclip.speech_encoder(batch["speech"], batch["speech_lengths"])
+    frames = states.hidden_states.transpose(1, 2)  # (batch, frames, layers + 1, dim)
+    dimensions = state_dimensions(frames.flatten(0, 1))
+    quantized = [quantize_states(utterance, dimensions) for utterance in frames]
+    speech = {
+        "speech_states": torch.stack([utterance.codes for utterance in quantized]),
+        "speech_states_lengths": states.lengths,
+        "speech_states_scale": torch.stack([utterance.scale for utterance in quantized]),
+        "speech_states_dimensions": dimensions.expand(len(frames), *dimensions.shape),
+    }
+    return {k: v for k, v in batch.items() if not k.startswith("speech")} | speech
+
+
+@pytest.mark.parametrize("from_states", [False, True])
+def test_the_host_waits_at_most_twice(model, batch, in_parts, from_states) -> None:
     model = copy.deepcopy(model)
     optimizer = optimizer_of(model)
+    if from_states:
+        batch = in_eight_bits(model, batch)
     with Looks() as looks:
         loss = model(**batch)[0]
         loss.backward()
