@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ from torch.nn.parallel import DistributedDataParallel
 from espnet_plugin.speechclip.gather import gather_features
 from espnet_plugin.train.epoch_seeds import epoch_seed
 from espnet_plugin.train.espnet_model import branch_embeddings
+from espnet_plugin.train.image_bank import fill_image_bank
 from espnet_plugin.train.retrieval_trainer import validation_recall
+from espnet_plugin.train.skipped_updates import SkippedUpdates
 from espnet_plugin.utils.atomic import write_text
 
 Trainer, Module = lightning.Trainer, lightning.LightningModule
@@ -68,47 +71,99 @@ class WholeSetRecall(Callback):
 class RepeatableUpdates(Callback):
     """Draws that depend on seed and epoch alone, and updates that are ESPnet2's to the last bit.
 
-    With accumulation only nearly: Lightning makes an update of an epoch's last batches, ESPnet2
-    takes them into the next epoch.
+    An update whose loss or gradients are not finite is left out as a whole: it is not counted and
+    no schedule moves on. An epoch's last batches are left out, too, where they are fewer than an
+    update takes.
 
     Args:
         seed: The run's.
         grad_clip: Largest norm of the gradients. Lightning's own clipping sums over the optimizer's
             groups, in another order, and what that rounds otherwise is another training at last.
+        max_skipped_updates: Updates in a row that may be left out; 0: any number.
     """
 
-    def __init__(self, *, seed: int, grad_clip: float) -> None:
+    def __init__(self, *, seed: int, grad_clip: float, max_skipped_updates: int) -> None:
         self.seed = seed
         self.grad_clip = grad_clip
-        self._finite = True
+        self.max_skipped_updates = max_skipped_updates
+        self._start_epoch()
+
+    def _start_epoch(self) -> None:
+        self._skipped = SkippedUpdates(self.max_skipped_updates)
+        self._start_update()
+
+    def _start_update(self) -> None:
+        self._batches: list[Sequence[str]] = []  # their utterances
+        self._finite_losses = 0
+        self._makes_update = False
 
     def setup(self, trainer: Trainer, pl_module: Module, stage: str) -> None:
-        """Keeps the frozen tables from being sent to every rank at every step."""
-        constant = getattr(pl_module.model, "_ddp_params_and_buffers_to_ignore", ())
+        """Fills the bank of pictures, and keeps the frozen tables from being sent to every rank at
+        every step."""
+        model = pl_module.model
+        bank = getattr(model, "image_bank", None)
+        if bank is not None and stage == "fit":
+            (items,) = pl_module.train_dataset.datasets
+            fill_image_bank(bank, items.data, items.keys())
+        constant = getattr(model, "_ddp_params_and_buffers_to_ignore", ())
         DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(
             pl_module, [f"model.{name}" for name in constant]
         )
 
     def on_train_start(self, trainer: Trainer, pl_module: Module) -> None:
-        """As ``SpeechCLIPTask.build_optimizers``, which Lightning does not call."""
-        for optimizer in trainer.optimizers:
-            optimizer.register_step_post_hook(
-                lambda *_: pl_module.model.end_update() if self._finite else None
-            )
+        """What follows each update, as under ESPnet2: Lightning would let the schedules move on
+        after updates that were left out, too."""
+        for config in trainer.lr_scheduler_configs:
+            config.interval = "update"  # Lightning knows "step" and "epoch" only
 
-    def on_before_optimizer_step(
-        self, trainer: Trainer, pl_module: Module, optimizer: torch.optim.Optimizer
-    ) -> None:
-        """Clips the gradients, and leaves an update out whose gradients are not finite."""
-        norm = torch.nn.utils.clip_grad_norm_(pl_module.model.parameters(), self.grad_clip)
-        self._finite = bool(norm.isfinite())
-        if not self._finite:
-            logging.warning("update left out: a gradient is not finite")
-            optimizer.zero_grad(set_to_none=True)  # Adam passes over what has no gradient
+        def end_update(*_: Any) -> None:
+            if self._makes_update:
+                pl_module.model.end_update()
+                for config in trainer.lr_scheduler_configs:
+                    config.scheduler.step()
+
+        for optimizer in trainer.optimizers:
+            optimizer.register_step_post_hook(end_update)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: Module) -> None:
         """ESPnet2 counts epochs from 1."""
         set_all_random_seed(epoch_seed(self.seed, trainer.current_epoch + 1))
+        self._start_epoch()
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: Module, batch: Any, *_: Any
+    ) -> None:
+        """Notes which utterances the update is of."""
+        self._batches.append(batch[0])
+
+    def on_before_backward(self, trainer: Trainer, pl_module: Module, loss: Tensor) -> None:
+        """Notes a batch whose loss is finite; ESPnet3 passes over the others."""
+        self._finite_losses += 1
+
+    def on_before_optimizer_step(
+        self, trainer: Trainer, pl_module: Module, optimizer: torch.optim.Optimizer
+    ) -> None:
+        """Clips the gradients, and removes those of an update that is left out."""
+        norm = torch.nn.utils.clip_grad_norm_(pl_module.model.parameters(), self.grad_clip)
+        whole = self._finite_losses == trainer.accumulate_grad_batches
+        self._makes_update = whole and bool(norm.isfinite())
+        if not self._makes_update:
+            optimizer.zero_grad(set_to_none=True)  # Adam passes over what has no gradient
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: Module, outputs: Any, *_: Any
+    ) -> None:
+        """Counts an update that was left out."""
+        if len(self._batches) == trainer.accumulate_grad_batches:
+            if self._makes_update:
+                self._skipped.made()
+            else:
+                self._skipped.left_out([key for batch in self._batches for key in batch])
+            self._start_update()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: Module) -> None:
+        """Stops a training that made no update in the epoch."""
+        self._skipped.end_epoch()
 
 
 class ESPnet2Experiment(Callback):
@@ -145,7 +200,7 @@ class ESPnet2Experiment(Callback):
         self, trainer: Trainer, pl_module: Module, outputs: Any, *_: Any
     ) -> None:
         """Notes a batch's loss; there is none where it was not finite."""
-        if outputs is not None:  # Lightning has divided it for the sum over an update's batches
+        if outputs:  # Lightning has divided it for the sum over an update's batches
             self._losses.append(float(outputs["loss"]) * trainer.accumulate_grad_batches)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Module) -> None:

@@ -37,7 +37,7 @@ from espnet_plugin.train.checkpoints import (
 )
 from espnet_plugin.train.epoch_seeds import epoch_seed
 from espnet_plugin.train.image_bank import fill_image_bank
-from espnet_plugin.train.skipped_updates import NonFiniteTrainingError, WatchedUpdates
+from espnet_plugin.train.skipped_updates import WatchedUpdates
 from espnet_plugin.utils.memory import memory_errors
 from espnet_plugin.utils.progress import progress
 
@@ -137,8 +137,8 @@ class RetrievalTrainer(Trainer):
             stopped = super().train_one_epoch(model=model, iterator=iterator, **kwargs)
         if updates is not None:
             # ESPnet ends a training that made no update in an epoch as if it had succeeded
-            if stopped and updates.limit and updates.total:
-                raise NonFiniteTrainingError(updates.total)
+            if stopped:
+                updates.skipped.end_epoch()
             kwargs["reporter"].register({"cpu_seconds": _cpu_seconds() - before})
             kwargs["reporter"].next()
         return stopped

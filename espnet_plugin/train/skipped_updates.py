@@ -21,11 +21,59 @@ class NonFiniteTrainingError(RuntimeError):
         )
 
 
+class SkippedUpdates:
+    """Counts the updates of an epoch that were left out, and names their utterances.
+
+    Attributes:
+        total: Updates left out so far.
+        in_a_row: Of these, those since the last update that was made.
+        all_left_out: Whether no update was made so far.
+
+    Args:
+        limit: Updates in a row that may be left out; 0: any number.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.total = self.in_a_row = 0
+        self.all_left_out = True
+
+    def made(self) -> None:
+        """Notes an update."""
+        self.in_a_row = 0
+        self.all_left_out = False
+
+    def left_out(self, utterances: Sequence[str]) -> None:
+        """Notes that there was none.
+
+        Raises:
+            NonFiniteTrainingError: If the limit is reached.
+        """
+        self.total += 1
+        self.in_a_row += 1
+        logging.warning(
+            f"update left out, {self.total} in this epoch, {self.in_a_row} in a row: the loss or a "
+            f"gradient of these utterances is not finite: {' '.join(utterances)}"
+        )
+        if self.limit and self.in_a_row >= self.limit:
+            raise NonFiniteTrainingError(self.in_a_row)
+
+    def end_epoch(self) -> None:
+        """Judges the epoch.
+
+        Raises:
+            NonFiniteTrainingError: If no update was made in it, and there is a limit.
+        """
+        if self.limit and self.total and self.all_left_out:
+            raise NonFiniteTrainingError(self.total)
+
+
 class WatchedUpdates:
     """Batches of an epoch, whose utterances are named when their update was left out.
 
     Attributes:
         current: Utterances of the batch that is computed.
+        skipped: The updates that were left out.
 
     Args:
         batches: Of an epoch: utterance ids, and what the model takes.
@@ -38,8 +86,7 @@ class WatchedUpdates:
         self.batches = batches
         self.model = model
         self.accum_grad = accum_grad
-        self.limit = limit
-        self.total = self.in_a_row = 0
+        self.skipped = SkippedUpdates(limit)
         self.current: list[str] = []
 
     def __len__(self) -> int:
@@ -56,20 +103,10 @@ class WatchedUpdates:
             utterances += ids
             if number % self.accum_grad == 0:
                 if self._updates() == updates:
-                    self._left_out(utterances)
+                    self.skipped.left_out(utterances)
                 else:
-                    self.in_a_row = 0
+                    self.skipped.made()
                 utterances, updates = [], self._updates()
 
     def _updates(self) -> int:
         return int(self.model.updates_done)
-
-    def _left_out(self, utterances: Sequence[str]) -> None:
-        self.total += 1
-        self.in_a_row += 1
-        logging.warning(
-            f"update left out, {self.total} in this epoch, {self.in_a_row} in a row: the loss or a "
-            f"gradient of these utterances is not finite: {' '.join(utterances)}"
-        )
-        if self.limit and self.in_a_row >= self.limit:
-            raise NonFiniteTrainingError(self.in_a_row)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,8 @@ import yaml
 from espnet_plugin.espnet3.system import SpeechCLIPSystem
 from espnet_plugin.pretrained import load_speechclip
 from espnet_plugin.tasks.speechclip import SpeechCLIPTask
+from espnet_plugin.train.espnet_model import EncodedBatch, ESPnetSpeechCLIPModel, Losses
+from espnet_plugin.train.skipped_updates import NonFiniteTrainingError
 
 ROOT = Path(__file__).parents[3]
 AVERAGE = "valid.recall_mean_at_1.ave.pth"
@@ -50,18 +54,27 @@ def experiment(recipe, load_config, training_options) -> Path:
 
 
 @pytest.fixture
-def espnet2_experiment(tiny_corpus, model_arguments, recipe) -> Path:
-    """The same, trained by ESPnet2's task."""
-    output = recipe / "exp" / "espnet2"
-    options = {"batch_size": 4, "num_workers": 0, "max_epoch": 2, "optim_conf": "lr=0.01"}
-    options |= {"optim": "adamw", "exclude_weight_decay": "true", "grad_clip": 0.5}
-    options |= {"use_tensorboard": "false", "use_matplotlib": "false"}
-    command = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-    command += [*model_arguments, *tiny_corpus.data_arguments("train")]
-    SpeechCLIPTask.main(
-        cmd=[*command, *tiny_corpus.data_arguments("valid"), "--output_dir", str(output)]
-    )
-    return output
+def train_espnet2(tiny_corpus, model_arguments, recipe) -> Callable[..., Path]:
+    """A function that trains the same by ESPnet2's task, with more options."""
+
+    def train(*more: str) -> Path:
+        output = recipe / "exp" / "espnet2"
+        options = {"batch_size": 4, "num_workers": 0, "max_epoch": 2, "optim_conf": "lr=0.01"}
+        options |= {"optim": "adamw", "exclude_weight_decay": "true", "grad_clip": 0.5}
+        options |= {"use_tensorboard": "false", "use_matplotlib": "false"}
+        command = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+        command += [*model_arguments, *more, *tiny_corpus.data_arguments("train")]
+        SpeechCLIPTask.main(
+            cmd=[*command, *tiny_corpus.data_arguments("valid"), "--output_dir", str(output)]
+        )
+        return output
+
+    return train
+
+
+@pytest.fixture
+def espnet2_experiment(train_espnet2) -> Path:
+    return train_espnet2()
 
 
 def test_trains_as_under_espnet2(experiment: Path, espnet2_experiment: Path) -> None:
@@ -80,13 +93,90 @@ def test_trains_as_under_espnet2(experiment: Path, espnet2_experiment: Path) -> 
     assert score == pytest.approx(max(reporter[n]["valid"]["recall_mean_at_1"] for n in (1, 2)))
 
 
-def test_goes_on_where_it_stood(experiment: Path, recipe, load_config, training_options) -> None:
-    for epochs in (1, 2):
-        training_options["model"]["max_epoch"] = epochs
-        config = load_config("training", training_options, exp_tag="b")
+@pytest.fixture
+def fail(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """A function that makes losses infinite, or gradients NaN, of the batches with these numbers;
+    it is called before each training."""
+
+    def choose(kind: str, batches: Collection[int]) -> None:
+        number = itertools.count(1)
+
+        def failing(self: ESPnetSpeechCLIPModel, encoded: EncodedBatch) -> Losses:
+            loss, stats, weight = objective(self, encoded)
+            if self.training and next(number) in batches:
+                if kind == "loss":
+                    loss = loss * torch.inf
+                else:
+                    loss = loss + (loss - loss.detach()).abs().sqrt()  # 0, its gradient NaN
+            return loss, stats, weight
+
+        monkeypatch.setattr(ESPnetSpeechCLIPModel, "objective", failing)
+
+    objective = ESPnetSpeechCLIPModel.objective
+    return choose
+
+
+SCHEDULE = {"warmup_steps_list": [0, 2, 6], "warmup_lr_list": [0.0, 0.02, 0.001]}
+BANK = {"bank_weight": 0.5, "bank_softness": 0.3}
+
+
+@pytest.mark.parametrize(
+    ("options", "failing", "updates"),
+    [
+        ({"accum_grad": 2}, None, 2),  # an epoch's third batch is left out
+        ({"accum_grad": 2, "batch_size": 3}, "loss", 3),
+        ({"model_conf": BANK}, None, 6),
+        ({}, "loss", 5),
+        ({}, "gradient", 5),
+    ],
+)
+def test_makes_the_updates_of_espnet2(
+    options: dict,
+    failing: str | None,
+    updates: int,
+    recipe,
+    load_config,
+    training_options,
+    train_espnet2,
+    fail,
+    caplog,
+) -> None:
+    options = {"scheduler": "piecewiselinearwarmuplr", "scheduler_conf": SCHEDULE, **options}
+    training_options["model"] |= options
+    config = load_config("training", training_options)
+    if failing:
+        fail(failing, {2})
+    SpeechCLIPSystem(training_config=config).train()
+    assert (failing is not None) == ("update left out, 1 in this epoch" in caplog.text)
+    if failing:
+        fail(failing, {2})
+    output = train_espnet2(*(w for name, v in options.items() for w in (f"--{name}", str(v))))
+    weights = last_weights(recipe / "exp" / "a")
+    assert load_checkpoint(weights)["num_updates"] == updates
+    assert_same(weights, output / "2epoch.pth", atol=0)
+
+
+@pytest.mark.parametrize("kind", ["loss", "gradient"])
+def test_a_training_that_makes_no_updates_stops(
+    kind: str, load_config, training_options, fail
+) -> None:
+    fail(kind, range(2, 100))
+    training_options["model"] |= {"max_skipped_updates": 3, "max_epoch": 9}
+    config = load_config("training", training_options)
+    with pytest.raises(NonFiniteTrainingError, match="3 updates in a row"):
         SpeechCLIPSystem(training_config=config).train()
-    assert_same(last_weights(experiment), last_weights(recipe / "exp" / "b"))
-    assert_same(experiment / AVERAGE, recipe / "exp" / "b" / AVERAGE)
+
+
+@pytest.mark.parametrize("options", [{}, {"accum_grad": 2}, {"model_conf": BANK}])
+def test_goes_on_where_it_stood(options: dict, recipe, load_config, training_options) -> None:
+    training_options["model"] |= options
+    for tag, epochs in (("a", 2), ("b", 1), ("b", 2)):
+        training_options["model"]["max_epoch"] = epochs
+        config = load_config("training", training_options, exp_tag=tag)
+        SpeechCLIPSystem(training_config=config).train()
+    whole, resumed = recipe / "exp" / "a", recipe / "exp" / "b"
+    assert_same(last_weights(whole), last_weights(resumed), atol=0)
+    assert_same(whole / AVERAGE, resumed / AVERAGE, atol=0)
 
 
 def test_a_model_loads_wherever_the_other_espnets_does(experiment: Path) -> None:

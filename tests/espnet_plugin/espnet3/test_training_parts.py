@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 from espnet2.train.collate_fn import CommonCollateFn
 from espnet3.components.data.dataset import CombinedDataset, do_nothing
 
-from espnet_plugin.espnet3.callbacks import RepeatableUpdates
 from espnet_plugin.espnet3.dataset import Dataset
 from espnet_plugin.espnet3.training_parts import (
     build_optimizer,
@@ -47,24 +44,6 @@ def test_several_training_sets_are_refused(tiny_corpus, tmp_path) -> None:
     dataset = combined(Dataset(tiny_corpus.data), Dataset(tmp_path))
     with pytest.raises(ValueError, match="lists 2 sets"):
         unique_image_batches(dataset, [], collate_fn=list, **OPTIONS)
-
-
-def test_an_update_whose_gradients_are_not_finite_is_left_out(caplog) -> None:
-    layer, updates = torch.nn.Linear(3, 2), []
-    layer.end_update = lambda: updates.append(1)
-    optimizer = build_optimizer(layer.parameters(), name="adamw", conf={"lr": 0.5})
-    callback = RepeatableUpdates(seed=0, grad_clip=1.0)
-    module, trainer = SimpleNamespace(model=layer), SimpleNamespace(optimizers=[optimizer])
-    callback.on_train_start(trainer, module)
-    before = layer.weight.clone()
-    for entry, made in ((torch.nan, 0), (1.0, 1)):
-        for parameter in layer.parameters():
-            parameter.grad = torch.ones_like(parameter)
-        layer.weight.grad[0, 0] = entry
-        callback.on_before_optimizer_step(trainer, module, optimizer)
-        optimizer.step()
-        assert len(updates) == made and torch.equal(layer.weight, before) == (not made)
-    assert layer.weight.isfinite().all() and "update left out" in caplog.text
 
 
 def test_optimizer_and_scheduler_of_an_espnet2_configuration() -> None:

@@ -239,5 +239,5 @@ def test_updates_are_counted_by_accumulated_batches(caplog: pytest.LogCaptureFix
         assert ids == [f"u{number - 1}"]
         if number == 4:
             model.updates_done += 1  # of batches 1 and 2, 3 and 4, 5 and 6 only the second
-    assert (watched.total, watched.in_a_row) == (2, 1)
+    assert (watched.skipped.total, watched.skipped.in_a_row) == (2, 1)
     assert "not finite: u0 u1" in caplog.text and "not finite: u4 u5" in caplog.text
