@@ -87,7 +87,8 @@ def add_hearing_argument(parser: argparse._ActionsContainer) -> None:
         "--max_seconds",
         type=seconds,
         metavar="TIME",
-        help="of a longer recording the beginning is heard (400s); a minute takes about 1 GB",
+        help="of a longer recording the beginning is heard (400s); a minute takes about 1 GB. "
+        "Keywords end earlier, after about max_keywords x frames_per_keyword frames of 20 ms",
     )
 
 
