@@ -32,7 +32,8 @@ def test_a_tone_is_heard_as_it_was(name: str, channels: int, tmp_path: Path) -> 
     assert 0 <= len(audio.samples) - 2 * 44100 <= 2048
     strength = np.abs(np.fft.rfft(audio.mono[4096 : 4096 + 44100]))  # one second: a bin is 1 Hz
     assert strength.argmax() == 440
-    assert np.abs(audio.mono).max() == pytest.approx(0.3, abs=0.03)
+    # some encoders swing where a tone ends
+    assert np.abs(audio.mono[4096:-8192]).max() == pytest.approx(0.3, abs=0.03)
     header = read_header(str(path))
     assert (header.rate, header.channels) == (44100, channels)
     assert header.num_samples == pytest.approx(len(audio.samples), abs=1024)
