@@ -7,7 +7,7 @@ Example of one job of an array:
         --utt2num_samples dump/raw/train/utt2num_samples \
         --key_file dump/states_x/train/logdir/keys.JOB.scp --output_dir dump/states_x/train \
         --output_scp dump/states_x/train/logdir/speech_states.JOB.scp \
-        --speech_encoder huggingface --speech_encoder_conf model=facebook/hubert-base-ls960
+        -- --config conf/train.yaml --speech_encoder_conf model=facebook/hubert-base-ls960
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from espnet2.utils.nested_dict_action import NestedDictAction
 from espnet2.utils.types import str_or_none
@@ -25,8 +26,10 @@ from humanfriendly import format_size
 from espnet_plugin.compat import get_commandline_args
 from espnet_plugin.data.array_store import job_of
 from espnet_plugin.data.frame_store import FrameStore
+from espnet_plugin.data.manifest import made_from, write_record
 from espnet_plugin.data.sampler_files import read_lengths
 from espnet_plugin.data.scp import DataError, chosen, read_scp
+from espnet_plugin.data.states_record import encoder_options
 from espnet_plugin.utils.command import command_errors
 from espnet_plugin.utils.disk import free_space, require_space
 
@@ -59,6 +62,12 @@ def get_parser() -> argparse.ArgumentParser:
         "--batch_seconds", type=float, default=60.0, help="audio at a time, padding included"
     )
     parser.add_argument("--ngpu", type=int, default=0, help="0: CPU")
+    parser.add_argument(
+        "training",
+        nargs="*",
+        metavar="-- OPTION",
+        help="options of the training, which then decide about the speech encoder",
+    )
     return parser
 
 
@@ -81,14 +90,14 @@ def main(cmd: Sequence[str] | None = None) -> None:
     if absent is not None:
         raise DataError(f"{lengths_file}: no utterance {absent}, which {args.wav_scp} has")
     wavs = chosen(listed, args.key_file)
-    encoder = FrozenSpeechEncoder(args.speech_encoder, **args.speech_encoder_conf)
+    source, conf = _speech_encoder(args)
+    encoder = FrozenSpeechEncoder(source, **conf)
     encoder.to("cuda" if args.ngpu > 0 else "cpu")
     scp = args.output_scp or Path(args.output_dir) / "speech_states.scp"
-    maker = {
-        "speech_encoder": args.speech_encoder,
-        "states_dtype": args.states_dtype,
-        **args.speech_encoder_conf,
-    }
+    normalizes = encoder.backend.wants_normalized_waveforms()
+    maker = encoder_options(source, conf, normalizes=normalizes)
+    maker["states_dtype"] = args.states_dtype
+    record = made_from(**maker, recordings=args.wav_scp)
     store = FrameStore(args.output_dir, listed, maker=maker, job=job_of(scp), shared=(DIMENSIONS,))
     store.discard_damaged(wavs)
     # of the whole list, not of this job only: the jobs of an array share the disk
@@ -110,6 +119,16 @@ def main(cmd: Sequence[str] | None = None) -> None:
         batch_seconds=args.batch_seconds,
     )
     store.write_list(scp, wavs, unreadable, what="utterances")
+    write_record(args.output_dir, record)
+
+
+def _speech_encoder(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+    """Backend and options of the encoder: the training's final ones, if its options are given."""
+    if args.training:
+        from espnet_plugin.tasks.speechclip import SpeechCLIPTask
+
+        args = SpeechCLIPTask.get_parser().parse_args(args.training)
+    return args.speech_encoder, dict(args.speech_encoder_conf or {})
 
 
 if __name__ == "__main__":

@@ -169,6 +169,11 @@ class StoredFrames(Mapping[str, np.ndarray]):
     def __len__(self) -> int:
         return len(self._entries)
 
+    def folders(self) -> list[Path]:
+        """Where the files lie."""
+        paths = {_Place.parse(entry).path for entry in self._entries.values()}
+        return sorted({Path(path).parent for path in paths})
+
     def read(self, key: str, start: int = 0, stop: int | None = None) -> dict[str, np.ndarray]:
         """Frames [start, stop) of an utterance, {"frames": (frames, ...), ...}, and shared arrays.
 

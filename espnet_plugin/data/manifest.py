@@ -186,29 +186,41 @@ def write_record(result: str | Path, record: Mapping[str, list[str]]) -> None:
     write_text(record_path(result), json.dumps(record, indent=2) + "\n")
 
 
-def require_fresh(results: Iterable[str | Path], *, remedy: str) -> None:
+def require_fresh(
+    results: Iterable[str | Path], *, remedy: str, wanted: Mapping[str, Any] | None = None
+) -> None:
     """Raises when what a result was made from is another now.
 
-    What has no record is older than records and passes; so does an input that is gone.
+    An input that is gone passes. So does a result without a record, which is older than records,
+    unless something is wanted of it.
 
     Args:
         results: Files or folders.
         remedy: What to do.
+        wanted: Inputs that a result must have been made from; None: the input was not given.
 
     Raises:
         DataError: With the inputs that changed.
     """
+    wanted = wanted or {}
     for result in results:
         path = record_path(result)
         if not path.is_file():
+            if wanted:
+                raise DataError(f"{path}: missing, so what it was made from is unknown; {remedy}")
             continue
         try:
             record = json.loads(path.read_bytes())
             changed = {
                 f"{name} ({value})": fingerprint(value, times=False) in before[1:]
                 for name, (value, *before) in record.items()
-                if _exists(value) and fingerprint(value) != before[0]
+                if name not in wanted and _exists(value) and fingerprint(value) != before[0]
             }
+            for name, value in wanted.items():
+                old, before, *_ = record.get(name, (None, None))
+                if (None if value is None else fingerprint(value)) != before:
+                    was = "" if old == str(value) else f"{old}, wanted: "
+                    changed[f"{name} ({was}{value})"] = False
         except (AttributeError, IndexError, RecursionError, TypeError, ValueError) as error:
             raise DataError(f"{path}: damaged ({error}); {remedy}") from error
         others = [name for name, only_times in changed.items() if not only_times]

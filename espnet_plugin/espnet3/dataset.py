@@ -15,11 +15,15 @@ from espnet3.contract import KINDS, Field, Kind, register_kind
 from espnet_plugin.data.dataset import NamingDataset
 from espnet_plugin.data.sampler_files import read_image_ids, read_lengths
 from espnet_plugin.data.scp import read_scp
+from espnet_plugin.data.states_record import require_own_states
 from espnet_plugin.espnet3.recipe_stages import run_recipe_stages
 from espnet_plugin.tasks.speechclip import SpeechCLIPTask
+from espnet_plugin.tasks.speechclip_options import DEFAULT_ENCODER
 
-# of the task's options, those that the preprocessor reads
+# of the task's options, those that are read here and by the preprocessor
 DEFAULTS = {
+    "speech_encoder": "huggingface",
+    "speech_encoder_conf": DEFAULT_ENCODER,
     "clip_conf": {},
     "keyword_extractor_conf": {},
     "crop_seconds": None,
@@ -58,6 +62,8 @@ class Dataset(BaseDataset):
             is read.
 
     Raises:
+        DataError: If hidden states are those of another speech encoder or normalisation than
+            ``model`` has, or of recordings that changed.
         ValueError: If hidden states are to be cropped and it is not said to how many frames.
     """
 
@@ -86,6 +92,9 @@ class Dataset(BaseDataset):
         if (self.directory / "text").exists():
             files["text"] = ("text", "text")
         self.data = [(str(self.directory / file), *entry) for file, entry in files.items()]
+        if stored_states and model is not None:
+            conf = options["speech_encoder_conf"] or {}
+            require_own_states(self.data[0][0], options["speech_encoder"], conf)
         self.fields = (Field("image", "image"),)
         if not stored_states:
             self.fields += (Field("speech", "audio"),)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,16 @@ class SpeechCLIPSystem(BaseSystem):
     def collect_stats(self, *args: Any, **kwargs: Any) -> None:
         """Writes the shape files and, where they are wanted, the speech encoder's hidden states."""
         self._reject_stage_args("collect_stats", args, kwargs)
-        self._run_recipe(6)
+        model = OmegaConf.to_container(self.training_config.model, resolve=True)
+        # the states are those of the speech encoder that is trained on, whatever the recipe's
+        # options say; the shell splits them at spaces
+        words = [self.training_config.preparation.get("speechclip_args") or ""]
+        if model.get("speech_encoder"):
+            words.append(f"--speech_encoder {model['speech_encoder']}")
+        for name, value in (model.get("speech_encoder_conf") or {}).items():
+            text = json.dumps(value, separators=(",", ":")).replace(" ", "\\u0020")
+            words.append(f"--speech_encoder_conf {name}={text}")
+        self._run_recipe(6, speechclip_args=" ".join(words).strip() or None)
 
     def measure(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Runs the metrics and writes scores.json, RESULTS.md and report.html of the test set."""

@@ -19,6 +19,7 @@ from torch import nn
 
 from espnet_plugin.data.dataset import SAMPLING_RATE, NamingDataset
 from espnet_plugin.data.sampler_files import read_image_ids, read_lengths
+from espnet_plugin.data.states_record import require_own_states
 from espnet_plugin.pretrained.storage_format import CONFIG_FILE, read_config
 from espnet_plugin.pretrained.trust import check_trusted
 from espnet_plugin.speechclip.factory import build_speechclip
@@ -86,8 +87,16 @@ class SpeechCLIPTask(AbsTask):
         A disk that is full or read-only, or a full memory, ends it with one message.
 
         Raises:
+            DataError: If the data are hidden states of another speech encoder or normalisation, or
+                of recordings that changed.
             ValueError: If a file of ``--init_param`` is damaged or holds more than weights.
         """
+        for path, _, kind in (
+            *(args.train_data_path_and_name_and_type or ()),
+            *(args.valid_data_path_and_name_and_type or ()),
+        ):
+            if kind == "frames":
+                require_own_states(path, args.speech_encoder, args.speech_encoder_conf or {})
         for option in args.init_param or ():
             read_checkpoint(option.split(":")[0])
         with weights_only_loading(), resource_errors("speechclip_train"):

@@ -1,17 +1,20 @@
 from __future__ import annotations
 
 import os
+import shutil
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from espnet2.tasks.abs_task import AbsTask
 
 from espnet_plugin.bin import dump_image_embeddings, dump_speech_states
 from espnet_plugin.data.dataset import NamingDataset
 from espnet_plugin.data.frame_store import CHECKSUM_BYTES, StoredFrames
 from espnet_plugin.data.sampler_files import read_lengths
-from espnet_plugin.data.scp import read_scp
+from espnet_plugin.data.scp import DataError, read_scp
 from espnet_plugin.inference.speech_states import stored_size
 from espnet_plugin.speechclip.clip import FrozenCLIP
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder, batch_states
@@ -193,3 +196,121 @@ def test_the_size_that_is_said_is_the_size_that_is_taken(tiny_corpus, stored_sta
     over = stored_size(samples, encoder, dtype=dtype) - file.stat().st_size
     frame = encoder.num_layers * (encoder.dim * 2 + 2) + CHECKSUM_BYTES
     assert 0 <= over < 512 + 2 * len(samples) * frame
+
+
+@pytest.fixture
+def own(tiny_corpus, tmp_path: Path) -> Path:
+    """A recording, an encoder, and its hidden states, all of which may be changed."""
+    encoder = shutil.copytree(tiny_corpus.speech_encoder, tmp_path / "a" / "hubert")
+    for file in encoder.iterdir():
+        os.utime(file, (1, 1))
+    wavs = list(read_scp(tiny_corpus.data / "wav.scp").items())[:2]
+    for key, file in wavs:
+        shutil.copy(file, tmp_path / f"{key}.wav")
+    scp = "".join(f"{key} {tmp_path / key}.wav\n" for key, _ in wavs)
+    (tmp_path / "wav.scp").write_text(scp)
+    dump_states(tiny_corpus, tmp_path, "--speech_encoder_conf", f"model={encoder}")
+    return tmp_path
+
+
+def dump_states(corpus, root: Path, *options: str) -> None:
+    dump_speech_states.main([
+        *("--wav_scp", f"{root}/wav.scp", "--output_dir", f"{root}/states"),
+        *("--utt2num_samples", f"{corpus.data}/utt2num_samples", *options),
+    ])  # fmt: skip
+
+
+def train_on(root: Path, *, model: str = "a/hubert", **options) -> None:
+    data = [
+        (f"{root}/image_feat.scp", "image", "npy"),
+        (f"{root}/states/speech_states.scp", "speech_states", "frames"),
+    ]
+    SpeechCLIPTask.main_worker(
+        Namespace(
+            train_data_path_and_name_and_type=None,
+            valid_data_path_and_name_and_type=data,
+            speech_encoder="huggingface",
+            speech_encoder_conf={"model": f"{root}/{model}", **options},
+            init_param=None,
+        )
+    )
+
+
+@pytest.fixture
+def trained_with(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
+    """Options of the trainings that were not refused; none is run."""
+    ran: list[dict] = []
+    monkeypatch.setattr(
+        AbsTask, "main_worker", classmethod(lambda cls, args: ran.append(args.speech_encoder_conf))
+    )
+    return ran
+
+
+def test_training_takes_hidden_states_of_its_own_encoder(own: Path, trained_with) -> None:
+    train_on(own)
+    # what the encoder does anyway, the same encoder elsewhere, and what changes no states
+    shutil.copytree(own / "a", own / "b")
+    train_on(own, normalize_waveform=False, model="b/hubert")
+    train_on(own, cache_dir="x")
+    assert len(trained_with) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ("normalisation", r"normalize_waveform \(False, wanted: True\)"),
+        ("model", r"model \(.*a/hubert, wanted: .*b/hubert\)"),
+        ("frames", r"frame_length_rule \(exact, wanted: rounded\)"),
+        ("encoder", r"model \(.*a/hubert\)"),
+        ("preprocessor", r"model \(.*a/hubert\)"),
+        ("recording", r"recordings \(.*wav.scp\)"),
+        ("list", r"recordings \(.*wav.scp\)"),
+        ("record", "made_from.json: missing"),
+    ],
+)
+def test_training_refuses_other_hidden_states(
+    own: Path, trained_with, change: str, named: str
+) -> None:
+    options, model = {}, "a/hubert"
+    if change == "normalisation":
+        options["normalize_waveform"] = True
+    elif change == "frames":
+        options["frame_length_rule"] = "rounded"
+    elif change == "model":
+        model = "b/hubert"
+        shutil.copytree(own / "a", own / "b")
+        (own / "b" / "hubert" / "model.safetensors").write_bytes(b"others")
+    elif change == "encoder":  # of the same size and time
+        file = own / "a" / "hubert" / "model.safetensors"
+        file.write_bytes(file.read_bytes()[:-1] + b"x")
+        os.utime(file, (1, 1))
+    elif change == "preprocessor":
+        (own / "a" / "hubert" / "preprocessor_config.json").write_text('{"do_normalize": true}')
+    elif change == "recording":
+        os.utime(own / "img0_0.wav", (1, 1))
+    elif change == "list":
+        (own / "wav.scp").write_text((own / "wav.scp").read_text().replace("img0_1 ", "img0_2 "))
+    else:
+        (own / "states" / "made_from.json").unlink()
+    with pytest.raises(DataError, match=f"states.*{named}.*[Rr]un stage 6 again"):
+        train_on(own, model=model, **options)
+    assert trained_with == []
+
+
+def test_the_training_decides_how_the_hidden_states_are_made(
+    tiny_corpus, own: Path, trained_with
+) -> None:
+    """Its options stand behind ``--`` in stage 6, a configuration and what overrides it."""
+    (own / "conf.yaml").write_text("speech_encoder_conf: {model: nowhere}\n")
+    training = ["--config", f"{own}/conf.yaml", "--speech_encoder_conf", f"model={own}/a/hubert"]
+    training += ["--speech_encoder_conf", "normalize_waveform=true"]
+    dump_states(tiny_corpus, own, "--", *training)
+    data = f"{own}/states/speech_states.scp,speech_states,frames"
+    training += ["--output_dir", f"{own}/exp", "--train_data_path_and_name_and_type", data]
+    SpeechCLIPTask.main(cmd=training)
+    assert trained_with == [{"model": f"{own}/a/hubert", "normalize_waveform": True}]
+    training += ["--speech_encoder_conf", "normalize_waveform=false"]
+    with pytest.raises(DataError, match=r"normalize_waveform \(True, wanted: False\)"):
+        SpeechCLIPTask.main(cmd=training)
+    with pytest.raises(DataError, match=r"normalize_by_default \(False, wanted: True\)"):
+        train_on(own)

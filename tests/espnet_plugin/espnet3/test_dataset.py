@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ import pytest
 from espnet3.components.data.dataset import CombinedDataset, do_nothing
 from espnet3.contract.data import DatasetContractError
 
+from espnet_plugin.bin import dump_speech_states
+from espnet_plugin.data.scp import DataError
 from espnet_plugin.espnet3.dataset import Dataset, DatasetBuilder
 
 
@@ -45,6 +48,21 @@ def test_speech_is_cropped_in_training_only(tiny_corpus) -> None:
 def test_stored_states_need_the_number_of_frames(tiny_corpus) -> None:
     with pytest.raises(ValueError, match="crop_frames"):
         Dataset(tiny_corpus.data, train=True, stored_states=True, model={"crop_seconds": 0.1})
+
+
+def test_stored_states_are_those_of_the_models_encoder(tiny_corpus, tmp_path: Path) -> None:
+    shutil.copytree(tiny_corpus.data, tmp_path, dirs_exist_ok=True)
+    encoder = {"model": str(tiny_corpus.speech_encoder)}
+    dump_speech_states.main([
+        *("--wav_scp", f"{tmp_path}/wav.scp", "--output_dir", f"{tmp_path}/states"),
+        *("--output_scp", f"{tmp_path}/speech_states.scp"),
+        *("--speech_encoder_conf", f"model={encoder['model']}"),
+    ])  # fmt: skip
+    own = Dataset(tmp_path, stored_states=True, model={"speech_encoder_conf": encoder})
+    assert own["img0_0"]["speech_states"].ndim == 3
+    for conf in (encoder | {"normalize_waveform": True}, {"model": "facebook/hubert-base-ls960"}):
+        with pytest.raises(DataError, match="another (model|normalize_waveform) .*stage 6"):
+            Dataset(tmp_path, stored_states=True, model={"speech_encoder_conf": conf})
 
 
 def test_a_picture_has_a_shape(tiny_corpus, tmp_path: Path) -> None:

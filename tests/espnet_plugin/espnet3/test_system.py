@@ -17,6 +17,7 @@ import pytest
 import torch
 import yaml
 
+from espnet_plugin.espnet3 import system
 from espnet_plugin.espnet3.system import SpeechCLIPSystem
 from espnet_plugin.pretrained import load_speechclip
 from espnet_plugin.tasks.speechclip import SpeechCLIPTask
@@ -91,6 +92,20 @@ def test_trains_as_under_espnet2(experiment: Path, espnet2_experiment: Path) -> 
     score = max(float(state.get("best_model_score") or 0) for state in best.values())
     reporter = torch.load(output / "checkpoint.pth", weights_only=False)["reporter"]["stats"]
     assert score == pytest.approx(max(reporter[n]["valid"]["recall_mean_at_1"] for n in (1, 2)))
+
+
+def test_hidden_states_are_made_with_the_options_of_the_training(
+    load_config, training_options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[dict] = []
+    monkeypatch.setattr(system, "run_recipe_stages", lambda *_, options: called.append(options))
+    conf = {"model": "my models/hubert", "normalize_waveform": False}
+    training_options["model"] |= {"speech_encoder": "huggingface", "speech_encoder_conf": conf}
+    config = load_config("training", training_options)
+    SpeechCLIPSystem(training_config=config).collect_stats()
+    words = called[0]["speechclip_args"].split()
+    args = SpeechCLIPTask.get_parser().parse_args(words)
+    assert (args.speech_encoder, args.speech_encoder_conf) == ("huggingface", conf)
 
 
 @pytest.fixture

@@ -1,0 +1,63 @@
+"""What stored hidden states were made from: written by stage 6, compared before training.
+
+The record lies beside the states. It is of the form that
+:func:`~espnet_plugin.data.manifest.made_from` gives all results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from espnet_plugin.data.frame_store import StoredFrames
+from espnet_plugin.data.manifest import require_fresh
+
+REMEDY = (
+    "training would learn from states that its speech encoder does not make. Run stage 6 again "
+    "with the options of this training"
+)
+
+
+def encoder_options(
+    source: str, conf: Mapping[str, Any], *, normalizes: bool | None = None
+) -> dict[str, Any]:
+    """Options of a speech encoder that decide its hidden states.
+
+    A folder or file counts by its content, so it may be moved. A public model counts by its name.
+
+    Args:
+        source: Name of the backend.
+        conf: Options of :class:`FrozenSpeechEncoder`.
+        normalizes: Whether the encoder's own files ask for normalised waveforms; None: not known.
+    """
+    options = {
+        "speech_encoder": source,
+        "model": conf.get("model"),
+        "checkpoint": conf.get("checkpoint"),
+        "random_weights": conf.get("random_weights") or None,
+        "frame_length_rule": conf.get("frame_length_rule", "exact"),
+    }
+    given = conf.get("normalize_waveform")
+    if normalizes is not None:  # stage 6 has built the encoder
+        used = normalizes if given is None else bool(given)
+        by_default = used == normalizes
+        return {**options, "normalize_waveform": used, "normalize_by_default": by_default}
+    if given is None:
+        return {**options, "normalize_by_default": True}
+    return {**options, "normalize_waveform": bool(given)}
+
+
+def require_own_states(scp: str | Path, source: str, conf: Mapping[str, Any]) -> None:
+    """Refuses hidden states of another encoder or normalisation, or of recordings that changed.
+
+    Args:
+        scp: List of the states.
+        source: Name of the training's backend.
+        conf: Its final ``speech_encoder_conf``.
+
+    Raises:
+        DataError: If the states are others, or have no record.
+    """
+    wanted = encoder_options(source, conf)
+    require_fresh(StoredFrames(scp).folders(), remedy=REMEDY, wanted=wanted)
