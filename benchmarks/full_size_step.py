@@ -43,6 +43,7 @@ MEAN_SECONDS = 4.33  # of SpokenCOCO's test recordings
 LONGEST_SECONDS = 6.4  # where training crops
 SUBWORDS = 11  # of a caption
 VOCABULARIES = {"flickr8k": 8112, "spokencoco": 19787}
+PICTURES = {"flickr8k": 6000, "spokencoco": 113_287}
 ROOT = Path(__file__).parents[1]
 RECIPE = ROOT / "egs2/speechclip_plus"
 CONFIG = RECIPE / "conf/tuning/flickr8k_base_hybrid_plus.yaml"
@@ -195,7 +196,11 @@ def measure(config: Path, batch_size: int | None = None) -> dict[str, Any]:
     size = batch_size or args.batch_size
     parameters = list(model.parameters())
     built = peak_memory()
-    batch = make_batch(size, model.speechclip.clip.embedding_dim)
+    dim = model.speechclip.clip.embedding_dim
+    batch = make_batch(size, dim)
+    if model.image_bank is not None:
+        pictures = PICTURES[config.stem.partition("_")[0]]
+        model.image_bank.fill(torch.arange(pictures), torch.randn(pictures, dim))
     step = run_steps(model, args, batch)
     return {
         "config": config.stem,
