@@ -6,7 +6,7 @@
 # make env    only the Python environment
 # make docs   the documentation's site, in docs/_build/html
 # make faults   kills every stage of the recipe some 375 times and compares the results; a quarter of an hour
-# make bench  what the documentation says about speed, measured anew into docs/benchmarks.md; a quarter of an hour
+# make bench  what the documentation says about speed, measured anew into docs/benchmarks.md; eight minutes
 # make audit  known vulnerabilities of the tested set, by pip-audit; asks PyPI about every package
 # make release   sdist and wheel, checked and tried in a fresh environment (dist/)
 # make clean  remove what the recipe made (data, dump, exp, downloads); the environment stays

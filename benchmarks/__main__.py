@@ -6,7 +6,7 @@ one idle core; or with ``long_rows`` and ``LONG_SECONDS``, which are left out un
 
 Example:
     python -m benchmarks
-    python -m benchmarks --only block retrieval
+    python -m benchmarks --only search start_up
     python -m benchmarks --quick
 """
 
@@ -81,13 +81,6 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", type=Path, help=f"JSON file; default {PAGE}, none if --quick")
     parser.add_argument("--work_dir", type=Path, help="room for a few GB of files")
     parser.add_argument("--mini", type=Path, default=MINI, help="the corpus that make demo makes")
-    parser.add_argument(
-        "--checkpoint",
-        type=Path,
-        nargs="+",
-        default=[],
-        help="released checkpoints (.ckpt) to convert, or skeletons of them (.json)",
-    )
     return parser
 
 
@@ -119,7 +112,6 @@ def main(cmd: Sequence[str] | None = None) -> None:
                 quick=args.quick,
                 threads=args.threads,
                 mini=args.mini if args.mini.is_dir() else None,
-                checkpoints=args.checkpoint,
             )
             try:
                 measure(name, found[name], settings, page)

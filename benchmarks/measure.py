@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-MIB = 2**20
 GIB = 2**30
 # A process begins with the peak of the one that started it, so a small one stands in between.
 _IN_BETWEEN = """
@@ -44,14 +43,12 @@ class Settings:
         quick: Tiny sizes that only show that it works; the numbers mean nothing.
         threads: Of PyTorch and NumPy.
         mini: The generated corpus after ``make demo``, ``downloads/mini``.
-        checkpoints: Released checkpoints, or skeletons of them, to convert.
     """
 
     work_dir: Path
     quick: bool = False
     threads: int = 1
     mini: Path | None = None
-    checkpoints: Sequence[Path] = ()
 
     @property
     def turns(self) -> int:
@@ -85,7 +82,7 @@ class Row:
         baseline_is: What that way is.
         bound: What the part that cannot be left out took.
         bound_is: What that part is.
-        unit: Of all three; rates end in ``/s``, and the more the better.
+        unit: Of all three; the less the better.
         note: What else is worth knowing.
     """
 

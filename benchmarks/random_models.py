@@ -56,12 +56,3 @@ def export_random_model(size: str, architecture: str, directory: Path) -> None:
         **ARCHITECTURES[architecture],
     }
     save_speechclip(build_speechclip(config), config, directory / "model")
-
-
-def tiny_clip(directory: Path) -> Path:
-    """An open_clip configuration whose towers cost next to nothing, ``clip.json``."""
-    vision = {"image_size": 16, "layers": 1, "width": 16, "head_width": 8, "patch_size": 16}
-    text = {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
-    path = directory / "clip.json"
-    path.write_text(json.dumps({"embed_dim": 16, "vision_cfg": vision, "text_cfg": text}))
-    return path

@@ -19,8 +19,8 @@ HEAD = """# Benchmarks
 
 What the claims about speed rest on.
 
-    make bench                                 # all but the long ones; a quarter of an hour
-    make bench ARGS="--only block search"      # some; the page keeps the others
+    make bench                                 # all but the long ones; eight minutes
+    make bench ARGS="--only search start_up"   # some; the page keeps the others
     make bench ARGS=--long                     # the long ones, too
     make bench ARGS=--list                     # what there is, and how long it takes
 
@@ -28,8 +28,9 @@ Ours, the **obvious form** of the same thing, written in the benchmark, and the 
 that no way to do it can leave out, run by turns in one process; a cell has the median and, in
 brackets, the least and the most of the turns. Unless a row says otherwise seconds are of the
 processor: with one thread they are the clock's on an idle machine, and other programs disturb them
-less. Weights are random, sizes are real. What a training would take where nobody here can measure
-it stands in [scale](scale.md).
+less. Weights are random, sizes are real. [Speed and memory of training](performance.md) says what
+the figures mean. What a training would take where nobody here can measure it stands in
+[scale](scale.md).
 """
 
 
@@ -85,20 +86,13 @@ def table(rows: Sequence[Row]) -> str:
         what = row.what + (f" ({row.note})" if row.note else "")
         baseline = bound = ""
         if row.baseline:
-            factor = _factor(row.baseline, row.ours, row.unit)
+            factor = _digits(row.baseline.median / row.ours.median)
             baseline = f"{shown(row.baseline, row.unit)}, **{factor} ×**: {row.baseline_is}"
         if row.bound:
-            factor = _factor(row.ours, row.bound, row.unit)
+            factor = _digits(row.ours.median / row.bound.median)
             bound = f"{shown(row.bound, row.unit)}, ours {factor} ×: {row.bound_is}"
         lines.append(f"| {what} | {shown(row.ours, row.unit)} | {baseline} | {bound} |")
     return "\n".join(lines)
-
-
-def _factor(more: Spread, less: Spread, unit: str) -> str:
-    """How many times more time, or less rate, the first takes."""
-    if unit.endswith("/s"):
-        more, less = less, more
-    return _digits(more.median / less.median)
 
 
 def shown(spread: Spread, unit: str) -> str:

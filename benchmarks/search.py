@@ -16,20 +16,19 @@ import numpy as np
 
 from benchmarks.measure import Row, Settings, Spread
 from espnet_plugin.search import index as searching
-from espnet_plugin.search.approximate import import_faiss, update_codes
+from espnet_plugin.search.approximate import update_codes
 from espnet_plugin.search.catalog import Catalog, Picture
 from espnet_plugin.search.folders import stamp_of
 from espnet_plugin.search.index import PictureIndex
 from espnet_plugin.search.vectors import GrowingArray, read_rows, vectors_file
 
 SECONDS = 90
-LONG_SECONDS = 200
+LONG_SECONDS = 90
 BLOCK = 20_000
 CLUSTERS = 2000
 TOP = 10
 DIM = 512
 STAMP = str(stamp_of(__file__))
-OTHERS = ("RaBitQ", "RaBitQ2", "IVF128,RaBitQ", "IVF128,SQ8")
 
 
 def rows(settings: Settings) -> Iterator[Row]:
@@ -38,10 +37,8 @@ def rows(settings: Settings) -> Iterator[Row]:
 
 
 def long_rows(settings: Settings) -> Iterator[Row]:
-    """Random directions, and faiss' other indices on fewer vectors."""
+    """Random directions."""
     yield from of_kind("random", settings)
-    for kind in ("clustered", "random"):
-        yield from other_indices(kind, 5000 if settings.quick else 50_000)
 
 
 class Vectors:
@@ -153,33 +150,3 @@ def searches(
         seconds.append(time.process_time() - started)
         found.append([int(hit.path[-12:-4]) for hit in hits])
     return Spread.of(seconds), found
-
-
-def other_indices(kind: str, number: int) -> Iterator[Row]:
-    """Indices of faiss, with candidates and exact scores as ours; a sixteenth of the lists of an
-    inverted file are looked through."""
-    faiss = import_faiss()
-    source = Vectors(kind, DIM)
-    vectors = np.concatenate(list(source.blocks(number)))
-    queries = source.draw(20)
-    expected = [np.argsort(-(vectors @ query))[:TOP].tolist() for query in queries]
-    for spec in OTHERS:
-        index = faiss.index_factory(DIM, spec, faiss.METRIC_INNER_PRODUCT)
-        lists = faiss.try_extract_index_ivf(index)
-        if lists is not None:
-            lists.nprobe = max(1, lists.nlist // 16)
-        index.train(vectors)
-        index.add(vectors)
-        seconds, found = [], []
-        for query in queries:
-            started = time.process_time()
-            near = index.search(query[None], 1000)[1][0]
-            near = np.sort(near[near >= 0])
-            found.append(near[np.argsort(-(vectors[near] @ query))[:TOP]].tolist())
-            seconds.append(time.process_time() - started)
-        share, code = recall(found, expected), faiss.serialize_index(index).nbytes / number
-        yield Row(
-            f"faiss {spec}, {number:,} {kind} vectors, 1,000 candidates",
-            Spread.of(seconds),
-            note=f"finds {share:.3f} of the {TOP} nearest; {code:.0f} bytes of code",
-        )

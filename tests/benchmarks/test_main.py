@@ -10,7 +10,7 @@ import torch
 from benchmarks.__main__ import THREAD_VARIABLES, find, main
 from benchmarks.measure import Row, Settings
 
-QUICK = ("block", "extraction", "image_embedding", "retrieval", "scale", "search")
+QUICK = ("search",)
 
 
 @pytest.mark.slow

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.measure import MIB, get_parser, peak_memory, show, usage_of
+from benchmarks.measure import get_parser, peak_memory, show, usage_of
+
+MIB = 2**20
 
 
 def test_a_process_does_not_begin_with_the_peak_of_the_one_that_started_it() -> None:
