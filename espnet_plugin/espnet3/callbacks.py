@@ -103,7 +103,7 @@ class RepeatableUpdates(Callback):
         model = pl_module.model
         bank = getattr(model, "image_bank", None)
         if bank is not None and stage == "fit":
-            (items,) = pl_module.train_dataset.datasets
+            items = pl_module.train_dataset.datasets[0]  # the batch sampler refuses several
             fill_image_bank(bank, items.data, items.keys())
         constant = getattr(model, "_ddp_params_and_buffers_to_ignore", ())
         DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(
