@@ -19,10 +19,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import espnet_plugin
 from espnet_plugin.bin import convert_checkpoint
 from espnet_plugin.bin import demo as page
 from espnet_plugin.utils.atomic import atomic_path
 from espnet_plugin.utils.command import (
+    CommandParser,
     add_hearing_argument,
     add_trust_argument,
     command_errors,
@@ -37,7 +39,10 @@ if TYPE_CHECKING:
 
 def get_parser() -> argparse.ArgumentParser:
     """The command line; what a command needs is imported when it runs."""
-    parser = argparse.ArgumentParser(prog="speechclip", description=__doc__.splitlines()[0])
+    parser = CommandParser(prog="speechclip", description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--version", action="version", version=f"%(prog)s {espnet_plugin.__version__}"
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, run: Callable[[argparse.Namespace], None], text: str) -> Any:
@@ -131,7 +136,8 @@ def _branch_option(parser: argparse.ArgumentParser) -> None:
 @command_errors("speechclip")
 def main(cmd: Sequence[str] | None = None) -> None:
     """Runs a command; bad input ends it with one message and exit code 1."""
-    args = get_parser().parse_args(cmd)
+    given = sys.argv[1:] if cmd is None else cmd
+    args = get_parser().parse_args(given or ["--help"])
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # not every file's name is text
     try:
@@ -160,22 +166,22 @@ def models(args: argparse.Namespace) -> None:
     from espnet_plugin.pretrained.released import released_models
     from espnet_plugin.pretrained.released_cache import fetched
 
-    data = []
+    data, table = [], []
     for model in released_models():
         here = fetched(model)
         size = here.size if here else model.size
         data.append({**asdict(model), "size": size, "downloaded": here is not None})
+        shown = format_size(size or model.frozen_size, binary=True)
+        table.append(
+            (
+                *(model.name, model.architecture, model.speech_encoder, model.clip, model.corpus),
+                f"{model.recall:.2f} % @{model.recall_at}",
+                shown if size else f"about {shown}",
+                "yes" if here else "no",
+            )
+        )
     header = ("name", "architecture", "speech encoder", "CLIP", "corpus", "published recall",
               "download", "here")  # fmt: skip
-    table = [
-        (
-            *(row["name"], row["architecture"], row["speech_encoder"], row["clip"], row["corpus"]),
-            f"{row['recall']:.2f} % @{row['recall_at']}",
-            format_size(row["size"], binary=True) if row["size"] else "not known yet",
-            "yes" if row["downloaded"] else "no",
-        )
-        for row in data
-    ]
     _answer(args, data, _table([header, *table]))
 
 

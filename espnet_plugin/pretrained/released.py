@@ -21,6 +21,7 @@ class ReleasedModel:
         architecture: parallel, cascaded, cascaded+, hybrid or hybrid+.
         speech_encoder: The frozen HuBERT: ``HuBERT base`` or ``HuBERT large``.
         clip: The frozen CLIP, under OpenAI's name.
+        frozen_size: Bytes of the weights of both, of which most of the file consists.
         corpus: What it was trained on.
         recall_at: Rank of the published figure, 1 or 10.
         recall: Published figure: recall at that rank on the corpus's validation set, mean of
@@ -40,6 +41,7 @@ class ReleasedModel:
     architecture: str
     speech_encoder: str
     clip: str
+    frozen_size: int
     corpus: str
     recall_at: int
     recall: float

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import difflib
 import errno
 import logging
 import os
 import select
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any, NoReturn
 
 _FULL = "the disk is full; free some space and start again, what is finished is kept"
 _DISK = {
@@ -19,6 +21,31 @@ _DISK = {
     errno.EACCES: "no permission; choose another folder, or ask its owner",
 }
 LOG_FORMAT = "%(asctime)s %(levelname)s: %(message)s"
+
+
+class CommandParser(argparse.ArgumentParser):
+    """Says which of its options may have been meant by one that it does not have."""
+
+    _given: Sequence[str] = ()
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Ends a subcommand at an option that it does not have: only it knows the others."""
+        self._given = sys.argv[1:] if args is None else args
+        parsed, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return parsed, unknown
+
+    def error(self, message: str) -> NoReturn:
+        """Ends with exit code 2."""
+        options = [option for option in self._option_string_actions if option.startswith("--")]
+        for word in self._given:
+            name = word.split("=")[0]
+            # argparse completes what an option begins with
+            if name.startswith("--") and not any(option.startswith(name) for option in options):
+                if near := difflib.get_close_matches(name, options, n=1):
+                    message += f"\n{name}: did you mean {near[0]}?"
+        super().error(message)
 
 
 @contextlib.contextmanager
@@ -111,11 +138,11 @@ def seconds(text: str) -> float:
 
 
 def size(text: str) -> int:
-    """Bytes of an option's value such as 10MB."""
+    """Bytes of an option's value such as 10MB, in steps of 1024."""
     from humanfriendly import InvalidSize, parse_size
 
     try:
-        return parse_size(text)
+        return parse_size(text, binary=True)
     except InvalidSize as error:
         raise argparse.ArgumentTypeError(f"{text}: no size such as 10MB") from error
 

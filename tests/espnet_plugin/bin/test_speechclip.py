@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from espnet_plugin import __version__
 from espnet_plugin.bin.speechclip import main
 from espnet_plugin.inference.speechclip import SpeechCLIP
 from espnet_plugin.pretrained import save_speechclip
@@ -107,7 +108,8 @@ def test_says_what_models_and_indices_are(exported: Path, index: Path, pictures:
     assert held["unreadable"][0].startswith(f"{pictures / 'bad.jpg'}: no picture that can be read")
     assert f"folders      {pictures}" in run("info", index)
     assert len(json.loads(run("models", "--json"))) == 15
-    assert "flickr8k-base-hybrid-plus" in run("models")
+    [row] = [line for line in run("models").splitlines() if "flickr8k-base-hybrid-plus" in line]
+    assert "about 937.08 MiB" in row
 
 
 def test_embeddings_and_keywords(exported: Path, pictures: Path, wav: Path, tmp_path, run) -> None:
@@ -188,9 +190,50 @@ def test_more_or_less_of_a_recording_is_heard(exported: Path, tmp_path: Path, ru
     assert "give more max_seconds (--max_seconds)" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "printed"),
+    [
+        ((), 0, "usage: speechclip [-h] [--version] COMMAND"),
+        (("--version",), 0, f"speechclip {__version__}\n"),
+        (("--vresion",), 2, "--vresion: did you mean --version?"),
+        (("search", "--indx", "x", "--text", "y"), 2, "--indx: did you mean --index?"),
+        (("index", "--index", "x", "--forse"), 2, "--forse: did you mean --force?"),
+        (("search", "--index=x", "--txet=y"), 2, "--txet: did you mean --text?"),
+        (("info", "x", "--unlike_any"), 2, "unrecognized arguments: --unlike_any\n"),
+    ],
+)
+def test_help_version_and_options_that_were_meant(
+    arguments: tuple[str, ...], code: int, printed: str, capsys: pytest.CaptureFixture
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(list(arguments))
+    output = capsys.readouterr()
+    assert ended.value.code == code
+    assert printed in (output.err if code else output.out)
+    assert output.err.count("did you mean") == printed.count("did you mean")
+
+
+def test_an_abbreviated_option_is_not_corrected(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        main(["search", "--ind", "x", "--appr"])
+    assert "did you mean" not in capsys.readouterr().err
+
+
+def test_silence_is_no_query_and_has_no_keywords(
+    exported: Path, index: Path, tmp_path: Path, run
+) -> None:
+    path = tmp_path / "silence.wav"
+    soundfile.write(path, np.zeros(16000), 16000)
+    with pytest.raises(SystemExit, match=r"silence\.wav: no speech in it"):
+        main(["search", "--index", str(index), "--wav", str(path)])
+    heard = json.loads(run("keywords", path, "--model", exported, "--json"))
+    assert heard == [{"path": str(path), "keywords": []}]
+
+
 def test_help_of_every_command_is_quick() -> None:
     code = """
 import contextlib, io, sys
+from espnet_plugin import __version__
 from espnet_plugin.bin.speechclip import main
 for name in "models info embed keywords index search convert".split():
     with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
