@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from espnet_plugin.data.speech_activity import spoken_part
 from espnet_plugin.demo.captions import Caption, SpokenCaptions
-from espnet_plugin.inference.keywords import Keyword, words_of
+from espnet_plugin.evaluation.stop_words import is_stop_word
+from espnet_plugin.inference.keywords import Keyword, later, words_of
+from espnet_plugin.inference.utterance import read_utterance
 from espnet_plugin.search.index import Hit, PictureIndex
 
 if TYPE_CHECKING:
@@ -28,9 +31,12 @@ class Heard:
     Attributes:
         samples: (samples,), at ``rate``.
         rate: Hz.
+        start: Seconds before the speech; they were not listened to.
+        end: Seconds at which the speech ends; what follows was not listened to.
         embedding: Unit length, (dim,).
         keywords: Words in their order; None when the model extracts none.
-        alphas: CIF's weight of each frame, (frames,); None when nothing is segmented.
+        alphas: CIF's weight of each frame from ``start`` on, (frames,); None when nothing is
+            segmented.
         frame_seconds: From one frame to the next.
         threshold: Weight that completes a keyword.
         hits: The nearest pictures, best first.
@@ -38,6 +44,8 @@ class Heard:
 
     samples: np.ndarray
     rate: int
+    start: float
+    end: float
     embedding: np.ndarray
     keywords: list[Keyword] | None
     alphas: np.ndarray | None
@@ -72,25 +80,53 @@ class Backend:
         """Hz that the model hears."""
         return self.model.inference.model.speech_encoder.sampling_rate
 
+    def known_words(self) -> list[str]:
+        """Whole words among the keywords that the model chooses from, without function words; those
+        that its training captions hold most often come first, if it says."""
+        model = self.model.inference.model
+        if model.vocabulary is None:
+            return []
+        tokens = map(model.clip.token_text, model.vocabulary.ids)
+        words = [token.removesuffix("</w>") for token in tokens if token.endswith("</w>")]
+        return [word for word in words if not is_stop_word(word)]
+
     def hear(self, samples: np.ndarray) -> Heard:
-        """Listens to a clip, (samples,) at :attr:`rate`."""
+        """Listens to what is said in a clip, (samples,) at :attr:`rate`.
+
+        Raises:
+            NoSpeechError: When it is silent.
+        """
         inference = self.model.inference
+        part = spoken_part(samples, self.rate)
+        start = part.start / self.rate
         with self._one_at_a_time:
-            result = inference(samples)
+            result = inference(samples[part.start : part.end])
             embedding = result.parallel if result.parallel is not None else result.cascaded
             cif = getattr(inference.model.keyword_extractor, "cif", None)
             return Heard(
                 samples=samples,
                 rate=self.rate,
+                start=start,
+                end=part.end / self.rate,
                 embedding=embedding,
                 keywords=None
                 if result.keywords is None
-                else words_of(result.keywords, inference.model.clip),
+                else later(words_of(result.keywords, inference.model.clip), seconds=start),
                 alphas=result.alphas,
                 frame_seconds=inference.stride_seconds,
                 threshold=cif.threshold if cif is not None else 1.0,
                 hits=self._nearest(embedding),
             )
+
+    def hear_caption(self, position: int) -> Heard:
+        """Listens to one of the captions.
+
+        Raises:
+            DataError: When its file is gone or damaged, or silent.
+        """
+        assert self.captions is not None  # whoever has a position has captions
+        recording = self.captions.captions[position].recording
+        return self.hear(read_utterance(recording, sampling_rate=None, wanted_rate=self.rate))
 
     def find_text(self, text: str) -> list[Hit]:
         """The pictures nearest to a text."""

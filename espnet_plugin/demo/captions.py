@@ -19,6 +19,7 @@ from espnet_plugin.utils.atomic import atomic_path
 if TYPE_CHECKING:
     from espnet_plugin.inference.speechclip import SpeechCLIP
 
+EXAMPLES = 4
 CACHE = "captions.npz"  # of the set that was shown last
 
 
@@ -45,6 +46,12 @@ class SpokenCaptions:
 
     captions: list[Caption]
     embeddings: np.ndarray
+
+    def examples(self) -> list[int]:
+        """Positions of a few captions from all over the set, with a text where it has any."""
+        told = [position for position, caption in enumerate(self.captions) if caption.text]
+        positions = told or list(range(len(self.captions)))
+        return positions[:: -(-len(positions) // EXAMPLES)] if positions else []
 
     def closest(self, picture: np.ndarray, *, top: int) -> list[tuple[int, float]]:
         """Positions and cosines of the captions closest to a picture (dim,), best first."""

@@ -8,11 +8,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import humanfriendly
 from jinja2 import Environment, FileSystemLoader
 
 from espnet_plugin.demo.backend import Backend, Heard
-from espnet_plugin.demo.captions import Caption
+from espnet_plugin.demo.captions import Caption, SpokenCaptions
 from espnet_plugin.demo.timeline import (
     COLUMNS,
     PIXELS_PER_SECOND,
@@ -25,6 +24,7 @@ from espnet_plugin.demo.timeline import (
 from espnet_plugin.demo.uploads import Limits
 from espnet_plugin.search.index import Hit
 
+WORDS = 12  # of those that the model knows
 HERE = Path(__file__).parent
 KeyOf = Callable[[str], str]
 
@@ -38,9 +38,22 @@ def _macros() -> Any:
 
 
 def head(backend: Backend, limits: Limits) -> str:
-    """What the page is, and over what it looks."""
+    """What the page is, what the model knows, and over what it looks."""
     pictures = None if backend.index is None else len(backend.index)
-    return str(_macros().head(pictures, limits.seconds, humanfriendly.format_size(limits.size)))
+    words = backend.known_words()
+    return str(
+        _macros().head(pictures, limits.seconds, limits.size_text, words[:WORDS], len(words))
+    )
+
+
+def examples(captions: SpokenCaptions) -> str:
+    """Recordings of the captions to click."""
+    shown = [
+        {"position": position, "name": caption.text or caption.utterance}
+        for position in captions.examples()
+        for caption in [captions.captions[position]]
+    ]
+    return str(_macros().examples(shown))
 
 
 def notice(sentence: str) -> str:
@@ -48,17 +61,21 @@ def notice(sentence: str) -> str:
     return str(_macros().notice(sentence))
 
 
-def timeline(heard: Heard, *, player: str) -> str:
+def timeline(heard: Heard, *, player: str, caption: int | None = None) -> str:
     """A clip with its keywords and firings.
 
     Args:
         heard: What the model made of it.
         player: Id of the element on the page that plays it.
+        caption: Position of the caption that it is, which brings its player along.
     """
     seconds = len(heard.samples) / heard.rate
     labels = place_labels(heard.keywords or (), seconds=seconds)
     clip: dict[str, Any] = {
         "player": player,
+        "caption": caption,
+        "start": 100 * heard.start / seconds,
+        "end": 100 * heard.end / seconds,
         "seconds": seconds,
         "columns": COLUMNS,
         "waveform": waveform_path(heard.samples),
@@ -69,11 +86,13 @@ def timeline(heard: Heard, *, player: str) -> str:
     }
     if heard.alphas is not None and len(heard.alphas):
         frames = seconds / heard.frame_seconds  # the clip's end is a little after the last frame's
+        begin = heard.start / heard.frame_seconds
         places = firing_places(heard.alphas, threshold=heard.threshold)
         clip |= {
             "frames": frames,
+            "begin": begin,
             "accumulation": accumulation_path(heard.alphas, threshold=heard.threshold),
-            "firings": [100 * place / frames for place in places],
+            "firings": [100 * (begin + place) / frames for place in places],
         }
     return str(_macros().timeline(clip, round(seconds * PIXELS_PER_SECOND)))
 

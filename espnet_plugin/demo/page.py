@@ -9,8 +9,9 @@ from typing import Any
 
 import gradio as gr
 
+from espnet_plugin.data.speech_activity import NoSpeechError
 from espnet_plugin.demo import markup
-from espnet_plugin.demo.backend import Backend
+from espnet_plugin.demo.backend import Backend, Heard
 from espnet_plugin.demo.media import Media
 from espnet_plugin.demo.uploads import (
     TEXT_LENGTH,
@@ -38,6 +39,8 @@ def _answering(question: Callable[..., Answer]) -> Callable[..., Answer]:
             return question(*args)
         except VisitorError as error:
             sentence = str(error)
+        except NoSpeechError:
+            sentence = "There is no speech in this recording, only silence. Is the microphone on?"
         except Exception:  # the visitor learns that it failed, the log why
             logging.exception("a question could not be answered")
             sentence = "This could not be answered; the log of the page's command says why."
@@ -71,8 +74,16 @@ class Questions:
             return NOTHING_NEW
         path = self.uploads.path(clip.get("path"))
         samples = read_clip(path, limits=self.uploads.limits, rate=self.backend.rate)
-        heard = self.backend.hear(samples)
-        return markup.timeline(heard, player=player), self._gallery(heard.hits, "what was said"), ""
+        return self._heard(self.backend.hear(samples), player=player)
+
+    def example(self, key: object) -> Answer:
+        """Keywords of one of the captions and the pictures nearest to it."""
+        captions = self.backend.captions
+        if captions is None or key not in map(str, captions.examples()):
+            raise VisitorError("This example is no longer known; please load the page again.")
+        position = int(str(key))
+        heard = self.backend.hear_caption(position)
+        return self._heard(heard, player="sc-example", caption=position)
 
     def write(self, text: str | None) -> Answer:
         """The pictures nearest to a text."""
@@ -99,6 +110,10 @@ class Questions:
         hits = self.backend.find_picture(self._path(key))
         return "", self._gallery(hits, "the chosen one"), ""
 
+    def _heard(self, heard: Heard, *, player: str, caption: int | None = None) -> Answer:
+        clip = markup.timeline(heard, player=player, caption=caption)
+        return clip, self._gallery(heard.hits, "what was said"), ""
+
     def _path(self, key: object) -> str:
         try:
             return self.media.path(key)
@@ -121,11 +136,18 @@ def build_page(questions: Questions) -> gr.Blocks:
         questions: What can be asked.
     """
     backend, limits = questions.backend, questions.uploads.limits
+    clickable: list[gr.HTML] = []
     with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
         gr.HTML(markup.head(backend, limits), js_on_load=None)
         with gr.Tabs():
-            with gr.Tab("Speak"), gr.Row():
-                clips = [_clip(source, name) for source, name in CLIPS.items()]
+            with gr.Tab("Speak"):
+                with gr.Row():
+                    clips = [_clip(source, name) for source, name in CLIPS.items()]
+                if backend.captions is not None:
+                    examples = gr.HTML(
+                        markup.examples(backend.captions), js_on_load=_script("clicks.js")
+                    )
+                    clickable.append(examples)
             if backend.index is not None:
                 with gr.Tab("Write"), gr.Row(equal_height=True):
                     text = gr.Textbox(
@@ -146,8 +168,8 @@ def build_page(questions: Questions) -> gr.Blocks:
                         elem_id="sc-picture",
                     )
         heard = gr.HTML(js_on_load=_script("timeline.js"))
-        gallery = gr.HTML(js_on_load=_script("clicks.js"))
-        detail = gr.HTML(js_on_load=_script("clicks.js"))
+        gallery, detail = (gr.HTML(js_on_load=_script("clicks.js")) for _ in range(2))
+        clickable += [gallery, detail]
         answers = [heard, gallery, detail]
         # without gradio's own treatment of files: a name is looked up among the uploads, never
         # taken for a path or an address
@@ -165,12 +187,14 @@ def build_page(questions: Questions) -> gr.Blocks:
             picture.change(_answering(questions.show), picture, answers, api_name="show", **options)
 
         def choose(event: gr.EventData) -> Any:
-            """A click into the gallery or the detail below it."""
+            """A click on an example, into the gallery or the detail below it."""
             asked = event._data if isinstance(event._data, dict) else {}
-            question = questions.similar if asked.get("action") == "similar" else questions.open
+            question = {"similar": questions.similar, "example": questions.example}.get(
+                str(asked.get("action")), questions.open
+            )
             return question(asked.get("key"))
 
-        for part in (gallery, detail):
+        for part in clickable:
             part.click(_answering(choose), None, answers, api_visibility="private", **options)
         page.queue(max_size=QUEUE, api_open=False)
     return page

@@ -16,7 +16,7 @@ from espnet_plugin.data.audio import read_audio, read_header, resampled
 from espnet_plugin.data.files import MissingPackageError
 from espnet_plugin.data.images import open_picture, read_picture
 from espnet_plugin.data.scp import DataError
-from espnet_plugin.inference.utterance import SHORTEST, SILENT
+from espnet_plugin.inference.utterance import SHORTEST
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -40,8 +40,13 @@ class Limits:
         seconds: Duration of a recording.
     """
 
-    size: int = 10_000_000
+    size: int = 10 * 2**20
     seconds: float = 60.0
+
+    @property
+    def size_text(self) -> str:
+        """The size as gradio writes it, too: in steps of 1024, as MB."""
+        return humanfriendly.format_size(self.size, binary=True).replace("iB", "B")
 
 
 class Uploads:
@@ -83,7 +88,7 @@ class Uploads:
     @property
     def too_large(self) -> str:
         """What is said about a file beyond the limit."""
-        return f"This file is larger than {humanfriendly.format_size(self.limits.size)}."
+        return f"This file is larger than {self.limits.size_text}."
 
     def path(self, name: object) -> Path:
         """Where a file lies that :meth:`add` named; folders before the name do not count.
@@ -101,7 +106,7 @@ def read_clip(path: Path, *, limits: Limits, rate: int) -> np.ndarray:
     """Reads a recording, mono samples (samples,) at a rate in Hz, floating point in [-1, 1].
 
     Raises:
-        VisitorError: When it cannot be read, is too long, too short, or silent.
+        VisitorError: When it cannot be read, is too long or too short.
     """
     try:
         header = read_header(str(path))
@@ -133,8 +138,6 @@ def read_clip(path: Path, *, limits: Limits, rate: int) -> np.ndarray:
             f"This recording lasts {seconds:.2f} s, too short for a word; "
             f"{SHORTEST:g} s are the least."
         )
-    if np.abs(mono).max() < SILENT:
-        raise VisitorError("This recording is silent; is the microphone on?")
     return resampled(mono, audio.rate, rate)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -50,6 +50,21 @@ def words_of(heard: Sequence[SpokenKeyword], clip: FrozenCLIP) -> list[Keyword]:
             )
             pieces = []
     return words
+
+
+def later(keywords: Sequence[Keyword], *, seconds: float) -> list[Keyword]:
+    """Keywords of a part of a recording, at their times in the whole.
+
+    Args:
+        keywords: At their times in the part.
+        seconds: Where in the whole the part begins.
+    """
+    return [
+        replace(word, start=_rounded(word.start + seconds), end=_rounded(word.end + seconds))
+        if word.start is not None and word.end is not None
+        else word
+        for word in keywords
+    ]
 
 
 def _rounded(seconds: float | None) -> float | None:

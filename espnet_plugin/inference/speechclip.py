@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from espnet_plugin.data.speech_activity import SILENT
 from espnet_plugin.inference.batches import batches_by_length
 from espnet_plugin.inference.clip import embed_pixels, embed_texts, read_pixels
 from espnet_plugin.inference.embeddings import Embeddings, OnError, embed_items, items_of
@@ -238,7 +239,7 @@ class SpeechCLIP:
         return Embeddings.of(rows, kept=range(len(items)))
 
     def keywords(self, speech: Utterance, *, sampling_rate: int | None = None) -> list[Keyword]:
-        """Words that the model hears in a recording, in their order.
+        """Words that the model hears in a recording, in their order; none if it is silent.
 
         Args:
             speech: As for :meth:`encode_speech`, one recording.
@@ -250,7 +251,15 @@ class SpeechCLIP:
         """
         if "cascaded" not in self.branches:
             raise ValueError(f"{self.source}: this architecture (parallel) has no keywords")
-        heard = self.inference(speech, sampling_rate=sampling_rate).keywords or ()
+        samples = read_utterance(
+            speech,
+            sampling_rate=sampling_rate,
+            wanted_rate=self.inference.model.speech_encoder.sampling_rate,
+            max_seconds=self.inference.max_seconds,
+        )
+        if np.abs(samples).max() < SILENT:
+            return []
+        heard = self._results([samples])[0].keywords or ()
         return words_of(heard, self.inference.model.clip)
 
     @staticmethod

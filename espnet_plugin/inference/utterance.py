@@ -11,12 +11,12 @@ from torch import Tensor
 
 from espnet_plugin.data.audio import read_audio, read_header, resampled
 from espnet_plugin.data.scp import DataError
+from espnet_plugin.data.speech_activity import SILENT
 from espnet_plugin.speechclip.backends.waveform import checked_speech, float_speech
 
 Utterance = Tensor | np.ndarray | str | Path
 MAX_SECONDS = 400.0  # about 7 GB with HuBERT base; attention grows with the square
 SHORTEST = 0.2  # seconds; less holds no word
-SILENT = 1e-3  # of full scale, −60 dB
 
 
 def read_utterance(

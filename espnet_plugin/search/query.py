@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from espnet_plugin.data.images import is_picture
+from espnet_plugin.data.speech_activity import NoSpeechError, spoken_part
+from espnet_plugin.inference.utterance import read_utterance
 
 if TYPE_CHECKING:
     from espnet_plugin.inference.speechclip import Branch, SpeechCLIP
@@ -53,12 +55,35 @@ class Embedder:
         self.branch = branch
 
     def recording(self, path: str) -> np.ndarray:
-        """Of a recording."""
-        return np.asarray(self.model.encode_speech(path, branch=self.branch))[0]
+        """Of what is said in a recording.
+
+        Raises:
+            DataError: When it cannot be read, or is silent.
+        """
+        inference = self.model.inference
+        encoder = inference.model.speech_encoder
+        assert encoder is not None  # inference refuses models without one
+        rate = encoder.sampling_rate
+        samples = read_utterance(
+            path, sampling_rate=None, wanted_rate=rate, max_seconds=inference.max_seconds
+        )
+        try:
+            return self.samples(samples, sampling_rate=rate)
+        except NoSpeechError as error:
+            raise NoSpeechError(f"{path}: {error}") from error
 
     def samples(self, samples: np.ndarray, *, sampling_rate: int) -> np.ndarray:
-        """Of what was just recorded, (samples,), at a rate in Hz."""
-        rows = self.model.encode_speech(samples, sampling_rate=sampling_rate, branch=self.branch)
+        """Of what is said in samples (samples,), at a rate in Hz.
+
+        Silence before and after it is cut: it would count as part of the query.
+
+        Raises:
+            NoSpeechError: When they are silent.
+        """
+        part = spoken_part(samples, sampling_rate)
+        rows = self.model.encode_speech(
+            samples[part.start : part.end], sampling_rate=sampling_rate, branch=self.branch
+        )
         return np.asarray(rows)[0]
 
     def picture(self, path: str) -> np.ndarray:

@@ -73,7 +73,7 @@ def served(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         read_captions(data), loaded, fingerprint=model.fingerprint, cache=index.directory
     )
     backend = Backend(loaded, index=index, captions=captions)
-    limits = Limits(size=1_000_000, seconds=5)
+    limits = Limits(size=2**20, seconds=5)
     app = build_app(
         backend, Uploads(uploads, limits=limits), hosts=frozenset({"127.0.0.1", "localhost"})
     )

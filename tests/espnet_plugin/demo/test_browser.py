@@ -59,7 +59,7 @@ def browser(hiss: Path) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(
-    ("width", "scheme"), [(1280, "light"), (400, "light"), (1280, "dark")], ids=str
+    ("width", "scheme"), [(1280, "light"), (390, "light"), (1280, "dark")], ids=str
 )
 def test_a_recording_finds_pictures_and_a_picture_its_captions(
     served: Served, browser: Any, width: int, scheme: str, tmp_path: Path
@@ -85,7 +85,13 @@ def test_a_recording_finds_pictures_and_a_picture_its_captions(
     page.locator(".sc-picture", has_text="red.png").click()
     page.wait_for_selector(".sc-detail audio")
     assert page.locator(".sc-detail li").count() == 3
+    page.wait_for_function("document.querySelector('.sc-detail audio').duration === 1.5")
     assert page.locator(".sc-detail", has_text="a red dog").locator("text=of this picture").count()
+    edges = {
+        page.locator(part).first.bounding_box()["x"]
+        for part in ("#sc-record", ".sc-head", ".sc-examples", ".sc-card", ".sc-detail")
+    }
+    assert max(edges) - min(edges) <= 1
     page.screenshot(path=pictures / f"page_{width}_{scheme}.png", full_page=True)
     assert page.evaluate("document.documentElement.scrollWidth") == width
 
@@ -104,6 +110,12 @@ def test_what_is_wrong_is_said_on_the_page(served: Served, browser: Any, tmp_pat
     page.set_input_files("#sc-drop input[type=file]", tmp_path / "notes.wav")
     alert = page.wait_for_selector("[role=alert]")
     assert "no recording that can be read" in alert.inner_text()
+    large = tmp_path / "large.wav"
+    large.write_bytes(b"RIFF" + bytes(2**21))
+    page.goto(served.address)
+    assert "Up to 5 s and 1 MB" in page.locator(".sc-head").inner_text()
+    page.set_input_files("#sc-drop input[type=file]", large)
+    page.wait_for_selector("text=maximum allowed size of 1.0 MB")
     page.get_by_role("tab", name="Write").click()
     page.fill("#sc-text textarea, #sc-text input", "a red dog")
     page.get_by_role("button", name="Find").click()
@@ -132,4 +144,16 @@ def test_the_microphone_is_recorded_as_it_is(served: Served, browser: Any) -> No
     samples, rate = soundfile.read(sent)
     heard = samples[rate : 2 * rate].reshape(rate, -1)[:, 0]
     assert np.sqrt(np.mean(heard**2)) == pytest.approx(0.05, rel=0.2)
+    page.close()
+
+
+def test_an_example_is_heard_and_played(served: Served, browser: Any) -> None:
+    page = browser.new_page()
+    page.goto(served.address)
+    page.get_by_role("button", name="a red dog").click()
+    page.wait_for_selector(".sc-picture")
+    player = "document.querySelector('#sc-example audio')"
+    page.wait_for_function(f"{player}?.duration === 1.5")  # as its recording
+    page.locator(".sc-wave").click(position={"x": 5, "y": 5})
+    page.wait_for_function(f"{player}.currentTime > 0")
     page.close()

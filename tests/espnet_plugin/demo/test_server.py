@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -64,11 +65,39 @@ def test_text_and_picture_as_queries(served: Served) -> None:
     assert sound.content[:4] == b"RIFF"
 
 
+def test_what_is_around_speech_is_not_heard(served: Served, tmp_path: Path) -> None:
+    """A clip of 1.5 s, a second into a recording of 5 s: 0.2 s around it are kept."""
+    samples, rate = soundfile.read(served.clip)
+    silence = np.zeros(rate)
+    padded = np.concatenate([silence, samples, silence, silence, silence[: rate // 2]])
+    soundfile.write(tmp_path / "padded.wav", padded, rate)
+    heard, _, _ = answer(served, "drop", send(served, tmp_path / "padded.wav"))
+    cut = re.findall(r'class="sc-cut" style="left: ([\d.]+)%?; (?:width: ([\d.]+)%)?', heard)
+    assert [float(cut[0][1]), float(cut[1][0])] == pytest.approx([16, 54], abs=0.5)
+    first = float(re.search(r'data-start="([\d.]+)"', heard)[1])
+    assert 0.75 <= first <= 1.5
+    heard, _, _ = answer(served, "drop", send(served, served.clip))
+    assert "sc-cut" not in heard
+
+
+def test_examples_are_captions_and_nothing_else(served: Served) -> None:
+    from espnet_plugin.demo.captions import Caption, SpokenCaptions
+
+    captions = [Caption(f"u{number}", "" if number < 2 else "a", "x", None) for number in range(11)]
+    assert SpokenCaptions(captions, np.zeros((11, 2))).examples() == [2, 5, 8]
+    assert SpokenCaptions(captions[:2], np.zeros((2, 2))).examples() == [0, 1]
+    page = httpx.get(f"{served.address}/config").text
+    assert "a red dog" in page
+    assert "dog, arena" in page  # words that the model knows
+
+
 def test_bad_questions_are_answered_by_a_sentence(served: Served, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "long.wav", 0.1 * np.ones(8 * 8000), 8000)
+    soundfile.write(tmp_path / "silence.wav", np.zeros(8000), 8000)
     (tmp_path / "text.wav").write_text("no sound")
     for data, words in (
         (send(served, tmp_path / "long.wav"), "8 seconds long; at most 5 seconds"),
+        (send(served, tmp_path / "silence.wav"), "no speech in this recording, only silence"),
         (send(served, tmp_path / "text.wav"), "no recording that can be read"),
         ({"path": "gone.wav"}, "no longer here"),
     ):

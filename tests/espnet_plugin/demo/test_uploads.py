@@ -21,7 +21,7 @@ from espnet_plugin.demo.uploads import (
 )
 from tests.phones import write_aac, write_heic
 
-LIMITS = Limits(size=1000, seconds=3)
+LIMITS = Limits(size=1024, seconds=3)
 
 
 def tone(seconds: float, rate: int = 16000, channels: int = 1) -> np.ndarray:
@@ -36,7 +36,6 @@ def bad_clips() -> dict[str, tuple[Callable[[Path], object], str]]:
             lambda path: soundfile.write(path, tone(600, 8000), 8000),
             "10 minutes long; at most",
         ),
-        "silent": (lambda path: soundfile.write(path, np.zeros(16000), 16000), "is silent"),
         "text": (lambda path: path.write_text("no sound"), "no recording that can be read"),
         "empty": (lambda path: path.write_bytes(b""), "no recording that can be read"),
         "no samples": (lambda path: soundfile.write(path, tone(0), 16000), "no samples"),
@@ -136,4 +135,4 @@ def test_uploads_are_bounded_and_the_oldest_make_room(tmp_path: Path) -> None:
         with pytest.raises(VisitorError, match="no longer here"):
             uploads.path(gone)
     with pytest.raises(VisitorError, match="larger than 1 KB"):
-        uploads.add(b"x" * 1001, name="d.wav")
+        uploads.add(b"x" * 1025, name="d.wav")

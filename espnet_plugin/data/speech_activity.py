@@ -1,0 +1,113 @@
+"""Where in a recording somebody speaks, by energy alone: it knows no language.
+
+A frame is speech when it is louder than the recording's own noise, and not far below its loudest
+frames. Margins keep what is soft at the edges of words. A recording that is equally loud throughout
+is kept whole: energy cannot tell whether it is noise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from espnet_plugin.data.scp import DataError
+
+SILENT = 1e-3  # of full scale, −60 dB
+FRAME = 0.02  # seconds
+LOWEST = 80.0  # Hz; hum and rumble are below
+SMOOTHED = 5  # frames of the running median; clicks are shorter
+EMPTY = -100.0  # dB of frames without any sound
+LOUDNESS_RANGE = 6.0  # dB from noise to loudest; with less, everything is kept
+ABOVE_NOISE = 0.3  # share of that range which speech is above the noise,
+AT_MOST = 12.0  # and dB that suffice
+BELOW_LOUDEST = 40.0  # dB; what is softer was not said into the microphone
+PAUSE = 0.5  # seconds; shorter ones are part of what is said
+SHORTEST = 0.1  # seconds of speech in a part; less is a knock
+MARGIN = 0.2  # seconds kept on both sides; final consonants are soft
+
+
+class NoSpeechError(DataError):
+    """A recording is silent."""
+
+
+@dataclass(frozen=True)
+class SpeechPart:
+    """A part of a recording in which somebody speaks.
+
+    Attributes:
+        start: Its first sample.
+        end: The sample after its last.
+    """
+
+    start: int
+    end: int
+
+
+def speech_parts(samples: np.ndarray, rate: int) -> list[SpeechPart]:
+    """The parts of a recording in which somebody speaks, in order; none if it is silent.
+
+    Args:
+        samples: Floating point in [-1, 1], (samples,).
+        rate: Hz.
+    """
+    frame = round(FRAME * rate)  # samples
+    if len(samples) == 0 or np.abs(samples).max() < SILENT:
+        return []
+    if len(samples) < frame:
+        return [SpeechPart(0, len(samples))]
+    levels = _levels(samples, rate, frame)
+    heard = levels[levels > EMPTY]
+    noise, loudest = np.percentile(heard, 10), heard.max()
+    spread = loudest - noise
+    if spread < LOUDNESS_RANGE:
+        spoken = levels > EMPTY
+    else:
+        least = noise + min(ABOVE_NOISE * spread, AT_MOST)
+        spoken = levels >= max(least, loudest - BELOW_LOUDEST)
+    edges = np.flatnonzero(np.diff(spoken, prepend=False, append=False)).reshape(-1, 2)
+    margin = round(MARGIN * rate)
+    return [
+        SpeechPart(max(0, start - margin), min(len(samples), end + margin))
+        for start, end in _joined((edges * frame).tolist(), rate)
+    ]
+
+
+def spoken_part(samples: np.ndarray, rate: int) -> SpeechPart:
+    """A recording without the silence before its speech and after it.
+
+    Args:
+        samples: Floating point in [-1, 1], (samples,).
+        rate: Hz.
+
+    Raises:
+        NoSpeechError: When it is silent.
+    """
+    parts = speech_parts(samples, rate)
+    if not parts:
+        raise NoSpeechError("no speech in it, only silence")
+    return SpeechPart(parts[0].start, parts[-1].end)
+
+
+def _levels(samples: np.ndarray, rate: int, frame: int) -> np.ndarray:
+    """Loudness of each frame in dB of full scale, (frames,)."""
+    from scipy.ndimage import median_filter
+    from scipy.signal import butter, sosfilt
+
+    high_pass = butter(2, LOWEST, "highpass", fs=rate, output="sos").astype(samples.dtype)
+    frames = sosfilt(high_pass, samples)[: len(samples) // frame * frame].reshape(-1, frame)
+    power = np.einsum("fs,fs->f", frames, frames) / frame
+    return median_filter(10 * np.log10(np.maximum(power, 10 ** (EMPTY / 10))), SMOOTHED)
+
+
+def _joined(spoken: list[list[int]], rate: int) -> list[tuple[int, int]]:
+    """Start and end of each part in samples; pauses are bridged, knocks are left out."""
+    parts: list[tuple[int, int, int]] = []  # and how many samples of it are speech
+    for start, end in spoken:
+        if parts and start - parts[-1][1] <= PAUSE * rate:
+            first, _, so_far = parts.pop()
+            parts.append((first, end, so_far + end - start))
+        else:
+            parts.append((start, end, end - start))
+    words = [part for part in parts if part[2] >= SHORTEST * rate] or parts
+    return [(start, end) for start, end, _ in words]
