@@ -1,7 +1,6 @@
 """Scores the keywords of one data set against its captions, and their places against alignments.
 
-Reads keywords.jsonl of a set's inference directory and writes scoring/keywords.json beside it
-(scoring/keywords_word.json and keywords_bpe.json for other units).
+Reads keywords.jsonl of a set's inference directory and writes scoring/keywords.json beside it.
 """
 
 from __future__ import annotations
@@ -13,10 +12,7 @@ from pathlib import Path
 
 from espnet_plugin.evaluation.alignments import WORDS_CTM
 from espnet_plugin.evaluation.report.tables import keyword_table
-from espnet_plugin.evaluation.scores.directory import (
-    score_keywords_directory,
-    score_units_directory,
-)
+from espnet_plugin.evaluation.scores.directory import score_keywords_directory
 from espnet_plugin.utils.command import command_errors
 
 
@@ -32,18 +28,10 @@ def get_parser() -> argparse.ArgumentParser:
     )
     alignment = parser.add_mutually_exclusive_group()
     alignment.add_argument("--words_ctm", help="word alignments, Kaldi CTM")
-    alignment.add_argument("--textgrid_dir", help="word alignments, <utterance>.TextGrid files")
     alignment.add_argument("--data_dir", help="the set's data directory; words.ctm in it is used")
     parser.add_argument(
         "--tolerance", type=float, default=0.05, help="of word boundaries, in seconds"
     )
-    parser.add_argument(
-        "--token_type",
-        choices=["clip", "word", "bpe"],
-        default="clip",
-        help="units: CLIP sub-words, words, or a sentencepiece model's pieces",
-    )
-    parser.add_argument("--bpemodel", help="sentencepiece model of --token_type bpe")
     parser.add_argument(
         "--legacy",
         action="store_true",
@@ -59,12 +47,6 @@ def get_parser() -> argparse.ArgumentParser:
 def main(cmd: Sequence[str] | None = None) -> None:
     """Runs the command."""
     args = get_parser().parse_args(cmd)
-    title = f"Keywords of {Path(args.inference_dir).absolute().name}:\n\n"
-    if args.token_type != "clip":
-        scores = score_units_directory(args.inference_dir, args.token_type, bpemodel=args.bpemodel)
-        rates = (f"{name}\t{v:.4f}\n" for name, v in scores.items() if isinstance(v, float))
-        sys.stdout.write(title + "".join(rates))
-        return
     words_ctm = args.words_ctm
     if args.data_dir and (Path(args.data_dir) / WORDS_CTM).exists():
         words_ctm = Path(args.data_dir) / WORDS_CTM
@@ -72,12 +54,12 @@ def main(cmd: Sequence[str] | None = None) -> None:
         args.inference_dir,
         token_list=args.token_list,
         words_ctm=words_ctm,
-        textgrid_dir=args.textgrid_dir,
         tolerance=args.tolerance,
         legacy=args.legacy,
         samples=args.bootstrap_samples,
         seed=args.seed,
     )
+    title = f"Keywords of {Path(args.inference_dir).absolute().name}:\n\n"
     sys.stdout.write(title + keyword_table(scores, scores.get("intervals", {})).markdown() + "\n")
     if args.legacy:
         rate = scores["legacy"]["mean_hit_rate"]

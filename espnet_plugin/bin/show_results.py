@@ -1,7 +1,4 @@
-"""Writes an experiment's results: RESULTS.md, scores.json, report.html and figures.
-
-With --compare it prints one table of several experiments.
-"""
+"""Writes an experiment's results: RESULTS.md, scores.json, report.html and figures."""
 
 from __future__ import annotations
 
@@ -14,11 +11,9 @@ from pathlib import Path
 from espnet_plugin.evaluation.report.results import (
     RESULTS_FILE,
     SCORES_FILE,
-    read_results,
     write_results,
 )
-from espnet_plugin.evaluation.report.tables import comparison_table, retrieval_table
-from espnet_plugin.utils.atomic import write_text
+from espnet_plugin.evaluation.report.tables import retrieval_table
 from espnet_plugin.utils.command import command_errors
 
 
@@ -27,10 +22,8 @@ def get_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--inference_dir", help="directory that holds one directory per set")
-    what.add_argument(
-        "--compare", nargs="+", metavar="SCORES_JSON", help="print one table of several experiments"
+    parser.add_argument(
+        "--inference_dir", required=True, help="directory that holds one directory per set"
     )
     parser.add_argument("--test_set", help="the set to report, if there are several test sets")
     parser.add_argument("--dev_set", help="the set on which the branches' weights are chosen")
@@ -42,7 +35,6 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--no_report", action="store_true", help="leave report.html and the figures out"
     )
-    parser.add_argument("--output", help="file for the table of --compare, besides printing it")
     return parser
 
 
@@ -50,12 +42,6 @@ def get_parser() -> argparse.ArgumentParser:
 def main(cmd: Sequence[str] | None = None) -> None:
     """Runs the command."""
     args = get_parser().parse_args(cmd)
-    if args.compare:
-        table = comparison_table([read_results(path) for path in args.compare])
-        if args.output:
-            write_text(args.output, table + "\n")
-        sys.stdout.write(table + "\n")
-        return
     scores = write_results(
         args.inference_dir,
         test_set=args.test_set,

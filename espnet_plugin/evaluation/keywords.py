@@ -27,7 +27,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from espnet_plugin.evaluation.keyword_file import Keyword, UtteranceKeywords
-from espnet_plugin.evaluation.stop_words import is_stop_word
 from espnet_plugin.evaluation.token_texts import (
     END_OF_WORD,
     SPECIAL_IDS,
@@ -70,31 +69,6 @@ def score_keywords(
         ValueError: No utterance, or a token whose text is unknown.
     """
     rows = [_clip_measures(utterance, texts) for utterance in utterances]
-    return _collect(rows, utterances)
-
-
-def score_units(
-    utterances: Sequence[UtteranceKeywords], encode: Callable[[str], Sequence[str]]
-) -> KeywordScores:
-    """Scores the keywords' nearest sub-words, read as text, in other units.
-
-    The keywords of an utterance are merged into words, joined by spaces and encoded like the
-    caption; ``unit_hit@1``, ``content_unit_hit@1`` and ``content_unit_recall`` are then defined as
-    above. Only the nearest sub-word counts, since its neighbours make up no text.
-
-    Args:
-        utterances: What ``read_keywords`` returns.
-        encode: Text → units, e.g. ``split_words`` or a sentencepiece model's pieces.
-    """
-    rows = []
-    for utterance in utterances:
-        words = [word for word, _ in merge_words(k.token for k in utterance.keywords)]
-        said = list(encode(" ".join(words)))
-        caption = list(encode(utterance.caption.casefold()))
-        measures = _set_measures(said, caption, _content_unit)
-        rows.append({name.replace("word", "unit"): value for name, value in measures.items()})
-        rows[-1]["unit_hit@1"] = _share(unit in set(caption) for unit in said)
-        rows[-1].update(_lengths(len(said), len(caption)))
     return _collect(rows, utterances)
 
 
@@ -166,8 +140,3 @@ def _collect(
         for name, column in values.items()
     }
     return KeywordScores(means, left_out, values, tuple(u.utterance for u in utterances))
-
-
-def _content_unit(unit: str) -> bool:
-    """Whether a word, or a sentencepiece piece that is a whole word, carries content."""
-    return not is_stop_word(unit.removeprefix("▁"))

@@ -1,4 +1,4 @@
-"""The steps of the ladder that need the speech: keywords before the quantiser, and true spans."""
+"""What CLIP's text tower makes of each step of the ladder (``evaluation/ladder.py``)."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from espnet_plugin.inference.clip import embed_tokens
 from espnet_plugin.inference.utterance import read_utterance
 from espnet_plugin.speechclip.cif import CIF
 from espnet_plugin.speechclip.keyword_extractor import Slots
 from espnet_plugin.speechclip.model import SpeechCLIPModel, SpeechOutput
 from espnet_plugin.speechclip.speech_encoder import SpeechStates
+from espnet_plugin.utils.progress import progress
 
+Ids = tuple[int, ...]
 Spans = Sequence[tuple[float, float]]
 
 
@@ -27,7 +30,7 @@ class Reading(NamedTuple):
         embedding: L2-normalised float32, (dim,).
     """
 
-    ids: tuple[int, ...]
+    ids: Ids
     embedding: np.ndarray
 
 
@@ -63,6 +66,39 @@ class SpanKeywordExtractor(nn.Module):
         weights = inside * self.cif.predict_alphas(frames, lengths)[:, None]  # (1, spans, frames)
         weights = self.cif.threshold * weights / weights.sum(dim=2, keepdim=True).clamp(min=1e-8)
         return Slots(weights @ frames, lengths.new_tensor([len(self.spans)]))
+
+
+def read_steps(
+    model: SpeechCLIPModel,
+    texts: Mapping[str, Sequence[Ids]],
+    *,
+    recordings: Sequence[str] = (),
+    spans: Mapping[str, Sequence[Spans | None]],
+) -> tuple[dict[str, Sequence[Ids]], dict[str, np.ndarray]]:
+    """Reads all steps of a set's ladder.
+
+    Args:
+        model: As for :func:`read_speech`, where there are recordings.
+        texts: Step → tokens of each utterance.
+        recordings: File of each utterance; none leaves out the steps that need the speech.
+        spans: Steps of given spans, see :func:`read_speech`.
+
+    Returns:
+        Step → the tokens that were read of each utterance; step → embeddings (utterances, dim).
+    """
+    ids = dict(texts)
+    embeddings = {
+        step: embed_tokens(model.clip, tokens, description=step) for step, tokens in texts.items()
+    }
+    if recordings:
+        read = progress(
+            read_speech(model, recordings, spans), description="speech", total=len(recordings)
+        )
+        readings = list(read)
+        for step in readings[0]:
+            ids[step] = [reading[step].ids for reading in readings]
+            embeddings[step] = np.stack([reading[step].embedding for reading in readings])
+    return ids, embeddings
 
 
 @torch.no_grad()
@@ -117,6 +153,6 @@ def _frames(model: SpeechCLIPModel, states: SpeechStates, spans: Spans) -> list[
     return cut
 
 
-def _ids(model: SpeechCLIPModel, heard: SpeechOutput) -> tuple[int, ...]:
+def _ids(model: SpeechCLIPModel, heard: SpeechOutput) -> Ids:
     number = int(heard.keywords.lengths[0])
     return tuple(model.vocabulary.ids[row] for row in heard.keywords.quantized.rows[0, :number])

@@ -26,7 +26,7 @@ from espnet_plugin.data.manifest import Manifest, record_path, require_fresh
 from espnet_plugin.data.sampler_files import read_lengths
 from espnet_plugin.data.scp import read_scp
 from espnet_plugin.data.unpack import unpack
-from espnet_plugin.evaluation.alignments import read_ctm, read_textgrid
+from espnet_plugin.evaluation.alignments import read_ctm
 from espnet_plugin.evaluation.keyword_file import read_keywords
 from espnet_plugin.pretrained.archive import unpack_zip
 from espnet_plugin.pretrained.released import released_models
@@ -40,25 +40,6 @@ from espnet_plugin.speechclip.vocabulary import KeywordVocabulary
 EXAMPLES = settings(
     max_examples=100, deadline=20_000, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-TEXTGRID = b"""File type = "ooTextFile"
-Object class = "TextGrid"
-
-0
-1
-<exists>
-1
-"IntervalTier"
-"words"
-0
-1
-2
-0
-0.5
-"a"
-0.5
-1
-"dog"
-"""
 KEYWORDS = {
     "utt": "a",
     "caption": "a dog",
@@ -153,7 +134,6 @@ PARSERS: dict[str, tuple[Callable[[Path], Any], bytes]] = {
     "vocabulary": (KeywordVocabulary.from_file, b"id\ttoken\tcount\n3\ta\t9\n5\tb\t1\n"),
     "converted model's record": (_converted, _json({"repository": "a", "path": "b"})),
     "CTM": (read_ctm, b"a 1 0.10 0.25 dog 0.9\na 1 0.5 0.2 ran\n"),
-    "TextGrid": (read_textgrid, TEXTGRID),
     "keywords": (read_keywords, _json(KEYWORDS)),
     "manifest": (_notes, _json(["a", "m", "a.wav", [1, 2], "a.npy", [3, 4], None])),
     "stored frames": (_frames, _stored_frames()),
@@ -216,14 +196,6 @@ def test_the_whole_file_is_read(name: str, tmp_path: Path) -> None:
     read, content = PARSERS[name]
     (tmp_path / "file.json").write_bytes(content)
     read(tmp_path / "file.json")
-
-
-@pytest.mark.parametrize("count", ["-2", "-1", "1e999", "3"])
-def test_a_textgrid_that_counts_wrongly(count: str, tmp_path: Path) -> None:
-    path = tmp_path / "a.TextGrid"
-    path.write_bytes(TEXTGRID.replace(b"\n2\n", f"\n{count}\n".encode()))
-    with pytest.raises(ValueError, match=r"tier|unpack"):
-        read_textgrid(path)
 
 
 @pytest.mark.parametrize("read", [unpack, unpack_zip])

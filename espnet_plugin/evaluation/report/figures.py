@@ -8,23 +8,24 @@ from __future__ import annotations
 import logging
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
 from matplotlib.figure import Figure
 
-from espnet_plugin.evaluation.alignments import WORDS_CTM, read_ctm
+from espnet_plugin.evaluation.alignments import WORDS_CTM, Word, read_ctm
 from espnet_plugin.evaluation.figures import style
 from espnet_plugin.evaluation.figures.attention import draw_attention
-from espnet_plugin.evaluation.figures.curves import draw_recall_curves
 from espnet_plugin.evaluation.figures.firing import draw_firing
 from espnet_plugin.evaluation.figures.gallery import draw_gallery
 from espnet_plugin.evaluation.figures.keyword_table import draw_keyword_table
-from espnet_plugin.evaluation.figures.ladder import draw_ladder
 from espnet_plugin.evaluation.figures.layer_weights import draw_layer_weights
+from espnet_plugin.evaluation.figures.recall import draw_ladder, draw_recall_curves
 from espnet_plugin.evaluation.figures.similarity import draw_similarity
 from espnet_plugin.evaluation.figures.training_curves import draw_training_curves
 from espnet_plugin.evaluation.inference_set import (
@@ -44,6 +45,59 @@ FIGURES_DIR = "figures"
 EXAMPLES = 3  # utterances drawn one by one
 MAX_ATTENTION_MAPS = 2
 PAIRS = 12  # of the similarity matrix
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the figures show; their arguments are those of :func:`draw_all`."""
+
+    data: InferenceSet
+    ranks: Ranks
+    material: Material
+    experiment: Path
+    words: Mapping[str, Sequence[Word]] = field(default_factory=dict)
+    ladder: Mapping | None = None
+
+    @property
+    def branch(self) -> str | None:
+        """The first branch of the model: parallel, where there is one."""
+        return next(iter(self.data.branches), None)
+
+    @property
+    def spoken(self) -> list[UtteranceKeywords]:
+        """Utterances in which the model heard anything."""
+        return [utterance for utterance in self.data.keywords if utterance.keywords]
+
+
+class Drawing(NamedTuple):
+    """A figure that can be drawn.
+
+    Attributes:
+        draw: Draws it.
+        utterance: The utterance that it draws over time, if it does.
+    """
+
+    draw: Callable[[], Figure]
+    utterance: str | None = None
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A row of the table of figures.
+
+    Attributes:
+        name: Of its files, without suffix; ``{number}`` counts where there are several.
+        title: A few words; ``{number}`` and ``{branch}`` are filled in.
+        meaning: How to read it.
+        section: Heading in docs/evaluation.md that says more, as in its address.
+        drawings: What can be drawn from what there is: nothing, one figure or several.
+    """
+
+    name: str
+    title: str
+    meaning: str
+    section: str
+    drawings: Callable[[Shown], Sequence[Drawing]]
 
 
 def draw_all(
@@ -70,16 +124,29 @@ def draw_all(
     Returns:
         What was drawn, in the order in which a reader wants it.
     """
+    words = _read(data_dir, WORDS_CTM, read_ctm)
+    shown = Shown(data, ranks, material, experiment, words, ladder)
     drawn = []
-    for planned, draw in _jobs(data, ranks, material, experiment, data_dir, ladder):
-        try:
-            figure = draw()
-            png = style.save(figure, data.directory / FIGURES_DIR / planned.name)
-        except Exception as error:  # whatever it is, no figure is worth the results
-            logging.warning(f"figure {planned.name} is left out: {type(error).__name__}: {error}")
-            continue
-        timeline = _timeline(figure) if planned.utterance is not None else None
-        drawn.append(replace(planned, png=png, timeline=timeline))
+    for planned in FIGURES:
+        for number, (draw, utterance) in enumerate(planned.drawings(shown), 1):
+            name = planned.name.format(number=number)
+            try:
+                figure = draw()
+                png = style.save(figure, data.directory / FIGURES_DIR / name)
+            except Exception as error:  # whatever it is, no figure is worth the results
+                logging.warning(f"figure {name} is left out: {type(error).__name__}: {error}")
+                continue
+            drawn.append(
+                ReportFigure(
+                    name,
+                    planned.title.format(number=number, branch=shown.branch),
+                    planned.meaning,
+                    planned.section,
+                    png,
+                    utterance=utterance,
+                    timeline=None if utterance is None else _timeline(figure),
+                )
+            )
     return drawn
 
 
@@ -94,139 +161,99 @@ def _timeline(figure: Figure) -> Timeline:
     )
 
 
-def _jobs(
-    data: InferenceSet,
-    ranks: Ranks,
-    material: Material,
-    experiment: Path,
-    data_dir: Path | None,
-    ladder: Mapping | None,
-) -> Iterator[tuple[ReportFigure, Callable[[], Figure]]]:
-    audio, pictures, captions = material.audio, material.pictures, material.captions
-    words = _read(data_dir, WORDS_CTM, read_ctm)
-    branch = next(iter(data.branches), None)
+def _firings(shown: Shown) -> list[Drawing]:
+    recorded = [u for u in shown.spoken if u.utterance in shown.material.audio]
+    return [
+        Drawing(partial(_firing, shown, utterance), utterance.utterance)
+        for utterance in _spread(recorded, EXAMPLES)
+    ]
 
-    spoken = [u for u in data.keywords if u.keywords]
-    fired = [u for u in spoken if u.utterance in audio]
-    for number, utterance in enumerate(_spread(fired, EXAMPLES), 1):
-        yield (
-            ReportFigure(
-                f"firing_{number}",
-                "Where the cascaded branch fires"
-                if number == 1
-                else f"Another utterance ({number})",
-                "The weights alpha are added up along the speech, and each time that they reach 1 "
-                "a keyword is complete; its bar shows the stretch that it was made from."
-                if utterance.alphas
-                else "The keywords, beside the speech that they were made from.",
-                "firings",
-                utterance=utterance.utterance,
-            ),
-            lambda u=utterance: _firing(
-                u, audio[u.utterance], words.get(u.utterance, []), data.directory
-            ),
-        )
-    if data.keywords:
-        rows = _spread(spoken, 6)
-        image_of = dict(zip(data.utterances, data.image_of, strict=True))
-        files = [pictures.get(image_of.get(u.utterance, "")) for u in rows]
-        yield (
-            ReportFigure(
-                "keywords",
-                "Keywords that the model hears",
-                "Under each spoken caption stand the keywords that the model drew from its sound.",
-                "keywords-beside-captions",
-            ),
-            lambda: draw_keyword_table(rows, files),
-        )
-    if ladder:
-        yield (
-            ReportFigure(
-                "ladder",
-                "Where retrieval by keywords is lost",
-                "Recall when CLIP's text tower reads the caption, less and less of it, and what "
-                "the model said; below, how often the captions' content words are named.",
-                "ladder",
-            ),
-            lambda: draw_ladder(ladder),
-        )
-    if branch and pictures and captions:
-        asked = _spread([row for row, u in enumerate(data.utterances) if u in captions], 5)
-        yield (
-            ReportFigure(
-                "gallery",
-                f"Pictures found by speech ({branch} branch)",
-                "Each spoken caption with the pictures nearest to it, their rank and cosine; the "
-                "right one is framed, and stands last where it is not among them.",
-                "gallery",
-            ),
-            lambda: draw_gallery(list(search(data, ranks, asked)), captions, pictures),
-        )
-    yield (
-        ReportFigure(
-            "recall_curves",
-            "Recall@k",
-            "The share of queries that find what belongs to them among the first k, over k.",
-            "recall-curves",
+
+def _firing(shown: Shown, utterance: UtteranceKeywords) -> Figure:
+    audio = shown.material.audio[utterance.utterance]
+    if audio.endswith("|"):
+        raise ValueError(f"{utterance.utterance}: the waveform is a pipe, not a file")
+    samples, rate = soundfile.read(audio, dtype="float32", always_2d=True)
+    return draw_firing(
+        samples.mean(axis=1),
+        rate,
+        utterance,
+        words=shown.words.get(utterance.utterance, []),
+        frame_seconds=(
+            None if utterance.alphas is None else read_frame_seconds(shown.data.directory)
         ),
-        lambda: draw_recall_curves(ranks),
     )
-    yield (
-        ReportFigure(
-            "training_curves",
-            "Training",
-            "What training and validation reported after each epoch.",
-            "training-curves",
-        ),
-        lambda: draw_training_curves(read_training_curves(experiment)),
-    )
-    yield from _layers_and_attention(data, captions, words)
-    if branch:
-        yield (
-            ReportFigure(
-                "similarity",
-                f"Similarities of the {branch} branch",
-                "Cosines of some spoken captions (rows) with their pictures (columns): those of a "
-                "good model are highest in the outlined cells.",
-                "similarities",
-            ),
-            lambda: _similarity(data, captions, pictures),
-        )
 
 
-def _layers_and_attention(
-    data: InferenceSet, captions: Mapping[str, str], words: Mapping[str, Sequence]
-) -> Iterator[tuple[ReportFigure, Callable[[], Figure]]]:
-    weights = data.directory / LAYER_WEIGHTS
-    if weights.exists():
-        yield (
-            ReportFigure(
-                "layer_weights",
-                "What the model takes from each layer of the speech encoder",
-                "The learned weights of the encoder's hidden states, which add up to 1.",
-                "layer-weights",
-            ),
-            lambda: draw_layer_weights(np.load(weights, allow_pickle=False)),
+def _keywords(shown: Shown) -> list[Drawing]:
+    rows = _spread(shown.spoken, 6)
+    image_of = dict(zip(shown.data.utterances, shown.data.image_of, strict=True))
+    pictures = [shown.material.pictures.get(image_of.get(u.utterance, "")) for u in rows]
+    return [Drawing(partial(draw_keyword_table, rows, pictures))] if shown.data.keywords else []
+
+
+def _ladder(shown: Shown) -> list[Drawing]:
+    return [Drawing(partial(draw_ladder, shown.ladder))] if shown.ladder else []
+
+
+def _gallery(shown: Shown) -> list[Drawing]:
+    captions, pictures = shown.material.captions, shown.material.pictures
+    if not (shown.branch and pictures and captions):
+        return []
+    asked = _spread([row for row, u in enumerate(shown.data.utterances) if u in captions], 5)
+    return [
+        Drawing(
+            lambda: draw_gallery(list(search(shown.data, shown.ranks, asked)), captions, pictures)
         )
-    maps = _read(data.directory, ATTENTION, _read_maps)
-    for number, (utterance, attention) in enumerate(maps.items(), 1):
-        labels = _query_labels(attention, parallel="parallel" in data.branches)
-        yield (
-            ReportFigure(
-                f"attention_{number}",
-                f"Where {'the queries' if labels else 'frames'} look ({number})",
-                "How much each row, a learned query or a frame, takes from each moment of the "
-                "speech, for every head of the attention block.",
-                "attention-maps",
-            ),
-            lambda u=utterance, w=attention, q=labels: draw_attention(
-                w,
-                frame_seconds=read_frame_seconds(data.directory),
-                query_labels=q,
-                words=words.get(u, []),
-                title=captions.get(u, u),
-            ),
-        )
+    ]
+
+
+def _recall_curves(shown: Shown) -> list[Drawing]:
+    return [Drawing(partial(draw_recall_curves, shown.ranks))]
+
+
+def _training_curves(shown: Shown) -> list[Drawing]:
+    return [Drawing(lambda: draw_training_curves(read_training_curves(shown.experiment)))]
+
+
+def _layer_weights(shown: Shown) -> list[Drawing]:
+    path = shown.data.directory / LAYER_WEIGHTS
+    if not path.exists():
+        return []
+    return [Drawing(lambda: draw_layer_weights(np.load(path, allow_pickle=False)))]
+
+
+def _attention_maps(shown: Shown) -> list[Drawing]:
+    maps = _read(shown.data.directory, ATTENTION, _read_maps)
+    return [Drawing(partial(_attention, shown, *item)) for item in maps.items()]
+
+
+def _attention(shown: Shown, utterance: str, weights: np.ndarray) -> Figure:
+    return draw_attention(
+        weights,
+        frame_seconds=read_frame_seconds(shown.data.directory),
+        query_labels=_query_labels(weights, parallel="parallel" in shown.data.branches),
+        words=shown.words.get(utterance, []),
+        title=shown.material.captions.get(utterance, utterance),
+    )
+
+
+def _similarities(shown: Shown) -> list[Drawing]:
+    return [Drawing(partial(_similarity, shown))] if shown.branch else []
+
+
+def _similarity(shown: Shown) -> Figure:
+    data, captions, pictures = shown.data, shown.material.captions, shown.material.pictures
+    first: dict[str, int] = {}
+    for row, image in enumerate(data.image_of):
+        first.setdefault(image, row)
+    images = _spread(sorted(first), PAIRS)
+    rows = [first[image] for image in images]
+    columns = [data.images.index(image) for image in images]
+    speech = next(iter(data.branches.values()))
+    values = np.asarray(speech)[rows] @ np.asarray(data.image)[columns].T
+    labels = [captions.get(data.utterances[row], data.utterances[row]) for row in rows]
+    return draw_similarity(values, labels, [pictures.get(image) for image in images])
 
 
 def _query_labels(weights: np.ndarray, *, parallel: bool) -> list[str]:
@@ -262,24 +289,74 @@ def _spread(items: Sequence, number: int) -> list:
     return [items[place] for place in places]
 
 
-def _firing(utterance: UtteranceKeywords, audio: str, words: Sequence, directory: Path) -> Figure:
-    if audio.endswith("|"):
-        raise ValueError(f"{utterance.utterance}: the waveform is a pipe, not a file")
-    samples, rate = soundfile.read(audio, dtype="float32", always_2d=True)
-    step = None if utterance.alphas is None else read_frame_seconds(directory)
-    return draw_firing(samples.mean(axis=1), rate, utterance, words=words, frame_seconds=step)
-
-
-def _similarity(
-    data: InferenceSet, captions: Mapping[str, str], pictures: Mapping[str, str]
-) -> Figure:
-    first: dict[str, int] = {}
-    for row, image in enumerate(data.image_of):
-        first.setdefault(image, row)
-    images = _spread(sorted(first), PAIRS)
-    rows = [first[image] for image in images]
-    columns = [data.images.index(image) for image in images]
-    speech = next(iter(data.branches.values()))
-    values = np.asarray(speech)[rows] @ np.asarray(data.image)[columns].T
-    labels = [captions.get(data.utterances[row], data.utterances[row]) for row in rows]
-    return draw_similarity(values, labels, [pictures.get(image) for image in images])
+FIGURES = (
+    Planned(
+        "firing_{number}",
+        "Where the cascaded branch fires ({number})",
+        "Each keyword's bar shows the stretch of the speech that it was made from. With CIF, the "
+        "weights alpha are added up along the speech, and each time that they reach 1 a keyword is "
+        "complete.",
+        "firings",
+        _firings,
+    ),
+    Planned(
+        "keywords",
+        "Keywords that the model hears",
+        "Under each spoken caption stand the keywords that the model drew from its sound.",
+        "keywords-beside-captions",
+        _keywords,
+    ),
+    Planned(
+        "ladder",
+        "Where retrieval by keywords is lost",
+        "Recall when CLIP's text tower reads the caption, less and less of it, and what the model "
+        "said; below, how often the captions' content words are named.",
+        "ladder",
+        _ladder,
+    ),
+    Planned(
+        "gallery",
+        "Pictures found by speech ({branch} branch)",
+        "Each spoken caption with the pictures nearest to it, their rank and cosine; the right one "
+        "is framed, and stands last where it is not among them.",
+        "gallery",
+        _gallery,
+    ),
+    Planned(
+        "recall_curves",
+        "Recall@k",
+        "The share of queries that find what belongs to them among the first k, over k.",
+        "recall-curves",
+        _recall_curves,
+    ),
+    Planned(
+        "training_curves",
+        "Training",
+        "What training and validation reported after each epoch.",
+        "training-curves",
+        _training_curves,
+    ),
+    Planned(
+        "layer_weights",
+        "What the model takes from each layer of the speech encoder",
+        "The learned weights of the encoder's hidden states, which add up to 1.",
+        "layer-weights",
+        _layer_weights,
+    ),
+    Planned(
+        "attention_{number}",
+        "Where the model's queries look ({number})",
+        "How much each row, a learned query or, in a model without any, a frame, takes from each "
+        "moment of the speech, for every head of the attention block.",
+        "attention-maps",
+        _attention_maps,
+    ),
+    Planned(
+        "similarity",
+        "Similarities of the {branch} branch",
+        "Cosines of some spoken captions (rows) with their pictures (columns): those of a good "
+        "model are highest in the outlined cells.",
+        "similarities",
+        _similarities,
+    ),
+)

@@ -34,8 +34,8 @@ class ReportFigure:
         title: A few words.
         meaning: One sentence: how to read it.
         section: Heading in docs/evaluation.md that says more, as in its address.
+        png: The file, with an SVG beside it.
         utterance: The utterance that is drawn over time, if one is.
-        png: The file, with an SVG beside it; None as long as it is not drawn.
         timeline: Where its time axis lies, if an utterance is drawn.
     """
 
@@ -43,6 +43,6 @@ class ReportFigure:
     title: str
     meaning: str
     section: str
+    png: Path
     utterance: str | None = None
-    png: Path | None = None
     timeline: Timeline | None = None

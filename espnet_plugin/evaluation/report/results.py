@@ -19,6 +19,7 @@ from espnet_plugin.evaluation.alignments import WORDS_CTM
 from espnet_plugin.evaluation.architectures import architecture_name
 from espnet_plugin.evaluation.hard_negatives import HARD_NEGATIVES
 from espnet_plugin.evaluation.inference_set import UTTERANCES, InferenceSet, read_inference_set
+from espnet_plugin.evaluation.ladder import score_ladder
 from espnet_plugin.evaluation.queries import choose_examples
 from espnet_plugin.evaluation.report.material import read_material
 from espnet_plugin.evaluation.report.page import report_page, results_page
@@ -30,7 +31,6 @@ from espnet_plugin.evaluation.scores.directory import (
     current_retrieval_scores,
 )
 from espnet_plugin.evaluation.scores.files import read_scores, write_json
-from espnet_plugin.evaluation.scores.ladder import score_ladder
 from espnet_plugin.evaluation.scores.retrieval import hard_negative_scores, rank_set
 from espnet_plugin.evaluation.training_log import training_cpu_seconds
 from espnet_plugin.utils.atomic import write_text
@@ -153,7 +153,7 @@ def _add_keyword_scores(
 ) -> None:
     ctm = data_dir / WORDS_CTM if data_dir else None
     _, made_with = read_scores(data.directory / KEYWORD_SCORES)
-    if made_with.keys() & {"words_ctm", "textgrid_dir"} or not (ctm and ctm.exists()):
+    if "words_ctm" in made_with or not (ctm and ctm.exists()):
         ctm = None  # the alignments of the last scoring, if there were any
     keywords = current_keyword_scores(data.directory, token_list=token_list, words_ctm=ctm)
     scores.setdefault("intervals", {})["keywords"] = keywords.pop("intervals", {})

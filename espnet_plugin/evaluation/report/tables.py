@@ -7,10 +7,8 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from espnet_plugin.evaluation.architectures import architecture_place
 from espnet_plugin.evaluation.hard_negatives import CHANCE
-from espnet_plugin.evaluation.ladder import STEPS
-from espnet_plugin.evaluation.scores.ladder import best_and_worst_words
+from espnet_plugin.evaluation.ladder import STEPS, best_and_worst_words
 
 SYSTEMS = {
     "chance": "chance",
@@ -160,32 +158,6 @@ def hard_negative_table(hard_negatives: Mapping) -> Table:
             cells = (_percent(score["accuracy"], score.get("interval")) for score in found)
             rows.append((name, *cells))
     return Table(("pictures that differ only in", *kinds), tuple(rows))
-
-
-def comparison_table(experiments: Sequence[Mapping]) -> str:
-    """One row per architecture: mean ± standard deviation over its experiments (seeds).
-
-    Args:
-        experiments: Contents of several scores.json.
-    """
-    columns = (
-        ("parallel → image R@10", ("parallel", "speech_to_image", "recall@10")),
-        ("image → parallel R@10", ("parallel", "image_to_speech", "recall@10")),
-        ("cascaded → image R@10", ("cascaded", "speech_to_image", "recall@10")),
-        ("image → cascaded R@10", ("cascaded", "image_to_speech", "recall@10")),
-        ("text → image R@10", ("teacher", "text_to_image", "recall@10")),
-        ("sub-word hit@5", ("keywords", "subword_hit@5")),
-        ("content hit@1", ("keywords", "content_word_hit@1")),
-        ("duplicates", ("keywords", "duplicate_rate")),
-    )
-    names = {str(scores["architecture"]) for scores in experiments}
-    rows = []
-    for name in sorted(names, key=architecture_place):
-        group = [scores for scores in experiments if scores["architecture"] == name]
-        means = [mean_and_deviation(look_up(s, keys) for s in group) for _, keys in columns]
-        rows.append((name, str(len(group)), *means))
-    header = ("architecture", "seeds", *(title for title, _ in columns))
-    return Table(header, tuple(rows)).markdown()
 
 
 def _cell(scores: Mapping, system: str, direction: str, measure: str) -> str:

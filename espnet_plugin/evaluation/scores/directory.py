@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from espnet_plugin.data.scp import read_scp, write_scp
-from espnet_plugin.evaluation.alignments import AlignmentError, read_ctm, read_textgrids
+from espnet_plugin.evaluation.alignments import AlignmentError, read_ctm
 from espnet_plugin.evaluation.fusion import choose_weight
 from espnet_plugin.evaluation.hard_negatives import families, hard_negatives_of
 from espnet_plugin.evaluation.inference_set import (
@@ -19,18 +19,16 @@ from espnet_plugin.evaluation.inference_set import (
     read_inference_set,
 )
 from espnet_plugin.evaluation.keyword_file import read_keywords
-from espnet_plugin.evaluation.scores.files import read_scores, write_json, write_scores
-from espnet_plugin.evaluation.scores.keywords import (
-    keyword_scores,
-    load_token_texts,
-    unit_scores,
-)
+from espnet_plugin.evaluation.scores.files import read_scores, write_scores
+from espnet_plugin.evaluation.scores.keywords import keyword_scores, load_token_texts
 from espnet_plugin.evaluation.scores.retrieval import compare_ranks, rank_set, retrieval_scores
 from espnet_plugin.evaluation.segmentation import boundary_f_values
 
 RETRIEVAL_SCORES = Path("scoring") / "retrieval.json"
 KEYWORD_SCORES = Path("scoring") / "keywords.json"
 BOUNDARY_SCORES = Path("scoring") / "boundary_f"  # a number of each utterance, whose mean is F
+# earlier versions had more, of which their files tell
+_KEYWORD_OPTIONS = ("token_list", "words_ctm", "tolerance", "samples", "seed")
 
 
 def score_retrieval_directory(
@@ -108,7 +106,6 @@ def score_keywords_directory(
     *,
     token_list: str | Path | None = None,
     words_ctm: str | Path | None = None,
-    textgrid_dir: str | Path | None = None,
     tolerance: float = 0.05,
     legacy: bool = False,
     samples: int = 1000,
@@ -122,7 +119,6 @@ def score_keywords_directory(
         directory: The set's inference directory.
         token_list: tokens.tsv of the keyword vocabulary, if the tokenizer is not CLIP's own.
         words_ctm: Word alignments.
-        textgrid_dir: Word alignments of another form.
         tolerance: As for ``keyword_scores``, like what follows.
         legacy: See there.
         samples: See there.
@@ -130,11 +126,7 @@ def score_keywords_directory(
     """
     directory = Path(directory)
     utterances = read_keywords(directory / KEYWORDS)
-    words = None
-    if words_ctm is not None:
-        words = read_ctm(words_ctm)
-    elif textgrid_dir is not None:
-        words = read_textgrids(textgrid_dir)
+    words = None if words_ctm is None else read_ctm(words_ctm)
     image_of = None
     if (directory / UTT2IMAGE).exists():
         image_of = read_scp(directory / UTT2IMAGE)
@@ -162,21 +154,8 @@ def score_keywords_directory(
         names = (utterance.utterance for utterance in utterances)
         write_scp(directory / BOUNDARY_SCORES, dict(zip(names, found, strict=True)))
     options = {"tolerance": tolerance, "legacy": legacy, "samples": samples, "seed": seed}
-    options |= _paths(token_list=token_list, words_ctm=words_ctm, textgrid_dir=textgrid_dir)
+    options |= _paths(token_list=token_list, words_ctm=words_ctm)
     write_scores(directory / KEYWORD_SCORES, scores, options)
-    return scores
-
-
-def score_units_directory(
-    directory: str | Path, token_type: str, *, bpemodel: str | Path | None = None
-) -> dict:
-    """Scores keywords in other units than CLIP's sub-words: ``scoring/keywords_<token_type>.json``.
-
-    The arguments are those of ``unit_scores``.
-    """
-    path = Path(directory) / KEYWORD_SCORES
-    scores = unit_scores(read_keywords(Path(directory) / KEYWORDS), token_type, bpemodel=bpemodel)
-    write_json(path.with_stem(f"{path.stem}_{token_type}"), scores)
     return scores
 
 
@@ -196,8 +175,7 @@ def current_keyword_scores(
         words_ctm: Likewise.
     """
     scores, options = read_scores(Path(directory) / KEYWORD_SCORES)
-    if words_ctm is not None:
-        options.pop("textgrid_dir", None)
+    options = {name: options[name] for name in _KEYWORD_OPTIONS if name in options}
     options |= _paths(token_list=token_list, words_ctm=words_ctm)
     if scores is not None and _something_is_gone(options):
         return scores
@@ -205,9 +183,7 @@ def current_keyword_scores(
         return score_keywords_directory(directory, **options)
     except AlignmentError as error:
         logging.warning(f"keywords are scored without their places: {error}")
-        return score_keywords_directory(
-            directory, **options | {"words_ctm": None, "textgrid_dir": None}
-        )
+        return score_keywords_directory(directory, **options | {"words_ctm": None})
 
 
 def _paths(**given: str | Path | None) -> dict[str, Any]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from espnet_plugin.evaluation.alignments import AlignmentError, Word
 from espnet_plugin.evaluation.keyword_file import UtteranceKeywords
-from espnet_plugin.evaluation.keywords import KeywordScores, score_keywords, score_units
+from espnet_plugin.evaluation.keywords import KeywordScores, score_keywords
 from espnet_plugin.evaluation.legacy_hit_rate import legacy_hit_rates
 from espnet_plugin.evaluation.segmentation import score_boundaries, score_localization
 from espnet_plugin.evaluation.statistics import bootstrap_mean
-from espnet_plugin.evaluation.token_texts import clip_tokenizer, read_token_list, split_words
+from espnet_plugin.evaluation.token_texts import clip_tokenizer, read_token_list
 
 
 def load_token_texts(token_list: str | Path | None = None) -> dict[int, str]:
@@ -74,40 +74,6 @@ def keyword_scores(
         rates = legacy_hit_rates(utterances)
         result["legacy"] = {"hit_rates": rates.tolist(), "mean_hit_rate": float(rates.mean())}
     return result
-
-
-def unit_scores(
-    utterances: Sequence[UtteranceKeywords], token_type: str, *, bpemodel: str | Path | None = None
-) -> dict:
-    """Scores keywords in other units than CLIP's sub-words.
-
-    Args:
-        utterances: What ``read_keywords`` returns.
-        token_type: ``word`` or ``bpe``, as ESPnet's tokenizers are called.
-        bpemodel: The sentencepiece model of ``bpe``.
-
-    Raises:
-        ValueError: Unknown units, or no model.
-        FileNotFoundError: There is no such model.
-    """
-    if token_type == "word":
-        encode: Callable[[str], Sequence[str]] = split_words
-    elif token_type == "bpe":
-        encode = _sentencepiece(bpemodel)
-    else:
-        raise ValueError(f"token_type is 'clip', 'word' or 'bpe', not {token_type!r}")
-    return _flat(score_units(utterances, encode))
-
-
-def _sentencepiece(bpemodel: str | Path | None) -> Callable[[str], Sequence[str]]:
-    if bpemodel is None:
-        raise ValueError("token_type 'bpe' needs --bpemodel, a sentencepiece model")
-    if not Path(bpemodel).exists():
-        raise FileNotFoundError(f"{bpemodel} is missing")
-    import sentencepiece
-
-    processor = sentencepiece.SentencePieceProcessor(model_file=str(bpemodel))
-    return lambda text: processor.encode(text, out_type=str)
 
 
 def _flat(scores: KeywordScores) -> dict:

@@ -54,13 +54,6 @@ def test_scores(directory, option, capsys):
     assert "legacy hit rate, mean over positions: 100.0 %" in output
 
 
-def test_words(directory, capsys):
-    run(directory, "--token_type", "word")
-    report = json.loads((directory / "scoring" / "keywords_word.json").read_text())
-    assert report["content_unit_recall"] == 0.5
-    assert "unit_hit@1\t1.0000" in capsys.readouterr().out
-
-
 def test_errors_are_one_line(directory):
     (directory / "utt2image").write_text("u2 i1\n")
     with pytest.raises(SystemExit, match="error: .*no image for 1 utterances"):
@@ -69,8 +62,6 @@ def test_errors_are_one_line(directory):
     (directory / "words.ctm").write_text("x 1 0 1 red\n")
     with pytest.raises(SystemExit, match="do ids match"):
         run(directory, "--words_ctm", directory / "words.ctm")
-    with pytest.raises(SystemExit, match="--bpemodel"):
-        run(directory, "--token_type", "bpe")
     (directory / "keywords.jsonl").unlink()
     with pytest.raises(SystemExit, match="keywords.jsonl is missing"):
         run(directory)

@@ -22,20 +22,6 @@ def test_writes_the_report(tmp_path, capsys):
     assert "| parallel branch | 100.0" in capsys.readouterr().out
 
 
-def test_compares_experiments(tmp_path, capsys):
-    paths = []
-    for seed, recall in enumerate((0.5, 0.7)):
-        paths.append(str(tmp_path / f"{seed}.json"))
-        scores = {"architecture": "hybrid", "parallel": {"speech_to_image": {"recall@10": recall}}}
-        (tmp_path / f"{seed}.json").write_text(json.dumps(scores))
-    show_results.main(["--compare", *paths, "--output", str(tmp_path / "table.md")])
-    assert "| hybrid | 2 | 60.0 ± 14.1 |" in capsys.readouterr().out
-    assert "hybrid" in (tmp_path / "table.md").read_text()
-
-
 def test_errors_are_one_line(tmp_path):
     with pytest.raises(SystemExit, match="holds the sets"):
         show_results.main(["--inference_dir", str(tmp_path)])
-    (tmp_path / "bad.json").write_text("{}")
-    with pytest.raises(SystemExit, match="no scores.json"):
-        show_results.main(["--compare", str(tmp_path / "bad.json")])

@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 
 from espnet_plugin.evaluation.keyword_file import Keyword, UtteranceKeywords
-from espnet_plugin.evaluation.keywords import score_keywords, score_units
-from espnet_plugin.evaluation.scores.keywords import unit_scores
-from espnet_plugin.evaluation.token_texts import split_words
+from espnet_plugin.evaluation.keywords import score_keywords
 
 TEXTS = {
     1: "a</w>",
@@ -89,30 +87,3 @@ def test_unknown_tokens_are_an_error():
         score_keywords([utterance([99], [[1]])], TEXTS)
     with pytest.raises(ValueError, match="no utterance"):
         score_keywords([], TEXTS)
-
-
-def test_words_as_units():
-    spoken = utterance([], [[2], [4], [5], [6]], caption="A red dog, skateboarding")
-    means = score_units([spoken], split_words).means
-    assert means["unit_hit@1"] == pytest.approx(2 / 3)
-    assert means["content_unit_recall"] == pytest.approx(2 / 3)
-    assert means["mean_subwords"] == 4
-    assert unit_scores([spoken], "word")["unit_hit@1"] == pytest.approx(2 / 3)
-
-
-def test_sentencepiece_units(tmp_path):
-    sentencepiece = pytest.importorskip("sentencepiece")
-    text = tmp_path / "text"
-    text.write_text("a red dog\na cat and a red dog\nskateboarding dog\n" * 20)
-    sentencepiece.SentencePieceTrainer.train(
-        input=str(text), model_prefix=str(tmp_path / "bpe"), vocab_size=40, model_type="bpe",
-        minloglevel=2,
-    )  # fmt: skip
-    spoken = utterance([], [[2], [3]], caption="a red dog")
-    report = unit_scores([spoken], "bpe", bpemodel=tmp_path / "bpe.model")
-    assert report["unit_hit@1"] == 1.0
-    assert report["content_unit_recall"] == 1.0
-    with pytest.raises(ValueError, match="--bpemodel"):
-        unit_scores([spoken], "bpe")
-    with pytest.raises(FileNotFoundError, match="none.model is missing"):
-        unit_scores([spoken], "bpe", bpemodel="none.model")

@@ -1,11 +1,25 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
 from espnet_plugin.evaluation.alignments import Word
+from espnet_plugin.evaluation.inference_set import read_inference_set
 from espnet_plugin.evaluation.keyword_file import Keyword, UtteranceKeywords
-from espnet_plugin.evaluation.ladder import read_ladder, span_steps, text_steps, write_ladder
+from espnet_plugin.evaluation.ladder import (
+    best_and_worst_words,
+    content_word_recalls,
+    read_ladder,
+    score_ladder,
+    span_steps,
+    text_steps,
+    write_ladder,
+)
+from espnet_plugin.evaluation.report.results import write_results
+from espnet_plugin.evaluation.report.tables import ladder_tables
+from espnet_plugin.evaluation.scores.keywords import load_token_texts
 
 TEXTS = {1: "a</w>", 2: "red</w>", 3: "dog</w>", 4: "run", 5: "s</w>", 6: "cat</w>"}
 
@@ -45,3 +59,71 @@ def test_a_ladder_is_read_as_it_was_written(tmp_path) -> None:
     (tmp_path / "ladder.npz").write_bytes(b"PK\x03\x04")
     with pytest.raises(ValueError, match="run score_ladder again"):
         read_ladder(tmp_path / "ladder.npz")
+
+
+@pytest.fixture
+def climbed(inference_dir):
+    """A test set of which the caption finds every picture and the other steps half of them."""
+    test = inference_dir / "test"
+    data = read_inference_set(test)
+    ids = text_steps(data.keywords, load_token_texts(inference_dir.parent / "tokens.tsv"))
+    right = np.repeat(data.image, 2, axis=0)
+    half = np.where(np.arange(12)[:, None] % 2, right, -right)
+    write_ladder(test / "ladder.npz", ids, {s: right if s == "caption" else half for s in ids})
+    return inference_dir
+
+
+def test_recall_falls_where_it_should(climbed) -> None:
+    tokens = climbed.parent / "tokens.tsv"
+    scores = score_ladder(read_inference_set(climbed / "test"), token_list=tokens)
+    steps = scores["steps"]
+    assert steps["caption"]["recall@1"] == 1.0 and steps["keywords"]["recall@1"] == 0.5
+    assert steps["keywords"]["recall@10"] == 1.0  # of six pictures
+    assert steps["keywords"]["intervals"]["recall@1"] == (0.5, 0.5)  # one of two of each picture
+    assert [steps[s]["tokens"] for s in ("caption", "keywords", "distinct")] == [5, 3, 2]
+    # “red dog run s”, heard as red, red, cat
+    recalls = [steps[s]["content_word_recall"] for s in ("content_words", "named", "keywords")]
+    assert recalls == [1.0, 0.25, 0.25]
+    assert scores["positions"] == {
+        "first": {"recall": 1.0, "count": 12},
+        **{place: {"recall": 0.0, "count": 12} for place in ("2nd", "3rd", "last")},
+    }
+    stored = json.loads((climbed / "test" / "scoring" / "ladder.json").read_text())
+    assert stored == json.loads(json.dumps(scores))
+
+
+def test_places_and_words_by_hand() -> None:
+    found = content_word_recalls([(2, 3, 2), (3,), (3, 4)], [(3,), (2,), (3, 4)], TEXTS)
+    assert found["positions"] == {
+        "first": {"recall": 1 / 3, "count": 3},
+        "2nd": {"recall": 1.0, "count": 1},
+        "last": {"recall": 0.5, "count": 2},
+    }
+    assert found["words"] == {
+        "red": {"recall": 0.0, "count": 2},
+        "dog": {"recall": 2 / 3, "count": 3},
+        "run…": {"recall": 1.0, "count": 1},
+    }
+
+
+def test_rare_words_are_neither_best_nor_worst() -> None:
+    words = {f"w{n}": {"recall": n / 10, "count": 10} for n in range(5)}
+    words["rare"] = {"recall": 1.0, "count": 9}
+    assert best_and_worst_words(words) == (["w4", "w3"], ["w0", "w1"])
+
+
+def test_a_ladder_is_part_of_the_results(climbed, caplog) -> None:
+    options = {"token_list": climbed.parent / "tokens.tsv", "figures": False}
+    scores = write_results(climbed, **options)
+    rows = ladder_tables(scores["ladder"])[0].rows
+    assert rows[0] == ("the caption", *["100.0 (100.0–100.0)"] * 3, "5.0")
+    for page in ("RESULTS.md", "report.html"):
+        text = (climbed / page).read_text()
+        assert "Ladder" in text and "all keywords of the model" in text
+    lines = (climbed / "test" / "keywords.jsonl").read_text().splitlines()
+    first = json.loads(lines[0])
+    first["keywords"].pop()
+    lines[0] = json.dumps(first)
+    (climbed / "test" / "keywords.jsonl").write_text("\n".join(lines) + "\n")
+    assert "ladder" not in write_results(climbed, **options)
+    assert "was made from other keywords" in caplog.text

@@ -16,12 +16,11 @@ pytest.importorskip("matplotlib")
 from espnet_plugin.evaluation.figures import (  # noqa: E402
     attention,
     colours,
-    curves,
     firing,
     gallery,
     keyword_table,
-    ladder,
     layer_weights,
+    recall,
     similarity,
     style,
     training_curves,
@@ -89,7 +88,7 @@ def test_a_colour_means_one_thing():
 
 def test_recall_curves():
     forth, back = rank_scores(np.eye(4), range(4), range(4))
-    figure = curves.draw_recall_curves(
+    figure = recall.draw_recall_curves(
         {"parallel": {"speech_to_image": forth, "image_to_speech": back}}
     )
     line = figure.axes[0].get_lines()[0]
@@ -131,11 +130,11 @@ def test_ladder():
     words = {word: {"recall": 0.25, "count": 10} for word in ("dog", "cat")}
     places = {"first": {"recall": 0.2, "count": 20}}
     steps = {"caption": scores, "keywords": scores}
-    figure = ladder.draw_ladder({"steps": steps, "positions": places, "words": words})
+    figure = recall.draw_ladder({"steps": steps, "positions": places, "words": words})
     assert [bar.get_width() for bar in figure.axes[1].patches] == [20]
     assert {"50.0", "75.0"} <= texts(figure)
     empty = {"steps": {"keywords": scores}, "positions": {}, "words": {}}
-    assert len(ladder.draw_ladder(empty).axes) == 4
+    assert len(recall.draw_ladder(empty).axes) == 4
 
 
 def test_similarity_and_attention():

@@ -1,11 +1,6 @@
 from __future__ import annotations
 
-from espnet_plugin.evaluation.report.tables import (
-    Table,
-    comparison_table,
-    keyword_table,
-    retrieval_table,
-)
+from espnet_plugin.evaluation.report.tables import Table, keyword_table, retrieval_table
 
 
 def measures(value: float) -> dict:
@@ -43,15 +38,3 @@ def test_keyword_table_leaves_out_what_does_not_apply():
     assert "content_word_hit" not in table
     assert "3.25" in table
     assert "| 50.0 / 25.0 / 33.3 | word boundaries found, within 50 ms |" in table
-
-
-def test_comparison_is_by_architecture_with_deviation_over_seeds():
-    def scores(name: str, recall: float) -> dict:
-        return {"architecture": name, "parallel": {"speech_to_image": {"recall@10": recall}}}
-
-    table = comparison_table(
-        [scores("hybrid+", 0.8), scores("hybrid+", 0.9), scores("parallel", 0.7)]
-    )
-    lines = table.splitlines()
-    assert lines[2].startswith("| parallel | 1 | 70.0 | – |")
-    assert lines[3].startswith("| hybrid+ | 2 | 85.0 ± 7.1 | – |")

@@ -52,6 +52,14 @@ def test_scores_are_made_with_the_options_of_the_last_time(scored, tmp_path):
     assert "boundaries" in current_keyword_scores(moved / "test")
 
 
+def test_options_of_an_earlier_version_are_passed_over(scored):
+    path = scored / "scoring" / "keywords.json"
+    scores = json.loads(path.read_text())
+    scores["made_with"] |= {"textgrid_dir": {"path": "words"}, "tolerance": 0.2}
+    path.write_text(json.dumps(scores))
+    assert current_keyword_scores(scored)["boundaries"]["tolerance"] == 0.2
+
+
 def test_boundaries_of_each_utterance_are_kept_while_there_are_any(scored):
     utterances = (scored / "utterances.txt").read_text().split()
     assert list(read_scp(scored / "scoring" / "boundary_f")) == sorted(utterances)
