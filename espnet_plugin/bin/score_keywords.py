@@ -32,12 +32,6 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--tolerance", type=float, default=0.05, help="of word boundaries, in seconds"
     )
-    parser.add_argument(
-        "--legacy",
-        action="store_true",
-        help="also the hit rate as the original SpeechCLIP counts it, per keyword position; "
-        "special tokens are hits (cls extractor only)",
-    )
     parser.add_argument("--bootstrap_samples", type=int, default=1000, help="0: no intervals")
     parser.add_argument("--seed", type=int, default=0, help="seed of the resampling")
     return parser
@@ -55,15 +49,11 @@ def main(cmd: Sequence[str] | None = None) -> None:
         token_list=args.token_list,
         words_ctm=words_ctm,
         tolerance=args.tolerance,
-        legacy=args.legacy,
         samples=args.bootstrap_samples,
         seed=args.seed,
     )
     title = f"Keywords of {Path(args.inference_dir).absolute().name}:\n\n"
     sys.stdout.write(title + keyword_table(scores, scores.get("intervals", {})).markdown() + "\n")
-    if args.legacy:
-        rate = scores["legacy"]["mean_hit_rate"]
-        sys.stdout.write(f"legacy hit rate, mean over positions: {100 * rate:.1f} %\n")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,8 @@
-"""Names of the architectures, in the order in which the papers introduce them; ours last."""
+"""Names of the architectures."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-
-PAPERS = ("parallel", "cascaded", "cascaded+", "hybrid", "hybrid+")
-ARCHITECTURES = (*PAPERS, "hybrid+ annealed")
 
 
 def architecture_name(config: Mapping, branches: Collection[str]) -> str:
@@ -23,15 +20,3 @@ def architecture_name(config: Mapping, branches: Collection[str]) -> str:
     name += {"cls": "", "cif": "+"}.get(extractor, f" ({extractor})")
     hard = (config.get("quantizer_conf") or {}).get("hard", True)
     return name if hard else f"{name} annealed"
-
-
-def architecture_place(name: str) -> tuple[int, str]:
-    """Key to sort by.
-
-    Args:
-        name: Of an architecture, its configuration (``hybrid_plus``) or an ablation of that
-            (``hybrid_plus.<change>``); unknown ones come last.
-    """
-    base = name.partition(".")[0].replace("_plus", "+").replace("_", " ")
-    known = base in ARCHITECTURES
-    return ARCHITECTURES.index(base) if known else len(ARCHITECTURES), name

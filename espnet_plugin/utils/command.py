@@ -55,7 +55,7 @@ def command_errors(name: str) -> Iterator[None]:
     When whoever reads the output has had enough (``| head``), it ends without a message.
 
     Example:
-        >>> @command_errors("show_sweep")
+        >>> @command_errors("show_results")
         ... def main(cmd: Sequence[str] | None = None) -> None: ...
 
     Args:

@@ -162,7 +162,7 @@ mkdir -p "${output_dir}"
 printf '%s' "${list}" > "${output_dir}/runs.tsv"
 if [ -n "${list}" ]; then
     . ./path.sh
-    ${python} -m espnet_plugin.bin.show_sweep --runs "${output_dir}/runs.tsv" --output_dir "${output_dir}"
+    ${python} -m local.sweep.show_sweep --runs "${output_dir}/runs.tsv" --output_dir "${output_dir}"
     echo "sweep.sh: ${output_dir}/{SWEEP.md,sweep.json}" >&2
 fi
 if [ ${#failed[@]} -gt 0 ]; then

@@ -107,7 +107,6 @@ def score_keywords_directory(
     token_list: str | Path | None = None,
     words_ctm: str | Path | None = None,
     tolerance: float = 0.05,
-    legacy: bool = False,
     samples: int = 1000,
     seed: int = 0,
 ) -> dict:
@@ -120,7 +119,6 @@ def score_keywords_directory(
         token_list: tokens.tsv of the keyword vocabulary, if the tokenizer is not CLIP's own.
         words_ctm: Word alignments.
         tolerance: As for ``keyword_scores``, like what follows.
-        legacy: See there.
         samples: See there.
         seed: See there.
     """
@@ -146,14 +144,13 @@ def score_keywords_directory(
         tolerance=tolerance,
         samples=samples,
         seed=seed,
-        legacy=legacy,
     )
     (directory / BOUNDARY_SCORES).unlink(missing_ok=True)
     if words is not None and "boundaries" in scores:
         found = boundary_f_values(utterances, words, tolerance=tolerance)
         names = (utterance.utterance for utterance in utterances)
         write_scp(directory / BOUNDARY_SCORES, dict(zip(names, found, strict=True)))
-    options = {"tolerance": tolerance, "legacy": legacy, "samples": samples, "seed": seed}
+    options = {"tolerance": tolerance, "samples": samples, "seed": seed}
     options |= _paths(token_list=token_list, words_ctm=words_ctm)
     write_scores(directory / KEYWORD_SCORES, scores, options)
     return scores

@@ -10,7 +10,6 @@ from pathlib import Path
 from espnet_plugin.evaluation.alignments import AlignmentError, Word
 from espnet_plugin.evaluation.keyword_file import UtteranceKeywords
 from espnet_plugin.evaluation.keywords import KeywordScores, score_keywords
-from espnet_plugin.evaluation.legacy_hit_rate import legacy_hit_rates
 from espnet_plugin.evaluation.segmentation import score_boundaries, score_localization
 from espnet_plugin.evaluation.statistics import bootstrap_mean
 from espnet_plugin.evaluation.token_texts import clip_tokenizer, read_token_list
@@ -31,7 +30,6 @@ def keyword_scores(
     tolerance: float = 0.05,
     samples: int = 1000,
     seed: int = 0,
-    legacy: bool = False,
 ) -> dict:
     """Scores keywords, and their places where word alignments are given.
 
@@ -43,15 +41,14 @@ def keyword_scores(
         tolerance: Of boundaries, in seconds.
         samples: Bootstrap resamples; 0 leaves the intervals out.
         seed: Seed of the resampling.
-        legacy: Also the original's hit rate per keyword position.
 
     Returns:
-        The measures of ``score_keywords``, and ``left_out``, ``intervals``, ``localization``,
-        ``boundaries`` and ``legacy``.
+        The measures of ``score_keywords``, and ``left_out``, ``intervals``, ``localization``
+        and ``boundaries``.
 
     Raises:
         AlignmentError: No utterance has an alignment.
-        ValueError: As ``score_keywords`` and ``legacy_hit_rates``.
+        ValueError: As ``score_keywords``.
     """
     scores = score_keywords(utterances, texts)
     result = _flat(scores)
@@ -70,9 +67,6 @@ def keyword_scores(
         result["boundaries"] = dataclasses.asdict(
             score_boundaries(utterances, words, tolerance=tolerance)
         )
-    if legacy:
-        rates = legacy_hit_rates(utterances)
-        result["legacy"] = {"hit_rates": rates.tolist(), "mean_hit_rate": float(rates.mean())}
     return result
 
 

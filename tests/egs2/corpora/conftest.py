@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,6 @@ from PIL import Image
 
 _ROOT = Path(__file__).resolve().parents[3]
 RECIPE = _ROOT / "egs2" / "speechclip_plus"
-sys.path.insert(0, str(RECIPE))
 
 
 def owners_text() -> Path | None:

@@ -1,14 +1,8 @@
-"""Makes the recipe's ``local.mini`` importable, as it is when run from the recipe's directory."""
+"""A mini corpus of seconds."""
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
-
-_RECIPE = Path(__file__).resolve().parents[3] / "egs2" / "speechclip_plus"
-sys.path.insert(0, str(_RECIPE))
 
 
 @pytest.fixture

@@ -41,17 +41,15 @@ def run(directory, *options):
 @pytest.mark.parametrize("option", ["--words_ctm", "--data_dir"])
 def test_scores(directory, option, capsys):
     place = directory / "words.ctm" if option == "--words_ctm" else directory
-    run(directory, option, place, "--legacy")
+    run(directory, option, place)
     report = json.loads((directory / "scoring" / "keywords.json").read_text())
     assert report["subword_hit@1"] == 1.0
     assert report["duplicate_rate"] == 0.5
     assert report["localization"]["centre"] == 0.5
     assert report["boundaries"]["f_score"] == 1.0
-    assert report["legacy"]["hit_rates"] == [1.0, 1.0]
     output = capsys.readouterr().out
     assert output.startswith(f"Keywords of {directory.name}:\n\n| measure |")
     assert "`duplicate_rate` | 50.0" in output
-    assert "legacy hit rate, mean over positions: 100.0 %" in output
 
 
 def test_errors_are_one_line(directory):

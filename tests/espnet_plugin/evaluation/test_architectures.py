@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from espnet_plugin.evaluation.architectures import architecture_name, architecture_place
+from espnet_plugin.evaluation.architectures import architecture_name
 
 
 @pytest.mark.parametrize(
@@ -30,24 +30,3 @@ def test_without_a_configuration_the_branches_tell():
     assert architecture_name({}, {"parallel"}) == "parallel"
     assert architecture_name({}, {"cascaded"}) == "cascaded"
     assert architecture_name({}, {"parallel", "cascaded"}) == "hybrid"
-
-
-def test_order():
-    names = [
-        "new",
-        "hybrid_plus_annealed",
-        "hybrid_plus.x",
-        "hybrid+",
-        "hybrid",
-        "cascaded_plus",
-        "parallel",
-    ]
-    assert sorted(names, key=architecture_place) == [
-        "parallel",
-        "cascaded_plus",
-        "hybrid",
-        "hybrid+",
-        "hybrid_plus.x",
-        "hybrid_plus_annealed",
-        "new",
-    ]

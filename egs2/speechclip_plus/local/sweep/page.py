@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from espnet_plugin.evaluation.architectures import PAPERS, architecture_place
 from espnet_plugin.evaluation.report.tables import look_up
 from espnet_plugin.evaluation.scores.files import write_json
-from espnet_plugin.evaluation.sweep import protocol
-from espnet_plugin.evaluation.sweep.comparisons import Comparison, compare
-from espnet_plugin.evaluation.sweep.runs import (
+from espnet_plugin.utils.atomic import write_text
+
+from . import protocol
+from .comparisons import Comparison, compare
+from .runs import (
     BOUNDARY_F,
     CASCADED_RECALLS,
     FUSED_RECALLS,
@@ -25,7 +26,7 @@ from espnet_plugin.evaluation.sweep.runs import (
     Run,
     seed_place,
 )
-from espnet_plugin.evaluation.sweep.tables import (
+from .tables import (
     comparison_table,
     counts_table,
     cpu_table,
@@ -34,9 +35,10 @@ from espnet_plugin.evaluation.sweep.tables import (
     target_table,
     verdict,
 )
-from espnet_plugin.utils.atomic import write_text
 
 SWEEP_FILE = "SWEEP.md"
+PAPERS = ("parallel", "cascaded", "cascaded+", "hybrid", "hybrid+")
+_SYSTEMS = (*PAPERS, "hybrid+ annealed")  # as the papers introduce them; ours last
 
 
 @dataclass(frozen=True)
@@ -184,11 +186,23 @@ _HOW = (
 
 def _systems(runs: Sequence[Run]) -> list[str]:
     names = {run.system for run in runs}
-    return sorted(names, key=lambda name: ("." in name, architecture_place(name)))
+    return sorted(names, key=lambda name: ("." in name, system_place(name)))
+
+
+def system_place(name: str) -> tuple[int, str]:
+    """Key to sort by.
+
+    Args:
+        name: Of a system: an architecture's configuration (``hybrid_plus``) or an ablation of that
+            (``hybrid_plus.<change>``); unknown ones come last.
+    """
+    base = name.partition(".")[0].replace("_plus", "+").replace("_", " ")
+    known = base in _SYSTEMS
+    return _SYSTEMS.index(base) if known else len(_SYSTEMS), name
 
 
 def _is_new(system: str) -> bool:
-    return "." not in system and architecture_place(system)[0] >= len(PAPERS)
+    return "." not in system and system_place(system)[0] >= len(PAPERS)
 
 
 def _declared(runs: Sequence[Run], recipe: str) -> list[Comparison]:
@@ -223,7 +237,8 @@ def _overview(runs: Sequence[Run], systems: Sequence[str]) -> str:
 def _draw(runs: Sequence[Run], systems: Sequence[str], output_dir: Path) -> dict[str, Path]:
     try:
         from espnet_plugin.evaluation.figures import style
-        from espnet_plugin.evaluation.figures import sweep as figures
+
+        from . import figures
 
         drawn = {"All runs": style.save(figures.draw_runs(runs, systems), output_dir / "runs")}
         counted = [s for s in systems if "_plus" in s and "." not in s]

@@ -3,16 +3,22 @@
 It is lenient in three ways, which is why it is no measure of this project's own: special tokens are
 hits, so is padding, and a sub-word that only lies near the chosen one counts. Its neighbours are
 those of the *chosen* row of the token table, not of the continuous keyword that chose it.
+
+Example, from the recipe's folder:
+    python -m local.legacy_hit_rate exp/*/inference_*/test/keywords.jsonl
 """
 
 from __future__ import annotations
 
+import argparse
+import sys
 from collections.abc import Sequence
 
 import numpy as np
 
-from espnet_plugin.evaluation.keyword_file import UtteranceKeywords
+from espnet_plugin.evaluation.keyword_file import UtteranceKeywords, read_keywords
 from espnet_plugin.evaluation.token_texts import END_OF_TEXT, START_OF_TEXT, clip_tokenizer
+from espnet_plugin.utils.command import command_errors
 
 NEAREST = 5  # rows that count, as in the original's configurations
 CONTEXT_LENGTH = 77  # of CLIP's text tower, to which the original pads a caption
@@ -68,3 +74,18 @@ def legacy_hit_rates(utterances: Sequence[UtteranceKeywords]) -> np.ndarray:
         gold = legacy_gold(utterance.caption_ids)
         hits.append([not gold.isdisjoint(word.neighbours[:NEAREST]) for word in utterance.keywords])
     return np.mean(np.asarray(hits, dtype=float), axis=0)
+
+
+@command_errors("legacy_hit_rate")
+def main(cmd: Sequence[str] | None = None) -> None:
+    """Prints the rate at each position and their mean, in %."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("keywords", nargs="+", help="keywords.jsonl of a cls model's sets")
+    for path in parser.parse_args(cmd).keywords:
+        rates = 100 * legacy_hit_rates(read_keywords(path))
+        positions = " ".join(f"{rate:.1f}" for rate in rates)
+        sys.stdout.write(f"{path}: {rates.mean():.1f} (by position: {positions})\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from espnet_plugin.evaluation.statistics import Interval, paired_test
-from espnet_plugin.evaluation.sweep.runs import Measure, Run, seed_place
+
+from .runs import Measure, Run, seed_place
 
 _SAME_RATE = 1e-9  # rates and their differences are equal when floats say so but for rounding
 

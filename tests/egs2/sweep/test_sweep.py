@@ -5,20 +5,15 @@ import math
 
 import numpy as np
 import pytest
-
-from espnet_plugin.data.scp import write_scp
-from espnet_plugin.evaluation.hard_negatives import HardNegative, write_hard_negatives
-from espnet_plugin.evaluation.report.results import write_results
-from espnet_plugin.evaluation.statistics import Interval, PairedTest
-from espnet_plugin.evaluation.sweep import protocol
-from espnet_plugin.evaluation.sweep.comparisons import (
+from local.sweep import protocol
+from local.sweep.comparisons import (
     compare,
     holm,
     keyword_counts,
     paired_t_test,
 )
-from espnet_plugin.evaluation.sweep.page import write_sweep
-from espnet_plugin.evaluation.sweep.runs import (
+from local.sweep.page import system_place, write_sweep
+from local.sweep.runs import (
     BOUNDARY_F,
     FUSED_RECALLS,
     KEYWORD_MEASURES,
@@ -26,10 +21,15 @@ from espnet_plugin.evaluation.sweep.runs import (
     Measure,
     read_runs,
 )
+
+from espnet_plugin.data.scp import write_scp
+from espnet_plugin.evaluation.hard_negatives import HardNegative, write_hard_negatives
+from espnet_plugin.evaluation.report.results import write_results
+from espnet_plugin.evaluation.statistics import Interval, PairedTest
 from tests.espnet_plugin.evaluation.conftest import TOKENS, write_set
 
-COMPARISONS = "espnet_plugin.evaluation.sweep.comparisons"
-RUNS = "espnet_plugin.evaluation.sweep.runs"
+COMPARISONS = "local.sweep.comparisons"
+RUNS = "local.sweep.runs"
 
 
 @pytest.fixture
@@ -211,3 +211,24 @@ def test_bad_lists(tmp_path):
     path.write_text("")
     with pytest.raises(ValueError, match="lists no run"):
         read_runs(path)
+
+
+def test_order_of_the_systems():
+    names = [
+        "new",
+        "hybrid_plus_annealed",
+        "hybrid_plus.x",
+        "hybrid+",
+        "hybrid",
+        "cascaded_plus",
+        "parallel",
+    ]
+    assert sorted(names, key=system_place) == [
+        "parallel",
+        "cascaded_plus",
+        "hybrid",
+        "hybrid+",
+        "hybrid_plus.x",
+        "hybrid_plus_annealed",
+        "new",
+    ]

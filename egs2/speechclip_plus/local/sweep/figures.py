@@ -8,7 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from espnet_plugin.evaluation.figures import colours, style
-from espnet_plugin.evaluation.sweep.comparisons import Measure, Run
+
+from .comparisons import Measure, Run
 
 _PANELS = (
     Measure("parallel → image R@10", ("parallel", "speech_to_image", "recall@10")),

@@ -1,7 +1,8 @@
 """Compare runs of several systems over seeds: SWEEP.md, sweep.json and figures.
 
 The list of runs has a line for each: system, seed and scores.json, separated by tabs; the arrays
-beside scores.json are read, too. A system called <base>.<change> is an ablation of <base>.
+beside scores.json are read, too. A system called <base>.<change> is an ablation of <base>. Run it
+from the recipe's folder as python -m local.sweep.show_sweep; scripts/sweep.sh does.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from espnet_plugin.evaluation.sweep.page import write_sweep
-from espnet_plugin.evaluation.sweep.runs import read_runs
 from espnet_plugin.utils.command import command_errors
+
+from .page import write_sweep
+from .runs import read_runs
 
 
 def get_parser() -> argparse.ArgumentParser:

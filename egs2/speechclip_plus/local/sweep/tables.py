@@ -7,9 +7,10 @@ import statistics
 from collections.abc import Sequence
 
 from espnet_plugin.evaluation.report.tables import Table, look_up, mean_and_deviation
-from espnet_plugin.evaluation.sweep import protocol
-from espnet_plugin.evaluation.sweep.comparisons import Comparison, holm, keyword_counts
-from espnet_plugin.evaluation.sweep.runs import TRAINING_CPU, Measure, Run
+
+from . import protocol
+from .comparisons import Comparison, holm, keyword_counts
+from .runs import TRAINING_CPU, Measure, Run
 
 
 def means_table(runs: Sequence[Run], systems: Sequence[str], measures: Sequence[Measure]) -> Table:

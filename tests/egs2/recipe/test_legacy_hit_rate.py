@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from local.legacy_hit_rate import legacy_gold, legacy_hit_rates, main
 
 from espnet_plugin.evaluation.keyword_file import Keyword, UtteranceKeywords
-from espnet_plugin.evaluation.legacy_hit_rate import legacy_gold, legacy_hit_rates
 
 tokenizer = pytest.importorskip("open_clip.tokenizer").SimpleTokenizer()
 START, END, PAD = 49406, 49407, 0
@@ -92,3 +94,18 @@ def test_what_cannot_be_counted_is_said():
     bare = UtteranceKeywords("u7", "", (2,), (Keyword(2, "?", (2,)),))
     with pytest.raises(ValueError, match="u7: .*run inference again"):
         legacy_hit_rates([bare])
+
+
+def test_the_command_prints_the_rate_of_each_position(tmp_path, capsys):
+    def keyword(token: int) -> dict:
+        return {"token_id": token, "token": "?", "neighbours": [token, 6]}
+
+    record = {"utt": "u", "caption": "a", "caption_ids": [2]}
+    record["keywords"] = [keyword(2), keyword(3)]
+    path = tmp_path / "keywords.jsonl"
+    path.write_text(json.dumps(record) + "\n")
+    main([str(path)])
+    assert capsys.readouterr().out == f"{path}: 50.0 (by position: 100.0 0.0)\n"
+    path.unlink()
+    with pytest.raises(SystemExit, match="legacy_hit_rate: error: .*is missing"):
+        main([str(path)])

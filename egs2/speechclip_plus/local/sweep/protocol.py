@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from espnet_plugin.evaluation.sweep.runs import (
+from .runs import (
     BOUNDARY_F,
     CASCADED_RECALLS,
     FUSED_RECALLS,
