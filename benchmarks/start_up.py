@@ -84,9 +84,7 @@ def slowest_help(turns: int) -> Iterator[Row]:
     programs = [
         f"espnet_plugin.bin.{module.name}" for module in pkgutil.iter_modules(commands.__path__)
     ]
-    programs += [
-        f"s3prl_upstream.{name}" for name in ("launch", "probing", "run_downstream", "superb")
-    ]
+    programs += [f"s3prl_upstream.{name}" for name in ("launch", "run_downstream", "superb")]
     calls = {program: ("-m", program) for program in programs}
     calls["egs3/speechclip_plus/run.py"] = (str(RECIPE3 / "run.py"),)
     times = processor_seconds(

@@ -1,12 +1,11 @@
 """SUPERB for any upstream: train, evaluate, and print the table.
 
 Example:
-    python -m s3prl_upstream.superb small downloads/mini small_superb
-    python -m s3prl_upstream.superb run small_superb/data.yaml exp/superb --steps 200 \
+    python -m s3prl_upstream.superb run data.yaml exp/superb \
         --upstream speechclip_plus=MODEL --upstream hf_hubert_custom=HUBERT --upstream fbank
     python -m s3prl_upstream.superb show exp/superb
 
-``run`` on the real data sets needs a data.yaml with their paths, see docs/s3prl.md. A run that was
+``run`` needs a data.yaml with the data sets' paths, see docs/s3prl.md. A run that was
 stopped is taken up where it stopped; what has a result is not run again.
 """
 
@@ -19,43 +18,12 @@ from pathlib import Path
 
 import yaml
 
-from espnet_plugin.utils.atomic import write_text
 from espnet_plugin.utils.command import command_errors
 from s3prl_upstream.superb.run import RunError, Settings, Upstream, run_task
-from s3prl_upstream.superb.small.voices import read_recordings
 from s3prl_upstream.superb.table import read_results, table
 from s3prl_upstream.superb.tasks import TASKS
 
 logger = logging.getLogger(__name__)
-
-
-def make_small_corpora(mini: Path, directory: Path, *, tasks: Sequence[str], size: int) -> Path:
-    """Writes small corpora in the real layouts and a data.yaml that names them.
-
-    Args:
-        mini: A mini corpus (downloads/mini of the recipe).
-        directory: Where.
-        tasks: Abbreviations.
-        size: About how many training utterances each.
-
-    Returns:
-        The data.yaml.
-    """
-    recordings = read_recordings(mini)
-    options = {}
-    for name in tasks:
-        root = directory.absolute() / name
-        if root.exists():
-            raise FileExistsError(f"{root} is there already; remove it or take another directory")
-        root.mkdir(parents=True)
-        given = TASKS[name].small(recordings, root, size)
-        options[name] = {
-            key: str(value) if isinstance(value, Path) else value for key, value in given.items()
-        }
-        logger.info(f"{name}: {root}")
-    path = directory / "data.yaml"
-    write_text(path, yaml.safe_dump({"small": True, "tasks": options}, sort_keys=False))
-    return path
 
 
 def read_data(path: Path) -> tuple[bool, dict[str, dict[str, object]]]:
@@ -78,10 +46,6 @@ def get_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
-    small = commands.add_parser("small", help="write small corpora in the real layouts")
-    small.add_argument("mini", type=Path, help="the mini corpus, downloads/mini")
-    small.add_argument("directory", type=Path, help="where they go")
-    small.add_argument("--size", type=int, default=480, help="training utterances of each")
     run = commands.add_parser("run", help="train and evaluate")
     run.add_argument("data", type=Path, help="data.yaml")
     run.add_argument("directory", type=Path, help="where experiments go")
@@ -105,10 +69,7 @@ def get_parser() -> argparse.ArgumentParser:
     run.add_argument("--workers", type=int, help="processes that read data")
     show = commands.add_parser("show", help="print the table")
     show.add_argument("directory", type=Path, help="where experiments are")
-    for command in (small, run):
-        command.add_argument(
-            "--tasks", nargs="+", choices=list(TASKS), metavar="TASK", help="of them"
-        )
+    run.add_argument("--tasks", nargs="+", choices=list(TASKS), metavar="TASK", help="of them")
     return parser
 
 
@@ -116,11 +77,6 @@ def get_parser() -> argparse.ArgumentParser:
 def main(cmd: Sequence[str] | None = None) -> None:
     """Runs one of the commands; exit code 1 if a run failed."""
     args = get_parser().parse_args(cmd)
-    if args.command == "small":
-        make_small_corpora(
-            args.mini, args.directory, tasks=args.tasks or list(TASKS), size=args.size
-        )
-        return
     failures = _run_all(args) if args.command == "run" else []
     results = read_results(args.directory)
     if not results and not failures:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from s3prl_upstream.superb.conf import CONF, EXPERT
-from s3prl_upstream.superb.small import sequence_tasks, speaker_tasks, utterance_tasks
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,6 @@ class Task:
             the saved checkpoint that is best in the test counts, as in SUPERB's ASV.
         split: ``-t`` of the evaluation.
         metrics: The first one is the task's score.
-        small: Writes a small corpus: function of recordings, directory and size.
         workers: Options that say how many processes read data.
         folds: Runs whose mean is the score.
         needs: Packages beyond s3prl's.
@@ -55,7 +52,6 @@ class Task:
 
     name: str
     downstream: str
-    small: Callable[..., dict[str, object]]
     metrics: tuple[Metric, ...]
     config: str | None = None
     best: str = "dev-best.ckpt"
@@ -80,14 +76,12 @@ _TASKS = (
     Task(
         name="PR",
         downstream="ctc",
-        small=sequence_tasks.phone_recognition,
         metrics=(Metric("PER", rf"test per: {_NUMBER}", is_higher_better=False),),
         workers=_CTC_WORKERS,
     ),
     Task(
         name="ASR",
         downstream="asr",
-        small=sequence_tasks.speech_recognition,
         metrics=(Metric("WER", rf"test-clean wer: {_NUMBER}", is_higher_better=False, factor=1.0),),
         best="dev-clean-best.ckpt",
         split="test-clean",
@@ -97,27 +91,23 @@ _TASKS = (
     Task(
         name="KS",
         downstream="speech_commands",
-        small=utterance_tasks.speech_commands,
         metrics=_ACCURACY,
     ),
     Task(
         name="IC",
         downstream="fluent_commands",
-        small=utterance_tasks.fluent_commands,
         metrics=_ACCURACY,
         needs=("pandas",),
     ),
     Task(
         name="SID",
         downstream="voxceleb1",
-        small=utterance_tasks.voxceleb1,
         metrics=_ACCURACY,
         needs=("librosa",),
     ),
     Task(
         name="ASV",
         downstream="sv_voxceleb1",
-        small=speaker_tasks.speaker_verification,
         metrics=(Metric("EER", rf"test-EER: {_NUMBER}", is_higher_better=False),),
         best="",
         needs=("librosa", "joblib", "sklearn"),
@@ -126,7 +116,6 @@ _TASKS = (
     Task(
         name="SD",
         downstream="diarization",
-        small=speaker_tasks.diarization,
         metrics=(Metric("DER", rf"mode test acc \S+ der {_NUMBER}", is_higher_better=False),),
         best="best-states-dev.ckpt",
         workers=f"{EXPERT}.loaderrc.num_workers",
@@ -136,7 +125,6 @@ _TASKS = (
     Task(
         name="ER",
         downstream="emotion",
-        small=utterance_tasks.emotion,
         metrics=_ACCURACY,
         folds=("fold1", "fold2", "fold3", "fold4", "fold5"),
     ),
@@ -144,7 +132,6 @@ _TASKS = (
         name="SF",
         downstream="ctc",
         config="ctc_snips",
-        small=sequence_tasks.slot_filling,
         metrics=(
             Metric("F1", rf"test slot_type_f1: {_NUMBER}", is_higher_better=True),
             Metric("CER", rf"test slot_value_cer: {_NUMBER}", is_higher_better=False),
@@ -154,7 +141,6 @@ _TASKS = (
     Task(
         name="QbE",
         downstream="quesst14_dtw",
-        small=speaker_tasks.query_by_example,
         metrics=(),
         split="dev",
         needs=("dtw", "lxml"),

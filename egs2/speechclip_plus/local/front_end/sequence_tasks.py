@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from s3prl_upstream.superb.conf import EXPERT
-from s3prl_upstream.superb.small.lexicon import PRONUNCIATIONS
-from s3prl_upstream.superb.small.voices import (
+from local.front_end.lexicon import PRONUNCIATIONS
+from local.front_end.voices import (
     Splits,
     by_speaker,
     parts,
@@ -15,6 +14,8 @@ from s3prl_upstream.superb.small.voices import (
     write_csv,
     write_lines,
 )
+
+from s3prl_upstream.superb.conf import EXPERT
 
 CHAPTER = 1
 

@@ -8,9 +8,7 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
-
-from s3prl_upstream.superb.conf import EXPERT
-from s3prl_upstream.superb.small.voices import (
+from local.front_end.voices import (
     RATE,
     Recording,
     Splits,
@@ -20,6 +18,8 @@ from s3prl_upstream.superb.small.voices import (
     write_audio,
     write_lines,
 )
+
+from s3prl_upstream.superb.conf import EXPERT
 
 CHUNK_FRAMES = 200
 CHUNK = CHUNK_FRAMES * 160  # samples, of upstreams with 10 ms frames; half of others' chunks

@@ -4,8 +4,8 @@ On the mini corpus, where all three are known. A trained model's last state is i
 with the others it shows what visual grounding changed.
 
 Example:
-    python -m s3prl_upstream.probing MODEL downloads/mini OUT --superb exp/superb/speechclip_plus
-    python -m s3prl_upstream.probing downloads/mini/hubert downloads/mini OUT
+    python -m local.front_end.probing MODEL downloads/mini OUT --superb exp/superb/speechclip_plus
+    python -m local.front_end.probing downloads/mini/hubert downloads/mini OUT
 """
 
 from __future__ import annotations
@@ -38,9 +38,10 @@ def get_parser() -> argparse.ArgumentParser:
 def main(cmd: Sequence[str] | None = None) -> None:
     """Prints the table, and writes it with the figure."""
     args = get_parser().parse_args(cmd)
+    from local.front_end.probes import PROBES, BareEncoder, collect, draw, layer_weights, probe
+    from local.front_end.voices import read_recordings
+
     from s3prl_upstream.expert import UpstreamExpert
-    from s3prl_upstream.probes import PROBES, BareEncoder, collect, draw, layer_weights, probe
-    from s3prl_upstream.superb.small.voices import read_recordings
 
     recordings = read_recordings(args.mini)["train"][: round(1.5 * args.size)]
     is_bare = (Path(args.model) / "config.json").is_file()

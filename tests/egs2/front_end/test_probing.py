@@ -5,9 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-
-from s3prl_upstream.expert import UpstreamExpert
-from s3prl_upstream.probes import (
+from local.front_end.probes import (
     BareEncoder,
     Example,
     ProbeResult,
@@ -16,7 +14,9 @@ from s3prl_upstream.probes import (
     layer_weights,
     probe,
 )
-from s3prl_upstream.superb.small.voices import Recording, Word
+from local.front_end.voices import Recording, Word
+
+from s3prl_upstream.expert import UpstreamExpert
 
 
 def examples(number: int, *, seed: int) -> list[Example]:

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from local.front_end.lexicon import PRONUNCIATIONS
+from local.front_end.voices import RATE, Recording
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
 from s3prl_upstream.expert import UpstreamExpert
-from s3prl_upstream.superb.small.lexicon import PRONUNCIATIONS
-from s3prl_upstream.superb.small.voices import RATE, Recording
 
 Example = tuple[Tensor, str]  # features of each hidden state (states, dim), and label
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import soundfile
 import yaml
+from local.front_end import small_superb
+from local.front_end.lexicon import PRONUNCIATIONS
+from local.front_end.voices import COLOURS, phrases, read_recordings
 
-from s3prl_upstream.superb import __main__ as superb
 from s3prl_upstream.superb.conf import CONF
 from s3prl_upstream.superb.ctc_corpora import librispeech_utterances, read_lexicon
 from s3prl_upstream.superb.run import overrides_text
-from s3prl_upstream.superb.small.lexicon import PRONUNCIATIONS
-from s3prl_upstream.superb.small.voices import COLOURS, phrases, read_recordings
 from s3prl_upstream.superb.tasks import TASKS
 
 WORD = 0.15  # seconds
@@ -48,7 +48,7 @@ def mini(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def corpora(mini: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("small")
-    superb.main(["small", str(mini), str(directory), "--size", "32"])
+    small_superb.main([str(mini), str(directory), "--size", "32"])
     return directory
 
 
@@ -71,7 +71,7 @@ def test_every_task_has_data_and_options(mini: Path, corpora: Path) -> None:
     for options in data["tasks"].values():
         overrides_text(options)  # s3prl can take them
     with pytest.raises(SystemExit, match="is there already"):
-        superb.main(["small", str(mini), str(corpora)])
+        small_superb.main([str(mini), str(corpora)])
 
 
 def test_all_words_have_pronunciations_of_known_phones() -> None:

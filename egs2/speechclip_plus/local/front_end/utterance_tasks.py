@@ -12,9 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-
-from s3prl_upstream.superb.conf import EXPERT
-from s3prl_upstream.superb.small.voices import (
+from local.front_end.voices import (
     RATE,
     Phrase,
     Recording,
@@ -26,6 +24,8 @@ from s3prl_upstream.superb.small.voices import (
     write_csv,
     write_lines,
 )
+
+from s3prl_upstream.superb.conf import EXPERT
 
 DATARC = f"{EXPERT}.datarc"
 KEYWORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")

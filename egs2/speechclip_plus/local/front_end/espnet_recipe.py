@@ -4,8 +4,8 @@ The steps of an ESPnet recipe, with its own programs, on captions of the mini co
 caption down, slu only what it means, the colours and the things in it.
 
 Example:
-    python -m benchmarks.espnet_front_end MODEL downloads/mini exp/asr --train 600 --epochs 8
-    python -m benchmarks.espnet_front_end MODEL downloads/mini exp/slu --task slu
+    python -m local.front_end.espnet_recipe MODEL downloads/mini exp/asr --train 600 --epochs 8
+    python -m local.front_end.espnet_recipe MODEL downloads/mini exp/slu --task slu
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from benchmarks.measure import get_parser, show
+from local.front_end.voices import Recording, phrases, read_recordings
+
 from espnet_plugin.data.scp import write_scp
 from espnet_plugin.evaluation.word_errors import word_errors
-from s3prl_upstream.superb.small.voices import Recording, phrases, read_recordings
+from espnet_plugin.utils.atomic import write_text
 
 LAUNCHER = (sys.executable, "-m", "s3prl_upstream.launch", "-m")
 
@@ -108,8 +109,8 @@ def decode(args: argparse.Namespace, data: Path) -> dict[str, list[str]]:
 
 
 def main(cmd: Sequence[str] | None = None) -> None:
-    """Prints the word error rate."""
-    parser = get_parser(__doc__)
+    """Prints the word error rate, and writes it to ``result.json``."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", help="path_or_url of the front end")
     parser.add_argument("mini", type=Path, help="the mini corpus, downloads/mini")
     parser.add_argument("directory", type=Path, help="where the experiment goes")
@@ -144,8 +145,8 @@ def main(cmd: Sequence[str] | None = None) -> None:
         "word_error_rate": round(100 * errors / total, 2),
         "seconds": round(time.monotonic() - start),
     }
-    table = f"{args.task}: {result['word_error_rate']:.2f} % word errors, {result['seconds']} s"
-    show(table, result, args.output)
+    print(f"{args.task}: {result['word_error_rate']:.2f} % word errors, {result['seconds']} s")
+    write_text(args.directory / "result.json", json.dumps(result, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,86 @@
+r"""Small corpora in the layouts of SUPERB's data sets, made of the mini corpus's voices.
+
+They show that a task trains and evaluates; their scores are not SUPERB scores.
+
+Example:
+    python -m local.front_end.small_superb downloads/mini small_superb
+    python -m s3prl_upstream.superb run small_superb/data.yaml exp/superb --steps 200 \
+        --upstream speechclip_plus=MODEL --upstream hf_hubert_custom=HUBERT --upstream fbank
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+from local.front_end import sequence_tasks, speaker_tasks, utterance_tasks
+from local.front_end.voices import read_recordings
+
+from espnet_plugin.utils.atomic import write_text
+from espnet_plugin.utils.command import command_errors
+
+logger = logging.getLogger(__name__)
+
+# each writes a corpus of recordings into a folder, with so many utterances for training
+WRITERS = {
+    "PR": sequence_tasks.phone_recognition,
+    "ASR": sequence_tasks.speech_recognition,
+    "KS": utterance_tasks.speech_commands,
+    "IC": utterance_tasks.fluent_commands,
+    "SID": utterance_tasks.voxceleb1,
+    "ASV": speaker_tasks.speaker_verification,
+    "SD": speaker_tasks.diarization,
+    "ER": utterance_tasks.emotion,
+    "SF": sequence_tasks.slot_filling,
+    "QbE": speaker_tasks.query_by_example,
+}
+
+
+def make_small_corpora(mini: Path, directory: Path, *, tasks: Sequence[str], size: int) -> Path:
+    """Writes small corpora in the real layouts and a data.yaml that names them.
+
+    Args:
+        mini: A mini corpus (downloads/mini of the recipe).
+        directory: Where.
+        tasks: Abbreviations.
+        size: About how many training utterances each.
+
+    Returns:
+        The data.yaml.
+    """
+    recordings = read_recordings(mini)
+    options = {}
+    for name in tasks:
+        root = directory.absolute() / name
+        if root.exists():
+            raise FileExistsError(f"{root} is there already; remove it or take another directory")
+        root.mkdir(parents=True)
+        given = WRITERS[name](recordings, root, size)
+        options[name] = {
+            key: str(value) if isinstance(value, Path) else value for key, value in given.items()
+        }
+        logger.info(f"{name}: {root}")
+    path = directory / "data.yaml"
+    write_text(path, yaml.safe_dump({"small": True, "tasks": options}, sort_keys=False))
+    return path
+
+
+@command_errors("small_superb")
+def main(cmd: Sequence[str] | None = None) -> None:
+    """Writes the corpora."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("mini", type=Path, help="the mini corpus, downloads/mini")
+    parser.add_argument("directory", type=Path, help="where they go")
+    parser.add_argument("--size", type=int, default=480, help="training utterances of each")
+    parser.add_argument(
+        "--tasks", nargs="+", choices=list(WRITERS), default=list(WRITERS), metavar="TASK"
+    )
+    args = parser.parse_args(cmd)
+    make_small_corpora(args.mini, args.directory, tasks=args.tasks, size=args.size)
+
+
+if __name__ == "__main__":
+    main()
