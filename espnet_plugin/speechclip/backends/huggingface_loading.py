@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import pickle
 from collections.abc import Callable
@@ -12,10 +13,12 @@ from typing import Any
 
 from torch import nn
 
+from espnet_plugin.speechclip.backends.hubert import read_hubert
 from espnet_plugin.speechclip.hub import first_line, from_cache_or_hub, is_remote_name
 
 logger = logging.getLogger(__name__)
 
+PREPROCESSOR_FILE = "preprocessor_config.json"
 # Data2vec's and others' position convolutions would let padding in: they are left out.
 MODEL_TYPES = ("hubert", "wav2vec2", "wavlm", "unispeech", "unispeech-sat")
 # Parameters that only pre-training and augmentation use.
@@ -41,6 +44,10 @@ def load_encoder(
         FileNotFoundError: if files are missing or cannot be downloaded.
         ValueError: if the model has another architecture.
     """
+    if not random_weights:
+        hubert = read_hubert(model, dropout=dropout)
+        if hubert is not None:
+            return hubert
     from transformers import AutoConfig, AutoModel
 
     _check_config(model, cache_dir)
@@ -89,16 +96,7 @@ def wants_normalized_waveforms(
     Without that file: yes for models with layer norms in all convolutions (the large ones), no
     for the others, as they were trained.
     """
-    from transformers import FeatureExtractionMixin
-
-    options: dict[str, Any] = {}
-    with contextlib.suppress(FileNotFoundError):
-        options, _ = _load(
-            FeatureExtractionMixin.get_feature_extractor_dict,
-            model,
-            cache_dir,
-            wanted="preprocessor_config.json",
-        )
+    options = _preprocessor_options(model, cache_dir)
     if "do_normalize" in options:
         return bool(options["do_normalize"])
     normalize = config.feat_extract_norm == "layer"
@@ -109,6 +107,23 @@ def wants_normalized_waveforms(
         str(normalize).lower(),
     )
     return normalize
+
+
+def _preprocessor_options(model: str, cache_dir: str | Path | None) -> dict[str, Any]:
+    with contextlib.suppress(OSError, ValueError):  # the library says what is wrong with it
+        options = json.loads((Path(model) / PREPROCESSOR_FILE).read_text(encoding="utf-8"))
+        if isinstance(options, dict):
+            return options
+    from transformers import FeatureExtractionMixin
+
+    with contextlib.suppress(FileNotFoundError):
+        return _load(
+            FeatureExtractionMixin.get_feature_extractor_dict,
+            model,
+            cache_dir,
+            wanted=PREPROCESSOR_FILE,
+        )[0]
+    return {}
 
 
 def _check_config(model: str, cache_dir: str | Path | None) -> None:

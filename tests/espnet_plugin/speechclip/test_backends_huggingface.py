@@ -73,7 +73,8 @@ def test_matches_bare_library_on_single_utterance(backend):
         wave = torch.nn.functional.layer_norm(wave, wave.shape[-1:], eps=1e-5)
     with torch.no_grad():
         hidden, frames = run(backend, speech, lengths)
-        expected = backend.model(wave, output_hidden_states=True)
+        bare = transformers.AutoModel.from_pretrained(backend._name).eval()
+        expected = bare(wave, output_hidden_states=True)
     assert frames.tolist() == [(8123 - 400) // 320 + 1]
     assert hidden.shape == (1, backend.num_layers, int(frames[0]), backend.dim)
     for layer, state in enumerate(expected.hidden_states[:-1]):
