@@ -78,7 +78,7 @@ class Backend:
     @property
     def rate(self) -> int:
         """Hz that the model hears."""
-        return self.model.inference.model.speech_encoder.sampling_rate
+        return self.model.sampling_rate
 
     def known_words(self) -> list[str]:
         """Whole words among the keywords that the model chooses from, without function words; those

@@ -150,7 +150,7 @@ def _facts(source: str | Path) -> dict[str, str]:
         "branches": " and ".join(name for name in branches if branches[name]),
         "speech encoder": f"{_public(encoder)}, frozen",
         "CLIP": f"{_public(clip.get('model'))}, frozen",
-        "trained on": _training_set(config),
+        "trained on": ", ".join(sorted(training_sets(config))),
     }
     released = released_as(config.get("converted_from", ""))
     if released is not None:
@@ -163,10 +163,10 @@ def _public(value: Any) -> str:
     return Path(str(value)).stem if Path(str(value)).is_absolute() else str(value)
 
 
-def _training_set(config: Mapping[str, Any]) -> str:
+def training_sets(config: Mapping[str, Any]) -> set[str]:
+    """Names of the data folders that an experiment was trained on; of an export none are known."""
     listed = config.get("train_data_path_and_name_and_type") or ()
-    sets = {Path(str(path)).parent.name for path, name, *_ in listed if name.startswith("speech")}
-    return ", ".join(sorted(sets))
+    return {Path(str(path)).parent.name for path, name, *_ in listed if name.startswith("speech")}
 
 
 def _results(model: Path) -> tuple[str, Path]:

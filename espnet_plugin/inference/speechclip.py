@@ -17,7 +17,7 @@ from espnet_plugin.inference.clip import embed_pixels, embed_texts, read_pixels
 from espnet_plugin.inference.embeddings import Embeddings, OnError, embed_items, items_of
 from espnet_plugin.inference.keywords import Keyword, words_of
 from espnet_plugin.inference.publishing import upload, write_model_card
-from espnet_plugin.inference.speechclip_inference import SpeechCLIPInference, UtteranceResult
+from espnet_plugin.inference.speechclip_inference import SpeechCLIPInference
 from espnet_plugin.inference.utterance import (
     MAX_SECONDS,
     Utterance,
@@ -28,6 +28,8 @@ from espnet_plugin.inference.utterance import (
 from espnet_plugin.pretrained.storage import load_clip, load_speechclip, save_loaded
 from espnet_plugin.pretrained.storage_format import new_directory
 from espnet_plugin.speechclip.clip import FrozenCLIP
+from espnet_plugin.speechclip.model import SpeechOutput
+from espnet_plugin.utils.device import torch_device
 from espnet_plugin.utils.scratch import scratch_folder
 
 if TYPE_CHECKING:
@@ -51,7 +53,7 @@ class SpeechCLIP:
 
     Args:
         inference: The model, on its device.
-        source: Where its image tower is loaded from when the first picture comes.
+        source: Where a tower of CLIP is loaded from when it is needed first.
         trust_remote_code: Of the source, see :func:`load_speechclip`.
     """
 
@@ -62,7 +64,7 @@ class SpeechCLIP:
         source: str | Path,
         trust_remote_code: bool = False,
     ) -> None:
-        self.inference = inference
+        self._inference = inference
         self.source = source
         self.trust_remote_code = trust_remote_code
         self._image_clip: FrozenCLIP | None = None
@@ -76,7 +78,7 @@ class SpeechCLIP:
         max_seconds: float = MAX_SECONDS,
         trust_remote_code: bool = False,
     ) -> SpeechCLIP:
-        """Loads a trained model; CLIP's image tower follows when the first picture comes.
+        """Loads a trained model; CLIP's towers follow when they are needed first.
 
         Args:
             name_or_path: An experiment, one of its checkpoints, a packed zip, an exported
@@ -92,19 +94,28 @@ class SpeechCLIP:
         Raises:
             FileNotFoundError: If there is no such file or directory, nor such a name.
             UntrustedModelError: If it names what may run code, and is not trusted.
-            ValueError: If it holds no model.
+            ValueError: If it holds no model, or there is no such device.
         """
-        if device is None:
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = torch_device(device)
         trusted = {"trust_remote_code": trust_remote_code}
-        model = load_speechclip(name_or_path, image_tower=False, **trusted)
-        inference = SpeechCLIPInference(model=model, device=str(device), max_seconds=max_seconds)
+        model = load_speechclip(name_or_path, image_tower=False, text_tower=False, **trusted)
+        inference = SpeechCLIPInference(model=model, device=device, max_seconds=max_seconds)
         return cls(inference, source=name_or_path, **trusted)
+
+    @property
+    def inference(self) -> SpeechCLIPInference:
+        """The model for one utterance or a batch, with CLIP's text tower."""
+        model = self._inference.model
+        if model.clip.text_tower is None:
+            trusted = self.trust_remote_code
+            clip = load_clip(self.source, image_tower=False, trust_remote_code=trusted)
+            model.clip = clip.to(self._inference.device)
+        return self._inference
 
     @property
     def branches(self) -> tuple[str, ...]:
         """Branches that the model has, the default first."""
-        model = self.inference.model
+        model = self._inference.model
         has = {
             "parallel": model.parallel_projection is not None,
             "cascaded": model.keyword_extractor is not None,
@@ -114,19 +125,31 @@ class SpeechCLIP:
     @property
     def embedding_dim(self) -> int:
         """Length of a row."""
-        return self.inference.model.clip.embedding_dim
+        return self._inference.model.clip.embedding_dim
+
+    @property
+    def sampling_rate(self) -> int:
+        """Hz that the model hears; recordings of another rate are resampled."""
+        encoder = self._inference.model.speech_encoder
+        assert encoder is not None  # inference refuses models without one
+        return encoder.sampling_rate
+
+    @property
+    def max_seconds(self) -> float:
+        """Of a longer recording only the beginning is heard."""
+        return self._inference.max_seconds
 
     @property
     def keyword_seconds(self) -> float | None:
         """About how many seconds of a recording the keywords hear, see
         :attr:`SpeechCLIPInference.keyword_seconds`; the rest is warned of, and cannot be had by
         ``max_seconds``. The parallel branch hears all."""
-        return self.inference.keyword_seconds
+        return self._inference.keyword_seconds
 
     def to(self, device: str | torch.device) -> SpeechCLIP:
         """Moves the model; returns it."""
-        self.inference.device = str(device)
-        self.inference.model.to(device)
+        self._inference.device = torch_device(device)
+        self._inference.model.to(device)
         if self._image_clip is not None:
             self._image_clip.to(device)
         return self
@@ -161,21 +184,23 @@ class SpeechCLIP:
             DataError: When a recording cannot be used; it is named.
             ValueError: If the model has no such branch.
         """
-        taken = self._taken(branch)
+        names = self._branches_of(branch)
         items = items_of(speech)
-        wanted, most = self.inference.model.speech_encoder.sampling_rate, self.inference.max_seconds
+        inference = self.inference if "cascaded" in names else self._inference
+        wanted, most = self.sampling_rate, self.max_seconds
 
         def read(item: Utterance) -> tuple[str, np.ndarray]:
             rate = _rate_of(item, sampling_rate)
             samples = read_utterance(item, sampling_rate=rate, wanted_rate=wanted, max_seconds=most)
             return utterance_name(item), samples
 
-        def encode(batch: list[tuple[str, np.ndarray]]) -> list[np.ndarray]:
-            results = self._results([samples for _, samples in batch])
-            if "cascaded" in taken:
-                for (name, _), result in zip(batch, results, strict=True):
-                    self.inference.warn_of_the_rest(name, result)
-            return [_embedding(result, taken) for result in results]
+        def encode(batch: list[tuple[str, np.ndarray]]) -> np.ndarray:
+            output = _outputs([samples for _, samples in batch], inference)
+            if "cascaded" in names:
+                for (name, _), result in zip(batch, inference.results(output), strict=True):
+                    inference.warn_of_the_rest(name, result)
+            rows = sum(getattr(output, name).float().cpu().numpy() for name in names)
+            return rows if len(names) == 1 else rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
         seconds = dict(enumerate(utterance_seconds(item, sampling_rate) for item in items))
         return embed_items(
@@ -254,13 +279,14 @@ class SpeechCLIP:
         samples = read_utterance(
             speech,
             sampling_rate=sampling_rate,
-            wanted_rate=self.inference.model.speech_encoder.sampling_rate,
-            max_seconds=self.inference.max_seconds,
+            wanted_rate=self.sampling_rate,
+            max_seconds=self.max_seconds,
         )
         if np.abs(samples).max() < SILENT:
             return []
-        heard = self._results([samples])[0].keywords or ()
-        return words_of(heard, self.inference.model.clip)
+        outputs = _outputs([samples], self._inference)
+        heard = self._inference.results(outputs)[0].keywords or ()
+        return words_of(heard, self._inference.model.clip)
 
     @staticmethod
     def similarity(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
@@ -303,7 +329,7 @@ class SpeechCLIP:
 
     def _write(self, directory: Path, *, name: str) -> None:
         as_stored = save_loaded(
-            self.inference.model,
+            self._inference.model,
             self.source,
             directory,
             image_clip=self._image_clip,
@@ -315,10 +341,10 @@ class SpeechCLIP:
         if self._image_clip is None:
             trusted = self.trust_remote_code
             clip = load_clip(self.source, text_tower=False, trust_remote_code=trusted)
-            self._image_clip = clip.to(self.inference.device)
+            self._image_clip = clip.to(self._inference.device)
         return self._image_clip
 
-    def _taken(self, branch: Branch | None) -> tuple[str, ...]:
+    def _branches_of(self, branch: Branch | None) -> tuple[str, ...]:
         wanted = branch or self.branches[0]
         if wanted not in ("parallel", "cascaded", "both"):
             raise ValueError(f"branch {wanted!r}: it is parallel, cascaded or both")
@@ -328,20 +354,13 @@ class SpeechCLIP:
             raise ValueError(
                 f"{self.source}: the model has no {missing[0]} branch, only {self.branches[0]}"
             )
-
         return names
 
-    def _results(self, batch: list[np.ndarray]) -> list[UtteranceResult]:
-        device = self.inference.device
-        lengths = torch.tensor([len(samples) for samples in batch], device=device)
-        speech = pad_sequence([torch.as_tensor(samples) for samples in batch], batch_first=True)
-        output = self.inference.encode(speech=speech.to(device), speech_lengths=lengths)
-        return self.inference.results(output)
 
-
-def _embedding(result: UtteranceResult, branches: tuple[str, ...]) -> np.ndarray:
-    row = sum(getattr(result, name) for name in branches)
-    return row if len(branches) == 1 else row / np.linalg.norm(row)
+def _outputs(batch: list[np.ndarray], inference: SpeechCLIPInference) -> SpeechOutput:
+    lengths = torch.tensor([len(samples) for samples in batch], device=inference.device)
+    speech = pad_sequence([torch.as_tensor(samples) for samples in batch], batch_first=True)
+    return inference.encode(speech=speech.to(inference.device), speech_lengths=lengths)
 
 
 def _rate_of(item: Any, sampling_rate: int | None) -> int | None:

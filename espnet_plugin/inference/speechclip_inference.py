@@ -23,6 +23,7 @@ from espnet_plugin.speechclip.backends.waveform import float_samples
 from espnet_plugin.speechclip.model import SpeechCLIPModel, SpeechOutput
 from espnet_plugin.speechclip.quantizer import cosine_similarities
 from espnet_plugin.speechclip.speech_encoder import SpeechStates, batch_states
+from espnet_plugin.utils.device import torch_device
 
 NEAREST = 5
 PRECISIONS = ("float32", "float64", "float16", "bfloat16")
@@ -108,6 +109,7 @@ class SpeechCLIPInference:
         max_seconds: float = MAX_SECONDS,
         trust_remote_code: bool = False,
     ) -> None:
+        self.device = torch_device(device)
         if model is None:
             if speechclip_model_file is None and speechclip_train_config is None:
                 raise ValueError("give a model file, or a training configuration, or both")
@@ -124,11 +126,10 @@ class SpeechCLIPInference:
         half = dtype in ("float16", "bfloat16")
         self.dtype = torch.float32 if half else getattr(torch, dtype)
         self._autocast = partial(
-            torch.autocast, torch.device(device).type, getattr(torch, dtype), enabled=half
+            torch.autocast, torch.device(self.device).type, getattr(torch, dtype), enabled=half
         )
-        self.device = device
         self.max_seconds = max_seconds
-        self.model = model.to(device=device, dtype=self.dtype).eval()
+        self.model = model.to(device=self.device, dtype=self.dtype).eval()
 
     @staticmethod
     def from_pretrained(

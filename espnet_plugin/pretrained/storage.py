@@ -24,11 +24,12 @@ from espnet_plugin.pretrained.storage_format import (
 from espnet_plugin.pretrained.stored_model import opened
 from espnet_plugin.speechclip.clip import FrozenCLIP
 from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
-from espnet_plugin.speechclip.factory import build_speechclip, has_keywords
+from espnet_plugin.speechclip.factory import build_speechclip
 from espnet_plugin.speechclip.hub import is_remote_name
 from espnet_plugin.speechclip.model import SpeechCLIPModel
 from espnet_plugin.speechclip.vocabulary import KeywordVocabulary
 from espnet_plugin.speechclip.weights import check_fit
+from espnet_plugin.utils.device import torch_device
 
 CONFIG_KEYS = (
     "speech_encoder",
@@ -109,8 +110,10 @@ def load_speechclip(
     Raises:
         FileNotFoundError: If there is no such file or directory, nor such a repository.
         UntrustedModelError: If it names what may run code, and is not trusted.
-        ValueError: If it holds no model, or weights and configuration do not fit together.
+        ValueError: If it holds no model, weights and configuration do not fit together, or there
+            is no such device.
     """
+    device = torch_device(device)
     towers = {"image_tower": image_tower, "text_tower": text_tower}
     with opened(source, config, trusted=trust_remote_code) as stored:
         model = _build(stored.config, stored.read_weights(), towers, stored.weights_file)
@@ -301,15 +304,10 @@ def _options(module: nn.Module) -> dict[str, Any]:
 def _build(
     config: Mapping[str, Any], weights: dict[str, Tensor], towers: Mapping[str, bool], source: Path
 ) -> SpeechCLIPModel:
-    # Without a stored table the embeddings of the vocabulary come from the text tower, which is
-    # dropped afterwards.
     table = weights.pop(TOKEN_TABLE, None)
     weights.pop(LOG_SCALE, None)  # the loss's, for further training
-    needs_text = towers["text_tower"] or (has_keywords(config) and table is None)
-    conf = {**(config.get("clip_conf") or {}), **towers, "text_tower": needs_text}
+    conf = {**(config.get("clip_conf") or {}), **towers}
     model = build_speechclip({**config, "clip_conf": conf}, token_table=table)
-    if not towers["text_tower"]:
-        model.clip.text_tower = None
     # A file may hold the frozen weights too (ESPnet's never does); the configuration's are taken.
     trained, expected = _trained(weights), _trained(model.state_dict())
     check_fit(trained, expected, f"{source}: its weights do not fit its {CONFIG_FILE}")

@@ -6,12 +6,12 @@ import threading
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from espnet_plugin.inference.clip import embed_pixels, read_pixels
 from espnet_plugin.pretrained.storage import load_clip
 from espnet_plugin.speechclip.clip import FrozenCLIP
+from espnet_plugin.utils.device import torch_device
 
 
 class ClipEncoder:
@@ -28,7 +28,7 @@ class ClipEncoder:
     ) -> None:
         self.model = model
         self.trust_remote_code = trust_remote_code
-        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = torch_device(device)
         self._loaded: FrozenCLIP | None = None
         self._loading = threading.Lock()
 

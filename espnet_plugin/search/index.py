@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from espnet_plugin.data.scp import DataError
-from espnet_plugin.search.approximate import CANDIDATES, Codes, import_faiss
+from espnet_plugin.search.approximate import CANDIDATES, Codes
 from espnet_plugin.search.catalog import FILE, Catalog, Picture
 from espnet_plugin.search.folders import stamp_of
 from espnet_plugin.search.model import IndexedModel
@@ -201,12 +201,13 @@ class PictureIndex:
 
 def _exactly(query: np.ndarray, vectors: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the nearest and their scores, best first."""
-    number = min(number, len(vectors))
-    if number == 0:
+    if not len(vectors):
         return np.empty(0, np.int64), np.empty(0, np.float32)
-    faiss = import_faiss()
-    scores, rows = faiss.knn(query, vectors, number, metric=faiss.METRIC_INNER_PRODUCT)
-    return rows[0], scores[0]
+    scores = vectors @ query[0]
+    first = max(0, len(scores) - number)
+    rows = np.argpartition(scores, first)[first:] if first else np.arange(len(scores))
+    rows = rows[np.argsort(-scores[rows], kind="stable")]
+    return rows, scores[rows]
 
 
 def is_index(directory: str | Path) -> bool:

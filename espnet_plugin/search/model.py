@@ -23,13 +23,13 @@ class IndexedModel:
 
 
 def identify_model(name: str) -> IndexedModel:
-    """Reads a model's weights and says which it is.
+    """Says which model it is; its files are read when they are new or have changed.
 
     Raises:
         FileNotFoundError: If there is no such model.
         ValueError: If it holds no model.
     """
-    from espnet_plugin.pretrained.description import model_fingerprint
+    from espnet_plugin.pretrained.fingerprint import model_fingerprint
 
     path = os.path.expanduser(name)
     return IndexedModel(

@@ -60,12 +60,9 @@ class Embedder:
         Raises:
             DataError: When it cannot be read, or is silent.
         """
-        inference = self.model.inference
-        encoder = inference.model.speech_encoder
-        assert encoder is not None  # inference refuses models without one
-        rate = encoder.sampling_rate
+        rate = self.model.sampling_rate
         samples = read_utterance(
-            path, sampling_rate=None, wanted_rate=rate, max_seconds=inference.max_seconds
+            path, sampling_rate=None, wanted_rate=rate, max_seconds=self.model.max_seconds
         )
         try:
             return self.samples(samples, sampling_rate=rate)

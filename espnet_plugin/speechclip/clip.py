@@ -18,14 +18,25 @@ from espnet_plugin.speechclip.clip_config import (
     find_weights,
     read_clip_config,
 )
-from espnet_plugin.speechclip.clip_inputs import has_bpe, image_transform, load_tokenizer
+from espnet_plugin.speechclip.clip_inputs import (
+    EOT_ID,
+    SOT_ID,
+    has_bpe,
+    image_transform,
+    load_tokenizer,
+)
 from espnet_plugin.speechclip.clip_text import (
     CausalTextTower,
     SoftTokensUnsupportedError,
     is_causal_text_tower,
     normalize,
 )
-from espnet_plugin.speechclip.clip_weights import is_image_key, load_towers, read_clip_weights
+from espnet_plugin.speechclip.clip_weights import (
+    is_image_key,
+    load_towers,
+    read_clip_weights,
+    read_token_embedding,
+)
 from espnet_plugin.speechclip.hub import from_cache_or_hub
 
 if TYPE_CHECKING:
@@ -44,14 +55,14 @@ class FrozenCLIP(nn.Module):
             OpenAI's weights need a ``-quickgelu`` model.
         pretrained: open_clip's tag, or a local file (.safetensors, a pickled state dict, or
             OpenAI's own), or None or "random" for random weights (dry runs).
-        cache_dir: where downloaded weights lie; None = the libraries' defaults.
+        cache_dir: Where downloaded weights lie; None: the libraries' defaults.
         precision: fp32, fp16 or bf16 weights. Embeddings are float32 always.
-        image_tower: keep the image tower.
-        text_tower: keep the text tower.
+        image_tower: Keep the image tower.
+        text_tower: Keep the text tower.
 
     Raises:
-        ValueError: for unknown names, or weights that do not fit the configuration.
-        FileNotFoundError: if weights are neither here nor can be downloaded.
+        ValueError: For unknown names, or weights that do not fit the configuration.
+        FileNotFoundError: If weights are neither here nor can be downloaded.
     """
 
     image_tower: nn.Module | None
@@ -76,26 +87,31 @@ class FrozenCLIP(nn.Module):
         self.config = config
         self.embedding_dim = int(config.model["embed_dim"])
         self.context_length = int(config.model["text_cfg"].get("context_length", 77))
-        # Other tokenizers may have to be downloaded: only encode_texts builds them.
-        self.sot_id = self.eot_id = -1
-        if has_bpe(config):
-            self.sot_id, self.eot_id = self.tokenizer.sot_token_id, self.tokenizer.eot_token_id
-        path: Path | None = None
-        if not (image_tower or text_tower):
-            pass  # only the tokenizer is wanted: no weights are looked for
-        elif pretrained is None or pretrained == RANDOM:
-            logger.warning("%s: CLIP has RANDOM weights", model)
-        else:
-            path = find_weights(config, pretrained, cache_dir=cache_dir)
-        whole: Any = _build(config, precision, image=image_tower, text=text_tower)
-        if path is not None:
-            _load(whole, config, path, image=image_tower, text=text_tower)
-        self.image_tower = whole.visual if image_tower else None
-        self.text_tower = self._keep_text_tower(whole) if text_tower else None
-        self._image_transform = image_transform(config, pretrained)
+        # Other tokenizers have other ids, and may have to be downloaded.
+        self.sot_id, self.eot_id = (SOT_ID, EOT_ID) if has_bpe(config) else (-1, -1)
+        self._pretrained, self._cache_dir = pretrained, cache_dir
         self._dtype = PRECISIONS[precision] or torch.float32
+        self.image_tower = self.text_tower = None
+        if image_tower or text_tower:  # else no weights are looked for, and open_clip is not needed
+            whole = self._build(precision, image=image_tower, text=text_tower)
+            self.image_tower = whole.visual if image_tower else None
+            self.text_tower = self._keep_text_tower(whole) if text_tower else None
         self.requires_grad_(False)
         self.eval()
+
+    def _build(self, precision: str, *, image: bool, text: bool) -> Any:
+        path = self._find_weights()
+        if path is None:
+            logger.warning("%s: CLIP has RANDOM weights", self.config.name)
+        whole = _build(self.config, precision, image=image, text=text)
+        if path is not None:
+            _load(whole, self.config, path, image=image, text=text)
+        return whole
+
+    def _find_weights(self) -> Path | None:
+        if self._pretrained is None or self._pretrained == RANDOM:
+            return None
+        return find_weights(self.config, self._pretrained, cache_dir=self._cache_dir)
 
     def _keep_text_tower(self, whole: Any) -> nn.Module:
         tower = getattr(whole, "text", whole)
@@ -118,11 +134,23 @@ class FrozenCLIP(nn.Module):
 
     @property
     def token_embedding(self) -> Tensor:
-        """The whole frozen table of token embeddings (V, token_dim)."""
-        return self._soft_tower().token_embedding.weight
+        """The whole frozen table of token embeddings (V, token_dim); without the text tower it is
+        read from the file of the weights."""
+        if self.text_tower is not None:
+            return self._soft_tower().token_embedding.weight
+        path = self._find_weights()
+        table = None if path is None else read_token_embedding(path)
+        if table is None:  # random, or stored under other names
+            tower = self._keep_text_tower(self._build("fp32", image=False, text=True))
+            table = self._soft(tower).token_embedding.weight.detach()
+        return table
+
+    @cached_property
+    def _image_transform(self) -> Any:
+        return image_transform(self.config, self._pretrained)
 
     def train(self, mode: bool = True) -> FrozenCLIP:
-        """Stay in evaluation mode, whatever ``mode`` says."""
+        """Stays in evaluation mode, whatever ``mode`` says."""
         return super().train(False)
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
@@ -138,16 +166,16 @@ class FrozenCLIP(nn.Module):
         return str(self.tokenizer.decode(list(token_ids))).strip()
 
     def preprocess(self, image: Image) -> Tensor:
-        """Resize, crop and normalise a picture to (3, H, W) as the image tower takes it."""
+        """Resizes, crops and normalises a picture to (3, H, W) as the image tower takes it."""
         return self._image_transform(image)
 
     def encode_images(self, images: Tensor) -> Tensor:
-        """Encode preprocessed images (batch, 3, H, W) to (batch, E), L2-normalised."""
+        """Encodes preprocessed images (batch, 3, H, W) to (batch, E), L2-normalised."""
         tower = self._need(self.image_tower, "image")
         return normalize(tower(images.to(self._dtype)))
 
     def encode_texts(self, texts: str | Sequence[str]) -> Tensor:
-        """Encode texts to (batch, E), L2-normalised; texts that are too long are cut.
+        """Encodes texts to (batch, E), L2-normalised; texts that are too long are cut.
 
         A string is one text, of a batch of one.
         """
@@ -159,15 +187,15 @@ class FrozenCLIP(nn.Module):
         return normalize(tower(self.tokenizer(list(texts)).to(device)))
 
     def encode_tokens(self, tokens: Sequence[Sequence[int]]) -> Tensor:
-        """Encode token ids as ``tokenize`` gives them to (batch, E), L2-normalised.
+        """Encodes token ids as ``tokenize`` gives them to (batch, E), L2-normalised.
 
         Raises:
-            SoftTokensUnsupportedError: if the text tower does not read CLIP's tokens.
+            SoftTokensUnsupportedError: If the text tower does not read CLIP's tokens.
         """
         return normalize(self._soft_tower().encode_tokens(tokens))
 
     def encode_soft_tokens(self, tokens: Tensor, lengths: Tensor) -> Tensor:
-        """Encode token embeddings as the text that they would be.
+        """Encodes token embeddings as the text that they would be.
 
         They are put between SOT and EOT and read at EOT, as SpeechCLIP's cascaded branch does
         (https://arxiv.org/abs/2210.00705). Gradients reach ``tokens`` only.
@@ -180,13 +208,15 @@ class FrozenCLIP(nn.Module):
             (batch, E), L2-normalised.
 
         Raises:
-            ValueError: if slots + 2 exceeds the context length.
-            SoftTokensUnsupportedError: if the text tower does not work that way.
+            ValueError: If slots + 2 exceeds the context length.
+            SoftTokensUnsupportedError: If the text tower does not work that way.
         """
         return normalize(self._soft_tower().encode_soft_tokens(tokens, lengths))
 
     def _soft_tower(self) -> CausalTextTower:
-        tower = self._need(self.text_tower, "text")
+        return self._soft(self._need(self.text_tower, "text"))
+
+    def _soft(self, tower: nn.Module) -> CausalTextTower:
         if not isinstance(tower, CausalTextTower):
             raise SoftTokensUnsupportedError(
                 f"The text tower of {self.config.name} is not CLIP's (causal, read at the end "
@@ -209,7 +239,7 @@ class _TextOf(nn.Module):
         self.whole: Any = whole
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Encode tokenised texts (batch, positions) to (batch, E)."""
+        """Encodes tokenised texts (batch, positions) to (batch, E)."""
         return self.whole.encode_text(tokens)
 
 

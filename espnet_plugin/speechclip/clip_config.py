@@ -16,6 +16,7 @@ from espnet_plugin.speechclip.hub import from_cache_or_hub
 logger = logging.getLogger(__name__)
 
 RANDOM = "random"
+OPENAI_SUFFIX = ".pt"  # of all files that OpenAI released
 # A tower that nobody asked for is built at this size and thrown away.
 _SMALL_VISION = {"image_size": 32, "patch_size": 32, "width": 64, "layers": 1}
 _SMALL_TEXT = {"context_length": 4, "vocab_size": 8, "width": 64, "heads": 1, "layers": 1}
@@ -35,10 +36,10 @@ class ClipConfig:
     """A CLIP architecture.
 
     Attributes:
-        name: what the user wrote.
-        model: options of open_clip's model class.
-        preprocess: options of its image preprocessing (mean, std, interpolation, resize_mode).
-        is_named: one of open_clip's own names, so that tags mean something.
+        name: What the user wrote.
+        model: Options of open_clip's model class.
+        preprocess: Options of its image preprocessing (mean, std, interpolation, resize_mode).
+        is_named: One of open_clip's own names, so that tags mean something.
     """
 
     name: str
@@ -62,11 +63,11 @@ class ClipConfig:
 
 
 def read_clip_config(model: str) -> ClipConfig:
-    """Find open_clip's configuration of a named model, or read a JSON file in its format.
+    """Finds open_clip's configuration of a named model, or reads a JSON file in its format.
 
     Raises:
-        FileNotFoundError: if ``model`` looks like a file and is none.
-        ValueError: if the name is unknown or the file is no configuration.
+        FileNotFoundError: If ``model`` looks like a file and is none.
+        ValueError: If the name is unknown or the file is no configuration.
     """
     if model.endswith(".json") or os.sep in model and Path(model).exists():
         return _read_json(Path(model))
@@ -128,16 +129,16 @@ def fetched_parts(config: ClipConfig) -> Iterator[str]:
 def find_weights(
     config: ClipConfig, pretrained: str, *, cache_dir: str | Path | None = None
 ) -> Path:
-    """Find, or else download, pretrained weights.
+    """Finds, or else downloads, pretrained weights.
 
     Args:
-        config: the architecture.
+        config: The architecture.
         pretrained: open_clip's tag or a local file.
-        cache_dir: where downloads lie; None = the libraries' defaults.
+        cache_dir: Where downloads lie; None: the libraries' defaults.
 
     Raises:
-        FileNotFoundError: if the weights are neither here nor can be downloaded.
-        ValueError: if the tag is unknown, or its activation is not the configuration's.
+        FileNotFoundError: If the weights are neither here nor can be downloaded.
+        ValueError: If the tag is unknown, or its activation is not the configuration's.
     """
     path = Path(pretrained)
     if path.is_file():
@@ -163,18 +164,23 @@ def find_weights(
 
 def looks_like_openai_file(path: Path) -> bool:
     """Whether a file is named like OpenAI's released weights or lies in their cached hub copy."""
+    hub_parts = [part for part in path.resolve().parts if part.startswith("models--")]
+    if any("openai" in part.lower() for part in (path.name, *hub_parts)):
+        return True
+    return path.suffix == OPENAI_SUFFIX and path.name in _openai_names()
+
+
+def _openai_names() -> set[str]:
     import open_clip
 
-    names = {
+    return {
         os.path.basename(open_clip.get_pretrained_url(model, "openai"))
         for model in open_clip.list_openai_models()
     }
-    hub_parts = [part for part in path.resolve().parts if part.startswith("models--")]
-    return path.name in names or any("openai" in part.lower() for part in (path.name, *hub_parts))
 
 
 def check_openai_activation(config: ClipConfig, path: Path) -> None:
-    """Refuse weights that are OpenAI's for a model without QuickGELU."""
+    """Refuses weights that are OpenAI's for a model without QuickGELU."""
     if not config.quick_gelu:
         raise ValueError(_activation_message(config, f"{path}, which is OpenAI's,"))
 

@@ -6,6 +6,9 @@ from typing import Any
 
 from espnet_plugin.speechclip.clip_config import ClipConfig, read_clip_config
 
+# Ids of start and end in CLIP's own byte pair encoding.
+SOT_ID, EOT_ID = 49406, 49407
+
 
 def has_bpe(config: ClipConfig) -> bool:
     """Whether texts are tokenised by CLIP's own byte pair encoding."""

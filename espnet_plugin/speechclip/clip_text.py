@@ -34,8 +34,8 @@ class CausalTextTower(nn.Module):
     Args:
         tower: open_clip's ``TextTransformer``, or a whole ``CLIP``, whose text tower is spread
             over the model. Only its text modules are kept.
-        sot_id: id of the start token.
-        eot_id: id of the end token.
+        sot_id: Id of the start token.
+        eot_id: Id of the end token.
     """
 
     attn_mask: Tensor
@@ -58,7 +58,7 @@ class CausalTextTower(nn.Module):
         self.register_buffer("attn_mask", tower.attn_mask, persistent=False)
 
     def encode_tokens(self, tokens: Sequence[Sequence[int]]) -> Tensor:
-        """Encode token ids without SOT and EOT; what does not fit is cut off.
+        """Encodes token ids without SOT and EOT; what does not fit is cut off.
 
         Returns:
             (batch, E), not normalised.
@@ -72,7 +72,7 @@ class CausalTextTower(nn.Module):
         return self._read(self.token_embedding(ids), ends)  # (batch, width, dim) → (batch, E)
 
     def encode_soft_tokens(self, tokens: Tensor, lengths: Tensor) -> Tensor:
-        """Encode token embeddings put between SOT and EOT, read at position 1 + length.
+        """Encodes token embeddings put between SOT and EOT, read at position 1 + length.
 
         Args:
             tokens: (batch, slots, dim); slots from ``lengths[i]`` on are ignored.
@@ -82,7 +82,7 @@ class CausalTextTower(nn.Module):
             (batch, E), not normalised.
 
         Raises:
-            ValueError: if slots + SOT + EOT do not fit into the position table.
+            ValueError: If slots + SOT + EOT do not fit into the position table.
         """
         batch, slots, dim = tokens.shape
         if slots + 2 > self.context_length:

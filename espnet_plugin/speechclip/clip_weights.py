@@ -15,23 +15,24 @@ from espnet_plugin.speechclip.weights import check_fit, read_pickle, read_safete
 OPENAI_KEYS = ("input_resolution", "context_length", "vocab_size")
 _NOT_IN_STATE_DICTS = ("attn_mask",)  # but in TorchScript files
 _NOT_IN_TOWERS = ("logit_scale", "logit_bias")
+_TOKEN_EMBEDDING = ("token_embedding.weight", "text.token_embedding.weight")
 
 
 def read_clip_weights(
     path: Path, *, wanted: Callable[[str], bool] = lambda key: True
 ) -> tuple[dict[str, Tensor], bool]:
-    """Read a state dict of open_clip's or OpenAI's CLIP.
+    """Reads a state dict of open_clip's or OpenAI's CLIP.
 
     Args:
         path: .safetensors, a pickled state dict (read weights-only), a training checkpoint of
             open_clip that holds one, or OpenAI's TorchScript file.
-        wanted: which keys to keep; the others are not even read where the format allows it.
+        wanted: Which keys to keep; the others are not even read where the format allows it.
 
     Returns:
         The tensors, and whether the file is in OpenAI's own format.
 
     Raises:
-        ValueError: if the file is none of these, naming what to do.
+        ValueError: If the file is none of these, naming what to do.
     """
     if path.suffix == ".safetensors":
         return read_safetensors(path, wanted), False
@@ -48,6 +49,23 @@ def read_clip_weights(
     return {
         key: value for key, value in weights.items() if key not in OPENAI_KEYS and wanted(key)
     }, is_openai
+
+
+def read_token_embedding(path: Path) -> Tensor | None:
+    """The table of token embeddings of CLIP weights, float32, (V, token_dim).
+
+    Args:
+        path: As for :func:`read_clip_weights`, which also says what is raised.
+
+    Returns:
+        The table; None where it is not stored under CLIP's own name.
+    """
+    weights, _ = read_clip_weights(path, wanted=_is_token_embedding)
+    return next((table.float() for table in weights.values()), None)
+
+
+def _is_token_embedding(key: str) -> bool:
+    return key.removeprefix("module.") in _TOKEN_EMBEDDING
 
 
 def _state_dict_in(content: object, path: Path) -> dict[str, Tensor]:
@@ -69,17 +87,17 @@ def is_image_key(key: str) -> bool:
 def load_towers(
     model: nn.Module, weights: Mapping[str, Tensor], path: Path, *, image: bool, text: bool
 ) -> None:
-    """Load weights strictly into the towers that are wanted.
+    """Loads weights strictly into the towers that are wanted.
 
     Args:
         model: open_clip's CLIP or CustomTextCLIP.
-        weights: as ``read_clip_weights`` gives them.
-        path: for messages.
-        image: load the image tower.
-        text: load the text tower.
+        weights: As ``read_clip_weights`` gives them.
+        path: For messages.
+        image: Load the image tower.
+        text: Load the text tower.
 
     Raises:
-        ValueError: if a weight is missing, of another shape, or not used.
+        ValueError: If a weight is missing, of another shape, or not used.
     """
     from open_clip.convert import convert_state_dict
     from open_clip.model import convert_to_custom_text_state_dict

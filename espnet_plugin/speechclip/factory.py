@@ -58,8 +58,7 @@ def build_speechclip(
         config: As described at the top of this module.
         speech_encoder: Use this encoder instead of building one.
         clip: Use this CLIP instead of building one.
-        token_table: Embeddings of the vocabulary's tokens, (V, token_dim); None: taken from CLIP,
-            which needs its text tower for that.
+        token_table: Embeddings of the vocabulary's tokens, (V, token_dim); None: taken from CLIP.
 
     Raises:
         ValueError: If the configuration names something unknown; the message says what is known.

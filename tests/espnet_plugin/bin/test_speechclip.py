@@ -152,6 +152,10 @@ def test_embeddings_and_keywords(exported: Path, pictures: Path, wav: Path, tmp_
         (("index", ".", "--index", "new"), "a new index needs --model"),
         (("index", "absent", "--index", "INDEX"), "absent: no such folder"),
         (("embed", "--model", "absent"), "give files or --text"),
+        (
+            ("search", "--index", "INDEX", "--text", "x", "--device", "gpu"),
+            "device 'gpu': PyTorch cannot use it here; choose from cpu",
+        ),
     ],
 )
 def test_bad_input_is_one_sentence(index: Path, arguments, message: str) -> None:
@@ -241,3 +245,18 @@ for name in "models info embed keywords index search convert".split():
 print([name for name in ("torch", "numpy", "faiss", "PIL") if name in sys.modules])
 """
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def test_a_spoken_query_imports_none_of_the_large_libraries(index: Path, wav: Path) -> None:
+    code = f"""
+import sys
+from espnet_plugin.bin.speechclip import main
+main(["search", "--index", {str(index)!r}, "--wav", {str(wav)!r}, "--paths"])
+names = ("transformers", "open_clip", "faiss", "torchvision", "torch._dynamo", "scipy")
+print([name for name in names if name in sys.modules])
+"""
+    *found, imported = subprocess.check_output([sys.executable, "-c", code], text=True).split("\n")[
+        :-1
+    ]
+    assert len(found) == 5
+    assert imported == "[]"

@@ -1,28 +1,18 @@
-"""A model's fingerprint is that of what its embeddings come from, whatever holds it."""
+"""What a model says of itself."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
 
-from safetensors.torch import load_file, save_file
-
-from espnet_plugin.pretrained.description import model_fingerprint
-from espnet_plugin.pretrained.storage_format import TRAINED_FILE
+from espnet_plugin.pretrained.description import describe_model
 
 
-def test_the_fingerprint_is_of_the_weights(exported: Path, tmp_path: Path) -> None:
-    expected = model_fingerprint(exported)
+def test_files_of_a_model_are_named_as_they_lie_in_it(exported: Path, tmp_path: Path) -> None:
     archive = shutil.make_archive(str(tmp_path / "packed"), "zip", exported)
-    assert model_fingerprint(archive) == expected
-
-    for file in (
-        TRAINED_FILE,
-        next((exported / "clip").glob("*.safetensors")).relative_to(exported),
-    ):
-        changed = tmp_path / "changed" / Path(file).name
-        shutil.copytree(exported, changed)
-        weights = load_file(changed / file)
-        name = next(name for name in weights if name.endswith("bias"))
-        save_file({**weights, name: weights[name] + 1}, changed / file)
-        assert model_fingerprint(changed) != expected
+    described = describe_model(archive)
+    assert described["speech_encoder"] == "speech_encoder"
+    assert described["clip"].startswith("clip/")
+    assert described["clip_weights"].startswith("clip/")
+    assert (exported / described["clip_weights"]).is_file()
+    assert describe_model(exported) == {**described, "model": str(exported)}

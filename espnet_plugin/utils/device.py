@@ -1,0 +1,31 @@
+"""Where a model computes."""
+
+from __future__ import annotations
+
+import torch
+
+
+def torch_device(name: str | torch.device | None) -> str:
+    """The name of a device that PyTorch can use here.
+
+    Args:
+        name: ``cpu``, ``cuda``, ``cuda:1`` and the like; None: a GPU where there is one.
+
+    Raises:
+        ValueError: If there is no such device; the message names those that there are.
+    """
+    if name is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(
+            f"device {str(name)!r}: PyTorch cannot use it here; choose from {', '.join(_devices())}"
+        ) from error
+    return str(name)
+
+
+def _devices() -> list[str]:
+    gpus = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+    others = ["mps"] if torch.backends.mps.is_available() else []
+    return ["cpu", *(["cuda"] if gpus else []), *gpus, *others]
