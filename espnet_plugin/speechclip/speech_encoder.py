@@ -24,6 +24,8 @@ from espnet_plugin.speechclip.quantized_states import dequantize_states
 
 LAYER_NORM_EPS = 1e-5
 FRAME_LENGTH_RULES = ("exact", "rounded")
+# What of a batch of stored states is (batch, frames, ...).
+WITH_FRAMES = frozenset(("speech_states", "speech_states_scale"))
 
 
 @dataclass(frozen=True)
@@ -47,29 +49,29 @@ class FrozenSpeechEncoder(nn.Module):
     holds.
 
     Args:
-        source: name of a backend, ``huggingface`` or ``s3prl``.
-        model: what the backend calls the model: a hub name or local directory (huggingface), or
+        source: Name of a backend, ``huggingface`` or ``s3prl``.
+        model: What the backend calls the model: a hub name or local directory (huggingface), or
             the name of an upstream (s3prl).
-        normalize_waveform: zero mean and unit variance of each utterance's samples (biased
-            variance, eps 1e-5) before the encoder; None = as the model's own configuration says.
+        normalize_waveform: Zero mean and unit variance of each utterance's samples (biased
+            variance, eps 1e-5) before the encoder; None: as the model's own configuration says.
         frame_length_rule: ``"exact"``, the frames that an utterance has alone; or ``"rounded"``,
             samples over stride, at most the batch's frames, as the original SpeechCLIP counts
             (see ``compatibility.rounded_frame_lengths``). Both agree for a lone utterance.
-        dropout_in_training: in training mode let the encoder's dropouts act, as they do in the
+        dropout_in_training: In training mode let the encoder's dropouts act, as they do in the
             original SpeechCLIP(+). No layer is dropped and no frame masked.
-        **options: those of the backend, see :mod:`espnet_plugin.speechclip.backends`; None and
+        **options: Those of the backend, see :mod:`espnet_plugin.speechclip.backends`; None and
             False are no option. ``dropout`` needs ``dropout_in_training``.
 
     Attributes:
-        num_layers: number of hidden states: the encoder's layers and the first one's input.
-        dim: dimension of the hidden states.
-        stride: samples per frame.
-        sampling_rate: samples per second of the speech that it takes.
-        min_samples: samples of the shortest utterance that is not continued with zeros.
-        normalize_waveform: whether waveforms are normalised, defaults resolved.
+        num_layers: Number of hidden states: the encoder's layers and the first one's input.
+        dim: Dimension of the hidden states.
+        stride: Samples per frame.
+        sampling_rate: Samples per second of the speech that it takes.
+        min_samples: Samples of the shortest utterance that is not continued with zeros.
+        normalize_waveform: Whether waveforms are normalised, defaults resolved.
 
     Raises:
-        ValueError: for an unknown source, or an option that the source does not have.
+        ValueError: For an unknown source, or an option that the source does not have.
     """
 
     @hands_on_to(*BACKENDS.values())
@@ -114,7 +116,7 @@ class FrozenSpeechEncoder(nn.Module):
         self.eval()
 
     def train(self, mode: bool = True) -> FrozenSpeechEncoder:
-        """Stay in evaluation mode, whatever ``mode`` says, unless ``dropout_in_training`` is on."""
+        """Stays in evaluation mode, whatever ``mode``, unless ``dropout_in_training`` is on."""
         return super().train(mode and self.dropout_in_training)
 
     def frame_lengths(self, sample_lengths: Tensor) -> Tensor:
@@ -150,18 +152,18 @@ class FrozenSpeechEncoder(nn.Module):
     def forward(
         self, speech: Tensor, speech_lengths: Tensor, *, normalized: bool = False
     ) -> SpeechStates:
-        """Encode a batch of utterances.
+        """Encodes a batch of utterances.
 
         Args:
             speech: (batch, samples) in [-1, 1], or integers as recordings hold them; what lies
                 behind an utterance's end is ignored.
             speech_lengths: (batch,) numbers of samples, each at least 1. An utterance shorter
                 than one frame is continued with zeros up to one frame.
-            normalized: the waveforms are normalised already, ``normalize_waveform`` or not.
+            normalized: The waveforms are normalised already, ``normalize_waveform`` or not.
 
         Raises:
-            TypeError: if the samples are of another type, see ``float_samples``.
-            ValueError: if shapes or lengths do not fit.
+            TypeError: If the samples are of another type, see ``float_samples``.
+            ValueError: If shapes or lengths do not fit.
         """
         return self.encode(speech, speech_lengths, normalized=normalized)
 
@@ -273,10 +275,8 @@ def _in_half(states: SpeechStates) -> SpeechStates:
 
 def _rows(batch: dict[str, Tensor], rows: Tensor, longest: int) -> dict[str, Any]:
     """Some utterances of a batch of stored states, cut at their longest."""
-    frames = batch["speech_states"].size(1)
     cut = {
-        name: value[:, :longest] if value.dim() > 1 and value.size(1) == frames else value
-        for name, value in batch.items()
+        name: value[:, :longest] if name in WITH_FRAMES else value for name, value in batch.items()
     }
     return {name: value.index_select(0, rows) for name, value in cut.items()}
 
@@ -288,13 +288,13 @@ class LayerWeighting(nn.Module):
     equal.
 
     Args:
-        num_layers: number of hidden states.
-        normalize: what is done to each hidden state first. True or ``"layer"``: layer norm over
+        num_layers: Number of hidden states.
+        normalize: What is done to each hidden state first. True or ``"layer"``: layer norm over
             its dimension (no affine transform, eps 1e-5); ``"frame"``: each frame is divided by its
             norm; ``"utterance"``: all frames are divided by their mean norm.
 
     Raises:
-        ValueError: for an unknown ``normalize``.
+        ValueError: For an unknown ``normalize``.
     """
 
     def __init__(self, num_layers: int, *, normalize: bool | str = False) -> None:
@@ -306,10 +306,10 @@ class LayerWeighting(nn.Module):
         self.weights = nn.Parameter(torch.zeros(num_layers))
 
     def forward(self, hidden_states: Tensor) -> Tensor:
-        """Sum (batch, layers + 1, frames, dim) to (batch, frames, dim), in float32.
+        """Sums (batch, layers + 1, frames, dim) to (batch, frames, dim), in float32.
 
         Raises:
-            ValueError: if the number of hidden states is another one.
+            ValueError: If the number of hidden states is another one.
         """
         layers = hidden_states.size(1)
         if layers != self.weights.numel():

@@ -8,7 +8,12 @@ import torch
 from espnet_plugin.speechclip.backends import BACKENDS
 from espnet_plugin.speechclip.backends.waveform import float_samples
 from espnet_plugin.speechclip.options import options_of
-from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder, LayerWeighting, to_half
+from espnet_plugin.speechclip.speech_encoder import (
+    FrozenSpeechEncoder,
+    LayerWeighting,
+    states_in_parts,
+    to_half,
+)
 from tests.tiny import HUBERT_DIM, HUBERT_LAYERS, tiny_hubert_dir
 
 
@@ -225,6 +230,21 @@ def test_only_a_batch_in_parts_waits_in_half_precision(encoder, monkeypatch):
     torch.testing.assert_close(
         second.hidden_states.float(), whole.hidden_states[:1, :, :3], rtol=1e-3, atol=1e-3
     )
+
+
+def test_codes_of_two_frames_in_parts_keep_both_rows_of_their_dimensions(monkeypatch):
+    """The dimensions, mean and deviation, are (batch, 2, ...) like two frames."""
+    batch = {
+        "speech_states": torch.tensor([[1, 2], [3, 0]], dtype=torch.int8).view(2, 2, 1, 1),
+        "speech_states_lengths": torch.tensor([2, 1]),
+        "speech_states_scale": torch.ones(2, 2, 1),
+        "speech_states_dimensions": torch.tensor([[0.5, 10.0], [0.25, 4.0]]).view(2, 2, 1, 1),
+    }
+    monkeypatch.setattr("espnet_plugin.speechclip.speech_encoder.PART_VALUES", 2)
+    (first, second), order = states_in_parts(None, **batch)
+    assert order.tolist() == [0, 1]
+    assert first.hidden_states.flatten().tolist() == [10.5, 20.5]
+    assert second.hidden_states.flatten().tolist() == [12.25]
 
 
 def test_half_precision_ends_where_its_numbers_do():
