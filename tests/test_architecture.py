@@ -125,6 +125,25 @@ def test_there_is_no_import_cycle_between_files() -> None:
         pytest.fail(" is imported by ".join(error.args[1]))
 
 
+def test_entries_of_docstrings_begin_with_a_capital() -> None:
+    """As Google's style has them; names such as open_clip's are as they are."""
+    entry = re.compile(
+        r"^ {4}[*\w]+(?:, \w+)*: (?:a|an|as|for|how|if|in|of|options|the|those|what|where|which)\b",
+        re.MULTILINE,
+    )
+    sections = re.compile(r"^(?:Args|Attributes|Raises):\n((?: {4}.*\n?)+)", re.MULTILINE)
+    found = [
+        f"{file}: {match[0].strip()}"
+        for file in python_files()
+        if file.parts[0] in PACKAGES
+        for node in ast.walk(ast.parse((PROJECT / file).read_text(encoding="utf-8")))
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.Module))
+        for section in sections.findall(ast.get_docstring(node) or "")
+        for match in entry.finditer(section)
+    ]
+    assert found == []
+
+
 def test_the_code_stays_within_its_limit_of_lines() -> None:
     lines = {
         file: (PROJECT / file).read_text(encoding="utf-8").count("\n")

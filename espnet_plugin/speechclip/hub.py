@@ -60,12 +60,12 @@ def is_remote_name(value: str) -> bool:
 
 
 def check_hub_reachable() -> None:
-    """Return if a download may be tried.
+    """Returns if a download may be tried.
 
     Behind a proxy only the attempt itself can tell, so nothing is checked there.
 
     Raises:
-        OSError: if HF_HUB_OFFLINE is set, or the hub does not answer.
+        OSError: If HF_HUB_OFFLINE is set, or the hub does not answer.
     """
     from huggingface_hub import constants
 

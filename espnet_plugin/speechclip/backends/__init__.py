@@ -36,12 +36,12 @@ class SpeechBackend(Protocol):
         ...
 
     def __call__(self, speech: Tensor, sample_lengths: Tensor, ends: Sequence[int]) -> Tensor:
-        """Encode waveforms as ``prepare_waveforms`` leaves them.
+        """Encodes waveforms as ``prepare_waveforms`` leaves them.
 
         Args:
             speech: (batch, samples), 0 behind each utterance's end.
             sample_lengths: (batch,), each at least ``min_samples``.
-            ends: the same on the host, so that nobody has to wait for the device to know them.
+            ends: The same on the host, so that nobody has to wait for the device to know them.
 
         Returns:
             Hidden states (batch, layers + 1, frames, dim), 0 at padded frames.

@@ -54,16 +54,16 @@ class HuggingFaceBackend(nn.Module):
     final layer norm, whatever the installed library version returns.
 
     Args:
-        model: hub name, or a local directory in the form of ``save_pretrained``.
-        cache_dir: where downloaded models lie; None = the library's default.
-        random_weights: take the model's ``config.json`` only and random weights (dry runs).
-        dropout: probability in training mode of the dropouts before and in the layers and of their
+        model: Hub name, or a local directory in the form of ``save_pretrained``.
+        cache_dir: Where downloaded models lie; None: the library's default.
+        random_weights: Take the model's ``config.json`` only and random weights (dry runs).
+        dropout: Probability in training mode of the dropouts before and in the layers and of their
             attention weights, with none after activations: the four of fairseq's HuBERT base.
-            None = as ``config.json`` says.
+            None: as ``config.json`` says.
 
     Raises:
-        FileNotFoundError: if the model is neither a local directory, nor cached, nor reachable.
-        ValueError: if it is another kind of model.
+        FileNotFoundError: If the model is neither a local directory, nor cached, nor reachable.
+        ValueError: If it is another kind of model.
     """
 
     sampling_rate = 16000

@@ -32,17 +32,17 @@ def load_encoder(
     random_weights: bool = False,
     dropout: float | None = None,
 ) -> nn.Module:
-    """Load a speech encoder in evaluation mode, without layer drop and masking.
+    """Loads a speech encoder in evaluation mode, without layer drop and masking.
 
     Args:
-        model: hub name or local directory.
-        cache_dir: the hub's cache; None = the library's default.
-        random_weights: read ``config.json`` only.
-        dropout: of :class:`HuggingFaceBackend`.
+        model: Hub name or local directory.
+        cache_dir: The hub's cache; None: the library's default.
+        random_weights: Read ``config.json`` only.
+        dropout: Of :class:`HuggingFaceBackend`.
 
     Raises:
-        FileNotFoundError: if files are missing or cannot be downloaded.
-        ValueError: if the model has another architecture.
+        FileNotFoundError: If files are missing or cannot be downloaded.
+        ValueError: If the model has another architecture.
     """
     if not random_weights:
         hubert = read_hubert(model, dropout=dropout)

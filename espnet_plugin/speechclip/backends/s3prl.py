@@ -26,7 +26,7 @@ def upstream_hub() -> Any:
     """The module that holds s3prl's upstreams.
 
     Raises:
-        ImportError: naming what to install, if s3prl cannot be imported.
+        ImportError: Naming what to install, if s3prl cannot be imported.
     """
     try:
         import s3prl.hub
@@ -40,17 +40,17 @@ def upstream_hub() -> Any:
 
 
 def build_upstream(name: str, checkpoint: str | Path | None = None) -> nn.Module:
-    """Build an upstream in evaluation mode.
+    """Builds an upstream in evaluation mode.
 
     Args:
-        name: name in ``s3prl.hub``, e.g. ``hubert_base``, ``fbank`` or ``hubert_local``.
-        checkpoint: file for upstreams that take one (``hubert_local``).
+        name: Name in ``s3prl.hub``, e.g. ``hubert_base``, ``fbank`` or ``hubert_local``.
+        checkpoint: File for upstreams that take one (``hubert_local``).
 
     Raises:
-        ValueError: if there is no such upstream, or it takes no checkpoint or needs one.
-        FileNotFoundError: if the checkpoint is missing, or weights can be neither found nor
+        ValueError: If there is no such upstream, or it takes no checkpoint or needs one.
+        FileNotFoundError: If the checkpoint is missing, or weights can be neither found nor
             downloaded.
-        RuntimeError: if s3prl cannot build it for another reason.
+        RuntimeError: If s3prl cannot build it for another reason.
     """
     hub = upstream_hub()
     entry = getattr(hub, name, None)
@@ -111,7 +111,7 @@ def _cached_file(url: str) -> Path:
 
 
 def _keep_last_state_before_norm(upstream: nn.Module) -> None:
-    """Take the last state of pre-norm encoders before the encoder's final layer norm.
+    """Takes the last state of pre-norm encoders before the encoder's final layer norm.
 
     That is where the original SpeechCLIP+ and the huggingface source take it, so that learned
     layer weights mean the same with all of them.
@@ -124,7 +124,7 @@ def _keep_last_state_before_norm(upstream: nn.Module) -> None:
 
 
 def _switch_off_layer_drop_and_masking(upstream: nn.Module) -> None:
-    """Keep every layer and every frame in training mode too."""
+    """Keeps every layer and every frame in training mode too."""
     for module in upstream.modules():
         # the names of fairseq, torchaudio and transformers; experts have properties of these names
         holders: tuple[Any, ...] = (module, getattr(module, "config", None))
@@ -144,12 +144,12 @@ class S3prlBackend(nn.Module):
     that is too short for one frame is continued with zeros.
 
     Args:
-        model: name in ``s3prl.hub``.
-        checkpoint: file for ``*_local`` and ``*_custom`` upstreams.
+        model: Name in ``s3prl.hub``.
+        checkpoint: File for ``*_local`` and ``*_custom`` upstreams.
 
     Raises:
-        ImportError: without a working s3prl.
-        ValueError: for upstreams whose hidden states do not share one dimension.
+        ImportError: Without a working s3prl.
+        ValueError: For upstreams whose hidden states do not share one dimension.
     """
 
     sampling_rate = 16000

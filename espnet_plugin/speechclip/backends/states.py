@@ -17,7 +17,7 @@ class StateCollector:
     encoder's own tensor can be freed: all states take their memory once, not twice.
 
     Args:
-        num_states: how many will be added.
+        num_states: How many will be added.
     """
 
     def __init__(self, num_states: int) -> None:
@@ -27,7 +27,7 @@ class StateCollector:
         self._added = 0
 
     def add(self, state: Tensor) -> None:
-        """Add the next state (batch, frames, dim)."""
+        """Adds the next state (batch, frames, dim)."""
         if self._added == self._num_states:
             raise RuntimeError(f"the encoder gave more than {self._num_states} hidden states")
         if state.requires_grad:

@@ -16,11 +16,11 @@ def float_samples(samples: Tensor) -> Tensor:
     """Samples as floating point in [-1, 1], of any shape: integers are divided by their range.
 
     Args:
-        samples: floating point, which stays as it is; or integers as recordings hold them: signed
+        samples: Floating point, which stays as it is; or integers as recordings hold them: signed
             ones of 8, 16 or 32 bits, unsigned ones of 8 bits, whose silence is 128.
 
     Raises:
-        TypeError: for another type. The range of samples in 64-bit integers is not known.
+        TypeError: For another type. The range of samples in 64-bit integers is not known.
     """
     if samples.is_floating_point():
         return samples
@@ -58,7 +58,7 @@ def checked_ends(speech: Tensor, sample_lengths: Tensor) -> list[int]:
     """Numbers of samples of a batch of waveforms, on the host: the one time that it has to wait.
 
     Raises:
-        ValueError: if shapes or lengths do not fit, or an utterance is empty.
+        ValueError: If shapes or lengths do not fit, or an utterance is empty.
     """
     if speech.dim() != 2:
         raise ValueError(f"speech must be (batch, samples), not {tuple(speech.shape)}")
@@ -81,7 +81,7 @@ def checked_ends(speech: Tensor, sample_lengths: Tensor) -> list[int]:
 def prepare_waveforms(
     speech: Tensor, sample_lengths: Tensor, *, normalize: bool, min_samples: int
 ) -> tuple[Tensor, Tensor]:
-    """Clean the padding, lengthen short utterances, normalise each by its own samples.
+    """Cleans the padding, lengthens short utterances, normalises each by its own samples.
 
     An utterance shorter than ``min_samples`` is continued with zeros up to it, and those zeros
     count as its own samples from then on.
@@ -89,8 +89,8 @@ def prepare_waveforms(
     Args:
         speech: (batch, longest), anything behind each utterance's end.
         sample_lengths: (batch,).
-        normalize: zero mean and unit variance per utterance (biased variance, eps 1e-5).
-        min_samples: an encoder's receptive field.
+        normalize: Zero mean and unit variance per utterance (biased variance, eps 1e-5).
+        min_samples: An encoder's receptive field.
 
     Returns:
         Waveforms (batch, max(longest, min_samples)) that are 0 behind their ends, and their
