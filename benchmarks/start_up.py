@@ -1,12 +1,14 @@
-"""Start-up: import, --help, first result."""
+"""Start-up: import, --help, first result, a spoken query."""
 
 from __future__ import annotations
 
+import os
 import pkgutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from unittest import mock
 
 from benchmarks.measure import Row, Settings, Spread, usage_of
 from benchmarks.random_models import export_random_model
@@ -63,6 +65,28 @@ def rows(settings: Settings) -> Iterator[Row]:
         **times,
         bound_is="the encoder alone by transformers: import, load, forward",
     )
+    if settings.mini is not None:
+        yield from spoken_query(settings, turns)
+
+
+def spoken_query(settings: Settings, turns: int) -> Iterator[Row]:
+    """``speechclip search --wav`` from a cold start, with mini's model if it is trained."""
+    assert settings.mini is not None
+    model = settings.mini.parents[1] / "exp" / "speechclip_mini_hybrid_plus"
+    if not model.is_dir():
+        return
+    command = (sys.executable, "-m", "espnet_plugin.bin.speechclip")
+    index = settings.work_dir / "pictures.index"
+    wav = min((settings.mini / "wavs").glob("test*"))
+    pictures = settings.mini / "images"
+    with mock.patch.dict(os.environ, SPEECHCLIP_CACHE=str(settings.work_dir / "cache")):
+        usage_of([*command, "index", pictures, "--model", model, "--index", index])
+        commands = {
+            "ours": (*command, "search", "--index", str(index), "--wav", str(wav)),
+            "bound": (sys.executable, "-c", "import torch"),
+        }
+        times = processor_seconds(commands, turns)
+    yield Row("from voice to answer, mini's model and pictures", **times, bound_is="import torch")
 
 
 def processor_seconds(commands: Mapping[str, Sequence[str]], turns: int) -> dict[str, Spread]:

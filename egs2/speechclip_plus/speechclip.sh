@@ -162,7 +162,7 @@ EOF
 
 run_args=$(scripts/utils/print_args.sh "$0" "$@")
 . utils/parse_options.sh
-log "${run_args}"
+log "${SPEECHCLIP_CALL:-${run_args}}"  # as it was typed; run.sh beside the model has every option
 [ $# -eq 0 ] || { log "Error: no positional arguments are taken: $*" >&2; exit 2; }
 
 . ./path.sh

@@ -44,7 +44,9 @@ def read_data(path: Path) -> tuple[bool, dict[str, dict[str, object]]]:
 
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m s3prl_upstream.superb", description=__doc__.splitlines()[0]
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="train and evaluate")
     run.add_argument("data", type=Path, help="data.yaml")

@@ -361,7 +361,8 @@ def test_the_last_lines(project: Project) -> None:
         SPEECHCLIP_CALLED_FROM=str(project.recipe.parents[1]),
         SPEECHCLIP_CALL="./run.sh --seed 3 --stage 9 --speechclip_config conf/a.yaml ",
     )
-    page, call = result.stdout.splitlines()[-2:]
+    first, *_, page, call = result.stdout.splitlines()
+    assert first.endswith(" ./run.sh --seed 3 --stage 9 --speechclip_config conf/a.yaml ")
     assert page == f"Open:  egs2/speechclip_plus/{EXP}/{inference}/report.html"
     assert call == (
         "Next:  cd egs2/speechclip_plus && ./run.sh --seed 3 --stage 7 "

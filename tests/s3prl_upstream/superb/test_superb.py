@@ -176,3 +176,9 @@ def test_wrong_data_files(tmp_path: Path) -> None:
     path.write_text("tasks: {XX: {}}\n")
     with pytest.raises(SystemExit, match="expected a mapping 'tasks' of PR, ASR"):
         superb.main(["run", str(path), "exp", "--upstream", "fbank"])
+
+
+def test_help_names_the_program(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        superb.main(["run", "--help"])
+    assert capsys.readouterr().out.startswith("usage: python -m s3prl_upstream.superb run ")
