@@ -23,7 +23,6 @@ extensions = [
     "sphinx_copybutton",
     "commands",
     "mathml",
-    "mermaid",
     "repository",
 ]
 exclude_patterns = ["_build"]
@@ -34,7 +33,6 @@ nb_execution_raise_on_error = True
 nb_execution_timeout = 300
 nb_output_stderr = "remove"
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
-myst_fence_as_directive = ["mermaid"]
 myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
