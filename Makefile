@@ -8,6 +8,8 @@
 # make faults   kills every stage of the recipe some 375 times and compares the results; a quarter of an hour
 # make bench  what the documentation says about speed, measured anew into docs/benchmarks.md; eight minutes
 # make audit  known vulnerabilities of the tested set, by pip-audit; asks PyPI about every package
+# make lock   constraints/py311.lock, the tested set with hashes, by uv
+# make licences  the table in docs/licences.md, by pip-licenses
 # make release   sdist and wheel, checked and tried in a fresh environment (dist/)
 # make clean  remove what the recipe made (data, dump, exp, downloads); the environment stays
 #
@@ -30,7 +32,7 @@ python := $(venv)/bin/python
 # what an interrupted or outdated installation is recognised by
 stamp := $(venv)/.complete$(addprefix -,$(TORCH))
 
-.PHONY: help env demo demo3 page test faults bench lint docs audit release clean
+.PHONY: help env demo demo3 page test faults bench lint docs audit lock licences release clean
 .DEFAULT_GOAL := help
 
 help:
@@ -85,11 +87,25 @@ faults: $(stamp)
 bench: $(stamp)
 	@$(python) -m benchmarks $(ARGS)
 
+# $(call tool,PACKAGE) is a package's command in an environment that goes when the line is done
+tool = tools=$$(mktemp -d) && trap 'rm -rf "$${tools}"' EXIT && "$(PYTHON)" -m venv "$${tools}" \
+	&& "$${tools}/bin/python" -m pip install -q --disable-pip-version-check $(1) && "$${tools}/bin/$(1)"
+
 # the lock's hashes are compared, nothing is installed
 audit:
-	@tools=$$(mktemp -d) && trap 'rm -rf "$${tools}"' EXIT && "$(PYTHON)" -m venv "$${tools}" \
-		&& "$${tools}/bin/python" -m pip install -q --disable-pip-version-check pip-audit \
-		&& "$${tools}/bin/pip-audit" --requirement constraints/py311.lock --require-hashes --disable-pip --strict $(ARGS)
+	@$(call tool,pip-audit) --requirement constraints/py311.lock --require-hashes --disable-pip --strict $(ARGS)
+
+lock:
+	@$(call tool,uv) pip compile --quiet --upgrade --no-annotate --generate-hashes --custom-compile-command "make lock" \
+		--python-version 3.11.7 --python-platform x86_64-manylinux_2_28 --extra all -c constraints/py311.txt \
+		setup.cfg --output-file constraints/py311.lock $(ARGS)
+
+# what is above the table is written by hand
+licences: page := docs/licences.md
+licences: $(stamp)
+	@table=$$($(call tool,pip-licenses) --python "$(python)" --from mixed --format markdown --order license \
+		--packages $$(sed -n 's/^\([^ =]*\)==.*/\1/p' constraints/py311.lock)) \
+		&& text=$$(sed '/^| Name /,$$d' $(page)) && printf '%s\n\n%s\n' "$${text}" "$${table}" > $(page)
 
 release:
 	@tools/release.sh "$(PYTHON)"
