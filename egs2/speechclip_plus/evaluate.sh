@@ -7,11 +7,12 @@ set -o pipefail
 # shellcheck source=scripts/utils/supervise.sh
 . scripts/utils/supervise.sh
 
-model=                 # experiment folder, packed model (zip), exported model, or a name
-data_dir=              # data to evaluate on: wav.scp, utt2image, image.scp, text, utt2spk; words.ctm if there is one
-output_dir=            # where the results go; empty: evaluate_<data> in the experiment's folder
+# Options
+model=                 # experiment folder, packed model (zip), exported model, or a name (required)
+data_dir=              # data to evaluate on: wav.scp, utt2image, image.scp, utt2spk, and text and words.ctm where known (required)
+output_dir=            # where the results go; empty: evaluate_<data> in the experiment's folder, or in exp/
 inference_model=       # checkpoint in the experiment's folder; empty: the best by its best_model_criterion
-inference_config=conf/decode.yaml
+inference_config=conf/decode.yaml  # options of inference
 inference_args=        # further options of inference
 trust_remote_code=false  # whoever made the model is trusted: what it names may run code that comes with it
 transcripts=           # a speech recogniser's output, Kaldi text: a baseline in the tables
@@ -29,21 +30,10 @@ Usage: ./evaluate.sh --model exp/speechclip_x --data_dir data/other_test [option
 
 Formats the recordings, embeds the pictures with the model's own CLIP, runs inference and writes
 report.html, RESULTS.md and scores.json. Nothing is trained and nothing of the model changes: its
-keyword vocabulary stays that of its training. The data directory is as README.md says.
-
-  --model            experiment folder, packed model (zip), or exported model; or the name of a released
-                     model (docs/models.md) or of one on the Hugging Face hub, owner/model
-  --data_dir         wav.scp, utt2image, image.scp, utt2spk, and text and words.ctm where known
-  --output_dir       where the results go (default: evaluate_<data> in the experiment's folder, or in exp/)
-  --inference_model  checkpoint in the experiment's folder (default: the best by its best_model_criterion)
-  --inference_config, --inference_args  options of inference
-  --trust_remote_code  whoever made the model is trusted: what it names may run code that comes with it
-  --transcripts      a speech recogniser's output (Kaldi text), a baseline in the tables
-  --ladder           tell where retrieval by keywords is lost (default: false)
-  --dumpdir          formatted data (default: dump)
-  --fs, --audio_format, --nj, --ngpu, --max_bad, --python  as for run.sh
+keyword vocabulary stays that of its training. The data directory is as README.md says. A model's
+name is that of a released one (docs/models.md) or of one on the Hugging Face hub, owner/model.
 EOT
-)
+scripts/utils/print_options.sh "$0")
 
 . utils/parse_options.sh
 [ $# -eq 0 ] || { echo "evaluate.sh: error: no positional arguments are taken: $*" >&2; exit 2; }
@@ -60,7 +50,7 @@ for name in wav.scp utt2image image.scp utt2spk; do
     [ -s "${data_dir}/${name}" ] || fail "${data_dir}/${name} is missing; README.md says what a data directory holds"
 done
 # before the data, whose formatting takes long
-found=$(${python} scripts/utils/resolve_model.py "${model}${inference_model:+/${inference_model}}")
+found=$(${python} -m espnet_plugin.bin.recipe model "${model}${inference_model:+/${inference_model}}")
 
 set_name=$(basename "${data_dir}")
 if [ -z "${output_dir}" ]; then
@@ -70,7 +60,7 @@ fi
 mkdir -p "${output_dir}"
 # the report tells the model's configuration, which a packed model has inside
 if [[ ${found} == *.zip ]]; then
-    ${python} scripts/utils/packed_config.py "${found}" "${output_dir}/config.yaml"
+    ${python} -m espnet_plugin.bin.recipe packed_config "${found}" "${output_dir}/config.yaml"
 fi
 gpu_inference=false
 if [ "${ngpu}" -gt 0 ]; then gpu_inference=true; fi

@@ -37,7 +37,7 @@ EOF
 )
 
 # what the last lines of the output make the next call from
-SPEECHCLIP_CALL=$(scripts/utils/print_args.sh "$0" "$@")
+printf -v SPEECHCLIP_CALL '%q ' "$0" "$@"
 export SPEECHCLIP_CALL
 
 # this script's own options; the rest goes to speechclip.sh as it is

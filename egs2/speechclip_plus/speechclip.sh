@@ -42,16 +42,16 @@ seed=0                 # seed of training, and of a generated corpus
 corpus=                # handed to local/data.sh
 datadir=data           # folder of the sets that stage 1 makes
 local_data_opts=       # further options of local/data.sh, separated by spaces
-train_set=             # names of folders in data/
-valid_set=
-test_sets=             # separated by spaces
+train_set=             # training set, a folder in data/ (required)
+valid_set=             # validation set (required)
+test_sets=             # test sets, separated by spaces (required)
 fs=16k                 # sampling rate
 audio_format=flac      # flac or wav
 min_wav_duration=0.1   # seconds; shorter training utterances are removed
-max_wav_duration=30    # seconds; longer ones are removed
+max_wav_duration=30    # seconds; longer training utterances are removed
 max_bad=0.1            # share of recordings or pictures that may be skipped as broken
 
-# Frozen teachers; empty: what the configuration says
+# Frozen teachers (empty: what the configuration says)
 speech_upstream=       # Hugging Face name (owner/name) or folder, s3prl name, or s3prl:NAME:CHECKPOINT
 clip_model=            # open_clip name or JSON file
 clip_pretrained=       # open_clip tag, weights file, or random
@@ -62,15 +62,15 @@ collect_stats=false    # run ESPnet's statistics stage instead of copying the le
 
 # Training
 speechclip_tag=        # name of the experiment; empty: made from configuration, corpus and options
-speechclip_exp=        # folder of the experiment; empty: ${expdir}/speechclip_${speechclip_tag}
-speechclip_config=     # training configuration
+speechclip_exp=        # folder of the experiment; empty: <expdir>/speechclip_<tag>
+speechclip_config=     # training configuration (required)
 speechclip_args=       # further options of training, e.g. "--max_epoch 10"
-pretrained_model=      # checkpoint to start from
+pretrained_model=      # checkpoint to start from, as update 0
 ignore_init_mismatch=false  # parameters of another shape are left as they are
 
 # Inference
-model=                 # evaluate this model on the test sets instead of training one: checkpoint, zip, exported model, or a name
-inference_config=conf/decode.yaml
+model=                 # evaluate this model instead of training one, see ./evaluate.sh: checkpoint, zip, exported model, or a name
+inference_config=conf/decode.yaml  # options of inference
 inference_args=        # further options of inference
 inference_tag=         # empty: made from the configuration, the model and the options
 inference_model=       # checkpoint in the experiment's folder; empty: the best by the configuration's best_model_criterion
@@ -84,83 +84,16 @@ report=true            # write report.html and figures beside RESULTS.md
 # Publishing
 hf_repo=               # user/name of a repository on Hugging Face
 
-help_message=$(cat << EOF
+help_message=$(cat << 'EOF'
 Usage: ./speechclip.sh --train_set <set> --valid_set <set> --test_sets "<set> ..." --speechclip_config <yaml>
 
 Stages: 1 data preparation, 2 format recordings, 3 check and filter, 4 image embeddings,
 5 keyword vocabulary, 6 shape files and hidden states, 7 training, 8 inference, 9 scoring,
 10 packing, 11 upload.
-
-General
-    --stage                first stage to run (default="${stage}")
-    --stop_stage           last stage to run (default="${stop_stage}")
-    --skip_stages          stages to leave out, e.g. 4,5 (default="${skip_stages}")
-    --skip_data_prep       leave out stages 1 to 5 (default="${skip_data_prep}")
-    --skip_train           leave out stages 6 and 7 (default="${skip_train}")
-    --skip_eval            leave out stages 8 and 9 (default="${skip_eval}")
-    --skip_packing         leave out stage 10 (default="${skip_packing}")
-    --skip_upload_hf       leave out stage 11 (default="${skip_upload_hf}")
-    --eval_valid_set       run stages 8 and 9 on the validation set too: the branches' sum needs it (default="${eval_valid_set}")
-    --ngpu                 GPUs per node; empty: 1 if there is one, else 0 (default="${ngpu}")
-    --num_nodes            nodes to train on (default="${num_nodes}")
-    --nj                   parallel jobs of data preparation; empty: one per processor (default="${nj}")
-    --inference_nj         parallel jobs of encoders and inference (default="${inference_nj}")
-    --gpu_inference        run the frozen encoders and inference on GPUs (default="${gpu_inference}")
-    --num_threads          threads of training without a GPU; empty: one per processor (default="${num_threads}")
-    --dumpdir              formatted data (default="${dumpdir}")
-    --expdir               experiments (default="${expdir}")
-    --python               Python that runs everything (default="${python}")
-    --seed                 seed of training, and of a generated corpus (default="${seed}")
-
-Data
-    --corpus               handed to local/data.sh (default="${corpus}")
-    --datadir              folder of the sets that stage 1 makes (default="${datadir}")
-    --local_data_opts      further options of local/data.sh (default="${local_data_opts}")
-    --train_set            training set, a folder in data/ (required)
-    --valid_set            validation set (required)
-    --test_sets            test sets, separated by spaces (required)
-    --fs                   sampling rate (default="${fs}")
-    --audio_format         flac or wav (default="${audio_format}")
-    --min_wav_duration     seconds, of the training set only (default="${min_wav_duration}")
-    --max_wav_duration     seconds, of the training set only (default="${max_wav_duration}")
-    --max_bad              share of recordings or pictures that may be skipped (default="${max_bad}")
-
-Frozen teachers (empty: what the configuration says)
-    --speech_upstream      Hugging Face name (owner/name) or folder, s3prl name, or s3prl:NAME:CHECKPOINT (default="${speech_upstream}")
-    --clip_model           open_clip name or JSON file (default="${clip_model}")
-    --clip_pretrained      open_clip tag, weights file, or random (default="${clip_pretrained}")
-    --vocab_from           keyword vocabulary from the captions of: train, all sets, or all of clip (default="${vocab_from}")
-    --dump_speech_states   store the speech encoder's hidden states once (default="${dump_speech_states}")
-    --states_dtype         how they are stored: float16, or int8 in half the space (default="${states_dtype}")
-    --collect_stats        run ESPnet's statistics stage (default="${collect_stats}")
-
-Training
-    --speechclip_tag       name of the experiment (default: from configuration, corpus and options)
-    --speechclip_exp       folder of the experiment (default: <expdir>/speechclip_<tag>)
-    --speechclip_config    training configuration (required)
-    --speechclip_args      further options of training, e.g. "--max_epoch 10" (default="${speechclip_args}")
-    --pretrained_model     checkpoint to start from, as update 0 (default="${pretrained_model}")
-    --ignore_init_mismatch parameters of another shape are left as they are (default="${ignore_init_mismatch}")
-
-Inference
-    --model                evaluate this model instead of training one, see ./evaluate.sh (default="${model}")
-    --inference_config     (default="${inference_config}")
-    --inference_args       further options of inference (default="${inference_args}")
-    --inference_tag        (default: from configuration, model and options)
-    --inference_model      checkpoint in the experiment's folder (default: the best by the configuration's best_model_criterion)
-    --trust_remote_code    whoever made --model is trusted: what it names may run code that comes with it (default="${trust_remote_code}")
-
-Scoring
-    --transcripts          a speech recogniser's output (Kaldi text), or a folder of <set>/text (default="${transcripts}")
-    --ladder               tell where retrieval by keywords is lost (default="${ladder}")
-    --report               write report.html and figures beside RESULTS.md (default="${report}")
-
-Publishing
-    --hf_repo              user/name of a repository on Hugging Face (default="${hf_repo}")
 EOF
-)
+scripts/utils/print_options.sh "$0")
 
-run_args=$(scripts/utils/print_args.sh "$0" "$@")
+printf -v run_args '%q ' "$0" "$@"  # can be pasted into a shell
 . utils/parse_options.sh
 log "${SPEECHCLIP_CALL:-${run_args}}"  # as it was typed; run.sh beside the model has every option
 [ $# -eq 0 ] || { log "Error: no positional arguments are taken: $*" >&2; exit 2; }
@@ -182,7 +115,7 @@ for name in ${required}; do
     [ -n "${!name}" ] || { log "Error: --${name} is required; see ./run.sh --help" >&2; exit 2; }
 done
 if [ -n "${model}" ] && ! [ -e "${model}" ]; then
-    model=$(${python} scripts/utils/resolve_model.py "${model}")
+    model=$(${python} -m espnet_plugin.bin.recipe model "${model}")
 fi
 [ -z "${speechclip_config}" ] || [ -r "${speechclip_config}" ] || fail "--speechclip_config ${speechclip_config}: no such file; there are $(echo conf/*.yaml conf/tuning/*.yaml)"
 for name in stage stop_stage num_nodes seed; do
@@ -192,7 +125,7 @@ for name in ngpu nj inference_nj num_threads; do
     [[ ${!name} =~ ^[0-9]*$ ]] || fail "--${name} takes a whole number, not '${!name}'"
 done
 case "${vocab_from}" in train|all|clip) ;; *) fail "--vocab_from takes train, all or clip, not '${vocab_from}'";; esac
-${python} scripts/utils/check_python.py \
+${python} -m espnet_plugin.bin.recipe check \
     || fail "the Python environment is not complete. Make it with 'make env' in the project's root, or choose another with --python"
 
 # --- what was left open ---
@@ -208,7 +141,7 @@ if [ "${ngpu}" -eq 0 ]; then num_threads=${num_threads:-${processors}}; else num
 
 config_value() {
     if [ -z "${speechclip_config}" ]; then echo "${2:-}"; return; fi
-    ${python} scripts/utils/yaml_value.py "${speechclip_config}" "$1" "${2:-}"
+    ${python} -m espnet_plugin.bin.recipe value "${speechclip_config}" "$1" "${2:-}"
 }
 
 if [ -n "${speech_upstream}" ]; then
@@ -346,7 +279,7 @@ fi
 if [ "${wanted_ngpu}" -gt 0 ]; then
     without_inference=
     if [ -z "${model}" ]; then without_inference=" --gpu_inference false"; fi
-    ${python} scripts/utils/check_python.py --ngpu "${wanted_ngpu}" \
+    ${python} -m espnet_plugin.bin.recipe check --ngpu "${wanted_ngpu}" \
         || fail "too few GPUs (nvidia-smi and CUDA_VISIBLE_DEVICES tell more); --ngpu 0${without_inference} does without"
 fi
 
@@ -361,7 +294,7 @@ unfollow() {
 }
 # Shows the progress that a job writes into its log while the next commands run.
 follow() {
-    ${python} scripts/utils/follow_log.py "$1" &
+    ${python} -m espnet_plugin.bin.recipe follow "$1" &
     follower=$!
 }
 
@@ -430,7 +363,7 @@ need_fresh() {
 names_teachers_of_this_call() {
     local key named=()
     for key in speech_encoder speech_encoder_conf.model speech_encoder_conf.checkpoint clip_conf.model; do
-        named+=("$(${python} scripts/utils/yaml_value.py "${speechclip_exp}/config.yaml" "${key}")")
+        named+=("$(${python} -m espnet_plugin.bin.recipe value "${speechclip_exp}/config.yaml" "${key}")")
     done
     [ "${named[*]}" = "${speech_encoder} ${upstream_name} ${upstream_checkpoint} ${clip_model}" ]
 }
@@ -746,7 +679,12 @@ if runs_stage 7; then
              # an earlier start's, when this one did not come so far
              if ! [ "${training_log}" -nt "${speechclip_exp}/.run.sh" ]; then training_log=${speechclip_exp}/launch.log; fi
              tail -n 25 "${training_log}" >&2
-             fail "training failed; see ${training_log}. Start stage 7 again to resume"; }
+             resume=
+             # what is refused before the first epoch would be refused again
+             if [ -e "${speechclip_exp}/checkpoint.pth" ] && grep -q 'epoch started' "${training_log}"; then
+                 resume=". Start stage 7 again to resume"
+             fi
+             fail "training failed; see ${training_log}${resume}"; }
     keep_call
     end_stage 7
 fi
@@ -858,11 +796,14 @@ fi
 if runs_stage 11; then
     begin_stage 11 "upload of ${packed_model} to ${hf_repo}"
     need_data "${packed_model}"
-    ${python} scripts/utils/upload_hf.py --repo "${hf_repo}" --packed_model "${packed_model}"
+    repository=${speechclip_exp}/.repository.$$.part
+    ${python} -m s3prl_upstream.hub_repository "${packed_model}" "${repository}"
+    ${python} -m espnet_plugin.bin.speechclip_upload --directory "${repository}" --repo "${hf_repo}" || { rm -r "${repository}"; exit 1; }
+    rm -r "${repository}"
     end_stage 11
 fi
 
 log "Successfully finished stages ${chosen[*]} in ${SECONDS} s${not_uploaded}"
 if runs_stage 9; then
-    ${python} scripts/utils/closing.py --inference_dir "${inference_dir}" --config "${speechclip_config}"
+    ${python} -m espnet_plugin.bin.recipe close --inference_dir "${inference_dir}" --config "${speechclip_config}"
 fi

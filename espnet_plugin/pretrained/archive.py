@@ -13,6 +13,7 @@ MAX_RATIO = 20
 SMALL_BYTES = 64 << 20  # up to which the ratio does not matter
 MAX_BYTES = 64 << 30
 MAX_MEMBERS = 10_000
+MAX_CONFIG_BYTES = 1 << 24
 
 
 def unpack_zip(path: Path, directory: Path) -> frozenset[str]:
@@ -46,6 +47,23 @@ def unpack_zip(path: Path, directory: Path) -> frozenset[str]:
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise ValueError(f"{path}: a damaged, encrypted or foreign zip file ({error})") from error
     return frozenset(entry.filename for entry in members)
+
+
+def packed_config(path: Path) -> bytes:
+    """The configuration in a packed model as it is; empty if it holds none.
+
+    Raises:
+        ValueError: If it is damaged.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if name.endswith("config.yaml")]
+            if not names:
+                return b""
+            with archive.open(min(names, key=len)) as member:
+                return member.read(MAX_CONFIG_BYTES)
+    except (zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path}: a damaged or foreign zip file ({error})") from error
 
 
 def _check_members(members: list[zipfile.ZipInfo], path: Path) -> None:

@@ -5,38 +5,32 @@ set -e
 set -u
 set -o pipefail
 
-corpus=mini
-architectures="parallel cascaded cascaded_plus hybrid hybrid_plus"
-ablations=none         # none, all, or names from the list below, separated by spaces
-seeds="0 1 2 3 4"
+# Options
+corpus=mini            # as for run.sh
+architectures="parallel cascaded cascaded_plus hybrid hybrid_plus"  # what is trained
+ablations=none         # none, all of these architectures, or lines of conf/ablations.tsv, <architecture>.<name>, separated by spaces
+seeds="0 1 2 3 4"      # of the trainings
 corpus_seeds=0         # mini and mini_hard: corpora and teachers to be made, on each of which all seeds are trained
-evaluate_on="test"      # or dev, to choose something
+evaluate_on="test"     # or dev, to choose something
 config_prefix=         # empty: conf/tuning/mini_ for mini and mini_hard, conf/tuning/<corpus>_base_ otherwise
 output_dir=            # empty: exp/sweep_<corpus>, with what differs from a plain sweep
-jobs=1                 # runs at the same time, on one corpus
+jobs=1                 # runs at the same time, on one corpus; --run_args "--num_threads 1" gives each its share of the processors
 python=python3         # Python that runs everything
-run_args=              # further options of run.sh for every run, e.g. "--num_threads 2"
+run_args=              # further options of run.sh for every run
 dry_run=false          # only say what would be run
 
 # shellcheck disable=SC2034  # parse_options.sh shows it
 help_message=$(cat << 'EOT'
-Usage: scripts/sweep.sh [--corpus mini] [--architectures "parallel cascaded ..."] [--seeds "0 1 2 3 4"]
-                        [--ablations none|all|"<name> ..."] [--corpus_seeds "0"] [--evaluate_on test|dev]
-                        [--output_dir exp/sweep_mini] [--config_prefix conf/tuning/mini_] [--jobs 1]
-                        [--python python3] [--run_args "..."] [--dry_run false]
+Usage: scripts/sweep.sh [options]
 
 Trains every architecture with every seed and writes SWEEP.md, sweep.json and figures: means with
 standard deviations, the paper's claims with paired tests over pictures and over seeds, ablations.
 
---jobs runs so many at the same time; give each its share of the processors with --run_args "--num_threads 1".
-
 All runs share one corpus and its teachers, and the seeds differ in the training only, so that every
 difference is paired. With several --corpus_seeds every seed is trained on each of their corpora.
 docs/protocol.md has the commands by which a new recipe is compared with hybrid+.
-
-Ablations are lines of conf/ablations.tsv, <architecture>.<name>; "all" takes those of the architectures given.
 EOT
-)
+scripts/utils/print_options.sh "$0")
 
 . utils/parse_options.sh
 [[ ${jobs} =~ ^[1-9][0-9]*$ ]] || { echo "sweep.sh: error: --jobs must be a positive integer, got ${jobs}" >&2; exit 2; }

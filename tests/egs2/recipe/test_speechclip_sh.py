@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -23,6 +24,7 @@ SETS = ("tiny_train", "tiny_dev", "tiny_test")
 
 # Notes each call; runs the light commands and ESPnet's launcher, and makes the outputs of the heavy
 # ones. FINISHED: training finds nothing to do. HANG: it does not end; the file gets its processes.
+# BREAKS: it fails in its third epoch.
 FAKE_PYTHON = r"""
 import json, os, pathlib, subprocess, sys
 arguments = sys.argv[1:]
@@ -31,13 +33,16 @@ with open(os.environ["CALLS"], "a") as stream:
 module = arguments[1].rpartition(".")[2] if arguments[0] == "-m" else ""
 if module and module == os.environ["FAIL"]:
     sys.exit(f"{module} fails as it was told to")
-if module in ("", "datadir", "format_wav_scp", "launch"):
+if module in ("", "datadir", "format_wav_scp", "launch", "recipe"):
     os.execv(sys.executable, [sys.executable, *arguments])
 value = dict(zip(arguments, arguments[1:]))
 if module == "speechclip_train" and "HANG" in os.environ:
     worker = subprocess.Popen(["sleep", "120"])
     pathlib.Path(os.environ["HANG"]).write_text(f"{os.getpid()} {worker.pid}")
     worker.wait()
+elif module == "speechclip_train" and os.environ.get("BREAKS"):
+    pathlib.Path(value["--output_dir"], "checkpoint.pth").touch()
+    sys.exit("INFO: 3/9epoch started. Estimated time to finish: a while\nout of memory")
 elif module == "speechclip_train" and not os.environ.get("FINISHED"):
     folder = pathlib.Path(value["--output_dir"])
     (folder / "config.yaml").write_text("seed: 0\n")
@@ -316,6 +321,16 @@ def test_failed_training_shows_its_log(project: Project) -> None:
     assert "launch fails as it was told to" in result.stderr
 
 
+def test_it_is_started_again_only_where_that_goes_on(project: Project) -> None:
+    options = ["--stage", "7", "--stop_stage", "7", "--speechclip_tag", "broken"]
+    broken = project.run(*options, BREAKS="yes")
+    assert broken.returncode == 1 and "out of memory" in broken.stderr
+    assert "see exp/speechclip_broken/train.log. Start stage 7 again to resume" in broken.stderr
+    # what a training says to stale hidden states it says again
+    refused = project.run(*options, fail="speechclip_train")
+    assert "training failed; see exp/speechclip_broken/train.log\n" in refused.stderr
+
+
 def test_a_later_start_keeps_what_the_training_left(project: Project) -> None:
     options = ["--stage", "7", "--stop_stage", "7", "--speechclip_tag", "kept"]
     folder = project.recipe / "exp" / "speechclip_kept"
@@ -489,12 +504,15 @@ def test_run_sh_hands_its_call_on(tmp_path: Path) -> None:
     assert shlex.split(result.stdout) == call
 
 
-def test_every_option_is_in_the_help(project: Project) -> None:
+def test_every_option_is_explained_in_the_help(project: Project) -> None:
     script = (project.recipe / "speechclip.sh").read_text()
     options = script[script.index("# General\n") : script.index("help_message=")]
     names = [line.split("=")[0] for line in options.splitlines() if line[:1].isalpha()]
     shown = subprocess.run(
         ["./speechclip.sh", "--help"], cwd=project.recipe, text=True, capture_output=True
     ).stdout
-    assert len(names) > 40
-    assert [name for name in names if f"--{name} " not in shown] == []
+    explained = re.findall(r"^    --(\w+) +\S.*$", shown, flags=re.MULTILINE)
+    assert len(names) > 40 and explained == names
+    assert "\nGeneral\n    --stage                first stage to run (default: 1)\n" in shown
+    assert "\nPublishing\n    --hf_repo " in shown
+    assert "--valid_set            validation set (required)\n" in shown

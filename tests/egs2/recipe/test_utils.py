@@ -159,28 +159,17 @@ def test_slurm_pl_submits_what_it_should(tmp_path: Path) -> None:
     assert "logs/x.JOB.log" in failed.stderr or "logs/x.%a.log" in failed.stderr
 
 
-def test_print_args_can_be_pasted(tmp_path: Path) -> None:
-    script = RECIPE / "scripts" / "utils" / "print_args.sh"
-    printed = subprocess.run(
-        [str(script), "run.sh", "--tag", "a b", "$x"], text=True, capture_output=True
-    ).stdout
-    assert bash(f'f() {{ printf "%s|" "$@"; }}; f {printed}').stdout == "run.sh|--tag|a b|$x|"
-
-
-def test_yaml_value(tmp_path: Path) -> None:
-    (tmp_path / "x.yaml").write_text("a: {b: 1.5}\nc: null\nd:\n-   - valid\n    - loss\n")
-    script = ["python3", str(RECIPE / "scripts" / "utils" / "yaml_value.py")]
-
-    def value(*arguments: str) -> str:
-        import sys
-
-        command = [sys.executable, *script[1:], *arguments]
-        return subprocess.run(command, text=True, capture_output=True, check=True).stdout.strip()
-
-    path = str(tmp_path / "x.yaml")
-    assert [value(path, "a.b"), value(path, "c", "d"), value(path, "a.x.y")] == ["1.5", "d", ""]
-    assert [value(path, "d.0.1"), value(path, "d.1.0", "x"), value(path, "a.0")] == [
-        "loss",
-        "x",
-        "",
+def test_options_are_printed_with_comments_and_defaults(tmp_path: Path) -> None:
+    (tmp_path / "x.sh").write_text(
+        '# What it does.\nset -e\n\n# First\nnj=4   # jobs, e.g. 2\nseeds="0 1"  # of all\n\n'
+        "# Second\ntag=  # name (required)\nN=1\nhelp_message=x\nlater=1  # not an option\n"
+    )
+    script = str(RECIPE / "scripts" / "utils" / "print_options.sh")
+    shown = subprocess.run([script, "x.sh"], cwd=tmp_path, text=True, capture_output=True).stdout
+    assert shown.splitlines() == [
+        *("", "First"),
+        "    --nj                   jobs, e.g. 2 (default: 4)",
+        "    --seeds                of all (default: 0 1)",
+        *("", "Second"),
+        "    --tag                  name (required)",
     ]

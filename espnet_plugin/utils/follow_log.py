@@ -1,9 +1,8 @@
-"""Show how far a job is that writes into a log file: follow_log.py LOG, until it is killed.
+"""Show how far a job is that writes into a log file."""
 
-A terminal gets one line that is rewritten, anything else a line now and then. A log that nobody has
-written to since this started is an earlier run's and is not shown.
-"""
+from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -100,11 +99,24 @@ def lines_of(path: str) -> Iterator[str | None]:
                 yield None
 
 
-def main() -> None:
+def follow_log(path: str) -> None:
+    """Shows on stderr how far a job is, until the process that wanted it is gone.
+
+    A terminal gets one line that is rewritten, anything else a line now and then. A log that nobody
+    has written to since this started is an earlier run's and is not shown.
+
+    Args:
+        path: The job's log; it may come later.
+    """
+    with contextlib.suppress(KeyboardInterrupt):
+        _follow(path)
+
+
+def _follow(path: str) -> None:
     parent = os.getppid()
     status, shown, last, interval = Status(), "", 0.0, FIRST_INTERVAL
     terminal = sys.stderr.isatty()
-    for line in lines_of(sys.argv[1]):
+    for line in lines_of(path):
         message = status.feed(line) if line is not None else None
         if terminal:
             width = shutil.get_terminal_size().columns - 1
@@ -122,10 +134,3 @@ def main() -> None:
             time.sleep(0.5)
             if os.getppid() != parent:  # the script that wanted this is gone
                 return
-
-
-if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        pass

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[3] / "egs2/speechclip_plus/scripts/utils/follow_log.py"
-
-
-def load() -> object:
-    spec = importlib.util.spec_from_file_location("follow_log", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
+from espnet_plugin.utils.follow_log import Status, lines_of, rough_duration
 
 START = "[host] 2026-01-01 00:00:00,000 (trainer:349) INFO: "
 
 
 def test_lines_of_a_training_log() -> None:
     seconds = [100.0]
-    status, start = load().Status(clock=lambda: seconds[0]), START
+    status, start = Status(clock=lambda: seconds[0]), START
     # the first epoch of a resumed training
     assert status.feed(start + "3/14epoch started") is None
     assert status.text == "epoch 3/14"
@@ -48,7 +39,7 @@ def test_lines_of_a_training_log() -> None:
 
 
 def test_updates_left_out_are_counted() -> None:
-    status = load().Status()
+    status = Status()
     status.feed(START + "1/9epoch started")
     status.feed(START + "update left out, 1 in this epoch, 1 in a row: the loss or a gradient ...")
     assert status.text == "epoch 1/9, 1 update left out (not finite)"
@@ -60,7 +51,7 @@ def test_updates_left_out_are_counted() -> None:
 
 
 def test_lines_of_a_data_log() -> None:
-    status = load().Status()
+    status = Status()
     line = "speech states: 1,064/2,100 utterance after 31 seconds"
     assert status.feed(f"2026-01-01 INFO: {line}") is None
     assert status.text == line
@@ -79,14 +70,14 @@ def test_lines_of_a_data_log() -> None:
     ],
 )
 def test_rough_duration(seconds: float, text: str) -> None:
-    assert load().rough_duration(seconds) == text
+    assert rough_duration(seconds) == text
 
 
 def test_an_earlier_runs_log_is_not_shown(tmp_path: Path) -> None:
     log = tmp_path / "train.log"
     log.write_text("old\n")
     os.utime(log, (1, 1))
-    lines = load().lines_of(str(log))
+    lines = lines_of(str(log))
     assert next(lines) is None
     log.rename(tmp_path / "train.1.log")
     assert next(lines) is None

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[3] / "egs2/speechclip_plus/scripts/utils/closing.py"
+from espnet_plugin.evaluation.report.closing import next_call
 
 
 def test_the_projects_own_python_is_not_repeated_absolutely(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spec = importlib.util.spec_from_file_location("closing", SCRIPT)
-    closing = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(closing)
     recipe = tmp_path / "egs2" / "speechclip_plus"
     (recipe / "conf").mkdir(parents=True)
     for name in ("mini_hybrid_plus", "mini_parallel"):
@@ -24,7 +20,7 @@ def test_the_projects_own_python_is_not_repeated_absolutely(
     config = Path("conf/mini_hybrid_plus.yaml")
     rest = " --stage 7 --speechclip_config conf/mini_parallel.yaml"
     call = f"./run.sh --corpus mini --python {tmp_path}/.venv/bin/python"
-    own = closing.next_call(call, config)
+    own = next_call(call, config)
     assert own == "./run.sh --corpus mini --python ../../.venv/bin/python" + rest
     call = "./run.sh --corpus mini --python /usr/bin/python3"
-    assert closing.next_call(call, config) == call + rest
+    assert next_call(call, config) == call + rest

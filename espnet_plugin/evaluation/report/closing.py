@@ -1,11 +1,7 @@
-"""Print the last lines of a run: what came out, the page to open, the next command.
-
-Paths are as seen from SPEECHCLIP_CALLED_FROM, when that folder is not the recipe's.
-"""
+"""The last lines of a run: what came out, the page to open, the next command."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shlex
@@ -15,6 +11,29 @@ from pathlib import Path
 CHOICE_OF_STAGES = ("stage", "stop_stage", "skip_stages", "skip_data_prep", "skip_train")
 NAMED_EXPERIMENT = ("speechclip_tag", "speechclip_exp")
 ARCHITECTURES = ("hybrid_plus", "hybrid", "cascaded_plus", "cascaded", "parallel")
+
+
+def closing_lines(inference_dir: Path, config: Path) -> list[str]:
+    """What a run prints at its end.
+
+    ``$SPEECHCLIP_CALL`` is how run.sh was called. Paths are as seen from
+    ``$SPEECHCLIP_CALLED_FROM``, where that folder is not the recipe's.
+
+    Args:
+        inference_dir: Holds ``scores.json`` and the pages.
+        config: Training configuration that was used.
+    """
+    here = os.environ.get("SPEECHCLIP_CALLED_FROM", ".")
+    scores = json.loads((inference_dir / "scores.json").read_text(encoding="utf-8"))
+    report = inference_dir / "report.html"
+    page = report if report.exists() else inference_dir / "RESULTS.md"
+    lines = [*recall_lines(scores), f"Open:  {os.path.relpath(page, here)}"]
+    call = next_call(os.environ.get("SPEECHCLIP_CALL", ""), config)
+    if call:
+        folder = os.path.relpath(".", here)
+        cd = "" if folder == "." else f"cd {shlex.quote(folder)} && "
+        lines.append(f"Next:  {cd}{call}")
+    return lines
 
 
 def recall_lines(scores: dict) -> list[str]:
@@ -64,26 +83,3 @@ def _other_architecture(config: Path) -> Path | None:
             path = config.with_name(f"{config.stem.removesuffix(name)}{other}.yaml")
             return path if path.exists() else None
     return None
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--inference_dir", type=Path, required=True)
-    parser.add_argument("--config", type=Path, required=True)
-    args = parser.parse_args()
-    here = os.environ.get("SPEECHCLIP_CALLED_FROM", ".")
-    scores = json.loads((args.inference_dir / "scores.json").read_text(encoding="utf-8"))
-    print("", *recall_lines(scores), sep="\n")
-    report = args.inference_dir / "report.html"
-    page = report if report.exists() else args.inference_dir / "RESULTS.md"
-    print(f"Open:  {os.path.relpath(page, here)}")
-    call = next_call(os.environ.get("SPEECHCLIP_CALL", ""), args.config)
-    if call:
-        folder = os.path.relpath(".", here)
-        if folder != ".":
-            call = f"cd {shlex.quote(folder)} && {call}"
-        print(f"Next:  {call}")
-
-
-if __name__ == "__main__":
-    main()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import runpy
 import shutil
 import socket
 from collections.abc import Callable, Iterator
@@ -13,16 +12,15 @@ import pytest
 import torch
 
 from espnet_plugin import SpeechCLIP
+from espnet_plugin.bin import speechclip_upload
 from espnet_plugin.inference.packing import pack_model
 from espnet_plugin.inference.speechclip_inference import SpeechCLIPInference
 from espnet_plugin.pretrained import load_speechclip
 from espnet_plugin.pretrained.names import resolve_model
 from espnet_plugin.pretrained.released import released_model
 from s3prl_upstream.expert import UpstreamExpert
+from s3prl_upstream.hub_repository import make_repository
 from tests.local_hub import LocalHub, only_hub
-
-SCRIPT = Path(__file__).parents[3] / "egs2/speechclip_plus/scripts/utils/upload_hf.py"
-upload_hf: Callable[[list[str]], None] = runpy.run_path(str(SCRIPT))["main"]
 
 
 @pytest.fixture
@@ -43,9 +41,9 @@ def packed(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     )  # fmt: skip
 
 
-def test_uploaded_model_loads_by_its_name(hub: LocalHub, packed: Path) -> None:
-    upload_hf(["--repo", "owner/model", "--packed_model", str(packed)])
-    assert [path.name for path in packed.parent.iterdir() if path.name[0] == "."] == []
+def test_uploaded_model_loads_by_its_name(hub: LocalHub, packed: Path, tmp_path: Path) -> None:
+    make_repository(packed, tmp_path / "repository")
+    speechclip_upload.main(["--repo", "owner/model", "--directory", f"{tmp_path}/repository"])
     card = hub.repositories["owner/model"]["README.md"].decode()
     assert card.startswith("---\n") and "license: apache-2.0" in card
     assert 'from_pretrained("owner/model")' in card and "| R@1 | {70.2} |" in card
@@ -120,19 +118,21 @@ def test_unknown_names_get_one_error(hub: LocalHub, load: Callable[[str], object
 def test_upload_says_what_went_wrong(
     hub: LocalHub, packed: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    arguments = ["--repo", "owner/model", "--packed_model", str(packed)]
-    with pytest.raises(SystemExit, match=r"no\.zip: no such file or directory"):
-        upload_hf([*arguments[:3], "no.zip"])
+    make_repository(packed, tmp_path / "repository")
+    arguments = ["--repo", "owner/model", "--directory"]
+    with pytest.raises(SystemExit, match=r"absent: no such file or directory"):
+        speechclip_upload.main([*arguments, "absent"])
+    arguments.append(f"{tmp_path}/repository")
     monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "none"))
     monkeypatch.delenv("HF_TOKEN")
     with pytest.raises(SystemExit, match="owner/model failed: .*401.*logged in"):
-        upload_hf(arguments)
+        speechclip_upload.main(arguments)
     assert hub.repositories == {}
     with socket.create_server(("127.0.0.1", 0)) as server:
         closed = f"http://127.0.0.1:{server.getsockname()[1]}"
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", closed)
     with pytest.raises(SystemExit, match=f"failed: no connection to {closed}"):
-        upload_hf(arguments)
+        speechclip_upload.main(arguments)
 
 
 def test_a_converted_model_keeps_its_authors_licence(trained: Path, tmp_path: Path) -> None:

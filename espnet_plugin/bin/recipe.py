@@ -1,0 +1,116 @@
+"""Answers what the recipe's scripts ask beside their stages: about Python, files, models and logs.
+
+Example: ``python -m espnet_plugin.bin.recipe value conf/train.yaml clip_conf.model ViT-B-32``
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from espnet_plugin.utils.command import command_errors
+
+PACKAGES = ("torch", "espnet2", "open_clip", "espnet_plugin")
+
+
+def check(args: argparse.Namespace) -> None:
+    """Looks for packages and GPUs."""
+    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ImportError(f"{sys.executable} lacks {', '.join(missing)}")
+    if args.ngpu > 0:
+        import torch
+
+        if torch.cuda.device_count() < args.ngpu:
+            raise OSError(f"PyTorch sees {torch.cuda.device_count()} of {args.ngpu} GPUs here")
+
+
+def value(args: argparse.Namespace) -> None:
+    """Prints a value of a YAML file."""
+    import yaml
+
+    try:
+        found: Any = yaml.safe_load(args.file.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise ValueError(f"{args.file}: cannot be read: {error}") from error
+    for key in args.key.split("."):
+        if isinstance(found, list) and key.isdigit():
+            found = dict(enumerate(found)).get(int(key))
+        else:
+            found = found.get(key) if isinstance(found, dict) else None
+    print(args.default if found is None else found)
+
+
+def model(args: argparse.Namespace) -> None:
+    """Finds a model."""
+    from espnet_plugin.pretrained.names import resolve_model
+
+    try:
+        print(resolve_model(args.model))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"--model {error}") from error
+
+
+def packed_config(args: argparse.Namespace) -> None:
+    """Copies the configuration out of a packed model."""
+    from espnet_plugin.pretrained import archive
+
+    args.output.write_bytes(archive.packed_config(args.packed_model))
+
+
+def follow(args: argparse.Namespace) -> None:
+    """Shows how far a job is."""
+    from espnet_plugin.utils.follow_log import follow_log
+
+    follow_log(args.log)
+
+
+def close(args: argparse.Namespace) -> None:
+    """Prints the last lines of a run."""
+    from espnet_plugin.evaluation.report.closing import closing_lines
+
+    print("", *closing_lines(args.inference_dir, args.config), sep="\n")
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    def command(run: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(run.__name__, help=text, description=text)
+        added.set_defaults(run=run)
+        return added
+
+    added = command(check, "Fail when packages are missing, or GPUs.")
+    added.add_argument("--ngpu", type=int, default=0, help="GPUs that are needed")
+    added = command(value, "Print one value of a YAML file.")
+    added.add_argument("file", type=Path)
+    added.add_argument("key", help="e.g. key.inner_key.0")
+    added.add_argument("default", nargs="?", default="", help="where there is no such key")
+    added = command(model, "Print where a model is; one that has only a name is downloaded.")
+    added.add_argument("model", help="experiment, checkpoint, packed or exported model, or a name")
+    added = command(packed_config, "Copy the configuration out of a packed model.")
+    added.add_argument("packed_model", type=Path, help="model.zip")
+    added.add_argument("output", type=Path, help="config.yaml")
+    added = command(follow, "Show how far a job is, by its log file, until the caller ends.")
+    added.add_argument("log")
+    added = command(close, "Print what came out of a run, its page and the next call.")
+    added.add_argument("--inference_dir", type=Path, required=True)
+    added.add_argument("--config", type=Path, required=True, help="the training's")
+    return parser
+
+
+def main(cmd: Sequence[str] | None = None) -> None:
+    """Runs one sub-command; what is wrong ends it with one message and exit code 1."""
+    args = get_parser().parse_args(cmd)
+    with command_errors(f"recipe {args.command}"):
+        args.run(args)
+
+
+if __name__ == "__main__":
+    main()

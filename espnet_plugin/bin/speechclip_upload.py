@@ -1,0 +1,52 @@
+"""Upload a model to Hugging Face, with a card that says what it is.
+
+Example:
+    python -m s3prl_upstream.hub_repository model.zip my_repository
+    python -m espnet_plugin.bin.speechclip_upload --directory my_repository --repo user/name
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from espnet_plugin.utils.command import command_errors
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repo", required=True, help="user/name")
+    parser.add_argument(
+        "--directory",
+        type=Path,
+        required=True,
+        help="exported model, or what s3prl_upstream.hub_repository made",
+    )
+    return parser
+
+
+@command_errors("speechclip_upload")
+def main(cmd: Sequence[str] | None = None) -> None:
+    """Uploads in one commit; whatever the hub refuses ends it with one message and exit code 1."""
+    args = get_parser().parse_args(cmd)
+    from espnet_plugin.inference.publishing import upload, write_model_card
+    from espnet_plugin.pretrained.names import PACKED
+    from espnet_plugin.speechclip.hub import first_line
+
+    packed = args.directory / PACKED
+    source = packed if packed.exists() else args.directory
+    write_model_card(args.directory, source, name=args.repo)
+    try:
+        upload(args.directory, args.repo, message="Upload a SpeechCLIP model")
+    except (OSError, ValueError) as error:
+        raise OSError(
+            f"upload to {args.repo} failed: {first_line(error)}. Are you logged in (hf auth login)?"
+        ) from error
+    logging.info(f'uploaded; it loads with SpeechCLIP.from_pretrained("{args.repo}")')
+
+
+if __name__ == "__main__":
+    main()
