@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from espnet_plugin.utils.command import (
-    add_hearing_argument,
-    add_trust_argument,
+    add_model_arguments,
     command_errors,
     seconds,
     size,
@@ -30,15 +29,9 @@ def get_parser() -> argparse.ArgumentParser:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What this command and ``speechclip demo`` are asked for."""
-    parser.add_argument(
-        "--model",
-        help="experiment, checkpoint, packed or exported model, or a name (default: the index's)",
-    )
+    add_model_arguments(parser, required=False)
     parser.add_argument("--index", type=Path, help="pictures, by speechclip index (default: none)")
     parser.add_argument("--data", type=Path, help="data directory whose recordings can be heard")
-    parser.add_argument("--device", help="torch device (default: a GPU where there is one)")
-    add_hearing_argument(parser)
-    add_trust_argument(parser)
     parser.add_argument("--host", default=HOST, help=f"address to listen at ({HOST})")
     parser.add_argument("--port", type=int, default=PORT, help=f"its port, 0: any ({PORT})")
     parser.add_argument("--max_size", type=size, default="10MB", help="of an upload (10MB)")
@@ -54,7 +47,7 @@ def serve_page(args: argparse.Namespace) -> None:
     from espnet_plugin.inference.speechclip import SpeechCLIP
     from espnet_plugin.inference.utterance import MAX_SECONDS
     from espnet_plugin.search.index import PictureIndex
-    from espnet_plugin.search.model import check_model, identify_model
+    from espnet_plugin.search.model import identify_model
     from espnet_plugin.utils.scratch import scratch_folder
 
     limits = Limits(size=args.max_size, seconds=args.max_duration)
@@ -62,9 +55,7 @@ def serve_page(args: argparse.Namespace) -> None:
         raise ValueError("give --index (made by speechclip index), --model, or both")
     found = read_captions(args.data) if args.data else []
     index = PictureIndex(args.index.absolute()) if args.index else None
-    model = identify_model(args.model or index.model.name)
-    if index is not None:
-        check_model(args.index, index.model, model)
+    model = index.model_at_hand(args.model) if index else identify_model(args.model)
     loaded = SpeechCLIP.from_pretrained(
         model.name,
         device=args.device,

@@ -22,7 +22,7 @@ from espnet2.utils.types import str_or_none
 from espnet_plugin.compat import get_commandline_args
 from espnet_plugin.data.array_store import ArrayStore, job_of
 from espnet_plugin.data.scp import chosen, read_scp
-from espnet_plugin.utils.command import add_trust_argument, command_errors
+from espnet_plugin.utils.command import add_clip_arguments, command_errors
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -36,12 +36,7 @@ def get_parser() -> argparse.ArgumentParser:
         "--output_scp", type=str_or_none, help="list to write; OUTPUT_DIR/image_embedding.scp"
     )
     parser.add_argument("--key_file", type=str_or_none, help="image ids of this job")
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--clip_model", help="open_clip name or JSON file")
-    source.add_argument("--model_tag", help="a SpeechCLIP model on this disk, whose CLIP is taken")
-    add_trust_argument(parser)
-    parser.add_argument("--clip_pretrained", type=str_or_none, help="open_clip tag or file")
-    parser.add_argument("--cache_dir", type=str_or_none, help="where downloaded weights lie")
+    add_clip_arguments(parser)
     parser.add_argument("--batch_size", type=int, default=64, help="pictures at a time")
     parser.add_argument("--num_workers", type=int, default=0, help="processes that decode")
     parser.add_argument("--ngpu", type=int, default=0, help="0: CPU")

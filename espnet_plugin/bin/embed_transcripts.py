@@ -28,7 +28,7 @@ from espnet_plugin.evaluation.inference_set import (
 )
 from espnet_plugin.evaluation.word_errors import word_error_rate
 from espnet_plugin.utils.atomic import atomic_path, write_text
-from espnet_plugin.utils.command import add_trust_argument, command_errors
+from espnet_plugin.utils.command import add_clip_arguments, command_errors
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -39,12 +39,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--transcripts", required=True, help="Kaldi text: utterance, transcript")
     parser.add_argument("--inference_dir", required=True, help="a set's inference directory")
     parser.add_argument("--text", help="captions, for the word error rate")
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--clip_model", help="open_clip name or JSON file")
-    source.add_argument("--model_tag", help="a SpeechCLIP model on this disk, whose CLIP is taken")
-    add_trust_argument(parser)
-    parser.add_argument("--clip_pretrained", help="open_clip tag or file")
-    parser.add_argument("--cache_dir", help="where downloaded weights lie")
+    add_clip_arguments(parser)
     return parser
 
 

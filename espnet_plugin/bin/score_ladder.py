@@ -28,7 +28,7 @@ from espnet_plugin.evaluation.ladder import (
 )
 from espnet_plugin.evaluation.report.tables import ladder_tables
 from espnet_plugin.evaluation.scores.keywords import load_token_texts
-from espnet_plugin.utils.command import add_trust_argument, command_errors
+from espnet_plugin.utils.command import add_trained_model_arguments, command_errors
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -37,11 +37,7 @@ def get_parser() -> argparse.ArgumentParser:
         description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument("--inference_dir", required=True, help="a set's inference directory")
-    model = parser.add_mutually_exclusive_group(required=True)
-    model.add_argument("--speechclip_model_file", help="checkpoint")
-    model.add_argument("--model_tag", help="packed or exported model, or a name")
-    parser.add_argument("--speechclip_train_config", help="config.yaml [beside the checkpoint]")
-    add_trust_argument(parser)
+    add_trained_model_arguments(parser)
     parser.add_argument(
         "--data_dir",
         help="the set's data directory; wav.scp in it gives the keywords before the quantiser, and "

@@ -10,28 +10,23 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import logging
-import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import espnet_plugin
 from espnet_plugin.bin import convert_checkpoint
 from espnet_plugin.bin import demo as page
-from espnet_plugin.utils.atomic import atomic_path
 from espnet_plugin.utils.command import (
     CommandParser,
-    add_hearing_argument,
-    add_trust_argument,
+    add_model_arguments,
     command_errors,
     positive,
     seconds,
+    text_table,
 )
-from espnet_plugin.utils.progress import progress
 
 if TYPE_CHECKING:
     from espnet_plugin.inference.speechclip import SpeechCLIP
@@ -57,22 +52,20 @@ def get_parser() -> argparse.ArgumentParser:
     added.add_argument("model", metavar="MODEL", help="a model, or an index of pictures")
 
     added = command("embed", embed, "Embed recordings, pictures and texts as rows of one space.")
-    _model_options(added, required=True)
-    add_hearing_argument(added)
+    add_model_arguments(added)
     _branch_option(added)
     added.add_argument("files", nargs="*", metavar="FILE", help="recordings and pictures")
     added.add_argument("--text", action="append", default=[], help="a text; may be repeated")
     added.add_argument("--output", type=Path, help="file.npz with the arrays items, embeddings")
 
     added = command("keywords", keywords, "Print the words that a model hears, with their times.")
-    _model_options(added, required=True)
-    add_hearing_argument(added)
+    add_model_arguments(added)
     added.add_argument("files", nargs="+", metavar="CLIP", help="recordings")
 
     added = command("index", index, "Index folders of pictures, or bring their index up to date.")
     added.add_argument("folders", nargs="*", metavar="DIR", help="folders; default: as last time")
     added.add_argument("--index", required=True, type=Path, help="where the index lies")
-    _model_options(added, required=False)
+    add_model_arguments(added, required=False, hears=False)
     added.add_argument("--batch_size", type=positive, default=64, help="pictures at a time (64)")
     added.add_argument(
         "--force", action="store_true", help="make an index of another model anew with this one"
@@ -85,8 +78,7 @@ def get_parser() -> argparse.ArgumentParser:
 
     added = command("search", search, "Find pictures by voice, text or another picture.")
     added.add_argument("--index", required=True, type=Path, help="made by speechclip index")
-    _model_options(added, required=False)
-    add_hearing_argument(added)
+    add_model_arguments(added, required=False)
     _branch_option(added)
     query = added.add_argument_group("what to look for, each as often as you like")
     query.add_argument("--wav", action="append", default=[], metavar="FILE", help="a recording")
@@ -116,17 +108,6 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _model_options(parser: argparse.ArgumentParser, *, required: bool) -> None:
-    parser.add_argument(
-        "--model",
-        required=required,
-        help="experiment, checkpoint, packed or exported model, or a name"
-        + ("" if required else " (default: the index's)"),
-    )
-    parser.add_argument("--device", help="torch device (default: a GPU where there is one)")
-    add_trust_argument(parser)
-
-
 def _branch_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--branch", choices=("parallel", "cascaded", "both"), help="whose embeddings of speech"
@@ -148,15 +129,6 @@ def main(cmd: Sequence[str] | None = None) -> None:
 
 def _answer(args: argparse.Namespace, data: Any, text: str) -> None:
     print(json.dumps(data, indent=2) if args.json else text)
-
-
-def _table(rows: Sequence[Sequence[object]]) -> str:
-    cells = [[str(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in cells
-    )
 
 
 def models(args: argparse.Namespace) -> None:
@@ -182,7 +154,7 @@ def models(args: argparse.Namespace) -> None:
         )
     header = ("name", "architecture", "speech encoder", "CLIP", "corpus", "published recall",
               "download", "here")  # fmt: skip
-    _answer(args, data, _table([header, *table]))
+    _answer(args, data, text_table([header, *table]))
 
 
 def info(args: argparse.Namespace) -> None:
@@ -203,55 +175,33 @@ def info(args: argparse.Namespace) -> None:
         for name, values in shown.items()
         for number, value in enumerate(values if isinstance(values, list) else [values])
     ]
-    _answer(args, described, _table(lines))
+    _answer(args, described, text_table(lines))
 
 
 def embed(args: argparse.Namespace) -> None:
     """Embeds files and texts."""
-    import numpy as np
+    from espnet_plugin.inference.readable import keep_readable
 
-    from espnet_plugin.data.images import is_picture
-
-    items = [*args.files, *args.text]
-    if not items or not (args.output or args.json):
+    if not (args.files or args.text) or not (args.output or args.json):
         raise ValueError("give files or --text, and --output file.npz or --json")
-    files = _readable(args.files, others=bool(args.text))
-    model = _load(args, args.model)
-    pictures = [file for file in files if is_picture(file)]
-    recordings = [file for file in files if not is_picture(file)]
-    rows: dict[str, np.ndarray] = {}
-    for given, encode in (
-        (recordings, partial(model.encode_speech, branch=args.branch, on_error="skip")),
-        (pictures, partial(model.encode_image, on_error="skip")),
-        (args.text, model.encode_text),
-    ):
-        if given:
-            embedded = encode(given)
-            kept = [given[position] for position in embedded.kept]
-            rows.update(zip(kept, np.asarray(embedded), strict=True))
-    items = [item for item in items if item in rows]
-    if not items:
-        raise ValueError("not one of the files can be used")
+    files = keep_readable(args.files, others=bool(args.text))
+    from espnet_plugin.inference.by_name import embed_by_name, write_embeddings
+
+    rows = embed_by_name(_load(args, args.model), files, args.text, branch=args.branch)
     if args.output:
-        with atomic_path(args.output) as temporary:
-            np.savez(temporary, items=items, embeddings=[rows[item] for item in items])
-        logging.info(f"{len(items)} embeddings → {args.output}")
+        write_embeddings(args.output, rows)
     if args.json:
-        print(json.dumps([{"item": item, "embedding": rows[item].tolist()} for item in items]))
+        print(json.dumps([{"item": item, "embedding": row.tolist()} for item, row in rows]))
 
 
 def keywords(args: argparse.Namespace) -> None:
     """Prints what is heard in recordings."""
-    files = _readable(args.files)
-    model = _load(args, args.model)
-    heard = {}
-    for file in progress(files, description="recordings heard", unit="recording"):
-        try:
-            heard[file] = model.keywords(file)
-        except (OSError, ValueError) as error:
-            logging.warning(f"left out: {error}")
-    if not heard:
-        raise ValueError("not one of the recordings can be used")
+    from espnet_plugin.inference.readable import keep_readable
+
+    files = keep_readable(args.files)
+    from espnet_plugin.inference.by_name import keywords_by_name
+
+    heard = keywords_by_name(_load(args, args.model), files)
     rows = [
         (
             *(file, keyword.word, f"{keyword.score:.3f}"),
@@ -264,7 +214,7 @@ def keywords(args: argparse.Namespace) -> None:
         {"path": file, "keywords": [asdict(keyword) for keyword in found]}
         for file, found in heard.items()
     ]
-    _answer(args, data, _table([("recording", "word", "score", "start", "end"), *rows]))
+    _answer(args, data, text_table([("recording", "word", "score", "start", "end"), *rows]))
 
 
 def index(args: argparse.Namespace) -> None:
@@ -278,13 +228,12 @@ def index(args: argparse.Namespace) -> None:
     if args.model is None and not is_index(args.index):
         raise ValueError(f"{args.index}: a new index needs --model")
     model = identify_model(args.model or PictureIndex(args.index).model.name)
+    trusted = args.trust_remote_code
     done = update_index(
         args.index,
         args.folders,
         model=model,
-        encoder=ClipEncoder(
-            model.name, device=args.device, trust_remote_code=args.trust_remote_code
-        ),
+        encoder=ClipEncoder(model.name, device=args.device, trust_remote_code=trusted),
         force=args.force,
         batch_size=args.batch_size,
         approximate_from=1 if args.approximate else AUTOMATIC,
@@ -294,27 +243,18 @@ def index(args: argparse.Namespace) -> None:
 
 def search(args: argparse.Namespace) -> None:
     """Ranks the pictures of an index."""
-    from espnet_plugin.data.images import read_picture
-    from espnet_plugin.inference.readable import check_file, check_recording
     from espnet_plugin.search.index import PictureIndex
-    from espnet_plugin.search.model import check_model, identify_model
-    from espnet_plugin.search.query import Embedder, combine
+    from espnet_plugin.search.query import Embedder, check_files, combine
 
     if not (args.wav or args.text or args.image or args.mic):
         raise ValueError("say what to look for: --wav, --text, --image or --mic")
     pictures = PictureIndex(args.index)
-    for file in args.wav:
-        check_recording(file)
-    for file in args.image:
-        read_picture(file)
-    for file in filter(os.path.isfile, args.minus):
-        check_file(file)
+    check_files(args.wav, args.image, args.minus)
     if args.mic:
         from espnet_plugin.search.microphone import RATE, record
 
         heard = record(args.mic)
-    model = identify_model(args.model or pictures.model.name)
-    check_model(args.index, pictures.model, model)
+    model = pictures.model_at_hand(args.model)
     embedder = Embedder(_load(args, model.name), branch=args.branch)
     wanted = [
         *map(embedder.recording, args.wav),
@@ -329,27 +269,13 @@ def search(args: argparse.Namespace) -> None:
         print("\n".join(hit.path for hit in hits))
         return
     rows = [(number, f"{hit.score:.3f}", hit.path) for number, hit in enumerate(hits, 1)]
-    _answer(args, [asdict(hit) for hit in hits], _table([("", "score", "picture"), *rows]))
+    _answer(args, [asdict(hit) for hit in hits], text_table([("", "score", "picture"), *rows]))
 
 
 def convert(args: argparse.Namespace) -> None:
     """Converts a released checkpoint."""
     report = convert_checkpoint.convert(args)
     _answer(args, asdict(report), str(report))
-
-
-def _readable(files: Sequence[str], *, others: bool = False) -> list[str]:
-    """The files that can be read, told before a model is loaded; at least one, unless there are
-    others to go on with.
-    """
-    from espnet_plugin.inference.readable import unreadable
-
-    problems = unreadable(files)
-    if problems and not others and problems.keys() == set(files):
-        raise ValueError("; ".join(problems.values()))
-    for problem in problems.values():
-        logging.warning(f"left out: {problem}")
-    return [file for file in files if file not in problems]
 
 
 def _load(args: argparse.Namespace, model: str) -> SpeechCLIP:

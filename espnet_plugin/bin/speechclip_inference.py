@@ -26,7 +26,7 @@ from espnet2.utils.types import str2triple_str, str_or_none
 from espnet_plugin.compat import get_commandline_args
 from espnet_plugin.data.manifest import made_from
 from espnet_plugin.data.scp import read_scp
-from espnet_plugin.utils.command import add_trust_argument, command_errors
+from espnet_plugin.utils.command import add_trained_model_arguments, command_errors
 
 
 def inference(args: argparse.Namespace) -> None:
@@ -128,11 +128,7 @@ def get_parser() -> argparse.ArgumentParser:
     group.add_argument("--utt2image", type=str_or_none, help="Image id of each utterance")
     group.add_argument("--image_scp", type=str_or_none, help="Image id → embedding (.npy)")
     group.add_argument("--shape_file", type=str_or_none, help="utt2num_samples")
-    group = parser.add_argument_group("The model configuration related")
-    group.add_argument("--speechclip_train_config", type=str_or_none, help="config.yaml")
-    group.add_argument("--speechclip_model_file", type=str_or_none, help="Checkpoint")
-    group.add_argument("--model_tag", type=str_or_none, help="Packed or exported model, or a name")
-    add_trust_argument(group)
+    add_trained_model_arguments(parser, required=False)
     return parser
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from espnet_plugin.data.audio import read_audio, read_header
@@ -38,6 +39,24 @@ def unreadable(paths: Sequence[str]) -> dict[str, str]:
     cannot be read.
     """
     return {path: problem for path in paths if (problem := _problem(path)) is not None}
+
+
+def keep_readable(paths: Sequence[str], *, others: bool = False) -> list[str]:
+    """The files that can be read; a warning names each of the rest.
+
+    Args:
+        paths: Recordings and pictures.
+        others: Whether there is something else to go on with when not one can be read.
+
+    Raises:
+        ValueError: When not one can be read.
+    """
+    problems = unreadable(paths)
+    if problems and not others and problems.keys() == set(paths):
+        raise ValueError("; ".join(problems.values()))
+    for problem in problems.values():
+        logging.warning(f"left out: {problem}")
+    return [path for path in paths if path not in problems]
 
 
 def _problem(path: str) -> str | None:

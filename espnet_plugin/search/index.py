@@ -18,7 +18,7 @@ from espnet_plugin.data.scp import DataError
 from espnet_plugin.search.approximate import CANDIDATES, Codes
 from espnet_plugin.search.catalog import FILE, Catalog, Picture
 from espnet_plugin.search.folders import stamp_of
-from espnet_plugin.search.model import IndexedModel
+from espnet_plugin.search.model import IndexedModel, check_model, identify_model
 from espnet_plugin.search.vectors import read_rows, vectors_file
 
 TOP = 10
@@ -88,6 +88,17 @@ class PictureIndex:
         model = self._catalog.model()
         if model is None:
             raise DataError(f"{self.directory}: nothing was indexed yet; run speechclip index")
+        return model
+
+    def model_at_hand(self, name: str | None) -> IndexedModel:
+        """The model of that name, which must be the index's; None: the one that made the index.
+
+        Raises:
+            DataError: When it is another one, or nothing was indexed yet.
+            FileNotFoundError: If there is no such model.
+        """
+        model = identify_model(name or self.model.name)
+        check_model(self.directory, self.model, model)
         return model
 
     @property

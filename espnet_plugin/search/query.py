@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from espnet_plugin.data.images import is_picture
+from espnet_plugin.data.images import is_picture, read_picture
 from espnet_plugin.data.speech_activity import NoSpeechError, spoken_part
+from espnet_plugin.inference.readable import check_file, check_recording
 from espnet_plugin.inference.utterance import read_utterance
 
 if TYPE_CHECKING:
@@ -40,6 +41,27 @@ def combine(wanted: Sequence[np.ndarray], unwanted: Sequence[np.ndarray] = ()) -
     if length < 1e-6 * len(signs):
         raise ValueError("what is wanted and what is not cancel out; leave one of them away")
     return query / length
+
+
+def check_files(
+    recordings: Sequence[str], pictures: Sequence[str], unwanted: Sequence[str] = ()
+) -> None:
+    """Decodes what is asked for, before a model is loaded.
+
+    Args:
+        recordings: Files.
+        pictures: Files.
+        unwanted: Files and texts.
+
+    Raises:
+        DataError: When a file cannot be used; the message names it.
+    """
+    for file in recordings:
+        check_recording(file)
+    for file in pictures:
+        read_picture(file)
+    for file in filter(os.path.isfile, unwanted):
+        check_file(file)
 
 
 class Embedder:

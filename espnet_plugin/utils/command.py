@@ -99,23 +99,61 @@ def resource_errors(name: str) -> Iterator[None]:
         sys.exit(f"{name}: error: {_message(error)}")
 
 
+def add_model_arguments(
+    parser: argparse._ActionsContainer, *, required: bool = True, hears: bool = True
+) -> None:
+    """Adds ``--model``, ``--device``, ``--trust_remote_code`` and ``--max_seconds`` to a command
+    that people call.
+
+    Args:
+        required: Or else it is the model of an index.
+        hears: Whether the command hears recordings: otherwise there is no ``--max_seconds``.
+    """
+    parser.add_argument(
+        "--model",
+        required=required,
+        help="experiment, checkpoint, packed or exported model, or a name"
+        + ("" if required else " (default: the index's)"),
+    )
+    parser.add_argument("--device", help="torch device (default: a GPU where there is one)")
+    add_trust_argument(parser)
+    if hears:
+        parser.add_argument(
+            "--max_seconds",
+            type=seconds,
+            metavar="TIME",
+            help="of a longer recording the beginning is heard (400s); a minute takes about 1 GB. "
+            "Keywords end earlier, after about max_keywords x frames_per_keyword frames of 20 ms",
+        )
+
+
+def add_trained_model_arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """Adds a checkpoint, or whatever else holds a model, to a command of the recipe."""
+    group = parser.add_argument_group("model")
+    model = group.add_mutually_exclusive_group(required=required)
+    model.add_argument("--speechclip_model_file", help="checkpoint of an experiment")
+    model.add_argument("--model_tag", help="packed or exported model, or a name")
+    group.add_argument("--speechclip_train_config", help="config.yaml [beside the checkpoint]")
+    add_trust_argument(group)
+
+
+def add_clip_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds a CLIP, or the model whose CLIP it is, to a command of the recipe."""
+    group = parser.add_argument_group("CLIP")
+    source = group.add_mutually_exclusive_group(required=True)
+    source.add_argument("--clip_model", help="open_clip name or JSON file")
+    source.add_argument("--model_tag", help="a SpeechCLIP model on this disk, whose CLIP is taken")
+    group.add_argument("--clip_pretrained", help="open_clip tag or file")
+    group.add_argument("--cache_dir", help="where downloaded weights are")
+    add_trust_argument(group)
+
+
 def add_trust_argument(parser: argparse._ActionsContainer) -> None:
     """Adds ``--trust_remote_code`` to a command that loads a model."""
     parser.add_argument(
         "--trust_remote_code",
         action="store_true",
         help="whoever made the model is trusted: what it names may run code that comes with it",
-    )
-
-
-def add_hearing_argument(parser: argparse._ActionsContainer) -> None:
-    """Adds ``--max_seconds`` to a command that hears recordings."""
-    parser.add_argument(
-        "--max_seconds",
-        type=seconds,
-        metavar="TIME",
-        help="of a longer recording the beginning is heard (400s); a minute takes about 1 GB. "
-        "Keywords end earlier, after about max_keywords x frames_per_keyword frames of 20 ms",
     )
 
 
@@ -145,6 +183,16 @@ def size(text: str) -> int:
         return parse_size(text, binary=True)
     except InvalidSize as error:
         raise argparse.ArgumentTypeError(f"{text}: no size such as 10MB") from error
+
+
+def text_table(rows: Sequence[Sequence[object]]) -> str:
+    """Rows as lines, each column as wide as its widest cell."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    )
 
 
 def _message(error: Exception) -> str:

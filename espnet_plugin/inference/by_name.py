@@ -1,0 +1,79 @@
+"""Files and texts by their names; what cannot be used is left out with a warning."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from espnet_plugin.data.images import is_picture
+from espnet_plugin.inference.keywords import Keyword
+from espnet_plugin.inference.speechclip import Branch, SpeechCLIP
+from espnet_plugin.utils.atomic import atomic_path
+from espnet_plugin.utils.progress import progress
+
+
+def embed_by_name(
+    model: SpeechCLIP,
+    files: Sequence[str],
+    texts: Sequence[str] = (),
+    *,
+    branch: Branch | None = None,
+) -> list[tuple[str, np.ndarray]]:
+    """Embeds recordings, pictures and texts.
+
+    Args:
+        model: Whose space it is.
+        files: Recordings and pictures.
+        texts: Texts.
+        branch: Of recordings, see :meth:`SpeechCLIP.encode_speech`.
+
+    Returns:
+        Name or text and its unit-length embedding (dim,), files first, in the order given.
+
+    Raises:
+        ValueError: When nothing can be used.
+    """
+    pictures = [file for file in files if is_picture(file)]
+    recordings = [file for file in files if not is_picture(file)]
+    rows: dict[str, np.ndarray] = {}
+    for given, encode in (
+        (recordings, partial(model.encode_speech, branch=branch, on_error="skip")),
+        (pictures, partial(model.encode_image, on_error="skip")),
+        (texts, model.encode_text),
+    ):
+        if given:
+            embedded = encode(given)
+            kept = [given[position] for position in embedded.kept]
+            rows.update(zip(kept, np.asarray(embedded), strict=True))
+    if not rows:
+        raise ValueError("not one of the files can be used")
+    return [(name, rows[name]) for name in (*files, *texts) if name in rows]
+
+
+def write_embeddings(path: Path, rows: Sequence[tuple[str, np.ndarray]]) -> None:
+    """Writes an .npz file with the arrays ``items`` and ``embeddings`` (items, dim)."""
+    names, embeddings = zip(*rows, strict=True)
+    with atomic_path(path) as temporary:
+        np.savez(temporary, items=names, embeddings=embeddings)
+    logging.info(f"{len(rows)} embeddings → {path}")
+
+
+def keywords_by_name(model: SpeechCLIP, files: Sequence[str]) -> dict[str, list[Keyword]]:
+    """Recording → the words that the model hears in it.
+
+    Raises:
+        ValueError: When not one recording can be used.
+    """
+    heard = {}
+    for file in progress(files, description="recordings heard", unit="recording"):
+        try:
+            heard[file] = model.keywords(file)
+        except (OSError, ValueError) as error:
+            logging.warning(f"left out: {error}")
+    if not heard:
+        raise ValueError("not one of the recordings can be used")
+    return heard
