@@ -174,7 +174,8 @@ def environment() -> dict[str, str]:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    commit = checkout_commit(Path(__file__).resolve(), root=_ROOT.resolve())
+    source = Path(__file__).resolve()  # also where the package is a link into the checkout
+    commit = checkout_commit(source, root=source.parents[3])
     if commit:
         found["commit"] = commit
     return found
