@@ -121,10 +121,11 @@ def build(layers: int, settings: Settings) -> Any:
     """HuBERT base, or a tiny one, of so many layers with random weights."""
     from transformers import HubertConfig
 
+    from espnet_plugin.speechclip.backends.huggingface import HuggingFaceBackend
     from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
 
     sizes = HUBERT["tiny" if settings.quick else "base"]
     HubertConfig(**{**sizes, "num_hidden_layers": layers}).save_pretrained(settings.work_dir)
     torch.manual_seed(0)
     model = str(settings.work_dir)
-    return FrozenSpeechEncoder("huggingface", model=model, random_weights=True)
+    return FrozenSpeechEncoder(HuggingFaceBackend(model=model, random_weights=True))

@@ -3,8 +3,9 @@
     python -m tests.pages PAGE [DIRECTORY]
 
 ``sh`` blocks run in a shell that stops at the first error, each from DIRECTORY; ``python`` blocks
-of a page share their names; a ``yaml`` block that begins with ``# NAME.yaml`` is written to that
-file. What only shows something, such as a command that needs a data set, is a ``console`` block.
+of a page share their names; a block that begins with ``# NAME.yaml`` or ``# NAME.py`` is written to
+that file. What only shows something, such as a command that needs a data set, is a ``console``
+block.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 PROJECT = Path(__file__).parents[1]
 COMMAND = 'speechclip() { python3 -m espnet_plugin.bin.speechclip "$@"; }\n'  # installed or not
 _BLOCK = re.compile(r"^```(python|sh|yaml)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-_FILE = re.compile(r"# ([\w.-]+\.yaml)\n")
+_FILE = re.compile(r"# ([\w.-]+\.(?:yaml|py))\n")
 
 
 def blocks(page: Path) -> Iterator[tuple[str, int, str]]:
@@ -44,13 +45,13 @@ def run_page(page: Path) -> dict[str, Any]:
     names: dict[str, Any] = {"__name__": "__main__"}
     for language, line, text in blocks(page):
         logging.info(f"{page}:{line}: {language}")
-        if language == "python":
+        if found := _FILE.match(text):
+            Path(found[1]).write_text(text, encoding="utf-8")
+        elif language == "python":
             exec(compile("\n" * (line - 1) + text, str(page), "exec"), names)
         elif language == "sh":
             script = ["bash", "-euo", "pipefail", "-c", COMMAND + text]
             subprocess.run(script, check=True, env=_environment())
-        elif found := _FILE.match(text):
-            Path(found[1]).write_text(text, encoding="utf-8")
     return names
 
 

@@ -74,7 +74,7 @@ inference_config=conf/decode.yaml  # options of inference
 inference_args=        # further options of inference
 inference_tag=         # empty: made from the configuration, the model and the options
 inference_model=       # checkpoint in the experiment's folder; empty: the best by the configuration's best_model_criterion
-trust_remote_code=false  # whoever made --model is trusted: what it names may run code that comes with it
+trust_remote_code=false  # whoever made the model is trusted: what it names may run code that comes with it
 
 # Scoring
 transcripts=           # a speech recogniser's output, Kaldi text, or a folder of <set>/text: a baseline in the tables
@@ -362,6 +362,9 @@ need_fresh() {
 # this call that is trusted, and not a model from elsewhere.
 names_teachers_of_this_call() {
     local key named=()
+    for key in attention keyword_extractor keyword_norm quantizer loss; do  # a class of somebody's own
+        case $(${python} -m espnet_plugin.bin.recipe value "${speechclip_exp}/config.yaml" "${key}") in *:*) return 1;; esac
+    done
     for key in speech_encoder speech_encoder_conf.model speech_encoder_conf.checkpoint clip_conf.model; do
         named+=("$(${python} -m espnet_plugin.bin.recipe value "${speechclip_exp}/config.yaml" "${key}")")
     done

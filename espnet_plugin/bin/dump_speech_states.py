@@ -48,7 +48,9 @@ def get_parser() -> argparse.ArgumentParser:
         "--output_scp", type=str_or_none, help="list to write; OUTPUT_DIR/speech_states.scp"
     )
     parser.add_argument("--key_file", type=str_or_none, help="utterances of this job")
-    parser.add_argument("--speech_encoder", default="huggingface", help="huggingface or s3prl")
+    parser.add_argument(
+        "--speech_encoder", default="huggingface", help="huggingface, s3prl or module:Class"
+    )
     parser.add_argument(
         "--speech_encoder_conf", action=NestedDictAction, default={}, help="e.g. model=DIR_OR_NAME"
     )
@@ -81,7 +83,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
         dump_speech_states,
         stored_size,
     )
-    from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
+    from espnet_plugin.speechclip.factory import build_speech_encoder
 
     listed = read_scp(args.wav_scp)
     lengths_file = args.utt2num_samples or Path(args.wav_scp).with_name("utt2num_samples")
@@ -91,7 +93,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
         raise DataError(f"{lengths_file}: no utterance {absent}, which {args.wav_scp} has")
     wavs = chosen(listed, args.key_file)
     source, conf = _speech_encoder(args)
-    encoder = FrozenSpeechEncoder(source, **conf)
+    encoder = build_speech_encoder({"speech_encoder": source, "speech_encoder_conf": conf})
     encoder.to("cuda" if args.ngpu > 0 else "cpu")
     scp = args.output_scp or Path(args.output_dir) / "speech_states.scp"
     normalizes = encoder.backend.wants_normalized_waveforms()

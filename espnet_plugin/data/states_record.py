@@ -38,6 +38,9 @@ def encoder_options(
         "random_weights": conf.get("random_weights") or None,
         "frame_length_rule": conf.get("frame_length_rule", "exact"),
     }
+    if ":" in source:  # a class of somebody's own: any of its options may count
+        others = ("normalize_waveform", "dropout_in_training")
+        options |= {name: value for name, value in conf.items() if name not in others}
     given = conf.get("normalize_waveform")
     if normalizes is not None:  # stage 6 has built the encoder
         used = normalizes if given is None else bool(given)

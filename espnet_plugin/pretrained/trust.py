@@ -1,4 +1,4 @@
-"""Which encoders and tokenizers a model from elsewhere may name.
+"""Which classes, encoders and tokenizers a model from elsewhere may name.
 
 A configuration travels with its model, so whoever made the file chose what is imported and read for
 it. What is listed here reads tensors and plain values only; anything else needs the user's word,
@@ -14,7 +14,9 @@ from typing import Any
 
 from espnet_plugin.pretrained.storage_format import FILE_OPTIONS
 from espnet_plugin.speechclip.clip_config import fetched_parts, read_clip_config
+from espnet_plugin.speechclip.factory import COMPONENTS
 from espnet_plugin.speechclip.hub import is_remote_name
+from espnet_plugin.speechclip.options import is_own_class
 
 # Upstreams of s3prl that take no file of the model's: features, and weights that s3prl itself
 # publishes in a form that loads weights-only. None that takes a checkpoint is here: some unpickle
@@ -87,8 +89,9 @@ def _unsafe_parts(config: Mapping[str, Any]) -> Iterator[str]:
             yield f"the s3prl upstream {upstream!r}"
         if encoder_conf.get("checkpoint") is not None:
             yield "a checkpoint that s3prl reads"
-    elif encoder != "huggingface":
-        yield f"the speech encoder {encoder!r}"
+    for key in COMPONENTS:
+        if is_own_class(config.get(key)):
+            yield f"the {key} {config[key]!r}"
     clip = (config.get("clip_conf") or {}).get("model")
     if clip is not None:
         yield from fetched_parts(read_clip_config(str(clip)))

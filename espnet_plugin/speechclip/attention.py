@@ -1,8 +1,7 @@
 """The trained block that lets query vectors and frames look at each other.
 
-A block maps (batch, positions, dim) to a :class:`BlockOutput`. ``ATTENTIONS`` names the blocks for
-configurations; a new one is a class with the same ``forward``, ``attention_map`` and constructor
-convention, registered there.
+A block maps (batch, positions, dim) to a :class:`BlockOutput`. One of one's own has the constructor
+``(dim, *, ...)``, ``forward`` and ``attention_map`` of :class:`AttentionBlock`.
 """
 
 from __future__ import annotations
@@ -242,9 +241,3 @@ class TransformerBlock(nn.Module):
         last: Any = self.layers[-1]
         x = last.norm1(x) if last.norm_first else x
         return last.self_attn(x, x, x, key_padding_mask=mask, average_attn_weights=False)[1]
-
-
-ATTENTIONS: dict[str, type[nn.Module]] = {
-    "attention": AttentionBlock,
-    "transformer": TransformerBlock,
-}

@@ -1,4 +1,4 @@
-"""Building a model from a configuration, and loading a trained one.
+"""Building a model from a configuration.
 
 A configuration is plain data: the keys of an ESPnet ``config.yaml`` that concern the model.
 
@@ -11,17 +11,20 @@ A configuration is plain data: the keys of an ESPnet ``config.yaml`` that concer
     attention: attention | transformer
     attention_conf: {num_heads: 1}
     parallel_projection_conf: {hidden_dims: []}
-    keyword_extractor: none | cls | cif
+    keyword_extractor: cif | cls | none
     keyword_extractor_conf: {frames_per_keyword: 20}
     keyword_projection_conf: {hidden_dims: []}
     keyword_norm: batch | none
     keyword_norm_conf: {scale: 1.0, per_slot: true}
     quantizer: straight_through
     quantizer_conf: {temperature: 0.1}
+    loss: masked_contrastive
+    loss_conf: {initial_temperature: 0.07}
     model_conf: {parallel: true, merge_repeats: false, align_spans: false, compatibility: {}}
     converted_from: name of the original implementation's checkpoint, if it is one; builds nothing
 
-Each ``*_conf`` holds keyword arguments of the class that the docstring of the same name describes.
+A class of one's own takes the place of a word as ``module:Class``. Each ``*_conf`` holds keyword
+arguments of the class; its docstring describes them.
 """
 
 from __future__ import annotations
@@ -32,17 +35,35 @@ from typing import Any
 
 from torch import Tensor
 
-from espnet_plugin.speechclip.attention import ATTENTIONS
+from espnet_plugin.speechclip.attention import AttentionBlock, TransformerBlock
+from espnet_plugin.speechclip.backends.huggingface import HuggingFaceBackend
+from espnet_plugin.speechclip.backends.s3prl import S3prlBackend
 from espnet_plugin.speechclip.clip import FrozenCLIP
 from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
-from espnet_plugin.speechclip.keyword_extractor import KEYWORD_EXTRACTORS
-from espnet_plugin.speechclip.keyword_norm import KEYWORD_NORMS
+from espnet_plugin.speechclip.keyword_extractor import CifKeywordExtractor, ClsKeywordExtractor
+from espnet_plugin.speechclip.keyword_norm import KeywordBatchNorm
+from espnet_plugin.speechclip.losses import MaskedContrastiveLoss
 from espnet_plugin.speechclip.model import KeywordPath, SpeechCLIPModel
-from espnet_plugin.speechclip.options import COMPATIBILITY, check_options, choose, options_of
+from espnet_plugin.speechclip.options import (
+    COMPATIBILITY,
+    check_options,
+    find_class,
+    options_of,
+)
 from espnet_plugin.speechclip.projection import projection
-from espnet_plugin.speechclip.quantizer import QUANTIZERS
+from espnet_plugin.speechclip.quantizer import TokenQuantizer
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder, LayerWeighting
 from espnet_plugin.speechclip.vocabulary import resolve_vocabulary
+
+# The words that a configuration has for our classes; the first of a row is the default.
+COMPONENTS: dict[str, dict[str, Callable[..., Any] | None]] = {
+    "speech_encoder": {"huggingface": HuggingFaceBackend, "s3prl": S3prlBackend},
+    "attention": {"attention": AttentionBlock, "transformer": TransformerBlock},
+    "keyword_extractor": {"cif": CifKeywordExtractor, "cls": ClsKeywordExtractor, "none": None},
+    "keyword_norm": {"batch": KeywordBatchNorm, "none": None},
+    "quantizer": {"straight_through": TokenQuantizer},
+    "loss": {"masked_contrastive": MaskedContrastiveLoss},
+}
 
 
 def build_speechclip(
@@ -65,16 +86,14 @@ def build_speechclip(
     """
     model_conf = config.get("model_conf") or {}
     if speech_encoder is None:
-        source = config.get("speech_encoder", "huggingface")
-        speech_encoder = _build(config, "speech_encoder_conf", FrozenSpeechEncoder, source)
+        speech_encoder = build_speech_encoder(config)
     if clip is None:
         clip = _build(config, "clip_conf", FrozenCLIP)
     dim, num_layers = speech_encoder.dim, speech_encoder.num_layers
-    attention = choose("attention", ATTENTIONS, config.get("attention", "attention"))
     return SpeechCLIPModel(
         speech_encoder=speech_encoder,
         layer_weighting=_build(config, "layer_weighting_conf", LayerWeighting, num_layers),
-        attention=_build(config, "attention_conf", attention, dim),
+        attention=build_component(config, "attention", dim),
         clip=clip,
         dim=dim,
         parallel_projection=_build(
@@ -91,6 +110,62 @@ def build_speechclip(
     )
 
 
+def component(config: Mapping[str, Any], key: str) -> Callable[..., Any] | None:
+    """The class that a configuration names under a key of ``COMPONENTS``; None for ``none``.
+
+    Raises:
+        ValueError: If there is no such class.
+    """
+    known = COMPONENTS[key]
+    name = config.get(key, next(iter(known)))
+    return find_class(key, "none" if name is None else name, known)
+
+
+def build_component(config: Mapping[str, Any], key: str, *args: Any) -> Any:
+    """Builds what a configuration names under a key of ``COMPONENTS``; None for ``none``.
+
+    Args:
+        config: The class's options are those of ``<key>_conf``.
+        key: The key.
+        *args: What the class takes beside its options.
+
+    Raises:
+        ValueError: If there is no such class or option; the message says what there is.
+    """
+    function = component(config, key)
+    return function and _build(config, f"{key}_conf", function, *args)
+
+
+def default_options(config: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """What ``<key>_conf`` may hold for the class that a configuration names, with the defaults."""
+    function = component(config, key)
+    options = options_of(function) if function else {}
+    return {**options, **options_of(FrozenSpeechEncoder)} if key == "speech_encoder" else options
+
+
+def build_speech_encoder(config: Mapping[str, Any]) -> FrozenSpeechEncoder:
+    """Builds the frozen encoder; ``speech_encoder_conf`` has its options and its backend's.
+
+    Raises:
+        ValueError: If there is no such backend or option, or an option has no effect.
+    """
+    known = default_options(config, "speech_encoder")
+    conf = {
+        name: value
+        for name, value in (config.get("speech_encoder_conf") or {}).items()
+        if name in known or (value is not None and value is not False)
+    }
+    source = config.get("speech_encoder", "huggingface")
+    check_options(f"speech_encoder_conf ({source})", conf, known)
+    if conf.get("dropout") is not None and not conf.get("dropout_in_training"):
+        raise ValueError(
+            "speech_encoder_conf.dropout: has no effect without dropout_in_training: true"
+        )
+    own = {name: conf.pop(name) for name in options_of(FrozenSpeechEncoder) if name in conf}
+    backend = build_component({**config, "speech_encoder_conf": conf}, "speech_encoder")
+    return FrozenSpeechEncoder(backend, **own)
+
+
 def has_keywords(config: Mapping[str, Any]) -> bool:
     """Whether a configuration's model extracts keywords."""
     return config.get("keyword_extractor", "cif") not in (None, "none")
@@ -98,9 +173,9 @@ def has_keywords(config: Mapping[str, Any]) -> bool:
 
 def architecture_name(config: Mapping[str, Any]) -> str:
     """The papers' name of what a configuration describes, or ours."""
-    extractor = config.get("keyword_extractor", "cif")
-    if extractor == "none":
+    if not has_keywords(config):
         return "parallel"
+    extractor = config.get("keyword_extractor", "cif")
     name = "hybrid" if config.get("model_conf", {}).get("parallel", True) else "cascaded"
     name += {"cls": "", "cif": "+"}.get(extractor, f" ({extractor})")
     hard = (config.get("quantizer_conf") or {}).get("hard", True)
@@ -110,9 +185,7 @@ def architecture_name(config: Mapping[str, Any]) -> str:
 def _build_keyword_path(
     config: Mapping[str, Any], dim: int, clip: FrozenCLIP, table: Tensor | None
 ) -> KeywordPath:
-    name = config.get("keyword_extractor", "cif")
-    extractor_class = choose("keyword_extractor", KEYWORD_EXTRACTORS, name)
-    extractor = _build(config, "keyword_extractor_conf", extractor_class, dim)
+    extractor = build_component(config, "keyword_extractor", dim)
     vocabulary = resolve_vocabulary(
         config.get("keyword_vocabulary"), special_ids=(clip.sot_id, clip.eot_id)
     )
@@ -127,15 +200,14 @@ def _build_keyword_path(
     allowed = [
         row for row, token_id in enumerate(vocabulary.ids) if token_id not in vocabulary.forbidden
     ]
-    norms = {**KEYWORD_NORMS, "none": None}
-    norm = choose("keyword_norm", norms, config.get("keyword_norm", "batch"))
-    quantizer = choose("quantizer", QUANTIZERS, config.get("quantizer", "straight_through"))
+    norm = build_component(config, "keyword_norm", table.size(1), extractor.num_slots)
+    if norm is not None:
+        norm.initialise(table[allowed])
     return KeywordPath(
         extractor=extractor,
         projection=_build(config, "keyword_projection_conf", projection, dim, table.size(1)),
-        norm=norm
-        and _build(config, "keyword_norm_conf", norm, table[allowed], extractor.num_slots),
-        quantizer=_build(config, "quantizer_conf", quantizer),
+        norm=norm,
+        quantizer=build_component(config, "quantizer"),
         vocabulary=vocabulary,
         table=table,
     )

@@ -1,23 +1,20 @@
 """From the attention block's output to keyword slots.
 
-A keyword extractor turns the block's output into slots. It may put ``num_queries`` query vectors
-before the frames, which are its ``queries`` if there are any; ``num_slots`` is the number of slots
-of every utterance, None where it varies. ``KEYWORD_EXTRACTORS`` names the extractors for
-configurations; a further one is a class with these attributes and the methods ``target_lengths``
-and ``forward``, registered there.
+A keyword extractor is a ``torch.nn.Module`` of the form of :class:`KeywordExtractor`, whose
+constructor takes the size of a frame, and its options by keyword.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from espnet_plugin.speechclip.cif import CIF, CifOutput, duration_targets
-from espnet_plugin.speechclip.options import hands_on_to
+from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
 
 TARGETS = ("duration", "subwords")
 
@@ -37,6 +34,50 @@ class Slots:
     cif: CifOutput | None = None
 
 
+class KeywordExtractor(Protocol):
+    """What every keyword extractor offers (besides being a ``torch.nn.Module``).
+
+    With ``num_queries`` > 0 it has that many ``queries``, (num_queries, dim), which the block sees
+    before the frames. One with ``takes_parts = True`` gets the frames of a large batch in parts,
+    which takes less memory.
+    """
+
+    num_queries: int
+    num_slots: int | None  # of every utterance; None: it varies
+
+    def target_lengths(
+        self, frame_lengths: Tensor, subword_lengths: Tensor | None = None
+    ) -> Tensor | None:
+        """Wanted number of keywords for the quantity loss, (batch,); None: there is no such loss.
+
+        Args:
+            frame_lengths: Number of frames, (batch,).
+            subword_lengths: Number of the caption's sub-words, (batch,), if the task reads them.
+        """
+        ...
+
+    def __call__(
+        self,
+        queries: Tensor,
+        frames: Tensor,
+        lengths: Tensor,
+        *,
+        target_lengths: Tensor | None = None,
+        step: int | None = None,
+    ) -> Slots:
+        """Makes slots of the block's output.
+
+        Args:
+            queries: Block output at the query positions, (batch, num_queries, dim).
+            frames: Block output at the frames, (batch, frames, dim); what is at padding means
+                nothing.
+            lengths: Number of frames, (batch,).
+            target_lengths: Wanted number of keywords in training, (batch,).
+            step: Number of optimiser updates done, for schedules.
+        """
+        ...
+
+
 class ClsKeywordExtractor(nn.Module):
     """K learned queries, K keywords for every utterance (SpeechCLIP's cascaded architecture).
 
@@ -44,6 +85,8 @@ class ClsKeywordExtractor(nn.Module):
         dim: Size of a frame.
         num_keywords: K.
     """
+
+    takes_parts = True
 
     def __init__(self, dim: int, *, num_keywords: int = 8) -> None:
         super().__init__()
@@ -63,16 +106,7 @@ class ClsKeywordExtractor(nn.Module):
         target_lengths: Tensor | None = None,
         step: int | None = None,
     ) -> Slots:
-        """The block's outputs at the query positions are the slots.
-
-        Args:
-            queries: Block output at the query positions, (batch, num_queries, dim).
-            frames: Block output at the frames, (batch, frames, dim); in training also in parts,
-                one after the other.
-            lengths: Number of frames, (batch,).
-            target_lengths: Not used.
-            step: Not used.
-        """
+        """The block's outputs at the query positions are the slots; the frames are not used."""
         return Slots(queries, lengths.new_full((len(queries),), self.num_slots))
 
 
@@ -84,7 +118,7 @@ class CifKeywordExtractor(nn.Module):
         frames_per_keyword: Frames that a keyword should take, for the target by duration (20 frames
             = 400 ms).
         target: ``"duration"``, or ``"subwords"``: as many keywords as the caption has sub-words.
-        **options: Those of :class:`espnet_plugin.speechclip.cif.CIF`.
+        conv_width: This and all that follow: see :class:`espnet_plugin.speechclip.cif.CIF`.
 
     Raises:
         ValueError: If the target is unknown or ``frames_per_keyword`` not positive.
@@ -92,15 +126,23 @@ class CifKeywordExtractor(nn.Module):
 
     num_queries = 0
     num_slots = None
+    takes_parts = True
 
-    @hands_on_to(CIF)
     def __init__(
         self,
         dim: int,
         *,
         frames_per_keyword: float = 20.0,
         target: str = "duration",
-        **options: Any,
+        conv_width: int = 3,
+        conv_layers: int = 1,
+        dropout: float = 0.5,
+        threshold: float = 1.0,
+        tail_threshold: float | None = 0.5,
+        scaling_steps: int = 5000,
+        max_keywords: int = 75,
+        initial_bias: float | None = None,
+        compatibility: ReferenceCompatibility | None = None,
     ) -> None:
         super().__init__()
         if target not in TARGETS:
@@ -109,7 +151,18 @@ class CifKeywordExtractor(nn.Module):
             raise ValueError(f"frames_per_keyword must be positive, got {frames_per_keyword}")
         self.frames_per_keyword = frames_per_keyword
         self.target = target
-        self.cif = CIF(dim, **options)
+        self.cif = CIF(
+            dim,
+            conv_width=conv_width,
+            conv_layers=conv_layers,
+            dropout=dropout,
+            threshold=threshold,
+            tail_threshold=tail_threshold,
+            scaling_steps=scaling_steps,
+            max_keywords=max_keywords,
+            initial_bias=initial_bias,
+            compatibility=compatibility,
+        )
 
     @property
     def reach(self) -> float | None:
@@ -122,11 +175,7 @@ class CifKeywordExtractor(nn.Module):
     def target_lengths(
         self, frame_lengths: Tensor, subword_lengths: Tensor | None = None
     ) -> Tensor:
-        """Wanted number of keywords, (batch,).
-
-        Args:
-            frame_lengths: Number of frames, (batch,).
-            subword_lengths: Number of the caption's sub-words, (batch,), for ``target="subwords"``.
+        """Wanted number of keywords, (batch,), see :class:`KeywordExtractor`.
 
         Raises:
             ValueError: If sub-words are the target and none are given.
@@ -148,21 +197,6 @@ class CifKeywordExtractor(nn.Module):
         target_lengths: Tensor | None = None,
         step: int | None = None,
     ) -> Slots:
-        """Cuts the frames into slots.
-
-        Args:
-            queries: Empty, (batch, 0, dim).
-            frames: Block output at the frames, (batch, frames, dim); in training also in parts,
-                one after the other.
-            lengths: Number of frames, (batch,).
-            target_lengths: Wanted number of slots in training, (batch,).
-            step: Number of optimiser updates done.
-        """
+        """Cuts the frames into slots; arguments as :class:`KeywordExtractor` says."""
         output = self.cif(frames, lengths, target_lengths=target_lengths, step=step)
         return Slots(output.embeddings, output.lengths, output)
-
-
-KEYWORD_EXTRACTORS: dict[str, type[nn.Module]] = {
-    "cls": ClsKeywordExtractor,
-    "cif": CifKeywordExtractor,
-}

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
 from espnet_plugin.speechclip.gather import is_distributed, sum_over_ranks
-from espnet_plugin.speechclip.options import hands_on_to
 from espnet_plugin.speechclip.padding import padding_mask
 
 
@@ -23,8 +19,9 @@ class KeywordBatchNorm(nn.Module):
 
     Args:
         dim: Size of a keyword (token embedding).
-        num_slots: Give each slot its own statistics (a fixed number of keywords); None shares one
-            set between all.
+        num_slots: Keywords of every utterance, if that number is fixed.
+        scale: Factor of the table's standard deviation at the start.
+        per_slot: Statistics for each of a fixed number of keywords; False: one set for all.
         momentum: Share of the newest batch in the running statistics.
         eps: Added to the variance.
         learnable: Train weight and bias.
@@ -35,6 +32,8 @@ class KeywordBatchNorm(nn.Module):
         dim: int,
         num_slots: int | None = None,
         *,
+        scale: float = 1.0,
+        per_slot: bool = True,
         momentum: float = 0.1,
         eps: float = 1e-5,
         learnable: bool = True,
@@ -42,22 +41,22 @@ class KeywordBatchNorm(nn.Module):
     ) -> None:
         super().__init__()
         self.dim = dim
-        self.num_slots = num_slots
+        self.num_slots = num_slots if per_slot else None
+        self.scale = scale
         self.momentum = momentum
         self.compatibility = compatibility or ReferenceCompatibility()
-        self.norm = nn.BatchNorm1d(dim * (num_slots or 1), momentum=momentum, eps=eps)
+        self.norm = nn.BatchNorm1d(dim * (self.num_slots or 1), momentum=momentum, eps=eps)
         self.norm.requires_grad_(learnable)
 
     @torch.no_grad()
-    def initialise(self, table: Tensor, *, scale: float = 1.0) -> None:
+    def initialise(self, table: Tensor) -> None:
         """Sets bias and weight to the mean and the standard deviation (times ``scale``) over a
         table's rows.
 
         Args:
-            table: Token embeddings, (rows, dim).
-            scale: Factor of the standard deviation.
+            table: Embeddings of the tokens that may be chosen, (rows, dim).
         """
-        mean, deviation = table.float().mean(dim=0), scale * table.float().std(dim=0)  # (dim,)
+        mean, deviation = table.float().mean(dim=0), self.scale * table.float().std(dim=0)  # (dim,)
         if self.num_slots is not None:
             # The channel of dimension d of slot k is d * num_slots + k.
             if self.compatibility.permuted_norm_init:
@@ -150,24 +149,6 @@ class KeywordBatchNorm(nn.Module):
         return mean, variance
 
 
-@hands_on_to(KeywordBatchNorm)
-def started_batch_norm(
-    table: Tensor, slots: int | None, *, scale: float = 1.0, per_slot: bool = True, **options: Any
-) -> KeywordBatchNorm:
-    """The keyword batch norm, started at a table's statistics.
-
-    Args:
-        table: Embeddings of the tokens that may be chosen, (tokens, token_dim).
-        slots: Keywords of every utterance, if that number is fixed.
-        scale: Factor of the table's standard deviation.
-        per_slot: Statistics for each of a fixed number of keywords; False: one set for all.
-        **options: Those of :class:`KeywordBatchNorm`.
-    """
-    norm = KeywordBatchNorm(table.size(1), slots if per_slot else None, **options)
-    norm.initialise(table, scale=scale)
-    return norm
-
-
 def moments_over_ranks(rows: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
     """Mean and biased variance over the rows of all ranks, (channels,) each, and their number.
 
@@ -186,6 +167,3 @@ def moments_over_ranks(rows: Tensor, valid: Tensor | None = None) -> tuple[Tenso
     mean = total[:-1] / count.clamp(min=1)
     squares = sum_over_ranks(((rows - mean) * valid).square().sum(dim=0))
     return mean, squares / count.clamp(min=1), count
-
-
-KEYWORD_NORMS: dict[str, Callable[..., nn.Module]] = {"batch": started_batch_norm}

@@ -1,4 +1,5 @@
-"""The contrastive objective."""
+"""The contrastive objective. A loss of one's own has the ``forward`` and ``scale`` of
+:class:`MaskedContrastiveLoss`."""
 
 from __future__ import annotations
 
@@ -148,6 +149,3 @@ def bank_loss(
             soft = (bank[targets] @ bank.T / temperature).softmax(dim=1)  # (batch, pictures)
             loss = (1 - softness) * loss - softness * (soft * log_probabilities).sum(dim=1).mean()
     return loss
-
-
-LOSSES: dict[str, type[nn.Module]] = {"masked_contrastive": MaskedContrastiveLoss}

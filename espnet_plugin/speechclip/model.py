@@ -28,6 +28,7 @@ from espnet_plugin.speechclip.attention import BlockOutput
 from espnet_plugin.speechclip.backends.waveform import float_samples
 from espnet_plugin.speechclip.clip import FrozenCLIP
 from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
+from espnet_plugin.speechclip.keyword_extractor import KeywordExtractor
 from espnet_plugin.speechclip.keyword_norm import KeywordBatchNorm
 from espnet_plugin.speechclip.keywords import Keywords
 from espnet_plugin.speechclip.padding import padding_mask, zero_padding
@@ -69,7 +70,7 @@ class KeywordPath:
     """The modules that only architectures with keywords have, and the embeddings of their
     vocabulary, (V, token_dim)."""
 
-    extractor: nn.Module
+    extractor: KeywordExtractor
     projection: nn.Module
     norm: KeywordBatchNorm | None
     quantizer: TokenQuantizer
@@ -192,7 +193,7 @@ class SpeechCLIPModel(nn.Module):
         if self.keyword_extractor is not None:
             keywords = self._keywords(
                 query_outputs,
-                frame_outputs if len(parts) > 1 else frame_outputs[0],
+                self._for_extractor(frame_outputs),
                 lengths,
                 target_lengths=target_lengths if self.training else None,
                 step=step,
@@ -300,6 +301,19 @@ class SpeechCLIPModel(nn.Module):
         if not parts:
             return self.layer_weighting.weights.new_zeros(batch, 0, self.dim)
         return torch.cat(parts)[None].expand(batch, -1, -1)  # (batch, queries, dim)
+
+    def _for_extractor(self, parts: list[Tensor]) -> Tensor | list[Tensor]:
+        """Frames as the keyword extractor takes them: of a batch in parts joined, or as they are.
+
+        Args:
+            parts: Each (utterances, frames, dim).
+        """
+        if len(parts) == 1:
+            return parts[0]
+        if getattr(self.keyword_extractor, "takes_parts", False):
+            return parts
+        longest = max(part.size(1) for part in parts)
+        return torch.cat([F.pad(part, (0, 0, 0, longest - part.size(1))) for part in parts])
 
     def _keywords(
         self,

@@ -1,72 +1,78 @@
-"""How a configuration speaks to a constructor: its options are the keyword-only arguments."""
+"""How a configuration speaks to a class: it names the class, and its options are the class's
+keyword-only arguments."""
 
 from __future__ import annotations
 
+import difflib
+import importlib
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
-Constructor = TypeVar("Constructor", bound=Callable[..., Any])
-Registered = TypeVar("Registered")
+Component = TypeVar("Component")
 
 COMPATIBILITY = "compatibility"  # given by the factory to those who read it, not by options
 
 
 def options_of(function: Callable[..., Any]) -> dict[str, Any]:
-    """Names and defaults of what a configuration can set."""
+    """Names and defaults of what a configuration can set; None also where there is no default."""
     return {
-        parameter.name: parameter.default
+        parameter.name: None if parameter.default is parameter.empty else parameter.default
         for parameter in inspect.signature(function).parameters.values()
         if parameter.kind is parameter.KEYWORD_ONLY and parameter.name != COMPATIBILITY
     }
 
 
-def hands_on_to(*others: Callable[..., Any]) -> Callable[[Constructor], Constructor]:
-    """Puts the options of other constructors into the signature of one that hands its
-    ``**options`` on to them, so that an option and its default stand where they are read."""
-
-    def decorate(function: Constructor) -> Constructor:
-        signature = inspect.signature(function)
-        parameters = {
-            name: parameter
-            for name, parameter in signature.parameters.items()
-            if parameter.kind is not parameter.VAR_KEYWORD
-        }
-        for other in others:
-            for name, parameter in inspect.signature(other).parameters.items():
-                if parameter.kind is parameter.KEYWORD_ONLY:
-                    parameters.setdefault(name, parameter)
-        whole = signature.replace(parameters=list(parameters.values()))
-        function.__signature__ = whole  # type: ignore[attr-defined]
-        return function
-
-    return decorate
-
-
-def check_options(key: str, given: Iterable[str], known: Iterable[str]) -> None:
+def check_options(key: str, given: Collection[str], known: Collection[str]) -> None:
     """Refuses options that nobody would read.
 
     Args:
-        key: Where in the configuration they stand.
+        key: Where in the configuration they are.
         given: Their names.
         known: Names that have a meaning there.
 
     Raises:
-        ValueError: If there is an unknown one.
+        ValueError: If there is an unknown one; the message says which known one is like it.
     """
     unknown = sorted(set(given) - set(known))
     if unknown:
-        raise ValueError(
-            f"{key} has unknown option(s) {', '.join(unknown)}; known: {', '.join(known)}"
-        )
+        named = ", ".join(name + _nearest(name, known) for name in unknown)
+        raise ValueError(f"{key} has unknown option(s) {named}; known: {', '.join(known)}")
 
 
-def choose(key: str, registry: Mapping[str, Registered], name: str) -> Registered:
-    """What is registered under a name.
+def is_own_class(name: object) -> bool:
+    """Whether a configuration's value names code outside this package, as ``module:Class``."""
+    return isinstance(name, str) and ":" in name
+
+
+def find_class(key: str, name: str, known: Mapping[str, Component]) -> Component:
+    """What a configuration names: one of ours by its word, any other class as ``module:Class``.
+
+    Args:
+        key: Where in the configuration the name is.
+        name: The word, or where to import the class from.
+        known: Ours, by their words.
 
     Raises:
-        ValueError: If there is no such name; the message lists those there are.
+        ValueError: If there is no such class; the message lists ours.
     """
-    if name not in registry:
-        raise ValueError(f"{key}: {name!r} is not known; choose from {', '.join(sorted(registry))}")
-    return registry[name]
+    if name in known:
+        return known[name]
+    if not is_own_class(name):
+        raise ValueError(
+            f"{key}: {name!r} is not known{_nearest(name, known)}; choose from "
+            f"{', '.join(known)}, or name a class of your own as module:Class"
+        )
+    module, _, attribute = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(
+            f"{key}: {name} cannot be imported: {error}. Install the package that has the class, "
+            "or put its folder on PYTHONPATH"
+        ) from error
+
+
+def _nearest(name: str, known: Collection[str]) -> str:
+    nearest = difflib.get_close_matches(name, known, 1)
+    return f" (did you mean {nearest[0]}?)" if nearest else ""

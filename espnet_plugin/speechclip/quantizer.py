@@ -1,8 +1,8 @@
 """Replacing each keyword by the nearest sub-word of CLIP's vocabulary, differentiably.
 
 SpeechCLIP (arXiv 2210.00705): cosine similarity to the token table, soft-maxed, with a
-straight-through estimate of the arg-max. ``QUANTIZERS`` names the quantisers for configurations; a
-further one is a class with the same ``forward`` and ``current_temperature``, registered there.
+straight-through estimate of the arg-max. A quantiser of one's own has the ``forward`` and
+``current_temperature`` of :class:`TokenQuantizer`.
 """
 
 from __future__ import annotations
@@ -208,6 +208,3 @@ def _code_usage(rows: Tensor, size: int, lengths: Tensor | None) -> Tensor:
 
 def _forbid(scores: Tensor, forbidden: Tensor | None) -> Tensor:
     return scores if forbidden is None else scores.masked_fill(forbidden, -torch.inf)
-
-
-QUANTIZERS: dict[str, type[nn.Module]] = {"straight_through": TokenQuantizer}

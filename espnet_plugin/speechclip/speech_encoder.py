@@ -11,14 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from espnet_plugin.speechclip.backends import BACKENDS
+from espnet_plugin.speechclip.backends import SpeechBackend
 from espnet_plugin.speechclip.backends.waveform import (
     checked_ends,
     float_samples,
     prepare_waveforms,
 )
 from espnet_plugin.speechclip.compatibility import rounded_frame_lengths
-from espnet_plugin.speechclip.options import choose, hands_on_to, options_of
 from espnet_plugin.speechclip.parts import PART_VALUES, split_by_length
 from espnet_plugin.speechclip.quantized_states import dequantize_states
 
@@ -49,9 +48,7 @@ class FrozenSpeechEncoder(nn.Module):
     holds.
 
     Args:
-        source: Name of a backend, ``huggingface`` or ``s3prl``.
-        model: What the backend calls the model: a hub name or local directory (huggingface), or
-            the name of an upstream (s3prl).
+        backend: The encoder, see :mod:`espnet_plugin.speechclip.backends`.
         normalize_waveform: Zero mean and unit variance of each utterance's samples (biased
             variance, eps 1e-5) before the encoder; None: as the model's own configuration says.
         frame_length_rule: ``"exact"``, the frames that an utterance has alone; or ``"rounded"``,
@@ -59,8 +56,6 @@ class FrozenSpeechEncoder(nn.Module):
             (see ``compatibility.rounded_frame_lengths``). Both agree for a lone utterance.
         dropout_in_training: In training mode let the encoder's dropouts act, as they do in the
             original SpeechCLIP(+). No layer is dropped and no frame masked.
-        **options: Those of the backend, see :mod:`espnet_plugin.speechclip.backends`; None and
-            False are no option. ``dropout`` needs ``dropout_in_training``.
 
     Attributes:
         num_layers: Number of hidden states: the encoder's layers and the first one's input.
@@ -71,19 +66,16 @@ class FrozenSpeechEncoder(nn.Module):
         normalize_waveform: Whether waveforms are normalised, defaults resolved.
 
     Raises:
-        ValueError: For an unknown source, or an option that the source does not have.
+        ValueError: For an unknown ``frame_length_rule``.
     """
 
-    @hands_on_to(*BACKENDS.values())
     def __init__(
         self,
-        source: str,
+        backend: SpeechBackend,
         *,
-        model: str,
         normalize_waveform: bool | None = None,
         frame_length_rule: str = "exact",
         dropout_in_training: bool = False,
-        **options: Any,
     ) -> None:
         super().__init__()
         if frame_length_rule not in FRAME_LENGTH_RULES:
@@ -91,21 +83,9 @@ class FrozenSpeechEncoder(nn.Module):
                 f"speech_encoder_conf.frame_length_rule: {frame_length_rule!r} is none of "
                 f"{', '.join(FRAME_LENGTH_RULES)}"
             )
-        if options.get("dropout") is not None and not dropout_in_training:
-            raise ValueError(
-                "speech_encoder_conf.dropout: has no effect without dropout_in_training: true"
-            )
         self.frame_length_rule = frame_length_rule
         self.dropout_in_training = dropout_in_training
-        backend_class = choose("speech_encoder", BACKENDS, source)
-        options = {k: v for k, v in options.items() if v is not None and v is not False}
-        foreign = sorted(options.keys() - options_of(backend_class).keys())
-        if foreign:
-            raise ValueError(
-                f"speech_encoder_conf: {', '.join(foreign)} has no meaning for "
-                f"speech_encoder: {source}"
-            )
-        self.backend = backend = backend_class(model=model, **options)
+        self.backend = backend
         self.num_layers, self.dim = backend.num_layers, backend.dim
         self.stride, self.sampling_rate = backend.stride, backend.sampling_rate
         self.min_samples = backend.min_samples

@@ -15,6 +15,7 @@ from espnet2.iterators.abs_iter_factory import AbsIterFactory
 from espnet2.tasks.abs_task import AbsTask, IteratorOptions, optim_classes
 from espnet2.train.abs_espnet_model import AbsESPnetModel
 from espnet2.train.collate_fn import CommonCollateFn
+from espnet2.utils.yaml_no_alias_safe_dump import yaml_no_alias_safe_dump
 from torch import nn
 
 from espnet_plugin.data.dataset import SAMPLING_RATE, NamingDataset
@@ -22,18 +23,21 @@ from espnet_plugin.data.sampler_files import read_image_ids, read_lengths
 from espnet_plugin.data.states_record import require_own_states
 from espnet_plugin.pretrained.storage_format import CONFIG_FILE, read_config
 from espnet_plugin.pretrained.trust import check_trusted
-from espnet_plugin.speechclip.factory import build_speechclip
-from espnet_plugin.speechclip.options import check_options, options_of
+from espnet_plugin.speechclip.factory import (
+    COMPONENTS,
+    build_component,
+    build_speechclip,
+    default_options,
+)
+from espnet_plugin.speechclip.options import check_options
 from espnet_plugin.speechclip.weights_only import weights_only_loading
 from espnet_plugin.tasks.speechclip_options import (
-    CLASS_CHOICES,
     DEFAULT_MODEL,
     OBJECTIVES,
     add_batch_arguments,
     add_model_arguments,
     clip_conf_of,
     crop_frames,
-    loss_choices,
     set_defaults,
     trains_on_states,
 )
@@ -55,7 +59,6 @@ class SpeechCLIPTask(AbsTask):
     """
 
     num_optimizers: int = 1
-    class_choices_list = CLASS_CHOICES
     trainer = RetrievalTrainer
 
     @classmethod
@@ -66,19 +69,17 @@ class SpeechCLIPTask(AbsTask):
         set_defaults(parser)
 
     @classmethod
-    def get_default_config(cls) -> dict[str, Any]:
-        """What ``--print_config`` prints, without what the builder itself passes."""
-        config = super().get_default_config()
-        for choices in cls.class_choices_list:
-            conf = config.get(f"{choices.name}_conf")
-            if conf:
-                conf.pop("compatibility", None)
-        return config
-
-    @classmethod
     def print_config(cls, file: TextIO | None = None) -> None:
-        """Prints the configuration to where stdout is now, not where it was at import."""
-        super().print_config(file=file or sys.stdout)
+        """Prints the configuration, with every option of the classes that it names.
+
+        Not by ``get_default_config``: ESPnet3 updates that one, and the options of one class would
+        reach another.
+        """
+        config = cls.get_default_config()
+        for key in COMPONENTS:
+            config[f"{key}_conf"] = {**default_options(config, key), **config[f"{key}_conf"]}
+        text = yaml_no_alias_safe_dump(config, indent=4, sort_keys=False)
+        (file or sys.stdout).write(text)  # where stdout is now, not where it was at import
 
     @classmethod
     def main_worker(cls, args: argparse.Namespace) -> None:
@@ -181,8 +182,7 @@ class SpeechCLIPTask(AbsTask):
             )
         model_conf = dict(args.model_conf or {})
         check_options("model_conf", model_conf, DEFAULT_MODEL)
-        loss_class = loss_choices.get_class(args.loss)
-        check_options("loss_conf", args.loss_conf or {}, options_of(loss_class))
+        loss = build_component(vars(args), "loss")
         speechclip = build_speechclip({**vars(args), "clip_conf": clip_conf_of(args)})
         if speechclip.vocabulary is not None and not isinstance(args.keyword_vocabulary, Mapping):
             # a model must load where the vocabulary file is not
@@ -196,8 +196,7 @@ class SpeechCLIPTask(AbsTask):
             )
         return ESPnetSpeechCLIPModel(
             speechclip,
-            loss_class,
-            args.loss_conf,
+            loss,
             normalized_speech=normalized_speech,
             **{name: model_conf[name] for name in OBJECTIVES if name in model_conf},
         )

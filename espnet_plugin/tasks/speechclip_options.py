@@ -6,38 +6,23 @@ import argparse
 import importlib.util
 import inspect
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
-from espnet2.train.class_choices import ClassChoices
 from espnet2.utils.nested_dict_action import NestedDictAction
 from espnet2.utils.types import float_or_none, int_or_none, str2bool, str_or_none
 
-from espnet_plugin.speechclip.attention import ATTENTIONS
-from espnet_plugin.speechclip.backends import BACKENDS
-from espnet_plugin.speechclip.keyword_extractor import KEYWORD_EXTRACTORS
-from espnet_plugin.speechclip.keyword_norm import KEYWORD_NORMS
-from espnet_plugin.speechclip.losses import LOSSES
-from espnet_plugin.speechclip.quantizer import QUANTIZERS
+from espnet_plugin.speechclip.factory import COMPONENTS, component
+from espnet_plugin.speechclip.options import is_own_class
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
 from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel
-
-speech_encoder_choices = ClassChoices(
-    "speech_encoder", dict.fromkeys(BACKENDS, FrozenSpeechEncoder), default="huggingface"
-)
-attention_choices = ClassChoices("attention", ATTENTIONS, default="attention")
-keyword_extractor_choices = ClassChoices(
-    "keyword_extractor", KEYWORD_EXTRACTORS, default="cif", optional=True
-)
-quantizer_choices = ClassChoices("quantizer", QUANTIZERS, default="straight_through")
-loss_choices = ClassChoices("loss", LOSSES, default="masked_contrastive")
 
 # Dictionary options of parts that there is one class of.
 CONF_OPTIONS = {
     "layer_weighting_conf": "learned weights over the encoder's hidden states",
     "parallel_projection_conf": "projection of the parallel branch",
     "keyword_projection_conf": "projection of the keywords",
-    "keyword_norm_conf": "batch norm of the keywords",
 }
 DEFAULT_ENCODER = {"model": "facebook/hubert-base-ls960"}
 DEFAULT_CLIP = {"model": "ViT-B-32-quickgelu", "pretrained": "openai"}
@@ -54,26 +39,21 @@ DEFAULT_MODEL = {
     "compatibility": {},
     **OBJECTIVES,
 }
-CLASS_CHOICES = [
-    speech_encoder_choices,
-    attention_choices,
-    keyword_extractor_choices,
-    quantizer_choices,
-    loss_choices,
-]
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what ``build_speechclip`` and the ESPnet model take."""
     group = parser.add_argument_group(description="Model related")
-    for choices in CLASS_CHOICES:
-        choices.add_arguments(group)
-    group.add_argument(
-        "--keyword_norm",
-        choices=(*KEYWORD_NORMS, "none"),
-        default="batch",
-        help="Batch norm of the keywords, or none: they are compared with the tokens as they are",
-    )
+    for key, known in COMPONENTS.items():
+        group.add_argument(
+            f"--{key}",
+            type=partial(_checked_name, key),
+            default=next(iter(known)),
+            help=f"{', '.join(known)}, or a class of your own as module:Class",
+        )
+        group.add_argument(
+            f"--{key}_conf", action=NestedDictAction, default={}, help=f"Options of the {key}"
+        )
     for name, help_text in CONF_OPTIONS.items():
         group.add_argument(
             f"--{name}", action=NestedDictAction, default={}, help=f"Options of the {help_text}"
@@ -96,6 +76,15 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         default=DEFAULT_MODEL,
         help="Branches and weights of the objectives",
     )
+
+
+def _checked_name(key: str, name: str) -> str | None:
+    """A word or ``module:Class``, which is imported at once; None for ``none``."""
+    name = name if is_own_class(name) else name.lower()
+    try:
+        return component({key: name}, key) and name
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def add_batch_arguments(parser: argparse.ArgumentParser) -> None:

@@ -54,8 +54,7 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
 
     Args:
         speechclip: The model proper.
-        contrastive_loss: Class of the contrastive term.
-        loss_conf: Its options. Both branches share it and its temperature, as in the original.
+        loss: The contrastive term. Both branches share it and its temperature, as in the original.
         parallel_weight: Factor of the parallel branch's term.
         cascaded_weight: Factor of the cascaded branch's term.
         quantity_weight: Factor of the quantity term.
@@ -76,8 +75,7 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
     def __init__(
         self,
         speechclip: SpeechCLIPModel,
-        contrastive_loss: type[nn.Module],
-        loss_conf: dict[str, Any] | None = None,
+        loss: nn.Module,
         *,
         parallel_weight: float = 1.0,
         cascaded_weight: float = 1.0,
@@ -92,8 +90,7 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
     ) -> None:
         super().__init__()
         self.speechclip = speechclip
-        loss_conf = loss_conf or {}
-        self.loss = contrastive_loss(**loss_conf)
+        self.loss = loss
         self.parallel_weight = parallel_weight
         self.cascaded_weight = cascaded_weight
         self.quantity_weight = quantity_weight

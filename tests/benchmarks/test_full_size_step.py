@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from benchmarks.full_size_step import make_batch, time_encoder
+from espnet_plugin.speechclip.backends.huggingface import HuggingFaceBackend
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
 from tests.tiny import tiny_hubert_dir
 
 
 def test_the_encoder_is_timed_and_gives_the_same(tmp_path) -> None:
     model = str(tiny_hubert_dir(tmp_path))
-    encoder = FrozenSpeechEncoder("huggingface", model=model)
+    encoder = FrozenSpeechEncoder(HuggingFaceBackend(model=model))
     batch = make_batch(3, 8)
     times = time_encoder(encoder)
     (states,), order = encoder.in_parts(batch["speech"], batch["speech_lengths"])

@@ -30,6 +30,14 @@ STAGES = (
 )
 
 
+OWN_KEYWORDS = """
+from espnet_plugin.speechclip.keyword_extractor import CifKeywordExtractor
+
+class OwnKeywords(CifKeywordExtractor):
+    pass
+"""
+
+
 def load(role: str, corpus: str) -> DictConfig:
     return load_and_merge_config(
         RECIPE / "conf" / f"{role}_{corpus}.yaml", f"{role}.yaml", "espnet_plugin.espnet3"
@@ -97,7 +105,7 @@ def test_a_model_of_the_released_size_is_built(tmp_path: Path) -> None:
 
 
 def make_recipe(root: Path) -> None:
-    """A folder like egs3/speechclip_plus, whose corpus is there already."""
+    """A folder like egs3/speechclip_plus, with a corpus and a class of one's own."""
     import numpy as np
     import soundfile
     from PIL import Image
@@ -126,6 +134,7 @@ def make_recipe(root: Path) -> None:
                 lines.setdefault("utt2image", []).append(f"{key} {image}")
         for file, content in lines.items():
             (folder / file).write_text("".join(f"{line}\n" for line in content))
+    (root / "own_keywords.py").write_text(OWN_KEYWORDS)
     clip = tiny_clip_config(root)
     training = {
         "defaults": [{"model": "tuning/mini_hybrid_plus"}, "_self_"],
@@ -147,6 +156,7 @@ def make_recipe(root: Path) -> None:
             "clip_conf": {"model": str(clip), "pretrained": str(tiny_clip_weights(root, clip))},
             "keyword_vocabulary": "data/token_list/clip_tiny_clip/train_tiny_train.tsv",
             "attention_conf": {"num_heads": 2},
+            "keyword_extractor": "own_keywords:OwnKeywords",
             "batch_size": 4,
             "num_workers": 0,
             "max_epoch": 2,
@@ -154,7 +164,7 @@ def make_recipe(root: Path) -> None:
         "trainer": {"accelerator": "cpu"},
     }
     corpus = {"corpus": "tiny"}
-    cpu = {"device": "cpu", "parallel": {"n_workers": 1}}
+    cpu = {"device": "cpu", "parallel": {"n_workers": 1}, "model": {"trust_remote_code": True}}
     for role, options in {
         "training": training,
         "inference": corpus | cpu,
@@ -165,7 +175,7 @@ def make_recipe(root: Path) -> None:
 
 
 @pytest.mark.slow
-def test_all_stages(tmp_path: Path) -> None:
+def test_all_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from espnet_plugin.pretrained import load_speechclip
 
     make_recipe(tmp_path)
@@ -173,7 +183,11 @@ def test_all_stages(tmp_path: Path) -> None:
     for role in ("training", "inference", "metrics", "publication"):
         command += [f"--{role}_config", f"conf/{role}_tiny.yaml"]
     environment = {k: v for k, v in os.environ.items() if k.lower() not in PROXIES}
-    environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "HF_TOKEN": "hf_loopback"}
+    environment |= {
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": f"{ROOT}:{tmp_path}",
+        "HF_TOKEN": "hf_loopback",
+    }
     with local_hub() as hub:
         environment |= {"HF_ENDPOINT": hub.endpoint, "HF_HUB_OFFLINE": "0"}
         result = subprocess.run(
@@ -182,13 +196,17 @@ def test_all_stages(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-5000:]
     exp = tmp_path / "exp" / "tiny"
     scores = json.loads((exp / "inference_tiny" / "scores.json").read_text())
-    assert (scores["architecture"], scores["utterances"]) == ("hybrid+", 8)
+    assert (scores["architecture"], scores["utterances"]) == (
+        "hybrid (own_keywords:OwnKeywords)",
+        8,
+    )
     assert (exp / "inference_tiny" / "report.html").stat().st_size > 0
     assert "epoch results: [train] loss=" in (exp / "train.log").read_text()
     (packed,) = exp.glob("*.zip")
-    model = load_speechclip(packed)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    model = load_speechclip(packed, trust_remote_code=True)
     assert model.parallel_projection is not None
-    assert model.keyword_extractor is not None
+    assert type(model.keyword_extractor).__name__ == "OwnKeywords"
     uploaded = hub.repositories["owner/tiny"]
     assert "teacher: written caption" in uploaded["README.md"].decode()  # the results
     assert any(name.endswith(".zip") for name in uploaded), list(uploaded)

@@ -27,10 +27,11 @@ from espnet_plugin.inference.speechclip import SpeechCLIP
 from espnet_plugin.inference.speechclip_inference import SpeechCLIPInference
 from espnet_plugin.pretrained import load_speechclip, save_speechclip
 from espnet_plugin.pretrained.storage import load_clip
-from espnet_plugin.pretrained.trust import UntrustedModelError
+from espnet_plugin.pretrained.trust import UntrustedModelError, check_trusted
 from espnet_plugin.search.catalog import Catalog
 from espnet_plugin.search.model import identify_model
 from espnet_plugin.speechclip import build_speechclip
+from espnet_plugin.speechclip.factory import COMPONENTS
 from s3prl_upstream import speechclip_plus
 from s3prl_upstream.expert import UpstreamExpert
 from tests.local_hub import put_in_cache
@@ -134,6 +135,11 @@ def safe_upstream_with_a_checkpoint(model: Path, marker: Path) -> str:
     return "names a checkpoint that s3prl reads"
 
 
+def class_from_elsewhere(model: Path, marker: Path) -> str:
+    change(model, attention="os:system")
+    return "names the attention 'os:system', which may run code.*trust_remote_code=True"
+
+
 def function_of_the_hub(model: Path, marker: Path) -> str:
     change(model, speech_encoder="s3prl", speech_encoder_conf={"model": "customized_upstream"})
     return "the s3prl upstream 'customized_upstream'"
@@ -149,9 +155,9 @@ def options_that_are_none(model: Path, marker: Path) -> str:
     return "speech_encoder_conf: expected a mapping, got list"
 
 
-def unknown_encoder(model: Path, marker: Path) -> str:
-    change(model, speech_encoder="os")
-    return "names the speech encoder 'os'"
+def encoder_from_elsewhere(model: Path, marker: Path) -> str:
+    change(model, speech_encoder="os:system")
+    return "names the speech_encoder 'os:system'"
 
 
 def trust_in_the_file(model: Path, marker: Path) -> str:
@@ -305,10 +311,11 @@ def weights_beyond_the_end(model: Path, marker: Path) -> str:
 FOLDERS: list[Payload] = [
     *EXECUTABLE,
     safe_upstream_with_a_checkpoint,
+    class_from_elsewhere,
     function_of_the_hub,
     upstream_that_is_no_name,
     options_that_are_none,
-    unknown_encoder,
+    encoder_from_elsewhere,
     trust_in_the_file,
     trust_in_an_option,
     tokenizer_with_trust,
@@ -349,6 +356,12 @@ def test_clip_weights_do_not_run(model: Path, marker: Path) -> None:
     message = clip_that_is_a_pickle(model, marker)
     with pytest.raises(ValueError, match=message):
         load_speechclip(model)
+
+
+@pytest.mark.parametrize("key", COMPONENTS)
+def test_no_class_from_elsewhere_whatever_it_stands_for(key: str) -> None:
+    with pytest.raises(UntrustedModelError, match=f"model: .* names the .*{key}.* 'os:system'"):
+        check_trusted({key: "os:system"}, "model")
 
 
 @pytest.mark.parametrize("payload", EXECUTABLE, ids=lambda payload: payload.__name__)

@@ -19,6 +19,7 @@ from espnet_plugin.pretrained.convert.fairseq_hubert import (
 )
 from espnet_plugin.pretrained.convert.reference_config import map_config
 from espnet_plugin.pretrained.convert.reference_keys import MappedWeights, map_weights
+from espnet_plugin.speechclip.backends.huggingface import HuggingFaceBackend
 from espnet_plugin.speechclip.clip import FrozenCLIP
 from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
 from espnet_plugin.speechclip.factory import build_speechclip
@@ -60,7 +61,7 @@ def build(
         name: value for name, value in config["model_conf"].items() if name.endswith("_weight")
     }
     model = ESPnetSpeechCLIPModel(
-        speechclip, MaskedContrastiveLoss, config["loss_conf"], **model_conf
+        speechclip, MaskedContrastiveLoss(**config["loss_conf"]), **model_conf
     )
     if mapped.log_scale is not None:
         model.loss.log_scale.data.copy_(mapped.log_scale)
@@ -106,8 +107,7 @@ def write_speech_encoder(
     model.load_state_dict(map_fairseq_hubert(mapped.speech_encoder), strict=False)
     model.save_pretrained(directory / "hubert")
     return FrozenSpeechEncoder(
-        "huggingface",
-        model=str(directory / "hubert"),
+        HuggingFaceBackend(model=str(directory / "hubert")),
         normalize_waveform=normalizes_waveform(content),
     )
 

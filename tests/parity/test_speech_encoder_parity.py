@@ -18,6 +18,7 @@ from espnet_plugin.pretrained.convert.fairseq_hubert import (
     hubert_config_options,
     map_fairseq_hubert,
 )
+from espnet_plugin.speechclip.backends.huggingface import HuggingFaceBackend
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
 from tests.parity.fixtures import DIRECTORY
 from tests.parity.models import normalizes_waveform
@@ -61,7 +62,7 @@ def model(request, tmp_path_factory):
     hubert.save_pretrained(directory)
     normalize = normalizes_waveform(content(path))
     return path, FrozenSpeechEncoder(
-        "huggingface", model=str(directory), normalize_waveform=normalize
+        HuggingFaceBackend(model=str(directory)), normalize_waveform=normalize
     )
 
 

@@ -181,11 +181,13 @@ def test_keyword_norm(content: dict[str, Any], case: dict[str, Any]) -> None:
     per_slot = config["type"] == "eachKw"
     norm = KeywordBatchNorm(
         dim,
-        slots if per_slot else None,
+        slots,
+        per_slot=per_slot,
+        scale=config["std_scale"],
         learnable=config["learnable"],
         compatibility=compatibility(case),
     )
-    norm.initialise(inputs["table"], scale=config["std_scale"])
+    norm.initialise(inputs["table"])
     state = in_our_layout(case["state_dict"], slots)
     assert_close(norm.norm.weight, state["norm.weight"], case, "initial weight")
     assert_close(norm.norm.bias, state["norm.bias"], case, "initial bias")

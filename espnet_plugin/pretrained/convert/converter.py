@@ -32,7 +32,6 @@ from espnet_plugin.pretrained.storage_format import (
 from espnet_plugin.speechclip.clip import FrozenCLIP
 from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
 from espnet_plugin.speechclip.factory import architecture_name, build_speechclip
-from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
 from espnet_plugin.speechclip.weights import check_fit
 
 CLIP_COPY = "cascaded_branch.clip."
@@ -223,8 +222,7 @@ def _expected_weights(
         with torch.device("meta"):
             encoder_conf = {**config["speech_encoder_conf"], "random_weights": True}
             model = build_speechclip(
-                config,
-                speech_encoder=FrozenSpeechEncoder(config["speech_encoder"], **encoder_conf),
+                {**config, "speech_encoder_conf": encoder_conf},
                 clip=FrozenCLIP(
                     model=config["clip_conf"]["model"], image_tower=False, text_tower=False
                 ),

@@ -1,19 +1,15 @@
-"""Where frozen speech encoders come from: one class per source, under a name.
+"""Where frozen speech encoders come from: one class per source.
 
 A backend is a ``torch.nn.Module`` of the form of ``SpeechBackend``, whose constructor takes
-``model`` and its own options by keyword. A further source is one more such class, put into
-``BACKENDS`` under its name.
+``model`` and its own options by keyword.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from torch import Tensor
-
-from espnet_plugin.speechclip.backends.huggingface import HuggingFaceBackend
-from espnet_plugin.speechclip.backends.s3prl import S3prlBackend
 
 
 class SpeechBackend(Protocol):
@@ -47,9 +43,3 @@ class SpeechBackend(Protocol):
             Hidden states (batch, layers + 1, frames, dim), 0 at padded frames.
         """
         ...
-
-
-BACKENDS: dict[str, Callable[..., SpeechBackend]] = {
-    "huggingface": HuggingFaceBackend,
-    "s3prl": S3prlBackend,
-}

@@ -9,10 +9,9 @@ the part of the recipe's README that tells of the differences.
 
 from __future__ import annotations
 
-import inspect
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -22,14 +21,11 @@ import yaml
 
 from espnet_plugin.pretrained.convert.reference_config import map_config
 from espnet_plugin.pretrained.storage import CONFIG_KEYS
-from espnet_plugin.speechclip.attention import ATTENTIONS
 from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
-from espnet_plugin.speechclip.keyword_extractor import KEYWORD_EXTRACTORS
-from espnet_plugin.speechclip.keyword_norm import KeywordBatchNorm
-from espnet_plugin.speechclip.losses import MaskedContrastiveLoss
+from espnet_plugin.speechclip.factory import default_options
+from espnet_plugin.speechclip.options import options_of
 from espnet_plugin.speechclip.projection import projection
-from espnet_plugin.speechclip.quantizer import TokenQuantizer
-from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder, LayerWeighting
+from espnet_plugin.speechclip.speech_encoder import LayerWeighting
 from espnet_plugin.tasks.speechclip import SpeechCLIPTask
 from espnet_plugin.tasks.speechclip_options import DEFAULT_MODEL
 
@@ -436,26 +432,18 @@ def effective(config: Mapping[str, Any]) -> dict[str, Any]:
     model = DEFAULT_MODEL | config["model_conf"]
     extractor = config["keyword_extractor"]
     keywords = extractor not in (None, "none")
-    classes: dict[str, Callable[..., Any]] = {
-        "speech_encoder_conf": FrozenSpeechEncoder,
-        "layer_weighting_conf": LayerWeighting,
-        "attention_conf": ATTENTIONS[config["attention"]],
-        "loss_conf": MaskedContrastiveLoss,
-    }
-    weights = []
+    defaults = {"layer_weighting_conf": options_of(LayerWeighting)}
+    components, weights = ["speech_encoder", "attention", "loss"], []
     if model["parallel"]:
-        classes["parallel_projection_conf"] = projection
+        defaults["parallel_projection_conf"] = options_of(projection)
         weights.append("parallel_weight")
     if keywords:
-        classes |= {
-            "keyword_extractor_conf": KEYWORD_EXTRACTORS[extractor],
-            "keyword_projection_conf": projection,
-            "keyword_norm_conf": KeywordBatchNorm,
-            "quantizer_conf": TokenQuantizer,
-        }
+        defaults["keyword_projection_conf"] = options_of(projection)
+        components += ["keyword_extractor", "keyword_norm", "quantizer"]
         weights.append("cascaded_weight")
     if extractor == "cif":
         weights.append("quantity_weight")
+    defaults |= {f"{key}_conf": default_options(config, key) for key in components}
     options = {name: value for name, value in config.items() if not name.endswith("_conf")}
     if keywords:
         options.setdefault("keyword_norm", "batch")
@@ -464,8 +452,8 @@ def effective(config: Mapping[str, Any]) -> dict[str, Any]:
         for name in ("keyword_norm", "quantizer"):
             options.pop(name, None)
     options["best_model_criterion"] = [list(entry) for entry in config["best_model_criterion"]]
-    for name, class_ in classes.items():
-        options[name] = defaults_of(class_) | (config.get(name) or {})
+    for name, known in defaults.items():
+        options[name] = known | (config.get(name) or {})
     normalize = options["layer_weighting_conf"]["normalize"]
     options["layer_weighting_conf"] = {
         "normalize": LayerWeighting(1, normalize=normalize).normalize
@@ -478,18 +466,6 @@ def effective(config: Mapping[str, Any]) -> dict[str, Any]:
         "compatibility": {name: switches[name] for name in SWITCHES.get(extractor, ())},
     }
     return dict(flattened(options))
-
-
-def defaults_of(class_: Callable[..., Any]) -> dict[str, Any]:
-    """Defaults of the options that a configuration can set."""
-    parameters = inspect.signature(class_).parameters.values()
-    return {
-        parameter.name: parameter.default
-        for parameter in parameters
-        if parameter.kind is parameter.KEYWORD_ONLY
-        and parameter.default is not parameter.empty
-        and parameter.name not in ("compatibility", "num_slots")
-    } | ({"scale": 1.0} if class_ is KeywordBatchNorm else {})
 
 
 def nested(flat: Mapping[str, Any]) -> dict[str, Any]:

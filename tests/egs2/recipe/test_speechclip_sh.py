@@ -284,13 +284,17 @@ def test_speech_upstream(project: Project, upstream: str, encoder: str, model: s
     assert f"model={model}" in call
 
 
-@pytest.mark.parametrize("stored", ["x.pt", "evil.pt"])
-def test_only_the_upstream_of_this_call_is_trusted(project: Project, stored: str) -> None:
+@pytest.mark.parametrize(
+    "stored, loss", [("x.pt", "ours"), ("evil.pt", "ours"), ("x.pt", "os:exit")]
+)
+def test_only_the_upstream_of_this_call_is_trusted(
+    project: Project, stored: str, loss: str
+) -> None:
     """An experiment from elsewhere names what it likes; ``s3prl:NAME:FILE`` is the user's word."""
     experiment = project.recipe / "exp" / "from_elsewhere"
     experiment.mkdir(exist_ok=True)
     conf = {"model": "mockingjay_local", "checkpoint": stored}
-    config = {"speech_encoder": "s3prl", "speech_encoder_conf": conf}
+    config = {"speech_encoder": "s3prl", "speech_encoder_conf": conf, "loss": loss}
     config["clip_conf"] = {"model": "ViT-B-32-quickgelu"}
     (experiment / "config.yaml").write_text(json.dumps(config))
     (experiment / "valid.recall_mean_at_1.ave.pth").touch()
@@ -299,7 +303,7 @@ def test_only_the_upstream_of_this_call_is_trusted(project: Project, stored: str
     result = project.run(*options, "--speech_upstream", "s3prl:mockingjay_local:x.pt")
     assert result.returncode == 0, result.stderr
     trusted = [("--trust_remote_code" in call) for call in project.calls("speechclip_inference")]
-    assert set(trusted) == {stored == "x.pt"}
+    assert set(trusted) == {(stored, loss) == ("x.pt", "ours")}
 
 
 def test_a_lock_that_leads_elsewhere_is_refused(project: Project, tmp_path: Path) -> None:

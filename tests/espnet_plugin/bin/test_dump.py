@@ -16,6 +16,7 @@ from espnet_plugin.data.frame_store import CHECKSUM_BYTES, StoredFrames
 from espnet_plugin.data.sampler_files import read_lengths
 from espnet_plugin.data.scp import DataError, read_scp
 from espnet_plugin.inference.speech_states import stored_size
+from espnet_plugin.speechclip.backends.huggingface import HuggingFaceBackend
 from espnet_plugin.speechclip.clip import FrozenCLIP
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder, batch_states
 from espnet_plugin.tasks.speechclip import SpeechCLIPTask
@@ -190,7 +191,7 @@ def test_too_little_disk_is_refused_before_anything_is_written(
 
 def test_the_size_that_is_said_is_the_size_that_is_taken(tiny_corpus, stored_states: Path) -> None:
     samples = read_lengths([str(tiny_corpus.data / "utt2num_samples")])
-    encoder = FrozenSpeechEncoder("huggingface", model=str(tiny_corpus.speech_encoder))
+    encoder = FrozenSpeechEncoder(HuggingFaceBackend(model=str(tiny_corpus.speech_encoder)))
     (file,) = stored_states.glob("*.safetensors")
     dtype = str(StoredFrames(stored_states / "speech_states.scp").read("img0_0")["frames"].dtype)
     over = stored_size(samples, encoder, dtype=dtype) - file.stat().st_size

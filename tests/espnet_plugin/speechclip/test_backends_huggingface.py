@@ -106,8 +106,8 @@ def test_same_alone_and_in_any_batch(backend, lengths, seed, garbage):
 
 def test_waveform_normalisation_uses_own_samples(tmp_path):
     path = str(tiny_hubert_dir(tmp_path))
-    plain = FrozenSpeechEncoder("huggingface", model=path, normalize_waveform=False)
-    normalizing = FrozenSpeechEncoder("huggingface", model=path, normalize_waveform=True)
+    plain = FrozenSpeechEncoder(HuggingFaceBackend(model=path), normalize_waveform=False)
+    normalizing = FrozenSpeechEncoder(HuggingFaceBackend(model=path), normalize_waveform=True)
     speech, lengths = noise(3000, 1700)
     by_hand = torch.zeros_like(speech)
     for row, length in enumerate(lengths.tolist()):

@@ -166,7 +166,7 @@ def test_running_statistics_are_left_alone_in_training_mode(hub):
 
 
 def test_fbank(hub):
-    encoder = FrozenSpeechEncoder("s3prl", model="fbank")
+    encoder = FrozenSpeechEncoder(S3prlBackend(model="fbank"))
     assert encoder.num_layers == 1
     assert encoder.stride == 160
     speech = 0.1 * torch.randn(2, 8000)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
-from espnet_plugin.speechclip.attention import ATTENTIONS
+from espnet_plugin.speechclip.attention import AttentionBlock
+from espnet_plugin.speechclip.backends.huggingface import HuggingFaceBackend
 from espnet_plugin.speechclip.clip import FrozenCLIP
-from espnet_plugin.speechclip.factory import build_speechclip
-from espnet_plugin.speechclip.keyword_extractor import KEYWORD_EXTRACTORS
+from espnet_plugin.speechclip.factory import COMPONENTS, architecture_name, build_speechclip
+from espnet_plugin.speechclip.keyword_extractor import Slots
+from espnet_plugin.speechclip.keyword_norm import KeywordBatchNorm
 from espnet_plugin.speechclip.model import SpeechCLIPModel
-from espnet_plugin.speechclip.quantizer import QUANTIZERS
+from espnet_plugin.speechclip.quantizer import TokenQuantizer
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder, SpeechStates
 from tests.tiny import CLIP_DIM, tiny_clip_config, tiny_clip_weights, tiny_hubert_dir
 
@@ -19,9 +22,10 @@ from tests.tiny import CLIP_DIM, tiny_clip_config, tiny_clip_weights, tiny_huber
 def teachers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     directory = tmp_path_factory.mktemp("teachers")
     config = tiny_clip_config(directory)
+    backend = HuggingFaceBackend(model=str(tiny_hubert_dir(directory)))
     return {
         "clip": FrozenCLIP(model=str(config), pretrained=str(tiny_clip_weights(directory, config))),
-        "speech_encoder": FrozenSpeechEncoder("huggingface", model=str(tiny_hubert_dir(directory))),
+        "speech_encoder": FrozenSpeechEncoder(backend),
     }
 
 
@@ -71,26 +75,82 @@ def test_unknown_option_of_the_norm_is_named_beside_the_known_ones(teachers) -> 
         build(teachers, keyword_norm_conf={"num_slots": 3})
 
 
-@pytest.mark.parametrize(
-    "key, registry",
-    [
-        ("attention", ATTENTIONS),
-        ("keyword_extractor", KEYWORD_EXTRACTORS),
-        ("quantizer", QUANTIZERS),
-    ],
-)
-def test_every_registered_class_can_be_chosen(
-    teachers, monkeypatch, key: str, registry: dict[str, type]
-) -> None:
-    for name in (*registry, "another"):
+@pytest.mark.parametrize("key", ["attention", "keyword_extractor", "keyword_norm", "quantizer"])
+def test_a_class_is_named_by_our_word_or_as_ones_own(teachers, key: str) -> None:
+    for word, ours in COMPONENTS[key].items():
+        module = getattr(build(teachers, **{key: word}), key)
+        assert module is None if ours is None else type(module) is ours
+    own = OWN[key]
+    model = build(teachers, **{key: f"{__name__}:{own.__name__}"})
+    assert type(getattr(model, key)) is own
+    states = SpeechStates(torch.randn(2, 3, 9, model.dim), torch.tensor([9, 4]))
+    assert model(states).cascaded.shape == (2, CLIP_DIM)
+    with pytest.raises(ValueError, match=f"{key}: 'xyz' is not known; .*module:Class"):
+        build(teachers, **{key: "xyz"})
 
-        class Chosen(registry.get(name, next(iter(registry.values())))):
-            pass
 
-        monkeypatch.setitem(registry, name, Chosen)
-        assert type(getattr(build(teachers, **{key: name}), key)) is Chosen
-    with pytest.raises(ValueError, match=f"{key}: 'nope' is not known; .*another"):
-        build(teachers, **{key: "nope"})
+def test_errors_of_a_class_of_ones_own_say_what_to_do(teachers) -> None:
+    own = f"{__name__}:EachFrame"
+    with pytest.raises(ValueError, match="keyword_extractor_conf .* strid .did you mean stride."):
+        build(teachers, keyword_extractor=own, keyword_extractor_conf={"strid": 2})
+    for name, reason in (
+        (f"{__name__}:Frame", "has no attribute 'Frame'"),
+        ("no_such_module:Frame", "No module named 'no_such_module'"),
+        (":Frame", "Empty module name"),
+    ):
+        with pytest.raises(ValueError, match=f"keyword_extractor: {name} .*{reason}.*PYTHONPATH"):
+            build(teachers, keyword_extractor=name)
+
+
+def test_names_of_architectures() -> None:
+    """ESPnet writes ``keyword_extractor: none`` as null."""
+    names = {None: "parallel", "none": "parallel", "cls": "hybrid", "a.b:C": "hybrid (a.b:C)"}
+    for extractor, name in names.items():
+        assert architecture_name({"keyword_extractor": extractor}) == name
+
+
+class EachFrame(nn.Module):
+    """Every frame is a keyword: the least that a keyword extractor has."""
+
+    num_queries, num_slots = 0, None
+
+    def __init__(self, dim: int, *, stride: int = 1) -> None:
+        super().__init__()
+
+    def target_lengths(self, frame_lengths, subword_lengths=None):
+        return None
+
+    def forward(self, queries, frames, lengths, *, target_lengths=None, step=None):
+        return Slots(frames, lengths)
+
+
+class OwnAttention(AttentionBlock):
+    pass
+
+
+class OwnNorm(KeywordBatchNorm):
+    pass
+
+
+class OwnQuantizer(TokenQuantizer):
+    pass
+
+
+OWN = {
+    "attention": OwnAttention,
+    "keyword_extractor": EachFrame,
+    "keyword_norm": OwnNorm,
+    "quantizer": OwnQuantizer,
+}
+
+
+def test_an_extractor_of_ones_own_sees_a_batch_in_parts_as_one(teachers) -> None:
+    model = build(teachers, keyword_extractor=f"{__name__}:EachFrame").eval()
+    lengths = torch.tensor([9, 4])
+    hidden = torch.randn(2, 3, 9, model.dim)
+    parts = [SpeechStates(hidden[:1], lengths[:1]), SpeechStates(hidden[1:, :, :4], lengths[1:])]
+    whole, in_parts = model(SpeechStates(hidden, lengths)), model(parts)
+    torch.testing.assert_close(in_parts.cascaded, whole.cascaded)
 
 
 @pytest.mark.parametrize(

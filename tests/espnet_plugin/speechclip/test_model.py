@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from espnet_plugin.speechclip.backends.huggingface import HuggingFaceBackend
 from espnet_plugin.speechclip.clip import FrozenCLIP
 from espnet_plugin.speechclip.factory import build_speechclip
 from espnet_plugin.speechclip.model import SpeechCLIPModel
@@ -38,7 +39,7 @@ def teachers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     directory: Path = tmp_path_factory.mktemp("teachers")
     config = tiny_clip_config(directory)
     clip = FrozenCLIP(model=str(config), pretrained=str(tiny_clip_weights(directory, config)))
-    encoder = FrozenSpeechEncoder("huggingface", model=str(tiny_hubert_dir(directory)))
+    encoder = FrozenSpeechEncoder(HuggingFaceBackend(model=str(tiny_hubert_dir(directory))))
     return {"clip": clip, "speech_encoder": encoder}
 
 

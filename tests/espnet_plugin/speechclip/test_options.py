@@ -1,41 +1,54 @@
-"""Options stand once, where they are read, and every signature is whole."""
+"""Every option is in a signature, where editors and mypy see it.
+
+``make lint`` checks this file's types: mypy complains where it would accept one of the wrong
+options, for then its ``type: ignore`` has no use.
+"""
 
 from __future__ import annotations
 
 import pytest
 
+from espnet_plugin.speechclip.backends.huggingface import HuggingFaceBackend
 from espnet_plugin.speechclip.cif import CIF
 from espnet_plugin.speechclip.keyword_extractor import CifKeywordExtractor
-from espnet_plugin.speechclip.options import check_options, choose, hands_on_to, options_of
+from espnet_plugin.speechclip.keyword_norm import KeywordBatchNorm
+from espnet_plugin.speechclip.options import check_options, find_class, options_of
+from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
 
 
-def inner(size, *, width=3, depth=1, compatibility=None):
-    return size, width, depth, compatibility
+def test_a_wrong_option_is_refused_by_python_and_by_mypy() -> None:
+    with pytest.raises(TypeError, match="treshold"):
+        CifKeywordExtractor(4, treshold=0.5)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="momentun"):
+        KeywordBatchNorm(4, momentun=0.5)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="droput"):
+        HuggingFaceBackend(model="hubert", droput=0.1)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="source"):
+        FrozenSpeechEncoder(source="s3prl")  # type: ignore[call-arg]
 
 
-@hands_on_to(inner)
-def outer(size, *, width=5, name="x", **options):
-    return name, inner(size, width=width, **options)
-
-
-def test_options_of_the_inner_constructor_are_shown_behind_ones_own():
-    assert options_of(outer) == {"width": 5, "name": "x", "depth": 1}
-    assert outer(2, depth=4) == ("x", (2, 5, 4, None))
-    with pytest.raises(TypeError, match="height"):
-        outer(2, height=1)
-
-
-def test_the_extractor_shows_every_option_of_the_segmenter_with_its_default():
+def test_the_extractor_has_every_option_of_the_segmenter_with_its_default() -> None:
     own = {"frames_per_keyword": 20.0, "target": "duration"}
     assert options_of(CifKeywordExtractor) == own | options_of(CIF)
     extractor = CifKeywordExtractor(4, threshold=0.5, max_keywords=7)
     assert (extractor.cif.threshold, extractor.cif.max_keywords) == (0.5, 7)
 
 
-def test_unknown_names_are_named_beside_the_known_ones():
+def inner(size: int, *, width: int = 3, compatibility: None = None) -> int:
+    """What the factory gives by itself is not an option."""
+    return size * width
+
+
+def test_unknown_names_are_named_beside_the_known_ones() -> None:
     check_options("x_conf", {"width"}, options_of(inner))
     with pytest.raises(ValueError, match="x_conf has unknown .* compatibility, size; known: width"):
         check_options("x_conf", ["size", "compatibility"], options_of(inner))
-    assert choose("x", {"a": inner}, "a") is inner
-    with pytest.raises(ValueError, match="x: 'c' is not known; choose from a, b"):
-        choose("x", {"b": inner, "a": inner}, "c")
+    with pytest.raises(ValueError, match="widht .did you mean width.., x; known: width"):
+        check_options("x_conf", ["x", "widht"], options_of(inner))
+
+
+def test_a_class_is_known_by_its_word_or_imported() -> None:
+    assert find_class("x", "a", {"a": inner}) is inner
+    assert find_class("x", "fractions:Fraction", {"a": inner}).__name__ == "Fraction"
+    with pytest.raises(ValueError, match="x: .bb. is not known .did you mean b..; choose from"):
+        find_class("x", "bb", {"a": inner, "b": inner})

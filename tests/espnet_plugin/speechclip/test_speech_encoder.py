@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from espnet_plugin.speechclip.backends import BACKENDS
+from espnet_plugin.speechclip.backends.huggingface import HuggingFaceBackend
 from espnet_plugin.speechclip.backends.waveform import float_samples
-from espnet_plugin.speechclip.options import options_of
+from espnet_plugin.speechclip.factory import build_speech_encoder
 from espnet_plugin.speechclip.speech_encoder import (
     FrozenSpeechEncoder,
     LayerWeighting,
@@ -20,7 +20,7 @@ from tests.tiny import HUBERT_DIM, HUBERT_LAYERS, tiny_hubert_dir
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory):
     path = tiny_hubert_dir(tmp_path_factory.mktemp("models"))
-    return FrozenSpeechEncoder("huggingface", model=str(path))
+    return FrozenSpeechEncoder(HuggingFaceBackend(model=str(path)))
 
 
 def test_sizes(encoder):
@@ -37,13 +37,13 @@ def test_sizes(encoder):
 def test_the_originals_frame_lengths_count_a_padded_frame(tmp_path):
     path = str(tiny_hubert_dir(tmp_path))
     speech, lengths = torch.randn(2, 3200), torch.tensor([3200, 1600])
-    exact = FrozenSpeechEncoder("huggingface", model=path)
-    rounded = FrozenSpeechEncoder("huggingface", model=path, frame_length_rule="rounded")
+    exact = FrozenSpeechEncoder(HuggingFaceBackend(model=path))
+    rounded = FrozenSpeechEncoder(HuggingFaceBackend(model=path), frame_length_rule="rounded")
     assert exact(speech, lengths).lengths.tolist() == [9, 4]
     assert rounded(speech, lengths).lengths.tolist() == [9, 5]
     assert rounded(speech[1:, :1600], lengths[1:]).lengths.tolist() == [4]
     with pytest.raises(ValueError, match="exact, rounded"):
-        FrozenSpeechEncoder("huggingface", model=path, frame_length_rule="ceil")
+        FrozenSpeechEncoder(HuggingFaceBackend(model=path), frame_length_rule="ceil")
 
 
 def test_frozen_means_frozen(encoder):
@@ -59,10 +59,12 @@ def test_frozen_means_frozen(encoder):
 
 def test_dropouts_act_in_training_mode_only_and_only_when_asked(tmp_path):
     path = str(tiny_hubert_dir(tmp_path))
-    encoder = FrozenSpeechEncoder("huggingface", model=path, dropout_in_training=True, dropout=0.2)
+    encoder = FrozenSpeechEncoder(
+        HuggingFaceBackend(model=path, dropout=0.2), dropout_in_training=True
+    )
     outer = torch.nn.Sequential(encoder)
     speech, lengths = torch.randn(2, 2000), torch.tensor([2000, 1500])
-    expected = FrozenSpeechEncoder("huggingface", model=path)(speech, lengths).hidden_states
+    expected = FrozenSpeechEncoder(HuggingFaceBackend(model=path))(speech, lengths).hidden_states
     assert torch.equal(encoder(speech, lengths).hidden_states, expected)
     outer.train()
     first, second = (encoder(speech, lengths).hidden_states for _ in range(2))
@@ -74,16 +76,18 @@ def test_dropouts_act_in_training_mode_only_and_only_when_asked(tmp_path):
 
 
 def test_dropout_without_its_switch_is_refused():
+    conf = {"model": "hubert", "dropout": 0.1}
     with pytest.raises(ValueError, match="dropout_in_training: true"):
-        FrozenSpeechEncoder("huggingface", model="hubert", dropout=0.1)
-    with pytest.raises(ValueError, match="dropout has no meaning for speech_encoder: s3prl"):
-        FrozenSpeechEncoder("s3prl", model="hubert", dropout_in_training=True, dropout=0.1)
+        build_speech_encoder({"speech_encoder_conf": conf})
+    conf["dropout_in_training"] = True
+    with pytest.raises(ValueError, match=r"speech_encoder_conf \(s3prl\) has .* dropout;"):
+        build_speech_encoder({"speech_encoder": "s3prl", "speech_encoder_conf": conf})
 
 
 def test_normalised_waveforms_are_not_normalised_again(tmp_path):
     path = str(tiny_hubert_dir(tmp_path, stable=True))  # base models undo any scale
-    encoder = FrozenSpeechEncoder("huggingface", model=path, normalize_waveform=True)
-    plain = FrozenSpeechEncoder("huggingface", model=path, normalize_waveform=False)
+    encoder = FrozenSpeechEncoder(HuggingFaceBackend(model=path), normalize_waveform=True)
+    plain = FrozenSpeechEncoder(HuggingFaceBackend(model=path), normalize_waveform=False)
     speech, lengths = 0.1 * torch.randn(2, 2000) + 0.2, torch.tensor([2000, 1500])
     expected = plain(speech, lengths).hidden_states
     assert torch.equal(encoder(speech, lengths, normalized=True).hidden_states, expected)
@@ -126,43 +130,42 @@ def test_integers_are_divided_by_their_range(encoder):
 
 
 def test_unknown_source_and_foreign_option():
+    def build(source: str, **conf: object) -> None:
+        build_speech_encoder({"speech_encoder": source, "speech_encoder_conf": conf})
+
     with pytest.raises(ValueError, match="huggingface, s3prl"):
-        FrozenSpeechEncoder("fairseq", model="hubert")
+        build("fairseq", model="hubert")
     with pytest.raises(ValueError, match="checkpoint"):
-        FrozenSpeechEncoder("huggingface", model="hubert", checkpoint="file.pt")
+        build("huggingface", model="hubert", checkpoint="file.pt")
     with pytest.raises(ValueError, match="cache_dir"):
-        FrozenSpeechEncoder("s3prl", model="hubert", cache_dir="cache")
+        build("s3prl", model="hubert", cache_dir="cache")
 
 
-def test_backends_can_be_added(monkeypatch):
-    class Constant(torch.nn.Module):
-        num_layers, dim, stride, sampling_rate, min_samples = 2, 3, 100, 16000, 100
+class Constant(torch.nn.Module):
+    """A backend of one's own."""
 
-        def wants_normalized_waveforms(self):
-            return False
+    num_layers, dim, stride, sampling_rate, min_samples = 2, 3, 100, 16000, 100
 
-        def frame_lengths(self, sample_lengths):
-            return sample_lengths // 100
+    def __init__(self, *, model: str, value: float = 1.0) -> None:
+        super().__init__()
+        self.value = value
 
-        def forward(self, speech, sample_lengths, ends):
-            frames = max(ends) // 100
-            return torch.full((len(speech), 2, frames, 3), self.value)
+    def wants_normalized_waveforms(self):
+        return False
 
-    def build(*, model, value=1.0):
-        backend = Constant()
-        backend.value = value
-        return backend
+    def frame_lengths(self, sample_lengths):
+        return sample_lengths // 100
 
-    monkeypatch.setitem(BACKENDS, "constant", build)
-    encoder = FrozenSpeechEncoder("constant", model="any", value=0.0)
+    def forward(self, speech, sample_lengths, ends):
+        return torch.full((len(speech), 2, max(ends) // 100, 3), self.value)
+
+
+def test_a_backend_of_ones_own():
+    conf = {"model": "any", "value": 0.0, "checkpoint": None}  # null: another backend's, not given
+    source = f"{__name__}:Constant"
+    encoder = build_speech_encoder({"speech_encoder": source, "speech_encoder_conf": conf})
     states = encoder(torch.zeros(1, 500), torch.tensor([500])).hidden_states
     assert torch.equal(states, torch.zeros(1, 2, 5, 3))
-
-
-def test_its_signature_shows_the_options_of_all_backends():
-    options = options_of(FrozenSpeechEncoder)
-    assert {"cache_dir", "random_weights", "dropout", "checkpoint"} < options.keys()
-    assert options["frame_length_rule"] == "exact"
 
 
 @pytest.mark.parametrize("normalize", [False, True])

@@ -15,13 +15,8 @@ import yaml
 from espnet2.torch_utils.load_pretrained_model import load_pretrained_model
 
 from espnet_plugin.data.scp import DataError
-from espnet_plugin.speechclip.attention import ATTENTIONS
-from espnet_plugin.speechclip.backends import BACKENDS
-from espnet_plugin.speechclip.keyword_extractor import KEYWORD_EXTRACTORS
-from espnet_plugin.speechclip.losses import LOSSES
-from espnet_plugin.speechclip.quantizer import QUANTIZERS
+from espnet_plugin.speechclip.factory import COMPONENTS
 from espnet_plugin.tasks.speechclip import SpeechCLIPTask
-from espnet_plugin.tasks.speechclip_options import CLASS_CHOICES
 from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel
 
 COMMON = [
@@ -431,6 +426,16 @@ def test_printed_config_is_usable(tmp_path: Path, capsys) -> None:
     assert args.iterator_type == "task"
     assert args.keyword_extractor_conf["frames_per_keyword"] == 20
     assert "compatibility" not in args.keyword_extractor_conf
+    assert args.speech_encoder_conf["frame_length_rule"] == "exact"
+    assert args.keyword_norm_conf["per_slot"] is True
+
+
+def test_options_of_one_class_do_not_reach_another(monkeypatch) -> None:
+    """ESPnet3 starts from these defaults, also for a class that has other options."""
+    monkeypatch.setattr(sys, "argv", ["train"])
+    config = SpeechCLIPTask.get_default_config()
+    filled = [key for key in COMPONENTS if config[f"{key}_conf"]]
+    assert filled == ["speech_encoder"]  # with its model
 
 
 @pytest.mark.parametrize(
@@ -451,17 +456,24 @@ def test_other_architectures_build(
     assert (model.keyword_extractor is not None) == has_keywords
 
 
-def test_options_offer_what_is_registered_and_nothing_else() -> None:
-    registries = {
-        "speech_encoder": BACKENDS,
-        "attention": ATTENTIONS,
-        "keyword_extractor": KEYWORD_EXTRACTORS,
-        "quantizer": QUANTIZERS,
-        "loss": LOSSES,
-    }
-    for choices in CLASS_CHOICES:
-        assert {*choices.choices()} - {None} == {*registries.pop(choices.name)}
-    assert not registries
+@pytest.mark.parametrize("key", COMPONENTS)
+def test_names_are_ours_or_classes_that_can_be_imported(key: str, capsys) -> None:
+    parser = SpeechCLIPTask.get_parser()
+    for name in COMPONENTS[key]:
+        expected = None if name == "none" else name
+        assert getattr(parser.parse_args([f"--{key}", name.upper()]), key) == expected
+    own = f"{__name__}:TestClass"
+    assert getattr(parser.parse_args([f"--{key}", own]), key) == own
+    for name, message in (("quick", "choose from"), ("no_module:X", "cannot be imported")):
+        with pytest.raises(SystemExit):
+            parser.parse_args([f"--{key}", name])
+        assert f"{key}: " in (error := capsys.readouterr().err) and message in error
+
+
+class TestClass:
+    """A class of one's own."""
+
+    __test__ = False
 
 
 def test_an_update_counts_and_keeps_temperatures_in_bounds(tiny_corpus, model_arguments) -> None:

@@ -16,6 +16,7 @@ from local.front_end.voices import RATE, Recording
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from espnet_plugin.speechclip.backends.huggingface import HuggingFaceBackend
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
 from s3prl_upstream.expert import UpstreamExpert
 
@@ -51,7 +52,7 @@ class BareEncoder:
     """
 
     def __init__(self, folder: str) -> None:
-        self.encoder = FrozenSpeechEncoder("huggingface", model=folder)
+        self.encoder = FrozenSpeechEncoder(HuggingFaceBackend(model=folder))
 
     def get_downsample_rates(self) -> int:
         """Samples per frame."""

@@ -22,6 +22,7 @@ from espnet_plugin.data.frame_store import FRAMES, StoredFrames
 from espnet_plugin.data.scp import read_scp
 from espnet_plugin.evaluation.word_errors import word_error_rate
 from espnet_plugin.inference.speech_states import frames_of, read_speech
+from espnet_plugin.speechclip.backends.huggingface import HuggingFaceBackend
 from espnet_plugin.speechclip.speech_encoder import (
     FrozenSpeechEncoder,
     LayerWeighting,
@@ -222,7 +223,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
     with atomic_path(args.output_dir / "recogniser.pth") as temporary:
         torch.save(model.state_dict(), temporary)
     write_text(args.output_dir / "words.txt", "".join(f"{word}\n" for word in words))
-    encoder = FrozenSpeechEncoder("huggingface", model=args.encoder)
+    encoder = FrozenSpeechEncoder(HuggingFaceBackend(model=args.encoder))
     for directory in args.test_dirs:
         texts = recognise(model, words, encoder, read_scp(directory / "wav.scp"))
         lines = (f"{key} {texts[key]}".rstrip() + "\n" for key in sorted(texts))
