@@ -19,13 +19,13 @@ from pathlib import Path
 
 import numpy as np
 
-from espnet_plugin.data.scp import DataError, read_scp, write_lines
-from espnet_plugin.evaluation.inference_set import (
+from espnet_plugin.data.inference_set import (
     TRANSCRIPT_EMBEDDINGS,
     TRANSCRIPT_FACTS,
     TRANSCRIPTS,
     UTTERANCES,
 )
+from espnet_plugin.data.scp import DataError, read_scp, write_lines
 from espnet_plugin.evaluation.word_errors import word_error_rate
 from espnet_plugin.utils.atomic import atomic_path, write_text
 from espnet_plugin.utils.command import add_clip_arguments, command_errors

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_plugin.evaluation.alignments import WORDS_CTM
+from espnet_plugin.data.alignments import WORDS_CTM
 from espnet_plugin.evaluation.report.tables import keyword_table
 from espnet_plugin.evaluation.scores.directory import score_keywords_directory
 from espnet_plugin.utils.command import command_errors

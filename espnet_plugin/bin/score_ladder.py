@@ -15,9 +15,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from espnet_plugin.data.alignments import WORDS_CTM, read_ctm
+from espnet_plugin.data.inference_set import read_inference_set
 from espnet_plugin.data.scp import DataError, read_scp
-from espnet_plugin.evaluation.alignments import WORDS_CTM, read_ctm
-from espnet_plugin.evaluation.inference_set import read_inference_set
 from espnet_plugin.evaluation.ladder import (
     LADDER,
     heard_utterances,

@@ -142,7 +142,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
     if args.output_dir is None:
         parser.error("--output_dir is needed")
     if args.merge is not None:
-        from espnet_plugin.inference.outputs import merge_outputs
+        from espnet_plugin.data.set_outputs import merge_outputs
 
         number = merge_outputs(args.merge, args.output_dir)
         logging.info(f"{len(args.merge)} jobs, {number} utterances → {args.output_dir}")

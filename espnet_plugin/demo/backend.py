@@ -11,7 +11,7 @@ import numpy as np
 from espnet_plugin.data.speech_activity import spoken_part
 from espnet_plugin.demo.captions import Caption, SpokenCaptions
 from espnet_plugin.evaluation.stop_words import is_stop_word
-from espnet_plugin.inference.keywords import Keyword, later, words_of
+from espnet_plugin.inference.keywords import HeardWord, later, words_of
 from espnet_plugin.inference.utterance import read_utterance
 from espnet_plugin.search.index import Hit, PictureIndex
 
@@ -47,7 +47,7 @@ class Heard:
     start: float
     end: float
     embedding: np.ndarray
-    keywords: list[Keyword] | None
+    keywords: list[HeardWord] | None
     alphas: np.ndarray | None
     frame_seconds: float
     threshold: float

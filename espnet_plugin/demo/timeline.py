@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from espnet_plugin.inference.keywords import Keyword
+from espnet_plugin.inference.keywords import HeardWord
 
 COLUMNS = 800
 PIXELS_PER_SECOND = 160.0  # at least; a narrow window scrolls
@@ -23,7 +23,7 @@ MARGIN = 14.0  # pixels around a word
 class Label:
     """A keyword with its place: percent of the width, and a line below the waveform."""
 
-    keyword: Keyword
+    keyword: HeardWord
     left: float
     width: float
     lane: int
@@ -75,7 +75,7 @@ def firing_places(alphas: np.ndarray, *, threshold: float) -> list[float]:
     return [x for x, level in accumulated(alphas, threshold=threshold) if level == 1.0]
 
 
-def place_labels(keywords: Sequence[Keyword], *, seconds: float) -> list[Label]:
+def place_labels(keywords: Sequence[HeardWord], *, seconds: float) -> list[Label]:
     """Puts keywords that have times into lines so that their words do not overlap.
 
     Args:

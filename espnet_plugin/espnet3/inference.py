@@ -11,11 +11,12 @@ from typing import Any
 from espnet3.parallel.parallel import get_parallel_config
 from espnet3.systems.base.inference_runner import InferenceRunner
 
+from espnet_plugin.data.inference_set import read_inference_set
 from espnet_plugin.data.manifest import RECORD, made_from
 from espnet_plugin.data.scp import read_scp, write_scp
+from espnet_plugin.data.set_outputs import SetOutputs, merge_outputs
 from espnet_plugin.espnet3.dataset import Dataset
 from espnet_plugin.inference.infer_set import infer_set
-from espnet_plugin.inference.outputs import SetOutputs, merge_outputs, read_outputs
 from espnet_plugin.inference.speechclip_inference import SpeechCLIPInference
 from espnet_plugin.pretrained.names import resolve_model
 
@@ -96,11 +97,13 @@ class SetInferenceRunner(InferenceRunner):
     def merge(self, shard_dirs: list[Path]) -> None:
         """Puts the shards together."""
         merge_outputs(shard_dirs, self.output_dir)
-        outputs = read_outputs(self.output_dir)
-        write_scp(self.output_dir / "image.scp", outputs.utt2image)
+        whole = read_inference_set(self.output_dir)
+        write_scp(
+            self.output_dir / "image.scp", dict(zip(whole.utterances, whole.image_of, strict=True))
+        )
         said = {
-            utterance: " ".join(keyword["token"] for keyword in entry["keywords"]) or "-"
-            for utterance, entry in outputs.keywords.items()
+            heard.utterance: " ".join(keyword.token for keyword in heard.keywords) or "-"
+            for heard in whole.heard
         }
         if said:
             write_scp(self.output_dir / "keywords.scp", said)

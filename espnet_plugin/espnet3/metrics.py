@@ -10,7 +10,7 @@ import numpy as np
 from espnet3.components.metrics.base_metric import BaseMetric
 from espnet3.contract import Field
 
-from espnet_plugin.evaluation.alignments import WORDS_CTM
+from espnet_plugin.data.alignments import WORDS_CTM
 from espnet_plugin.evaluation.scores.directory import (
     score_keywords_directory,
     score_retrieval_directory,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from espnet_plugin.evaluation.inference_set import InferenceSet
+from espnet_plugin.data.inference_set import InferenceSet
 from espnet_plugin.evaluation.retrieval import rank_embeddings, summarize
 
 WEIGHTS = tuple(i / 20 for i in range(21))

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from espnet_plugin.evaluation.keyword_file import Keyword, UtteranceKeywords
+from espnet_plugin.data.keyword_file import Keyword, UtteranceKeywords
 from espnet_plugin.evaluation.token_texts import (
     END_OF_WORD,
     SPECIAL_IDS,
@@ -73,7 +73,7 @@ def score_keywords(
 
 
 def _candidates(keyword: Keyword, k: int) -> list[int]:
-    return [i for i in keyword.nearest if i not in SPECIAL_IDS][:k]
+    return [i for i in keyword.top if i not in SPECIAL_IDS][:k]
 
 
 def _clip_measures(utterance: UtteranceKeywords, texts: Mapping[int, str]) -> dict[str, float]:

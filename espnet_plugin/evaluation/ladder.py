@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
+from espnet_plugin.data.alignments import Word
+from espnet_plugin.data.inference_set import KEYWORDS as KEYWORDS_FILE
+from espnet_plugin.data.inference_set import InferenceSet
+from espnet_plugin.data.keyword_file import UtteranceKeywords
 from espnet_plugin.data.scp import DataError
-from espnet_plugin.evaluation.alignments import Word
-from espnet_plugin.evaluation.inference_set import KEYWORDS as KEYWORDS_FILE
-from espnet_plugin.evaluation.inference_set import InferenceSet
-from espnet_plugin.evaluation.keyword_file import UtteranceKeywords
 from espnet_plugin.evaluation.retrieval import rank_embeddings
 from espnet_plugin.evaluation.scores.files import write_json
 from espnet_plugin.evaluation.scores.keywords import load_token_texts

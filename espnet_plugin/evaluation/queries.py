@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from espnet_plugin.evaluation.inference_set import InferenceSet
+from espnet_plugin.data.inference_set import InferenceSet
 from espnet_plugin.evaluation.scores.retrieval import Ranks
 
 QUERIES = 10  # found best, found worst, and drawn at random

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from espnet_plugin.evaluation.alignments import AlignmentError, Word
-from espnet_plugin.evaluation.keyword_file import Keyword, UtteranceKeywords
+from espnet_plugin.data.alignments import AlignmentError, Word
+from espnet_plugin.data.keyword_file import Keyword, UtteranceKeywords
 from espnet_plugin.evaluation.token_texts import (
     SPECIAL_IDS,
     is_content,

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,16 +14,13 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader
 
 from espnet_plugin.data.dataset import SAMPLING_RATE, NamingDataset, checked_embedding
+from espnet_plugin.data.keyword_file import UtteranceKeywords
 from espnet_plugin.data.sampler_files import read_lengths
 from espnet_plugin.data.scp import DataError, read_scp
+from espnet_plugin.data.set_outputs import SetOutputs
 from espnet_plugin.inference.batches import batches_by_length
 from espnet_plugin.inference.clip import embed_texts
-from espnet_plugin.inference.outputs import SetOutputs
-from espnet_plugin.inference.speechclip_inference import (
-    SpeechCLIPInference,
-    SpokenKeyword,
-    UtteranceResult,
-)
+from espnet_plugin.inference.speechclip_inference import SpeechCLIPInference, UtteranceResult
 from espnet_plugin.inference.utterance import MAX_SECONDS
 from espnet_plugin.speechclip.backends.waveform import checked_speech, float_speech
 from espnet_plugin.utils.memory import memory_errors
@@ -122,7 +118,7 @@ def infer_set(
             outputs.arrays[utterance] = _embeddings(result)
             if result.keywords is not None:
                 inference.warn_of_the_rest(utterance, result)
-                outputs.keywords[utterance] = keyword_entry(utterance, seconds, result)
+                outputs.keywords[utterance] = _keywords(utterance, seconds, result)
         for row in [row for row, utterance in enumerate(utterances) if utterance in shown]:
             one = {name: value[row : row + 1] for name, value in tensors.items()}
             if _seconds(one, inference.stride_seconds)[0] > ATTENTION_SECONDS:
@@ -169,26 +165,17 @@ def _seconds(batch: Mapping[str, Tensor], stride_seconds: float) -> list[float]:
     return [frames * stride_seconds for frames in batch["speech_states_lengths"].tolist()]
 
 
-def keyword_entry(utterance: str, seconds: float, result: UtteranceResult) -> dict[str, Any]:
-    """One line of ``keywords.jsonl``; times in seconds."""
-    assert result.keywords is not None
-    entry: dict[str, Any] = {
-        "utt": utterance,
-        "seconds": round(seconds, 4),
-        "keywords": [_keyword(keyword) for keyword in result.keywords],
-    }
-    if result.alphas is not None:
-        # through str, since a float32 rounded to four digits prints as many more
-        entry["alphas"] = [float(f"{alpha:.4f}") for alpha in result.alphas]
-        entry["fired"] = list(result.fired or ())
-    return entry
-
-
-def _keyword(keyword: SpokenKeyword) -> dict[str, Any]:
-    entry = {name: value for name, value in asdict(keyword).items() if value is not None}
-    return entry | {
-        name: round(entry[name], 4) for name in ("score", "start", "end") if name in entry
-    }
+def _keywords(utterance: str, seconds: float, result: UtteranceResult) -> UtteranceKeywords:
+    alphas = None if result.alphas is None else tuple(result.alphas.tolist())
+    return UtteranceKeywords(
+        utterance,
+        caption=None,
+        caption_ids=None,
+        keywords=result.keywords or (),
+        seconds=seconds,
+        alphas=alphas,
+        fired=result.fired or (),
+    )
 
 
 def _embeddings(result: UtteranceResult) -> dict[str, np.ndarray]:
@@ -210,7 +197,9 @@ def _add_captions(
     for utterance, embedding, ids in zip(utterances, embeddings, clip.tokenize(texts), strict=True):
         outputs.arrays[utterance]["text"] = embedding
         if utterance in outputs.keywords:
-            outputs.keywords[utterance] |= {"caption_ids": ids, "caption": captions[utterance]}
+            outputs.keywords[utterance] = replace(
+                outputs.keywords[utterance], caption=captions[utterance], caption_ids=tuple(ids)
+            )
 
 
 def _add_images(

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from espnet_plugin.inference.speechclip_inference import SpokenKeyword
+from espnet_plugin.data.keyword_file import Keyword
 from espnet_plugin.speechclip.clip import FrozenCLIP
 
 
 @dataclass(frozen=True)
-class Keyword:
+class HeardWord:
     """A word that the model heard.
 
     Attributes:
@@ -33,15 +33,15 @@ class Keyword:
         return f"{when}{self.word}  ({self.score:.2f})"
 
 
-def words_of(heard: Sequence[SpokenKeyword], clip: FrozenCLIP) -> list[Keyword]:
+def words_of(heard: Sequence[Keyword], clip: FrozenCLIP) -> list[HeardWord]:
     """Keywords as words: sub-words that follow each other in time are joined up to a word's end."""
-    words: list[Keyword] = []
-    pieces: list[SpokenKeyword] = []
+    words: list[HeardWord] = []
+    pieces: list[Keyword] = []
     for keyword in heard:
         pieces.append(keyword)
         if keyword.token.endswith("</w>") or keyword.start is None or keyword is heard[-1]:
             words.append(
-                Keyword(
+                HeardWord(
                     word=clip.text_of([piece.token_id for piece in pieces]),
                     score=float(np.mean([piece.score for piece in pieces])),
                     start=_rounded(pieces[0].start),
@@ -52,7 +52,7 @@ def words_of(heard: Sequence[SpokenKeyword], clip: FrozenCLIP) -> list[Keyword]:
     return words
 
 
-def later(keywords: Sequence[Keyword], *, seconds: float) -> list[Keyword]:
+def later(keywords: Sequence[HeardWord], *, seconds: float) -> list[HeardWord]:
     """Keywords of a part of a recording, at their times in the whole.
 
     Args:

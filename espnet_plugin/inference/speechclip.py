@@ -15,7 +15,7 @@ from espnet_plugin.data.speech_activity import SILENT
 from espnet_plugin.inference.batches import batches_by_length
 from espnet_plugin.inference.clip import embed_pixels, embed_texts, read_pixels
 from espnet_plugin.inference.embeddings import Embeddings, OnError, embed_items, items_of
-from espnet_plugin.inference.keywords import Keyword, words_of
+from espnet_plugin.inference.keywords import HeardWord, words_of
 from espnet_plugin.inference.publishing import upload, write_model_card
 from espnet_plugin.inference.speechclip_inference import SpeechCLIPInference
 from espnet_plugin.inference.utterance import (
@@ -263,7 +263,7 @@ class SpeechCLIP:
         rows = embed_texts(self.inference.model.clip, items, description="texts")
         return Embeddings.of(rows, kept=range(len(items)))
 
-    def keywords(self, speech: Utterance, *, sampling_rate: int | None = None) -> list[Keyword]:
+    def keywords(self, speech: Utterance, *, sampling_rate: int | None = None) -> list[HeardWord]:
         """Words that the model hears in a recording, in their order; none if it is silent.
 
         Args:

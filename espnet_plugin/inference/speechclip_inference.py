@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from espnet_plugin.data.keyword_file import Keyword
 from espnet_plugin.inference.utterance import (
     MAX_SECONDS,
     Utterance,
@@ -30,30 +31,6 @@ PRECISIONS = ("float32", "float64", "float16", "bfloat16")
 
 
 @dataclass(frozen=True)
-class SpokenKeyword:
-    """A keyword that the model heard.
-
-    Attributes:
-        token_id: CLIP's id of the nearest sub-word.
-        token: Its text as the vocabulary writes it, ``</w>`` at a word's end.
-        score: Cosine similarity of the keyword and the sub-word's embedding.
-        top: Ids of the sub-words nearest to the keyword, nearest first, special tokens left out.
-        neighbours: Ids of the vocabulary's rows nearest to the chosen one, itself first, special
-            tokens among them: what the original's hit rate counts.
-        start: Seconds; None when the extractor does not segment (cls).
-        end: Seconds; None likewise.
-    """
-
-    token_id: int
-    token: str
-    score: float
-    top: tuple[int, ...]
-    neighbours: tuple[int, ...]
-    start: float | None
-    end: float | None
-
-
-@dataclass(frozen=True)
 class UtteranceResult:
     """What the model makes of one utterance.
 
@@ -69,7 +46,7 @@ class UtteranceResult:
 
     parallel: np.ndarray | None
     cascaded: np.ndarray | None
-    keywords: tuple[SpokenKeyword, ...] | None
+    keywords: tuple[Keyword, ...] | None
     alphas: np.ndarray | None
     fired: tuple[int, ...] | None
     keywords_end: float | None
@@ -269,7 +246,7 @@ class SpeechCLIPInference:
         states = batch_states(self.model.speech_encoder, **batch)
         return SpeechStates(states.hidden_states.to(self.dtype), states.lengths)
 
-    def _keywords(self, output: SpeechOutput) -> list[tuple[SpokenKeyword, ...]] | None:
+    def _keywords(self, output: SpeechOutput) -> list[tuple[Keyword, ...]] | None:
         keywords = output.keywords
         if keywords is None:
             return None
@@ -292,7 +269,7 @@ class SpeechCLIPInference:
         for row, number in enumerate(keywords.lengths.tolist()):
             heard.append(
                 tuple(
-                    SpokenKeyword(
+                    Keyword(
                         token_id=nearest[row][slot][0],
                         token=self.model.clip.token_text(nearest[row][slot][0]),
                         score=scores[row][slot],

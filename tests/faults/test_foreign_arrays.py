@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from espnet2.fileio.npy_scp import NpyScpReader
 
-from espnet_plugin.evaluation.inference_set import _read_embeddings
+from espnet_plugin.data.inference_set import read_embeddings
 from espnet_plugin.inference.infer_set import _image_embedding
 from espnet_plugin.pretrained.convert.vocabulary_ids import read_ids
 
@@ -34,7 +34,7 @@ def by_espnet(path: Path) -> Any:
 READERS = {
     "training": by_espnet,
     "inference": lambda path: _image_embedding(str(path)),
-    "scoring": lambda path: _read_embeddings(path, 1, "ids"),
+    "scoring": lambda path: read_embeddings(path, 1, "ids"),
     "conversion": read_ids,
 }
 

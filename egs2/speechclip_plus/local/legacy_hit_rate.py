@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from espnet_plugin.evaluation.keyword_file import UtteranceKeywords, read_keywords
+from espnet_plugin.data.keyword_file import UtteranceKeywords, read_captioned_keywords
 from espnet_plugin.evaluation.token_texts import END_OF_TEXT, START_OF_TEXT, clip_tokenizer
 from espnet_plugin.utils.command import command_errors
 
@@ -82,7 +82,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("keywords", nargs="+", help="keywords.jsonl of a cls model's sets")
     for path in parser.parse_args(cmd).keywords:
-        rates = 100 * legacy_hit_rates(read_keywords(path))
+        rates = 100 * legacy_hit_rates(read_captioned_keywords(path))
         positions = " ".join(f"{rate:.1f}" for rate in rates)
         sys.stdout.write(f"{path}: {rates.mean():.1f} (by position: {positions})\n")
 

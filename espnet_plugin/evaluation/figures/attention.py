@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from espnet_plugin.evaluation.alignments import Word
+from espnet_plugin.data.alignments import Word
 from espnet_plugin.evaluation.figures import colours, style
 
 

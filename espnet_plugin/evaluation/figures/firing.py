@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from espnet_plugin.evaluation.alignments import Word
+from espnet_plugin.data.alignments import Word
+from espnet_plugin.data.keyword_file import UtteranceKeywords
 from espnet_plugin.evaluation.figures import colours, style
-from espnet_plugin.evaluation.keyword_file import UtteranceKeywords
 from espnet_plugin.evaluation.token_texts import END_OF_WORD
 
 _INKS = {  # of a keyword's letters: where its colour is pale, its bar alone shows it

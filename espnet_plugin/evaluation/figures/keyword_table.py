@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
+from espnet_plugin.data.keyword_file import UtteranceKeywords
 from espnet_plugin.evaluation.figures import colours, style
-from espnet_plugin.evaluation.keyword_file import UtteranceKeywords
 from espnet_plugin.evaluation.token_texts import END_OF_WORD
 
 _INKS = {

@@ -18,7 +18,16 @@ import numpy as np
 import soundfile
 from matplotlib.figure import Figure
 
-from espnet_plugin.evaluation.alignments import WORDS_CTM, Word, read_ctm
+from espnet_plugin.data.alignments import WORDS_CTM, Word, read_ctm
+from espnet_plugin.data.inference_set import (
+    ATTENTION,
+    LAYER_WEIGHTS,
+    InferenceSet,
+    read_attention,
+    read_frame_seconds,
+    read_layer_weights,
+)
+from espnet_plugin.data.keyword_file import UtteranceKeywords
 from espnet_plugin.evaluation.figures import style
 from espnet_plugin.evaluation.figures.attention import draw_attention
 from espnet_plugin.evaluation.figures.firing import draw_firing
@@ -28,13 +37,6 @@ from espnet_plugin.evaluation.figures.layer_weights import draw_layer_weights
 from espnet_plugin.evaluation.figures.recall import draw_ladder, draw_recall_curves
 from espnet_plugin.evaluation.figures.similarity import draw_similarity
 from espnet_plugin.evaluation.figures.training_curves import draw_training_curves
-from espnet_plugin.evaluation.inference_set import (
-    ATTENTION,
-    LAYER_WEIGHTS,
-    InferenceSet,
-    read_frame_seconds,
-)
-from espnet_plugin.evaluation.keyword_file import UtteranceKeywords
 from espnet_plugin.evaluation.queries import search
 from espnet_plugin.evaluation.report.material import Material
 from espnet_plugin.evaluation.report.report_figure import ReportFigure, Timeline
@@ -217,10 +219,10 @@ def _training_curves(shown: Shown) -> list[Drawing]:
 
 
 def _layer_weights(shown: Shown) -> list[Drawing]:
-    path = shown.data.directory / LAYER_WEIGHTS
-    if not path.exists():
+    directory = shown.data.directory
+    if not (directory / LAYER_WEIGHTS).exists():
         return []
-    return [Drawing(lambda: draw_layer_weights(np.load(path, allow_pickle=False)))]
+    return [Drawing(lambda: draw_layer_weights(read_layer_weights(directory)))]
 
 
 def _attention_maps(shown: Shown) -> list[Drawing]:
@@ -276,8 +278,7 @@ def _read(directory: Path | None, name: str, reader: Callable[[Path], dict]) -> 
 
 
 def _read_maps(path: Path) -> dict[str, np.ndarray]:
-    with np.load(path, allow_pickle=False) as stored:
-        return {name: stored[name] for name in sorted(stored)[:MAX_ATTENTION_MAPS]}
+    return read_attention(path.parent, MAX_ATTENTION_MAPS)
 
 
 def _spread(items: Sequence, number: int) -> list:

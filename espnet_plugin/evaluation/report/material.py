@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from espnet_plugin.data.inference_set import TRANSCRIPTS, InferenceSet
+from espnet_plugin.data.keyword_file import UtteranceKeywords
 from espnet_plugin.data.scp import read_scp
-from espnet_plugin.evaluation.inference_set import TRANSCRIPTS, InferenceSet
-from espnet_plugin.evaluation.keyword_file import UtteranceKeywords
 
 
 @dataclass(frozen=True)

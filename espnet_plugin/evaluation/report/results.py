@@ -15,10 +15,10 @@ from urllib.parse import quote
 import yaml
 from humanfriendly import format_size
 
-from espnet_plugin.evaluation.alignments import WORDS_CTM
+from espnet_plugin.data.alignments import WORDS_CTM
+from espnet_plugin.data.hard_negatives import HARD_NEGATIVES
+from espnet_plugin.data.inference_set import UTTERANCES, InferenceSet, read_inference_set
 from espnet_plugin.evaluation.architectures import architecture_name
-from espnet_plugin.evaluation.hard_negatives import HARD_NEGATIVES
-from espnet_plugin.evaluation.inference_set import UTTERANCES, InferenceSet, read_inference_set
 from espnet_plugin.evaluation.ladder import score_ladder
 from espnet_plugin.evaluation.queries import choose_examples
 from espnet_plugin.evaluation.report.material import read_material

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from espnet_plugin.data.inference_set import InferenceSet
 from espnet_plugin.evaluation.figures.colours import keyword_kind
-from espnet_plugin.evaluation.inference_set import InferenceSet
 from espnet_plugin.evaluation.queries import Query, search
 from espnet_plugin.evaluation.report.material import Material
 from espnet_plugin.evaluation.report.media import (

@@ -8,17 +8,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from espnet_plugin.data.scp import read_scp, write_scp
-from espnet_plugin.evaluation.alignments import AlignmentError, read_ctm
-from espnet_plugin.evaluation.fusion import choose_weight
-from espnet_plugin.evaluation.hard_negatives import families, hard_negatives_of
-from espnet_plugin.evaluation.inference_set import (
+from espnet_plugin.data.alignments import AlignmentError, read_ctm
+from espnet_plugin.data.hard_negatives import families, hard_negatives_of
+from espnet_plugin.data.inference_set import (
     KEYWORDS,
     TRANSCRIPT_FACTS,
     UTT2IMAGE,
     read_inference_set,
 )
-from espnet_plugin.evaluation.keyword_file import read_keywords
+from espnet_plugin.data.keyword_file import read_captioned_keywords
+from espnet_plugin.data.scp import read_scp, write_scp
+from espnet_plugin.evaluation.fusion import choose_weight
 from espnet_plugin.evaluation.scores.files import read_scores, write_scores
 from espnet_plugin.evaluation.scores.keywords import keyword_scores, load_token_texts
 from espnet_plugin.evaluation.scores.retrieval import compare_ranks, rank_set, retrieval_scores
@@ -52,6 +52,10 @@ def score_retrieval_directory(
     """
     directory = Path(directory)
     data = read_inference_set(directory)
+    if not data.images:
+        raise ValueError(
+            f"{directory}: no picture was embedded; run inference with --utt2image and --image_scp"
+        )
     weight = None
     if dev_directory is not None and len(data.branches) == 2:
         dev = read_inference_set(dev_directory)
@@ -123,7 +127,7 @@ def score_keywords_directory(
         seed: See there.
     """
     directory = Path(directory)
-    utterances = read_keywords(directory / KEYWORDS)
+    utterances = read_captioned_keywords(directory / KEYWORDS)
     words = None if words_ctm is None else read_ctm(words_ctm)
     image_of = None
     if (directory / UTT2IMAGE).exists():

@@ -7,8 +7,8 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from espnet_plugin.evaluation.alignments import AlignmentError, Word
-from espnet_plugin.evaluation.keyword_file import UtteranceKeywords
+from espnet_plugin.data.alignments import AlignmentError, Word
+from espnet_plugin.data.keyword_file import UtteranceKeywords
 from espnet_plugin.evaluation.keywords import KeywordScores, score_keywords
 from espnet_plugin.evaluation.segmentation import score_boundaries, score_localization
 from espnet_plugin.evaluation.statistics import bootstrap_mean

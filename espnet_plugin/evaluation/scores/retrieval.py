@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from espnet_plugin.data.inference_set import InferenceSet
 from espnet_plugin.evaluation.chance import chance_scores
 from espnet_plugin.evaluation.fusion import fuse
 from espnet_plugin.evaluation.hard_negatives import score_hard_negatives
-from espnet_plugin.evaluation.inference_set import InferenceSet
 from espnet_plugin.evaluation.retrieval import RetrievalRanks, rank_embeddings, summarize
 from espnet_plugin.evaluation.statistics import (
     Interval,

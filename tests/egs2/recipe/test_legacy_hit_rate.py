@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from local.legacy_hit_rate import legacy_gold, legacy_hit_rates, main
 
-from espnet_plugin.evaluation.keyword_file import Keyword, UtteranceKeywords
+from espnet_plugin.data.keyword_file import Keyword, UtteranceKeywords
 
 tokenizer = pytest.importorskip("open_clip.tokenizer").SimpleTokenizer()
 START, END, PAD = 49406, 49407, 0

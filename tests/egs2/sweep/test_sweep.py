@@ -22,8 +22,8 @@ from local.sweep.runs import (
     read_runs,
 )
 
+from espnet_plugin.data.hard_negatives import HardNegative, write_hard_negatives
 from espnet_plugin.data.scp import write_scp
-from espnet_plugin.evaluation.hard_negatives import HardNegative, write_hard_negatives
 from espnet_plugin.evaluation.report.results import write_results
 from espnet_plugin.evaluation.statistics import Interval, PairedTest
 from tests.espnet_plugin.evaluation.conftest import TOKENS, write_set

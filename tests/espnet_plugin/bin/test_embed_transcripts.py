@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from espnet_plugin.bin import embed_transcripts, score_retrieval
+from espnet_plugin.data.inference_set import read_inference_set
 from espnet_plugin.data.scp import read_scp
-from espnet_plugin.evaluation.inference_set import read_inference_set
 from espnet_plugin.evaluation.report.material import read_material
 
 

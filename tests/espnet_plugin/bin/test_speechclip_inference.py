@@ -11,9 +11,9 @@ import pytest
 import soundfile
 
 from espnet_plugin.bin import speechclip_inference
+from espnet_plugin.data.inference_set import read_frame_seconds, read_inference_set
+from espnet_plugin.data.keyword_file import read_keywords
 from espnet_plugin.data.scp import read_scp
-from espnet_plugin.evaluation.inference_set import read_frame_seconds, read_inference_set
-from espnet_plugin.evaluation.keyword_file import read_keywords
 from espnet_plugin.inference.speechclip_inference import SpeechCLIPInference
 
 MODEL = "latest.pth"
@@ -58,7 +58,7 @@ def test_keywords_have_times_captions_and_weights(whole: Path, tiny_corpus) -> N
     assert len(first.alphas) == 9  # frames of 3,200 samples: (3200 - 400) / 320 + 1, rounded down
     assert first.keywords
     for keyword in first.keywords:
-        assert keyword.nearest[0] == keyword.token_id and len(keyword.nearest) == 5
+        assert keyword.top[0] == keyword.token_id and len(keyword.top) == 5
         assert keyword.neighbours[0] == keyword.token_id and len(set(keyword.neighbours)) == 5
         assert 0 <= keyword.start < keyword.end <= 0.2
     raw = json.loads((whole / "keywords.jsonl").read_text().splitlines()[0])

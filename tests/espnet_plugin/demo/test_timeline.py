@@ -12,7 +12,7 @@ from espnet_plugin.demo.timeline import (
     ticks,
     waveform_path,
 )
-from espnet_plugin.inference.keywords import Keyword
+from espnet_plugin.inference.keywords import HeardWord
 
 
 def test_weights_add_up_and_drop_where_a_keyword_is_complete() -> None:
@@ -32,10 +32,10 @@ def test_as_many_firings_as_the_sum_holds(alphas: list[float], threshold: float)
 
 def test_words_that_would_overlap_get_another_line() -> None:
     words = [
-        Keyword("butterfly", 0.3, 0.0, 0.2),
-        Keyword("at", 0.3, 0.2, 0.4),
-        Keyword("night", 0.3, 1.5, 2.0),
-        Keyword("nowhere", 0.3, None, None),
+        HeardWord("butterfly", 0.3, 0.0, 0.2),
+        HeardWord("at", 0.3, 0.2, 0.4),
+        HeardWord("night", 0.3, 1.5, 2.0),
+        HeardWord("nowhere", 0.3, None, None),
     ]
     labels = place_labels(words, seconds=2.0)
     assert [label.lane for label in labels] == [0, 1, 0]

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
+from espnet_plugin.data.inference_set import InferenceSet
 from espnet_plugin.evaluation.fusion import choose_weight, fuse
-from espnet_plugin.evaluation.inference_set import InferenceSet
 
 IDS = tuple(f"i{number}" for number in range(8))
 IMAGES = np.eye(8, dtype=np.float32)

@@ -3,14 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from espnet_plugin.data.scp import DataError
-from espnet_plugin.evaluation.hard_negatives import (
-    HardNegative,
-    families,
-    read_hard_negatives,
-    score_hard_negatives,
-    write_hard_negatives,
-)
+from espnet_plugin.data.hard_negatives import HardNegative
+from espnet_plugin.evaluation.hard_negatives import score_hard_negatives
 
 PAIRS = [HardNegative("a", "b", "size"), HardNegative("b", "a", "size"),
          HardNegative("a", "c", "thing"), HardNegative("c", "a", "thing")]  # fmt: skip
@@ -33,25 +27,3 @@ def test_pictures_that_are_not_in_the_set_are_passed_over():
         np.eye(2), np.eye(2), image_of=["a", "b"], images=["a", "b"], pairs=PAIRS, samples=0
     )
     assert scores == {"size": {"accuracy": 1.0, "pairs": 2}}
-
-
-def test_families():
-    assert families([*PAIRS, HardNegative("d", "e", "size")]) == {
-        "a": "a", "b": "a", "c": "a", "d": "d", "e": "d",
-    }  # fmt: skip
-    joined = [HardNegative("a", "b", "x"), HardNegative("d", "c", "x"), HardNegative("c", "b", "x")]
-    assert len(set(families(joined).values())) == 1
-
-
-def test_the_table_comes_back(tmp_path):
-    path = tmp_path / "hard_negatives.tsv"
-    write_hard_negatives(path, PAIRS)
-    assert read_hard_negatives(path) == PAIRS
-    write_hard_negatives(path, [])  # another corpus in its place
-    assert not path.exists()
-    path.write_text("image\tnegative\tkind\na\tb\n")
-    with pytest.raises(DataError, match=":2: expected image, negative and kind"):
-        read_hard_negatives(path)
-    path.write_text("a\tb\tsize\n")
-    with pytest.raises(DataError, match=":1: expected the header"):
-        read_hard_negatives(path)

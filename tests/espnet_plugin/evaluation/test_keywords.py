@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from espnet_plugin.evaluation.keyword_file import Keyword, UtteranceKeywords
+from espnet_plugin.data.keyword_file import Keyword, UtteranceKeywords
 from espnet_plugin.evaluation.keywords import score_keywords
 
 TEXTS = {

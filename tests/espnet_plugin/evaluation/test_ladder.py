@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from espnet_plugin.evaluation.alignments import Word
-from espnet_plugin.evaluation.inference_set import read_inference_set
-from espnet_plugin.evaluation.keyword_file import Keyword, UtteranceKeywords
+from espnet_plugin.data.alignments import Word
+from espnet_plugin.data.inference_set import read_inference_set
+from espnet_plugin.data.keyword_file import Keyword, UtteranceKeywords
 from espnet_plugin.evaluation.ladder import (
     best_and_worst_words,
     content_word_recalls,

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from espnet_plugin.evaluation.inference_set import read_inference_set
+from espnet_plugin.data.inference_set import read_inference_set
 from espnet_plugin.evaluation.queries import Examples, choose_examples, search
 from espnet_plugin.evaluation.scores.retrieval import rank_set
 from tests.espnet_plugin.evaluation.conftest import write_set

@@ -15,10 +15,10 @@ import torch
 from PIL import Image
 
 from espnet_plugin import SpeechCLIP
+from espnet_plugin.data.keyword_file import Keyword
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.inference import speechclip
 from espnet_plugin.inference.keywords import words_of
-from espnet_plugin.inference.speechclip_inference import SpokenKeyword
 from tests.tiny import CLIP_DIM
 
 RNG = np.random.RandomState(0)
@@ -154,9 +154,9 @@ def test_sub_words_are_joined_up_to_a_words_end(model: SpeechCLIP) -> None:
     snow, man, dog = clip.tokenize(["snow"])[0][0], clip.tokenize(["man"])[0][0], 1929
     piece = next(i for i, text in clip.tokenizer.decoder.items() if text == "snow")
 
-    def keyword(token_id: int, score: float, start: float | None) -> SpokenKeyword:
+    def keyword(token_id: int, score: float, start: float | None) -> Keyword:
         end = None if start is None else start + 1
-        return SpokenKeyword(token_id, clip.token_text(token_id), score, (), (), start, end)
+        return Keyword(token_id, clip.token_text(token_id), (), start, end, score=score)
 
     heard = [keyword(piece, 0.4, 0), keyword(man, 0.8, 1), keyword(dog, 0.5, 2),
              keyword(piece, 0.3, 3)]  # fmt: skip

@@ -13,7 +13,7 @@ from local.shared import spoken_captions
 from local.shared.sets import SPLITS, tables_of, write_set
 from PIL import Image
 
-from espnet_plugin.evaluation.hard_negatives import (
+from espnet_plugin.data.hard_negatives import (
     HARD_NEGATIVES,
     HardNegative,
     write_hard_negatives,

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from espnet_plugin.data.inference_set import InferenceSet, read_inference_set
 from espnet_plugin.data.scp import read_scp, text_lines
-from espnet_plugin.evaluation.inference_set import InferenceSet, read_inference_set
 from espnet_plugin.evaluation.keywords import score_keywords
 from espnet_plugin.evaluation.report.results import read_results
 from espnet_plugin.evaluation.report.tables import look_up

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from espnet_plugin.evaluation.inference_set import read_inference_set
+from espnet_plugin.data.inference_set import read_inference_set
 from espnet_plugin.evaluation.report.results import write_results
 from espnet_plugin.evaluation.report.settings import main_settings, shortened
 

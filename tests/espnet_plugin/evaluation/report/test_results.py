@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from espnet_plugin.evaluation.hard_negatives import HardNegative, write_hard_negatives
+from espnet_plugin.data.hard_negatives import HardNegative, write_hard_negatives
 from espnet_plugin.evaluation.report.results import checkout_commit, environment, write_results
 from espnet_plugin.evaluation.scores.directory import score_retrieval_directory
 

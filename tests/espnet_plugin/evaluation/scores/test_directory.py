@@ -6,12 +6,12 @@ import shutil
 import numpy as np
 import pytest
 
-from espnet_plugin.data.scp import read_scp
-from espnet_plugin.evaluation.hard_negatives import (
+from espnet_plugin.data.hard_negatives import (
     HARD_NEGATIVES,
     HardNegative,
     write_hard_negatives,
 )
+from espnet_plugin.data.scp import read_scp
 from espnet_plugin.evaluation.scores.directory import (
     current_keyword_scores,
     current_retrieval_scores,

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from espnet_plugin.evaluation.inference_set import read_inference_set
+from espnet_plugin.data.inference_set import read_inference_set
 from espnet_plugin.evaluation.retrieval import rank_embeddings, summarize
 from espnet_plugin.evaluation.scores.retrieval import (
     compare_ranks,

@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from espnet_plugin.evaluation.inference_set import read_frame_seconds, read_inference_set
+from espnet_plugin.data.inference_set import read_frame_seconds, read_inference_set
+from espnet_plugin.evaluation.scores.directory import score_retrieval_directory
 
 
 def test_reads_what_is_there(inference_dir):
@@ -65,3 +66,14 @@ def test_shape_mismatch(inference_dir):
     np.save(inference_dir / "test" / "text.npy", np.zeros((12, 9), dtype=np.float32))
     with pytest.raises(ValueError, match="9 dimensions, but image.npy has 8"):
         read_inference_set(inference_dir / "test")
+
+
+def test_a_set_without_pictures_is_read_and_cannot_be_scored(inference_dir):
+    test = inference_dir / "test"
+    (test / "image.npy").unlink()
+    for name in ("images.txt", "utt2image"):
+        (test / name).write_text("")
+    data = read_inference_set(test)
+    assert data.images == () and data.image.shape == (0, 8) and set(data.image_of) == {""}
+    with pytest.raises(ValueError, match="no picture was embedded; run inference with"):
+        score_retrieval_directory(test)

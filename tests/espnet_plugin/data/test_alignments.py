@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from espnet_plugin.evaluation.alignments import AlignmentError, Word, read_ctm
+from espnet_plugin.data.alignments import AlignmentError, Word, read_ctm
 
 
 def test_ctm(tmp_path):

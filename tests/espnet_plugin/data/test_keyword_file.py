@@ -4,7 +4,13 @@ import json
 
 import pytest
 
-from espnet_plugin.evaluation.keyword_file import Keyword, has_captions, read_keywords
+from espnet_plugin.data.keyword_file import (
+    Keyword,
+    UtteranceKeywords,
+    read_captioned_keywords,
+    read_keywords,
+    write_keywords,
+)
 
 
 def test_reads_records(tmp_path):
@@ -29,7 +35,12 @@ def test_reads_records(tmp_path):
     [
         ("", "is empty"),
         ("{broken\n", "keywords.jsonl:1: no keyword record"),
-        ('{"utt": "u1"}\n', "keywords.jsonl:1: .*no caption: run inference with --text"),
+        ('{"utt": "u1"}\n', "keywords.jsonl:1: no keyword record"),
+        (
+            '{"utt": "u", "caption": "", "caption_ids": [], "keywords": []}\n'
+            '{"utt": "v", "keywords": []}\n',
+            "v has no caption, but others have: run inference with --text",
+        ),
         ('{"utt": "u", "caption": "", "caption_ids": [], "keywords": []}\n' * 2, "u occurs twice"),
     ],
 )
@@ -47,8 +58,26 @@ def test_missing_file(tmp_path):
 
 def test_keywords_of_an_unwritten_language_have_no_caption(tmp_path):
     path = tmp_path / "keywords.jsonl"
-    assert not has_captions(path)
     path.write_text('{"utt": "a", "keywords": []}\n')
-    assert not has_captions(path)
-    path.write_text('{"utt": "a", "keywords": [], "caption": "", "caption_ids": []}\n')
-    assert has_captions(path)
+    assert read_keywords(path) == [UtteranceKeywords("a", None, None, ())]
+    with pytest.raises(ValueError, match="no captions: run inference with --text"):
+        read_captioned_keywords(path)
+
+
+def test_what_is_written_is_read_with_four_digits(tmp_path):
+    path = tmp_path / "keywords.jsonl"
+    heard = Keyword(3, "dog</w>", (3, 4), 0.123456, 0.5, (3, 9), 0.98765)
+    spoken = UtteranceKeywords("ü", "dog", (3,), (heard,), 1.00004, (0.1, 0.900049), (1,))
+    silent = UtteranceKeywords("v", "", (), ())
+    write_keywords(path, [spoken, silent])
+    first = (
+        '{"utt": "ü", "seconds": 1.0, "keywords": [{"token_id": 3, "token": "dog</w>", '
+        '"score": 0.9877, "top": [3, 4], "neighbours": [3, 9], "start": 0.1235, "end": 0.5}], '
+        '"alphas": [0.1, 0.9], "fired": [1], "caption_ids": [3], "caption": "dog"}\n'
+    )
+    assert path.read_text(encoding="utf-8").startswith(first)
+    rounded = Keyword(3, "dog</w>", (3, 4), 0.1235, 0.5, (3, 9), 0.9877)
+    assert read_keywords(path) == [
+        UtteranceKeywords("ü", "dog", (3,), (rounded,), 1.0, (0.1, 0.9), (1,)),
+        silent,
+    ]

@@ -1,4 +1,4 @@
-"""Reads what inference wrote for one data set, and checks that it fits together.
+"""What inference leaves of one data set: its files, and reading them with checks that they fit.
 
 A set's directory holds ``utterances.txt`` and ``images.txt`` (one id a line, in the order of the
 arrays' rows), ``utt2image``, and L2-normalised embeddings ``speech_parallel.npy``,
@@ -8,7 +8,8 @@ absent when the model has no such branch. ``keywords.jsonl`` is what the cascade
 speech recogniser's output was embedded, as a baseline. ``frame_seconds.txt`` holds the time from
 one frame of the speech encoder to the next, ``layer_weights.npy`` the softmax weights of its layers
 and ``attention.npz`` the attention maps of some utterances. ``hard_negatives.tsv`` is a copy of the
-data directory's.
+data directory's. ``set_outputs.py`` writes all this, ``utterances.txt`` last: a directory that has
+it is complete.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from pathlib import Path
 
 import numpy as np
 
+from espnet_plugin.data.hard_negatives import HardNegative, families, hard_negatives_of
+from espnet_plugin.data.keyword_file import UtteranceKeywords, read_keywords
 from espnet_plugin.data.scp import read_scp
-from espnet_plugin.evaluation.hard_negatives import HardNegative, families, hard_negatives_of
-from espnet_plugin.evaluation.keyword_file import UtteranceKeywords, has_captions, read_keywords
 
 UTTERANCES, IMAGES, UTT2IMAGE = "utterances.txt", "images.txt", "utt2image"
 IMAGE, PARALLEL, CASCADED = "image.npy", "speech_parallel.npy", "speech_cascaded.npy"
@@ -40,8 +41,8 @@ class InferenceSet:
     Attributes:
         directory: Where they were read from.
         utterances: Utterance ids, in row order.
-        images: Image ids, in row order.
-        image_of: Image id of each utterance.
+        images: Image ids, in row order; none where no picture was embedded.
+        image_of: Image id of each utterance; may be empty where there are no images.
         image: (images, dim).
         parallel: (utterances, dim), or None.
         cascaded: (utterances, dim), or None.
@@ -66,10 +67,15 @@ class InferenceSet:
         return {name: array for name, array in found.items() if array is not None}
 
     @cached_property
-    def keywords(self) -> list[UtteranceKeywords]:
-        """What the cascaded branch said; empty without one, or without captions to compare with."""
+    def heard(self) -> list[UtteranceKeywords]:
+        """What the cascaded branch said; empty without one."""
         path = self.directory / KEYWORDS
-        return read_keywords(path) if has_captions(path) else []
+        return read_keywords(path) if path.exists() else []
+
+    @property
+    def keywords(self) -> list[UtteranceKeywords]:
+        """The same where there are captions to compare with; empty otherwise."""
+        return self.heard if self.heard and self.heard[0].caption_ids is not None else []
 
     @cached_property
     def hard_negatives(self) -> list[HardNegative]:
@@ -98,15 +104,15 @@ def read_inference_set(directory: str | Path) -> InferenceSet:
     utterances = tuple(read_scp(directory / UTTERANCES))
     images = tuple(read_scp(directory / IMAGES))
     utt2image = read_scp(directory / UTT2IMAGE)
-    missing = [utterance for utterance in utterances if not utt2image.get(utterance)]
-    if missing:
+    image_of = tuple(utt2image.get(utterance, "") for utterance in utterances)
+    missing = [u for u, image in zip(utterances, image_of, strict=True) if not image]
+    if missing and images:
         raise ValueError(
             f"{directory / UTT2IMAGE}: no image for {len(missing)} utterances of utterances.txt, "
             f"the first is {missing[0]}"
         )
-    image_of = tuple(utt2image[utterance] for utterance in utterances)
     unknown = sorted(set(image_of) - set(images))
-    if unknown:
+    if unknown and images:
         raise ValueError(
             f"{directory / IMAGES}: {len(unknown)} images of utt2image are missing, "
             f"the first is {unknown[0]}"
@@ -117,33 +123,34 @@ def read_inference_set(directory: str | Path) -> InferenceSet:
             f"{directory / IMAGES}: no utterance belongs to {len(unspoken)} images, "
             f"the first is {min(unspoken)}"
         )
-    image = _read_embeddings(directory / IMAGE, len(images), IMAGES)
-
-    def optional(name: str) -> np.ndarray | None:
-        path = directory / name
-        if not path.exists():
-            return None
-        array = _read_embeddings(path, len(utterances), UTTERANCES)
+    found = {
+        name: read_embeddings(directory / name, len(utterances), UTTERANCES)
+        for name in (PARALLEL, CASCADED, TEXT, TRANSCRIPT_EMBEDDINGS)
+        if (directory / name).exists()
+    }
+    if images:
+        image = read_embeddings(directory / IMAGE, len(images), IMAGES)
+    else:
+        image = np.zeros((0, next((array.shape[1] for array in found.values()), 0)), np.float32)
+    for name, array in found.items():
         if array.shape[1] != image.shape[1]:
             raise ValueError(
-                f"{path}: {array.shape[1]} dimensions, but {IMAGE} has {image.shape[1]}"
+                f"{directory / name}: {array.shape[1]} dimensions, but {IMAGE} has {image.shape[1]}"
             )
-        return array
-
     return InferenceSet(
         directory=directory,
         utterances=utterances,
         images=images,
         image_of=image_of,
         image=image,
-        parallel=optional(PARALLEL),
-        cascaded=optional(CASCADED),
-        text=optional(TEXT),
-        transcripts=optional(TRANSCRIPT_EMBEDDINGS),
+        parallel=found.get(PARALLEL),
+        cascaded=found.get(CASCADED),
+        text=found.get(TEXT),
+        transcripts=found.get(TRANSCRIPT_EMBEDDINGS),
     )
 
 
-def _read_embeddings(path: Path, rows: int, ids_file: str) -> np.ndarray:
+def read_embeddings(path: Path, rows: int, ids_file: str) -> np.ndarray:
     """Memory-maps an array of embeddings and checks its shape and that every value is finite."""
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing: run the inference stage first")
@@ -178,3 +185,18 @@ def read_frame_seconds(directory: Path) -> float:
         return float(text)
     except ValueError as error:
         raise ValueError(f"{path}: expected seconds, found {text!r}") from error
+
+
+def read_attention(directory: Path, most: int | None = None) -> dict[str, np.ndarray]:
+    """Attention maps by utterance id, (heads, rows, frames), sorted; the first few, if so asked."""
+    path = directory / ATTENTION
+    if not path.exists():
+        return {}
+    with np.load(path, allow_pickle=False) as stored:
+        return {name: stored[name] for name in sorted(stored)[:most]}
+
+
+def read_layer_weights(directory: Path) -> np.ndarray | None:
+    """Softmax weights of the speech encoder's layers, (layers + 1,), if they are there."""
+    path = directory / LAYER_WEIGHTS
+    return np.load(path, allow_pickle=False) if path.exists() else None

@@ -1,7 +1,4 @@
-"""The files of one set, written by each job and put together afterwards.
-
-``utterances.txt`` is written last: a directory that has it is complete.
-"""
+"""Writes what inference makes of a set: each job its share, which are put together afterwards."""
 
 from __future__ import annotations
 
@@ -10,26 +7,40 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from espnet_plugin.data.inference_set import (
+    ATTENTION,
+    FRAME_SECONDS,
+    IMAGE,
+    IMAGES,
+    KEYWORDS,
+    LAYER_WEIGHTS,
+    UTT2IMAGE,
+    UTTERANCES,
+    InferenceSet,
+    read_attention,
+    read_frame_seconds,
+    read_inference_set,
+    read_layer_weights,
+)
+from espnet_plugin.data.keyword_file import UtteranceKeywords, write_keywords
 from espnet_plugin.data.manifest import RECORD, write_record
-from espnet_plugin.data.scp import DataError, read_scp, text_lines, write_scp
+from espnet_plugin.data.scp import DataError, write_scp
 from espnet_plugin.utils.atomic import atomic_path, write_text
 
 UTTERANCE_ARRAYS = ("speech_parallel", "speech_cascaded", "text")
-FRAME_SECONDS_FILE = "frame_seconds.txt"
 
 
 @dataclass
 class SetOutputs:
-    """Embeddings and keywords of a set's utterances.
+    """What inference collects of a set's utterances, or of a job's share of them, and writes.
 
     Attributes:
         arrays: Per utterance id and array name (``speech_parallel``, ``speech_cascaded``,
             ``text``) one embedding, (dim,).
-        keywords: Per utterance id one entry of ``keywords.jsonl``.
+        keywords: What the cascaded branch said, per utterance id.
         utt2image: Image id of each utterance.
         images: Embedding of each image id, (dim,).
         attention: Attention maps of some utterances, (heads, rows, frames); the rows are the
@@ -41,7 +52,7 @@ class SetOutputs:
     """
 
     arrays: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
-    keywords: dict[str, dict[str, Any]] = field(default_factory=dict)
+    keywords: dict[str, UtteranceKeywords] = field(default_factory=dict)
     utt2image: dict[str, str] = field(default_factory=dict)
     images: dict[str, np.ndarray] = field(default_factory=dict)
     attention: dict[str, np.ndarray] = field(default_factory=dict)
@@ -49,11 +60,25 @@ class SetOutputs:
     frame_seconds: float | None = None
     made_from: Mapping[str, list[str]] = field(default_factory=dict)
 
+    def add(self, part: InferenceSet) -> None:
+        """Adds what a job wrote; the layers' weights and the frames' time are those of the last."""
+        found = dict(zip(UTTERANCE_ARRAYS, (part.parallel, part.cascaded, part.text), strict=True))
+        for row, (utterance, image) in enumerate(zip(part.utterances, part.image_of, strict=True)):
+            self.arrays[utterance] = {n: rows[row] for n, rows in found.items() if rows is not None}
+            if image:
+                self.utt2image[utterance] = image
+        self.keywords.update({heard.utterance: heard for heard in part.heard})
+        self.images.update(zip(part.images, part.image, strict=True))
+        self.attention.update(read_attention(part.directory))
+        self.layer_weights = read_layer_weights(part.directory)
+        if (part.directory / FRAME_SECONDS).exists():
+            self.frame_seconds = read_frame_seconds(part.directory)
+
     def write(self, directory: str | Path) -> None:
         """Writes the files of a set, rows in the order of ``LC_ALL=C sort`` (of code points)."""
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
-        (directory / "utterances.txt").unlink(missing_ok=True)
+        (directory / UTTERANCES).unlink(missing_ok=True)
         utterances = sorted(self.arrays)
         for name in UTTERANCE_ARRAYS:
             rows = [self.arrays[u][name] for u in utterances if name in self.arrays[u]]
@@ -61,22 +86,20 @@ class SetOutputs:
                 raise ValueError(f"{len(utterances) - len(rows)} utterances have no {name}")
             _write_array(directory / f"{name}.npy", rows)
         image_ids = sorted(self.images)
-        _write_array(directory / "image.npy", [self.images[image] for image in image_ids])
-        _write_lines(directory / "images.txt", image_ids)
-        write_scp(directory / "utt2image", self.utt2image)
+        _write_array(directory / IMAGE, [self.images[image] for image in image_ids])
+        _write_lines(directory / IMAGES, image_ids)
+        write_scp(directory / UTT2IMAGE, self.utt2image)
         weights = [] if self.layer_weights is None else self.layer_weights
-        _write_array(directory / "layer_weights.npy", weights)
-        _write_maps(directory / "attention.npz", self.attention)
+        _write_array(directory / LAYER_WEIGHTS, weights)
+        _write_maps(directory / ATTENTION, self.attention)
         seconds = [] if self.frame_seconds is None else [repr(self.frame_seconds)]
-        _write_lines(directory / FRAME_SECONDS_FILE, seconds)
-        path = directory / "keywords.jsonl"
+        _write_lines(directory / FRAME_SECONDS, seconds)
         if self.keywords:
-            lines = (json.dumps(self.keywords[u], ensure_ascii=False) for u in utterances)
-            _write_lines(path, list(lines))
+            write_keywords(directory / KEYWORDS, (self.keywords[u] for u in utterances))
         else:
-            path.unlink(missing_ok=True)
+            (directory / KEYWORDS).unlink(missing_ok=True)
         write_record(directory, self.made_from)
-        _write_lines(directory / "utterances.txt", utterances)
+        _write_lines(directory / UTTERANCES, utterances)
 
 
 def merge_outputs(parts: Sequence[str | Path], output_dir: str | Path) -> int:
@@ -90,72 +113,29 @@ def merge_outputs(parts: Sequence[str | Path], output_dir: str | Path) -> int:
         Number of utterances.
 
     Raises:
-        DataError: When a job is incomplete or two jobs have the same utterance.
+        DataError: A job is incomplete, or two jobs have the same utterance.
+        ValueError: A job's files are damaged.
     """
     if not parts:
         raise DataError("nothing to merge: no job has written anything; run inference first")
     whole = SetOutputs()
     for part in map(Path, parts):
-        one = read_outputs(part)
-        twice = next((u for u in one.arrays if u in whole.arrays), None)
+        if not (part / UTTERANCES).is_file():
+            raise DataError(
+                f"{part} has no {UTTERANCES}: that job did not finish; see its log and run it again"
+            )
+        one = read_inference_set(part)
+        twice = next((u for u in one.utterances if u in whole.arrays), None)
         if twice is not None:
             raise DataError(f"{part}: utterance {twice} is in another job's output too")
-        whole.arrays.update(one.arrays)
-        whole.keywords.update(one.keywords)
-        whole.utt2image.update(one.utt2image)
-        whole.images.update(one.images)
-        whole.attention.update(one.attention)
-        whole.layer_weights = one.layer_weights
-        whole.frame_seconds = one.frame_seconds
-        if part != Path(parts[0]) and one.made_from != whole.made_from:
+        record = part / RECORD
+        made_from = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+        if part != Path(parts[0]) and made_from != whole.made_from:
             raise DataError(f"{part}: of another model or other data than {parts[0]}; run it again")
-        whole.made_from = one.made_from
+        whole.made_from = made_from
+        whole.add(one)
     whole.write(output_dir)
     return len(whole.arrays)
-
-
-def read_outputs(directory: str | Path) -> SetOutputs:
-    """Reads what :meth:`SetOutputs.write` wrote.
-
-    Raises:
-        DataError: When the directory is incomplete.
-    """
-    directory = Path(directory)
-    if not (directory / "utterances.txt").is_file():
-        raise DataError(
-            f"{directory} has no utterances.txt: that job did not finish; see its log and run it "
-            "again"
-        )
-    utterances = list(read_scp(directory / "utterances.txt"))
-    outputs = SetOutputs(arrays={utterance: {} for utterance in utterances})
-    for name in UTTERANCE_ARRAYS:
-        for utterance, row in _rows(directory / f"{name}.npy", utterances).items():
-            outputs.arrays[utterance][name] = row
-    outputs.images = _rows(directory / "image.npy", list(read_scp(directory / "images.txt")))
-    outputs.utt2image = read_scp(directory / "utt2image")
-    if (directory / RECORD).is_file():
-        outputs.made_from = json.loads((directory / RECORD).read_text(encoding="utf-8"))
-    if (directory / "layer_weights.npy").is_file():
-        outputs.layer_weights = np.load(directory / "layer_weights.npy", allow_pickle=False)
-    if (directory / FRAME_SECONDS_FILE).is_file():
-        lines = text_lines(directory / FRAME_SECONDS_FILE)
-        outputs.frame_seconds = next((float(line) for _, line in lines if line), None)
-    if (directory / "attention.npz").is_file():
-        with np.load(directory / "attention.npz", allow_pickle=False) as maps:
-            outputs.attention = dict(maps)
-    if (directory / "keywords.jsonl").is_file():
-        entries = (json.loads(line) for _, line in text_lines(directory / "keywords.jsonl") if line)
-        outputs.keywords = {entry["utt"]: entry for entry in entries}
-    return outputs
-
-
-def _rows(path: Path, names: Sequence[str]) -> Mapping[str, np.ndarray]:
-    if not path.is_file():
-        return {}
-    array = np.load(path, allow_pickle=False)
-    if len(array) != len(names):
-        raise DataError(f"{path}: {len(array)} rows for {len(names)} ids; run that job again")
-    return dict(zip(names, array, strict=True))
 
 
 def _write_array(path: Path, rows: Sequence[np.ndarray]) -> None:

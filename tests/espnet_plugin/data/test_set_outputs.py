@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from espnet_plugin.data.inference_set import (
+    read_attention,
+    read_frame_seconds,
+    read_inference_set,
+)
+from espnet_plugin.data.keyword_file import Keyword, UtteranceKeywords
+from espnet_plugin.data.scp import DataError
+from espnet_plugin.data.set_outputs import SetOutputs, merge_outputs
+
+
+def test_any_id_keeps_its_attention_map(tmp_path: Path) -> None:
+    """``file`` is an argument of NumPy's own function."""
+    ids = ("file", "a/b", "a.npy", "\u2028")
+    maps = {name: np.full((1, 2, 3), number, np.float32) for number, name in enumerate(ids)}
+    rows = {name: {"speech_parallel": np.ones(2, np.float32)} for name in ("file", "x")}
+    SetOutputs(arrays=rows, attention=maps).write(tmp_path)
+    found = read_attention(tmp_path)
+    assert found.keys() == maps.keys()
+    assert all((found[name] == maps[name]).all() for name in maps)
+
+
+def output(utterance: str) -> SetOutputs:
+    heard = Keyword(2, "red</w>", (2,), score=0.5)
+    return SetOutputs(
+        arrays={utterance: {"speech_parallel": np.ones(2, np.float32)}},
+        keywords={utterance: UtteranceKeywords(utterance, None, None, (heard,))},
+        frame_seconds=0.02,
+        made_from={"text": ["t", "x"]},
+    )
+
+
+def test_jobs_without_captions_and_pictures_are_put_together(tmp_path: Path) -> None:
+    for utterance in ("b", "a"):
+        output(utterance).write(tmp_path / utterance)
+    assert merge_outputs([tmp_path / "b", tmp_path / "a"], tmp_path / "all") == 2
+    whole = read_inference_set(tmp_path / "all")
+    assert whole.utterances == ("a", "b") and whole.images == () and whole.keywords == []
+    assert [heard.keywords[0].score for heard in whole.heard] == [0.5, 0.5]
+    assert read_frame_seconds(tmp_path / "all") == 0.02
+    with pytest.raises(DataError, match="utterance a is in another job's output too"):
+        merge_outputs([tmp_path / "a", tmp_path / "a"], tmp_path / "all")
+    other = output("c")
+    other.made_from = {"text": ["t", "y"]}
+    other.write(tmp_path / "c")
+    with pytest.raises(DataError, match="of another model or other data than"):
+        merge_outputs([tmp_path / "a", tmp_path / "c"], tmp_path / "all")
+    (tmp_path / "a" / "utterances.txt").unlink()
+    with pytest.raises(DataError, match="that job did not finish"):
+        merge_outputs([tmp_path / "a"], tmp_path / "all")
