@@ -75,7 +75,7 @@ def opened(
                 f"{source}: a checkpoint of the original implementation is converted first: "
                 f"python -m espnet_plugin.bin.convert_checkpoint {source} OUT_DIR"
             )
-        elif _begins_as_zip(source):
+        elif _begins_as_zip(source) and not zipfile.is_zipfile(source):
             raise ValueError(
                 f"{source}: incomplete, the end of the zip file is missing; copy or "
                 "download it again"
