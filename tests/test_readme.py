@@ -1,16 +1,13 @@
-"""The Python of README.md runs, from any directory, one block after the other."""
+"""The Python of README.md runs, from any directory."""
 
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
-import torch
 from PIL import Image
 
 from espnet_plugin.pretrained import save_speechclip
@@ -48,23 +45,15 @@ def recipe(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     return recipe
 
 
-def test_python_blocks(
+def test_python_block(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
-    first, found = re.subn(
-        r"^recipe = .*$", f"recipe = Path({str(recipe)!r})", BLOCKS[0], flags=re.M
-    )
+    (block,) = BLOCKS
+    block, found = re.subn(r"^recipe = .*$", f"recipe = Path({str(recipe)!r})", block, flags=re.M)
     assert found == 1
-    names: dict[str, Any] = {}
-    for block in (first, *BLOCKS[1:]):
-        exec(compile(block, "README.md", "exec"), names)
-    assert "test_0000" in capsys.readouterr().out
-    assert names["rows"].kept == [0, 1] and names["texts"].shape[0] == 2
-    assert torch.allclose(names["output"].parallel, names["rows"].torch()[:1], atol=1e-5)
-    assert (elsewhere / "my_model" / "README.md").is_file()
-    shutil.rmtree(recipe)
-    model = names["SpeechCLIP"].from_pretrained("my_model")
-    assert np.array_equal(model.encode_text("a dog").shape, (1, model.embedding_dim))
+    exec(compile(block, "README.md", "exec"), {})
+    first, *keywords = capsys.readouterr().out.splitlines()
+    assert first.startswith("test_0000") and keywords
