@@ -801,7 +801,8 @@ if runs_stage 11; then
     need_data "${packed_model}"
     repository=${speechclip_exp}/.repository.$$.part
     ${python} -m s3prl_upstream.hub_repository "${packed_model}" "${repository}"
-    ${python} -m espnet_plugin.bin.speechclip_upload --directory "${repository}" --repo "${hf_repo}" || { rm -r "${repository}"; exit 1; }
+    ${python} -m espnet_plugin.bin.speechclip_upload --directory "${repository}" --repo "${hf_repo}" \
+        || { rm -r "${repository}"; fail "nothing was uploaded"; }
     rm -r "${repository}"
     end_stage 11
 fi

@@ -75,6 +75,8 @@ elif module == "show_results":
     scores = {"test_set": value["--test_set"], "parallel": {"speech_to_image": recall}}
     (folder / "scores.json").write_text(json.dumps(scores))
     print("the table")
+elif module == "hub_repository":
+    pathlib.Path(arguments[3]).mkdir()
 elif module == "speechclip_pack":
     pathlib.Path(value["--outpath"]).touch()
     print("what packing says")
@@ -323,6 +325,20 @@ def test_failed_training_shows_its_log(project: Project) -> None:
     assert result.returncode == 1
     assert "training failed; see exp/speechclip_tiny_mini_hybrid/launch.log" in result.stderr
     assert "launch fails as it was told to" in result.stderr
+
+
+def test_an_upload_leaves_nothing_behind(project: Project) -> None:
+    (packed,) = (project.recipe / EXP).glob("*.zip")
+    packed.write_text("a model")
+    options = ["--stage", "11", "--seed", "3", "--skip_upload_hf", "false"]
+    for fail in ("", "speechclip_upload"):
+        result = project.run(*options, "--hf_repo", "user/name", fail=fail)
+        assert result.returncode == bool(fail), result.stderr
+        (made,), (uploaded,) = project.calls("hub_repository"), project.calls("speechclip_upload")
+        assert made[2] == f"{EXP}/{packed.name}" and "user/name" in uploaded
+        assert uploaded[uploaded.index("--directory") + 1] == made[3]
+        assert not (project.recipe / made[3]).exists()
+    assert "nothing was uploaded" in result.stderr
 
 
 def test_it_is_started_again_only_where_that_goes_on(project: Project) -> None:
