@@ -23,7 +23,7 @@ UNRECOGNISED = 1  # libsndfile's number for a format that it does not know
 
 
 @dataclass(frozen=True)
-class Recording:
+class FormattedRecording:
     """A file that is ready for training, and what had to be done to it."""
 
     path: str
@@ -175,7 +175,9 @@ def resampled(mono: np.ndarray, source_rate: int, rate: int) -> np.ndarray:
     return mono if source_rate == rate else soxr.resample(mono, source_rate, rate, quality="HQ")
 
 
-def format_recording(source: str, target: Path, *, rate: int, audio_format: str) -> Recording:
+def format_recording(
+    source: str, target: Path, *, rate: int, audio_format: str
+) -> FormattedRecording:
     """Writes ``target`` from ``source``, or returns the source itself when nothing is to be done.
 
     Channels are averaged, other rates resampled (soxr, high quality), samples stored as 16 bits.
@@ -196,7 +198,7 @@ def format_recording(source: str, target: Path, *, rate: int, audio_format: str)
     wanted = FORMATS[audio_format]
     # one whose header is wrong is written anew, so that nothing later has to know of it
     if audio.rate == rate and not mixed_down and audio.kind == wanted and not audio.missing:
-        return Recording(source, len(audio.samples), kept=True)
+        return FormattedRecording(source, len(audio.samples), kept=True)
     mono = resampled(audio.mono, audio.rate, rate)
     if len(mono) == 0:
         raise DataError("shorter than one sample after resampling")
@@ -205,7 +207,7 @@ def format_recording(source: str, target: Path, *, rate: int, audio_format: str)
         soundfile.write(
             temporary, np.clip(mono, -1.0, 1.0), rate, format=wanted[0], subtype=wanted[1]
         )
-    return Recording(
+    return FormattedRecording(
         str(target),
         len(mono),
         mixed_down=mixed_down,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from espnet_plugin.data.audio import Recording, format_recording
+from espnet_plugin.data.audio import FormattedRecording, format_recording
 from espnet_plugin.data.manifest import Manifest, Stamp, stamp
 from espnet_plugin.data.scp import DataError, chosen, file_stem, read_scp, write_scp
 from espnet_plugin.utils.atomic import write_text
@@ -30,7 +30,7 @@ class Outcome:
     """
 
     source_stamp: Stamp
-    recording: Recording | None = None
+    recording: FormattedRecording | None = None
     problem: str | None = None
 
 
@@ -124,7 +124,7 @@ def finished(
 ) -> dict[str, Outcome]:
     """What is known of the recordings that are as they were when a job worked on them."""
     return {
-        utterance: Outcome(None, Recording(**note.facts))
+        utterance: Outcome(None, FormattedRecording(**note.facts))
         if note.result
         else Outcome(None, problem=note.facts)
         for utterance, note in _manifest(output, rate, audio_format).current(sources).items()
@@ -158,7 +158,7 @@ def write_results(
             f"{output}: {len(absent)} recordings are not formatted, the first is {absent[0]}; a "
             "job did not finish, start the stage again"
         )
-    ready: dict[str, Recording] = {}
+    ready: dict[str, FormattedRecording] = {}
     skipped: list[str] = []
     for utterance, source in sorted(sources.items()):
         if recording := outcomes[utterance].recording:
@@ -184,7 +184,7 @@ def write_results(
     return report
 
 
-def _report(ready: Collection[Recording]) -> list[str]:
+def _report(ready: Collection[FormattedRecording]) -> list[str]:
     kept = sum(recording.kept for recording in ready)
     report = [f"{len(ready)} recordings ready, {kept} of them used as they are"]
     rates = Counter(recording.resampled_from for recording in ready if recording.resampled_from)

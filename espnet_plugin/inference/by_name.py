@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from espnet_plugin.data.images import is_picture
-from espnet_plugin.inference.keywords import Keyword
+from espnet_plugin.inference.keywords import HeardWord
 from espnet_plugin.inference.speechclip import Branch, SpeechCLIP
 from espnet_plugin.utils.atomic import atomic_path
 from espnet_plugin.utils.progress import progress
@@ -62,7 +62,7 @@ def write_embeddings(path: Path, rows: Sequence[tuple[str, np.ndarray]]) -> None
     logging.info(f"{len(rows)} embeddings → {path}")
 
 
-def keywords_by_name(model: SpeechCLIP, files: Sequence[str]) -> dict[str, list[Keyword]]:
+def keywords_by_name(model: SpeechCLIP, files: Sequence[str]) -> dict[str, list[HeardWord]]:
     """Recording → the words that the model hears in it.
 
     Raises:

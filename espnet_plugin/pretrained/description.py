@@ -10,7 +10,7 @@ from typing import Any
 from espnet_plugin.pretrained.fingerprint import NOT_TRAINED, fingerprint_of
 from espnet_plugin.pretrained.stored_model import opened
 from espnet_plugin.pretrained.trust import lies_within
-from espnet_plugin.speechclip.factory import architecture_name
+from espnet_plugin.utils.architectures import architecture_name
 
 
 def describe_model(source: str | Path) -> dict[str, Any]:

@@ -171,17 +171,6 @@ def has_keywords(config: Mapping[str, Any]) -> bool:
     return config.get("keyword_extractor", "cif") not in (None, "none")
 
 
-def architecture_name(config: Mapping[str, Any]) -> str:
-    """The papers' name of what a configuration describes, or ours."""
-    if not has_keywords(config):
-        return "parallel"
-    extractor = config.get("keyword_extractor", "cif")
-    name = "hybrid" if config.get("model_conf", {}).get("parallel", True) else "cascaded"
-    name += {"cls": "", "cif": "+"}.get(extractor, f" ({extractor})")
-    hard = (config.get("quantizer_conf") or {}).get("hard", True)
-    return name if hard else f"{name} annealed"
-
-
 def _build_keyword_path(
     config: Mapping[str, Any], dim: int, clip: FrozenCLIP, table: Tensor | None
 ) -> KeywordPath:

@@ -9,6 +9,7 @@ import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Collection
 from pathlib import Path
 from urllib.parse import quote
 
@@ -18,7 +19,6 @@ from humanfriendly import format_size
 from espnet_plugin.data.alignments import WORDS_CTM
 from espnet_plugin.data.hard_negatives import HARD_NEGATIVES
 from espnet_plugin.data.inference_set import UTTERANCES, InferenceSet, read_inference_set
-from espnet_plugin.evaluation.architectures import architecture_name
 from espnet_plugin.evaluation.ladder import score_ladder
 from espnet_plugin.evaluation.queries import choose_examples
 from espnet_plugin.evaluation.report.material import read_material
@@ -33,6 +33,7 @@ from espnet_plugin.evaluation.scores.directory import (
 from espnet_plugin.evaluation.scores.files import read_scores, write_json
 from espnet_plugin.evaluation.scores.retrieval import hard_negative_scores, rank_set
 from espnet_plugin.evaluation.training_log import training_cpu_seconds
+from espnet_plugin.utils.architectures import architecture_name
 from espnet_plugin.utils.atomic import write_text
 
 SCORES_FILE = "scores.json"
@@ -84,7 +85,7 @@ def write_results(
     config = _read_config(experiment)
     scores = {
         "test_set": directory.name,
-        "architecture": architecture_name(config, data.branches),
+        "architecture": architecture_name(config or _guessed_config(data.branches)),
         "seed": config.get("seed"),
         **retrieval,
     }
@@ -226,6 +227,14 @@ def _read_config(experiment: Path) -> dict:
         logging.warning(f"{path} is missing: architecture is guessed, seed is unknown")
         return {}
     return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+
+
+def _guessed_config(branches: Collection[str]) -> dict:
+    """What a model may have been that gave these embeddings; with cls, of two extractors."""
+    return {
+        "model_conf": {"parallel": "parallel" in branches},
+        "keyword_extractor": "cls" if "cascaded" in branches else "none",
+    }
 
 
 def _only_test_set(inference_dir: Path) -> str:

@@ -31,8 +31,9 @@ from espnet_plugin.pretrained.storage_format import (
 )
 from espnet_plugin.speechclip.clip import FrozenCLIP
 from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
-from espnet_plugin.speechclip.factory import architecture_name, build_speechclip
+from espnet_plugin.speechclip.factory import build_speechclip
 from espnet_plugin.speechclip.weights import check_fit
+from espnet_plugin.utils.architectures import architecture_name
 
 CLIP_COPY = "cascaded_branch.clip."
 TEMPERATURE = "cascaded_branch.vector_quantizer.curr_temp"

@@ -14,8 +14,9 @@ from local.front_end.probes import (
     layer_weights,
     probe,
 )
-from local.front_end.voices import Recording, Word
+from local.front_end.voices import Recording
 
+from espnet_plugin.data.alignments import Word
 from s3prl_upstream.expert import UpstreamExpert
 
 

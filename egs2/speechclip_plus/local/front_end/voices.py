@@ -10,17 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from espnet_plugin.data.alignments import WORDS_CTM, Word, read_ctm
+
 RATE = 16000
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple")
-
-
-@dataclass(frozen=True)
-class Word:
-    """A word of a recording, from ``start`` to ``end`` seconds."""
-
-    text: str
-    start: float
-    end: float
 
 
 @dataclass(frozen=True)
@@ -80,23 +73,19 @@ def read_recordings(directory: str | Path) -> dict[str, list[Recording]]:
         FileNotFoundError: If it is no mini corpus.
     """
     directory = Path(directory)
-    for name in ("captions.tsv", "words.ctm", "wavs"):
+    for name in ("captions.tsv", WORDS_CTM, "wavs"):
         if not (directory / name).exists():
             raise FileNotFoundError(
                 f"{directory}: no mini corpus, there is no {name}; stage 1 of the recipe makes one "
                 "(egs2/speechclip_plus, ./run.sh --corpus mini --stop_stage 1)"
             )
-    words = defaultdict(list)
-    with open(directory / "words.ctm", encoding="utf-8", newline="\n") as file:
-        for line in file:
-            name, _, start, duration, text = line.rstrip("\n").split(" ")
-            words[name].append(Word(text, float(start), float(start) + float(duration)))
+    words = read_ctm(directory / WORDS_CTM)
     splits = defaultdict(list)
     with open(directory / "captions.tsv", encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file, delimiter="\t"):
             name = row["utterance"]
             path = directory / "wavs" / f"{name}.wav"
-            recording = Recording(name, row["voice"], tuple(words[name]), path)
+            recording = Recording(name, row["voice"], tuple(words.get(name, ())), path)
             splits[name.split("_")[0]].append(recording)
     return dict(splits)
 

@@ -164,6 +164,22 @@ def test_which_set(inference_dir):
         write_results(inference_dir, figures=False)
 
 
+@pytest.mark.parametrize(
+    ("branches", "name"),
+    [
+        ({"parallel"}, "parallel"),
+        ({"cascaded"}, "cascaded"),
+        ({"parallel", "cascaded"}, "hybrid"),
+    ],
+)
+def test_without_a_configuration_the_branches_tell(inference_dir, branches, name):
+    for missing in {"parallel", "cascaded"} - branches:
+        (inference_dir / "test" / f"speech_{missing}.npy").unlink()
+    (inference_dir / "test" / "keywords.jsonl").unlink()
+    scores = write_results(inference_dir, figures=False, report=False)
+    assert scores["architecture"] == name
+
+
 def test_environment():
     assert environment()["python"].startswith("3.")
 

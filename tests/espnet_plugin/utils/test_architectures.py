@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from espnet_plugin.evaluation.architectures import architecture_name
+from espnet_plugin.utils.architectures import architecture_name
 
 
 @pytest.mark.parametrize(
@@ -18,15 +18,9 @@ from espnet_plugin.evaluation.architectures import architecture_name
 )
 def test_architecture_names(parallel, extractor, name):
     config = {"model_conf": {"parallel": parallel}, "keyword_extractor": extractor}
-    assert architecture_name(config, {}) == name
+    assert architecture_name(config) == name
 
 
 def test_a_mixture_in_training_is_annealed():
     config = {"keyword_extractor": "cif", "quantizer_conf": {"hard": False}}
-    assert architecture_name(config, {"parallel", "cascaded"}) == "hybrid+ annealed"
-
-
-def test_without_a_configuration_the_branches_tell():
-    assert architecture_name({}, {"parallel"}) == "parallel"
-    assert architecture_name({}, {"cascaded"}) == "cascaded"
-    assert architecture_name({}, {"parallel", "cascaded"}) == "hybrid"
+    assert architecture_name(config) == "hybrid+ annealed"

@@ -1,0 +1,22 @@
+"""Names of the architectures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def architecture_name(config: Mapping[str, Any]) -> str:
+    """The papers' name of what a configuration describes, or ours.
+
+    Args:
+        config: An experiment's config.yaml; its two switches decide, and how keywords are chosen
+            in training. The defaults are those of ``speechclip/factory.py``.
+    """
+    extractor = config.get("keyword_extractor", "cif")
+    if extractor in (None, "none"):
+        return "parallel"
+    name = "hybrid" if config.get("model_conf", {}).get("parallel", True) else "cascaded"
+    name += {"cls": "", "cif": "+"}.get(extractor, f" ({extractor})")
+    hard = (config.get("quantizer_conf") or {}).get("hard", True)
+    return name if hard else f"{name} annealed"
