@@ -1,4 +1,4 @@
-"""The configurations of README.md and docs/s3prl.md build what they promise."""
+"""The configurations of README.md and docs/espnet_tasks.md build what they promise."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def front_ends(document: str) -> list[dict[str, Any]]:
 
 DOCUMENTED = {
     f"{document} {number}": config
-    for document in ("README.md", "docs/s3prl.md")
+    for document in ("README.md", "docs/espnet_tasks.md")
     for number, config in enumerate(front_ends(document))
 }
 
@@ -48,7 +48,7 @@ def of_model(config: dict[str, Any], model: Path) -> dict[str, Any]:
 
 
 def test_there_are_three() -> None:
-    assert list(DOCUMENTED) == ["README.md 0", "docs/s3prl.md 0", "docs/s3prl.md 1"]
+    assert list(DOCUMENTED) == ["README.md 0", "docs/espnet_tasks.md 0", "docs/espnet_tasks.md 1"]
 
 
 @pytest.mark.parametrize("name", DOCUMENTED)
@@ -67,7 +67,7 @@ def test_the_front_end_sums_all_states(name: str, model_dir: Path) -> None:
 def test_the_complete_configuration_is_a_model_that_learns(
     task: type[ASRTask], model_dir: Path, tmp_path: Path
 ) -> None:
-    config = DOCUMENTED["docs/s3prl.md 1"]
+    config = DOCUMENTED["docs/espnet_tasks.md 1"]
     assert config["preencoder_conf"]["input_size"] == 768
     config = {
         **config,
@@ -92,7 +92,7 @@ def test_the_complete_configuration_is_a_model_that_learns(
 def test_a_forgotten_launcher_is_an_empty_assertion(
     model_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What docs/s3prl.md says it looks like."""
+    """What docs/troubleshooting.md says it looks like."""
     import s3prl.hub
 
     monkeypatch.delattr(s3prl.hub, "speechclip_plus")
