@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from espnet_plugin.data.speech_activity import spoken_part
+from espnet_plugin.data.stop_words import is_stop_word
 from espnet_plugin.demo.captions import Caption, SpokenCaptions
-from espnet_plugin.evaluation.stop_words import is_stop_word
 from espnet_plugin.inference.keywords import HeardWord, later, words_of
 from espnet_plugin.inference.utterance import read_utterance
 from espnet_plugin.search.index import Hit, PictureIndex

@@ -21,11 +21,11 @@ from espnet_plugin.data.inference_set import KEYWORDS as KEYWORDS_FILE
 from espnet_plugin.data.inference_set import InferenceSet
 from espnet_plugin.data.keyword_file import UtteranceKeywords
 from espnet_plugin.data.scp import DataError
+from espnet_plugin.data.stop_words import is_stop_word
 from espnet_plugin.evaluation.retrieval import rank_embeddings
 from espnet_plugin.evaluation.scores.files import write_json
 from espnet_plugin.evaluation.scores.keywords import load_token_texts
 from espnet_plugin.evaluation.statistics import bootstrap_means
-from espnet_plugin.evaluation.stop_words import is_stop_word
 from espnet_plugin.evaluation.token_texts import END_OF_WORD, SPECIAL_IDS, is_content, texts_of
 from espnet_plugin.utils.atomic import atomic_path
 

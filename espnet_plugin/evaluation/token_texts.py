@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from espnet_plugin.data.scp import text_lines
-from espnet_plugin.evaluation.stop_words import is_stop_word
+from espnet_plugin.data.stop_words import is_stop_word
 
 if TYPE_CHECKING:
     from open_clip.tokenizer import SimpleTokenizer
