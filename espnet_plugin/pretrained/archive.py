@@ -1,12 +1,15 @@
-"""Unpacking zip files that may come from anybody."""
+"""Unpacking models that may come from anybody."""
 
 from __future__ import annotations
 
-import shutil
 import stat
 import zipfile
 import zlib
-from pathlib import Path, PurePosixPath
+from functools import partial
+from pathlib import Path
+
+from espnet_plugin.utils import unpack
+from espnet_plugin.utils.disk import NotEnoughSpaceError
 
 # Weights hardly shrink, so an archive that unpacks to many times its size holds something else.
 MAX_RATIO = 20
@@ -17,7 +20,7 @@ MAX_CONFIG_BYTES = 1 << 24
 
 
 def unpack_zip(path: Path, directory: Path) -> frozenset[str]:
-    """Unpacks a zip file into a directory that is empty.
+    """Unpacks a model's zip file into a directory that is empty.
 
     Args:
         path: The file.
@@ -28,25 +31,13 @@ def unpack_zip(path: Path, directory: Path) -> frozenset[str]:
 
     Raises:
         ValueError: If it is damaged, unpacks to far more than it is, or holds links or names that
-            lead out of it; nothing was unpacked then, unless it is damaged.
+            lead out of it.
         OSError: If there is not enough space.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            members = [entry for entry in archive.infolist() if not entry.filename.endswith("/")]
-            _check_members(members, path)
-            needed = sum(entry.file_size for entry in members)
-            free = shutil.disk_usage(directory).free
-            if needed > free:
-                raise OSError(
-                    f"{path}: unpacks to {needed >> 20} MiB, and {directory} has {free >> 20} MiB; "
-                    "set TMPDIR to a folder with more"
-                )
-            for entry in members:
-                archive.extract(entry, directory)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise ValueError(f"{path}: a damaged, encrypted or foreign zip file ({error})") from error
-    return frozenset(entry.filename for entry in members)
+        return unpack.unpack_zip(path, directory, check=partial(_check_members, path))
+    except NotEnoughSpaceError as error:
+        raise NotEnoughSpaceError(f"{error} TMPDIR names the folder.") from error
 
 
 def packed_config(path: Path) -> bytes:
@@ -66,7 +57,7 @@ def packed_config(path: Path) -> bytes:
         raise ValueError(f"{path}: a damaged or foreign zip file ({error})") from error
 
 
-def _check_members(members: list[zipfile.ZipInfo], path: Path) -> None:
+def _check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
     size = sum(entry.file_size for entry in members)
     if size > min(MAX_BYTES, max(SMALL_BYTES, MAX_RATIO * path.stat().st_size)):
         raise ValueError(
@@ -76,9 +67,5 @@ def _check_members(members: list[zipfile.ZipInfo], path: Path) -> None:
     if len(names) > MAX_MEMBERS or len(set(names)) < len(names):
         raise ValueError(f"{path}: holds too many files, or two of one name")
     for entry in members:
-        kind = stat.S_IFMT(entry.external_attr >> 16)
-        if kind not in (0, stat.S_IFREG):
+        if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG):
             raise ValueError(f"{path}: {entry.filename!r} is a link or device; refused")
-        name = PurePosixPath(entry.filename)
-        if not name.parts or name.is_absolute() or ".." in name.parts or "\\" in entry.filename:
-            raise ValueError(f"{path}: {entry.filename!r} would lie outside the archive; refused")

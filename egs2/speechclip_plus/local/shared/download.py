@@ -33,7 +33,7 @@ def download(parts: Sequence[Resource], target: Path) -> None:
         logging.info(f"{part.name} ({size}) -> {target / part.folder}")
         try:
             unpack(fetch(part, target), target / part.folder)
-        except DataError as error:
+        except ValueError as error:  # DataError is one, too
             failures.append(str(error))
     if failures:
         raise DataError(
