@@ -51,7 +51,7 @@ def read_safetensors(
         with safe_open(path, framework="pt") as file:
             return {key: file.get_tensor(key) for key in file.keys() if wanted(key)}  # noqa: SIM118
     except SafetensorError as error:
-        raise ValueError(f"{path}: no safetensors file, or truncated ({error})") from error
+        raise ValueError(f"{path}: not a safetensors file, or truncated ({error})") from error
 
 
 def read_pickle(

@@ -237,13 +237,13 @@ def encoder_that_is_an_old_pickle(model: Path, marker: Path) -> str:
 
 def encoder_whose_safetensors_lie(model: Path, marker: Path) -> str:
     (model / "speech_encoder" / "model.safetensors").write_bytes(struct.pack("<Q", 1 << 60))
-    return "speech_encoder: cannot read model.safetensors"
+    return "speech_encoder/model.safetensors: not a safetensors file"
 
 
 def clip_that_is_a_pickle(model: Path, marker: Path) -> str:
     file = model / "clip" / "tiny_clip.safetensors"
     file.write_bytes(pickle.dumps(Touch(marker)))
-    return "no safetensors file"
+    return "not a safetensors file"
 
 
 def yaml_tag(model: Path, marker: Path) -> str:
@@ -293,19 +293,19 @@ def deep_json(model: Path, marker: Path) -> str:
 
 def weights_that_are_a_pickle(model: Path, marker: Path) -> str:
     (model / "model.safetensors").write_bytes(pickle.dumps(Touch(marker)))
-    return "no safetensors file"
+    return "not a safetensors file"
 
 
 def weights_that_are_an_archive(model: Path, marker: Path) -> str:
     torch.save({"a": Touch(marker)}, model / "model.safetensors")
-    return "no safetensors file"
+    return "not a safetensors file"
 
 
 def weights_beyond_the_end(model: Path, marker: Path) -> str:
     header = {"a": {"dtype": "F32", "shape": [1 << 40], "data_offsets": [0, 1 << 42]}}
     text = json.dumps(header).encode()
     (model / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text)
-    return "no safetensors file"
+    return "not a safetensors file"
 
 
 FOLDERS: list[Payload] = [

@@ -243,7 +243,7 @@ def test_exports_that_are_damaged(
     weights = {key: value.clone() for key, value in load_file(file).items()}
 
     file.write_bytes(whole[:-10])
-    with pytest.raises(ValueError, match="model.safetensors: no safetensors file, or truncated"):
+    with pytest.raises(ValueError, match="model.safetensors: not a safetensors file, or truncated"):
         load_speechclip(out)
     missing = {key: value for key, value in weights.items() if key != "parallel_query"}
     save_file(missing, file)
