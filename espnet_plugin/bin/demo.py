@@ -55,7 +55,11 @@ def serve_page(args: argparse.Namespace) -> None:
         raise ValueError("give --index (made by speechclip index), --model, or both")
     found = read_captions(args.data) if args.data else []
     index = PictureIndex(args.index.absolute()) if args.index else None
-    model = index.model_at_hand(args.model) if index else identify_model(args.model)
+    # an index without images has the length 0
+    if index is not None:
+        model = index.model_at_hand(args.model)
+    else:
+        model = identify_model(args.model)
     loaded = SpeechCLIP.from_pretrained(
         model.name,
         device=args.device,
@@ -65,7 +69,10 @@ def serve_page(args: argparse.Namespace) -> None:
     captions = None
     if found:
         captions = embed_captions(
-            found, loaded, fingerprint=model.fingerprint, cache=index and index.directory
+            found,
+            loaded,
+            fingerprint=model.fingerprint,
+            cache=index.directory if index is not None else None,
         )
     backend = Backend(loaded, index=index, captions=captions)
     with scratch_folder() as folder:
