@@ -107,18 +107,18 @@ def annealing() -> Figure:
 
 
 def ranking() -> Figure:
-    """Four utterances, four pictures: the ranks that recall counts."""
+    """Four utterances, four images: the ranks that recall counts."""
     generator = np.random.default_rng(3)
-    pictures = np.linalg.qr(generator.normal(size=(6, 4)))[0].T.astype(np.float32)  # (4, 6)
-    noise = generator.normal(size=pictures.shape).astype(np.float32)
-    speech = pictures + 0.62 * noise
+    images = np.linalg.qr(generator.normal(size=(6, 4)))[0].T.astype(np.float32)  # (4, 6)
+    noise = generator.normal(size=images.shape).astype(np.float32)
+    speech = images + 0.62 * noise
     speech /= np.linalg.norm(speech, axis=1, keepdims=True)
     ids = np.arange(4)
-    ranks = rank_embeddings(speech, pictures, ids, ids)[0].rank
-    cosines = speech @ pictures.T
+    ranks = rank_embeddings(speech, images, ids, ids)[0].rank
+    cosines = speech @ images.T
     figure = style.new_figure(3.4)
     axis = figure.subplots()
-    image = axis.imshow(cosines, cmap="Blues", vmin=-0.3, vmax=1.0)
+    cells = axis.imshow(cosines, cmap="Blues", vmin=-0.3, vmax=1.0)
     for row in ids:
         for column in ids:
             dark = cosines[row, column] > 0.5
@@ -127,10 +127,10 @@ def ranking() -> Figure:
                       color="white" if dark else colours.INK, fontweight=weight)  # fmt: skip
         axis.text(4.0, row, f"rank {ranks[row]}", va="center",
                   color=colours.INK if ranks[row] == 1 else colours.WRONG)  # fmt: skip
-    axis.set(xticks=ids, yticks=ids, xticklabels=[f"picture {i + 1}" for i in ids],
+    axis.set(xticks=ids, yticks=ids, xticklabels=[f"image {i + 1}" for i in ids],
              yticklabels=[f"utterance {i + 1}" for i in ids])  # fmt: skip
     axis.grid(False)
-    figure.colorbar(image, label="cosine", pad=0.22)
+    figure.colorbar(cells, label="cosine", pad=0.22)
     return figure
 
 
