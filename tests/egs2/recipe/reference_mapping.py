@@ -4,7 +4,7 @@
 are translated by the converter of released checkpoints, the training's here. Every setting of the
 original is translated or stands in ``UNUSED``, every option of ours is translated to, stands in
 ``OWN`` or differs as ``DIFFERENCES`` says. ``python -m tests.egs2.recipe.reference_mapping`` prints
-the part of the recipe's README that tells of the differences.
+the differences for docs/parity.md.
 """
 
 from __future__ import annotations
@@ -221,50 +221,48 @@ DIFFERENCES = (
         "speech_encoder_conf.dropout_in_training",
         True,
         False,
-        "the original's trainer puts the frozen encoder back into training mode, so that its "
-        "dropouts act, 0.1 each (`dropout: 0.1`); here a recording has one set of hidden states, "
-        "which can be stored",
+        "the original's dropouts of 0.1 act in the frozen encoder; off, its states can be stored",
         ("flickr8k_base_*",),
     ),
     Difference(
         "speech_encoder_conf.frame_length_rule",
         "rounded",
         "exact",
-        "a fault: three lengths of four have a padded frame too many",
+        "a fault: three of four lengths have one padded frame too many",
     ),
     Difference(
         "model_conf.compatibility.norm_over_padding",
         True,
         False,
-        "a fault: the keyword norm's statistics then depend on a batch's padding",
+        "a fault: the keyword norm depends on a batch's padding",
         PLUS,
     ),
     Difference(
         "model_conf.compatibility.keep_leftovers",
         True,
         False,
-        "a fault: what is left behind an utterance's last keyword counts as a keyword",
+        "a fault: frames after the last keyword count as a keyword",
         PLUS,
     ),
     Difference(
         "model_conf.compatibility.convolve_padding",
         True,
         False,
-        "a fault: CIF's last weights then depend on a batch's padding",
+        "a fault: CIF's last weights depend on a batch's padding",
         PLUS,
     ),
     Difference(
         "model_conf.compatibility.permuted_norm_init",
         True,
         False,
-        "a fault: the keyword norm starts with the values of other dimensions",
+        "a fault: the keyword norm starts with values of other dimensions",
         CLS,
     ),
     Difference(
         "accum_grad",
         4,
         1,
-        "the released checkpoint has 117 updates an epoch: 256 utterances an update, not 1,024",
+        "the released checkpoint has 256 utterances an update, not 1,024",
         ("flickr8k_large_hybrid",),
     ),
     Difference(
@@ -274,34 +272,28 @@ DIFFERENCES = (
         "valid_batch_size",
         6,
         8,
-        "eight GPUs can share it; recall is over the whole set either way",
+        "eight GPUs can share it; recall is unaffected",
         SPEECHCLIP_PLUS,
     ),
-    Difference(
-        "--vocab_from", "all", "train", "captions of dev and test have no place in a vocabulary"
-    ),
-    Difference(
-        "--min_wav_duration", None, 0.5, "seconds; shorter training recordings are broken ones"
-    ),
+    Difference("--vocab_from", "all", "train", "dev and test captions stay out of the vocabulary"),
+    Difference("--min_wav_duration", None, 0.5, "seconds; shorter training recordings are broken"),
     Difference(
         "--max_wav_duration",
         None,
         30,
-        "seconds; longer training recordings hold more than their captions, up to 323 s",
+        "seconds; longer training recordings hold more than their captions",
     ),
-    Difference("--seed", 7122, 0, "batches are drawn otherwise, so no seed repeats the original's"),
+    Difference(
+        "--seed", 7122, 0, "batches are drawn differently, so no seed repeats the original's"
+    ),
 )
 
-# What is no option: checked by other tests, told in the README with the differences above.
+# Behaviour without an option: checked by other tests, listed below the options.
 BEHAVIOUR = (
-    "`use_amp: true` means bfloat16 on GPUs that have it (ESPnet decides) and float16 on others; "
-    "the original was trained in float16.",
-    "No batch holds two captions of one picture and no caption is left out: Flickr8k gives 118 "
-    "batches of 254 or 255, in the original 117 of 256 in which captions of one picture meet (and "
-    "are no negatives of each other).",
-    "Training ends with a whole epoch, up to a thousand updates after the 50,000th; the learning "
-    "rate has reached its end by then.",
-    "HuBERT base hears no padding: an utterance has the same hidden states in every batch.",
+    "`use_amp: true` means bfloat16 on GPUs that have it, else float16; the original used float16.",
+    "No batch holds two captions of one image; the original's batches do.",
+    "Training ends with a whole epoch, up to a thousand updates after the 50,000th.",
+    "HuBERT base never processes padding, so an utterance's states do not depend on its batch.",
 )
 
 
@@ -489,8 +481,8 @@ def flattened(options: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[st
             yield prefix + name, list(value) if isinstance(value, tuple) else value
 
 
-def readme_part() -> str:
-    """The differences as the recipe's README tells them."""
+def differences() -> str:
+    """The differences, as docs/parity.md lists them."""
     rows = ["| option | original | here | why |", "|---|---|---|---|"]
     for difference in DIFFERENCES:
         reason = difference.reason
@@ -510,4 +502,4 @@ def as_text(value: Any) -> str:
 
 
 if __name__ == "__main__":
-    print(readme_part())
+    print(differences())

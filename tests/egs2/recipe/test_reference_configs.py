@@ -20,8 +20,8 @@ from tests.egs2.recipe.reference_mapping import (
     TUNING,
     UNUSED,
     Unused,
+    differences,
     our_settings,
-    readme_part,
     reference_settings,
 )
 
@@ -101,6 +101,7 @@ def test_every_full_size_configuration_of_the_papers_is_compared() -> None:
     assert set(FILES) == {p.stem for p in TUNING.glob("*.yaml") if not any(map(p.match, ours))}
 
 
-def test_the_readme_tells_the_differences() -> None:
+def test_the_parity_page_has_the_differences() -> None:
     """If this fails: ``python -m tests.egs2.recipe.reference_mapping`` prints what it must say."""
-    assert f"\n\n{readme_part()}\n\n" in (RECIPE / "README.md").read_text()
+    page = RECIPE.parents[1] / "docs" / "parity.md"
+    assert f"\n\n{differences()}\n" in page.read_text(encoding="utf-8")
