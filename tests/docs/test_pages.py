@@ -117,20 +117,75 @@ def test_the_readmes_recall_is_that_of_the_sweeps(label: str, system: str, branc
     assert cells("README.md", label) == [mean(system, measure, corpus) for corpus in "120"]
 
 
-@pytest.mark.parametrize(
-    ("label", "measure"),
-    [
-        ("content-word recall", "content_word_recall"),
-        ("content-word hit@1", "content_word_hit@1"),
-        ("duplicates", "duplicate_rate"),
-    ],
-)
-def test_the_recipes_keyword_scores_are_those_of_the_sweep(label: str, measure: str) -> None:
-    systems = ("hybrid", "hybrid_plus", "hybrid_plus_annealed")
-    shown = cells("docs/hybrid_plus_annealed.md", label)[: len(systems)]
-    assert [cell.split(" ")[0] for cell in shown] == [
-        mean(system, f"keywords.{measure}", "0") for system in systems
-    ]
+SYSTEMS = {
+    "parallel": "parallel",
+    "cascaded": "cascaded",
+    "cascaded+": "cascaded_plus",
+    "hybrid": "hybrid",
+    "hybrid+": "hybrid_plus",
+    "hybrid+ annealed": "hybrid_plus_annealed",
+    "annealed": "hybrid_plus_annealed",
+    "nothing": "hybrid_plus_annealed",
+    "annealed choice": "hybrid_plus_annealed.hard_choice",
+    "fine segments": "hybrid_plus_annealed.frames_per_keyword_20",
+    "merging": "hybrid_plus_annealed.no_merging",
+    "bank": "hybrid_plus_annealed.no_bank",
+    "neighbours": "hybrid_plus_annealed.no_neighbours",
+    "aligned spans": "hybrid_plus_annealed.fired_spans",
+}
+MEASURES = {
+    "sub-word hit@1": "keywords.subword_hit@1",
+    "sub-word hit@5": "keywords.subword_hit@5",
+    "content-word hit@1": "keywords.content_word_hit@1",
+    "content-word recall": "keywords.content_word_recall",
+    "precision": "keywords.precision",
+    "duplicates": "keywords.duplicate_rate",
+    "boundary F, 50 ms": "keywords.boundaries.f_score",
+}
+
+
+def measure_of(label: str) -> str | None:
+    """``cascaded → image R@1`` is the recall of a branch, other labels are of keywords."""
+    if found := re.fullmatch(r"(\w+) → (\w+) R@(\d+)", label):
+        query, answer, k = found.groups()
+        branch, direction = (
+            (answer, "image_to_speech") if query == "image" else (query, "speech_to_image")
+        )
+        return f"{'fusion' if branch == 'both' else branch}.{direction}.recall@{k}"
+    return MEASURES.get(label)
+
+
+def result_tables() -> Iterator[tuple[str, list[str], list[list[str]]]]:
+    """Sweep, heading and rows of each table of RESULTS.md that a sweep is behind."""
+    page = (PROJECT / "egs2/speechclip_plus/RESULTS.md").read_text(encoding="utf-8")
+    for name, table in re.findall(r"\(results/(\w+)/SWEEP\.md\)\n\n((?:\|.*\n)+)", page):
+        rows = [
+            [cell.strip(" *") for cell in line.strip("|").split("|")] for line in table.splitlines()
+        ]
+        yield name, rows[0], rows[2:]
+
+
+def test_the_results_are_those_of_the_sweeps() -> None:
+    compared = 0
+    for name, heading, rows in result_tables():
+        systems = sweep(name)
+        for label, *shown in rows:
+            if (measure := measure_of(label)) is None:
+                assert label.startswith(("keywords per utterance", "training CPU")), label
+                continue
+            for title, cell in zip(heading[1:], shown, strict=True):
+                corpus, _, system = title.rpartition(": ")
+                runs = systems[SYSTEMS[system]].items()
+                values = [run.get(measure) for seed, run in runs if seed.startswith(corpus)]
+                if cell == "–":
+                    assert values[0] is None
+                    continue
+                mean, *deviation = (float(number) for number in cell.split(" ± "))
+                assert mean == pytest.approx(100 * np.mean(values), abs=0.0501), (name, label)
+                if deviation:
+                    assert deviation[0] == pytest.approx(100 * np.std(values, ddof=1), abs=0.0501)
+                compared += 1
+    assert compared == 208
 
 
 def test_the_firing_figure_is_as_the_text_says() -> None:
