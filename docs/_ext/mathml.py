@@ -11,8 +11,8 @@ from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
-# commands that docutils does not know, and what says the same
-ALIASES = {r"\\dots\b": r"\\ldots", r"\\mathbin\b": ""}
+# commands that docutils does not know or draws with a letter that many fonts lack, and equals
+ALIASES = {r"\\dots\b": r"\\ldots", r"\\mathbin\b": "", r"\\setminus\b": r"\\backslash"}
 
 
 def _markup(node: nodes.Element, *, as_block: bool) -> str:
