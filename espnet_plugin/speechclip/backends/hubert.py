@@ -14,6 +14,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
@@ -98,7 +99,19 @@ def read_hubert(directory: str | Path, *, dropout: float | None = None) -> Huber
     weights = _encoder_weights(read_safetensors(weights_file), expected.keys())
     check_fit(weights, expected, f"{directory}: the weights lack what its {CONFIG_FILE} describes")
     model.load_state_dict(weights, assign=True)
+    _draw_as_transformers(options, model)
     return model.eval()
+
+
+def _draw_as_transformers(options: Mapping[str, Any], model: Hubert) -> None:
+    """Takes the random numbers that transformers takes before it reads the weights.
+
+    So a seed starts what is trained with the same weights, whoever builds the encoder.
+    """
+    if options.get("mask_time_prob", 0.05) > 0 or options.get("mask_feature_prob", 0.0) > 0:
+        torch.empty(model.config.hidden_size).uniform_()  # what stands in for masked frames
+    for _ in range(2):
+        torch.empty_like(model.encoder.pos_conv_embed.conv.weight).normal_()
 
 
 def _is_plain(options: Any) -> bool:

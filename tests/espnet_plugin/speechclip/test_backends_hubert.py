@@ -51,6 +51,20 @@ def test_equals_transformers_bit_by_bit(
             assert torch.equal(parameter.grad, gradients[name].grad), name
 
 
+@pytest.mark.parametrize("stable", [False, True])
+def test_a_seed_starts_what_is_built_next_alike(
+    stable: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(tiny_hubert_dir(tmp_path, stable=stable))
+    torch.manual_seed(0)
+    HuggingFaceBackend(model=path)
+    next_weights = torch.randn(4)
+    monkeypatch.setattr(huggingface_loading, "read_hubert", lambda *_, **__: None)
+    torch.manual_seed(0)
+    HuggingFaceBackend(model=path)
+    assert torch.equal(next_weights, torch.randn(4))
+
+
 def test_defaults_are_transformers() -> None:
     theirs = transformers.HubertConfig()
     for name, value in vars(HubertConfig()).items():

@@ -57,7 +57,7 @@ def model(request, tiny_corpus) -> ESPnetSpeechCLIPModel:
             *chosen,
         ]
     )
-    torch.manual_seed(1)  # with 0 two cosines of hybrid tie
+    torch.manual_seed(0)
     model = SpeechCLIPTask.build_model(args).train()
     if model.image_bank is not None:
         model.image_bank.fill(torch.arange(5), torch.randn(5, 32))
