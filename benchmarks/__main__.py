@@ -1,8 +1,8 @@
 """Measures what the documentation claims about speed, and writes docs/benchmarks.{json,md}.
 
-A benchmark is a module of this package with a function ``rows``, which takes
-:class:`~benchmarks.measure.Settings` and yields rows, and ``SECONDS``, about how long it takes on
-one idle core; or with ``long_rows`` and ``LONG_SECONDS``, which are left out unless asked for.
+A benchmark is a module of this package. Its function ``rows`` takes
+:class:`~benchmarks.measure.Settings` and yields rows. ``SECONDS`` is about how long that takes on
+one idle core. ``long_rows`` and ``LONG_SECONDS`` are for benchmarks that run only on demand.
 
 Example:
     python -m benchmarks
@@ -36,7 +36,7 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What can be measured on its own; ``seconds`` is about how long it takes."""
+    """A benchmark; ``seconds`` is about how long it takes."""
 
     title: str
     rows: Callable[[Settings], Iterable[Row]]
@@ -45,7 +45,7 @@ class Benchmark:
 
 
 def find() -> dict[str, Benchmark]:
-    """All benchmarks by name."""
+    """Finds all benchmarks, by name."""
     found = {}
     for name in sorted(info.name for info in pkgutil.iter_modules(benchmarks.__path__)):
         if name == "__main__":
@@ -61,7 +61,7 @@ def find() -> dict[str, Benchmark]:
 
 
 def measure(name: str, benchmark: Benchmark, settings: Settings, page: Path | None) -> None:
-    """Runs a benchmark, prints its table and brings the page up to date."""
+    """Runs a benchmark, prints its table and updates the page."""
     started = time.monotonic()
     rows = list(benchmark.rows(settings))
     seconds = time.monotonic() - started
@@ -71,28 +71,28 @@ def measure(name: str, benchmark: Benchmark, settings: Settings, page: Path | No
 
 
 def get_parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Returns the parser of the command line."""
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__.splitlines()[0])
-    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="these alone")
-    parser.add_argument("--list", action="store_true", help="say what there is and how long it is")
-    parser.add_argument("--long", action="store_true", help="those of many minutes, too")
-    parser.add_argument("--quick", action="store_true", help="tiny sizes: does it work?")
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="run only these")
+    parser.add_argument("--list", action="store_true", help="list benchmarks and their times")
+    parser.add_argument("--long", action="store_true", help="also run the long ones")
+    parser.add_argument("--quick", action="store_true", help="try each benchmark on tiny sizes")
     parser.add_argument("--threads", type=int, default=1, help="of PyTorch and NumPy; default 1")
     parser.add_argument("--output", type=Path, help=f"JSON file; default {PAGE}, none if --quick")
-    parser.add_argument("--work_dir", type=Path, help="room for a few GB of files")
-    parser.add_argument("--mini", type=Path, default=MINI, help="the corpus that make demo makes")
+    parser.add_argument("--work_dir", type=Path, help="folder for a few GB of files")
+    parser.add_argument("--mini", type=Path, default=MINI, help="the corpus of make demo")
     return parser
 
 
 def main(cmd: Sequence[str] | None = None) -> None:
-    """Measures; one that fails does not keep the others from being measured."""
+    """Runs the benchmarks; if one fails, the others still run."""
     parser = get_parser()
     args = parser.parse_args(cmd)
     if args.list:
         for name, benchmark in find().items():
             print(f"{name:22} {benchmark.title}: about {benchmark.seconds} s")
         return
-    for variable in THREAD_VARIABLES:  # of the processes that are started, too
+    for variable in THREAD_VARIABLES:  # also for the processes started from here
         os.environ[variable] = str(args.threads)
     import torch
 
@@ -100,8 +100,8 @@ def main(cmd: Sequence[str] | None = None) -> None:
     found = find()
     unknown = set(args.only) - found.keys()
     if unknown:
-        parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(found)}")
-    logging.disable(logging.WARNING)  # random weights are told of everywhere
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; choose from {', '.join(found)}")
+    logging.disable(logging.WARNING)  # libraries warn about random weights
     chosen = args.only or [name for name in found if args.long or not found[name].long]
     page = args.output or (None if args.quick else PAGE)
     failed = []
@@ -116,7 +116,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
             try:
                 measure(name, found[name], settings, page)
             except MissingInputError as error:
-                print(f"\n{name}: left out, {error}")
+                print(f"\n{name}: skipped, {error}")
             except Exception:
                 traceback.print_exc()
                 failed.append(name)

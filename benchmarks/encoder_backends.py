@@ -89,7 +89,7 @@ VARIANTS: dict[str, tuple[Callable[[Any], Any], Encode]] = {
 
 
 def long_rows(settings: Settings) -> Iterator[Row]:
-    """All variants by turns on one batch; differences are of the worst frame of the worst layer."""
+    """Measures all variants in turn on one batch, and the worst frame's difference in any layer."""
     layers, utterances = (1, 2) if settings.quick else (6, 8)
     encoder = build(layers, settings)
     batch = make_batch(utterances, 8)

@@ -185,11 +185,11 @@ def run_steps(model: Any, args: Any, batch: dict[str, Tensor]) -> dict[str, floa
 
 
 def measure(config: Path, batch_size: int | None = None) -> dict[str, Any]:
-    """Builds a configuration's model and does two steps, of which the second is timed.
+    """Builds a configuration's model, does two steps and times the second.
 
     Args:
         config: YAML file.
-        batch_size: Instead of the configuration's own.
+        batch_size: Replaces the configuration's own.
     """
     with tempfile.TemporaryDirectory() as directory:
         model, args = build(config, Path(directory))

@@ -1,7 +1,7 @@
 """What training takes on a GPU, with random weights of the real sizes.
 
-A step of each Flickr8k configuration in both half precisions from recordings, one with compiled
-networks, and one from stored hidden states, of which follows how long a Flickr8k model trains.
+Times a step of each Flickr8k configuration: from recordings in both half precisions, with compiled
+networks, and from stored hidden states. The training time of a Flickr8k model follows from these.
 
 Example:
     bash benchmarks/gpu.sh                       # the tests in tests/gpu first

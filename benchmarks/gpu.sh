@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Tests and measurements on one GPU, in half an hour: tests/gpu, then benchmarks/gpu.py, whose table
-# lies in exp/gpu/gpu.md and gpu.json.
+# Runs tests/gpu and then benchmarks/gpu.py on one GPU, in half an hour. The results are in
+# exp/gpu/gpu.md and gpu.json.
 #
 #     bash benchmarks/gpu.sh [--python .venv/bin/python] [--output exp/gpu]
-#     bash benchmarks/gpu.sh --device cpu --tiny     # does it run? On any machine, in minutes
+#     bash benchmarks/gpu.sh --device cpu --tiny     # a trial on any machine, in minutes
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

@@ -1,4 +1,4 @@
-"""What the benchmarks share: rows, timing by turns, time and memory of a process."""
+"""What the benchmarks share: rows, timing in turn, time and memory of a process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 GIB = 2**30
-# A process begins with the peak of the one that started it, so a small one stands in between.
+# A process begins with the peak of the one that started it, so a small one comes between.
 _IN_BETWEEN = """
 import json, resource, subprocess, sys, time
 started = time.monotonic()
@@ -103,17 +103,17 @@ def by_turns(
     seconds: float = 20.0,
     clock: Callable[[], float] = time.process_time,
 ) -> dict[str, Spread]:
-    """Times functions one after the other, again and again, so that all see the same machine.
+    """Times functions in turn, repeatedly, so all see the same machine.
 
-    Each runs once before, to warm up; of one that takes longer than its share of ``seconds`` that
-    is all there is.
+    Each runs once before, to warm up. A function that takes longer than its share of ``seconds``
+    does not run again.
 
     Args:
-        functions: By name.
-        turns: How often each runs at most.
-        seconds: For all, about.
-        clock: The processor's by default, which other programs disturb less than the wall's. With
-            one thread they agree on an idle machine.
+        functions: Functions by name.
+        turns: Maximum number of runs of each.
+        seconds: Approximate total time.
+        clock: Processor time by default: other programs disturb it less than wall time. With one
+            thread both agree on an idle machine.
     """
     share = seconds / len(functions)
     times: dict[str, list[float]] = {name: [] for name in functions}

@@ -1,4 +1,4 @@
-"""The benchmarks' results: a JSON file that is brought up to date, and the page made of it."""
+"""Updates the benchmarks' results in a JSON file and the page made from it."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from espnet_plugin.utils.atomic import write_text
 
 HEAD = """# Benchmarks
 
-What the claims about speed rest on.
+These measurements back the claims about speed and memory.
 
     make bench                                 # all but the long ones; eight minutes
     make bench ARGS="--only search start_up"   # some; the page keeps the others
     make bench ARGS=--long                     # the long ones, too
     make bench ARGS=--list                     # what there is, and how long it takes
 
-Ours, the **obvious form** of the same thing, written in the benchmark, and the **bound**, a part
-that no way to do it can leave out, run by turns in one process; a cell has the median and, in
-brackets, the least and the most of the turns. Unless a row says otherwise seconds are of the
-processor: with one thread they are the clock's on an idle machine, and other programs disturb them
-less. Weights are random, sizes are real. [Speed and memory of training](performance.md) says what
-the figures mean. What a training would take where nobody here can measure it stands in
-[scale](scale.md).
+Each row compares our code with the **obvious form**, which the benchmark writes out, and with the
+**bound**: a part that every solution must do. They run in turn in one process. A cell has the
+median and, in brackets, the minimum and maximum.
+
+Seconds are processor time unless a row says otherwise; other programs disturb it less. Weights are
+random, sizes are real. [Speed and memory of training](performance.md) explains the figures.
+[Scale](scale.md) plans trainings that nobody could measure here.
 """
 
 
 def machine(threads: int) -> dict[str, Any]:
-    """Where and when this was measured."""
+    """Describes the machine and the date of a measurement."""
     import torch
 
     cpu = Path("/proc/cpuinfo")
@@ -51,7 +51,7 @@ def machine(threads: int) -> dict[str, Any]:
 
 
 def update(path: Path, name: str, title: str, where: dict[str, Any], rows: Sequence[Row]) -> None:
-    """Puts a benchmark's rows in place of its former ones, in ``path`` and the page beside it."""
+    """Replaces a benchmark's rows in ``path`` and in the page beside it."""
     results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     results[name] = {"title": title, "measured": where, "rows": [asdict(row) for row in rows]}
     write_text(path, json.dumps(dict(sorted(results.items())), indent=1, ensure_ascii=False) + "\n")

@@ -1,8 +1,7 @@
-"""Search in an index of a million pictures.
+"""Search in an index of a million images.
 
-A real index of random or of clustered vectors, with a picture's path each, is searched exactly and
-by codes. Random directions are the worst case, for nothing is near to anything; embeddings of
-pictures lie in clusters.
+Searches a real index of random or clustered vectors exactly and by codes. Random directions are
+the worst case, because nothing is near anything. Embeddings of images form clusters.
 """
 
 from __future__ import annotations
@@ -134,7 +133,7 @@ def _of_kind(kind: str, settings: Settings) -> Iterator[Row]:
     yield Row(
         f"codes of {number:,} {kind} vectors",
         Spread.of([made]),
-        note=f"bytes of a picture: {parts}",
+        note=f"bytes of an image: {parts}",
     )
 
 

@@ -90,7 +90,7 @@ def spoken_query(settings: Settings, turns: int) -> Iterator[Row]:
 
 
 def processor_seconds(commands: Mapping[str, Sequence[str]], turns: int) -> dict[str, Spread]:
-    """Of each command, by turns, after one call that fills the page cache."""
+    """Times each command in turn, after one call that fills the page cache."""
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     times: dict[str, list[float]] = {name: [] for name in commands}
     for turn in range(turns + 1):

@@ -4,7 +4,10 @@ import json
 from pathlib import Path
 
 from benchmarks.measure import Row, Spread, by_turns
-from benchmarks.results import shown, table, update
+from benchmarks.results import page, shown, table, update
+from tests.pages import PROJECT
+
+DOCS = PROJECT / "docs"
 
 
 def test_turns_have_a_median_and_a_slow_one_is_not_repeated() -> None:
@@ -51,6 +54,11 @@ def test_a_benchmark_replaces_its_own_rows_only(tmp_path: Path) -> None:
         update(path, name, f"Title {name}", where, [Row("row", Spread.of([value]))])
     results = json.loads(path.read_text())
     assert [results[name]["rows"][0]["ours"]["median"] for name in ("a", "b")] == [2.0, 3.0]
-    page = path.with_suffix(".md").read_text()
-    assert page.index("Title a") < page.index("Title b")
-    assert "| row | 3 s |" in page and "| row | 1 s |" not in page
+    text = path.with_suffix(".md").read_text()
+    assert text.index("Title a") < text.index("Title b")
+    assert "| row | 3 s |" in text and "| row | 1 s |" not in text
+
+
+def test_the_page_is_that_of_the_results() -> None:
+    results = json.loads((DOCS / "benchmarks.json").read_text("utf-8"))
+    assert (DOCS / "benchmarks.md").read_text("utf-8") == page(results)
