@@ -1,7 +1,8 @@
 """Takes files of the repository into the site; links between files become links between pages.
 
-A page of ``PAGES`` is only a pointer in ``docs/``; the site shows the file that it points to. Links
-are written as GitHub reads them: relative to the file that holds them.
+A page of ``PAGES`` is a pointer in ``docs/``: the site shows the file that its first line points
+to, and then what follows that line. Links are written as GitHub reads them: relative to the file
+that holds them.
 """
 
 from __future__ import annotations
@@ -59,7 +60,8 @@ def _read(app: Sphinx, page: str, source: list[str]) -> None:
     file = PAGES.get(page, f"docs/{page}.md")
     if page in PAGES:
         app.env.note_dependency(str(ROOT / file))
-        source[0] = (ROOT / file).read_text(encoding="utf-8")
+        _, _, rest = source[0].partition("\n")
+        source[0] = (ROOT / file).read_text(encoding="utf-8") + rest
     if (ROOT / file).is_file():
         source[0] = site_links(source[0], file, page)
 
