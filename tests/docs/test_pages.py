@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -221,6 +221,16 @@ def test_links_between_files_are_links_between_pages() -> None:
     assert site_links("[a](docs) [b](https://x.y/z) [c](#d)", "README.md", "x") == (
         "a [b](https://x.y/z) [c](#d)"
     )
+
+
+def test_what_follows_a_pointer_follows_the_file_that_it_shows() -> None:
+    repository = load(DOCS / "_ext" / "repository.py")
+    app = SimpleNamespace(env=SimpleNamespace(note_dependency=lambda path: None))
+    source = ["The site shows it here.\n\nMore.\n"]
+    repository._read(app, "changelog", source)
+    assert source[0].startswith("# Changelog\n")
+    assert source[0].endswith("\n\nMore.\n")
+    assert "The site shows it here" not in source[0]
 
 
 def test_no_line_of_a_page_is_taken_for_a_comment() -> None:
