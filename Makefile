@@ -2,11 +2,11 @@
 # make demo3  the same under ESPnet3, into egs3/ (needs Python 3.12: PYTHON=python3.13 VENV=.venv-3.13)
 # make page   the page for trying that model in the browser, on this computer
 # make test   the unit tests
-# make lint   ruff, mypy (types of the model), vulture (unused code) and shellcheck
+# make lint   ruff, mypy (types of the model), vulture (unused code), shellcheck, and tools/check_prose.py for the text
 # make env    only the Python environment
 # make docs   the documentation's site, in docs/_build/html
 # make faults   kills every stage of the recipe some 375 times and compares the results; a quarter of an hour
-# make bench  what the documentation says about speed, measured anew into docs/benchmarks.md; eight minutes
+# make bench  measures every claim about speed into docs/benchmarks.md; eight minutes
 # make audit  known vulnerabilities of the tested set, by pip-audit; asks PyPI about every package
 # make lock   constraints/py311.lock, the tested set with hashes, by uv
 # make licences  the table in docs/licences.md, by pip-licenses
@@ -14,7 +14,7 @@
 # make clean  remove what the recipe made (data, dump, exp, downloads); the environment stays
 #
 # PYTHON=/path/to/python3   interpreter for the environment (3.10 to 3.13; default python3)
-# VENV=directory            where the environment lies (default .venv)
+# VENV=directory            folder of the environment (default .venv)
 # TORCH=cpu                 PyTorch without CUDA in a new environment, from PyTorch's own package index;
 #                           also cu126, rocm6.4, ...; TORCH_INDEX=URL names another index that has it
 # ARGS="..."                more options: for pytest (make test), run.sh (make demo), the page (make page), the kills
@@ -73,6 +73,7 @@ lint: $(stamp)
 	$(venv)/bin/mypy
 	$(venv)/bin/vulture
 	$(venv)/bin/shellcheck -x -P SCRIPTDIR:SCRIPTDIR/.. -e SC1091 $$(git ls-files -co --exclude-standard '*.sh' .ci/run $(RECIPE)/utils/run.pl $(RECIPE)/utils/slurm.pl)
+	$(python) tools/check_prose.py
 	@echo "lint: no complaints"
 
 docs: $(stamp)

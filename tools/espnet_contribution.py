@@ -2,9 +2,9 @@
 
     python -m tools.espnet_contribution ../espnet
 
-Nothing is kept twice: the recipes are copied from here, ``contrib/espnet`` has what only ESPnet
-needs, and whatever its recipes share is linked or copied from the checkout itself. What an earlier
-call wrote is replaced. docs/contributing-to-espnet.md tells what comes of it.
+The recipes are copied from here. ``contrib/espnet`` has what only ESPnet needs. What ESPnet's
+recipes share is linked or copied from the checkout. A second call replaces what the first wrote.
+docs/contributing-to-espnet.md describes the result.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ OWN_INTEGRATION = "./ci/test_integration_speechclip.sh"
 
 
 def write_contribution(checkout: Path) -> list[str]:
-    """Writes all of it; returns what has to be edited by hand, because its place was not found.
+    """Writes all of it and returns what you must edit by hand, because its place was not found.
 
     Raises:
-        FileNotFoundError: If the folder is no checkout of ESPnet.
+        FileNotFoundError: If the folder is not a checkout of ESPnet.
     """
     template = checkout / "egs2" / "TEMPLATE" / "asr1"
     for name in (*SHARED, "path.sh", "db.sh"):
@@ -181,7 +181,7 @@ def _with_ci_step(content: str) -> str:
 
 
 def main() -> None:
-    """Writes it, and tells what is left to do."""
+    """Writes it and prints what is left to do."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkout", type=Path)
     checkout: Path = parser.parse_args().checkout

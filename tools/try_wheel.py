@@ -2,8 +2,7 @@
 
     python -I try_wheel.py VERSION MAKERS
 
-MAKERS is a folder with ``tests`` and ``benchmarks``, of which only what makes tiny models and
-checkpoints is used.
+MAKERS is a folder with ``tests`` and ``benchmarks``, which make tiny models and checkpoints.
 """
 
 from __future__ import annotations

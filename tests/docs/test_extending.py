@@ -1,4 +1,4 @@
-"""The page about classes of one's own: its example is trained, packed and loaded."""
+"""The page about classes of your own: its example is trained, packed and loaded."""
 
 from __future__ import annotations
 

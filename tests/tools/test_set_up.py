@@ -25,7 +25,7 @@ def set_up(
 
 
 def fake_python(path: Path, version: str, *, venv: bool = True) -> str:
-    """An interpreter that says which version it is and knows no more."""
+    """An interpreter that can only say its version."""
     old = int(tuple(map(int, version.split("."))) < (3, 10))
     path.write_text(
         f"""#!/bin/sh

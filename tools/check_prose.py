@@ -1,0 +1,119 @@
+#!/usr/bin/env python3
+"""Checks prose for habits that make it hard to read, long sentences and wide lines.
+
+    check_prose.py [FILE ...]
+
+A complaint has file and line, what is wrong, and what to write instead. Without FILE it checks all
+pages but those of LEFT_OUT, and the docstrings, comments and messages of PYTHON. Code in pages is
+skipped. Habits are in prose_habits.tsv.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import io
+import re
+import sys
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = ("*.md", "docs/*.md", "docs/tutorials/*.md", "egs?/*/README.md", ".github/**/*.md")
+# take a page out when you rewrite it
+LEFT_OUT = {
+    "docs/evaluation.md",
+    "docs/hybrid_plus_annealed.md",
+    "docs/mteb.md",
+    "docs/protocol.md",
+}
+LEFT_OUT |= {"egs2/speechclip_plus/README.md", "tests/tools/test_check_prose.py"}
+PYTHON = ("benchmarks/*.py", "docs/**/*.py", "tests/benchmarks/*.py", "tests/docs/*.py")
+PYTHON += ("tests/gpu/*.py", "tests/tools/*.py", "tools/*.py")  # add a file when you rewrite it
+LONGEST, MEDIAN, WIDTH = 35, 16, 140
+CODE = re.compile(r"(`+).+?\1|<!--.*?-->|\]\([^)]*\)|https?://\S+", re.DOTALL)
+END = re.compile(r"(?<=[.!?])[\"')*]*\s+(?=[^\sa-z])")
+ITEM = re.compile(r"\s*([-*#>|:]|\d+\. |\w+(, \w+)*: )")  # begins a paragraph
+HABITS = [
+    (re.compile(pattern.replace(" ", r"\s"), re.IGNORECASE), advice)
+    for pattern, advice in (
+        line.split("\t")
+        for line in Path(__file__).with_name("prose_habits.tsv").read_text("utf-8").splitlines()
+    )
+]
+
+
+def paragraphs(text: str, first: int = 1) -> Iterator[tuple[int, str]]:
+    """First line and text of each paragraph, item and row of Markdown or a docstring."""
+    block, start, before, fence, code = [], first, "", False, False
+    for number, line in enumerate([*text.splitlines(), ""], first):
+        fenced = line.lstrip().startswith(("```", "~~~"))
+        begins = before.strip() in ("", "Example:")
+        code = fence or fenced or (line.startswith("    ") and (begins or code))
+        fence ^= fenced
+        if block and (code or not line.strip() or ITEM.match(line)):
+            yield start, "\n".join(block)
+            block = []
+        if line.strip() and not code:
+            start = start if block else number
+            block.append(line)
+        before = line
+
+
+def prose(file: Path) -> Iterator[tuple[int, str]]:
+    """Paragraphs of a page; of Python its comments, docstrings and strings of four words."""
+    text = file.read_text(encoding="utf-8")
+    if file.suffix != ".py":
+        yield from paragraphs(text)
+        return
+    for node in ast.walk(ast.parse(text)):
+        string = node.value if isinstance(node, ast.Constant) else None
+        if isinstance(string, str) and string.count(" ") > 2:
+            above = len(string) - len(string.lstrip("\n"))  # lines that cleandoc removes
+            yield from paragraphs(inspect.cleandoc(string), node.lineno + above)
+    comments = [""] * (text.count("\n") + 1)  # by line, so neighbours are one paragraph
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            item = "- " * (not token.line.lstrip().startswith("#"))  # behind code: on its own
+            comments[token.start[0] - 1] = item + token.string.lstrip("# ")
+    yield from paragraphs("\n".join(comments))
+
+
+def complaints(file: Path) -> Iterator[tuple[int, str]]:
+    """Line and text of each complaint about a file."""
+    lengths = []
+    for start, text in prose(file):
+        plain = CODE.sub(lambda m: "x" * (m[0][0] != "]") + "\n" * m[0].count("\n"), text)
+        for pattern, advice in HABITS:
+            for match in pattern.finditer(plain):
+                line = start + plain.count("\n", 0, match.start())
+                yield line, f"'{' '.join(match[0].split())}': {advice}"
+        cells = plain.split("|") if plain.startswith("|") else [plain]
+        counts = [len(re.findall(r"\w[\w'’.,-]*", s)) for cell in cells for s in END.split(cell)]
+        if max(counts) > LONGEST:
+            yield start, f"a sentence of {max(counts)} words: split it, {LONGEST} at most"
+        lengths += counts if not plain.startswith(("|", "#")) else []
+        for line, wide in enumerate(plain.splitlines(), start):
+            if len(wide) > WIDTH and not wide.startswith(("|", "!")):
+                yield line, f"a line of {len(wide)} characters: wrap it at {WIDTH}"
+    if file.suffix == ".md" and lengths and median(lengths) > MEDIAN:
+        yield 1, f"a median sentence of {median(lengths):g} words: shorten some, {MEDIAN} at most"
+
+
+def main(arguments: list[str]) -> int:
+    """Prints all complaints; returns 1 if there are any."""
+    named = [path for pattern in PAGES + PYTHON for path in ROOT.glob(pattern)]
+    kept = [path for path in named if path.relative_to(ROOT).as_posix() not in LEFT_OUT]
+    found = False
+    for file in [Path(name).resolve() for name in arguments] or sorted(set(kept)):
+        for line, complaint in sorted(complaints(file)):
+            shown = file.relative_to(ROOT) if file.is_relative_to(ROOT) else file
+            print(f"{shown}:{line}: {complaint}")
+            found = True
+    return int(found)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
