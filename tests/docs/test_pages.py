@@ -117,6 +117,12 @@ def test_the_readmes_recall_is_that_of_the_sweeps(label: str, system: str, branc
     assert cells("README.md", label) == [mean(system, measure, corpus) for corpus in "120"]
 
 
+def test_the_readmes_teacher_is_that_of_the_demo() -> None:
+    file = PROJECT / "egs2" / "speechclip_plus" / "results" / "mini_demo" / "scores.json"
+    recall = json.loads(file.read_text(encoding="utf-8"))["teacher"]["text_to_image"]["recall@1"]
+    assert cells("README.md", "teacher")[-1] == f"{100 * recall:.1f}"
+
+
 SYSTEMS = {
     "parallel": "parallel",
     "cascaded": "cascaded",
