@@ -20,7 +20,7 @@ Encode = Callable[[Any, Tensor, Tensor], Tensor]
 
 
 def as_it_is(encoder: Any, speech: Tensor, lengths: Tensor) -> Tensor:
-    """What the package does."""
+    """Runs the encoder as the package does."""
     return encoder(speech, lengths).hidden_states
 
 
@@ -31,12 +31,12 @@ def in_bfloat16(encoder: Any, speech: Tensor, lengths: Tensor) -> Tensor:
 
 
 def padded(encoder: Any, speech: Tensor, lengths: Tensor) -> Tensor:
-    """All utterances as long as the longest, no masks: what padding costs; another result."""
+    """Pads all utterances to the longest without masks: the cost of padding, with other results."""
     return encoder(speech, torch.full_like(lengths, speech.size(1))).hidden_states
 
 
 def one_by_one(encoder: Any, speech: Tensor, lengths: Tensor) -> Tensor:
-    """Without any padding."""
+    """Runs each utterance alone, without padding."""
     frames = int(encoder.frame_lengths(lengths).max())
     hidden = speech.new_zeros(len(speech), encoder.num_layers, frames, encoder.dim)
     for row, end in enumerate(lengths.tolist()):
@@ -118,7 +118,7 @@ def long_rows(settings: Settings) -> Iterator[Row]:
 
 
 def build(layers: int, settings: Settings) -> Any:
-    """HuBERT base, or a tiny one, of so many layers with random weights."""
+    """Makes HuBERT base, or a tiny one, with random weights and this many layers."""
     from transformers import HubertConfig
 
     from espnet_plugin.speechclip.backends.huggingface import HuggingFaceBackend

@@ -62,8 +62,8 @@ def long_rows(settings: Settings) -> Iterator[Row]:
 
 
 def row(config: Path, settings: Settings) -> Row:
-    """One step on all cores, in a process of its own, which has its own peak of memory and the
-    environment of the recipe's."""
+    """One step on all cores, in its own process with its own memory peak and the recipe's
+    environment."""
     output = settings.work_dir / "step.json"
     command = ["bash", "-c", '. ./path.sh && exec "$@"', "bash"]
     command += [sys.executable, "-m", "benchmarks.full_size_step", "--config", config]
@@ -85,12 +85,12 @@ def row(config: Path, settings: Settings) -> Row:
 
 
 def clock() -> float:
-    """The processor's seconds with one thread, else the wall's."""
+    """Processor time with one thread, else wall time."""
     return time.process_time() if torch.get_num_threads() == 1 else time.monotonic()
 
 
 def time_encoder(encoder: torch.nn.Module) -> list[float]:
-    """Seconds of each batch that a frozen encoder takes from then on, as they come."""
+    """Records the seconds of each later batch of a frozen encoder."""
     encode, times = encoder.in_parts, []
 
     def in_parts(*args: Any, **options: Any) -> Any:
@@ -126,7 +126,7 @@ def build(config: Path, directory: Path, *, options: Sequence[str] = ()) -> tupl
     arguments += ["--speech_encoder_conf", f"model={directory}"]
     arguments += ["--speech_encoder_conf", "random_weights=true"]
     arguments += ["--clip_conf", "pretrained=random", "--keyword_vocabulary", str(tokens)]
-    # image embeddings are computed beforehand: CLIP's image tower is not there
+    # image embeddings are precomputed, so CLIP's image tower is absent
     arguments += ["--train_data_path_and_name_and_type", "x.scp,image,npy"]
     args = SpeechCLIPTask.get_parser().parse_args([*arguments, *options])
     torch.manual_seed(0)
@@ -152,7 +152,7 @@ def make_batch(batch_size: int, image_dim: int) -> dict[str, Tensor]:
 
 
 def run_steps(model: Any, args: Any, batch: dict[str, Tensor]) -> dict[str, float]:
-    """What a training step takes once one was made, and the frozen encoder's share of it."""
+    """Cost of a training step after a first one, and the frozen encoder's share."""
     from espnet_plugin.tasks.speechclip import SpeechCLIPTask
 
     model.train()

@@ -1,11 +1,11 @@
-"""What training takes on a GPU, with random weights of the real sizes.
+"""Cost of training on a GPU, with random weights of real sizes.
 
 Times a step of each Flickr8k configuration: from recordings in both half precisions, with compiled
 networks, and from stored hidden states. The training time of a Flickr8k model follows from these.
 
 Example:
     bash benchmarks/gpu.sh                       # the tests in tests/gpu first
-    python -m benchmarks.gpu --device cpu --tiny # does it run?
+    python -m benchmarks.gpu --device cpu --tiny # a trial
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ TINY_HUBERT = {
 
 @dataclass(frozen=True)
 class Case:
-    """What is measured.
+    """One measurement.
 
     Attributes:
         config: Name of the configuration.
@@ -103,7 +103,7 @@ def stored_batch(batch: dict[str, Tensor], model: Any) -> dict[str, Tensor]:
 def time_steps(
     model: Any, args: Any, batch: dict[str, Tensor], case: Case, *, device: str, steps: int
 ) -> dict[str, float]:
-    """Seconds per step, the batch's way to the device included, and peak memory in GiB."""
+    """Seconds per step, with the copy to the device, and peak memory in GiB."""
     from espnet_plugin.tasks.speechclip import SpeechCLIPTask
 
     on_gpu = device == "cuda"
@@ -139,7 +139,7 @@ def time_steps(
 
 
 def measure(case: Case, *, device: str, tiny: bool, steps: int) -> dict[str, Any]:
-    """One row of the table; one that does not fit into the memory says so."""
+    """One row of the table, or a note that the case does not fit into memory."""
     with tempfile.TemporaryDirectory() as directory:
         model, args = build_case(case, Path(directory), device=device, tiny=tiny)
     size = 4 if tiny else args.batch_size
@@ -191,7 +191,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
     args = parser.parse_args(cmd)
     if args.device == "cuda" and not torch.cuda.is_available():
         parser.error("no GPU here; --device cpu --tiny shows whether it runs")
-    logging.disable(logging.WARNING)  # random weights are told of everywhere
+    logging.disable(logging.WARNING)  # libraries warn about random weights
     name = torch.cuda.get_device_name() if args.device == "cuda" else platform.processor() or "CPU"
     machine = f"{name}, PyTorch {torch.__version__}" + (", tiny models" if args.tiny else "")
     args.output.mkdir(parents=True, exist_ok=True)

@@ -31,17 +31,17 @@ sys.exit(code)
 
 
 class MissingInputError(Exception):
-    """A benchmark needs something that is not here; the message says what and how to get it."""
+    """A benchmark needs a missing file; the message names it and how to get it."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What every benchmark is asked for.
+    """Settings of every benchmark.
 
     Attributes:
         work_dir: An empty folder for its files.
-        quick: Tiny sizes that only show that it works; the numbers mean nothing.
-        threads: Of PyTorch and NumPy.
+        quick: Tiny sizes, to check that it runs; the numbers are meaningless.
+        threads: Threads of PyTorch and NumPy.
         mini: The generated corpus after ``make demo``, ``downloads/mini``.
     """
 
@@ -52,13 +52,13 @@ class Settings:
 
     @property
     def turns(self) -> int:
-        """How often things are measured."""
+        """Number of measurements."""
         return 1 if self.quick else 9
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Median, least and most of some measurements."""
+    """Median, minimum and maximum of measurements."""
 
     median: float
     low: float
@@ -67,7 +67,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        """Of at least one value."""
+        """Summarises at least one value."""
         return cls(statistics.median(values), min(values), max(values), len(values))
 
 
@@ -76,14 +76,14 @@ class Row:
     """One line of the table.
 
     Attributes:
-        what: What was measured, with its size.
-        ours: What it took.
-        baseline: What the obvious way to do the same took.
-        baseline_is: What that way is.
-        bound: What the part that cannot be left out took.
-        bound_is: What that part is.
-        unit: Of all three; the less the better.
-        note: What else is worth knowing.
+        what: The measured thing, with its size.
+        ours: Our measurement.
+        baseline: That of the obvious form.
+        baseline_is: Describes the obvious form.
+        bound: That of a part which every solution must do.
+        bound_is: Describes that part.
+        unit: Unit of all three; less is better.
+        note: A remark.
     """
 
     what: str
@@ -132,7 +132,7 @@ def by_turns(
 
 @dataclass(frozen=True)
 class Usage:
-    """What a command took; ``peak`` is the resident memory of its largest process in bytes."""
+    """Cost of a command; ``peak`` is the resident memory of its largest process in bytes."""
 
     seconds: float
     cpu_seconds: float
@@ -140,11 +140,11 @@ class Usage:
 
 
 def usage_of(command: Sequence[object], **options: Any) -> Usage:
-    """Runs a command in a process of its own.
+    """Runs a command in its own process and measures it.
 
     Args:
         command: Program and arguments.
-        options: Of ``subprocess.run``, e.g. the folder.
+        options: Options of ``subprocess.run``, such as the folder.
 
     Raises:
         subprocess.CalledProcessError: The command failed.
@@ -156,12 +156,12 @@ def usage_of(command: Sequence[object], **options: Any) -> Usage:
 
 
 def peak_memory() -> int:
-    """The most resident memory that this process has had, in bytes."""
+    """Returns this process's peak resident memory in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # KiB on Linux
 
 
 def get_parser(description: str) -> argparse.ArgumentParser:
-    """A command line with what all benchmarks have; the docstring's first line is shown."""
+    """Returns a parser with the common options, described by the docstring's first line."""
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("--output", type=Path, help="JSON file")
     return parser

@@ -1,7 +1,7 @@
-"""What training would take at a scale that nobody here has: bytes, steps and GPU hours.
+"""Plans a training at a scale that was not run: bytes, steps and GPU hours.
 
-A simulation: the encoder's arithmetic is counted, everything else is an assumption, printed with
-the option that changes it.
+The encoder's arithmetic is counted. Everything else is an assumption, printed with the option that
+changes it.
 
 Example:
     python -m benchmarks.plan
@@ -33,25 +33,25 @@ CORPORA = {
 
 @dataclass(frozen=True)
 class Assumptions:
-    """Everything that is not counted. Options of the same names change them.
+    """Everything that is assumed. Options of the same names change these values.
 
     Attributes:
         utterances: Training utterances.
         pictures: Their pictures.
-        mean_seconds: Of an utterance.
-        passes: Over all utterances.
+        mean_seconds: Mean length of an utterance.
+        passes: Passes over all utterances.
         batch_size: Utterances of an update, over all GPUs.
         size: HuBERT base or large.
         gpu: One of ``GPUS``.
-        gpus: How many.
-        share: Of the GPU's peak that is reached.
-        padding: Samples with padding, of those without; batches go through the encoder in parts of
+        gpus: Number of GPUs.
+        share: Fraction of the GPU's peak that training reaches.
+        padding: Samples with padding over samples without. The encoder takes a batch in parts of
             similar length.
-        block: Arithmetic of the trained block, forward and backward, of the encoder's forward.
-        scaling: What an added GPU brings of one GPU's rate.
-        flac: Bytes of FLAC, of those of 16 bits a sample.
-        state_bytes: Bytes of one stored number of a hidden state, its part of a scale included.
-        disk: GB/s that a GPU's data loading reads.
+        block: Arithmetic of the trained block (forward and backward) over the encoder's (forward).
+        scaling: Rate of an added GPU over that of the first.
+        flac: Bytes of FLAC over those of 16 bits per sample.
+        state_bytes: Bytes of one stored number of a hidden state, with its share of a scale.
+        disk: GB/s that one GPU's data loading reads.
     """
 
     utterances: int
@@ -84,7 +84,7 @@ def encoder_tera_flop(size: str, seconds: float) -> float:
 
 
 def plan(given: Assumptions) -> dict[str, float]:
-    """What follows from the assumptions."""
+    """Computes the plan from the assumptions."""
     layers, dim = {"base": (13, 768), "large": (25, 1024)}[given.size]
     seconds = given.utterances * given.mean_seconds
     frames = seconds * 50
@@ -129,7 +129,7 @@ def _number(value: float) -> str:
 
 
 def assumptions_of(args: argparse.Namespace, corpus: str) -> Assumptions:
-    """What is known of the corpus, and what the options say."""
+    """Combines what is known about the corpus with the options."""
     options = {field.name: getattr(args, field.name) for field in fields(Assumptions)}
     given = {name: value for name, value in options.items() if value is not None}
     names = ("utterances", "pictures", "mean_seconds", "passes")
@@ -137,7 +137,10 @@ def assumptions_of(args: argparse.Namespace, corpus: str) -> Assumptions:
     try:
         return Assumptions(**(known | given))
     except TypeError as error:
-        raise SystemExit(f"plan: {corpus} is none of {', '.join(CORPORA)}: {error}") from error
+        corpora = ", ".join(CORPORA)
+        raise SystemExit(
+            f"plan: {corpus} is not one of {corpora}; give its options: {error}"
+        ) from error
 
 
 def main(cmd: Sequence[str] | None = None) -> None:

@@ -75,7 +75,7 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def make_index(directory: Path, blocks: Iterator[np.ndarray], dim: int) -> None:
-    """An index as ``speechclip index`` leaves it, without codes."""
+    """Makes an index like ``speechclip index``, without codes."""
     catalog = Catalog(directory, create=True)
     vectors = GrowingArray(vectors_file(directory, 0), width=dim)
     catalog.set("dim", dim)
@@ -91,14 +91,14 @@ def make_index(directory: Path, blocks: Iterator[np.ndarray], dim: int) -> None:
 
 
 def recall(found: Sequence[Sequence[int]], expected: Sequence[Sequence[int]]) -> float:
-    """Share of the expected ones that were found."""
+    """Share of the expected rows that were found."""
     pairs = zip(found, expected, strict=True)
     return float(np.mean([len(set(f) & set(e)) / len(e) for f, e in pairs]))
 
 
 def of_kind(kind: str, settings: Settings) -> Iterator[Row]:
-    """Search by codes of several numbers of candidates, and the making of the codes."""
-    # the pictures are not there: this file is looked at instead of each
+    """Measures searches with several numbers of candidates, and making the codes."""
+    # the images do not exist: this file stands for each
     with mock.patch.object(searching, "stamp_of", lambda path: stamp_of(__file__)):
         yield from _of_kind(kind, settings)
 

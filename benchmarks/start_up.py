@@ -31,7 +31,7 @@ SpeechCLIPInference.from_pretrained(sys.argv[1] + "/model")(%s)
 
 
 def rows(settings: Settings) -> Iterator[Row]:
-    """Of programs in processes of their own."""
+    """Measures programs in their own processes."""
     turns = 1 if settings.quick else 3
     model, stored = "SpeechCLIPModel, build_speechclip", "load_speechclip, save_speechclip"
     python = (sys.executable, "-c")
@@ -102,7 +102,7 @@ def processor_seconds(commands: Mapping[str, Sequence[str]], turns: int) -> dict
 
 
 def slowest_help(turns: int) -> Iterator[Row]:
-    """The command that takes longest to say what it does."""
+    """Finds the command with the slowest ``--help``."""
     import espnet_plugin.bin as commands
 
     programs = [

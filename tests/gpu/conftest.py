@@ -1,4 +1,4 @@
-"""What the tests on a GPU share; TEST_DEVICE=cpu shows on any machine that they run."""
+"""Shared by the tests on a GPU; TEST_DEVICE=cpu tries them on any machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DEVICE = os.environ.get("TEST_DEVICE", "cuda")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leaves out the tests of this folder where there is no GPU."""
+    """Skips the tests of this folder without a GPU."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker("gpu")
@@ -24,5 +24,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def device() -> str:
-    """Where the tests run."""
+    """The device of the tests."""
     return DEVICE

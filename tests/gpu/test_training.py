@@ -1,4 +1,4 @@
-"""What only a GPU can show, on tiny models: benchmarks/gpu.sh runs it."""
+"""Trainings of tiny models on a GPU; benchmarks/gpu.sh runs them."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_the_encoder_compiles(built, batch, device) -> None:
 
 
 def rank_main(rank: int, init: str, device: str, arguments, batch, results) -> None:
-    """One of two processes with half of the batch each; they share the GPU if there is but one."""
+    """One of two processes, each with half of the batch. They share a single GPU."""
     torch.set_num_threads(1)
     several = device == "cuda" and torch.cuda.device_count() > 1
     # NCCL refuses two processes on one GPU
