@@ -103,3 +103,9 @@ def test_lists_name_files_that_exist() -> None:
     assert all((ROOT / page).is_file() for page in LEFT_OUT)
     assert all(list(ROOT.glob(pattern)) for pattern in PYTHON)
     assert all(advice for _, advice in HABITS)
+
+
+def test_code_and_formulas_are_not_counted_as_words(tmp_path: Path) -> None:
+    names = ", ".join(["`name`"] * 40)
+    formula = " ".join(["x + y ="] * 20)
+    assert check(tmp_path, f"It takes {names}.\nIt is $\n{formula}$ or\n$${formula}$$") == []
