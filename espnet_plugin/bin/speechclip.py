@@ -76,7 +76,7 @@ def get_parser() -> argparse.ArgumentParser:
         help="search approximately at any size (default: from a million pictures on)",
     )
 
-    added = command("search", search, "Find pictures by voice, text or another picture.")
+    added = command("search", search, "Find images by voice, text or another image.")
     added.add_argument("--index", required=True, type=Path, help="made by speechclip index")
     add_model_arguments(added, required=False)
     _branch_option(added)

@@ -24,7 +24,7 @@ from espnet_plugin.demo.uploads import (
 from espnet_plugin.search.index import Hit
 
 QUEUE = 64  # questions that wait
-TITLE = "SpeechCLIP: find pictures by voice"
+TITLE = "SpeechCLIP: find images by voice"
 CLIPS = {"microphone": "sc-record", "upload": "sc-drop"}
 Answer = tuple[Any, Any, Any]  # HTML of what was heard or is wrong, of the pictures, of one picture
 NOTHING_NEW: Answer = (gr.skip(),) * 3
@@ -95,7 +95,7 @@ class Questions:
         if not picture:
             return NOTHING_NEW
         sent = read_sent_picture(self.uploads.path(picture.get("path")))
-        return "", self._gallery(self.backend.find_picture(sent), "this picture"), ""
+        return "", self._gallery(self.backend.find_picture(sent), "this image"), ""
 
     def open(self, key: object) -> Answer:
         """A picture and the captions closest to it."""
@@ -118,13 +118,13 @@ class Questions:
         try:
             return self.media.path(key)
         except KeyError:
-            raise VisitorError("This picture is no longer known; please ask again.") from None
+            raise VisitorError("This image is no longer known; please ask again.") from None
 
     def _gallery(self, hits: Sequence[Hit], asked: str) -> str:
         if self.backend.index is None:
             return ""
         if not hits:
-            raise VisitorError("There are no pictures in the index.")
+            raise VisitorError("The index has no images.")
         offered = self.backend.captions is not None
         return markup.gallery(hits, asked=asked, offered=offered, key_of=self.media.key_of)
 
@@ -158,7 +158,7 @@ def build_page(questions: Questions) -> gr.Blocks:
                         elem_id="sc-text",
                     )
                     find = gr.Button("Find", variant="primary", scale=1, min_width=90)
-                with gr.Tab("Picture"):
+                with gr.Tab("Image"):
                     picture = gr.Image(
                         sources=["upload", "clipboard"],
                         type="filepath",

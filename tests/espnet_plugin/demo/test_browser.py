@@ -86,7 +86,7 @@ def test_a_recording_finds_pictures_and_a_picture_its_captions(
     page.wait_for_selector(".sc-detail audio")
     assert page.locator(".sc-detail li").count() == 3
     page.wait_for_function("document.querySelector('.sc-detail audio').duration === 1.5")
-    assert page.locator(".sc-detail", has_text="a red dog").locator("text=of this picture").count()
+    assert page.locator(".sc-detail", has_text="a red dog").locator("text=of this image").count()
     edges = {
         page.locator(part).first.bounding_box()["x"]
         for part in ("#sc-record", ".sc-head", ".sc-examples", ".sc-card", ".sc-detail")
@@ -96,7 +96,7 @@ def test_a_recording_finds_pictures_and_a_picture_its_captions(
     assert page.evaluate("document.documentElement.scrollWidth") == width
 
     page.locator(".sc-more").click()
-    page.wait_for_selector("text=nearest to the chosen one")
+    page.wait_for_selector("text=closest to the chosen one")
     assert page.locator(".sc-picture .sc-name").first.inner_text() == "red.png"
     assert not wrong
     assert all(url.startswith((served.address, "data:", "blob:")) for url in asked)
@@ -113,7 +113,7 @@ def test_what_is_wrong_is_said_on_the_page(served: Served, browser: Any, tmp_pat
     large = tmp_path / "large.wav"
     large.write_bytes(b"RIFF" + bytes(2**21))
     page.goto(served.address)
-    assert "Up to 5 s and 1 MB" in page.locator(".sc-head").inner_text()
+    assert "At most 5 s and 1 MB" in page.locator(".sc-head").inner_text()
     page.set_input_files("#sc-drop input[type=file]", large)
     page.wait_for_selector("text=maximum allowed size of 1.0 MB")
     page.get_by_role("tab", name="Write").click()
