@@ -9,7 +9,7 @@ from torch import nn
 from espnet_plugin.speechclip.attention import AttentionBlock
 from espnet_plugin.speechclip.backends.huggingface import HuggingFaceBackend
 from espnet_plugin.speechclip.clip import FrozenCLIP
-from espnet_plugin.speechclip.factory import COMPONENTS, architecture_name, build_speechclip
+from espnet_plugin.speechclip.factory import COMPONENTS, build_speechclip
 from espnet_plugin.speechclip.keyword_extractor import Slots
 from espnet_plugin.speechclip.keyword_norm import KeywordBatchNorm
 from espnet_plugin.speechclip.model import SpeechCLIPModel
@@ -100,13 +100,6 @@ def test_errors_of_a_class_of_ones_own_say_what_to_do(teachers) -> None:
     ):
         with pytest.raises(ValueError, match=f"keyword_extractor: {name} .*{reason}.*PYTHONPATH"):
             build(teachers, keyword_extractor=name)
-
-
-def test_names_of_architectures() -> None:
-    """ESPnet writes ``keyword_extractor: none`` as null."""
-    names = {None: "parallel", "none": "parallel", "cls": "hybrid", "a.b:C": "hybrid (a.b:C)"}
-    for extractor, name in names.items():
-        assert architecture_name({"keyword_extractor": extractor}) == name
 
 
 class EachFrame(nn.Module):

@@ -24,3 +24,10 @@ def test_architecture_names(parallel, extractor, name):
 def test_a_mixture_in_training_is_annealed():
     config = {"keyword_extractor": "cif", "quantizer_conf": {"hard": False}}
     assert architecture_name(config) == "hybrid+ annealed"
+
+
+def test_names_of_architectures() -> None:
+    """ESPnet writes ``keyword_extractor: none`` as null."""
+    names = {None: "parallel", "none": "parallel", "cls": "hybrid", "a.b:C": "hybrid (a.b:C)"}
+    for extractor, name in names.items():
+        assert architecture_name({"keyword_extractor": extractor}) == name
