@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 pytest.importorskip("espnet3", reason="ESPnet3 needs Python 3.12")
-pytest.importorskip("lightning", reason="pip install 'speechclip-plus[espnet3]'")
+pytest.importorskip("lightning", reason="pip install '.[espnet3]'")
 
 from espnet3.utils.config_utils import load_and_merge_config
 from espnet3.utils.task_utils import get_espnet_model

@@ -127,7 +127,7 @@ def test_a_place_that_is_not_there_is_named(checkout: Path, tmp_path: Path) -> N
 
 @pytest.mark.slow
 def test_ci_of_espnet_runs_it(checkout: Path) -> None:
-    pytest.importorskip("espeakng_loader", reason="pip install 'speechclip-plus[mini]'")
+    pytest.importorskip("espeakng_loader", reason="pip install '.[mini]'")
     environment = {"PATH": "/usr/bin:/bin", "HOME": os.environ.get("HOME", "/")}
     commands = [
         ["bash", "ci/test_integration_speechclip.sh"],

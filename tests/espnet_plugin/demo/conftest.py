@@ -33,7 +33,7 @@ class Served:
 @pytest.fixture(scope="session")
 def served(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The page over a tiny model, five pictures and three captions."""
-    pytest.importorskip("gradio", reason="needs speechclip-plus[demo]")
+    pytest.importorskip("gradio", reason="pip install '.[demo]'")
     pytest.importorskip("faiss")
     import uvicorn
     from PIL import Image

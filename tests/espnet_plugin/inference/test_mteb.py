@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("mteb", reason="pip install 'speechclip-plus[mteb]'")
+pytest.importorskip("mteb", reason="pip install '.[mteb]'")
 import datasets
 import mteb
 from datasets import Dataset
