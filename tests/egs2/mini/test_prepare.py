@@ -135,7 +135,9 @@ def test_too_little_disk_is_said_before_anything_is_spoken(tmp_path, monkeypatch
 
 def test_a_missing_package_is_said_before_anything_is_made(tmp_path, monkeypatch):
     monkeypatch.setattr("local.mini.prepare._PACKAGES", ("json", "no_such_package_of_mini"))
-    with pytest.raises(SystemExit, match=r"no_such_package_of_mini missing: pip install espeakng-loader"):
+    with pytest.raises(
+        SystemExit, match=r"no_such_package_of_mini missing: pip install espeakng-loader"
+    ):
         main(_command(tmp_path))
     assert not list(tmp_path.iterdir())
 
