@@ -63,7 +63,7 @@ def test_a_disk_that_takes_nothing(number: int, message: str) -> None:
     [
         (positive, "3", 3, "0"),
         (seconds, "2min", 120, "soon"),
-        (size, "10MB", 10_000_000, "large"),
+        (size, "10MB", 10 * 2**20, "large"),
     ],
 )
 def test_an_options_value_with_its_unit(
