@@ -29,8 +29,8 @@ Each row compares our code with the **obvious form**, which the benchmark writes
 median and, in brackets, the minimum and maximum.
 
 Seconds are processor time unless a row says otherwise; other programs disturb it less. Weights are
-random, sizes are real. [Speed and memory of training](performance.md) explains the figures.
-[Scale](scale.md) plans trainings that nobody could measure here.
+random, sizes are real. [Speed and memory of training](training_speed.md) explains the figures
+and [plans trainings](training_speed.md#plan-a-large-training) that nobody could measure here.
 """
 
 

@@ -1,7 +1,7 @@
 """Where ESPnet itself fails on current packages; closed in a process that the launcher starts.
 
 Nothing of ESPnet is edited, nothing is imported before the program imports it, and what is
-installed goes first. docs/espnet_tasks.md lists the gaps.
+installed goes first. docs/espnet.md lists the gaps.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@
 
 ``sh`` blocks run in a shell that stops at the first error, each from DIRECTORY; ``python`` blocks
 of a page share their names; a block that begins with ``# NAME.yaml`` or ``# NAME.py`` is written to
-that file. What only shows something, such as a command that needs a data set, is a ``console``
-block.
+that file. What only shows something, such as a command that needs a data set, is a ``console`` or
+``py`` block.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Arrays with a row per frame, e.g. hidden states: many utterances to a file, read by the stretch.
 
-A file is in the safetensors format, so that anything reads it; docs/stored_states.md describes
+A file is in the safetensors format, so that anything reads it; docs/training_speed.md describes
 what it holds. Frames are read with plain positioned reads and not through a memory map: the pages
 are the operating system's either way, shared by all processes, but a file that is cut off is an
 error that names it, and not the end of the process.
