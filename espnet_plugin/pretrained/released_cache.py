@@ -17,6 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from espnet_plugin.pretrained.released import ReleasedModel
 from espnet_plugin.pretrained.storage_format import FORMAT_VERSION, new_directory
 from espnet_plugin.speechclip.hub import from_cache_or_hub
@@ -98,19 +100,15 @@ def _is_here(model: ReleasedModel) -> bool:
 
 @contextmanager
 def _only_process(directory: Path) -> Iterator[None]:
-    from filelock import FileLock, Timeout
-
     directory.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(directory.with_name(f".{directory.name}.lock"))
     try:
-        lock.acquire(timeout=0)
+        held = lock.acquire(timeout=0)
     except Timeout:
         logging.warning(f"{directory.name}: another process is fetching it; waiting")
-        lock.acquire()
-    try:
+        held = lock.acquire()
+    with held:
         yield
-    finally:
-        lock.release()
 
 
 def _download_and_convert(model: ReleasedModel, directory: Path, *, refresh: bool) -> None:

@@ -1,58 +1,47 @@
-"""Folders for what is needed for a while, which go when the work is done or the next one begins."""
+"""Folders for what is needed for a while."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import glob
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+from filelock import FileLock, Timeout
 
 
 @contextlib.contextmanager
 def scratch_folder(parent: str | Path | None = None, *, name: str = "speechclip") -> Iterator[Path]:
-    """Yields a new folder, which is removed when the block ends.
+    """Yields a new folder and removes it when the block ends.
 
-    Whoever uses one holds a lock on it, which the kernel frees with the process: what killed
-    processes of this user left under the same name is removed first.
+    The lock file beside the folder is held meanwhile. A killed process frees its lock. The next
+    folder of the same name removes what such a process left.
 
     Args:
         parent: Folder to make it in; None: that for temporary files (``TMPDIR``).
         name: What it is for; a part of its own name.
     """
     parent = Path(parent or tempfile.gettempdir())
-    for leftover in parent.glob(f".{glob.escape(name)}.*.part*"):
-        _remove_if_left(leftover)
-    with contextlib.ExitStack() as stack:
-        yield _locked_folder(parent, f".{name}.{os.getpid()}.part", stack)
+    for left in parent.glob(f".{glob.escape(name)}.*.part.lock"):
+        with contextlib.suppress(OSError, Timeout), _locked(left.with_suffix(""), timeout=0):
+            pass  # nobody uses it: it goes
+    folder = parent / f".{name}.{os.getpid()}.{secrets.token_hex(4)}.part"
+    with _locked(folder):
+        folder.mkdir(mode=0o700)
+        yield folder
 
 
-def _locked_folder(parent: Path, prefix: str, stack: contextlib.ExitStack) -> Path:
-    while True:
-        folder = Path(tempfile.mkdtemp(dir=parent, prefix=prefix))
+@contextlib.contextmanager
+def _locked(folder: Path, *, timeout: float = -1) -> Iterator[None]:
+    """Holds the lock of a folder, and removes both at the end."""
+    lock = folder.with_name(f"{folder.name}.lock")
+    with FileLock(lock, timeout=timeout):
         try:
-            descriptor = os.open(folder, _FOLDER)
-        except FileNotFoundError:  # another process took it for a leftover
-            continue
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if folder.exists():
-            stack.callback(os.close, descriptor)
-            stack.callback(shutil.rmtree, folder, ignore_errors=True)
-            return folder
-        os.close(descriptor)
-
-
-def _remove_if_left(folder: Path) -> None:
-    with contextlib.suppress(OSError):  # no folder, somebody else's, in use, removed meanwhile
-        descriptor = os.open(folder, _FOLDER)
-        try:
-            if os.fstat(descriptor).st_uid == os.getuid():
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder)
+            yield
         finally:
-            os.close(descriptor)
+            shutil.rmtree(folder, ignore_errors=True)
+            lock.unlink(missing_ok=True)

@@ -187,6 +187,7 @@ def test_an_interrupted_conversion_leaves_nothing(
     assert remains() == []
     for name in (f".{NAME}.77.part", f".{NAME}-of-another.77.part"):
         (cache_directory() / name).mkdir()
+        (cache_directory() / f"{name}.lock").touch()
     resolve_model(NAME)
     assert remains() == [f".{NAME}-of-another.77.part", NAME]
     assert len(hub.downloads) == 1

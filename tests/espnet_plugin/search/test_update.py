@@ -130,7 +130,7 @@ def test_what_must_not_be_written_to(pictures: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"was made by small .* not by other"):
         update(tmp_path / "index", pictures, model=IndexedModel("other", "b" * 64))
     with writing(tmp_path / "index"):
-        with pytest.raises(DataError, match=f"is being written by process {os.getpid()} of "):
+        with pytest.raises(DataError, match=f"is being written by process {os.getpid()} on "):
             update(tmp_path / "index", pictures)
 
 
