@@ -1,15 +1,15 @@
-"""Where keywords lie: on the word they name, and between word boundaries."""
+"""Where keywords are: on the word they name, and between word boundaries."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from espnet_plugin.data.alignments import AlignmentError, Word
-from espnet_plugin.data.keyword_file import Keyword, UtteranceKeywords
+from espnet_plugin.data.keyword_file import UtteranceKeywords
 from espnet_plugin.evaluation.token_texts import (
     SPECIAL_IDS,
     is_content,
@@ -18,21 +18,23 @@ from espnet_plugin.evaluation.token_texts import (
     texts_of,
 )
 
-SAME_BOUNDARY = 1e-3  # seconds; a word's end and the next one's start, when they touch
+SAME_BOUNDARY = 1e-3  # seconds; a word that starts so soon after another shares its boundary
+Place = tuple[float, ...]
 
 
 @dataclass(frozen=True)
-class BoundaryScores:
-    """Agreement of predicted with true boundaries, rates from 0 to 1 (R-value up to 1).
+class SegmentationScores:
+    """Agreement of segments with words, rates from 0 to 1 (R-value up to 1).
 
     Attributes:
-        precision: Share of predicted boundaries that match a true one.
-        recall: Share of true boundaries that are matched.
+        precision: Share of predicted boundaries (or tokens) that match a true one.
+        recall: Share of true boundaries (or tokens) that are matched.
         f_score: Their harmonic mean.
-        over_segmentation: predicted / reference − 1, NaN without true boundaries.
-        r_value: ``1 − (|r1| + |r2|) / 2``, see ``r_value``; NaN likewise.
-        predicted: Number of predicted boundaries.
-        reference: Number of true boundaries.
+        over_segmentation: predicted / true − 1; NaN without true ones. It equals recall / precision
+            − 1, which vqwordseg's tables call OS, and is also defined if nothing matches.
+        r_value: See :func:`r_value`; NaN likewise.
+        predicted: Number of predicted boundaries (or tokens).
+        reference: Number of true boundaries (or tokens).
         tolerance: Seconds.
     """
 
@@ -48,10 +50,10 @@ class BoundaryScores:
 
 @dataclass(frozen=True)
 class LocalizationScores:
-    """Whether keywords that name a spoken content word lie on it.
+    """Whether keywords that name a spoken content word are on it.
 
     Attributes:
-        centre: Share of them whose segment's centre lies on an occurrence of the word.
+        centre: Share of them whose segment's centre is on an occurrence of the word.
         overlap: Share of them whose segment overlaps an occurrence of the word.
         keywords: Number of them.
         utterances: Number of utterances with an alignment.
@@ -68,72 +70,99 @@ def r_value(recall: float, over_segmentation: float) -> float:
 
     With hit rate H = recall and over-segmentation O = predicted / true boundaries − 1:
     ``r1 = sqrt((1 − H)² + O²)``, ``r2 = (H − 1 − O) / sqrt(2)``, ``R = 1 − (|r1| + |r2|) / 2``.
-    Unlike F, it does not reward boundaries put everywhere.
+    Unlike F, it does not reward boundaries everywhere.
     """
     first = math.hypot(1 - recall, over_segmentation)
     second = (recall - 1 - over_segmentation) / math.sqrt(2)
     return 1 - (abs(first) + abs(second)) / 2
 
 
-def inner_boundaries(segments: Sequence[tuple[float, float]]) -> list[float]:
-    """Starts and ends of segments but for the first start and the last end, which are given away.
+def inner_boundaries(segments: Iterable[Place]) -> list[Place]:
+    """Boundaries (time,) of segments (start, end), without the first start and the last end.
 
-    Where one segment ends and the next one starts there is one boundary; a gap has two.
+    Those two come for free. Where one segment ends and the next starts there is one boundary; a gap
+    has two.
     """
     ordered = sorted(segments)
-    boundaries: list[float] = []
+    boundaries: list[Place] = []
     for (_, end), (start, _) in zip(ordered, ordered[1:], strict=False):
-        boundaries.append(end)
+        boundaries.append((end,))
         if start - end > SAME_BOUNDARY:
-            boundaries.append(start)
+            boundaries.append((start,))
     return sorted(boundaries)
 
 
-def count_matches(predicted: Sequence[float], reference: Sequence[float], tolerance: float) -> int:
-    """Largest number of pairs of boundaries no further apart than ``tolerance``, each used once."""
+def count_matches(predicted: Sequence[Place], reference: Sequence[Place], tolerance: float) -> int:
+    """Largest number of pairs that agree in all times within ``tolerance``, each used once.
+
+    Args:
+        predicted: Times of each boundary (time,) or token (start, end), every one increasing.
+        reference: Those of the true boundaries or tokens.
+        tolerance: Seconds.
+    """
     matches = first = second = 0
-    predicted, reference = sorted(predicted), sorted(reference)
     while first < len(predicted) and second < len(reference):
-        distance = predicted[first] - reference[second]
-        if abs(distance) <= tolerance + 1e-9:
+        late = [a - b for a, b in zip(predicted[first], reference[second], strict=True)]
+        if max(map(abs, late)) <= tolerance + 1e-9:
             matches, first, second = matches + 1, first + 1, second + 1
-        elif distance < 0:
+        elif min(late) < -tolerance:  # the next true one is even later
             first += 1
         else:
             second += 1
     return matches
 
 
-def score_boundaries(
+def count_boundaries(
     utterances: Sequence[UtteranceKeywords],
     words: Mapping[str, Sequence[Word]],
     *,
     tolerance: float = 0.05,
-) -> BoundaryScores:
-    """Compares the inner boundaries of keyword segments and of words, pooled over utterances.
+) -> np.ndarray:
+    """Counts the inner boundaries of keyword segments and of words.
 
-    Utterances without alignment or without segments are left out.
+    vqwordseg's ``score_boundaries`` (Kamper, 2022) counts so, within 20 ms. A pause between words
+    has two boundaries, as in ZeroSpeech.
+
+    Returns:
+        (utterances, 3) matched, predicted and true ones, NaN without segments or alignment.
+    """
+    return _count(utterances, words, inner_boundaries, tolerance)
+
+
+def count_tokens(
+    utterances: Sequence[UtteranceKeywords],
+    words: Mapping[str, Sequence[Word]],
+    *,
+    tolerance: float = 0.02,
+) -> np.ndarray:
+    """Counts keyword segments and words; a segment matches a word if start and end both do.
+
+    Token precision and recall of Ludusan et al. (LREC 2014), which ZeroSpeech uses, with the
+    tolerance of vqwordseg's ``score_word_token_boundaries``. Each word is used once.
+
+    Returns:
+        (utterances, 3) as :func:`count_boundaries`.
+    """
+    return _count(utterances, words, sorted, tolerance)
+
+
+def score_segmentation(counts: np.ndarray, tolerance: float) -> SegmentationScores:
+    """Pools the counts of all utterances.
+
+    Args:
+        counts: (utterances, 3) from :func:`count_boundaries` or :func:`count_tokens`.
+        tolerance: Seconds within which they were counted.
 
     Raises:
-        AlignmentError: No utterance has both.
+        AlignmentError: No utterance has both segments and an alignment.
     """
-    matched = predicted = reference = utterances_used = 0
-    for utterance in utterances:
-        counts = _count_boundaries(utterance, words, tolerance)
-        if counts is None:
-            continue
-        matched, predicted, reference = (
-            total + count
-            for total, count in zip((matched, predicted, reference), counts, strict=True)
-        )
-        utterances_used += 1
-    if not utterances_used:
+    if np.isnan(counts).all():
         raise AlignmentError("no utterance has both keyword segments and a word alignment")
-    precision = matched / predicted if predicted else 0.0
+    matched, predicted, reference = np.nansum(counts, axis=0).astype(int).tolist()
     recall = matched / reference if reference else 0.0
     over_segmentation = predicted / reference - 1 if reference else math.nan
-    return BoundaryScores(
-        precision=precision,
+    return SegmentationScores(
+        precision=matched / predicted if predicted else 0.0,
         recall=recall,
         f_score=2 * matched / (predicted + reference) if predicted + reference else 0.0,
         over_segmentation=over_segmentation,
@@ -144,43 +173,44 @@ def score_boundaries(
     )
 
 
-def boundary_f_values(
-    utterances: Sequence[UtteranceKeywords],
-    words: Mapping[str, Sequence[Word]],
-    *,
-    tolerance: float = 0.05,
-) -> np.ndarray:
-    r"""One number of each utterance, whose mean is the pooled F of ``score_boundaries``.
+def f_values(counts: np.ndarray) -> np.ndarray:
+    r"""One number for each utterance; their mean is the pooled F of ``score_segmentation``.
 
     F is a ratio of sums, :math:`F = \sum_u 2 m_u / \sum_u (p_u + r_u)` of matched, predicted and
-    true boundaries. An utterance's number is F and what the utterance moves it by (delta method),
-    :math:`F + (2 m_u - F (p_u + r_u)) / \overline{p + r}`, so that intervals and tests over
-    utterances are about the pooled F.
+    true boundaries. An utterance's number is F and its effect on F (delta method),
+    :math:`F + (2 m_u - F (p_u + r_u)) / \overline{p + r}`. Intervals and tests over these numbers
+    are about the pooled F.
+
+    Args:
+        counts: (utterances, 3) from :func:`count_boundaries`.
 
     Returns:
         (utterances,), NaN where segments or alignment are missing.
     """
-    counts = [_count_boundaries(utterance, words, tolerance) for utterance in utterances]
-    nothing = (math.nan, math.nan, math.nan)
-    matched, predicted, reference = np.array([found or nothing for found in counts]).T
-    both = predicted + reference  # (utterances,)
+    matched, both = counts[:, 0], counts[:, 1] + counts[:, 2]
     if not np.nansum(both):
         return 0 * both
     f_score = 2 * np.nansum(matched) / np.nansum(both)
     return f_score + (2 * matched - f_score * both) / np.nanmean(both)
 
 
-def _count_boundaries(
-    utterance: UtteranceKeywords, words: Mapping[str, Sequence[Word]], tolerance: float
-) -> tuple[int, int, int] | None:
-    """Matched, predicted and true inner boundaries; None without segments or alignment."""
-    segments = _segments(utterance.keywords)
-    spoken = words.get(utterance.utterance)
-    if not spoken or not segments:
-        return None
-    ours = inner_boundaries(segments)
-    truth = inner_boundaries([(word.start, word.end) for word in spoken])
-    return count_matches(ours, truth, tolerance), len(ours), len(truth)
+def _count(
+    utterances: Sequence[UtteranceKeywords],
+    words: Mapping[str, Sequence[Word]],
+    places: Callable[[Iterable[Place]], list[Place]],
+    tolerance: float,
+) -> np.ndarray:
+    rows: list[tuple[float, ...]] = []
+    for utterance in utterances:
+        segments = [(k.start, k.end) for k in utterance.keywords if None not in (k.start, k.end)]
+        spoken = words.get(utterance.utterance)
+        if spoken and segments:
+            ours = places(segments)
+            truth = places((word.start, word.end) for word in spoken)
+            rows.append((count_matches(ours, truth, tolerance), len(ours), len(truth)))
+        else:
+            rows.append((math.nan,) * 3)
+    return np.array(rows)
 
 
 def score_localization(
@@ -188,10 +218,10 @@ def score_localization(
     words: Mapping[str, Sequence[Word]],
     texts: Mapping[int, str],
 ) -> LocalizationScores:
-    """Checks where the correct content keywords lie.
+    """Checks whether correct content keywords are on their words.
 
-    A keyword is correct when its nearest sub-word is in the caption; it names those spoken words of
-    which it is a sub-word. A content keyword is one that is no stop word.
+    A keyword is correct if its nearest sub-word is in the caption. It names the spoken words that
+    contain this sub-word. A content keyword is not a stop word.
     """
     centres = overlaps = total = used = 0
     for utterance in utterances:
@@ -216,14 +246,6 @@ def score_localization(
     if not total:
         return LocalizationScores(float("nan"), float("nan"), 0, used)
     return LocalizationScores(centres / total, overlaps / total, total, used)
-
-
-def _segments(keywords: Sequence[Keyword]) -> list[tuple[float, float]]:
-    return [
-        (word.start, word.end)
-        for word in keywords
-        if word.start is not None and word.end is not None
-    ]
 
 
 def _words_by_token(utterance: UtteranceKeywords, texts: Mapping[int, str]) -> dict[int, set[str]]:

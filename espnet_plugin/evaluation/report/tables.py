@@ -36,6 +36,11 @@ _KEYWORDS = (
     ("precision", "distinct keywords that are in the caption"),
     ("duplicate_rate", "repeated keywords"),
 )
+_SEGMENTATION = (
+    ("boundaries", "word boundaries found, within {:.0f} ms"),
+    ("boundaries_20ms", "word boundaries found, within {:.0f} ms"),
+    ("tokens_20ms", "words found, start and end within {:.0f} ms"),
+)
 
 
 @dataclass(frozen=True)
@@ -112,13 +117,17 @@ def keyword_table(keywords: Mapping, intervals: Mapping) -> Table:
         rows.append(["segment on its word", _percent(place["centre"]), meaning, ""])
         meaning = "right content keywords whose segment overlaps their word"
         rows.append(["segment overlaps its word", _percent(place["overlap"]), meaning, ""])
-    bounds = keywords.get("boundaries")
-    if bounds and bounds.get("f_score") is not None:
-        tolerance = f"word boundaries found, within {1000 * bounds['tolerance']:.0f} ms"
-        cell = " / ".join(f"{100 * bounds[m]:.1f}" for m in ("precision", "recall", "f_score"))
-        rows.append(["boundary precision / recall / F", cell, tolerance, ""])
-        if bounds.get("r_value") is not None:
-            rows.append(["R-value", f"{100 * bounds['r_value']:.1f}", tolerance, ""])
+    for name, meaning in _SEGMENTATION:
+        scores = keywords.get(name)
+        if scores and scores.get("f_score") is not None:
+            unit = name.partition("_")[0]
+            meaning = meaning.format(1000 * scores["tolerance"])
+            cell = " / ".join(_percent(scores[m]) for m in ("precision", "recall", "f_score"))
+            rows.append([f"{unit}: precision / recall / F", cell, meaning, ""])
+            if scores.get("over_segmentation") is not None:
+                more = ["over-segmentation"] + ["R-value"] * (unit == "boundaries")
+                cell = " / ".join(_percent(scores[m.lower().replace("-", "_")]) for m in more)
+                rows.append([f"{unit}: {' / '.join(more)}", cell, meaning, ""])
     header = ("measure", "% or number", "what", "utterances left out")
     return Table(header, tuple(map(tuple, rows)), text_columns=(0, 2))
 

@@ -22,7 +22,7 @@ from espnet_plugin.evaluation.fusion import choose_weight
 from espnet_plugin.evaluation.scores.files import read_scores, write_scores
 from espnet_plugin.evaluation.scores.keywords import keyword_scores, load_token_texts
 from espnet_plugin.evaluation.scores.retrieval import compare_ranks, rank_set, retrieval_scores
-from espnet_plugin.evaluation.segmentation import boundary_f_values
+from espnet_plugin.evaluation.segmentation import count_boundaries, f_values
 
 RETRIEVAL_SCORES = Path("scoring") / "retrieval.json"
 KEYWORD_SCORES = Path("scoring") / "keywords.json"
@@ -151,7 +151,7 @@ def score_keywords_directory(
     )
     (directory / BOUNDARY_SCORES).unlink(missing_ok=True)
     if words is not None and "boundaries" in scores:
-        found = boundary_f_values(utterances, words, tolerance=tolerance)
+        found = f_values(count_boundaries(utterances, words, tolerance=tolerance))
         names = (utterance.utterance for utterance in utterances)
         write_scp(directory / BOUNDARY_SCORES, dict(zip(names, found, strict=True)))
     options = {"tolerance": tolerance, "samples": samples, "seed": seed}

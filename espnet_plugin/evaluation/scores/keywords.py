@@ -5,14 +5,22 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from espnet_plugin.data.alignments import AlignmentError, Word
 from espnet_plugin.data.keyword_file import UtteranceKeywords
 from espnet_plugin.evaluation.keywords import KeywordScores, score_keywords
-from espnet_plugin.evaluation.segmentation import score_boundaries, score_localization
+from espnet_plugin.evaluation.segmentation import (
+    count_boundaries,
+    count_tokens,
+    score_localization,
+    score_segmentation,
+)
 from espnet_plugin.evaluation.statistics import bootstrap_mean
 from espnet_plugin.evaluation.token_texts import clip_tokenizer, read_token_list
+
+FIELD_TOLERANCE = 0.02  # seconds, of boundaries and tokens in vqwordseg's tables
 
 
 def load_token_texts(token_list: str | Path | None = None) -> dict[int, str]:
@@ -43,8 +51,8 @@ def keyword_scores(
         seed: Seed of the resampling.
 
     Returns:
-        The measures of ``score_keywords``, and ``left_out``, ``intervals``, ``localization``
-        and ``boundaries``.
+        The measures of ``score_keywords``, and ``left_out``, ``intervals``, ``localization``,
+        ``boundaries`` within ``tolerance``, ``boundaries_20ms`` and ``tokens_20ms``.
 
     Raises:
         AlignmentError: No utterance has an alignment.
@@ -64,9 +72,14 @@ def keyword_scores(
                 "no utterance of the alignment is in keywords.jsonl: do ids match?"
             )
         result["localization"] = dataclasses.asdict(score_localization(utterances, words, texts))
-        result["boundaries"] = dataclasses.asdict(
-            score_boundaries(utterances, words, tolerance=tolerance)
-        )
+        boundaries = partial(count_boundaries, utterances, words)
+        for name, count, within in (
+            ("boundaries", boundaries, tolerance),
+            ("boundaries_20ms", boundaries, FIELD_TOLERANCE),
+            ("tokens_20ms", partial(count_tokens, utterances, words), FIELD_TOLERANCE),
+        ):
+            found = score_segmentation(count(tolerance=within), within)
+            result[name] = dataclasses.asdict(found)
     return result
 
 

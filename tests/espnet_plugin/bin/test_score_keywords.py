@@ -47,6 +47,7 @@ def test_scores(directory, option, capsys):
     assert report["duplicate_rate"] == 0.5
     assert report["localization"]["centre"] == 0.5
     assert report["boundaries"]["f_score"] == 1.0
+    assert report["boundaries_20ms"]["tolerance"] == report["tokens_20ms"]["tolerance"] == 0.02
     output = capsys.readouterr().out
     assert output.startswith(f"Keywords of {directory.name}:\n\n| measure |")
     assert "`duplicate_rate` | 50.0" in output

@@ -12,12 +12,15 @@ from hypothesis import strategies as st
 from espnet_plugin.data.alignments import Word
 from espnet_plugin.data.keyword_file import Keyword, UtteranceKeywords
 from espnet_plugin.evaluation.segmentation import (
-    boundary_f_values,
+    SegmentationScores,
+    count_boundaries,
     count_matches,
+    count_tokens,
+    f_values,
     inner_boundaries,
     r_value,
-    score_boundaries,
     score_localization,
+    score_segmentation,
 )
 
 TEXTS = {1: "a</w>", 2: "dog</w>", 3: "run", 4: "s</w>"}
@@ -30,6 +33,10 @@ def spoken(*keywords: Keyword) -> UtteranceKeywords:
 
 def keyword(token_id: int, start: float, end: float) -> Keyword:
     return Keyword(token_id, TEXTS[token_id], (token_id,), start, end)
+
+
+def score_boundaries(utterances, words) -> SegmentationScores:
+    return score_segmentation(count_boundaries(utterances, words, tolerance=0.05), 0.05)
 
 
 def test_r_value_of_known_points():
@@ -56,7 +63,7 @@ def test_r_value_is_defined_where_nothing_matches():
 
 
 def test_inner_boundaries():
-    assert inner_boundaries([(0.0, 0.2), (0.2, 0.5), (0.6, 1.0)]) == [0.2, 0.5, 0.6]
+    assert inner_boundaries([(0.0, 0.2), (0.2, 0.5), (0.6, 1.0)]) == [(0.2,), (0.5,), (0.6,)]
     assert inner_boundaries([(0.3, 0.9)]) == []
 
 
@@ -75,12 +82,37 @@ def test_matching_is_as_large_as_possible(first, second, tolerance):
         ),
         default=0,
     )
+    first, second = (sorted((time,) for time in times) for times in (first, second))
     assert count_matches(first, second, tolerance) == best
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    first=st.lists(st.tuples(st.integers(0, 12), st.integers(0, 4)), max_size=5),
+    second=st.lists(st.tuples(st.integers(0, 12), st.integers(0, 4)), max_size=5),
+    tolerance=st.integers(0, 3),
+)
+def test_matching_of_tokens_is_as_large_as_possible(first, second, tolerance):
+    starts = (sorted({start for start, _ in spans}) for spans in (first, second))
+    lengths = ([length for _, length in spans] for spans in (first, second))
+    tokens = [
+        [(s, np.maximum.accumulate(np.add(a, b[: len(a)])).tolist()[n]) for n, s in enumerate(a)]
+        for a, b in zip(starts, lengths, strict=True)
+    ]
+    small, large = sorted(tokens, key=len)
+    best = max(
+        sum(
+            abs(a[0] - b[0]) <= tolerance and abs(a[1] - b[1]) <= tolerance
+            for a, b in zip(small, order, strict=False)
+        )
+        for order in itertools.permutations(large, len(small))
+    )
+    assert count_matches(*tokens, tolerance) == best
 
 
 def test_boundaries_by_hand():
     ours = spoken(keyword(2, 0.0, 0.22), keyword(2, 0.22, 0.4), keyword(3, 0.4, 0.7))
-    scores = score_boundaries([ours], WORDS, tolerance=0.05)
+    scores = score_boundaries([ours], WORDS)
     assert (scores.predicted, scores.reference) == (2, 2)  # 0.22, 0.4 against 0.2, 0.6
     assert scores.precision == scores.recall == scores.f_score == 0.5
     assert scores.over_segmentation == 0.0
@@ -89,19 +121,41 @@ def test_boundaries_by_hand():
         score_boundaries([ours], {})
 
 
+def test_boundaries_and_tokens_as_the_field_counts_them():
+    """Against words 0–0.2, 0.2–0.6 and 0.6–1.0."""
+    ours = spoken(
+        keyword(1, 0.01, 0.19),  # a word, as both of its times are within 20 ms
+        keyword(2, 0.17, 0.6),  # its start is 30 ms off
+        keyword(3, 0.6, 0.8),
+        keyword(4, 0.8, 1.02),
+    )
+    tokens = count_tokens([ours], WORDS, tolerance=0.02)
+    assert tokens.tolist() == [[1, 4, 3]]
+    scores = score_segmentation(tokens, 0.02)
+    assert (scores.precision, scores.recall) == (1 / 4, 1 / 3)
+    assert scores.f_score == pytest.approx(2 / 7)  # 2 · 1 / (4 + 3)
+    assert scores.over_segmentation == pytest.approx(scores.recall / scores.precision - 1)
+    assert count_tokens([ours], WORDS, tolerance=0.05).tolist() == [[2, 4, 3]]
+    # 0.19, 0.6 and 0.8 against 0.2 and 0.6
+    narrow, wide = (count_boundaries([ours], WORDS, tolerance=t) for t in (0.005, 0.02))
+    assert (narrow.tolist(), wide.tolist()) == ([[1, 3, 2]], [[2, 3, 2]])
+    found = score_segmentation(wide, 0.02)
+    assert (found.f_score, found.over_segmentation) == (pytest.approx(4 / 5), 0.5)
+
+
 def test_boundaries_of_each_utterance():
     found = spoken(keyword(1, 0.0, 0.22), keyword(2, 0.22, 0.5), keyword(3, 0.5, 1.0))
     lost = replace(found, utterance="w", keywords=(keyword(1, 0.0, 0.4), keyword(2, 0.4, 1.0)))
     silent = UtteranceKeywords("v", "a dog", (1, 2), (), seconds=1.0)
     words = WORDS | {"v": WORDS["u"], "w": WORDS["u"]}
     # 0.22 finds 0.2, 0.5 and 0.4 find nothing: 2 · 1 / (2 + 2 + 1 + 2), 3.5 boundaries on average
-    values = boundary_f_values([found, silent, lost], words)
+    values = f_values(count_boundaries([found, silent, lost], words))
     pooled = 2 / 7
     expected = [pooled + (2 - 4 * pooled) / 3.5, math.nan, pooled + (0 - 3 * pooled) / 3.5]
     assert values == pytest.approx(expected, nan_ok=True)
     scores = score_boundaries([found, silent, lost], words)
     assert np.nanmean(values) == pytest.approx(scores.f_score) == pytest.approx(pooled)
-    assert np.isnan(boundary_f_values([silent], words)).all()
+    assert np.isnan(f_values(count_boundaries([silent], words))).all()
 
 
 def test_localization_by_hand():
