@@ -1,7 +1,7 @@
-"""Fetch a corpus: resumable, checked, from mirrors, unpacked safely.
+"""Fetch a large file from mirrors.
 
-A download that was cut off goes on where it stopped. A file takes its name only when its size and
-checksum are right, and an archive counts as unpacked only when all of it was.
+A download that was cut off goes on where it stopped. A file gets its name only when its size and
+checksum are right.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import http.client
 import logging
 import math
 import os
-import socket
 import time
 import urllib.error
 import urllib.request
@@ -27,7 +26,7 @@ from espnet_plugin.utils.progress import progress
 
 _CHUNK = 1 << 20
 _TIMEOUT = 60  # seconds without a byte
-_ATTEMPTS = 5  # per address, as long as no attempt brings the file further
+_ATTEMPTS = 5  # in a row that bring nothing, per address
 
 
 @dataclass(frozen=True)
@@ -36,13 +35,12 @@ class Resource:
 
     Attributes:
         name: File name here.
-        urls: Where it lies, the owner's address first.
+        urls: Its addresses, the owner's first.
         folder: Where it is unpacked, relative to the corpus's folder.
-        present: Any of these, relative to the corpus's folder, says that nothing needs fetching.
-        size: Bytes, None when unknown.
-        checksum: ``md5:...`` or ``sha256:...``; None when its owner published none. Then the
-            checksums inside the archive are what is checked, when it is unpacked.
-        by_hand: Where a person gets it when no address works, e.g. an owner's form; ``{name}`` and
+        present: Paths relative to the corpus's folder; if one exists, nothing is fetched.
+        size: In bytes; None when unknown.
+        checksum: ``md5:...`` or ``sha256:...``; None when its owner published none.
+        by_hand: Where you get it when no address works, e.g. an owner's form; ``{name}`` and
             ``{directory}`` are filled in.
     """
 
@@ -73,11 +71,11 @@ def problem_with(resource: Resource, path: Path) -> str:
 
 
 def fetch(resource: Resource, directory: Path) -> Path:
-    """Downloads a file unless it is there already, whole.
+    """Downloads a file unless it is already there, whole.
 
     Args:
         resource: What to fetch.
-        directory: Where it goes; ``<name>.part`` lies there meanwhile.
+        directory: Where it goes. The name is ``<name>.part`` until the file is whole.
 
     Returns:
         The file.
@@ -86,7 +84,7 @@ def fetch(resource: Resource, directory: Path) -> Path:
         DownloadError: No address gave the file whole.
         NotEnoughSpaceError: The disk cannot hold it.
     """
-    target = directory / resource.name
+    target, part = directory / resource.name, directory / f"{resource.name}.part"
     if target.is_file():
         problem = problem_with(resource, target)
         if not problem:
@@ -95,59 +93,47 @@ def fetch(resource: Resource, directory: Path) -> Path:
         logging.warning(f"{target}: {problem}; fetching it again")
         target.unlink()
     directory.mkdir(parents=True, exist_ok=True)
-    part = directory / f"{resource.name}.part"
-    if resource.size is not None:
-        require_space(
-            directory, max(0, resource.size - _size(part)), what=f"The rest of {resource.name}"
-        )
+    rest = max(0, (resource.size or 0) - _size(part))
+    require_space(directory, rest, what=f"The rest of {resource.name}")
     failures = []
     for url in resource.urls:
         problem = _fetch_from(url, resource, part)
         if not problem:
             os.replace(part, target)
-            logging.info(f"{target}: {format_size(target.stat().st_size, binary=True)}, complete")
+            logging.info(f"{target}: {format_size(_size(target), binary=True)}, complete")
             return target
         logging.warning(f"{url}: {problem}")
-        failures.append(f"{url}: {problem}")
-    tried = "\n  ".join(failures)
+        failures.append(f"\n  {url}: {problem}")
     by_hand = resource.by_hand or "fetch it by other means and put it into {directory}"
     by_hand = by_hand.format(name=resource.name, directory=directory)
-    raise DownloadError(f"{resource.name} could not be fetched:\n  {tried}\n{by_hand}")
+    raise DownloadError(f"{resource.name} could not be fetched:{''.join(failures)}\n{by_hand}")
 
 
 def _fetch_from(url: str, resource: Resource, part: Path) -> str:
     """Fetches the rest of a file from one address; returns what went wrong."""
     stalled = 0
-    problem = ""
-    while stalled < _ATTEMPTS:
-        before, problem = _size(part), ""
-        if resource.size is None or before < resource.size:
-            try:
-                _append(url, resource, part)
-            except urllib.error.HTTPError as error:
-                if error.code != 416:  # 416: there is nothing after what we have
-                    return f"HTTP {error.code} {error.reason}"
-            except (OSError, http.client.HTTPException) as error:
-                problem = str(getattr(error, "reason", error)) or type(error).__name__
-                if isinstance(getattr(error, "reason", None), socket.gaierror):
-                    return problem  # no such host, or no network: asking again will not help
-        if not problem and part.exists():
-            wrong = problem_with(resource, part)
-            if wrong:
-                part.unlink()  # another file than expected: nothing in it can be relied on
-            return wrong
-        if _size(part) > before:
-            stalled = 0
-        else:
-            stalled += 1
+    while True:
+        before = _size(part)
+        try:
+            _append(url, resource, part)
+        except urllib.error.HTTPError as error:
+            if error.code != 416:  # 416: there is nothing after what we have
+                return f"HTTP {error.code} {error.reason}"
+        except (OSError, http.client.HTTPException) as error:
+            stalled = 0 if _size(part) > before else stalled + 1
+            if stalled == _ATTEMPTS:
+                return str(getattr(error, "reason", error)) or type(error).__name__
             time.sleep(0.1 * 2**stalled)
-    return problem or "nothing came"
+            continue
+        problem = problem_with(resource, part)
+        if problem:
+            part.unlink()  # another file than expected
+        return problem
 
 
 def _append(url: str, resource: Resource, part: Path) -> None:
-    headers = {"User-Agent": "speechclip-plus"}
-    if done := _size(part):
-        headers["Range"] = f"bytes={done}-"
+    done = _size(part)
+    headers = {"User-Agent": "speechclip-plus"} | ({"Range": f"bytes={done}-"} if done else {})
     request = urllib.request.Request(url, headers=headers)
     with urllib.request.urlopen(request, timeout=_TIMEOUT) as response:
         if done and response.status != 206:
@@ -155,10 +141,9 @@ def _append(url: str, resource: Resource, part: Path) -> None:
             done = 0
         length = response.headers.get("Content-Length")
         expected = done + int(length) if length else resource.size
-        begin = f" from {format_size(done, binary=True)} on" if done else ""
         chunks = progress(
             iter(lambda: response.read(_CHUNK), b""),
-            description=resource.name + begin,
+            description=resource.name,
             total=math.ceil((expected - done) / _CHUNK) if expected else None,
             unit="MiB",
         )
@@ -166,8 +151,7 @@ def _append(url: str, resource: Resource, part: Path) -> None:
             for chunk in chunks:
                 stream.write(chunk)
     if expected is not None and _size(part) < expected:
-        got = format_size(_size(part), binary=True)
-        raise OSError(f"the connection ended after {got} of {format_size(expected, binary=True)}")
+        raise OSError(f"the connection ended after {_size(part):,} of {expected:,} bytes")
 
 
 def _size(path: Path) -> int:

@@ -8,10 +8,10 @@ import zlib
 from functools import partial
 from pathlib import Path
 
-from espnet_plugin.utils import unpack
 from espnet_plugin.utils.disk import NotEnoughSpaceError
+from espnet_plugin.utils.unpack import unpack
 
-# Weights hardly shrink, so an archive that unpacks to many times its size holds something else.
+# Weights hardly shrink: an archive that unpacks to many times its size holds something else.
 MAX_RATIO = 20
 SMALL_BYTES = 64 << 20  # up to which the ratio does not matter
 MAX_BYTES = 64 << 30
@@ -19,23 +19,20 @@ MAX_MEMBERS = 10_000
 MAX_CONFIG_BYTES = 1 << 24
 
 
-def unpack_zip(path: Path, directory: Path) -> frozenset[str]:
-    """Unpacks a model's zip file into a directory that is empty.
+def unpack_model(path: Path, directory: Path) -> None:
+    """Unpacks a model's zip file.
 
     Args:
         path: The file.
-        directory: Where to.
-
-    Returns:
-        Names of its files, relative to the directory.
+        directory: Where its files go.
 
     Raises:
-        ValueError: If it is damaged, unpacks to far more than it is, or holds links or names that
-            lead out of it.
-        OSError: If there is not enough space.
+        ValueError: If it is damaged, unpacks to far more than its size, or holds links or names
+            that lead out of it.
+        NotEnoughSpaceError: If there is not enough space.
     """
     try:
-        return unpack.unpack_zip(path, directory, check=partial(_check_members, path))
+        unpack(path, directory, check=partial(_check_members, path))
     except NotEnoughSpaceError as error:
         raise NotEnoughSpaceError(f"{error} TMPDIR names the folder.") from error
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import zipfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from espnet_plugin.pretrained.archive import unpack_zip
+from espnet_plugin.pretrained.archive import unpack_model
 from espnet_plugin.pretrained.names import EXPECTED, resolve_model
 from espnet_plugin.pretrained.storage_format import (
     CONFIG_FILE,
@@ -22,7 +22,7 @@ from espnet_plugin.pretrained.storage_format import (
     read_yaml,
     resolve_paths,
 )
-from espnet_plugin.pretrained.trust import check_trusted
+from espnet_plugin.pretrained.trust import check_trusted, lies_within
 from espnet_plugin.speechclip.weights import read_pickle, read_safetensors
 from espnet_plugin.speechclip.weights_only import weights_only_loading
 from espnet_plugin.utils.scratch import scratch_folder
@@ -136,9 +136,9 @@ def _checkpoint_weights(checkpoint: Path) -> dict[str, Tensor]:
 
 
 def _unpacked(path: Path, root: Path) -> StoredModel:
-    members = unpack_zip(path, root)
-    if META_FILE in members:
-        config_file, checkpoint = _packed_files(read_yaml(root / META_FILE), members, path)
+    unpack_model(path, root)
+    if (root / META_FILE).is_file():
+        config_file, checkpoint = _packed_files(read_yaml(root / META_FILE), root, path)
         return replace(_experiment(root / config_file, root / checkpoint, root), root=root)
     exported = [
         trained.parent
@@ -153,7 +153,7 @@ def _unpacked(path: Path, root: Path) -> StoredModel:
     )
 
 
-def _packed_files(meta: Any, members: Collection[str], path: Path) -> tuple[str, str]:
+def _packed_files(meta: Any, root: Path, path: Path) -> tuple[str, str]:
     """Names of configuration and checkpoint in a packed model's ``meta.yaml``."""
     meta = meta if isinstance(meta, Mapping) else {}
     configs, files = (
@@ -166,7 +166,7 @@ def _packed_files(meta: Any, members: Collection[str], path: Path) -> tuple[str,
             f"{path}: its {META_FILE} names {len(configs)} configurations and {len(checkpoints)} "
             "checkpoints, expected one each"
         )
-    outside = [name for name in (*configs, *checkpoints) if name not in members]
-    if outside:
-        raise ValueError(f"{path}: its {META_FILE} names {outside[0]!r}, which it does not hold")
+    for name in (*configs, *checkpoints):
+        if not lies_within(root / name, root) or not (root / name).is_file():
+            raise ValueError(f"{path}: its {META_FILE} names {name!r}, which it does not hold")
     return configs[0], checkpoints[0]

@@ -27,8 +27,7 @@ from espnet_plugin.data.keyword_file import read_keywords
 from espnet_plugin.data.manifest import Manifest, record_path, require_fresh
 from espnet_plugin.data.sampler_files import read_lengths
 from espnet_plugin.data.scp import read_scp
-from espnet_plugin.data.unpack import unpack
-from espnet_plugin.pretrained.archive import unpack_zip
+from espnet_plugin.pretrained.archive import unpack_model
 from espnet_plugin.pretrained.released import released_models
 from espnet_plugin.pretrained.released_cache import RECORD_FILE, fetched
 from espnet_plugin.pretrained.storage_format import read_config
@@ -36,6 +35,7 @@ from espnet_plugin.search.index import PictureIndex
 from espnet_plugin.search.vectors import read_rows
 from espnet_plugin.speechclip.clip_config import read_clip_config
 from espnet_plugin.speechclip.vocabulary import KeywordVocabulary
+from espnet_plugin.utils.unpack import unpack
 
 EXAMPLES = settings(
     max_examples=100, deadline=20_000, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -198,7 +198,7 @@ def test_the_whole_file_is_read(name: str, tmp_path: Path) -> None:
     read(tmp_path / "file.json")
 
 
-@pytest.mark.parametrize("read", [unpack, unpack_zip])
+@pytest.mark.parametrize("read", [unpack, unpack_model])
 def test_an_archive_with_a_nameless_entry(read: Callable[..., Any], tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("x", "content")
@@ -207,5 +207,5 @@ def test_an_archive_with_a_nameless_entry(read: Callable[..., Any], tmp_path: Pa
         data[place : place + 4] = b"\0\0\1\0"
     (tmp_path / "a.zip").write_bytes(data)
     (tmp_path / "b").mkdir()
-    with pytest.raises(ValueError, match="''.* would lie outside"):
+    with pytest.raises(ValueError, match="''.* would be outside"):
         read(tmp_path / "a.zip", tmp_path / "b")

@@ -30,6 +30,9 @@ def test_parts_are_fetched_unpacked_and_then_left_alone(
     parts = [Resource("x.zip", (f"{served}/x.zip",), "audio", ("audio/wavs",))]
     download(parts, tmp_path / "corpus")
     assert (tmp_path / "corpus" / "audio" / "wavs" / "1.wav").read_bytes() == b"sound"
+    (tmp_path / "corpus" / "audio" / "wavs" / "1.wav").unlink()
+    download(parts, tmp_path / "corpus")  # marked as unpacked: nothing is touched
+    assert not (tmp_path / "corpus" / "audio" / "wavs" / "1.wav").exists()
     shutil.rmtree(tmp_path / "corpus" / "audio" / "wavs")  # what was unpacked may be lost
     download(parts, tmp_path / "corpus")
     assert (tmp_path / "corpus" / "audio" / "wavs" / "1.wav").read_bytes() == b"sound"

@@ -1,23 +1,26 @@
-"""Fetch and unpack the parts of a corpus, those that are not there."""
+"""Fetch and unpack the parts of a corpus that are missing."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from humanfriendly import format_size
 
 from espnet_plugin.data.download import Resource, fetch
 from espnet_plugin.data.scp import DataError
-from espnet_plugin.data.unpack import marker_of, unpack
+from espnet_plugin.utils.atomic import write_text
+from espnet_plugin.utils.progress import progress
+from espnet_plugin.utils.unpack import unpack
 
 
 def download(parts: Sequence[Resource], target: Path) -> None:
-    """Fetches and unpacks each part; archives stay until they are removed by hand.
+    """Fetches and unpacks each part. You may remove the archives afterwards.
 
     Raises:
-        DataError: A part cannot be had. The others are fetched first.
+        DataError: A part cannot be fetched. The others are fetched first.
     """
     failures = []
     for part in parts:
@@ -27,15 +30,36 @@ def download(parts: Sequence[Resource], target: Path) -> None:
         if there and not unfinished:
             logging.info(f"{part.name}: not needed, {target} has its files")
             continue
-        if part.present and not there:
-            marker_of(archive, target / part.folder).unlink(missing_ok=True)  # they were removed
+        folder = target / part.folder
         size = format_size(part.size, binary=True) if part.size else "size unknown"
-        logging.info(f"{part.name} ({size}) -> {target / part.folder}")
+        logging.info(f"{part.name} ({size}) -> {folder}")
         try:
-            unpack(fetch(part, target), target / part.folder)
-        except ValueError as error:  # DataError is one, too
+            unpack_once(fetch(part, target), folder, again=not there)
+        except ValueError as error:  # a DataError too
             failures.append(str(error))
     if failures:
         raise DataError(
             "\n".join([*failures, "What was fetched is kept: run this again to go on."])
         )
+
+
+def unpack_once(archive: Path, directory: Path, *, again: bool = False) -> None:
+    """Unpacks an archive unless ``.unpacked_<archive>`` says that this was done.
+
+    Args:
+        archive: See :func:`~espnet_plugin.utils.unpack.unpack`, which also says what is raised.
+        directory: Where its files go.
+        again: Unpack it in any case.
+    """
+    stat = archive.stat()
+    marker = directory / f".unpacked_{archive.name}"
+    stamp = f"{stat.st_size} {stat.st_mtime_ns}"
+    if not again and marker.is_file() and marker.read_text() == stamp:
+        logging.info(f"{archive.name}: unpacked already")
+        return
+    unpack(
+        archive,
+        directory,
+        follow=partial(progress, description=f"unpacking {archive.name}", unit="file"),
+    )
+    write_text(marker, stamp)
