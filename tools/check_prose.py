@@ -21,7 +21,8 @@ from pathlib import Path
 from statistics import median
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("*.md", "docs/*.md", "docs/tutorials/*.md", "egs?/*/README.md", ".github/**/*.md")
+PAGES = ("*.md", "docs/*.md", "docs/tutorials/*.md", "egs?/*/*.md", "egs?/*/local/**/*.md")
+PAGES += (".github/**/*.md", "contrib/**/*.md")
 # take a page out when you rewrite it
 LEFT_OUT = {"tests/tools/test_check_prose.py"}  # it quotes habits
 PYTHON = ("benchmarks/*.py", "docs/*.py", "docs/_ext/*.py", "egs3/**/run.py", "hubconf.py")
