@@ -1,7 +1,7 @@
-"""Pictures as people see them, and those that cannot be read found before anything meets them.
+"""Read images as people see them, and find those that cannot be read.
 
-A picture has one reading, whatever its file says: turned as its EXIF data say, 16 bits scaled to 8,
-transparency over white, the first frame of an animation, palettes and CMYK as RGB.
+Every file becomes RGB with 8 bits: turned as its EXIF data say, 16 bits scaled to 8, transparency
+over white, the first frame of an animation.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 WHITE = (255, 255, 255, 255)
-# Times the shorter one, which CLIP's transform brings to its size before it cuts the rest off: a
-# line of a few bytes would fill the memory.
+# Times the shorter side. CLIP's transform scales the shorter side to its size, so a line of a few
+# bytes would fill the memory.
 LONGEST_SIDE = 100
 HEIF_SUFFIXES = frozenset((".heic", ".heif", ".hif"))
 SUFFIXES = HEIF_SUFFIXES.union(
@@ -36,19 +36,19 @@ HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"
 HEIF_PACKAGE = (
     "HEIC is read by pillow-heif, which is not installed: pip install pillow-heif (extra: phone)"
 )
-# Whatever a file is called, Pillow goes by its content, and for PostScript it starts Ghostscript:
-# these are decoded by libraries alone.
+# Pillow looks at a file's content and starts Ghostscript for PostScript. These formats are decoded
+# by libraries alone.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM", "HEIF")
 
 
-def read_picture(picture: str | Path | Image | np.ndarray) -> Image:
-    """Decodes a picture whole, as RGB with 8 bits.
+def read_image(source: str | Path | Image | np.ndarray) -> Image:
+    """Decodes a whole image, as RGB with 8 bits.
 
-    Opening it is not enough: a truncated JPEG shows only when its last rows are decoded.
+    A truncated JPEG opens, but its last rows cannot be decoded.
 
     Args:
-        picture: A file; an open picture; or pixels, (height, width) or (height, width, channels)
-            with 1, 3 or 4 channels: 8 or 16 bits unsigned, or floating point in [0, 1].
+        source: A file; an open image; or pixels, (height, width) or (height, width, channels) with
+            1, 3 or 4 channels: 8 or 16 bits unsigned, or floating point in [0, 1].
 
     Raises:
         DataError: When there is no such file, or it cannot be decoded.
@@ -57,35 +57,35 @@ def read_picture(picture: str | Path | Image | np.ndarray) -> Image:
     """
     from PIL import Image, UnidentifiedImageError
 
-    if isinstance(picture, np.ndarray):
-        return _as_seen(_from_pixels(picture))
-    if isinstance(picture, Image.Image):
-        return _as_seen(picture)
-    if not isinstance(picture, str | Path):
+    if isinstance(source, np.ndarray):
+        return _as_seen(_from_pixels(source))
+    if isinstance(source, Image.Image):
+        return _as_seen(source)
+    if not isinstance(source, str | Path):
         raise TypeError(
-            f"a picture of type {type(picture).__name__}: give a file, a PIL image, or pixels "
+            f"an image of type {type(source).__name__}: give a file, a PIL image, or pixels "
             "(height, width, 3) as an array"
         )
-    if problem := file_problem(picture):
-        raise DataError(f"{picture}: {problem}")
+    if problem := file_problem(source):
+        raise DataError(f"{source}: {problem}")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # odd EXIF data is none of our business
-            with open_picture(picture) as image:
+            warnings.simplefilter("ignore")  # of odd EXIF data
+            with open_image(source) as image:
                 return _as_seen(image)
     except MissingPackageError:
         raise
     except UnidentifiedImageError as error:
         raise DataError(
-            f"{picture}: no picture that can be read ({', '.join(FORMATS)}); convert it"
+            f"{source}: not an image that can be read ({', '.join(FORMATS)}); convert it"
         ) from error
-    except Exception as error:  # what is no picture can fail in any way
+    except Exception as error:  # other content can fail in any way
         reason = str(error) or type(error).__name__
-        raise DataError(f"{picture}: cannot be decoded ({reason})") from error
+        raise DataError(f"{source}: cannot be decoded ({reason})") from error
 
 
-def open_picture(path: str | Path) -> Image:
-    """Opens a picture of a known format; only its header is read.
+def open_image(path: str | Path) -> Image:
+    """Opens an image of a known format; reads only its header.
 
     Raises:
         MissingPackageError: When it is HEIC and pillow-heif is not installed.
@@ -131,16 +131,16 @@ def _as_seen(image: Image) -> Image:
 
     if max(image.size) > LONGEST_SIDE * min(image.size):
         width, height = image.size
-        raise ValueError(f"{width} × {height} pixels are a line and no picture")
+        raise ValueError(f"{width} × {height} pixels are a line, not an image")
     image.load()  # the first frame, or the one that the caller has gone to
     try:
         image = ImageOps.exif_transpose(image)
     except (OSError, ValueError, SyntaxError, KeyError, TypeError):
-        pass  # EXIF data that cannot be read turn nothing
+        pass  # EXIF data that cannot be read are ignored
     if image.mode in ("F", "I") or image.mode.startswith("I;16"):
         pixels = np.asarray(image)
         if image.mode == "I" and pixels.min() >= 0 and pixels.max() <= 65535:
-            pixels = pixels.astype(np.uint16)  # as some formats hand 16 bits over
+            pixels = pixels.astype(np.uint16)  # some formats give 16 bits this way
         image = _from_pixels(pixels)
     if "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
         image = image.convert("RGBA")
@@ -149,13 +149,13 @@ def _as_seen(image: Image) -> Image:
 
 
 def _from_pixels(pixels: np.ndarray) -> Image:
-    """Picture with 8 bits of unsigned integers with 8 or 16, or floating point in [0, 1]."""
+    """An 8-bit image of pixels: unsigned integers of 8 or 16 bits, or floating point in [0, 1]."""
     from PIL import Image
 
     shape = pixels.shape[:2] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels.shape
     if 0 in shape or not (len(shape) == 2 or len(shape) == 3 and shape[2] in (3, 4)):
         raise ValueError(
-            f"pixels have shape {pixels.shape}: a picture is (height, width) or (height, width, "
+            f"pixels have shape {pixels.shape}: an image is (height, width) or (height, width, "
             "channels) with 1, 3 or 4 channels"
         )
     if pixels.dtype == bool:
@@ -173,13 +173,13 @@ def _from_pixels(pixels: np.ndarray) -> Image:
     return Image.fromarray(pixels.astype(np.uint8).reshape(shape))
 
 
-def is_picture(path: str | Path) -> bool:
-    """Whether a file's name is that of a picture."""
+def is_image(path: str | Path) -> bool:
+    """Whether a file has the name of an image."""
     return _suffix(path) in SUFFIXES
 
 
 def lacks_package(path: str | Path) -> bool:
-    """Whether a file's name is that of a picture which a missing package would read."""
+    """Whether a file has the name of an image that needs a missing package."""
     return _suffix(path) in HEIF_SUFFIXES and not reads_heif()
 
 
@@ -188,16 +188,16 @@ def _suffix(path: str | Path) -> str:
 
 
 def image_problem(path: str) -> str | None:
-    """Says what is wrong with a picture, or None."""
+    """The problem with an image file, or None."""
     try:
-        read_picture(path)
+        read_image(path)
     except DataError as error:
         return str(error)
     return None
 
 
 def bad_images(images: Mapping[str, str], *, jobs: int = 1) -> dict[str, str]:
-    """Checks pictures in parallel.
+    """Checks images in parallel.
 
     Args:
         images: Image id → file.
@@ -209,5 +209,5 @@ def bad_images(images: Mapping[str, str], *, jobs: int = 1) -> dict[str, str]:
     paths = list(images.values())
     with ProcessPoolExecutor(max_workers=max(1, min(jobs, len(paths)))) as pool:
         found = pool.map(image_problem, paths, chunksize=64)
-        rows = progress(found, description="pictures checked", total=len(paths), unit="image")
+        rows = progress(found, description="images checked", total=len(paths), unit="image")
         return {key: problem for key, problem in zip(images, rows, strict=True) if problem}

@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 
 from espnet_plugin.data.audio import read_audio
-from espnet_plugin.data.images import read_picture
+from espnet_plugin.data.images import read_image
 from espnet_plugin.demo.captions import SpokenCaptions
 
 SIDES = {"small": 320, "large": 1280}
@@ -74,7 +74,7 @@ class Media:
 
     def _encode(self, path: str, side: int) -> bytes:
         with self._decoding:
-            picture = read_picture(path)
+            picture = read_image(path)
             picture.thumbnail((side, side))
             stream = io.BytesIO()
             picture.save(stream, "JPEG", quality=88)

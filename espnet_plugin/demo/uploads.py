@@ -14,7 +14,7 @@ import numpy as np
 
 from espnet_plugin.data.audio import read_audio, read_header, resampled
 from espnet_plugin.data.files import MissingPackageError
-from espnet_plugin.data.images import open_picture, read_picture
+from espnet_plugin.data.images import open_image, read_image
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.inference.utterance import SHORTEST
 
@@ -150,14 +150,14 @@ def read_sent_picture(path: Path) -> Image:
     from PIL import Image
 
     try:
-        with open_picture(path) as header:
+        with open_image(path) as header:
             width, height = header.size
         if width * height > PIXELS:
             raise VisitorError(
                 f"This picture has {width} × {height} pixels; {PIXELS // 1_000_000} million are "
                 "the most."
             )
-        return read_picture(path)
+        return read_image(path)
     except MissingPackageError as error:
         raise VisitorError(
             "HEIC files need pillow-heif on the computer that serves this page "

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from espnet_plugin.data.images import is_picture
+from espnet_plugin.data.images import is_image
 from espnet_plugin.inference.keywords import HeardWord
 from espnet_plugin.inference.speechclip import Branch, SpeechCLIP
 from espnet_plugin.utils.atomic import atomic_path
@@ -37,8 +37,8 @@ def embed_by_name(
     Raises:
         ValueError: When nothing can be used.
     """
-    pictures = [file for file in files if is_picture(file)]
-    recordings = [file for file in files if not is_picture(file)]
+    pictures = [file for file in files if is_image(file)]
+    recordings = [file for file in files if not is_image(file)]
     rows: dict[str, np.ndarray] = {}
     for given, encode in (
         (recordings, partial(model.encode_speech, branch=branch, on_error="skip")),

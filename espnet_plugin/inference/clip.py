@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from espnet_plugin.data.images import read_picture
+from espnet_plugin.data.images import read_image
 from espnet_plugin.pretrained.storage import load_clip
 from espnet_plugin.speechclip.clip import FrozenCLIP
 from espnet_plugin.utils.progress import progress
@@ -62,9 +62,9 @@ def read_pixels(
 
     Args:
         preprocess: :attr:`FrozenCLIP.preprocess`, which goes to the processes that read.
-        picture: See :func:`espnet_plugin.data.images.read_picture`.
+        picture: See :func:`espnet_plugin.data.images.read_image`.
     """
-    return preprocess(read_picture(picture))
+    return preprocess(read_image(picture))
 
 
 @torch.no_grad()

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from espnet_plugin.data.audio import read_audio, read_header
-from espnet_plugin.data.images import image_problem, is_picture, read_picture
+from espnet_plugin.data.images import image_problem, is_image, read_image
 from espnet_plugin.data.scp import DataError
 
 
@@ -28,8 +28,8 @@ def check_file(path: str) -> None:
     Raises:
         DataError: It cannot be used; the message names it.
     """
-    if is_picture(path):
-        read_picture(path)
+    if is_image(path):
+        read_image(path)
     else:
         check_recording(path)
 
@@ -60,7 +60,7 @@ def keep_readable(paths: Sequence[str], *, others: bool = False) -> list[str]:
 
 
 def _problem(path: str) -> str | None:
-    if is_picture(path):
+    if is_image(path):
         return image_problem(path)
     try:
         read_header(path)

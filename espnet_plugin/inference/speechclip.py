@@ -222,7 +222,7 @@ class SpeechCLIP:
         """Embeds pictures by CLIP's image tower, which is loaded when the first ones come.
 
         Args:
-            images: A picture, see :func:`espnet_plugin.data.images.read_picture`, or many.
+            images: A picture, see :func:`espnet_plugin.data.images.read_image`, or many.
             on_error: As for :meth:`encode_speech`.
 
         Returns:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from espnet_plugin.data.images import is_picture
+from espnet_plugin.data.images import is_image
 from espnet_plugin.data.scp import DataError
 
 
@@ -55,7 +55,7 @@ def find_pictures(folders: Iterable[str]) -> Iterator[str]:
             visited.add((status.st_dev, status.st_ino))
             names[:] = sorted(name for name in names if not name.startswith("."))
             for name in sorted(files):
-                if not name.startswith(".") and is_picture(name):
+                if not name.startswith(".") and is_image(name):
                     yield os.path.join(directory, name)
 
 

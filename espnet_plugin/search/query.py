@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from espnet_plugin.data.images import is_picture, read_picture
+from espnet_plugin.data.images import is_image, read_image
 from espnet_plugin.data.speech_activity import NoSpeechError, spoken_part
 from espnet_plugin.inference.readable import check_file, check_recording
 from espnet_plugin.inference.utterance import read_utterance
@@ -59,7 +59,7 @@ def check_files(
     for file in recordings:
         check_recording(file)
     for file in pictures:
-        read_picture(file)
+        read_image(file)
     for file in filter(os.path.isfile, unwanted):
         check_file(file)
 
@@ -123,4 +123,4 @@ class Embedder:
         """Of a file with a picture or a recording, or of a text if there is no such file."""
         if not os.path.isfile(what):
             return self.text(what)
-        return self.picture(what) if is_picture(what) else self.recording(what)
+        return self.picture(what) if is_image(what) else self.recording(what)

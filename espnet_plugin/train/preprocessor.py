@@ -9,7 +9,7 @@ import torch
 from espnet2.train.preprocessor import AbsPreprocessor
 
 from espnet_plugin.data.dataset import checked_embedding
-from espnet_plugin.data.images import read_picture
+from espnet_plugin.data.images import read_image
 from espnet_plugin.speechclip.backends.waveform import (
     checked_speech,
     float_speech,
@@ -105,7 +105,7 @@ class SpeechCLIPPreprocessor(AbsPreprocessor):
         if self._image_transform is None:
             config = read_clip_config(str(self.clip_conf.get("model")))
             self._image_transform = image_transform(config, self.clip_conf.get("pretrained"))
-        return self._image_transform(read_picture(path)).numpy()  # (3, height, width)
+        return self._image_transform(read_image(path)).numpy()  # (3, height, width)
 
 
 def normalized(speech: np.ndarray) -> np.ndarray:

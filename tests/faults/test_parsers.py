@@ -22,7 +22,7 @@ from PIL import Image
 from espnet_plugin.data.alignments import read_ctm
 from espnet_plugin.data.audio import read_audio
 from espnet_plugin.data.frame_store import FrameStore, StoredFrames
-from espnet_plugin.data.images import read_picture
+from espnet_plugin.data.images import read_image
 from espnet_plugin.data.keyword_file import read_keywords
 from espnet_plugin.data.manifest import Manifest, record_path, require_fresh
 from espnet_plugin.data.sampler_files import read_lengths
@@ -150,12 +150,12 @@ PARSERS: dict[str, tuple[Callable[[Path], Any], bytes]] = {
     "SPHERE": (lambda path: read_audio(str(path)), _sound("NIST", "PCM_16")),
     "FLAC": (lambda path: read_audio(str(path)), _sound("FLAC", "PCM_16")),
     "Ogg": (lambda path: read_audio(str(path)), _sound("OGG", "VORBIS")),
-    "JPEG": (read_picture, _picture("JPEG", "RGB")),
-    "PNG": (read_picture, _picture("PNG", "RGBA")),
-    "GIF": (read_picture, _picture("GIF", "P")),
-    "TIFF": (read_picture, _picture("TIFF", "RGB")),
-    "WebP": (read_picture, _picture("WEBP", "RGB")),
-    "BMP": (read_picture, _picture("BMP", "RGB")),
+    "JPEG": (read_image, _picture("JPEG", "RGB")),
+    "PNG": (read_image, _picture("PNG", "RGBA")),
+    "GIF": (read_image, _picture("GIF", "P")),
+    "TIFF": (read_image, _picture("TIFF", "RGB")),
+    "WebP": (read_image, _picture("WEBP", "RGB")),
+    "BMP": (read_image, _picture("BMP", "RGB")),
 }
 
 

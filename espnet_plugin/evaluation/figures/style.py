@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
-from espnet_plugin.data.images import read_picture
+from espnet_plugin.data.images import read_image
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.evaluation.figures import colours
 from espnet_plugin.utils.atomic import atomic_path
@@ -67,7 +67,7 @@ def show_picture(axis: Axes, path: str | Path, *, side: int | None = None) -> No
     """
     axis.set_gid(PHOTOGRAPH)
     try:
-        picture = read_picture(path)
+        picture = read_image(path)
         axis.imshow(picture if side is None else picture.resize((side, side)), aspect="equal")
     except DataError as error:
         logging.warning(f"{path} cannot be shown: {error}")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from espnet_plugin.data.images import read_picture
+from espnet_plugin.data.images import read_image
 from espnet_plugin.evaluation.figures import colours
 from espnet_plugin.utils.atomic import atomic_path
 from espnet_plugin.utils.progress import progress
@@ -76,7 +76,7 @@ def encode_picture(path: str) -> tuple[str, bytes]:
     Raises:
         OSError, ValueError: It cannot be read.
     """
-    picture = read_picture(path)
+    picture = read_image(path)
     buffer = io.BytesIO()
     if max(picture.size) <= 96:
         picture.save(buffer, format="PNG", optimize=True)

@@ -105,7 +105,7 @@ def test_says_what_models_and_indices_are(exported: Path, index: Path, pictures:
     held = json.loads(run("info", index, "--json"))
     assert (held["pictures"], held["fingerprint"]) == (5, described["fingerprint"])
     assert len(held["unreadable"]) == 1
-    assert held["unreadable"][0].startswith(f"{pictures / 'bad.jpg'}: no picture that can be read")
+    assert held["unreadable"][0].startswith(f"{pictures / 'bad.jpg'}: not an image that can")
     assert f"folders      {pictures}" in run("info", index)
     assert len(json.loads(run("models", "--json"))) == 15
     [row] = [line for line in run("models").splitlines() if "flickr8k-base-hybrid-plus" in line]
@@ -168,10 +168,10 @@ def test_bad_input_is_one_sentence(index: Path, arguments, message: str) -> None
     [
         (("keywords", "absent.wav"), "absent.wav: no such file$"),
         (("keywords", "FOLDER"), "pictures: a folder, not a file$"),
-        (("embed", "BAD", "--json"), "bad.jpg: no picture that can be read"),
+        (("embed", "BAD", "--json"), "bad.jpg: not an image that can"),
         (("search", "--index", "INDEX", "--wav", "FOLDER"), "pictures: a folder, not a file$"),
         (("search", "--index", "INDEX", "--wav", "BAD"), "bad.jpg: cannot be read"),
-        (("search", "--index", "INDEX", "--image", "BAD"), "bad.jpg: no picture that can be read"),
+        (("search", "--index", "INDEX", "--image", "BAD"), "bad.jpg: not an image that can"),
         (("search", "--index", "INDEX", "--text", "x", "--minus", "BAD"), "bad.jpg: no picture"),
     ],
 )

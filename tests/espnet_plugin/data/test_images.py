@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from espnet_plugin.data import images
-from espnet_plugin.data.images import bad_images, is_picture, lacks_package, read_picture
+from espnet_plugin.data.images import bad_images, is_image, lacks_package, read_image
 from espnet_plugin.data.scp import DataError
 from tests.phones import write_heic
 
@@ -110,18 +110,18 @@ def test_every_form_is_read_as_its_rgb_version(
     (path,) = tmp_path.iterdir()
     with Image.open(path) as opened:
         for given in (path, str(path), opened):
-            image = read_picture(given)
+            image = read_image(given)
             assert image.mode == "RGB"
             assert np.abs(np.asarray(image, dtype=float) - expected).max() <= 1
 
 
 def test_pixels_in_every_form() -> None:
     for pixels in (RGB, RGB.astype(np.uint16) * 257, RGB / 255, (RGB / 255).astype(np.float32)):
-        assert np.array_equal(np.asarray(read_picture(pixels)), RGB)
+        assert np.array_equal(np.asarray(read_image(pixels)), RGB)
     for pixels in (GREY, GREY[..., None]):
-        assert np.array_equal(np.asarray(read_picture(pixels)), three(GREY))
-    assert np.array_equal(read_picture(GREY > 9), three((GREY > 9) * np.uint8(255)))
-    seen = np.asarray(read_picture(np.dstack([RGB, ALPHA])), dtype=float)
+        assert np.array_equal(np.asarray(read_image(pixels)), three(GREY))
+    assert np.array_equal(read_image(GREY > 9), three((GREY > 9) * np.uint8(255)))
+    seen = np.asarray(read_image(np.dstack([RGB, ALPHA])), dtype=float)
     assert np.abs(seen - over_white(RGB, ALPHA)).max() <= 1
 
 
@@ -139,7 +139,7 @@ def test_pixels_in_every_form() -> None:
 )
 def test_pixels_of_no_picture(pixels: np.ndarray, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        read_picture(pixels)
+        read_image(pixels)
 
 
 def test_bad_files_are_named(tmp_path: Path) -> None:
@@ -152,10 +152,10 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
     names = ("cut.jpg", "text.png", "empty.png", "gone.png", "good.png")
     bad = bad_images({name: str(tmp_path / name) for name in names})
     assert list(bad) == ["cut.jpg", "text.png", "empty.png", "gone.png"]
-    for name, cause in zip(bad, ("decoded", "no picture", "empty file", "no such"), strict=True):
+    for name, cause in zip(bad, ("decoded", "not an image", "empty file", "no such"), strict=True):
         assert bad[name].startswith(f"{tmp_path / name}: ") and cause in bad[name]
     with pytest.raises(DataError, match="gone.png: no such file"):
-        read_picture(tmp_path / "gone.png")
+        read_image(tmp_path / "gone.png")
 
 
 def test_no_program_is_started_for_a_picture(
@@ -169,8 +169,8 @@ def test_no_program_is_started_for_a_picture(
     monkeypatch.setenv("PATH", str(ghostscript.parent), prepend=os.pathsep)
     header = "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n"
     (tmp_path / "x.jpg").write_text(header)
-    with pytest.raises(DataError, match=r"no picture that can be read \(JPEG, PNG"):
-        read_picture(tmp_path / "x.jpg")
+    with pytest.raises(DataError, match=r"not an image that can be read \(JPEG, PNG"):
+        read_image(tmp_path / "x.jpg")
     assert not (tmp_path / "executed").exists()
 
 
@@ -179,13 +179,13 @@ def test_a_phones_photograph(tmp_path: Path) -> None:
     pixels[:, 32:] = (250, 120, 10)
     for name in ("a.HEIC", "called.jpg"):
         path = write_heic(tmp_path / name, pixels)
-        seen = np.asarray(read_picture(path)).astype(int)
+        seen = np.asarray(read_image(path)).astype(int)
         assert seen.shape == pixels.shape
         assert np.abs(seen - pixels)[:, np.r_[:28, 36:64]].max() < 12  # compressed, with loss
-        assert is_picture(path) and not lacks_package(path)
+        assert is_image(path) and not lacks_package(path)
         path.write_bytes(path.read_bytes()[:-200])
         with pytest.raises(DataError, match=f"{path}: cannot be decoded"):
-            read_picture(path)
+            read_image(path)
 
 
 def test_without_pillow_heif_it_says_what_to_install_and_what_converts(
@@ -197,10 +197,10 @@ def test_without_pillow_heif_it_says_what_to_install_and_what_converts(
     path.write_bytes(b"\0\0\0\x24ftypheic" + bytes(100))
     said = rf"^{path}: .*pip install pillow-heif \(extra: phone\); .* magick '{path}' '.*o.jpg'$"
     with pytest.raises(DataError, match=said):
-        read_picture(path)
-    assert is_picture(path) and lacks_package(path) and not lacks_package("a.jpg")
+        read_image(path)
+    assert is_image(path) and lacks_package(path) and not lacks_package("a.jpg")
 
 
 def test_a_folder_is_no_missing_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="a folder, not a file"):
-        read_picture(tmp_path)
+        read_image(tmp_path)

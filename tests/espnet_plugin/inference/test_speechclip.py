@@ -118,7 +118,7 @@ def test_pictures_in_every_form(model: SpeechCLIP, exported: Path, files: list[P
         assert np.abs(model.encode_image(given) - expected).max() < 1e-6
     rows = model.encode_image([path, files[0], PIXELS], on_error="skip")
     assert rows.kept == [0, 2] and "0.wav: no picture" in rows.skipped[1]
-    with pytest.raises(TypeError, match="item 0: a picture of type float"):
+    with pytest.raises(TypeError, match="item 0: an image of type float"):
         model.encode_image([0.1])
 
 

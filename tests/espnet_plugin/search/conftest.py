@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from espnet_plugin.data.images import read_picture
+from espnet_plugin.data.images import read_image
 from espnet_plugin.search.model import IndexedModel
 from espnet_plugin.search.update import Update, update_index
 
@@ -25,7 +25,7 @@ class PixelEncoder:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def read(self, path: str) -> np.ndarray:
-        picture = read_picture(path).resize((4, 4))
+        picture = read_image(path).resize((4, 4))
         with self.lock:
             self.read_files.append(path)
         return np.asarray(picture, np.float32).ravel() - 127
