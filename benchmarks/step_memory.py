@@ -128,7 +128,7 @@ def measure(
         ]
         stored = live.now
         targets = speechclip.target_lengths(torch.cat([part.lengths for part in states]))
-        output = speechclip(states, target_lengths=targets, step=0)
+        output = speechclip(*states, target_lengths=targets, step=0)
         encoded = EncodedBatch(output, torch.empty(size, images), torch.arange(size), targets)
         del output
         loss = model.objective(encoded)[0]

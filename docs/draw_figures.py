@@ -32,7 +32,7 @@ SLOT_COLOURS = (colours.RIGHT, "#E69F00", "#009E73")  # one each, told apart by 
 def fire(alphas: tuple[float, ...] = ALPHAS) -> CifOutput:
     """Integrates and fires; frames are unit vectors, so a slot's embedding is its shares."""
     frames = torch.eye(len(alphas))[None]
-    return integrate_and_fire(frames, torch.tensor([alphas]), tail_threshold=0.5)
+    return integrate_and_fire(frames, torch.tensor([alphas]), tail_threshold=0.5, max_slots=3)
 
 
 def firing() -> Figure:

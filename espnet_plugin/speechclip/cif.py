@@ -9,14 +9,13 @@ frames collected since the last firing (Dong & Xu 2020, arXiv 1905.11235; Speech
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
-from espnet_plugin.speechclip.padding import padding_mask, zero_padding
+from espnet_plugin.speechclip.padding import join_padded, padding_mask, zero_padding
 
 # Added to the sum of scaled weights, so that rounding cannot keep the last slot from firing: at
 # least so much, and so much of the sum, whose rounding grows with it.
@@ -50,9 +49,24 @@ class CifOutput:
     ends: Tensor
     dropped: Tensor
 
+    def cut(self, slots: int) -> CifOutput:
+        """Room for so many slots instead of more."""
+        return replace(
+            self,
+            embeddings=self.embeddings[:, :slots],
+            starts=self.starts[:, :slots],
+            ends=self.ends[:, :slots],
+        )
+
+
+def join_outputs(parts: Sequence[CifOutput]) -> CifOutput:
+    """What was found in the parts of a batch, one after the other."""
+    names = [field.name for field in fields(CifOutput)]
+    return CifOutput(**{n: join_padded([getattr(part, n) for part in parts]) for n in names})
+
 
 def integrate_and_fire(
-    features: Tensor | Sequence[Tensor],
+    features: Tensor,
     alphas: Tensor,
     *,
     threshold: float = 1.0,
@@ -67,12 +81,14 @@ def integrate_and_fire(
     their overlap, so one matrix product gives all slots, also where a single frame fires several
     times. Slot counts carry no gradient; weights do.
 
+    There is room for ``max_slots`` slots: how many there are is not looked up, since the host would
+    wait for the device.
+
     Shapes:
-        B: batch, T: frames, N: slots, C: dim
+        B: batch, T: frames, N: max_slots, C: dim
 
     Args:
-        features: (B, T, C), finite everywhere; or of the parts of a batch, one after the other,
-            each up to its own longest row.
+        features: (B, T, C), finite everywhere.
         alphas: Non-negative weights, zero at padding, (B, T).
         threshold: Weight that completes a slot.
         tail_threshold: Weight from which the unfinished last slot counts as one and is scaled up to
@@ -85,8 +101,7 @@ def integrate_and_fire(
     Returns:
         The slots, their number and their frames. ``alpha_sum`` is the sum of ``alphas``.
     """
-    parts = [features] if isinstance(features, Tensor) else features
-    batch, frames = sum(len(part) for part in parts), max(part.size(1) for part in parts)
+    batch, frames = features.shape[:2]
     if alphas.shape != (batch, frames):
         raise ValueError(f"alphas are {tuple(alphas.shape)}, expected {(batch, frames)}")
     if threshold <= 0:
@@ -103,35 +118,25 @@ def integrate_and_fire(
     total = upper[:, -1].detach()  # (B,)
     completed = (total / threshold).floor().long()  # (B,)
     lengths = completed.clamp(min=1, max=max_slots)  # (B,)
-    most = int(lengths.max())  # the one look from the host in training
-    slots = most + 1  # one more for the tail
 
-    edges = threshold * torch.arange(slots + 1, device=alphas.device, dtype=upper.dtype)  # (N + 1,)
+    slots = torch.arange(max_slots + 1, device=alphas.device)  # (N + 1,)
+    edges = threshold * slots.to(upper.dtype)  # (N + 1,)
     weights = _overlap(lower, upper, edges)  # (B, N, T)
 
     if tail_threshold is not None:
         completed = completed + (total - threshold * completed >= tail_threshold)
-        tail = weights.detach().sum(dim=2).gather(1, lengths[:, None])  # (B, 1)
-        has_tail = (tail >= tail_threshold) & (lengths[:, None] < max_slots)  # (B, 1)
-        gain = torch.where(has_tail, threshold / tail.clamp(min=1e-12), torch.ones_like(tail))
-        is_tail = torch.arange(slots, device=alphas.device)[None, :] == lengths[:, None]  # (B, N)
-        weights = weights * torch.where(is_tail, gain, torch.ones_like(gain))[:, :, None]
-        lengths = lengths + has_tail[:, 0].long()
-        most = int(lengths.max())
+        sums = weights.detach().sum(dim=2)  # (B, N)
+        has_tail = (slots[:-1] == lengths[:, None]) & (sums >= tail_threshold)  # (B, N)
+        gain = torch.where(has_tail, threshold / sums.clamp(min=1e-12), 1.0)
+        weights = weights * gain[:, :, None]
+        lengths = lengths + has_tail.any(dim=1)
 
-    valid = ~padding_mask(lengths, slots)  # (B, N)
+    valid = ~padding_mask(lengths, max_slots)  # (B, N)
     if not keep_leftovers or tail_threshold is not None:
         weights = weights * valid[:, :, None]
-    weights, valid = weights[:, :most], valid[:, :most]  # (B, N, T), (B, N)
-    shares = weights.split([len(part) for part in parts])
-    embeddings = torch.cat(
-        [
-            torch.matmul(share[:, :, : part.size(1)].to(part.dtype), part)
-            for share, part in zip(shares, parts, strict=True)
-        ]
-    )  # (B, N, C)
+    embeddings = torch.matmul(weights.to(features.dtype), features)  # (B, N, C)
 
-    starts, ends = _slot_frames(weights.detach() > 0, valid)
+    starts, ends = _slot_frames(upper.detach(), edges, valid)
     return CifOutput(
         embeddings=embeddings,
         lengths=lengths,
@@ -159,21 +164,20 @@ def _overlap(lower: Tensor, upper: Tensor, edges: Tensor) -> Tensor:
     return torch.where(touches, end - begin, torch.zeros_like(begin))
 
 
-def _slot_frames(used: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-    """First frame and one past the last frame that a slot uses; zeros for empty slots.
+def _slot_frames(upper: Tensor, edges: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+    """First frame and one past the last frame that give a slot weight; zeros for empty slots.
 
     Args:
-        used: True where a frame has weight in a slot, (batch, slots, frames).
-        valid: True at slots that count, (batch, slots).
+        upper: Accumulated weight after each frame, (B, T).
+        edges: Of the slots on the axis of accumulated weight, (N + 1,).
+        valid: True at slots that count, (B, N).
     """
-    frames = used.size(2)
-    position = torch.arange(frames, device=used.device)
-    starts = torch.where(used, position, frames).amin(dim=2)  # (batch, slots)
-    ends = torch.where(used, position + 1, 0).amax(dim=2)  # (batch, slots)
-    present = valid & (ends > 0)
-    return starts.where(present, torch.zeros_like(starts)), ends.where(
-        present, torch.zeros_like(ends)
-    )
+    left, right = (edge.expand(len(upper), -1).contiguous() for edge in (edges[:-1], edges[1:]))
+    total = upper[:, -1:]  # (B, 1)
+    present = valid & (left < total)  # (B, N)
+    starts = torch.searchsorted(upper, left, right=True)
+    ends = torch.searchsorted(upper, torch.minimum(right, total)) + 1
+    return starts.where(present, 0), ends.where(present, 0)
 
 
 def fired_frames(ends: Tensor, valid: Tensor, frames: int) -> Tensor:
@@ -261,7 +265,7 @@ class CIF(nn.Module):
 
     def forward(
         self,
-        features: Tensor | Sequence[Tensor],
+        features: Tensor,
         lengths: Tensor,
         *,
         target_lengths: Tensor | None = None,
@@ -270,8 +274,7 @@ class CIF(nn.Module):
         """Cuts frames into slots.
 
         Args:
-            features: (batch, frames, dim), right-padded; or of the parts of a batch, as
-                :func:`integrate_and_fire` takes them.
+            features: (batch, frames, dim), right-padded.
             lengths: Number of frames, (batch,).
             target_lengths: Wanted number of slots, (batch,). Given: the training rule (scaling, no
                 tail).
@@ -281,24 +284,18 @@ class CIF(nn.Module):
         Returns:
             The slots; ``alpha_sum`` is taken before scaling.
         """
-        parts = [features] if isinstance(features, Tensor) else list(features)
         with torch.autocast(lengths.device.type, enabled=False):
-            own_lengths = lengths.split([len(part) for part in parts])
-            parts = [part if part.dtype == torch.float64 else part.float() for part in parts]
+            features = features if features.dtype == torch.float64 else features.float()
             if not self.compatibility.convolve_padding:
-                parts = [zero_padding(*part) for part in zip(parts, own_lengths, strict=True)]
-            predicted = [
-                self.predict_alphas(*part) for part in zip(parts, own_lengths, strict=True)
-            ]
-            frames = max(part.size(1) for part in parts)
-            alphas = torch.cat([F.pad(part, (0, frames - part.size(1))) for part in predicted])
+                features = zero_padding(features, lengths)
+            alphas = self.predict_alphas(features, lengths)
             alpha_sum = alphas.sum(dim=1)  # (batch,)
             if target_lengths is not None and self._scales(step):
                 wanted = self.threshold * target_lengths.to(alphas.dtype)
                 wanted = wanted + (SCALING_MARGIN * wanted).clamp(min=LEAST_MARGIN)
                 alphas = alphas * (wanted / alpha_sum.clamp(min=1e-8))[:, None]
             output = integrate_and_fire(
-                parts,
+                features,
                 alphas,
                 threshold=self.threshold,
                 tail_threshold=self.tail_threshold if target_lengths is None else None,

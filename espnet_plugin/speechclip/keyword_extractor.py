@@ -13,8 +13,9 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from espnet_plugin.speechclip.cif import CIF, CifOutput, duration_targets
+from espnet_plugin.speechclip.cif import CIF, CifOutput, duration_targets, join_outputs
 from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
+from espnet_plugin.speechclip.padding import join_padded
 
 TARGETS = ("duration", "subwords")
 
@@ -24,7 +25,7 @@ class Slots:
     """Keyword slots before projection.
 
     Attributes:
-        embeddings: (batch, slots, dim).
+        embeddings: (batch, slots, dim), with room for at least as many as the longest has.
         lengths: Number of valid slots, (batch,).
         cif: Where the slots lie in time, if the extractor knows.
     """
@@ -34,12 +35,25 @@ class Slots:
     cif: CifOutput | None = None
 
 
+def join_slots(parts: Sequence[Slots], num_slots: int | None) -> Slots:
+    """The slots of the parts of a batch, with room for as many as there are.
+
+    Args:
+        parts: In order.
+        num_slots: Slots of every utterance. None: the host looks the largest number up.
+    """
+    lengths = torch.cat([part.lengths for part in parts])  # (batch,)
+    most = int(lengths.max()) if num_slots is None else num_slots
+    embeddings = join_padded([part.embeddings[:, :most] for part in parts])
+    cif = [part.cif.cut(most) for part in parts if part.cif is not None]
+    return Slots(embeddings, lengths, join_outputs(cif) if cif else None)
+
+
 class KeywordExtractor(Protocol):
     """What every keyword extractor offers (besides being a ``torch.nn.Module``).
 
     With ``num_queries`` > 0 it has that many ``queries``, (num_queries, dim), which the block sees
-    before the frames. One with ``takes_parts = True`` gets the frames of a large batch in parts,
-    which takes less memory.
+    before the frames. A large training batch comes in parts of similar length, each by itself.
     """
 
     num_queries: int
@@ -86,8 +100,6 @@ class ClsKeywordExtractor(nn.Module):
         num_keywords: K.
     """
 
-    takes_parts = True
-
     def __init__(self, dim: int, *, num_keywords: int = 8) -> None:
         super().__init__()
         self.num_queries = self.num_slots = num_keywords
@@ -100,7 +112,7 @@ class ClsKeywordExtractor(nn.Module):
     def forward(
         self,
         queries: Tensor,
-        frames: Tensor | Sequence[Tensor],
+        frames: Tensor,
         lengths: Tensor,
         *,
         target_lengths: Tensor | None = None,
@@ -126,7 +138,6 @@ class CifKeywordExtractor(nn.Module):
 
     num_queries = 0
     num_slots = None
-    takes_parts = True
 
     def __init__(
         self,
@@ -191,7 +202,7 @@ class CifKeywordExtractor(nn.Module):
     def forward(
         self,
         queries: Tensor,
-        frames: Tensor | Sequence[Tensor],
+        frames: Tensor,
         lengths: Tensor,
         *,
         target_lengths: Tensor | None = None,

@@ -28,10 +28,10 @@ from espnet_plugin.speechclip.attention import BlockOutput
 from espnet_plugin.speechclip.backends.waveform import float_samples
 from espnet_plugin.speechclip.clip import FrozenCLIP
 from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
-from espnet_plugin.speechclip.keyword_extractor import KeywordExtractor
+from espnet_plugin.speechclip.keyword_extractor import KeywordExtractor, Slots, join_slots
 from espnet_plugin.speechclip.keyword_norm import KeywordBatchNorm
 from espnet_plugin.speechclip.keywords import Keywords
-from espnet_plugin.speechclip.padding import padding_mask, zero_padding
+from espnet_plugin.speechclip.padding import join_padded, padding_mask, zero_padding
 from espnet_plugin.speechclip.quantizer import TokenQuantizer
 from espnet_plugin.speechclip.repeats import merge_repeats
 from espnet_plugin.speechclip.span_alignment import aligned_segments, state_change
@@ -50,7 +50,7 @@ class SpeechOutput:
     Attributes:
         states: Outputs of the trained block's layers at the frames, zero at padding, (batch,
             frames, dim) each: what a downstream task can use beside the speech encoder's hidden
-            states. None of a batch in parts.
+            states. Empty for a batch in parts.
         lengths: Number of frames, (batch,).
         parallel: Utterance embedding, L2-normalised, (batch, embedding_dim).
         cascaded: Embedding of the keywords through CLIP's text tower, L2-normalised, (batch,
@@ -167,39 +167,30 @@ class SpeechCLIPModel(nn.Module):
 
     def forward(
         self,
-        states: SpeechStates | Sequence[SpeechStates],
-        *,
+        *parts: SpeechStates,
         target_lengths: Tensor | None = None,
         step: int | None = None,
     ) -> SpeechOutput:
         """Embeds a batch of hidden states.
 
         Args:
-            states: Of the frozen speech encoder; or the parts of a batch, one after the other.
+            *parts: Hidden states of the frozen speech encoder: of the whole batch, or of its parts.
             target_lengths: Wanted number of keywords, (batch,); used in training mode only.
             step: Number of optimiser updates done, for schedules.
         """
-        parts = [states] if isinstance(states, SpeechStates) else states
         lengths = torch.cat([part.lengths for part in parts])  # (batch,)
         blocks = [self._run_block(part) for part in parts]
-        query_outputs = torch.cat([block.output[:, : self.num_queries] for block in blocks])
-        frame_outputs = [block.output[:, self.num_queries :] for block in blocks]
 
         parallel = None
         if self.parallel_projection is not None:
-            parallel = F.normalize(self.parallel_projection(query_outputs[:, 0]).float(), dim=-1)
-            query_outputs = query_outputs[:, 1:]
+            queries = torch.cat([block.output[:, 0] for block in blocks])  # (batch, dim)
+            parallel = F.normalize(self.parallel_projection(queries).float(), dim=-1)
         keywords = cascaded = None
         if self.keyword_extractor is not None:
-            keywords = self._keywords(
-                query_outputs,
-                self._for_extractor(frame_outputs),
-                lengths,
-                target_lengths=target_lengths if self.training else None,
-                step=step,
-            )
+            slots = self._slots(parts, blocks, target_lengths if self.training else None, step)
+            keywords = self._keywords(slots, step)
             if self.align_spans and not self.training:
-                keywords = self._aligned(keywords, frame_outputs[0], parts[0])
+                keywords = self._aligned(keywords, parts, blocks)
             if self.clip.takes_soft_tokens:
                 cascaded = self.clip.encode_soft_tokens(
                     keywords.quantized.embeddings, keywords.lengths
@@ -302,32 +293,31 @@ class SpeechCLIPModel(nn.Module):
             return self.layer_weighting.weights.new_zeros(batch, 0, self.dim)
         return torch.cat(parts)[None].expand(batch, -1, -1)  # (batch, queries, dim)
 
-    def _for_extractor(self, parts: list[Tensor]) -> Tensor | list[Tensor]:
-        """Frames as the keyword extractor takes them: of a batch in parts joined, or as they are.
-
-        Args:
-            parts: Each (utterances, frames, dim).
-        """
-        if len(parts) == 1:
-            return parts[0]
-        if getattr(self.keyword_extractor, "takes_parts", False):
-            return parts
-        longest = max(part.size(1) for part in parts)
-        return torch.cat([F.pad(part, (0, 0, 0, longest - part.size(1))) for part in parts])
-
-    def _keywords(
+    def _slots(
         self,
-        queries: Tensor,
-        frames: Tensor | Sequence[Tensor],
-        lengths: Tensor,
-        *,
+        parts: Sequence[SpeechStates],
+        blocks: Sequence[BlockOutput],
         target_lengths: Tensor | None,
         step: int | None,
-    ) -> Keywords:
+    ) -> Slots:
+        """The slots of each part, as one batch."""
+        keyword_queries = slice(int(self.parallel_projection is not None), self.num_queries)
+        sizes = [len(part.lengths) for part in parts]
+        targets = [None] * len(sizes) if target_lengths is None else target_lengths.split(sizes)
+        slots = [
+            self.keyword_extractor(
+                block.output[:, keyword_queries],
+                block.output[:, self.num_queries :],
+                part.lengths,
+                target_lengths=wanted,
+                step=step,
+            )
+            for part, block, wanted in zip(parts, blocks, targets, strict=True)
+        ]
+        return join_slots(slots, self.keyword_extractor.num_slots)
+
+    def _keywords(self, slots: Slots, step: int | None) -> Keywords:
         assert self.vocabulary is not None  # as the extractor
-        slots = self.keyword_extractor(
-            queries, frames, lengths, target_lengths=target_lengths, step=step
-        )
         projected = self.keyword_projection(slots.embeddings)  # (batch, slots, token_dim)
         embeddings = projected
         if self.keyword_norm is not None:
@@ -346,13 +336,16 @@ class SpeechCLIPModel(nn.Module):
             keywords = merge_repeats(keywords)
         return keywords
 
-    def _aligned(self, keywords: Keywords, frames: Tensor, states: SpeechStates) -> Keywords:
+    def _aligned(
+        self, keywords: Keywords, parts: Sequence[SpeechStates], blocks: Sequence[BlockOutput]
+    ) -> Keywords:
         """The same keywords where they are heard; only CIF's lie anywhere."""
         if keywords.cif is None:
             return keywords
-        agreement = self._agreement(frames, keywords)
-        change = state_change(states.hidden_states, states.lengths)
-        cif = aligned_segments(keywords.cif, agreement, change, states.lengths)
+        frames = join_padded([block.output[:, self.num_queries :] for block in blocks])
+        change = join_padded([state_change(part.hidden_states, part.lengths) for part in parts])
+        lengths = torch.cat([part.lengths for part in parts])  # (batch,)
+        cif = aligned_segments(keywords.cif, self._agreement(frames, keywords), change, lengths)
         return replace(keywords, cif=cif)
 
     def _agreement(self, frames: Tensor, keywords: Keywords) -> Tensor:

@@ -171,7 +171,7 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
             text_lengths = None if text_lengths is None else text_lengths[order]
         lengths = torch.cat([part.lengths for part in states])  # (batch,)
         targets = self.speechclip.target_lengths(lengths, text_lengths)
-        output = self.speechclip(states, target_lengths=targets, step=self.updates_done)
+        output = self.speechclip(*states, target_lengths=targets, step=self.updates_done)
         return EncodedBatch(output, self.encode_images(image), image_id.reshape(-1), targets)
 
     def _given(self, batch: dict[str, Any]) -> dict[str, Any]:

@@ -137,12 +137,12 @@ OWN = {
 }
 
 
-def test_an_extractor_of_ones_own_sees_a_batch_in_parts_as_one(teachers) -> None:
+def test_a_batch_in_parts_gives_the_same_with_an_extractor_of_ones_own(teachers) -> None:
     model = build(teachers, keyword_extractor=f"{__name__}:EachFrame").eval()
     lengths = torch.tensor([9, 4])
     hidden = torch.randn(2, 3, 9, model.dim)
     parts = [SpeechStates(hidden[:1], lengths[:1]), SpeechStates(hidden[1:, :, :4], lengths[1:])]
-    whole, in_parts = model(SpeechStates(hidden, lengths)), model(parts)
+    whole, in_parts = model(SpeechStates(hidden, lengths)), model(*parts)
     torch.testing.assert_close(in_parts.cascaded, whole.cascaded)
 
 

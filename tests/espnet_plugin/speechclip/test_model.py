@@ -71,6 +71,24 @@ def test_an_utterance_is_the_same_alone_and_in_a_batch(name, teachers):
         )
 
 
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_a_batch_in_parts_gives_the_same(name, teachers):
+    model = build(name, teachers).eval()
+    torch.manual_seed(0)
+    batch = states(model, [12, 9, 4])
+    hidden, lengths = batch.hidden_states, batch.lengths
+    parts = [SpeechStates(hidden[:1], lengths[:1]), SpeechStates(hidden[1:, :, :9], lengths[1:])]
+    with torch.no_grad():
+        whole, joined = model(batch), model(*parts)
+    for branch in ("parallel", "cascaded"):
+        torch.testing.assert_close(getattr(joined, branch), getattr(whole, branch))
+    if whole.keywords is not None:
+        assert torch.equal(joined.keywords.quantized.rows, whole.keywords.quantized.rows)
+        if whole.keywords.cif is not None:
+            assert torch.equal(joined.keywords.cif.starts, whole.keywords.cif.starts)
+            assert torch.equal(joined.keywords.cif.ends, whole.keywords.cif.ends)
+
+
 def test_one_utterance_and_arrays_are_taken_and_the_rest_is_refused(teachers):
     model = build("parallel", teachers).eval()
     speech = torch.randn(2, 4000) * 0.1
