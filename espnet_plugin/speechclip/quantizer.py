@@ -101,14 +101,23 @@ def diversity_loss(
 
 
 class TokenQuantizer(nn.Module):
-    """Straight-through choice of the nearest token.
+    r"""Replaces each keyword by the nearest row of a table.
+
+    With the rows :math:`e_1 \dots e_V` and the keyword :math:`x`, evaluation gives the nearest row
+    and training with ``hard: false`` (the annealed choice) gives a mixture:
+
+    .. math:: e_{\arg\max_i \cos(x, e_i)} \quad \text{and} \quad
+        \sum_i p_i e_i, \; p = \mathrm{softmax}_i \frac{\cos(x, e_i)}{\tau_u}
+
+    Training with ``hard: true`` gives the nearest row, with the gradient of the mixture. After
+    :math:`u` optimiser updates a schedule :math:`[\tau_0, \tau_1, U]` is at
+    :math:`\tau_u = \tau_0 (\tau_1 / \tau_0)^{\min(u / U, 1)}`.
 
     Args:
-        temperature: Of the softmax that gradients see. A number stays as it is; ``"learned"`` or
-            ``"learned=0.2"`` is a trained parameter (0.1 at the start) that never falls below
-            0.001; ``[first, last, steps]`` moves geometrically from the first to the last value
-            over that many optimiser updates.
-        hard: Choose one row (straight-through). False mixes rows by the softmax in training.
+        temperature: :math:`\tau`: a number; ``[first, last, steps]`` for a schedule; or
+            ``"learned"`` or ``"learned=0.2"`` for a trained parameter, which starts at 0.1 or the
+            given value and never falls below 0.001.
+        hard: Give the nearest row in training, too.
 
     Raises:
         ValueError: If the temperature is none of these or not positive.

@@ -47,7 +47,16 @@ class Runs:
 
 
 def merge_repeats(keywords: Keywords) -> Keywords:
-    """The same keywords, with neighbours of the same sub-word as one."""
+    r"""Makes each run of neighbours with the same sub-word one keyword.
+
+    Of the keywords :math:`k_1 \dots k_N` with sub-words :math:`i_1 \dots i_N`, run :math:`m` is
+    the :math:`m`-th maximal stretch :math:`R_m = \{a, \dots, b\}` with
+    :math:`i_a = \dots = i_b`. It becomes
+
+    .. math:: \bar k_m = \frac{1}{|R_m|} \sum_{n \in R_m} k_n
+
+    from the start of segment :math:`a` to the end of segment :math:`b`.
+    """
     runs = find_runs(keywords.quantized.rows, keywords.lengths)
     return Keywords(
         runs.mean(keywords.slots),

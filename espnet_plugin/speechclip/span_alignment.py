@@ -85,8 +85,15 @@ def state_change(hidden_states: Tensor, frame_lengths: Tensor) -> Tensor:
 def aligned_segments(
     segments: CifOutput, agreement: Tensor, change: Tensor, frame_lengths: Tensor
 ) -> CifOutput:
-    """Segments whose spans meet where the frames' agreement changes from one keyword to the next,
-    preferably where the speech itself does and a weight rises.
+    r"""Moves the spans of segments to where their keywords are heard.
+
+    With CIF's weights :math:`\alpha_t`, the agreement :math:`g_{nt}` of frame :math:`t` with
+    keyword :math:`n` and the change :math:`d_t` of the speech, :func:`align` is given
+
+    .. math:: s_{nt} = \alpha_t g_{nt}, \qquad m_t = 0.03 \, d_t + 0.05 \, (\alpha_t - \alpha_{t-1})
+
+    so two keywords meet where the agreement changes from one to the other, preferably where the
+    speech itself changes and a weight rises.
 
     The last one ends with the utterance. Where segments were dropped, it keeps its own end: no
     keyword was taken from the speech after it.

@@ -1,0 +1,68 @@
+"""The tables of docs/hybrid_plus_annealed.md, and the configurations that they describe."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+PROJECT = Path(__file__).parents[3]
+CONF = PROJECT / "egs2" / "speechclip_plus" / "conf" / "tuning"
+PAGE = PROJECT / "docs" / "hybrid_plus_annealed.md"
+CORPORA = ("mini", "flickr8k_base", "flickr8k_large", "spokencoco_large")
+
+
+def options(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A configuration's options by their dotted names."""
+    found = {}
+    for name, value in config.items():
+        if name == "best_model_criterion":
+            ((_, value, _),) = value
+        nested = options(value, f"{name}.") if isinstance(value, dict) else {name: value}
+        found |= {prefix + key: option for key, option in nested.items()}
+    return found
+
+
+def read(name: str) -> dict[str, Any]:
+    return options(yaml.safe_load((CONF / f"{name}.yaml").read_text(encoding="utf-8")))
+
+
+def table(columns: int) -> dict[str, list[str]]:
+    """Rows of the page's table of options with so many columns of values."""
+    row = re.compile(r"^\| `([\w.]+)` " + r"\| ([^|]*) " * columns + r"\|$", re.MULTILINE)
+    return {name: cells for name, *cells in row.findall(PAGE.read_text(encoding="utf-8"))}
+
+
+def value_of(cell: str, corpus: str) -> Any:
+    """What a cell says of a corpus; a dash is no value."""
+    values = re.findall("`([^`]+)`", cell)
+    large = "large" in corpus and "(large: " in cell
+    return yaml.safe_load(values[1 if large else 0]) if values else "not set"
+
+
+@pytest.mark.parametrize("corpus", CORPORA)
+def test_only_the_listed_options_differ(corpus: str) -> None:
+    plain, annealed = read(f"{corpus}_hybrid_plus"), read(f"{corpus}_hybrid_plus_annealed")
+    first = 0 if corpus == "mini" else 2
+    listed = {
+        name: tuple(value_of(cell, corpus) for cell in cells[first : first + 2])
+        for name, cells in table(4).items()
+    }
+    values = {
+        name: (plain.get(name, "not set"), annealed.get(name, "not set"))
+        for name in plain | annealed
+    }
+    differ = {name: pair for name, pair in values.items() if pair[0] != pair[1]}
+    assert differ == {name: pair for name, pair in listed.items() if pair[0] != pair[1]}
+    assert listed.items() <= values.items()
+
+
+@pytest.mark.parametrize("corpus", CORPORA)
+def test_what_else_minis_evidence_rests_on(corpus: str) -> None:
+    both = [read(f"{corpus}_hybrid_plus"), read(f"{corpus}_hybrid_plus_annealed")]
+    for name, cells in table(2).items():
+        said = value_of(cells[corpus != "mini"], corpus)
+        assert [config.get(name, "not set") for config in both] == [said] * 2, name
