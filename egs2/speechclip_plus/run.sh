@@ -14,10 +14,11 @@ custom_root=
 local_data_opts=
 
 help_message=$(cat << 'EOF'
-Usage: ./run.sh [--corpus mini|mini_hard|flickr8k|spokencoco|custom] [--seed N] [options of speechclip.sh]
+Usage: ./run.sh [--corpus mini|mini_hard|mini_words|flickr8k|spokencoco|custom] [--seed N] [options of speechclip.sh]
 
   --corpus mini        generated here, needs no network and no GPU; about ten minutes (default)
   --corpus mini_hard   the same, harder, in folders of its own; about twice as long
+  --corpus mini_words  the same with 2,000 words, common and rare; about an hour
   --corpus flickr8k    Flickr8k with the Flickr Audio Caption Corpus; paths in db.sh
   --corpus spokencoco  SpokenCOCO with MSCOCO's pictures; paths in db.sh
   --corpus custom      a folder of your own, named by --custom_root; README.md says what is in it
@@ -55,7 +56,7 @@ while [ $# -gt 0 ]; do
 done
 
 case "${corpus}" in
-    mini|mini_hard)
+    mini|mini_hard|mini_words)
         settings=(
             --speechclip_config conf/tuning/mini_hybrid_plus.yaml
             --speech_upstream "downloads/${corpus}/hubert"
@@ -67,7 +68,14 @@ case "${corpus}" in
             --inference_nj 2
             --num_threads 1
             --ngpu 0
-        );;
+        )
+        if [ "${corpus}" = mini_words ]; then
+            settings+=(
+                --speechclip_config conf/tuning/mini_words_hybrid_plus.yaml
+                --test_sets "mini_words_test mini_words_repeats mini_words_plain"
+                --states_dtype int8
+            )
+        fi;;
     flickr8k)
         settings=(
             --speechclip_config conf/tuning/flickr8k_base_hybrid_plus.yaml
@@ -95,7 +103,7 @@ case "${corpus}" in
             settings+=(--vocab_from clip)
         fi;;
     *)
-        echo "run.sh: error: --corpus ${corpus} is unknown; choose mini, mini_hard, flickr8k, spokencoco or custom" >&2
+        echo "run.sh: error: --corpus ${corpus} is unknown; choose mini, mini_hard, mini_words, flickr8k, spokencoco or custom" >&2
         exit 2;;
 esac
 

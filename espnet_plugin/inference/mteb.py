@@ -72,6 +72,7 @@ CORPUS_OF_SET = {
     "spokencoco_train": "SpokenCOCO",
     "mini_train": "mini",
     "mini_hard_train": "mini",
+    "mini_words_train": "mini",
 }
 
 

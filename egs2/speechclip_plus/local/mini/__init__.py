@@ -1,1 +1,1 @@
-"""The embedded mini corpus: spoken captions, pictures, a small CLIP and a small HuBERT."""
+"""The generated mini corpora: spoken captions, images, a small CLIP and a small HuBERT."""

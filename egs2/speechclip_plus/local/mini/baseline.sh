@@ -5,7 +5,7 @@ set -e
 set -u
 set -o pipefail
 
-help_message="Usage: local/mini/baseline.sh [--corpus mini|mini_hard] [options of run.sh], after stages 1 to 8; about three minutes"
+help_message="Usage: local/mini/baseline.sh [--corpus mini|mini_hard|mini_words] [options of run.sh], after stages 1 to 8; about three minutes"
 case "${1:-}" in --help|-h) echo "${help_message}"; exit 0;; esac
 corpus=mini
 if [ "${1:-}" = --corpus ]; then corpus=$2; shift 2; fi

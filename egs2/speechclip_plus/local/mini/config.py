@@ -21,11 +21,11 @@ class CorpusConfig:
     Attributes:
         train_images, dev_images, test_images: Scenes of each split; every scene has five captions.
         two_objects: Probability that a scene holds two objects instead of one.
-        image_size: Side of a picture in pixels, four cells of ``image_size / 2``.
-        unseen_voices: Voices that training never hears, drawn anew for each seed.
+        image_size: Side of an image in pixels; it has four cells of ``image_size / 2``.
+        unseen_voices: Voices outside the training set; each seed draws them again.
         words_per_minute, pitch, pitch_range: Ranges to draw from, in eSpeak NG's units.
-        utterances_per_block: Utterances that one synthesis process speaks; part of what is
-            reproducible, for the engine keeps state between sentences.
+        utterances_per_block: Utterances that one synthesis process speaks. Another number gives
+            other recordings, because the engine keeps state between sentences.
     """
 
     train_images: int = 2000
@@ -45,10 +45,10 @@ class TeacherConfig:
     """The small CLIP and its training.
 
     Attributes:
-        text_layers: One layer reads a text almost word by word, so that no sequence of wrong words
-            describes a picture better than the right ones; it also learns faster than three.
+        text_layers: One layer reads a text almost word by word: no sequence of wrong words then
+            describes an image better than the right ones. It also learns faster than three.
         keyword_lists: Share of captions turned into keyword lists.
-        wrong_texts: Texts with wrong content words per picture, negatives of image → text.
+        wrong_texts: Texts with wrong content words for each image, negatives of image → text.
     """
 
     steps: int = 480
@@ -104,12 +104,12 @@ def rate_factor(step: int, config: TeacherConfig | EncoderConfig) -> float:
 
 
 def fingerprint(*parts: object) -> str:
-    """Return a short digest of dataclasses and plain values, to tell whether a result is stale."""
+    """Return a short digest of dataclasses and plain values; a stale result has another."""
     plain = [dataclasses.asdict(p) if dataclasses.is_dataclass(p) else p for p in parts]
     text = json.dumps(plain, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def random_stream(seed: int, name: str) -> np.random.Generator:
-    """The stream of a seed and a name: what one part draws changes nothing that another draws."""
+    """Return the stream of a seed and a name, independent of all others."""
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=tuple(name.encode())))

@@ -1,14 +1,17 @@
-"""The corpus: scenes, pictures, captions and speech, and its Kaldi-style data directories."""
+"""The corpus: scenes, images, captions and speech, and its Kaldi-style data directories."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import multiprocessing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 from local.shared import spoken_captions
 from local.shared.sets import SPLITS, tables_of, write_set
 from PIL import Image
@@ -24,15 +27,24 @@ from espnet_plugin.utils.progress import progress
 
 from .acoustics import draw_room
 from .config import MiniConfig, random_stream
-from .pictures import Painter
-from .scenes import Scene, draw_captions, draw_splits, sibling_kinds
+from .images import Painter
+from .scenes import (
+    Scene,
+    draw_caption,
+    draw_captions,
+    draw_splits,
+    say_twice,
+    says_twice,
+    sibling_kinds,
+)
 from .speech import SpokenCaption, speak_block
 
+TWINS = ("repeats", "plain")  # sets of test images, see _draw_twins
 _BYTES_PER_UTTERANCE = 2.2 * 32000  # mean duration at 16 kHz, 16 bits
 
 
 def split_voices(config: MiniConfig) -> tuple[list[str], list[str]]:
-    """Voices of the training set, and those that it never hears; the seed alone decides."""
+    """Return the voices of the training set, and the others; only the seed decides."""
     voices = config.world.voices
     order = [voices[n] for n in random_stream(config.seed, "voices").permutation(len(voices))]
     count = config.corpus.unseen_voices
@@ -64,21 +76,45 @@ def draw_corpus(
             for n, text in enumerate(draw_captions(words, world, scene)):
                 unseen = split != "train" and len(captions[split]) % 2 == 1
                 voices = unseen_voices if unseen else seen_voices
-                captions[split].append(
-                    SpokenCaption(
-                        utterance_id=f"{image_id}_{n}",
-                        image_id=image_id,
-                        text=text,
-                        voice=voices[speech.integers(len(voices))],
-                        words_per_minute=int(
-                            speech.integers(*corpus.words_per_minute, endpoint=True)
-                        ),
-                        pitch=int(speech.integers(*corpus.pitch, endpoint=True)),
-                        pitch_range=int(speech.integers(*corpus.pitch_range, endpoint=True)),
-                        room=draw_room(rooms, world.acoustics) if world.acoustics else None,
-                    )
-                )
+                spoken = _draw_speaker(config, speech, rooms, voices)
+                captions[split].append(spoken(f"{image_id}_{n}", image_id, text))
+    if world.repeated:
+        captions |= _draw_twins(config, scenes["test"])
     return scenes, captions
+
+
+def _draw_twins(config: MiniConfig, scenes: dict[str, Scene]) -> dict[str, list[SpokenCaption]]:
+    """Captions with a word said twice, and the same without, alike in voice and manner.
+
+    An image whose plain caption has no adjective, or a word twice, is left out of both.
+    """
+    rng = random_stream(config.seed, "test twins")
+    plain_world = dataclasses.replace(config.world, repeated=0.0)
+    voices, _ = split_voices(config)
+    twins: dict[str, list[SpokenCaption]] = {name: [] for name in TWINS}
+    for image_id, scene in scenes.items():
+        plain = draw_caption(rng, plain_world, scene, complete=True)
+        repeated = say_twice(rng, plain_world, scene, plain)
+        spoken = _draw_speaker(config, rng, rng, voices)
+        if says_twice(config.world, repeated) and not says_twice(config.world, plain):
+            for name, text in zip(TWINS, (repeated, plain), strict=True):
+                twins[name].append(spoken(f"{image_id}_{name}", image_id, text))
+    return twins
+
+
+def _draw_speaker(
+    config: MiniConfig, speech: np.random.Generator, rooms: np.random.Generator, voices: list[str]
+) -> Callable[[str, str, str], SpokenCaption]:
+    """Draw who speaks, how and where; returns what makes a spoken caption of ids and text."""
+    corpus, acoustics = config.corpus, config.world.acoustics
+    return partial(
+        SpokenCaption,
+        voice=voices[speech.integers(len(voices))],
+        words_per_minute=int(speech.integers(*corpus.words_per_minute, endpoint=True)),
+        pitch=int(speech.integers(*corpus.pitch, endpoint=True)),
+        pitch_range=int(speech.integers(*corpus.pitch_range, endpoint=True)),
+        room=draw_room(rooms, acoustics) if acoustics else None,
+    )
 
 
 def paint_corpus(config: MiniConfig, scenes: dict[str, dict[str, Scene]], root: Path) -> None:
@@ -88,18 +124,18 @@ def paint_corpus(config: MiniConfig, scenes: dict[str, dict[str, Scene]], root: 
     painter = Painter(config.world, image_size=config.corpus.image_size)
     rng = random_stream(config.seed, "pictures")
     everything = [pair for split in SPLITS for pair in scenes[split].items()]
-    for image_id, scene in progress(everything, description="pictures", unit="picture"):
-        picture = painter.paint(scene, rng)  # painted even when the file exists: same jitter
+    for image_id, scene in progress(everything, description="images", unit="image"):
+        image = painter.paint(scene, rng)  # even if the file exists, to keep the jitter
         path = directory / f"{image_id}.png"
         if not path.exists():
             with atomic_path(path) as temporary:
-                Image.fromarray(picture).save(temporary, format="PNG", compress_level=1)
+                Image.fromarray(image).save(temporary, format="PNG", compress_level=1)
 
 
 def speak_corpus(
     config: MiniConfig, captions: dict[str, list[SpokenCaption]], root: Path, *, jobs: int
 ) -> dict[str, list[tuple[str, float, float]]]:
-    """Synthesise every caption, in blocks of which finished ones are kept.
+    """Synthesise every caption, in blocks; finished ones are kept.
 
     Args:
         config: Sizes and seed.
@@ -113,7 +149,7 @@ def speak_corpus(
     Raises:
         RuntimeError: If a block's process fails, or the disk is too full (NotEnoughSpaceError).
     """
-    everything = [caption for split in SPLITS for caption in captions[split]]
+    everything = [caption for members in captions.values() for caption in members]
     size = config.corpus.utterances_per_block
     blocks = root / "blocks"
     blocks.mkdir(parents=True, exist_ok=True)
@@ -139,7 +175,7 @@ def speak_corpus(
 
 
 def hard_negatives(config: MiniConfig, split: str, images: Sequence[str]) -> list[HardNegative]:
-    """Pairs of pictures of a split that differ in one thing, in both directions."""
+    """Return pairs of images of a split that differ in one thing, in both directions."""
     pairs = []
     members, number = iter(images), 0
     for base in members:
@@ -159,18 +195,18 @@ def write_lists(
     data_dir: Path,
     name: str,
 ) -> None:
-    """Write ``captions.tsv``, ``words.ctm`` and ``data_dir/<name>_{train,dev,test}``."""
+    """Write ``captions.tsv``, ``words.ctm`` and ``data_dir/<name>_<set>`` for every set."""
     rows = ["utterance\timage\tvoice\tcaption"]
-    for split in SPLITS:
-        rows += [f"{c.utterance_id}\t{c.image_id}\t{c.voice}\t{c.text}" for c in captions[split]]
+    for members in captions.values():
+        rows += [f"{c.utterance_id}\t{c.image_id}\t{c.voice}\t{c.text}" for c in members]
     write_text(root / "captions.tsv", "\n".join(rows) + "\n")
     write_text(root / "words.ctm", _ctm(sorted(words), words))
-    for split in SPLITS:
-        directory = data_dir / f"{name}_{split}"
-        write_set(directory, tables_of(_as_on_disk(c, split, root) for c in captions[split]))
-        ids = sorted(caption.utterance_id for caption in captions[split])
+    for part, members in captions.items():
+        directory = data_dir / f"{name}_{part}"
+        write_set(directory, tables_of(_as_on_disk(c, part, root) for c in members))
+        ids = sorted(caption.utterance_id for caption in members)
         write_text(directory / "words.ctm", _ctm(ids, words))
-        negatives = hard_negatives(config, split, list(scenes[split]))
+        negatives = hard_negatives(config, part, list(scenes.get(part, ())))
         write_hard_negatives(directory / HARD_NEGATIVES, negatives)
 
 

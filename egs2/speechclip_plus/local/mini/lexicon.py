@@ -51,11 +51,11 @@ COLOURS: dict[str, Colour] = {
     "yellow": (255, 225, 30),
 }
 
-PLACES: dict[str, Colour] = {
-    "beach": (240, 218, 178),
-    "grass": (186, 224, 160),
-    "night": (92, 98, 128),
-    "snow": (243, 247, 252),
+PLACES: dict[str, tuple[Colour, ...]] = {
+    "beach": ((240, 218, 178),),
+    "grass": ((186, 224, 160),),
+    "night": ((92, 98, 128),),
+    "snow": ((243, 247, 252),),
 }
 
 PLACE_PHRASES: dict[str, tuple[str, ...]] = {

@@ -1,8 +1,8 @@
-"""A small CTC word recogniser on the frozen encoder's hidden states: the pipeline to compare with.
+"""A small CTC word recogniser on the frozen encoder's hidden states, as a baseline.
 
-What it hears is read by CLIP's text tower (``run.sh --transcripts``), which is how one would search
-pictures by speech without SpeechCLIP. It is trained on the same recordings and, unlike SpeechCLIP,
-on what was said in them; its units are the words of the training captions.
+CLIP's text tower reads its transcripts (``run.sh --transcripts``): this is image search by speech
+without SpeechCLIP. It trains on the same recordings and, unlike SpeechCLIP, on their captions. Its
+units are the words of the training captions.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class CtcRecogniser(nn.Module):
     Args:
         num_layers: Hidden states of the encoder, its input among them.
         dim: Their size.
-        num_words: Units; the blank comes on top.
+        num_words: Units; the blank is one more.
     """
 
     def __init__(self, num_layers: int, dim: int, num_words: int) -> None:
@@ -65,7 +65,7 @@ class CtcRecogniser(nn.Module):
         self.output = nn.Linear(2 * hidden_dim, num_words + 1)
 
     def forward(self, states: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Recognises a padded batch.
+        """Recognise a padded batch.
 
         Args:
             states: Hidden states, zero at padding, (batch, layers + 1, frames, dim).
@@ -87,7 +87,7 @@ class CtcRecogniser(nn.Module):
 
 
 def greedy_words(log_probabilities: Tensor, lengths: Tensor, words: Sequence[str]) -> list[str]:
-    """The best unit of each frame, repetitions joined and blanks dropped, as text."""
+    """Return the best unit of each frame as text, without repetitions and blanks."""
     texts = []
     for row, length in zip(log_probabilities.argmax(dim=-1), lengths.tolist(), strict=True):
         units = torch.unique_consecutive(row[:length]).tolist()
@@ -104,7 +104,7 @@ def train_recogniser(
     learning_rate: float = 3e-3,
     seed: int = 0,
 ) -> tuple[CtcRecogniser, list[str]]:
-    """Trains on stored hidden states.
+    """Train on stored hidden states.
 
     Args:
         states: Hidden states as stage 6 stores them.
@@ -157,7 +157,7 @@ def recognise(
     encoder: FrozenSpeechEncoder,
     wavs: Mapping[str, str],
 ) -> dict[str, str]:
-    """Transcribes recordings; returns the text of each utterance."""
+    """Transcribe recordings; return the text of each utterance."""
     keys = sorted(wavs, key=lambda key: Path(wavs[key]).stat().st_size)
     texts: dict[str, str] = {}
     starts = range(0, len(keys), BATCH)
@@ -173,7 +173,7 @@ def recognise(
 
 
 def _load(states: StoredFrames, keys: Sequence[str]) -> tuple[Tensor, Tensor]:
-    """Hidden states (batch, layers + 1, frames, dim) of utterances and their frames (batch,)."""
+    """Return hidden states (batch, layers + 1, frames, dim) and their frames (batch,)."""
     read = [states.read(key) for key in keys]
     batch = {
         f"speech_states_{name}": pad_sequence(
@@ -191,7 +191,7 @@ def _load(states: StoredFrames, keys: Sequence[str]) -> tuple[Tensor, Tensor]:
 
 
 def get_parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Return the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
@@ -207,7 +207,7 @@ def get_parser() -> argparse.ArgumentParser:
 
 @command_errors("recogniser")
 def main(cmd: Sequence[str] | None = None) -> None:
-    """Trains, transcribes the test sets into OUTPUT_DIR/<set>/text, and says the word errors."""
+    """Train, transcribe the test sets into OUTPUT_DIR/<set>/text, and log the word errors."""
     args = get_parser().parse_args(cmd)
     states = StoredFrames(args.train_dir / "speech_states.scp")
     started = time.monotonic()

@@ -1,4 +1,4 @@
-"""The small CLIP, trained from scratch with open_clip's own classes on pictures and text."""
+"""The small CLIP, trained from scratch with open_clip's own classes on images and text."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from espnet_plugin.utils.progress import progress
 
 from .config import MiniConfig, TeacherConfig, random_stream, rate_factor
 from .corpus import draw_corpus
-from .pictures import Painter
+from .images import Painter
 from .scenes import Scene, draw_caption, draw_family, sibling_kinds
 from .teacher_text import ReducedTokenizer, keyword_list, wrong_text
 
@@ -31,9 +31,9 @@ _MAX_LOGIT_SCALE = math.log(100.0)
 
 @dataclass(frozen=True)
 class TeacherBatch:
-    """Pictures (batch, 3, height, width) with one text each, followed by texts that fit none.
+    """Images (batch, 3, height, width) with one text each, followed by texts that fit none.
 
-    Of the texts, rows (texts, longest) and ends (texts,), the first ``batch`` fit.
+    Texts are rows (texts, longest) and ends (texts,); the first ``batch`` fit.
     """
 
     images: torch.Tensor
@@ -77,7 +77,7 @@ def encode_text(model: torch.nn.Module, rows: torch.Tensor, ends: torch.Tensor) 
 
 
 class SceneSampler:
-    """Endless fresh scenes with texts; never the things of a dev or test scene."""
+    """Endless new scenes with texts, without the sets of things of dev and test."""
 
     def __init__(self, config: MiniConfig) -> None:
         scenes, _ = draw_corpus(config)
@@ -86,7 +86,7 @@ class SceneSampler:
         self._config = config
         self._painter = Painter(config.world, image_size=config.corpus.image_size)
         self._rng = random_stream(config.seed, "teacher scenes")
-        self._tokenizer = ReducedTokenizer(config.world.words)
+        self._tokenizer = _tokenizer(config)
 
     def draw(self) -> TeacherBatch:
         """Draw a batch of scenes with their siblings, their texts, and the wrong texts."""
@@ -111,13 +111,13 @@ class SceneSampler:
         for index in range(round(teacher.wrong_texts * len(scenes))):
             texts.append(wrong_text(rng, world, texts[index % len(scenes)], longest=longest))
         rows, ends = self._tokenizer.batch(texts)
-        pictures = np.stack([self._painter.paint(scene, rng) for scene in scenes])
-        return TeacherBatch(normalise(pictures), torch.from_numpy(rows), torch.from_numpy(ends))
+        images = np.stack([self._painter.paint(scene, rng) for scene in scenes])
+        return TeacherBatch(normalise(images), torch.from_numpy(rows), torch.from_numpy(ends))
 
 
-def normalise(pictures: np.ndarray) -> torch.Tensor:
-    """Turn uint8 pictures (batch, height, width, 3) into open_clip's (batch, 3, height, width)."""
-    x = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255.0
+def normalise(images: np.ndarray) -> torch.Tensor:
+    """Turn uint8 images (batch, height, width, 3) into open_clip's (batch, 3, height, width)."""
+    x = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255.0
     mean, std = torch.tensor(OPENAI_DATASET_MEAN), torch.tensor(OPENAI_DATASET_STD)
     return (x - mean[:, None, None]) / std[:, None, None]
 
@@ -134,7 +134,7 @@ def train_teacher(config: MiniConfig, root: Path) -> torch.nn.Module:
     """
     torch.manual_seed(config.seed)
     teacher = config.teacher
-    sampler, tokenizer = SceneSampler(config), ReducedTokenizer(config.world.words)
+    sampler, tokenizer = SceneSampler(config), _tokenizer(config)
     settings = model_config(
         teacher, image_size=config.corpus.image_size, vocabulary_size=tokenizer.size
     )
@@ -171,10 +171,10 @@ def text_to_image_recall(
     model.eval()
     scenes, captions = draw_corpus(config)
     painter = Painter(config.world, image_size=config.corpus.image_size)
-    tokenizer = ReducedTokenizer(config.world.words)
+    tokenizer = _tokenizer(config)
     rng = random_stream(config.seed, "teacher evaluation")
-    pictures = np.stack([painter.paint(scene, rng) for scene in scenes[split].values()])
-    images = F.normalize(model.encode_image(normalise(pictures)), dim=-1)
+    painted = np.stack([painter.paint(scene, rng) for scene in scenes[split].values()])
+    images = F.normalize(model.encode_image(normalise(painted)), dim=-1)
     texts = [caption.text.split() for caption in captions[split]]
     rows, ends = map(torch.from_numpy, tokenizer.batch(texts))
     embedded = F.normalize(encode_text(model, rows, ends), dim=-1)
@@ -205,6 +205,10 @@ def save_teacher(
     write_text(directory / "mini_clip.json", json.dumps(settings, indent=2) + "\n")
     with atomic_path(directory / "mini_clip.safetensors") as temporary:
         save_file(state, str(temporary))
+
+
+def _tokenizer(config: MiniConfig) -> ReducedTokenizer:
+    return ReducedTokenizer(config.world.words, context_length=config.teacher.context_length)
 
 
 def _optimizer(model: torch.nn.Module, config: TeacherConfig) -> torch.optim.Optimizer:

@@ -1,8 +1,9 @@
-"""Texts for training the small CLIP: captions, and the keyword lists that its reader will meet."""
+"""Texts for training the small CLIP: captions, and the keyword lists that it will read."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 from open_clip import SimpleTokenizer
@@ -11,35 +12,34 @@ from .world import World
 
 
 class ReducedTokenizer:
-    """Maps words to rows of a table that holds only the words of mini.
+    """Maps words to rows of a table that holds only the sub-words of a world.
 
-    Row 0 pads, then come the words, then start and end of text; the end has the highest row, for
-    open_clip reads a text at its highest id.
+    Row 0 pads, then come the sub-words, then start and end of text. The end has the highest row,
+    because open_clip reads a text at its highest id.
+
+    Args:
+        words: Words of the world.
+        context_length: Longest text, with start and end; longer ones are cut.
     """
 
-    def __init__(self, words: Sequence[str]) -> None:
+    def __init__(self, words: Sequence[str], *, context_length: int) -> None:
         tokenizer = SimpleTokenizer()
-        self.full_ids = []
-        for word in words:
-            ids = tokenizer.encode(word)
-            if len(ids) != 1:
-                raise ValueError(f"{word!r} is not one CLIP sub-word but {len(ids)}")
-            self.full_ids.append(ids[0])
-        self.full_ids += [tokenizer.sot_token_id, tokenizer.eot_token_id]
-        self._rows = {word: 1 + index for index, word in enumerate(words)}
-        self.sot, self.eot = len(words) + 1, len(words) + 2
-        self.size = len(words) + 3
+        ids = {word: tokenizer.encode(word) for word in words}
+        row_of = {i: 1 + n for n, i in enumerate(dict.fromkeys(chain.from_iterable(ids.values())))}
+        self.full_ids = [*row_of, tokenizer.sot_token_id, tokenizer.eot_token_id]
+        self._rows = {word: [row_of[i] for i in pieces] for word, pieces in ids.items()}
+        self._longest = context_length - 2
+        self.sot, self.eot = len(row_of) + 1, len(row_of) + 2
+        self.size = len(row_of) + 3
 
     def batch(self, texts: Sequence[Sequence[str]]) -> tuple[np.ndarray, np.ndarray]:
         """Return rows (batch, longest) and the position of each text's end (batch,)."""
-        longest = max(len(text) for text in texts) + 2
-        rows = np.zeros((len(texts), longest), dtype=np.int64)
-        ends = np.zeros(len(texts), dtype=np.int64)
-        for index, text in enumerate(texts):
-            ids = [self.sot, *(self._rows[word] for word in text), self.eot]
-            rows[index, : len(ids)] = ids
-            ends[index] = len(ids) - 1
-        return rows, ends
+        pieces = [[row for word in text for row in self._rows[word]] for text in texts]
+        framed = [[self.sot, *rows[: self._longest], self.eot] for rows in pieces]
+        padded = np.zeros((len(texts), max(map(len, framed))), dtype=np.int64)
+        for index, rows in enumerate(framed):
+            padded[index, : len(rows)] = rows
+        return padded, np.array([len(rows) - 1 for rows in framed])
 
 
 def keyword_list(
@@ -81,7 +81,7 @@ def keyword_list(
 def wrong_text(
     rng: np.random.Generator, world: World, words: Sequence[str], *, longest: int
 ) -> list[str]:
-    """Replace content words of a text, or add others, so that it no longer fits its picture.
+    """Replace content words of a text, or add others: it no longer fits its image.
 
     Args:
         rng: Source of randomness.
@@ -92,10 +92,10 @@ def wrong_text(
     Returns:
         The text with one to three wrong content words.
     """
-    result = list(words)
-    content = sorted(world.content_words)
+    result, fitting = list(words), frozenset(words)
+    content = world.sorted_content_words
     for _ in range(int(rng.integers(1, 4))):
-        others = [word for word in content if word not in words]
+        others = [word for word in content if word not in fitting]
         word = others[rng.integers(len(others))]
         places = [index for index, old in enumerate(result) if old in world.content_words]
         if places and (len(result) >= longest or rng.random() < 0.5):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+
+import numpy as np
 
 Colour = tuple[int, int, int]  # sRGB
 Span = tuple[float, float]  # to draw from
@@ -12,7 +14,7 @@ Span = tuple[float, float]  # to draw from
 
 @dataclass(frozen=True)
 class Size:
-    """A size of things: words for it, and glyph sides in pixels for a picture of 64 pixels."""
+    """A size of things: words for it, and glyph sides in pixels for an image of 64 pixels."""
 
     words: tuple[str, ...]
     sides: tuple[int, ...]
@@ -37,31 +39,38 @@ class Acoustics:
 
 @dataclass(frozen=True)
 class World:
-    """Data only: another difficulty is another world, and no other code.
+    """Data only: another difficulty is another world and needs no other code.
 
     Attributes:
-        objects: Name → OpenMoji code point.
+        objects: Name → OpenMoji code point. Common ones first, if ``zipf_offset`` is set.
         colours: Name → the brightest part of a tinted glyph.
-        places: Name → the background.
+        places: Name → the background, as bands from top to bottom.
         place_phrases: Place → ways to say it.
         sizes: Name → size.
-        size_orders: Sizes of a scene's first and second thing, one of which is drawn.
+        size_orders: Sizes of a scene's first and second thing; one pair is drawn.
         distinct_colours: Two things never share a colour.
-        relations: Layout → ways to say how the first thing lies to the second, and the reverse.
+        relations: Layout → ways to say how the first thing relates to the second, and the reverse.
         one_thing, two_things: Captions, drawn with equal chances; ``scenes.draw_caption`` has the
             fields.
-        attributes_said, place_said: How often a caption says a thing's colour and size, and where.
+        attributes_said, place_said: How often a caption says a thing's attributes, and the place.
         other_content: Content words besides objects, colours and places.
         function_words: All other words of the captions.
         voices: eSpeak NG's voice and variant.
-        acoustics: Where it is recorded; None: nothing is heard but the voice.
+        plurals: Object → its plural. Others come alone and, in a world of plurals, without article.
+        zipf_offset: The object of rank r is drawn in proportion to 1 / (r + this); None: all alike.
+        untinted: Share of the things that have their glyph's own colours and no colour's name.
+        counts: Numbers of a thing; one is drawn.
+        patterns, actions: Name in ``looks`` → ways to say it.
+        patterned, acting: Share of the things that have a pattern, that do something.
+        repeated: Share of the captions that say a word twice, see ``scenes.say_twice``.
+        acoustics: Where it is recorded; None: there is only the voice.
         siblings: Split → hard negatives that come with every scene, see ``scenes.draw_family``.
-        version: Part of what tells whether a result is stale; the default's is older than worlds.
+        version: Part of what shows whether a result is stale; the default's is older than worlds.
     """
 
     objects: Mapping[str, str]
     colours: Mapping[str, Colour]
-    places: Mapping[str, Colour]
+    places: Mapping[str, tuple[Colour, ...]]
     place_phrases: Mapping[str, tuple[str, ...]]
     sizes: Mapping[str, Size]
     size_orders: tuple[tuple[str, str], ...]
@@ -74,22 +83,56 @@ class World:
     voices: tuple[str, ...]
     other_content: tuple[str, ...] = ()
     distinct_colours: bool = False
+    plurals: Mapping[str, str] = field(default_factory=dict)
+    zipf_offset: float | None = None
+    untinted: float = 0.0
+    counts: tuple[int, ...] = (1,)
+    patterns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    patterned: float = 0.0
+    actions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    acting: float = 0.0
+    repeated: float = 0.0
     acoustics: Acoustics | None = None
     siblings: Mapping[str, int] = field(default_factory=dict)
     version: tuple[str, ...] = ()
 
     @cached_property
     def content_words(self) -> frozenset[str]:
-        """Words that tell pictures apart."""
-        return frozenset((*self.objects, *self.colours, *self.places, *self.other_content))
+        """Words that tell images apart."""
+        return frozenset(_split(*self._content))
+
+    @cached_property
+    def sorted_content_words(self) -> list[str]:
+        """The same in an order to draw from."""
+        return sorted(self.content_words)
+
+    @cached_property
+    def words(self) -> tuple[str, ...]:
+        """Every word of the captions, once; the order is that of the small CLIP's table."""
+        return tuple(dict.fromkeys(_split(*self._content, self.function_words)))
+
+    @cached_property
+    def object_names(self) -> tuple[str, ...]:
+        """Names of the objects, in order."""
+        return tuple(self.objects)
+
+    @cached_property
+    def cumulative_shares(self) -> np.ndarray:
+        """How often one of the first objects is drawn, (objects,), at last 1."""
+        weights = 1.0 / (1.0 + np.arange(len(self.objects)) + (self.zipf_offset or 0.0))
+        sums = np.cumsum(weights)
+        return sums / sums[-1]
+
+    @cached_property
+    def adjectives(self) -> frozenset[str]:
+        """Words that may be said before a thing's name, except numbers."""
+        sizes = (size.words for size in self.sizes.values())
+        return frozenset(_split(self.colours, *sizes, *self.patterns.values()))
 
     @property
-    def words(self) -> tuple[str, ...]:
-        """Every word of the captions; the order is that of the small CLIP's table."""
-        return (
-            *self.objects,
-            *self.colours,
-            *self.places,
-            *self.other_content,
-            *self.function_words,
-        )
+    def _content(self) -> tuple[Iterable[str], ...]:
+        return self.objects, self.colours, self.places, self.other_content, self.plurals.values()
+
+
+def _split(*phrases: Iterable[str]) -> list[str]:
+    return [word for group in phrases for phrase in group for word in phrase.split()]

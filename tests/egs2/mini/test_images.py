@@ -4,8 +4,8 @@ import importlib.util
 
 import numpy as np
 import pytest
+from local.mini.images import Painter
 from local.mini.lexicon import COLOURS, DEFAULT, PLACES
-from local.mini.pictures import Painter
 from local.mini.scenes import Scene, Thing
 
 pytestmark = pytest.mark.skipif(

