@@ -31,7 +31,7 @@ def unpack(
         archive: A zip file, or a tar file, compressed or not.
         directory: Where its files go.
         follow: Goes through the entries as they are written, e.g. to show progress.
-        check: Looks at the entries of a zip file first; raises ValueError to refuse them.
+        check: Looks at the files in a zip file first; raises ValueError to refuse them.
 
     Raises:
         ValueError: The archive is damaged or refused, or an entry would be outside the directory.
@@ -41,12 +41,9 @@ def unpack(
     with _readable(archive):
         if archive.name.endswith(".zip") or zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as packed:
-                check(packed.infolist())
-                files = [
-                    entry
-                    for entry in packed.infolist()
-                    if not entry.filename.endswith("/") and entry.external_attr >> 28 != _LINK
-                ]
+                entries = [e for e in packed.infolist() if not e.filename.endswith("/")]
+                check(entries)
+                files = [entry for entry in entries if entry.external_attr >> 28 != _LINK]
                 needed = sum(entry.file_size for entry in files)
                 require_space(directory, needed, what=f"The files in {archive}")
                 for entry in follow(iter(files)):
