@@ -3,7 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from local.mini.acoustics import Room, coloured_noise, draw_room, impulse_response, record
-from local.mini.hard import HARD
+from local.mini.world import read_world
+
+HARD = read_world("hard")
 
 RATE = 16000
 

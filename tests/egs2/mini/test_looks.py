@@ -3,7 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from local.mini.looks import LOOKS
-from local.mini.words import WORDS
+from local.mini.world import read_world
+
+WORDS = read_world("words")
 
 
 @pytest.fixture

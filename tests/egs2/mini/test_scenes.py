@@ -6,10 +6,8 @@ import hashlib
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from local.mini.config import DIFFICULTIES
 from local.mini.corpus import draw_corpus, hard_negatives
-from local.mini.difficulties import DIFFICULTIES
-from local.mini.hard import HARD
-from local.mini.lexicon import COLOURS, DEFAULT, OBJECTS
 from local.mini.scenes import (
     SIBLINGS,
     Scene,
@@ -21,11 +19,15 @@ from local.mini.scenes import (
     draw_splits,
 )
 from local.mini.teacher_text import keyword_list, wrong_text
+from local.mini.world import read_world
+
+HARD = read_world("hard")
+DEFAULT = read_world("default")
 
 
 def test_the_corpus_is_as_hard_as_promised():
-    assert len(OBJECTS) >= 30
-    assert len(COLOURS) >= 6
+    assert len(DEFAULT.objects) >= 30
+    assert len(DEFAULT.colours) >= 6
     rng = np.random.default_rng(0)
     scenes = [draw_scene(rng, DEFAULT, two_objects=0.8) for _ in range(500)]
     assert np.mean([len(scene.things) == 2 for scene in scenes]) > 0.7

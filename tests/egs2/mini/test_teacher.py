@@ -7,7 +7,7 @@ import numpy as np
 import open_clip
 import pytest
 import torch
-from local.mini.difficulties import DIFFICULTIES
+from local.mini.config import DIFFICULTIES
 from local.mini.teacher import (
     SceneSampler,
     encode_text,

@@ -7,11 +7,11 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
-from .lexicon import DEFAULT
-from .world import World
+from .world import World, read_world
 
 
 @dataclass(frozen=True)
@@ -91,10 +91,38 @@ class MiniConfig:
     """Everything that decides what the mini corpus holds."""
 
     seed: int = 0
-    world: World = DEFAULT
+    world: World = field(default_factory=partial(read_world, "default"))
     corpus: CorpusConfig = field(default_factory=CorpusConfig)
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
+
+
+# The mini corpora that there are.
+DIFFICULTIES: dict[str, MiniConfig] = {
+    "default": MiniConfig(),
+    "hard": MiniConfig(
+        world=read_world("hard"),
+        corpus=CorpusConfig(
+            dev_images=200,
+            test_images=400,
+            two_objects=1.0,
+            unseen_voices=12,
+            words_per_minute=(140, 210),
+            pitch=(35, 65),
+            pitch_range=(35, 65),
+        ),
+        # The order of words says which thing is where. One layer reads it badly, and keyword lists
+        # teach a text tower to ignore it.
+        teacher=TeacherConfig(steps=1000, text_layers=2, keyword_lists=0.3, wrong_texts=0.5),
+        encoder=EncoderConfig(steps=400),
+    ),
+    "words": MiniConfig(
+        world=read_world("words"),
+        corpus=CorpusConfig(train_images=3600, dev_images=250, test_images=500),
+        teacher=TeacherConfig(steps=2000),
+        encoder=EncoderConfig(steps=800),
+    ),
+}
 
 
 def rate_factor(step: int, config: TeacherConfig | EncoderConfig) -> float:

@@ -16,8 +16,7 @@ from pathlib import Path
 from espnet_plugin.utils.atomic import write_text
 from espnet_plugin.utils.command import command_errors
 
-from .config import MiniConfig, fingerprint
-from .difficulties import DIFFICULTIES
+from .config import DIFFICULTIES, MiniConfig, fingerprint
 
 # Raised when the code of a part changes what it makes.
 _VERSIONS = {"corpus": 5, "teacher": 3, "encoder": 2}

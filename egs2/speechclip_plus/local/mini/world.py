@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import csv
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
+from pathlib import Path
 
 import numpy as np
+import yaml
 
-Colour = tuple[int, int, int]  # sRGB
-Span = tuple[float, float]  # to draw from
+Colour = Sequence[int]  # sRGB
+Span = Sequence[float]  # lowest and highest, to draw between
+Words = Sequence[str]
+
+_WORLDS = Path(__file__).with_name("worlds")
 
 
 @dataclass(frozen=True)
 class Size:
     """A size of things: words for it, and glyph sides in pixels for an image of 64 pixels."""
 
-    words: tuple[str, ...]
-    sides: tuple[int, ...]
+    words: Words
+    sides: Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,7 @@ class Acoustics:
 
 @dataclass(frozen=True)
 class World:
-    """Data only: another difficulty is another world and needs no other code.
+    """Data only, from ``worlds/*.yaml``: another difficulty needs no other code.
 
     Attributes:
         objects: Name → OpenMoji code point. Common ones first, if ``zipf_offset`` is set.
@@ -70,31 +76,31 @@ class World:
 
     objects: Mapping[str, str]
     colours: Mapping[str, Colour]
-    places: Mapping[str, tuple[Colour, ...]]
-    place_phrases: Mapping[str, tuple[str, ...]]
+    places: Mapping[str, Sequence[Colour]]
+    place_phrases: Mapping[str, Words]
     sizes: Mapping[str, Size]
-    size_orders: tuple[tuple[str, str], ...]
-    relations: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]
-    one_thing: tuple[str, ...]
-    two_things: tuple[str, ...]
+    size_orders: Sequence[Words]
+    relations: Mapping[str, Sequence[Words]]
+    one_thing: Words
+    two_things: Words
     attributes_said: float
     place_said: float
-    function_words: tuple[str, ...]
-    voices: tuple[str, ...]
-    other_content: tuple[str, ...] = ()
+    function_words: Words
+    voices: Words
+    other_content: Words = ()
     distinct_colours: bool = False
     plurals: Mapping[str, str] = field(default_factory=dict)
     zipf_offset: float | None = None
     untinted: float = 0.0
-    counts: tuple[int, ...] = (1,)
-    patterns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    counts: Sequence[int] = (1,)
+    patterns: Mapping[str, Words] = field(default_factory=dict)
     patterned: float = 0.0
-    actions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    actions: Mapping[str, Words] = field(default_factory=dict)
     acting: float = 0.0
     repeated: float = 0.0
     acoustics: Acoustics | None = None
     siblings: Mapping[str, int] = field(default_factory=dict)
-    version: tuple[str, ...] = ()
+    version: Words = ()
 
     @cached_property
     def content_words(self) -> frozenset[str]:
@@ -136,3 +142,18 @@ class World:
 
 def _split(*phrases: Iterable[str]) -> list[str]:
     return [word for group in phrases for phrase in group for word in phrase.split()]
+
+
+@cache
+def read_world(name: str) -> World:
+    """Read ``worlds/<name>.yaml``; its ``things`` is a table of objects and plurals beside it."""
+    values = yaml.safe_load((_WORLDS / f"{name}.yaml").read_text(encoding="utf-8"))
+    if table := values.pop("things", None):
+        with (_WORLDS / table).open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file, delimiter="\t"))
+        values["objects"] = {row["thing"]: row["code_point"] for row in rows}
+        values["plurals"] = {row["thing"]: row["things"] for row in rows if row["things"]}
+    values["sizes"] = {size: Size(**looks) for size, looks in values["sizes"].items()}
+    if "acoustics" in values:
+        values["acoustics"] = Acoustics(**values["acoustics"])
+    return World(**values)

@@ -5,10 +5,12 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from local.mini.config import DIFFICULTIES
 from local.mini.corpus import draw_corpus
-from local.mini.difficulties import DIFFICULTIES
 from local.mini.scenes import Scene, Thing, draw_caption, draw_scene, say_twice, says_twice
-from local.mini.words import WORDS
+from local.mini.world import read_world
+
+WORDS = read_world("words")
 
 
 @pytest.fixture
