@@ -249,3 +249,22 @@ def test_no_line_of_a_page_is_taken_for_a_comment() -> None:
         if line.startswith("%")
     ]
     assert not comments
+
+
+def test_users_have_few_pages() -> None:
+    home = (DOCS / "index.md").read_text(encoding="utf-8")
+    groups = dict(re.findall(r"^:caption: (.+)\n\n((?:.+\n)+?)```", home, re.MULTILINE))
+    assert list(groups) == ["Start", "Use", "Recipe and results", "API", "Development"]
+    del groups["Development"]
+    assert 1 + sum(len(pages.splitlines()) for pages in groups.values()) <= 18
+
+
+def test_the_pages_have_few_words() -> None:
+    patterns = ("*.md", "docs/*.md", "docs/tutorials/*.md", "egs?/*/*.md", "egs?/*/local/**/*.md")
+    generated = {"licences.md", "benchmarks.md"}  # only their tables are
+    words = 0
+    for page in {page for pattern in patterns for page in PROJECT.glob(pattern)}:
+        lines = page.read_text(encoding="utf-8").splitlines()
+        kept = [line for line in lines if page.name not in generated or not line.startswith("|")]
+        words += len(" ".join(kept).split())
+    assert 20_000 < words < 30_000
