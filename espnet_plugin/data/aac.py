@@ -1,7 +1,7 @@
-"""AAC as phones record it (M4A, MP4, 3GP, ADTS), decoded by PyAV, an optional package.
+"""Read AAC as phones record it (M4A, MP4, 3GP, ADTS) with PyAV, an optional package.
 
-FFmpeg, which PyAV holds, would follow what some formats refer to. It gets an open file and the
-name of one format, never a path.
+FFmpeg in PyAV would open other files that some formats name. It gets an open file and the name of
+one format, never a path.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -20,28 +19,16 @@ from espnet_plugin.data.files import MissingPackageError
 from espnet_plugin.data.scp import DataError
 
 
-@dataclass(frozen=True)
-class AacHeader:
-    """What a file says of itself.
-
-    Attributes:
-        seconds: Its duration by its header and by its packets, whichever is more.
-        rate: Hz.
-        channels: Number of them.
-    """
-
-    seconds: float
-    rate: int
-    channels: int
-
-
 def is_aac(path: str | Path) -> bool:
     """Whether a file begins like an MP4 container or an ADTS stream."""
     return _format_of(path) is not None
 
 
-def read_aac_header(path: str | Path) -> AacHeader:
+def read_aac_header(path: str | Path) -> tuple[float, int, int]:
     """Reads a file without decoding it.
+
+    Returns:
+        Seconds by its header or its packets, whichever is more; rate in Hz; number of channels.
 
     Raises:
         DataError: It is damaged, or holds no recording.
@@ -51,22 +38,22 @@ def read_aac_header(path: str | Path) -> AacHeader:
         begin = float((stream.duration or 0) * stream.time_base) if _is_mp4(container) else 0.0
         end = max(map(_end, container.demux(stream)), default=Fraction(0))
         if not stream.rate:
-            raise DataError("cut off, or damaged (it does not say its sampling rate)")
-        return AacHeader(max(begin, float(end)), stream.rate, stream.codec_context.channels)
+            raise DataError("cut off, or damaged (without a sampling rate)")
+        return max(begin, float(end)), stream.rate, stream.codec_context.channels
 
 
 def read_aac(path: str | Path) -> tuple[np.ndarray, int, int]:
-    """Decodes a recording up to the duration that it says it has.
+    """Decodes a recording up to the duration in its header.
 
     Returns:
-        Samples (samples, channels), float32; their rate in Hz; how many its duration promises.
+        Samples (samples, channels), float32; their rate in Hz; their number by the duration.
 
     Raises:
         DataError: It is damaged from the beginning, or holds no recording.
         MissingPackageError: PyAV is not installed.
     """
     av = _pyav()
-    seconds = read_aac_header(path).seconds
+    seconds, *_ = read_aac_header(path)
     blocks: list[np.ndarray] = []
     rate = promised = read = 0
     with _opened(path) as (container, stream):
@@ -78,19 +65,19 @@ def read_aac(path: str | Path) -> tuple[np.ndarray, int, int]:
                 for block in as_float.resample(frame):
                     blocks.append(block.to_ndarray())  # (channels, samples)
                     read += block.samples
-                if read >= promised:  # what fills the last packet up, or a header that lies
+                if read >= promised:  # the rest fills the last packet, or the header is wrong
                     break
         except (av.FFmpegError, ValueError):
             if not blocks:
                 raise
-            # what is missing behind a damaged packet is counted by whoever asked
+            # the caller counts what is missing after a damaged packet
     if not blocks:
         raise DataError("no samples in it")
     return np.concatenate(blocks, axis=1).T[:promised], rate, promised
 
 
 def wav_command(path: str | Path) -> str:
-    """The command that makes a WAV file of a recording; nothing for what is called WAV already."""
+    """The command that makes a WAV file of a recording; empty for a file named .wav."""
     path = Path(path)
     target = path.with_suffix(".wav")
     return (

@@ -1,4 +1,4 @@
-"""Bring recordings to one sampling rate, one channel and one format, one at a time."""
+"""Bring recordings to one sampling rate, one channel and one format."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from espnet_plugin.data.scp import DataError
 from espnet_plugin.utils.atomic import atomic_path
 
 FORMATS = {"wav": ("WAV", "PCM_16"), "flac": ("FLAC", "PCM_16")}
-# Edited Vorbis files count a block or two more than they hold; a cut off file lacks far more
+# edited Vorbis files count a block or two too many; a cut off file lacks far more
 SHORTFALL_SECONDS = 0.05
 SHORTFALL_SHARE = 0.01
 UNRECOGNISED = 1  # libsndfile's number for a format that it does not know
@@ -30,18 +30,18 @@ class FormattedRecording:
     num_samples: int
     mixed_down: bool = False
     resampled_from: int | None = None
-    kept: bool = False  # the source was right already and is used as it lies
+    kept: bool = False  # the source already has the right form and is used directly
     missing_seconds: float = 0.0  # promised by the source's header, but not in it
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says of itself.
+    """Length and form of a recording by its header.
 
     Attributes:
-        num_samples: Of a channel.
+        num_samples: Samples of a channel.
         rate: Samples of a channel per second, Hz.
-        channels: Number of them.
+        channels: Number of channels.
     """
 
     num_samples: int
@@ -56,12 +56,12 @@ class Header:
 
 @dataclass(frozen=True)
 class Audio:
-    """What a file holds.
+    """The content of a recording.
 
     Attributes:
         samples: float32 in [-1, 1], (samples, channels).
         rate: Samples of a channel per second, Hz.
-        kind: libsndfile's name of the container and of the encoding; MP4 and AAC otherwise.
+        kind: libsndfile's names of container and encoding; otherwise MP4 and AAC.
         missing: Samples that the header promises beyond these.
     """
 
@@ -87,7 +87,7 @@ def parse_rate(text: str | int) -> int:
 
 
 def tolerated_shortfall(*, promised: int, read: int, rate: int) -> int:
-    """Samples that a recording's header or container promises beyond those that were read.
+    """Samples that a recording's header or container promises, minus those that were read.
 
     Args:
         promised: Samples of a channel according to the header.
@@ -104,7 +104,7 @@ def tolerated_shortfall(*, promised: int, read: int, rate: int) -> int:
 
 
 def read_header(path: str) -> Header:
-    """Reads how long a recording is, without its samples.
+    """Reads the header of a recording, without its samples.
 
     Raises:
         DataError: Missing, or in a format that cannot be read.
@@ -113,8 +113,8 @@ def read_header(path: str) -> Header:
 
     with _readable(path):
         if is_aac(path):
-            header = read_aac_header(path)
-            return Header(round(header.seconds * header.rate), header.rate, header.channels)
+            seconds, rate, channels = read_aac_header(path)
+            return Header(round(seconds * rate), rate, channels)
         info = soundfile.info(path)
         return Header(info.frames, info.samplerate, info.channels)
 
@@ -136,8 +136,10 @@ def read_audio(path: str) -> Audio:
                 promised = stream.frames
                 samples = stream.read(stream.frames, dtype="float32", always_2d=True)
                 rate, kind = stream.samplerate, (stream.format, stream.subtype)
+                log = stream.extra_info
             if len(samples):
-                promised = max(promised, promised_samples(path, read=len(samples), rate=rate))
+                by_container = promised_samples(path, read=len(samples), rate=rate, log=log)
+                promised = max(promised, by_container)
     if len(samples) == 0:
         raise DataError("no samples in it")
     missing = tolerated_shortfall(promised=promised, read=len(samples), rate=rate)
@@ -148,7 +150,7 @@ def read_audio(path: str) -> Audio:
 
 @contextmanager
 def _readable(path: str) -> Iterator[None]:
-    """Names what is wrong with a recording, and what can be done about its format."""
+    """Turns errors into one that says what is wrong with a recording and how to convert it."""
     import soundfile
 
     if path.endswith("|"):
@@ -161,7 +163,8 @@ def _readable(path: str) -> Iterator[None]:
         raise MissingPackageError(f"{error}; or convert it: {wav_command(path)}") from error
     except DataError:
         raise
-    except (soundfile.SoundFileError, RuntimeError, ValueError) as error:
+    # a damaged header may promise more than the memory holds
+    except (soundfile.SoundFileError, RuntimeError, ValueError, MemoryError) as error:
         unknown = getattr(error, "code", None) == UNRECOGNISED
         remedy = wav_command(path) if unknown else ""
         hint = f"; if it is a recording, convert it: {remedy}" if remedy else ""
@@ -178,13 +181,14 @@ def resampled(mono: np.ndarray, source_rate: int, rate: int) -> np.ndarray:
 def format_recording(
     source: str, target: Path, *, rate: int, audio_format: str
 ) -> FormattedRecording:
-    """Writes ``target`` from ``source``, or returns the source itself when nothing is to be done.
+    """Writes ``target`` from ``source``, or returns the source if it already has the right form.
 
-    Channels are averaged, other rates resampled (soxr, high quality), samples stored as 16 bits.
+    Channels are averaged, other rates are resampled (soxr, high quality), and samples are stored in
+    16 bits.
 
     Args:
         source: The recording.
-        target: Where a converted one goes.
+        target: File for a converted recording.
         rate: Wanted sampling rate in Hz.
         audio_format: ``wav`` or ``flac``.
 
@@ -196,14 +200,14 @@ def format_recording(
     audio = read_audio(source)
     mixed_down = audio.samples.shape[1] > 1
     wanted = FORMATS[audio_format]
-    # one whose header is wrong is written anew, so that nothing later has to know of it
+    # if the header is wrong, a new file corrects it for later stages
     if audio.rate == rate and not mixed_down and audio.kind == wanted and not audio.missing:
         return FormattedRecording(source, len(audio.samples), kept=True)
     mono = resampled(audio.mono, audio.rate, rate)
     if len(mono) == 0:
         raise DataError("shorter than one sample after resampling")
     with atomic_path(target) as temporary:
-        # resampling may overshoot full scale a little: clip rather than wrap around
+        # resampling may exceed full scale a little: clip instead of wrapping around
         soundfile.write(
             temporary, np.clip(mono, -1.0, 1.0), rate, format=wanted[0], subtype=wanted[1]
         )

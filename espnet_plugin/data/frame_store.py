@@ -1,9 +1,8 @@
-"""Arrays with a row per frame, e.g. hidden states: many utterances to a file, read by the stretch.
+"""Store arrays with a row per frame, e.g. hidden states, and read any range of them.
 
-A file is in the safetensors format, so that anything reads it; docs/training_speed.md describes
-what it holds. Frames are read with plain positioned reads and not through a memory map: the pages
-are the operating system's either way, shared by all processes, but a file that is cut off is an
-error that names it, and not the end of the process.
+A file in the safetensors format holds many utterances; docs/training_speed.md describes it. Frames
+are read with plain positioned reads instead of a memory map: then a file that is cut off raises an
+error that names it, and does not kill the process.
 """
 
 from __future__ import annotations
@@ -15,13 +14,14 @@ import math
 import os
 import time
 import zlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
+from safetensors.numpy import save
 
 from espnet_plugin.data.array_store import ArrayStore
 from espnet_plugin.data.manifest import Note
@@ -37,9 +37,8 @@ CHECKSUM_BYTES = 4  # per frame
 SHARED, SHARED_CRC32 = "shared", "shared_crc32"
 SECONDS_UNTIL_NOTED = 60.0
 DTYPES = {"I8": "|i1", "F16": "<f2", "F32": "<f4", "U32": "<u4"}
-# how reading a header that is none can end, beside ValueError
+# errors of reading a damaged header, with ValueError
 DAMAGED = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError)
-NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
 class FrameStore(ArrayStore):
@@ -47,7 +46,7 @@ class FrameStore(ArrayStore):
 
     Args:
         directory, files, maker, job: As for :class:`ArrayStore`.
-        shared: Names of the arrays that are no frames and the same for all utterances of a file.
+        shared: Names of the arrays without frames, which all utterances of a file share.
     """
 
     def __init__(
@@ -71,9 +70,8 @@ class FrameStore(ArrayStore):
         for path in there:
             if str(path) in used:
                 continue
-            # a job beside this one may have removed it, too,
+            # another job may have removed it, or may be about to note it
             with contextlib.suppress(FileNotFoundError):
-                # or have written it and be about to note it
                 if time.time() - path.stat().st_mtime > SECONDS_UNTIL_NOTED:
                     path.unlink()
 
@@ -82,8 +80,7 @@ class FrameStore(ArrayStore):
         return str(_Place(str(note.result), *note.facts))
 
     def discard_damaged(self, keys: Iterable[str]) -> list[str]:
-        """Reads the stored frames of ids and forgets those that are damaged, so that they are made
-        again; returns them."""
+        """Reads the stored frames of ids; returns the damaged ones, which will be made again."""
         damaged = []
         for key in keys:
             if key not in self._entries:
@@ -100,7 +97,7 @@ class FrameStore(ArrayStore):
     def save(self, items: Mapping[str, Any]) -> None:
         """Takes arrays by name of each id, {"frames": (frames, ...), ...}.
 
-        They are on the disk once a file is full, and after :meth:`write_list`.
+        They are written when a file is full, and by :meth:`write_list`.
         """
         for key, arrays in items.items():
             first = next(iter(self._waiting.values()), arrays)
@@ -113,12 +110,12 @@ class FrameStore(ArrayStore):
     def write_list(
         self, path: str | Path, keys: Collection[str], unreadable: Mapping[str, str], *, what: str
     ) -> None:
-        """As :meth:`ArrayStore.write_list`; a line says file, first frame, number of frames."""
+        """As :meth:`ArrayStore.write_list`; a line has file, first frame and number of frames."""
         self._write()
         super().write_list(path, keys, unreadable, what=what)
 
     def _write(self) -> None:
-        """Puts what waits into a file, and notes it."""
+        """Writes the waiting arrays into a file, and notes it."""
         if not self._waiting:
             return
         items = list(self._waiting.values())
@@ -133,9 +130,10 @@ class FrameStore(ArrayStore):
         shared = [name for name in parts if name in self._shared]
         crc = _crc32(parts[name][0] for name in shared)
         metadata = {SHARED: " ".join(shared), SHARED_CRC32: str(crc)}
+        content = save({name: np.concatenate(rows) for name, rows in parts.items()}, metadata)
         path = self._free_path()
-        with atomic_path(path) as temporary, temporary.open("wb") as stream:
-            _write_safetensors(stream, parts, metadata)
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(content)
         start = 0
         with self._manifest as manifest:
             for key, item in self._waiting.items():
@@ -151,10 +149,10 @@ class FrameStore(ArrayStore):
 
 
 class StoredFrames(Mapping[str, np.ndarray]):
-    """What a list of :class:`FrameStore` names.
+    """The frames in a list of :class:`FrameStore`.
 
-    As a mapping, utterance → the frames that it has, [0, frames]: what is to be read of them can be
-    narrowed before it is read.
+    As a mapping, utterance → its range of frames, [0, frames], which can be narrowed before it is
+    read.
     """
 
     def __init__(self, scp: str | Path) -> None:
@@ -209,7 +207,7 @@ class _Place:
 
 @dataclass(frozen=True)
 class _Rows:
-    """An array in a file: where its rows begin, and what one is."""
+    """An array in a file: the beginning of its rows, and the form of a row."""
 
     offset: int
     dtype: np.dtype
@@ -218,27 +216,6 @@ class _Rows:
     @property
     def nbytes(self) -> int:
         return self.dtype.itemsize * math.prod(self.shape)
-
-
-def _write_safetensors(
-    stream: BinaryIO, parts: Mapping[str, Sequence[np.ndarray]], metadata: Mapping[str, str]
-) -> None:
-    """Writes arrays that come in parts, without putting them together first."""
-    header: dict[str, Any] = {"__metadata__": metadata}
-    end = 0
-    for name, arrays in parts.items():
-        start, end = end, end + sum(array.nbytes for array in arrays)
-        header[name] = {
-            "dtype": NAMES[arrays[0].dtype.newbyteorder("<").str],
-            "shape": [sum(map(len, arrays)), *arrays[0].shape[1:]],
-            "data_offsets": [start, end],
-        }
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    stream.write(len(text).to_bytes(8, "little") + text)
-    for arrays in parts.values():
-        for array in arrays:
-            stream.write(np.ascontiguousarray(array).data)
 
 
 def _read(place: _Place, start: int, stop: int) -> dict[str, np.ndarray]:
@@ -255,14 +232,14 @@ def _read(place: _Place, start: int, stop: int) -> dict[str, np.ndarray]:
         first = place.first + start
         raise DataError(
             f"{place.path} is damaged in {len(wrong)} of the frames from {first} to "
-            f"{first + stop - start}; run stage 6 again, which makes them anew"
+            f"{first + stop - start}; run stage 6 again, which repairs them"
         )
     return {**arrays, **shared}
 
 
 @lru_cache(maxsize=256)
 def _contents(path: str, _: int) -> tuple[dict[str, _Rows], dict[str, np.ndarray]]:
-    """The arrays of frames in a file of that age, and its shared ones."""
+    """The arrays of frames in a file with this time, and the shared arrays."""
     rows, shared = {}, {}
     try:
         with open(path, "rb") as stream:
@@ -306,9 +283,9 @@ def _crc32(arrays: Iterable[np.ndarray]) -> int:
 def _checksums(arrays: Iterable[np.ndarray]) -> np.ndarray:
     """A number for each frame of an utterance, (frames,).
 
-    The inverted sum of its bytes, taken as little-endian words: a tenth of the time of reading
-    them, where CRC-32 would take as long again; and zeros, which a disk leaves where nothing was
-    written, do not pass.
+    It is the inverted sum of its bytes as little-endian words. It takes a tenth of the reading
+    time; CRC-32 would take as long as reading. Zeros, which a disk leaves in unwritten parts, do
+    not pass.
     """
     total = np.zeros((), np.uint32)
     for array in arrays:

@@ -164,3 +164,14 @@ def test_a_file_that_ends_early(
 def test_a_folder_is_no_missing_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="a folder, not a file"):
         read_audio(str(tmp_path))
+
+
+def test_a_header_of_more_samples_than_the_memory_holds(tmp_path: Path) -> None:
+    path = tmp_path / "x.flac"
+    soundfile.write(path, np.full(16000, 0.5), 16000, subtype="PCM_16")
+    data = bytearray(path.read_bytes())
+    data[21] |= 0x0F  # the stream's number of samples, 36 bits
+    data[22:26] = b"\xff\xff\xff\xff"
+    path.write_bytes(data)
+    with pytest.raises(DataError, match="cannot be read|cut off"):
+        read_audio(str(path))
