@@ -1,4 +1,4 @@
-"""The frame that all commands have."""
+"""Error messages, options and tables that all commands share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import difflib
 import errno
 import logging
 import os
-import select
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
@@ -24,12 +23,12 @@ LOG_FORMAT = "%(asctime)s %(levelname)s: %(message)s"
 
 
 class CommandParser(argparse.ArgumentParser):
-    """Says which of its options may have been meant by one that it does not have."""
+    """Suggests an option for one that it does not have."""
 
     _given: Sequence[str] = ()
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Ends a subcommand at an option that it does not have: only it knows the others."""
+        """Ends a subcommand at an unknown option; the parent does not know its options."""
         self._given = sys.argv[1:] if args is None else args
         parsed, unknown = super().parse_known_args(args, namespace)
         if unknown:
@@ -41,7 +40,7 @@ class CommandParser(argparse.ArgumentParser):
         options = [option for option in self._option_string_actions if option.startswith("--")]
         for word in self._given:
             name = word.split("=")[0]
-            # argparse completes what an option begins with
+            # argparse completes the beginning of an option
             if name.startswith("--") and not any(option.startswith(name) for option in options):
                 if near := difflib.get_close_matches(name, options, n=1):
                     message += f"\n{name}: did you mean {near[0]}?"
@@ -52,44 +51,35 @@ class CommandParser(argparse.ArgumentParser):
 def command_errors(name: str) -> Iterator[None]:
     """Logs to stderr; bad input ends the command with one message and exit code 1.
 
-    When whoever reads the output has had enough (``| head``), it ends without a message.
+    If the reader of the output is gone (``| head``), the command ends without a message.
 
     Example:
         >>> @command_errors("show_results")
         ... def main(cmd: Sequence[str] | None = None) -> None: ...
 
     Args:
-        name: Of the command, which the message begins with.
+        name: The command's name, at the beginning of the message.
     """
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     try:
         yield
         sys.stdout.flush()
+    except BrokenPipeError:  # as Python's manual advises: its end flushes the output again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except (OSError, ValueError, ImportError, MemoryError) as error:
-        if isinstance(error, BrokenPipeError) and _reader_is_gone():
-            sys.exit(1)
         logging.debug(f"{name} failed", exc_info=True)
         sys.exit(f"{name}: error: {_message(error)}")
 
 
-def _reader_is_gone() -> bool:
-    output = sys.stdout.fileno()
-    waiting = select.poll()
-    waiting.register(output, 0)  # errors are told of in any case
-    if not waiting.poll(0):
-        return False
-    # so that Python does not complain when it flushes at its end
-    os.dup2(os.open(os.devnull, os.O_WRONLY), output)
-    return True
-
-
 @contextlib.contextmanager
 def resource_errors(name: str) -> Iterator[None]:
-    """Ends a command whose disk is full or read-only, or whose memory is full, with one message;
-    other errors go on.
+    """Ends a command with one message if a disk is full or read-only, or the memory is full.
+
+    Other errors are raised as they are.
 
     Args:
-        name: Of the command, which the message begins with.
+        name: The command's name, at the beginning of the message.
     """
     try:
         yield
@@ -102,12 +92,11 @@ def resource_errors(name: str) -> Iterator[None]:
 def add_model_arguments(
     parser: argparse._ActionsContainer, *, required: bool = True, hears: bool = True
 ) -> None:
-    """Adds ``--model``, ``--device``, ``--trust_remote_code`` and ``--max_seconds`` to a command
-    that people call.
+    """Adds ``--model``, ``--device``, ``--trust_remote_code`` and ``--max_seconds`` to a command.
 
     Args:
-        required: Or else it is the model of an index.
-        hears: Whether the command hears recordings: otherwise there is no ``--max_seconds``.
+        required: If False, the model of an index is the default.
+        hears: Whether the command reads recordings: otherwise there is no ``--max_seconds``.
     """
     parser.add_argument(
         "--model",
@@ -122,13 +111,13 @@ def add_model_arguments(
             "--max_seconds",
             type=seconds,
             metavar="TIME",
-            help="of a longer recording the beginning is heard (400s); a minute takes about 1 GB. "
-            "Keywords end earlier, after about max_keywords x frames_per_keyword frames of 20 ms",
+            help="only the beginning of a longer recording is processed (400s); a minute takes "
+            "about 1 GB. Keywords end after max_keywords x frames_per_keyword frames of 20 ms",
         )
 
 
 def add_trained_model_arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
-    """Adds a checkpoint, or whatever else holds a model, to a command of the recipe."""
+    """Adds a checkpoint or another form of a model to a command of the recipe."""
     group = parser.add_argument_group("model")
     model = group.add_mutually_exclusive_group(required=required)
     model.add_argument("--speechclip_model_file", help="checkpoint of an experiment")
@@ -153,12 +142,12 @@ def add_trust_argument(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--trust_remote_code",
         action="store_true",
-        help="whoever made the model is trusted: what it names may run code that comes with it",
+        help="you trust the model's author: the model may run code that comes with it",
     )
 
 
 def positive(text: str) -> int:
-    """An option's value that counts something."""
+    """An option's value: an integer of 1 or more."""
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text}: must be 1 or more")
@@ -166,13 +155,13 @@ def positive(text: str) -> int:
 
 
 def seconds(text: str) -> float:
-    """An option's value in units of time, such as 5s or 2min."""
+    """Seconds of an option's value such as 5s or 2min."""
     from humanfriendly import InvalidTimespan, parse_timespan
 
     try:
         return parse_timespan(text)
     except InvalidTimespan as error:
-        raise argparse.ArgumentTypeError(f"{text}: no time such as 5s") from error
+        raise argparse.ArgumentTypeError(f"{text}: not a time such as 5s") from error
 
 
 def size(text: str) -> int:
@@ -182,11 +171,11 @@ def size(text: str) -> int:
     try:
         return parse_size(text, binary=True)
     except InvalidSize as error:
-        raise argparse.ArgumentTypeError(f"{text}: no size such as 10MB") from error
+        raise argparse.ArgumentTypeError(f"{text}: not a size such as 10MB") from error
 
 
 def text_table(rows: Sequence[Sequence[object]]) -> str:
-    """Rows as lines, each column as wide as its widest cell."""
+    """Rows as lines with aligned columns."""
     cells = [[str(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join(
@@ -200,5 +189,5 @@ def _message(error: Exception) -> str:
         where = f"{error.filename}: " if error.filename else ""
         return where + _DISK[error.errno]
     text = str(error).strip() or "the memory is full"
-    # from a data worker the message comes as the last line of a traceback
+    # a data worker's message is the last line of a traceback
     return text.splitlines()[-1] if "\nOriginal Traceback" in text else text

@@ -1,4 +1,4 @@
-"""Show how far a job is that writes into a log file."""
+"""Show the progress of a job by its log file."""
 
 from __future__ import annotations
 
@@ -8,83 +8,55 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-EPOCH = re.compile(r"(\d+)/(\d+)epoch started")
-BATCH = re.compile(r"(\d+)epoch:train:\d+-(\d+)batch: .*?\bloss=([\d.e+-]+)")
+EPOCH = re.compile(r"(\d+/\d+)epoch started(?:.*time to finish: (\d+)[\d.]* (\w+))?")
+BATCH = re.compile(r"\d+epoch:train:\d+-(\d+)batch: .*?\bloss=([\d.e+-]+)")
 LEFT_OUT = re.compile(r"update left out, (\d+) in this epoch")
-RESULT = re.compile(r"(\d+)epoch results: (.*)")
+RESULT = re.compile(r"\d+epoch results: .*\[valid\](.*)")
 COUNT = re.compile(r"INFO: (.*: [\d,]+(?:/[\d,]+)? \S+ after \d.*)$")
 SPACE = re.compile(r"INFO: (.* need .* more; .* free in .*)$")
-MEASURE = re.compile(r"(?<![a-z_])(recall_mean_at_(?:1|10))=([\d.]+)")
-FIRST_INTERVAL, INTERVAL = 2.0, 30.0  # seconds between lines where there is no terminal: doubling
+MEASURE = re.compile(r"(?<![a-z_])(recall_mean_at_(?:1|10)=[\d.]+)")
+FIRST_INTERVAL, INTERVAL = 2.0, 30.0  # seconds between lines without a terminal: doubling
 
 
 class Status:
-    """The latest thing worth showing, and the things worth a line of their own."""
+    """The latest line about a job's progress.
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self.text = self.left_out = ""
-        self.clock = clock
-        self.started = 0.0
-        self.first = self.epoch = self.epochs = 0
-        self.batch = self.batches = 0  # the last one told of, in this epoch and in the one before
+    Attributes:
+        text: What to show.
+    """
+
+    def __init__(self) -> None:
+        self.text = self._epoch = self._time = self._left_out = ""
 
     def feed(self, line: str) -> str | None:
         """Takes a line of the log; returns a message that should stay on the screen, or None."""
+        batch = ""
         if match := EPOCH.search(line):
-            self.epoch, self.epochs = map(int, match.groups())
-            self.batch, self.batches = 0, self.batch
-            self.left_out = ""
-            if not self.first:
-                self.first, self.started = self.epoch, self.clock()
-            self.text = f"epoch {self.epoch}/{self.epochs}{self.remaining()}"
+            self._epoch, number, unit = match.groups()
+            self._time = f", about {number} {unit} left" if number else ""
+            self._left_out = ""
         elif match := BATCH.search(line):
-            epoch, batch, loss = match.groups()
-            self.batch = int(batch)
-            self.text = (
-                f"epoch {epoch}/{self.epochs} batch {batch} loss {loss}"
-                f"{self.left_out}{self.remaining()}"
-            )
+            batch = " batch {} loss {}".format(*match.groups())
         elif match := LEFT_OUT.search(line):
-            number = int(match.group(1))
-            self.left_out = f", {number} update{'s' * (number > 1)} left out (not finite)"
-            self.text = f"epoch {self.epoch}/{self.epochs}{self.left_out}{self.remaining()}"
+            number = int(match[1])
+            self._left_out = f", {number} update{'s' * (number > 1)} left out (not finite)"
         elif match := RESULT.search(line):
-            measures = " ".join(
-                f"{name}={value}" for name, value in MEASURE.findall(line.partition("[valid]")[2])
-            )
-            if measures:
-                return f"epoch {match.group(1)}/{self.epochs}: {measures}"
+            measures = " ".join(MEASURE.findall(match[1]))
+            return f"epoch {self._epoch}: {measures}" if measures else None
         elif match := SPACE.search(line):
-            return match.group(1)
-        elif match := COUNT.search(line):
-            self.text = match.group(1)
+            return match[1]
+        else:
+            if match := COUNT.search(line):
+                self.text = match[1]
+            return None
+        self.text = f"epoch {self._epoch}{batch}{self._left_out}{self._time}"
         return None
-
-    def remaining(self) -> str:
-        """How long training still takes if it goes on as so far; empty in the first epoch."""
-        done = self.epoch - self.first
-        if not done:
-            return ""
-        if self.batches:
-            done += min(self.batch / self.batches, 1)
-        left = (self.clock() - self.started) * (self.epochs - self.first + 1 - done) / done
-        return f", {rough_duration(left)} left"
-
-
-def rough_duration(seconds: float) -> str:
-    """Says a time as precisely as an estimate deserves."""
-    minutes = round(seconds / 60)
-    if minutes < 1:
-        return "less than a minute"
-    if minutes == 1:
-        return "about a minute"
-    return f"about {minutes} minutes" if minutes < 120 else f"about {round(minutes / 60)} hours"
 
 
 def lines_of(path: str) -> Iterator[str | None]:
-    """Yields the lines that are added to a file, None when there is none at the moment."""
+    """Yields the lines that are added to a file, None while there is no new line."""
     started = time.time()
     while not (os.path.exists(path) and os.path.getmtime(path) >= started):
         yield None
@@ -100,13 +72,13 @@ def lines_of(path: str) -> Iterator[str | None]:
 
 
 def follow_log(path: str) -> None:
-    """Shows on stderr how far a job is, until the process that wanted it is gone.
+    """Shows a job's progress on stderr until the calling process ends.
 
-    A terminal gets one line that is rewritten, anything else a line now and then. A log that nobody
-    has written to since this started is an earlier run's and is not shown.
+    On a terminal one line is rewritten; elsewhere a line appears now and then. The log of an
+    earlier run is not shown.
 
     Args:
-        path: The job's log; it may come later.
+        path: The job's log; it may appear later.
     """
     with contextlib.suppress(KeyboardInterrupt):
         _follow(path)
@@ -118,19 +90,19 @@ def _follow(path: str) -> None:
     terminal = sys.stderr.isatty()
     for line in lines_of(path):
         message = status.feed(line) if line is not None else None
-        if terminal:
-            width = shutil.get_terminal_size().columns - 1
-            if message:
-                print(f"\r\033[K  {message}", file=sys.stderr)
-            if line is None and status.text != shown:
+        if message:
+            clear = "\r\033[K" if terminal else ""
+            print(f"{clear}  {message}", file=sys.stderr, flush=True)
+        if line is not None:
+            continue
+        if status.text != shown:
+            if terminal:
+                width = shutil.get_terminal_size().columns - 1
                 shown = status.text
                 print(f"\r\033[K  {shown}"[: width + 4], end="", file=sys.stderr, flush=True)
-        elif message:
-            print(f"  {message}", file=sys.stderr, flush=True)
-        elif line is None and status.text != shown and time.monotonic() - last > interval:
-            shown, last, interval = status.text, time.monotonic(), min(2 * interval, INTERVAL)
-            print(f"  {shown}", file=sys.stderr, flush=True)
-        if line is None:
-            time.sleep(0.5)
-            if os.getppid() != parent:  # the script that wanted this is gone
-                return
+            elif time.monotonic() - last > interval:
+                shown, last, interval = status.text, time.monotonic(), min(2 * interval, INTERVAL)
+                print(f"  {shown}", file=sys.stderr, flush=True)
+        time.sleep(0.5)
+        if os.getppid() != parent:
+            return
