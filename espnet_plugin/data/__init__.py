@@ -1,1 +1,1 @@
-"""Kaldi-style data directories and the recordings and pictures that they name."""
+"""Kaldi-style data directories, and their recordings and images."""

@@ -1,7 +1,7 @@
-"""Reads word alignments, which are in a Kaldi CTM.
+"""Read word alignments in Kaldi's CTM format.
 
-An utterance whose alignment is damaged is left out and counted in a warning, since half of one
-would shift the scores; a file in which nothing is intact is an error.
+Utterances with a damaged alignment are left out and counted in a warning, because half an alignment
+would shift the scores. A file without an intact alignment is an error.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class AlignmentError(ValueError):
 
 @dataclass(frozen=True)
 class Word:
-    """A spoken word and where it lies, in seconds."""
+    """A spoken word with its times in seconds."""
 
     text: str
     start: float

@@ -1,4 +1,4 @@
-"""A directory of one ``.npy`` per id, which an interrupted job can go on filling."""
+"""A directory with one ``.npy`` file per id, which an interrupted job can continue to fill."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class ArrayStore:
     """Arrays of files, by id under one directory.
 
     Args:
-        directory: Where the arrays lie.
+        directory: Directory of the arrays.
         files: Id → file that its array is made of, at least those of this job.
         maker: What makes them, e.g. the model's name; local files count by their content.
-        job: Number of the job in an array of them.
+        job: Number of the job in a job array.
     """
 
     def __init__(
@@ -36,14 +36,14 @@ class ArrayStore:
         self.directory.mkdir(parents=True, exist_ok=True)
         self._manifest = Manifest(directory, maker=maker, job=job)
         self._files = files
-        # before anything is read: what changes later is made again by the next run
+        # before anything is read, so the next run notices later changes
         self._stamps = {key: stamp(file) for key, file in files.items()}
         notes = self._manifest.current(files)
         self._entries = {key: self._entry(note) for key, note in notes.items()}
 
     @staticmethod
     def _entry(note: Note) -> str:
-        """What the list says of an id."""
+        """The list's entry of an id."""
         return str(note.result)
 
     def path(self, key: str) -> Path:
@@ -51,7 +51,7 @@ class ArrayStore:
         return self.directory / f"{file_stem(key)}.npy"
 
     def missing(self, keys: Iterable[str]) -> list[str]:
-        """Ids whose array is not there, or was made from another file or by another model."""
+        """Ids whose array is missing, or was made from another file or by another model."""
         return [key for key in keys if key not in self._entries]
 
     def save(self, items: Mapping[str, Any]) -> None:
@@ -70,7 +70,7 @@ class ArrayStore:
     def write_list(
         self, path: str | Path, keys: Collection[str], unreadable: Mapping[str, str], *, what: str
     ) -> None:
-        """Lists the arrays of the ids that have one, and beside it what could not be read.
+        """Writes a list of the arrays, and beside it a list of what could not be read.
 
         Args:
             path: ``<name>.scp`` or ``<name>.<job>.scp``; the reasons go to

@@ -1,9 +1,8 @@
-"""Operations on a data directory: which files it has, keeping them consistent, splitting it.
+"""Fix, check, copy and split data directories.
 
 A directory holds files with one line per utterance (``wav.scp``, ``text``, ``utt2spk``,
-``utt2image``, ...), ``image.scp`` with one line per picture, ``spk2utt``, and perhaps
-``words.ctm`` with a line per word and ``hard_negatives.tsv`` with a line per pair of pictures. They
-are worked on one after another, each as a dictionary.
+``utt2image``, ...), ``image.scp`` with one line per image, and ``spk2utt``. Optional files are
+``words.ctm`` with one line per word and ``hard_negatives.tsv`` with one line per pair of images.
 """
 
 from __future__ import annotations
@@ -56,8 +55,9 @@ def _present(directory: Path, names: Sequence[str]) -> list[Path]:
 
 
 def fix(directory: Path) -> FixReport:
-    """Keeps the utterances that every file has, with a known picture and, where there are captions,
-    a written one; sorts all files.
+    """Keeps the utterances that every file has, and sorts all files.
+
+    Their images must be in ``image.scp``. Captions, if there are any, must hold something readable.
 
     Raises:
         DataError: A required file is missing, or no utterance is left.
@@ -68,7 +68,7 @@ def fix(directory: Path) -> FixReport:
     images = read_scp(directory / "image.scp")
     utt2image = read_scp(directory / "utt2image")
     why = {
-        utt: "its picture is not in image.scp"
+        utt: "its image is not in image.scp"
         for utt, image in utt2image.items()
         if image not in images
     }
@@ -78,7 +78,7 @@ def fix(directory: Path) -> FixReport:
         why |= dict.fromkeys(utt2image.keys() - listed, f"not in {path.name}")
     for path in _present(directory, ("text",)):
         unwritten = [utt for utt, caption in read_scp(path).items() if not _is_written(caption)]
-        why |= dict.fromkeys(unwritten, "nothing can be read in its caption")
+        why |= dict.fromkeys(unwritten, "its caption holds nothing readable")
     removed = defaultdict(list)
     for utt, reason in sorted(why.items()):
         removed[reason].append(utt)
@@ -86,7 +86,7 @@ def fix(directory: Path) -> FixReport:
 
 
 def _is_written(caption: str) -> bool:
-    """Whether CLIP's tokenizer, which drops control characters and resolves entities, finds any."""
+    """Whether something is left after CLIP's tokenizer resolves entities and drops controls."""
     shown = html.unescape(html.unescape(caption))
     return any(letter.isprintable() and not letter.isspace() for letter in shown)
 
@@ -104,7 +104,7 @@ def keep_by_duration(
         longest: Seconds; longer ones are out.
 
     Raises:
-        DataError: No utterance stays, or a length is no number.
+        DataError: No utterance is left, or a length is not a number.
     """
     kept = set()
     removed = defaultdict(list)
@@ -126,16 +126,16 @@ def _keep(
     *,
     wanted: str = "",
 ) -> FixReport:
-    """Writes to ``target`` what the files of ``source`` say about some utterances, sorted.
+    """Writes the lines of some utterances from ``source`` to ``target``, sorted.
 
-    ``image.scp`` keeps the pictures that these utterances show, and ``spk2utt`` is made anew.
+    ``image.scp`` keeps the images of these utterances. ``spk2utt`` is made again.
     """
     report = FixReport(len(kept), removed)
     if not kept:
         said = [*report.lines(), *([f"wanted are {wanted}"] if wanted else [])]
         raise DataError(f"{source}: no utterance is left; {'; '.join(said)}")
     for path in _present(target, TABLES):
-        # of an earlier run: it would count as a table of this one
+        # an earlier run left it
         if not (source / path.name).is_file():
             path.unlink()
     for path in _present(source, PER_UTTERANCE):
@@ -148,8 +148,8 @@ def _keep(
         write_lines(target / path.name, (line for line in read_lines(path) if line[0] in kept))
     shown = set(read_scp(target / "utt2image").values())
     for path in _present(source, ("image.scp",)):
-        pictures = read_scp(path).items()
-        write_scp(target / path.name, {image: file for image, file in pictures if image in shown})
+        images = read_scp(path).items()
+        write_scp(target / path.name, {image: file for image, file in images if image in shown})
     if source != target:
         for path in _present(source, WHOLE):
             _copy(path, target)
@@ -166,7 +166,7 @@ def write_spk2utt(directory: Path) -> None:
 
 
 def problems(directory: Path, *, text: bool = True) -> list[str]:
-    """What is wrong with a directory, one sentence each; empty when all is well.
+    """The problems of a directory, one sentence each.
 
     Args:
         directory: The data directory.
@@ -185,7 +185,7 @@ def problems(directory: Path, *, text: bool = True) -> list[str]:
     unknown = set(read_scp(directory / "utt2image").values()) - images.keys()
     if unknown:
         examples = sorted(unknown)[:3]
-        found.append(f"{directory / 'image.scp'}: lacks {len(unknown)} pictures {examples}")
+        found.append(f"{directory / 'image.scp'}: lacks {len(unknown)} images {examples}")
     return found
 
 
@@ -197,7 +197,7 @@ def _problems_of_table(path: Path, utterances: set[str]) -> list[str]:
     if path.name in PER_UTTERANCE and (other := utterances ^ table.keys()):
         found.append(f"{path}: {len(other)} utterances differ from wav.scp {sorted(other)[:3]}")
     if empty := [key for key, value in table.items() if not value]:
-        found.append(f"{path}: nothing stands after {len(empty)} ids, the first is {empty[0]}")
+        found.append(f"{path}: no value after {len(empty)} ids, the first is {empty[0]}")
     if returns := [key for key, value in table.items() if "\r" in value]:
         found.append(
             f"{path}: {len(returns)} lines hold a carriage return, at which ESPnet ends a line, "
@@ -207,7 +207,7 @@ def _problems_of_table(path: Path, utterances: set[str]) -> list[str]:
 
 
 def validate(directory: Path, *, text: bool = True) -> None:
-    """Raises DataError naming every problem of a directory.
+    """Checks a directory.
 
     Raises:
         DataError: With one line per problem and the remedy.
@@ -219,9 +219,9 @@ def validate(directory: Path, *, text: bool = True) -> None:
 
 
 def copy(source: Path, target: Path) -> None:
-    """Copies every file of a data directory, not what lies in folders below it.
+    """Copies the files of a data directory, without subfolders.
 
-    Tables of an earlier copy that the source has not, and what was derived from it, go.
+    Tables of an earlier copy that the source does not have are removed.
     """
     target.mkdir(parents=True, exist_ok=True)
     for path in _present(target, TABLES):
@@ -240,8 +240,7 @@ def _copy(path: Path, target: Path) -> None:
 def split(keys: Path, output: Path, *, jobs: int) -> int:
     """Splits the lines of a file into contiguous shards ``keys.<1..jobs>.scp``.
 
-    Contiguous, so that the shards' results one after another are sorted. The files of a split into
-    more shards are removed.
+    The joined results of contiguous shards are sorted. The files of an earlier split are removed.
 
     Returns:
         The number of shards, at most the number of lines.
@@ -257,10 +256,10 @@ def split(keys: Path, output: Path, *, jobs: int) -> int:
 
 
 def write_image_ids(directory: Path) -> int:
-    """Writes ``utt2image_id``: one integer per utterance, the same for the same picture.
+    """Writes ``utt2image_id``: one integer per utterance, the same for the same image.
 
     Returns:
-        The number of pictures.
+        The number of images.
     """
     utt2image = read_scp(directory / "utt2image")
     number = {image: place for place, image in enumerate(sorted(set(utt2image.values())))}
@@ -270,14 +269,14 @@ def write_image_ids(directory: Path) -> int:
 
 
 def write_image_feats(directory: Path, embeddings: Path) -> list[str]:
-    """Writes ``image_feat.scp``: each utterance's image embedding, for the pictures that have one.
+    """Writes ``image_feat.scp``: each utterance's image embedding, if its image has one.
 
     Args:
         directory: The data directory.
         embeddings: ``image_embedding.scp``, image id → npy file.
 
     Returns:
-        Utterances whose picture has no embedding; they are left out.
+        Utterances whose image has no embedding; they are left out.
     """
     files = read_scp(embeddings)
     utt2image = read_scp(directory / "utt2image")

@@ -1,4 +1,4 @@
-"""ESPnet's dataset, with errors that name the file."""
+"""ESPnet's dataset with errors that name the file."""
 
 from __future__ import annotations
 
@@ -15,27 +15,26 @@ SAMPLING_RATE = 16000
 
 
 def checked_embedding(embedding: np.ndarray) -> np.ndarray:
-    """A stored image embedding (dim,), else an error that says what is wrong."""
+    """Checks a stored image embedding (dim,)."""
     if embedding.ndim != 1 or not np.isfinite(embedding).all():
         raise ValueError(
-            f"the stored image embedding, of shape {embedding.shape}, is no vector or holds NaN or "
-            "infinite values; remove its file and run stage 4 again"
+            f"the stored image embedding, of shape {embedding.shape}, is not a vector or holds NaN "
+            "or infinite values; remove its file and run stage 4 again"
         )
     return embedding
 
 
 class UnusableUtteranceError(DataError):
-    """A file of an utterance is missing, unreadable, or holds nothing to learn from."""
+    """A file of an utterance is missing, unreadable or empty."""
 
 
 class NamingDataset(ESPnetDataset):
-    """Reports which utterance and which of its files could not be used, and reads stored frames.
+    """Names the utterance and the file that could not be used, and reads stored frames.
 
-    Stock errors name neither: a truncated recording among 600,000 would have to be searched for.
+    ESPnet's errors name neither, so a truncated recording among 600,000 would be hard to find.
 
-    Of the type ``frames``, a list of :class:`StoredFrames`, the preprocessor is given which frames
-    there are, [0, frames], and may narrow that: only what is left is read, as it is stored, and
-    under ``<name>`` and ``<name>_<array>``.
+    For the type ``frames``, a list of :class:`StoredFrames`, the preprocessor gets the range [0,
+    frames] and may narrow it. Only this range is read, under ``<name>`` and ``<name>_<array>``.
     """
 
     def _build_loader(

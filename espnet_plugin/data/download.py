@@ -1,6 +1,6 @@
 """Fetch a large file from mirrors.
 
-A download that was cut off goes on where it stopped. A file gets its name only when its size and
+A download that was cut off continues where it stopped. A file gets its name only when its size and
 checksum are right.
 """
 
@@ -137,7 +137,7 @@ def _append(url: str, resource: Resource, part: Path) -> None:
     request = urllib.request.Request(url, headers=headers)
     with urllib.request.urlopen(request, timeout=_TIMEOUT) as response:
         if done and response.status != 206:
-            logging.info(f"{url}: cannot go on in the middle; starting again")
+            logging.info(f"{url}: cannot continue in the middle; starting again")
             done = 0
         length = response.headers.get("Content-Length")
         expected = done + int(length) if length else resource.size

@@ -1,4 +1,4 @@
-"""What is wrong with a file before it is opened."""
+"""Check a file before it is opened."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from espnet_plugin.data.scp import DataError
 
 
 class MissingPackageError(DataError):
-    """A file is of a format that a package reads which is not installed; the message names it."""
+    """The package that reads a file's format is not installed; the message names it."""
 
 
 def file_problem(path: str | Path) -> str | None:
-    """Says why nothing can be read from a file, or None."""
+    """The reason why a file cannot be read, or None."""
     path = Path(path)
     if path.is_dir():
         return "a folder, not a file"

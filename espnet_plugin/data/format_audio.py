@@ -1,4 +1,4 @@
-"""Format the recordings of a data directory: in parallel, restartable, counting what is skipped."""
+"""Format the recordings of a data directory in parallel; a stopped job can be restarted."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from espnet_plugin.utils.progress import progress
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a recording.
+    """The result of formatting a recording.
 
     Attributes:
-        source_stamp: Of the file that it was made from, from before it was read.
-        recording: What is ready; None: it is skipped.
+        source_stamp: Stamp of the source from before it was read.
+        recording: The formatted recording; None: it is skipped.
         problem: Why it is skipped.
     """
 
@@ -35,10 +35,10 @@ class Outcome:
 
 
 def read_sources(wav_scp: Path, key_file: Path | None = None) -> dict[str, str]:
-    """Utterances and recordings, those of ``key_file`` only when one is given.
+    """Utterances and recordings; with ``key_file`` only those that it names.
 
     Raises:
-        DataError: There is a ``segments`` file, nothing in ``wav.scp``, or a key that is not there.
+        DataError: There is a ``segments`` file, ``wav.scp`` is empty, or it lacks a key.
     """
     if (wav_scp.parent / "segments").exists():
         raise DataError(f"{wav_scp.parent / 'segments'}: not supported; cut the recordings first")
@@ -49,13 +49,13 @@ def read_sources(wav_scp: Path, key_file: Path | None = None) -> dict[str, str]:
 
 
 def target_path(directory: Path, utterance: str, audio_format: str) -> Path:
-    """Where a converted recording goes: spread over 256 folders, whatever the number of jobs."""
+    """The file of a converted recording, in one of 256 folders."""
     folder = f"{zlib.crc32(utterance.encode()) & 0xFF:02x}"
     return directory / "data" / folder / f"{file_stem(utterance)}.{audio_format}"
 
 
 def format_item(pair: tuple[str, str], *, directory: Path, rate: int, audio_format: str) -> Outcome:
-    """Formats one recording; a bad one has a problem as its outcome instead of an exception."""
+    """Formats one recording; the outcome of a bad one has a problem instead of an exception."""
     utterance, source = pair
     target = target_path(directory, utterance, audio_format)
     before = stamp(source)
@@ -75,7 +75,7 @@ def format_recordings(
     processes: int = 1,
     job: str = "1",
 ) -> dict[str, Outcome]:
-    """Formats the recordings that are not ready yet and notes the outcome of each at once.
+    """Formats the recordings that are not ready yet, and notes each outcome immediately.
 
     Args:
         sources: Utterance → recording.
@@ -99,7 +99,7 @@ def format_recordings(
         manifest = stack.enter_context(_manifest(output, rate, audio_format, job))
         if processes > 1:
             pool = stack.enter_context(ProcessPoolExecutor(max_workers=processes))
-            # closed first: an error does not wait until the pool has worked off the rest
+            # closed first, so an error does not wait for the rest of the pool's work
             fresh = stack.enter_context(closing(pool.map(work, todo.items(), chunksize=16)))
         else:
             fresh = map(work, todo.items())
@@ -122,7 +122,7 @@ def format_recordings(
 def finished(
     sources: Mapping[str, str], output: Path, *, rate: int, audio_format: str
 ) -> dict[str, Outcome]:
-    """What is known of the recordings that are as they were when a job worked on them."""
+    """Outcomes of the recordings that have not changed since a job formatted them."""
     return {
         utterance: Outcome(None, FormattedRecording(**note.facts))
         if note.result
@@ -142,15 +142,15 @@ def write_results(
 
     Args:
         sources: Utterance → recording.
-        outcomes: Utterance → what became of it.
+        outcomes: Utterance → outcome.
         output: Directory to write to.
-        max_bad: The share of recordings that may be skipped, 0 to 1.
+        max_bad: Share of recordings that may be skipped, 0 to 1.
 
     Returns:
         A report, one sentence per line.
 
     Raises:
-        DataError: A recording has no outcome, or more than that are bad, or all.
+        DataError: A recording has no outcome, or too many are bad.
     """
     absent = [utterance for utterance in sources if utterance not in outcomes]
     if absent:
@@ -172,7 +172,7 @@ def write_results(
         raise DataError(
             f"{output}: {len(skipped)} of {len(sources)} recordings cannot be used{first}. "
             f"All are listed in {output / 'skipped.tsv'}. Is the corpus complete and its disk "
-            f"mounted? Then allow a larger share with --max_bad (now {max_bad})"
+            f"mounted? If so, allow a larger share with --max_bad (now {max_bad})"
         )
     write_scp(output / "wav.scp", {utt: recording.path for utt, recording in ready.items()})
     write_scp(

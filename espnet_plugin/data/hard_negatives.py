@@ -1,4 +1,4 @@
-"""Pairs of pictures that differ in one thing only, as a data directory lists them."""
+"""Pairs of images that differ in one thing only, in a data directory."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _HEADER = "image\tnegative\tkind"
 
 @dataclass(frozen=True)
 class HardNegative:
-    """Another picture, which captions of ``image`` do not describe.
+    """Another image, which captions of ``image`` do not describe.
 
     Attributes:
         image: Image id.
-        negative: The other picture's.
+        negative: Id of the other image.
         kind: What differs, e.g. ``relation``.
     """
 
@@ -29,7 +29,7 @@ class HardNegative:
 
 
 def write_hard_negatives(path: str | Path, pairs: Iterable[HardNegative]) -> None:
-    """Writes a data directory's ``hard_negatives.tsv``; without any pair there is none."""
+    """Writes a data directory's ``hard_negatives.tsv``; without pairs the file is removed."""
     rows = [f"{pair.image}\t{pair.negative}\t{pair.kind}" for pair in pairs]
     if rows:
         write_text(path, "\n".join([_HEADER, *rows]) + "\n")
@@ -38,7 +38,7 @@ def write_hard_negatives(path: str | Path, pairs: Iterable[HardNegative]) -> Non
 
 
 def read_hard_negatives(path: str | Path) -> list[HardNegative]:
-    """Reads what ``write_hard_negatives`` wrote, or a table like it.
+    """Reads a table of hard negatives.
 
     Raises:
         DataError: The header or a line is malformed.
@@ -56,13 +56,14 @@ def read_hard_negatives(path: str | Path) -> list[HardNegative]:
 
 
 def hard_negatives_of(directory: Path) -> list[HardNegative]:
-    """Those of a set's directory; none where none are known."""
+    """The hard negatives in a set's directory; empty without a table."""
     path = directory / HARD_NEGATIVES
     return read_hard_negatives(path) if path.exists() else []
 
 
 def families(pairs: Iterable[HardNegative]) -> dict[str, str]:
-    """Picture → the first of all that pairs join, which are no independent draws."""
+    """Image → the first image of its family. Pairs join images into families, which are not
+    independent draws."""
     members: dict[str, list[str]] = {}
     for pair in pairs:
         family = members.setdefault(pair.image, [pair.image])

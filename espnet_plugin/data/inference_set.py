@@ -1,9 +1,9 @@
-"""What inference leaves of one data set: its files, and reading them with checks that they fit.
+"""Read and check the files that inference writes for one data set.
 
 A set's directory holds ``utterances.txt`` and ``images.txt`` (one id a line, in the order of the
 arrays' rows), ``utt2image``, and L2-normalised embeddings ``speech_parallel.npy``,
 ``speech_cascaded.npy``, ``text.npy`` (utterances, dim) and ``image.npy`` (images, dim); a file is
-absent when the model has no such branch. ``keywords.jsonl`` is what the cascaded branch said.
+absent when the model has no such branch. ``keywords.jsonl`` holds the cascaded branch's keywords.
 ``transcripts.npy`` (utterances, dim), ``transcripts`` and ``transcripts.json`` are there when a
 speech recogniser's output was embedded, as a baseline. ``frame_seconds.txt`` holds the time from
 one frame of the speech encoder to the next, ``layer_weights.npy`` the softmax weights of its layers
@@ -41,8 +41,8 @@ class InferenceSet:
     Attributes:
         directory: Where they were read from.
         utterances: Utterance ids, in row order.
-        images: Image ids, in row order; none where no picture was embedded.
-        image_of: Image id of each utterance; may be empty where there are no images.
+        images: Image ids, in row order; empty if no image was embedded.
+        image_of: Image id of each utterance; may be empty strings if there are no images.
         image: (images, dim).
         parallel: (utterances, dim), or None.
         cascaded: (utterances, dim), or None.
@@ -68,18 +68,18 @@ class InferenceSet:
 
     @cached_property
     def heard(self) -> list[UtteranceKeywords]:
-        """What the cascaded branch said; empty without one."""
+        """The keywords of the cascaded branch; empty without one."""
         path = self.directory / KEYWORDS
         return read_keywords(path) if path.exists() else []
 
     @property
     def keywords(self) -> list[UtteranceKeywords]:
-        """The same where there are captions to compare with; empty otherwise."""
+        """The same if there are captions to compare with; empty otherwise."""
         return self.heard if self.heard and self.heard[0].caption_ids is not None else []
 
     @cached_property
     def hard_negatives(self) -> list[HardNegative]:
-        """Pairs of pictures that differ in one thing; empty where none are known."""
+        """Pairs of images that differ in one thing; empty if there is no list."""
         return hard_negatives_of(self.directory)
 
     @cached_property
@@ -87,8 +87,8 @@ class InferenceSet:
         return families(self.hard_negatives)
 
     def units(self, images: Iterable[str]) -> np.ndarray:
-        """What is resampled in place of each picture: those that hard negatives join, which are no
-        independent draws, are one."""
+        """The unit of resampling of each image: hard negatives join images to one unit, because
+        they are not independent draws."""
         return np.array([self._families.get(image, image) for image in images])
 
 
@@ -96,9 +96,9 @@ def read_inference_set(directory: str | Path) -> InferenceSet:
     """Reads and checks one set's directory.
 
     Raises:
-        FileNotFoundError: Something that every set has is missing.
-        ValueError: Ids and rows do not match, an id stands twice in a file, or an embedding is NaN
-            or infinite.
+        FileNotFoundError: A required file is missing.
+        ValueError: Ids and rows do not match, an id is twice in a file, or an embedding is NaN or
+            infinite.
     """
     directory = Path(directory)
     utterances = tuple(read_scp(directory / UTTERANCES))
@@ -157,7 +157,7 @@ def read_embeddings(path: Path, rows: int, ids_file: str) -> np.ndarray:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # a damaged header can fail in any way
-        raise ValueError(f"{path} is no readable NumPy array: run inference again") from error
+        raise ValueError(f"{path} is not a readable NumPy array: run inference again") from error
     if array.ndim != 2 or array.shape[0] != rows:
         raise ValueError(f"{path}: shape {array.shape}, but {ids_file} has {rows} ids")
     for start in range(0, rows, 65536):
@@ -171,11 +171,11 @@ def read_embeddings(path: Path, rows: int, ids_file: str) -> np.ndarray:
 
 
 def read_frame_seconds(directory: Path) -> float:
-    """Time from one frame to the next, of attention maps and of the keywords' weights.
+    """Seconds from one frame to the next, of attention maps and of the keywords' weights.
 
     Raises:
         FileNotFoundError: An earlier version ran the inference.
-        ValueError: The file holds something else than a number.
+        ValueError: The file does not hold a number.
     """
     path = directory / FRAME_SECONDS
     if not path.exists():
@@ -188,7 +188,7 @@ def read_frame_seconds(directory: Path) -> float:
 
 
 def read_attention(directory: Path, most: int | None = None) -> dict[str, np.ndarray]:
-    """Attention maps by utterance id, (heads, rows, frames), sorted; the first few, if so asked."""
+    """Attention maps by utterance id, (heads, rows, frames), sorted; at most ``most``."""
     path = directory / ATTENTION
     if not path.exists():
         return {}
@@ -197,6 +197,6 @@ def read_attention(directory: Path, most: int | None = None) -> dict[str, np.nda
 
 
 def read_layer_weights(directory: Path) -> np.ndarray | None:
-    """Softmax weights of the speech encoder's layers, (layers + 1,), if they are there."""
+    """Softmax weights of the speech encoder's layers, (layers + 1,), or None."""
     path = directory / LAYER_WEIGHTS
     return np.load(path, allow_pickle=False) if path.exists() else None

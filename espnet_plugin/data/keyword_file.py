@@ -1,4 +1,4 @@
-"""``keywords.jsonl``: what a model's cascaded branch said about each utterance."""
+"""Read and write ``keywords.jsonl``, the keywords of a model's cascaded branch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from espnet_plugin.utils.atomic import write_text
 
 @dataclass(frozen=True)
 class Keyword:
-    """A keyword that the model heard in an utterance.
+    """A keyword that the model found in an utterance.
 
     Attributes:
         token_id: CLIP's id of the nearest sub-word.
@@ -22,8 +22,8 @@ class Keyword:
             have special tokens among them.
         start: Where its segment starts, in seconds; None when the extractor does not segment (cls).
         end: Where its segment ends, in seconds; None likewise.
-        neighbours: Ids of the vocabulary's rows nearest to the chosen one, itself first, special
-            tokens among them: what the original's hit rate counts. Empty in files without them.
+        neighbours: Ids of the vocabulary's rows nearest to the chosen one, itself first, with
+            special tokens, for the original's hit rate. Empty in files without them.
         score: Cosine similarity of the keyword and the sub-word's embedding; None in files without.
     """
 
@@ -42,8 +42,8 @@ class UtteranceKeywords:
 
     Attributes:
         utterance: Utterance id.
-        caption: What was said; None where it is not known.
-        caption_ids: CLIP tokens of the caption, special tokens left out; None likewise.
+        caption: The spoken words; None if they are unknown.
+        caption_ids: CLIP tokens of the caption without special tokens; None likewise.
         keywords: In order of time (CIF) or of the queries (CLS).
         seconds: Length of the utterance.
         alphas: Weight of each frame, or None.
@@ -70,7 +70,7 @@ def read_keywords(path: str | Path) -> list[UtteranceKeywords]:
 
     Raises:
         FileNotFoundError: There is no such file (the model may have no cascaded branch).
-        ValueError: A line is no such object; names file and line.
+        ValueError: A line is not such an object; names file and line.
     """
     path = Path(path)
     if not path.exists():
@@ -93,7 +93,7 @@ def read_keywords(path: str | Path) -> list[UtteranceKeywords]:
                 ValueError,
             ) as error:
                 raise ValueError(
-                    f"{path}:{number}: no keyword record ({type(error).__name__}: {error})"
+                    f"{path}:{number}: not a keyword record ({type(error).__name__}: {error})"
                 ) from error
             if utterance.utterance in seen:
                 raise ValueError(f"{path}:{number}: {utterance.utterance} occurs twice")
@@ -130,7 +130,7 @@ def _record(utterance: UtteranceKeywords) -> dict[str, Any]:
         "keywords": [_keyword_record(keyword) for keyword in utterance.keywords],
     }
     if utterance.alphas is not None:
-        # through str, since a float32 rounded to four digits prints as many more
+        # by str, because a rounded float32 prints more digits
         record["alphas"] = [float(f"{alpha:.4f}") for alpha in utterance.alphas]
         record["fired"] = list(utterance.fired)
     if utterance.caption_ids is not None:
@@ -150,7 +150,7 @@ def _keyword_record(keyword: Keyword) -> dict[str, Any]:
 
 def _utterance(record: Any) -> UtteranceKeywords:
     if not isinstance(record, dict) or not isinstance(record.get("utt"), str):
-        raise ValueError("no object with an utterance")
+        raise ValueError("not an object with an utterance")
     alphas, caption_ids = record.get("alphas"), record.get("caption_ids")
     return UtteranceKeywords(
         utterance=record["utt"],

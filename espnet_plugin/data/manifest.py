@@ -1,8 +1,7 @@
-"""What derived files were made from: noted after they are written, compared before they are used.
+"""Notes on the sources of derived files, written after the files and compared before their use.
 
-One rule for all of them: a result counts while its note fits, and the note is written last. A
-result without a fitting note is made again and overwritten, so nothing has to be emptied first and
-a run may be killed at any time.
+A result counts while its note fits, and the note is written last. A result without a fitting note
+is made again. So you can kill a run at any time, and nothing has to be emptied first.
 """
 
 from __future__ import annotations
@@ -33,10 +32,10 @@ def stamp(path: str | Path) -> Stamp:
 
 
 def fingerprint(value: Any, *, times: bool = True) -> str:
-    """A hash of what an option stands for.
+    """A hash of an option's value.
 
-    A file counts by its content and an ``.scp`` by its lines and the size and time of each file
-    that it names; a folder by the files in it; anything else (a model's name, a number) by itself.
+    A file counts by its content, a folder by its files. An ``.scp`` counts by its lines and the
+    size and time of each file in it. Anything else (a model's name, a number) counts by itself.
 
     Args:
         value: The option's value.
@@ -71,11 +70,11 @@ def _files(value: Any) -> list[Path]:
 
 @dataclass(frozen=True)
 class Note:
-    """What became of a source.
+    """The result of a source.
 
     Attributes:
-        result: The file that was made of it; None: nothing could be.
-        facts: Whatever else is worth knowing, as JSON has it.
+        result: The file that was made of it; None: it failed.
+        facts: Other facts, as JSON values.
     """
 
     result: str | None
@@ -83,10 +82,9 @@ class Note:
 
 
 class Manifest:
-    """Notes on the results that lie in a folder, a line each, appended by several jobs.
+    """Notes on the results in a folder, one line each, appended by several jobs.
 
-    A note fits while the id stands for the same source, source and result are as they were (size
-    and time), and the maker is the same.
+    A note fits while id, source and maker are the same, and size and time of source and result too.
 
     Example:
         >>> with Manifest("dump/x", maker={"rate": 16000}) as manifest:
@@ -98,8 +96,8 @@ class Manifest:
 
     Args:
         directory: The folder of the results.
-        maker: Options that decide what is made; those that are files count by their content.
-        job: Number of the job in an array; each has a file of its own.
+        maker: Options that decide the results; files count by their content.
+        job: Number of the job in a job array; each job has its own file.
     """
 
     def __init__(self, directory: str | Path, *, maker: Mapping[str, Any], job: str = "1") -> None:
@@ -108,7 +106,7 @@ class Manifest:
         self._maker = fingerprint(fingerprints(**maker))
 
     def current(self, sources: Mapping[str, str]) -> dict[str, Note]:
-        """Notes of all jobs that fit; a result is preferred to a failure."""
+        """The fitting notes of all jobs; a result is preferred to a failure."""
         notes: dict[str, Note] = {}
         for path in sorted(self.directory.glob("*.jsonl")):
             with path.open("rb") as stream:
@@ -132,7 +130,7 @@ class Manifest:
     def __enter__(self) -> Manifest:
         self.directory.mkdir(parents=True, exist_ok=True)
         self._stream = self.path.open("a", buffering=1, encoding="utf-8")
-        self._stream.write("\n")  # ends the line during which an earlier run was killed
+        self._stream.write("\n")  # ends the line of a killed run
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -147,14 +145,14 @@ class Manifest:
         result: str | Path | None,
         facts: Any = None,
     ) -> None:
-        """Notes a result that is whole.
+        """Notes a complete result.
 
         Args:
             key: Its id.
-            source: What it was made from.
-            source_stamp: Of the source, from before it was read.
-            result: The file; None: nothing could be made.
-            facts: Whatever else is worth knowing, as JSON has it.
+            source: The file that it was made from.
+            source_stamp: The source's stamp from before it was read.
+            result: The file; None: it failed.
+            facts: Other facts, as JSON values.
         """
         made = None if result is None else str(result)
         row = [key, self._maker, source, source_stamp, made, made and stamp(made), facts]
@@ -162,13 +160,13 @@ class Manifest:
 
 
 def record_path(result: str | Path) -> Path:
-    """Where the record of a file, or of a folder that is a result as a whole, lies."""
+    """The record of a result, which is a file or a folder."""
     result = Path(result)
     return result / RECORD if result.is_dir() else result.with_name(f"{result.name}.{RECORD}")
 
 
 def made_from(**inputs: Any) -> dict[str, list[str]]:
-    """What a result as a whole is made from, for :func:`write_record`; taken before it is read.
+    """The inputs of a result, for :func:`write_record`; taken before they are read.
 
     Returns:
         Input → its value, its fingerprint, and for an ``.scp`` its fingerprint without times.
@@ -182,22 +180,21 @@ def made_from(**inputs: Any) -> dict[str, list[str]]:
 
 
 def write_record(result: str | Path, record: Mapping[str, list[str]]) -> None:
-    """Writes what a file or folder was made from; called once that is whole."""
+    """Writes the inputs of a file or folder; called when it is complete."""
     write_text(record_path(result), json.dumps(record, indent=2) + "\n")
 
 
 def require_fresh(
     results: Iterable[str | Path], *, remedy: str, wanted: Mapping[str, Any] | None = None
 ) -> None:
-    """Raises when what a result was made from is another now.
+    """Raises when an input of a result has changed.
 
-    An input that is gone passes. So does a result without a record, which is older than records,
-    unless something is wanted of it.
+    A missing input passes. A result without a record passes unless inputs are wanted.
 
     Args:
         results: Files or folders.
         remedy: What to do.
-        wanted: Inputs that a result must have been made from; None: the input was not given.
+        wanted: Required inputs of a result; None: the input was not given.
 
     Raises:
         DataError: With the inputs that changed.
@@ -207,7 +204,7 @@ def require_fresh(
         path = record_path(result)
         if not path.is_file():
             if wanted:
-                raise DataError(f"{path}: missing, so what it was made from is unknown; {remedy}")
+                raise DataError(f"{path}: missing, so its inputs are unknown; {remedy}")
             continue
         try:
             record = json.loads(path.read_bytes())

@@ -1,4 +1,4 @@
-"""What the batch sampler wants to know about a set, from its tables."""
+"""Read a set's tables for the batch sampler."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def read_lengths(shape_files: Collection[str]) -> dict[str, int]:
     """Length of each utterance from the first shape file (``utt2num_samples`` is one).
 
     Raises:
-        DataError: When there is no shape file, an utterance stands twice in it, or a line is not
+        DataError: When there is no shape file, it has an utterance twice, or a line is not
             ``<utterance> <n>[,<dim>]``.
     """
     if not shape_files:

@@ -1,8 +1,8 @@
-"""Kaldi's tables: UTF-8, a line per id, which spaces or tabs separate from the rest of the line.
+"""Read and write Kaldi's tables: UTF-8, one id a line, then spaces or tabs and the rest.
 
-Captions hold whatever people type, so only a line feed ends a line (a carriage return before it
-goes with it), and only spaces and tabs separate columns. ``str.splitlines`` and ``str.split`` also
-cut at U+2028, U+0085, form feeds and more: never read a table with them.
+Captions may hold any character, so only a line feed ends a line (with a carriage return before it),
+and only spaces and tabs separate columns. ``str.splitlines`` and ``str.split`` also cut at U+2028,
+U+0085, form feeds and more: never read a table with them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from espnet_plugin.utils.atomic import atomic_path
 _LINE = re.compile(r"(\S+)(?:[ \t]+(.*))?", re.DOTALL)
 _COLUMN = re.compile(r"[^ \t]+")
 _PLAIN_NAME = re.compile(r"[^./~\0][^/~\0]*")
-_MOST_BYTES = 200  # of a file's name, which may have 255 with suffixes and marks
+_MOST_BYTES = 200  # of a file's name, which may have 255 with suffixes
 
 
 class DataError(ValueError):
@@ -29,7 +29,7 @@ class MissingFileError(DataError, FileNotFoundError):
 
 
 class DuplicateIdError(DataError):
-    """An id stands twice in a table in which each id needs a line of its own.
+    """An id is in two lines of a table.
 
     Args:
         path: The table; it is read again to name the lines.
@@ -39,8 +39,8 @@ class DuplicateIdError(DataError):
     def __init__(self, path: str | Path, key: str) -> None:
         lines = [str(number) for number, other, _ in numbered_lines(path) if other == key]
         super().__init__(
-            f"{path}: '{key}' stands there twice, in lines {', '.join(lines)}; every id needs a "
-            "line of its own"
+            f"{path}: '{key}' is there more than once, in lines {', '.join(lines)}; remove all but "
+            "one of them"
         )
         self.path = Path(path)
         self.key = key
@@ -61,14 +61,14 @@ def text_lines(path: str | Path) -> Iterator[tuple[int, str]]:
     with path.open(encoding="utf-8", newline="\n") as stream:
         try:
             for number, line in enumerate(stream, 1):
-                # editors put a byte-order mark before the first line, and such files are joined
+                # editors put a byte-order mark before the first line; joined files have several
                 yield number, line.lstrip("\ufeff").removesuffix("\n").removesuffix("\r")
         except UnicodeDecodeError as error:
             raise DataError(f"{path}: not UTF-8 text ({error}); convert it first") from error
 
 
 def columns(line: str) -> list[str]:
-    """What stands between the spaces and tabs of a line."""
+    """The columns of a line, between spaces and tabs."""
     return _COLUMN.findall(line)
 
 
@@ -77,11 +77,11 @@ def numbered_lines(path: str | Path) -> Iterator[tuple[int, str, str]]:
 
     Raises:
         MissingFileError: There is no such file.
-        DataError: The file is not UTF-8, or an id runs into white space at which ESPnet cuts it.
+        DataError: The file is not UTF-8, or other white space than a space or a tab follows an id.
     """
     for number, line in text_lines(path):
         key, _, value = line.partition(" ")
-        if key and key.isprintable():  # the common case, twice as fast; no white space is printable
+        if key and key.isprintable():  # the common case, twice as fast: no white space in the id
             yield number, key, value.strip(" \t")
             continue
         line = line.strip(" \t")
@@ -91,13 +91,13 @@ def numbered_lines(path: str | Path) -> Iterator[tuple[int, str, str]]:
         elif line.strip():
             space = next(letter for letter in line if letter.isspace())
             raise DataError(
-                f"{path}:{number}: U+{ord(space):04X} stands where a space or a tab ends the id "
+                f"{path}:{number}: U+{ord(space):04X} after the id instead of a space or a tab "
                 f"({line[:40]!r})"
             )
 
 
 def read_lines(path: str | Path) -> Iterator[tuple[str, str]]:
-    """Yields (id, rest of the line) in file order, an id as often as it stands there.
+    """Yields (id, rest of the line) of each line, in file order.
 
     Raises:
         DataError: See :func:`numbered_lines`.
@@ -110,7 +110,7 @@ def read_scp(path: str | Path) -> dict[str, str]:
     """Reads a table whose ids are unique, in file order.
 
     Raises:
-        DataError: An id stands there twice, or see :func:`numbered_lines`.
+        DataError: An id is there twice, or see :func:`numbered_lines`.
     """
     table: dict[str, str] = {}
     for key, value in read_lines(path):
@@ -124,13 +124,13 @@ def write_lines(path: str | Path, lines: Iterable[tuple[str, str]]) -> int:
     """Writes (id, value) lines in the order given, atomically; returns their number.
 
     Raises:
-        DataError: A value has a line feed, which would make an id of what follows.
+        DataError: A value has a line feed.
     """
     count = 0
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
         for key, value in lines:
             if "\n" in value:
-                raise DataError(f"{path}: what '{key}' stands for has several lines: {value!r}")
+                raise DataError(f"{path}: the value of '{key}' has several lines: {value!r}")
             stream.write(f"{key} {value}\n" if value else f"{key}\n")
             count += 1
     return count
@@ -143,10 +143,10 @@ def write_scp(path: str | Path, table: Mapping[str, object]) -> int:
 
 
 def file_stem(key: str) -> str:
-    """Name, without suffix, of a file that is stored for an id: the id, where that is a plain name.
+    """Name, without suffix, of a file that is stored for an id: the id, if it is a plain name.
 
-    Another id (one with a slash, a dot in front, or of more than 200 bytes) gets its readable part
-    and a hash: a file never leaves its folder, and two ids never share one.
+    For other ids (with a slash, a dot in front, or of more than 200 bytes) it is their readable
+    part and a hash. So no file is outside its folder, and two ids never share one.
 
     >>> file_stem("1000268201_693b08cb0e_0")
     '1000268201_693b08cb0e_0'
@@ -160,7 +160,7 @@ def file_stem(key: str) -> str:
 
 
 def chosen(table: Mapping[str, str], key_file: str | Path | None) -> dict[str, str]:
-    """Entries of a job.
+    """The entries of a job.
 
     Args:
         table: All entries.

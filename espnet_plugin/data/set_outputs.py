@@ -1,4 +1,4 @@
-"""Writes what inference makes of a set: each job its share, which are put together afterwards."""
+"""Write inference's outputs of a set: each job writes its share, and the shares are merged."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ UTTERANCE_ARRAYS = ("speech_parallel", "speech_cascaded", "text")
 
 @dataclass
 class SetOutputs:
-    """What inference collects of a set's utterances, or of a job's share of them, and writes.
+    """Outputs of inference for a set's utterances, or for a job's share of them.
 
     Attributes:
         arrays: Per utterance id and array name (``speech_parallel``, ``speech_cascaded``,
             ``text``) one embedding, (dim,).
-        keywords: What the cascaded branch said, per utterance id.
+        keywords: The cascaded branch's keywords, per utterance id.
         utt2image: Image id of each utterance.
         images: Embedding of each image id, (dim,).
         attention: Attention maps of some utterances, (heads, rows, frames); the rows are the
@@ -48,7 +48,7 @@ class SetOutputs:
         layer_weights: Weights of the speech encoder's layers, (layers + 1,).
         frame_seconds: Time from one frame to the next, of the attention maps and of ``alphas`` and
             ``fired`` in the keywords.
-        made_from: What all this was made from, see :func:`~espnet_plugin.data.manifest.made_from`.
+        made_from: The inputs of all this, see :func:`~espnet_plugin.data.manifest.made_from`.
     """
 
     arrays: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
@@ -61,7 +61,7 @@ class SetOutputs:
     made_from: Mapping[str, list[str]] = field(default_factory=dict)
 
     def add(self, part: InferenceSet) -> None:
-        """Adds what a job wrote; the layers' weights and the frames' time are those of the last."""
+        """Adds the outputs of a job; layer weights and frame time are those of the last job."""
         found = dict(zip(UTTERANCE_ARRAYS, (part.parallel, part.cascaded, part.text), strict=True))
         for row, (utterance, image) in enumerate(zip(part.utterances, part.image_of, strict=True)):
             self.arrays[utterance] = {n: rows[row] for n, rows in found.items() if rows is not None}
@@ -103,7 +103,7 @@ class SetOutputs:
 
 
 def merge_outputs(parts: Sequence[str | Path], output_dir: str | Path) -> int:
-    """Puts the outputs of several jobs together.
+    """Merges the outputs of several jobs.
 
     Args:
         parts: Directories of the jobs.
@@ -150,7 +150,7 @@ def _write_maps(path: Path, maps: Mapping[str, np.ndarray]) -> None:
     if not maps:
         path.unlink(missing_ok=True)
         return
-    # as np.savez_compressed does, for which "file" could be no utterance's id
+    # as np.savez_compressed does, which does not accept "file" as a name
     with (
         atomic_path(path) as temporary,
         zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive,

@@ -1,8 +1,8 @@
-"""Where in a recording somebody speaks, by energy alone: it knows no language.
+"""Find speech in a recording by energy alone, for any language.
 
-A frame is speech when it is louder than the recording's own noise, and not far below its loudest
-frames. Margins keep what is soft at the edges of words. A recording that is equally loud throughout
-is kept whole: energy cannot tell whether it is noise.
+A frame is speech if it is louder than the recording's own noise, and not far below its loudest
+frames. Margins keep soft sounds at the edges of words. A recording that is equally loud throughout
+is kept whole, because energy does not distinguish it from noise.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ LOWEST = 80.0  # Hz; hum and rumble are below
 SMOOTHED = 5  # frames of the running median; clicks are shorter
 EMPTY = -100.0  # dB of frames without any sound
 LOUDNESS_RANGE = 6.0  # dB from noise to loudest; with less, everything is kept
-ABOVE_NOISE = 0.3  # share of that range which speech is above the noise,
-AT_MOST = 12.0  # and dB that suffice
-BELOW_LOUDEST = 40.0  # dB; what is softer was not said into the microphone
-PAUSE = 0.5  # seconds; shorter ones are part of what is said
+ABOVE_NOISE = 0.3  # share of that range by which speech exceeds the noise,
+AT_MOST = 12.0  # at most this many dB
+BELOW_LOUDEST = 40.0  # dB; softer sounds are in the background
+PAUSE = 0.5  # seconds; shorter pauses are part of the speech
 SHORTEST = 0.1  # seconds of speech in a part; less is a knock
 MARGIN = 0.2  # seconds kept on both sides; final consonants are soft
 
@@ -33,7 +33,7 @@ class NoSpeechError(DataError):
 
 @dataclass(frozen=True)
 class SpeechPart:
-    """A part of a recording in which somebody speaks.
+    """A part of a recording with speech.
 
     Attributes:
         start: Its first sample.
@@ -45,7 +45,7 @@ class SpeechPart:
 
 
 def speech_parts(samples: np.ndarray, rate: int) -> list[SpeechPart]:
-    """The parts of a recording in which somebody speaks, in order; none if it is silent.
+    """The parts of a recording with speech, in order; empty if it is silent.
 
     Args:
         samples: Floating point in [-1, 1], (samples,).
@@ -99,16 +99,16 @@ def _levels(samples: np.ndarray, rate: int, frame: int) -> np.ndarray:
 
 
 def _without_hum(samples: np.ndarray, rate: int) -> np.ndarray:
-    """A Butterworth high-pass of second order without its delay, by NumPy: importing SciPy's
-    filters takes longer than a query."""
+    """A Butterworth high-pass of second order without delay, by NumPy: importing SciPy's filters
+    takes longer than a query."""
     frequencies = np.fft.rfftfreq(len(samples), 1 / rate)
     gains = frequencies**2 / np.sqrt(frequencies**4 + LOWEST**4)
     return np.fft.irfft(np.fft.rfft(samples) * gains, len(samples))
 
 
 def _joined(spoken: list[list[int]], rate: int) -> list[tuple[int, int]]:
-    """Start and end of each part in samples; pauses are bridged, knocks are left out."""
-    parts: list[tuple[int, int, int]] = []  # and how many samples of it are speech
+    """Start and end of each part in samples; short pauses are joined, knocks are left out."""
+    parts: list[tuple[int, int, int]] = []  # start, end, samples of speech
     for start, end in spoken:
         if parts and start - parts[-1][1] <= PAUSE * rate:
             first, _, so_far = parts.pop()

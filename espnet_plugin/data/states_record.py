@@ -1,7 +1,6 @@
-"""What stored hidden states were made from: written by stage 6, compared before training.
+"""The inputs of stored hidden states: written by stage 6, compared before training.
 
-The record lies beside the states. It is of the form that
-:func:`~espnet_plugin.data.manifest.made_from` gives all results.
+The record is beside the states, in the form of :func:`~espnet_plugin.data.manifest.made_from`.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ def encoder_options(
 ) -> dict[str, Any]:
     """Options of a speech encoder that decide its hidden states.
 
-    A folder or file counts by its content, so it may be moved. A public model counts by its name.
+    A folder or file counts by its content, so you may move it. A public model counts by its name.
 
     Args:
         source: Name of the backend.
         conf: Options of :class:`FrozenSpeechEncoder`.
-        normalizes: Whether the encoder's own files ask for normalised waveforms; None: not known.
+        normalizes: Whether the encoder's own files ask for normalised waveforms; None: unknown.
     """
     options = {
         "speech_encoder": source,
@@ -38,7 +37,7 @@ def encoder_options(
         "random_weights": conf.get("random_weights") or None,
         "frame_length_rule": conf.get("frame_length_rule", "exact"),
     }
-    if ":" in source:  # a class of somebody's own: any of its options may count
+    if ":" in source:  # any option of a user's class may count
         others = ("normalize_waveform", "dropout_in_training")
         options |= {name: value for name, value in conf.items() if name not in others}
     given = conf.get("normalize_waveform")
@@ -60,7 +59,7 @@ def require_own_states(scp: str | Path, source: str, conf: Mapping[str, Any]) ->
         conf: Its final ``speech_encoder_conf``.
 
     Raises:
-        DataError: If the states are others, or have no record.
+        DataError: If the inputs of the states differ, or there is no record.
     """
     wanted = encoder_options(source, conf)
     require_fresh(StoredFrames(scp).folders(), remedy=REMEDY, wanted=wanted)

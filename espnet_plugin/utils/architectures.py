@@ -7,11 +7,11 @@ from typing import Any
 
 
 def architecture_name(config: Mapping[str, Any]) -> str:
-    """The papers' name of what a configuration describes, or ours.
+    """The papers' name, or ours, of the architecture in a configuration.
 
     Args:
-        config: An experiment's config.yaml; its two switches decide, and how keywords are chosen
-            in training. The defaults are those of ``speechclip/factory.py``.
+        config: An experiment's config.yaml. Its two switches decide, and how training chooses
+            keywords. The defaults are those of ``speechclip/factory.py``.
     """
     extractor = config.get("keyword_extractor", "cif")
     if extractor in (None, "none"):

@@ -1,4 +1,4 @@
-"""Write files so that a killed process never leaves half of one behind."""
+"""Write files atomically: a killed process never leaves half a file."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _FULL = 1 << 20  # bytes
 
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yields a temporary path beside ``path``, which takes its place when the block succeeds.
+    """Yields a temporary path beside ``path``, which replaces it when the block succeeds.
 
-    The temporary name keeps the suffix, since writers such as ``np.save`` choose or append by it.
-    Parent directories are made. When the block raises, nothing is left behind.
+    The temporary name keeps the suffix, because ``np.save`` and others append it. Parent
+    directories are made. If the block raises, nothing is left behind.
 
     Raises:
-        OSError: Of the block, with the path; ``ENOSPC`` also where a library that writes (NumPy,
-            libsndfile, PyTorch) does not say that the disk was full.
+        OSError: The block's error with the path. ``ENOSPC`` if the disk is full, even if the
+            writing library (NumPy, libsndfile, PyTorch) hides that.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

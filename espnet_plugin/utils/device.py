@@ -1,4 +1,4 @@
-"""Where a model computes."""
+"""Choose a torch device."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ def torch_device(name: str | torch.device | None) -> str:
     """The name of a device that PyTorch can use here.
 
     Args:
-        name: ``cpu``, ``cuda``, ``cuda:1`` and the like; None: a GPU where there is one.
+        name: ``cpu``, ``cuda``, ``cuda:1`` and the like; None: a GPU if there is one.
 
     Raises:
-        ValueError: If there is no such device; the message names those that there are.
+        ValueError: If there is no such device; the message names the available ones.
     """
     if name is None:
         return "cuda" if torch.cuda.is_available() else "cpu"

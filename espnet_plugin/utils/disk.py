@@ -1,4 +1,4 @@
-"""Whether something fits on the disk, asked before the work and not after it."""
+"""Whether something fits on the disk, checked before the work."""
 
 from __future__ import annotations
 
@@ -15,20 +15,23 @@ class NotEnoughSpaceError(OSError):
 
 
 def free_space(directory: str | Path) -> int:
-    """Bytes free on the disk of a directory, which need not exist yet."""
+    """Free bytes on the disk of a directory, which may not exist yet."""
     directory = Path(directory).absolute()
     while not directory.exists():
         directory = directory.parent
     return shutil.disk_usage(directory).free
 
 
-def require_space(directory: str | Path, needed: int, *, what: str) -> None:
+def require_space(
+    directory: str | Path, needed: int, *, what: str, remedy: str = "choose another directory"
+) -> None:
     """Raises when ``needed`` bytes and a reserve of 5 % do not fit.
 
     Args:
         directory: Where the files go.
         needed: Bytes to be written.
-        what: Name of the files for the message.
+        what: Name of the files, for the message.
+        remedy: What to do if you cannot free space.
 
     Raises:
         NotEnoughSpaceError: With both sizes.
@@ -37,5 +40,5 @@ def require_space(directory: str | Path, needed: int, *, what: str) -> None:
     if needed * (1 + RESERVE) > free:
         raise NotEnoughSpaceError(
             f"{what} need {format_size(needed, binary=True)}, but {directory} has only "
-            f"{format_size(free, binary=True)} free. Free some space or choose another directory."
+            f"{format_size(free, binary=True)} free. Free some space or {remedy}."
         )

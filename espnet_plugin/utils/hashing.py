@@ -13,7 +13,7 @@ def hash_file(path: str | Path, digest: hashlib._Hash) -> hashlib._Hash:
 
     Args:
         path: The file.
-        digest: From ``hashlib``, of whichever algorithm; it may have taken in something before.
+        digest: A hash object of ``hashlib``; it may hold other data already.
 
     Returns:
         ``digest``.

@@ -1,4 +1,4 @@
-"""A full memory, as one sentence."""
+"""Turn out-of-memory errors into one message."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import re
 from collections.abc import Iterator, Sequence
 
 _NAMED = 5
-# PyTorch's on a CPU is a plain RuntimeError
+# on a CPU PyTorch raises a plain RuntimeError
 _FULL = re.compile("out of memory|allocate memory|not enough memory")
 
 
 @contextlib.contextmanager
 def memory_errors(items: Sequence[str], *, remedy: str) -> Iterator[None]:
-    """Names what was computed when the memory, a GPU's too, was full.
+    """Names the items that filled the memory, of the computer or of a GPU.
 
     Args:
-        items: What is computed at once; looked at when that fails.
+        items: The items of one computation.
         remedy: What to do.
 
     Raises:
-        MemoryError: With a sentence.
+        MemoryError: With one sentence.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Progress bars on a terminal, a line now and then in a log file."""
+"""Show progress: a bar on a terminal, a line now and then in a log file."""
 
 from __future__ import annotations
 
@@ -21,25 +21,24 @@ def progress(
     unit: str = "it",
     log_every: float = 30.0,
 ) -> Iterator[Item]:
-    """Iterates over ``items`` and shows how far it is.
+    """Iterates over ``items`` and shows the progress.
 
-    On a terminal this is a tqdm bar on stderr. Elsewhere (a job's log file) lines are logged,
-    because a bar's carriage returns make a log unreadable: after one second, then at intervals
-    that double up to ``log_every``, so that short jobs are seen and long logs stay short.
+    On a terminal this is a tqdm bar on stderr. Elsewhere lines are logged: after one second, then
+    at intervals that double up to ``log_every``.
 
     Args:
         items: What to iterate over.
         description: What is being done, e.g. ``"image embeddings"``.
         total: Number of items, when ``items`` has no length.
         unit: Name of one item.
-        log_every: Longest time between lines when stderr is no terminal, in seconds.
+        log_every: Longest time between logged lines, in seconds.
     """
     if total is None and hasattr(items, "__len__"):
         total = len(items)
     if sys.stderr.isatty():
         from tqdm import tqdm
 
-        # leave=None: a bar inside another one goes when it is full
+        # leave=None: a bar inside another one disappears when it is full
         yield from tqdm(
             items, desc=description, total=total, unit=unit, dynamic_ncols=True, leave=None
         )

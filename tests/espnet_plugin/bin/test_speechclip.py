@@ -172,7 +172,7 @@ def test_bad_input_is_one_sentence(index: Path, arguments, message: str) -> None
         (("search", "--index", "INDEX", "--wav", "FOLDER"), "pictures: a folder, not a file$"),
         (("search", "--index", "INDEX", "--wav", "BAD"), "bad.jpg: cannot be read"),
         (("search", "--index", "INDEX", "--image", "BAD"), "bad.jpg: not an image that can"),
-        (("search", "--index", "INDEX", "--text", "x", "--minus", "BAD"), "bad.jpg: no picture"),
+        (("search", "--index", "INDEX", "--text", "x", "--minus", "BAD"), "bad.jpg: not an image"),
     ],
 )
 def test_what_cannot_be_read_is_said_before_a_model_is_looked_for(

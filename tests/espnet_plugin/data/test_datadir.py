@@ -49,7 +49,7 @@ def test_fix_keeps_what_every_file_has_and_sorts(corpus: Path) -> None:
 def test_fix_removes_captions_without_picture_and_unused_pictures(corpus: Path) -> None:
     write(corpus, image__scp="a a.png/c c.png")
     report = datadir.fix(corpus)
-    assert report.removed == {"its picture is not in image.scp": ["b_1", "b_2"]}
+    assert report.removed == {"its image is not in image.scp": ["b_1", "b_2"]}
     assert read_scp(corpus / "image.scp") == {"a": "a.png"}
     assert [value for _, value in read_lines(corpus / "words.ctm")] == [
         "1 0.0 0.5 one",
@@ -67,8 +67,8 @@ def test_problems_name_file_and_reason(corpus: Path) -> None:
     write(corpus, spk2utt="s a_1 b_1/t a_2 b_2", utt2spk="b_1 s/a_1 s/a_2 t/b_2", image__scp="a a")
     found = "\n".join(datadir.problems(corpus))
     assert "utt2spk: not sorted" in found
-    assert "utt2spk: nothing stands after 1 ids, the first is b_2" in found
-    assert "image.scp: lacks 1 pictures ['b']" in found
+    assert "utt2spk: no value after 1 ids, the first is b_2" in found
+    assert "image.scp: lacks 1 images ['b']" in found
     (corpus / "text").unlink()
     assert any("text: missing" in line for line in datadir.problems(corpus))
     assert not any("text" in line for line in datadir.problems(corpus, text=False))
@@ -85,10 +85,10 @@ def test_an_id_twice_stops_every_command(corpus: Path) -> None:
     write(corpus, text="b_1 x/a_1 one/a_2 x/a_1 two")
     datadir.write_spk2utt(corpus)
     for command in ("fix", "validate"):
-        with pytest.raises(SystemExit, match="text: 'a_1' stands there twice, in lines 2, 4"):
+        with pytest.raises(SystemExit, match="text: 'a_1' is there more than once, in lines 2, 4"):
             main([command, "--dir", str(corpus)])
     write(corpus, utt2image="b_1 b/a_1 a/a_2 a/a_1 b")
-    with pytest.raises(SystemExit, match="utt2image: 'a_1' stands there twice, in lines 2, 4"):
+    with pytest.raises(SystemExit, match="utt2image: 'a_1' is there more than once, in lines 2, 4"):
         main(["image_ids", "--dir", str(corpus)])
 
 
@@ -183,7 +183,7 @@ def test_check_images_drops_and_reports(corpus: Path, tmp_path: Path) -> None:
 def test_fix_removes_captions_in_which_nothing_is_written(corpus: Path, caption: str) -> None:
     write(corpus, text=f"a_1 {caption}/a_2 a\x07 dog/b_1 &amp; cat/b_2 \U0001f600")
     report = datadir.fix(corpus)
-    assert report.removed == {"nothing can be read in its caption": ["a_1"]}
+    assert report.removed == {"its caption holds nothing readable": ["a_1"]}
     assert datadir.problems(corpus) == []
 
 

@@ -34,8 +34,8 @@ def test_reads_records(tmp_path):
     ("content", "message"),
     [
         ("", "is empty"),
-        ("{broken\n", "keywords.jsonl:1: no keyword record"),
-        ('{"utt": "u1"}\n', "keywords.jsonl:1: no keyword record"),
+        ("{broken\n", "keywords.jsonl:1: not a keyword record"),
+        ('{"utt": "u1"}\n', "keywords.jsonl:1: not a keyword record"),
         (
             '{"utt": "u", "caption": "", "caption_ids": [], "keywords": []}\n'
             '{"utt": "v", "keywords": []}\n',

@@ -52,7 +52,7 @@ def test_odd_white_space_ends_neither_line_nor_column(tmp_path: Path, odd: str) 
     assert read_scp(path) == {"a": f"one{odd}b two", "c": f"{odd}three"}
     assert columns(f"a 1{odd}2\t3") == ["a", f"1{odd}2", "3"]
     path.write_bytes(f"a{odd}one\n".encode())  # ESPnet would read the id a
-    with pytest.raises(DataError, match=rf"text:1: U\+{ord(odd):04X} stands where a space"):
+    with pytest.raises(DataError, match=rf"text:1: U\+{ord(odd):04X} after the id"):
         read_scp(path)
 
 
@@ -66,7 +66,7 @@ def test_what_other_programs_write(tmp_path: Path) -> None:
 def test_an_id_twice_names_file_and_lines(tmp_path: Path) -> None:
     path = tmp_path / "text"
     path.write_text("a one\n\nb two\na three\na one\n")
-    with pytest.raises(DataError, match=r"text: 'a' stands there twice, in lines 1, 4, 5; every"):
+    with pytest.raises(DataError, match=r"text: 'a' is there more than once, in lines 1, 4, 5"):
         read_scp(path)
     assert [key for key, _ in read_lines(path)] == ["a", "b", "a", "a"]
 
@@ -77,7 +77,7 @@ def test_errors(tmp_path: Path) -> None:
     (tmp_path / "latin").write_bytes("a fünf\n".encode("latin-1"))
     with pytest.raises(DataError, match="latin: not UTF-8"):
         read_scp(tmp_path / "latin")
-    with pytest.raises(DataError, match="'a' stands for has several lines"):
+    with pytest.raises(DataError, match="the value of 'a' has several lines"):
         write_lines(tmp_path / "x", [("a", "one\nb two")])
     assert not (tmp_path / "x").exists()
 
