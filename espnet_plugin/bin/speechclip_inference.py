@@ -93,8 +93,8 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--dtype",
         default="float32",
-        choices=["float32", "float64", "float16", "bfloat16"],
-        help="Precision of the computation",
+        choices=["float32", "float16", "bfloat16"],
+        help="Precision of the computation; the weights stay float32",
     )
     parser.add_argument("--num_workers", type=int, default=1, help="Processes that read files")
     parser.add_argument("--batch_size", type=int, default=16, help="Utterances at a time, at most")

@@ -83,7 +83,7 @@ class Backend:
     def known_words(self) -> list[str]:
         """Whole words among the keywords that the model chooses from, without function words; those
         that its training captions hold most often come first, if it says."""
-        model = self.model.inference.model
+        model = self.model.model
         if model.vocabulary is None:
             return []
         tokens = map(model.clip.token_text, model.vocabulary.ids)
@@ -96,13 +96,12 @@ class Backend:
         Raises:
             NoSpeechError: When it is silent.
         """
-        inference = self.model.inference
         part = spoken_part(samples, self.rate)
         start = part.start / self.rate
         with self._one_at_a_time:
-            result = inference(samples[part.start : part.end])
+            result = self.model(samples[part.start : part.end])
             embedding = result.parallel if result.parallel is not None else result.cascaded
-            cif = getattr(inference.model.keyword_extractor, "cif", None)
+            cif = getattr(self.model.model.keyword_extractor, "cif", None)
             return Heard(
                 samples=samples,
                 rate=self.rate,
@@ -111,9 +110,9 @@ class Backend:
                 embedding=embedding,
                 keywords=None
                 if result.keywords is None
-                else later(words_of(result.keywords, inference.model.clip), seconds=start),
+                else later(words_of(result.keywords, self.model.model.clip), seconds=start),
                 alphas=result.alphas,
-                frame_seconds=inference.stride_seconds,
+                frame_seconds=self.model.frame_seconds,
                 threshold=cif.threshold if cif is not None else 1.0,
                 hits=self._nearest(embedding),
             )
@@ -131,19 +130,19 @@ class Backend:
     def find_text(self, text: str) -> list[Hit]:
         """The pictures nearest to a text."""
         with self._one_at_a_time:
-            return self._nearest(np.asarray(self.model.encode_text(text))[0])
+            return self._nearest(self.model.encode_text(text)[0])
 
     def find_picture(self, picture: str | Image) -> list[Hit]:
         """The pictures nearest to one, a file or a decoded one."""
         with self._one_at_a_time:
-            return self._nearest(np.asarray(self.model.encode_image(picture))[0])
+            return self._nearest(self.model.encode_image(picture)[0])
 
     def closest_captions(self, picture: str) -> list[tuple[int, Caption, float]]:
         """Positions, captions and cosines of the captions closest to a picture file."""
         if self.captions is None:
             return []
         with self._one_at_a_time:
-            embedding = np.asarray(self.model.encode_image(picture))[0]
+            embedding = self.model.encode_image(picture)[0]
         return [
             (position, self.captions.captions[position], score)
             for position, score in self.captions.closest(embedding, top=TOP_CAPTIONS)

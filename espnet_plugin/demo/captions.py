@@ -110,21 +110,18 @@ def embed_captions(
                     return SpokenCaptions(kept, arrays["embeddings"])
         except (OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile) as error:
             logging.warning(f"{stored} is damaged and made anew ({error})")
-    rows = model.encode_speech([caption.recording for caption in captions], on_error="skip")
-    if not rows.kept:
+    skipped: dict[int, str] = {}
+    rows = model.encode_speech([caption.recording for caption in captions], skipped=skipped)
+    kept = [position for position in range(len(captions)) if position not in skipped]
+    if not kept:
         raise DataError(f"none of {len(captions)} recordings can be used; is this their folder?")
     if stored:
         try:
             with atomic_path(stored) as temporary:
-                np.savez(
-                    temporary,
-                    digest=digest,
-                    kept=np.array(rows.kept),
-                    embeddings=np.asarray(rows),
-                )
+                np.savez(temporary, digest=digest, kept=np.array(kept), embeddings=rows)
         except OSError as error:
             logging.warning(f"embeddings of captions are not kept for the next start ({error})")
-    return SpokenCaptions([captions[position] for position in rows.kept], np.asarray(rows))
+    return SpokenCaptions([captions[position] for position in kept], rows)
 
 
 def _digest(captions: list[Caption], fingerprint: str) -> str:

@@ -17,7 +17,7 @@ from espnet_plugin.data.scp import read_scp, write_scp
 from espnet_plugin.data.set_outputs import SetOutputs, merge_outputs
 from espnet_plugin.espnet3.dataset import Dataset
 from espnet_plugin.inference.infer_set import infer_set
-from espnet_plugin.inference.speechclip_inference import SpeechCLIPInference
+from espnet_plugin.inference.speechclip import SpeechCLIP
 from espnet_plugin.pretrained.names import resolve_model
 
 
@@ -57,9 +57,7 @@ class SetInferenceRunner(InferenceRunner):
             self._get_manifest_path(self.output_dir, self.shard_subdir).unlink(missing_ok=True)
 
     @staticmethod
-    def forward(
-        idx: Sequence[int], dataset: Any, model: SpeechCLIPInference, **env: Any
-    ) -> SetOutputs:
+    def forward(idx: Sequence[int], dataset: Any, model: SpeechCLIP, **env: Any) -> SetOutputs:
         """Embeds the utterances at these places of the set."""
         items: Dataset = dataset.dataset
         directory, keys = items.directory, items.keys()

@@ -37,18 +37,20 @@ def embed_by_name(
     Raises:
         ValueError: When nothing can be used.
     """
-    pictures = [file for file in files if is_image(file)]
+    images = [file for file in files if is_image(file)]
     recordings = [file for file in files if not is_image(file)]
     rows: dict[str, np.ndarray] = {}
     for given, encode in (
-        (recordings, partial(model.encode_speech, branch=branch, on_error="skip")),
-        (pictures, partial(model.encode_image, on_error="skip")),
-        (texts, model.encode_text),
+        (recordings, partial(model.encode_speech, branch=branch)),
+        (images, model.encode_image),
     ):
         if given:
-            embedded = encode(given)
-            kept = [given[position] for position in embedded.kept]
-            rows.update(zip(kept, np.asarray(embedded), strict=True))
+            skipped: dict[int, str] = {}
+            embedded = encode(given, skipped=skipped)
+            kept = [file for position, file in enumerate(given) if position not in skipped]
+            rows.update(zip(kept, embedded, strict=True))
+    if texts:
+        rows.update(zip(texts, model.encode_text(texts), strict=True))
     if not rows:
         raise ValueError("not one of the files can be used")
     return [(name, rows[name]) for name in (*files, *texts) if name in rows]

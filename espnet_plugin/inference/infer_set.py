@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +21,15 @@ from espnet_plugin.data.scp import DataError, read_scp
 from espnet_plugin.data.set_outputs import SetOutputs
 from espnet_plugin.inference.batches import batches_by_length
 from espnet_plugin.inference.clip import embed_texts
-from espnet_plugin.inference.speechclip_inference import SpeechCLIPInference, UtteranceResult
-from espnet_plugin.inference.utterance import MAX_SECONDS
-from espnet_plugin.speechclip.backends.waveform import checked_speech, float_speech
+from espnet_plugin.inference.results import (
+    UtteranceResult,
+    utterance_results,
+    warn_of_early_ends,
+)
+from espnet_plugin.inference.speechclip import SpeechCLIP
+from espnet_plugin.inference.utterance import MAX_SECONDS, is_too_long
+from espnet_plugin.speechclip.backends.waveform import checked_speech
+from espnet_plugin.speechclip.clip import FrozenCLIP
 from espnet_plugin.utils.memory import memory_errors
 from espnet_plugin.utils.progress import progress
 
@@ -34,13 +41,23 @@ ATTENTION_MAPS = 2  # utterances of a job whose attention is kept, for figures
 ATTENTION_SECONDS = 60.0  # of a longer one it is not: a map grows with the square
 
 
-def _checked(_: str, data: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _prepared(
+    utterance: str, data: dict[str, np.ndarray], *, max_seconds: float, frame_seconds: float
+) -> dict[str, np.ndarray]:
+    """Speech checked and cut; of stored hidden states the frames to read, [0, frames], cut."""
     if "speech" in data:
-        data["speech"] = checked_speech(float_speech(data["speech"]))
-    return data
+        samples = checked_speech(data["speech"])
+        if is_too_long(utterance, len(samples) / SAMPLING_RATE, max_seconds):
+            samples = samples[: int(max_seconds * SAMPLING_RATE)]
+        return {**data, "speech": samples}
+    frames = int(data["speech_states"][1])
+    if is_too_long(utterance, frames * frame_seconds, max_seconds):
+        frames = int(max_seconds / frame_seconds)
+    return {**data, "speech_states": np.array([0, frames])}
 
 
-# as ESPnet's collate function, whose module imports every language's grapheme-to-phoneme library
+# ESPnet's CommonCollateFn does the same, but importing it takes 8 s of CPU in each job: it brings
+# the grapheme-to-phoneme libraries of all languages
 def _padded(
     items: Sequence[tuple[str, dict[str, np.ndarray]]],
 ) -> tuple[list[str], dict[str, Tensor]]:
@@ -54,7 +71,7 @@ def _padded(
 
 
 def infer_set(
-    inference: SpeechCLIPInference,
+    model: SpeechCLIP,
     data: Sequence[tuple[str, str, str]],
     *,
     keys: Sequence[str],
@@ -70,7 +87,7 @@ def infer_set(
     """Embeds the utterances ``keys`` and all that belongs to them.
 
     Args:
-        inference: The model.
+        model: The model.
         data: (file, name, type) as ESPnet's commands take them; ``speech`` or ``speech_states``.
         keys: Utterances.
         captions: Caption of each utterance, for the teacher's embeddings and caption ids.
@@ -80,15 +97,16 @@ def infer_set(
         batch_size: Utterances at a time, at most.
         batch_seconds: Speech at a time, at most, with padding; an utterance that is longer comes
             alone. Without ``shape_file`` nothing is known of the lengths.
-        max_seconds: Of longer speech only the beginning is heard, with a warning that names it.
-            Keywords may reach less far, see :attr:`SpeechCLIPInference.keyword_seconds`.
+        max_seconds: Only the beginning of longer speech is used, with a warning that names it.
+            Keywords can end earlier, see :attr:`SpeechCLIP.keyword_seconds`.
         num_workers: Processes that read files.
 
     Raises:
         DataError: An id or a file is missing.
         MemoryError: The memory does not hold the utterances that it names.
     """
-    dataset = NamingDataset(list(data), preprocess=_checked)
+    prepare = partial(_prepared, max_seconds=max_seconds, frame_seconds=model.frame_seconds)
+    dataset = NamingDataset(list(data), preprocess=prepare)
     batches = [keys[start : start + batch_size] for start in range(0, len(keys), batch_size)]
     if shape_file is not None:
         most = int(max_seconds * SAMPLING_RATE)
@@ -103,29 +121,26 @@ def infer_set(
         num_workers=num_workers,
         collate_fn=_padded,
     )
+    layer_weights = model.model.layer_weighting.weights.detach().softmax(dim=0)
     outputs = SetOutputs(
-        layer_weights=inference.layer_weights(), frame_seconds=inference.stride_seconds
+        layer_weights=layer_weights.float().cpu().numpy(), frame_seconds=model.frame_seconds
     )
     shown = {keys[(2 * n + 1) * len(keys) // (2 * ATTENTION_MAPS)] for n in range(ATTENTION_MAPS)}
     for utterances, batch in progress(loader, description="inference", unit="batch"):
-        batch = _cut(utterances, batch, max_seconds, inference.stride_seconds)
-        tensors = {name: value.to(inference.device) for name, value in batch.items()}
+        tensors = {name: value.to(model.device) for name, value in batch.items()}
         with memory_errors(utterances, remedy=SMALLER):
-            results = inference.results(inference.encode(**tensors))
-        for utterance, seconds, result in zip(
-            utterances, _seconds(batch, inference.stride_seconds), results, strict=True
-        ):
+            results = utterance_results(model.model, model.encode(**tensors))
+        warn_of_early_ends(model.model, utterances, [result.keywords_end for result in results])
+        lengths = _seconds(batch, model.frame_seconds)
+        for row, (utterance, result) in enumerate(zip(utterances, results, strict=True)):
             outputs.arrays[utterance] = _embeddings(result)
             if result.keywords is not None:
-                inference.warn_of_the_rest(utterance, result)
-                outputs.keywords[utterance] = _keywords(utterance, seconds, result)
-        for row in [row for row, utterance in enumerate(utterances) if utterance in shown]:
-            one = {name: value[row : row + 1] for name, value in tensors.items()}
-            if _seconds(one, inference.stride_seconds)[0] > ATTENTION_SECONDS:
-                continue
-            outputs.attention[utterances[row]] = inference.attention_map(**one)
+                outputs.keywords[utterance] = _keywords(utterance, lengths[row], result)
+            if utterance in shown and lengths[row] <= ATTENTION_SECONDS:
+                one = {name: value[row : row + 1] for name, value in tensors.items()}
+                outputs.attention[utterance] = model.attention_map(**one)
     if captions is not None:
-        _add_captions(inference, outputs, captions)
+        _add_captions(model.model.clip, outputs, captions)
     if utt2image is not None:
         _add_images(outputs, utt2image, image_scp)
     return outputs
@@ -139,30 +154,10 @@ def _samples(shape_file: str, keys: Sequence[str]) -> dict[str, int]:
     return {key: lengths[key] for key in keys}
 
 
-def _cut(
-    utterances: Sequence[str], batch: dict[str, Tensor], max_seconds: float, stride_seconds: float
-) -> dict[str, Tensor]:
-    """A batch of which nothing is longer than so many seconds."""
-    seconds = _seconds(batch, stride_seconds)
-    for utterance, length in zip(utterances, seconds, strict=True):
-        if length > max_seconds:
-            logging.warning(
-                f"{utterance}: {length:.0f} s long, the first {max_seconds:.0f} s of it are heard; "
-                "cut the recording, or give more max_seconds (--max_seconds)"
-            )
-    if max(seconds) <= max_seconds:
-        return batch
-    name = "speech" if "speech" in batch else "speech_states"
-    step = 1 / SAMPLING_RATE if name == "speech" else stride_seconds
-    most = int(max_seconds / step)
-    lengths = batch[f"{name}_lengths"].clamp(max=most)
-    return {**batch, name: batch[name][:, :most], f"{name}_lengths": lengths}
-
-
-def _seconds(batch: Mapping[str, Tensor], stride_seconds: float) -> list[float]:
+def _seconds(batch: Mapping[str, Tensor], frame_seconds: float) -> list[float]:
     if "speech_lengths" in batch:
         return [samples / SAMPLING_RATE for samples in batch["speech_lengths"].tolist()]
-    return [frames * stride_seconds for frames in batch["speech_states_lengths"].tolist()]
+    return [frames * frame_seconds for frames in batch["speech_states_lengths"].tolist()]
 
 
 def _keywords(utterance: str, seconds: float, result: UtteranceResult) -> UtteranceKeywords:
@@ -183,11 +178,8 @@ def _embeddings(result: UtteranceResult) -> dict[str, np.ndarray]:
     return {name: array for name, array in found.items() if array is not None}
 
 
-def _add_captions(
-    inference: SpeechCLIPInference, outputs: SetOutputs, captions: Mapping[str, str]
-) -> None:
+def _add_captions(clip: FrozenCLIP, outputs: SetOutputs, captions: Mapping[str, str]) -> None:
     """Adds CLIP's own embeddings of the captions, and the captions to the keywords."""
-    clip = inference.model.clip
     utterances = list(outputs.arrays)
     missing = next((u for u in utterances if u not in captions), None)
     if missing is not None:

@@ -199,7 +199,7 @@ def model_meta(model: SpeechCLIP, *, branch: Branch | None = None) -> ModelMeta:
         model: The model. CLIP's image tower is loaded to be counted.
         branch: Of recordings; None: the model's default.
     """
-    speech, image_tower = model.inference.model, model._clip_with_images().image_tower
+    speech, image_tower = model.model, model._clip_with_images().image_tower
     weights = [*speech.parameters(), *image_tower.parameters()]
     return ModelMeta(
         **_origin(model.source),

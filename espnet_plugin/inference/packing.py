@@ -48,7 +48,7 @@ def pack_model(
             packed anyway are not packed twice.
 
     Returns:
-        The archive, for ``load_speechclip`` and ``SpeechCLIPInference.from_pretrained``.
+        The archive, for ``load_speechclip`` and ``SpeechCLIP.from_pretrained``.
 
     Raises:
         FileNotFoundError: When a file is missing, of those that the configuration names too.

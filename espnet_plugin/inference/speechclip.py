@@ -1,23 +1,30 @@
-"""A trained model in one line: recordings, pictures and texts as rows of one space."""
+"""A trained model: recordings, images and texts as rows of one space."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from espnet_plugin.data.speech_activity import SILENT
 from espnet_plugin.inference.batches import batches_by_length
 from espnet_plugin.inference.clip import embed_pixels, embed_texts, read_pixels
-from espnet_plugin.inference.embeddings import Embeddings, OnError, embed_items, items_of
+from espnet_plugin.inference.embeddings import embed_items, items_of
 from espnet_plugin.inference.keywords import HeardWord, words_of
 from espnet_plugin.inference.publishing import upload, write_model_card
-from espnet_plugin.inference.speechclip_inference import SpeechCLIPInference
+from espnet_plugin.inference.results import (
+    UtteranceResult,
+    frame_seconds,
+    keyword_ends,
+    utterance_results,
+    warn_of_early_ends,
+)
 from espnet_plugin.inference.utterance import (
     MAX_SECONDS,
     Utterance,
@@ -28,7 +35,8 @@ from espnet_plugin.inference.utterance import (
 from espnet_plugin.pretrained.storage import load_clip, load_speechclip, save_loaded
 from espnet_plugin.pretrained.storage_format import new_directory
 from espnet_plugin.speechclip.clip import FrozenCLIP
-from espnet_plugin.speechclip.model import SpeechOutput
+from espnet_plugin.speechclip.model import SpeechCLIPModel, SpeechOutput
+from espnet_plugin.speechclip.speech_encoder import SpeechStates, batch_states
 from espnet_plugin.utils.device import torch_device
 from espnet_plugin.utils.scratch import scratch_folder
 
@@ -36,37 +44,55 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Branch = Literal["parallel", "cascaded", "both"]
+PRECISIONS = ("float32", "float16", "bfloat16")
 BATCH_SECONDS = 100.0
-BATCH_PICTURES = 64
+BATCH_IMAGES = 64
 
 
 class SpeechCLIP:
-    """Recordings, pictures and texts as rows of one space, and the keywords of recordings.
+    """Embeds recordings, images and texts in one space, and finds keywords in recordings.
 
     Example:
         >>> model = SpeechCLIP.from_pretrained("exp/speechclip_mini_hybrid_plus")
-        >>> pictures = model.encode_image(["dog.jpg", "cat.jpg"])
-        >>> model.similarity(model.encode_speech("query.wav"), pictures)
+        >>> images = model.encode_image(["dog.jpg", "cat.jpg"])
+        >>> model.similarity(model.encode_speech("query.wav"), images)
         >>> [(keyword.word, keyword.start, keyword.end) for keyword in model.keywords("query.wav")]
 
     Build it with :meth:`from_pretrained`.
 
     Args:
-        inference: The model, on its device.
-        source: Where a tower of CLIP is loaded from when it is needed first.
-        trust_remote_code: Of the source, see :func:`load_speechclip`.
+        model: The network, with its speech encoder.
+        source: What it was loaded from. CLIP's towers are loaded from it when they are needed.
+        device: Torch device; None: a GPU if there is one.
+        dtype: ``float32``; or ``float16`` or ``bfloat16``, which leave the weights as they are and
+            compute with PyTorch's autocast, as training does.
+        max_seconds: See :meth:`from_pretrained`.
+        trust_remote_code: See :meth:`from_pretrained`.
+
+    Raises:
+        ValueError: If the model has no speech encoder, or there is no such device or dtype.
     """
 
     def __init__(
         self,
-        inference: SpeechCLIPInference,
+        model: SpeechCLIPModel,
         *,
         source: str | Path,
+        device: str | torch.device | None = None,
+        dtype: str = "float32",
+        max_seconds: float = MAX_SECONDS,
         trust_remote_code: bool = False,
     ) -> None:
-        self._inference = inference
+        if model.speech_encoder is None:
+            raise ValueError("the model has no speech encoder")
+        if dtype not in PRECISIONS:
+            raise ValueError(f"dtype {dtype!r}: choose from {', '.join(PRECISIONS)}")
+        self.device = torch_device(device)
+        self.dtype = dtype
         self.source = source
+        self.max_seconds = max_seconds
         self.trust_remote_code = trust_remote_code
+        self._model = model.to(self.device).eval()
         self._image_clip: FrozenCLIP | None = None
 
     @classmethod
@@ -75,84 +101,133 @@ class SpeechCLIP:
         name_or_path: str | Path,
         *,
         device: str | torch.device | None = None,
+        dtype: str = "float32",
         max_seconds: float = MAX_SECONDS,
         trust_remote_code: bool = False,
     ) -> SpeechCLIP:
-        """Loads a trained model; CLIP's towers follow when they are needed first.
+        """Loads a trained model; CLIP's towers follow when they are needed.
 
         Args:
             name_or_path: An experiment, one of its checkpoints, a packed zip, an exported
                 directory, or the name of a released model or of a repository on the Hugging Face
                 hub.
-            device: Torch device; None: a GPU where there is one.
-            max_seconds: Of a longer recording only the beginning is heard, with a warning that
-                names it. With HuBERT base a minute of speech needs about 1 GB. Keywords may reach
-                less far, see :attr:`keyword_seconds`.
-            trust_remote_code: Whoever made the model is trusted: it may name what can run code that
+            device: Torch device; None: a GPU if there is one.
+            dtype: See :class:`SpeechCLIP`.
+            max_seconds: Only the beginning of a longer recording is used, with a warning that
+                names it. HuBERT base needs about 1 GB of memory for each minute. Keywords can end
+                earlier, see :attr:`keyword_seconds`.
+            trust_remote_code: You trust whoever made the model: it may name what runs code that
                 comes with it.
 
         Raises:
-            FileNotFoundError: If there is no such file or directory, nor such a name.
+            FileNotFoundError: If there is no such file, directory or name.
             UntrustedModelError: If it names what may run code, and is not trusted.
-            ValueError: If it holds no model, or there is no such device.
+            ValueError: If it holds no model, or an option is wrong.
         """
-        device = torch_device(device)
         trusted = {"trust_remote_code": trust_remote_code}
         model = load_speechclip(name_or_path, image_tower=False, text_tower=False, **trusted)
-        inference = SpeechCLIPInference(model=model, device=device, max_seconds=max_seconds)
-        return cls(inference, source=name_or_path, **trusted)
+        return cls(
+            model,
+            source=name_or_path,
+            device=device,
+            dtype=dtype,
+            max_seconds=max_seconds,
+            **trusted,
+        )
 
     @property
-    def inference(self) -> SpeechCLIPInference:
-        """The model for one utterance or a batch, with CLIP's text tower."""
-        model = self._inference.model
-        if model.clip.text_tower is None:
+    def model(self) -> SpeechCLIPModel:
+        """The network, with CLIP's text tower."""
+        if self._model.clip.text_tower is None:
             trusted = self.trust_remote_code
             clip = load_clip(self.source, image_tower=False, trust_remote_code=trusted)
-            model.clip = clip.to(self._inference.device)
-        return self._inference
+            self._model.clip = clip.to(self.device)
+        return self._model
 
     @property
     def branches(self) -> tuple[str, ...]:
-        """Branches that the model has, the default first."""
-        model = self._inference.model
+        """Branches of the model, the default first."""
         has = {
-            "parallel": model.parallel_projection is not None,
-            "cascaded": model.keyword_extractor is not None,
+            "parallel": self._model.parallel_projection is not None,
+            "cascaded": self._model.keyword_extractor is not None,
         }
         return tuple(name for name in has if has[name])
 
     @property
     def embedding_dim(self) -> int:
         """Length of a row."""
-        return self._inference.model.clip.embedding_dim
+        return self._model.clip.embedding_dim
 
     @property
     def sampling_rate(self) -> int:
-        """Hz that the model hears; recordings of another rate are resampled."""
-        encoder = self._inference.model.speech_encoder
-        assert encoder is not None  # inference refuses models without one
-        return encoder.sampling_rate
+        """Hz that the model takes; recordings of another rate are resampled."""
+        return self._model.speech_encoder.sampling_rate
 
     @property
-    def max_seconds(self) -> float:
-        """Of a longer recording only the beginning is heard."""
-        return self._inference.max_seconds
+    def frame_seconds(self) -> float:
+        """Seconds from one frame to the next."""
+        return frame_seconds(self._model)
 
     @property
     def keyword_seconds(self) -> float | None:
-        """About how many seconds of a recording the keywords hear, see
-        :attr:`SpeechCLIPInference.keyword_seconds`; the rest is warned of, and cannot be had by
-        ``max_seconds``. The parallel branch hears all."""
-        return self._inference.keyword_seconds
+        """About how many seconds of a recording the keywords cover; None: all of it.
+
+        The model keeps ``max_keywords`` segments, each about ``frames_per_keyword`` frames long. A
+        warning names recordings whose keywords end early; ``max_seconds`` does not change this. The
+        parallel branch covers all.
+        """
+        reach = getattr(self._model.keyword_extractor, "reach", None)
+        return None if reach is None else reach * self.frame_seconds
 
     def to(self, device: str | torch.device) -> SpeechCLIP:
         """Moves the model; returns it."""
-        self._inference.device = torch_device(device)
-        self._inference.model.to(device)
+        self.device = torch_device(device)
+        self._model.to(self.device)
         if self._image_clip is not None:
-            self._image_clip.to(device)
+            self._image_clip.to(self.device)
         return self
+
+    def __call__(self, speech: Utterance, *, sampling_rate: int | None = None) -> UtteranceResult:
+        """Both embeddings of a recording, its keywords, and CIF's weights.
+
+        Args:
+            speech: As for :meth:`encode_speech`, one recording.
+            sampling_rate: Of samples in Hz; None: the model's. A file states its own.
+
+        Raises:
+            DataError: If a file cannot be used.
+            TypeError: If ``speech`` is something else.
+            ValueError: If samples are none, not mono, or not finite.
+        """
+        output = self._encode_samples(self.model, [self._read(speech, sampling_rate)])
+        (result,) = utterance_results(self.model, output)
+        warn_of_early_ends(self.model, [utterance_name(speech)], [result.keywords_end])
+        return result
+
+    def encode(self, **batch: Tensor) -> SpeechOutput:
+        """Embeds a padded batch of waveforms or of stored hidden states.
+
+        Args:
+            **batch: ``speech`` (batch, samples) and ``speech_lengths`` (batch,), or stored hidden
+                states, see :func:`~espnet_plugin.speechclip.speech_encoder.batch_states`.
+        """
+        return self._encode(self.model, batch)
+
+    @torch.no_grad()
+    def attention_map(self, **batch: Tensor) -> np.ndarray:
+        """Where the queries of one utterance look, or its frames when there is no query.
+
+        Args:
+            **batch: As for :meth:`encode`, one utterance, which may be padded.
+
+        Returns:
+            Attention weights, (heads, queries, frames) or (heads, frames, frames).
+        """
+        with self._autocast():
+            states = self._states(batch)
+            weights = self._model.attention_map(states)[0].float().cpu().numpy()
+        queries, frames = self._model.num_queries, int(states.lengths[0])
+        return weights[:, : queries or frames, queries : queries + frames]
 
     def encode_speech(
         self,
@@ -160,45 +235,42 @@ class SpeechCLIP:
         *,
         sampling_rate: int | None = None,
         branch: Branch | None = None,
-        on_error: OnError = "raise",
-    ) -> Embeddings:
+        skipped: dict[int, str] | None = None,
+    ) -> np.ndarray:
         """Embeds recordings.
 
-        They run in batches of similar length, the longest first, of 100 seconds in all or one
-        recording that is longer, of which the first ``max_seconds`` are heard.
+        They run in batches of similar length, the longest first: up to 100 seconds together, or
+        one longer recording.
 
         Args:
             speech: A file or the samples of one recording, (samples,) or (samples, channels),
-                floating point in [-1, 1] or integers as recordings hold them; or many of these.
-            sampling_rate: Of samples in Hz; None: the model's. Files say their own.
+                floating point in [-1, 1] or integers; or many of these.
+            sampling_rate: Of samples in Hz; None: the model's. Files state their own.
             branch: ``parallel`` (from the whole utterance), ``cascaded`` (from its keywords), or
-                ``both`` (their mean, which ranks as the mean of both similarities does); None:
+                ``both`` (their mean, which ranks like the mean of both similarities); None:
                 parallel if the model has that branch.
-            on_error: What a recording that cannot be used does: it raises, or is left out and named
-                in a warning and in :attr:`Embeddings.skipped`.
+            skipped: Give a dictionary to leave out recordings that cannot be used: it gets the
+                position and the reason of each, and a warning names it. None: the first one raises.
 
         Returns:
-            A row for each recording.
+            A row of unit length for each recording that is not skipped, float32, (recordings, dim).
 
         Raises:
-            DataError: When a recording cannot be used; it is named.
+            DataError: If a recording cannot be used; it is named.
             ValueError: If the model has no such branch.
         """
         names = self._branches_of(branch)
         items = items_of(speech)
-        inference = self.inference if "cascaded" in names else self._inference
-        wanted, most = self.sampling_rate, self.max_seconds
+        model = self.model if "cascaded" in names else self._model
 
         def read(item: Utterance) -> tuple[str, np.ndarray]:
-            rate = _rate_of(item, sampling_rate)
-            samples = read_utterance(item, sampling_rate=rate, wanted_rate=wanted, max_seconds=most)
-            return utterance_name(item), samples
+            return utterance_name(item), self._read(item, sampling_rate)
 
         def encode(batch: list[tuple[str, np.ndarray]]) -> np.ndarray:
-            output = _outputs([samples for _, samples in batch], inference)
+            output = self._encode_samples(model, [samples for _, samples in batch])
             if "cascaded" in names:
-                for (name, _), result in zip(batch, inference.results(output), strict=True):
-                    inference.warn_of_the_rest(name, result)
+                ends = keyword_ends(model, output)
+                warn_of_early_ends(model, [name for name, _ in batch], ends)
             rows = sum(getattr(output, name).float().cpu().numpy() for name in names)
             return rows if len(names) == 1 else rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
@@ -209,7 +281,7 @@ class SpeechCLIP:
             read=read,
             encode=encode,
             dim=self.embedding_dim,
-            on_error=on_error,
+            skipped=skipped,
             what="recordings",
         )
 
@@ -217,76 +289,70 @@ class SpeechCLIP:
         self,
         images: str | Path | Image | np.ndarray | Iterable[str | Path | Image | np.ndarray],
         *,
-        on_error: OnError = "raise",
-    ) -> Embeddings:
-        """Embeds pictures by CLIP's image tower, which is loaded when the first ones come.
+        skipped: dict[int, str] | None = None,
+    ) -> np.ndarray:
+        """Embeds images with CLIP's image tower, which is loaded for the first ones.
 
         Args:
-            images: A picture, see :func:`espnet_plugin.data.images.read_image`, or many.
-            on_error: As for :meth:`encode_speech`.
+            images: An image, see :func:`espnet_plugin.data.images.read_image`, or many.
+            skipped: As for :meth:`encode_speech`.
 
         Returns:
-            A row for each picture.
+            A row of unit length for each image that is not skipped, float32, (images, dim).
 
         Raises:
-            DataError: When a picture cannot be used; it is named.
+            DataError: If an image cannot be used; it is named.
         """
         clip = self._clip_with_images()
         items = items_of(images)
         positions = range(len(items))
-        starts = positions[::BATCH_PICTURES]
+        starts = positions[::BATCH_IMAGES]
         return embed_items(
             items,
-            batches=[positions[start : start + BATCH_PICTURES] for start in starts],
+            batches=[positions[start : start + BATCH_IMAGES] for start in starts],
             read=partial(read_pixels, clip.preprocess),
             encode=partial(embed_pixels, clip),
             dim=self.embedding_dim,
-            on_error=on_error,
-            what="pictures",
+            skipped=skipped,
+            what="images",
         )
 
-    def encode_text(self, texts: str | Iterable[str]) -> Embeddings:
-        """Embeds texts by CLIP's own text tower; what is longer than it reads is cut.
+    def encode_text(self, texts: str | Iterable[str]) -> np.ndarray:
+        """Embeds texts with CLIP's text tower, which cuts long ones.
 
         Args:
             texts: A text, or many.
 
         Returns:
-            A row for each text.
+            A row of unit length for each text, float32, (texts, dim).
         """
         items = items_of(texts)
         wrong = next((item for item in items if not isinstance(item, str)), None)
         if wrong is not None:
             raise TypeError(f"a text of type {type(wrong).__name__}: give strings")
         if not items:
-            return Embeddings.of(np.zeros((0, self.embedding_dim)), kept=())
-        rows = embed_texts(self.inference.model.clip, items, description="texts")
-        return Embeddings.of(rows, kept=range(len(items)))
+            return np.zeros((0, self.embedding_dim), np.float32)
+        return embed_texts(self.model.clip, items, description="texts")
 
     def keywords(self, speech: Utterance, *, sampling_rate: int | None = None) -> list[HeardWord]:
-        """Words that the model hears in a recording, in their order; none if it is silent.
+        """Words that the model finds in a recording, in their order; none if it is silent.
 
         Args:
             speech: As for :meth:`encode_speech`, one recording.
             sampling_rate: Of samples in Hz; None: the model's.
 
         Raises:
-            DataError: When the recording cannot be used.
+            DataError: If the recording cannot be used.
             ValueError: If the model extracts no keywords.
         """
         if "cascaded" not in self.branches:
             raise ValueError(f"{self.source}: this architecture (parallel) has no keywords")
-        samples = read_utterance(
-            speech,
-            sampling_rate=sampling_rate,
-            wanted_rate=self.sampling_rate,
-            max_seconds=self.max_seconds,
-        )
+        samples = self._read(speech, sampling_rate)
         if np.abs(samples).max() < SILENT:
             return []
-        outputs = _outputs([samples], self._inference)
-        heard = self._inference.results(outputs)[0].keywords or ()
-        return words_of(heard, self._inference.model.clip)
+        output = self._encode_samples(self._model, [samples])
+        found = utterance_results(self._model, output)[0].keywords or ()
+        return words_of(found, self._model.clip)
 
     @staticmethod
     def similarity(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
@@ -329,7 +395,7 @@ class SpeechCLIP:
 
     def _write(self, directory: Path, *, name: str) -> None:
         as_stored = save_loaded(
-            self._inference.model,
+            self._model,
             self.source,
             directory,
             image_clip=self._image_clip,
@@ -341,13 +407,13 @@ class SpeechCLIP:
         if self._image_clip is None:
             trusted = self.trust_remote_code
             clip = load_clip(self.source, text_tower=False, trust_remote_code=trusted)
-            self._image_clip = clip.to(self._inference.device)
+            self._image_clip = clip.to(self.device)
         return self._image_clip
 
     def _branches_of(self, branch: Branch | None) -> tuple[str, ...]:
         wanted = branch or self.branches[0]
         if wanted not in ("parallel", "cascaded", "both"):
-            raise ValueError(f"branch {wanted!r}: it is parallel, cascaded or both")
+            raise ValueError(f"branch {wanted!r}: choose from parallel, cascaded and both")
         names = ("parallel", "cascaded") if wanted == "both" else (wanted,)
         missing = [name for name in names if name not in self.branches]
         if missing:
@@ -356,12 +422,30 @@ class SpeechCLIP:
             )
         return names
 
+    def _read(self, speech: Utterance, sampling_rate: int | None) -> np.ndarray:
+        return read_utterance(
+            speech,
+            sampling_rate=sampling_rate,
+            wanted_rate=self.sampling_rate,
+            max_seconds=self.max_seconds,
+        )
 
-def _outputs(batch: list[np.ndarray], inference: SpeechCLIPInference) -> SpeechOutput:
-    lengths = torch.tensor([len(samples) for samples in batch], device=inference.device)
-    speech = pad_sequence([torch.as_tensor(samples) for samples in batch], batch_first=True)
-    return inference.encode(speech=speech.to(inference.device), speech_lengths=lengths)
+    def _encode_samples(self, model: SpeechCLIPModel, batch: list[np.ndarray]) -> SpeechOutput:
+        lengths = torch.tensor([len(samples) for samples in batch], device=self.device)
+        speech = pad_sequence([torch.as_tensor(samples) for samples in batch], batch_first=True)
+        return self._encode(model, {"speech": speech.to(self.device), "speech_lengths": lengths})
 
+    @torch.no_grad()
+    def _encode(self, model: SpeechCLIPModel, batch: dict[str, Tensor]) -> SpeechOutput:
+        with self._autocast():
+            return model(self._states(batch))
 
-def _rate_of(item: Any, sampling_rate: int | None) -> int | None:
-    return None if isinstance(item, str | Path) else sampling_rate
+    def _states(self, batch: dict[str, Tensor]) -> SpeechStates:
+        states = batch_states(self._model.speech_encoder, **batch)
+        return SpeechStates(states.hidden_states.float(), states.lengths)
+
+    def _autocast(self) -> torch.autocast:
+        half = self.dtype != "float32"
+        return torch.autocast(
+            torch.device(self.device).type, getattr(torch, self.dtype), enabled=half
+        )

@@ -100,14 +100,13 @@ class Embedder:
             NoSpeechError: When they are silent.
         """
         part = spoken_part(samples, sampling_rate)
-        rows = self.model.encode_speech(
+        return self.model.encode_speech(
             samples[part.start : part.end], sampling_rate=sampling_rate, branch=self.branch
-        )
-        return np.asarray(rows)[0]
+        )[0]
 
     def picture(self, path: str) -> np.ndarray:
         """Of a picture."""
-        return np.asarray(self.model.encode_image(path))[0]
+        return self.model.encode_image(path)[0]
 
     def text(self, text: str) -> np.ndarray:
         """Of a text.
@@ -117,7 +116,7 @@ class Embedder:
         """
         if not text.strip():
             raise ValueError("an empty text looks for nothing")
-        return np.asarray(self.model.encode_text(text))[0]
+        return self.model.encode_text(text)[0]
 
     def anything(self, what: str) -> np.ndarray:
         """Of a file with a picture or a recording, or of a text if there is no such file."""

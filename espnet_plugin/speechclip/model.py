@@ -227,13 +227,13 @@ class SpeechCLIPModel(nn.Module):
         if not isinstance(speech, (Tensor, np.ndarray)):
             raise TypeError(
                 f"speech is of type {type(speech).__name__}: encode_speech takes one padded tensor "
-                "(batch, samples); SpeechCLIPInference takes files"
+                "(batch, samples); SpeechCLIP takes files"
             )
         rate = self.speech_encoder.sampling_rate
         if sampling_rate not in (None, rate):
             raise ValueError(
                 f"speech has {sampling_rate} Hz, the speech encoder hears {rate} Hz: resample it, "
-                "or use SpeechCLIPInference, which does"
+                "or use SpeechCLIP, which does"
             )
         weights = self.layer_weighting.weights
         device = weights.device

@@ -190,7 +190,7 @@ def test_more_or_less_of_a_recording_is_heard(exported: Path, tmp_path: Path, ru
     with caplog.at_level("WARNING"):
         run("keywords", wav, "absent.wav", "--model", exported, "--max_seconds", "2s")
     assert "left out: absent.wav: no such file" in caplog.text
-    assert f"{wav}: 3 s long, the first 2 s of it are heard" in caplog.text
+    assert f"{wav}: 3 s long, only the first 2 s are used" in caplog.text
     assert "give more max_seconds (--max_seconds)" in caplog.text
 
 

@@ -153,7 +153,7 @@ def test_missing_model_is_named(tmp_path: Path) -> None:
         SpeechCLIPInference(None, tmp_path / "absent.pth")
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16"])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_every_precision_that_is_offered_works(
     whole: Path, tiny_corpus, trained: Path, tmp_path: Path, dtype: str
 ) -> None:
@@ -196,7 +196,7 @@ def test_long_speech_comes_alone_and_is_cut(
         )
     assert sizes[0] == (1, 20 * 16000)
     assert max(rows for rows, _ in sizes[1:]) > 1
-    assert "img0_0: 60 s long, the first 20 s of it are heard" in caplog.text
+    assert "img0_0: 60 s long, only the first 20 s are used" in caplog.text
     found, clean = read_inference_set(output), read_inference_set(whole)
     assert found.utterances == clean.utterances
     assert np.abs(found.parallel[1:] - clean.parallel[1:]).max() < 1e-5

@@ -172,10 +172,10 @@ def test_what_is_in_memory_is_saved(forms: dict[str, Path], form: str, tmp_path:
     model = SpeechCLIP.from_pretrained(forms[form], device="cpu")
     before = model.encode_speech(speech, branch="both")
     with torch.no_grad():
-        for weight in model.inference.model.parameters():
+        for weight in model.model.parameters():
             weight.mul_(1.05 if weight.requires_grad else 1.0)
-    model.inference.model.keyword_norm.norm.running_mean.add_(0.5)
-    model.inference.model.token_table.mul_(-1)
+    model.model.keyword_norm.norm.running_mean.add_(0.5)
+    model.model.token_table.mul_(-1)
     model.save_pretrained(tmp_path / "saved")
     saved = SpeechCLIP.from_pretrained(tmp_path / "saved", device="cpu")
     now, loaded = (m.encode_speech(speech, branch="both") for m in (model, saved))
@@ -187,7 +187,7 @@ def test_what_is_in_memory_is_saved(forms: dict[str, Path], form: str, tmp_path:
 
 
 def _change_encoder(model: SpeechCLIP) -> None:
-    encoder = model.inference.model.speech_encoder.backend.model.encoder
+    encoder = model.model.speech_encoder.backend.model.encoder
     encoder.layers[0].layer_norm.weight.data.mul_(2)
 
 
@@ -196,12 +196,12 @@ def _change_image_tower(model: SpeechCLIP) -> None:
 
 
 def _change_option(model: SpeechCLIP) -> None:
-    model.inference.model.align_spans = True
-    model.inference.model.speech_encoder.normalize_waveform = None
+    model.model.align_spans = True
+    model.model.speech_encoder.normalize_waveform = None
 
 
 def _change_module(model: SpeechCLIP) -> None:
-    model.inference.model.parallel_projection = torch.nn.Identity()
+    model.model.parallel_projection = torch.nn.Identity()
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def test_files_are_mixed_down_and_resampled(tmp_path: Path) -> None:
     [
         (SAMPLES[:800], "a.wav: 0.05 s long, too short for a word"),
         (np.zeros(16000), "a.wav: silent"),
-        (np.tile(SAMPLES, 30), "a.wav: 3 s long, the first 2 s of it are heard"),
+        (np.tile(SAMPLES, 30), "a.wav: 3 s long, only the first 2 s are used"),
         (np.tile(SAMPLES, 10), ""),
     ],
 )
@@ -71,7 +71,6 @@ def test_what_cannot_be_heard_as_a_whole_is_said(samples, said, tmp_path: Path, 
         (np.zeros(9), 0, ValueError, "sampling_rate 0"),
         (np.ones(1), 48000, DataError, "shorter than one sample at 16000 Hz"),
         ("absent.wav", None, DataError, "absent.wav: no such file"),
-        ("absent.wav", 16000, ValueError, "a file says its own"),
     ],
 )
 def test_what_is_no_utterance(speech, rate, error, message) -> None:

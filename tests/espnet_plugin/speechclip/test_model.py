@@ -98,7 +98,7 @@ def test_one_utterance_and_arrays_are_taken_and_the_rest_is_refused(teachers):
     torch.testing.assert_close(double, expected, rtol=0, atol=1e-5)
     alone = model.encode_speech(speech[0], sampling_rate=16000).parallel
     torch.testing.assert_close(alone, expected[:1], rtol=0, atol=1e-5)
-    with pytest.raises(TypeError, match="type list.*SpeechCLIPInference"):
+    with pytest.raises(TypeError, match="type list.*SpeechCLIP"):
         model.encode_speech([speech[0], speech[1]])
     with pytest.raises(TypeError, match="type str"):
         model.encode_speech("speech.wav")

@@ -11,7 +11,7 @@ import soundfile
 import torch
 
 from espnet_plugin import SpeechCLIP
-from espnet_plugin.inference.speechclip_inference import SpeechCLIPInference
+from espnet_plugin.inference.results import utterance_results
 from espnet_plugin.speechclip import build_speechclip
 from tests.tiny import tiny_hybrid_plus_config
 
@@ -24,12 +24,12 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return tiny_hybrid_plus_config(tmp_path_factory.mktemp("teachers"))
 
 
-def inference(config: dict[str, Any], *, dtype: str = "float32", **options: Any) -> Any:
+def inference(config: dict[str, Any], *, dtype: str = "float32", **options: Any) -> SpeechCLIP:
     torch.manual_seed(0)
     # a weight of about 1/4: a segment every four frames
     extractor = {"frames_per_keyword": 4, "initial_bias": -1.1, **options}
     config = {**config, "keyword_extractor_conf": extractor, "model_conf": MERGED}
-    return SpeechCLIPInference(model=build_speechclip(config), dtype=dtype)
+    return SpeechCLIP(build_speechclip(config), source="unused", device="cpu", dtype=dtype)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
@@ -41,7 +41,7 @@ def test_a_keyword_is_called_by_the_row_that_the_text_tower_read(
     table.copy_(table[:1] + 0.003 * table.std() * torch.randn_like(table))
     output = model.encode(speech=torch.tensor(SPEECH)[None], speech_lengths=torch.tensor([32000]))
     found = output.keywords
-    (result,) = model.results(output)
+    (result,) = utterance_results(model.model, output)
     number = int(found.lengths[0])
     rows = found.quantized.rows[0, :number]
     assert len(set(rows.tolist())) > 3 and number < int(output.keywords.cif.alphas.sum())
@@ -62,7 +62,7 @@ def test_the_row_that_was_read_comes_first_even_if_another_is_nearer(
     quantized = output.keywords.quantized
     second = quantized.similarities.topk(2, dim=-1).indices[..., 1]
     quantized.rows.copy_(second)
-    (result,) = model.results(output)
+    (result,) = utterance_results(model.model, output)
     keyword, ids = result.keywords[0], model.model.vocabulary.ids
     assert keyword.token_id == keyword.top[0] == ids[int(second[0, 0])]
     assert keyword.score == pytest.approx(float(quantized.similarities[0, 0, second[0, 0]]))
@@ -92,7 +92,7 @@ def test_keywords_of_a_long_recording_end_where_the_last_segment_does(
 def test_only_who_asks_for_keywords_is_warned(
     config: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    model = SpeechCLIP(inference(config, max_keywords=8), source="unused")
+    model = inference(config, max_keywords=8)
     model.encode_speech([SPEECH])
     assert not caplog.records
     model.encode_speech([SPEECH], branch="both")
@@ -103,5 +103,5 @@ def test_only_who_asks_for_keywords_is_warned(
 def test_keywords_without_a_rate_have_no_such_limit(config: dict[str, Any]) -> None:
     assert inference(config, target="subwords").keyword_seconds is None
     queries = {**config, "keyword_extractor": "cls", "keyword_extractor_conf": {"num_keywords": 3}}
-    model = SpeechCLIPInference(model=build_speechclip(queries))
+    model = SpeechCLIP(build_speechclip(queries), source="unused", device="cpu")
     assert model.keyword_seconds is None and model(SPEECH).keywords_end is None

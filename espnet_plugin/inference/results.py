@@ -1,0 +1,140 @@
+"""What a trained model found in each utterance of a batch."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from espnet_plugin.data.keyword_file import Keyword
+from espnet_plugin.speechclip.model import SpeechCLIPModel, SpeechOutput
+from espnet_plugin.speechclip.quantizer import cosine_similarities
+
+NEAREST = 5
+
+
+@dataclass(frozen=True)
+class UtteranceResult:
+    """Embeddings and keywords of one utterance.
+
+    Attributes:
+        parallel: Embedding, L2-normalised float32, (dim,); None without that branch.
+        cascaded: Embedding of the keywords, likewise.
+        keywords: In the order of the speech; None without the cascaded branch.
+        alphas: CIF's weight of each frame, (frames,); None without CIF.
+        fired: Frames in which a keyword was completed; None without CIF.
+        keywords_end: Seconds at which the keywords end before the speech does, because the model
+            keeps at most ``max_keywords`` segments; None if they cover all of it.
+    """
+
+    parallel: np.ndarray | None
+    cascaded: np.ndarray | None
+    keywords: tuple[Keyword, ...] | None
+    alphas: np.ndarray | None
+    fired: tuple[int, ...] | None
+    keywords_end: float | None
+
+
+def frame_seconds(model: SpeechCLIPModel) -> float:
+    """Seconds from one frame to the next."""
+    return model.speech_encoder.stride / model.speech_encoder.sampling_rate
+
+
+def utterance_results(model: SpeechCLIPModel, output: SpeechOutput) -> list[UtteranceResult]:
+    """Splits the output of a batch into its utterances.
+
+    Args:
+        model: The model that made the output.
+        output: Of a batch.
+    """
+    keywords, ends = _keywords(model, output), keyword_ends(model, output)
+    cif = output.keywords.cif if output.keywords is not None else None
+    parallel, cascaded = _array(output.parallel), _array(output.cascaded)
+    alphas, fired = (_array(cif.alphas), _array(cif.fired)) if cif is not None else (None, None)
+    return [
+        UtteranceResult(
+            parallel=parallel[row] if parallel is not None else None,
+            cascaded=cascaded[row] if cascaded is not None else None,
+            keywords=keywords[row] if keywords is not None else None,
+            alphas=alphas[row, :frames] if alphas is not None else None,
+            fired=tuple(np.flatnonzero(fired[row, :frames]).tolist())
+            if fired is not None
+            else None,
+            keywords_end=ends[row],
+        )
+        for row, frames in enumerate(output.lengths.tolist())
+    ]
+
+
+def keyword_ends(model: SpeechCLIPModel, output: SpeechOutput) -> list[float | None]:
+    """``UtteranceResult.keywords_end`` of each utterance."""
+    found = output.keywords
+    if found is None or found.cif is None:
+        return [None] * len(output.lengths)
+    rows = zip(
+        found.cif.ends.tolist(), found.lengths.tolist(), found.cif.dropped.tolist(), strict=True
+    )
+    return [ends[number - 1] * frame_seconds(model) if cut else None for ends, number, cut in rows]
+
+
+def warn_of_early_ends(
+    model: SpeechCLIPModel, names: Sequence[str], ends: Sequence[float | None]
+) -> None:
+    """Warns of each utterance whose keywords end before its speech does.
+
+    Args:
+        model: The model.
+        names: What the warnings call the utterances.
+        ends: From :func:`keyword_ends`.
+    """
+    for name, end in zip(names, ends, strict=True):
+        if end is not None:
+            logging.warning(
+                f"{name}: more than {model.keyword_extractor.cif.max_keywords} segments, so its "
+                f"keywords end at {end:.1f} s. The keywords and the cascaded embedding leave out "
+                "the speech after that; the parallel embedding has it. Cut the recording"
+            )
+
+
+def _keywords(model: SpeechCLIPModel, output: SpeechOutput) -> list[tuple[Keyword, ...]] | None:
+    keywords = output.keywords
+    if keywords is None:
+        return None
+    ids = torch.tensor(model.vocabulary.ids)
+    similarities = keywords.quantized.similarities  # (batch, slots, rows)
+    allowed = len(ids) - len(model.vocabulary.forbidden)
+    # the row that the text tower read comes first, however the cosines are rounded
+    chosen = keywords.quantized.rows  # (batch, slots)
+    ranked = similarities.scatter(2, chosen[..., None], torch.inf)
+    best = ranked.topk(min(NEAREST, allowed), dim=-1).indices
+    nearest = ids[best.cpu()].tolist()  # (batch, slots, nearest)
+    scores = similarities.gather(2, chosen[..., None])[..., 0].tolist()  # (batch, slots)
+    table = model.token_table
+    rows = cosine_similarities(table[chosen], table).topk(min(NEAREST, len(ids)), dim=-1)
+    neighbours = ids[rows.indices.cpu()].tolist()  # (batch, slots, nearest)
+    seconds, cif = frame_seconds(model), keywords.cif
+    starts = cif.starts.tolist() if cif is not None else None
+    ends = cif.ends.tolist() if cif is not None else None
+    return [
+        tuple(
+            Keyword(
+                token_id=nearest[row][slot][0],
+                token=model.clip.token_text(nearest[row][slot][0]),
+                score=scores[row][slot],
+                top=tuple(nearest[row][slot]),
+                neighbours=tuple(neighbours[row][slot]),
+                start=starts[row][slot] * seconds if starts else None,
+                end=ends[row][slot] * seconds if ends else None,
+            )
+            for slot in range(number)
+        )
+        for row, number in enumerate(keywords.lengths.tolist())
+    ]
+
+
+def _array(values: Tensor | None) -> np.ndarray | None:
+    return None if values is None else values.float().cpu().numpy()
