@@ -43,12 +43,11 @@ def serve_page(args: argparse.Namespace) -> None:
     from espnet_plugin.demo.backend import Backend
     from espnet_plugin.demo.captions import embed_captions, read_captions
     from espnet_plugin.demo.server import serve
-    from espnet_plugin.demo.uploads import Limits, Uploads
+    from espnet_plugin.demo.uploads import Limits
     from espnet_plugin.inference.speechclip import SpeechCLIP
     from espnet_plugin.inference.utterance import MAX_SECONDS
     from espnet_plugin.search.index import PictureIndex
     from espnet_plugin.search.model import identify_model
-    from espnet_plugin.utils.scratch import scratch_folder
 
     limits = Limits(size=args.max_size, seconds=args.max_duration)
     if args.model is None and args.index is None:
@@ -75,8 +74,7 @@ def serve_page(args: argparse.Namespace) -> None:
             cache=index.directory if index is not None else None,
         )
     backend = Backend(loaded, index=index, captions=captions)
-    with scratch_folder() as folder:
-        serve(backend, Uploads(folder, limits=limits), host=args.host, port=args.port)
+    serve(backend, limits=limits, host=args.host, port=args.port)
 
 
 @command_errors("demo")

@@ -1,4 +1,4 @@
-"""What the page asks: what is heard in a clip, which pictures are near, what is near them."""
+"""Answers the page's questions: keywords of a recording, the nearest images and captions."""
 
 from __future__ import annotations
 
@@ -20,26 +20,25 @@ if TYPE_CHECKING:
 
     from espnet_plugin.inference.speechclip import SpeechCLIP
 
-TOP_PICTURES = 12
+TOP_IMAGES = 12
 TOP_CAPTIONS = 5
 
 
 @dataclass(frozen=True)
 class Heard:
-    """What the model makes of a clip.
+    """What the model finds in a recording.
 
     Attributes:
         samples: (samples,), at ``rate``.
         rate: Hz.
-        start: Seconds before the speech; they were not listened to.
-        end: Seconds at which the speech ends; what follows was not listened to.
+        start: Seconds of silence before the speech, which are left out.
+        end: Seconds at which the speech ends; the silence after that is left out.
         embedding: Unit length, (dim,).
-        keywords: Words in their order; None when the model extracts none.
-        alphas: CIF's weight of each frame from ``start`` on, (frames,); None when nothing is
-            segmented.
+        keywords: Words in their order; None if the model extracts none.
+        alphas: CIF's weight of each frame from ``start`` on, (frames,); None without CIF.
         frame_seconds: From one frame to the next.
         threshold: Weight that completes a keyword.
-        hits: The nearest pictures, best first.
+        hits: The nearest images, best first.
     """
 
     samples: np.ndarray
@@ -55,11 +54,11 @@ class Heard:
 
 
 class Backend:
-    """A model, and the pictures and captions that it looks through; one question at a time.
+    """A model, and the images and captions that it searches; one question at a time.
 
     Args:
         model: Answers.
-        index: Pictures; None: keywords only.
+        index: Images; None: keywords only.
         captions: Spoken captions; None: none are shown.
     """
 
@@ -77,12 +76,11 @@ class Backend:
 
     @property
     def rate(self) -> int:
-        """Hz that the model hears."""
+        """Hz that the model takes."""
         return self.model.sampling_rate
 
     def known_words(self) -> list[str]:
-        """Whole words among the keywords that the model chooses from, without function words; those
-        that its training captions hold most often come first, if it says."""
+        """Whole words of the keyword vocabulary without function words, in its order."""
         model = self.model.model
         if model.vocabulary is None:
             return []
@@ -91,10 +89,10 @@ class Backend:
         return [word for word in words if not is_stop_word(word)]
 
     def hear(self, samples: np.ndarray) -> Heard:
-        """Listens to what is said in a clip, (samples,) at :attr:`rate`.
+        """Finds keywords and images for a recording, (samples,) at :attr:`rate`.
 
         Raises:
-            NoSpeechError: When it is silent.
+            NoSpeechError: If it is silent.
         """
         part = spoken_part(samples, self.rate)
         start = part.start / self.rate
@@ -118,35 +116,35 @@ class Backend:
             )
 
     def hear_caption(self, position: int) -> Heard:
-        """Listens to one of the captions.
+        """As :meth:`hear`, for one of the captions.
 
         Raises:
-            DataError: When its file is gone or damaged, or silent.
+            DataError: If its file is gone, damaged or silent.
         """
-        assert self.captions is not None  # whoever has a position has captions
+        assert self.captions is not None  # a position comes from them
         recording = self.captions.captions[position].recording
         return self.hear(read_utterance(recording, sampling_rate=None, wanted_rate=self.rate))
 
     def find_text(self, text: str) -> list[Hit]:
-        """The pictures nearest to a text."""
+        """The images nearest to a text."""
         with self._one_at_a_time:
             return self._nearest(self.model.encode_text(text)[0])
 
-    def find_picture(self, picture: str | Image) -> list[Hit]:
-        """The pictures nearest to one, a file or a decoded one."""
+    def find_image(self, image: str | Image) -> list[Hit]:
+        """The images nearest to one, a file or a decoded one."""
         with self._one_at_a_time:
-            return self._nearest(self.model.encode_image(picture)[0])
+            return self._nearest(self.model.encode_image(image)[0])
 
-    def closest_captions(self, picture: str) -> list[tuple[int, Caption, float]]:
-        """Positions, captions and cosines of the captions closest to a picture file."""
+    def closest_captions(self, image: str) -> list[tuple[int, Caption, float]]:
+        """Positions, captions and cosines of the captions closest to an image file."""
         if self.captions is None:
             return []
         with self._one_at_a_time:
-            embedding = self.model.encode_image(picture)[0]
+            embedding = self.model.encode_image(image)[0]
         return [
             (position, self.captions.captions[position], score)
             for position, score in self.captions.closest(embedding, top=TOP_CAPTIONS)
         ]
 
     def _nearest(self, query: np.ndarray) -> list[Hit]:
-        return [] if self.index is None else self.index.search(query, top=TOP_PICTURES)
+        return [] if self.index is None else self.index.search(query, top=TOP_IMAGES)

@@ -1,4 +1,4 @@
-"""Spoken captions of a data directory, to be heard beside the pictures that they are closest to."""
+"""Spoken captions of a data directory, shown beside the images that they are closest to."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ class Caption:
 
     Attributes:
         utterance: Its id.
-        text: What is said; empty when the set does not tell.
+        text: What is said; empty if the set has no text.
         recording: The file.
-        picture: The file that it describes; None when the set does not tell.
+        image: The file that it describes; None if the set does not list it.
     """
 
     utterance: str
     text: str
     recording: str
-    picture: str | None
+    image: str | None
 
 
 @dataclass(frozen=True)
@@ -48,23 +48,23 @@ class SpokenCaptions:
     embeddings: np.ndarray
 
     def examples(self) -> list[int]:
-        """Positions of a few captions from all over the set, with a text where it has any."""
-        told = [position for position, caption in enumerate(self.captions) if caption.text]
-        positions = told or list(range(len(self.captions)))
+        """Positions of a few captions from all over the set, those with a text if there are any."""
+        with_text = [position for position, caption in enumerate(self.captions) if caption.text]
+        positions = with_text or list(range(len(self.captions)))
         return positions[:: -(-len(positions) // EXAMPLES)] if positions else []
 
-    def closest(self, picture: np.ndarray, *, top: int) -> list[tuple[int, float]]:
-        """Positions and cosines of the captions closest to a picture (dim,), best first."""
-        scores = self.embeddings @ picture
+    def closest(self, image: np.ndarray, *, top: int) -> list[tuple[int, float]]:
+        """Positions and cosines of the captions closest to an image (dim,), best first."""
+        scores = self.embeddings @ image
         order = np.argsort(-scores, kind="stable")[:top]
         return [(int(position), float(scores[position])) for position in order]
 
 
 def read_captions(directory: Path) -> list[Caption]:
-    """The recordings of a data directory; relative files are looked up from where we are.
+    """The recordings of a data directory; relative paths start at the working directory.
 
     Raises:
-        DataError: When there is no ``wav.scp``, or a table is damaged.
+        DataError: If there is no ``wav.scp``, or a table is damaged.
     """
     recordings = read_scp(directory / "wav.scp")
     texts, utt2image, images = (
@@ -78,9 +78,7 @@ def read_captions(directory: Path) -> list[Caption]:
             utterance,
             texts.get(utterance, ""),
             os.path.abspath(recording),
-            os.path.abspath(images[image])
-            if (image := utt2image.get(utterance)) in images
-            else None,
+            os.path.abspath(images[name]) if (name := utt2image.get(utterance)) in images else None,
         )
         for utterance, recording in recordings.items()
     ]
@@ -89,16 +87,16 @@ def read_captions(directory: Path) -> list[Caption]:
 def embed_captions(
     captions: list[Caption], model: SpeechCLIP, *, fingerprint: str, cache: Path | None
 ) -> SpokenCaptions:
-    """Embeds captions, or takes them from where an earlier start left them.
+    """Embeds captions, or reads the embeddings of an earlier start.
 
     Args:
         captions: What :func:`read_captions` found; recordings that cannot be used are left out.
-        model: Whose embeddings are wanted.
+        model: The model.
         fingerprint: Of its weights.
         cache: Folder for the embeddings; None keeps none.
 
     Raises:
-        DataError: When no recording can be used.
+        DataError: If no recording can be used.
     """
     digest = _digest(captions, fingerprint)
     stored = cache and cache / CACHE
@@ -109,12 +107,14 @@ def embed_captions(
                     kept = [captions[position] for position in arrays["kept"].tolist()]
                     return SpokenCaptions(kept, arrays["embeddings"])
         except (OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile) as error:
-            logging.warning(f"{stored} is damaged and made anew ({error})")
+            logging.warning(f"{stored} is damaged and made again ({error})")
     skipped: dict[int, str] = {}
     rows = model.encode_speech([caption.recording for caption in captions], skipped=skipped)
     kept = [position for position in range(len(captions)) if position not in skipped]
     if not kept:
-        raise DataError(f"none of {len(captions)} recordings can be used; is this their folder?")
+        raise DataError(
+            f"none of {len(captions)} recordings can be used. Start in the folder that their relative paths begin at"
+        )
     if stored:
         try:
             with atomic_path(stored) as temporary:

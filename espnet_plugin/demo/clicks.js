@@ -1,8 +1,8 @@
-// A click on something with a key asks the server about that picture.
+// A click on something with a key asks the server about that image.
 element.addEventListener("click", (e) => {
   const chosen = e.target.closest("[data-key]");
   if (!chosen) return;
-  for (const other of document.querySelectorAll(".sc-picture"))
+  for (const other of document.querySelectorAll(".sc-image"))
     other.classList.toggle("sc-on", other.dataset.key === chosen.dataset.key);
   trigger("click", { key: chosen.dataset.key, action: chosen.dataset.action });
 });

@@ -1,4 +1,4 @@
-"""The page's answers as HTML; the templates escape whatever they are given."""
+"""The page's answers as HTML; the templates escape every value."""
 
 from __future__ import annotations
 
@@ -38,12 +38,10 @@ def _macros() -> Any:
 
 
 def head(backend: Backend, limits: Limits) -> str:
-    """What the page is, what the model knows, and over what it looks."""
-    pictures = None if backend.index is None else len(backend.index)
+    """Title, the words that the model knows, and how many images it searches."""
+    images = None if backend.index is None else len(backend.index)
     words = backend.known_words()
-    return str(
-        _macros().head(pictures, limits.seconds, limits.size_text, words[:WORDS], len(words))
-    )
+    return str(_macros().head(images, limits.seconds, limits.size_text, words[:WORDS], len(words)))
 
 
 def examples(captions: SpokenCaptions) -> str:
@@ -62,16 +60,16 @@ def notice(sentence: str) -> str:
 
 
 def timeline(heard: Heard, *, player: str, caption: int | None = None) -> str:
-    """A clip with its keywords and firings.
+    """A recording with its keywords and firings.
 
     Args:
-        heard: What the model made of it.
+        heard: What the model found in it.
         player: Id of the element on the page that plays it.
-        caption: Position of the caption that it is, which brings its player along.
+        caption: Position of the caption that it is, whose player is added.
     """
     seconds = len(heard.samples) / heard.rate
     labels = place_labels(heard.keywords or (), seconds=seconds)
-    clip: dict[str, Any] = {
+    shown: dict[str, Any] = {
         "player": player,
         "caption": caption,
         "start": 100 * heard.start / seconds,
@@ -85,57 +83,57 @@ def timeline(heard: Heard, *, player: str, caption: int | None = None) -> str:
         "ticks": ticks(seconds),
     }
     if heard.alphas is not None and len(heard.alphas):
-        frames = seconds / heard.frame_seconds  # the clip's end is a little after the last frame's
+        frames = seconds / heard.frame_seconds  # a little more than the model's
         begin = heard.start / heard.frame_seconds
         places = firing_places(heard.alphas, threshold=heard.threshold)
-        clip |= {
+        shown |= {
             "frames": frames,
             "begin": begin,
             "accumulation": accumulation_path(heard.alphas, threshold=heard.threshold),
             "firings": [100 * (begin + place) / frames for place in places],
         }
-    return str(_macros().timeline(clip, round(seconds * PIXELS_PER_SECOND)))
+    return str(_macros().timeline(shown, round(seconds * PIXELS_PER_SECOND)))
 
 
 def gallery(hits: Sequence[Hit], *, asked: str, offered: bool, key_of: KeyOf) -> str:
-    """Pictures, best first.
+    """Images, best first.
 
     Args:
         hits: What was found.
-        asked: What they are near to.
+        asked: The query, for the heading.
         offered: Whether the page has captions.
-        key_of: What a picture is fetched by.
+        key_of: See :meth:`Media.key_of`.
     """
-    pictures = [_picture(hit.path, key_of) | {"score": hit.score} for hit in hits]
-    return str(_macros().gallery(pictures, asked, offered))
+    images = [_image(hit.path, key_of) | {"score": hit.score} for hit in hits]
+    return str(_macros().gallery(images, asked, offered))
 
 
 def detail(
-    picture: str, captions: Sequence[tuple[int, Caption, float]], *, offered: bool, key_of: KeyOf
+    image: str, captions: Sequence[tuple[int, Caption, float]], *, offered: bool, key_of: KeyOf
 ) -> str:
-    """A picture and the captions closest to it.
+    """An image and the captions closest to it.
 
     Args:
-        picture: The file.
+        image: The file.
         captions: Position, caption and cosine of each.
         offered: Whether the page has captions.
-        key_of: What a picture is fetched by.
+        key_of: See :meth:`Media.key_of`.
     """
-    real = Path(picture).resolve()
+    real = Path(image).resolve()
     rows = [
         {
             "position": position,
             "text": caption.text,
             "utterance": caption.utterance,
             "score": score,
-            "own": caption.picture is not None and Path(caption.picture).resolve() == real,
+            "own": caption.image is not None and Path(caption.image).resolve() == real,
         }
         for position, caption, score in captions
     ]
-    return str(_macros().detail(_picture(picture, key_of), rows, offered))
+    return str(_macros().detail(_image(image, key_of), rows, offered))
 
 
-def _picture(path: str, key_of: KeyOf) -> dict[str, Any]:
-    # names that are not UTF-8 are shown as well as they can be
+def _image(path: str, key_of: KeyOf) -> dict[str, Any]:
+    # not every name is UTF-8
     name = Path(path).name.encode(errors="surrogateescape").decode(errors="replace")
     return {"key": key_of(path), "name": name}

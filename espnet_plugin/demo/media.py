@@ -1,91 +1,87 @@
-"""The pictures and recordings that the page shows: only what an answer has named, decoded anew."""
+"""The images and recordings that the page shows: only those of an answer, decoded and encoded."""
 
 from __future__ import annotations
 
-import hashlib
 import io
 import secrets
 import threading
-from collections import OrderedDict
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from espnet_plugin.data.audio import read_audio
 from espnet_plugin.data.images import read_image
+from espnet_plugin.data.scp import DataError
 from espnet_plugin.demo.captions import SpokenCaptions
 
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.routing import BaseRoute
+
 SIDES = {"small": 320, "large": 1280}
-KNOWN = 10_000
 CACHED = 256
-DECODERS = 2  # at a time: a large picture takes much memory
+DECODERS = 2  # at a time: a large image takes much memory
 
 
 class Media:
     """Turns files of the index and of the captions into what a browser shows.
 
-    Pictures and recordings are decoded and encoded again: nothing else that lies in a file (where a
-    photograph was taken, another file under a wrong name) leaves the machine.
+    Encoding them again leaves out what else is in a file, such as where a photo was taken.
 
     Args:
-        captions: Whose recordings can be heard.
+        captions: Their recordings can be played.
     """
 
     def __init__(self, captions: SpokenCaptions | None = None) -> None:
         self.captions = captions
-        self._secret = secrets.token_bytes(16)
-        self._paths: OrderedDict[str, str] = OrderedDict()
-        self._guard = threading.Lock()
+        self._keys: dict[str, str] = {}
+        self._paths: dict[str, str] = {}
         self._decoding = threading.Semaphore(DECODERS)
         self._cached = lru_cache(maxsize=CACHED)(self._encode)
 
     def key_of(self, path: str) -> str:
-        """The key that a picture is fetched by from now on."""
-        text = path.encode(errors="surrogateescape")
-        key = hashlib.blake2b(text, key=self._secret, digest_size=16).hexdigest()
-        with self._guard:
-            self._paths[key] = path
-            self._paths.move_to_end(key)
-            while len(self._paths) > KNOWN:
-                self._paths.popitem(last=False)
+        """The key that serves an image from now on; nobody can guess it."""
+        key = self._keys.setdefault(path, secrets.token_hex(16))
+        self._paths[key] = path
         return key
 
     def path(self, key: object) -> str:
         """The file of a key.
 
         Raises:
-            KeyError: When no answer named it.
+            KeyError: If no answer had it.
         """
-        with self._guard:
-            return self._paths[str(key)]
+        return self._paths[str(key)]
 
-    def picture(self, key: str, size: str) -> bytes:
-        """A picture as JPEG.
+    def image(self, key: str, size: str) -> bytes:
+        """An image as JPEG.
 
         Args:
             key: From :meth:`key_of`.
             size: ``small`` or ``large``.
 
         Raises:
-            KeyError: When no answer named it, or there is no such size.
-            DataError: When the file is gone or damaged.
+            KeyError: If there is no such key or size.
+            DataError: If the file is gone or damaged.
         """
         return self._cached(self.path(key), SIDES[size])
 
     def _encode(self, path: str, side: int) -> bytes:
         with self._decoding:
-            picture = read_image(path)
-            picture.thumbnail((side, side))
+            image = read_image(path)
+            image.thumbnail((side, side))
             stream = io.BytesIO()
-            picture.save(stream, "JPEG", quality=88)
+            image.save(stream, "JPEG", quality=88)
         return stream.getvalue()
 
     def recording(self, position: int) -> bytes:
-        """A caption's recording as WAV, mono.
+        """The recording of the caption at a position, as WAV, mono.
 
         Raises:
-            KeyError: When there is none.
-            DataError: When the file is gone or damaged.
+            KeyError: If there is none.
+            DataError: If the file is gone or damaged.
         """
         import soundfile
 
@@ -97,3 +93,24 @@ class Media:
             mono = np.clip(audio.mono, -1.0, 1.0)
             soundfile.write(stream, mono, audio.rate, format="WAV", subtype="PCM_16")
         return stream.getvalue()
+
+    def routes(self) -> list[BaseRoute]:
+        """``/images/KEY/SIZE`` and ``/recordings/POSITION``."""
+        from starlette.responses import PlainTextResponse, Response
+        from starlette.routing import Route
+
+        def answer(request: Request) -> Response:
+            try:
+                if "key" in request.path_params:
+                    content, kind = self.image(**request.path_params), "image/jpeg"
+                else:
+                    content, kind = self.recording(**request.path_params), "audio/wav"
+            except (KeyError, DataError):
+                return PlainTextResponse("There is no such file.", status_code=404)
+            keep = {"cache-control": "private, max-age=3600"}
+            return Response(content, media_type=kind, headers=keep)
+
+        return [
+            Route("/images/{key}/{size}", answer),
+            Route("/recordings/{position:int}", answer),
+        ]

@@ -15,23 +15,25 @@ from espnet_plugin.demo.backend import Backend, Heard
 from espnet_plugin.demo.media import Media
 from espnet_plugin.demo.uploads import (
     TEXT_LENGTH,
-    Uploads,
+    Limits,
     VisitorError,
     checked_text,
-    read_clip,
-    read_sent_picture,
+    read_sent_image,
+    read_sent_recording,
 )
 from espnet_plugin.search.index import Hit
 
 QUEUE = 64  # questions that wait
+UPLOADS_KEPT = 3600  # seconds
 TITLE = "SpeechCLIP: find images by voice"
-CLIPS = {"microphone": "sc-record", "upload": "sc-drop"}
-Answer = tuple[Any, Any, Any]  # HTML of what was heard or is wrong, of the pictures, of one picture
+SOURCES = {"microphone": "sc-record", "upload": "sc-drop"}
+# HTML: the recording or what is wrong, the images, one image
+Answer = tuple[Any, Any, Any]
 NOTHING_NEW: Answer = (gr.skip(),) * 3
 
 
 def _answering(question: Callable[..., Answer]) -> Callable[..., Answer]:
-    """What is wrong with a question becomes a sentence on the page, and nothing else leaves."""
+    """Turns errors into a sentence on the page; details go to the log only."""
 
     @wraps(question)  # gradio looks at the arguments' names and types
     def answer(*args: Any) -> Answer:
@@ -41,43 +43,42 @@ def _answering(question: Callable[..., Answer]) -> Callable[..., Answer]:
             sentence = str(error)
         except NoSpeechError:
             sentence = "There is no speech in this recording, only silence. Is the microphone on?"
-        except Exception:  # the visitor learns that it failed, the log why
+        except Exception:
             logging.exception("a question could not be answered")
-            sentence = "This could not be answered; the log of the page's command says why."
+            sentence = "This could not be answered; the log of the page's command has the reason."
         return markup.notice(sentence), "", ""
 
     return answer
 
 
 class Questions:
-    """What a visitor can ask; uploads come as gradio's file data, ``{"path": name}``.
+    """What a visitor can ask; uploads come as gradio's file data, ``{"path": file}``.
 
     Args:
         backend: Answers.
-        uploads: What visitors sent.
-        media: What answers may show.
+        media: Serves the images of the answers.
+        limits: Of recordings.
     """
 
-    def __init__(self, backend: Backend, uploads: Uploads, media: Media) -> None:
+    def __init__(self, backend: Backend, media: Media, limits: Limits) -> None:
         self.backend = backend
-        self.uploads = uploads
         self.media = media
+        self.limits = limits
 
-    def speak(self, clip: dict[str, Any] | None, *, player: str) -> Answer:
-        """Keywords of a clip and the pictures nearest to it.
+    def speak(self, recording: dict[str, Any] | None, *, player: str) -> Answer:
+        """Keywords of a recording and the images nearest to it.
 
         Args:
-            clip: What was sent; None when it was taken away.
+            recording: What was sent; None when it was taken away.
             player: Id of the element that plays it.
         """
-        if not clip:
+        if not recording:
             return NOTHING_NEW
-        path = self.uploads.path(clip.get("path"))
-        samples = read_clip(path, limits=self.uploads.limits, rate=self.backend.rate)
+        samples = read_sent_recording(recording["path"], limits=self.limits, rate=self.backend.rate)
         return self._heard(self.backend.hear(samples), player=player)
 
     def example(self, key: object) -> Answer:
-        """Keywords of one of the captions and the pictures nearest to it."""
+        """Keywords of one of the captions and the images nearest to it."""
         captions = self.backend.captions
         if captions is None or key not in map(str, captions.examples()):
             raise VisitorError("This example is no longer known; please load the page again.")
@@ -86,19 +87,19 @@ class Questions:
         return self._heard(heard, player="sc-example", caption=position)
 
     def write(self, text: str | None) -> Answer:
-        """The pictures nearest to a text."""
+        """The images nearest to a text."""
         text = checked_text(text)
         return "", self._gallery(self.backend.find_text(text), f"“{text}”"), ""
 
-    def show(self, picture: dict[str, Any] | None) -> Answer:
-        """The pictures nearest to one that was sent."""
-        if not picture:
+    def show(self, image: dict[str, Any] | None) -> Answer:
+        """The images nearest to one that was sent."""
+        if not image:
             return NOTHING_NEW
-        sent = read_sent_picture(self.uploads.path(picture.get("path")))
-        return "", self._gallery(self.backend.find_picture(sent), "this image"), ""
+        sent = read_sent_image(image["path"])
+        return "", self._gallery(self.backend.find_image(sent), "this image"), ""
 
     def open(self, key: object) -> Answer:
-        """A picture and the captions closest to it."""
+        """An image and the captions closest to it."""
         path = self._path(key)
         captions = self.backend.closest_captions(path)
         offered = self.backend.captions is not None
@@ -106,13 +107,13 @@ class Questions:
         return gr.skip(), gr.skip(), detail
 
     def similar(self, key: object) -> Answer:
-        """The pictures nearest to one of the index."""
-        hits = self.backend.find_picture(self._path(key))
+        """The images nearest to one of the index."""
+        hits = self.backend.find_image(self._path(key))
         return "", self._gallery(hits, "the chosen one"), ""
 
     def _heard(self, heard: Heard, *, player: str, caption: int | None = None) -> Answer:
-        clip = markup.timeline(heard, player=player, caption=caption)
-        return clip, self._gallery(heard.hits, "what was said"), ""
+        timeline = markup.timeline(heard, player=player, caption=caption)
+        return timeline, self._gallery(heard.hits, "what was said"), ""
 
     def _path(self, key: object) -> str:
         try:
@@ -135,14 +136,14 @@ def build_page(questions: Questions) -> gr.Blocks:
     Args:
         questions: What can be asked.
     """
-    backend, limits = questions.backend, questions.uploads.limits
+    backend = questions.backend
     clickable: list[gr.HTML] = []
-    with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
-        gr.HTML(markup.head(backend, limits), js_on_load=None)
+    with gr.Blocks(title=TITLE, delete_cache=(UPLOADS_KEPT, UPLOADS_KEPT)) as page:
+        gr.HTML(markup.head(backend, questions.limits), js_on_load=None)
         with gr.Tabs():
             with gr.Tab("Speak"):
                 with gr.Row():
-                    clips = [_clip(source, name) for source, name in CLIPS.items()]
+                    recordings = [_recording(source, name) for source, name in SOURCES.items()]
                 if backend.captions is not None:
                     examples = gr.HTML(
                         markup.examples(backend.captions), js_on_load=_script("clicks.js")
@@ -159,32 +160,32 @@ def build_page(questions: Questions) -> gr.Blocks:
                     )
                     find = gr.Button("Find", variant="primary", scale=1, min_width=90)
                 with gr.Tab("Image"):
-                    picture = gr.Image(
+                    image = gr.Image(
                         sources=["upload", "clipboard"],
                         type="filepath",
                         image_mode=None,
                         show_label=False,
                         height=220,
-                        elem_id="sc-picture",
+                        elem_id="sc-sent",
                     )
         heard = gr.HTML(js_on_load=_script("timeline.js"))
         gallery, detail = (gr.HTML(js_on_load=_script("clicks.js")) for _ in range(2))
         clickable += [gallery, detail]
         answers = [heard, gallery, detail]
-        # without gradio's own treatment of files: a name is looked up among the uploads, never
-        # taken for a path or an address
         options: dict[str, Any] = {
-            "preprocess": False,
+            "preprocess": False,  # gradio checks that a file is an upload; we decode it
             "concurrency_id": "model",
             "concurrency_limit": 1,
         }
-        for clip, name in zip(clips, CLIPS.values(), strict=True):
+        for recording, name in zip(recordings, SOURCES.values(), strict=True):
             speak = _answering(partial(questions.speak, player=name))
-            clip.change(speak, clip, answers, api_name=name.removeprefix("sc-"), **options)
+            recording.change(
+                speak, recording, answers, api_name=name.removeprefix("sc-"), **options
+            )
         if backend.index is not None:
             for trigger in (text.submit, find.click):
                 trigger(_answering(questions.write), text, answers, api_name="write", **options)
-            picture.change(_answering(questions.show), picture, answers, api_name="show", **options)
+            image.change(_answering(questions.show), image, answers, api_name="show", **options)
 
         def choose(event: gr.EventData) -> Any:
             """A click on an example, into the gallery or the detail below it."""
@@ -200,7 +201,7 @@ def build_page(questions: Questions) -> gr.Blocks:
     return page
 
 
-def _clip(source: str, name: str) -> gr.Audio:
+def _recording(source: str, name: str) -> gr.Audio:
     return gr.Audio(
         sources=[source],
         type="filepath",

@@ -1,4 +1,4 @@
-// The clip's player moves the cursor; a click on the waveform or on a word moves the player.
+// The recording's player moves the cursor; a click on the waveform or on a word moves the player.
 const player = () => {
   const line = element.querySelector(".sc-timeline");
   return line && document.querySelector(`#${line.dataset.player} audio`);

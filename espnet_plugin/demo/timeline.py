@@ -1,7 +1,7 @@
-"""A clip drawn for the page: waveform, keywords at their times, CIF's weights adding up.
+"""A recording drawn for the page: waveform, keywords at their times, the sum of CIF's weights.
 
-Drawn here and not by ``evaluation.figures``: the page follows the visitor's dark mode and width,
-moves a cursor along and plays what is clicked, which a picture cannot.
+``evaluation.figures`` draws still images; the page follows dark mode and width, moves a cursor and
+plays what is clicked.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def accumulated(alphas: np.ndarray, *, threshold: float) -> list[tuple[float, fl
 
     Args:
         alphas: (frames,).
-        threshold: Weight at which a keyword is complete; what is over begins the next.
+        threshold: Weight at which a keyword is complete; the rest begins the next.
 
     Returns:
         (place in frames, share of the threshold) of each corner, in order.
@@ -80,7 +80,7 @@ def place_labels(keywords: Sequence[HeardWord], *, seconds: float) -> list[Label
 
     Args:
         keywords: In order of time; those without a time are left out.
-        seconds: Duration of the clip.
+        seconds: Duration of the recording.
     """
     right: list[float] = []  # end of each line so far, pixels at the least width
     labels = []

@@ -72,17 +72,15 @@ def test_a_recording_finds_pictures_and_a_picture_its_captions(
     page.on("response", lambda reply: reply.status >= 400 and wrong.append(reply.url))
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.goto(served.address)
-    page.set_input_files("#sc-drop input[type=file]", served.clip)
-    page.wait_for_selector(".sc-picture")
-    names = page.locator(".sc-picture .sc-name").all_inner_texts()
-    scores = [
-        float(found.get_attribute("data-score")) for found in page.locator(".sc-picture").all()
-    ]
-    assert sorted(names) == sorted(path.name for path in served.picture.parent.iterdir())
+    page.set_input_files("#sc-drop input[type=file]", served.recording)
+    page.wait_for_selector(".sc-image")
+    names = page.locator(".sc-image .sc-name").all_inner_texts()
+    scores = [float(found.get_attribute("data-score")) for found in page.locator(".sc-image").all()]
+    assert sorted(names) == sorted(path.name for path in served.image.parent.iterdir())
     assert scores == sorted(scores, reverse=True)
     assert page.locator(".sc-timeline path").first.get_attribute("d").startswith("M0.0")
 
-    page.locator(".sc-picture", has_text="red.png").click()
+    page.locator(".sc-image", has_text="red.png").click()
     page.wait_for_selector(".sc-detail audio")
     assert page.locator(".sc-detail li").count() == 3
     page.wait_for_function("document.querySelector('.sc-detail audio').duration === 1.5")
@@ -97,7 +95,7 @@ def test_a_recording_finds_pictures_and_a_picture_its_captions(
 
     page.locator(".sc-more").click()
     page.wait_for_selector("text=closest to the chosen one")
-    assert page.locator(".sc-picture .sc-name").first.inner_text() == "red.png"
+    assert page.locator(".sc-image .sc-name").first.inner_text() == "red.png"
     assert not wrong
     assert all(url.startswith((served.address, "data:", "blob:")) for url in asked)
     page.close()
@@ -109,7 +107,7 @@ def test_what_is_wrong_is_said_on_the_page(served: Served, browser: Any, tmp_pat
     page.goto(served.address)
     page.set_input_files("#sc-drop input[type=file]", tmp_path / "notes.wav")
     alert = page.wait_for_selector("[role=alert]")
-    assert "no recording that can be read" in alert.inner_text()
+    assert "cannot be read as a recording" in alert.inner_text()
     large = tmp_path / "large.wav"
     large.write_bytes(b"RIFF" + bytes(2**21))
     page.goto(served.address)
@@ -119,28 +117,28 @@ def test_what_is_wrong_is_said_on_the_page(served: Served, browser: Any, tmp_pat
     page.get_by_role("tab", name="Write").click()
     page.fill("#sc-text textarea, #sc-text input", "a red dog")
     page.get_by_role("button", name="Find").click()
-    page.wait_for_selector(".sc-picture")
+    page.wait_for_selector(".sc-image")
     assert page.locator("[role=alert]").count() == 0
     page.close()
 
 
 def test_the_microphone_is_recorded_as_it_is(served: Served, browser: Any) -> None:
     uploads = served.root / "uploads"
-    before = set(uploads.iterdir())
+    before = set(uploads.rglob("*.wav"))
     page = browser.new_page()
     page.add_init_script(SPY)
     page.goto(served.address)
     page.get_by_role("button", name="Record").click()
     page.wait_for_timeout(3000)
     page.get_by_role("button", name="Stop").click()
-    page.wait_for_selector(".sc-picture")
+    page.wait_for_selector(".sc-image")
     opened = page.evaluate("window.opened")
     assert opened
     for settings in opened:
         assert not settings["echoCancellation"]
         assert not settings["noiseSuppression"]
         assert not settings["autoGainControl"]
-    [sent] = set(uploads.iterdir()) - before
+    [sent] = set(uploads.rglob("*.wav")) - before
     samples, rate = soundfile.read(sent)
     heard = samples[rate : 2 * rate].reshape(rate, -1)[:, 0]
     assert np.sqrt(np.mean(heard**2)) == pytest.approx(0.05, rel=0.2)
@@ -151,7 +149,7 @@ def test_an_example_is_heard_and_played(served: Served, browser: Any) -> None:
     page = browser.new_page()
     page.goto(served.address)
     page.get_by_role("button", name="a red dog").click()
-    page.wait_for_selector(".sc-picture")
+    page.wait_for_selector(".sc-image")
     player = "document.querySelector('#sc-example audio')"
     page.wait_for_function(f"{player}?.duration === 1.5")  # as its recording
     page.locator(".sc-wave").click(position={"x": 5, "y": 5})

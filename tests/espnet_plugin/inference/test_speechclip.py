@@ -115,16 +115,10 @@ def test_pictures_in_every_form(model: SpeechCLIP, exported: Path, files: list[P
     expected = tower.encode_images(pixels).numpy()
     for given in (path, str(path), Image.open(path), PIXELS, PIXELS.astype(np.uint16) * 257):
         assert np.abs(model.encode_image(given) - expected).max() < 1e-6
-<<<<<<< HEAD
-    rows = model.encode_image([path, files[0], PIXELS], on_error="skip")
-    assert rows.kept == [0, 2] and "0.wav: no picture" in rows.skipped[1]
-    with pytest.raises(TypeError, match="item 0: an image of type float"):
-=======
     skipped: dict[int, str] = {}
     assert len(model.encode_image([path, files[0], PIXELS], skipped=skipped)) == 2
     assert list(skipped) == [1] and "0.wav: no picture" in skipped[1]
-    with pytest.raises(TypeError, match="item 0: a picture of type float"):
->>>>>>> f31a85a (One inference class: SpeechCLIP; SpeechCLIPInference is its ESPnet constructor)
+    with pytest.raises(TypeError, match="item 0: an image of type float"):
         model.encode_image([0.1])
 
 
