@@ -113,7 +113,8 @@ def embed_captions(
     kept = [position for position in range(len(captions)) if position not in skipped]
     if not kept:
         raise DataError(
-            f"none of {len(captions)} recordings can be used. Start in the folder that their relative paths begin at"
+            f"none of {len(captions)} recordings can be used; start in the folder where their "
+            "relative paths begin"
         )
     if stored:
         try:

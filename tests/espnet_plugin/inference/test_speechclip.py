@@ -117,7 +117,7 @@ def test_pictures_in_every_form(model: SpeechCLIP, exported: Path, files: list[P
         assert np.abs(model.encode_image(given) - expected).max() < 1e-6
     skipped: dict[int, str] = {}
     assert len(model.encode_image([path, files[0], PIXELS], skipped=skipped)) == 2
-    assert list(skipped) == [1] and "0.wav: no picture" in skipped[1]
+    assert list(skipped) == [1] and "0.wav: not an image" in skipped[1]
     with pytest.raises(TypeError, match="item 0: an image of type float"):
         model.encode_image([0.1])
 
