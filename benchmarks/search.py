@@ -18,7 +18,7 @@ from espnet_plugin.search import index as searching
 from espnet_plugin.search.approximate import update_codes
 from espnet_plugin.search.catalog import Catalog, Picture
 from espnet_plugin.search.folders import stamp_of
-from espnet_plugin.search.index import PictureIndex
+from espnet_plugin.search.index import ImageIndex
 from espnet_plugin.search.vectors import GrowingArray, read_rows, vectors_file
 
 SECONDS = 90
@@ -110,7 +110,7 @@ def _of_kind(kind: str, settings: Settings) -> Iterator[Row]:
     directory.mkdir()
     make_index(directory, source.blocks(number), DIM)
     asked = source.draw(queries)
-    exact, expected = searches(PictureIndex(directory), asked, exact=True)
+    exact, expected = searches(ImageIndex(directory), asked, exact=True)
     catalog = Catalog(directory)
     vectors = read_rows(vectors_file(directory, 0), width=DIM, rows=number)
     started = time.process_time()
@@ -118,7 +118,7 @@ def _of_kind(kind: str, settings: Settings) -> Iterator[Row]:
     made = time.process_time() - started
     catalog.set("centered_on", centered_on)
     for candidates in (1000, 4000, 8000):
-        index = PictureIndex(directory, candidates=candidates)
+        index = ImageIndex(directory, candidates=candidates)
         ours, found = searches(index, asked)
         yield Row(
             f"{number:,} {kind} vectors, {candidates:,} candidates",
@@ -138,7 +138,7 @@ def _of_kind(kind: str, settings: Settings) -> Iterator[Row]:
 
 
 def searches(
-    index: PictureIndex, queries: np.ndarray, **options: bool
+    index: ImageIndex, queries: np.ndarray, **options: bool
 ) -> tuple[Spread, list[list[int]]]:
     """Processor seconds of a search, and the rows that were found."""
     index.search(queries[0], **options)  # reads the file once

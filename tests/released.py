@@ -190,5 +190,12 @@ def conversion_memory(skeleton: Path, work_dir: Path, *, shrink: int) -> tuple[i
     path = work_dir / "released.ckpt"
     weights = random_weights(read_skeleton(skeleton), shrink=shrink)
     write_lightning(path, weights, plausible_config(weights))
-    command = [sys.executable, "-m", "espnet_plugin.bin.convert_checkpoint", path, work_dir / "out"]
+    command = [
+        sys.executable,
+        "-m",
+        "espnet_plugin.bin.speechclip",
+        "convert",
+        path,
+        work_dir / "out",
+    ]
     return path.stat().st_size, usage_of(command, stdout=subprocess.DEVNULL).peak

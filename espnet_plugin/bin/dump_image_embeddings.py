@@ -1,9 +1,9 @@
-"""Compute each picture's CLIP embedding once, float32 and L2-normalised.
+r"""Compute each image's CLIP embedding once, float32 and L2-normalised.
 
-Unreadable pictures are skipped, reported and listed in ``unreadable_images.txt``. A job that was
-interrupted goes on where it stopped.
+Unreadable images are skipped, reported and listed in ``unreadable_images.txt``. A job that was
+interrupted continues where it stopped.
 
-Example of one job of an array:
+Example:
     python -m espnet_plugin.bin.dump_image_embeddings --image_scp data/train/image.scp \
         --key_file dump/clip_x/logdir/keys.JOB.scp --output_dir dump/clip_x \
         --output_scp dump/clip_x/logdir/image_embedding.JOB.scp \
@@ -30,14 +30,14 @@ def get_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument("--image_scp", required=True, help="image id → picture file")
+    parser.add_argument("--image_scp", required=True, help="image id → file")
     parser.add_argument("--output_dir", required=True, help="where <image id>.npy go")
     parser.add_argument(
         "--output_scp", type=str_or_none, help="list to write; OUTPUT_DIR/image_embedding.scp"
     )
     parser.add_argument("--key_file", type=str_or_none, help="image ids of this job")
     add_clip_arguments(parser)
-    parser.add_argument("--batch_size", type=int, default=64, help="pictures at a time")
+    parser.add_argument("--batch_size", type=int, default=64, help="images at a time")
     parser.add_argument("--num_workers", type=int, default=0, help="processes that decode")
     parser.add_argument("--ngpu", type=int, default=0, help="0: CPU")
     return parser
@@ -51,21 +51,21 @@ def main(cmd: Sequence[str] | None = None) -> None:
     from espnet_plugin.inference.clip import clip_of_options
     from espnet_plugin.inference.image_embeddings import dump_image_embeddings
 
-    pictures = chosen(read_scp(args.image_scp), args.key_file)
+    images = chosen(read_scp(args.image_scp), args.key_file)
     scp = args.output_scp or Path(args.output_dir) / "image_embedding.scp"
-    if args.model_tag is not None:
-        maker = {"model_tag": args.model_tag}
+    if args.model is not None:
+        maker = {"model_tag": args.model}
     else:
         maker = {"model": args.clip_model, "pretrained": args.clip_pretrained}
-    store = ArrayStore(args.output_dir, pictures, maker=maker, job=job_of(scp))
+    store = ArrayStore(args.output_dir, images, maker=maker, job=job_of(scp))
     unreadable: dict[str, str] = {}
-    if store.missing(pictures):
+    if store.missing(images):
         clip = clip_of_options(args, image_tower=True, text_tower=False)
         clip.to("cuda" if args.ngpu > 0 else "cpu")
         unreadable = dump_image_embeddings(
-            pictures, clip, store, batch_size=args.batch_size, num_workers=args.num_workers
+            images, clip, store, batch_size=args.batch_size, num_workers=args.num_workers
         )
-    store.write_list(scp, pictures, unreadable, what="images")
+    store.write_list(scp, images, unreadable, what="images")
 
 
 if __name__ == "__main__":

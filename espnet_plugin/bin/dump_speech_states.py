@@ -1,8 +1,8 @@
-"""Store the frozen speech encoder's hidden states once, so that training skips the encoder.
+r"""Store the hidden states of the frozen speech encoder once, which training then reads.
 
 The size is computed, compared with the free space and printed before anything is written.
 
-Example of one job of an array:
+Example:
     python -m espnet_plugin.bin.dump_speech_states --wav_scp dump/raw/train/wav.scp \
         --utt2num_samples dump/raw/train/utt2num_samples \
         --key_file dump/states_x/train/logdir/keys.JOB.scp --output_dir dump/states_x/train \

@@ -1,7 +1,7 @@
 """Bring the recordings of a wav.scp to one rate, one channel and one format.
 
 Bad ones (missing, unreadable, cut off, empty, NaN) are skipped, counted and listed in skipped.tsv.
-Recordings that are right already are used as they lie. A run that was stopped goes on where it was.
+Recordings that are right already are used as they are. A run that was stopped continues there.
 
 In one process tree:   ``... --wav_scp data/x/wav.scp --output_dir dump/raw/org/x --nj 8``
 As an array of jobs:   ``... --key_file keys.JOB.scp --job JOB`` for each, then ``--merge``

@@ -1,4 +1,4 @@
-"""Tells where retrieval by keywords is lost: recall of CLIP's text tower reading less and less.
+"""Shows where retrieval by keywords is lost: recall of CLIP's text tower reading less and less.
 
 From the caption by its content words down to the model's keywords, see docs/evaluation.md. Writes
 ladder.npz and scoring/ladder.json into a set's inference directory; show_results then reports it.
@@ -13,22 +13,19 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from espnet_plugin.data.alignments import WORDS_CTM, read_ctm
 from espnet_plugin.data.inference_set import read_inference_set
-from espnet_plugin.data.scp import DataError, read_scp
 from espnet_plugin.evaluation.ladder import (
     LADDER,
     heard_utterances,
     score_ladder,
-    span_steps,
+    spoken_steps,
     text_steps,
     write_ladder,
 )
 from espnet_plugin.evaluation.report.tables import ladder_tables
 from espnet_plugin.evaluation.scores.keywords import load_token_texts
-from espnet_plugin.utils.command import add_trained_model_arguments, command_errors
+from espnet_plugin.utils.command import add_model_arguments, command_errors
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -37,7 +34,8 @@ def get_parser() -> argparse.ArgumentParser:
         description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument("--inference_dir", required=True, help="a set's inference directory")
-    add_trained_model_arguments(parser)
+    model = add_model_arguments(parser, "--model_tag", "--speechclip_model_file")
+    model.add_argument("--speechclip_train_config", help="config.yaml [beside the checkpoint]")
     parser.add_argument(
         "--data_dir",
         help="the set's data directory; wav.scp in it gives the keywords before the quantiser, and "
@@ -58,23 +56,15 @@ def main(cmd: Sequence[str] | None = None) -> None:
     data = read_inference_set(args.inference_dir)
     texts = text_steps(heard_utterances(data), load_token_texts(), seed=args.seed)
     model = load_speechclip(
-        args.model_tag or args.speechclip_model_file,
+        args.model,
         config=args.speechclip_train_config,
         device="cuda" if args.ngpu else "cpu",
         image_tower=False,
         trust_remote_code=args.trust_remote_code,
     )
-    recordings: list[str] = []
-    spans = {}
-    if args.data_dir and (wav_scp := Path(args.data_dir) / "wav.scp").exists():
-        recording_of = read_scp(wav_scp)
-        absent = next((u for u in data.utterances if u not in recording_of), None)
-        if absent:
-            raise DataError(f"{wav_scp}: no recording of {absent}; is it of this set?")
-        recordings = [recording_of[utterance] for utterance in data.utterances]
-        words_ctm = Path(args.data_dir) / WORDS_CTM
-        if words_ctm.exists() and hasattr(model.keyword_extractor, "cif"):
-            spans = span_steps(data.utterances, read_ctm(words_ctm))
+    recordings, spans = spoken_steps(
+        data.utterances, args.data_dir, segmented=hasattr(model.keyword_extractor, "cif")
+    )
     ids, embeddings = read_steps(model, texts, recordings=recordings, spans=spans)
     write_ladder(data.directory / LADDER, ids, embeddings)
     for table in ladder_tables(score_ladder(data)):

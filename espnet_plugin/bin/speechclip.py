@@ -1,8 +1,8 @@
-"""Search pictures by voice, hear keywords, and look after models.
+"""Search images by voice, find keywords in speech, and look after models.
 
 Example:
-    speechclip index ~/Pictures --model flickr8k-base-hybrid-plus --index pictures.index
-    speechclip search --index pictures.index --wav query.wav
+    speechclip index ~/Pictures --model flickr8k-base-hybrid-plus --index images.index
+    speechclip search --index images.index --wav query.wav
 """
 
 from __future__ import annotations
@@ -12,24 +12,26 @@ import io
 import json
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import espnet_plugin
-from espnet_plugin.bin import convert_checkpoint
-from espnet_plugin.bin import demo as page
+from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
 from espnet_plugin.utils.command import (
     CommandParser,
     add_model_arguments,
     command_errors,
     positive,
     seconds,
+    size,
     text_table,
 )
 
 if TYPE_CHECKING:
     from espnet_plugin.inference.speechclip import SpeechCLIP
+
+HOST, PORT = "127.0.0.1", 7860
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -48,70 +50,120 @@ def get_parser() -> argparse.ArgumentParser:
 
     command("models", models, "List the released models and their names.")
 
-    added = command("info", info, "Say what a model is, or what an index holds.")
-    added.add_argument("model", metavar="MODEL", help="a model, or an index of pictures")
+    added = command("info", info, "Describe a model, or an index.")
+    added.add_argument("model", metavar="MODEL", help="a model, or an index of images")
 
-    added = command("embed", embed, "Embed recordings, pictures and texts as rows of one space.")
-    add_model_arguments(added)
-    _branch_option(added)
-    added.add_argument("files", nargs="*", metavar="FILE", help="recordings and pictures")
+    added = command("embed", embed, "Embed recordings, images and texts as rows of one space.")
+    _model(added, branch=True)
+    added.add_argument("files", nargs="*", metavar="FILE", help="recordings and images")
     added.add_argument("--text", action="append", default=[], help="a text; may be repeated")
     added.add_argument("--output", type=Path, help="file.npz with the arrays items, embeddings")
 
-    added = command("keywords", keywords, "Print the words that a model hears, with their times.")
-    add_model_arguments(added)
-    added.add_argument("files", nargs="+", metavar="CLIP", help="recordings")
+    added = command("keywords", keywords, "Print the words in recordings, with their times.")
+    _model(added)
+    added.add_argument("files", nargs="+", metavar="RECORDING", help="recordings")
 
-    added = command("index", index, "Index folders of pictures, or bring their index up to date.")
+    added = command("index", index, "Index folders of images, or bring their index up to date.")
     added.add_argument("folders", nargs="*", metavar="DIR", help="folders; default: as last time")
-    added.add_argument("--index", required=True, type=Path, help="where the index lies")
-    add_model_arguments(added, required=False, hears=False)
-    added.add_argument("--batch_size", type=positive, default=64, help="pictures at a time (64)")
-    added.add_argument(
-        "--force", action="store_true", help="make an index of another model anew with this one"
-    )
+    added.add_argument("--index", required=True, type=Path, help="the index")
+    _model(added, required=False, speech=False)
+    added.add_argument("--batch_size", type=positive, default=64, help="images at a time (64)")
+    added.add_argument("--force", action="store_true", help="make the index again for this model")
     added.add_argument(
         "--approximate",
         action="store_true",
-        help="search approximately at any size (default: from a million pictures on)",
+        help="search approximately at any size (default: from a million images on)",
     )
 
     added = command("search", search, "Find images by voice, text or another image.")
     added.add_argument("--index", required=True, type=Path, help="made by speechclip index")
-    add_model_arguments(added, required=False)
-    _branch_option(added)
-    query = added.add_argument_group("what to look for, each as often as you like")
+    _model(added, required=False, branch=True)
+    query = added.add_argument_group("query; each option may be repeated")
     query.add_argument("--wav", action="append", default=[], metavar="FILE", help="a recording")
     query.add_argument("--text", action="append", default=[], help="a text")
-    query.add_argument("--image", action="append", default=[], metavar="FILE", help="a picture")
+    query.add_argument("--image", action="append", default=[], metavar="FILE", help="an image")
     query.add_argument(
-        "--mic", nargs="?", type=seconds, const="5s", metavar="TIME", help="listen for 5s or TIME"
+        "--mic", nargs="?", type=seconds, const="5s", metavar="TIME", help="record 5s or TIME"
     )
     query.add_argument(
         "--minus",
         action="append",
         default=[],
         metavar="WHAT",
-        help="less of this: a text, or a file with a recording or a picture",
+        help="less of this: a text, or a file with a recording or an image",
     )
-    added.add_argument("--top", type=positive, default=10, help="how many pictures (10)")
+    added.add_argument("--top", type=positive, default=10, help="how many images (10)")
     added.add_argument("--exact", action="store_true", help="also in an approximate index")
     added.add_argument("--paths", action="store_true", help="print bare paths")
 
-    text = "Serve a page to try a model in the browser."
-    added = commands.add_parser("demo", help=text, description=text)
-    added.set_defaults(run=page.serve_page)
-    page.add_arguments(added)
+    added = commands.add_parser("demo", help="Serve a page to try a model.")
+    added.description = "Serve a page to speak, write or show an image, and see what is found."
+    added.set_defaults(run=demo)
+    _demo_options(added)
 
     added = command("convert", convert, "Convert a checkpoint of the original authors.")
-    convert_checkpoint.add_arguments(added)
+    _convert_options(added)
     return parser
 
 
-def _branch_option(parser: argparse.ArgumentParser) -> None:
+def _demo_options(parser: argparse.ArgumentParser) -> None:
+    _model(parser, required=False)
+    parser.add_argument("--index", type=Path, help="images, by speechclip index (default: none)")
+    parser.add_argument("--data", type=Path, help="data directory; its recordings can be played")
+    parser.add_argument("--host", default=HOST, help=f"address to listen at ({HOST})")
+    parser.add_argument("--port", type=int, default=PORT, help=f"its port, 0: any ({PORT})")
+    parser.add_argument("--max_size", type=size, default="10MB", help="of an upload (10MB)")
+    parser.add_argument("--max_duration", type=seconds, default="60s", help="of a recording (60s)")
+
+
+def _convert_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("checkpoint", help="Lightning checkpoint, as released")
+    parser.add_argument("out_dir", help="directory for the converted model")
     parser.add_argument(
-        "--branch", choices=("parallel", "cascaded", "both"), help="whose embeddings of speech"
+        "--vocabulary",
+        help="token ids in row order: tokens.tsv, .npy or one a line (default: recovered from the "
+        "token embeddings)",
     )
+    parser.add_argument(
+        "--speech_encoder",
+        help="name or directory of a public HuBERT to name instead of storing its weights, if they "
+        "are equal",
+    )
+    parser.add_argument(
+        "--clip",
+        metavar="ViT-B-32-quickgelu:openai",
+        help="public CLIP to name instead of storing its weights, if they are equal",
+    )
+    parser.add_argument(
+        "--compatibility",
+        nargs="*",
+        default=[],
+        choices=[field.name for field in fields(ReferenceCompatibility)],
+        help="behaviours of the original to switch on, see docs/parity.md; embeddings of single "
+        "utterances need none",
+    )
+    parser.add_argument("--force", action="store_true", help="replace out_dir if it is not empty")
+
+
+def _model(
+    parser: Any, *, required: bool = True, speech: bool = True, branch: bool = False
+) -> None:
+    group = add_model_arguments(
+        parser, "--model", required=required, default="" if required else "the index's"
+    )
+    group.add_argument("--device", help="torch device (default: a GPU if there is one)")
+    if speech:
+        group.add_argument(
+            "--max_seconds",
+            type=seconds,
+            metavar="TIME",
+            help="only the beginning of a longer recording is used (400s); a minute takes about "
+            "1 GB. Keywords can end earlier",
+        )
+    if branch:
+        group.add_argument(
+            "--branch", choices=("parallel", "cascaded", "both"), help="embedding of speech"
+        )
 
 
 @command_errors("speechclip")
@@ -127,34 +179,12 @@ def main(cmd: Sequence[str] | None = None) -> None:
         sys.exit("speechclip: interrupted; what was finished is kept")
 
 
-def _answer(args: argparse.Namespace, data: Any, text: str) -> None:
-    print(json.dumps(data, indent=2) if args.json else text)
-
-
 def models(args: argparse.Namespace) -> None:
     """Lists the released models."""
-    from humanfriendly import format_size
+    from espnet_plugin.pretrained.description import describe_released, released_table
 
-    from espnet_plugin.pretrained.released import released_models
-    from espnet_plugin.pretrained.released_cache import fetched
-
-    data, table = [], []
-    for model in released_models():
-        here = fetched(model)
-        size = here.size if here else model.size
-        data.append({**asdict(model), "size": size, "downloaded": here is not None})
-        shown = format_size(size or model.frozen_size, binary=True)
-        table.append(
-            (
-                *(model.name, model.architecture, model.speech_encoder, model.clip, model.corpus),
-                f"{model.recall:.2f} % @{model.recall_at}",
-                shown if size else f"about {shown}",
-                "yes" if here else "no",
-            )
-        )
-    header = ("name", "architecture", "speech encoder", "CLIP", "corpus", "published recall",
-              "download", "here")  # fmt: skip
-    _answer(args, data, text_table([header, *table]))
+    described = describe_released()
+    _answer(args, described, text_table(released_table(described)))
 
 
 def info(args: argparse.Namespace) -> None:
@@ -195,39 +225,33 @@ def embed(args: argparse.Namespace) -> None:
 
 
 def keywords(args: argparse.Namespace) -> None:
-    """Prints what is heard in recordings."""
+    """Prints the keywords of recordings."""
     from espnet_plugin.inference.readable import keep_readable
 
     files = keep_readable(args.files)
     from espnet_plugin.inference.by_name import keywords_by_name
 
-    heard = keywords_by_name(_load(args, args.model), files)
-    rows = [
-        (
-            *(file, keyword.word, f"{keyword.score:.3f}"),
-            *("" if time is None else f"{time:.2f} s" for time in (keyword.start, keyword.end)),
-        )
-        for file, found in heard.items()
-        for keyword in found
-    ]
-    data = [
-        {"path": file, "keywords": [asdict(keyword) for keyword in found]}
-        for file, found in heard.items()
-    ]
-    _answer(args, data, text_table([("recording", "word", "score", "start", "end"), *rows]))
+    found = keywords_by_name(_load(args, args.model), files)
+    rows: list[tuple[str, ...]] = [("recording", "word", "score", "start", "end")]
+    for file, words in found.items():
+        for word in words:
+            times = ["" if time is None else f"{time:.2f} s" for time in (word.start, word.end)]
+            rows.append((file, word.word, f"{word.score:.3f}", *times))
+    data = [{"path": file, "keywords": list(map(asdict, words))} for file, words in found.items()]
+    _answer(args, data, text_table(rows))
 
 
 def index(args: argparse.Namespace) -> None:
-    """Indexes pictures."""
+    """Indexes images."""
     from espnet_plugin.search.approximate import AUTOMATIC
     from espnet_plugin.search.encoder import ClipEncoder
-    from espnet_plugin.search.index import PictureIndex, is_index
+    from espnet_plugin.search.index import ImageIndex, is_index
     from espnet_plugin.search.model import identify_model
     from espnet_plugin.search.update import update_index
 
     if args.model is None and not is_index(args.index):
         raise ValueError(f"{args.index}: a new index needs --model")
-    model = identify_model(args.model or PictureIndex(args.index).model.name)
+    model = identify_model(args.model or ImageIndex(args.index).model.name)
     trusted = args.trust_remote_code
     done = update_index(
         args.index,
@@ -242,40 +266,58 @@ def index(args: argparse.Namespace) -> None:
 
 
 def search(args: argparse.Namespace) -> None:
-    """Ranks the pictures of an index."""
-    from espnet_plugin.search.index import PictureIndex
-    from espnet_plugin.search.query import Embedder, check_files, combine
+    """Ranks the images of an index."""
+    from espnet_plugin.search.index import ImageIndex
+    from espnet_plugin.search.query import Query
 
-    if not (args.wav or args.text or args.image or args.mic):
-        raise ValueError("say what to look for: --wav, --text, --image or --mic")
-    pictures = PictureIndex(args.index)
-    check_files(args.wav, args.image, args.minus)
+    query = Query(args.wav, args.text, args.image, args.minus)
+    images = ImageIndex(args.index)
+    query.check(spoken=args.mic is not None)
     if args.mic:
         from espnet_plugin.search.microphone import RATE, record
 
-        heard = record(args.mic)
-    model = pictures.model_at_hand(args.model)
-    embedder = Embedder(_load(args, model.name), branch=args.branch)
-    wanted = [
-        *map(embedder.recording, args.wav),
-        *map(embedder.text, args.text),
-        *map(embedder.picture, args.image),
-    ]
-    if args.mic:
-        wanted.append(embedder.samples(heard, sampling_rate=RATE))
-    query = combine(wanted, [embedder.anything(what) for what in args.minus])
-    hits = pictures.search(query, top=args.top, exact=args.exact)
+        query.samples, query.rate = record(args.mic), RATE
+    model = _load(args, images.model_at_hand(args.model).name)
+    hits = images.search(query.vector(model, args.branch), top=args.top, exact=args.exact)
     if args.paths:
         print("\n".join(hit.path for hit in hits))
         return
     rows = [(number, f"{hit.score:.3f}", hit.path) for number, hit in enumerate(hits, 1)]
-    _answer(args, [asdict(hit) for hit in hits], text_table([("", "score", "picture"), *rows]))
+    _answer(args, [asdict(hit) for hit in hits], text_table([("", "score", "image"), *rows]))
+
+
+def demo(args: argparse.Namespace) -> None:
+    """Serves the page."""
+    from espnet_plugin.demo.backend import open_backend
+    from espnet_plugin.demo.server import serve
+    from espnet_plugin.demo.uploads import Limits
+    from espnet_plugin.inference.utterance import MAX_SECONDS
+
+    limits = Limits(size=args.max_size, seconds=args.max_duration)
+    args.max_seconds = max(args.max_seconds or MAX_SECONDS, limits.seconds)
+    backend = open_backend(
+        lambda name: _load(args, name), model=args.model, index=args.index, data=args.data
+    )
+    serve(backend, limits=limits, host=args.host, port=args.port)
 
 
 def convert(args: argparse.Namespace) -> None:
-    """Converts a released checkpoint."""
-    report = convert_checkpoint.convert(args)
+    """Converts a released checkpoint and reports every weight; nothing in it is executed."""
+    from espnet_plugin.pretrained.convert.converter import Teachers, convert_checkpoint
+
+    report = convert_checkpoint(
+        args.checkpoint,
+        args.out_dir,
+        vocabulary=args.vocabulary,
+        teachers=Teachers(args.speech_encoder, args.clip),
+        compatibility=args.compatibility,
+        force=args.force,
+    )
     _answer(args, asdict(report), str(report))
+
+
+def _answer(args: argparse.Namespace, data: Any, text: str) -> None:
+    print(json.dumps(data, indent=2) if args.json else text)
 
 
 def _load(args: argparse.Namespace, model: str) -> SpeechCLIP:

@@ -1,6 +1,6 @@
-"""Embeddings and keywords of a set's utterances by a trained model.
+r"""Embeddings and keywords of a set's utterances by a trained model, and merging of jobs.
 
-Example of one job, and of putting the jobs' outputs together:
+Example:
     python -m espnet_plugin.bin.speechclip_inference \
         --output_dir EXP/inference_x/test/logdir/output.1 \
         --key_file EXP/inference_x/test/logdir/keys.1.scp \
@@ -18,7 +18,6 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from espnet2.utils import config_argparse
 from espnet2.utils.types import str2triple_str, str_or_none
@@ -26,7 +25,7 @@ from espnet2.utils.types import str2triple_str, str_or_none
 from espnet_plugin.compat import get_commandline_args
 from espnet_plugin.data.manifest import made_from
 from espnet_plugin.data.scp import read_scp
-from espnet_plugin.utils.command import add_trained_model_arguments, command_errors
+from espnet_plugin.utils.command import add_model_arguments, command_errors
 
 
 def inference(args: argparse.Namespace) -> None:
@@ -39,23 +38,18 @@ def inference(args: argparse.Namespace) -> None:
     set_all_random_seed(args.seed)
     data = args.data_path_and_name_and_type
     keys = selected_keys(data, args.key_file)
-    lists = ("text", "utt2image", "image_scp")
-    model_files = ("speechclip_train_config", "speechclip_model_file", "model_tag")
+    inputs = ("text", "utt2image", "image_scp", "speechclip_train_config", "model")
     record = made_from(
         **{name: path for path, name, _ in data},
-        **{name: getattr(args, name) for name in (*lists, *model_files)},
+        **{name: getattr(args, name) for name in inputs},
     )
-    options: dict[str, Any] = {
-        "device": "cuda" if args.ngpu >= 1 else "cpu",
-        "dtype": args.dtype,
-        "trust_remote_code": args.trust_remote_code,
-    }
-    if args.model_tag is not None:
-        model = SpeechCLIPInference.from_pretrained(args.model_tag, **options)
-    else:
-        model = SpeechCLIPInference(
-            args.speechclip_train_config, args.speechclip_model_file, **options
-        )
+    model = SpeechCLIPInference(
+        args.speechclip_train_config,
+        args.model,
+        device="cuda" if args.ngpu >= 1 else "cpu",
+        dtype=args.dtype,
+        trust_remote_code=args.trust_remote_code,
+    )
     outputs = infer_set(
         model,
         data,
@@ -82,7 +76,7 @@ def get_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--log_level",
-        type=lambda x: x.upper(),
+        type=str.upper,
         default="INFO",
         choices=("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG", "NOTSET"),
         help="How much is logged",
@@ -105,8 +99,7 @@ def get_parser() -> argparse.ArgumentParser:
         "--max_seconds",
         type=float,
         default=400.0,
-        help="Of longer speech only the beginning is heard, with a warning. Keywords end after "
-        "max_keywords segments: at about max_keywords x frames_per_keyword frames of 20 ms",
+        help="Only the beginning of longer speech is used, with a warning",
     )
     parser.add_argument(
         "--merge",
@@ -128,7 +121,8 @@ def get_parser() -> argparse.ArgumentParser:
     group.add_argument("--utt2image", type=str_or_none, help="Image id of each utterance")
     group.add_argument("--image_scp", type=str_or_none, help="Image id → embedding (.npy)")
     group.add_argument("--shape_file", type=str_or_none, help="utt2num_samples")
-    add_trained_model_arguments(parser, required=False)
+    model = add_model_arguments(parser, "--model_tag", "--speechclip_model_file", required=False)
+    model.add_argument("--speechclip_train_config", help="config.yaml [beside the checkpoint]")
     return parser
 
 

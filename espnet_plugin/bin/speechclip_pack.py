@@ -27,7 +27,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--model_file", required=True, help="checkpoint; links are followed")
     parser.add_argument("--outpath", required=True, help="archive to write, .zip")
     parser.add_argument(
-        "--option", action="append", default=[], help="further file, e.g. RESULTS.md; repeatable"
+        "--option", action="append", default=[], help="another file, e.g. RESULTS.md; repeatable"
     )
     return parser
 

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from espnet_plugin.data.speech_activity import spoken_part
 from espnet_plugin.data.stop_words import is_stop_word
-from espnet_plugin.demo.captions import Caption, SpokenCaptions
+from espnet_plugin.demo.captions import (
+    Caption,
+    SpokenCaptions,
+    embed_captions,
+    read_captions,
+)
 from espnet_plugin.inference.keywords import HeardWord, later, words_of
 from espnet_plugin.inference.utterance import read_utterance
-from espnet_plugin.search.index import Hit, PictureIndex
+from espnet_plugin.search.index import Hit, ImageIndex
+from espnet_plugin.search.model import identify_model
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -66,7 +74,7 @@ class Backend:
         self,
         model: SpeechCLIP,
         *,
-        index: PictureIndex | None = None,
+        index: ImageIndex | None = None,
         captions: SpokenCaptions | None = None,
     ) -> None:
         self.model = model
@@ -148,3 +156,33 @@ class Backend:
 
     def _nearest(self, query: np.ndarray) -> list[Hit]:
         return [] if self.index is None else self.index.search(query, top=TOP_IMAGES)
+
+
+def open_backend(
+    load: Callable[[str], SpeechCLIP], *, model: str | None, index: Path | None, data: Path | None
+) -> Backend:
+    """Opens an index, loads its model, and embeds the captions of a data directory.
+
+    Args:
+        load: Loads a model by its name.
+        model: Name of the model; None: the index's.
+        index: Folder of the index; None: keywords only.
+        data: Data directory; None: no captions.
+
+    Raises:
+        DataError: If the index is of another model, or the data directory is damaged.
+        ValueError: If neither an index nor a model is given.
+    """
+    found = read_captions(data) if data else []
+    if index is not None:
+        opened = ImageIndex(index.absolute())
+        identity = opened.model_at_hand(model)
+    elif model is not None:
+        opened, identity = None, identify_model(model)
+    else:
+        raise ValueError("give --index (made by speechclip index), --model, or both")
+    loaded, captions = load(identity.name), None
+    if found:
+        cache = opened.directory if opened is not None else None
+        captions = embed_captions(found, loaded, fingerprint=identity.fingerprint, cache=cache)
+    return Backend(loaded, index=opened, captions=captions)

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from espnet_plugin.data.alignments import Word
+from espnet_plugin.data.alignments import WORDS_CTM, Word, read_ctm
 from espnet_plugin.data.inference_set import KEYWORDS as KEYWORDS_FILE
 from espnet_plugin.data.inference_set import InferenceSet
 from espnet_plugin.data.keyword_file import UtteranceKeywords
-from espnet_plugin.data.scp import DataError
+from espnet_plugin.data.scp import DataError, read_scp
 from espnet_plugin.data.stop_words import is_stop_word
 from espnet_plugin.evaluation.retrieval import rank_embeddings
 from espnet_plugin.evaluation.scores.files import write_json
@@ -101,6 +101,35 @@ def text_steps(
         for step, ids in read.items():
             steps.setdefault(step, []).append(tuple(ids))
     return steps
+
+
+def spoken_steps(
+    utterances: Sequence[str], data_dir: str | Path | None, *, segmented: bool
+) -> tuple[list[str], dict[str, list[list[tuple[float, float]] | None]]]:
+    """Recordings of a set, and the keywords of the steps with true spans.
+
+    Args:
+        utterances: Their ids.
+        data_dir: Data directory with ``wav.scp`` and, for the spans, ``words.ctm``; None: neither.
+        segmented: Whether the model's keywords have spans.
+
+    Returns:
+        File of each utterance; and the spans, see :func:`span_steps`. Empty where there are none.
+
+    Raises:
+        DataError: If an utterance has no recording.
+    """
+    wav_scp = Path(data_dir or "") / "wav.scp"
+    if data_dir is None or not wav_scp.exists():
+        return [], {}
+    recording_of = read_scp(wav_scp)
+    absent = next((utterance for utterance in utterances if utterance not in recording_of), None)
+    if absent:
+        raise DataError(f"{wav_scp}: no recording of {absent}; is it of this set?")
+    recordings = [recording_of[utterance] for utterance in utterances]
+    words_ctm = wav_scp.with_name(WORDS_CTM)
+    spans = span_steps(utterances, read_ctm(words_ctm)) if segmented and words_ctm.exists() else {}
+    return recordings, spans
 
 
 def span_steps(

@@ -23,14 +23,13 @@ TEXT_BATCH = 256
 
 
 def clip_of_options(args: argparse.Namespace, *, image_tower: bool, text_tower: bool) -> FrozenCLIP:
-    """The CLIP of ``--model_tag``, or of ``--clip_model`` and what goes with it."""
+    """The CLIP of ``--model_tag``, or of ``--clip_model`` and ``--clip_pretrained``."""
     towers = {"image_tower": image_tower, "text_tower": text_tower}
-    if args.model_tag is not None:
-        trusted = args.trust_remote_code
-        return load_clip(args.model_tag, **towers, trust_remote_code=trusted)
-    return FrozenCLIP(
-        model=args.clip_model, pretrained=args.clip_pretrained, cache_dir=args.cache_dir, **towers
-    )
+    if (args.model is None) == (args.clip_model is None):
+        raise ValueError("give either --model_tag or --clip_model")
+    if args.model is not None:
+        return load_clip(args.model, **towers, trust_remote_code=args.trust_remote_code)
+    return FrozenCLIP(model=args.clip_model, pretrained=args.clip_pretrained, **towers)
 
 
 def embed_texts(clip: FrozenCLIP, texts: Sequence[str], *, description: str) -> np.ndarray:

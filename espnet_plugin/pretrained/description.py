@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from humanfriendly import format_size
+
 from espnet_plugin.pretrained.fingerprint import NOT_TRAINED, fingerprint_of
+from espnet_plugin.pretrained.released import released_models
+from espnet_plugin.pretrained.released_cache import fetched
 from espnet_plugin.pretrained.stored_model import opened
 from espnet_plugin.pretrained.trust import lies_within
 from espnet_plugin.utils.architectures import architecture_name
@@ -35,6 +41,28 @@ def describe_model(source: str | Path) -> dict[str, Any]:
         ),
         "fingerprint": identity,
     }
+
+
+def describe_released() -> list[dict[str, Any]]:
+    """The released models with their size in bytes, and whether they are downloaded, for JSON."""
+    found = [(model, fetched(model)) for model in released_models()]
+    return [
+        {**asdict(model), "size": here.size if here else model.size, "downloaded": here is not None}
+        for model, here in found
+    ]
+
+
+def released_table(described: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """Rows of a table of :func:`describe_released`, the header first."""
+    rows = [("name", "architecture", "speech encoder", "CLIP", "corpus", "published recall",
+             "download", "here")]  # fmt: skip
+    for model in described:
+        size = format_size(model["size"] or model["frozen_size"], binary=True)
+        names = (model[key] for key in ("name", "architecture", "speech_encoder", "clip", "corpus"))
+        recall = f"{model['recall']:.2f} % @{model['recall_at']}"
+        shown = size if model["size"] else f"about {size}"
+        rows.append((*names, recall, shown, "yes" if model["downloaded"] else "no"))
+    return rows
 
 
 def _shown(value: Any, *, root: Path | None) -> Any:

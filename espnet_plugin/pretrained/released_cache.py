@@ -159,8 +159,8 @@ def _download(model: ReleasedModel, revision: str, *, refresh: bool) -> Path:
         missing=f"{model.name}: not yet in {cache_directory()}, and no {model.path} of "
         f"{model.repository}",
         remedy="It is downloaded once, which needs a connection to the hub and HF_HUB_OFFLINE "
-        "unset. A copy of the file that you have becomes a model by python -m "
-        "espnet_plugin.bin.convert_checkpoint FILE DIRECTORY; give DIRECTORY instead of the name",
+        "unset. If you have a copy, run speechclip convert FILE DIRECTORY, and give "
+        "DIRECTORY instead of the name",
     )
 
 
@@ -199,8 +199,7 @@ def _check_unchanged(
         f"The model made of the first one stays in {directory}; remove that directory if you trust "
         "the new file"
         if before
-        else "Where you trust the new file, python -m espnet_plugin.bin.convert_checkpoint makes a "
-        "model of it"
+        else "If you trust the new file, speechclip convert makes a model of it"
     )
     raise ValueError(
         f"{model.name}: {model.path} of {model.repository} has changed: SHA-256 {known} before, "

@@ -73,7 +73,7 @@ def opened(
         elif source.suffix == ".ckpt":
             raise ValueError(
                 f"{source}: a checkpoint of the original implementation is converted first: "
-                f"python -m espnet_plugin.bin.convert_checkpoint {source} OUT_DIR"
+                f"speechclip convert {source} OUT_DIR"
             )
         elif _begins_as_zip(source) and not zipfile.is_zipfile(source):
             raise ValueError(

@@ -46,11 +46,11 @@ class _State(NamedTuple):
     centered_on: int | None
 
 
-class PictureIndex:
+class ImageIndex:
     """An index, open for reading; what another process adds is seen by the next search.
 
     Example:
-        >>> index = PictureIndex("holiday.index")
+        >>> index = ImageIndex("holiday.index")
         >>> index.search(model.encode_speech("question.wav")[0], top=5)
 
     Args:
@@ -228,7 +228,7 @@ def is_index(directory: str | Path) -> bool:
 
 def describe_index(directory: str | Path) -> dict[str, Any]:
     """What an index holds, for JSON."""
-    index = PictureIndex(directory)
+    index = ImageIndex(directory)
     files = [path for path in index.directory.iterdir() if path.is_file()]
     return {
         "index": str(directory),

@@ -1,9 +1,10 @@
-"""What is asked for as one vector."""
+"""A query as one vector."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,10 +19,10 @@ if TYPE_CHECKING:
 
 
 def combine(wanted: Sequence[np.ndarray], unwanted: Sequence[np.ndarray] = ()) -> np.ndarray:
-    """The direction of what is wanted, less what is not.
+    """The sum of what is wanted less the sum of what is not, at unit length.
 
-    q = Σ wanted − Σ unwanted, at unit length: pictures are ranked by the sum of their cosines to
-    what is wanted minus that to what is unwanted, and their score is the cosine to q.
+    The order of images by their cosine to it is the order by the sum of their cosines to what is
+    wanted minus the sum of those to what is not.
 
     Args:
         wanted: Unit-length embeddings (dim,), at least one.
@@ -31,7 +32,7 @@ def combine(wanted: Sequence[np.ndarray], unwanted: Sequence[np.ndarray] = ()) -
         (dim,), at unit length.
 
     Raises:
-        ValueError: When nothing is wanted, or it all cancels out.
+        ValueError: If nothing is wanted, or everything cancels out.
     """
     if not wanted:
         raise ValueError("nothing to search for: give something that is wanted")
@@ -39,87 +40,96 @@ def combine(wanted: Sequence[np.ndarray], unwanted: Sequence[np.ndarray] = ()) -
     query = signs @ np.stack([*wanted, *unwanted])  # (dim,)
     length = np.linalg.norm(query)
     if length < 1e-6 * len(signs):
-        raise ValueError("what is wanted and what is not cancel out; leave one of them away")
+        raise ValueError("what is wanted and what is not cancel out; leave one of them out")
     return query / length
 
 
-def check_files(
-    recordings: Sequence[str], pictures: Sequence[str], unwanted: Sequence[str] = ()
-) -> None:
-    """Decodes what is asked for, before a model is loaded.
+@dataclass
+class Query:
+    """What is searched for: the sum of all embeddings, less those of what is unwanted.
 
-    Args:
+    Attributes:
         recordings: Files.
-        pictures: Files.
-        unwanted: Files and texts.
-
-    Raises:
-        DataError: When a file cannot be used; the message names it.
-    """
-    for file in recordings:
-        check_recording(file)
-    for file in pictures:
-        read_image(file)
-    for file in filter(os.path.isfile, unwanted):
-        check_file(file)
-
-
-class Embedder:
-    """Embeds queries of every kind by one model, each as (dim,).
-
-    Args:
-        model: Whose space it is.
-        branch: Of recordings, see :meth:`SpeechCLIP.encode_speech`.
+        texts: Texts.
+        images: Files.
+        unwanted: Files of recordings or images, and texts.
+        samples: A spoken query from the microphone, (samples,).
+        rate: Of the samples in Hz.
     """
 
-    def __init__(self, model: SpeechCLIP, *, branch: Branch | None = None) -> None:
-        self.model = model
-        self.branch = branch
+    recordings: Sequence[str] = ()
+    texts: Sequence[str] = ()
+    images: Sequence[str] = ()
+    unwanted: Sequence[str] = ()
+    samples: np.ndarray | None = None
+    rate: int = 0
 
-    def recording(self, path: str) -> np.ndarray:
-        """Of what is said in a recording.
+    def check(self, *, spoken: bool = False) -> None:
+        """Decodes all files, before a model is loaded.
 
-        Raises:
-            DataError: When it cannot be read, or is silent.
-        """
-        rate = self.model.sampling_rate
-        samples = read_utterance(
-            path, sampling_rate=None, wanted_rate=rate, max_seconds=self.model.max_seconds
-        )
-        try:
-            return self.samples(samples, sampling_rate=rate)
-        except NoSpeechError as error:
-            raise NoSpeechError(f"{path}: {error}") from error
-
-    def samples(self, samples: np.ndarray, *, sampling_rate: int) -> np.ndarray:
-        """Of what is said in samples (samples,), at a rate in Hz.
-
-        Silence before and after it is cut: it would count as part of the query.
+        Args:
+            spoken: Whether samples are still to come.
 
         Raises:
-            NoSpeechError: When they are silent.
+            DataError: If a file cannot be used; the message names it.
+            ValueError: If nothing is searched for.
         """
-        part = spoken_part(samples, sampling_rate)
-        return self.model.encode_speech(
-            samples[part.start : part.end], sampling_rate=sampling_rate, branch=self.branch
-        )[0]
+        if not (self.recordings or self.texts or self.images or spoken):
+            raise ValueError("say what to look for: --wav, --text, --image or --mic")
+        for file in self.recordings:
+            check_recording(file)
+        for file in self.images:
+            read_image(file)
+        for file in filter(os.path.isfile, self.unwanted):
+            check_file(file)
 
-    def picture(self, path: str) -> np.ndarray:
-        """Of a picture."""
-        return self.model.encode_image(path)[0]
+    def vector(self, model: SpeechCLIP, branch: Branch | None = None) -> np.ndarray:
+        """The query in a model's space, (dim,), at unit length.
 
-    def text(self, text: str) -> np.ndarray:
-        """Of a text.
+        Args:
+            model: The index's.
+            branch: Of recordings, see :meth:`SpeechCLIP.encode_speech`.
 
         Raises:
-            ValueError: When it is empty.
+            DataError: If a recording is silent.
+            ValueError: If a text is empty, or everything cancels out.
         """
-        if not text.strip():
-            raise ValueError("an empty text looks for nothing")
-        return self.model.encode_text(text)[0]
+        wanted = [_recording(model, file, branch) for file in self.recordings]
+        wanted += [_text(model, text) for text in self.texts]
+        wanted += [model.encode_image(file)[0] for file in self.images]
+        if self.samples is not None:
+            wanted.append(_samples(model, self.samples, self.rate, branch))
+        return combine(wanted, [_anything(model, what, branch) for what in self.unwanted])
 
-    def anything(self, what: str) -> np.ndarray:
-        """Of a file with a picture or a recording, or of a text if there is no such file."""
-        if not os.path.isfile(what):
-            return self.text(what)
-        return self.picture(what) if is_image(what) else self.recording(what)
+
+def _recording(model: SpeechCLIP, path: str, branch: Branch | None) -> np.ndarray:
+    rate = model.sampling_rate
+    samples = read_utterance(
+        path, sampling_rate=None, wanted_rate=rate, max_seconds=model.max_seconds
+    )
+    try:
+        return _samples(model, samples, rate, branch)
+    except NoSpeechError as error:
+        raise NoSpeechError(f"{path}: {error}") from error
+
+
+def _samples(
+    model: SpeechCLIP, samples: np.ndarray, rate: int, branch: Branch | None
+) -> np.ndarray:
+    """Cuts the silence at both ends, which would count as part of the query."""
+    part = spoken_part(samples, rate)
+    speech = samples[part.start : part.end]
+    return model.encode_speech(speech, sampling_rate=rate, branch=branch)[0]
+
+
+def _text(model: SpeechCLIP, text: str) -> np.ndarray:
+    if not text.strip():
+        raise ValueError("an empty text looks for nothing")
+    return model.encode_text(text)[0]
+
+
+def _anything(model: SpeechCLIP, what: str, branch: Branch | None) -> np.ndarray:
+    """Of a file, or of a text if there is no such file."""
+    if not os.path.isfile(what):
+        return _text(model, what)
+    return model.encode_image(what)[0] if is_image(what) else _recording(model, what, branch)

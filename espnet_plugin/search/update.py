@@ -38,7 +38,7 @@ REMOVE_BATCH = 4096
 Item = TypeVar("Item")
 
 
-class PictureEncoder(Protocol):
+class ImageEncoder(Protocol):
     """What embeds pictures."""
 
     def read(self, path: str) -> Any:
@@ -94,7 +94,7 @@ def update_index(
     folders: Iterable[str | Path],
     *,
     model: IndexedModel,
-    encoder: PictureEncoder,
+    encoder: ImageEncoder,
     force: bool = False,
     batch_size: int = BATCH,
     approximate_from: int = AUTOMATIC,
@@ -142,7 +142,7 @@ def update_index(
 
 class _Run:
     def __init__(
-        self, directory: Path, catalog: Catalog, encoder: PictureEncoder, batch_size: int
+        self, directory: Path, catalog: Catalog, encoder: ImageEncoder, batch_size: int
     ) -> None:
         self.directory = directory
         self.catalog = catalog

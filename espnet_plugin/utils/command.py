@@ -51,7 +51,7 @@ class CommandParser(argparse.ArgumentParser):
 def command_errors(name: str) -> Iterator[None]:
     """Logs to stderr; bad input ends the command with one message and exit code 1.
 
-    If the reader of the output is gone (``| head``), the command ends without a message.
+    When the output is no longer read (``| head``), the command ends without a message.
 
     Example:
         >>> @command_errors("show_results")
@@ -74,9 +74,8 @@ def command_errors(name: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def resource_errors(name: str) -> Iterator[None]:
-    """Ends a command with one message if a disk is full or read-only, or the memory is full.
-
-    Other errors are raised as they are.
+    """Ends a command whose disk is full or read-only, or whose memory is full, with one message;
+    other errors are raised.
 
     Args:
         name: The command's name, at the beginning of the message.
@@ -90,60 +89,38 @@ def resource_errors(name: str) -> Iterator[None]:
 
 
 def add_model_arguments(
-    parser: argparse._ActionsContainer, *, required: bool = True, hears: bool = True
-) -> None:
-    """Adds ``--model``, ``--device``, ``--trust_remote_code`` and ``--max_seconds`` to a command.
+    parser: argparse._ActionsContainer, *names: str, required: bool = True, default: str = ""
+) -> argparse._ArgumentGroup:
+    """Adds the group of options that name a model; returns it for a command's own ones.
 
     Args:
-        required: If False, the model of an index is the default.
-        hears: Whether the command reads recordings: otherwise there is no ``--max_seconds``.
+        parser: Of the command.
+        *names: Names of the one option, ``--model`` or as ESPnet calls it; its value is ``model``.
+        required: Whether it is.
+        default: For the help, if it is not.
     """
-    parser.add_argument(
-        "--model",
+    group = parser.add_argument_group("model")
+    group.add_argument(
+        *names,
+        dest="model",
+        metavar="MODEL",
         required=required,
         help="experiment, checkpoint, packed or exported model, or a name"
-        + ("" if required else " (default: the index's)"),
+        + (f" (default: {default})" if default else ""),
     )
-    parser.add_argument("--device", help="torch device (default: a GPU where there is one)")
-    add_trust_argument(parser)
-    if hears:
-        parser.add_argument(
-            "--max_seconds",
-            type=seconds,
-            metavar="TIME",
-            help="only the beginning of a longer recording is processed (400s); a minute takes "
-            "about 1 GB. Keywords end after max_keywords x frames_per_keyword frames of 20 ms",
-        )
-
-
-def add_trained_model_arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
-    """Adds a checkpoint or another form of a model to a command of the recipe."""
-    group = parser.add_argument_group("model")
-    model = group.add_mutually_exclusive_group(required=required)
-    model.add_argument("--speechclip_model_file", help="checkpoint of an experiment")
-    model.add_argument("--model_tag", help="packed or exported model, or a name")
-    group.add_argument("--speechclip_train_config", help="config.yaml [beside the checkpoint]")
-    add_trust_argument(group)
+    group.add_argument(
+        "--trust_remote_code",
+        action="store_true",
+        help="you trust the maker of the model: what it names may run code that comes with it",
+    )
+    return group
 
 
 def add_clip_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds a CLIP, or the model whose CLIP it is, to a command of the recipe."""
-    group = parser.add_argument_group("CLIP")
-    source = group.add_mutually_exclusive_group(required=True)
-    source.add_argument("--clip_model", help="open_clip name or JSON file")
-    source.add_argument("--model_tag", help="a SpeechCLIP model on this disk, whose CLIP is taken")
-    group.add_argument("--clip_pretrained", help="open_clip tag or file")
-    group.add_argument("--cache_dir", help="where downloaded weights are")
-    add_trust_argument(group)
-
-
-def add_trust_argument(parser: argparse._ActionsContainer) -> None:
-    """Adds ``--trust_remote_code`` to a command that loads a model."""
-    parser.add_argument(
-        "--trust_remote_code",
-        action="store_true",
-        help="you trust the model's author: the model may run code that comes with it",
-    )
+    """Adds a CLIP, or the model that has it, to a command of the recipe."""
+    group = add_model_arguments(parser, "--model_tag", required=False)
+    group.add_argument("--clip_model", help="instead: open_clip name or JSON file of a CLIP")
+    group.add_argument("--clip_pretrained", help="its open_clip tag or file")
 
 
 def positive(text: str) -> int:

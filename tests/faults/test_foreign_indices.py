@@ -16,7 +16,7 @@ from espnet_plugin.data.scp import DataError
 from espnet_plugin.search.catalog import FILE
 from espnet_plugin.search.encoder import ClipEncoder
 from espnet_plugin.search.folders import stamp_of
-from espnet_plugin.search.index import PictureIndex, describe_index
+from espnet_plugin.search.index import ImageIndex, describe_index
 from tests.espnet_plugin.search.conftest import picture, pictures, update
 
 __all__ = ["pictures"]
@@ -35,7 +35,7 @@ def change(index: Path, query: str, *values: Any) -> None:
 
 
 def use(index: Path) -> None:
-    PictureIndex(index).search(np.ones(48), top=20)
+    ImageIndex(index).search(np.ones(48), top=20)
     describe_index(index)
     update(index)
 
@@ -102,11 +102,11 @@ def test_files_that_it_was_not_made_of_are_not_shown(
     put = "UPDATE pictures SET path = ?, stamp = ? WHERE row = 0"
     known = f"{private.stat().st_size}:{10**18}:{10**18}"
     change(index, put, os.fsencode(private), known)
-    hits = PictureIndex(index).search(np.ones(48), top=20)
+    hits = ImageIndex(index).search(np.ones(48), top=20)
     assert len(hits) == 6 and str(private) not in {hit.path for hit in hits}
     assert "1 pictures near to the query are left out" in caplog.text
     change(index, put, os.fsencode(private), stamp_of(str(private)))
-    assert str(private) in {hit.path for hit in PictureIndex(index).search(np.ones(48), top=20)}
+    assert str(private) in {hit.path for hit in ImageIndex(index).search(np.ones(48), top=20)}
 
 
 def test_a_full_disk_is_no_damage(index: Path, pictures: Path) -> None:
@@ -124,4 +124,4 @@ def test_a_model_that_does_not_load_is_no_fault_of_the_pictures(
     encoder = ClipEncoder(str(tmp_path / "absent.zip"))
     with pytest.raises(FileNotFoundError, match="absent.zip"):
         update(tmp_path / "index", pictures, encoder=encoder)
-    assert PictureIndex(tmp_path / "index").problems() == []
+    assert ImageIndex(tmp_path / "index").problems() == []

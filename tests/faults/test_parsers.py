@@ -31,7 +31,7 @@ from espnet_plugin.pretrained.archive import unpack_model
 from espnet_plugin.pretrained.released import released_models
 from espnet_plugin.pretrained.released_cache import RECORD_FILE, fetched
 from espnet_plugin.pretrained.storage_format import read_config
-from espnet_plugin.search.index import PictureIndex
+from espnet_plugin.search.index import ImageIndex
 from espnet_plugin.search.vectors import read_rows
 from espnet_plugin.speechclip.clip_config import read_clip_config
 from espnet_plugin.speechclip.vocabulary import KeywordVocabulary
@@ -101,7 +101,7 @@ def _record(path: Path) -> Any:
 
 def _index(path: Path) -> Any:
     (path.parent / "catalog.sqlite").write_bytes(path.read_bytes())
-    return PictureIndex(path.parent)
+    return ImageIndex(path.parent)
 
 
 def _converted(path: Path) -> Any:

@@ -84,7 +84,7 @@ def test_offline_what_is_missing_is_named(
     offline(monkeypatch)
     with pytest.raises(FileNotFoundError) as caught:
         resolve_model(NAME)
-    for part in (NAME, model.path, model.repository, "HF_HUB_OFFLINE is set", "convert_checkpoint"):
+    for part in (NAME, model.path, model.repository, "HF_HUB_OFFLINE is set", "speechclip convert"):
         assert part in str(caught.value)
     assert not hub.downloads and remains() == []
 

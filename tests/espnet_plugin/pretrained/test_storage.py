@@ -219,7 +219,7 @@ def test_sources_that_hold_no_model(
     with pytest.raises(ValueError, match="x.txt: holds no model"):
         load_speechclip(tmp_path / "x.txt")
     torch.save({"state_dict": {}}, tmp_path / "x.ckpt")
-    with pytest.raises(ValueError, match="convert_checkpoint .*x.ckpt OUT_DIR"):
+    with pytest.raises(ValueError, match="speechclip convert .*x.ckpt OUT_DIR"):
         load_speechclip(tmp_path / "x.ckpt")
     torch.save({"encoder.weight": torch.ones(1)}, tmp_path / "x.pth")
     with pytest.raises(FileNotFoundError, match="config.yaml is not beside it"):

@@ -7,7 +7,7 @@ import pytest
 
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.search.catalog import Catalog
-from espnet_plugin.search.index import PictureIndex, describe_index
+from espnet_plugin.search.index import ImageIndex, describe_index
 from tests.espnet_plugin.search.conftest import PixelEncoder, picture, update
 
 
@@ -23,7 +23,7 @@ def expected(pictures: Path, query: np.ndarray) -> list[tuple[str, float]]:
 def test_ranks_as_all_cosines_do(pictures: Path, tmp_path: Path, approximate_from: int) -> None:
     (pictures / "twin.png").write_bytes((pictures / "sub0" / "2.png").read_bytes())
     update(tmp_path / "index", pictures, approximate_from=approximate_from)
-    index = PictureIndex(tmp_path / "index")
+    index = ImageIndex(tmp_path / "index")
     assert index.approximate == (approximate_from == 1)
     for seed in range(5):
         query = np.random.default_rng(seed).standard_normal(48)
@@ -36,7 +36,7 @@ def test_ranks_as_all_cosines_do(pictures: Path, tmp_path: Path, approximate_fro
 
 def test_removed_pictures_make_room_for_others(pictures: Path, tmp_path: Path) -> None:
     update(tmp_path / "index", pictures)
-    index = PictureIndex(tmp_path / "index")
+    index = ImageIndex(tmp_path / "index")
     query = np.random.default_rng(0).standard_normal(48)
     ranked = [hit.path for hit in index.search(query)]
     for path in ranked[:3]:
@@ -52,7 +52,7 @@ def test_removed_pictures_make_room_for_others(pictures: Path, tmp_path: Path) -
 
 def test_an_approximate_index_follows(pictures: Path, tmp_path: Path) -> None:
     update(tmp_path / "index", pictures, approximate_from=1)
-    index = PictureIndex(tmp_path / "index")
+    index = ImageIndex(tmp_path / "index")
     for seed in range(20, 40):
         picture(pictures / f"{seed}.png", seed)
         update(tmp_path / "index", pictures)
@@ -65,7 +65,7 @@ def test_an_approximate_index_follows(pictures: Path, tmp_path: Path) -> None:
 
 def test_queries_that_ask_nothing(pictures: Path, tmp_path: Path) -> None:
     update(tmp_path / "index", pictures)
-    index = PictureIndex(tmp_path / "index")
+    index = ImageIndex(tmp_path / "index")
     for query, message in (
         (np.zeros(48), "zero or not finite"),
         (np.full(48, np.nan), "zero or not finite"),
@@ -75,7 +75,7 @@ def test_queries_that_ask_nothing(pictures: Path, tmp_path: Path) -> None:
             index.search(query)
     (tmp_path / "nothing").mkdir()
     update(tmp_path / "empty", tmp_path / "nothing")
-    assert PictureIndex(tmp_path / "empty").search(np.ones(3)) == []
+    assert ImageIndex(tmp_path / "empty").search(np.ones(3)) == []
 
 
 def damage_catalog(index: Path) -> None:
@@ -101,9 +101,9 @@ def test_a_damaged_index_is_one_sentence(pictures: Path, tmp_path: Path, damage)
     update(tmp_path / "index", pictures, approximate_from=1)
     damage(tmp_path / "index")
     with pytest.raises(DataError, match=r"index.*(damaged|cut off|format)"):
-        PictureIndex(tmp_path / "index").search(np.ones(48))
+        ImageIndex(tmp_path / "index").search(np.ones(48))
 
 
 def test_no_index(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="absent: no index; make one with"):
-        PictureIndex(tmp_path / "absent")
+        ImageIndex(tmp_path / "absent")

@@ -19,7 +19,7 @@ from PIL import Image
 
 from espnet_plugin.data import images
 from espnet_plugin.data.scp import DataError
-from espnet_plugin.search.index import PictureIndex
+from espnet_plugin.search.index import ImageIndex
 from espnet_plugin.search.lock import writing
 from espnet_plugin.search.model import IndexedModel
 from tests.espnet_plugin.search.conftest import PixelEncoder, picture, update
@@ -28,7 +28,7 @@ from tests.phones import write_heic
 
 def found(index: Path) -> dict[str, float]:
     query = np.ones(48)
-    hits = PictureIndex(index).search(query, top=1000)
+    hits = ImageIndex(index).search(query, top=1000)
     return {hit.path: round(hit.score, 5) for hit in hits}
 
 
@@ -118,7 +118,7 @@ def test_a_folder_that_is_not_there_loses_nothing(pictures: Path, tmp_path: Path
     pictures.rename(tmp_path / "unmounted")
     with pytest.raises(DataError, match="pictures: no such folder"):
         update(index, pictures)
-    assert len(PictureIndex(index)) == 8
+    assert len(ImageIndex(index)) == 8
 
 
 def test_what_must_not_be_written_to(pictures: Path, tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_another_model_makes_an_index_anew_when_it_is_told_to(
     elsewhere = picture(tmp_path / "elsewhere" / "x.png", 50).parent
     update(index, pictures)
     update(index, elsewhere)
-    reader = PictureIndex(index)
+    reader = ImageIndex(index)
     pictures.rename(tmp_path / "unmounted")
     with pytest.raises(DataError, match="pictures: no such folder"):
         update(index, elsewhere, model=other, force=True)
@@ -182,7 +182,7 @@ def test_a_killed_run_loses_its_batch_at_most(pictures: Path, tmp_path: Path) ->
     process.send_signal(signal.SIGKILL)
     batches = 6 + len(process.communicate()[0].splitlines())
     assert batches < 23, "killed too late"
-    there = len(PictureIndex(index)) if (index / "catalog.sqlite").is_file() else 0
+    there = len(ImageIndex(index)) if (index / "catalog.sqlite").is_file() else 0
     assert there >= 2 * (batches - 1)
     encoder = PixelEncoder()
     assert update(index, pictures, encoder=encoder).pictures == 47

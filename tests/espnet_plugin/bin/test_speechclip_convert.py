@@ -6,7 +6,7 @@ import pytest
 import torch
 import yaml
 
-from espnet_plugin.bin.convert_checkpoint import main
+from espnet_plugin.bin.speechclip import main
 from tests.parity.fixtures import DIRECTORY
 from tests.released import (
     plausible_config,
@@ -24,7 +24,7 @@ def test_converts_and_prints_a_report(tmp_path: Path, capsys: pytest.CaptureFixt
     weights = random_weights(read_skeleton(SKELETON), shrink=16)
     path, out = tmp_path / "released.ckpt", tmp_path / "out"
     write_lightning(path, weights, plausible_config(weights))
-    main([str(path), str(out), "--compatibility", "norm_over_padding"])
+    main(["convert", str(path), str(out), "--compatibility", "norm_over_padding"])
     printed = capsys.readouterr().out
     assert f"{path}: hybrid+, {len(weights)} weights" in printed
     for key in weights:
@@ -33,14 +33,14 @@ def test_converts_and_prints_a_report(tmp_path: Path, capsys: pytest.CaptureFixt
     config = yaml.safe_load((out / "config.yaml").read_text())
     assert config["model_conf"]["compatibility"]["norm_over_padding"] is True
     with pytest.raises(SystemExit, match="--force"):
-        main([str(path), str(out)])
-    main([str(path), str(out), "--force"])
+        main(["convert", str(path), str(out)])
+    main(["convert", str(path), str(out), "--force"])
 
 
 def test_faults_end_with_one_message(tmp_path: Path) -> None:
     torch.save({"state_dict": {}}, tmp_path / "x.ckpt")
-    with pytest.raises(SystemExit, match="convert_checkpoint: error: .*x.ckpt: no Lightning"):
-        main([str(tmp_path / "x.ckpt"), str(tmp_path / "out")])
+    with pytest.raises(SystemExit, match="speechclip: error: .*x.ckpt: no Lightning"):
+        main(["convert", str(tmp_path / "x.ckpt"), str(tmp_path / "out")])
     with pytest.raises(SystemExit, match="absent.ckpt: no such file"):
-        main([str(tmp_path / "absent.ckpt"), str(tmp_path / "out")])
+        main(["convert", str(tmp_path / "absent.ckpt"), str(tmp_path / "out")])
     assert not (tmp_path / "out").exists()
