@@ -16,7 +16,7 @@ import numpy as np
 from benchmarks.measure import Row, Settings, Spread
 from espnet_plugin.search import index as searching
 from espnet_plugin.search.approximate import update_codes
-from espnet_plugin.search.catalog import Catalog, Picture
+from espnet_plugin.search.catalog import Catalog, IndexedImage
 from espnet_plugin.search.folders import stamp_of
 from espnet_plugin.search.index import ImageIndex
 from espnet_plugin.search.vectors import GrowingArray, read_rows, vectors_file
@@ -86,7 +86,7 @@ def make_index(directory: Path, blocks: Iterator[np.ndarray], dim: int) -> None:
             for row in range(start, vectors.rows):
                 path = f"/home/somebody/Pictures/{row // 1000:05d}/IMG_{row:08d}.jpg"
                 catalog.add_vector(row, row.to_bytes(32, "little"))
-                catalog.put(Picture(path, STAMP, row))
+                catalog.put(IndexedImage(path, STAMP, row))
     catalog.close()
 
 

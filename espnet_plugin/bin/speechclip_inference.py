@@ -74,13 +74,6 @@ def get_parser() -> argparse.ArgumentParser:
         description=__doc__.splitlines()[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument(
-        "--log_level",
-        type=str.upper,
-        default="INFO",
-        choices=("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG", "NOTSET"),
-        help="How much is logged",
-    )
     parser.add_argument("--output_dir", type=str_or_none, help="Where the files of the set go")
     parser.add_argument("--ngpu", type=int, default=0, help="0: CPU")
     parser.add_argument("--seed", type=int, default=0, help="Random seed")
@@ -132,7 +125,6 @@ def main(cmd: Sequence[str] | None = None) -> None:
     print(get_commandline_args(), file=sys.stderr)
     parser = get_parser()
     args = parser.parse_args(cmd)
-    logging.getLogger().setLevel(args.log_level)
     if args.output_dir is None:
         parser.error("--output_dir is needed")
     if args.merge is not None:

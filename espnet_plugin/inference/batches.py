@@ -1,4 +1,4 @@
-"""Which items of different lengths are computed together."""
+"""Batches of items of similar length."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ Key = TypeVar("Key", int, str)
 def batches_by_length(
     lengths: Mapping[Key, float], most: float, *, batch_size: int = sys.maxsize
 ) -> list[list[Key]]:
-    """Batches of similar length, the longest first: what is too much shows at once.
+    """Batches of similar length, the longest first: a full memory shows at once.
 
     Args:
         lengths: Length of each item.
-        most: Of a batch with padding, in the unit of the lengths; a longer item comes alone.
-        batch_size: Items of a batch, at most.
+        most: Length of a batch with padding; a longer item is a batch of its own.
+        batch_size: Most items of a batch.
     """
     batches: list[list[Key]] = []
     for key in sorted(lengths, key=lambda key: (-lengths[key], key)):

@@ -1,4 +1,4 @@
-"""Files and texts by their names; what cannot be used is left out with a warning."""
+"""Embeddings and keywords by file name; unusable files are left out with a warning."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def embed_by_name(
     *,
     branch: Branch | None = None,
 ) -> list[tuple[str, np.ndarray]]:
-    """Embeds recordings, pictures and texts.
+    """Embeds recordings, images and texts.
 
     Args:
-        model: Whose space it is.
-        files: Recordings and pictures.
+        model: The model.
+        files: Recordings and images.
         texts: Texts.
         branch: Of recordings, see :meth:`SpeechCLIP.encode_speech`.
 
@@ -35,7 +35,7 @@ def embed_by_name(
         Name or text and its unit-length embedding (dim,), files first, in the order given.
 
     Raises:
-        ValueError: When nothing can be used.
+        ValueError: If nothing can be used.
     """
     images = [file for file in files if is_image(file)]
     recordings = [file for file in files if not is_image(file)]
@@ -52,7 +52,7 @@ def embed_by_name(
     if texts:
         rows.update(zip(texts, model.encode_text(texts), strict=True))
     if not rows:
-        raise ValueError("not one of the files can be used")
+        raise ValueError("none of the files can be used")
     return [(name, rows[name]) for name in (*files, *texts) if name in rows]
 
 
@@ -65,17 +65,17 @@ def write_embeddings(path: Path, rows: Sequence[tuple[str, np.ndarray]]) -> None
 
 
 def keywords_by_name(model: SpeechCLIP, files: Sequence[str]) -> dict[str, list[HeardWord]]:
-    """Recording → the words that the model hears in it.
+    """Recording → the words that the model finds in it.
 
     Raises:
-        ValueError: When not one recording can be used.
+        ValueError: If no recording can be used.
     """
-    heard = {}
-    for file in progress(files, description="recordings heard", unit="recording"):
+    found = {}
+    for file in progress(files, description="recordings", unit="recording"):
         try:
-            heard[file] = model.keywords(file)
+            found[file] = model.keywords(file)
         except (OSError, ValueError) as error:
             logging.warning(f"left out: {error}")
-    if not heard:
-        raise ValueError("not one of the recordings can be used")
-    return heard
+    if not found:
+        raise ValueError("none of the recordings can be used")
+    return found

@@ -1,4 +1,4 @@
-"""The CLIP that a command's options name, and its embeddings of texts and pictures."""
+"""The CLIP that a command's options name, and its embeddings of texts and images."""
 
 from __future__ import annotations
 
@@ -68,6 +68,6 @@ def read_pixels(
 
 @torch.no_grad()
 def embed_pixels(clip: FrozenCLIP, pixels: Sequence[Tensor]) -> np.ndarray:
-    """Embeddings of what :func:`read_pixels` gives, float32, L2-normalised, (pictures, dim)."""
+    """Embeddings of images from :func:`read_pixels`, float32, L2-normalised, (images, dim)."""
     device = next(clip.parameters()).device
     return clip.encode_images(torch.stack(list(pixels)).to(device)).float().cpu().numpy()

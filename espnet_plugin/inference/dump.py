@@ -1,4 +1,4 @@
-"""What a frozen teacher makes of files, computed once and stored."""
+"""Runs a frozen teacher over files and stores the arrays."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from espnet_plugin.utils.progress import progress
 
 
 class ReadFiles(Dataset):
-    """What ``read`` makes of a file, by the file's id; of one that cannot be read, the error."""
+    """Id and content of each file; of an unreadable one, the error."""
 
     def __init__(self, files: Mapping[str, str], read: Callable[[str], Any]) -> None:
         self.files = files
@@ -44,19 +44,19 @@ def dump_arrays(
 
     Args:
         files: File of each id.
-        store: Where the arrays go.
-        batches: Ids that are computed together; those that have an array already are left out.
-        read: Makes of a file what ``encode`` takes; may raise what libraries raise.
-        encode: Array of each of a batch, or several by name, as the store takes them.
+        store: For the arrays.
+        batches: Ids that are computed together, without those that have an array.
+        read: Reads a file for ``encode``; may raise the errors of libraries.
+        encode: Encodes a batch, an array each, or several by name.
         num_workers: Processes that read.
         what: Name of the files for messages, a plural.
-        smaller: The option that makes batches smaller.
+        smaller: The option for smaller batches.
 
     Returns:
-        Id → reason of the files that could not be read; they are skipped.
+        Id → reason, of unreadable files, which are skipped.
 
     Raises:
-        MemoryError: The memory does not hold a batch, which is named.
+        MemoryError: If a batch does not fit into memory; it is named.
     """
     todo = sum(map(len, batches))
     done = len(files) - todo
@@ -76,7 +76,7 @@ def dump_arrays(
                 arrays = dict(zip(good, encode(list(good.values())), strict=True))
             for key in [key for key, array in arrays.items() if not _is_finite(array)]:
                 del arrays[key]
-                unreadable[key] = f"{files[key]}: what the model makes of it is not finite"
+                unreadable[key] = f"{files[key]}: its array is not finite"
                 logging.warning(f"skipped {key}: {unreadable[key]}")
             store.save(arrays)
     return unreadable

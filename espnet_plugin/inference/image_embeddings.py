@@ -1,4 +1,4 @@
-"""Embeddings of pictures by the frozen CLIP."""
+"""Embeddings of images by the frozen CLIP."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from espnet_plugin.speechclip.clip import FrozenCLIP
 
 
 def dump_image_embeddings(
-    pictures: Mapping[str, str],
+    images: Mapping[str, str],
     clip: FrozenCLIP,
     store: ArrayStore,
     *,
     batch_size: int = 64,
     num_workers: int = 0,
 ) -> dict[str, str]:
-    """Embeds the pictures that have no embedding yet.
+    """Embeds the images that have no embedding yet.
 
     Args:
-        pictures: Image id → file.
+        images: Image id → file.
         clip: With its image tower.
-        store: Where the embeddings go, float32 (dim,), L2-normalised.
-        batch_size: Pictures at a time.
-        num_workers: Processes that decode pictures.
+        store: For the embeddings, float32 (dim,), L2-normalised.
+        batch_size: Images at a time.
+        num_workers: Processes that decode images.
 
     Returns:
-        Image id → reason of the pictures that could not be read; they are skipped.
+        Image id → reason, of unreadable images, which are skipped.
     """
-    todo = store.missing(pictures)
+    todo = store.missing(images)
     return dump_arrays(
-        pictures,
+        images,
         store,
         batches=[todo[start : start + batch_size] for start in range(0, len(todo), batch_size)],
         read=partial(read_pixels, clip.preprocess),

@@ -1,4 +1,4 @@
-"""Inference over one set: reads utterances, sorted by length, and collects what the model says."""
+"""Inference over one set, sorted by length."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SMALLER = (
     "recording"
 )
 ATTENTION_MAPS = 2  # utterances of a job whose attention is kept, for figures
-ATTENTION_SECONDS = 60.0  # of a longer one it is not: a map grows with the square
+ATTENTION_SECONDS = 60.0  # longest: a map grows with the square
 
 
 def _prepared(
@@ -84,7 +84,7 @@ def infer_set(
     max_seconds: float = MAX_SECONDS,
     num_workers: int = 1,
 ) -> SetOutputs:
-    """Embeds the utterances ``keys`` and all that belongs to them.
+    """Embeds utterances, their captions and their images.
 
     Args:
         model: The model.
@@ -95,15 +95,15 @@ def infer_set(
         image_scp: Embedding file of each image id.
         shape_file: ``utt2num_samples``, to sort by length, which saves padding.
         batch_size: Utterances at a time, at most.
-        batch_seconds: Speech at a time, at most, with padding; an utterance that is longer comes
-            alone. Without ``shape_file`` nothing is known of the lengths.
+        batch_seconds: Speech at a time, at most, with padding; a longer utterance is a batch of its
+            own. It needs ``shape_file``.
         max_seconds: Only the beginning of longer speech is used, with a warning that names it.
             Keywords can end earlier, see :attr:`SpeechCLIP.keyword_seconds`.
         num_workers: Processes that read files.
 
     Raises:
         DataError: An id or a file is missing.
-        MemoryError: The memory does not hold the utterances that it names.
+        MemoryError: If a batch does not fit into memory; its utterances are named.
     """
     prepare = partial(_prepared, max_seconds=max_seconds, frame_seconds=model.frame_seconds)
     dataset = NamingDataset(list(data), preprocess=prepare)
@@ -207,7 +207,7 @@ def _add_images(
         if image not in image_scp:
             raise DataError(
                 f"no embedding of image {image} in the image list; run stage 4 again, which also "
-                "says which pictures could not be read"
+                "lists unreadable images"
             )
         outputs.images[image] = _image_embedding(image_scp[image])
 
@@ -225,7 +225,7 @@ def selected_keys(data: Iterable[tuple[str, str, str]], key_file: str | Path | N
     """Utterances of a key file, or all of the speech list.
 
     Raises:
-        DataError: When there is none, or one stands there twice.
+        DataError: If there is none, or one is listed twice.
     """
     source = key_file or next((path for path, name, _ in data if name.startswith("speech")), None)
     if source is None:

@@ -1,4 +1,4 @@
-"""Keywords as people write them: the sub-words that a model heard, joined to words."""
+"""Keywords as people write them: sub-words joined to words."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from espnet_plugin.speechclip.clip import FrozenCLIP
 
 @dataclass(frozen=True)
 class HeardWord:
-    """A word that the model heard.
+    """A word that the model found in speech.
 
     Attributes:
         word: As people write it. Sub-words that follow each other are joined up to a word's end.
-        score: Cosine similarity of what was heard and the sub-word in CLIP's table, at most 1; the
-            mean over joined sub-words.
-        start: Seconds; None where the model's keywords have no times (``cls``).
+        score: Cosine similarity of the speech segment and the sub-word in CLIP's table, at most 1;
+            the mean over joined sub-words.
+        start: Seconds; None if the model's keywords have no times (``cls``).
         end: Seconds; None likewise.
     """
 
@@ -53,11 +53,11 @@ def words_of(heard: Sequence[Keyword], clip: FrozenCLIP) -> list[HeardWord]:
 
 
 def later(keywords: Sequence[HeardWord], *, seconds: float) -> list[HeardWord]:
-    """Keywords of a part of a recording, at their times in the whole.
+    """Keywords of a part of a recording, with their times in the whole.
 
     Args:
-        keywords: At their times in the part.
-        seconds: Where in the whole the part begins.
+        keywords: With their times in the part.
+        seconds: Start of the part in the whole.
     """
     return [
         replace(word, start=_rounded(word.start + seconds), end=_rounded(word.end + seconds))

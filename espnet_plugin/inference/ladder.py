@@ -1,4 +1,4 @@
-"""What CLIP's text tower makes of each step of the ladder (``evaluation/ladder.py``)."""
+"""Embeddings of CLIP's text tower for each step of the ladder (``evaluation/ladder.py``)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Spans = Sequence[tuple[float, float]]
 
 
 class Reading(NamedTuple):
-    """What CLIP's text tower read of one utterance, and made of it.
+    """Tokens of one utterance at one step, and their embedding.
 
     Attributes:
         ids: Tokens; of keywords before the quantiser the nearest ones.
@@ -80,11 +80,11 @@ def read_steps(
     Args:
         model: As for :func:`read_speech`, where there are recordings.
         texts: Step → tokens of each utterance.
-        recordings: File of each utterance; none leaves out the steps that need the speech.
+        recordings: File of each utterance; without them, steps that need speech are left out.
         spans: Steps of given spans, see :func:`read_speech`.
 
     Returns:
-        Step → the tokens that were read of each utterance; step → embeddings (utterances, dim).
+        Step → the tokens of each utterance; step → embeddings (utterances, dim).
     """
     ids = dict(texts)
     embeddings = {
@@ -114,7 +114,7 @@ def read_speech(
             to the model.
 
     Yields:
-        For each recording what was read at each step.
+        For each recording, the reading of each step.
 
     Raises:
         DataError: A recording cannot be used.
@@ -143,7 +143,7 @@ def read_speech(
 
 
 def _frames(model: SpeechCLIPModel, states: SpeechStates, spans: Spans) -> list[tuple[int, int]]:
-    """Frames of spans, at least one each; what CLIP's text tower cannot read is cut off."""
+    """Frames of spans, at least one each; cut to the length of CLIP's text tower."""
     seconds = model.speech_encoder.stride / model.speech_encoder.sampling_rate
     total = int(states.lengths[0])
     cut = []

@@ -1,6 +1,6 @@
-"""Our models in MTEB, the Massive Text Embedding Benchmark: recordings, pictures and texts.
+"""Models in MTEB, the Massive Text Embedding Benchmark: recordings, images and texts.
 
-docs/mteb.md tells which of its tasks fit and how results are handed in.
+docs/mteb.md lists the tasks that fit, and how to submit results.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from torch.utils.data import DataLoader
 
 
-# MTEB's tasks that are made of a corpus. Several score on its training pictures: Flickr8k's are a
-# part of Flickr30k's, and SpokenCOCO trains on most of MS COCO's validation pictures.
+# MTEB's tasks that are made of a corpus. Several score on its training images: Flickr8k's are a
+# part of Flickr30k's, and SpokenCOCO trains on most of MS COCO's validation images.
 TASKS_OF_CORPUS = {
     "Flickr8k": frozenset(
         (
@@ -83,8 +83,8 @@ class MTEBModel(AbsEncoder):
         >>> model = MTEBModel("exp/speechclip_flickr8k_hybrid_plus")
         >>> mteb.evaluate(model, mteb.get_tasks(tasks=["SpokenCOCOA2IRetrieval"]))
 
-    What the files do not tell (languages, the licence of your model, of an export also the training
-    data) is set by ``model.mteb_model_meta = model.mteb_model_meta.model_copy(update={...})``.
+    Set what the files do not have (languages, your model's licence, an export's training data) by
+    ``model.mteb_model_meta = model.mteb_model_meta.model_copy(update={...})``.
 
     Args:
         model_name: Whatever :meth:`SpeechCLIP.from_pretrained` takes.
@@ -117,7 +117,7 @@ class MTEBModel(AbsEncoder):
             max_seconds=max_seconds,
             trust_remote_code=trust_remote_code,
         )
-        self.model.encode_speech([], branch=branch)  # an unknown branch is not found an hour later
+        self.model.encode_speech([], branch=branch)  # finds an unknown branch now
         self.branch = branch
         self.mteb_model_meta = model_meta(self.model, branch=branch)
         found = self.mteb_model_meta.revision
@@ -141,13 +141,13 @@ class MTEBModel(AbsEncoder):
             inputs: Batches with ``audio`` (``array`` and ``sampling_rate``), ``image`` or ``text``.
             task_metadata: Of the task; its name is shown.
             prompt_type: Whether these are queries or documents; shown.
-            **kwargs: MTEB's further arguments, of which ``show_progress_bar`` is used.
+            **kwargs: Other arguments of MTEB; only ``show_progress_bar`` is used.
 
         Returns:
             (rows, dim).
 
         Raises:
-            DataError: If a recording or a picture cannot be used, or a batch has none of these
+            DataError: If a recording or an image cannot be used, or a batch has none of these
                 columns; the task, the batch and the item are named.
         """
         what = " ".join(filter(None, (task_metadata.name, prompt_type and prompt_type.value)))
@@ -193,7 +193,7 @@ class MTEBModel(AbsEncoder):
 
 
 def model_meta(model: SpeechCLIP, *, branch: Branch | None = None) -> ModelMeta:
-    """What MTEB writes beside a model's results; what nobody here knows of it is None.
+    """What MTEB writes beside a model's results; unknown values are None.
 
     Args:
         model: The model. CLIP's image tower is loaded to be counted.

@@ -38,26 +38,26 @@ def pack_model(
     *,
     options: Sequence[str | Path] = (),
 ) -> Path:
-    """Packs a checkpoint with everything that it needs and that lies on this machine.
+    """Packs a checkpoint with all local files that it needs.
 
     Args:
         train_config: ``config.yaml`` of the experiment.
         model_file: Checkpoint; links are followed.
         outpath: Archive to write, ``.zip``.
-        options: Further files (results, a licence), put beside ``config.yaml``. Files that are
-            packed anyway are not packed twice.
+        options: Other files (results, a licence), put beside ``config.yaml``. Files are
+            packed once.
 
     Returns:
         The archive, for ``load_speechclip`` and ``SpeechCLIP.from_pretrained``.
 
     Raises:
-        FileNotFoundError: When a file is missing, of those that the configuration names too.
-        ValueError: When the checkpoint cannot be read, or two files would have the same name.
+        FileNotFoundError: If a file is missing, including those that the configuration names.
+        ValueError: If the checkpoint cannot be read, or two files have the same name.
     """
     for path in (train_config, model_file, *options):
         if not Path(path).is_file():
             raise FileNotFoundError(f"No such file to pack: {path}")
-    read_pickle(Path(model_file), Path(model_file))  # a damaged one is not handed on
+    read_pickle(Path(model_file), Path(model_file))  # fails if it is damaged
     train_config, outpath = Path(train_config), Path(outpath).absolute()
     config = resolve_paths(read_config(train_config), *experiment_directories(train_config))
     outpath.parent.mkdir(parents=True, exist_ok=True)
@@ -85,11 +85,11 @@ def pack_model(
 
 
 def _place(source: Path, target: Path) -> None:
-    """Links a file into the staging directory, or copies it where links do not reach."""
+    """Links a file into the staging directory, or copies it if it is on another disk."""
     try:
         os.link(source.resolve(), target)
     except FileExistsError:
-        raise  # a copy would go into what the link there leads to
+        raise  # a copy would overwrite the target of a link
     except OSError:
         shutil.copyfile(source, target)
 

@@ -1,9 +1,7 @@
-"""What a published model says about itself, and its way to the Hugging Face hub."""
+"""A published model's card, and its upload to the Hugging Face hub."""
 
 from __future__ import annotations
 
-import re
-import shutil
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,13 +10,10 @@ from typing import Any
 from espnet_plugin.pretrained.names import resolve_model
 from espnet_plugin.pretrained.released import released_as
 from espnet_plugin.pretrained.stored_model import read_stored_config
-from espnet_plugin.pretrained.trust import lies_within
 from espnet_plugin.speechclip.hub import check_hub_reachable
 
-CARD_FILE, RESULTS_FILE, FIGURE_FILE = "README.md", "RESULTS.md", "figure.png"
-_PICTURE = re.compile(r"!\[([^\]]*)\]\(([^)]+)\)")
-_PRIVATE_PART = re.compile(r"^## (?:Figures|Time|Environment)$", re.MULTILINE)
-_SENTENCE_WITH_A_FILE = re.compile(r"[^.\n]*\[[^\]\n]+\]\((?!https?:)[^)\n]+\)\.?")
+CARD_FILE, RESULTS_FILE = "README.md", "RESULTS.md"
+_PRIVATE = ("## Figures", "## Time", "## Environment")  # chapters of RESULTS.md
 _CARD = """---
 license: {license}
 library_name: espnet
@@ -31,7 +26,7 @@ tags:
 ---
 # {name}
 
-A SpeechCLIP(+) model: recordings, pictures and texts in one space, learned without transcripts.
+A SpeechCLIP(+) model: recordings, images and texts in one space, learned without transcripts.
 
 | | |
 |---|---|
@@ -41,8 +36,8 @@ A SpeechCLIP(+) model: recordings, pictures and texts in one space, learned with
 from espnet_plugin import SpeechCLIP
 
 model = SpeechCLIP.from_pretrained("{name}")
-pictures = model.encode_image(["dog.jpg", "car.jpg"])
-print(model.similarity(model.encode_speech("query.wav"), pictures))
+images = model.encode_image(["dog.jpg", "car.jpg"])
+print(model.similarity(model.encode_speech("query.wav"), images))
 print(model.keywords("query.wav"))
 ```
 
@@ -52,16 +47,16 @@ In s3prl: `-u speechclip_plus -k {name}`; in PyTorch alone: `load_speechclip("{n
 {results}
 ## Licences
 
-{licences} The frozen speech encoder and CLIP, and the corpus that the model was trained on, have
-licences of their own, which bind whoever uses the model.
+{licences} The frozen speech encoder, CLIP and the training corpus have licences of their own, which
+bind you too.
 
 ## Limits
 
-- It learned from spoken descriptions of pictures. Of other speech (conversation, other languages,
-  noise) it may make something that looks right and is not.
-- Keywords are the sub-words nearest to what was heard, among those of the training captions. They
-  are no transcript, and a high score is no proof that a word was said.
-- One recording is one row: of long recordings it keeps the gist at best.
+- It learned from spoken descriptions of images. On other speech (conversation, other languages,
+  noise), results can look right and be wrong.
+- Keywords are the nearest sub-words of the training captions. They do not make a transcript, and a
+  high score does not prove that a word was said.
+- One recording is one row: of a long recording it has the gist at best.
 - What CLIP learned from the web, with its prejudices about people, is in every similarity.
 """
 
@@ -76,26 +71,25 @@ _OWN_LICENCE = "apache-2.0", "The trained weights and the code are Apache-2.0."
 def write_model_card(
     directory: str | Path, source: str | Path, *, name: str, changed: bool = False
 ) -> None:
-    """Writes the card of a model, and beside it the results and the figure that it shows.
+    """Writes the card of a model, and the tables of its results as RESULTS.md beside it.
 
     Args:
         directory: Of the published model.
-        source: What ``load_speechclip`` takes. Of an experiment the newest results are taken, of a
-            zip file or an export those that lie in it.
-        name: What it will be loaded by.
-        changed: The weights are no longer those of the source, whose results are not shown then.
+        source: What ``load_speechclip`` takes. An experiment's newest results are used, or those in
+            a zip file or an export.
+        name: The name that it will be loaded by.
+        changed: The weights differ from the source's, whose results are not shown then.
     """
     directory = Path(directory)
-    text, beside = ("", directory) if changed else _results(resolve_model(source))
-    if text:
-        text = _published(text, beside, directory)
-        (directory / RESULTS_FILE).write_text(text, encoding="utf-8")
+    tables = "" if changed else _tables(_results(resolve_model(source)))
+    if tables:
+        (directory / RESULTS_FILE).write_text(tables, encoding="utf-8")
     facts = _facts(source)
     if changed and "converted" in facts:
         facts["converted"] += "; its weights were changed since"
     rows = "\n".join(f"| {key} | {value} |" for key, value in facts.items())
     # headings of the results go below the card's
-    results = re.sub(r"^#", "##", text, flags=re.MULTILINE) or f"{_NO_RESULTS[changed]}\n"
+    results = ("\n" + tables).replace("\n#", "\n##").lstrip() or f"{_NO_RESULTS[changed]}\n"
     licence, licences = _licence(read_stored_config(source).get("converted_from"))
     card = _CARD.format(name=name, facts=rows, results=results, license=licence, licences=licences)
     (directory / CARD_FILE).write_text(card, encoding="utf-8")
@@ -122,17 +116,16 @@ def upload(directory: str | Path, repo: str, *, message: str, private: bool = Fa
 
 
 def _licence(converted_from: str | None) -> tuple[str, str]:
-    """The hub's name of the licence, and what the card says of it."""
+    """The hub's name of the licence, and the card's sentence about it."""
     if converted_from is None:
         return _OWN_LICENCE
     released = released_as(converted_from)
-    told = (
+    terms = (
         f"{released.licence}. Ask the authors before you pass it on."
         if released
-        else "whoever trained it says what may be done with it. This package's licence covers its "
-        "code only."
+        else "ask the people who trained it. This package's licence covers its code only."
     )
-    return "other", f"The weights were converted from `{converted_from}`: {told}"
+    return "other", f"The weights were converted from `{converted_from}`: {terms}"
 
 
 def _facts(source: str | Path) -> dict[str, str]:
@@ -164,30 +157,31 @@ def _public(value: Any) -> str:
 
 
 def training_sets(config: Mapping[str, Any]) -> set[str]:
-    """Names of the data folders that an experiment was trained on; of an export none are known."""
+    """Names of the data folders that an experiment was trained on; none are known of an export."""
     listed = config.get("train_data_path_and_name_and_type") or ()
     return {Path(str(path)).parent.name for path, name, *_ in listed if name.startswith("speech")}
 
 
-def _results(model: Path) -> tuple[str, Path]:
-    """RESULTS.md of a model, empty if there is none, and where its links begin."""
+def _results(model: Path) -> str:
+    """RESULTS.md of a model, empty if there is none."""
     if model.is_file() and model.suffix != ".pth" and zipfile.is_zipfile(model):
         with zipfile.ZipFile(model) as archive:
             found = [name for name in archive.namelist() if Path(name).name == RESULTS_FILE]
-            return (archive.read(found[0]).decode("utf-8") if found else ""), model
+            return archive.read(found[0]).decode("utf-8") if found else ""
     pattern = RESULTS_FILE if model.is_dir() else f"*/{RESULTS_FILE}"
     folder = model if model.is_dir() else model.parent
     pages = sorted(folder.glob(pattern), key=lambda page: page.stat().st_mtime)
-    return (pages[-1].read_text(encoding="utf-8"), pages[-1].parent) if pages else ("", folder)
+    return pages[-1].read_text(encoding="utf-8") if pages else ""
 
 
-def _published(text: str, beside: Path, directory: Path) -> str:
-    """The results' tables and first figure, without what is said of files and runs here."""
-    tables = _SENTENCE_WITH_A_FILE.sub("", _PRIVATE_PART.split(text)[0]).strip()
-    for caption, link in _PICTURE.findall(text):
-        figure = beside / link
-        # what a model from elsewhere calls a figure may be any file of this machine
-        if lies_within(figure, beside) and figure.suffix == ".png" and figure.is_file():
-            shutil.copyfile(figure, directory / FIGURE_FILE)
-            return f"{tables}\n\n## Figures\n\n![{caption}]({FIGURE_FILE})\n"
-    return f"{tables}\n"
+def _tables(text: str) -> str:
+    """Headings and tables of the results; sentences and later chapters name files and machines."""
+    kept = []
+    for line in text.splitlines():
+        if line.strip() in _PRIVATE:
+            break
+        if line.startswith(("#", "|")):
+            kept.append(line)
+        elif kept and kept[-1]:
+            kept.append("")
+    return "\n".join(kept).strip() + "\n" if kept else ""

@@ -1,4 +1,4 @@
-"""Files that are asked about, looked at before a model is loaded, which takes seconds."""
+"""Checks files before a model is loaded, which takes seconds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def check_recording(path: str) -> None:
 
 
 def check_file(path: str) -> None:
-    """Decodes a picture, or else a recording, by the file's name.
+    """Decodes an image, or else a recording, by the file's name.
 
     Raises:
         DataError: It cannot be used; the message names it.
@@ -34,24 +34,17 @@ def check_file(path: str) -> None:
         check_recording(path)
 
 
-def unreadable(paths: Sequence[str]) -> dict[str, str]:
-    """File → what is wrong with it, of pictures that cannot be decoded and recordings whose header
-    cannot be read.
-    """
-    return {path: problem for path in paths if (problem := _problem(path)) is not None}
-
-
 def keep_readable(paths: Sequence[str], *, others: bool = False) -> list[str]:
     """The files that can be read; a warning names each of the rest.
 
     Args:
-        paths: Recordings and pictures.
-        others: Whether there is something else to go on with when not one can be read.
+        paths: Recordings and images.
+        others: Whether there is other input, so all of them may be unreadable.
 
     Raises:
-        ValueError: When not one can be read.
+        ValueError: If none can be read.
     """
-    problems = unreadable(paths)
+    problems = {path: problem for path in paths if (problem := _problem(path)) is not None}
     if problems and not others and problems.keys() == set(paths):
         raise ValueError("; ".join(problems.values()))
     for problem in problems.values():

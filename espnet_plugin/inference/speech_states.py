@@ -1,4 +1,4 @@
-"""Hidden states of the frozen speech encoder, so that training need not run it."""
+"""Hidden states of the frozen speech encoder, stored once for training."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ HEADER = 512  # bytes, at most
 
 
 def stored_size(samples: Mapping[str, int], encoder: FrozenSpeechEncoder, *, dtype: str) -> int:
-    """Bytes that the hidden states of utterances of so many samples take, at most.
+    """Upper bound of the bytes of the hidden states of utterances.
 
-    A frame or two an utterance are too many: how many there are exactly an upstream of s3prl tells
-    only when it is run.
+    It counts a frame or two too many for each utterance: an upstream of s3prl must run to give
+    their exact number.
 
     Args:
         samples: Samples of each utterance.
-        encoder: Whose states.
+        encoder: The encoder.
         dtype: ``int8`` or ``float16``.
     """
     if not samples:
@@ -62,13 +62,13 @@ def dump_speech_states(
         wavs: Utterance → file of mono audio at the encoder's rate.
         samples: Samples of each utterance.
         encoder: Frozen.
-        store: Where the states go, as :func:`encode` makes them.
-        whole_set: Of which ``wavs`` are a job's part; the codes are the same in every job.
+        store: For the states, see :class:`Encode`.
+        whole_set: All utterances, if ``wavs`` is a job's part; codes are the same in every job.
         dtype: ``int8`` or ``float16``.
         batch_seconds: Audio at a time, padding included.
 
     Returns:
-        Utterance → reason of those that could not be read; they are skipped.
+        Utterance → reason, of unreadable utterances, which are skipped.
     """
     todo = {key: samples[key] for key in store.missing(wavs)}
     encode = Encode(encoder, dtype, wavs if whole_set is None else whole_set)
@@ -96,14 +96,14 @@ def read_speech(path: str, sampling_rate: int) -> np.ndarray:
 
 
 class Encode:
-    """Makes of a batch of utterances what is stored of each.
+    """Encodes a batch of utterances for storing.
 
     Args:
         encoder: Frozen.
         dtype: ``float16``: ``frames`` (frames, layers + 1, dim). ``int8``: those as codes, with
             their ``scale`` (frames, layers + 1) and, the same for all, their ``dimensions`` (2,
             layers + 1, dim), see ``speechclip/quantized_states.py``.
-        wavs: Recordings of which the dimensions are taken.
+        wavs: Recordings for the dimensions.
     """
 
     def __init__(self, encoder: FrozenSpeechEncoder, dtype: str, wavs: Mapping[str, str]) -> None:
@@ -113,8 +113,7 @@ class Encode:
 
     @cached_property
     def dimensions(self) -> np.ndarray:
-        """Of the first minute in an order that depends on the utterances' names alone: a job that
-        goes on where another was killed makes the same codes."""
+        """Of the first minute, in an order by the utterances' names: every job makes the same."""
         read = partial(read_speech, sampling_rate=self.encoder.sampling_rate)
         order = sorted(self.wavs, key=lambda key: zlib.crc32(key.encode("utf-8", "surrogatepass")))
         parts: list[Tensor] = []

@@ -116,7 +116,7 @@ class SpeechCLIP:
             max_seconds: Only the beginning of a longer recording is used, with a warning that
                 names it. HuBERT base needs about 1 GB of memory for each minute. Keywords can end
                 earlier, see :attr:`keyword_seconds`.
-            trust_remote_code: You trust whoever made the model: it may name what runs code that
+            trust_remote_code: You trust the maker of the model: it may name what runs code that
                 comes with it.
 
         Raises:

@@ -116,6 +116,6 @@ def _mono(speech: np.ndarray) -> np.ndarray:
     if speech.ndim == 2 and speech.shape[0] > speech.shape[1] > 0:
         return speech.mean(axis=1)  # (samples, channels) → (samples,)
     raise ValueError(
-        f"speech has shape {speech.shape}: one utterance is (samples,) or (samples, channels), as "
-        "soundfile reads it. Transpose (channels, samples); give several utterances as a list"
+        f"speech has shape {speech.shape}: one utterance is (samples,) or (samples, channels). "
+        "Transpose (channels, samples); give several utterances as a list"
     )

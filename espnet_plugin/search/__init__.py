@@ -1,1 +1,1 @@
-"""An index of pictures, and queries to it by voice, text or picture."""
+"""An index of images, and queries to it by voice, text or image."""

@@ -1,9 +1,9 @@
-"""A short code for each vector, so that millions are scanned in a moment.
+"""A short code for each vector, for a quick scan of millions.
 
-The codes are faiss' RaBitQ (https://arxiv.org/abs/2405.12497): a bit for each dimension of what a
-vector differs from the center of all by. A scan of the codes proposes candidates, and the exact
-scores of these decide. faiss' own files are never read, since a foreign one could make it do
-anything: codes and center are plain arrays, and every byte is a valid code.
+The codes are faiss' RaBitQ (https://arxiv.org/abs/2405.12497): one bit for each dimension of the
+difference between a vector and the center of all. A scan of the codes proposes candidates, and
+their exact scores decide. faiss' own file format is never read, because a malicious file could run
+code: codes and center are plain arrays, and every byte is a valid code.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from espnet_plugin.search.vectors import GrowingArray, read_rows
 from espnet_plugin.utils.atomic import atomic_path
 from espnet_plugin.utils.progress import progress
 
-AUTOMATIC = 1_000_000  # pictures from which on an index is searched approximately
+AUTOMATIC = 1_000_000  # images from which on an index is searched approximately
 CANDIDATES = 4000
 CENTER_ROWS = 100_000
-GROWTH = 2  # of the vectors, after which the codes are made anew around their new center
+GROWTH = 2  # of the vectors, after which the codes are made again around a new center
 BLOCK = 16_384
 
 
@@ -32,11 +32,11 @@ class Codes:
     Args:
         directory: Of the index.
         generation: Of its vectors.
-        centered_on: Vectors that there were when the center was computed.
+        centered_on: Number of vectors at the time of the center.
         dim: Of a vector.
 
     Raises:
-        DataError: When a file is missing or damaged.
+        DataError: If a file is missing or damaged.
     """
 
     def __init__(self, directory: Path, *, generation: int, centered_on: int, dim: int) -> None:
@@ -46,7 +46,7 @@ class Codes:
         self._coder.add_sa_codes(np.ascontiguousarray(codes))
 
     def __len__(self) -> int:
-        """Vectors that have a code."""
+        """Number of vectors with a code."""
         return int(self._coder.ntotal)
 
     def candidates(self, query: np.ndarray, number: int) -> np.ndarray:
@@ -58,16 +58,16 @@ class Codes:
 def update_codes(
     directory: Path, vectors: np.ndarray, *, generation: int, centered_on: int | None
 ) -> int:
-    """Makes the codes that are missing; what a killed run has made is kept.
+    """Makes missing codes; those of a killed run are kept.
 
     Args:
         directory: Of the index.
         vectors: All of the index, (rows, dim).
         generation: Of the vectors.
-        centered_on: Vectors that there were when the center was computed; None: no codes yet.
+        centered_on: Number of vectors at the time of the center; None: no codes yet.
 
     Returns:
-        The new ``centered_on``; the codes count when the catalog has it.
+        The new ``centered_on``; the codes count once the catalog has it.
     """
     if centered_on is None or len(vectors) >= GROWTH * centered_on:
         centered_on = len(vectors)
@@ -85,7 +85,7 @@ def update_codes(
 
 
 def remove_other_codes(directory: Path, *, generation: int, centered_on: int | None) -> None:
-    """Removes the files of earlier generations and centers, and what killed runs left of them."""
+    """Removes the files of earlier generations and centers, and those of killed runs."""
     kept = set() if centered_on is None else set(_files(directory, generation, centered_on))
     for pattern in ("codes-*.npy", "center-*.npy", ".center-*.part.npy"):
         for path in directory.glob(pattern):

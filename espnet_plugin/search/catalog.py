@@ -1,6 +1,6 @@
-"""Which picture lies where and which row of the vectors is its own, in SQLite.
+"""Path, state and vector row of each image of an index, in SQLite.
 
-Paths are stored as the bytes that the file system has, since not all of them are UTF-8.
+Paths are stored as the bytes of the file system, because not all of them are UTF-8.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FILE = "catalog.sqlite"
 FORMAT = 1
 WAIT_SECONDS = 60.0  # for another process's transaction
 _PAGE = 10_000
-_DISK = {  # what is no damage, in SQLite's words
+_DISK = {  # errors that are not damage, in SQLite's words
     "database or disk is full": errno.ENOSPC,
     "attempt to write a readonly database": errno.EROFS,
     "unable to open database file": errno.EACCES,
@@ -62,14 +62,14 @@ _SETTINGS = {
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A file that the index knows.
+class IndexedImage:
+    """A file of the index.
 
     Attributes:
         path: Absolute.
         stamp: Its size and times when it was read.
-        row: Of its vector; None when it could not be read.
-        problem: Why not.
+        row: Of its vector; None if it could not be read.
+        problem: What was wrong then.
     """
 
     path: str
@@ -86,8 +86,8 @@ class Catalog:
         create: Make the tables if there are none.
 
     Raises:
-        DataError: When there is no index, it is damaged, or of a newer format.
-        OSError: When the disk is full or read-only, here and in every method.
+        DataError: If there is no index, it is damaged, or of a newer format.
+        OSError: If the disk is full or read-only, here and in every method.
     """
 
     def __init__(self, directory: Path, *, create: bool = False) -> None:
@@ -95,7 +95,7 @@ class Catalog:
         if not create and not self.path.is_file():
             raise DataError(f"{directory}: no index; make one with speechclip index")
         with self._errors():
-            # a killed writer's transaction is undone by whoever may write, and may read then
+            # opening it for writing undoes a killed writer's transaction
             mode = "rwc" if create else "rw" if os.access(self.path, os.W_OK) else "ro"
             self._db = sqlite3.connect(
                 f"{self.path.absolute().as_uri()}?mode={mode}",
@@ -104,7 +104,9 @@ class Catalog:
                 isolation_level=None,
                 check_same_thread=False,
             )
-            self._db.execute("PRAGMA trusted_schema = OFF")  # others' files run no functions
+            self._db.execute(
+                "PRAGMA trusted_schema = OFF"
+            )  # an index from elsewhere runs no functions
             if create:
                 self._db.executescript(_SCHEMA)
                 self._db.execute("INSERT OR IGNORE INTO settings VALUES ('format', ?)", (FORMAT,))
@@ -115,7 +117,7 @@ class Catalog:
             )
 
     def close(self) -> None:
-        """Lets go of the file."""
+        """Closes the file."""
         self._db.close()
 
     @contextlib.contextmanager
@@ -131,12 +133,12 @@ class Catalog:
                     "try again"
                 ) from error
             raise DataError(
-                f"{self.path}: damaged or not readable ({error}); remove the index and make it anew"
+                f"{self.path}: damaged ({error}); remove the index and make it again"
             ) from error
 
     @contextlib.contextmanager
     def transaction(self, kind: str = "IMMEDIATE") -> Iterator[None]:
-        """What is read and written in the block happens at once or not at all."""
+        """All reads and writes of the block happen at once or not at all."""
         with self._errors():
             self._db.execute(f"BEGIN {kind}")
         try:
@@ -148,7 +150,7 @@ class Catalog:
             self._db.execute("COMMIT")
 
     def setting(self, name: str, default: Any = None) -> Any:
-        """A value of the kind that has that name."""
+        """A setting, checked."""
         rows = self._all("SELECT value FROM settings WHERE name = ?", (name,))
         with self._errors():
             value = json.loads(rows[0][0]) if rows else default
@@ -164,46 +166,46 @@ class Catalog:
         with self._errors():
             return self._db.execute(query, values).fetchall()
 
-    def forget_pictures(self) -> None:
-        """Forgets all pictures and vectors."""
+    def forget_images(self) -> None:
+        """Forgets all images and vectors."""
         self._all("DELETE FROM pictures")
         self._all("DELETE FROM vectors")
 
     def vectors(self) -> int:
-        """Rows that have been given out, those of removed pictures among them."""
+        """Number of rows, including those of removed images."""
         return int(self._all("SELECT coalesce(max(row) + 1, 0) FROM vectors")[0][0])
 
     def live_vectors(self) -> int:
-        """Rows that a picture has."""
+        """Number of rows with an image."""
         return int(self._all("SELECT count(DISTINCT row) FROM pictures")[0][0])
 
     def model(self) -> IndexedModel | None:
-        """Whose embeddings these are; None before the first run."""
+        """The model that made the embeddings; None before the first run."""
         made_by = self.setting("model")
         with self._errors():
             return IndexedModel(**made_by) if made_by else None
 
     def counts(self) -> tuple[int, int]:
-        """Pictures that can be found, and those that could not be read."""
+        """Number of images that can be found, and of those that could not be read."""
         good, bad = self._all("SELECT count(row), count(problem) FROM pictures")[0]
         return int(good), int(bad)
 
-    def picture(self, path: str) -> Picture | None:
-        """What is known of a file."""
-        found = self._pictures("WHERE path = ?", (os.fsencode(path),))
+    def image(self, path: str) -> IndexedImage | None:
+        """The entry of a file, if there is one."""
+        found = self._images("WHERE path = ?", (os.fsencode(path),))
         return found[0] if found else None
 
-    def put(self, picture: Picture) -> None:
-        """Adds a picture or replaces what was known of it."""
-        values = (os.fsencode(picture.path), picture.stamp, picture.row, picture.problem)
+    def put(self, image: IndexedImage) -> None:
+        """Adds an image or replaces its entry."""
+        values = (os.fsencode(image.path), image.stamp, image.row, image.problem)
         self._all("INSERT OR REPLACE INTO pictures VALUES (?, ?, ?, ?)", values)
 
     def remove(self, path: str) -> None:
-        """Forgets a picture; its vector stays until the index is compacted."""
+        """Forgets an image; its vector stays until the index is compacted."""
         self._all("DELETE FROM pictures WHERE path = ?", (os.fsencode(path),))
 
     def row_of(self, content: bytes) -> int | None:
-        """Row of a picture's content, under whatever name it came."""
+        """Row of an image's content, whatever its name."""
         rows = self._all("SELECT row FROM vectors WHERE content = ?", (content,))
         return int(rows[0][0]) if rows else None
 
@@ -211,33 +213,33 @@ class Catalog:
         """Gives a row to a content."""
         self._all("INSERT INTO vectors VALUES (?, ?)", (row, content))
 
-    def under(self, folder: str) -> Iterator[Picture]:
-        """The pictures below a folder, in the order of their paths."""
+    def under(self, folder: str) -> Iterator[IndexedImage]:
+        """The images below a folder, in the order of their paths."""
         prefix = os.fsencode(folder.rstrip(os.sep) + os.sep)
         end, last = prefix[:-1] + bytes([prefix[-1] + 1]), prefix
         query = f"WHERE path > ? AND path < ? ORDER BY path LIMIT {_PAGE}"
-        while found := self._pictures(query, (last, end)):  # pages: others may write between them
+        while found := self._images(query, (last, end)):  # pages: others may write between them
             yield from found
             last = os.fsencode(found[-1].path)
 
-    def problems(self) -> list[Picture]:
-        """The pictures that could not be read."""
-        return self._pictures("WHERE problem IS NOT NULL ORDER BY path")
+    def problems(self) -> list[IndexedImage]:
+        """The images that could not be read."""
+        return self._images("WHERE problem IS NOT NULL ORDER BY path")
 
-    def _pictures(self, which: str, values: Sequence[Any] = ()) -> list[Picture]:
+    def _images(self, which: str, values: Sequence[Any] = ()) -> list[IndexedImage]:
         rows = self._all(f"SELECT path, stamp, row, problem FROM pictures {which}", values)
         with self._errors():
             return [
-                Picture(os.fsdecode(path), str(stamp), row, problem)
+                IndexedImage(os.fsdecode(path), str(stamp), row, problem)
                 for path, stamp, row, problem in rows
             ]
 
-    def of_row(self, row: int) -> list[Picture]:
-        """The files whose picture a row is, sorted; none when they were removed."""
-        return self._pictures("WHERE row = ? ORDER BY path", (row,))
+    def of_row(self, row: int) -> list[IndexedImage]:
+        """The files with that row, sorted; none if they were removed."""
+        return self._images("WHERE row = ? ORDER BY path", (row,))
 
     def renumber(self) -> Iterator[list[int]]:
-        """Forgets the vectors without a picture and numbers the others from 0 on.
+        """Forgets the vectors without an image and numbers the others from 0 on.
 
         Yields:
             The old rows, in blocks, in the order of the new ones.

@@ -1,4 +1,4 @@
-"""Pictures as rows of the space that a model puts speech into."""
+"""Images as rows of the space that a model puts speech into."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from espnet_plugin.utils.device import torch_device
 
 
 class ClipEncoder:
-    """The image tower of a model's CLIP, loaded when the first picture comes.
+    """The image tower of a model's CLIP, loaded when the first image comes.
 
     Args:
         model: Whatever :func:`load_clip` takes.
@@ -34,7 +34,7 @@ class ClipEncoder:
 
     @property
     def _clip(self) -> FrozenCLIP:
-        with self._loading:  # several threads read pictures
+        with self._loading:  # several threads read images
             if self._loaded is None:
                 clip = load_clip(
                     self.model, text_tower=False, trust_remote_code=self.trust_remote_code
@@ -43,9 +43,9 @@ class ClipEncoder:
             return self._loaded
 
     def read(self, path: str) -> Tensor:
-        """Decodes a picture and brings it to CLIP's size, (3, height, width)."""
+        """Decodes an image and brings it to CLIP's size, (3, height, width)."""
         return read_pixels(self._clip.preprocess, path)
 
-    def encode(self, pictures: Sequence[Tensor]) -> np.ndarray:
-        """Unit-length embeddings, float32, (pictures, dim)."""
-        return embed_pixels(self._clip, pictures)
+    def encode(self, images: Sequence[Tensor]) -> np.ndarray:
+        """Unit-length embeddings, float32, (images, dim)."""
+        return embed_pixels(self._clip, images)

@@ -1,4 +1,4 @@
-"""The pictures below folders."""
+"""The images below folders."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ from espnet_plugin.data.scp import DataError
 
 
 def absolute_folders(folders: Iterable[str | Path]) -> list[str]:
-    """Absolute paths, without those that lie in another.
+    """Absolute paths, without those inside another.
 
     Raises:
-        DataError: When one is not there: what an index knows of it must not be thrown away because
-            a disk is not mounted.
+        DataError: If one is missing. Its entries must not be removed because a disk is not mounted.
     """
     found = []
     for folder in folders:
         path = os.path.abspath(os.path.expanduser(folder))
         if not os.path.isdir(path):
-            raise DataError(f"{folder}: no such folder; give folders of pictures")
+            raise DataError(f"{folder}: no such folder; give folders of images")
         found.append(path)
     return [
         path
@@ -36,8 +35,8 @@ def inside(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
-def find_pictures(folders: Iterable[str]) -> Iterator[str]:
-    """Yields the picture files below folders, links followed, in a fixed order.
+def find_images(folders: Iterable[str]) -> Iterator[str]:
+    """Yields the image files below folders, links followed, in a fixed order.
 
     Names that begin with a dot are left out.
     """
@@ -60,7 +59,7 @@ def find_pictures(folders: Iterable[str]) -> Iterator[str]:
 
 
 def is_gone(path: str) -> bool:
-    """Whether a file was removed; one that cannot be reached at the moment was not."""
+    """Whether a file was removed, rather than out of reach for now."""
     try:
         os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -73,11 +72,11 @@ def is_gone(path: str) -> bool:
 def stamp_of(path: str) -> str | None:
     """Size and times of a file: another stamp means that it must be read again.
 
-    The inode's time counts too, unlike in :func:`espnet_plugin.data.manifest.stamp`: a picture
-    that is copied over another may bring its own time along.
+    The inode's time counts too, unlike in :func:`espnet_plugin.data.manifest.stamp`: copying an
+    image over another can preserve the time of the file.
 
     Returns:
-        None when the file cannot be reached.
+        None if the file cannot be reached.
     """
     try:
         status = os.stat(path)

@@ -1,4 +1,4 @@
-"""A new file of vectors in the place of the old one; it counts when the catalog says so."""
+"""Replaces the file of vectors; the new one counts once the catalog names it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from espnet_plugin.search.vectors import GrowingArray, read_rows, vectors_file
 
 
 def compact(directory: Path, catalog: Catalog) -> None:
-    """Leaves out the vectors without a picture."""
+    """Writes a new file without the vectors that have no image."""
     generation, dim = catalog.setting("generation", 0), catalog.setting("dim")
     old = read_rows(vectors_file(directory, generation), width=dim, rows=catalog.vectors())
     new = GrowingArray(_next_file(directory, generation), width=dim)
@@ -22,11 +22,11 @@ def compact(directory: Path, catalog: Catalog) -> None:
 
 
 def begin_anew(directory: Path, catalog: Catalog, model: IndexedModel) -> None:
-    """Empties an index for the vectors of another model; its folders stay known."""
+    """Empties an index for the vectors of another model; its folders are kept."""
     generation = catalog.setting("generation", 0)
     _next_file(directory, generation)
     with catalog.transaction():
-        catalog.forget_pictures()
+        catalog.forget_images()
         for name, value in {"model": vars(model), "generation": generation + 1}.items():
             catalog.set(name, value)
         for name in ("dim", "centered_on"):
@@ -34,7 +34,7 @@ def begin_anew(directory: Path, catalog: Catalog, model: IndexedModel) -> None:
 
 
 def _next_file(directory: Path, generation: int) -> Path:
-    """Where the new vectors go; what a run that was killed has left there is removed."""
+    """Path of the new vectors; the leftovers of a killed run are removed."""
     target = vectors_file(directory, generation + 1)
     target.unlink(missing_ok=True)
     return target

@@ -1,8 +1,8 @@
-"""Search an index of pictures by a vector.
+"""Search an index of images by a vector.
 
-Only files that are as they were when they were indexed are answered. That includes the inode's
-time of change, which no program sets and nobody elsewhere knows: a stranger's index cannot show a
-file of this machine.
+Only files that have not changed since they were indexed are returned. That includes the inode's
+time of change, which nobody else can know or set: an index from a stranger cannot return a file of
+this machine.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.search.approximate import CANDIDATES, Codes
-from espnet_plugin.search.catalog import FILE, Catalog, Picture
+from espnet_plugin.search.catalog import FILE, Catalog, IndexedImage
 from espnet_plugin.search.folders import stamp_of
 from espnet_plugin.search.model import IndexedModel, check_model, identify_model
 from espnet_plugin.search.vectors import read_rows, vectors_file
@@ -27,7 +27,7 @@ WIDEN = 4
 
 @dataclass(frozen=True)
 class Hit:
-    """A picture that was found.
+    """A search result.
 
     Attributes:
         path: The file.
@@ -39,7 +39,7 @@ class Hit:
 
 
 class _State(NamedTuple):
-    """What must be read anew when it changes."""
+    """What must be read again when it changes."""
 
     generation: int
     vectors: int
@@ -47,7 +47,7 @@ class _State(NamedTuple):
 
 
 class ImageIndex:
-    """An index, open for reading; what another process adds is seen by the next search.
+    """An index, open for reading; the next search sees what another process adds.
 
     Example:
         >>> index = ImageIndex("holiday.index")
@@ -55,10 +55,10 @@ class ImageIndex:
 
     Args:
         directory: Made by ``speechclip index``.
-        candidates: Vectors that an approximate index compares exactly; more miss less.
+        candidates: Number of vectors that an approximate index compares exactly; more find more.
 
     Raises:
-        DataError: When there is no index, or it is damaged.
+        DataError: If there is no index, or it is damaged.
     """
 
     def __init__(self, directory: str | Path, *, candidates: int = CANDIDATES) -> None:
@@ -71,19 +71,19 @@ class ImageIndex:
         self._refresh()
 
     def close(self) -> None:
-        """Lets go of the files."""
+        """Closes the files."""
         self._catalog.close()
 
     def __len__(self) -> int:
-        """Pictures that can be found."""
+        """Number of images that can be found."""
         return self._catalog.counts()[0]
 
     @property
     def model(self) -> IndexedModel:
-        """The model that it belongs to.
+        """The model of the index.
 
         Raises:
-            DataError: When not one run has begun yet.
+            DataError: If nothing was indexed yet.
         """
         model = self._catalog.model()
         if model is None:
@@ -94,7 +94,7 @@ class ImageIndex:
         """The model of that name, which must be the index's; None: the one that made the index.
 
         Raises:
-            DataError: When it is another one, or nothing was indexed yet.
+            DataError: If it is another one, or nothing was indexed yet.
             FileNotFoundError: If there is no such model.
         """
         model = identify_model(name or self.model.name)
@@ -103,22 +103,22 @@ class ImageIndex:
 
     @property
     def approximate(self) -> bool:
-        """Whether it is searched by codes."""
+        """Whether searches are approximate."""
         return self._codes is not None
 
     @property
     def folders(self) -> list[str]:
-        """What was indexed."""
+        """The folders that were indexed."""
         return list(self._catalog.setting("folders", []))
 
-    def problems(self) -> list[Picture]:
+    def problems(self) -> list[IndexedImage]:
         """The files that could not be read."""
         return self._catalog.problems()
 
     def search(self, query: np.ndarray, *, top: int = TOP, exact: bool = False) -> list[Hit]:
-        """The pictures nearest to a query, best first; equal scores in the order of the paths.
+        """The images nearest to a query, best first; equal scores in the order of the paths.
 
-        Scores are exact in any case; in an approximate index a near picture may be missed.
+        Scores are exact in any case; an approximate index can miss a near image.
 
         Args:
             query: (dim,), of any length but zero.
@@ -126,7 +126,7 @@ class ImageIndex:
             exact: Compare with every vector, also in an approximate index.
 
         Raises:
-            ValueError: When the query is of another dimension, zero or not finite.
+            ValueError: If the query is of another dimension, zero or not finite.
         """
         self._refresh()
         query = self._checked(query)
@@ -134,12 +134,12 @@ class ImageIndex:
         while True:
             rows, scores = self._nearest(query, fetch, exact=exact)
             hits = self._hits(rows, scores)
-            if hits is None:  # written anew in the meantime
+            if hits is None:  # written again in the meantime
                 self._refresh()
             elif len(hits) >= top or fetch >= len(self._vectors):
                 return sorted(hits, key=lambda hit: (-hit.score, hit.path))[:top]
             else:
-                fetch *= WIDEN  # some vectors were those of pictures that are gone or changed
+                fetch *= WIDEN  # images of some vectors are gone or changed
 
     def _current_state(self) -> _State:
         return _State(
@@ -151,7 +151,7 @@ class ImageIndex:
     def _refresh(self) -> None:
         with self._catalog.transaction("DEFERRED"):
             state, dim = self._current_state(), self._catalog.setting("dim")
-            if state != self._state and dim is not None:  # None: no picture could be read so far
+            if state != self._state and dim is not None:  # None: no image was readable so far
                 self._vectors, self._codes = self._read(state, dim)
             self._state = state
 
@@ -174,7 +174,7 @@ class ImageIndex:
             )
         length = np.linalg.norm(query)
         if not np.isfinite(length) or length == 0:
-            raise ValueError("the query is zero or not finite, so nothing is near to it")
+            raise ValueError("the query is zero or not finite")
         return np.ascontiguousarray(query / length, np.float32)[None]
 
     def _nearest(
@@ -185,7 +185,7 @@ class ImageIndex:
             return _exactly(query, self._vectors, number)
         first = self._codes.candidates(query, max(self.candidates, WIDEN * number))
         coded = len(self._codes)
-        # what was added since the codes were made, by a run that was killed before it made them
+        # a killed run can leave vectors without codes
         last = coded + _exactly(query, self._vectors[coded:], number)[0]
         rows = np.concatenate([first, last])
         scores = self._vectors[rows] @ query[0]
@@ -197,15 +197,15 @@ class ImageIndex:
             if self._current_state().generation != self._state.generation:
                 return None
             found = [
-                (Hit(picture.path, float(score)), picture.stamp == stamp_of(picture.path))
+                (Hit(image.path, float(score)), image.stamp == stamp_of(image.path))
                 for row, score in zip(rows.tolist(), scores, strict=True)
-                for picture in self._catalog.of_row(row)
+                for image in self._catalog.of_row(row)
             ]
         changed = sum(not unchanged for _, unchanged in found)
         if changed:
             logging.warning(
-                f"{changed} pictures near to the query are left out: gone, changed or copied since "
-                f"they were indexed; speechclip index DIR --index {self.directory} makes them known"
+                f"{changed} images are left out: gone, changed or copied since they were indexed; "
+                f"run speechclip index DIR --index {self.directory}"
             )
         return [hit for hit, unchanged in found if unchanged]
 
@@ -238,5 +238,5 @@ def describe_index(directory: str | Path) -> dict[str, Any]:
         "fingerprint": index.model.fingerprint,
         "folders": index.folders,
         "bytes": sum(path.stat().st_size for path in files),
-        "unreadable": [picture.problem or picture.path for picture in index.problems()],
+        "unreadable": [image.problem or image.path for image in index.problems()],
     }

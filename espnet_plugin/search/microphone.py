@@ -12,7 +12,7 @@ RATE = 16000
 
 
 def record(seconds: float) -> np.ndarray:
-    """Listens to the microphone.
+    """Records from the microphone.
 
     Args:
         seconds: How long.
@@ -21,8 +21,8 @@ def record(seconds: float) -> np.ndarray:
         Samples (samples,) at 16 kHz, floating point in [-1, 1].
 
     Raises:
-        ImportError: When the library that records is not installed; with the command.
-        DataError: When there is no microphone, or it gives nothing.
+        ImportError: If the library that records is not installed.
+        DataError: If there is no microphone, or it gives silence.
     """
     try:
         import sounddevice

@@ -1,4 +1,4 @@
-"""Which model an index belongs to."""
+"""The model of an index."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from espnet_plugin.data.scp import DataError
 
 @dataclass(frozen=True)
 class IndexedModel:
-    """A model that makes an index or asks it.
+    """A model that makes or searches an index.
 
     Attributes:
-        name: What it is loaded by; a path is absolute.
+        name: For loading; a path is absolute.
         fingerprint: Of its weights.
     """
 
@@ -23,7 +23,7 @@ class IndexedModel:
 
 
 def identify_model(name: str) -> IndexedModel:
-    """Says which model it is; its files are read when they are new or have changed.
+    """Identifies a model; its files are read if they are new or have changed.
 
     Raises:
         FileNotFoundError: If there is no such model.
@@ -38,11 +38,11 @@ def identify_model(name: str) -> IndexedModel:
 
 
 def check_model(directory: Path, made_by: IndexedModel | None, model: IndexedModel) -> None:
-    """Raises DataError when an index was made by another model than the one at hand."""
+    """Raises DataError if another model made an index."""
     if made_by is not None and made_by.fingerprint != model.fingerprint:
         raise DataError(
             f"{directory} was made by {made_by.name} (fingerprint "
             f"{made_by.fingerprint[:12]}), not by {model.name} as it is now "
             f"({model.fingerprint[:12]}); scores would mean nothing. Use that model, make "
-            "another index, or make this one anew: speechclip index --force"
+            "another index, or make this one again: speechclip index --force"
         )

@@ -1,7 +1,7 @@
-"""Bring an index up to date with folders of pictures.
+"""Bring an index up to date with folders of images.
 
 Each batch is one transaction: its vectors are on the disk before the catalog counts them. A killed
-process loses the batch it was at, and the next run goes on from there.
+process loses its current batch, and the next run continues there.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from espnet_plugin.data.files import MissingPackageError
 from espnet_plugin.data.images import HEIF_PACKAGE, lacks_package
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.search.approximate import AUTOMATIC, remove_other_codes, update_codes
-from espnet_plugin.search.catalog import FILE, Catalog, Picture
-from espnet_plugin.search.folders import absolute_folders, find_pictures, is_gone, stamp_of
+from espnet_plugin.search.catalog import FILE, Catalog, IndexedImage
+from espnet_plugin.search.folders import absolute_folders, find_images, is_gone, stamp_of
 from espnet_plugin.search.generations import begin_anew, compact
 from espnet_plugin.search.lock import LOCK, writing
 from espnet_plugin.search.model import IndexedModel, check_model
@@ -32,39 +32,39 @@ from espnet_plugin.utils.progress import progress
 
 BATCH = 64
 READERS = 4
-# vectors without a picture are kept, in case it comes back, until they are this share of all
+# share of vectors without an image from which on they are removed: images may come back
 COMPACT_SHARE = 0.5
 REMOVE_BATCH = 4096
 Item = TypeVar("Item")
 
 
 class ImageEncoder(Protocol):
-    """What embeds pictures."""
+    """Embeds images."""
 
     def read(self, path: str) -> Any:
-        """Decodes a picture and brings it to the size that is embedded; called from threads.
+        """Decodes an image and brings it to the size that is embedded; called from threads.
 
         Raises:
-            DataError: When it cannot be decoded.
+            DataError: If it cannot be decoded.
         """
 
-    def encode(self, pictures: Sequence[Any]) -> np.ndarray:
-        """Unit-length embeddings (pictures, dim) of what was read."""
+    def encode(self, images: Sequence[Any]) -> np.ndarray:
+        """Unit-length embeddings (images, dim) of what was read."""
 
 
 @dataclass
 class Update:
-    """What a run did, in pictures.
+    """What a run did, in images.
 
     Attributes:
-        embedded: Whose content was new.
-        recognised: Whose content was known under another name: moved, renamed, copied.
-        unchanged: That were as they had been.
-        removed: That are no longer there.
-        unreadable: File → reason, of the files that were tried.
-        pictures: In the index now.
-        waiting: That could not be read in an earlier run and have not changed since.
-        left_out: In HEIC, which the package that reads it is missing for.
+        embedded: New content.
+        recognised: Known content under another name: moved, renamed or copied.
+        unchanged: Unchanged files.
+        removed: Missing files.
+        unreadable: File → reason, of the files that this run tried.
+        pictures: Images in the index now.
+        waiting: Unreadable in an earlier run, and unchanged since.
+        left_out: HEIC, without the package that reads it.
     """
 
     embedded: int = 0
@@ -86,7 +86,7 @@ class Update:
             "in HEIC left out": self.left_out,
         }
         done = ", ".join(f"{number:,} {name}" for name, number in parts.items() if number)
-        return f"{self.pictures:,} pictures in the index" + (f": {done}" if done else "")
+        return f"{self.pictures:,} images in the index" + (f": {done}" if done else "")
 
 
 def update_index(
@@ -99,29 +99,28 @@ def update_index(
     batch_size: int = BATCH,
     approximate_from: int = AUTOMATIC,
 ) -> Update:
-    """Indexes the pictures below folders; pictures elsewhere stay as they are.
+    """Indexes the images below folders; images elsewhere stay as they are.
 
     Args:
-        directory: The index; it is made when it is not there.
-        folders: Searched with all that lies below them; none: those of the earlier runs.
-        model: Whose embeddings the encoder makes.
-        encoder: Embeds pictures; it is not touched when nothing is new.
-        force: Make an index of another model anew with this one.
-        batch_size: Pictures of a transaction.
-        approximate_from: Vectors from which on the index is searched approximately; one that is
-            stays so.
+        directory: The index; made if it is missing.
+        folders: Searched with all folders below them; none: those of the earlier runs.
+        model: The model of the encoder.
+        encoder: Embeds images; not used if nothing is new.
+        force: Make an index of another model again with this one.
+        batch_size: Images in a transaction.
+        approximate_from: Number of vectors from which on searches are approximate; they stay so.
 
     Raises:
-        DataError: When a folder is not there, another process writes the index, it was made by
-            another model (without ``force``), or it is damaged.
+        DataError: If a folder is missing, another process writes the index, another model made it
+            (without ``force``), or it is damaged.
     """
     directory, listed = Path(directory), absolute_folders(folders)
     if not listed and not directory.is_dir():
-        raise DataError(f"{directory}: no index yet; name the folders of pictures")
+        raise DataError(f"{directory}: no index yet; name the folders of images")
     directory.mkdir(parents=True, exist_ok=True)
     links = [path for path in directory.iterdir() if path.is_symlink()]
-    if links:  # of a stranger's: what is written would lie elsewhere
-        raise DataError(f"{links[0]}: a link, which no index of ours holds; remove it")
+    if links:  # from a stranger: files elsewhere would be overwritten
+        raise DataError(f"{links[0]}: a link, which an index never has; remove it")
     others = sorted({path.name for path in directory.iterdir()} - {LOCK})
     if others and not (directory / FILE).is_file():
         raise DataError(f"{directory} holds other files ({others[0]}); name a new folder")
@@ -167,14 +166,14 @@ class _Run:
             self.catalog.set("model", vars(model))
             self.catalog.set("folders", sorted({*known, *folders}))
         with ThreadPoolExecutor(READERS) as readers:
-            new = self._changed(find_pictures(folders))
+            new = self._changed(find_images(folders))
             for batch in _batched(
-                progress(new, description="pictures read", unit="picture"), self.batch_size
+                progress(new, description="images read", unit="image"), self.batch_size
             ):
                 self._index(batch, readers)
         if self.result.left_out:
             logging.warning(
-                f"{self.result.left_out:,} HEIC pictures are left out. {HEIF_PACKAGE}; or convert "
+                f"{self.result.left_out:,} HEIC images are left out. {HEIF_PACKAGE}; or convert "
                 "them: magick mogrify -format jpg DIR/*.HEIC"
             )
         self._remove_gone(folders)
@@ -184,12 +183,12 @@ class _Run:
         """Yields (path, stamp) of what is new or has changed."""
         for path in paths:
             stamp = stamp_of(path)
-            if stamp is None:  # a link that leads nowhere, a file that was removed just now
+            if stamp is None:  # a broken link, or a file removed just now
                 continue
-            known = self.catalog.picture(path)
+            known = self.catalog.image(path)
             if known is None or known.stamp != stamp:
                 if lacks_package(path):
-                    self.result.left_out += 1  # not noted: the package may come
+                    self.result.left_out += 1  # not stored: the package may be installed later
                 else:
                     yield path, stamp
             elif known.problem is not None:
@@ -209,8 +208,8 @@ class _Run:
         for path, stamp in batch:
             content = contents[path]
             if isinstance(content, bytes) and new.get(content) == path and stamp_of(path) != stamp:
-                # another file of that content may be whole
-                read[content] = _Problem(f"{path}: was written to while it was read", again=True)
+                # another file of that content may be complete
+                read[content] = _Problem(f"{path}: changed while it was read", again=True)
         problems = {key: value for key, value in read.items() if isinstance(value, _Problem)}
         good = [content for content in new if content not in problems]
         start = self._append([read[content] for content in good]) if good else 0
@@ -233,11 +232,11 @@ class _Run:
             return self.encoder.read(path)
         except MissingPackageError as error:  # HEIC by another name
             return _Problem(" ".join(str(error).split()), again=True)
-        except DataError as error:  # anything else is not the picture's fault
+        except DataError as error:  # other errors are not about the image
             return _Problem(" ".join(str(error).split()))
 
     def _append(self, read: list[Any]) -> int:
-        """Row of the first."""
+        """Returns the row of the first."""
         embeddings = self.encoder.encode(read)  # (batch, dim)
         if self.vectors is None:
             self.catalog.set("dim", embeddings.shape[1])
@@ -248,7 +247,7 @@ class _Run:
 
     def _put(self, path: str, stamp: str, row: int | None, problem: _Problem | None) -> None:
         reason = problem.reason if problem is not None else None
-        self.catalog.put(Picture(path, stamp, row, reason))
+        self.catalog.put(IndexedImage(path, stamp, row, reason))
         if reason is None:
             self.result.recognised += 1
         else:
@@ -257,7 +256,7 @@ class _Run:
 
     def _remove_gone(self, folders: list[str]) -> None:
         for folder in folders:
-            gone = (picture.path for picture in self.catalog.under(folder) if is_gone(picture.path))
+            gone = (image.path for image in self.catalog.under(folder) if is_gone(image.path))
             for paths in _batched(gone, REMOVE_BATCH):
                 with self.catalog.transaction():
                     for path in paths:
@@ -265,7 +264,7 @@ class _Run:
                 self.result.removed += len(paths)
 
     def tidy(self, approximate_from: int) -> None:
-        """Compacts the vectors and makes codes where that is due; removes what is left over."""
+        """Compacts vectors and makes codes when due; removes old files."""
         if self.vectors is None:
             return
         total, live = self.catalog.vectors(), self.catalog.live_vectors()
@@ -293,7 +292,7 @@ class _Run:
 @dataclass(frozen=True)
 class _Problem:
     reason: str
-    again: bool = False  # the next run looks again, whether the file has changed or not
+    again: bool = False  # the next run tries it again, even if unchanged
 
 
 def _content(path: str) -> bytes | _Problem:

@@ -9,7 +9,7 @@ import numpy as np
 
 from espnet_plugin.data.scp import DataError
 
-_HEADER_BYTES = 128  # fixed, so that the number of rows can be written over the old one
+_HEADER_BYTES = 128  # fixed: the number of rows is overwritten
 _MAGIC = b"\x93NUMPY\x01\x00"
 
 
@@ -23,17 +23,16 @@ def _header(dtype: np.dtype, shape: tuple[int, int]) -> bytes:
 class GrowingArray:
     """Appends rows to a ``.npy`` file.
 
-    Rows are written before the header counts them, so the file is whole whenever the process ends.
+    Rows are written before the header counts them, so the file is valid at any time.
 
     Args:
-        path: The file; it is made when it is not there.
+        path: The file; made if it is missing.
         width: Columns.
         dtype: Of the numbers.
-        rows: What counts of what is there; rows beyond are cut off. None: all that the header
-            counts.
+        rows: Number of valid rows; later ones are cut off. None: all of the header's.
 
     Raises:
-        DataError: When the file is damaged, of another width, or holds fewer rows.
+        DataError: If the file is damaged, of another width, or has fewer rows.
     """
 
     def __init__(
@@ -59,7 +58,7 @@ class GrowingArray:
             os.fsync(stream.fileno())
 
     def append(self, rows: np.ndarray) -> None:
-        """Adds rows (number, width); they are on the disk when this returns."""
+        """Adds rows (number, width); on the disk when this returns."""
         if rows.ndim != 2 or rows.shape[1] != self.width:
             raise ValueError(f"{self.path}: rows of {self.width} numbers, not {rows.shape}")
         with self.path.open("r+b") as stream:
@@ -76,12 +75,12 @@ def read_rows(path: Path, *, width: int, dtype: str = "<f4", rows: int | None = 
 
     Args:
         path: A ``.npy`` file.
-        width: Columns that it must have.
-        dtype: That it must have.
+        width: Required number of columns.
+        dtype: Required type.
         rows: How many; None: all.
 
     Raises:
-        DataError: When the file is missing, damaged, cut off, or of another width or type.
+        DataError: If the file is missing, damaged, cut off, or of another width or type.
     """
     try:
         # an empty array cannot be mapped
@@ -97,5 +96,5 @@ def read_rows(path: Path, *, width: int, dtype: str = "<f4", rows: int | None = 
 
 
 def vectors_file(directory: Path, generation: int) -> Path:
-    """Where an index's vectors lie; every compaction begins a new file."""
+    """Path of an index's vectors; every compaction begins a new file."""
     return directory / f"vectors-{generation}.npy"

@@ -104,7 +104,7 @@ def test_files_that_it_was_not_made_of_are_not_shown(
     change(index, put, os.fsencode(private), known)
     hits = ImageIndex(index).search(np.ones(48), top=20)
     assert len(hits) == 6 and str(private) not in {hit.path for hit in hits}
-    assert "1 pictures near to the query are left out" in caplog.text
+    assert "1 images are left out" in caplog.text
     change(index, put, os.fsencode(private), stamp_of(str(private)))
     assert str(private) in {hit.path for hit in ImageIndex(index).search(np.ones(48), top=20)}
 

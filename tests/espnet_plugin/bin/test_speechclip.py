@@ -52,7 +52,7 @@ def run(capsys: pytest.CaptureFixture):
 def index(exported: Path, pictures: Path, tmp_path: Path, run) -> Path:
     path = tmp_path / "index"
     printed = run("index", pictures, "--model", exported, "--index", path)
-    assert printed == "5 pictures in the index: 5 embedded, 1 unreadable\n"
+    assert printed == "5 images in the index: 5 embedded, 1 unreadable\n"
     return path
 
 

@@ -89,7 +89,7 @@ def test_photographs_that_a_missing_package_reads_are_counted_and_taken_later(
         done = update(tmp_path / "index", pictures)
     assert (done.pictures, done.left_out, done.unreadable) == (7, 2, {str(renamed): ANY})
     assert "2 in HEIC left out" in str(done)
-    assert "2 HEIC pictures are left out" in caplog.text
+    assert "2 HEIC images are left out" in caplog.text
     assert "pip install pillow-heif" in caplog.text and "magick mogrify" in caplog.text
     done = update(tmp_path / "index", pictures)
     assert (done.embedded, done.recognised, done.left_out, done.pictures) == (2, 1, 0, 10)
