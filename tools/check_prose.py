@@ -26,7 +26,8 @@ PAGES += (".github/**/*.md", "contrib/**/*.md")
 # take a page out when you rewrite it
 LEFT_OUT = {"tests/tools/test_check_prose.py"}  # it quotes habits
 PYTHON = ("benchmarks/*.py", "docs/*.py", "docs/_ext/*.py", "egs3/**/run.py", "hubconf.py")
-PYTHON += ("espnet_plugin/*.py",)
+PYTHON += ("espnet_plugin/*.py", "espnet_plugin/bin/*.py", "espnet_plugin/demo/*.py")
+PYTHON += ("espnet_plugin/inference/*.py", "espnet_plugin/search/*.py")
 PYTHON += ("tests/benchmarks/*.py", "tests/docs/*.py", "tests/gpu/*.py", "tests/tools/*.py")
 PYTHON += ("tools/*.py",)  # add a file when you rewrite it
 LONGEST, MEDIAN, WIDTH = 35, 16, 140

@@ -31,6 +31,7 @@ _DISK = {  # errors that are not damage, in SQLite's words
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS vectors (row INTEGER PRIMARY KEY, content BLOB NOT NULL UNIQUE);
+
 CREATE TABLE IF NOT EXISTS pictures (
     path BLOB PRIMARY KEY, stamp TEXT NOT NULL, row INTEGER, problem TEXT
 ) WITHOUT ROWID;
