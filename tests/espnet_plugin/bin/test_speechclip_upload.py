@@ -136,7 +136,7 @@ def test_a_converted_model_keeps_its_authors_licence(trained: Path, tmp_path: Pa
     SpeechCLIP.from_pretrained(trained, device="cpu").save_pretrained(saved)
     for file, told in (
         (released_model("flickr8k-base-hybrid").path, "the authors publish none"),
-        ("mine.ckpt", "whoever trained it"),
+        ("mine.ckpt", "ask the people who trained it"),
     ):
         with (saved / "config.yaml").open("a") as config:
             config.write(f"converted_from: {Path(file).name}\n")
