@@ -29,6 +29,7 @@ PYTHON = ("benchmarks/*.py", "docs/*.py", "docs/_ext/*.py", "egs3/**/run.py", "h
 PYTHON += ("espnet_plugin/*.py", "espnet_plugin/bin/*.py", "espnet_plugin/demo/*.py")
 PYTHON += ("espnet_plugin/inference/*.py", "espnet_plugin/search/*.py")
 PYTHON += ("tests/benchmarks/*.py", "tests/docs/*.py", "tests/gpu/*.py", "tests/tools/*.py")
+PYTHON += ("egs2/speechclip_plus/local/mini/*.py", "egs2/speechclip_plus/local/shared/*.py")
 PYTHON += ("tools/*.py",)  # add a file when you rewrite it
 LONGEST, MEDIAN, WIDTH = 35, 16, 140
 # code, comments, the targets of links, formulas

@@ -118,9 +118,9 @@ FLICKR8K = {
     ),
     "a recording listed twice": (added(WAV2CAPT, "t1_a_0.wav t1_a.jpg #0"), "listed again"),
     "a recording of no caption": (added(WAV2CAPT, "z_0.wav z.jpg #0"), "are not in Flickr8k.token"),
-    "a superscript number": (replaced(WAV2CAPT, "#1", "#\u00b2"), "expected <recording> <picture>"),
-    "a superscript caption": (replaced(TOKENS, "#1", "#\u00b2"), "expected <picture>.jpg#<n>"),
-    "two columns in wav2capt": (replaced(WAV2CAPT, " #1", ""), "expected <recording> <picture>"),
+    "a superscript number": (replaced(WAV2CAPT, "#1", "#\u00b2"), "expected <recording> <image>"),
+    "a superscript caption": (replaced(TOKENS, "#1", "#\u00b2"), "expected <image>.jpg#<n>"),
+    "two columns in wav2capt": (replaced(WAV2CAPT, " #1", ""), "expected <recording> <image>"),
     "a speaker too few": (replaced(WAV2SPK, "t1_a_1.wav 1", "t1_a_1.wav"), "<speaker>, found"),
     "two speakers": (added(WAV2SPK, "t1_a_1.wav 7"), "t1_a_1.wav has two speakers"),
     "a mark in the pictures": (edit(TRAIN_LIST, lambda text: "\ufeff" + text), None),
@@ -148,7 +148,7 @@ FLICKR8K = {
     ),
     "a picture outside": (
         replaced(TOKENS, "t1_a.jpg#0", "../../outside.jpg#0"),
-        "expected <picture>.jpg#<n>",
+        "expected <image>.jpg#<n>",
     ),
     "a recording outside": (
         replaced(WAV2CAPT, "t1_a_0.wav", "../../../outside.wav"),
@@ -179,7 +179,7 @@ FLICKR8K = {
         wav("t1_a_0.wav", lambda p: p.rename(p.with_name("y")) and p.symlink_to("y")),
         None,
     ),
-    "a missing picture": (lambda c: c.picture("t1_a.jpg").unlink(), "picture missing"),
+    "a missing picture": (lambda c: c.picture("t1_a.jpg").unlink(), "image missing"),
     "a folder as list": (
         lambda c: ((c.root / TRAIN_LIST).unlink(), (c.root / TRAIN_LIST / "x").mkdir(parents=True)),
         "a folder, not a file",
@@ -225,10 +225,10 @@ def raw(content: str | bytes) -> Callable[[SpokenCoco], object]:
 
 
 SPOKENCOCO = {
-    "null as caption": (caption(text=None), "caption is no text"),
-    "a number as caption": (caption(text=7), "caption is no text"),
+    "null as caption": (caption(text=None), "caption is not a text"),
+    "a number as caption": (caption(text=7), "caption is not a text"),
     "NaN as caption": (caption(text=float("nan")), "SpokenCOCO_train.json"),
-    "no caption": (caption(text=...), "caption is no text"),
+    "no caption": (caption(text=...), "caption is not a text"),
     "an empty caption": (caption(text=" \u2028 "), "caption is empty"),
     "control characters": (caption(text="\x00\x1b\x9f"), "caption is empty"),
     "half a surrogate": (caption(text="\ud800"), ANYTHING),
@@ -247,7 +247,7 @@ SPOKENCOCO = {
     ),
     "null as speaker": (
         record(lambda data: data[0]["captions"][0].update(text=None, speaker=None)),
-        "caption is no text",
+        "caption is not a text",
     ),
     "a record twice": (record(lambda data: data.append(data[0])), "listed again"),
     "a text as captions": (record(lambda data: data[0].update(captions="x")), "record 0"),
@@ -298,11 +298,11 @@ CUSTOM = {
     ),
     "a recording outside": (table("0-0.wav", "../../x.wav"), "outside the corpus's folder"),
     "an absolute recording": (table("0-0.wav", "/etc/hostname"), "outside the corpus's folder"),
-    "a picture of nothing": (table("0-0.wav\t0.jpg", "0-0.wav\t."), "picture missing"),
-    "a picture above": (table("0-0.wav\t0.jpg", "0-0.wav\t.."), "picture outside"),
+    "a picture of nothing": (table("0-0.wav\t0.jpg", "0-0.wav\t."), "image missing"),
+    "a picture above": (table("0-0.wav\t0.jpg", "0-0.wav\t.."), "image outside"),
     "a picture outside": (
         table("0-0.wav\t0.jpg", "0-0.wav\t../../0.jpg"),
-        "picture outside the corpus's folder",
+        "image outside the corpus's folder",
     ),
     "a long field": (table("caption 0 of 0", " " * 200_000 + "caption 0 of 0"), None),
     "a long name": (table("0-0.wav", "x" * 200_000), "recording missing"),

@@ -76,7 +76,7 @@ def test_captions_with_what_others_take_for_line_ends(root: Path, tmp_path: Path
         ("wav\timage\tsplit\n0-0.wav\tset one/0.jpg\tx\n", "split 'x' is none of train, dev, test"),
         (
             "wav\timage\tsplit\n0-0.wav\tset one/0.jpg\ttrain\n0-1.wav\tset one/0.jpg\tdev\n",
-            "corpus.tsv:3: picture set one/0.jpg is in dev and in train",
+            "corpus.tsv:3: image set one/0.jpg is in dev and in train",
         ),
         ("wav\timage\n\tset one/0.jpg\n", "corpus.tsv:2: the column wav is empty"),
         ("wav\timage\n", "no utterance of train can be used"),

@@ -103,10 +103,10 @@ def wrong_splits(corpus: SpokenCoco) -> None:
         (one_split_missing, "SpokenCOCO_ksplit_val.json: missing"),
         (cut_off, "SpokenCOCO_train.json: .*download it again"),
         (other_json, 'has no "data"; its keys are info, images'),
-        (no_val_pictures, "pictures val2014 not found; looked for: val2014.*train2014/, val2017/"),
+        (no_val_pictures, "images val2014 not found; looked for: val2014.*train2014/, val2017/"),
         (no_recordings, "recordings not found; looked for: wavs in"),
         (no_list, "SpokenCOCO_val.json"),
-        (wrong_splits, "record 0 names no picture or no split"),
+        (wrong_splits, "record 0 names no image or no split"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_error(
@@ -132,7 +132,7 @@ def test_contradictions_are_named_and_counted(spokencoco: SpokenCoco, tmp_path: 
         "listed again": 1,
         "its id is listed with something else, too": 2,
         "recording of another utterance, too": 3,
-        "caption is no text": 1,
+        "caption is not a text": 1,
     }
     text = read_scp(tmp_path / "data" / "spokencoco_train" / "text")
     assert len(text) == 21 - 5  # of two that contradict each other neither is used

@@ -1,1 +1,1 @@
-"""A corpus of one's own: recordings, pictures and one table. Captions are not needed."""
+"""A corpus of your own: recordings, images and one table. Captions are not needed."""

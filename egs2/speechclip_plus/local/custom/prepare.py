@@ -3,9 +3,9 @@
 The table is the only .tsv file in the folder: UTF-8, tab-separated, with a header and one row per
 recording.
 
-    wav        recording, relative to wavs/           required
-    image      picture, relative to images/           required
-    split      train, dev or test                     optional: 8 : 1 : 1, from ten pictures on
+    wav        relative to wavs/                    required
+    image      relative to images/                  required
+    split      train, dev or test                     optional: 8 : 1 : 1, from ten images on
     speaker    who speaks                             optional
     caption    what is said                           optional, in all rows or none
 
@@ -48,7 +48,7 @@ def find_table(root: Path) -> Path:
 
 
 def read_rows(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yields (line number, column → value).
+    """Yield (line number, column → value).
 
     Raises:
         DataError: The header lacks a column or has an unknown one, a row is too short or too long.
@@ -75,21 +75,21 @@ def read_rows(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
 
 
 def split_by_number(number: int) -> str:
-    """Of ten pictures in the order of the table, the ninth goes to dev and the tenth to test."""
+    """Of ten images in the order of the table, the ninth goes to dev and the tenth to test."""
     return {8: "dev", 9: "test"}.get(number % 10, "train")
 
 
 def spoken_captions(
-    table: Path, recordings: Path, pictures: Path, *, with_text: bool
+    table: Path, recordings: Path, images: Path, *, with_text: bool
 ) -> Iterator[SpokenCaption]:
     """Every row of the table.
 
     Raises:
-        DataError: A row names no file or an unknown split, or a picture is in two splits.
+        DataError: A row names no file or an unknown split, or an image is in two splits.
     """
     split_of: dict[str, str] = {}
     file_of: dict[str, str] = {}
-    numbers: dict[str, dict[str, int]] = {}  # of the recordings of a picture
+    numbers: dict[str, dict[str, int]] = {}  # of the recordings of an image
     for number, row in read_rows(table):
         for name in REQUIRED:
             if not row[name]:
@@ -108,8 +108,8 @@ def spoken_captions(
             raise DataError(f"{table}:{number}: split {given!r} is none of {', '.join(SPLITS)}")
         if split_of.setdefault(image, split) != split:
             raise DataError(
-                f"{table}:{number}: picture {row['image']} is in {split} and in {split_of[image]}; "
-                "all recordings of a picture belong to one split"
+                f"{table}:{number}: image {row['image']} is in {split} and in {split_of[image]}; "
+                "all recordings of an image belong to one split"
             )
         known = numbers.setdefault(image, {})
         yield SpokenCaption(
@@ -117,7 +117,7 @@ def spoken_captions(
             utterance=f"{image}_{known.setdefault(row['wav'], len(known))}",
             image=image,
             recording=str(recordings / row["wav"]),
-            picture=str(pictures / row["image"]),
+            image_file=str(images / row["image"]),
             speaker=safe_id(row.get("speaker", "")),
             caption=clean_caption(row["caption"]) if with_text else None,
         )
@@ -129,22 +129,22 @@ def has_captions(table: Path) -> bool:
 
 
 def read_custom(root: str | Path) -> Corpus:
-    """Reads the table of a folder.
+    """Read the table of a folder.
 
     Raises:
-        DataError: A part is missing, or the header is wrong; wrong rows are told of as they come.
+        DataError: A part is missing, or the header is wrong; wrong rows are reported as they come.
     """
     folder = corpus_root(root, variable="--custom_root", remedy=REMEDY)
     table = find_table(folder)
     recordings = find_one(folder, "wavs", what="recordings", remedy=REMEDY)
-    pictures = find_one(folder, "images", what="pictures", remedy=REMEDY)
+    images = find_one(folder, "images", what="images", remedy=REMEDY)
     with_text = has_captions(table)
     note = (
         "captions: in the table"
         if with_text
         else "captions: none; the number of keywords follows the duration, the vocabulary is CLIP's"
     )
-    captions = spoken_captions(table, recordings, pictures, with_text=with_text)
+    captions = spoken_captions(table, recordings, images, with_text=with_text)
     return Corpus("custom", [folder], captions, REMEDY, notes=[note], with_text=with_text)
 
 

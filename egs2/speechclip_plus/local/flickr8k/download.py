@@ -10,7 +10,7 @@ from local.shared.command import download_command
 from espnet_plugin.data.download import Resource
 
 FORM = (
-    "Flickr8k's owners give the pictures and captions to those who fill in their form "
+    "Flickr8k's owners give the images and captions to those who fill in their form "
     "(https://forms.illinois.edu/sec/1713398). Do that, and put {name} into {directory}, or unpack "
     "it there."
 )

@@ -20,7 +20,7 @@ REMEDY = (
     "Unpack the owners' archives into one folder and name it in db.sh (FLICKR8K=...), or run "
     "./run.sh --corpus flickr8k --download true"
 )
-PICTURES = ("Flicker8k_Dataset", "Flickr8k_Dataset", "Flickr8k_Dataset/Flicker8k_Dataset", "Images")
+IMAGES = ("Flicker8k_Dataset", "Flickr8k_Dataset", "Flickr8k_Dataset/Flicker8k_Dataset", "Images")
 TEXT = "Flickr8k_text"
 CAPTIONS = "Flickr8k.token.txt"
 SPLIT_LISTS = {
@@ -28,7 +28,7 @@ SPLIT_LISTS = {
     "dev": "Flickr_8k.devImages.txt",
     "test": "Flickr_8k.testImages.txt",
 }
-# Hodosh et al. 2013 and Harwath and Glass 2015: five captions of each picture were read
+# Hodosh et al. 2013 and Harwath and Glass 2015: five captions of each image were read
 PUBLISHED = {
     "train": {"images": 6000, "utterances": 30000},
     "dev": {"images": 1000, "utterances": 5000},
@@ -39,7 +39,7 @@ _SUFFIX = re.compile(r"\.jpe?g(\.\d+)?$", re.IGNORECASE)
 
 
 def image_id(file_name: str) -> str:
-    """Id of a picture from its name in the lists.
+    """Id of an image from its name in the lists.
 
     One entry of the captions is called ``....jpg.1``.
 
@@ -59,7 +59,7 @@ def without_full_stop(caption: str) -> str:
 
 
 def read_captions(path: Path) -> tuple[dict[str, list[tuple[int, str]]], dict[str, str]]:
-    """Reads ``<file>#<n><tab><caption>`` lines.
+    """Read ``<file>#<n><tab><caption>`` lines.
 
     Returns:
         Image id → (number, caption) in file order; image id → odd file name.
@@ -75,7 +75,7 @@ def read_captions(path: Path) -> tuple[dict[str, list[tuple[int, str]]], dict[st
         well_formed = tab and mark and index.strip().isdecimal() and _SUFFIX.search(name)
         if not well_formed or "/" in name:
             raise DataError(
-                f"{path}:{number}: expected <picture>.jpg#<n><tab><caption>, found {line[:60]!r}; "
+                f"{path}:{number}: expected <image>.jpg#<n><tab><caption>, found {line[:60]!r}; "
                 f"is this the {CAPTIONS} of Flickr8k's owners?"
             )
         image = image_id(name)
@@ -91,28 +91,28 @@ def read_splits(paths: Mapping[str, Path], known: Mapping[str, object]) -> dict[
     """Image id → split.
 
     Args:
-        paths: Split → list of picture names.
+        paths: Split → list of image names.
         known: Image ids that have captions.
 
     Raises:
-        DataError: A list is empty, holds other pictures, or two lists share a picture.
+        DataError: A list is empty, holds other images, or two lists share an image.
     """
     split_of: dict[str, str] = {}
     for split, path in paths.items():
         images = [image_id(line) for _, line in text_lines(path) if line.strip()]
         if not images:
-            raise DataError(f"{path}: no picture is listed; {REMEDY}")
+            raise DataError(f"{path}: no image is listed; {REMEDY}")
         unknown = [image for image in images if image not in known]
         if unknown:
             raise DataError(
-                f"{path}: {len(unknown)} of {len(images)} pictures have no caption, the first is "
-                f"{unknown[0]!r}: this is not the list of Flickr8k's {split} pictures. {REMEDY}"
+                f"{path}: {len(unknown)} of {len(images)} images have no caption, the first is "
+                f"{unknown[0]!r}: this is not the list of Flickr8k's {split} images. {REMEDY}"
             )
         for image in images:
             if split_of.setdefault(image, split) != split:
                 raise DataError(
-                    f"{path}: picture {image} is in {paths[split_of[image]].name} too; the lists "
-                    f"of train, dev and test pictures must not overlap. {REMEDY}"
+                    f"{path}: image {image} is in {paths[split_of[image]].name} too; the lists "
+                    f"of train, dev and test images must not overlap. {REMEDY}"
                 )
     return split_of
 
@@ -126,7 +126,7 @@ def read_recordings(wav2capt: Path) -> dict[tuple[str, int], list[str]]:
             continue
         if len(fields) != 3 or not fields[2].lstrip("#").isdecimal():
             raise DataError(
-                f"{wav2capt}:{number}: expected <recording> <picture> #<n>, found {line!r}"
+                f"{wav2capt}:{number}: expected <recording> <image> #<n>, found {line!r}"
             )
         names.setdefault((image_id(fields[1]), int(fields[2].lstrip("#"))), []).append(fields[0])
     return names
@@ -152,17 +152,17 @@ def read_speakers(wav2spk: Path) -> dict[str, str]:
 
 
 def read_flickr8k(root: str | Path) -> Corpus:
-    """Finds the parts of the corpus as the owners' archives unpack, and reads its lists.
+    """Find the parts of the corpus as the owners' archives unpack, and read its lists.
 
     Raises:
         DataError: A part is missing, or not Flickr8k's.
     """
     folder = corpus_root(root, variable="FLICKR8K", remedy=REMEDY)
     find = partial(find_one, folder, remedy=REMEDY)
-    pictures = find(*PICTURES, what="Flickr8k's pictures")
+    images = find(*IMAGES, what="Flickr8k's images")
     caption_file = find(CAPTIONS, f"{TEXT}/{CAPTIONS}", what="Flickr8k's captions")
     split_lists = {
-        split: find(name, f"{TEXT}/{name}", what=f"Flickr8k's list of {split} pictures")
+        split: find(name, f"{TEXT}/{name}", what=f"Flickr8k's list of {split} images")
         for split, name in SPLIT_LISTS.items()
     }
     recordings = find(
@@ -174,12 +174,12 @@ def read_flickr8k(root: str | Path) -> Corpus:
     speakers = read_speakers(recordings.parent / "wav2spk.txt")
     total = sum(map(len, captions.values()))
     notes = [
-        f"captions: {total:,} (published: {PUBLISHED_CAPTIONS:,}) of {len(captions):,} pictures; "
+        f"captions: {total:,} (published: {PUBLISHED_CAPTIONS:,}) of {len(captions):,} images; "
         "the final full stop of a caption is dropped, as the original does"
     ]
     for image, name in odd.items():
         where = f"in {split_of[image]}" if image in split_of else "in no split"
-        notes.append(f"the entry {name} is the picture {image}.jpg ({where})")
+        notes.append(f"the entry {name} is the image {image}.jpg ({where})")
     known = {(image, number) for image, lines in captions.items() for number, _ in lines}
     if strangers := sorted(names.keys() - known):
         image, number = strangers[0]
@@ -188,15 +188,15 @@ def read_flickr8k(root: str | Path) -> Corpus:
             f"the first is {image} #{number}"
         )
     if not names:
-        notes.append("no wav2capt.txt: recordings are taken as <picture>_<n>.wav")
+        notes.append("no wav2capt.txt: recordings are taken as <image>_<n>.wav")
     if not speakers:
         notes.append("WARNING: no wav2spk.txt: all speakers are unknown")
 
     def spoken_captions() -> Iterator[SpokenCaption]:
         for image, lines in captions.items():
-            picture = pictures / f"{image}.jpg"
-            if image in odd and not picture.is_file():
-                picture = pictures / odd[image]
+            image_file = images / f"{image}.jpg"
+            if image in odd and not image_file.is_file():
+                image_file = images / odd[image]
             for number, caption in lines:
                 for recording in names.get((image, number), [f"{image}_{number}.wav"]):
                     yield SpokenCaption(
@@ -204,7 +204,7 @@ def read_flickr8k(root: str | Path) -> Corpus:
                         utterance=f"{image}_{number}",
                         image=image,
                         recording=str(recordings / recording),
-                        picture=str(picture),
+                        image_file=str(image_file),
                         speaker=speakers.get(recording, ""),
                         caption=caption,
                     )

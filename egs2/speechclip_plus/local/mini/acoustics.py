@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.signal import fftconvolve
 
 from .world import Acoustics
 
@@ -51,7 +52,7 @@ def record(speech: np.ndarray, room: Room, rate: int) -> np.ndarray:
     """
     rng = np.random.default_rng(room.seed)
     dry = speech.astype(np.float64)
-    wet = _convolve(dry, impulse_response(rng, room, rate))[: len(dry)]
+    wet = fftconvolve(dry, impulse_response(rng, room, rate))[: len(dry)]
     noise = coloured_noise(rng, len(dry), room.noise_slope, rate)
     noise *= np.sqrt(np.mean(wet**2) / np.mean(noise**2)) * 10 ** (-room.signal_to_noise / 20)
     heard = wet + noise
@@ -74,9 +75,3 @@ def coloured_noise(rng: np.random.Generator, samples: int, slope: float, rate: i
     spectrum = np.fft.rfft(rng.standard_normal(samples))
     frequency = np.maximum(np.fft.rfftfreq(samples, 1 / rate), _LOWEST)
     return np.fft.irfft(spectrum * frequency ** (-slope / 2), samples)
-
-
-def _convolve(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    length = len(one) + len(other) - 1
-    size = 1 << (length - 1).bit_length()
-    return np.fft.irfft(np.fft.rfft(one, size) * np.fft.rfft(other, size), size)[:length]

@@ -216,7 +216,7 @@ def _as_on_disk(caption: SpokenCaption, split: str, root: Path) -> spoken_captio
         utterance=caption.utterance_id,
         image=caption.image_id,
         recording=str(root / "wavs" / f"{caption.utterance_id}.wav"),
-        picture=str(root / "images" / f"{caption.image_id}.png"),
+        image_file=str(root / "images" / f"{caption.image_id}.png"),
         speaker=caption.voice.replace("+", "_"),
         caption=caption.text,
     )

@@ -17,13 +17,13 @@ from .spoken_captions import Corpus
 def preparation_command(
     name: str, read: Callable[..., Corpus], description: str, folders: dict[str, str]
 ) -> None:
-    """Reads a corpus and makes its data directories.
+    """Read a corpus and make its data directories.
 
     Args:
         name: Of the corpus.
         read: Takes what was given for each of ``folders``.
         description: Module docstring of the preparation; its first line is shown.
-        folders: Options that say where the corpus lies → their help.
+        folders: Options that name the corpus's folders → their help.
     """
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
     for folder, text in folders.items():
@@ -49,7 +49,7 @@ def preparation_command(
 
 
 def download_command(name: str, parts: Sequence[Resource], description: str) -> None:
-    """Fetches and unpacks the parts of a corpus that are not there yet.
+    """Fetch and unpack the parts of a corpus that are missing.
 
     Args:
         name: Of the corpus.

@@ -17,7 +17,7 @@ from espnet_plugin.utils.unpack import unpack
 
 
 def download(parts: Sequence[Resource], target: Path) -> None:
-    """Fetches and unpacks each part. You may remove the archives afterwards.
+    """Fetch and unpack each part. You may remove the archives afterwards.
 
     Raises:
         DataError: A part cannot be fetched. The others are fetched first.
@@ -39,12 +39,12 @@ def download(parts: Sequence[Resource], target: Path) -> None:
             failures.append(str(error))
     if failures:
         raise DataError(
-            "\n".join([*failures, "What was fetched is kept: run this again to go on."])
+            "\n".join([*failures, "What was fetched is kept: run this again to continue."])
         )
 
 
 def unpack_once(archive: Path, directory: Path, *, again: bool = False) -> None:
-    """Unpacks an archive unless ``.unpacked_<archive>`` says that this was done.
+    """Unpack an archive unless ``.unpacked_<archive>`` shows that this was done.
 
     Args:
         archive: See :func:`~espnet_plugin.utils.unpack.unpack`, which also says what is raised.

@@ -13,20 +13,19 @@ import ijson
 
 from espnet_plugin.data.scp import DataError
 
-_DEEPEST = (
-    64  # a corpus's lists have five levels; ijson's memory grows with the square of the depth
-)
+# a corpus's lists have five levels; ijson's memory grows with the square of the depth
+_DEEPEST = 64
 
 
 def stream_records(path: Path, key: str) -> Iterator[Any]:
-    """Yields the items of the array that stands under ``key``, or of a file that is an array.
+    """Yield the items of the array under ``key``, or of a file that is an array.
 
     Args:
         path: The JSON file, UTF-8.
         key: Key of the outermost object whose value is the array.
 
     Raises:
-        DataError: The file is no JSON, ends too early, or has no such array.
+        DataError: The file is not JSON, ends too early, or has no such array.
     """
     empty = True
     with path.open("rb") as stream:
@@ -53,4 +52,4 @@ def _check_depth(stream: BinaryIO, path: Path) -> None:
     for event, _ in ijson.basic_parse(stream):
         depth += event.startswith("start_") - event.startswith("end_")
         if depth > _DEEPEST:
-            raise DataError(f"{path}: nested more than {_DEEPEST} deep; that is no corpus's list")
+            raise DataError(f"{path}: nested more than {_DEEPEST} deep; a corpus's list is not")

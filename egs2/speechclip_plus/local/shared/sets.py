@@ -28,9 +28,9 @@ def prepare_sets(
     max_bad: float = 0.1,
     allow_outside: bool = False,
 ) -> Summary:
-    """Checks every utterance and writes the data directories and the summary.
+    """Check every utterance and write the data directories and the summary.
 
-    Also writes ``data/local/<corpus>/captions``: the captions of all splits and of pictures that no
+    Also writes ``data/local/<corpus>/captions``: the captions of all splits and of images that no
     split has, from which ``--vocab_from all`` counts.
 
     Args:
@@ -66,7 +66,7 @@ def prepare_sets(
         if not checked.problem:
             sets[item.split].append(item)
         elif not checked.absent:
-            file = item.picture if checked.problem.startswith("picture") else item.recording
+            file = item.image_file if checked.problem.startswith("image") else item.recording
             row = f"{item.split}\t{item.utterance}\t{checked.problem}\t{file}"
             # a name may hold what no text file can
             skipped.append(row.encode("utf-8", "backslashreplace").decode())
@@ -85,7 +85,7 @@ def prepare_sets(
 
 
 def without_contradictions(captions: Iterable[SpokenCaption]) -> list[SpokenCaption]:
-    """Marks entries of which no one can say which is right, and those that are listed again."""
+    """Mark contradictory entries, and those that are listed again."""
     items = list(captions)
     distinct = set(items)
     seen: set[SpokenCaption] = set()
@@ -118,7 +118,7 @@ def tables_of(items: Iterable[SpokenCaption]) -> dict[str, dict[str, str]]:
     for item in items:
         for name, key, file in (
             ("wav.scp", item.utterance, item.recording),
-            ("image.scp", item.image, item.picture),
+            ("image.scp", item.image, item.image_file),
         ):
             if (first := tables[name].setdefault(key, file)) != file:
                 raise DataError(f"{key} is listed twice, for different files: {first}, {file}")
@@ -130,12 +130,14 @@ def tables_of(items: Iterable[SpokenCaption]) -> dict[str, dict[str, str]]:
 
 
 def write_set(directory: Path, tables: dict[str, dict[str, str]]) -> None:
-    """Writes a data directory in place of what an earlier preparation left there; what others put
-    there (alignments, hard negatives) stays."""
+    """Write a data directory in place of an earlier preparation's.
+
+    Files that others put there (alignments, hard negatives) stay.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     for name in (*TABLES, "spk2utt"):
         (directory / name).unlink(missing_ok=True)
-    # wav.scp, without which no stage starts, comes last: an interrupted one is not taken for whole
+    # no stage starts without wav.scp: it comes last, to show that the others are complete
     for name, table in sorted(tables.items()):
         write_scp(directory / name, table)
         if name == "utt2spk":

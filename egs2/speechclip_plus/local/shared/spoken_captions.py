@@ -22,14 +22,14 @@ _CONTROL = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ufeff\ud800-\udfff]
 
 @dataclass(frozen=True, slots=True)
 class SpokenCaption:
-    """One recording of one caption of one picture.
+    """One recording of one caption of one image.
 
     Attributes:
-        split: ``train``, ``dev``, ``test``, or empty when no split has the picture.
+        split: ``train``, ``dev``, ``test``, or empty when no split has the image.
         utterance: ``<image>_<n>``.
         image: Image id.
         recording: Sound file.
-        picture: Picture file.
+        image_file: Its file.
         speaker: Who speaks; empty when unknown.
         caption: What is said; None when nobody wrote it down.
         problem: What is wrong with the corpus's entry, whatever its files hold.
@@ -39,7 +39,7 @@ class SpokenCaption:
     utterance: str
     image: str
     recording: str
-    picture: str
+    image_file: str
     speaker: str = ""
     caption: str | None = None
     problem: str = ""
@@ -74,7 +74,7 @@ class Corpus:
 class Checked:
     """A spoken caption, how long it is in seconds, and what is wrong with it, if anything.
 
-    ``absent`` says that neither the recording nor the picture is there.
+    ``absent`` says that neither the recording nor the image is there.
     """
 
     item: SpokenCaption
@@ -84,7 +84,7 @@ class Checked:
 
 
 def clean_caption(text: str) -> str:
-    r"""White space of any kind made single, so that a caption stays on one line; no control codes.
+    r"""Make white space of any kind a single space, and drop control codes: one line.
 
     >>> clean_caption(" A dog\u2028 runs\x07 . ")
     'A dog runs .'
@@ -98,7 +98,7 @@ def safe_id(name: str) -> str:
 
 
 def is_outside(path: str, roots: Sequence[Path]) -> bool:
-    """Whether a name leads out of the corpus's folders; links that its owner laid do not."""
+    """Whether a name is outside the corpus's folders; its owner's links may lead out."""
     # absolute, since a root may be relative; links are not followed
     place = os.path.abspath(path)
     return not any(place.startswith(os.path.join(os.path.abspath(root), "")) for root in roots)
@@ -112,23 +112,23 @@ def _is_file(path: Path) -> bool:
 
 
 def check(item: SpokenCaption, roots: Sequence[Path]) -> Checked:
-    """Looks at the names, at the picture's presence and at the recording's header.
+    """Look at the names, at the image's presence and at the recording's header.
 
     Args:
         item: What to check.
-        roots: Folders that its files must lie in; empty: anywhere.
+        roots: Folders that must hold its files; empty: any folder.
     """
     if item.problem:
         return Checked(item, problem=item.problem)
-    for what, path in (("recording", item.recording), ("picture", item.picture)):
+    for what, path in (("recording", item.recording), ("image", item.image_file)):
         if roots and is_outside(path, roots):
             return Checked(item, problem=f"{what} outside the corpus's folder")
-    picture, recording = Path(item.picture), Path(item.recording)
-    has_picture, has_recording = _is_file(picture), _is_file(recording)
+    image, recording = Path(item.image_file), Path(item.recording)
+    has_image, has_recording = _is_file(image), _is_file(recording)
     if not has_recording:
-        return Checked(item, problem="recording missing", absent=not has_picture)
-    if not has_picture:
-        return Checked(item, problem="picture missing")
+        return Checked(item, problem="recording missing", absent=not has_image)
+    if not has_image:
+        return Checked(item, problem="image missing")
     if recording.stat().st_size == 0:
         return Checked(item, problem="recording is an empty file")
     try:
@@ -147,7 +147,7 @@ def check(item: SpokenCaption, roots: Sequence[Path]) -> Checked:
 def check_all(
     items: Iterable[SpokenCaption], *, roots: Sequence[Path] = (), jobs: int
 ) -> Iterator[Checked]:
-    """Checks in parallel, in order, a few thousand at a time, so that memory does not grow."""
+    """Check in parallel and in order; a few thousand at a time keep memory small."""
     items = iter(items)
     look = partial(check, roots=roots)
     with ProcessPoolExecutor(max_workers=max(1, jobs)) as pool:

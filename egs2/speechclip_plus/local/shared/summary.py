@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import Counter
 from dataclasses import dataclass, field
@@ -45,11 +44,11 @@ class Summary:
 
     @property
     def bad(self) -> int:
-        """Utterances with something wrong, those that are not here at all left out."""
+        """Utterances with a problem, without those that have no file here."""
         return sum(self.skipped.values())
 
     def count(self, checked: Checked) -> None:
-        """Adds one utterance of a split."""
+        """Add one utterance of a split."""
         if checked.absent:
             self.absent += 1
         elif checked.problem:
@@ -68,7 +67,7 @@ class Summary:
         """What is missing or broken, in one sentence."""
         parts = [f"{count} x {problem}" for problem, count in self.skipped.most_common()]
         if self.absent:
-            parts.append(f"{self.absent} x neither recording nor picture there")
+            parts.append(f"{self.absent} x neither recording nor image there")
         return "Found: " + ("; ".join(parts) if parts else "none in the lists") + "."
 
     def lines(self) -> list[str]:
@@ -93,10 +92,10 @@ class Summary:
         if self.absent:
             rows.append(
                 f"WARNING: {self.absent} utterances of the lists have neither a recording nor a "
-                "picture here: this is a part of the corpus"
+                "image here: this is a part of the corpus"
             )
         if self.outside:
-            rows.append(f"{self.outside} utterances belong to pictures that no split has")
+            rows.append(f"{self.outside} utterances belong to images without a split")
         if self.short or self.long:
             rows.append(
                 f"outliers: {self.short} shorter than {SHORT_SECONDS} s, {self.long} longer than "
@@ -106,35 +105,12 @@ class Summary:
         return rows
 
     def write(self, directory: Path) -> None:
-        """Logs the summary and writes ``summary.txt`` and ``summary.json``."""
+        """Log the summary and write ``summary.txt``."""
         lines = self.lines()
         for line in lines:
             level = logging.WARNING if line.startswith("WARNING") else logging.INFO
             logging.log(level, line.removeprefix("WARNING: "))
         write_text(directory / "summary.txt", "\n".join(lines) + "\n")
-        splits = {
-            split: {
-                "images": counts.images,
-                "utterances": counts.utterances,
-                "speakers": counts.speakers,
-                "hours": round(counts.seconds / 3600, 3),
-                "shortest_seconds": round(counts.shortest, 3) if counts.utterances else None,
-                "longest_seconds": round(counts.longest, 3),
-                "published": dict(self.corpus.published.get(split, {})),
-            }
-            for split, counts in self.splits.items()
-        }
-        content = {
-            "corpus": self.corpus.name,
-            "sets": splits,
-            "skipped": dict(self.skipped),
-            "absent": self.absent,
-            "outside_splits": self.outside,
-            "short": self.short,
-            "long": self.long,
-            "notes": list(self.corpus.notes),
-        }
-        write_text(directory / "summary.json", json.dumps(content, indent=2) + "\n")
 
 
 def _beside(count: int, published: int | None) -> str:

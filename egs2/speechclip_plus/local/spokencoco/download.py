@@ -1,4 +1,4 @@
-"""Fetch SpokenCOCO, MSCOCO's pictures of 2014 and Karpathy's splits.
+"""Fetch SpokenCOCO, MSCOCO's images of 2014 and Karpathy's splits.
 
     python -m local.spokencoco.download --target downloads/spokencoco
 
@@ -14,7 +14,7 @@ from espnet_plugin.data.download import Resource
 _BY_HAND = "Put {name} into {directory}, or unpack it there."
 
 
-def _pictures(name: str, size: int, md5: str) -> Resource:
+def _images(name: str, size: int, md5: str) -> Resource:
     mirrors = ("http://images.cocodataset.org", "https://s3.amazonaws.com/images.cocodataset.org")
     return Resource(
         f"{name}.zip",
@@ -23,7 +23,7 @@ def _pictures(name: str, size: int, md5: str) -> Resource:
         present=(f"mscoco/{name}",),
         size=size,
         checksum=f"md5:{md5}",
-        by_hand=f"MSCOCO's pictures are at https://cocodataset.org. {_BY_HAND}",
+        by_hand=f"MSCOCO's images are at https://cocodataset.org. {_BY_HAND}",
     )
 
 
@@ -39,8 +39,8 @@ PARTS = (
             "put that file, or the unpacked ksplit folder, into {directory}/SpokenCOCO."
         ),
     ),
-    _pictures("train2014", 13510573713, "0da8c0bd3d6becc4dcb32757491aca88"),
-    _pictures("val2014", 6645013297, "a3d79f5ed8d289b7a7554ce06a5782b3"),
+    _images("train2014", 13510573713, "0da8c0bd3d6becc4dcb32757491aca88"),
+    _images("val2014", 6645013297, "a3d79f5ed8d289b7a7554ce06a5782b3"),
     Resource(
         "SpokenCOCO.tar.gz",
         ("https://data.csail.mit.edu/placesaudio/SpokenCOCO.tar.gz",),

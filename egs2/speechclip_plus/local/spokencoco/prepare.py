@@ -1,4 +1,4 @@
-"""Make data/spokencoco_{train,dev,test} from SpokenCOCO and MSCOCO's pictures.
+"""Make data/spokencoco_{train,dev,test} from SpokenCOCO and MSCOCO's images.
 
 python -m local.spokencoco.prepare --root /corpora/SpokenCOCO --mscoco /corpora/mscoco
 """
@@ -16,14 +16,14 @@ from local.shared.spoken_captions import Corpus, SpokenCaption, clean_caption, s
 
 from espnet_plugin.data.scp import DataError
 
-from .splits import find_splits, picture_stem, read_splits
+from .splits import find_splits, image_stem, read_splits
 
 REMEDY = (
     "Unpack the owners' archives and name their folders in db.sh (SPOKENCOCO=..., MSCOCO=...), or "
     "run ./run.sh --corpus spokencoco --download true"
 )
 LISTS = ("SpokenCOCO_train.json", "SpokenCOCO_val.json")
-# Karpathy and Fei-Fei 2015: pictures of the splits; the original's counts of recordings
+# Karpathy and Fei-Fei 2015: images of the splits; the original's counts of recordings
 PUBLISHED = {
     "train": {"images": 113287},
     "dev": {"images": 5000},
@@ -34,7 +34,7 @@ PUBLISHED = {
 def spoken_captions(
     lists: Sequence[Path],
     root: Path,
-    pictures: Mapping[str, Path],
+    images: Mapping[str, Path],
     split_of: Mapping[str, str],
 ) -> Iterator[SpokenCaption]:
     """Every recording of SpokenCOCO.
@@ -42,8 +42,8 @@ def spoken_captions(
     Args:
         lists: ``SpokenCOCO_train.json`` and ``SpokenCOCO_val.json``.
         root: Folder with ``wavs/``.
-        pictures: ``train2014`` and ``val2014`` → folder.
-        split_of: Picture → split.
+        images: ``train2014`` and ``val2014`` → folder.
+        split_of: Image → split.
 
     Raises:
         DataError: A record is of another form.
@@ -51,17 +51,16 @@ def spoken_captions(
     for path in lists:
         for number, record in enumerate(stream_records(path, "data")):
             image, captions = _record(record, path, number)
-            stem = picture_stem(image)
+            stem = image_stem(image)
             folder = image.rpartition("/")[0].rpartition("/")[2]
-            if folder not in pictures:
-                # a list that names the picture without its folder
+            if folder not in images:
+                # a list that names the image without its folder
                 folder = stem.split("_")[1] if stem.count("_") == 2 else folder
-            if folder not in pictures:
+            if folder not in images:
                 raise DataError(
-                    f"{path}: record {number}: picture {image!r} is in none of "
-                    f"{', '.join(pictures)}"
+                    f"{path}: record {number}: image {image!r} is in none of {', '.join(images)}"
                 )
-            picture = str(pictures[folder] / image.rpartition("/")[2])
+            image_file = str(images[folder] / image.rpartition("/")[2])
             for index, caption in enumerate(captions):
                 recording, text = caption.get("wav"), caption.get("text")
                 if not isinstance(recording, str) or not recording:
@@ -72,10 +71,10 @@ def spoken_captions(
                     utterance=f"{stem}_{index}",
                     image=stem,
                     recording=str(root / recording),
-                    picture=picture,
+                    image_file=image_file,
                     speaker=safe_id(str(speaker)) if isinstance(speaker, (str, int)) else "",
                     caption=clean_caption(text) if isinstance(text, str) else "",
-                    problem="" if isinstance(text, str) else "caption is no text",
+                    problem="" if isinstance(text, str) else "caption is not a text",
                 )
 
 
@@ -88,39 +87,39 @@ def _record(record: Any, path: Path, number: int) -> tuple[str, list[dict[str, A
             "SpokenCOCO's own list?"
         )
     if not all(isinstance(caption, dict) for caption in captions):
-        raise DataError(f"{path}: record {number}: a caption is no object with text and wav")
+        raise DataError(f"{path}: record {number}: a caption must be an object with text and wav")
     return image, captions
 
 
 def read_spokencoco(root: str | Path, mscoco: str | Path) -> Corpus:
-    """Reads the lists of SpokenCOCO and the splits of MSCOCO.
+    """Read the lists of SpokenCOCO and the splits of MSCOCO.
 
     Raises:
-        DataError: A part is missing, broken or not SpokenCOCO's; wrong records are told of as they
+        DataError: A part is missing, broken or not SpokenCOCO's; wrong records are reported as they
             come.
     """
     folder = corpus_root(root, variable="SPOKENCOCO", remedy=REMEDY)
-    picture_root = corpus_root(mscoco, variable="MSCOCO", remedy=REMEDY)
+    image_root = corpus_root(mscoco, variable="MSCOCO", remedy=REMEDY)
     lists = [
         find_one(folder, name, f"SpokenCOCO/{name}", what="SpokenCOCO's list", remedy=REMEDY)
         for name in LISTS
     ]
     folder = lists[0].parent
     find_one(folder, "wavs", what="SpokenCOCO's recordings", remedy=REMEDY)
-    pictures = {
+    images = {
         name: find_one(
-            picture_root, name, f"images/{name}", what=f"MSCOCO's pictures {name}", remedy=REMEDY
+            image_root, name, f"images/{name}", what=f"MSCOCO's images {name}", remedy=REMEDY
         )
         for name in ("train2014", "val2014")
     }
-    split_of = read_splits(find_splits([folder, picture_root], remedy=REMEDY))
-    captions = spoken_captions(lists, folder, pictures, split_of)
-    return Corpus("spokencoco", [folder, picture_root], captions, REMEDY, PUBLISHED)
+    split_of = read_splits(find_splits([folder, image_root], remedy=REMEDY))
+    captions = spoken_captions(lists, folder, images, split_of)
+    return Corpus("spokencoco", [folder, image_root], captions, REMEDY, PUBLISHED)
 
 
 if __name__ == "__main__":
     folders = {
         "root": "folder of SpokenCOCO (SPOKENCOCO in db.sh)",
-        "mscoco": "folder of the pictures (MSCOCO in db.sh)",
+        "mscoco": "folder of the images (MSCOCO in db.sh)",
     }
     preparation_command("spokencoco", read_spokencoco, __doc__, folders)

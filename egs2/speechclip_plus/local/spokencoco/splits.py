@@ -1,4 +1,4 @@
-"""Karpathy's splits of MSCOCO 2014, in any of the three forms in which they are passed around."""
+"""Karpathy's splits of MSCOCO 2014, in any of its three forms."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from local.shared.layout import contents
 
 from espnet_plugin.data.scp import DataError
 
-# "restval" are the pictures of val2014 that Karpathy added to the training set
+# "restval" are the images of val2014 that Karpathy added to the training set
 NAMES = {"train": "train", "restval": "train", "val": "dev", "dev": "dev", "test": "test"}
 FOLDERS = ("", "ksplit", "karpathy", "karpathy_splits", "splits", "annotations")
 ONE_FILE = "dataset_coco.json"
@@ -20,7 +20,7 @@ PER_SPLIT = ("SpokenCOCO_ksplit_{}.json", "coco_karpathy_{}.json")
 
 
 def find_splits(roots: list[Path], *, remedy: str) -> dict[str, Path]:
-    """Finds the files with the splits.
+    """Find the files with the splits.
 
     Args:
         roots: Folders of SpokenCOCO and of MSCOCO.
@@ -56,38 +56,38 @@ def find_splits(roots: list[Path], *, remedy: str) -> dict[str, Path]:
 
 
 def read_splits(paths: dict[str, Path]) -> dict[str, str]:
-    """Picture's file name without suffix → train, dev or test.
+    """Image's file name without suffix → train, dev or test.
 
     Raises:
-        DataError: A file is of another form, or two splits share a picture.
+        DataError: A file is of another form, or two splits share an image.
     """
     split_of: dict[str, str] = {}
     for name, path in paths.items():
         count = 0
-        for stem, split in _pictures(path, name):
+        for stem, split in _images(path, name):
             count += 1
             if split_of.setdefault(stem, split) != split:
-                raise DataError(f"{path}: picture {stem} is in {split} and in {split_of[stem]}")
+                raise DataError(f"{path}: image {stem} is in {split} and in {split_of[stem]}")
         if not count:
-            raise DataError(f"{path}: no picture is listed; download it again")
+            raise DataError(f"{path}: no image is listed; download it again")
     return split_of
 
 
-def picture_stem(path: str) -> str:
+def image_stem(path: str) -> str:
     """``val2014/COCO_val2014_000000000042.jpg`` → ``COCO_val2014_000000000042``."""
     return path.rpartition("/")[2].rpartition(".")[0] or path.rpartition("/")[2]
 
 
-def _pictures(path: Path, name: str) -> Iterator[tuple[str, str]]:
+def _images(path: Path, name: str) -> Iterator[tuple[str, str]]:
     key = "images" if not name else "data"
     for number, record in enumerate(stream_records(path, key)):
         image = _image(record)
         split = record.get("split", name) if isinstance(record, dict) and not name else name
         if not image or split not in NAMES:
             raise DataError(
-                f"{path}: record {number} names no picture or no split (train, restval, val, test)"
+                f"{path}: record {number} names no image or no split (train, restval, val, test)"
             )
-        yield picture_stem(image), NAMES[split]
+        yield image_stem(image), NAMES[split]
 
 
 def _image(record: Any) -> str:
