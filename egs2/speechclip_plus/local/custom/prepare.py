@@ -5,9 +5,9 @@ recording.
 
     wav        relative to wavs/                    required
     image      relative to images/                  required
-    split      train, dev or test                     optional: 8 : 1 : 1, from ten images on
-    speaker    who speaks                             optional
-    caption    what is said                           optional, in all rows or none
+    split      train, dev or test                   optional: 8 : 1 : 1, from ten images on
+    speaker    who speaks                           optional
+    caption    what is said                         optional, in all rows or none
 
     python -m local.custom.prepare --root my_corpus
 """
