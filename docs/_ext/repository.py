@@ -47,9 +47,9 @@ def site_links(text: str, file: str, page: str) -> str:
     def rewrite(match: re.Match) -> str:
         image, words, target, anchor = match.groups()
         linked = os.path.normpath(os.path.join(os.path.dirname(file), target))
-        if (ROOT / linked).is_dir():
-            return words  # the site has no listing of folders
         shown = SHOWN_AS.get(linked, linked)
+        if (ROOT / linked).is_dir() or (shown.endswith(".md") and not shown.startswith("docs/")):
+            return words  # the site has no listing of folders, and not every page
         relative = os.path.relpath(shown, os.path.dirname(f"docs/{page}"))
         return f"{image}[{words}]({relative}{anchor or ''})"
 

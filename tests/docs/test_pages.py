@@ -220,6 +220,7 @@ def test_links_between_files_are_links_between_pages() -> None:
     recipe = "egs2/speechclip_plus/README.md"
     assert site_links("[a](../../docs/parity.md#x)", recipe, "recipe") == "[a](parity.md#x)"
     assert site_links("[a](RESULTS.md)", recipe, "recipe") == "[a](results.md)"
+    assert site_links("[a](local/mini/README.md#x)", recipe, "recipe") == "a"
     tutorial = "docs/tutorials/python.md"
     assert site_links("[a](../recipe.md)", tutorial, tutorial[5:-3]) == "[a](../recipe.md)"
     assert site_links("[a](../README.md)", "docs/x.md", "x") == "[a](index.md)"
