@@ -1,10 +1,10 @@
-"""Put the recipes into a checkout of ESPnet, as a pull request would bring them.
+"""Puts the recipes into a checkout of ESPnet, as a pull request would bring them.
 
     python -m tools.espnet_contribution ../espnet
 
 The recipes are copied from here. ``contrib/espnet`` has what only ESPnet needs. What ESPnet's
 recipes share is linked or copied from the checkout. A second call replaces what the first wrote.
-docs/contributing-to-espnet.md describes the result.
+docs/contributing-to-espnet.md describes the result, and the lines to add by hand.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -38,19 +37,12 @@ COPIES = {
     "egs3/speechclip_plus/conf": f"{RECIPE3}/conf",
     "egs3/speechclip_plus/README.md": f"{RECIPE3}/README.md",
 }
-# ESPnet's CI wants these to be the same in all recipes
+# ESPnet's CI requires these to be the same in all recipes
 SHARED = ("cmd.sh", "conf/slurm.conf", "conf/queue.conf", "conf/pbs.conf")
-CORPORA = ("FLICKR8K", "SPOKENCOCO", "MSCOCO")
-README_ROW = (
-    "| speechclip_plus | Flickr8k Audio Caption Corpus, SpokenCOCO | Speech-image retrieval | ENG "
-    "| https://arxiv.org/abs/2402.06959 | needs the package speechclip-plus |"
-)
-INTEGRATION = "./ci/test_integration_espnet2.sh"
-OWN_INTEGRATION = "./ci/test_integration_speechclip.sh"
 
 
-def write_contribution(checkout: Path) -> list[str]:
-    """Writes all of it and returns what you must edit by hand, because its place was not found.
+def write_contribution(checkout: Path) -> None:
+    """Writes all of it.
 
     Raises:
         FileNotFoundError: If the folder is not a checkout of ESPnet.
@@ -69,16 +61,10 @@ def write_contribution(checkout: Path) -> list[str]:
             shutil.copy(template / name, checkout / folder / name)
     shutil.copy(checkout / TEMPLATE / "local" / "path.sh", checkout / RECIPE / "local" / "path.sh")
     _make_symlinks(checkout)
-    edits: dict[str, Callable[[str], str]] = {
-        "egs2/TEMPLATE/asr1/db.sh": _with_corpora,
-        "egs2/README.md": _with_row,
-        ".github/workflows/ci_on_ubuntu.yml": _with_ci_step,
-    }
-    return [name for name, edit in edits.items() if not _edit(checkout / name, edit)]
 
 
 def _copy_files(checkout: Path) -> dict[Path, Path]:
-    """Copies; returns where each file came to."""
+    """Copies the files and returns where each one went."""
     listed = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard", "-z", *COPIES],
         cwd=ROOT, check=True, capture_output=True, text=True,
@@ -110,7 +96,7 @@ def _make_symlinks(checkout: Path) -> None:
 
 
 def _mend_links(copied: dict[Path, Path]) -> None:
-    """Links of pages follow their targets; of those that stay here, only the text is kept."""
+    """Points the pages' links to the copies. Where a target stays here, only the text is kept."""
     for source, page in copied.items():
         if page.suffix != ".md" or ROOT / "contrib" in source.parents:
             continue
@@ -130,69 +116,13 @@ def _mend_links(copied: dict[Path, Path]) -> None:
         page.write_text(re.sub(r"(!?)\[([^]]*)\]\(([^)]+)\)", mended, content), encoding="utf-8")
 
 
-def _edit(path: Path, edit: Callable[[str], str]) -> bool:
-    """Whether a file could be edited, or had been."""
-    content = path.read_text(encoding="utf-8") if path.is_file() else ""
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("checkout", type=Path, help="of ESPnet")
+    folder: Path = parser.parse_args().checkout
     try:
-        edited = edit(content)
-    except LookupError:
-        return False
-    path.write_text(edited, encoding="utf-8")
-    return True
-
-
-def _insert(lines: list[str], new: str, key: str, keys: list[str | None]) -> None:
-    """Puts a line before the first whose key is greater, or behind the last that has one."""
-    places = [number for number, other in enumerate(keys) if other is not None]
-    after = [number for number in places if str(keys[number]) > key]
-    if not places:
-        raise LookupError(key)
-    lines.insert(after[0] if after else places[-1] + 1, new)
-
-
-def _with_corpora(content: str) -> str:
-    lines = content.splitlines()
-    for name in CORPORA:
-        found = [re.match("([A-Z][A-Z0-9_]*)=", line) for line in lines]
-        if not any(match and match[1] == name for match in found):
-            own = f"{name}=${{{name}:-}}"  # as the recipe's page says, the environment wins
-            _insert(lines, own, name, [match and match[1] for match in found])
-    return "\n".join(lines) + "\n"
-
-
-def _with_row(content: str) -> str:
-    if README_ROW in content:
-        return content
-    lines = content.splitlines()
-    rows = [re.match(r"\| *([a-z0-9]\S*) *\|", line) for line in lines]
-    _insert(lines, README_ROW, "speechclip_plus", [row and row[1] for row in rows])
-    return "\n".join(lines) + "\n"
-
-
-def _with_ci_step(content: str) -> str:
-    if OWN_INTEGRATION in content:
-        return content
-    step = re.search(rf"^( *)- name: .*\n(?:\1 .*\n)*?\1 +run: {INTEGRATION}\n", content, re.M)
-    if step is None:
-        raise LookupError(INTEGRATION)
-    indent = step[1]
-    own = f"{indent}- name: test speechclip integration\n{indent}  run: {OWN_INTEGRATION}\n"
-    return content[: step.end()] + own + content[step.end() :]
-
-
-def main() -> None:
-    """Writes it and prints what is left to do."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("checkout", type=Path)
-    checkout: Path = parser.parse_args().checkout
-    try:
-        by_hand = write_contribution(checkout)
+        write_contribution(folder)
     except FileNotFoundError as error:
         sys.exit(f"espnet_contribution: {error}")
-    for name in by_hand:
-        print(f"edit by hand: {checkout / name}")
-    print(f"written; in {checkout}, 'pre-commit run' formats and 'git status' lists it")
-
-
-if __name__ == "__main__":
-    main()
+    print(f"written; in {folder}, run 'pre-commit run' to format and 'git status' to list it")
+    print("add the lines of docs/contributing-to-espnet.md by hand")

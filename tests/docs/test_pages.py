@@ -269,3 +269,9 @@ def test_the_pages_have_few_words() -> None:
         kept = [line for line in lines if page.name not in generated or not line.startswith("|")]
         words += len(" ".join(kept).split())
     assert 20_000 < words < 30_000
+
+
+def test_no_page_is_named_as_one_of_sphinxs_own() -> None:
+    # Sphinx would write its own over it
+    names = {path.stem for path in [*DOCS.glob("*.md"), *DOCS.glob("*.ipynb")]}
+    assert not names & {"genindex", "modindex", "py-modindex", "search"}

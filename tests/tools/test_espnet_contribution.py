@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tools.espnet_contribution import RECIPE, RECIPE3, TEMPLATE, write_contribution
 
@@ -27,28 +26,17 @@ export PYTHONIOENCODING=UTF-8
 CMD_SH = "cmd_backend='local'\n" + "".join(
     f'export {name}="run.pl"\n' for name in ("train_cmd", "cuda_cmd", "decode_cmd")
 )
-WORKFLOW = """jobs:
-  integration:
-    steps:
-      - name: test espnet2 integration
-        run: ./ci/test_integration_espnet2.sh
-      - uses: codecov/codecov-action@v2
-        with:
-          flags: test_integration_espnet2
-"""
 FILES = {
     "egs2/TEMPLATE/asr1/path.sh": PATH_SH,
     "egs2/TEMPLATE/asr1/cmd.sh": CMD_SH,
     "egs2/TEMPLATE/asr1/conf/slurm.conf": "command sbatch --export=PATH\n",
     "egs2/TEMPLATE/asr1/conf/queue.conf": "command qsub -v PATH\n",
     "egs2/TEMPLATE/asr1/conf/pbs.conf": "command qsub -v PATH\n",
-    "egs2/TEMPLATE/asr1/db.sh": "# corpora\nAN4=downloads\nFISHER=\nWSJ0=\n",
+    "egs2/TEMPLATE/asr1/db.sh": "# corpora\nAN4=downloads\n",
     "egs2/TEMPLATE/asr1/steps/README.md": "Kaldi's\n",
     "egs2/TEMPLATE/asr1/pyscripts/README.md": "ESPnet's\n",
-    "egs2/README.md": "# egs2\n\n| Name | Corpus |\n|---|---|\n| an4 | AN4 |\n| wsj | WSJ |\n",
     "tools/activate_python.sh": f"export PATH={Path(sys.executable).parent}:$PATH\n",
     "tools/extra_path.sh": f"export PYTHONPATH={ROOT}:${{PYTHONPATH:-}}\n",
-    ".github/workflows/ci_on_ubuntu.yml": WORKFLOW,
     ".gitignore": "egs2/test\nexp\ndump\ndata\ndownloads\n.coverage*\n",
 }
 
@@ -64,7 +52,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(ROOT / "egs2" / "speechclip_plus" / "utils", work / "egs2/TEMPLATE/asr1/utils")
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
     for _ in range(2):
-        assert write_contribution(work) == []
+        write_contribution(work)
         subprocess.run([*git, "init", "-q"], cwd=work, check=True)
         subprocess.run([*git, "add", "-A"], cwd=work, check=True)
         # the second time there is nothing to commit
@@ -104,25 +92,9 @@ def test_the_template_makes_a_recipe(checkout: Path) -> None:
     assert "egs2/<corpus>/speechclip1" in failed.stderr
 
 
-def test_lists_have_the_recipe_once_and_in_its_place(checkout: Path) -> None:
-    db = (checkout / "egs2/TEMPLATE/asr1/db.sh").read_text().splitlines()
-    own = [f"{name}=${{{name}:-}}" for name in ("FLICKR8K", "MSCOCO", "SPOKENCOCO")]
-    assert db == ["# corpora", "AN4=downloads", "FISHER=", *own, "WSJ0="]
-    rows = (checkout / "egs2/README.md").read_text().splitlines()[4:]
-    assert [row.split()[1] for row in rows] == ["an4", "speechclip_plus", "wsj"]
-    workflow = yaml.safe_load((checkout / ".github/workflows/ci_on_ubuntu.yml").read_text())
-    steps = workflow["jobs"]["integration"]["steps"]
-    assert steps[1]["run"] == "./ci/test_integration_speechclip.sh"
-    assert (checkout / steps[1]["run"]).stat().st_mode & 0o111
-
-
-def test_a_place_that_is_not_there_is_named(checkout: Path, tmp_path: Path) -> None:
+def test_another_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="a checkout of ESPnet"):
         write_contribution(tmp_path)
-    other = tmp_path / "espnet"
-    shutil.copytree(checkout, other, symlinks=True)
-    (other / ".github/workflows/ci_on_ubuntu.yml").unlink()
-    assert write_contribution(other) == [".github/workflows/ci_on_ubuntu.yml"]
 
 
 @pytest.mark.slow
