@@ -1,7 +1,7 @@
-"""s3prl's own downstream runner with ``speechclip_plus`` among its upstreams, on current packages.
+"""Runs s3prl's own downstream runner on current packages; ``speechclip_plus`` is an upstream.
 
-Takes the options of s3prl's run_downstream.py unchanged. ``-c`` defaults to our configuration of
-the task, ``--device`` to what there is.
+It takes the options of s3prl's run_downstream.py. ``-c`` defaults to our configuration of the task,
+``--device`` to a GPU where there is one.
 
 Example:
     python -m s3prl_upstream.run_downstream -m train -u speechclip_plus -k MODEL \
@@ -12,36 +12,37 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import logging
+import importlib.util
 import os
 import sys
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from s3prl_upstream import register
-from s3prl_upstream.runner_checks import MODES, check_arguments, check_data
-from s3prl_upstream.superb.conf import CONF, resolve_own_files
+import yaml
+
+from espnet_plugin.utils.command import command_errors
+from s3prl_upstream import register, speechclip_plus
+from s3prl_upstream.patches import patch_runner
+from s3prl_upstream.superb.conf import CONF
+
+MODES = ("train", "evaluate", "inference")
+_PICKLE = b"\x80"  # first byte of what torch.save wrote before its zip format
 
 
 def main(cmd: Sequence[str] | None = None) -> None:
-    """Runs s3prl's runner; a wrong name of anything ends it with one message."""
-    logging.basicConfig(level=logging.INFO)
-    arguments = list(sys.argv[1:] if cmd is None else cmd)
-    try:
-        check_arguments(_read(arguments))
-    except (OSError, ValueError) as error:
-        sys.exit(f"run_downstream: error: {error}")
-    arguments = complete_arguments(arguments, os.environ)
-    if _read(arguments).device == "cpu":
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the runner asks a GPU for its memory otherwise
-    from s3prl_upstream.superb.bridge import bridge
-
-    bridge(_cache_directory(arguments))
-    register()
+    """Runs s3prl's runner; a wrong argument ends it with one message."""
+    with command_errors("run_downstream"):
+        arguments = list(sys.argv[1:] if cmd is None else cmd)
+        given = _read(arguments)
+        check_arguments(given)
+        arguments = complete_arguments(arguments, os.environ)
+        patch_runner(device=_read(arguments).device)
+        register()
+        hub = importlib.import_module("s3prl.hub")
+        if given.upstream and given.hub != "huggingface" and not hasattr(hub, given.upstream):
+            raise ValueError(f"-u {given.upstream}: s3prl has no such upstream")
     runner = importlib.import_module("s3prl.run_downstream")
-    _resolve_own_files(runner)
-    _train_what_f_says(importlib.import_module("s3prl.downstream.runner").Runner)
     sys.argv = [runner.__file__, *arguments]
     runner.main()
 
@@ -71,28 +72,72 @@ def complete_arguments(arguments: Sequence[str], environment: Mapping[str, str])
     return arguments + extra
 
 
+def check_arguments(given: argparse.Namespace) -> None:
+    """Refuses arguments for which s3prl would end in a traceback.
+
+    Args:
+        given: What ``get_parser`` reads.
+
+    Raises:
+        OSError: If a configuration, an experiment or a model is not there.
+        ValueError: If s3prl has no such task, an option is missing, or a file holds something else.
+    """
+    resumes = given.past_exp is not None
+    if given.past_exp is not None:
+        _check_experiment(Path(given.past_exp))
+    elif given.auto_resume:
+        directory = Path(given.expdir or f"result/downstream/{given.expname}")
+        resumes = any(directory.glob("states-*.ckpt"))
+    for option, value in (("-u", given.upstream), ("-d", given.downstream)):
+        if value is None and not resumes:
+            raise ValueError(f"{option} is missing; leave it out only with -e")
+    tasks = downstream_tasks()
+    if given.downstream is not None and given.downstream not in tasks:
+        raise ValueError(
+            f"-d {given.downstream}: s3prl has no such task; choose from {', '.join(tasks)}"
+        )
+    _check_configuration(given.config, given.override)
+    if given.upstream == speechclip_plus.__name__ and given.upstream_ckpt is not None:
+        from espnet_plugin.pretrained.stored_model import read_stored_config
+
+        read_stored_config(given.upstream_ckpt)
+
+
+def downstream_tasks() -> list[str]:
+    """Names of s3prl's downstream tasks, without importing any of them.
+
+    Raises:
+        ImportError: If s3prl is not installed.
+    """
+    spec = importlib.util.find_spec("s3prl")
+    if spec is None or spec.origin is None:
+        raise ImportError("s3prl is not installed: pip install espnet-s3prl (extra: s3prl)")
+    folder = Path(spec.origin).parent / "downstream"
+    return sorted(path.parent.name for path in folder.glob("*/expert.py"))
+
+
 def get_parser() -> argparse.ArgumentParser:
-    """Those of s3prl's options that matter here; it is s3prl that takes them, and all others."""
+    """The options that matter here; s3prl's own parser takes them and all others."""
     parser = argparse.ArgumentParser(
         prog="python -m s3prl_upstream.run_downstream",
         description=__doc__.splitlines()[0],
-        epilog="All other options of s3prl's run_downstream.py go to it unchanged; s3prl's "
-        "downstream/README.md tells them.",
+        epilog="s3prl's run_downstream.py takes all other options unchanged; see s3prl's "
+        "downstream/README.md.",
         allow_abbrev=False,
     )
-    parser.add_argument("-m", "--mode", help=", ".join(MODES))
+    parser.add_argument("-m", "--mode", choices=MODES, required=True)
     parser.add_argument("-u", "--upstream", help="speechclip_plus, or any upstream of s3prl")
     parser.add_argument("-k", "--upstream_ckpt", help="the model: a directory, a zip or a name")
-    parser.add_argument("-a", "--auto_resume", action="store_true", help="go on where -p stopped")
+    parser.add_argument("-a", "--auto_resume", action="store_true", help="resume in -p")
     parser.add_argument("--hub", help="where the upstream comes from: torch or huggingface")
     parser.add_argument("-f", "--upstream_trainable", action="store_true", help="fine-tune it")
     parser.add_argument("-d", "--downstream", help="the task, a folder of s3prl/downstream")
-    parser.add_argument("-c", "--config", help="of the task; by default ours, where there is one")
+    parser.add_argument("-c", "--config", help="of the task (default: ours, if there is one)")
     parser.add_argument("-o", "--override", help="changes to it: config.a.b=c,,config.d=e")
-    parser.add_argument("-p", "--expdir", help="where the experiment goes")
+    parser.add_argument("-p", "--expdir", help="folder of the experiment")
     parser.add_argument("-n", "--expname", help="or its name: result/downstream/NAME")
-    parser.add_argument("-e", "--past_exp", help="an experiment, or its checkpoint, to go on with")
-    parser.add_argument("--device", help="cpu or cuda; by default what there is")
+    parser.add_argument("-e", "--past_exp", help="an experiment or checkpoint to continue from")
+    parser.add_argument("--device", help="cpu or cuda (default: cuda where there is a GPU)")
     parser.add_argument("--local_rank", help="of this process, under torchrun")
     return parser
 
@@ -101,42 +146,32 @@ def _read(arguments: Sequence[str]) -> argparse.Namespace:
     return get_parser().parse_known_args(arguments)[0]
 
 
-def _cache_directory(arguments: Sequence[str]) -> Path:
-    given = _read(arguments)
-    if given.expdir is None and given.expname is None and given.past_exp is not None:
-        past = Path(given.past_exp)
-        return (past if past.is_dir() else past.parent) / "cache"
-    return Path(given.expdir or f"result/downstream/{given.expname}") / "cache"
-
-
-def _resolve_own_files(runner: Any) -> None:
-    """Our configurations name our vocabularies from anywhere: conf:vocab/characters.txt."""
-    get_arguments = runner.get_downstream_args
-
-    def get_downstream_args() -> Any:
-        args, config, files = get_arguments()
-        config = resolve_own_files(config)
+def _check_configuration(config: str | None, override: str | None) -> None:
+    if config is not None:
         try:
-            check_data(args.downstream, config)  # as a past experiment's checkpoint has it
-        except (OSError, ValueError) as error:
-            sys.exit(f"run_downstream: error: {error}")
-        return args, config, files
+            is_mapping = isinstance(yaml.safe_load(Path(config).read_text("utf-8")), dict)
+        except (UnicodeDecodeError, yaml.YAMLError) as error:
+            raise ValueError(f"-c {config}: not a YAML file ({error})") from error
+        if not is_mapping:
+            raise ValueError(f"-c {config}: expected a mapping of options")
+    for part in (override or "").split(",,"):
+        if override and part.count("=") != 1:
+            raise ValueError(f"-o {part}: write config.a.b=c,,config.d=e")
 
-    runner.get_downstream_args = get_downstream_args
 
-
-def _train_what_f_says(runner_class: type) -> None:
-    """Our upstream is frozen unless told otherwise; s3prl tells it with ``-f`` only here."""
-    initialise = runner_class._init_model
-
-    def _init_model(
-        self: Any, model: Any, name: str, trainable: bool, interfaces: Any = None
-    ) -> Any:
-        if name == "Upstream" and trainable and hasattr(model, "set_trainable"):
-            model.set_trainable(model.trainable or True)
-        return initialise(self, model, name, trainable, interfaces)
-
-    runner_class._init_model = _init_model
+def _check_experiment(past: Path) -> None:
+    if past.is_dir():
+        if not any(past.glob("states-*.ckpt")):
+            others = ", ".join(sorted(path.name for path in past.glob("*.ckpt")))
+            raise FileNotFoundError(
+                f"-e {past}: no checkpoint states-*.ckpt in it"
+                + (f"; name one of these files: {others}" if others else "")
+            )
+        return
+    with past.open("rb") as stream:
+        begin = stream.read(1)
+    if not zipfile.is_zipfile(past) and begin != _PICKLE:
+        raise ValueError(f"-e {past}: not a checkpoint of s3prl, or damaged")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import pytest
 PROJECT = Path(__file__).parents[1]
 PACKAGES = ("espnet_plugin", "s3prl_upstream")
 ROOTS = ("egs2/speechclip_plus/", "egs3/speechclip_plus/")  # of modules that a recipe imports
-EVERYBODYS = {"utils", "compat"}  # used by all but the model, and use none
+EVERYBODYS = {"utils", "compat", "patches"}  # used by all but the model, and use no other
 MAX_LINES = 37_520  # of Python without tests; on its way to 31,000
 
 
@@ -117,7 +117,7 @@ def test_no_arrow_goes_back_up() -> None:
 def test_the_model_stands_alone() -> None:
     for (here, there), place in imported_rooms().items():
         assert here != "speechclip" or there == "speechclip", place
-        assert here not in EVERYBODYS, place
+        assert here not in EVERYBODYS or there in EVERYBODYS, place
     foreign = {"espnet", "espnet2", "espnet3"}
     for file in python_files():
         if room(module_name(file)) == "speechclip":
@@ -129,6 +129,85 @@ def test_there_is_no_import_cycle_between_files() -> None:
         TopologicalSorter(imported_files()).prepare()
     except CycleError as error:
         pytest.fail(" is imported by ".join(error.args[1]))
+
+
+def changes_of_other_libraries(file: Path) -> list[str]:
+    """Where a file assigns to what it imported: modules, classes, the environment."""
+    tree = ast.parse((PROJECT / file).read_text(encoding="utf-8"))
+    nodes = list(ast.walk(tree))
+    foreign = {
+        (alias.asname or alias.name).split(".")[0]
+        for node in nodes
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for alias in node.names
+    } | {
+        node.arg
+        for node in nodes
+        if isinstance(node, ast.arg)
+        and node.annotation is not None
+        and re.match(r"(ModuleType|type)\b", ast.unparse(node.annotation))
+    }
+    written = [
+        target
+        for node in nodes
+        for target in getattr(node, "targets", [getattr(node, "target", None)])
+        if isinstance(target, (ast.Attribute, ast.Subscript))
+    ]
+    for node in nodes:
+        if isinstance(node, ast.Call):
+            function, first = ast.unparse(node.func), node.args[:1]
+            if function == "setattr" or function.startswith(("mock.", "unittest.mock.")):
+                written += first
+            elif re.match(r"(sys\.(meta_path|modules)|os\.environ)\.(?!get\b)", function):
+                written.append(node.func)
+    found = []
+    for target in written:
+        root = target
+        while isinstance(root, (ast.Attribute, ast.Subscript)):
+            root = root.value
+        if isinstance(root, ast.Name) and root.id in foreign:
+            found.append(f"{file}:{target.lineno}: {ast.unparse(target)}")
+    return found
+
+
+def test_other_libraries_are_changed_in_one_module_of_each_package() -> None:
+    allowed = re.compile(
+        r"/patches\.py"
+        # adds a name, which is what the package is for
+        r"|^s3prl_upstream/__init__\.py:\d+: hub$"
+        # Python finds it by this name, and it hides another one
+        r"|: sys\.modules\['sitecustomize'\]$"
+        # settings of programs that read them nowhere else
+        r"|: os\.environ\['GRADIO_\w+'\]$|: sys\.argv$"
+    )
+    found = [
+        place
+        for file in python_files()
+        if file.parts[0] in (*PACKAGES, "egs2", "egs3")
+        for place in changes_of_other_libraries(file)
+    ]
+    assert [place for place in found if not allowed.search(place)] == []
+    assert len([place for place in found if "/patches.py" in place]) > 15
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_each_patch_says_why_and_until_when(package: str) -> None:
+    """docs/patches.md is made from these docstrings."""
+    tree = ast.parse((PROJECT / package / "patches.py").read_text(encoding="utf-8"))
+    mechanisms = {"patch_espnet", "patch_runner", "after_import", "in_place_of"}
+    patches = {
+        node.name: ast.get_docstring(node) or ""
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
+    }
+    silent = [
+        name
+        for name, text in patches.items()
+        if name not in mechanisms and not ("\nWhy:\n" in text and "\nUntil:\n" in text)
+    ]
+    assert silent == []
+    page = (PROJECT / "docs" / "patches.md").read_text(encoding="utf-8")
+    assert f".. automodule:: {package}.patches" in page
 
 
 def test_entries_of_docstrings_begin_with_a_capital() -> None:

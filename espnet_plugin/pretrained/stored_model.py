@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from espnet_plugin.patches import weights_only_loading
 from espnet_plugin.pretrained.archive import unpack_model
 from espnet_plugin.pretrained.names import EXPECTED, resolve_model
 from espnet_plugin.pretrained.storage_format import (
@@ -24,7 +25,6 @@ from espnet_plugin.pretrained.storage_format import (
 )
 from espnet_plugin.pretrained.trust import check_trusted, lies_within
 from espnet_plugin.speechclip.weights import read_pickle, read_safetensors
-from espnet_plugin.speechclip.weights_only import weights_only_loading
 from espnet_plugin.utils.scratch import scratch_folder
 
 META_FILE = "meta.yaml"

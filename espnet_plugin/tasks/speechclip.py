@@ -21,6 +21,7 @@ from torch import nn
 from espnet_plugin.data.dataset import SAMPLING_RATE, NamingDataset
 from espnet_plugin.data.sampler_files import read_image_ids, read_lengths
 from espnet_plugin.data.states_record import require_own_states
+from espnet_plugin.patches import weights_only_loading
 from espnet_plugin.pretrained.storage_format import CONFIG_FILE, read_config
 from espnet_plugin.pretrained.trust import check_trusted
 from espnet_plugin.speechclip.factory import (
@@ -30,7 +31,6 @@ from espnet_plugin.speechclip.factory import (
     default_options,
 )
 from espnet_plugin.speechclip.options import check_options
-from espnet_plugin.speechclip.weights_only import weights_only_loading
 from espnet_plugin.tasks.speechclip_options import (
     DEFAULT_MODEL,
     OBJECTIVES,

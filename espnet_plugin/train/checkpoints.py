@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,8 @@ import numpy as np
 import torch
 from espnet2.train.reporter import Reporter
 
+from espnet_plugin.patches import whole_files
 from espnet_plugin.speechclip.weights import read_pickle
-from espnet_plugin.utils.atomic import atomic_path
 
 RESUME_POINT = "checkpoint.pth"
 _RESUME_PARTS = {"model", "reporter", "optimizers", "schedulers"}
@@ -71,27 +70,6 @@ def read_resume_point(path: str | Path) -> dict[str, Any]:
             f"again{start}"
         ) from error
     return states
-
-
-@contextlib.contextmanager
-def whole_files() -> Iterator[None]:
-    """Lets ``torch.save`` write beside a file and rename, so that a kill or a full disk leaves the
-    file as it was. ESPnet's trainer gives no other place to put that in."""
-    save = torch.save
-
-    def save_whole(content: Any, target: Any, *args: Any, **options: Any) -> None:
-        if not isinstance(target, str | Path):
-            return save(content, target, *args, **options)
-        with atomic_path(target) as temporary, temporary.open("wb") as stream:
-            save(content, stream, *args, **options)
-            stream.flush()
-            os.fsync(stream.fileno())
-
-    torch.save = save_whole  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        torch.save = save  # type: ignore[assignment]
 
 
 def repair_experiment(

@@ -27,13 +27,12 @@ from torch import Tensor
 
 from espnet_plugin.data.sampler_files import read_lengths
 from espnet_plugin.evaluation.retrieval import rank_embeddings, summarize
+from espnet_plugin.patches import weights_only_loading, whole_files
 from espnet_plugin.speechclip.gather import gather_features
-from espnet_plugin.speechclip.weights_only import weights_only_loading
 from espnet_plugin.train.checkpoints import (
     read_resume_point,
     repair_experiment,
     statistics_globals,
-    whole_files,
 )
 from espnet_plugin.train.epoch_seeds import epoch_seed
 from espnet_plugin.train.image_bank import fill_image_bank

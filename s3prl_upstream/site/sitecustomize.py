@@ -1,6 +1,6 @@
 """Python imports this at its start when the directory is on PYTHONPATH, see docs/s3prl.md.
 
-It installs import hooks and then runs the system's own sitecustomize, which it hides otherwise.
+It prepares the patches, and then runs the system's own sitecustomize, which it hides.
 """
 
 import importlib.machinery
@@ -12,12 +12,11 @@ import sys
 def _install_hook():
     try:
         from s3prl_upstream import register
-        from s3prl_upstream.espnet_gaps import close_gaps
-        from s3prl_upstream.import_hook import after_import
-    except Exception:  # another Python, without the package: none of its business
+        from s3prl_upstream.patches import after_import, patch_espnet
+    except Exception:  # another Python, without the package
         return
     after_import("s3prl.hub", register)
-    close_gaps()
+    patch_espnet()
 
 
 def _run_next_sitecustomize():
@@ -29,7 +28,7 @@ def _run_next_sitecustomize():
         sys.modules["sitecustomize"] = module
         try:
             spec.loader.exec_module(module)
-        except ImportError as error:  # as site.py: one that runs another in turn may say so
+        except ImportError as error:  # as site.py does: another one may raise it
             if error.name != "sitecustomize":
                 raise
 

@@ -162,7 +162,6 @@ def _run_once(
         "note": task.note,
         "seconds": round(time.monotonic() - started, 1),
         "versions": _versions(),
-        "bridged": _bridged(output),
     }
     write_text(result, json.dumps(record, indent=2) + "\n")
     return metrics
@@ -244,8 +243,3 @@ def _versions() -> dict[str, str]:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
     return found
-
-
-def _bridged(output: str) -> list[str]:
-    match = re.search(r"bridged in s3prl's runner: (.*)", output)
-    return match.group(1).split(", ") if match else []

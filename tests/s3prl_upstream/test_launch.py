@@ -86,13 +86,13 @@ def test_a_checkout_that_is_not_installed_is_found_from_its_own_folder(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     become = []
-    monkeypatch.setattr(os, "execv", lambda *arguments: become.append(arguments))
+    monkeypatch.setattr(os, "execve", lambda *arguments: become.append(arguments))
     for folder, more in ((PROJECT, [str(PROJECT)]), (tmp_path, [])):
         monkeypatch.chdir(folder)
         monkeypatch.setenv("PYTHONPATH", "mine:")
         launch.main(["x.py"])
-        assert os.environ["PYTHONPATH"].split(":") == [SITE_DIRECTORY, "mine", *more]
-    assert become[0] == (sys.executable, [sys.executable, "x.py"])
+        assert become[-1][2]["PYTHONPATH"].split(":") == [SITE_DIRECTORY, "mine", *more]
+    assert become[0][:2] == (sys.executable, [sys.executable, "x.py"])
 
 
 @pytest.mark.slow

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import importlib.util
-import inspect
 import os
 import subprocess
 import sys
@@ -12,7 +11,6 @@ import pytest
 
 import s3prl_upstream
 from s3prl_upstream import register
-from s3prl_upstream.import_hook import after_import
 
 PROJECT = Path(s3prl_upstream.SITE_DIRECTORY).parents[1]
 
@@ -52,28 +50,11 @@ def test_refuses_a_foreign_upstream_of_the_same_name() -> None:
 
 def test_package_imports_neither_torch_nor_s3prl() -> None:
     code = """
-import s3prl_upstream.import_hook, sys
+import s3prl_upstream.patches, sys
 assert callable(s3prl_upstream.register) and callable(s3prl_upstream.speechclip_plus)
 assert not {"torch", "s3prl", "espnet_plugin"} & set(sys.modules)
 """
     python("-c", code)
-
-
-def test_actions_follow_the_import_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "awaited").mkdir()
-    (tmp_path / "awaited" / "__init__.py").write_text("")
-    (tmp_path / "awaited" / "hub.py").write_text("answers = [42]\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    finders = list(sys.meta_path)
-    after_import("awaited.hub", lambda module: module.answers.append("imported"))
-    import awaited
-    import awaited.hub
-
-    assert awaited.hub.answers == [42, "imported"]
-    assert sys.meta_path == finders
-    assert inspect.getsource(awaited.hub) == "answers = [42]\n"  # its loader is still there
-    after_import("awaited.hub", lambda module: module.answers.append("at once"))
-    assert awaited.hub.answers[-1] == "at once"
 
 
 def test_site_hook_runs_the_hidden_sitecustomize(tmp_path: Path) -> None:

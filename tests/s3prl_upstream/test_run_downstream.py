@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from s3prl_upstream.run_downstream import _cache_directory, complete_arguments
-from s3prl_upstream.superb.conf import CONF, missing_paths, resolve_own_files
+from s3prl_upstream import run_downstream
+from s3prl_upstream.run_downstream import check_arguments, complete_arguments, get_parser
+from s3prl_upstream.superb.conf import CONF, check_data, missing_paths, resolve_own_files
 from s3prl_upstream.superb.tasks import TASKS
 
 
@@ -25,10 +27,10 @@ def test_configuration_and_device_are_filled_in() -> None:
 @pytest.mark.parametrize(
     "given",
     [
-        ["-d", "voxceleb1", "-c", "own.yaml", "--device", "cuda"],
-        ["-dvoxceleb1", "--config=own.yaml", "--device=cuda"],
-        ["-e", "exp", "-d", "voxceleb1", "--device", "cuda"],
-        ["-d", "a_task_of_the_user", "--device", "cuda"],
+        ["-m", "train", "-d", "voxceleb1", "-c", "own.yaml", "--device", "cuda"],
+        ["-m", "train", "-dvoxceleb1", "--config=own.yaml", "--device=cuda"],
+        ["-m", "train", "-e", "exp", "-d", "voxceleb1", "--device", "cuda"],
+        ["-m", "train", "-d", "a_task_of_the_user", "--device", "cuda"],
     ],
 )
 def test_what_is_given_stays(given: list[str]) -> None:
@@ -36,7 +38,7 @@ def test_what_is_given_stays(given: list[str]) -> None:
 
 
 def test_rank_of_torchrun_and_of_torch_distributed_launch() -> None:
-    given = ["-d", "x", "--device", "cuda"]
+    given = ["-m", "train", "-d", "x", "--device", "cuda"]
     assert complete_arguments(given, {"LOCAL_RANK": "1"})[-2:] == ["--local_rank", "1"]
     assert complete_arguments([*given, "--local-rank=2"], {"LOCAL_RANK": "2"}) == [
         *given,
@@ -52,12 +54,6 @@ def test_own_files_and_unknown_paths() -> None:
         "root": "???",
     }
     assert list(missing_paths(config)) == ["config.root"]
-
-
-def test_lists_are_kept_with_the_experiment() -> None:
-    assert _cache_directory(["-p", "exp/x"]) == Path("exp/x/cache")
-    assert _cache_directory(["-n", "x"]) == Path("result/downstream/x/cache")
-    assert _cache_directory(["-e", "exp/y/dev-best.ckpt"]) == Path("exp/y/cache")
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=str)
@@ -89,3 +85,81 @@ def test_sizes_of_superbs_vocabularies() -> None:
     assert len(lines("phones.txt")) == 71  # 24 consonants, 15 vowels with 3 stresses, SIL, SPN
     assert len(lines("slots.txt")) == 1 + 39
     assert len(lines("asr_characters.txt")) == 28  # letters, apostrophe, word boundary
+
+
+DATA = "config.downstream_expert.datarc.file_path"
+
+
+def check(*arguments: object) -> None:
+    check_arguments(get_parser().parse_known_args([*map(str, arguments)])[0])
+
+
+def given(tmp_path: Path) -> list[object]:
+    new = ["-m", "train", "-u", "hubert", "-d", "fluent_commands", "-p", "exp/x"]
+    return [*new, "-o", f"{DATA}={tmp_path}"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (["-d", "fluent_comands"], "no such task; choose from .*fluent_commands"),
+        (["-c", "absent.yaml"], "No such file or directory: 'absent.yaml'"),
+        (["-c", __file__], f"-c {__file__}: not a YAML file"),
+        (["-e", "absent"], "No such file or directory: 'absent'"),
+        (["-e", __file__], "not a checkpoint of s3prl"),
+        (["-o", "config.runner.total_steps"], "-o config.runner.total_steps: write config.a.b=c"),
+        (["-u", "speechclip_plus", "-k", "exp/absent"], "exp/absent: no such file or directory"),
+        (["-u", "speechclip_plus", "-k", __file__], "holds no model"),
+    ],
+)
+def test_one_message_about_what_is_wrong(changed: list[str], message: str, tmp_path: Path) -> None:
+    check(*given(tmp_path))
+    with pytest.raises((OSError, ValueError), match=message):
+        check(*given(tmp_path), *changed)
+
+
+def test_a_new_experiment_needs_a_task_and_an_upstream(tmp_path: Path) -> None:
+    for wanted, others in (("-u", ["-d", "fluent_commands"]), ("-d", ["-u", "fbank"])):
+        with pytest.raises(ValueError, match=f"{wanted} is missing"):
+            check("-m", "train", *others)
+
+
+def test_an_experiment_to_go_on_with(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint states-\*.ckpt in it$"):
+        check("-m", "train", "-e", tmp_path)
+    (tmp_path / "dev-best.ckpt").write_bytes(b"\x80\x02")  # as torch.save began before its zips
+    with pytest.raises(FileNotFoundError, match="name one of these files: dev-best.ckpt"):
+        check("-m", "train", "-e", tmp_path)
+    check("-m", "evaluate", "-e", tmp_path / "dev-best.ckpt")
+    (tmp_path / "states-5.ckpt").touch()
+    check("-m", "train", "-e", tmp_path)
+    check("-m", "train", "-a", "-p", tmp_path)
+
+
+def test_an_upstream_that_s3prl_lacks_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = ModuleType("s3prl.hub")
+    hub.hubert = len
+    monkeypatch.setattr(run_downstream, "register", lambda: None)
+    monkeypatch.setattr(run_downstream, "patch_runner", lambda **_: None)
+    monkeypatch.setattr(run_downstream.importlib, "import_module", lambda name: hub)
+    arguments = [*map(str, given(tmp_path)), "-u", "wav2vec3"]
+    with pytest.raises(SystemExit, match="^run_downstream: error: -u wav2vec3: s3prl has no such"):
+        run_downstream.main(arguments)
+    with pytest.raises(SystemExit, match="2"):  # argparse's own message
+        run_downstream.main(["-m", "trian"])
+
+
+def test_data_are_named_and_exist(tmp_path: Path) -> None:
+    (tmp_path / "lexicon.txt").touch()
+    corpus = {"path": str(tmp_path), "lexicon": ["absent.txt"]}
+    config = {"downstream_expert": {"corpus": corpus}}
+    with pytest.raises(FileNotFoundError, match=r"corpus.lexicon: no file or folder absent.txt"):
+        check_data("ctc", config)
+    corpus["lexicon"] = [str(tmp_path / "lexicon.txt")]
+    check_data("ctc", config)
+    corpus["path"] = "???"
+    option = "config.downstream_expert.corpus.path=..."
+    with pytest.raises(ValueError, match=f'name the data: -o "{option}"'):
+        check_data("ctc", config)

@@ -1,10 +1,12 @@
-"""Our configurations of SUPERB's tasks, and what stands in them for paths."""
+"""Our configurations of SUPERB's tasks, and the paths in them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 CONF = Path(__file__).resolve().parent
 EXPERT = "config.downstream_expert"  # a task's own section, as -o names it
@@ -24,9 +26,34 @@ def resolve_own_files(value: Any) -> Any:
 
 
 def missing_paths(value: Any, name: str = "config") -> Iterator[str]:
-    """Names, as ``-o`` takes them, of the values that only the user can know."""
+    """Names, as ``-o`` takes them, of the values that only the user knows."""
     if isinstance(value, dict):
         for key, item in value.items():
             yield from missing_paths(item, f"{name}.{key}")
     elif value == UNKNOWN:
         yield name
+
+
+def check_data(downstream: str | None, config: Mapping[str, Any]) -> None:
+    """Refuses a configuration whose data are not named or not there.
+
+    Args:
+        downstream: The task. Which options name data is read from our configurations of it.
+        config: Of the experiment.
+
+    Raises:
+        FileNotFoundError: If an option names something that does not exist.
+        ValueError: If an option is still ``???``.
+    """
+    unknown = list(missing_paths(config))
+    if unknown:
+        options = ",,".join(f"{key}=..." for key in unknown)
+        raise ValueError(f'name the data: -o "{options}"')
+    ours = [yaml.safe_load(path.read_text("utf-8")) for path in CONF.glob(f"{downstream}*.yaml")]
+    for key in sorted({key for own in ours for key in missing_paths(own)}):
+        found: Any = config
+        for field in key.split(".")[1:]:
+            found = found.get(field) if isinstance(found, Mapping) else None
+        for path in found if isinstance(found, list) else [found]:
+            if isinstance(path, str) and not Path(path).exists():
+                raise FileNotFoundError(f'{key}: no file or folder {path}; give -o "{key}=..."')

@@ -14,9 +14,10 @@ import pytest
 import torch
 import yaml
 
+from espnet_plugin.patches import whole_files
 from espnet_plugin.pretrained.trust import UntrustedModelError
 from espnet_plugin.tasks.speechclip import SpeechCLIPTask, warn_of_long_speech
-from espnet_plugin.train.checkpoints import read_checkpoint, repair_experiment, whole_files
+from espnet_plugin.train.checkpoints import read_checkpoint, repair_experiment
 from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel
 from espnet_plugin.train.skipped_updates import NonFiniteTrainingError, WatchedUpdates
 
@@ -64,7 +65,7 @@ class Touch:
 
 KILLED = """
 import sys, time, torch
-from espnet_plugin.train.checkpoints import whole_files
+from espnet_plugin.patches import whole_files
 class Slow:
     def __reduce__(self):
         print("writing", flush=True)

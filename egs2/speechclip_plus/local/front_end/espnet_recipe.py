@@ -64,9 +64,11 @@ def write_tokens(path: Path, targets: Iterable[Sequence[str]]) -> None:
 
 def run(*arguments: object, log: Path) -> None:
     """Runs one of ESPnet's programs through the launcher."""
+    command = [*LAUNCHER, *map(str, arguments)]
+    environment = {"OMP_NUM_THREADS": "1", **os.environ}
     with open(log, "w", encoding="utf-8") as file:
         subprocess.run(
-            [*LAUNCHER, *map(str, arguments)], stdout=file, stderr=subprocess.STDOUT, check=True
+            command, stdout=file, stderr=subprocess.STDOUT, check=True, env=environment
         )
 
 
@@ -120,7 +122,6 @@ def main(cmd: Sequence[str] | None = None) -> None:
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--ngpu", type=int, default=0)
     args = parser.parse_args(cmd)
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     recordings = read_recordings(args.mini)
     data = args.directory / "data"
     parts = {"train": args.train, "valid": args.train // 8, "test": args.train // 8}
