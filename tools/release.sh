@@ -61,10 +61,9 @@ for file in LICENSE README.md CHANGELOG.md CITATION.cff; do
     grep -qx "${file}" "${work}/in_sdist" || fail "${sdist} has no ${file}"
 done
 
-# what is not the checkout's: the fixtures that make tiny models
-mkdir "${work}/makers"
-git archive HEAD tests benchmarks | tar -x -C "${work}/makers"
-cp tools/try_wheel.py "${work}"
+# the tests without the packages: they use the wheel's
+mkdir "${work}/tests_only"
+git archive HEAD tests benchmarks pyproject.toml | tar -x -C "${work}/tests_only"
 
 "${python}" -m venv "${work}/venv"
 if [ -n "${packages_of}" ]; then
@@ -76,9 +75,14 @@ if [ -n "${packages_of}" ]; then
     "${packages_of}/bin/python" -c "${where}" > "$("${work}/venv/bin/python" -c "${where}")/others.pth"
 else
     say "installing ${wheel} into a fresh environment; this fetches PyTorch and ESPnet"
-    "${work}/venv/bin/python" -m pip install -q -c "${constraints}" "${wheel}[search,demo,s3prl]"
+    "${work}/venv/bin/python" -m pip install -q -c "${constraints}" "${wheel}[search,demo,s3prl]" pytest
 fi
-cd "${work}"
-"${work}/venv/bin/python" -I try_wheel.py "${version}" "${work}/makers" || fail "the installed wheel does not work"
+cd "${work}/tests_only"
+installed=$("${work}/venv/bin/python" -c 'import espnet_plugin as e, sys; print(e.__version__, e.__file__.startswith(sys.prefix))')
+[ "${installed}" = "${version} True" ] || fail "the environment has another installation: ${installed}"
+"${work}/venv/bin/python" -m pytest -q -p no:cacheprovider -m "not slow" tests/espnet_plugin/inference/test_speechclip.py \
+    tests/espnet_plugin/bin/test_speechclip.py tests/espnet_plugin/search/test_query.py \
+    tests/s3prl_upstream/test_register.py tests/s3prl_upstream/test_expert.py \
+    || fail "the installed wheel does not work"
 
 say "${version} is ready: ${wheel} and ${sdist}. To publish it: git tag v${version}, twine upload dist/*"
