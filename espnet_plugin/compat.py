@@ -1,4 +1,4 @@
-"""The only place that knows which ESPnet version it runs under (202511 and 202611)."""
+"""The only module that depends on the ESPnet version (202511 or 202611)."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["get_commandline_args", "imports_off_stdout"]
 
 @contextlib.contextmanager
 def imports_off_stdout() -> Iterator[None]:
-    """Sends what is printed while importing to stderr.
+    """Sends output of imports to stderr.
 
-    202511 prints a line about Flash Attention when its tasks are imported, which would be the
-    first line of ``--print_config > train.yaml``.
+    202511 prints a line about Flash Attention when its tasks are imported. It would be the first
+    line of ``--print_config > train.yaml``.
     """
     with contextlib.redirect_stdout(sys.stderr):
         yield

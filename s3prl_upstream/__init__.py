@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SITE_DIRECTORY", "register", "speechclip_plus"]
 
-# On PYTHONPATH, it registers the upstream in every Python process that imports s3prl.hub.
+# On PYTHONPATH, it registers the upstream in every Python process that imports s3prl.hub
 SITE_DIRECTORY = str(Path(__file__).resolve().parent / "site")
 
 
@@ -24,15 +24,15 @@ def speechclip_plus(
     refresh: bool = False,
     **options: Any,
 ) -> UpstreamExpert:
-    """The upstream as ``s3prl.hub`` and ``torch.hub`` call theirs; arguments as UpstreamExpert.
+    """Makes the upstream, as ``s3prl.hub`` and ``torch.hub`` do; arguments as UpstreamExpert.
 
     Raises:
-        ValueError: For ``trust_remote_code``, which ESPnet would take from a file (``extra_conf``).
+        ValueError: For ``trust_remote_code``, which ESPnet would read from a file (``extra_conf``).
     """
     if "trust_remote_code" in options:
         raise ValueError(
-            "speechclip_plus takes no trust_remote_code, since its options may come from a file: "
-            "call s3prl_upstream.expert.UpstreamExpert(..., trust_remote_code=True) instead"
+            "speechclip_plus takes no trust_remote_code, because its options may come from a file; "
+            "call s3prl_upstream.expert.UpstreamExpert"
         )
     from s3prl_upstream.expert import UpstreamExpert
 
@@ -40,14 +40,14 @@ def speechclip_plus(
 
 
 def register(hub: ModuleType | None = None) -> None:
-    """Puts the upstream into ``s3prl.hub`` of this process; calling it again changes nothing.
+    """Adds the upstream to ``s3prl.hub`` of this process; a second call changes nothing.
 
     Args:
-        hub: The module to put it into; ``s3prl.hub`` by default.
+        hub: The module to add it to; ``s3prl.hub`` by default.
 
     Raises:
         ImportError: If s3prl cannot be imported.
-        RuntimeError: If the hub has another upstream of that name already.
+        RuntimeError: If the hub already has another upstream of that name.
     """
     if hub is None:
         from espnet_plugin.speechclip.backends.s3prl import upstream_hub
@@ -55,10 +55,10 @@ def register(hub: ModuleType | None = None) -> None:
         hub = upstream_hub()
     name = speechclip_plus.__name__
     present = getattr(hub, name, speechclip_plus)
-    # compared by name: this module may have been imported anew
+    # compared by name, because this module may have been imported twice
     if getattr(present, "__module__", None) != __name__:
         raise RuntimeError(
-            f"{hub.__name__} has an upstream {name} of {present.__module__} already; it is not "
-            "overwritten"
+            f"{hub.__name__} already has an upstream {name}, of {present.__module__}; "
+            "remove it first"
         )
     setattr(hub, name, speechclip_plus)

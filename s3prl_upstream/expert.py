@@ -1,7 +1,7 @@
 """The upstream: all hidden states of the speech encoder and of the trained block.
 
-Nothing of s3prl is imported here: the class keeps to the contract that s3prl's runner, ``s3prl.nn``
-and ESPnet's ``s3prl`` front end expect of an upstream.
+It does not import s3prl. The class meets the contract of s3prl's runner, ``s3prl.nn`` and ESPnet's
+``s3prl`` front end.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from espnet_plugin.speechclip.model import SpeechOutput
 
 SAMPLING_RATE = 16000
 OUTPUTS = ("parallel", "cascaded", "keywords")
-TRAINED = 2**31  # updates, after which every schedule of the model is at its end
+TRAINED = 2**31  # updates after which every schedule of the model has ended
 
 
 def shortest_utterance(receptive_field: int, stride: int) -> int:
-    """Samples up to which shorter utterances are continued with zeros.
+    """Samples to which shorter utterances are padded with zeros.
 
     s3prl.nn expects ceil(samples / stride) frames and refuses half of that or less. An encoder
-    without padding gives up to d = ceil((receptive_field - 1) / stride) fewer, so d + 1 frames are
+    without padding gives up to d = ceil((receptive_field - 1) / stride) fewer. So d + 1 frames are
     the fewest that always pass: 1040 samples for the usual 400 and 320.
     """
     missing = -(-(receptive_field - 1) // stride)
@@ -38,7 +38,7 @@ def shortest_utterance(receptive_field: int, stride: int) -> int:
 
 
 def continue_with_last_frame(states: Tensor, frames: Tensor, wanted: Tensor) -> Tensor:
-    """States (batch, frames, dim) in which copies of an utterance's last frame stand behind it.
+    """Repeats the last frame of each utterance behind it.
 
     Changes ``states`` itself when gradients are off, to save the memory of a copy.
 
@@ -46,6 +46,9 @@ def continue_with_last_frame(states: Tensor, frames: Tensor, wanted: Tensor) -> 
         states: (batch, frames, dim).
         frames: Frames of each utterance, (batch,).
         wanted: Frames of each utterance with the copies, (batch,).
+
+    Returns:
+        (batch, frames, dim).
     """
     places = torch.arange(states.size(1), device=states.device)  # (frames,)
     missing = (places >= frames[:, None]) & (places < wanted[:, None])  # (batch, frames)
@@ -57,12 +60,12 @@ def continue_with_last_frame(states: Tensor, frames: Tensor, wanted: Tensor) -> 
 class UpstreamExpert(nn.Module):
     """SpeechCLIP(+) as an upstream.
 
-    The hidden states are the speech encoder's (the input of its first layer and each layer's
-    output; of pre-norm encoders the last one before the final layer norm, which is what the model
-    itself weighs), then the trained block's layer outputs at the frames: 12 + 1 + 1 for base, 24 +
-    1 + 1 for large. An utterance has the same states alone and in any batch. s3prl counts samples /
-    stride frames, rounded up, which is one or two more than there are; it repeats the last frame of
-    a batch, and so is done here behind every shorter utterance. Later frames are zero.
+    The hidden states are the speech encoder's: the input of its first layer and each layer's
+    output. A pre-norm encoder's last one precedes the final layer norm, as in the model itself. The
+    trained block's layer outputs at the frames follow: 12 + 1 + 1 states for base, 24 + 1 + 1 for
+    large. An utterance has the same states alone and in any batch. s3prl counts samples / stride
+    frames, rounded up, which is one or two more than there are. It repeats the last frame of a
+    batch; this class does so for every utterance. Later frames are zero.
 
     Args:
         ckpt: Exported model, ESPnet experiment or its checkpoint, packed model, or the name of a
@@ -70,9 +73,9 @@ class UpstreamExpert(nn.Module):
         model_config: YAML file with any of the options below, for s3prl's ``-g``.
         refresh: Download a hub model again.
         trainable: False: frozen. True: the speech encoder and the trained block get gradients.
-            "block": the trained block only. The speech encoder stays in evaluation mode always.
-        outputs: Further outputs of each utterance: "parallel" and "cascaded" embeddings,
-            "keywords". CLIP's text tower is loaded for "cascaded" only, its image tower never.
+            "block": only the trained block. The speech encoder always stays in evaluation mode.
+        outputs: More outputs of each utterance: "parallel" and "cascaded" embeddings, "keywords".
+            CLIP's text tower is loaded for "cascaded" only, its image tower never.
         trust_remote_code: See ``load_speechclip``.
 
     Raises:
@@ -113,7 +116,7 @@ class UpstreamExpert(nn.Module):
         self.set_trainable(trainable)
 
     def set_trainable(self, trainable: bool | str) -> None:
-        """Chooses what gets gradients, see the class."""
+        """Sets what gets gradients; see the class."""
         if not isinstance(trainable, bool) and trainable != "block":
             raise ValueError(f"trainable must be false, true or block, got {trainable!r}")
         self.trainable = trainable
@@ -126,8 +129,8 @@ class UpstreamExpert(nn.Module):
         self.train(self.training)
 
     def train(self, mode: bool = True) -> UpstreamExpert:
-        """Training mode reaches what is trained only: the block's dropout, and the quantiser, which
-        hands gradients through its choice."""
+        """Sets training mode for what is trained: the block, whose dropout it switches on, and the
+        quantiser, which then passes gradients through its choice."""
         super().train(mode)
         self.model.eval()
         if self.trainable:
@@ -144,22 +147,22 @@ class UpstreamExpert(nn.Module):
         """Encodes utterances.
 
         Args:
-            wavs: Mono at 16 kHz, floating point in [-1, 1] or integers as recordings hold them,
-                (samples,) each. An utterance that is shorter than ``min_samples`` (1040 with
-                HuBERT) is continued with zeros up to that.
+            wavs: Mono at 16 kHz, floating point in [-1, 1] or 8 to 32-bit integers, (samples,)
+                each. An utterance shorter than ``min_samples`` (1040 with HuBERT) is padded with
+                zeros to that length.
 
         Returns:
             ``hidden_states``: tuple of (batch, frames, dim); ``hidden_state_<i>`` each of them;
             ``last_hidden_state``: the trained block's output; ``frame_lengths``: (batch,).
-            If asked for, ``parallel`` and ``cascaded``: the utterance's embedding repeated at each
+            On request: ``parallel`` and ``cascaded``, the utterance's embedding repeated at each
             frame, (batch, frames, embedding_dim), for s3prl's ``-s``; ``parallel_embedding`` and
-            ``cascaded_embedding``: (batch, embedding_dim); ``keywords``: sub-words of each
-            utterance; ``keyword_embeddings``: (batch, slots, token_dim), ``keyword_lengths``:
+            ``cascaded_embedding``, (batch, embedding_dim); ``keywords``, sub-words of each
+            utterance; ``keyword_embeddings``, (batch, slots, token_dim); ``keyword_lengths``,
             (batch,).
 
         Raises:
-            TypeError: If the samples are of another type, or ``wavs`` is no list.
-            ValueError: If there is no utterance, or one is empty, not one-dimensional or not
+            TypeError: If the samples have another type, or ``wavs`` is not a list.
+            ValueError: If the list is empty, or an utterance is empty, not one-dimensional or not
                 finite.
         """
         speech, lengths = self._batch(wavs)
@@ -209,8 +212,8 @@ class UpstreamExpert(nn.Module):
         """Padded (batch, samples) and numbers of samples (batch,), at least ``min_samples``."""
         if not isinstance(wavs, (list, tuple)):
             raise TypeError(
-                f"an upstream takes a list of utterances, not {type(wavs).__name__}; one "
-                "utterance is a list of one"
+                f"an upstream takes a list of utterances, not {type(wavs).__name__}; put a single "
+                "utterance into a list"
             )
         if not wavs:
             raise ValueError("an empty list: give at least one utterance")
@@ -233,7 +236,7 @@ class UpstreamExpert(nn.Module):
         finite = speech.isfinite().all(dim=1)
         if not finite.all():
             number = int(finite.logical_not().nonzero()[0])
-            raise ValueError(f"utterance {number} has samples that are NaN or infinite")
+            raise ValueError(f"utterance {number} has NaN or infinite samples")
         speech = F.pad(speech, (0, max(0, self.min_samples - speech.size(1))))
         return speech, lengths.clamp(min=self.min_samples)
 
@@ -253,7 +256,7 @@ class UpstreamExpert(nn.Module):
         rate = self.model.speech_encoder.sampling_rate
         if rate != SAMPLING_RATE:
             raise ValueError(
-                f"{ckpt}: its speech encoder takes {rate} Hz; s3prl's speech is 16 kHz"
+                f"{ckpt}: its speech encoder needs {rate} Hz; s3prl's speech is 16 kHz"
             )
         if "parallel" in self.outputs and self.model.parallel_projection is None:
             raise ValueError(f"{ckpt}: outputs: this architecture has no parallel embedding")
@@ -265,19 +268,15 @@ def _check_outputs(outputs: Sequence[str]) -> tuple[str, ...]:
     names = (outputs,) if isinstance(outputs, str) else tuple(outputs)
     unknown = [name for name in names if name not in OUTPUTS]
     if unknown:
-        raise ValueError(f"outputs: {unknown[0]!r} is not known; choose from {', '.join(OUTPUTS)}")
+        raise ValueError(f"outputs: {unknown[0]!r} is unknown; choose from {', '.join(OUTPUTS)}")
     return names
 
 
 def _read_options(path: Path) -> dict[str, Any]:
     """The options in s3prl's ``-g`` file."""
     if not path.is_file():
-        what = "a folder, not a file" if path.is_dir() else "no such file"
-        raise FileNotFoundError(
-            f"{path}: {what}; model_config is a YAML file with trainable and outputs"
-        )
+        raise FileNotFoundError(f"{path}: no such file; write a YAML file with trainable, outputs")
     options = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    known = ("trainable", "outputs")
-    if not isinstance(options, dict) or set(options) - set(known):
-        raise ValueError(f"{path}: expected a mapping with any of {', '.join(known)}")
+    if not isinstance(options, dict) or set(options) - {"trainable", "outputs"}:
+        raise ValueError(f"{path}: expected a mapping with any of trainable, outputs")
     return options

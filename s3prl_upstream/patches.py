@@ -242,7 +242,7 @@ def keep_sid_lists(dataset: ModuleType, *, cache: Path) -> None:
     """``s3prl.downstream.voxceleb1.dataset`` caches its file lists in the experiment.
 
     Why:
-        It caches them in the installed package, so a second corpus gets the first one's lists.
+        It caches them in the installed package, so a second corpus gets the lists of the first.
 
     Until:
         s3prl keeps them with the experiment.

@@ -30,7 +30,8 @@ PYTHON += ("espnet_plugin/*.py", "espnet_plugin/bin/*.py", "espnet_plugin/demo/*
 PYTHON += ("espnet_plugin/inference/*.py", "espnet_plugin/search/*.py")
 PYTHON += ("tests/benchmarks/*.py", "tests/docs/*.py", "tests/gpu/*.py", "tests/tools/*.py")
 PYTHON += ("egs2/speechclip_plus/local/mini/*.py", "egs2/speechclip_plus/local/shared/*.py")
-PYTHON += ("tools/*.py",)  # add a file when you rewrite it
+PYTHON += ("tools/*.py", "s3prl_upstream/**/*.py", "espnet_plugin/espnet3/*.py")
+PYTHON += ("egs2/*/local/front_end/*.py",)  # add a file when you rewrite it
 LONGEST, MEDIAN, WIDTH = 35, 16, 140
 # code, comments, the targets of links, formulas
 CODE = re.compile(

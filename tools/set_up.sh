@@ -15,10 +15,10 @@ min_free_gib=12
 fail() { echo "set-up: error: $*" >&2; exit 1; }
 say() { echo "set-up: $*"; }
 
-# Shows what pip is at, from its log: a line that is rewritten, or one a minute where nobody watches.
+# Shows pip's progress from its log: a line that is rewritten, or one a minute without a terminal.
 watch_pip() {
     local log=$1 begin=${SECONDS} now told=-60
-    # the pause must not keep a pipe open that this script writes into
+    # the pause must not keep this script's output pipe open
     while sleep 1 > /dev/null 2>&1; do
         now=$(grep -E '^ *(Collecting|Downloading|Using cached|Building|Preparing|Installing) ' "${log}" | tail -n 1)
         now=$(cut -c 1-60 <<< "${now#"${now%%[! ]*}"}")
@@ -95,7 +95,7 @@ say "the first time this fetches up to 4 GB (mostly PyTorch) and takes several m
 say "pip's own output: ${log}"
 watch_pip "${log}" &
 watcher=$!
-# That index has little else: what PyTorch depends on comes from PyPI with all the rest.
+# That index has PyTorch only; its dependencies come from PyPI.
 if [ -n "${torch}" ]; then pip_install --no-deps --index-url "${torch_index}" torch torchvision torchaudio; fi
 pip_install -e '.[all]'
 unwatch

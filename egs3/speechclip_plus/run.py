@@ -2,7 +2,7 @@
 
 import sys
 
-# ESPnet3, which makes its own, takes eight seconds to import
+# ESPnet3 makes one, too, but takes eight seconds to import
 HELP = """usage: python run.py --training_config conf/training_mini.yaml --stages train
 
   --stages NAME [NAME ...]     create_dataset, embed_images, make_vocabulary, collect_stats, train,
@@ -11,7 +11,7 @@ HELP = """usage: python run.py --training_config conf/training_mini.yaml --stage
   --inference_config FILE      of infer
   --metrics_config FILE        of measure
   --publication_config FILE    of pack_model and upload_model
-  --dry_run                    say what would run
+  --dry_run                    show what would run
   --write_requirements         list the installed packages beside each stage's log
   -h, --help                   show this"""
 

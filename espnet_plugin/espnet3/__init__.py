@@ -1,1 +1,1 @@
-"""SpeechCLIP(+) as a system of ESPnet3: the same task, model, data and scores as under ESPnet2."""
+"""SpeechCLIP(+) as a system of ESPnet3: task, model, data and scores are those under ESPnet2."""

@@ -1,4 +1,4 @@
-"""What ESPnet2's trainer does for a contrastive model and Lightning's does not."""
+"""Callbacks that make Lightning train a contrastive model as ESPnet2's trainer does."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ Trainer, Module = lightning.Trainer, lightning.LightningModule
 
 
 class WholeSetRecall(Callback):
-    """Logs ``valid/recall_mean_at_1`` and its companions, see ``RetrievalTrainer``.
+    """Logs ``valid/recall_mean_at_1`` and the other recalls, see ``RetrievalTrainer``.
 
-    The embeddings are those of the validation steps, kept on their way, of all ranks.
+    It keeps the embeddings of the validation steps, of all ranks.
     """
 
     def __init__(self) -> None:
         self._rows: dict[str, list[Tensor]] = {}
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: Module) -> None:
-        """Starts to keep what the speech side gives."""
+        """Starts to keep speech embeddings."""
         self._rows = {}
         self._hook = pl_module.model.speechclip.register_forward_hook(self._keep)
 
@@ -49,7 +49,7 @@ class WholeSetRecall(Callback):
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: Module, outputs: Any, batch: Any, *_: Any
     ) -> None:
-        """Keeps both sides of a batch: its utterances, and what the model takes."""
+        """Keeps the embeddings of a batch, which holds utterance ids and the model's inputs."""
         content = batch[1]
         images = pl_module.model.encode_images(content["image"])
         rows = {"image": images, "image_id": content["image_id"].reshape(-1), **self._speech}
@@ -62,24 +62,23 @@ class WholeSetRecall(Callback):
         if trainer.sanity_checking or not self._rows:
             return
         collected = {name: torch.cat(values) for name, values in self._rows.items()}
-        # every rank needs the same figures, by which it chooses and stops
+        # every rank needs the same figures to choose epochs and to stop
         collected = {name: gather_features(value) for name, value in collected.items()}
         for name, value in validation_recall(collected).items():
             pl_module.log(f"valid/{name}", value)
 
 
 class RepeatableUpdates(Callback):
-    """Draws that depend on seed and epoch alone, and updates that are ESPnet2's to the last bit.
+    """Draws that depend on seed and epoch only, and updates equal to ESPnet2's to the last bit.
 
-    An update whose loss or gradients are not finite is left out as a whole: it is not counted and
-    no schedule moves on. An epoch's last batches are left out, too, where they are fewer than an
-    update takes.
+    An update whose loss or gradients are not finite is skipped: it is not counted, and no schedule
+    advances. An epoch's last batches are skipped if they are too few for an update.
 
     Args:
-        seed: The run's.
+        seed: Of the run.
         grad_clip: Largest norm of the gradients. Lightning's own clipping sums over the optimizer's
-            groups, in another order, and what that rounds otherwise is another training at last.
-        max_skipped_updates: Updates in a row that may be left out; 0: any number.
+            groups in another order, and the rounding grows into another training.
+        max_skipped_updates: Updates in a row that may be skipped; 0: any number.
     """
 
     def __init__(self, *, seed: int, grad_clip: float, max_skipped_updates: int) -> None:
@@ -98,8 +97,7 @@ class RepeatableUpdates(Callback):
         self._makes_update = False
 
     def setup(self, trainer: Trainer, pl_module: Module, stage: str) -> None:
-        """Fills the bank of pictures, and keeps the frozen tables from being sent to every rank at
-        every step."""
+        """Fills the image bank, and excludes the frozen tables from synchronisation over ranks."""
         model = pl_module.model
         bank = getattr(model, "image_bank", None)
         if bank is not None and stage == "fit":
@@ -111,10 +109,10 @@ class RepeatableUpdates(Callback):
         )
 
     def on_train_start(self, trainer: Trainer, pl_module: Module) -> None:
-        """What follows each update, as under ESPnet2: Lightning would let the schedules move on
-        after updates that were left out, too."""
+        """Advances the schedules after each update that was made. Lightning would do so after
+        skipped ones, too."""
         for config in trainer.lr_scheduler_configs:
-            config.interval = "update"  # Lightning knows "step" and "epoch" only
+            config.interval = "update"  # Lightning acts on "step" and "epoch" only
 
         def end_update(*_: Any) -> None:
             if self._makes_update:
@@ -126,34 +124,34 @@ class RepeatableUpdates(Callback):
             optimizer.register_step_post_hook(end_update)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: Module) -> None:
-        """ESPnet2 counts epochs from 1."""
+        """Seeds the epoch; ESPnet2 counts epochs from 1."""
         set_all_random_seed(epoch_seed(self.seed, trainer.current_epoch + 1))
         self._start_epoch()
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: Module, batch: Any, *_: Any
     ) -> None:
-        """Notes which utterances the update is of."""
+        """Notes the update's utterances."""
         self._batches.append(batch[0])
 
     def on_before_backward(self, trainer: Trainer, pl_module: Module, loss: Tensor) -> None:
-        """Notes a batch whose loss is finite; ESPnet3 passes over the others."""
+        """Counts batches with a finite loss; ESPnet3 skips the others."""
         self._finite_losses += 1
 
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: Module, optimizer: torch.optim.Optimizer
     ) -> None:
-        """Clips the gradients, and removes those of an update that is left out."""
+        """Clips the gradients, and removes those of a skipped update."""
         norm = torch.nn.utils.clip_grad_norm_(pl_module.model.parameters(), self.grad_clip)
         whole = self._finite_losses == trainer.accumulate_grad_batches
         self._makes_update = whole and bool(norm.isfinite())
         if not self._makes_update:
-            optimizer.zero_grad(set_to_none=True)  # Adam passes over what has no gradient
+            optimizer.zero_grad(set_to_none=True)  # Adam skips parameters without gradient
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: Module, outputs: Any, *_: Any
     ) -> None:
-        """Counts an update that was left out."""
+        """Counts made and skipped updates."""
         if len(self._batches) == trainer.accumulate_grad_batches:
             if self._makes_update:
                 self._skipped.made()
@@ -162,19 +160,19 @@ class RepeatableUpdates(Callback):
             self._start_update()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Module) -> None:
-        """Stops a training that made no update in the epoch."""
+        """Stops the training if the epoch made no update."""
         self._skipped.end_epoch()
 
 
 class ESPnet2Experiment(Callback):
-    """Keeps the experiment's folder as ESPnet2's, so that whatever reads that reads this.
+    """Writes the experiment's folder in ESPnet2's layout.
 
-    ``config.yaml`` holds the options at its root and the keyword vocabulary as ids,
-    ``valid.<criterion>.ave.pth`` is the average of the best epochs, and ``train.log`` has a line of
+    ``config.yaml`` holds the options at its root and the keyword vocabulary as ids.
+    ``valid.<criterion>.ave.pth`` is the average of the best epochs. ``train.log`` has a line of
     results for each epoch.
 
     Args:
-        exp_dir: The experiment.
+        exp_dir: Folder of the experiment.
     """
 
     def __init__(self, *, exp_dir: str | Path) -> None:
@@ -182,7 +180,7 @@ class ESPnet2Experiment(Callback):
         self._losses: list[float] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: Module) -> None:
-        """Writes the configuration in ESPnet2's form over that which ESPnet3 left."""
+        """Replaces ESPnet3's configuration by one in ESPnet2's form."""
         if not trainer.is_global_zero:
             return
         path = self.exp_dir / "config.yaml"
@@ -192,15 +190,15 @@ class ESPnet2Experiment(Callback):
         config |= own["model"] | {"seed": own["seed"]}
         vocabulary = pl_module.model.speechclip.vocabulary
         if vocabulary is not None:
-            # a model must load where the vocabulary file is not
+            # a model must load without the vocabulary file
             config["keyword_vocabulary"] = [int(token_id) for token_id in vocabulary.ids]
         write_text(path, yaml_no_alias_safe_dump(config, indent=4, sort_keys=False))
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: Module, outputs: Any, *_: Any
     ) -> None:
-        """Notes a batch's loss; there is none where it was not finite."""
-        if outputs:  # Lightning has divided it for the sum over an update's batches
+        """Notes a batch's loss; a loss that was not finite is missing."""
+        if outputs:  # Lightning divided it by the batches per update
             self._losses.append(float(outputs["loss"]) * trainer.accumulate_grad_batches)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Module) -> None:
@@ -209,8 +207,8 @@ class ESPnet2Experiment(Callback):
             return
         for callback in trainer.callbacks:
             if isinstance(callback, AverageCheckpointsCallback):
-                # Lightning lets checkpoints be saved after every other callback, so that at the
-                # end of the validation the average still lacks the epoch that was validated
+                # Lightning saves checkpoints after all other callbacks, so at the end of the
+                # validation the average still lacks the validated epoch
                 callback.on_validation_end(trainer, pl_module)
                 for best in callback.best_ckpt_callbacks:
                     self._link_average(best.monitor.replace("/", "."), len(best.best_k_models))

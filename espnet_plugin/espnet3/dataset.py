@@ -1,4 +1,4 @@
-"""What ESPnet3 looks for under the name in ``data_src``: a dataset, and what prepares it."""
+"""The dataset and its builder, which ESPnet3 finds by the name in ``data_src``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from espnet_plugin.espnet3.recipe_stages import run_recipe_stages
 from espnet_plugin.tasks.speechclip import SpeechCLIPTask
 from espnet_plugin.tasks.speechclip_options import DEFAULT_ENCODER
 
-# of the task's options, those that are read here and by the preprocessor
+# the task's options that this module and the preprocessor read
 DEFAULTS = {
     "speech_encoder": "huggingface",
     "speech_encoder_conf": DEFAULT_ENCODER,
@@ -32,7 +32,7 @@ DEFAULTS = {
 
 
 class ImageKind(Kind):
-    """A picture: its embedding, (dim,), or its pixels, (3, height, width)."""
+    """An image: its embedding, (dim,), or its pixels, (3, height, width)."""
 
     def check(self, value: Any, field: Field, model: Any, *, output: bool) -> np.ndarray:
         """Requires an array of one of these shapes."""
@@ -49,22 +49,20 @@ if "image" not in KINDS:
 
 
 class Dataset(BaseDataset):
-    """A formatted set, read and prepared as under ESPnet2.
+    """A formatted set, read as under ESPnet2.
 
-    Items are found by utterance id alone: ESPnet3 would take an id that looks like a number for a
-    position.
+    Items are found by utterance id only. ESPnet3 would treat a numeric id as a position.
 
     Args:
-        directory: ``dump/raw/<set>``, as the recipe's stages 3 to 6 write it.
-        train: Long speech is cropped.
+        directory: ``dump/raw/<set>``, which the recipe's stages 3 to 6 write.
+        train: Crop long speech.
         stored_states: Read the speech encoder's hidden states instead of the recordings.
-        model: The ``model`` section of the training configuration; may be left out where no item
-            is read.
+        model: The ``model`` section of the training configuration; optional if no item is read.
 
     Raises:
-        DataError: If hidden states are those of another speech encoder or normalisation than
-            ``model`` has, or of recordings that changed.
-        ValueError: If hidden states are to be cropped and it is not said to how many frames.
+        DataError: If hidden states come from another speech encoder or normalisation than
+            ``model`` has, or from recordings that changed.
+        ValueError: If hidden states are cropped but ``crop_frames`` is missing.
     """
 
     def __init__(
@@ -80,8 +78,8 @@ class Dataset(BaseDataset):
         crops = train and stored_states and options["crop_seconds"] is not None
         if crops and options["crop_frames"] is None:
             raise ValueError(
-                f"model.crop_seconds {options['crop_seconds']}: of stored hidden states "
-                "model.crop_frames has to say how many frames that is (50 a second for HuBERT)"
+                f"model.crop_seconds {options['crop_seconds']}: with stored hidden states, set "
+                "model.crop_frames too (50 frames a second for HuBERT)"
             )
         speech = ("speech_states", "frames") if stored_states else ("speech", "sound")
         files = {
@@ -121,12 +119,12 @@ class Dataset(BaseDataset):
         return {key: lengths[key] for key in self._keys}
 
     def image_ids(self) -> dict[str, str]:
-        """Number of each utterance's picture."""
+        """Number of each utterance's image."""
         return read_image_ids(self.data, self._keys)
 
 
 class DatasetBuilder(dataset_builder.DatasetBuilder):
-    """The recipe's first three stages: the corpus as data directories, then formatted and checked.
+    """The recipe's first three stages: makes data directories, then formats and checks them.
 
     All methods take ``recipe_dir`` and ``options`` of ``speechclip.sh``.
     """

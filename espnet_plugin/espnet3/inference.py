@@ -1,4 +1,4 @@
-"""Inference over a set with ESPnet3's workers: a shard is what a job is in the recipe's stage 8."""
+"""Inference over a set with ESPnet3's workers; a shard is like a job of the recipe's stage 8."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from espnet_plugin.pretrained.names import resolve_model
 
 
 class SetInferenceRunner(InferenceRunner):
-    """Writes what ``espnet_plugin.evaluation`` reads, and for people ``image.scp`` (the picture's
-    id) and ``keywords.scp`` (the spoken keywords) of every utterance.
+    """Writes the files that ``espnet_plugin.evaluation`` reads.
 
-    A shard that was finished with the same model and data is not made again.
+    ``image.scp`` and ``keywords.scp`` have each utterance's image id and keywords. A finished shard
+    of the same model and data is kept.
 
     Args:
-        provider: Gives the model and the set.
-        options: Further options of ``infer_set``, e.g. ``{"batch_size": 16}``.
-        **others: As ESPnet3 gives them.
+        provider: Of the model and the set.
+        options: More options of ``infer_set``, e.g. ``{"batch_size": 16}``.
+        **others: ESPnet3's.
     """
 
     def __init__(self, provider: Any, *, options: dict[str, Any] | None = None, **others: Any):
@@ -39,7 +39,7 @@ class SetInferenceRunner(InferenceRunner):
         provider.params["model_files"] = _model_files(provider.config)
 
     def __call__(self, indices: Iterable[int]) -> bool:
-        """Runs the whole set; each shard takes its utterances at once, sorted by length."""
+        """Runs the whole set; each shard processes its utterances at once, sorted by length."""
         indices = list(indices)
         workers = getattr(get_parallel_config(), "n_workers", 1)
         self.batch_size = -(-len(indices) // max(int(workers), 1))
@@ -58,7 +58,7 @@ class SetInferenceRunner(InferenceRunner):
 
     @staticmethod
     def forward(idx: Sequence[int], dataset: Any, model: SpeechCLIP, **env: Any) -> SetOutputs:
-        """Embeds the utterances at these places of the set."""
+        """Embeds the utterances at these positions of the set."""
         items: Dataset = dataset.dataset
         directory, keys = items.directory, items.keys()
         utt2image = read_scp(directory / "utt2image")
@@ -78,7 +78,7 @@ class SetInferenceRunner(InferenceRunner):
 
     @staticmethod
     def open_writers(shard_dir: Path | None, **env: Any) -> dict[str, Any]:
-        """Nothing: a shard is written at once."""
+        """Opens nothing, because a shard is written at once."""
         return {}
 
     @staticmethod
@@ -90,10 +90,10 @@ class SetInferenceRunner(InferenceRunner):
 
     @staticmethod
     def close_writers(writers: dict[str, Any], state: dict[str, Any], **env: Any) -> None:
-        """Nothing is open."""
+        """Closes nothing."""
 
     def merge(self, shard_dirs: list[Path]) -> None:
-        """Puts the shards together."""
+        """Merges the shards."""
         merge_outputs(shard_dirs, self.output_dir)
         whole = read_inference_set(self.output_dir)
         write_scp(
@@ -118,7 +118,7 @@ def _model_files(config: Any) -> dict[str, str]:
 
 
 def _record(items: Dataset, model_files: dict[str, str]) -> dict[str, list[str]]:
-    """What a set's outputs are made from, see :func:`~espnet_plugin.data.manifest.made_from`."""
+    """Sources of a set's outputs, see :func:`~espnet_plugin.data.manifest.made_from`."""
     lists = {"text": "text", "utt2image": "utt2image", "image_scp": "image_feat.scp"}
     paths = {name: items.directory / file for name, file in lists.items()}
     found = {name: str(path) for name, path in paths.items() if path.exists()}

@@ -1,4 +1,4 @@
-"""Scores of a set as metrics of ESPnet3, by the same functions as the recipe's stage 9."""
+"""Metrics of ESPnet3 with the functions of the recipe's stage 9."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DIRECTIONS = ("speech_to_image", "image_to_speech")
 
 
 class _SetMetric(BaseMetric):
-    """A metric of a whole set's directory: retrieval needs all of it at once."""
+    """A metric of a whole set's directory, because retrieval needs the whole set."""
 
     directory: Path
 
@@ -29,17 +29,18 @@ class _SetMetric(BaseMetric):
         self, data: dict[str, Path], test_name: str, output_dir: Path | None = None
     ) -> dict[str, float]:
         if output_dir is None:
-            raise ValueError("these metrics are of an inference directory: give output_dir")
+            raise ValueError("output_dir is missing: these metrics need an inference directory")
         self.directory = Path(output_dir) / test_name
         return super().__call__(data, test_name, output_dir)
 
 
 class Retrieval(_SetMetric):
-    """Recall@1, 5 and 10, a mean over branches and directions; all scores, with intervals, go to
-    ``<set>/scoring/retrieval.json``.
+    """Recall@1, 5 and 10, as a mean over branches and directions.
+
+    ``<set>/scoring/retrieval.json`` gets all scores, with intervals.
 
     Args:
-        dev_set: Set beside the scored one on which the weight of the branches' sum is chosen.
+        dev_set: Set in the same folder, which selects the weight of the branches' sum.
     """
 
     inputs = (Field("image", "text"),)
@@ -50,7 +51,7 @@ class Retrieval(_SetMetric):
         super().__init__()
 
     def update(self, *, image: Sequence[str]) -> None:
-        """Nothing to add up."""
+        """Does nothing."""
 
     def compute(self) -> dict[str, float]:
         """Scores the directory."""
@@ -70,11 +71,12 @@ class Retrieval(_SetMetric):
 
 
 class Keywords(_SetMetric):
-    """Share of the keywords, and of the content words among them, that stand in the caption; all
-    scores go to ``<set>/scoring/keywords.json``.
+    """Share of the keywords, and of the content words among them, that are in the caption.
+
+    ``<set>/scoring/keywords.json`` gets all scores.
 
     Args:
-        data_dir: Folder of the sets' data directories; ``words.ctm`` in them gives the places.
+        data_dir: Folder of the sets' data directories; their ``words.ctm`` has the words' times.
     """
 
     inputs = (Field("keywords", "text"),)
@@ -85,7 +87,7 @@ class Keywords(_SetMetric):
         super().__init__()
 
     def update(self, *, keywords: Sequence[str]) -> None:
-        """Nothing to add up."""
+        """Does nothing."""
 
     def compute(self) -> dict[str, float]:
         """Scores the directory."""
@@ -94,5 +96,5 @@ class Keywords(_SetMetric):
             self.directory, words_ctm=words if words.exists() else None
         )
         found = {f.name: scores[f.name.replace("_at_", "@")] for f in self.outputs}
-        # of no keyword there is no share; ESPnet3 wants a number
+        # without keywords there is no share, but ESPnet3 needs a number
         return {name: float("nan") if value is None else value for name, value in found.items()}

@@ -1,4 +1,4 @@
-"""The recipe's numbered stages, which prepare data and pack models, for both ESPnets."""
+"""Runs the recipe's numbered stages, which prepare data and pack models."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ SCRIPT = "speechclip.sh"
 def run_recipe_stages(
     recipe_dir: str | Path, first: int, last: int, *, options: Mapping[str, Any]
 ) -> None:
-    """Runs some stages of the recipe; what is up to date is not made again.
+    """Runs some stages of the recipe; files that are up to date are kept.
 
     Args:
         recipe_dir: Folder with ``speechclip.sh``; relative paths start there.
         first: Number of the first stage.
         last: Number of the last one.
-        options: Options of ``speechclip.sh`` without the dashes. None leaves one out; of a list its
-            items are joined by spaces.
+        options: Options of ``speechclip.sh`` without dashes. None omits one; a list's items are
+            joined by spaces.
 
     Raises:
         FileNotFoundError: If there is no recipe.
-        RuntimeError: If a stage fails; what it said stands above.
+        RuntimeError: If a stage fails; its own message precedes this one.
     """
     script = Path(recipe_dir) / SCRIPT
     if not script.is_file():
         raise FileNotFoundError(
-            f"{script}: no such file; recipe_dir of the training configuration has to name a "
-            "folder like egs3/speechclip_plus"
+            f"{script}: no such file; set recipe_dir of the training configuration to a folder "
+            "like egs3/speechclip_plus"
         )
     command = [f"./{SCRIPT}", "--stage", str(first), "--stop_stage", str(last)]
     for name, value in {"python": sys.executable, **options}.items():

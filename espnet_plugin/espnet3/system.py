@@ -17,8 +17,8 @@ from espnet_plugin.evaluation.report.results import write_results
 class SpeechCLIPSystem(BaseSystem):
     """SpeechCLIP and SpeechCLIP+ under ESPnet3.
 
-    Data are prepared and models packed by the recipe's own stages, training, inference and scoring
-    are ESPnet3's with our task, runner and metrics.
+    The recipe's own stages prepare data and pack models. ESPnet3 trains, infers and scores, with
+    our task, runner and metrics.
 
     Example:
         >>> from espnet3.systems.launch import launch
@@ -38,21 +38,21 @@ class SpeechCLIPSystem(BaseSystem):
     )
 
     def embed_images(self, *args: Any, **kwargs: Any) -> None:
-        """Embeds every picture once with CLIP."""
+        """Embeds every image once with CLIP."""
         self._reject_stage_args("embed_images", args, kwargs)
         self._run_recipe(4)
 
     def make_vocabulary(self, *args: Any, **kwargs: Any) -> None:
-        """Lists the sub-words that keywords are chosen from."""
+        """Lists the sub-words that can be keywords."""
         self._reject_stage_args("make_vocabulary", args, kwargs)
         self._run_recipe(5)
 
     def collect_stats(self, *args: Any, **kwargs: Any) -> None:
-        """Writes the shape files and, where they are wanted, the speech encoder's hidden states."""
+        """Writes the shape files and, on request, the speech encoder's hidden states."""
         self._reject_stage_args("collect_stats", args, kwargs)
         model = OmegaConf.to_container(self.training_config.model, resolve=True)
-        # the states are those of the speech encoder that is trained on, whatever the recipe's
-        # options say; the shell splits them at spaces
+        # the states must come from the configuration's speech encoder, whatever the recipe's
+        # options are; the shell splits them at spaces
         words = [self.training_config.preparation.get("speechclip_args") or ""]
         if model.get("speech_encoder"):
             words.append(f"--speech_encoder {model['speech_encoder']}")
@@ -75,7 +75,7 @@ class SpeechCLIPSystem(BaseSystem):
         return results
 
     def pack_model(self, *args: Any, **kwargs: Any) -> None:
-        """Packs the model into one file that loads with pip packages alone."""
+        """Packs the model into one file, which loads with pip packages only."""
         self._reject_stage_args("pack_model", args, kwargs)
         self._run_recipe(10, **self._packed())
 
@@ -86,12 +86,12 @@ class SpeechCLIPSystem(BaseSystem):
         self._run_recipe(11, **self._packed(), hf_repo=repository, skip_upload_hf=False)
 
     def _packed(self) -> dict[str, Any]:
-        """Which model: the experiment's best one, with the results that inference left."""
+        """Options that name the experiment and its inference results."""
         inference = Path(self.publication_config.inference_dir)
         if inference.is_dir() and not inference.name.startswith("inference_"):
             raise ValueError(
-                f"{inference}: its results are not found for packing; rename it, and the inference "
-                "configuration that it is called after, to inference_<name>"
+                f"{inference}: packing finds results in inference_<name> only; rename the folder "
+                "and its inference configuration"
             )
         return {
             "speechclip_exp": self.training_config.exp_dir,

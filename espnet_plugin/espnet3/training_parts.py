@@ -1,5 +1,7 @@
-"""What the training configuration names by ``_target_``: batches, optimizer and scheduler, made
-from the options of an ESPnet2 configuration."""
+"""Batches, optimizer and scheduler, which the training configuration names by ``_target_``.
+
+They read the options of an ESPnet2 configuration.
+"""
 
 from __future__ import annotations
 
@@ -26,24 +28,24 @@ def unique_image_batches(
     num_workers: int,
     collate_fn: Callable[[Any], Any],
 ) -> EpochIterFactory:
-    """New batches each epoch in which no image comes twice, see ``UniqueImageBatchSampler``.
+    """Makes new batches each epoch, without repeated images; see ``UniqueImageBatchSampler``.
 
     Args:
-        dataset: What ESPnet3 makes of ``dataset.train``, of one set.
+        dataset: ESPnet3's ``dataset.train``, of one set.
         batches: Those of ESPnet3's own sampler; not used.
-        batch_size: Utterances of a batch, over all ranks together.
+        batch_size: Utterances of a batch, summed over all ranks.
         sort_window: Batches that are drawn together and sorted by length.
-        seed: The run's.
+        seed: Of the run.
         num_workers: Processes that read files.
         collate_fn: Makes a batch of items.
 
     Raises:
-        ValueError: If there are several training sets: their image ids are numbered apart.
+        ValueError: If there are several training sets, because each numbers its images from 0.
     """
     if len(dataset.datasets) != 1:
         raise ValueError(
-            f"dataset.train lists {len(dataset.datasets)} sets; put their data directories "
-            "together before they are formatted, so that every picture gets a number of its own"
+            f"dataset.train lists {len(dataset.datasets)} sets; combine their data directories "
+            "before stage 2, so every image gets its own number"
         )
     items = dataset.datasets[0]
     distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
@@ -60,7 +62,7 @@ def unique_image_batches(
         dataset=dataset,
         batches=sampler,
         seed=seed,
-        shuffle=False,  # the sampler draws and orders anew for each epoch
+        shuffle=False,  # the sampler draws a new order each epoch
         num_workers=num_workers,
         collate_fn=collate_fn,
         pin_memory=torch.cuda.is_available(),
@@ -74,7 +76,7 @@ def build_optimizer(
     conf: Mapping[str, Any],
     exclude_weight_decay: bool = False,
 ) -> torch.optim.Optimizer:
-    """The optimizer of an ESPnet2 configuration, with the groups that ``SpeechCLIPTask`` makes."""
+    """The optimizer of an ESPnet2 configuration, with ``SpeechCLIPTask``'s parameter groups."""
     return optim_classes[name](
         parameter_groups(parameters, exclude_weight_decay=exclude_weight_decay), **conf
     )
@@ -83,7 +85,7 @@ def build_optimizer(
 def build_scheduler(
     optimizer: torch.optim.Optimizer, *, name: str | None, conf: Mapping[str, Any]
 ) -> Any:
-    """The scheduler of an ESPnet2 configuration; without one the learning rate stays."""
+    """The scheduler of an ESPnet2 configuration; without one, the learning rate is constant."""
     if name is None:
         return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
     return scheduler_classes[name](optimizer, **conf)

@@ -1,12 +1,12 @@
-"""SUPERB for any upstream: train, evaluate, and print the table.
+"""Runs SUPERB for any upstream: trains, evaluates, and prints the table.
 
 Example:
     python -m s3prl_upstream.superb run data.yaml exp/superb \
         --upstream speechclip_plus=MODEL --upstream hf_hubert_custom=HUBERT --upstream fbank
     python -m s3prl_upstream.superb show exp/superb
 
-``run`` needs a data.yaml with the data sets' paths, see docs/s3prl.md. A run that was
-stopped is taken up where it stopped; what has a result is not run again.
+``run`` needs a data.yaml with the data sets' paths, see docs/s3prl.md. A stopped run resumes, and
+runs with a result are skipped.
 """
 
 from __future__ import annotations
@@ -50,28 +50,30 @@ def get_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="train and evaluate")
     run.add_argument("data", type=Path, help="data.yaml")
-    run.add_argument("directory", type=Path, help="where experiments go")
+    run.add_argument("directory", type=Path, help="folder for the experiments")
     run.add_argument(
         "--upstream",
         action="append",
         required=True,
         help="NAME, NAME=CHECKPOINT or LABEL:NAME=CHECKPOINT; repeatable",
     )
-    run.add_argument("--steps", type=int, help="updates; SUPERB's own by default")
+    run.add_argument("--steps", type=int, help="updates (default: SUPERB's)")
     run.add_argument(
         "-o",
         "--override",
         action="append",
         default=[],
         metavar="TASK:KEY=VALUE",
-        help="further option of s3prl's configuration; repeatable",
+        help="option of s3prl's configuration; repeatable",
     )
     run.add_argument("--seed", type=int, default=1337)
-    run.add_argument("--device", help="cpu or cuda; what there is by default")
+    run.add_argument("--device", help="cpu or cuda (default: cuda where there is a GPU)")
     run.add_argument("--workers", type=int, help="processes that read data")
     show = commands.add_parser("show", help="print the table")
-    show.add_argument("directory", type=Path, help="where experiments are")
-    run.add_argument("--tasks", nargs="+", choices=list(TASKS), metavar="TASK", help="of them")
+    show.add_argument("directory", type=Path, help="folder of the experiments")
+    run.add_argument(
+        "--tasks", nargs="+", choices=list(TASKS), metavar="TASK", help="default: all in data.yaml"
+    )
     return parser
 
 
@@ -82,7 +84,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
     failures = _run_all(args) if args.command == "run" else []
     results = read_results(args.directory)
     if not results and not failures:
-        raise ValueError(f"{args.directory}: no results there")
+        raise ValueError(f"{args.directory}: no results in this folder")
     print(table(results))
     if failures:
         raise SystemExit("superb: error: " + "; ".join(failures))

@@ -1,6 +1,6 @@
-"""Stand-ins for the parts of torchaudio that read files, built on soundfile.
+"""Stand-ins for the parts of torchaudio that read files, with soundfile.
 
-Current torchaudio reads with torchcodec only, and has lost ``sox_effects``.
+Current torchaudio reads with torchcodec only and has no ``sox_effects``.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ def apply_effects_tensor(
 ) -> tuple[Tensor, int]:
     """The sox effects that s3prl's tasks use: channels, rate, gain and silence.
 
-    ``silence 1 T L -1 T L`` cuts everything that stays below L percent of full scale for T seconds
-    or longer. sox decides sample by sample and keeps a little more around the speech, so lengths
-    differ slightly from its own.
+    ``silence 1 T L -1 T L`` cuts everything that stays below L percent of full scale for at least T
+    seconds. sox decides sample by sample and keeps a little more around the speech, so its lengths
+    differ slightly.
 
     Raises:
         ValueError: For another effect.
@@ -55,12 +55,12 @@ def apply_effects_tensor(
             seconds, level = float(arguments[1]), float(arguments[2].rstrip("%")) / 100
             samples = _without_silence(samples, rate, seconds, level)
         else:
-            raise ValueError(f"the sox effect {name} {' '.join(arguments)} is not known here")
+            raise ValueError(f"sox effect {name} {' '.join(arguments)}: not implemented")
     return samples, rate
 
 
 def _without_silence(samples: Tensor, rate: int, seconds: float, level: float) -> Tensor:
-    """Without the windows that lie in a quiet stretch of at least so many seconds."""
+    """Removes windows in quiet stretches of at least ``seconds``."""
     longest = max(1, round(seconds / SILENCE_WINDOW))
     windows = samples.split(round(SILENCE_WINDOW * rate), dim=1)
     kept: list[Tensor] = []

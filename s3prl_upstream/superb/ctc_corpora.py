@@ -1,14 +1,14 @@
-"""The corpora of phoneme recognition and slot filling, as s3prl's ctc task asks for them.
+"""Data sets of phoneme recognition and slot filling for s3prl's ctc task.
 
 The task calls ``Dataset(split, tokenizer, bucket_size, **corpus)`` with the ``corpus`` section of
-its configuration. An item is (path, token ids), or for ``bucket_size`` > 1 a list of so many of
-them, of similar length.
+its configuration. An item is (path, token ids), or for ``bucket_size`` > 1 a list of that many, of
+similar length.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,11 @@ Item = tuple[Path, list[int]]
 
 
 class BucketedDataset(Dataset):
-    """Items, or windows of neighbours in the order of their lengths.
+    """Utterances sorted by length; an item is one of them, or a window of neighbours.
 
     Args:
         items: Path and token ids of each utterance.
-        bucket_size: Utterances of an item; 1: single ones.
+        bucket_size: Utterances per item.
 
     Raises:
         ValueError: If there are no items.
@@ -80,7 +80,7 @@ class LibriPhoneDataset(BucketedDataset):
                 text = " ".join(phone for word in words for phone in phones[word])
                 items.append((audio, tokenizer.encode(text)))
         if unknown:
-            logger.warning(f"{unknown} utterances left out: they have words that no lexicon has")
+            logger.warning(f"{unknown} utterances skipped: the lexicon lacks some of their words")
         super().__init__(items, bucket_size)
 
 
@@ -118,7 +118,7 @@ class SnipsDataset(BucketedDataset):
 
 
 def read_lexicon(paths: Sequence[str]) -> dict[str, list[str]]:
-    """Phones of each upper-case word, with their stress.
+    """Phones, with stress, of each upper-case word.
 
     Raises:
         FileNotFoundError: If a file is missing.
@@ -127,8 +127,8 @@ def read_lexicon(paths: Sequence[str]) -> dict[str, list[str]]:
     for path in paths:
         if not Path(path).is_file():
             raise FileNotFoundError(
-                f"{path}: no such lexicon; phoneme recognition on LibriSpeech needs "
-                "librispeech-lexicon.txt of openslr.org/11 (corpus.lexicon)"
+                f"{path}: no such lexicon; name librispeech-lexicon.txt of openslr.org/11 as "
+                "corpus.lexicon"
             )
         for line in _lines(Path(path)):
             word, *pronunciation = line.split()
@@ -168,7 +168,6 @@ def read_snips(path: Path) -> dict[str, str]:
     return transcripts
 
 
-def _lines(path: Path) -> Iterator[str]:
-    # only a line feed ends a line: str.splitlines cuts at U+2028, U+0085 and more
-    with path.open(encoding="utf-8", newline="\n") as stream:
-        yield from (line.rstrip("\r\n") for line in stream if line.strip())
+def _lines(path: Path) -> list[str]:
+    # str.splitlines would also cut at U+2028, U+0085 and more
+    return [line for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]

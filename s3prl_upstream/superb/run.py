@@ -1,16 +1,13 @@
-"""Trains and evaluates one upstream on one SUPERB task, in processes of their own."""
+"""Trains and evaluates one upstream on one SUPERB task, each in its own process."""
 
 from __future__ import annotations
 
-import contextlib
-import importlib.metadata
 import importlib.util
 import json
 import logging
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,11 +18,10 @@ from s3prl_upstream.superb.tasks import Task
 logger = logging.getLogger(__name__)
 
 RESULT = "result.json"
-VERSIONS = ("torch", "torchaudio", "transformers", "espnet-s3prl", "speechclip-plus")
 
 
 class RunError(RuntimeError):
-    """A run that failed; says where its log lies."""
+    """A run that failed; the message names its log."""
 
 
 @dataclass(frozen=True)
@@ -60,14 +56,14 @@ class Upstream:
 
 @dataclass(frozen=True)
 class Settings:
-    """What is the same for all runs.
+    """Settings of all runs.
 
     Attributes:
-        directory: Where experiments lie, ``<label>/<task>``.
-        steps: Updates; None: as SUPERB.
-        overrides: Further ``-o`` options of each task; SUPERB tunes ``config.optimizer.lr`` only.
+        directory: Folder of the experiments, ``<label>/<task>``.
+        steps: Updates; None: SUPERB's number.
+        overrides: More ``-o`` options of each task; SUPERB tunes ``config.optimizer.lr`` only.
         seed: Of s3prl's runner.
-        device: cpu or cuda; None: what there is.
+        device: cpu or cuda; None: a GPU where there is one.
         workers: Processes that read data; None: as configured.
         is_small: Whether the data are small stand-ins.
     """
@@ -84,13 +80,13 @@ class Settings:
 def run_task(
     task: Task, upstream: Upstream, data: Mapping[str, object], settings: Settings
 ) -> dict[str, float]:
-    """Scores of an upstream on a task; takes up where an earlier call stopped.
+    """Scores of an upstream on a task; resumes where an earlier call stopped.
 
     Args:
         task: The task.
         upstream: The upstream.
         data: ``-o`` options that name the corpus.
-        settings: See there.
+        settings: Settings of all runs.
 
     Returns:
         Metrics by name, in the units of SUPERB's table; the mean over folds.
@@ -121,7 +117,7 @@ def _run_once(
 ) -> dict[str, float]:
     result = directory / RESULT
     if result.is_file():
-        logger.info(f"{upstream.label} {task.name} {fold}: done already, {result}")
+        logger.info(f"{upstream.label} {task.name} {fold}: already done, {result}")
         return json.loads(result.read_text())["metrics"]
     directory.mkdir(parents=True, exist_ok=True)
     overrides = _overrides(task, data, settings)
@@ -134,7 +130,6 @@ def _run_once(
         new += ["-k", upstream.checkpoint]
     if fold:
         new += ["-v", fold]
-    started = time.monotonic()
     if not task.trains:
         output = _call(
             ["-m", "evaluate", "-t", task.split, "-l", "-1", *new], directory / "evaluate.log"
@@ -159,9 +154,6 @@ def _run_once(
         "overrides": {key: str(value) for key, value in overrides.items()},
         "seed": settings.seed,
         "small": settings.is_small,
-        "note": task.note,
-        "seconds": round(time.monotonic() - started, 1),
-        "versions": _versions(),
     }
     write_text(result, json.dumps(record, indent=2) + "\n")
     return metrics
@@ -183,30 +175,30 @@ def _overrides(task: Task, data: Mapping[str, object], settings: Settings) -> di
 
 
 def overrides_text(overrides: Mapping[str, object]) -> str:
-    """As s3prl's ``-o`` wants it.
+    """The value of s3prl's ``-o``.
 
     Raises:
-        ValueError: If a value has characters that s3prl splits at.
+        ValueError: If a value contains s3prl's separators.
     """
     parts = []
     for key, value in overrides.items():
         text = str(Path(value).absolute()) if isinstance(value, Path) else str(value)
         if "=" in text or ",," in text:
-            raise ValueError(f"{key}: s3prl cannot take {text!r}: it has '=' or ',,' in it")
+            raise ValueError(f"{key}: s3prl cannot take {text!r}, which contains '=' or ',,'")
         parts.append(f"{key}={text}")
     return ",,".join(parts)
 
 
 def _checkpoints(directory: Path, task: Task) -> list[Path]:
-    """The best one on the development set, or else the latest; all where none is the best."""
+    """The best one on the development set, else the latest; all, for a task without such a set."""
     if task.best and (directory / task.best).is_file():
         return [directory / task.best]
     states = sorted(directory.glob("states-*.ckpt"), key=lambda path: int(path.stem.split("-")[1]))
     if not states:
-        raise RunError(f"{directory}: training left no checkpoint; see train.log")
+        raise RunError(f"{directory}: training wrote no checkpoint; see train.log")
     if not task.best:
         return states
-    logger.warning(f"{directory}: nothing beat the start on the development set; {states[-1].name}")
+    logger.warning(f"{directory}: no best checkpoint; the last one counts, {states[-1].name}")
     return states[-1:]
 
 
@@ -214,7 +206,7 @@ def _metrics(task: Task, output: str, log: Path) -> dict[str, float]:
     found = {metric.name: metric.find(output) for metric in task.metrics}
     metrics = {name: value for name, value in found.items() if value is not None}
     if len(metrics) < len(found):
-        raise RunError(f"{log} has no score; see there")
+        raise RunError(f"{log} contains no score")
     return metrics
 
 
@@ -235,11 +227,3 @@ def _call(arguments: Sequence[str], log: Path) -> str:
         lines = [line for line in output.splitlines() if line.strip()]
         raise RunError(f"{log}: exit code {code}: {lines[-1] if lines else 'no output'}")
     return output
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in VERSIONS:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found

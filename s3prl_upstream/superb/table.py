@@ -16,7 +16,7 @@ def read_results(directory: Path) -> list[dict]:
 
 
 def table(results: Sequence[Mapping]) -> str:
-    """SUPERB's table in Markdown, with what differs from SUPERB below it."""
+    """SUPERB's table in Markdown, with the differences from SUPERB below it."""
     scores: dict[str, dict[str, list[Mapping[str, float]]]] = {}
     for result in results:
         row = scores.setdefault(result["upstream"]["label"], {})

@@ -1,4 +1,4 @@
-"""SUPERB's tasks: what runs them, what they score, and what is different here."""
+"""SUPERB's tasks: what runs them, their scores, and how these differ from the benchmark's."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ class Task:
         downstream: s3prl's ``-d``.
         config: Our configuration, without ``.yaml``; None: named as ``downstream``.
         best: Name of the checkpoint that is best on the development set; empty: there is none, and
-            the saved checkpoint that is best in the test counts, as in SUPERB's ASV.
+            the best saved checkpoint on the test set counts, as in SUPERB's ASV.
         split: ``-t`` of the evaluation.
         metrics: The first one is the task's score.
-        workers: Options that say how many processes read data.
+        workers: Option for the number of processes that read data.
         folds: Runs whose mean is the score.
-        needs: Packages beyond s3prl's.
+        needs: Packages that s3prl does not install.
         note: How the score differs from SUPERB's.
-        trains: False where the upstream is evaluated as it is.
+        trains: False if the upstream is evaluated without training.
     """
 
     name: str
@@ -111,7 +111,7 @@ _TASKS = (
         metrics=(Metric("EER", rf"test-EER: {_NUMBER}", is_higher_better=False),),
         best="",
         needs=("librosa", "joblib", "sklearn"),
-        note="silences are cut by our rule, not by sox",
+        note="our rule cuts silences, not sox",
     ),
     Task(
         name="SD",
@@ -144,7 +144,7 @@ _TASKS = (
         metrics=(),
         split="dev",
         needs=("dtw", "lxml"),
-        note="scores are written; the corpus's own tool makes MTWV of them",
+        note="it writes scores; the corpus's own tool turns them into MTWV",
         trains=False,
     ),
 )

@@ -183,7 +183,7 @@ def train(
         files: Training data, ``file,name,type``.
         valid_files: Development data; None: the same.
         stats: Data of the statistics, training and development; None: as for training.
-        stats_options: Further options of the statistics.
+        stats_options: More options of the statistics.
     """
     config = Path(f"{task}.yaml")
     config.write_text(yaml.safe_dump({**FRONT_END, **TRAINING, **options}))

@@ -303,7 +303,7 @@ def test_wrong_models_and_options(model_dir: Path, tmp_path: Path) -> None:
         UpstreamExpert(model_dir, trainable="all")
     with pytest.raises(ValueError, match="trainable must be"):
         UpstreamExpert(model_dir, trainable=1)  # is equal to True
-    with pytest.raises(ValueError, match="'text' is not known; choose from parallel"):
+    with pytest.raises(ValueError, match="'text' is unknown; choose from parallel"):
         UpstreamExpert(model_dir, outputs=["text"])
     with pytest.raises(FileNotFoundError, match="trainable and outputs"):
         UpstreamExpert(model_dir, tmp_path / "gone.yaml")

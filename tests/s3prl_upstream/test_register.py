@@ -43,7 +43,7 @@ def test_register_twice_changes_nothing() -> None:
 def test_refuses_a_foreign_upstream_of_the_same_name() -> None:
     hub = ModuleType("hub")
     hub.speechclip_plus = len
-    with pytest.raises(RuntimeError, match="upstream speechclip_plus of builtins already"):
+    with pytest.raises(RuntimeError, match="already has an upstream speechclip_plus, of builtins"):
         register(hub)
     assert hub.speechclip_plus is len
 

@@ -1,4 +1,4 @@
-"""A released model's name goes wherever a model is named; here it lies in the cache."""
+"""A released model's name goes wherever a model is named; here it is in the cache."""
 
 from __future__ import annotations
 

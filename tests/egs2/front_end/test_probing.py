@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from local.front_end.probes import (
+from local.front_end.probing import (
     BareEncoder,
     Example,
     ProbeResult,

@@ -10,11 +10,10 @@ import pytest
 import soundfile
 import yaml
 from local.front_end import small_superb
-from local.front_end.lexicon import PRONUNCIATIONS
-from local.front_end.voices import COLOURS, phrases, read_recordings
+from local.front_end.voices import COLOURS, phrases, read_pronunciations, read_recordings
 
 from s3prl_upstream.superb.conf import CONF
-from s3prl_upstream.superb.ctc_corpora import librispeech_utterances, read_lexicon
+from s3prl_upstream.superb.ctc_corpora import librispeech_utterances
 from s3prl_upstream.superb.run import overrides_text
 from s3prl_upstream.superb.tasks import TASKS
 
@@ -60,7 +59,7 @@ def test_recordings_and_phrases(mini: Path) -> None:
     phrase = phrases(recordings["train"])[0]
     assert (phrase.colour, phrase.thing) == ("red", "snake")
     assert len(phrase.samples()) == round(2 * WORD * 16000)
-    with pytest.raises(FileNotFoundError, match="no mini corpus, there is no captions.tsv"):
+    with pytest.raises(FileNotFoundError, match="not a mini corpus, captions.tsv is missing"):
         read_recordings(mini / "wavs")
 
 
@@ -70,17 +69,17 @@ def test_every_task_has_data_and_options(mini: Path, corpora: Path) -> None:
     assert set(data["tasks"]) == set(TASKS)
     for options in data["tasks"].values():
         overrides_text(options)  # s3prl can take them
-    with pytest.raises(SystemExit, match="is there already"):
+    with pytest.raises(SystemExit, match="already exists"):
         small_superb.main([str(mini), str(corpora)])
 
 
 def test_all_words_have_pronunciations_of_known_phones() -> None:
     phones = (CONF / "vocab" / "phones.txt").read_text().splitlines()
-    assert all(phone in phones for text in PRONUNCIATIONS.values() for phone in text.split())
+    assert all(phone in phones for said in read_pronunciations().values() for phone in said)
 
 
 def test_librispeech_layout(corpora: Path) -> None:
-    lexicon = read_lexicon([str(corpora / "PR" / "lexicon.txt")])
+    lexicon = read_pronunciations()
     for part in ("train-clean-100", "dev-clean", "test-clean"):
         utterances = librispeech_utterances(corpora / "PR" / part)
         assert utterances and all(word in lexicon for _, words in utterances for word in words)

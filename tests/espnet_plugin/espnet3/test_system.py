@@ -410,7 +410,7 @@ def test_two_processes_train_as_one(recipe, load_config, training_options) -> No
             re.findall(r"[a-z0-9_]*recall_[a-z0-9_]+=[0-9.]+", log.split("epoch results:")[1])
         )
     assert_same(*outputs, atol=1e-5)
-    # over the whole set, whoever had which part of it
+    # over the whole set, independent of each rank's part
     assert len(recalls[0]) >= 9
     assert recalls[0] == recalls[1]
 

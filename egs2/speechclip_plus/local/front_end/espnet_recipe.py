@@ -1,7 +1,7 @@
-"""ESPnet's own tasks with the upstream as their front end: train, decode, score.
+"""Trains, decodes and scores ESPnet's own tasks with the upstream as their front end.
 
-The steps of an ESPnet recipe, with its own programs, on captions of the mini corpus: asr writes the
-caption down, slu only what it means, the colours and the things in it.
+It runs the steps of an ESPnet recipe, with ESPnet's programs, on captions of the mini corpus. asr
+recognises the caption, slu only its colours and things.
 
 Example:
     python -m local.front_end.espnet_recipe MODEL downloads/mini exp/asr --train 600 --epochs 8
@@ -35,8 +35,7 @@ def content_words(recordings: Sequence[Recording]) -> frozenset[str]:
 
 
 def targets(recordings: Sequence[Recording], wanted: frozenset[str] | None) -> dict[str, list[str]]:
-    """The words to be found in each recording, those that are wanted; recordings with none of
-    them are left out."""
+    """The wanted words of each recording, or all; recordings without any are skipped."""
     words = {
         recording.name: [w for w in recording.text.split() if wanted is None or w in wanted]
         for recording in recordings
@@ -111,11 +110,11 @@ def decode(args: argparse.Namespace, data: Path) -> dict[str, list[str]]:
 
 
 def main(cmd: Sequence[str] | None = None) -> None:
-    """Prints the word error rate, and writes it to ``result.json``."""
+    """Prints the word error rate and writes it to ``result.json``."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", help="path_or_url of the front end")
     parser.add_argument("mini", type=Path, help="the mini corpus, downloads/mini")
-    parser.add_argument("directory", type=Path, help="where the experiment goes")
+    parser.add_argument("directory", type=Path, help="folder of the experiment")
     parser.add_argument("--task", choices=("asr", "slu"), default="asr")
     parser.add_argument("--upstream", default="speechclip_plus")
     parser.add_argument("--train", type=int, default=600, help="training utterances")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from local.front_end.lexicon import PRONUNCIATIONS
 from local.front_end.voices import (
+    LEXICON,
     Splits,
     by_speaker,
     parts,
@@ -23,9 +23,7 @@ CHAPTER = 1
 def phone_recognition(splits: Splits, root: Path, size: int) -> dict[str, object]:
     """PR."""
     _librispeech(splits, root, size)
-    lexicon = root / "lexicon.txt"
-    write_lines(lexicon, (f"{word.upper()} {phones}" for word, phones in PRONUNCIATIONS.items()))
-    return {f"{EXPERT}.corpus.path": root, f"{EXPERT}.corpus.lexicon": [str(lexicon)]}
+    return {f"{EXPERT}.corpus.path": root, f"{EXPERT}.corpus.lexicon": [str(LEXICON)]}
 
 
 def speech_recognition(splits: Splits, root: Path, size: int) -> dict[str, object]:
@@ -55,7 +53,7 @@ def slot_filling(splits: Splits, root: Path, size: int) -> dict[str, object]:
 
 
 def _for_a_cpu(model: str) -> dict[str, object]:
-    """Smaller recurrent layers, and masks that leave something of a small encoder's dimensions."""
+    """Smaller recurrent layers, and masks for the few dimensions of a small encoder."""
     sizes = {"project_dim": 256, "RNNs.dim": [256, 256]}
     augmentation = {
         "apply_time_warp": False,

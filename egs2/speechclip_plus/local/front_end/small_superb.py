@@ -1,4 +1,4 @@
-r"""Small corpora in the layouts of SUPERB's data sets, made of the mini corpus's voices.
+r"""Makes small corpora in the layouts of SUPERB's data sets from the mini corpus's voices.
 
 They show that a task trains and evaluates; their scores are not SUPERB scores.
 
@@ -24,7 +24,7 @@ from espnet_plugin.utils.command import command_errors
 
 logger = logging.getLogger(__name__)
 
-# each writes a corpus of recordings into a folder, with so many utterances for training
+# each writes a corpus into a folder; arguments: recordings, folder, training utterances
 WRITERS = {
     "PR": sequence_tasks.phone_recognition,
     "ASR": sequence_tasks.speech_recognition,
@@ -44,9 +44,9 @@ def make_small_corpora(mini: Path, directory: Path, *, tasks: Sequence[str], siz
 
     Args:
         mini: A mini corpus (downloads/mini of the recipe).
-        directory: Where.
+        directory: Folder of the corpora.
         tasks: Abbreviations.
-        size: About how many training utterances each.
+        size: Training utterances of each, approximately.
 
     Returns:
         The data.yaml.
@@ -56,7 +56,7 @@ def make_small_corpora(mini: Path, directory: Path, *, tasks: Sequence[str], siz
     for name in tasks:
         root = directory.absolute() / name
         if root.exists():
-            raise FileExistsError(f"{root} is there already; remove it or take another directory")
+            raise FileExistsError(f"{root} already exists; remove it or choose another directory")
         root.mkdir(parents=True)
         given = WRITERS[name](recordings, root, size)
         options[name] = {
@@ -73,7 +73,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
     """Writes the corpora."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("mini", type=Path, help="the mini corpus, downloads/mini")
-    parser.add_argument("directory", type=Path, help="where they go")
+    parser.add_argument("directory", type=Path, help="folder of the corpora")
     parser.add_argument("--size", type=int, default=480, help="training utterances of each")
     parser.add_argument(
         "--tasks", nargs="+", choices=list(WRITERS), default=list(WRITERS), metavar="TASK"

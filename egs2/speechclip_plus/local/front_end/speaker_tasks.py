@@ -24,11 +24,11 @@ from s3prl_upstream.superb.conf import EXPERT
 CHUNK_FRAMES = 200
 CHUNK = CHUNK_FRAMES * 160  # samples, of upstreams with 10 ms frames; half of others' chunks
 TOO_SHORT = 1600  # samples; upstreams refuse chunks of less than a window
-SHORTEST = 34000  # samples; ASV leaves out what has 32000 or less without its silences
+SHORTEST = 34000  # samples; ASV skips files with at most 32000 without silences
 
 
 def diarization(splits: Splits, root: Path, size: int) -> dict[str, object]:
-    """SD. Two voices, the second begins while the first still speaks."""
+    """SD. Two voices; the second begins while the first still speaks."""
     options: dict[str, object] = {f"{EXPERT}.datarc.chunk_size": CHUNK_FRAMES}
     for part, recordings, number in parts(splits, size):
         chooser = random.Random(part)
@@ -65,7 +65,7 @@ def diarization(splits: Splits, root: Path, size: int) -> dict[str, object]:
 
 
 def speaker_verification(splits: Splits, root: Path, size: int) -> dict[str, object]:
-    """ASV. The test's speakers are not among those of training."""
+    """ASV. Training and test have different speakers."""
     training = _long_recordings(splits["train"], root / "dev" / "wav", size, prefix="id1")
     testing = _long_recordings(splits["test"], root / "test" / "wav", size // 4, prefix="id2")
     for name, recordings in (("dev_trials.txt", training), ("test_trials.txt", testing)):
@@ -105,7 +105,7 @@ def query_by_example(splits: Splits, root: Path, size: int) -> dict[str, object]
 def _long_recordings(
     recordings: Sequence[Recording], folder: Path, size: int, *, prefix: str
 ) -> dict[str, list[str]]:
-    """Writes pairs of captions of a voice as one file each; returns the files of each speaker."""
+    """Writes pairs of a voice's captions as one file each; returns the files of each speaker."""
     speakers = by_speaker(recordings)
     written: dict[str, list[str]] = {}
     for index, own in enumerate(speakers.values()):

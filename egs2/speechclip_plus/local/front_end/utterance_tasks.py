@@ -33,7 +33,7 @@ LARGEST_HASH = 2**27 - 1  # of Speech Commands' split
 
 
 def speech_commands(splits: Splits, root: Path, size: int) -> dict[str, object]:
-    """KS. The ten commands are ten other words, as the corpus has none of the real ones."""
+    """KS. Ten other words replace the commands, which the corpus lacks."""
     things = [thing for thing, _ in _things(splits["train"]).most_common(16)]
     commands, others = dict(zip(things, KEYWORDS, strict=False)), things[len(KEYWORDS) :]
     rng = np.random.default_rng(0)
@@ -86,7 +86,7 @@ def fluent_commands(splits: Splits, root: Path, size: int) -> dict[str, object]:
 
 
 def voxceleb1(splits: Splits, root: Path, size: int) -> dict[str, object]:
-    """SID. Speakers are heard in all parts, captions in one only."""
+    """SID. Each speaker is in all parts, each caption in one."""
     speakers = by_speaker(splits["train"])
     lines = []
     for index, recordings in enumerate(speakers.values(), start=10001):
@@ -104,7 +104,7 @@ def voxceleb1(splits: Splits, root: Path, size: int) -> dict[str, object]:
 
 
 def emotion(splits: Splits, root: Path, size: int) -> dict[str, object]:
-    """ER. The voices have no emotions: each is a manner of changing the recording."""
+    """ER. The voices have no emotions; a change of the recording replaces each."""
     manners = {
         "neu": lambda x: x,
         "hap": lambda x: _faster(x, 1.25),
@@ -140,7 +140,7 @@ def _spoken(phrase: Phrase) -> np.ndarray:
 
 
 def _speaker_id(index: int, *, is_valid: bool) -> str:
-    """A name that Speech Commands' hash puts into the validation or the training part."""
+    """A name that Speech Commands' hash assigns to validation or training."""
     for salt in range(1000):
         name = f"{index:04x}{salt:04x}"
         digest = int(hashlib.sha1(name.encode()).hexdigest(), 16)

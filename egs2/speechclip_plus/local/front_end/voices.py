@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from espnet_plugin.data.alignments import WORDS_CTM, Word, read_ctm
+from s3prl_upstream.superb.ctc_corpora import read_lexicon
 
 RATE = 16000
+LEXICON = Path(__file__).with_name("lexicon.txt")  # ARPAbet, in LibriSpeech's format
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple")
 
 
@@ -23,7 +25,7 @@ class Recording:
     Attributes:
         name: Utterance id; begins with the split, e.g. ``train_00012_3``.
         speaker: Name of the voice.
-        words: In their order.
+        words: In order.
         path: 16 kHz mono file.
     """
 
@@ -70,14 +72,14 @@ def read_recordings(directory: str | Path) -> dict[str, list[Recording]]:
         directory: The folder with captions.tsv, words.ctm and wavs.
 
     Raises:
-        FileNotFoundError: If it is no mini corpus.
+        FileNotFoundError: If it is not a mini corpus.
     """
     directory = Path(directory)
     for name in ("captions.tsv", WORDS_CTM, "wavs"):
         if not (directory / name).exists():
             raise FileNotFoundError(
-                f"{directory}: no mini corpus, there is no {name}; stage 1 of the recipe makes one "
-                "(egs2/speechclip_plus, ./run.sh --corpus mini --stop_stage 1)"
+                f"{directory}: not a mini corpus, {name} is missing; make one by "
+                "./run.sh --corpus mini --stop_stage 1 in egs2/speechclip_plus"
             )
     words = read_ctm(directory / WORDS_CTM)
     splits = defaultdict(list)
@@ -90,15 +92,20 @@ def read_recordings(directory: str | Path) -> dict[str, list[Recording]]:
     return dict(splits)
 
 
+def read_pronunciations() -> dict[str, list[str]]:
+    """Phones of each upper-case word in the captions of mini."""
+    return read_lexicon([str(LEXICON)])
+
+
 def parts(
     splits: Splits, size: int, names: Sequence[str] = ("train", "dev", "test")
 ) -> Iterator[tuple[str, Sequence[Recording], int]]:
-    """The corpus's name, recordings, and wanted utterances of each part.
+    """Name, recordings and number of wanted utterances of each part.
 
     Args:
         splits: Recordings of train, dev and test.
-        size: Utterances for training; a quarter of it for the other two.
-        names: What the corpus calls the three.
+        size: Utterances for training; the other two get a quarter of it.
+        names: The corpus's names of the three.
     """
     yield from zip(
         names,
@@ -129,7 +136,7 @@ def phrases(recordings: Sequence[Recording]) -> list[Phrase]:
 
 
 def write_audio(path: Path, samples: np.ndarray, rate: int = RATE) -> None:
-    """Writes 16 bit audio; the name's ending says which format."""
+    """Writes 16-bit audio in the format of the suffix."""
     import soundfile
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -143,7 +150,7 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
 
 
 def write_csv(path: Path, rows: Iterable[Sequence[object]]) -> None:
-    """Writes a table with commas; the first row is its header."""
+    """Writes a table with commas; the first row is the header."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows(rows)

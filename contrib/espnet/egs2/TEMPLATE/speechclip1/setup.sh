@@ -15,7 +15,7 @@ if [ ! -d "${dir}/../../TEMPLATE" ]; then
     exit 1
 fi
 
-# what a recipe changes is its own
+# copies of what a recipe changes
 for name in cmd.sh conf local; do
     cp -r "${dir}/../../TEMPLATE/speechclip1/${name}" "${dir}"
 done

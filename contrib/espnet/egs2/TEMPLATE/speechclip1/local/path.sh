@@ -1,3 +1,3 @@
 #!/usr/bin/env bash
-# captions and file names are UTF-8, whatever LC_ALL says
+# captions and file names are UTF-8, with any LC_ALL
 export PYTHONUTF8=1
