@@ -58,14 +58,6 @@ def get_parser() -> argparse.ArgumentParser:
         help="NAME, NAME=CHECKPOINT or LABEL:NAME=CHECKPOINT; repeatable",
     )
     run.add_argument("--steps", type=int, help="updates (default: SUPERB's)")
-    run.add_argument(
-        "-o",
-        "--override",
-        action="append",
-        default=[],
-        metavar="TASK:KEY=VALUE",
-        help="option of s3prl's configuration; repeatable",
-    )
     run.add_argument("--seed", type=int, default=1337)
     run.add_argument("--device", help="cpu or cuda (default: cuda where there is a GPU)")
     run.add_argument("--workers", type=int, help="processes that read data")
@@ -92,19 +84,9 @@ def main(cmd: Sequence[str] | None = None) -> None:
 
 def _run_all(args: argparse.Namespace) -> list[str]:
     is_small, data = read_data(args.data)
-    overrides: dict[str, dict[str, object]] = {}
-    for text in args.override:
-        task, _, option = text.partition(":")
-        key, equals, value = option.partition("=")
-        if task not in TASKS or not key or not equals:
-            raise ValueError(
-                f"-o {text}: expected TASK:option=value with a task of {', '.join(TASKS)}"
-            )
-        overrides.setdefault(task, {})[key] = value
     settings = Settings(
         directory=args.directory,
         steps=args.steps,
-        overrides=overrides,
         seed=args.seed,
         device=args.device,
         workers=args.workers,

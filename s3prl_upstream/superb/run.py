@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from espnet_plugin.utils.atomic import write_text
@@ -61,7 +61,6 @@ class Settings:
     Attributes:
         directory: Folder of the experiments, ``<label>/<task>``.
         steps: Updates; None: SUPERB's number.
-        overrides: More ``-o`` options of each task; SUPERB tunes ``config.optimizer.lr`` only.
         seed: Of s3prl's runner.
         device: cpu or cuda; None: a GPU where there is one.
         workers: Processes that read data; None: as configured.
@@ -70,7 +69,6 @@ class Settings:
 
     directory: Path
     steps: int | None = None
-    overrides: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     seed: int = 1337
     device: str | None = None
     workers: int | None = None
@@ -85,7 +83,7 @@ def run_task(
     Args:
         task: The task.
         upstream: The upstream.
-        data: ``-o`` options that name the corpus.
+        data: ``-o`` options; they name the corpus, and may change others.
         settings: Settings of all runs.
 
     Returns:
@@ -171,7 +169,7 @@ def _overrides(task: Task, data: Mapping[str, object], settings: Settings) -> di
         }
     if settings.workers is not None:
         overrides[task.workers] = settings.workers
-    return {**overrides, **data, **settings.overrides.get(task.name, {})}
+    return {**overrides, **data}
 
 
 def overrides_text(overrides: Mapping[str, object]) -> str:
