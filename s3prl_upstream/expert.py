@@ -275,7 +275,7 @@ def _check_outputs(outputs: Sequence[str]) -> tuple[str, ...]:
 def _read_options(path: Path) -> dict[str, Any]:
     """The options in s3prl's ``-g`` file."""
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; write a YAML file with trainable, outputs")
+        raise FileNotFoundError(f"{path}: no such file; it is YAML with trainable and outputs")
     options = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     if not isinstance(options, dict) or set(options) - {"trainable", "outputs"}:
         raise ValueError(f"{path}: expected a mapping with any of trainable, outputs")

@@ -100,7 +100,7 @@ def count_edits_with_torchaudio(editdistance: ModuleType) -> None:
     """
     from torchaudio.functional import edit_distance
 
-    editdistance.eval = editdistance.distance = edit_distance
+    editdistance.eval = edit_distance
 
 
 def bring_back_hub_login(huggingface_hub: ModuleType) -> None:

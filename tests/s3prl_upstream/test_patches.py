@@ -64,7 +64,7 @@ def test_edits_are_counted_in_texts_and_lists() -> None:
     module = ModuleType("editdistance")
     patches.count_edits_with_torchaudio(module)
     assert module.eval("kitten", "sitting") == 3
-    assert module.distance(["a", "b"], []) == 2
+    assert module.eval(["a", "b"], []) == 2
 
 
 def test_a_stand_in_refuses_to_run() -> None:
