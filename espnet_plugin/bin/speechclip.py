@@ -120,21 +120,6 @@ def _convert_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", help="Lightning checkpoint, as released")
     parser.add_argument("out_dir", help="directory for the converted model")
     parser.add_argument(
-        "--vocabulary",
-        help="token ids in row order: tokens.tsv, .npy or one a line (default: recovered from the "
-        "token embeddings)",
-    )
-    parser.add_argument(
-        "--speech_encoder",
-        help="name or directory of a public HuBERT to name instead of storing its weights, if they "
-        "are equal",
-    )
-    parser.add_argument(
-        "--clip",
-        metavar="ViT-B-32-quickgelu:openai",
-        help="public CLIP to name instead of storing its weights, if they are equal",
-    )
-    parser.add_argument(
         "--compatibility",
         nargs="*",
         default=[],
@@ -303,15 +288,10 @@ def demo(args: argparse.Namespace) -> None:
 
 def convert(args: argparse.Namespace) -> None:
     """Converts a released checkpoint and reports every weight; nothing in it is executed."""
-    from espnet_plugin.pretrained.convert.converter import Teachers, convert_checkpoint
+    from espnet_plugin.pretrained.convert.converter import convert_checkpoint
 
     report = convert_checkpoint(
-        args.checkpoint,
-        args.out_dir,
-        vocabulary=args.vocabulary,
-        teachers=Teachers(args.speech_encoder, args.clip),
-        compatibility=args.compatibility,
-        force=args.force,
+        args.checkpoint, args.out_dir, compatibility=args.compatibility, force=args.force
     )
     _answer(args, asdict(report), str(report))
 

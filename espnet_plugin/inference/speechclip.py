@@ -372,7 +372,7 @@ class SpeechCLIP:
         Raises:
             FileExistsError: If the directory is not empty.
             FileNotFoundError: If the source is gone.
-            ValueError: If a frozen weight or an option changed in memory; the message names it.
+            ValueError: If a frozen weight changed in memory; the message names it.
         """
         with new_directory(directory, force=force) as target:
             self._write(target, name=Path(directory).name)

@@ -1,6 +1,6 @@
 """From a name to a loaded model: stored, packed, published and released ones.
 
-The names below are imported when they are used, so that importing the package costs nothing.
+The names below are imported when they are used, so importing the package is fast.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Unpacking models that may come from anybody."""
+"""Unpack models that may come from anybody."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import zlib
 from functools import partial
 from pathlib import Path
 
-from espnet_plugin.utils.disk import NotEnoughSpaceError
+from espnet_plugin.utils.disk import require_space
 from espnet_plugin.utils.unpack import unpack
 
 # Weights hardly shrink: an archive that unpacks to many times its size holds something else.
@@ -31,14 +31,11 @@ def unpack_model(path: Path, directory: Path) -> None:
             that lead out of it.
         NotEnoughSpaceError: If there is not enough space.
     """
-    try:
-        unpack(path, directory, check=partial(_check_members, path))
-    except NotEnoughSpaceError as error:
-        raise NotEnoughSpaceError(f"{error} TMPDIR names the folder.") from error
+    unpack(path, directory, check=partial(_check_members, path, directory))
 
 
 def packed_config(path: Path) -> bytes:
-    """The configuration in a packed model as it is; empty if it holds none.
+    """The configuration in a packed model; empty if there is none.
 
     Raises:
         ValueError: If it is damaged.
@@ -51,10 +48,10 @@ def packed_config(path: Path) -> bytes:
             with archive.open(min(names, key=len)) as member:
                 return member.read(MAX_CONFIG_BYTES)
     except (zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path}: a damaged or foreign zip file ({error})") from error
+        raise ValueError(f"{path}: damaged, or not a model's zip file ({error})") from error
 
 
-def _check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
+def _check_members(path: Path, directory: Path, members: list[zipfile.ZipInfo]) -> None:
     size = sum(entry.file_size for entry in members)
     if size > min(MAX_BYTES, max(SMALL_BYTES, MAX_RATIO * path.stat().st_size)):
         raise ValueError(
@@ -66,3 +63,5 @@ def _check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
     for entry in members:
         if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG):
             raise ValueError(f"{path}: {entry.filename!r} is a link or device; refused")
+    remedy = "name another folder in TMPDIR"
+    require_space(directory, size, what=f"The files in {path}", remedy=remedy)

@@ -1,4 +1,4 @@
-"""What a stored model is, without building it."""
+"""Describe a stored model without building it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from espnet_plugin.utils.architectures import architecture_name
 
 
 def describe_model(source: str | Path) -> dict[str, Any]:
-    """What a model is made of, and how much of it was trained, for JSON.
+    """The parts of a model and the number of its trained weights, for JSON.
 
     Args:
         source: As for :func:`load_speechclip`, which also says what is raised.
@@ -47,7 +47,7 @@ def describe_released() -> list[dict[str, Any]]:
     """The released models with their size in bytes, and whether they are downloaded, for JSON."""
     found = [(model, fetched(model)) for model in released_models()]
     return [
-        {**asdict(model), "size": here.size if here else model.size, "downloaded": here is not None}
+        {**asdict(model), "size": here.size if here else None, "downloaded": here is not None}
         for model, here in found
     ]
 
@@ -66,7 +66,7 @@ def released_table(described: Sequence[Mapping[str, Any]]) -> list[tuple[str, ..
 
 
 def _shown(value: Any, *, root: Path | None) -> Any:
-    """A file of the model by its path in it: a zip file's are in a folder that is gone again."""
+    """A file of the model by its path in it: the folder of an unpacked zip file is temporary."""
     if value is None or root is None or not lies_within(value, root):
         return value
     return os.path.relpath(value, root)

@@ -1,4 +1,4 @@
-"""Which model it is, by its content: computed once, and again when one of its files changes."""
+"""Identify a model by its content: computed once, and again when one of its files changes."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ _FOLDER = "fingerprints"  # in the cache of released models
 
 
 def model_fingerprint(source: str | Path) -> str:
-    """SHA-256 of what a trained model's embeddings come from, however it is stored.
+    """SHA-256 of a trained model, the same for all forms in which it is stored.
 
-    That is the trained weights and the frozen CLIP, by the content of its files or, where it is a
-    public one, by its name. The model is not built. The result is kept in the cache directory; it
-    counts as long as size and times of the model's files are the same.
+    It covers the trained weights and the frozen CLIP, by the content of its files or by its public
+    name. The model is not built. The result is cached while size and times of the model's files
+    stay the same.
 
     Args:
         source: As for :func:`load_speechclip`, which also says what is raised.
@@ -44,7 +44,7 @@ def model_fingerprint(source: str | Path) -> str:
     if kept is not None:
         return kept
     with opened(path, trusted=True) as stored:  # nothing that it names is built
-        # before the files are read: what changes meanwhile is found changed the next time
+        # before the files are read, so a change meanwhile shows the next time
         stamps = {str(file): _stamp(file) for file in _files(path, stored)}
         fingerprint = fingerprint_of(stored.config, stored.read_weights())
     with contextlib.suppress(OSError):  # a cache that cannot be written
@@ -54,7 +54,7 @@ def model_fingerprint(source: str | Path) -> str:
 
 
 def fingerprint_of(config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> str:
-    """The fingerprint of a model whose configuration and weights are read already."""
+    """The fingerprint of a model by its configuration and weights."""
     digest = hashlib.sha256()
     for name, weight in sorted(weights.items()):
         if not name.startswith(NOT_TRAINED):
@@ -74,7 +74,7 @@ def _clip_options(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _files(path: Path, stored: StoredModel) -> Iterator[Path]:
-    """What the fingerprint depends on."""
+    """The files that the fingerprint depends on."""
     if path.is_file() and stored.root is not None:
         yield path  # a zip file, which holds everything
         return
@@ -96,7 +96,7 @@ def _record_file(path: Path) -> Path:
 
 
 def _kept(path: Path) -> str | None:
-    """The fingerprint as it was computed before; None if the model may be another one now."""
+    """The cached fingerprint; None if the model may have changed."""
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
         record = json.loads(_record_file(path).read_text(encoding="utf-8"))
         unchanged = all(_stamp(Path(file)) == stamp for file, stamp in record["files"].items())

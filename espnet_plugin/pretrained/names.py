@@ -1,4 +1,4 @@
-"""What a model's name stands for, here or on the Hugging Face hub."""
+"""Find a model by its path or name, on this disk or on the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -14,31 +14,29 @@ PACKED = "model.zip"  # a repository on the hub holds an exported model, or this
 EXPECTED = (
     f"an exported model (a directory with {CONFIG_FILE} and {TRAINED_FILE}), an ESPnet experiment "
     f"(a directory with {CONFIG_FILE} and checkpoints *.pth, or one of these checkpoints), a zip "
-    "file that holds one of them, the name owner/model of a repository on the hub, or that of a "
-    "released model (docs/models.md lists them)"
+    "file with one of these, a repository owner/model on the hub, or a released model "
+    "(docs/models.md)"
 )
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
 def resolve_model(source: str | Path, *, refresh: bool = False) -> Path:
-    """Where a model lies, downloaded if it is the name of a released one or of a repository on the
-    hub.
+    """Path of a model, downloaded if it is a released one or in a repository on the hub.
 
-    What is cached is taken as it is, without asking the network whether it has changed.
+    A cached model is used without asking the network whether it has changed.
 
     Args:
         source: Path, name of a released model, or ``owner/model``; a path that exists wins.
         refresh: Download it again.
 
     Returns:
-        A directory with an exported model, or a file. Of an experiment's directory this is a
-        checkpoint: the averaged or else the best one by the first of its criteria that there is,
-        or else the latest.
+        A directory with an exported model, or a file. For an experiment's directory it is a
+        checkpoint: by its first criterion with a file, the average or else the best; otherwise the
+        latest.
 
     Raises:
-        FileNotFoundError: If there is no such file, and no such repository can be had.
-        ValueError: If it is a directory that holds no model, or a released model's file is not
-            what it was.
+        FileNotFoundError: If there is no such file, and no such repository can be reached.
+        ValueError: If a directory holds no model, or a released model's file has changed.
     """
     path = Path(source).expanduser()
     if path.exists():
@@ -52,7 +50,7 @@ def resolve_model(source: str | Path, *, refresh: bool = False) -> Path:
         others = ", ".join(sorted(other.name for other in path.parent.glob("*.pth")))
         nearest = ", ".join(nearest_names(str(source)))
         there = f"; there are {others}" if others and path.suffix == ".pth" else ""
-        there += f"; the released models nearest to that name are {nearest}" if nearest else ""
+        there += f"; the released models with a similar name are {nearest}" if nearest else ""
         raise FileNotFoundError(f"{source}: no such file or directory{there}; expected {EXPECTED}")
     directory = _snapshot(str(source), refresh=refresh)
     published = _published_in(directory)
@@ -64,7 +62,7 @@ def resolve_model(source: str | Path, *, refresh: bool = False) -> Path:
 
 
 def _published_in(directory: Path) -> Path | None:
-    """The model of a repository, which is no experiment: that may name files anywhere."""
+    """The model of a repository. Experiments do not count: they may name files anywhere."""
     if (directory / PACKED).is_file():
         return directory / PACKED
     whole = all((directory / name).is_file() for name in (CONFIG_FILE, TRAINED_FILE))
@@ -87,12 +85,12 @@ def _model_in(directory: Path) -> Path:
 
 
 def _snapshot(name: str, *, refresh: bool) -> Path:
-    """Local folder of a repository."""
+    """The local folder of a repository."""
     from huggingface_hub import snapshot_download
 
     def load(**options: Any) -> Path:
         directory = Path(snapshot_download(name, force_download=refresh, **options))
-        # a download that was interrupted, or of other files only, is in the cache too
+        # the cache may hold an interrupted download, or other files only
         if options and _published_in(directory) is None:
             raise FileNotFoundError(directory)
         return directory

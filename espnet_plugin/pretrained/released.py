@@ -1,4 +1,4 @@
-"""The checkpoints that the authors of SpeechCLIP and SpeechCLIP+ released; a table with names."""
+"""Names of the checkpoints that the authors of SpeechCLIP and SpeechCLIP+ released."""
 
 from __future__ import annotations
 
@@ -17,24 +17,21 @@ class ReleasedModel:
     """A released checkpoint.
 
     Attributes:
-        name: What it is called here.
+        name: Its name here.
         architecture: parallel, cascaded, cascaded+, hybrid or hybrid+.
         speech_encoder: The frozen HuBERT: ``HuBERT base`` or ``HuBERT large``.
         clip: The frozen CLIP, under OpenAI's name.
-        frozen_size: Bytes of the weights of both, of which most of the file consists.
+        frozen_size: Bytes of the weights of both, most of the file.
         corpus: What it was trained on.
-        recall_at: Rank of the published figure, 1 or 10.
-        recall: Published figure: recall at that rank on the corpus's validation set, mean of
-            speech to image and image to speech, in %.
-        repository: On the Hugging Face hub.
+        recall_at: Rank of the published recall, 1 or 10.
+        recall: Published recall at that rank on the corpus's validation set, mean of speech to
+            image and image to speech, in %.
+        repository: Repository on the Hugging Face hub.
         path: The file in the repository.
-        paper: Whose it is.
-        code: Where its authors' code is.
-        code_licence: Licence of that code; None: it has none. For the checkpoints themselves no
-            licence is published.
-        revision: Commit of the repository; None: whichever is the latest at the first download.
-        sha256: Of the file; None: not known before the first download.
-        size: Of the file in bytes; None: not known before the download.
+        paper: The paper that describes it.
+        code: Address of its authors' code.
+        code_licence: Licence of that code; None: it has none. The checkpoints themselves have no
+            published licence.
     """
 
     name: str
@@ -50,13 +47,10 @@ class ReleasedModel:
     paper: str
     code: str
     code_licence: str | None
-    revision: str | None = None
-    sha256: str | None = None
-    size: int | None = None
 
     @property
     def description(self) -> str:
-        """What it is, in one line."""
+        """Architecture, training and published recall, in one line."""
         return (
             f"{self.architecture} of {self.paper} with {self.speech_encoder} and CLIP {self.clip}, "
             f"trained by its authors on {self.corpus}; published: {self.recall:.2f} % mean "
@@ -65,7 +59,7 @@ class ReleasedModel:
 
     @property
     def licence(self) -> str:
-        """Which licence applies to what, in one line."""
+        """Licences of its parts, in one line."""
         code = f"is under {self.code_licence}" if self.code_licence else "has no licence either"
         return (
             f"the authors publish none for the checkpoint; their code ({self.code}) {code}; "
@@ -75,25 +69,22 @@ class ReleasedModel:
 
 
 def released_models() -> list[ReleasedModel]:
-    """All released models: those on Flickr8k first, base before large, then those on SpokenCOCO.
-
-    What was downloaded and converted of one, :func:`released_cache.fetched` says.
-    """
+    """All released models: those on Flickr8k first, base before large, then those on SpokenCOCO."""
     return list(_table().values())
 
 
 def released_model(name: str) -> ReleasedModel | None:
-    """The released model of that name; None if there is none."""
+    """The released model of that name, or None."""
     return _table().get(name)
 
 
 def released_as(file: str) -> ReleasedModel | None:
-    """The released model whose checkpoint has that file name; None if there is none."""
+    """The released model whose checkpoint has that file name, or None."""
     return next((model for model in _table().values() if Path(model.path).name == file), None)
 
 
 def nearest_names(name: str) -> list[str]:
-    """At most three names of released models that may have been meant, the nearest first."""
+    """At most three similar names of released models, the nearest first."""
     normalized = name.casefold().replace("_", "-").replace("+", "-plus")
     return difflib.get_close_matches(normalized, _table(), n=3)
 

@@ -1,16 +1,16 @@
 """Released checkpoints, downloaded and converted once.
 
-Each becomes a directory of its own in ``$SPEECHCLIP_CACHE`` (default ``~/.cache/speechclip``) that
-loads without the network. The authors publish neither versions nor checksums: what the first
-download brought is recorded in it, and a later one must be the same.
+Each becomes a directory in ``$SPEECHCLIP_CACHE`` (default ``~/.cache/speechclip``) that loads
+without the network. The authors publish neither versions nor checksums. A record of the first
+download is kept, and later downloads must be the same.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -22,6 +22,8 @@ from filelock import FileLock, Timeout
 from espnet_plugin.pretrained.released import ReleasedModel
 from espnet_plugin.pretrained.storage_format import FORMAT_VERSION, new_directory
 from espnet_plugin.speechclip.hub import from_cache_or_hub
+from espnet_plugin.utils.disk import require_space
+from espnet_plugin.utils.hashing import hash_file
 
 RECORD_FILE = "released.json"
 _SHA256_DIGITS = 64
@@ -29,15 +31,15 @@ _SHA256_DIGITS = 64
 
 @dataclass(frozen=True)
 class Fetched:
-    """Which file a converted model was made of.
+    """The file that a converted model was made of.
 
     Attributes:
-        repository: On the Hugging Face hub.
+        repository: Repository on the Hugging Face hub.
         path: The file in the repository.
         revision: Commit of the repository.
-        sha256: Of the file.
-        size: Of the file in bytes.
-        format_version: Of the directory that it was converted into.
+        sha256: SHA-256 of the file.
+        size: Size of the file in bytes.
+        format_version: Format of the directory that it was converted into.
     """
 
     repository: str
@@ -49,7 +51,7 @@ class Fetched:
 
 
 def cache_directory() -> Path:
-    """Where converted models are kept: ``$SPEECHCLIP_CACHE``, or ``speechclip`` in XDG's cache."""
+    """Folder of converted models: ``$SPEECHCLIP_CACHE``, or ``speechclip`` in XDG's cache."""
     given = os.environ.get("SPEECHCLIP_CACHE")
     if given:
         return Path(given).expanduser()
@@ -57,7 +59,7 @@ def cache_directory() -> Path:
 
 
 def fetched(model: ReleasedModel) -> Fetched | None:
-    """What a released model here was made of; None if it is not here."""
+    """The file that a released model in the cache was made of; None if it is not there."""
     path = cache_directory() / model.name / RECORD_FILE
     try:
         record = Fetched(**json.loads(path.read_text(encoding="utf-8")))
@@ -67,10 +69,10 @@ def fetched(model: ReleasedModel) -> Fetched | None:
 
 
 def fetch_released(model: ReleasedModel, *, refresh: bool = False) -> Path:
-    """A released model as an exported one, downloaded and converted if it is not here yet.
+    """A released model as an exported one, downloaded and converted if it is not cached.
 
-    One process at a time does that for a model; others wait for it. The directory appears when it
-    is complete.
+    One process at a time does that for a model; others wait. The directory appears when it is
+    complete.
 
     Args:
         model: Which one.
@@ -80,10 +82,10 @@ def fetch_released(model: ReleasedModel, *, refresh: bool = False) -> Path:
         The directory.
 
     Raises:
-        FileNotFoundError: If it neither lies in the hub's cache nor can be downloaded.
-        OSError: If there is no space for it.
-        ValueError: If what was downloaded is damaged, has changed since the first time, or is not
-            what the table says.
+        FileNotFoundError: If it is not in the hub's cache and cannot be downloaded.
+        NotEnoughSpaceError: If the disk cannot hold it.
+        ValueError: If the download is damaged, has changed since the first one, or is a model of
+            another architecture.
     """
     directory = cache_directory() / model.name
     if refresh or not _is_here(model):
@@ -116,13 +118,19 @@ def _download_and_convert(model: ReleasedModel, directory: Path, *, refresh: boo
 
     before = fetched(model)
     known = None if before is None or refresh else before.revision
-    file = _download(model, known or model.revision or "main", refresh=refresh)
+    file = _download(model, known or "main", refresh=refresh)
     # .../snapshots/<commit>/<path>
     revision = file.parents[len(PurePosixPath(model.path).parts) - 1].name
     size = file.stat().st_size
     record = Fetched(model.repository, model.path, revision, _checksum(file, model), size)
-    _check_unchanged(record, before, model, directory)
-    _check_space(directory.parent, size)
+    if before is not None and before.sha256 != record.sha256:
+        raise ValueError(
+            f"{model.name}: {model.path} of {model.repository} has changed: SHA-256 "
+            f"{before.sha256} before, {record.sha256} at revision {revision}. The model made of "
+            f"the first one stays in {directory}; remove that directory if you trust the new file"
+        )
+    remedy = "name another directory in SPEECHCLIP_CACHE"
+    require_space(directory.parent, size, what=f"The files of {model.name}", remedy=remedy)
     logging.info(f"{model.name}: converting {file}")
     with new_directory(directory, force=True) as target:
         report = convert_checkpoint(file, target)
@@ -158,26 +166,23 @@ def _download(model: ReleasedModel, revision: str, *, refresh: bool) -> Path:
         refresh=refresh,
         missing=f"{model.name}: not yet in {cache_directory()}, and no {model.path} of "
         f"{model.repository}",
-        remedy="It is downloaded once, which needs a connection to the hub and HF_HUB_OFFLINE "
-        "unset. If you have a copy, run speechclip convert FILE DIRECTORY, and give "
+        remedy="The first download needs a connection to the hub, and HF_HUB_OFFLINE unset. If "
+        "you have a copy, run speechclip convert FILE DIRECTORY, and give "
         "DIRECTORY instead of the name",
     )
 
 
 def _introduce(model: ReleasedModel, origin: str) -> None:
-    # warnings, which are seen where no logging is set up
+    # as warnings, which show even if logging is not set up
     logging.warning(f"{model.name}: {model.description}")
     logging.warning(f"{model.name}: licences: {model.licence}")
     logging.warning(f"{model.name}: {origin}")
 
 
 def _checksum(file: Path, model: ReleasedModel) -> str:
-    """SHA-256 of a file in the hub's cache; one that is not what the hub announced is removed."""
-    from huggingface_hub.utils.sha import sha_fileobj
-
-    with open(file, "rb") as content:
-        checksum = sha_fileobj(content).hex()
-    # the cache stores a file under its etag, which is the SHA-256 of a large one
+    """SHA-256 of a file in the hub's cache; a file with another than announced is removed."""
+    checksum = hash_file(file, hashlib.sha256()).hexdigest()
+    # the cache stores a file under its etag, which is the SHA-256 of a large file
     blob = file.resolve()
     if len(blob.name) == _SHA256_DIGITS and blob.name != checksum:
         file.unlink()
@@ -187,32 +192,3 @@ def _checksum(file: Path, model: ReleasedModel) -> str:
             f"{checksum}, the hub announced {blob.name}. It has been removed; try again"
         )
     return checksum
-
-
-def _check_unchanged(
-    record: Fetched, before: Fetched | None, model: ReleasedModel, directory: Path
-) -> None:
-    known = before.sha256 if before else model.sha256
-    if known in (None, record.sha256):
-        return
-    accept = (
-        f"The model made of the first one stays in {directory}; remove that directory if you trust "
-        "the new file"
-        if before
-        else "If you trust the new file, speechclip convert makes a model of it"
-    )
-    raise ValueError(
-        f"{model.name}: {model.path} of {model.repository} has changed: SHA-256 {known} before, "
-        f"{record.sha256} at revision {record.revision}. {accept}"
-    )
-
-
-def _check_space(directory: Path, size: int) -> None:
-    from humanfriendly import format_size
-
-    free = shutil.disk_usage(directory).free
-    if free < size:
-        raise OSError(
-            f"{directory}: a converted model needs about {format_size(size, binary=True)}, only "
-            f"{format_size(free, binary=True)} are free; SPEECHCLIP_CACHE names another directory"
-        )

@@ -1,10 +1,10 @@
-"""Saving a model as a directory of its own, and loading one from whatever holds one."""
+"""Save a model as a directory, and load one from any form in which it is stored."""
 
 from __future__ import annotations
 
 import copy
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,9 @@ from espnet_plugin.pretrained.storage_format import (
 )
 from espnet_plugin.pretrained.stored_model import opened
 from espnet_plugin.speechclip.clip import FrozenCLIP
-from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
 from espnet_plugin.speechclip.factory import build_speechclip
 from espnet_plugin.speechclip.hub import is_remote_name
 from espnet_plugin.speechclip.model import SpeechCLIPModel
-from espnet_plugin.speechclip.vocabulary import KeywordVocabulary
 from espnet_plugin.speechclip.weights import check_fit
 from espnet_plugin.utils.device import torch_device
 
@@ -64,13 +62,12 @@ def save_speechclip(
 ) -> None:
     """Exports a model as a directory that loads by itself.
 
-    Frozen models that the configuration takes from local files are copied into it; public ones stay
-    names.
+    Local files of the frozen models are copied into it. Public models stay names.
 
     Args:
         model: Trained model.
-        config: What it was built from; other keys than the model's are left out.
-        directory: Where; it appears when it is complete.
+        config: What it was built from; keys that are not the model's are left out.
+        directory: It appears when it is complete.
         log_scale: Logarithm of the contrastive loss's scale.
         force: Replace a directory that is not empty.
 
@@ -92,26 +89,26 @@ def load_speechclip(
 ) -> SpeechCLIPModel:
     """Loads a trained model in evaluation mode.
 
-    Nothing of its files is executed: weights are read as tensors, and its configuration may name
+    Nothing in its files is executed: weights are read as tensors, and its configuration may name
     only what :mod:`espnet_plugin.pretrained.trust` lists.
 
     Args:
-        source: An exported model (converted checkpoints are such), an ESPnet experiment or one of
-            its checkpoints, a zip file with one of these, as ESPnet packs it, the name of a
-            released model, or ``owner/model`` on the Hugging Face hub.
+        source: An exported or converted model, an ESPnet experiment or one of its checkpoints, a
+            zip file with one of these, the name of a released model, or ``owner/model`` on the
+            Hugging Face hub.
         config: ``config.yaml`` of a checkpoint; None: the one beside it.
         device: Where it goes.
-        image_tower: Keep CLIP's image tower, which embeds pictures.
-        text_tower: Keep CLIP's text tower, which embeds texts and keywords. Without it the cascaded
-            embedding is None; keywords are found all the same.
-        trust_remote_code: Whoever made the model is trusted: its configuration may name speech
-            encoders and tokenizers that can run code that comes with it.
+        image_tower: Keep CLIP's image tower, which embeds images.
+        text_tower: Keep CLIP's text tower, which embeds texts and keywords. Without it there are
+            keywords, but the cascaded embedding is None.
+        trust_remote_code: You trust the model's author: its configuration may name speech encoders
+            and tokenizers that can run code that comes with it.
 
     Raises:
-        FileNotFoundError: If there is no such file or directory, nor such a repository.
+        FileNotFoundError: If there is no such file, directory or repository.
         UntrustedModelError: If it names what may run code, and is not trusted.
-        ValueError: If it holds no model, weights and configuration do not fit together, or there
-            is no such device.
+        ValueError: If it holds no model, weights and configuration do not fit, or there is no such
+            device.
     """
     device = torch_device(device)
     towers = {"image_tower": image_tower, "text_tower": text_tower}
@@ -131,7 +128,7 @@ def load_clip(
 
     Args:
         source: As for :func:`load_speechclip`, which also says what is raised.
-        image_tower: With the tower that embeds pictures.
+        image_tower: With the tower that embeds images.
         text_tower: With the tower that embeds texts.
         trust_remote_code: As there.
     """
@@ -165,7 +162,7 @@ def save_loaded(
 
     Raises:
         FileNotFoundError: If the source is gone.
-        ValueError: If a frozen weight or an option changed in memory; the message names it.
+        ValueError: If a frozen weight changed in memory; the message names it.
     """
     towers = {name: getattr(model.clip, name) is not None for name in ("image_tower", "text_tower")}
     with opened(source, trusted=trust_remote_code) as stored:
@@ -176,7 +173,7 @@ def save_loaded(
         check_fit(
             ours, theirs, f"{source}: its {CONFIG_FILE} does not describe the weights to save"
         )
-        changed = set(_differences(model, reference))
+        changed = _differences(model, reference)
         if image_clip is not None:
             conf = {**(stored.config.get("clip_conf") or {}), "text_tower": False}
             changed |= {f"clip.{name}" for name in _differences(image_clip, FrozenCLIP(**conf))}
@@ -185,9 +182,8 @@ def save_loaded(
             more = f" and {len(fixed) - 4} more" if len(fixed) > 4 else ""
             raise ValueError(
                 f"{', '.join(fixed[:4])}{more}: not as in {source}, and changes in memory are "
-                f"saved of trained weights only. Change an option in the model's {CONFIG_FILE} and "
-                "load it again. Save a changed speech encoder or CLIP as files, and name them in "
-                "the configuration of save_speechclip"
+                "saved of trained weights only. Save a changed speech encoder or CLIP as files, "
+                "and name them in the configuration of save_speechclip"
             )
         directory.mkdir(exist_ok=True)
         _write(model, stored.config, directory, log_scale)
@@ -208,8 +204,8 @@ def place_teachers(
         place: Copies a file to a path.
 
     Returns:
-        The configuration that names what lies in the directory now, by paths relative to it, and
-        the originals.
+        The configuration, which names the files by paths relative to the directory, and the
+        originals.
 
     Raises:
         FileNotFoundError: If a file is named that is not here.
@@ -217,12 +213,12 @@ def place_teachers(
     placed, originals = copy.deepcopy(dict(config)), set()
     for section, option in FILE_OPTIONS:
         conf = placed.get(section) or {}
-        conf.pop("cache_dir", None)  # one of this machine means nothing elsewhere
+        conf.pop("cache_dir", None)  # this machine's
         value = str(conf.get(option) or "")
         if not value:
             continue
         source, folder = Path(value), TEACHER_DIRECTORIES[section]
-        # CLIP's are files: a folder only happens to be called like a tag of open_clip
+        # CLIP's are files: a folder may only have the name of an open_clip tag
         if source.is_dir() and section != "clip_conf":
             files = [path for path in sorted(source.iterdir()) if path.is_file()]
             conf[option] = folder
@@ -267,37 +263,18 @@ def _trained(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {key: value for key, value in state.items() if not key.startswith(frozen)}
 
 
-def _differences(ours: nn.Module, theirs: nn.Module) -> Iterator[str]:
-    """Names of the modules, options and tensors that are not the same in both."""
-    modules, others = dict(ours.named_modules()), dict(theirs.named_modules())
-    for name in modules.keys() | others.keys():
-        module, other = modules.get(name), others.get(name)
-        if name.startswith(SpeechCLIPModel.frozen_prefixes):
-            continue  # of other libraries; their weights are compared
-        if module is None or other is None or type(module) is not type(other):
-            yield name
-        else:
-            options, expected = _options(module), _options(other)
-            for option in options.keys() | expected.keys():
-                if options.get(option) != expected.get(option):
-                    yield f"{name}.{option}".lstrip(".")
-    tensors, expected = (
+def _differences(ours: nn.Module, theirs: nn.Module) -> set[str]:
+    """Names of the tensors that are not the same in both."""
+    tensors, others = (
         {**module.state_dict(), **dict(module.named_buffers())} for module in (ours, theirs)
     )
-    for key in tensors.keys() | expected.keys():
-        tensor, other = tensors.get(key), expected.get(key)
-        # in the precision of ours, which may have been made less exact on purpose
-        if tensor is None or other is None or not torch.equal(tensor.cpu(), other.to(tensor.dtype)):
-            yield key
-
-
-def _options(module: nn.Module) -> dict[str, Any]:
-    """Plain values that a module was built with."""
-    kinds = (bool, int, float, str, tuple, list, KeywordVocabulary, ReferenceCompatibility)
     return {
-        name: value
-        for name, value in vars(module).items()
-        if name != "training" and name[0] != "_" and (value is None or isinstance(value, kinds))
+        key
+        for key in tensors.keys() | others.keys()
+        # in the precision of the first, which may have been reduced on purpose
+        if key not in tensors
+        or key not in others
+        or not torch.equal(tensors[key].cpu(), others[key].to(tensors[key].dtype))
     }
 
 
@@ -305,10 +282,10 @@ def _build(
     config: Mapping[str, Any], weights: dict[str, Tensor], towers: Mapping[str, bool], source: Path
 ) -> SpeechCLIPModel:
     table = weights.pop(TOKEN_TABLE, None)
-    weights.pop(LOG_SCALE, None)  # the loss's, for further training
+    weights.pop(LOG_SCALE, None)  # the loss's, to continue training
     conf = {**(config.get("clip_conf") or {}), **towers}
     model = build_speechclip({**config, "clip_conf": conf}, token_table=table)
-    # A file may hold the frozen weights too (ESPnet's never does); the configuration's are taken.
+    # If the file holds frozen weights too, those that the configuration names are used.
     trained, expected = _trained(weights), _trained(model.state_dict())
     check_fit(trained, expected, f"{source}: its weights do not fit its {CONFIG_FILE}")
     model.load_state_dict(trained, strict=False)

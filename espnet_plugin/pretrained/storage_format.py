@@ -1,12 +1,12 @@
-"""The directory in which a model is exported.
+"""The directory of an exported model.
 
 - ``config.yaml``: what ``build_speechclip`` takes; relative paths start at the directory.
 - ``model.safetensors``: the trained part, the embeddings of the keyword vocabulary, the loss's
   scale.
-- ``speech_encoder/``: the frozen encoder, as transformers' ``save_pretrained`` leaves it or as the
-  checkpoint of an s3prl upstream; not there if the configuration names a public one.
-- ``clip/``: the frozen CLIP's configuration (JSON) and weights in open_clip's form; not there if
-  the configuration names a public one.
+- ``speech_encoder/``: the frozen encoder, as transformers' ``save_pretrained`` writes it or as the
+  checkpoint of an s3prl upstream; missing if the configuration names a public encoder.
+- ``clip/``: the frozen CLIP's configuration (JSON) and weights in open_clip's form; missing if the
+  configuration names a public CLIP.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def new_directory(path: str | Path, *, force: bool = False) -> Iterator[Path]:
     finally:
         for parent in made:
             with contextlib.suppress(OSError):
-                parent.rmdir()  # only where nothing is in it
+                parent.rmdir()  # only if it is empty
 
 
 def write_config(directory: Path, config: Mapping[str, Any]) -> None:
@@ -88,16 +88,16 @@ def write_config(directory: Path, config: Mapping[str, Any]) -> None:
 
 
 def read_yaml(path: Path) -> Any:
-    """Plain values of a YAML file; no tag makes anything else of them.
+    """Plain values of a YAML file; tags of other objects are refused.
 
     Raises:
-        ValueError: If it is no YAML, or larger than any configuration.
+        ValueError: If it is not YAML, or larger than any configuration.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (AttributeError, RecursionError, ValueError, yaml.YAMLError) as error:  # PyYAML's, too
-        raise ValueError(f"{path}: no YAML file: {error}") from error
-    # references to references to ... multiply once anything walks through them
+    except (AttributeError, RecursionError, ValueError, yaml.YAMLError) as error:
+        raise ValueError(f"{path}: not a YAML file: {error}") from error
+    # nested references multiply when anything walks through them
     waiting, counted = [content], 0
     while waiting:
         value = waiting.pop()
@@ -106,7 +106,7 @@ def read_yaml(path: Path) -> Any:
             counted += len(value)
             waiting.extend(children)
         if counted > MAX_VALUES:
-            raise ValueError(f"{path}: more than {MAX_VALUES} values, no configuration of ours")
+            raise ValueError(f"{path}: more than {MAX_VALUES} values, too many for a configuration")
     return content
 
 
@@ -114,7 +114,7 @@ def read_config(path: Path) -> dict[str, Any]:
     """Reads ``config.yaml`` of an export or an ESPnet experiment.
 
     Raises:
-        ValueError: If it is no mapping, of a newer format, or larger than any configuration.
+        ValueError: If it is not a mapping, of another format, or larger than any configuration.
     """
     config = read_yaml(path)
     if not isinstance(config, dict):
@@ -150,8 +150,11 @@ def write_trained(
 
 
 def experiment_directories(config_file: Path) -> tuple[Path, ...]:
-    """Where the paths of an experiment's configuration may start: its own folder, or that of the
-    recipe, two above (``exp/<tag>/config.yaml``); both also where links lead to."""
+    """Where the paths of an experiment's configuration may start.
+
+    That is its own folder, or the recipe's, two above (``exp/<tag>/config.yaml``). Targets of links
+    count too.
+    """
     folders = (config_file.absolute().parent, config_file.resolve().parent)
     return tuple(
         dict.fromkeys(path for folder in folders for path in (folder, *folder.parents[:2]))
@@ -159,28 +162,32 @@ def experiment_directories(config_file: Path) -> tuple[Path, ...]:
 
 
 def config_of_checkpoint(checkpoint: Path) -> Path:
-    """The configuration of an experiment's checkpoint: beside it, or beside what it links to."""
+    """The configuration of an experiment's checkpoint: beside it, or beside its link's target."""
     beside = checkpoint.parent / CONFIG_FILE
     return beside if beside.is_file() else checkpoint.resolve().parent / CONFIG_FILE
+
+
+def file_options(config: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Section, name and value of each option that may name a file; of keyword_vocabulary without a
+    section."""
+    for section, name in (*FILE_OPTIONS, ("", "keyword_vocabulary")):
+        value = ((config.get(section) or {}) if section else config).get(name)
+        if isinstance(value, str) and value:
+            yield section, name, value
 
 
 def resolve_paths(config: dict[str, Any], *directories: Path) -> dict[str, Any]:
     """A configuration whose local files are found from anywhere.
 
-    A relative path is taken from the first of the directories in which there is such a file;
-    otherwise it stays as it is, relative to the working directory, or the name of something to
-    download.
+    A relative path starts at the first directory that has such a file. Other values stay as they
+    are: relative to the working directory, or names of downloads.
     """
     config = copy.deepcopy(config)
-    clip = config.get("clip_conf")
-    holders = [(config.get(section) or {}, option) for section, option in FILE_OPTIONS]
-    for holder, option in (*holders, (config, "keyword_vocabulary")):
-        value = holder.get(option)
-        if not isinstance(value, str) or not value:
-            continue
+    for section, name, value in list(file_options(config)):
         if not (Path(value).is_absolute() and Path(value).exists()):
             candidates = [directory / value.lstrip("/") for directory in directories]
-            # of CLIP a file: a folder only happens to be called like a tag of open_clip
-            there = Path.is_file if holder is clip else Path.exists
-            holder[option] = next((str(path) for path in candidates if there(path)), value)
+            # CLIP's are files: a folder may only have the name of an open_clip tag
+            there = Path.is_file if section == "clip_conf" else Path.exists
+            found = next((str(path) for path in candidates if there(path)), value)
+            (config[section] if section else config)[name] = found
     return config

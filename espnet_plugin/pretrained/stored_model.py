@@ -1,4 +1,4 @@
-"""Opening whatever holds a trained model: its configuration, and its weights if they are wanted."""
+"""Open anything that holds a trained model: its configuration and its weights."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ PREFIX = "speechclip."  # of the model inside ESPnet's
 
 @dataclass(frozen=True)
 class StoredModel:
-    """Where a model lies.
+    """The files of a model.
 
     Attributes:
-        config: With local files found from anywhere.
+        config: Configuration, whose local files are found from anywhere.
         weights_file: ``model.safetensors`` of an export, or a checkpoint of an experiment.
         root: Folder that holds all of the model; None: an experiment, which names files of the
             machine that it was trained on.
@@ -47,7 +47,7 @@ class StoredModel:
     root: Path | None = None
 
     def read_weights(self) -> dict[str, Tensor]:
-        """Weights under the model's names, with what else was stored beside them."""
+        """Weights under the model's names, and the other tensors in the file."""
         if self.weights_file.name == TRAINED_FILE:
             return read_safetensors(self.weights_file)
         return _checkpoint_weights(self.weights_file)
@@ -57,9 +57,9 @@ class StoredModel:
 def opened(
     source: str | Path, config: str | Path | None = None, *, trusted: bool = False
 ) -> Iterator[StoredModel]:
-    """Finds a model; what a zip file holds lies in a temporary directory while the block runs.
+    """Finds a model; a zip file is unpacked into a temporary directory while the block runs.
 
-    Of one that is not trusted, the configuration is checked, and libraries read weights only.
+    If the model is not trusted, its configuration is checked, and libraries read weights only.
     """
     source = resolve_model(source)
     with contextlib.ExitStack() as stack:
@@ -96,12 +96,12 @@ def _begins_as_zip(path: Path) -> bool:
 def read_stored_config(source: str | Path) -> dict[str, Any]:
     """Configuration of a trained model; nothing is built.
 
-    Local files that it names are found from anywhere, but those of a zip file are gone again.
+    Local files that it names are found from anywhere, except those of a zip file.
 
     Args:
         source: As for :func:`load_speechclip`, which also says what is raised.
     """
-    with opened(source, trusted=True) as stored:  # nothing that it names is looked at
+    with opened(source, trusted=True) as stored:  # nothing that it names is read
         return stored.config
 
 
@@ -130,7 +130,7 @@ def _checkpoint_weights(checkpoint: Path) -> dict[str, Tensor]:
     }
     if not weights:
         raise ValueError(
-            f"{checkpoint}: no checkpoint of this task: no weight begins with {PREFIX!r}"
+            f"{checkpoint}: not a SpeechCLIP checkpoint: no weight begins with {PREFIX!r}"
         )
     return weights
 

@@ -1,8 +1,7 @@
 """Which classes, encoders and tokenizers a model from elsewhere may name.
 
-A configuration travels with its model, so whoever made the file chose what is imported and read for
-it. What is listed here reads tensors and plain values only; anything else needs the user's word,
-which no file can give.
+A configuration comes with its model, so the author of the file chooses what is imported and read.
+What is listed here reads tensors and plain values only. Anything else needs the user's consent.
 """
 
 from __future__ import annotations
@@ -12,15 +11,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from espnet_plugin.pretrained.storage_format import FILE_OPTIONS
+from espnet_plugin.pretrained.storage_format import file_options
 from espnet_plugin.speechclip.clip_config import fetched_parts, read_clip_config
 from espnet_plugin.speechclip.factory import COMPONENTS
 from espnet_plugin.speechclip.hub import is_remote_name
 from espnet_plugin.speechclip.options import is_own_class
 
-# Upstreams of s3prl that take no file of the model's: features, and weights that s3prl itself
-# publishes in a form that loads weights-only. None that takes a checkpoint is here: some unpickle
-# it, and HuBERT's, wav2vec 2.0's and WavLM's evaluate a string of its configuration as Python.
+# Upstreams of s3prl that read no file of the model: features, and weights that s3prl publishes in a
+# form that loads weights-only. No upstream that takes a checkpoint is here: some unpickle it, and
+# those of HuBERT, wav2vec 2.0 and WavLM evaluate a string of its configuration as Python.
 SAFE_UPSTREAMS = frozenset(
     "baseline fbank fbank_no_cmvn linear mel mfcc spectrogram stft_mag "
     "hubert hubert_base hubert_large_ll60k hubert_base_robust_mgr mhubert_base_vp_en_es_fr_it3 "
@@ -42,41 +41,30 @@ def check_trusted(
     """Refuses a configuration that names anything but what is known to read safe formats.
 
     Args:
-        config: Of a model, local paths resolved.
+        config: Configuration of a model, local paths resolved.
         source: The model, for the message.
-        root: Folder that holds all of the model, which names no other files then.
+        root: Folder that holds all of the model, which may then name no other files.
 
     Raises:
-        UntrustedModelError: Naming the option and how the user trusts the model.
+        UntrustedModelError: The message names the option and says how to trust the model.
     """
-    for option, path in _files_outside(config, root):
-        raise UntrustedModelError(
-            f"{source}: its {option} names {path}, which is not a part of it; where you trust "
-            "whoever made it, load it with trust_remote_code=True (--trust_remote_code)"
-        )
-    for name in _unsafe_parts(config):
-        raise UntrustedModelError(
-            f"{source}: its configuration names {name}, which may run code that comes with the "
-            "model; where you trust whoever made it, load it with trust_remote_code=True "
-            "(--trust_remote_code)"
-        )
-
-
-def _files_outside(config: Mapping[str, Any], root: Path | None) -> Iterator[tuple[str, str]]:
-    """Options and values that are files elsewhere; a name on a hub is none."""
-    options = [
-        (f"{section}.{name}", (config.get(section) or {}).get(name))
-        for section, name in FILE_OPTIONS
-    ]
-    for option, value in (*options, ("keyword_vocabulary", config.get("keyword_vocabulary"))):
-        if root is None or not isinstance(value, str) or is_remote_name(value):
+    remedy = "if you trust its author, load it with trust_remote_code=True (--trust_remote_code)"
+    for section, name, value in file_options(config):
+        if root is None or is_remote_name(value) or lies_within(value, root):
             continue
-        if not lies_within(value, root):
-            yield option, value
+        option = f"{section}.{name}".lstrip(".")
+        raise UntrustedModelError(
+            f"{source}: its {option} names {value}, which is not a part of it; {remedy}"
+        )
+    for part in _unsafe_parts(config):
+        raise UntrustedModelError(
+            f"{source}: its configuration names {part}, which may run code that comes with the "
+            f"model; {remedy}"
+        )
 
 
 def lies_within(path: str | Path, root: Path) -> bool:
-    """Whether a path leads into a folder by its names: links of the hub's cache lead elsewhere."""
+    """Whether a path is in a folder by its names: links in the hub's cache lead elsewhere."""
     return Path(os.path.abspath(path)).is_relative_to(os.path.abspath(root))
 
 

@@ -14,7 +14,6 @@ from espnet2.fileio.npy_scp import NpyScpReader
 
 from espnet_plugin.data.inference_set import read_embeddings
 from espnet_plugin.inference.infer_set import _image_embedding
-from espnet_plugin.pretrained.convert.vocabulary_ids import read_ids
 
 
 class Touch:
@@ -35,7 +34,6 @@ READERS = {
     "training": by_espnet,
     "inference": lambda path: _image_embedding(str(path)),
     "scoring": lambda path: read_embeddings(path, 1, "ids"),
-    "conversion": read_ids,
 }
 
 

@@ -1,4 +1,4 @@
-"""What a released checkpoint holds: weights, configuration, where it came from."""
+"""Read a released checkpoint: weights, configuration, progress of its training."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from espnet_plugin.pretrained.convert.unpickle import read_pickled_checkpoint
 
-# Entries of the configuration without which nothing can be converted.
+# Required entries of the configuration.
 NEEDED_OPTIONS = ("model_settings", "audio_encoder.name", "clip.name", "cl_loss.type")
 NEEDED_WEIGHTS = ("audio_encoder.weightedsum_layer.weights", "clip.model.token_embedding.weight")
 
@@ -25,7 +25,7 @@ class ReleasedCheckpoint:
         config: The configuration it was trained with, as nested mappings.
         progress: ``epoch`` and ``global_step`` where the file names them.
         stubs: Classes whose objects were not read.
-        ignored: Further entries of the file, which are no part of the model.
+        ignored: Other entries of the file, which are not part of the model.
     """
 
     weights: dict[str, Tensor]
@@ -40,13 +40,13 @@ def read_released_checkpoint(path: str | Path) -> ReleasedCheckpoint:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is damaged, refused, or a checkpoint of something else; the message names
-            what is missing.
+        ValueError: If it is damaged, refused, or of another model; the message names what is
+            missing.
     """
     unpickled = read_pickled_checkpoint(path)
     content = unpickled.content
     if not isinstance(content, Mapping):
-        raise ValueError(f"{path}: no Lightning checkpoint, it holds a {type(content).__name__}")
+        raise ValueError(f"{path}: not a Lightning checkpoint, it holds a {type(content).__name__}")
     missing = [
         key
         for key in ("state_dict", "hyper_parameters")
@@ -55,7 +55,7 @@ def read_released_checkpoint(path: str | Path) -> ReleasedCheckpoint:
     if missing:
         found = ", ".join(sorted(str(key) for key in content)[:6]) or "nothing"
         raise ValueError(
-            f"{path}: no Lightning checkpoint of SpeechCLIP: it lacks {' and '.join(missing)} "
+            f"{path}: not a Lightning checkpoint of SpeechCLIP: it lacks {' and '.join(missing)} "
             f"(it has {found})"
         )
     return ReleasedCheckpoint(
@@ -80,13 +80,13 @@ def _weights(state_dict: Mapping[Any, Any], path: str | Path) -> dict[str, Tenso
     wrong = [str(key) for key, value in state_dict.items() if not isinstance(value, Tensor)]
     if wrong:
         raise ValueError(
-            f"{path}: state_dict has entries that are no tensors: {', '.join(wrong[:3])}"
+            f"{path}: state_dict has entries that are not tensors: {', '.join(wrong[:3])}"
         )
     missing = [key for key in NEEDED_WEIGHTS if key not in state_dict]
     if missing:
         first = ", ".join(list(state_dict)[:3]) or "none"
         raise ValueError(
-            f"{path}: a checkpoint of something else than SpeechCLIP: its weights ({first} ...) "
+            f"{path}: not a checkpoint of SpeechCLIP: its weights ({first} ...) "
             f"lack {', '.join(missing)}"
         )
     return {str(key): value.detach() for key, value in state_dict.items()}

@@ -22,8 +22,7 @@ HEAD_WIDTH = 64  # of every CLIP that OpenAI released
 
 
 def open_clip_config(weights: Mapping[str, Tensor], table: Tensor) -> dict[str, Any]:
-    """open_clip's configuration of an OpenAI vision transformer, read from the shapes of its
-    weights.
+    """open_clip's configuration of an OpenAI vision transformer, from its weights' shapes.
 
     Args:
         weights: Under OpenAI's names.
@@ -82,7 +81,7 @@ def write_clip(directory: Path, weights: Mapping[str, Tensor], table: Tensor) ->
         config = open_clip_config(weights, table)
     except KeyError as error:
         raise ValueError(
-            "the CLIP in the checkpoint is no vision transformer of OpenAI's: "
+            "the CLIP in the checkpoint is not an OpenAI vision transformer: "
             f"it has no {error.args[0]}"
         ) from error
     whole = {**weights, TABLE: table}

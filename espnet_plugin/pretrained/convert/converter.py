@@ -1,4 +1,4 @@
-"""A released checkpoint as a directory that this package loads."""
+"""Convert a released checkpoint into a directory that this package loads."""
 
 from __future__ import annotations
 
@@ -12,18 +12,27 @@ import torch
 from torch import Tensor
 
 from espnet_plugin.pretrained.convert.checkpoint import ReleasedCheckpoint, read_released_checkpoint
-from espnet_plugin.pretrained.convert.clip_export import TABLE
-from espnet_plugin.pretrained.convert.reference_config import map_config
-from espnet_plugin.pretrained.convert.reference_keys import MappedWeights, map_weights
-from espnet_plugin.pretrained.convert.report import ConversionReport
-from espnet_plugin.pretrained.convert.teachers import Teachers, TeacherWriter
-from espnet_plugin.pretrained.convert.vocabulary_ids import (
-    FORBIDDEN_ROWS,
-    check_ids,
-    read_ids,
-    recover_ids,
+from espnet_plugin.pretrained.convert.clip_export import (
+    MODEL_FILE,
+    TABLE,
+    WEIGHTS_FILE,
+    write_clip,
 )
+from espnet_plugin.pretrained.convert.fairseq_hubert import PRETRAINING_HEADS, write_hubert
+from espnet_plugin.pretrained.convert.reference_config import map_config
+from espnet_plugin.pretrained.convert.reference_keys import (
+    CLIP,
+    FULL_TABLE,
+    SPEECH_ENCODER,
+    MappedWeights,
+    map_weights,
+)
+from espnet_plugin.pretrained.convert.report import ConversionReport
+from espnet_plugin.pretrained.convert.vocabulary_ids import FORBIDDEN_ROWS, recover_ids
 from espnet_plugin.pretrained.storage_format import (
+    CLIP_DIRECTORY,
+    SPEECH_ENCODER_DIRECTORY,
+    TRAINED_FILE,
     new_directory,
     resolve_paths,
     write_config,
@@ -35,6 +44,7 @@ from espnet_plugin.speechclip.factory import build_speechclip
 from espnet_plugin.speechclip.weights import check_fit
 from espnet_plugin.utils.architectures import architecture_name
 
+NUM_TOKENS = 49408  # of CLIP's tokenizer
 CLIP_COPY = "cascaded_branch.clip."
 TEMPERATURE = "cascaded_branch.vector_quantizer.curr_temp"
 
@@ -43,41 +53,35 @@ def convert_checkpoint(
     source: str | Path,
     directory: str | Path,
     *,
-    vocabulary: str | Path | None = None,
-    teachers: Teachers | None = None,
     compatibility: Iterable[str] = (),
     force: bool = False,
 ) -> ConversionReport:
     """Converts a released checkpoint of SpeechCLIP or SpeechCLIP+.
 
-    Nothing of the file is executed. The result takes its place when it is complete; on an error
-    nothing is left behind.
+    Nothing in the file is executed. The directory appears when it is complete; an error leaves
+    nothing behind.
 
     Args:
         source: Lightning checkpoint.
         directory: Where the result goes.
-        vocabulary: File with the token ids of the reduced vocabulary; None: recovered from the
-            checkpoint.
-        teachers: Public models to name instead of storing their weights, if they are equal.
         compatibility: Names of the switches of ``ReferenceCompatibility`` to store as on.
         force: Replace a directory that is not empty.
 
     Raises:
         FileExistsError: If the directory is not empty.
         FileNotFoundError: If a file is missing.
-        ValueError: If the checkpoint is damaged, of something else, incomplete, or holds something
+        ValueError: If the checkpoint is damaged, incomplete, of another model, or holds something
             unknown.
     """
-    teachers = teachers or Teachers()
     switches = asdict(ReferenceCompatibility.from_config(dict.fromkeys(compatibility, True)))
     with new_directory(directory, force=force) as target:
         checkpoint = read_released_checkpoint(source)
         try:
             conversion = _Conversion(checkpoint, str(source))
             conversion.config["model_conf"]["compatibility"] = switches
-            conversion.config["converted_from"] = Path(source).name  # whose licence it has
-            conversion.convert_teachers(target, teachers)
-            conversion.convert_vocabulary(vocabulary)
+            conversion.config["converted_from"] = Path(source).name  # for the licence
+            conversion.convert_clip(target)
+            conversion.convert_speech_encoder(target)
             conversion.convert_trained(target)
         except ValueError as error:
             raise ValueError(f"{source}: {error}") from error
@@ -101,41 +105,55 @@ class _Conversion:
                 f"{len(mapped.unknown)} weight(s) that no SpeechCLIP has, or has once only: {named}"
             )
         self.mapped: MappedWeights = mapped
-        self.has_keywords = self.config.get("keyword_extractor") != "none"
         self.report = ConversionReport(source, architecture_name(self.config))
         self.table: Tensor | None = None  # of the keyword vocabulary
         self._account_for_copies(checkpoint.weights)
         self._note_origin(checkpoint)
 
-    def convert_teachers(self, target: Path, teachers: Teachers) -> None:
-        """Stores or names the frozen models."""
-        writer = TeacherWriter(self.mapped, self.config, self.report, target)
-        self.full_table = writer.write_clip(teachers.clip)
-        writer.write_speech_encoder(teachers.speech_encoder)
+    def convert_clip(self, target: Path) -> None:
+        """Writes CLIP with its whole token table, and finds the keyword vocabulary's tokens in it.
 
-    def convert_vocabulary(self, source: str | Path | None) -> None:
-        """Finds out which tokens the rows of the reduced table are."""
-        if not self.has_keywords:
-            if source is not None:
-                self.report.notes.append(
-                    "--vocabulary has no effect: a parallel model has no keywords"
-                )
+        The rows of the reduced table in the checkpoint are those of the vocabulary.
+        """
+        weights, table = self.mapped.clip, self.mapped.full_table
+        if table is None:
+            table = weights[TABLE]
+            if len(table) != NUM_TOKENS:
+                raise ValueError("the checkpoint has a reduced token table only, not the whole one")
+        write_clip(target / CLIP_DIRECTORY, weights, table)
+        where = f"{CLIP_DIRECTORY}/{WEIGHTS_FILE}"
+        self.config["clip_conf"] = {"model": f"{CLIP_DIRECTORY}/{MODEL_FILE}", "pretrained": where}
+        for key in weights:
+            if key == "logit_scale":
+                self.report.add("dropped", CLIP + key, "CLIP's own temperature, not used")
+            elif key == TABLE and self.mapped.full_table is not None:
+                self.report.add("dropped", CLIP + key, "rows of the whole token table")
+            else:
+                self.report.add("stored as teacher", CLIP + key, where)
+        if self.mapped.full_table is not None:
+            self.report.add("stored as teacher", FULL_TABLE, f"{where} {TABLE}")
+        if self.config["keyword_extractor"] == "none":
             return
-        rows, full = self.mapped.clip[TABLE], self.full_table
-        if source is not None:
-            ids = read_ids(source)
-            check_ids(ids, rows, full, source)
-        elif len(rows) == len(full):
-            ids = list(range(len(full)))
-        else:
-            ids = recover_ids(rows, full)
+        rows = weights[TABLE]
+        ids = list(range(len(table))) if len(rows) == len(table) else recover_ids(rows, table)
         forbidden = [ids[row] for row in FORBIDDEN_ROWS if row < len(ids)]
         self.config["keyword_vocabulary"] = {"ids": ids, "forbidden": forbidden}
-        self.table = full[ids]
-        origin = "recovered from the token table" if source is None else f"of {source}, confirmed"
+        self.table = table[ids]
         self.report.notes.append(
-            f"keyword vocabulary: {len(ids)} tokens, {origin}; never chosen: {forbidden}"
+            f"keyword vocabulary: {len(ids)} tokens, recovered from the token table; never chosen: "
+            f"{forbidden}"
         )
+
+    def convert_speech_encoder(self, target: Path) -> None:
+        """Writes HuBERT in the transformers library's form."""
+        write_hubert(target / SPEECH_ENCODER_DIRECTORY, self.mapped.speech_encoder)
+        self.config["speech_encoder_conf"]["model"] = SPEECH_ENCODER_DIRECTORY
+        for key in self.mapped.speech_encoder:
+            if key.startswith(PRETRAINING_HEADS):
+                self.report.add("dropped", SPEECH_ENCODER + key, "head of HuBERT's pre-training")
+            else:
+                where = f"{SPEECH_ENCODER_DIRECTORY}/{TRAINED_FILE}"
+                self.report.add("stored as teacher", SPEECH_ENCODER + key, where)
 
     def convert_trained(self, target: Path) -> None:
         """Writes the trained part, compared with the model that the configuration describes."""
@@ -187,7 +205,9 @@ class _Conversion:
             if key.startswith(CLIP_COPY):
                 first = weights.get(key.removeprefix("cascaded_branch."))
                 if first is None or not _same(first, weights[key]):
-                    raise ValueError(f"{key} is no copy of {key.removeprefix('cascaded_branch.')}")
+                    raise ValueError(
+                        f"{key} is not a copy of {key.removeprefix('cascaded_branch.')}"
+                    )
             self.report.add("dropped", key, reason)
 
     def _note_origin(self, checkpoint: ReleasedCheckpoint) -> None:
@@ -196,7 +216,7 @@ class _Conversion:
         if checkpoint.stubs:
             notes.append(f"objects that were not read: {', '.join(checkpoint.stubs)}")
         if checkpoint.ignored:
-            notes.append(f"entries that are no part of the model: {', '.join(checkpoint.ignored)}")
+            notes.append(f"entries that are not part of the model: {', '.join(checkpoint.ignored)}")
 
 
 def _same(first: Tensor, second: Tensor) -> bool:
@@ -208,12 +228,11 @@ def _same(first: Tensor, second: Tensor) -> bool:
 def _expected_weights(
     directory: Path, config: Mapping[str, Any], table: Tensor | None
 ) -> dict[str, Tensor]:
-    """The trained part of the model that a configuration describes: names and shapes, without
-    memory.
+    """Names and shapes of the trained part that a configuration describes, as meta tensors.
 
     Args:
-        directory: Where the configuration's relative paths begin.
-        config: Of the converted model.
+        directory: Start of the configuration's relative paths.
+        config: Configuration of the converted model.
         table: Embeddings of its keyword vocabulary.
     """
     config = resolve_paths(dict(config), directory)

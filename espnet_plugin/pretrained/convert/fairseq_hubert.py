@@ -1,4 +1,4 @@
-"""HuBERT weights in fairseq's layout (also s3prl's) as a HuBERT of the transformers library."""
+"""Convert HuBERT weights in fairseq's layout (also s3prl's) to transformers' HuBERT."""
 
 from __future__ import annotations
 
@@ -37,9 +37,8 @@ NOT_COMPARED = ("masked_spec_embed",)
 def map_fairseq_hubert(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Renames fairseq's HuBERT weights to those of ``transformers.HubertModel``.
 
-    The heads of pre-training are left out; names that are none of a HuBERT stay as they are. Where
-    the convolutions are as wide as the transformer, fairseq has no projection: it becomes the
-    identity.
+    Pre-training heads are left out. Names that no HuBERT has stay as they are. If the convolutions
+    are as wide as the transformer, fairseq has no projection: it becomes the identity.
 
     Args:
         state_dict: Weights without any prefix, as in ``model.state_dict()``.
@@ -61,8 +60,8 @@ def map_fairseq_hubert(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def hubert_config_options(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
     """Options of ``transformers.HubertConfig`` that fit fairseq's HuBERT weights.
 
-    Everything but the number of heads and the strides shows in the shapes: heads are 16 in large
-    layouts and 12 in base ones, as released, strides HuBERT's own (5, 2, 2, 2, 2, 2, 2).
+    The shapes give everything but the number of heads (16 in large layouts, 12 in base ones) and
+    the strides (5, 2, 2, 2, 2, 2, 2).
 
     Args:
         state_dict: Weights under fairseq's names, as for ``map_fairseq_hubert``.
@@ -108,7 +107,7 @@ def write_hubert(directory: Path, weights: Mapping[str, Tensor]) -> None:
         weights: Under fairseq's names.
 
     Raises:
-        ValueError: If these are no weights of a HuBERT.
+        ValueError: If these are not weights of a HuBERT.
     """
     from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor
 
@@ -116,7 +115,7 @@ def write_hubert(directory: Path, weights: Mapping[str, Tensor]) -> None:
         config = HubertConfig(**hubert_config_options(weights), architectures=["HubertModel"])
     except KeyError as error:
         raise ValueError(
-            f"the speech encoder in the checkpoint is no HuBERT: it has no {error.args[0]}"
+            f"the speech encoder in the checkpoint is not a HuBERT: it has no {error.args[0]}"
         ) from error
     mapped = map_fairseq_hubert(weights)
     with torch.device("meta"):

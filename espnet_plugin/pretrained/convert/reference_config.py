@@ -1,4 +1,4 @@
-"""The original's configuration as ours."""
+"""Translate the original's configuration into ours."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BRANCHES = {
     "HybridBranch": ("cls", True),
     "HybridBranch_plus": ("cif", True),
 }
-# Networks behind an embedding, which the original can have and no released checkpoint has.
+# Networks behind an embedding: the original supports them, but no released checkpoint has one.
 EXTRA_PROJECTIONS = (
     "image_encoder_projection",
     "parallel_branch_projection",
@@ -29,8 +29,8 @@ LARGE_LAYOUT = "audio_encoder.encoder.feature_extractor.conv_layers.1.2.1.weight
 def map_config(reference: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
     """Translates a configuration of SpeechCLIP or SpeechCLIP+.
 
-    The weights decide what there is (a cascaded SpeechCLIP's configuration describes a parallel
-    branch too); the configuration says with which options.
+    The weights decide which branches there are (a cascaded SpeechCLIP's configuration describes a
+    parallel branch too). The configuration gives their options.
 
     Args:
         reference: The checkpoint's configuration as nested mappings.
@@ -95,14 +95,14 @@ def map_config(reference: Mapping[str, Any], keys: Iterable[str]) -> dict[str, A
 def _speech_encoder(reference: Mapping[str, Any], keys: set[str]) -> dict[str, Any]:
     name = reference["audio_encoder"]["name"]
     dataset = (reference.get("data") or {}).get("dataset") or {}
-    # Base '+' models were trained on normalised waves although HuBERT base was not; large encoders
-    # normalise themselves. A wave normalised by both is the same as one normalised once.
+    # Base '+' models were trained on normalised waves although HuBERT base was not. Large encoders
+    # normalise by themselves. Normalising twice changes nothing.
     normalize = (
         bool(dataset.get("normalize_waveform", False))
         or name in LARGE_ENCODERS
         or LARGE_LAYOUT in keys
     )
-    # In the original, a batch's shorter utterances have a padded frame more; alone they have not.
+    # In the original, shorter utterances of a batch have one more padded frame than alone.
     return {"model": name, "normalize_waveform": normalize, "frame_length_rule": "exact"}
 
 
@@ -212,7 +212,7 @@ def _norm(norms: Mapping[str, Any], extractor: str) -> dict[str, Any]:
     if isinstance(scale, list):  # one for each keyword; it set the initial weights only
         scale = scale[0]
     conf = {"scale": float(scale), "learnable": bool(norms.get("learnable", True))}
-    if extractor == "cif":  # a variable number of keywords shares them, whatever the type says
+    if extractor == "cif":  # a variable number of keywords always shares one norm
         return conf
     kind = norms.get("type", "eachKw")
     if kind not in NORMS:
@@ -232,8 +232,7 @@ def _cif(branch: Mapping[str, Any]) -> dict[str, Any]:
     scales = bool(options.get("apply_scaling", True))
     return {
         "conv_width": int(options.get("conv_cif_width", 3)),
-        # The original's YAML files write conv_cif_layer_num, which its code ignores in favour of
-        # num_layer.
+        # the original's code ignores conv_cif_layer_num of its YAML files
         "conv_layers": int(options.get("num_layer", 1)),
         "threshold": float(options.get("cif_threshold", 1.0)),
         "tail_threshold": float(options.get("tail_handling_firing_threshold", 0.5))
@@ -241,6 +240,6 @@ def _cif(branch: Mapping[str, Any]) -> dict[str, Any]:
         else None,
         "scaling_steps": int(options.get("scaling_step", -1)) if scales else 0,
         "frames_per_keyword": 20.0,
-        # Read beside `type`; inside the `cif` section the option has no effect in the original.
+        # the original ignores the option inside the `cif` section
         "target": "subwords" if downsampling.get("using_gt_len", False) else "duration",
     }

@@ -1,4 +1,4 @@
-"""Names of the original's weights, and what becomes of each."""
+"""Map the names of the original's weights to ours."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ class MappedWeights:
     Attributes:
         trained: The trained part under our names.
         log_scale: Logarithm of the contrastive loss's scale, if it was trained.
-        quantizer_temperature: What the quantizer's temperature was, if there is one.
+        quantizer_temperature: The quantizer's temperature, if there is one.
         speech_encoder: Frozen encoder under fairseq's names.
         clip: Frozen CLIP under OpenAI's names; the token table is the reduced one.
         full_table: All token embeddings, (49408, dim), if stored.
         dropped: Name of each weight that is left out -> why.
-        unknown: Names that have no place here.
+        unknown: Names without a counterpart here.
         renamed: Name of each weight of the trained part -> our name.
     """
 
@@ -73,7 +73,7 @@ class MappedWeights:
     renamed: dict[str, str] = field(default_factory=dict)
 
     def add_trained(self, key: str, name: str, value: Tensor) -> None:
-        """Takes a weight of the trained part; a second one for the same place is unknown."""
+        """Adds a weight of the trained part; a second one for the same name is unknown."""
         if name in self.trained:
             self.unknown.append(key)
         else:
@@ -103,8 +103,7 @@ def map_weights(state_dict: Mapping[str, Tensor]) -> MappedWeights:
         elif key == "cascaded_branch.vector_quantizer.curr_temp":
             mapped.quantizer_temperature = value
         elif key == "cascaded_branch.cls":
-            # The only query of a hybrid+ model is the parallel one; a cascaded model's are all for
-            # keywords.
+            # a hybrid+ model's only query is the parallel one; a cascaded model's are for keywords
             name = "parallel_query" if hybrid_plus else "keyword_extractor.queries"
             mapped.add_trained(key, name, value[0])
         elif key in QUERIES:

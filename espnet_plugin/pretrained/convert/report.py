@@ -1,4 +1,4 @@
-"""What became of everything that a checkpoint held."""
+"""The account of a conversion."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Entry:
-    """A weight of the checkpoint: its name there, what was done, and the new name or why."""
+    """A weight of the checkpoint: its name there, what was done, and its new name or the reason."""
 
     name: str
     action: str
@@ -17,13 +17,13 @@ class Entry:
 
 @dataclass
 class ConversionReport:
-    """Account of a conversion.
+    """Shows what the conversion did with each weight.
 
     Attributes:
         source: The checkpoint.
         architecture: parallel, cascaded, cascaded+, hybrid or hybrid+.
         entries: Every weight of the checkpoint, once.
-        notes: Lines about everything else.
+        notes: Lines about the rest.
     """
 
     source: str
@@ -32,7 +32,7 @@ class ConversionReport:
     notes: list[str] = field(default_factory=list)
 
     def add(self, action: str, name: str, where: str) -> None:
-        """Accounts for a weight: its name there and where it went, or why it did not."""
+        """Adds a weight: what was done, its name there, and its new place or the reason."""
         self.entries.append(Entry(name, action, where))
 
     def check_complete(self, names: Iterable[str]) -> None:

@@ -1,10 +1,10 @@
-"""Reading a checkpoint that holds more than tensors, without executing anything in it.
+"""Read a checkpoint that holds more than tensors, without executing anything in it.
 
-A Lightning checkpoint is a zip archive with one pickle and the raw tensors. A pickle names the
-functions that rebuild its objects, so reading one with Python's own machinery runs whatever it
-names. Here PyTorch's weights-only reader rebuilds it, and only if every name in it is admitted:
-what tensors and containers need, the original's configuration class, which becomes a mapping, and
-classes of a few libraries (loggers, callbacks), which become inert stubs.
+A Lightning checkpoint is a zip archive with one pickle and the raw tensors. Python's own reader
+runs every function that a pickle names. Here PyTorch's weights-only reader rebuilds it, and only if
+every name in it is admitted. Admitted is what tensors and containers need. The original's
+configuration class becomes a mapping; classes of a few libraries (loggers, callbacks) become inert
+stubs.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from typing import Any
 from espnet_plugin.speechclip.weights import named_like, read_pickle
 
 CONFIG_CLASS = "ordered_namespace.OrderedNamespace"
-# Objects of these say nothing about the model: loggers, callbacks, command lines. They are never
-# imported. In which of its modules a package keeps a class changes with its version.
+# Objects that do not describe the model, such as loggers and callbacks. They are never imported.
+# The module of a class depends on the version of its package.
 INERT = re.compile(
     r"(?:avssl|lightning|lightning_fabric|pytorch_lightning|torchmetrics|wandb)\..+"
     r"|argparse\.Namespace|datetime\.datetime"
@@ -63,7 +63,7 @@ class ItemMapping:
 
 
 class Stub:
-    """Stands for an object that is not wanted; swallows whatever the pickle does to it."""
+    """Takes the place of an object that is not needed."""
 
     def __new__(cls, *_args: Any) -> Stub:
         return super().__new__(cls)
@@ -115,7 +115,7 @@ def _check_archive(path: Path) -> None:
         records = {name.partition("/")[2] for name in archive.namelist()}
     if "data.pkl" not in records or "constants.pkl" in records:
         raise ValueError(
-            f"{path}: a zip file, but no checkpoint: expected data.pkl and no TorchScript code"
+            f"{path}: a zip file, but not a checkpoint: expected data.pkl and no TorchScript code"
         )
 
 
@@ -124,8 +124,7 @@ def _why_no_archive(start: bytes) -> str:
         return "truncated file: the checkpoint's zip archive has no end; download or copy it again"
     if start.startswith(b"\x80"):
         return (
-            "in the format of PyTorch before 1.6 (a bare pickle), which is not read. Released "
-            "SpeechCLIP checkpoints are zip archives; where you trust the "
-            "file, save it again with a newer PyTorch"
+            "in the format of PyTorch before 1.6 (a bare pickle), which is not read; if you "
+            "trust the file, save it again with a newer PyTorch"
         )
-    return "no checkpoint: expected a zip archive as torch.save writes it"
+    return "not a checkpoint: expected a zip archive as torch.save writes it"

@@ -33,5 +33,5 @@ def test_the_configuration_of_a_packed_model(tmp_path: Path) -> None:
     main(["packed_config", str(packed), str(copy)])
     assert copy.read_text() == "seed: 3\n"
     packed.write_bytes(packed.read_bytes()[:50])
-    with pytest.raises(SystemExit, match=r"model\.zip: a damaged or foreign zip file"):
+    with pytest.raises(SystemExit, match=r"model\.zip: damaged, or not a model"):
         main(["packed_config", str(packed), str(copy)])

@@ -39,7 +39,7 @@ def test_converts_and_prints_a_report(tmp_path: Path, capsys: pytest.CaptureFixt
 
 def test_faults_end_with_one_message(tmp_path: Path) -> None:
     torch.save({"state_dict": {}}, tmp_path / "x.ckpt")
-    with pytest.raises(SystemExit, match="speechclip: error: .*x.ckpt: no Lightning"):
+    with pytest.raises(SystemExit, match="speechclip: error: .*x.ckpt: not a Lightning"):
         main(["convert", str(tmp_path / "x.ckpt"), str(tmp_path / "out")])
     with pytest.raises(SystemExit, match="absent.ckpt: no such file"):
         main(["convert", str(tmp_path / "absent.ckpt"), str(tmp_path / "out")])

@@ -191,11 +191,6 @@ def _change_image_tower(model: SpeechCLIP) -> None:
     model._clip_with_images().image_tower.proj.data.mul_(2)
 
 
-def _change_option(model: SpeechCLIP) -> None:
-    model.model.align_spans = True
-    model.model.speech_encoder.normalize_waveform = None
-
-
 def _change_module(model: SpeechCLIP) -> None:
     model.model.parallel_projection = torch.nn.Identity()
 
@@ -205,7 +200,6 @@ def _change_module(model: SpeechCLIP) -> None:
     [
         (_change_encoder, r"speech_encoder.backend.model.encoder.layers.0.layer_norm.weight: not "),
         (_change_image_tower, "clip.image_tower.proj: not as in .*source"),
-        (_change_option, "align_spans, speech_encoder.normalize_waveform: not as in"),
         (_change_module, "does not describe .*: parallel_projection.0.bias is missing"),
     ],
 )

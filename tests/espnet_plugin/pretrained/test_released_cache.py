@@ -198,7 +198,7 @@ def test_an_interrupted_conversion_leaves_nothing(
     [
         ("flickr8k-base-parallel", CONTENT, r"is a hybrid\+ model, not parallel"),
         (NAME, CONTENT[:-100], "truncated|damaged"),
-        (NAME, b"<html>Please log in</html>", "no checkpoint: expected a zip archive"),
+        (NAME, b"<html>Please log in</html>", "not a checkpoint: expected a zip archive"),
     ],
 )
 def test_a_file_of_something_else_is_refused(
@@ -218,9 +218,7 @@ def test_a_full_disk_is_noticed_before_the_conversion(
 ) -> None:
     usage = shutil.disk_usage(os.sep)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1 << 20))
-    with pytest.raises(
-        OSError, match="needs about 6.38 MiB, only 1 MiB are free; SPEECHCLIP_CACHE"
-    ):
+    with pytest.raises(OSError, match="need 6.38 MiB, but .* only 1 MiB free.*SPEECHCLIP_CACHE"):
         resolve_model(NAME)
     assert remains() == []
 

@@ -226,7 +226,7 @@ def test_sources_that_hold_no_model(
         load_speechclip(tmp_path / "x.pth")
     directory = experiment(model, config, tmp_path / "exp")
     shutil.copy(tmp_path / "x.pth", directory / "other.pth")
-    with pytest.raises(ValueError, match="no checkpoint of this task"):
+    with pytest.raises(ValueError, match="not a SpeechCLIP checkpoint"):
         load_speechclip(directory / "other.pth")
     (directory / "other.pth").write_bytes(b"nothing")
     with pytest.raises(ValueError, match="cannot be read as weights"):
@@ -264,7 +264,7 @@ def test_exports_that_are_damaged(
     with pytest.raises(ValueError, match="expected a mapping of options, got list"):
         load_speechclip(out)
     (out / "config.yaml").write_text("{")
-    with pytest.raises(ValueError, match="no YAML file"):
+    with pytest.raises(ValueError, match="not a YAML file"):
         load_speechclip(out)
     with pytest.raises(FileExistsError, match=r"with force=True \(--force\)"):
         save_speechclip(model, config, out)

@@ -280,7 +280,7 @@ def test_truncated_legacy_and_foreign_files(tmp_path: Path) -> None:
     assert not (tmp_path / "executed").exists()
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("hello.txt", "x")
-    with pytest.raises(ValueError, match="no checkpoint"):
+    with pytest.raises(ValueError, match="not a checkpoint"):
         read_pickled_checkpoint(path)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("archive/data.pkl", b"\x80\x02}.")
