@@ -25,12 +25,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import benchmarks
-from benchmarks.measure import MissingInputError, Row, Settings
+from benchmarks.measure import MINI, MissingInputError, Row, Settings
 from benchmarks.results import machine, table, update
 
-ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "benchmarks.json"
-MINI = ROOT / "egs2" / "speechclip_plus" / "downloads" / "mini"
+PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.json"
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -61,13 +59,15 @@ def find() -> dict[str, Benchmark]:
 
 
 def measure(name: str, benchmark: Benchmark, settings: Settings, page: Path | None) -> None:
-    """Runs a benchmark, prints its table and updates the page."""
+    """Runs a benchmark, updates the page after each row and prints the table."""
     started = time.monotonic()
-    rows = list(benchmark.rows(settings))
+    rows: list[Row] = []
+    for row in benchmark.rows(settings):
+        rows.append(row)
+        if page:
+            update(page, name, benchmark.title, machine(settings.threads), rows)
     seconds = time.monotonic() - started
     print(f"\n{benchmark.title} ({name}, {seconds:.0f} s)\n{table(rows)}", flush=True)
-    if page:
-        update(page, name, benchmark.title, machine(settings.threads), rows)
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -107,12 +107,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
     failed = []
     for name in chosen:
         with tempfile.TemporaryDirectory(dir=args.work_dir) as directory:
-            settings = Settings(
-                work_dir=Path(directory),
-                quick=args.quick,
-                threads=args.threads,
-                mini=args.mini if args.mini.is_dir() else None,
-            )
+            settings = Settings(Path(directory), args.quick, args.threads, args.mini)
             try:
                 measure(name, found[name], settings, page)
             except MissingInputError as error:

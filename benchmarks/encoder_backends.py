@@ -10,9 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.full_size_step import make_batch
+from benchmarks.full_size_step import HUBERT, make_batch
 from benchmarks.measure import Row, Settings, by_turns
-from benchmarks.random_models import HUBERT
 
 LONG_SECONDS = 150
 AS_IT_IS = "fused attention, float32"
@@ -51,38 +50,10 @@ def eager(encoder: Any) -> Any:
     return encoder
 
 
-def channels_last(encoder: Any) -> Any:
-    """Convolutions with the channels innermost, over a dimension of height 1."""
-    for module in list(encoder.backend.model.feature_extractor.modules()):
-        if isinstance(module, torch.nn.Conv1d):
-            wide = torch.nn.Conv2d(
-                module.in_channels,
-                module.out_channels,
-                (1, module.kernel_size[0]),
-                stride=(1, module.stride[0]),
-                bias=module.bias is not None,
-            )
-            wide.weight = torch.nn.Parameter(module.weight[:, :, None], requires_grad=False)
-            wide.to(memory_format=torch.channels_last)
-            module.forward = lambda x, wide=wide: wide(
-                x[:, :, None].to(memory_format=torch.channels_last)
-            )[:, :, 0]
-    return encoder
-
-
-def compiled(encoder: Any) -> Any:
-    """torch.compile over each layer's feed-forward network."""
-    for layer in encoder.backend.model.encoder.layers:
-        layer.feed_forward.compile(dynamic=True)
-    return encoder
-
-
 VARIANTS: dict[str, tuple[Callable[[Any], Any], Encode]] = {
     AS_IT_IS: (lambda encoder: encoder, as_it_is),
     "attention written out": (eager, as_it_is),
     "bfloat16 (autocast)": (lambda encoder: encoder, in_bfloat16),
-    "convolutions channels-last": (channels_last, as_it_is),
-    "torch.compile of the feed-forward networks": (compiled, as_it_is),
     "one utterance at a time": (lambda encoder: encoder, one_by_one),
     "padded to the longest, all counted": (lambda encoder: encoder, padded),
 }

@@ -1,24 +1,20 @@
 """A training step at real size.
 
-A dry run of a configuration. The speech encoder and CLIP are built with the sizes of the released
-teachers and random weights, so nothing is downloaded. Steps run as in training: forward, backward,
-clipping, Adam. The first gets its memory from the system, so the second is timed; time, peak memory
-and arithmetic are this machine's processor's. ``benchmarks.plan`` says what GPUs would need.
-
-Example:
-    python -m benchmarks.full_size_step \
-        --config egs2/speechclip_plus/conf/tuning/flickr8k_base_hybrid_plus.yaml
+A dry run of a configuration. The speech encoder and CLIP have the sizes of the released teachers
+and random weights, so nothing is downloaded. Steps run as in training: forward, backward, clipping,
+Adam. The first step gets its memory from the system, so the second is timed.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,29 +22,41 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.measure import (
-    GIB,
-    Row,
-    Settings,
-    Spread,
-    get_parser,
-    peak_memory,
-    show,
-    usage_of,
-)
-from benchmarks.random_models import HUBERT
+from benchmarks.measure import GIB, Row, Settings, Spread, peak_memory, usage_of
 
 SAMPLING_RATE = 16000
 MEAN_SECONDS = 4.33  # of SpokenCOCO's test recordings
 LONGEST_SECONDS = 6.4  # where training crops
 SUBWORDS = 11  # of a caption
-VOCABULARIES = {"flickr8k": 8112, "spokencoco": 19787}
-PICTURES = {"flickr8k": 6000, "spokencoco": 113_287}
-ROOT = Path(__file__).parents[1]
-RECIPE = ROOT / "egs2/speechclip_plus"
-CONFIG = RECIPE / "conf/tuning/flickr8k_base_hybrid_plus.yaml"
+VOCABULARY, IMAGES = 8112, 6000  # of Flickr8k
+RECIPE = Path(__file__).parents[1] / "egs2" / "speechclip_plus"
+CONFIG = RECIPE / "conf" / "tuning" / "flickr8k_base_hybrid_plus.yaml"
 SECONDS = 230
 LONG_SECONDS = 450
+HUBERT: dict[str, dict[str, Any]] = {
+    "base": {},
+    "large": {
+        "hidden_size": 1024,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 16,
+        "intermediate_size": 4096,
+        "feat_extract_norm": "layer",
+        "do_stable_layer_norm": True,
+        "conv_bias": True,
+    },
+    "tiny": {
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+        "conv_dim": (16,) * 7,
+    },
+}
+TINY_CLIP = {
+    "embed_dim": 32,
+    "vision_cfg": {"image_size": 32, "patch_size": 16, "layers": 1, "width": 32, "head_width": 16},
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
+}
 
 
 def rows(settings: Settings) -> Iterator[Row]:
@@ -66,27 +74,20 @@ def row(config: Path, settings: Settings) -> Row:
     environment."""
     output = settings.work_dir / "step.json"
     command = ["bash", "-c", '. ./path.sh && exec "$@"', "bash"]
-    command += [sys.executable, "-m", "benchmarks.full_size_step", "--config", config]
-    command += ["--output", output]
-    if settings.quick:
-        command += ["--batch_size", 2]
+    command += [sys.executable, "-m", "benchmarks.full_size_step", config, output]
+    command += ["--tiny"] * settings.quick
     usage_of(command, cwd=RECIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     step = json.loads(output.read_text())
     return Row(
-        f"{step['config']}: {step['batch_size']} utterances, {step['audio_seconds']:,.0f} s",
+        f"{config.stem}: {step['batch_size']} utterances, {step['audio_seconds']:,.0f} s",
         Spread.of([step["seconds"]]),
         bound=Spread.of([step["encoder_seconds"]]),
         bound_is="its frozen encoder's forward pass",
         note=f"{step['threads']} threads, the clock's seconds; peak memory "
-        f"{step['memory_peak_gib']:.1f} GiB; {step['parameters_million']:.0f} M parameters, "
+        f"{step['memory_gib']:.1f} GiB; {step['parameters_million']:.0f} M parameters, "
         f"{step['trained_million']:.1f} M of them trained; {step['tera_flop']:.1f} TFLOP, "
         f"{step['encoder_tera_flop']:.1f} of them the encoder",
     )
-
-
-def clock() -> float:
-    """Processor time with one thread, else wall time."""
-    return time.process_time() if torch.get_num_threads() == 1 else time.monotonic()
 
 
 def time_encoder(encoder: torch.nn.Module) -> list[float]:
@@ -94,33 +95,31 @@ def time_encoder(encoder: torch.nn.Module) -> list[float]:
     encode, times = encoder.in_parts, []
 
     def in_parts(*args: Any, **options: Any) -> Any:
-        started = clock()
+        started = time.monotonic()
         states = encode(*args, **options)
-        times.append(clock() - started)
+        times.append(time.monotonic() - started)
         return states
 
     vars(encoder)["in_parts"] = in_parts
     return times
 
 
-def build(config: Path, directory: Path, *, options: Sequence[str] = ()) -> tuple[Any, Any]:
+def build(config: Path, directory: Path, *, tiny: bool = False) -> tuple[Any, Any]:
     """The configuration's model with random weights, and the parsed options.
 
     Args:
         config: YAML file.
         directory: For the teachers' files.
-        options: More of the task's, which come last.
+        tiny: Tiny teachers, to check that it runs.
     """
     from transformers import HubertConfig
 
     from espnet_plugin.tasks.speechclip import SpeechCLIPTask
 
-    corpus = config.stem.partition("_")[0]
-    HubertConfig(**HUBERT["large" if "_large_" in config.stem else "base"]).save_pretrained(
-        directory
-    )
+    size = "tiny" if tiny else "large" if "_large_" in config.stem else "base"
+    HubertConfig(**HUBERT[size]).save_pretrained(directory)
     tokens = directory / "tokens.tsv"
-    ids = range(300, 300 + VOCABULARIES.get(corpus, 8112))
+    ids = range(300, 300 + VOCABULARY)
     tokens.write_text("id\ttoken\tcount\n" + "".join(f"{n}\tx\t1\n" for n in ids))
     arguments = ["--config", str(config), "--output_dir", str(directory), "--ngpu", "0"]
     arguments += ["--speech_encoder_conf", f"model={directory}"]
@@ -128,7 +127,10 @@ def build(config: Path, directory: Path, *, options: Sequence[str] = ()) -> tupl
     arguments += ["--clip_conf", "pretrained=random", "--keyword_vocabulary", str(tokens)]
     # image embeddings are precomputed, so CLIP's image tower is absent
     arguments += ["--train_data_path_and_name_and_type", "x.scp,image,npy"]
-    args = SpeechCLIPTask.get_parser().parse_args([*arguments, *options])
+    if tiny:
+        (directory / "clip.json").write_text(json.dumps(TINY_CLIP))
+        arguments += ["--clip_conf", f"model={directory / 'clip.json'}"]
+    args = SpeechCLIPTask.get_parser().parse_args(arguments)
     torch.manual_seed(0)
     return SpeechCLIPTask.build_model(args), args
 
@@ -151,101 +153,61 @@ def make_batch(batch_size: int, image_dim: int) -> dict[str, Tensor]:
     }
 
 
-def run_steps(model: Any, args: Any, batch: dict[str, Tensor]) -> dict[str, float]:
-    """Cost of a training step after a first one, and the frozen encoder's share."""
-    from espnet_plugin.tasks.speechclip import SpeechCLIPTask
-
-    model.train()
-    (optimizer,) = SpeechCLIPTask.build_optimizers(args, model)
-    parameters = [p for p in model.parameters() if p.requires_grad]
-
-    def step() -> tuple[Tensor, Tensor]:
-        optimizer.zero_grad()
-        loss, _, _ = model(**batch)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(parameters, args.grad_clip)
-        optimizer.step()
-        return loss.detach(), norm
-
-    with FlopCounterMode(display=False) as flops:
-        loss, norm = step()
-    counts = flops.get_flop_counts()
-    encoder = f"{type(model).__name__}.speechclip.speech_encoder.backend"
-    encoder_seconds = time_encoder(model.speechclip.speech_encoder)
-    started = clock()
-    step()
-    return {
-        "seconds": clock() - started,
-        "encoder_seconds": sum(encoder_seconds),
-        "loss": float(loss),
-        "grad_norm": float(norm),
-        "tera_flop": flops.get_total_flops() / 1e12,
-        "encoder_tera_flop": sum(counts[encoder].values()) / 1e12,
-    }
-
-
-def measure(config: Path, batch_size: int | None = None) -> dict[str, Any]:
+def measure(config: Path, *, tiny: bool) -> dict[str, float]:
     """Builds a configuration's model, does two steps and times the second.
 
     Args:
         config: YAML file.
-        batch_size: Replaces the configuration's own.
+        tiny: Tiny teachers and two utterances.
     """
+    from espnet_plugin.tasks.speechclip import SpeechCLIPTask
+
     with tempfile.TemporaryDirectory() as directory:
-        model, args = build(config, Path(directory))
-    size = batch_size or args.batch_size
-    parameters = list(model.parameters())
-    built = peak_memory()
+        model, args = build(config, Path(directory), tiny=tiny)
+    size = 2 if tiny else args.batch_size
     dim = model.speechclip.clip.embedding_dim
     batch = make_batch(size, dim)
     if model.image_bank is not None:
-        pictures = PICTURES[config.stem.partition("_")[0]]
-        model.image_bank.fill(torch.arange(pictures), torch.randn(pictures, dim))
-    step = run_steps(model, args, batch)
+        model.image_bank.fill(torch.arange(IMAGES), torch.randn(IMAGES, dim))
+    model.train()
+    (optimizer,) = SpeechCLIPTask.build_optimizers(args, model)
+    trained = [p for p in model.parameters() if p.requires_grad]
+
+    def step() -> None:
+        optimizer.zero_grad()
+        model(**batch)[0].backward()
+        torch.nn.utils.clip_grad_norm_(trained, args.grad_clip)
+        optimizer.step()
+
+    with FlopCounterMode(display=False) as flops:
+        step()
+    encoder = f"{type(model).__name__}.speechclip.speech_encoder.backend"
+    encoder_seconds = time_encoder(model.speechclip.speech_encoder)
+    started = time.monotonic()
+    step()
     return {
-        "config": config.stem,
+        "seconds": time.monotonic() - started,
+        "encoder_seconds": sum(encoder_seconds),
         "batch_size": size,
-        "accum_grad": args.accum_grad,
         "audio_seconds": float(batch["speech_lengths"].sum()) / SAMPLING_RATE,
-        "parameters_million": sum(p.numel() for p in parameters) / 1e6,
-        "trained_million": sum(p.numel() for p in parameters if p.requires_grad) / 1e6,
+        "parameters_million": sum(p.numel() for p in model.parameters()) / 1e6,
+        "trained_million": sum(p.numel() for p in trained) / 1e6,
+        "tera_flop": flops.get_total_flops() / 1e12,
+        "encoder_tera_flop": sum(flops.get_flop_counts()[encoder].values()) / 1e12,
+        "memory_gib": peak_memory() / GIB,
         "threads": torch.get_num_threads(),
-        **step,
-        "memory_built_gib": built / GIB,
-        "memory_peak_gib": peak_memory() / GIB,
     }
 
 
-def report(result: dict[str, Any]) -> str:
-    """The figures as a table."""
-    rows = [
-        f"{result['config']}: one training step at real size, random weights",
-        f"  parameters           {result['parameters_million']:.1f} M without CLIP's image tower, "
-        f"{result['trained_million']:.2f} M of them trained",
-        f"  batch                {result['batch_size']} utterances, "
-        f"{result['audio_seconds']:.0f} s of speech (x {result['accum_grad']} for one update)",
-        f"  measured here        {result['seconds']:.1f} s, {result['encoder_seconds']:.1f} s "
-        f"of them the frozen encoder ({result['threads']} threads)",
-        f"                       peak memory {result['memory_peak_gib']:.2f} GiB, "
-        f"{result['memory_built_gib']:.2f} GiB once built",
-        f"                       {result['tera_flop']:.2f} TFLOP, "
-        f"{result['encoder_tera_flop']:.2f} of them the frozen encoder",
-        f"                       loss {result['loss']:.3f}, "
-        f"gradient norm {result['grad_norm']:.3f}",
-    ]
-    return "\n".join(rows)
-
-
-def main(cmd: Sequence[str] | None = None) -> None:
-    """Measures one configuration."""
-    parser = get_parser(__doc__)
-    parser.add_argument("--config", type=Path, required=True)
-    parser.add_argument("--batch_size", type=int, help="instead of the configuration's own")
-    parser.add_argument("--num_threads", type=int, default=os.cpu_count() or 1)
-    args = parser.parse_args(cmd)
-    torch.set_num_threads(args.num_threads)
-    result = measure(args.config, args.batch_size)
-    show(report(result), result, args.output)
+def main() -> None:
+    """Measures one configuration in this process; ``row`` starts it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("config", type=Path)
+    parser.add_argument("output", type=Path, help="JSON file")
+    parser.add_argument("--tiny", action="store_true", help="tiny models: does it run?")
+    args = parser.parse_args()
+    torch.set_num_threads(os.cpu_count() or 1)
+    args.output.write_text(json.dumps(measure(args.config, tiny=args.tiny)))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import resource
 import statistics
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 GIB = 2**30
+MINI = Path(__file__).parents[1] / "egs2" / "speechclip_plus" / "downloads" / "mini"
 # A process begins with the peak of the one that started it, so a small one comes between.
 _IN_BETWEEN = """
 import json, resource, subprocess, sys, time
@@ -48,7 +48,7 @@ class Settings:
     work_dir: Path
     quick: bool = False
     threads: int = 1
-    mini: Path | None = None
+    mini: Path = MINI
 
     @property
     def turns(self) -> int:
@@ -158,18 +158,3 @@ def usage_of(command: Sequence[object], **options: Any) -> Usage:
 def peak_memory() -> int:
     """Returns this process's peak resident memory in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # KiB on Linux
-
-
-def get_parser(description: str) -> argparse.ArgumentParser:
-    """Returns a parser with the common options, described by the docstring's first line."""
-    parser = argparse.ArgumentParser(description=description.splitlines()[0])
-    parser.add_argument("--output", type=Path, help="JSON file")
-    return parser
-
-
-def show(table: str, result: Any, output: Path | None) -> None:
-    """Prints a table and JSON, and writes the JSON to ``--output``."""
-    text = json.dumps(result, indent=2)
-    print(table, text, sep="\n")
-    if output:
-        output.write_text(text + "\n", encoding="utf-8")

@@ -19,7 +19,7 @@ HEAD = """# Benchmarks
 
 These measurements back the claims about speed and memory.
 
-    make bench                                 # all but the long ones; eight minutes
+    make bench                                 # all but the long ones; six minutes
     make bench ARGS="--only search start_up"   # some; the page keeps the others
     make bench ARGS=--long                     # the long ones, too
     make bench ARGS=--list                     # what there is, and how long it takes
@@ -29,8 +29,7 @@ Each row compares our code with the **obvious form**, which the benchmark writes
 median and, in brackets, the minimum and maximum.
 
 Seconds are processor time unless a row says otherwise; other programs disturb it less. Weights are
-random, sizes are real. [Speed and memory of training](training_speed.md) explains the figures
-and [plans trainings](training_speed.md#plan-a-large-training) that nobody could measure here.
+random, sizes are real. [Speed and memory of training](training_speed.md) explains the figures.
 """
 
 

@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from benchmarks.measure import get_parser, peak_memory, show, usage_of
+from benchmarks.measure import peak_memory, usage_of
 
 MIB = 2**20
 
@@ -24,11 +22,3 @@ def test_a_process_does_not_begin_with_the_peak_of_the_one_that_started_it() -> 
 def test_a_failed_command_is_an_error() -> None:
     with pytest.raises(subprocess.CalledProcessError):
         usage_of([sys.executable, "-c", "raise SystemExit(3)"])
-
-
-def test_results_are_shown_and_written(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    args = get_parser("Title.\n\nMore.").parse_args(["--output", str(tmp_path / "x.json")])
-    show("a table", {"a": 1}, args.output)
-    head, _, rest = capsys.readouterr().out.partition("\n")
-    assert head == "a table"
-    assert json.loads(rest) == json.loads((tmp_path / "x.json").read_text()) == {"a": 1}
