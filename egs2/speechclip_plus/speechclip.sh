@@ -778,6 +778,7 @@ if runs_stage 9; then
     done
     options=()
     if ! "${report}"; then options=(--no_report); fi
+    if [ -e "${inference_dir}/${valid_set}/utterances.txt" ]; then options+=(--dev_set "${valid_set}"); fi
     # the table is about the first test set
     ${python} -m espnet_plugin.bin.show_results --expdir "${experiment}" --inference_dir "${inference_dir}" \
         --test_set "${test_sets%% *}" --data_dir "${data_feats}/${test_sets%% *}" ${options[@]+"${options[@]}"}
@@ -809,5 +810,5 @@ fi
 
 log "Successfully finished stages ${chosen[*]} in ${SECONDS} s${not_uploaded}"
 if runs_stage 9; then
-    ${python} -m espnet_plugin.bin.recipe close --inference_dir "${inference_dir}" --config "${speechclip_config}"
+    ${python} -m espnet_plugin.bin.recipe close --inference_dir "${inference_dir}"
 fi

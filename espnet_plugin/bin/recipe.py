@@ -73,7 +73,7 @@ def close(args: argparse.Namespace) -> None:
     """Prints the last lines of a run."""
     from espnet_plugin.evaluation.report.closing import closing_lines
 
-    print("", *closing_lines(args.inference_dir, args.config), sep="\n")
+    print("", *closing_lines(args.inference_dir), sep="\n")
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -99,9 +99,8 @@ def get_parser() -> argparse.ArgumentParser:
     added.add_argument("output", type=Path, help="config.yaml")
     added = command(follow, "Show how far a job is, by its log file, until the caller ends.")
     added.add_argument("log")
-    added = command(close, "Print what came out of a run, its page and the next call.")
+    added = command(close, "Print the recall of a run and the page to open.")
     added.add_argument("--inference_dir", type=Path, required=True)
-    added.add_argument("--config", type=Path, required=True, help="the training's")
     return parser
 
 

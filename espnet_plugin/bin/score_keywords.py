@@ -12,7 +12,7 @@ from pathlib import Path
 
 from espnet_plugin.data.alignments import WORDS_CTM
 from espnet_plugin.evaluation.report.tables import keyword_table
-from espnet_plugin.evaluation.scores.directory import score_keywords_directory
+from espnet_plugin.evaluation.scores.keywords import score_keywords_directory
 from espnet_plugin.utils.command import command_errors
 
 
@@ -32,8 +32,6 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--tolerance", type=float, default=0.05, help="of word boundaries, in seconds"
     )
-    parser.add_argument("--bootstrap_samples", type=int, default=1000, help="0: no intervals")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the resampling")
     return parser
 
 
@@ -49,8 +47,6 @@ def main(cmd: Sequence[str] | None = None) -> None:
         token_list=args.token_list,
         words_ctm=words_ctm,
         tolerance=args.tolerance,
-        samples=args.bootstrap_samples,
-        seed=args.seed,
     )
     title = f"Keywords of {Path(args.inference_dir).absolute().name}:\n\n"
     sys.stdout.write(title + keyword_table(scores, scores.get("intervals", {})).markdown() + "\n")

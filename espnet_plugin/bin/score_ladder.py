@@ -1,7 +1,7 @@
 """Shows where retrieval by keywords is lost: recall of CLIP's text tower reading less and less.
 
 From the caption by its content words down to the model's keywords, see docs/evaluation.md. Writes
-ladder.npz and scoring/ladder.json into a set's inference directory; show_results then reports it.
+scoring/ladder.json into a set's inference directory; show_results then reports it.
 
 Example:
     python -m espnet_plugin.bin.score_ladder --inference_dir EXP/inference_x/test \
@@ -16,12 +16,10 @@ from collections.abc import Sequence
 
 from espnet_plugin.data.inference_set import read_inference_set
 from espnet_plugin.evaluation.ladder import (
-    LADDER,
-    heard_utterances,
+    captioned_utterances,
     score_ladder,
     spoken_steps,
     text_steps,
-    write_ladder,
 )
 from espnet_plugin.evaluation.report.tables import ladder_tables
 from espnet_plugin.evaluation.scores.keywords import load_token_texts
@@ -54,7 +52,8 @@ def main(cmd: Sequence[str] | None = None) -> None:
     from espnet_plugin.pretrained.storage import load_speechclip
 
     data = read_inference_set(args.inference_dir)
-    texts = text_steps(heard_utterances(data), load_token_texts(), seed=args.seed)
+    texts = load_token_texts()
+    steps = text_steps(captioned_utterances(data), texts, seed=args.seed)
     model = load_speechclip(
         args.model,
         config=args.speechclip_train_config,
@@ -65,9 +64,8 @@ def main(cmd: Sequence[str] | None = None) -> None:
     recordings, spans = spoken_steps(
         data.utterances, args.data_dir, segmented=hasattr(model.keyword_extractor, "cif")
     )
-    ids, embeddings = read_steps(model, texts, recordings=recordings, spans=spans)
-    write_ladder(data.directory / LADDER, ids, embeddings)
-    for table in ladder_tables(score_ladder(data)):
+    ids, embeddings = read_steps(model, steps, recordings=recordings, spans=spans)
+    for table in ladder_tables(score_ladder(data, ids, embeddings, texts)):
         sys.stdout.write(table.markdown() + "\n\n")
 
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from espnet_plugin.evaluation.report.tables import retrieval_table, speech_text_tables
-from espnet_plugin.evaluation.scores.directory import score_retrieval_directory
+from espnet_plugin.evaluation.scores.retrieval import score_retrieval_directory
 from espnet_plugin.utils.command import command_errors
 
 
@@ -25,13 +25,8 @@ def get_parser() -> argparse.ArgumentParser:
         "--dev_dir", help="the development set's one, on which the branches' weights are chosen"
     )
     parser.add_argument(
-        "--compare_dir", help="another model's one on the same set: paired significance tests"
-    )
-    parser.add_argument(
         "--recall_at", type=int, nargs="+", default=[1, 5, 10], help="k of recall@k"
     )
-    parser.add_argument("--bootstrap_samples", type=int, default=1000, help="0: no intervals")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the resampling")
     return parser
 
 
@@ -44,23 +39,11 @@ def main(cmd: Sequence[str] | None = None) -> None:
     report = score_retrieval_directory(
         args.inference_dir,
         dev_directory=args.dev_dir,
-        other_directory=args.compare_dir,
         recall_at=sorted(set(args.recall_at)),
-        samples=args.bootstrap_samples,
-        seed=args.seed,
     )
     sys.stdout.write(retrieval_table(report) + "\n")
     for table in speech_text_tables(report):
         sys.stdout.write("\n" + table.markdown() + "\n")
-    for system, directions in report.get("comparison", {}).items():
-        if isinstance(directions, str):
-            continue
-        for direction, measures in directions.items():
-            for measure, test in measures.items():
-                sys.stdout.write(
-                    f"{system} {direction} {measure}: {100 * test['difference']:+.1f} points, "
-                    f"p = {test['p_value']:.4f}\n"
-                )
 
 
 if __name__ == "__main__":

@@ -11,10 +11,8 @@ from espnet3.components.metrics.base_metric import BaseMetric
 from espnet3.contract import Field
 
 from espnet_plugin.data.alignments import WORDS_CTM
-from espnet_plugin.evaluation.scores.directory import (
-    score_keywords_directory,
-    score_retrieval_directory,
-)
+from espnet_plugin.evaluation.scores.keywords import score_keywords_directory
+from espnet_plugin.evaluation.scores.retrieval import score_retrieval_directory
 
 RECALL_AT = (1, 5, 10)
 DIRECTIONS = ("speech_to_image", "image_to_speech")

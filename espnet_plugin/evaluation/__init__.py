@@ -1,7 +1,7 @@
-"""Functions over arrays and files: ``scores/`` are numbers, ``report/`` is the pages about a model,
-``figures/`` its figures, ``sweep/`` compares many models.
+"""Functions over arrays and files: ``scores/`` makes numbers, ``report/`` the pages about a model,
+``figures/`` its figures.
 
-Nothing here needs the model, and only the keywords' scores need PyTorch, which CLIP's tokenizer
-loads: it all starts from the files that ``espnet_plugin.bin.speechclip_inference`` writes (see
-``inference_set.py``).
+Everything starts from the files that ``espnet_plugin.bin.speechclip_inference`` writes (see
+``data/inference_set.py``), so nothing needs the model. Only keyword scores need PyTorch, because
+CLIP's tokenizer loads it.
 """

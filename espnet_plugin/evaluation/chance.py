@@ -1,4 +1,4 @@
-"""What a system that orders the items at random scores: exact expectations, no simulation."""
+"""Scores of a random order: exact expectations, no simulation."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ def chance_scores(
 ) -> RetrievalScores:
     """Expected scores of random orderings.
 
-    With R relevant among N items, the first k hold none of them with the hypergeometric probability
-    P(rank > k) = C(N − R, k) / C(N, k). The median rank is that of this distribution averaged over
-    the queries (the midpoint where the median is an interval), so (N + 1) / 2 for R = 1.
+    With R relevant among N items, none of them is among the first k with the hypergeometric
+    probability P(rank > k) = C(N − R, k) / C(N, k). The median rank is that of this distribution
+    averaged over the queries (if it is an interval, its midpoint): (N + 1) / 2 for R = 1.
 
     Args:
         relevant: (queries,) number of relevant items of each query.

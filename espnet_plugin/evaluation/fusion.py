@@ -1,4 +1,4 @@
-"""The two branches together: a weighted sum of their similarities, the weight chosen on dev."""
+"""Both branches together: a weighted sum of their similarities. Dev decides the weight."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ WEIGHTS = tuple(i / 20 for i in range(21))
 def fuse(data: InferenceSet, weight: float) -> np.ndarray:
     """Returns ``weight * parallel + (1 - weight) * cascaded``, (utterances, dim).
 
-    The result is left unnormalised on purpose: its dot product with an image is then exactly the
-    weighted sum of both branches' cosines, in both directions of retrieval.
+    The result is not normalised, so its dot product with an image is the weighted sum of both
+    branches' cosines, in both directions of retrieval.
     """
     parallel, cascaded = np.asarray(data.parallel), np.asarray(data.cascaded)
     return np.float32(weight) * parallel + np.float32(1.0 - weight) * cascaded
@@ -23,8 +23,8 @@ def fuse(data: InferenceSet, weight: float) -> np.ndarray:
 def choose_weight(dev: InferenceSet) -> float:
     """Finds the parallel branch's weight with the highest recall at 1, 5 and 10, both directions.
 
-    Use development data here: a weight chosen on the test set flatters the fusion. Of equally good
-    weights the largest is taken, which leans on the parallel branch.
+    Use development data: a weight chosen on the test set flatters the fusion. Among equally good
+    weights it takes the largest, which favours the parallel branch.
 
     Args:
         dev: A set with both branches.

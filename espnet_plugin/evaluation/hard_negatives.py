@@ -1,8 +1,8 @@
-"""Pictures that differ in one thing only: does a caption lie nearer to its own?
+"""Images that differ in one thing only: is a caption nearer to its own?
 
-Recall among unlike pictures can be had from a list of the words. A pair of pictures of the same two
-things, where left and right, large and small or the colours are exchanged, cannot be told apart by
-it; which of such pairs are told apart says what a model does not understand.
+A list of the words is enough to find an image among unlike ones. It is not enough for a pair of
+images of the same two things, with left and right, sizes or colours exchanged. The kinds of pairs
+that a model cannot tell apart show what it does not understand.
 """
 
 from __future__ import annotations
@@ -24,10 +24,8 @@ def score_hard_negatives(
     image_of: Sequence[str],
     images: Sequence[str],
     pairs: Sequence[HardNegative],
-    samples: int = 1000,
-    seed: int = 0,
 ) -> dict[str, dict]:
-    """How often a query is nearer to its own picture than to a hard negative, by kind.
+    """How often a query is nearer to its own image than to a hard negative, by kind.
 
     A tie counts as half.
 
@@ -36,12 +34,11 @@ def score_hard_negatives(
         image: Image embeddings (images, dim).
         image_of: Image id of each query.
         images: Image id of each row of ``image``.
-        pairs: What to compare with; those of other pictures are passed over.
-        samples: Bootstrap resamples of the families; 0 leaves the intervals out.
-        seed: Seed of the resampling.
+        pairs: Pairs to compare; those with other images are ignored.
 
     Returns:
-        Kind → ``accuracy`` (chance 0.5), ``pairs`` (compared queries) and ``interval``.
+        Kind → ``accuracy`` (chance 0.5), ``pairs`` (compared queries) and ``interval``, for which
+        families of images are resampled.
     """
     row_of = {name: row for row, name in enumerate(images)}
     rows_of: dict[str, list[int]] = {}
@@ -60,8 +57,9 @@ def score_hard_negatives(
         wrong = image[[row_of[name] for _, _, name in triples]]
         margin = np.einsum("qd,qd->q", np.asarray(queries)[rows], right - wrong)
         values = (np.sign(margin) + 1) / 2
-        scores[kind] = {"accuracy": float(values.mean()), "pairs": len(triples)}
-        if samples:
-            ids = [family[name] for _, name, _ in triples]
-            scores[kind]["interval"] = bootstrap_mean(values, ids, samples=samples, seed=seed)
+        scores[kind] = {
+            "accuracy": float(values.mean()),
+            "pairs": len(triples),
+            "interval": bootstrap_mean(values, [family[name] for _, name, _ in triples]),
+        }
     return scores

@@ -1,15 +1,15 @@
-"""The ladder: what CLIP's text tower is given to read, from the caption down to the keywords.
+"""The ladder: what CLIP's text tower reads, from the caption down to the keywords.
 
-Retrieval by keywords loses against retrieval by captions. Each step changes one thing, so the step
-at which recall falls shows what was lost there.
+Keywords find fewer images than captions. Each step changes one thing, so the step at which recall
+falls shows what was lost.
 
-``ladder.npz`` in a set's directory holds, for each step, the L2-normalised embeddings (utterances,
-dim) and, as ``<step>.ids``, the tokens that were read (utterances, most), -1 at padding.
 :func:`espnet_plugin.inference.ladder.read_steps` makes the embeddings.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,17 +24,15 @@ from espnet_plugin.data.scp import DataError, read_scp
 from espnet_plugin.data.stop_words import is_stop_word
 from espnet_plugin.evaluation.retrieval import rank_embeddings
 from espnet_plugin.evaluation.scores.files import write_json
-from espnet_plugin.evaluation.scores.keywords import load_token_texts
 from espnet_plugin.evaluation.statistics import bootstrap_means
 from espnet_plugin.evaluation.token_texts import END_OF_WORD, SPECIAL_IDS, is_content, texts_of
-from espnet_plugin.utils.atomic import atomic_path
 
-LADDER = "ladder.npz"
 LADDER_SCORES = Path("scoring") / "ladder.json"
+KEYWORDS_DIGEST = "keywords_sha256"
 RECALL_AT = (1, 10)
 PLACES = ("first", "2nd", "3rd", "4th", "5th", "6th", "7th", "8th")
 LATER, LAST = "later", "last"
-FEWEST = 10  # occurrences from which a word is among the best or the worst
+FEWEST = 10  # occurrences of a best or worst word
 WORDS = 10  # of each
 CAPTION, CONTENT, KEYWORDS = "caption", "content_words", "keywords"
 STEPS = {
@@ -52,32 +50,32 @@ STEPS = {
 Ids = tuple[int, ...]
 
 
-def heard_utterances(data: InferenceSet) -> list[UtteranceKeywords]:
+def captioned_utterances(data: InferenceSet) -> list[UtteranceKeywords]:
     """Keywords and caption of each of a set's utterances, in their order.
 
     Raises:
         DataError: Some have none.
     """
-    heard = {utterance.utterance: utterance for utterance in data.keywords}
-    missing = [utterance for utterance in data.utterances if utterance not in heard]
+    spoken = {utterance.utterance: utterance for utterance in data.keywords}
+    missing = [utterance for utterance in data.utterances if utterance not in spoken]
     if missing:
         raise DataError(
-            f"{data.directory / KEYWORDS_FILE}: no keywords and caption of {len(missing)} "
-            f"utterances, the first is {missing[0]}: the ladder needs a cascaded branch and "
+            f"{data.directory / KEYWORDS_FILE}: {len(missing)} utterances have no keywords and "
+            f"caption, the first is {missing[0]}: the ladder needs a cascaded branch and "
             "inference with --text"
         )
-    return [heard[utterance] for utterance in data.utterances]
+    return [spoken[utterance] for utterance in data.utterances]
 
 
 def text_steps(
     utterances: Sequence[UtteranceKeywords], texts: Mapping[int, str], *, seed: int = 0
 ) -> dict[str, list[Ids]]:
-    """What is read at each step that is made of tokens alone.
+    """Tokens that are read at each step that needs no recording.
 
     Args:
         utterances: What ``read_keywords`` returns.
         texts: Text of every token id that occurs.
-        seed: Of the order of ``shuffled``.
+        seed: Seed of the order of ``shuffled``.
 
     Returns:
         Step → the tokens of each utterance, without special ones.
@@ -135,7 +133,7 @@ def spoken_steps(
 def span_steps(
     utterances: Sequence[str], words: Mapping[str, Sequence[Word]]
 ) -> dict[str, list[list[tuple[float, float]] | None]]:
-    """Where the keywords of the steps with true spans lie.
+    """Spans of the keywords at the steps with true spans.
 
     Args:
         utterances: Their ids.
@@ -143,7 +141,7 @@ def span_steps(
 
     Returns:
         Step → start and end of each keyword of each utterance in seconds; None where no such word
-        is known, which leaves the utterance to the model.
+        is known, so the model's own segments stay.
     """
     unknown = [utterance for utterance in utterances if utterance not in words]
     if unknown:
@@ -159,71 +157,27 @@ def span_steps(
     }
 
 
-def write_ladder(
-    path: Path, ids: Mapping[str, Sequence[Ids]], embeddings: Mapping[str, np.ndarray]
-) -> None:
-    """Writes ``ladder.npz``.
-
-    Args:
-        path: Where.
-        ids: Step → the tokens of each utterance.
-        embeddings: Step → (utterances, dim).
-    """
-    arrays = {step: np.asarray(array, dtype=np.float32) for step, array in embeddings.items()}
-    for step in embeddings:
-        table = np.full((len(ids[step]), max(map(len, ids[step]))), -1, dtype=np.int32)
-        for row, tokens in enumerate(ids[step]):
-            table[row, : len(tokens)] = tokens
-        arrays[f"{step}.ids"] = table
-    with atomic_path(path) as temporary:
-        np.savez(temporary, **arrays)
-
-
-def read_ladder(path: Path) -> tuple[dict[str, list[Ids]], dict[str, np.ndarray]]:
-    """What ``write_ladder`` was given, steps in the order of ``STEPS``.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is damaged.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            steps = [step for step in STEPS if step in stored]
-            embeddings = {step: stored[step] for step in steps}
-            tables = {step: stored[f"{step}.ids"] for step in steps}
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # zipfile, zlib and NumPy each have their own
-        raise ValueError(f"{path} is damaged ({error}): run score_ladder again") from error
-    ids = {step: [tuple(row[row >= 0].tolist()) for row in table] for step, table in tables.items()}
-    return ids, embeddings
-
-
-def score_ladder(data: InferenceSet, *, token_list: str | Path | None = None) -> dict:
-    """Scores a set's ``ladder.npz`` and writes ``scoring/ladder.json``.
+def score_ladder(
+    data: InferenceSet,
+    ids: Mapping[str, Sequence[Ids]],
+    embeddings: Mapping[str, np.ndarray],
+    texts: Mapping[int, str],
+) -> dict:
+    """Scores a set's ladder and writes ``scoring/ladder.json``.
 
     Args:
         data: The set.
-        token_list: tokens.tsv of the keyword vocabulary, if the tokenizer is not CLIP's own.
+        ids: Step → the tokens of each utterance.
+        embeddings: Step → (utterances, dim), L2-normalised.
+        texts: Text of every token.
 
     Returns:
         ``steps.<step>`` with ``recall@k``, mean number of ``tokens``, ``content_word_recall`` and
         ``intervals``; ``positions`` and ``words``, see ``content_word_recalls``.
-
-    Raises:
-        FileNotFoundError: There is no ladder.
-        ValueError: It is damaged, or of other keywords than the set's.
     """
-    ids, embeddings = read_ladder(data.directory / LADDER)
-    said = {u.utterance: tuple(k.token_id for k in u.keywords) for u in data.keywords}
-    if ids[KEYWORDS] != [said.get(utterance) for utterance in data.utterances]:
-        raise ValueError(
-            f"{data.directory / LADDER} was made from other keywords than keywords.jsonl holds: "
-            "run score_ladder again"
-        )
     scores: dict = {"steps": {}}
-    for step, speech in embeddings.items():
-        ranks, _ = rank_embeddings(speech, data.image, data.image_of, data.images)
+    for step in (step for step in STEPS if step in embeddings):
+        ranks, _ = rank_embeddings(embeddings[step], data.image, data.image_of, data.images)
         columns = {f"recall@{k}": (ranks.rank <= k).astype(float) for k in RECALL_AT}
         pairs = zip(ids[CONTENT], ids[step], strict=True)
         columns["content_word_recall"] = np.array([_named(set(gold), read) for gold, read in pairs])
@@ -235,15 +189,34 @@ def score_ladder(data: InferenceSet, *, token_list: str | Path | None = None) ->
             "tokens": float(np.mean([len(tokens) for tokens in ids[step]])),
             "intervals": dict(zip(columns, intervals, strict=True)),
         }
-    scores |= content_word_recalls(ids[CONTENT], ids[KEYWORDS], load_token_texts(token_list))
-    write_json(data.directory / LADDER_SCORES, scores)
+    scores |= content_word_recalls(ids[CONTENT], ids[KEYWORDS], texts)
+    write_json(data.directory / LADDER_SCORES, {**scores, KEYWORDS_DIGEST: _digest(data)})
     return scores
+
+
+def read_ladder(data: InferenceSet) -> dict | None:
+    """What ``score_ladder`` returned for a set; None, with a warning, if keywords changed since."""
+    path = data.directory / LADDER_SCORES
+    if not path.exists():
+        return None
+    try:
+        scores = json.loads(path.read_text(encoding="utf-8"))
+        if scores.pop(KEYWORDS_DIGEST) == _digest(data):
+            return scores
+    except (AttributeError, KeyError, TypeError, ValueError):
+        pass  # damaged, or of an earlier version
+    logging.warning(f"{path} does not belong to {KEYWORDS_FILE}: run score_ladder again")
+    return None
+
+
+def _digest(data: InferenceSet) -> str:
+    return hashlib.sha256((data.directory / KEYWORDS_FILE).read_bytes()).hexdigest()
 
 
 def content_word_recalls(
     content: Sequence[Ids], said: Sequence[Ids], texts: Mapping[int, str]
 ) -> dict:
-    """Which of the captions' content words are named, by their place and by what they are.
+    """Shares of the captions' content words that are named, by place and by word.
 
     Args:
         content: Content words of each utterance, as tokens, in order.
@@ -268,7 +241,7 @@ def content_word_recalls(
 
 
 def best_and_worst_words(words: Mapping[str, Mapping]) -> tuple[list[str], list[str]]:
-    """Words that are named most and least often, as many of each; rare ones do not count."""
+    """Words that are named most and least often, equally many; rare ones do not count."""
     known = [word for word, found in words.items() if found["count"] >= FEWEST]
     order = sorted(known, key=lambda word: (-words[word]["recall"], word))
     number = min(WORDS, len(order) // 2)

@@ -1,4 +1,4 @@
-"""Utterances and the pictures that they found; which are found best, which worst."""
+"""Utterances and the images they found, the best and worst of them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 from espnet_plugin.data.inference_set import InferenceSet
 from espnet_plugin.evaluation.scores.retrieval import Ranks
 
-QUERIES = 10  # found best, found worst, and drawn at random
-PICTURES = 5  # shown with each
-_BLOCK = 1024  # utterances compared with all pictures at once
+QUERIES = 10  # best, worst and random ones
+IMAGES = 5  # shown with each
+_BLOCK = 1024  # utterances compared with all images at once
 
 
 @dataclass(frozen=True)
 class Found:
-    """A picture and its cosine with the utterance."""
+    """An image and its cosine with the utterance."""
 
     image: str
     score: float
@@ -25,14 +25,14 @@ class Found:
 
 @dataclass(frozen=True)
 class Query:
-    """One utterance and the pictures that it found.
+    """One utterance and the images it found.
 
     Attributes:
         utterance: Utterance id.
-        branch: The branch whose pictures are shown.
-        found: The nearest pictures, best first.
-        right: The right picture.
-        ranks: Rank of the right picture by system.
+        branch: The branch whose images are shown.
+        found: The nearest images, best first.
+        right: The right image.
+        ranks: Rank of the right image by system.
     """
 
     utterance: str
@@ -43,57 +43,47 @@ class Query:
 
     @property
     def rank(self) -> int:
-        """Rank of the right picture by the branch that is shown."""
+        """Rank of the right image by the branch that is shown."""
         return self.ranks[self.branch]
 
     @property
     def margin(self) -> float:
-        """Cosine of the right picture less that of the best wrong one."""
+        """Cosine of the right image less that of the best wrong one."""
         wrong = (found.score for found in self.found if found.image != self.right.image)
         return self.right.score - next(wrong, 0.0)
 
 
-@dataclass(frozen=True)
-class Examples:
-    """Queries to look at, none of a picture twice in a list.
+def choose_examples(
+    data: InferenceSet, ranks: Ranks, *, seed: int = 0
+) -> dict[str, tuple[Query, ...]]:
+    """Chooses ten utterances whose image is found best, ten where it is found worst, ten others.
 
-    Attributes:
-        best: Found best, the best first.
-        worst: Found worst, the worst first.
-        random: Drawn at random, in the set's order.
-    """
-
-    best: tuple[Query, ...] = ()
-    worst: tuple[Query, ...] = ()
-    random: tuple[Query, ...] = ()
-
-
-def choose_examples(data: InferenceSet, ranks: Ranks, *, seed: int = 0) -> Examples:
-    """Chooses ten utterances whose picture is found best, ten where it is found worst, ten others.
-
-    Best and worst are ordered by the rank of the right picture and then by the margin. Each picture
-    comes once at most in a list, else its five captions would fill it.
+    Best and worst are ordered by the rank of the right image, then by the margin. A list shows each
+    image at most once; otherwise its five captions would fill the list.
 
     Args:
         data: The set.
         ranks: What ``rank_set`` returned for it.
         seed: Seed of the random ones.
+
+    Returns:
+        ``best`` and ``worst``, both in that order, and ``random``, in the set's order.
     """
     if not data.branches:
-        return Examples()
+        return {"best": (), "worst": (), "random": ()}
     places = [(query.rank, -query.margin) for query in search(data, ranks)]
     order = sorted(range(len(places)), key=places.__getitem__)
     shuffled = np.random.default_rng(seed).permutation(len(places)).tolist()
-    rows = (
-        _one_per_image(data, order),
-        _one_per_image(data, reversed(order)),
-        sorted(_one_per_image(data, shuffled)),
-    )
-    return Examples(*(tuple(search(data, ranks, chosen)) for chosen in rows))
+    rows = {
+        "best": _one_per_image(data, order),
+        "worst": _one_per_image(data, reversed(order)),
+        "random": sorted(_one_per_image(data, shuffled)),
+    }
+    return {name: tuple(search(data, ranks, chosen)) for name, chosen in rows.items()}
 
 
 def search(data: InferenceSet, ranks: Ranks, rows: Sequence[int] | None = None) -> Iterator[Query]:
-    """Finds the pictures nearest to utterances by the first branch: parallel, where there is one.
+    """Finds the images nearest to utterances, by the parallel branch if there is one.
 
     Args:
         data: The set.
@@ -101,7 +91,7 @@ def search(data: InferenceSet, ranks: Ranks, rows: Sequence[int] | None = None) 
         rows: The utterances' rows; None for all.
 
     Yields:
-        One query a row, in that order; memory does not grow with their number.
+        One query for each row, in that order; memory does not grow with their number.
     """
     branch, speech = next(iter(data.branches.items()))
     images = np.asarray(data.image)
@@ -127,8 +117,8 @@ def search(data: InferenceSet, ranks: Ranks, rows: Sequence[int] | None = None) 
 
 
 def _nearest(scores: np.ndarray) -> np.ndarray:
-    """(block, pictures) columns of the highest scores, best first, equal ones in their order."""
-    number = min(PICTURES, scores.shape[1])
+    """(block, images) columns of the highest scores, best first, equal ones in their order."""
+    number = min(IMAGES, scores.shape[1])
     columns = np.sort(np.argpartition(-scores, number - 1, axis=1)[:, :number], axis=1)
     order = np.argsort(-np.take_along_axis(scores, columns, axis=1), axis=1, kind="stable")
     return np.take_along_axis(columns, order, axis=1)

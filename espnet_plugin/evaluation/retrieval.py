@@ -1,19 +1,20 @@
-"""Cross-modal retrieval: exact ranks by counting, and the measures made from them.
+"""Cross-modal retrieval: exact ranks by counting, and measures of them.
 
-Rules, which every number of this project follows:
+Every number of this project follows these rules:
 
-* **Relevance.** An item is relevant for a query when both carry the same id (the image's). With
-  five captions to an image, image → speech has five relevant items and is a hit when *any* of them
-  is among the first k; speech → text has five relevant captions, not only the utterance's own.
-* **Ties are counted against the system.** An irrelevant item stands before the relevant one unless
-  its score is lower by more than ``TIE_TOLERANCE``: float32 dot products of unit vectors are no
-  more exact than that. A collapsed model, whose scores are all equal, thus gets no credit.
-  Relevant items never stand in each other's way. Validation during training and the mini corpus's
-  teacher are scored by this module too, so there is no other rule.
-* **Rank** is that of the best-placed relevant item, from 1.
+* **Relevance.** An item is relevant for a query if both carry the same id (the image's). With five
+  captions for an image, image → speech has five relevant items and is a hit if *any* of them is
+  among the first k. Speech → text has five relevant captions, not only the utterance's own.
+* **Ties count against the system.** An irrelevant item is ahead of the relevant one unless its
+  score is lower by more than ``TIE_TOLERANCE``, the precision of float32 dot products of unit
+  vectors. A collapsed model, whose scores are all equal, gets no credit. Relevant items do not push
+  each other down.
+* **Rank** is that of the best relevant item, from 1.
 
-No ranking is ever sorted: the rank is one plus the number of irrelevant items that score at least
-as high, counted tile by tile, so memory does not grow with queries × items.
+Validation during training and the mini corpus's teacher use this module too.
+
+Nothing is sorted: the rank is one plus the number of irrelevant items that score at least as high,
+counted tile by tile, so memory does not grow with queries × items.
 """
 
 from __future__ import annotations
@@ -31,13 +32,13 @@ _TILE_COLUMNS = 8192
 
 @dataclass(frozen=True)
 class RetrievalRanks:
-    """How one direction of retrieval went, query by query.
+    """Ranks of one direction of retrieval, query by query.
 
     Attributes:
-        rank: (queries,) rank of the best-placed relevant item, from 1.
+        rank: (queries,) rank of the best relevant item, from 1.
         average_precision: (queries,) mean over relevant items of the precision at their positions.
         relevant: (queries,) number of relevant items.
-        ids: (queries,) the queries' ids, which say what belongs together in a resampling.
+        ids: (queries,) the queries' ids; a resampling keeps equal ones together.
         num_items: Number of items searched.
     """
 
@@ -205,7 +206,7 @@ def _finish(
 ) -> RetrievalRanks:
     valid = np.isfinite(scores)
     best = np.where(valid, ahead, np.iinfo(np.int64).max).min(axis=1)
-    # The j-th best relevant item stands at position j + (irrelevant items ahead of it).
+    # the j-th best relevant item is at position j + (irrelevant items ahead of it)
     sorted_ahead = np.sort(np.where(valid, ahead, np.iinfo(np.int64).max // 2), axis=1)
     place = np.arange(1, ahead.shape[1] + 1)
     precision = np.where(place <= count[:, None], place / (place + sorted_ahead), 0.0)

@@ -1,7 +1,7 @@
-"""Bootstrap intervals and paired significance, with images as the unit that is resampled.
+"""Bootstrap intervals and paired significance; images are resampled.
 
-The captions of an image are no independent draws, so an interval over utterances would be too
-narrow. Everything here takes one number per query (or utterance) and the id of its image.
+The captions of an image depend on each other, so an interval over utterances would be too narrow.
+All functions take one number for each query (or utterance) and the id of its image.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def bootstrap_means(
         values: (queries, measures).
         ids: (queries,) image ids.
         samples: Number of resamples.
-        seed: Seed of the resampling, so that a report is reproducible.
+        seed: Seed of the resampling.
     """
     values = np.asarray(values, dtype=float)
     sums, counts = _per_image(values, ids)
@@ -91,8 +91,8 @@ def paired_test(
 ) -> PairedTest:
     """Compares two systems query by query.
 
-    The permutation test asks how often the difference would be as large if, image by image, it were
-    a coin toss which system is which: ``p = (1 + #{|permuted| ≥ |observed|}) / (1 + samples)``.
+    The permutation test counts how often the difference is as large if a coin decides, image by
+    image, which system is which: ``p = (1 + #{|permuted| ≥ |observed|}) / (1 + samples)``.
 
     Args:
         first: (queries,) values of the first system, e.g. 1.0 where recall@10 is a hit.

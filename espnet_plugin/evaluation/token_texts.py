@@ -1,4 +1,4 @@
-"""What the CLIP token ids say, and how sub-words make up words."""
+"""Texts of CLIP's tokens, and words made of sub-words."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def read_token_list(path: str | Path) -> dict[int, str]:
 
 @cache
 def clip_tokenizer() -> SimpleTokenizer:
-    """CLIP's own tokenizer; imported when it is needed, since it loads PyTorch."""
+    """CLIP's own tokenizer; imported only if needed, because it loads PyTorch."""
     from open_clip.tokenizer import SimpleTokenizer
 
     return SimpleTokenizer()
 
 
 def is_content(token: str) -> bool:
-    """Whether a sub-word carries content: every piece that is no stop word or punctuation."""
+    """Whether a sub-word carries content: it is neither a stop word nor punctuation."""
     if not any(letter.isalnum() for letter in token.removesuffix(END_OF_WORD)):
         return False
     return not (token.endswith(END_OF_WORD) and is_stop_word(token.removesuffix(END_OF_WORD)))
@@ -51,8 +51,8 @@ def is_content(token: str) -> bool:
 def merge_words(tokens: Iterable[str]) -> list[tuple[str, tuple[int, ...]]]:
     """Joins sub-words into words, case-folded.
 
-    Pieces are joined up to the next one that ends a word; what is left open at the end is a word
-    too. Words without letter or digit (punctuation) are dropped.
+    Pieces are joined up to the next one that ends a word; open pieces at the end are a word too.
+    Words without letter or digit (punctuation) are dropped.
 
     Returns:
         Words, each with the positions of its sub-words.
@@ -96,7 +96,7 @@ def texts_of(ids: Sequence[int], texts: Mapping[int, str], source: str) -> list[
 
 
 def _decode(text: str) -> str:
-    """What byte-level BPE writes as printable letters; other tokenizers' texts stay as they are."""
+    """Text of byte-level BPE's printable letters; other tokenizers' texts are unchanged."""
     byte_of = clip_tokenizer().byte_decoder
     if all(letter in byte_of for letter in text):
         return bytes(byte_of[letter] for letter in text).decode("utf-8", errors="replace")

@@ -1,8 +1,7 @@
-"""Reads the course of a training from ESPnet's tensorboard files or its train.log."""
+"""Reads the course of a training from its train.log."""
 
 from __future__ import annotations
 
-import logging
 import re
 from pathlib import Path
 
@@ -16,35 +15,26 @@ _NO_MEASURE = frozenset({"time", "total_count", "epoch", "iter_epoch"})
 
 
 def read_training_curves(experiment: str | Path) -> Curves:
-    """Reads one value per epoch of every measure that training reported.
-
-    train.log (and its rotated train.1.log, ...) is preferred, since it needs no further package and
-    counts in epochs; the tensorboard files are read where there is no such log, with steps for
-    epochs.
+    """Reads one value per epoch of every measure, from train.log and its rotated forms.
 
     Raises:
-        FileNotFoundError: The experiment holds neither.
+        FileNotFoundError: No epoch is finished.
     """
-    experiment = Path(experiment)
-    logs = sorted(
-        experiment.glob("train*.log"), key=lambda path: path.stat().st_mtime
-    )  # oldest first, so that a resumed training wins
+    # oldest first, so a resumed training wins
+    logs = sorted(Path(experiment).glob("train*.log"), key=lambda path: path.stat().st_mtime)
     curves: Curves = {}
     for log in logs:
         _read_log(log, curves)
-    if curves:
-        return _sorted(curves)
-    for phase in ("train", "valid"):
-        _read_events(experiment / "tensorboard" / phase, phase, curves)
     if not curves:
-        raise FileNotFoundError(
-            f"{experiment} holds neither a train.log with finished epochs nor tensorboard/"
-        )
-    return _sorted(curves)
+        raise FileNotFoundError(f"{experiment} has no train.log with finished epochs")
+    return {
+        name: {phase: sorted(points) for phase, points in phases.items()}
+        for name, phases in sorted(curves.items())
+    }
 
 
 def training_cpu_seconds(experiment: str | Path) -> float | None:
-    """Process time of all training epochs (not of validation), or None where no log says it."""
+    """Process time of all training epochs (not of validation), or None if no log has it."""
     try:
         spent = read_training_curves(experiment).get(CPU_SECONDS, {}).get("train")
     except FileNotFoundError:
@@ -66,26 +56,3 @@ def _read_log(path: Path, curves: Curves) -> None:
                         points = curves.setdefault(name, {}).setdefault(phase, [])
                         points[:] = [point for point in points if point[0] != epoch]
                         points.append((epoch, float(value)))
-
-
-def _read_events(directory: Path, phase: str, curves: Curves) -> None:
-    if not directory.is_dir():
-        return
-    try:
-        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-    except ImportError:
-        logging.warning(f"{directory} is left out: reading it needs pip install tensorboard")
-        return
-    events = EventAccumulator(str(directory), size_guidance={"scalars": 0})
-    events.Reload()
-    for tag in events.Tags()["scalars"]:
-        if tag not in _NO_MEASURE:
-            points = [(event.step, event.value) for event in events.Scalars(tag)]
-            curves.setdefault(tag, {})[phase] = points
-
-
-def _sorted(curves: Curves) -> Curves:
-    return {
-        name: {phase: sorted(points) for phase, points in phases.items()}
-        for name, phases in sorted(curves.items())
-    }

@@ -24,14 +24,14 @@ def word_errors(reference: Sequence[str], transcript: Sequence[str]) -> int:
 def word_error_rate(references: Mapping[str, str], transcripts: Mapping[str, str]) -> float:
     """Word errors of all utterances over the number of words of all references.
 
-    Words are case-folded and stripped of punctuation; an utterance without transcript is all wrong.
+    Words are compared without case and punctuation. Without a transcript, all words are errors.
 
     Args:
         references: Caption of each utterance.
         transcripts: Transcript of each utterance.
 
     Raises:
-        ValueError: The references hold no word.
+        ValueError: The references have no word.
     """
     errors = words = 0
     for utterance, text in references.items():

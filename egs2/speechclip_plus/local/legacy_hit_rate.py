@@ -1,8 +1,8 @@
 """The keyword hit rate that the original SpeechCLIP logs in validation.
 
-It is lenient in three ways, which is why it is no measure of this project's own: special tokens are
-hits, so is padding, and a sub-word that only lies near the chosen one counts. Its neighbours are
-those of the *chosen* row of the token table, not of the continuous keyword that chose it.
+It is lenient in three ways: special tokens are hits, padding is a hit, and so is a sub-word that is
+only near the chosen one. Its neighbours are those of the *chosen* row of the token table, not of
+the continuous keyword.
 
 Example, from the recipe's folder:
     python -m local.legacy_hit_rate exp/*/inference_*/test/keywords.jsonl
@@ -29,8 +29,8 @@ def legacy_gold(caption_ids: Sequence[int]) -> frozenset[int]:
     """Tokens that count as hits for a caption.
 
     The original decodes the padded ids of the caption and encodes the text again. The words come
-    back as they were; the padding comes back as one word of exclamation marks, i.e. as the
-    sub-words that stand for runs of them, of which token 0 is none.
+    back unchanged. The padding comes back as one word of exclamation marks: as the sub-words for
+    runs of them, without token 0.
 
     Args:
         caption_ids: CLIP tokens of the caption without start, end and padding. The original cannot

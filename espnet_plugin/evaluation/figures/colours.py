@@ -1,7 +1,7 @@
 """One meaning for each colour, on the report's page and in its figures.
 
-They are the colours of Okabe and Ito (2008), which colour-blind readers can tell apart, and a brown
-for want of an eighth. How much of something there is, is grey: more is darker.
+Colour-blind readers can tell Okabe and Ito's colours (2008) apart; the brown is an eighth. Grey
+shows amounts: more is darker.
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ from espnet_plugin.evaluation.token_texts import is_content
 
 PAPER, INK, GREY, PALE = "#FFFFFF", "#222222", "#8C8C8C", "#E8E8E8"
 AXES, TICKS = "#666666", "#444444"
-SIGNAL = "#5B6770"  # measured values that are neither right nor wrong, nor a system's
+SIGNAL = "#5B6770"  # measured values that are neither right, wrong nor of a system
 AMOUNT = "Greys"  # matplotlib's name of the colour map
 RIGHT, RIGHT_FUNCTION, WRONG = "#0072B2", "#56B4E9", "#D55E00"
-ON_RIGHT_FUNCTION = "#0B2436"  # letters on it, by day and by night
-NOW = "#D81B60"  # the moment that is heard
+NOW = "#D81B60"  # the player's position
 SYSTEMS = {
     "parallel": "#009E73",
     "cascaded": "#E69F00",
@@ -31,7 +30,7 @@ KEYWORDS = {  # kind of a keyword → what it is, its colour
     "wrong": ("not in the caption", WRONG),
     "function": ("function word, not in it", PALE),
 }
-IN_THE_DARK = {  # what becomes of a colour on a dark page; the others stay
+IN_THE_DARK = {  # colour → its replacement on a dark page; the others stay
     PAPER: "#1B2025",
     INK: "#E6EAEE",
     PALE: "#3A424A",
@@ -44,7 +43,7 @@ IN_THE_DARK = {  # what becomes of a colour on a dark page; the others stay
     NOW: "#FF5C9A",
     SYSTEMS["asr"]: "#B98042",
 }
-NEUTRAL = (INK, "#A89A00", GREY, SIGNAL)  # of curves that belong to no system
+NEUTRAL = (INK, "#A89A00", GREY, SIGNAL)  # of curves without a system
 
 
 def keyword_kind(token_id: int, token: str, caption: Collection[int]) -> str:

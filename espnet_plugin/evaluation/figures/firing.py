@@ -1,4 +1,4 @@
-"""Where the cascaded branch fires: spectrogram, waveform, words above, keywords below."""
+"""Where the cascaded branch fires: spectrogram, words above, keywords below."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from scipy.signal import spectrogram
 
 from espnet_plugin.data.alignments import Word
 from espnet_plugin.data.keyword_file import UtteranceKeywords
 from espnet_plugin.evaluation.figures import colours, style
 from espnet_plugin.evaluation.token_texts import END_OF_WORD
 
-_INKS = {  # of a keyword's letters: where its colour is pale, its bar alone shows it
+_INKS = {  # of a keyword's letters; a pale colour is in its bar only
     "right": colours.RIGHT,
     "right-function": colours.INK,
     "wrong": colours.WRONG,
@@ -47,9 +48,7 @@ def draw_firing(
     if utterance.alphas is not None and frame_seconds is None:
         raise ValueError(f"{utterance.utterance}: frame_seconds is needed to draw the weights")
     seconds = len(samples) / sampling_rate
-    heights = {"words": 0.30, "spectrogram": 1.5, "waveform": 0.8, "alphas": 1.0, "keywords": 0.68}
-    if len(utterance.keywords) <= 12:  # their labels need three lines at most
-        heights["keywords"] = 0.45
+    heights = {"words": 0.30, "spectrogram": 1.5, "alphas": 1.0, "keywords": 0.5}
     if not words:
         del heights["words"]
     if utterance.alphas is None:
@@ -61,7 +60,6 @@ def draw_firing(
         )
         axes = dict(zip(heights, grid, strict=True))
         _draw_spectrogram(axes["spectrogram"], samples, sampling_rate)
-        _draw_waveform(axes["waveform"], samples, sampling_rate)
         _draw_keywords(axes["keywords"], utterance, seconds)
         if "alphas" in axes:
             _draw_alphas(axes["alphas"], utterance, frame_seconds)
@@ -91,7 +89,7 @@ def _draw_words(axis: Axes, words: Sequence[Word], seconds: float) -> None:
         axis.axvspan(word.start, word.end, 0.06, 0.94, color=colours.PALE, linewidth=0)
         axis.axvline(word.start, color="white", linewidth=2)
     for word in words:
-        width = len(word.text) * _letter(seconds)
+        width = 0.0105 * seconds * len(word.text)  # at size 10
         axis.text(
             (word.start + word.end) / 2,
             0.5,
@@ -102,22 +100,19 @@ def _draw_words(axis: Axes, words: Sequence[Word], seconds: float) -> None:
         )
 
 
-def _draw_waveform(axis: Axes, samples: np.ndarray, sampling_rate: int) -> None:
-    time = np.arange(len(samples)) / sampling_rate
-    axis.plot(time, samples, color=colours.SIGNAL, linewidth=0.5, rasterized=True)
-    axis.set(ylabel="waveform", yticks=[])
-    axis.margins(y=0.08)
-
-
 def _draw_spectrogram(axis: Axes, samples: np.ndarray, sampling_rate: int) -> None:
-    length, hop = int(0.025 * sampling_rate), int(0.005 * sampling_rate)
-    padded = np.pad(np.asarray(samples, dtype=np.float64), length // 2)
-    frames = np.lib.stride_tricks.sliding_window_view(padded, length)[::hop]  # (frames, length)
-    power = np.abs(np.fft.rfft(frames * np.hanning(length), n=1024)) ** 2  # (frames, bins)
-    decibel = 10 * np.log10(power + 1e-10)
-    top = decibel.max()
+    window = int(0.025 * sampling_rate)
+    *_, power = spectrogram(
+        samples,
+        sampling_rate,
+        window="hann",
+        nperseg=window,
+        noverlap=window - int(0.005 * sampling_rate),
+        nfft=max(1024, window),
+    )  # (bins, frames)
+    decibel = 10 * np.log10(power + 1e-14)
     image = axis.imshow(
-        decibel.T - top,
+        decibel - decibel.max(),
         origin="lower",
         aspect="auto",
         cmap=colours.AMOUNT,
@@ -154,7 +149,6 @@ def _draw_keywords(axis: Axes, utterance: UtteranceKeywords, seconds: float) -> 
     axis.set(ylim=(0, 1), yticks=[], ylabel="keywords")
     caption = set(utterance.caption_ids)
     placed = all(word.start is not None and word.end is not None for word in utterance.keywords)
-    labels = []
     for index, keyword in enumerate(utterance.keywords):
         kind = colours.keyword_kind(keyword.token_id, keyword.token, caption)
         even = seconds / len(utterance.keywords)  # learned queries have no place in time
@@ -163,8 +157,17 @@ def _draw_keywords(axis: Axes, utterance: UtteranceKeywords, seconds: float) -> 
         if placed:
             axis.axvspan(start, end, 0.88, 0.98, color=colours.KEYWORDS[kind][1], linewidth=0)
             axis.axvline(end, 0.86, 1.0, color="white", linewidth=2)
-        labels.append(((start + end) / 2, keyword.token.removesuffix(END_OF_WORD), kind))
-    _place_labels(axis, labels, seconds)
+        axis.text(
+            (start + end) / 2,
+            0.82,
+            keyword.token.removesuffix(END_OF_WORD),
+            rotation=-35,
+            rotation_mode="anchor",
+            va="top",
+            fontsize=9 if len(utterance.keywords) <= 12 else 7.5,
+            color=_INKS[kind],
+            fontweight="bold" if kind == "right" else "normal",
+        )
     if not placed:
         axis.text(
             0.5,
@@ -193,52 +196,3 @@ def _draw_legend(figure: Figure, *, fired: bool) -> None:
         columnspacing=1.4,
         handletextpad=0.5,
     )
-
-
-def _letter(seconds: float) -> float:
-    """Width in seconds of a letter at size 10."""
-    return 0.0105 * max(seconds, 1e-6)
-
-
-def _place_labels(axis: Axes, labels: Sequence[tuple[float, str, str]], seconds: float) -> None:
-    """Writes keywords in as few lines and as large as they fit without touching each other."""
-    for size, lines in ((10.0, 2), (10.0, 3), (9.0, 3), (8.0, 4), (7.0, 5)):
-        places = _lines(labels, seconds, size, lines)
-        if places is not None:
-            break
-    else:
-        places = [index % lines for index in range(len(labels))]
-    step = 0.86 / max(lines, 3)
-    for (place, text, kind), line in zip(labels, places, strict=True):
-        half = _half_width(text, size, seconds)
-        axis.text(
-            min(max(place, half), max(seconds - half, half)),
-            0.82 - step * line,
-            text,
-            ha="center",
-            va="top",
-            fontsize=size,
-            color=_INKS[kind],
-            fontweight="bold" if kind == "right" else "normal",
-        )
-
-
-def _lines(
-    labels: Sequence[tuple[float, str, str]], seconds: float, size: float, lines: int
-) -> list[int] | None:
-    """Puts each label into the first line that is free there; None if there is none."""
-    used = [-np.inf] * lines
-    places = []
-    for place, text, _ in labels:
-        half = _half_width(text, size, seconds)
-        place = min(max(place, half), max(seconds - half, half))
-        free = [line for line, right in enumerate(used) if place - half >= right]
-        if not free:
-            return None
-        used[free[0]] = place + half
-        places.append(free[0])
-    return places
-
-
-def _half_width(text: str, size: float, seconds: float) -> float:
-    return (len(text) * 1.12 + 0.6) * _letter(seconds) * size / 20

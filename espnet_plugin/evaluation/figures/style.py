@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -12,14 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
-from espnet_plugin.data.images import read_image
-from espnet_plugin.data.scp import DataError
 from espnet_plugin.evaluation.figures import colours
 from espnet_plugin.utils.atomic import atomic_path
 
 WIDTH = 9.0  # inches, 900 pixels at DPI
 DPI = 100
-PHOTOGRAPH = "photograph"
 _SETTINGS = {
     "figure.dpi": DPI,
     "savefig.dpi": DPI,
@@ -48,36 +44,19 @@ _SETTINGS = {
 
 
 def style() -> AbstractContextManager[None]:
-    """Applies the shared settings for the time of a block, whatever the user's own are."""
+    """Applies the shared settings within a block."""
     return matplotlib.rc_context(_SETTINGS)
 
 
 def new_figure(height: float) -> Figure:
-    """A figure without pyplot, so that no window system and no global state is needed."""
+    """A figure without pyplot, which would need a window system and global state."""
     return Figure(figsize=(WIDTH, height), layout="constrained")
-
-
-def show_picture(axis: Axes, path: str | Path, *, side: int | None = None) -> None:
-    """Shows a picture file, or says that there is none. In an SVG its group is a photograph.
-
-    Args:
-        axis: Where.
-        path: The file.
-        side: Pixels of the square that it is pressed into; None keeps its shape.
-    """
-    axis.set_gid(PHOTOGRAPH)
-    try:
-        picture = read_image(path)
-        axis.imshow(picture if side is None else picture.resize((side, side)), aspect="equal")
-    except DataError as error:
-        logging.warning(f"{path} cannot be shown: {error}")
-        axis.text(0.5, 0.5, "no picture", ha="center", va="center", transform=axis.transAxes)
 
 
 def colour_bar(
     axis: Axes, image: ScalarMappable, label: str, *, ticks: Sequence[float] | None = None
 ) -> None:
-    """Says beside a panel what its colours stand for, and leaves it aligned with its neighbours."""
+    """Adds a colour bar to a panel, which stays aligned with its neighbours."""
     bar = axis.figure.colorbar(image, cax=axis.inset_axes((1.01, 0, 0.012, 1)), ticks=ticks)
     bar.outline.set_visible(False)
     bar.set_label(label, fontsize=9)
@@ -89,9 +68,6 @@ def save(figure: Figure, path: str | Path) -> Path:
     """Writes ``<path>.png`` and ``<path>.svg``; returns the path of the PNG."""
     path = Path(path)
     png, svg = path.with_name(path.name + ".png"), path.with_name(path.name + ".svg")
-    photographs = (axis for axis in figure.findobj(Axes) if axis.get_gid() == PHOTOGRAPH)
-    for number, axis in enumerate(photographs):
-        axis.set_gid(f"{PHOTOGRAPH}_{number}")  # an id stands once in a file
     with style():
         with atomic_path(png) as temporary:
             figure.savefig(temporary, format="png")

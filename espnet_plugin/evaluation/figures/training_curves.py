@@ -51,13 +51,11 @@ def draw_training_curves(curves: Curves) -> Figure:
 def _draw_panel(axis: Axes, title: str, names: Sequence[str], curves: Curves) -> None:
     both = any(len(curves[name]) > 1 for name in names)
     axis.set_title(f"{title} (dashed: train)" if both else title)
-    epochs = set()
     for name, colour in zip(names, _colours(names), strict=True):
         for phase, points in curves[name].items():
             x, y = np.array(points, dtype=float).T
             if "recall" in name:
                 y = 100 * y
-            epochs.update(x.tolist())
             valid = phase == "valid"
             only = len(curves[name]) == 1
             axis.plot(
@@ -73,7 +71,7 @@ def _draw_panel(axis: Axes, title: str, names: Sequence[str], curves: Curves) ->
             )
     if "recall" in title:
         axis.set_ylim(bottom=0)
-    axis.set_xlabel("epoch" if max(epochs) < 2000 else "step")
+    axis.set_xlabel("epoch")
     axis.xaxis.get_major_locator().set_params(integer=True)
     axis.legend(
         fontsize=9,

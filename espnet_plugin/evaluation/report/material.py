@@ -1,4 +1,4 @@
-"""What a set's directories tell about its utterances and pictures."""
+"""Files and texts of a set's utterances and images."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from espnet_plugin.data.scp import read_scp
 
 @dataclass(frozen=True)
 class Material:
-    """Where a set's recordings and pictures lie and what was said, each by id; may be empty.
+    """Files and texts by id; each may be empty.
 
     Attributes:
         audio: Recording of an utterance.
-        pictures: File of a picture.
-        captions: What was said in an utterance.
-        described: What is to be seen in a picture: the first of its captions.
-        transcripts: What a recogniser heard in an utterance.
-        keywords: What the model heard in it.
+        images: File of an image.
+        captions: Caption of an utterance.
+        described: First caption of an image.
+        transcripts: A recogniser's transcript of an utterance.
+        keywords: The model's keywords of an utterance.
     """
 
     audio: Mapping[str, str]
-    pictures: Mapping[str, str]
+    images: Mapping[str, str]
     captions: Mapping[str, str]
     described: Mapping[str, str]
     transcripts: Mapping[str, str]
@@ -45,7 +45,7 @@ def read_material(data: InferenceSet, data_dir: Path | None) -> Material:
             described.setdefault(image, captions[utterance])
     return Material(
         audio=read(data_dir, "wav.scp"),
-        pictures=read(data_dir, "image.scp"),
+        images=read(data_dir, "image.scp"),
         captions=captions,
         described=described,
         transcripts=read(data.directory, TRANSCRIPTS),

@@ -1,4 +1,4 @@
-"""Recordings, pictures and figures as a browser takes them: inside the page, or beside it."""
+"""Recordings, images and figures for a browser, inside the page or beside it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _IN_THE_DARK = (
         for light, dark in colours.IN_THE_DARK.items()
         for what in ("fill", "stroke")
     )
-    + "image{filter:invert(.9) hue-rotate(180deg)}[id^=photograph] image{filter:none}"
+    + "image{filter:invert(.9) hue-rotate(180deg)}"
     + "}</style></svg>"
 )
 
@@ -44,9 +44,9 @@ Encoder = Callable[[str], tuple[str, bytes]]
 
 
 def encode_recording(path: str) -> tuple[str, bytes]:
-    """A recording as MP3, which every browser plays, or as WAV where libsndfile has no MP3.
+    """A recording as MP3, or as WAV if libsndfile has no MP3.
 
-    Longer recordings than ``MAX_SECONDS`` are cut.
+    It is cut after ``MAX_SECONDS``.
 
     Returns:
         Media type and content.
@@ -67,8 +67,8 @@ def encode_recording(path: str) -> tuple[str, bytes]:
     return "audio/wav", _encode(samples, rate, "WAV", "PCM_16")
 
 
-def encode_picture(path: str) -> tuple[str, bytes]:
-    """A picture, reduced to a thumbnail: PNG when it is tiny, else JPEG.
+def encode_image(path: str) -> tuple[str, bytes]:
+    """An image, reduced to a thumbnail: PNG if it is tiny, else JPEG.
 
     Returns:
         Media type and content.
@@ -76,14 +76,14 @@ def encode_picture(path: str) -> tuple[str, bytes]:
     Raises:
         OSError, ValueError: It cannot be read.
     """
-    picture = read_image(path)
+    image = read_image(path)
     buffer = io.BytesIO()
-    if max(picture.size) <= 96:
-        picture.save(buffer, format="PNG", optimize=True)
+    if max(image.size) <= 96:
+        image.save(buffer, format="PNG", optimize=True)
         return "image/png", buffer.getvalue()
-    side = min(picture.size)
-    left, top = (picture.width - side) // 2, (picture.height - side) // 2
-    square = picture.crop((left, top, left + side, top + side))
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    square = image.crop((left, top, left + side, top + side))
     square.thumbnail((THUMBNAIL, THUMBNAIL))
     square.save(buffer, format="JPEG", quality=82, optimize=True)
     return "image/jpeg", buffer.getvalue()
@@ -99,12 +99,12 @@ def media_uri(path: str, encode: Encoder) -> str | None:
 
 
 def write_media(paths: Iterable[str], folder: Path, encode: Encoder) -> dict[str, str]:
-    """Writes files as the encoder makes them into a folder; what is there already stays.
+    """Encodes files into a folder; those that are there already stay.
 
     Args:
-        paths: The files; may name one several times.
-        folder: Where to. A name is a digest of the file's path, size and time.
-        encode: ``encode_recording`` or ``encode_picture``.
+        paths: The files, in which one may occur several times.
+        folder: Folder to write to. A name is a digest of the file's path, size and time.
+        encode: ``encode_recording`` or ``encode_image``.
 
     Returns:
         Path → name in the folder. What cannot be read is left out, with one warning for all.
@@ -137,7 +137,7 @@ def remove_unused(folder: Path, used: Iterable[str]) -> None:
 
 
 def figure_uri(png: Path) -> str:
-    """A figure: its SVG, which stays sharp and knows dark pages, unless it is large; else the PNG.
+    """A figure: its SVG, which is sharp and follows dark mode; the PNG if the SVG is large.
 
     Args:
         png: The figure, with an SVG beside it.

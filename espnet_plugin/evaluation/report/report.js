@@ -56,7 +56,7 @@ if (source) {
   const results = document.getElementById("results");
   const count = document.getElementById("count");
   const more = document.getElementById("more");
-  const { folder, systems, pictures, keywords, rows } = JSON.parse(source.textContent);
+  const { folder, systems, images, keywords, rows } = JSON.parse(source.textContent);
   const kind = (row, wanted) => row[KEYWORDS].some((word) => keywords[word][1] === wanted);
   const fold = (text) => text.normalize("NFKC").toLocaleLowerCase();
   const texts = rows.map((row) => fold(
@@ -79,7 +79,7 @@ if (source) {
 
   function margin(place) {
     const row = rows[place];
-    return row[COSINE] - (row[COSINES][row[FOUND].findIndex((picture) => picture !== row[RIGHT])] ?? 0);
+    return row[COSINE] - (row[COSINES][row[FOUND].findIndex((image) => image !== row[RIGHT])] ?? 0);
   }
 
   function element(tag, name, ...content) {
@@ -89,9 +89,9 @@ if (source) {
     return made;
   }
 
-  function picture(place, rank, cosine, right) {
-    const [id, caption, file] = pictures[place];
-    const missing = () => element("span", "nopicture", caption);
+  function image(place, rank, cosine, right) {
+    const [id, caption, file] = images[place];
+    const missing = () => element("span", "noimage", caption);
     let shown = missing();
     if (file) {
       shown = element("img");
@@ -144,14 +144,14 @@ if (source) {
     if (row[TRANSCRIPT]) header.append(element("p", "heard", `recogniser: “${row[TRANSCRIPT]}”`));
     if (row[KEYWORDS].length) header.append(element("p", "chips", ...row[KEYWORDS].map(chip)));
     if (row[CAPTION]) header.append(element("p", "id", row[ID]));
-    const list = element("ol", "pictures");
+    const list = element("ol", "images");
     row[FOUND].forEach((item, index) => {
-      list.append(picture(item, index + 1, row[COSINES][index], item === row[RIGHT]));
+      list.append(image(item, index + 1, row[COSINES][index], item === row[RIGHT]));
     });
     if (!row[FOUND].includes(row[RIGHT])) {
       const gap = element("li", "gap", "…");
       gap.setAttribute("aria-hidden", "true");
-      list.append(gap, picture(row[RIGHT], row[RANKS][0], row[COSINE], true));
+      list.append(gap, image(row[RIGHT], row[RANKS][0], row[COSINE], true));
     }
     const made = element("article", "query", header, list);
     made.tabIndex = -1;

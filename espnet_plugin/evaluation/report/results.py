@@ -16,22 +16,21 @@ from urllib.parse import quote
 import yaml
 from humanfriendly import format_size
 
-from espnet_plugin.data.alignments import WORDS_CTM
+from espnet_plugin.data.alignments import WORDS_CTM, AlignmentError, Word, read_ctm
 from espnet_plugin.data.hard_negatives import HARD_NEGATIVES
 from espnet_plugin.data.inference_set import UTTERANCES, InferenceSet, read_inference_set
-from espnet_plugin.evaluation.ladder import score_ladder
+from espnet_plugin.evaluation.ladder import read_ladder
 from espnet_plugin.evaluation.queries import choose_examples
 from espnet_plugin.evaluation.report.material import read_material
-from espnet_plugin.evaluation.report.page import report_page, results_page
-from espnet_plugin.evaluation.report.report_figure import ReportFigure
+from espnet_plugin.evaluation.report.page import ReportFigure, report_page, results_page
 from espnet_plugin.evaluation.report.utterance_list import utterance_list
-from espnet_plugin.evaluation.scores.directory import (
-    KEYWORD_SCORES,
-    current_keyword_scores,
-    current_retrieval_scores,
+from espnet_plugin.evaluation.scores.files import write_json
+from espnet_plugin.evaluation.scores.keywords import score_keywords_directory
+from espnet_plugin.evaluation.scores.retrieval import (
+    hard_negative_scores,
+    rank_set,
+    score_retrieval_directory,
 )
-from espnet_plugin.evaluation.scores.files import read_scores, write_json
-from espnet_plugin.evaluation.scores.retrieval import hard_negative_scores, rank_set
 from espnet_plugin.evaluation.training_log import training_cpu_seconds
 from espnet_plugin.utils.architectures import architecture_name
 from espnet_plugin.utils.atomic import write_text
@@ -56,18 +55,18 @@ def write_results(
     figures: bool = True,
     report: bool = True,
 ) -> dict:
-    """Collects what stage 9 scored (scoring what is missing or stale) and writes the report.
+    """Scores a set and writes the report.
 
     Args:
         inference_dir: Directory that holds one directory per set.
-        test_set: Name of the set to report; may be left out when only one is no dev set.
-        dev_set: Name of the set on which the fusion's weight is chosen, if it has to be.
+        test_set: Name of the set to report; not needed if only one set is not a dev set.
+        dev_set: Name of the set that decides the fusion's weight; without one there is no fusion.
         experiment: Experiment directory; by default the parent of ``inference_dir``. Its
-            config.yaml says architecture and seed, its stage_seconds.json what each stage took.
-        data_dir: Data directory of the test set: audio, pictures and alignments of the figures.
+            config.yaml has architecture and seed, its stage_seconds.json the seconds of each stage.
+        data_dir: Data directory of the test set: recordings, images, alignments.
         token_list: tokens.tsv of the keyword vocabulary.
         figures: Whether to draw.
-        report: Whether to write report.html; without, that of earlier scores is removed.
+        report: Whether to write report.html; if not, an earlier one is removed.
 
     Returns:
         What was written to scores.json.
@@ -81,7 +80,7 @@ def write_results(
     data = read_inference_set(directory)
 
     dev = inference_dir / dev_set if dev_set else None
-    retrieval = current_retrieval_scores(directory, dev_directory=dev)
+    retrieval = score_retrieval_directory(directory, dev_directory=dev)
     config = _read_config(experiment)
     scores = {
         "test_set": directory.name,
@@ -107,16 +106,11 @@ def write_results(
     material = read_material(data, data_dir)
     if figures:
         try:
-            from espnet_plugin.evaluation.report.figures import draw_all
+            from espnet_plugin.evaluation.report.figures import Shown, draw_all
 
-            drawn = draw_all(
-                data,
-                ranks,
-                material,
-                experiment=experiment,
-                data_dir=data_dir,
-                ladder=scores.get("ladder"),
-            )
+            words = _read_words(data_dir)
+            shown = Shown(data, ranks, material, experiment, words, scores.get("ladder"))
+            drawn = draw_all(shown)
         except ImportError as error:
             logging.warning(f"no figures ({error}): pip install matplotlib (extra: recipe)")
     text = results_page(
@@ -152,19 +146,27 @@ def write_results(
 def _add_keyword_scores(
     scores: dict, data: InferenceSet, *, data_dir: Path | None, token_list: str | Path | None
 ) -> None:
-    ctm = data_dir / WORDS_CTM if data_dir else None
-    _, made_with = read_scores(data.directory / KEYWORD_SCORES)
-    if "words_ctm" in made_with or not (ctm and ctm.exists()):
-        ctm = None  # the alignments of the last scoring, if there were any
-    keywords = current_keyword_scores(data.directory, token_list=token_list, words_ctm=ctm)
+    ctm = data_dir / WORDS_CTM if data_dir and (data_dir / WORDS_CTM).exists() else None
+    try:
+        keywords = score_keywords_directory(data.directory, token_list=token_list, words_ctm=ctm)
+    except AlignmentError as error:
+        logging.warning(f"keywords are scored without their places: {error}")
+        keywords = score_keywords_directory(data.directory, token_list=token_list)
     scores.setdefault("intervals", {})["keywords"] = keywords.pop("intervals", {})
     scores["keywords"] = keywords
+    ladder = read_ladder(data)
+    if ladder is not None:
+        scores["ladder"] = ladder
+
+
+def _read_words(data_dir: Path | None) -> dict[str, list[Word]]:
+    if data_dir is None or not (data_dir / WORDS_CTM).exists():
+        return {}
     try:
-        scores["ladder"] = score_ladder(data, token_list=token_list)
-    except FileNotFoundError:
-        pass  # it was not asked for
-    except ValueError as error:
-        logging.warning(f"the ladder is left out: {error}")
+        return read_ctm(data_dir / WORDS_CTM)
+    except AlignmentError as error:
+        logging.warning(f"figures are drawn without word alignments: {error}")
+        return {}
 
 
 def environment() -> dict[str, str]:
@@ -175,33 +177,20 @@ def environment() -> dict[str, str]:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    source = Path(__file__).resolve()  # also where the package is a link into the checkout
-    commit = checkout_commit(source, root=source.parents[3])
+    commit = checkout_commit(Path(__file__).resolve().parents[3])  # a link leads to the checkout
     if commit:
         found["commit"] = commit
     return found
 
 
-def checkout_commit(source: Path, *, root: Path) -> str | None:
-    """Commit of the checkout that a source file belongs to, 12 digits; None without one.
+def checkout_commit(root: Path) -> str | None:
+    """The first 12 digits of the commit that is checked out in a folder; None without one.
 
-    Git is not asked to search upwards: an installed package may be inside another project's
-    checkout, whose commit says nothing about this code.
-
-    Args:
-        source: File of this package.
-        root: Root of the checkout, if it is one.
+    Git does not search upwards: an installed package may be inside another project's checkout.
     """
-    inside = source.relative_to(root).as_posix()
+    command = ["git", "--git-dir", root / ".git", "rev-parse", "HEAD"]
     try:
-        result = subprocess.run(
-            # The second name fails where the commit does not hold the file.
-            ["git", "--git-dir", root / ".git", "rev-parse", "HEAD", f"HEAD:{inside}"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
+        result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
     return result.stdout[:12]
@@ -211,13 +200,13 @@ def read_results(path: str | Path) -> dict:
     """Reads the scores.json that ``write_results`` wrote.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is not one.
     """
     try:
         scores = json.loads(Path(path).read_text(encoding="utf-8"))
         scores["architecture"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is no scores.json: {error}") from error
+        raise ValueError(f"{path} is not a scores.json: {error}") from error
     return scores
 
 

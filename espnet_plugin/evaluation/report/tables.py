@@ -113,7 +113,7 @@ def keyword_table(keywords: Mapping, intervals: Mapping) -> Table:
             rows.append([f"`{name}`", f"{keywords[name]:.2f}", meaning, "0"])
     place = keywords.get("localization")
     if place and place.get("keywords"):
-        meaning = "right content keywords whose segment's centre lies on their word"
+        meaning = "right content keywords whose segment's centre is on their word"
         rows.append(["segment on its word", _percent(place["centre"]), meaning, ""])
         meaning = "right content keywords whose segment overlaps their word"
         rows.append(["segment overlaps its word", _percent(place["overlap"]), meaning, ""])
@@ -166,7 +166,7 @@ def hard_negative_table(hard_negatives: Mapping) -> Table:
             found = [hard_negatives[system][kind] for kind in kinds]
             cells = (_percent(score["accuracy"], score.get("interval")) for score in found)
             rows.append((name, *cells))
-    return Table(("pictures that differ only in", *kinds), tuple(rows))
+    return Table(("images that differ only in", *kinds), tuple(rows))
 
 
 def _cell(scores: Mapping, system: str, direction: str, measure: str) -> str:

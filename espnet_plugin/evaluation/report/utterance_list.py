@@ -1,4 +1,4 @@
-"""All utterances of a set, as the page's search reads them; their media lie beside the page."""
+"""All utterances of a set for the page's search; their media are in a folder beside the page."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from espnet_plugin.evaluation.figures.colours import keyword_kind
 from espnet_plugin.evaluation.queries import Query, search
 from espnet_plugin.evaluation.report.material import Material
 from espnet_plugin.evaluation.report.media import (
-    encode_picture,
+    encode_image,
     encode_recording,
     remove_unused,
     write_media,
@@ -22,36 +22,36 @@ from espnet_plugin.evaluation.token_texts import END_OF_WORD
 
 MAX_UTTERANCES = 25_000  # about 5 MB of the page
 MAX_RECORDINGS = 2_000  # for 4 seconds each: 32 MB, 45 s of one processor
-MAX_PICTURES = 5_000
+MAX_IMAGES = 5_000
 
 
 def utterance_list(data: InferenceSet, ranks: Ranks, material: Material, folder: Path) -> dict:
-    """Lists a set's utterances, what they found and what was heard in them.
+    """Lists a set's utterances with the images they found and their keywords.
 
-    Large sets are thinned out evenly: first their players, then their pictures, then the list.
+    Large sets are thinned evenly: first the players, then the images, then the list.
 
     Args:
         data: The set; one with speech.
         ranks: What ``rank_set`` returned for it.
-        material: Its recordings, pictures and texts.
-        folder: Beside the page; recordings and pictures are written to it.
+        material: Its recordings, images and texts.
+        folder: Folder beside the page for recordings and images.
 
     Returns:
-        ``folder``: its name. ``systems``: names of those whose ranks are told. ``pictures``: [id,
-        caption, file] of each. ``keywords``: [text, kind] of each that occurs. ``rows``: one per
-        utterance, [id, caption, transcript, recording, ranks, place of the right picture, its
-        cosine, places of the pictures found, their cosines, places of the keywords]; 0 stands for
-        what there is not, cosines are in hundredths. ``utterances``: how many the set has;
-        ``players``: how many of the rows can be heard.
+        ``folder``: its name. ``systems``: names of the systems with ranks. ``images``: [id,
+        caption, file] of each image. ``keywords``: [text, kind] of each that occurs. ``rows``: one
+        for each utterance, [id, caption, transcript, recording, ranks, place of the right image,
+        its cosine, places of the images found, their cosines, places of the keywords]. A missing
+        value is 0, cosines are in hundredths. ``utterances``: their number in the set;
+        ``players``: number of rows with a recording.
     """
     rows = _thinned(range(len(data.utterances)), MAX_UTTERANCES)
     heard = [data.utterances[row] for row in rows if data.utterances[row] in material.audio]
     heard = _thinned(heard, MAX_RECORDINGS)
     recordings = write_media((material.audio[u] for u in heard), folder, encode_recording)
-    files = [material.pictures[image] for image in data.images if image in material.pictures]
-    thumbnails = write_media(_thinned(files, MAX_PICTURES), folder, encode_picture)
+    files = [material.images[image] for image in data.images if image in material.images]
+    thumbnails = write_media(_thinned(files, MAX_IMAGES), folder, encode_image)
     remove_unused(folder, [*recordings.values(), *thumbnails.values()])
-    logging.info(f"{folder}: {len(recordings)} recordings, {len(thumbnails)} pictures")
+    logging.info(f"{folder}: {len(recordings)} recordings, {len(thumbnails)} images")
 
     playable = {u: recordings.get(material.audio[u], 0) for u in heard}
     place_of = {image: place for place, image in enumerate(data.images)}
@@ -86,11 +86,11 @@ def utterance_list(data: InferenceSet, ranks: Ranks, material: Material, folder:
     return {
         "folder": folder.name,
         "systems": [short_name(name) for name in ranks if "speech_to_image" in ranks[name]],
-        "pictures": [
+        "images": [
             [
                 image,
                 material.described.get(image, image),
-                thumbnails.get(material.pictures.get(image, ""), 0),
+                thumbnails.get(material.images.get(image, ""), 0),
             ]
             for image in data.images
         ],
@@ -102,7 +102,7 @@ def utterance_list(data: InferenceSet, ranks: Ranks, material: Material, folder:
 
 
 def _thinned(items: Sequence, number: int) -> Sequence:
-    """As many items at even distances."""
+    """At most ``number`` items, at even distances."""
     if len(items) <= number:
         return items
     return [items[place * len(items) // number] for place in range(number)]

@@ -1,26 +1,81 @@
-"""All keyword scores of one data set, as one nested dictionary."""
+"""All keyword scores of one data set, as one nested dictionary that becomes JSON."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from espnet_plugin.data.alignments import AlignmentError, Word
-from espnet_plugin.data.keyword_file import UtteranceKeywords
-from espnet_plugin.evaluation.keywords import KeywordScores, score_keywords
+import numpy as np
+
+from espnet_plugin.data.alignments import AlignmentError, Word, read_ctm
+from espnet_plugin.data.hard_negatives import families, hard_negatives_of
+from espnet_plugin.data.inference_set import KEYWORDS, UTT2IMAGE
+from espnet_plugin.data.keyword_file import UtteranceKeywords, read_captioned_keywords
+from espnet_plugin.data.scp import read_scp, write_scp
+from espnet_plugin.evaluation.keywords import keyword_values
+from espnet_plugin.evaluation.scores.files import write_json
 from espnet_plugin.evaluation.segmentation import (
     count_boundaries,
     count_tokens,
+    f_values,
     score_localization,
     score_segmentation,
 )
 from espnet_plugin.evaluation.statistics import bootstrap_mean
 from espnet_plugin.evaluation.token_texts import clip_tokenizer, read_token_list
 
+KEYWORD_SCORES = Path("scoring") / "keywords.json"
+BOUNDARY_SCORES = Path("scoring") / "boundary_f"  # a number for each utterance; their mean is F
 FIELD_TOLERANCE = 0.02  # seconds, of boundaries and tokens in vqwordseg's tables
+
+
+def score_keywords_directory(
+    directory: str | Path,
+    *,
+    token_list: str | Path | None = None,
+    words_ctm: str | Path | None = None,
+    tolerance: float = 0.05,
+) -> dict:
+    """Scores the keywords of one set and writes ``scoring/keywords.json``.
+
+    With alignments it also writes ``scoring/boundary_f``, which the comparison of runs reads.
+
+    Args:
+        directory: The set's inference directory.
+        token_list: tokens.tsv of the keyword vocabulary, if the tokenizer is not CLIP's own.
+        words_ctm: Word alignments.
+        tolerance: Of boundaries, in seconds.
+    """
+    directory = Path(directory)
+    utterances = read_captioned_keywords(directory / KEYWORDS)
+    words = None if words_ctm is None else read_ctm(words_ctm)
+    image_of = None
+    if (directory / UTT2IMAGE).exists():
+        image_of = read_scp(directory / UTT2IMAGE)
+        unknown = [u.utterance for u in utterances if u.utterance not in image_of]
+        if unknown:
+            raise ValueError(
+                f"{directory / UTT2IMAGE}: no image for {len(unknown)} utterances of "
+                f"keywords.jsonl, the first is {unknown[0]}"
+            )
+        family = families(hard_negatives_of(directory))  # its images are not independent
+        image_of = {utt: family.get(image, image) for utt, image in image_of.items()}
+    scores = keyword_scores(
+        utterances,
+        load_token_texts(token_list),
+        image_of=image_of,
+        words=words,
+        tolerance=tolerance,
+    )
+    (directory / BOUNDARY_SCORES).unlink(missing_ok=True)
+    if words is not None and "boundaries" in scores:
+        found = f_values(count_boundaries(utterances, words, tolerance=tolerance))
+        names = (utterance.utterance for utterance in utterances)
+        write_scp(directory / BOUNDARY_SCORES, dict(zip(names, found, strict=True)))
+    write_json(directory / KEYWORD_SCORES, scores)
+    return scores
 
 
 def load_token_texts(token_list: str | Path | None = None) -> dict[int, str]:
@@ -36,36 +91,33 @@ def keyword_scores(
     image_of: Mapping[str, str] | None = None,
     words: Mapping[str, Sequence[Word]] | None = None,
     tolerance: float = 0.05,
-    samples: int = 1000,
-    seed: int = 0,
 ) -> dict:
     """Scores keywords, and their places where word alignments are given.
 
     Args:
         utterances: What ``read_keywords`` returns.
         texts: Text of every token id that occurs.
-        image_of: Image of each utterance, the unit of the bootstrap; without it utterances are.
+        image_of: Image of each utterance, the unit of the bootstrap; by default the utterance.
         words: Word alignment of each utterance.
         tolerance: Of boundaries, in seconds.
-        samples: Bootstrap resamples; 0 leaves the intervals out.
-        seed: Seed of the resampling.
 
     Returns:
-        The measures of ``score_keywords``, and ``left_out``, ``intervals``, ``localization``,
+        Means of ``keyword_values``, and ``left_out``, ``intervals``, ``localization``,
         ``boundaries`` within ``tolerance``, ``boundaries_20ms`` and ``tokens_20ms``.
 
     Raises:
         AlignmentError: No utterance has an alignment.
-        ValueError: As ``score_keywords``.
+        ValueError: As ``keyword_values``.
     """
-    scores = score_keywords(utterances, texts)
-    result = _flat(scores)
-    if samples:
-        ids = [image_of[u] if image_of else u for u in scores.utterances]
-        result["intervals"] = {
-            name: bootstrap_mean(column, ids, samples=samples, seed=seed)
-            for name, column in scores.values.items()
-        }
+    values = keyword_values(utterances, texts)
+    units = [image_of[u.utterance] if image_of else u.utterance for u in utterances]
+    left_out = {name: int(np.isnan(column).sum()) for name, column in values.items()}
+    result: dict = {
+        name: float(np.nanmean(values[name])) if left_out[name] < len(utterances) else None
+        for name in sorted(values)
+    }
+    result |= {"utterances": len(utterances), "left_out": left_out}
+    result["intervals"] = {name: bootstrap_mean(column, units) for name, column in values.items()}
     if words is not None and any(k.start is not None for u in utterances for k in u.keywords):
         if not any(u.utterance in words for u in utterances):
             raise AlignmentError(
@@ -81,10 +133,3 @@ def keyword_scores(
             found = score_segmentation(count(tolerance=within), within)
             result[name] = dataclasses.asdict(found)
     return result
-
-
-def _flat(scores: KeywordScores) -> dict:
-    means = {
-        name: None if math.isnan(value) else value for name, value in sorted(scores.means.items())
-    }
-    return {**means, "utterances": len(scores.utterances), "left_out": scores.left_out}

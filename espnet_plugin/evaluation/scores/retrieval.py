@@ -1,33 +1,68 @@
-"""All retrieval scores of one data set, as one nested dictionary."""
+"""All retrieval scores of one data set, as one nested dictionary that becomes JSON."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
-from espnet_plugin.data.inference_set import InferenceSet
+from espnet_plugin.data.inference_set import (
+    TRANSCRIPT_FACTS,
+    InferenceSet,
+    read_inference_set,
+)
 from espnet_plugin.evaluation.chance import chance_scores
-from espnet_plugin.evaluation.fusion import fuse
+from espnet_plugin.evaluation.fusion import choose_weight, fuse
 from espnet_plugin.evaluation.hard_negatives import score_hard_negatives
 from espnet_plugin.evaluation.retrieval import RetrievalRanks, rank_embeddings, summarize
-from espnet_plugin.evaluation.statistics import (
-    Interval,
-    bootstrap_means,
-    bootstrap_median,
-    paired_test,
-)
+from espnet_plugin.evaluation.scores.files import write_json
+from espnet_plugin.evaluation.statistics import Interval, bootstrap_means, bootstrap_median
 
 Ranks = dict[str, dict[str, RetrievalRanks]]
+RETRIEVAL_SCORES = Path("scoring") / "retrieval.json"
+
+
+def score_retrieval_directory(
+    directory: str | Path,
+    *,
+    dev_directory: str | Path | None = None,
+    recall_at: Sequence[int] = (1, 5, 10),
+) -> dict:
+    """Scores the retrieval of one set and writes ``scoring/retrieval.json``.
+
+    Args:
+        directory: The set's inference directory.
+        dev_directory: That of the development set, which decides the fusion's weight.
+        recall_at: The k of recall@k.
+    """
+    directory = Path(directory)
+    data = read_inference_set(directory)
+    if not data.images:
+        raise ValueError(
+            f"{directory}: no image was embedded; run inference with --utt2image and --image_scp"
+        )
+    weight = None
+    if dev_directory is not None and len(data.branches) == 2:
+        dev = read_inference_set(dev_directory)
+        weight = choose_weight(dev) if len(dev.branches) == 2 else None
+    scores = retrieval_scores(data, rank_set(data, fusion_weight=weight), recall_at=recall_at)
+    if "asr" in scores and (directory / TRANSCRIPT_FACTS).exists():
+        facts = json.loads((directory / TRANSCRIPT_FACTS).read_text(encoding="utf-8"))
+        scores["asr"]["word_error_rate"] = facts.get("word_error_rate")
+    if weight is not None:
+        scores["fusion"]["weight_of_parallel"] = weight
+    write_json(directory / RETRIEVAL_SCORES, scores)
+    return scores
 
 
 def speech_embeddings(data: InferenceSet, fusion_weight: float | None) -> dict[str, np.ndarray]:
-    """What stands for the speech in a set, (utterances, dim), by the system that it comes from.
+    """What represents the speech in a set, (utterances, dim), by system.
 
     Args:
         data: The set's embeddings.
-        fusion_weight: Weight of the parallel branch in ``fusion``, where there are both branches.
+        fusion_weight: Weight of the parallel branch in ``fusion``, if there are both branches.
     """
     systems = dict(data.branches)
     if fusion_weight is not None and len(systems) == 2:
@@ -64,20 +99,12 @@ def rank_set(data: InferenceSet, *, fusion_weight: float | None = None) -> Ranks
     return ranks
 
 
-def hard_negative_scores(
-    data: InferenceSet,
-    *,
-    fusion_weight: float | None = None,
-    samples: int = 1000,
-    seed: int = 0,
-) -> dict:
+def hard_negative_scores(data: InferenceSet, *, fusion_weight: float | None = None) -> dict:
     """Shares of hard negatives that each system tells apart, ``<system>.<kind>``.
 
     Args:
         data: A set with hard negatives.
-        fusion_weight: As for ``rank_set``, whose systems these are.
-        samples: Bootstrap resamples.
-        seed: Seed of the resampling.
+        fusion_weight: As for ``rank_set``, which has the same systems.
     """
     systems = speech_embeddings(data, fusion_weight)
     if data.text is not None:
@@ -89,20 +116,13 @@ def hard_negative_scores(
             image_of=data.image_of,
             images=data.images,
             pairs=data.hard_negatives,
-            samples=samples,
-            seed=seed,
         )
         for system, queries in systems.items()
     }
 
 
 def retrieval_scores(
-    data: InferenceSet,
-    ranks: Ranks,
-    *,
-    recall_at: Sequence[int] = (1, 5, 10),
-    samples: int = 1000,
-    seed: int = 0,
+    data: InferenceSet, ranks: Ranks, *, recall_at: Sequence[int] = (1, 5, 10)
 ) -> dict:
     """Turns ranks into scores, intervals and chance.
 
@@ -110,8 +130,6 @@ def retrieval_scores(
         data: The set.
         ranks: What ``rank_set`` returns.
         recall_at: The k of recall@k.
-        samples: Bootstrap resamples of the images; 0 leaves the intervals out.
-        seed: Seed of the resampling.
 
     Returns:
         ``<system>.<direction>.<measure>``, the 95 % intervals under
@@ -128,58 +146,17 @@ def retrieval_scores(
             if direction not in chance:
                 expected = chance_scores(outcome.relevant, outcome.num_items, recall_at=recall_at)
                 chance[direction] = expected.to_dict()
-            if samples:
-                intervals.setdefault(system, {})[direction] = _intervals(
-                    outcome, data.units(outcome.ids), recall_at, samples, seed
-                )
-    scores["chance"] = chance
-    if samples:
-        scores["intervals"] = intervals
-    return scores
-
-
-def compare_ranks(
-    first: Ranks,
-    second: Ranks,
-    *,
-    units: Callable[[np.ndarray], np.ndarray] = np.asarray,
-    recall_at: Sequence[int] = (1, 5, 10),
-    seed: int = 0,
-) -> dict:
-    """Paired tests of recall@k between two models, for what both have.
-
-    Args:
-        first: Of one model.
-        second: Of the other.
-        units: Pictures → what is resampled in their place, see :meth:`InferenceSet.units`.
-        recall_at: The k of recall@k.
-        seed: Seed of the resampling.
-
-    Raises:
-        ValueError: The queries are not the same, in the same order.
-    """
-    tests: dict = {}
-    for system in [name for name in first if name in second]:
-        for direction in [name for name in first[system] if name in second[system]]:
-            ours, theirs = first[system][direction], second[system][direction]
-            if not np.array_equal(ours.ids, theirs.ids) or ours.num_items != theirs.num_items:
-                raise ValueError(f"{system} {direction}: the two models ran on different sets")
-            drawn = units(ours.ids)
-            for k in recall_at:
-                test = paired_test(ours.rank <= k, theirs.rank <= k, drawn, seed=seed)
-                found = tests.setdefault(system, {}).setdefault(direction, {})
-                found[f"recall@{k}"] = test._asdict()
-    if not tests:
-        logging.warning("the two models have no branch in common: nothing was compared")
-    return tests
+            units = data.units(outcome.ids)
+            intervals.setdefault(system, {})[direction] = _intervals(outcome, units, recall_at)
+    return {**scores, "chance": chance, "intervals": intervals}
 
 
 def _intervals(
-    ranks: RetrievalRanks, units: np.ndarray, recall_at: Sequence[int], samples: int, seed: int
+    ranks: RetrievalRanks, units: np.ndarray, recall_at: Sequence[int]
 ) -> dict[str, Interval]:
     values = {f"recall@{k}": ranks.rank <= k for k in recall_at}
     values["mean_reciprocal_rank"] = 1.0 / ranks.rank
     table = np.stack(list(values.values()), axis=1)  # (queries, measures)
-    found = bootstrap_means(table, units, samples=samples, seed=seed)
-    median = bootstrap_median(ranks.rank, units, samples=samples, seed=seed)
+    found = bootstrap_means(table, units)
+    median = bootstrap_median(ranks.rank, units)
     return {**dict(zip(values, found, strict=True)), "median_rank": median}

@@ -387,7 +387,7 @@ def test_the_last_lines(project: Project) -> None:
     assert "what packing says" in (project.recipe / EXP / "pack.log").read_text()
     *_, done, _, scores, page = output.splitlines()
     assert "Successfully finished stages 1 2 3 4 5 6 7 8 9 10 in " in done
-    assert scores == "Speech to picture, tiny_test, parallel branch: R@1 50.0 %, R@10 93.5 %"
+    assert scores == "Speech to image, tiny_test, parallel branch: R@1 50.0 %, R@10 93.5 %"
     inference = "inference_decode_valid.recall_mean_at_1.ave"
     assert page == f"Open:  {EXP}/{inference}/report.html"
     stage = ("--stage", "9", "--stop_stage", "9", "--seed", "3")
@@ -396,18 +396,9 @@ def test_the_last_lines(project: Project) -> None:
         SPEECHCLIP_CALLED_FROM=str(project.recipe.parents[1]),
         SPEECHCLIP_CALL="./run.sh --seed 3 --stage 9 --speechclip_config conf/a.yaml ",
     )
-    first, *_, page, call = result.stdout.splitlines()
+    first, *_, page = result.stdout.splitlines()
     assert first.endswith(" ./run.sh --seed 3 --stage 9 --speechclip_config conf/a.yaml ")
     assert page == f"Open:  egs2/speechclip_plus/{EXP}/{inference}/report.html"
-    assert call == (
-        "Next:  cd egs2/speechclip_plus && ./run.sh --seed 3 --stage 7 "
-        "--speechclip_config conf/tuning/mini_parallel.yaml"
-    )
-    result = project.run(
-        *stage,
-        SPEECHCLIP_CALL="./run.sh --speechclip_tag mine",  # a call with this name would go on there
-    )
-    assert result.stdout.splitlines()[-1].startswith("Open:  exp/")
     (project.recipe / EXP / inference / "report.html").unlink()
     result = project.run(*stage, "--report", "false")
     assert result.stdout.splitlines()[-1] == f"Open:  {EXP}/{inference}/RESULTS.md"

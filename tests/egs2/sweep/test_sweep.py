@@ -92,7 +92,7 @@ def test_page(runs_file, tmp_path, monkeypatch):
     tokens = dict.fromkeys(range(10), "x</w>")
     monkeypatch.setattr(f"{RUNS}.load_token_texts", lambda: tokens)
     text = write_sweep(read_runs(runs_file), tmp_path / "out")
-    assert "4 runs: 2 systems, seeds 0, 1; set `test` of 12 utterances, 6 pictures." in text
+    assert "4 runs: 2 systems, seeds 0, 1; set `test` of 12 utterances, 6 images." in text
     assert "### hybrid.noise against hybrid" in text
     assert "| duplicates (lower is better) | +0.0 ± 0.0 |" in text
     stored = json.loads((tmp_path / "out" / "sweep.json").read_text())

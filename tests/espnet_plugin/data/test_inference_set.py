@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from espnet_plugin.data.inference_set import read_frame_seconds, read_inference_set
-from espnet_plugin.evaluation.scores.directory import score_retrieval_directory
+from espnet_plugin.evaluation.scores.retrieval import score_retrieval_directory
 
 
 def test_reads_what_is_there(inference_dir):

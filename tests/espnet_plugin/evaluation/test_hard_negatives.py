@@ -22,8 +22,8 @@ def test_shares_by_hand():
     assert scores["size"]["interval"] == pytest.approx((1 / 3, 1 / 3))  # one family
 
 
-def test_pictures_that_are_not_in_the_set_are_passed_over():
+def test_images_that_are_not_in_the_set_are_ignored():
     scores = score_hard_negatives(
-        np.eye(2), np.eye(2), image_of=["a", "b"], images=["a", "b"], pairs=PAIRS, samples=0
+        np.eye(2), np.eye(2), image_of=["a", "b"], images=["a", "b"], pairs=PAIRS
     )
-    assert scores == {"size": {"accuracy": 1.0, "pairs": 2}}
+    assert scores == {"size": {"accuracy": 1.0, "pairs": 2, "interval": (1.0, 1.0)}}

@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 
 from espnet_plugin.data.keyword_file import Keyword, UtteranceKeywords
-from espnet_plugin.evaluation.keywords import score_keywords
+from espnet_plugin.evaluation.keywords import keyword_values
+from espnet_plugin.evaluation.scores.keywords import keyword_scores
 
 TEXTS = {
     1: "a</w>",
@@ -28,7 +27,7 @@ def utterance(caption_ids, tops, name="u", caption=""):
 def test_every_rate_by_hand():
     # Caption: a red dog skateboarding. Heard: red, red, cat (dog among its five nearest), a, the.
     spoken = utterance([1, 2, 3, 4, 5], [[2], [2], [6, 49407, 3], [1], [8, 6]])
-    means = score_keywords([spoken], TEXTS).means
+    means = keyword_scores([spoken], TEXTS)
     assert means["subword_hit@1"] == pytest.approx(3 / 5)
     assert means["subword_hit@5"] == pytest.approx(4 / 5)
     assert means["word_hit@1"] == pytest.approx(3 / 5)
@@ -44,19 +43,19 @@ def test_every_rate_by_hand():
 
 def test_special_tokens_take_no_place_among_the_nearest():
     fifth, sixth = [6, 49406, 49407, 0, 8, 1, 2, 3], [6, 49406, 49407, 0, 8, 1, 2, 4, 3]
-    means = score_keywords([utterance([3], [fifth, sixth])], TEXTS).means
+    means = keyword_scores([utterance([3], [fifth, sixth])], TEXTS)
     assert means["subword_hit@1"] == 0.0
     assert means["subword_hit@5"] == 0.5
-    with_end = score_keywords([utterance([3, 49407], [[49407, 3]])], TEXTS).means
-    assert math.isnan(with_end["subword_hit@1"])  # the keyword itself is a special token
+    with_end = keyword_scores([utterance([3, 49407], [[49407, 3]])], TEXTS)
+    assert with_end["subword_hit@1"] is None  # the keyword itself is a special token
     assert with_end["mean_subwords"] == 1
 
 
 def test_sub_words_that_make_up_a_word_are_one_word():
     caption = [1, 4, 5]
-    right = score_keywords([utterance(caption, [[4], [5]])], TEXTS).means
+    right = keyword_scores([utterance(caption, [[4], [5]])], TEXTS)
     assert right["word_hit@1"] == 1.0
-    wrong = score_keywords([utterance(caption, [[4], [3]])], TEXTS).means  # "skatedog"
+    wrong = keyword_scores([utterance(caption, [[4], [3]])], TEXTS)  # "skatedog"
     assert wrong["word_hit@1"] == 0.0
     assert wrong["subword_hit@1"] == 0.5
 
@@ -65,25 +64,26 @@ def test_utterances_without_applicable_keyword_are_left_out_and_counted():
     only_function_words = utterance([1, 3], [[1], [7]], "u1")
     good = utterance([1, 3], [[3]], "u2")
     silent = utterance([1, 3], [], "u3")
-    scores = score_keywords([only_function_words, good, silent], TEXTS)
-    assert scores.means["content_word_hit@1"] == 1.0
-    assert scores.left_out["content_word_hit@1"] == 2
-    assert scores.means["subword_hit@1"] == pytest.approx((1 / 2 + 1) / 2)
-    assert scores.left_out["duplicate_rate"] == 1
-    assert scores.means["content_word_recall"] == pytest.approx(1 / 3)
-    assert scores.means["mean_keywords"] == 1.0
-    assert scores.left_out["mean_keywords"] == 0
-    assert np.isnan(scores.values["content_word_hit@1"]).tolist() == [True, False, True]
+    scores = keyword_scores([only_function_words, good, silent], TEXTS)
+    assert scores["content_word_hit@1"] == 1.0
+    assert scores["left_out"]["content_word_hit@1"] == 2
+    assert scores["subword_hit@1"] == pytest.approx((1 / 2 + 1) / 2)
+    assert scores["left_out"]["duplicate_rate"] == 1
+    assert scores["content_word_recall"] == pytest.approx(1 / 3)
+    assert scores["mean_keywords"] == 1.0
+    assert scores["left_out"]["mean_keywords"] == 0
+    values = keyword_values([only_function_words, good, silent], TEXTS)
+    assert np.isnan(values["content_word_hit@1"]).tolist() == [True, False, True]
 
 
 def test_rates_are_means_over_utterances_not_over_keywords():
     long = utterance([2], [[6], [6], [6], [2]], "long")
     short = utterance([2], [[2]], "short")
-    assert score_keywords([long, short], TEXTS).means["subword_hit@1"] == (0.25 + 1) / 2
+    assert keyword_scores([long, short], TEXTS)["subword_hit@1"] == (0.25 + 1) / 2
 
 
 def test_unknown_tokens_are_an_error():
     with pytest.raises(ValueError, match="u: token id 99"):
-        score_keywords([utterance([99], [[1]])], TEXTS)
+        keyword_scores([utterance([99], [[1]])], TEXTS)
     with pytest.raises(ValueError, match="no utterance"):
-        score_keywords([], TEXTS)
+        keyword_scores([], TEXTS)

@@ -15,7 +15,6 @@ from espnet_plugin.evaluation.ladder import (
     score_ladder,
     span_steps,
     text_steps,
-    write_ladder,
 )
 from espnet_plugin.evaluation.report.results import write_results
 from espnet_plugin.evaluation.report.tables import ladder_tables
@@ -49,33 +48,20 @@ def test_true_spans_of_words_and_of_content_words(caplog: pytest.LogCaptureFixtu
     assert "1 of 3 utterances have no word alignment" in caplog.text
 
 
-def test_a_ladder_is_read_as_it_was_written(tmp_path) -> None:
-    ids = {"caption": [(1, 2), (3,)], "named": [(), ()]}
-    embeddings = {step: np.eye(2, dtype=np.float32) for step in ("named", "caption")}
-    write_ladder(tmp_path / "ladder.npz", ids, embeddings)
-    read, arrays = read_ladder(tmp_path / "ladder.npz")
-    assert read == ids and list(arrays) == ["caption", "named"]
-    assert np.array_equal(arrays["named"], np.eye(2))
-    (tmp_path / "ladder.npz").write_bytes(b"PK\x03\x04")
-    with pytest.raises(ValueError, match="run score_ladder again"):
-        read_ladder(tmp_path / "ladder.npz")
-
-
 @pytest.fixture
 def climbed(inference_dir):
-    """A test set of which the caption finds every picture and the other steps half of them."""
-    test = inference_dir / "test"
-    data = read_inference_set(test)
-    ids = text_steps(data.keywords, load_token_texts(inference_dir.parent / "tokens.tsv"))
+    """Scores of a test set whose captions find every image, the other steps half of them."""
+    data = read_inference_set(inference_dir / "test")
+    texts = load_token_texts(inference_dir.parent / "tokens.tsv")
+    ids = text_steps(data.keywords, texts)
     right = np.repeat(data.image, 2, axis=0)
     half = np.where(np.arange(12)[:, None] % 2, right, -right)
-    write_ladder(test / "ladder.npz", ids, {s: right if s == "caption" else half for s in ids})
-    return inference_dir
+    embeddings = {step: right if step == "caption" else half for step in ids}
+    return score_ladder(data, ids, embeddings, texts)
 
 
-def test_recall_falls_where_it_should(climbed) -> None:
-    tokens = climbed.parent / "tokens.tsv"
-    scores = score_ladder(read_inference_set(climbed / "test"), token_list=tokens)
+def test_recall_falls_where_it_should(climbed, inference_dir) -> None:
+    scores = climbed
     steps = scores["steps"]
     assert steps["caption"]["recall@1"] == 1.0 and steps["keywords"]["recall@1"] == 0.5
     assert steps["keywords"]["recall@10"] == 1.0  # of six pictures
@@ -88,7 +74,7 @@ def test_recall_falls_where_it_should(climbed) -> None:
         "first": {"recall": 1.0, "count": 12},
         **{place: {"recall": 0.0, "count": 12} for place in ("2nd", "3rd", "last")},
     }
-    stored = json.loads((climbed / "test" / "scoring" / "ladder.json").read_text())
+    stored = read_ladder(read_inference_set(inference_dir / "test"))
     assert stored == json.loads(json.dumps(scores))
 
 
@@ -112,18 +98,23 @@ def test_rare_words_are_neither_best_nor_worst() -> None:
     assert best_and_worst_words(words) == (["w4", "w3"], ["w0", "w1"])
 
 
-def test_a_ladder_is_part_of_the_results(climbed, caplog) -> None:
-    options = {"token_list": climbed.parent / "tokens.tsv", "figures": False}
-    scores = write_results(climbed, **options)
+def test_a_ladder_is_part_of_the_results(climbed, inference_dir, caplog) -> None:
+    options = {"token_list": inference_dir.parent / "tokens.tsv", "figures": False}
+    scores = write_results(inference_dir, **options)
     rows = ladder_tables(scores["ladder"])[0].rows
     assert rows[0] == ("the caption", *["100.0 (100.0–100.0)"] * 3, "5.0")
     for page in ("RESULTS.md", "report.html"):
-        text = (climbed / page).read_text()
+        text = (inference_dir / page).read_text()
         assert "Ladder" in text and "all keywords of the model" in text
-    lines = (climbed / "test" / "keywords.jsonl").read_text().splitlines()
-    first = json.loads(lines[0])
-    first["keywords"].pop()
-    lines[0] = json.dumps(first)
-    (climbed / "test" / "keywords.jsonl").write_text("\n".join(lines) + "\n")
-    assert "ladder" not in write_results(climbed, **options)
-    assert "was made from other keywords" in caplog.text
+    keywords = inference_dir / "test" / "keywords.jsonl"
+    keywords.write_text(keywords.read_text().replace('"start": 0.3', '"start": 0.31'))
+    assert "ladder" not in write_results(inference_dir, **options)
+    assert "run score_ladder again" in caplog.text
+
+
+def test_a_damaged_ladder_is_left_out(climbed, inference_dir, caplog) -> None:
+    data = read_inference_set(inference_dir / "test")
+    for content in ("{", "[1]", "{}"):
+        (data.directory / "scoring" / "ladder.json").write_text(content)
+        assert read_ladder(data) is None
+    assert caplog.text.count("run score_ladder again") == 3

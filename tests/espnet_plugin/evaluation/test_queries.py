@@ -3,13 +3,13 @@ from __future__ import annotations
 import numpy as np
 
 from espnet_plugin.data.inference_set import read_inference_set
-from espnet_plugin.evaluation.queries import Examples, choose_examples, search
+from espnet_plugin.evaluation.queries import choose_examples, search
 from espnet_plugin.evaluation.scores.retrieval import rank_set
 from tests.espnet_plugin.evaluation.conftest import write_set
 
 
 def write(directory, speech: np.ndarray) -> None:
-    """Three pictures on the axes, two utterances each."""
+    """Three images on the axes, two utterances each."""
     directory.mkdir()
     np.save(directory / "image.npy", np.eye(3, dtype=np.float32))
     np.save(directory / "speech_parallel.npy", speech.astype(np.float32))
@@ -19,12 +19,12 @@ def write(directory, speech: np.ndarray) -> None:
     (directory / "utt2image").write_text("".join(f"{u} {u[0]}\n" for u in utterances))
 
 
-def test_order_is_by_rank_and_margin_one_per_picture(tmp_path):
+def test_order_is_by_rank_and_margin_one_per_image(tmp_path):
     speech = [[9, 1, 0], [8, 1, 0], [0, 5, 4], [7, 5, 0], [9, 8, 1], [9, 0, 2]]
     write(tmp_path / "test", np.array(speech) / 10)
     data = read_inference_set(tmp_path / "test")
     examples = choose_examples(data, rank_set(data))
-    best, worst = examples.best, examples.worst
+    best, worst = examples["best"], examples["worst"]
     assert [query.utterance for query in best] == ["a_0", "b_0", "c_1"]
     assert [query.utterance for query in worst] == ["c_0", "b_1", "a_1"]
     assert [query.ranks["parallel"] for query in worst] == [3, 2, 1]
@@ -36,13 +36,13 @@ def test_a_set_without_speech_has_no_queries(tmp_path):
     write(tmp_path / "test", np.eye(6, 3) + 0.1)
     (tmp_path / "test" / "speech_parallel.npy").rename(tmp_path / "test" / "text.npy")
     data = read_inference_set(tmp_path / "test")
-    assert choose_examples(data, rank_set(data)) == Examples()
+    assert choose_examples(data, rank_set(data)) == {"best": (), "worst": (), "random": ()}
 
 
-def test_random_ones_are_the_same_each_time_and_one_per_picture(tmp_path):
+def test_random_ones_are_the_same_each_time_and_one_per_image(tmp_path):
     write(tmp_path / "test", np.eye(6, 3) + 0.1)
     data = read_inference_set(tmp_path / "test")
-    drawn = [choose_examples(data, rank_set(data), seed=seed).random for seed in (0, 0, 1, 2, 3)]
+    drawn = [choose_examples(data, rank_set(data), seed=seed)["random"] for seed in (0, 0, 1, 2, 3)]
     assert drawn[0] == drawn[1]
     assert any(queries != drawn[0] for queries in drawn)
     assert all([query.right.image for query in queries] == ["a", "b", "c"] for queries in drawn)

@@ -13,7 +13,7 @@ from espnet_plugin.evaluation.statistics import Interval, paired_test
 
 from .runs import Measure, Run, seed_place
 
-_SAME_RATE = 1e-9  # rates and their differences are equal when floats say so but for rounding
+_SAME_RATE = 1e-9  # differences of rates within this are equal but for rounding
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,11 @@ class Comparison:
         measure: What is compared.
         seeds: The seeds.
         differences: First less second, by seed.
-        interval: 95 % bootstrap interval of the mean difference, over pictures.
-        p_images: Two-sided sign-flip test over pictures, the seeds' differences of a picture added:
-            could other pictures have turned the result?
-        p_seeds: Two-sided paired t-test over the seeds: could other trainings have? NaN for one
-            seed, which cannot tell.
+        interval: 95 % bootstrap interval of the mean difference, over images.
+        p_images: Two-sided sign-flip test over images, with an image's differences summed over
+            seeds: could other images have turned the result?
+        p_seeds: Two-sided paired t-test over the seeds: could other training runs have? NaN for one
+            seed.
     """
 
     first: str
@@ -72,10 +72,9 @@ def keyword_counts(run: Run) -> Mapping[str, float]:
     """How the number of keywords follows the speech.
 
     Returns:
-        ``keywords`` and ``subwords`` of an utterance; ``per_second``, the slope of a straight line
-        through number against seconds; ``r_seconds`` and ``r_subwords``, Pearson's correlations
-        of the number with the length and with the caption's sub-words (NaN when all utterances
-        have equally many keywords).
+        ``keywords`` and ``subwords`` of an utterance. ``per_second``: slope of a straight line
+        through number against seconds. ``r_seconds`` and ``r_subwords``: Pearson's correlations of
+        the number with the length and with the caption's sub-words, NaN if the number is constant.
     """
     spoken = run.data.keywords
     number = np.array([len(u.keywords) for u in spoken], dtype=float)
@@ -126,8 +125,7 @@ def paired_t_test(differences: Sequence[float]) -> float:
     """Two-sided p-value of a t-test that the differences' mean is 0; NaN for one difference.
 
     n equal differences other than 0 have no variance, from which a t-test would conclude p = 0. The
-    sign test's p stands in its place: all n of one sign have 2^(1 − n), and n cannot show less
-    without a variance. n times 0 gives 1.
+    sign test's p replaces it, 2^(1 − n) for n of one sign. n times 0 gives 1.
     """
     if len(differences) < 2:
         return math.nan

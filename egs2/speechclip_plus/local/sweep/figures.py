@@ -1,4 +1,4 @@
-"""Figures of a sweep: every run as a dot, and the number of keywords over the speech's length."""
+"""The figure of a sweep: every run as a dot."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ _PANELS = (
     Measure("content hit@1", ("keywords", "content_word_hit@1")),
     Measure("repeated keywords", ("keywords", "duplicate_rate")),
 )
-# of architectures; colours.SYSTEMS are an architecture's branches
-_SYSTEM_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", colours.GREY)
 
 
 def draw_runs(runs: Sequence[Run], systems: Sequence[str]) -> Figure:
@@ -40,30 +38,4 @@ def draw_runs(runs: Sequence[Run], systems: Sequence[str]) -> Figure:
             axis.locator_params(axis="x", nbins=5)
             axis.set_yticks(range(len(systems)), systems)
             axis.set_ylim(len(systems) - 0.5, -0.5)
-    return figure
-
-
-def draw_keyword_numbers(runs: Sequence[Run], systems: Sequence[str]) -> Figure:
-    """Draws each system's mean number of keywords over the utterances' length."""
-    with style.style():
-        figure = style.new_figure(3.8)
-        axis = figure.subplots()
-        for system, colour in zip(systems, _SYSTEM_COLOURS, strict=False):
-            spoken = [u for run in runs if run.system == system for u in run.data.keywords]
-            if not spoken:
-                continue
-            seconds = np.array([u.seconds for u in spoken])
-            numbers = np.array([len(u.keywords) for u in spoken], dtype=float)
-            edges = np.unique(np.quantile(seconds, np.linspace(0, 1, 13)))
-            place = np.clip(np.searchsorted(edges, seconds, "right") - 1, 0, len(edges) - 2)
-            bins = [np.flatnonzero(place == b) for b in range(len(edges) - 1)]
-            x = np.array([seconds[b].mean() for b in bins if len(b)])
-            y = np.array([numbers[b].mean() for b in bins if len(b)])
-            spread = np.array([numbers[b].std() for b in bins if len(b)])
-            axis.fill_between(x, y - spread, y + spread, color=colour, alpha=0.15, linewidth=0)
-            axis.plot(x, y, "o-", color=colour, label=system, markersize=5)
-        axis.set(xlabel="length of the utterance (s)", ylabel="keywords (mean, ± one deviation)")
-        axis.set_ylim(bottom=0)
-        axis.set_title("number of keywords over the length of the speech")
-        axis.legend()
     return figure

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from espnet_plugin.evaluation.report.tables import look_up
@@ -22,7 +22,6 @@ from .runs import (
     TEACHER_RECALL,
     TRAINING_CPU,
     Measure,
-    Recogniser,
     Run,
     seed_place,
 )
@@ -41,61 +40,43 @@ PAPERS = ("parallel", "cascaded", "cascaded+", "hybrid", "hybrid+")
 _SYSTEMS = (*PAPERS, "hybrid+ annealed")  # as the papers introduce them; ours last
 
 
-@dataclass(frozen=True)
-class Claim:
-    """A claim of the paper, or of ours: the first system is better than the second."""
-
-    text: str
-    first: str
-    second: str
-    measures: tuple[Measure, ...]
-
-
-CLAIMS = (
-    Claim(
+_EVERYTHING = (*PARALLEL_RECALLS, *CASCADED_RECALLS, *KEYWORD_MEASURES)
+# claims of the papers and ours: text, the better system, the other one, what is compared
+CLAIMS: tuple[tuple[str, str, str, tuple[Measure, ...]], ...] = (
+    (
         "Cascaded+ names more of what is said than cascaded, with fewer duplicates",
         "cascaded_plus",
         "cascaded",
         (*KEYWORD_MEASURES, *CASCADED_RECALLS),
     ),
-    Claim(
+    (
         "Training the cascaded branch beside it helps the parallel branch (hybrid, parallel)",
         "hybrid",
         "parallel",
         PARALLEL_RECALLS,
     ),
-    Claim(
-        "Hybrid+ is better than hybrid",
-        "hybrid_plus",
-        "hybrid",
-        (*PARALLEL_RECALLS, *CASCADED_RECALLS, *KEYWORD_MEASURES),
-    ),
-    Claim(
+    ("Hybrid+ is better than hybrid", "hybrid_plus", "hybrid", _EVERYTHING),
+    (
         "Hybrid+ is better than parallel in the parallel branch",
         "hybrid_plus",
         "parallel",
         PARALLEL_RECALLS,
     ),
-    Claim(
+    (
         "Hybrid+ annealed is better than hybrid+",
         "hybrid_plus_annealed",
         "hybrid_plus",
-        (*PARALLEL_RECALLS, *CASCADED_RECALLS, *KEYWORD_MEASURES),
+        _EVERYTHING,
     ),
-    Claim(
-        "Hybrid+ annealed is better than hybrid",
-        "hybrid_plus_annealed",
-        "hybrid",
-        (*PARALLEL_RECALLS, *CASCADED_RECALLS, *KEYWORD_MEASURES),
-    ),
+    ("Hybrid+ annealed is better than hybrid", "hybrid_plus_annealed", "hybrid", _EVERYTHING),
 )
 
 
 def write_sweep(runs: Sequence[Run], output_dir: str | Path) -> str:
-    """Writes SWEEP.md, sweep.json and figures; returns the text of the page.
+    """Writes SWEEP.md, sweep.json and a figure; returns the text of the page.
 
-    A system called ``<base>.<change>`` is an ablation and is compared with ``<base>``; any other
-    that is none of the papers' is a new recipe and is compared as ``protocol`` declares.
+    A system called ``<base>.<change>`` is an ablation, compared with ``<base>``. A system that is
+    not in the papers is a new recipe, compared as ``protocol`` declares.
     """
     output_dir = Path(output_dir)
     systems = _systems(runs)
@@ -109,26 +90,26 @@ def write_sweep(runs: Sequence[Run], output_dir: str | Path) -> str:
         parts += ["## Keywords", means_table(runs, with_keywords, keyword_measures).markdown()]
         parts += [
             "## Number of keywords",
-            "Slope of the number of keywords over the utterance's length, and Pearson's "
-            "correlation of the number with the length and with the caption's sub-words. "
-            "The CLS extractor always gives the same number.",
+            "Slope of the number of keywords over the utterance's length, and its correlation "
+            "(Pearson)\nwith the length and with the caption's sub-words. The CLS extractor's "
+            "number is constant.",
             counts_table(runs, with_keywords).markdown(),
         ]
     negatives = hard_negative_measures(runs)
     if negatives:
         parts += [
             "## Hard negatives",
-            "How often a caption is nearer to its own picture than to one that differs from it in "
-            "one thing only, in % (chance 50).",
+            "How often a caption is nearer to its own image than to one that differs in one thing "
+            "only, in % (chance 50).",
             means_table(runs, systems, negatives).markdown(),
         ]
     if any(look_up(run.scores, TRAINING_CPU) for run in runs):
         parts += ["## Training CPU", _CPU, cpu_table(runs, systems).markdown()]
     declared = {recipe: _declared(runs, recipe) for recipe in systems if _is_new(recipe)}
     compared = [
-        (c.text, compare(runs, c.first, c.second, c.measures))
-        for c in CLAIMS
-        if c.first in systems and c.second in systems
+        (text, compare(runs, first, second, measures))
+        for text, first, second, measures in CLAIMS
+        if first in systems and second in systems
     ]
     ablations = [
         (f"{system} against {base}", compare(runs, system, base, _ALL_MEASURES))
@@ -143,8 +124,8 @@ def write_sweep(runs: Sequence[Run], output_dir: str | Path) -> str:
     for title, found in (*compared, *ablations):
         if found:
             parts += [f"### {title}", verdict(found), comparison_table(found).markdown()]
-    for title, path in _draw(runs, systems, output_dir).items():
-        parts.append(f"![{title}]({path.relative_to(output_dir).as_posix()})")
+    if _draw(runs, systems, output_dir):
+        parts.append("![All runs](runs.png)")
     text = "\n\n".join(parts) + "\n"
     write_text(output_dir / SWEEP_FILE, text)
     write_json(
@@ -161,27 +142,22 @@ _ALL_MEASURES = (
     *KEYWORD_MEASURES,
     BOUNDARY_F,
 )
-_CPU = (
-    "Process time of training, validation left out. A new recipe may take "
-    f"{protocol.MOST_CPU:g} times {protocol.BASELINES[0]}'s."
-)
-_DECLARED = (
-    "Targets and comparisons were fixed before the runs (docs/protocol.md). Holm's correction "
-    f"covers all rows together; better takes both tests at {100 * protocol.ALPHA:g} %. The "
-    "recogniser is one training and counts as given: its *p, seeds* is about other trainings of "
-    "the recipe only."
-)
-_HOW = (
-    "Difference of the first and the second system in points, mean ± standard deviation over the "
-    "seeds, and its 95 % bootstrap interval over pictures; *seeds*: in how many the first is "
-    "better. Two tests ask different questions: *p, pictures* is a sign-flip test over the test "
-    "pictures (would other pictures have turned the result?), *p, seeds* a paired t-test over the "
-    "trainings (would other trainings have?; where all seeds differ by the same amount, the sign "
-    "test's p). Both are two-sided and, within a table, corrected for the number of its rows by "
-    "Holm's method. A system is called better where both are below 0.05. Of a measure that does "
-    "not apply to every utterance, interval and *p, pictures* are about those to which it applies "
-    "in both systems."
-)
+_CPU = f"""Process time of training, without validation. A new recipe may take {protocol.MOST_CPU:g}
+times {protocol.BASELINES[0]}'s."""
+_DECLARED = f"""Targets and comparisons were fixed before the runs (docs/protocol.md). Holm's
+correction covers all rows together. A system is better if both tests are below
+{100 * protocol.ALPHA:g} %. The recogniser is one training, so its *p, seeds* concerns only other
+trainings of the recipe."""
+_HOW = """Differences of the first and the second system are in points: mean ± standard deviation
+over the seeds, and a 95 % bootstrap interval over images. *seeds*: in how many the first is better.
+
+- *p, images*: a sign-flip test over the test images. Would other images turn the result?
+- *p, seeds*: a paired t-test over the trainings. Would other trainings turn it? If all seeds differ
+  by the same amount, it is the sign test's p.
+
+Both are two-sided and, within a table, corrected by Holm's method for the number of rows. A system
+is better if both are below 0.05. If a measure does not apply to every utterance, the interval and
+*p, images* use the utterances to which it applies in both systems."""
 
 
 def _systems(runs: Sequence[Run]) -> list[str]:
@@ -206,7 +182,11 @@ def _is_new(system: str) -> bool:
 
 
 def _declared(runs: Sequence[Run], recipe: str) -> list[Comparison]:
-    heard = [Recogniser(protocol.RECOGNISER, r.seed, r.path) for r in runs if r.system == recipe]
+    heard = [
+        Run(protocol.RECOGNISER, run.seed, run.path, branch="asr")
+        for run in runs
+        if run.system == recipe
+    ]
     compared = [(base, protocol.MEASURES) for base in protocol.BASELINES]
     compared.append((protocol.RECOGNISER, protocol.RECOGNISER_MEASURES))
     return [
@@ -230,25 +210,20 @@ def _overview(runs: Sequence[Run], systems: Sequence[str]) -> str:
     seeds = sorted({run.seed for run in runs}, key=seed_place)
     return (
         f"{len(runs)} runs: {len(systems)} systems, seeds {', '.join(seeds)}; set "
-        f"`{first['test_set']}` of {first['utterances']} utterances, {first['images']} pictures."
+        f"`{first['test_set']}` of {first['utterances']} utterances, {first['images']} images."
     )
 
 
-def _draw(runs: Sequence[Run], systems: Sequence[str], output_dir: Path) -> dict[str, Path]:
+def _draw(runs: Sequence[Run], systems: Sequence[str], output_dir: Path) -> bool:
     try:
         from espnet_plugin.evaluation.figures import style
 
-        from . import figures
-
-        drawn = {"All runs": style.save(figures.draw_runs(runs, systems), output_dir / "runs")}
-        counted = [s for s in systems if "_plus" in s and "." not in s]
-        if any(run.data.keywords for run in runs if run.system in counted):
-            figure = figures.draw_keyword_numbers(runs, counted)
-            drawn["Number of keywords"] = style.save(figure, output_dir / "keyword_numbers")
+        from .figures import draw_runs
     except ImportError as error:
-        logging.warning(f"no figures ({error}): pip install matplotlib (extra: recipe)")
-        return {}
-    return drawn
+        logging.warning(f"no figure ({error}): pip install matplotlib (extra: recipe)")
+        return False
+    style.save(draw_runs(runs, systems), output_dir / "runs")
+    return True
 
 
 def _as_json(

@@ -1,9 +1,9 @@
-"""Trained and evaluated models, and what is measured of them."""
+"""Trained and evaluated models, and their measures."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -11,12 +11,11 @@ import numpy as np
 
 from espnet_plugin.data.inference_set import InferenceSet, read_inference_set
 from espnet_plugin.data.scp import read_scp, text_lines
-from espnet_plugin.evaluation.keywords import score_keywords
+from espnet_plugin.evaluation.keywords import keyword_values
 from espnet_plugin.evaluation.report.results import read_results
 from espnet_plugin.evaluation.report.tables import look_up
 from espnet_plugin.evaluation.retrieval import RetrievalRanks, rank_embeddings
-from espnet_plugin.evaluation.scores.directory import BOUNDARY_SCORES
-from espnet_plugin.evaluation.scores.keywords import load_token_texts
+from espnet_plugin.evaluation.scores.keywords import BOUNDARY_SCORES, load_token_texts
 from espnet_plugin.evaluation.scores.retrieval import speech_embeddings
 
 
@@ -26,7 +25,7 @@ class Measure:
 
     Attributes:
         name: For tables.
-        path: Where scores.json has it: branch, direction and ``recall@k``, or ``keywords`` and the
+        path: Its keys in scores.json: branch, direction and ``recall@k``, or ``keywords`` and the
             rate.
         higher_is_better: Which way is up.
     """
@@ -65,15 +64,18 @@ class Run:
     """One trained and evaluated model.
 
     Attributes:
-        system: What it is a run of, e.g. ``hybrid_plus``.
-        seed: Its training's seed, with that of its corpus where a sweep has several: what runs of
-            two systems are paired by.
+        system: Its system, e.g. ``hybrid_plus``.
+        seed: Its training's seed, with that of its corpus if a sweep has several. Runs of two
+            systems are paired by it.
         path: Its scores.json.
+        branch: What replaces the branch in every measure: ``asr``, the recogniser's transcripts in
+            the run's test set.
     """
 
     system: str
     seed: str
     path: Path
+    branch: str | None = None
 
     @cached_property
     def scores(self) -> dict:
@@ -92,9 +94,9 @@ class Run:
 
     @cached_property
     def units(self) -> np.ndarray:
-        """(utterances,) what is resampled: the picture, told apart from those of other corpora.
+        """(utterances,) what is resampled: the image, with its corpus.
 
-        Pictures that were made from each other are one: they are no independent draws.
+        An image and its hard negatives are one, because they depend on each other.
         """
         corpus = hashlib.sha256(np.ascontiguousarray(self.data.image).tobytes()).hexdigest()[:8]
         return np.array([f"{corpus}/{unit}" for unit in self.data.units(self.data.image_of)])
@@ -110,7 +112,7 @@ class Run:
 
     @cached_property
     def _keyword_values(self) -> dict[str, np.ndarray]:
-        values = dict(score_keywords(self.data.keywords, load_token_texts()).values)
+        values = keyword_values(self.data.keywords, load_token_texts())
         if (self.directory / BOUNDARY_SCORES).exists():
             scored = read_scp(self.directory / BOUNDARY_SCORES)
             values["boundaries"] = np.array(
@@ -122,35 +124,19 @@ class Run:
 
     def value(self, measure: Measure) -> float | None:
         """The measure over the set."""
-        return look_up(self.scores, measure.path)
+        return look_up(self.scores, (self.branch or measure.path[0], *measure.path[1:]))
 
     def values(self, measure: Measure) -> tuple[np.ndarray, np.ndarray]:
         """The measure query by query, and each query's unit of resampling."""
         if measure.path[0] == "keywords":
             return self._keyword_values[measure.path[1]], self.units
         branch, direction, recall = measure.path
-        forth, back = self._ranks[branch]
+        forth, back = self._ranks[self.branch or branch]
         k = int(recall.removeprefix("recall@"))
         if direction == "speech_to_image":
             return (forth.rank <= k).astype(float), self.units
         unit_of = dict(zip(self.data.image_of, self.units, strict=True))
         return (back.rank <= k).astype(float), np.array([unit_of[i] for i in self.data.images])
-
-
-class Recogniser(Run):
-    """The recogniser's transcripts in a run's test set, in place of either branch."""
-
-    def value(self, measure: Measure) -> float | None:
-        """See ``Run``."""
-        return super().value(_of_recogniser(measure))
-
-    def values(self, measure: Measure) -> tuple[np.ndarray, np.ndarray]:
-        """See ``Run``."""
-        return super().values(_of_recogniser(measure))
-
-
-def _of_recogniser(measure: Measure) -> Measure:
-    return replace(measure, path=("asr", *measure.path[1:]))
 
 
 def read_runs(path: str | Path) -> list[Run]:
@@ -178,5 +164,5 @@ def read_runs(path: str | Path) -> list[Run]:
 
 
 def seed_place(seed: str) -> tuple[int, str]:
-    """Key to sort seeds by: as numbers where they are."""
+    """Key to sort seeds by, as numbers if they are."""
     return len(seed), seed

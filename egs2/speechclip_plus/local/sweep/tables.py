@@ -26,7 +26,7 @@ def means_table(runs: Sequence[Run], systems: Sequence[str], measures: Sequence[
 
 
 def counts_table(runs: Sequence[Run], systems: Sequence[str]) -> Table:
-    """How the number of keywords follows the speech."""
+    """Correlations of the number of keywords with the speech."""
     rows = []
     for system in systems:
         counts = [keyword_counts(run) for run in runs if run.system == system and run.data.keywords]
@@ -107,16 +107,16 @@ def comparison_table(found: Sequence[Comparison]) -> Table:
                 "–" if math.isnan(comparison.p_seeds) else _p(p_seeds),
             )
         )
-    header = ("measure", "difference", "95 %, pictures", "seeds", "p, pictures", "p, seeds")
+    header = ("measure", "difference", "95 %, images", "seeds", "p, images", "p, seeds")
     return Table(header, tuple(rows))
 
 
 def verdict(found: Sequence[Comparison], *, alpha: float = 0.05) -> str:
-    """Says in what the first system is better by both tests, against each second."""
+    """Lists the measures in which the first system is better by both tests, for each second."""
     if len(found[0].seeds) < 2:
         return (
             "One training of each: whether others would agree is not known, so none is called "
-            "better, however small *p, pictures*."
+            "better, however small *p, images*."
         )
     first, corrected, parts = found[0].first, _corrected(found), []
     for second in dict.fromkeys(comparison.second for comparison in found):
@@ -141,7 +141,7 @@ def verdict(found: Sequence[Comparison], *, alpha: float = 0.05) -> str:
 
 
 def _corrected(found: Sequence[Comparison]) -> list[tuple[Comparison, float, float]]:
-    """Comparisons with their p-values over pictures and over seeds, by Holm's method."""
+    """Comparisons with their p-values over images and over seeds, by Holm's method."""
     images = holm([c.p_images for c in found])
     seeds = holm([1.0 if math.isnan(c.p_seeds) else c.p_seeds for c in found])
     return list(zip(found, images, seeds, strict=True))

@@ -9,7 +9,6 @@ import pytest
 
 from espnet_plugin.data.alignments import Word
 from espnet_plugin.data.keyword_file import Keyword, UtteranceKeywords
-from espnet_plugin.evaluation.queries import Found, Query
 
 pytest.importorskip("matplotlib")
 
@@ -17,11 +16,8 @@ from espnet_plugin.evaluation.figures import (  # noqa: E402
     attention,
     colours,
     firing,
-    gallery,
-    keyword_table,
     layer_weights,
     recall,
-    similarity,
     style,
     training_curves,
 )
@@ -52,13 +48,13 @@ def test_firing_shows_words_and_keywords():
         frame_seconds=0.02,
     )
     assert {"a", "dog", "cat"} <= texts(figure)
-    assert len(figure.axes[3].get_lines()) >= 2
+    assert len(figure.axes[2].get_lines()) >= 2
 
 
 @pytest.mark.parametrize("frame_seconds", [0.01, 0.02])
 def test_firings_stand_where_their_frames_are(frame_seconds):
     figure = firing.draw_firing(np.zeros(16000), 16000, SPOKEN, frame_seconds=frame_seconds)
-    places = {float(line.get_xdata()[0]) for line in figure.axes[2].get_lines()[1:]}
+    places = {float(line.get_xdata()[0]) for line in figure.axes[1].get_lines()[1:]}
     assert places == {24.5 * frame_seconds, 49.5 * frame_seconds}
     with pytest.raises(ValueError, match="frame_seconds is needed"):
         firing.draw_firing(np.zeros(16000), 16000, SPOKEN)
@@ -68,7 +64,7 @@ def test_firing_without_alphas_or_alignment():
     keywords = tuple(Keyword(1, "a</w>", (1,)) for _ in range(8))
     queries = UtteranceKeywords("u", "a dog", (1, 2), keywords, seconds=0.5)
     figure = firing.draw_firing(np.zeros(8000), 16000, queries)
-    assert len(figure.axes) == 3
+    assert len(figure.axes) == 2
     assert "from learned queries: in order, without a place in time" in texts(figure)
 
 
@@ -127,51 +123,16 @@ def test_layer_weights():
 def test_ladder():
     scores = {"recall@1": 0.5, "recall@10": 0.75}
     scores["intervals"] = {"recall@1": (0.4, 0.6), "recall@10": (0.7, 0.8)}
-    words = {word: {"recall": 0.25, "count": 10} for word in ("dog", "cat")}
-    places = {"first": {"recall": 0.2, "count": 20}}
-    steps = {"caption": scores, "keywords": scores}
-    figure = recall.draw_ladder({"steps": steps, "positions": places, "words": words})
-    assert [bar.get_width() for bar in figure.axes[1].patches] == [20]
+    figure = recall.draw_ladder({"steps": {"caption": scores, "keywords": scores}})
     assert {"50.0", "75.0"} <= texts(figure)
-    empty = {"steps": {"keywords": scores}, "positions": {}, "words": {}}
-    assert len(recall.draw_ladder(empty).axes) == 4
 
 
-def test_similarity_and_attention():
-    figure = similarity.draw_similarity(np.eye(3), ["a " * 40] * 3)
-    assert len(figure.axes[0].patches) == 3
-    assert all(len(label.get_text()) < 50 for label in figure.axes[0].get_yticklabels())
+def test_attention():
     figure = attention.draw_attention(
         np.full((3, 2, 10), 0.1), frame_seconds=0.01, query_labels=["one", "two"]
     )
     assert sum(axis.get_visible() for axis in figure.axes) == 3
     assert figure.axes[0].get_xlim() == (0, 0.1)
-
-
-def test_gallery_survives_a_broken_picture(tmp_path, caplog):
-    (tmp_path / "broken.jpg").write_bytes(b"no picture")
-    found = Found("i", 0.5)
-    query = Query("u", "parallel", (found,), found, {"parallel": 1})
-    figure = gallery.draw_gallery([query], {"u": "a dog"}, {"i": str(tmp_path / "broken.jpg")})
-    assert "broken.jpg cannot be shown" in caplog.text
-    assert {"“a dog”", "no picture"} <= texts(figure)
-    assert figure.axes[1].get_xlabel() == "1: 0.50 ✔ right"
-
-
-def test_the_right_picture_is_always_in_the_gallery():
-    found = tuple(Found(f"i{place}", 0.5 - 0.1 * place) for place in range(5))
-    queries = [
-        Query("u", "parallel", found, Found("i7", -0.25), {"parallel": 31}),
-        Query("u", "parallel", found, found[2], {"parallel": 3}),
-    ]
-    figure = gallery.draw_gallery(queries, {"u": "a dog"}, {})
-    labels = [axis.get_xlabel() for axis in figure.axes]
-    assert labels[6] == "31: -0.25 ✔ right"
-    assert labels[7 + 3] == "3: 0.30 ✔ right" and not labels[13]
-
-
-def test_keyword_table():
-    assert {"dog", "cat", "“a dog”"} <= texts(keyword_table.draw_keyword_table([SPOKEN], [None]))
 
 
 def test_saving_writes_both_formats_and_leaves_settings_alone(tmp_path):
@@ -184,15 +145,7 @@ def test_saving_writes_both_formats_and_leaves_settings_alone(tmp_path):
     assert dict(matplotlib.rcParams) == before
 
 
-def test_thumbnails_are_marked_as_photographs(tmp_path):
-    image_module = pytest.importorskip("PIL.Image")
-    image_module.new("RGB", (8, 8)).save(tmp_path / "p.png")
-    figure = similarity.draw_similarity(np.eye(2), ["a", "b"], [str(tmp_path / "p.png")] * 2)
-    drawing = style.save(figure, tmp_path / "s").with_suffix(".svg").read_text()
-    assert [drawing.count(f'id="photograph_{number}"') for number in range(3)] == [1, 1, 0]
-
-
 def test_dollars_in_a_caption_are_no_formula(tmp_path):
     spoken = replace(SPOKEN, caption=r"it costs $\frac{ and 5$")
-    figure = keyword_table.draw_keyword_table([spoken], [None])
-    assert style.save(figure, tmp_path / "table").is_file()
+    figure = firing.draw_firing(np.ones(16000), 16000, spoken, frame_seconds=0.02)
+    assert style.save(figure, tmp_path / "firing").is_file()

@@ -8,7 +8,7 @@ import pytest
 
 from espnet_plugin.evaluation.report.media import (
     MAX_SVG_BYTES,
-    encode_picture,
+    encode_image,
     encode_recording,
     figure_uri,
     media_uri,
@@ -42,27 +42,27 @@ def test_recordings_can_be_played(tmp_path, monkeypatch, kind, formats):
 def test_what_cannot_be_read_is_left_out(tmp_path, caplog):
     (tmp_path / "broken").write_bytes(b"no recording")
     assert media_uri(str(tmp_path / "broken"), encode_recording) is None
-    assert media_uri(str(tmp_path / "broken"), encode_picture) is None
+    assert media_uri(str(tmp_path / "broken"), encode_image) is None
     assert media_uri("sph2pipe a.sph |", encode_recording) is None
     assert caplog.text.count("cannot be read for the report") == 3
 
 
-def test_pictures_become_thumbnails(tmp_path):
+def test_images_become_thumbnails(tmp_path):
     image_module.new("RGB", (640, 320), (10, 200, 30)).save(tmp_path / "large.png")
     image_module.new("L", (32, 24)).save(tmp_path / "small.png")
     for name, kind, size in (
         ("large.png", "image/jpeg", (176, 176)),
         ("small.png", "image/png", (32, 24)),
     ):
-        uri = media_uri(str(tmp_path / name), encode_picture)
+        uri = media_uri(str(tmp_path / name), encode_image)
         assert image_module.open(io.BytesIO(content(uri, kind))).size == size
 
 
 def test_media_are_written_once_and_what_is_unused_goes(tmp_path, caplog):
-    pictures = [str(tmp_path / f"{name}.png") for name in "ab"]
-    for path in pictures:
+    images = [str(tmp_path / f"{name}.png") for name in "ab"]
+    for path in images:
         image_module.new("RGB", (8, 8)).save(path)
-    (tmp_path / "broken").write_bytes(b"no picture")
+    (tmp_path / "broken").write_bytes(b"no image")
     folder = tmp_path / "media"
     (folder).mkdir()
     (folder / "notes.txt").write_text("somebody else's")
@@ -70,15 +70,15 @@ def test_media_are_written_once_and_what_is_unused_goes(tmp_path, caplog):
 
     def encode(path: str) -> tuple[str, bytes]:
         calls.append(path)
-        return encode_picture(path)
+        return encode_image(path)
 
     for _ in range(2):
-        names = write_media([*pictures, pictures[0], str(tmp_path / "broken")], folder, encode)
-        assert list(names) == pictures
-    assert calls == [*pictures, str(tmp_path / "broken"), str(tmp_path / "broken")]
+        names = write_media([*images, images[0], str(tmp_path / "broken")], folder, encode)
+        assert list(names) == images
+    assert calls == [*images, str(tmp_path / "broken"), str(tmp_path / "broken")]
     assert caplog.text.count("1 files cannot be read for the report") == 2
-    remove_unused(folder, [names[pictures[1]]])
-    assert {file.name for file in folder.iterdir()} == {names[pictures[1]], "notes.txt"}
+    remove_unused(folder, [names[images[1]]])
+    assert {file.name for file in folder.iterdir()} == {names[images[1]], "notes.txt"}
 
 
 def test_figures_are_svg_unless_large(tmp_path):

@@ -46,12 +46,12 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (data / "wav.scp").write_text("".join(f"{u} {data / u}.wav\n" for u in utterances))
     for number in range(6):
         image_module.new("RGB", (24, 24), (40 * number, 90, 60)).save(data / f"i{number}.png")
-    pictures = "".join(f"i{number} {data}/i{number}.png\n" for number in range(6))
-    (data / "image.scp").write_text(pictures)
+    images = "".join(f"i{number} {data}/i{number}.png\n" for number in range(6))
+    (data / "image.scp").write_text(images)
     tokens = root / "tokens.tsv"
     tokens.write_text("1\ta</w>\n2\tred</w>\n3\tdog</w>\n4\trun\n5\ts</w>\n6\tcat</w>\n")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("espnet_plugin.evaluation.report.figures.EXAMPLES", 1)
+        patch.setattr("espnet_plugin.evaluation.report.figures.FIRINGS", 1)
         write_results(test.parent, data_dir=data, token_list=tokens)
     return test.parent / "report.html"
 

@@ -1,21 +1,16 @@
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
 from espnet_plugin.data.inference_set import read_inference_set
 from espnet_plugin.evaluation.retrieval import rank_embeddings, summarize
-from espnet_plugin.evaluation.scores.retrieval import (
-    compare_ranks,
-    rank_set,
-    retrieval_scores,
-)
+from espnet_plugin.evaluation.scores.retrieval import rank_set, retrieval_scores
 
 
 def test_report_holds_every_direction(inference_dir):
     data = read_inference_set(inference_dir / "test")
     ranks = rank_set(data, fusion_weight=0.5)
-    report = retrieval_scores(data, ranks, recall_at=(1, 5), samples=50)
+    report = retrieval_scores(data, ranks, recall_at=(1, 5))
     speech = {"speech_to_image", "image_to_speech", "speech_to_text", "text_to_speech"}
     for system in ("parallel", "cascaded", "fusion"):
         assert set(report[system]) == speech
@@ -39,17 +34,3 @@ def test_one_branch_alone(inference_dir):
     (inference_dir / "test" / "speech_parallel.npy").unlink()
     with pytest.raises(ValueError, match="neither speech nor text"):
         rank_set(read_inference_set(inference_dir / "test"))
-
-
-def test_comparison(inference_dir):
-    path = inference_dir / "test" / "speech_parallel.npy"
-    ours = rank_set(read_inference_set(inference_dir / "test"))
-    image = np.load(inference_dir / "test" / "image.npy")
-    np.save(path, np.repeat(image, 2, axis=0))
-    better = rank_set(read_inference_set(inference_dir / "test"))
-    report = compare_ranks(better, ours, recall_at=(1,))
-    test = report["parallel"]["speech_to_image"]["recall@1"]
-    recall = summarize(ours["parallel"]["speech_to_image"]).recall[1]
-    assert test["difference"] == pytest.approx(1 - recall)
-    assert 0 < test["p_value"] <= 1
-    assert report["cascaded"]["speech_to_image"]["recall@1"]["p_value"] == 1.0
