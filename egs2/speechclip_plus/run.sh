@@ -18,7 +18,7 @@ Usage: ./run.sh [--corpus mini|mini_hard|mini_words|flickr8k|spokencoco|custom] 
 
   --corpus mini        generated here, needs no network and no GPU; about ten minutes (default)
   --corpus mini_hard   the same, harder, in folders of its own; about twice as long
-  --corpus mini_words  the same with 2,000 words, common and rare; takes longest
+  --corpus mini_words  the same with 2,000 words, common and rare; about an hour
   --corpus flickr8k    Flickr8k with the Flickr Audio Caption Corpus; paths in db.sh
   --corpus spokencoco  SpokenCOCO with MSCOCO's pictures; paths in db.sh
   --corpus custom      a folder of your own, named by --custom_root; README.md says what is in it

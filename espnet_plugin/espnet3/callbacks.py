@@ -103,6 +103,7 @@ class RepeatableUpdates(Callback):
         if bank is not None and stage == "fit":
             items = pl_module.train_dataset.datasets[0]  # the batch sampler refuses several
             fill_image_bank(bank, items.data, items.keys())
+            model.prepare_naming()
         constant = getattr(model, "_ddp_params_and_buffers_to_ignore", ())
         DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(
             pl_module, [f"model.{name}" for name in constant]

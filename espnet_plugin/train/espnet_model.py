@@ -19,6 +19,7 @@ from espnet_plugin.speechclip.quantizer import diversity_loss, perplexity, token
 from espnet_plugin.speechclip.speech_encoder import batch_states, states_in_parts
 from espnet_plugin.train.frozen_state import leave_out_of_broadcasts, leave_out_of_checkpoints
 from espnet_plugin.train.image_bank import ImageBank
+from espnet_plugin.train.naming import NamingLoss, naming_loss_of
 
 Losses = tuple[Tensor, dict[str, Tensor], Tensor]
 
@@ -47,6 +48,7 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
          + cascaded_weight * contrastive(cascaded, image)
          + quantity_weight * | predicted number of keywords - target |
          + diversity_weight * share of the vocabulary that the batch leaves unused
+         + naming_weight * naming loss
 
     with the terms whose branch exists (SpeechCLIP+, arXiv 2402.06959). Under distributed training
     the negatives of the contrastive terms, and the share, are of the utterances of all ranks.
@@ -66,6 +68,8 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         bank_softness: Share of that loss's targets that goes to pictures that look alike.
         bank_temperature: Of those targets; None: as many pictures need, see
             :func:`~espnet_plugin.train.image_bank.soft_target_temperature`.
+        naming_weight: Factor of :class:`~espnet_plugin.train.naming.NamingLoss` (not in the papers;
+            0 switches it off).
         normalized_speech: Waveforms come normalised from the preprocessor; the encoder must not do
             it again.
         extract_feats_in_collect_stats: Run the frozen encoder in the statistics stage; nothing
@@ -85,6 +89,7 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         bank_weight: float = 0.0,
         bank_softness: float = 0.0,
         bank_temperature: float | None = None,
+        naming_weight: float = 0.0,
         normalized_speech: bool = False,
         extract_feats_in_collect_stats: bool = False,
     ) -> None:
@@ -98,7 +103,9 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         self.diversity_temperature = diversity_temperature
         self.bank_weight = bank_weight
         bank = ImageBank(softness=bank_softness, temperature=bank_temperature)
-        self.image_bank = bank if bank_weight else None
+        self.naming_weight = naming_weight
+        self.naming_loss: NamingLoss | None = None
+        self.image_bank = bank if bank_weight or naming_weight else None
         self.normalized_speech = normalized_speech
         self.extract_feats_in_collect_stats = extract_feats_in_collect_stats
         # Optimiser updates done. Float, since ESPnet's checkpoint averaging sums integer tensors.
@@ -109,6 +116,14 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
             self, [f"speechclip.{prefix}" for prefix in speechclip.frozen_prefixes]
         )
         leave_out_of_broadcasts(self)
+
+    def prepare_naming(self) -> None:
+        """Measures the sub-words' effects on CLIP's text tower, if ``naming_weight`` needs them.
+
+        Call it before the first step, where the model will train.
+        """
+        if self.naming_weight and self.speechclip.vocabulary is not None:
+            self.naming_loss = naming_loss_of(self.speechclip)
 
     def end_update(self) -> None:
         """What follows each update; the optimizer calls it itself (see ``SpeechCLIPTask``)."""
@@ -199,7 +214,7 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         weights = {"parallel": self.parallel_weight, "cascaded": self.cascaded_weight}
         for branch, embeddings in branch_embeddings(speech).items():
             term = self.loss(gather_features(embeddings), images, image_ids, own=own)
-            if bank is not None:
+            if bank is not None and self.bank_weight:
                 against_all = bank(embeddings, encoded.image_ids, self.loss.scale)
                 term = torch.lerp(term, against_all, self.bank_weight)
             loss = loss + weights[branch] * term
@@ -235,7 +250,24 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
             stats["loss_quantity"] = term
             stats["target_keywords"] = encoded.target_lengths.float().mean()
             total = total + self.quantity_weight * term
+        if self.naming_weight and self.training:
+            term = self._naming(keywords, encoded.image_ids)
+            stats["loss_naming"] = term
+            total = total + self.naming_weight * term
         return total
+
+    def _naming(self, keywords: Keywords, image_ids: Tensor) -> Tensor:
+        if self.naming_loss is None or self.image_bank is None:
+            raise RuntimeError(
+                "model_conf.naming_weight: call prepare_naming before the first step"
+            )
+        return self.naming_loss(
+            keywords.quantized.similarities,
+            keywords.lengths,
+            self.image_bank,
+            image_ids,
+            self.loss.scale,
+        )
 
     def _unused_share(self, keywords: Keywords) -> Tensor:
         """Share of the keyword vocabulary that the batch leaves unused."""

@@ -99,6 +99,7 @@ class RetrievalTrainer(Trainer):
         if bank is not None:
             data = trainer_options.train_data_path_and_name_and_type
             fill_image_bank(bank, data, read_lengths(trainer_options.train_shape_file))
+            parts["model"].prepare_naming()
         with whole_files():
             super().run(
                 trainer_options=trainer_options, distributed_option=distributed_option, **parts

@@ -144,3 +144,30 @@ def test_the_bank_in_the_sum(model_arguments, batch) -> None:
     model.eval()
     assert model.objective(encoded)[0] != loss  # the bank is for training
     assert not [name for name in model.state_dict() if name.startswith("image_bank")]
+
+
+def test_the_naming_loss_in_the_sum(model_arguments, batch) -> None:
+    conf = "{quantity_weight: 0.0, naming_weight: 0.5}"
+    args = SpeechCLIPTask.get_parser().parse_args([*model_arguments, "--model_conf", conf])
+    model = SpeechCLIPTask.build_model(args).train()
+    encoded = model.encode(**batch)
+    with pytest.raises(RuntimeError, match="call prepare_naming"):
+        model.objective(encoded)
+    model.prepare_naming()
+    with pytest.raises(RuntimeError, match="the bank of training images is empty"):
+        model.objective(encoded)
+    model.image_bank.fill(encoded.image_ids, encoded.images)
+    loss, stats, _ = model.objective(encoded)
+    expected = stats["loss_parallel"] + stats["loss_cascaded"] + 0.5 * stats["loss_naming"]
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    model.naming_loss.forward(
+        encoded.speech.keywords.quantized.similarities,
+        encoded.speech.keywords.lengths,
+        model.image_bank,
+        encoded.image_ids,
+        model.loss.scale,
+    ).backward()
+    assert all(p.grad.abs().sum() > 0 for p in model.speechclip.keyword_projection.parameters())
+    assert not [name for name in model.state_dict() if name.startswith("naming")]
+    model.eval()
+    assert "loss_naming" not in model.objective(encoded)[1]  # it is for training

@@ -27,6 +27,7 @@ ARCHITECTURES = {
         *("--quantizer_conf", "{hard: false, temperature: [0.5, 0.1, 10]}"),
         *("--model_conf", "{merge_repeats: true, align_spans: true}"),
         *("--model_conf", "{bank_weight: 0.5, bank_softness: 0.3, bank_temperature: 0.05}"),
+        *("--model_conf", "naming_weight=1.0"),
         *("--attention_conf", "{feed_forward_dim: 32, feed_forward_width: 9}"),
     ),
 }
@@ -61,6 +62,7 @@ def model(request, tiny_corpus) -> ESPnetSpeechCLIPModel:
     model = SpeechCLIPTask.build_model(args).train()
     if model.image_bank is not None:
         model.image_bank.fill(torch.arange(5), torch.randn(5, 32))
+        model.prepare_naming()
     return model
 
 
@@ -192,7 +194,7 @@ def test_a_batch_in_parts_gives_the_same(model, batch, stored, in_parts, monkeyp
     stats, gradient = step()
     monkeypatch.setattr("espnet_plugin.speechclip.speech_encoder.PART_VALUES", 10**6)
     whole_stats, whole_gradient = step()
-    torch.testing.assert_close(stats, whole_stats, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(stats, whole_stats, rtol=3e-4, atol=1e-5)
     # All of it at once: that of a bias before a batch norm is nothing but rounding.
     assert (gradient - whole_gradient).norm() <= 1e-3 * whole_gradient.norm()
 
