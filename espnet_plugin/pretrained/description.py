@@ -54,6 +54,7 @@ def describe_released() -> list[dict[str, Any]]:
 
 def released_table(described: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
     """Rows of a table of :func:`describe_released`, the header first."""
+    rows: list[tuple[str, ...]]
     rows = [("name", "architecture", "speech encoder", "CLIP", "corpus", "published recall",
              "download", "here")]  # fmt: skip
     for model in described:
