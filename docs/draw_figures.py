@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from espnet_plugin.evaluation.figures import colours, style
 from espnet_plugin.evaluation.retrieval import rank_embeddings
 from espnet_plugin.speechclip.cif import CifOutput, integrate_and_fire
+from espnet_plugin.speechclip.keywords import find_runs
 from espnet_plugin.speechclip.quantizer import TokenQuantizer
-from espnet_plugin.speechclip.repeats import find_runs
 
 # Three words of 20 ms frames with pauses between them; the last is not said to its end.
 ALPHAS = (

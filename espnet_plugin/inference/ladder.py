@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from espnet_plugin.inference.clip import embed_tokens
 from espnet_plugin.inference.utterance import read_utterance
-from espnet_plugin.speechclip.cif import CIF
-from espnet_plugin.speechclip.keyword_extractor import Slots
+from espnet_plugin.speechclip.keyword_extractor import CifKeywordExtractor, Slots
 from espnet_plugin.speechclip.model import SpeechCLIPModel, SpeechOutput
 from espnet_plugin.speechclip.speech_encoder import SpeechStates
 from espnet_plugin.utils.progress import progress
@@ -38,16 +37,16 @@ class SpanKeywordExtractor(nn.Module):
     """Slots from given spans in place of CIF's; CIF still weighs the frames inside each.
 
     Args:
-        cif: The model's own.
+        own: The model's own.
         spans: First frame and one past the last frame of each slot, of a batch of one utterance.
     """
 
     num_queries = 0
     num_slots = None
 
-    def __init__(self, cif: CIF, spans: Sequence[tuple[int, int]]) -> None:
+    def __init__(self, own: CifKeywordExtractor, spans: Sequence[tuple[int, int]]) -> None:
         super().__init__()
-        self.cif = cif
+        self.own = own
         self.spans = spans
 
     def forward(
@@ -63,8 +62,8 @@ class SpanKeywordExtractor(nn.Module):
         inside = frames.new_zeros(1, len(self.spans), frames.size(1))
         for slot, (start, end) in enumerate(self.spans):
             inside[0, slot, start:end] = 1.0
-        weights = inside * self.cif.predict_alphas(frames, lengths)[:, None]  # (1, spans, frames)
-        weights = self.cif.threshold * weights / weights.sum(dim=2, keepdim=True).clamp(min=1e-8)
+        weights = inside * self.own.cif(frames, lengths)[:, None]  # (1, spans, frames)
+        weights = self.own.threshold * weights / weights.sum(dim=2, keepdim=True).clamp(min=1e-8)
         return Slots(weights @ frames, lengths.new_tensor([len(self.spans)]))
 
 
@@ -134,7 +133,7 @@ def read_speech(
             if cut[number] is not None:
                 frames = _frames(model, states, cut[number])
                 try:
-                    model.keyword_extractor = SpanKeywordExtractor(own.cif, frames)
+                    model.keyword_extractor = SpanKeywordExtractor(own, frames)
                     heard = model(states)
                 finally:
                     model.keyword_extractor = own

@@ -94,7 +94,7 @@ def warn_of_early_ends(
     for name, end in zip(names, ends, strict=True):
         if end is not None:
             logging.warning(
-                f"{name}: more than {model.keyword_extractor.cif.max_keywords} segments, so its "
+                f"{name}: more than {model.keyword_extractor.max_keywords} segments, so its "
                 f"keywords end at {end:.1f} s. The keywords and the cascaded embedding leave out "
                 "the speech after that; the parallel embedding has it. Cut the recording"
             )

@@ -1,6 +1,6 @@
 """The model of SpeechCLIP(+) in plain PyTorch; :mod:`espnet_plugin.pretrained` loads trained ones.
 
-The names below are imported when they are used, so that importing the package costs nothing.
+The names below are imported when you use them: importing the package costs nothing.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The trained block that lets query vectors and frames look at each other.
 
-A block maps (batch, positions, dim) to a :class:`BlockOutput`. One of one's own has the constructor
+A block maps (batch, positions, dim) to a :class:`BlockOutput`. Your own needs the constructor
 ``(dim, *, ...)``, ``forward`` and ``attention_map`` of :class:`AttentionBlock`.
 """
 
@@ -22,8 +22,8 @@ class BlockOutput:
 
     Attributes:
         output: For the branches, (batch, positions, dim).
-        layers: Output of each layer, before any final norm, for those who probe the block;
-            (batch, positions, dim) each.
+        layers: Output of each layer before any final norm, to probe the block; (batch, positions,
+            dim) each.
     """
 
     output: Tensor
@@ -37,7 +37,7 @@ def self_attention(
     *,
     causal: bool = False,
 ) -> Tensor:
-    """What ``attention(x, x, x, key_padding_mask=mask)`` attends, without its weights.
+    """Computes ``attention(x, x, x, key_padding_mask=mask)`` without its weights.
 
     The module's own forward transposes its input, which makes torch multiply frozen weights one
     utterance at a time: seven times slower on a CPU.
@@ -45,8 +45,8 @@ def self_attention(
     Args:
         attention: With ``batch_first`` and biases.
         x: (batch, positions, dim).
-        mask: True at positions that must not be looked at, (batch, positions).
-        causal: Look at no later position; without a mask.
+        mask: True at positions to ignore, (batch, positions).
+        causal: Ignore later positions; without a mask.
 
     Returns:
         (batch, positions, dim).
@@ -70,8 +70,8 @@ class AttentionBlock(nn.Module):
     attention(x)).
 
     The block of SpeechCLIP's cascaded and of all SpeechCLIP+ architectures. It leaves the modelling
-    of single frames to the speech encoder; ``feed_forward_dim`` adds a network for that in front,
-    for encoders that are too small for it.
+    of single frames to the speech encoder. For small encoders ``feed_forward_dim`` adds a network
+    for that in front.
 
     Args:
         dim: Size of a position.
@@ -79,7 +79,7 @@ class AttentionBlock(nn.Module):
         dropout: Dropout of the attention weights.
         feed_forward_dim: Hidden size of a network before the attention, see :class:`FeedForward`;
             None: no such network, as in the paper.
-        feed_forward_width: Positions that this network sees, odd; 1: each its own.
+        feed_forward_width: Positions that this network sees, odd; 1: only its own.
         layer_norm_eps: Added to the variance in layer norms.
     """
 
@@ -107,7 +107,7 @@ class AttentionBlock(nn.Module):
 
         Args:
             x: (batch, positions, dim).
-            mask: True at positions that must not be looked at, (batch, positions).
+            mask: True at positions to ignore, (batch, positions).
         """
         if self.feed_forward is not None:
             x = self.feed_forward(x, mask)
@@ -127,11 +127,13 @@ class AttentionBlock(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Network with a residual connection over each position and, with ``width`` > 1, those around
-    it: norm(x + W2 gelu(W1 (x + c))), c a convolution of each channel over the positions (the
-    separable convolution and inverted bottleneck of ConvNeXt, arXiv 2201.03545).
+    r"""Network with a residual connection over each position, and over neighbours if ``width`` > 1.
 
-    Queries in front of the frames are neighbours of the first ones.
+    .. math:: \mathrm{norm}(x_t + W_2 \, \mathrm{gelu}(W_1 (x_t + c_t)))
+
+    :math:`c` convolves each channel over ``width`` positions: the separable convolution and
+    inverted bottleneck of ConvNeXt (arXiv 2201.03545). Queries in front of the frames are
+    neighbours of the first ones.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
 """Trained parameters that must stay within bounds.
 
-A clamp in the forward pass has no gradient beyond its limit: a parameter that ran past it never
-comes back. So the parameters themselves are clamped, after each optimiser update and when they are
-loaded, as open_clip does with its temperature after each update.
+A clamp in the forward pass has no gradient beyond its limit: a parameter past it never comes back.
+So the parameters themselves are clamped after each optimiser update, as in open_clip, and when they
+are loaded.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ Bounds = dict[str, tuple[float | None, float | None]]
 
 @torch.no_grad()
 def keep_in_bounds(module: nn.Module) -> None:
-    """Clamps, in place, what a module or a part of it names in its ``bounds``.
+    """Clamps the parameters in the ``bounds`` of a module and its parts, in place.
 
     Args:
         module: Parts may have ``bounds``, a dictionary from a parameter's name to its lowest and
-            highest value, either of them None where there is no such bound.
+            highest value, None if unbounded.
     """
     for part in module.modules():
         bounds: Bounds = getattr(part, "bounds", {})
@@ -28,7 +28,7 @@ def keep_in_bounds(module: nn.Module) -> None:
 
 
 def set_bounds(module: nn.Module, bounds: Bounds) -> None:
-    """Gives a module its ``bounds``, and keeps to them whenever it is loaded."""
+    """Gives a module its ``bounds``, and applies them whenever it is loaded."""
     vars(module)["bounds"] = bounds
     keep_in_bounds(module)
     module.register_load_state_dict_post_hook(lambda loaded, _: keep_in_bounds(loaded))

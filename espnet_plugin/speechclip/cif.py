@@ -1,9 +1,8 @@
 """Continuous Integrate-and-Fire: cutting a sequence of frames into keyword slots.
 
-A weight is predicted for every frame. Weights are integrated over time, and each time the running
-sum passes a multiple of the threshold, a slot fires: its embedding is the weighted sum of the
-frames collected since the last firing (Dong & Xu 2020, arXiv 1905.11235; SpeechCLIP+, arXiv
-2402.06959).
+A weight is predicted for every frame. Weights are integrated over time. Each time the running sum
+passes a multiple of the threshold, a slot fires: its embedding is the weighted sum of the frames
+since the last firing. Sources: Dong & Xu 2020 (arXiv 1905.11235); SpeechCLIP+ (arXiv 2402.06959).
 """
 
 from __future__ import annotations
@@ -14,11 +13,10 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor, nn
 
-from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
-from espnet_plugin.speechclip.padding import join_padded, padding_mask, zero_padding
+from espnet_plugin.speechclip.padding import join_padded, padding_mask
 
-# Added to the sum of scaled weights, so that rounding cannot keep the last slot from firing: at
-# least so much, and so much of the sum, whose rounding grows with it.
+# Added to the sum of scaled weights: at least so much, and so much of the sum, whose rounding grows
+# with it.
 LEAST_MARGIN, SCALING_MARGIN = 1e-5, 5e-7
 
 
@@ -36,8 +34,7 @@ class CifOutput:
         starts: First frame of each slot, zero beyond a row's length, (batch, slots).
         ends: One past the last frame of each slot, (batch, slots). Neighbouring slots share the
             frame that fired.
-        dropped: Number of further slots that were not kept, (batch,): the speech that they come
-            from is in no slot.
+        dropped: Number of other slots that were not kept, (batch,). Their speech is in no slot.
     """
 
     embeddings: Tensor
@@ -76,13 +73,13 @@ def integrate_and_fire(
 ) -> CifOutput:
     """Sums frames into slots of ``threshold`` total weight each.
 
-    On the axis of accumulated weight, frame t covers the interval [c[t-1], c[t]] and slot n the
-    interval [n * threshold, (n + 1) * threshold]. The share of frame t in slot n is the length of
-    their overlap, so one matrix product gives all slots, also where a single frame fires several
-    times. Slot counts carry no gradient; weights do.
+    On the axis of accumulated weight, frame t covers the interval [c[t-1], c[t]]. Slot n covers
+    [n * threshold, (n + 1) * threshold]. The share of frame t in slot n is the length of their
+    overlap. So one matrix product gives all slots, even if a single frame fires several times. Slot
+    counts carry no gradient; weights do.
 
-    There is room for ``max_slots`` slots: how many there are is not looked up, since the host would
-    wait for the device.
+    The result has room for ``max_slots`` slots. Their number is not looked up, because the host
+    would wait for the device.
 
     Shapes:
         B: batch, T: frames, N: max_slots, C: dim
@@ -91,9 +88,9 @@ def integrate_and_fire(
         features: (B, T, C), finite everywhere.
         alphas: Non-negative weights, zero at padding, (B, T).
         threshold: Weight that completes a slot.
-        tail_threshold: Weight from which the unfinished last slot counts as one and is scaled up to
-            ``threshold``. None drops it. A row that never fires is not scaled: it keeps its
-            unnormalised partial sum as the only slot.
+        tail_threshold: Weight from which the unfinished last slot counts and is scaled up to
+            ``threshold``. None drops it. A row that never fires keeps its unscaled partial sum as
+            the only slot.
         max_slots: Slots beyond this number are dropped, and counted.
         keep_leftovers: Without tail handling, keep the unfinished slot of a row that is shorter
             than the batch's longest (see :class:`ReferenceCompatibility`).
@@ -110,8 +107,7 @@ def integrate_and_fire(
         # no weight at all would count as a slot
         raise ValueError(f"tail_threshold must be positive or null, got {tail_threshold}")
 
-    # In double precision the running sum does not drift, so slot counts do not depend on where in a
-    # batch a row lies.
+    # In double precision the running sum does not drift: a row has the same slots in any batch.
     precise = alphas.float() if alphas.device.type == "mps" else alphas.double()
     upper = precise.cumsum(dim=1)  # (B, T)
     lower = torch.cat([upper.new_zeros(batch, 1), upper[:, :-1]], dim=1)  # (B, T)
@@ -153,8 +149,7 @@ def _overlap(lower: Tensor, upper: Tensor, edges: Tensor) -> Tensor:
     """Length of the overlap of each slot [edges[n], edges[n+1]] with each frame [lower, upper], (B,
     N, T).
 
-    ``where`` instead of ``minimum`` and ``maximum``: those split the gradient where a frame ends
-    exactly on an edge.
+    ``minimum`` and ``maximum`` would split the gradient if a frame ends exactly on an edge.
     """
     left, right = edges[None, :-1, None], edges[None, 1:, None]  # (1, N, 1)
     lower, upper = lower[:, None, :], upper[:, None, :]  # (B, 1, T)
@@ -187,25 +182,16 @@ def fired_frames(ends: Tensor, valid: Tensor, frames: int) -> Tensor:
     return marks[:, 1:] > 0
 
 
-class CIF(nn.Module):
-    """Predicts the weights of :func:`integrate_and_fire` from the frames with a small convolution.
-
-    alpha = sigmoid(w . ReLU(conv(frames)) + b). In training the weights are scaled so that they sum
-    to the target length (until ``scaling_steps`` updates), at inference the unfinished last slot is
-    completed or dropped.
+class FrameWeights(nn.Module):
+    """Predicts CIF's weights: alpha = sigmoid(w . ReLU(conv(frames)) + b).
 
     Args:
         dim: Size of a frame.
         conv_width: Width of each convolution in frames, odd.
         conv_layers: Number of convolutions.
         dropout: Dropout before each ReLU and before the weight projection.
-        threshold: Weight that completes a slot.
-        tail_threshold: See :func:`integrate_and_fire`; None drops the unfinished slot.
-        scaling_steps: Updates after which training no longer scales; negative: never stops, 0:
-            never scales.
-        max_keywords: Slots beyond this number are dropped, see :attr:`CifOutput.dropped`. CLIP's
-            text tower reads 75.
         initial_bias: Bias of the weight projection at the start; None keeps PyTorch's random one.
+        convolve_padding: See :class:`ReferenceCompatibility`.
     """
 
     def __init__(
@@ -215,23 +201,15 @@ class CIF(nn.Module):
         conv_width: int = 3,
         conv_layers: int = 1,
         dropout: float = 0.5,
-        threshold: float = 1.0,
-        tail_threshold: float | None = 0.5,
-        scaling_steps: int = 5000,
-        max_keywords: int = 75,
         initial_bias: float | None = None,
-        compatibility: ReferenceCompatibility | None = None,
+        convolve_padding: bool = False,
     ) -> None:
         super().__init__()
         if conv_width % 2 == 0:
             raise ValueError(
                 f"conv_width must be odd to keep the number of frames, got {conv_width}"
             )
-        self.threshold = threshold
-        self.tail_threshold = tail_threshold
-        self.scaling_steps = scaling_steps
-        self.max_keywords = max_keywords
-        self.compatibility = compatibility or ReferenceCompatibility()
+        self.convolve_padding = convolve_padding
         layers: list[nn.Module] = []
         for _ in range(conv_layers):
             layers += [
@@ -245,8 +223,8 @@ class CIF(nn.Module):
         if initial_bias is not None:
             nn.init.constant_(linear.bias, initial_bias)
 
-    def predict_alphas(self, features: Tensor, lengths: Tensor) -> Tensor:
-        """Weight of each frame in [0, 1], zero at padding.
+    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """Weight of each frame in [0, 1], zero at padding, (batch, frames).
 
         Args:
             features: (batch, frames, dim), zero at padding: the convolution sees it.
@@ -255,57 +233,24 @@ class CIF(nn.Module):
         mask = padding_mask(lengths, features.size(1))  # (batch, frames)
         hidden = features.transpose(1, 2)  # (batch, dim, frames)
         for index, layer in enumerate(self.conv):
-            # A deeper convolution would see the biases that the one before it left at padded
-            # frames.
-            if index and isinstance(layer, nn.Conv1d) and not self.compatibility.convolve_padding:
+            # A deeper convolution would see the biases that the one before it left at padding.
+            if index and isinstance(layer, nn.Conv1d) and not self.convolve_padding:
                 hidden = hidden.masked_fill(mask[:, None, :], 0.0)
             hidden = layer(hidden)
         logits = self.weight_projection(hidden.transpose(1, 2))[:, :, 0]  # (batch, frames)
         return torch.sigmoid(logits.float()).to(features.dtype).masked_fill(mask, 0.0)
 
-    def forward(
-        self,
-        features: Tensor,
-        lengths: Tensor,
-        *,
-        target_lengths: Tensor | None = None,
-        step: int | None = None,
-    ) -> CifOutput:
-        """Cuts frames into slots.
 
-        Args:
-            features: (batch, frames, dim), right-padded.
-            lengths: Number of frames, (batch,).
-            target_lengths: Wanted number of slots, (batch,). Given: the training rule (scaling, no
-                tail).
-                None: the inference rule.
-            step: Number of optimiser updates done, to switch scaling off. None counts as 0.
+def scaled(alphas: Tensor, alpha_sum: Tensor, wanted: Tensor) -> Tensor:
+    """Weights scaled to a wanted sum, (batch, frames).
 
-        Returns:
-            The slots; ``alpha_sum`` is taken before scaling.
-        """
-        with torch.autocast(lengths.device.type, enabled=False):
-            features = features if features.dtype == torch.float64 else features.float()
-            if not self.compatibility.convolve_padding:
-                features = zero_padding(features, lengths)
-            alphas = self.predict_alphas(features, lengths)
-            alpha_sum = alphas.sum(dim=1)  # (batch,)
-            if target_lengths is not None and self._scales(step):
-                wanted = self.threshold * target_lengths.to(alphas.dtype)
-                wanted = wanted + (SCALING_MARGIN * wanted).clamp(min=LEAST_MARGIN)
-                alphas = alphas * (wanted / alpha_sum.clamp(min=1e-8))[:, None]
-            output = integrate_and_fire(
-                features,
-                alphas,
-                threshold=self.threshold,
-                tail_threshold=self.tail_threshold if target_lengths is None else None,
-                max_slots=self.max_keywords,
-                keep_leftovers=self.compatibility.keep_leftovers,
-            )
-        return replace(output, alpha_sum=alpha_sum)
-
-    def _scales(self, step: int | None) -> bool:
-        return self.scaling_steps < 0 or (step or 0) < self.scaling_steps
+    Args:
+        alphas: (batch, frames).
+        alpha_sum: Their sum, (batch,).
+        wanted: Sum, (batch,). A margin is added, so rounding cannot keep the last slot from firing.
+    """
+    wanted = wanted + (SCALING_MARGIN * wanted).clamp(min=LEAST_MARGIN)
+    return alphas * (wanted / alpha_sum.clamp(min=1e-8))[:, None]
 
 
 def quantity_loss(alpha_sum: Tensor, target_lengths: Tensor) -> Tensor:

@@ -12,18 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from espnet_plugin.speechclip.clip_config import (
-    RANDOM,
-    ClipConfig,
-    check_openai_activation,
-    find_weights,
-    read_clip_config,
-)
-from espnet_plugin.speechclip.clip_inputs import (
     EOT_ID,
     SOT_ID,
+    ClipConfig,
     has_bpe,
     image_transform,
     load_tokenizer,
+    read_clip_config,
 )
 from espnet_plugin.speechclip.clip_text import (
     CausalTextTower,
@@ -32,6 +27,9 @@ from espnet_plugin.speechclip.clip_text import (
     normalize,
 )
 from espnet_plugin.speechclip.clip_weights import (
+    RANDOM,
+    check_openai_activation,
+    find_weights,
     is_image_key,
     load_towers,
     read_clip_weights,
@@ -48,21 +46,21 @@ PRECISIONS = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 class FrozenCLIP(nn.Module):
-    """A CLIP of open_clip that stays as it is: evaluation mode always, no gradients to it.
+    """A frozen CLIP of open_clip: always in evaluation mode, without gradients.
 
     Args:
         model: open_clip's name of the model, or a JSON file in its configuration format.
             OpenAI's weights need a ``-quickgelu`` model.
         pretrained: open_clip's tag, or a local file (.safetensors, a pickled state dict, or
             OpenAI's own), or None or "random" for random weights (dry runs).
-        cache_dir: Where downloaded weights lie; None: the libraries' defaults.
-        precision: fp32, fp16 or bf16 weights. Embeddings are float32 always.
+        cache_dir: Folder of downloaded weights; None: the libraries' defaults.
+        precision: fp32, fp16 or bf16 weights. Embeddings are always float32.
         image_tower: Keep the image tower.
         text_tower: Keep the text tower.
 
     Raises:
         ValueError: For unknown names, or weights that do not fit the configuration.
-        FileNotFoundError: If weights are neither here nor can be downloaded.
+        FileNotFoundError: If weights can neither be found nor downloaded.
     """
 
     image_tower: nn.Module | None
@@ -92,7 +90,7 @@ class FrozenCLIP(nn.Module):
         self._pretrained, self._cache_dir = pretrained, cache_dir
         self._dtype = PRECISIONS[precision] or torch.float32
         self.image_tower = self.text_tower = None
-        if image_tower or text_tower:  # else no weights are looked for, and open_clip is not needed
+        if image_tower or text_tower:  # else neither weights nor open_clip are needed
             whole = self._build(precision, image=image_tower, text=text_tower)
             self.image_tower = whole.visual if image_tower else None
             self.text_tower = self._keep_text_tower(whole) if text_tower else None
@@ -124,7 +122,7 @@ class FrozenCLIP(nn.Module):
 
     @cached_property
     def tokenizer(self) -> Any:
-        """open_clip's tokenizer of this model; other models' own may need a download."""
+        """open_clip's tokenizer of this model; one that is not CLIP's may need a download."""
         return load_tokenizer(self.config)
 
     @property
@@ -134,8 +132,10 @@ class FrozenCLIP(nn.Module):
 
     @property
     def token_embedding(self) -> Tensor:
-        """The whole frozen table of token embeddings (V, token_dim); without the text tower it is
-        read from the file of the weights."""
+        """The whole frozen table of token embeddings, (V, token_dim).
+
+        Without the text tower it is read from the file of the weights.
+        """
         if self.text_tower is not None:
             return self._soft_tower().token_embedding.weight
         path = self._find_weights()
@@ -150,7 +150,7 @@ class FrozenCLIP(nn.Module):
         return image_transform(self.config, self._pretrained)
 
     def train(self, mode: bool = True) -> FrozenCLIP:
-        """Stays in evaluation mode, whatever ``mode`` says."""
+        """Stays in evaluation mode."""
         return super().train(False)
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
@@ -158,15 +158,15 @@ class FrozenCLIP(nn.Module):
         return [list(self.tokenizer.encode(text)) for text in texts]
 
     def token_text(self, token_id: int) -> str:
-        """How the vocabulary writes a token, e.g. ``orange</w>``."""
+        """A token as the vocabulary writes it, e.g. ``orange</w>``."""
         return str(self.tokenizer.decoder[int(token_id)])
 
     def text_of(self, token_ids: Sequence[int]) -> str:
-        """What tokens say as people write it, e.g. ``orange``; a piece of a word likewise."""
+        """Tokens as people write them, e.g. ``orange``."""
         return str(self.tokenizer.decode(list(token_ids))).strip()
 
     def preprocess(self, image: Image) -> Tensor:
-        """Resizes, crops and normalises a picture to (3, H, W) as the image tower takes it."""
+        """Resizes, crops and normalises an image to (3, H, W) as the image tower takes it."""
         return self._image_transform(image)
 
     def encode_images(self, images: Tensor) -> Tensor:
@@ -219,9 +219,8 @@ class FrozenCLIP(nn.Module):
     def _soft(self, tower: nn.Module) -> CausalTextTower:
         if not isinstance(tower, CausalTextTower):
             raise SoftTokensUnsupportedError(
-                f"The text tower of {self.config.name} is not CLIP's (causal, read at the end "
-                "token, BPE vocabulary): keywords cannot be put into it. Use another "
-                "clip_conf.model, or the parallel architecture, which needs no keywords"
+                f"{self.config.name} cannot read keywords: its text tower is not CLIP's. Use "
+                "another clip_conf.model, or the parallel architecture, which needs no keywords"
             )
         return tower
 
@@ -232,7 +231,7 @@ class FrozenCLIP(nn.Module):
 
 
 class _TextOf(nn.Module):
-    """The text tower of an open_clip ``CLIP`` that only the model itself can run."""
+    """The text tower of an open_clip ``CLIP`` that only the whole model can run."""
 
     def __init__(self, whole: nn.Module) -> None:
         super().__init__()
@@ -244,14 +243,14 @@ class _TextOf(nn.Module):
 
 
 def _build(config: ClipConfig, precision: str, *, image: bool, text: bool) -> nn.Module:
-    """open_clip's model with random weights; a tower that is not wanted is tiny."""
+    """open_clip's model with random weights; unwanted towers are tiny."""
     import open_clip
     from open_clip.model import convert_weights_to_lp
 
     options = config.with_towers(image=image, text=text)
     custom_text = options.pop("custom_text", False)
     if "multimodal_cfg" in options:
-        raise ValueError(f"clip_conf.model: {config.name} is a captioning model (CoCa), no CLIP")
+        raise ValueError(f"clip_conf.model: {config.name} is a captioning model (CoCa), not a CLIP")
     if "timm_model_name" in options["vision_cfg"]:
         options["vision_cfg"]["timm_model_pretrained"] = False
     if "hf_model_name" in options["text_cfg"]:
@@ -270,7 +269,7 @@ def _build(config: ClipConfig, precision: str, *, image: bool, text: bool) -> nn
 
 
 def _fetch_text_config(name: str) -> None:
-    """Has the configuration of a text tower of transformers, which open_clip reads, at hand."""
+    """Fetches the configuration of a text tower of transformers, which open_clip will read."""
     from transformers import AutoConfig
 
     from_cache_or_hub(

@@ -1,21 +1,167 @@
-"""Reading CLIP weights from files without executing anything in them."""
+"""CLIP weights: found or downloaded, read without executing anything in them, loaded into towers.
+
+OpenAI publishes CLIP as TorchScript archives: a zip file with the program, a pickle of the module
+tree and the raw tensors. Without the program the archive is one that ``torch.load`` reads with its
+own list of what may be unpickled; the tree's classes become inert stand-ins.
+"""
 
 from __future__ import annotations
 
+import logging
+import os
+import shutil
+import tempfile
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from espnet_plugin.speechclip.torchscript import is_torchscript, read_torchscript_tensors
-from espnet_plugin.speechclip.weights import check_fit, read_pickle, read_safetensors
+from espnet_plugin.speechclip.clip_config import ClipConfig
+from espnet_plugin.speechclip.hub import from_cache_or_hub
+from espnet_plugin.speechclip.weights import (
+    check_fit,
+    named_like,
+    read_pickle,
+    read_safetensors,
+)
 
+logger = logging.getLogger(__name__)
+
+RANDOM = "random"
+OPENAI_SUFFIX = ".pt"  # of all files that OpenAI released
+_WEIGHTS_OF_HUB = (
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.safetensors",
+    "open_clip_pytorch_model.bin",
+)
 # Numbers beside the weights by which OpenAI's files are known.
 OPENAI_KEYS = ("input_resolution", "context_length", "vocab_size")
 _NOT_IN_STATE_DICTS = ("attn_mask",)  # but in TorchScript files
 _NOT_IN_TOWERS = ("logit_scale", "logit_bias")
 _TOKEN_EMBEDDING = ("token_embedding.weight", "text.token_embedding.weight")
+_RECORDS = ("data.pkl", "data", "version", "byteorder")
+# The program's classes; and what wraps typed lists and the like, which hold no tensors of a tower.
+_INERT = ("__torch__", "torch.jit._pickle.")
+
+
+def find_weights(
+    config: ClipConfig, pretrained: str, *, cache_dir: str | Path | None = None
+) -> Path:
+    """Finds, or else downloads, pretrained weights.
+
+    Args:
+        config: The architecture.
+        pretrained: open_clip's tag or a local file.
+        cache_dir: Folder of downloads; None: the libraries' defaults.
+
+    Raises:
+        FileNotFoundError: If the weights can neither be found nor downloaded.
+        ValueError: If the tag is unknown, or its activation is not the configuration's.
+    """
+    path = Path(pretrained)
+    if path.is_file():
+        if looks_like_openai_file(path):
+            check_openai_activation(config, path)
+        return path
+    if os.sep in pretrained or path.suffix in (".pt", ".pth", ".bin", ".safetensors"):
+        raise FileNotFoundError(f"clip_conf.pretrained: there is no file {pretrained}")
+    import open_clip
+
+    tags = open_clip.list_pretrained_tags_by_model(config.name) if config.is_named else []
+    if pretrained not in tags:
+        known = f"its tags are {', '.join(tags)}" if tags else "it has none"
+        raise ValueError(
+            f"clip_conf.pretrained: {pretrained!r} is neither a file nor a tag of {config.name} "
+            f"({known})"
+        )
+    tag = open_clip.get_pretrained_cfg(config.name, pretrained)
+    if bool(tag.get("quick_gelu", False)) != config.quick_gelu:
+        raise ValueError(_activation_message(config, f"the weights {pretrained!r}"))
+    return _download(config, pretrained, tag, cache_dir)
+
+
+def looks_like_openai_file(path: Path) -> bool:
+    """Whether a file is named like OpenAI's released weights or is from their cached hub copy."""
+    hub_parts = [part for part in path.resolve().parts if part.startswith("models--")]
+    if any("openai" in part.lower() for part in (path.name, *hub_parts)):
+        return True
+    return path.suffix == OPENAI_SUFFIX and path.name in _openai_names()
+
+
+def _openai_names() -> set[str]:
+    import open_clip
+
+    return {
+        os.path.basename(open_clip.get_pretrained_url(model, "openai"))
+        for model in open_clip.list_openai_models()
+    }
+
+
+def check_openai_activation(config: ClipConfig, path: Path) -> None:
+    """Refuses weights that are OpenAI's for a model without QuickGELU."""
+    if not config.quick_gelu:
+        raise ValueError(_activation_message(config, f"{path}, which is OpenAI's,"))
+
+
+def _activation_message(config: ClipConfig, weights: str) -> str:
+    if config.quick_gelu:
+        model = config.name.removesuffix("-quickgelu")
+        return (
+            f"{weights} were trained with GELU, but {config.name} uses QuickGELU: the embeddings "
+            f"would be wrong. Set clip_conf.model to {model}"
+        )
+    remedy = (
+        f"Set clip_conf.model to {config.name}-quickgelu"
+        if config.is_named
+        else f'Put "quick_gelu": true into {config.name}'
+    )
+    return (
+        f"{weights} needs QuickGELU, but {config.name} uses GELU: the embeddings would be wrong. "
+        f"{remedy}"
+    )
+
+
+def _download(
+    config: ClipConfig, name: str, tag: dict[str, Any], cache_dir: str | Path | None
+) -> Path:
+    from open_clip.pretrained import download_pretrained
+
+    source = tag.get("hf_hub", "").rstrip("/") or tag.get("url", "")
+
+    def load(*, local_files_only: bool = False) -> Path:
+        if local_files_only:
+            return _cached_file(tag, cache_dir)
+        logger.info("downloading the CLIP weights %s of %s from %s", name, config.name, source)
+        return Path(download_pretrained(tag, cache_dir=cache_dir and str(cache_dir)))
+
+    return from_cache_or_hub(
+        load,
+        missing=f"CLIP weights {name!r} of {config.name}: no {source}",
+        cache=cache_dir,
+        remedy=f"Fetch {_WEIGHTS_OF_HUB[0]} from there on a machine with a network and set "
+        "clip_conf.pretrained (recipe option --clip_pretrained) to the local file",
+    )
+
+
+def _cached_file(tag: dict[str, Any], cache_dir: str | Path | None) -> Path:
+    """A copy that is on this disk; open_clip itself would ask the network first."""
+    from huggingface_hub import try_to_load_from_cache
+
+    repository, filename = os.path.split(tag.get("hf_hub", ""))
+    if repository:
+        for candidate in (filename,) if filename else _WEIGHTS_OF_HUB:
+            found = try_to_load_from_cache(repository, candidate, cache_dir=cache_dir)
+            if isinstance(found, str):
+                return Path(found)
+    if tag.get("url"):
+        directory = Path(cache_dir) if cache_dir else Path("~/.cache/clip").expanduser()
+        path = directory / os.path.basename(tag["url"])
+        if path.is_file():
+            return path
+    raise FileNotFoundError(tag)
 
 
 def read_clip_weights(
@@ -26,13 +172,13 @@ def read_clip_weights(
     Args:
         path: .safetensors, a pickled state dict (read weights-only), a training checkpoint of
             open_clip that holds one, or OpenAI's TorchScript file.
-        wanted: Which keys to keep; the others are not even read where the format allows it.
+        wanted: Which keys to keep; others are not read if the format allows it.
 
     Returns:
         The tensors, and whether the file is in OpenAI's own format.
 
     Raises:
-        ValueError: If the file is none of these, naming what to do.
+        ValueError: If the file is none of these.
     """
     if path.suffix == ".safetensors":
         return read_safetensors(path, wanted), False
@@ -55,10 +201,10 @@ def read_token_embedding(path: Path) -> Tensor | None:
     """The table of token embeddings of CLIP weights, float32, (V, token_dim).
 
     Args:
-        path: As for :func:`read_clip_weights`, which also says what is raised.
+        path: As for :func:`read_clip_weights`, which also lists the errors.
 
     Returns:
-        The table; None where it is not stored under CLIP's own name.
+        The table; None if it is not stored under CLIP's own name.
     """
     weights, _ = read_clip_weights(path, wanted=_is_token_embedding)
     return next((table.float() for table in weights.values()), None)
@@ -117,3 +263,58 @@ def load_towers(
     with torch.no_grad():
         for key, value in own.items():
             value.copy_(given[key])
+
+
+def is_torchscript(path: Path) -> bool:
+    """Whether a file is a TorchScript archive."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.split("/")[1:2] == ["code"] for name in archive.namelist())
+
+
+def read_torchscript_tensors(path: Path) -> dict[str, Tensor]:
+    """All tensors of a TorchScript file's modules, under their dotted names.
+
+    Those are its parameters and buffers, and buffers that a state dict would not hold.
+
+    Raises:
+        ValueError: If it is truncated, or its pickle holds anything but modules, tensors and
+            numbers.
+    """
+    with tempfile.TemporaryFile() as without_program:  # has no name, so no kill leaves it behind
+        with zipfile.ZipFile(path) as script, zipfile.ZipFile(without_program, "w") as archive:
+            for entry in script.infolist():
+                name = entry.filename
+                if name.partition("/")[2].partition("/")[0] in _RECORDS:
+                    if entry.compress_type != zipfile.ZIP_STORED:  # a few bytes may become many
+                        raise ValueError(f"{path}: {name} is compressed, as PyTorch writes nothing")
+                    with script.open(name) as source, archive.open(name, "w") as target:
+                        shutil.copyfileobj(source, target)
+        without_program.flush()
+        file = Path(f"/dev/fd/{without_program.fileno()}")
+        tree = read_pickle(file, path, stand_in=_stand_in)
+    tensors: dict[str, Tensor] = {}
+    _collect(tree, "", tensors)
+    return tensors
+
+
+class _StandIn:
+    """Stands for any class or function of the archive; keeps the attributes that it is given."""
+
+    def __new__(cls, *_arguments: Any) -> _StandIn:
+        return super().__new__(cls)
+
+    def __init__(self, *_arguments: Any) -> None: ...
+
+
+def _stand_in(name: str) -> type | None:
+    return named_like(name, _StandIn) if name.startswith(_INERT) else None
+
+
+def _collect(node: _StandIn, prefix: str, tensors: dict[str, Tensor]) -> None:
+    for name, value in vars(node).items():
+        if isinstance(value, Tensor):
+            tensors[prefix + name] = value
+        elif isinstance(value, _StandIn):
+            _collect(value, f"{prefix}{name}.", tensors)

@@ -1,8 +1,7 @@
 """Switches that restore behaviour of the original SpeechCLIP+ code which we consider a defect.
 
-Everything is off by default. The converter of released checkpoints and the parity tests switch on
-what they need; no other code should. ``docs/parity.md`` lists each defect with the fixtures that
-show it.
+Everything is off by default. Only the converter of released checkpoints and the parity tests switch
+on what they need. ``docs/parity.md`` lists each defect with the fixtures that show it.
 """
 
 from __future__ import annotations
@@ -21,10 +20,10 @@ class ReferenceCompatibility:
     """Which defects of the original to reproduce.
 
     Attributes:
-        convolve_padding: Let CIF's convolution see what the padded frames hold, so that the last
-            weights of an utterance depend on its batch.
-        keep_leftovers: Keep the partial sum that follows an utterance's last keyword as if it were
-            padding content rather than erasing it; it enters the batch norm's statistics.
+        convolve_padding: Let CIF's convolution see the padded frames. The last weights of an
+            utterance then depend on its batch.
+        keep_leftovers: Keep the partial sum after an utterance's last keyword; it enters the batch
+            norm's statistics.
         norm_over_padding: Compute the keyword batch norm's statistics over the padded slots too.
         permuted_norm_init: Initialise a per-slot batch norm in slot-major order although its
             channels are dim-major.
@@ -56,10 +55,10 @@ class ReferenceCompatibility:
 
 
 def rounded_frame_lengths(sample_lengths: Tensor, frames: int, *, stride: int) -> Tensor:
-    """Frame lengths as the original counts them: samples over stride, rounded half to even, at most
-    the batch's frames.
+    """Frame lengths as the original counts them: samples over stride, rounded half to even.
 
-    Equal to the exact lengths for an utterance alone; in a batch, mostly one frame too many.
+    They are at most the batch's frames. Equal to the exact lengths for an utterance alone; in a
+    batch, mostly one frame too many.
 
     Args:
         sample_lengths: Number of samples, (batch,).

@@ -23,17 +23,17 @@ A configuration is plain data: the keys of an ESPnet ``config.yaml`` that concer
     model_conf: {parallel: true, merge_repeats: false, align_spans: false, compatibility: {}}
     converted_from: name of the original implementation's checkpoint, if it is one; builds nothing
 
-A class of one's own takes the place of a word as ``module:Class``. Each ``*_conf`` holds keyword
+You can name your own class as ``module:Class`` in place of a word. Each ``*_conf`` holds keyword
 arguments of the class; its docstring describes them.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from espnet_plugin.speechclip.attention import AttentionBlock, TransformerBlock
 from espnet_plugin.speechclip.backends.huggingface import HuggingFaceBackend
@@ -50,7 +50,6 @@ from espnet_plugin.speechclip.options import (
     find_class,
     options_of,
 )
-from espnet_plugin.speechclip.projection import projection
 from espnet_plugin.speechclip.quantizer import TokenQuantizer
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder, LayerWeighting
 from espnet_plugin.speechclip.vocabulary import resolve_vocabulary
@@ -108,6 +107,24 @@ def build_speechclip(
         align_spans=model_conf.get("align_spans", False),
         compatibility=_compatibility(config),
     )
+
+
+def projection(
+    dim: int, output_dim: int, *, hidden_dims: Sequence[int] = (), dropout: float = 0.0
+) -> nn.Sequential:
+    """From the block's dimension to CLIP's: a linear layer, or several with ReLU between them.
+
+    Args:
+        dim: Input size.
+        output_dim: Output size.
+        hidden_dims: Sizes of the hidden layers; none makes it one linear layer.
+        dropout: Dropout after each ReLU.
+    """
+    sizes = [dim, *hidden_dims, output_dim]
+    layers: list[nn.Module] = [nn.Linear(sizes[0], sizes[1])]
+    for size, following in zip(sizes[1:-1], sizes[2:], strict=True):
+        layers += [nn.ReLU(), nn.Dropout(dropout), nn.Linear(size, following)]
+    return nn.Sequential(*layers)
 
 
 def component(config: Mapping[str, Any], key: str) -> Callable[..., Any] | None:
@@ -207,7 +224,7 @@ def _compatibility(config: Mapping[str, Any]) -> ReferenceCompatibility:
 
 
 def _build(config: Mapping[str, Any], key: str, function: Callable[..., Any], *args: Any) -> Any:
-    """Calls a constructor with the options that stand under a key.
+    """Calls a constructor with the options under a key.
 
     Raises:
         ValueError: If the constructor does not know an option; the message names key and options.

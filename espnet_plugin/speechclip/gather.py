@@ -13,10 +13,10 @@ def is_distributed() -> bool:
 
 
 def gather_features(features: Tensor) -> Tensor:
-    """Concatenates the rows of all ranks, in rank order; gradients flow back to the rank they came
-    from, the sum of what the ranks' losses give.
+    """Concatenates the rows of all ranks, in rank order.
 
-    Ranks may hold different numbers of rows.
+    Gradients flow back to the rank of each row, summed over the ranks' losses. Ranks may hold
+    different numbers of rows.
 
     Args:
         features: Rows of this rank, (rows, ...); integers (image ids) have no gradient.
@@ -42,7 +42,7 @@ def gather_features(features: Tensor) -> Tensor:
 
 
 def own_rows(features: Tensor) -> slice:
-    """Where this rank's rows are among those that :func:`gather_features` gives."""
+    """Position of this rank's rows in the result of :func:`gather_features`."""
     if not is_distributed():
         return slice(0, len(features))
     begin = sum(_gather_sizes(features)[: dist.get_rank()])
@@ -50,9 +50,9 @@ def own_rows(features: Tensor) -> slice:
 
 
 def sum_over_ranks(value: Tensor) -> Tensor:
-    """Sum of a tensor over all ranks, on each of them; its gradient is the sum of the ranks' own.
+    """Sum of a tensor over all ranks, on each of them; its gradient is the sum over the ranks.
 
-    Every rank computes the same loss of it. Averaging parameters' gradients over ranks, as
+    Every rank computes the same loss from it. Averaging parameters' gradients over ranks, as
     DistributedDataParallel does, then gives those of one process over the joined batch.
 
     Args:
@@ -66,8 +66,10 @@ def sum_over_ranks(value: Tensor) -> Tensor:
 
 
 def mean_over_ranks(mean: Tensor, count: Tensor) -> Tensor:
-    """Mean over what all ranks hold, given each rank's own mean over ``count`` things; gradients as
-    with :func:`sum_over_ranks`."""
+    """Mean over all ranks, given each rank's mean over ``count`` items.
+
+    Gradients are as with :func:`sum_over_ranks`.
+    """
     if not is_distributed():
         return mean  # also where the count is zero
     count = count.to(mean.dtype)

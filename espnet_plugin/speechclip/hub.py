@@ -1,6 +1,6 @@
-"""Files of the Hugging Face hub: out of its cache, or else downloaded.
+"""Files of the Hugging Face hub: from its cache, or downloaded.
 
-Whether the hub can be reached is asked before a library tries for a minute.
+An unreachable hub is noticed before a library retries for a minute.
 """
 
 from __future__ import annotations
@@ -24,18 +24,17 @@ def from_cache_or_hub(
     cache: str | Path | None = None,
     refresh: bool = False,
 ) -> Loaded:
-    """What is cached is taken as it is, without asking the network whether it has changed; else it
-    is downloaded.
+    """Loads from the cache without asking the network for changes, or else downloads.
 
     Args:
         load: Takes ``local_files_only``, as the functions of Hugging Face's libraries do.
-        missing: What is missing otherwise, for the error.
-        remedy: What to do then.
-        cache: Where it may lie, for the error; None: the hub's cache.
+        missing: What was not found, for the error.
+        remedy: What to do then, for the error.
+        cache: The cache, for the error; None: the hub's cache.
         refresh: Download it again.
 
     Raises:
-        FileNotFoundError: If it is neither cached nor can be downloaded.
+        FileNotFoundError: If it is not cached and cannot be downloaded.
     """
     from huggingface_hub.constants import HF_HUB_CACHE
 
@@ -47,7 +46,7 @@ def from_cache_or_hub(
     try:
         check_hub_reachable()
         return load()
-    except Exception as error:  # an HTTP client's have no common base
+    except Exception as error:  # the errors of HTTP clients have no common base
         raise FileNotFoundError(
             f"{missing} is in the cache {cache or HF_HUB_CACHE} or can be downloaded "
             f"({first_line(error)}). {remedy}"
@@ -55,14 +54,12 @@ def from_cache_or_hub(
 
 
 def is_remote_name(value: str) -> bool:
-    """Whether something may be downloaded: ``name``, ``owner/name`` or a URL, but no other path."""
+    """Whether it can be the name of a download: ``name``, ``owner/name`` or a URL."""
     return "://" in value or (value.count("/") <= 1 and not value.startswith((".", "/", "~")))
 
 
 def check_hub_reachable() -> None:
-    """Returns if a download may be tried.
-
-    Behind a proxy only the attempt itself can tell, so nothing is checked there.
+    """Returns if a download may succeed. Behind a proxy nothing is checked.
 
     Raises:
         OSError: If HF_HUB_OFFLINE is set, or the hub does not answer.
@@ -83,6 +80,6 @@ def check_hub_reachable() -> None:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line."""
+    """The first line of an error."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

@@ -7,15 +7,22 @@ constructor takes the size of a frame, and its options by keyword.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from espnet_plugin.speechclip.cif import CIF, CifOutput, duration_targets, join_outputs
+from espnet_plugin.speechclip.cif import (
+    CifOutput,
+    FrameWeights,
+    duration_targets,
+    integrate_and_fire,
+    join_outputs,
+    scaled,
+)
 from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
-from espnet_plugin.speechclip.padding import join_padded
+from espnet_plugin.speechclip.padding import join_padded, zero_padding
 
 TARGETS = ("duration", "subwords")
 
@@ -27,7 +34,7 @@ class Slots:
     Attributes:
         embeddings: (batch, slots, dim), with room for at least as many as the longest has.
         lengths: Number of valid slots, (batch,).
-        cif: Where the slots lie in time, if the extractor knows.
+        cif: Times of the slots, if the extractor knows them.
     """
 
     embeddings: Tensor
@@ -125,15 +132,29 @@ class ClsKeywordExtractor(nn.Module):
 class CifKeywordExtractor(nn.Module):
     """Monotonic segmentation, as many keywords as the speech holds (SpeechCLIP+).
 
+    In training the weights are scaled so they sum to the target. At inference the unfinished last
+    slot is completed or dropped.
+
     Args:
         dim: Size of a frame.
         frames_per_keyword: Frames that a keyword should take, for the target by duration (20 frames
             = 400 ms).
         target: ``"duration"``, or ``"subwords"``: as many keywords as the caption has sub-words.
-        conv_width: This and all that follow: see :class:`espnet_plugin.speechclip.cif.CIF`.
+        conv_width: Of the weights' network, as ``conv_layers``, ``dropout`` and ``initial_bias``:
+            see :class:`espnet_plugin.speechclip.cif.FrameWeights`.
+        conv_layers: See ``conv_width``.
+        dropout: See ``conv_width``.
+        threshold: Weight that completes a slot.
+        tail_threshold: See :func:`espnet_plugin.speechclip.cif.integrate_and_fire`; None drops the
+            unfinished slot.
+        scaling_steps: Updates after which training no longer scales; negative: never stops, 0:
+            never scales.
+        max_keywords: Slots beyond this number are dropped, see ``CifOutput.dropped``. CLIP's text
+            tower reads 75.
+        initial_bias: See ``conv_width``.
 
     Raises:
-        ValueError: If the target is unknown or ``frames_per_keyword`` not positive.
+        ValueError: If the target is unknown or ``frames_per_keyword`` is not positive.
     """
 
     num_queries = 0
@@ -162,26 +183,27 @@ class CifKeywordExtractor(nn.Module):
             raise ValueError(f"frames_per_keyword must be positive, got {frames_per_keyword}")
         self.frames_per_keyword = frames_per_keyword
         self.target = target
-        self.cif = CIF(
+        self.threshold = threshold
+        self.tail_threshold = tail_threshold
+        self.scaling_steps = scaling_steps
+        self.max_keywords = max_keywords
+        self.compatibility = compatibility or ReferenceCompatibility()
+        self.cif = FrameWeights(
             dim,
             conv_width=conv_width,
             conv_layers=conv_layers,
             dropout=dropout,
-            threshold=threshold,
-            tail_threshold=tail_threshold,
-            scaling_steps=scaling_steps,
-            max_keywords=max_keywords,
             initial_bias=initial_bias,
-            compatibility=compatibility,
+            convolve_padding=self.compatibility.convolve_padding,
         )
 
     @property
     def reach(self) -> float | None:
         """Frames that ``max_keywords`` last for at the rate of the target; None where the target
-        has no such rate. Speech that holds more segments is heard for less."""
+        has no such rate. Of speech with more segments the rest is in no keyword."""
         if self.target != "duration":
             return None
-        return self.cif.max_keywords * self.frames_per_keyword
+        return self.max_keywords * self.frames_per_keyword
 
     def target_lengths(
         self, frame_lengths: Tensor, subword_lengths: Tensor | None = None
@@ -208,6 +230,29 @@ class CifKeywordExtractor(nn.Module):
         target_lengths: Tensor | None = None,
         step: int | None = None,
     ) -> Slots:
-        """Cuts the frames into slots; arguments as :class:`KeywordExtractor` says."""
-        output = self.cif(frames, lengths, target_lengths=target_lengths, step=step)
-        return Slots(output.embeddings, output.lengths, output)
+        """Cuts the frames into slots; arguments as :class:`KeywordExtractor` says.
+
+        With ``target_lengths`` the rules of training hold (scaling, no tail), else those of
+        inference. ``alpha_sum`` is taken before scaling.
+        """
+        with torch.autocast(lengths.device.type, enabled=False):
+            frames = frames if frames.dtype == torch.float64 else frames.float()
+            if not self.compatibility.convolve_padding:
+                frames = zero_padding(frames, lengths)
+            alphas = self.cif(frames, lengths)  # (batch, frames)
+            alpha_sum = alphas.sum(dim=1)  # (batch,)
+            if target_lengths is not None and self._scales(step):
+                wanted = self.threshold * target_lengths.to(alphas.dtype)
+                alphas = scaled(alphas, alpha_sum, wanted)
+            output = integrate_and_fire(
+                frames,
+                alphas,
+                threshold=self.threshold,
+                tail_threshold=self.tail_threshold if target_lengths is None else None,
+                max_slots=self.max_keywords,
+                keep_leftovers=self.compatibility.keep_leftovers,
+            )
+        return Slots(output.embeddings, output.lengths, replace(output, alpha_sum=alpha_sum))
+
+    def _scales(self, step: int | None) -> bool:
+        return self.scaling_steps < 0 or (step or 0) < self.scaling_steps

@@ -1,4 +1,4 @@
-"""Batch norm that moves keywords to where CLIP's token embeddings lie."""
+"""Batch norm that gives keywords the mean and deviation of CLIP's token embeddings."""
 
 from __future__ import annotations
 
@@ -93,8 +93,10 @@ class KeywordBatchNorm(nn.Module):
         )  # (batch, slots, dim)
 
     def _apply_norm(self, rows: Tensor, valid: Tensor | None = None) -> Tensor:
-        """Normalises rows, (rows, channels), in training by their statistics over all ranks; only
-        those that are ``valid``, (rows, 1), count, the others are zero."""
+        """Normalises rows, (rows, channels), in training by their statistics over all ranks.
+
+        Only rows that are ``valid``, (rows, 1), count; the others are zero.
+        """
         norm = self.norm
         if not self.training:
             return norm(rows)
@@ -133,8 +135,8 @@ class KeywordBatchNorm(nn.Module):
     def _update_running(self, mean: Tensor, variance: Tensor) -> None:
         """Takes over new running statistics, (channels,) each, unless a value is not finite.
 
-        Mixed precision leaves out the update of a batch that overflowed; what went into a running
-        statistic would stay for good.
+        Mixed precision skips the update of a batch that overflowed; a running statistic would keep
+        its infinities.
         """
         finite = mean.isfinite().all() & variance.isfinite().all()
         for running, new in zip(self._running(), (mean, variance), strict=True):

@@ -1,4 +1,4 @@
-"""The contrastive objective. A loss of one's own has the ``forward`` and ``scale`` of
+"""The contrastive objective. Your own loss needs the ``forward`` and ``scale`` of
 :class:`MaskedContrastiveLoss`."""
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ DIRECTIONS = ("both", "a_to_b", "b_to_a")
 
 
 class MaskedContrastiveLoss(nn.Module):
-    """Symmetric contrastive loss in which captions of the same image are no negatives of each
-    other.
+    r"""Symmetric contrastive loss without captions of the same image as negatives.
 
-    With l = scale * a b^T, for each row -l_ii + log sum_j M_ij exp(l_ij), and the same over
-    columns; M drops the pairs i != j that show the same image (SpeechCLIP; InfoNCE of
-    CLIP, arXiv 2103.00020). Every other pair, and unless ``decoupled`` the positive pair itself,
-    stays in the denominator.
+    With :math:`l = s \, a b^T`, each row gives
+
+    .. math:: -l_{ii} + \log \sum_j M_{ij} \exp(l_{ij})
+
+    and so does each column. :math:`M` drops the pairs :math:`i \ne j` of the same image and, if
+    ``decoupled``, the positive pair. Sources: SpeechCLIP; InfoNCE of CLIP (arXiv 2103.00020).
 
     Args:
         initial_temperature: Inverse of the scale at the start.
@@ -28,8 +29,8 @@ class MaskedContrastiveLoss(nn.Module):
         margin: Subtracted from the scaled positive similarities.
         decoupled: Leave the positive pair out of the denominator (arXiv 2110.06848).
         directions: ``"both"``, ``"a_to_b"`` (rows only) or ``"b_to_a"`` (columns only).
-        max_scale: The scale never exceeds this: where it starts, what is loaded, and after each
-            update, given :func:`espnet_plugin.speechclip.bounds.keep_in_bounds`.
+        max_scale: Largest scale: at the start, after loading, and after each update with
+            :func:`espnet_plugin.speechclip.bounds.keep_in_bounds`.
     """
 
     def __init__(
@@ -70,15 +71,14 @@ class MaskedContrastiveLoss(nn.Module):
         """Mean loss over the rows.
 
         A rank that gives the rows of all ranks and its ``own`` ones computes own x batch
-        similarities instead of batch x batch. The mean of the ranks' losses, each weighted by its
-        number of rows as ESPnet's trainer does it, is the loss of the whole batch; so are
-        their gradients.
+        similarities instead of batch x batch. The loss of the whole batch is the mean of the ranks'
+        losses weighted by their rows, as in ESPnet's trainer. The same holds for gradients.
 
         Args:
             a: L2-normalised embeddings, (batch, dim).
             b: L2-normalised embeddings of the partners, row by row, (batch, dim).
             ids: Same id = same image, (batch,). None: all different.
-            own: Rows over which the mean goes; None: all. The others are their negatives.
+            own: Rows to average over; None: all. The others are their negatives.
 
         Raises:
             ValueError: If the numbers of rows differ.
@@ -90,8 +90,7 @@ class MaskedContrastiveLoss(nn.Module):
         own = slice(0, len(a)) if own is None else own
         diagonal = numbers[own, None] == numbers  # (own, batch)
         same = diagonal if ids is None else ids[own, None] == ids
-        # A row that has no negative keeps its positive, so that its loss is zero and not minus
-        # infinity.
+        # A row without negatives keeps its positive: its loss is zero, not minus infinity.
         alone = same.all(dim=1, keepdim=True)
         left_out = same & ~(diagonal & alone) if self.decoupled else same & ~diagonal
         with torch.autocast(a.device.type, enabled=False):
@@ -124,28 +123,31 @@ def bank_loss(
     softness: float = 0.0,
     temperature: float,
 ) -> Tensor:
-    r"""Cross-entropy of each utterance over *all* pictures of the training set.
+    r"""Cross-entropy of each utterance over *all* images of the training set.
 
-    With p the utterance's picture, v_j the pictures and a the utterance,
-    -sum_j q_j log softmax_j(scale a . v_j), where q = (1 - softness) [j = p] + softness
-    softmax_j(v_p . v_j / temperature): pictures that look alike share the blame. Pictures are
-    frozen and stored, so these negatives are exact where a queue's (MoCo, arXiv 1911.05722) are
-    stale.
+    With the utterance :math:`a`, its image :math:`p` and the images :math:`v_j`,
+
+    .. math::
+        B = -\sum_j q_j \log \mathrm{softmax}_j(s \, a \cdot v_j), \qquad
+        q_j = (1 - \epsilon) [j = p] + \epsilon \, \mathrm{softmax}_j(v_p \cdot v_j / \theta).
+
+    So similar images share the target. Images are frozen and stored: these negatives are exact,
+    while a queue's are stale (MoCo, arXiv 1911.05722).
 
     Args:
         speech: L2-normalised embeddings, (batch, dim).
-        targets: Row of each utterance's picture in the bank, (batch,).
-        bank: L2-normalised embeddings of the pictures, (pictures, dim).
-        scale: Factor of the similarities.
-        softness: Share of the soft targets.
-        temperature: Of the soft targets.
+        targets: Row of each utterance's image in the bank, (batch,).
+        bank: L2-normalised embeddings of the images, (images, dim).
+        scale: :math:`s`, factor of the similarities.
+        softness: :math:`\epsilon`, share of the soft targets.
+        temperature: :math:`\theta`, of the soft targets.
     """
     with torch.autocast(speech.device.type, enabled=False):
         precision = torch.promote_types(speech.dtype, torch.float32)
         speech, bank = speech.to(precision), bank.to(precision)
-        log_probabilities = (scale * speech @ bank.T).log_softmax(dim=1)  # (batch, pictures)
+        log_probabilities = (scale * speech @ bank.T).log_softmax(dim=1)  # (batch, images)
         loss = -log_probabilities.gather(1, targets[:, None]).mean()
         if softness:
-            soft = (bank[targets] @ bank.T / temperature).softmax(dim=1)  # (batch, pictures)
+            soft = (bank[targets] @ bank.T / temperature).softmax(dim=1)  # (batch, images)
             loss = (1 - softness) * loss - softness * (soft * log_probabilities).sum(dim=1).mean()
     return loss

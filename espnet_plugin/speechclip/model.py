@@ -30,10 +30,9 @@ from espnet_plugin.speechclip.clip import FrozenCLIP
 from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
 from espnet_plugin.speechclip.keyword_extractor import KeywordExtractor, Slots, join_slots
 from espnet_plugin.speechclip.keyword_norm import KeywordBatchNorm
-from espnet_plugin.speechclip.keywords import Keywords
+from espnet_plugin.speechclip.keywords import Keywords, merge_repeats
 from espnet_plugin.speechclip.padding import join_padded, padding_mask, zero_padding
 from espnet_plugin.speechclip.quantizer import TokenQuantizer
-from espnet_plugin.speechclip.repeats import merge_repeats
 from espnet_plugin.speechclip.span_alignment import aligned_segments, state_change
 from espnet_plugin.speechclip.speech_encoder import (
     FrozenSpeechEncoder,
@@ -45,12 +44,12 @@ from espnet_plugin.speechclip.vocabulary import KeywordVocabulary
 
 @dataclass(frozen=True)
 class SpeechOutput:
-    """What the model makes of a batch of speech.
+    """Output of the model for a batch of speech.
 
     Attributes:
         states: Outputs of the trained block's layers at the frames, zero at padding, (batch,
-            frames, dim) each: what a downstream task can use beside the speech encoder's hidden
-            states. Empty for a batch in parts.
+            frames, dim) each. A downstream task can use them beside the encoder's hidden states.
+            Empty for a batch in parts.
         lengths: Number of frames, (batch,).
         parallel: Utterance embedding, L2-normalised, (batch, embedding_dim).
         cascaded: Embedding of the keywords through CLIP's text tower, L2-normalised, (batch,
@@ -67,8 +66,7 @@ class SpeechOutput:
 
 @dataclass(frozen=True)
 class KeywordPath:
-    """The modules that only architectures with keywords have, and the embeddings of their
-    vocabulary, (V, token_dim)."""
+    """Modules of architectures with keywords, and the vocabulary's table, (V, token_dim)."""
 
     extractor: KeywordExtractor
     projection: nn.Module
@@ -93,9 +91,9 @@ class SpeechCLIPModel(nn.Module):
         parallel_projection: From the parallel query to CLIP's space; None: no parallel branch.
         keyword_path: Keyword extractor, projection, norm, quantizer and vocabulary; None: no
             cascaded branch.
-        merge_repeats: Neighbouring keywords of the same sub-word become one, see
-            :mod:`espnet_plugin.speechclip.repeats`.
-        align_spans: At inference, keywords of a CIF extractor lie where their sub-words are heard,
+        merge_repeats: Make neighbouring keywords of the same sub-word one, see
+            :func:`espnet_plugin.speechclip.keywords.merge_repeats`.
+        align_spans: At inference, move keywords of a CIF extractor to the times of their sub-words,
             see :mod:`espnet_plugin.speechclip.span_alignment`.
         compatibility: Defects of the original to reproduce.
 
@@ -151,7 +149,7 @@ class SpeechCLIPModel(nn.Module):
 
     @property
     def num_queries(self) -> int:
-        """Query positions that stand before the frames in the attention block."""
+        """Number of query positions before the frames in the attention block."""
         keyword_queries = (
             self.keyword_extractor.num_queries if self.keyword_extractor is not None else 0
         )
@@ -199,7 +197,7 @@ class SpeechCLIPModel(nn.Module):
         return SpeechOutput(at_frames, lengths, parallel, cascaded, keywords)
 
     def block_states(self, states: SpeechStates) -> tuple[Tensor, ...]:
-        """``SpeechOutput.states`` alone, without the cost of embeddings and keywords."""
+        """``SpeechOutput.states`` without the cost of embeddings and keywords."""
         return self._at_frames(self._run_block(states), states.lengths)
 
     def encode_speech(
@@ -212,10 +210,10 @@ class SpeechCLIPModel(nn.Module):
         """Embeds waveforms, without gradients and in eval mode.
 
         Args:
-            speech: Mono at the encoder's sampling rate, in [-1, 1] or integers as recordings hold
-                them: a padded batch (batch, samples), or one utterance (samples,).
+            speech: Mono at the encoder's sampling rate, in [-1, 1] or integers as in recordings: a
+                padded batch (batch, samples), or one utterance (samples,).
             speech_lengths: Number of samples, (batch,); all by default.
-            sampling_rate: Of ``speech`` in Hz, to be checked; nothing is resampled here.
+            sampling_rate: Of ``speech`` in Hz, which is checked; nothing is resampled here.
 
         Raises:
             RuntimeError: If the model was built without a speech encoder.
@@ -232,7 +230,7 @@ class SpeechCLIPModel(nn.Module):
         rate = self.speech_encoder.sampling_rate
         if sampling_rate not in (None, rate):
             raise ValueError(
-                f"speech has {sampling_rate} Hz, the speech encoder hears {rate} Hz: resample it, "
+                f"speech has {sampling_rate} Hz, the speech encoder needs {rate} Hz: resample it, "
                 "or use SpeechCLIP, which does"
             )
         weights = self.layer_weighting.weights
@@ -251,7 +249,7 @@ class SpeechCLIPModel(nn.Module):
             self.train(was_training)
 
     def encode_images(self, images: Tensor) -> Tensor:
-        """Embeds preprocessed pictures, L2-normalised, (batch, embedding_dim)."""
+        """Embeds preprocessed images, L2-normalised, (batch, embedding_dim)."""
         return self.clip.encode_images(images)
 
     def encode_texts(self, texts: str | Sequence[str]) -> Tensor:
@@ -339,7 +337,7 @@ class SpeechCLIPModel(nn.Module):
     def _aligned(
         self, keywords: Keywords, parts: Sequence[SpeechStates], blocks: Sequence[BlockOutput]
     ) -> Keywords:
-        """The same keywords where they are heard; only CIF's lie anywhere."""
+        """The same keywords at the times of their sub-words; only CIF's have times."""
         if keywords.cif is None:
             return keywords
         frames = join_padded([block.output[:, self.num_queries :] for block in blocks])

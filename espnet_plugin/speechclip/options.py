@@ -1,5 +1,4 @@
-"""How a configuration speaks to a class: it names the class, and its options are the class's
-keyword-only arguments."""
+"""A configuration names a class; its options are the class's keyword-only arguments."""
 
 from __future__ import annotations
 
@@ -11,11 +10,11 @@ from typing import Any, TypeVar
 
 Component = TypeVar("Component")
 
-COMPATIBILITY = "compatibility"  # given by the factory to those who read it, not by options
+COMPATIBILITY = "compatibility"  # given by the factory, not an option
 
 
 def options_of(function: Callable[..., Any]) -> dict[str, Any]:
-    """Names and defaults of what a configuration can set; None also where there is no default."""
+    """Names and defaults of what a configuration can set; None if there is no default."""
     return {
         parameter.name: None if parameter.default is parameter.empty else parameter.default
         for parameter in inspect.signature(function).parameters.values()
@@ -24,15 +23,15 @@ def options_of(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def check_options(key: str, given: Collection[str], known: Collection[str]) -> None:
-    """Refuses options that nobody would read.
+    """Refuses unknown options.
 
     Args:
-        key: Where in the configuration they are.
+        key: Place of the options in the configuration.
         given: Their names.
         known: Names that have a meaning there.
 
     Raises:
-        ValueError: If there is an unknown one; the message says which known one is like it.
+        ValueError: If there is an unknown one; the message names a similar known one.
     """
     unknown = sorted(set(given) - set(known))
     if unknown:
@@ -46,15 +45,15 @@ def is_own_class(name: object) -> bool:
 
 
 def find_class(key: str, name: str, known: Mapping[str, Component]) -> Component:
-    """What a configuration names: one of ours by its word, any other class as ``module:Class``.
+    """Finds the class of a configuration: one of the package by its word, or ``module:Class``.
 
     Args:
-        key: Where in the configuration the name is.
-        name: The word, or where to import the class from.
-        known: Ours, by their words.
+        key: Place of the name in the configuration.
+        name: The word, or the place to import the class from.
+        known: The package's classes, by their words.
 
     Raises:
-        ValueError: If there is no such class; the message lists ours.
+        ValueError: If there is no such class; the message lists the words.
     """
     if name in known:
         return known[name]

@@ -1,10 +1,10 @@
 r"""Hidden states in eight bits.
 
 A hidden state is :math:`h_{tld} = m_{ld} + s_{ld}\, r_{tl}\, c_{tld}` with codes c of -127 to 127.
-Mean and deviation (m, s) of each dimension of each layer are those of a minute of speech; the scale
-r is each frame's and layer's own. Without m and s, the few dimensions of a trained encoder that are
-many times larger than all others would set the scale and leave the others a handful of codes;
-without r, a frame unlike those that m and s were taken from would be clipped.
+Mean and deviation (m, s) of each dimension of each layer are from a minute of speech. The scale r
+is each frame's and layer's own. A few dimensions of a trained encoder are many times larger than
+the others. Without m and s they would set the scale and leave the others a handful of codes.
+Without r, a frame unlike those of m and s would be clipped.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def state_dimensions(frames: Tensor) -> Tensor:
     """Mean and deviation of each dimension of each layer, (2, layers + 1, dim) of (frames, layers +
     1, dim)."""
     deviation, mean = torch.std_mean(frames, dim=0, correction=0)  # (layers + 1, dim)
-    # a dimension that hardly varies here may elsewhere
+    # a dimension that hardly varies here may vary elsewhere
     least = LEAST_DEVIATION * deviation.median(dim=-1, keepdim=True).values
     deviation = torch.maximum(deviation, least)
     return torch.stack([mean, torch.where(deviation > 0, deviation, 1.0)])
@@ -52,7 +52,7 @@ def quantize_states(frames: Tensor, dimensions: Tensor) -> QuantizedStates:
     """
     mean, deviation = dimensions
     frames = (frames - mean) / deviation
-    # rounded before it is used, so that its rounding is no error; up, so that no code is clipped
+    # Rounded before it is used: its rounding adds no error. Rounded up: no code is clipped.
     scale = (frames.abs().amax(dim=-1) / LARGEST_CODE * (1 + 2**-10)).half()
     codes = (frames / scale.float().clamp(min=1e-30)[..., None]).round_()
     codes = codes.clamp_(-LARGEST_CODE, LARGEST_CODE).nan_to_num_().to(torch.int8)
@@ -76,7 +76,7 @@ def dequantize_states(codes: Tensor, scale: Tensor, dimensions: Tensor, lengths:
     scale = scale[:, :frames].float() * valid[..., None]
     mean, deviation = dimensions.float().unbind(1)  # (batch, layers + 1, dim)
     states = torch.empty(batch, layers, frames, dim, device=codes.device)
-    for layer in range(layers):  # one after the other, so that no second copy of all is made
+    for layer in range(layers):  # one by one, without a second copy of all
         state = states[:, layer]  # (batch, frames, dim)
         state.copy_(codes[:, :, layer])
         state.mul_(scale[:, :, layer, None]).mul_(deviation[:, None, layer])

@@ -1,7 +1,7 @@
 """Replacing each keyword by the nearest sub-word of CLIP's vocabulary, differentiably.
 
 SpeechCLIP (arXiv 2210.00705): cosine similarity to the token table, soft-maxed, with a
-straight-through estimate of the arg-max. A quantiser of one's own has the ``forward`` and
+straight-through estimate of the arg-max. Your own quantiser needs the ``forward`` and
 ``current_temperature`` of :class:`TokenQuantizer`.
 """
 
@@ -26,12 +26,11 @@ class QuantizerOutput:
     """Keywords as rows of the token table.
 
     Attributes:
-        embeddings: Chosen rows of the table; gradients pass to the keywords as if they were the
-            soft mixture, (batch, slots, token_dim).
-        rows: Row of the table that was chosen, (batch, slots).
+        embeddings: Input of the text tower, see :class:`TokenQuantizer`, (batch, slots, token_dim).
+        rows: Nearest row of the table, (batch, slots).
         similarities: Cosine similarity to every row, minus infinity at forbidden rows, float32,
             (batch, slots, rows).
-        code_perplexity: Number of rows effectively in use over the batch's valid slots.
+        code_perplexity: Effective number of rows in use over the batch's valid slots.
         probability_perplexity: The same from the softmax of the similarities at temperature 1.
     """
 
@@ -60,14 +59,14 @@ def cosine_similarities(keywords: Tensor, table: Tensor) -> Tensor:
 
 
 def perplexity(distribution: Tensor) -> Tensor:
-    """Exponential of a distribution's entropy: how many outcomes it effectively has."""
+    """Exponential of a distribution's entropy: its effective number of outcomes."""
     return torch.exp(-(distribution * torch.log(distribution + 1e-7)).sum(dim=-1))
 
 
 def token_usage(
     similarities: Tensor, lengths: Tensor | None = None, *, temperature: float = 1.0
 ) -> Tensor:
-    """How much of each row a batch's valid slots use on average, (rows,).
+    """Mean use of each row by a batch's valid slots, (rows,).
 
     Args:
         similarities: Of :class:`QuantizerOutput`, (batch, slots, rows).
@@ -78,26 +77,19 @@ def token_usage(
     if lengths is None:
         return probabilities.mean(dim=0)
     valid = ~padding_mask(lengths, similarities.size(1)).flatten()  # (batch * slots,)
-    # A product instead of a choice: the number of valid slots is not looked at from the host.
+    # A product instead of indexing, for which the host would wait for the device.
     with torch.autocast(similarities.device.type, enabled=False):
         return valid.to(probabilities.dtype) @ probabilities / valid.sum()
 
 
-def diversity_loss(
-    probability_perplexity: Tensor, rows: int, *, goal: float | None = None
-) -> Tensor:
-    """Share of the table that is not in use, 0 when every row is (wav2vec 2.0, arXiv 2006.11477,
-    eq. 4).
+def diversity_loss(probability_perplexity: Tensor, rows: int) -> Tensor:
+    """Share of the table that is not in use (wav2vec 2.0, arXiv 2006.11477, eq. 4).
 
     Args:
         probability_perplexity: Perplexity of :func:`token_usage`.
         rows: Rows of the table.
-        goal: Perplexity to aim at instead of ``rows``; the loss is then the squared relative
-            distance from it.
     """
-    if goal is None:
-        return (rows - probability_perplexity) / rows
-    return (probability_perplexity - goal) ** 2 / (rows - goal) ** 2
+    return (rows - probability_perplexity) / rows
 
 
 class TokenQuantizer(nn.Module):
@@ -168,7 +160,7 @@ class TokenQuantizer(nn.Module):
             table: Frozen token embeddings, (rows, token_dim).
             lengths: Number of valid slots for the perplexities, (batch,); all by default. Padded
                 slots are quantised too.
-            forbidden: True at rows that must not be chosen, (rows,).
+            forbidden: True at rows that are never chosen, (rows,).
             step: Number of optimiser updates done, for a scheduled temperature.
         """
         cosines = cosine_similarities(keywords, table)  # (batch, slots, rows)
@@ -177,7 +169,7 @@ class TokenQuantizer(nn.Module):
         embeddings = table[rows]  # (batch, slots, token_dim)
         if self.training:
             with torch.autocast(keywords.device.type, enabled=False):
-                # Infinities are put in after the division, whose gradient they would turn into NaN.
+                # infinities before the division would turn its gradient into NaN
                 scaled = _forbid(cosines / self.current_temperature(step), forbidden)
                 soft = scaled.softmax(dim=-1) @ table.to(scaled.dtype)  # (batch, slots, token_dim)
             embeddings = embeddings + (soft - soft.detach()) if self.hard else soft
@@ -188,20 +180,16 @@ class TokenQuantizer(nn.Module):
 
 
 def _learned_start(text: str) -> float:
-    """What a temperature ``learned[=start]`` starts at."""
+    """Start of a temperature ``learned[=start]``."""
     name, _, start = text.partition("=")
     try:
         value = float(start or 0.1)
     except ValueError:
-        name = ""
-    if name != "learned":
+        value = math.nan
+    if name != "learned" or not value >= LOWEST_LEARNED_TEMPERATURE:
         raise ValueError(
-            f"temperature must be a number, 'learned[=start]' or [first, last, steps]; got {text!r}"
-        )
-    if not value >= LOWEST_LEARNED_TEMPERATURE:
-        raise ValueError(
-            f"a learned temperature must start at {LOWEST_LEARNED_TEMPERATURE} or above, "
-            f"got {text!r}"
+            "temperature must be a number, [first, last, steps], or 'learned[=start]' with a start "
+            f"of at least {LOWEST_LEARNED_TEMPERATURE}; got {text!r}"
         )
     return value
 

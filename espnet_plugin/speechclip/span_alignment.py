@@ -1,9 +1,9 @@
-"""Which frames say which keyword: spans from where a keyword is heard, not from when CIF fires.
+"""Times of keywords from the frames that agree with them, not from when CIF fires.
 
-CIF completes a segment when enough weight has come together, wherever in a word that is, and a
-keyword's vector does not change when its segment moves within silence. So its edges are loose. What
-frames contribute to a keyword is known, though: its vector is the weighted sum of theirs. And
-where one word ends and another begins, the speech encoder's states change and the weight rises.
+CIF completes a segment when it has enough weight, at any place in a word. A keyword's vector does
+not change if its segment moves within silence. So the edges are loose. But a keyword's vector is
+the weighted sum of its frames' vectors, so frames agree with their keyword. And where one word ends
+and another begins, the speech encoder's states change and the weight rises.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 from espnet_plugin.speechclip.cif import CifOutput, fired_frames
 from espnet_plugin.speechclip.padding import padding_mask
 
-# chosen on mini's dev set; half or twice as much of either gave the same within a point
+# chosen on mini's dev set; half or twice of either gave the same within a point
 CHANGE, RISE = 0.03, 0.05
 
 
@@ -31,8 +31,8 @@ def align(
     programming over the keywords.
 
     Args:
-        scores: How well a frame fits a keyword, (batch, keywords, frames).
-        meetings: How well a keyword after the first starts at a frame, (batch, frames).
+        scores: Fit of a frame to a keyword, (batch, keywords, frames).
+        meetings: Score for a keyword after the first to start at a frame, (batch, frames).
         frame_lengths: Number of frames, (batch,), at least as many as keywords.
         keyword_lengths: Number of keywords, at least one, (batch,).
 
@@ -62,9 +62,9 @@ def align(
 
 
 def state_change(hidden_states: Tensor, frame_lengths: Tensor) -> Tensor:
-    """How much each frame differs from the one before, in standard deviations of the utterance.
+    """Difference of each frame from the one before, in standard deviations of the utterance.
 
-    One minus the cosine of the two frames' mean hidden states, over its deviation.
+    This is one minus the cosine of the two frames' mean hidden states, over its deviation.
 
     Args:
         hidden_states: (batch, layers, frames, dim).
@@ -85,7 +85,7 @@ def state_change(hidden_states: Tensor, frame_lengths: Tensor) -> Tensor:
 def aligned_segments(
     segments: CifOutput, agreement: Tensor, change: Tensor, frame_lengths: Tensor
 ) -> CifOutput:
-    r"""Moves the spans of segments to where their keywords are heard.
+    r"""Moves the spans of segments to the frames that agree with their keywords.
 
     With CIF's weights :math:`\alpha_t`, the agreement :math:`g_{nt}` of frame :math:`t` with
     keyword :math:`n` and the change :math:`d_t` of the speech, :func:`align` is given
@@ -95,13 +95,12 @@ def aligned_segments(
     so two keywords meet where the agreement changes from one to the other, preferably where the
     speech itself changes and a weight rises.
 
-    The last one ends with the utterance. Where segments were dropped, it keeps its own end: no
-    keyword was taken from the speech after it.
-
-    An utterance with fewer frames than keywords (a threshold below 1) keeps its own.
+    The last span ends with the utterance. If segments were dropped, it keeps its own end, because
+    the speech after it is in no keyword. An utterance with fewer frames than keywords (a threshold
+    below 1) keeps its spans.
 
     Args:
-        segments: CIF's, of which the weights are taken.
+        segments: CIF's, with its weights.
         agreement: Cosine of each frame with each keyword's sub-word, (batch, keywords, frames).
         change: Of the speech at each frame, see :func:`state_change`, (batch, frames).
         frame_lengths: Number of frames, (batch,).

@@ -18,12 +18,12 @@ from espnet_plugin.speechclip.backends.waveform import (
     prepare_waveforms,
 )
 from espnet_plugin.speechclip.compatibility import rounded_frame_lengths
-from espnet_plugin.speechclip.parts import PART_VALUES, split_by_length
+from espnet_plugin.speechclip.padding import PART_VALUES, split_by_length
 from espnet_plugin.speechclip.quantized_states import dequantize_states
 
 LAYER_NORM_EPS = 1e-5
 FRAME_LENGTH_RULES = ("exact", "rounded")
-# What of a batch of stored states is (batch, frames, ...).
+# Parts of a batch of stored states of shape (batch, frames, ...).
 WITH_FRAMES = frozenset(("speech_states", "speech_states_scale"))
 
 
@@ -41,28 +41,28 @@ class SpeechStates:
 
 
 class FrozenSpeechEncoder(nn.Module):
-    """A pretrained speech encoder that stays as it is: no gradients, and evaluation mode always
-    unless ``dropout_in_training`` is on.
+    """A frozen pretrained speech encoder.
 
-    In evaluation mode an utterance has the same states alone and in any batch, whatever its padding
+    It has no gradients, and stays in evaluation mode unless ``dropout_in_training`` is on. In
+    evaluation mode an utterance has the same states alone and in any batch, whatever its padding
     holds.
 
     Args:
         backend: The encoder, see :mod:`espnet_plugin.speechclip.backends`.
         normalize_waveform: Zero mean and unit variance of each utterance's samples (biased
-            variance, eps 1e-5) before the encoder; None: as the model's own configuration says.
+            variance, eps 1e-5) before the encoder; None: as in the model's own configuration.
         frame_length_rule: ``"exact"``, the frames that an utterance has alone; or ``"rounded"``,
             samples over stride, at most the batch's frames, as the original SpeechCLIP counts
             (see ``compatibility.rounded_frame_lengths``). Both agree for a lone utterance.
-        dropout_in_training: In training mode let the encoder's dropouts act, as they do in the
-            original SpeechCLIP(+). No layer is dropped and no frame masked.
+        dropout_in_training: Use the encoder's dropouts in training mode, as in the original
+            SpeechCLIP(+). No layer is dropped and no frame masked.
 
     Attributes:
-        num_layers: Number of hidden states: the encoder's layers and the first one's input.
+        num_layers: Number of hidden states: the input of the first layer and each layer's output.
         dim: Dimension of the hidden states.
         stride: Samples per frame.
         sampling_rate: Samples per second of the speech that it takes.
-        min_samples: Samples of the shortest utterance that is not continued with zeros.
+        min_samples: Samples of the shortest utterance that is not padded with zeros.
         normalize_waveform: Whether waveforms are normalised, defaults resolved.
 
     Raises:
@@ -96,7 +96,7 @@ class FrozenSpeechEncoder(nn.Module):
         self.eval()
 
     def train(self, mode: bool = True) -> FrozenSpeechEncoder:
-        """Stays in evaluation mode, whatever ``mode``, unless ``dropout_in_training`` is on."""
+        """Stays in evaluation mode unless ``dropout_in_training`` is on."""
         return super().train(mode and self.dropout_in_training)
 
     def frame_lengths(self, sample_lengths: Tensor) -> Tensor:
@@ -106,7 +106,7 @@ class FrozenSpeechEncoder(nn.Module):
     def encode(
         self, speech: Tensor, speech_lengths: Tensor, *, normalized: bool = False
     ) -> SpeechStates:
-        """As ``forward``, without switching gradients off (for those who fine-tune)."""
+        """As ``forward``, with gradients, for fine-tuning."""
         ends = checked_ends(speech, speech_lengths)
         return self._encode(speech, speech_lengths, ends, normalized=normalized)
 
@@ -135,11 +135,11 @@ class FrozenSpeechEncoder(nn.Module):
         """Encodes a batch of utterances.
 
         Args:
-            speech: (batch, samples) in [-1, 1], or integers as recordings hold them; what lies
-                behind an utterance's end is ignored.
+            speech: (batch, samples) in [-1, 1], or integers as in recordings; samples after an
+                utterance's end are ignored.
             speech_lengths: (batch,) numbers of samples, each at least 1. An utterance shorter
-                than one frame is continued with zeros up to one frame.
-            normalized: The waveforms are normalised already, ``normalize_waveform`` or not.
+                than one frame is padded with zeros to one frame.
+            normalized: The waveforms are already normalised, whatever ``normalize_waveform`` is.
 
         Raises:
             TypeError: If the samples are of another type, see ``float_samples``.
@@ -154,7 +154,7 @@ class FrozenSpeechEncoder(nn.Module):
         """As ``forward``, a large batch in parts of similar length, in half precision.
 
         Returns:
-            The parts, and the rows in their order, (batch,); None: as they came.
+            The parts, and the rows in their order, (batch,); None: the order is unchanged.
         """
         ends = checked_ends(speech, speech_lengths)
         limit = PART_VALUES // self.dim * self.stride
@@ -191,8 +191,8 @@ def batch_states(
         speech_states_lengths: Frames, (batch,).
         speech_states_scale: Of codes, (batch, frames, layers + 1).
         speech_states_dimensions: Of codes, (batch, 2, layers + 1, dim).
-        normalized: The waveforms are normalised already.
-        **_: What else a batch holds.
+        normalized: The waveforms are already normalised.
+        **_: Other entries of a batch.
 
     Raises:
         ValueError: If the batch holds neither, or the encoder is missing.
@@ -219,11 +219,11 @@ def states_in_parts(
 
     Args:
         speech_encoder: Needed for waveforms only.
-        normalized: The waveforms are normalised already.
-        **given: What :func:`batch_states` takes.
+        normalized: The waveforms are already normalised.
+        **given: Arguments of :func:`batch_states`.
 
     Returns:
-        The parts, and the rows in their order, (batch,); None: as they came.
+        The parts, and the rows in their order, (batch,); None: the order is unchanged.
     """
     batch = {name: value for name, value in given.items() if value is not None}
     stored, lengths = batch.get("speech_states"), batch.get("speech_states_lengths")
@@ -247,7 +247,7 @@ def to_half(states: Tensor) -> Tensor:
 
 
 def _in_half(states: SpeechStates) -> SpeechStates:
-    """A part waits for the others, and then for the backward pass: as exact as stored states."""
+    """A part in half precision, as stored states are: it waits for the others in memory."""
     if states.hidden_states.dtype != torch.float32:
         return states
     return replace(states, hidden_states=to_half(states.hidden_states))
@@ -269,8 +269,8 @@ class LayerWeighting(nn.Module):
 
     Args:
         num_layers: Number of hidden states.
-        normalize: What is done to each hidden state first. True or ``"layer"``: layer norm over
-            its dimension (no affine transform, eps 1e-5); ``"frame"``: each frame is divided by its
+        normalize: Normalisation of each hidden state. True or ``"layer"``: layer norm over its
+            dimension (no affine transform, eps 1e-5); ``"frame"``: each frame is divided by its
             norm; ``"utterance"``: all frames are divided by their mean norm.
 
     Raises:
@@ -289,7 +289,7 @@ class LayerWeighting(nn.Module):
         """Sums (batch, layers + 1, frames, dim) to (batch, frames, dim), in float32.
 
         Raises:
-            ValueError: If the number of hidden states is another one.
+            ValueError: If the number of hidden states differs.
         """
         layers = hidden_states.size(1)
         if layers != self.weights.numel():
@@ -300,7 +300,7 @@ class LayerWeighting(nn.Module):
         with torch.autocast(hidden_states.device.type, enabled=False):
             if hidden_states.dtype == torch.float32:
                 return self._sum(hidden_states)
-            # Kept for the backward pass as they are, not as the float32 that they are summed in.
+            # The backward pass keeps them in half precision, not in the float32 of the sum.
             return checkpoint(
                 self._sum, hidden_states, use_reentrant=False, preserve_rng_state=False
             )
@@ -310,8 +310,8 @@ class LayerWeighting(nn.Module):
         weights = torch.softmax(self.weights.float(), dim=0)
         if self.normalize:
             return _weighted_sum(weights, hidden_states, _NORMALIZERS[self.normalize])
-        # One product of the weights and all states, which are not copied for it: a matmul of
-        # a vector would transpose them first. Stored ones are converted and laid out at once.
+        # One product without a copy of the states: a matmul of a vector would transpose them
+        # first. Stored ones are converted and laid out at once.
         flat = hidden_states.to(torch.float32, memory_format=torch.contiguous_format)
         flat = flat.reshape(batch, layers, frames * dim)
         return torch.bmm(weights.expand(batch, 1, layers), flat).view(batch, frames, dim)
@@ -320,7 +320,7 @@ class LayerWeighting(nn.Module):
 def _weighted_sum(
     weights: Tensor, hidden_states: Tensor, normalizer: Callable[[Tensor], Tensor]
 ) -> Tensor:
-    """One layer after the other, so that only one normalised state lives at a time."""
+    """Sums layer by layer: only one normalised state is in memory at a time."""
     total = torch.zeros_like(hidden_states[:, 0], dtype=torch.float32)  # (batch, frames, dim)
     for weight, state in zip(weights, hidden_states.unbind(1), strict=True):
         total = torch.addcmul(total, weight, normalizer(state.float()))

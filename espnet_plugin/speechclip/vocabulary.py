@@ -20,7 +20,7 @@ class KeywordVocabulary:
 
     Attributes:
         ids: CLIP token id of each row.
-        forbidden: Token ids that are never chosen though they have a row (special tokens).
+        forbidden: Token ids with a row that are never chosen (special tokens).
     """
 
     ids: tuple[int, ...]
@@ -33,8 +33,8 @@ class KeywordVocabulary:
             raise ValueError("the keyword vocabulary names a token id twice")
         if len(set(self.ids) - self.forbidden) < 2:
             raise ValueError(
-                "the keyword vocabulary has fewer than two sub-words to choose from; special "
-                "tokens are never chosen. Make it from captions (stage 5)"
+                "the keyword vocabulary has fewer than two sub-words beside special tokens. Make "
+                "it from captions (stage 5)"
             )
 
     def __len__(self) -> int:
@@ -46,7 +46,7 @@ class KeywordVocabulary:
 
         Raises:
             FileNotFoundError: If there is no such file.
-            ValueError: If a line is not of that form; the message names it.
+            ValueError: If a line has another form; the message names it.
         """
         path = Path(path)
         if path.is_dir():
@@ -75,15 +75,15 @@ def resolve_vocabulary(
 ) -> KeywordVocabulary:
     """Vocabulary from a file or a list of ids; special tokens in it are forbidden.
 
-    A list that has start and end is the original's, in which id 0 is the padding: forbidden, too.
+    A list with start and end is the original's, in which id 0 is padding and also forbidden.
 
     Args:
         source: Path of a vocabulary file, or token ids in row order, or ``{ids: [...], forbidden:
             [...]}`` when other tokens than the special ones are forbidden (converted checkpoints).
-        special_ids: Token ids of the tokenizer that are no words (start, end).
+        special_ids: Token ids of the tokenizer's start and end.
 
     Raises:
-        ValueError: If there is no source, or an id is none.
+        ValueError: If there is no source, or an id is not valid.
     """
     if source is None:
         raise ValueError(
@@ -109,7 +109,7 @@ def _token_ids(values: Iterable[Any]) -> tuple[int, ...]:
     ids = tuple(values)
     for value in ids:
         if isinstance(value, bool) or not isinstance(value, Integral) or value < 0:
-            raise ValueError(f"the keyword vocabulary holds {value!r}, which is no token id")
+            raise ValueError(f"the keyword vocabulary holds {value!r}, which is not a token id")
     return tuple(map(int, ids))
 
 
@@ -122,7 +122,7 @@ def count_subwords(captions: Iterable[str], tokenizer: Any) -> Counter[int]:
 
 
 def count_with_padding(captions: Iterable[str], tokenizer: Any) -> Counter[int]:
-    """Counts as the original does: start, end and the padding up to 77 positions, too.
+    """Counts as the original does: with start, end and the padding up to 77 positions.
 
     Args:
         captions: Texts.
@@ -137,7 +137,7 @@ def count_with_padding(captions: Iterable[str], tokenizer: Any) -> Counter[int]:
 
 
 def vocabulary_text(counts: Mapping[int, int], tokens: Mapping[int, str]) -> str:
-    """What a vocabulary file says: the most frequent tokens first, ties by id.
+    """Content of a vocabulary file: the most frequent tokens first, ties by id.
 
     Args:
         counts: Occurrences of each token id.

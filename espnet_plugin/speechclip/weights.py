@@ -1,4 +1,4 @@
-"""Weights in files, read without executing anything in them, and whether they fit a model."""
+"""Reads weights from files without executing anything in them, and checks that they fit a model."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from torch import Tensor
 
 from espnet_plugin.speechclip.hub import first_line
 
-# Less than PyTorch's reader admits: its sparse, quantized and nested tensors are not checked before
-# they are used (CVE-2026-24747, mended in PyTorch 2.10, as are records that are too short, of which
-# mapped ones cannot leave the file).
+# Less than PyTorch's reader admits: it uses sparse, quantized and nested tensors before it checks
+# them (CVE-2026-24747, mended in PyTorch 2.10). Records that are too short are mended there, too; a
+# mapped one cannot leave the file.
 _TENSORS = re.compile(
     r"collections\.(?:OrderedDict|Counter)|_codecs\.encode|builtins\.(?:bytearray|complex|set)"
     r"|torch\._utils\._rebuild_(?:tensor|tensor_v2|parameter)"
@@ -43,7 +43,7 @@ def read_safetensors(
         wanted: Which names to read.
 
     Raises:
-        ValueError: If it is no such file, or truncated.
+        ValueError: If it is another kind of file, or truncated.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -60,10 +60,10 @@ def read_pickle(
     """Content of a file that ``torch.save`` wrote: tensors and plain Python values.
 
     Args:
-        file: The file; mapped into memory where its format allows that.
+        file: The file; mapped into memory if its format allows that.
         path: For messages.
-        stand_in: Class whose objects take the place of those of another class, by its full name;
-            None where there is none. Nothing is imported by its name.
+        stand_in: From the full name of a class to the class that replaces it, or None. Nothing is
+            imported by its name.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -82,24 +82,24 @@ def read_pickle(
     except FileNotFoundError:
         raise
     except Exception as error:  # bytes that are not what they seem can fail in any way
-        # PyTorch's own words to a pickle that it does not take advise to load the file unsafely.
+        # PyTorch's own message for a refused pickle advises to load the file unsafely.
         reason = "" if isinstance(error, pickle.UnpicklingError) else f" ({first_line(error)})"
         raise ValueError(
-            f"{path}: cannot be read as weights{reason}. It is damaged, or holds more than "
-            "tensors, which is never executed: convert it to .safetensors where you trust it"
+            f"{path}: cannot be read as weights{reason}. It is damaged or holds more than tensors; "
+            "if you trust it, convert it to .safetensors"
         ) from error
     raise ValueError(
-        f"{path}: refuses to unpickle {', '.join(refused[:3])}: weights need tensors, containers "
-        "and their configuration only. Nothing of the file was executed"
+        f"{path}: refuses to unpickle {', '.join(refused[:3])}: weights need only tensors and "
+        "containers. Nothing of the file was executed"
     )
 
 
 def _names_in(file: Path) -> set[str]:
-    """Full names of all functions and classes that a file's pickles would import."""
+    """Full names of the functions and classes that a file's pickles would import."""
     names = set()
     for opcode, argument in _opcodes(file):
         if opcode.proto > 2:
-            raise ValueError(f"{opcode.name} is none of protocol 2, which torch.save writes")
+            raise ValueError(f"{opcode.name} is not of protocol 2, which torch.save writes")
         if opcode.name in ("GLOBAL", "INST"):
             module, _, name = str(argument).partition(" ")
             # Protocols 0 to 2 use Python 2's names.
@@ -112,13 +112,13 @@ def _opcodes(file: Path) -> Iterator[tuple[pickletools.OpcodeInfo, Any]]:
     if zipfile.is_zipfile(file):
         with zipfile.ZipFile(file) as archive:
             if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
-                raise ValueError("compressed, as torch.save writes nothing")
-        # With the reader that torch.load uses: no other pickle is loaded than is looked through.
+                raise ValueError("compressed, which torch.save never writes")
+        # the reader of torch.load: the pickle that is checked is the one that is loaded
         pickled = torch._C.PyTorchFileReader(str(file)).get_record("data.pkl")
         yield from ((opcode, argument) for opcode, argument, _ in pickletools.genops(pickled))
         return
     if tarfile.is_tarfile(file):
-        raise ValueError("a tar file, as torch.save has long written none")
+        raise ValueError("a tar file, which torch.save no longer writes")
     with file.open("rb") as stream:
         for _ in range(_PICKLES_BEFORE_1_6):
             yield from ((opcode, argument) for opcode, argument, _ in pickletools.genops(stream))
@@ -131,10 +131,10 @@ def named_like(name: str, base: type) -> type:
 
 
 def check_fit(given: Mapping[str, Tensor], expected: Mapping[str, Tensor], message: str) -> None:
-    """Refuses weights that have not exactly the expected names and shapes.
+    """Refuses weights without exactly the expected names and shapes.
 
     Raises:
-        ValueError: With the first few differences behind the message.
+        ValueError: With the first few differences after the message.
     """
     problems = [f"{key} is missing" for key in sorted(expected.keys() - given.keys())]
     problems += [f"{key} is not known" for key in sorted(given.keys() - expected.keys())]

@@ -63,7 +63,7 @@ class SpeechCLIPTask(AbsTask):
 
     @classmethod
     def add_task_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """Adds the model's options and the defaults that suit contrastive training."""
+        """Adds the model's options, and defaults for contrastive training."""
         add_model_arguments(parser)
         add_batch_arguments(parser)
         set_defaults(parser)
@@ -83,13 +83,13 @@ class SpeechCLIPTask(AbsTask):
 
     @classmethod
     def main_worker(cls, args: argparse.Namespace) -> None:
-        """Trains; of the checkpoints that it starts from nothing is executed.
+        """Trains without executing anything in the checkpoints that it starts from.
 
-        A disk that is full or read-only, or a full memory, ends it with one message.
+        A full or read-only disk, or a full memory, ends it with one message.
 
         Raises:
             DataError: If the data are hidden states of another speech encoder or normalisation, or
-                of recordings that changed.
+                if their recordings changed.
             ValueError: If a file of ``--init_param`` is damaged or holds more than weights.
         """
         for path, _, kind in (
@@ -124,7 +124,7 @@ class SpeechCLIPTask(AbsTask):
     def build_collate_fn(
         cls, args: argparse.Namespace, train: bool
     ) -> Callable[[Collection[tuple[str, dict[str, np.ndarray]]]], Any]:
-        """Pads speech and captions; image embeddings and ids are no sequences."""
+        """Pads speech and captions; image embeddings and ids have no length."""
         return CommonCollateFn(
             float_pad_value=0.0,
             int_pad_value=-1,
@@ -135,7 +135,7 @@ class SpeechCLIPTask(AbsTask):
     def build_preprocess_fn(
         cls, args: argparse.Namespace, train: bool
     ) -> Callable[[str, dict[str, Any]], dict[str, np.ndarray]]:
-        """Checks, normalises and crops speech, decodes pictures, tokenises captions if needed."""
+        """Checks, normalises and crops speech, decodes images, tokenises captions if needed."""
         crop: dict[str, Any] = {}
         if train and getattr(args, "crop_seconds", None) is not None:
             crop["crop_samples"] = round(args.crop_seconds * SAMPLING_RATE)
@@ -151,12 +151,12 @@ class SpeechCLIPTask(AbsTask):
 
     @classmethod
     def required_data_names(cls, train: bool = True, inference: bool = False) -> tuple[str, ...]:
-        """``speech`` or ``speech_states`` is needed too, see :meth:`build_dataset`."""
+        """``speech`` or ``speech_states`` is also needed, see :meth:`build_dataset`."""
         return () if inference else ("image", "image_id")
 
     @classmethod
     def optional_data_names(cls, train: bool = True, inference: bool = False) -> tuple[str, ...]:
-        """Everything else that the model can use."""
+        """All other data that the model can use."""
         return ("speech", "speech_states", "text", "image", "image_id")
 
     @classmethod
@@ -164,35 +164,32 @@ class SpeechCLIPTask(AbsTask):
         """Builds the model and stores what was resolved back into ``args``.
 
         Raises:
-            ValueError: When an option is unknown, DataParallel is asked for, the encoder's dropouts
-                are to act on hidden states that were stored without them, or the way to crop does
-                not fit the encoder.
+            ValueError: If an option is unknown, or DataParallel is chosen, or the encoder's
+                dropouts with stored hidden states, or cropping does not fit the encoder.
         """
         if (getattr(args, "ngpu", 0) or 0) > 1 and not getattr(args, "distributed", False):
             raise ValueError(
-                f"--ngpu {args.ngpu} without distributed training would split every batch and "
-                "compare utterances within each part only. Add --multiprocessing_distributed true "
-                "or use --ngpu 1."
+                f"--ngpu {args.ngpu} without distributed training would split every batch into "
+                "separate ones. Add --multiprocessing_distributed true or use --ngpu 1"
             )
         if (args.speech_encoder_conf or {}).get("dropout_in_training") and trains_on_states(args):
             raise ValueError(
-                "speech_encoder_conf.dropout_in_training: the training data are stored hidden "
-                "states, which no dropout can reach. Train from the recordings (recipe option "
-                "--dump_speech_states false) or leave the switch off"
+                "speech_encoder_conf.dropout_in_training has no effect on stored hidden states: "
+                "train from recordings (--dump_speech_states false)"
             )
         model_conf = dict(args.model_conf or {})
         check_options("model_conf", model_conf, DEFAULT_MODEL)
         loss = build_component(vars(args), "loss")
         speechclip = build_speechclip({**vars(args), "clip_conf": clip_conf_of(args)})
         if speechclip.vocabulary is not None and not isinstance(args.keyword_vocabulary, Mapping):
-            # a model must load where the vocabulary file is not
+            # a model must load without the vocabulary file
             args.keyword_vocabulary = [int(token_id) for token_id in speechclip.vocabulary.ids]
         args.crop_frames = crop_frames(args, speechclip.speech_encoder)
         normalized_speech = getattr(args, "normalize_before_crop", False)
         if normalized_speech and not speechclip.speech_encoder.normalize_waveform:
             raise ValueError(
-                "--normalize_before_crop true: this speech encoder takes waveforms as they are; "
-                "set speech_encoder_conf.normalize_waveform: true, or leave the option off"
+                "--normalize_before_crop true needs speech_encoder_conf.normalize_waveform: true, "
+                "which this speech encoder does not have"
             )
         return ESPnetSpeechCLIPModel(
             speechclip,
@@ -205,7 +202,7 @@ class SpeechCLIPTask(AbsTask):
     def build_optimizers(
         cls, args: argparse.Namespace, model: nn.Module
     ) -> list[torch.optim.Optimizer]:
-        """One optimizer over the trainable parameters, which ends its updates in the model."""
+        """One optimizer over the trainable parameters; it counts its updates in the model."""
         if args.sharded_ddp:
             raise ValueError("--sharded_ddp is not supported: the trained part is small.")
         trainable = [p for p in model.parameters() if p.requires_grad]
@@ -214,8 +211,7 @@ class SpeechCLIPTask(AbsTask):
         groups = parameter_groups(trainable, exclude_weight_decay=args.exclude_weight_decay)
         optimizer = optim_classes[args.optim](groups, **args.optim_conf)
         if isinstance(model, ESPnetSpeechCLIPModel):
-            # After updates and not batches: exact with accumulation, and with steps that mixed
-            # precision or a non-finite gradient leaves out.
+            # After updates, not batches: this is exact with accumulation and skipped steps.
             optimizer.register_step_post_hook(lambda *_: model.end_update())
         return [optimizer]
 
@@ -226,7 +222,7 @@ class SpeechCLIPTask(AbsTask):
         iter_options: IteratorOptions,
         keys_to_load: set[str | int] | None = None,
     ) -> NamingDataset:
-        """ESPnet's dataset with errors that name the file."""
+        """ESPnet's dataset, with errors that name the file."""
         if args.multi_task_dataset:
             raise ValueError("--multi_task_dataset is not supported.")
         dataset = NamingDataset(
@@ -244,7 +240,7 @@ class SpeechCLIPTask(AbsTask):
         if not (dataset.has_name("speech") or dataset.has_name("speech_states")):
             raise ValueError(
                 "The data has neither speech (wav.scp,speech,sound) nor speech_states "
-                "(speech_states.scp,speech_states,frames)."
+                "(speech_states.scp,speech_states,frames)"
             )
         return dataset
 
@@ -252,7 +248,7 @@ class SpeechCLIPTask(AbsTask):
     def build_task_iter_factory(
         cls, args: argparse.Namespace, iter_options: IteratorOptions, mode: str
     ) -> AbsIterFactory:
-        """New batches each epoch in which no image comes twice; validation in file order."""
+        """New batches each epoch without an image twice; validation in file order."""
         if not iter_options.train:
             iter_options.batch_type = "unsorted"
             if not trains_on_states(args):
@@ -260,8 +256,8 @@ class SpeechCLIPTask(AbsTask):
             return cls.build_sequence_iter_factory(args, iter_options, mode)
         if args.shuffle_within_batch:
             raise ValueError(
-                "--shuffle_within_batch would bring captions of one image together again; the "
-                "batches are new every epoch anyway."
+                "--shuffle_within_batch would put captions of one image into one batch. Leave it "
+                "out: batches are new every epoch"
             )
         lengths = read_lengths(iter_options.shape_files)
         world_size, rank = 1, 0
@@ -285,7 +281,7 @@ class SpeechCLIPTask(AbsTask):
             batches=sampler,
             seed=args.seed,
             num_iters_per_epoch=iter_options.num_iters_per_epoch,
-            shuffle=False,  # the sampler draws and orders anew for each epoch
+            shuffle=False,  # the sampler draws new batches for each epoch
             num_workers=args.num_workers,
             collate_fn=iter_options.collate_fn,
             pin_memory=args.ngpu > 0,
@@ -295,17 +291,16 @@ class SpeechCLIPTask(AbsTask):
     def build_chunk_iter_factory(cls, *_: Any, **__: Any) -> AbsIterFactory:
         """Refuses ``iterator_type: chunk``."""
         raise ValueError(
-            "iterator_type chunk cuts an utterance into several, but its picture and its caption "
-            "are whole. Use iterator_type task; crop_seconds shortens long speech in training."
+            "iterator_type chunk would cut an utterance, but not its image and caption. Use "
+            "iterator_type task and crop_seconds"
         )
 
 
 def warn_of_long_speech(samples: Mapping[str, int], batch_size: int) -> None:
-    """Says so when an utterance of the development set, which is heard whole, pads its batch to
-    more than the memory may hold.
+    """Warns if an utterance of the development set, which is not cropped, makes too large a batch.
 
     Args:
-        samples: Of each utterance.
+        samples: Length of each utterance.
         batch_size: Utterances of a batch.
     """
     utterance, longest = max(samples.items(), key=lambda pair: pair[1])
@@ -313,8 +308,8 @@ def warn_of_long_speech(samples: Mapping[str, int], batch_size: int) -> None:
     if seconds * batch_size > VALID_SECONDS:
         logging.warning(
             f"{utterance} of the development set lasts {seconds:.0f} s: its batch of {batch_size} "
-            f"is computed as {seconds * batch_size:.0f} s of speech; should the memory not hold "
-            "that, give a smaller --valid_batch_size, or cut the recording"
+            f"is padded to {seconds * batch_size:.0f} s. If memory is short, give a smaller "
+            "--valid_batch_size or cut the recording"
         )
 
 

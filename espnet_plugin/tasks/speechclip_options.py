@@ -1,4 +1,4 @@
-"""Options of the SpeechCLIP task: what there is to choose from, the defaults, what follows."""
+"""Options of the SpeechCLIP task: choices, defaults, and values that follow from them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from espnet_plugin.speechclip.options import is_own_class
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
 from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel
 
-# Dictionary options of parts that there is one class of.
+# Options of parts without a choice of class.
 CONF_OPTIONS = {
     "layer_weighting_conf": "learned weights over the encoder's hidden states",
     "parallel_projection_conf": "projection of the parallel branch",
@@ -42,7 +42,7 @@ DEFAULT_MODEL = {
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds what ``build_speechclip`` and the ESPnet model take."""
+    """Adds the arguments of ``build_speechclip`` and the ESPnet model."""
     group = parser.add_argument_group(description="Model related")
     for key, known in COMPONENTS.items():
         group.add_argument(
@@ -79,7 +79,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _checked_name(key: str, name: str) -> str | None:
-    """A word or ``module:Class``, which is imported at once; None for ``none``."""
+    """A word, or ``module:Class`` once it was imported; None for ``none``."""
     name = name if is_own_class(name) else name.lower()
     try:
         return component({key: name}, key) and name
@@ -88,20 +88,20 @@ def _checked_name(key: str, name: str) -> str | None:
 
 
 def add_batch_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds what the sampler and the preprocessor take."""
+    """Adds the arguments of the sampler and the preprocessor."""
     group = parser.add_argument_group(description="Batch related")
     group.add_argument(
         "--sort_window",
         type=int,
         default=1,
         help="Batches that are drawn together and sorted by length. 1 shuffles uniformly; more "
-        "saves padding, but an utterance then only meets negatives of nearly its own length",
+        "saves padding, but negatives then have nearly equal length",
     )
     group.add_argument(
         "--crop_seconds",
         type=float_or_none,
         default=None,
-        help="Training only: longer speech is cut to a random stretch of so many seconds",
+        help="Cut longer speech to a random stretch of this many seconds, only in training",
     )
     group.add_argument(
         "--crop_frames",
@@ -113,14 +113,14 @@ def add_batch_arguments(parser: argparse.ArgumentParser) -> None:
         "--normalize_before_crop",
         type=str2bool,
         default=False,
-        help="Normalise whole waveforms before they are cut, not what is left of them; for speech "
-        "encoders with normalize_waveform",
+        help="Normalise waveforms before they are cropped; for speech encoders with "
+        "normalize_waveform",
     )
     group.add_argument(
         "--use_preprocessor",
         type=str2bool,
         default=True,
-        help="Check the speech; pictures and captions are converted in any case",
+        help="Check speech and embeddings; images and captions are always converted",
     )
 
 
@@ -133,14 +133,14 @@ def set_defaults(parser: argparse.ArgumentParser) -> None:
         num_att_plot=0,
         optim="adam",
         best_model_criterion=[("valid", "recall_mean_at_1", "max")],
-        # bare ESPnet has neither, and would stop at the first epoch
+        # without them ESPnet would stop at the first epoch
         use_tensorboard=importlib.util.find_spec("tensorboard") is not None,
         use_matplotlib=importlib.util.find_spec("matplotlib") is not None,
     )
 
 
 def _training_data(args: argparse.Namespace) -> Sequence[tuple[str, str, str]]:
-    """Path, name and type of each part; empty when the model is built for something else."""
+    """Path, name and type of each part; empty if the model is not built for training."""
     return getattr(args, "train_data_path_and_name_and_type", None) or ()
 
 
@@ -150,7 +150,7 @@ def trains_on_states(args: argparse.Namespace) -> bool:
 
 
 def crop_frames(args: argparse.Namespace, encoder: FrozenSpeechEncoder) -> int | None:
-    """Frames that the encoder makes of ``crop_seconds``; None when no stored states are cropped.
+    """Number of frames in ``crop_seconds``; None if no stored states are cropped.
 
     Raises:
         ValueError: If ``crop_seconds`` is too short for a frame.
@@ -161,8 +161,8 @@ def crop_frames(args: argparse.Namespace, encoder: FrozenSpeechEncoder) -> int |
     samples = round(seconds * encoder.sampling_rate)
     if samples < encoder.min_samples:
         raise ValueError(
-            f"--crop_seconds {seconds}: {samples} samples are shorter than what the speech encoder "
-            f"needs for one frame, {encoder.min_samples}"
+            f"--crop_seconds {seconds}: {samples} samples are fewer than the speech encoder needs "
+            f"for one frame, {encoder.min_samples}"
         )
     if not trains_on_states(args):
         return None
@@ -170,7 +170,7 @@ def crop_frames(args: argparse.Namespace, encoder: FrozenSpeechEncoder) -> int |
 
 
 def clip_conf_of(args: argparse.Namespace) -> dict[str, Any]:
-    """``clip_conf`` without CLIP's image tower when the pictures were embedded beforehand."""
+    """``clip_conf`` without CLIP's image tower if image embeddings are stored."""
     conf = dict(args.clip_conf or {})
     types = [type_ for _, name, type_ in _training_data(args) if name == "image"]
     if types and all(type_ == "npy" for type_ in types):

@@ -19,7 +19,7 @@ from espnet_plugin.speechclip.weights import read_pickle
 RESUME_POINT = "checkpoint.pth"
 _RESUME_PARTS = {"model", "reporter", "optimizers", "schedulers"}
 _NUMPY_SCALAR = np.float64(0).__reduce__()[0]
-# What the reporter of ESPnet 202511 puts beside tensors and plain values; none of it runs anything.
+# Types that ESPnet 202511's reporter adds to tensors and plain values; none of them runs code.
 _STATISTICS: dict[str, Any] = {
     "datetime.timedelta": datetime.timedelta,
     "numpy.dtype": np.dtype,
@@ -29,7 +29,7 @@ _STATISTICS: dict[str, Any] = {
 
 
 def statistics_globals() -> torch.serialization.safe_globals:
-    """Lets PyTorch's weights-only reader take the statistics of ``checkpoint.pth``, too."""
+    """Lets PyTorch's weights-only reader also accept the statistics of ``checkpoint.pth``."""
     kinds = (np.float64, np.float32, np.int64, np.bool_)
     named = [(value, name) for name, value in _STATISTICS.items()]
     return torch.serialization.safe_globals([*named, *(type(np.dtype(kind)) for kind in kinds)])
@@ -51,7 +51,7 @@ def read_resume_point(path: str | Path) -> dict[str, Any]:
     """Content of ``checkpoint.pth``.
 
     Raises:
-        ValueError: If training cannot go on from it; the message says what to do.
+        ValueError: If training cannot resume from it; the message says what to do.
     """
     path = Path(path)
     try:
@@ -75,15 +75,15 @@ def read_resume_point(path: str | Path) -> dict[str, Any]:
 def repair_experiment(
     directory: Path, *, criteria: Sequence[Sequence[str]], keep_nbest: int
 ) -> None:
-    """Makes whole what a killed training left, before it goes on from ``checkpoint.pth``.
+    """Repairs an experiment after a killed training, before it resumes from ``checkpoint.pth``.
 
-    The epoch after which it was killed is written again from the resume point, which holds the same
-    weights, and the links to the latest and the best epochs are set.
+    The last epoch is written again from the resume point, which holds the same weights. The links
+    to the latest and the best epochs are set.
 
     Args:
         directory: The experiment.
-        criteria: Phase, statistic and mode that epochs are compared by.
-        keep_nbest: How many of the best epochs are averaged at the end.
+        criteria: Phase, statistic and mode to compare epochs by.
+        keep_nbest: Number of best epochs that are averaged at the end.
 
     Raises:
         ValueError: If an epoch that will be averaged is damaged or missing, or the resume point is.
@@ -109,8 +109,7 @@ def repair_experiment(
             if not _is_whole(epoch):
                 raise ValueError(
                     f"{epoch}: damaged or missing, and one of the {keep_nbest} best epochs, which "
-                    f"are averaged at the end. Put a copy of it back, or move {directory} away and "
-                    "train again"
+                    f"are averaged at the end. Restore it, or move {directory} away and train again"
                 )
         _link(directory / f"{phase}.{statistic}.best.pth", best[0].name)
 
@@ -124,7 +123,7 @@ def _is_whole(path: Path) -> bool:
 
 
 def _link(link: Path, name: str) -> None:
-    """Sets a relative link, so that there is one at any time."""
+    """Sets a relative link; one exists at any time."""
     if link.is_symlink() and os.readlink(link) == name:
         return
     temporary = link.with_name(f".{link.stem}.{os.getpid()}.part.pth")

@@ -1,9 +1,8 @@
 """Random streams of a run's epochs that no other run's epoch shares.
 
-ESPnet seeds an epoch with ``seed + epoch``: epoch 2 of seed 0 is epoch 1 of seed 1, so trainings
-that differ in the seed alone would see the same batches one epoch apart. NumPy's
-``SeedSequence`` mixes both numbers instead. An epoch's stream depends on them alone, not on what
-ran before, which is what makes a resumed training repeat.
+ESPnet seeds an epoch with ``seed + epoch``: epoch 2 of seed 0 is epoch 1 of seed 1. Trainings that
+differ only in the seed would see the same batches one epoch apart. NumPy's ``SeedSequence`` mixes
+both numbers instead. An epoch's stream depends only on them, so a resumed training repeats.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ def epoch_seed(seed: int, epoch: int, *stream: int) -> int:
     Args:
         seed: The run's.
         epoch: Number of the epoch.
-        *stream: Tells streams of the same epoch apart, e.g. the number of a data worker.
+        *stream: Distinguishes streams of an epoch, e.g. the number of a data worker.
     """
     sequence = np.random.SeedSequence([seed, epoch], spawn_key=stream)
     return int(sequence.generate_state(1)[0])
@@ -36,12 +35,12 @@ def seed_worker(worker: int, *, seed: int, epoch: int) -> None:
 
 
 class EpochIterFactory(SequenceIterFactory):
-    """ESPnet's factory, whose batches and data workers are seeded by run and epoch.
+    """ESPnet's factory, with batches and data workers seeded by run and epoch.
 
     Args:
         seed: The run's.
-        **options: Of ESPnet's ``SequenceIterFactory``. ``batches`` is a sampler that knows the
-            run's seed itself: its ``generate`` is given the number of the epoch.
+        **options: Of ESPnet's ``SequenceIterFactory``. ``batches`` is a sampler with the run's
+            seed: its ``generate`` is given the number of the epoch.
     """
 
     def __init__(self, *, seed: int, **options: object) -> None:

@@ -1,4 +1,4 @@
-"""The model as ESPnet's trainer sees it: a batch in, a loss and its statistics out."""
+"""The model as ESPnet's trainer sees it: from a batch to a loss and its statistics."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class EncodedBatch:
     """Both sides of a batch.
 
     Attributes:
-        speech: What the speech side gave.
+        speech: Output of the speech side.
         images: Image embeddings, L2-normalised, (batch, dim).
         image_ids: Same number = same image, (batch,).
-        target_lengths: Wanted number of keywords, (batch,); None when the architecture has none.
+        target_lengths: Wanted number of keywords, (batch,); None if the architecture has none.
     """
 
     speech: SpeechOutput
@@ -50,8 +50,8 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
          + diversity_weight * share of the vocabulary that the batch leaves unused
          + naming_weight * naming loss
 
-    with the terms whose branch exists (SpeechCLIP+, arXiv 2402.06959). Under distributed training
-    the negatives of the contrastive terms, and the share, are of the utterances of all ranks.
+    with the terms of the branches that exist (SpeechCLIP+, arXiv 2402.06959). In distributed
+    training the negatives of the contrastive terms, and the share, are from all ranks.
     ``bank_weight`` b replaces contrastive by (1 - b) * contrastive + b * bank_loss.
 
     Args:
@@ -62,16 +62,15 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         quantity_weight: Factor of the quantity term.
         diversity_weight: Factor of the share of the keyword vocabulary that a batch leaves unused
             (not in the papers; 0 switches it off).
-        diversity_temperature: Temperature of the softmax that says what is used.
-        bank_weight: Share of the loss over all pictures of the training set in each branch's
+        diversity_temperature: Temperature of the softmax of that use.
+        bank_weight: Share of the loss over all images of the training set in each branch's
             contrastive term, see :class:`~espnet_plugin.train.image_bank.ImageBank`.
-        bank_softness: Share of that loss's targets that goes to pictures that look alike.
-        bank_temperature: Of those targets; None: as many pictures need, see
+        bank_softness: Share of that loss's targets for similar images.
+        bank_temperature: Of those targets; None: from the images, see
             :func:`~espnet_plugin.train.image_bank.soft_target_temperature`.
         naming_weight: Factor of :class:`~espnet_plugin.train.naming.NamingLoss` (not in the papers;
             0 switches it off).
-        normalized_speech: Waveforms come normalised from the preprocessor; the encoder must not do
-            it again.
+        normalized_speech: Waveforms are already normalised by the preprocessor.
         extract_feats_in_collect_stats: Run the frozen encoder in the statistics stage; nothing
             needs these statistics.
     """
@@ -110,7 +109,7 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         self.extract_feats_in_collect_stats = extract_feats_in_collect_stats
         # Optimiser updates done. Float, since ESPnet's checkpoint averaging sums integer tensors.
         self.register_buffer("num_updates", torch.zeros(()))
-        self.updates_done = 0  # the same on the host: asking the device would mean to wait for it
+        self.updates_done = 0  # the same on the host, which then need not wait for the device
         self.register_load_state_dict_post_hook(lambda model, _: model.look_up_updates())
         leave_out_of_checkpoints(
             self, [f"speechclip.{prefix}" for prefix in speechclip.frozen_prefixes]
@@ -126,20 +125,20 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
             self.naming_loss = naming_loss_of(self.speechclip)
 
     def end_update(self) -> None:
-        """What follows each update; the optimizer calls it itself (see ``SpeechCLIPTask``)."""
+        """Counts an update and applies bounds; called by the optimizer (see ``SpeechCLIPTask``)."""
         self.num_updates.add_(1)
         self.updates_done += 1
         keep_in_bounds(self)
 
     def look_up_updates(self) -> None:
-        """Brings the host's count to ``num_updates``, once that was loaded or set."""
+        """Sets the host's count to ``num_updates`` after that was loaded or set."""
         self.updates_done = int(self.num_updates)
 
     def forward(self, **batch: Any) -> Losses:
         """Loss of a batch.
 
         Args:
-            **batch: See :meth:`encode`; further entries (``utt_id``) are ignored.
+            **batch: See :meth:`encode`; other entries (``utt_id``) are ignored.
 
         Returns:
             The loss, statistics, and the number of utterances as weight.
@@ -166,7 +165,7 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         text_lengths: Tensor | None = None,
         **speech: Any,
     ) -> EncodedBatch:
-        """Runs both sides of a batch; in training the rows of a large one change places.
+        """Runs both sides of a batch; in training the rows of a large one are reordered.
 
         Args:
             image: Image embeddings (batch, dim), or pixels (batch, 3, height, width).
@@ -190,19 +189,19 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         return EncodedBatch(output, self.encode_images(image), image_id.reshape(-1), targets)
 
     def _given(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """What :func:`batch_states` takes of a batch."""
+        """Arguments of :func:`batch_states` from a batch."""
         speech = {name: value for name, value in batch.items() if name.startswith("speech")}
         return {**speech, "normalized": self.normalized_speech}
 
     @torch.no_grad()
     def encode_images(self, image: Tensor) -> Tensor:
-        """L2-normalised embeddings (batch, dim) of what :meth:`encode` takes as ``image``."""
+        """L2-normalised embeddings (batch, dim) of the ``image`` of :meth:`encode`."""
         if image.dim() == 4:
             image = self.speechclip.clip.encode_images(image)  # (batch, dim)
         return nn.functional.normalize(image.float(), dim=-1)
 
     def objective(self, encoded: EncodedBatch) -> Losses:
-        """Weighted sum of the objectives, with what is worth watching."""
+        """Weighted sum of the objectives, with statistics."""
         speech = encoded.speech
         batch_size = len(encoded.images)
         images = gather_features(encoded.images)
@@ -283,7 +282,7 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
 
 
 def branch_embeddings(speech: SpeechOutput) -> dict[str, Tensor]:
-    """Embeddings (batch, dim) of the branches that there are, by the branch's name."""
+    """Embeddings (batch, dim) of the existing branches, by name."""
     found = {"parallel": speech.parallel, "cascaded": speech.cascaded}
     return {branch: embedding for branch, embedding in found.items() if embedding is not None}
 

@@ -1,7 +1,7 @@
-"""What never changes is neither saved nor sent: it is rebuilt from the names in the configuration.
+"""Keeps frozen parts out of checkpoints and broadcasts: a configuration names them.
 
 With HuBERT base and CLIP ViT-B/32 an epoch's file would otherwise hold about 1 GB of frozen
-weights, and every rank would send the keyword vocabulary's table (16 to 61 MB) at every step.
+weights. Every rank would send the keyword vocabulary's table (16 to 61 MB) at every step.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from torch.nn.parallel import DistributedDataParallel
 
 
 def leave_out_of_checkpoints(module: nn.Module, prefixes: Sequence[str]) -> None:
-    """Removes the given parts from ``state_dict`` and does not miss them in ``load_state_dict``.
+    """Removes parts from ``state_dict``, and accepts a ``load_state_dict`` without them.
 
-    Both hooks act wherever ``module`` stands inside another one. A state dict that does hold the
-    parts is loaded with them.
+    Both hooks also act if ``module`` is inside another one. A state dict that holds the parts is
+    loaded with them.
 
     Args:
         module: Owner of the frozen parts.
-        prefixes: Names below ``module`` with the final dot, e.g. ``("clip.", "speech_encoder.")``.
+        prefixes: Names in ``module`` with the final dot, e.g. ``("clip.", "speech_encoder.")``.
     """
 
     def drop(_: nn.Module, state: dict[str, Any], prefix: str, __: dict) -> None:
@@ -42,7 +42,7 @@ def leave_out_of_broadcasts(module: nn.Module) -> None:
     """Keeps DistributedDataParallel from sending the buffers that no checkpoint holds.
 
     Args:
-        module: What DistributedDataParallel will wrap, after :func:`leave_out_of_checkpoints`.
+        module: Will be wrapped by DistributedDataParallel, after :func:`leave_out_of_checkpoints`.
             Every rank builds it from the same files.
     """
     saved = module.state_dict().keys()

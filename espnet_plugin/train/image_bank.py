@@ -1,4 +1,4 @@
-"""All pictures of the training set, to contrast each utterance with more than its batch."""
+"""All images of the training set, to contrast each utterance with more than its batch."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from espnet_plugin.data.scp import DataError, read_scp
 from espnet_plugin.speechclip.losses import bank_loss
 
 OWN_SHARE = 0.86
-SAMPLED_PICTURES = 256
+SAMPLED_IMAGES = 256
 COLDEST, HOTTEST = 1e-3, 1.0
 
 
 class ImageBank(nn.Module):
-    """The embedding of each picture, which is frozen: what was stored stays exact.
+    """The stored embedding of each image; images are frozen, so it stays exact.
 
-    It is filled before the first step, see :func:`fill_image_bank`, and is in no checkpoint.
+    It is filled before the first step, see :func:`fill_image_bank`, and not in any checkpoint.
 
     Args:
-        softness: Share of the targets that goes to pictures that look alike, see :func:`bank_loss`.
-        temperature: Of those targets. None: :func:`soft_target_temperature` of the pictures.
+        softness: Share of the targets for similar images, see :func:`bank_loss`.
+        temperature: Of those targets. None: :func:`soft_target_temperature` of the images.
     """
 
     ids: Tensor
@@ -50,28 +50,28 @@ class ImageBank(nn.Module):
 
     @torch.no_grad()
     def fill(self, ids: Tensor, images: Tensor) -> None:
-        """Takes all pictures of the training set.
+        """Takes all images of the training set.
 
         Args:
-            ids: Same number = same picture, each once, (pictures,).
-            images: Their embeddings, (pictures, dim).
+            ids: One number for each image, (images,).
+            images: Their embeddings, (images, dim).
         """
         order = ids.argsort()
         device = self.ids.device
         images = nn.functional.normalize(images[order].float(), dim=-1)
         if self.temperature is None:
             self.temperature = soft_target_temperature(images)
-            logging.info(f"bank_temperature of {len(ids)} pictures: {self.temperature:.4f}")
+            logging.info(f"bank_temperature of {len(ids)} images: {self.temperature:.4f}")
         self.ids, self.embeddings = ids[order].to(device), images.to(device)
         self.mean = self.embeddings.mean(dim=0)  # (dim,)
         self.distances = (self.embeddings - self.mean).norm(dim=1).clamp(min=1e-8)  # (images,)
 
     def forward(self, speech: Tensor, ids: Tensor, scale: Tensor) -> Tensor:
-        """:func:`bank_loss` over all pictures.
+        """:func:`bank_loss` over all images.
 
         Args:
             speech: L2-normalised embeddings, (batch, dim).
-            ids: Pictures of the utterances, (batch,).
+            ids: Images of the utterances, (batch,).
             scale: Factor of the similarities.
 
         Raises:
@@ -114,31 +114,31 @@ class ImageBank(nn.Module):
 
 
 def soft_target_temperature(images: Tensor, *, own_share: float = OWN_SHARE) -> float:
-    r"""Temperature at which a picture keeps most of its own soft target.
+    r"""Temperature at which an image keeps most of its own soft target.
 
-    Of picture p among M pictures v, the soft target leaves
+    For image p of M images v, the soft target leaves
 
     .. math:: s_p(\tau) = 1 \Big/ \sum_{j=1}^{M} \exp\frac{v_p \cdot v_j - 1}{\tau}
 
-    on p itself. The temperature is the one at which the median of :math:`s_p` is ``own_share``. A
-    fixed one would not do: with cosines of mean :math:`\mu` and deviation :math:`\sigma`, normally
-    distributed,
+    on p itself. At the temperature, the median of :math:`s_p` is ``own_share``. A fixed temperature
+    does not fit all corpora. With normally distributed cosines of mean :math:`\mu` and deviation
+    :math:`\sigma`,
 
     .. math:: \log(1/s - 1) = \log(M - 1) - \frac{1 - \mu}{\tau} + \frac{\sigma^2}{2 \tau^2},
 
-    so that at 0.05, cosines of 0.5 ± 0.08 and 113,000 pictures 5 % stay on the picture itself; the
-    root of this equation for 86 % is 0.029.
+    At 0.05, with cosines of 0.5 ± 0.08 and 113,000 images, 5 % stay on the image itself. For 86 %
+    the temperature is 0.029.
 
     Args:
-        images: L2-normalised embeddings, (pictures, dim).
-        own_share: Between 0 and 1. 0.86 is what 0.05 leaves on average on mini's pictures, with
-            which the soft targets were tried.
+        images: L2-normalised embeddings, (images, dim).
+        own_share: Between 0 and 1. Soft targets were tried on mini's images, where 0.05 leaves 0.86
+            on average.
 
     Returns:
-        At least 0.001, should half of the pictures have doubles, and at most 1.
+        From 0.001 (half of the images have doubles) to 1.
     """
-    rows = torch.linspace(0, len(images) - 1, min(SAMPLED_PICTURES, len(images))).round().long()
-    distances = 1 - (images[rows] @ images.T).clamp(max=1.0)  # (sampled, pictures)
+    rows = torch.linspace(0, len(images) - 1, min(SAMPLED_IMAGES, len(images))).round().long()
+    distances = 1 - (images[rows] @ images.T).clamp(max=1.0)  # (sampled, images)
     low, high = math.log(COLDEST), math.log(HOTTEST)
     for _ in range(30):  # the share falls as the temperature rises
         middle = (low + high) / 2
@@ -153,10 +153,10 @@ def soft_target_temperature(images: Tensor, *, own_share: float = OWN_SHARE) -> 
 def fill_image_bank(
     bank: ImageBank, data: Sequence[Sequence[str]], utterances: Collection[str]
 ) -> None:
-    """Fills a bank with the stored embeddings of the utterances' pictures.
+    """Fills a bank with the stored embeddings of the utterances' images.
 
     Args:
-        bank: To be filled.
+        bank: The bank.
         data: Path, name and type of each part of the training data, as ESPnet's
             ``--train_data_path_and_name_and_type`` has them.
         utterances: Those of the training set.
@@ -167,9 +167,8 @@ def fill_image_bank(
     path = next((path for path, name, kind in data if (name, kind) == ("image", "npy")), None)
     if path is None:
         raise DataError(
-            "model_conf.bank_weight compares each utterance with the stored embedding of every "
-            "picture; give the training data image_feat.scp,image,npy (stage 4), or set "
-            "bank_weight: 0"
+            "model_conf.bank_weight needs stored image embeddings: give the training data "
+            "image_feat.scp,image,npy (stage 4), or set bank_weight: 0"
         )
     listed = read_scp(path)
     files: dict[str, str] = {}

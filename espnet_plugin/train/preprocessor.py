@@ -1,4 +1,4 @@
-"""What happens to one utterance between the files and the batch."""
+"""Prepares an utterance for a batch."""
 
 from __future__ import annotations
 
@@ -15,24 +15,23 @@ from espnet_plugin.speechclip.backends.waveform import (
     float_speech,
     normalize_waveforms,
 )
-from espnet_plugin.speechclip.clip_config import read_clip_config
-from espnet_plugin.speechclip.clip_inputs import image_transform, load_bpe
+from espnet_plugin.speechclip.clip_config import image_transform, load_bpe, read_clip_config
 
 
 class SpeechCLIPPreprocessor(AbsPreprocessor):
-    """Checks the speech, decodes pictures and turns captions into sub-word ids.
+    """Checks the speech, decodes images and turns captions into sub-word ids.
 
-    The tokenizer and the image transform are built when the first caption or picture file comes
-    by, in the process that needs them.
+    The tokenizer and the image transform are built for the first caption or image file, in the
+    process that needs them.
 
     Args:
         train: Whether the data is for training.
-        clip_conf: Configuration of CLIP, which names its tokenizer and its image size.
-        check: Look for speech that nothing can be learned from.
-        normalize: Bring the whole waveform to zero mean and unit variance, before it is cropped.
-        crop_samples: Cut longer speech to a random stretch of so many samples; None: keep it whole.
+        clip_conf: Configuration of CLIP, for its tokenizer and image size.
+        check: Refuse speech and embeddings that are empty or not finite.
+        normalize: Bring the whole waveform to zero mean and unit variance before it is cropped.
+        crop_samples: Cut longer speech to a random stretch of this length; None: keep it whole.
         crop_frames: The same for stored hidden states, in frames.
-        captions: Keep captions, as sub-word ids; nothing but their number is ever used.
+        captions: Keep captions as sub-word ids; only their number is used.
     """
 
     def __init__(
@@ -62,14 +61,14 @@ class SpeechCLIPPreprocessor(AbsPreprocessor):
         Args:
             uid: Utterance id.
             data: ``speech`` (samples,), floating point or integers, ``speech_states`` (the first
-                frame and the one after the last), ``image`` (an embedding, or the path of a
-                picture), ``image_id``, ``text`` (a caption).
+                frame and the one after the last), ``image`` (an embedding, or the path of an
+                image), ``image_id``, ``text`` (a caption).
 
         Returns:
-            The same entries as arrays: a picture as pixels (3, height, width), a caption as ids.
+            The same entries as arrays: an image as pixels (3, height, width), a caption as ids.
 
         Raises:
-            ValueError: When the speech is empty, not mono, or not finite, or the embedding is not.
+            ValueError: If the speech is empty, not mono or not finite, or the embedding not finite.
         """
         data = dict(data)
         if "speech" in data:
@@ -109,7 +108,7 @@ class SpeechCLIPPreprocessor(AbsPreprocessor):
 
 
 def normalized(speech: np.ndarray) -> np.ndarray:
-    """Speech (samples,) with zero mean and unit variance, as a speech encoder would do it."""
+    """Speech (samples,) with zero mean and unit variance, as a speech encoder normalises it."""
     waveform = torch.from_numpy(speech)[None]  # (1, samples)
     return normalize_waveforms(waveform, torch.tensor([len(speech)]))[0].numpy()
 

@@ -1,6 +1,6 @@
 """Trainer that scores retrieval over the whole development set.
 
-A contrastive loss within a batch says little about retrieval among thousands of images, so models
+A contrastive loss within a batch says little about retrieval among thousands of images. So models
 are chosen by recall at k, which needs all embeddings at once. ESPnet's trainer only sees batches.
 """
 
@@ -38,17 +38,16 @@ from espnet_plugin.train.epoch_seeds import epoch_seed
 from espnet_plugin.train.image_bank import fill_image_bank
 from espnet_plugin.train.skipped_updates import WatchedUpdates
 from espnet_plugin.utils.memory import memory_errors
-from espnet_plugin.utils.progress import progress
 
 SMALLER = (
-    "give a smaller --crop_seconds, or a smaller --batch_size (fewer negatives); stored hidden "
-    "states (--dump_speech_states true) spare the encoder"
+    "give a smaller --crop_seconds or --batch_size (fewer negatives), or store hidden states "
+    "(--dump_speech_states true)"
 )
 
 
 @dataclass
 class RetrievalTrainerOptions(TrainerOptions):
-    """ESPnet's options, ours, see ``add_arguments``, and the training data."""
+    """ESPnet's options, those of ``add_arguments``, and the training data."""
 
     max_skipped_updates: int
     train_data_path_and_name_and_type: Sequence[Sequence[str]]
@@ -70,13 +69,13 @@ class RetrievalTrainer(Trainer):
             "--max_skipped_updates",
             type=int,
             default=20,
-            help="Updates in a row that are left out, because the loss or a gradient is not "
-            "finite, before training stops; 0: never",
+            help="Training stops after so many updates in a row without a finite loss and finite "
+            "gradients; 0: never",
         )
 
     @classmethod
     def build_options(cls, args: argparse.Namespace) -> RetrievalTrainerOptions:
-        """What ESPnet hands to the other methods."""
+        """The options that ESPnet gives to the other methods."""
         return build_dataclass(RetrievalTrainerOptions, args)
 
     @classmethod
@@ -87,7 +86,7 @@ class RetrievalTrainer(Trainer):
         distributed_option: DistributedOption,
         **parts: Any,
     ) -> None:
-        """Trains; a kill at any moment leaves an experiment that goes on from its last epoch."""
+        """Trains. After a kill at any moment the experiment resumes from its last epoch."""
         if trainer_options.resume and (distributed_option.dist_rank or 0) == 0:
             nbest = trainer_options.keep_nbest_models
             repair_experiment(
@@ -107,36 +106,41 @@ class RetrievalTrainer(Trainer):
 
     @staticmethod
     def resume(checkpoint: str | Path, **trained: Any) -> None:
-        """Goes on from ``checkpoint.pth``, of which nothing is executed."""
+        """Resumes from ``checkpoint.pth`` without executing anything in it."""
         read_resume_point(checkpoint)
         with weights_only_loading(), statistics_globals():
             Trainer.resume(checkpoint, **trained)
 
     @classmethod
     def train_one_epoch(cls, model: Any, iterator: Any, **kwargs: Any) -> bool:
-        """One epoch of ESPnet's trainer, with draws (dropout) of its own and, when a person is
-        watching, a progress bar; its process time is among the statistics."""
+        """One epoch of ESPnet's trainer, with its own random numbers and process time.
+
+        On a terminal it shows a progress bar.
+        """
         distributed_option: DistributedOption = kwargs["distributed_option"]
         options: RetrievalTrainerOptions = kwargs["options"]
         epoch = kwargs["reporter"].get_epoch()
         set_all_random_seed(epoch_seed(options.seed, epoch))
         updates = None
         if not options.no_forward_run:
-            model.zero_grad()  # of last batches too few for an update: no checkpoint holds them
+            model.zero_grad()  # no checkpoint holds gradients of an incomplete update
             iterator = updates = WatchedUpdates(
                 iterator,
                 getattr(model, "module", model),
                 accum_grad=options.accum_grad,
                 limit=options.max_skipped_updates,
             )
-        watched = sys.stderr.isatty() and not options.no_forward_run
-        if watched and (distributed_option.dist_rank or 0) == 0:
-            iterator = WatchedIterator(iterator, f"epoch {epoch}")
+        if sys.stderr.isatty() and (distributed_option.dist_rank or 0) == 0:
+            from tqdm import tqdm
+
+            iterator = tqdm(
+                iterator, f"epoch {epoch}", unit="batch", dynamic_ncols=True, leave=None
+            )
         before = _cpu_seconds()
         with memory_errors(updates.current if updates is not None else [], remedy=SMALLER):
             stopped = super().train_one_epoch(model=model, iterator=iterator, **kwargs)
         if updates is not None:
-            # ESPnet ends a training that made no update in an epoch as if it had succeeded
+            # ESPnet treats an epoch without an update as success
             if stopped:
                 updates.skipped.end_epoch()
             kwargs["reporter"].register({"cpu_seconds": _cpu_seconds() - before})
@@ -177,7 +181,7 @@ class RetrievalTrainer(Trainer):
         if options.no_forward_run or not rows:
             return
         collected = {name: torch.cat(values) for name, values in rows.items()}
-        # every rank needs the same figures: early stopping reads each rank's own reporter
+        # every rank needs the same scores: early stopping reads each rank's own reporter
         collected = {name: gather_features(value) for name, value in collected.items()}
         reporter.register(validation_recall(collected))
         reporter.next()
@@ -188,8 +192,8 @@ def validation_recall(
 ) -> dict[str, float]:
     """Recall of every branch and their mean, by the rules of ``evaluation.retrieval``.
 
-    Each image counts once however many captions it has. A row that holds NaN counts as zeros, which
-    tie with each other, so a model that has diverged scores 0 and its training goes on.
+    Each image counts once, whatever its number of captions. A row with NaN counts as zeros, which
+    tie with each other: a diverged model scores 0 and its training continues.
 
     Args:
         embeddings: ``image_id`` (utterances,), ``image`` (utterances, dim) and one entry per
@@ -197,7 +201,7 @@ def validation_recall(
         recall_at: The k of recall@k.
 
     Returns:
-        What ``RetrievalTrainer`` lists, each from 0 to 1.
+        The scores that ``RetrievalTrainer`` lists, each from 0 to 1.
     """
     arrays = {name: _finite_rows(v) for name, v in embeddings.items() if name != "image_id"}
     ids = embeddings["image_id"].cpu().numpy()
@@ -225,21 +229,6 @@ def _finite_rows(values: Tensor) -> np.ndarray:
     return values.where(finite, torch.zeros_like(values)).cpu().numpy()
 
 
-class WatchedIterator:
-    """An iterator with a progress bar that keeps its length, which sets the logging interval."""
-
-    def __init__(self, iterator: Any, description: str) -> None:
-        self.iterator = iterator
-        self.description = description
-
-    def __len__(self) -> int:
-        return len(self.iterator)
-
-    def __iter__(self) -> Iterator[Any]:
-        total = len(self) if hasattr(self.iterator, "__len__") else None
-        return progress(self.iterator, description=self.description, total=total, unit="batch")
-
-
 def _cpu_seconds() -> float:
     """Process time so far, of all threads and of data workers that have ended."""
     used = os.times()
@@ -247,14 +236,14 @@ def _cpu_seconds() -> float:
 
 
 def _autocast(use_amp: bool, device: str) -> torch.autocast:
-    """Mixed precision as in ESPnet's training loop: on GPUs only, bfloat16 where there is it."""
+    """Mixed precision as in ESPnet's training loop: only on GPUs, in bfloat16 if supported."""
     enabled = use_amp and device == "cuda"
     bf16 = enabled and torch.cuda.is_bf16_supported()
     return torch.autocast("cuda", torch.bfloat16 if bf16 else torch.float16, enabled=enabled)
 
 
 def _until_any_rank_stops(iterator: Iterable[Any], distributed: bool, device: str) -> Iterator[Any]:
-    """Items until one of the ranks has no more, since the collectives need all of them."""
+    """Items until a rank runs out of them, because the collectives need all ranks."""
     if not distributed:
         yield from iterator
         return

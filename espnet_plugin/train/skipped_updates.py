@@ -1,4 +1,4 @@
-"""Updates that ESPnet leaves out because the loss or a gradient is not finite."""
+"""Updates that ESPnet skips because the loss or a gradient is not finite."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from torch import nn
 
 
 class NonFiniteTrainingError(RuntimeError):
-    """Too many updates in a row were left out: the limit, or all of an epoch."""
+    """Too many updates in a row were skipped: the limit, or all of an epoch."""
 
     def __init__(self, left_out: int) -> None:
         super().__init__(
             f"{left_out} updates in a row were left out, since the loss or the gradients are not "
-            "finite: training stops. The log names their utterances. Lower the learning rate "
-            "(optim_conf.lr), set use_amp: false, or start from an earlier checkpoint; "
-            "max_skipped_updates changes the number, 0 lets training go on"
+            "finite: training stops.\nThe log names their utterances. Lower the learning rate "
+            "(optim_conf.lr), set use_amp: false, or start from an earlier checkpoint.\n"
+            "max_skipped_updates changes the limit; 0 means no limit"
         )
 
 
 class SkippedUpdates:
-    """Counts the updates of an epoch that were left out, and names their utterances.
+    """Counts the skipped updates of an epoch, and logs their utterances.
 
     Attributes:
-        total: Updates left out so far.
-        in_a_row: Of these, those since the last update that was made.
+        total: Updates skipped so far.
+        in_a_row: Those since the last update that was made.
         all_left_out: Whether no update was made so far.
 
     Args:
-        limit: Updates in a row that may be left out; 0: any number.
+        limit: Updates in a row that may be skipped; 0: any number.
     """
 
     def __init__(self, limit: int) -> None:
@@ -44,7 +44,7 @@ class SkippedUpdates:
         self.all_left_out = False
 
     def left_out(self, utterances: Sequence[str]) -> None:
-        """Notes that there was none.
+        """Notes a skipped update.
 
         Raises:
             NonFiniteTrainingError: If the limit is reached.
@@ -59,7 +59,7 @@ class SkippedUpdates:
             raise NonFiniteTrainingError(self.in_a_row)
 
     def end_epoch(self) -> None:
-        """Judges the epoch.
+        """Checks the epoch.
 
         Raises:
             NonFiniteTrainingError: If no update was made in it, and there is a limit.
@@ -69,17 +69,17 @@ class SkippedUpdates:
 
 
 class WatchedUpdates:
-    """Batches of an epoch, whose utterances are named when their update was left out.
+    """Batches of an epoch; logs the utterances of a skipped update.
 
     Attributes:
-        current: Utterances of the batch that is computed.
-        skipped: The updates that were left out.
+        current: Utterances of the current batch.
+        skipped: The skipped updates.
 
     Args:
         batches: Of an epoch: utterance ids, and what the model takes.
         model: Counts its updates in ``updates_done``.
         accum_grad: Batches per update.
-        limit: Updates in a row that may be left out; 0: any number.
+        limit: Updates in a row that may be skipped; 0: any number.
     """
 
     def __init__(self, batches: Any, model: nn.Module, *, accum_grad: int, limit: int) -> None:
@@ -93,13 +93,13 @@ class WatchedUpdates:
         return len(self.batches)
 
     def __iter__(self) -> Iterator[Any]:
-        """Raises NonFiniteTrainingError once the limit is reached."""
+        """Raises NonFiniteTrainingError at the limit."""
         utterances: list[str] = []
         updates = self._updates()
         for number, (ids, batch) in enumerate(self.batches, 1):
             self.current[:] = ids
             yield ids, batch
-            # here the trainer asks for the next batch: this one's update is done, or was left out
+            # The trainer asks for the next batch: the current update was made or skipped.
             utterances += ids
             if number % self.accum_grad == 0:
                 if self._updates() == updates:

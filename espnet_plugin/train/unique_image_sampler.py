@@ -1,8 +1,8 @@
 """Batches for a contrastive loss over images with several captions each.
 
-A stock sampler either keeps a batch's composition for ever (the same negatives every epoch) or
-drops utterances, and none keeps two captions of one picture apart. Two captions of one picture in
-a batch are a wasted row: the loss has to mask the pair out.
+Stock samplers either keep a batch's composition (the same negatives every epoch) or drop
+utterances. None keeps two captions of one image apart. Two captions of one image in a batch waste a
+row: the loss has to mask the pair.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from espnet2.samplers.abs_sampler import AbsSampler
 
 
 def spread_sizes(total: int, parts: int, multiple: int) -> list[int]:
-    """Splits ``total`` into ``parts`` sizes that are multiples of ``multiple``, as equal as can be.
+    """Splits ``total`` into ``parts`` nearly equal sizes that are multiples of ``multiple``.
 
     >>> spread_sizes(10, 4, 1)
     [3, 3, 2, 2]
@@ -25,13 +25,13 @@ def spread_sizes(total: int, parts: int, multiple: int) -> list[int]:
     """
     units, rest = divmod(total, multiple)
     if rest:
-        raise ValueError(f"{total} is no multiple of {multiple}")
+        raise ValueError(f"{total} is not a multiple of {multiple}")
     small, larger = divmod(units, parts)
     return [(small + 1) * multiple] * larger + [small * multiple] * (parts - larger)
 
 
 def can_be_spread(captions_per_image: Sequence[int], sizes: Sequence[int]) -> bool:
-    """Whether groups of these sizes can hold all captions, no image twice in a group.
+    """Whether groups of these sizes can hold all captions without an image twice in a group.
 
     The Gale-Ryser condition: the k largest groups may hold at most min(captions, k) utterances of
     each image.
@@ -48,12 +48,12 @@ def can_be_spread(captions_per_image: Sequence[int], sizes: Sequence[int]) -> bo
 class UniqueImageBatchSampler(AbsSampler):
     """New random batches each epoch, no two captions of one image in a batch, nothing dropped.
 
-    Every batch has a multiple of ``world_size`` utterances, so that the ranks' shares can be
-    gathered; when the number of utterances is none, fewer than ``world_size`` utterances come twice
-    in an epoch (in different batches). Sizes differ by ``world_size`` at most.
+    Every batch has a multiple of ``world_size`` utterances, because the ranks' shares are gathered.
+    If needed, fewer than ``world_size`` utterances come twice in an epoch, in different batches.
+    Sizes differ by at most ``world_size``.
 
-    When the captions of an image cannot be kept apart in batches of ``batch_size`` (an image has
-    more captions than there are batches), the batches are made smaller and more, with a warning.
+    If an image has more captions than there are batches, the batches become smaller and more, with
+    a warning.
 
     Args:
         utt2image: Image of each utterance.
@@ -64,8 +64,8 @@ class UniqueImageBatchSampler(AbsSampler):
             equal length, and batch statistics drift with the length. Captions of an image are kept
             apart in the whole window.
         world_size: Number of ranks.
-        rank: Whose share of each batch ``generate`` returns.
-        seed: Mixed with the number of the epoch, so that no two runs draw alike.
+        rank: The rank whose share of each batch ``generate`` returns.
+        seed: Of the run; mixed with the number of the epoch.
 
     Raises:
         ValueError: With no utterances, fewer images than ranks, or missing lengths.
@@ -139,7 +139,7 @@ class UniqueImageBatchSampler(AbsSampler):
         return counts
 
     def _windows(self, sort_window: int) -> list[list[int]]:
-        """Batch sizes of each window; the widest window that still keeps captions apart."""
+        """Batch sizes of each window: the widest windows that keep captions apart."""
         counts = self._caption_counts()
         widest = min(sort_window, len(self.sizes))
         for width in range(widest, 0, -1):
@@ -169,7 +169,7 @@ class UniqueImageBatchSampler(AbsSampler):
         )
 
     def generate(self, epoch: int) -> list[tuple[str, ...]]:
-        """The batches of one epoch, this rank's share of each; the same whenever it is asked."""
+        """This rank's share of the batches of an epoch, the same at each call."""
         rng = np.random.default_rng([self.seed, epoch])
         batches: list[list[str]] = []
         for window, utterances in zip(self.windows, self._draw(rng), strict=True):
@@ -185,8 +185,8 @@ class UniqueImageBatchSampler(AbsSampler):
     def _draw(self, rng: np.random.Generator) -> list[list[str]]:
         """Random windows: each caption goes to the emptiest window that lacks its image.
 
-        Taking the windows with the most room left never runs into a dead end when a solution
-        exists (Ryser's construction), whatever the order of the images.
+        If a solution exists, taking the windows with the most room left finds one (Ryser's
+        construction), whatever the order of the images.
         """
         groups = list(self.captions.values())
         rng.shuffle(groups)

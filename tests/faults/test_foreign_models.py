@@ -212,7 +212,7 @@ def encoder_with_code(model: Path, marker: Path) -> str:
     names = {"AutoConfig": "code.Evil", "AutoModel": "code.Evil"}
     options = {"model_type": "evil", "auto_map": names}
     change_json(model / "speech_encoder" / "config.json", None, **options)
-    return "is a 'evil' model; .*runs no code that comes with a model"
+    return "is a .evil. model; the huggingface source knows .*speech_encoder: s3prl"
 
 
 def quantized_encoder(model: Path, marker: Path) -> str:
@@ -288,7 +288,7 @@ def vocabulary_elsewhere(model: Path, marker: Path) -> str:
 
 def deep_json(model: Path, marker: Path) -> str:
     (model / "clip" / "tiny_clip.json").write_text(100_000 * "[")
-    return "is no JSON file"
+    return "is not a JSON file"
 
 
 def weights_that_are_a_pickle(model: Path, marker: Path) -> str:

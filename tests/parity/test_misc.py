@@ -15,8 +15,8 @@ from espnet_plugin.speechclip.attention import AttentionBlock, TransformerBlock
 from espnet_plugin.speechclip.backends.waveform import prepare_waveforms
 from espnet_plugin.speechclip.cif import duration_targets
 from espnet_plugin.speechclip.compatibility import rounded_frame_lengths
+from espnet_plugin.speechclip.factory import projection
 from espnet_plugin.speechclip.padding import padding_mask
-from espnet_plugin.speechclip.projection import projection
 from espnet_plugin.speechclip.quantizer import cosine_similarities
 from espnet_plugin.speechclip.speech_encoder import LayerWeighting
 from tests.parity.fixtures import assert_close, cases, fixture_files

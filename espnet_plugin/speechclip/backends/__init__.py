@@ -1,4 +1,4 @@
-"""Where frozen speech encoders come from: one class per source.
+"""Where frozen speech encoders come from: one class per source, and what these share.
 
 A backend is a ``torch.nn.Module`` of the form of ``SpeechBackend``, whose constructor takes
 ``model`` and its own options by keyword.
@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+import torch
 from torch import Tensor
+
+from espnet_plugin.speechclip.padding import padding_mask
 
 
 class SpeechBackend(Protocol):
@@ -19,27 +22,74 @@ class SpeechBackend(Protocol):
     dim: int
     stride: int  # samples per frame
     sampling_rate: int
-    min_samples: int  # shorter utterances are continued with zeros up to so many samples
+    min_samples: int  # shorter utterances are padded with zeros to this number of samples
 
     def wants_normalized_waveforms(self) -> bool:
-        """Whether the model was trained on waveforms of zero mean and unit variance, and does not
+        """Whether the model expects waveforms of zero mean and unit variance, and does not
         normalise them itself."""
         ...
 
     def frame_lengths(self, sample_lengths: Tensor) -> Tensor:
-        """Exact number of frames (batch,) of utterances of so many samples (batch,); an utterance
-        shorter than ``min_samples`` has as many as one of that length."""
+        """Exact number of frames, (batch,), of utterances of these numbers of samples, (batch,).
+
+        An utterance shorter than ``min_samples`` has as many as one of that length.
+        """
         ...
 
     def __call__(self, speech: Tensor, sample_lengths: Tensor, ends: Sequence[int]) -> Tensor:
         """Encodes waveforms as ``prepare_waveforms`` leaves them.
 
         Args:
-            speech: (batch, samples), 0 behind each utterance's end.
+            speech: (batch, samples), 0 after each utterance's end.
             sample_lengths: (batch,), each at least ``min_samples``.
-            ends: The same on the host, so that nobody has to wait for the device to know them.
+            ends: The same on the host, which then need not wait for the device.
 
         Returns:
             Hidden states (batch, layers + 1, frames, dim), 0 at padded frames.
         """
         ...
+
+
+class StateCollector:
+    """Gathers hidden states (batch, frames, dim) into one (batch, layers + 1, frames, dim).
+
+    Without gradients each state is copied into its place as soon as it exists. The encoder's own
+    tensor can then be freed: all states take their memory once, not twice.
+
+    Args:
+        num_states: Number of states that will be added.
+    """
+
+    def __init__(self, num_states: int) -> None:
+        self._num_states = num_states
+        self._states: list[Tensor] = []
+        self._buffer: Tensor | None = None
+        self._added = 0
+
+    def add(self, state: Tensor) -> None:
+        """Adds the next state (batch, frames, dim)."""
+        if self._added == self._num_states:
+            raise RuntimeError(f"the encoder gave more than {self._num_states} hidden states")
+        if state.requires_grad:
+            self._states.append(state)
+        else:
+            if self._buffer is None:
+                batch, frames, dim = state.shape
+                self._buffer = state.new_empty(batch, self._num_states, frames, dim)
+            self._buffer[:, self._added].copy_(state)
+        self._added += 1
+
+    def stack(self, lengths: Sequence[int]) -> Tensor:
+        """All states (batch, layers + 1, frames, dim), 0 at frames from ``lengths[i]`` on."""
+        if self._added != self._num_states:
+            raise RuntimeError(f"the encoder gave {self._added} of {self._num_states} states")
+        if self._states:
+            earlier = [] if self._buffer is None else list(self._buffer.unbind(1))
+            states = torch.stack(earlier[: self._num_states - len(self._states)] + self._states, 1)
+            ends = torch.tensor(lengths, device=states.device)
+            padding = padding_mask(ends, states.shape[2])  # (batch, frames)
+            return states.masked_fill(padding[:, None, :, None], 0.0)
+        assert self._buffer is not None
+        for row, length in enumerate(lengths):
+            self._buffer[row, :, length:].zero_()
+        return self._buffer

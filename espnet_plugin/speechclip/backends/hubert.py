@@ -1,7 +1,7 @@
 """HuBERT in plain PyTorch, from a directory in the form of transformers' ``save_pretrained``.
 
 Importing transformers takes longer than everything else that one spoken query needs: 2.5 times as
-long as importing PyTorch. So a HuBERT that lies here is built by this module. Names of modules and
+long as importing PyTorch. So this module builds a HuBERT that is on the disk. Names of modules and
 weights, and every operation, are transformers': outputs are equal bit by bit, dropouts included.
 Paper: HuBERT (arXiv 2106.07447).
 """
@@ -75,7 +75,7 @@ def read_hubert(directory: str | Path, *, dropout: float | None = None) -> Huber
         dropout: Of :class:`~espnet_plugin.speechclip.backends.huggingface.HuggingFaceBackend`.
 
     Returns:
-        The encoder; None where the directory holds something else, which transformers may read.
+        The encoder; None if the directory holds something else, which transformers may read.
 
     Raises:
         ValueError: If the weights are damaged, or are not those of the configuration.
@@ -104,12 +104,12 @@ def read_hubert(directory: str | Path, *, dropout: float | None = None) -> Huber
 
 
 def _draw_as_transformers(options: Mapping[str, Any], model: Hubert) -> None:
-    """Takes the random numbers that transformers takes before it reads the weights.
+    """Draws the random numbers that transformers draws before it reads the weights.
 
-    So a seed starts what is trained with the same weights, whoever builds the encoder.
+    So with the same seed, training starts from the same weights with either encoder.
     """
     if options.get("mask_time_prob", 0.05) > 0 or options.get("mask_feature_prob", 0.0) > 0:
-        torch.empty(model.config.hidden_size).uniform_()  # what stands in for masked frames
+        torch.empty(model.config.hidden_size).uniform_()  # the embedding of masked frames
     for _ in range(2):
         torch.empty_like(model.encoder.pos_conv_embed.conv.weight).normal_()
 
@@ -136,18 +136,18 @@ class Linear(nn.Linear):
     """Without random weights, which would be replaced."""
 
     def reset_parameters(self) -> None:
-        """Leaves them as the memory was."""
+        """Does nothing."""
 
 
 class Convolution(nn.Conv1d):
-    """Likewise."""
+    """Without random weights."""
 
     def reset_parameters(self) -> None:
-        """Leaves them as the memory was."""
+        """Does nothing."""
 
 
 class Hubert(nn.Module):
-    """The encoder's three parts; a caller puts them together and takes the states it wants."""
+    """The encoder's three parts; a backend runs them and collects the states."""
 
     def __init__(self, config: HubertConfig) -> None:
         super().__init__()
@@ -249,7 +249,7 @@ class Encoder(nn.Module):
 
 
 class PositionConvolution(nn.Module):
-    """What tells frames their place: a wide grouped convolution over them."""
+    """Position embedding: a wide grouped convolution over the frames."""
 
     def __init__(self, config: HubertConfig) -> None:
         super().__init__()
@@ -272,7 +272,7 @@ class PositionConvolution(nn.Module):
 
 
 class Layer(nn.Module):
-    """Attention and a network of two layers; its norms stand before them (large) or behind."""
+    """Attention and a network of two layers, with norms before (large) or after them."""
 
     def __init__(self, config: HubertConfig) -> None:
         super().__init__()

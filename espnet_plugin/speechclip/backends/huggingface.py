@@ -1,8 +1,8 @@
 """HuBERT, wav2vec 2.0 and WavLM of the transformers library, without any leak of padding.
 
-The library's models see an utterance's padding in two places: base models' first convolution is
+The library's models see an utterance's padding in two places. Base models' first convolution is
 followed by a group norm over time, and the masks of padded frames are optional. Here utterances
-of different lengths are convolved one by one, and padded frames are zero before the position
+of different lengths are convolved one by one. Padded frames are zero before the position
 convolution and masked in every attention. So an utterance has the same hidden states alone and
 in any batch.
 """
@@ -18,11 +18,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from espnet_plugin.speechclip.backends import StateCollector
 from espnet_plugin.speechclip.backends.huggingface_loading import (
     load_encoder,
     wants_normalized_waveforms,
 )
-from espnet_plugin.speechclip.backends.states import StateCollector
 from espnet_plugin.speechclip.padding import padding_mask
 
 Lengths = TypeVar("Lengths", Tensor, int)
@@ -55,7 +55,7 @@ class HuggingFaceBackend(nn.Module):
 
     Args:
         model: Hub name, or a local directory in the form of ``save_pretrained``.
-        cache_dir: Where downloaded models lie; None: the library's default.
+        cache_dir: Folder of downloaded models; None: the library's default.
         random_weights: Take the model's ``config.json`` only and random weights (dry runs).
         dropout: Probability in training mode of the dropouts before and in the layers and of their
             attention weights, with none after activations: the four of fairseq's HuBERT base.
@@ -91,7 +91,7 @@ class HuggingFaceBackend(nn.Module):
         self.num_layers = int(config.num_hidden_layers) + 1
 
     def train(self, mode: bool = True) -> HuggingFaceBackend:
-        """Training mode reaches all modules but the convolutions, which then ask for gradients."""
+        """Training mode reaches all modules but the convolutions, which would ask for gradients."""
         super().train(mode)
         self.model.feature_extractor.eval()
         return self
@@ -152,7 +152,7 @@ class HuggingFaceBackend(nn.Module):
         layers = self.model.encoder.layers
         hooks = [layers[0].register_forward_pre_hook(add_input)]
         hooks += [layer.register_forward_hook(add_output) for layer in layers]
-        # Given to the encoder, a mask would be looked at from the host, and indexed by.
+        # The encoder itself would read a mask on the host, and index with it.
         hooks += [
             layer.register_forward_pre_hook(mask_padding, with_kwargs=True) for layer in layers
         ]
@@ -164,8 +164,12 @@ class HuggingFaceBackend(nn.Module):
         return states.stack(ends)
 
     def _attention_mask(self, padding: Tensor, dtype: torch.dtype) -> Tensor:
-        """What this kind of model's layers take, of a mask that is True at padding, (batch,
-        frames)."""
+        """The mask as this kind of model's layers take it.
+
+        Args:
+            padding: True at padding, (batch, frames).
+            dtype: Of the attention's scores.
+        """
         if self.model.config.model_type == "wavlm":
             return ~padding  # (batch, frames)
         batch, frames = padding.shape

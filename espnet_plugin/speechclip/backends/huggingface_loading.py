@@ -1,4 +1,4 @@
-"""Finding and loading a transformers speech encoder, with one clear error when it is not there."""
+"""Finds and loads a transformers speech encoder, or raises one clear error."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from espnet_plugin.speechclip.hub import first_line, from_cache_or_hub, is_remot
 logger = logging.getLogger(__name__)
 
 PREPROCESSOR_FILE = "preprocessor_config.json"
-# Data2vec's and others' position convolutions would let padding in: they are left out.
+# Data2vec and others are left out: their position convolutions would let padding in.
 MODEL_TYPES = ("hubert", "wav2vec2", "wavlm", "unispeech", "unispeech-sat")
 # Parameters that only pre-training and augmentation use.
 UNUSED_PARAMETERS = ("masked_spec_embed",)
@@ -57,7 +57,7 @@ def load_encoder(
         cache_dir,
         wanted="config.json",
     )
-    config._attn_implementation = None  # a file may name one that is fetched and run
+    config._attn_implementation = None  # a file may name code that is downloaded and run
     config.layerdrop = 0.0
     config.apply_spec_augment = False
     if dropout is not None:
@@ -83,7 +83,7 @@ def load_encoder(
     if missing:
         raise ValueError(
             f"{model}: the weights lack {len(missing)} parameters of the speech encoder, "
-            f"{', '.join(sorted(missing)[:3])} ...: they belong to another model than config.json"
+            f"{', '.join(sorted(missing)[:3])} ...: they do not belong to this config.json"
         )
     return encoder.float().eval()  # some are stored in half precision
 
@@ -93,16 +93,16 @@ def wants_normalized_waveforms(
 ) -> bool:
     """Whether the model's ``preprocessor_config.json`` asks for normalised waveforms.
 
-    Without that file: yes for models with layer norms in all convolutions (the large ones), no
-    for the others, as they were trained.
+    Without that file, models with layer norms in all convolutions (the large ones) get them, others
+    do not, as they were trained.
     """
     options = _preprocessor_options(model, cache_dir)
     if "do_normalize" in options:
         return bool(options["do_normalize"])
     normalize = config.feat_extract_norm == "layer"
     logger.warning(
-        "%s has no preprocessor_config.json with do_normalize: assuming normalize_waveform: %s "
-        "(set speech_encoder_conf.normalize_waveform if that is wrong)",
+        "%s has no do_normalize in preprocessor_config.json: assuming normalize_waveform: %s "
+        "(speech_encoder_conf.normalize_waveform changes it)",
         model,
         str(normalize).lower(),
     )
@@ -127,15 +127,14 @@ def _preprocessor_options(model: str, cache_dir: str | Path | None) -> dict[str,
 
 
 def _check_config(model: str, cache_dir: str | Path | None) -> None:
-    """Looks before the library does, which would ask whether to run the code of an unknown type."""
+    """Refuses other models before the library asks whether to run their code."""
     from transformers import PretrainedConfig
 
     options, _ = _load(PretrainedConfig.get_config_dict, model, cache_dir, wanted="config.json")
     if options.get("model_type") not in MODEL_TYPES:
         raise ValueError(
             f"{model} is a {options.get('model_type')!r} model; the huggingface source knows "
-            f"{', '.join(MODEL_TYPES)}, and runs no code that comes with a model. Others may be "
-            "available with speech_encoder: s3prl"
+            f"{', '.join(MODEL_TYPES)}. For others try speech_encoder: s3prl"
         )
     if options.get("quantization_config"):
         raise ValueError(f"{model} is quantized, which is not supported; take the original weights")
@@ -149,7 +148,7 @@ def _check_config(model: str, cache_dir: str | Path | None) -> None:
 def _load(
     load: Callable[..., Any], model: str, cache_dir: str | Path | None, *, wanted: str
 ) -> Any:
-    """Calls one of the library's functions that take a model's name or directory."""
+    """Calls a function of the library that takes a model's name or directory."""
     load = _plain_errors(_quietly(load))
     options = {} if cache_dir is None else {"cache_dir": str(cache_dir)}
     if Path(model).is_dir():
@@ -158,9 +157,8 @@ def _load(
         except (OSError, ValueError) as error:
             raise FileNotFoundError(
                 f"Speech encoder directory {model}: cannot read {wanted} in it "
-                f"({first_line(error)}). It must look as transformers' save_pretrained "
-                "leaves it; for a dry run without weights set "
-                "speech_encoder_conf.random_weights: true"
+                f"({first_line(error)}). Give what transformers' save_pretrained wrote, or set "
+                "speech_encoder_conf.random_weights: true for a dry run"
             ) from error
     if not is_remote_name(model):
         raise FileNotFoundError(
@@ -172,13 +170,12 @@ def _load(
         missing=f"Speech encoder {model}: no {wanted}",
         cache=cache_dir,
         remedy=f"Run 'hf download {model}' where there is a network and copy the cache, or set "
-        "speech_encoder_conf.model (recipe option --speech_upstream) to a local directory that "
-        "holds the model's files",
+        "speech_encoder_conf.model (recipe option --speech_upstream) to a local directory",
     )
 
 
 def _quietly(load: Callable[..., Any]) -> Callable[..., Any]:
-    """The function without the library's bar over weights that are on this disk already."""
+    """The function without the library's progress bar for weights that are on this disk."""
     from transformers.utils import logging as library
 
     def quiet(name: str, **options: Any) -> Any:

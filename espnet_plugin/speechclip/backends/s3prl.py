@@ -1,8 +1,7 @@
 """Any upstream of s3prl as a frozen speech encoder.
 
 Upstreams differ in how they treat padding, and many let it leak. So utterances are run in groups
-of equal length: padding does not exist, and an utterance has the same hidden states alone and in
-any batch.
+of equal length, without padding. An utterance has the same hidden states alone and in any batch.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from espnet_plugin.speechclip.backends.states import StateCollector
+from espnet_plugin.speechclip.backends import StateCollector
 
-# Tried in this order until the upstream gives a frame: 25 ms, and longer for a few upstreams.
+# Tried in this order until the upstream gives a frame: 25 ms, more for a few upstreams.
 SHORTEST_SAMPLES = (400, 800, 1600, 3200, 6400, 16000)
 
 
@@ -32,9 +31,8 @@ def upstream_hub() -> Any:
         import s3prl.hub
     except (ImportError, OSError, AttributeError) as error:  # s3prl 0.4.18 breaks in all these ways
         raise ImportError(
-            f"s3prl cannot be imported ({type(error).__name__}: {error}). Install the fork "
-            "that works with current torchaudio: pip install espnet-s3prl pandas (extra: s3prl); "
-            "uninstall the package s3prl first"
+            f"s3prl cannot be imported ({type(error).__name__}: {error}). Uninstall it and "
+            "install the fork: pip install espnet-s3prl pandas (extra: s3prl)"
         ) from error
     return s3prl.hub
 
@@ -56,12 +54,11 @@ def build_upstream(name: str, checkpoint: str | Path | None = None) -> nn.Module
     entry = getattr(hub, name, None)
     if not callable(entry):
         raise ValueError(
-            f"s3prl has no upstream {name!r}. Names are listed by "
-            "python -c 'import s3prl.hub; print(s3prl.hub.options())'; a local checkpoint is "
-            "given as model: hubert_local, checkpoint: FILE"
+            f"s3prl has no upstream {name!r}. List the names with "
+            "python -c 'import s3prl.hub; print(s3prl.hub.options())'"
         )
     parameters = inspect.signature(entry).parameters
-    # hubert_local(*args, **kwargs) hands on to hubert_custom(ckpt, ...): its name tells.
+    # the signature of hubert_local(*args, **kwargs) does not show its checkpoint
     needs_checkpoint = name.endswith(("_local", "_custom", "_url"))
     takes_checkpoint = needs_checkpoint or "ckpt" in parameters
     if checkpoint is None:
@@ -74,7 +71,7 @@ def build_upstream(name: str, checkpoint: str | Path | None = None) -> nn.Module
         if not takes_checkpoint:  # s3prl itself would ignore the file without a word
             raise ValueError(
                 f"s3prl upstream {name!r} takes no checkpoint and would ignore {checkpoint}: use "
-                "the entry of the same family that ends in _local or _custom"
+                "the entry of its family that ends in _local or _custom"
             )
         if not Path(checkpoint).exists():
             raise FileNotFoundError(
@@ -88,15 +85,13 @@ def build_upstream(name: str, checkpoint: str | Path | None = None) -> nn.Module
         if url:
             raise FileNotFoundError(
                 f"s3prl upstream {name!r}: {url} cannot be downloaded here. Fetch it elsewhere and "
-                f"put it here as {_cached_file(url)}, or set model to the _local entry of the same "
-                "family and checkpoint to the file"
+                f"save it as {_cached_file(url)}"
             ) from error
         raise RuntimeError(
             f"s3prl upstream {name!r} could not be built"
             f"{'' if checkpoint is None else f' from {checkpoint}'} "
-            f"({type(error).__name__}: {error}). If its weights cannot be downloaded here, fetch "
-            "them elsewhere and set model to the _local entry of the same family and checkpoint "
-            "to the file"
+            f"({type(error).__name__}: {error}). If its weights cannot be downloaded here, give "
+            "the file as speech_encoder_conf.checkpoint, with model the _local entry of its family"
         ) from error
     _keep_last_state_before_norm(upstream)
     _switch_off_layer_drop_and_masking(upstream)
@@ -113,8 +108,8 @@ def _cached_file(url: str) -> Path:
 def _keep_last_state_before_norm(upstream: nn.Module) -> None:
     """Takes the last state of pre-norm encoders before the encoder's final layer norm.
 
-    That is where the original SpeechCLIP+ and the huggingface source take it, so that learned
-    layer weights mean the same with all of them.
+    The original SpeechCLIP+ and the huggingface source take it there. Learned layer weights then
+    mean the same with all of them.
     """
     encoder: Any = getattr(getattr(upstream, "model", None), "encoder", None)
     if getattr(encoder, "layer_norm_first", False) and isinstance(

@@ -1,4 +1,4 @@
-"""What every backend does to waveforms before its encoder sees them."""
+"""Checks and preparation of waveforms, the same for every speech encoder."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def float_samples(samples: Tensor) -> Tensor:
     """Samples as floating point in [-1, 1], of any shape: integers are divided by their range.
 
     Args:
-        samples: Floating point, which stays as it is; or integers as recordings hold them: signed
-            ones of 8, 16 or 32 bits, unsigned ones of 8 bits, whose silence is 128.
+        samples: Floating point, returned as it is; or integers as in recordings: signed ones of 8,
+            16 or 32 bits, or unsigned ones of 8 bits, whose silence is 128.
 
     Raises:
         TypeError: For another type. The range of samples in 64-bit integers is not known.
@@ -30,7 +30,7 @@ def float_samples(samples: Tensor) -> Tensor:
         return samples.float() / -float(torch.iinfo(samples.dtype).min)
     raise TypeError(
         f"samples are {samples.dtype}: give floating point in [-1, 1], or integers of 8, 16 or 32 "
-        "bits as recordings hold them"
+        "bits"
     )
 
 
@@ -40,7 +40,7 @@ def float_speech(speech: np.ndarray) -> np.ndarray:
 
 
 def checked_speech(speech: np.ndarray) -> np.ndarray:
-    """Mono speech of at least one sample and finite values, else an error that says what is wrong.
+    """Returns mono speech of at least one sample and finite values, or raises a ValueError.
 
     Args:
         speech: (samples,).
@@ -55,7 +55,7 @@ def checked_speech(speech: np.ndarray) -> np.ndarray:
 
 
 def checked_ends(speech: Tensor, sample_lengths: Tensor) -> list[int]:
-    """Numbers of samples of a batch of waveforms, on the host: the one time that it has to wait.
+    """Numbers of samples of a batch of waveforms, on the host, which waits for the device once.
 
     Raises:
         ValueError: If shapes or lengths do not fit, or an utterance is empty.
@@ -83,17 +83,17 @@ def prepare_waveforms(
 ) -> tuple[Tensor, Tensor]:
     """Cleans the padding, lengthens short utterances, normalises each by its own samples.
 
-    An utterance shorter than ``min_samples`` is continued with zeros up to it, and those zeros
-    count as its own samples from then on.
+    An utterance shorter than ``min_samples`` is padded with zeros, which then count as its own
+    samples.
 
     Args:
-        speech: (batch, longest), anything behind each utterance's end.
+        speech: (batch, longest), anything after each utterance's end.
         sample_lengths: (batch,).
         normalize: Zero mean and unit variance per utterance (biased variance, eps 1e-5).
         min_samples: An encoder's receptive field.
 
     Returns:
-        Waveforms (batch, max(longest, min_samples)) that are 0 behind their ends, and their
+        Waveforms (batch, max(longest, min_samples)) that are 0 after their ends, and their
         lengths (batch,), each >= min_samples.
     """
     longest = speech.shape[1]
@@ -111,7 +111,7 @@ def normalize_waveforms(speech: Tensor, sample_lengths: Tensor) -> Tensor:
 
     Args:
         speech: (batch, samples).
-        sample_lengths: (batch,); what lies behind an utterance's end becomes 0.
+        sample_lengths: (batch,); samples after an utterance's end become 0.
     """
     padding = padding_mask(sample_lengths, speech.shape[1])
     with torch.autocast(speech.device.type, enabled=False):

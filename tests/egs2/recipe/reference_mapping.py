@@ -22,9 +22,8 @@ import yaml
 from espnet_plugin.pretrained.convert.reference_config import map_config
 from espnet_plugin.pretrained.storage import CONFIG_KEYS
 from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
-from espnet_plugin.speechclip.factory import default_options
+from espnet_plugin.speechclip.factory import default_options, projection
 from espnet_plugin.speechclip.options import options_of
-from espnet_plugin.speechclip.projection import projection
 from espnet_plugin.speechclip.speech_encoder import LayerWeighting
 from espnet_plugin.tasks.speechclip import SpeechCLIPTask
 from espnet_plugin.tasks.speechclip_options import DEFAULT_MODEL

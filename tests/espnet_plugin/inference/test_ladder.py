@@ -7,15 +7,15 @@ import torch
 
 from espnet_plugin.inference.ladder import SpanKeywordExtractor, read_speech
 from espnet_plugin.pretrained import load_speechclip
-from espnet_plugin.speechclip.cif import CIF
+from espnet_plugin.speechclip.keyword_extractor import CifKeywordExtractor
 
 
 def test_a_span_is_a_weighted_mean_of_its_frames() -> None:
-    cif = CIF(2, dropout=0.0, threshold=2.0)
+    own = CifKeywordExtractor(2, dropout=0.0, threshold=2.0)
     alphas = torch.tensor([[0.1, 0.3, 0.2, 0.4]])
-    cif.predict_alphas = lambda features, lengths: alphas
+    own.cif.forward = lambda features, lengths: alphas
     frames = torch.tensor([[[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [3.0, 0.0]]])
-    slots = SpanKeywordExtractor(cif, [(0, 2), (3, 4)])(frames[:, :0], frames, torch.tensor([4]))
+    slots = SpanKeywordExtractor(own, [(0, 2), (3, 4)])(frames[:, :0], frames, torch.tensor([4]))
     # 2 · (0.1 · first + 0.3 · second) / 0.4, and 2 · last
     assert torch.allclose(slots.embeddings, torch.tensor([[[0.5, 1.5], [6.0, 0.0]]]))
     assert slots.lengths.tolist() == [2]

@@ -209,7 +209,7 @@ def test_offline_says_which_file_goes_where(hub, tmp_path, monkeypatch):
         S3prlBackend(model="hubert_base")
     message = str(caught.value)
     assert "hubert_base_ls960.pt cannot be downloaded here" in message
-    place = message.split("put it here as ")[1].split(", or")[0]
+    place = message.split("save it as ")[1]
     assert place.startswith(str(tmp_path))
     assert place.endswith(".hubert_base_ls960.pt")
 

@@ -13,14 +13,14 @@ import torch
 from safetensors.torch import load_file
 
 from espnet_plugin.speechclip.clip import FrozenCLIP
-from espnet_plugin.speechclip.clip_config import (
-    ClipConfig,
+from espnet_plugin.speechclip.clip_config import ClipConfig, read_clip_config
+from espnet_plugin.speechclip.clip_weights import (
     find_weights,
+    is_torchscript,
     looks_like_openai_file,
-    read_clip_config,
+    read_clip_weights,
+    read_torchscript_tensors,
 )
-from espnet_plugin.speechclip.clip_weights import read_clip_weights
-from espnet_plugin.speechclip.torchscript import is_torchscript, read_torchscript_tensors
 from tests.tiny import tiny_clip_config, tiny_clip_weights
 
 
@@ -187,7 +187,7 @@ def test_configurations(files, tmp_path):
     with pytest.raises(ValueError, match="lacks vision_cfg, text_cfg"):
         read_clip_config(str(tmp_path / "bad.json"))
     (tmp_path / "no.json").write_text("{")
-    with pytest.raises(ValueError, match="no JSON file"):
+    with pytest.raises(ValueError, match="is not a JSON file"):
         read_clip_config(str(tmp_path / "no.json"))
     with pytest.raises(ValueError, match="fp8"):
         FrozenCLIP(model=str(files[0]), precision="fp8")

@@ -150,8 +150,8 @@ def test_a_batch_in_parts_gives_the_same_with_an_extractor_of_ones_own(teachers)
     ("ids", "message"),
     [
         ([320, 49408], "ids from 320 to 49408, but CLIP's tokens are 0 to 49407"),
-        ([-1, 320], "holds -1, which is no token id"),
-        ([49406, 49407], "special tokens are never chosen"),
+        ([-1, 320], "holds -1, which is not a token id"),
+        ([49406, 49407], "fewer than two sub-words beside special tokens"),
     ],
 )
 def test_a_vocabulary_of_another_clip(teachers, ids: list[int], message: str) -> None:

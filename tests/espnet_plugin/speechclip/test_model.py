@@ -102,7 +102,7 @@ def test_one_utterance_and_arrays_are_taken_and_the_rest_is_refused(teachers):
         model.encode_speech([speech[0], speech[1]])
     with pytest.raises(TypeError, match="type str"):
         model.encode_speech("speech.wav")
-    with pytest.raises(ValueError, match="44100 Hz, the speech encoder hears 16000 Hz"):
+    with pytest.raises(ValueError, match="44100 Hz, the speech encoder needs 16000 Hz"):
         model.encode_speech(speech, sampling_rate=44100)
     with pytest.raises(ValueError, match=r"\(batch, samples\), not \(1, 2, 4000\)"):
         model.encode_speech(speech[None])

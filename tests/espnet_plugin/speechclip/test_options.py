@@ -9,7 +9,6 @@ from __future__ import annotations
 import pytest
 
 from espnet_plugin.speechclip.backends.huggingface import HuggingFaceBackend
-from espnet_plugin.speechclip.cif import CIF
 from espnet_plugin.speechclip.keyword_extractor import CifKeywordExtractor
 from espnet_plugin.speechclip.keyword_norm import KeywordBatchNorm
 from espnet_plugin.speechclip.options import check_options, find_class, options_of
@@ -25,13 +24,6 @@ def test_a_wrong_option_is_refused_by_python_and_by_mypy() -> None:
         HuggingFaceBackend(model="hubert", droput=0.1)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="source"):
         FrozenSpeechEncoder(source="s3prl")  # type: ignore[call-arg]
-
-
-def test_the_extractor_has_every_option_of_the_segmenter_with_its_default() -> None:
-    own = {"frames_per_keyword": 20.0, "target": "duration"}
-    assert options_of(CifKeywordExtractor) == own | options_of(CIF)
-    extractor = CifKeywordExtractor(4, threshold=0.5, max_keywords=7)
-    assert (extractor.cif.threshold, extractor.cif.max_keywords) == (0.5, 7)
 
 
 def inner(size: int, *, width: int = 3, compatibility: None = None) -> int:

@@ -71,9 +71,9 @@ def test_bad_files_are_named(tmp_path, text, message):
 def test_what_is_no_token_id_is_named(wrong, key):
     given = {"ids": [3, 4], "forbidden": []}
     given[key] = [*given[key], wrong]
-    with pytest.raises(ValueError, match=f"holds {wrong!r}, which is no token id"):
+    with pytest.raises(ValueError, match=f"holds {wrong!r}, which is not a token id"):
         resolve_vocabulary(given, special_ids=())
-    with pytest.raises(ValueError, match=f"holds {wrong!r}, which is no token id"):
+    with pytest.raises(ValueError, match=f"holds {wrong!r}, which is not a token id"):
         resolve_vocabulary([3, 4, wrong], special_ids=())
 
 

@@ -359,7 +359,7 @@ def test_stored_states_are_cropped_to_the_encoders_frames(tiny_corpus, model_arg
     first, last = preprocess("u", stored)["speech_states"]
     assert (last - first, 0 <= first, last <= 20) == (4, True, True)
     args = parsed(tiny_corpus, model_arguments, "--crop_seconds", "0.02")
-    with pytest.raises(ValueError, match="320 samples are shorter .* 400"):
+    with pytest.raises(ValueError, match="320 samples are fewer .* 400"):
         SpeechCLIPTask.build_model(args)
 
 

@@ -152,7 +152,7 @@ def test_long_speech_of_the_development_set_is_told_of(caplog: pytest.LogCapture
     warn_of_long_speech({"a": 16_000, "b": 75 * 16_000}, 8)  # 600 s
     assert not caplog.records
     warn_of_long_speech({"a": 16_000, "b": 76 * 16_000}, 8)
-    assert "b of the development set lasts 76 s: its batch of 8 is computed as 608 s" in caplog.text
+    assert "b of the development set lasts 76 s: its batch of 8 is padded to 608 s" in caplog.text
 
 
 def test_a_stump_of_the_last_epoch_is_written_again(experiment: Path) -> None:
@@ -170,7 +170,7 @@ def test_what_cannot_be_repaired_says_what_to_do(experiment: Path, arguments) ->
     first = experiment / "1epoch.pth"
     whole = first.read_bytes()
     first.write_bytes(whole[:-100])
-    with pytest.raises(ValueError, match="1epoch.pth: damaged or missing.*Put a copy of it back"):
+    with pytest.raises(ValueError, match="1epoch.pth: damaged or missing.*Restore it"):
         train(arguments, experiment, 3)
     first.write_bytes(whole)
     checkpoint = experiment / "checkpoint.pth"

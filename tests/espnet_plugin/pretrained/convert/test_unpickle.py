@@ -149,7 +149,7 @@ def test_anything_else_is_refused_by_name(
     except (pickle.PicklingError, AttributeError):
         pytest.skip("this Python cannot write it with this protocol")
     path = raw_archive(tmp_path / "x.ckpt", stream.getvalue())
-    with pytest.raises(ValueError, match="refuses to unpickle|none of protocol 2") as caught:
+    with pytest.raises(ValueError, match="refuses to unpickle|not of protocol 2") as caught:
         read_pickled_checkpoint(path)
     if 2 <= protocol <= 3 and function is not Path.unlink:
         assert name in str(caught.value)

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from espnet_plugin.speechclip.cif import integrate_and_fire
+from espnet_plugin.speechclip.keywords import find_runs, merge_quantized, merge_segments
 from espnet_plugin.speechclip.quantizer import TokenQuantizer
-from espnet_plugin.speechclip.repeats import find_runs, merge_quantized, merge_segments
 
 utterances = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=7), min_size=1, max_size=4)
 

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from espnet_plugin.speechclip.parts import split_by_length
+from espnet_plugin.speechclip.padding import split_by_length
 
 
 def test_a_small_batch_stays_as_it_is() -> None:
