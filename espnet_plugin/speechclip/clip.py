@@ -194,7 +194,9 @@ class FrozenCLIP(nn.Module):
         """
         return normalize(self._soft_tower().encode_tokens(tokens))
 
-    def encode_soft_tokens(self, tokens: Tensor, lengths: Tensor) -> Tensor:
+    def encode_soft_tokens(
+        self, tokens: Tensor, lengths: Tensor, *, kept: Tensor | None = None
+    ) -> Tensor:
         """Encodes token embeddings as the text that they would be.
 
         They are put between SOT and EOT and read at EOT, as SpeechCLIP's cascaded branch does
@@ -203,6 +205,7 @@ class FrozenCLIP(nn.Module):
         Args:
             tokens: (batch, slots, token_dim).
             lengths: (batch,) how many of the slots count; 0 is the empty text.
+            kept: Probability that a slot is part of the text at all, (batch, slots); None: all are.
 
         Returns:
             (batch, E), L2-normalised.
@@ -211,7 +214,7 @@ class FrozenCLIP(nn.Module):
             ValueError: If slots + 2 exceeds the context length.
             SoftTokensUnsupportedError: If the text tower does not work that way.
         """
-        return normalize(self._soft_tower().encode_soft_tokens(tokens, lengths))
+        return normalize(self._soft_tower().encode_soft_tokens(tokens, lengths, kept=kept))
 
     def _soft_tower(self) -> CausalTextTower:
         return self._soft(self._need(self.text_tower, "text"))

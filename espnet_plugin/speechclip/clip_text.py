@@ -71,18 +71,27 @@ class CausalTextTower(nn.Module):
         ends = torch.tensor([len(row) - 1 for row in rows], device=device)
         return self._read(self.token_embedding(ids), ends)  # (batch, width, dim) → (batch, E)
 
-    def encode_soft_tokens(self, tokens: Tensor, lengths: Tensor) -> Tensor:
+    def encode_soft_tokens(
+        self, tokens: Tensor, lengths: Tensor, *, kept: Tensor | None = None
+    ) -> Tensor:
         """Encodes token embeddings put between SOT and EOT, read at position 1 + length.
+
+        A slot that is kept with probability 0 is as if it were not there: no position attends to
+        it, and those after it move up. In between, attention weights are multiplied by the
+        probability, and a position is the expected number of those before it, its embedding
+        interpolated.
 
         Args:
             tokens: (batch, slots, dim); slots from ``lengths[i]`` on are ignored.
             lengths: (batch,).
+            kept: Probability that a slot is part of the text, (batch, slots); None: all are.
 
         Returns:
             (batch, E), not normalised.
 
         Raises:
             ValueError: If slots + SOT + EOT do not fit into the position table.
+            SoftTokensUnsupportedError: If slots may be left out and the blocks are not plain ones.
         """
         batch, slots, dim = tokens.shape
         if slots + 2 > self.context_length:
@@ -100,27 +109,49 @@ class CausalTextTower(nn.Module):
         positions = torch.arange(slots + 2, device=tokens.device)
         is_end = (positions == ends.unsqueeze(1)).unsqueeze(-1)  # (batch, slots + 2, 1)
         sequence = torch.where(is_end, table[self.eot_id].to(tokens.dtype), sequence)
-        return self._read(sequence, ends)
+        if kept is None:
+            return self._read(sequence, ends)
+        # SOT, slots, and one more: EOT where there is no padding before it
+        present = F.pad(kept.masked_fill(unused[..., 0], 0.0), (1, 1), value=1.0)
+        return self._read(sequence, ends, present.masked_fill(is_end[..., 0], 1.0))
 
-    def _transform(self, hidden: Tensor) -> Tensor:
+    def _positions(self, places: Tensor) -> Tensor:
+        """Position embeddings at places between whole numbers too, (batch, positions, dim)."""
+        table = self.positional_embedding
+        below = places.floor().clamp(max=len(table) - 2)  # (batch, positions)
+        rows = below.long()
+        return torch.lerp(table[rows], table[rows + 1], (places - below)[..., None].to(table.dtype))
+
+    def _transform(self, hidden: Tensor, presence: Tensor | None) -> Tensor:
         """open_clip's transformer, (batch, positions, dim) to the same; its own forward would have
         torch multiply frozen weights one position at a time."""
         blocks: Any = self.transformer.resblocks
         if not all(_is_plain(block) for block in blocks):
+            if presence is not None:
+                raise SoftTokensUnsupportedError(
+                    "model_conf.blank: this CLIP's text tower has blocks of an unknown kind; use "
+                    "another clip_conf.model, or model_conf.merge_repeats"
+                )
             length = hidden.shape[1]
             return self.transformer(hidden, attn_mask=self.attn_mask[:length, :length])
         for block in blocks:
-            attended = self_attention(block.attn, block.ln_1(hidden), causal=True)
+            attended = self_attention(
+                block.attn, block.ln_1(hidden), causal=True, presence=presence
+            )
             hidden = hidden + block.ls_1(attended)
             hidden = hidden + block.ls_2(block.mlp(block.ln_2(hidden)))
         return hidden
 
-    def _read(self, sequence: Tensor, ends: Tensor) -> Tensor:
-        """Transform embeddings (batch, positions, dim) and read (batch, E) at ``ends`` (batch,)."""
+    def _read(self, sequence: Tensor, ends: Tensor, presence: Tensor | None = None) -> Tensor:
+        """Transform embeddings (batch, positions, dim) and read (batch, E) at ``ends`` (batch,);
+        ``presence`` (batch, positions) is how much each position counts."""
         length = sequence.shape[1]
         dtype = self.transformer.get_cast_dtype()
-        hidden = sequence.to(dtype) + self.positional_embedding[:length].to(dtype)
-        hidden = self._transform(hidden)
+        positions = self.positional_embedding[:length]
+        if presence is not None:
+            positions = self._positions(presence.cumsum(dim=1) - presence)
+        hidden = sequence.to(dtype) + positions.to(dtype)
+        hidden = self._transform(hidden, presence)
         rows = torch.arange(len(ends), device=hidden.device)
         hidden = self.ln_final(hidden[rows, ends])  # (batch, dim)
         if self.text_projection is None:

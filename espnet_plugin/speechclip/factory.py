@@ -104,6 +104,7 @@ def build_speechclip(
         if has_keywords(config)
         else None,
         merge_repeats=model_conf.get("merge_repeats", False),
+        blank=model_conf.get("blank", False),
         align_spans=model_conf.get("align_spans", False),
         compatibility=_compatibility(config),
     )

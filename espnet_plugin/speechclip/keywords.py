@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from espnet_plugin.speechclip.blank import Reading
 from espnet_plugin.speechclip.cif import CifOutput, fired_frames
 from espnet_plugin.speechclip.padding import padding_mask
 from espnet_plugin.speechclip.quantizer import QuantizerOutput
@@ -28,6 +29,7 @@ class Keywords:
             compared with the token table.
         quantized: The chosen sub-words.
         cif: Weights and time spans, when the extractor segments the speech.
+        reading: What is read of them in training, where they may be blank.
     """
 
     slots: Tensor
@@ -36,6 +38,7 @@ class Keywords:
     embeddings: Tensor
     quantized: QuantizerOutput
     cif: CifOutput | None
+    reading: Reading | None = None
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class Runs:
             return torch.matmul(self.weights.to(precision), values.to(precision))
 
 
-def merge_repeats(keywords: Keywords) -> Keywords:
+def merge_repeats(keywords: Keywords, blank: Tensor | None = None) -> Keywords:
     r"""Makes each run of neighbours with the same sub-word one keyword.
 
     Of the keywords :math:`k_1 \dots k_N` with sub-words :math:`i_1 \dots i_N`, run :math:`m` is
@@ -77,8 +80,12 @@ def merge_repeats(keywords: Keywords) -> Keywords:
     .. math:: \bar k_m = \frac{1}{|R_m|} \sum_{n \in R_m} k_n
 
     from the start of segment :math:`a` to the end of segment :math:`b`.
+
+    Args:
+        keywords: As the quantiser chose them.
+        blank: True at segments that are left out; a run ends there, (batch, slots).
     """
-    runs = find_runs(keywords.quantized.rows, keywords.lengths)
+    runs = find_runs(keywords.quantized.rows, keywords.lengths, blank)
     return Keywords(
         runs.mean(keywords.slots),
         runs.lengths,
@@ -89,15 +96,19 @@ def merge_repeats(keywords: Keywords) -> Keywords:
     )
 
 
-def find_runs(rows: Tensor, lengths: Tensor) -> Runs:
+def find_runs(rows: Tensor, lengths: Tensor, blank: Tensor | None = None) -> Runs:
     """Groups equal neighbours.
 
     Args:
         rows: Chosen row of each slot, (batch, slots).
         lengths: Number of valid slots, at least one, (batch,).
+        blank: True at slots that are in no run, (batch, slots).
     """
     slots = rows.size(1)
     valid = ~padding_mask(lengths, slots)  # (batch, slots)
+    if blank is not None:
+        valid &= ~blank
+        rows = rows.masked_fill(blank, -1)
     starts = valid.clone()
     starts[:, 1:] &= rows[:, 1:] != rows[:, :-1]
     number = starts.sum(dim=1)  # (batch,)

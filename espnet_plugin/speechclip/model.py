@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from espnet_plugin.speechclip.attention import BlockOutput
 from espnet_plugin.speechclip.backends.waveform import float_samples
+from espnet_plugin.speechclip.blank import Blank, decided, expected_reading
 from espnet_plugin.speechclip.clip import FrozenCLIP
 from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
 from espnet_plugin.speechclip.keyword_extractor import KeywordExtractor, Slots, join_slots
@@ -93,6 +94,9 @@ class SpeechCLIPModel(nn.Module):
             cascaded branch.
         merge_repeats: Make neighbouring keywords of the same sub-word one, see
             :func:`espnet_plugin.speechclip.keywords.merge_repeats`.
+        blank: Let segments choose no sub-word, and merge equal neighbours unless such a segment is
+            between them, see :mod:`espnet_plugin.speechclip.blank`. Needs a quantizer that mixes
+            sub-words in training.
         align_spans: At inference, move keywords of a CIF extractor to the times of their sub-words,
             see :mod:`espnet_plugin.speechclip.span_alignment`.
         compatibility: Defects of the original to reproduce.
@@ -115,6 +119,7 @@ class SpeechCLIPModel(nn.Module):
         parallel_projection: nn.Module | None = None,
         keyword_path: KeywordPath | None = None,
         merge_repeats: bool = False,
+        blank: bool = False,
         align_spans: bool = False,
         compatibility: ReferenceCompatibility | None = None,
     ) -> None:
@@ -144,6 +149,9 @@ class SpeechCLIPModel(nn.Module):
             forbidden = torch.tensor(
                 [row in self.vocabulary.forbidden for row in self.vocabulary.ids]
             )
+            self.blank = Blank(table.size(1)) if blank else None
+            if blank and getattr(self.quantizer, "hard", True):
+                raise ValueError("model_conf.blank needs quantizer_conf.hard: false")
             self.register_buffer("token_table", table, persistent=False)
             self.register_buffer("forbidden_rows", forbidden, persistent=False)
 
@@ -191,7 +199,9 @@ class SpeechCLIPModel(nn.Module):
                 keywords = self._aligned(keywords, parts, blocks)
             if self.clip.takes_soft_tokens:
                 cascaded = self.clip.encode_soft_tokens(
-                    keywords.quantized.embeddings, keywords.lengths
+                    keywords.quantized.embeddings,
+                    keywords.lengths,
+                    kept=keywords.reading.kept if keywords.reading is not None else None,
                 )
         at_frames = self._at_frames(blocks[0], lengths) if len(parts) == 1 else ()
         return SpeechOutput(at_frames, lengths, parallel, cascaded, keywords)
@@ -330,9 +340,22 @@ class SpeechCLIPModel(nn.Module):
         keywords = Keywords(
             slots.embeddings, slots.lengths, projected, embeddings, quantized, slots.cif
         )
+        if self.blank is not None:
+            return self._read(keywords, self.blank(embeddings), step)
         if self.merge_repeats:
             keywords = merge_repeats(keywords)
         return keywords
+
+    def _read(self, keywords: Keywords, blank: Tensor, step: int | None) -> Keywords:
+        """Decides which segments (batch, slots) are blank or repeats; in training, how likely."""
+        if not self.training:
+            return merge_repeats(keywords, decided(blank, keywords.lengths))
+        quantized = keywords.quantized
+        with torch.autocast(blank.device.type, enabled=False):
+            probabilities = self.quantizer.probabilities(quantized.similarities, step)
+            reading = expected_reading(probabilities, blank, keywords.lengths)
+            mixed = reading.named @ self.token_table.to(reading.named.dtype)
+        return replace(keywords, quantized=replace(quantized, embeddings=mixed), reading=reading)
 
     def _aligned(
         self, keywords: Keywords, parts: Sequence[SpeechStates], blocks: Sequence[BlockOutput]

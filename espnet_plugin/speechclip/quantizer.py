@@ -144,6 +144,18 @@ class TokenQuantizer(nn.Module):
         value = first * math.exp(progress * math.log(last / first))
         return torch.full_like(self.temperature, value)
 
+    def probabilities(self, similarities: Tensor, step: int | None = None) -> Tensor:
+        """Share of each row in the mixture, (batch, slots, rows), of the cosines to them.
+
+        Args:
+            similarities: Minus infinity at forbidden rows, (batch, slots, rows).
+            step: Number of optimiser updates done, for a scheduled temperature.
+        """
+        forbidden = similarities.isneginf()
+        # infinities before the division would turn its gradient into NaN
+        scaled = similarities.masked_fill(forbidden, 0.0) / self.current_temperature(step)
+        return scaled.masked_fill(forbidden, -torch.inf).softmax(dim=-1)
+
     def forward(
         self,
         keywords: Tensor,
@@ -169,9 +181,8 @@ class TokenQuantizer(nn.Module):
         embeddings = table[rows]  # (batch, slots, token_dim)
         if self.training:
             with torch.autocast(keywords.device.type, enabled=False):
-                # infinities before the division would turn its gradient into NaN
-                scaled = _forbid(cosines / self.current_temperature(step), forbidden)
-                soft = scaled.softmax(dim=-1) @ table.to(scaled.dtype)  # (batch, slots, token_dim)
+                shares = self.probabilities(similarities, step)  # (batch, slots, rows)
+                soft = shares @ table.to(shares.dtype)  # (batch, slots, token_dim)
             embeddings = embeddings + (soft - soft.detach()) if self.hard else soft
         with torch.no_grad():
             code = perplexity(_code_usage(rows, similarities.size(-1), lengths))

@@ -35,6 +35,7 @@ OBJECTIVES = {
 DEFAULT_MODEL = {
     "parallel": True,
     "merge_repeats": False,
+    "blank": False,
     "align_spans": False,
     "compatibility": {},
     **OBJECTIVES,

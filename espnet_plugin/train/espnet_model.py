@@ -15,6 +15,7 @@ from espnet_plugin.speechclip.cif import quantity_loss
 from espnet_plugin.speechclip.gather import gather_features, mean_over_ranks, own_rows
 from espnet_plugin.speechclip.keywords import Keywords
 from espnet_plugin.speechclip.model import SpeechCLIPModel, SpeechOutput
+from espnet_plugin.speechclip.padding import padding_mask
 from espnet_plugin.speechclip.quantizer import diversity_loss, perplexity, token_usage
 from espnet_plugin.speechclip.speech_encoder import batch_states, states_in_parts
 from espnet_plugin.train.frozen_state import leave_out_of_broadcasts, leave_out_of_checkpoints
@@ -234,6 +235,8 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         keywords = encoded.speech.keywords
         assert keywords is not None
         stats["keywords"] = keywords.lengths.float().mean()
+        if keywords.reading is not None:
+            stats["keywords"] = keywords.reading.kept.sum(dim=1).mean()
         stats["code_perplexity"] = keywords.quantized.code_perplexity
         stats["probability_perplexity"] = keywords.quantized.probability_perplexity
         stats["quantizer_temperature"] = self.speechclip.quantizer.current_temperature(
@@ -260,9 +263,14 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
             raise RuntimeError(
                 "model_conf.naming_weight: call prepare_naming before the first step"
             )
+        similarities = keywords.quantized.similarities
+        if keywords.reading is None:
+            said = (~padding_mask(keywords.lengths, similarities.size(1))).float()
+        else:
+            said = keywords.reading.said
         return self.naming_loss(
-            keywords.quantized.similarities,
-            keywords.lengths,
+            similarities,
+            said,
             self.image_bank,
             image_ids,
             self.loss.scale,

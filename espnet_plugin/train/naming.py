@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from espnet_plugin.speechclip.clip import FrozenCLIP
 from espnet_plugin.speechclip.model import SpeechCLIPModel
-from espnet_plugin.speechclip.padding import padding_mask
 from espnet_plugin.train.image_bank import ImageBank
 
 CONTEXTS, CONTEXT_LENGTH = 8, 8
@@ -49,14 +48,14 @@ class NamingLoss(nn.Module):
         self.temperature = temperature
 
     def forward(
-        self, cosines: Tensor, lengths: Tensor, bank: ImageBank, ids: Tensor, scale: Tensor
+        self, cosines: Tensor, said: Tensor, bank: ImageBank, ids: Tensor, scale: Tensor
     ) -> Tensor:
         """Mean over the batch.
 
         Args:
             cosines: Of each keyword to each sub-word, minus infinity where it must not be chosen,
                 (batch, slots, rows).
-            lengths: Number of keywords, (batch,).
+            said: Probability that a slot names anything, 0 at padding, (batch, slots).
             bank: All training images, filled.
             ids: Images of the utterances, (batch,).
             scale: Inverse temperature s; it gets no gradient.
@@ -64,8 +63,7 @@ class NamingLoss(nn.Module):
         rows = bank.rows_of(ids)  # (batch,)
         with torch.autocast(cosines.device.type, enabled=False):
             named = (cosines.float() / self.temperature).softmax(dim=-1)  # (batch, slots, rows)
-            unused = padding_mask(lengths, cosines.size(1))  # (batch, slots)
-            counts = named.masked_fill(unused[:, :, None], 0.0).sum(dim=1)  # (batch, rows)
+            counts = torch.einsum("bs,bsr->br", said, named)  # (batch, rows)
             bags = F.normalize((1 - torch.exp(-counts)) @ self.effects, dim=-1)  # (batch, E)
             logits = scale.detach() * bank.centred_cosines(bags)  # (batch, images)
         return F.cross_entropy(logits, rows)

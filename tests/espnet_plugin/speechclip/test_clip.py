@@ -121,6 +121,36 @@ def test_long_texts_are_cut_like_open_clip(tmp_path):
     clip.encode_soft_tokens(torch.zeros(1, 4, CLIP_DIM), torch.tensor([4]))
 
 
+def test_slots_that_are_not_kept_are_as_if_not_there(clip):
+    texts = ["an orange cat", "dogs run"]
+    tokens, lengths = soft_tokens(clip, texts)
+    first, second = lengths.tolist()
+    room = torch.full((2, first + 2, CLIP_DIM), float("nan"))
+    kept = torch.ones(2, first + 2)
+    room[0, [0, 2, 3]], room[0, 1] = tokens[0, :first], 7.0  # one too many, second place
+    room[1, 1 : second + 1], room[1, 0] = tokens[1, :second], -3.0  # first place
+    kept[0, 1] = kept[1, 0] = 0.0
+    with torch.no_grad():
+        left = clip.encode_soft_tokens(room, lengths + 1, kept=kept)
+        torch.testing.assert_close(left, clip.encode_texts(texts), atol=1e-4, rtol=0)
+        whole = clip.encode_soft_tokens(tokens, lengths, kept=torch.ones(2, first))
+    torch.testing.assert_close(whole, clip.encode_texts(texts))
+
+
+def test_half_a_slot_is_between_none_and_one(clip):
+    tokens, lengths = soft_tokens(clip, ["an orange cat"])
+    kept = torch.tensor([[1.0, 0.5, 1.0]], requires_grad=True)
+    clip.encode_soft_tokens(tokens, lengths, kept=kept)[0, 0].backward()
+    step = 1e-2
+    with torch.no_grad():
+        values = [
+            clip.encode_soft_tokens(tokens, lengths, kept=torch.tensor([[1.0, share, 1.0]]))[0, 0]
+            for share in (0.5 - step, 0.5 + step)
+        ]
+    slope = (values[1] - values[0]) / (2 * step)
+    assert kept.grad[0, 1].item() == pytest.approx(slope.item(), rel=0.02, abs=1e-4)
+
+
 def test_gradient_reaches_soft_tokens_only(clip):
     tokens, lengths = soft_tokens(clip, TEXTS)
     tokens = tokens.nan_to_num().requires_grad_()

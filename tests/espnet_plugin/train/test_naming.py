@@ -53,8 +53,9 @@ def test_equals_the_obvious_loop():
             bag += (1 - math.exp(-count)) * effects[word]
         logits = [scale * float(F.cosine_similarity(bag, v - unit.mean(0), dim=0)) for v in unit]
         total -= logits[image - 3] - math.log(sum(map(math.exp, logits)))
+    said = torch.tensor([[1.0, 1.0, 0.0], [1.0, 1.0, 1.0]])
     loss = NamingLoss(effects, temperature=temperature)(
-        cosines, torch.tensor(lengths), bank, torch.tensor(ids), torch.tensor(scale)
+        cosines, said, bank, torch.tensor(ids), torch.tensor(scale)
     )
     assert loss.item() == pytest.approx(total / 2, rel=1e-5)
 
@@ -70,8 +71,8 @@ def test_a_keyword_that_is_named_twice_hardly_counts_more():
     shares = torch.tensor([[1 - math.exp(-2), 1 - math.exp(-1), 0.0]])
     cosines = bank.centred_cosines(F.normalize(shares, dim=-1))
     expected = F.cross_entropy(cosines, given[1])
-    assert loss(twice, torch.tensor([3]), *given).item() == pytest.approx(expected.item(), abs=1e-5)
-    assert loss(once, torch.tensor([2]), *given) > expected
+    assert loss(twice, torch.ones(1, 3), *given).item() == pytest.approx(expected.item(), abs=1e-5)
+    assert loss(once, torch.ones(1, 2), *given) > expected
 
 
 def test_freezing_temperature():

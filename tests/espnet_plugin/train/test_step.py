@@ -30,6 +30,11 @@ ARCHITECTURES = {
         *("--model_conf", "naming_weight=1.0"),
         *("--attention_conf", "{feed_forward_dim: 32, feed_forward_width: 9}"),
     ),
+    "hybrid+ with blanks": (
+        *("--keyword_extractor", "cif"),
+        *("--quantizer_conf", "{hard: false, temperature: [0.5, 0.1, 10]}"),
+        *("--model_conf", "blank=true"),
+    ),
 }
 OPTIONS = {
     "parallel": {"attention_conf": {"num_heads": 2, "feed_forward_dim": 32}},

@@ -1,0 +1,91 @@
+"""Segments that choose no sub-word.
+
+As CTC reads frames (Graves et al., 2006), a segment may be blank, and equal neighbours are one
+keyword unless a blank is between them: a word that is said twice is named twice. Inference decides
+for each segment; training takes the expectation of that, which has gradients.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from espnet_plugin.speechclip.padding import padding_mask
+
+INITIAL_BIAS = -2.0  # 12 % of the segments are blank at the start
+
+
+class Blank(nn.Linear):
+    """Probability that a segment is blank, from its keyword.
+
+    Args:
+        dim: Size of a keyword (token embedding).
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim, 1)
+        nn.init.zeros_(self.weight)
+        nn.init.constant_(self.bias, INITIAL_BIAS)
+
+    def forward(self, keywords: Tensor) -> Tensor:
+        """(batch, slots, dim) to (batch, slots)."""
+        return super().forward(keywords)[..., 0].float().sigmoid()
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What is read of a batch's segments, as an expectation.
+
+    Attributes:
+        said: Probability that a segment is not blank, (batch, slots); 0 at padding.
+        kept: Probability that it is a keyword of its own, (batch, slots); 0 at padding.
+        named: Probability of each sub-word if it is one, (batch, slots, rows).
+    """
+
+    said: Tensor
+    kept: Tensor
+    named: Tensor
+
+
+def expected_reading(probabilities: Tensor, blank: Tensor, lengths: Tensor) -> Reading:
+    r"""Expectation of blanks and repeats, of segments that choose independently.
+
+    Segment n is blank with probability :math:`\beta_n`, else it chooses sub-word i with
+    :math:`p_n(i)`. It is a keyword of its own if it is not blank and the segment before it did not
+    choose the same sub-word:
+
+    .. math:: q_n(i) = (1 - \beta_n) \, p_n(i) \, \bigl(1 - (1 - \beta_{n-1}) \, p_{n-1}(i)\bigr)
+
+    ``kept`` is :math:`\sum_i q_n(i)` and ``named`` :math:`q_n(i)` over this sum.
+
+    Args:
+        probabilities: p, (batch, slots, rows).
+        blank: Beta, (batch, slots).
+        lengths: Number of valid slots, (batch,).
+    """
+    valid = ~padding_mask(lengths, blank.size(1))
+    said = (1 - blank) * valid  # (batch, slots)
+    chosen = said[:, :, None] * probabilities  # (batch, slots, rows)
+    before = F.pad(chosen[:, :-1], (0, 0, 1, 0))
+    new = probabilities * (1 - before)
+    share = new.sum(dim=2).clamp(min=1e-6)  # (batch, slots)
+    return Reading(said, said * share, new / share[:, :, None])
+
+
+def decided(blank: Tensor, lengths: Tensor) -> Tensor:
+    """Which segments are blank at inference: the likely ones, but never all of an utterance.
+
+    Args:
+        blank: Probabilities, (batch, slots).
+        lengths: Number of valid slots, at least one, (batch,).
+
+    Returns:
+        (batch, slots), true at padding.
+    """
+    padding = padding_mask(lengths, blank.size(1))
+    blank = blank.masked_fill(padding, torch.inf)
+    likeliest_said = F.one_hot(blank.argmin(dim=1), blank.size(1)).bool()
+    return (blank > 0.5) & ~likeliest_said
