@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 aten = torch.ops.aten
-# a GPU's result has to be there before the host can go on
+# a GPU's result has to be there before the host can continue
 WAITS = {
     aten._local_scalar_dense,
     aten.bincount,

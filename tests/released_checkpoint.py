@@ -17,7 +17,7 @@ def released_checkpoint(*, seed: int = 0) -> bytes:
     """A file as the authors' training left it: weights, configuration, frozen models.
 
     Args:
-        seed: Added to the layer weights, so that another seed is another file.
+        seed: Added to the layer weights: another seed is another file.
     """
     weights = random_weights(_skeleton())
     weights["audio_encoder.weightedsum_layer.weights"] += seed

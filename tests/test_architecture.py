@@ -20,7 +20,7 @@ MAX_LINES = 34_910  # of Python without tests; on its way to 31,000
 
 @functools.cache
 def python_files() -> list[Path]:
-    """All of ours, relative to the project."""
+    """The project's Python files, relative to it."""
     listed = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard", "*.py"],
         cwd=PROJECT, check=True, capture_output=True, text=True,
@@ -49,7 +49,7 @@ def imports(file: Path) -> list[str]:
 
 
 def imported_files() -> dict[str, set[str]]:
-    """Which modules of ours each module of ours imports."""
+    """Which of our modules each of them imports."""
     files = {module_name(file): file for file in python_files()}
     graph = {}
     for module, file in files.items():
@@ -67,7 +67,7 @@ def room(module: str) -> str | None:
 
 
 def imported_rooms() -> dict[tuple[str, str], str]:
-    """Pairs of rooms of which the first imports the second, and a place where it does."""
+    """Pairs of rooms, the first importing the second, and a place where it does."""
     found: dict[tuple[str, str], str] = {}
     for file in python_files():
         here = room(module_name(file))

@@ -84,7 +84,7 @@ def tiny_hubert_config(*, stable: bool = False, **options: Any) -> Any:
     Args:
         stable: the layout of HuBERT large (layer norm in every convolution, pre-norm layers)
             instead of base's (group norm in the first one, post-norm layers).
-        options: further keys of ``transformers.HubertConfig``.
+        options: more keys of ``transformers.HubertConfig``.
     """
     from transformers import HubertConfig
 
@@ -134,7 +134,7 @@ def tiny_hubert_dir(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = model_type(config)
-        with torch.no_grad():  # norms that are not the identity, so that a missing one shows
+        with torch.no_grad():  # norms that are not the identity: a missing one shows
             for parameter in model.parameters():
                 if parameter.dim() == 1:
                     parameter.add_(0.1 * torch.randn_like(parameter))

@@ -105,7 +105,7 @@ def test_a_model_of_the_released_size_is_built(tmp_path: Path) -> None:
 
 
 def make_recipe(root: Path) -> None:
-    """A folder like egs3/speechclip_plus, with a corpus and a class of one's own."""
+    """A folder like egs3/speechclip_plus, with a corpus and a user's class."""
     import numpy as np
     import soundfile
     from PIL import Image

@@ -163,7 +163,7 @@ def _as_undisturbed(row: dict[str, Any]) -> bool:
 
 
 def moments(wanted: Undisturbed, number: int, kills: int, seed: str) -> list[Moment]:
-    """The moments of a round, those early in the work of the stage first: it goes on where it was
+    """The moments of a round, those early in the work of the stage first: it resumes where it was
     killed. A quarter comes at any time, the others at the writes whose turn it is."""
     at_any_time = -(-kills // 4) if wanted.writes else kills
     at_writes = kills - at_any_time
@@ -225,7 +225,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the moments (0)")
     parser.add_argument("--jobs", type=int, default=2, help="stages at a time (2)")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="no new stage after")
-    parser.add_argument("--cold", action="store_true", help="start Python anew for every command")
+    parser.add_argument("--cold", action="store_true", help="start a new Python for every command")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     work = args.work.resolve()

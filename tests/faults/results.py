@@ -27,7 +27,7 @@ _IGNORED = re.compile(
 )
 _TIMES = re.compile(
     rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(\.\d+)?|^timestamp: .*\n"
-    # of the checkout, which may go on meanwhile
+    # of the checkout, which may change meanwhile
     rb"|commit [0-9a-f]{12}|^ *\"commit\": .*\n"
     # of the stages, in the report's tables
     rb"|^ *\"\d+\": \d+,?\n|^\| (\d+|all) \| \d+\.\d \|\n|^<p>.* in all \(stage .*\n",

@@ -96,7 +96,7 @@ def test_links_lead_nowhere(index: Path, name: str, tmp_path: Path) -> None:
 def test_files_that_it_was_not_made_of_are_not_shown(
     index: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whoever made it may know a file's name, its size and when it was written."""
+    """Its maker may know a file's name, its size and when it was written."""
     private = picture(tmp_path / "private.png", 9)
     os.utime(private, ns=(10**18, 10**18))
     put = "UPDATE pictures SET path = ?, stamp = ? WHERE row = 0"

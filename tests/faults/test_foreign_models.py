@@ -112,7 +112,7 @@ def distiller(model: Path, marker: Path) -> str:
 
 
 def hubert_configuration(model: Path, marker: Path) -> str:
-    """Plain values all of them, one of which s3prl evaluates."""
+    """All are plain values; s3prl evaluates one of them."""
     model_cfg = {
         "label_rate": 50.0,
         "conv_feature_layers": f"[__import__('os').system('touch {marker}')]",

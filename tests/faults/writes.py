@@ -1,6 +1,6 @@
 """Counts what Python writes, from inside it, and stops at the write that was chosen.
 
-``tests.faults.kills`` lets every Python of a run call ``watch``. What Python's audit hooks tell of
+``tests.faults.kills`` lets every Python of a run call ``watch``. What Python's audit hooks report
 (https://docs.python.org/3/library/audit_events.html) and SQLite's statements are noted in a log,
 each under a name that comes again in another run: numbers in it become ``#``.
 """
@@ -68,12 +68,12 @@ def read_writes(log: Path) -> list[Write]:
 
 
 def watch() -> None:
-    """Notes what this process and its forks write, if whoever started it wants to know.
+    """Notes what this process and its forks write, if the process that started it asks for it.
 
     The variable says so in JSON. ``folder``: only what is written below it counts; ``log``: gets a
     line for each write; ``told``: a named pipe that gets a line at the chosen one. That is the
     write of a ``kind`` that comes as the ``occurrence``-th in the log; there the process stops, or
-    goes on until a file would get larger than ``limit`` bytes, if that is a number.
+    writes until a file would get larger than ``limit`` bytes, if that is a number.
     """
     if VARIABLE not in os.environ:
         return
@@ -137,7 +137,7 @@ def _stop(pipe: str, limit: int | None) -> None:
         os.kill(os.getpid(), signal.SIGSTOP)
         return
     # The kernel ends this process inside the call that writes beyond the limit, which libraries
-    # cannot tell from SIGKILL; with its last breath it says where it was.
+    # cannot distinguish from SIGKILL; with its last breath it says where it was.
     faulthandler.register(signal.SIGXFSZ, file=told, all_threads=False, chain=True)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))

@@ -1,8 +1,8 @@
 """Finds and compares the numbers that the reference implementation produced.
 
-The fixtures lie in the directory that ``SPEECHCLIP_FIXTURES`` names, by default ``shared/fixtures``
+The fixtures are in the directory that ``SPEECHCLIP_FIXTURES`` names, by default ``shared/fixtures``
 beside the repository. Files and cases are discovered by the kind that each file declares, so
-further files of the same form are picked up.
+more files of the same form are picked up.
 """
 
 from __future__ import annotations

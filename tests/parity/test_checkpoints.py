@@ -125,7 +125,7 @@ def test_clip_towers(
     texts = normalize(recorded["text_embedding"], dim=-1)
     for row, text in zip(ids, texts, strict=True):
         words = clip.tokenizer.decode(row)
-        if clip.tokenize([words]) == [row]:  # the recorded ids are no words everywhere
+        if clip.tokenize([words]) == [row]:  # the recorded ids are not words everywhere
             ours = clip.encode_texts([words])[0]
             assert_close(ours, text, MODEL_TOLERANCE, "text")
         tokens = clip.token_embedding[row][None]  # (1, tokens, dim)

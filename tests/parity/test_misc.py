@@ -81,7 +81,7 @@ def reduced_text(case: Case) -> None:
 
 
 def shared_text_weights(case: Case) -> dict[str, torch.Tensor]:
-    """The text tower's weights stand in the first case of the file that needs them."""
+    """The text tower's weights are in the first case of the file that needs them."""
     for _, content in fixture_files("misc"):
         if any(other is case for other in content["cases"]):
             named = (c for c in content["cases"] if c["name"].startswith("encode_keywords_"))

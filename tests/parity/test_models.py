@@ -130,7 +130,7 @@ def compare(output: SpeechOutput, recorded: Mapping[str, Any], case: Mapping[str
         return
     lengths = output.keywords.lengths
     padded = bool((lengths < output.keywords.slots.size(1)).any())
-    alike = not padded or case["mode"] == "compat"  # what stands in padded slots
+    alike = not padded or case["mode"] == "compat"  # the content of padded slots
     for name in SLOTS.keys() & present:
         if alike:
             check(name, SLOTS[name](output))

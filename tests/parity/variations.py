@@ -52,7 +52,7 @@ def _separate(values: Mapping[str, Tensor], slots: int) -> dict[str, Tensor]:
 def in_id_order(content: Content) -> Content:
     """The vocabulary in order of ids; positions 0, 2 and 3 are forbidden whatever stands there.
 
-    What the quantiser makes of the recorded keywords is computed anew. Where a keyword becomes
+    What the quantiser makes of the recorded keywords is computed again. Where a keyword becomes
     another token, everything behind the quantiser is left out; gradients always.
     """
     varied = copy.deepcopy(content)

@@ -1,8 +1,8 @@
-"""The original's training configurations in terms of ours, and what differs on purpose.
+"""The original's training configurations as options of this project, and what differs on purpose.
 
 ``fixtures/reference_configs.json`` holds the settings of the original's 15 YAML files. The model's
 are translated by the converter of released checkpoints, the training's here. Every setting of the
-original is translated or stands in ``UNUSED``, every option of ours is translated to, stands in
+original is translated or is in ``UNUSED``, every option of this project is translated to, stands in
 ``OWN`` or differs as ``DIFFERENCES`` says. ``python -m tests.egs2.recipe.reference_mapping`` prints
 the differences for docs/parity.md.
 """
@@ -90,7 +90,7 @@ SWITCHES = {
     "cls": ("permuted_norm_init",),
 }
 
-# Options of ours about which the original's settings say nothing.
+# Options of this project about which the original's settings say nothing.
 OWN = {
     "num_workers": "how many processes read the data",
     "keep_nbest_models": "the best checkpoint alone, which the original publishes too",
@@ -172,7 +172,7 @@ UNUSED = (
     Unused(f"{KEYWORD}vq.args.use_gumbel", "the quantizer draws nothing", False),
     Unused(
         "retrieval.audio_feat_src",
-        "the hybrids' files name either branch, their checkpoints tell of the parallel one",
+        "the hybrids' files name either branch, their checkpoints name the parallel one",
         configs="*_hybrid*",
     ),
     Unused("retrieval.recall_at", "as here", [1, 5, 10]),
@@ -194,7 +194,7 @@ class Difference:
     """An option that differs from the original on purpose.
 
     Attributes:
-        option: Name of ours; with dashes an option of ``run.sh``.
+        option: Our name; with dashes an option of ``run.sh``.
         original: What the original has.
         ours: What we have.
         reason: Why.
@@ -297,7 +297,7 @@ BEHAVIOUR = (
 
 
 def reference_settings(name: str, flat: Mapping[str, Any]) -> dict[str, Any]:
-    """The original's settings as options of ours, as they act.
+    """The original's settings as options of this project, as they act.
 
     Args:
         name: Our configuration with the same set-up.
@@ -357,7 +357,7 @@ def reference_settings(name: str, flat: Mapping[str, Any]) -> dict[str, Any]:
 def complete(name: str, reference: dict[str, Any]) -> dict[str, Any]:
     """Adds what the fixture leaves out: names and projections.
 
-    The projections stand in the authors' public files; SpeechCLIP's name none, but its large
+    The projections are in the authors' public files; SpeechCLIP's name none, but its large
     cascaded model is published with 6.1 million parameters, which it has with two layers only.
     """
     large = "_large_" in name

@@ -37,7 +37,7 @@ def table(columns: int) -> dict[str, list[str]]:
 
 
 def value_of(cell: str, corpus: str) -> Any:
-    """What a cell says of a corpus; a dash is no value."""
+    """A cell's value for a corpus; a dash stands for none."""
     values = re.findall("`([^`]+)`", cell)
     large = "large" in corpus and "(large: " in cell
     return yaml.safe_load(values[1 if large else 0]) if values else "not set"

@@ -30,7 +30,7 @@ TRAINED = {
 
 
 class Frozen(torch.nn.Module):
-    """Stands in for a teacher: its sizes and no weights."""
+    """A teacher's sizes, without weights."""
 
     def __init__(self, **sizes: int) -> None:
         super().__init__()

@@ -81,7 +81,7 @@ def test_rates_are_those_of_a_slow_loop_over_a_token_table(seed, positions):
 
 def test_rates_by_hand():
     first = utterance([2, 3], [[6, 3], [6, 1]], "u1")
-    second = utterance([2], [[PAD, 6], [6, END]], "u2")  # the padding's own token is no hit
+    second = utterance([2], [[PAD, 6], [6, END]], "u2")  # the padding's own token does not count
     assert legacy_hit_rates([first, second]).tolist() == [0.5, 0.5]
     far = utterance([2], [[6, 6, 6, 6, 6, 2]])  # only the five nearest count
     assert legacy_hit_rates([far]).tolist() == [0.0]

@@ -141,7 +141,7 @@ def test_a_new_recipe_is_compared_as_declared(runs_file, tmp_path, monkeypatch):
     runs = read_runs(runs_file)
     for run in runs:
         run.scores["training_cpu_seconds"] = 100.0 if run.system == "hybrid" else 120.0
-        if run.system != "hybrid":  # whose transcripts are heard as its parallel branch hears
+        if run.system != "hybrid":  # whose transcripts score as its parallel branch does
             np.save(run.directory / "transcripts.npy", run.data.parallel)
             del run.data
             run.scores["asr"] = run.scores["parallel"]

@@ -201,7 +201,7 @@ def test_the_size_that_is_said_is_the_size_that_is_taken(tiny_corpus, stored_sta
 
 @pytest.fixture
 def own(tiny_corpus, tmp_path: Path) -> Path:
-    """A recording, an encoder, and its hidden states, all of which may be changed."""
+    """A recording, an encoder, and its hidden states; a test may change them."""
     encoder = shutil.copytree(tiny_corpus.speech_encoder, tmp_path / "a" / "hubert")
     for file in encoder.iterdir():
         os.utime(file, (1, 1))
@@ -301,7 +301,7 @@ def test_training_refuses_other_hidden_states(
 def test_the_training_decides_how_the_hidden_states_are_made(
     tiny_corpus, own: Path, trained_with
 ) -> None:
-    """Its options stand behind ``--`` in stage 6, a configuration and what overrides it."""
+    """Its options follow ``--`` in stage 6, a configuration and what overrides it."""
     (own / "conf.yaml").write_text("speech_encoder_conf: {model: nowhere}\n")
     training = ["--config", f"{own}/conf.yaml", "--speech_encoder_conf", f"model={own}/a/hubert"]
     training += ["--speech_encoder_conf", "normalize_waveform=true"]

@@ -24,7 +24,7 @@ def test_help_says_a_whole_sentence(name: str) -> None:
 
 
 def test_own_options_of_training_are_told() -> None:
-    """The short help of training names every option of ours, and none that there is not."""
+    """The short help of training names each of our options, and none that there is not."""
     from espnet_plugin.bin.speechclip_train import HELP, get_parser
     from espnet_plugin.tasks.speechclip_options import add_batch_arguments, add_model_arguments
 

@@ -87,6 +87,6 @@ def test_flickr8k_gives_the_originals_8112_ids(tmp_path: Path) -> None:
     assert vocabulary.forbidden == {0, 49406, 49407}
     weights = read_released_checkpoint(CHECKPOINT).weights
     table = weights["clip.original_text_emb_weight"]
-    # equally frequent ones stand in another order there, as its sort happens to leave them
+    # equally frequent ones have another order there, as its sort happens to leave them
     originals = recover_ids(weights["clip.model.token_embedding.weight"], table)
     assert set(vocabulary.ids) == set(originals)

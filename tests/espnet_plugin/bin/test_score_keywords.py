@@ -9,7 +9,7 @@ from espnet_plugin.bin import score_keywords
 
 @pytest.fixture
 def directory(tmp_path):
-    """One utterance, "red dog", of which "red" is heard twice."""
+    """One utterance, "red dog"; "red" is named twice."""
     keyword = {
         "token_id": 2,
         "token": "red</w>",

@@ -59,7 +59,7 @@ def test_one_that_lacks_more_is_cut_off(tmp_path: Path) -> None:
     ("promised", "read", "rate", "missing"),
     [
         (32000, 32000, 16000, 0),
-        (32000, 32500, 16000, 0),  # more than promised is no shortfall
+        (32000, 32500, 16000, 0),  # more than promised is fine
         (32000, 31200, 16000, 800),  # 50 ms
         (32000, 31199, 16000, None),
         (320000, 316800, 16000, 3200),  # 1 % of 20 s

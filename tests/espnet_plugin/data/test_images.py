@@ -19,7 +19,7 @@ RNG = np.random.RandomState(0)
 RGB = RNG.randint(0, 256, (6, 8, 3)).astype(np.uint8)
 GREY = RGB[..., 0]
 ALPHA = RNG.randint(0, 256, (6, 8)).astype(np.uint8)
-QUARTER_TURN = 6  # EXIF: the top of what is seen lies at the right of what is stored
+QUARTER_TURN = 6  # EXIF: the top of what is seen is stored at the right
 
 
 def over_white(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:

@@ -31,7 +31,7 @@ OPERATIONS = st.lists(
         st.tuples(st.just("remove"), st.sampled_from(KEYS), st.none()),
         st.tuples(st.just("model"), st.integers(0, 1), st.none()),
         st.tuples(st.just("run"), st.sampled_from("12"), st.just(99)),
-        # killed after so many steps, of which each array has two: written, noted
+        # killed after so many steps; each array has two: written, noted
         st.tuples(st.just("run"), st.sampled_from("12"), st.integers(0, 5)),
     ),
     max_size=12,
@@ -146,7 +146,7 @@ def test_a_record_names_the_input_that_changed(tmp_path: Path) -> None:
     scp.write_text(f"a {picture}\n")
     require_fresh([result], remedy="")  # nobody noted anything
     write_record(result, made_from(text=text, scp=scp, model="ViT-B-32", tag=None))
-    os.utime(text)  # written anew with the same content
+    os.utime(text)  # written again with the same content
     require_fresh([result], remedy="")
     picture.write_text("what the list names counts too")
     with pytest.raises(DataError, match=r"from another scp \(.*wav.scp\) than .*; run it again"):

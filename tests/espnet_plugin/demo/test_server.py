@@ -33,7 +33,7 @@ def ask(served: Served, question: str, *data: Any) -> str:
 
 
 def answer(served: Served, question: str, *data: Any) -> list[str]:
-    """What was heard or is wrong, the pictures, one picture, as HTML."""
+    """Keywords or an error, the images, one image, as HTML."""
     last = ask(served, question, *data).splitlines()[-1]
     return json.loads(last.removeprefix("data: "))["output"]["data"]
 

@@ -60,7 +60,7 @@ def test_a_collapsed_model_gets_no_credit():
     same = np.full((40, 64), 0.125, dtype=np.float32)
     forth, back = rank_embeddings(same, same[:20], np.repeat(np.arange(20), 2), np.arange(20))
     assert set(forth.rank) == {20}
-    assert set(back.rank) == {39}  # its two captions do not stand in each other's way
+    assert set(back.rank) == {39}  # its two captions do not compete
     assert summarize(forth).recall == {1: 0.0, 5: 0.0, 10: 0.0}
 
 

@@ -39,7 +39,7 @@ class PixelEncoder:
 
 
 def picture(path: Path, seed: int) -> Path:
-    """A picture that is told from others by its seed."""
+    """An image that differs from others by its seed."""
     from PIL import Image
 
     pixels = np.random.default_rng(seed).integers(0, 256, (6, 5, 3), np.uint8)

@@ -39,7 +39,7 @@ def fire_by_loop(features, alphas, threshold, tail_threshold, max_slots):
     return slots[:max_slots], fired
 
 
-# Multiples of 1/64 are exact in floating point, so that the loop and the closed form fire alike.
+# Multiples of 1/64 are exact in floating point, so the loop and the closed form fire alike.
 WEIGHTS = st.integers(0, 160).map(lambda value: value / 64)
 
 

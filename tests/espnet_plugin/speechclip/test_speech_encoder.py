@@ -142,7 +142,7 @@ def test_unknown_source_and_foreign_option():
 
 
 class Constant(torch.nn.Module):
-    """A backend of one's own."""
+    """A user's backend."""
 
     num_layers, dim, stride, sampling_rate, min_samples = 2, 3, 100, 16000, 100
 

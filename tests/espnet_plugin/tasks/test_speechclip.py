@@ -471,7 +471,7 @@ def test_names_are_ours_or_classes_that_can_be_imported(key: str, capsys) -> Non
 
 
 class TestClass:
-    """A class of one's own."""
+    """A user's class."""
 
     __test__ = False
 

@@ -1,4 +1,4 @@
-"""Bad input is one message, a defect of ours is a traceback."""
+"""Bad input is one message; a defect of the code is a traceback."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ def test_players_know_their_length_and_move_the_cursor(page):
     player.evaluate("player => player.play()")
     page.wait_for_function(f"{place} > {100 * left + 5}")
     page.locator("#listen audio").first.evaluate("player => player.play()")
-    assert player.evaluate("player => player.paused")  # one is heard at a time
+    assert player.evaluate("player => player.paused")  # one plays at a time
     width = canvas.bounding_box()["width"]
     canvas.click(position={"x": width * (left + right) / 2, "y": 40})
     page.wait_for_function(f"{place} >= {50 * (left + right) - 0.1}")
