@@ -92,7 +92,7 @@ def _become(request: dict[str, Any], client: socket.socket, descriptors: list[in
     client.setblocking(False)
     with contextlib.suppress(BlockingIOError):
         if not client.recv(1, socket.MSG_PEEK):
-            os._exit(0)  # the process that asked was killed before this could be found in its folder
+            os._exit(0)  # the caller was killed before this could be found in its folder
     for target, descriptor in enumerate(descriptors):
         os.dup2(descriptor, target)
         os.close(descriptor)
