@@ -1,7 +1,7 @@
 """Kills every stage of the recipe again and again, and compares what it leaves in the end.
 
-In each round every stage is started and killed (SIGKILL, all its processes) several times and then
-left to run to its end, after which all results have to be those of a run that was never killed.
+In each round every stage is started and killed (SIGKILL, all its processes) several times. Then it
+runs to its end, and all results have to be those of a run that was never killed.
 Which moments are tried follows from the seed and the number of the round.
 
     python -m tests.faults.kill_recipe --work /tmp/kills --rounds 4 --kills 8

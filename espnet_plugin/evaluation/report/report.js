@@ -113,7 +113,7 @@ if (source) {
     audio.preload = "metadata";
     audio.setAttribute("aria-label", `recording ${row[ID]}`);
     audio.addEventListener("error", () => {
-      audio.replaceWith(element("p", "heard", `The recording is in ${folder}/, which is not beside this page.`));
+      audio.replaceWith(element("p", "heard", `The recording is in ${folder}/, which is not next to this page.`));
     }, { once: true });
     audio.src = `${folder}/${row[RECORDING]}`;
     return audio;

@@ -2,7 +2,7 @@
 
 ``fixtures/reference_configs.json`` holds the settings of the original's 15 YAML files. The model's
 are translated by the converter of released checkpoints, the training's here. Every setting of the
-original is translated or is in ``UNUSED``, every option of this project is translated to, stands in
+original is translated or is in ``UNUSED``, every option of this project is translated to, is in
 ``OWN`` or differs as ``DIFFERENCES`` says. ``python -m tests.egs2.recipe.reference_mapping`` prints
 the differences for docs/parity.md.
 """

@@ -139,6 +139,6 @@ def test_without_its_folder_the_page_says_what_is_missing(browser, report, tmp_p
     page.set_default_timeout(PATIENCE)
     page.goto((tmp_path / "report.html").as_uri())
     alone = page.locator("#results article").first
-    playwright.expect(alone).to_contain_text("report_media/, which is not beside this page")
+    playwright.expect(alone).to_contain_text("report_media/, which is not next to this page")
     assert page.locator("#listen audio").count() == 18
     page.close()
