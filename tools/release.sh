@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds sdist and wheel, checks them, and tries the wheel without the checkout:
 # tools/release.sh PYTHON [ENVIRONMENT]
-# ENVIRONMENT: try it with that one's packages instead of fetching all of them.
+# ENVIRONMENT: try it with its packages instead of fetching all of them.
 # Nothing is uploaded: the last line says how.
 set -euo pipefail
 

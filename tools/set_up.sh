@@ -79,7 +79,7 @@ log=${venv}/set_up.log
 pip_install() {
     "${venv}/bin/python" -m pip install --disable-pip-version-check --progress-bar off -c "${constraints}" "$@" >> "${log}" 2>&1 \
         || { unwatch; tail -n 20 "${log}" >&2
-             fail "pip could not install the packages; its last lines stand above, the rest in ${log}. Run make again to go on."; }
+             fail "pip could not install the packages; its last lines are above, the rest is in ${log}. Run make again to continue."; }
 }
 
 if [ -n "${torch}" ]; then

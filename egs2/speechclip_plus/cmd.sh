@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # How jobs are started. Every job of the recipe runs as
 #   <cmd> [--gpu N] [--mem M] [--num_threads N] [--num_nodes N] [JOB=1:N] <log> <command...>
-# where JOB is replaced by the job's number. Logs lie in the folders that the stages name.
+# where JOB is replaced by the job's number. Logs are in the folders that the stages name.
 #
 # cmd_backend: local  on this machine, in parallel (utils/run.pl)
 #              slurm  through sbatch (utils/slurm.pl, options in conf/slurm.conf)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # shellcheck disable=SC2034
-# Where the corpora lie on disk. Environment variables of the same names win.
+# Where the corpora are on the disk. Environment variables of the same names win.
 # mini needs nothing: it is generated.
 
 # Flicker8k_Dataset/, Flickr8k.token.txt and the split lists (there or in Flickr8k_text/),

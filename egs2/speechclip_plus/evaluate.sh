@@ -13,8 +13,8 @@ data_dir=              # data to evaluate on: wav.scp, utt2image, image.scp, utt
 output_dir=            # where the results go; empty: evaluate_<data> in the experiment's folder, or in exp/
 inference_model=       # checkpoint in the experiment's folder; empty: the best by its best_model_criterion
 inference_config=conf/decode.yaml  # options of inference
-inference_args=        # further options of inference
-trust_remote_code=false  # whoever made the model is trusted: what it names may run code that comes with it
+inference_args=        # more options of inference
+trust_remote_code=false  # you trust the maker of the model: it may run code that comes with it
 transcripts=           # a speech recogniser's output, Kaldi text: a baseline in the tables
 ladder=false           # tell where retrieval by keywords is lost
 dumpdir=dump           # formatted data
@@ -22,13 +22,13 @@ fs=16k                 # sampling rate
 audio_format=flac      # flac or wav
 nj=                    # processes of data preparation; empty: one per processor
 ngpu=0                 # 1: the frozen encoders and inference on a GPU
-max_bad=0.1            # share of recordings or pictures that may be skipped as broken
+max_bad=0.1            # share of recordings or images that may be skipped as broken
 python=python3         # Python that runs everything
 
 help_message=$(cat << 'EOT'
 Usage: ./evaluate.sh --model exp/speechclip_x --data_dir data/other_test [options]
 
-Formats the recordings, embeds the pictures with the model's own CLIP, runs inference and writes
+Formats the recordings, embeds the images with the model's own CLIP, runs inference and writes
 report.html, RESULTS.md and scores.json. Nothing is trained and nothing of the model changes: its
 keyword vocabulary stays that of its training. The data directory is as README.md says. A model's
 name is that of a released one (docs/models.md) or of one on the Hugging Face hub, owner/model.
@@ -58,7 +58,7 @@ if [ -z "${output_dir}" ]; then
     if [ -d "${model}" ] && [ -f "${found}" ]; then output_dir=${model}/evaluate_${set_name}; fi
 fi
 mkdir -p "${output_dir}"
-# the report tells the model's configuration, which a packed model has inside
+# the report shows the model's configuration, which a packed model holds
 if [[ ${found} == *.zip ]]; then
     ${python} -m espnet_plugin.bin.recipe packed_config "${found}" "${output_dir}/config.yaml"
 fi

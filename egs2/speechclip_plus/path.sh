@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sourced by the recipe and by every job: finds Python and the packages, so that nothing needs to be
+# Sourced by the recipe and by every job: finds Python and the packages: nothing needs to be
 # activated. In this order: an ESPnet checkout around this folder (or ${MAIN_ROOT}), a
 # python3 on the PATH that has ESPnet, the project's .venv ("make env" in the project's root makes it).
 
@@ -41,13 +41,13 @@ export LC_ALL=C
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 export PYTHONIOENCODING=UTF-8
 export PYTHONUTF8=1
-# glibc hands large arrays back to the system at once, and gets them anew, page by page, in the next
+# glibc hands large arrays back to the system at once, and gets them again, page by page, in the next
 # step: a fourteenth of a full-size step on a CPU
 export MALLOC_MMAP_THRESHOLD_=${MALLOC_MMAP_THRESHOLD_:-8000000000}
 export MALLOC_TRIM_THRESHOLD_=${MALLOC_TRIM_THRESHOLD_:-32000000000}
 # interfaces over which nodes cannot talk to each other
 export NCCL_SOCKET_IFNAME="^lo,docker,virbr,vmnet,vboxnet"
-# the package beside this recipe, installed or not
+# the package next to this recipe, installed or not
 export PYTHONPATH=${_root}${PYTHONPATH:+:${PYTHONPATH}}
 
 if [ -e local/path.sh ]; then

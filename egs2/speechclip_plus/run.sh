@@ -20,7 +20,7 @@ Usage: ./run.sh [--corpus mini|mini_hard|mini_words|flickr8k|spokencoco|custom] 
   --corpus mini_hard   the same, harder, in folders of its own; about twice as long
   --corpus mini_words  the same with 2,000 words, common and rare; about an hour
   --corpus flickr8k    Flickr8k with the Flickr Audio Caption Corpus; paths in db.sh
-  --corpus spokencoco  SpokenCOCO with MSCOCO's pictures; paths in db.sh
+  --corpus spokencoco  SpokenCOCO with MSCOCO's images; paths in db.sh
   --corpus custom      a folder of your own, named by --custom_root; README.md says what is in it
   --download true      fetch flickr8k or spokencoco first (default false)
   --custom_root DIR    folder of your own corpus
@@ -29,7 +29,7 @@ Usage: ./run.sh [--corpus mini|mini_hard|mini_words|flickr8k|spokencoco|custom] 
 Examples
   ./run.sh                                                      mini, hybrid+
   ./run.sh --speechclip_config conf/tuning/mini_parallel.yaml   another architecture
-  ./run.sh --stage 7                                            go on at the training
+  ./run.sh --stage 7                                            continue with the training
   ./run.sh --corpus flickr8k --ngpu 2
   ./run.sh --corpus flickr8k --download true
   ./run.sh --corpus spokencoco --speechclip_config conf/tuning/spokencoco_large_cascaded_plus.yaml

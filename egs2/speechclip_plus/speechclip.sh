@@ -41,7 +41,7 @@ seed=0                 # seed of training, and of a generated corpus
 # Data
 corpus=                # handed to local/data.sh
 datadir=data           # folder of the sets that stage 1 makes
-local_data_opts=       # further options of local/data.sh, separated by spaces
+local_data_opts=       # more options of local/data.sh, separated by spaces
 train_set=             # training set, a folder in data/ (required)
 valid_set=             # validation set (required)
 test_sets=             # test sets, separated by spaces (required)
@@ -49,7 +49,7 @@ fs=16k                 # sampling rate
 audio_format=flac      # flac or wav
 min_wav_duration=0.1   # seconds; shorter training utterances are removed
 max_wav_duration=30    # seconds; longer training utterances are removed
-max_bad=0.1            # share of recordings or pictures that may be skipped as broken
+max_bad=0.1            # share of recordings or images that may be skipped as broken
 
 # Frozen teachers (empty: what the configuration says)
 speech_upstream=       # Hugging Face name (owner/name) or folder, s3prl name, or s3prl:NAME:CHECKPOINT
@@ -64,17 +64,17 @@ collect_stats=false    # run ESPnet's statistics stage instead of copying the le
 speechclip_tag=        # name of the experiment; empty: made from configuration, corpus and options
 speechclip_exp=        # folder of the experiment; empty: <expdir>/speechclip_<tag>
 speechclip_config=     # training configuration (required)
-speechclip_args=       # further options of training, e.g. "--max_epoch 10"
+speechclip_args=       # more options of training, e.g. "--max_epoch 10"
 pretrained_model=      # checkpoint to start from, as update 0
 ignore_init_mismatch=false  # parameters of another shape are left as they are
 
 # Inference
 model=                 # evaluate this model instead of training one, see ./evaluate.sh: checkpoint, zip, exported model, or a name
 inference_config=conf/decode.yaml  # options of inference
-inference_args=        # further options of inference
+inference_args=        # more options of inference
 inference_tag=         # empty: made from the configuration, the model and the options
 inference_model=       # checkpoint in the experiment's folder; empty: the best by the configuration's best_model_criterion
-trust_remote_code=false  # whoever made the model is trusted: what it names may run code that comes with it
+trust_remote_code=false  # you trust the maker of the model: it may run code that comes with it
 
 # Scoring
 transcripts=           # a speech recogniser's output, Kaldi text, or a folder of <set>/text: a baseline in the tables
@@ -203,9 +203,9 @@ inference_dir=${speechclip_exp}/inference_${inference_tag}
 
 data_feats=${dumpdir}/raw
 clip_dir=${dumpdir}/clip_${clip_tag}
-# a folder per corpus: another corpus's pictures would take the place of these
+# a folder per corpus: another corpus's images would replace these
 case "${corpus}" in ""|mini) ;; *) clip_dir+=_${corpus};; esac
-# whose CLIP embeds pictures and transcripts, what infers, and whose configuration the results tell of
+# whose CLIP embeds images and transcripts, what infers, and whose configuration the results name
 teacher=("${clip_model}" "${clip_pretrained}")
 clip_args=(--clip_model "${clip_model}" --clip_pretrained "${clip_pretrained}")
 inferring=(--speechclip_train_config "${speechclip_exp}/config.yaml" --speechclip_model_file "${speechclip_exp}/${inference_model}")
@@ -298,7 +298,7 @@ follow() {
     follower=$!
 }
 
-# The call that trained a model lies beside it; a start that trained nothing leaves it as it is.
+# The call that trained a model is stored with it; a start that trained nothing does not change it.
 keep_call() {
     local call=${speechclip_exp}/.run.sh
     if [ -e "${call}" ] && [ "${speechclip_exp}/checkpoint.pth" -nt "${call}" ]; then
@@ -370,10 +370,10 @@ names_teachers_of_this_call() {
     done
     [ "${named[*]}" = "${speech_encoder} ${upstream_name} ${upstream_checkpoint} ${clip_model}" ]
 }
-# Fails where a set's picture embeddings are those of another CLIP than this call's: need_own_embeddings <image_feat.scp>
+# Fails where a set's image embeddings are of another CLIP than this call's: need_own_embeddings <image_feat.scp>
 need_own_embeddings() {
     awk -v folder="${clip_dir}/" 'index($0, " " folder) == 0 {exit 1}' "$1" \
-        || fail "$1: the picture embeddings are not those of ${clip_dir}; run stage 4 again"
+        || fail "$1: the image embeddings are not of ${clip_dir}; run stage 4 again"
 }
 # Splits the keys of $1 over at most $2 jobs into $3; prints how many jobs there are.
 split_keys() { ${python} -m espnet_plugin.bin.datadir split --key_file "$1" --nj "$2" --output_dir "$3"; }
@@ -385,7 +385,7 @@ join_scp() {
     mv "$2/.$1.scp" "$2/$1.scp"
     say_warnings "$2/logs/dump_$4" "$3"
 }
-# What was skipped or cut stands in the logs; says it on the screen too: say_warnings <log> <jobs>
+# Logs say what was skipped or cut; shows it on the screen too: say_warnings <log> <jobs>
 say_warnings() {
     local job
     for job in $(seq "$2"); do grep -h ' WARNING: ' "$1.${job}.log" || true; done | tail -n 5 >&2
@@ -485,11 +485,11 @@ if runs_stage 2; then
 fi
 
 if runs_stage 3; then
-    begin_stage 3 "check pictures, remove too short and too long recordings -> ${data_feats}"
+    begin_stage 3 "check images, remove too short and too long recordings -> ${data_feats}"
     for name in "${all_sets[@]}"; do
         org=${data_feats}/org/${name}
         need_data "${org}/utt2num_samples"
-        # the pictures as the corpus names them: a repaired file counts again
+        # the images as the corpus names them: a repaired file counts again
         cp "${datadir}/${name}/image.scp" "${org}/image.scp"
         ${python} -m espnet_plugin.bin.datadir check_images --dir "${org}" --nj "${nj}" --max_bad "${max_bad}"
         limits=()
@@ -540,7 +540,7 @@ if runs_stage 5; then
     case "${vocab_from}" in
         train) options=(--text "${data_feats}/${train_set}/text");;
         all)
-            # every caption of the corpus, those of pictures in no split and of skipped recordings too
+            # every caption of the corpus, also of images in no split and of skipped recordings
             options=(--original --text)
             if [ -s "${datadir}/local/${corpus}/captions" ]; then
                 options+=("${datadir}/local/${corpus}/captions")

@@ -10,13 +10,13 @@ corpus=mini            # as for run.sh
 architectures="parallel cascaded cascaded_plus hybrid hybrid_plus"  # what is trained
 ablations=none         # none, all of these architectures, or lines of conf/ablations.tsv, <architecture>.<name>, separated by spaces
 seeds="0 1 2 3 4"      # of the trainings
-corpus_seeds=0         # generated corpora only: corpora and teachers to be made, on each of which all seeds are trained
+corpus_seeds=0         # generated corpora only: corpora and teachers to make; all seeds are trained on each
 evaluate_on="test"     # or dev, to choose something
 config_prefix=         # empty: conf/tuning/mini_ for mini and mini_hard, mini_words_ for mini_words, else <corpus>_base_
 output_dir=            # empty: exp/sweep_<corpus>, with what differs from a plain sweep
 jobs=1                 # runs at the same time, on one corpus; --run_args "--num_threads 1" gives each its share of the processors
 python=python3         # Python that runs everything
-run_args=              # further options of run.sh for every run
+run_args=              # more options of run.sh for every run
 dry_run=false          # only say what would be run
 
 # shellcheck disable=SC2034  # parse_options.sh shows it
@@ -24,9 +24,9 @@ help_message=$(cat << 'EOT'
 Usage: scripts/sweep.sh [options]
 
 Trains every architecture with every seed and writes SWEEP.md, sweep.json and figures: means with
-standard deviations, the paper's claims with paired tests over pictures and over seeds, ablations.
+standard deviations, the paper's claims with paired tests over images and over seeds, ablations.
 
-All runs share one corpus and its teachers, and the seeds differ in the training only, so that every
+All runs share one corpus and its teachers, and the seeds differ in the training only: every
 difference is paired. With several --corpus_seeds every seed is trained on each of their corpora.
 docs/protocol.md has the commands by which a new recipe is compared with hybrid+.
 EOT
@@ -47,7 +47,7 @@ if [ -z "${config_prefix}" ]; then
     case "${corpus}" in mini|mini_hard) config_prefix=conf/tuning/mini_;; mini_words) config_prefix=conf/tuning/mini_words_;; *) config_prefix=conf/tuning/${corpus}_base_;; esac
 fi
 
-# What stands in a column of conf/ablations.tsv: ablation <name> <column>
+# The entry of a column of conf/ablations.tsv: ablation <name> <column>
 ablation() { awk -F '\t' -v name="$1" -v column="$2" '$1 == name {print $column; exit}' conf/ablations.tsv; }
 case "${ablations}" in
     none) ablations=;;
@@ -105,7 +105,7 @@ set -m
 stop() {
     local pid
     for pid in $(jobs -p); do kill -- "-${pid}" 2> /dev/null || true; done
-    echo "sweep.sh: stopped; start it again to go on" >&2
+    echo "sweep.sh: stopped; start it again to continue" >&2
     exit 130
 }
 trap stop INT TERM
@@ -161,6 +161,6 @@ if [ -n "${list}" ]; then
 fi
 if [ ${#failed[@]} -gt 0 ]; then
     printf 'sweep.sh: error: failed: %s\n' "${failed[@]}" >&2
-    echo "sweep.sh: start it again to go on with them" >&2
+    echo "sweep.sh: start it again to continue with them" >&2
     exit 1
 fi

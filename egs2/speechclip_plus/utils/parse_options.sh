@@ -2,7 +2,7 @@
 # Sourced by a script that has set its options as variables: then "--foo-bar x" or "--foo_bar x"
 # sets ${foo_bar}. Only variables that exist can be set, and a variable that holds true or false
 # takes nothing else. "--config file" sources a file of settings, "--help" prints ${help_message}.
-# Parsing stops at "--" or at the first argument that is no option.
+# Parsing stops at "--" or at the first argument that is not an option.
 
 while [ $# -gt 0 ]; do
     case "$1" in
@@ -19,7 +19,7 @@ while [ $# -gt 0 ]; do
             _name=${1#--}
             _name=${_name//-/_}
             if ! [[ ${_name} =~ ^[A-Za-z][A-Za-z0-9_]*$ ]]; then
-                echo "$0: error: '$1' is no option" >&2
+                echo "$0: error: '$1' is not an option" >&2
                 exit 2
             elif [ $# -lt 2 ]; then
                 echo "$0: error: '$1' needs a value" >&2

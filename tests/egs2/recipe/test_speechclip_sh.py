@@ -231,7 +231,7 @@ def test_training_takes_the_picture_embeddings_of_its_own_clip(project: Project)
     result = project.run("--stage", "7", "--stop_stage", "7")
     table.write_text(own)
     assert result.returncode == 1 and not project.calls("launch")
-    assert "image_feat.scp: the picture embeddings are not those of dump/clip_" in result.stderr
+    assert "image_feat.scp: the image embeddings are not of dump/clip_" in result.stderr
 
 
 def test_it_may_be_started_by_bash(project: Project) -> None:

@@ -51,7 +51,7 @@ def test_parse_options(arguments: list[str], expected: str) -> None:
         (["--flag", "yes"], "takes true or false, not 'yes'"),
         (["--nj"], "'--nj' needs a value"),
         (["--nj=8"], "write '--nj 8'"),
-        (["--n;j", "8"], "is no option"),
+        (["--n;j", "8"], "is not an option"),
     ],
 )
 def test_parse_options_errors(arguments: list[str], message: str) -> None:
