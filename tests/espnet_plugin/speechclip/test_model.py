@@ -30,6 +30,12 @@ ARCHITECTURES = {
         "keyword_extractor_conf": {"frames_per_keyword": 3},
         "model_conf": {"merge_repeats": True, "align_spans": True},
     },
+    "hybrid_plus_with_blanks": {
+        "keyword_extractor": "cif",
+        "keyword_extractor_conf": {"frames_per_keyword": 3},
+        "quantizer_conf": {"hard": False},
+        "model_conf": {"blank": True, "align_spans": True},
+    },
 }
 VOCABULARY = [320, 2368, 1929, 49406, 3306, 6829, 2866]
 
@@ -207,3 +213,23 @@ def test_aligned_spans_divide_the_frames_and_change_nothing_else(teachers):
         starts, ends = cif.starts[row, :number].tolist(), cif.ends[row, :number].tolist()
         assert starts == [0, *ends[:-1]] and ends[-1] == [40, 25][row]
         assert all(start < end for start, end in zip(starts, ends, strict=True))
+
+
+def test_blanks_leave_keywords_out_but_never_all(teachers):
+    model = build("hybrid_plus_with_blanks", teachers).eval()
+    batch = states(model, [12, 9, 4])
+    with torch.no_grad():
+        few_blanks = model(batch)  # none is likely
+        model.blank.bias.fill_(9.0)
+        all_blank = model(batch)
+        model.blank, model.merge_repeats = None, True
+        merged = model(batch)
+    assert few_blanks.keywords.lengths.tolist() == merged.keywords.lengths.tolist()
+    torch.testing.assert_close(few_blanks.cascaded, merged.cascaded)
+    assert all_blank.keywords.lengths.tolist() == [1, 1, 1]
+
+
+def test_blanks_need_mixtures(teachers):
+    with pytest.raises(ValueError, match="needs quantizer_conf.hard: false"):
+        conf = {**ARCHITECTURES["hybrid_plus_with_blanks"], "quantizer_conf": {"hard": True}}
+        build_speechclip({"keyword_vocabulary": VOCABULARY, **conf}, **teachers)
