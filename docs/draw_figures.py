@@ -55,9 +55,9 @@ def firing() -> Figure:
         middle.plot(frame, total[frame] + 0.2, "v", color=colours.INK, markersize=9)
     bottom = np.zeros(len(frames))
     for number, (row, colour) in enumerate(zip(shares, SLOT_COLOURS, strict=True)):
-        lower.bar(frames, row, bottom=bottom, color=colour, label=f"keyword {number + 1}")
+        lower.bar(frames, row, bottom=bottom, color=colour, label=f"segment {number + 1}")
         bottom += row
-    lower.set(title="3. what each keyword is made of: its shares add up to 1", ylabel="share",
+    lower.set(title="3. what each segment is made of: its shares add up to 1", ylabel="share",
               xlabel="frame of 20 ms", xticks=frames[::2], ylim=(0, 0.55))  # fmt: skip
     lower.legend(ncols=3, loc="upper right")
     return figure
