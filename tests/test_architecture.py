@@ -109,6 +109,14 @@ def test_the_drawing_has_every_arrow() -> None:
     assert set(shown) == drawn_arrows(), "dot -Tsvg docs/rooms.dot -o docs/rooms.svg"
 
 
+def test_the_table_has_every_arrow() -> None:
+    page = (PROJECT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(?:espnet_plugin/)?(\w+)` \| ([`\w, ]*) ?\|", page, re.MULTILINE)
+    arrows = {(here, there) for here, cell in rows for there in re.findall(r"\w+", cell)}
+    assert arrows == drawn_arrows()
+    assert {here for here, _ in rows} == {end for arrow in arrows for end in arrow}
+
+
 def test_no_arrow_goes_back_up() -> None:
     for name in {a for a, _ in drawn_arrows()}:
         assert name not in rooms_below(name)
