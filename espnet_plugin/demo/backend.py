@@ -107,7 +107,6 @@ class Backend:
         with self._one_at_a_time:
             result = self.model(samples[part.start : part.end])
             embedding = result.parallel if result.parallel is not None else result.cascaded
-            cif = getattr(self.model.model.keyword_extractor, "cif", None)
             return Heard(
                 samples=samples,
                 rate=self.rate,
@@ -119,7 +118,7 @@ class Backend:
                 else later(words_of(result.keywords, self.model.model.clip), seconds=start),
                 alphas=result.alphas,
                 frame_seconds=self.model.frame_seconds,
-                threshold=cif.threshold if cif is not None else 1.0,
+                threshold=getattr(self.model.model.keyword_extractor, "threshold", 1.0),
                 hits=self._nearest(embedding),
             )
 
