@@ -56,10 +56,10 @@ def check_images(args: argparse.Namespace) -> None:
     bad = bad_images(images, jobs=args.nj)
     rows = "".join(f"{image}\t{problem}\n" for image, problem in bad.items())
     write_text(args.dir / "skipped_images.tsv", f"image\tproblem\n{rows}")
-    lines = [f"{len(images) - len(bad)} of {len(images)} pictures can be read"]
+    lines = [f"{len(images) - len(bad)} of {len(images)} images can be read"]
     lines += [f"SKIPPED {image}: {problem}" for image, problem in list(bad.items())[:10]]
     if len(bad) > args.max_bad * len(images):
-        raise DataError("\n  ".join([f"{args.dir}: too many bad pictures", *lines]))
+        raise DataError("\n  ".join([f"{args.dir}: too many bad images", *lines]))
     if bad:
         write_scp(args.dir / "image.scp", {k: v for k, v in images.items() if k not in bad})
     datadir.log_report(args.dir, lines)
@@ -70,7 +70,7 @@ def image_ids(args: argparse.Namespace) -> None:
     # by these ESPnet's scripts know what kind of features they have before them
     write_text(args.dir / "feats_type", "raw\n")
     write_text(args.dir / "audio_format", f"{args.audio_format}\n")
-    datadir.log_report(args.dir, [f"{count} pictures"])
+    datadir.log_report(args.dir, [f"{count} images"])
 
 
 def image_feats(args: argparse.Namespace) -> None:
@@ -114,7 +114,7 @@ def get_parser() -> argparse.ArgumentParser:
     sub.add_argument("--no_text", action="store_true", help="captions are not required")
     command(spk2utt, "Make spk2utt from utt2spk.", "--dir")
     command(copy, "Copy a data directory's files.", *two)
-    sub = command(check_images, "Decode every picture, drop the bad ones.", "--dir")
+    sub = command(check_images, "Decode every image, drop the bad ones.", "--dir")
     sub.add_argument("--nj", type=int, default=1)
     sub.add_argument("--max_bad", type=float, default=0.1, help="share that may be dropped")
     sub = command(image_ids, "Write utt2image_id, feats_type and audio_format.", "--dir")

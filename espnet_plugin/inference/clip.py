@@ -55,15 +55,15 @@ def _embed(encode: Callable[..., Tensor], texts: Sequence, description: str) -> 
 
 
 def read_pixels(
-    preprocess: Callable[[Image], Tensor], picture: str | Path | Image | np.ndarray
+    preprocess: Callable[[Image], Tensor], image: str | Path | Image | np.ndarray
 ) -> Tensor:
-    """Reads a picture and brings it to CLIP's size, (3, height, width).
+    """Reads an image and brings it to CLIP's size, (3, height, width).
 
     Args:
         preprocess: :attr:`FrozenCLIP.preprocess`, which goes to the processes that read.
-        picture: See :func:`espnet_plugin.data.images.read_image`.
+        image: See :func:`espnet_plugin.data.images.read_image`.
     """
-    return preprocess(read_image(picture))
+    return preprocess(read_image(image))
 
 
 @torch.no_grad()

@@ -170,7 +170,7 @@ def test_check_images_drops_and_reports(corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "cut.jpg").write_bytes(data[: len(data) // 2])
     text = f"a {tmp_path / 'good.jpg'}\nb {tmp_path / 'cut.jpg'}\nc {tmp_path / 'none.jpg'}\n"
     (corpus / "image.scp").write_text(text)
-    with pytest.raises(SystemExit, match="too many bad pictures"):
+    with pytest.raises(SystemExit, match="too many bad images"):
         main(["check_images", "--dir", str(corpus)])
     main(["check_images", "--dir", str(corpus), "--max_bad", "0.7"])
     assert list(read_scp(corpus / "image.scp")) == ["a"]

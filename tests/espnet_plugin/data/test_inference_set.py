@@ -75,5 +75,5 @@ def test_a_set_without_pictures_is_read_and_cannot_be_scored(inference_dir):
         (test / name).write_text("")
     data = read_inference_set(test)
     assert data.images == () and data.image.shape == (0, 8) and set(data.image_of) == {""}
-    with pytest.raises(ValueError, match="no picture was embedded; run inference with"):
+    with pytest.raises(ValueError, match="no image was embedded; run inference with"):
         score_retrieval_directory(test)
