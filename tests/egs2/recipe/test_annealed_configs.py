@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from espnet_plugin.speechclip.attention import AttentionBlock
+from espnet_plugin.speechclip.keyword_extractor import CifKeywordExtractor
+from espnet_plugin.speechclip.quantizer import TokenQuantizer
+from espnet_plugin.tasks.speechclip_options import DEFAULT_MODEL
 
 PROJECT = Path(__file__).parents[3]
 CONF = PROJECT / "egs2" / "speechclip_plus" / "conf" / "tuning"
@@ -26,21 +32,34 @@ def options(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
+CLASSES = {
+    "attention_conf": AttentionBlock,
+    "keyword_extractor_conf": CifKeywordExtractor,
+    "quantizer_conf": TokenQuantizer,
+}
+DEFAULTS = {f"model_conf.{name}": value for name, value in DEFAULT_MODEL.items()} | {
+    f"{prefix}.{name}": parameter.default
+    for prefix, chosen in CLASSES.items()
+    for name, parameter in inspect.signature(chosen).parameters.items()
+}
+
+
 def read(name: str) -> dict[str, Any]:
-    return options(yaml.safe_load((CONF / f"{name}.yaml").read_text(encoding="utf-8")))
+    """A configuration's options, those with a default too."""
+    return DEFAULTS | options(yaml.safe_load((CONF / f"{name}.yaml").read_text(encoding="utf-8")))
 
 
 def table(columns: int) -> dict[str, list[str]]:
     """Rows of the page's table of options with so many columns of values."""
-    row = re.compile(r"^\| `([\w.]+)` " + r"\| ([^|]*) " * columns + r"\|$", re.MULTILINE)
+    row = re.compile(r"^\| `([\w.]+)`[^|]* " + r"\| ([^|]*) " * columns + r"\|$", re.MULTILINE)
     return {name: cells for name, *cells in row.findall(PAGE.read_text(encoding="utf-8"))}
 
 
 def value_of(cell: str, corpus: str) -> Any:
-    """A cell's value for a corpus; a dash stands for none."""
+    """A cell's value for a corpus."""
     values = re.findall("`([^`]+)`", cell)
     large = "large" in corpus and "(large: " in cell
-    return yaml.safe_load(values[1 if large else 0]) if values else "not set"
+    return yaml.safe_load(values[1 if large else 0])
 
 
 @pytest.mark.parametrize("corpus", CORPORA)
@@ -51,10 +70,7 @@ def test_only_the_listed_options_differ(corpus: str) -> None:
         name: tuple(value_of(cell, corpus) for cell in cells[first : first + 2])
         for name, cells in table(4).items()
     }
-    values = {
-        name: (plain.get(name, "not set"), annealed.get(name, "not set"))
-        for name in plain | annealed
-    }
+    values = {name: (plain.get(name), annealed.get(name)) for name in plain | annealed}
     differ = {name: pair for name, pair in values.items() if pair[0] != pair[1]}
     assert differ == {name: pair for name, pair in listed.items() if pair[0] != pair[1]}
     assert listed.items() <= values.items()
@@ -65,4 +81,4 @@ def test_what_else_minis_evidence_rests_on(corpus: str) -> None:
     both = [read(f"{corpus}_hybrid_plus"), read(f"{corpus}_hybrid_plus_annealed")]
     for name, cells in table(2).items():
         said = value_of(cells[corpus != "mini"], corpus)
-        assert [config.get(name, "not set") for config in both] == [said] * 2, name
+        assert [config.get(name) for config in both] == [said] * 2, name
