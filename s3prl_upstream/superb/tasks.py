@@ -111,7 +111,7 @@ _TASKS = (
         metrics=(Metric("EER", rf"test-EER: {_NUMBER}", is_higher_better=False),),
         best="",
         needs=("librosa", "joblib", "sklearn"),
-        note="our rule cuts silences, not sox",
+        note="our own rule trims silence instead of sox",
     ),
     Task(
         name="SD",
