@@ -128,7 +128,7 @@ def test_failing_pip_has_the_last_word(tmp_path: Path) -> None:
     result = set_up(sys.executable, tmp_path / "venv")
     assert result.returncode == 1
     assert "ERROR: the last word" in result.stderr
-    assert f"the rest in {tmp_path}/venv/set_up.log" in result.stderr
+    assert f"the rest is in {tmp_path}/venv/set_up.log" in result.stderr
     assert len(result.stderr.splitlines()) < 25
     assert not (tmp_path / "venv" / ".complete").exists()
 
