@@ -330,12 +330,16 @@ def in_place_of(name: str, patch: Patch) -> None:
     sys.meta_path.append(_StandIn(name, patch))
 
 
-class _Finder(MetaPathFinder):
-    """Finds one module where the other finders find it, and patches it after loading."""
+class _OneModule(MetaPathFinder):
+    """A finder of one module, with what to do to it."""
 
     def __init__(self, name: str, patch: Patch) -> None:
         self.name = name
         self.patch = patch
+
+
+class _Finder(_OneModule):
+    """Finds one module where the other finders find it, and patches it after loading."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -355,12 +359,8 @@ class _Finder(MetaPathFinder):
         return spec
 
 
-class _StandIn(MetaPathFinder, Loader):
+class _StandIn(_OneModule, Loader):
     """The last finder, which makes what no other one found."""
-
-    def __init__(self, name: str, patch: Patch) -> None:
-        self.name = name
-        self.patch = patch
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None

@@ -167,8 +167,8 @@ def fill_image_bank(
     path = next((path for path, name, kind in data if (name, kind) == ("image", "npy")), None)
     if path is None:
         raise DataError(
-            "model_conf.bank_weight needs stored image embeddings: give the training data "
-            "image_feat.scp,image,npy (stage 4), or set bank_weight: 0"
+            "model_conf.bank_weight and naming_weight need stored image embeddings: give the "
+            "training data image_feat.scp,image,npy (stage 4), or set both to 0"
         )
     listed = read_scp(path)
     files: dict[str, str] = {}

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from espnet_plugin.speechclip.clip import FrozenCLIP
 from espnet_plugin.speechclip.model import SpeechCLIPModel
+from espnet_plugin.speechclip.quantizer import cosine_similarities
 from espnet_plugin.train.image_bank import ImageBank
 
 CONTEXTS, CONTEXT_LENGTH = 8, 8
@@ -119,7 +120,6 @@ def freezing_temperature(table: Tensor) -> float:
         table: Token embeddings, (rows, token_dim).
     """
     rows = torch.linspace(0, len(table) - 1, min(1024, len(table))).round().long()
-    unit = F.normalize(table[rows].float(), dim=-1)
-    cosines = unit @ unit.T
+    cosines = cosine_similarities(table[rows], table[rows])
     others = ~torch.eye(len(rows), dtype=torch.bool, device=table.device)
     return float(cosines[others].std()) / math.sqrt(2 * math.log(len(table)))
