@@ -99,7 +99,7 @@ audit:
 
 lock:
 	@$(call tool,uv) pip compile --quiet --upgrade --no-annotate --generate-hashes --custom-compile-command "make lock" \
-		--python-version 3.11.7 --python-platform x86_64-manylinux_2_28 --extra all -c constraints/py311.txt \
+		--python-version 3.11.2 --python-platform x86_64-manylinux_2_28 --extra all -c constraints/py311.txt \
 		setup.cfg --output-file constraints/py311.lock $(ARGS)
 
 # what is above the table is written by hand
