@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from espnet_plugin.evaluation.figures import colours, style
 from espnet_plugin.evaluation.retrieval import rank_embeddings
-from espnet_plugin.speechclip.cif import CifOutput, integrate_and_fire
+from espnet_plugin.speechclip.cif import fire
 from espnet_plugin.speechclip.keywords import find_runs
 from espnet_plugin.speechclip.quantizer import TokenQuantizer
 
@@ -29,17 +29,11 @@ TEMPERATURES = (1.0, 0.1, 0.02)
 SLOT_COLOURS = (colours.RIGHT, "#E69F00", "#009E73")  # one each, told apart by colour-blind too
 
 
-def fire(alphas: tuple[float, ...] = ALPHAS) -> CifOutput:
-    """Integrates and fires; frames are unit vectors, so a slot's embedding is its shares."""
-    frames = torch.eye(len(alphas))[None]
-    return integrate_and_fire(frames, torch.tensor([alphas]), tail_threshold=0.5, max_slots=3)
-
-
 def firing() -> Figure:
     """How weights are summed up, and which frame goes into which slot."""
-    output = fire()
+    of_slots, output = fire(torch.tensor([ALPHAS]), tail_threshold=0.5, max_slots=3)
     alphas = output.alphas[0].numpy()
-    shares = output.embeddings[0].numpy()  # (slots, frames)
+    shares = of_slots[0].numpy()  # (slots, frames)
     frames = np.arange(len(alphas))
     figure = style.new_figure(5.4)
     upper, middle, lower = figure.subplots(3, 1, sharex=True)

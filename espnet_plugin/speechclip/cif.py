@@ -25,7 +25,6 @@ class CifOutput:
     """What the segmenter found.
 
     Attributes:
-        embeddings: Slot embeddings, zero beyond a row's length, (batch, slots, dim).
         lengths: Number of slots of each row, at least one, (batch,).
         alphas: Weights that were integrated, zero at padding, (batch, frames).
         alpha_sum: Predicted sum of the weights, before any scaling, (batch,): the soft number of
@@ -37,7 +36,6 @@ class CifOutput:
         dropped: Number of other slots that were not kept, (batch,). Their speech is in no slot.
     """
 
-    embeddings: Tensor
     lengths: Tensor
     alphas: Tensor
     alpha_sum: Tensor
@@ -48,12 +46,7 @@ class CifOutput:
 
     def cut(self, slots: int) -> CifOutput:
         """Room for so many slots instead of more."""
-        return replace(
-            self,
-            embeddings=self.embeddings[:, :slots],
-            starts=self.starts[:, :slots],
-            ends=self.ends[:, :slots],
-        )
+        return replace(self, starts=self.starts[:, :slots], ends=self.ends[:, :slots])
 
 
 def join_outputs(parts: Sequence[CifOutput]) -> CifOutput:
@@ -62,30 +55,28 @@ def join_outputs(parts: Sequence[CifOutput]) -> CifOutput:
     return CifOutput(**{n: join_padded([getattr(part, n) for part in parts]) for n in names})
 
 
-def integrate_and_fire(
-    features: Tensor,
+def fire(
     alphas: Tensor,
     *,
     threshold: float = 1.0,
     tail_threshold: float | None = None,
     max_slots: int = 75,
     keep_leftovers: bool = False,
-) -> CifOutput:
-    """Sums frames into slots of ``threshold`` total weight each.
+) -> tuple[Tensor, CifOutput]:
+    """Cuts frames into slots of ``threshold`` total weight each.
 
     On the axis of accumulated weight, frame t covers the interval [c[t-1], c[t]]. Slot n covers
     [n * threshold, (n + 1) * threshold]. The share of frame t in slot n is the length of their
-    overlap. So one matrix product gives all slots, even if a single frame fires several times. Slot
-    counts carry no gradient; weights do.
+    overlap. So :func:`integrate` is one matrix product, even if a single frame fires several times.
+    Slot counts carry no gradient; shares do.
 
     The result has room for ``max_slots`` slots. Their number is not looked up, because the host
     would wait for the device.
 
     Shapes:
-        B: batch, T: frames, N: max_slots, C: dim
+        B: batch, T: frames, N: max_slots
 
     Args:
-        features: (B, T, C), finite everywhere.
         alphas: Non-negative weights, zero at padding, (B, T).
         threshold: Weight that completes a slot.
         tail_threshold: Weight from which the unfinished last slot counts and is scaled up to
@@ -96,11 +87,10 @@ def integrate_and_fire(
             than the batch's longest (see :class:`ReferenceCompatibility`).
 
     Returns:
-        The slots, their number and their frames. ``alpha_sum`` is the sum of ``alphas``.
+        The share of each frame in each slot, (B, N, T), and the slots' number and frames.
+        ``alpha_sum`` is the sum of ``alphas``.
     """
-    batch, frames = features.shape[:2]
-    if alphas.shape != (batch, frames):
-        raise ValueError(f"alphas are {tuple(alphas.shape)}, expected {(batch, frames)}")
+    batch, frames = alphas.shape
     if threshold <= 0:
         raise ValueError(f"threshold must be positive, got {threshold}")
     if tail_threshold is not None and tail_threshold <= 0:
@@ -117,24 +107,22 @@ def integrate_and_fire(
 
     slots = torch.arange(max_slots + 1, device=alphas.device)  # (N + 1,)
     edges = threshold * slots.to(upper.dtype)  # (N + 1,)
-    weights = _overlap(lower, upper, edges)  # (B, N, T)
+    shares = _overlap(lower, upper, edges)  # (B, N, T)
 
     if tail_threshold is not None:
         completed = completed + (total - threshold * completed >= tail_threshold)
-        sums = weights.detach().sum(dim=2)  # (B, N)
+        sums = shares.detach().sum(dim=2)  # (B, N)
         has_tail = (slots[:-1] == lengths[:, None]) & (sums >= tail_threshold)  # (B, N)
         gain = torch.where(has_tail, threshold / sums.clamp(min=1e-12), 1.0)
-        weights = weights * gain[:, :, None]
+        shares = shares * gain[:, :, None]
         lengths = lengths + has_tail.any(dim=1)
 
     valid = ~padding_mask(lengths, max_slots)  # (B, N)
     if not keep_leftovers or tail_threshold is not None:
-        weights = weights * valid[:, :, None]
-    embeddings = torch.matmul(weights.to(features.dtype), features)  # (B, N, C)
+        shares = shares * valid[:, :, None]
 
     starts, ends = _slot_frames(upper.detach(), edges, valid)
-    return CifOutput(
-        embeddings=embeddings,
+    return shares, CifOutput(
         lengths=lengths,
         alphas=alphas,
         alpha_sum=alphas.sum(dim=1),
@@ -143,6 +131,16 @@ def integrate_and_fire(
         ends=ends,
         dropped=(completed - max_slots).clamp(min=0),
     )
+
+
+def integrate(shares: Tensor, features: Tensor) -> Tensor:
+    """Sums frames into slots, (B, N, C).
+
+    Args:
+        shares: Of each frame in each slot, (B, N, T).
+        features: (B, T, C), finite everywhere.
+    """
+    return torch.matmul(shares.to(features.dtype), features)
 
 
 def _overlap(lower: Tensor, upper: Tensor, edges: Tensor) -> Tensor:

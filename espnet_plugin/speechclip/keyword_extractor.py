@@ -17,7 +17,8 @@ from espnet_plugin.speechclip.cif import (
     CifOutput,
     FrameWeights,
     duration_targets,
-    integrate_and_fire,
+    fire,
+    integrate,
     join_outputs,
     scaled,
 )
@@ -41,8 +42,39 @@ class Slots:
     lengths: Tensor
     cif: CifOutput | None = None
 
+    def cut(self, slots: int) -> Slots:
+        """Room for so many slots instead of more."""
+        cif = None if self.cif is None else self.cif.cut(slots)
+        return replace(self, embeddings=self.embeddings[:, :slots], cif=cif)
 
-def join_slots(parts: Sequence[Slots], num_slots: int | None) -> Slots:
+
+@dataclass(frozen=True)
+class Segments:
+    """Slots as sums of frames, which are computed when the batch's largest number is known.
+
+    Attributes:
+        frames: (batch, frames, dim), finite everywhere.
+        shares: Of each frame in each slot, (batch, slots, frames).
+        cif: Number and times of the slots.
+    """
+
+    frames: Tensor
+    shares: Tensor
+    cif: CifOutput
+
+    @property
+    def lengths(self) -> Tensor:
+        """Number of valid slots, (batch,)."""
+        return self.cif.lengths
+
+    def cut(self, slots: int) -> Slots:
+        """The first so many slots."""
+        with torch.autocast(self.frames.device.type, enabled=False):
+            embeddings = integrate(self.shares[:, :slots], self.frames)
+        return Slots(embeddings, self.lengths, self.cif.cut(slots))
+
+
+def join_slots(parts: Sequence[Slots | Segments], num_slots: int | None) -> Slots:
     """The slots of the parts of a batch, with room for as many as there are.
 
     Args:
@@ -51,8 +83,9 @@ def join_slots(parts: Sequence[Slots], num_slots: int | None) -> Slots:
     """
     lengths = torch.cat([part.lengths for part in parts])  # (batch,)
     most = int(lengths.max()) if num_slots is None else num_slots
-    embeddings = join_padded([part.embeddings[:, :most] for part in parts])
-    cif = [part.cif.cut(most) for part in parts if part.cif is not None]
+    slots = [part.cut(most) for part in parts]
+    cif = [part.cif for part in slots if part.cif is not None]
+    embeddings = join_padded([part.embeddings for part in slots])
     return Slots(embeddings, lengths, join_outputs(cif) if cif else None)
 
 
@@ -85,7 +118,7 @@ class KeywordExtractor(Protocol):
         *,
         target_lengths: Tensor | None = None,
         step: int | None = None,
-    ) -> Slots:
+    ) -> Slots | Segments:
         """Makes slots of the block's output.
 
         Args:
@@ -145,7 +178,7 @@ class CifKeywordExtractor(nn.Module):
         conv_layers: See ``conv_width``.
         dropout: See ``conv_width``.
         threshold: Weight that completes a slot.
-        tail_threshold: See :func:`espnet_plugin.speechclip.cif.integrate_and_fire`; None drops the
+        tail_threshold: See :func:`espnet_plugin.speechclip.cif.fire`; None drops the
             unfinished slot.
         scaling_steps: Updates after which training no longer scales; negative: never stops, 0:
             never scales.
@@ -229,7 +262,7 @@ class CifKeywordExtractor(nn.Module):
         *,
         target_lengths: Tensor | None = None,
         step: int | None = None,
-    ) -> Slots:
+    ) -> Segments:
         """Cuts the frames into slots; arguments as :class:`KeywordExtractor` says.
 
         With ``target_lengths`` the rules of training hold (scaling, no tail), else those of
@@ -244,15 +277,14 @@ class CifKeywordExtractor(nn.Module):
             if target_lengths is not None and self._scales(step):
                 wanted = self.threshold * target_lengths.to(alphas.dtype)
                 alphas = scaled(alphas, alpha_sum, wanted)
-            output = integrate_and_fire(
-                frames,
+            shares, cif = fire(
                 alphas,
                 threshold=self.threshold,
                 tail_threshold=self.tail_threshold if target_lengths is None else None,
                 max_slots=self.max_keywords,
                 keep_leftovers=self.compatibility.keep_leftovers,
             )
-        return Slots(output.embeddings, output.lengths, replace(output, alpha_sum=alpha_sum))
+        return Segments(frames, shares, replace(cif, alpha_sum=alpha_sum))
 
     def _scales(self, step: int | None) -> bool:
         return self.scaling_steps < 0 or (step or 0) < self.scaling_steps

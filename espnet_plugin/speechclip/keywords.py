@@ -143,7 +143,6 @@ def merge_segments(segments: CifOutput, runs: Runs) -> CifOutput:
     starts, ends = starts.where(valid, 0), ends.where(valid, 0)
     return replace(
         segments,
-        embeddings=runs.mean(segments.embeddings),
         lengths=runs.lengths,
         starts=starts,
         ends=ends,

@@ -341,19 +341,18 @@ class SpeechCLIPModel(nn.Module):
             slots.embeddings, slots.lengths, projected, embeddings, quantized, slots.cif
         )
         if self.blank is not None:
-            return self._read(keywords, self.blank(embeddings), step)
+            return self._read(keywords, self.blank(embeddings))
         if self.merge_repeats:
             keywords = merge_repeats(keywords)
         return keywords
 
-    def _read(self, keywords: Keywords, blank: Tensor, step: int | None) -> Keywords:
+    def _read(self, keywords: Keywords, blank: Tensor) -> Keywords:
         """Decides which segments (batch, slots) are blank or repeats; in training, how likely."""
-        if not self.training:
-            return merge_repeats(keywords, decided(blank, keywords.lengths))
         quantized = keywords.quantized
+        if quantized.probabilities is None:
+            return merge_repeats(keywords, decided(blank, keywords.lengths))
         with torch.autocast(blank.device.type, enabled=False):
-            probabilities = self.quantizer.probabilities(quantized.similarities, step)
-            reading = expected_reading(probabilities, blank, keywords.lengths)
+            reading = expected_reading(quantized.probabilities, blank, keywords.lengths)
             mixed = reading.named @ self.token_table.to(reading.named.dtype)
         return replace(keywords, quantized=replace(quantized, embeddings=mixed), reading=reading)
 

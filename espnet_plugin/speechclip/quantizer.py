@@ -32,6 +32,7 @@ class QuantizerOutput:
             (batch, slots, rows).
         code_perplexity: Effective number of rows in use over the batch's valid slots.
         probability_perplexity: The same from the softmax of the similarities at temperature 1.
+        probabilities: Share of each row in the mixture, in training, (batch, slots, rows).
     """
 
     embeddings: Tensor
@@ -39,6 +40,7 @@ class QuantizerOutput:
     similarities: Tensor
     code_perplexity: Tensor
     probability_perplexity: Tensor
+    probabilities: Tensor | None = None
 
 
 def cosine_similarities(keywords: Tensor, table: Tensor) -> Tensor:
@@ -144,13 +146,7 @@ class TokenQuantizer(nn.Module):
         value = first * math.exp(progress * math.log(last / first))
         return torch.full_like(self.temperature, value)
 
-    def probabilities(self, similarities: Tensor, step: int | None = None) -> Tensor:
-        """Share of each row in the mixture, (batch, slots, rows), of the cosines to them.
-
-        Args:
-            similarities: Minus infinity at forbidden rows, (batch, slots, rows).
-            step: Number of optimiser updates done, for a scheduled temperature.
-        """
+    def _probabilities(self, similarities: Tensor, step: int | None) -> Tensor:
         forbidden = similarities.isneginf()
         # infinities before the division would turn its gradient into NaN
         scaled = similarities.masked_fill(forbidden, 0.0) / self.current_temperature(step)
@@ -179,15 +175,16 @@ class TokenQuantizer(nn.Module):
         similarities = _forbid(cosines, forbidden)
         rows = similarities.argmax(dim=-1)  # (batch, slots)
         embeddings = table[rows]  # (batch, slots, token_dim)
+        shares = None
         if self.training:
             with torch.autocast(keywords.device.type, enabled=False):
-                shares = self.probabilities(similarities, step)  # (batch, slots, rows)
+                shares = self._probabilities(similarities, step)  # (batch, slots, rows)
                 soft = shares @ table.to(shares.dtype)  # (batch, slots, token_dim)
             embeddings = embeddings + (soft - soft.detach()) if self.hard else soft
         with torch.no_grad():
             code = perplexity(_code_usage(rows, similarities.size(-1), lengths))
             probability = perplexity(token_usage(similarities, lengths))
-        return QuantizerOutput(embeddings, rows, similarities, code, probability)
+        return QuantizerOutput(embeddings, rows, similarities, code, probability, shares)
 
 
 def _learned_start(text: str) -> float:

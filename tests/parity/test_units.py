@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from espnet_plugin.speechclip.cif import CifOutput, integrate_and_fire, quantity_loss
+from espnet_plugin.speechclip.cif import fire, quantity_loss
 from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
-from espnet_plugin.speechclip.keyword_extractor import CifKeywordExtractor
+from espnet_plugin.speechclip.keyword_extractor import CifKeywordExtractor, Segments, Slots
 from espnet_plugin.speechclip.keyword_norm import KeywordBatchNorm
 from espnet_plugin.speechclip.losses import MaskedContrastiveLoss
 from espnet_plugin.speechclip.quantizer import TokenQuantizer, diversity_loss
@@ -32,15 +32,14 @@ def test_integrate_and_fire(content: dict[str, Any], case: dict[str, Any]) -> No
     features, alphas = leaf(inputs["feats"]), leaf(inputs["alphas"])
     tail = inputs["target_lengths"] is None and config["tail_handling"]
 
-    def run(*, keep_leftovers: bool) -> CifOutput:
-        found = integrate_and_fire(
-            features,
+    def run(*, keep_leftovers: bool) -> Slots:
+        shares, found = fire(
             alphas,
             threshold=config["threshold"],
             tail_threshold=config["tail_threshold"] if tail else None,
             keep_leftovers=keep_leftovers,
         )
-        return found.cut(int(found.lengths.max()))
+        return Segments(features, shares, found).cut(int(found.lengths.max()))
 
     ours = run(keep_leftovers=case["mode"] == "compat")
     if case["mode"] == "crash":
@@ -88,20 +87,20 @@ def test_cif(content: dict[str, Any], case: dict[str, Any]) -> None:
     extractor.train(config["train"])
     features = leaf(inputs["feats"])
 
-    def run() -> CifOutput:
+    def run() -> Slots:
         found = extractor(
             features[:, :0],
             features,
             inputs["lengths"],
             target_lengths=inputs["target_lengths"] if config["train"] else None,
             step=inputs["global_step"],
-        ).cif
+        )
         return found.cut(int(found.lengths.max()))
 
     ours = run()
     assert ours.lengths.tolist() == outputs["slot_lengths"].tolist()
-    assert_close(ours.alphas, outputs["alphas_used"], case, "weights")
-    assert_close(ours.alpha_sum, outputs["alpha_sum"], case, "sum of the weights")
+    assert_close(ours.cif.alphas, outputs["alphas_used"], case, "weights")
+    assert_close(ours.cif.alpha_sum, outputs["alpha_sum"], case, "sum of the weights")
     if case["mode"] == "compat":
         assert_close(ours.embeddings, outputs["slots"], case, "slots")
     else:
@@ -114,7 +113,7 @@ def test_cif(content: dict[str, Any], case: dict[str, Any]) -> None:
         )
     loss = torch.zeros(())
     if outputs.get("quantity_loss") is not None:
-        loss = quantity_loss(ours.alpha_sum, inputs["target_lengths"])
+        loss = quantity_loss(ours.cif.alpha_sum, inputs["target_lengths"])
         assert_close(loss, outputs["quantity_loss"], case, "quantity loss")
     if "cotangent" in case["grads"]:
         # as in test_integrate_and_fire

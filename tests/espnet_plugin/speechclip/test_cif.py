@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from espnet_plugin.speechclip.cif import (
-    CifOutput,
     duration_targets,
-    integrate_and_fire,
+    fire,
+    integrate,
     quantity_loss,
 )
-from espnet_plugin.speechclip.keyword_extractor import CifKeywordExtractor
+from espnet_plugin.speechclip.keyword_extractor import CifKeywordExtractor, Segments
 
 
 def fire_by_loop(features, alphas, threshold, tail_threshold, max_slots):
@@ -66,19 +66,18 @@ def batches(draw):
 )
 def test_equals_the_obvious_loop(batch, threshold, tail_threshold, max_slots):
     features, alphas, lengths = batch
-    ours = integrate_and_fire(
-        features, alphas, threshold=threshold, tail_threshold=tail_threshold, max_slots=max_slots
+    shares, ours = fire(
+        alphas, threshold=threshold, tail_threshold=tail_threshold, max_slots=max_slots
     )
+    embeddings = integrate(shares, features)
     for row, length in enumerate(lengths):
         slots, fired = fire_by_loop(
             features[row, :length], alphas[row, :length], threshold, tail_threshold, max_slots
         )
         assert ours.lengths[row] == len(slots)
         expected = torch.stack(slots).float()
-        torch.testing.assert_close(
-            ours.embeddings[row, : len(slots)], expected, rtol=1e-5, atol=1e-5
-        )
-        assert not ours.embeddings[row, len(slots) :].any()
+        torch.testing.assert_close(embeddings[row, : len(slots)], expected, rtol=1e-5, atol=1e-5)
+        assert not embeddings[row, len(slots) :].any()
         marks = set(ours.fired[row].nonzero()[:, 0].tolist())
         assert set(fired[:max_slots]) <= marks
         assert len(marks) <= len(slots)
@@ -87,10 +86,11 @@ def test_equals_the_obvious_loop(batch, threshold, tail_threshold, max_slots):
 def test_hand_computed_slots():
     features = torch.tensor([[[1.0], [2.0], [4.0], [8.0]]])
     alphas = torch.tensor([[0.5, 0.75, 2.0, 0.5]])
-    ours = integrate_and_fire(features, alphas, tail_threshold=0.5, max_slots=5).cut(4)
+    shares, ours = fire(alphas, tail_threshold=0.5, max_slots=5)
+    embeddings, ours = integrate(shares, features), ours.cut(4)
     # 0.5*1 + 0.5*2 | 0.25*2 + 0.75*4 | 1*4 | the rest of frame 2 and frame 3: (0.25*4 + 0.5*8) /
     # 0.75
-    torch.testing.assert_close(ours.embeddings[0, :, 0], torch.tensor([1.5, 3.5, 4.0, 20 / 3]))
+    torch.testing.assert_close(embeddings[0, :, 0], torch.tensor([1.5, 3.5, 4.0, 20 / 3, 0.0]))
     assert ours.lengths.tolist() == [4]
     assert ours.fired.tolist() == [[False, True, True, True]]
     assert ours.starts.tolist() == [[0, 1, 2, 2]]
@@ -98,9 +98,9 @@ def test_hand_computed_slots():
 
 
 def test_silence_gives_one_empty_slot():
-    ours = integrate_and_fire(torch.ones(1, 3, 2), torch.zeros(1, 3))
+    shares, ours = fire(torch.zeros(1, 3))
     assert ours.lengths.tolist() == [1]
-    assert not ours.embeddings.any()
+    assert not shares.any()
     assert not ours.fired.any()
 
 
@@ -110,7 +110,7 @@ def test_gradients_are_exact():
     alphas = (torch.rand(2, 6, dtype=torch.double) * 1.7).requires_grad_()
 
     def slots(features, alphas):
-        return integrate_and_fire(features, alphas, max_slots=8).embeddings
+        return integrate(fire(alphas, max_slots=8)[0], features)
 
     assert torch.autograd.gradcheck(slots, (features, alphas))
 
@@ -118,14 +118,14 @@ def test_gradients_are_exact():
 def test_gradient_where_a_frame_ends_on_the_threshold():
     features = torch.tensor([[[1.0], [3.0], [5.0]]])
     alphas = torch.tensor([[0.5, 0.5, 1.0]], requires_grad=True)
-    integrate_and_fire(features, alphas).embeddings[0, 0].sum().backward()
+    integrate(fire(alphas)[0], features)[0, 0].sum().backward()
     # More weight in frame 0 pushes frame 1 out of the slot; frame 1's own surplus goes to the next
     # slot.
     assert alphas.grad.tolist() == [[-2.0, 0.0, 0.0]]
 
 
-def segments(cif: CifKeywordExtractor, features, lengths, **options) -> CifOutput:
-    return cif(features[:, :0], features, lengths, **options).cif
+def segments(cif: CifKeywordExtractor, features, lengths, **options) -> Segments:
+    return cif(features[:, :0], features, lengths, **options)
 
 
 def test_runs_alike_twice_and_under_autocast():
@@ -133,10 +133,10 @@ def test_runs_alike_twice_and_under_autocast():
     cif = CifKeywordExtractor(8, dropout=0.0).eval()
     features, lengths = torch.randn(3, 40, 8), torch.tensor([40, 21, 3])
     first, second = segments(cif, features, lengths), segments(cif, features, lengths)
-    assert torch.equal(first.embeddings, second.embeddings)
+    assert torch.equal(first.cut(5).embeddings, second.cut(5).embeddings)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        third = segments(cif, features, lengths)
-    assert torch.equal(first.embeddings, third.embeddings)
+        third = segments(cif, features, lengths).cut(5)
+    assert torch.equal(first.cut(5).embeddings, third.embeddings)
 
 
 @settings(max_examples=20, deadline=None)
@@ -145,17 +145,18 @@ def test_padding_and_batch_do_not_matter(lengths, conv):
     torch.manual_seed(1)
     cif = CifKeywordExtractor(6, conv_width=conv[0], conv_layers=conv[1]).eval()
     features = torch.randn(len(lengths), max(lengths) + 4, 6) * 3
-    batch = segments(cif, features, torch.tensor(lengths))
+    batch = segments(cif, features, torch.tensor(lengths)).cut(30)
     for row, length in enumerate(lengths):
         alone = segments(cif, features[row : row + 1, :length], torch.tensor([length]))
         count = int(alone.lengths)
         alone = alone.cut(count)
         assert batch.lengths[row] == count
-        torch.testing.assert_close(batch.alphas[row, :length], alone.alphas[0], rtol=0, atol=1e-6)
+        alphas = batch.cif.alphas[row, :length]
+        torch.testing.assert_close(alphas, alone.cif.alphas[0], rtol=0, atol=1e-6)
         torch.testing.assert_close(
             batch.embeddings[row, :count], alone.embeddings[0], rtol=1e-5, atol=1e-5
         )
-        assert torch.equal(batch.starts[row, :count], alone.starts[0])
+        assert torch.equal(batch.cif.starts[row, :count], alone.cif.starts[0])
 
 
 def test_scaling_reaches_the_target_until_it_is_switched_off():
@@ -165,7 +166,7 @@ def test_scaling_reaches_the_target_until_it_is_switched_off():
     scaled = segments(cif, features, lengths, target_lengths=target, step=9)
     assert scaled.lengths.tolist() == [7, 4]
     unscaled = segments(cif, features, lengths, target_lengths=target, step=10)
-    assert unscaled.lengths.tolist() == unscaled.alpha_sum.floor().clamp(min=1).tolist()
+    assert unscaled.lengths.tolist() == unscaled.cif.alpha_sum.floor().clamp(min=1).tolist()
 
 
 @pytest.mark.parametrize("wanted", [1, 20, 40, 70, 140])
@@ -180,19 +181,19 @@ def test_scaling_reaches_every_target_in_spite_of_rounding(wanted):
 
 def test_nothing_is_no_tail():
     with pytest.raises(ValueError, match="tail_threshold must be positive or null"):
-        integrate_and_fire(torch.zeros(1, 2, 1), torch.ones(1, 2), tail_threshold=0.0)
+        fire(torch.ones(1, 2), tail_threshold=0.0)
 
 
 def test_long_speech_is_cut_and_what_is_dropped_is_counted():
     cif = CifKeywordExtractor(2, max_keywords=3, initial_bias=9.0, tail_threshold=None).eval()
     # a weight of nearly 1 at each frame
     output = segments(cif, torch.zeros(3, 20, 2), torch.tensor([20, 4, 3]))
-    assert output.lengths.tolist() == [3, 3, 2] and output.dropped.tolist() == [16, 0, 0]
+    assert output.lengths.tolist() == [3, 3, 2] and output.cif.dropped.tolist() == [16, 0, 0]
 
 
 def test_a_tail_that_would_count_is_dropped_too():
     alphas = torch.tensor([[1.0, 1.0, 0.6], [1.0, 1.0, 0.4], [1.0, 0.6, 0.0]])
-    found = integrate_and_fire(torch.zeros(3, 3, 1), alphas, tail_threshold=0.5, max_slots=2)
+    _, found = fire(alphas, tail_threshold=0.5, max_slots=2)
     assert found.lengths.tolist() == [2, 2, 2] and found.dropped.tolist() == [1, 0, 0]
 
 

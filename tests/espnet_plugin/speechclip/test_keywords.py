@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from espnet_plugin.speechclip.cif import integrate_and_fire
+from espnet_plugin.speechclip.cif import fire
 from espnet_plugin.speechclip.keywords import find_runs, merge_quantized, merge_segments
 from espnet_plugin.speechclip.quantizer import TokenQuantizer
 
@@ -40,8 +40,7 @@ def test_runs_and_their_means_are_those_of_groupby(rows):
 
 
 def test_spans_are_joined_and_the_run_fires_at_its_end():
-    features = torch.arange(12.0).view(1, 6, 2)
-    segments = integrate_and_fire(features, torch.full((1, 6), 0.5), max_slots=3)  # of two frames
+    _, segments = fire(torch.full((1, 6), 0.5), max_slots=3)  # of two frames
     merged = merge_segments(segments, find_runs(torch.tensor([[4, 4, 7]]), segments.lengths))
     assert merged.lengths.tolist() == [2]
     assert merged.starts.tolist() == [[0, 4, 0]] and merged.ends.tolist() == [[4, 6, 0]]

@@ -7,7 +7,7 @@ from itertools import combinations
 import pytest
 import torch
 
-from espnet_plugin.speechclip.cif import integrate_and_fire
+from espnet_plugin.speechclip.cif import fire
 from espnet_plugin.speechclip.span_alignment import align, aligned_segments, state_change
 
 
@@ -42,7 +42,7 @@ def test_it_is_the_best_of_all_divisions(seed):
 
 
 def test_spans_meet_where_the_agreement_changes():
-    segments = integrate_and_fire(torch.randn(1, 6, 2), torch.full((1, 6), 0.34), max_slots=2)
+    _, segments = fire(torch.full((1, 6), 0.34), max_slots=2)
     agreement = torch.tensor([[[0.9, 0.1, 0.0, 0.0, 0.0, 0.0], [0.1, 0.8, 0.8, 0.8, 0.9, 0.9]]])
     aligned = aligned_segments(segments, agreement, torch.zeros(1, 6), torch.tensor([6]))
     assert segments.ends.tolist() == [[3, 6]]
@@ -52,7 +52,7 @@ def test_spans_meet_where_the_agreement_changes():
 
 def test_spans_meet_where_the_speech_changes_if_the_keywords_leave_it_open():
     alphas = torch.tensor([[0.9, 0.2, 0.0, 0.0, 0.9, 0.2]])
-    segments = integrate_and_fire(torch.randn(1, 6, 2), alphas, max_slots=2)
+    _, segments = fire(alphas, max_slots=2)
     agreement = torch.tensor([[[0.9] * 3 + [0.1] * 3, [0.1] * 3 + [0.9] * 3]])
     change = torch.tensor([[0.0, 0.1, 0.1, 2.0, 0.1, 0.1]])
     aligned = aligned_segments(segments, agreement, change, torch.tensor([6]))
@@ -64,8 +64,8 @@ def test_spans_meet_where_the_speech_changes_if_the_keywords_leave_it_open():
 
 def test_spans_end_with_the_last_segment_that_was_kept():
     # four segments of two frames, two of them kept: the other four frames are in no keyword
-    segments = integrate_and_fire(torch.randn(2, 8, 2), torch.full((2, 8), 0.5), max_slots=2)
-    whole = integrate_and_fire(torch.randn(2, 8, 2), torch.full((2, 8), 0.5), max_slots=4)
+    _, segments = fire(torch.full((2, 8), 0.5), max_slots=2)
+    _, whole = fire(torch.full((2, 8), 0.5), max_slots=4)
     agreement = torch.zeros(2, 4, 8)
     agreement[:, 0, :3] = agreement[:, 1, 3:] = 1.0
     lengths = torch.tensor([8, 5])
@@ -87,9 +87,7 @@ def test_the_change_of_states_is_measured_against_the_utterance():
 
 
 def test_more_keywords_than_frames_stay_where_they_fired():
-    segments = integrate_and_fire(
-        torch.randn(1, 2, 2), torch.ones(1, 2), threshold=0.5, max_slots=4
-    )
+    _, segments = fire(torch.ones(1, 2), threshold=0.5, max_slots=4)
     aligned = aligned_segments(segments, torch.ones(1, 4, 2), torch.zeros(1, 2), torch.tensor([2]))
     assert torch.equal(aligned.starts, segments.starts)
     assert torch.equal(aligned.ends, segments.ends)
