@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import soundfile
 import yaml
-from local.front_end import small_superb
-from local.front_end.voices import COLOURS, phrases, read_pronunciations, read_recordings
 
 from s3prl_upstream.superb.conf import CONF
 from s3prl_upstream.superb.ctc_corpora import librispeech_utterances
 from s3prl_upstream.superb.run import overrides_text
 from s3prl_upstream.superb.tasks import TASKS
+from tests.front_end import small_superb
+from tests.front_end.voices import COLOURS, phrases, read_pronunciations, read_recordings
 
 WORD = 0.15  # seconds
 THINGS = ("snake", "dog", "cake", "tree", "moon", "star", "bus", "boat", "fish", "house", "clock")

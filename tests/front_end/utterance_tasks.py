@@ -12,7 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from local.front_end.voices import (
+
+from s3prl_upstream.superb.conf import EXPERT
+from tests.front_end.voices import (
     RATE,
     Phrase,
     Recording,
@@ -24,8 +26,6 @@ from local.front_end.voices import (
     write_csv,
     write_lines,
 )
-
-from s3prl_upstream.superb.conf import EXPERT
 
 DATARC = f"{EXPERT}.datarc"
 KEYWORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from local.front_end.voices import (
+from s3prl_upstream.superb.conf import EXPERT
+from tests.front_end.voices import (
     LEXICON,
     Splits,
     by_speaker,
@@ -14,8 +15,6 @@ from local.front_end.voices import (
     write_csv,
     write_lines,
 )
-
-from s3prl_upstream.superb.conf import EXPERT
 
 CHAPTER = 1
 

@@ -1,1 +1,0 @@
-"""What an encoder is worth to others, on the mini corpus: small SUPERB, probes, ESPnet."""
