@@ -43,7 +43,6 @@ def patch_runner(*, device: str | None) -> None:
         after_import("torch", stay_on_the_cpu)
     after_import("torch", load_checkpoints)
     after_import("huggingface_hub", bring_back_hub_login)
-    after_import("huggingface_hub", download_with_old_options)
     if importlib.util.find_spec("torchcodec") is None:
         after_import("torchaudio", read_with_soundfile)
     after_import("s3prl.run_downstream", read_our_configurations)
@@ -119,28 +118,6 @@ def bring_back_hub_login(huggingface_hub: ModuleType) -> None:
             huggingface_hub.HfFolder.save_token = staticmethod(lambda token: None)
     if not hasattr(huggingface_hub.HfApi, "login"):
         huggingface_hub.HfApi.login = lambda self, **_: None
-
-
-def download_with_old_options(huggingface_hub: ModuleType) -> None:
-    """``huggingface_hub.snapshot_download`` accepts ``use_auth_token`` and a local folder.
-
-    Why:
-        s3prl's runner passes it, with the revision as second argument; both options are gone.
-
-    Until:
-        s3prl's runner works with huggingface_hub 1.0.
-    """
-    current = huggingface_hub.snapshot_download
-
-    @functools.wraps(current)
-    def snapshot_download(repository: str, *arguments: Any, **options: Any) -> str:
-        if "use_auth_token" not in options:
-            return current(repository, *arguments, **options)
-        if Path(repository).is_dir():
-            return str(Path(repository).absolute())
-        return current(repository, revision=arguments[0] if arguments else None)
-
-    huggingface_hub.snapshot_download = snapshot_download
 
 
 def read_with_soundfile(torchaudio: ModuleType) -> None:

@@ -40,7 +40,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
         patch_runner(device=_read(arguments).device)
         register()
         hub = importlib.import_module("s3prl.hub")
-        if given.upstream and given.hub != "huggingface" and not hasattr(hub, given.upstream):
+        if given.upstream and not hasattr(hub, given.upstream):
             raise ValueError(f"-u {given.upstream}: s3prl has no such upstream")
     runner = importlib.import_module("s3prl.run_downstream")
     sys.argv = [runner.__file__, *arguments]
@@ -129,7 +129,6 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("-u", "--upstream", help="speechclip_plus, or any upstream of s3prl")
     parser.add_argument("-k", "--upstream_ckpt", help="the model: a directory, a zip or a name")
     parser.add_argument("-a", "--auto_resume", action="store_true", help="resume in -p")
-    parser.add_argument("--hub", help="where the upstream comes from: torch or huggingface")
     parser.add_argument("-f", "--upstream_trainable", action="store_true", help="fine-tune it")
     parser.add_argument("-d", "--downstream", help="the task, a folder of s3prl/downstream")
     parser.add_argument("-c", "--config", help="of the task (default: ours, if there is one)")

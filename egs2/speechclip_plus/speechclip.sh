@@ -801,7 +801,8 @@ if runs_stage 11; then
     begin_stage 11 "upload of ${packed_model} to ${hf_repo}"
     need_data "${packed_model}"
     repository=${speechclip_exp}/.repository.$$.part
-    ${python} -m s3prl_upstream.hub_repository "${packed_model}" "${repository}"
+    mkdir "${repository}"
+    cp "${packed_model}" "${repository}/model.zip"
     ${python} -m espnet_plugin.bin.speechclip_upload --directory "${repository}" --repo "${hf_repo}" \
         || { rm -r "${repository}"; fail "nothing was uploaded"; }
     rm -r "${repository}"

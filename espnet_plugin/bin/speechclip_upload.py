@@ -1,8 +1,7 @@
 """Upload a model to Hugging Face, with a card that says what it is.
 
 Example:
-    python -m s3prl_upstream.hub_repository model.zip my_repository
-    python -m espnet_plugin.bin.speechclip_upload --directory my_repository --repo user/name
+    python -m espnet_plugin.bin.speechclip_upload --directory exported --repo user/name
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ def get_parser() -> argparse.ArgumentParser:
         "--directory",
         type=Path,
         required=True,
-        help="exported model, or what s3prl_upstream.hub_repository made",
+        help="exported model, or a folder with a packed one as model.zip",
     )
     return parser
 

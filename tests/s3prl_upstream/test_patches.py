@@ -74,27 +74,6 @@ def test_a_stand_in_refuses_to_run() -> None:
         module.Transformer()
 
 
-def test_hub_functions_take_what_the_runner_gives(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import huggingface_hub
-
-    calls = []
-    monkeypatch.setattr(
-        huggingface_hub, "snapshot_download", lambda *a, **o: calls.append((a, o)) or "folder"
-    )
-    patches.download_with_old_options(huggingface_hub)
-    assert huggingface_hub.snapshot_download(str(tmp_path), None, use_auth_token=True) == str(
-        tmp_path
-    )
-    assert huggingface_hub.snapshot_download("owner/model", "v1", use_auth_token=True) == "folder"
-    huggingface_hub.snapshot_download("owner/model", repo_type="dataset")
-    assert calls == [
-        (("owner/model",), {"revision": "v1"}),
-        (("owner/model",), {"repo_type": "dataset"}),
-    ]
-
-
 def test_sid_keeps_its_lists_in_the_experiment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

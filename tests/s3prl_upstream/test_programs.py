@@ -96,18 +96,6 @@ def test_run_downstream_trains_evaluates_and_fine_tunes(
     assert "test acc:" in printed
 
 
-def test_hub_repository_trains(commands: Path, model_dir: Path, tmp_path: Path) -> None:
-    """--hub huggingface with a repository's folder."""
-    python("-m", "s3prl_upstream.hub_repository", model_dir, "repository", cwd=tmp_path)
-    printed = python(
-        "-m", "s3prl_upstream.run_downstream", "-m", "train", "--hub", "huggingface",
-        "-u", "repository", "-d", "fluent_commands", "-p", "exp", "-o", options(commands, 1),
-        cwd=tmp_path,
-    )  # fmt: skip
-    assert "Take a list of 4 features" in printed
-    assert "in a checkout of speechclip-plus" in printed  # what the repository needs is named
-
-
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory: pytest.TempPathFactory, model_dir: Path) -> Path:
     """A directory like a recipe's: data, tokens, and the packed upstream."""

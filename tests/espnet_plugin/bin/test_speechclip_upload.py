@@ -19,7 +19,6 @@ from espnet_plugin.pretrained import load_speechclip
 from espnet_plugin.pretrained.names import resolve_model
 from espnet_plugin.pretrained.released import released_model
 from s3prl_upstream.expert import UpstreamExpert
-from s3prl_upstream.hub_repository import make_repository
 from tests.local_hub import LocalHub, only_hub
 
 
@@ -42,7 +41,8 @@ def packed(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_uploaded_model_loads_by_its_name(hub: LocalHub, packed: Path, tmp_path: Path) -> None:
-    make_repository(packed, tmp_path / "repository")
+    (tmp_path / "repository").mkdir()
+    shutil.copy(packed, tmp_path / "repository" / "model.zip")
     speechclip_upload.main(["--repo", "owner/model", "--directory", f"{tmp_path}/repository"])
     card = hub.repositories["owner/model"]["README.md"].decode()
     assert card.startswith("---\n") and "license: apache-2.0" in card
@@ -114,7 +114,8 @@ def test_unknown_names_get_one_error(hub: LocalHub, load: Callable[[str], object
 def test_upload_says_what_went_wrong(
     hub: LocalHub, packed: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    make_repository(packed, tmp_path / "repository")
+    (tmp_path / "repository").mkdir()
+    shutil.copy(packed, tmp_path / "repository" / "model.zip")
     arguments = ["--repo", "owner/model", "--directory"]
     with pytest.raises(SystemExit, match=r"absent: no such file or directory"):
         speechclip_upload.main([*arguments, "absent"])
