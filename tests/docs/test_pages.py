@@ -197,24 +197,25 @@ def test_the_results_are_those_of_the_sweeps() -> None:
 
 
 def test_the_firing_figure_is_as_the_text_says() -> None:
-    figures = load(DOCS / "draw_figures.py")
-    shares, output = fire(torch.tensor([figures.ALPHAS]), tail_threshold=0.5, max_slots=3)
-    assert len(figures.ALPHAS) == 19
+    """Three words of 20 ms frames with pauses between them; the last is not said to its end."""
+    alphas = (
+        *(0.05, 0.15, 0.3, 0.35, 0.2, 0.05, 0.0, 0.0),
+        *(0.1, 0.3, 0.35, 0.2, 0.05, 0.0, 0.0),
+        *(0.1, 0.2, 0.25, 0.1),
+    )
+    shares, output = fire(torch.tensor([alphas]), tail_threshold=0.5, max_slots=3)
+    assert len(alphas) == 19
     assert np.flatnonzero(output.fired[0]).tolist() == [4, 11, 18]
-    assert sum(figures.ALPHAS) == pytest.approx(2.75)
+    assert sum(alphas) == pytest.approx(2.75)
     np.testing.assert_allclose(shares[0].sum(dim=1), np.ones(3), rtol=1e-6)
     shared = (shares[0] > 0).sum(dim=0)
     assert np.flatnonzero(shared == 2).tolist() == [4, 11]
 
 
-def test_the_figures_are_drawn(tmp_path: Path) -> None:
-    figures = load(DOCS / "draw_figures.py")
-    figures.main(tmp_path)
-    drawn = sorted(path.name for path in tmp_path.iterdir())
-    assert drawn == sorted(path.name for path in (DOCS / "figures").iterdir())
+def test_every_figure_is_shown() -> None:
     pages = "".join(path.read_text("utf-8") for path in DOCS.glob("*.md"))
-    shown = "".join(re.findall(r"figures/\w+\.svg", pages))
-    assert all(name in shown for name in drawn)
+    shown = re.findall(r"figures/(\w+\.svg)", pages)
+    assert sorted(path.name for path in (DOCS / "figures").iterdir()) == sorted(shown)
 
 
 def test_links_between_files_are_links_between_pages() -> None:
