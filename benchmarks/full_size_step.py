@@ -2,7 +2,8 @@
 
 A dry run of a configuration. The speech encoder and CLIP have the sizes of the released teachers
 and random weights, so nothing is downloaded. Steps run as in training: forward, backward, clipping,
-Adam. The first step gets its memory from the system, so the second is timed.
+Adam; in bfloat16 on a GPU, if there is one. The first step gets its memory from the system, so the
+second is timed.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ SUBWORDS = 11  # of a caption
 VOCABULARY, IMAGES = 8112, 6000  # of Flickr8k
 RECIPE = Path(__file__).parents[1] / "egs2" / "speechclip_plus"
 CONFIG = RECIPE / "conf" / "tuning" / "flickr8k_base_hybrid_plus.yaml"
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 SECONDS = 230
 LONG_SECONDS = 450
 HUBERT: dict[str, dict[str, Any]] = {
@@ -70,8 +72,8 @@ def long_rows(settings: Settings) -> Iterator[Row]:
 
 
 def row(config: Path, settings: Settings) -> Row:
-    """One step on all cores, in its own process with its own memory peak and the recipe's
-    environment."""
+    """One step on the GPU or all cores, in its own process with its own memory peak and the
+    recipe's environment."""
     output = settings.work_dir / "step.json"
     command = ["bash", "-c", '. ./path.sh && exec "$@"', "bash"]
     command += [sys.executable, "-m", "benchmarks.full_size_step", config, output]
@@ -83,11 +85,18 @@ def row(config: Path, settings: Settings) -> Row:
         Spread.of([step["seconds"]]),
         bound=Spread.of([step["encoder_seconds"]]),
         bound_is="its frozen encoder's forward pass",
-        note=f"{step['threads']} threads, the clock's seconds; peak memory "
+        note=f"{step['device']}, the clock's seconds; peak memory "
         f"{step['memory_gib']:.1f} GiB; {step['parameters_million']:.0f} M parameters, "
         f"{step['trained_million']:.1f} M of them trained; {step['tera_flop']:.1f} TFLOP, "
         f"{step['encoder_tera_flop']:.1f} of them the encoder",
     )
+
+
+def now() -> float:
+    """The clock's seconds, once the device has done all that it was told to."""
+    if DEVICE == "cuda":
+        torch.cuda.synchronize()
+    return time.monotonic()
 
 
 def time_encoder(encoder: torch.nn.Module) -> list[float]:
@@ -95,9 +104,9 @@ def time_encoder(encoder: torch.nn.Module) -> list[float]:
     encode, times = encoder.in_parts, []
 
     def in_parts(*args: Any, **options: Any) -> Any:
-        started = time.monotonic()
+        started = now()
         states = encode(*args, **options)
-        times.append(time.monotonic() - started)
+        times.append(now() - started)
         return states
 
     vars(encoder)["in_parts"] = in_parts
@@ -153,7 +162,7 @@ def make_batch(batch_size: int, image_dim: int) -> dict[str, Tensor]:
     }
 
 
-def measure(config: Path, *, tiny: bool) -> dict[str, float]:
+def measure(config: Path, *, tiny: bool) -> dict[str, Any]:
     """Builds a configuration's model, does two steps and times the second.
 
     Args:
@@ -166,16 +175,18 @@ def measure(config: Path, *, tiny: bool) -> dict[str, float]:
         model, args = build(config, Path(directory), tiny=tiny)
     size = 2 if tiny else args.batch_size
     dim = model.speechclip.clip.embedding_dim
-    batch = make_batch(size, dim)
+    batch = {name: value.to(DEVICE) for name, value in make_batch(size, dim).items()}
     if model.image_bank is not None:
         model.image_bank.fill(torch.arange(IMAGES), torch.randn(IMAGES, dim))
-    model.train()
+    model.to(DEVICE).train()
     (optimizer,) = SpeechCLIPTask.build_optimizers(args, model)
     trained = [p for p in model.parameters() if p.requires_grad]
 
     def step() -> None:
         optimizer.zero_grad()
-        model(**batch)[0].backward()
+        with torch.autocast(DEVICE, torch.bfloat16, enabled=DEVICE == "cuda"):
+            loss = model(**batch)[0]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, args.grad_clip)
         optimizer.step()
 
@@ -183,10 +194,12 @@ def measure(config: Path, *, tiny: bool) -> dict[str, float]:
         step()
     encoder = f"{type(model).__name__}.speechclip.speech_encoder.backend"
     encoder_seconds = time_encoder(model.speechclip.speech_encoder)
-    started = time.monotonic()
+    started = now()
     step()
+    seconds = now() - started
+    on_gpu = DEVICE == "cuda"
     return {
-        "seconds": time.monotonic() - started,
+        "seconds": seconds,
         "encoder_seconds": sum(encoder_seconds),
         "batch_size": size,
         "audio_seconds": float(batch["speech_lengths"].sum()) / SAMPLING_RATE,
@@ -194,8 +207,8 @@ def measure(config: Path, *, tiny: bool) -> dict[str, float]:
         "trained_million": sum(p.numel() for p in trained) / 1e6,
         "tera_flop": flops.get_total_flops() / 1e12,
         "encoder_tera_flop": sum(flops.get_flop_counts()[encoder].values()) / 1e12,
-        "memory_gib": peak_memory() / GIB,
-        "threads": torch.get_num_threads(),
+        "memory_gib": (torch.cuda.max_memory_allocated() if on_gpu else peak_memory()) / GIB,
+        "device": torch.cuda.get_device_name() if on_gpu else f"{torch.get_num_threads()} threads",
     }
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs tests/gpu and then benchmarks/gpu.py on one GPU, in half an hour. The table is
-# exp/gpu/gpu.md.
+# Runs tests/gpu, then times a step of the base and of the large configuration on one GPU. The table
+# is exp/gpu/gpu.md.
 #
 #     bash benchmarks/gpu.sh [PYTHON]                            # default .venv/bin/python
 #     TEST_DEVICE=cpu bash benchmarks/gpu.sh [PYTHON] --quick    # a trial without a GPU, in minutes
@@ -11,4 +11,4 @@ python=${1:-.venv/bin/python}
 export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH} TEST_DEVICE=${TEST_DEVICE:-cuda}
 mkdir -p exp/gpu
 "$python" -m pytest tests/gpu
-"$python" -m benchmarks --only gpu_long --output exp/gpu/gpu.json "${@:2}"
+"$python" -m benchmarks --only full_size_step full_size_step_long --output exp/gpu/gpu.json "${@:2}"

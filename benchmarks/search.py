@@ -1,7 +1,6 @@
 """Search in an index of a million images.
 
-Searches a real index of random or clustered vectors exactly and by codes. Random directions are
-the worst case, because nothing is near anything. Embeddings of images form clusters.
+Searches a real index of clustered vectors exactly and by codes. Embeddings of images form clusters.
 """
 
 from __future__ import annotations
@@ -22,7 +21,6 @@ from espnet_plugin.search.index import ImageIndex
 from espnet_plugin.search.vectors import GrowingArray, read_rows, vectors_file
 
 SECONDS = 90
-LONG_SECONDS = 90
 BLOCK = 20_000
 CLUSTERS = 2000
 TOP = 10
@@ -31,38 +29,27 @@ STAMP = str(stamp_of(__file__))
 
 
 def rows(settings: Settings) -> Iterator[Row]:
-    """Vectors in clusters."""
-    yield from of_kind("clustered", settings)
-
-
-def long_rows(settings: Settings) -> Iterator[Row]:
-    """Random directions."""
-    yield from of_kind("random", settings)
+    """Measures searches with several numbers of candidates, and making the codes."""
+    # the images do not exist: this file stands for each
+    with mock.patch.object(searching, "stamp_of", lambda path: stamp_of(__file__)):
+        yield from _rows(settings)
 
 
 class Vectors:
-    """Unit vectors.
-
-    Args:
-        kind: ``random`` directions; or ``clustered`` around 2000 centers, some with many vectors
-            and some with few, with a cosine of 0.7 to their center and of 0.5 to each other.
-        dim: Of a vector.
+    """Unit vectors around 2000 centers, some with many vectors and some with few, with a cosine of
+    0.7 to their center and of 0.5 to each other.
     """
 
-    def __init__(self, kind: str, dim: int) -> None:
+    def __init__(self) -> None:
         self.rng = np.random.default_rng(0)
-        self.dim = dim
-        self.centers = np.zeros((1, dim), np.float32)
-        self.shares = np.ones(1)
-        if kind == "clustered":
-            self.centers = _unit(self.rng.standard_normal((CLUSTERS, dim), dtype=np.float32))
-            self.shares = self.rng.dirichlet(np.full(CLUSTERS, 0.5))
+        self.centers = _unit(self.rng.standard_normal((CLUSTERS, DIM), dtype=np.float32))
+        self.shares = self.rng.dirichlet(np.full(CLUSTERS, 0.5))
 
     def draw(self, number: int) -> np.ndarray:
         """Vectors (number, dim)."""
-        centers = self.centers[self.rng.choice(len(self.shares), number, p=self.shares)]
-        noise = self.rng.standard_normal((number, self.dim), dtype=np.float32)
-        return _unit(centers + noise / np.sqrt(self.dim, dtype=np.float32))
+        centers = self.centers[self.rng.choice(CLUSTERS, number, p=self.shares)]
+        noise = self.rng.standard_normal((number, DIM), dtype=np.float32)
+        return _unit(centers + noise / np.sqrt(DIM, dtype=np.float32))
 
     def blocks(self, rows: int) -> Iterator[np.ndarray]:
         """Vectors in parts."""
@@ -74,11 +61,11 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def make_index(directory: Path, blocks: Iterator[np.ndarray], dim: int) -> None:
+def make_index(directory: Path, blocks: Iterator[np.ndarray]) -> None:
     """Makes an index like ``speechclip index``, without codes."""
     catalog = Catalog(directory, create=True)
-    vectors = GrowingArray(vectors_file(directory, 0), width=dim)
-    catalog.set("dim", dim)
+    vectors = GrowingArray(vectors_file(directory, 0), width=DIM)
+    catalog.set("dim", DIM)
     for block in blocks:
         start = vectors.rows
         vectors.append(block)
@@ -96,19 +83,12 @@ def recall(found: Sequence[Sequence[int]], expected: Sequence[Sequence[int]]) ->
     return float(np.mean([len(set(f) & set(e)) / len(e) for f, e in pairs]))
 
 
-def of_kind(kind: str, settings: Settings) -> Iterator[Row]:
-    """Measures searches with several numbers of candidates, and making the codes."""
-    # the images do not exist: this file stands for each
-    with mock.patch.object(searching, "stamp_of", lambda path: stamp_of(__file__)):
-        yield from _of_kind(kind, settings)
-
-
-def _of_kind(kind: str, settings: Settings) -> Iterator[Row]:
+def _rows(settings: Settings) -> Iterator[Row]:
     number, queries = (5000, 3) if settings.quick else (1_000_000, 30)
-    source = Vectors(kind, DIM)
-    directory = settings.work_dir / kind
+    source = Vectors()
+    directory = settings.work_dir / "index"
     directory.mkdir()
-    make_index(directory, source.blocks(number), DIM)
+    make_index(directory, source.blocks(number))
     asked = source.draw(queries)
     exact, expected = searches(ImageIndex(directory), asked, exact=True)
     catalog = Catalog(directory)
@@ -121,7 +101,7 @@ def _of_kind(kind: str, settings: Settings) -> Iterator[Row]:
         index = ImageIndex(directory, candidates=candidates)
         ours, found = searches(index, asked)
         yield Row(
-            f"{number:,} {kind} vectors, {candidates:,} candidates",
+            f"{number:,} clustered vectors, {candidates:,} candidates",
             ours,
             baseline=exact,
             baseline_is="every vector compared",
@@ -131,7 +111,7 @@ def _of_kind(kind: str, settings: Settings) -> Iterator[Row]:
     names = ("vectors", "catalog", "codes")
     parts = ", ".join(f"{name} {size[name] / number:.0f}" for name in names)
     yield Row(
-        f"codes of {number:,} {kind} vectors",
+        f"codes of {number:,} clustered vectors",
         Spread.of([made]),
         note=f"bytes of an image: {parts}",
     )
