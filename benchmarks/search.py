@@ -14,11 +14,11 @@ import numpy as np
 
 from benchmarks.measure import Row, Settings, Spread
 from espnet_plugin.search import index as searching
-from espnet_plugin.search.approximate import update_codes
-from espnet_plugin.search.catalog import Catalog, IndexedImage
+from espnet_plugin.search.approximate import codes_file, write_codes
+from espnet_plugin.search.catalog import Catalog, State
 from espnet_plugin.search.folders import stamp_of
 from espnet_plugin.search.index import ImageIndex
-from espnet_plugin.search.vectors import GrowingArray, read_rows, vectors_file
+from espnet_plugin.search.vectors import read_rows, vectors_file, write_rows
 
 SECONDS = 90
 BLOCK = 20_000
@@ -64,16 +64,16 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 def make_index(directory: Path, blocks: Iterator[np.ndarray]) -> None:
     """Makes an index like ``speechclip index``, without codes."""
     catalog = Catalog(directory, create=True)
-    vectors = GrowingArray(vectors_file(directory, 0), width=DIM)
-    catalog.set("dim", DIM)
+    catalog.set_state(State(dim=DIM))
+    start = 0
     for block in blocks:
-        start = vectors.rows
-        vectors.append(block)
+        write_rows(vectors_file(directory, 0), start, block)
         with catalog.transaction():
-            for row in range(start, vectors.rows):
+            for row in range(start, start + len(block)):
                 path = f"/home/somebody/Pictures/{row // 1000:05d}/IMG_{row:08d}.jpg"
                 catalog.add_vector(row, row.to_bytes(32, "little"))
-                catalog.put(IndexedImage(path, STAMP, row))
+                catalog.put(path, STAMP, row)
+        start += len(block)
     catalog.close()
 
 
@@ -92,11 +92,11 @@ def _rows(settings: Settings) -> Iterator[Row]:
     asked = source.draw(queries)
     exact, expected = searches(ImageIndex(directory), asked, exact=True)
     catalog = Catalog(directory)
-    vectors = read_rows(vectors_file(directory, 0), width=DIM, rows=number)
+    vectors = read_rows(vectors_file(directory, 0), rows=number, dim=DIM)
     started = time.process_time()
-    centered_on = update_codes(directory, vectors, generation=0, centered_on=None)
+    write_codes(codes_file(directory, 0, number), vectors)
     made = time.process_time() - started
-    catalog.set("centered_on", centered_on)
+    catalog.set_state(State(dim=DIM, coded=number))
     for candidates in (1000, 4000, 8000):
         index = ImageIndex(directory, candidates=candidates)
         ours, found = searches(index, asked)

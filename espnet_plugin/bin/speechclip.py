@@ -174,12 +174,12 @@ def models(args: argparse.Namespace) -> None:
 
 def info(args: argparse.Namespace) -> None:
     """Describes a model or an index."""
-    from espnet_plugin.search.index import describe_index, is_index
+    from espnet_plugin.search.index import ImageIndex, is_index
 
     if is_index(args.model):
         from humanfriendly import format_size
 
-        described = describe_index(args.model)
+        described = ImageIndex(args.model).describe()
         shown = {**described, "bytes": format_size(described["bytes"], binary=True)}
     else:
         from espnet_plugin.pretrained.description import describe_model

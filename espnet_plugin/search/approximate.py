@@ -15,82 +15,63 @@ from typing import Any
 
 import numpy as np
 
-from espnet_plugin.search.vectors import GrowingArray, read_rows
+from espnet_plugin.data.scp import DataError
 from espnet_plugin.utils.atomic import atomic_path
 from espnet_plugin.utils.progress import progress
 
 AUTOMATIC = 1_000_000  # images from which on an index is searched approximately
 CANDIDATES = 4000
 CENTER_ROWS = 100_000
-GROWTH = 2  # of the vectors, after which the codes are made again around a new center
 BLOCK = 16_384
 
 
-class Codes:
-    """The codes of an index's first vectors, in memory.
+def codes_file(directory: Path, generation: int, rows: int) -> Path:
+    """Path of the codes of an index's first vectors."""
+    return directory / f"codes-{generation}-{rows}.safetensors"
 
-    Args:
-        directory: Of the index.
-        generation: Of its vectors.
-        centered_on: Number of vectors at the time of the center.
-        dim: Of a vector.
+
+def write_codes(path: Path, vectors: np.ndarray) -> None:
+    """Makes the codes of vectors (rows, dim)."""
+    from safetensors.numpy import save_file
+
+    center = vectors[:: max(1, len(vectors) // CENTER_ROWS)].mean(axis=0)
+    coder = _coder(center)
+    codes = np.empty((len(vectors), coder.code_size), np.uint8)
+    for start in progress(range(0, len(vectors), BLOCK), description="codes", unit="block"):
+        block = np.ascontiguousarray(vectors[start : start + BLOCK])
+        codes[start : start + BLOCK] = coder.sa_encode(block)
+    with atomic_path(path) as temporary:
+        save_file({"center": np.array(center), "codes": codes}, temporary)
+
+
+def read_codes(path: Path, *, rows: int, dim: int) -> Any:
+    """The codes of an index's first rows, as a faiss index.
 
     Raises:
-        DataError: If a file is missing or damaged.
+        DataError: If the file is missing or damaged.
     """
+    from safetensors.numpy import load_file
 
-    def __init__(self, directory: Path, *, generation: int, centered_on: int, dim: int) -> None:
-        codes_file, center_file = _files(directory, generation, centered_on)
-        self._coder = _coder(read_rows(center_file, width=dim)[0])
-        codes = read_rows(codes_file, width=self._coder.code_size, dtype="|u1")
-        self._coder.add_sa_codes(np.ascontiguousarray(codes))
-
-    def __len__(self) -> int:
-        """Number of vectors with a code."""
-        return int(self._coder.ntotal)
-
-    def candidates(self, query: np.ndarray, number: int) -> np.ndarray:
-        """Rows that are probably among the nearest to a query (1, dim), ascending."""
-        rows = self._coder.search(query, min(number, len(self)))[1][0]
-        return np.sort(rows[rows >= 0])
-
-
-def update_codes(
-    directory: Path, vectors: np.ndarray, *, generation: int, centered_on: int | None
-) -> int:
-    """Makes missing codes; those of a killed run are kept.
-
-    Args:
-        directory: Of the index.
-        vectors: All of the index, (rows, dim).
-        generation: Of the vectors.
-        centered_on: Number of vectors at the time of the center; None: no codes yet.
-
-    Returns:
-        The new ``centered_on``; the codes count once the catalog has it.
-    """
-    if centered_on is None or len(vectors) >= GROWTH * centered_on:
-        centered_on = len(vectors)
-    codes_file, center_file = _files(directory, generation, centered_on)
-    if not center_file.is_file():
-        sample = vectors[:: max(1, len(vectors) // CENTER_ROWS)]
-        with atomic_path(center_file) as temporary:
-            GrowingArray(temporary, width=vectors.shape[1]).append(sample.mean(axis=0)[None])
-    coder = _coder(read_rows(center_file, width=vectors.shape[1])[0])
-    codes = GrowingArray(codes_file, width=coder.code_size, dtype="|u1")
-    starts = range(codes.rows, len(vectors), BLOCK)
-    for start in progress(starts, description="codes", unit="block"):
-        codes.append(coder.sa_encode(np.ascontiguousarray(vectors[start : start + BLOCK])))
-    return centered_on
+    try:
+        arrays = load_file(path)
+        center, codes = arrays["center"], arrays["codes"]
+        if (center.dtype, center.shape) != (np.float32, (dim,)):
+            raise ValueError(f"center {center.dtype} {center.shape}")
+        coder = _coder(center)
+        if (codes.dtype, codes.shape) != (np.uint8, (rows, coder.code_size)):
+            raise ValueError(f"codes {codes.dtype} {codes.shape}")
+    except ImportError:
+        raise
+    except Exception as error:  # a damaged file can fail in any way
+        raise DataError(f"{path}: missing or damaged ({error})") from error
+    coder.add_sa_codes(codes)
+    return coder
 
 
-def remove_other_codes(directory: Path, *, generation: int, centered_on: int | None) -> None:
-    """Removes the files of earlier generations and centers, and those of killed runs."""
-    kept = set() if centered_on is None else set(_files(directory, generation, centered_on))
-    for pattern in ("codes-*.npy", "center-*.npy", ".center-*.part.npy"):
-        for path in directory.glob(pattern):
-            if path not in kept:
-                path.unlink()
+def candidates(codes: Any, query: np.ndarray, number: int) -> np.ndarray:
+    """Rows that are probably among the nearest to a query (1, dim), ascending."""
+    rows = codes.search(query, min(number, codes.ntotal))[1][0]
+    return np.sort(rows[rows >= 0])
 
 
 def import_faiss() -> ModuleType:
@@ -107,11 +88,6 @@ def import_faiss() -> ModuleType:
             f"search needs faiss ({error}): pip install faiss-cpu (extra: search)"
         ) from error
     return faiss
-
-
-def _files(directory: Path, generation: int, centered_on: int) -> tuple[Path, Path]:
-    name = f"{generation}-{centered_on}.npy"
-    return directory / f"codes-{name}", directory / f"center-{name}"
 
 
 def _coder(center: np.ndarray) -> Any:

@@ -6,77 +6,52 @@ Paths are stored as the bytes of the file system, because not all of them are UT
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from espnet_plugin.data.scp import DataError
-from espnet_plugin.search.model import IndexedModel
 
 FILE = "catalog.sqlite"
-FORMAT = 1
+FORMAT = 2
 WAIT_SECONDS = 60.0  # for another process's transaction
-_PAGE = 10_000
-_DISK = {  # errors that are not damage, in SQLite's words
-    "database or disk is full": errno.ENOSPC,
-    "attempt to write a readonly database": errno.EROFS,
-    "unable to open database file": errno.EACCES,
-    "disk I/O error": errno.EIO,
-}
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+_SCHEMA = f"""
+BEGIN;
+CREATE TABLE IF NOT EXISTS state (json TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS vectors (row INTEGER PRIMARY KEY, content BLOB NOT NULL UNIQUE);
 
 CREATE TABLE IF NOT EXISTS pictures (
     path BLOB PRIMARY KEY, stamp TEXT NOT NULL, row INTEGER, problem TEXT
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS pictures_row ON pictures (row);
+PRAGMA user_version = {FORMAT};
+COMMIT;
 """
 
 
-def _is_count(value: Any) -> bool:
-    return type(value) is int and value >= 0
-
-
-def _are_names(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(name, str) for name in value)
-
-
-def _is_model(value: Any) -> bool:
-    return isinstance(value, dict) and _are_names(list(value.values()))
-
-
-_SETTINGS = {
-    "format": _is_count,
-    "generation": _is_count,
-    "dim": _is_count,
-    "centered_on": _is_count,
-    "approximate": lambda value: isinstance(value, bool),
-    "folders": _are_names,
-    "model": _is_model,
-}
-
-
-@dataclass(frozen=True)
-class IndexedImage:
-    """A file of the index.
+@dataclass
+class State:
+    """What holds for a whole index.
 
     Attributes:
-        path: Absolute.
-        stamp: Its size and times when it was read.
-        row: Of its vector; None if it could not be read.
-        problem: What was wrong then.
+        model: Name of the model that made the vectors; empty before the first run.
+        fingerprint: Of its weights.
+        folders: That were indexed.
+        generation: Number of the file of vectors; every compaction begins a new one.
+        dim: Of a vector; 0 before the first.
+        coded: Number of vectors with a code; 0: searches are exact.
     """
 
-    path: str
-    stamp: str
-    row: int | None
-    problem: str | None = None
+    model: str = ""
+    fingerprint: str = ""
+    folders: list[str] = field(default_factory=list)
+    generation: int = 0
+    dim: int = 0
+    coded: int = 0
 
 
 class Catalog:
@@ -87,8 +62,8 @@ class Catalog:
         create: Make the tables if there are none.
 
     Raises:
-        DataError: If there is no index, it is damaged, or of a newer format.
-        OSError: If the disk is full or read-only, here and in every method.
+        DataError: If there is no index, it is damaged or of another format, the disk is full or
+            read-only, here and in every method.
     """
 
     def __init__(self, directory: Path, *, create: bool = False) -> None:
@@ -105,16 +80,16 @@ class Catalog:
                 isolation_level=None,
                 check_same_thread=False,
             )
-            self._db.execute(
-                "PRAGMA trusted_schema = OFF"
-            )  # an index from elsewhere runs no functions
-            if create:
+            # an index from elsewhere runs no functions
+            self._db.execute("PRAGMA trusted_schema = OFF")
+            new = not self._db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+            if create and new:
                 self._db.executescript(_SCHEMA)
-                self._db.execute("INSERT OR IGNORE INTO settings VALUES ('format', ?)", (FORMAT,))
-            found = self.setting("format")
+            found = self._db.execute("PRAGMA user_version").fetchone()[0]
         if found != FORMAT:
             raise DataError(
-                f"{self.path}: format {found}; this version of the package reads {FORMAT}"
+                f"{self.path}: format {found}, but this version of the package reads {FORMAT}; "
+                "remove the index and make it again"
             )
 
     def close(self) -> None:
@@ -126,15 +101,9 @@ class Catalog:
         try:
             yield
         except (sqlite3.Error, TypeError, ValueError, RecursionError) as error:
-            if (code := _DISK.get(str(error))) is not None:
-                raise OSError(code, os.strerror(code), str(self.path)) from error
-            if "locked" in str(error):
-                raise DataError(
-                    f"{self.path}: another process has been writing for {WAIT_SECONDS:.0f} s; "
-                    "try again"
-                ) from error
             raise DataError(
-                f"{self.path}: damaged ({error}); remove the index and make it again"
+                f"{self.path}: {error}. Try again; if it is damaged, remove the index and make it "
+                "again"
             ) from error
 
     @contextlib.contextmanager
@@ -150,22 +119,28 @@ class Catalog:
         with self._errors():
             self._db.execute("COMMIT")
 
-    def setting(self, name: str, default: Any = None) -> Any:
-        """A setting, checked."""
-        rows = self._all("SELECT value FROM settings WHERE name = ?", (name,))
-        with self._errors():
-            value = json.loads(rows[0][0]) if rows else default
-            if value is not None and not _SETTINGS[name](value):
-                raise ValueError(f"{name} is {str(value)[:40]!r}")  # it becomes part of a name
-        return value
-
-    def set(self, name: str, value: Any) -> None:
-        """Stores a setting."""
-        self._all("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, json.dumps(value)))
-
     def _all(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         with self._errors():
             return self._db.execute(query, values).fetchall()
+
+    def state(self) -> State:
+        """What holds for the whole index, checked."""
+        rows = self._all("SELECT json FROM state")
+        with self._errors():
+            state = State(**json.loads(rows[0][0])) if rows else State()
+            for each in fields(State):
+                value = getattr(state, each.name)
+                kind = list if each.name == "folders" else type(each.default)
+                if type(value) is not kind:  # it becomes part of a file's name
+                    raise TypeError(f"{each.name} is {str(value)[:40]!r}")
+            if not all(isinstance(folder, str) for folder in state.folders):
+                raise TypeError("folders are not names")
+        return state
+
+    def set_state(self, state: State) -> None:
+        """Stores what holds for the whole index."""
+        self._all("DELETE FROM state")
+        self._all("INSERT INTO state VALUES (?)", (json.dumps(vars(state)),))
 
     def forget_images(self) -> None:
         """Forgets all images and vectors."""
@@ -180,25 +155,30 @@ class Catalog:
         """Number of rows with an image."""
         return int(self._all("SELECT count(DISTINCT row) FROM pictures")[0][0])
 
-    def model(self) -> IndexedModel | None:
-        """The model that made the embeddings; None before the first run."""
-        made_by = self.setting("model")
-        with self._errors():
-            return IndexedModel(**made_by) if made_by else None
+    def __len__(self) -> int:
+        """Number of images that can be found."""
+        return int(self._all("SELECT count(row) FROM pictures")[0][0])
 
-    def counts(self) -> tuple[int, int]:
-        """Number of images that can be found, and of those that could not be read."""
-        good, bad = self._all("SELECT count(row), count(problem) FROM pictures")[0]
-        return int(good), int(bad)
+    def problems(self) -> list[str]:
+        """What is wrong with the images that could not be read."""
+        query = "SELECT problem FROM pictures WHERE problem IS NOT NULL ORDER BY path"
+        return [str(problem) for (problem,) in self._all(query)]
 
-    def image(self, path: str) -> IndexedImage | None:
-        """The entry of a file, if there is one."""
-        found = self._images("WHERE path = ?", (os.fsencode(path),))
-        return found[0] if found else None
+    def stamp(self, path: str) -> str | None:
+        """The stamp of a file when it was read; None if it is not in the index."""
+        rows = self._all("SELECT stamp FROM pictures WHERE path = ?", (os.fsencode(path),))
+        return rows[0][0] if rows else None
 
-    def put(self, image: IndexedImage) -> None:
-        """Adds an image or replaces its entry."""
-        values = (os.fsencode(image.path), image.stamp, image.row, image.problem)
+    def put(self, path: str, stamp: str, row: int | None, problem: str | None = None) -> None:
+        """Adds an image or replaces its entry.
+
+        Args:
+            path: Absolute.
+            stamp: Size and times when it was read; empty if it could not be read.
+            row: Of its vector; None if it could not be read.
+            problem: What was wrong then.
+        """
+        values = (os.fsencode(path), stamp, row, problem)
         self._all("INSERT OR REPLACE INTO pictures VALUES (?, ?, ?, ?)", values)
 
     def remove(self, path: str) -> None:
@@ -214,44 +194,31 @@ class Catalog:
         """Gives a row to a content."""
         self._all("INSERT INTO vectors VALUES (?, ?)", (row, content))
 
-    def under(self, folder: str) -> Iterator[IndexedImage]:
-        """The images below a folder, in the order of their paths."""
+    def under(self, folder: str) -> Iterator[str]:
+        """The images below a folder; nothing may be written meanwhile."""
         prefix = os.fsencode(folder.rstrip(os.sep) + os.sep)
-        end, last = prefix[:-1] + bytes([prefix[-1] + 1]), prefix
-        query = f"WHERE path > ? AND path < ? ORDER BY path LIMIT {_PAGE}"
-        while found := self._images(query, (last, end)):  # pages: others may write between them
-            yield from found
-            last = os.fsencode(found[-1].path)
-
-    def problems(self) -> list[IndexedImage]:
-        """The images that could not be read."""
-        return self._images("WHERE problem IS NOT NULL ORDER BY path")
-
-    def _images(self, which: str, values: Sequence[Any] = ()) -> list[IndexedImage]:
-        rows = self._all(f"SELECT path, stamp, row, problem FROM pictures {which}", values)
+        end = prefix[:-1] + bytes([prefix[-1] + 1])
+        query = "SELECT path FROM pictures WHERE path > ? AND path < ?"
         with self._errors():
-            return [
-                IndexedImage(os.fsdecode(path), str(stamp), row, problem)
-                for path, stamp, row, problem in rows
-            ]
+            for (path,) in self._db.execute(query, (prefix, end)):
+                yield os.fsdecode(path)
 
-    def of_row(self, row: int) -> list[IndexedImage]:
-        """The files with that row, sorted; none if they were removed."""
-        return self._images("WHERE row = ? ORDER BY path", (row,))
+    def of_row(self, row: int) -> list[tuple[str, str]]:
+        """Path and stamp of the images with that row, sorted; none if they were removed."""
+        found = self._all("SELECT path, stamp FROM pictures WHERE row = ? ORDER BY path", (row,))
+        with self._errors():
+            return [(os.fsdecode(path), stamp) for path, stamp in found]
 
-    def renumber(self) -> Iterator[list[int]]:
+    def renumber(self) -> list[int]:
         """Forgets the vectors without an image and numbers the others from 0 on.
 
-        Yields:
-            The old rows, in blocks, in the order of the new ones.
+        Returns:
+            The old rows in the order of the new ones.
         """
         self._all("DELETE FROM vectors WHERE row NOT IN (SELECT row FROM pictures WHERE row >= 0)")
-        done, last = 0, -1
-        query = f"SELECT row FROM vectors WHERE row > ? ORDER BY row LIMIT {_PAGE}"
-        while block := [row for (row,) in self._all(query, (last,))]:
-            # upwards: a new number is never above the old, so it is free already
-            for new, old in enumerate(block, done):
-                self._all("UPDATE pictures SET row = ? WHERE row = ?", (new, old))
-                self._all("UPDATE vectors SET row = ? WHERE row = ?", (new, old))
-            yield block
-            done, last = done + len(block), block[-1]
+        rows = [row for (row,) in self._all("SELECT row FROM vectors ORDER BY row")]
+        # upwards: a new number is never above the old, so it is free already
+        for new, old in enumerate(rows):
+            self._all("UPDATE pictures SET row = ? WHERE row = ?", (new, old))
+            self._all("UPDATE vectors SET row = ? WHERE row = ?", (new, old))
+        return rows

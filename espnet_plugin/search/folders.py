@@ -26,13 +26,8 @@ def absolute_folders(folders: Iterable[str | Path]) -> list[str]:
     return [
         path
         for path in sorted(set(found))
-        if not any(path != other and inside(path, other) for other in found)
+        if not any(path != other and Path(path).is_relative_to(other) for other in found)
     ]
-
-
-def inside(path: str, folder: str) -> bool:
-    """Whether a path is the folder or lies below it; both absolute."""
-    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
 def find_images(folders: Iterable[str]) -> Iterator[str]:

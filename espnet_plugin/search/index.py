@@ -10,13 +10,13 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from espnet_plugin.data.scp import DataError
-from espnet_plugin.search.approximate import CANDIDATES, Codes
-from espnet_plugin.search.catalog import FILE, Catalog, IndexedImage
+from espnet_plugin.search.approximate import CANDIDATES, candidates, codes_file, read_codes
+from espnet_plugin.search.catalog import FILE, Catalog
 from espnet_plugin.search.folders import stamp_of
 from espnet_plugin.search.model import IndexedModel, check_model, identify_model
 from espnet_plugin.search.vectors import read_rows, vectors_file
@@ -38,14 +38,6 @@ class Hit:
     score: float
 
 
-class _State(NamedTuple):
-    """What must be read again when it changes."""
-
-    generation: int
-    vectors: int
-    centered_on: int | None
-
-
 class ImageIndex:
     """An index, open for reading; the next search sees what another process adds.
 
@@ -65,18 +57,15 @@ class ImageIndex:
         self.directory = Path(directory)
         self.candidates = candidates
         self._catalog = Catalog(self.directory)
-        self._state = _State(-1, 0, None)
+        self._read: tuple[int, ...] = ()
         self._vectors = np.empty((0, 0), np.float32)
-        self._codes: Codes | None = None
-        self._refresh()
-
-    def close(self) -> None:
-        """Closes the files."""
-        self._catalog.close()
+        self._codes: Any = None
+        with self._catalog.transaction("DEFERRED"):
+            self._refresh()
 
     def __len__(self) -> int:
         """Number of images that can be found."""
-        return self._catalog.counts()[0]
+        return len(self._catalog)
 
     @property
     def model(self) -> IndexedModel:
@@ -85,10 +74,10 @@ class ImageIndex:
         Raises:
             DataError: If nothing was indexed yet.
         """
-        model = self._catalog.model()
-        if model is None:
+        state = self._catalog.state()
+        if not state.model:
             raise DataError(f"{self.directory}: nothing was indexed yet; run speechclip index")
-        return model
+        return IndexedModel(state.model, state.fingerprint)
 
     def model_at_hand(self, name: str | None) -> IndexedModel:
         """The model of that name, which must be the index's; None: the one that made the index.
@@ -98,22 +87,22 @@ class ImageIndex:
             FileNotFoundError: If there is no such model.
         """
         model = identify_model(name or self.model.name)
-        check_model(self.directory, self.model, model)
+        check_model(self.directory, self._catalog.state(), model)
         return model
 
-    @property
-    def approximate(self) -> bool:
-        """Whether searches are approximate."""
-        return self._codes is not None
-
-    @property
-    def folders(self) -> list[str]:
-        """The folders that were indexed."""
-        return list(self._catalog.setting("folders", []))
-
-    def problems(self) -> list[IndexedImage]:
-        """The files that could not be read."""
-        return self._catalog.problems()
+    def describe(self) -> dict[str, Any]:
+        """What the index holds, for JSON."""
+        state = self._catalog.state()
+        return {
+            "index": str(self.directory),
+            "pictures": len(self),
+            "approximate": state.coded > 0,
+            "model": self.model.name,
+            "fingerprint": state.fingerprint,
+            "folders": state.folders,
+            "bytes": sum(path.stat().st_size for path in self.directory.iterdir()),
+            "unreadable": self._catalog.problems(),
+        }
 
     def search(self, query: np.ndarray, *, top: int = TOP, exact: bool = False) -> list[Hit]:
         """The images nearest to a query, best first; equal scores in the order of the paths.
@@ -128,42 +117,29 @@ class ImageIndex:
         Raises:
             ValueError: If the query is of another dimension, zero or not finite.
         """
-        self._refresh()
-        query = self._checked(query)
-        fetch = top
-        while True:
-            rows, scores = self._nearest(query, fetch, exact=exact)
-            hits = self._hits(rows, scores)
-            if hits is None:  # written again in the meantime
-                self._refresh()
-            elif len(hits) >= top or fetch >= len(self._vectors):
-                return sorted(hits, key=lambda hit: (-hit.score, hit.path))[:top]
-            else:
+        with self._catalog.transaction("DEFERRED"):  # writers wait until it ends
+            self._refresh()
+            query = self._checked(query)
+            fetch = top
+            while True:
+                hits = self._hits(*self._nearest(query, fetch, exact=exact))
+                if len(hits) >= top or fetch >= len(self._vectors):
+                    return sorted(hits, key=lambda hit: (-hit.score, hit.path))[:top]
                 fetch *= WIDEN  # images of some vectors are gone or changed
 
-    def _current_state(self) -> _State:
-        return _State(
-            self._catalog.setting("generation", 0),
-            self._catalog.vectors(),
-            self._catalog.setting("centered_on"),
-        )
-
     def _refresh(self) -> None:
-        with self._catalog.transaction("DEFERRED"):
-            state, dim = self._current_state(), self._catalog.setting("dim")
-            if state != self._state and dim is not None:  # None: no image was readable so far
-                self._vectors, self._codes = self._read(state, dim)
-            self._state = state
-
-    def _read(self, state: _State, dim: int) -> tuple[np.ndarray, Codes | None]:
-        generation, number, centered_on = state
-        path = vectors_file(self.directory, generation)
-        vectors = read_rows(path, width=dim, rows=number)
-        if centered_on is None:
-            return vectors, None
-        return vectors, Codes(
-            self.directory, generation=generation, centered_on=centered_on, dim=dim
-        )
+        """Opens the files again if they have changed."""
+        state, rows = self._catalog.state(), self._catalog.vectors()
+        read = (state.generation, rows, state.coded)
+        if read == self._read or not state.dim:  # without one, no image was readable so far
+            return
+        path = vectors_file(self.directory, state.generation)
+        self._vectors = read_rows(path, rows=rows, dim=state.dim)
+        self._codes = None
+        if state.coded:
+            path = codes_file(self.directory, state.generation, state.coded)
+            self._codes = read_codes(path, rows=min(rows, state.coded), dim=state.dim)
+        self._read = read
 
     def _checked(self, query: np.ndarray) -> np.ndarray:
         """The query at unit length, (1, dim)."""
@@ -183,24 +159,21 @@ class ImageIndex:
         """Rows and their scores, best first."""
         if exact or self._codes is None:
             return _exactly(query, self._vectors, number)
-        first = self._codes.candidates(query, max(self.candidates, WIDEN * number))
-        coded = len(self._codes)
-        # a killed run can leave vectors without codes
+        first = candidates(self._codes, query, max(self.candidates, WIDEN * number))
+        coded = self._codes.ntotal
+        # an update that runs now, or was killed, adds vectors without codes
         last = coded + _exactly(query, self._vectors[coded:], number)[0]
         rows = np.concatenate([first, last])
         scores = self._vectors[rows] @ query[0]
         best = np.argsort(-scores, kind="stable")[:number]
         return rows[best], scores[best]
 
-    def _hits(self, rows: np.ndarray, scores: np.ndarray) -> list[Hit] | None:
-        with self._catalog.transaction("DEFERRED"):
-            if self._current_state().generation != self._state.generation:
-                return None
-            found = [
-                (Hit(image.path, float(score)), image.stamp == stamp_of(image.path))
-                for row, score in zip(rows.tolist(), scores, strict=True)
-                for image in self._catalog.of_row(row)
-            ]
+    def _hits(self, rows: np.ndarray, scores: np.ndarray) -> list[Hit]:
+        found = [
+            (Hit(path, float(score)), stamp == stamp_of(path))
+            for row, score in zip(rows.tolist(), scores, strict=True)
+            for path, stamp in self._catalog.of_row(row)
+        ]
         changed = sum(not unchanged for _, unchanged in found)
         if changed:
             logging.warning(
@@ -224,19 +197,3 @@ def _exactly(query: np.ndarray, vectors: np.ndarray, number: int) -> tuple[np.nd
 def is_index(directory: str | Path) -> bool:
     """Whether a folder holds an index."""
     return (Path(directory) / FILE).is_file()
-
-
-def describe_index(directory: str | Path) -> dict[str, Any]:
-    """What an index holds, for JSON."""
-    index = ImageIndex(directory)
-    files = [path for path in index.directory.iterdir() if path.is_file()]
-    return {
-        "index": str(directory),
-        "pictures": len(index),
-        "approximate": index.approximate,
-        "model": index.model.name,
-        "fingerprint": index.model.fingerprint,
-        "folders": index.folders,
-        "bytes": sum(path.stat().st_size for path in files),
-        "unreadable": [image.problem or image.path for image in index.problems()],
-    }

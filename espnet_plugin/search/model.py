@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from espnet_plugin.data.scp import DataError
+from espnet_plugin.search.catalog import State
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,11 @@ def identify_model(name: str) -> IndexedModel:
     )
 
 
-def check_model(directory: Path, made_by: IndexedModel | None, model: IndexedModel) -> None:
+def check_model(directory: Path, made_by: State, model: IndexedModel) -> None:
     """Raises DataError if another model made an index."""
-    if made_by is not None and made_by.fingerprint != model.fingerprint:
+    if made_by.model and made_by.fingerprint != model.fingerprint:
         raise DataError(
-            f"{directory} was made by {made_by.name} (fingerprint "
+            f"{directory} was made by {made_by.model} (fingerprint "
             f"{made_by.fingerprint[:12]}), not by {model.name} as it is now "
             f"({model.fingerprint[:12]}); scores would mean nothing. Use that model, make "
             "another index, or make this one again: speechclip index --force"

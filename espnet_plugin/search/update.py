@@ -6,6 +6,7 @@ process loses its current batch, and the next run continues there.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,25 +17,24 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
+from filelock import FileLock, Timeout
 
-from espnet_plugin.data.files import MissingPackageError
 from espnet_plugin.data.images import HEIF_PACKAGE, lacks_package
 from espnet_plugin.data.scp import DataError
-from espnet_plugin.search.approximate import AUTOMATIC, remove_other_codes, update_codes
-from espnet_plugin.search.catalog import FILE, Catalog, IndexedImage
+from espnet_plugin.search.approximate import AUTOMATIC, codes_file, write_codes
+from espnet_plugin.search.catalog import FILE, Catalog, State
 from espnet_plugin.search.folders import absolute_folders, find_images, is_gone, stamp_of
-from espnet_plugin.search.generations import begin_anew, compact
-from espnet_plugin.search.lock import LOCK, writing
 from espnet_plugin.search.model import IndexedModel, check_model
-from espnet_plugin.search.vectors import GrowingArray, read_rows, vectors_file
+from espnet_plugin.search.vectors import read_rows, vectors_file, write_rows
 from espnet_plugin.utils.hashing import hash_file
 from espnet_plugin.utils.progress import progress
 
+LOCK = "lock"
 BATCH = 64
 READERS = 4
 # share of vectors without an image from which on they are removed: images may come back
 COMPACT_SHARE = 0.5
-REMOVE_BATCH = 4096
+COPIED_ROWS = 10_000
 Item = TypeVar("Item")
 
 
@@ -45,7 +45,7 @@ class ImageEncoder(Protocol):
         """Decodes an image and brings it to the size that is embedded; called from threads.
 
         Raises:
-            DataError: If it cannot be decoded.
+            DataError: If the image cannot be read.
         """
 
     def encode(self, images: Sequence[Any]) -> np.ndarray:
@@ -61,10 +61,9 @@ class Update:
         recognised: Known content under another name: moved, renamed or copied.
         unchanged: Unchanged files.
         removed: Missing files.
-        unreadable: File → reason, of the files that this run tried.
-        pictures: Images in the index now.
-        waiting: Unreadable in an earlier run, and unchanged since.
+        unreadable: File → reason; the next run tries them again.
         left_out: HEIC, without the package that reads it.
+        pictures: Images in the index now.
     """
 
     embedded: int = 0
@@ -72,9 +71,8 @@ class Update:
     unchanged: int = 0
     removed: int = 0
     unreadable: dict[str, str] = field(default_factory=dict)
-    pictures: int = 0
-    waiting: int = 0
     left_out: int = 0
+    pictures: int = 0
 
     def __str__(self) -> str:
         parts = {
@@ -82,7 +80,7 @@ class Update:
             "recognised under another name": self.recognised,
             "unchanged": self.unchanged,
             "removed": self.removed,
-            "unreadable": len(self.unreadable) + self.waiting,
+            "unreadable": len(self.unreadable),
             "in HEIC left out": self.left_out,
         }
         done = ", ".join(f"{number:,} {name}" for name, number in parts.items() if number)
@@ -124,60 +122,57 @@ def update_index(
     others = sorted({path.name for path in directory.iterdir()} - {LOCK})
     if others and not (directory / FILE).is_file():
         raise DataError(f"{directory} holds other files ({others[0]}); name a new folder")
-    with writing(directory):
-        catalog = Catalog(directory, create=True)
-        try:
-            made_by = catalog.model()
-            if force and made_by is not None and made_by.fingerprint != model.fingerprint:
-                listed = absolute_folders([*listed, *catalog.setting("folders", [])])
-                begin_anew(directory, catalog, model)
-            run = _Run(directory, catalog, encoder, batch_size)
-            run.update(listed, model)
-            run.tidy(approximate_from)
-            return run.result
-        finally:
-            catalog.close()
+    try:
+        lock = FileLock(directory / LOCK).acquire(timeout=0)  # a killed process frees it
+    except Timeout:
+        raise DataError(
+            f"{directory} is being written by another process; wait until it is done, or stop it"
+        ) from None
+    with lock, contextlib.closing(Catalog(directory, create=True)) as catalog:
+        run = _Run(directory, catalog, encoder)
+        listed = run.begin(listed, model, force=force)
+        run.add_images(listed, batch_size)
+        run.remove_gone(listed)
+        run.tidy(approximate_from)
+        run.result.pictures = len(catalog)
+        return run.result
 
 
 class _Run:
-    def __init__(
-        self, directory: Path, catalog: Catalog, encoder: ImageEncoder, batch_size: int
-    ) -> None:
+    def __init__(self, directory: Path, catalog: Catalog, encoder: ImageEncoder) -> None:
         self.directory = directory
         self.catalog = catalog
         self.encoder = encoder
-        self.batch_size = batch_size
         self.result = Update()
-        self.generation = catalog.setting("generation", 0)
-        self.vectors: GrowingArray | None = None
-        dim = catalog.setting("dim")
-        if dim is not None:
-            self.vectors = self._open_vectors(dim)
 
-    def _open_vectors(self, dim: int) -> GrowingArray:
-        path = vectors_file(self.directory, self.generation)
-        return GrowingArray(path, width=dim, rows=self.catalog.vectors())
-
-    def update(self, folders: list[str], model: IndexedModel) -> None:
-        check_model(self.directory, self.catalog.model(), model)
-        known = self.catalog.setting("folders", [])
-        folders = folders or absolute_folders(known)
+    def begin(self, folders: list[str], model: IndexedModel, *, force: bool) -> list[str]:
+        """Notes folders and model; returns the folders of this run."""
         with self.catalog.transaction():
-            self.catalog.set("model", vars(model))
-            self.catalog.set("folders", sorted({*known, *folders}))
+            state = self.catalog.state()
+            if force and state.model and state.fingerprint != model.fingerprint:
+                folders = absolute_folders([*folders, *state.folders])
+                self.catalog.forget_images()
+                state = State(generation=state.generation + 1)
+            check_model(self.directory, state, model)
+            folders = folders or absolute_folders(state.folders)
+            state.model, state.fingerprint = model.name, model.fingerprint
+            state.folders = sorted({*state.folders, *folders})
+            self.catalog.set_state(state)
+        return folders
+
+    def add_images(self, folders: list[str], batch_size: int) -> None:
+        """Indexes what is new or has changed."""
         with ThreadPoolExecutor(READERS) as readers:
-            new = self._changed(find_images(folders))
-            for batch in _batched(
-                progress(new, description="images read", unit="image"), self.batch_size
-            ):
+            new = progress(
+                self._changed(find_images(folders)), description="images read", unit="image"
+            )
+            for batch in _batched(new, batch_size):
                 self._index(batch, readers)
         if self.result.left_out:
             logging.warning(
                 f"{self.result.left_out:,} HEIC images are left out. {HEIF_PACKAGE}; or convert "
                 "them: magick mogrify -format jpg DIR/*.HEIC"
             )
-        self._remove_gone(folders)
-        self.result.pictures, _ = self.catalog.counts()
 
     def _changed(self, paths: Iterable[str]) -> Iterator[tuple[str, str]]:
         """Yields (path, stamp) of what is new or has changed."""
@@ -185,122 +180,106 @@ class _Run:
             stamp = stamp_of(path)
             if stamp is None:  # a broken link, or a file removed just now
                 continue
-            known = self.catalog.image(path)
-            if known is None or known.stamp != stamp:
-                if lacks_package(path):
-                    self.result.left_out += 1  # not stored: the package may be installed later
-                else:
-                    yield path, stamp
-            elif known.problem is not None:
-                self.result.waiting += 1
-            else:
+            if self.catalog.stamp(path) == stamp:
                 self.result.unchanged += 1
+            elif lacks_package(path):
+                self.result.left_out += 1
+            else:
+                yield path, stamp
 
     def _index(self, batch: list[tuple[str, str]], readers: ThreadPoolExecutor) -> None:
-        paths = [path for path, _ in batch]
-        contents = dict(zip(paths, readers.map(_content, paths), strict=True))
+        contents = list(readers.map(_content, [path for path, _ in batch]))
         new = {
-            content: path
-            for path, content in contents.items()
+            content: file
+            for file, content in zip(batch, contents, strict=True)
             if isinstance(content, bytes) and self.catalog.row_of(content) is None
         }
         read = dict(zip(new, readers.map(self._read, new.values()), strict=True))
-        for path, stamp in batch:
-            content = contents[path]
-            if isinstance(content, bytes) and new.get(content) == path and stamp_of(path) != stamp:
-                # another file of that content may be complete
-                read[content] = _Problem(f"{path}: changed while it was read", again=True)
-        problems = {key: value for key, value in read.items() if isinstance(value, _Problem)}
-        good = [content for content in new if content not in problems]
-        start = self._append([read[content] for content in good]) if good else 0
+        good = {content: image for content, image in read.items() if not isinstance(image, str)}
         with self.catalog.transaction():
-            for row, new_content in enumerate(good, start):
-                self.catalog.add_vector(row, new_content)
-            for path, stamp in batch:
-                content = contents[path]
-                if isinstance(content, bytes):
-                    problem = problems.get(content)
-                    stamp = "" if problem is not None and problem.again else stamp
-                    self._put(path, stamp, self.catalog.row_of(content), problem)
+            if good:
+                self._append(good)
+            for (path, stamp), content in zip(batch, contents, strict=True):
+                if isinstance(content, str):
+                    self._skip(path, content)
+                elif (row := self.catalog.row_of(content)) is None:
+                    self._skip(path, read[content])
                 else:
-                    self._put(path, stamp, None, content)
+                    self.catalog.put(path, stamp, row)
+                    self.result.recognised += 1
         self.result.embedded += len(good)
         self.result.recognised -= len(good)
 
-    def _read(self, path: str) -> Any:
+    def _read(self, file: tuple[str, str]) -> Any:
+        """The image, or what is wrong with it."""
+        path, stamp = file
         try:
-            return self.encoder.read(path)
-        except MissingPackageError as error:  # HEIC by another name
-            return _Problem(" ".join(str(error).split()), again=True)
+            image = self.encoder.read(path)
         except DataError as error:  # other errors are not about the image
-            return _Problem(" ".join(str(error).split()))
+            return " ".join(str(error).split())
+        return image if stamp_of(path) == stamp else f"{path}: changed while it was read"
 
-    def _append(self, read: list[Any]) -> int:
-        """Returns the row of the first."""
-        embeddings = self.encoder.encode(read)  # (batch, dim)
-        if self.vectors is None:
-            self.catalog.set("dim", embeddings.shape[1])
-            self.vectors = self._open_vectors(embeddings.shape[1])
-        start = self.vectors.rows
-        self.vectors.append(embeddings)
-        return start
+    def _append(self, images: dict[bytes, Any]) -> None:
+        """Adds vectors of new contents."""
+        embeddings = self.encoder.encode(list(images.values()))  # (batch, dim)
+        state, start = self.catalog.state(), self.catalog.vectors()
+        if not state.dim:
+            state.dim = embeddings.shape[1]
+            self.catalog.set_state(state)
+        write_rows(vectors_file(self.directory, state.generation), start, embeddings)
+        for row, content in enumerate(images, start):
+            self.catalog.add_vector(row, content)
 
-    def _put(self, path: str, stamp: str, row: int | None, problem: _Problem | None) -> None:
-        reason = problem.reason if problem is not None else None
-        self.catalog.put(IndexedImage(path, stamp, row, reason))
-        if reason is None:
-            self.result.recognised += 1
-        else:
-            self.result.unreadable[path] = reason
-            logging.warning(f"skipped {reason if path in reason else f'{path}: {reason}'}")
+    def _skip(self, path: str, reason: str) -> None:
+        reason = reason if path in reason else f"{path}: {reason}"
+        self.catalog.put(path, "", None, reason)
+        self.result.unreadable[path] = reason
+        logging.warning(f"skipped {reason}")
 
-    def _remove_gone(self, folders: list[str]) -> None:
-        for folder in folders:
-            gone = (image.path for image in self.catalog.under(folder) if is_gone(image.path))
-            for paths in _batched(gone, REMOVE_BATCH):
-                with self.catalog.transaction():
-                    for path in paths:
-                        self.catalog.remove(path)
-                self.result.removed += len(paths)
+    def remove_gone(self, folders: list[str]) -> None:
+        """Forgets images that were removed."""
+        gone = [path for folder in folders for path in self.catalog.under(folder) if is_gone(path)]
+        with self.catalog.transaction():
+            for path in gone:
+                self.catalog.remove(path)
+        self.result.removed = len(gone)
 
     def tidy(self, approximate_from: int) -> None:
         """Compacts vectors and makes codes when due; removes old files."""
-        if self.vectors is None:
-            return
-        total, live = self.catalog.vectors(), self.catalog.live_vectors()
-        if total - live > COMPACT_SHARE * total:
-            compact(self.directory, self.catalog)
-            total = live
-        generation = self.catalog.setting("generation", 0)
-        centered_on = self.catalog.setting("centered_on")
-        path = vectors_file(self.directory, generation)
-        approximate = total >= approximate_from or self.catalog.setting("approximate", False)
-        if approximate and total:
-            vectors = read_rows(path, width=self.vectors.width, rows=total)
-            centered_on = update_codes(
-                self.directory, vectors, generation=generation, centered_on=centered_on
-            )
-            with self.catalog.transaction():
-                self.catalog.set("approximate", True)
-                self.catalog.set("centered_on", centered_on)
-        remove_other_codes(self.directory, generation=generation, centered_on=centered_on)
-        for other in self.directory.glob("vectors-*.npy"):
-            if other != path:
-                other.unlink()
+        with self.catalog.transaction():
+            state, total = self.catalog.state(), self.catalog.vectors()
+            approximate = state.coded > 0 or total >= approximate_from
+            live = self.catalog.live_vectors()
+            if total - live > COMPACT_SHARE * total:
+                self._compact(state, total)
+                state.generation, state.coded, total = state.generation + 1, 0, live
+            vectors_path = vectors_file(self.directory, state.generation)
+            codes_path = codes_file(self.directory, state.generation, total)
+            if approximate and total != state.coded:
+                write_codes(codes_path, read_rows(vectors_path, rows=total, dim=state.dim))
+                state.coded = total
+            self.catalog.set_state(state)
+        for pattern in ("vectors-*", "codes-*", ".codes-*"):
+            for path in self.directory.glob(pattern):
+                if path not in (vectors_path, codes_path):
+                    path.unlink()
+
+    def _compact(self, state: State, total: int) -> None:
+        """Copies the vectors that have an image into the next generation's file."""
+        path = vectors_file(self.directory, state.generation)
+        old = read_rows(path, rows=total, dim=state.dim)
+        rows, start = iter(self.catalog.renumber()), 0
+        for block in _batched(rows, COPIED_ROWS):
+            write_rows(vectors_file(self.directory, state.generation + 1), start, old[block])
+            start += len(block)
 
 
-@dataclass(frozen=True)
-class _Problem:
-    reason: str
-    again: bool = False  # the next run tries it again, even if unchanged
-
-
-def _content(path: str) -> bytes | _Problem:
-    """SHA-256 of a file."""
+def _content(path: str) -> bytes | str:
+    """SHA-256 of a file, or what is wrong with it."""
     try:
         return hash_file(path, hashlib.sha256()).digest()
     except OSError as error:
-        return _Problem(f"{path}: cannot be read ({error.strerror})")
+        return f"{path}: cannot be read ({error.strerror})"
 
 
 def _batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import json
 import os
 import re
 import sqlite3
@@ -146,9 +147,12 @@ def _plain(value: Any) -> Any:
 def _indexed(index: Path) -> dict[str, Any]:
     if not index.is_dir():
         return {}
-    (vectors,) = (np.load(path) for path in index.glob("vectors-*.npy"))
+    (vectors,) = (np.fromfile(path, "<f4") for path in index.glob("vectors-*"))
     with contextlib.closing(sqlite3.connect(index / "catalog.sqlite")) as catalog:
         pictures = catalog.execute("SELECT path, row FROM pictures").fetchall()
+        (state,) = catalog.execute("SELECT json FROM state").fetchone()
+    dim = json.loads(state)["dim"]
+    vectors = vectors[: len(vectors) // dim * dim].reshape(-1, dim)  # a kill can leave half a row
     return {
         f"{INDEX}: {os.path.basename(path).decode()}": Embeddings(np.array(vectors[row]))
         for path, row in pictures

@@ -28,7 +28,7 @@ from espnet_plugin.inference.speechclip_inference import SpeechCLIPInference
 from espnet_plugin.pretrained import load_speechclip, save_speechclip
 from espnet_plugin.pretrained.storage import load_clip
 from espnet_plugin.pretrained.trust import UntrustedModelError, check_trusted
-from espnet_plugin.search.catalog import Catalog
+from espnet_plugin.search.catalog import Catalog, State
 from espnet_plugin.search.model import identify_model
 from espnet_plugin.speechclip import build_speechclip
 from espnet_plugin.speechclip.factory import COMPONENTS
@@ -592,7 +592,7 @@ def test_a_model_that_an_index_names(
     """The page and the search load it only if it is safe, or at the user's word."""
     expected = payload(model, marker)
     catalog = Catalog(tmp_path, create=True)
-    catalog.set("model", vars(identify_model(str(model))))
+    catalog.set_state(State(str(model), identify_model(str(model)).fingerprint))
     catalog.close()
     with pytest.raises(SystemExit, match=expected):
         speechclip.main([*command, "--index", str(tmp_path)])

@@ -31,8 +31,8 @@ from espnet_plugin.pretrained.archive import unpack_model
 from espnet_plugin.pretrained.released import released_models
 from espnet_plugin.pretrained.released_cache import RECORD_FILE, fetched
 from espnet_plugin.pretrained.storage_format import read_config
+from espnet_plugin.search.approximate import read_codes, write_codes
 from espnet_plugin.search.index import ImageIndex
-from espnet_plugin.search.vectors import read_rows
 from espnet_plugin.speechclip.clip_config import read_clip_config
 from espnet_plugin.speechclip.vocabulary import KeywordVocabulary
 from espnet_plugin.utils.unpack import unpack
@@ -64,10 +64,10 @@ def _picture(form: str, mode: str) -> bytes:
     return stream.getvalue()
 
 
-def _array() -> bytes:
-    stream = io.BytesIO()
-    np.save(stream, np.ones((3, 4), np.float32))
-    return stream.getvalue()
+def _codes() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        write_codes(Path(folder) / "codes", np.eye(4, dtype=np.float32)[:3])
+        return (Path(folder) / "codes").read_bytes()
 
 
 def _notes(path: Path) -> Any:
@@ -140,7 +140,7 @@ PARSERS: dict[str, tuple[Callable[[Path], Any], bytes]] = {
     "record": (_record, _json({"text": ["a.txt", "0" * 64]})),
     "CLIP's configuration": (lambda path: read_clip_config(str(path)), _json(CLIP)),
     "configuration": (read_config, b"model_conf: {parallel: true}\nbest: [[valid, loss, min]]\n"),
-    "vectors": (lambda path: read_rows(path, width=4), _array()),
+    "codes": (lambda path: read_codes(path, rows=3, dim=4), _codes()),
     "catalog": (_index, b"SQLite format 3\0" + bytes(84)),
     "WAV": (lambda path: read_audio(str(path)), _sound("WAV", "PCM_16")),
     "RF64": (lambda path: read_audio(str(path)), _sound("RF64", "PCM_16")),
