@@ -45,7 +45,6 @@ class Task:
         metrics: The first one is the task's score.
         workers: Option for the number of processes that read data.
         folds: Runs whose mean is the score.
-        needs: Packages that s3prl does not install.
         note: How the score differs from SUPERB's.
         trains: False if the upstream is evaluated without training.
     """
@@ -58,7 +57,6 @@ class Task:
     split: str = "test"
     workers: str = f"{EXPERT}.datarc.num_workers"
     folds: tuple[str, ...] = ()
-    needs: tuple[str, ...] = ()
     note: str = ""
     trains: bool = True
 
@@ -85,7 +83,6 @@ _TASKS = (
         metrics=(Metric("WER", rf"test-clean wer: {_NUMBER}", is_higher_better=False, factor=1.0),),
         best="dev-clean-best.ckpt",
         split="test-clean",
-        needs=("pandas",),
         note="without a language model",
     ),
     Task(
@@ -97,20 +94,17 @@ _TASKS = (
         name="IC",
         downstream="fluent_commands",
         metrics=_ACCURACY,
-        needs=("pandas",),
     ),
     Task(
         name="SID",
         downstream="voxceleb1",
         metrics=_ACCURACY,
-        needs=("librosa",),
     ),
     Task(
         name="ASV",
         downstream="sv_voxceleb1",
         metrics=(Metric("EER", rf"test-EER: {_NUMBER}", is_higher_better=False),),
         best="",
-        needs=("librosa", "joblib", "sklearn"),
         note="our own rule trims silence instead of sox",
     ),
     Task(
@@ -119,7 +113,6 @@ _TASKS = (
         metrics=(Metric("DER", rf"mode test acc \S+ der {_NUMBER}", is_higher_better=False),),
         best="best-states-dev.ckpt",
         workers=f"{EXPERT}.loaderrc.num_workers",
-        needs=("pandas", "h5py"),
         note="frame-wise; SUPERB scores the predictions with dscore",
     ),
     Task(
@@ -143,7 +136,6 @@ _TASKS = (
         downstream="quesst14_dtw",
         metrics=(),
         split="dev",
-        needs=("dtw", "lxml"),
         note="it writes scores; the corpus's own tool turns them into MTWV",
         trains=False,
     ),

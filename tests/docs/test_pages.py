@@ -218,6 +218,12 @@ def test_every_figure_is_shown() -> None:
     assert sorted(path.name for path in (DOCS / "figures").iterdir()) == sorted(shown)
 
 
+def test_every_command_is_listed() -> None:
+    page = (DOCS / "api.md").read_text("utf-8")
+    listed = re.findall(r"^   espnet_plugin\.bin\.(\w+)$", page, re.MULTILINE)
+    assert listed == sorted(path.stem for path in PROJECT.glob("espnet_plugin/bin/[!_]*.py"))
+
+
 def test_links_between_files_are_links_between_pages() -> None:
     site_links = load(DOCS / "_ext" / "repository.py").site_links
     recipe = "egs2/speechclip_plus/README.md"

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tools.espnet_contribution import RECIPE, RECIPE3, TEMPLATE, write_contribution
-
 ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "tools" / "espnet_contribution.sh"
+TEMPLATE = "egs2/TEMPLATE/speechclip1"
+RECIPE = "egs2/speechclip_plus/speechclip1"
+RECIPE3 = "egs3/speechclip_plus/speechclip"
 # as ESPnet's recipes have them, in their order
 PATH_SH = """MAIN_ROOT=$PWD/../../..
 export PATH=$PWD/utils/:$PATH
@@ -52,7 +54,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(ROOT / "egs2" / "speechclip_plus" / "utils", work / "egs2/TEMPLATE/asr1/utils")
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
     for _ in range(2):
-        write_contribution(work)
+        subprocess.run([SCRIPT, work], check=True)
         subprocess.run([*git, "init", "-q"], cwd=work, check=True)
         subprocess.run([*git, "add", "-A"], cwd=work, check=True)
         # the second time there is nothing to commit
@@ -93,8 +95,9 @@ def test_the_template_makes_a_recipe(checkout: Path) -> None:
 
 
 def test_another_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="a checkout of ESPnet"):
-        write_contribution(tmp_path)
+    refused = subprocess.run([SCRIPT, tmp_path], text=True, capture_output=True)
+    assert refused.returncode == 1
+    assert f"{tmp_path}/egs2/TEMPLATE/asr1/cmd.sh: no such file" in refused.stderr
 
 
 @pytest.mark.slow
