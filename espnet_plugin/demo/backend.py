@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from espnet_plugin.data.manifest import fingerprint
 from espnet_plugin.data.speech_activity import spoken_part
 from espnet_plugin.data.stop_words import is_stop_word
 from espnet_plugin.demo.captions import (
@@ -181,7 +182,8 @@ def open_backend(
     else:
         raise ValueError("give --index (made by speechclip index), --model, or both")
     loaded, captions = load(identity.name), None
-    if found:
+    if data is not None:
         cache = opened.directory if opened is not None else None
-        captions = embed_captions(found, loaded, fingerprint=identity.fingerprint, cache=cache)
+        made_from = f"{identity.fingerprint} {fingerprint(data / 'wav.scp')}"
+        captions = embed_captions(found, loaded, made_from=made_from, cache=cache)
     return Backend(loaded, index=opened, captions=captions)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import zipfile
@@ -13,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from espnet_plugin.data.scp import DataError, read_scp
-from espnet_plugin.search.folders import stamp_of
 from espnet_plugin.utils.atomic import atomic_path
 
 if TYPE_CHECKING:
@@ -31,7 +29,7 @@ class Caption:
         utterance: Its id.
         text: What is said; empty if the set has no text.
         recording: The file.
-        image: The file that it describes; None if the set does not list it.
+        image: The file that it describes, links resolved; None if the set does not list it.
     """
 
     utterance: str
@@ -47,11 +45,11 @@ class SpokenCaptions:
     captions: list[Caption]
     embeddings: np.ndarray
 
-    def examples(self) -> list[int]:
-        """Positions of a few captions from all over the set, those with a text if there are any."""
-        with_text = [position for position, caption in enumerate(self.captions) if caption.text]
-        positions = with_text or list(range(len(self.captions)))
-        return positions[:: -(-len(positions) // EXAMPLES)] if positions else []
+    def examples(self) -> list[tuple[int, Caption]]:
+        """A few captions from all over the set, by position; those with a text if there are any."""
+        numbered = list(enumerate(self.captions))
+        chosen = [pair for pair in numbered if pair[1].text] or numbered
+        return chosen[:: -(-len(chosen) // EXAMPLES)]
 
     def closest(self, image: np.ndarray, *, top: int) -> list[tuple[int, float]]:
         """Positions and cosines of the captions closest to an image (dim,), best first."""
@@ -73,37 +71,34 @@ def read_captions(directory: Path) -> list[Caption]:
     )
     if not recordings:
         raise DataError(f"{directory / 'wav.scp'}: empty")
-    return [
-        Caption(
-            utterance,
-            texts.get(utterance, ""),
-            os.path.abspath(recording),
-            os.path.abspath(images[name]) if (name := utt2image.get(utterance)) in images else None,
-        )
-        for utterance, recording in recordings.items()
-    ]
+    captions = []
+    for utterance, recording in recordings.items():
+        image = images.get(utt2image.get(utterance, ""))
+        path = os.path.realpath(image) if image else None
+        text = texts.get(utterance, "")
+        captions.append(Caption(utterance, text, os.path.abspath(recording), path))
+    return captions
 
 
 def embed_captions(
-    captions: list[Caption], model: SpeechCLIP, *, fingerprint: str, cache: Path | None
+    captions: list[Caption], model: SpeechCLIP, *, made_from: str, cache: Path | None
 ) -> SpokenCaptions:
     """Embeds captions, or reads the embeddings of an earlier start.
 
     Args:
         captions: What :func:`read_captions` found; recordings that cannot be used are left out.
         model: The model.
-        fingerprint: Of its weights.
+        made_from: Changes with the model and with any recording.
         cache: Folder for the embeddings; None keeps none.
 
     Raises:
         DataError: If no recording can be used.
     """
-    digest = _digest(captions, fingerprint)
     stored = cache and cache / CACHE
     if stored and stored.is_file():
         try:
             with np.load(stored, allow_pickle=False) as arrays:
-                if arrays["digest"] == digest:
+                if arrays["made_from"] == made_from:
                     kept = [captions[position] for position in arrays["kept"].tolist()]
                     return SpokenCaptions(kept, arrays["embeddings"])
         except (OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile) as error:
@@ -119,18 +114,7 @@ def embed_captions(
     if stored:
         try:
             with atomic_path(stored) as temporary:
-                np.savez(temporary, digest=digest, kept=np.array(kept), embeddings=rows)
+                np.savez(temporary, made_from=made_from, kept=np.array(kept), embeddings=rows)
         except OSError as error:
             logging.warning(f"embeddings of captions are not kept for the next start ({error})")
     return SpokenCaptions([captions[position] for position in kept], rows)
-
-
-def _digest(captions: list[Caption], fingerprint: str) -> str:
-    """Changes with the model and with any recording."""
-    digest = hashlib.sha256(fingerprint.encode())
-    for caption in captions:
-        stamp = stamp_of(caption.recording)
-        digest.update(
-            f"\0{caption.utterance}\0{caption.recording}\0{stamp}".encode(errors="replace")
-        )
-    return digest.hexdigest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import secrets
 import threading
-from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
 SIDES = {"small": 320, "large": 1280}
-CACHED = 256
 DECODERS = 2  # at a time: a large image takes much memory
 
 
@@ -39,13 +38,14 @@ class Media:
         self._keys: dict[str, str] = {}
         self._paths: dict[str, str] = {}
         self._decoding = threading.Semaphore(DECODERS)
-        self._cached = lru_cache(maxsize=CACHED)(self._encode)
 
-    def key_of(self, path: str) -> str:
-        """The key that serves an image from now on; nobody can guess it."""
+    def offer(self, path: str) -> dict[str, str]:
+        """The key that serves an image from now on, which nobody can guess, and its name."""
         key = self._keys.setdefault(path, secrets.token_hex(16))
         self._paths[key] = path
-        return key
+        # not every name is UTF-8
+        name = Path(path).name.encode(errors="surrogateescape").decode(errors="replace")
+        return {"key": key, "name": name}
 
     def path(self, key: object) -> str:
         """The file of a key.
@@ -59,16 +59,14 @@ class Media:
         """An image as JPEG.
 
         Args:
-            key: From :meth:`key_of`.
+            key: From :meth:`offer`.
             size: ``small`` or ``large``.
 
         Raises:
             KeyError: If there is no such key or size.
             DataError: If the file is gone or damaged.
         """
-        return self._cached(self.path(key), SIDES[size])
-
-    def _encode(self, path: str, side: int) -> bytes:
+        path, side = self.path(key), SIDES[size]
         with self._decoding:
             image = read_image(path)
             image.thumbnail((side, side))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Sequence
 from functools import partial, wraps
 from typing import Any
@@ -10,8 +11,8 @@ from typing import Any
 import gradio as gr
 
 from espnet_plugin.data.speech_activity import NoSpeechError
-from espnet_plugin.demo import markup
 from espnet_plugin.demo.backend import Backend, Heard
+from espnet_plugin.demo.markup import HERE, render, timeline
 from espnet_plugin.demo.media import Media
 from espnet_plugin.demo.uploads import (
     TEXT_LENGTH,
@@ -25,6 +26,7 @@ from espnet_plugin.search.index import Hit
 
 QUEUE = 64  # questions that wait
 UPLOADS_KEPT = 3600  # seconds
+WORDS = 12  # of those that the model knows
 TITLE = "SpeechCLIP: find images by voice"
 SOURCES = {"microphone": "sc-record", "upload": "sc-drop"}
 # HTML: the recording or what is wrong, the images, one image
@@ -46,7 +48,7 @@ def _answering(question: Callable[..., Answer]) -> Callable[..., Answer]:
         except Exception:
             logging.exception("a question could not be answered")
             sentence = "This could not be answered; the log of the page's command has the reason."
-        return markup.notice(sentence), "", ""
+        return render("notice", sentence), "", ""
 
     return answer
 
@@ -80,7 +82,7 @@ class Questions:
     def example(self, key: object) -> Answer:
         """Keywords of one of the captions and the images nearest to it."""
         captions = self.backend.captions
-        if captions is None or key not in map(str, captions.examples()):
+        if captions is None or key not in (str(each) for each, _ in captions.examples()):
             raise VisitorError("This example is no longer known; please load the page again.")
         position = int(str(key))
         heard = self.backend.hear_caption(position)
@@ -103,8 +105,8 @@ class Questions:
         path = self._path(key)
         captions = self.backend.closest_captions(path)
         offered = self.backend.captions is not None
-        detail = markup.detail(path, captions, offered=offered, key_of=self.media.key_of)
-        return gr.skip(), gr.skip(), detail
+        detail = (self.media.offer(path), os.path.realpath(path), captions, offered)
+        return gr.skip(), gr.skip(), render("detail", *detail)
 
     def similar(self, key: object) -> Answer:
         """The images nearest to one of the index."""
@@ -112,8 +114,8 @@ class Questions:
         return "", self._gallery(hits, "the chosen one"), ""
 
     def _heard(self, heard: Heard, *, player: str, caption: int | None = None) -> Answer:
-        timeline = markup.timeline(heard, player=player, caption=caption)
-        return timeline, self._gallery(heard.hits, "what was said"), ""
+        drawn = timeline(heard, player=player, caption=caption)
+        return drawn, self._gallery(heard.hits, "what was said"), ""
 
     def _path(self, key: object) -> str:
         try:
@@ -126,8 +128,8 @@ class Questions:
             return ""
         if not hits:
             raise VisitorError("The index has no images.")
-        offered = self.backend.captions is not None
-        return markup.gallery(hits, asked=asked, offered=offered, key_of=self.media.key_of)
+        images = [(self.media.offer(hit.path), hit.score) for hit in hits]
+        return render("gallery", images, asked, self.backend.captions is not None)
 
 
 def build_page(questions: Questions) -> gr.Blocks:
@@ -136,18 +138,20 @@ def build_page(questions: Questions) -> gr.Blocks:
     Args:
         questions: What can be asked.
     """
-    backend = questions.backend
+    backend, words = questions.backend, questions.backend.known_words()
+    images = None if backend.index is None else len(backend.index)
+    limits = questions.limits
+    head = render("head", images, limits.seconds, limits.size_text, words[:WORDS], len(words))
     clickable: list[gr.HTML] = []
     with gr.Blocks(title=TITLE, delete_cache=(UPLOADS_KEPT, UPLOADS_KEPT)) as page:
-        gr.HTML(markup.head(backend, questions.limits), js_on_load=None)
+        gr.HTML(head, js_on_load=None)
         with gr.Tabs():
             with gr.Tab("Speak"):
                 with gr.Row():
                     recordings = [_recording(source, name) for source, name in SOURCES.items()]
                 if backend.captions is not None:
-                    examples = gr.HTML(
-                        markup.examples(backend.captions), js_on_load=_script("clicks.js")
-                    )
+                    shown = render("examples", backend.captions)
+                    examples = gr.HTML(shown, js_on_load=_script("clicks.js"))
                     clickable.append(examples)
             if backend.index is not None:
                 with gr.Tab("Write"), gr.Row(equal_height=True):
@@ -215,4 +219,4 @@ def _recording(source: str, name: str) -> gr.Audio:
 
 
 def _script(name: str) -> str:
-    return (markup.HERE / name).read_text(encoding="utf-8")
+    return (HERE / name).read_text(encoding="utf-8")

@@ -100,8 +100,3 @@ def place_labels(keywords: Sequence[HeardWord], *, seconds: float) -> list[Label
             )
         )
     return labels
-
-
-def ticks(seconds: float) -> list[float]:
-    """Whole seconds of the axis."""
-    return [float(second) for second in range(int(seconds) + 1)]

@@ -10,7 +10,7 @@ import numpy as np
 
 from espnet_plugin.data.audio import read_audio, read_header, resampled
 from espnet_plugin.data.files import MissingPackageError
-from espnet_plugin.data.images import open_image, read_image
+from espnet_plugin.data.images import read_image
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.inference.utterance import SHORTEST
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SAMPLES_PER_SECOND = 2 * 192_000  # of all channels; more comes from no microphone
-PIXELS = 50_000_000
 TEXT_LENGTH = 200
 
 
@@ -52,27 +51,14 @@ def read_sent_recording(path: str, *, limits: Limits, rate: int) -> np.ndarray:
     """
     try:
         header = read_header(path)
-        seconds, total = header.seconds, header.num_samples * header.channels
-    except MissingPackageError as error:
-        raise VisitorError(
-            "M4A files need PyAV on the computer that serves this page (pip install av). "
-            "Send WAV, FLAC, OGG or MP3."
-        ) from error
-    except DataError as error:
-        raise VisitorError(
-            "This file cannot be read as a recording. Send WAV, FLAC, OGG, MP3 or M4A."
-        ) from error
-    if seconds > limits.seconds:
-        length, most = map(humanfriendly.format_timespan, (round(seconds, 1), limits.seconds))
-        length = "endless" if seconds > 1e6 else f"{length} long"
-        raise VisitorError(f"This recording is {length}; at most {most} are allowed.")
-    if total > limits.seconds * SAMPLES_PER_SECOND:
-        raise VisitorError("This recording has too many channels, or too high a sampling rate.")
-    try:
+        if header.seconds > limits.seconds:
+            length, most = map(humanfriendly.format_timespan, (header.seconds, limits.seconds))
+            raise VisitorError(f"This recording is {length} long; at most {most} are allowed.")
+        if header.num_samples * header.channels > limits.seconds * SAMPLES_PER_SECOND:
+            raise VisitorError("This recording has too many channels, or too high a sampling rate.")
         audio = read_audio(path)
     except DataError as error:
-        reason = str(error).replace(path, "it")
-        raise VisitorError(f"This recording cannot be used: {reason}.") from error
+        raise _unusable("a recording", "WAV, FLAC, OGG, MP3 or M4A", error, path) from error
     seconds = len(audio.mono) / audio.rate
     if seconds < SHORTEST:
         raise VisitorError(
@@ -86,28 +72,21 @@ def read_sent_image(path: str) -> Image:
     """Decodes an image, RGB.
 
     Raises:
-        VisitorError: If it cannot be decoded, or has too many pixels.
+        VisitorError: If it cannot be decoded.
     """
-    from PIL import Image
-
     try:
-        with open_image(path) as header:
-            width, height = header.size
-        if width * height > PIXELS:
-            raise VisitorError(
-                f"This image has {width} × {height} pixels; at most {PIXELS // 1_000_000} million "
-                "are allowed."
-            )
         return read_image(path)
-    except MissingPackageError as error:
-        raise VisitorError(
-            "HEIC files need pillow-heif on the computer that serves this page "
-            "(pip install pillow-heif). Send JPEG, PNG, WebP, GIF, TIFF or BMP."
-        ) from error
-    except (OSError, SyntaxError, Image.DecompressionBombError, DataError) as error:
-        raise VisitorError(
-            "This file cannot be read as an image. Send JPEG, HEIC, PNG, WebP, GIF, TIFF or BMP."
-        ) from error
+    except DataError as error:
+        formats = "JPEG, HEIC, PNG, WebP, GIF, TIFF or BMP"
+        raise _unusable("an image", formats, error, path) from error
+
+
+def _unusable(kind: str, formats: str, error: DataError, path: str) -> VisitorError:
+    if isinstance(error, MissingPackageError):
+        reason = "the computer that serves this page lacks the package that reads it"
+    else:
+        reason = str(error).removeprefix(f"{path}: ").replace(path, "it")
+    return VisitorError(f"This file cannot be used as {kind}: {reason}. Send {formats}.")
 
 
 def checked_text(text: str | None) -> str:

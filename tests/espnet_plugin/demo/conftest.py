@@ -69,7 +69,7 @@ def served(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     loaded = SpeechCLIP.from_pretrained(exported, device="cpu")
     index = ImageIndex(root / "index")
     captions = embed_captions(
-        read_captions(data), loaded, fingerprint=model.fingerprint, cache=index.directory
+        read_captions(data), loaded, made_from=model.fingerprint, cache=index.directory
     )
     backend = Backend(loaded, index=index, captions=captions)
     limits = Limits(size=2**20, seconds=5)

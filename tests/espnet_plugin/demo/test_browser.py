@@ -107,7 +107,7 @@ def test_what_is_wrong_is_said_on_the_page(served: Served, browser: Any, tmp_pat
     page.goto(served.address)
     page.set_input_files("#sc-drop input[type=file]", tmp_path / "notes.wav")
     alert = page.wait_for_selector("[role=alert]")
-    assert "cannot be read as a recording" in alert.inner_text()
+    assert "cannot be used as a recording" in alert.inner_text()
     large = tmp_path / "large.wav"
     large.write_bytes(b"RIFF" + bytes(2**21))
     page.goto(served.address)

@@ -86,8 +86,10 @@ def test_examples_are_captions_and_nothing_else(served: Served) -> None:
     from espnet_plugin.demo.captions import Caption, SpokenCaptions
 
     captions = [Caption(f"u{number}", "" if number < 2 else "a", "x", None) for number in range(11)]
-    assert SpokenCaptions(captions, np.zeros((11, 2))).examples() == [2, 5, 8]
-    assert SpokenCaptions(captions[:2], np.zeros((2, 2))).examples() == [0, 1]
+    assert SpokenCaptions(captions, np.zeros((11, 2))).examples() == [
+        (number, captions[number]) for number in (2, 5, 8)
+    ]
+    assert len(SpokenCaptions(captions[:2], np.zeros((2, 2))).examples()) == 2
     page = httpx.get(f"{served.address}/config").text
     assert "a red dog" in page
     assert "dog, arena" in page  # words that the model knows
@@ -100,7 +102,7 @@ def test_bad_questions_are_answered_by_a_sentence(served: Served, tmp_path: Path
     for data, words in (
         (send(served, tmp_path / "long.wav"), "8 seconds long; at most 5 seconds"),
         (send(served, tmp_path / "silence.wav"), "no speech in this recording, only silence"),
-        (send(served, tmp_path / "text.wav"), "cannot be read as a recording"),
+        (send(served, tmp_path / "text.wav"), "cannot be used as a recording"),
     ):
         heard, pictures, _ = answer(served, "drop", data)
         assert 'role="alert"' in heard

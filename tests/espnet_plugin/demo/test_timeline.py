@@ -9,7 +9,6 @@ from espnet_plugin.demo.timeline import (
     accumulated,
     firing_places,
     place_labels,
-    ticks,
     waveform_path,
 )
 from espnet_plugin.inference.keywords import HeardWord
@@ -53,7 +52,3 @@ def test_waveform_keeps_every_peak() -> None:
 @pytest.mark.parametrize("length", [1, 2, 799])
 def test_short_clips_are_drawn(length: int) -> None:
     assert waveform_path(np.ones(length)).startswith("M0.0,-1.000")
-
-
-def test_ticks() -> None:
-    assert ticks(2.5) == [0, 1, 2]
