@@ -1,22 +1,19 @@
-"""The dataset and its builder, which ESPnet3 finds by the name in ``data_src``."""
+"""The dataset, which ESPnet3 finds by the name in ``data_src``."""
 
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from espnet3.components.data import dataset_builder
 from espnet3.components.data.base_dataset import BaseDataset
-from espnet3.contract import KINDS, Field, Kind, register_kind
+from espnet3.contract import Field
 
 from espnet_plugin.data.dataset import NamingDataset
 from espnet_plugin.data.sampler_files import read_image_ids, read_lengths
 from espnet_plugin.data.scp import read_scp
 from espnet_plugin.data.states_record import require_own_states
-from espnet_plugin.espnet3.recipe_stages import run_recipe_stages
 from espnet_plugin.tasks.speechclip import SpeechCLIPTask
 from espnet_plugin.tasks.speechclip_options import DEFAULT_ENCODER
 
@@ -29,23 +26,6 @@ DEFAULTS = {
     "crop_seconds": None,
     "crop_frames": None,
 }
-
-
-class ImageKind(Kind):
-    """An image: its embedding, (dim,), or its pixels, (3, height, width)."""
-
-    def check(self, value: Any, field: Field, model: Any, *, output: bool) -> np.ndarray:
-        """Requires an array of one of these shapes."""
-        if not isinstance(value, np.ndarray) or value.ndim not in (1, 3):
-            raise TypeError(
-                f"{field.name!r} must be an embedding (dim,) or pixels (3, height, width), not "
-                f"{getattr(value, 'shape', type(value).__name__)}"
-            )
-        return value
-
-
-if "image" not in KINDS:
-    register_kind("image", ImageKind())
 
 
 class Dataset(BaseDataset):
@@ -64,6 +44,8 @@ class Dataset(BaseDataset):
             ``model`` has, or from recordings that changed.
         ValueError: If hidden states are cropped but ``crop_frames`` is missing.
     """
+
+    fields = (Field("speech", "audio", optional=True),)
 
     def __init__(
         self,
@@ -93,9 +75,6 @@ class Dataset(BaseDataset):
         if stored_states and model is not None:
             conf = options["speech_encoder_conf"] or {}
             require_own_states(self.data[0][0], options["speech_encoder"], conf)
-        self.fields = (Field("image", "image"),)
-        if not stored_states:
-            self.fields += (Field("speech", "audio"),)
         self._keys = list(read_scp(self.data[0][0]))
         self._items = NamingDataset(
             self.data, preprocess=SpeechCLIPTask.build_preprocess_fn(Namespace(**options), train)
@@ -121,34 +100,3 @@ class Dataset(BaseDataset):
     def image_ids(self) -> dict[str, str]:
         """Number of each utterance's image."""
         return read_image_ids(self.data, self._keys)
-
-
-class DatasetBuilder(dataset_builder.DatasetBuilder):
-    """The recipe's first three stages: makes data directories, then formats and checks them.
-
-    All methods take ``recipe_dir`` and ``options`` of ``speechclip.sh``.
-    """
-
-    def is_source_prepared(self, *, recipe_dir: str, options: Mapping[str, Any]) -> bool:
-        """Whether every set has its data directory."""
-        folder = Path(recipe_dir, options.get("datadir", "data"))
-        return all((folder / name / "wav.scp").is_file() for name in _sets(options))
-
-    def prepare_source(self, *, recipe_dir: str, options: Mapping[str, Any]) -> None:
-        """Stage 1."""
-        run_recipe_stages(recipe_dir, 1, 1, options=options)
-
-    def is_built(self, *, recipe_dir: str, options: Mapping[str, Any]) -> bool:
-        """Whether every set has been formatted and checked."""
-        folder = Path(recipe_dir, options.get("dumpdir", "dump"), "raw")
-        return all((folder / name / "utt2image_id").is_file() for name in _sets(options))
-
-    def build(self, *, recipe_dir: str, options: Mapping[str, Any]) -> None:
-        """Stages 2 and 3."""
-        run_recipe_stages(recipe_dir, 2, 3, options=options)
-
-
-def _sets(options: Mapping[str, Any]) -> Sequence[str]:
-    tests = options["test_sets"]
-    tests = tests.split() if isinstance(tests, str) else list(tests)
-    return [options["train_set"], options["valid_set"], *tests]

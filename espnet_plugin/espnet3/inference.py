@@ -11,9 +11,8 @@ from typing import Any
 from espnet3.parallel.parallel import get_parallel_config
 from espnet3.systems.base.inference_runner import InferenceRunner
 
-from espnet_plugin.data.inference_set import read_inference_set
 from espnet_plugin.data.manifest import RECORD, made_from
-from espnet_plugin.data.scp import read_scp, write_scp
+from espnet_plugin.data.scp import read_scp
 from espnet_plugin.data.set_outputs import SetOutputs, merge_outputs
 from espnet_plugin.espnet3.dataset import Dataset
 from espnet_plugin.inference.infer_set import infer_set
@@ -24,8 +23,7 @@ from espnet_plugin.pretrained.names import resolve_model
 class SetInferenceRunner(InferenceRunner):
     """Writes the files that ``espnet_plugin.evaluation`` reads.
 
-    ``image.scp`` and ``keywords.scp`` have each utterance's image id and keywords. A finished shard
-    of the same model and data is kept.
+    A finished shard of the same model and data is kept.
 
     Args:
         provider: Of the model and the set.
@@ -95,16 +93,6 @@ class SetInferenceRunner(InferenceRunner):
     def merge(self, shard_dirs: list[Path]) -> None:
         """Merges the shards."""
         merge_outputs(shard_dirs, self.output_dir)
-        whole = read_inference_set(self.output_dir)
-        write_scp(
-            self.output_dir / "image.scp", dict(zip(whole.utterances, whole.image_of, strict=True))
-        )
-        said = {
-            heard.utterance: " ".join(keyword.token for keyword in heard.keywords) or "-"
-            for heard in whole.heard
-        }
-        if said:
-            write_scp(self.output_dir / "keywords.scp", said)
 
 
 def _model_files(config: Any) -> dict[str, str]:

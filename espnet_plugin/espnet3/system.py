@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +13,16 @@ from espnet3.contract.stages import StageSpec
 from espnet3.systems.base.system import BaseSystem
 from omegaconf import OmegaConf
 
-from espnet_plugin.espnet3.recipe_stages import run_recipe_stages
 from espnet_plugin.evaluation.report.results import write_results
+
+SCRIPT = "speechclip.sh"
 
 
 class SpeechCLIPSystem(BaseSystem):
     """SpeechCLIP and SpeechCLIP+ under ESPnet3.
 
-    The recipe's own stages prepare data and pack models. ESPnet3 trains, infers and scores, with
-    our task, runner and metrics.
+    The recipe's own stages prepare data and pack models. ESPnet3 trains and infers, with our task
+    and runner.
 
     Example:
         >>> from espnet3.systems.launch import launch
@@ -37,15 +41,20 @@ class SpeechCLIPSystem(BaseSystem):
         StageSpec(name="upload_model", config=("training", "publication")),
     )
 
+    def create_dataset(self, *args: Any, **kwargs: Any) -> None:
+        """Makes data directories, then formats and checks them."""
+        self._reject_stage_args("create_dataset", args, kwargs)
+        self._run_recipe(1, 3)
+
     def embed_images(self, *args: Any, **kwargs: Any) -> None:
         """Embeds every image once with CLIP."""
         self._reject_stage_args("embed_images", args, kwargs)
-        self._run_recipe(4)
+        self._run_recipe(4, 4)
 
     def make_vocabulary(self, *args: Any, **kwargs: Any) -> None:
         """Lists the sub-words that can be keywords."""
         self._reject_stage_args("make_vocabulary", args, kwargs)
-        self._run_recipe(5)
+        self._run_recipe(5, 5)
 
     def collect_stats(self, *args: Any, **kwargs: Any) -> None:
         """Writes the shape files and, on request, the speech encoder's hidden states."""
@@ -59,31 +68,30 @@ class SpeechCLIPSystem(BaseSystem):
         for name, value in (model.get("speech_encoder_conf") or {}).items():
             text = json.dumps(value, separators=(",", ":")).replace(" ", "\\u0020")
             words.append(f"--speech_encoder_conf {name}={text}")
-        self._run_recipe(6, speechclip_args=" ".join(words).strip() or None)
+        self._run_recipe(6, 6, speechclip_args=" ".join(words).strip() or None)
 
     def measure(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Runs the metrics and writes scores.json, RESULTS.md and report.html of the test set."""
-        results = super().measure(*args, **kwargs)
+        """Writes scores.json, RESULTS.md and report.html of the test set."""
+        self._reject_stage_args("measure", args, kwargs)
         config = self.metrics_config
-        write_results(
+        return write_results(
             config.inference_dir,
             test_set=config.test_set,
             dev_set=config.valid_set,
             experiment=config.exp_dir,
             data_dir=Path(config.dump_dir, "raw", config.test_set),
         )
-        return results
 
     def pack_model(self, *args: Any, **kwargs: Any) -> None:
         """Packs the model into one file, which loads with pip packages only."""
         self._reject_stage_args("pack_model", args, kwargs)
-        self._run_recipe(10, **self._packed())
+        self._run_recipe(10, 10, **self._packed())
 
     def upload_model(self, *args: Any, **kwargs: Any) -> None:
         """Uploads the packed model to the Hugging Face hub."""
         self._reject_stage_args("upload_model", args, kwargs)
         repository = self.publication_config.upload_model.hf_repo
-        self._run_recipe(11, **self._packed(), hf_repo=repository, skip_upload_hf=False)
+        self._run_recipe(11, 11, **self._packed(), hf_repo=repository, skip_upload_hf=False)
 
     def _packed(self) -> dict[str, Any]:
         """Options that name the experiment and its inference results."""
@@ -98,8 +106,47 @@ class SpeechCLIPSystem(BaseSystem):
             "inference_tag": inference.name.removeprefix("inference_"),
         }
 
-    def _run_recipe(self, stage: int, **more: Any) -> None:
+    def _run_recipe(self, first: int, last: int, **more: Any) -> None:
         options = OmegaConf.to_container(self.training_config.preparation, resolve=True)
         run_recipe_stages(
-            self.training_config.recipe_dir, stage, stage, options={**options, **more}
+            self.training_config.recipe_dir, first, last, options={**options, **more}
         )
+
+
+def run_recipe_stages(
+    recipe_dir: str | Path, first: int, last: int, *, options: Mapping[str, Any]
+) -> None:
+    """Runs some stages of the recipe; files that are up to date are kept.
+
+    Args:
+        recipe_dir: Folder with ``speechclip.sh``; relative paths start there.
+        first: Number of the first stage.
+        last: Number of the last one.
+        options: Options of ``speechclip.sh`` without dashes. None omits one; a list's items are
+            joined by spaces.
+
+    Raises:
+        FileNotFoundError: If there is no recipe.
+        RuntimeError: If a stage fails; its own message precedes this one.
+    """
+    script = Path(recipe_dir) / SCRIPT
+    if not script.is_file():
+        raise FileNotFoundError(
+            f"{script}: no such file; set recipe_dir of the training configuration to a folder "
+            "like egs3/speechclip_plus"
+        )
+    command = [f"./{SCRIPT}", "--stage", str(first), "--stop_stage", str(last)]
+    for name, value in {"python": sys.executable, **options}.items():
+        if value is not None:
+            command += [f"--{name}", _as_argument(value)]
+    code = subprocess.run(command, cwd=recipe_dir, check=False).returncode
+    if code:
+        raise RuntimeError(f"stages {first} to {last} of {script} failed (exit code {code})")
+
+
+def _as_argument(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (str, int, float)):
+        return str(value)
+    return " ".join(map(str, value))

@@ -67,7 +67,7 @@ def test_configurations_fit_together(corpus: str) -> None:
     )
     sets = [training.preparation.valid_set, *training.preparation.test_sets]
     assert [test.name for test in inference.dataset.test] == sets
-    assert [test.name for test in metrics.dataset.test] == sets
+    assert [metrics.valid_set, metrics.test_set] == sets
 
 
 def build_model(training: DictConfig, *, hubert: Path, clip: dict[str, str], work: Path) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-import re
 import subprocess
 import sys
 
@@ -23,24 +22,9 @@ def test_help_says_a_whole_sentence(name: str) -> None:
     assert parser.description.rstrip().endswith("."), parser.description
 
 
-def test_own_options_of_training_are_told() -> None:
-    """The short help of training names each of our options, and none that there is not."""
-    from espnet_plugin.bin.speechclip_train import HELP, get_parser
-    from espnet_plugin.tasks.speechclip_options import add_batch_arguments, add_model_arguments
-
-    every = set(get_parser()._option_string_actions)
-    ours = type(get_parser())()
-    for add in (add_model_arguments, add_batch_arguments):
-        add(ours)
-    told = set(re.findall(r"--\w+", HELP))
-    assert told - {"--help_all"} <= every
-    own = {name for name in ours._option_string_actions if name.startswith("--")}
-    assert own - {"--help", "--config"} <= told
-
-
 @pytest.mark.slow
 def test_help_imports_no_torch() -> None:
-    programs = [f"espnet_plugin.bin.{name}" for name in (*NAMES, "speechclip_train")]
+    programs = [f"espnet_plugin.bin.{name}" for name in NAMES]
     programs += [f"s3prl_upstream.{name}" for name in ("run_downstream", "superb")]
     code = f"""
 import contextlib, runpy, sys

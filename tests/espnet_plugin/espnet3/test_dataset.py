@@ -12,7 +12,7 @@ from espnet3.contract.data import DatasetContractError
 
 from espnet_plugin.bin import dump_speech_states
 from espnet_plugin.data.scp import DataError
-from espnet_plugin.espnet3.dataset import Dataset, DatasetBuilder
+from espnet_plugin.espnet3.dataset import Dataset
 
 
 def test_items_are_those_of_espnet2(tiny_corpus) -> None:
@@ -73,16 +73,3 @@ def test_a_picture_has_a_shape(tiny_corpus, tmp_path: Path) -> None:
     (tmp_path / "image_feat.scp").write_text("".join(f"{k} {tmp_path}/table.npy\n" for k in keys))
     with pytest.raises((ValueError, DatasetContractError), match="table.npy"):
         Dataset(tmp_path)["img2_1"]
-
-
-def test_the_builder_knows_what_is_there(tmp_path: Path) -> None:
-    builder = DatasetBuilder()
-    options = {"train_set": "a", "valid_set": "b", "test_sets": ["c", "d"]}
-    for number, name in enumerate("abcd"):
-        assert not builder.is_source_prepared(recipe_dir=str(tmp_path), options=options), number
-        assert not builder.is_built(recipe_dir=str(tmp_path), options=options)
-        for file in (f"data/{name}/wav.scp", f"dump/raw/{name}/utt2image_id"):
-            (tmp_path / file).parent.mkdir(parents=True)
-            (tmp_path / file).touch()
-    assert builder.is_source_prepared(recipe_dir=str(tmp_path), options=options)
-    assert builder.is_built(recipe_dir=str(tmp_path), options=options)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from espnet_plugin.espnet3.recipe_stages import run_recipe_stages
+from espnet_plugin.espnet3.system import run_recipe_stages
 
 
 def test_options_and_failures(tmp_path: Path) -> None:
