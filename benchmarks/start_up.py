@@ -10,7 +10,7 @@ from unittest import mock
 
 from benchmarks.measure import MissingInputError, Row, Settings, Spread, usage_of
 
-SECONDS = 40
+SECONDS = 60
 
 
 def rows(settings: Settings) -> Iterator[Row]:
