@@ -6,8 +6,8 @@
 # Flicker8k_Dataset/, Flickr8k.token.txt and the split lists (there or in Flickr8k_text/),
 # flickr_audio/{wavs,wav2capt.txt,wav2spk.txt}
 FLICKR8K=${FLICKR8K:-}
-# SpokenCOCO_{train,val}.json, wavs/, and Karpathy's splits: SpokenCOCO_ksplit_{train,val,test}.json or
-# dataset_coco.json (there, in ksplit/ or karpathy/, or in MSCOCO's folder)
+# SpokenCOCO_{train,val}.json, wavs/, and Karpathy's splits: SpokenCOCO_ksplit_{train,val,test}.json (there or in
+# ksplit/) or dataset_coco.json (there or in MSCOCO's folder)
 SPOKENCOCO=${SPOKENCOCO:-}
 # train2014/ and val2014/
 MSCOCO=${MSCOCO:-}

@@ -227,7 +227,7 @@ def raw(content: str | bytes) -> Callable[[SpokenCoco], object]:
 SPOKENCOCO = {
     "null as caption": (caption(text=None), "caption is not a text"),
     "a number as caption": (caption(text=7), "caption is not a text"),
-    "NaN as caption": (caption(text=float("nan")), "SpokenCOCO_train.json"),
+    "NaN as caption": (caption(text=float("nan")), "caption is not a text"),
     "no caption": (caption(text=...), "caption is not a text"),
     "an empty caption": (caption(text=" \u2028 "), "caption is empty"),
     "control characters": (caption(text="\x00\x1b\x9f"), "caption is empty"),

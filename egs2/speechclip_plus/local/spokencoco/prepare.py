@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from local.shared.command import preparation_command
-from local.shared.json_stream import stream_records
 from local.shared.layout import corpus_root, find_one
 from local.shared.spoken_captions import Corpus, SpokenCaption, clean_caption, safe_id
 
 from espnet_plugin.data.scp import DataError
 
-from .splits import find_splits, image_stem, read_splits
+from .splits import find_splits, image_stem, read_records, read_splits
 
 REMEDY = (
     "Unpack the owners' archives and name their folders in db.sh (SPOKENCOCO=..., MSCOCO=...), or "
@@ -49,7 +48,7 @@ def spoken_captions(
         DataError: A record is of another form.
     """
     for path in lists:
-        for number, record in enumerate(stream_records(path, "data")):
+        for number, record in enumerate(read_records(path, "data")):
             image, captions = _record(record, path, number)
             stem = image_stem(image)
             folder = image.rpartition("/")[0].rpartition("/")[2]
@@ -112,7 +111,7 @@ def read_spokencoco(root: str | Path, mscoco: str | Path) -> Corpus:
         )
         for name in ("train2014", "val2014")
     }
-    split_of = read_splits(find_splits([folder, image_root], remedy=REMEDY))
+    split_of = read_splits(find_splits(folder, image_root, remedy=REMEDY))
     captions = spoken_captions(lists, folder, images, split_of)
     return Corpus("spokencoco", [folder, image_root], captions, REMEDY, PUBLISHED)
 

@@ -1,58 +1,64 @@
-"""Karpathy's splits of MSCOCO 2014, in any of its three forms."""
+"""SpokenCOCO's lists, and Karpathy's splits of MSCOCO 2014 in one file or in three."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from local.shared.json_stream import stream_records
-from local.shared.layout import contents
+from local.shared.layout import find_one
 
 from espnet_plugin.data.scp import DataError
 
 # "restval" are the images of val2014 that Karpathy added to the training set
-NAMES = {"train": "train", "restval": "train", "val": "dev", "dev": "dev", "test": "test"}
-FOLDERS = ("", "ksplit", "karpathy", "karpathy_splits", "splits", "annotations")
+NAMES = {"train": "train", "restval": "train", "val": "dev", "test": "test"}
 ONE_FILE = "dataset_coco.json"
-_THREE = ("train", "val", "test")
-PER_SPLIT = ("SpokenCOCO_ksplit_{}.json", "coco_karpathy_{}.json")
+PER_SPLIT = "SpokenCOCO_ksplit_{}.json"
 
 
-def find_splits(roots: list[Path], *, remedy: str) -> dict[str, Path]:
+def read_records(path: Path, key: str) -> list[Any]:
+    """The array under a key of a JSON file.
+
+    Raises:
+        DataError: The file is not JSON, ends too early, or has no such array.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise DataError(
+            f"{path}: not JSON, or not downloaded to the end ({error}); download it again"
+        ) from error
+    if not isinstance(content, dict) or not isinstance(content.get(key), list):
+        names = ", ".join(list(content)[:8]) if isinstance(content, dict) else "none"
+        raise DataError(f'{path}: has no "{key}" that is a list; its keys are {names}')
+    return content[key]
+
+
+def find_splits(root: Path, image_root: Path, *, remedy: str) -> dict[str, Path]:
     """Find the files with the splits.
 
     Args:
-        roots: Folders of SpokenCOCO and of MSCOCO.
+        root: Folder of SpokenCOCO.
+        image_root: Folder of MSCOCO.
         remedy: What to do when there is none.
 
     Returns:
         ``{"": dataset_coco.json}`` or ``{"train": ..., "val": ..., "test": ...}``.
 
     Raises:
-        DataError: There is none, or one of three is missing.
+        DataError: Neither is complete.
     """
-    for root in roots:
-        for folder in FOLDERS:
-            for pattern in PER_SPLIT:
-                paths = {name: root / folder / pattern.format(name) for name in _THREE}
-                there = [name for name, path in paths.items() if path.is_file()]
-                if len(there) == len(_THREE):
-                    return paths
-                if there:
-                    missing = next(path for name, path in paths.items() if name not in there)
-                    raise DataError(
-                        f"{missing}: missing, though the other splits are there. {remedy}"
-                    )
-            path = root / folder / ONE_FILE
-            if path.is_file():
-                return {"": path}
-    looked = ", ".join([ONE_FILE, *(pattern.format("{train,val,test}") for pattern in PER_SPLIT)])
-    found = "; ".join(f"in {root}: {contents(root)}" for root in roots)
-    raise DataError(
-        f"Karpathy's splits of MSCOCO not found; looked for: {looked}, in the folders and in "
-        f"{', '.join(FOLDERS[1:])} under them; found {found}. {remedy}"
-    )
+    for folder in (root, image_root):
+        if (folder / ONE_FILE).is_file():
+            return {"": folder / ONE_FILE}
+    what = "Karpathy's splits of MSCOCO"
+    remedy = f"{ONE_FILE}, there or in {image_root}, will do, too. {remedy}"
+    files = {name: PER_SPLIT.format(name) for name in ("train", "val", "test")}
+    return {
+        name: find_one(root, file, f"ksplit/{file}", what=what, remedy=remedy)
+        for name, file in files.items()
+    }
 
 
 def read_splits(paths: dict[str, Path]) -> dict[str, str]:
@@ -79,19 +85,11 @@ def image_stem(path: str) -> str:
 
 
 def _images(path: Path, name: str) -> Iterator[tuple[str, str]]:
-    key = "images" if not name else "data"
-    for number, record in enumerate(stream_records(path, key)):
-        image = _image(record)
-        split = record.get("split", name) if isinstance(record, dict) and not name else name
-        if not image or split not in NAMES:
+    for number, record in enumerate(read_records(path, "data" if name else "images")):
+        values = record if isinstance(record, dict) else {}
+        image, split = values.get("image" if name else "filename"), name or values.get("split")
+        if not (image and isinstance(image, str) and isinstance(split, str) and split in NAMES):
             raise DataError(
                 f"{path}: record {number} names no image or no split (train, restval, val, test)"
             )
         yield image_stem(image), NAMES[split]
-
-
-def _image(record: Any) -> str:
-    if not isinstance(record, dict):
-        return ""
-    image = record.get("filename") or record.get("image") or ""
-    return image if isinstance(image, str) else ""
