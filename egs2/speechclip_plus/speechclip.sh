@@ -208,7 +208,7 @@ case "${corpus}" in ""|mini) ;; *) clip_dir+=_${corpus};; esac
 # whose CLIP embeds images and transcripts, what infers, and whose configuration the results name
 teacher=("${clip_model}" "${clip_pretrained}")
 clip_args=(--clip_model "${clip_model}" --clip_pretrained "${clip_pretrained}")
-inferring=(--speechclip_train_config "${speechclip_exp}/config.yaml" --speechclip_model_file "${speechclip_exp}/${inference_model}")
+inferring=(--speechclip_model_file "${speechclip_exp}/${inference_model}")
 experiment=${speechclip_exp}
 if [ -n "${model}" ]; then
     teacher=("${model}")
@@ -771,7 +771,7 @@ if runs_stage 9; then
                 log "the ladder of ${name}, log: ${log_file}"
                 OMP_NUM_THREADS=${num_threads} "${frozen_cmd[@]}" "${log_file}" \
                     ${python} -m espnet_plugin.bin.score_ladder --inference_dir "${inference_dir}/${name}" \
-                    --data_dir "${data_feats}/${name}" --ngpu "${frozen_ngpu}" "${inferring[@]}" \
+                    --ngpu "${frozen_ngpu}" "${inferring[@]}" \
                     || { tail -n 15 "${log_file}" >&2; fail "the ladder failed; see ${log_file}"; }
             fi
         fi

@@ -2,8 +2,6 @@
 
 Keywords find fewer images than captions. Each step changes one thing, so the step at which recall
 falls shows what was lost.
-
-:func:`espnet_plugin.inference.ladder.read_steps` makes the embeddings.
 """
 
 from __future__ import annotations
@@ -16,12 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from espnet_plugin.data.alignments import WORDS_CTM, Word, read_ctm
 from espnet_plugin.data.inference_set import KEYWORDS as KEYWORDS_FILE
 from espnet_plugin.data.inference_set import InferenceSet
 from espnet_plugin.data.keyword_file import UtteranceKeywords
-from espnet_plugin.data.scp import DataError, read_scp
-from espnet_plugin.data.stop_words import is_stop_word
+from espnet_plugin.data.scp import DataError
 from espnet_plugin.evaluation.retrieval import rank_embeddings
 from espnet_plugin.evaluation.scores.files import write_json
 from espnet_plugin.evaluation.statistics import bootstrap_means
@@ -43,9 +39,6 @@ STEPS = {
     KEYWORDS: "all keywords of the model",
     "collapsed": "keywords, equal neighbours as one",
     "distinct": "keywords, each once",
-    "soft": "keywords before the quantiser",
-    "word_spans": "keywords from the true spans of all words",
-    "content_spans": "keywords from the true spans of content words",
 }
 Ids = tuple[int, ...]
 
@@ -70,7 +63,7 @@ def captioned_utterances(data: InferenceSet) -> list[UtteranceKeywords]:
 def text_steps(
     utterances: Sequence[UtteranceKeywords], texts: Mapping[int, str], *, seed: int = 0
 ) -> dict[str, list[Ids]]:
-    """Tokens that are read at each step that needs no recording.
+    """Tokens that are read at each step.
 
     Args:
         utterances: What ``read_keywords`` returns.
@@ -99,62 +92,6 @@ def text_steps(
         for step, ids in read.items():
             steps.setdefault(step, []).append(tuple(ids))
     return steps
-
-
-def spoken_steps(
-    utterances: Sequence[str], data_dir: str | Path | None, *, segmented: bool
-) -> tuple[list[str], dict[str, list[list[tuple[float, float]] | None]]]:
-    """Recordings of a set, and the keywords of the steps with true spans.
-
-    Args:
-        utterances: Their ids.
-        data_dir: Data directory with ``wav.scp`` and, for the spans, ``words.ctm``; None: neither.
-        segmented: Whether the model's keywords have spans.
-
-    Returns:
-        File of each utterance; and the spans, see :func:`span_steps`. Empty where there are none.
-
-    Raises:
-        DataError: If an utterance has no recording.
-    """
-    wav_scp = Path(data_dir or "") / "wav.scp"
-    if data_dir is None or not wav_scp.exists():
-        return [], {}
-    recording_of = read_scp(wav_scp)
-    absent = next((utterance for utterance in utterances if utterance not in recording_of), None)
-    if absent:
-        raise DataError(f"{wav_scp}: no recording of {absent}; is it of this set?")
-    recordings = [recording_of[utterance] for utterance in utterances]
-    words_ctm = wav_scp.with_name(WORDS_CTM)
-    spans = span_steps(utterances, read_ctm(words_ctm)) if segmented and words_ctm.exists() else {}
-    return recordings, spans
-
-
-def span_steps(
-    utterances: Sequence[str], words: Mapping[str, Sequence[Word]]
-) -> dict[str, list[list[tuple[float, float]] | None]]:
-    """Spans of the keywords at the steps with true spans.
-
-    Args:
-        utterances: Their ids.
-        words: Word alignment of each.
-
-    Returns:
-        Step → start and end of each keyword of each utterance in seconds; None where no such word
-        is known, so the model's own segments stay.
-    """
-    unknown = [utterance for utterance in utterances if utterance not in words]
-    if unknown:
-        logging.warning(
-            f"{len(unknown)} of {len(utterances)} utterances have no word alignment and keep the "
-            f"model's own segments, the first is {unknown[0]}"
-        )
-    spoken = [words.get(utterance, ()) for utterance in utterances]
-    content = [[word for word in row if not is_stop_word(word.text)] for row in spoken]
-    return {
-        step: [[(word.start, word.end) for word in row] or None for row in rows]
-        for step, rows in (("word_spans", spoken), ("content_spans", content))
-    }
 
 
 def score_ladder(

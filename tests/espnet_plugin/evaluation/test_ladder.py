@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 
-from espnet_plugin.data.alignments import Word
 from espnet_plugin.data.inference_set import read_inference_set
 from espnet_plugin.data.keyword_file import Keyword, UtteranceKeywords
 from espnet_plugin.evaluation.ladder import (
@@ -13,7 +12,6 @@ from espnet_plugin.evaluation.ladder import (
     content_word_recalls,
     read_ladder,
     score_ladder,
-    span_steps,
     text_steps,
 )
 from espnet_plugin.evaluation.report.results import write_results
@@ -38,14 +36,6 @@ def test_each_step_reads_less() -> None:
         "distinct": (2, 6, 3),
     }
     assert text_steps([spoken] * 9, TEXTS, seed=1) == text_steps([spoken] * 9, TEXTS, seed=1)
-
-
-def test_true_spans_of_words_and_of_content_words(caplog: pytest.LogCaptureFixture) -> None:
-    words = {"u": [Word("A", 0.0, 0.1), Word("dog", 0.1, 0.5)], "v": [Word("the", 0.0, 0.2)]}
-    spans = span_steps(["u", "v", "w"], words)
-    assert spans["word_spans"] == [[(0.0, 0.1), (0.1, 0.5)], [(0.0, 0.2)], None]
-    assert spans["content_spans"] == [[(0.1, 0.5)], None, None]
-    assert "1 of 3 utterances have no word alignment" in caplog.text
 
 
 @pytest.fixture
