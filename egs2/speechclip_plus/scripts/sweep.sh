@@ -23,7 +23,7 @@ dry_run=false          # only say what would be run
 help_message=$(cat << 'EOT'
 Usage: scripts/sweep.sh [options]
 
-Trains every architecture with every seed and writes SWEEP.md, sweep.json and figures: means with
+Trains every architecture with every seed and writes SWEEP.md and sweep.json: means with
 standard deviations, the paper's claims with paired tests over images and over seeds, ablations.
 
 All runs share one corpus and its teachers, and the seeds differ in the training only: every

@@ -1,4 +1,4 @@
-"""Compare runs of several systems over seeds: SWEEP.md, sweep.json and figures.
+"""Compare runs of several systems over seeds: SWEEP.md and sweep.json.
 
 The list of runs has a line for each: system, seed and scores.json, separated by tabs; the arrays
 beside scores.json are read, too. A system called <base>.<change> is an ablation of <base>. Run it

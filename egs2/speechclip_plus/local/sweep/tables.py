@@ -1,4 +1,4 @@
-"""Tables and verdicts of a sweep's page."""
+"""Tables of a sweep's page."""
 
 from __future__ import annotations
 
@@ -91,8 +91,10 @@ def target_table(runs: Sequence[Run], recipe: str) -> Table:
 def comparison_table(found: Sequence[Comparison]) -> Table:
     """Differences with intervals and both tests, corrected together."""
     several = len({comparison.second for comparison in found}) > 1
+    all_images = holm([c.p_images for c in found])
+    all_seeds = holm([1.0 if math.isnan(c.p_seeds) else c.p_seeds for c in found])
     rows = []
-    for comparison, p_images, p_seeds in _corrected(found):
+    for comparison, p_images, p_seeds in zip(found, all_images, all_seeds, strict=True):
         sign = 1 if comparison.measure.higher_is_better else -1
         better = sum(sign * difference > 0 for difference in comparison.differences)
         interval = comparison.interval
@@ -109,42 +111,6 @@ def comparison_table(found: Sequence[Comparison]) -> Table:
         )
     header = ("measure", "difference", "95 %, images", "seeds", "p, images", "p, seeds")
     return Table(header, tuple(rows))
-
-
-def verdict(found: Sequence[Comparison], *, alpha: float = 0.05) -> str:
-    """Lists the measures in which the first system is better by both tests, for each second."""
-    if len(found[0].seeds) < 2:
-        return (
-            "One training of each: whether others would agree is not known, so none is called "
-            "better, however small *p, images*."
-        )
-    first, corrected, parts = found[0].first, _corrected(found), []
-    for second in dict.fromkeys(comparison.second for comparison in found):
-        better, worse, open_ = [], [], []
-        for comparison, p_images, p_seeds in corrected:
-            if comparison.second != second:
-                continue
-            mean = statistics.mean(comparison.differences)
-            mean *= 1 if comparison.measure.higher_is_better else -1
-            if max(p_images, p_seeds) >= alpha:
-                open_.append(comparison.measure.name)
-            else:
-                (better if mean > 0 else worse).append(comparison.measure.name)
-        for names, what in (
-            (better, f"{first} is better than {second} in"),
-            (worse, f"{first} is worse than {second} in"),
-            (open_, f"not told apart from {second} by both tests in"),
-        ):
-            if names:
-                parts.append(f"{what} {', '.join(names)}.")
-    return " ".join(part[0].upper() + part[1:] for part in parts)
-
-
-def _corrected(found: Sequence[Comparison]) -> list[tuple[Comparison, float, float]]:
-    """Comparisons with their p-values over images and over seeds, by Holm's method."""
-    images = holm([c.p_images for c in found])
-    seeds = holm([1.0 if math.isnan(c.p_seeds) else c.p_seeds for c in found])
-    return list(zip(found, images, seeds, strict=True))
 
 
 def _p(value: float) -> str:
