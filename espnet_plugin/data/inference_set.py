@@ -6,10 +6,9 @@ arrays' rows), ``utt2image``, and L2-normalised embeddings ``speech_parallel.npy
 absent when the model has no such branch. ``keywords.jsonl`` holds the cascaded branch's keywords.
 ``transcripts.npy`` (utterances, dim), ``transcripts`` and ``transcripts.json`` are there when a
 speech recogniser's output was embedded, as a baseline. ``frame_seconds.txt`` holds the time from
-one frame of the speech encoder to the next, ``layer_weights.npy`` the softmax weights of its layers
-and ``attention.npz`` the attention maps of some utterances. ``hard_negatives.tsv`` is a copy of the
-data directory's. ``set_outputs.py`` writes all this, ``utterances.txt`` last: a directory that has
-it is complete.
+one frame of the speech encoder to the next, ``layer_weights.npy`` the softmax weights of its
+layers. ``hard_negatives.tsv`` is a copy of the data directory's. ``set_outputs.py`` writes all
+this, ``utterances.txt`` last: a directory that has it is complete.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ IMAGE, PARALLEL, CASCADED = "image.npy", "speech_parallel.npy", "speech_cascaded
 TEXT, TRANSCRIPT_EMBEDDINGS = "text.npy", "transcripts.npy"
 KEYWORDS = "keywords.jsonl"
 FRAME_SECONDS = "frame_seconds.txt"
-LAYER_WEIGHTS, ATTENTION = "layer_weights.npy", "attention.npz"
+LAYER_WEIGHTS = "layer_weights.npy"
 TRANSCRIPTS, TRANSCRIPT_FACTS = "transcripts", "transcripts.json"
 
 
@@ -171,7 +170,7 @@ def read_embeddings(path: Path, rows: int, ids_file: str) -> np.ndarray:
 
 
 def read_frame_seconds(directory: Path) -> float:
-    """Seconds from one frame to the next, of attention maps and of the keywords' weights.
+    """Seconds from one frame to the next, of the keywords' weights.
 
     Raises:
         FileNotFoundError: An earlier version ran the inference.
@@ -185,15 +184,6 @@ def read_frame_seconds(directory: Path) -> float:
         return float(text)
     except ValueError as error:
         raise ValueError(f"{path}: expected seconds, found {text!r}") from error
-
-
-def read_attention(directory: Path, most: int | None = None) -> dict[str, np.ndarray]:
-    """Attention maps by utterance id, (heads, rows, frames), sorted; at most ``most``."""
-    path = directory / ATTENTION
-    if not path.exists():
-        return {}
-    with np.load(path, allow_pickle=False) as stored:
-        return {name: stored[name] for name in sorted(stored)[:most]}
 
 
 def read_layer_weights(directory: Path) -> np.ndarray | None:

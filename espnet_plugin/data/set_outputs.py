@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from espnet_plugin.data.inference_set import (
-    ATTENTION,
     FRAME_SECONDS,
     IMAGE,
     IMAGES,
@@ -20,7 +18,6 @@ from espnet_plugin.data.inference_set import (
     UTT2IMAGE,
     UTTERANCES,
     InferenceSet,
-    read_attention,
     read_frame_seconds,
     read_inference_set,
     read_layer_weights,
@@ -43,11 +40,8 @@ class SetOutputs:
         keywords: The cascaded branch's keywords, per utterance id.
         utt2image: Image id of each utterance.
         images: Embedding of each image id, (dim,).
-        attention: Attention maps of some utterances, (heads, rows, frames); the rows are the
-            queries, or the frames of a model without queries.
         layer_weights: Weights of the speech encoder's layers, (layers + 1,).
-        frame_seconds: Time from one frame to the next, of the attention maps and of ``alphas`` and
-            ``fired`` in the keywords.
+        frame_seconds: Time from one frame to the next, of ``alphas`` and ``fired`` in the keywords.
         made_from: The inputs of all this, see :func:`~espnet_plugin.data.manifest.made_from`.
     """
 
@@ -55,7 +49,6 @@ class SetOutputs:
     keywords: dict[str, UtteranceKeywords] = field(default_factory=dict)
     utt2image: dict[str, str] = field(default_factory=dict)
     images: dict[str, np.ndarray] = field(default_factory=dict)
-    attention: dict[str, np.ndarray] = field(default_factory=dict)
     layer_weights: np.ndarray | None = None
     frame_seconds: float | None = None
     made_from: Mapping[str, list[str]] = field(default_factory=dict)
@@ -69,7 +62,6 @@ class SetOutputs:
                 self.utt2image[utterance] = image
         self.keywords.update({heard.utterance: heard for heard in part.heard})
         self.images.update(zip(part.images, part.image, strict=True))
-        self.attention.update(read_attention(part.directory))
         self.layer_weights = read_layer_weights(part.directory)
         if (part.directory / FRAME_SECONDS).exists():
             self.frame_seconds = read_frame_seconds(part.directory)
@@ -91,7 +83,6 @@ class SetOutputs:
         write_scp(directory / UTT2IMAGE, self.utt2image)
         weights = [] if self.layer_weights is None else self.layer_weights
         _write_array(directory / LAYER_WEIGHTS, weights)
-        _write_maps(directory / ATTENTION, self.attention)
         seconds = [] if self.frame_seconds is None else [repr(self.frame_seconds)]
         _write_lines(directory / FRAME_SECONDS, seconds)
         if self.keywords:
@@ -144,20 +135,6 @@ def _write_array(path: Path, rows: Sequence[np.ndarray]) -> None:
         return
     with atomic_path(path) as temporary:
         np.save(temporary, np.stack(rows).astype(np.float32))
-
-
-def _write_maps(path: Path, maps: Mapping[str, np.ndarray]) -> None:
-    if not maps:
-        path.unlink(missing_ok=True)
-        return
-    # as np.savez_compressed does, which does not accept "file" as a name
-    with (
-        atomic_path(path) as temporary,
-        zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive,
-    ):
-        for name, rows in maps.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, rows.astype(np.float32), allow_pickle=False)
 
 
 def _write_lines(path: Path, lines: Sequence[str]) -> None:

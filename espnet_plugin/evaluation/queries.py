@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,24 +41,14 @@ class Query:
     right: Found
     ranks: dict[str, int]
 
-    @property
-    def rank(self) -> int:
-        """Rank of the right image by the branch that is shown."""
-        return self.ranks[self.branch]
-
-    @property
-    def margin(self) -> float:
-        """Cosine of the right image less that of the best wrong one."""
-        wrong = (found.score for found in self.found if found.image != self.right.image)
-        return self.right.score - next(wrong, 0.0)
-
 
 def choose_examples(
     data: InferenceSet, ranks: Ranks, *, seed: int = 0
 ) -> dict[str, tuple[Query, ...]]:
     """Chooses ten utterances whose image is found best, ten where it is found worst, ten others.
 
-    Best and worst are ordered by the rank of the right image, then by the margin. A list shows each
+    Best and worst are ordered by the rank of the right image, then by the margin: its cosine less
+    that of the best wrong image. The parallel branch decides if there is one. A list shows each
     image at most once; otherwise its five captions would fill the list.
 
     Args:
@@ -71,57 +61,42 @@ def choose_examples(
     """
     if not data.branches:
         return {"best": (), "worst": (), "random": ()}
-    places = [(query.rank, -query.margin) for query in search(data, ranks)]
-    order = sorted(range(len(places)), key=places.__getitem__)
-    shuffled = np.random.default_rng(seed).permutation(len(places)).tolist()
+    branch, speech = next(iter(data.branches.items()))
+    images = np.asarray(data.image)
+    column_of = {image: column for column, image in enumerate(data.images)}
+    own = np.array([column_of[image] for image in data.image_of])
+    margins = []
+    for start in range(0, len(own), _BLOCK):
+        columns = own[start : start + _BLOCK]
+        scores = np.asarray(speech[start : start + _BLOCK]) @ images.T  # (block, images)
+        rows = np.arange(len(columns))
+        right = scores[rows, columns]
+        scores[rows, columns] = -np.inf
+        margins.append(right - scores.max(axis=1))
+    order = np.lexsort((-np.concatenate(margins), ranks[branch]["speech_to_image"].rank)).tolist()
+    shuffled = np.random.default_rng(seed).permutation(len(own)).tolist()
+
+    def query(row: int) -> Query:
+        scores = images @ np.asarray(speech[row])  # (images,)
+        nearest = np.argsort(-scores, kind="stable")[:IMAGES]
+        return Query(
+            utterance=data.utterances[row],
+            branch=branch,
+            found=tuple(Found(data.images[i], float(scores[i])) for i in nearest),
+            right=Found(data.image_of[row], float(scores[own[row]])),
+            ranks={
+                system: int(directions["speech_to_image"].rank[row])
+                for system, directions in ranks.items()
+                if "speech_to_image" in directions
+            },
+        )
+
     rows = {
         "best": _one_per_image(data, order),
         "worst": _one_per_image(data, reversed(order)),
         "random": sorted(_one_per_image(data, shuffled)),
     }
-    return {name: tuple(search(data, ranks, chosen)) for name, chosen in rows.items()}
-
-
-def search(data: InferenceSet, ranks: Ranks, rows: Sequence[int] | None = None) -> Iterator[Query]:
-    """Finds the images nearest to utterances, by the parallel branch if there is one.
-
-    Args:
-        data: The set.
-        ranks: What ``rank_set`` returned for it.
-        rows: The utterances' rows; None for all.
-
-    Yields:
-        One query for each row, in that order; memory does not grow with their number.
-    """
-    branch, speech = next(iter(data.branches.items()))
-    images = np.asarray(data.image)
-    row_of = {image: row for row, image in enumerate(data.images)}
-    rows = range(len(data.utterances)) if rows is None else rows
-    systems = {
-        system: directions["speech_to_image"].rank
-        for system, directions in ranks.items()
-        if "speech_to_image" in directions
-    }
-    for start in range(0, len(rows), _BLOCK):
-        block = list(rows[start : start + _BLOCK])
-        scores = np.asarray(speech[block]) @ images.T  # (block, images)
-        for row, nearest, cosine in zip(block, _nearest(scores), scores, strict=True):
-            own = row_of[data.image_of[row]]
-            yield Query(
-                utterance=data.utterances[row],
-                branch=branch,
-                found=tuple(Found(data.images[i], float(cosine[i])) for i in nearest),
-                right=Found(data.images[own], float(cosine[own])),
-                ranks={system: int(rank[row]) for system, rank in systems.items()},
-            )
-
-
-def _nearest(scores: np.ndarray) -> np.ndarray:
-    """(block, images) columns of the highest scores, best first, equal ones in their order."""
-    number = min(IMAGES, scores.shape[1])
-    columns = np.sort(np.argpartition(-scores, number - 1, axis=1)[:, :number], axis=1)
-    order = np.argsort(-np.take_along_axis(scores, columns, axis=1), axis=1, kind="stable")
-    return np.take_along_axis(columns, order, axis=1)
+    return {name: tuple(map(query, chosen)) for name, chosen in rows.items()}
 
 
 def _one_per_image(data: InferenceSet, order: Iterable[int]) -> list[int]:

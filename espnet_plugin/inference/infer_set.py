@@ -37,8 +37,6 @@ SMALLER = (
     "give a smaller batch_seconds (--batch_seconds), or max_seconds (--max_seconds) for one "
     "recording"
 )
-ATTENTION_MAPS = 2  # utterances of a job whose attention is kept, for figures
-ATTENTION_SECONDS = 60.0  # longest: a map grows with the square
 
 
 def _prepared(
@@ -125,7 +123,6 @@ def infer_set(
     outputs = SetOutputs(
         layer_weights=layer_weights.float().cpu().numpy(), frame_seconds=model.frame_seconds
     )
-    shown = {keys[(2 * n + 1) * len(keys) // (2 * ATTENTION_MAPS)] for n in range(ATTENTION_MAPS)}
     for utterances, batch in progress(loader, description="inference", unit="batch"):
         tensors = {name: value.to(model.device) for name, value in batch.items()}
         with memory_errors(utterances, remedy=SMALLER):
@@ -136,9 +133,6 @@ def infer_set(
             outputs.arrays[utterance] = _embeddings(result)
             if result.keywords is not None:
                 outputs.keywords[utterance] = _keywords(utterance, lengths[row], result)
-            if utterance in shown and lengths[row] <= ATTENTION_SECONDS:
-                one = {name: value[row : row + 1] for name, value in tensors.items()}
-                outputs.attention[utterance] = model.attention_map(**one)
     if captions is not None:
         _add_captions(model.model.clip, outputs, captions)
     if utt2image is not None:

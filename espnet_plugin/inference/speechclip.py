@@ -213,22 +213,6 @@ class SpeechCLIP:
         """
         return self._encode(self.model, batch)
 
-    @torch.no_grad()
-    def attention_map(self, **batch: Tensor) -> np.ndarray:
-        """Where the queries of one utterance look, or its frames when there is no query.
-
-        Args:
-            **batch: As for :meth:`encode`, one utterance, which may be padded.
-
-        Returns:
-            Attention weights, (heads, queries, frames) or (heads, frames, frames).
-        """
-        with self._autocast():
-            states = self._states(batch)
-            weights = self._model.attention_map(states)[0].float().cpu().numpy()
-        queries, frames = self._model.num_queries, int(states.lengths[0])
-        return weights[:, : queries or frames, queries : queries + frames]
-
     def encode_speech(
         self,
         speech: Utterance | Iterable[Utterance],

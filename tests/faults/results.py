@@ -34,8 +34,6 @@ _TIMES = re.compile(
     rb"|^ *\"\d+\": \d+,?\n|^\| (\d+|all) \| \d+\.\d \|\n|^<p>.* in all \(stage .*\n",
     re.MULTILINE,
 )
-# the report's media are named by the times of what they were made from
-_MEDIA = re.compile(rb"[0-9a-f]{16}(?=\.(mp3|png))")
 _FOLDERS = ("data", "dump", "exp", "tmp", INDEX)
 
 
@@ -79,10 +77,7 @@ def results(recipe: Path) -> dict[str, Any]:
         if path.suffix == ".npy":
             found[name] = Embeddings(np.load(path))
             continue
-        digest = _digest(name, path.read_bytes())
-        if path.parent.name == "report_media":
-            name = str(Path(name).with_stem(digest))
-        found[name] = digest
+        found[name] = _digest(name, path.read_bytes())
     return found | _indexed(recipe / INDEX)
 
 
@@ -110,7 +105,7 @@ def _states(recipe: Path, scp: Path) -> dict[str, str]:
 
 
 def _text(content: bytes) -> Any:
-    return _MEDIA.sub(b"", _TIMES.sub(b"", content))
+    return _TIMES.sub(b"", content)
 
 
 def _arrays(content: bytes) -> Any:

@@ -115,13 +115,16 @@ def _draw_spectrogram(axis: Axes, samples: np.ndarray, sampling_rate: int) -> No
         decibel - decibel.max(),
         origin="lower",
         aspect="auto",
-        cmap=colours.AMOUNT,
+        cmap="Greys",
         vmin=-70,
         vmax=0,
         extent=(0, len(samples) / sampling_rate, 0, sampling_rate / 2000),
     )
     axis.set(ylabel="kHz", ylim=(0, min(8, sampling_rate / 2000)))
-    style.colour_bar(axis, image, "dB", ticks=(-60, -30, 0))
+    bar = axis.figure.colorbar(
+        image, cax=axis.inset_axes((1.01, 0, 0.012, 1)), ticks=(-60, -30, 0), label="dB"
+    )
+    bar.outline.set_visible(False)
 
 
 def _draw_alphas(axis: Axes, utterance: UtteranceKeywords, frame_seconds: float) -> None:

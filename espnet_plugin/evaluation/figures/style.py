@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import matplotlib
-from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
 from espnet_plugin.evaluation.figures import colours
 from espnet_plugin.utils.atomic import atomic_path
 
-WIDTH = 9.0  # inches, 900 pixels at DPI
-DPI = 100
+WIDTH = 9.0  # inches
 _SETTINGS = {
-    "figure.dpi": DPI,
-    "savefig.dpi": DPI,
     "font.family": "DejaVu Sans",
     "font.size": 11,
     "axes.titlesize": 12,
@@ -53,24 +47,8 @@ def new_figure(height: float) -> Figure:
     return Figure(figsize=(WIDTH, height), layout="constrained")
 
 
-def colour_bar(
-    axis: Axes, image: ScalarMappable, label: str, *, ticks: Sequence[float] | None = None
-) -> None:
-    """Adds a colour bar to a panel, which stays aligned with its neighbours."""
-    bar = axis.figure.colorbar(image, cax=axis.inset_axes((1.01, 0, 0.012, 1)), ticks=ticks)
-    bar.outline.set_visible(False)
-    bar.set_label(label, fontsize=9)
-    bar.ax.tick_params(labelsize=8)
-    bar.ax.grid(False)
-
-
-def save(figure: Figure, path: str | Path) -> Path:
-    """Writes ``<path>.png`` and ``<path>.svg``; returns the path of the PNG."""
-    path = Path(path)
-    png, svg = path.with_name(path.name + ".png"), path.with_name(path.name + ".svg")
-    with style():
-        with atomic_path(png) as temporary:
-            figure.savefig(temporary, format="png")
-        with atomic_path(svg) as temporary:
-            figure.savefig(temporary, format="svg", metadata={"Date": None})
-    return png
+def save(figure: Figure, path: Path) -> Path:
+    """Writes a figure as SVG."""
+    with style(), atomic_path(path) as temporary:
+        figure.savefig(temporary, format="svg", metadata={"Date": None})
+    return path

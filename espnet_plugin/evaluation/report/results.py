@@ -23,7 +23,6 @@ from espnet_plugin.evaluation.ladder import read_ladder
 from espnet_plugin.evaluation.queries import choose_examples
 from espnet_plugin.evaluation.report.material import read_material
 from espnet_plugin.evaluation.report.page import ReportFigure, report_page, results_page
-from espnet_plugin.evaluation.report.utterance_list import utterance_list
 from espnet_plugin.evaluation.scores.files import write_json
 from espnet_plugin.evaluation.scores.keywords import score_keywords_directory
 from espnet_plugin.evaluation.scores.retrieval import (
@@ -38,7 +37,6 @@ from espnet_plugin.utils.atomic import write_text
 SCORES_FILE = "scores.json"
 RESULTS_FILE = "RESULTS.md"
 REPORT_FILE = "report.html"
-MEDIA_DIR = "report_media"
 _ROOT = Path(__file__).parents[3]
 _DOCS = _ROOT / "docs" / "evaluation.md"
 _PACKAGES = ("torch", "espnet", "open_clip_torch", "transformers", "numpy")
@@ -102,15 +100,12 @@ def write_results(
     write_json(inference_dir / SCORES_FILE, scores)
 
     drawn: list[ReportFigure] = []
-    ranks = rank_set(data, fusion_weight=weight)
     material = read_material(data, data_dir)
     if figures:
         try:
-            from espnet_plugin.evaluation.report.figures import Shown, draw_all
+            from espnet_plugin.evaluation.report.figures import draw_all
 
-            words = _read_words(data_dir)
-            shown = Shown(data, ranks, material, experiment, words, scores.get("ladder"))
-            drawn = draw_all(shown)
+            drawn = draw_all(data, material.audio, _read_words(data_dir))
         except ImportError as error:
             logging.warning(f"no figures ({error}): pip install matplotlib (extra: recipe)")
     text = results_page(
@@ -122,16 +117,11 @@ def write_results(
     )
     write_text(inference_dir / RESULTS_FILE, text)
     if report:
-        listing = None
-        if data.branches:
-            listing = utterance_list(data, ranks, material, inference_dir / MEDIA_DIR)
         page = report_page(
             scores,
             title=experiment.name,
-            config=config,
             figures=drawn,
-            examples=choose_examples(data, ranks),
-            listing=listing,
+            examples=choose_examples(data, rank_set(data, fusion_weight=weight)),
             material=material,
             docs=quote(os.path.relpath(_DOCS, inference_dir)) if _DOCS.exists() else None,
         )

@@ -102,19 +102,6 @@ def test_jobs_merge_to_the_whole(whole: Path, tiny_corpus, trained: Path, tmp_pa
     weights = np.load(tmp_path / "merged" / "layer_weights.npy")
     assert np.array_equal(weights, np.load(whole / "layer_weights.npy"))
     assert weights.sum() == pytest.approx(1)
-    with np.load(tmp_path / "merged" / "attention.npz", allow_pickle=False) as maps:
-        assert len(maps) == 4  # two of each job
-
-
-def test_attention_is_kept_for_two_utterances(whole: Path) -> None:
-    frames = {k.utterance: len(k.alphas) for k in read_keywords(whole / "keywords.jsonl")}
-    with np.load(whole / "attention.npz", allow_pickle=False) as maps:
-        assert len(maps) == 2
-        for utterance, weights in maps.items():
-            heads, queries, columns = weights.shape
-            assert queries == 1 and columns == frames[utterance]  # the parallel query
-            # what is missing from 1 is looked at in the query itself
-            assert np.all(weights.sum(axis=-1) < 1) and np.all(weights >= 0)
 
 
 def test_unfinished_jobs_are_not_merged(tmp_path: Path) -> None:

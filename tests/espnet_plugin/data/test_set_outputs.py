@@ -6,24 +6,12 @@ import numpy as np
 import pytest
 
 from espnet_plugin.data.inference_set import (
-    read_attention,
     read_frame_seconds,
     read_inference_set,
 )
 from espnet_plugin.data.keyword_file import Keyword, UtteranceKeywords
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.data.set_outputs import SetOutputs, merge_outputs
-
-
-def test_any_id_keeps_its_attention_map(tmp_path: Path) -> None:
-    """``file`` is an argument of NumPy's own function."""
-    ids = ("file", "a/b", "a.npy", "\u2028")
-    maps = {name: np.full((1, 2, 3), number, np.float32) for number, name in enumerate(ids)}
-    rows = {name: {"speech_parallel": np.ones(2, np.float32)} for name in ("file", "x")}
-    SetOutputs(arrays=rows, attention=maps).write(tmp_path)
-    found = read_attention(tmp_path)
-    assert found.keys() == maps.keys()
-    assert all((found[name] == maps[name]).all() for name in maps)
 
 
 def output(utterance: str) -> SetOutputs:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from espnet_plugin.data.inference_set import read_inference_set
-from espnet_plugin.evaluation.queries import choose_examples, search
+from espnet_plugin.evaluation.queries import choose_examples
 from espnet_plugin.evaluation.scores.retrieval import rank_set
 from tests.espnet_plugin.evaluation.conftest import write_set
 
@@ -48,18 +48,20 @@ def test_random_ones_are_the_same_each_time_and_one_per_image(tmp_path):
     assert all([query.right.image for query in queries] == ["a", "b", "c"] for queries in drawn)
 
 
-def test_search_agrees_with_a_full_sort(tmp_path, monkeypatch):
+def test_found_images_agree_with_a_full_sort(tmp_path, monkeypatch):
     monkeypatch.setattr("espnet_plugin.evaluation.queries._BLOCK", 4)
     write_set(tmp_path / "test", seed=3)
     data = read_inference_set(tmp_path / "test")
-    found = list(search(data, rank_set(data)))
-    assert [query.utterance for query in found] == list(data.utterances)
-    for row, query in enumerate(found):
+    ranks = rank_set(data)
+    best = choose_examples(data, ranks)["best"]
+    for query in best:
+        row = data.utterances.index(query.utterance)
         cosines = data.image @ data.parallel[row]
         assert [f.image for f in query.found] == [data.images[i] for i in np.argsort(-cosines)[:5]]
-        wrong = [
-            c for image, c in zip(data.images, cosines, strict=True) if image != query.right.image
-        ]
-        assert np.isclose(query.margin, query.right.score - max(wrong))
-    [alone] = search(data, rank_set(data), [7])
-    assert (alone.utterance, alone.ranks) == (found[7].utterance, found[7].ranks)
+        assert query.right.image == data.image_of[row]
+        assert query.ranks["parallel"] == ranks["parallel"]["speech_to_image"].rank[row]
+    places = [query.ranks["parallel"] for query in best]
+    assert places == sorted(places)
+    first = [query for query in best if query.ranks["parallel"] == 1]
+    margins = [query.right.score - query.found[1].score for query in first]
+    assert margins == sorted(margins, reverse=True) and len(margins) > 1

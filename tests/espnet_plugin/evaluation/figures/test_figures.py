@@ -13,15 +13,11 @@ from espnet_plugin.data.keyword_file import Keyword, UtteranceKeywords
 pytest.importorskip("matplotlib")
 
 from espnet_plugin.evaluation.figures import (  # noqa: E402
-    attention,
     colours,
     firing,
     layer_weights,
-    recall,
     style,
-    training_curves,
 )
-from tests.ranks import rank_scores  # noqa: E402
 
 SPOKEN = UtteranceKeywords(
     "u",
@@ -77,40 +73,8 @@ def test_colours_of_keywords():
 
 def test_a_colour_means_one_thing():
     meanings = [*colours.SYSTEMS.values(), *(colour for _, colour in colours.KEYWORDS.values())]
-    meanings += [colours.SIGNAL, colours.NOW]
+    meanings.append(colours.SIGNAL)
     assert len(set(meanings)) == len(meanings)
-    assert not {colours.RIGHT, colours.WRONG, colours.NOW} & set(colours.NEUTRAL)
-
-
-def test_recall_curves():
-    forth, back = rank_scores(np.eye(4), range(4), range(4))
-    figure = recall.draw_recall_curves(
-        {"parallel": {"speech_to_image": forth, "image_to_speech": back}}
-    )
-    line = figure.axes[0].get_lines()[0]
-    assert line.get_ydata().tolist() == [100.0] * 4
-    assert figure.axes[0].get_lines()[1].get_ydata().tolist() == [25.0, 50.0, 75.0, 100.0]
-
-
-def test_recall_is_in_percent_and_a_branch_keeps_its_colour():
-    measures = {
-        "loss": {"valid": [(1, 3.0)]},
-        "parallel_recall_mean_at_1": {"valid": [(1, 0.25)]},
-        "parallel_recall_mean_at_10": {"valid": [(1, 0.5)]},
-    }
-    figure = training_curves.draw_training_curves(measures)
-    lines = figure.axes[1].get_lines()
-    assert [line.get_ydata().tolist() for line in lines] == [[25.0], [50.0]]
-    assert {line.get_color() for line in lines} == {colours.SYSTEMS["parallel"]}
-
-
-def test_training_curves():
-    figure = training_curves.draw_training_curves(
-        {"loss": {"train": [(1, 2.0)], "valid": [(1, 3.0)]}, "optim0_lr0": {"train": [(1, 1e-4)]}}
-    )
-    assert len(figure.axes) == 1
-    with pytest.raises(ValueError, match="no measure to draw"):
-        training_curves.draw_training_curves({"iter_time": {"train": [(1, 0.1)]}})
 
 
 def test_layer_weights():
@@ -120,32 +84,17 @@ def test_layer_weights():
         layer_weights.draw_layer_weights(np.zeros(3))
 
 
-def test_ladder():
-    scores = {"recall@1": 0.5, "recall@10": 0.75}
-    scores["intervals"] = {"recall@1": (0.4, 0.6), "recall@10": (0.7, 0.8)}
-    figure = recall.draw_ladder({"steps": {"caption": scores, "keywords": scores}})
-    assert {"50.0", "75.0"} <= texts(figure)
-
-
-def test_attention():
-    figure = attention.draw_attention(
-        np.full((3, 2, 10), 0.1), frame_seconds=0.01, query_labels=["one", "two"]
-    )
-    assert sum(axis.get_visible() for axis in figure.axes) == 3
-    assert figure.axes[0].get_xlim() == (0, 0.1)
-
-
-def test_saving_writes_both_formats_and_leaves_settings_alone(tmp_path):
+def test_saving_leaves_settings_alone(tmp_path):
     import matplotlib
 
     before = dict(matplotlib.rcParams)
-    path = style.save(layer_weights.draw_layer_weights(np.array([1.0])), tmp_path / "x" / "a.b")
-    assert path == tmp_path / "x" / "a.b.png"
-    assert sorted(path.name for path in (tmp_path / "x").iterdir()) == ["a.b.png", "a.b.svg"]
+    path = tmp_path / "x" / "a.b.svg"
+    assert style.save(layer_weights.draw_layer_weights(np.array([1.0])), path) == path
+    assert [path.name for path in (tmp_path / "x").iterdir()] == ["a.b.svg"]
     assert dict(matplotlib.rcParams) == before
 
 
 def test_dollars_in_a_caption_are_no_formula(tmp_path):
     spoken = replace(SPOKEN, caption=r"it costs $\frac{ and 5$")
     figure = firing.draw_firing(np.ones(16000), 16000, spoken, frame_seconds=0.02)
-    assert style.save(figure, tmp_path / "firing").is_file()
+    assert style.save(figure, tmp_path / "firing.svg").is_file()

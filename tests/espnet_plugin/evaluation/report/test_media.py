@@ -7,13 +7,9 @@ import numpy as np
 import pytest
 
 from espnet_plugin.evaluation.report.media import (
-    MAX_SVG_BYTES,
     encode_image,
     encode_recording,
-    figure_uri,
     media_uri,
-    remove_unused,
-    write_media,
 )
 
 soundfile = pytest.importorskip("soundfile")
@@ -56,39 +52,3 @@ def test_images_become_thumbnails(tmp_path):
     ):
         uri = media_uri(str(tmp_path / name), encode_image)
         assert image_module.open(io.BytesIO(content(uri, kind))).size == size
-
-
-def test_media_are_written_once_and_what_is_unused_goes(tmp_path, caplog):
-    images = [str(tmp_path / f"{name}.png") for name in "ab"]
-    for path in images:
-        image_module.new("RGB", (8, 8)).save(path)
-    (tmp_path / "broken").write_bytes(b"no image")
-    folder = tmp_path / "media"
-    (folder).mkdir()
-    (folder / "notes.txt").write_text("somebody else's")
-    calls = []
-
-    def encode(path: str) -> tuple[str, bytes]:
-        calls.append(path)
-        return encode_image(path)
-
-    for _ in range(2):
-        names = write_media([*images, images[0], str(tmp_path / "broken")], folder, encode)
-        assert list(names) == images
-    assert calls == [*images, str(tmp_path / "broken"), str(tmp_path / "broken")]
-    assert caplog.text.count("1 files cannot be read for the report") == 2
-    remove_unused(folder, [names[images[1]]])
-    assert {file.name for file in folder.iterdir()} == {names[images[1]], "notes.txt"}
-
-
-def test_figures_are_svg_unless_large(tmp_path):
-    (tmp_path / "f.png").write_bytes(b"png")
-    assert content(figure_uri(tmp_path / "f.png"), "image/png") == b"png"
-    (tmp_path / "f.svg").write_text("<svg/>")
-    assert content(figure_uri(tmp_path / "f.png"), "image/svg+xml") == b"<svg/>"
-    (tmp_path / "f.svg").write_text('<svg><path style="fill: #0072b2"/></svg>')
-    drawing = content(figure_uri(tmp_path / "f.png"), "image/svg+xml").decode()
-    assert '[style*="fill: #0072b2"]{fill:#4BA3E3!important}' in drawing
-    assert drawing.endswith("</style></svg>")
-    (tmp_path / "f.svg").write_text(" " * (MAX_SVG_BYTES + 1))
-    assert content(figure_uri(tmp_path / "f.png"), "image/png") == b"png"

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import html.parser
-import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from espnet_plugin.data.inference_set import read_inference_set
@@ -22,7 +22,6 @@ class Checker(html.parser.HTMLParser):
         super().__init__()
         self.open: list[str] = []
         self.seen: list[tuple[str, dict]] = []
-        self.listing: dict | None = None
 
     def handle_starttag(self, tag, attrs):
         self.seen.append((tag, dict(attrs)))
@@ -31,10 +30,6 @@ class Checker(html.parser.HTMLParser):
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open[-1:] == ["script"] and self.seen[-1][1].get("id") == "utterances":
-            self.listing = json.loads(data)
 
     def count(self, tag: str) -> int:
         return sum(name == tag for name, _ in self.seen)
@@ -75,7 +70,7 @@ def data_dir(tmp_path):
 
 def test_the_page_holds_everything(inference_dir, data_dir):
     (inference_dir.parent / "config.yaml").write_text(
-        "seed: 3\nkeyword_extractor: cif\nkeyword_vocabulary: [" + "7, " * 40 + "]\n"
+        "seed: 3\nkeyword_extractor: cif\n"
     )
     (inference_dir.parent / "stage_seconds.json").write_text('{"7": 60}')
     write_results(
@@ -92,20 +87,20 @@ def test_the_page_holds_everything(inference_dir, data_dir):
     sources = [attributes["src"] for _, attributes in page.seen if "src" in attributes]
     assert sources and all(source.startswith("data:") for source in sources)
     assert "“a &lt;red&gt; dog &amp; &lt;/script&gt;" in text
-    assert "… 28 more" in text and text.count("keyword_extractor: cif") == 2
     assert "60 seconds in all (stage 7: 60 s)." in text
     assert "hybrid+ · set test: 12 utterances, 6 images · seed 3" in text
-    order = [text.index(f'<section id="{name}"') for name in ("listen", "search", "retrieval")]
+    order = [text.index(f'<section id="{name}"') for name in ("listen", "retrieval")]
     assert order == sorted(order)
-    assert page.count("script") == 2  # the list and the page's own; none of a caption's
+    assert page.count("script") == 0  # none of a caption's
     assert text.count("</strong>R@1<") == 3  # parallel, cascaded, teacher
 
 
 def test_every_link_leads_somewhere(inference_dir, data_dir, monkeypatch):
     pytest.importorskip("matplotlib")
     style = pytest.importorskip("espnet_plugin.evaluation.figures.style")
-    (inference_dir.parent / "no.png").write_bytes(b"png")
-    monkeypatch.setattr(style, "save", lambda figure, path: inference_dir.parent / "no.png")
+    (inference_dir.parent / "no.svg").write_bytes(b"<svg/>")
+    monkeypatch.setattr(style, "save", lambda figure, path: inference_dir.parent / "no.svg")
+    np.save(inference_dir / "test" / "layer_weights.npy", np.full(3, 1 / 3))
     write_results(inference_dir, token_list=inference_dir.parent / "tokens.tsv", data_dir=data_dir)
     page, _ = read_page(inference_dir)
     ids = {attributes["id"] for _, attributes in page.seen if "id" in attributes}
@@ -118,51 +113,6 @@ def test_every_link_leads_somewhere(inference_dir, data_dir, monkeypatch):
     assert page.count("figure") >= 4
 
 
-def test_the_search_lists_all_utterances(inference_dir, data_dir):
-    write_results(
-        inference_dir,
-        token_list=inference_dir.parent / "tokens.tsv",
-        data_dir=data_dir,
-        figures=False,
-    )
-    page, text = read_page(inference_dir)
-    listing = page.listing
-    data = read_inference_set(inference_dir / "test")
-    assert [row[0] for row in listing["rows"]] == list(data.utterances)
-    assert {row[1] for row in listing["rows"]} == {HOSTILE}
-    assert listing["systems"] == ["parallel", "cascaded"]
-    assert listing["keywords"] == [["red", "right"], ["cat", "wrong"]]
-    for row, entry in enumerate(listing["rows"]):
-        transcript, recording, ranks, right, cosine, found, cosines, words = entry[2:]
-        similarity = data.image @ data.parallel[row]
-        assert data.images[right] == data.image_of[row]
-        assert cosine == round(100 * similarity[right])
-        assert cosines == sorted(cosines, reverse=True) and len(found) == 5
-        assert ranks[0] == 1 + sum(similarity > similarity[right])
-        assert (transcript, words) == (0, [0, 0, 1])
-        assert (inference_dir / listing["folder"] / recording).is_file()
-    for image, caption, file in listing["images"]:
-        assert image in data.images and caption == HOSTILE
-        assert (inference_dir / listing["folder"] / file).is_file()
-    assert "All can be heard." in text
-
-
-def test_large_sets_are_thinned_out_and_it_is_said(inference_dir, data_dir, monkeypatch):
-    module = "espnet_plugin.evaluation.report.utterance_list"
-    monkeypatch.setattr(f"{module}.MAX_UTTERANCES", 4)
-    monkeypatch.setattr(f"{module}.MAX_RECORDINGS", 2)
-    write_results(
-        inference_dir,
-        token_list=inference_dir.parent / "tokens.tsv",
-        data_dir=data_dir,
-        figures=False,
-    )
-    page, text = read_page(inference_dir)
-    assert [row[0] for row in page.listing["rows"]] == ["i0_0", "i1_1", "i3_0", "i4_1"]
-    assert [bool(row[3]) for row in page.listing["rows"]] == [True, False, True, False]
-    assert "4 of the set’s 12 utterances are listed, at even distances. 2 of them can be" in text
-
-
 def test_without_data_and_keywords(inference_dir):
     (inference_dir / "test" / "keywords.jsonl").unlink()
     write_results(inference_dir, figures=False)
@@ -170,16 +120,14 @@ def test_without_data_and_keywords(inference_dir):
     assert page.count("audio") == page.count("img") == 0
     assert ("a", {"href": "#keywords"}) not in page.seen
     assert page.count("article") == 18
-    assert "the recordings are missing" in text
-    assert not (inference_dir / "report_media").exists()
 
 
-def test_without_speech_there_is_nothing_to_search(inference_dir):
+def test_without_speech_there_is_nothing_to_hear(inference_dir):
     for name in ("speech_parallel.npy", "speech_cascaded.npy", "keywords.jsonl"):
         (inference_dir / "test" / name).unlink()
     write_results(inference_dir, figures=False)
     page, _ = read_page(inference_dir)
-    assert page.listing is None and page.count("article") == page.count("form") == 0
+    assert page.count("article") == 0
 
 
 def test_without_a_report_none_of_earlier_scores_stays(inference_dir):
