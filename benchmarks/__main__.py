@@ -2,7 +2,7 @@
 
 A benchmark is a module of this package. Its function ``rows`` takes
 :class:`~benchmarks.measure.Settings` and yields rows. ``SECONDS`` is about how long that takes on
-one idle core. ``long_rows`` and ``LONG_SECONDS`` are for benchmarks that run only on demand.
+one idle core.
 
 Example:
     python -m benchmarks
@@ -20,9 +20,9 @@ import pkgutil
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import benchmarks
 from benchmarks.measure import MINI, MissingInputError, Row, Settings
@@ -32,42 +32,30 @@ PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.json"
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
-@dataclass(frozen=True)
-class Benchmark:
-    """A benchmark; ``seconds`` is about how long it takes."""
-
-    title: str
-    rows: Callable[[Settings], Iterable[Row]]
-    seconds: int
-    long: bool
-
-
-def find() -> dict[str, Benchmark]:
-    """Finds all benchmarks, by name."""
-    found = {}
-    for name in sorted(info.name for info in pkgutil.iter_modules(benchmarks.__path__)):
-        if name == "__main__":
-            continue
-        module = importlib.import_module(f"benchmarks.{name}")
-        title = (module.__doc__ or "").splitlines()[0].rstrip(".")
-        if hasattr(module, "rows"):
-            found[name] = Benchmark(title, module.rows, module.SECONDS, long=False)
-        if hasattr(module, "long_rows"):
-            more = Benchmark(f"{title} (long)", module.long_rows, module.LONG_SECONDS, long=True)
-            found[f"{name}_long"] = more
-    return found
+def find() -> dict[str, Any]:
+    """Imports all benchmarks; returns the modules by name."""
+    names = sorted(info.name for info in pkgutil.iter_modules(benchmarks.__path__))
+    modules = {
+        name: importlib.import_module(f"benchmarks.{name}") for name in names if name != "__main__"
+    }
+    return {name: module for name, module in modules.items() if hasattr(module, "rows")}
 
 
-def measure(name: str, benchmark: Benchmark, settings: Settings, page: Path | None) -> None:
+def title(module: Any) -> str:
+    """The first line of a benchmark's docstring."""
+    return module.__doc__.splitlines()[0].rstrip(".")
+
+
+def measure(name: str, module: Any, settings: Settings, page: Path | None) -> None:
     """Runs a benchmark, updates the page after each row and prints the table."""
     started = time.monotonic()
     rows: list[Row] = []
-    for row in benchmark.rows(settings):
+    for row in module.rows(settings):
         rows.append(row)
         if page:
-            update(page, name, benchmark.title, machine(settings.threads), rows)
+            update(page, name, title(module), machine(settings.threads), rows)
     seconds = time.monotonic() - started
-    print(f"\n{benchmark.title} ({name}, {seconds:.0f} s)\n{table(rows)}", flush=True)
+    print(f"\n{title(module)} ({name}, {seconds:.0f} s)\n{table(rows)}", flush=True)
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -75,7 +63,6 @@ def get_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="run only these")
     parser.add_argument("--list", action="store_true", help="list benchmarks and their times")
-    parser.add_argument("--long", action="store_true", help="also run the long ones")
     parser.add_argument("--quick", action="store_true", help="try each benchmark on tiny sizes")
     parser.add_argument("--threads", type=int, default=1, help="of PyTorch and NumPy; default 1")
     parser.add_argument("--output", type=Path, help=f"JSON file; default {PAGE}, none if --quick")
@@ -89,8 +76,8 @@ def main(cmd: Sequence[str] | None = None) -> None:
     parser = get_parser()
     args = parser.parse_args(cmd)
     if args.list:
-        for name, benchmark in find().items():
-            print(f"{name:22} {benchmark.title}: about {benchmark.seconds} s")
+        for name, module in find().items():
+            print(f"{name:22} {title(module)}: about {module.SECONDS} s")
         return
     for variable in THREAD_VARIABLES:  # also for the processes started from here
         os.environ[variable] = str(args.threads)
@@ -102,10 +89,9 @@ def main(cmd: Sequence[str] | None = None) -> None:
     if unknown:
         parser.error(f"unknown: {', '.join(sorted(unknown))}; choose from {', '.join(found)}")
     logging.disable(logging.WARNING)  # libraries warn about random weights
-    chosen = args.only or [name for name in found if args.long or not found[name].long]
     page = args.output or (None if args.quick else PAGE)
     failed = []
-    for name in chosen:
+    for name in args.only or found:
         with tempfile.TemporaryDirectory(dir=args.work_dir) as directory:
             settings = Settings(Path(directory), args.quick, args.threads, args.mini)
             try:

@@ -1,4 +1,4 @@
-"""What the benchmarks share: rows, timing in turn, time and memory of a process."""
+"""What the benchmarks share: rows, time and memory of a process."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,12 +76,11 @@ class Row:
 
     Attributes:
         what: The measured thing, with its size.
-        ours: Our measurement.
+        ours: Our measurement in seconds.
         baseline: That of the obvious form.
         baseline_is: Describes the obvious form.
         bound: That of a part which every solution must do.
         bound_is: Describes that part.
-        unit: Unit of all three; less is better.
         note: A remark.
     """
 
@@ -92,42 +90,7 @@ class Row:
     baseline_is: str = ""
     bound: Spread | None = None
     bound_is: str = ""
-    unit: str = "s"
     note: str = ""
-
-
-def by_turns(
-    functions: Mapping[str, Callable[[], Any]],
-    *,
-    turns: int = 9,
-    seconds: float = 20.0,
-    clock: Callable[[], float] = time.process_time,
-) -> dict[str, Spread]:
-    """Times functions in turn, repeatedly, so all see the same machine.
-
-    Each runs once before, to warm up. A function that takes longer than its share of ``seconds``
-    does not run again.
-
-    Args:
-        functions: Functions by name.
-        turns: Maximum number of runs of each.
-        seconds: Approximate total time.
-        clock: Processor time by default: other programs disturb it less than wall time. With one
-            thread both agree on an idle machine.
-    """
-    share = seconds / len(functions)
-    times: dict[str, list[float]] = {name: [] for name in functions}
-    left = dict.fromkeys(functions, share)
-    for _ in range(turns + 1):
-        for name, function in functions.items():
-            if left[name] < 0:
-                continue
-            started = clock()
-            function()
-            taken = clock() - started
-            left[name] -= taken
-            times[name].append(taken)
-    return {name: Spread.of(values[1:] or values) for name, values in times.items()}
 
 
 @dataclass(frozen=True)

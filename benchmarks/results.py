@@ -19,9 +19,8 @@ HEAD = """# Benchmarks
 
 These measurements back the claims about speed and memory.
 
-    make bench                                 # all but the long ones; six minutes
+    make bench                                 # all; eight minutes
     make bench ARGS="--only search start_up"   # some; the page keeps the others
-    make bench ARGS=--long                     # the long ones, too
     make bench ARGS=--list                     # what there is, and how long it takes
 
 Each row compares our code with the **obvious form**, which the benchmark writes out, and with the
@@ -86,19 +85,17 @@ def table(rows: Sequence[Row]) -> str:
         baseline = bound = ""
         if row.baseline:
             factor = _digits(row.baseline.median / row.ours.median)
-            baseline = f"{shown(row.baseline, row.unit)}, **{factor} ×**: {row.baseline_is}"
+            baseline = f"{shown(row.baseline)}, **{factor} ×**: {row.baseline_is}"
         if row.bound:
             factor = _digits(row.ours.median / row.bound.median)
-            bound = f"{shown(row.bound, row.unit)}, ours {factor} ×: {row.bound_is}"
-        lines.append(f"| {what} | {shown(row.ours, row.unit)} | {baseline} | {bound} |")
+            bound = f"{shown(row.bound)}, ours {factor} ×: {row.bound_is}"
+        lines.append(f"| {what} | {shown(row.ours)} | {baseline} | {bound} |")
     return "\n".join(lines)
 
 
-def shown(spread: Spread, unit: str) -> str:
-    """A value with its unit and spread; seconds below one as milliseconds."""
-    factor = 1.0
-    if unit == "s" and spread.median < 1:
-        factor, unit = 1000.0, "ms"
+def shown(spread: Spread) -> str:
+    """Seconds with their unit and spread, below one as milliseconds."""
+    factor, unit = (1000.0, "ms") if spread.median < 1 else (1.0, "s")
     text = f"{_digits(spread.median * factor)} {unit}"
     if spread.turns > 1:
         text += f" ({_digits(spread.low * factor)}–{_digits(spread.high * factor)})"
