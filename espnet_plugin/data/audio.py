@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,9 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from espnet_plugin.data.aac import is_aac, read_aac, read_aac_header, wav_command
-from espnet_plugin.data.files import MissingPackageError, file_problem
-from espnet_plugin.data.promised_length import promised_samples
+from espnet_plugin.data.aac import is_aac, read_aac, read_aac_header
+from espnet_plugin.data.files import file_problem
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.utils.atomic import atomic_path
 
@@ -19,7 +19,13 @@ FORMATS = {"wav": ("WAV", "PCM_16"), "flac": ("FLAC", "PCM_16")}
 # edited Vorbis files count a block or two too many; a cut off file lacks far more
 SHORTFALL_SECONDS = 0.05
 SHORTFALL_SHARE = 0.01
-UNRECOGNISED = 1  # libsndfile's number for a format that it does not know
+# libsndfile compares the lengths of CAF, FLAC and MP3 itself. Its log has those of WAV, RF64, AIFF,
+# AU and Wave64 that end early, in bytes
+ENDS_EARLY = re.compile(
+    r"^ *(?:data|SSND|Data Size|riff|Riff size) *: (\d+) \(should be (\d+)\)", re.MULTILINE
+)
+# written by programs that cannot go back to fill in the length
+UNKNOWN_LENGTH = (0xFFFFFFFF, 0x80000000, 0x7FFFFFFF, 0x7FFFF000)
 
 
 @dataclass(frozen=True)
@@ -113,8 +119,7 @@ def read_header(path: str) -> Header:
 
     with _readable(path):
         if is_aac(path):
-            seconds, rate, channels = read_aac_header(path)
-            return Header(round(seconds * rate), rate, channels)
+            return Header(*read_aac_header(path))
         info = soundfile.info(path)
         return Header(info.frames, info.samplerate, info.channels)
 
@@ -133,13 +138,9 @@ def read_audio(path: str) -> Audio:
             kind = ("MP4", "AAC")
         else:
             with soundfile.SoundFile(path) as stream:
-                promised = stream.frames
                 samples = stream.read(stream.frames, dtype="float32", always_2d=True)
                 rate, kind = stream.samplerate, (stream.format, stream.subtype)
-                log = stream.extra_info
-            if len(samples):
-                by_container = promised_samples(path, read=len(samples), rate=rate, log=log)
-                promised = max(promised, by_container)
+                promised = max(stream.frames, _by_log(stream.extra_info, read=len(samples)))
     if len(samples) == 0:
         raise DataError("no samples in it")
     missing = tolerated_shortfall(promised=promised, read=len(samples), rate=rate)
@@ -148,9 +149,21 @@ def read_audio(path: str) -> Audio:
     return Audio(samples, rate, kind, missing)
 
 
+def _by_log(log: str, *, read: int) -> int:
+    """Samples of a channel that the header promises by libsndfile's log, where ``read`` are there.
+
+    It compares bytes, which holds for any encoding of a fixed rate.
+    """
+    found = ENDS_EARLY.search(log)
+    promised, held = map(int, found.groups()) if found else (0, 0)
+    if promised <= held or held <= 0 or promised in UNKNOWN_LENGTH:
+        return read
+    return round(read * promised / held)
+
+
 @contextmanager
 def _readable(path: str) -> Iterator[None]:
-    """Turns errors into one that says what is wrong with a recording and how to convert it."""
+    """Turns errors into one that says what is wrong with a recording."""
     import soundfile
 
     if path.endswith("|"):
@@ -159,16 +172,11 @@ def _readable(path: str) -> Iterator[None]:
         raise DataError(problem)
     try:
         yield
-    except MissingPackageError as error:
-        raise MissingPackageError(f"{error}; or convert it: {wav_command(path)}") from error
     except DataError:
         raise
     # a damaged header may promise more than the memory holds
     except (soundfile.SoundFileError, RuntimeError, ValueError, MemoryError) as error:
-        unknown = getattr(error, "code", None) == UNRECOGNISED
-        remedy = wav_command(path) if unknown else ""
-        hint = f"; if it is a recording, convert it: {remedy}" if remedy else ""
-        raise DataError(f"cannot be read ({error}){hint}") from error
+        raise DataError(f"cannot be read ({error}); if it is a recording, convert it to WAV") from error
 
 
 def resampled(mono: np.ndarray, source_rate: int, rate: int) -> np.ndarray:

@@ -22,22 +22,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import atheris
-import numpy as np
-import soundfile
 
 with atheris.instrument_imports(
     include=["espnet_plugin.data", "espnet_plugin.pretrained", "espnet_plugin.speechclip"]
 ):
-    from espnet_plugin.data.promised_length import promised_samples
     from espnet_plugin.data.scp import read_scp
     from espnet_plugin.pretrained.archive import unpack_model
     from espnet_plugin.speechclip.weights import read_pickle
     from espnet_plugin.utils.unpack import unpack
-
-
-def _length(data: bytes, folder: Path) -> None:
-    (folder / "a").write_bytes(data)
-    assert promised_samples(folder / "a", read=1000, rate=16000, log="") >= 1000
 
 
 def _pickle(data: bytes, folder: Path) -> None:
@@ -67,12 +59,6 @@ def _table(data: bytes, folder: Path) -> None:
     read_scp(folder / "a")
 
 
-def _sound(form: str, subtype: str = "PCM_16") -> bytes:
-    stream = io.BytesIO()
-    soundfile.write(stream, np.zeros(100), 16000, format=form, subtype=subtype)
-    return stream.getvalue()
-
-
 def _zipped() -> bytes:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -90,11 +76,9 @@ def _tarred() -> bytes:
     return stream.getvalue()
 
 
-_WITH_LENGTH = ("WAV", "RF64", "AIFF", "W64", "AU", "NIST", "FLAC")
 _WEIGHTS = pickle.dumps({"a": [1, 2.5, "b"], "c": None}, protocol=2)
 # what reads bytes in an empty folder, and bytes that it reads
 TARGETS: dict[str, tuple[Callable[[bytes, Path], None], list[bytes]]] = {
-    "length": (_length, [*map(_sound, _WITH_LENGTH), _sound("OGG", "OPUS")]),
     "pickle": (_pickle, [_WEIGHTS]),
     "archive": (_archive, [_zipped()]),
     "corpus": (_corpus, [_zipped(), _tarred()]),

@@ -21,7 +21,7 @@ def no_pyav(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "av", None)  # an import of it fails
 
 
-@pytest.mark.parametrize("name", ["a.m4a", "a.MP4", "a.aac", "called.wav"])
+@pytest.mark.parametrize("name", ["a.m4a", "a.MP4", "called.wav"])
 @pytest.mark.parametrize("channels", [1, 2])
 def test_a_tone_is_heard_as_it_was(name: str, channels: int, tmp_path: Path) -> None:
     path = write_aac(tmp_path / name, tone(2, 44100), 44100, channels=channels)
@@ -57,12 +57,11 @@ def test_half_a_file_is_cut_off(faststart: bool, tmp_path: Path) -> None:
 
 
 def test_what_only_begins_like_one_is_refused(tmp_path: Path) -> None:
-    for begin in (b"\0\0\0\x1cftypM4A ", b"\xff\xf1P@"):
-        path = tmp_path / "a.m4a"
-        path.write_bytes(begin + b"no recording" * 100)
-        for read in (read_audio, read_header):
-            with pytest.raises(DataError):
-                read(str(path))
+    path = tmp_path / "a.m4a"
+    path.write_bytes(b"\0\0\0\x1cftypM4A " + b"no recording" * 100)
+    for read in (read_audio, read_header):
+        with pytest.raises(DataError):
+            read(str(path))
 
 
 def test_without_pyav_it_says_what_to_install_and_what_converts(
@@ -70,15 +69,14 @@ def test_without_pyav_it_says_what_to_install_and_what_converts(
 ) -> None:
     path = tmp_path / "my note.m4a"
     path.write_bytes(b"\0\0\0\x1cftypM4A ")
-    said = rf"pip install av \(extra: phone\); or convert it: ffmpeg -i '{path}' '.*note.wav'$"
+    said = r"pip install av \(extra: phone\), or convert it to WAV$"
     for read in (read_audio, read_header):
         with pytest.raises(DataError, match=said):
             read(str(path))
 
 
-def test_another_format_comes_with_the_command_that_converts_it(tmp_path: Path) -> None:
-    for name, hint in (("a.wma", "convert it: ffmpeg -i .*a.wma .*a.wav$"), ("a.wav", r"\)$")):
-        path = tmp_path / name
-        path.write_bytes(b"0&\xb2u\x8ef\xcf\x11" * 100)
-        with pytest.raises(DataError, match=f"cannot be read .*{hint}"):
-            read_audio(str(path))
+def test_another_format_must_be_converted(tmp_path: Path) -> None:
+    path = tmp_path / "a.wma"
+    path.write_bytes(b"0&\xb2u\x8ef\xcf\x11" * 100)
+    with pytest.raises(DataError, match="cannot be read .*convert it to WAV"):
+        read_audio(str(path))
