@@ -176,7 +176,8 @@ def _readable(path: str) -> Iterator[None]:
         raise
     # a damaged header may promise more than the memory holds
     except (soundfile.SoundFileError, RuntimeError, ValueError, MemoryError) as error:
-        raise DataError(f"cannot be read ({error}); if it is a recording, convert it to WAV") from error
+        hint = "if it is a recording, convert it to WAV"
+        raise DataError(f"cannot be read ({error}); {hint}") from error
 
 
 def resampled(mono: np.ndarray, source_rate: int, rate: int) -> np.ndarray:

@@ -1,26 +1,22 @@
 """Store arrays with a row per frame, e.g. hidden states, and read any range of them.
 
-A file in the safetensors format holds many utterances; docs/training_speed.md describes it. Frames
-are read with plain positioned reads instead of a memory map: then a file that is cut off raises an
-error that names it, and does not kill the process.
+A file in the safetensors format holds many utterances; docs/training_speed.md describes it.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import math
-import os
 import time
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from espnet_plugin.data.array_store import ArrayStore
@@ -36,9 +32,6 @@ CHECKSUM = "checksum"
 CHECKSUM_BYTES = 4  # per frame
 SHARED, SHARED_CRC32 = "shared", "shared_crc32"
 SECONDS_UNTIL_NOTED = 60.0
-DTYPES = {"I8": "|i1", "F16": "<f2", "F32": "<f4", "U32": "<u4"}
-# errors of reading a damaged header, with ValueError
-DAMAGED = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError)
 
 
 class FrameStore(ArrayStore):
@@ -205,72 +198,33 @@ class _Place:
         return f"{self.path} {self.first} {self.frames}"
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """An array in a file: the beginning of its rows, and the form of a row."""
-
-    offset: int
-    dtype: np.dtype
-    shape: tuple[int, ...]
-
-    @property
-    def nbytes(self) -> int:
-        return self.dtype.itemsize * math.prod(self.shape)
-
-
 def _read(place: _Place, start: int, stop: int) -> dict[str, np.ndarray]:
-    arrays = {}
-    with open(place.path, "rb", buffering=0) as stream:
-        rows, shared = _contents(place.path, os.fstat(stream.fileno()).st_mtime_ns)
-        for name, row in rows.items():
-            arrays[name] = np.empty((stop - start, *row.shape), row.dtype)
-            stream.seek(row.offset + (place.first + start) * row.nbytes)
-            if stream.readinto(arrays[name].data) != arrays[name].nbytes:
-                raise DataError(f"{place.path} has fewer frames than are listed; run stage 6 again")
-    wrong = np.flatnonzero(arrays.pop(CHECKSUM) != _checksums(arrays.values()))
-    if len(wrong):
-        first = place.first + start
+    arrays, shared = {}, {}
+    first, last = place.first + start, place.first + stop
+    try:
+        with safe_open(place.path, framework="numpy") as file:  # checks the file's length
+            metadata = file.metadata()
+            for name in file.keys():  # noqa: SIM118
+                if name in metadata[SHARED].split():
+                    shared[name] = file.get_tensor(name)
+                else:
+                    arrays[name] = file.get_slice(name)[first:last]
+        checksums = arrays.pop(CHECKSUM)
+        if FRAMES not in arrays or int(metadata[SHARED_CRC32]) != _crc32(shared.values()):
+            raise ValueError("arrays are missing or damaged")
+    except (SafetensorError, LookupError, TypeError, ValueError) as error:
         raise DataError(
-            f"{place.path} is damaged in {len(wrong)} of the frames from {first} to "
-            f"{first + stop - start}; run stage 6 again, which repairs them"
+            f"{place.path} is cut off or holds no stored frames; run stage 6 again"
+        ) from error
+    if any(len(array) != last - first for array in (*arrays.values(), checksums)):
+        raise DataError(f"{place.path} has fewer frames than are listed; run stage 6 again")
+    wrong = np.flatnonzero(checksums != _checksums(arrays.values()))
+    if len(wrong):
+        raise DataError(
+            f"{place.path} is damaged in {len(wrong)} of the frames from {first} to {last}; run "
+            "stage 6 again, which repairs them"
         )
     return {**arrays, **shared}
-
-
-@lru_cache(maxsize=256)
-def _contents(path: str, _: int) -> tuple[dict[str, _Rows], dict[str, np.ndarray]]:
-    """The arrays of frames in a file with this time, and the shared arrays."""
-    rows, shared = {}, {}
-    try:
-        with open(path, "rb") as stream:
-            size = int.from_bytes(stream.read(8), "little")
-            header = json.loads(stream.read(size))
-            there = os.fstat(stream.fileno()).st_size - 8 - size
-            metadata = header.pop("__metadata__")
-            names = metadata[SHARED].split()
-            for name, tensor in header.items():
-                dtype, (count, *shape) = np.dtype(DTYPES[tensor["dtype"]]), tensor["shape"]
-                start, end = tensor["data_offsets"]
-                row = _Rows(8 + size + start, dtype, tuple(shape))
-                if not all(isinstance(n, int) and n > 0 for n in (count, *shape)):
-                    raise ValueError(f"{name} has shape {tensor['shape']}")
-                if not 0 <= start <= end <= there or end - start != count * row.nbytes:
-                    raise ValueError(f"{name} has {end - start} bytes")
-                if name in names:
-                    stream.seek(row.offset)
-                    flat = np.frombuffer(stream.read(count * row.nbytes), dtype)
-                    shared[name] = flat.reshape(count, *shape).copy()
-                else:
-                    rows[name] = row
-            if {CHECKSUM, FRAMES} - rows.keys() or int(metadata[SHARED_CRC32]) != _crc32(
-                shared.values()
-            ):
-                raise ValueError("arrays are missing or damaged")
-    except (*DAMAGED, ValueError) as error:
-        raise DataError(
-            f"{path} is cut off or holds no stored frames; run stage 6 again"
-        ) from error
-    return rows, shared
 
 
 def _crc32(arrays: Iterable[np.ndarray]) -> int:
