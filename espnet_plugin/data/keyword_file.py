@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +61,12 @@ class UtteranceKeywords:
 
 def write_keywords(path: str | Path, utterances: Iterable[UtteranceKeywords]) -> None:
     """Writes one JSON object a line; seconds, weights and scores have four digits."""
-    lines = (json.dumps(_record(utterance), ensure_ascii=False) for utterance in utterances)
-    write_text(path, "".join(f"{line}\n" for line in lines))
+    lines = []
+    for utterance in utterances:
+        record = _shown(asdict(utterance))
+        record = {"utt": record.pop("utterance"), **record}
+        lines.append(json.dumps(record, ensure_ascii=False) + "\n")
+    write_text(path, "".join(lines))
 
 
 def read_keywords(path: str | Path) -> list[UtteranceKeywords]:
@@ -84,18 +88,12 @@ def read_keywords(path: str | Path) -> list[UtteranceKeywords]:
                 continue
             try:
                 utterance = _utterance(json.loads(line))
-            except (
-                ArithmeticError,
-                AttributeError,
-                LookupError,
-                RecursionError,
-                TypeError,
-                ValueError,
-            ) as error:
+                twice = utterance.utterance in seen
+            except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
                 raise ValueError(
                     f"{path}:{number}: not a keyword record ({type(error).__name__}: {error})"
                 ) from error
-            if utterance.utterance in seen:
+            if twice:
                 raise ValueError(f"{path}:{number}: {utterance.utterance} occurs twice")
             seen.add(utterance.utterance)
             utterances.append(utterance)
@@ -123,55 +121,23 @@ def read_captioned_keywords(path: str | Path) -> list[UtteranceKeywords]:
     return utterances
 
 
-def _record(utterance: UtteranceKeywords) -> dict[str, Any]:
-    record: dict[str, Any] = {
-        "utt": utterance.utterance,
-        "seconds": round(utterance.seconds, 4),
-        "keywords": [_keyword_record(keyword) for keyword in utterance.keywords],
-    }
-    if utterance.alphas is not None:
-        # by str, because a rounded float32 prints more digits
-        record["alphas"] = [float(f"{alpha:.4f}") for alpha in utterance.alphas]
-        record["fired"] = list(utterance.fired)
-    if utterance.caption_ids is not None:
-        record |= {"caption_ids": utterance.caption_ids, "caption": utterance.caption}
-    return record
+def _shown(value: Any) -> Any:
+    """As JSON: floats with four digits, without what is None."""
+    if isinstance(value, dict):
+        return {name: _shown(part) for name, part in value.items() if part is not None}
+    if isinstance(value, tuple):
+        return [_shown(part) for part in value]
+    return round(value, 4) if isinstance(value, float) else value
 
 
-def _keyword_record(keyword: Keyword) -> dict[str, Any]:
-    record: dict[str, Any] = {"token_id": keyword.token_id, "token": keyword.token}
-    if keyword.score is not None:
-        record["score"] = round(keyword.score, 4)
-    record |= {"top": keyword.top, "neighbours": keyword.neighbours}
-    if keyword.start is not None and keyword.end is not None:
-        record |= {"start": round(keyword.start, 4), "end": round(keyword.end, 4)}
-    return record
-
-
-def _utterance(record: Any) -> UtteranceKeywords:
-    if not isinstance(record, dict) or not isinstance(record.get("utt"), str):
-        raise ValueError("not an object with an utterance")
-    alphas, caption_ids = record.get("alphas"), record.get("caption_ids")
-    return UtteranceKeywords(
-        utterance=record["utt"],
-        caption=None if caption_ids is None else record["caption"],
-        caption_ids=None if caption_ids is None else tuple(int(i) for i in caption_ids),
-        keywords=tuple(_keyword(keyword) for keyword in record["keywords"]),
-        seconds=float(record.get("seconds") or 0.0),
-        alphas=None if alphas is None else tuple(float(alpha) for alpha in alphas),
-        fired=tuple(int(frame) for frame in record.get("fired") or ()),
+def _utterance(record: dict[str, Any]) -> UtteranceKeywords:
+    keywords = tuple(
+        Keyword(**{"top": (keyword["token_id"],), **_with_tuples(keyword)})
+        for keyword in record.pop("keywords")
     )
+    known = {"utterance": record.pop("utt"), "caption": None, "caption_ids": None}
+    return UtteranceKeywords(**{**known, **_with_tuples(record), "keywords": keywords})
 
 
-def _keyword(record: dict) -> Keyword:
-    start, end, score = record.get("start"), record.get("end"), record.get("score")
-    token_id = int(record["token_id"])
-    return Keyword(
-        token_id=token_id,
-        token=record["token"],
-        top=tuple(int(i) for i in record.get("top") or [token_id]),
-        start=None if start is None else float(start),
-        end=None if end is None else float(end),
-        neighbours=tuple(int(i) for i in record.get("neighbours") or ()),
-        score=None if score is None else float(score),
-    )
+def _with_tuples(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in record.items()}

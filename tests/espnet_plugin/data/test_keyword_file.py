@@ -20,7 +20,7 @@ def test_reads_records(tmp_path):
         {"utt": "u1", "caption": "dog", "caption_ids": [3], "seconds": 2, "keywords": keywords,
          "alphas": [0.5, 1], "fired": [1]},
         {"utt": "u2", "caption": "", "caption_ids": [],
-         "keywords": [{"token_id": 1, "token": "a"}]},
+         "keywords": [{"token_id": 1, "token": "a", "top": [1]}]},
     ]  # fmt: skip
     path.write_text("".join(json.dumps(record) + "\n" for record in records) + "\n")
     first, second = read_keywords(path)
@@ -71,9 +71,9 @@ def test_what_is_written_is_read_with_four_digits(tmp_path):
     silent = UtteranceKeywords("v", "", (), ())
     write_keywords(path, [spoken, silent])
     first = (
-        '{"utt": "ü", "seconds": 1.0, "keywords": [{"token_id": 3, "token": "dog</w>", '
-        '"score": 0.9877, "top": [3, 4], "neighbours": [3, 9], "start": 0.1235, "end": 0.5}], '
-        '"alphas": [0.1, 0.9], "fired": [1], "caption_ids": [3], "caption": "dog"}\n'
+        '{"utt": "ü", "caption": "dog", "caption_ids": [3], "keywords": [{"token_id": 3, '
+        '"token": "dog</w>", "top": [3, 4], "start": 0.1235, "end": 0.5, "neighbours": [3, 9], '
+        '"score": 0.9877}], "seconds": 1.0, "alphas": [0.1, 0.9], "fired": [1]}\n'
     )
     assert path.read_text(encoding="utf-8").startswith(first)
     rounded = Keyword(3, "dog</w>", (3, 4), 0.1235, 0.5, (3, 9), 0.9877)
