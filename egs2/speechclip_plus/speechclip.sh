@@ -758,22 +758,17 @@ if runs_stage 9; then
         # the weight of the branches' sum is chosen on the validation set, if that was embedded
         options=()
         if [ -e "${inference_dir}/${valid_set}/utterances.txt" ]; then options=(--dev_dir "${inference_dir}/${valid_set}"); fi
-        ${python} -m espnet_plugin.bin.score_retrieval --inference_dir "${inference_dir}/${name}" \
-            ${options[@]+"${options[@]}"} > /dev/null
+        ${python} -m espnet_plugin.bin.score_set --inference_dir "${inference_dir}/${name}" \
+            --data_dir "${data_feats}/${name}" ${options[@]+"${options[@]}"}
         # keywords are compared with written captions, which not every corpus has
-        if [ -e "${inference_dir}/${name}/keywords.jsonl" ] && [ -e "${data_feats}/${name}/text" ]; then
-            options=()
-            if [ -e "${data_feats}/${name}/words.ctm" ]; then options=(--words_ctm "${data_feats}/${name}/words.ctm"); fi
-            ${python} -m espnet_plugin.bin.score_keywords --inference_dir "${inference_dir}/${name}" \
-                ${options[@]+"${options[@]}"}
-            if "${ladder}" && [[ " ${test_sets} " == *" ${name} "* ]]; then
-                log_file=${inference_dir}/${name}/logs/score_ladder.log
-                log "the ladder of ${name}, log: ${log_file}"
-                OMP_NUM_THREADS=${num_threads} "${frozen_cmd[@]}" "${log_file}" \
-                    ${python} -m espnet_plugin.bin.score_ladder --inference_dir "${inference_dir}/${name}" \
-                    --ngpu "${frozen_ngpu}" "${inferring[@]}" \
-                    || { tail -n 15 "${log_file}" >&2; fail "the ladder failed; see ${log_file}"; }
-            fi
+        if "${ladder}" && [[ " ${test_sets} " == *" ${name} "* ]] \
+            && [ -e "${inference_dir}/${name}/keywords.jsonl" ] && [ -e "${data_feats}/${name}/text" ]; then
+            log_file=${inference_dir}/${name}/logs/score_ladder.log
+            log "the ladder of ${name}, log: ${log_file}"
+            OMP_NUM_THREADS=${num_threads} "${frozen_cmd[@]}" "${log_file}" \
+                ${python} -m espnet_plugin.bin.score_ladder --inference_dir "${inference_dir}/${name}" \
+                --ngpu "${frozen_ngpu}" "${inferring[@]}" \
+                || { tail -n 15 "${log_file}" >&2; fail "the ladder failed; see ${log_file}"; }
         fi
     done
     options=()

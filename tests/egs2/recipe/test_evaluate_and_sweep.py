@@ -84,7 +84,7 @@ def test_evaluate_runs_a_model_on_other_data(recipe: Path) -> None:
     assert inference["--output_dir"] == f"{output}/tiny_test"
     (transcripts,) = calls(recipe, "embed_transcripts")
     assert transcripts["--transcripts"] == "asr.txt"
-    assert len(calls(recipe, "score_keywords")) == len(calls(recipe, "score_retrieval")) == 1
+    assert len(calls(recipe, "score_set")) == 1
     (ladder,) = calls(recipe, "score_ladder")
     assert ladder["--model_tag"] == checkpoint
     assert ladder["--inference_dir"] == f"{output}/tiny_test"

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from espnet_plugin.bin import embed_transcripts, score_retrieval
+from espnet_plugin.bin import embed_transcripts, score_set
 from espnet_plugin.data.inference_set import read_inference_set
 from espnet_plugin.data.scp import read_scp
 from espnet_plugin.evaluation.report.material import read_material
@@ -21,7 +21,7 @@ def test_right_transcripts_score_like_the_teacher(inferred: Path, tiny_corpus, t
         ]
     )
     assert np.allclose(np.load(inferred / "transcripts.npy"), np.load(inferred / "text.npy"))
-    score_retrieval.main(["--inference_dir", str(inferred)])
+    score_set.main(["--inference_dir", str(inferred)])
     scores = json.loads((inferred / "scoring" / "retrieval.json").read_text())
     assert scores["asr"]["speech_to_image"] == scores["teacher"]["text_to_image"]
     assert scores["asr"]["image_to_speech"] == scores["teacher"]["image_to_text"]
@@ -44,7 +44,7 @@ def test_missing_transcripts_count_as_empty(inferred: Path, tiny_corpus, tmp_pat
     assert json.loads((inferred / "transcripts.json").read_text())["word_error_rate"] is None
     heard = read_scp(inferred / "transcripts")
     assert heard[silent] == heard[absent] == "" and len(heard) == 12
-    score_retrieval.main(["--inference_dir", str(inferred)])
+    score_set.main(["--inference_dir", str(inferred)])
     material = read_material(read_inference_set(inferred), tiny_corpus.data)
     assert material.transcripts == heard
     (tmp_path / "text").write_text("other a dog\n")

@@ -1,0 +1,65 @@
+"""Scores one data set: retrieval from its embeddings, and keywords against the captions.
+
+Reads a set's inference directory and writes scoring/ in it. retrieval.json has recall@k, median and
+mean rank, MRR and mAP of each branch, of both branches together, of the teacher and of chance;
+keywords.json, if there are keywords and captions, hits and places of the keywords.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from espnet_plugin.data.alignments import WORDS_CTM
+from espnet_plugin.data.inference_set import read_inference_set
+from espnet_plugin.evaluation.report.tables import (
+    keyword_table,
+    retrieval_table,
+    speech_text_tables,
+)
+from espnet_plugin.evaluation.scores.keywords import score_keywords_directory
+from espnet_plugin.evaluation.scores.retrieval import score_retrieval_directory
+from espnet_plugin.utils.command import command_errors
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Returns the command's options."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument("--inference_dir", required=True, help="a set's inference directory")
+    parser.add_argument(
+        "--dev_dir", help="the development set's one, on which the branches' weights are chosen"
+    )
+    parser.add_argument(
+        "--data_dir", type=Path, help="the set's data directory; words.ctm in it is used"
+    )
+    parser.add_argument(
+        "--token_list",
+        help="tokens.tsv of the keyword vocabulary, if the tokenizer is not CLIP's own",
+    )
+    return parser
+
+
+@command_errors("score_set")
+def main(cmd: Sequence[str] | None = None) -> None:
+    """Runs the command."""
+    args = get_parser().parse_args(cmd)
+    report = score_retrieval_directory(args.inference_dir, dev_directory=args.dev_dir)
+    tables = [retrieval_table(report)]
+    tables += [table.markdown() for table in speech_text_tables(report)]
+    if read_inference_set(args.inference_dir).keywords:
+        ctm = args.data_dir / WORDS_CTM if args.data_dir else None
+        scores = score_keywords_directory(
+            args.inference_dir,
+            token_list=args.token_list,
+            words_ctm=ctm if ctm and ctm.exists() else None,
+        )
+        tables.append(keyword_table(scores, scores.get("intervals", {})).markdown())
+    sys.stdout.write("\n\n".join([f"{Path(args.inference_dir).absolute().name}:", *tables]) + "\n")
+
+
+if __name__ == "__main__":
+    main()
