@@ -85,13 +85,6 @@ def get_parser() -> argparse.ArgumentParser:
     query.add_argument(
         "--mic", nargs="?", type=seconds, const="5s", metavar="TIME", help="record 5s or TIME"
     )
-    query.add_argument(
-        "--minus",
-        action="append",
-        default=[],
-        metavar="WHAT",
-        help="less of this: a text, or a file with a recording or an image",
-    )
     added.add_argument("--top", type=positive, default=10, help="how many images (10)")
     added.add_argument("--exact", action="store_true", help="also in an approximate index")
     added.add_argument("--paths", action="store_true", help="print bare paths")
@@ -253,17 +246,16 @@ def index(args: argparse.Namespace) -> None:
 def search(args: argparse.Namespace) -> None:
     """Ranks the images of an index."""
     from espnet_plugin.search.index import ImageIndex
-    from espnet_plugin.search.query import Query
+    from espnet_plugin.search.microphone import record
+    from espnet_plugin.search.query import check_query, embed_query
 
-    query = Query(args.wav, args.text, args.image, args.minus)
     images = ImageIndex(args.index)
-    query.check(spoken=args.mic is not None)
-    if args.mic:
-        from espnet_plugin.search.microphone import RATE, record
-
-        query.samples, query.rate = record(args.mic), RATE
+    wanted = args.wav, args.text, args.image
+    check_query(*wanted, spoken=args.mic is not None)
+    spoken = record(args.mic) if args.mic else None
     model = _load(args, images.model_at_hand(args.model).name)
-    hits = images.search(query.vector(model, args.branch), top=args.top, exact=args.exact)
+    query = embed_query(model, *wanted, spoken=spoken, branch=args.branch)
+    hits = images.search(query, top=args.top, exact=args.exact)
     if args.paths:
         print("\n".join(hit.path for hit in hits))
         return

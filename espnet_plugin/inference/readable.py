@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from espnet_plugin.data.audio import read_audio, read_header
-from espnet_plugin.data.images import image_problem, is_image, read_image
+from espnet_plugin.data.images import image_problem, is_image
 from espnet_plugin.data.scp import DataError
 
 
@@ -20,18 +20,6 @@ def check_recording(path: str) -> None:
         read_audio(path)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
-
-
-def check_file(path: str) -> None:
-    """Decodes an image, or else a recording, by the file's name.
-
-    Raises:
-        DataError: It cannot be used; the message names it.
-    """
-    if is_image(path):
-        read_image(path)
-    else:
-        check_recording(path)
 
 
 def keep_readable(paths: Sequence[str], *, others: bool = False) -> list[str]:
