@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import espnet_plugin
+from espnet_plugin.data.files import require_files
 from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
 from espnet_plugin.utils.command import (
     CommandParser,
@@ -188,14 +189,12 @@ def info(args: argparse.Namespace) -> None:
 
 def embed(args: argparse.Namespace) -> None:
     """Embeds files and texts."""
-    from espnet_plugin.inference.readable import keep_readable
-
     if not (args.files or args.text) or not (args.output or args.json):
         raise ValueError("give files or --text, and --output file.npz or --json")
-    files = keep_readable(args.files, others=bool(args.text))
+    require_files(args.files)
     from espnet_plugin.inference.by_name import embed_by_name, write_embeddings
 
-    rows = embed_by_name(_load(args, args.model), files, args.text, branch=args.branch)
+    rows = embed_by_name(_load(args, args.model), args.files, args.text, branch=args.branch)
     if args.output:
         write_embeddings(args.output, rows)
     if args.json:
@@ -204,12 +203,10 @@ def embed(args: argparse.Namespace) -> None:
 
 def keywords(args: argparse.Namespace) -> None:
     """Prints the keywords of recordings."""
-    from espnet_plugin.inference.readable import keep_readable
-
-    files = keep_readable(args.files)
+    require_files(args.files)
     from espnet_plugin.inference.by_name import keywords_by_name
 
-    found = keywords_by_name(_load(args, args.model), files)
+    found = keywords_by_name(_load(args, args.model), args.files)
     rows: list[tuple[str, ...]] = [("recording", "word", "score", "start", "end")]
     for file, words in found.items():
         for word in words:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from espnet_plugin.data.scp import DataError
@@ -10,6 +11,17 @@ from espnet_plugin.data.scp import DataError
 
 class MissingPackageError(DataError):
     """The package that reads a file's format is not installed; the message names it."""
+
+
+def require_files(paths: Iterable[str | Path]) -> None:
+    """Raises when a file is not there or cannot be opened, e.g. before a model is loaded.
+
+    Raises:
+        DataError: With file and reason, of the first.
+    """
+    for path in paths:
+        if problem := file_problem(path):
+            raise DataError(f"{path}: {problem}")
 
 
 def file_problem(path: str | Path) -> str | None:

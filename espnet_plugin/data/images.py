@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from espnet_plugin.data.files import MissingPackageError, file_problem
+from espnet_plugin.data.files import MissingPackageError, require_files
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.utils.progress import progress
 
@@ -66,8 +66,7 @@ def read_image(source: str | Path | Image | np.ndarray) -> Image:
             f"an image of type {type(source).__name__}: give a file, a PIL image, or pixels "
             "(height, width, 3) as an array"
         )
-    if problem := file_problem(source):
-        raise DataError(f"{source}: {problem}")
+    require_files([source])
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd EXIF data

@@ -40,6 +40,7 @@ def embed_by_name(
     images = [file for file in files if is_image(file)]
     recordings = [file for file in files if not is_image(file)]
     rows: dict[str, np.ndarray] = {}
+    problems: list[str] = []
     for given, encode in (
         (recordings, partial(model.encode_speech, branch=branch)),
         (images, model.encode_image),
@@ -47,12 +48,13 @@ def embed_by_name(
         if given:
             skipped: dict[int, str] = {}
             embedded = encode(given, skipped=skipped)
+            problems += skipped.values()
             kept = [file for position, file in enumerate(given) if position not in skipped]
             rows.update(zip(kept, embedded, strict=True))
     if texts:
         rows.update(zip(texts, model.encode_text(texts), strict=True))
     if not rows:
-        raise ValueError("none of the files can be used")
+        raise ValueError("; ".join(problems))
     return [(name, rows[name]) for name in (*files, *texts) if name in rows]
 
 
@@ -70,12 +72,13 @@ def keywords_by_name(model: SpeechCLIP, files: Sequence[str]) -> dict[str, list[
     Raises:
         ValueError: If no recording can be used.
     """
-    found = {}
+    found, problems = {}, []
     for file in progress(files, description="recordings", unit="recording"):
         try:
             found[file] = model.keywords(file)
         except (OSError, ValueError) as error:
             logging.warning(f"left out: {error}")
+            problems.append(str(error))
     if not found:
-        raise ValueError("none of the recordings can be used")
+        raise ValueError("; ".join(problems))
     return found

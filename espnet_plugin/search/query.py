@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from espnet_plugin.data.images import read_image
+from espnet_plugin.data.files import require_files
 from espnet_plugin.data.speech_activity import NoSpeechError, spoken_part
-from espnet_plugin.inference.readable import check_recording
 from espnet_plugin.inference.utterance import read_utterance
 from espnet_plugin.search.microphone import RATE
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 def check_query(
     recordings: Sequence[str], texts: Sequence[str], images: Sequence[str], *, spoken: bool
 ) -> None:
-    """Decodes all files, before a model is loaded.
+    """Looks for all files, before a model is loaded.
 
     Args:
         recordings: Files.
@@ -29,17 +28,14 @@ def check_query(
         spoken: Whether the microphone is still to be listened to.
 
     Raises:
-        DataError: If a file cannot be used; the message names it.
+        DataError: If a file is missing; the message names it.
         ValueError: If nothing is searched for, or a text is empty.
     """
     if not (recordings or texts or images or spoken):
         raise ValueError("say what to look for: --wav, --text, --image or --mic")
     if not all(map(str.strip, texts)):
         raise ValueError("an empty text looks for nothing")
-    for file in recordings:
-        check_recording(file)
-    for file in images:
-        read_image(file)
+    require_files([*recordings, *images])
 
 
 def embed_query(
@@ -64,7 +60,7 @@ def embed_query(
         branch: Of recordings, see :meth:`SpeechCLIP.encode_speech`.
 
     Raises:
-        DataError: If a recording is silent.
+        DataError: If a file cannot be used, or a recording is silent.
     """
     rows = [_recording(model, file, branch) for file in recordings]
     rows += [model.encode_text(text)[0] for text in texts]

@@ -161,27 +161,43 @@ def test_bad_input_is_one_sentence(index: Path, arguments, message: str) -> None
     [
         (("keywords", "absent.wav"), "absent.wav: no such file$"),
         (("keywords", "FOLDER"), "pictures: a folder, not a file$"),
-        (("embed", "BAD", "--json"), "bad.jpg: not an image that can"),
         (("search", "--index", "INDEX", "--wav", "FOLDER"), "pictures: a folder, not a file$"),
-        (("search", "--index", "INDEX", "--wav", "BAD"), "bad.jpg: cannot be read"),
-        (("search", "--index", "INDEX", "--image", "BAD"), "bad.jpg: not an image that can"),
     ],
 )
-def test_what_cannot_be_read_is_said_before_a_model_is_looked_for(
+def test_what_is_missing_is_said_before_a_model_is_looked_for(
     index: Path, pictures: Path, arguments, message: str
 ) -> None:
-    files = {"INDEX": index, "FOLDER": pictures, "BAD": pictures / "bad.jpg"}
+    files = {"INDEX": index, "FOLDER": pictures}
     given = [str(files.get(argument, argument)) for argument in arguments]
     with pytest.raises(SystemExit, match=f"^speechclip: error: .*{message}"):
         main([*given, "--model", "no_model"])
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("embed", "BAD", "--json", "--model", "MODEL"), "bad.jpg: not an image that can"),
+        (("keywords", "BAD", "--model", "MODEL"), "bad.jpg: cannot be read"),
+        (("search", "--index", "INDEX", "--wav", "BAD"), "bad.jpg: cannot be read"),
+        (("search", "--index", "INDEX", "--image", "BAD"), "bad.jpg: not an image that can"),
+    ],
+)
+def test_what_cannot_be_read_is_named(
+    index: Path, pictures: Path, exported: Path, arguments, message: str
+) -> None:
+    files = {"INDEX": index, "BAD": pictures / "bad.jpg", "MODEL": exported}
+    given = [str(files.get(argument, argument)) for argument in arguments]
+    with pytest.raises(SystemExit, match=f"^speechclip: error: .*{message}"):
+        main(given)
+
+
 def test_more_or_less_of_a_recording_is_heard(exported: Path, tmp_path: Path, run, caplog) -> None:
-    wav = tmp_path / "long.wav"
+    wav, noise = tmp_path / "long.wav", tmp_path / "noise.wav"
+    noise.write_bytes(b"noise")
     soundfile.write(wav, 0.1 * np.random.default_rng(1).standard_normal(48000), 16000)
     with caplog.at_level("WARNING"):
-        run("keywords", wav, "absent.wav", "--model", exported, "--max_seconds", "2s")
-    assert "left out: absent.wav: no such file" in caplog.text
+        run("keywords", wav, noise, "--model", exported, "--max_seconds", "2s")
+    assert f"left out: {noise}: cannot be read" in caplog.text
     assert f"{wav}: 3 s long, only the first 2 s are used" in caplog.text
     assert "give more max_seconds (--max_seconds)" in caplog.text
 
