@@ -49,8 +49,6 @@ from espnet_plugin.train.retrieval_trainer import RetrievalTrainer
 from espnet_plugin.train.unique_image_sampler import UniqueImageBatchSampler
 from espnet_plugin.utils.command import resource_errors
 
-VALID_SECONDS = 600  # of a batch, with padding: some 10 GiB with HuBERT base
-
 
 class SpeechCLIPTask(AbsTask):
     """Trains the five architectures of SpeechCLIP and SpeechCLIP+, which differ in two switches.
@@ -251,8 +249,6 @@ class SpeechCLIPTask(AbsTask):
         """New batches each epoch without an image twice; validation in file order."""
         if not iter_options.train:
             iter_options.batch_type = "unsorted"
-            if not trains_on_states(args):
-                warn_of_long_speech(read_lengths(iter_options.shape_files), iter_options.batch_size)
             return cls.build_sequence_iter_factory(args, iter_options, mode)
         if args.shuffle_within_batch:
             raise ValueError(
@@ -293,23 +289,6 @@ class SpeechCLIPTask(AbsTask):
         raise ValueError(
             "iterator_type chunk would cut an utterance, but not its image and caption. Use "
             "iterator_type task and crop_seconds"
-        )
-
-
-def warn_of_long_speech(samples: Mapping[str, int], batch_size: int) -> None:
-    """Warns if an utterance of the development set, which is not cropped, makes too large a batch.
-
-    Args:
-        samples: Length of each utterance.
-        batch_size: Utterances of a batch.
-    """
-    utterance, longest = max(samples.items(), key=lambda pair: pair[1])
-    seconds = longest / SAMPLING_RATE
-    if seconds * batch_size > VALID_SECONDS:
-        logging.warning(
-            f"{utterance} of the development set lasts {seconds:.0f} s: its batch of {batch_size} "
-            f"is padded to {seconds * batch_size:.0f} s. If memory is short, give a smaller "
-            "--valid_batch_size or cut the recording"
         )
 
 

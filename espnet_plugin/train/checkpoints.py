@@ -60,14 +60,9 @@ def read_resume_point(path: str | Path) -> dict[str, Any]:
         if missing:
             raise ValueError(f"{path}: lacks {', '.join(sorted(missing))}")
     except (ValueError, TypeError) as error:
-        epochs = sorted(path.parent.glob("[0-9]*epoch.pth"), key=lambda file: file.stat().st_mtime)
-        newest = next((file for file in reversed(epochs) if _is_whole(file)), None)
-        start = (
-            f", with --pretrained_model and a copy of {newest} for its weights" if newest else ""
-        )
         raise ValueError(
             f"{error}. Training cannot be resumed from it: move {path.parent} away and start "
-            f"again{start}"
+            "again; --pretrained_model takes the weights of an epoch"
         ) from error
     return states
 

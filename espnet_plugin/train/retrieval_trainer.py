@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,14 +112,9 @@ class RetrievalTrainer(Trainer):
 
     @classmethod
     def train_one_epoch(cls, model: Any, iterator: Any, **kwargs: Any) -> bool:
-        """One epoch of ESPnet's trainer, with its own random numbers and process time.
-
-        On a terminal it shows a progress bar.
-        """
-        distributed_option: DistributedOption = kwargs["distributed_option"]
+        """One epoch of ESPnet's trainer, with its own random numbers and process time."""
         options: RetrievalTrainerOptions = kwargs["options"]
-        epoch = kwargs["reporter"].get_epoch()
-        set_all_random_seed(epoch_seed(options.seed, epoch))
+        set_all_random_seed(epoch_seed(options.seed, kwargs["reporter"].get_epoch()))
         updates = None
         if not options.no_forward_run:
             model.zero_grad()  # no checkpoint holds gradients of an incomplete update
@@ -129,12 +123,6 @@ class RetrievalTrainer(Trainer):
                 getattr(model, "module", model),
                 accum_grad=options.accum_grad,
                 limit=options.max_skipped_updates,
-            )
-        if sys.stderr.isatty() and (distributed_option.dist_rank or 0) == 0:
-            from tqdm import tqdm
-
-            iterator = tqdm(
-                iterator, f"epoch {epoch}", unit="batch", dynamic_ncols=True, leave=None
             )
         before = _cpu_seconds()
         with memory_errors(updates.current if updates is not None else [], remedy=SMALLER):

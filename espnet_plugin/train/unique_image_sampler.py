@@ -16,18 +16,14 @@ from espnet2.samplers.abs_sampler import AbsSampler
 
 
 def spread_sizes(total: int, parts: int, multiple: int) -> list[int]:
-    """Splits ``total`` into ``parts`` nearly equal sizes that are multiples of ``multiple``.
+    """Splits ``total``, a multiple of ``multiple``, into nearly equal sizes that are multiples too.
 
     >>> spread_sizes(10, 4, 1)
     [3, 3, 2, 2]
     >>> spread_sizes(12, 2, 4)
     [8, 4]
     """
-    units, rest = divmod(total, multiple)
-    if rest:
-        raise ValueError(f"{total} is not a multiple of {multiple}")
-    small, larger = divmod(units, parts)
-    return [(small + 1) * multiple] * larger + [small * multiple] * (parts - larger)
+    return [multiple * len(part) for part in np.array_split(np.arange(total // multiple), parts)]
 
 
 def can_be_spread(captions_per_image: Sequence[int], sizes: Sequence[int]) -> bool:

@@ -16,7 +16,7 @@ import yaml
 
 from espnet_plugin.patches import whole_files
 from espnet_plugin.pretrained.trust import UntrustedModelError
-from espnet_plugin.tasks.speechclip import SpeechCLIPTask, warn_of_long_speech
+from espnet_plugin.tasks.speechclip import SpeechCLIPTask
 from espnet_plugin.train.checkpoints import read_checkpoint, repair_experiment
 from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel
 from espnet_plugin.train.skipped_updates import NonFiniteTrainingError, WatchedUpdates
@@ -136,25 +136,6 @@ def test_a_full_memory_is_one_sentence(
         train(arguments, tmp_path / "exp", 1)
 
 
-def test_training_looks_at_the_lengths_of_the_development_set(
-    arguments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: list[int] = []
-    monkeypatch.setattr(
-        "espnet_plugin.tasks.speechclip.warn_of_long_speech",
-        lambda samples, batch_size: seen.append(batch_size),
-    )
-    train(arguments, tmp_path / "new", 1)
-    assert len(seen) == 1
-
-
-def test_long_speech_of_the_development_set_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
-    warn_of_long_speech({"a": 16_000, "b": 75 * 16_000}, 8)  # 600 s
-    assert not caplog.records
-    warn_of_long_speech({"a": 16_000, "b": 76 * 16_000}, 8)
-    assert "b of the development set lasts 76 s: its batch of 8 is padded to 608 s" in caplog.text
-
-
 def test_a_stump_of_the_last_epoch_is_written_again(experiment: Path) -> None:
     """What ESPnet itself leaves when it is killed."""
     last = experiment / "2epoch.pth"
@@ -175,7 +156,7 @@ def test_what_cannot_be_repaired_says_what_to_do(experiment: Path, arguments) ->
     first.write_bytes(whole)
     checkpoint = experiment / "checkpoint.pth"
     checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
-    with pytest.raises(ValueError, match=r"cannot be resumed.*--pretrained_model.*\depoch.pth"):
+    with pytest.raises(ValueError, match="cannot be resumed"):
         train(arguments, experiment, 3)
 
 
