@@ -31,24 +31,18 @@ def stamp(path: str | Path) -> Stamp:
     return [stat.st_size, stat.st_mtime_ns]
 
 
-def fingerprint(value: Any, *, times: bool = True) -> str:
+def fingerprint(value: Any) -> str:
     """A hash of an option's value.
 
     A file counts by its content, a folder by its files. An ``.scp`` counts by its lines and the
     size and time of each file in it. Anything else (a model's name, a number) counts by itself.
-
-    Args:
-        value: The option's value.
-        times: Whether the times of the files in an ``.scp`` count.
     """
     digest = hashlib.sha256(b"" if _exists(value) else repr(value).encode())
     for file in _files(value):
         digest.update(f"{file.name}\n".encode("utf-8", "surrogateescape"))
         hash_file(file, digest)
         if file.suffix == ".scp":
-            stamps = [stamp(path) for path in read_scp(file).values()]
-            shown = stamps if times else [found and found[0] for found in stamps]
-            digest.update(repr(shown).encode())
+            digest.update(repr([stamp(path) for path in read_scp(file).values()]).encode())
     return digest.hexdigest()
 
 
@@ -169,11 +163,10 @@ def made_from(**inputs: Any) -> dict[str, list[str]]:
     """The inputs of a result, for :func:`write_record`; taken before they are read.
 
     Returns:
-        Input → its value, its fingerprint, and for an ``.scp`` its fingerprint without times.
+        Input → its value and its fingerprint.
     """
     return {
         name: [str(value), fingerprint(value)]
-        + ([fingerprint(value, times=False)] if str(value).endswith(".scp") else [])
         for name, value in inputs.items()
         if value is not None
     }
@@ -208,26 +201,20 @@ def require_fresh(
             continue
         try:
             record = json.loads(path.read_bytes())
-            changed = {
-                f"{name} ({value})": fingerprint(value, times=False) in before[1:]
-                for name, (value, *before) in record.items()
-                if name not in wanted and _exists(value) and fingerprint(value) != before[0]
-            }
+            changed = [
+                f"{name} ({value})"
+                for name, (value, before, *_) in record.items()
+                if name not in wanted and _exists(value) and fingerprint(value) != before
+            ]
             for name, value in wanted.items():
                 old, before, *_ = record.get(name, (None, None))
                 if (None if value is None else fingerprint(value)) != before:
                     was = "" if old == str(value) else f"{old}, wanted: "
-                    changed[f"{name} ({was}{value})"] = False
+                    changed.append(f"{name} ({was}{value})")
         except (AttributeError, IndexError, RecursionError, TypeError, ValueError) as error:
             raise DataError(f"{path}: damaged ({error}); {remedy}") from error
-        others = [name for name, only_times in changed.items() if not only_times]
-        if others:
-            raise DataError(
-                f"{result}: was made from another {', '.join(others)} than is there now; {remedy}"
-            )
         if changed:
             raise DataError(
-                f"{result}: only the times of the files in {', '.join(changed)} differ from when "
-                "it was made, their sizes do not. A copy changes them: copy again with the times "
-                f"(cp -a). Otherwise {remedy}"
+                f"{result}: was made from another {', '.join(changed)} than is there now (files in "
+                f"an .scp count by their times too; cp -a keeps them); {remedy}"
             )

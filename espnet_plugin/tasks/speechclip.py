@@ -47,7 +47,7 @@ from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel
 from espnet_plugin.train.preprocessor import SpeechCLIPPreprocessor
 from espnet_plugin.train.retrieval_trainer import RetrievalTrainer
 from espnet_plugin.train.unique_image_sampler import UniqueImageBatchSampler
-from espnet_plugin.utils.command import resource_errors
+from espnet_plugin.utils.command import command_errors, resource_errors
 
 
 class SpeechCLIPTask(AbsTask):
@@ -83,19 +83,19 @@ class SpeechCLIPTask(AbsTask):
     def main_worker(cls, args: argparse.Namespace) -> None:
         """Trains without executing anything in the checkpoints that it starts from.
 
-        A full or read-only disk, or a full memory, ends it with one message.
+        Hidden states of another speech encoder, normalisation or recordings end it with one
+        message; so does a full or read-only disk, or a full memory.
 
         Raises:
-            DataError: If the data are hidden states of another speech encoder or normalisation, or
-                if their recordings changed.
             ValueError: If a file of ``--init_param`` is damaged or holds more than weights.
         """
-        for path, _, kind in (
-            *(args.train_data_path_and_name_and_type or ()),
-            *(args.valid_data_path_and_name_and_type or ()),
-        ):
-            if kind == "frames":
-                require_own_states(path, args.speech_encoder, args.speech_encoder_conf or {})
+        with command_errors("speechclip_train"):
+            for path, _, kind in (
+                *(args.train_data_path_and_name_and_type or ()),
+                *(args.valid_data_path_and_name_and_type or ()),
+            ):
+                if kind == "frames":
+                    require_own_states(path, args.speech_encoder, args.speech_encoder_conf or {})
         for option in args.init_param or ():
             read_checkpoint(option.split(":")[0])
         with weights_only_loading(), resource_errors("speechclip_train"):

@@ -151,21 +151,3 @@ def test_a_record_names_the_input_that_changed(tmp_path: Path) -> None:
     picture.write_text("what the list names counts too")
     with pytest.raises(DataError, match=r"from another scp \(.*wav.scp\) than .*; run it again"):
         require_fresh([result], remedy="run it again")
-
-
-def test_a_copy_that_lost_the_files_times_is_told_from_other_data(tmp_path: Path) -> None:
-    result, scp, picture = tmp_path / "tokens.tsv", tmp_path / "wav.scp", tmp_path / "a.png"
-    for path in (result, picture):
-        path.write_text(path.name)
-    scp.write_text(f"a {picture}\n")
-    before = picture.stat()
-    write_record(result, made_from(scp=scp))
-    os.utime(picture, ns=(1, 1))  # as cp -r leaves it
-    with pytest.raises(DataError, match=r"only the times .*wav.scp\) differ .*\(cp -a\).* do it"):
-        require_fresh([result], remedy="do it again")
-    picture.write_text("longer than before")
-    with pytest.raises(DataError, match=r"from another scp .* than is there now; do it again"):
-        require_fresh([result], remedy="do it again")
-    picture.write_text(picture.name)
-    os.utime(picture, ns=(before.st_atime_ns, before.st_mtime_ns))
-    require_fresh([result], remedy="")
