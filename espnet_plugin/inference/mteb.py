@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from espnet_plugin.data.scp import DataError
-from espnet_plugin.inference.publishing import training_sets
 from espnet_plugin.inference.speechclip import Branch, SpeechCLIP
 from espnet_plugin.inference.utterance import MAX_SECONDS, read_utterance
 from espnet_plugin.pretrained.fingerprint import model_fingerprint
-from espnet_plugin.pretrained.released import released_as, released_model
-from espnet_plugin.pretrained.stored_model import read_stored_config
+from espnet_plugin.pretrained.released import released_model
 from espnet_plugin.utils.progress import progress
 
 try:
@@ -30,52 +28,6 @@ if TYPE_CHECKING:
     from torch.utils.data import DataLoader
 
 
-# MTEB's tasks that are made of a corpus. Several score on its training images: Flickr8k's are a
-# part of Flickr30k's, and SpokenCOCO trains on most of MS COCO's validation images.
-TASKS_OF_CORPUS = {
-    "Flickr8k": frozenset(
-        (
-            "AROFlickrOrder",
-            "Flickr30kI2TRetrieval",
-            "Flickr30kT2IRetrieval",
-            "FlickrAudioToImageRetrieval",
-            "FlickrImageToAudioRetrieval",
-            "Multi30kI2TRetrieval",
-            "Multi30kT2IRetrieval",
-            "XFlickr30kCoI2TRetrieval",
-            "XFlickr30kCoT2IRetrieval",
-        )
-    ),
-    "SpokenCOCO": frozenset(
-        (
-            "AROCocoOrder",
-            "COCOModalEquivA2IHumanRetrieval",
-            "COCOModalEquivA2ITTSRetrieval",
-            "COCOModalEquivI2AHumanRetrieval",
-            "COCOModalEquivI2ATTSRetrieval",
-            "COCOModalEquivI2TRetrieval",
-            "COCOModalEquivT2IRetrieval",
-            "MSCOCOI2TRetrieval",
-            "MSCOCOT2IRetrieval",
-            "SpeechCocoA2IRetrieval",
-            "SpeechCocoI2ARetrieval",
-            "SpokenCOCOA2IRetrieval",
-            "SpokenCOCOI2ARetrieval",
-            "XFlickr30kCoI2TRetrieval",
-            "XFlickr30kCoT2IRetrieval",
-        )
-    ),
-}
-# The recipe's training sets.
-CORPUS_OF_SET = {
-    "flickr8k_train": "Flickr8k",
-    "spokencoco_train": "SpokenCOCO",
-    "mini_train": "mini",
-    "mini_hard_train": "mini",
-    "mini_words_train": "mini",
-}
-
-
 class MTEBModel(AbsEncoder):
     """A trained model as MTEB's tasks call it.
 
@@ -83,7 +35,7 @@ class MTEBModel(AbsEncoder):
         >>> model = MTEBModel("exp/speechclip_flickr8k_hybrid_plus")
         >>> mteb.evaluate(model, mteb.get_tasks(tasks=["SpokenCOCOA2IRetrieval"]))
 
-    Set what the files do not have (languages, your model's licence, an export's training data) by
+    Set what the files do not have (languages, your model's licence, training data) by
     ``model.mteb_model_meta = model.mteb_model_meta.model_copy(update={...})``.
 
     Args:
@@ -216,29 +168,8 @@ def model_meta(model: SpeechCLIP, *, branch: Branch | None = None) -> ModelMeta:
         release_date=None,
         languages=None,
         public_training_data=None,
-        training_datasets=training_tasks(model.source),
+        training_datasets=None,
     )
-
-
-def training_tasks(source: str | Path) -> set[str] | None:
-    """MTEB's names of the tasks on which a model is not zero-shot, by what it was trained on.
-
-    Args:
-        source: Of the model.
-
-    Returns:
-        The names; none for the generated corpora. None where the model's files do not say what it
-        was trained on: an export does not.
-    """
-    config = read_stored_config(source)
-    released = released_as(config.get("converted_from") or "")
-    if released is not None:
-        return set(TASKS_OF_CORPUS[released.corpus])
-    sets = training_sets(config)
-    if not sets or not sets <= CORPUS_OF_SET.keys():
-        return None
-    corpora = {CORPUS_OF_SET[name] for name in sets}
-    return set().union(*(TASKS_OF_CORPUS.get(corpus, ()) for corpus in corpora))
 
 
 def _origin(source: str | Path) -> dict[str, Any]:

@@ -20,12 +20,7 @@ from torch.utils.data import DataLoader
 from espnet_plugin import SpeechCLIP
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.evaluation.retrieval import rank_embeddings, summarize
-from espnet_plugin.inference.mteb import (
-    TASKS_OF_CORPUS,
-    MTEBModel,
-    model_meta,
-    training_tasks,
-)
+from espnet_plugin.inference.mteb import MTEBModel, model_meta
 from espnet_plugin.pretrained import load_speechclip
 from espnet_plugin.pretrained.description import describe_model
 from tests.espnet_plugin.conftest import TinyCorpus
@@ -129,41 +124,6 @@ def test_what_the_model_says_of_itself(model: MTEBModel, exported: Path, tmp_pat
     assert describe_model(exported)["fingerprint"].startswith(meta.revision)
     assert model_meta(model.model, branch="parallel") == meta
     assert model_meta(model.model, branch="cascaded").experiment_kwargs == {"branch": "cascaded"}
-
-
-@pytest.mark.parametrize(
-    ("config", "expected"),
-    [
-        ({}, None),
-        ({"train_data_path_and_name_and_type": [["dump/raw/my_train/wav.scp", "speech"]]}, None),
-        ({"train_data_path_and_name_and_type": [["dump/raw/mini_train/wav.scp", "speech"]]}, set()),
-        (
-            {"train_data_path_and_name_and_type": [["raw/flickr8k_train/s.scp", "speech_states"]]},
-            TASKS_OF_CORPUS["Flickr8k"],
-        ),
-        (
-            {"converted_from": "epoch_14-step_33224-val_recall_mean_10_84.0128.ckpt"},
-            TASKS_OF_CORPUS["SpokenCOCO"],
-        ),
-        ({"converted_from": "somebodys.ckpt"}, None),
-    ],
-)
-def test_what_a_model_was_trained_on_is_declared(
-    config: dict[str, Any], expected: set[str] | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("espnet_plugin.inference.mteb.read_stored_config", lambda source: config)
-    assert training_tasks("model") == expected
-
-
-def test_every_task_of_a_corpus_is_known() -> None:
-    """Those of the installed MTEB that take pictures; a new one fails here."""
-    tasks = mteb.get_tasks(modalities=["image"], exclude_superseded=False, exclude_beta=False)
-    found = {
-        task.metadata.name
-        for task in tasks
-        if any(word in task.metadata.name.lower() for word in ("coco", "flickr", "multi30k"))
-    }
-    assert found == TASKS_OF_CORPUS["Flickr8k"] | TASKS_OF_CORPUS["SpokenCOCO"]
 
 
 def test_without_mteb_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
