@@ -13,10 +13,9 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.util
-import os
 import sys
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -36,7 +35,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
         arguments = list(sys.argv[1:] if cmd is None else cmd)
         given = _read(arguments)
         check_arguments(given)
-        arguments = complete_arguments(arguments, os.environ)
+        arguments = complete_arguments(arguments)
         patch_runner(device=_read(arguments).device)
         register()
         hub = importlib.import_module("s3prl.hub")
@@ -47,16 +46,8 @@ def main(cmd: Sequence[str] | None = None) -> None:
     runner.main()
 
 
-def complete_arguments(arguments: Sequence[str], environment: Mapping[str, str]) -> list[str]:
-    """The arguments with our defaults.
-
-    Args:
-        arguments: As given.
-        environment: Variables of the process.
-    """
-    arguments = [
-        argument.replace("--local-rank", "--local_rank", 1) for argument in arguments
-    ]  # torch 2 writes it so
+def complete_arguments(arguments: Sequence[str]) -> list[str]:
+    """The arguments with our defaults."""
     given = _read(arguments)
     extra: list[str] = []
     config = CONF / f"{given.downstream}.yaml"
@@ -67,9 +58,7 @@ def complete_arguments(arguments: Sequence[str], environment: Mapping[str, str])
 
         if not torch.cuda.is_available():
             extra += ["--device", "cpu"]
-    if given.local_rank is None and "LOCAL_RANK" in environment:
-        extra += ["--local_rank", environment["LOCAL_RANK"]]  # torchrun
-    return arguments + extra
+    return [*arguments, *extra]
 
 
 def check_arguments(given: argparse.Namespace) -> None:
@@ -137,7 +126,6 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("-n", "--expname", help="or its name: result/downstream/NAME")
     parser.add_argument("-e", "--past_exp", help="an experiment or checkpoint to continue from")
     parser.add_argument("--device", help="cpu or cuda (default: cuda where there is a GPU)")
-    parser.add_argument("--local_rank", help="of this process, under torchrun")
     return parser
 
 

@@ -26,8 +26,8 @@ from s3prl_upstream.superb.tasks import TASKS
 logger = logging.getLogger(__name__)
 
 
-def read_data(path: Path) -> tuple[bool, dict[str, dict[str, object]]]:
-    """Whether the corpora are small stand-ins, and the ``-o`` options of each task.
+def read_data(path: Path) -> dict[str, dict[str, object]]:
+    """The ``-o`` options of each task.
 
     Raises:
         ValueError: If the file has another form or names an unknown task.
@@ -39,7 +39,7 @@ def read_data(path: Path) -> tuple[bool, dict[str, dict[str, object]]]:
             f"{path}: expected a mapping 'tasks' of {', '.join(TASKS)} to options such as "
             "config.downstream_expert.datarc.file_path: PATH"
         )
-    return bool(content.get("small", False)), tasks
+    return tasks
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -83,14 +83,13 @@ def main(cmd: Sequence[str] | None = None) -> None:
 
 
 def _run_all(args: argparse.Namespace) -> list[str]:
-    is_small, data = read_data(args.data)
+    data = read_data(args.data)
     settings = Settings(
         directory=args.directory,
         steps=args.steps,
         seed=args.seed,
         device=args.device,
         workers=args.workers,
-        is_small=is_small,
     )
     upstreams = [Upstream.parse(text) for text in args.upstream]
     failures = []

@@ -63,7 +63,6 @@ class Settings:
         seed: Of s3prl's runner.
         device: cpu or cuda; None: a GPU where there is one.
         workers: Processes that read data; None: as configured.
-        is_small: Whether the data are small stand-ins.
     """
 
     directory: Path
@@ -71,7 +70,6 @@ class Settings:
     seed: int = 1337
     device: str | None = None
     workers: int | None = None
-    is_small: bool = False
 
 
 def run_task(
@@ -147,7 +145,6 @@ def _run_once(
         "metrics": metrics,
         "overrides": {key: str(value) for key, value in overrides.items()},
         "seed": settings.seed,
-        "small": settings.is_small,
     }
     write_text(result, json.dumps(record, indent=2) + "\n")
     return metrics

@@ -41,8 +41,6 @@ def table(results: Sequence[Mapping]) -> str:
             cells.append(" / ".join(values) or ("written" if runs else "–"))
         lines.append(f"| {label} | {' | '.join(cells)} |")
     lines.append("")
-    if any(result["small"] for result in results):
-        lines.append("Small stand-in corpora: these are NOT SUPERB scores.")
     lines += [f"{task.name}: {task.note}." for task in columns if task.note]
     lines += [
         f"{task.name}: mean of {len(row[task.name])} of {len(task.folds)} folds ({label})."

@@ -64,7 +64,7 @@ def make_small_corpora(mini: Path, directory: Path, *, tasks: Sequence[str], siz
         }
         logger.info(f"{name}: {root}")
     path = directory / "data.yaml"
-    write_text(path, yaml.safe_dump({"small": True, "tasks": options}, sort_keys=False))
+    write_text(path, yaml.safe_dump({"tasks": options}, sort_keys=False))
     return path
 
 

@@ -21,7 +21,7 @@ def no_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_configuration_and_device_are_filled_in() -> None:
     given = ["-m", "train", "-d", "voxceleb1"]
     expected = [*given, "-c", str(CONF / "voxceleb1.yaml"), "--device", "cpu"]
-    assert complete_arguments(given, {}) == expected
+    assert complete_arguments(given) == expected
 
 
 @pytest.mark.parametrize(
@@ -34,16 +34,7 @@ def test_configuration_and_device_are_filled_in() -> None:
     ],
 )
 def test_what_is_given_stays(given: list[str]) -> None:
-    assert complete_arguments(given, {}) == given
-
-
-def test_rank_of_torchrun_and_of_torch_distributed_launch() -> None:
-    given = ["-m", "train", "-d", "x", "--device", "cuda"]
-    assert complete_arguments(given, {"LOCAL_RANK": "1"})[-2:] == ["--local_rank", "1"]
-    assert complete_arguments([*given, "--local-rank=2"], {"LOCAL_RANK": "2"}) == [
-        *given,
-        "--local_rank=2",
-    ]
+    assert complete_arguments(given) == given
 
 
 def test_own_files_and_unknown_paths() -> None:

@@ -78,7 +78,7 @@ DATA = {"config.downstream_expert.datarc.file_path": "data"}
 
 
 def test_trains_evaluates_and_does_nothing_twice(runner: Runner, tmp_path: Path) -> None:
-    settings = Settings(tmp_path, steps=40, workers=0, is_small=True)
+    settings = Settings(tmp_path, steps=40, workers=0)
     data = {**DATA, "config.optimizer.lr": 0.01}
     assert run_task(TASKS["SID"], UPSTREAM, data, settings) == {"acc": 50.0}
     train, evaluate = runner.calls
@@ -90,7 +90,7 @@ def test_trains_evaluates_and_does_nothing_twice(runner: Runner, tmp_path: Path)
     assert train[train.index("-k") + 1] == "model"
     assert evaluate[evaluate.index("-e") + 1].endswith("states-10.ckpt")  # no best one
     result = json.loads((tmp_path / "ours" / "SID" / "result.json").read_text())
-    assert (result["metrics"], result["small"]) == ({"acc": 50.0}, True)
+    assert result["metrics"] == {"acc": 50.0}
     run_task(TASKS["SID"], UPSTREAM, DATA, settings)
     assert len(runner.calls) == 2
 
@@ -119,9 +119,7 @@ def test_folds_are_averaged(runner: Runner, tmp_path: Path) -> None:
 
 
 def result(label: str, task: str, metrics: dict[str, float], **more: object) -> dict:
-    return {
-        "upstream": {"label": label}, "task": task, "metrics": metrics, "small": False, **more
-    }  # fmt: skip
+    return {"upstream": {"label": label}, "task": task, "metrics": metrics, **more}
 
 
 def test_table() -> None:
@@ -140,8 +138,6 @@ def test_table() -> None:
         "",
         "ER: mean of 2 of 5 folds (ours).",
     ]
-    small = table([{**results[1], "small": True}])
-    assert "NOT SUPERB scores" in small
 
 
 def test_a_failed_run_does_not_stop_the_others(

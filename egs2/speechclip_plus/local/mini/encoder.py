@@ -114,64 +114,48 @@ def train_encoder(config: MiniConfig, root: Path) -> nn.Module:
     chunks = [load_batch(wavs, sample[k : k + 25]) for k in range(0, len(sample), 25)]
     model = build_encoder(encoder)
     targets = UnitTargets(chunks, encoder.units, seed=config.seed)
-    learner = _Learner(model, targets, encoder)
+    heads = nn.ModuleList(
+        nn.Linear(encoder.hidden_size, len(codebook.centres)) for codebook in targets.codebooks
+    )
+    optimizer = _optimizer(model, heads, encoder)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_factor(step, encoder))
     sizes = {i: (wavs / f"{i}.wav").stat().st_size for i in ids}
     batches = length_batches(sizes, encoder.batch_size, rng)
+    model.train()
     for step in progress(range(encoder.steps), description="small HuBERT", unit="step"):
-        loss, accuracy = learner.learn(load_batch(wavs, next(batches)), rng)
+        batch = load_batch(wavs, next(batches))
+        lengths = frame_count(batch.lengths)
+        mask = draw_mask(rng, lengths, start=encoder.mask_start, span=encoder.mask_span)
+        hidden = model(
+            batch.speech, attention_mask=_sample_mask(batch), mask_time_indices=mask
+        ).last_hidden_state  # (batch, samples) → (batch, frames, hidden)
+        loss = hidden.new_zeros(())
+        for head, units in zip(heads, targets(batch), strict=True):
+            loss = loss + masked_prediction_loss(
+                head(hidden), units, mask, unmasked_weight=encoder.unmasked_weight
+            )
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
         if (step + 1) % 50 == 0:
-            logging.info(f"step {step + 1}: loss {loss:.3f}, masked accuracy {accuracy:.3f}")
+            logging.info(f"step {step + 1}: loss {loss.item():.3f}")
     model.eval()
     save_encoder(model, root / "hubert")
     return model
 
 
-class _Learner:
-    """Model, prediction heads (one per codebook) and optimiser."""
-
-    def __init__(self, model: nn.Module, targets: UnitTargets, config: EncoderConfig) -> None:
-        self.model, self.targets, self.config = model, targets, config
-        self.step = 0
-        sizes = [codebook.centres.shape[0] for codebook in targets.codebooks]
-        self.heads = nn.ModuleList(nn.Linear(config.hidden_size, size) for size in sizes)
-        parameters = list(model.parameters())
-        groups = [
-            {"params": [p for p in parameters if p.ndim >= 2]},
-            {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-            {"params": list(self.heads.parameters())},
-        ]
-        self.optimizer = torch.optim.AdamW(
-            groups, lr=0.0, betas=(0.9, 0.98), weight_decay=config.weight_decay
-        )
-
-    def learn(self, batch: SpeechBatch, rng: np.random.Generator) -> tuple[float, float]:
-        """Make one step; returns the loss and the accuracy on masked frames (first codebook)."""
-        config = self.config
-        lengths = frame_count(batch.lengths)
-        mask = draw_mask(rng, lengths, start=config.mask_start, span=config.mask_span)
-        units = self.targets(batch)
-        self.model.train()
-        hidden = self.model(
-            batch.speech, attention_mask=_sample_mask(batch), mask_time_indices=mask
-        ).last_hidden_state  # (batch, samples) → (batch, frames, hidden)
-        loss = hidden.new_zeros(())
-        accuracy = 0.0
-        for number, (head, target) in enumerate(zip(self.heads, units, strict=True)):
-            logits = head(hidden)
-            loss = loss + masked_prediction_loss(
-                logits, target, mask, unmasked_weight=config.unmasked_weight
-            )
-            if number == 0:
-                accuracy = (logits.argmax(-1) == target)[mask].float().mean().item()
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        rate = config.learning_rate * rate_factor(self.step, config)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.step()
-        self.step += 1
-        return loss.item(), accuracy
+def _optimizer(model: nn.Module, heads: nn.Module, config: EncoderConfig) -> torch.optim.Optimizer:
+    parameters = list(model.parameters())
+    groups = [
+        {"params": [p for p in parameters if p.ndim >= 2]},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+        {"params": list(heads.parameters())},
+    ]
+    return torch.optim.AdamW(
+        groups, lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay
+    )
 
 
 class UnitTargets:

@@ -28,7 +28,7 @@ from espnet_plugin.speechclip.speech_encoder import (
     LayerWeighting,
     batch_states,
 )
-from espnet_plugin.utils.atomic import atomic_path, write_text
+from espnet_plugin.utils.atomic import write_text
 from espnet_plugin.utils.command import command_errors
 from espnet_plugin.utils.progress import progress
 
@@ -102,7 +102,6 @@ def train_recogniser(
     steps: int,
     batch_size: int = 64,
     learning_rate: float = 3e-3,
-    seed: int = 0,
 ) -> tuple[CtcRecogniser, list[str]]:
     """Train on stored hidden states.
 
@@ -112,12 +111,11 @@ def train_recogniser(
         steps: Optimiser steps.
         batch_size: Utterances a step.
         learning_rate: The highest; it rises over a tenth of the steps and falls to nothing.
-        seed: Of weights and order.
 
     Returns:
         The recogniser in evaluation mode, and its words.
     """
-    torch.manual_seed(seed)
+    torch.manual_seed(0)
     words = sorted({word for key in states for word in captions[key].split()})
     unit_of = {word: unit for unit, word in enumerate(words, BLANK + 1)}
     targets = {key: torch.tensor([unit_of[w] for w in captions[key].split()]) for key in states}
@@ -128,7 +126,7 @@ def train_recogniser(
         optimizer, learning_rate, total_steps=steps, pct_start=0.1
     )
     sizes = {key: int(frames[1]) for key, frames in states.items()}
-    batches = length_batches(sizes, batch_size, random_stream(seed, "recogniser"))
+    batches = length_batches(sizes, batch_size, random_stream(0, "recogniser"))
     for step in progress(range(steps), description="CTC recogniser", unit="step"):
         keys = next(batches)
         log_probabilities, lengths = model(*_load(states, keys))
@@ -200,8 +198,6 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--encoder", default="downloads/mini/hubert", help="the frozen encoder")
     parser.add_argument("--output_dir", type=Path, default=Path("exp/mini_recogniser"))
     parser.add_argument("--steps", type=int, default=400)
-    parser.add_argument("--batch_size", type=int, default=64)
-    parser.add_argument("--seed", type=int, default=0)
     return parser
 
 
@@ -211,18 +207,8 @@ def main(cmd: Sequence[str] | None = None) -> None:
     args = get_parser().parse_args(cmd)
     states = StoredFrames(args.train_dir / "speech_states.scp")
     started = time.monotonic()
-    model, words = train_recogniser(
-        states,
-        read_scp(args.train_dir / "text"),
-        steps=args.steps,
-        batch_size=args.batch_size,
-        seed=args.seed,
-    )
+    model, words = train_recogniser(states, read_scp(args.train_dir / "text"), steps=args.steps)
     logging.info(f"{len(words)} words, {args.steps} steps, {time.monotonic() - started:.0f} s")
-    args.output_dir.mkdir(parents=True, exist_ok=True)
-    with atomic_path(args.output_dir / "recogniser.pth") as temporary:
-        torch.save(model.state_dict(), temporary)
-    write_text(args.output_dir / "words.txt", "".join(f"{word}\n" for word in words))
     encoder = FrozenSpeechEncoder(HuggingFaceBackend(model=args.encoder))
     for directory in args.test_dirs:
         texts = recognise(model, words, encoder, read_scp(directory / "wav.scp"))

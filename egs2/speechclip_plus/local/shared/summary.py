@@ -11,9 +11,6 @@ from espnet_plugin.utils.atomic import write_text
 
 from .spoken_captions import Checked, Corpus
 
-SHORT_SECONDS = 0.5
-LONG_SECONDS = 30.0
-
 
 @dataclass
 class SplitCounts:
@@ -39,8 +36,6 @@ class Summary:
     kept: int = 0
     absent: int = 0
     outside: int = 0
-    short: int = 0
-    long: int = 0
 
     @property
     def bad(self) -> int:
@@ -60,8 +55,6 @@ class Summary:
             counts.seconds += checked.seconds
             counts.shortest = min(counts.shortest, checked.seconds)
             counts.longest = max(counts.longest, checked.seconds)
-            self.short += checked.seconds < SHORT_SECONDS
-            self.long += checked.seconds > LONG_SECONDS
 
     def problems(self) -> str:
         """What is missing or broken, in one sentence."""
@@ -96,12 +89,6 @@ class Summary:
             )
         if self.outside:
             rows.append(f"{self.outside} utterances belong to images without a split")
-        if self.short or self.long:
-            rows.append(
-                f"outliers: {self.short} shorter than {SHORT_SECONDS} s, {self.long} longer than "
-                f"{LONG_SECONDS:g} s; stage 3 removes them from train "
-                "(--min_wav_duration, --max_wav_duration), dev and test keep all"
-            )
         return rows
 
     def write(self, directory: Path) -> None:
