@@ -43,10 +43,6 @@ def validate(args: argparse.Namespace) -> None:
     datadir.log_report(args.dir, ["valid"])
 
 
-def spk2utt(args: argparse.Namespace) -> None:
-    datadir.write_spk2utt(args.dir)
-
-
 def copy(args: argparse.Namespace) -> None:
     datadir.copy(args.input_dir, args.output_dir)
 
@@ -112,7 +108,6 @@ def get_parser() -> argparse.ArgumentParser:
     command(fix, "Keep what every file has, sort all files.", "--dir")
     sub = command(validate, "Fail when a directory is inconsistent.", "--dir")
     sub.add_argument("--no_text", action="store_true", help="captions are not required")
-    command(spk2utt, "Make spk2utt from utt2spk.", "--dir")
     command(copy, "Copy a data directory's files.", *two)
     sub = command(check_images, "Decode every image, drop the bad ones.", "--dir")
     sub.add_argument("--nj", type=int, default=1)

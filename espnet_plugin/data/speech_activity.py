@@ -7,8 +7,6 @@ is kept whole, because energy does not distinguish it from noise.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from espnet_plugin.data.scp import DataError
@@ -31,50 +29,10 @@ class NoSpeechError(DataError):
     """A recording is silent."""
 
 
-@dataclass(frozen=True)
-class SpeechPart:
-    """A part of a recording with speech.
+def spoken_part(samples: np.ndarray, rate: int) -> tuple[int, int]:
+    """Where the speech of a recording begins and ends, in samples.
 
-    Attributes:
-        start: Its first sample.
-        end: The sample after its last.
-    """
-
-    start: int
-    end: int
-
-
-def speech_parts(samples: np.ndarray, rate: int) -> list[SpeechPart]:
-    """The parts of a recording with speech, in order; empty if it is silent.
-
-    Args:
-        samples: Floating point in [-1, 1], (samples,).
-        rate: Hz.
-    """
-    frame = round(FRAME * rate)  # samples
-    if len(samples) == 0 or np.abs(samples).max() < SILENT:
-        return []
-    if len(samples) < frame:
-        return [SpeechPart(0, len(samples))]
-    levels = _levels(samples, rate, frame)
-    heard = levels[levels > EMPTY]
-    noise, loudest = np.percentile(heard, 10), heard.max()
-    spread = loudest - noise
-    if spread < LOUDNESS_RANGE:
-        spoken = levels > EMPTY
-    else:
-        least = noise + min(ABOVE_NOISE * spread, AT_MOST)
-        spoken = levels >= max(least, loudest - BELOW_LOUDEST)
-    edges = np.flatnonzero(np.diff(spoken, prepend=False, append=False)).reshape(-1, 2)
-    margin = round(MARGIN * rate)
-    return [
-        SpeechPart(max(0, start - margin), min(len(samples), end + margin))
-        for start, end in _joined((edges * frame).tolist(), rate)
-    ]
-
-
-def spoken_part(samples: np.ndarray, rate: int) -> SpeechPart:
-    """A recording without the silence before its speech and after it.
+    Short pauses are part of it, knocks before and after it are not.
 
     Args:
         samples: Floating point in [-1, 1], (samples,).
@@ -83,10 +41,26 @@ def spoken_part(samples: np.ndarray, rate: int) -> SpeechPart:
     Raises:
         NoSpeechError: When it is silent.
     """
-    parts = speech_parts(samples, rate)
-    if not parts:
+    if len(samples) == 0 or np.abs(samples).max() < SILENT:
         raise NoSpeechError("no speech in it, only silence")
-    return SpeechPart(parts[0].start, parts[-1].end)
+    frame = round(FRAME * rate)  # samples
+    if len(samples) < frame:
+        return 0, len(samples)
+    levels = _levels(samples, rate, frame)
+    heard = levels[levels > EMPTY]
+    noise, loudest = np.percentile(heard, 10), heard.max()
+    spread = loudest - noise
+    spoken = levels > EMPTY
+    if spread >= LOUDNESS_RANGE:
+        least = noise + min(ABOVE_NOISE * spread, AT_MOST)
+        spoken = levels >= max(least, loudest - BELOW_LOUDEST)
+    runs = frame * np.flatnonzero(np.diff(spoken, prepend=False, append=False)).reshape(-1, 2)
+    pauses = runs[1:, 0] - runs[:-1, 1]
+    parts = np.split(runs, np.flatnonzero(pauses > PAUSE * rate) + 1)
+    words = [part for part in parts if np.diff(part).sum() >= SHORTEST * rate] or parts
+    margin = round(MARGIN * rate)
+    start, end = int(words[0][0, 0]), int(words[-1][-1, 1])
+    return max(0, start - margin), min(len(samples), end + margin)
 
 
 def _levels(samples: np.ndarray, rate: int, frame: int) -> np.ndarray:
@@ -104,16 +78,3 @@ def _without_hum(samples: np.ndarray, rate: int) -> np.ndarray:
     frequencies = np.fft.rfftfreq(len(samples), 1 / rate)
     gains = frequencies**2 / np.sqrt(frequencies**4 + LOWEST**4)
     return np.fft.irfft(np.fft.rfft(samples) * gains, len(samples))
-
-
-def _joined(spoken: list[list[int]], rate: int) -> list[tuple[int, int]]:
-    """Start and end of each part in samples; short pauses are joined, knocks are left out."""
-    parts: list[tuple[int, int, int]] = []  # start, end, samples of speech
-    for start, end in spoken:
-        if parts and start - parts[-1][1] <= PAUSE * rate:
-            first, _, so_far = parts.pop()
-            parts.append((first, end, so_far + end - start))
-        else:
-            parts.append((start, end, end - start))
-    words = [part for part in parts if part[2] >= SHORTEST * rate] or parts
-    return [(start, end) for start, end, _ in words]

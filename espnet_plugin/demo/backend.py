@@ -103,16 +103,16 @@ class Backend:
         Raises:
             NoSpeechError: If it is silent.
         """
-        part = spoken_part(samples, self.rate)
-        start = part.start / self.rate
+        first, last = spoken_part(samples, self.rate)
+        start = first / self.rate
         with self._one_at_a_time:
-            result = self.model(samples[part.start : part.end])
+            result = self.model(samples[first:last])
             embedding = result.parallel if result.parallel is not None else result.cascaded
             return Heard(
                 samples=samples,
                 rate=self.rate,
                 start=start,
-                end=part.end / self.rate,
+                end=last / self.rate,
                 embedding=embedding,
                 keywords=None
                 if result.keywords is None

@@ -85,6 +85,5 @@ def _samples(
     model: SpeechCLIP, samples: np.ndarray, rate: int, branch: Branch | None
 ) -> np.ndarray:
     """Cuts the silence at both ends, which would count as part of the query."""
-    part = spoken_part(samples, rate)
-    speech = samples[part.start : part.end]
-    return model.encode_speech(speech, sampling_rate=rate, branch=branch)[0]
+    start, end = spoken_part(samples, rate)
+    return model.encode_speech(samples[start:end], sampling_rate=rate, branch=branch)[0]
