@@ -2,7 +2,7 @@
 # make demo3  the same under ESPnet3, into egs3/ (needs Python 3.12: PYTHON=python3.13 VENV=.venv-3.13)
 # make page   the page for trying that model in the browser, on this computer
 # make test   the unit tests
-# make lint   ruff, mypy (types of the model), vulture (unused code), shellcheck, and tools/check_prose.py for the text
+# make lint   ruff, mypy (types of the model), vulture (unused code), shellcheck, and tests/prose.py for the text
 # make env    only the Python environment
 # make docs   the documentation's site, in docs/_build/html
 # make faults   kills every stage of the recipe some 375 times and compares the results; a quarter of an hour
@@ -73,7 +73,7 @@ lint: $(stamp)
 	$(venv)/bin/mypy
 	$(venv)/bin/vulture
 	$(venv)/bin/shellcheck -x -P SCRIPTDIR:SCRIPTDIR/.. -e SC1091 $$(git ls-files -co --exclude-standard '*.sh' .ci/run $(RECIPE)/utils/run.pl $(RECIPE)/utils/slurm.pl)
-	$(python) tools/check_prose.py
+	$(python) -m tests.prose
 	@echo "lint: no complaints"
 
 docs: $(stamp)

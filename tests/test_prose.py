@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.check_prose import HABITS, LEFT_OUT, LONGEST, PYTHON, ROOT, WIDTH, complaints, main
+from tests.prose import HABITS, LEFT_OUT, LONGEST, PYTHON, ROOT, WIDTH, complaints, main
 
 SHORT = "It works."
 

@@ -1,7 +1,6 @@
-#!/usr/bin/env python3
 """Checks prose for habits that make it hard to read, long sentences and wide lines.
 
-    check_prose.py [FILE ...]
+    python -m tests.prose [FILE ...]
 
 A complaint has file and line, what is wrong, and what to write instead. Without FILE it checks all
 pages, and the docstrings, comments and messages of all Python, but those of LEFT_OUT. Code in pages
@@ -25,13 +24,13 @@ PAGES = ("*.md", "docs/*.md", "docs/tutorials/*.md", "egs?/*/*.md", "egs?/*/loca
 PAGES += (".github/**/*.md", "contrib/**/*.md")
 # take a page out when you rewrite it
 LEFT_OUT = {
-    "tests/tools/test_check_prose.py",  # it quotes habits
+    "tests/test_prose.py",  # it quotes habits
     "tests/espnet_plugin/evaluation/test_training_log.py",  # it quotes a log
 }
 PYTHON = ("*.py", "docs/*.py", "docs/_ext/*.py", "egs?/*/run.py", "egs?/*/local/**/*.py")
 PYTHON += tuple(
     f"{folder}/**/*.py"
-    for folder in ("benchmarks", "contrib", "espnet_plugin", "s3prl_upstream", "tests", "tools")
+    for folder in ("benchmarks", "contrib", "espnet_plugin", "s3prl_upstream", "tests")
 )
 LONGEST, MEDIAN, WIDTH = 35, 16, 140
 PROGRAM = re.compile(r"^\s*(import|from|def) ", re.MULTILINE)  # a string that is code
