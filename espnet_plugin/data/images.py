@@ -47,18 +47,18 @@ def read_image(source: str | Path | Image | np.ndarray) -> Image:
     A truncated JPEG opens, but its last rows cannot be decoded.
 
     Args:
-        source: A file; an open image; or pixels, (height, width) or (height, width, channels) with
-            1, 3 or 4 channels: 8 or 16 bits unsigned, or floating point in [0, 1].
+        source: A file, an open image, or pixels as ``PIL.Image.fromarray`` takes them, such as
+            (height, width, 3) with 8 bits unsigned.
 
     Raises:
         DataError: When there is no such file, or it cannot be decoded.
-        TypeError: When it is something else.
-        ValueError: When pixels have another shape or range.
+        TypeError: When it is something else, or pixels have another type or shape.
+        ValueError: When pixels have another range.
     """
     from PIL import Image, UnidentifiedImageError
 
     if isinstance(source, np.ndarray):
-        return _as_seen(_from_pixels(source))
+        return _as_seen(Image.fromarray(source))
     if isinstance(source, Image.Image):
         return _as_seen(source)
     if not isinstance(source, str | Path):
@@ -137,39 +137,21 @@ def _as_seen(image: Image) -> Image:
     except (OSError, ValueError, SyntaxError, KeyError, TypeError):
         pass  # EXIF data that cannot be read are ignored
     if image.mode in ("F", "I") or image.mode.startswith("I;16"):
-        pixels = np.asarray(image)
-        if image.mode == "I" and pixels.min() >= 0 and pixels.max() <= 65535:
-            pixels = pixels.astype(np.uint16)  # some formats give 16 bits this way
-        image = _from_pixels(pixels)
+        image = _eight_bits(np.asarray(image))
     if "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, WHITE), image)
     return image.convert("RGB")
 
 
-def _from_pixels(pixels: np.ndarray) -> Image:
-    """An 8-bit image of pixels: unsigned integers of 8 or 16 bits, or floating point in [0, 1]."""
+def _eight_bits(pixels: np.ndarray) -> Image:
+    """A grey image of pixels of 16 bits, or of floating point in [0, 1]."""
     from PIL import Image
 
-    shape = pixels.shape[:2] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels.shape
-    if 0 in shape or not (len(shape) == 2 or len(shape) == 3 and shape[2] in (3, 4)):
-        raise ValueError(
-            f"pixels have shape {pixels.shape}: an image is (height, width) or (height, width, "
-            "channels) with 1, 3 or 4 channels"
-        )
-    if pixels.dtype == bool:
-        pixels = pixels.astype(np.uint8) * 255
-    elif np.issubdtype(pixels.dtype, np.floating):
-        if not (pixels.min() >= 0 and pixels.max() <= 1):  # NaN is in no range
-            raise ValueError("floating-point pixels must be in [0, 1]")
-        pixels = np.rint(pixels * 255)
-    elif pixels.dtype.kind == "u" and pixels.dtype.itemsize == 2:
-        pixels = np.rint(pixels / 257)
-    elif pixels.dtype != np.uint8:
-        raise ValueError(
-            f"{pixels.dtype} pixels: give integers of 8 or 16 bits, unsigned, or floating point"
-        )
-    return Image.fromarray(pixels.astype(np.uint8).reshape(shape))
+    most = 1 if np.issubdtype(pixels.dtype, np.floating) else 65535
+    if not (pixels.min() >= 0 and pixels.max() <= most):  # NaN is in no range
+        raise ValueError(f"its pixels are not in [0, {most}]")
+    return Image.fromarray(np.rint(pixels * (255 / most)).astype(np.uint8))
 
 
 def is_image(path: str | Path) -> bool:

@@ -113,7 +113,7 @@ def test_pictures_in_every_form(model: SpeechCLIP, exported: Path, files: list[P
     tower = model._clip_with_images()
     pixels = tower.preprocess(Image.fromarray(PIXELS))[None]
     expected = tower.encode_images(pixels).numpy()
-    for given in (path, str(path), Image.open(path), PIXELS, PIXELS.astype(np.uint16) * 257):
+    for given in (path, str(path), Image.open(path), PIXELS):
         assert np.abs(model.encode_image(given) - expected).max() < 1e-6
     skipped: dict[int, str] = {}
     assert len(model.encode_image([path, files[0], PIXELS], skipped=skipped)) == 2
