@@ -276,13 +276,14 @@ def demo(args: argparse.Namespace) -> None:
 
 
 def convert(args: argparse.Namespace) -> None:
-    """Converts a released checkpoint and reports every weight; nothing in it is executed."""
+    """Converts a released checkpoint; nothing in it is executed."""
     from espnet_plugin.pretrained.convert.converter import convert_checkpoint
 
-    report = convert_checkpoint(
+    done = convert_checkpoint(
         args.checkpoint, args.out_dir, compatibility=args.compatibility, force=args.force
     )
-    _answer(args, asdict(report), str(report))
+    lines = [f"{done.source}: {done.architecture}", *(f"note: {note}" for note in done.notes)]
+    _answer(args, asdict(done), "\n".join(lines))
 
 
 def _answer(args: argparse.Namespace, data: Any, text: str) -> None:

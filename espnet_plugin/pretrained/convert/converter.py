@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +18,17 @@ from espnet_plugin.pretrained.convert.clip_export import (
     WEIGHTS_FILE,
     write_clip,
 )
-from espnet_plugin.pretrained.convert.fairseq_hubert import PRETRAINING_HEADS, write_hubert
+from espnet_plugin.pretrained.convert.fairseq_hubert import write_hubert
 from espnet_plugin.pretrained.convert.reference_config import map_config
 from espnet_plugin.pretrained.convert.reference_keys import (
-    CLIP,
-    FULL_TABLE,
-    SPEECH_ENCODER,
+    CLIP_COPY,
     MappedWeights,
     map_weights,
 )
-from espnet_plugin.pretrained.convert.report import ConversionReport
 from espnet_plugin.pretrained.convert.vocabulary_ids import FORBIDDEN_ROWS, recover_ids
 from espnet_plugin.pretrained.storage_format import (
     CLIP_DIRECTORY,
     SPEECH_ENCODER_DIRECTORY,
-    TRAINED_FILE,
     new_directory,
     resolve_paths,
     write_config,
@@ -45,8 +41,21 @@ from espnet_plugin.speechclip.weights import check_fit
 from espnet_plugin.utils.architectures import architecture_name
 
 NUM_TOKENS = 49408  # of CLIP's tokenizer
-CLIP_COPY = "cascaded_branch.clip."
-TEMPERATURE = "cascaded_branch.vector_quantizer.curr_temp"
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What was converted.
+
+    Attributes:
+        source: The checkpoint.
+        architecture: parallel, cascaded, cascaded+, hybrid or hybrid+.
+        notes: Lines about the rest.
+    """
+
+    source: str
+    architecture: str
+    notes: list[str]
 
 
 def convert_checkpoint(
@@ -55,7 +64,7 @@ def convert_checkpoint(
     *,
     compatibility: Iterable[str] = (),
     force: bool = False,
-) -> ConversionReport:
+) -> Conversion:
     """Converts a released checkpoint of SpeechCLIP or SpeechCLIP+.
 
     Nothing in the file is executed. The directory appears when it is complete; an error leaves
@@ -77,146 +86,118 @@ def convert_checkpoint(
     with new_directory(directory, force=force) as target:
         checkpoint = read_released_checkpoint(source)
         try:
-            conversion = _Conversion(checkpoint, str(source))
-            conversion.config["model_conf"]["compatibility"] = switches
-            conversion.config["converted_from"] = Path(source).name  # for the licence
-            conversion.convert_clip(target)
-            conversion.convert_speech_encoder(target)
-            conversion.convert_trained(target)
+            config, notes = _convert(checkpoint, target)
         except ValueError as error:
             raise ValueError(f"{source}: {error}") from error
-        write_config(target, conversion.config)
-        conversion.report.check_complete(checkpoint.weights)
-    return conversion.report
+        config["model_conf"]["compatibility"] = switches
+        config["converted_from"] = Path(source).name  # for the licence
+        write_config(target, config)
+    return Conversion(str(source), architecture_name(config), notes)
 
 
-class _Conversion:
-    """One conversion: each step writes its part and accounts for its weights."""
+def _convert(checkpoint: ReleasedCheckpoint, target: Path) -> tuple[dict[str, Any], list[str]]:
+    """Writes the three parts; returns the configuration and notes.
 
-    def __init__(self, checkpoint: ReleasedCheckpoint, source: str) -> None:
-        try:
-            self.config: dict[str, Any] = map_config(checkpoint.config, checkpoint.weights)
-        except (LookupError, TypeError, AttributeError) as error:
-            raise ValueError(f"the checkpoint's configuration lacks or misuses {error}") from error
-        mapped = map_weights(checkpoint.weights)
-        if mapped.unknown:
-            named = ", ".join(sorted(mapped.unknown)[:5])
-            raise ValueError(
-                f"{len(mapped.unknown)} weight(s) that no SpeechCLIP has, or has once only: {named}"
-            )
-        self.mapped: MappedWeights = mapped
-        self.report = ConversionReport(source, architecture_name(self.config))
-        self.table: Tensor | None = None  # of the keyword vocabulary
-        self._account_for_copies(checkpoint.weights)
-        self._note_origin(checkpoint)
-
-    def convert_clip(self, target: Path) -> None:
-        """Writes CLIP with its whole token table, and finds the keyword vocabulary's tokens in it.
-
-        The rows of the reduced table in the checkpoint are those of the vocabulary.
-        """
-        weights, table = self.mapped.clip, self.mapped.full_table
-        if table is None:
-            table = weights[TABLE]
-            if len(table) != NUM_TOKENS:
-                raise ValueError("the checkpoint has a reduced token table only, not the whole one")
-        write_clip(target / CLIP_DIRECTORY, weights, table)
-        where = f"{CLIP_DIRECTORY}/{WEIGHTS_FILE}"
-        self.config["clip_conf"] = {"model": f"{CLIP_DIRECTORY}/{MODEL_FILE}", "pretrained": where}
-        for key in weights:
-            if key == "logit_scale":
-                self.report.add("dropped", CLIP + key, "CLIP's own temperature, not used")
-            elif key == TABLE and self.mapped.full_table is not None:
-                self.report.add("dropped", CLIP + key, "rows of the whole token table")
-            else:
-                self.report.add("stored as teacher", CLIP + key, where)
-        if self.mapped.full_table is not None:
-            self.report.add("stored as teacher", FULL_TABLE, f"{where} {TABLE}")
-        if self.config["keyword_extractor"] == "none":
-            return
-        rows = weights[TABLE]
-        ids = list(range(len(table))) if len(rows) == len(table) else recover_ids(rows, table)
-        forbidden = [ids[row] for row in FORBIDDEN_ROWS if row < len(ids)]
-        self.config["keyword_vocabulary"] = {"ids": ids, "forbidden": forbidden}
-        self.table = table[ids]
-        self.report.notes.append(
-            f"keyword vocabulary: {len(ids)} tokens, recovered from the token table; never chosen: "
-            f"{forbidden}"
+    Every weight goes into a part, or is left out for a reason that ``map_weights`` knows.
+    """
+    try:
+        config = map_config(checkpoint.config, checkpoint.weights)
+    except (LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"the checkpoint's configuration lacks or misuses {error}") from error
+    mapped = map_weights(checkpoint.weights)
+    if mapped.unknown:
+        named = ", ".join(sorted(mapped.unknown)[:5])
+        raise ValueError(
+            f"{len(mapped.unknown)} weight(s) that no SpeechCLIP has, or has once only: {named}"
         )
+    _check_copies(checkpoint.weights)
+    notes = [f"{key} {value}" for key, value in checkpoint.progress.items()]
+    if checkpoint.stubs:
+        notes.append(f"objects that were not read: {', '.join(checkpoint.stubs)}")
+    if checkpoint.ignored:
+        notes.append(f"entries that are not part of the model: {', '.join(checkpoint.ignored)}")
+    table = _convert_clip(mapped, config, target, notes)
+    write_hubert(target / SPEECH_ENCODER_DIRECTORY, mapped.speech_encoder)
+    config["speech_encoder_conf"]["model"] = SPEECH_ENCODER_DIRECTORY
+    _convert_trained(mapped, config, table, target, notes)
+    return config, notes
 
-    def convert_speech_encoder(self, target: Path) -> None:
-        """Writes HuBERT in the transformers library's form."""
-        write_hubert(target / SPEECH_ENCODER_DIRECTORY, self.mapped.speech_encoder)
-        self.config["speech_encoder_conf"]["model"] = SPEECH_ENCODER_DIRECTORY
-        for key in self.mapped.speech_encoder:
-            if key.startswith(PRETRAINING_HEADS):
-                self.report.add("dropped", SPEECH_ENCODER + key, "head of HuBERT's pre-training")
-            else:
-                where = f"{SPEECH_ENCODER_DIRECTORY}/{TRAINED_FILE}"
-                self.report.add("stored as teacher", SPEECH_ENCODER + key, where)
 
-    def convert_trained(self, target: Path) -> None:
-        """Writes the trained part, compared with the model that the configuration describes."""
-        trained = dict(self.mapped.trained)
-        self._convert_temperature(trained)
-        expected = _expected_weights(target, self.config, self.table)
-        check_fit(trained, expected, "the weights of the trained part do not fit")
-        damaged = [
-            key
-            for key, value in trained.items()
-            if value.is_floating_point() and not value.isfinite().all()
-        ]
-        if damaged:
-            raise ValueError(f"not every number is finite in {', '.join(sorted(damaged)[:3])}")
-        write_trained(
-            target,
-            {
-                key: value.float() if value.is_floating_point() else value
-                for key, value in trained.items()
-            },
-            token_table=self.table,
-            log_scale=self.mapped.log_scale,
-        )
-        for name, where in self.mapped.renamed.items():
-            self.report.add("mapped", name, where)
-        if self.mapped.log_scale is not None:
-            self.report.add("mapped", "criterion.temperature", "loss.log_scale")
+def _check_copies(weights: Mapping[str, Tensor]) -> None:
+    """Refuses a second copy of CLIP that is not one."""
+    for key in weights:
+        if key.startswith(CLIP_COPY):
+            original = key.removeprefix("cascaded_branch.")
+            if original not in weights or not _same(weights[original], weights[key]):
+                raise ValueError(f"{key} is not a copy of {original}")
 
-    def _convert_temperature(self, trained: dict[str, Tensor]) -> None:
-        value = self.mapped.quantizer_temperature
-        if value is None:
-            return
-        conf = self.config["quantizer_conf"]
-        if isinstance(conf["temperature"], str):
-            trained["quantizer.temperature"] = value.reshape(())
-            self.report.add("mapped", TEMPERATURE, "quantizer.temperature")
-            return
+
+def _convert_clip(
+    mapped: MappedWeights, config: dict[str, Any], target: Path, notes: list[str]
+) -> Tensor | None:
+    """Writes CLIP with its whole token table, and finds the keyword vocabulary's tokens in it.
+
+    The rows of the reduced table in the checkpoint are those of the vocabulary.
+
+    Returns:
+        Embeddings of the vocabulary's tokens; None without keywords.
+    """
+    rows, table = mapped.clip[TABLE], mapped.full_table
+    if table is None:
+        table = rows
+        if len(table) != NUM_TOKENS:
+            raise ValueError("the checkpoint has a reduced token table only, not the whole one")
+    write_clip(target / CLIP_DIRECTORY, mapped.clip, table)
+    config["clip_conf"] = {
+        "model": f"{CLIP_DIRECTORY}/{MODEL_FILE}",
+        "pretrained": f"{CLIP_DIRECTORY}/{WEIGHTS_FILE}",
+    }
+    if config["keyword_extractor"] == "none":
+        return None
+    ids = list(range(len(table))) if len(rows) == len(table) else recover_ids(rows, table)
+    forbidden = [ids[row] for row in FORBIDDEN_ROWS if row < len(ids)]
+    config["keyword_vocabulary"] = {"ids": ids, "forbidden": forbidden}
+    notes.append(
+        f"keyword vocabulary: {len(ids)} tokens, recovered from the token table; never chosen: "
+        f"{forbidden}"
+    )
+    return table[ids]
+
+
+def _convert_trained(
+    mapped: MappedWeights,
+    config: dict[str, Any],
+    table: Tensor | None,
+    target: Path,
+    notes: list[str],
+) -> None:
+    """Writes the trained part, compared with the model that the configuration describes."""
+    trained = dict(mapped.trained)
+    if mapped.quantizer_temperature is not None:
+        conf, value = config["quantizer_conf"], mapped.quantizer_temperature
         stored = round(float(value), 6)
-        if abs(stored - conf["temperature"]) > 1e-6:
-            self.report.notes.append(
+        if isinstance(conf["temperature"], str):  # learned
+            trained["quantizer.temperature"] = value.reshape(())
+        elif abs(stored - conf["temperature"]) > 1e-6:
+            notes.append(
                 f"quantizer temperature {stored} of the weights taken, the configuration says "
                 f"{conf['temperature']}"
             )
             conf["temperature"] = stored
-        self.report.add("dropped", TEMPERATURE, "fixed; quantizer_conf.temperature in config.yaml")
-
-    def _account_for_copies(self, weights: Mapping[str, Tensor]) -> None:
-        for key, reason in self.mapped.dropped.items():
-            if key.startswith(CLIP_COPY):
-                first = weights.get(key.removeprefix("cascaded_branch."))
-                if first is None or not _same(first, weights[key]):
-                    raise ValueError(
-                        f"{key} is not a copy of {key.removeprefix('cascaded_branch.')}"
-                    )
-            self.report.add("dropped", key, reason)
-
-    def _note_origin(self, checkpoint: ReleasedCheckpoint) -> None:
-        notes = self.report.notes
-        notes += [f"{key} {value}" for key, value in checkpoint.progress.items()]
-        if checkpoint.stubs:
-            notes.append(f"objects that were not read: {', '.join(checkpoint.stubs)}")
-        if checkpoint.ignored:
-            notes.append(f"entries that are not part of the model: {', '.join(checkpoint.ignored)}")
+    expected = _expected_weights(target, config, table)
+    check_fit(trained, expected, "the weights of the trained part do not fit")
+    damaged = [
+        key
+        for key, value in trained.items()
+        if value.is_floating_point() and not value.isfinite().all()
+    ]
+    if damaged:
+        raise ValueError(f"not every number is finite in {', '.join(sorted(damaged)[:3])}")
+    trained = {
+        key: value.float() if value.is_floating_point() else value
+        for key, value in trained.items()
+    }
+    write_trained(target, trained, token_table=table, log_scale=mapped.log_scale)
 
 
 def _same(first: Tensor, second: Tensor) -> bool:

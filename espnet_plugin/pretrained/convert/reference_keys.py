@@ -40,10 +40,8 @@ QUERIES = {
 SPEECH_ENCODER = "audio_encoder.encoder."
 CLIP = "clip.model."
 FULL_TABLE = "clip.original_text_emb_weight"
-DROPPED: tuple[tuple[str, str], ...] = (
-    (r"criterion\.(?:neg_)?eye_mat(?:_fl)?", "masks of the loss, computed when needed"),
-    (r"cascaded_branch\.clip\..+", "second copy of CLIP"),
-)
+CLIP_COPY = "cascaded_branch.clip."
+LOSS_MASKS = r"criterion\.(?:neg_)?eye_mat(?:_fl)?"  # computed when needed
 
 
 @dataclass
@@ -57,7 +55,6 @@ class MappedWeights:
         speech_encoder: Frozen encoder under fairseq's names.
         clip: Frozen CLIP under OpenAI's names; the token table is the reduced one.
         full_table: All token embeddings, (49408, dim), if stored.
-        dropped: Name of each weight that is left out -> why.
         unknown: Names without a counterpart here.
         renamed: Name of each weight of the trained part -> our name.
     """
@@ -68,7 +65,6 @@ class MappedWeights:
     speech_encoder: dict[str, Tensor] = field(default_factory=dict)
     clip: dict[str, Tensor] = field(default_factory=dict)
     full_table: Tensor | None = None
-    dropped: dict[str, str] = field(default_factory=dict)
     unknown: list[str] = field(default_factory=list)
     renamed: dict[str, str] = field(default_factory=dict)
 
@@ -82,7 +78,7 @@ class MappedWeights:
 
 
 def map_weights(state_dict: Mapping[str, Tensor]) -> MappedWeights:
-    """Sorts and renames the weights of a released checkpoint.
+    """Sorts and renames the weights of a released checkpoint; copies and masks are left out.
 
     Args:
         state_dict: Under the original's names.
@@ -91,12 +87,9 @@ def map_weights(state_dict: Mapping[str, Tensor]) -> MappedWeights:
     _map_separate_norms(state_dict, mapped)
     hybrid_plus = any(key.startswith("cascaded_branch.parallel_proj.") for key in state_dict)
     for key, value in state_dict.items():
-        if key in mapped.renamed:
+        if key in mapped.renamed or key.startswith(CLIP_COPY) or re.fullmatch(LOSS_MASKS, key):
             continue
-        reason = next((why for pattern, why in DROPPED if re.fullmatch(pattern, key)), None)
-        if reason:
-            mapped.dropped[key] = reason
-        elif key == FULL_TABLE:
+        if key == FULL_TABLE:
             mapped.full_table = value
         elif key == "criterion.temperature":
             mapped.log_scale = value

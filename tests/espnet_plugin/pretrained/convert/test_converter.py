@@ -64,7 +64,6 @@ def test_every_released_layout_converts_and_loads(path: Path, tmp_path: Path) ->
     weights = random_weights(read_skeleton(path), shrink=SHRINK)
     write_lightning(tmp_path / "released.ckpt", weights, plausible_config(weights))
     report = convert_checkpoint(tmp_path / "released.ckpt", tmp_path / "out")
-    assert sorted(entry.name for entry in report.entries) == sorted(weights)
     model = load_speechclip(tmp_path / "out", image_tower=False, text_tower=False)
     trained = load_file(tmp_path / "out" / "model.safetensors")
     assert ("token_table" in trained) == (model.keyword_extractor is not None)
@@ -73,8 +72,10 @@ def test_every_released_layout_converts_and_loads(path: Path, tmp_path: Path) ->
     assert (output.keywords is None) == (report.architecture == "parallel")
 
 
-def test_layout_of_the_result(released: Callable[..., Path], tmp_path: Path) -> None:
-    report = convert_checkpoint(released(), tmp_path / "a" / "out")
+def test_layout_of_the_result(
+    released: Callable[..., Path], weights: dict[str, Tensor], tmp_path: Path
+) -> None:
+    convert_checkpoint(released(), tmp_path / "a" / "out")
     written = [path for path in tmp_path.glob("a/**/*") if path.is_file()]
     assert sorted(str(path.relative_to(tmp_path / "a")) for path in written) == [
         "out/clip/clip.json",
@@ -96,9 +97,8 @@ def test_layout_of_the_result(released: Callable[..., Path], tmp_path: Path) -> 
     }
     table = load_file(tmp_path / "a/out/clip/weights.safetensors")["token_embedding.weight"]
     assert len(table) == 49408
-    text = str(report)
-    assert "criterion.temperature" in text and "loss.log_scale" in text
-    assert "cascaded_branch.clip.model.ln_final.bias" in text and "second copy of CLIP" in text
+    trained = load_file(tmp_path / "a/out/model.safetensors")
+    assert torch.equal(trained["loss.log_scale"], weights["criterion.temperature"])
 
 
 def test_large_encoders_normalise_and_cast_to_single_precision(tmp_path: Path) -> None:
@@ -301,9 +301,7 @@ def test_one_batch_norm_for_all_keywords(tmp_path: Path) -> None:
     keyword = config["model_settings"]["cascaded_branch"]["keyword"]
     keyword["batchnorms"] |= {"type": "same"}
     write_lightning(tmp_path / "released.ckpt", weights, config)
-    report = convert_checkpoint(tmp_path / "released.ckpt", tmp_path / "out")
-    mapped = {entry.name: entry.where for entry in report.entries}
-    assert mapped[f"{prefix}running_mean"] == "keyword_norm.norm.running_mean"
+    convert_checkpoint(tmp_path / "released.ckpt", tmp_path / "out")
 
     model = load_speechclip(tmp_path / "out", image_tower=False, text_tower=False)
     keywords = model.encode_speech(torch.randn(1, 6000)).keywords
