@@ -14,57 +14,7 @@ from espnet_plugin.speechclip.hub import check_hub_reachable
 
 CARD_FILE, RESULTS_FILE = "README.md", "RESULTS.md"
 _PRIVATE = ("## Figures", "## Time", "## Environment")  # chapters of RESULTS.md
-_CARD = """---
-license: {license}
-library_name: espnet
-pipeline_tag: feature-extraction
-tags:
-- espnet
-- speechclip
-- audio
-- audio-to-image-retrieval
----
-# {name}
-
-A SpeechCLIP(+) model: recordings, images and texts in one space, learned without transcripts.
-
-| | |
-|---|---|
-{facts}
-
-```python
-from espnet_plugin import SpeechCLIP
-
-model = SpeechCLIP.from_pretrained("{name}")
-images = model.encode_image(["dog.jpg", "car.jpg"])
-print(model.similarity(model.encode_speech("query.wav"), images))
-print(model.keywords("query.wav"))
-```
-
-In s3prl: `-u speechclip_plus -k {name}`; in PyTorch alone: `load_speechclip("{name}")` of
-`espnet_plugin.pretrained`.
-
-{results}
-## Licences
-
-{licences} The frozen speech encoder, CLIP and the training corpus have licences of their own, which
-bind you too.
-
-## Limits
-
-- It learned from spoken descriptions of images. On other speech (conversation, other languages,
-  noise), results can look right and be wrong.
-- Keywords are the nearest sub-words of the training captions. They do not make a transcript, and a
-  high score does not prove that a word was said.
-- One recording is one row: of a long recording it has the gist at best.
-- What CLIP learned from the web, with its prejudices about people, is in every similarity.
-"""
-
-
-_NO_RESULTS = {
-    False: "No results came with it.",
-    True: "Its weights are not those that were trained and scored, so no results are shown.",
-}
+_TEMPLATE = Path(__file__).with_name("card.md.jinja")
 _OWN_LICENCE = "apache-2.0", "The trained weights and the code are Apache-2.0."
 
 
@@ -87,11 +37,20 @@ def write_model_card(
     facts = _facts(source)
     if changed and "converted" in facts:
         facts["converted"] += "; its weights were changed since"
-    rows = "\n".join(f"| {key} | {value} |" for key, value in facts.items())
-    # headings of the results go below the card's
-    results = ("\n" + tables).replace("\n#", "\n##").lstrip() or f"{_NO_RESULTS[changed]}\n"
+    from jinja2 import Template
+
     licence, licences = _licence(read_stored_config(source).get("converted_from"))
-    card = _CARD.format(name=name, facts=rows, results=results, license=licence, licences=licences)
+    card = Template(
+        _TEMPLATE.read_text(encoding="utf-8"), trim_blocks=True, keep_trailing_newline=True
+    ).render(
+        name=name,
+        facts=facts,
+        # headings of the results go below the card's
+        results=("\n" + tables).replace("\n#", "\n##").strip(),
+        changed=changed,
+        license=licence,
+        licences=licences,
+    )
     (directory / CARD_FILE).write_text(card, encoding="utf-8")
 
 
