@@ -107,7 +107,7 @@ def get_parser() -> argparse.ArgumentParser:
         type=str2triple_str,
         action="append",
         default=[],
-        help="wav.scp,speech,sound or speech_states.scp,speech_states,frames",
+        help="wav.scp,speech,sound",
     )
     group.add_argument("--key_file", type=str_or_none, help="Utterances of this job")
     group.add_argument("--text", type=str_or_none, help="Captions, for CLIP's own embeddings")

@@ -28,24 +28,6 @@ class MissingFileError(DataError, FileNotFoundError):
     """A text file is not there."""
 
 
-class DuplicateIdError(DataError):
-    """An id is in two lines of a table.
-
-    Args:
-        path: The table; it is read again to name the lines.
-        key: The id.
-    """
-
-    def __init__(self, path: str | Path, key: str) -> None:
-        lines = [str(number) for number, other, _ in numbered_lines(path) if other == key]
-        super().__init__(
-            f"{path}: '{key}' is there more than once, in lines {', '.join(lines)}; remove all but "
-            "one of them"
-        )
-        self.path = Path(path)
-        self.key = key
-
-
 def text_lines(path: str | Path) -> Iterator[tuple[int, str]]:
     """Yields (number from 1 on, line without its end) of a UTF-8 text file.
 
@@ -72,8 +54,8 @@ def columns(line: str) -> list[str]:
     return _COLUMN.findall(line)
 
 
-def numbered_lines(path: str | Path) -> Iterator[tuple[int, str, str]]:
-    """Yields (line number, id, rest of the line) in file order; an id alone has an empty rest.
+def read_lines(path: str | Path) -> Iterator[tuple[str, str]]:
+    """Yields (id, rest of the line) of each line, in file order; an id alone has an empty rest.
 
     Raises:
         MissingFileError: There is no such file.
@@ -82,12 +64,12 @@ def numbered_lines(path: str | Path) -> Iterator[tuple[int, str, str]]:
     for number, line in text_lines(path):
         key, _, value = line.partition(" ")
         if key and key.isprintable():  # the common case, twice as fast: no white space in the id
-            yield number, key, value.strip(" \t")
+            yield key, value.strip(" \t")
             continue
         line = line.strip(" \t")
         match = _LINE.fullmatch(line)
         if match:
-            yield number, match[1], match[2] or ""
+            yield match[1], match[2] or ""
         elif line.strip():
             space = next(letter for letter in line if letter.isspace())
             raise DataError(
@@ -96,26 +78,16 @@ def numbered_lines(path: str | Path) -> Iterator[tuple[int, str, str]]:
             )
 
 
-def read_lines(path: str | Path) -> Iterator[tuple[str, str]]:
-    """Yields (id, rest of the line) of each line, in file order.
-
-    Raises:
-        DataError: See :func:`numbered_lines`.
-    """
-    for _, key, value in numbered_lines(path):
-        yield key, value
-
-
 def read_scp(path: str | Path) -> dict[str, str]:
     """Reads a table whose ids are unique, in file order.
 
     Raises:
-        DataError: An id is there twice, or see :func:`numbered_lines`.
+        DataError: An id is there twice, or see :func:`read_lines`.
     """
     table: dict[str, str] = {}
     for key, value in read_lines(path):
         if key in table:
-            raise DuplicateIdError(path, key)
+            raise DataError(f"{path}: '{key}' is there more than once; remove all but one of them")
         table[key] = value
     return table
 

@@ -40,18 +40,13 @@ SMALLER = (
 
 
 def _prepared(
-    utterance: str, data: dict[str, np.ndarray], *, max_seconds: float, frame_seconds: float
+    utterance: str, data: dict[str, np.ndarray], *, max_seconds: float
 ) -> dict[str, np.ndarray]:
-    """Speech checked and cut; of stored hidden states the frames to read, [0, frames], cut."""
-    if "speech" in data:
-        samples = checked_speech(data["speech"])
-        if is_too_long(utterance, len(samples) / SAMPLING_RATE, max_seconds):
-            samples = samples[: int(max_seconds * SAMPLING_RATE)]
-        return {**data, "speech": samples}
-    frames = int(data["speech_states"][1])
-    if is_too_long(utterance, frames * frame_seconds, max_seconds):
-        frames = int(max_seconds / frame_seconds)
-    return {**data, "speech_states": np.array([0, frames])}
+    """Speech checked and cut."""
+    samples = checked_speech(data["speech"])
+    if is_too_long(utterance, len(samples) / SAMPLING_RATE, max_seconds):
+        samples = samples[: int(max_seconds * SAMPLING_RATE)]
+    return {**data, "speech": samples}
 
 
 # ESPnet's CommonCollateFn does the same, but importing it takes 8 s of CPU in each job: it brings
@@ -86,7 +81,7 @@ def infer_set(
 
     Args:
         model: The model.
-        data: (file, name, type) as ESPnet's commands take them; ``speech`` or ``speech_states``.
+        data: (file, name, type) as ESPnet's commands take them, with ``speech``.
         keys: Utterances.
         captions: Caption of each utterance, for the teacher's embeddings and caption ids.
         utt2image: Image id of each utterance.
@@ -103,7 +98,7 @@ def infer_set(
         DataError: An id or a file is missing.
         MemoryError: If a batch does not fit into memory; its utterances are named.
     """
-    prepare = partial(_prepared, max_seconds=max_seconds, frame_seconds=model.frame_seconds)
+    prepare = partial(_prepared, max_seconds=max_seconds)
     dataset = NamingDataset(list(data), preprocess=prepare)
     batches = [keys[start : start + batch_size] for start in range(0, len(keys), batch_size)]
     if shape_file is not None:
@@ -128,7 +123,7 @@ def infer_set(
         with memory_errors(utterances, remedy=SMALLER):
             results = utterance_results(model.model, model.encode(**tensors))
         warn_of_early_ends(model.model, utterances, [result.keywords_end for result in results])
-        lengths = _seconds(batch, model.frame_seconds)
+        lengths = [samples / SAMPLING_RATE for samples in batch["speech_lengths"].tolist()]
         for row, (utterance, result) in enumerate(zip(utterances, results, strict=True)):
             outputs.arrays[utterance] = _embeddings(result)
             if result.keywords is not None:
@@ -146,12 +141,6 @@ def _samples(shape_file: str, keys: Sequence[str]) -> dict[str, int]:
     if missing is not None:
         raise DataError(f"{shape_file}: no utterance {missing}, which the key file lists")
     return {key: lengths[key] for key in keys}
-
-
-def _seconds(batch: Mapping[str, Tensor], frame_seconds: float) -> list[float]:
-    if "speech_lengths" in batch:
-        return [samples / SAMPLING_RATE for samples in batch["speech_lengths"].tolist()]
-    return [frames * frame_seconds for frames in batch["speech_states_lengths"].tolist()]
 
 
 def _keywords(utterance: str, seconds: float, result: UtteranceResult) -> UtteranceKeywords:
@@ -221,11 +210,10 @@ def selected_keys(data: Iterable[tuple[str, str, str]], key_file: str | Path | N
     Raises:
         DataError: If there is none, or one is listed twice.
     """
-    source = key_file or next((path for path, name, _ in data if name.startswith("speech")), None)
-    if source is None:
-        raise DataError(
-            "no speech given: wav.scp,speech,sound or speech_states.scp,speech_states,frames"
-        )
+    speech = next((path for path, name, _ in data if name == "speech"), None)
+    if speech is None:
+        raise DataError("no speech given: wav.scp,speech,sound")
+    source = key_file or speech
     keys = list(read_scp(source))
     if not keys:
         raise DataError(f"{source} lists no utterance")

@@ -85,10 +85,10 @@ def test_an_id_twice_stops_every_command(corpus: Path) -> None:
     write(corpus, text="b_1 x/a_1 one/a_2 x/a_1 two")
     datadir.write_spk2utt(corpus)
     for command in ("fix", "validate"):
-        with pytest.raises(SystemExit, match="text: 'a_1' is there more than once, in lines 2, 4"):
+        with pytest.raises(SystemExit, match="text: 'a_1' is there more than once"):
             main([command, "--dir", str(corpus)])
     write(corpus, utt2image="b_1 b/a_1 a/a_2 a/a_1 b")
-    with pytest.raises(SystemExit, match="utt2image: 'a_1' is there more than once, in lines 2, 4"):
+    with pytest.raises(SystemExit, match="utt2image: 'a_1' is there more than once"):
         main(["image_ids", "--dir", str(corpus)])
 
 

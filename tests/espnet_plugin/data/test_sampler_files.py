@@ -23,5 +23,5 @@ def test_lengths_come_from_the_first_column_of_a_shape(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="shape: a: expected a length, found ''"):
         read_lengths([str(tmp_path / "shape")])
     (tmp_path / "shape").write_text("a 1\nb 2\na 3\n")
-    with pytest.raises(DataError, match="shape: 'a' is there more than once, in lines 1, 3"):
+    with pytest.raises(DataError, match="shape: 'a' is there more than once"):
         read_lengths([str(tmp_path / "shape")])
