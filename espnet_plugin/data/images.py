@@ -7,7 +7,6 @@ over white, the first frame of an animation.
 from __future__ import annotations
 
 import os
-import shlex
 import warnings
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -32,7 +31,6 @@ HEIF_SUFFIXES = frozenset((".heic", ".heif", ".hif"))
 SUFFIXES = HEIF_SUFFIXES.union(
     ".avif .bmp .gif .jfif .jp2 .jpe .jpeg .jpg .png .ppm .tif .tiff .webp".split()
 )
-HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 HEIF_PACKAGE = (
     "HEIC is read by pillow-heif, which is not installed: pip install pillow-heif (extra: phone)"
 )
@@ -90,22 +88,12 @@ def open_image(path: str | Path) -> Image:
         MissingPackageError: When it is HEIC and pillow-heif is not installed.
         OSError: When it cannot be opened; ``UnidentifiedImageError`` when it is of no such format.
     """
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     Image.init()
-    if is_heif := _is_heif(path):
-        reads_heif()
-    try:
+    if not lacks_package(path):
         return Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN])
-    except UnidentifiedImageError as error:
-        if not is_heif:
-            raise
-        if reads_heif():
-            raise OSError("HEIC that is cut off or damaged") from error
-        source, target = (shlex.quote(str(name)) for name in (path, Path(path).with_suffix(".jpg")))
-        raise MissingPackageError(
-            f"{path}: {HEIF_PACKAGE}; or convert it: magick {source} {target}"
-        ) from error
+    raise MissingPackageError(f"{path}: {HEIF_PACKAGE}; or convert it to JPEG")
 
 
 @cache
@@ -117,12 +105,6 @@ def reads_heif() -> bool:
         return False
     pillow_heif.register_heif_opener()
     return True
-
-
-def _is_heif(path: str | Path) -> bool:
-    with open(path, "rb") as stream:
-        head = stream.read(12)
-    return head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS
 
 
 def _as_seen(image: Image) -> Image:
@@ -161,7 +143,7 @@ def is_image(path: str | Path) -> bool:
 
 def lacks_package(path: str | Path) -> bool:
     """Whether a file has the name of an image that needs a missing package."""
-    return _suffix(path) in HEIF_SUFFIXES and not reads_heif()
+    return not reads_heif() and _suffix(path) in HEIF_SUFFIXES
 
 
 def _suffix(path: str | Path) -> str:

@@ -104,23 +104,10 @@ def read_inference_set(directory: str | Path) -> InferenceSet:
     images = tuple(read_scp(directory / IMAGES))
     utt2image = read_scp(directory / UTT2IMAGE)
     image_of = tuple(utt2image.get(utterance, "") for utterance in utterances)
-    missing = [u for u, image in zip(utterances, image_of, strict=True) if not image]
-    if missing and images:
+    if images and (others := set(image_of) ^ set(images)):
         raise ValueError(
-            f"{directory / UTT2IMAGE}: no image for {len(missing)} utterances of utterances.txt, "
-            f"the first is {missing[0]}"
-        )
-    unknown = sorted(set(image_of) - set(images))
-    if unknown and images:
-        raise ValueError(
-            f"{directory / IMAGES}: {len(unknown)} images of utt2image are missing, "
-            f"the first is {unknown[0]}"
-        )
-    unspoken = set(images) - set(image_of)
-    if unspoken:
-        raise ValueError(
-            f"{directory / IMAGES}: no utterance belongs to {len(unspoken)} images, "
-            f"the first is {min(unspoken)}"
+            f"{directory / IMAGES}: {len(others)} images differ from those of the utterances in "
+            f"{UTT2IMAGE}, the first is '{min(others)}'; run inference again"
         )
     found = {
         name: read_embeddings(directory / name, len(utterances), UTTERANCES)
@@ -173,17 +160,13 @@ def read_frame_seconds(directory: Path) -> float:
     """Seconds from one frame to the next, of the keywords' weights.
 
     Raises:
-        FileNotFoundError: An earlier version ran the inference.
-        ValueError: The file does not hold a number.
+        ValueError: The file is missing or does not hold a number.
     """
     path = directory / FRAME_SECONDS
-    if not path.exists():
-        raise FileNotFoundError(f"{path} is missing: run the inference stage again")
-    text = path.read_text(encoding="utf-8").strip()
     try:
-        return float(text)
-    except ValueError as error:
-        raise ValueError(f"{path}: expected seconds, found {text!r}") from error
+        return float(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: no number of seconds ({error}); run inference again") from error
 
 
 def read_layer_weights(directory: Path) -> np.ndarray | None:

@@ -179,7 +179,7 @@ def test_a_phones_photograph(tmp_path: Path) -> None:
         assert np.abs(seen - pixels)[:, np.r_[:28, 36:64]].max() < 12  # compressed, with loss
         assert is_image(path) and not lacks_package(path)
         path.write_bytes(path.read_bytes()[:-200])
-        with pytest.raises(DataError, match=f"{path}: cannot be decoded"):
+        with pytest.raises(DataError, match=f"{path}: (cannot be decoded|not an image)"):
             read_image(path)
 
 
@@ -190,7 +190,7 @@ def test_without_pillow_heif_it_says_what_to_install_and_what_converts(
     monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
     path = tmp_path / "my photo.HEIC"
     path.write_bytes(b"\0\0\0\x24ftypheic" + bytes(100))
-    said = rf"^{path}: .*pip install pillow-heif \(extra: phone\); .* magick '{path}' '.*o.jpg'$"
+    said = rf"^{path}: .*pip install pillow-heif \(extra: phone\); or convert it to JPEG$"
     with pytest.raises(DataError, match=said):
         read_image(path)
     assert is_image(path) and lacks_package(path) and not lacks_package("a.jpg")

@@ -20,10 +20,10 @@ def test_frame_length_is_what_inference_wrote(inference_dir):
     path.write_text("0.01\n")
     assert read_frame_seconds(path.parent) == 0.01
     path.write_text("20 ms\n")
-    with pytest.raises(ValueError, match="expected seconds, found '20 ms'"):
+    with pytest.raises(ValueError, match="no number of seconds .*20 ms"):
         read_frame_seconds(path.parent)
     path.unlink()
-    with pytest.raises(FileNotFoundError, match="run the inference stage again"):
+    with pytest.raises(ValueError, match="run inference again"):
         read_frame_seconds(path.parent)
 
 
@@ -40,11 +40,11 @@ def test_nan_names_file_and_row(inference_dir):
 @pytest.mark.parametrize(
     ("name", "content", "error", "message"),
     [
-        ("utt2image", "i0_0 i0\n", ValueError, "no image for 11 utterances.*first is i0_1"),
-        ("images.txt", "i0\ni1\n", ValueError, "4 images of utt2image are missing.*i2"),
+        ("utt2image", "i0_0 i0\n", ValueError, "6 images differ .* first is ''"),
+        ("images.txt", "i0\ni1\n", ValueError, "4 images differ .* first is 'i2'"),
         ("utt2image", "i0_0 i0\ni0_0 i1\n", ValueError, "utt2image: 'i0_0' is there more than"),
         ("utterances.txt", "i0_0\ni0_0\n", ValueError, "'i0_0' is there more than once"),
-        ("utterances.txt", "i0_0\ni1_0\n", ValueError, "no utterance belongs to 4 images"),
+        ("utterances.txt", "i0_0\ni1_0\n", ValueError, "4 images differ"),
         ("image.npy", "text", ValueError, "not a readable NumPy array"),
         ("image.npy", None, FileNotFoundError, "run the inference stage"),
         ("utterances.txt", None, FileNotFoundError, "utterances.txt is missing; run the stage"),

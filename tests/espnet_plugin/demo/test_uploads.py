@@ -85,11 +85,11 @@ def test_a_page_without_their_packages_says_so(
     monkeypatch.setitem(sys.modules, "av", None)
     monkeypatch.setattr(images, "reads_heif", lambda: False)
     monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
-    path = tmp_path / "upload"
-    for brand, read in (
-        (b"M4A ", partial(read_sent_recording, limits=LIMITS, rate=16000)),
-        (b"heic", read_sent_image),
+    for name, brand, read in (
+        ("upload", b"M4A ", partial(read_sent_recording, limits=LIMITS, rate=16000)),
+        ("upload.heic", b"heic", read_sent_image),
     ):
+        path = tmp_path / name
         path.write_bytes(b"\0\0\0\x24ftyp" + brand + bytes(100))
         with pytest.raises(VisitorError, match="lacks the package that reads it") as error:
             read(str(path))
