@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,6 @@ from espnet_plugin.demo.captions import (
     read_captions,
 )
 from espnet_plugin.inference.keywords import HeardWord, later, words_of
-from espnet_plugin.inference.utterance import read_utterance
 from espnet_plugin.search.index import Hit, ImageIndex
 from espnet_plugin.search.model import identify_model
 
@@ -42,7 +40,6 @@ class Heard:
         rate: Hz.
         start: Seconds of silence before the speech, which are left out.
         end: Seconds at which the speech ends; the silence after that is left out.
-        embedding: Unit length, (dim,).
         keywords: Words in their order; None if the model extracts none.
         alphas: CIF's weight of each frame from ``start`` on, (frames,); None without CIF.
         frame_seconds: From one frame to the next.
@@ -54,7 +51,6 @@ class Heard:
     rate: int
     start: float
     end: float
-    embedding: np.ndarray
     keywords: list[HeardWord] | None
     alphas: np.ndarray | None
     frame_seconds: float
@@ -62,26 +58,21 @@ class Heard:
     hits: list[Hit]
 
 
+@dataclass(frozen=True)
 class Backend:
-    """A model, and the images and captions that it searches; one question at a time.
+    """A model, and the images and captions that it searches.
 
-    Args:
+    The page's queue asks one question at a time.
+
+    Attributes:
         model: Answers.
         index: Images; None: keywords only.
         captions: Spoken captions; None: none are shown.
     """
 
-    def __init__(
-        self,
-        model: SpeechCLIP,
-        *,
-        index: ImageIndex | None = None,
-        captions: SpokenCaptions | None = None,
-    ) -> None:
-        self.model = model
-        self.index = index
-        self.captions = captions
-        self._one_at_a_time = threading.Lock()
+    model: SpeechCLIP
+    index: ImageIndex | None = None
+    captions: SpokenCaptions | None = None
 
     @property
     def rate(self) -> int:
@@ -105,54 +96,37 @@ class Backend:
         """
         first, last = spoken_part(samples, self.rate)
         start = first / self.rate
-        with self._one_at_a_time:
-            result = self.model(samples[first:last])
-            embedding = result.parallel if result.parallel is not None else result.cascaded
-            return Heard(
-                samples=samples,
-                rate=self.rate,
-                start=start,
-                end=last / self.rate,
-                embedding=embedding,
-                keywords=None
-                if result.keywords is None
-                else later(words_of(result.keywords, self.model.model.clip), seconds=start),
-                alphas=result.alphas,
-                frame_seconds=self.model.frame_seconds,
-                threshold=getattr(self.model.model.keyword_extractor, "threshold", 1.0),
-                hits=self._nearest(embedding),
-            )
-
-    def hear_caption(self, position: int) -> Heard:
-        """As :meth:`hear`, for one of the captions.
-
-        Raises:
-            DataError: If its file is gone, damaged or silent.
-        """
-        assert self.captions is not None  # a position comes from them
-        recording = self.captions.captions[position].recording
-        return self.hear(read_utterance(recording, sampling_rate=None, wanted_rate=self.rate))
+        result = self.model(samples[first:last])
+        keywords = result.keywords
+        if keywords is not None:
+            keywords = later(words_of(keywords, self.model.model.clip), seconds=start)
+        return Heard(
+            samples=samples,
+            rate=self.rate,
+            start=start,
+            end=last / self.rate,
+            keywords=keywords,
+            alphas=result.alphas,
+            frame_seconds=self.model.frame_seconds,
+            threshold=getattr(self.model.model.keyword_extractor, "threshold", 1.0),
+            hits=self._nearest(
+                result.parallel if result.parallel is not None else result.cascaded
+            ),
+        )
 
     def find_text(self, text: str) -> list[Hit]:
         """The images nearest to a text."""
-        with self._one_at_a_time:
-            return self._nearest(self.model.encode_text(text)[0])
+        return self._nearest(self.model.encode_text(text)[0])
 
     def find_image(self, image: str | Image) -> list[Hit]:
         """The images nearest to one, a file or a decoded one."""
-        with self._one_at_a_time:
-            return self._nearest(self.model.encode_image(image)[0])
+        return self._nearest(self.model.encode_image(image)[0])
 
     def closest_captions(self, image: str) -> list[tuple[int, Caption, float]]:
         """Positions, captions and cosines of the captions closest to an image file."""
         if self.captions is None:
             return []
-        with self._one_at_a_time:
-            embedding = self.model.encode_image(image)[0]
-        return [
-            (position, self.captions.captions[position], score)
-            for position, score in self.captions.closest(embedding, top=TOP_CAPTIONS)
-        ]
+        return self.captions.closest(self.model.encode_image(image)[0], top=TOP_CAPTIONS)
 
     def _nearest(self, query: np.ndarray) -> list[Hit]:
         return [] if self.index is None else self.index.search(query, top=TOP_IMAGES)

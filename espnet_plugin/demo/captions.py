@@ -51,11 +51,11 @@ class SpokenCaptions:
         chosen = [pair for pair in numbered if pair[1].text] or numbered
         return chosen[:: -(-len(chosen) // EXAMPLES)]
 
-    def closest(self, image: np.ndarray, *, top: int) -> list[tuple[int, float]]:
-        """Positions and cosines of the captions closest to an image (dim,), best first."""
+    def closest(self, image: np.ndarray, *, top: int) -> list[tuple[int, Caption, float]]:
+        """The captions closest to an image (dim,), best first: position, caption and cosine."""
         scores = self.embeddings @ image
-        order = np.argsort(-scores, kind="stable")[:top]
-        return [(int(position), float(scores[position])) for position in order]
+        order = np.argsort(-scores, kind="stable")[:top].tolist()
+        return [(position, self.captions[position], float(scores[position])) for position in order]
 
 
 def read_captions(directory: Path) -> list[Caption]:

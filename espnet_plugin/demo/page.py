@@ -22,6 +22,7 @@ from espnet_plugin.demo.uploads import (
     read_sent_image,
     read_sent_recording,
 )
+from espnet_plugin.inference.utterance import read_utterance
 from espnet_plugin.search.index import Hit
 
 QUEUE = 64  # questions that wait
@@ -84,8 +85,9 @@ class Questions:
         captions = self.backend.captions
         if captions is None or key not in (str(each) for each, _ in captions.examples()):
             raise VisitorError("This example is no longer known; please load the page again.")
-        position = int(str(key))
-        heard = self.backend.hear_caption(position)
+        position, rate = int(str(key)), self.backend.rate
+        recording = captions.captions[position].recording
+        heard = self.backend.hear(read_utterance(recording, sampling_rate=None, wanted_rate=rate))
         return self._heard(heard, player="sc-example", caption=position)
 
     def write(self, text: str | None) -> Answer:
@@ -179,7 +181,7 @@ def build_page(questions: Questions) -> gr.Blocks:
         options: dict[str, Any] = {
             "preprocess": False,  # gradio checks that a file is an upload; we decode it
             "concurrency_id": "model",
-            "concurrency_limit": 1,
+            "concurrency_limit": 1,  # one question at a time
         }
         for recording, name in zip(recordings, SOURCES.values(), strict=True):
             speak = _answering(partial(questions.speak, player=name))
