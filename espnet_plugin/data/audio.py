@@ -30,14 +30,17 @@ UNKNOWN_LENGTH = (0xFFFFFFFF, 0x80000000, 0x7FFFFFFF, 0x7FFFF000)
 
 @dataclass(frozen=True)
 class FormattedRecording:
-    """A file that is ready for training, and what had to be done to it."""
+    """A file that is ready for training.
+
+    Attributes:
+        path: The file.
+        num_samples: Its length.
+        changes: What had to be done to it, as a report counts it.
+    """
 
     path: str
     num_samples: int
-    mixed_down: bool = False
-    resampled_from: int | None = None
-    kept: bool = False  # the source already has the right form and is used directly
-    missing_seconds: float = 0.0  # promised by the source's header, but not in it
+    changes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -207,11 +210,16 @@ def format_recording(
     import soundfile
 
     audio = read_audio(source)
-    mixed_down = audio.samples.shape[1] > 1
+    changes = []
+    if audio.rate != rate:
+        changes.append(f"resampled from {audio.rate} Hz")
+    if audio.samples.shape[1] > 1:
+        changes.append("with several channels mixed down to one")
+    if audio.missing:  # a new file corrects the header for later stages
+        changes.append("end a little before their headers say: used")
     wanted = FORMATS[audio_format]
-    # if the header is wrong, a new file corrects it for later stages
-    if audio.rate == rate and not mixed_down and audio.kind == wanted and not audio.missing:
-        return FormattedRecording(source, len(audio.samples), kept=True)
+    if not changes and audio.kind == wanted:
+        return FormattedRecording(source, len(audio.samples), ("used as they are",))
     mono = resampled(audio.mono, audio.rate, rate)
     if len(mono) == 0:
         raise DataError("shorter than one sample after resampling")
@@ -220,10 +228,4 @@ def format_recording(
         soundfile.write(
             temporary, np.clip(mono, -1.0, 1.0), rate, format=wanted[0], subtype=wanted[1]
         )
-    return FormattedRecording(
-        str(target),
-        len(mono),
-        mixed_down=mixed_down,
-        resampled_from=audio.rate if audio.rate != rate else None,
-        missing_seconds=audio.missing / audio.rate,
-    )
+    return FormattedRecording(str(target), len(mono), tuple(changes))

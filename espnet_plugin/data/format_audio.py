@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import zlib
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from espnet_plugin.data.audio import FormattedRecording, format_recording
 from espnet_plugin.data.manifest import Manifest, Stamp, stamp
@@ -124,11 +125,16 @@ def finished(
 ) -> dict[str, Outcome]:
     """Outcomes of the recordings that have not changed since a job formatted them."""
     return {
-        utterance: Outcome(None, FormattedRecording(**note.facts))
+        utterance: Outcome(None, _recording(note.result, note.facts))
         if note.result
         else Outcome(None, problem=note.facts)
         for utterance, note in _manifest(output, rate, audio_format).current(sources).items()
     }
+
+
+def _recording(path: str, facts: Mapping[str, Any]) -> FormattedRecording:
+    # notes of earlier versions have no changes
+    return FormattedRecording(path, facts["num_samples"], tuple(facts.get("changes", ())))
 
 
 def _manifest(output: Path, rate: int, audio_format: str, job: str = "1") -> Manifest:
@@ -178,20 +184,10 @@ def write_results(
     write_scp(
         output / "utt2num_samples", {utt: recording.num_samples for utt, recording in ready.items()}
     )
-    report = _report(ready.values()) + [f"SKIPPED {example}" for example in examples]
+    changes = Counter(change for recording in ready.values() for change in recording.changes)
+    report = [f"{len(ready)} recordings ready"]
+    report += [f"{count} {change}" for change, count in sorted(changes.items())]
+    report += [f"SKIPPED {example}" for example in examples]
     if len(skipped) > len(examples):
         report.append(f"SKIPPED {len(skipped) - len(examples)} more, see skipped.tsv")
-    return report
-
-
-def _report(ready: Collection[FormattedRecording]) -> list[str]:
-    kept = sum(recording.kept for recording in ready)
-    report = [f"{len(ready)} recordings ready, {kept} of them used as they are"]
-    rates = Counter(recording.resampled_from for recording in ready if recording.resampled_from)
-    report += [f"{count} resampled from {rate} Hz" for rate, count in sorted(rates.items())]
-    if mixed := sum(recording.mixed_down for recording in ready):
-        report.append(f"{mixed} with several channels mixed down to one")
-    if missing := [recording.missing_seconds for recording in ready if recording.missing_seconds]:
-        most = f"{1000 * max(missing):.0f} ms"
-        report.append(f"{len(missing)} end before their headers say, by {most} at most: used")
     return report

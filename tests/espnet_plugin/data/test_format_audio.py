@@ -165,7 +165,7 @@ def test_resampling_keeps_the_tone(tmp_path: Path) -> None:
     recording = format_recording(
         str(tmp_path / "x.wav"), tmp_path / "y.flac", rate=16000, audio_format="flac"
     )
-    assert recording.resampled_from == 44100
+    assert recording.changes == ("resampled from 44100 Hz",)
     wave, rate = soundfile.read(recording.path)
     assert rate == 16000
     np.testing.assert_allclose(wave[800:-800], tone()[800:-800, 0], atol=2e-3)
