@@ -43,16 +43,17 @@ class TeacherBatch:
 
 def model_config(config: TeacherConfig, *, image_size: int, vocabulary_size: int) -> dict:
     """Return the model in open_clip's configuration format."""
+    vision = {
+        "image_size": image_size,
+        "layers": config.vision_layers,
+        "width": config.vision_width,
+    }
+    if isinstance(config.vision_layers, int):
+        vision |= {"head_width": 32, "patch_size": config.patch_size}
     return {
         "embed_dim": config.embedding_dim,
         "quick_gelu": False,
-        "vision_cfg": {
-            "image_size": image_size,
-            "layers": config.vision_layers,
-            "width": config.vision_width,
-            "head_width": 32,
-            "patch_size": config.patch_size,
-        },
+        "vision_cfg": vision,
         "text_cfg": {
             "context_length": config.context_length,
             "vocab_size": vocabulary_size,
