@@ -774,6 +774,10 @@ if runs_stage 10; then
     begin_stage 10 "packing -> ${packed_model}"
     options=()
     if [ -e "${inference_dir}/RESULTS.md" ]; then options+=(--option "${inference_dir}/RESULTS.md"); fi
+    # keywords without captions choose nothing
+    if [ -e "${inference_dir}/${valid_set}/keywords.jsonl" ] && [ -e "${data_feats}/${valid_set}/text" ]; then
+        options+=(--dev_dir "${inference_dir}/${valid_set}")
+    fi
     ${python} -m espnet_plugin.bin.speechclip_pack \
         --train_config "${speechclip_exp}/config.yaml" --model_file "${speechclip_exp}/${inference_model}" \
         ${options[@]+"${options[@]}"} --outpath "${packed_model}" > "${speechclip_exp}/pack.log" 2>&1 \

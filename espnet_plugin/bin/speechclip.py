@@ -62,6 +62,7 @@ def get_parser() -> argparse.ArgumentParser:
 
     added = command("keywords", keywords, "Print the words in recordings, with their times.")
     _model(added)
+    _min_score(added)
     added.add_argument("files", nargs="+", metavar="RECORDING", help="recordings")
 
     added = command("index", index, "Index folders of images, or bring their index up to date.")
@@ -102,6 +103,7 @@ def get_parser() -> argparse.ArgumentParser:
 
 def _demo_options(parser: argparse.ArgumentParser) -> None:
     _model(parser, required=False)
+    _min_score(parser)
     parser.add_argument("--index", type=Path, help="images, by speechclip index (default: none)")
     parser.add_argument("--data", type=Path, help="data directory; its recordings can be played")
     parser.add_argument("--host", default=HOST, help=f"address to listen at ({HOST})")
@@ -143,6 +145,15 @@ def _model(
         group.add_argument(
             "--branch", choices=("parallel", "cascaded", "both"), help="embedding of speech"
         )
+
+
+def _min_score(parser: Any) -> None:
+    parser.add_argument(
+        "--min_score",
+        type=float,
+        help="leave out words whose cosine is lower (default: the model's, chosen when it was "
+        "packed)",
+    )
 
 
 @command_errors("speechclip")
@@ -294,9 +305,12 @@ def _load(args: argparse.Namespace, model: str) -> SpeechCLIP:
     from espnet_plugin.inference.speechclip import SpeechCLIP
 
     limit = {} if args.max_seconds is None else {"max_seconds": args.max_seconds}
-    return SpeechCLIP.from_pretrained(
+    loaded = SpeechCLIP.from_pretrained(
         model, device=args.device, trust_remote_code=args.trust_remote_code, **limit
     )
+    if getattr(args, "min_score", None) is not None:
+        loaded.min_score = args.min_score
+    return loaded
 
 
 if __name__ == "__main__":

@@ -13,10 +13,15 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from humanfriendly import format_size
 
 from espnet_plugin.compat import get_commandline_args
+from espnet_plugin.data.inference_set import KEYWORDS
+from espnet_plugin.data.keyword_file import read_captioned_keywords
+from espnet_plugin.evaluation.keywords import best_min_score
+from espnet_plugin.evaluation.scores.keywords import load_token_texts
 from espnet_plugin.utils.command import command_errors
 
 
@@ -29,6 +34,12 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--option", action="append", default=[], help="another file, e.g. RESULTS.md; repeatable"
     )
+    parser.add_argument(
+        "--dev_dir",
+        type=Path,
+        help="inference directory of the development set, with keywords and captions: chooses "
+        "min_score, the lowest cosine of a keyword that the model reports",
+    )
     return parser
 
 
@@ -39,7 +50,15 @@ def main(cmd: Sequence[str] | None = None) -> None:
     args = get_parser().parse_args(cmd)
     from espnet_plugin.inference.packing import pack_model
 
-    path = pack_model(args.train_config, args.model_file, args.outpath, options=args.option)
+    min_score = None
+    if args.dev_dir is not None:
+        dev = read_captioned_keywords(args.dev_dir / KEYWORDS)
+        min_score, measures = best_min_score(dev, load_token_texts())
+        means = ", ".join(f"{name} {100 * mean:.1f} %" for name, mean in measures.items())
+        logging.info(f"min_score {min_score}: {means} on {args.dev_dir}")
+    path = pack_model(
+        args.train_config, args.model_file, args.outpath, options=args.option, min_score=min_score
+    )
     logging.info(f"{path}: {format_size(path.stat().st_size, binary=True)}")
 
 

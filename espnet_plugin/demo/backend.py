@@ -99,7 +99,8 @@ class Backend:
         result = self.model(samples[first:last])
         keywords = result.keywords
         if keywords is not None:
-            keywords = later(words_of(keywords, self.model.model.clip), seconds=start)
+            words = words_of(keywords, self.model.model.clip, min_score=self.model.min_score)
+            keywords = later(words, seconds=start)
         return Heard(
             samples=samples,
             rate=self.rate,

@@ -20,6 +20,8 @@ A set's rate is the mean over the utterances whose denominator is not 0; the oth
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from statistics import harmonic_mean
 
 import numpy as np
 
@@ -33,6 +35,7 @@ from espnet_plugin.evaluation.token_texts import (
 )
 
 HITS_AT = (1, 5)  # the k of hit@k
+MIN_SCORES = tuple(n / 50 for n in range(50))  # that are tried
 COUNTS = ("mean_keywords", "mean_subwords", "mean_count_difference")
 
 
@@ -55,6 +58,42 @@ def keyword_values(
         raise ValueError("no utterance to score")
     rows = [_measures(utterance, texts) for utterance in utterances]
     return {name: np.array([row[name] for row in rows], dtype=float) for name in rows[0]}
+
+
+def best_min_score(
+    utterances: Sequence[UtteranceKeywords], texts: Mapping[int, str]
+) -> tuple[float, dict[str, float]]:
+    """The lowest cosine at which keywords are worth reporting.
+
+    It is the one with the highest F, the harmonic mean of ``content_word_hit@1`` and
+    ``content_word_recall``.
+
+    Args:
+        utterances: Of a development set, with captions.
+        texts: As for :func:`keyword_values`.
+
+    Returns:
+        The cosine, and both measures with it. Of several that are best, the lowest.
+
+    Raises:
+        ValueError: As :func:`keyword_values`, or no keyword is a content word.
+    """
+    measures = ("content_word_hit@1", "content_word_recall")
+    found: dict[float, dict[str, float]] = {}
+    for least in MIN_SCORES:
+        kept = [replace(u, keywords=_scored(u.keywords, least)) for u in utterances]
+        values = keyword_values(kept, texts)
+        if any(np.isnan(values[name]).all() for name in measures):
+            break  # nothing is left
+        found[least] = {name: float(np.nanmean(values[name])) for name in measures}
+    if not found:
+        raise ValueError("no keyword is a content word")
+    best = max(found, key=lambda least: harmonic_mean(found[least].values()))
+    return best, found[best]
+
+
+def _scored(keywords: Sequence[Keyword], least: float) -> tuple[Keyword, ...]:
+    return tuple(word for word in keywords if word.score is not None and word.score >= least)
 
 
 def _candidates(keyword: Keyword, k: int) -> list[int]:

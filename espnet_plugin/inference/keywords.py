@@ -33,8 +33,13 @@ class HeardWord:
         return f"{when}{self.word}  ({self.score:.2f})"
 
 
-def words_of(heard: Sequence[Keyword], clip: FrozenCLIP) -> list[HeardWord]:
-    """Keywords as words: sub-words that follow each other in time are joined up to a word's end."""
+def words_of(
+    heard: Sequence[Keyword], clip: FrozenCLIP, *, min_score: float = -1.0
+) -> list[HeardWord]:
+    """Keywords as words: sub-words that follow each other in time are joined up to a word's end.
+
+    Words with a lower score than ``min_score`` are left out.
+    """
     words: list[HeardWord] = []
     pieces: list[Keyword] = []
     for keyword in heard:
@@ -49,7 +54,7 @@ def words_of(heard: Sequence[Keyword], clip: FrozenCLIP) -> list[HeardWord]:
                 )
             )
             pieces = []
-    return words
+    return [word for word in words if word.score >= min_score]
 
 
 def later(keywords: Sequence[HeardWord], *, seconds: float) -> list[HeardWord]:

@@ -154,6 +154,18 @@ class SpeechCLIP:
         return tuple(name for name in has if has[name])
 
     @property
+    def min_score(self) -> float:
+        """Lowest score of a word that :meth:`keywords` reports; you may set it.
+
+        Packing stores the one at which the words of the development set were best.
+        """
+        return self._model.min_score
+
+    @min_score.setter
+    def min_score(self, score: float) -> None:
+        self._model.min_score = score
+
+    @property
     def embedding_dim(self) -> int:
         """Length of a row."""
         return self._model.clip.embedding_dim
@@ -321,6 +333,8 @@ class SpeechCLIP:
     def keywords(self, speech: Utterance, *, sampling_rate: int | None = None) -> list[HeardWord]:
         """Words that the model finds in a recording, in their order; none if it is silent.
 
+        Words with a lower score than :attr:`min_score` are left out.
+
         Args:
             speech: As for :meth:`encode_speech`, one recording.
             sampling_rate: Of samples in Hz; None: the model's.
@@ -336,7 +350,7 @@ class SpeechCLIP:
             return []
         output = self._encode_samples(self._model, [samples])
         found = utterance_results(self._model, output)[0].keywords or ()
-        return words_of(found, self._model.clip)
+        return words_of(found, self._model.clip, min_score=self.min_score)
 
     @staticmethod
     def similarity(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:

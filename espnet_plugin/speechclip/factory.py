@@ -106,6 +106,7 @@ def build_speechclip(
         merge_repeats=model_conf.get("merge_repeats", False),
         blank=model_conf.get("blank", False),
         align_spans=model_conf.get("align_spans", False),
+        min_score=model_conf.get("min_score", -1.0),
         compatibility=_compatibility(config),
     )
 

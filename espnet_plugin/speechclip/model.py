@@ -99,6 +99,8 @@ class SpeechCLIPModel(nn.Module):
             sub-words in training.
         align_spans: At inference, move keywords of a CIF extractor to the times of their sub-words,
             see :mod:`espnet_plugin.speechclip.span_alignment`.
+        min_score: Cosine of a keyword and its sub-word from which it is worth reporting. All
+            keywords are embedded.
         compatibility: Defects of the original to reproduce.
 
     Raises:
@@ -121,6 +123,7 @@ class SpeechCLIPModel(nn.Module):
         merge_repeats: bool = False,
         blank: bool = False,
         align_spans: bool = False,
+        min_score: float = -1.0,
         compatibility: ReferenceCompatibility | None = None,
     ) -> None:
         super().__init__()
@@ -131,6 +134,7 @@ class SpeechCLIPModel(nn.Module):
         self.layer_weighting = layer_weighting
         self.merge_repeats = merge_repeats
         self.align_spans = align_spans
+        self.min_score = min_score
         self.attention: Any = attention
         self.clip = clip
         self.dim = dim

@@ -37,6 +37,7 @@ DEFAULT_MODEL = {
     "merge_repeats": False,
     "blank": False,
     "align_spans": False,
+    "min_score": -1.0,
     "compatibility": {},
     **OBJECTIVES,
 }

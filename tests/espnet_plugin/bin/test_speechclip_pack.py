@@ -10,6 +10,8 @@ import yaml
 from espnet_model_zoo.downloader import ModelDownloader
 
 from espnet_plugin.bin import speechclip_pack
+from espnet_plugin.data.keyword_file import Keyword, UtteranceKeywords, write_keywords
+from espnet_plugin.inference.speechclip import SpeechCLIP
 from espnet_plugin.inference.speechclip_inference import SpeechCLIPInference
 
 
@@ -51,6 +53,23 @@ def test_packed_model_loads_elsewhere_without_the_originals(
     files = ModelDownloader(tmp_path / "cache").download_and_unpack("packed.zip")
     unpacked = SpeechCLIPInference(**files)
     assert np.allclose(unpacked(speech).parallel, expected.parallel, atol=1e-6)
+
+
+def test_packing_stores_the_min_score_that_is_best_on_dev(trained: Path, tmp_path: Path) -> None:
+    dev = tmp_path / "dev"
+    dev.mkdir()
+    red, cat = 736, 2368
+    keywords = (
+        Keyword(red, "red</w>", (red,), score=0.31),
+        Keyword(cat, "cat</w>", (cat,), score=0.2),
+    )
+    write_keywords(dev / "keywords.jsonl", [UtteranceKeywords("u", "red", (red,), keywords)])
+    packed = tmp_path / "packed.zip"
+    config, model = str(trained / "config.yaml"), str(trained / "latest.pth")
+    arguments = ["--train_config", config, "--model_file", model, "--outpath", str(packed)]
+    speechclip_pack.main([*arguments, "--dev_dir", str(dev)])
+    assert SpeechCLIP.from_pretrained(packed, device="cpu").min_score == 0.22
+    assert SpeechCLIP.from_pretrained(trained, device="cpu").min_score == -1.0
 
 
 def test_packing_leaves_the_files_that_it_packs_as_they_are(trained: Path, tmp_path: Path) -> None:

@@ -148,6 +148,13 @@ def test_keywords_say_what_and_when(model: SpeechCLIP, files: list[Path]) -> Non
     assert not any("</w>" in keyword.word for keyword in keywords)
 
 
+def test_words_below_the_models_min_score_are_left_out(exported: Path, files: list[Path]) -> None:
+    model = SpeechCLIP.from_pretrained(exported, device="cpu")
+    everything = model.keywords(files[2])
+    model.min_score = max(keyword.score for keyword in everything)
+    assert model.keywords(files[2]) == [k for k in everything if k.score == model.min_score]
+
+
 def test_sub_words_are_joined_up_to_a_words_end(model: SpeechCLIP) -> None:
     clip = model.model.clip
     snow, man, dog = clip.tokenize(["snow"])[0][0], clip.tokenize(["man"])[0][0], 1929
