@@ -78,6 +78,7 @@ trust_remote_code=false  # you trust the maker of the model: it may run code tha
 
 # Scoring
 transcripts=           # a speech recogniser's output, Kaldi text, or a folder of <set>/text: a baseline in the tables
+ladder=false           # tell where retrieval by keywords is lost, of every test set
 report=true            # write report.html and figures beside RESULTS.md
 
 # Publishing
@@ -759,6 +760,16 @@ if runs_stage 9; then
         if [ -e "${inference_dir}/${valid_set}/utterances.txt" ]; then options=(--dev_dir "${inference_dir}/${valid_set}"); fi
         ${python} -m espnet_plugin.bin.score_set --inference_dir "${inference_dir}/${name}" \
             --data_dir "${data_feats}/${name}" ${options[@]+"${options[@]}"}
+        # keywords are compared with written captions, which not every corpus has
+        if "${ladder}" && [[ " ${test_sets} " == *" ${name} "* ]] \
+            && [ -e "${inference_dir}/${name}/keywords.jsonl" ] && [ -e "${data_feats}/${name}/text" ]; then
+            log_file=${inference_dir}/${name}/logs/score_ladder.log
+            log "the ladder of ${name}, log: ${log_file}"
+            OMP_NUM_THREADS=${num_threads} "${frozen_cmd[@]}" "${log_file}" \
+                ${python} -m espnet_plugin.bin.score_ladder --inference_dir "${inference_dir}/${name}" \
+                --ngpu "${frozen_ngpu}" "${inferring[@]}" \
+                || { tail -n 15 "${log_file}" >&2; fail "the ladder failed; see ${log_file}"; }
+        fi
     done
     options=()
     if ! "${report}"; then options=(--no_report); fi
