@@ -290,11 +290,15 @@ unfollow() {
     kill "${follower}" 2> /dev/null || true
     wait "${follower}" 2> /dev/null || true
     follower=
-    if [ -t 2 ]; then printf '\r\033[K' >&2; fi
 }
-# Shows the progress that a job writes into its log while the next commands run.
+# Shows the lines of a job's log that tell its progress while the next commands run.
 follow() {
-    ${python} -m espnet_plugin.bin.recipe follow "$1" &
+    tail -n 0 --pid=$$ -F "$1" > >(sed -u -nE \
+        -e 's|.*INFO: ([0-9]+/[0-9]+epoch started.*)|  \1|p' \
+        -e 's|.*INFO: ([0-9]+epoch results:).*\[valid\].*\b(recall_mean_at_1=[0-9.]+).*|  \1 \2|p' \
+        -e 's|.*(update left out, [0-9]+ in this epoch).*|  \1|p' \
+        -e 's|.*INFO: (.* need .* more; .* free in .*)|  \1|p' \
+        -e 's|.*INFO: (.*: [0-9,]+(/[0-9,]+)? [^ ]+ after [0-9].*)|  \1|p' >&2) 2> /dev/null &
     follower=$!
 }
 

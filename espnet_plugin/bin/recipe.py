@@ -1,4 +1,4 @@
-"""Answers what the recipe's scripts ask beside their stages: about Python, files, models and logs.
+"""Answers what the recipe's scripts ask beside their stages: about Python, files and models.
 
 Example: ``python -m espnet_plugin.bin.recipe value conf/train.yaml clip_conf.model ViT-B-32``
 """
@@ -62,13 +62,6 @@ def packed_config(args: argparse.Namespace) -> None:
     args.output.write_bytes(archive.packed_config(args.packed_model))
 
 
-def follow(args: argparse.Namespace) -> None:
-    """Shows how far a job is."""
-    from espnet_plugin.utils.follow_log import follow_log
-
-    follow_log(args.log)
-
-
 def close(args: argparse.Namespace) -> None:
     """Prints the last lines of a run."""
     from espnet_plugin.evaluation.report.closing import closing_lines
@@ -97,8 +90,6 @@ def get_parser() -> argparse.ArgumentParser:
     added = command(packed_config, "Copy the configuration out of a packed model.")
     added.add_argument("packed_model", type=Path, help="model.zip")
     added.add_argument("output", type=Path, help="config.yaml")
-    added = command(follow, "Show how far a job is, by its log file, until the caller ends.")
-    added.add_argument("log")
     added = command(close, "Print the recall of a run and the page to open.")
     added.add_argument("--inference_dir", type=Path, required=True)
     return parser

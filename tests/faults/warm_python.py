@@ -38,9 +38,8 @@ _REQUEST_BYTES = 1 << 20
 _CLIENT = r"""#!{python} -IS
 import json, os, socket, sys
 arguments = sys.argv[1:]
-# what follows a log ends with the process that started it
 warm = arguments[:1] == ["-m"] and arguments[1].startswith(("espnet", "local."))
-if not warm or arguments[2:3] == ["follow"]:
+if not warm:
     os.execv({python!r}, [{python!r}, *arguments])
 request = dict(arguments=arguments[1:], folder=os.getcwd(), environment=dict(os.environ))
 server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
