@@ -59,7 +59,7 @@ def pack_model(
     for path in (train_config, model_file, *options):
         if not Path(path).is_file():
             raise FileNotFoundError(f"No such file to pack: {path}")
-    read_pickle(Path(model_file), Path(model_file))  # fails if it is damaged
+    read_pickle(Path(model_file))  # fails if it is damaged
     train_config, outpath = Path(train_config), Path(outpath).absolute()
     config = resolve_paths(read_config(train_config), *experiment_directories(train_config))
     if min_score is not None:

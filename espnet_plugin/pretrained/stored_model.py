@@ -120,7 +120,7 @@ def _experiment(config_file: Path, checkpoint: Path, *roots: Path) -> StoredMode
 
 
 def _checkpoint_weights(checkpoint: Path) -> dict[str, Tensor]:
-    state = read_pickle(checkpoint, checkpoint)
+    state = read_pickle(checkpoint)
     if isinstance(state, Mapping) and isinstance(state.get("model"), Mapping):
         state = state["model"]  # checkpoint.pth, with the optimiser's state
     weights = {

@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
 from torch import Tensor, nn
 
 from espnet_plugin.speechclip.clip_config import (
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Tower = TypeVar("Tower", bound=nn.Module)
-PRECISIONS = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 class FrozenCLIP(nn.Module):
@@ -49,7 +47,6 @@ class FrozenCLIP(nn.Module):
         pretrained: open_clip's tag, or a local file (.safetensors or a pickled state dict), or
             None or "random" for random weights (dry runs).
         cache_dir: Folder of downloaded weights; None: the libraries' defaults.
-        precision: fp32, fp16 or bf16 weights. Embeddings are always float32.
         image_tower: Keep the image tower.
         text_tower: Keep the text tower.
 
@@ -68,35 +65,29 @@ class FrozenCLIP(nn.Module):
         model: str,
         pretrained: str | None = None,
         cache_dir: str | Path | None = None,
-        precision: str = "fp32",
         image_tower: bool = True,
         text_tower: bool = True,
     ) -> None:
         super().__init__()
-        if precision not in PRECISIONS:
-            raise ValueError(
-                f"clip_conf.precision: {precision!r} is none of {', '.join(PRECISIONS)}"
-            )
         config = read_clip_config(model)
         self.config = config
         self.embedding_dim = int(config.model["embed_dim"])
         self.context_length = int(config.model["text_cfg"].get("context_length", 77))
         self.sot_id, self.eot_id = SOT_ID, EOT_ID
         self._pretrained, self._cache_dir = pretrained, cache_dir
-        self._dtype = PRECISIONS[precision] or torch.float32
         self.image_tower = self.text_tower = None
         if image_tower or text_tower:  # else neither weights nor open_clip are needed
-            whole = self._build(precision, image=image_tower, text=text_tower)
+            whole = self._build(image=image_tower, text=text_tower)
             self.image_tower = whole.visual if image_tower else None
             self.text_tower = self._text_tower_of(whole) if text_tower else None
         self.requires_grad_(False)
         self.eval()
 
-    def _build(self, precision: str, *, image: bool, text: bool) -> Any:
+    def _build(self, *, image: bool, text: bool) -> Any:
         path = self._find_weights()
         if path is None:
             logger.warning("%s: CLIP has RANDOM weights", self.config.name)
-        whole = _build(self.config, precision, image=image, text=text)
+        whole = _build(self.config, image=image, text=text)
         if path is not None:
             _load(whole, path, image=image, text=text)
         return whole
@@ -132,7 +123,7 @@ class FrozenCLIP(nn.Module):
         path = self._find_weights()
         table = None if path is None else read_token_embedding(path)
         if table is None:  # random, or stored under other names
-            tower = self._text_tower_of(self._build("fp32", image=False, text=True))
+            tower = self._text_tower_of(self._build(image=False, text=True))
             table = tower.token_embedding.weight.detach()
         return table
 
@@ -163,7 +154,7 @@ class FrozenCLIP(nn.Module):
     def encode_images(self, images: Tensor) -> Tensor:
         """Encodes preprocessed images (batch, 3, H, W) to (batch, E), L2-normalised."""
         tower = self._need(self.image_tower, "image")
-        return normalize(tower(images.to(self._dtype)))
+        return normalize(tower(images))
 
     def encode_texts(self, texts: str | Sequence[str]) -> Tensor:
         """Encodes texts to (batch, E), L2-normalised; texts that are too long are cut.
@@ -205,10 +196,9 @@ class FrozenCLIP(nn.Module):
         return tower
 
 
-def _build(config: ClipConfig, precision: str, *, image: bool, text: bool) -> nn.Module:
+def _build(config: ClipConfig, *, image: bool, text: bool) -> nn.Module:
     """open_clip's model with random weights; unwanted towers are tiny."""
     import open_clip
-    from open_clip.model import convert_weights_to_lp
 
     options = config.with_towers(image=image, text=text)
     custom_text = options.pop("custom_text", False)
@@ -217,14 +207,10 @@ def _build(config: ClipConfig, precision: str, *, image: bool, text: bool) -> nn
     if "timm_model_name" in options["vision_cfg"]:
         options["vision_cfg"]["timm_model_pretrained"] = False
     model_class = open_clip.CustomTextCLIP if custom_text else open_clip.CLIP
-    dtype = PRECISIONS[precision]
     try:
-        model = model_class(**options, cast_dtype=dtype)
+        return model_class(**options)
     except TypeError as error:
         raise ValueError(f"clip_conf.model: {config.name}: {error}") from error
-    if dtype is not None:
-        convert_weights_to_lp(model, dtype=dtype)
-    return model
 
 
 def _load(whole: nn.Module, path: Path, *, image: bool, text: bool) -> None:

@@ -144,7 +144,7 @@ def read_clip_weights(
             "clip_conf.pretrained: openai (recipe option --clip_pretrained), the same weights "
             "without a program"
         )
-    weights = _state_dict_in(read_pickle(path, path), path)
+    weights = _state_dict_in(read_pickle(path), path)
     return {key: value for key, value in weights.items() if wanted(key)}
 
 

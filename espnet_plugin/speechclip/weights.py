@@ -54,14 +54,11 @@ def read_safetensors(
         raise ValueError(f"{path}: not a safetensors file, or truncated ({error})") from error
 
 
-def read_pickle(
-    file: Path, path: Path, *, stand_in: Callable[[str], Any] = lambda name: None
-) -> Any:
+def read_pickle(path: Path, *, stand_in: Callable[[str], Any] = lambda name: None) -> Any:
     """Content of a file that ``torch.save`` wrote: tensors and plain Python values.
 
     Args:
-        file: The file; mapped into memory if its format allows that.
-        path: For messages.
+        path: The file; mapped into memory if its format allows that.
         stand_in: From the full name of a class to the class that replaces it, or None. Nothing is
             imported by its name.
 
@@ -71,14 +68,14 @@ def read_pickle(
     """
     refused: list[str] = []
     try:
-        mapped = zipfile.is_zipfile(file)
-        names = _names_in(file)
+        mapped = zipfile.is_zipfile(path)
+        names = _names_in(path)
         classes = {name: stand_in(name) or _BUILTINS.get(name) for name in names}
         refused = sorted(name for name in names if not (classes[name] or _TENSORS.fullmatch(name)))
         if not refused:
             admitted: list[Any] = [(kind, name) for name, kind in classes.items() if kind]
             with torch.serialization.safe_globals(admitted):
-                return torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
+                return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except FileNotFoundError:
         raise
     except Exception as error:  # bytes that are not what they seem can fail in any way

@@ -44,7 +44,7 @@ def read_checkpoint(path: str | Path) -> Any:
     """
     path = Path(path)
     with statistics_globals():
-        return read_pickle(path, path, stand_in=_STATISTICS.get)
+        return read_pickle(path, stand_in=_STATISTICS.get)
 
 
 def read_resume_point(path: str | Path) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def _pickle(data: bytes, folder: Path) -> None:
         archive.writestr("a/data.pkl", data)
         archive.writestr("a/version", "3\n")
         archive.writestr("a/data/0", bytes(16))
-    read_pickle(folder / "a", folder / "a")
+    read_pickle(folder / "a")
 
 
 def _archive(data: bytes, folder: Path) -> None:

@@ -43,8 +43,7 @@ def read_released_checkpoint(path: str | Path) -> ReleasedCheckpoint:
         ValueError: If it is damaged, refused, or of another model; the message names what is
             missing.
     """
-    unpickled = read_pickled_checkpoint(path)
-    content = unpickled.content
+    content, stubs = read_pickled_checkpoint(path)
     if not isinstance(content, Mapping):
         raise ValueError(f"{path}: not a Lightning checkpoint, it holds a {type(content).__name__}")
     missing = [
@@ -66,7 +65,7 @@ def read_released_checkpoint(path: str | Path) -> ReleasedCheckpoint:
             for key in ("epoch", "global_step")
             if isinstance(content.get(key), int)
         },
-        stubs=unpickled.stubs,
+        stubs=tuple(stubs),
         ignored=tuple(
             sorted(
                 {str(key) for key in content}

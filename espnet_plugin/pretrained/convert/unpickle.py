@@ -10,10 +10,8 @@ stubs.
 from __future__ import annotations
 
 import re
-import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,19 +26,6 @@ INERT = re.compile(
     r"|numpy\.(?:.+\.)?(?:_reconstruct|dtype|ndarray|scalar)"
     r"|pathlib\.(?:.+\.)?(?:Path|PosixPath|PurePosixPath|WindowsPath)"
 )
-
-
-@dataclass(frozen=True)
-class Unpickled:
-    """What a checkpoint holds.
-
-    Attributes:
-        content: Of the pickle; its tensors are mapped from the file.
-        stubs: Full names of the classes whose objects became inert stubs, sorted.
-    """
-
-    content: Any
-    stubs: tuple[str, ...]
 
 
 class PlainMapping(dict):
@@ -73,11 +58,15 @@ class Stub:
     def __setstate__(self, state: Any) -> None: ...
 
 
-def read_pickled_checkpoint(path: str | Path) -> Unpickled:
-    """Reads a checkpoint in PyTorch's zip format; executes nothing in it.
+def read_pickled_checkpoint(path: str | Path) -> tuple[Any, list[str]]:
+    """Reads a checkpoint; executes nothing in it.
 
     Args:
-        path: File as ``torch.save`` and Lightning write it since PyTorch 1.6.
+        path: File as ``torch.save`` and Lightning write it.
+
+    Returns:
+        Its content, with tensors that are mapped from the file, and the sorted full names of the
+        classes whose objects became inert stubs.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -89,7 +78,6 @@ def read_pickled_checkpoint(path: str | Path) -> Unpickled:
         raise ValueError(f"checkpoint {path}: a folder, not a file")
     if not path.is_file():
         raise FileNotFoundError(f"checkpoint {path}: no such file")
-    _check_archive(path)
     stubs = set()
 
     def stand_in(name: str) -> type | None:
@@ -102,29 +90,5 @@ def read_pickled_checkpoint(path: str | Path) -> Unpickled:
         stubs.add(name)
         return named_like(name, Stub)
 
-    content = read_pickle(path, path, stand_in=stand_in)
-    return Unpickled(content, tuple(sorted(stubs)))
-
-
-def _check_archive(path: Path) -> None:
-    """Refuses what PyTorch's zip format does not describe."""
-    if not zipfile.is_zipfile(path):
-        with open(path, "rb") as file:
-            raise ValueError(f"{path}: {_why_no_archive(file.read(4))}")
-    with zipfile.ZipFile(path) as archive:
-        records = {name.partition("/")[2] for name in archive.namelist()}
-    if "data.pkl" not in records or "constants.pkl" in records:
-        raise ValueError(
-            f"{path}: a zip file, but not a checkpoint: expected data.pkl and no TorchScript code"
-        )
-
-
-def _why_no_archive(start: bytes) -> str:
-    if start.startswith(b"PK\x03\x04"):
-        return "truncated file: the checkpoint's zip archive has no end; download or copy it again"
-    if start.startswith(b"\x80"):
-        return (
-            "in the format of PyTorch before 1.6 (a bare pickle), which is not read; if you "
-            "trust the file, save it again with a newer PyTorch"
-        )
-    return "not a checkpoint: expected a zip archive as torch.save writes it"
+    content = read_pickle(path, stand_in=stand_in)
+    return content, sorted(stubs)

@@ -198,7 +198,7 @@ def test_an_interrupted_conversion_leaves_nothing(
     [
         ("flickr8k-base-parallel", CONTENT, r"is a hybrid\+ model, not parallel"),
         (NAME, CONTENT[:-100], "truncated|damaged"),
-        (NAME, b"<html>Please log in</html>", "not a checkpoint: expected a zip archive"),
+        (NAME, b"<html>Please log in</html>", "cannot be read as weights"),
     ],
 )
 def test_a_file_of_something_else_is_refused(

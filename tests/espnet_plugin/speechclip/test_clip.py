@@ -215,22 +215,6 @@ def test_other_text_towers_are_refused(tmp_path, custom_text, text_options):
         frozen(config)
 
 
-@pytest.mark.parametrize("precision", ["fp16", "bf16"])
-def test_low_precision(files, precision):
-    config, weights = files
-    low, full = frozen(config, weights, precision=precision), frozen(config, weights)
-    images = torch.rand(2, 3, 32, 32)
-    tokens, lengths = soft_tokens(full, TEXTS)
-    with torch.no_grad():
-        for expected, actual in [
-            (full.encode_images(images), low.encode_images(images)),
-            (full.encode_texts(TEXTS), low.encode_texts(TEXTS)),
-            (full.encode_texts(TEXTS), low.encode_soft_tokens(tokens, lengths)),
-        ]:
-            assert actual.dtype == torch.float32
-            torch.testing.assert_close(actual, expected, rtol=0, atol=5e-2)
-
-
 @pytest.mark.parametrize("model", ["xlm-roberta-base-ViT-B-32", "ViT-B-16-SigLIP"])
 def test_text_towers_and_tokenizers_of_other_libraries_are_refused(model):
     with pytest.raises(ValueError, match=f"{model} names text_cfg.*Only CLIP's own"):

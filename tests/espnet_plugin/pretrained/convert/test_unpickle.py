@@ -60,7 +60,7 @@ def test_tensors_containers_and_scalars_come_back(tmp_path: Path) -> None:
     }
     path = tmp_path / "x.ckpt"
     torch.save(content, path)
-    ours = read_pickled_checkpoint(path).content
+    ours, _ = read_pickled_checkpoint(path)
     assert list(ours["state_dict"]) == ["a", "b", "c", "d"]
     for key, value in content["state_dict"].items():
         assert torch.equal(ours["state_dict"][key], value), key
@@ -77,34 +77,34 @@ def test_configuration_object_becomes_a_mapping(tmp_path: Path) -> None:
     write_lightning(path, {"w": torch.ones(1)}, {"a": {"b": [1, 2]}, "c": "d"})
     with pytest.raises(pickle.UnpicklingError):  # its class is not one that PyTorch admits
         torch.load(path, weights_only=True)
-    content = read_pickled_checkpoint(path).content
+    content, _ = read_pickled_checkpoint(path)
     assert content["hyper_parameters"]["config"] == {"a": {"b": [1, 2]}, "c": "d"}
 
 
 def test_objects_of_known_libraries_become_stubs_and_are_named(tmp_path: Path) -> None:
     path = tmp_path / "x.ckpt"
     torch.save({"a": Namespace(x=1), "b": Path("y"), "c": np.float64(3), "d": 4}, path)
-    unpickled = read_pickled_checkpoint(path)
-    assert unpickled.content["d"] == 4
-    assert "argparse.Namespace" in unpickled.stubs
-    assert any(re.fullmatch(r"pathlib.*\.PosixPath", name) for name in unpickled.stubs)
-    assert any("multiarray.scalar" in name for name in unpickled.stubs)
+    content, stubs = read_pickled_checkpoint(path)
+    assert content["d"] == 4
+    assert "argparse.Namespace" in stubs
+    assert any(re.fullmatch(r"pathlib.*\.PosixPath", name) for name in stubs)
+    assert any("multiarray.scalar" in name for name in stubs)
 
 
 def test_logger_of_a_library_that_is_not_installed(tmp_path: Path) -> None:
     name = b"pytorch_lightning.loggers.wandb\nWandbLogger\n"
     # an instance that gets a state, items and list entries
     pickled = b"\x80\x02}(U\x01lc" + name + b")\x81}(U\x04nameU\x03runubU\x01nK\x05u."
-    unpickled = read_pickled_checkpoint(raw_archive(tmp_path / "x.ckpt", pickled))
-    assert unpickled.content["n"] == 5
-    assert unpickled.stubs == ("pytorch_lightning.loggers.wandb.WandbLogger",)
+    content, stubs = read_pickled_checkpoint(raw_archive(tmp_path / "x.ckpt", pickled))
+    assert content["n"] == 5
+    assert stubs == ["pytorch_lightning.loggers.wandb.WandbLogger"]
 
 
 def test_hyper_parameters_in_a_dictionary_of_lightning(tmp_path: Path) -> None:
     name = b"pytorch_lightning.utilities.parsing\nAttributeDict\n"
     pickled = b"\x80\x02c" + name + b")\x81(U\x01aK\x01U\x01bK\x02u."
-    unpickled = read_pickled_checkpoint(raw_archive(tmp_path / "x.ckpt", pickled))
-    assert unpickled.content == {"a": 1, "b": 2} and unpickled.stubs == ()
+    content, stubs = read_pickled_checkpoint(raw_archive(tmp_path / "x.ckpt", pickled))
+    assert content == {"a": 1, "b": 2} and stubs == []
 
 
 @pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
@@ -199,9 +199,9 @@ def test_other_ways_of_calling_are_closed(pickled: bytes, tmp_path: Path) -> Non
 @pytest.mark.parametrize("name", [b"wandb.sdk\nsystem", b"avssl\nos.system", b"numpy.os\nscalar"])
 def test_names_of_known_libraries_are_not_looked_up(name: bytes, tmp_path: Path) -> None:
     pickled = b"\x80\x02c" + name + b"\n(U\x05touchtR."
-    unpickled = read_pickled_checkpoint(raw_archive(tmp_path / "x.ckpt", pickled))
-    assert isinstance(unpickled.content, Stub) and vars(unpickled.content) == {}
-    assert unpickled.stubs == (name.decode().replace("\n", "."),)
+    content, stubs = read_pickled_checkpoint(raw_archive(tmp_path / "x.ckpt", pickled))
+    assert isinstance(content, Stub) and vars(content) == {}
+    assert stubs == [name.decode().replace("\n", ".")]
 
 
 @pytest.mark.parametrize(
@@ -260,32 +260,29 @@ def test_nothing_stays_admitted(tmp_path: Path) -> None:
     assert set(torch.serialization.get_safe_globals()) == before
 
 
-def test_truncated_legacy_and_foreign_files(tmp_path: Path) -> None:
+def test_truncated_and_foreign_files(tmp_path: Path) -> None:
     path = tmp_path / "x.ckpt"
     torch.save({"state_dict": {"w": torch.ones(1000)}}, path)
     whole = path.read_bytes()
     for part in (0.1, 0.5, 0.99):
         path.write_bytes(whole[: int(part * len(whole))])
-        with pytest.raises(ValueError, match="truncated"):
+        with pytest.raises(ValueError, match="cannot be read as weights.*damaged"):
             read_pickled_checkpoint(path)
-    torch.save({"w": torch.ones(2)}, path, _use_new_zipfile_serialization=False)
-    with pytest.raises(ValueError, match="before 1.6"):
-        read_pickled_checkpoint(path)
     path.write_bytes(b"")
-    with pytest.raises(ValueError, match="expected a zip archive"):
+    with pytest.raises(ValueError, match="cannot be read as weights"):
         read_pickled_checkpoint(path)
-    path.write_bytes(pickle.dumps(Evil(os.system, f"touch {tmp_path}/executed")))
-    with pytest.raises(ValueError, match="before 1.6"):
+    path.write_bytes(pickle.dumps(Evil(os.system, f"touch {tmp_path}/executed"), protocol=2))
+    with pytest.raises(ValueError, match="cannot be read as weights|refuses to unpickle"):
         read_pickled_checkpoint(path)
     assert not (tmp_path / "executed").exists()
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("hello.txt", "x")
-    with pytest.raises(ValueError, match="not a checkpoint"):
+    with pytest.raises(ValueError, match="cannot be read as weights"):
         read_pickled_checkpoint(path)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("archive/data.pkl", b"\x80\x02}.")
         archive.writestr("archive/constants.pkl", b"\x80\x02).")
-    with pytest.raises(ValueError, match="TorchScript"):
+    with pytest.raises(ValueError, match="cannot be read as weights"):
         read_pickled_checkpoint(path)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data.pkl", b"\x80\x02}.")
