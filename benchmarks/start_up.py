@@ -10,7 +10,7 @@ from unittest import mock
 
 from benchmarks.measure import MissingInputError, Row, Settings, Spread, usage_of
 
-SECONDS = 60
+SECONDS = 40
 
 
 def rows(settings: Settings) -> Iterator[Row]:

@@ -237,7 +237,7 @@ def encoder_that_is_an_old_pickle(model: Path, marker: Path) -> str:
 
 def encoder_whose_safetensors_lie(model: Path, marker: Path) -> str:
     (model / "speech_encoder" / "model.safetensors").write_bytes(struct.pack("<Q", 1 << 60))
-    return "speech_encoder: cannot read model.safetensors or pytorch_model.bin"
+    return "speech_encoder/model.safetensors: not a safetensors file"
 
 
 def clip_that_is_a_pickle(model: Path, marker: Path) -> str:

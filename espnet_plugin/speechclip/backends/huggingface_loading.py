@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import nn
 
+from espnet_plugin.speechclip.backends.hubert import read_hubert
 from espnet_plugin.speechclip.hub import first_line, from_cache_or_hub, is_remote_name
 
 logger = logging.getLogger(__name__)
@@ -43,6 +44,10 @@ def load_encoder(
         FileNotFoundError: If files are missing or cannot be downloaded.
         ValueError: If the model has another architecture.
     """
+    if not random_weights:
+        hubert = read_hubert(model, dropout=dropout)
+        if hubert is not None:
+            return hubert
     from transformers import AutoConfig, AutoModel
 
     _check_config(model, cache_dir)
@@ -66,20 +71,19 @@ def load_encoder(
             AutoModel.from_pretrained,
             config=config,
             output_loading_info=True,
-            ignore_mismatched_sizes=True,  # reported below
             trust_remote_code=False,
         ),
         model,
         cache_dir,
         wanted="model.safetensors or pytorch_model.bin",
     )
-    wrong = [key for key in info["missing_keys"] if key.rsplit(".", 1)[-1] not in UNUSED_PARAMETERS]
-    wrong += [key for key, *_ in info["mismatched_keys"]]
-    if wrong:
+    missing = [
+        key for key in info["missing_keys"] if key.rsplit(".", 1)[-1] not in UNUSED_PARAMETERS
+    ]
+    if missing:
         raise ValueError(
-            f"{model}: the weights lack {len(wrong)} parameters of the speech encoder or have them "
-            f"in another size, {', '.join(sorted(wrong)[:3])} ...: they do not belong to this "
-            "config.json"
+            f"{model}: the weights lack {len(missing)} parameters of the speech encoder, "
+            f"{', '.join(sorted(missing)[:3])} ...: they do not belong to this config.json"
         )
     return encoder.float().eval()  # some are stored in half precision
 
