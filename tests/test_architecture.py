@@ -15,7 +15,7 @@ PROJECT = Path(__file__).parents[1]
 PACKAGES = ("espnet_plugin", "s3prl_upstream")
 ROOTS = ("egs2/speechclip_plus/", "egs3/speechclip_plus/")  # of modules that a recipe imports
 EVERYBODYS = {"utils", "compat", "patches"}  # used by all but the model, and use no other
-MAX_LINES = 34_910  # of Python without tests; on its way to 31,000
+MAX_LINES = 31_000  # of Python without tests
 
 
 @functools.cache

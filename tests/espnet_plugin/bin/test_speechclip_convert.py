@@ -20,15 +20,13 @@ needs_skeleton = pytest.mark.skipif(not SKELETON.is_file(), reason=f"no {SKELETO
 
 
 @needs_skeleton
-def test_converts_and_prints_a_report(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_converts_and_says_what_it_found(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     weights = random_weights(read_skeleton(SKELETON), shrink=16)
     path, out = tmp_path / "released.ckpt", tmp_path / "out"
     write_lightning(path, weights, plausible_config(weights))
     main(["convert", str(path), str(out), "--compatibility", "norm_over_padding"])
     printed = capsys.readouterr().out
-    assert f"{path}: hybrid+, {len(weights)} weights" in printed
-    for key in weights:
-        assert f"  {key} " in printed
+    assert f"{path}: hybrid+\n" in printed
     assert "keyword vocabulary: 8112 tokens, recovered" in printed
     config = yaml.safe_load((out / "config.yaml").read_text())
     assert config["model_conf"]["compatibility"]["norm_over_padding"] is True
