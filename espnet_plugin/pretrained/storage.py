@@ -101,8 +101,8 @@ def load_speechclip(
         image_tower: Keep CLIP's image tower, which embeds images.
         text_tower: Keep CLIP's text tower, which embeds texts and keywords. Without it there are
             keywords, but the cascaded embedding is None.
-        trust_remote_code: You trust the model's author: its configuration may name classes and
-            speech encoders that can run code that comes with it.
+        trust_remote_code: You trust the model's author: its configuration may name speech encoders
+            and tokenizers that can run code that comes with it.
 
     Raises:
         FileNotFoundError: If there is no such file, directory or repository.

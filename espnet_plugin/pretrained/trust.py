@@ -1,4 +1,4 @@
-"""Which classes and encoders a model from elsewhere may name.
+"""Which classes, encoders and tokenizers a model from elsewhere may name.
 
 A configuration comes with its model, so the author of the file chooses what is imported and read.
 What is listed here reads tensors and plain values only. Anything else needs the user's consent.
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from espnet_plugin.pretrained.storage_format import file_options
+from espnet_plugin.speechclip.clip_config import fetched_parts, read_clip_config
 from espnet_plugin.speechclip.factory import COMPONENTS
 from espnet_plugin.speechclip.hub import is_remote_name
 from espnet_plugin.speechclip.options import is_own_class
@@ -79,3 +80,6 @@ def _unsafe_parts(config: Mapping[str, Any]) -> Iterator[str]:
     for key in COMPONENTS:
         if is_own_class(config.get(key)):
             yield f"the {key} {config[key]!r}"
+    clip = (config.get("clip_conf") or {}).get("model")
+    if clip is not None:
+        yield from fetched_parts(read_clip_config(str(clip)))

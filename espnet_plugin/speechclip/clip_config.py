@@ -1,9 +1,10 @@
-"""Which CLIP is meant: open_clip's named models and JSON files, tokenizer and transforms."""
+"""Which CLIP is meant: open_clip's named models and JSON files, their tokenizers and transforms."""
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,11 +13,9 @@ from typing import Any
 # An unwanted tower is built at this size and thrown away.
 _SMALL_VISION = {"image_size": 32, "patch_size": 32, "width": 64, "layers": 1}
 _SMALL_TEXT = {"context_length": 4, "vocab_size": 8, "width": 64, "heads": 1, "layers": 1}
-# Options of other text towers and tokenizers, which open_clip would fetch by their names.
-_FOREIGN_TEXT = ("hf_tokenizer_name", "hf_model_name", "tokenizer_kwargs")
-NEEDED_TEXT_TOWER = (
-    "Only CLIP's own text tower and tokenizer can read keywords: use a model such as "
-    "ViT-B-32-quickgelu"
+# What the tokenizers of open_clip themselves read; other options would reach transformers.
+_TOKENIZER_OPTIONS = frozenset(
+    ("additional_special_tokens", "clean", "language", "reduction_mask", "strip_sep_token")
 )
 # Ids of start and end in CLIP's own byte pair encoding.
 SOT_ID, EOT_ID = 49406, 49407
@@ -58,8 +57,7 @@ def read_clip_config(model: str) -> ClipConfig:
 
     Raises:
         FileNotFoundError: If ``model`` looks like a file that does not exist.
-        ValueError: If the name is unknown, the file is not a configuration, or the text tower or
-            tokenizer is not CLIP's own.
+        ValueError: If the name is unknown or the file is not a configuration.
     """
     if model.endswith(".json") or os.sep in model and Path(model).exists():
         return _read_json(Path(model))
@@ -71,16 +69,7 @@ def read_clip_config(model: str) -> ClipConfig:
             f"clip_conf.model: open_clip has no model {model!r}. List its names with "
             "python -c 'import open_clip; print(open_clip.list_models())'"
         )
-    return _with_own_text_tower(ClipConfig(name, open_clip.get_model_config(name)))
-
-
-def _with_own_text_tower(config: ClipConfig) -> ClipConfig:
-    foreign = [f"text_cfg.{key}" for key in _FOREIGN_TEXT if config.model["text_cfg"].get(key)]
-    if foreign:
-        raise ValueError(
-            f"clip_conf.model: {config.name} names {', '.join(foreign)}. {NEEDED_TEXT_TOWER}"
-        )
-    return config
+    return ClipConfig(name, open_clip.get_model_config(name))
 
 
 def _read_json(path: Path) -> ClipConfig:
@@ -101,25 +90,80 @@ def _read_json(path: Path) -> ClipConfig:
             f"{', '.join(missing)}"
         )
     preprocess = content.get("preprocess_cfg", {})
-    timm_name = str(model["vision_cfg"].get("timm_model_name") or "")
-    if ":" in timm_name or "/" in timm_name:  # not one of timm's own: it would be downloaded
-        raise ValueError(f"clip_conf.model: {path} names vision_cfg.timm_model_name {timm_name!r}")
-    return _with_own_text_tower(ClipConfig(str(path), model, preprocess, is_named=False))
+    options = model["text_cfg"].get("tokenizer_kwargs") or {}
+    foreign = sorted(
+        map(str, options.keys() - _TOKENIZER_OPTIONS if isinstance(options, dict) else options)
+    )
+    if foreign:
+        raise ValueError(
+            f"clip_conf.model: {path}: tokenizer_kwargs.{foreign[0]} is not taken from a file; "
+            f"known: {', '.join(sorted(_TOKENIZER_OPTIONS))}"
+        )
+    return ClipConfig(str(path), model, preprocess, is_named=False)
+
+
+def fetched_parts(config: ClipConfig) -> Iterator[str]:
+    """Options of a JSON file that make other libraries download something by its name.
+
+    open_clip's own models name nothing harmful.
+    """
+    if config.is_named:
+        return
+    text, vision = config.model["text_cfg"], config.model["vision_cfg"]
+    for key in ("hf_tokenizer_name", "hf_model_name"):
+        if text.get(key):
+            yield f"text_cfg.{key} {text[key]!r}"
+    timm_name = str(vision.get("timm_model_name") or "")
+    if ":" in timm_name or "/" in timm_name:  # not one of timm's own
+        yield f"vision_cfg.timm_model_name {timm_name!r}"
+
+
+def has_bpe(config: ClipConfig) -> bool:
+    """Whether texts are tokenised by CLIP's own byte pair encoding."""
+    text = config.model["text_cfg"]
+    reduces = (text.get("tokenizer_kwargs") or {}).get("reduction_mask")
+    return not (text.get("hf_tokenizer_name") or text.get("hf_model_name") or reduces)
+
+
+def load_tokenizer(config: ClipConfig) -> Any:
+    """open_clip's tokenizer of a model; one that is not CLIP's own may need a download.
+
+    A tokenizer that brings code is refused without asking the user.
+    """
+    import open_clip
+    from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
+
+    text = config.model["text_cfg"]
+    options = dict(text.get("tokenizer_kwargs") or {})
+    if text.get("hf_tokenizer_name"):
+        options["trust_remote_code"] = False
+    if config.is_named:
+        return open_clip.get_tokenizer(config.name, **options)
+    length = text.get("context_length", 77)
+    if text.get("hf_tokenizer_name"):
+        return HFTokenizer(
+            text["hf_tokenizer_name"],
+            context_length=length,
+            tokenizer_mode=text.get("tokenizer_mode"),
+            **options,
+        )
+    return SimpleTokenizer(context_length=length, **options)
 
 
 def load_bpe(model: str) -> Any:
-    """CLIP's tokenizer, after a look whether a model uses it.
+    """The tokenizer of a model whose sub-words can be keywords.
 
     Args:
         model: open_clip name or JSON file.
 
     Raises:
         FileNotFoundError, ValueError: See :func:`read_clip_config`.
+        ValueError: The model does not use CLIP's own byte pair encoding.
     """
-    from open_clip.tokenizer import SimpleTokenizer
-
-    read_clip_config(model)
-    return SimpleTokenizer()
+    config = read_clip_config(model)
+    if not has_bpe(config):
+        raise ValueError(f"clip_conf.model: {model}: keywords need CLIP's own byte-pair tokenizer")
+    return load_tokenizer(config)
 
 
 def image_transform(config: ClipConfig, pretrained: str | None) -> Any:

@@ -10,8 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from espnet_plugin.speechclip.attention import self_attention
-from espnet_plugin.speechclip.clip_config import NEEDED_TEXT_TOWER
 from espnet_plugin.speechclip.padding import padding_mask
+
+
+class SoftTokensUnsupportedError(ValueError):
+    """The text tower of this CLIP does not read a causal sequence at its end token."""
 
 
 class QuickGELU(nn.Module):
@@ -33,17 +36,13 @@ class CausalTextTower(nn.Module):
             over the model. Only its text modules are kept.
         sot_id: Id of the start token.
         eot_id: Id of the end token.
-
-    Raises:
-        ValueError: If the tower is of another kind.
     """
 
+    attn_mask: Tensor
     token_embedding: nn.Embedding
 
     def __init__(self, tower: Any, *, sot_id: int, eot_id: int) -> None:
         super().__init__()
-        if not _is_causal(tower, eot_id=eot_id):
-            raise ValueError(f"has another text tower than CLIP. {NEEDED_TEXT_TOWER}")
         self.sot_id = sot_id
         self.eot_id = eot_id
         self.context_length = int(tower.context_length)
@@ -56,6 +55,7 @@ class CausalTextTower(nn.Module):
         self.positional_embedding = tower.positional_embedding
         self.ln_final = tower.ln_final
         self.text_projection = tower.text_projection
+        self.register_buffer("attn_mask", tower.attn_mask, persistent=False)
 
     def encode_tokens(self, tokens: Sequence[Sequence[int]]) -> Tensor:
         """Encodes token ids without SOT and EOT; what does not fit is cut off.
@@ -91,6 +91,7 @@ class CausalTextTower(nn.Module):
 
         Raises:
             ValueError: If slots + SOT + EOT do not fit into the position table.
+            SoftTokensUnsupportedError: If slots may be left out and the blocks are not plain ones.
         """
         batch, slots, dim = tokens.shape
         if slots + 2 > self.context_length:
@@ -125,6 +126,14 @@ class CausalTextTower(nn.Module):
         """open_clip's transformer, (batch, positions, dim) to the same; its own forward would have
         torch multiply frozen weights one position at a time."""
         blocks: Any = self.transformer.resblocks
+        if not all(_is_plain(block) for block in blocks):
+            if presence is not None:
+                raise SoftTokensUnsupportedError(
+                    "model_conf.blank: this CLIP's text tower has blocks of an unknown kind; use "
+                    "another clip_conf.model, or model_conf.merge_repeats"
+                )
+            length = hidden.shape[1]
+            return self.transformer(hidden, attn_mask=self.attn_mask[:length, :length])
         for block in blocks:
             attended = self_attention(
                 block.attn, block.ln_1(hidden), causal=True, presence=presence
@@ -145,6 +154,10 @@ class CausalTextTower(nn.Module):
         hidden = self._transform(hidden, presence)
         rows = torch.arange(len(ends), device=hidden.device)
         hidden = self.ln_final(hidden[rows, ends])  # (batch, dim)
+        if self.text_projection is None:
+            return hidden
+        if isinstance(self.text_projection, nn.Linear):
+            return self.text_projection(hidden)
         return hidden @ self.text_projection
 
 
@@ -155,21 +168,23 @@ def _is_plain(block: nn.Module) -> bool:
     return children.keys() == parts and isinstance(children["attn"], nn.MultiheadAttention)
 
 
-def _is_causal(tower: Any, *, eot_id: int) -> bool:
+def is_causal_text_tower(tower: nn.Module, *, eot_id: int) -> bool:
     """Whether ``CausalTextTower`` computes what open_clip's ``TextTransformer`` or ``CLIP`` does.
 
-    That is: plain blocks, causal, no class token, read at the end token, and the table has that
-    token. The highest id marks the end for open_clip, so the end token must be the last one.
+    That is: causal, no class token, read at the end token, and the table has that token. The
+    highest id marks the end for open_clip, so the end token must be the last one.
     """
     if getattr(tower, "attn_mask", None) is None or getattr(tower, "cls_emb", None) is not None:
         return False
+    if not hasattr(tower, "positional_embedding"):
+        return False
+    table = getattr(tower, "token_embedding", None)
+    if table is None or table.num_embeddings != eot_id + 1:
+        return False
     pooling = getattr(tower, "text_pool_type", None) or getattr(tower, "pool_type", None)
-    return (
-        pooling == "argmax"
-        and tower.token_embedding.num_embeddings == eot_id + 1
-        and isinstance(tower.text_projection, nn.Parameter)
-        and all(map(_is_plain, tower.transformer.resblocks))
-    )
+    if pooling == "eos":
+        return eot_id == getattr(tower, "text_eos_id", getattr(tower, "eos_id", None))
+    return pooling == "argmax"
 
 
 def normalize(embeddings: Tensor) -> Tensor:

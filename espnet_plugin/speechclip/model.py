@@ -201,7 +201,7 @@ class SpeechCLIPModel(nn.Module):
             keywords = self._keywords(slots, step)
             if self.align_spans and not self.training:
                 keywords = self._aligned(keywords, parts, blocks)
-            if self.clip.text_tower is not None:
+            if self.clip.takes_soft_tokens:
                 cascaded = self.clip.encode_soft_tokens(
                     keywords.quantized.embeddings,
                     keywords.lengths,

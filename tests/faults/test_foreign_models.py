@@ -186,7 +186,7 @@ def tokenizer_with_trust(model: Path, marker: Path) -> str:
     name = python_tokenizer(model / "clip" / "tokenizer", marker)
     options = {"hf_tokenizer_name": name, "tokenizer_kwargs": {"trust_remote_code": True}}
     change_json(model / "clip" / "tiny_clip.json", "text_cfg", **options)
-    return "names text_cfg.hf_tokenizer_name, text_cfg.tokenizer_kwargs"
+    return "tokenizer_kwargs.trust_remote_code is not taken from a file"
 
 
 def tokenizer_with_code(model: Path, marker: Path) -> str:

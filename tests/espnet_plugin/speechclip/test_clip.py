@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from espnet_plugin.speechclip.clip import FrozenCLIP
+from espnet_plugin.speechclip.clip_text import CausalTextTower, SoftTokensUnsupportedError
 from tests.tiny import CLIP_DIM, tiny_clip_config, tiny_clip_weights
 
 TEXTS = ["An orange cat.", "", "two dogs run across the wet grass towards a small red ball"]
@@ -74,6 +75,7 @@ def test_matches_open_clip(tmp_path, custom_text):
         torch.testing.assert_close(
             clip.encode_texts(TEXTS), expected.encode_text(tokens, normalize=True)
         )
+    assert clip.takes_soft_tokens
 
 
 def test_soft_tokens_equal_texts(clip):
@@ -204,18 +206,40 @@ def test_preprocess_options_of_a_hub_style_config(tmp_path):
     torch.testing.assert_close(pixels[:, 0, 0], torch.tensor([2.0, -2.0, 2.0]))
 
 
-@pytest.mark.parametrize("custom_text", [False, True])
 @pytest.mark.parametrize(
-    "text_options", [{"pool_type": "last"}, {"no_causal_mask": True}, {"vocab_size": 50000}]
+    "text_options",
+    [{"pool_type": "last"}, {"no_causal_mask": True}, {"embed_cls": True, "pool_type": "last"}],
 )
-def test_other_text_towers_are_refused(tmp_path, custom_text, text_options):
-    config = tiny_clip_config(tmp_path, custom_text=custom_text, text_options=text_options)
-    assert frozen(config, text_tower=False).text_tower is None
-    with pytest.raises(ValueError, match=r"json has another text tower .* ViT-B-32-quickgelu$"):
-        frozen(config)
+def test_other_text_towers_encode_texts_but_no_soft_tokens(tmp_path, text_options):
+    config = tiny_clip_config(tmp_path, custom_text=True, text_options=text_options)
+    weights = tiny_clip_weights(tmp_path, config)
+    clip = frozen(config, weights)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            clip.encode_texts(TEXTS),
+            reference(config, weights).encode_text(open_clip.tokenize(TEXTS), normalize=True),
+        )
+    assert not clip.takes_soft_tokens
+    with pytest.raises(SoftTokensUnsupportedError, match="parallel architecture"):
+        clip.encode_soft_tokens(torch.zeros(1, 1, CLIP_DIM), torch.tensor([1]))
 
 
-@pytest.mark.parametrize("model", ["xlm-roberta-base-ViT-B-32", "ViT-B-16-SigLIP"])
-def test_text_towers_and_tokenizers_of_other_libraries_are_refused(model):
-    with pytest.raises(ValueError, match=f"{model} names text_cfg.*Only CLIP's own"):
-        FrozenCLIP(model=model, image_tower=False)
+def test_eos_pooling_takes_soft_tokens(tmp_path):
+    options = {"pool_type": "eos", "eos_id": 49407}
+    config = tiny_clip_config(tmp_path, custom_text=True, text_options=options)
+    assert frozen(config, image_tower=False).takes_soft_tokens
+    config = tiny_clip_config(tmp_path, text_options={"pool_type": "last"}, name="last.json")
+    weights = tiny_clip_weights(tmp_path, config)
+    clip = frozen(config, weights)
+    assert not isinstance(clip.text_tower, CausalTextTower)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            clip.encode_texts(TEXTS),
+            reference(config, weights).encode_text(open_clip.tokenize(TEXTS), normalize=True),
+        )
+
+
+def test_foreign_text_tower_that_is_not_here(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(FileNotFoundError, match="no config.json of xlm-roberta-base is"):
+        FrozenCLIP(model="xlm-roberta-base-ViT-B-32", image_tower=False)
