@@ -18,10 +18,6 @@ from pathlib import Path
 from humanfriendly import format_size
 
 from espnet_plugin.compat import get_commandline_args
-from espnet_plugin.data.inference_set import KEYWORDS
-from espnet_plugin.data.keyword_file import read_captioned_keywords
-from espnet_plugin.evaluation.keywords import best_min_score
-from espnet_plugin.evaluation.scores.keywords import load_token_texts
 from espnet_plugin.utils.command import command_errors
 
 
@@ -52,6 +48,11 @@ def main(cmd: Sequence[str] | None = None) -> None:
 
     min_score = None
     if args.dev_dir is not None:
+        from espnet_plugin.data.inference_set import KEYWORDS
+        from espnet_plugin.data.keyword_file import read_captioned_keywords
+        from espnet_plugin.evaluation.keywords import best_min_score
+        from espnet_plugin.evaluation.scores.keywords import load_token_texts
+
         dev = read_captioned_keywords(args.dev_dir / KEYWORDS)
         min_score, measures = best_min_score(dev, load_token_texts())
         means = ", ".join(f"{name} {100 * mean:.1f} %" for name, mean in measures.items())

@@ -157,7 +157,8 @@ class SpeechCLIP:
     def min_score(self) -> float:
         """Lowest score of a word that :meth:`keywords` reports; you may set it.
 
-        Packing stores the one at which the words of the development set were best.
+        Packing stores the one at which the words of the development set were best. One that you
+        set is not saved with the model.
         """
         return self._model.min_score
 
