@@ -60,7 +60,7 @@ def test_errors_name_the_remedy(tmp_path: Path, model: str) -> None:
         main(["--text", str(tmp_path / "none"), "--output", "x", "--clip_model", model])
     with pytest.raises(SystemExit, match="no file .*none.json"):
         main(["--output", "x", "--clip_model", str(tmp_path / "none.json")])
-    with pytest.raises(SystemExit, match="Only CLIP's own text tower and tokenizer can read"):
+    with pytest.raises(SystemExit, match="keywords need CLIP.s own byte-pair tokenizer"):
         main(["--output", "x", "--clip_model", "ViT-B-16-SigLIP"])
 
 
