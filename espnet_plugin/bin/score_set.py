@@ -34,7 +34,7 @@ def get_parser() -> argparse.ArgumentParser:
         "--dev_dir", help="the development set's one, on which the branches' weights are chosen"
     )
     parser.add_argument(
-        "--data_dir", type=Path, help="the set's data directory; words.ctm in it is used"
+        "--data_dir", type=Path, help="the set's data directory, with utt2spk and words.ctm"
     )
     parser.add_argument(
         "--token_list",
@@ -47,9 +47,11 @@ def get_parser() -> argparse.ArgumentParser:
 def main(cmd: Sequence[str] | None = None) -> None:
     """Runs the command."""
     args = get_parser().parse_args(cmd)
-    report = score_retrieval_directory(args.inference_dir, dev_directory=args.dev_dir)
-    tables = [retrieval_table(report)]
-    tables += [table.markdown() for table in speech_text_tables(report)]
+    report = score_retrieval_directory(
+        args.inference_dir, dev_directory=args.dev_dir, data_dir=args.data_dir
+    )
+    more = speech_text_tables(report)
+    tables = [retrieval_table(report), *(table.markdown() for table in more)]
     if read_inference_set(args.inference_dir).keywords:
         ctm = args.data_dir / WORDS_CTM if args.data_dir else None
         scores = score_keywords_directory(

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from espnet_plugin.evaluation.retrieval import RetrievalScores
+from espnet_plugin.evaluation.retrieval import Array, RetrievalScores
 
 
 def chance_scores(
-    relevant: Sequence[int] | np.ndarray, num_items: int, *, recall_at: Sequence[int] = (1, 5, 10)
+    relevant: list[int] | Array, num_items: int | Array, *, recall_at: Sequence[int] = (1, 5, 10)
 ) -> RetrievalScores:
     """Expected scores of random orderings.
 
@@ -20,26 +20,27 @@ def chance_scores(
 
     Args:
         relevant: (queries,) number of relevant items of each query.
-        num_items: N.
+        num_items: N, of all queries or (queries,) of each.
         recall_at: The k of recall@k.
     """
-    counts, queries = np.unique(np.asarray(relevant), return_counts=True)
-    if counts.min() < 1 or counts.max() > num_items:
+    each = np.stack(np.broadcast_arrays(relevant, num_items))
+    (counts, numbers), queries = np.unique(each, axis=1, return_counts=True)
+    if counts.min() < 1 or (counts > numbers).any():
         raise ValueError(f"1 to {num_items} relevant items are possible, not {counts.tolist()}")
     share = queries / queries.sum()
-    positions = np.arange(num_items + 1)
-    survival = np.zeros(num_items + 1)  # P(rank > k) for k = 0..N
+    positions = np.arange(numbers.max() + 1)
+    survival = np.zeros(len(positions))  # P(rank > k) for k = 0..N
     precision = 0.0
-    for count, weight in zip(counts, share, strict=True):
-        survival += weight * _survival(int(count), num_items)
-        precision += weight * _expected_average_precision(int(count), num_items)
+    for count, number, weight in zip(counts.tolist(), numbers.tolist(), share, strict=True):
+        survival[: number + 1] += weight * _survival(count, number)
+        precision += weight * _expected_average_precision(count, number)
     reached = 1.0 - survival
     lower = positions[np.argmax(reached >= 0.5 - 1e-12)]
     upper = positions[np.argmax(reached > 0.5 + 1e-12)]
     return RetrievalScores(
-        recall={k: float(reached[min(k, num_items)]) for k in recall_at},
+        recall={k: float(reached[min(k, len(reached) - 1)]) for k in recall_at},
         median_rank=float(lower + upper) / 2,
-        mean_rank=float(np.sum(share * (num_items + 1) / (counts + 1))),
+        mean_rank=float(np.sum(share * (numbers + 1) / (counts + 1))),
         mean_reciprocal_rank=float(np.sum(np.diff(reached) / positions[1:])),
         mean_average_precision=float(precision),
     )

@@ -28,6 +28,7 @@ Array = np.ndarray
 TIE_TOLERANCE = 1e-6
 _TILE_ROWS = 255 * 8  # columns are summed in uint8 over 255 rows at a time
 _TILE_COLUMNS = 8192
+_BLOCK = 512  # rows that search a whole set at once
 
 
 @dataclass(frozen=True)
@@ -39,14 +40,14 @@ class RetrievalRanks:
         average_precision: (queries,) mean over relevant items of the precision at their positions.
         relevant: (queries,) number of relevant items.
         ids: (queries,) the queries' ids; a resampling keeps equal ones together.
-        num_items: Number of items searched.
+        num_items: Number of items searched, by all queries or (queries,) by each.
     """
 
     rank: Array
     average_precision: Array
     relevant: Array
     ids: Array
-    num_items: int
+    num_items: int | Array
 
 
 @dataclass(frozen=True)
@@ -110,11 +111,9 @@ def rank_embeddings(
             row, slot = np.nonzero(inside)
             scores[row, left_table[rows][row, slot] - columns.start] = -np.inf
             bounds = _bounds(left_score[rows], scores.dtype)
-            for index, row_scores in enumerate(scores):
-                for slot in range(bounds.shape[1]):
-                    left_ahead[top + index, slot] += np.count_nonzero(
-                        row_scores >= bounds[index, slot]
-                    )
+            for slot in range(bounds.shape[1]):
+                ahead = np.count_nonzero(scores >= bounds[:, slot, None], axis=1)
+                left_ahead[rows, slot] += ahead
             bounds = _bounds(right_score[columns], scores.dtype)
             for slot in range(bounds.shape[1]):
                 right_ahead[columns, slot] += _count_columns(scores, bounds[:, slot])
@@ -122,6 +121,31 @@ def rank_embeddings(
         _finish(left_ahead, left_score, left_count, left_ids, num_right),
         _finish(right_ahead, right_score, right_count, right_ids, num_left),
     )
+
+
+def rank_rows(rows: Array, ids: Sequence, groups: Sequence) -> RetrievalRanks | None:
+    """Ranks rows (rows, dim) against those of other groups, e.g. utterances of other speakers.
+
+    Equal ids belong together. A row searches neither itself nor its group. Rows whose id no other
+    group has are left out; None: all are. It raises what :func:`rank_embeddings` does.
+    """
+    rows = _checked(rows, "rows")
+    codes, group = _codes(ids, groups, (len(rows), len(rows)))
+    found = []
+    for start in range(0, len(rows), _BLOCK):
+        for row, scores in enumerate(rows[start : start + _BLOCK] @ rows.T, start):
+            others = group != group[row]
+            relevant = others & (codes == codes[row])
+            if relevant.any():
+                bounds = np.sort(scores[relevant])[::-1] - TIE_TOLERANCE
+                ahead = np.count_nonzero(scores[others & ~relevant] >= bounds[:, None], axis=1)
+                place = np.arange(1, len(ahead) + 1)
+                precision = np.mean(place / (place + ahead))
+                found.append((ahead[0] + 1, precision, len(ahead), row, others.sum()))
+    if not found:
+        return None
+    rank, average_precision, relevant, asked, searched = map(np.array, zip(*found, strict=True))
+    return RetrievalRanks(rank, average_precision, relevant, np.asarray(ids)[asked], searched)
 
 
 def summarize(ranks: RetrievalRanks, *, recall_at: Sequence[int] = (1, 5, 10)) -> RetrievalScores:

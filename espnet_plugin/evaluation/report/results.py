@@ -78,7 +78,7 @@ def write_results(
     data = read_inference_set(directory)
 
     dev = inference_dir / dev_set if dev_set else None
-    retrieval = score_retrieval_directory(directory, dev_directory=dev)
+    retrieval = score_retrieval_directory(directory, dev_directory=dev, data_dir=data_dir)
     config = _read_config(experiment)
     scores = {
         "test_set": directory.name,

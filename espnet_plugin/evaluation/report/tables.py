@@ -25,6 +25,7 @@ _SPEECH_AND_IMAGES = {
 _SPEECH_AND_TEXT = {
     "speech → text": ("speech_to_text",),
     "text → speech": ("text_to_speech",),
+    "speech → speech": ("speech_to_speech",),
 }
 _KEYWORDS = (
     ("subword_hit@1", "nearest sub-word is in the caption"),
@@ -75,7 +76,7 @@ def retrieval_tables(scores: Mapping) -> list[Table]:
 
 
 def speech_text_tables(scores: Mapping) -> list[Table]:
-    """Zero-shot retrieval of captions by speech and back; empty without caption embeddings."""
+    """Zero-shot retrieval of captions by speech and back, and of other speakers by speech."""
     return _tables(scores, _SPEECH_AND_TEXT)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +13,11 @@ from espnet_plugin.data.inference_set import (
     InferenceSet,
     read_inference_set,
 )
+from espnet_plugin.data.scp import read_scp
 from espnet_plugin.evaluation.chance import chance_scores
 from espnet_plugin.evaluation.fusion import choose_weight, fuse
 from espnet_plugin.evaluation.hard_negatives import score_hard_negatives
-from espnet_plugin.evaluation.retrieval import RetrievalRanks, rank_embeddings, summarize
+from espnet_plugin.evaluation.retrieval import RetrievalRanks, rank_embeddings, rank_rows, summarize
 from espnet_plugin.evaluation.scores.files import write_json
 from espnet_plugin.evaluation.statistics import Interval, bootstrap_means, bootstrap_median
 
@@ -28,6 +29,7 @@ def score_retrieval_directory(
     directory: str | Path,
     *,
     dev_directory: str | Path | None = None,
+    data_dir: str | Path | None = None,
     recall_at: Sequence[int] = (1, 5, 10),
 ) -> dict:
     """Scores the retrieval of one set and writes ``scoring/retrieval.json``.
@@ -35,6 +37,7 @@ def score_retrieval_directory(
     Args:
         directory: The set's inference directory.
         dev_directory: That of the development set, which decides the fusion's weight.
+        data_dir: The set's data directory; its speakers are used.
         recall_at: The k of recall@k.
     """
     directory = Path(directory)
@@ -47,7 +50,12 @@ def score_retrieval_directory(
     if dev_directory is not None and len(data.branches) == 2:
         dev = read_inference_set(dev_directory)
         weight = choose_weight(dev) if len(dev.branches) == 2 else None
-    scores = retrieval_scores(data, rank_set(data, fusion_weight=weight), recall_at=recall_at)
+    ranks = rank_set(data, fusion_weight=weight)
+    if data_dir is not None and (Path(data_dir) / "utt2spk").exists():
+        speakers = read_scp(Path(data_dir) / "utt2spk")
+        for system, found in rank_speakers(data, speakers, fusion_weight=weight).items():
+            ranks[system]["speech_to_speech"] = found
+    scores = retrieval_scores(data, ranks, recall_at=recall_at)
     if "asr" in scores and (directory / TRANSCRIPT_FACTS).exists():
         facts = json.loads((directory / TRANSCRIPT_FACTS).read_text(encoding="utf-8"))
         scores["asr"]["word_error_rate"] = facts.get("word_error_rate")
@@ -99,6 +107,26 @@ def rank_set(data: InferenceSet, *, fusion_weight: float | None = None) -> Ranks
     return ranks
 
 
+def rank_speakers(
+    data: InferenceSet, speaker_of: Mapping[str, str], *, fusion_weight: float | None = None
+) -> dict[str, RetrievalRanks]:
+    """Ranks the utterances of other speakers for each utterance, by the systems of ``rank_set``.
+
+    Those of the same image are relevant. Utterances without one are left out, and systems if all
+    are. ``speaker_of`` has the speaker of each utterance.
+    """
+    missing = next((u for u in data.utterances if u not in speaker_of), None)
+    if missing is not None:
+        raise ValueError(f"{data.directory}: utt2spk has no speaker of utterance {missing}")
+    systems = speech_embeddings(data, fusion_weight)
+    if "fusion" in systems:  # with speech on both sides, this is the weighted sum of the cosines
+        weighted = (fusion_weight, data.parallel), (1 - fusion_weight, data.cascaded)
+        systems["fusion"] = np.hstack([np.float32(weight**0.5) * rows for weight, rows in weighted])
+    speakers = [speaker_of[utterance] for utterance in data.utterances]
+    ranks = ((name, rank_rows(rows, data.image_of, speakers)) for name, rows in systems.items())
+    return {name: found for name, found in ranks if found is not None}
+
+
 def hard_negative_scores(data: InferenceSet, *, fusion_weight: float | None = None) -> dict:
     """Shares of hard negatives that each system tells apart, ``<system>.<kind>``.
 
@@ -133,8 +161,8 @@ def retrieval_scores(
 
     Returns:
         ``<system>.<direction>.<measure>``, the 95 % intervals under
-        ``intervals.<system>.<direction>.<measure>`` as [lower, upper], and ``images`` and
-        ``utterances``.
+        ``intervals.<system>.<direction>.<measure>`` as [lower, upper], and ``images``,
+        ``utterances`` and ``without_other_speaker``, which of them do not search speech.
     """
     scores: dict = {"images": len(data.images), "utterances": len(data.utterances)}
     intervals: dict = {}
@@ -146,6 +174,8 @@ def retrieval_scores(
             if direction not in chance:
                 expected = chance_scores(outcome.relevant, outcome.num_items, recall_at=recall_at)
                 chance[direction] = expected.to_dict()
+            if direction == "speech_to_speech":
+                scores["without_other_speaker"] = len(data.utterances) - len(outcome.ids)
             units = data.units(outcome.ids)
             intervals.setdefault(system, {})[direction] = _intervals(outcome, units, recall_at)
     return {**scores, "chance": chance, "intervals": intervals}

@@ -44,6 +44,17 @@ def test_mixed_numbers_of_captions_are_averaged():
     assert mixed.recall[1] == pytest.approx((1 / 4 + 2 / 4) / 2)
 
 
+def test_sets_of_other_sizes_are_averaged():
+    mixed = chance_scores([1, 2, 1], np.array([2, 4, 2]), recall_at=(1, 3))
+    small, large = chance_scores([1], 2, recall_at=(1, 3)), chance_scores([2], 4, recall_at=(1, 3))
+    assert mixed.recall == pytest.approx({1: 1 / 2, 3: 1})
+    for name in ("mean_rank", "mean_reciprocal_rank", "mean_average_precision"):
+        mean = (2 * getattr(small, name) + getattr(large, name)) / 3
+        assert getattr(mixed, name) == pytest.approx(mean), name
+    with pytest.raises(ValueError, match="are possible"):
+        chance_scores([1, 3], np.array([4, 2]))
+
+
 def test_random_embeddings_score_chance():
     rng = np.random.default_rng(0)
     ids = np.repeat(np.arange(200), 5)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from espnet_plugin.evaluation import retrieval
-from espnet_plugin.evaluation.retrieval import rank_embeddings, summarize
+from espnet_plugin.evaluation.retrieval import rank_embeddings, rank_rows, summarize
 from tests.ranks import rank_scores
 
 
@@ -117,3 +117,66 @@ def test_bad_input_is_named():
         rank_embeddings(good, good[:, :2], [0, 1, 2], [0, 1, 2])
     with pytest.raises(ValueError, match="shape is"):
         rank_embeddings(good[:0], good, [], [0, 1, 2])
+
+
+def test_other_speakers_are_ranked_by_hand():
+    angles = np.deg2rad([0, 60, 10, 30])  # three utterances of image A, one of B
+    rows = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    ranks = rank_rows(rows, ["A", "A", "A", "B"], ["x", "y", "x", "y"])
+    # the first finds B before the second; the third, of its own speaker, is not searched
+    assert ranks.ids.tolist() == ["A", "A", "A"]  # nobody else describes B
+    assert ranks.rank.tolist() == [2, 1, 2]
+    assert ranks.relevant.tolist() == [1, 2, 1] and ranks.num_items.tolist() == [2, 2, 2]
+    assert ranks.average_precision.tolist() == [0.5, 1.0, 0.5]
+    assert summarize(ranks, recall_at=(1, 2)).recall == pytest.approx({1: 1 / 3, 2: 1})
+    assert summarize(ranks).mean_reciprocal_rank == pytest.approx(2 / 3)
+
+
+def test_without_another_speaker_there_are_no_ranks():
+    rows = np.eye(4, dtype=np.float32)
+    assert rank_rows(rows, [0, 0, 1, 1], ["x", "x", "y", "y"]) is None
+    assert rank_rows(rows, [0, 1, 2, 3], ["w", "x", "y", "z"]) is None
+    assert rank_rows(rows, [0, 0, 1, 1], ["unknown"] * 4) is None
+    with pytest.raises(ValueError, match="4 and 3 ids for 4 and 4 rows"):
+        rank_rows(rows, [0, 0, 1, 1], ["x", "x", "y"])
+
+
+def test_a_collapsed_model_finds_no_other_speaker():
+    same = np.full((6, 4), 0.5, dtype=np.float32)
+    ranks = rank_rows(same, [0, 0, 1, 1, 2, 2], ["x", "y"] * 3)
+    assert ranks.rank.tolist() == [3] * 6  # after both wrong ones
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    labels=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3)), min_size=2, max_size=14),
+    seed=st.integers(0, 1000),
+)
+def test_ranks_of_other_speakers_equal_those_of_a_loop(labels, seed):
+    rows = np.random.default_rng(seed).integers(-2, 3, (len(labels), 2)).astype(np.float32)
+    expected = []
+    for row, (image, speaker) in enumerate(labels):
+        searched = [other for other in range(len(labels)) if labels[other][1] != speaker]
+        images = [labels[other][0] for other in searched]
+        if image in images:
+            scores = [[float(rows[row] @ rows[other]) for other in searched]]
+            rank, precision = slow_ranks(np.array(scores), [image], images)
+            expected.append((image, *rank, *precision, images.count(image), len(searched)))
+    ranks = rank_rows(rows, [image for image, _ in labels], [speaker for _, speaker in labels])
+    if ranks is None:
+        assert not expected
+        return
+    names = ("ids", "rank", "average_precision", "relevant", "num_items")
+    for name, values in zip(names, zip(*expected, strict=True), strict=True):
+        np.testing.assert_allclose(getattr(ranks, name), values, err_msg=name)
+
+
+def test_blocks_of_searching_rows_do_not_matter(monkeypatch):
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((90, 5)).astype(np.float32)
+    ids, speakers = np.repeat(np.arange(30), 3), rng.integers(0, 4, 90)
+    whole = rank_rows(rows, ids, speakers)
+    monkeypatch.setattr(retrieval, "_BLOCK", 7)
+    parts = rank_rows(rows, ids, speakers)
+    np.testing.assert_array_equal(whole.rank, parts.rank)
+    np.testing.assert_array_equal(whole.average_precision, parts.average_precision)

@@ -71,6 +71,21 @@ def test_hard_negatives_and_the_cost_of_training_are_reported(inference_dir, tmp
         assert "images that differ only in" in (inference_dir / page).read_text()
 
 
+def test_other_speakers_are_reported(inference_dir, tmp_path):
+    utterances = (inference_dir / "test" / "utterances.txt").read_text().split()
+    speakers = zip(utterances, "ababababaaaa", strict=True)
+    (tmp_path / "utt2spk").write_text("".join(f"{utt} {name}\n" for utt, name in speakers))
+    (inference_dir / "test" / "text.npy").unlink()
+    tokens = inference_dir.parent / "tokens.tsv"
+    scores = write_results(inference_dir, data_dir=tmp_path, token_list=tokens, figures=False)
+    assert scores["without_other_speaker"] == 4
+    assert set(scores["parallel"]["speech_to_speech"]) >= MEASURES
+    page, report = ((inference_dir / name).read_text() for name in ("RESULTS.md", "report.html"))
+    assert "the utterances of other speakers; 4 utterances, whose image no" in page
+    assert "| chance | " in page.partition("| speech → speech | R@1 |")[2]
+    assert "other speakers’; 4 without one are left out." in report
+
+
 def test_a_model_without_cascaded_branch(inference_dir):
     for name in ("speech_cascaded.npy", "keywords.jsonl", "text.npy"):
         (inference_dir / "test" / name).unlink()

@@ -1,10 +1,18 @@
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 
 from espnet_plugin.data.inference_set import read_inference_set
 from espnet_plugin.evaluation.retrieval import rank_embeddings, summarize
-from espnet_plugin.evaluation.scores.retrieval import rank_set, retrieval_scores
+from espnet_plugin.evaluation.scores.retrieval import (
+    rank_set,
+    rank_speakers,
+    retrieval_scores,
+    score_retrieval_directory,
+)
 
 
 def test_report_holds_every_direction(inference_dir):
@@ -34,3 +42,51 @@ def test_one_branch_alone(inference_dir):
     (inference_dir / "test" / "speech_parallel.npy").unlink()
     with pytest.raises(ValueError, match="neither speech nor text"):
         rank_set(read_inference_set(inference_dir / "test"))
+
+
+def speakers(folder: Path, names: str) -> dict[str, str]:
+    """A speaker for each of the set's utterances, written into a data directory."""
+    found = {f"i{n // 2}_{n % 2}": name for n, name in enumerate(names)}
+    (folder / "utt2spk").write_text("".join(f"{utt} {name}\n" for utt, name in found.items()))
+    return found
+
+
+def test_other_speakers_are_searched(inference_dir: Path, tmp_path: Path) -> None:
+    of = speakers(tmp_path, "ababababaaab")  # the two of i4 are by one speaker
+    test, dev = inference_dir / "test", inference_dir / "dev"
+    report = score_retrieval_directory(test, dev_directory=dev, data_dir=tmp_path)
+    assert report["without_other_speaker"] == 2
+    data, weight = read_inference_set(test), report["fusion"]["weight_of_parallel"]
+    cosines = {
+        "parallel": data.parallel @ data.parallel.T,
+        "cascaded": data.cascaded @ data.cascaded.T,
+    }
+    cosines["fusion"] = weight * cosines["parallel"] + (1 - weight) * cosines["cascaded"]
+    for system, matrix in cosines.items():
+        ranks = []
+        for row, utterance in enumerate(data.utterances):
+            kept = [c for c, u in enumerate(data.utterances) if of[u] != of[utterance]]
+            images = [data.image_of[c] for c in kept]
+            if data.image_of[row] in images:
+                scores = matrix[row : row + 1, kept]
+                wanted = np.array(images) == data.image_of[row]
+                ranks.append(1 + np.sum(scores[:, ~wanted] >= scores[:, wanted].max() - 1e-6))
+        found = report[system]["speech_to_speech"]
+        assert found["mean_rank"] == np.mean(ranks) and len(ranks) == 10
+        assert found["recall@1"] == np.mean(np.array(ranks) == 1)
+        assert set(report["intervals"][system]["speech_to_speech"]) >= {"recall@1", "median_rank"}
+    # a has seven utterances, b five; each finds one relevant among those of the other
+    mean = (5 / 5 + 5 / 7) / 10
+    assert report["chance"]["speech_to_speech"]["recall@1"] == pytest.approx(mean)
+
+
+def test_sets_without_another_speaker_have_no_row(inference_dir: Path, tmp_path: Path) -> None:
+    test = inference_dir / "test"
+    before = score_retrieval_directory(test)
+    assert score_retrieval_directory(test, data_dir=tmp_path) == before  # no utt2spk
+    speakers(tmp_path, "aabbccddeeff")
+    assert score_retrieval_directory(test, data_dir=tmp_path) == before
+    assert "without_other_speaker" not in before
+    data = read_inference_set(test)
+    with pytest.raises(ValueError, match="test: utt2spk has no speaker of utterance i3_0"):
+        rank_speakers(data, speakers(tmp_path, "ababab"))
