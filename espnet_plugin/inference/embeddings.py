@@ -16,7 +16,7 @@ from espnet_plugin.utils.progress import progress
 
 def items_of(given: Any) -> list[Any]:
     """What was given as a list: one item, or many."""
-    alone = isinstance(given, str | Path | np.ndarray | Tensor) or not isinstance(given, Iterable)
+    alone = isinstance(given, str | dict | np.ndarray | Tensor) or not isinstance(given, Iterable)
     return [given] if alone else list(given)
 
 

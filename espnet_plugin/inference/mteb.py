@@ -6,6 +6,7 @@ docs/mteb.md lists the tasks that fit, and how to submit results.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.inference.speechclip import Branch, SpeechCLIP
-from espnet_plugin.inference.utterance import MAX_SECONDS, read_utterance
+from espnet_plugin.inference.utterance import MAX_SECONDS
 from espnet_plugin.pretrained.fingerprint import model_fingerprint
 from espnet_plugin.pretrained.released import released_model
 from espnet_plugin.utils.progress import progress
@@ -115,7 +116,7 @@ class MTEBModel(AbsEncoder):
 
     def _encode_batch(self, batch: Mapping[str, Sequence[Any]]) -> np.ndarray:
         encoders = {
-            "audio": self._encode_audio,
+            "audio": partial(self.model.encode_speech, branch=self.branch),
             "image": self.model.encode_image,
             "text": self.model.encode_text,
         }
@@ -126,22 +127,6 @@ class MTEBModel(AbsEncoder):
                 f"{', '.join(batch)}"
             )
         return np.sum(parts, axis=0)
-
-    def _encode_audio(self, recordings: Sequence[Any]) -> np.ndarray:
-        wanted, most = self.model.sampling_rate, self.model.max_seconds
-        speech = []
-        for number, recording in enumerate(recordings):
-            # (channels, samples) → (samples, channels); what torchcodec decodes is (samples,)
-            samples, rate = np.asarray(recording["array"]).T, recording["sampling_rate"]
-            try:
-                speech.append(
-                    read_utterance(
-                        samples, sampling_rate=rate, wanted_rate=wanted, max_seconds=most
-                    )
-                )
-            except ValueError as error:
-                raise DataError(f"item {number}: {error}") from error
-        return self.model.encode_speech(speech, branch=self.branch)
 
 
 def model_meta(model: SpeechCLIP, *, branch: Branch | None = None) -> ModelMeta:
@@ -175,29 +160,16 @@ def model_meta(model: SpeechCLIP, *, branch: Branch | None = None) -> ModelMeta:
 def _origin(source: str | Path) -> dict[str, Any]:
     """Name, licence and the like of a model that lies here, was released, or is on the hub."""
     path, released = Path(source).expanduser(), released_model(str(source))
+    facts = {"loader": None, "license": None, "open_weights": None, "public_training_code": None}
     if path.exists():  # it wins, as in resolve_model
-        return {
-            "name": f"local/{(path.parent if path.suffix == '.pth' else path).resolve().name}",
-            "loader": None,
-            "license": None,
-            "open_weights": None,
-            "public_training_code": None,
-        }
-    if released:
-        owner = released.repository.partition("/")[0]
-        return {
-            "name": f"{owner}/{released.name}",
-            "loader": None,
-            "license": "not specified",
-            "open_weights": True,
-            "public_training_code": released.code,
-            "reference": f"https://huggingface.co/{released.repository}",
-        }
-    return {
-        "name": str(source),
-        "loader": MTEBModel,
-        "license": "apache-2.0",  # what push_to_hub's card says
-        "open_weights": True,
-        "public_training_code": None,
-        "reference": f"https://huggingface.co/{source}",
+        folder = path.parent if path.suffix == ".pth" else path
+        return {**facts, "name": f"local/{folder.resolve().name}"}
+    facts |= {"open_weights": True, "reference": f"https://huggingface.co/{source}"}
+    if not released:  # the licence is what push_to_hub's card says
+        return {**facts, "name": str(source), "loader": MTEBModel, "license": "apache-2.0"}
+    return facts | {
+        "name": f"{released.repository.partition('/')[0]}/{released.name}",
+        "license": "not specified",
+        "public_training_code": released.code,
+        "reference": f"https://huggingface.co/{released.repository}",
     }

@@ -13,6 +13,8 @@ from espnet_plugin.pretrained.stored_model import read_stored_config
 from espnet_plugin.speechclip.hub import check_hub_reachable
 
 CARD_FILE, RESULTS_FILE = "README.md", "RESULTS.md"
+# they make an exported model one of sentence-transformers, too
+MODULES = ("modules.json", "config_sentence_transformers.json", "sentence_bert_config.json")
 _PRIVATE = ("## Figures", "## Time", "## Environment")  # chapters of RESULTS.md
 _TEMPLATE = Path(__file__).with_name("card.md.jinja")
 _OWN_LICENCE = "apache-2.0", "The trained weights and the code are Apache-2.0."
@@ -50,6 +52,7 @@ def write_model_card(
         changed=changed,
         license=licence,
         licences=licences,
+        sentence_transformers=(directory / MODULES[0]).is_file(),
     )
     (directory / CARD_FILE).write_text(card, encoding="utf-8")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,7 @@ from espnet_plugin.inference.batches import batches_by_length
 from espnet_plugin.inference.clip import embed_pixels, embed_texts, read_pixels
 from espnet_plugin.inference.embeddings import embed_items, items_of
 from espnet_plugin.inference.keywords import HeardWord, words_of
-from espnet_plugin.inference.publishing import upload, write_model_card
+from espnet_plugin.inference.publishing import MODULES, upload, write_model_card
 from espnet_plugin.inference.results import (
     UtteranceResult,
     frame_seconds,
@@ -241,8 +242,8 @@ class SpeechCLIP:
 
         Args:
             speech: A file or the samples of one recording, (samples,) or (samples, channels),
-                floating point in [-1, 1] or integers; or many of these.
-            sampling_rate: Of samples in Hz; None: the model's. Files state their own.
+                floating point in [-1, 1] or integers, or what datasets' ``Audio`` gives; or many.
+            sampling_rate: Of samples in Hz; None: the model's. The others state their own.
             branch: ``parallel`` (from the whole utterance), ``cascaded`` (from its keywords), or
                 ``both`` (their mean, which ranks like the mean of both similarities); None:
                 parallel if the model has that branch.
@@ -400,6 +401,8 @@ class SpeechCLIP:
             image_clip=self._image_clip,
             trust_remote_code=self.trust_remote_code,
         )
+        for file in MODULES:
+            shutil.copyfile(Path(__file__).with_name(file), directory / file)
         write_model_card(directory, self.source, name=name, changed=not as_stored)
 
     def _clip_with_images(self) -> FrozenCLIP:

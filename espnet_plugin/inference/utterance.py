@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -14,7 +16,7 @@ from espnet_plugin.data.scp import DataError
 from espnet_plugin.data.speech_activity import SILENT
 from espnet_plugin.speechclip.backends.waveform import checked_speech, float_speech
 
-Utterance = Tensor | np.ndarray | str | Path
+Utterance = Tensor | np.ndarray | str | Path | Mapping[str, Any]  # or torchcodec's AudioDecoder
 MAX_SECONDS = 400.0  # about 7 GB with HuBERT base; attention grows with the square
 SHORTEST = 0.2  # seconds; shorter speech has no whole word
 
@@ -32,8 +34,9 @@ def read_utterance(
 
     Args:
         speech: Samples (samples,) or (samples, channels), floating point in [-1, 1] or integers as
-            recordings have them; or an audio file. Channels are averaged.
-        sampling_rate: Of samples in Hz; None: the wanted one. A file states its own.
+            recordings have them; or an audio file. Channels are averaged. Or what datasets have: a
+            dictionary with ``array`` and ``sampling_rate``, or torchcodec's decoder.
+        sampling_rate: Of samples in Hz; None: the wanted one. The others state their own.
         wanted_rate: What the speech encoder takes.
         max_seconds: Only the beginning of longer speech is returned.
 
@@ -43,6 +46,7 @@ def read_utterance(
         ValueError: If samples are none, not of that shape, not finite, or the rate is not positive.
     """
     name = utterance_name(speech)
+    speech, sampling_rate = _unpacked(speech, sampling_rate)
     if isinstance(speech, (str, Path)):
         try:
             audio = read_audio(str(speech))
@@ -91,12 +95,26 @@ def utterance_seconds(speech: Utterance, sampling_rate: int | None) -> float:
 
     For samples without a rate, the unit is 1/16,000 s. What cannot be read has infinite length.
     """
+    if isinstance(speech, Mapping):
+        speech, sampling_rate = np.asarray(speech.get("array")), speech.get("sampling_rate")
     if not isinstance(speech, (str, Path)):
-        return len(speech) / (sampling_rate or 16000) if getattr(speech, "ndim", 0) else math.inf
+        return max(getattr(speech, "shape", ()), default=math.inf) / (sampling_rate or 16000)
     try:
         return read_header(str(speech)).seconds
     except (OSError, DataError):
         return math.inf
+
+
+def _unpacked(speech: Any, sampling_rate: int | None) -> tuple[Any, int | None]:
+    """Samples and Hz of a dictionary or a decoder, whose channels come first; others stay."""
+    if hasattr(speech, "get_all_samples"):
+        decoded = speech.get_all_samples()
+        return decoded.data.T, decoded.sample_rate
+    if not isinstance(speech, Mapping):
+        return speech, sampling_rate
+    if missing := {"array", "sampling_rate"} - speech.keys():
+        raise DataError(f"a recording without {' and '.join(sorted(missing))}")
+    return np.asarray(speech["array"]).T, speech["sampling_rate"]
 
 
 def _array(speech: Tensor | np.ndarray) -> np.ndarray:

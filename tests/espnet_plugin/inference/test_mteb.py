@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ pytest.importorskip("mteb", reason="pip install '.[mteb]'")
 import datasets
 import mteb
 from datasets import Dataset
-from mteb.models import EncoderProtocol
+from mteb.models import EncoderProtocol, SentenceTransformerEncoderWrapper
 from torch.utils.data import DataLoader
 
 from espnet_plugin import SpeechCLIP
@@ -24,10 +25,18 @@ from espnet_plugin.inference.mteb import MTEBModel, model_meta
 from espnet_plugin.pretrained import load_speechclip
 from espnet_plugin.pretrained.description import describe_model
 from tests.espnet_plugin.conftest import TinyCorpus
+from tests.local_hub import only_hub
 from tests.pages import PROJECT, blocks
 from tests.tiny import CLIP_DIM
 
 OWN_TASK = list(blocks(PROJECT / "docs" / "mteb.md"))[1][2]
+LOADER = """
+import mteb
+model = mteb.get_model("owner/model", device="cpu", trust_remote_code=True)
+meta = model.mteb_model_meta
+kinds = sorted(meta.modalities)
+print(type(model).__name__, *kinds, meta.similarity_fn_name.value, model.model.encode(["a"]).shape)
+"""
 RNG = np.random.RandomState(0)
 
 
@@ -85,6 +94,31 @@ def test_the_pages_task_scores_as_we_do(
             found = {k: scores[task][f"hit_rate_at_{k}"] for k in recall}
             assert found == pytest.approx(recall, abs=1e-5), task  # MTEB rounds to five digits
     assert list((folder / "results").rglob("MiniA2I.json"))
+
+    # MTEB's own class, of the exported model in sentence-transformers
+    own.save_pretrained(tmp_path / "saved")
+    theirs = SentenceTransformerEncoderWrapper(
+        str(tmp_path / "saved"), device="cpu", trust_remote_code=True
+    )
+    theirs.mteb_model_meta.modalities = ["audio", "image", "text"]  # which MTEB finds on the hub
+    for result in mteb.evaluate(theirs, [*names["tasks"], *more], cache=None).task_results:
+        found, expected = result.scores["test"][0], scores[result.task_name]
+        assert found["ndcg_at_10"] == pytest.approx(expected["ndcg_at_10"], abs=1e-5)
+
+
+@pytest.mark.slow  # a process that imports mteb
+def test_mtebs_loader_takes_a_published_model(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_loopback")
+    with only_hub(monkeypatch, tmp_path / "cache") as hub:
+        SpeechCLIP.from_pretrained(exported, device="cpu").push_to_hub("owner/model")
+        monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)  # which a new process reads
+        monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+        found = subprocess.run(
+            [sys.executable, "-c", LOADER], cwd=PROJECT, capture_output=True, text=True, check=True
+        ).stdout.splitlines()[-1]
+    assert found == f"SentenceTransformerEncoderWrapper audio image text cosine (1, {CLIP_DIM})"
 
 
 def test_audio_of_any_rate_and_several_modalities(model: MTEBModel) -> None:

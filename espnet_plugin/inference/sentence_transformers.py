@@ -1,0 +1,95 @@
+"""An exported model in sentence-transformers: its ``modules.json`` names the class of this file."""
+
+from __future__ import annotations
+
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from espnet_plugin.data.images import is_image
+from espnet_plugin.inference.speechclip import Branch, SpeechCLIP
+from espnet_plugin.utils.scratch import scratch_folder
+
+try:
+    from sentence_transformers.base.modality import infer_modality
+    from sentence_transformers.base.modules import InputModule
+except ModuleNotFoundError as error:
+    raise ImportError(
+        "sentence-transformers 5.4 or later is needed: pip install -U sentence-transformers "
+        f"(extra: sentence-transformers); {error}"
+    ) from error
+
+MODALITIES = ("audio", "image", "text")
+_OF_THE_HUB = ("subfolder", "token", "cache_folder", "revision", "local_files_only")
+
+
+class SpeechCLIPModule(InputModule):
+    """Embeds what ``SentenceTransformer.encode`` is given as ``speechclip`` does; no training."""
+
+    forward_kwargs = {"branch"}  # of recordings; an argument of encode
+    modalities = [*MODALITIES, "message"]  # the library's word for a mixed batch
+
+    def __init__(self, speechclip: SpeechCLIP) -> None:
+        super().__init__()
+        self.speechclip = speechclip
+        self.network = speechclip._model  # sentence-transformers moves it and counts its weights
+
+    @classmethod
+    def load(cls, model_name_or_path: str, **options: Any) -> SpeechCLIPModule:
+        """Loads an exported directory or ``owner/model`` by :meth:`SpeechCLIP.from_pretrained`.
+
+        That also gets ``trust_remote_code`` and what is in ``model_kwargs``.
+        """
+        hub = {name: options[name] for name in _OF_THE_HUB if name in options}
+        source = cls.load_dir_path(model_name_or_path, **hub) or model_name_or_path
+        more = {"trust_remote_code": options.get("trust_remote_code", False), "device": "cpu"}
+        more |= options.get("model_kwargs") or {}
+        return cls(SpeechCLIP.from_pretrained(source, **more))
+
+    def save(self, output_path: str, *_: Any, **__: Any) -> None:
+        """Writes what :meth:`SpeechCLIP.save_pretrained` does."""
+        with scratch_folder() as folder:  # it may go where it came from
+            self.speechclip.save_pretrained(folder / Path(output_path).name)
+            shutil.copytree(folder / Path(output_path).name, output_path, dirs_exist_ok=True)
+
+    def get_embedding_dimension(self) -> int:
+        """Length of a row."""
+        return self.speechclip.embedding_dim
+
+    def preprocess(self, inputs: list[Any], prompt: str | None = None, **_: Any) -> dict[str, Any]:
+        """The items by modality; ``prompt`` goes before texts. Files are read when it encodes."""
+        return {"items": [_parts(item, prompt or "") for item in inputs]}
+
+    @torch.inference_mode(False)  # which encode is in; CLIP is loaded here, as ordinary tensors
+    def forward(self, features: dict[str, Any], branch: Branch | None = None) -> dict[str, Any]:
+        """Adds ``sentence_embedding``, unit rows (items, dim); an item's parts are added up.
+
+        What :class:`SpeechCLIP` raises names the recording, the image or the branch.
+        """
+        model, items = self.speechclip, features["items"]
+        model.to(next(self.network.parameters()).device)
+        rows = np.zeros((len(items), model.embedding_dim), np.float32)
+        encode_speech = partial(model.encode_speech, branch=branch)
+        encoders = (encode_speech, model.encode_image, model.encode_text)
+        for name, encode in zip(MODALITIES, encoders, strict=True):
+            chosen = [row for row, item in enumerate(items) if name in item]
+            if chosen:
+                rows[chosen] += encode([items[row][name] for row in chosen])
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+        return {**features, "sentence_embedding": torch.from_numpy(rows).to(model.device)}
+
+
+def _parts(item: Any, prompt: str) -> dict[str, Any]:
+    """What an item holds, by modality."""
+    if isinstance(item, Path):
+        return {"image" if is_image(item) else "audio": item}
+    if not (isinstance(item, dict) and item and item.keys() <= set(MODALITIES)):
+        modality = infer_modality(item, supported_modalities=list(MODALITIES))
+        if modality not in MODALITIES:
+            raise ValueError(f"{str(item)[:80]}: is {modality}, not {', '.join(MODALITIES)}")
+        item = {modality: item}
+    return {**item, "text": prompt + item["text"]} if prompt and "text" in item else item
