@@ -15,9 +15,9 @@ import numpy as np
 from benchmarks.measure import Row, Settings, Spread
 from espnet_plugin.search import index as searching
 from espnet_plugin.search.approximate import codes_file, write_codes
-from espnet_plugin.search.catalog import Catalog, State
+from espnet_plugin.search.catalog import Catalog, State, Window
 from espnet_plugin.search.folders import stamp_of
-from espnet_plugin.search.index import ImageIndex
+from espnet_plugin.search.index import Index
 from espnet_plugin.search.vectors import read_rows, vectors_file, write_rows
 
 SECONDS = 90
@@ -71,8 +71,9 @@ def make_index(directory: Path, blocks: Iterator[np.ndarray]) -> None:
         with catalog.transaction():
             for row in range(start, start + len(block)):
                 path = f"/home/somebody/Pictures/{row // 1000:05d}/IMG_{row:08d}.jpg"
-                catalog.add_vector(row, row.to_bytes(32, "little"))
-                catalog.put(path, STAMP, row)
+                content = row.to_bytes(32, "little")
+                catalog.add_vector(row, content, Window())
+                catalog.put(path, STAMP, content)
         start += len(block)
     catalog.close()
 
@@ -90,7 +91,7 @@ def _rows(settings: Settings) -> Iterator[Row]:
     directory.mkdir()
     make_index(directory, source.blocks(number))
     asked = source.draw(queries)
-    exact, expected = searches(ImageIndex(directory), asked, exact=True)
+    exact, expected = searches(Index(directory), asked, exact=True)
     catalog = Catalog(directory)
     vectors = read_rows(vectors_file(directory, 0), rows=number, dim=DIM)
     started = time.process_time()
@@ -98,7 +99,7 @@ def _rows(settings: Settings) -> Iterator[Row]:
     made = time.process_time() - started
     catalog.set_state(State(dim=DIM, coded=number))
     for candidates in (1000, 4000, 8000):
-        index = ImageIndex(directory, candidates=candidates)
+        index = Index(directory, candidates=candidates)
         ours, found = searches(index, asked)
         yield Row(
             f"{number:,} clustered vectors, {candidates:,} candidates",
@@ -117,9 +118,7 @@ def _rows(settings: Settings) -> Iterator[Row]:
     )
 
 
-def searches(
-    index: ImageIndex, queries: np.ndarray, **options: bool
-) -> tuple[Spread, list[list[int]]]:
+def searches(index: Index, queries: np.ndarray, **options: bool) -> tuple[Spread, list[list[int]]]:
     """Processor seconds of a search, and the rows that were found."""
     index.search(queries[0], **options)  # reads the file once
     seconds, found = [], []

@@ -1,4 +1,4 @@
-"""Search images by voice, find keywords in speech, and look after models.
+"""Search images and recordings by voice, find keywords in speech, and look after models.
 
 Example:
     speechclip index ~/Pictures --model flickr8k-base-hybrid-plus --index images.index
@@ -13,6 +13,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,9 @@ from espnet_plugin.utils.command import (
 
 if TYPE_CHECKING:
     from espnet_plugin.inference.speechclip import SpeechCLIP
+    from espnet_plugin.search.index import Hit
 
+KINDS = {"images": "image", "recordings": "recording"}
 HOST, PORT = "127.0.0.1", 7860
 
 
@@ -52,7 +55,7 @@ def get_parser() -> argparse.ArgumentParser:
     command("models", models, "List the released models and their names.")
 
     added = command("info", info, "Describe a model, or an index.")
-    added.add_argument("model", metavar="MODEL", help="a model, or an index of images")
+    added.add_argument("model", metavar="MODEL", help="a model, or an index")
 
     added = command("embed", embed, "Embed recordings, images and texts as rows of one space.")
     _model(added, branch=True)
@@ -65,7 +68,7 @@ def get_parser() -> argparse.ArgumentParser:
     _min_score(added)
     added.add_argument("files", nargs="+", metavar="RECORDING", help="recordings")
 
-    added = command("index", index, "Index folders of images, or bring their index up to date.")
+    added = command("index", index, "Index folders of images and recordings.")
     added.add_argument("folders", nargs="*", metavar="DIR", help="folders; default: as last time")
     added.add_argument("--index", required=True, type=Path, help="the index")
     _model(added, required=False, speech=False)
@@ -77,7 +80,7 @@ def get_parser() -> argparse.ArgumentParser:
         help="search approximately at any size (default: from a million images on)",
     )
 
-    added = command("search", search, "Find images by voice, text or another image.")
+    added = command("search", search, "Find images and recordings by voice, text or image.")
     added.add_argument("--index", required=True, type=Path, help="made by speechclip index")
     _model(added, required=False, branch=True)
     query = added.add_argument_group("query; each option may be repeated")
@@ -87,9 +90,11 @@ def get_parser() -> argparse.ArgumentParser:
     query.add_argument(
         "--mic", nargs="?", type=seconds, const="5s", metavar="TIME", help="record 5s or TIME"
     )
-    added.add_argument("--top", type=positive, default=10, help="how many images (10)")
+    added.add_argument("--top", type=positive, default=10, help="how many of each kind (10)")
+    added.add_argument("--only", choices=KINDS, help="leave out the other kind")
     added.add_argument("--exact", action="store_true", help="also in an approximate index")
     added.add_argument("--paths", action="store_true", help="print bare paths")
+    added.add_argument("--play", action="store_true", help="play the best part of a recording")
 
     added = commands.add_parser("demo", help="Serve a page to try a model.")
     added.description = "Serve a page to speak, write or show an image, and see what is found."
@@ -104,7 +109,7 @@ def get_parser() -> argparse.ArgumentParser:
 def _demo_options(parser: argparse.ArgumentParser) -> None:
     _model(parser, required=False)
     _min_score(parser)
-    parser.add_argument("--index", type=Path, help="images, by speechclip index (default: none)")
+    parser.add_argument("--index", type=Path, help="by speechclip index (default: none)")
     parser.add_argument("--data", type=Path, help="data directory; its recordings can be played")
     parser.add_argument("--host", default=HOST, help=f"address to listen at ({HOST})")
     parser.add_argument("--port", type=int, default=PORT, help=f"its port, 0: any ({PORT})")
@@ -179,12 +184,13 @@ def models(args: argparse.Namespace) -> None:
 
 def info(args: argparse.Namespace) -> None:
     """Describes a model or an index."""
-    from espnet_plugin.search.index import ImageIndex, is_index
+    from espnet_plugin.search.index import Index, is_index
 
     if is_index(args.model):
         from humanfriendly import format_size
 
-        described = ImageIndex(args.model).describe()
+        described = Index(args.model).describe()
+        described["hours"] = round(described["hours"], 3)
         shown = {**described, "bytes": format_size(described["bytes"], binary=True)}
     else:
         from espnet_plugin.pretrained.description import describe_model
@@ -228,22 +234,24 @@ def keywords(args: argparse.Namespace) -> None:
 
 
 def index(args: argparse.Namespace) -> None:
-    """Indexes images."""
+    """Indexes images and recordings."""
     from espnet_plugin.search.approximate import AUTOMATIC
-    from espnet_plugin.search.encoder import ClipEncoder
-    from espnet_plugin.search.index import ImageIndex, is_index
+    from espnet_plugin.search.encoder import ClipEncoder, embed_recording
+    from espnet_plugin.search.index import Index, is_index
     from espnet_plugin.search.model import identify_model
     from espnet_plugin.search.update import update_index
 
     if args.model is None and not is_index(args.index):
         raise ValueError(f"{args.index}: a new index needs --model")
-    model = identify_model(args.model or ImageIndex(args.index).model.name)
+    model = identify_model(args.model or Index(args.index).model.name)
     trusted = args.trust_remote_code
+    load = cache(partial(_load, args, model.name))  # only if there is a recording
     done = update_index(
         args.index,
         args.folders,
         model=model,
         encoder=ClipEncoder(model.name, device=args.device, trust_remote_code=trusted),
+        embed_recording=lambda path: embed_recording(load(), path),
         force=args.force,
         batch_size=args.batch_size,
         approximate_from=1 if args.approximate else AUTOMATIC,
@@ -252,23 +260,44 @@ def index(args: argparse.Namespace) -> None:
 
 
 def search(args: argparse.Namespace) -> None:
-    """Ranks the images of an index."""
-    from espnet_plugin.search.index import ImageIndex
+    """Ranks the images and the recordings of an index."""
+    from espnet_plugin.search.index import Index
     from espnet_plugin.search.microphone import record
+    from espnet_plugin.search.player import play
     from espnet_plugin.search.query import check_query, embed_query
 
-    images = ImageIndex(args.index)
+    index = Index(args.index)
     wanted = args.wav, args.text, args.image
     check_query(*wanted, spoken=args.mic is not None)
     spoken = record(args.mic) if args.mic else None
-    model = _load(args, images.model_at_hand(args.model).name)
+    model = _load(args, index.model_at_hand(args.model).name)
     query = embed_query(model, *wanted, spoken=spoken, branch=args.branch)
-    hits = images.search(query, top=args.top, exact=args.exact)
+    kinds = [kind for name, kind in KINDS.items() if args.only in (None, name)]
+    options = {"top": args.top, "exact": args.exact}
+    found = {kind: index.search(query, kind=kind, **options) for kind in kinds}
+    hits = [hit for each in found.values() for hit in each]
     if args.paths:
-        print("\n".join(hit.path for hit in hits))
-        return
-    rows = [(number, f"{hit.score:.3f}", hit.path) for number, hit in enumerate(hits, 1)]
-    _answer(args, [asdict(hit) for hit in hits], text_table([("", "score", "image"), *rows]))
+        print("\n".join(dict.fromkeys(hit.path for hit in hits)))
+    else:
+        shown = [kind for kind in kinds if found[kind]] or kinds[:1]
+        tables = "\n\n".join(_hit_table(kind, found[kind]) for kind in shown)
+        _answer(args, [asdict(hit) for hit in hits], tables)
+    if args.play:
+        if not found.get("recording"):
+            raise ValueError("--play: no recording was found")
+        best = found["recording"][0]
+        play(best.path, best.start, best.end)
+
+
+def _hit_table(kind: str, hits: Sequence[Hit]) -> str:
+    rows: list[tuple[object, ...]] = [("", "score", kind)]
+    if kind == "recording":
+        rows = [("", "score", "start", "end", "recording", "words")]
+    for number, hit in enumerate(hits, 1):
+        times = [f"{time:.1f} s" for time in (hit.start, hit.end) if time is not None]
+        words = [" ".join(word.word for word in hit.words)] if times else []
+        rows.append((number, f"{hit.score:.3f}", *times, hit.path, *words))
+    return text_table(rows)
 
 
 def demo(args: argparse.Namespace) -> None:
@@ -304,7 +333,8 @@ def _answer(args: argparse.Namespace, data: Any, text: str) -> None:
 def _load(args: argparse.Namespace, model: str) -> SpeechCLIP:
     from espnet_plugin.inference.speechclip import SpeechCLIP
 
-    limit = {} if args.max_seconds is None else {"max_seconds": args.max_seconds}
+    given = getattr(args, "max_seconds", None)
+    limit = {} if given is None else {"max_seconds": given}
     loaded = SpeechCLIP.from_pretrained(
         model, device=args.device, trust_remote_code=args.trust_remote_code, **limit
     )

@@ -44,21 +44,26 @@ def read_aac(path: str | Path) -> tuple[np.ndarray, int, int]:
         DataError: It is damaged, or holds no recording.
         MissingPackageError: PyAV is not installed.
     """
-    blocks: list[np.ndarray] = []  # (channels, samples)
+    promised, rate, _ = read_aac_header(path)
+    blocks = list(aac_blocks(path))
+    if not blocks:
+        raise DataError("no samples in it")
+    return np.concatenate(blocks), rate, promised
+
+
+def aac_blocks(path: str | Path) -> Iterator[np.ndarray]:
+    """Yields what :func:`read_aac` returns in blocks (samples, channels); raises the same."""
     with _opened(path) as (container, stream):
         import av
 
-        promised, read = _promised(stream), 0
+        left = _promised(stream)
         as_float = av.AudioResampler(format="fltp")
         for frame in container.decode(stream):
             for block in as_float.resample(frame):
-                blocks.append(block.to_ndarray())
-                read += block.samples
-            if read >= promised:  # the rest fills the last packet, or the header is wrong
+                yield block.to_ndarray().T[:left]
+                left = max(0, left - block.samples)
+            if not left:  # the rest fills the last packet, or the header is wrong
                 break
-        if not blocks:
-            raise DataError("no samples in it")
-        return np.concatenate(blocks, axis=1).T[:promised], stream.rate, promised
 
 
 @contextmanager

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import math
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
-from espnet_plugin.data.aac import is_aac, read_aac, read_aac_header
+from espnet_plugin.data.aac import aac_blocks, is_aac, read_aac, read_aac_header
 from espnet_plugin.data.files import file_problem
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.utils.atomic import atomic_path
 
+SUFFIXES = frozenset(
+    ".3gp .aif .aifc .aiff .au .caf .flac .m4a .m4b .mp3 .oga .ogg .opus .rf64 .w64 .wav".split()
+)
+BLOCK = 2**16  # samples of a channel
 FORMATS = {"wav": ("WAV", "PCM_16"), "flac": ("FLAC", "PCM_16")}
 # edited Vorbis files count a block or two too many; a cut off file lacks far more
 SHORTFALL_SECONDS = 0.05
@@ -85,6 +92,11 @@ class Audio:
         return self.samples.mean(axis=1)
 
 
+def is_recording(path: str | Path) -> bool:
+    """Whether a file has the name of a recording."""
+    return os.path.splitext(path)[1].lower() in SUFFIXES
+
+
 def parse_rate(text: str | int) -> int:
     """Reads a sampling rate such as ``16000`` or ``16k`` in Hz."""
     import humanfriendly
@@ -150,6 +162,62 @@ def read_audio(path: str) -> Audio:
     if not np.isfinite(samples).all():
         raise DataError("holds NaN or infinite samples")
     return Audio(samples, rate, kind, missing)
+
+
+def read_mono(path: str, rate: int, *, start: float = 0.0, end: float = math.inf) -> np.ndarray:
+    """The mean of a recording's channels at a rate in Hz, float32, (samples,).
+
+    It is decoded block by block: a long one needs memory for little more than the result.
+
+    Args:
+        path: The file.
+        rate: Hz.
+        start: Seconds at which the wanted part begins.
+        end: Seconds at which it ends.
+
+    Raises:
+        DataError: See ``read_audio``.
+    """
+    import soxr
+
+    header = read_header(path)
+    first, last = (round(min(time, header.seconds) * header.rate) for time in (start, end))
+    with _readable(path):
+        mono = np.empty(math.ceil(((last - first) / header.rate + 1) * rate), np.float32)
+    convert = soxr.ResampleStream(header.rate, rate, 1, dtype="float32", quality="HQ")
+    filled = 0
+    for block in chain(_blocks(path, first, last), [np.empty((0, 1), np.float32)]):
+        if not np.isfinite(block).all():
+            raise DataError("holds NaN or infinite samples")
+        part = block.mean(axis=1)
+        if header.rate != rate:
+            part = convert.resample_chunk(part, last=not len(block))
+        mono[filled : filled + len(part)] = part
+        filled += len(part)
+    return mono[:filled]
+
+
+def _blocks(path: str, first: int, last: int) -> Iterator[np.ndarray]:
+    """Yields the samples (samples, channels) from the first to before the last, in their order."""
+    import soundfile
+
+    with _readable(path):
+        if is_aac(path):
+            place, rate, promised = 0, read_aac_header(path)[1], last
+            for block in aac_blocks(path):
+                yield block[max(0, first - place) : max(0, last - place)]
+                place += len(block)
+        else:
+            with soundfile.SoundFile(path) as stream:
+                place, rate = stream.seek(first), stream.samplerate
+                options = {"dtype": "float32", "always_2d": True}
+                while len(block := stream.read(min(BLOCK, last - place), **options)):
+                    place += len(block)
+                    yield block
+                promised = max(last, _by_log(stream.extra_info, read=place))
+        if place <= first:
+            raise DataError("no samples in it")
+        tolerated_shortfall(promised=promised, read=min(place, promised), rate=rate)
 
 
 def _by_log(log: str, *, read: int) -> int:

@@ -1,11 +1,13 @@
 """Find speech in a recording by energy alone, for any language.
 
-A frame is speech if it is louder than the recording's own noise, and not far below its loudest
-frames. Margins keep soft sounds at the edges of words. A recording that is equally loud throughout
-is kept whole, because energy does not distinguish it from noise.
+A frame is speech if it is louder than the noise around it, and not far below the loudest frames
+around it. Margins keep soft sounds at the edges of words. A recording that is equally loud
+throughout is kept whole, because energy does not distinguish it from noise.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 
@@ -20,9 +22,15 @@ LOUDNESS_RANGE = 6.0  # dB from noise to loudest; with less, everything is kept
 ABOVE_NOISE = 0.3  # share of that range by which speech exceeds the noise,
 AT_MOST = 12.0  # at most this many dB
 BELOW_LOUDEST = 40.0  # dB; softer sounds are in the background
+AROUND = 1500  # frames, 30 s: noise and loudness are those of such a block and of both beside it
+BLOCK = 3000  # frames that are filtered together, with some beside them
+BESIDE = 25
 PAUSE = 0.5  # seconds; shorter pauses are part of the speech
 SHORTEST = 0.1  # seconds of speech in a part; less is a knock
 MARGIN = 0.2  # seconds kept on both sides; final consonants are soft
+WINDOW = 10.0  # seconds at most
+WINDOW_MARGIN = 0.1  # pauses hold noise that models have not learned
+BETWEEN_WORDS = 9  # frames; within words it is not quiet for so long
 
 
 class NoSpeechError(DataError):
@@ -41,35 +49,96 @@ def spoken_part(samples: np.ndarray, rate: int) -> tuple[int, int]:
     Raises:
         NoSpeechError: When it is silent.
     """
-    if len(samples) == 0 or np.abs(samples).max() < SILENT:
+    parts = spoken_parts(samples, rate)
+    return parts[0][0], parts[-1][1]
+
+
+def spoken_parts(
+    samples: np.ndarray, rate: int, *, margin: float = MARGIN
+) -> list[tuple[int, int]]:
+    """First and last sample of each part of a recording that is speech; pauses separate them.
+
+    Args:
+        samples: Floating point in [-1, 1], (samples,); an hour needs little memory beside them.
+        rate: Hz.
+        margin: Seconds kept on both sides, less than half a pause.
+
+    Raises:
+        NoSpeechError: When it is silent.
+    """
+    if len(samples) == 0 or max(samples.max(), -samples.min()) < SILENT:
         raise NoSpeechError("no speech in it, only silence")
     frame = round(FRAME * rate)  # samples
     if len(samples) < frame:
-        return 0, len(samples)
-    levels = _levels(samples, rate, frame)
-    heard = levels[levels > EMPTY]
-    noise, loudest = np.percentile(heard, 10), heard.max()
-    spread = loudest - noise
-    spoken = levels > EMPTY
-    if spread >= LOUDNESS_RANGE:
-        least = noise + min(ABOVE_NOISE * spread, AT_MOST)
-        spoken = levels >= max(least, loudest - BELOW_LOUDEST)
+        return [(0, len(samples))]
+    levels = _levels(samples, rate)
+    noise = _around(levels, lambda heard: np.percentile(heard, 10))
+    spread = levels.max() - noise
+    least = noise + np.minimum(ABOVE_NOISE * spread, AT_MOST)
+    least = np.maximum(least, _around(levels, np.max) - BELOW_LOUDEST)
+    spoken = (levels > EMPTY) & ((levels >= least) | (spread < LOUDNESS_RANGE))
     runs = frame * np.flatnonzero(np.diff(spoken, prepend=False, append=False)).reshape(-1, 2)
     pauses = runs[1:, 0] - runs[:-1, 1]
-    parts = np.split(runs, np.flatnonzero(pauses > PAUSE * rate) + 1)
+    parts = np.split(runs, np.flatnonzero(pauses >= PAUSE * rate) + 1)
     words = [part for part in parts if np.diff(part).sum() >= SHORTEST * rate] or parts
-    margin = round(MARGIN * rate)
-    start, end = int(words[0][0, 0]), int(words[-1][-1, 1])
-    return max(0, start - margin), min(len(samples), end + margin)
+    kept = round(margin * rate)
+    return [
+        (max(0, int(part[0, 0]) - kept), min(len(samples), int(part[-1, 1]) + kept))
+        for part in words
+    ]
 
 
-def _levels(samples: np.ndarray, rate: int, frame: int) -> np.ndarray:
+def speech_windows(
+    samples: np.ndarray, rate: int, *, longest: float = WINDOW
+) -> list[tuple[int, int]]:
+    """The spoken parts of a recording, long ones cut at their quietest places: between words.
+
+    Args:
+        samples: As for :func:`spoken_parts`.
+        rate: Hz.
+        longest: Seconds of a window; pieces have at least a third of it.
+
+    Raises:
+        NoSpeechError: When it is silent.
+    """
+    windows, waiting = [], spoken_parts(samples, rate, margin=WINDOW_MARGIN)[::-1]
+    while waiting:
+        start, end = waiting.pop()
+        third = (end - start) // 3
+        if end - start <= longest * rate:
+            windows.append((start, end))
+            continue
+        levels = _levels(samples[start + third : end - third], rate)
+        quiet = np.convolve(levels, np.ones(BETWEEN_WORDS), "valid").argmin()
+        place = start + third + round((quiet + BETWEEN_WORDS / 2) * FRAME * rate)
+        waiting += [(place, end), (start, place)]
+    return windows
+
+
+def _levels(samples: np.ndarray, rate: int) -> np.ndarray:
     """Loudness of each frame in dB of full scale, (frames,)."""
-    frames = _without_hum(samples, rate)[: len(samples) // frame * frame].reshape(-1, frame)
-    power = np.einsum("fs,fs->f", frames, frames) / frame
-    levels = 10 * np.log10(np.maximum(power, 10 ** (EMPTY / 10)))
+    frame = round(FRAME * rate)
+    powers = []
+    for first in range(0, len(samples) // frame, BLOCK):
+        begin = max(0, first - BESIDE)
+        block = samples[begin * frame : (first + BLOCK + BESIDE) * frame]
+        last = min(first + BLOCK, len(samples) // frame)
+        heard = _without_hum(block, rate)[(first - begin) * frame : (last - begin) * frame]
+        frames = heard.reshape(-1, frame)
+        powers.append(np.einsum("fs,fs->f", frames, frames) / frame)
+    levels = 10 * np.log10(np.maximum(np.concatenate(powers), 10 ** (EMPTY / 10)))
     padded = np.pad(levels, SMOOTHED // 2, mode="symmetric")
     return np.median(np.lib.stride_tricks.sliding_window_view(padded, SMOOTHED), axis=-1)
+
+
+def _around(levels: np.ndarray, measure: Callable[[np.ndarray], float]) -> np.ndarray:
+    """A measure of the frames with sound around each frame, (frames,); EMPTY without any."""
+    found = np.full(len(levels), EMPTY)
+    for first in range(0, len(levels), AROUND):
+        around = levels[max(0, first - AROUND) : first + 2 * AROUND]
+        if (around > EMPTY).any():
+            found[first : first + AROUND] = measure(around[around > EMPTY])
+    return found
 
 
 def _without_hum(samples: np.ndarray, rate: int) -> np.ndarray:

@@ -18,8 +18,8 @@ from espnet_plugin.demo.captions import (
     embed_captions,
     read_captions,
 )
-from espnet_plugin.inference.keywords import HeardWord, later, words_of
-from espnet_plugin.search.index import Hit, ImageIndex
+from espnet_plugin.inference.keywords import HeardWord, later
+from espnet_plugin.search.index import Hit, Index
 from espnet_plugin.search.model import identify_model
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Backend:
     """
 
     model: SpeechCLIP
-    index: ImageIndex | None = None
+    index: Index | None = None
     captions: SpokenCaptions | None = None
 
     @property
@@ -97,22 +97,17 @@ class Backend:
         first, last = spoken_part(samples, self.rate)
         start = first / self.rate
         result = self.model(samples[first:last])
-        keywords = result.keywords
-        if keywords is not None:
-            words = words_of(keywords, self.model.model.clip, min_score=self.model.min_score)
-            keywords = later(words, seconds=start)
+        words = later(self.model.words(result), seconds=start)
         return Heard(
             samples=samples,
             rate=self.rate,
             start=start,
             end=last / self.rate,
-            keywords=keywords,
+            keywords=None if result.keywords is None else words,
             alphas=result.alphas,
             frame_seconds=self.model.frame_seconds,
             threshold=getattr(self.model.model.keyword_extractor, "threshold", 1.0),
-            hits=self._nearest(
-                result.parallel if result.parallel is not None else result.cascaded
-            ),
+            hits=self._nearest(result.parallel if result.parallel is not None else result.cascaded),
         )
 
     def find_text(self, text: str) -> list[Hit]:
@@ -150,7 +145,7 @@ def open_backend(
     """
     found = read_captions(data) if data else []
     if index is not None:
-        opened = ImageIndex(index.absolute())
+        opened = Index(index.absolute())
         identity = opened.model_at_hand(model)
     elif model is not None:
         opened, identity = None, identify_model(model)

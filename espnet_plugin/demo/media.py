@@ -8,12 +8,10 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from espnet_plugin.data.audio import read_audio
 from espnet_plugin.data.images import read_image
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.demo.captions import SpokenCaptions
+from espnet_plugin.search.player import wav_part
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -81,16 +79,10 @@ class Media:
             KeyError: If there is none.
             DataError: If the file is gone or damaged.
         """
-        import soundfile
-
         if self.captions is None or not 0 <= position < len(self.captions.captions):
             raise KeyError(position)
         with self._decoding:
-            audio = read_audio(self.captions.captions[position].recording)
-            stream = io.BytesIO()
-            mono = np.clip(audio.mono, -1.0, 1.0)
-            soundfile.write(stream, mono, audio.rate, format="WAV", subtype="PCM_16")
-        return stream.getvalue()
+            return wav_part(self.captions.captions[position].recording)
 
     def routes(self) -> list[BaseRoute]:
         """``/images/KEY/SIZE`` and ``/recordings/POSITION``."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from espnet_plugin.data.keyword_file import Keyword
-from espnet_plugin.speechclip.clip import FrozenCLIP
+
+if TYPE_CHECKING:
+    from espnet_plugin.speechclip.clip import FrozenCLIP
 
 
 @dataclass(frozen=True)

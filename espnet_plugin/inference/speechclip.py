@@ -351,8 +351,11 @@ class SpeechCLIP:
         if np.abs(samples).max() < SILENT:
             return []
         output = self._encode_samples(self._model, [samples])
-        found = utterance_results(self._model, output)[0].keywords or ()
-        return words_of(found, self._model.clip, min_score=self.min_score)
+        return self.words(utterance_results(self._model, output)[0])
+
+    def words(self, result: UtteranceResult) -> list[HeardWord]:
+        """The keywords of a result as :meth:`keywords` has them; none without that branch."""
+        return words_of(result.keywords or (), self._model.clip, min_score=self.min_score)
 
     @staticmethod
     def similarity(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:

@@ -1,1 +1,1 @@
-"""An index of images, and queries to it by voice, text or image."""
+"""An index of images and recordings, and queries to it by voice, text or image."""

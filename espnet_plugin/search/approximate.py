@@ -68,9 +68,14 @@ def read_codes(path: Path, *, rows: int, dim: int) -> Any:
     return coder
 
 
-def candidates(codes: Any, query: np.ndarray, number: int) -> np.ndarray:
-    """Rows that are probably among the nearest to a query (1, dim), ascending."""
-    rows = codes.search(query, min(number, codes.ntotal))[1][0]
+def candidates(codes: Any, query: np.ndarray, number: int, unwanted: np.ndarray) -> np.ndarray:
+    """Rows that are probably among the nearest to a query (1, dim), ascending, without unwanted."""
+    options = {}
+    if unwanted.any():
+        faiss = import_faiss()
+        wanted = faiss.IDSelectorBitmap(np.packbits(~unwanted, bitorder="little"))
+        options["params"] = faiss.SearchParameters(sel=wanted)
+    rows = codes.search(query, min(number, codes.ntotal), **options)[1][0]
     return np.sort(rows[rows >= 0])
 
 

@@ -1,4 +1,4 @@
-"""Path, state and vector row of each image of an index, in SQLite.
+"""Files of an index, and the vectors of their contents, in SQLite.
 
 Paths are stored as the bytes of the file system, because not all of them are UTF-8.
 """
@@ -7,30 +7,53 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from espnet_plugin.data.scp import DataError
+from espnet_plugin.inference.keywords import HeardWord
 
 FILE = "catalog.sqlite"
-FORMAT = 2
+FORMAT = 3
 WAIT_SECONDS = 60.0  # for another process's transaction
 _SCHEMA = f"""
 BEGIN;
 CREATE TABLE IF NOT EXISTS state (json TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS vectors (row INTEGER PRIMARY KEY, content BLOB NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS vectors (
+    row INTEGER PRIMARY KEY, content BLOB NOT NULL, start REAL, end REAL, words TEXT
+);
 
-CREATE TABLE IF NOT EXISTS pictures (
-    path BLOB PRIMARY KEY, stamp TEXT NOT NULL, row INTEGER, problem TEXT
+CREATE INDEX IF NOT EXISTS vectors_content ON vectors (content);
+
+CREATE INDEX IF NOT EXISTS windows ON vectors (row) WHERE start IS NOT NULL;
+
+CREATE TABLE IF NOT EXISTS files (
+    path BLOB PRIMARY KEY, stamp TEXT NOT NULL, content BLOB, problem TEXT
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS pictures_row ON pictures (row);
+
+CREATE INDEX IF NOT EXISTS files_content ON files (content);
 PRAGMA user_version = {FORMAT};
 COMMIT;
 """
+
+
+class Window(NamedTuple):
+    """What a vector is of: a window of a recording, or a whole image.
+
+    Attributes:
+        start: Seconds; None for an image.
+        end: Seconds; None for an image.
+        words: Keywords, with their times in the recording.
+    """
+
+    start: float | None = None
+    end: float | None = None
+    words: tuple[HeardWord, ...] = ()
 
 
 @dataclass
@@ -142,83 +165,113 @@ class Catalog:
         self._all("DELETE FROM state")
         self._all("INSERT INTO state VALUES (?)", (json.dumps(vars(state)),))
 
-    def forget_images(self) -> None:
-        """Forgets all images and vectors."""
-        self._all("DELETE FROM pictures")
+    def forget_files(self) -> None:
+        """Forgets all files and vectors."""
+        self._all("DELETE FROM files")
         self._all("DELETE FROM vectors")
 
     def vectors(self) -> int:
-        """Number of rows, including those of removed images."""
+        """Number of rows, including those of removed files."""
         return int(self._all("SELECT coalesce(max(row) + 1, 0) FROM vectors")[0][0])
 
     def live_vectors(self) -> int:
-        """Number of rows with an image."""
-        return int(self._all("SELECT count(DISTINCT row) FROM pictures")[0][0])
+        """Number of rows with a file."""
+        query = "SELECT count(*) FROM vectors WHERE content IN (SELECT content FROM files)"
+        return int(self._all(query)[0][0])
 
-    def __len__(self) -> int:
-        """Number of images that can be found."""
-        return int(self._all("SELECT count(row) FROM pictures")[0][0])
+    def windows(self) -> list[int]:
+        """Rows of recordings, ascending."""
+        query = "SELECT row FROM vectors WHERE start IS NOT NULL AND row >= 0 ORDER BY row"
+        return [row for (row,) in self._all(query)]
+
+    def counts(self) -> tuple[int, int, int, float]:
+        """Numbers of pictures, recordings, their windows, and hours of speech in these."""
+        found = self._all("SELECT count(content) FROM files")[0][0]
+        query = (
+            "SELECT count(DISTINCT path), count(*), coalesce(sum(end - start), 0) / 3600 "
+            "FROM vectors CROSS JOIN files USING (content) WHERE start IS NOT NULL"
+        )
+        recordings, windows, hours = self._all(query)[0]
+        return found - recordings, recordings, windows, hours
 
     def problems(self) -> list[str]:
-        """What is wrong with the images that could not be read."""
-        query = "SELECT problem FROM pictures WHERE problem IS NOT NULL ORDER BY path"
+        """What is wrong with the files that could not be read."""
+        query = "SELECT problem FROM files WHERE problem IS NOT NULL ORDER BY path"
         return [str(problem) for (problem,) in self._all(query)]
 
     def stamp(self, path: str) -> str | None:
         """The stamp of a file when it was read; None if it is not in the index."""
-        rows = self._all("SELECT stamp FROM pictures WHERE path = ?", (os.fsencode(path),))
+        rows = self._all("SELECT stamp FROM files WHERE path = ?", (os.fsencode(path),))
         return rows[0][0] if rows else None
 
-    def put(self, path: str, stamp: str, row: int | None, problem: str | None = None) -> None:
-        """Adds an image or replaces its entry.
+    def put(self, path: str, stamp: str, content: bytes | None, problem: str | None = None) -> None:
+        """Adds a file or replaces its entry.
 
         Args:
             path: Absolute.
             stamp: Size and times when it was read; empty if it could not be read.
-            row: Of its vector; None if it could not be read.
+            content: Has vectors; None if it could not be read.
             problem: What was wrong then.
         """
-        values = (os.fsencode(path), stamp, row, problem)
-        self._all("INSERT OR REPLACE INTO pictures VALUES (?, ?, ?, ?)", values)
+        values = (os.fsencode(path), stamp, content, problem)
+        self._all("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", values)
 
     def remove(self, path: str) -> None:
-        """Forgets an image; its vector stays until the index is compacted."""
-        self._all("DELETE FROM pictures WHERE path = ?", (os.fsencode(path),))
+        """Forgets a file; its vectors stay until the index is compacted."""
+        self._all("DELETE FROM files WHERE path = ?", (os.fsencode(path),))
 
-    def row_of(self, content: bytes) -> int | None:
-        """Row of an image's content, whatever its name."""
-        rows = self._all("SELECT row FROM vectors WHERE content = ?", (content,))
-        return int(rows[0][0]) if rows else None
+    def has_vectors(self, content: bytes) -> bool:
+        """Whether a content has vectors, whatever its file's name."""
+        return bool(self._all("SELECT 1 FROM vectors WHERE content = ? LIMIT 1", (content,)))
 
-    def add_vector(self, row: int, content: bytes) -> None:
-        """Gives a row to a content."""
-        self._all("INSERT INTO vectors VALUES (?, ?)", (row, content))
+    def add_vector(self, row: int, content: bytes, window: Window) -> None:
+        """Gives a row to a window of a content."""
+        words = json.dumps([vars(word) for word in window.words])
+        values = (row, content, window.start, window.end, words)
+        self._all("INSERT INTO vectors VALUES (?, ?, ?, ?, ?)", values)
 
     def under(self, folder: str) -> Iterator[str]:
-        """The images below a folder; nothing may be written meanwhile."""
+        """The files below a folder; nothing may be written meanwhile."""
         prefix = os.fsencode(folder.rstrip(os.sep) + os.sep)
         end = prefix[:-1] + bytes([prefix[-1] + 1])
-        query = "SELECT path FROM pictures WHERE path > ? AND path < ?"
+        query = "SELECT path FROM files WHERE path > ? AND path < ?"
         with self._errors():
             for (path,) in self._db.execute(query, (prefix, end)):
                 yield os.fsdecode(path)
 
-    def of_row(self, row: int) -> list[tuple[str, str]]:
-        """Path and stamp of the images with that row, sorted; none if they were removed."""
-        found = self._all("SELECT path, stamp FROM pictures WHERE row = ? ORDER BY path", (row,))
+    def of_row(self, row: int) -> list[tuple[str, str, Window]]:
+        """Path, stamp and window of the files with that row, sorted; none if they were removed."""
+        query = (
+            "SELECT path, stamp, start, end, words FROM vectors JOIN files USING (content) "
+            "WHERE row = ? ORDER BY path"
+        )
+        found = self._all(query, (row,))
         with self._errors():
-            return [(os.fsdecode(path), stamp) for path, stamp in found]
+            return [(os.fsdecode(path), stamp, _window(*values)) for path, stamp, *values in found]
 
     def renumber(self) -> list[int]:
-        """Forgets the vectors without an image and numbers the others from 0 on.
+        """Forgets the vectors without a file and numbers the others from 0 on.
 
         Returns:
             The old rows in the order of the new ones.
         """
-        self._all("DELETE FROM vectors WHERE row NOT IN (SELECT row FROM pictures WHERE row >= 0)")
+        self._all(
+            "DELETE FROM vectors WHERE row < 0 OR NOT EXISTS "
+            "(SELECT 1 FROM files WHERE files.content = vectors.content)"
+        )
         rows = [row for (row,) in self._all("SELECT row FROM vectors ORDER BY row")]
         # upwards: a new number is never above the old, so it is free already
         for new, old in enumerate(rows):
-            self._all("UPDATE pictures SET row = ? WHERE row = ?", (new, old))
             self._all("UPDATE vectors SET row = ? WHERE row = ?", (new, old))
         return rows
+
+
+def _window(start: Any, end: Any, words: str) -> Window:
+    heard = tuple(HeardWord(**each) for each in json.loads(words))
+    if not all(isinstance(each.word, str) for each in heard):
+        raise TypeError(f"{words[:40]!r} are not keywords")
+    if start is None:
+        return Window(words=heard)
+    if not 0 <= start <= end < math.inf:
+        raise ValueError(f"a window from {start} to {end} s")
+    return Window(float(start), float(end), heard)

@@ -1,17 +1,27 @@
-"""Images as rows of the space that a model puts speech into."""
+"""Images, and windows of recordings, as rows of one space."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Tensor
 
+from espnet_plugin.data.audio import read_mono
+from espnet_plugin.data.scp import DataError
+from espnet_plugin.data.speech_activity import WINDOW, speech_windows
 from espnet_plugin.inference.clip import embed_pixels, read_pixels
+from espnet_plugin.inference.keywords import later
 from espnet_plugin.pretrained.storage import load_clip
+from espnet_plugin.search.catalog import Window
 from espnet_plugin.speechclip.clip import FrozenCLIP
 from espnet_plugin.utils.device import torch_device
+from espnet_plugin.utils.progress import progress
+
+if TYPE_CHECKING:
+    from espnet_plugin.inference.speechclip import SpeechCLIP
 
 
 class ClipEncoder:
@@ -49,3 +59,31 @@ class ClipEncoder:
     def encode(self, images: Sequence[Tensor]) -> np.ndarray:
         """Unit-length embeddings, float32, (images, dim)."""
         return embed_pixels(self._clip, images)
+
+
+def embed_recording(model: SpeechCLIP, path: str) -> tuple[np.ndarray, list[Window]]:
+    """Unit-length embeddings of a recording's windows, (windows, dim), and the windows.
+
+    The branch is the one that :meth:`SpeechCLIP.encode_speech` takes by default. Windows are as
+    long as the model's keywords reach, at most 10 s, and have their keywords.
+
+    Args:
+        model: The model.
+        path: The recording.
+
+    Raises:
+        DataError: If it cannot be read, or is silent.
+    """
+    rate, rows, windows = model.sampling_rate, [], []
+    try:
+        samples = read_mono(path, rate)
+        longest = min(WINDOW, model.keyword_seconds or WINDOW)
+        places = speech_windows(samples, rate, longest=longest)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    for first, last in progress(places, description="speech", unit="window"):
+        result = model(samples[first:last])
+        rows.append(result.cascaded if result.parallel is None else result.parallel)
+        words = later(model.words(result), seconds=first / rate)
+        windows.append(Window(first / rate, last / rate, tuple(words)))
+    return np.array(rows), windows

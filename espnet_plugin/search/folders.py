@@ -1,13 +1,12 @@
-"""The images below folders."""
+"""The files below folders."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from espnet_plugin.data.images import is_image
 from espnet_plugin.data.scp import DataError
 
 
@@ -21,7 +20,7 @@ def absolute_folders(folders: Iterable[str | Path]) -> list[str]:
     for folder in folders:
         path = os.path.abspath(os.path.expanduser(folder))
         if not os.path.isdir(path):
-            raise DataError(f"{folder}: no such folder; give folders of images")
+            raise DataError(f"{folder}: no such folder; give folders of images or recordings")
         found.append(path)
     return [
         path
@@ -30,8 +29,8 @@ def absolute_folders(folders: Iterable[str | Path]) -> list[str]:
     ]
 
 
-def find_images(folders: Iterable[str]) -> Iterator[str]:
-    """Yields the image files below folders, links followed, in a fixed order.
+def find_files(folders: Iterable[str], wanted: Callable[[str], bool]) -> Iterator[str]:
+    """Yields the files with a wanted name below folders, links followed, in a fixed order.
 
     Names that begin with a dot are left out.
     """
@@ -49,7 +48,7 @@ def find_images(folders: Iterable[str]) -> Iterator[str]:
             visited.add((status.st_dev, status.st_ino))
             names[:] = sorted(name for name in names if not name.startswith("."))
             for name in sorted(files):
-                if not name.startswith(".") and is_image(name):
+                if not name.startswith(".") and wanted(name):
                     yield os.path.join(directory, name)
 
 

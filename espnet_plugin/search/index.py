@@ -1,4 +1,4 @@
-"""Search an index of images by a vector.
+"""Search an index of images and recordings by a vector.
 
 Only files that have not changed since they were indexed are returned. That includes the inode's
 time of change, which nobody else can know or set: an index from a stranger cannot return a file of
@@ -10,11 +10,12 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from espnet_plugin.data.scp import DataError
+from espnet_plugin.inference.keywords import HeardWord
 from espnet_plugin.search.approximate import CANDIDATES, candidates, codes_file, read_codes
 from espnet_plugin.search.catalog import FILE, Catalog
 from espnet_plugin.search.folders import stamp_of
@@ -27,22 +28,28 @@ WIDEN = 4
 
 @dataclass(frozen=True)
 class Hit:
-    """A search result.
+    """A search result: an image, or a window of a recording.
 
     Attributes:
         path: The file.
         score: Cosine between its embedding and the query.
+        start: Seconds at which the window begins; None for an image.
+        end: Seconds at which it ends; None for an image.
+        words: The keywords of the window, with their times in the recording.
     """
 
     path: str
     score: float
+    start: float | None = None
+    end: float | None = None
+    words: tuple[HeardWord, ...] = ()
 
 
-class ImageIndex:
+class Index:
     """An index, open for reading; the next search sees what another process adds.
 
     Example:
-        >>> index = ImageIndex("holiday.index")
+        >>> index = Index("holiday.index")
         >>> index.search(model.encode_speech("question.wav")[0], top=5)
 
     Args:
@@ -60,12 +67,17 @@ class ImageIndex:
         self._read: tuple[int, ...] = ()
         self._vectors = np.empty((0, 0), np.float32)
         self._codes: Any = None
+        self._recorded = np.empty(0, bool)  # whether a vector is of a recording, (rows,)
         with self._catalog.transaction("DEFERRED"):
             self._refresh()
 
     def __len__(self) -> int:
-        """Number of images that can be found."""
-        return len(self._catalog)
+        """Number of files that can be found."""
+        return sum(self.counts()[:2])
+
+    def counts(self) -> tuple[int, int, int, float]:
+        """Numbers of pictures, recordings, their windows, and hours of speech in these."""
+        return self._catalog.counts()
 
     @property
     def model(self) -> IndexedModel:
@@ -93,9 +105,10 @@ class ImageIndex:
     def describe(self) -> dict[str, Any]:
         """What the index holds, for JSON."""
         state = self._catalog.state()
+        names = ("pictures", "recordings", "windows", "hours")
         return {
             "index": str(self.directory),
-            "pictures": len(self),
+            **dict(zip(names, self.counts(), strict=True)),
             "approximate": state.coded > 0,
             "model": self.model.name,
             "fingerprint": state.fingerprint,
@@ -104,15 +117,24 @@ class ImageIndex:
             "unreadable": self._catalog.problems(),
         }
 
-    def search(self, query: np.ndarray, *, top: int = TOP, exact: bool = False) -> list[Hit]:
-        """The images nearest to a query, best first; equal scores in the order of the paths.
+    def search(
+        self,
+        query: np.ndarray,
+        *,
+        top: int = TOP,
+        exact: bool = False,
+        kind: Literal["image", "recording"] | None = None,
+    ) -> list[Hit]:
+        """What is nearest to a query, best first; equal scores in the order of the paths.
 
-        Scores are exact in any case; an approximate index can miss a near image.
+        Scores are exact in any case; an approximate index can miss something near. Do not compare
+        the scores of images with those of recordings.
 
         Args:
             query: (dim,), of any length but zero.
             top: How many at most.
             exact: Compare with every vector, also in an approximate index.
+            kind: Images, or windows of recordings; None: both.
 
         Raises:
             ValueError: If the query is of another dimension, zero or not finite.
@@ -120,12 +142,19 @@ class ImageIndex:
         with self._catalog.transaction("DEFERRED"):  # writers wait until it ends
             self._refresh()
             query = self._checked(query)
+            kinds: dict[str | None, Any] = {
+                None: False,
+                "image": self._recorded,
+                "recording": ~self._recorded,
+            }
+            unwanted = np.logical_or(kinds[kind], np.zeros(len(self._vectors), bool))
             fetch = top
             while True:
-                hits = self._hits(*self._nearest(query, fetch, exact=exact))
+                hits = self._hits(*self._nearest(query, fetch, unwanted, exact=exact))
                 if len(hits) >= top or fetch >= len(self._vectors):
-                    return sorted(hits, key=lambda hit: (-hit.score, hit.path))[:top]
-                fetch *= WIDEN  # images of some vectors are gone or changed
+                    hits.sort(key=lambda hit: (-hit.score, hit.path, hit.start or 0))
+                    return hits[:top]
+                fetch *= WIDEN  # files of some vectors are gone or changed
 
     def _refresh(self) -> None:
         """Opens the files again if they have changed."""
@@ -135,6 +164,8 @@ class ImageIndex:
             return
         path = vectors_file(self.directory, state.generation)
         self._vectors = read_rows(path, rows=rows, dim=state.dim)
+        self._recorded = np.zeros(rows, bool)
+        self._recorded[self._catalog.windows()] = True
         self._codes = None
         if state.coded:
             path = codes_file(self.directory, state.generation, state.coded)
@@ -154,15 +185,15 @@ class ImageIndex:
         return np.ascontiguousarray(query / length, np.float32)[None]
 
     def _nearest(
-        self, query: np.ndarray, number: int, *, exact: bool
+        self, query: np.ndarray, number: int, unwanted: np.ndarray, *, exact: bool
     ) -> tuple[np.ndarray, np.ndarray]:
         """Rows and their scores, best first."""
         if exact or self._codes is None:
-            return _exactly(query, self._vectors, number)
-        first = candidates(self._codes, query, max(self.candidates, WIDEN * number))
-        coded = self._codes.ntotal
+            return _exactly(query, self._vectors, number, unwanted)
+        coded, most = self._codes.ntotal, max(self.candidates, WIDEN * number)
+        first = candidates(self._codes, query, most, unwanted[:coded])
         # an update that runs now, or was killed, adds vectors without codes
-        last = coded + _exactly(query, self._vectors[coded:], number)[0]
+        last = coded + _exactly(query, self._vectors[coded:], number, unwanted[coded:])[0]
         rows = np.concatenate([first, last])
         scores = self._vectors[rows] @ query[0]
         best = np.argsort(-scores, kind="stable")[:number]
@@ -170,25 +201,28 @@ class ImageIndex:
 
     def _hits(self, rows: np.ndarray, scores: np.ndarray) -> list[Hit]:
         found = [
-            (Hit(path, float(score)), stamp == stamp_of(path))
+            (Hit(path, float(score), *window), stamp == stamp_of(path))
             for row, score in zip(rows.tolist(), scores, strict=True)
-            for path, stamp in self._catalog.of_row(row)
+            for path, stamp, window in self._catalog.of_row(row)
         ]
         changed = sum(not unchanged for _, unchanged in found)
         if changed:
             logging.warning(
-                f"{changed} images are left out: gone, changed or copied since they were indexed; "
+                f"{changed} files are left out: gone, changed or copied since they were indexed; "
                 f"run speechclip index DIR --index {self.directory}"
             )
         return [hit for hit, unchanged in found if unchanged]
 
 
-def _exactly(query: np.ndarray, vectors: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
+def _exactly(
+    query: np.ndarray, vectors: np.ndarray, number: int, unwanted: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the nearest and their scores, best first."""
-    if not len(vectors):
+    if unwanted.all():
         return np.empty(0, np.int64), np.empty(0, np.float32)
     scores = vectors @ query[0]
-    first = max(0, len(scores) - number)
+    scores[unwanted] = -np.inf
+    first = max(0, len(scores) - number, int(unwanted.sum()))
     rows = np.argpartition(scores, first)[first:] if first else np.arange(len(scores))
     rows = rows[np.argsort(-scores[rows], kind="stable")]
     return rows, scores[rows]

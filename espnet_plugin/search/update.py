@@ -1,7 +1,7 @@
-"""Bring an index up to date with folders of images.
+"""Bring an index up to date with folders of images and recordings.
 
-Each batch is one transaction: its vectors are on the disk before the catalog counts them. A killed
-process loses its current batch, and the next run continues there.
+Each batch of images, and each recording, is one transaction: its vectors are on the disk before the
+catalog counts them. A killed process loses its current batch, and the next run continues there.
 """
 
 from __future__ import annotations
@@ -9,21 +9,22 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from filelock import FileLock, Timeout
 
-from espnet_plugin.data.images import HEIF_PACKAGE, lacks_package
+from espnet_plugin.data.audio import is_recording
+from espnet_plugin.data.images import HEIF_PACKAGE, is_image, lacks_package
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.search.approximate import AUTOMATIC, codes_file, write_codes
-from espnet_plugin.search.catalog import FILE, Catalog, State
-from espnet_plugin.search.folders import absolute_folders, find_images, is_gone, stamp_of
+from espnet_plugin.search.catalog import FILE, Catalog, State, Window
+from espnet_plugin.search.folders import absolute_folders, find_files, is_gone, stamp_of
 from espnet_plugin.search.model import IndexedModel, check_model
 from espnet_plugin.search.vectors import read_rows, vectors_file, write_rows
 from espnet_plugin.utils.hashing import hash_file
@@ -32,10 +33,11 @@ from espnet_plugin.utils.progress import progress
 LOCK = "lock"
 BATCH = 64
 READERS = 4
-# share of vectors without an image from which on they are removed: images may come back
+# share of vectors without a file from which on they are removed: files may come back
 COMPACT_SHARE = 0.5
 COPIED_ROWS = 10_000
 Item = TypeVar("Item")
+Windows = tuple[np.ndarray, list[Window]]  # embeddings (windows, dim), and what they are of
 
 
 class ImageEncoder(Protocol):
@@ -54,7 +56,7 @@ class ImageEncoder(Protocol):
 
 @dataclass
 class Update:
-    """What a run did, in images.
+    """What a run did, in images and recordings.
 
     Attributes:
         embedded: New content.
@@ -64,6 +66,8 @@ class Update:
         unreadable: File → reason; the next run tries them again.
         left_out: HEIC, without the package that reads it.
         pictures: Images in the index now.
+        recordings: Recordings in the index now.
+        windows: Of the recordings.
     """
 
     embedded: int = 0
@@ -73,6 +77,8 @@ class Update:
     unreadable: dict[str, str] = field(default_factory=dict)
     left_out: int = 0
     pictures: int = 0
+    recordings: int = 0
+    windows: int = 0
 
     def __str__(self) -> str:
         parts = {
@@ -84,7 +90,10 @@ class Update:
             "in HEIC left out": self.left_out,
         }
         done = ", ".join(f"{number:,} {name}" for name, number in parts.items() if number)
-        return f"{self.pictures:,} images in the index" + (f": {done}" if done else "")
+        held = f"{self.pictures:,} images"
+        if self.recordings:
+            held += f" and {self.recordings:,} recordings ({self.windows:,} windows)"
+        return f"{held} in the index" + (f": {done}" if done else "")
 
 
 def update_index(
@@ -93,17 +102,20 @@ def update_index(
     *,
     model: IndexedModel,
     encoder: ImageEncoder,
+    embed_recording: Callable[[str], Windows] | None = None,
     force: bool = False,
     batch_size: int = BATCH,
     approximate_from: int = AUTOMATIC,
 ) -> Update:
-    """Indexes the images below folders; images elsewhere stay as they are.
+    """Indexes the images and recordings below folders; files elsewhere stay as they are.
 
     Args:
         directory: The index; made if it is missing.
         folders: Searched with all folders below them; none: those of the earlier runs.
         model: The model of the encoder.
-        encoder: Embeds images; not used if nothing is new.
+        encoder: Embeds images; not used if none is new.
+        embed_recording: Embeds the windows of a recording; raises DataError if it cannot be read
+            or is silent. None: recordings are not looked for.
         force: Make an index of another model again with this one.
         batch_size: Images in a transaction.
         approximate_from: Number of vectors from which on searches are approximate; they stay so.
@@ -114,7 +126,7 @@ def update_index(
     """
     directory, listed = Path(directory), absolute_folders(folders)
     if not listed and not directory.is_dir():
-        raise DataError(f"{directory}: no index yet; name the folders of images")
+        raise DataError(f"{directory}: no index yet; name the folders of images or recordings")
     directory.mkdir(parents=True, exist_ok=True)
     links = [path for path in directory.iterdir() if path.is_symlink()]
     if links:  # from a stranger: files elsewhere would be overwritten
@@ -129,21 +141,24 @@ def update_index(
             f"{directory} is being written by another process; wait until it is done, or stop it"
         ) from None
     with lock, contextlib.closing(Catalog(directory, create=True)) as catalog:
-        run = _Run(directory, catalog, encoder)
+        run = _Run(directory, catalog, encoder, embed_recording)
         listed = run.begin(listed, model, force=force)
-        run.add_images(listed, batch_size)
+        run.add_files(listed, batch_size)
         run.remove_gone(listed)
         run.tidy(approximate_from)
-        run.result.pictures = len(catalog)
+        pictures, recordings, windows, _ = catalog.counts()
+        run.result.pictures, run.result.recordings = pictures, recordings
+        run.result.windows = windows
         return run.result
 
 
+@dataclass
 class _Run:
-    def __init__(self, directory: Path, catalog: Catalog, encoder: ImageEncoder) -> None:
-        self.directory = directory
-        self.catalog = catalog
-        self.encoder = encoder
-        self.result = Update()
+    directory: Path
+    catalog: Catalog
+    encoder: ImageEncoder
+    embed_recording: Callable[[str], Windows] | None
+    result: Update = field(default_factory=Update)
 
     def begin(self, folders: list[str], model: IndexedModel, *, force: bool) -> list[str]:
         """Notes folders and model; returns the folders of this run."""
@@ -151,7 +166,7 @@ class _Run:
             state = self.catalog.state()
             if force and state.model and state.fingerprint != model.fingerprint:
                 folders = absolute_folders([*folders, *state.folders])
-                self.catalog.forget_images()
+                self.catalog.forget_files()
                 state = State(generation=state.generation + 1)
             check_model(self.directory, state, model)
             folders = folders or absolute_folders(state.folders)
@@ -160,19 +175,22 @@ class _Run:
             self.catalog.set_state(state)
         return folders
 
-    def add_images(self, folders: list[str], batch_size: int) -> None:
+    def add_files(self, folders: list[str], batch_size: int) -> None:
         """Indexes what is new or has changed."""
+        found = find_files(folders, self._is_wanted)
         with ThreadPoolExecutor(READERS) as readers:
-            new = progress(
-                self._changed(find_images(folders)), description="images read", unit="image"
-            )
-            for batch in _batched(new, batch_size):
-                self._index(batch, readers)
+            new = progress(self._changed(found), description="files read", unit="file")
+            for images, files in groupby(new, lambda file: is_image(file[0])):
+                for batch in _batched(files, batch_size if images else 1):
+                    self._index(batch, readers)
         if self.result.left_out:
             logging.warning(
                 f"{self.result.left_out:,} HEIC images are left out. {HEIF_PACKAGE}; or convert "
                 "them: magick mogrify -format jpg DIR/*.HEIC"
             )
+
+    def _is_wanted(self, name: str) -> bool:
+        return is_image(name) or (self.embed_recording is not None and is_recording(name))
 
     def _changed(self, paths: Iterable[str]) -> Iterator[tuple[str, str]]:
         """Yields (path, stamp) of what is new or has changed."""
@@ -192,52 +210,59 @@ class _Run:
         new = {
             content: file
             for file, content in zip(batch, contents, strict=True)
-            if isinstance(content, bytes) and self.catalog.row_of(content) is None
+            if isinstance(content, bytes) and not self.catalog.has_vectors(content)
         }
-        read = dict(zip(new, readers.map(self._read, new.values()), strict=True))
-        good = {content: image for content, image in read.items() if not isinstance(image, str)}
+        # a recording is embedded in this thread, which an interrupt ends at once
+        mapped = readers.map if is_image(batch[0][0]) else map
+        read = dict(zip(new, mapped(self._read, new.values()), strict=True))
+        good = {content: item for content, item in read.items() if not isinstance(item, str)}
+        if good and is_image(batch[0][0]):
+            rows = self.encoder.encode(list(good.values()))[:, None]  # (batch, 1, dim)
+            good = dict(zip(good, ((row, [Window()]) for row in rows), strict=True))
         with self.catalog.transaction():
             if good:
                 self._append(good)
             for (path, stamp), content in zip(batch, contents, strict=True):
                 if isinstance(content, str):
                     self._skip(path, content)
-                elif (row := self.catalog.row_of(content)) is None:
+                elif not self.catalog.has_vectors(content):
                     self._skip(path, read[content])
                 else:
-                    self.catalog.put(path, stamp, row)
+                    self.catalog.put(path, stamp, content)
                     self.result.recognised += 1
         self.result.embedded += len(good)
         self.result.recognised -= len(good)
 
     def _read(self, file: tuple[str, str]) -> Any:
-        """The image, or what is wrong with it."""
+        """The image, or a recording's windows, or what is wrong with it."""
         path, stamp = file
+        read: Any = self.encoder.read if is_image(path) else self.embed_recording
         try:
-            image = self.encoder.read(path)
-        except DataError as error:  # other errors are not about the image
+            item = read(path)
+        except DataError as error:  # other errors are not about the file
             return " ".join(str(error).split())
-        return image if stamp_of(path) == stamp else f"{path}: changed while it was read"
+        return item if stamp_of(path) == stamp else f"{path}: changed while it was read"
 
-    def _append(self, images: dict[bytes, Any]) -> None:
+    def _append(self, found: dict[bytes, Windows]) -> None:
         """Adds vectors of new contents."""
-        embeddings = self.encoder.encode(list(images.values()))  # (batch, dim)
+        embeddings = np.concatenate([rows for rows, _ in found.values()])  # (rows, dim)
         state, start = self.catalog.state(), self.catalog.vectors()
         if not state.dim:
             state.dim = embeddings.shape[1]
             self.catalog.set_state(state)
         write_rows(vectors_file(self.directory, state.generation), start, embeddings)
-        for row, content in enumerate(images, start):
-            self.catalog.add_vector(row, content)
+        windows = ((content, window) for content, (_, each) in found.items() for window in each)
+        for row, (content, window) in enumerate(windows, start):
+            self.catalog.add_vector(row, content, window)
 
     def _skip(self, path: str, reason: str) -> None:
-        reason = reason if path in reason else f"{path}: {reason}"
+        reason = reason if reason.startswith(path) else f"{path}: {reason}"
         self.catalog.put(path, "", None, reason)
         self.result.unreadable[path] = reason
         logging.warning(f"skipped {reason}")
 
     def remove_gone(self, folders: list[str]) -> None:
-        """Forgets images that were removed."""
+        """Forgets files that were removed."""
         gone = [path for folder in folders for path in self.catalog.under(folder) if is_gone(path)]
         with self.catalog.transaction():
             for path in gone:
@@ -265,7 +290,7 @@ class _Run:
                     path.unlink()
 
     def _compact(self, state: State, total: int) -> None:
-        """Copies the vectors that have an image into the next generation's file."""
+        """Copies the vectors that have a file into the next generation's file."""
         path = vectors_file(self.directory, state.generation)
         old = read_rows(path, rows=total, dim=state.dim)
         rows, start = iter(self.catalog.renumber()), 0

@@ -46,6 +46,7 @@ NAMES = {
     "9": "scoring and report",
     "10": "packing",
     "index": "index of pictures",
+    "recordings": "index of recordings",
 }
 
 
@@ -207,7 +208,8 @@ def report(
         "|---|---|---|---|---|",
     ]
     for stage, counts in [*stages.items(), ("", total)]:
-        name = f"{stage} {NAMES[stage]}".removeprefix("index ") if stage else "all"
+        number = f"{stage} " if stage.isdigit() else ""
+        name = number + NAMES[stage] if stage else "all"
         files = f"{counts['files_hit']} of {counts['files']}"
         same = f"{counts['ends_as_undisturbed']} of {counts['ends']}"
         lines.append(f"| {name} | {counts['kills']} | {counts['at_a_write']} | {files} | {same} |")
@@ -221,7 +223,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="how often each stage (5)")
     parser.add_argument("--first", type=int, default=0, help="number of the first round (0)")
     parser.add_argument("--kills", type=int, default=8, help="of each stage in a round (8)")
-    parser.add_argument("--stages", nargs="+", default=list(NAMES), help="1 to 10, index")
+    parser.add_argument(
+        "--stages", nargs="+", default=list(NAMES), help="1 to 10, index, recordings"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the moments (0)")
     parser.add_argument("--jobs", type=int, default=2, help="stages at a time (2)")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="no new stage after")

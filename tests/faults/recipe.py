@@ -14,6 +14,10 @@ ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "egs2" / "speechclip_plus"
 EXPERIMENT = "exp/speechclip_custom_tiny"
 TEMPORARY = "tmp"
+INDICES = {
+    "index": ("pictures.index", "corpus/images"),
+    "recordings": ("recordings.index", "corpus/talks"),
+}
 
 _WORDS = "a red dog runs over green grass while two children play ball near the water".split()
 _TRAINING = {
@@ -37,10 +41,10 @@ _TRAINING = {
 
 
 def make_corpus(root: Path) -> None:
-    """Twelve pictures with two recordings each, the last four of dev and test."""
+    """Twelve pictures with two recordings each, the last four of dev and test; and six talks."""
     chance = np.random.default_rng(0)
     rows = ["wav\timage\tsplit\tspeaker\tcaption"]
-    for name in ("wavs", "images"):
+    for name in ("wavs", "images", "talks"):
         (root / name).mkdir(parents=True)
     for image, split in enumerate(["train"] * 8 + ["dev", "dev", "test", "test"]):
         pixels = chance.integers(0, 255, (40, 48, 3)).astype(np.uint8)
@@ -50,6 +54,11 @@ def make_corpus(root: Path) -> None:
             soundfile.write(root / "wavs" / f"{image}-{n}.wav", wave, 16000)
             caption = " ".join(chance.choice(_WORDS, 4))
             rows.append(f"{image}-{n}.wav\t{image}.png\t{split}\tAda\t{caption}")
+    for n in range(6):
+        waves = [chance.normal(0, 0.1, int(chance.integers(5000, 16000))) for _ in range(n + 1)]
+        pauses = [np.zeros(12000)] * len(waves)
+        parts = [part for pair in zip(pauses, waves, strict=True) for part in pair]
+        soundfile.write(root / "talks" / f"{n}.flac", np.concatenate(parts), 16000)
     (root / "corpus.tsv").write_text("\n".join(rows) + "\n")
 
 
@@ -80,10 +89,11 @@ def make_project(root: Path, *, models: bool = True) -> Path:
 
 
 def command(stage: str, python: str) -> list[str]:
-    """The call of one stage, by its number, or of the search's index ("index")."""
-    if stage == "index":
-        model = ["--model", EXPERIMENT, "--index", "pictures.index", "--batch_size", "2"]
-        return [python, "-m", "espnet_plugin.bin.speechclip", "index", "corpus/images", *model]
+    """The call of one stage, by its number, or of an index by its name ("index", "recordings")."""
+    if stage in INDICES:
+        index, folder = INDICES[stage]
+        model = ["--model", EXPERIMENT, "--index", index, "--batch_size", "2"]
+        return [python, "-m", "espnet_plugin.bin.speechclip", "index", folder, *model]
     options = {
         "corpus": "custom",
         "custom_root": "corpus",

@@ -20,7 +20,7 @@ import numpy as np
 from espnet_plugin.data.frame_store import StoredFrames
 from espnet_plugin.data.scp import read_scp, write_scp
 
-INDEX = "pictures.index"
+INDICES = ("pictures.index", "recordings.index")
 # logs and times; and notes of sizes and times of files, which say nothing about the results
 _IGNORED = re.compile(
     r"(^|/)(logs|tensorboard|manifest|images|__pycache__|\.seconds)/|\.log$|\.lock|made_from\.json$"
@@ -34,7 +34,7 @@ _TIMES = re.compile(
     rb"|^ *\"\d+\": \d+,?\n|^\| (\d+|all) \| \d+\.\d \|\n|^<p>.* in all \(stage .*\n",
     re.MULTILINE,
 )
-_FOLDERS = ("data", "dump", "exp", "tmp", INDEX)
+_FOLDERS = ("data", "dump", "exp", "tmp", *INDICES)
 
 
 def made_files(recipe: Path) -> Iterator[str]:
@@ -62,11 +62,11 @@ class Embeddings:
 
 
 def results(recipe: Path) -> dict[str, Any]:
-    """File → what it holds, of those that count, for ``==``; and the index, picture by picture."""
+    """File → what it holds, of those that count, for ``==``; and the indices, window by window."""
     found: dict[str, Any] = {}
     for name in made_files(recipe):
         path = recipe / name
-        if _IGNORED.search(name) or name.startswith(INDEX):
+        if _IGNORED.search(name) or name.startswith(INDICES):
             continue
         if path.name == "speech_states.scp":
             found |= {f"{name}: {key}": digest for key, digest in _states(recipe, path).items()}
@@ -78,7 +78,9 @@ def results(recipe: Path) -> dict[str, Any]:
             found[name] = Embeddings(np.load(path))
             continue
         found[name] = _digest(name, path.read_bytes())
-    return found | _indexed(recipe / INDEX)
+    for index in INDICES:
+        found |= _indexed(recipe / index)
+    return found
 
 
 def differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
@@ -144,13 +146,14 @@ def _indexed(index: Path) -> dict[str, Any]:
         return {}
     (vectors,) = (np.fromfile(path, "<f4") for path in index.glob("vectors-*"))
     with contextlib.closing(sqlite3.connect(index / "catalog.sqlite")) as catalog:
-        pictures = catalog.execute("SELECT path, row FROM pictures").fetchall()
+        query = "SELECT path, row, start, end, words FROM files LEFT JOIN vectors USING (content)"
+        windows = catalog.execute(query).fetchall()
         (state,) = catalog.execute("SELECT json FROM state").fetchone()
     dim = json.loads(state)["dim"]
     vectors = vectors[: len(vectors) // dim * dim].reshape(-1, dim)  # a kill can leave half a row
     return {
-        f"{INDEX}: {os.path.basename(path).decode()}": Embeddings(np.array(vectors[row]))
-        for path, row in pictures
+        f"{index.name}: {os.path.basename(path).decode()} {what}": Embeddings(vectors[row].copy())
+        for path, row, *what in windows
     }
 
 

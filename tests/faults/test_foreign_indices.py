@@ -16,7 +16,7 @@ from espnet_plugin.data.scp import DataError
 from espnet_plugin.search.catalog import FILE, Catalog
 from espnet_plugin.search.encoder import ClipEncoder
 from espnet_plugin.search.folders import stamp_of
-from espnet_plugin.search.index import ImageIndex
+from espnet_plugin.search.index import Index
 from tests.espnet_plugin.search.conftest import picture, pictures, update
 
 __all__ = ["pictures"]
@@ -35,8 +35,8 @@ def change(index: Path, query: str, *values: Any) -> None:
 
 
 def use(index: Path) -> None:
-    ImageIndex(index).search(np.ones(48), top=20)
-    ImageIndex(index).describe()
+    Index(index).search(np.ones(48), top=20)
+    Index(index).describe()
     update(index)
 
 
@@ -68,10 +68,18 @@ def test_settings_that_are_none(index: Path, name: str, value: Any) -> None:
 @pytest.mark.parametrize(
     "query",
     [
-        "UPDATE pictures SET path = 5 WHERE row = 0",
-        "UPDATE pictures SET path = 5.5 WHERE row = 0",
-        "INSERT INTO vectors VALUES (9223372036854775807, x'00')",
-        "DROP TABLE pictures",
+        "UPDATE files SET path = 5 WHERE content = (SELECT content FROM vectors WHERE row = 0)",
+        "UPDATE files SET path = 5.5 WHERE content = (SELECT content FROM vectors WHERE row = 0)",
+        "INSERT INTO vectors VALUES (9223372036854775807, x'00', NULL, NULL, '[]')",
+        "UPDATE vectors SET words = 'no JSON'",
+        "UPDATE vectors SET words = '[{}]'",
+        """UPDATE vectors SET words = '[{"word": 5, "score": 0, "start": 0, "end": 0}]'""",
+        "UPDATE vectors SET words = NULL",
+        "UPDATE vectors SET start = 'x', end = 1",
+        "UPDATE vectors SET start = 2, end = 1",
+        "UPDATE vectors SET start = 0, end = 9e999",
+        "UPDATE vectors SET start = 0, end = NULL",
+        "DROP TABLE files",
         "DROP TABLE state",
     ],
 )
@@ -100,19 +108,28 @@ def test_files_that_it_was_not_made_of_are_not_shown(
     """Its maker may know a file's name, its size and when it was written."""
     private = picture(tmp_path / "private.png", 9)
     os.utime(private, ns=(10**18, 10**18))
-    put = "UPDATE pictures SET path = ?, stamp = ? WHERE row = 0"
+    put = "UPDATE files SET path = ?, stamp = ? "
+    put += "WHERE content IN (SELECT content FROM vectors WHERE row = 0)"
     known = f"{private.stat().st_size}:{10**18}:{10**18}"
     change(index, put, os.fsencode(private), known)
-    hits = ImageIndex(index).search(np.ones(48), top=20)
+    hits = Index(index).search(np.ones(48), top=20)
     assert len(hits) == 6 and str(private) not in {hit.path for hit in hits}
-    assert "1 images are left out" in caplog.text
+    assert "1 files are left out" in caplog.text
     change(index, put, os.fsencode(private), stamp_of(str(private)))
-    assert str(private) in {hit.path for hit in ImageIndex(index).search(np.ones(48), top=20)}
+    assert str(private) in {hit.path for hit in Index(index).search(np.ones(48), top=20)}
+
+
+def test_an_older_format_is_refused(index: Path) -> None:
+    change(index, "PRAGMA user_version = 2")
+    with pytest.raises(
+        DataError, match="format 2, but this version of the package reads 3; remove"
+    ):
+        use(index)
 
 
 def test_a_full_disk_is_no_damage(index: Path, pictures: Path) -> None:
     shutil.copy(pictures / "sub0" / "0.jpg", pictures / "new.jpg")
-    change(index, "CREATE TRIGGER t BEFORE INSERT ON pictures BEGIN "
+    change(index, "CREATE TRIGGER t BEFORE INSERT ON files BEGIN "
            "SELECT RAISE(ABORT, 'database or disk is full'); END")  # fmt: skip
     with pytest.raises(DataError, match=r"catalog.sqlite: database or disk is full\. Try again"):
         update(index)

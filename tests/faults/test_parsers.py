@@ -32,7 +32,7 @@ from espnet_plugin.pretrained.released import released_models
 from espnet_plugin.pretrained.released_cache import RECORD_FILE, fetched
 from espnet_plugin.pretrained.storage_format import read_config
 from espnet_plugin.search.approximate import read_codes, write_codes
-from espnet_plugin.search.index import ImageIndex
+from espnet_plugin.search.index import Index
 from espnet_plugin.speechclip.clip_config import read_clip_config
 from espnet_plugin.speechclip.vocabulary import KeywordVocabulary
 from espnet_plugin.utils.unpack import unpack
@@ -101,7 +101,7 @@ def _record(path: Path) -> Any:
 
 def _index(path: Path) -> Any:
     (path.parent / "catalog.sqlite").write_bytes(path.read_bytes())
-    return ImageIndex(path.parent)
+    return Index(path.parent)
 
 
 def _converted(path: Path) -> Any:

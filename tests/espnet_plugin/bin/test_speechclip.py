@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from espnet_plugin import __version__
 from espnet_plugin.bin.speechclip import main
 from espnet_plugin.inference.speechclip import SpeechCLIP
 from espnet_plugin.pretrained import save_speechclip
+from espnet_plugin.search import player
 from espnet_plugin.speechclip import build_speechclip
 from tests.tiny import tiny_hybrid_plus_config
 
@@ -78,11 +80,48 @@ def test_search_by_voice_text_and_picture(
     ):
         hits = json.loads(run(*search, *arguments, "--json", "--top", 4))
         assert [hit["path"] for hit in hits] == ranking(model, query, pictures)[:4]
-        assert all(set(hit) == {"path", "score"} for hit in hits)
+        assert all(hit["start"] is None and hit["words"] == [] for hit in hits)
     paths = run(*search, "--text", "a dog", "--paths").splitlines()
     assert paths == ranking(model, written, pictures)
     printed = run(*search, "--image", pictures / "3.png").splitlines()
     assert printed[1].split() == ["1", "1.000", str(pictures / "3.png")]
+
+
+def test_recordings_are_found_beside_pictures(
+    exported: Path, pictures: Path, wav: Path, index: Path, tmp_path: Path, run, monkeypatch
+) -> None:
+    talks = tmp_path / "talks"
+    talks.mkdir()
+    noise = 0.1 * np.random.default_rng(2).standard_normal((2, 8000))
+    gap = np.zeros(24000)
+    soundfile.write(talks / "talk.wav", np.concatenate([gap, noise[0], gap, noise[1]]), 16000)
+    printed = run("index", pictures, talks, "--index", index)
+    assert re.fullmatch(
+        r"5 images and 1 recordings \(\d windows\) in the index: 1 embedded, 5 unchanged, "
+        r"1 unreadable\n",
+        printed,
+    )
+    search = ("search", "--index", index, "--text", "a dog")
+    hits = json.loads(run(*search, "--json"))
+    assert [hit["start"] is None for hit in hits[:6]] == [True] * 5 + [False]
+    best = hits[5]
+    assert best["path"] == str(talks / "talk.wav") and best["words"]
+    assert best["start"] <= best["words"][0]["start"] <= best["end"]
+    only = json.loads(run(*search, "--only", "recordings", "--json"))
+    assert only == hits[5:]
+    printed = run(*search, "--only", "recordings")
+    assert printed.splitlines()[0].split() == "score start end recording words".split()
+    assert f"{best['start']:.1f} s" in printed
+    assert run(*search, "--paths").splitlines()[-1] == str(talks / "talk.wav")
+    assert len(run(*search, "--paths").splitlines()) == 6
+    played: list[tuple] = []
+    monkeypatch.setattr(player, "play", lambda *part: played.append(part))
+    run(*search, "--play")
+    assert played == [(best["path"], best["start"], best["end"])]
+    with pytest.raises(SystemExit, match="--play: no recording was found"):
+        run(*search, "--only", "images", "--play")
+    held = json.loads(run("info", index, "--json"))
+    assert (held["pictures"], held["recordings"], held["windows"]) == (5, 1, len(hits) - 5)
 
 
 def test_an_index_refuses_another_model(index: Path, pictures: Path, tmp_path: Path) -> None:

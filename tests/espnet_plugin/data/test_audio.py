@@ -10,8 +10,16 @@ import pytest
 import soundfile
 
 from espnet_plugin.bin.format_wav_scp import main
-from espnet_plugin.data.audio import format_recording, read_audio, tolerated_shortfall
+from espnet_plugin.data.audio import (
+    format_recording,
+    is_recording,
+    read_audio,
+    read_mono,
+    resampled,
+    tolerated_shortfall,
+)
 from espnet_plugin.data.scp import DataError, read_scp
+from tests.phones import tone, write_aac
 
 RATE = 48000
 
@@ -171,3 +179,41 @@ def test_a_header_of_more_samples_than_the_memory_holds(tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(DataError, match="cannot be read|cut off"):
         read_audio(str(path))
+    with pytest.raises(DataError, match="cannot be read|cut off"):
+        read_mono(str(path), 16000)
+
+
+@pytest.mark.parametrize("kind", ["wav", "flac", "ogg", "mp3", "m4a"])
+def test_block_by_block_gives_what_reading_at_once_does(tmp_path: Path, kind: str) -> None:
+    path = str(tmp_path / f"x.{kind}")
+    stereo = np.random.default_rng(0).normal(0, 0.1, (150_000, 2)).astype(np.float32)
+    if kind == "m4a":
+        pytest.importorskip("av")
+        write_aac(Path(path), tone(3.2, 44100), 44100)
+    else:
+        soundfile.write(path, stereo, 44100)
+    audio = read_audio(path)
+    assert is_recording(path.upper())
+    whole = read_mono(path, 16000)
+    np.testing.assert_allclose(whole, resampled(audio.mono, audio.rate, 16000), atol=1e-6)
+    part = read_mono(path, audio.rate, start=0.5, end=2)
+    first, last = round(0.5 * audio.rate), 2 * audio.rate
+    np.testing.assert_allclose(part, audio.mono[first:last], atol=1e-6)
+    rest = read_mono(path, audio.rate, start=3, end=100)
+    np.testing.assert_allclose(rest, audio.mono[3 * audio.rate :], atol=1e-6)
+
+
+def test_block_by_block_refuses_what_reading_at_once_does(tmp_path: Path) -> None:
+    path = tmp_path / "x.wav"
+    soundfile.write(path, np.zeros(200_000), RATE)
+    path.write_bytes(path.read_bytes()[:150_000])
+    with pytest.raises(DataError, match="cut off: 74978 of 200000 samples"):
+        read_mono(str(path), 16000)
+    soundfile.write(path, np.full(100, np.nan, np.float32), RATE, subtype="FLOAT")
+    with pytest.raises(DataError, match="NaN"):
+        read_mono(str(path), 16000)
+    soundfile.write(path, np.zeros(0), RATE)
+    with pytest.raises(DataError, match="no samples"):
+        read_mono(str(path), 16000)
+    with pytest.raises(DataError, match="no such file"):
+        read_mono(str(tmp_path / "absent.wav"), 16000)

@@ -3,7 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from espnet_plugin.data.speech_activity import MARGIN, NoSpeechError, spoken_part
+from espnet_plugin.data.speech_activity import (
+    MARGIN,
+    WINDOW,
+    NoSpeechError,
+    speech_windows,
+    spoken_part,
+    spoken_parts,
+)
 
 RATE = 16000
 RNG = np.random.default_rng(0)
@@ -68,3 +75,38 @@ def test_what_is_loud_throughout_is_kept_whole(samples: np.ndarray) -> None:
     assert spoken_part(samples, RATE) == (0, len(samples))
     # in float64, and at another rate, as well
     assert spoken_part(samples.astype(float), 8000) == (0, len(samples))
+
+
+def test_every_spoken_part_of_a_long_recording_is_found() -> None:
+    """Two minutes of nothing but noise come after three; then the noise is 12 dB louder."""
+    gaps = [2, 3, 4, 150, 1, 2, 3, 1, 0.6]
+    parts, place, wanted = [], 0.0, []
+    for gap in gaps:
+        parts += [silence(gap), speech(1.5)]
+        wanted.append((place + gap - MARGIN, place + gap + 1.5 + MARGIN))
+        place += gap + 1.5
+    samples = np.concatenate([*parts, silence(1)])
+    noise = silence(len(samples) / RATE, decibel=-50)
+    noise[200 * RATE :] *= 4
+    found = np.array(spoken_parts(samples + noise[: len(samples)], RATE)) / RATE
+    assert found == pytest.approx(np.array(wanted), abs=0.15)
+
+
+def test_half_a_second_ends_a_part() -> None:
+    for pause, parts in ((0.4, 1), (0.7, 2)):
+        samples = np.concatenate([speech(1), silence(pause), speech(1)])
+        assert len(spoken_parts(samples, RATE)) == parts
+
+
+def test_long_parts_are_cut_between_words() -> None:
+    """Words of 0.8 s with pauses of 0.3 s, which are part of the speech."""
+    words = np.concatenate([part for _ in range(30) for part in (speech(0.8), silence(0.3))])
+    found = np.array(speech_windows(words, RATE)) / RATE
+    assert found[0, 0] == 0
+    assert found[-1, 1] == pytest.approx(32.9, abs=MARGIN + 0.1)
+    assert (found[1:, 0] == found[:-1, 1]).all()
+    assert WINDOW / 3 <= np.diff(found).min() and np.diff(found).max() <= WINDOW
+    assert (0.8 <= found[:-1, 1] % 1.1).all()  # in the pauses
+    short = np.array(speech_windows(words, RATE, longest=2)) / RATE
+    assert np.diff(short).max() <= 2
+    assert (0.75 <= short[:-1, 1] % 1.1).all()

@@ -41,7 +41,7 @@ def served(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     from espnet_plugin.demo.server import launch
     from espnet_plugin.demo.uploads import Limits
     from espnet_plugin.search.encoder import ClipEncoder
-    from espnet_plugin.search.index import ImageIndex
+    from espnet_plugin.search.index import Index
     from espnet_plugin.search.model import identify_model
     from espnet_plugin.search.update import update_index
 
@@ -67,7 +67,7 @@ def served(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     model = identify_model(str(exported))
     update_index(root / "index", [images], model=model, encoder=ClipEncoder(model.name))
     loaded = SpeechCLIP.from_pretrained(exported, device="cpu")
-    index = ImageIndex(root / "index")
+    index = Index(root / "index")
     captions = embed_captions(
         read_captions(data), loaded, made_from=model.fingerprint, cache=index.directory
     )

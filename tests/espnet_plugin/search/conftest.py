@@ -7,8 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
+from espnet_plugin.data.audio import read_mono
 from espnet_plugin.data.images import read_image
+from espnet_plugin.data.speech_activity import speech_windows
+from espnet_plugin.inference.keywords import HeardWord
+from espnet_plugin.search.catalog import Window
 from espnet_plugin.search.model import IndexedModel
 from espnet_plugin.search.update import Update, update_index
 
@@ -38,6 +43,49 @@ class PixelEncoder:
         return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
+RATE = 8000
+
+
+@dataclass
+class ToneEncoder:
+    """The loudness of a window's 48 tones as its embedding; the files that were read are noted."""
+
+    read_files: list[str] = field(default_factory=list)
+
+    def __call__(self, path: str) -> tuple[np.ndarray, list[Window]]:
+        samples = read_mono(path, RATE)
+        places = speech_windows(samples, RATE)
+        self.read_files.append(path)
+        rows = []
+        for start, end in places:
+            spectrum = np.abs(np.fft.rfft(samples[start:end], RATE))
+            rows.append([spectrum[tone(each)] for each in range(48)])
+        found = np.array(rows, np.float32)
+        times = [(start / RATE, end / RATE) for start, end in places]
+        words = [
+            (HeardWord(f"tone{row.argmax()}", 0.5, *time),)
+            for row, time in zip(found, times, strict=True)
+        ]
+        windows = [Window(*time, word) for time, word in zip(times, words, strict=True)]
+        return found / np.linalg.norm(found, axis=1, keepdims=True), windows
+
+
+def tone(number: int) -> int:
+    """Hz."""
+    return 500 + 50 * number
+
+
+def recording(path: Path, *numbers: int) -> Path:
+    """Tones of half a second with a second of silence before each."""
+    time = np.arange(RATE // 2) / RATE
+    parts = [np.zeros(RATE // 10)]
+    for number in numbers:
+        parts += [np.zeros(RATE), 0.3 * np.sin(2 * np.pi * tone(number) * time)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, np.concatenate(parts), RATE)
+    return path
+
+
 def picture(path: Path, seed: int) -> Path:
     """An image that differs from others by its seed."""
     from PIL import Image
@@ -49,8 +97,9 @@ def picture(path: Path, seed: int) -> Path:
 
 
 def update(directory: Path, *folders: Path, **options) -> Update:
-    options = {"model": MODEL, "encoder": PixelEncoder(), "batch_size": 2, **options}
-    return update_index(directory, folders, **options)
+    given = {"model": MODEL, "encoder": PixelEncoder(), "batch_size": 2}
+    given["embed_recording"] = ToneEncoder()
+    return update_index(directory, folders, **{**given, **options})
 
 
 @pytest.fixture

@@ -7,13 +7,19 @@ import pytest
 
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.search.catalog import Catalog
-from espnet_plugin.search.index import ImageIndex
-from tests.espnet_plugin.search.conftest import PixelEncoder, picture, update
+from espnet_plugin.search.index import Index
+from tests.espnet_plugin.search.conftest import (
+    PixelEncoder,
+    ToneEncoder,
+    picture,
+    recording,
+    update,
+)
 
 
 def expected(pictures: Path, query: np.ndarray) -> list[tuple[str, float]]:
     encoder = PixelEncoder()
-    files = sorted(str(path) for path in pictures.rglob("*.*"))
+    files = sorted(str(path) for path in pictures.rglob("*.*") if path.suffix != ".wav")
     rows = encoder.encode([encoder.read(file) for file in files])
     scores = rows @ (query / np.linalg.norm(query))
     return sorted(zip(files, scores.tolist(), strict=True), key=lambda pair: (-pair[1], pair[0]))
@@ -23,7 +29,7 @@ def expected(pictures: Path, query: np.ndarray) -> list[tuple[str, float]]:
 def test_ranks_as_all_cosines_do(pictures: Path, tmp_path: Path, approximate_from: int) -> None:
     (pictures / "twin.png").write_bytes((pictures / "sub0" / "2.png").read_bytes())
     update(tmp_path / "index", pictures, approximate_from=approximate_from)
-    index = ImageIndex(tmp_path / "index")
+    index = Index(tmp_path / "index")
     assert index.describe()["approximate"] == (approximate_from == 1)
     for seed in range(5):
         query = np.random.default_rng(seed).standard_normal(48)
@@ -34,9 +40,45 @@ def test_ranks_as_all_cosines_do(pictures: Path, tmp_path: Path, approximate_fro
             assert np.allclose([hit.score for hit in hits], [score for _, score in wanted])
 
 
+@pytest.mark.parametrize("approximate_from", [1000, 1])
+def test_a_kind_is_ranked_as_if_it_were_alone(
+    pictures: Path, tmp_path: Path, approximate_from: int
+) -> None:
+    """Ten windows in two recordings, between the pictures in the order of the names."""
+    speech = [
+        recording(pictures / "sub0" / f"1{letter}.wav", *range(first, first + 25, 5))
+        for letter, first in (("a", 0), ("b", 22))
+    ]
+    update(tmp_path / "index", pictures, approximate_from=approximate_from)
+    index = Index(tmp_path / "index", candidates=3)
+    embedded = {path: ToneEncoder()(str(path)) for path in speech}
+    for seed in range(5):
+        query = np.random.default_rng(seed).standard_normal(48)
+        unit = query / np.linalg.norm(query)
+        wanted = [
+            (float(row @ unit), str(path), window.start, window.end, window.words)
+            for path, (rows, windows) in embedded.items()
+            for row, window in zip(rows, windows, strict=True)
+        ]
+        wanted.sort(key=lambda each: -each[0])
+        for top in (1, 4, 50):
+            hits = index.search(query, top=top, kind="recording", exact=approximate_from == 1)
+            assert [(hit.path, hit.start, hit.end, hit.words) for hit in hits] == [
+                each[1:] for each in wanted[:top]
+            ]
+            assert np.allclose([hit.score for hit in hits], [each[0] for each in wanted[:top]])
+        images = index.search(query, top=50, kind="image")
+        ranked = [path for path, _ in expected(pictures, query)]
+        assert [hit.path for hit in images] == ranked
+        assert all(hit.start is None and not hit.words for hit in images)
+        both = index.search(query, top=50)
+        assert len(both) == len(images) + len(wanted)
+        assert len(index.search(query, top=50, kind="recording")) == len(wanted)
+
+
 def test_removed_pictures_make_room_for_others(pictures: Path, tmp_path: Path) -> None:
     update(tmp_path / "index", pictures)
-    index = ImageIndex(tmp_path / "index")
+    index = Index(tmp_path / "index")
     query = np.random.default_rng(0).standard_normal(48)
     ranked = [hit.path for hit in index.search(query)]
     for path in ranked[:3]:
@@ -52,7 +94,7 @@ def test_removed_pictures_make_room_for_others(pictures: Path, tmp_path: Path) -
 
 def test_an_approximate_index_follows(pictures: Path, tmp_path: Path) -> None:
     update(tmp_path / "index", pictures, approximate_from=1)
-    index = ImageIndex(tmp_path / "index")
+    index = Index(tmp_path / "index")
     for seed in range(20, 40):
         picture(pictures / f"{seed}.png", seed)
         update(tmp_path / "index", pictures)
@@ -60,12 +102,12 @@ def test_an_approximate_index_follows(pictures: Path, tmp_path: Path) -> None:
         assert [hit.path for hit in index.search(query)] == [
             path for path, _ in expected(pictures, query)[:10]
         ]
-    assert ImageIndex(tmp_path / "index").describe()["approximate"]
+    assert Index(tmp_path / "index").describe()["approximate"]
 
 
 def test_queries_that_ask_nothing(pictures: Path, tmp_path: Path) -> None:
     update(tmp_path / "index", pictures)
-    index = ImageIndex(tmp_path / "index")
+    index = Index(tmp_path / "index")
     for query, message in (
         (np.zeros(48), "zero or not finite"),
         (np.full(48, np.nan), "zero or not finite"),
@@ -75,7 +117,7 @@ def test_queries_that_ask_nothing(pictures: Path, tmp_path: Path) -> None:
             index.search(query)
     (tmp_path / "nothing").mkdir()
     update(tmp_path / "empty", tmp_path / "nothing")
-    assert ImageIndex(tmp_path / "empty").search(np.ones(3)) == []
+    assert Index(tmp_path / "empty").search(np.ones(3)) == []
 
 
 def damage_catalog(index: Path) -> None:
@@ -101,9 +143,9 @@ def test_a_damaged_index_is_one_sentence(pictures: Path, tmp_path: Path, damage)
     update(tmp_path / "index", pictures, approximate_from=1)
     damage(tmp_path / "index")
     with pytest.raises(DataError, match=r"index.*(damaged|cut off|format)"):
-        ImageIndex(tmp_path / "index").search(np.ones(48))
+        Index(tmp_path / "index").search(np.ones(48))
 
 
 def test_no_index(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="absent: no index; make one with"):
-        ImageIndex(tmp_path / "absent")
+        Index(tmp_path / "absent")

@@ -12,6 +12,7 @@ from unittest.mock import ANY
 
 import numpy as np
 import pytest
+import soundfile
 from filelock import FileLock
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -20,17 +21,36 @@ from PIL import Image
 
 from espnet_plugin.data import images
 from espnet_plugin.data.scp import DataError
-from espnet_plugin.search.index import ImageIndex
+from espnet_plugin.search.index import Index
 from espnet_plugin.search.model import IndexedModel
 from espnet_plugin.search.update import LOCK
-from tests.espnet_plugin.search.conftest import PixelEncoder, picture, update
+from tests.espnet_plugin.search.conftest import (
+    RATE,
+    PixelEncoder,
+    ToneEncoder,
+    picture,
+    recording,
+    update,
+)
 from tests.phones import write_heic
 
 
-def found(index: Path) -> dict[str, float]:
+def found(index: Path) -> dict[tuple, float]:
     query = np.ones(48)
-    hits = ImageIndex(index).search(query, top=1000)
-    return {hit.path: round(hit.score, 5) for hit in hits}
+    hits = Index(index).search(query, top=1000)
+    assert len(set(hits)) == len(hits)
+    return {
+        hit.path if hit.start is None else (hit.path, hit.start, hit.end, hit.words): round(
+            hit.score, 5
+        )
+        for hit in hits
+    }
+
+
+def spans(index: Path, path: Path) -> list[tuple[str, float]]:
+    """Word and start of each window of a recording."""
+    hits = [hit for hit in Index(index).search(np.ones(48), top=1000) if hit.path == str(path)]
+    return sorted((hit.words[0].word, round(hit.start, 1)) for hit in hits)
 
 
 def test_first_run_and_one_without_changes(pictures: Path, tmp_path: Path) -> None:
@@ -58,9 +78,63 @@ def test_new_changed_renamed_removed_and_copied(pictures: Path, tmp_path: Path) 
     assert found(index) == found(tmp_path / "anew")
 
 
-def test_bad_pictures_are_reported_and_tried_again(
-    pictures: Path, tmp_path: Path, caplog
-) -> None:
+def test_recordings_among_pictures(pictures: Path, tmp_path: Path) -> None:
+    index, one = tmp_path / "index", recording(pictures / "sub0" / "a.wav", 3, 30)
+    two = recording(pictures / "b.FLAC", 7)
+    soundfile.write(pictures / "silent.wav", np.zeros(RATE), RATE)
+    (pictures / "bad.mp3").write_bytes(b"no sound")
+    done = update(index, pictures)
+    assert (done.embedded, done.pictures, done.recordings, done.windows) == (9, 7, 2, 3)
+    assert str(done).startswith("7 images and 2 recordings (3 windows) in the index: 9 embedded")
+    assert {Path(path).name: reason.split(": ")[1] for path, reason in done.unreadable.items()} == {
+        "silent.wav": "no speech in it, only silence",
+        "bad.mp3": ANY,
+    }
+    assert spans(index, one) == [("tone3", 1.0), ("tone30", 2.5)]
+    described = Index(index).describe()
+    assert (described["pictures"], described["recordings"], described["windows"]) == (7, 2, 3)
+    assert described["hours"] == pytest.approx(3 * 0.7 / 3600, rel=0.1)
+
+    one.rename(pictures / "renamed.wav")
+    shutil.copy(pictures / "renamed.wav", pictures / "copy.wav")
+    recording(two, 9, 11)
+    heard = ToneEncoder()
+    done = update(index, pictures, embed_recording=heard)
+    assert heard.read_files == [str(two)]
+    assert (done.embedded, done.recognised, done.removed, done.recordings) == (1, 2, 1, 3)
+    assert spans(index, two) == [("tone11", 2.5), ("tone9", 1.0)]
+    assert spans(index, pictures / "copy.wav") == [("tone3", 1.0), ("tone30", 2.5)]
+    update(tmp_path / "anew", pictures)
+    assert found(index) == found(tmp_path / "anew")
+    for path in ("renamed.wav", "copy.wav", "b.FLAC"):
+        (pictures / path).unlink()
+    for path in list(pictures.rglob("*.png"))[:3]:
+        path.unlink()
+    assert update(index, pictures).windows == 0
+    assert [path.name for path in index.glob("vectors-*")] == ["vectors-1.f32"]
+    assert len(found(index)) == 4
+
+
+def test_recordings_are_left_alone_if_nothing_embeds_them(pictures: Path, tmp_path: Path) -> None:
+    recording(pictures / "a.wav", 3)
+    done = update(tmp_path / "index", pictures, embed_recording=None)
+    assert (done.pictures, done.recordings, done.unreadable) == (7, 0, {})
+
+
+def test_a_recording_that_was_written_to_meanwhile_is_read_again(tmp_path: Path) -> None:
+    path = recording(tmp_path / "recordings" / "a.wav", 1)
+
+    class Writing(ToneEncoder):
+        def __call__(self, path: str):
+            os.utime(path)
+            return super().__call__(path)
+
+    done = update(tmp_path / "index", path.parent, embed_recording=Writing())
+    assert "changed while it was read" in done.unreadable[str(path)]
+    assert update(tmp_path / "index", path.parent).recordings == 1
+
+
+def test_bad_pictures_are_reported_and_tried_again(pictures: Path, tmp_path: Path, caplog) -> None:
     bad = pictures / "bad.jpg"
     bad.write_bytes((pictures / "sub0" / "0.jpg").read_bytes()[:-100])
     (pictures / "empty.png").touch()
@@ -72,7 +146,7 @@ def test_bad_pictures_are_reported_and_tried_again(
     assert "bad.jpg" in caplog.text
     done = update(tmp_path / "index", pictures)
     assert "7 unchanged, 2 unreadable" in str(done)
-    assert len(ImageIndex(tmp_path / "index").describe()["unreadable"]) == 2
+    assert len(Index(tmp_path / "index").describe()["unreadable"]) == 2
     picture(bad, 9)
     assert update(tmp_path / "index", pictures).pictures == 8
     assert str(bad) in found(tmp_path / "index")
@@ -119,7 +193,7 @@ def test_a_folder_that_is_not_there_loses_nothing(pictures: Path, tmp_path: Path
     pictures.rename(tmp_path / "unmounted")
     with pytest.raises(DataError, match="pictures: no such folder"):
         update(index, pictures)
-    assert len(ImageIndex(index)) == 8
+    assert len(Index(index)) == 8
 
 
 def test_what_must_not_be_written_to(pictures: Path, tmp_path: Path) -> None:
@@ -142,7 +216,7 @@ def test_another_model_makes_an_index_anew_when_it_is_told_to(
     elsewhere = picture(tmp_path / "elsewhere" / "x.png", 50).parent
     update(index, pictures)
     update(index, elsewhere)
-    reader = ImageIndex(index)
+    reader = Index(index)
     pictures.rename(tmp_path / "unmounted")
     with pytest.raises(DataError, match="pictures: no such folder"):
         update(index, elsewhere, model=other, force=True)
@@ -183,12 +257,50 @@ def test_a_killed_run_loses_its_batch_at_most(pictures: Path, tmp_path: Path) ->
     process.send_signal(signal.SIGKILL)
     batches = 6 + len(process.communicate()[0].splitlines())
     assert batches < 23, "killed too late"
-    there = len(ImageIndex(index)) if (index / "catalog.sqlite").is_file() else 0
+    there = len(Index(index)) if (index / "catalog.sqlite").is_file() else 0
     assert there >= 2 * (batches - 1)
     encoder = PixelEncoder()
     assert update(index, pictures, encoder=encoder).pictures == 47
     assert len(encoder.read_files) == 47 - there
     update(tmp_path / "anew", pictures)
+    assert found(index) == found(tmp_path / "anew")
+
+
+SLOW_WINDOWS = """
+import sys, time
+from pathlib import Path
+from tests.espnet_plugin.search.conftest import ToneEncoder, update
+class Slow(ToneEncoder):
+    def __call__(self, path):
+        print("recording", flush=True)
+        time.sleep(0.01)
+        return super().__call__(path)
+update(Path(sys.argv[1]), Path(sys.argv[2]), embed_recording=Slow())
+"""
+
+
+def test_a_killed_run_has_all_windows_of_a_recording_or_none(tmp_path: Path) -> None:
+    talks, index = tmp_path / "talks", tmp_path / "index"
+    for number in range(30):
+        recording(talks / f"{number}.wav", number, number + 5, number + 10)
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOW_WINDOWS, str(index), str(talks)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    for _ in range(7):
+        process.stdout.readline()
+    time.sleep(0.015)
+    process.send_signal(signal.SIGKILL)
+    begun = 7 + len(process.communicate()[0].splitlines())
+    assert begun < 30, "killed too late"
+    there = Index(index).describe()
+    assert there["recordings"] >= begun - 1
+    assert there["windows"] == 3 * there["recordings"]
+    heard = ToneEncoder()
+    assert update(index, talks, embed_recording=heard).recordings == 30
+    assert len(heard.read_files) == 30 - there["recordings"]
+    update(tmp_path / "anew", talks)
     assert found(index) == found(tmp_path / "anew")
 
 
@@ -209,11 +321,15 @@ class Incremental(RuleBasedStateMachine):
         self.clock += 1  # coarse clocks would hide that a file was written twice
         os.utime(path, (self.clock, self.clock))
 
-    names = st.integers(0, 5).map(lambda n: f"{n}.png")
+    names = st.integers(0, 5).map(lambda n: f"{n}.png") | st.sampled_from(["6.wav", "7.wav"])
 
     @rule(name=names, seed=st.integers(0, 8))
     def write(self, name: str, seed: int) -> None:
-        self.touched(picture(self.folder / name, seed))
+        self.touched(picture((self.folder / name).with_suffix(".png"), seed))
+
+    @rule(name=names, numbers=st.lists(st.integers(0, 47), min_size=1, max_size=3))
+    def record(self, name: str, numbers: list[int]) -> None:
+        self.touched(recording((self.folder / name).with_suffix(".wav"), *numbers))
 
     @rule(name=names)
     def spoil(self, name: str) -> None:

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from espnet_plugin.data.scp import DataError
+from espnet_plugin.inference.speechclip import SpeechCLIP
+from espnet_plugin.search.encoder import embed_recording
+
+
+def test_windows_are_embedded_like_queries_with_keywords_at_their_times(
+    exported: Path, tmp_path: Path
+) -> None:
+    """Two bursts of noise, from 1 to 1.8 s and from 4 to 4.6 s, in stereo at another rate."""
+    samples = np.zeros((5 * 44100, 2))
+    rng = np.random.default_rng(0)
+    for start, end in ((44100, 79380), (176400, 202860)):
+        samples[start:end] = rng.normal(0, 0.1, (end - start, 1))
+    soundfile.write(tmp_path / "a.flac", samples, 44100)
+    model = SpeechCLIP.from_pretrained(exported, device="cpu")
+    rows, windows = embed_recording(model, str(tmp_path / "a.flac"))
+    starts, ends = zip(*((window.start, window.end) for window in windows), strict=True)
+    assert starts[0] == pytest.approx(0.9, abs=0.06) and starts[-1] >= 3.85
+    assert ends[-1] == pytest.approx(4.7, abs=0.06)
+    assert np.linalg.norm(rows, axis=1) == pytest.approx(np.ones(len(windows)), abs=1e-6)
+    assert all(
+        0 < end - start <= model.keyword_seconds for start, end in zip(starts, ends, strict=True)
+    )
+    mono, rate = soundfile.read(tmp_path / "a.flac")
+    whole = model._read(mono, rate)
+    for row, window in zip(rows, windows, strict=True):
+        part = whole[round(window.start * 16000) : round(window.end * 16000)]
+        np.testing.assert_allclose(row, model.encode_speech(part)[0], atol=1e-5)
+        alone = model.keywords(part)
+        assert [word.word for word in window.words] == [word.word for word in alone]
+        assert window.words[0].start == pytest.approx(alone[0].start + window.start, abs=1e-3)
+
+
+def test_what_is_wrong_with_a_recording_is_said_with_its_name(
+    exported: Path, tmp_path: Path
+) -> None:
+    model = SpeechCLIP.from_pretrained(exported, device="cpu")
+    soundfile.write(tmp_path / "a.wav", np.zeros(8000), 8000)
+    with pytest.raises(DataError, match=r"^/.*a\.wav: no speech in it, only silence"):
+        embed_recording(model, str(tmp_path / "a.wav"))
+    (tmp_path / "b.wav").write_bytes(b"no sound")
+    with pytest.raises(DataError, match=r"^/.*b\.wav: cannot be read"):
+        embed_recording(model, str(tmp_path / "b.wav"))
