@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from espnet_plugin.inference.speechclip import SpeechCLIP
 
 TOP_IMAGES = 12
+TOP_RECORDINGS = 5
 TOP_CAPTIONS = 5
 
 
@@ -44,7 +45,7 @@ class Heard:
         alphas: CIF's weight of each frame from ``start`` on, (frames,); None without CIF.
         frame_seconds: From one frame to the next.
         threshold: Weight that completes a keyword.
-        hits: The nearest images, best first.
+        hits: The nearest images, then the nearest windows of recordings, best first.
     """
 
     samples: np.ndarray
@@ -60,13 +61,13 @@ class Heard:
 
 @dataclass(frozen=True)
 class Backend:
-    """A model, and the images and captions that it searches.
+    """A model, and the index and captions that it searches.
 
     The page's queue asks one question at a time.
 
     Attributes:
         model: Answers.
-        index: Images; None: keywords only.
+        index: Images and recordings; None: keywords only.
         captions: Spoken captions; None: none are shown.
     """
 
@@ -89,7 +90,7 @@ class Backend:
         return [word for word in words if not is_stop_word(word)]
 
     def hear(self, samples: np.ndarray) -> Heard:
-        """Finds keywords and images for a recording, (samples,) at :attr:`rate`.
+        """Finds keywords and hits for a recording, (samples,) at :attr:`rate`.
 
         Raises:
             NoSpeechError: If it is silent.
@@ -111,11 +112,11 @@ class Backend:
         )
 
     def find_text(self, text: str) -> list[Hit]:
-        """The images nearest to a text."""
+        """What is nearest to a text, as in :attr:`Heard.hits`."""
         return self._nearest(self.model.encode_text(text)[0])
 
     def find_image(self, image: str | Image) -> list[Hit]:
-        """The images nearest to one, a file or a decoded one."""
+        """What is nearest to an image, a file or a decoded one."""
         return self._nearest(self.model.encode_image(image)[0])
 
     def closest_captions(self, image: str) -> list[tuple[int, Caption, float]]:
@@ -125,7 +126,10 @@ class Backend:
         return self.captions.closest(self.model.encode_image(image)[0], top=TOP_CAPTIONS)
 
     def _nearest(self, query: np.ndarray) -> list[Hit]:
-        return [] if self.index is None else self.index.search(query, top=TOP_IMAGES)
+        if self.index is None:
+            return []
+        recordings = self.index.search(query, top=TOP_RECORDINGS, kind="recording")
+        return self.index.search(query, top=TOP_IMAGES, kind="image") + recordings
 
 
 def open_backend(

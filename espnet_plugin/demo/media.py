@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from espnet_plugin.data.images import read_image
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.demo.captions import SpokenCaptions
+from espnet_plugin.search.index import Hit
 from espnet_plugin.search.player import wav_part
 
 if TYPE_CHECKING:
@@ -35,15 +36,31 @@ class Media:
         self.captions = captions
         self._keys: dict[str, str] = {}
         self._paths: dict[str, str] = {}
+        self._parts: dict[str, Hit] = {}
         self._decoding = threading.Semaphore(DECODERS)
 
     def offer(self, path: str) -> dict[str, str]:
         """The key that serves an image from now on, which nobody can guess, and its name."""
         key = self._keys.setdefault(path, secrets.token_hex(16))
         self._paths[key] = path
-        # not every name is UTF-8
-        name = Path(path).name.encode(errors="surrogateescape").decode(errors="replace")
-        return {"key": key, "name": name}
+        return {"key": key, "name": _shown(path)}
+
+    def offer_part(self, hit: Hit) -> dict[str, str]:
+        """The key that serves a window of a recording from now on, and the file's name."""
+        key = self._keys.setdefault(f"{hit.path}/{hit.start}", secrets.token_hex(16))
+        self._parts[key] = hit
+        return {"key": key, "name": _shown(hit.path)}
+
+    def part(self, key: str) -> bytes:
+        """A window of a recording as WAV, mono.
+
+        Raises:
+            KeyError: If there is no such key.
+            DataError: If the file is gone or damaged.
+        """
+        hit = self._parts[key]
+        with self._decoding:
+            return wav_part(hit.path, hit.start, hit.end)
 
     def path(self, key: object) -> str:
         """The file of a key.
@@ -85,14 +102,16 @@ class Media:
             return wav_part(self.captions.captions[position].recording)
 
     def routes(self) -> list[BaseRoute]:
-        """``/images/KEY/SIZE`` and ``/recordings/POSITION``."""
+        """``/images/KEY/SIZE``, ``/parts/KEY`` and ``/recordings/POSITION``."""
         from starlette.responses import PlainTextResponse, Response
         from starlette.routing import Route
 
         def answer(request: Request) -> Response:
             try:
-                if "key" in request.path_params:
+                if "size" in request.path_params:
                     content, kind = self.image(**request.path_params), "image/jpeg"
+                elif "key" in request.path_params:
+                    content, kind = self.part(**request.path_params), "audio/wav"
                 else:
                     content, kind = self.recording(**request.path_params), "audio/wav"
             except (KeyError, DataError):
@@ -102,5 +121,11 @@ class Media:
 
         return [
             Route("/images/{key}/{size}", answer),
+            Route("/parts/{key}", answer),
             Route("/recordings/{position:int}", answer),
         ]
+
+
+def _shown(path: str) -> str:
+    """A file's name; not every one is UTF-8."""
+    return Path(path).name.encode(errors="surrogateescape").decode(errors="replace")

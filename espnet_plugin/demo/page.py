@@ -28,7 +28,7 @@ from espnet_plugin.search.index import Hit
 QUEUE = 64  # questions that wait
 UPLOADS_KEPT = 3600  # seconds
 WORDS = 12  # of those that the model knows
-TITLE = "SpeechCLIP: find images by voice"
+TITLE = "SpeechCLIP: find images and recordings by voice"
 SOURCES = {"microphone": "sc-record", "upload": "sc-drop"}
 # HTML: the recording or what is wrong, the images, one image
 Answer = tuple[Any, Any, Any]
@@ -129,9 +129,10 @@ class Questions:
         if self.backend.index is None:
             return ""
         if not hits:
-            raise VisitorError("The index has no images.")
-        images = [(self.media.offer(hit.path), hit.score) for hit in hits]
-        return render("gallery", images, asked, self.backend.captions is not None)
+            raise VisitorError("The index is empty.")
+        images = [(self.media.offer(hit.path), hit.score) for hit in hits if hit.start is None]
+        parts = [(self.media.offer_part(hit), hit) for hit in hits if hit.start is not None]
+        return render("gallery", images, parts, asked, self.backend.captions is not None)
 
 
 def build_page(questions: Questions) -> gr.Blocks:
@@ -141,9 +142,9 @@ def build_page(questions: Questions) -> gr.Blocks:
         questions: What can be asked.
     """
     backend, words = questions.backend, questions.backend.known_words()
-    images = None if backend.index is None else len(backend.index)
+    counts = None if backend.index is None else backend.index.counts()
     limits = questions.limits
-    head = render("head", images, limits.seconds, limits.size_text, words[:WORDS], len(words))
+    head = render("head", counts, limits.seconds, limits.size_text, words[:WORDS], len(words))
     clickable: list[gr.HTML] = []
     with gr.Blocks(title=TITLE, delete_cache=(UPLOADS_KEPT, UPLOADS_KEPT)) as page:
         gr.HTML(head, js_on_load=None)

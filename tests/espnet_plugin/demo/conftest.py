@@ -30,7 +30,7 @@ class Served:
 
 @pytest.fixture(scope="session")
 def served(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """The page over a tiny model, five images and three captions."""
+    """The page over a tiny model, five images, a recording of 5 s and three captions."""
     pytest.importorskip("gradio", reason="pip install '.[demo]'")
     pytest.importorskip("faiss")
     from PIL import Image
@@ -40,7 +40,7 @@ def served(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     from espnet_plugin.demo.captions import embed_captions, read_captions
     from espnet_plugin.demo.server import launch
     from espnet_plugin.demo.uploads import Limits
-    from espnet_plugin.search.encoder import ClipEncoder
+    from espnet_plugin.search.encoder import ClipEncoder, embed_recording
     from espnet_plugin.search.index import Index
     from espnet_plugin.search.model import identify_model
     from espnet_plugin.search.update import update_index
@@ -65,8 +65,18 @@ def served(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     secret = root / "secret.png"
     Image.new("RGB", (9, 9)).save(secret)
     model = identify_model(str(exported))
-    update_index(root / "index", [images], model=model, encoder=ClipEncoder(model.name))
     loaded = SpeechCLIP.from_pretrained(exported, device="cpu")
+    talks = root / "talks"
+    talks.mkdir()
+    parts = [part for _ in range(2) for part in (np.zeros(24000), rng.normal(0, 0.1, 16000))]
+    soundfile.write(talks / "<i>talk.wav", np.concatenate(parts), 16000)
+    update_index(
+        root / "index",
+        [images, talks],
+        model=model,
+        encoder=ClipEncoder(model.name),
+        embed_recording=lambda path: embed_recording(loaded, path),
+    )
     index = Index(root / "index")
     captions = embed_captions(
         read_captions(data), loaded, made_from=model.fingerprint, cache=index.directory

@@ -101,6 +101,19 @@ def test_a_recording_finds_pictures_and_a_picture_its_captions(
     page.close()
 
 
+def test_a_recording_of_the_index_is_played(served: Served, browser: Any) -> None:
+    page = browser.new_page()
+    page.goto(served.address)
+    page.get_by_role("tab", name="Write").click()
+    page.fill("#sc-text textarea, #sc-text input", "a red dog")
+    page.get_by_role("button", name="Find").click()
+    page.wait_for_selector("text=Recordings closest to")
+    player = "document.querySelector('.sc-parts audio')"
+    page.evaluate(f"{player}.play()")
+    page.wait_for_function(f"{player}.currentTime > 0 && {player}.duration < 2")
+    page.close()
+
+
 def test_what_is_wrong_is_said_on_the_page(served: Served, browser: Any, tmp_path: Path) -> None:
     (tmp_path / "notes.wav").write_text("no sound")
     page = browser.new_page()

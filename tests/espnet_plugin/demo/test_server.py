@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import io
 import json
 import re
 from pathlib import Path
@@ -67,6 +69,26 @@ def test_text_and_image_as_queries(served: Served) -> None:
     assert sound.content[:4] == b"RIFF"
 
 
+def test_recordings_of_the_index_play_from_where_they_were_found(served: Served) -> None:
+    _, answers, _ = answer(served, "write", "a red dog")
+    assert "Recordings closest to “a red dog”" in answers
+    assert answers.index("Images closest") < answers.index("Recordings closest")
+    assert "&lt;i&gt;talk.wav" in answers and "<i>talk" not in answers
+    found = re.findall(r"0:(0\d\.\d)–0:(0\d\.\d) .*?src=\"\./(parts/[0-9a-f]{32})\"", answers, re.S)
+    assert len(found) >= 2
+    spans = sorted((float(start), float(end)) for start, end, _ in found)
+    assert spans[0][0] == pytest.approx(1.4, abs=0.15)
+    assert any(start == pytest.approx(3.9, abs=0.15) for start, _ in spans)
+    start, end, address = found[0]
+    sound = httpx.get(f"{served.address}/{address}")
+    assert sound.headers["content-type"] == "audio/wav"
+    samples, rate = soundfile.read(io.BytesIO(sound.content))
+    assert len(samples) / rate == pytest.approx(float(end) - float(start), abs=0.11)
+    assert "2 parts of 1 recordings" in html.unescape(httpx.get(f"{served.address}/config").text)
+    again = answer(served, "write", "a red dog")[1]
+    assert re.findall(r"parts/\w+", again) == re.findall(r"parts/\w+", answers)
+
+
 def test_what_is_around_speech_is_not_heard(served: Served, tmp_path: Path) -> None:
     """A recording of 1.5 s, a second into a recording of 5 s: 0.2 s around it are kept."""
     samples, rate = soundfile.read(served.recording)
@@ -122,6 +144,8 @@ def test_bad_questions_are_answered_by_a_sentence(served: Served, tmp_path: Path
         "/gradio_api/proxy=https://example.hf.space/",
         "/images/{secret}/small",
         "/images/00000000000000000000000000000000/small",
+        "/parts/{secret}",
+        "/parts/00000000000000000000000000000000",
         "/recordings/99",
         "/recordings/-1",
         "/assets/../../../../routes.py",
