@@ -167,13 +167,8 @@ def read_audio(path: str) -> Audio:
 def read_mono(path: str, rate: int, *, start: float = 0.0, end: float = math.inf) -> np.ndarray:
     """The mean of a recording's channels at a rate in Hz, float32, (samples,).
 
-    It is decoded block by block: a long one needs memory for little more than the result.
-
-    Args:
-        path: The file.
-        rate: Hz.
-        start: Seconds at which the wanted part begins.
-        end: Seconds at which it ends.
+    It is decoded block by block: a long one needs memory for little more than the result. A part
+    of it begins and ends at times in seconds.
 
     Raises:
         DataError: See ``read_audio``.

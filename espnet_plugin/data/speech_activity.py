@@ -40,14 +40,8 @@ class NoSpeechError(DataError):
 def spoken_part(samples: np.ndarray, rate: int) -> tuple[int, int]:
     """Where the speech of a recording begins and ends, in samples.
 
-    Short pauses are part of it, knocks before and after it are not.
-
-    Args:
-        samples: Floating point in [-1, 1], (samples,).
-        rate: Hz.
-
-    Raises:
-        NoSpeechError: When it is silent.
+    Short pauses are part of it, knocks before and after it are not. Arguments and errors are
+    those of :func:`spoken_parts`.
     """
     parts = spoken_parts(samples, rate)
     return parts[0][0], parts[-1][1]
@@ -91,15 +85,8 @@ def spoken_parts(
 def speech_windows(
     samples: np.ndarray, rate: int, *, longest: float = WINDOW
 ) -> list[tuple[int, int]]:
-    """The spoken parts of a recording, long ones cut at their quietest places: between words.
-
-    Args:
-        samples: As for :func:`spoken_parts`.
-        rate: Hz.
-        longest: Seconds of a window; pieces have at least a third of it.
-
-    Raises:
-        NoSpeechError: When it is silent.
+    """The parts that :func:`spoken_parts` finds, long ones cut at their quietest places: between
+    words. ``longest`` is in seconds; pieces have at least a third of it.
     """
     windows, waiting = [], spoken_parts(samples, rate, margin=WINDOW_MARGIN)[::-1]
     while waiting:

@@ -6,12 +6,11 @@ import io
 import secrets
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from espnet_plugin.data.images import read_image
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.demo.captions import SpokenCaptions
-from espnet_plugin.search.index import Hit
 from espnet_plugin.search.player import wav_part
 
 if TYPE_CHECKING:
@@ -34,33 +33,22 @@ class Media:
 
     def __init__(self, captions: SpokenCaptions | None = None) -> None:
         self.captions = captions
-        self._keys: dict[str, str] = {}
-        self._paths: dict[str, str] = {}
-        self._parts: dict[str, Hit] = {}
+        self._keys: dict[tuple[Any, ...], str] = {}
+        self._offered: dict[str, tuple[Any, ...]] = {}  # path, and a window's start and end
         self._decoding = threading.Semaphore(DECODERS)
 
-    def offer(self, path: str) -> dict[str, str]:
-        """The key that serves an image from now on, which nobody can guess, and its name."""
-        key = self._keys.setdefault(path, secrets.token_hex(16))
-        self._paths[key] = path
-        return {"key": key, "name": _shown(path)}
+    def offer(self, path: str, *span: float) -> dict[str, str]:
+        """The key that serves a file from now on, which nobody can guess, and the file's name.
 
-    def offer_part(self, hit: Hit) -> dict[str, str]:
-        """The key that serves a window of a recording from now on, and the file's name."""
-        key = self._keys.setdefault(f"{hit.path}/{hit.start}", secrets.token_hex(16))
-        self._parts[key] = hit
-        return {"key": key, "name": _shown(hit.path)}
-
-    def part(self, key: str) -> bytes:
-        """A window of a recording as WAV, mono.
-
-        Raises:
-            KeyError: If there is no such key.
-            DataError: If the file is gone or damaged.
+        Args:
+            path: An image or a recording.
+            *span: Start and end of a recording's window in seconds.
         """
-        hit = self._parts[key]
-        with self._decoding:
-            return wav_part(hit.path, hit.start, hit.end)
+        key = self._keys.setdefault((path, *span), secrets.token_hex(16))
+        self._offered[key] = (path, *span)
+        # not every name is UTF-8
+        name = Path(path).name.encode(errors="surrogateescape").decode(errors="replace")
+        return {"key": key, "name": name}
 
     def path(self, key: object) -> str:
         """The file of a key.
@@ -68,7 +56,7 @@ class Media:
         Raises:
             KeyError: If no answer had it.
         """
-        return self._paths[str(key)]
+        return self._offered[str(key)][0]
 
     def image(self, key: str, size: str) -> bytes:
         """An image as JPEG.
@@ -88,6 +76,11 @@ class Media:
             stream = io.BytesIO()
             image.save(stream, "JPEG", quality=88)
         return stream.getvalue()
+
+    def part(self, key: str) -> bytes:
+        """A window of a recording as WAV, mono; raises as :meth:`image`."""
+        with self._decoding:
+            return wav_part(*self._offered[key])
 
     def recording(self, position: int) -> bytes:
         """The recording of the caption at a position, as WAV, mono.
@@ -124,8 +117,3 @@ class Media:
             Route("/parts/{key}", answer),
             Route("/recordings/{position:int}", answer),
         ]
-
-
-def _shown(path: str) -> str:
-    """A file's name; not every one is UTF-8."""
-    return Path(path).name.encode(errors="surrogateescape").decode(errors="replace")

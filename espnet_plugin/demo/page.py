@@ -131,7 +131,11 @@ class Questions:
         if not hits:
             raise VisitorError("The index is empty.")
         images = [(self.media.offer(hit.path), hit.score) for hit in hits if hit.start is None]
-        parts = [(self.media.offer_part(hit), hit) for hit in hits if hit.start is not None]
+        parts = [
+            (self.media.offer(hit.path, hit.start, hit.end), hit)
+            for hit in hits
+            if hit.start is not None and hit.end is not None
+        ]
         return render("gallery", images, parts, asked, self.backend.captions is not None)
 
 

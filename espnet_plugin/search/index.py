@@ -142,12 +142,8 @@ class Index:
         with self._catalog.transaction("DEFERRED"):  # writers wait until it ends
             self._refresh()
             query = self._checked(query)
-            kinds: dict[str | None, Any] = {
-                None: False,
-                "image": self._recorded,
-                "recording": ~self._recorded,
-            }
-            unwanted = np.logical_or(kinds[kind], np.zeros(len(self._vectors), bool))
+            others = {"image": self._recorded, "recording": ~self._recorded}
+            unwanted = others.get(kind or "", np.zeros(len(self._vectors), bool))
             fetch = top
             while True:
                 hits = self._hits(*self._nearest(query, fetch, unwanted, exact=exact))
