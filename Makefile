@@ -6,7 +6,7 @@
 # make env    only the Python environment
 # make docs   the documentation's site, in docs/_build/html
 # make faults   kills every stage of the recipe some 375 times and compares the results; a quarter of an hour
-# make bench  measures every claim about speed into docs/benchmarks.md; eight minutes
+# make bench  measures every claim about speed into docs/benchmarks.md; ten minutes
 # make audit  known vulnerabilities of the tested set, by pip-audit; asks PyPI about every package
 # make lock   constraints/py311.lock, the tested set with hashes, by uv
 # make licences  the table in docs/licences.md, by pip-licenses

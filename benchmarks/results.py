@@ -19,7 +19,7 @@ HEAD = """# Benchmarks
 
 These measurements back the claims about speed and memory.
 
-    make bench                                 # all; eight minutes
+    make bench                                 # all; ten minutes
     make bench ARGS="--only search start_up"   # some; the page keeps the others
     make bench ARGS=--list                     # what there is, and how long it takes
 
