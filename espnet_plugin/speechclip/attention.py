@@ -1,13 +1,12 @@
 """The trained block that lets query vectors and frames look at each other.
 
 A block maps (batch, positions, dim) to a :class:`BlockOutput`. Your own needs the constructor
-``(dim, *, ...)``, ``forward`` and ``attention_map`` of :class:`AttentionBlock`.
+``(dim, *, ...)`` and ``forward`` of :class:`AttentionBlock`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -123,17 +122,6 @@ class AttentionBlock(nn.Module):
         output = self.norm(x + self_attention(self.attention, x, mask))
         return BlockOutput(output, (output,))
 
-    @torch.no_grad()
-    def attention_map(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Attention weights of each head; rows look at columns.
-
-        Returns:
-            (batch, heads, positions, positions).
-        """
-        if self.feed_forward is not None:
-            x = self.feed_forward(x, mask)
-        return self.attention(x, x, x, key_padding_mask=mask, average_attn_weights=False)[1]
-
 
 class FeedForward(nn.Module):
     r"""Network with a residual connection over each position, and over neighbours if ``width`` > 1.
@@ -243,12 +231,3 @@ class TransformerBlock(nn.Module):
             x = layer(x, mask)
             outputs.append(x)
         return BlockOutput(self.norm(x), tuple(outputs))
-
-    @torch.no_grad()
-    def attention_map(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Attention weights of the last layer's heads, (batch, heads, positions, positions)."""
-        for layer in self.layers[:-1]:
-            x = layer(x, mask)
-        last: Any = self.layers[-1]
-        x = last.norm1(x) if last.norm_first else x
-        return last.self_attn(x, x, x, key_padding_mask=mask, average_attn_weights=False)[1]

@@ -273,11 +273,6 @@ class SpeechCLIPModel(nn.Module):
         """
         return self.clip.encode_texts(texts)
 
-    @torch.no_grad()
-    def attention_map(self, states: SpeechStates) -> Tensor:
-        """Attention weights of the block, (batch, heads, queries + frames, queries + frames)."""
-        return self.attention.attention_map(*self._positions(states))
-
     def _run_block(self, states: SpeechStates) -> BlockOutput:
         return self.attention(*self._positions(states))
 

@@ -107,16 +107,6 @@ def test_padded_positions_change_nothing(block):
     torch.testing.assert_close(*outputs)
 
 
-@pytest.mark.parametrize(
-    "block", [AttentionBlock(8, num_heads=2), TransformerBlock(8, num_heads=2)]
-)
-def test_attention_map_is_a_distribution_over_positions_that_count(block):
-    block.eval()
-    weights = block.attention_map(torch.randn(2, 5, 8), MASK)  # (batch, heads, rows, columns)
-    torch.testing.assert_close(weights.sum(-1), torch.ones(2, 2, 5))
-    assert not weights[1, :, :, 3:].any()
-
-
 def test_feed_forward_sees_its_neighbours():
     network = FeedForward(2, 4, 0.0, 1e-5, width=3)
     x = torch.randn(1, 5, 2)

@@ -171,16 +171,6 @@ def test_padding_may_hold_anything(teachers):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
-def test_attention_map_is_a_distribution_over_valid_positions(name, teachers):
-    model = build(name, teachers).eval()
-    weights = model.attention_map(states(model, [9, 4]))
-    positions = model.num_queries + 9
-    assert weights.shape[2:] == (positions, positions)
-    torch.testing.assert_close(weights.sum(-1), torch.ones(weights.shape[:-1]))
-    assert not weights[1, :, :, model.num_queries + 4 :].any()
-
-
 @pytest.mark.parametrize(
     "config, message",
     [
