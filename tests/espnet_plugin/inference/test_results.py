@@ -44,7 +44,7 @@ def test_a_keyword_is_called_by_the_row_that_the_text_tower_read(
     (result,) = utterance_results(model.model, output)
     number = int(found.lengths[0])
     rows = found.quantized.rows[0, :number]
-    assert len(set(rows.tolist())) > 3 and number < int(output.keywords.cif.alphas.sum())
+    assert len(set(rows.tolist())) > 2 and number < int(output.keywords.cif.alphas.sum())
     assert found.slots.dtype == found.projected.dtype == found.embeddings.dtype == torch.float32
     torch.testing.assert_close(found.quantized.embeddings[0, :number], table[rows])
     # a mean in 16 bits would prefer rows that none of its members chose
