@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,12 @@ class KeywordVocabulary:
     Attributes:
         ids: CLIP token id of each row.
         forbidden: Token ids with a row that are never chosen (special tokens).
+        counts: Of each row in the captions; empty if nobody counted.
     """
 
     ids: tuple[int, ...]
     forbidden: frozenset[int] = frozenset()
+    counts: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.ids:
@@ -59,13 +61,14 @@ class KeywordVocabulary:
         header, *lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
         if header != HEADER:
             raise ValueError(f"{path}: first line is {header!r}, expected {HEADER!r}")
-        ids = []
+        ids, counts = [], []
         for number, line in enumerate(lines, 2):
             fields = line.split("\t")
-            if len(fields) != 3 or not fields[0].isdecimal():
+            if len(fields) != 3 or not (fields[0].isdecimal() and fields[2].isdecimal()):
                 raise ValueError(f"{path}:{number}: expected id<tab>token<tab>count, got {line!r}")
             ids.append(int(fields[0]))
-        return cls(tuple(ids))
+            counts.append(int(fields[2]))
+        return cls(tuple(ids), counts=tuple(counts))
 
 
 def resolve_vocabulary(
@@ -102,7 +105,7 @@ def resolve_vocabulary(
     known, special = frozenset(vocabulary.ids), frozenset(special_ids)
     if special and special <= known:
         special |= {PADDING_ID}
-    return KeywordVocabulary(vocabulary.ids, special & known)
+    return replace(vocabulary, forbidden=special & known)
 
 
 def _token_ids(values: Iterable[Any]) -> tuple[int, ...]:

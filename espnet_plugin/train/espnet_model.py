@@ -118,12 +118,13 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         leave_out_of_broadcasts(self)
 
     def prepare_naming(self) -> None:
-        """Measures the sub-words' effects on CLIP's text tower, if ``naming_weight`` needs them.
+        """Prepares the tags of images, if ``naming_weight`` needs them.
 
-        Call it before the first step, where the model will train.
+        Call it before the first step, where the model will train, with a filled bank.
         """
         if self.naming_weight and self.speechclip.vocabulary is not None:
-            self.naming_loss = naming_loss_of(self.speechclip)
+            assert self.image_bank is not None
+            self.naming_loss = naming_loss_of(self.speechclip, self.image_bank)
 
     def end_update(self) -> None:
         """Counts an update and applies bounds; called by the optimizer (see ``SpeechCLIPTask``)."""
@@ -253,13 +254,13 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
             stats["target_keywords"] = encoded.target_lengths.float().mean()
             total = total + self.quantity_weight * term
         if self.naming_weight and self.training:
-            term = self._naming(keywords, encoded.image_ids)
+            term = self._naming(keywords, encoded.images)
             stats["loss_naming"] = term
             total = total + self.naming_weight * term
         return total
 
-    def _naming(self, keywords: Keywords, image_ids: Tensor) -> Tensor:
-        if self.naming_loss is None or self.image_bank is None:
+    def _naming(self, keywords: Keywords, images: Tensor) -> Tensor:
+        if self.naming_loss is None:
             raise RuntimeError(
                 "model_conf.naming_weight: call prepare_naming before the first step"
             )
@@ -268,13 +269,7 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
             said = (~padding_mask(keywords.lengths, similarities.size(1))).float()
         else:
             said = keywords.reading.said
-        return self.naming_loss(
-            similarities,
-            said,
-            self.image_bank,
-            image_ids,
-            self.loss.scale,
-        )
+        return self.naming_loss(similarities, said, images)
 
     def _unused_share(self, keywords: Keywords) -> Tensor:
         """Share of the keyword vocabulary that the batch leaves unused."""

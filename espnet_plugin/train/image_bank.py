@@ -32,8 +32,6 @@ class ImageBank(nn.Module):
 
     ids: Tensor
     embeddings: Tensor
-    mean: Tensor
-    distances: Tensor
 
     def __init__(self, *, softness: float = 0.0, temperature: float | None = None) -> None:
         super().__init__()
@@ -45,8 +43,6 @@ class ImageBank(nn.Module):
         self.temperature = temperature
         self.register_buffer("ids", torch.zeros(0, dtype=torch.long), persistent=False)
         self.register_buffer("embeddings", torch.zeros(0, 0), persistent=False)
-        self.register_buffer("mean", torch.zeros(0), persistent=False)
-        self.register_buffer("distances", torch.zeros(0), persistent=False)
 
     @torch.no_grad()
     def fill(self, ids: Tensor, images: Tensor) -> None:
@@ -63,8 +59,6 @@ class ImageBank(nn.Module):
             self.temperature = soft_target_temperature(images)
             logging.info(f"bank_temperature of {len(ids)} images: {self.temperature:.4f}")
         self.ids, self.embeddings = ids[order].to(device), images.to(device)
-        self.mean = self.embeddings.mean(dim=0)  # (dim,)
-        self.distances = (self.embeddings - self.mean).norm(dim=1).clamp(min=1e-8)  # (images,)
 
     def forward(self, speech: Tensor, ids: Tensor, scale: Tensor) -> Tensor:
         """:func:`bank_loss` over all images.
@@ -77,19 +71,19 @@ class ImageBank(nn.Module):
         Raises:
             RuntimeError: If the bank was not filled.
         """
-        rows = self.rows_of(ids)
+        embeddings = self.filled()
         assert self.temperature is not None  # as the bank is filled
         return bank_loss(
             speech,
-            rows,
-            self.embeddings,
+            torch.searchsorted(self.ids, ids),  # rows of the utterances' images
+            embeddings,
             scale,
             softness=self.softness,
             temperature=self.temperature,
         )
 
-    def rows_of(self, ids: Tensor) -> Tensor:
-        """Row of each image in the bank, (batch,).
+    def filled(self) -> Tensor:
+        """The embeddings of all images, (images, dim).
 
         Raises:
             RuntimeError: If the bank was not filled.
@@ -98,19 +92,7 @@ class ImageBank(nn.Module):
             raise RuntimeError(
                 "the bank of training images is empty; call fill_image_bank before the first step"
             )
-        return torch.searchsorted(self.ids, ids)
-
-    def centred_cosines(self, embeddings: Tensor) -> Tensor:
-        """Cosines to the images less their mean.
-
-        Args:
-            embeddings: L2-normalised, (batch, dim).
-
-        Returns:
-            (batch, images).
-        """
-        products = embeddings @ self.embeddings.T - (embeddings @ self.mean)[:, None]
-        return products / self.distances
+        return self.embeddings
 
 
 def soft_target_temperature(images: Tensor, *, own_share: float = OWN_SHARE) -> float:

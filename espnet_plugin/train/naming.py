@@ -1,8 +1,9 @@
-"""Naming: what an utterance's sub-words do to a caption must point at its image.
+"""Naming: the keywords of an utterance must name what its image shows.
 
 The cascaded branch's gradient reaches a sub-word only through CLIP's text tower, which reads
-mixtures that no text contains. Here the text tower is linear: each sub-word has an effect, and a
-caption's embedding is the sum of the effects of the sub-words in it.
+mixtures that no text contains. Here each image has tags, which are sub-words. They come from CLIP
+alone: a linear classifier learns which sub-words a text holds from its embedding, and then reads
+images, as captioners do that are trained on text alone (CapDec, arXiv 2211.00575).
 """
 
 from __future__ import annotations
@@ -19,95 +20,171 @@ from espnet_plugin.speechclip.model import SpeechCLIPModel
 from espnet_plugin.speechclip.quantizer import cosine_similarities
 from espnet_plugin.train.image_bank import ImageBank
 
-CONTEXTS, CONTEXT_LENGTH = 8, 8
-BATCH = 512  # texts at once
+LISTS, SHORTEST, LONGEST = 8000, 4, 12  # sub-words
+TEXTS = 500  # or images, embedded or read at once
+STEPS, BATCH, RATE = 250, 512, 3e-3
+NOISE = 1.0  # length of the noise on embeddings of length 1: images lie apart from texts
+SCALE = 4.0  # of the embeddings, for the softmax
 ABOVE_FREEZING = 2.0
+NAMED = 1e-6  # least probability of a sub-word to be named: its logarithm has a gradient
+
+
+class ImageTagger(nn.Module):
+    r"""Tags of images: sub-words that an image shows, and most images do not.
+
+    With the classifier's probabilities :math:`\pi_v(i)` of sub-word i for image v, and their mean
+    :math:`\bar\pi(i)` over the training images, the tags' weights are
+
+    .. math:: t_v(i) \propto \pi_v(i) \max\Bigl(0, \log \frac{\pi_v(i)}{\bar\pi(i)}\Bigr)
+
+    Args:
+        weight: Of the classifier, see :func:`train_reader`, (sub-words, E).
+        bias: (sub-words,).
+        images: Embeddings of the training images, L2-normalised, (images, E).
+    """
+
+    weight: Tensor
+    bias: Tensor
+    center: Tensor
+    usual: Tensor
+
+    @torch.no_grad()
+    def __init__(self, weight: Tensor, bias: Tensor, images: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("weight", weight, persistent=False)
+        self.register_buffer("bias", bias, persistent=False)
+        self.register_buffer("center", images.mean(dim=0), persistent=False)
+        total = sum(self._read(part).exp().sum(dim=0) for part in images.split(TEXTS))
+        self.register_buffer("usual", total / len(images), persistent=False)  # (sub-words,)
+
+    def _read(self, images: Tensor) -> Tensor:
+        inputs = SCALE * F.normalize(images - self.center, dim=-1)
+        return F.linear(inputs, self.weight, self.bias).log_softmax(dim=-1)
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        """Weights that sum to 1.
+
+        Args:
+            images: L2-normalised embeddings, (batch, E).
+
+        Returns:
+            (batch, sub-words).
+        """
+        with torch.autocast(images.device.type, enabled=False):
+            read = self._read(images.float())  # (batch, sub-words)
+            weights = read.exp() * (read - self.usual.log()).clamp(min=0)
+            return weights / weights.sum(dim=-1, keepdim=True).clamp(min=1e-12)
 
 
 class NamingLoss(nn.Module):
-    r"""Cross-entropy of each utterance over all training images, read as a bag of sub-words.
+    r"""Cross-entropy between an image's tags and the sub-words that the keywords name.
 
-    :math:`p_n(i)` is the softmax of keyword n's cosines over the sub-words i, and :math:`d_i` the
-    effect of sub-word i, see :func:`token_effects`. A sub-word counts once, however often it is
-    named:
+    :math:`p_n(i)` is the softmax of keyword n's cosines over the sub-words i, and :math:`s_n` the
+    probability that keyword n names anything. A sub-word counts once, however often it is named:
 
-    .. math:: b = \sum_i \bigl(1 - e^{-\sum_n p_n(i)}\bigr) \, d_i, \qquad
-              L = -\log \frac{\exp(s \cos(b, v_p - \bar v))}{\sum_j \exp(s \cos(b, v_j - \bar v))}
+    .. math:: L = -\sum_i t_v(i) \log \Bigl(1 - \prod_n \bigl(1 - s_n p_n(i)\bigr)\Bigr)
 
-    :math:`v_j` are the images of the bank, :math:`\bar v` their mean, p the utterance's image.
+    Each keyword names one sub-word, so the tags compete for keywords.
 
     Args:
-        effects: Of :func:`token_effects`, (rows, E).
+        tagger: Gives :math:`t_v`.
         temperature: Of the softmax over the sub-words, see :func:`freezing_temperature`.
     """
 
-    effects: Tensor
-
-    def __init__(self, effects: Tensor, *, temperature: float) -> None:
+    def __init__(self, tagger: ImageTagger, *, temperature: float) -> None:
         super().__init__()
-        self.register_buffer("effects", effects, persistent=False)
+        self.tagger = tagger
         self.temperature = temperature
 
-    def forward(
-        self, cosines: Tensor, said: Tensor, bank: ImageBank, ids: Tensor, scale: Tensor
-    ) -> Tensor:
+    def forward(self, cosines: Tensor, said: Tensor, images: Tensor) -> Tensor:
         """Mean over the batch.
 
         Args:
             cosines: Of each keyword to each sub-word, minus infinity where it must not be chosen,
-                (batch, slots, rows).
-            said: Probability that a slot names anything, 0 at padding, (batch, slots).
-            bank: All training images, filled.
-            ids: Images of the utterances, (batch,).
-            scale: Inverse temperature s; it gets no gradient.
+                (batch, slots, sub-words).
+            said: :math:`s_n`, 0 at padding, (batch, slots).
+            images: L2-normalised embeddings of the utterances' images, (batch, E).
         """
-        rows = bank.rows_of(ids)  # (batch,)
+        tags = self.tagger(images)  # (batch, sub-words)
         with torch.autocast(cosines.device.type, enabled=False):
-            named = (cosines.float() / self.temperature).softmax(dim=-1)  # (batch, slots, rows)
-            counts = torch.einsum("bs,bsr->br", said, named)  # (batch, rows)
-            bags = F.normalize((1 - torch.exp(-counts)) @ self.effects, dim=-1)  # (batch, E)
-            logits = scale.detach() * bank.centred_cosines(bags)  # (batch, images)
-        return F.cross_entropy(logits, rows)
+            named = said[:, :, None] * (cosines.float() / self.temperature).softmax(dim=-1)
+            unsaid = torch.log1p(-named.clamp(max=1 - NAMED)).sum(dim=1)  # (batch, sub-words)
+            log_named = torch.log(-torch.expm1(unsaid) + NAMED)
+            return -(tags * log_named).sum(dim=-1).mean()
 
 
-def naming_loss_of(model: SpeechCLIPModel) -> NamingLoss:
-    """The naming loss of a model's vocabulary, at twice the freezing temperature of its table."""
+def naming_loss_of(model: SpeechCLIPModel, bank: ImageBank) -> NamingLoss:
+    """The naming loss of a model's vocabulary, at twice the freezing temperature of its table.
+
+    Args:
+        model: With a keyword vocabulary.
+        bank: All training images.
+
+    Raises:
+        RuntimeError: If the bank was not filled.
+        ValueError: If the vocabulary has no counts.
+    """
     assert model.vocabulary is not None  # as the model has keywords
+    if not any(model.vocabulary.counts):
+        raise ValueError(
+            "model_conf.naming_weight needs keyword_vocabulary as a file with counts of captions: "
+            "that of the recipe's stage 5"
+        )
     table = model.token_table
     with torch.autocast(table.device.type, enabled=False):
-        effects = token_effects(model.clip, model.vocabulary.ids)
-    return NamingLoss(effects, temperature=ABOVE_FREEZING * freezing_temperature(table))
+        weight, bias = train_reader(model.clip, model.vocabulary.ids, model.vocabulary.counts)
+        tagger = ImageTagger(weight, bias, bank.filled())
+    return NamingLoss(tagger, temperature=ABOVE_FREEZING * freezing_temperature(table))
 
 
-@torch.no_grad()
-def token_effects(clip: FrozenCLIP, ids: Sequence[int], *, contexts: int = CONTEXTS) -> Tensor:
-    r"""How far each sub-word moves the embedding of a text that it is put into.
+def train_reader(
+    clip: FrozenCLIP, ids: Sequence[int], counts: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    """Learns which sub-words a text holds from its embedding less the mean of all.
 
-    .. math:: d_i = \frac 1 C \sum_{c=1}^{C} T(c \oplus i) - \text{the mean of this over all } i
-
-    T is CLIP's text tower and :math:`c \oplus i` a list of eight sub-words drawn from ``ids``, with
-    sub-word i put in at a random place. The embedding of the sub-word alone would not do: alone, a
-    function word is as far from the mean as any other; in a list it moves the embedding little.
+    The texts are lists of sub-words, drawn as often as captions use them.
 
     Args:
         clip: With its text tower.
         ids: Sub-words of the keyword vocabulary.
-        contexts: Number of lists, C.
+        counts: Of each in the captions.
 
     Returns:
-        (sub-words, E), on the text tower's device. Always the same: the draw has a seed of its own.
+        Weight (sub-words, E) and bias (sub-words,) of a linear layer from embeddings of length 4,
+        see :data:`SCALE`, to logits. The draws have a seed of their own.
     """
     generator = torch.Generator().manual_seed(0)
-    effects = []
-    for _ in range(contexts):
-        drawn = torch.randint(len(ids), (CONTEXT_LENGTH,), generator=generator).tolist()
-        context = [ids[row] for row in drawn]
-        place = int(torch.randint(CONTEXT_LENGTH + 1, (1,), generator=generator))
-        texts = [[*context[:place], token, *context[place:]] for token in ids]
-        batches = [clip.encode_tokens(texts[i : i + BATCH]) for i in range(0, len(ids), BATCH)]
-        effects.append(torch.cat(batches))
-    mean = torch.stack(effects).mean(dim=0)  # (sub-words, E)
-    return mean - mean.mean(dim=0)
+    frequency = torch.tensor(counts, dtype=torch.float)
+    drawn = torch.multinomial(frequency, LISTS * LONGEST, replacement=True, generator=generator)
+    sizes = torch.randint(SHORTEST, LONGEST + 1, (LISTS,), generator=generator)
+    lists = drawn.view(LISTS, LONGEST)  # rows of the vocabulary
+    texts = [
+        [ids[row] for row in rows[:size]]
+        for rows, size in zip(lists.tolist(), sizes.tolist(), strict=True)
+    ]
+    with torch.no_grad():
+        parts = [clip.encode_tokens(texts[i : i + TEXTS]) for i in range(0, LISTS, TEXTS)]
+    embeddings = torch.cat(parts).float()
+    inputs = F.normalize(embeddings - embeddings.mean(dim=0), dim=-1)  # (lists, E)
+    dim, device = inputs.size(1), inputs.device
+    lists = lists.to(device)
+    shares = ((torch.arange(LONGEST) < sizes[:, None]) / sizes[:, None]).to(device)
+    weight = torch.zeros(len(ids), dim, device=device, requires_grad=True)
+    bias = torch.zeros(len(ids), device=device, requires_grad=True)
+    optimizer = torch.optim.AdamW([weight, bias], lr=RATE)
+    for step in range(STEPS):
+        chosen = torch.randint(LISTS, (BATCH,), generator=generator).to(device)
+        noise = NOISE / math.sqrt(dim) * torch.randn(BATCH, dim, generator=generator).to(device)
+        noisy = SCALE * F.normalize(inputs[chosen] + noise, dim=-1)
+        logs = F.linear(noisy, weight, bias).log_softmax(dim=-1)  # (batch, sub-words)
+        logs = logs.gather(1, lists[chosen])  # (batch, places)
+        loss = -(shares[chosen] * logs).sum(dim=1).mean()
+        optimizer.param_groups[0]["lr"] = RATE * (1 - step / STEPS)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return weight.detach(), bias.detach()
 
 
 def freezing_temperature(table: Tensor) -> float:

@@ -20,7 +20,8 @@ def test_what_is_written_is_read_back_most_frequent_first(tmp_path):
     tokens = {7: "x</w>", 9: "y</w>", 320: "a</w>"}
     path.write_text(vocabulary_text({9: 1, 7: 1, 320: 5}, tokens))
     assert path.read_text().splitlines()[1] == "320\ta</w>\t5"
-    assert KeywordVocabulary.from_file(path).ids == (320, 7, 9)
+    read = resolve_vocabulary(path, special_ids=SPECIAL)
+    assert (read.ids, read.counts) == ((320, 7, 9), (5, 1, 1))
 
 
 class Words:
@@ -54,6 +55,7 @@ def test_special_tokens_are_forbidden_by_id():
     [
         ("", "first line"),
         ("id\ttoken\tcount\n12 a 3\n", "tokens.tsv:2"),
+        ("id\ttoken\tcount\n12\ta\tmany\n", "tokens.tsv:2"),
         ("id\ttoken\tcount\n", "empty"),
     ],
 )

@@ -153,19 +153,17 @@ def test_the_naming_loss_in_the_sum(model_arguments, batch) -> None:
     encoded = model.encode(**batch)
     with pytest.raises(RuntimeError, match="call prepare_naming"):
         model.objective(encoded)
-    model.prepare_naming()
     with pytest.raises(RuntimeError, match="the bank of training images is empty"):
-        model.objective(encoded)
+        model.prepare_naming()
     model.image_bank.fill(encoded.image_ids, encoded.images)
+    model.prepare_naming()
     loss, stats, _ = model.objective(encoded)
     expected = stats["loss_parallel"] + stats["loss_cascaded"] + 0.5 * stats["loss_naming"]
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
     model.naming_loss.forward(
         encoded.speech.keywords.quantized.similarities,
         torch.ones(encoded.speech.keywords.quantized.rows.shape),
-        model.image_bank,
-        encoded.image_ids,
-        model.loss.scale,
+        encoded.images,
     ).backward()
     assert all(p.grad.abs().sum() > 0 for p in model.speechclip.keyword_projection.parameters())
     assert not [name for name in model.state_dict() if name.startswith("naming")]
