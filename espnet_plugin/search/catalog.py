@@ -185,7 +185,7 @@ class Catalog:
         return [row for (row,) in self._all(query)]
 
     def counts(self) -> tuple[int, int, int, float]:
-        """Numbers of pictures, recordings, their windows, and hours of speech in these."""
+        """Numbers of images, recordings, their windows, and hours of speech in these."""
         found = self._all("SELECT count(content) FROM files")[0][0]
         query = (
             "SELECT count(DISTINCT path), count(*), coalesce(sum(end - start), 0) / 3600 "

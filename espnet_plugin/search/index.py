@@ -76,7 +76,7 @@ class Index:
         return sum(self.counts()[:2])
 
     def counts(self) -> tuple[int, int, int, float]:
-        """Numbers of pictures, recordings, their windows, and hours of speech in these."""
+        """Numbers of images, recordings, their windows, and hours of speech in these."""
         return self._catalog.counts()
 
     @property

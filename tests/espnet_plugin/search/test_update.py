@@ -242,20 +242,26 @@ update(Path(sys.argv[1]), Path(sys.argv[2]), encoder=Slow())
 """
 
 
+def begun_when_killed(script: str, index: Path, folder: Path, *, at: int, wait: float) -> int:
+    """Number of pieces of work that a script had begun when it was killed.
+
+    That is so many seconds after it began piece ``at``, somewhere between two of them.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, str(index), str(folder)], stdout=subprocess.PIPE, text=True
+    )
+    for _ in range(at):
+        process.stdout.readline()
+    time.sleep(wait)
+    process.send_signal(signal.SIGKILL)
+    return at + len(process.communicate()[0].splitlines())
+
+
 def test_a_killed_run_loses_its_batch_at_most(pictures: Path, tmp_path: Path) -> None:
     for seed in range(100, 140):
         picture(pictures / f"{seed}.png", seed)
     index = tmp_path / "index"
-    process = subprocess.Popen(
-        [sys.executable, "-c", SLOW_RUN, str(index), str(pictures)],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    for _ in range(6):
-        process.stdout.readline()
-    time.sleep(0.01)  # somewhere between two batches
-    process.send_signal(signal.SIGKILL)
-    batches = 6 + len(process.communicate()[0].splitlines())
+    batches = begun_when_killed(SLOW_RUN, index, pictures, at=6, wait=0.01)
     assert batches < 23, "killed too late"
     there = len(Index(index)) if (index / "catalog.sqlite").is_file() else 0
     assert there >= 2 * (batches - 1)
@@ -283,16 +289,7 @@ def test_a_killed_run_has_all_windows_of_a_recording_or_none(tmp_path: Path) -> 
     talks, index = tmp_path / "talks", tmp_path / "index"
     for number in range(30):
         recording(talks / f"{number}.wav", number, number + 5, number + 10)
-    process = subprocess.Popen(
-        [sys.executable, "-c", SLOW_WINDOWS, str(index), str(talks)],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    for _ in range(7):
-        process.stdout.readline()
-    time.sleep(0.015)
-    process.send_signal(signal.SIGKILL)
-    begun = 7 + len(process.communicate()[0].splitlines())
+    begun = begun_when_killed(SLOW_WINDOWS, index, talks, at=7, wait=0.015)
     assert begun < 30, "killed too late"
     there = Index(index).describe()
     assert there["recordings"] >= begun - 1
