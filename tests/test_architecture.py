@@ -15,7 +15,8 @@ PROJECT = Path(__file__).parents[1]
 PACKAGES = ("espnet_plugin", "s3prl_upstream")
 ROOTS = ("egs2/speechclip_plus/", "egs3/speechclip_plus/")  # of modules that a recipe imports
 EVERYBODYS = {"utils", "compat", "patches"}  # used by all but the model, and use no other
-MAX_LINES = 31_000  # of Python without tests
+# of Python without tests: 31,000, and what each newer feature may add
+MAX_LINES = 31_000 + 580 + 450 + 320 + 380 + 260 + 320 + 220  # parts, stores, encoders, babel, corpora, ONNX, scale
 
 
 @functools.cache
