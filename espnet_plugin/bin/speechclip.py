@@ -26,6 +26,7 @@ from espnet_plugin.utils.command import (
     command_errors,
     positive,
     seconds,
+    share,
     size,
     text_table,
 )
@@ -62,6 +63,13 @@ def get_parser() -> argparse.ArgumentParser:
     added.add_argument("files", nargs="*", metavar="FILE", help="recordings and images")
     added.add_argument("--text", action="append", default=[], help="a text; may be repeated")
     added.add_argument("--output", type=Path, help="file.npz with the arrays items, embeddings")
+    added.add_argument(
+        "--part",
+        type=share,
+        metavar="I/N",
+        help="write part I of N into the folder --output, for index --from; a FILE is also a "
+        "folder, a tar shard as WebDataset writes it, or a list with a path in each line",
+    )
 
     added = command("keywords", keywords, "Print the words in recordings, with their times.")
     _model(added)
@@ -71,6 +79,7 @@ def get_parser() -> argparse.ArgumentParser:
     added = command("index", index, "Index folders of images and recordings.")
     added.add_argument("folders", nargs="*", metavar="DIR", help="folders; default: as last time")
     added.add_argument("--index", required=True, type=Path, help="the index")
+    added.add_argument("--from", dest="parts", type=Path, help="add what embed --part wrote there")
     _model(added, required=False, speech=False)
     added.add_argument("--batch_size", type=positive, default=64, help="images at a time (64)")
     added.add_argument("--force", action="store_true", help="make the index again for this model")
@@ -205,7 +214,9 @@ def info(args: argparse.Namespace) -> None:
 
 
 def embed(args: argparse.Namespace) -> None:
-    """Embeds files and texts."""
+    """Embeds files and texts, or a part of many files."""
+    if args.part:
+        return _embed_part(args)
     if not (args.files or args.text) or not (args.output or args.json):
         raise ValueError("give files or --text, and --output file.npz or --json")
     require_files(args.files)
@@ -216,6 +227,30 @@ def embed(args: argparse.Namespace) -> None:
         write_embeddings(args.output, rows)
     if args.json:
         print(json.dumps([{"item": item, "embedding": row.tolist()} for item, row in rows]))
+
+
+def _embed_part(args: argparse.Namespace) -> None:
+    from espnet_plugin.search.model import identify_model
+    from espnet_plugin.search.parts import embed_part
+
+    if not (args.files and args.output) or args.text or args.branch:
+        raise ValueError("--part needs FILE and --output, and takes no --text or --branch")
+    model = identify_model(args.model)
+    encoders = _encoders(args, model.name)
+    made = embed_part(args.files, args.output, part=args.part, model=model, **encoders)
+    _answer(args, made, f"{made['rows']:,} rows, {len(made['bad']):,} files left out")
+
+
+def _encoders(args: argparse.Namespace, model: str) -> dict[str, Any]:
+    """What embeds images and recordings, loaded when the first comes."""
+    from espnet_plugin.search.encoder import ClipEncoder, embed_recording
+
+    trusted = args.trust_remote_code
+    load = cache(partial(_load, args, model))
+    return {
+        "encoder": ClipEncoder(model, device=args.device, trust_remote_code=trusted),
+        "embed_recording": lambda path: embed_recording(load(), path),
+    }
 
 
 def keywords(args: argparse.Namespace) -> None:
@@ -236,22 +271,25 @@ def keywords(args: argparse.Namespace) -> None:
 def index(args: argparse.Namespace) -> None:
     """Indexes images and recordings."""
     from espnet_plugin.search.approximate import AUTOMATIC
-    from espnet_plugin.search.encoder import ClipEncoder, embed_recording
     from espnet_plugin.search.index import Index, is_index
     from espnet_plugin.search.model import identify_model
     from espnet_plugin.search.update import update_index
 
-    if args.model is None and not is_index(args.index):
+    given = args.model or (Index(args.index).model.name if is_index(args.index) else None)
+    model = identify_model(given) if given else None
+    embedded: Any = ()
+    if args.parts:
+        from espnet_plugin.search.parts import open_parts
+
+        model, embedded = open_parts(args.parts, model)
+    if model is None:
         raise ValueError(f"{args.index}: a new index needs --model")
-    model = identify_model(args.model or Index(args.index).model.name)
-    trusted = args.trust_remote_code
-    load = cache(partial(_load, args, model.name))  # only if there is a recording
     done = update_index(
         args.index,
         args.folders,
         model=model,
-        encoder=ClipEncoder(model.name, device=args.device, trust_remote_code=trusted),
-        embed_recording=lambda path: embed_recording(load(), path),
+        **_encoders(args, model.name),
+        embedded=embedded,
         force=args.force,
         batch_size=args.batch_size,
         approximate_from=1 if args.approximate else AUTOMATIC,

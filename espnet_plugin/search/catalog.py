@@ -247,7 +247,7 @@ class Catalog:
         )
         found = self._all(query, (row,))
         with self._errors():
-            return [(os.fsdecode(path), stamp, _window(*values)) for path, stamp, *values in found]
+            return [(os.fsdecode(path), stamp, window_of(*rest)) for path, stamp, *rest in found]
 
     def renumber(self) -> list[int]:
         """Forgets the vectors without a file and numbers the others from 0 on.
@@ -266,7 +266,8 @@ class Catalog:
         return rows
 
 
-def _window(start: Any, end: Any, words: str) -> Window:
+def window_of(start: Any, end: Any, words: str) -> Window:
+    """A window as it was stored; raises TypeError or ValueError if it is none."""
     heard = tuple(HeardWord(**each) for each in json.loads(words))
     if not all(isinstance(each.word, str) for each in heard):
         raise TypeError(f"{words[:40]!r} are not keywords")

@@ -38,6 +38,7 @@ COMPACT_SHARE = 0.5
 COPIED_ROWS = 10_000
 Item = TypeVar("Item")
 Windows = tuple[np.ndarray, list[Window]]  # embeddings (windows, dim), and what they are of
+Embedded = tuple[str, bytes, Windows]  # a file, SHA-256 of its content, its vectors
 
 
 class ImageEncoder(Protocol):
@@ -64,6 +65,8 @@ class Update:
         unchanged: Unchanged files.
         removed: Missing files.
         unreadable: File → reason; the next run tries them again.
+        merged: Files of parts.
+        elsewhere: Files of parts that are not here as they were; members of shards, too.
         left_out: HEIC, without the package that reads it.
         pictures: Images in the index now.
         recordings: Recordings in the index now.
@@ -75,6 +78,8 @@ class Update:
     unchanged: int = 0
     removed: int = 0
     unreadable: dict[str, str] = field(default_factory=dict)
+    merged: int = 0
+    elsewhere: int = 0
     left_out: int = 0
     pictures: int = 0
     recordings: int = 0
@@ -83,6 +88,8 @@ class Update:
     def __str__(self) -> str:
         parts = {
             "embedded": self.embedded,
+            "merged": self.merged,
+            "left out, not here as they were when they were embedded": self.elsewhere,
             "recognised under another name": self.recognised,
             "unchanged": self.unchanged,
             "removed": self.removed,
@@ -103,6 +110,7 @@ def update_index(
     model: IndexedModel,
     encoder: ImageEncoder,
     embed_recording: Callable[[str], Windows] | None = None,
+    embedded: Iterable[Embedded] = (),
     force: bool = False,
     batch_size: int = BATCH,
     approximate_from: int = AUTOMATIC,
@@ -116,8 +124,9 @@ def update_index(
         encoder: Embeds images; not used if none is new.
         embed_recording: Embeds the windows of a recording; raises DataError if it cannot be read
             or is silent. None: recordings are not looked for.
+        embedded: Files with their vectors. Those that are not here as they were are left out.
         force: Make an index of another model again with this one.
-        batch_size: Images in a transaction.
+        batch_size: Images, or files of ``embedded``, in a transaction.
         approximate_from: Number of vectors from which on searches are approximate; they stay so.
 
     Raises:
@@ -125,7 +134,7 @@ def update_index(
             (without ``force``), or it is damaged.
     """
     directory, listed = Path(directory), absolute_folders(folders)
-    if not listed and not directory.is_dir():
+    if not listed and not embedded and not directory.is_dir():
         raise DataError(f"{directory}: no index yet; name the folders of images or recordings")
     directory.mkdir(parents=True, exist_ok=True)
     links = [path for path in directory.iterdir() if path.is_symlink()]
@@ -143,6 +152,7 @@ def update_index(
     with lock, contextlib.closing(Catalog(directory, create=True)) as catalog:
         run = _Run(directory, catalog, encoder, embed_recording)
         listed = run.begin(listed, model, force=force)
+        run.add_embedded(embedded, batch_size)
         run.add_files(listed, batch_size)
         run.remove_gone(listed)
         run.tidy(approximate_from)
@@ -188,6 +198,28 @@ class _Run:
                 f"{self.result.left_out:,} HEIC images are left out. {HEIF_PACKAGE}; or convert "
                 "them: magick mogrify -format jpg DIR/*.HEIC"
             )
+
+    def add_embedded(self, files: Iterable[Embedded], batch_size: int) -> None:
+        """Adds files that have vectors already, if they are here as they were then."""
+        files = progress(files, description="files of parts", unit="file")
+        with ThreadPoolExecutor(READERS) as readers:
+            for batch in _batched(files, batch_size):
+                stamps = [stamp_of(path) for path, *_ in batch]
+                contents = readers.map(_content, [path for path, *_ in batch])
+                here = [
+                    (*file, stamp)
+                    for file, stamp, content in zip(batch, stamps, contents, strict=True)
+                    if stamp is not None and content == file[1]
+                ]
+                with self.catalog.transaction():
+                    has = self.catalog.has_vectors
+                    new = {content: found for _, content, found, _ in here if not has(content)}
+                    if new:
+                        self._append(new)
+                    for path, content, _, stamp in here:
+                        self.catalog.put(path, stamp, content)
+                self.result.merged += len(here)
+                self.result.elsewhere += len(batch) - len(here)
 
     def _is_wanted(self, name: str) -> bool:
         return is_image(name) or (self.embed_recording is not None and is_recording(name))
@@ -250,6 +282,8 @@ class _Run:
         if not state.dim:
             state.dim = embeddings.shape[1]
             self.catalog.set_state(state)
+        if embeddings.shape[1] != state.dim:
+            raise DataError(f"{self.directory} has vectors of {state.dim} numbers, not of these")
         write_rows(vectors_file(self.directory, state.generation), start, embeddings)
         windows = ((content, window) for content, (_, each) in found.items() for window in each)
         for row, (content, window) in enumerate(windows, start):

@@ -131,6 +131,14 @@ def positive(text: str) -> int:
     return number
 
 
+def share(text: str) -> tuple[int, int]:
+    """An option's value such as 3/8: a number from 1 on, and how many there are."""
+    number, _, of = text.partition("/")
+    if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
+        raise argparse.ArgumentTypeError(f"{text}: not a part such as 1/8, ..., 8/8")
+    return int(number), int(of)
+
+
 def seconds(text: str) -> float:
     """Seconds of an option's value such as 5s or 2min."""
     from humanfriendly import InvalidTimespan, parse_timespan

@@ -184,6 +184,8 @@ def test_embeddings_and_keywords(exported: Path, pictures: Path, wav: Path, tmp_
         (("index", ".", "--index", "new"), "a new index needs --model"),
         (("index", "absent", "--index", "INDEX"), "absent: no such folder"),
         (("embed", "--model", "absent"), "give files or --text"),
+        (("embed", ".", "--model", "absent", "--part", "1/2"), "--part needs FILE and --output"),
+        (("index", "--index", "new", "--from", "."), ".: no parts; make them with"),
         (
             ("search", "--index", "INDEX", "--text", "x", "--device", "gpu"),
             "device 'gpu': PyTorch cannot use it here; choose from cpu",
@@ -307,3 +309,31 @@ print([name for name in names if name in sys.modules])
     ]
     assert len(found) == 5
     assert imported == "[]"
+
+
+def test_parts_become_an_index(
+    exported: Path, pictures: Path, wav: Path, tmp_path: Path, run
+) -> None:
+    pytest.importorskip("pyarrow")
+    parts, direct, merged = (tmp_path / name for name in ("parts", "direct", "merged"))
+    spoken = 0.1 * np.random.default_rng(2).standard_normal(24000)
+    soundfile.write(pictures / "a.flac", spoken, 16000)
+    for part in ("1/2", "2/2"):
+        run("embed", pictures, "--model", exported, "--part", part, "--output", parts)
+    rows = [json.loads(path.read_bytes())["rows"] for path in sorted(parts.glob("*.json"))]
+    assert sum(rows) == 6
+    printed = run("index", "--index", merged, "--from", parts)
+    assert printed == "5 images and 1 recordings (1 windows) in the index: 6 merged\n"
+    run("index", pictures, "--model", exported, "--index", direct)
+    for query in (("--wav", wav), ("--text", "a dog"), ("--image", pictures / "3.png")):
+        found, wanted = (
+            json.loads(run("search", "--index", index, *query, "--json"))
+            for index in (merged, direct)
+        )
+        scores = [[hit.pop("score") for hit in hits] for hits in (found, wanted)]
+        assert found == wanted
+        assert np.allclose(*scores, atol=1e-3)
+    config, other = tiny_hybrid_plus_config(tmp_path), tmp_path / "other"
+    save_speechclip(build_speechclip(config), config, other)
+    with pytest.raises(SystemExit, match=r"parts was made by .*model .* not by .*other"):
+        main(["index", "--index", str(tmp_path / "x"), "--from", str(parts), "--model", str(other)])

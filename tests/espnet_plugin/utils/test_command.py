@@ -11,7 +11,14 @@ from collections.abc import Callable
 
 import pytest
 
-from espnet_plugin.utils.command import command_errors, positive, resource_errors, seconds, size
+from espnet_plugin.utils.command import (
+    command_errors,
+    positive,
+    resource_errors,
+    seconds,
+    share,
+    size,
+)
 
 
 @pytest.mark.parametrize("error", [FileNotFoundError, ValueError, ImportError])
@@ -63,6 +70,8 @@ def test_a_disk_that_takes_nothing(number: int, message: str) -> None:
     [
         (positive, "3", 3, "0"),
         (seconds, "2min", 120, "soon"),
+        (share, "3/8", (3, 8), "9/8"),
+        (share, "8/8", (8, 8), "0/8"),
         (size, "10MB", 10 * 2**20, "large"),
     ],
 )

@@ -1,0 +1,275 @@
+"""Embeddings of many files in parts, which any machines write without knowing each other.
+
+Part 2 of 9 is ``part-2-of-9.parquet`` with a manifest, ``part-2-of-9.json``. Until it is complete,
+finished batches wait in ``part-2-of-9.unfinished``. What a batch holds depends on the source alone,
+so a part that was killed ends as an undisturbed one, bit for bit.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from espnet_plugin.data.audio import is_recording
+from espnet_plugin.data.scp import DataError
+from espnet_plugin.search.catalog import State, Window, window_of
+from espnet_plugin.search.model import IndexedModel, check_model
+from espnet_plugin.search.source import Item, is_medium, items_of_part
+from espnet_plugin.search.update import BATCH, READERS, Embedded, ImageEncoder, Windows
+from espnet_plugin.utils.atomic import atomic_path, write_text
+from espnet_plugin.utils.hashing import hash_file
+from espnet_plugin.utils.progress import progress
+from espnet_plugin.utils.scratch import scratch_folder
+
+try:
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+except ImportError as error:
+    raise ImportError(
+        f"parts need pyarrow ({error}): pip install pyarrow (extra: parts)"
+    ) from error
+
+CONTRACT = 1
+SAME = {"contract": int, "of": int, "fingerprint": str, "source": list}  # in all parts of a job
+KINDS = {"part": int, "dim": int, "model": str, "parquet": str, **SAME}
+
+
+def embed_part(
+    sources: Sequence[str],
+    output: Path,
+    *,
+    part: tuple[int, int],
+    model: IndexedModel,
+    encoder: ImageEncoder,
+    embed_recording: Callable[[str], Windows],
+) -> dict[str, Any]:
+    """Writes a part, or what is left of it; a complete one stays as it is. Returns its manifest.
+
+    Args:
+        sources: See :func:`~espnet_plugin.search.source.items_of_part`.
+        output: Folder of the parts.
+        part: Its number, from 1 on, and the number of parts.
+        model: The model of the encoder.
+        encoder: Embeds images.
+        embed_recording: Embeds the windows of a recording.
+
+    Raises:
+        DataError: If a source is missing, or the folder has this part of another job.
+    """
+    name = "part-{}-of-{}".format(*part)
+    manifest, table, work = (output / f"{name}.{end}" for end in ("json", "parquet", "unfinished"))
+    source = [os.path.abspath(os.path.expanduser(each)) for each in sources]
+    made = {"contract": CONTRACT, "part": part[0], "of": part[1], "source": source,
+            "model": model.name, "fingerprint": model.fingerprint}  # fmt: skip
+    there = _complete(manifest, table, made)
+    if there is None:
+        bad: dict[str, str] = {}
+        items = list(dict.fromkeys(items_of_part(source, *part, bad)))
+        try:
+            files = _write_batches(work, items, made, encoder, embed_recording)
+            with atomic_path(work / table.name) as temporary:
+                there = {**made, **_join(files, temporary, bad), "bad": bad}
+            os.replace(work / table.name, table)
+            write_text(manifest, json.dumps(there, indent=1) + "\n")
+        except FileNotFoundError:  # another process was at this part, completed it, and tidied up
+            there = _complete(manifest, table, made)
+            if there is None:
+                raise
+    shutil.rmtree(work, ignore_errors=True)
+    return there
+
+
+def _complete(manifest: Path, table: Path, made: dict[str, Any]) -> dict[str, Any] | None:
+    """The manifest of a part that is complete."""
+    if not manifest.is_file():
+        return None
+    there = _read_manifest(manifest)
+    if other := [key for key in SAME if there[key] != made[key]]:
+        raise DataError(f"{manifest}: of another {other[0]}; name a new folder, or remove it")
+    if there["parquet"] != _digest(table):
+        logging.warning(f"{table}: missing or damaged, so it is made again")
+        return None
+    logging.info(f"{manifest}: complete, left as it is")
+    return there
+
+
+def _write_batches(
+    work: Path,
+    items: Sequence[Item],
+    made: dict[str, Any],
+    encoder: ImageEncoder,
+    embed_recording: Callable[[str], Windows],
+) -> list[Path]:
+    """Writes the batches that are not there yet; returns the files of all."""
+    images = [item for item in items if not is_recording(item.id)]
+    batches = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
+    batches += [[item] for item in items if is_recording(item.id)]  # as an index takes them
+    files: list[Path] = []
+    for batch in progress(batches, description=work.stem, unit="batch"):
+        key = hashlib.sha256(ascii((made["fingerprint"], batch)).encode()).hexdigest()
+        files.append(work / f"{len(files):06}-{key[:16]}.parquet")
+        if not files[-1].is_file():
+            with atomic_path(files[-1]) as temporary:
+                found = _embedded(batch, encoder, embed_recording)
+                parquet.write_table(found, temporary)
+    return files
+
+
+def _embedded(
+    items: Sequence[Item], encoder: ImageEncoder, embed_recording: Callable[[str], Windows]
+) -> Any:
+    """A batch as a table; its metadata say what was left out."""
+    spoken = is_recording(items[0].id)
+    with scratch_folder() as folder, ThreadPoolExecutor(READERS) as readers:
+        read = partial(_read, embed_recording if spoken else encoder.read, folder)
+        mapped = map if spoken else readers.map
+        pairs = list(zip(items, mapped(read, range(len(items)), items), strict=True))
+    bad = {item.name: it for item, it in pairs if isinstance(it, str)}
+    for file, reason in bad.items():
+        logging.warning(f"skipped {file}: {reason}")
+    good = [(item, *it) for item, it in pairs if not isinstance(it, str)]
+    found = [medium for *_, medium in good]
+    if good and not spoken:
+        found = [(row, [Window()]) for row in encoder.encode(found)[:, None]]
+    rows = [
+        {
+            "id": os.fsencode(item.id),
+            "path": os.fsencode(item.path),
+            "start": window.start,
+            "end": window.end,
+            "row": row,
+            "keywords": json.dumps([vars(word) for word in window.words]),
+            "content": content,
+        }
+        for (item, content, _), (vectors, windows) in zip(good, found, strict=True)
+        for row, window in zip(vectors.astype(np.float16), windows, strict=True)
+    ]
+    schema = _schema(len(rows[0]["row"]) if rows else 0).with_metadata({"bad": json.dumps(bad)})
+    return pa.Table.from_pylist(rows, schema)
+
+
+def _read(
+    read: Callable[[str], Any], folder: Path, number: int, item: Item
+) -> tuple[bytes, Any] | str:
+    """SHA-256 of an item and what is read of it, or what is wrong with it."""
+    path = item.path
+    try:
+        if not is_medium(item.id):
+            raise DataError("neither an image nor a recording, by its ending")
+        if item.place:
+            path = str(folder / f"{number}-{os.path.basename(item.id)}")
+            with open(item.path, "rb") as shard, open(path, "wb") as file:
+                shard.seek(item.place[0])
+                file.write(shard.read(item.place[1]))
+        return hash_file(path, hashlib.sha256()).digest(), read(path)
+    except (OSError, ValueError) as error:  # others are not about the item
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise
+        return " ".join(str(error).split()).removeprefix(f"{path}: ")
+
+
+def _join(files: Sequence[Path], target: Path, bad: dict[str, str]) -> dict[str, Any]:
+    """Writes a part's table from those of its batches; returns what its manifest says of it."""
+    tables = [parquet.read_table(file) for file in files]
+    for table in tables:
+        bad.update(json.loads(table.schema.metadata[b"bad"]))
+    filled = [table.replace_schema_metadata() for table in tables if len(table)]
+    whole = pa.concat_tables(filled or [_schema(0).empty_table()])
+    parquet.write_table(whole, target, row_group_size=1 << 16)
+    dim = whole.schema.field("row").type.list_size
+    return {"dim": dim, "rows": len(whole), "parquet": _digest(target)}
+
+
+def open_parts(
+    directory: Path, model: IndexedModel | None = None
+) -> tuple[IndexedModel, Iterator[Embedded]]:
+    """The model of a job's parts and their files; a shard's member is ``shard.tar: name``.
+
+    Args:
+        directory: Holds all parts, whole, each once.
+        model: Must have made them; None: any.
+
+    Raises:
+        DataError: With the part that is missing, damaged, of another job or model, or a copy.
+    """
+    parts: list[dict[str, Any]] = []
+    for path in sorted(directory.glob("part-*.json")):
+        part = _read_manifest(path)
+        first = parts[0] if parts else part
+        for key in SAME:
+            if part[key] != first[key]:
+                raise DataError(
+                    f"{path}: {key} is {part[key]}, but {first[key]} in part {first['part']}; keep "
+                    "the parts of each job in a folder of its own"
+                )
+        if path.name != f"part-{part['part']}-of-{part['of']}.json":
+            raise DataError(f"{path}: a copy of part {part['part']} of {part['of']}; remove it")
+        if part["parquet"] != _digest(path.with_suffix(".parquet")):
+            raise DataError(f"{path.with_suffix('.parquet')}: missing or changed; embed it again")
+        parts.append(part)
+    if not parts:
+        raise DataError(f"{directory}: no parts; make them with speechclip embed SOURCE --part 1/1")
+    of, there = parts[0]["of"], {part["part"] for part in parts}
+    if missing := next((number for number in range(1, of + 1) if number not in there), None):
+        raise DataError(f"{directory}: part {missing} of {of} is missing; {len(parts)} are there")
+    made_by = State(model=parts[0]["model"], fingerprint=parts[0]["fingerprint"])
+    model = model or IndexedModel(made_by.model, made_by.fingerprint)
+    check_model(directory, made_by, model)
+    return model, _files(directory, parts)
+
+
+def _files(directory: Path, parts: Sequence[dict[str, Any]]) -> Iterator[Embedded]:
+    for part in parts:
+        path = directory / f"part-{part['part']}-of-{part['of']}.parquet"
+        try:
+            table = parquet.read_table(path)
+            if not table.schema.equals(_schema(part["dim"])):
+                raise ValueError("other columns")
+            numbers = table["row"].combine_chunks().flatten().to_numpy()
+            rows = numbers.astype(np.float32).reshape(len(table), part["dim"])
+            lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+            if not (np.isfinite(lengths) & (lengths > 0)).all():
+                raise ValueError("a vector is zero or not finite")
+            others = table.drop_columns("row").to_pylist()
+            items = [Item(os.fsdecode(row["id"]), os.fsdecode(row["path"])) for row in others]
+            for item, group in groupby(range(len(rows)), items.__getitem__):
+                places = list(group)
+                values = [[others[n][key] for key in ("start", "end", "keywords")] for n in places]
+                found = rows[places] / lengths[places], [window_of(*each) for each in values]
+                yield item.name, others[places[0]]["content"], found
+        except (KeyError, RecursionError, TypeError, ValueError) as error:
+            raise DataError(f"{path}: no part, or damaged ({error}); embed it again") from error
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_bytes())
+        wrong = [key for key, kind in KINDS.items() if type(found[key]) is not kind]
+        if wrong or found["contract"] != CONTRACT:
+            raise ValueError(f"{wrong[0]} is {found[wrong[0]]}" if wrong else "another version")
+        return found
+    except (KeyError, RecursionError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: no manifest of a part ({error}); remove it") from error
+
+
+def _digest(path: Path) -> str:
+    return hash_file(path, hashlib.sha256()).hexdigest() if path.is_file() else ""
+
+
+def _schema(dim: int) -> Any:
+    columns = {"id": pa.binary(), "path": pa.binary(), "start": pa.float64(), "end": pa.float64(),
+               "row": pa.list_(pa.float16(), dim), "keywords": pa.string(),
+               "content": pa.binary(32)}  # fmt: skip
+    return pa.schema(list(columns.items()))
