@@ -14,13 +14,15 @@ custom_root=
 local_data_opts=
 
 help_message=$(cat << 'EOF'
-Usage: ./run.sh [--corpus mini|mini_hard|mini_words|flickr8k|spokencoco|custom] [--seed N] [options of speechclip.sh]
+Usage: ./run.sh [--corpus mini|mini_hard|mini_words|flickr8k|spokencoco|vaani|afri_mcqa|custom] [--seed N] [options of speechclip.sh]
 
   --corpus mini        generated here, needs no network and no GPU; about ten minutes (default)
   --corpus mini_hard   the same, harder, in folders of its own; about twice as long
   --corpus mini_words  the same with 2,000 words, common and rare; about an hour
   --corpus flickr8k    Flickr8k with the Flickr Audio Caption Corpus; paths in db.sh
   --corpus spokencoco  SpokenCOCO with MSCOCO's images; paths in db.sh
+  --corpus vaani       Vaani: people in India describe images; paths in db.sh
+  --corpus afri_mcqa   spoken questions about images in African languages; paths in db.sh
   --corpus custom      a folder of your own, named by --custom_root; README.md says what is in it
   --download true      fetch flickr8k or spokencoco first (default false)
   --custom_root DIR    folder of your own corpus
@@ -33,6 +35,7 @@ Examples
   ./run.sh --corpus flickr8k --ngpu 2
   ./run.sh --corpus flickr8k --download true
   ./run.sh --corpus spokencoco --speechclip_config conf/tuning/spokencoco_large_cascaded_plus.yaml
+  ./run.sh --corpus vaani --local_data_opts "--languages Hindi,Tamil"
   ./run.sh --corpus custom --custom_root my_corpus
 EOF
 )
@@ -88,6 +91,14 @@ case "${corpus}" in
             --min_wav_duration 0.5
             --states_dtype int8
         );;
+    vaani|afri_mcqa)
+        # nobody wrote down what is said
+        settings=(
+            --speechclip_config conf/train.yaml
+            --vocab_from clip
+            --min_wav_duration 0.5
+            --states_dtype int8
+        );;
     custom)
         if [ -z "${custom_root}" ]; then
             echo "run.sh: error: --corpus custom needs --custom_root DIR; README.md says what is in it" >&2
@@ -103,7 +114,7 @@ case "${corpus}" in
             settings+=(--vocab_from clip)
         fi;;
     *)
-        echo "run.sh: error: --corpus ${corpus} is unknown; choose mini, mini_hard, mini_words, flickr8k, spokencoco or custom" >&2
+        echo "run.sh: error: --corpus ${corpus} is unknown; choose mini, mini_hard, mini_words, flickr8k, spokencoco, vaani, afri_mcqa or custom" >&2
         exit 2;;
 esac
 

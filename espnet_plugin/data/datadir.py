@@ -25,6 +25,7 @@ REQUIRED = ("wav.scp", "utt2spk", "utt2image")
 PER_UTTERANCE = (
     *REQUIRED,
     "text",
+    "utt2lang",
     "utt2num_samples",
     "utt2image_id",
     "image_feat.scp",

@@ -14,19 +14,21 @@ download_dir=downloads
 custom_root=${CUSTOM_ROOT:-}  # folder of a corpus of your own
 max_bad=0.1           # share of the recordings that may be missing or broken
 allow_outside=false   # the lists may name files outside the corpus's folders
+languages=            # vaani, afri_mcqa: those to take, separated by commas; empty: all
+test_only=false       # vaani, afri_mcqa: all recordings are for testing, see ./evaluate.sh
 difficulty=           # mini: default, hard or words; empty: as the corpus is named
 mini_root=            # empty: downloads/<corpus>
 mini_opts=${MINI_OPTS:-}  # options of local/mini/prepare.py, e.g. "--teacher_steps 100"
 
 help_message=$(cat << 'EOF'
-Usage: local/data.sh [--corpus mini|mini_hard|mini_words|flickr8k|spokencoco|custom] [--data_dir data] [--seed 0]
+Usage: local/data.sh [--corpus mini|mini_hard|mini_words|flickr8k|spokencoco|vaani|afri_mcqa|custom] [--data_dir data] [--seed 0]
                      [--nj 2] [--python python3]
                      [--download false] [--download_dir downloads] [--custom_root DIR] [--max_bad 0.1]
-                     [--allow_outside false]
+                     [--allow_outside false] [--languages Hindi,Tamil] [--test_only false]
                      [--difficulty default|hard|words] [--mini_root downloads/mini] [--mini_opts "options of local.mini.prepare"]
 
-Makes <data_dir>/<corpus>_train, _dev and _test. Where flickr8k and spokencoco
-lie, db.sh says: FLICKR8K, SPOKENCOCO, MSCOCO; environment variables of the same names win.
+Makes <data_dir>/<corpus>_train, _dev and _test. Where the corpora lie, db.sh says: FLICKR8K,
+SPOKENCOCO, MSCOCO, VAANI, AFRI_MCQA; environment variables of the same names win.
 EOF
 )
 
@@ -65,10 +67,14 @@ case "${corpus}" in
         if [ -z "${MSCOCO}" ] && [ -d "${fetched}/mscoco" ]; then MSCOCO=${fetched}/mscoco; fi
         ${python} -m local.spokencoco.prepare \
             --root "${SPOKENCOCO}" --mscoco "${MSCOCO}" "${checks[@]}";;
+    vaani|afri_mcqa)
+        folder=${corpus^^}
+        ${python} -m "local.${corpus}.prepare" --root "${!folder:-}" --target "${download_dir}/${corpus}" \
+            --languages "${languages}" --test_only "${test_only}" "${checks[@]}";;
     custom)
         ${python} -m local.custom.prepare \
             --root "${custom_root}" "${checks[@]}";;
     *)
-        echo "local/data.sh: error: --corpus ${corpus} is unknown; choose mini, mini_hard, mini_words, flickr8k, spokencoco or custom" >&2
+        echo "local/data.sh: error: --corpus ${corpus} is unknown; choose mini, mini_hard, mini_words, flickr8k, spokencoco, vaani, afri_mcqa or custom" >&2
         exit 2;;
 esac

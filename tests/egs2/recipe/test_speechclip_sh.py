@@ -484,7 +484,7 @@ def test_run_sh_names_the_corpora(project: Project) -> None:
         ["./run.sh", "--corpus", "x"], cwd=project.recipe, text=True, capture_output=True
     )
     assert result.returncode == 2
-    assert "choose mini, mini_hard, mini_words, flickr8k, spokencoco or custom" in result.stderr
+    assert "flickr8k, spokencoco, vaani, afri_mcqa or custom" in result.stderr
     shown = subprocess.run(["./run.sh", "--help"], cwd=project.recipe, capture_output=True)
     assert shown.returncode == 0
     assert b"--speechclip_config" in shown.stdout

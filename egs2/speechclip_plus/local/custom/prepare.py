@@ -20,8 +20,7 @@ from pathlib import Path
 
 from local.shared.command import preparation_command
 from local.shared.layout import contents, corpus_root, find_one
-from local.shared.sets import SPLITS
-from local.shared.spoken_captions import Corpus, SpokenCaption, clean_caption, safe_id
+from local.shared.spoken_captions import SPLITS, Corpus, SpokenCaption, clean_caption, safe_id
 
 from espnet_plugin.data.scp import DataError, text_lines
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from espnet_plugin.data.download import Resource
@@ -15,19 +15,19 @@ from .spoken_captions import Corpus
 
 
 def preparation_command(
-    name: str, read: Callable[..., Corpus], description: str, folders: dict[str, str]
+    name: str, read: Callable[..., Corpus], description: str, options: Mapping[str, str]
 ) -> None:
     """Read a corpus and make its data directories.
 
     Args:
         name: Of the corpus.
-        read: Takes what was given for each of ``folders``.
+        read: Takes what was given for each of ``options``.
         description: Module docstring of the preparation; its first line is shown.
-        folders: Options that name the corpus's folders → their help.
+        options: The corpus's own ones, which are texts → their help.
     """
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
-    for folder, text in folders.items():
-        parser.add_argument(f"--{folder}", default="", help=text)
+    for option, text in options.items():
+        parser.add_argument(f"--{option}", default="", help=text)
     parser.add_argument("--data_dir", type=Path, default=Path("data"))
     parser.add_argument("--nj", type=int, default=2, help="processes")
     parser.add_argument("--max_bad", type=float, default=0.1, help="share that may be skipped")
@@ -38,7 +38,7 @@ def preparation_command(
     )
     args = parser.parse_args()
     with command_errors(name):
-        corpus = read(*(getattr(args, folder) for folder in folders))
+        corpus = read(*(getattr(args, option) for option in options))
         prepare_sets(
             corpus,
             args.data_dir,

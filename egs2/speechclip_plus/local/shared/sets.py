@@ -13,9 +13,8 @@ from espnet_plugin.utils.atomic import write_text
 from espnet_plugin.utils.progress import progress
 
 from .spoken_captions import Corpus, SpokenCaption, check_all
-from .summary import Summary
+from .summary import SplitCounts, Summary
 
-SPLITS = ("train", "dev", "test")
 UNKNOWN_SPEAKER = "unknown"
 _TOLERATED = 50  # so few bad ones never stop the preparation, however small the corpus
 
@@ -44,8 +43,8 @@ def prepare_sets(
         DataError: Too much is missing, broken or contradictory, a set is empty, or an image id
             stands for two files.
     """
-    summary = Summary(corpus)
-    sets: dict[str, list[SpokenCaption]] = {split: [] for split in SPLITS}
+    summary = Summary(corpus, {split: SplitCounts() for split in corpus.splits})
+    sets: dict[str, list[SpokenCaption]] = {split: [] for split in corpus.splits}
     captions: dict[str, str] = {}
     skipped = ["set\tutterance\tproblem\tfile"]
     roots = () if allow_outside else corpus.roots
@@ -105,7 +104,7 @@ def without_contradictions(captions: Iterable[SpokenCaption]) -> list[SpokenCapt
     return items
 
 
-TABLES = ("image.scp", "text", "utt2image", "utt2spk", "wav.scp")
+TABLES = ("image.scp", "text", "utt2image", "utt2lang", "utt2spk", "wav.scp")
 
 
 def tables_of(items: Iterable[SpokenCaption]) -> dict[str, dict[str, str]]:
@@ -124,6 +123,8 @@ def tables_of(items: Iterable[SpokenCaption]) -> dict[str, dict[str, str]]:
                 raise DataError(f"{key} is listed twice, for different files: {first}, {file}")
         tables["utt2image"][item.utterance] = item.image
         tables["utt2spk"][item.utterance] = item.speaker or UNKNOWN_SPEAKER
+        if item.language:
+            tables["utt2lang"][item.utterance] = item.language
         if item.caption is not None:
             tables["text"][item.utterance] = item.caption
     return {name: table for name, table in tables.items() if table}

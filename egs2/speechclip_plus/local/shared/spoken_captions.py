@@ -15,6 +15,7 @@ from espnet_plugin.data.audio import read_header
 from espnet_plugin.data.files import MissingPackageError
 from espnet_plugin.data.scp import DataError
 
+SPLITS = ("train", "dev", "test")
 _BATCH = 4096
 # all but the white space, which str.split knows, and lone surrogates, which no file can hold
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ufeff\ud800-\udfff]")
@@ -32,6 +33,7 @@ class SpokenCaption:
         image_file: Its file.
         speaker: Who speaks; empty when unknown.
         caption: What is said; None when nobody wrote it down.
+        language: That is spoken; empty when unknown.
         problem: What is wrong with the corpus's entry, whatever its files hold.
     """
 
@@ -42,6 +44,7 @@ class SpokenCaption:
     image_file: str
     speaker: str = ""
     caption: str | None = None
+    language: str = ""
     problem: str = ""
 
 
@@ -58,6 +61,7 @@ class Corpus:
         notes: Sentences about quirks that were handled.
         with_text: Whether somebody wrote the captions down.
         total: Number of captions, where it is known before they are read.
+        splits: Sets to make.
     """
 
     name: str
@@ -68,6 +72,7 @@ class Corpus:
     notes: Sequence[str] = ()
     with_text: bool = True
     total: int | None = None
+    splits: Sequence[str] = SPLITS
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,9 +29,7 @@ class Summary:
     """Counts of one preparation."""
 
     corpus: Corpus
-    splits: dict[str, SplitCounts] = field(
-        default_factory=lambda: {split: SplitCounts() for split in ("train", "dev", "test")}
-    )
+    splits: dict[str, SplitCounts]
     skipped: Counter[str] = field(default_factory=Counter)
     kept: int = 0
     absent: int = 0

@@ -1,0 +1,374 @@
+"""Vaani and MTEB's AfriMCQA in the form in which the Hugging Face hub has them."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+
+from espnet_plugin.data.datadir import problems
+from espnet_plugin.data.scp import DataError, read_scp
+from tests.egs2.corpora.conftest import RECIPE
+
+pyarrow = pytest.importorskip("pyarrow")
+parquet = pytest.importorskip("pyarrow.parquet")
+MEDIA = pyarrow.struct({"bytes": pyarrow.binary(), "path": pyarrow.string()})
+IMAGES = 24  # by their content, dev and test have some of them
+SPLITS = ("train", "dev", "test")
+
+
+def sound(number: int, file_format: str = "WAV") -> dict[str, object]:
+    """A recording of 0.5 s, unlike those with other numbers."""
+    samples = np.random.default_rng(number).standard_normal(8000) * 0.01
+    stream = io.BytesIO()
+    soundfile.write(stream, samples, 16000, format=file_format)
+    return {"bytes": stream.getvalue(), "path": f"clip {number}.{file_format.lower()}"}
+
+
+def picture(number: int, name: str) -> dict[str, object]:
+    stream = io.BytesIO()
+    Image.new("RGB", (4, 4), (number, 0, 0)).save(stream, format="PNG")
+    return {"bytes": stream.getvalue(), "path": name}
+
+
+def write(path: Path, columns: Mapping[str, Sequence], group: int = 5) -> None:
+    """As ``datasets`` does, in small row groups."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    arrays = {
+        name: pyarrow.array(values, MEDIA if name in ("audio", "image") else pyarrow.string())
+        for name, values in columns.items()
+    }
+    parquet.write_table(pyarrow.table(arrays), path, row_group_size=group)
+
+
+@pytest.fixture
+def vaani(tmp_path: Path) -> Path:
+    """Two languages with two recordings of each image, in three formats; images in two files."""
+    root = tmp_path / "Vaani"
+    names = [f"IISc_{number:02d}.png" for number in range(IMAGES)]
+    pictures = [picture(number, name) for number, name in enumerate(names)]
+    for part, half in enumerate((pictures[:12], pictures[12:])):
+        write(root / "images" / f"train-{part:05d}-of-00002.parquet", {"image": half})
+    for place, language in enumerate(("Hindi", "Tamil")):
+        numbers = range(IMAGES * place, IMAGES * (place + 1))
+        formats = ["WAV", "FLAC", "MP3"] * 8
+        columns = {
+            "audio": [sound(*item) for item in zip(numbers, formats, strict=True)],
+            "language": [language] * IMAGES,
+            "speakerID": [f"S {number % 4}" for number in numbers],
+            "transcript": [None] * IMAGES,
+            "referenceImage": [f"images/{name}" for name in names],
+        }
+        write(root / "audio" / language / "train-00000-of-00001.parquet", columns)
+    return root
+
+
+@pytest.fixture
+def afri_mcqa(tmp_path: Path) -> Path:
+    """Two languages with images of their own. Their last image is the same photograph."""
+    root = tmp_path / "AfriMCQA"
+    for place, code in enumerate(("amh", "yor")):
+        numbers = [*range(IMAGES * place, IMAGES * (place + 1) - 1), 255]
+        ids = [f"{code}-img-{number}" for number in range(IMAGES)]
+        pictures = [picture(number, f"{number}.png") for number in numbers]
+        write(root / f"{code}_images.parquet", {"image": pictures, "id": ids})
+        columns = {
+            "audio": [sound(number + 300 * place) for number in range(IMAGES)],
+            "id": [f"{code}-aud-{number}_0" for number in range(IMAGES)],
+            "image_id": ids,
+        }
+        write(root / f"{code}_audio.parquet", columns)
+    return root
+
+
+def prepare(root: Path, data: Path, languages: str = "", test_only: str = "", **options):
+    from local.afri_mcqa.prepare import AFRI_MCQA
+    from local.shared.parquet import read_parquet
+    from local.shared.sets import prepare_sets
+    from local.vaani.prepare import VAANI
+
+    layout = VAANI if root.name == "Vaani" else AFRI_MCQA
+    corpus = read_parquet(layout, str(root), str(data / "unpacked"), languages, test_only)
+    return prepare_sets(corpus, data, **options)
+
+
+def tables(data: Path, name: str) -> dict[str, dict[str, str]]:
+    """A table of each set."""
+    return {path.name: read_scp(path / name) for path in sorted(data.glob("*_*")) if path.is_dir()}
+
+
+def change(path: Path, column: str, row: int, content: object) -> None:
+    table = parquet.read_table(path)
+    values = table.column(column).to_pylist()
+    values[row] = content
+    place = table.schema.get_field_index(column)
+    array = pyarrow.array(values, table.schema.field(column).type)
+    parquet.write_table(table.set_column(place, column, array), path, row_group_size=5)
+
+
+def test_vaani_has_a_set_for_each_image(vaani: Path, tmp_path: Path) -> None:
+    summary = prepare(vaani, tmp_path / "data")
+    assert (summary.kept, summary.bad) == (2 * IMAGES, 0)
+    images = [set(table.values()) for table in tables(tmp_path / "data", "utt2image").values()]
+    assert [len(names) for names in images] == [
+        summary.splits[split].images for split in sorted(SPLITS)
+    ]
+    assert sum(map(len, images)) == len(set().union(*images)) == IMAGES
+    for split in SPLITS:
+        directory = tmp_path / "data" / f"vaani_{split}"
+        assert problems(directory, text=False) == []
+        assert not (directory / "text").exists()
+        languages = read_scp(directory / "utt2lang")
+        assert sorted(languages.values()) == sorted(["Hindi", "Tamil"] * (len(languages) // 2))
+    assert set(read_scp(directory / "spk2utt")) <= {f"S-{number}" for number in range(4)}
+
+
+def test_what_is_unpacked_is_what_the_files_hold(vaani: Path, tmp_path: Path) -> None:
+    prepare(vaani, tmp_path / "data")
+    published = {
+        content["bytes"]: name.rpartition("/")[2]
+        for path in vaani.glob("audio/*/*")
+        for content, name in zip(
+            *(parquet.read_table(path)[name].to_pylist() for name in ("audio", "referenceImage")),
+            strict=True,
+        )
+    }
+    image_of = tables(tmp_path / "data", "utt2image")
+    for name, wavs in tables(tmp_path / "data", "wav.scp").items():
+        pictures = read_scp(tmp_path / "data" / name / "image.scp")
+        for utterance, file in wavs.items():
+            image = published.pop(Path(file).read_bytes())
+            assert image_of[name][utterance] == image
+            with Image.open(pictures[image]) as shown:
+                assert shown.getpixel((0, 0)) == (int(image[5:7]), 0, 0)
+            assert soundfile.info(file).frames >= 8000
+    assert not published
+
+
+def test_some_languages(vaani: Path, tmp_path: Path) -> None:
+    assert prepare(vaani, tmp_path / "data", "Tamil").kept == IMAGES
+    languages = tables(tmp_path / "data", "utt2lang").values()
+    assert {language for table in languages for language in table.values()} == {"Tamil"}
+    with pytest.raises(DataError, match="no recording in Oriya; there are Hindi, Tamil"):
+        prepare(vaani, tmp_path / "data", "Tamil,Oriya")
+
+
+def test_vaani_by_district(vaani: Path, tmp_path: Path) -> None:
+    whole = prepare(vaani, tmp_path / "whole")
+    files = [pyarrow.parquet.read_table(path) for path in sorted(vaani.glob("audio/*/*"))]
+    district = vaani / "audio" / "Bihar" / "Gaya" / "train-00000-of-00001.parquet"
+    for folder in list(vaani.glob("audio/*")):
+        folder.rename(tmp_path / folder.name)
+    district.parent.mkdir(parents=True)
+    without_speakers = pyarrow.concat_tables(files).drop_columns("speakerID")
+    parquet.write_table(without_speakers, district, row_group_size=7)
+    assert prepare(vaani, tmp_path / "data").kept == whole.kept
+    for name in ("utt2lang", "utt2image"):
+        assert tables(tmp_path / "data", name) == tables(tmp_path / "whole", name)
+    assert set(read_scp(tmp_path / "data/vaani_train/utt2spk").values()) == {"unknown"}
+    assert prepare(vaani, tmp_path / "data", "Hindi").kept == IMAGES
+
+
+def test_bad_rows_are_skipped_and_counted(
+    vaani: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    hindi, tamil = sorted(vaani.glob("audio/*/*"))
+    change(hindi, "audio", 0, {"bytes": b"no sound at all", "path": "x.wav"})
+    change(hindi, "audio", 1, {"bytes": None, "path": "only a name.wav"})
+    change(hindi, "audio", 2, None)
+    change(hindi, "referenceImage", 3, "images/nowhere.png")
+    change(hindi, "referenceImage", 4, None)
+    same = parquet.read_table(hindi)["audio"].to_pylist()[6]
+    change(hindi, "audio", 7, same)  # about another image
+    change(hindi, "audio", 8, sound(7))
+    change(hindi, "referenceImage", 8, "IISc_09.png")
+    change(hindi, "speakerID", 8, "S 1")
+    change(hindi, "audio", 9, sound(7))  # the same again
+    images = vaani / "images" / "train-00001-of-00002.parquet"
+    change(images, "image", 11, {"bytes": b"", "path": "IISc_23.png"})
+    caplog.set_level(logging.INFO)
+    summary = prepare(vaani, tmp_path / "data", max_bad=0.5)
+    assert summary.skipped == {
+        "recording cannot be read": 1,
+        "recording missing": 2,
+        "image missing": 2 + 2,
+        "recording of another utterance, too": 2,
+        "listed again": 1,
+    }
+    assert summary.kept == 2 * IMAGES - 10
+    rows = (tmp_path / "data/local/vaani/skipped.tsv").read_text().splitlines()
+    assert len(rows) == 1 + 10
+    assert any("only a name.wav, recording 1" in row for row in rows)
+    assert "24 Hindi, 24 Tamil" in caplog.text and "images: 26 named, 23 there" in caplog.text
+
+
+def test_a_second_run_writes_nothing_again(vaani: Path, tmp_path: Path) -> None:
+    prepare(vaani, tmp_path / "data", "Hindi")
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "data/unpacked").rglob("*.*")}
+    assert len(files) == 2 * IMAGES
+    cut = next(path for path in files if path.suffix == ".mp3")
+    cut.write_bytes(cut.read_bytes()[:100])  # by a crash of the machine
+    prepare(vaani, tmp_path / "data")
+    assert all(path.stat().st_mtime_ns == time for path, time in files.items() if path != cut)
+    assert cut.stat().st_size > 100
+    assert len(list((tmp_path / "data/unpacked/wavs").rglob("*.*"))) == 2 * IMAGES
+
+
+def test_a_photograph_in_two_languages_is_one_image(afri_mcqa: Path, tmp_path: Path) -> None:
+    summary = prepare(afri_mcqa, tmp_path / "data")
+    assert summary.kept == 2 * IMAGES
+    sets = tables(tmp_path / "data", "utt2image").values()
+    images = [image for table in sets for image in table.values()]
+    assert len(set(images)) == 2 * IMAGES - 1
+    assert images.count("amh-img-23") == 2
+    assert "images: 48 named, 48 there, 47 differ" in summary.lines()
+
+
+def test_all_for_testing(afri_mcqa: Path, tmp_path: Path) -> None:
+    summary = prepare(afri_mcqa, tmp_path / "data", "yor", "true")
+    assert [(split, counts.utterances) for split, counts in summary.splits.items()] == [
+        ("test", IMAGES)
+    ]
+    assert list(tables(tmp_path / "data", "wav.scp")) == ["afri_mcqa_test"]
+    languages = read_scp(tmp_path / "data/afri_mcqa_test/utt2lang")
+    assert set(languages.values()) == {"yor"}
+
+
+@pytest.mark.slow
+def test_mteb_reads_the_same_pairs(
+    afri_mcqa: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("mteb")
+    module = pytest.importorskip("mteb.tasks.retrieval.multilingual.afri_mcqa_retrieval")
+    lines = ["---", "configs:"]
+    for kind in ("audio", "images"):
+        files = f"[{{split: test, path: amh_{kind}.parquet}}]"
+        lines.append(f"- {{config_name: amh-{kind}, data_files: {files}}}")
+    (afri_mcqa / "README.md").write_text("\n".join([*lines, "---", ""]))
+    monkeypatch.setattr(module, "_DATASET_PATH", str(afri_mcqa))
+    monkeypatch.setattr(module, "_LANGUAGES", {"amh": ["amh-Ethi"]})
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    task = module.AfriMCQAA2IRetrieval()
+    task.load_data()
+    answers = task.dataset["amh"]["test"]["relevant_docs"].values()
+    prepare(afri_mcqa, tmp_path / "data", "amh", "true")
+    images = read_scp(tmp_path / "data/afri_mcqa_test/utt2image").values()
+    assert sorted(images) == sorted(image for answer in answers for image in answer)
+
+
+def no_images(root: Path) -> None:
+    (root / "images").rename(root / "pictures")
+
+
+def other_columns(root: Path) -> None:
+    path = next(root.glob("audio/Tamil/*"))
+    names = [{"referenceImage": "image"}.get(n, n) for n in parquet.read_schema(path).names]
+    parquet.write_table(parquet.read_table(path).rename_columns(names), path)
+
+
+def audio_outside(root: Path) -> None:
+    path = next(root.glob("audio/Tamil/*"))
+    names = parquet.read_table(path).set_column(0, "audio", [["a.wav"] * IMAGES])
+    parquet.write_table(names, path)
+
+
+def cut_off(root: Path) -> None:
+    path = next(root.glob("audio/Tamil/*"))
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def pointer(root: Path) -> None:
+    text = "version https://git-lfs.github.com/spec/v1\n"
+    (root / "images" / "train-00001-of-00002.parquet").write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (no_images, r"looked for audio/.*, and images/\*.parquet in .*found there: audio/, pict"),
+        (other_columns, "no column referenceImage; it has audio.bytes, audio.path, language, .*"),
+        (audio_outside, "Tamil/.*no column audio.bytes, audio.path; it has audio, language"),
+        (cut_off, "Tamil/train-00000-of-00001.parquet: cannot be read .*download it again"),
+        (pointer, "images/train-00001-of-00002.parquet: cannot be read .*download it again"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_is_written(
+    vaani: Path, tmp_path: Path, damage, message: str
+) -> None:
+    damage(vaani)
+    with pytest.raises(DataError, match=message):
+        prepare(vaani, tmp_path / "data")
+    assert not (tmp_path / "data").exists()
+
+
+def test_damage_within_a_file_names_it_and_keeps_what_was_unpacked(
+    vaani: Path, tmp_path: Path
+) -> None:
+    path = next(vaani.glob("audio/Tamil/*"))
+    parquet.write_table(pyarrow.concat_tables(3 * [parquet.read_table(path)]), path, 5)
+    where = parquet.read_metadata(path).row_group(14).column(0)  # the last audio
+    content = bytearray(path.read_bytes())
+    start = where.dictionary_page_offset or where.data_page_offset
+    content[start : start + where.total_compressed_size] = bytes(where.total_compressed_size)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="Tamil/train-00000-of-00001.parquet: cannot be read"):
+        prepare(vaani, tmp_path / "data")
+    assert not list((tmp_path / "data").glob("vaani_*"))
+    assert len(list((tmp_path / "data/unpacked/wavs").rglob("*.*"))) >= IMAGES
+
+
+def test_without_pyarrow(vaani: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(DataError, match=r"pip install pyarrow \(extra: parquet\)"):
+        prepare(vaani, tmp_path / "data")
+
+
+def recipe(folder: Path) -> Path:
+    """The recipe with folders of its own for what it makes."""
+    made = folder / "egs2" / "speechclip_plus"
+    made.mkdir(parents=True)
+    (folder / "espnet_plugin").symlink_to(RECIPE.parents[1] / "espnet_plugin")
+    for path in RECIPE.iterdir():
+        if path.name not in ("data", "dump", "exp", "downloads"):
+            (made / path.name).symlink_to(path)
+    return made
+
+
+@pytest.mark.slow
+def test_the_recipes_first_stages(vaani: Path, tmp_path: Path) -> None:
+    here = recipe(tmp_path)
+    command = ["./run.sh", "--corpus", "vaani", "--stop_stage", "2", "--nj", "1", "--ngpu", "0"]
+    command += ["--python", sys.executable, "--local_data_opts", "--languages Hindi"]
+    environment = {**os.environ, "VAANI": str(vaani)}
+    done = subprocess.run(command, cwd=here, env=environment, text=True, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    dumped = here / "dump/raw/org/vaani_train"
+    assert set(read_scp(dumped / "utt2lang").values()) == {"Hindi"}
+    wavs = read_scp(dumped / "wav.scp")
+    assert wavs.keys() == read_scp(dumped / "utt2image").keys()
+    for file in wavs.values():
+        info = soundfile.info(here / file)
+        assert (info.format, info.samplerate, info.channels) == ("FLAC", 16000, 1)
+
+
+@pytest.mark.slow
+def test_data_sh_makes_a_test_set(afri_mcqa: Path, tmp_path: Path) -> None:
+    here = recipe(tmp_path)
+    command = ["local/data.sh", "--corpus", "afri_mcqa", "--nj", "1", "--python", sys.executable]
+    environment = {**os.environ, "AFRI_MCQA": str(afri_mcqa)}
+    options = [*command, "--test_only", "true"]
+    subprocess.run(options, cwd=here, env=environment, check=True, capture_output=True)
+    assert [path.name for path in (here / "data").glob("afri_mcqa_*")] == ["afri_mcqa_test"]
+    del environment["AFRI_MCQA"]
+    failed = subprocess.run(command, cwd=here, env=environment, text=True, capture_output=True)
+    assert failed.returncode == 1
+    assert "AFRI_MCQA is not set" in failed.stderr and "Traceback" not in failed.stderr
