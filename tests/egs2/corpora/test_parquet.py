@@ -7,6 +7,7 @@ import logging
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -211,6 +212,23 @@ def test_bad_rows_are_skipped_and_counted(
     assert "24 Hindi, 24 Tamil" in caplog.text and "images: 26 named, 23 there" in caplog.text
 
 
+def test_numbers_as_names(afri_mcqa: Path, tmp_path: Path) -> None:
+    for path in sorted(afri_mcqa.glob("*.parquet")):
+        table = parquet.read_table(path)
+        name = "id" if path.name.endswith("images.parquet") else "image_id"
+        first = 100 if path.name.startswith("amh") else 200
+        numbers = pyarrow.array(range(first, first + IMAGES))
+        table = table.set_column(table.schema.get_field_index(name), name, numbers)
+        if name == "image_id":
+            table = table.append_column("speakerID", pyarrow.array(range(1, IMAGES + 1)))
+        parquet.write_table(table, path)
+    assert prepare(afri_mcqa, tmp_path / "data", test_only="true").kept == 2 * IMAGES
+    images = set(read_scp(tmp_path / "data/afri_mcqa_test/image.scp"))
+    assert images == {str(number) for number in (*range(100, 124), *range(200, 223))}
+    speakers = set(read_scp(tmp_path / "data/afri_mcqa_test/spk2utt"))
+    assert speakers == {str(number) for number in range(1, IMAGES + 1)}
+
+
 def test_a_second_run_writes_nothing_again(vaani: Path, tmp_path: Path) -> None:
     prepare(vaani, tmp_path / "data", "Hindi")
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "data/unpacked").rglob("*.*")}
@@ -221,6 +239,34 @@ def test_a_second_run_writes_nothing_again(vaani: Path, tmp_path: Path) -> None:
     assert all(path.stat().st_mtime_ns == time for path, time in files.items() if path != cut)
     assert cut.stat().st_size > 100
     assert len(list((tmp_path / "data/unpacked/wavs").rglob("*.*"))) == 2 * IMAGES
+
+
+@pytest.mark.slow
+def test_a_killed_preparation_ends_as_an_undisturbed_one(vaani: Path, tmp_path: Path) -> None:
+    for path in vaani.glob("audio/*/*"):  # the same recordings often enough to be killed in time
+        table = parquet.read_table(path)
+        parquet.write_table(pyarrow.concat_tables(100 * [table]), path, row_group_size=5)
+    (tmp_path / "data").mkdir()
+    command = [sys.executable, "-m", "local.vaani.prepare", "--root", str(vaani)]
+    command += ["--target", str(tmp_path / "data/unpacked"), "--data_dir", str(tmp_path / "data")]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(RECIPE), str(RECIPE.parents[1])]),
+    }
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    while not any((tmp_path / "data/unpacked").glob("wavs/*/*.*")):
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    assert not list((tmp_path / "data").glob("vaani_*"))
+    prepare(vaani, tmp_path / "data", max_bad=1.0)
+    prepare(vaani, tmp_path / "clean", max_bad=1.0)
+    for name in ("utt2image", "utt2lang", "utt2spk"):
+        assert tables(tmp_path / "data", name) == tables(tmp_path / "clean", name)
+    for path in (tmp_path / "clean/unpacked").rglob("*.*"):
+        same = tmp_path / "data/unpacked" / path.relative_to(tmp_path / "clean/unpacked")
+        assert same.read_bytes() == path.read_bytes()
 
 
 def test_a_photograph_in_two_languages_is_one_image(afri_mcqa: Path, tmp_path: Path) -> None:

@@ -145,9 +145,9 @@ def recordings(
         if known and languages and known not in languages:
             continue
         for row in rows(path, layout.image_of, *columns, *([] if known else ["language"])):
-            language = known or row["language"] or "unknown"
+            language = known or str(row["language"] or "unknown")
             if not languages or language in languages:
-                yield language, PurePosixPath(row[layout.image_of] or "").name, row
+                yield language, PurePosixPath(str(row[layout.image_of] or "")).name, row
 
 
 def spoken_captions(
@@ -168,7 +168,7 @@ def spoken_captions(
             image=image,
             recording=str(file or f"{row['audio.path']}, recording {number}"),
             image_file=str(image_file or name),
-            speaker=safe_id(row.get(_SPEAKER) or ""),
+            speaker=safe_id(str(row.get(_SPEAKER) or "")),
             language=safe_id(language),
             problem="" if file else "image missing" if content else "recording missing",
         )
@@ -182,7 +182,7 @@ def store_images(
     first: dict[str, tuple[str, Path]] = {}
     for path in progress(files, description="images unpacked", unit="file"):
         for row in rows(path, layout.image_id, *_IMAGE):
-            name, content = row[layout.image_id], row["image.bytes"]
+            name, content = str(row[layout.image_id]), row["image.bytes"]
             if content and name in wanted and name not in images:
                 file = store(content, row["image.path"], folder)
                 images[name] = first.setdefault(file.stem, (safe_id(name), file))
