@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 from local.shared import spoken_captions
-from local.shared.sets import SPLITS, tables_of, write_set
+from local.shared.sets import tables_of, write_set
+from local.shared.spoken_captions import SPLITS
 from PIL import Image
 
 from espnet_plugin.data.hard_negatives import (
