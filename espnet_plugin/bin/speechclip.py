@@ -90,7 +90,19 @@ def get_parser() -> argparse.ArgumentParser:
     )
 
     added = command("search", search, "Find images and recordings by voice, text or image.")
-    added.add_argument("--index", required=True, type=Path, help="made by speechclip index")
+    added.add_argument(
+        "--index",
+        required=True,
+        help="made by speechclip index; or lancedb:DIR#TABLE, qdrant:DIR#NAME, "
+        "qdrant:http://HOST#NAME, postgresql://HOST/DATABASE#TABLE, faiss:FILE#PATHS, "
+        "parquet:FILE, rclip:FILE",
+    )
+    added.add_argument("--clip", default="", help="made that index, e.g. ViT-B-32/openai")
+    added.add_argument(
+        "--trust_index",
+        action="store_true",
+        help="you trust the maker of a FAISS file, or of a folder of Qdrant: these can run code",
+    )
     _model(added, required=False, branch=True)
     query = added.add_argument_group("query; each option may be repeated")
     query.add_argument("--wav", action="append", default=[], metavar="FILE", help="a recording")
@@ -299,12 +311,12 @@ def index(args: argparse.Namespace) -> None:
 
 def search(args: argparse.Namespace) -> None:
     """Ranks the images and the recordings of an index."""
-    from espnet_plugin.search.index import Index
     from espnet_plugin.search.microphone import record
     from espnet_plugin.search.player import play
     from espnet_plugin.search.query import check_query, embed_query
+    from espnet_plugin.search.stores import open_index
 
-    index = Index(args.index)
+    index = open_index(args.index, clip=args.clip, trust=args.trust_index)
     wanted = args.wav, args.text, args.image
     check_query(*wanted, spoken=args.mic is not None)
     spoken = record(args.mic) if args.mic else None

@@ -141,7 +141,8 @@ class Index:
         """
         with self._catalog.transaction("DEFERRED"):  # writers wait until it ends
             self._refresh()
-            query = self._checked(query)
+            dim = self._vectors.shape[1] if len(self._vectors) else len(query)
+            query = unit_query(query, dim, self.directory)
             others = {"image": self._recorded, "recording": ~self._recorded}
             unwanted = others.get(kind or "", np.zeros(len(self._vectors), bool))
             fetch = top
@@ -168,28 +169,16 @@ class Index:
             self._codes = read_codes(path, rows=min(rows, state.coded), dim=state.dim)
         self._read = read
 
-    def _checked(self, query: np.ndarray) -> np.ndarray:
-        """The query at unit length, (1, dim)."""
-        if len(self._vectors) and query.shape != self._vectors.shape[1:]:
-            raise ValueError(
-                f"the query has shape {query.shape}; {self.directory} holds vectors of "
-                f"{self._vectors.shape[1]} numbers"
-            )
-        length = np.linalg.norm(query)
-        if not np.isfinite(length) or length == 0:
-            raise ValueError("the query is zero or not finite")
-        return np.ascontiguousarray(query / length, np.float32)[None]
-
     def _nearest(
         self, query: np.ndarray, number: int, unwanted: np.ndarray, *, exact: bool
     ) -> tuple[np.ndarray, np.ndarray]:
         """Rows and their scores, best first."""
         if exact or self._codes is None:
-            return _exactly(query, self._vectors, number, unwanted)
+            return nearest_rows(query, self._vectors, number, unwanted)
         coded, most = self._codes.ntotal, max(self.candidates, WIDEN * number)
         first = candidates(self._codes, query, most, unwanted[:coded])
         # an update that runs now, or was killed, adds vectors without codes
-        last = coded + _exactly(query, self._vectors[coded:], number, unwanted[coded:])[0]
+        last = coded + nearest_rows(query, self._vectors[coded:], number, unwanted[coded:])[0]
         rows = np.concatenate([first, last])
         scores = self._vectors[rows] @ query[0]
         best = np.argsort(-scores, kind="stable")[:number]
@@ -210,10 +199,22 @@ class Index:
         return [hit for hit, unchanged in found if unchanged]
 
 
-def _exactly(
+def unit_query(query: np.ndarray, dim: int, name: object) -> np.ndarray:
+    """A query at unit length, (1, dim); raises ValueError if it does not fit what is searched."""
+    if query.shape != (dim,):
+        raise ValueError(
+            f"the query has shape {query.shape}; {name} holds vectors of {dim} numbers"
+        )
+    length = np.linalg.norm(query)
+    if not np.isfinite(length) or length == 0:
+        raise ValueError("the query is zero or not finite")
+    return np.ascontiguousarray(query / length, np.float32)[None]
+
+
+def nearest_rows(
     query: np.ndarray, vectors: np.ndarray, number: int, unwanted: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the nearest and their scores, best first."""
+    """Rows of the nearest to a query (1, dim), and their scores, best first."""
     if unwanted.all():
         return np.empty(0, np.int64), np.empty(0, np.float32)
     scores = vectors @ query[0]

@@ -132,6 +132,32 @@ def test_an_index_refuses_another_model(index: Path, pictures: Path, tmp_path: P
             main([*map(str, arguments), "--model", str(other), "--index", str(index)])
 
 
+def test_an_index_that_others_made_is_searched(
+    exported: Path, pictures: Path, tmp_path: Path, run
+) -> None:
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow.parquet import write_table
+
+    model = SpeechCLIP.from_pretrained(exported)
+    files = [str(pictures / f"{number}.png") for number in range(5)]
+    rows = 7 * np.asarray(model.encode_image(files))
+    write_table(pa.table({"file": files, "vector": list(rows)}), tmp_path / "photos.parquet")
+    search = ("search", "--index", f"parquet:{tmp_path / 'photos.parquet'}", "--text", "a dog")
+    with pytest.raises(SystemExit, match="fits all models with its CLIP; add --model"):
+        run(*search)
+    search += ("--model", exported)
+    with pytest.raises(
+        SystemExit, match=r"does not say whose CLIP made it; --clip (\S+) does"
+    ) as said:
+        run(*search)
+    with pytest.raises(SystemExit, match=r"is of the CLIP ViT-B/32, not of .*would mean nothing"):
+        run(*search, "--clip", "ViT-B/32")
+    search += ("--clip", re.findall(r"--clip (\S+)", str(said.value))[0])
+    expected = ranking(model, np.asarray(model.encode_text("a dog"))[0], pictures)
+    assert run(*search, "--paths").split() == expected
+    assert [hit["start"] for hit in json.loads(run(*search, "--json", "--top", 2))] == [None] * 2
+
+
 def test_says_what_models_and_indices_are(exported: Path, index: Path, pictures: Path, run) -> None:
     described = json.loads(run("info", exported, "--json"))
     assert described["architecture"] == "hybrid+"

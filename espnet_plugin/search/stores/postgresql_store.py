@@ -1,0 +1,43 @@
+"""PostgreSQL with pgvector: ``postgresql://USER@HOST/DATABASE#TABLE``."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable
+
+import numpy as np
+import psycopg
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from espnet_plugin.data.scp import DataError
+from espnet_plugin.search.stores.store import VECTORS, Row, Store, column
+
+COLUMNS = """
+SELECT attname AS name, format_type(atttypid, NULL) AS type, atttypmod AS dim
+FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped
+"""
+NEAR = """
+SELECT *, {vector}::real[] AS vector FROM {table} WHERE {vector} IS NOT NULL
+ORDER BY {vector} <=> %s::{type} LIMIT %s
+"""
+
+
+class Opened(Store):
+    """See :class:`Store`; an index of the table is used if it is for cosines."""
+
+    def _open(self) -> None:
+        place = self.name.partition("#")[0]
+        self._database = psycopg.connect(place, autocommit=True, row_factory=dict_row)
+        weakref.finalize(self, self._database.close)
+        table = sql.Identifier(*self.table.split("."))
+        rows = self._database.execute(COLUMNS, (table.as_string(self._database),)).fetchall()
+        vectors = {row["name"]: row for row in rows if row["type"] in ("vector", "halfvec")}
+        if not vectors:
+            raise DataError(f"{self.name}: no such table, or no column of vectors; give #TABLE")
+        name = next(iter(vectors)) if len(vectors) == 1 else column(VECTORS, vectors)
+        self.dim, kind = vectors[name]["dim"], sql.SQL(vectors[name]["type"])
+        self._near_sql = sql.SQL(NEAR).format(table=table, vector=sql.Identifier(name), type=kind)
+
+    def _near(self, query: np.ndarray, number: int) -> Iterable[Row]:
+        return self._database.execute(self._near_sql, (str(query.tolist()), number))
