@@ -59,15 +59,14 @@ class Store(ABC):
             if not found:
                 return []
             path, vector = column(PATHS, found[0]), column(VECTORS, found[0])
+            paths = [os.fsdecode(row[path]) for row in found]
             vectors = np.array([row[vector] for row in found], np.float32)
         lengths = np.maximum(np.linalg.norm(vectors, axis=1), 1e-30)
         if not self.ranks_by_cosine and (abs(lengths - 1) > UNIT).any():
             logging.warning(f"{self.name} can miss near images: it does not rank by cosine, and "
                             "its vectors are not of unit length")  # fmt: skip
         scores = (vectors @ query / lengths).tolist()
-        hits = [
-            Hit(os.fsdecode(row[path]), score) for row, score in zip(found, scores, strict=True)
-        ]
+        hits = [Hit(path, score) for path, score in zip(paths, scores, strict=True)]
         return sorted(hits, key=lambda hit: (-hit.score, hit.path))[:top]
 
     def model_at_hand(self, name: str | None) -> IndexedModel:
