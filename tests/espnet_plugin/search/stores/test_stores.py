@@ -214,7 +214,13 @@ MAKERS = {
 }
 
 
-@pytest.mark.parametrize("name", MAKERS)
+SLOW = {name for name in MAKERS if name.startswith(("lancedb", "qdrant"))}  # to import
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in MAKERS],
+)
 def test_the_ten_nearest_are_the_own_indexs(name: str, case: Case, folder: Path) -> None:
     check(open_index(MAKERS[name](case, folder), clip=CLIP, trust=True), case)
 
