@@ -14,11 +14,12 @@ custom_root=
 local_data_opts=
 
 help_message=$(cat << 'EOF'
-Usage: ./run.sh [--corpus mini|mini_hard|mini_words|flickr8k|spokencoco|vaani|afri_mcqa|custom] [--seed N] [options of speechclip.sh]
+Usage: ./run.sh [--corpus mini|mini_hard|mini_words|mini_babel|flickr8k|spokencoco|vaani|afri_mcqa|custom] [--seed N] [options of speechclip.sh]
 
   --corpus mini        generated here, needs no network and no GPU; about ten minutes (default)
   --corpus mini_hard   the same, harder, in folders of its own; about twice as long
   --corpus mini_words  the same with 2,000 words, common and rare; about an hour
+  --corpus mini_babel  mini's images described in English, Spanish and Swahili
   --corpus flickr8k    Flickr8k with the Flickr Audio Caption Corpus; paths in db.sh
   --corpus spokencoco  SpokenCOCO with MSCOCO's images; paths in db.sh
   --corpus vaani       Vaani: people in India describe images; paths in db.sh
@@ -59,7 +60,7 @@ while [ $# -gt 0 ]; do
 done
 
 case "${corpus}" in
-    mini|mini_hard|mini_words)
+    mini|mini_hard|mini_words|mini_babel)
         settings=(
             --speechclip_config conf/tuning/mini_hybrid_plus.yaml
             --speech_upstream "downloads/${corpus}/hubert"
@@ -78,6 +79,8 @@ case "${corpus}" in
                 --test_sets "mini_words_test mini_words_repeats mini_words_plain"
                 --states_dtype int8
             )
+        elif [ "${corpus}" = mini_babel ]; then
+            settings+=(--speechclip_config conf/tuning/mini_babel_parallel.yaml)
         fi;;
     flickr8k)
         settings=(
@@ -114,7 +117,7 @@ case "${corpus}" in
             settings+=(--vocab_from clip)
         fi;;
     *)
-        echo "run.sh: error: --corpus ${corpus} is unknown; choose mini, mini_hard, mini_words, flickr8k, spokencoco, vaani, afri_mcqa or custom" >&2
+        echo "run.sh: error: --corpus ${corpus} is unknown; choose mini, mini_hard, mini_words, mini_babel, flickr8k, spokencoco, vaani, afri_mcqa or custom" >&2
         exit 2;;
 esac
 

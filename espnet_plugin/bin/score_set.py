@@ -16,6 +16,7 @@ from espnet_plugin.data.alignments import WORDS_CTM
 from espnet_plugin.data.inference_set import read_inference_set
 from espnet_plugin.evaluation.report.tables import (
     keyword_table,
+    language_table,
     retrieval_table,
     speech_text_tables,
 )
@@ -34,7 +35,7 @@ def get_parser() -> argparse.ArgumentParser:
         "--dev_dir", help="the development set's one, on which the branches' weights are chosen"
     )
     parser.add_argument(
-        "--data_dir", type=Path, help="the set's data directory, with utt2spk and words.ctm"
+        "--data_dir", type=Path, help="the set's data directory, with utt2spk, utt2lang, words.ctm"
     )
     parser.add_argument(
         "--token_list",
@@ -51,6 +52,8 @@ def main(cmd: Sequence[str] | None = None) -> None:
         args.inference_dir, dev_directory=args.dev_dir, data_dir=args.data_dir
     )
     more = speech_text_tables(report)
+    if "languages" in report:
+        more.append(language_table(report["languages"]))
     tables = [retrieval_table(report), *(table.markdown() for table in more)]
     if read_inference_set(args.inference_dir).keywords:
         ctm = args.data_dir / WORDS_CTM if args.data_dir else None

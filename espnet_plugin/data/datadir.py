@@ -28,6 +28,7 @@ PER_UTTERANCE = (
     "utt2lang",
     "utt2num_samples",
     "utt2image_id",
+    "utt2lid",
     "image_feat.scp",
     "speech_states.scp",
 )
@@ -259,13 +260,21 @@ def split(keys: Path, output: Path, *, jobs: int) -> int:
 def write_image_ids(directory: Path) -> int:
     """Writes ``utt2image_id``: one integer per utterance, the same for the same image.
 
+    With ``utt2lang`` it writes ``utt2lid``, too, as ESPnet's recipes call the languages' numbers.
+
     Returns:
         The number of images.
     """
-    utt2image = read_scp(directory / "utt2image")
-    number = {image: place for place, image in enumerate(sorted(set(utt2image.values())))}
-    table = {utt: number[image] for utt, image in utt2image.items()}
-    write_scp(directory / "utt2image_id", table)
+    if (directory / "utt2lang").is_file():
+        _write_numbers(directory / "utt2lang", directory / "utt2lid")
+    return _write_numbers(directory / "utt2image", directory / "utt2image_id")
+
+
+def _write_numbers(names: Path, numbers: Path) -> int:
+    """Writes each utterance's name as a number, from 0 in sorted order; returns how many."""
+    table = read_scp(names)
+    number = {name: place for place, name in enumerate(sorted(set(table.values())))}
+    write_scp(numbers, {utt: number[name] for utt, name in table.items()})
     return len(number)
 
 

@@ -26,19 +26,22 @@ def read_lengths(shape_files: Collection[str]) -> dict[str, int]:
     return lengths
 
 
-def read_image_ids(
-    data: Collection[tuple[str, str, str]], utterances: Collection[str]
+IDS = {"image_id": "utt2image_id", "lids": "utt2lid"}  # what is given, and its usual file
+
+
+def read_ids(
+    data: Collection[tuple[str, str, str]], utterances: Collection[str], name: str
 ) -> dict[str, str]:
-    """Image of each utterance from the file that is given as ``image_id``.
+    """Number of each utterance's image (``image_id``) or language (``lids``).
 
     Raises:
         DataError: When no such file is given, or it lacks an utterance or has it twice.
     """
-    path = next((path for path, name, _ in data if name == "image_id"), None)
+    path = next((path for path, given, _ in data if given == name), None)
     if path is None:
-        raise DataError("The data has no image_id (utt2image_id,image_id,text_int).")
+        raise DataError(f"The data has no {name} ({IDS[name]},{name},text_int).")
     listed = read_scp(path)
     missing = next((utterance for utterance in utterances if not listed.get(utterance)), None)
     if missing is not None:
-        raise DataError(f"{path}: no image id of utterance {missing}, which the shape file lists.")
+        raise DataError(f"{path}: no {name} of utterance {missing}, which the shape file lists.")
     return {utterance: listed[utterance] for utterance in utterances}

@@ -11,7 +11,7 @@ from espnet3.components.data.base_dataset import BaseDataset
 from espnet3.contract import Field
 
 from espnet_plugin.data.dataset import NamingDataset
-from espnet_plugin.data.sampler_files import read_image_ids, read_lengths
+from espnet_plugin.data.sampler_files import read_ids, read_lengths
 from espnet_plugin.data.scp import read_scp
 from espnet_plugin.data.states_record import require_own_states
 from espnet_plugin.tasks.speechclip import SpeechCLIPTask
@@ -99,4 +99,4 @@ class Dataset(BaseDataset):
 
     def image_ids(self) -> dict[str, str]:
         """Number of each utterance's image."""
-        return read_image_ids(self.data, self._keys)
+        return read_ids(self.data, self._keys, "image_id")

@@ -114,6 +114,46 @@ class MaskedContrastiveLoss(nn.Module):
         return logits - self.margin * diagonal if self.margin else logits
 
 
+def cross_lingual_loss(
+    speech: Tensor, ids: Tensor, languages: Tensor, scale: Tensor, *, own: slice | None = None
+) -> Tensor:
+    r"""Contrastive loss between captions of the same image in different languages.
+
+    With :math:`l = s \, a a^T`, an utterance :math:`i` and one of its image in another language,
+    :math:`p`, give
+
+    .. math:: -l_{ip} + \log \Big( e^{l_{ip}} + \sum_j e^{l_{ij}} \Big)
+
+    where :math:`j` are the utterances of other images in the language of :math:`p`. All such pairs
+    of the batch are averaged. If every image has one caption in each language, this is the mean
+    over pairs of languages of the symmetric loss of M-SpeechCLIP's code (arXiv 2211.01180).
+
+    Args:
+        speech: L2-normalised embeddings, (batch, dim).
+        ids: Same id = same image, (batch,).
+        languages: Same number = same language, (batch,).
+        scale: :math:`s`, factor of the similarities.
+        own: Rows :math:`i`; None: all.
+
+    Returns:
+        The mean; zero if no image of the batch has captions in two languages.
+    """
+    own = slice(0, len(speech)) if own is None else own
+    with torch.autocast(speech.device.type, enabled=False):
+        speech = speech.to(torch.promote_types(speech.dtype, torch.float32))
+        logits = scale * speech[own] @ speech.T  # (own, batch)
+        same = ids[own, None] == ids
+        losses = [logits.new_zeros(0)]
+        for language in languages.unique():
+            columns = languages == language
+            asked = languages[own] != language
+            part, pairs = logits[asked][:, columns], same[asked][:, columns]  # (asked, columns)
+            others = part.masked_fill(pairs, -torch.inf).logsumexp(dim=1, keepdim=True)
+            losses.append((torch.logaddexp(part, others) - part)[pairs])
+        pooled = torch.cat(losses)
+        return pooled.sum() / max(len(pooled), 1)
+
+
 def bank_loss(
     speech: Tensor,
     targets: Tensor,

@@ -12,6 +12,7 @@ from typing import Any, TextIO
 import numpy as np
 import torch
 from espnet2.iterators.abs_iter_factory import AbsIterFactory
+from espnet2.samplers.abs_sampler import AbsSampler
 from espnet2.tasks.abs_task import AbsTask, IteratorOptions, optim_classes
 from espnet2.train.abs_espnet_model import AbsESPnetModel
 from espnet2.train.collate_fn import CommonCollateFn
@@ -19,7 +20,7 @@ from espnet2.utils.yaml_no_alias_safe_dump import yaml_no_alias_safe_dump
 from torch import nn
 
 from espnet_plugin.data.dataset import SAMPLING_RATE, NamingDataset
-from espnet_plugin.data.sampler_files import read_image_ids, read_lengths
+from espnet_plugin.data.sampler_files import read_ids, read_lengths
 from espnet_plugin.data.states_record import require_own_states
 from espnet_plugin.patches import weights_only_loading
 from espnet_plugin.pretrained.storage_format import CONFIG_FILE, read_config
@@ -44,6 +45,7 @@ from espnet_plugin.tasks.speechclip_options import (
 from espnet_plugin.train.checkpoints import read_checkpoint
 from espnet_plugin.train.epoch_seeds import EpochIterFactory
 from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel
+from espnet_plugin.train.language_sampler import LanguageBatchSampler
 from espnet_plugin.train.preprocessor import SpeechCLIPPreprocessor
 from espnet_plugin.train.retrieval_trainer import RetrievalTrainer
 from espnet_plugin.train.unique_image_sampler import UniqueImageBatchSampler
@@ -126,7 +128,7 @@ class SpeechCLIPTask(AbsTask):
         return CommonCollateFn(
             float_pad_value=0.0,
             int_pad_value=-1,
-            not_sequence=("image", "image_id", "speech_states_dimensions"),
+            not_sequence=("image", "image_id", "lids", "speech_states_dimensions"),
         )
 
     @classmethod
@@ -155,7 +157,7 @@ class SpeechCLIPTask(AbsTask):
     @classmethod
     def optional_data_names(cls, train: bool = True, inference: bool = False) -> tuple[str, ...]:
         """All other data that the model can use."""
-        return ("speech", "speech_states", "text", "image", "image_id")
+        return ("speech", "speech_states", "text", "image", "image_id", "lids")
 
     @classmethod
     def build_model(cls, args: argparse.Namespace) -> ESPnetSpeechCLIPModel:
@@ -260,15 +262,23 @@ class SpeechCLIPTask(AbsTask):
         if iter_options.distributed:
             world_size = torch.distributed.get_world_size()
             rank = torch.distributed.get_rank()
-        sampler = UniqueImageBatchSampler(
-            read_image_ids(iter_options.data_path_and_name_and_type, lengths),
-            batch_size=iter_options.batch_size,
-            lengths=lengths,
-            sort_window=args.sort_window,
-            world_size=world_size,
-            rank=rank,
-            seed=args.seed,
-        )
+        options = {
+            "batch_size": iter_options.batch_size,
+            "lengths": lengths,
+            "sort_window": args.sort_window,
+            "world_size": world_size,
+            "rank": rank,
+            "seed": args.seed,
+        }
+        data = iter_options.data_path_and_name_and_type
+        utt2image = read_ids(data, lengths, "image_id")
+        sampler: AbsSampler
+        if args.language_batches == "mixed":
+            sampler = UniqueImageBatchSampler(utt2image, **options)
+        else:
+            parallel = args.language_batches == "parallel"
+            languages = read_ids(data, lengths, "lids")
+            sampler = LanguageBatchSampler(utt2image, languages, parallel=parallel, **options)
         logging.info(f"[{mode}] Batch sampler: {sampler}")
         dataset = cls.build_dataset(args, iter_options)
         logging.info(f"[{mode}] dataset:\n{dataset}")

@@ -17,6 +17,7 @@ from espnet_plugin.speechclip.factory import COMPONENTS, component
 from espnet_plugin.speechclip.options import is_own_class
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
 from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel
+from espnet_plugin.train.language_sampler import LANGUAGE_BATCHES
 
 # Options of parts without a choice of class.
 CONF_OPTIONS = {
@@ -98,6 +99,13 @@ def add_batch_arguments(parser: argparse.ArgumentParser) -> None:
         default=1,
         help="Batches that are drawn together and sorted by length. 1 shuffles uniformly; more "
         "saves padding, but negatives then have nearly equal length",
+    )
+    group.add_argument(
+        "--language_batches",
+        choices=LANGUAGE_BATCHES,
+        default="mixed",
+        help="Batches of several languages (utt2lang): mixed; separate: of one language each; "
+        "parallel: with an image's caption in each language, for model_conf.cross_lingual_weight",
     )
     group.add_argument(
         "--crop_seconds",

@@ -14,6 +14,7 @@ from espnet_plugin.speechclip.bounds import keep_in_bounds
 from espnet_plugin.speechclip.cif import quantity_loss
 from espnet_plugin.speechclip.gather import gather_features, mean_over_ranks, own_rows
 from espnet_plugin.speechclip.keywords import Keywords
+from espnet_plugin.speechclip.losses import cross_lingual_loss
 from espnet_plugin.speechclip.model import SpeechCLIPModel, SpeechOutput
 from espnet_plugin.speechclip.padding import padding_mask
 from espnet_plugin.speechclip.quantizer import diversity_loss, perplexity, token_usage
@@ -34,12 +35,14 @@ class EncodedBatch:
         images: Image embeddings, L2-normalised, (batch, dim).
         image_ids: Same number = same image, (batch,).
         target_lengths: Wanted number of keywords, (batch,); None if the architecture has none.
+        languages: Same number = same language, (batch,); None if the data do not say.
     """
 
     speech: SpeechOutput
     images: Tensor
     image_ids: Tensor
     target_lengths: Tensor | None
+    languages: Tensor | None = None
 
 
 class ESPnetSpeechCLIPModel(AbsESPnetModel):
@@ -53,7 +56,8 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
 
     with the terms of the branches that exist (SpeechCLIP+, arXiv 2402.06959). In distributed
     training the negatives of the contrastive terms, and the share, are from all ranks.
-    ``bank_weight`` b replaces contrastive by (1 - b) * contrastive + b * bank_loss.
+    ``bank_weight`` b replaces contrastive by (1 - b) * contrastive + b * bank_loss, and
+    ``cross_lingual_weight`` c adds c * cross_lingual_loss to each branch's contrastive term.
 
     Args:
         speechclip: The model proper.
@@ -69,6 +73,8 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         bank_softness: Share of that loss's targets for similar images.
         bank_temperature: Of those targets; None: from the images, see
             :func:`~espnet_plugin.train.image_bank.soft_target_temperature`.
+        cross_lingual_weight: Factor of :func:`~espnet_plugin.speechclip.losses.cross_lingual_loss`;
+            it needs ``lids`` and batches of parallel languages.
         naming_weight: Factor of :class:`~espnet_plugin.train.naming.NamingLoss` (not in the papers;
             0 switches it off).
         normalized_speech: Waveforms are already normalised by the preprocessor.
@@ -89,6 +95,7 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         bank_weight: float = 0.0,
         bank_softness: float = 0.0,
         bank_temperature: float | None = None,
+        cross_lingual_weight: float = 0.0,
         naming_weight: float = 0.0,
         normalized_speech: bool = False,
         extract_feats_in_collect_stats: bool = False,
@@ -103,6 +110,7 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         self.diversity_temperature = diversity_temperature
         self.bank_weight = bank_weight
         bank = ImageBank(softness=bank_softness, temperature=bank_temperature)
+        self.cross_lingual_weight = cross_lingual_weight
         self.naming_weight = naming_weight
         self.naming_loss: NamingLoss | None = None
         self.image_bank = bank if bank_weight or naming_weight else None
@@ -165,6 +173,7 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         image_id: Tensor,
         text: Tensor | None = None,
         text_lengths: Tensor | None = None,
+        lids: Tensor | None = None,
         **speech: Any,
     ) -> EncodedBatch:
         """Runs both sides of a batch; in training the rows of a large one are reordered.
@@ -174,6 +183,7 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
             image_id: Same number = same image, (batch,) or (batch, 1).
             text: Captions as sub-word ids; only their number is used, (batch, sub-words).
             text_lengths: Sub-words of each caption, (batch,).
+            lids: Same number = same language, (batch,) or (batch, 1).
             **speech: Waveforms or stored hidden states, see :func:`batch_states`.
         """
         given = self._given(speech)
@@ -185,10 +195,13 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         if order is not None:
             image, image_id = image[order], image_id[order]
             text_lengths = None if text_lengths is None else text_lengths[order]
+            lids = None if lids is None else lids[order]
         lengths = torch.cat([part.lengths for part in states])  # (batch,)
         targets = self.speechclip.target_lengths(lengths, text_lengths)
         output = self.speechclip(*states, target_lengths=targets, step=self.updates_done)
-        return EncodedBatch(output, self.encode_images(image), image_id.reshape(-1), targets)
+        languages = None if lids is None else lids.reshape(-1)
+        images = self.encode_images(image)
+        return EncodedBatch(output, images, image_id.reshape(-1), targets, languages)
 
     def _given(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Arguments of :func:`batch_states` from a batch."""
@@ -214,10 +227,17 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         stats: dict[str, Tensor] = {}
         weights = {"parallel": self.parallel_weight, "cascaded": self.cascaded_weight}
         for branch, embeddings in branch_embeddings(speech).items():
-            term = self.loss(gather_features(embeddings), images, image_ids, own=own)
+            gathered = gather_features(embeddings)
+            term = self.loss(gathered, images, image_ids, own=own)
             if bank is not None and self.bank_weight:
                 against_all = bank(embeddings, encoded.image_ids, self.loss.scale)
                 term = torch.lerp(term, against_all, self.bank_weight)
+            if self.cross_lingual_weight:
+                between = cross_lingual_loss(
+                    gathered, image_ids, self._languages(encoded), self.loss.scale, own=own
+                )
+                term = term + self.cross_lingual_weight * between
+                stats[f"loss_cross_lingual_{branch}"] = between
             loss = loss + weights[branch] * term
             stats[f"loss_{branch}"] = term
             stats[f"accuracy_{branch}"] = batch_accuracy(
@@ -230,6 +250,15 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         stats = {name: value.detach().float() for name, value in stats.items()}
         weight = encoded.image_ids.new_full((), batch_size)
         return force_gatherable((loss, stats, weight), loss.device)
+
+    def _languages(self, encoded: EncodedBatch) -> Tensor:
+        """Languages of all ranks' utterances, (utterances,)."""
+        if encoded.languages is None:
+            raise ValueError(
+                "model_conf.cross_lingual_weight needs the utterances' languages "
+                "(utt2lid,lids,text_int): add utt2lang to the data directory and run stages 2 and 3"
+            )
+        return gather_features(encoded.languages)
 
     def _keyword_terms(self, encoded: EncodedBatch, stats: dict[str, Tensor]) -> Tensor:
         """Adds the keywords' statistics and returns the sum of their weighted terms."""

@@ -121,6 +121,9 @@ def _content(scores: Mapping, title: str) -> dict[str, Any]:
         if "hard_negatives" in scores
         else None,
         "speech_text_tables": tables.speech_text_tables(scores),
+        "language_table": tables.language_table(scores["languages"])
+        if "languages" in scores
+        else None,
         "keyword_table": tables.keyword_table(scores["keywords"], intervals)
         if "keywords" in scores
         else None,

@@ -26,6 +26,7 @@ _SPEECH_AND_TEXT = {
     "speech → text": ("speech_to_text",),
     "text → speech": ("text_to_speech",),
     "speech → speech": ("speech_to_speech",),
+    "speech → other languages": ("speech_to_other_languages",),
 }
 _KEYWORDS = (
     ("subword_hit@1", "nearest sub-word is in the caption"),
@@ -76,8 +77,21 @@ def retrieval_tables(scores: Mapping) -> list[Table]:
 
 
 def speech_text_tables(scores: Mapping) -> list[Table]:
-    """Zero-shot retrieval of captions by speech and back, and of other speakers by speech."""
+    """Zero-shot retrieval of captions by speech and back, and of others' speech by speech."""
     return _tables(scores, _SPEECH_AND_TEXT)
+
+
+def language_table(languages: Mapping) -> Table:
+    """recall@k in % of speech → image, by the language that is spoken."""
+    names = next(name for scores in languages.values() for name in scores.values())
+    recalls = [name for name in names if name.startswith("recall@")]
+    rows = [
+        (language, SYSTEMS[system], *(_percent(found[name]) for name in recalls))
+        for language, scores in languages.items()
+        for system, found in scores.items()
+    ]
+    columns = (name.replace("recall@", "R@") for name in recalls)
+    return Table(("speech → image", "system", *columns), tuple(rows), text_columns=(0, 1))
 
 
 def _tables(scores: Mapping, titles: Mapping[str, Sequence[str]]) -> list[Table]:

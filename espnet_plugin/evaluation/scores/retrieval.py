@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,8 @@ from espnet_plugin.evaluation.scores.files import write_json
 from espnet_plugin.evaluation.statistics import Interval, bootstrap_means, bootstrap_median
 
 Ranks = dict[str, dict[str, RetrievalRanks]]
+# what tells an utterance's group, and the direction in which it searches the other groups
+ACROSS = {"utt2spk": "speech_to_speech", "utt2lang": "speech_to_other_languages"}
 RETRIEVAL_SCORES = Path("scoring") / "retrieval.json"
 
 
@@ -37,7 +41,7 @@ def score_retrieval_directory(
     Args:
         directory: The set's inference directory.
         dev_directory: That of the development set, which decides the fusion's weight.
-        data_dir: The set's data directory; its speakers are used.
+        data_dir: The set's data directory; its speakers and languages are used.
         recall_at: The k of recall@k.
     """
     directory = Path(directory)
@@ -51,11 +55,16 @@ def score_retrieval_directory(
         dev = read_inference_set(dev_directory)
         weight = choose_weight(dev) if len(dev.branches) == 2 else None
     ranks = rank_set(data, fusion_weight=weight)
-    if data_dir is not None and (Path(data_dir) / "utt2spk").exists():
-        speakers = read_scp(Path(data_dir) / "utt2spk")
-        for system, found in rank_speakers(data, speakers, fusion_weight=weight).items():
-            ranks[system]["speech_to_speech"] = found
+    for table, direction in ACROSS.items():
+        if data_dir is not None and (Path(data_dir) / table).exists():
+            for system, found in rank_across(
+                data, read_scp(Path(data_dir) / table), table=table, fusion_weight=weight
+            ).items():
+                ranks[system][direction] = found
     scores = retrieval_scores(data, ranks, recall_at=recall_at)
+    if data_dir is not None and (Path(data_dir) / "utt2lang").exists():
+        languages = read_scp(Path(data_dir) / "utt2lang")
+        scores["languages"] = language_scores(data, ranks, languages, recall_at=recall_at)
     if "asr" in scores and (directory / TRANSCRIPT_FACTS).exists():
         facts = json.loads((directory / TRANSCRIPT_FACTS).read_text(encoding="utf-8"))
         scores["asr"]["word_error_rate"] = facts.get("word_error_rate")
@@ -107,24 +116,48 @@ def rank_set(data: InferenceSet, *, fusion_weight: float | None = None) -> Ranks
     return ranks
 
 
-def rank_speakers(
-    data: InferenceSet, speaker_of: Mapping[str, str], *, fusion_weight: float | None = None
+def rank_across(
+    data: InferenceSet,
+    group_of: Mapping[str, str],
+    *,
+    table: str = "utt2spk",
+    fusion_weight: float | None = None,
 ) -> dict[str, RetrievalRanks]:
-    """Ranks the utterances of other speakers for each utterance, by the systems of ``rank_set``.
+    """Ranks the utterances of other groups for each utterance, by the systems of ``rank_set``.
 
     Those of the same image are relevant. Utterances without one are left out, and systems if all
-    are. ``speaker_of`` has the speaker of each utterance.
+    are. ``group_of`` has the speaker or language of each utterance, as the file ``table`` does.
     """
-    missing = next((u for u in data.utterances if u not in speaker_of), None)
+    missing = next((u for u in data.utterances if u not in group_of), None)
     if missing is not None:
-        raise ValueError(f"{data.directory}: utt2spk has no speaker of utterance {missing}")
+        group = "speaker" if table == "utt2spk" else "language"
+        raise ValueError(f"{data.directory}: {table} has no {group} of utterance {missing}")
     systems = speech_embeddings(data, fusion_weight)
     if "fusion" in systems:  # with speech on both sides, this is the weighted sum of the cosines
         weighted = (fusion_weight, data.parallel), (1 - fusion_weight, data.cascaded)
         systems["fusion"] = np.hstack([np.float32(weight**0.5) * rows for weight, rows in weighted])
-    speakers = [speaker_of[utterance] for utterance in data.utterances]
-    ranks = ((name, rank_rows(rows, data.image_of, speakers)) for name, rows in systems.items())
+    groups = [group_of[utterance] for utterance in data.utterances]
+    ranks = ((name, rank_rows(rows, data.image_of, groups)) for name, rows in systems.items())
     return {name: found for name, found in ranks if found is not None}
+
+
+def language_scores(
+    data: InferenceSet,
+    ranks: Ranks,
+    language_of: Mapping[str, str],
+    *,
+    recall_at: Sequence[int] = (1, 5, 10),
+) -> dict[str, dict]:
+    """``<language>.<system>.<measure>`` of the search for all images by a language's utterances."""
+    spoken = np.array([language_of[utterance] for utterance in data.utterances])
+    scores: dict[str, dict] = {}
+    for language, system in product(sorted(set(spoken.tolist())), ranks):
+        if (found := ranks[system].get("speech_to_image")) is not None:
+            own, precision = found.rank[spoken == language], found.average_precision
+            found = replace(found, rank=own, average_precision=precision[spoken == language])
+            measures = summarize(found, recall_at=recall_at).to_dict()
+            scores.setdefault(language, {})[system] = measures
+    return scores
 
 
 def hard_negative_scores(data: InferenceSet, *, fusion_weight: float | None = None) -> dict:
@@ -162,7 +195,8 @@ def retrieval_scores(
     Returns:
         ``<system>.<direction>.<measure>``, the 95 % intervals under
         ``intervals.<system>.<direction>.<measure>`` as [lower, upper], and ``images``,
-        ``utterances`` and ``without_other_speaker``, which of them do not search speech.
+        ``utterances``, ``without_other_speaker`` and ``without_other_language``, which of them do
+        not search speech.
     """
     scores: dict = {"images": len(data.images), "utterances": len(data.utterances)}
     intervals: dict = {}
@@ -174,8 +208,9 @@ def retrieval_scores(
             if direction not in chance:
                 expected = chance_scores(outcome.relevant, outcome.num_items, recall_at=recall_at)
                 chance[direction] = expected.to_dict()
-            if direction == "speech_to_speech":
-                scores["without_other_speaker"] = len(data.utterances) - len(outcome.ids)
+            if direction in ACROSS.values():
+                group = "speaker" if direction == "speech_to_speech" else "language"
+                scores[f"without_other_{group}"] = len(data.utterances) - len(outcome.ids)
             units = data.units(outcome.ids)
             intervals.setdefault(system, {})[direction] = _intervals(outcome, units, recall_at)
     return {**scores, "chance": chance, "intervals": intervals}

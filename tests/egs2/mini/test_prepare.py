@@ -72,6 +72,20 @@ def test_data_directories_agree_with_each_other(tmp_path):
     assert sum(after[name] != before[name] for name in before) == 10
 
 
+def test_several_languages_are_spoken(tmp_path):
+    main(_command(tmp_path, "--difficulty", "babel", "--name", "mini_babel"))
+    rows = (tmp_path / "mini" / "captions.tsv").read_text(encoding="utf-8").splitlines()[1:]
+    said = {row.split("\t")[0]: row.split("\t")[3] for row in rows}
+    assert len(said) == len(_tree(tmp_path)) == 24
+    spoken: dict[str, list[str]] = {}
+    for line in (tmp_path / "mini" / "words.ctm").read_text(encoding="utf-8").splitlines():
+        spoken.setdefault(line.split()[0], []).append(line.split()[-1])
+    assert {utterance: " ".join(words) for utterance, words in spoken.items()} == said
+    sets = [f"mini_babel_{split}" for split in ("train", "dev", "test")]
+    sets += [f"{name}_{language}" for name in sets for language in ("en", "es", "sw")]
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == sorted(sets)
+
+
 def test_options_reach_the_configuration():
     parser = get_parser()
     args = parser.parse_args(

@@ -34,7 +34,7 @@ def test_configuration_builds(path: Path, model_options: list[str]) -> None:
     parser = SpeechCLIPTask.get_parser()
     args = parser.parse_args(["--config", str(path), *model_options])
     model = SpeechCLIPTask.build_model(args).speechclip
-    architecture = re.sub("^[a-z0-9]+_(base_|large_)?", "", path.stem)
+    architecture = re.sub("^[a-z0-9]+_(base_|large_|babel_)?", "", path.stem)
     assert (model.parallel_projection is not None) == (not architecture.startswith("cascaded"))
     extractor = type(model.keyword_extractor).__name__
     expected = "CifKeywordExtractor" if "plus" in architecture else "ClsKeywordExtractor"

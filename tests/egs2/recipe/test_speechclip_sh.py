@@ -117,6 +117,7 @@ def make_data(recipe: Path) -> None:
                 files.setdefault("text", []).append(f"{key} a dog")
                 files.setdefault("utt2spk", []).append(f"{key} s")
                 files.setdefault("utt2image", []).append(f"{key} {image}")
+                files.setdefault("utt2lang", []).append(f"{key} {('en', 'sw')[caption - 1]}")
         for file, lines in files.items():
             (directory / file).write_text("".join(line + "\n" for line in lines))
     (recipe / "data" / "tiny_train" / "0a_1.wav").unlink()
@@ -197,6 +198,7 @@ def test_training_is_called_with_the_right_data(project: Project) -> None:
         "dump/raw/tiny_train/speech_states.scp,speech_states,frames",
         "dump/raw/tiny_train/image_feat.scp,image,npy",
         "dump/raw/tiny_dev/utt2image_id,image_id,text_int",
+        "dump/raw/tiny_train/utt2lid,lids,text_int",
         "model=facebook/hubert-base-ls960",
         "pretrained=openai",
         "conf/tuning/mini_hybrid.yaml",

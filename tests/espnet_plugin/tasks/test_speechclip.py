@@ -512,3 +512,34 @@ def test_weight_decay_spares_vectors_and_temperatures(tiny_corpus, model_argumen
 
 def test_batches_are_shuffled_uniformly_unless_sorting_is_asked_for() -> None:
     assert SpeechCLIPTask.get_parser().parse_args([]).sort_window == 1
+
+
+@pytest.fixture
+def with_languages(tiny_corpus, tmp_path: Path) -> list[str]:
+    """Data options in which an image's two captions are in two languages."""
+    lids = tmp_path / "utt2lid"
+    lids.write_text("".join(f"{utt} {utt[-1]}\n" for utt in sorted(tiny_corpus.utt2image)))
+    return [
+        word
+        for part in ("train", "valid")
+        for word in (f"--{part}_data_path_and_name_and_type", f"{lids},lids,text_int")
+    ]
+
+
+def test_parallel_batches_train_the_cross_lingual_term(
+    tiny_corpus, model_arguments, with_languages: list[str], tmp_path: Path
+) -> None:
+    output = train(
+        tiny_corpus, model_arguments, tmp_path / "exp", *with_languages, "--max_epoch", "1",
+        "--language_batches", "parallel", "--model_conf", "cross_lingual_weight=0.5",
+    )  # fmt: skip
+    stats = torch.load(output / "checkpoint.pth", weights_only=False)["reporter"]["stats"][1]
+    for part in ("train", "valid"):
+        assert stats[part]["loss_cross_lingual_parallel"] > 0
+    assert load_checkpoint(output / "1epoch.pth")["num_updates"] == 3  # two images in a batch
+
+
+def test_batches_of_languages_need_languages(tiny_corpus, model_arguments, tmp_path: Path) -> None:
+    options = ("--max_epoch", "1", "--language_batches", "separate")
+    with pytest.raises(DataError, match=r"no lids \(utt2lid,lids,text_int\)"):
+        train(tiny_corpus, model_arguments, tmp_path / "exp", *options)

@@ -29,10 +29,10 @@ from espnet_plugin.utils.progress import progress
 from .acoustics import draw_room
 from .config import MiniConfig, random_stream
 from .images import Painter
+from .languages import tell
 from .scenes import (
     Scene,
     draw_caption,
-    draw_captions,
     draw_splits,
     say_twice,
     says_twice,
@@ -72,13 +72,18 @@ def draw_corpus(
         speech = random_stream(config.seed, f"{split} speech")
         rooms = random_stream(config.seed, f"{split} rooms")
         scenes[split] = {f"{split}_{n:05d}": scene for n, scene in enumerate(drawn[split])}
+        others = {name: random_stream(config.seed, f"{split} {name}") for name in world.languages}
         captions[split] = []
         for image_id, scene in scenes[split].items():
-            for n, text in enumerate(draw_captions(words, world, scene)):
+            for n, told in enumerate(tell(words, others, world, scene)):
                 unseen = split != "train" and len(captions[split]) % 2 == 1
                 voices = unseen_voices if unseen else seen_voices
-                spoken = _draw_speaker(config, speech, rooms, voices)
-                captions[split].append(spoken(f"{image_id}_{n}", image_id, text))
+                if told.language in world.languages:
+                    voices = [f"{told.language}+{voice.partition('+')[2]}" for voice in voices]
+                name = "_".join(filter(None, (image_id, told.language, str(n % world.captions))))
+                speak = _draw_speaker(config, speech, rooms, voices)
+                said = speak(name, image_id, told.text, language=told.language)
+                captions[split].append(dataclasses.replace(said, english=told.english))
     if world.repeated:
         captions |= _draw_twins(config, scenes["test"])
     return scenes, captions
@@ -197,12 +202,19 @@ def write_lists(
     name: str,
 ) -> None:
     """Write ``captions.tsv``, ``words.ctm`` and ``data_dir/<name>_<set>`` for every set."""
-    rows = ["utterance\timage\tvoice\tcaption"]
+    columns = 6 if config.world.languages else 4
+    header = ("utterance", "image", "voice", "caption", "language", "english")
+    fields = ("utterance_id", "image_id", "voice", "text", "language", "english")[:columns]
+    rows = ["\t".join(header[:columns])]
     for members in captions.values():
-        rows += [f"{c.utterance_id}\t{c.image_id}\t{c.voice}\t{c.text}" for c in members]
+        rows += ["\t".join(getattr(c, field) for field in fields) for c in members]
     write_text(root / "captions.tsv", "\n".join(rows) + "\n")
     write_text(root / "words.ctm", _ctm(sorted(words), words))
+    sets = dict(captions)
     for part, members in captions.items():
+        for language in sorted({c.language for c in members} - {""}):
+            sets[f"{part}_{language}"] = [c for c in members if c.language == language]
+    for part, members in sets.items():
         directory = data_dir / f"{name}_{part}"
         write_set(directory, tables_of(_as_on_disk(c, part, root) for c in members))
         ids = sorted(caption.utterance_id for caption in members)
@@ -219,7 +231,8 @@ def _as_on_disk(caption: SpokenCaption, split: str, root: Path) -> spoken_captio
         recording=str(root / "wavs" / f"{caption.utterance_id}.wav"),
         image_file=str(root / "images" / f"{caption.image_id}.png"),
         speaker=caption.voice.replace("+", "_"),
-        caption=caption.text,
+        caption=caption.english or caption.text,
+        language=caption.language,
     )
 
 

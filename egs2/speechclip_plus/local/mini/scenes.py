@@ -240,7 +240,8 @@ def _say(rng: np.random.Generator, world: World, thing: Thing, attributes: bool)
     size = _draw(rng, world.sizes[thing.size].words)
     pattern = _draw(rng, world.patterns[thing.pattern]) if thing.pattern else ""
     action = _draw(rng, world.actions[thing.action]) if thing.action else ""
-    words = (number, size, thing.colour, pattern, _noun(world, thing), action)
+    before, after = (number, size, thing.colour, pattern), (_noun(world, thing), action)
+    words = (*after, *before) if world.noun_first else (*before, *after)
     return " ".join(word for word in words if word)
 
 

@@ -28,7 +28,10 @@ _TAIL_SECONDS = 0.06  # silence kept after the last word
 
 @dataclass(frozen=True)
 class SpokenCaption:
-    """One caption, who says it, how (in eSpeak NG's units), and the room, if any."""
+    """One caption, who says it, how (in eSpeak NG's units), and the room, if any.
+
+    A corpus of several languages has the language's code, and the caption in English.
+    """
 
     utterance_id: str
     image_id: str
@@ -38,6 +41,8 @@ class SpokenCaption:
     pitch: int
     pitch_range: int
     room: Room | None = None
+    language: str = ""
+    english: str = ""
 
 
 class _Event(ctypes.Structure):

@@ -176,7 +176,7 @@ def text_to_image_recall(
     rng = random_stream(config.seed, "teacher evaluation")
     painted = np.stack([painter.paint(scene, rng) for scene in scenes[split].values()])
     images = F.normalize(model.encode_image(normalise(painted)), dim=-1)
-    texts = [caption.text.split() for caption in captions[split]]
+    texts = [(caption.english or caption.text).split() for caption in captions[split]]
     rows, ends = map(torch.from_numpy, tokenizer.batch(texts))
     embedded = F.normalize(encode_text(model, rows, ends), dim=-1)
     model.train()

@@ -44,6 +44,27 @@ class Acoustics:
 
 
 @dataclass(frozen=True)
+class Language:
+    """A language beside English.
+
+    Attributes:
+        words: Kind of noun (gender, noun class) → words and endings that agree with it.
+        nouns: Kind → object → its name.
+        colours: Colour → how it is said; ``{o}`` is what ``words`` has for the noun's kind.
+        place_phrases, relations, one_thing, two_things: As in ``World``, member by member in
+            translation; captions also have ``{one.words[a]}``, what agrees with the first thing.
+    """
+
+    words: Mapping[str, Mapping[str, str]]
+    nouns: Mapping[str, Mapping[str, str]]
+    colours: Mapping[str, str]
+    place_phrases: Mapping[str, Words]
+    relations: Mapping[str, Sequence[Words]]
+    one_thing: Words
+    two_things: Words
+
+
+@dataclass(frozen=True)
 class World:
     """Data only, from ``worlds/*.yaml``: another difficulty needs no other code.
 
@@ -70,6 +91,9 @@ class World:
         patterned, acting: Share of the things that have a pattern, that do something.
         repeated: Share of the captions that say a word twice, see ``scenes.say_twice``.
         acoustics: Where it is recorded; None: there is only the voice.
+        languages: ISO 639-1 code → language in which captions are said beside English.
+        captions: Of an image in each language, at most five.
+        noun_first: A thing's name precedes its attributes.
         siblings: Split → hard negatives that come with every scene, see ``scenes.draw_family``.
         version: Part of what shows whether a result is stale; the default's is older than worlds.
     """
@@ -99,6 +123,9 @@ class World:
     acting: float = 0.0
     repeated: float = 0.0
     acoustics: Acoustics | None = None
+    languages: Mapping[str, Language] = field(default_factory=dict)
+    captions: int = 5
+    noun_first: bool = False
     siblings: Mapping[str, int] = field(default_factory=dict)
     version: Words = ()
 
@@ -146,8 +173,13 @@ def _split(*phrases: Iterable[str]) -> list[str]:
 
 @cache
 def read_world(name: str) -> World:
-    """Read ``worlds/<name>.yaml``; its ``things`` is a table of objects and plurals beside it."""
+    """Read ``worlds/<name>.yaml``, in which ``base`` names a world that has all other fields.
+
+    Its ``things`` is a table of objects and plurals beside it.
+    """
     values = yaml.safe_load((_WORLDS / f"{name}.yaml").read_text(encoding="utf-8"))
+    if base := values.pop("base", None):
+        values = yaml.safe_load((_WORLDS / f"{base}.yaml").read_text(encoding="utf-8")) | values
     if table := values.pop("things", None):
         with (_WORLDS / table).open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file, delimiter="\t"))
@@ -156,4 +188,6 @@ def read_world(name: str) -> World:
     values["sizes"] = {size: Size(**looks) for size, looks in values["sizes"].items()}
     if "acoustics" in values:
         values["acoustics"] = Acoustics(**values["acoustics"])
+    if "languages" in values:
+        values["languages"] = {k: Language(**v) for k, v in values["languages"].items()}
     return World(**values)

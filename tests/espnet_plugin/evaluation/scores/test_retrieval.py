@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from espnet_plugin.data.inference_set import read_inference_set
+from espnet_plugin.evaluation.report.tables import language_table
 from espnet_plugin.evaluation.retrieval import rank_embeddings, summarize
 from espnet_plugin.evaluation.scores.retrieval import (
+    rank_across,
     rank_set,
-    rank_speakers,
     retrieval_scores,
     score_retrieval_directory,
 )
@@ -89,4 +90,34 @@ def test_sets_without_another_speaker_have_no_row(inference_dir: Path, tmp_path:
     assert "without_other_speaker" not in before
     data = read_inference_set(test)
     with pytest.raises(ValueError, match="test: utt2spk has no speaker of utterance i3_0"):
-        rank_speakers(data, speakers(tmp_path, "ababab"))
+        rank_across(data, speakers(tmp_path, "ababab"))
+
+
+def test_other_languages_are_searched_and_each_is_scored(
+    inference_dir: Path, tmp_path: Path
+) -> None:
+    test = inference_dir / "test"
+    speakers(tmp_path, "ababababaabb")  # the two of i4 and of i5 are in one language
+    (tmp_path / "utt2spk").rename(tmp_path / "utt2lang")
+    report = score_retrieval_directory(test, data_dir=tmp_path)
+    assert report["without_other_language"] == 4 and "without_other_speaker" not in report
+    data = read_inference_set(test)
+    of, image_of = np.array(list("ababababaabb")), np.array(data.image_of)
+    found = []
+    for row in range(8):
+        others = of != of[row]
+        cosines = data.parallel[others] @ data.parallel[row]
+        right = image_of[others] == image_of[row]
+        found.append(1 + np.sum(cosines[~right] >= cosines[right].max() - 1e-6))
+    assert report["parallel"]["speech_to_other_languages"]["mean_rank"] == np.mean(found)
+    forth, _ = rank_embeddings(data.parallel, data.image, data.image_of, data.images)
+    for language, scores in report["languages"].items():
+        assert scores["parallel"]["mean_rank"] == np.mean(forth.rank[of == language])
+        assert scores["parallel"]["recall@1"] == np.mean(forth.rank[of == language] == 1)
+    table = language_table(report["languages"])
+    assert [row[:2] for row in table.rows if row[1] == "parallel branch"] == [
+        ("a", "parallel branch"),
+        ("b", "parallel branch"),
+    ]
+    with pytest.raises(ValueError, match="test: utt2lang has no language of utterance i0_0"):
+        rank_across(data, {}, table="utt2lang")

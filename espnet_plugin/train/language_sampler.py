@@ -1,0 +1,93 @@
+"""Batches of a corpus of several languages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from espnet2.samplers.abs_sampler import AbsSampler
+
+from espnet_plugin.train.unique_image_sampler import UniqueImageBatchSampler
+
+LANGUAGE_BATCHES = ("mixed", "separate", "parallel")
+
+
+class LanguageBatchSampler(AbsSampler):
+    """Batches of one language each or, ``parallel``, with an image's caption in every language.
+
+    Separate languages do not give each other negatives. Parallel ones are for the cross-lingual
+    term: each epoch draws again which captions of an image come together. Nothing is dropped. Where
+    a language has fewer captions of an image than another, the other's last ones come without it.
+
+    Args:
+        utt2image: Image of each utterance.
+        utt2lang: Its language.
+        parallel: All languages in every batch.
+        batch_size: Largest number of utterances of a batch, over all ranks together.
+        lengths: Length of each utterance in any unit; needed with ``sort_window`` > 1.
+        seed: Of the run; mixed with the number of the epoch.
+        **options: Of :class:`UniqueImageBatchSampler`, which keeps captions of an image in the same
+            language apart.
+    """
+
+    def __init__(
+        self,
+        utt2image: Mapping[str, object],
+        utt2lang: Mapping[str, str],
+        *,
+        parallel: bool,
+        batch_size: int,
+        lengths: Mapping[str, int] | None = None,
+        seed: int = 0,
+        **options: Any,
+    ) -> None:
+        by_image: dict[tuple[object, str], dict[str, list[str]]] = {}
+        for utterance, image in sorted(utt2image.items()):
+            language = utt2lang[utterance]
+            key = image, "" if parallel else language
+            by_image.setdefault(key, {}).setdefault(language, []).append(utterance)
+        self.captions = list(by_image.values())  # of an image, by language
+        self.seed = seed
+        # what is drawn together: a place in self.captions, and a number there
+        self.groups: dict[str, tuple[int, int]] = {}
+        images: dict[str, dict[str, object]] = {}
+        group_lengths: dict[str, int] = {}
+        for place, ((image, part), spoken) in enumerate(by_image.items()):
+            for n in range(max(map(len, spoken.values()))):
+                self.groups[group := f"{place} {n}"] = place, n
+                images.setdefault(part, {})[group] = image
+                if lengths is not None:
+                    members = (lengths[u] for utterances in spoken.values() for u in utterances)
+                    group_lengths[group] = sum(members)
+        size = batch_size // (len(set(utt2lang.values())) if parallel else 1)
+        self.samplers = [
+            UniqueImageBatchSampler(
+                images[part], batch_size=size, lengths=group_lengths, seed=seed, **options
+            )
+            for part in sorted(images)
+        ]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.samplers))
+
+    def __iter__(self) -> Iterator[tuple[str, ...]]:
+        return iter(self.generate(0))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(map(repr, self.samplers))})"
+
+    def generate(self, epoch: int) -> list[tuple[str, ...]]:
+        """This rank's share of the batches of an epoch, the same at each call."""
+        rng = np.random.default_rng([self.seed, epoch])
+        drawn = [[rng.permutation(u).tolist() for u in by.values()] for by in self.captions]
+        batches = [batch for sampler in self.samplers for batch in sampler.generate(epoch)]
+        return [
+            tuple(
+                utterances[n]
+                for place, n in map(self.groups.__getitem__, batches[i])
+                for utterances in drawn[place]
+                if n < len(utterances)
+            )
+            for i in rng.permutation(len(batches))
+        ]
