@@ -168,3 +168,64 @@ def tiny_hybrid_plus_config(directory: Path) -> dict[str, Any]:
         "attention_conf": {"num_heads": 2, "dropout": 0.0},
         "model_conf": {"parallel": True},
     }
+
+
+def tiny_whisper_dir(directory: Path, *, positions: int = 50, seed: int = 0) -> Path:
+    """Write a tiny random Whisper as ``save_pretrained`` does and return its directory.
+
+    Args:
+        directory: parent directory.
+        positions: of its encoder, 20 ms each; the real ones have 1500.
+        seed: of the weights.
+    """
+    import transformers
+
+    config = transformers.WhisperConfig(
+        vocab_size=20,
+        num_mel_bins=80,
+        d_model=HUBERT_DIM,
+        encoder_layers=HUBERT_LAYERS,
+        decoder_layers=1,
+        encoder_attention_heads=4,
+        decoder_attention_heads=4,
+        encoder_ffn_dim=48,
+        decoder_ffn_dim=48,
+        max_source_positions=positions,
+        max_target_positions=8,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+        decoder_start_token_id=1,
+        suppress_tokens=None,
+        begin_suppress_tokens=None,
+    )
+    return _write_random("WhisperModel", config, Path(directory) / "whisper", seed)
+
+
+def tiny_w2v_bert_dir(directory: Path, *, seed: int = 0) -> Path:
+    """Write a tiny random w2v-BERT 2.0 as ``save_pretrained`` does and return its directory."""
+    import transformers
+
+    config = transformers.Wav2Vec2BertConfig(
+        hidden_size=HUBERT_DIM,
+        num_hidden_layers=HUBERT_LAYERS,
+        num_attention_heads=4,
+        intermediate_size=48,
+        conv_depthwise_kernel_size=5,
+    )
+    return _write_random("Wav2Vec2BertModel", config, Path(directory) / "w2v_bert", seed)
+
+
+def _write_random(model_class: str, config: Any, path: Path, seed: int) -> Path:
+    import torch
+    import transformers
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = getattr(transformers, model_class)(config)
+        with torch.no_grad():  # norms that are not the identity: a missing one shows
+            for parameter in model.parameters():
+                if parameter.dim() == 1:
+                    parameter.add_(0.1 * torch.randn_like(parameter))
+    model.save_pretrained(path)
+    return path

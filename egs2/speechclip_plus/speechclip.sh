@@ -52,7 +52,7 @@ max_wav_duration=30    # seconds; longer training utterances are removed
 max_bad=0.1            # share of recordings or images that may be skipped as broken
 
 # Frozen teachers (empty: what the configuration says)
-speech_upstream=       # Hugging Face name (owner/name) or folder, s3prl name, or s3prl:NAME:CHECKPOINT
+speech_upstream=       # Hugging Face name (owner/name) or folder, whisper:NAME, w2v_bert:NAME, s3prl name, or s3prl:NAME:CHECKPOINT
 clip_model=            # open_clip name or JSON file
 clip_pretrained=       # open_clip tag, weights file, or random
 vocab_from=train       # captions that give the keyword vocabulary: train, all, or clip (its whole table)
@@ -149,6 +149,9 @@ if [ -n "${speech_upstream}" ]; then
         s3prl:*)
             speech_encoder=s3prl
             upstream_name=${speech_upstream#s3prl:};;
+        whisper:*|w2v_bert:*)
+            speech_encoder=${speech_upstream%%:*}
+            upstream_name=${speech_upstream#*:};;
         huggingface:*|*/*)
             speech_encoder=huggingface
             upstream_name=${speech_upstream#huggingface:};;

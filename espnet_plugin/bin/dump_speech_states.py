@@ -48,9 +48,7 @@ def get_parser() -> argparse.ArgumentParser:
         "--output_scp", type=str_or_none, help="list to write; OUTPUT_DIR/speech_states.scp"
     )
     parser.add_argument("--key_file", type=str_or_none, help="utterances of this job")
-    parser.add_argument(
-        "--speech_encoder", default="huggingface", help="huggingface, s3prl or module:Class"
-    )
+    parser.add_argument("--speech_encoder", default="huggingface", help="a word, or module:Class")
     parser.add_argument(
         "--speech_encoder_conf", action=NestedDictAction, default={}, help="e.g. model=DIR_OR_NAME"
     )

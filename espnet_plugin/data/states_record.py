@@ -11,6 +11,7 @@ from typing import Any
 
 from espnet_plugin.data.frame_store import StoredFrames
 from espnet_plugin.data.manifest import require_fresh
+from espnet_plugin.data.scp import DataError
 
 REMEDY = (
     "training would learn from states that its speech encoder does not make. Run stage 6 again "
@@ -29,7 +30,15 @@ def encoder_options(
         source: Name of the backend.
         conf: Options of :class:`FrozenSpeechEncoder`.
         normalizes: Whether the encoder's own files ask for normalised waveforms; None: unknown.
+
+    Raises:
+        DataError: If the training changes the encoder.
     """
+    if conf.get("train_layers") or conf.get("lora"):
+        raise DataError(
+            "speech_encoder_conf.train_layers and lora change the speech encoder, so its hidden "
+            "states cannot be stored: train from recordings (--dump_speech_states false)"
+        )
     options = {
         "speech_encoder": source,
         "model": conf.get("model"),

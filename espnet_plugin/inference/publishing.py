@@ -11,6 +11,7 @@ from espnet_plugin.pretrained.names import resolve_model
 from espnet_plugin.pretrained.released import released_as
 from espnet_plugin.pretrained.stored_model import read_stored_config
 from espnet_plugin.speechclip.hub import check_hub_reachable
+from espnet_plugin.speechclip.trained_parts import trains_encoder
 
 CARD_FILE, RESULTS_FILE = "README.md", "RESULTS.md"
 # they make an exported model one of sentence-transformers, too
@@ -100,10 +101,11 @@ def _facts(source: str | Path) -> dict[str, str]:
         ),
         f"cascaded (from keywords, {extractor})": extractor not in (None, "none"),
     }
-    encoder = (config.get("speech_encoder_conf") or {}).get("model")
+    encoder = config.get("speech_encoder_conf") or {}
+    trained = "trained in parts" if trains_encoder(encoder) else "frozen"
     facts = {
         "branches": " and ".join(name for name in branches if branches[name]),
-        "speech encoder": f"{_public(encoder)}, frozen",
+        "speech encoder": f"{_public(encoder.get('model'))}, {trained}",
         "CLIP": f"{_public(clip.get('model'))}, frozen",
         "trained on": ", ".join(sorted(training_sets(config))),
     }

@@ -22,6 +22,7 @@ from espnet_plugin.pretrained.storage_format import (
 )
 from espnet_plugin.pretrained.stored_model import StoredModel, opened
 from espnet_plugin.speechclip.model import SpeechCLIPModel
+from espnet_plugin.speechclip.trained_parts import trains_encoder
 from espnet_plugin.utils.atomic import write_text
 from espnet_plugin.utils.hashing import hash_file
 
@@ -32,9 +33,9 @@ _FOLDER = "fingerprints"  # in the cache of released models
 def model_fingerprint(source: str | Path) -> str:
     """SHA-256 of a trained model, the same for all forms in which it is stored.
 
-    It covers the trained weights and the frozen CLIP, by the content of its files or by its public
-    name. The model is not built. The result is cached while size and times of the model's files
-    stay the same.
+    It covers the trained weights, in the speech encoder too, and the frozen CLIP, by the content of
+    its files or by its public name. The model is not built. The result is cached while size and
+    times of the model's files stay the same.
 
     Args:
         source: As for :func:`load_speechclip`, which also says what is raised.
@@ -56,8 +57,10 @@ def model_fingerprint(source: str | Path) -> str:
 def fingerprint_of(config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> str:
     """The fingerprint of a model by its configuration and weights."""
     digest = hashlib.sha256()
+    trains = trains_encoder(config.get("speech_encoder_conf"))  # then a file holds what is trained
+    left_out = tuple(name for name in NOT_TRAINED if not (trains and name == "speech_encoder."))
     for name, weight in sorted(weights.items()):
-        if not name.startswith(NOT_TRAINED):
+        if not name.startswith(left_out):
             digest.update(f"{name} {tuple(weight.shape)}\n".encode())
             digest.update(weight.float().contiguous().numpy().tobytes())
     for option, value in _clip_options(config):

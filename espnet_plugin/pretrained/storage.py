@@ -169,7 +169,7 @@ def save_loaded(
         weights = stored.read_weights()
         log_scale = weights.get(LOG_SCALE)
         reference = _build(stored.config, weights, towers, stored.weights_file)
-        ours, theirs = _trained(model.state_dict()), _trained(reference.state_dict())
+        ours, theirs = (each.trained_of(each.state_dict()) for each in (model, reference))
         check_fit(
             ours, theirs, f"{source}: its {CONFIG_FILE} does not describe the weights to save"
         )
@@ -254,13 +254,8 @@ def _write(
         (placed.get("clip_conf") or {}).pop(tower, None)
     write_config(target, placed)
     table = model.token_table if model.vocabulary is not None else None
-    weights = _trained(model.state_dict())
+    weights = model.trained_of(model.state_dict())
     write_trained(target, weights, token_table=table, log_scale=log_scale)
-
-
-def _trained(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    frozen = SpeechCLIPModel.frozen_prefixes
-    return {key: value for key, value in state.items() if not key.startswith(frozen)}
 
 
 def _differences(ours: nn.Module, theirs: nn.Module) -> set[str]:
@@ -286,7 +281,7 @@ def _build(
     conf = {**(config.get("clip_conf") or {}), **towers}
     model = build_speechclip({**config, "clip_conf": conf}, token_table=table)
     # If the file holds frozen weights too, those that the configuration names are used.
-    trained, expected = _trained(weights), _trained(model.state_dict())
+    trained, expected = map(model.trained_of, (weights, model.state_dict()))
     check_fit(trained, expected, f"{source}: its weights do not fit its {CONFIG_FILE}")
     model.load_state_dict(trained, strict=False)
     return model

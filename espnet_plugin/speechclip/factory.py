@@ -2,7 +2,7 @@
 
 A configuration is plain data: the keys of an ESPnet ``config.yaml`` that concern the model.
 
-    speech_encoder: huggingface | s3prl
+    speech_encoder: huggingface | whisper | w2v_bert | s3prl
     speech_encoder_conf: {model: facebook/hubert-base-ls960}
     layer_weighting_conf: {normalize: false}
     clip_conf: {model: ViT-B-32-quickgelu, pretrained: openai}
@@ -37,6 +37,7 @@ from torch import Tensor, nn
 
 from espnet_plugin.speechclip.attention import AttentionBlock, TransformerBlock
 from espnet_plugin.speechclip.backends.huggingface import HuggingFaceBackend
+from espnet_plugin.speechclip.backends.log_mel import Wav2Vec2BertBackend, WhisperBackend
 from espnet_plugin.speechclip.backends.s3prl import S3prlBackend
 from espnet_plugin.speechclip.clip import FrozenCLIP
 from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
@@ -56,7 +57,12 @@ from espnet_plugin.speechclip.vocabulary import resolve_vocabulary
 
 # The words that a configuration has for our classes; the first of a row is the default.
 COMPONENTS: dict[str, dict[str, Callable[..., Any] | None]] = {
-    "speech_encoder": {"huggingface": HuggingFaceBackend, "s3prl": S3prlBackend},
+    "speech_encoder": {
+        "huggingface": HuggingFaceBackend,
+        "whisper": WhisperBackend,
+        "w2v_bert": Wav2Vec2BertBackend,
+        "s3prl": S3prlBackend,
+    },
     "attention": {"attention": AttentionBlock, "transformer": TransformerBlock},
     "keyword_extractor": {"cif": CifKeywordExtractor, "cls": ClsKeywordExtractor, "none": None},
     "keyword_norm": {"batch": KeywordBatchNorm, "none": None},
@@ -176,7 +182,8 @@ def build_speech_encoder(config: Mapping[str, Any]) -> FrozenSpeechEncoder:
     }
     source = config.get("speech_encoder", "huggingface")
     check_options(f"speech_encoder_conf ({source})", conf, known)
-    if conf.get("dropout") is not None and not conf.get("dropout_in_training"):
+    acts = conf.get("dropout_in_training") or conf.get("train_layers")
+    if conf.get("dropout") is not None and not acts:
         raise ValueError(
             "speech_encoder_conf.dropout: has no effect without dropout_in_training: true"
         )

@@ -15,7 +15,7 @@ Papers: SpeechCLIP (arXiv 2210.00705), SpeechCLIP+ (arXiv 2402.06959).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -84,7 +84,8 @@ class SpeechCLIPModel(nn.Module):
     :func:`espnet_plugin.speechclip.factory.build_speechclip`.
 
     Args:
-        speech_encoder: Frozen; None where hidden states are always given.
+        speech_encoder: Frozen, but for its ``trained_names``; None where hidden states are always
+            given.
         layer_weighting: Learned weights over the encoder's hidden states.
         attention: Block over query vectors and frames.
         clip: Frozen.
@@ -158,6 +159,21 @@ class SpeechCLIPModel(nn.Module):
                 raise ValueError("model_conf.blank needs quantizer_conf.hard: false")
             self.register_buffer("token_table", table, persistent=False)
             self.register_buffer("forbidden_rows", forbidden, persistent=False)
+
+    @property
+    def trained_in_encoder(self) -> list[str]:
+        """Keys of the state dict of what is trained in the speech encoder."""
+        names = getattr(self.speech_encoder, "trained_names", ())
+        return [f"speech_encoder.{name}" for name in names]
+
+    def trained_of(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The part of a state dict that is trained, and saved with the model."""
+        kept = set(self.trained_in_encoder)
+        return {
+            key: value
+            for key, value in weights.items()
+            if key in kept or not key.startswith(self.frozen_prefixes)
+        }
 
     @property
     def num_queries(self) -> int:

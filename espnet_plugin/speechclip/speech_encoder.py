@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,8 +18,10 @@ from espnet_plugin.speechclip.backends.waveform import (
     prepare_waveforms,
 )
 from espnet_plugin.speechclip.compatibility import rounded_frame_lengths
+from espnet_plugin.speechclip.options import check_options, options_of
 from espnet_plugin.speechclip.padding import PART_VALUES, split_by_length
 from espnet_plugin.speechclip.quantized_states import dequantize_states
+from espnet_plugin.speechclip.trained_parts import add_lora, last_layers
 
 LAYER_NORM_EPS = 1e-5
 FRAME_LENGTH_RULES = ("exact", "rounded")
@@ -41,11 +43,11 @@ class SpeechStates:
 
 
 class FrozenSpeechEncoder(nn.Module):
-    """A frozen pretrained speech encoder.
+    """A pretrained speech encoder, frozen but for the parts that options name.
 
-    It has no gradients, and stays in evaluation mode unless ``dropout_in_training`` is on. In
-    evaluation mode an utterance has the same states alone and in any batch, whatever its padding
-    holds.
+    What is frozen has no gradients, and stays in evaluation mode unless ``dropout_in_training`` is
+    on. In evaluation mode an utterance has the same states alone and in any batch, whatever its
+    padding holds.
 
     Args:
         backend: The encoder, see :mod:`espnet_plugin.speechclip.backends`.
@@ -56,8 +58,11 @@ class FrozenSpeechEncoder(nn.Module):
             (see ``compatibility.rounded_frame_lengths``). Both agree for a lone utterance.
         dropout_in_training: Use the encoder's dropouts in training mode, as in the original
             SpeechCLIP(+). No layer is dropped and no frame masked.
+        train_layers: Train so many of the last transformer layers, with their dropouts.
+        lora: Train LoRA's matrices in all layers: options of ``trained_parts.add_lora``.
 
     Attributes:
+        trained_names: Names of the trained parameters, which are saved with the model.
         num_layers: Number of hidden states: the input of the first layer and each layer's output.
         dim: Dimension of the hidden states.
         stride: Samples per frame.
@@ -66,7 +71,8 @@ class FrozenSpeechEncoder(nn.Module):
         normalize_waveform: Whether waveforms are normalised, defaults resolved.
 
     Raises:
-        ValueError: For an unknown ``frame_length_rule``.
+        ImportError: For ``lora`` without peft.
+        ValueError: For an unknown ``frame_length_rule``, or parts that cannot be trained.
     """
 
     def __init__(
@@ -76,6 +82,8 @@ class FrozenSpeechEncoder(nn.Module):
         normalize_waveform: bool | None = None,
         frame_length_rule: str = "exact",
         dropout_in_training: bool = False,
+        train_layers: int = 0,
+        lora: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         if frame_length_rule not in FRAME_LENGTH_RULES:
@@ -93,11 +101,22 @@ class FrozenSpeechEncoder(nn.Module):
             normalize_waveform = backend.wants_normalized_waveforms()
         self.normalize_waveform = normalize_waveform
         self.requires_grad_(False)
+        check_options("speech_encoder_conf.lora", lora or {}, options_of(add_lora))
+        self._trained = add_lora(backend, **lora) if lora else []
+        self._trained += last_layers(backend, train_layers) if train_layers else []
+        self.trained_names = [name for name, p in self.named_parameters() if p.requires_grad]
         self.eval()
 
     def train(self, mode: bool = True) -> FrozenSpeechEncoder:
-        """Stays in evaluation mode unless ``dropout_in_training`` is on."""
-        return super().train(mode and self.dropout_in_training)
+        """What is frozen stays in evaluation mode unless ``dropout_in_training`` is on."""
+        super().train(mode and self.dropout_in_training)
+        for module in self._trained:
+            module.train(mode)
+        return self
+
+    def _gradients(self) -> torch.set_grad_enabled:
+        """A context with gradients for the trained parts, if there are any."""
+        return torch.set_grad_enabled(torch.is_grad_enabled() and bool(self.trained_names))
 
     def frame_lengths(self, sample_lengths: Tensor) -> Tensor:
         """Exact number of frames (batch,) of utterances of ``sample_lengths`` (batch,) samples."""
@@ -106,7 +125,7 @@ class FrozenSpeechEncoder(nn.Module):
     def encode(
         self, speech: Tensor, speech_lengths: Tensor, *, normalized: bool = False
     ) -> SpeechStates:
-        """As ``forward``, with gradients, for fine-tuning."""
+        """As ``forward``, with all gradients, for fine-tuning."""
         ends = checked_ends(speech, speech_lengths)
         return self._encode(speech, speech_lengths, ends, normalized=normalized)
 
@@ -128,7 +147,6 @@ class FrozenSpeechEncoder(nn.Module):
             lengths = torch.maximum(lengths, rounded)
         return SpeechStates(hidden_states, lengths)
 
-    @torch.no_grad()
     def forward(
         self, speech: Tensor, speech_lengths: Tensor, *, normalized: bool = False
     ) -> SpeechStates:
@@ -145,9 +163,9 @@ class FrozenSpeechEncoder(nn.Module):
             TypeError: If the samples are of another type, see ``float_samples``.
             ValueError: If shapes or lengths do not fit.
         """
-        return self.encode(speech, speech_lengths, normalized=normalized)
+        with self._gradients():
+            return self.encode(speech, speech_lengths, normalized=normalized)
 
-    @torch.no_grad()
     def in_parts(
         self, speech: Tensor, speech_lengths: Tensor, *, normalized: bool = False
     ) -> tuple[list[SpeechStates], Tensor | None]:
@@ -160,11 +178,13 @@ class FrozenSpeechEncoder(nn.Module):
         limit = PART_VALUES // self.dim * self.stride
         order, parts = split_by_length(speech_lengths, ends, limit=limit)
         if order is None:
-            return [self._encode(speech, speech_lengths, ends, normalized=normalized)], None
+            with self._gradients():
+                return [self._encode(speech, speech_lengths, ends, normalized=normalized)], None
         states = []
         for rows, own in zip(order.split([len(part) for part in parts]), parts, strict=True):
             part = speech[:, : own[0]].index_select(0, rows)
-            encoded = self._encode(part, speech_lengths[rows], own, normalized=normalized)
+            with self._gradients():
+                encoded = self._encode(part, speech_lengths[rows], own, normalized=normalized)
             states.append(_in_half(encoded))
         return states, order
 
@@ -247,8 +267,11 @@ def to_half(states: Tensor) -> Tensor:
 
 
 def _in_half(states: SpeechStates) -> SpeechStates:
-    """A part in half precision, as stored states are: it waits for the others in memory."""
-    if states.hidden_states.dtype != torch.float32:
+    """A part in half precision, as stored states are: it waits for the others in memory.
+
+    Not with gradients, which would be in half precision too, and vanish.
+    """
+    if states.hidden_states.dtype != torch.float32 or states.hidden_states.requires_grad:
         return states
     return replace(states, hidden_states=to_half(states.hidden_states))
 

@@ -165,18 +165,19 @@ class SpeechCLIPTask(AbsTask):
 
         Raises:
             ValueError: If an option is unknown, or DataParallel is chosen, or the encoder's
-                dropouts with stored hidden states, or cropping does not fit the encoder.
+                dropouts or training with stored states, or cropping does not fit the encoder.
         """
         if (getattr(args, "ngpu", 0) or 0) > 1 and not getattr(args, "distributed", False):
             raise ValueError(
                 f"--ngpu {args.ngpu} without distributed training would split every batch into "
                 "separate ones. Add --multiprocessing_distributed true or use --ngpu 1"
             )
-        if (args.speech_encoder_conf or {}).get("dropout_in_training") and trains_on_states(args):
-            raise ValueError(
-                "speech_encoder_conf.dropout_in_training has no effect on stored hidden states: "
-                "train from recordings (--dump_speech_states false)"
-            )
+        for option in ("dropout_in_training", "train_layers", "lora"):
+            if (args.speech_encoder_conf or {}).get(option) and trains_on_states(args):
+                raise ValueError(
+                    f"speech_encoder_conf.{option} has no effect on stored hidden states: "
+                    "train from recordings (--dump_speech_states false)"
+                )
         model_conf = dict(args.model_conf or {})
         check_options("model_conf", model_conf, DEFAULT_MODEL)
         loss = build_component(vars(args), "loss")

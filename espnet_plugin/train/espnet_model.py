@@ -120,9 +120,11 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         self.register_buffer("num_updates", torch.zeros(()))
         self.updates_done = 0  # the same on the host, which then need not wait for the device
         self.register_load_state_dict_post_hook(lambda model, _: model.look_up_updates())
-        leave_out_of_checkpoints(
-            self, [f"speechclip.{prefix}" for prefix in speechclip.frozen_prefixes]
+        frozen, kept = (
+            [f"speechclip.{name}" for name in names]
+            for names in (speechclip.frozen_prefixes, speechclip.trained_in_encoder)
         )
+        leave_out_of_checkpoints(self, frozen, kept=frozenset(kept))
         leave_out_of_broadcasts(self)
 
     def prepare_naming(self) -> None:

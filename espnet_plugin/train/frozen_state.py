@@ -6,14 +6,16 @@ weights. Every rank would send the keyword vocabulary's table (16 to 61 MB) at e
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 
-def leave_out_of_checkpoints(module: nn.Module, prefixes: Sequence[str]) -> None:
+def leave_out_of_checkpoints(
+    module: nn.Module, prefixes: Sequence[str], *, kept: Collection[str] = ()
+) -> None:
     """Removes parts from ``state_dict``, and accepts a ``load_state_dict`` without them.
 
     Both hooks also act if ``module`` is inside another one. A state dict that holds the parts is
@@ -22,17 +24,20 @@ def leave_out_of_checkpoints(module: nn.Module, prefixes: Sequence[str]) -> None
     Args:
         module: Owner of the frozen parts.
         prefixes: Names in ``module`` with the final dot, e.g. ``("clip.", "speech_encoder.")``.
+        kept: Names of what is saved nevertheless.
     """
 
     def drop(_: nn.Module, state: dict[str, Any], prefix: str, __: dict) -> None:
         frozen = tuple(prefix + name for name in prefixes)
         for key in [key for key in state if key.startswith(frozen)]:
-            del state[key]
+            if key[len(prefix) :] not in kept:
+                del state[key]
 
     def fill_in(owner: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
         for name in prefixes:
             for key, value in owner.get_submodule(name.rstrip(".")).state_dict().items():
-                state.setdefault(f"{prefix}{name}{key}", value)
+                if name + key not in kept:
+                    state.setdefault(f"{prefix}{name}{key}", value)
 
     module.register_state_dict_post_hook(drop)
     module.register_load_state_dict_pre_hook(fill_in)

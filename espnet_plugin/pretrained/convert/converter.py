@@ -194,8 +194,7 @@ def _convert_trained(
     if damaged:
         raise ValueError(f"not every number is finite in {', '.join(sorted(damaged)[:3])}")
     trained = {
-        key: value.float() if value.is_floating_point() else value
-        for key, value in trained.items()
+        key: value.float() if value.is_floating_point() else value for key, value in trained.items()
     }
     write_trained(target, trained, token_table=table, log_scale=mapped.log_scale)
 
@@ -231,8 +230,4 @@ def _expected_weights(
             )
     finally:
         logging.disable(level)
-    return {
-        key: value
-        for key, value in model.state_dict().items()
-        if not key.startswith(model.frozen_prefixes)
-    }
+    return model.trained_of(model.state_dict())

@@ -45,13 +45,13 @@ def receptive_field(kernels: tuple[int, ...], strides: tuple[int, ...]) -> int:
     return samples
 
 
-class HuggingFaceBackend(nn.Module):
-    """A speech encoder of the transformers library (HuBERT, wav2vec 2.0, WavLM, UniSpeech).
+class TransformersBackend(nn.Module):
+    """What the encoders of the transformers library share; a subclass makes the layers' input.
 
     Hidden states: [0] is the input of the first transformer layer (after the position
-    convolution and, in post-norm models, its layer norm), [l] the output of layer l. For models
-    with ``do_stable_layer_norm`` (the large ones) the last one is taken before the encoder's
-    final layer norm, whatever the installed library version returns.
+    convolution and, in post-norm models, its layer norm), [l] the output of layer l. Where norms
+    are before the layers (``do_stable_layer_norm``, the large models, and Whisper), the last one
+    is taken before the encoder's final layer norm, whatever the installed library version returns.
 
     Args:
         model: Hub name, or a local directory in the form of ``save_pretrained``.
@@ -67,6 +67,8 @@ class HuggingFaceBackend(nn.Module):
     """
 
     sampling_rate = 16000
+    word = "huggingface"
+    window = 2**31  # frames that are read at a time
     model: Any  # transformers'
 
     def __init__(
@@ -78,17 +80,121 @@ class HuggingFaceBackend(nn.Module):
         dropout: float | None = None,
     ) -> None:
         super().__init__()
-        self.model = load_encoder(
-            model, cache_dir=cache_dir, random_weights=random_weights, dropout=dropout
-        )
+        options: Any = {"random_weights": random_weights, "dropout": dropout}
+        self.model = load_encoder(model, word=self.word, cache_dir=cache_dir, **options)
         config = self.model.config
         self._name, self._cache_dir = model, cache_dir
-        self.kernels = tuple(config.conv_kernel)
-        self.strides = tuple(config.conv_stride)
+        self.kernels, self.strides = self._prepare(config)
         self.min_samples = receptive_field(self.kernels, self.strides)
         self.stride = math.prod(self.strides)
         self.dim = int(config.hidden_size)
         self.num_layers = int(config.num_hidden_layers) + 1
+
+    @property
+    def layers(self) -> nn.ModuleList:
+        """The transformer's layers."""
+        return self.model.encoder.layers
+
+    def _prepare(self, config: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Kernels and strides of the unpadded convolutions that make frames of samples."""
+        raise NotImplementedError
+
+    def _features(self, speech: Tensor, sample_lengths: Tensor, ends: Sequence[int]) -> Tensor:
+        """What the transformer reads of waveforms, (batch, frames, ...)."""
+        raise NotImplementedError
+
+    def wants_normalized_waveforms(self) -> bool:
+        """No, unless a subclass says otherwise: spectra are normalised instead."""
+        return False
+
+    def frame_lengths(self, sample_lengths: Tensor) -> Tensor:
+        """Frames of utterances of ``sample_lengths`` samples, (batch,)."""
+        samples = sample_lengths.clamp(min=self.min_samples)
+        return conv_output_lengths(samples, self.kernels, self.strides)
+
+    def forward(self, speech: Tensor, sample_lengths: Tensor, ends: Sequence[int]) -> Tensor:
+        """As ``SpeechBackend`` says; the frames of different windows do not see each other."""
+        features = self._features(speech, sample_lengths, ends)
+        frames = [conv_output_lengths(end, self.kernels, self.strides) for end in ends]
+        parts = []
+        for start in range(0, max(frames), self.window):
+            rows = [row for row, number in enumerate(frames) if number > start]
+            own = [min(frames[row] - start, self.window) for row in rows]
+            part = features[:, start : start + self.window]
+            states = self._encode(part if len(rows) == len(frames) else part[rows], own)
+            if len(rows) < len(frames):
+                index = torch.tensor(rows, device=states.device)
+                everyone = states.new_zeros(len(frames), *states.shape[1:])
+                states = everyone.index_copy(0, index, states)
+            parts.append(states)
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
+
+    def _encode(self, features: Tensor, ends: Sequence[int]) -> Tensor:
+        """Transformer, (batch, frames, dim) to all states (batch, layers + 1, frames, dim)."""
+        masks: dict[str, Any] = {"attention_mask": None}
+        if min(ends) < features.shape[1]:
+            lengths = torch.tensor(ends, device=features.device)
+            padding = padding_mask(lengths, features.shape[1])
+            features = features.masked_fill(padding.unsqueeze(-1), 0.0)
+            masks = self._masks(padding, features.dtype)
+        return self._collect(features, ends, masks)
+
+    def _collect(self, inputs: Tensor, ends: Sequence[int], masks: dict[str, Any]) -> Tensor:
+        """Runs the encoder on its inputs, with ``masks`` for every layer; all states up to the
+        longest end."""
+        states = StateCollector(self.num_layers)
+        longest = max(ends)
+
+        def mask_padding(
+            _module: nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]
+        ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+            return inputs, {**options, **masks}
+
+        def add_input(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
+            states.add(inputs[0][:, :longest])
+
+        def add_output(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            states.add((output[0] if isinstance(output, tuple) else output)[:, :longest])
+
+        # Hooks live for this call only: modules that keep some can be neither copied nor pickled.
+        hooks = [self.layers[0].register_forward_pre_hook(add_input)]
+        hooks += [layer.register_forward_hook(add_output) for layer in self.layers]
+        # The encoder itself would read a mask on the host, and index with it.
+        hooks += [
+            layer.register_forward_pre_hook(mask_padding, with_kwargs=True) for layer in self.layers
+        ]
+        try:
+            self.model.encoder(inputs)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return states.stack(ends)
+
+    def _masks(self, padding: Tensor, dtype: torch.dtype) -> dict[str, Any]:
+        """The masks as this kind of model's layers take them.
+
+        Args:
+            padding: True at padding, (batch, frames).
+            dtype: Of the attention's scores.
+        """
+        if self.model.config.model_type == "wavlm":
+            return {"attention_mask": ~padding}  # (batch, frames)
+        batch, frames = padding.shape
+        scores = torch.zeros(batch, 1, 1, frames, dtype=dtype, device=padding.device)
+        scores = scores.masked_fill(padding[:, None, None], -torch.inf)
+        return {"attention_mask": scores.expand(batch, 1, frames, frames)}
+
+
+class HuggingFaceBackend(TransformersBackend):
+    """A speech encoder that takes waveforms (HuBERT, wav2vec 2.0, WavLM, UniSpeech)."""
+
+    @property
+    def lora_modules(self) -> tuple[str, ...]:
+        """Queries and values; the feed-forward layers of WavLM, whose attention reads the weights
+        of its projections past what is added to them."""
+        if self.model.config.model_type == "wavlm":
+            return ("intermediate_dense", "output_dense")
+        return ("q_proj", "v_proj")
 
     def train(self, mode: bool = True) -> HuggingFaceBackend:
         """Training mode reaches all modules but the convolutions, which would ask for gradients."""
@@ -96,25 +202,18 @@ class HuggingFaceBackend(nn.Module):
         self.model.feature_extractor.eval()
         return self
 
+    def _prepare(self, config: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        return tuple(config.conv_kernel), tuple(config.conv_stride)
+
     def wants_normalized_waveforms(self) -> bool:
         """What the model's ``preprocessor_config.json`` says."""
         config = self.model.config
         return wants_normalized_waveforms(self._name, config, cache_dir=self._cache_dir)
 
-    def frame_lengths(self, sample_lengths: Tensor) -> Tensor:
-        """floor((samples - 400) / 320) + 1 for the usual convolutions, (batch,)."""
-        samples = sample_lengths.clamp(min=self.min_samples)
-        return conv_output_lengths(samples, self.kernels, self.strides)
-
-    def forward(self, speech: Tensor, sample_lengths: Tensor, ends: Sequence[int]) -> Tensor:
-        """As ``SpeechBackend`` says."""
-        features = self._convolve(speech, ends)  # (batch, frames, channels)
-        hidden = self.model.feature_projection(features)  # (batch, frames, dim)
-        if isinstance(hidden, tuple):  # wav2vec 2.0 and WavLM return the normed input, too
-            hidden = hidden[0]
-        del features
-        frames = [conv_output_lengths(end, self.kernels, self.strides) for end in ends]
-        return self._encode(hidden, self.frame_lengths(sample_lengths), frames)
+    def _features(self, speech: Tensor, sample_lengths: Tensor, ends: Sequence[int]) -> Tensor:
+        hidden = self.model.feature_projection(self._convolve(speech, ends))
+        # wav2vec 2.0 and WavLM return the normed input, too
+        return hidden[0] if isinstance(hidden, tuple) else hidden  # (batch, frames, dim)
 
     def _convolve(self, speech: Tensor, ends: Sequence[int]) -> Tensor:
         """Convolutional front end, (batch, samples) to (batch, frames, channels), 0 at padding.
@@ -127,52 +226,3 @@ class HuggingFaceBackend(nn.Module):
             return extractor(speech).transpose(1, 2)
         rows = [extractor(speech[row : row + 1, :end])[0].T for row, end in enumerate(ends)]
         return pad_sequence(rows, batch_first=True)  # rows are (own frames, channels)
-
-    def _encode(self, hidden: Tensor, lengths: Tensor, ends: Sequence[int]) -> Tensor:
-        """Transformer, (batch, frames, dim) to all states (batch, layers + 1, frames, dim)."""
-        mask = None
-        if min(ends) < hidden.shape[1]:
-            padding = padding_mask(lengths, hidden.shape[1])
-            hidden = hidden.masked_fill(padding.unsqueeze(-1), 0.0)
-            mask = self._attention_mask(padding, hidden.dtype)
-        states = StateCollector(self.num_layers)
-
-        def mask_padding(
-            _module: nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]
-        ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-            return inputs, {**options, "attention_mask": mask}
-
-        def add_input(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
-            states.add(inputs[0])
-
-        def add_output(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            states.add(output[0] if isinstance(output, tuple) else output)
-
-        # Hooks live for this call only: modules that keep some can be neither copied nor pickled.
-        layers = self.model.encoder.layers
-        hooks = [layers[0].register_forward_pre_hook(add_input)]
-        hooks += [layer.register_forward_hook(add_output) for layer in layers]
-        # The encoder itself would read a mask on the host, and index with it.
-        hooks += [
-            layer.register_forward_pre_hook(mask_padding, with_kwargs=True) for layer in layers
-        ]
-        try:
-            self.model.encoder(hidden)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        return states.stack(ends)
-
-    def _attention_mask(self, padding: Tensor, dtype: torch.dtype) -> Tensor:
-        """The mask as this kind of model's layers take it.
-
-        Args:
-            padding: True at padding, (batch, frames).
-            dtype: Of the attention's scores.
-        """
-        if self.model.config.model_type == "wavlm":
-            return ~padding  # (batch, frames)
-        batch, frames = padding.shape
-        scores = torch.zeros(batch, 1, 1, frames, dtype=dtype, device=padding.device)
-        scores = scores.masked_fill(padding[:, None, None], -torch.inf)
-        return scores.expand(batch, 1, frames, frames)

@@ -19,8 +19,15 @@ from espnet_plugin.speechclip.hub import first_line, from_cache_or_hub, is_remot
 logger = logging.getLogger(__name__)
 
 PREPROCESSOR_FILE = "preprocessor_config.json"
-# Data2vec and others are left out: their position convolutions would let padding in.
-MODEL_TYPES = ("hubert", "wav2vec2", "wavlm", "unispeech", "unispeech-sat")
+# What each word of speech_encoder reads. Data2vec and others are left out: their position
+# convolutions would let padding in.
+MODEL_TYPES = {
+    "huggingface": ("hubert", "wav2vec2", "wavlm", "unispeech", "unispeech-sat"),
+    "whisper": ("whisper",),
+    "w2v_bert": ("wav2vec2-bert",),
+}
+# Options of the configurations that are dropouts, but for those after activations.
+DROPOUTS = "feat_proj_dropout hidden_dropout attention_dropout conformer_conv_dropout dropout"
 # Parameters that only pre-training and augmentation use.
 UNUSED_PARAMETERS = ("masked_spec_embed",)
 
@@ -28,6 +35,7 @@ UNUSED_PARAMETERS = ("masked_spec_embed",)
 def load_encoder(
     model: str,
     *,
+    word: str = "huggingface",
     cache_dir: str | Path | None = None,
     random_weights: bool = False,
     dropout: float | None = None,
@@ -36,6 +44,7 @@ def load_encoder(
 
     Args:
         model: Hub name or local directory.
+        word: Key of ``MODEL_TYPES``.
         cache_dir: The hub's cache; None: the library's default.
         random_weights: Read ``config.json`` only.
         dropout: Of :class:`HuggingFaceBackend`.
@@ -44,13 +53,13 @@ def load_encoder(
         FileNotFoundError: If files are missing or cannot be downloaded.
         ValueError: If the model has another architecture.
     """
-    if not random_weights:
+    if word == "huggingface" and not random_weights:
         hubert = read_hubert(model, dropout=dropout)
         if hubert is not None:
             return hubert
     from transformers import AutoConfig, AutoModel
 
-    _check_config(model, cache_dir)
+    _check_config(model, word, cache_dir)
     config = _load(
         partial(AutoConfig.from_pretrained, trust_remote_code=False),
         model,
@@ -58,10 +67,11 @@ def load_encoder(
         wanted="config.json",
     )
     config._attn_implementation = None  # a file may name code that is downloaded and run
-    config.layerdrop = 0.0
+    config.layerdrop = config.encoder_layerdrop = 0.0
     config.apply_spec_augment = False
     if dropout is not None:
-        config.feat_proj_dropout = config.hidden_dropout = config.attention_dropout = dropout
+        for name in DROPOUTS.split():
+            setattr(config, name, dropout)
         config.activation_dropout = 0.0
     if random_weights:
         logger.warning("%s: the speech encoder has RANDOM weights", model)
@@ -126,15 +136,18 @@ def _preprocessor_options(model: str, cache_dir: str | Path | None) -> dict[str,
     return {}
 
 
-def _check_config(model: str, cache_dir: str | Path | None) -> None:
+def _check_config(model: str, word: str, cache_dir: str | Path | None) -> None:
     """Refuses other models before the library asks whether to run their code."""
     from transformers import PretrainedConfig
 
     options, _ = _load(PretrainedConfig.get_config_dict, model, cache_dir, wanted="config.json")
-    if options.get("model_type") not in MODEL_TYPES:
+    kind = options.get("model_type")
+    if kind not in MODEL_TYPES[word]:
+        words = [other for other, kinds in MODEL_TYPES.items() if kind in kinds]
+        remedy = f"Set speech_encoder: {words[0]}" if words else "Try speech_encoder: s3prl"
         raise ValueError(
-            f"{model} is a {options.get('model_type')!r} model; the huggingface source knows "
-            f"{', '.join(MODEL_TYPES)}. For others try speech_encoder: s3prl"
+            f"{model} is a {kind!r} model; speech_encoder: {word} knows "
+            f"{', '.join(MODEL_TYPES[word])}. {remedy}"
         )
     if options.get("quantization_config"):
         raise ValueError(f"{model} is quantized, which is not supported; take the original weights")

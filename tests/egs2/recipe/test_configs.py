@@ -6,11 +6,17 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from espnet_plugin.tasks.speechclip import SpeechCLIPTask
-from tests.tiny import tiny_clip_config, tiny_hubert_dir
+from tests.tiny import tiny_clip_config, tiny_hubert_dir, tiny_w2v_bert_dir, tiny_whisper_dir
 
 CONF = Path(__file__).parents[3] / "egs2" / "speechclip_plus" / "conf"
+ENCODERS = {
+    "huggingface": tiny_hubert_dir,
+    "whisper": tiny_whisper_dir,
+    "w2v_bert": tiny_w2v_bert_dir,
+}
 CONFIGS = sorted((CONF / "tuning").glob("*.yaml"))
 
 
@@ -21,7 +27,6 @@ def model_options(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     tokens = directory / "tokens.tsv"
     tokens.write_text("id\ttoken\tcount\n" + "".join(f"{n}\tx\t1\n" for n in range(320, 340)))
     return [
-        *["--speech_encoder_conf", f"model={tiny_hubert_dir(directory)}"],
         *["--clip_conf", f"model={tiny_clip_config(directory)}"],
         *["--clip_conf", "pretrained=random"],
         *["--keyword_vocabulary", str(tokens)],
@@ -30,9 +35,11 @@ def model_options(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_configuration_builds(path: Path, model_options: list[str]) -> None:
+def test_configuration_builds(path: Path, model_options: list[str], tmp_path: Path) -> None:
     parser = SpeechCLIPTask.get_parser()
-    args = parser.parse_args(["--config", str(path), *model_options])
+    word = yaml.safe_load(path.read_text()).get("speech_encoder", "huggingface")
+    encoder = ["--speech_encoder_conf", f"model={ENCODERS[word](tmp_path)}"]
+    args = parser.parse_args(["--config", str(path), *model_options, *encoder])
     model = SpeechCLIPTask.build_model(args).speechclip
     architecture = re.sub("^[a-z0-9]+_(base_|large_|babel_)?", "", path.stem)
     assert (model.parallel_projection is not None) == (not architecture.startswith("cascaded"))
