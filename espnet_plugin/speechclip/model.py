@@ -84,8 +84,7 @@ class SpeechCLIPModel(nn.Module):
     :func:`espnet_plugin.speechclip.factory.build_speechclip`.
 
     Args:
-        speech_encoder: Frozen, but for its ``trained_names``; None where hidden states are always
-            given.
+        speech_encoder: Frozen, but for what it trains; None where hidden states are always given.
         layer_weighting: Learned weights over the encoder's hidden states.
         attention: Block over query vectors and frames.
         clip: Frozen.

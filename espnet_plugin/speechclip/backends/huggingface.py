@@ -115,25 +115,26 @@ class TransformersBackend(nn.Module):
     def forward(self, speech: Tensor, sample_lengths: Tensor, ends: Sequence[int]) -> Tensor:
         """As ``SpeechBackend`` says; the frames of different windows do not see each other."""
         features = self._features(speech, sample_lengths, ends)
+        lengths = self.frame_lengths(sample_lengths)
         frames = [conv_output_lengths(end, self.kernels, self.strides) for end in ends]
         parts = []
         for start in range(0, max(frames), self.window):
             rows = [row for row, number in enumerate(frames) if number > start]
             own = [min(frames[row] - start, self.window) for row in rows]
-            part = features[:, start : start + self.window]
-            states = self._encode(part if len(rows) == len(frames) else part[rows], own)
-            if len(rows) < len(frames):
-                index = torch.tensor(rows, device=states.device)
+            part, left = features[:, start : start + self.window], lengths - start
+            if len(rows) == len(frames):
+                parts.append(self._encode(part, left, own))
+            else:
+                index = torch.tensor(rows, device=part.device)
+                states = self._encode(part[index], left[index], own)
                 everyone = states.new_zeros(len(frames), *states.shape[1:])
-                states = everyone.index_copy(0, index, states)
-            parts.append(states)
+                parts.append(everyone.index_copy(0, index, states))
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
 
-    def _encode(self, features: Tensor, ends: Sequence[int]) -> Tensor:
+    def _encode(self, features: Tensor, lengths: Tensor, ends: Sequence[int]) -> Tensor:
         """Transformer, (batch, frames, dim) to all states (batch, layers + 1, frames, dim)."""
         masks: dict[str, Any] = {"attention_mask": None}
         if min(ends) < features.shape[1]:
-            lengths = torch.tensor(ends, device=features.device)
             padding = padding_mask(lengths, features.shape[1])
             features = features.masked_fill(padding.unsqueeze(-1), 0.0)
             masks = self._masks(padding, features.dtype)

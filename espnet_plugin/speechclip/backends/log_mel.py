@@ -102,7 +102,7 @@ class WhisperBackend(TransformersBackend):
         frames = features[:, : 2 * windows * self.window].unflatten(1, (-1, 2))
         return frames.to(speech.dtype)  # (batch, frames, 2, mels)
 
-    def _encode(self, features: Tensor, ends: Sequence[int]) -> Tensor:
+    def _encode(self, features: Tensor, lengths: Tensor, ends: Sequence[int]) -> Tensor:
         return self._collect(features.flatten(1, 2).transpose(1, 2), ends, {})
 
 

@@ -154,7 +154,7 @@ def test_a_long_recording_is_read_in_windows(whisper):
         features = whisper._features(speech, lengths, lengths.tolist())
         for start in (0, 50, 100):
             own = min(110 - start, 50)
-            window = whisper._encode(features[:, start : start + 50], [own])
+            window = whisper._encode(features[:, start : start + 50], lengths, [own])
             torch.testing.assert_close(hidden[:, :, start : start + own], window)
 
 

@@ -133,7 +133,7 @@ def test_unknown_source_and_foreign_option():
     def build(source: str, **conf: object) -> None:
         build_speech_encoder({"speech_encoder": source, "speech_encoder_conf": conf})
 
-    with pytest.raises(ValueError, match="huggingface, s3prl"):
+    with pytest.raises(ValueError, match="huggingface, whisper, w2v_bert, s3prl"):
         build("fairseq", model="hubert")
     with pytest.raises(ValueError, match="checkpoint"):
         build("huggingface", model="hubert", checkpoint="file.pt")
