@@ -67,8 +67,7 @@ def load_encoder(
         wanted="config.json",
     )
     config._attn_implementation = None  # a file may name code that is downloaded and run
-    config.layerdrop = config.encoder_layerdrop = 0.0
-    config.apply_spec_augment = False
+    config.update({"layerdrop": 0.0, "encoder_layerdrop": 0.0, "apply_spec_augment": False})
     if dropout is not None:
         for name in DROPOUTS.split():
             setattr(config, name, dropout)

@@ -277,6 +277,7 @@ def test_wav_input_without_stored_states(project: Project) -> None:
         ("hubert_base", "s3prl", "hubert_base"),
         ("microsoft/wavlm-base", "huggingface", "microsoft/wavlm-base"),
         ("huggingface:name", "huggingface", "name"),
+        ("w2v_bert:facebook/w2v-bert-2.0", "w2v_bert", "facebook/w2v-bert-2.0"),
         ("conf", "huggingface", "conf"),
     ],
 )
