@@ -1,7 +1,7 @@
 """Where frozen speech encoders come from: one class per source, and what these share.
 
 A backend is a ``torch.nn.Module`` of the form of ``SpeechBackend``, whose constructor takes
-``model`` and its own options by keyword.
+``model`` and its own options by keyword. To train parts, it has ``layers`` and ``lora_modules``.
 """
 
 from __future__ import annotations
