@@ -253,6 +253,21 @@ def resampled(mono: np.ndarray, source_rate: int, rate: int) -> np.ndarray:
     return mono if source_rate == rate else soxr.resample(mono, source_rate, rate, quality="HQ")
 
 
+def checked_speech(speech: np.ndarray) -> np.ndarray:
+    """Returns mono speech of at least one sample and finite values, or raises a ValueError.
+
+    Args:
+        speech: (samples,).
+    """
+    if speech.ndim != 1:
+        raise ValueError(f"audio has {speech.shape[-1]} channels, mono is needed (stage 2 mixes)")
+    if speech.size == 0:
+        raise ValueError("audio is empty (0 samples)")
+    if not np.isfinite(speech).all():
+        raise ValueError("audio holds NaN or infinite samples")
+    return speech
+
+
 def format_recording(
     source: str, target: Path, *, rate: int, audio_format: str
 ) -> FormattedRecording:

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader
 
+from espnet_plugin.data.audio import checked_speech
 from espnet_plugin.data.dataset import SAMPLING_RATE, NamingDataset, checked_embedding
 from espnet_plugin.data.keyword_file import UtteranceKeywords
 from espnet_plugin.data.sampler_files import read_lengths
@@ -28,7 +29,6 @@ from espnet_plugin.inference.results import (
 )
 from espnet_plugin.inference.speechclip import SpeechCLIP
 from espnet_plugin.inference.utterance import MAX_SECONDS, is_too_long
-from espnet_plugin.speechclip.backends.waveform import checked_speech
 from espnet_plugin.speechclip.clip import FrozenCLIP
 from espnet_plugin.utils.memory import memory_errors
 from espnet_plugin.utils.progress import progress

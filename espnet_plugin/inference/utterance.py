@@ -6,17 +6,18 @@ import logging
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from torch import Tensor
 
-from espnet_plugin.data.audio import read_audio, read_header, resampled
+from espnet_plugin.data.audio import checked_speech, read_audio, read_header, resampled
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.data.speech_activity import SILENT
-from espnet_plugin.speechclip.backends.waveform import checked_speech, float_speech
 
-Utterance = Tensor | np.ndarray | str | Path | Mapping[str, Any]  # or torchcodec's AudioDecoder
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Utterance: TypeAlias = "Tensor | np.ndarray | str | Path | Mapping[str, Any]"  # or an AudioDecoder
 MAX_SECONDS = 400.0  # about 7 GB with HuBERT base; attention grows with the square
 SHORTEST = 0.2  # seconds; shorter speech has no whole word
 
@@ -54,7 +55,7 @@ def read_utterance(
             raise DataError(f"{speech}: {error}") from error
         mono, rate = audio.mono, audio.rate
     else:
-        mono = checked_speech(_mono(float_speech(_array(speech))))
+        mono = checked_speech(_mono(_array(speech)))
         mono = mono.astype(np.promote_types(mono.dtype, np.float32), copy=False)
         rate = wanted_rate if sampling_rate is None else sampling_rate
     if rate <= 0:
@@ -118,13 +119,17 @@ def _unpacked(speech: Any, sampling_rate: int | None) -> tuple[Any, int | None]:
 
 
 def _array(speech: Tensor | np.ndarray) -> np.ndarray:
-    if isinstance(speech, Tensor):
+    if hasattr(speech, "detach"):  # a tensor; PyTorch is imported for integers only
         speech = speech.detach().cpu().numpy()
     if not isinstance(speech, np.ndarray):
         raise TypeError(
             f"speech is of type {type(speech).__name__}: give the samples of one utterance as an "
             "array or tensor, or a file"
         )
+    if not np.issubdtype(speech.dtype, np.floating):
+        from espnet_plugin.speechclip.backends.waveform import float_speech
+
+        speech = float_speech(speech)
     return speech
 
 

@@ -8,13 +8,10 @@ import numpy as np
 import torch
 from espnet2.train.preprocessor import AbsPreprocessor
 
+from espnet_plugin.data.audio import checked_speech
 from espnet_plugin.data.dataset import checked_embedding
 from espnet_plugin.data.images import read_image
-from espnet_plugin.speechclip.backends.waveform import (
-    checked_speech,
-    float_speech,
-    normalize_waveforms,
-)
+from espnet_plugin.speechclip.backends.waveform import float_speech, normalize_waveforms
 from espnet_plugin.speechclip.clip_config import image_transform, load_bpe, read_clip_config
 
 

@@ -39,21 +39,6 @@ def float_speech(speech: np.ndarray) -> np.ndarray:
     return float_samples(torch.from_numpy(np.ascontiguousarray(speech))).numpy()
 
 
-def checked_speech(speech: np.ndarray) -> np.ndarray:
-    """Returns mono speech of at least one sample and finite values, or raises a ValueError.
-
-    Args:
-        speech: (samples,).
-    """
-    if speech.ndim != 1:
-        raise ValueError(f"audio has {speech.shape[-1]} channels, mono is needed (stage 2 mixes)")
-    if speech.size == 0:
-        raise ValueError("audio is empty (0 samples)")
-    if not np.isfinite(speech).all():
-        raise ValueError("audio holds NaN or infinite samples")
-    return speech
-
-
 def checked_ends(speech: Tensor, sample_lengths: Tensor) -> list[int]:
     """Numbers of samples of a batch of waveforms, on the host, which waits for the device once.
 
