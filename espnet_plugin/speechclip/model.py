@@ -204,12 +204,9 @@ class SpeechCLIPModel(nn.Module):
             step: Number of optimiser updates done, for schedules.
         """
         lengths = torch.cat([part.lengths for part in parts])  # (batch,)
-        blocks = [self._run_block(part) for part in parts]
+        blocks = [self.run_block(part) for part in parts]
 
-        parallel = None
-        if self.parallel_projection is not None:
-            queries = torch.cat([block.output[:, 0] for block in blocks])  # (batch, dim)
-            parallel = F.normalize(self.parallel_projection(queries).float(), dim=-1)
+        parallel = self.embed_parallel(blocks)
         keywords = cascaded = None
         if self.keyword_extractor is not None:
             slots = self._slots(parts, blocks, target_lengths if self.training else None, step)
@@ -225,9 +222,16 @@ class SpeechCLIPModel(nn.Module):
         at_frames = self._at_frames(blocks[0], lengths) if len(parts) == 1 else ()
         return SpeechOutput(at_frames, lengths, parallel, cascaded, keywords)
 
+    def embed_parallel(self, blocks: Sequence[BlockOutput]) -> Tensor | None:
+        """``SpeechOutput.parallel`` by the outputs of the block for a batch's parts."""
+        if self.parallel_projection is None:
+            return None
+        queries = torch.cat([block.output[:, 0] for block in blocks])  # (batch, dim)
+        return F.normalize(self.parallel_projection(queries).float(), dim=-1)
+
     def block_states(self, states: SpeechStates) -> tuple[Tensor, ...]:
         """``SpeechOutput.states`` without the cost of embeddings and keywords."""
-        return self._at_frames(self._run_block(states), states.lengths)
+        return self._at_frames(self.run_block(states), states.lengths)
 
     def encode_speech(
         self,
@@ -288,7 +292,8 @@ class SpeechCLIPModel(nn.Module):
         """
         return self.clip.encode_texts(texts)
 
-    def _run_block(self, states: SpeechStates) -> BlockOutput:
+    def run_block(self, states: SpeechStates) -> BlockOutput:
+        """The trained block's output for queries and frames."""
         return self.attention(*self._positions(states))
 
     def _positions(self, states: SpeechStates) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ in any batch.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -145,6 +145,11 @@ class TransformersBackend(nn.Module):
         longest end."""
         states = StateCollector(self.num_layers)
         longest = max(ends)
+        self._run(inputs, masks, lambda state: states.add(state[:, :longest]))
+        return states.stack(ends)
+
+    def _run(self, inputs: Tensor, masks: dict[str, Any], add: Callable[[Tensor], None]) -> None:
+        """Gives each hidden state (batch, frames, dim) to ``add``."""
 
         def mask_padding(
             _module: nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]
@@ -152,10 +157,10 @@ class TransformersBackend(nn.Module):
             return inputs, {**options, **masks}
 
         def add_input(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
-            states.add(inputs[0][:, :longest])
+            add(inputs[0])
 
         def add_output(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            states.add((output[0] if isinstance(output, tuple) else output)[:, :longest])
+            add(output[0] if isinstance(output, tuple) else output)
 
         # Hooks live for this call only: modules that keep some can be neither copied nor pickled.
         hooks = [self.layers[0].register_forward_pre_hook(add_input)]
@@ -169,7 +174,6 @@ class TransformersBackend(nn.Module):
         finally:
             for hook in hooks:
                 hook.remove()
-        return states.stack(ends)
 
     def _masks(self, padding: Tensor, dtype: torch.dtype) -> dict[str, Any]:
         """The masks as this kind of model's layers take them.
@@ -210,6 +214,13 @@ class HuggingFaceBackend(TransformersBackend):
         """What the model's ``preprocessor_config.json`` says."""
         config = self.model.config
         return wants_normalized_waveforms(self._name, config, cache_dir=self._cache_dir)
+
+    def unpadded(self, speech: Tensor) -> Tensor:
+        """Hidden states (1, layers + 1, frames, dim) of (1, samples), traceable for any length."""
+        states: list[Tensor] = []
+        features = self._features(speech, torch.ones(1), [1])
+        self._run(features, {"attention_mask": None}, states.append)
+        return torch.stack(states, dim=1)
 
     def _features(self, speech: Tensor, sample_lengths: Tensor, ends: Sequence[int]) -> Tensor:
         hidden = self.model.feature_projection(self._convolve(speech, ends))
