@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from unittest import mock
 
 from benchmarks.measure import MissingInputError, Row, Settings, Spread, usage_of
@@ -32,5 +33,11 @@ def rows(settings: Settings) -> Iterator[Row]:
         for _ in range(2 if settings.quick else 4):  # the first reads the files from the disk
             for name, words in commands.items():
                 times[name].append(usage_of(words, **quiet).cpu_seconds)
-    spreads = {name: Spread.of(values[1:]) for name, values in times.items()}
-    yield Row("from voice to answer, mini's model and images", **spreads, bound_is="import torch")
+        spreads = {name: Spread.of(values[1:]) for name, values in times.items()}
+        yield Row(
+            "from voice to answer, mini's model and images", **spreads, bound_is="import torch"
+        )
+        if find_spec("onnxruntime"):
+            usage_of([*command, "export", "--model", model, "--onnx", wav], **quiet)
+            seconds = [usage_of(commands["ours"], **quiet).cpu_seconds for _ in times["ours"]]
+            yield Row("the same after speechclip export --onnx", Spread.of(seconds[1:]))

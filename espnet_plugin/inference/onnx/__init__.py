@@ -1,0 +1,1 @@
+"""A model as ONNX files, and queries answered with them, without PyTorch."""
