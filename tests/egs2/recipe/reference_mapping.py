@@ -220,41 +220,41 @@ DIFFERENCES = (
         "speech_encoder_conf.dropout_in_training",
         True,
         False,
-        "the original's dropouts of 0.1 act in the frozen encoder; off, its states can be stored",
+        "D26 above",
         ("flickr8k_base_*",),
     ),
     Difference(
         "speech_encoder_conf.frame_length_rule",
         "rounded",
         "exact",
-        "a fault: three of four lengths have one padded frame too many",
+        "D25 above",
     ),
     Difference(
         "model_conf.compatibility.norm_over_padding",
         True,
         False,
-        "a fault: the keyword norm depends on a batch's padding",
+        "D15 above",
         PLUS,
     ),
     Difference(
         "model_conf.compatibility.keep_leftovers",
         True,
         False,
-        "a fault: frames after the last keyword count as a keyword",
+        "D17 above",
         PLUS,
     ),
     Difference(
         "model_conf.compatibility.convolve_padding",
         True,
         False,
-        "a fault: CIF's last weights depend on a batch's padding",
+        "D19 above",
         PLUS,
     ),
     Difference(
         "model_conf.compatibility.permuted_norm_init",
         True,
         False,
-        "a fault: the keyword norm starts with values of other dimensions",
+        "D14 above",
         CLS,
     ),
     Difference(
@@ -292,7 +292,6 @@ BEHAVIOUR = (
     "`use_amp: true` means bfloat16 on GPUs that have it, else float16; the original used float16.",
     "No batch holds two captions of one image; the original's batches do.",
     "Training ends with a whole epoch, up to a thousand updates after the 50,000th.",
-    "HuBERT base never processes padding, so an utterance's states do not depend on its batch.",
 )
 
 
