@@ -79,8 +79,14 @@ def get_parser() -> argparse.ArgumentParser:
 
     added = command("index", index, "Index folders of images and recordings.")
     added.add_argument("folders", nargs="*", metavar="DIR", help="folders; default: as last time")
-    added.add_argument("--index", required=True, type=Path, help="the index")
-    added.add_argument("--from", dest="parts", type=Path, help="add what embed --part wrote there")
+    _index(added)
+    added.add_argument(
+        "--from",
+        dest="parts",
+        type=Path,
+        metavar="DIR",
+        help="add what embed --part wrote there; to a store, also what that index holds",
+    )
     _model(added, required=False, speech=False)
     added.add_argument("--batch_size", type=positive, default=64, help="images at a time (64)")
     added.add_argument("--force", action="store_true", help="make the index again for this model")
@@ -91,19 +97,7 @@ def get_parser() -> argparse.ArgumentParser:
     )
 
     added = command("search", search, "Find images and recordings by voice, text or image.")
-    added.add_argument(
-        "--index",
-        required=True,
-        help="made by speechclip index; or lancedb:DIR#TABLE, qdrant:DIR#NAME, "
-        "qdrant:http://HOST#NAME, postgresql://HOST/DATABASE#TABLE, faiss:FILE#PATHS, "
-        "parquet:FILE, rclip:FILE",
-    )
-    added.add_argument("--clip", default="", help="made that index, e.g. ViT-B-32/openai")
-    added.add_argument(
-        "--trust_index",
-        action="store_true",
-        help="you trust the maker of a FAISS file, or of a folder of Qdrant: these can run code",
-    )
+    _index(added)
     _model(added, required=False, branch=True)
     query = added.add_argument_group("query; each option may be repeated")
     query.add_argument("--wav", action="append", default=[], metavar="FILE", help="a recording")
@@ -174,6 +168,24 @@ def _model(
         group.add_argument(
             "--branch", choices=("parallel", "cascaded", "both"), help="embedding of speech"
         )
+
+
+def _index(parser: Any) -> None:
+    parser.add_argument(
+        "--index",
+        required=True,
+        help="a folder of speechclip index; or lancedb:DIR#TABLE, qdrant:DIR#NAME, "
+        "qdrant:http://HOST#NAME, postgresql://HOST/DATABASE#TABLE, faiss:FILE#PATHS, "
+        "parquet:FILE, rclip:FILE",
+    )
+    parser.add_argument(
+        "--clip", default="", help="made the vectors of such a store, e.g. ViT-B-32/openai"
+    )
+    parser.add_argument(
+        "--trust_index",
+        action="store_true",
+        help="you trust the maker of a FAISS file, or of a folder of Qdrant: these can run code",
+    )
 
 
 def _min_score(parser: Any) -> None:
@@ -288,8 +300,11 @@ def index(args: argparse.Namespace) -> None:
     from espnet_plugin.search.approximate import AUTOMATIC
     from espnet_plugin.search.index import Index, is_index
     from espnet_plugin.search.model import identify_model
+    from espnet_plugin.search.stores import is_store
     from espnet_plugin.search.update import update_index
 
+    if is_store(args.index):
+        return _fill_store(args)
     given = args.model or (Index(args.index).model.name if is_index(args.index) else None)
     model = identify_model(given) if given else None
     embedded: Any = ()
@@ -310,6 +325,28 @@ def index(args: argparse.Namespace) -> None:
         approximate_from=1 if args.approximate else AUTOMATIC,
     )
     _answer(args, asdict(done), str(done))
+
+
+def _fill_store(args: argparse.Namespace) -> None:
+    from espnet_plugin.search.index import Index, is_index
+    from espnet_plugin.search.model import clip_of
+    from espnet_plugin.search.parts import open_parts
+    from espnet_plugin.search.stores import open_index
+
+    if args.folders or not args.parts or args.force or args.approximate:
+        raise ValueError(f"{args.index} copies an index: index folders first, then --from INDEX")
+    folders: list[str] = []
+    if is_index(args.parts):
+        source = Index(args.parts)
+        model, files, folders = source.model, source.images(), source.describe()["folders"]
+    else:
+        model, files = open_parts(args.parts)
+    clip = clip_of(args.model or model.name)
+    store = open_index(args.index, clip=args.clip or clip, trust=args.trust_index, new=True)
+    store.check_clip(clip)
+    added, removed = store.copy(files, folders)
+    done = {"added": added, "removed": removed}
+    _answer(args, done, f"{added:,} images added, {removed:,} removed")
 
 
 def search(args: argparse.Namespace) -> None:

@@ -8,6 +8,7 @@ this machine.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,9 +18,10 @@ import numpy as np
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.inference.keywords import HeardWord
 from espnet_plugin.search.approximate import CANDIDATES, candidates, codes_file, read_codes
-from espnet_plugin.search.catalog import FILE, Catalog
+from espnet_plugin.search.catalog import FILE, Catalog, Window
 from espnet_plugin.search.folders import stamp_of
 from espnet_plugin.search.model import IndexedModel, check_model, identify_model
+from espnet_plugin.search.update import Embedded
 from espnet_plugin.search.vectors import read_rows, vectors_file
 
 TOP = 10
@@ -152,6 +154,14 @@ class Index:
                     hits.sort(key=lambda hit: (-hit.score, hit.path, hit.start or 0))
                     return hits[:top]
                 fetch *= WIDEN  # files of some vectors are gone or changed
+
+    def images(self) -> Iterator[Embedded]:
+        """All images, with their vectors."""
+        with self._catalog.transaction("DEFERRED"):
+            self._refresh()
+            found = self._catalog.images()
+        for path, content, row in found:
+            yield path, content, (self._vectors[row : row + 1], [Window()])
 
     def _refresh(self) -> None:
         """Opens the files again if they have changed."""

@@ -191,7 +191,7 @@ class _Run:
         with ThreadPoolExecutor(READERS) as readers:
             new = progress(self._changed(found), description="files read", unit="file")
             for images, files in groupby(new, lambda file: is_image(file[0])):
-                for batch in _batched(files, batch_size if images else 1):
+                for batch in batched(files, batch_size if images else 1):
                     self._index(batch, readers)
         if self.result.left_out:
             logging.warning(
@@ -203,7 +203,7 @@ class _Run:
         """Adds files that have vectors already, if they are here as they were then."""
         files = progress(files, description="files of parts", unit="file")
         with ThreadPoolExecutor(READERS) as readers:
-            for batch in _batched(files, batch_size):
+            for batch in batched(files, batch_size):
                 stamps = [stamp_of(path) for path, *_ in batch]
                 contents = readers.map(_content, [path for path, *_ in batch])
                 here = [
@@ -328,7 +328,7 @@ class _Run:
         path = vectors_file(self.directory, state.generation)
         old = read_rows(path, rows=total, dim=state.dim)
         rows, start = iter(self.catalog.renumber()), 0
-        for block in _batched(rows, COPIED_ROWS):
+        for block in batched(rows, COPIED_ROWS):
             write_rows(vectors_file(self.directory, state.generation + 1), start, old[block])
             start += len(block)
 
@@ -341,7 +341,8 @@ def _content(path: str) -> bytes | str:
         return f"{path}: cannot be read ({error.strerror})"
 
 
-def _batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Items in lists of a size."""
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch

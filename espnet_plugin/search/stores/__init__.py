@@ -27,13 +27,16 @@ def is_store(name: str) -> bool:
     return name.partition(":")[0] in STORES
 
 
-def open_index(name: str, *, clip: str = "", trust: bool = False) -> Index | Store:
+def open_index(
+    name: str, *, clip: str = "", trust: bool = False, new: bool = False
+) -> Index | Store:
     """Opens a folder made by ``speechclip index``, or a store.
 
     Args:
         name: A folder, or ``KIND:PLACE#TABLE``.
         clip: Made the vectors of a store that does not say it, ``ViT-B-32/openai``.
         trust: Read a FAISS file, or a folder of Qdrant, although it could run code.
+        new: Make a store if there is none.
 
     Raises:
         DataError: If there is none, it cannot be read, or another CLIP made it.
@@ -44,9 +47,9 @@ def open_index(name: str, *, clip: str = "", trust: bool = False) -> Index | Sto
         return Index(name)
     kind, place, table = re.findall(r"(\w+):([^#]*)#?(.*)", name)[0]
     local, place = "//" not in place, os.path.expanduser(place)
-    if local and not os.path.exists(place):  # some libraries would make it
+    if local and not (new or os.path.exists(place)):  # some libraries would make it
         raise DataError(f"{place}: no such file or folder")
-    if local and kind in RISKY and not trust:
+    if local and kind in RISKY and not trust and os.path.exists(place):
         raise ValueError(
             f"{place} could run code when it is read. If you trust its maker, add --trust_index"
         )
@@ -56,4 +59,4 @@ def open_index(name: str, *, clip: str = "", trust: bool = False) -> Index | Sto
         needed = f"pip install {STORES[kind]} (extra: stores)"
         raise ImportError(f"{name}: {error}; {needed}") from error
     with store_errors(name):
-        return module.Opened(name, place, table, clip)
+        return module.Opened(name, place, table, clip, new)

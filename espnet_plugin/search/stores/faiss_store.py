@@ -1,12 +1,13 @@
 """FAISS: ``faiss:FILE#PATHS``.
 
 FAISS only numbers its vectors. PATHS says which images they are of: a text file with a path in each
-line, a Parquet file, or a folder of these, by default ``metadata`` beside FILE, where
-clip-retrieval has it.
+line, a Parquet file, or a folder of these. By default it is ``FILE.parquet``, which is written here
+and also holds the vectors, or ``metadata`` beside FILE, where clip-retrieval has it.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,26 +16,35 @@ import pyarrow as pa
 
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.search.approximate import import_faiss
-from espnet_plugin.search.stores.parquet_store import read_tables
-from espnet_plugin.search.stores.store import Row, Store
+from espnet_plugin.search.stores import parquet_store
+from espnet_plugin.search.stores.store import Row
+from espnet_plugin.utils.atomic import atomic_path
 
 
-class Opened(Store):
-    """See :class:`Store`."""
+class Opened(parquet_store.Opened):
+    """See :class:`Store`; a new one compares all vectors."""
 
     ranks_by_cosine = False
 
     def _open(self) -> None:
-        self._index = import_faiss().read_index(self.place)
+        self._file, self._faiss = Path(f"{self.place}.parquet"), import_faiss()
+        if self.new and not os.path.exists(self.place):
+            return
+        self._index = self._faiss.read_index(self.place)
         self.dim, number = self._index.d, self._index.ntotal
-        paths = Path(self.table or Path(self.place).with_name("metadata"))
+        beside = self._file if self._file.exists() else self._file.with_name("metadata")
+        paths = Path(self.table or beside)
         if not paths.exists():
             raise DataError(f"{paths} is missing; name a file of paths: faiss:FILE#PATHS")
         if paths.is_dir() or paths.suffix == ".parquet":
-            self._table = read_tables(paths)
+            self._table = parquet_store.read_tables(paths)
         else:
             self._table = pa.table({"path": paths.read_text("utf-8").splitlines()})
-        if len(self._table) != number:
+        if parquet_store.clip_of_schema(self._table.schema):
+            self._set(self._table)
+        if self.clip and len(self._table) != number:
+            self._write(self._table)  # a process was killed between the two files
+        elif len(self._table) != number:
             raise DataError(f"{paths} has {len(self._table)} paths for {number} vectors")
 
     def _near(self, query: np.ndarray, number: int) -> Iterable[Row]:
@@ -43,3 +53,10 @@ class Opened(Store):
         paths = self._table.take(rows[rows >= 0]).to_pylist()  # -1: nothing more was found
         found = zip(paths, vectors[rows >= 0], strict=True)
         return [{**path, "vector": vector} for path, vector in found]
+
+    def _write(self, table: pa.Table) -> None:
+        super()._write(table)
+        self._index = self._faiss.IndexFlatIP(self.dim)
+        self._index.add(self._unit)
+        with atomic_path(self.place) as temporary:
+            self._faiss.write_index(self._index, str(temporary))

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import lancedb
 import numpy as np
 
+from espnet_plugin.search.stores.parquet_store import clip_of_schema, table_of
 from espnet_plugin.search.stores.store import VECTORS, Row, Store, column, only
 
 
@@ -14,11 +15,29 @@ class Opened(Store):
     """See :class:`Store`."""
 
     def _open(self) -> None:
-        database = lancedb.connect(self.place)
-        self._table = database.open_table(self.table or only(database.list_tables().tables))
-        self._vector = column(VECTORS, self._table.schema.names)
-        self.dim = self._table.schema.field(self._vector).type.list_size
+        self._database = lancedb.connect(self.place)
+        names = self._database.list_tables().tables
+        self.table = self.table or ("images" if self.new and not names else only(names))
+        if self.new and self.table not in names:
+            return
+        self._table = self._database.open_table(self.table)
+        schema = self._table.schema
+        self._vector, self.clip = column(VECTORS, schema.names), clip_of_schema(schema)
+        self.dim = schema.field(self._vector).type.list_size
 
     def _near(self, query: np.ndarray, number: int) -> Iterable[Row]:
         search = self._table.search(query, vector_column_name=self._vector)
         return search.distance_type("cosine").limit(number).to_list()
+
+    def _change(self, gone: list[str], new: list[Row]) -> None:
+        if self.dim:
+            quoted = ("'" + path.replace("'", "''") + "'" for path in gone)
+            self._table.delete(f"path IN ({', '.join(quoted)})")
+            self._table.add(table_of(new, self.clip, self.dim))
+        else:
+            self._database.create_table(self.table, table_of(new, self.clip))
+            self._open()
+
+    def _files(self) -> Iterable[Row]:
+        rows = self._table.search().select(["path", "content"])
+        return rows.limit(self._table.count_rows()).to_list()

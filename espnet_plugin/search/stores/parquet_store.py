@@ -16,7 +16,20 @@ from pyarrow import parquet
 
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.search.index import nearest_rows
-from espnet_plugin.search.stores.store import VECTORS, Row, Store, column
+from espnet_plugin.search.stores.store import CLIP, VECTORS, Row, Store, column
+from espnet_plugin.utils.atomic import atomic_path
+
+
+def table_of(rows: list[Row], clip: str, dim: int = 0) -> pa.Table:
+    """Rows of a store that is made here."""
+    vector = pa.list_(pa.float32(), dim or len(rows[0]["vector"]))
+    columns = [("path", pa.string()), ("content", pa.string()), ("vector", vector)]
+    return pa.Table.from_pylist(rows, pa.schema(columns, {CLIP: clip}))
+
+
+def clip_of_schema(schema: pa.Schema) -> str:
+    """What a table says of its CLIP."""
+    return (schema.metadata or {}).get(CLIP.encode(), b"").decode()
 
 
 def read_tables(place: Path) -> pa.Table:
@@ -29,10 +42,12 @@ def read_tables(place: Path) -> pa.Table:
 
 
 class Opened(Store):
-    """See :class:`Store`; a search compares all vectors."""
+    """See :class:`Store`; a search compares all vectors, and a change writes the file again."""
 
     def _open(self) -> None:
-        place = Path(self.place)
+        place = self._file = Path(self.place)
+        if self.new and not place.exists():
+            return
         arrays = [np.load(file) for file in sorted(place.glob("img_emb/*.npy"))]
         table = read_tables(place / "metadata" if arrays else place)
         if arrays:
@@ -45,8 +60,24 @@ class Opened(Store):
         rows = pc.list_flatten(table[name]).to_numpy().astype(np.float32).reshape(len(table), -1)
         self._unit = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-30)
         self._table, self.dim = table, rows.shape[1]
+        self.clip = clip_of_schema(table.schema)
 
     def _near(self, query: np.ndarray, number: int) -> Iterable[Row]:
         unwanted = np.zeros(len(self._unit), bool)
         rows, _ = nearest_rows(query[None], self._unit, number, unwanted)
         return self._table.take(rows).to_pylist()
+
+    def _change(self, gone: list[str], new: list[Row]) -> None:
+        table = [table_of(new, self.clip, self.dim)]
+        if self.dim:
+            kept = pc.invert(pc.is_in(self._table["path"], pa.array(gone)))
+            table = [self._table.filter(kept), *table]
+        self._write(pa.concat_tables(table))
+
+    def _write(self, table: pa.Table) -> None:
+        with atomic_path(self._file) as temporary:
+            parquet.write_table(table, temporary)
+        self._set(table)
+
+    def _files(self) -> Iterable[Row]:
+        return self._table.select(["path", "content"]).to_pylist()

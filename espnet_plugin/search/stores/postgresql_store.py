@@ -14,12 +14,18 @@ from espnet_plugin.data.scp import DataError
 from espnet_plugin.search.stores.store import VECTORS, Row, Store, column
 
 COLUMNS = """
-SELECT attname AS name, format_type(atttypid, NULL) AS type, atttypmod AS dim
-FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped
+SELECT attname AS name, format_type(atttypid, NULL) AS type, atttypmod AS dim,
+    obj_description(attrelid) AS comment FROM pg_attribute
+WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped
 """
 NEAR = """
 SELECT *, {vector}::real[] AS vector FROM {table} WHERE {vector} IS NOT NULL
 ORDER BY {vector} <=> %s::{type} LIMIT %s
+"""
+NEW = """
+CREATE EXTENSION IF NOT EXISTS vector;
+CREATE TABLE {table} (path text PRIMARY KEY, content text, vector vector({dim}));
+COMMENT ON TABLE {table} IS {clip}
 """
 
 
@@ -30,14 +36,34 @@ class Opened(Store):
         place = self.name.partition("#")[0]
         self._database = psycopg.connect(place, autocommit=True, row_factory=dict_row)
         weakref.finalize(self, self._database.close)
-        table = sql.Identifier(*self.table.split("."))
+        table = self._name = sql.Identifier(*self.table.split("."))
         rows = self._database.execute(COLUMNS, (table.as_string(self._database),)).fetchall()
         vectors = {row["name"]: row for row in rows if row["type"] in ("vector", "halfvec")}
+        if self.table and self.new and not rows:
+            return
         if not vectors:
             raise DataError(f"{self.name}: no such table, or no column of vectors; give #TABLE")
         name = next(iter(vectors)) if len(vectors) == 1 else column(VECTORS, vectors)
         self.dim, kind = vectors[name]["dim"], sql.SQL(vectors[name]["type"])
+        self.clip = vectors[name]["comment"] or ""
         self._near_sql = sql.SQL(NEAR).format(table=table, vector=sql.Identifier(name), type=kind)
 
     def _near(self, query: np.ndarray, number: int) -> Iterable[Row]:
         return self._database.execute(self._near_sql, (str(query.tolist()), number))
+
+    def _change(self, gone: list[str], new: list[Row]) -> None:
+        if not self.dim:
+            dim, clip = sql.Literal(len(new[0]["vector"])), sql.Literal(self.clip)
+            self._database.execute(sql.SQL(NEW).format(table=self._name, dim=dim, clip=clip))
+            self._open()
+        query = sql.SQL("INSERT INTO {} VALUES (%s, %s, %s)").format(self._name)
+        rows = [(row["path"], row["content"], str(row["vector"].tolist())) for row in new]
+        with self._database.transaction(), self._database.cursor() as cursor:
+            cursor.execute(
+                sql.SQL("DELETE FROM {} WHERE path = ANY(%s)").format(self._name), (gone,)
+            )
+            cursor.executemany(query, rows)
+
+    def _files(self) -> Iterable[Row]:
+        query = sql.SQL("SELECT path, content FROM {}").format(self._name)
+        return self._database.execute(query)

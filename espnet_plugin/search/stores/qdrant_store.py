@@ -6,6 +6,7 @@ A folder holds pickled points. A server gets the key ``$QDRANT_API_KEY``.
 from __future__ import annotations
 
 import os
+import uuid
 import weakref
 from collections.abc import Iterable
 from typing import Any
@@ -13,7 +14,9 @@ from typing import Any
 import numpy as np
 from qdrant_client import QdrantClient, models
 
-from espnet_plugin.search.stores.store import Row, Store, only
+from espnet_plugin.search.stores.store import CLIP, Row, Store, only
+
+PAGE = 4096
 
 
 class Opened(Store):
@@ -26,8 +29,12 @@ class Opened(Store):
         self._client = QdrantClient(**(server if "://" in self.place else {"path": self.place}))
         weakref.finalize(self, self._client.close)  # frees a folder
         names = [each.name for each in self._client.get_collections().collections]
-        self.table = self.table or only(names)
-        vectors: Any = self._client.get_collection(self.table).config.params.vectors
+        self.table = self.table or ("images" if self.new and not names else only(names))
+        if self.new and self.table not in names:
+            return
+        config = self._client.get_collection(self.table).config
+        vectors: Any = config.params.vectors
+        self.clip = (config.metadata or {}).get(CLIP, "")
         if isinstance(vectors, dict):
             self._using = only(list(vectors))
             vectors = vectors[self._using]
@@ -40,3 +47,31 @@ class Opened(Store):
         for point in found.points:
             vector = point.vector[self._using] if self._using else point.vector
             yield {**point.payload, "vector": vector}
+
+    def _change(self, gone: list[str], new: list[Row]) -> None:
+        if not self.dim:
+            self.dim = len(new[0]["vector"])
+            size = models.VectorParams(size=self.dim, distance=models.Distance.COSINE)
+            metadata = {CLIP: self.clip}
+            self._client.create_collection(self.table, vectors_config=size, metadata=metadata)
+        points = [
+            models.PointStruct(id=_number(row["path"]), vector=row["vector"].tolist(),
+                               payload={"path": row["path"], "content": row["content"]})
+            for row in new
+        ]  # fmt: skip
+        if new:  # replaces points of the same number
+            self._client.upload_points(self.table, points, wait=True)
+        else:
+            self._client.delete(self.table, [_number(path) for path in gone])
+
+    def _files(self) -> Iterable[Row]:
+        place: Any = None
+        while True:
+            points, place = self._client.scroll(self.table, limit=PAGE, offset=place)
+            yield from (point.payload for point in points)
+            if place is None:
+                return
+
+
+def _number(path: str) -> str:
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, path))

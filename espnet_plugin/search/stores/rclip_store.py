@@ -20,6 +20,8 @@ CLIPS |= dict.fromkeys((3, 4), "ViT-B-32-256/datacomp_s34b_b86k")
 class Opened(parquet_store.Opened):
     """See :class:`Store`; a search compares all vectors."""
 
+    read_only = True
+
     def _open(self) -> None:
         uri = f"{Path(self.place).absolute().as_uri()}?mode=ro"
         with contextlib.closing(sqlite3.connect(uri, uri=True)) as database:
@@ -29,6 +31,6 @@ class Opened(parquet_store.Opened):
             rows = database.execute(query).fetchall()
         if version[0] not in CLIPS:
             raise DataError(f"{self.place}: version {version[0]} of rclip's database is not known")
-        self.clip = CLIPS[version[0]]
         vectors = [np.frombuffer(vector, "<f4") for _, vector in rows]
         self._set(pa.table({"path": [path for path, _ in rows], "vector": vectors}))
+        self.clip = CLIPS[version[0]]

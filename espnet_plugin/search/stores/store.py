@@ -8,6 +8,7 @@ import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,13 @@ import numpy as np
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.search.index import TOP, WIDEN, Hit, unit_query
 from espnet_plugin.search.model import IndexedModel, clip_of, identify_model
+from espnet_plugin.search.update import Embedded, batched
 
 # how others call their columns
 PATHS = ("path", "image_path", "filepath", "file_path", "filename", "file", "uri", "url")
 VECTORS = ("vector", "embedding", "embeddings", "image_embedding", "clip_embedding", "emb")
-CANDIDATES = 100
+CANDIDATES, BLOCK = 100, 50_000
+CLIP = "speechclip.clip"  # in the metadata of a store that is made here
 UNIT = 0.3  # compressed unit vectors are shorter or longer by less
 Row = dict[str, Any]  # by the columns of the store: a path, a vector and others
 
@@ -27,11 +30,13 @@ Row = dict[str, Any]  # by the columns of the store: a path, a vector and others
 class Store(ABC):
     """An index of images in another format, as ``open_index`` opens it."""
 
-    dim, ranks_by_cosine, clip = 0, True, ""
+    dim, ranks_by_cosine, clip, read_only = 0, True, "", False
 
-    def __init__(self, name: str, place: str, table: str, clip: str) -> None:
-        self.name, self.place, self.table = name, place, table
+    def __init__(self, name: str, place: str, table: str, clip: str, new: bool) -> None:
+        self.name, self.place, self.table, self.new = name, place, table, new
         self._open()
+        # others' columns are unknown
+        self.writable = bool(self.clip or not self.dim) and not self.read_only
         self.clip = self.clip or clip
         if clip:
             self.check_clip(clip)
@@ -43,6 +48,14 @@ class Store(ABC):
     @abstractmethod
     def _near(self, query: np.ndarray, number: int) -> Iterable[Row]:
         """About as many of the nearest."""
+
+    def _change(self, gone: list[str], new: list[Row]) -> None:
+        """Removes paths, then adds rows of path, content and vector."""
+        raise DataError(f"{self.name} is only searched")
+
+    def _files(self) -> Iterable[Row]:
+        """Paths and contents."""
+        raise DataError(f"{self.name} is only searched")
 
     def search(
         self, query: np.ndarray, *, top: int = TOP, exact: bool = False, kind: str | None = None
@@ -68,6 +81,60 @@ class Store(ABC):
         scores = (vectors @ query / lengths).tolist()
         hits = [Hit(path, score) for path, score in zip(paths, scores, strict=True)]
         return sorted(hits, key=lambda hit: (-hit.score, hit.path))[:top]
+
+    def add(self, paths: Sequence[str], vectors: np.ndarray, contents: Sequence[str] = ()) -> None:
+        """Adds images, or replaces them; they are stored when this returns.
+
+        Args:
+            paths: Names of the images.
+            vectors: (paths, dim), of any length but zero.
+            contents: SHA-256 of the files.
+
+        Raises:
+            DataError: If the store does not take them.
+        """
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        if self.dim not in (0, vectors.shape[1]) or not (lengths > 0).all():
+            raise DataError(f"{self.name} takes vectors of {self.dim or 'some'} numbers, not zero")
+        unit = (vectors / lengths).astype(np.float32)
+        columns = zip(paths, contents or [""] * len(paths), unit, strict=True)
+        rows = [{"path": path, "content": content, "vector": row} for path, content, row in columns]
+        with self._writing():
+            self._change(list(paths), rows)
+
+    def remove(self, paths: Iterable[str]) -> None:
+        """Removes images; raises DataError if the store is not written."""
+        with self._writing():
+            self._change(list(paths), [])
+
+    def copy(self, files: Iterable[Embedded], folders: Sequence[str] = ()) -> tuple[int, int]:
+        """Adds new and changed images and removes others below folders; returns how many."""
+        with self._writing():
+            known = {row["path"]: row["content"] for row in (self._files() if self.dim else ())}
+        gone = {path for path in known if any(Path(path).is_relative_to(each) for each in folders)}
+        added = 0
+        for block in batched(files, BLOCK):
+            images = {
+                path.encode("utf-8", "replace").decode(): (content.hex(), vectors[0])
+                for path, content, (vectors, (window, *_)) in block
+                if window.start is None
+            }
+            gone -= images.keys()
+            new = {path: it for path, it in images.items() if known.get(path) != it[0]}
+            if new:
+                contents, vectors = zip(*new.values(), strict=True)
+                self.add(list(new), np.array(vectors), contents)
+            added += len(new)
+        if gone:
+            self.remove(gone)
+        return added, len(gone)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        if not self.writable:
+            raise DataError(f"{self.name} was not made by speechclip index, so it is only searched")
+        with store_errors(self.name):
+            yield
 
     def model_at_hand(self, name: str | None) -> IndexedModel:
         """The model of that name; raises an error unless the store is of its CLIP."""

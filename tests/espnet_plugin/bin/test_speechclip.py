@@ -158,6 +158,36 @@ def test_an_index_that_others_made_is_searched(
     assert [hit["start"] for hit in json.loads(run(*search, "--json", "--top", 2))] == [None] * 2
 
 
+def test_an_index_is_copied_into_a_store(
+    exported: Path, pictures: Path, index: Path, tmp_path: Path, run
+) -> None:
+    pytest.importorskip("pyarrow")
+    store = ("--index", f"parquet:{tmp_path / 'photos.parquet'}")
+    copy = ("index", "--from", index, *store)
+    with pytest.raises(SystemExit, match="copies an index: index folders first, then --from INDEX"):
+        run("index", pictures, *store, "--model", exported)
+    assert run(*copy) == "5 images added, 0 removed\n"
+    assert run(*copy) == "0 images added, 0 removed\n"
+    search = ("search", "--model", exported, "--text", "a dog", "--json")
+    ours = [(hit["path"], hit["score"]) for hit in json.loads(run(*search, "--index", index))]
+    theirs = [(hit["path"], hit["score"]) for hit in json.loads(run(*search, *store))]
+    assert [path for path, _ in theirs] == [path for path, _ in ours]
+    np.testing.assert_allclose(
+        [score for _, score in theirs], [score for _, score in ours], atol=1e-6
+    )
+    (pictures / "4.png").unlink()
+    (pictures / "3.png").write_bytes((pictures / "2.png").read_bytes())
+    run("index", "--index", index)
+    assert run(*copy) == "1 images added, 1 removed\n"
+
+
+def test_parts_are_copied_into_a_store(exported: Path, pictures: Path, tmp_path: Path, run) -> None:
+    pytest.importorskip("pyarrow")
+    run("embed", pictures, "--model", exported, "--part", "1/1", "--output", tmp_path / "parts")
+    store = ("--index", f"parquet:{tmp_path / 'photos.parquet'}")
+    assert run("index", "--from", tmp_path / "parts", *store) == "5 images added, 0 removed\n"
+
+
 def test_says_what_models_and_indices_are(exported: Path, index: Path, pictures: Path, run) -> None:
     described = json.loads(run("info", exported, "--json"))
     assert described["architecture"] == "hybrid+"

@@ -279,6 +279,88 @@ def test_pgvector_agrees(kind: str, postgres: str, case: Case) -> None:
         open_index(f"{postgres}#absent", clip=CLIP)
 
 
+WRITTEN = {
+    "lancedb": "lancedb:{}#photos",
+    "parquet": "parquet:{}/photos.parquet",
+    "faiss": "faiss:{}/photos.index",
+    "qdrant": "qdrant:{}",
+}
+
+
+def check_writing(name: str, case: Case) -> None:
+    """Adds all images, twice, replaces some and removes some."""
+    from importlib.util import find_spec
+
+    package = {"lancedb": "lancedb", "qdrant": "qdrant_client", "postgresql": "psycopg"}
+    wanted = package.get(name.partition(":")[0], "pyarrow")
+    if find_spec(wanted) is None:
+        pytest.skip(f"no {wanted}")
+
+    def opened(**options) -> Store:
+        return open_index(name, trust=True, **options)
+
+    def files(*, upside_down: int = 0) -> Iterator[tuple]:
+        for row, path in enumerate(case.paths):
+            turned = row < upside_down
+            vector = -case.vectors[row] if turned else case.vectors[row]
+            content = (row + turned * ROWS).to_bytes(32, "big")
+            yield path, content, (vector[None], [Window()])
+
+    assert opened(clip=CLIP, new=True).copy(files()) == (ROWS, 0)
+    assert opened().clip == CLIP
+    assert opened().copy(files()) == (0, 0)
+    check(opened(), case)
+    best = case.expected[0][0]
+    with pytest.raises(DataError, match="is of the CLIP ViT-B-32/openai, not of ViT-L/14"):
+        opened(clip="ViT-L/14")
+    with pytest.raises(DataError, match="takes vectors of 32 numbers, not zero"):
+        opened().add(["x"], np.zeros((1, DIM)))
+    with pytest.raises(DataError, match="takes vectors of 32 numbers"):
+        opened().add(["x"], np.ones((1, 3)))
+    opened().add([best.path], 3 * case.queries[:1])  # replaces it
+    assert opened().search(case.queries[0], top=1) == [Hit(best.path, pytest.approx(1, abs=1e-5))]
+    opened().remove([best.path])
+    expected = [hit.path for hit in case.expected[0][1:]]
+    assert [hit.path for hit in opened().search(case.queries[0], top=TOP - 1)] == expected
+    assert opened().copy(files(upside_down=5)) == (6 - (best.path in case.paths[:5]), 0)
+    rest = (file for file in files(upside_down=5) if file[0] != best.path)
+    assert opened().copy(rest, [str(case.folder / "elsewhere")]) == (0, 0)
+    rest = (file for file in files(upside_down=5) if file[0] != best.path)
+    assert opened().copy(rest, [str(case.folder)]) == (0, 1)
+    assert [hit.path for hit in opened().search(case.queries[0], top=TOP - 1)] == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", WRITTEN)
+def test_images_are_added_replaced_and_removed(kind: str, case: Case, folder: Path) -> None:
+    check_writing(WRITTEN[kind].format(folder), case)
+
+
+@pytest.mark.slow
+def test_pgvector_is_written(postgres: str, case: Case) -> None:
+    check_writing(f"{postgres}#my photos", case)
+
+
+def test_others_tables_are_not_written(case: Case, tmp_path: Path) -> None:
+    store = open_index(parquet(case, tmp_path), clip=CLIP)
+    with pytest.raises(DataError, match="was not made by speechclip index, so it is only searched"):
+        store.add(["x"], np.ones((1, DIM)))
+    (tmp_path / "rclip").mkdir()
+    with pytest.raises(DataError, match="so it is only searched"):
+        open_index(rclip(case, tmp_path / "rclip")).remove(["x"])
+
+
+def test_a_faiss_index_follows_its_rows_after_a_kill(case: Case, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    name = f"faiss:{tmp_path / 'photos.index'}"
+    open_index(name, clip=CLIP, new=True).add(case.paths[:10], case.vectors[:10])
+    older = (tmp_path / "photos.index").read_bytes()
+    open_index(name, trust=True).add(case.paths[10:12], case.vectors[10:12])
+    (tmp_path / "photos.index").write_bytes(older)  # killed before it was written
+    found = open_index(name, trust=True).search(case.vectors[11], top=1)
+    assert found == [Hit(case.paths[11], pytest.approx(1, abs=1e-5))]
+
+
 def test_a_clip_has_one_name() -> None:
     names = ["ViT-B/32", "ViT-B-32/openai", "ViT-B-32-quickgelu/openai", "vit-b-32/openai"]
     assert {canonical_clip(name) for name in names} == {"vit-b-32/openai"}
