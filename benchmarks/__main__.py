@@ -26,9 +26,8 @@ from typing import Any
 
 import benchmarks
 from benchmarks.measure import MINI, MissingInputError, Row, Settings
-from benchmarks.results import machine, table, update
+from benchmarks.results import PAGE, machine, table, update
 
-PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.json"
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 

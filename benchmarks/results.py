@@ -15,6 +15,7 @@ from typing import Any
 from benchmarks.measure import Row, Spread
 from espnet_plugin.utils.atomic import write_text
 
+PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.json"
 HEAD = """# Benchmarks
 
 These measurements back the claims about speed and memory.
@@ -22,6 +23,7 @@ These measurements back the claims about speed and memory.
     make bench                                 # all; ten minutes
     make bench ARGS="--only search start_up"   # some; the page keeps the others
     make bench ARGS=--list                     # what there is, and how long it takes
+    python -m benchmarks.plan                  # calculates what more pictures or hours need
 
 Each row compares our code with the **obvious form**, which the benchmark writes out, and with the
 **bound**: a part that every solution must do. They run in turn in one process. A cell has the
@@ -84,10 +86,10 @@ def table(rows: Sequence[Row]) -> str:
         what = row.what + (f" ({row.note})" if row.note else "")
         baseline = bound = ""
         if row.baseline:
-            factor = _digits(row.baseline.median / row.ours.median)
+            factor = digits(row.baseline.median / row.ours.median)
             baseline = f"{shown(row.baseline)}, **{factor} ×**: {row.baseline_is}"
         if row.bound:
-            factor = _digits(row.ours.median / row.bound.median)
+            factor = digits(row.ours.median / row.bound.median)
             bound = f"{shown(row.bound)}, ours {factor} ×: {row.bound_is}"
         lines.append(f"| {what} | {shown(row.ours)} | {baseline} | {bound} |")
     return "\n".join(lines)
@@ -96,13 +98,13 @@ def table(rows: Sequence[Row]) -> str:
 def shown(spread: Spread) -> str:
     """Seconds with their unit and spread, below one as milliseconds."""
     factor, unit = (1000.0, "ms") if spread.median < 1 else (1.0, "s")
-    text = f"{_digits(spread.median * factor)} {unit}"
+    text = f"{digits(spread.median * factor)} {unit}"
     if spread.turns > 1:
-        text += f" ({_digits(spread.low * factor)}–{_digits(spread.high * factor)})"
+        text += f" ({digits(spread.low * factor)}–{digits(spread.high * factor)})"
     return text
 
 
-def _digits(value: float) -> str:
+def digits(value: float) -> str:
     """Three significant digits."""
     if abs(value) >= 100:
         return f"{value:,.0f}"
