@@ -66,6 +66,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=1, help="of PyTorch and NumPy; default 1")
     parser.add_argument("--output", type=Path, help=f"JSON file; default {PAGE}, none if --quick")
     parser.add_argument("--work_dir", type=Path, help="folder for a few GB of files")
+    parser.add_argument("--vectors", type=int, default=1_000_000, help="that are searched")
     parser.add_argument("--mini", type=Path, default=MINI, help="the corpus of make demo")
     return parser
 
@@ -92,7 +93,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
     failed = []
     for name in args.only or found:
         with tempfile.TemporaryDirectory(dir=args.work_dir) as directory:
-            settings = Settings(Path(directory), args.quick, args.threads, args.mini)
+            settings = Settings(Path(directory), args.quick, args.threads, args.mini, args.vectors)
             try:
                 measure(name, found[name], settings, page)
             except MissingInputError as error:

@@ -42,12 +42,14 @@ class Settings:
         quick: Tiny sizes, to check that it runs; the numbers are meaningless.
         threads: Threads of PyTorch and NumPy.
         mini: The generated corpus after ``make demo``, ``downloads/mini``.
+        vectors: Number of vectors that are searched.
     """
 
     work_dir: Path
     quick: bool = False
     threads: int = 1
     mini: Path = MINI
+    vectors: int = 1_000_000
 
     @property
     def turns(self) -> int:

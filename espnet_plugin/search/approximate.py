@@ -9,6 +9,9 @@ code: codes and center are plain arrays, and every byte is a valid code.
 from __future__ import annotations
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,6 +24,7 @@ from espnet_plugin.utils.progress import progress
 
 AUTOMATIC = 1_000_000  # images from which on an index is searched approximately
 CANDIDATES = 4000
+ROWS_OF_CANDIDATE = 1000  # more rows hide the nearest behind more codes
 CENTER_ROWS = 100_000
 BLOCK = 16_384
 
@@ -30,53 +34,104 @@ def codes_file(directory: Path, generation: int, rows: int) -> Path:
     return directory / f"codes-{generation}-{rows}.safetensors"
 
 
-def write_codes(path: Path, vectors: np.ndarray) -> None:
-    """Makes the codes of vectors (rows, dim)."""
+@dataclass(frozen=True)
+class Codes:
+    """The codes of an index's first rows.
+
+    Attributes:
+        center: Of the vectors when the first codes were made, float32 (dim,).
+        codes: (rows, bytes), mapped into memory.
+        windows: Whether a row is of a recording, (rows,); empty in files of earlier versions.
+    """
+
+    center: np.ndarray
+    codes: np.ndarray
+    windows: np.ndarray
+
+    @cached_property
+    def shards(self) -> list[Any]:
+        """The codes as faiss indexes of consecutive rows, one for each thread."""
+        shards, threads = [], import_faiss().omp_get_max_threads()
+        for part in np.array_split(self.codes, min(threads, len(self.codes))):
+            shards.append(_coder(self.center))
+            shards[-1].add_sa_codes(part)
+        return shards
+
+
+def write_codes(
+    path: Path, vectors: np.ndarray, windows: np.ndarray, known: Codes | None = None
+) -> None:
+    """Makes the codes of vectors (rows, dim); see :class:`Codes`.
+
+    Known codes of the first rows stay with their center, if they are at least half of all.
+    """
     from safetensors.numpy import save_file
 
-    center = vectors[:: max(1, len(vectors) // CENTER_ROWS)].mean(axis=0)
+    if known and 2 * len(known.codes) < len(vectors):
+        known = None
+    done, every = len(known.codes) if known else 0, max(1, len(vectors) // CENTER_ROWS)
+    center = known.center if known else vectors[::every].mean(axis=0, dtype=np.float32)
     coder = _coder(center)
     codes = np.empty((len(vectors), coder.code_size), np.uint8)
-    for start in progress(range(0, len(vectors), BLOCK), description="codes", unit="block"):
-        block = np.ascontiguousarray(vectors[start : start + BLOCK])
+    if known:
+        codes[:done] = known.codes
+    for start in progress(range(done, len(vectors), BLOCK), description="codes", unit="block"):
+        block = np.ascontiguousarray(vectors[start : start + BLOCK], np.float32)
         codes[start : start + BLOCK] = coder.sa_encode(block)
+    arrays = {"center": np.array(center), "are_windows": np.packbits(windows), "codes": codes}
     with atomic_path(path) as temporary:
-        save_file({"center": np.array(center), "codes": codes}, temporary)
+        save_file(arrays, temporary)
 
 
-def read_codes(path: Path, *, rows: int, dim: int) -> Any:
-    """The codes of an index's first rows, as a faiss index.
+def read_codes(path: Path, *, rows: int, dim: int) -> Codes:
+    """The codes of an index's first rows.
 
     Raises:
         DataError: If the file is missing or damaged.
     """
-    from safetensors.numpy import load_file
+    from safetensors import safe_open
 
     try:
-        arrays = load_file(path)
-        center, codes = arrays["center"], arrays["codes"]
+        with safe_open(path, framework="np") as file:
+            center, form = file.get_tensor("center"), file.get_slice("codes")
+            kind, shape, last = form.get_dtype(), tuple(form.get_shape()), file.offset_keys()[-1]
+            has_windows = "are_windows" in file.keys()
+            bits = file.get_tensor("are_windows") if has_windows else np.empty(0, np.uint8)
         if (center.dtype, center.shape) != (np.float32, (dim,)):
             raise ValueError(f"center {center.dtype} {center.shape}")
-        coder = _coder(center)
-        if (codes.dtype, codes.shape) != (np.uint8, (rows, coder.code_size)):
-            raise ValueError(f"codes {codes.dtype} {codes.shape}")
+        size = _coder(center).code_size
+        if (kind, shape, last) != ("U8", (rows, size), "codes"):
+            raise ValueError(f"codes {kind} {shape} before {last}")
+        windows = np.unpackbits(bits, count=min(rows, 8 * bits.size)).view(bool)
+        codes = np.memmap(path, np.uint8, "r", path.stat().st_size - rows * size, shape)
     except ImportError:
         raise
     except Exception as error:  # a damaged file can fail in any way
         raise DataError(f"{path}: missing or damaged ({error})") from error
-    coder.add_sa_codes(codes)
-    return coder
+    return Codes(center, codes, windows)
 
 
-def candidates(codes: Any, query: np.ndarray, number: int, unwanted: np.ndarray) -> np.ndarray:
+def candidates(
+    codes: Codes, query: np.ndarray, unwanted: np.ndarray, number: int | None, *, least: int
+) -> np.ndarray:
     """Rows that are probably among the nearest to a query (1, dim), ascending, without unwanted."""
-    options = {}
-    if unwanted.any():
-        faiss = import_faiss()
-        wanted = faiss.IDSelectorBitmap(np.packbits(~unwanted, bitorder="little"))
-        options["params"] = faiss.SearchParameters(sel=wanted)
-    rows = codes.search(query, min(number, codes.ntotal), **options)[1][0]
-    return np.sort(rows[rows >= 0])
+    number = max(number or max(CANDIDATES, len(codes.codes) // ROWS_OF_CANDIDATE), least)
+    faiss = import_faiss()
+    firsts = np.cumsum([0, *(shard.ntotal for shard in codes.shards)])
+
+    def scan(first: int, shard: Any) -> tuple[np.ndarray, np.ndarray]:
+        options, skipped = {}, unwanted[first : first + shard.ntotal]
+        if skipped.any():
+            selector = faiss.IDSelectorBitmap(np.packbits(~skipped, bitorder="little"))
+            options["params"] = faiss.SearchParameters(sel=selector)
+        scores, rows = shard.search(query, min(number, shard.ntotal), **options)
+        found = rows[0] >= 0
+        return scores[0, found], rows[0, found] + first
+
+    with ThreadPoolExecutor(len(codes.shards)) as threads:  # faiss scans one query in one thread
+        found = list(threads.map(scan, firsts, codes.shards))
+    scores, rows = (np.concatenate(each) for each in zip(*found, strict=True))
+    return np.sort(rows[np.argsort(-scores)[:number]])
 
 
 def import_faiss() -> ModuleType:

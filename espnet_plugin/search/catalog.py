@@ -15,6 +15,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.inference.keywords import HeardWord
 
@@ -179,10 +181,15 @@ class Catalog:
         query = "SELECT count(*) FROM vectors WHERE content IN (SELECT content FROM files)"
         return int(self._all(query)[0][0])
 
-    def windows(self) -> list[int]:
-        """Rows of recordings, ascending."""
-        query = "SELECT row FROM vectors WHERE start IS NOT NULL AND row >= 0 ORDER BY row"
-        return [row for (row,) in self._all(query)]
+    def windows(self, rows: int, known: np.ndarray) -> np.ndarray:
+        """Whether each of the first rows is of a recording, (rows,); known of the first of them."""
+        query = "SELECT row FROM vectors WHERE start IS NOT NULL AND row >= ? AND row < ?"
+        found = np.zeros(rows, bool)
+        found[: len(known)] = known
+        with self._errors():
+            new = self._db.execute(query, (len(known), rows))
+            found[np.fromiter((row for (row,) in new), np.int64)] = True
+        return found
 
     def images(self) -> list[tuple[str, bytes, int]]:
         """Path, content and row of each image, by rows."""

@@ -17,12 +17,12 @@ import numpy as np
 
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.inference.keywords import HeardWord
-from espnet_plugin.search.approximate import CANDIDATES, candidates, codes_file, read_codes
+from espnet_plugin.search.approximate import Codes, candidates, codes_file, read_codes
 from espnet_plugin.search.catalog import FILE, Catalog, Window
 from espnet_plugin.search.folders import stamp_of
 from espnet_plugin.search.model import IndexedModel, check_model, identify_model
 from espnet_plugin.search.update import Embedded
-from espnet_plugin.search.vectors import read_rows, vectors_file
+from espnet_plugin.search.vectors import cosines, read_rows, vectors_file
 
 TOP = 10
 WIDEN = 4
@@ -57,18 +57,19 @@ class Index:
     Args:
         directory: Made by ``speechclip index``.
         candidates: Number of vectors that an approximate index compares exactly; more find more.
+            None: 4000, from four million vectors on a thousandth of them.
 
     Raises:
         DataError: If there is no index, or it is damaged.
     """
 
-    def __init__(self, directory: str | Path, *, candidates: int = CANDIDATES) -> None:
+    def __init__(self, directory: str | Path, *, candidates: int | None = None) -> None:
         self.directory = Path(directory)
         self.candidates = candidates
         self._catalog = Catalog(self.directory)
         self._read: tuple[int, ...] = ()
         self._vectors = np.empty((0, 0), np.float32)
-        self._codes: Any = None
+        self._codes: Codes | None = None
         self._recorded = np.empty(0, bool)  # whether a vector is of a recording, (rows,)
         with self._catalog.transaction("DEFERRED"):
             self._refresh()
@@ -161,7 +162,7 @@ class Index:
             self._refresh()
             found = self._catalog.images()
         for path, content, row in found:
-            yield path, content, (self._vectors[row : row + 1], [Window()])
+            yield path, content, (self._vectors[row : row + 1].astype(np.float32), [Window()])
 
     def _refresh(self) -> None:
         """Opens the files again if they have changed."""
@@ -171,12 +172,12 @@ class Index:
             return
         path = vectors_file(self.directory, state.generation)
         self._vectors = read_rows(path, rows=rows, dim=state.dim)
-        self._recorded = np.zeros(rows, bool)
-        self._recorded[self._catalog.windows()] = True
-        self._codes = None
+        self._codes, known = None, np.empty(0, bool)
         if state.coded:
             path = codes_file(self.directory, state.generation, state.coded)
             self._codes = read_codes(path, rows=min(rows, state.coded), dim=state.dim)
+            known = self._codes.windows
+        self._recorded = self._catalog.windows(rows, known)
         self._read = read
 
     def _nearest(
@@ -185,12 +186,12 @@ class Index:
         """Rows and their scores, best first."""
         if exact or self._codes is None:
             return nearest_rows(query, self._vectors, number, unwanted)
-        coded, most = self._codes.ntotal, max(self.candidates, WIDEN * number)
-        first = candidates(self._codes, query, most, unwanted[:coded])
+        coded, least = len(self._codes.codes), WIDEN * number
+        first = candidates(self._codes, query, unwanted[:coded], self.candidates, least=least)
         # an update that runs now, or was killed, adds vectors without codes
         last = coded + nearest_rows(query, self._vectors[coded:], number, unwanted[coded:])[0]
         rows = np.concatenate([first, last])
-        scores = self._vectors[rows] @ query[0]
+        scores = cosines(self._vectors[rows], query[0])
         best = np.argsort(-scores, kind="stable")[:number]
         return rows[best], scores[best]
 
@@ -227,7 +228,7 @@ def nearest_rows(
     """Rows of the nearest to a query (1, dim), and their scores, best first."""
     if unwanted.all():
         return np.empty(0, np.int64), np.empty(0, np.float32)
-    scores = vectors @ query[0]
+    scores = cosines(vectors, query[0])
     scores[unwanted] = -np.inf
     first = max(0, len(scores) - number, int(unwanted.sum()))
     rows = np.argpartition(scores, first)[first:] if first else np.arange(len(scores))

@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 from espnet_plugin.data.audio import is_recording
 from espnet_plugin.data.images import HEIF_PACKAGE, is_image, lacks_package
 from espnet_plugin.data.scp import DataError
-from espnet_plugin.search.approximate import AUTOMATIC, codes_file, write_codes
+from espnet_plugin.search.approximate import AUTOMATIC, codes_file, read_codes, write_codes
 from espnet_plugin.search.catalog import FILE, Catalog, State, Window
 from espnet_plugin.search.folders import absolute_folders, find_files, is_gone, stamp_of
 from espnet_plugin.search.model import IndexedModel, check_model
@@ -315,7 +315,12 @@ class _Run:
             vectors_path = vectors_file(self.directory, state.generation)
             codes_path = codes_file(self.directory, state.generation, total)
             if approximate and total != state.coded:
-                write_codes(codes_path, read_rows(vectors_path, rows=total, dim=state.dim))
+                known, old = None, codes_file(self.directory, state.generation, state.coded)
+                with contextlib.suppress(DataError):  # without codes or with damaged ones
+                    known = read_codes(old, rows=state.coded, dim=state.dim)
+                windows = self.catalog.windows(total, known.windows if known else np.empty(0))
+                vectors = read_rows(vectors_path, rows=total, dim=state.dim)
+                write_codes(codes_path, vectors, windows, known)
                 state.coded = total
             self.catalog.set_state(state)
         for pattern in ("vectors-*", "codes-*", ".codes-*"):

@@ -89,7 +89,7 @@ def test_tables_that_are_none(index: Path, query: str) -> None:
         use(index)
 
 
-@pytest.mark.parametrize("name", ["lock", "vectors-0.f32", FILE])
+@pytest.mark.parametrize("name", ["lock", "vectors-0.f16", FILE])
 def test_links_lead_nowhere(index: Path, name: str, tmp_path: Path) -> None:
     """The lock is emptied, vectors are cut off, tables are made: in the index, not elsewhere."""
     outside = tmp_path / "outside"

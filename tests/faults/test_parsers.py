@@ -66,7 +66,7 @@ def _picture(form: str, mode: str) -> bytes:
 
 def _codes() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
-        write_codes(Path(folder) / "codes", np.eye(4, dtype=np.float32)[:3])
+        write_codes(Path(folder) / "codes", np.eye(4, dtype=np.float32)[:3], np.zeros(3, bool))
         return (Path(folder) / "codes").read_bytes()
 
 

@@ -21,7 +21,7 @@ def expected(pictures: Path, query: np.ndarray) -> list[tuple[str, float]]:
     encoder = PixelEncoder()
     files = sorted(str(path) for path in pictures.rglob("*.*") if path.suffix != ".wav")
     rows = encoder.encode([encoder.read(file) for file in files])
-    scores = rows @ (query / np.linalg.norm(query))
+    scores = rows.astype(np.float16).astype(np.float32) @ (query / np.linalg.norm(query))
     return sorted(zip(files, scores.tolist(), strict=True), key=lambda pair: (-pair[1], pair[0]))
 
 
@@ -89,7 +89,7 @@ def test_removed_pictures_make_room_for_others(pictures: Path, tmp_path: Path) -
     update(tmp_path / "index", pictures)
     assert [hit.path for hit in index.search(query)] == ranked[4:]
     assert Catalog(tmp_path / "index").vectors() == 3
-    assert [path.name for path in (tmp_path / "index").glob("vectors-*")] == ["vectors-1.f32"]
+    assert [path.name for path in (tmp_path / "index").glob("vectors-*")] == ["vectors-1.f16"]
 
 
 def test_an_approximate_index_follows(pictures: Path, tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def damage_catalog(index: Path) -> None:
 
 
 def cut_vectors(index: Path) -> None:
-    path = index / "vectors-0.f32"
+    path = index / "vectors-0.f16"
     path.write_bytes(path.read_bytes()[:-10])
 
 

@@ -111,7 +111,7 @@ def test_recordings_among_pictures(pictures: Path, tmp_path: Path) -> None:
     for path in list(pictures.rglob("*.png"))[:3]:
         path.unlink()
     assert update(index, pictures).windows == 0
-    assert [path.name for path in index.glob("vectors-*")] == ["vectors-1.f32"]
+    assert [path.name for path in index.glob("vectors-*")] == ["vectors-1.f16"]
     assert len(found(index)) == 4
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from espnet_plugin.data.scp import DataError
-from espnet_plugin.search.vectors import read_rows, write_rows
+from espnet_plugin.search.vectors import cosines, read_rows, vectors_file, write_rows
 
 
 def test_what_was_not_counted_is_written_over(tmp_path: Path) -> None:
-    path = tmp_path / "v.f32"
+    path = tmp_path / "v.f16"
     write_rows(path, 0, np.array([[1, 2], [3, 4]]))
     with path.open("ab") as stream:  # half a row of a killed process
         stream.write(b"\x00\x00")
@@ -27,3 +27,17 @@ def test_damaged_files(tmp_path: Path) -> None:
             read_rows(path, rows=rows, dim=dim)
     with pytest.raises(DataError, match="v.f32: cut off"):
         write_rows(path, 6, np.ones((1, 2)))
+
+
+def test_files_of_earlier_versions_stay_in_float32(tmp_path: Path) -> None:
+    exact = np.float32(1 / 3)
+    for kept, name in ((np.float16(exact), "vectors-0.f16"), (exact, "vectors-0.f32")):
+        if name.endswith("32"):
+            (tmp_path / name).touch()
+        path = vectors_file(tmp_path, 0)
+        assert path.name == name
+        write_rows(path, 0, np.array([[exact, 1]]))
+        assert read_rows(path, rows=1, dim=2).tolist() == [[float(kept), 1]]
+        found = cosines(read_rows(path, rows=1, dim=2), np.array([3, 0.5], np.float32))
+        assert found.dtype == np.float32
+        assert found.tolist() == [3 * np.float32(kept) + np.float32(0.5)]

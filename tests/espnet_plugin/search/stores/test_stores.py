@@ -48,6 +48,7 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
     folder = tmp_path_factory.mktemp("case")
     paths = [str(folder / f"it's {number}.jpg") for number in range(ROWS)]
     (folder / "index").mkdir()
+    (folder / "index" / "vectors-0.f32").touch()  # exact, as in indexes of earlier versions
     catalog = Catalog(folder / "index", create=True)
     write_rows(vectors_file(folder / "index", 0), 0, unit)
     with catalog.transaction():
