@@ -5,7 +5,8 @@
 # make lint   ruff, mypy (types of the model), vulture (unused code), shellcheck, and tests/prose.py for the text
 # make env    only the Python environment
 # make docs   the documentation's site, in docs/_build/html
-# make faults   kills every stage of the recipe some 375 times and compares the results; a quarter of an hour
+# make faults   kills every stage of the recipe some 375 times, and Dask's workers 100 times where Dask is, and
+#             compares the results; a quarter of an hour
 # make bench  measures every claim about speed into docs/benchmarks.md; ten minutes
 # make audit  known vulnerabilities of the tested set, by pip-audit; asks PyPI about every package
 # make lock   constraints/py311.lock, the tested set with hashes, by uv
@@ -84,7 +85,8 @@ docs: $(stamp)
 
 faults: $(stamp)
 	@work=$$(mktemp -d) && echo "faults: kills, in $${work}" \
-		&& OMP_NUM_THREADS=1 $(python) -m tests.faults.kill_recipe --work "$${work}/kills" $(ARGS)
+		&& OMP_NUM_THREADS=1 $(python) -m tests.faults.kill_recipe --work "$${work}/kills" $(ARGS) \
+		&& { ! $(python) -c 'import distributed' 2> /dev/null || $(python) -m tests.faults.kill_workers --work "$${work}/workers"; }
 
 bench: $(stamp)
 	@$(python) -m benchmarks $(ARGS)

@@ -11,10 +11,11 @@ import argparse
 import io
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,13 +65,7 @@ def get_parser() -> argparse.ArgumentParser:
     added.add_argument("files", nargs="*", metavar="FILE", help="recordings and images")
     added.add_argument("--text", action="append", default=[], help="a text; may be repeated")
     added.add_argument("--output", type=Path, help="file.npz with the arrays items, embeddings")
-    added.add_argument(
-        "--part",
-        type=share,
-        metavar="I/N",
-        help="write part I of N into the folder --output, for index --from; a FILE is also a "
-        "folder, a tar shard as WebDataset writes it, or a list with a path in each line",
-    )
+    _parts_options(added)
 
     added = command("keywords", keywords, "Print the words in recordings, with their times.")
     _model(added)
@@ -120,6 +115,21 @@ def get_parser() -> argparse.ArgumentParser:
     _demo_options(commands.add_parser("demo", help="Serve a page to try a model."))
     _convert_options(command("convert", convert, "Convert a checkpoint of the original authors."))
     return parser
+
+
+def _parts_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--part",
+        type=share,
+        metavar="I/N",
+        help="write part I of N into the folder --output, for index --from; a FILE is also a "
+        "folder, a tar shard as WebDataset writes it, or a list with a path in each line",
+    )
+    parser.add_argument("--parts", type=positive, metavar="N", help="write N parts on --cluster")
+    parser.add_argument(
+        "--cluster", help="Dask's: local, tcp://HOST:PORT, slurm, ... or ESPnet3's YAML file"
+    )
+    parser.add_argument("--workers", type=positive, default=2, help="how many to start (2)")
 
 
 def _demo_options(parser: argparse.ArgumentParser) -> None:
@@ -242,8 +252,8 @@ def info(args: argparse.Namespace) -> None:
 
 def embed(args: argparse.Namespace) -> None:
     """Embeds files and texts, or a part of many files."""
-    if args.part:
-        return _embed_part(args)
+    if args.part or args.parts or args.cluster:
+        return _embed_parts(args)
     if not (args.files or args.text) or not (args.output or args.json):
         raise ValueError("give files or --text, and --output file.npz or --json")
     require_files(args.files)
@@ -256,28 +266,25 @@ def embed(args: argparse.Namespace) -> None:
         print(json.dumps([{"item": item, "embedding": row.tolist()} for item, row in rows]))
 
 
-def _embed_part(args: argparse.Namespace) -> None:
+def _embed_parts(args: argparse.Namespace) -> None:
+    from espnet_plugin.search.cluster import run_parts, write_part
     from espnet_plugin.search.model import identify_model
-    from espnet_plugin.search.parts import embed_part
 
     if not (args.files and args.output) or args.text or args.branch:
-        raise ValueError("--part needs FILE and --output, and takes no --text or --branch")
-    model = identify_model(args.model)
-    encoders = _encoders(args, model.name)
-    made = embed_part(args.files, args.output, part=args.part, model=model, **encoders)
-    _answer(args, made, f"{made['rows']:,} rows, {len(made['bad']):,} files left out")
-
-
-def _encoders(args: argparse.Namespace, model: str) -> dict[str, Any]:
-    """What embeds images and recordings, loaded when the first comes."""
-    from espnet_plugin.search.encoder import ClipEncoder, embed_recording
-
-    trusted = args.trust_remote_code
-    load = cache(partial(_load, args, model))
-    return {
-        "encoder": ClipEncoder(model, device=args.device, trust_remote_code=trusted),
-        "embed_recording": lambda path: embed_recording(load(), path),
-    }
+        raise ValueError("parts need FILE and --output, and take no --text or --branch")
+    if bool(args.cluster) != bool(args.parts) or bool(args.cluster) == bool(args.part):
+        raise ValueError("give --part I/N, or --parts N with --cluster")
+    output = args.output.absolute()  # a worker may run in another folder
+    sources = [os.path.abspath(os.path.expanduser(file)) for file in args.files]
+    model = identify_model(args.model).name
+    write = partial(write_part, sources=sources, output=output, model=model, **_loading(args))
+    if args.part:
+        made = [write(args.part)]
+    else:
+        where = {"cluster": args.cluster, "workers": args.workers}
+        made = run_parts(write, output, parts=args.parts, **where)
+    rows, bad = sum(part["rows"] for part in made), sum(len(part["bad"]) for part in made)
+    _answer(args, made, f"{rows:,} rows, {bad:,} files left out")
 
 
 def keywords(args: argparse.Namespace) -> None:
@@ -298,6 +305,7 @@ def keywords(args: argparse.Namespace) -> None:
 def index(args: argparse.Namespace) -> None:
     """Indexes images and recordings."""
     from espnet_plugin.search.approximate import AUTOMATIC
+    from espnet_plugin.search.encoder import load_encoders
     from espnet_plugin.search.index import Index, is_index
     from espnet_plugin.search.model import identify_model
     from espnet_plugin.search.stores import is_store
@@ -318,7 +326,7 @@ def index(args: argparse.Namespace) -> None:
         args.index,
         args.folders,
         model=model,
-        **_encoders(args, model.name),
+        **load_encoders(model.name, **_loading(args)),
         embedded=embedded,
         force=args.force,
         batch_size=args.batch_size,
@@ -444,14 +452,16 @@ def _answer(args: argparse.Namespace, data: Any, text: str) -> None:
 def _load(args: argparse.Namespace, model: str) -> SpeechCLIP:
     from espnet_plugin.inference.speechclip import SpeechCLIP
 
-    given = getattr(args, "max_seconds", None)
-    limit = {} if given is None else {"max_seconds": given}
-    loaded = SpeechCLIP.from_pretrained(
-        model, device=args.device, trust_remote_code=args.trust_remote_code, **limit
-    )
+    loaded = SpeechCLIP.from_pretrained(model, **_loading(args))
     if getattr(args, "min_score", None) is not None:
         loaded.min_score = args.min_score
     return loaded
+
+
+def _loading(args: argparse.Namespace) -> dict[str, Any]:
+    given = {name: getattr(args, name, None) for name in ("device", "max_seconds")}
+    known = {name: value for name, value in given.items() if value is not None}
+    return {"trust_remote_code": args.trust_remote_code, **known}
 
 
 if __name__ == "__main__":

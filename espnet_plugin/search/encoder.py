@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
@@ -87,3 +88,18 @@ def embed_recording(model: SpeechCLIP, path: str) -> tuple[np.ndarray, list[Wind
         words = later(model.words(result), seconds=first / rate)
         windows.append(Window(first / rate, last / rate, tuple(words)))
     return np.array(rows), windows
+
+
+@cache
+def load_encoders(
+    model: str, *, device: str | None = None, trust_remote_code: bool = False, **speech: Any
+) -> dict[str, Any]:
+    """What embeds images and recordings, loaded at first use; options: see from_pretrained."""
+    from espnet_plugin.inference.speechclip import SpeechCLIP
+
+    options: dict[str, Any] = {"device": device, "trust_remote_code": trust_remote_code}
+    load = cache(partial(SpeechCLIP.from_pretrained, model, **options, **speech))
+    return {
+        "encoder": ClipEncoder(model, **options),
+        "embed_recording": lambda path: embed_recording(load(), path),
+    }

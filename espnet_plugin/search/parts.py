@@ -37,9 +37,7 @@ try:
     import pyarrow as pa
     import pyarrow.parquet as parquet
 except ImportError as error:
-    raise ImportError(
-        f"parts need pyarrow ({error}): pip install pyarrow (extra: parts)"
-    ) from error
+    raise ImportError(f"parts: {error}; pip install pyarrow (extra: parts)") from error
 
 CONTRACT = 1
 SAME = {"contract": int, "of": int, "fingerprint": str, "source": list}  # in all parts of a job
@@ -62,8 +60,7 @@ def embed_part(
         output: Folder of the parts.
         part: Its number, from 1 on, and the number of parts.
         model: The model of the encoder.
-        encoder: Embeds images.
-        embed_recording: Embeds the windows of a recording.
+        encoder, embed_recording: As for :func:`update_index`.
 
     Raises:
         DataError: If a source is missing, or the folder has this part of another job.
@@ -73,19 +70,27 @@ def embed_part(
     source = [os.path.abspath(os.path.expanduser(each)) for each in sources]
     made = {"contract": CONTRACT, "part": part[0], "of": part[1], "source": source,
             "model": model.name, "fingerprint": model.fingerprint}  # fmt: skip
-    there = _complete(manifest, table, made)
-    if there is None:
+    if not (there := _complete(manifest, table, made)):
         bad: dict[str, str] = {}
         items = list(dict.fromkeys(items_of_part(source, *part, bad)))
+        images = [item for item in items if not is_recording(item.id)]
+        batches = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
+        batches += [[item] for item in items if is_recording(item.id)]  # as an index takes them
+        files: list[Path] = []
         try:
-            files = _write_batches(work, items, made, encoder, embed_recording)
+            for batch in progress(batches, description=name, unit="batch"):
+                key = hashlib.sha256(ascii((model.fingerprint, batch)).encode()).hexdigest()
+                files.append(work / f"{len(files):06}-{key[:16]}.parquet")
+                if not files[-1].is_file():
+                    with atomic_path(files[-1]) as temporary:
+                        found = _embedded(batch, encoder, embed_recording)
+                        parquet.write_table(found, temporary)
             with atomic_path(work / table.name) as temporary:
                 there = {**made, **_join(files, temporary, bad), "bad": bad}
             os.replace(work / table.name, table)
             write_text(manifest, json.dumps(there, indent=1) + "\n")
         except FileNotFoundError:  # another process was at this part, completed it, and tidied up
-            there = _complete(manifest, table, made)
-            if there is None:
+            if not (there := _complete(manifest, table, made)):
                 raise
     shutil.rmtree(work, ignore_errors=True)
     return there
@@ -95,7 +100,7 @@ def _complete(manifest: Path, table: Path, made: dict[str, Any]) -> dict[str, An
     """The manifest of a part that is complete."""
     if not manifest.is_file():
         return None
-    there = _read_manifest(manifest)
+    there = read_manifest(manifest)
     if other := [key for key in SAME if there[key] != made[key]]:
         raise DataError(f"{manifest}: of another {other[0]}; name a new folder, or remove it")
     if there["parquet"] != _digest(table):
@@ -103,28 +108,6 @@ def _complete(manifest: Path, table: Path, made: dict[str, Any]) -> dict[str, An
         return None
     logging.info(f"{manifest}: complete, left as it is")
     return there
-
-
-def _write_batches(
-    work: Path,
-    items: Sequence[Item],
-    made: dict[str, Any],
-    encoder: ImageEncoder,
-    embed_recording: Callable[[str], Windows],
-) -> list[Path]:
-    """Writes the batches that are not there yet; returns the files of all."""
-    images = [item for item in items if not is_recording(item.id)]
-    batches = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
-    batches += [[item] for item in items if is_recording(item.id)]  # as an index takes them
-    files: list[Path] = []
-    for batch in progress(batches, description=work.stem, unit="batch"):
-        key = hashlib.sha256(ascii((made["fingerprint"], batch)).encode()).hexdigest()
-        files.append(work / f"{len(files):06}-{key[:16]}.parquet")
-        if not files[-1].is_file():
-            with atomic_path(files[-1]) as temporary:
-                found = _embedded(batch, encoder, embed_recording)
-                parquet.write_table(found, temporary)
-    return files
 
 
 def _embedded(
@@ -206,7 +189,7 @@ def open_parts(
     """
     parts: list[dict[str, Any]] = []
     for path in sorted(directory.glob("part-*.json")):
-        part = _read_manifest(path)
+        part = read_manifest(path)
         first = parts[0] if parts else part
         for key in SAME:
             if part[key] != first[key]:
@@ -253,7 +236,8 @@ def _files(directory: Path, parts: Sequence[dict[str, Any]]) -> Iterator[Embedde
             raise DataError(f"{path}: no part, or damaged ({error}); embed it again") from error
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
+def read_manifest(path: Path) -> dict[str, Any]:
+    """A part's manifest; raises DataError if it is none."""
     try:
         found = json.loads(path.read_bytes())
         wrong = [key for key, kind in KINDS.items() if type(found[key]) is not kind]

@@ -1,4 +1,4 @@
-"""Parts whose processes are killed while they write them."""
+"""Parts whose processes, or Dask's workers, are killed while they write them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 parquet = pytest.importorskip("pyarrow.parquet")
 
 from tests.faults.kill_parts import PICTURES, RECORDINGS, kill_parts  # noqa: E402
+from tests.faults.kill_workers import kill_workers  # noqa: E402
 
 
 @pytest.mark.slow
@@ -35,3 +36,14 @@ def test_killed_parts_equal_undisturbed_ones(tmp_path: Path) -> None:
         "shard-002.tar: 2-poisoned.jpg",
         "shard-003.tar",
     ]
+
+
+@pytest.mark.slow
+def test_parts_of_killed_workers_equal_those_of_one_process(tmp_path: Path) -> None:
+    pytest.importorskip("distributed")
+    parts = kill_workers(tmp_path, kills=4)
+    tables = [parquet.read_table(file) for file in sorted(parts.glob("*.parquet"))]
+    rows = [(row["path"], row["id"], row["start"]) for t in tables for row in t.to_pylist()]
+    assert len(rows) == len(set(rows)), "twice"
+    alone = {name for path, name, _ in rows if not path.endswith(b".tar")}
+    assert len(alone) == PICTURES + RECORDINGS + 1, "lost"

@@ -240,7 +240,11 @@ def test_embeddings_and_keywords(exported: Path, pictures: Path, wav: Path, tmp_
         (("index", ".", "--index", "new"), "a new index needs --model"),
         (("index", "absent", "--index", "INDEX"), "absent: no such folder"),
         (("embed", "--model", "absent"), "give files or --text"),
-        (("embed", ".", "--model", "absent", "--part", "1/2"), "--part needs FILE and --output"),
+        (("embed", ".", "--model", "absent", "--part", "1/2"), "parts need FILE and --output"),
+        (
+            ("embed", ".", "--model", "absent", "--output", "x", "--parts", "2"),
+            "give --part I/N, or --parts N with --cluster",
+        ),
         (("index", "--index", "new", "--from", "."), ".: no parts; make them with"),
         (
             ("search", "--index", "INDEX", "--text", "x", "--device", "gpu"),

@@ -1,0 +1,183 @@
+"""Kills Dask's workers while they write the parts of a job, and compares what they leave.
+
+One part kills its worker whenever it is tried, until it is repaired; one worker is slow.
+
+Example:
+    python -m tests.faults.kill_workers --work /tmp/workers --kills 100
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import random
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+from espnet_plugin.data.scp import DataError
+from espnet_plugin.search import parts
+from espnet_plugin.search.cluster import run_parts
+from tests.espnet_plugin.search.conftest import MODEL, PixelEncoder, picture
+from tests.faults.kill_parts import contents, embed_recording, make_source
+
+PARTS, WORKERS, SLOW = 8, 4, 3
+SECONDS = 0.15  # that a batch takes
+
+
+class DeadlyEncoder(PixelEncoder):
+    """Kills its process at one picture, as a decoder's fault would; works slowly in one worker."""
+
+    def __init__(self, deadly: Path | None, slow: bool) -> None:
+        super().__init__()
+        self.deadly, self.slow = deadly, slow
+
+    def read(self, path: str) -> np.ndarray:
+        if self.deadly is not None and self.deadly.exists() and path.endswith("/deadly.png"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().read(path)
+
+    def encode(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
+        threading.Event().wait(SECONDS * (10 if self.slow else 1))
+        return super().encode(pictures)
+
+
+def write(
+    part: tuple[int, int], *, source: Path, output: Path, deadly: Path | None = None
+) -> dict[str, Any]:
+    """Writes a part in batches of two pictures."""
+    slow = False
+    if deadly is not None:
+        from distributed import get_worker
+
+        slow = get_worker().name == SLOW
+    with mock.patch.object(parts, "BATCH", 2):
+        encoder = DeadlyEncoder(deadly, slow)
+        return parts.embed_part(
+            [str(source)], output, part=part, model=MODEL, encoder=encoder,
+            embed_recording=embed_recording,
+        )  # fmt: skip
+
+
+class Killer(threading.Thread):
+    """Kills a worker that runs, after random times, so many times."""
+
+    def __init__(self, cluster: Any, kills: int, seed: int) -> None:
+        super().__init__(daemon=True)
+        self.cluster, self.kills, self.chance = cluster, kills, random.Random(seed)
+        self.killed = 0
+        self.ended, self.working = threading.Event(), threading.Event()
+
+    def run(self) -> None:
+        while self.killed < self.kills and not self.ended.wait(self.chance.uniform(0.1, 1.5)):
+            known = self.cluster.scheduler.workers.values()
+            busy = {state.name for state in list(known) if state.processing}
+            pids = [
+                nanny.process.pid
+                for name, nanny in list(self.cluster.workers.items())
+                if name in busy and nanny.process is not None and nanny.process.pid
+            ]
+            if self.working.is_set() and pids:
+                os.kill(self.chance.choice(pids), signal.SIGKILL)
+                self.killed += 1
+
+
+@contextmanager
+def four_workers() -> Iterator[Any]:
+    """A cluster whose workers start soon: they are forked, with the modules."""
+    import dask
+    from distributed import LocalCluster
+    from distributed.utils import get_mp_context
+
+    options = {"threads_per_worker": 1, "memory_limit": 0, "dashboard_address": None}
+    configuration = {
+        "distributed.worker.multiprocessing-method": "forkserver",
+        "distributed.deploy.lost-worker-timeout": "1 day",  # as open_client sets it
+    }
+    with dask.config.set(configuration):
+        get_mp_context().set_forkserver_preload(["distributed", "tests.faults.kill_workers"])
+        with LocalCluster(n_workers=WORKERS, **options) as cluster:
+            yield cluster
+
+
+@contextmanager
+def killer(cluster: Any, kills: int, seed: int) -> Iterator[Killer]:
+    """Runs a killer."""
+    thread = Killer(cluster, kills, seed)
+    thread.start()
+    try:
+        yield thread
+    finally:
+        thread.ended.set()
+        thread.join()
+
+
+def kill_workers(work: Path, *, kills: int, seed: int = 0) -> Path:
+    """Runs jobs on four workers until so many were killed.
+
+    Args:
+        work: An empty folder.
+        kills: How many in all, without those by the deadly picture.
+        seed: Of the times.
+
+    Returns:
+        The folder of the parts that one process wrote, which those of all jobs equal.
+
+    Raises:
+        AssertionError: If a part differs, is missing or left over, or another one is reported.
+    """
+    source = make_source(work / "source")
+    picture(source / "sub1" / "deadly.png", 99)
+    for number in range(1, PARTS + 1):
+        write((number, PARTS), source=source, output=work / "one")
+    wanted = contents(work / "one")
+    poisoned = next(
+        number
+        for number in range(1, PARTS + 1)
+        if any(
+            item.id == "sub1/deadly.png"
+            for item in parts.items_of_part([str(source)], number, PARTS, {})
+        )
+    )
+    logging.getLogger("distributed").setLevel("ERROR")  # every death is several lines
+    jobs = 0
+    with four_workers() as cluster, killer(cluster, kills, seed) as by:
+        where = {"parts": PARTS, "cluster": cluster.scheduler_address, "workers": WORKERS}
+        while by.killed < kills or not jobs:
+            jobs += 1
+            output, deadly = work / f"job{jobs}", work / "deadly"
+            deadly.touch()
+            run = partial(write, source=source, output=output, deadly=deadly)
+            by.working.set()
+            try:
+                run_parts(run, output, **where)
+            except DataError as error:
+                assert f": 1 of {PARTS} parts cannot be written" in str(error), error
+                assert f"part {poisoned}: " in str(error), error
+            else:
+                raise AssertionError("a part that kills its workers was written")
+            there = {path.name for path in output.iterdir() if path.is_file()}
+            assert there == {name for name in wanted if not name.startswith(f"part-{poisoned}-")}
+            deadly.unlink()
+            run_parts(run, output, **where)
+            by.working.clear()
+            assert contents(output) == wanted, f"job {jobs}, seed {seed}"
+        print(f"{by.killed} kills in {jobs} jobs: all parts equal those of one process")
+    return work / "one"
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--work", type=Path, required=True, help="an empty folder")
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    kill_workers(options.work, kills=options.kills, seed=options.seed)
