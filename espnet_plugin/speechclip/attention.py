@@ -59,18 +59,69 @@ def self_attention(
         later = torch.ones(x.size(1), x.size(1), dtype=torch.bool, device=x.device).triu(1)
         share = presence.clamp(min=LEAST_PRESENCE).log()[:, None, None]
         bias = share.masked_fill(later, -torch.inf).to(x.dtype)  # (batch, 1, positions, positions)
-    projected = F.linear(x, attention.in_proj_weight, attention.in_proj_bias)
-    heads = projected.unflatten(-1, (3, attention.num_heads, attention.head_dim))
-    query, key, value = heads.permute(2, 0, 3, 1, 4).unbind()  # (batch, heads, positions, head_dim)
     attended = F.scaled_dot_product_attention(
-        query,
-        key,
-        value,
+        *_heads(attention, x),
         attn_mask=bias,
         dropout_p=attention.dropout if attention.training else 0.0,
         is_causal=causal and presence is None,
     )
     return attention.out_proj(attended.transpose(1, 2).flatten(2))
+
+
+def local_attention(
+    attention: nn.MultiheadAttention,
+    x: Tensor,
+    mask: Tensor | None = None,
+    *,
+    reach: int,
+    num_queries: int,
+) -> Tensor:
+    """Computes :func:`self_attention` in which a frame attends only to the frames around it.
+
+    Blocks of ``reach`` frames attend to themselves and to the blocks beside them, so time and
+    memory grow with the number of frames, not with its square.
+
+    Args:
+        attention: See :func:`self_attention`.
+        x: Queries and frames, (batch, positions, dim).
+        mask: True at positions to ignore, (batch, positions).
+        reach: Frames on each side that a frame attends to.
+        num_queries: Positions before the frames. They attend to all positions; no frame attends to
+            them.
+
+    Returns:
+        (batch, positions, dim).
+    """
+    seen = x.new_ones(x.shape[:2], dtype=torch.bool) if mask is None else ~mask
+    dropout = attention.dropout if attention.training else 0.0
+    query, key, value = heads = _heads(attention, x)
+    attended = F.scaled_dot_product_attention(
+        query[:, :, :num_queries], key, value, attn_mask=seen[:, None, None], dropout_p=dropout
+    )
+    frames = x.size(1) - num_queries
+    rest = -frames % reach  # completes the last block
+    # (batch, heads, blocks, reach, head_dim), and for keys and values three blocks at a time
+    query, key, value = (F.pad(head[:, :, num_queries:], (0, 0, 0, rest)) for head in heads)
+    query = query.unflatten(2, (-1, reach))
+    key, value = (
+        F.pad(head, (0, 0, reach, reach)).unfold(2, 3 * reach, reach).transpose(-1, -2)
+        for head in (key, value)
+    )
+    seen = F.pad(seen[:, num_queries:], (reach, reach + rest)).unfold(1, 3 * reach, reach)
+    own = torch.arange(reach, device=x.device)[:, None] + reach
+    distance = (torch.arange(3 * reach, device=x.device) - own).abs()  # (reach, 3 * reach)
+    near = seen[:, None, :, None] & (distance <= reach) | (distance == 0)
+    local = F.scaled_dot_product_attention(query, key, value, attn_mask=near, dropout_p=dropout)
+    attended = torch.cat([attended, local.flatten(2, 3)[:, :, :frames]], dim=2)
+    return attention.out_proj(attended.transpose(1, 2).flatten(2))
+
+
+def _heads(attention: nn.MultiheadAttention, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys and values, (batch, heads, positions, head_dim) each."""
+    projected = F.linear(x, attention.in_proj_weight, attention.in_proj_bias)
+    heads = projected.unflatten(-1, (3, attention.num_heads, attention.head_dim))
+    query, key, value = heads.permute(2, 0, 3, 1, 4).unbind()
+    return query, key, value
 
 
 class AttentionBlock(nn.Module):
@@ -88,7 +139,13 @@ class AttentionBlock(nn.Module):
         feed_forward_dim: Hidden size of a network before the attention, see :class:`FeedForward`;
             None: no such network, as in the paper.
         feed_forward_width: Positions that this network sees, odd; 1: only its own.
+        reach: Frames on each side that a frame attends to; None: it attends to all positions, as in
+            the paper.
+        num_queries: Positions before the frames; only ``reach`` needs it, and the factory sets it.
         layer_norm_eps: Added to the variance in layer norms.
+
+    Raises:
+        ValueError: If ``reach`` is not positive.
     """
 
     def __init__(
@@ -99,9 +156,15 @@ class AttentionBlock(nn.Module):
         dropout: float = 0.1,
         feed_forward_dim: int | None = None,
         feed_forward_width: int = 1,
+        reach: int | None = None,
+        num_queries: int = 0,
         layer_norm_eps: float = 1e-5,
     ) -> None:
         super().__init__()
+        if reach is not None and reach < 1:
+            raise ValueError(f"attention_conf.reach must be at least 1 frame, got {reach}")
+        self.reach = reach
+        self.num_queries = num_queries
         self.feed_forward = (
             FeedForward(dim, feed_forward_dim, dropout, layer_norm_eps, width=feed_forward_width)
             if feed_forward_dim
@@ -119,7 +182,14 @@ class AttentionBlock(nn.Module):
         """
         if self.feed_forward is not None:
             x = self.feed_forward(x, mask)
-        output = self.norm(x + self_attention(self.attention, x, mask))
+        attended = (
+            self_attention(self.attention, x, mask)
+            if self.reach is None
+            else local_attention(
+                self.attention, x, mask, reach=self.reach, num_queries=self.num_queries
+            )
+        )
+        output = self.norm(x + attended)
         return BlockOutput(output, (output,))
 
 

@@ -98,7 +98,7 @@ def build_speechclip(
     return SpeechCLIPModel(
         speech_encoder=speech_encoder,
         layer_weighting=_build(config, "layer_weighting_conf", LayerWeighting, num_layers),
-        attention=build_component(config, "attention", dim),
+        attention=_build_attention(config, dim),
         clip=clip,
         dim=dim,
         parallel_projection=_build(
@@ -195,6 +195,16 @@ def build_speech_encoder(config: Mapping[str, Any]) -> FrozenSpeechEncoder:
 def has_keywords(config: Mapping[str, Any]) -> bool:
     """Whether a configuration's model extracts keywords."""
     return config.get("keyword_extractor", "cif") not in (None, "none")
+
+
+def _build_attention(config: Mapping[str, Any], dim: int) -> nn.Module:
+    conf = config.get("attention_conf") or {}
+    if conf.get("reach") is not None:
+        if component(config, "keyword_extractor") is ClsKeywordExtractor:
+            raise ValueError("attention_conf.reach needs keyword_extractor: cif, got cls")
+        queries = int((config.get("model_conf") or {}).get("parallel", True))
+        config = {**config, "attention_conf": {**conf, "num_queries": queries}}
+    return build_component(config, "attention", dim)
 
 
 def _build_keyword_path(

@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from espnet_plugin.speechclip.attention import (
@@ -9,6 +11,7 @@ from espnet_plugin.speechclip.attention import (
     EncoderLayer,
     FeedForward,
     TransformerBlock,
+    local_attention,
     self_attention,
 )
 
@@ -24,6 +27,50 @@ def test_self_attention_is_what_the_module_attends(num_heads, mask, frozen):
     x = torch.randn(2, 5, 8)
     expected, _ = module(x, x, x, key_padding_mask=mask)
     torch.testing.assert_close(self_attention(module, x, mask), expected)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    lengths=st.lists(st.integers(1, 9), min_size=1, max_size=3),
+    reach=st.integers(1, 10),
+    num_queries=st.integers(0, 2),
+    masked=st.booleans(),
+)
+def test_local_attention_is_attention_with_a_band(lengths, reach, num_queries, masked):
+    torch.manual_seed(0)
+    module = nn.MultiheadAttention(8, 2, batch_first=True).eval()
+    positions = num_queries + max(lengths)
+    x = torch.randn(len(lengths), positions, 8)
+    ends = torch.tensor(lengths if masked else [max(lengths)] * len(lengths)) + num_queries
+    mask = torch.arange(positions) >= ends[:, None]
+    hidden = torch.ones(positions, positions, dtype=torch.bool)
+    for one in range(positions):
+        for other in range(positions):
+            if one < num_queries or (other >= num_queries and abs(one - other) <= reach):
+                hidden[one, other] = False
+    found = local_attention(
+        module, x, mask if masked else None, reach=reach, num_queries=num_queries
+    )
+    assert found.isfinite().all()
+    for row, end in enumerate(ends.tolist()):
+        one = x[row : row + 1, :end]
+        expected, _ = module(one, one, one, attn_mask=hidden[:end, :end])
+        torch.testing.assert_close(found[row : row + 1, :end], expected)
+
+
+def test_a_block_with_reach_changes_the_frames_nearby_and_the_queries():
+    torch.manual_seed(0)
+    block = AttentionBlock(8, reach=2, num_queries=1).eval()
+    x = torch.randn(1, 10, 8)
+    other = x.clone()
+    other[:, 5] += 1
+    changed = (block(x).output != block(other).output).any(-1)[0]
+    assert changed.tolist() == [True, False, False, True, True, True, True, True, False, False]
+
+
+def test_reach_is_positive():
+    with pytest.raises(ValueError, match="attention_conf.reach must be at least 1 frame, got 0"):
+        AttentionBlock(8, reach=0)
 
 
 @pytest.mark.parametrize("norm_first", [False, True])

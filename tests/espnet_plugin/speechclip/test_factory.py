@@ -58,6 +58,15 @@ def test_keyword_norm_is_per_slot_where_their_number_is_fixed_unless_told_not_to
     assert torch.allclose(norm.norm.weight.view(CLIP_DIM, -1), deviations[:, None])
 
 
+def test_reach_spares_the_query_and_needs_segments(teachers) -> None:
+    for parallel in (True, False):
+        model = build(teachers, attention_conf={"reach": 16}, model_conf={"parallel": parallel})
+        assert (model.attention.reach, model.attention.num_queries) == (16, int(parallel))
+        assert model.num_queries == int(parallel)
+    with pytest.raises(ValueError, match="attention_conf.reach needs keyword_extractor: cif"):
+        build(teachers, attention_conf={"reach": 16}, keyword_extractor="cls")
+
+
 @pytest.mark.parametrize("extractor", ["cls", "cif"])
 def test_keywords_without_a_norm(teachers, extractor: str) -> None:
     model = build(teachers, keyword_extractor=extractor, keyword_norm="none")
