@@ -58,6 +58,8 @@ def add_lora(
         raise ImportError(
             f"speech_encoder_conf.lora needs peft ({error}): pip install peft (extra: lora)"
         ) from error
+    config: Any = LoraConfig  # peft's types are narrower than what it takes
+    layer: Any = LoraLayer
     options = {"r": r, "lora_alpha": lora_alpha, "lora_dropout": lora_dropout}
-    inject_adapter_in_model(LoraConfig(target_modules=names, **options), backend)
-    return [module for module in backend.modules() if isinstance(module, LoraLayer)]
+    inject_adapter_in_model(config(target_modules=names, **options), backend)
+    return [module for module in backend.modules() if isinstance(module, layer)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import lancedb
 import numpy as np
@@ -26,7 +27,7 @@ class Opened(Store):
         self.dim = schema.field(self._vector).type.list_size
 
     def _near(self, query: np.ndarray, number: int) -> Iterable[Row]:
-        search = self._table.search(query, vector_column_name=self._vector)
+        search: Any = self._table.search(query, vector_column_name=self._vector)
         return search.distance_type("cosine").limit(number).to_list()
 
     def _change(self, gone: list[str], new: list[Row]) -> None:

@@ -44,6 +44,7 @@ class Opened(Store):
         found = self._client.query_points(
             self.table, query.tolist(), using=self._using, limit=number, with_vectors=True
         )
+        point: Any  # named vectors and the payload may be missing elsewhere
         for point in found.points:
             vector = point.vector[self._using] if self._using else point.vector
             yield {**point.payload, "vector": vector}
@@ -68,7 +69,7 @@ class Opened(Store):
         place: Any = None
         while True:
             points, place = self._client.scroll(self.table, limit=PAGE, offset=place)
-            yield from (point.payload for point in points)
+            yield from (point.payload or {} for point in points)
             if place is None:
                 return
 
