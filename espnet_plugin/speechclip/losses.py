@@ -122,7 +122,7 @@ def cross_lingual_loss(
     With :math:`l = s \, a a^T`, an utterance :math:`i` and one of its image in another language,
     :math:`p`, give
 
-    .. math:: -l_{ip} + \log \Big( e^{l_{ip}} + \sum_j e^{l_{ij}} \Big)
+    .. math:: -l_{ip} + \log \Bigl( e^{l_{ip}} + \sum_j e^{l_{ij}} \Bigr)
 
     where :math:`j` are the utterances of other images in the language of :math:`p`. All such pairs
     of the batch are averaged. If every image has one caption in each language, this is the mean

@@ -32,7 +32,12 @@ from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
 from espnet_plugin.speechclip.keyword_extractor import KeywordExtractor, Slots, join_slots
 from espnet_plugin.speechclip.keyword_norm import KeywordBatchNorm
 from espnet_plugin.speechclip.keywords import Keywords, merge_repeats
-from espnet_plugin.speechclip.padding import join_padded, padding_mask, zero_padding
+from espnet_plugin.speechclip.padding import (
+    join_padded,
+    mask_spans,
+    padding_mask,
+    zero_padding,
+)
 from espnet_plugin.speechclip.quantizer import TokenQuantizer
 from espnet_plugin.speechclip.span_alignment import aligned_segments, state_change
 from espnet_plugin.speechclip.speech_encoder import (
@@ -101,6 +106,9 @@ class SpeechCLIPModel(nn.Module):
             see :mod:`espnet_plugin.speechclip.span_alignment`.
         min_score: Cosine of a keyword and its sub-word from which it is worth reporting. All
             keywords are embedded.
+        time_masks: Spans of the frames that training sets to zero, see
+            :func:`espnet_plugin.speechclip.padding.mask_spans`.
+        time_mask_frames: Frames of the longest of these spans.
         compatibility: Defects of the original to reproduce.
 
     Raises:
@@ -124,6 +132,8 @@ class SpeechCLIPModel(nn.Module):
         blank: bool = False,
         align_spans: bool = False,
         min_score: float = -1.0,
+        time_masks: int = 0,
+        time_mask_frames: int = 16,
         compatibility: ReferenceCompatibility | None = None,
     ) -> None:
         super().__init__()
@@ -135,6 +145,8 @@ class SpeechCLIPModel(nn.Module):
         self.merge_repeats = merge_repeats
         self.align_spans = align_spans
         self.min_score = min_score
+        self.time_masks = time_masks
+        self.time_mask_frames = time_mask_frames
         self.attention: Any = attention
         self.clip = clip
         self.dim = dim
@@ -301,6 +313,9 @@ class SpeechCLIPModel(nn.Module):
         frames = self.layer_weighting(states.hidden_states)  # (batch, frames, dim)
         if not self.compatibility.convolve_padding:
             frames = zero_padding(frames, states.lengths)
+        if self.training and self.time_masks:
+            number, longest = self.time_masks, self.time_mask_frames
+            frames = mask_spans(frames, states.lengths, number=number, longest=longest)
         queries = self._queries(len(frames))  # (batch, queries, dim)
         mask = padding_mask(states.lengths, frames.size(1))
         mask = F.pad(mask, (queries.size(1), 0), value=False)  # (batch, queries + frames)

@@ -46,6 +46,25 @@ def zero_padding(features: Tensor, lengths: Tensor) -> Tensor:
     return features.masked_fill(mask[:, :, None], 0.0)
 
 
+def mask_spans(features: Tensor, lengths: Tensor, *, number: int, longest: int) -> Tensor:
+    """Features with random spans of each row set to zero.
+
+    These are SpecAugment's time masks (arXiv 1904.08779).
+
+    Args:
+        features: (batch, positions, dim), right-padded.
+        lengths: Number of valid positions of each row, (batch,).
+        number: Spans of a row; they may overlap.
+        longest: Positions of the longest span. Lengths are drawn from 1 to this.
+    """
+    sizes = torch.randint(1, longest + 1, (len(lengths), number), device=lengths.device)
+    room = (lengths[:, None] - sizes + 1).clamp(min=1)
+    starts = (torch.rand(sizes.shape, device=lengths.device) * room).long()[:, :, None]
+    positions = torch.arange(features.size(1), device=lengths.device)
+    inside = (positions >= starts) & (positions < starts + sizes[:, :, None])
+    return features.masked_fill(inside.any(dim=1)[:, :, None], 0.0)
+
+
 def join_padded(batches: Sequence[Tensor]) -> Tensor:
     """Joins batches (rows, positions, ...), each padded with zeros to the most positions.
 

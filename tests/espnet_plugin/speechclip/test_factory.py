@@ -58,6 +58,16 @@ def test_keyword_norm_is_per_slot_where_their_number_is_fixed_unless_told_not_to
     assert torch.allclose(norm.norm.weight.view(CLIP_DIM, -1), deviations[:, None])
 
 
+def test_time_masks_act_in_training_only(teachers) -> None:
+    model = build(teachers, model_conf={"time_masks": 2, "time_mask_frames": 3})
+    plain = build(teachers)
+    plain.load_state_dict(model.state_dict())
+    layers = len(model.layer_weighting.weights)
+    states = SpeechStates(torch.randn(2, layers, 9, model.dim), torch.tensor([9, 4]))
+    assert torch.equal(model.eval()(states).parallel, plain.eval()(states).parallel)
+    assert not torch.equal(model.train()(states).parallel, plain.train()(states).parallel)
+
+
 def test_reach_spares_the_query_and_needs_segments(teachers) -> None:
     for parallel in (True, False):
         model = build(teachers, attention_conf={"reach": 16}, model_conf={"parallel": parallel})

@@ -4,7 +4,32 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from espnet_plugin.speechclip.padding import split_by_length
+from espnet_plugin.speechclip.padding import mask_spans, split_by_length
+
+
+@given(
+    lengths=st.lists(st.integers(1, 20), min_size=1, max_size=4),
+    number=st.integers(1, 3),
+    longest=st.integers(1, 5),
+)
+def test_masked_spans_are_few_short_and_in_the_utterance(lengths, number, longest) -> None:
+    ends = torch.tensor(lengths)
+    masked = mask_spans(torch.ones(len(lengths), 20, 2), ends, number=number, longest=longest)
+    assert torch.equal(masked[..., 0], masked[..., 1])
+    for row, end in zip(masked[..., 0], lengths, strict=True):
+        hidden = row[: max(end, longest)] == 0
+        assert 1 <= hidden.sum() <= number * longest
+        runs = torch.cat([hidden[:1], hidden[1:] & ~hidden[:-1]]).sum()
+        assert runs <= number
+        assert (row[max(end, longest) :] == 1).all()
+
+
+def test_spans_are_drawn_anew_and_anywhere() -> None:
+    torch.manual_seed(0)
+    ones = torch.ones(400, 10, 1)
+    masked = mask_spans(ones, torch.full((400,), 10), number=1, longest=1)[..., 0] == 0
+    counts = masked.sum(dim=0)
+    assert counts.sum() == 400 and counts.min() > 20
 
 
 def test_a_small_batch_stays_as_it_is() -> None:
