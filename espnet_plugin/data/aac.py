@@ -44,26 +44,30 @@ def read_aac(path: str | Path) -> tuple[np.ndarray, int, int]:
         DataError: It is damaged, or holds no recording.
         MissingPackageError: PyAV is not installed.
     """
-    promised, rate, _ = read_aac_header(path)
-    blocks = list(aac_blocks(path))
-    if not blocks:
-        raise DataError("no samples in it")
-    return np.concatenate(blocks), rate, promised
+    with _opened(path) as (container, stream):
+        blocks = list(_decoded(container, stream))
+        if not blocks:
+            raise DataError("no samples in it")
+        return np.concatenate(blocks), stream.rate, _promised(stream)
 
 
 def aac_blocks(path: str | Path) -> Iterator[np.ndarray]:
     """Yields what :func:`read_aac` returns in blocks (samples, channels); raises the same."""
     with _opened(path) as (container, stream):
-        import av
+        yield from _decoded(container, stream)
 
-        left = _promised(stream)
-        as_float = av.AudioResampler(format="fltp")
-        for frame in container.decode(stream):
-            for block in as_float.resample(frame):
-                yield block.to_ndarray().T[:left]
-                left = max(0, left - block.samples)
-            if not left:  # the rest fills the last packet, or the header is wrong
-                break
+
+def _decoded(container: Any, stream: Any) -> Iterator[np.ndarray]:
+    import av
+
+    left = _promised(stream)
+    as_float = av.AudioResampler(format="fltp")
+    for frame in container.decode(stream):
+        for block in as_float.resample(frame):
+            yield block.to_ndarray().T[:left]
+            left = max(0, left - block.samples)
+        if not left:  # the rest fills the last packet, or the header is wrong
+            break
 
 
 @contextmanager

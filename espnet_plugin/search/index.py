@@ -108,7 +108,7 @@ class Index:
     def describe(self) -> dict[str, Any]:
         """What the index holds, for JSON."""
         state = self._catalog.state()
-        names = ("pictures", "recordings", "windows", "hours")
+        names = ("images", "recordings", "windows", "hours")
         return {
             "index": str(self.directory),
             **dict(zip(names, self.counts(), strict=True)),

@@ -68,7 +68,7 @@ class Update:
         merged: Files of parts.
         elsewhere: Files of parts that are not here as they were; members of shards, too.
         left_out: HEIC, without the package that reads it.
-        pictures: Images in the index now.
+        images: Images in the index now.
         recordings: Recordings in the index now.
         windows: Of the recordings.
     """
@@ -81,7 +81,7 @@ class Update:
     merged: int = 0
     elsewhere: int = 0
     left_out: int = 0
-    pictures: int = 0
+    images: int = 0
     recordings: int = 0
     windows: int = 0
 
@@ -97,7 +97,7 @@ class Update:
             "in HEIC left out": self.left_out,
         }
         done = ", ".join(f"{number:,} {name}" for name, number in parts.items() if number)
-        held = f"{self.pictures:,} images"
+        held = f"{self.images:,} images"
         if self.recordings:
             held += f" and {self.recordings:,} recordings ({self.windows:,} windows)"
         return f"{held} in the index" + (f": {done}" if done else "")
@@ -156,8 +156,8 @@ def update_index(
         run.add_files(listed, batch_size)
         run.remove_gone(listed)
         run.tidy(approximate_from)
-        pictures, recordings, windows, _ = catalog.counts()
-        run.result.pictures, run.result.recordings = pictures, recordings
+        images, recordings, windows, _ = catalog.counts()
+        run.result.images, run.result.recordings = images, recordings
         run.result.windows = windows
         return run.result
 

@@ -212,7 +212,7 @@ def encoder_with_code(model: Path, marker: Path) -> str:
     names = {"AutoConfig": "code.Evil", "AutoModel": "code.Evil"}
     options = {"model_type": "evil", "auto_map": names}
     change_json(model / "speech_encoder" / "config.json", None, **options)
-    return "is a .evil. model; the huggingface source knows .*speech_encoder: s3prl"
+    return "is a .evil. model; speech_encoder: huggingface knows .*speech_encoder: s3prl"
 
 
 def quantized_encoder(model: Path, marker: Path) -> str:

@@ -121,7 +121,7 @@ def test_recordings_are_found_beside_pictures(
     with pytest.raises(SystemExit, match="--play: no recording was found"):
         run(*search, "--only", "images", "--play")
     held = json.loads(run("info", index, "--json"))
-    assert (held["pictures"], held["recordings"], held["windows"]) == (5, 1, len(hits) - 5)
+    assert (held["images"], held["recordings"], held["windows"]) == (5, 1, len(hits) - 5)
 
 
 def test_an_index_refuses_another_model(index: Path, pictures: Path, tmp_path: Path) -> None:
@@ -172,8 +172,8 @@ def test_an_index_is_copied_into_a_store(
     ours = [(hit["path"], hit["score"]) for hit in json.loads(run(*search, "--index", index))]
     theirs = [(hit["path"], hit["score"]) for hit in json.loads(run(*search, *store))]
     assert [path for path, _ in theirs] == [path for path, _ in ours]
-    np.testing.assert_allclose(
-        [score for _, score in theirs], [score for _, score in ours], atol=1e-6
+    np.testing.assert_allclose(  # our index keeps 16 bits
+        [score for _, score in theirs], [score for _, score in ours], atol=1e-3
     )
     (pictures / "4.png").unlink()
     (pictures / "3.png").write_bytes((pictures / "2.png").read_bytes())
@@ -192,7 +192,7 @@ def test_says_what_models_and_indices_are(exported: Path, index: Path, pictures:
     described = json.loads(run("info", exported, "--json"))
     assert described["architecture"] == "hybrid+"
     held = json.loads(run("info", index, "--json"))
-    assert (held["pictures"], held["fingerprint"]) == (5, described["fingerprint"])
+    assert (held["images"], held["fingerprint"]) == (5, described["fingerprint"])
     assert len(held["unreadable"]) == 1
     assert held["unreadable"][0].startswith(f"{pictures / 'bad.jpg'}: not an image that can")
     assert f"folders      {pictures}" in run("info", index)

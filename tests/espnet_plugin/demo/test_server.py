@@ -84,7 +84,7 @@ def test_recordings_of_the_index_play_from_where_they_were_found(served: Served)
     assert sound.headers["content-type"] == "audio/wav"
     samples, rate = soundfile.read(io.BytesIO(sound.content))
     assert len(samples) / rate == pytest.approx(float(end) - float(start), abs=0.11)
-    assert "2 parts of 1 recordings" in html.unescape(httpx.get(f"{served.address}/config").text)
+    assert "2 parts of 1 recording by" in html.unescape(httpx.get(f"{served.address}/config").text)
     again = answer(served, "write", "a red dog")[1]
     assert re.findall(r"parts/\w+", again) == re.findall(r"parts/\w+", answers)
 

@@ -75,6 +75,6 @@ def test_codes_of_an_earlier_version_are_read(tmp_path: Path) -> None:
     save_file(arrays, path)
     assert len(Index(index).search(np.ones(48), kind="recording")) == 2
     picture(folder / "c.png", 2)
-    assert update(index, folder).pictures == 2
+    assert update(index, folder).images == 2
     assert len(Index(index).search(np.ones(48), kind="image")) == 2
     assert np.unpackbits(load_file(next(index.glob("codes-*")))["are_windows"]).sum() == 2

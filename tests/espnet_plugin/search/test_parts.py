@@ -161,7 +161,7 @@ def test_a_part_without_items(tmp_path: Path) -> None:
     rows = {part: embed(source, tmp_path / "parts", (part, 2))["rows"] for part in (1, 2)}
     assert sorted(rows.values()) == [0, 1]
     merged = update(tmp_path / "index", embedded=files_of(tmp_path / "parts"))
-    assert merged.pictures == 1
+    assert merged.images == 1
 
 
 def test_members_of_shards(pictures: Path, tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_merging_equals_an_index_made_from_the_files(
     encoder = PixelEncoder()
     merged = update(tmp_path / "merged", encoder=encoder, embedded=files_of(job))
     assert encoder.read_files == []
-    assert (merged.merged, merged.pictures, merged.recordings, merged.windows) == (8, 7, 1, 2)
+    assert (merged.merged, merged.images, merged.recordings, merged.windows) == (8, 7, 1, 2)
     update(tmp_path / "direct", pictures, embed_recording=embed_recording)
     for seed in range(20):
         query = np.random.default_rng(seed).standard_normal(48)
@@ -204,7 +204,7 @@ def test_merging_equals_an_index_made_from_the_files(
         ]
         assert np.allclose([hit.score for hit in found], [hit.score for hit in wanted], atol=1e-3)
     again = update(tmp_path / "merged", embedded=files_of(job))
-    assert (again.pictures, again.windows) == (7, 2)
+    assert (again.images, again.windows) == (7, 2)
     done = update(tmp_path / "merged", pictures, encoder=encoder, embed_recording=embed_recording)
     assert (done.unchanged, done.embedded, len(done.unreadable)) == (8, 0, 1)
 
@@ -220,7 +220,7 @@ def test_an_interrupted_merge_continues(job: Path, tmp_path: Path) -> None:
         update(tmp_path / "index", embedded=interrupted())
     assert len(Index(tmp_path / "index")) == 4  # two whole batches
     done = update(tmp_path / "index", embedded=files_of(job))
-    assert (done.merged, done.pictures, done.windows) == (8, 7, 2)
+    assert (done.merged, done.images, done.windows) == (8, 7, 2)
 
 
 def test_vectors_of_another_length_do_not_damage_an_index(

@@ -55,10 +55,10 @@ def spans(index: Path, path: Path) -> list[tuple[str, float]]:
 
 def test_first_run_and_one_without_changes(pictures: Path, tmp_path: Path) -> None:
     done = update(tmp_path / "index", pictures)
-    assert (done.embedded, done.pictures) == (7, 7)
+    assert (done.embedded, done.images) == (7, 7)
     encoder = PixelEncoder()
     done = update(tmp_path / "index", encoder=encoder)  # the folders of the last run
-    assert (done.unchanged, done.pictures, encoder.read_files) == (7, 7, [])
+    assert (done.unchanged, done.images, encoder.read_files) == (7, 7, [])
 
 
 def test_new_changed_renamed_removed_and_copied(pictures: Path, tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_new_changed_renamed_removed_and_copied(pictures: Path, tmp_path: Path) 
     done = update(index, pictures, encoder=encoder)
     assert sorted(encoder.read_files) == sorted(map(str, (changed, new)))
     assert (done.embedded, done.recognised, done.unchanged, done.removed) == (2, 2, 4, 2)
-    assert done.pictures == 8
+    assert done.images == 8
     update(tmp_path / "anew", pictures)
     assert found(index) == found(tmp_path / "anew")
 
@@ -84,7 +84,7 @@ def test_recordings_among_pictures(pictures: Path, tmp_path: Path) -> None:
     soundfile.write(pictures / "silent.wav", np.zeros(RATE), RATE)
     (pictures / "bad.mp3").write_bytes(b"no sound")
     done = update(index, pictures)
-    assert (done.embedded, done.pictures, done.recordings, done.windows) == (9, 7, 2, 3)
+    assert (done.embedded, done.images, done.recordings, done.windows) == (9, 7, 2, 3)
     assert str(done).startswith("7 images and 2 recordings (3 windows) in the index: 9 embedded")
     assert {Path(path).name: reason.split(": ")[1] for path, reason in done.unreadable.items()} == {
         "silent.wav": "no speech in it, only silence",
@@ -92,7 +92,7 @@ def test_recordings_among_pictures(pictures: Path, tmp_path: Path) -> None:
     }
     assert spans(index, one) == [("tone3", 1.0), ("tone30", 2.5)]
     described = Index(index).describe()
-    assert (described["pictures"], described["recordings"], described["windows"]) == (7, 2, 3)
+    assert (described["images"], described["recordings"], described["windows"]) == (7, 2, 3)
     assert described["hours"] == pytest.approx(3 * 0.7 / 3600, rel=0.1)
 
     one.rename(pictures / "renamed.wav")
@@ -118,7 +118,7 @@ def test_recordings_among_pictures(pictures: Path, tmp_path: Path) -> None:
 def test_recordings_are_left_alone_if_nothing_embeds_them(pictures: Path, tmp_path: Path) -> None:
     recording(pictures / "a.wav", 3)
     done = update(tmp_path / "index", pictures, embed_recording=None)
-    assert (done.pictures, done.recordings, done.unreadable) == (7, 0, {})
+    assert (done.images, done.recordings, done.unreadable) == (7, 0, {})
 
 
 def test_a_recording_that_was_written_to_meanwhile_is_read_again(tmp_path: Path) -> None:
@@ -141,14 +141,14 @@ def test_bad_pictures_are_reported_and_tried_again(pictures: Path, tmp_path: Pat
     (pictures / "nowhere.png").symlink_to("absent.png")
     (pictures / "back").symlink_to(pictures)
     done = update(tmp_path / "index", pictures)
-    assert done.pictures == 7
+    assert done.images == 7
     assert sorted(done.unreadable) == [str(bad), str(pictures / "empty.png")]
     assert "bad.jpg" in caplog.text
     done = update(tmp_path / "index", pictures)
     assert "7 unchanged, 2 unreadable" in str(done)
     assert len(Index(tmp_path / "index").describe()["unreadable"]) == 2
     picture(bad, 9)
-    assert update(tmp_path / "index", pictures).pictures == 8
+    assert update(tmp_path / "index", pictures).images == 8
     assert str(bad) in found(tmp_path / "index")
 
 
@@ -162,12 +162,12 @@ def test_photographs_that_a_missing_package_reads_are_counted_and_taken_later(
         without.setattr(images, "reads_heif", lambda: False)
         without.delitem(Image.OPEN, "HEIF", raising=False)
         done = update(tmp_path / "index", pictures)
-    assert (done.pictures, done.left_out, done.unreadable) == (7, 2, {str(renamed): ANY})
+    assert (done.images, done.left_out, done.unreadable) == (7, 2, {str(renamed): ANY})
     assert "2 in HEIC left out" in str(done)
     assert "2 HEIC images are left out" in caplog.text
     assert "pip install pillow-heif" in caplog.text and "magick mogrify" in caplog.text
     done = update(tmp_path / "index", pictures)
-    assert (done.embedded, done.recognised, done.left_out, done.pictures) == (2, 1, 0, 10)
+    assert (done.embedded, done.recognised, done.left_out, done.images) == (2, 1, 0, 10)
 
 
 def test_a_picture_whose_twin_was_written_to_meanwhile_is_read_again(tmp_path: Path) -> None:
@@ -182,14 +182,14 @@ def test_a_picture_whose_twin_was_written_to_meanwhile_is_read_again(tmp_path: P
 
     first = update(tmp_path / "index", one.parent, encoder=Writing())
     assert sorted(first.unreadable) == [str(one), str(twin)]
-    assert update(tmp_path / "index", one.parent).pictures == 2
+    assert update(tmp_path / "index", one.parent).images == 2
 
 
 def test_a_folder_that_is_not_there_loses_nothing(pictures: Path, tmp_path: Path) -> None:
     index = tmp_path / "index"
     update(index, pictures)
     other = picture(tmp_path / "other" / "x.png", 50).parent
-    assert update(index, other).pictures == 8  # those elsewhere stay
+    assert update(index, other).images == 8  # those elsewhere stay
     pictures.rename(tmp_path / "unmounted")
     with pytest.raises(DataError, match="pictures: no such folder"):
         update(index, pictures)
@@ -224,7 +224,7 @@ def test_another_model_makes_an_index_anew_when_it_is_told_to(
     (tmp_path / "unmounted").rename(pictures)
     half = type("Half", (PixelEncoder,), {"encode": lambda s, p: PixelEncoder.encode(s, p)[:, :24]})
     done = update(index, elsewhere, model=other, encoder=half(), force=True)  # of other width, too
-    assert (done.embedded, done.pictures, done.removed) == (8, 8, 0)
+    assert (done.embedded, done.images, done.removed) == (8, 8, 0)
     assert reader.model == other and len(reader.search(np.ones(24), top=9)) == 8
     assert update(index, model=other, force=True).unchanged == 8
 
@@ -266,7 +266,7 @@ def test_a_killed_run_loses_its_batch_at_most(pictures: Path, tmp_path: Path) ->
     there = len(Index(index)) if (index / "catalog.sqlite").is_file() else 0
     assert there >= 2 * (batches - 1)
     encoder = PixelEncoder()
-    assert update(index, pictures, encoder=encoder).pictures == 47
+    assert update(index, pictures, encoder=encoder).images == 47
     assert len(encoder.read_files) == 47 - there
     update(tmp_path / "anew", pictures)
     assert found(index) == found(tmp_path / "anew")
