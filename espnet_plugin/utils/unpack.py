@@ -6,6 +6,7 @@ Nothing is written outside the folder. Links and devices are left out.
 from __future__ import annotations
 
 import contextlib
+import shutil
 import tarfile
 import zipfile
 import zlib
@@ -53,7 +54,14 @@ def unpack(
             with tarfile.open(archive, "r|*") as stream:
                 for member in follow(entry for entry in stream if entry.isfile()):
                     if _is_wanted(member.name, archive, directory):
-                        stream.extract(member, directory, filter="data")
+                        _write(stream.extractfile(member), directory / member.name)
+
+
+def _write(source: Any, target: Path) -> None:
+    # tarfile's own extraction has no filter before Python 3.11.4, and sets modes and owners
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with open(target, "wb") as file:
+        shutil.copyfileobj(source, file)
 
 
 @contextlib.contextmanager
