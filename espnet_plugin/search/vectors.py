@@ -7,6 +7,7 @@ Files of earlier versions hold float32 and stay so until the index is compacted.
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +62,11 @@ def read_rows(path: Path, *, rows: int, dim: int) -> np.ndarray:
 
 def cosines(vectors: np.ndarray, query: np.ndarray) -> np.ndarray:
     """Cosines of unit vectors (rows, dim) and a unit query (dim,), in float32, (rows,)."""
-    import torch  # converts float16 five times as fast as NumPy
-
+    # PyTorch converts float16 five times as fast as NumPy, but takes seconds to import
+    torch = sys.modules.get("torch")
     found = np.empty(len(vectors), np.float32)
     for start in range(0, len(vectors), BLOCK):
-        block = torch.from_numpy(np.array(vectors[start : start + BLOCK]))
-        found[start : start + BLOCK] = block.float().numpy() @ query
+        block = np.array(vectors[start : start + BLOCK])
+        exact = torch.from_numpy(block).float().numpy() if torch else block.astype(np.float32)
+        found[start : start + BLOCK] = exact @ query
     return found

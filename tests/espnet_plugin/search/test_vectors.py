@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.search.vectors import cosines, read_rows, vectors_file, write_rows
@@ -41,3 +43,12 @@ def test_files_of_earlier_versions_stay_in_float32(tmp_path: Path) -> None:
         found = cosines(read_rows(path, rows=1, dim=2), np.array([3, 0.5], np.float32))
         assert found.dtype == np.float32
         assert found.tolist() == [3 * np.float32(kept) + np.float32(0.5)]
+
+
+def test_cosines_are_the_same_where_pytorch_is_not_imported(monkeypatch) -> None:
+    vectors = np.random.default_rng(0).normal(size=(5, 8)).astype(np.float16)
+    query = np.arange(8, dtype=np.float32)
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    with_torch = cosines(vectors, query)
+    monkeypatch.delitem(sys.modules, "torch")
+    assert np.array_equal(cosines(vectors, query), with_torch)
