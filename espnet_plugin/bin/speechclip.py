@@ -346,7 +346,7 @@ def _fill_store(args: argparse.Namespace) -> None:
     folders: list[str] = []
     if is_index(args.parts):
         source = Index(args.parts)
-        model, files, folders = source.model, source.images(), source.describe()["folders"]
+        model, files, folders = source.model, source.images(), source.folders
     else:
         model, files = open_parts(args.parts)
     clip = clip_of(args.model or model.name)

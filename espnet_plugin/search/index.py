@@ -105,6 +105,11 @@ class Index:
         check_model(self.directory, self._catalog.state(), model)
         return model
 
+    @property
+    def folders(self) -> list[str]:
+        """The folders that were indexed."""
+        return self._catalog.state().folders
+
     def describe(self) -> dict[str, Any]:
         """What the index holds, for JSON."""
         state = self._catalog.state()

@@ -32,12 +32,7 @@ from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
 from espnet_plugin.speechclip.keyword_extractor import KeywordExtractor, Slots, join_slots
 from espnet_plugin.speechclip.keyword_norm import KeywordBatchNorm
 from espnet_plugin.speechclip.keywords import Keywords, merge_repeats
-from espnet_plugin.speechclip.padding import (
-    join_padded,
-    mask_spans,
-    padding_mask,
-    zero_padding,
-)
+from espnet_plugin.speechclip.padding import join_padded, mask_spans, padding_mask, zero_padding
 from espnet_plugin.speechclip.quantizer import TokenQuantizer
 from espnet_plugin.speechclip.span_alignment import aligned_segments, state_change
 from espnet_plugin.speechclip.speech_encoder import (

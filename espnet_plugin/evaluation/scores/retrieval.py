@@ -24,8 +24,12 @@ from espnet_plugin.evaluation.scores.files import write_json
 from espnet_plugin.evaluation.statistics import Interval, bootstrap_means, bootstrap_median
 
 Ranks = dict[str, dict[str, RetrievalRanks]]
-# what tells an utterance's group, and the direction in which it searches the other groups
-ACROSS = {"utt2spk": "speech_to_speech", "utt2lang": "speech_to_other_languages"}
+# by the file with the utterances' groups: what a group is, and the direction of a search among the
+# others
+ACROSS = {
+    "utt2spk": ("speaker", "speech_to_speech"),
+    "utt2lang": ("language", "speech_to_other_languages"),
+}
 RETRIEVAL_SCORES = Path("scoring") / "retrieval.json"
 
 
@@ -55,15 +59,14 @@ def score_retrieval_directory(
         dev = read_inference_set(dev_directory)
         weight = choose_weight(dev) if len(dev.branches) == 2 else None
     ranks = rank_set(data, fusion_weight=weight)
-    for table, direction in ACROSS.items():
-        if data_dir is not None and (Path(data_dir) / table).exists():
-            for system, found in rank_across(
-                data, read_scp(Path(data_dir) / table), table=table, fusion_weight=weight
-            ).items():
-                ranks[system][direction] = found
+    files = {} if data_dir is None else {table: Path(data_dir) / table for table in ACROSS}
+    groups = {table: read_scp(file) for table, file in files.items() if file.exists()}
+    for table, group_of in groups.items():
+        found = rank_across(data, group_of, table=table, fusion_weight=weight)
+        for system, ranked in found.items():
+            ranks[system][ACROSS[table][1]] = ranked
     scores = retrieval_scores(data, ranks, recall_at=recall_at)
-    if data_dir is not None and (Path(data_dir) / "utt2lang").exists():
-        languages = read_scp(Path(data_dir) / "utt2lang")
+    if languages := groups.get("utt2lang"):
         scores["languages"] = language_scores(data, ranks, languages, recall_at=recall_at)
     if "asr" in scores and (directory / TRANSCRIPT_FACTS).exists():
         facts = json.loads((directory / TRANSCRIPT_FACTS).read_text(encoding="utf-8"))
@@ -130,7 +133,7 @@ def rank_across(
     """
     missing = next((u for u in data.utterances if u not in group_of), None)
     if missing is not None:
-        group = "speaker" if table == "utt2spk" else "language"
+        group, _ = ACROSS[table]
         raise ValueError(f"{data.directory}: {table} has no {group} of utterance {missing}")
     systems = speech_embeddings(data, fusion_weight)
     if "fusion" in systems:  # with speech on both sides, this is the weighted sum of the cosines
@@ -208,9 +211,9 @@ def retrieval_scores(
             if direction not in chance:
                 expected = chance_scores(outcome.relevant, outcome.num_items, recall_at=recall_at)
                 chance[direction] = expected.to_dict()
-            if direction in ACROSS.values():
-                group = "speaker" if direction == "speech_to_speech" else "language"
-                scores[f"without_other_{group}"] = len(data.utterances) - len(outcome.ids)
+            for group, across in ACROSS.values():
+                if direction == across:
+                    scores[f"without_other_{group}"] = len(data.utterances) - len(outcome.ids)
             units = data.units(outcome.ids)
             intervals.setdefault(system, {})[direction] = _intervals(outcome, units, recall_at)
     return {**scores, "chance": chance, "intervals": intervals}
