@@ -6,7 +6,6 @@ Example:
 
 from __future__ import annotations
 
-import argparse
 import random
 import tarfile
 import time
@@ -28,6 +27,7 @@ from espnet_plugin.search import parts
 from espnet_plugin.search.catalog import Window
 from espnet_plugin.search.update import Windows
 from tests.espnet_plugin.search.conftest import MODEL, PixelEncoder, picture
+from tests.faults.kills import kill_command
 
 # what is imported when it is first used: processes that die young would do nothing else
 Image.init(), reads_heif(), pyarrow.array([0])
@@ -146,9 +146,4 @@ def kill_parts(work: Path, *, kills: int, seed: int = 0) -> Path:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--work", type=Path, required=True, help="an empty folder")
-    parser.add_argument("--kills", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    kill_parts(options.work, kills=options.kills, seed=options.seed)
+    kill_command(kill_parts, __doc__)

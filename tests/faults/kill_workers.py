@@ -8,7 +8,6 @@ Example:
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
 import random
@@ -28,6 +27,7 @@ from espnet_plugin.search import parts
 from espnet_plugin.search.cluster import run_parts
 from tests.espnet_plugin.search.conftest import MODEL, PixelEncoder, picture
 from tests.faults.kill_parts import contents, embed_recording, make_source
+from tests.faults.kills import kill_command
 
 PARTS, WORKERS, SLOW = 8, 4, 3
 SECONDS = 0.15  # that a batch takes
@@ -175,9 +175,4 @@ def kill_workers(work: Path, *, kills: int, seed: int = 0) -> Path:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--work", type=Path, required=True, help="an empty folder")
-    parser.add_argument("--kills", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    kill_workers(options.work, kills=options.kills, seed=options.seed)
+    kill_command(kill_workers, __doc__)

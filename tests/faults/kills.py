@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import itertools
 import json
@@ -10,11 +11,21 @@ import random
 import select
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tests.faults.writes import VARIABLE, Write
+
+
+def kill_command(kill: Callable[..., object], description: str) -> None:
+    """Runs a function of a folder, ``kills`` and ``seed`` by the options of the command line."""
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    parser.add_argument("--work", type=Path, required=True, help="an empty folder")
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    kill(options.work, kills=options.kills, seed=options.seed)
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from espnet_plugin.speechclip.backends.huggingface import (
     conv_output_lengths,
     receptive_field,
 )
-from espnet_plugin.speechclip.backends.waveform import prepare_waveforms
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
+from tests.backends import check_alone_and_batched, run
 from tests.tiny import tiny_encoder_options, tiny_hubert_dir
 
 KERNELS = (10, 3, 3, 3, 3, 2, 2)
@@ -47,15 +47,6 @@ def noise(*lengths: int, seed: int = 0, garbage: float = 0.0) -> tuple[torch.Ten
     for row, length in enumerate(lengths):
         speech[row, :length] = 0.3 * torch.randn(length, generator=generator) + 0.05
     return speech, torch.tensor(lengths)
-
-
-def run(backend, speech, lengths):
-    """States and frames of waveforms as the frozen encoder prepares them."""
-    normalize = backend.wants_normalized_waveforms()
-    waveforms, lengths = prepare_waveforms(
-        speech, lengths, normalize=normalize, min_samples=backend.min_samples
-    )
-    return backend(waveforms, lengths, lengths.tolist()), backend.frame_lengths(lengths)
 
 
 def test_receptive_field_and_lengths():
@@ -94,14 +85,8 @@ def test_matches_bare_library_on_single_utterance(backend):
 )
 def test_same_alone_and_in_any_batch(backend, lengths, seed, garbage):
     speech, sample_lengths = noise(*lengths, seed=seed, garbage=garbage)
-    with torch.no_grad():
-        hidden, frames = run(backend, speech, sample_lengths)
-        assert torch.equal(frames, backend.frame_lengths(sample_lengths))
-        for row, length in enumerate(lengths):
-            alone, own = run(backend, speech[row : row + 1, :length], sample_lengths[row : row + 1])
-            assert own.item() == frames[row].item() == max((length - 400) // 320 + 1, 1)
-            torch.testing.assert_close(hidden[row, :, : own.item()], alone[0], rtol=1e-5, atol=1e-5)
-            assert hidden[row, :, own.item() :].abs().sum() == 0
+    frames = check_alone_and_batched(backend, speech, sample_lengths, tolerance=1e-5)
+    assert frames == [max((length - 400) // 320 + 1, 1) for length in lengths]
 
 
 def test_waveform_normalisation_uses_own_samples(tmp_path):

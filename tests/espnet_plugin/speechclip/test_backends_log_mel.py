@@ -21,8 +21,8 @@ from espnet_plugin.speechclip.backends.log_mel import (
     kaldi_features,
     whisper_features,
 )
-from espnet_plugin.speechclip.backends.waveform import prepare_waveforms
 from espnet_plugin.speechclip.factory import COMPONENTS
+from tests.backends import check_alone_and_batched, run
 from tests.tiny import tiny_hubert_dir, tiny_w2v_bert_dir, tiny_whisper_dir
 
 # The released models that the configurations name: our word, their model_type and class.
@@ -61,14 +61,6 @@ def noise(*lengths: int, seed: int = 0, garbage: float = 0.0) -> tuple[torch.Ten
         loudness = torch.linspace(0.01, 0.3, length)
         speech[row, :length] = loudness * torch.randn(length, generator=generator)
     return speech, torch.tensor(lengths)
-
-
-def run(backend, speech, lengths):
-    """States and frames of waveforms as the frozen encoder prepares them."""
-    waveforms, lengths = prepare_waveforms(
-        speech, lengths, normalize=False, min_samples=backend.min_samples
-    )
-    return backend(waveforms, lengths, lengths.tolist()), backend.frame_lengths(lengths)
 
 
 @pytest.mark.parametrize("mels", [80, 128])
@@ -136,14 +128,7 @@ def test_w2v_berts_states_are_the_librarys(w2v_bert):
 )
 def test_same_alone_and_in_any_batch(backend, lengths, seed, garbage):
     speech, sample_lengths = noise(*lengths, seed=seed, garbage=garbage)
-    with torch.no_grad():
-        hidden, frames = run(backend, speech, sample_lengths)
-        assert torch.equal(frames, backend.frame_lengths(sample_lengths))
-        for row, length in enumerate(lengths):
-            alone, own = run(backend, speech[row : row + 1, :length], sample_lengths[row : row + 1])
-            assert own.item() == frames[row].item() == alone.shape[2]
-            torch.testing.assert_close(hidden[row, :, : own.item()], alone[0], rtol=1e-3, atol=1e-3)
-            assert hidden[row, :, own.item() :].abs().sum() == 0
+    check_alone_and_batched(backend, speech, sample_lengths, tolerance=1e-3)
 
 
 def test_a_long_recording_is_read_in_windows(whisper):
