@@ -87,8 +87,9 @@ def embed_part(
                         parquet.write_table(found, temporary)
             with atomic_path(work / table.name) as temporary:
                 there = {**made, **_join(files, temporary, bad), "bad": bad}
-            os.replace(work / table.name, table)
-            write_text(manifest, json.dumps(there, indent=1) + "\n")
+            write_text(work / manifest.name, json.dumps(there, indent=1) + "\n")
+            for file in (table, manifest):  # a killed process leaves nothing beside them
+                os.replace(work / file.name, file)
         except FileNotFoundError:  # another process was at this part, completed it, and tidied up
             if not (there := _complete(manifest, table, made)):
                 raise
