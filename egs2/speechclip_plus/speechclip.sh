@@ -382,8 +382,8 @@ need_own_embeddings() {
     awk -v folder="${clip_dir}/" 'index($0, " " folder) == 0 {exit 1}' "$1" \
         || fail "$1: the image embeddings are not of ${clip_dir}; run stage 4 again"
 }
-# Splits the keys of $1 over at most $2 jobs into $3; prints how many jobs there are.
-split_keys() { ${python} -m espnet_plugin.bin.datadir split --key_file "$1" --nj "$2" --output_dir "$3"; }
+# Prints how many jobs share a list, $2 at most: no part is empty. jobs_of <list> <nj>
+jobs_of() { awk -v nj="$2" 'NF {n++} END {print n < nj ? n + !n : nj}' "$1"; }
 
 # Joins the lists that the jobs of an array wrote: join_scp <name> <folder> <jobs> <what>
 join_scp() {
@@ -480,10 +480,10 @@ if runs_stage 2; then
             ${python} -m espnet_plugin.bin.format_wav_scp --wav_scp "${datadir}/${name}/wav.scp" --output_dir "${out}" \
                 --fs "${fs}" --audio_format "${audio_format}" --nj "${nj}" --max_bad "${max_bad}"
         else
-            jobs=$(split_keys "${datadir}/${name}/wav.scp" "${nj}" "${out}/logs")
+            jobs=$(jobs_of "${datadir}/${name}/wav.scp" "${nj}")
             ${train_cmd} JOB=1:"${jobs}" "${out}/logs/format_wav_scp.JOB.log" \
                 ${python} -m espnet_plugin.bin.format_wav_scp --wav_scp "${datadir}/${name}/wav.scp" --output_dir "${out}" \
-                --fs "${fs}" --audio_format "${audio_format}" --key_file "${out}/logs/keys.JOB.scp" --job JOB
+                --fs "${fs}" --audio_format "${audio_format}" --part "JOB/${jobs}"
             ${python} -m espnet_plugin.bin.format_wav_scp --wav_scp "${datadir}/${name}/wav.scp" --output_dir "${out}" \
                 --fs "${fs}" --audio_format "${audio_format}" --merge --max_bad "${max_bad}"
         fi
@@ -524,11 +524,11 @@ if runs_stage 4; then
     mkdir -p "${clip_dir}"
     LC_ALL=C sort -u "${image_scps[@]}" > "${clip_dir}/.image.scp"
     mv "${clip_dir}/.image.scp" "${clip_dir}/image.scp"
-    jobs=$(split_keys "${clip_dir}/image.scp" "${inference_nj}" "${clip_dir}/logs")
+    jobs=$(jobs_of "${clip_dir}/image.scp" "${inference_nj}")
     follow "${clip_dir}/logs/dump_image_embeddings.1.log"
     "${frozen_cmd[@]}" --num_threads 1 JOB=1:"${jobs}" "${clip_dir}/logs/dump_image_embeddings.JOB.log" \
         ${python} -m espnet_plugin.bin.dump_image_embeddings --image_scp "${clip_dir}/image.scp" \
-        --key_file "${clip_dir}/logs/keys.JOB.scp" --output_dir "${clip_dir}" \
+        --part "JOB/${jobs}" --output_dir "${clip_dir}" \
         --output_scp "${clip_dir}/logs/image_embedding.JOB.scp" --ngpu "${frozen_ngpu}" \
         "${clip_args[@]}" \
         || { tail -n 15 "${clip_dir}/logs/dump_image_embeddings.1.log" >&2; fail "image embeddings failed; see ${clip_dir}/logs"; }
@@ -595,14 +595,14 @@ if runs_stage 6; then
         for name in "${train_set}" "${valid_set}"; do
             out=${states_dir}/${name}
             log "hidden states of ${upstream_name}, ${name} -> ${out}"
-            jobs=$(split_keys "${data_feats}/${name}/wav.scp" "${inference_nj}" "${out}/logs")
+            jobs=$(jobs_of "${data_feats}/${name}/wav.scp" "${inference_nj}")
             follow "${out}/logs/dump_speech_states.1.log"
             # the speech encoder's options are the training's
             # shellcheck disable=SC2086
             OMP_NUM_THREADS=${num_threads} "${frozen_cmd[@]}" JOB=1:"${jobs}" "${out}/logs/dump_speech_states.JOB.log" \
                 ${python} -m espnet_plugin.bin.dump_speech_states --wav_scp "${data_feats}/${name}/wav.scp" \
                 --utt2num_samples "${data_feats}/${name}/utt2num_samples" \
-                --key_file "${out}/logs/keys.JOB.scp" --output_dir "${out}" \
+                --part "JOB/${jobs}" --output_dir "${out}" \
                 --output_scp "${out}/logs/speech_states.JOB.scp" --ngpu "${frozen_ngpu}" \
                 --states_dtype "${states_dtype}" \
                 -- --config "${speechclip_config}" "${encoder_args[@]}" ${speechclip_args} \
@@ -717,7 +717,7 @@ if runs_stage 8; then
         set_dir=${data_feats}/${name}
         out=${inference_dir}/${name}
         need_data "${set_dir}/wav.scp" "${set_dir}/image_feat.scp"
-        jobs=$(split_keys "${set_dir}/wav.scp" "${inference_nj}" "${out}/logs")
+        jobs=$(jobs_of "${set_dir}/wav.scp" "${inference_nj}")
         output=${out}
         if [ "${jobs}" -gt 1 ]; then output=${out}/logs/output.JOB; fi
         captions=()
@@ -727,7 +727,7 @@ if runs_stage 8; then
         # shellcheck disable=SC2086
         OMP_NUM_THREADS=${num_threads} "${frozen_cmd[@]}" JOB=1:"${jobs}" "${out}/logs/inference.JOB.log" \
             ${python} -m espnet_plugin.bin.speechclip_inference ${options[@]+"${options[@]}"} \
-            --ngpu "${frozen_ngpu}" --seed "${seed}" --key_file "${out}/logs/keys.JOB.scp" \
+            --ngpu "${frozen_ngpu}" --seed "${seed}" --part "JOB/${jobs}" \
             --data_path_and_name_and_type "${set_dir}/wav.scp,speech,sound" ${captions[@]+"${captions[@]}"} \
             --utt2image "${set_dir}/utt2image" --image_scp "${clip_dir}/image_embedding.scp" \
             --shape_file "${set_dir}/utt2num_samples" \

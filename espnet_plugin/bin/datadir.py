@@ -1,4 +1,4 @@
-"""Work on data directories: split, filter, fix, validate, copy, and add what training needs.
+"""Work on data directories: filter, fix, validate, copy, and add what training needs.
 
 Example: ``python -m espnet_plugin.bin.datadir fix --dir data/mini_train``
 """
@@ -17,10 +17,6 @@ from espnet_plugin.data.manifest import require_fresh
 from espnet_plugin.data.scp import DataError, read_scp, write_scp
 from espnet_plugin.utils.atomic import write_text
 from espnet_plugin.utils.command import command_errors
-
-
-def split(args: argparse.Namespace) -> None:
-    print(datadir.split(args.key_file, args.output_dir, jobs=args.nj))
 
 
 def filter_(args: argparse.Namespace) -> None:
@@ -94,11 +90,6 @@ def get_parser() -> argparse.ArgumentParser:
         return sub
 
     two = ("--input_dir", "--output_dir")
-
-    sub = command(split, "Split a file into shards keys.<1..nj>.scp and print their number.")
-    sub.add_argument("--key_file", type=Path, required=True)
-    sub.add_argument("--output_dir", type=Path, required=True)
-    sub.add_argument("--nj", type=int, required=True)
 
     sub = command(filter_, "Keep the utterances that are neither too short nor too long.", *two)
     sub.add_argument("--fs", default="16k", help="sampling rate in Hz")

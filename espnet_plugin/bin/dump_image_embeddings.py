@@ -5,7 +5,7 @@ interrupted continues where it stopped.
 
 Example:
     python -m espnet_plugin.bin.dump_image_embeddings --image_scp data/train/image.scp \
-        --key_file dump/clip_x/logdir/keys.JOB.scp --output_dir dump/clip_x \
+        --part JOB/8 --output_dir dump/clip_x \
         --output_scp dump/clip_x/logdir/image_embedding.JOB.scp \
         --clip_model ViT-B-32-quickgelu --clip_pretrained openai
 """
@@ -21,8 +21,8 @@ from espnet2.utils.types import str_or_none
 
 from espnet_plugin.compat import get_commandline_args
 from espnet_plugin.data.array_store import ArrayStore, job_of
-from espnet_plugin.data.scp import chosen, read_scp
-from espnet_plugin.utils.command import add_clip_arguments, command_errors
+from espnet_plugin.data.scp import part_of, read_scp
+from espnet_plugin.utils.command import add_clip_arguments, add_part, command_errors
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -35,7 +35,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--output_scp", type=str_or_none, help="list to write; OUTPUT_DIR/image_embedding.scp"
     )
-    parser.add_argument("--key_file", type=str_or_none, help="image ids of this job")
+    add_part(parser)
     add_clip_arguments(parser)
     parser.add_argument("--batch_size", type=int, default=64, help="images at a time")
     parser.add_argument("--num_workers", type=int, default=0, help="processes that decode")
@@ -51,7 +51,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
     from espnet_plugin.inference.clip import clip_of_options
     from espnet_plugin.inference.image_embeddings import dump_image_embeddings
 
-    images = chosen(read_scp(args.image_scp), args.key_file)
+    images = part_of(read_scp(args.image_scp), args.part)
     scp = args.output_scp or Path(args.output_dir) / "image_embedding.scp"
     if args.model is not None:
         maker = {"model_tag": args.model}

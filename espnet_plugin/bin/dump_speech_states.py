@@ -5,7 +5,7 @@ The size is computed, compared with the free space and printed before anything i
 Example:
     python -m espnet_plugin.bin.dump_speech_states --wav_scp dump/raw/train/wav.scp \
         --utt2num_samples dump/raw/train/utt2num_samples \
-        --key_file dump/states_x/train/logdir/keys.JOB.scp --output_dir dump/states_x/train \
+        --part JOB/8 --output_dir dump/states_x/train \
         --output_scp dump/states_x/train/logdir/speech_states.JOB.scp \
         -- --config conf/train.yaml --speech_encoder_conf model=facebook/hubert-base-ls960
 """
@@ -28,9 +28,9 @@ from espnet_plugin.data.array_store import job_of
 from espnet_plugin.data.frame_store import FrameStore
 from espnet_plugin.data.manifest import made_from, write_record
 from espnet_plugin.data.sampler_files import read_lengths
-from espnet_plugin.data.scp import DataError, chosen, read_scp
+from espnet_plugin.data.scp import DataError, part_of, read_scp
 from espnet_plugin.data.states_record import encoder_options
-from espnet_plugin.utils.command import command_errors
+from espnet_plugin.utils.command import add_part, command_errors
 from espnet_plugin.utils.disk import free_space, require_space
 
 
@@ -47,7 +47,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--output_scp", type=str_or_none, help="list to write; OUTPUT_DIR/speech_states.scp"
     )
-    parser.add_argument("--key_file", type=str_or_none, help="utterances of this job")
+    add_part(parser)
     parser.add_argument("--speech_encoder", default="huggingface", help="a word, or module:Class")
     parser.add_argument(
         "--speech_encoder_conf", action=NestedDictAction, default={}, help="e.g. model=DIR_OR_NAME"
@@ -89,7 +89,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
     absent = next((key for key in listed if key not in lengths), None)
     if absent is not None:
         raise DataError(f"{lengths_file}: no utterance {absent}, which {args.wav_scp} has")
-    wavs = chosen(listed, args.key_file)
+    wavs = part_of(listed, args.part)
     source, conf = _speech_encoder(args)
     encoder = build_speech_encoder({"speech_encoder": source, "speech_encoder_conf": conf})
     encoder.to("cuda" if args.ngpu > 0 else "cpu")

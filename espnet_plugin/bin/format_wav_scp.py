@@ -4,7 +4,7 @@ Bad ones (missing, unreadable, cut off, empty, NaN) are skipped, counted and lis
 Recordings that are right already are used as they are. A run that was stopped continues there.
 
 In one process tree:   ``... --wav_scp data/x/wav.scp --output_dir dump/raw/org/x --nj 8``
-As an array of jobs:   ``... --key_file keys.JOB.scp --job JOB`` for each, then ``--merge``
+As an array of jobs:   ``... --part JOB/8`` for each, then ``--merge``
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from espnet_plugin.data.format_audio import (
     read_sources,
     write_results,
 )
-from espnet_plugin.utils.command import command_errors
+from espnet_plugin.utils.command import add_part, command_errors
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -32,8 +32,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--fs", default="16k", help="sampling rate in Hz")
     parser.add_argument("--audio_format", default="flac", choices=sorted(FORMATS))
     parser.add_argument("--nj", type=int, default=1, help="processes of this job")
-    parser.add_argument("--key_file", type=Path, help="only the utterances listed there")
-    parser.add_argument("--job", default="1", help="number of this job in an array")
+    add_part(parser)
     parser.add_argument("--merge", action="store_true", help="merge the jobs' results, only")
     parser.add_argument(
         "--max_bad", type=float, default=0.1, help="share of the recordings that may be skipped"
@@ -46,14 +45,15 @@ def main(cmd: Sequence[str] | None = None) -> None:
     """Formats, or merges; a fault of the data ends it with one message and exit code 1."""
     args = get_parser().parse_args(cmd)
     options = {"rate": parse_rate(args.fs), "audio_format": args.audio_format}
-    sources = read_sources(args.wav_scp, args.key_file)
+    sources = read_sources(args.wav_scp, args.part)
     if args.merge:
         outcomes = finished(sources, args.output_dir, **options)
     else:
+        job = str((args.part or (1, 1))[0])
         outcomes = format_recordings(
-            sources, args.output_dir, processes=args.nj, job=args.job, **options
+            sources, args.output_dir, processes=args.nj, job=job, **options
         )
-    if args.key_file is None:
+    if args.part is None:
         report = write_results(sources, outcomes, args.output_dir, max_bad=args.max_bad)
         log_report(args.output_dir, report)
 

@@ -3,7 +3,7 @@ r"""Embeddings and keywords of a set's utterances by a trained model, and mergin
 Example:
     python -m espnet_plugin.bin.speechclip_inference \
         --output_dir EXP/inference_x/test/logdir/output.1 \
-        --key_file EXP/inference_x/test/logdir/keys.1.scp \
+        --part 1/8 \
         --data_path_and_name_and_type dump/raw/test/wav.scp,speech,sound \
         --text dump/raw/test/text --utt2image dump/raw/test/utt2image \
         --image_scp dump/clip_x/image_embedding.scp --shape_file dump/raw/test/utt2num_samples \
@@ -25,7 +25,7 @@ from espnet2.utils.types import str2triple_str, str_or_none
 from espnet_plugin.compat import get_commandline_args
 from espnet_plugin.data.manifest import made_from
 from espnet_plugin.data.scp import read_scp
-from espnet_plugin.utils.command import add_model_arguments, command_errors
+from espnet_plugin.utils.command import add_model_arguments, add_part, command_errors
 
 
 def inference(args: argparse.Namespace) -> None:
@@ -37,7 +37,7 @@ def inference(args: argparse.Namespace) -> None:
 
     set_all_random_seed(args.seed)
     data = args.data_path_and_name_and_type
-    keys = selected_keys(data, args.key_file)
+    keys = selected_keys(data, args.part)
     inputs = ("text", "utt2image", "image_scp", "speechclip_train_config", "model")
     record = made_from(
         **{name: path for path, name, _ in data},
@@ -109,7 +109,7 @@ def get_parser() -> argparse.ArgumentParser:
         default=[],
         help="wav.scp,speech,sound",
     )
-    group.add_argument("--key_file", type=str_or_none, help="Utterances of this job")
+    add_part(group)
     group.add_argument("--text", type=str_or_none, help="Captions, for CLIP's own embeddings")
     group.add_argument("--utt2image", type=str_or_none, help="Image id of each utterance")
     group.add_argument("--image_scp", type=str_or_none, help="Image id → embedding (.npy)")

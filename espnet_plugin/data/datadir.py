@@ -239,24 +239,6 @@ def _copy(path: Path, target: Path) -> None:
         shutil.copyfile(path, temporary)
 
 
-def split(keys: Path, output: Path, *, jobs: int) -> int:
-    """Splits the lines of a file into contiguous shards ``keys.<1..jobs>.scp``.
-
-    The joined results of contiguous shards are sorted. The files of an earlier split are removed.
-
-    Returns:
-        The number of shards, at most the number of lines.
-    """
-    lines = list(read_lines(keys))
-    jobs = max(1, min(jobs, len(lines)))
-    for old in output.glob("keys.*.scp"):
-        old.unlink()
-    bounds = [len(lines) * job // jobs for job in range(jobs + 1)]
-    for job, (begin, end) in enumerate(pairwise(bounds), 1):
-        write_lines(output / f"keys.{job}.scp", lines[begin:end])
-    return jobs
-
-
 def write_image_ids(directory: Path) -> int:
     """Writes ``utt2image_id``: one integer per utterance, the same for the same image.
 

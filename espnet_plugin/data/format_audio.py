@@ -15,7 +15,7 @@ from typing import Any
 
 from espnet_plugin.data.audio import FormattedRecording, format_recording
 from espnet_plugin.data.manifest import Manifest, Stamp, stamp
-from espnet_plugin.data.scp import DataError, chosen, file_stem, read_scp, write_scp
+from espnet_plugin.data.scp import DataError, file_stem, part_of, read_scp, write_scp
 from espnet_plugin.utils.atomic import write_text
 from espnet_plugin.utils.progress import progress
 
@@ -35,18 +35,18 @@ class Outcome:
     problem: str | None = None
 
 
-def read_sources(wav_scp: Path, key_file: Path | None = None) -> dict[str, str]:
-    """Utterances and recordings; with ``key_file`` only those that it names.
+def read_sources(wav_scp: Path, part: tuple[int, int] | None = None) -> dict[str, str]:
+    """Utterances and recordings, of a part or all.
 
     Raises:
-        DataError: There is a ``segments`` file, ``wav.scp`` is empty, or it lacks a key.
+        DataError: There is a ``segments`` file, or ``wav.scp`` is empty.
     """
     if (wav_scp.parent / "segments").exists():
         raise DataError(f"{wav_scp.parent / 'segments'}: not supported; cut the recordings first")
     sources = read_scp(wav_scp)
     if not sources:
         raise DataError(f"{wav_scp}: empty; run the data preparation (stage 1) again")
-    return chosen(sources, key_file)
+    return part_of(sources, part)
 
 
 def target_path(directory: Path, utterance: str, audio_format: str) -> Path:

@@ -131,20 +131,11 @@ def file_stem(key: str) -> str:
     return f"{re.sub(r'[^A-Za-z0-9_-]+', '-', key).strip('-')[:40]}~{digest}"
 
 
-def chosen(table: Mapping[str, str], key_file: str | Path | None) -> dict[str, str]:
-    """The entries of a job.
+def part_of(table: Mapping[str, str], part: tuple[int, int] | None) -> dict[str, str]:
+    """The entries of a part, in their order; None: all.
 
-    Args:
-        table: All entries.
-        key_file: File whose first column names the job's ids; None: all.
-
-    Raises:
-        DataError: When an id is not in the table, or twice in the key file.
+    >>> part_of({"a": "1", "b": "2", "c": "3"}, (2, 2))
+    {'b': '2', 'c': '3'}
     """
-    if key_file is None:
-        return dict(table)
-    keys = read_scp(key_file)
-    absent = next((key for key in keys if key not in table), None)
-    if absent is not None:
-        raise DataError(f"{key_file}: {absent} is not in the list that it chooses from")
-    return {key: table[key] for key in keys}
+    number, of = part or (1, 1)
+    return dict(list(table.items())[len(table) * (number - 1) // of : len(table) * number // of])

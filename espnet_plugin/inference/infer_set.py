@@ -6,7 +6,6 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,7 +17,7 @@ from espnet_plugin.data.audio import checked_speech
 from espnet_plugin.data.dataset import SAMPLING_RATE, NamingDataset, checked_embedding
 from espnet_plugin.data.keyword_file import UtteranceKeywords
 from espnet_plugin.data.sampler_files import read_lengths
-from espnet_plugin.data.scp import DataError, read_scp
+from espnet_plugin.data.scp import DataError, part_of, read_scp
 from espnet_plugin.data.set_outputs import SetOutputs
 from espnet_plugin.inference.batches import batches_by_length
 from espnet_plugin.inference.clip import embed_texts
@@ -204,8 +203,8 @@ def _image_embedding(path: str) -> np.ndarray:
         )
 
 
-def selected_keys(data: Iterable[tuple[str, str, str]], key_file: str | Path | None) -> list[str]:
-    """Utterances of a key file, or all of the speech list.
+def selected_keys(data: Iterable[tuple[str, str, str]], part: tuple[int, int] | None) -> list[str]:
+    """Utterances of a part of the speech list, or of all.
 
     Raises:
         DataError: If there is none, or one is listed twice.
@@ -213,9 +212,8 @@ def selected_keys(data: Iterable[tuple[str, str, str]], key_file: str | Path | N
     speech = next((path for path, name, _ in data if name == "speech"), None)
     if speech is None:
         raise DataError("no speech given: wav.scp,speech,sound")
-    source = key_file or speech
-    keys = list(read_scp(source))
+    keys = list(part_of(read_scp(speech), part))
     if not keys:
-        raise DataError(f"{source} lists no utterance")
-    logging.info(f"{len(keys)} utterances of {source}")
+        raise DataError(f"{speech} lists no utterance" + ", or too few for the parts" * bool(part))
+    logging.info(f"{len(keys)} utterances of {speech}")
     return keys

@@ -139,6 +139,11 @@ def share(text: str) -> tuple[int, int]:
     return int(number), int(of)
 
 
+def add_part(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Adds the part of the work that a job does to a command of the recipe."""
+    parser.add_argument("--part", type=share, metavar="I/N", help="part I of N only [all]")
+
+
 def seconds(text: str) -> float:
     """Seconds of an option's value such as 5s or 2min."""
     from humanfriendly import InvalidTimespan, parse_timespan

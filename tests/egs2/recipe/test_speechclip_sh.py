@@ -57,7 +57,10 @@ elif module in ("dump_image_embeddings", "dump_speech_states"):
     folder = pathlib.Path(value["--output_dir"])
     folder.mkdir(parents=True, exist_ok=True)
     name = "image_embedding" if module == "dump_image_embeddings" else "speech_states"
-    keys = [line.split()[0] for line in open(value["--key_file"])]
+    listed = value["--image_scp" if name == "image_embedding" else "--wav_scp"]
+    part, parts = map(int, value["--part"].split("/"))
+    keys = [line.split()[0] for line in open(listed)]
+    keys = keys[len(keys) * (part - 1) // parts : len(keys) * part // parts]
     keys = [key for key in keys if key != os.environ.get("UNREADABLE")]
     pathlib.Path(value["--output_scp"]).write_text(
         "".join(f"{k} {folder}/{k}.npy\n" for k in keys)

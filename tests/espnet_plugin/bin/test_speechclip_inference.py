@@ -76,16 +76,10 @@ def test_an_utterance_alone_gives_the_same(whole: Path, tiny_corpus, trained: Pa
 
 
 def test_jobs_merge_to_the_whole(whole: Path, tiny_corpus, trained: Path, tmp_path: Path) -> None:
-    names = sorted(tiny_corpus.utt2image)
-    parts = []
-    for job, keys in enumerate((names[1::2], names[0::2]), 1):
-        (tmp_path / f"keys.{job}").write_text("".join(f"{key} x\n" for key in keys))
-        parts.append(str(tmp_path / f"output.{job}"))
-        speechclip_inference.main(
-            arguments(
-                tiny_corpus, trained, Path(parts[-1]), "--key_file", str(tmp_path / f"keys.{job}")
-            )
-        )
+    parts = [str(tmp_path / f"output.{job}") for job in (2, 1)]
+    for part in parts:
+        options = arguments(tiny_corpus, trained, Path(part), "--part", f"{part[-1]}/2")
+        speechclip_inference.main(options)
     speechclip_inference.main(["--merge", *parts, "--output_dir", str(tmp_path / "merged")])
     for name in ("utterances.txt", "images.txt", "utt2image"):
         assert (tmp_path / "merged" / name).read_text() == (whole / name).read_text()

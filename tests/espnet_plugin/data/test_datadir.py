@@ -111,16 +111,6 @@ def test_ids_sort_by_bytes(tmp_path: Path) -> None:
     assert list(read_scp(tmp_path / "x")) == ["B", "a_1", "a_10", "b", "ä"]
 
 
-@pytest.mark.parametrize(("jobs", "sizes"), [(1, [5]), (2, [2, 3]), (3, [1, 2, 2]), (9, [1] * 5)])
-def test_split_is_contiguous_and_never_empty(tmp_path: Path, jobs: int, sizes: list[int]) -> None:
-    write(tmp_path, keys="u1 x/u2 x/u3 x/u4 x/u5 x", keys__9__scp="old")
-    count = datadir.split(tmp_path / "keys", tmp_path, jobs=jobs)
-    shards = [list(read_lines(tmp_path / f"keys.{n + 1}.scp")) for n in range(count)]
-    assert [len(shard) for shard in shards] == sizes
-    assert [key for shard in shards for key, _ in shard] == ["u1", "u2", "u3", "u4", "u5"]
-    assert len(list(tmp_path.glob("keys.*.scp"))) == count
-
-
 def test_filter_by_duration(corpus: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     main(

@@ -12,6 +12,7 @@ from espnet_plugin.data.scp import (
     DataError,
     columns,
     file_stem,
+    part_of,
     read_lines,
     read_scp,
     text_lines,
@@ -69,6 +70,15 @@ def test_an_id_twice_names_file_and_lines(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"text: 'a' is there more than once"):
         read_scp(path)
     assert [key for key, _ in read_lines(path)] == ["a", "b", "a", "a"]
+
+
+@given(st.integers(0, 40), st.integers(1, 12))
+def test_parts_are_contiguous_and_share_all_entries(entries: int, parts: int) -> None:
+    table = {f"u{number:02}": "x" for number in range(entries)}
+    found = [list(part_of(table, (part, parts))) for part in range(1, parts + 1)]
+    assert [key for part in found for key in part] == list(table)
+    assert max(map(len, found)) - min(map(len, found)) <= 1
+    assert part_of(table, None) == table
 
 
 def test_errors(tmp_path: Path) -> None:
