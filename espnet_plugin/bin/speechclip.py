@@ -137,7 +137,7 @@ def _demo_options(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=demo)
     _model(parser, required=False)
     _min_score(parser)
-    parser.add_argument("--index", type=Path, help="by speechclip index (default: none)")
+    _index(parser, required=False)
     parser.add_argument("--data", type=Path, help="data directory; its recordings can be played")
     parser.add_argument("--host", default=HOST, help=f"address to listen at ({HOST})")
     parser.add_argument("--port", type=int, default=PORT, help=f"its port, 0: any ({PORT})")
@@ -180,10 +180,10 @@ def _model(
         )
 
 
-def _index(parser: Any) -> None:
+def _index(parser: Any, *, required: bool = True) -> None:
     parser.add_argument(
         "--index",
-        required=True,
+        required=required,
         help="a folder of speechclip index; or lancedb:DIR#TABLE, qdrant:DIR#NAME, "
         "qdrant:http://HOST#NAME, postgresql://HOST/DATABASE#TABLE, faiss:FILE#PATHS, "
         "parquet:FILE, rclip:FILE",
@@ -424,11 +424,13 @@ def demo(args: argparse.Namespace) -> None:
     from espnet_plugin.demo.uploads import Limits
     from espnet_plugin.inference.onnx.export import use_export
     from espnet_plugin.inference.utterance import MAX_SECONDS
+    from espnet_plugin.search.stores import open_index
 
     limits = Limits(size=args.max_size, seconds=args.max_duration)
     args.max_seconds = max(args.max_seconds or MAX_SECONDS, limits.seconds)
+    index = open_index(args.index, clip=args.clip, trust=args.trust_index) if args.index else None
     backend = open_backend(
-        lambda name: _load(args, name), model=args.model, index=args.index, data=args.data
+        lambda name: _load(args, name), model=args.model, index=index, data=args.data
     )
     use_export(backend.model)
     serve(backend, limits=limits, host=args.host, port=args.port)

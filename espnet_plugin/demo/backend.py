@@ -21,6 +21,7 @@ from espnet_plugin.demo.captions import (
 from espnet_plugin.inference.keywords import HeardWord, later
 from espnet_plugin.search.index import Hit, Index
 from espnet_plugin.search.model import identify_model
+from espnet_plugin.search.stores.store import Store
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -72,7 +73,7 @@ class Backend:
     """
 
     model: SpeechCLIP
-    index: Index | None = None
+    index: Index | Store | None = None
     captions: SpokenCaptions | None = None
 
     @property
@@ -133,14 +134,18 @@ class Backend:
 
 
 def open_backend(
-    load: Callable[[str], SpeechCLIP], *, model: str | None, index: Path | None, data: Path | None
+    load: Callable[[str], SpeechCLIP],
+    *,
+    model: str | None,
+    index: Index | Store | None,
+    data: Path | None,
 ) -> Backend:
-    """Opens an index, loads its model, and embeds the captions of a data directory.
+    """Loads an index's model, and embeds the captions of a data directory.
 
     Args:
         load: Loads a model by its name.
         model: Name of the model; None: the index's.
-        index: Folder of the index; None: keywords only.
+        index: None: keywords only.
         data: Data directory; None: no captions.
 
     Raises:
@@ -149,15 +154,14 @@ def open_backend(
     """
     found = read_captions(data) if data else []
     if index is not None:
-        opened = Index(index.absolute())
-        identity = opened.model_at_hand(model)
-    elif model is not None:
-        opened, identity = None, identify_model(model)
+        identity = index.model_at_hand(model)
+    elif model:
+        identity = identify_model(model)
     else:
-        raise ValueError("give --index (made by speechclip index), --model, or both")
+        raise ValueError("give --index, --model, or both")
     loaded, captions = load(identity.name), None
     if data is not None:
-        cache = opened.directory if opened is not None else None
+        cache = index.directory if isinstance(index, Index) else None
         made_from = f"{identity.fingerprint} {fingerprint(data / 'wav.scp')}"
         captions = embed_captions(found, loaded, made_from=made_from, cache=cache)
-    return Backend(loaded, index=opened, captions=captions)
+    return Backend(loaded, index=index, captions=captions)

@@ -82,6 +82,10 @@ class Store(ABC):
         hits = [Hit(path, score) for path, score in zip(paths, scores, strict=True)]
         return sorted(hits, key=lambda hit: (-hit.score, hit.path))[:top]
 
+    def counts(self) -> tuple[int | None, int, int, float]:
+        """As :meth:`Index.counts`, of an unknown number of images."""
+        return None, 0, 0, 0.0
+
     def add(self, paths: Sequence[str], vectors: np.ndarray, contents: Sequence[str] = ()) -> None:
         """Adds images, or replaces them; they are stored when this returns.
 
