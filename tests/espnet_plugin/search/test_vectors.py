@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from espnet_plugin.data.scp import DataError
+from espnet_plugin.search import vectors as module
 from espnet_plugin.search.vectors import cosines, read_rows, vectors_file, write_rows
 
 
@@ -52,3 +53,12 @@ def test_cosines_are_the_same_where_pytorch_is_not_imported(monkeypatch) -> None
     with_torch = cosines(vectors, query)
     monkeypatch.delitem(sys.modules, "torch")
     assert np.array_equal(cosines(vectors, query), with_torch)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 199, 1237])
+def test_several_cores_compare_all_rows(rows: int, monkeypatch) -> None:
+    monkeypatch.setattr(module, "ROWS_OF_CORE", 100)
+    monkeypatch.setattr(module.os, "cpu_count", lambda: 3)
+    vectors = np.random.default_rng(0).normal(size=(rows, 8)).astype(np.float16)
+    query = np.arange(8, dtype=np.float32)
+    np.testing.assert_allclose(cosines(vectors, query), vectors.astype(np.float32) @ query, 1e-4)
