@@ -382,8 +382,8 @@ need_own_embeddings() {
     awk -v folder="${clip_dir}/" 'index($0, " " folder) == 0 {exit 1}' "$1" \
         || fail "$1: the image embeddings are not of ${clip_dir}; run stage 4 again"
 }
-# Prints how many jobs share a list, $2 at most: no part is empty. jobs_of <list> <nj>
-jobs_of() { awk -v nj="$2" 'NF {n++} END {print n < nj ? n + !n : nj}' "$1"; }
+# Prints how many jobs share a list, so that no part is empty: jobs_of <list> <most jobs>
+jobs_of() { awk -v nj="$2" '/[^ \t\r]/ {n++} END {if (n > nj) n = nj + 0; print n < 1 ? 1 : n}' < "$1"; }
 
 # Joins the lists that the jobs of an array wrote: join_scp <name> <folder> <jobs> <what>
 join_scp() {

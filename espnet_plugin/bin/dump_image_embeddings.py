@@ -20,7 +20,7 @@ from pathlib import Path
 from espnet2.utils.types import str_or_none
 
 from espnet_plugin.compat import get_commandline_args
-from espnet_plugin.data.array_store import ArrayStore, job_of
+from espnet_plugin.data.array_store import ArrayStore
 from espnet_plugin.data.scp import part_of, read_scp
 from espnet_plugin.utils.command import add_clip_arguments, add_part, command_errors
 
@@ -33,7 +33,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--image_scp", required=True, help="image id → file")
     parser.add_argument("--output_dir", required=True, help="where <image id>.npy go")
     parser.add_argument(
-        "--output_scp", type=str_or_none, help="list to write; OUTPUT_DIR/image_embedding.scp"
+        "--output_scp", type=str_or_none, help="list to write; OUTPUT_DIR/image_embedding[.I].scp"
     )
     add_part(parser)
     add_clip_arguments(parser)
@@ -52,12 +52,13 @@ def main(cmd: Sequence[str] | None = None) -> None:
     from espnet_plugin.inference.image_embeddings import dump_image_embeddings
 
     images = part_of(read_scp(args.image_scp), args.part)
-    scp = args.output_scp or Path(args.output_dir) / "image_embedding.scp"
+    job = str(args.part[0]) if args.part else ""
+    scp = args.output_scp or Path(args.output_dir) / f"image_embedding{job and '.'}{job}.scp"
     if args.model is not None:
         maker = {"model_tag": args.model}
     else:
         maker = {"model": args.clip_model, "pretrained": args.clip_pretrained}
-    store = ArrayStore(args.output_dir, images, maker=maker, job=job_of(scp))
+    store = ArrayStore(args.output_dir, images, maker=maker, job=job or "1")
     unreadable: dict[str, str] = {}
     if store.missing(images):
         clip = clip_of_options(args, image_tower=True, text_tower=False)

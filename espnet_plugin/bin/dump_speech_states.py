@@ -24,11 +24,10 @@ from espnet2.utils.types import str_or_none
 from humanfriendly import format_size
 
 from espnet_plugin.compat import get_commandline_args
-from espnet_plugin.data.array_store import job_of
 from espnet_plugin.data.frame_store import FrameStore
 from espnet_plugin.data.manifest import made_from, write_record
 from espnet_plugin.data.sampler_files import read_lengths
-from espnet_plugin.data.scp import DataError, part_of, read_scp
+from espnet_plugin.data.scp import part_of, read_scp
 from espnet_plugin.data.states_record import encoder_options
 from espnet_plugin.utils.command import add_part, command_errors
 from espnet_plugin.utils.disk import free_space, require_space
@@ -45,7 +44,7 @@ def get_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--output_dir", required=True, help="where the files go")
     parser.add_argument(
-        "--output_scp", type=str_or_none, help="list to write; OUTPUT_DIR/speech_states.scp"
+        "--output_scp", type=str_or_none, help="list to write; OUTPUT_DIR/speech_states[.I].scp"
     )
     add_part(parser)
     parser.add_argument("--speech_encoder", default="huggingface", help="a word, or module:Class")
@@ -85,20 +84,18 @@ def main(cmd: Sequence[str] | None = None) -> None:
 
     listed = read_scp(args.wav_scp)
     lengths_file = args.utt2num_samples or Path(args.wav_scp).with_name("utt2num_samples")
-    lengths = read_lengths([str(lengths_file)])
-    absent = next((key for key in listed if key not in lengths), None)
-    if absent is not None:
-        raise DataError(f"{lengths_file}: no utterance {absent}, which {args.wav_scp} has")
+    lengths = read_lengths([str(lengths_file)], listed)
     wavs = part_of(listed, args.part)
     source, conf = _speech_encoder(args)
     encoder = build_speech_encoder({"speech_encoder": source, "speech_encoder_conf": conf})
     encoder.to("cuda" if args.ngpu > 0 else "cpu")
-    scp = args.output_scp or Path(args.output_dir) / "speech_states.scp"
+    job = str(args.part[0]) if args.part else ""
+    scp = args.output_scp or Path(args.output_dir) / f"speech_states{job and '.'}{job}.scp"
     normalizes = encoder.backend.wants_normalized_waveforms()
     maker = encoder_options(source, conf, normalizes=normalizes)
     maker["states_dtype"] = args.states_dtype
     record = made_from(**maker, recordings=args.wav_scp)
-    store = FrameStore(args.output_dir, listed, maker=maker, job=job_of(scp), shared=(DIMENSIONS,))
+    store = FrameStore(args.output_dir, listed, maker=maker, job=job or "1", shared=(DIMENSIONS,))
     store.discard_damaged(wavs)
     # of the whole list, not of this job only: the jobs of an array share the disk
     todo = {key: lengths[key] for key in store.missing(listed)}

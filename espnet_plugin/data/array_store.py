@@ -97,8 +97,3 @@ class ArrayStore:
             report.unlink(missing_ok=True)
         if number == 0:
             raise DataError(f"{path}: not one of the {what} could be read")
-
-
-def job_of(path: str | Path) -> str:
-    """Number of the job in ``<name>.<job>.scp``; ``1`` without one."""
-    return "".join(Path(path).suffixes[:-1]).lstrip(".") or "1"

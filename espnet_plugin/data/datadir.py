@@ -1,4 +1,4 @@
-"""Fix, check, copy and split data directories.
+"""Fix, check, filter and copy data directories.
 
 A directory holds files with one line per utterance (``wav.scp``, ``text``, ``utt2spk``,
 ``utt2image``, ...), ``image.scp`` with one line per image, and ``spk2utt``. Optional files are

@@ -72,9 +72,8 @@ class FrameStore(ArrayStore):
     def _entry(note: Note) -> str:
         return str(_Place(str(note.result), *note.facts))
 
-    def discard_damaged(self, keys: Iterable[str]) -> list[str]:
-        """Reads the stored frames of ids; returns the damaged ones, which will be made again."""
-        damaged = []
+    def discard_damaged(self, keys: Iterable[str]) -> None:
+        """Reads the stored frames of ids; the damaged ones will be made again."""
         for key in keys:
             if key not in self._entries:
                 continue
@@ -84,8 +83,6 @@ class FrameStore(ArrayStore):
             except (OSError, ValueError) as error:
                 logging.warning(f"{key} is made again: {error}")
                 del self._entries[key]
-                damaged.append(key)
-        return damaged
 
     def save(self, items: Mapping[str, Any]) -> None:
         """Takes arrays by name of each id, {"frames": (frames, ...), ...}.

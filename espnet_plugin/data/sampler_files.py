@@ -7,12 +7,14 @@ from collections.abc import Collection
 from espnet_plugin.data.scp import DataError, read_scp
 
 
-def read_lengths(shape_files: Collection[str]) -> dict[str, int]:
-    """Length of each utterance from the first shape file (``utt2num_samples`` is one).
+def read_lengths(
+    shape_files: Collection[str], utterances: Collection[str] | None = None
+) -> dict[str, int]:
+    """Length of all or some utterances from the first shape file (``utt2num_samples`` is one).
 
     Raises:
-        DataError: When there is no shape file, it has an utterance twice, or a line is not
-            ``<utterance> <n>[,<dim>]``.
+        DataError: When there is no shape file, it lacks an utterance or has it twice, or a line is
+            not ``<utterance> <n>[,<dim>]``.
     """
     if not shape_files:
         raise DataError("--train_shape_file is needed, e.g. dump/raw/<set>/utt2num_samples.")
@@ -23,7 +25,10 @@ def read_lengths(shape_files: Collection[str]) -> dict[str, int]:
         if not length.isdecimal():
             raise DataError(f"{path}: {utterance}: expected a length, found {shape!r}")
         lengths[utterance] = int(length)
-    return lengths
+    missing = next((each for each in utterances or () if each not in lengths), None)
+    if missing is not None:
+        raise DataError(f"{path}: no length of utterance {missing}; run stages 2 and 3 again")
+    return lengths if utterances is None else {each: lengths[each] for each in utterances}
 
 
 IDS = {"image_id": "utt2image_id", "lids": "utt2lid"}  # what is given, and its usual file

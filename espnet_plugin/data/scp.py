@@ -136,6 +136,12 @@ def part_of(table: Mapping[str, str], part: tuple[int, int] | None) -> dict[str,
 
     >>> part_of({"a": "1", "b": "2", "c": "3"}, (2, 2))
     {'b': '2', 'c': '3'}
+
+    Raises:
+        DataError: The part is empty.
     """
     number, of = part or (1, 1)
-    return dict(list(table.items())[len(table) * (number - 1) // of : len(table) * number // of])
+    entries = list(table.items())[len(table) * (number - 1) // of : len(table) * number // of]
+    if table and not entries:
+        raise DataError(f"part {number}/{of} is empty; {len(table)} parts are enough for this list")
+    return dict(entries)

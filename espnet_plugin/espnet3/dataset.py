@@ -94,8 +94,7 @@ class Dataset(BaseDataset):
 
     def lengths(self) -> dict[str, int]:
         """Samples of each utterance."""
-        lengths = read_lengths([str(self.directory / "utt2num_samples")])
-        return {key: lengths[key] for key in self._keys}
+        return read_lengths([str(self.directory / "utt2num_samples")], self._keys)
 
     def image_ids(self) -> dict[str, str]:
         """Number of each utterance's image."""

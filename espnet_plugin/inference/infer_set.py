@@ -103,7 +103,7 @@ def infer_set(
     if shape_file is not None:
         most = int(max_seconds * SAMPLING_RATE)
         batches = batches_by_length(
-            {key: min(samples, most) for key, samples in _samples(shape_file, keys).items()},
+            {key: min(samples, most) for key, samples in read_lengths([shape_file], keys).items()},
             batch_seconds * SAMPLING_RATE,
             batch_size=batch_size,
         )
@@ -132,14 +132,6 @@ def infer_set(
     if utt2image is not None:
         _add_images(outputs, utt2image, image_scp)
     return outputs
-
-
-def _samples(shape_file: str, keys: Sequence[str]) -> dict[str, int]:
-    lengths = read_lengths([shape_file])
-    missing = next((key for key in keys if key not in lengths), None)
-    if missing is not None:
-        raise DataError(f"{shape_file}: no utterance {missing}, which the key file lists")
-    return {key: lengths[key] for key in keys}
 
 
 def _keywords(utterance: str, seconds: float, result: UtteranceResult) -> UtteranceKeywords:
@@ -214,6 +206,6 @@ def selected_keys(data: Iterable[tuple[str, str, str]], part: tuple[int, int] | 
         raise DataError("no speech given: wav.scp,speech,sound")
     keys = list(part_of(read_scp(speech), part))
     if not keys:
-        raise DataError(f"{speech} lists no utterance" + ", or too few for the parts" * bool(part))
+        raise DataError(f"{speech} lists no utterance")
     logging.info(f"{len(keys)} utterances of {speech}")
     return keys

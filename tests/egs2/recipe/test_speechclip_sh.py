@@ -512,6 +512,26 @@ def test_run_sh_refuses(project: Project, options: list[str], message: str) -> N
     assert message in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("lines", "most", "jobs"),
+    [
+        ("a 1\nb 2\n", 3, 2),
+        ("a 1\nb 2", 1, 1),
+        ("a 1\r\nb 2\r\n\r\n", 8, 2),
+        ("", 4, 1),
+        ("a 1\n", 0, 1),
+    ],
+)
+def test_no_job_has_an_empty_part(tmp_path: Path, lines: str, most: int, jobs: int) -> None:
+    path = tmp_path / "dump=1" / "wav.scp"
+    path.parent.mkdir()
+    path.write_text(lines)
+    function = re.search(r"^jobs_of\(\).*$", (RECIPE / "speechclip.sh").read_text(), re.MULTILINE)
+    call = f"{function[0]}\njobs_of {path.relative_to(tmp_path)} {most}"
+    found = subprocess.check_output(["bash", "-c", call], cwd=tmp_path, text=True)
+    assert int(found) == jobs
+
+
 def test_run_sh_hands_its_call_on(tmp_path: Path) -> None:
     recipe = copy_recipe(tmp_path)
     (recipe / "speechclip.sh").write_text('#!/bin/sh\necho "${SPEECHCLIP_CALL}"\n')

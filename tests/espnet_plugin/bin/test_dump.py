@@ -82,6 +82,23 @@ def test_interrupted_image_job_goes_on(tiny_corpus, tmp_path: Path, monkeypatch)
     dump_image_embeddings.main(arguments)
 
 
+def test_parts_that_are_made_by_hand_do_not_overwrite_each_other(
+    tiny_corpus, tmp_path: Path
+) -> None:
+    arguments = image_arguments(tiny_corpus, tmp_path / "clip", tiny_corpus.data / "image.scp")
+    states = state_arguments(tiny_corpus, tmp_path / "states")
+    for part in ("1/2", "2/2"):
+        dump_image_embeddings.main([*arguments, "--part", part])
+        dump_speech_states.main([*states, "--part", part])
+    for folder, name, number in (("clip", "image_embedding", 3), ("states", "speech_states", 6)):
+        lists = [read_scp(tmp_path / folder / f"{name}.{part}.scp") for part in (1, 2)]
+        assert [len(found) for found in lists] == [number] * 2
+        assert len(lists[0] | lists[1]) == 2 * number
+        assert not (tmp_path / folder / f"{name}.scp").exists()
+        manifests = sorted(path.name for path in (tmp_path / folder / "manifest").iterdir())
+        assert manifests == ["1.jsonl", "2.jsonl"]  # so jobs at the same time write other files
+
+
 def test_another_clip_or_picture_makes_the_embeddings_anew(tiny_corpus, tmp_path: Path) -> None:
     output, scp = tmp_path / "c", tmp_path / "image.scp"
     pictures = read_scp(tiny_corpus.data / "image.scp")

@@ -95,7 +95,8 @@ def test_a_changed_byte_is_found_and_the_utterance_named_and_made_again(data) ->
             frames.read("a")
         assert np.array_equal(frames.read("b")["frames"], saved["b"]["frames"])
         again = store_of(path / "s", keys)
-        assert again.discard_damaged(keys) == ["a"]
+        again.discard_damaged(keys)
+        assert again.missing(keys) == ["a"]
         again.save({key: saved[key] for key in again.missing(keys)})
         again.write_list(path / "frames.scp", keys, {}, what="utterances")
         assert np.array_equal(

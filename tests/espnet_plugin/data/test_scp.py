@@ -72,13 +72,16 @@ def test_an_id_twice_names_file_and_lines(tmp_path: Path) -> None:
     assert [key for key, _ in read_lines(path)] == ["a", "b", "a", "a"]
 
 
-@given(st.integers(0, 40), st.integers(1, 12))
+@given(st.integers(12, 40), st.integers(1, 12))
 def test_parts_are_contiguous_and_share_all_entries(entries: int, parts: int) -> None:
     table = {f"u{number:02}": "x" for number in range(entries)}
     found = [list(part_of(table, (part, parts))) for part in range(1, parts + 1)]
     assert [key for part in found for key in part] == list(table)
     assert max(map(len, found)) - min(map(len, found)) <= 1
     assert part_of(table, None) == table
+    with pytest.raises(DataError, match=f"part 1/50 is empty; {entries} parts are enough"):
+        part_of(table, (1, 50))
+    assert part_of({}, (1, 2)) == {}
 
 
 def test_errors(tmp_path: Path) -> None:
