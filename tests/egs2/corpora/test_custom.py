@@ -56,6 +56,11 @@ def test_all_columns(root: Path, tmp_path: Path) -> None:
         "set-one-1_1": "ajá 1",
     }
     assert read_scp(tmp_path / "data/custom_dev/spk2utt") == {"Ada-L": "set-one-1_0 set-one-1_1"}
+    assert len(read_scp(tmp_path / "data/local/custom/captions")) == 6
+    without = [row.rpartition("\t")[0] for row in rows]
+    (root / "corpus.tsv").write_text("\n".join(without) + "\n", encoding="utf-8")
+    prepare(root, tmp_path / "data")  # --vocab_from all would count the captions of before
+    assert not read_scp(tmp_path / "data/local/custom/captions")
 
 
 def test_captions_with_what_others_take_for_line_ends(root: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from local.shared.parquet import OPTIONS, Layout, read_parquet
 AFRI_MCQA = Layout(
     name="afri_mcqa",
     recordings=("*_audio.parquet",),
-    language=r"(.+)_audio\.parquet",
+    language=r"(.+)_(?:audio|images)\.parquet",
     image_of="image_id",
     images="*_images.parquet",
     image_id="id",

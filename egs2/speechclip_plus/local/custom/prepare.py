@@ -144,7 +144,7 @@ def read_custom(root: str | Path) -> Corpus:
         else "captions: none; the number of keywords follows the duration, the vocabulary is CLIP's"
     )
     captions = spoken_captions(table, recordings, images, with_text=with_text)
-    return Corpus("custom", [folder], captions, REMEDY, notes=[note], with_text=with_text)
+    return Corpus("custom", [folder], captions, REMEDY, notes=[note])
 
 
 if __name__ == "__main__":

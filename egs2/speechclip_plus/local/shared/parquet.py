@@ -40,9 +40,9 @@ class Layout:
 
     name: str
     recordings: tuple[str, ...]  # patterns of files; those of the first that is there
-    language: str  # regular expression of such a file, with a group; else there is a column
+    language: str  # regular expression of a language's file, with a group; else there is a column
     image_of: str  # column that names the image, perhaps behind folders
-    images: str  # pattern of files
+    images: str  # pattern of files, of all languages or of one each
     image_id: str  # column with that name
     remedy: str
 
@@ -65,26 +65,26 @@ def read_parquet(
             f"{layout.name}: looked for {' or '.join(layout.recordings)}, and {layout.images} in "
             f"{folder}; found there: {contents(folder)}. {layout.remedy}"
         )
-    named = [re.fullmatch(layout.language, path.relative_to(folder).as_posix()) for path in files]
-    language_of = {path: name[1] if name else "" for path, name in zip(files, named, strict=True)}
+    language_of = languages_of(layout, folder, files)
+    images_of = languages_of(layout, folder, image_files)
     for path in image_files:  # before anything is written
         next(rows(path, layout.image_id, *_IMAGE), None)
     for path in files:
         next(rows(path, *_AUDIO), None)
-    chosen = set(filter(None, languages.split(",")))
+    chosen = set(filter(None, map(str.strip, languages.split(","))))
     counts: Counter[str] = Counter()
     wanted = set()
-    for language, image, _ in recordings(layout, language_of):
+    for language, name, _ in recordings(layout, language_of):
         counts[language] += 1
-        if not chosen or language in chosen:
-            wanted.add(image)
+        if name and (not chosen or language in chosen):
+            wanted.add(f"{language}/{name}" if any(images_of.values()) else name)
     if unknown := chosen - counts.keys():
         raise DataError(
             f"{layout.name}: no recording in {', '.join(sorted(unknown))}; there are "
             f"{', '.join(sorted(counts))}"
         )
     kept = {language: counts[language] for language in sorted(chosen or counts)}
-    images = store_images(layout, image_files, wanted, Path(target) / "images")
+    images = store_images(layout, images_of, wanted, Path(target) / "images")
     notes = [
         "recordings: " + ", ".join(f"{count:,} {language}" for language, count in kept.items()),
         f"images: {len(wanted):,} named, {len(images):,} there, {len({*images.values()}):,} differ",
@@ -97,15 +97,14 @@ def read_parquet(
         total=sum(kept.values()),
         unit="recording",
     )
-    return Corpus(
-        layout.name,
-        [Path(target)],
-        captions,
-        layout.remedy,
-        notes=notes,
-        with_text=False,
-        splits=("test",) if only else SPLITS,
-    )
+    splits = ("test",) if only else SPLITS
+    return Corpus(layout.name, [Path(target)], captions, layout.remedy, notes=notes, splits=splits)
+
+
+def languages_of(layout: Layout, folder: Path, files: Collection[Path]) -> dict[Path, str]:
+    """The language of each file; empty where it is of several."""
+    named = [re.fullmatch(layout.language, path.relative_to(folder).as_posix()) for path in files]
+    return {path: name[1] if name else "" for path, name in zip(files, named, strict=True)}
 
 
 def rows(path: Path, *columns: str) -> Iterator[dict[str, Any]]:
@@ -147,7 +146,7 @@ def recordings(
         for row in rows(path, layout.image_of, *columns, *([] if known else ["language"])):
             language = known or str(row["language"] or "unknown")
             if not languages or language in languages:
-                yield language, PurePosixPath(str(row[layout.image_of] or "")).name, row
+                yield language, PurePosixPath(_text(row[layout.image_of])).name, row
 
 
 def spoken_captions(
@@ -160,7 +159,8 @@ def spoken_captions(
     """Unpacks the recordings whose images are there; yields all."""
     for number, (language, name, row) in enumerate(speech):
         content = row["audio.bytes"]
-        image, image_file = images.get(name, (safe_id(name) or "-", None))
+        found = images.get(f"{language}/{name}") or images.get(name)
+        image, image_file = found or (safe_id(name) or "-", None)
         file = store(content, row["audio.path"], folder) if content and image_file else None
         yield SpokenCaption(
             split="test" if test_only else split_of(image_file) if image_file else "train",
@@ -168,25 +168,38 @@ def spoken_captions(
             image=image,
             recording=str(file or f"{row['audio.path']}, recording {number}"),
             image_file=str(image_file or name),
-            speaker=safe_id(str(row.get(_SPEAKER) or "")),
+            speaker=safe_id(_text(row.get(_SPEAKER))),
             language=safe_id(language),
             problem="" if file else "image missing" if content else "recording missing",
         )
 
 
 def store_images(
-    layout: Layout, files: Collection[Path], wanted: Collection[str], folder: Path
+    layout: Layout, language_of: Mapping[Path, str], wanted: Collection[str], folder: Path
 ) -> dict[str, tuple[str, Path]]:
-    """Unpacks images: name → (id, file). Those with the same content have the id of the first."""
+    """Unpacks images: ``<name>``, or ``<language>/<name>`` from a language's file → (id, file).
+
+    Those with the same content have the id of the first. An id that another has gets a suffix.
+    """
     images: dict[str, tuple[str, Path]] = {}
     first: dict[str, tuple[str, Path]] = {}
-    for path in progress(files, description="images unpacked", unit="file"):
+    content_of: dict[str, str] = {}
+    for path in progress(language_of, description="images unpacked", unit="file"):
         for row in rows(path, layout.image_id, *_IMAGE):
-            name, content = str(row[layout.image_id]), row["image.bytes"]
-            if content and name in wanted and name not in images:
+            name, content = _text(row[layout.image_id]), row["image.bytes"]
+            key = f"{language_of[path]}/{name}" if language_of[path] else name
+            if content and key in wanted and key not in images:
                 file = store(content, row["image.path"], folder)
-                images[name] = first.setdefault(file.stem, (safe_id(name), file))
+                image = safe_id(name)
+                if content_of.setdefault(image, file.stem) != file.stem:
+                    image += f"-{file.stem}"
+                images[key] = first.setdefault(file.stem, (image, file))
     return images
+
+
+def _text(name: Any) -> str:
+    """A name, which may be a number; empty where there is none."""
+    return "" if name is None else str(name)
 
 
 def split_of(image: Path) -> str:

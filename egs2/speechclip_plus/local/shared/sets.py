@@ -30,7 +30,7 @@ def prepare_sets(
     """Check every utterance and write the data directories and the summary.
 
     Also writes ``data/local/<corpus>/captions``: the captions of all splits and of images that no
-    split has, from which ``--vocab_from all`` counts.
+    split has, from which ``--vocab_from all`` counts. It is empty without captions.
 
     Args:
         corpus: What its reader found.
@@ -77,8 +77,7 @@ def prepare_sets(
         summary.splits[split].images = len(members["image.scp"])
         summary.splits[split].speakers = len(set(members["utt2spk"].values()))
         write_set(data_dir / f"{corpus.name}_{split}", members)
-    if corpus.with_text:
-        write_scp(local / "captions", captions)
+    write_scp(local / "captions", captions)
     summary.write(local)
     return summary
 

@@ -59,7 +59,6 @@ class Corpus:
         remedy: What to do when files are missing.
         published: Split → what its owners published (``images``, ``utterances``).
         notes: Sentences about quirks that were handled.
-        with_text: Whether somebody wrote the captions down.
         total: Number of captions, where it is known before they are read.
         splits: Sets to make.
     """
@@ -70,7 +69,6 @@ class Corpus:
     remedy: str
     published: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     notes: Sequence[str] = ()
-    with_text: bool = True
     total: int | None = None
     splits: Sequence[str] = SPLITS
 

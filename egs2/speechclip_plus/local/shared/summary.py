@@ -75,11 +75,8 @@ class Summary:
                 f"{counts.seconds / 3600:>9.2f}  {spread}"
             )
         rows += self.corpus.notes
-        if self.skipped:
-            rows.append(f"skipped: {self.bad} utterances")
-            rows += [f"  {count} x {problem}" for problem, count in self.skipped.most_common()]
-        else:
-            rows.append("skipped: nothing")
+        rows.append(f"skipped: {self.bad} utterances" if self.skipped else "skipped: nothing")
+        rows += [f"  {count} x {problem}" for problem, count in self.skipped.most_common()]
         if self.absent:
             rows.append(
                 f"WARNING: {self.absent} utterances of the lists have neither a recording nor a "
