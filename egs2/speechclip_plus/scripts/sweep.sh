@@ -12,7 +12,7 @@ ablations=none         # none, all of these architectures, or lines of conf/abla
 seeds="0 1 2 3 4"      # of the trainings
 corpus_seeds=0         # generated corpora only: corpora and teachers to make; all seeds are trained on each
 evaluate_on="test"     # or dev, to choose something
-config_prefix=         # empty: conf/tuning/mini_ for mini and mini_hard, mini_words_ for mini_words, else <corpus>_base_
+config_prefix=         # empty: conf/tuning/mini_ for mini and mini_hard, <corpus>_ for mini_words and mini_babel, else <corpus>_base_
 output_dir=            # empty: exp/sweep_<corpus>, with what differs from a plain sweep
 jobs=1                 # runs at the same time, on one corpus; --run_args "--num_threads 1" gives each its share of the processors
 python=python3         # Python that runs everything
@@ -44,7 +44,7 @@ if [ "${corpus_seeds}" != 0 ]; then suffix=_corpus${corpus_seeds// /_}; fi
 if [ "${evaluate_on}" = dev ]; then suffix+=_dev; fi
 output_dir=${output_dir:-exp/sweep_${corpus}${suffix}}
 if [ -z "${config_prefix}" ]; then
-    case "${corpus}" in mini|mini_hard) config_prefix=conf/tuning/mini_;; mini_words) config_prefix=conf/tuning/mini_words_;; *) config_prefix=conf/tuning/${corpus}_base_;; esac
+    case "${corpus}" in mini|mini_hard) config_prefix=conf/tuning/mini_;; mini_words|mini_babel) config_prefix=conf/tuning/${corpus}_;; *) config_prefix=conf/tuning/${corpus}_base_;; esac
 fi
 
 # The entry of a column of conf/ablations.tsv: ablation <name> <column>

@@ -251,6 +251,14 @@ def test_all_ablations_are_those_of_the_architectures(sweep: Path) -> None:
     ]  # fmt: skip
 
 
+def test_sweep_finds_the_configurations_of_mini_babel(sweep: Path) -> None:
+    options = ["--architectures", "parallel", "--seeds", "0", "--corpus", "mini_babel"]
+    shown = run(sweep, "scripts/sweep.sh", *options, "--dry_run", "true")
+    assert shown.stdout.splitlines()[0] == "to run: parallel, seed 0, corpus of seed 0", (
+        shown.stderr
+    )
+
+
 def test_a_choice_is_made_on_dev(sweep: Path) -> None:
     options = ["--architectures", "hybrid", "--seeds", "7", "--evaluate_on", "dev"]
     run(sweep, "scripts/sweep.sh", *options)
