@@ -94,26 +94,31 @@ def local_attention(
     """
     seen = x.new_ones(x.shape[:2], dtype=torch.bool) if mask is None else ~mask
     dropout = attention.dropout if attention.training else 0.0
-    query, key, value = heads = _heads(attention, x)
+    query, key, value = _heads(attention, x)
     attended = F.scaled_dot_product_attention(
         query[:, :, :num_queries], key, value, attn_mask=seen[:, None, None], dropout_p=dropout
     )
     frames = x.size(1) - num_queries
     rest = -frames % reach  # completes the last block
-    # (batch, heads, blocks, reach, head_dim), and for keys and values three blocks at a time
-    query, key, value = (F.pad(head[:, :, num_queries:], (0, 0, 0, rest)) for head in heads)
-    query = query.unflatten(2, (-1, reach))
+    query = F.pad(query[:, :, num_queries:], (0, 0, 0, rest)).unflatten(2, (-1, reach))
     key, value = (
-        F.pad(head, (0, 0, reach, reach)).unfold(2, 3 * reach, reach).transpose(-1, -2)
+        _with_neighbours(F.pad(head[:, :, num_queries:], (0, 0, reach, reach + rest)), 2, reach)
         for head in (key, value)
-    )
-    seen = F.pad(seen[:, num_queries:], (reach, reach + rest)).unfold(1, 3 * reach, reach)
+    )  # (batch, heads, blocks, 3 * reach, head_dim)
+    seen = _with_neighbours(F.pad(seen[:, num_queries:], (reach, reach + rest)), 1, reach)
     own = torch.arange(reach, device=x.device)[:, None] + reach
     distance = (torch.arange(3 * reach, device=x.device) - own).abs()  # (reach, 3 * reach)
     near = seen[:, None, :, None] & (distance <= reach) | (distance == 0)
     local = F.scaled_dot_product_attention(query, key, value, attn_mask=near, dropout_p=dropout)
     attended = torch.cat([attended, local.flatten(2, 3)[:, :, :frames]], dim=2)
     return attention.out_proj(attended.transpose(1, 2).flatten(2))
+
+
+def _with_neighbours(frames: Tensor, dim: int, reach: int) -> Tensor:
+    """Each block of ``reach`` frames, but the first and the last, between those beside it."""
+    number = frames.size(dim) // reach - 2  # after unflatten, tracing would fix it
+    blocks = frames.unflatten(dim, (-1, reach))
+    return torch.cat([blocks.narrow(dim, start, number) for start in range(3)], dim=dim + 1)
 
 
 def _heads(attention: nn.MultiheadAttention, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

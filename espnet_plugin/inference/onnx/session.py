@@ -44,9 +44,9 @@ class OnnxModel:
             found = self.export["format_version"], self.export["fingerprint"]
             if found != (FORMAT, fingerprint):
                 raise ValueError(f"it is of format {found[0]}, model {found[1]:.12}")
-        except (KeyError, RecursionError, TypeError, ValueError) as error:
+            self.sampling_rate: int = self.export["sampling_rate"]
+        except (KeyError, OSError, RecursionError, TypeError, ValueError) as error:
             raise DataError(f"{path} cannot be used ({error!r}); export the model again") from error
-        self.sampling_rate: int = self.export["sampling_rate"]
         self._session = cache(self._open)
 
     def encode_speech(
@@ -90,7 +90,7 @@ class OnnxModel:
 
     def _open(self, name: str) -> Any:
         path = self.directory / name
-        content = path.read_bytes()
+        content = path.read_bytes() if path.is_file() else b""
         if hashlib.sha256(content).hexdigest() != self.export["digests"].get(name):
             raise DataError(f"{path}: changed since it was written; export the model again")
         if b"location" in content:  # the key of every reference to another file
@@ -118,5 +118,6 @@ def open_session(model: bytes | Path) -> Any:
     except ImportError as error:
         raise ImportError(f"{error}: pip install onnx onnxruntime (extra: onnx)") from error
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", 0))
+    threads = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]  # one number for each level
+    options.intra_op_num_threads = int(threads or 0)
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

@@ -84,13 +84,23 @@ def test_float32_is_what_pytorch_computes(model: SpeechCLIP, made: dict) -> None
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("model_class", "stable"),
-    [("HubertModel", True), ("Wav2Vec2Model", False), ("Wav2Vec2Model", True)],
+    ("model_class", "stable", "reach"),
+    [
+        ("HubertModel", True, None),
+        ("HubertModel", False, 4),
+        ("Wav2Vec2Model", False, None),
+        ("Wav2Vec2Model", True, None),
+    ],
 )
-def test_encoders_of_transformers(
-    model_class: str, stable: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_other_encoders_and_local_attention(
+    model_class: str,
+    stable: bool,
+    reach: int | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     config = tiny_hybrid_plus_config(tmp_path)
+    config["attention_conf"] = {**config.get("attention_conf", {}), "reach": reach}
     encoder = tiny_hubert_dir(tmp_path, stable=stable, model_class=model_class)
     config["speech_encoder_conf"]["model"] = str(encoder)
     save_speechclip(build_speechclip(config).eval(), config, tmp_path / "model")
@@ -190,6 +200,22 @@ def test_an_export_of_another_model_or_format_is_refused(copy: Path) -> None:
         (copy / FILE).write_text(text)
         with pytest.raises(DataError, match=f"{FILE} cannot be used .*; export the model again"):
             OnnxModel(copy, "0" * 64)
+    (copy / FILE).write_text(json.dumps({"format_version": 1, "fingerprint": "0" * 64}))
+    with pytest.raises(DataError, match="'sampling_rate'.*; export the model again"):
+        OnnxModel(copy, "0" * 64)
+    (copy / FILE).unlink()
+    with pytest.raises(DataError, match=f"{FILE} cannot be used .*; export the model again"):
+        OnnxModel(copy, "0" * 64)
+
+
+def test_a_missing_graph_and_threads_for_several_levels(copy: Path, monkeypatch) -> None:
+    ours = opened(copy)
+    for threads in ("2,1", ""):
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        assert opened(copy).encode_image(PIXELS[0]).shape[0] == 1
+    (copy / SPEECH).unlink()
+    with pytest.raises(DataError, match=f"{SPEECH}: .*; export the model again"):
+        ours.encode_speech(SPEECH_OF[1])
 
 
 def test_weights_in_other_files_are_refused(copy: Path) -> None:
@@ -222,15 +248,15 @@ def test_a_model_without_the_parallel_branch_is_refused(tmp_path: Path) -> None:
     exporting.use_export(model)  # nothing to use
 
 
-def test_what_cannot_be_traced_is_refused(
-    model: SpeechCLIP, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("infinite", [False, True])
+def test_what_cannot_be_traced_is_refused(infinite: bool, tmp_path: Path) -> None:
     class Fixed(torch.nn.Module):
         def forward(self, speech: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            return speech * float(speech.abs().max()), speech
+            loudest = float(speech.abs().max())
+            return (2 * loudest - speech).log() if infinite else speech * loudest, speech
 
     inputs = [samples / abs(samples).max() for samples in SPEECH_OF[:2]]
-    inputs[1] *= 2
+    inputs[1] *= 3  # the logarithm of 2 - 3 is NaN
     with pytest.raises(ValueError, match=f"{SPEECH}: this model cannot be exported"):
         exporting._export(tmp_path / SPEECH, Fixed(), inputs, inputs)
 
