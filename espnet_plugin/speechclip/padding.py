@@ -55,10 +55,12 @@ def mask_spans(features: Tensor, lengths: Tensor, *, number: int, longest: int) 
         features: (batch, positions, dim), right-padded.
         lengths: Number of valid positions of each row, (batch,).
         number: Spans of a row; they may overlap.
-        longest: Positions of the longest span. Lengths are drawn from 1 to this.
+        longest: Positions of the longest span. Lengths are drawn from 1 to this; in short rows, a
+            span has at most ``length // (number + 1)``, so that some positions are left.
     """
     sizes = torch.randint(1, longest + 1, (len(lengths), number), device=lengths.device)
-    room = (lengths[:, None] - sizes + 1).clamp(min=1)
+    sizes = sizes.minimum(lengths[:, None] // (number + 1))
+    room = lengths[:, None] - sizes + 1
     starts = (torch.rand(sizes.shape, device=lengths.device) * room).long()[:, :, None]
     positions = torch.arange(features.size(1), device=lengths.device)
     inside = (positions >= starts) & (positions < starts + sizes[:, :, None])

@@ -17,11 +17,11 @@ def test_masked_spans_are_few_short_and_in_the_utterance(lengths, number, longes
     masked = mask_spans(torch.ones(len(lengths), 20, 2), ends, number=number, longest=longest)
     assert torch.equal(masked[..., 0], masked[..., 1])
     for row, end in zip(masked[..., 0], lengths, strict=True):
-        hidden = row[: max(end, longest)] == 0
-        assert 1 <= hidden.sum() <= number * longest
+        hidden, most = row[:end] == 0, min(longest, end // (number + 1))
+        assert min(1, most) <= hidden.sum() <= number * most < end
         runs = torch.cat([hidden[:1], hidden[1:] & ~hidden[:-1]]).sum()
         assert runs <= number
-        assert (row[max(end, longest) :] == 1).all()
+        assert (row[end:] == 1).all()
 
 
 def test_spans_are_drawn_anew_and_anywhere() -> None:
