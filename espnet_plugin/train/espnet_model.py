@@ -135,6 +135,7 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         if self.naming_weight and self.speechclip.vocabulary is not None:
             assert self.image_bank is not None
             self.naming_loss = naming_loss_of(self.speechclip, self.image_bank)
+            leave_out_of_broadcasts(self)  # its tables, too
 
     def end_update(self) -> None:
         """Counts an update and applies bounds; called by the optimizer (see ``SpeechCLIPTask``)."""

@@ -167,6 +167,8 @@ def test_the_naming_loss_in_the_sum(model_arguments, batch) -> None:
     ).backward()
     assert all(p.grad.abs().sum() > 0 for p in model.speechclip.keyword_projection.parameters())
     assert not [name for name in model.state_dict() if name.startswith("naming")]
+    tables = {name for name, _ in model.named_buffers() if name.startswith("naming")}
+    assert tables and tables <= set(model._ddp_params_and_buffers_to_ignore)
     model.eval()
     assert "loss_naming" not in model.objective(encoded)[1]  # it is for training
 
