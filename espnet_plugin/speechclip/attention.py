@@ -146,7 +146,6 @@ class AttentionBlock(nn.Module):
         feed_forward_width: Positions that this network sees, odd; 1: only its own.
         reach: Frames on each side that a frame attends to; None: it attends to all positions, as in
             the paper.
-        num_queries: Positions before the frames; only ``reach`` needs it, and the factory sets it.
         layer_norm_eps: Added to the variance in layer norms.
 
     Raises:
@@ -162,14 +161,13 @@ class AttentionBlock(nn.Module):
         feed_forward_dim: int | None = None,
         feed_forward_width: int = 1,
         reach: int | None = None,
-        num_queries: int = 0,
         layer_norm_eps: float = 1e-5,
     ) -> None:
         super().__init__()
         if reach is not None and reach < 1:
             raise ValueError(f"attention_conf.reach must be at least 1 frame, got {reach}")
         self.reach = reach
-        self.num_queries = num_queries
+        self.num_queries = 0  # positions before the frames, for reach; SpeechCLIPModel sets it
         self.feed_forward = (
             FeedForward(dim, feed_forward_dim, dropout, layer_norm_eps, width=feed_forward_width)
             if feed_forward_dim
@@ -187,13 +185,11 @@ class AttentionBlock(nn.Module):
         """
         if self.feed_forward is not None:
             x = self.feed_forward(x, mask)
-        attended = (
-            self_attention(self.attention, x, mask)
-            if self.reach is None
-            else local_attention(
-                self.attention, x, mask, reach=self.reach, num_queries=self.num_queries
-            )
-        )
+        if self.reach is None:
+            attended = self_attention(self.attention, x, mask)
+        else:
+            positions = {"reach": self.reach, "num_queries": self.num_queries}
+            attended = local_attention(self.attention, x, mask, **positions)
         output = self.norm(x + attended)
         return BlockOutput(output, (output,))
 

@@ -66,8 +66,7 @@ def expected_reading(probabilities: Tensor, blank: Tensor, lengths: Tensor) -> R
         blank: Beta, (batch, slots).
         lengths: Number of valid slots, (batch,).
     """
-    valid = ~padding_mask(lengths, blank.size(1))
-    said = (1 - blank) * valid  # (batch, slots)
+    said = (1 - blank).masked_fill(padding_mask(lengths, blank.size(1)), 0.0)  # (batch, slots)
     chosen = said[:, :, None] * probabilities  # (batch, slots, rows)
     before = F.pad(chosen[:, :-1], (0, 0, 1, 0))
     new = probabilities * (1 - before)

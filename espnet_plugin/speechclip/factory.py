@@ -186,9 +186,7 @@ def build_speech_encoder(config: Mapping[str, Any]) -> FrozenSpeechEncoder:
     check_options(f"speech_encoder_conf ({source})", conf, known)
     acts = conf.get("dropout_in_training") or conf.get("train_layers")
     if conf.get("dropout") is not None and not acts:
-        raise ValueError(
-            "speech_encoder_conf.dropout: has no effect without dropout_in_training: true"
-        )
+        raise ValueError("speech_encoder_conf.dropout needs dropout_in_training or train_layers")
     own = {name: conf.pop(name) for name in options_of(FrozenSpeechEncoder) if name in conf}
     backend = build_component({**config, "speech_encoder_conf": conf}, "speech_encoder")
     return FrozenSpeechEncoder(backend, **own)
@@ -200,12 +198,9 @@ def has_keywords(config: Mapping[str, Any]) -> bool:
 
 
 def _build_attention(config: Mapping[str, Any], dim: int) -> nn.Module:
-    conf = config.get("attention_conf") or {}
-    if conf.get("reach") is not None:
-        if component(config, "keyword_extractor") is ClsKeywordExtractor:
-            raise ValueError("attention_conf.reach needs keyword_extractor: cif, got cls")
-        queries = int((config.get("model_conf") or {}).get("parallel", True))
-        config = {**config, "attention_conf": {**conf, "num_queries": queries}}
+    reach = (config.get("attention_conf") or {}).get("reach")
+    if reach is not None and component(config, "keyword_extractor") is ClsKeywordExtractor:
+        raise ValueError("attention_conf.reach needs keyword_extractor: cif, got cls")
     return build_component(config, "attention", dim)
 
 

@@ -165,6 +165,7 @@ class SpeechCLIPModel(nn.Module):
                 raise ValueError("model_conf.blank needs quantizer_conf.hard: false")
             self.register_buffer("token_table", table, persistent=False)
             self.register_buffer("forbidden_rows", forbidden, persistent=False)
+        self.attention.num_queries = self.num_queries  # type: ignore[assignment]
 
     @property
     def trained_in_encoder(self) -> list[str]:

@@ -55,8 +55,8 @@ def mask_spans(features: Tensor, lengths: Tensor, *, number: int, longest: int) 
         features: (batch, positions, dim), right-padded.
         lengths: Number of valid positions of each row, (batch,).
         number: Spans of a row; they may overlap.
-        longest: Positions of the longest span. Lengths are drawn from 1 to this; in short rows, a
-            span has at most ``length // (number + 1)``, so that some positions are left.
+        longest: Positions of the longest span. Lengths are drawn from 1 to this. A span of a short
+            row has at most ``length // (number + 1)`` positions: some are left.
     """
     sizes = torch.randint(1, longest + 1, (len(lengths), number), device=lengths.device)
     sizes = sizes.minimum(lengths[:, None] // (number + 1))

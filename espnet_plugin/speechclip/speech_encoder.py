@@ -101,6 +101,8 @@ class FrozenSpeechEncoder(nn.Module):
             normalize_waveform = backend.wants_normalized_waveforms()
         self.normalize_waveform = normalize_waveform
         self.requires_grad_(False)
+        if lora not in (None, False) and not (isinstance(lora, Mapping) and lora):
+            raise ValueError(f"speech_encoder_conf.lora: {lora!r} holds no options; give {{r: 8}}")
         check_options("speech_encoder_conf.lora", lora or {}, options_of(add_lora))
         self._trained = add_lora(backend, **lora) if lora else []
         self._trained += last_layers(backend, train_layers) if train_layers else []

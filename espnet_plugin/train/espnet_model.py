@@ -190,11 +190,10 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
             **speech: Waveforms or stored hidden states, see :func:`batch_states`.
         """
         given = self._given(speech)
-        states, order = [], None
         if self.training:
             states, order = states_in_parts(self.speechclip.speech_encoder, **given)
         else:
-            states.append(batch_states(self.speechclip.speech_encoder, **given))
+            states, order = [batch_states(self.speechclip.speech_encoder, **given)], None
         if order is not None:
             image, image_id = image[order], image_id[order]
             text_lengths = None if text_lengths is None else text_lengths[order]
@@ -221,7 +220,6 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
     def objective(self, encoded: EncodedBatch) -> Losses:
         """Weighted sum of the objectives, with statistics."""
         speech = encoded.speech
-        batch_size = len(encoded.images)
         images = gather_features(encoded.images)
         image_ids = gather_features(encoded.image_ids)
         own = own_rows(encoded.images)
@@ -251,7 +249,7 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
             loss = loss + self._keyword_terms(encoded, stats)
         stats["loss"] = loss
         stats = {name: value.detach().float() for name, value in stats.items()}
-        weight = encoded.image_ids.new_full((), batch_size)
+        weight = encoded.image_ids.new_full((), len(encoded.images))
         return force_gatherable((loss, stats, weight), loss.device)
 
     def _languages(self, encoded: EncodedBatch) -> Tensor:

@@ -60,7 +60,8 @@ def test_local_attention_is_attention_with_a_band(lengths, reach, num_queries, m
 
 def test_a_block_with_reach_changes_the_frames_nearby_and_the_queries():
     torch.manual_seed(0)
-    block = AttentionBlock(8, reach=2, num_queries=1).eval()
+    block = AttentionBlock(8, reach=2).eval()
+    block.num_queries = 1
     x = torch.randn(1, 10, 8)
     other = x.clone()
     other[:, 5] += 1

@@ -75,6 +75,8 @@ def test_reach_spares_the_query_and_needs_segments(teachers) -> None:
         assert model.num_queries == int(parallel)
     with pytest.raises(ValueError, match="attention_conf.reach needs keyword_extractor: cif"):
         build(teachers, attention_conf={"reach": 16}, keyword_extractor="cls")
+    own = build(teachers, attention_conf={"reach": 16}, keyword_extractor=f"{__name__}:TwoQueries")
+    assert own.attention.num_queries == own.num_queries == 3
 
 
 @pytest.mark.parametrize("extractor", ["cls", "cif"])
@@ -134,6 +136,10 @@ class EachFrame(nn.Module):
 
     def forward(self, queries, frames, lengths, *, target_lengths=None, step=None):
         return Slots(frames, lengths)
+
+
+class TwoQueries(EachFrame):
+    num_queries = 2
 
 
 class OwnAttention(AttentionBlock):

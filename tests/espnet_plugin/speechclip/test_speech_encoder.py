@@ -77,7 +77,7 @@ def test_dropouts_act_in_training_mode_only_and_only_when_asked(tmp_path):
 
 def test_dropout_without_its_switch_is_refused():
     conf = {"model": "hubert", "dropout": 0.1}
-    with pytest.raises(ValueError, match="dropout_in_training: true"):
+    with pytest.raises(ValueError, match="dropout needs dropout_in_training or train_layers"):
         build_speech_encoder({"speech_encoder_conf": conf})
     conf["dropout_in_training"] = True
     with pytest.raises(ValueError, match=r"speech_encoder_conf \(s3prl\) has .* dropout;"):

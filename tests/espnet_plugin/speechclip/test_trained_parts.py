@@ -119,6 +119,8 @@ def test_what_cannot_be_trained_is_said(tmp_path) -> None:
     with pytest.raises(ValueError, match=r"speech_encoder_conf.lora .*rank.* known: r, lora_alpha"):
         build_speech_encoder({"speech_encoder_conf": {**conf, "lora": {"rank": 3}}})
     for options, message in (
+        ({"lora": True}, r"lora: True holds no options; give {r: 8}"),
+        ({"lora": {}}, r"lora: {} holds no options; give {r: 8}"),
         ({"train_layers": 1}, "1 of 0 layers that Bare"),
         ({"lora": {"r": 2}}, "Bare has no attribute lora_modules"),
     ):
