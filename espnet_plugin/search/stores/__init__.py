@@ -24,7 +24,7 @@ RISKY = ("faiss", "qdrant")  # whose files can run code when they are read
 
 def is_store(name: str) -> bool:
     """Whether a name means a store, not a folder made by ``speechclip index``."""
-    return name.partition(":")[0] in STORES
+    return name.startswith(tuple(f"{kind}:" for kind in STORES))
 
 
 def open_index(
@@ -46,10 +46,12 @@ def open_index(
     if not is_store(name):
         return Index(name)
     kind, place, table = re.findall(r"(\w+):([^#]*)#?(.*)", name)[0]
-    local, place = "//" not in place, os.path.expanduser(place)
-    if local and not (new or os.path.exists(place)):  # some libraries would make it
-        raise DataError(f"{place}: no such file or folder")
-    if local and kind in RISKY and not trust and os.path.exists(place):
+    name = re.sub(r"(://[^:/@]*):[^/@]*@", r"\1:***@", name)  # errors and logs show it
+    place = os.path.expanduser(place)
+    there = os.path.exists(place)
+    if not (there or new or "://" in place or kind == "postgresql"):  # some libraries would make it
+        raise DataError(f"{kind}:{place}: no such file or folder")
+    if kind in RISKY and there and not trust:
         raise ValueError(
             f"{place} could run code when it is read. If you trust its maker, add --trust_index"
         )

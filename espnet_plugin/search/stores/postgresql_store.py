@@ -33,7 +33,7 @@ class Opened(Store):
     """See :class:`Store`; an index of the table is used if it is for cosines."""
 
     def _open(self) -> None:
-        place = self.name.partition("#")[0]
+        place = f"postgresql:{self.place}"
         self._database = psycopg.connect(place, autocommit=True, row_factory=dict_row)
         weakref.finalize(self, self._database.close)
         table = self._name = sql.Identifier(*self.table.split("."))

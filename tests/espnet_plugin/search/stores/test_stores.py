@@ -342,6 +342,14 @@ def test_pgvector_is_written(postgres: str, case: Case) -> None:
     check_writing(f"{postgres}#my photos", case)
 
 
+@pytest.mark.slow
+def test_a_password_is_not_shown(postgres: str) -> None:
+    with pytest.raises(DataError) as raised:
+        open_index(f"{postgres.replace('me@', 'me:secret@')}#absent")
+    assert "postgresql://me:***@/" in str(raised.value)
+    assert "secret" not in str(raised.value)
+
+
 def test_others_tables_are_not_written(case: Case, tmp_path: Path) -> None:
     store = open_index(parquet(case, tmp_path), clip=CLIP)
     with pytest.raises(DataError, match="was not made by speechclip index, so it is only searched"):
@@ -360,6 +368,12 @@ def test_a_faiss_index_follows_its_rows_after_a_kill(case: Case, tmp_path: Path)
     (tmp_path / "photos.index").write_bytes(older)  # killed before it was written
     found = open_index(name, trust=True).search(case.vectors[11], top=1)
     assert found == [Hit(case.paths[11], pytest.approx(1, abs=1e-5))]
+
+
+def test_a_folder_may_be_called_like_a_store(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="parquet: no index; make one with speechclip index"):
+        open_index("parquet")
 
 
 def test_a_clip_has_one_name() -> None:
@@ -393,6 +407,8 @@ def test_nothing_is_unpickled_or_read_by_faiss_without_consent(tmp_path: Path) -
             ValueError, match="file could run code when it is read. .*--trust_index"
         ):
             open_index(f"{kind}:{tmp_path / 'file'}")
+        with pytest.raises(ValueError, match="could run code"):  # no address of a server
+            open_index(f"{kind}:{tmp_path}//file")
 
 
 def test_vectors_that_faiss_cannot_rank_are_named(case: Case, tmp_path: Path, caplog) -> None:
