@@ -30,8 +30,6 @@ class Opened(parquet_store.Opened):
         self._file, self._faiss = Path(f"{self.place}.parquet"), import_faiss()
         if self.new and not os.path.exists(self.place):
             return
-        self._index = self._faiss.read_index(self.place)
-        self.dim, number = self._index.d, self._index.ntotal
         beside = self._file if self._file.exists() else self._file.with_name("metadata")
         paths = Path(self.table or beside)
         if not paths.exists():
@@ -40,23 +38,28 @@ class Opened(parquet_store.Opened):
             self._table = parquet_store.read_tables(paths)
         else:
             self._table = pa.table({"path": paths.read_text("utf-8").splitlines()})
-        if parquet_store.clip_of_schema(self._table.schema):
-            self._set(self._table)
-        if self.clip and len(self._table) != number:
-            self._write(self._table)  # a process was killed between the two files
-        elif len(self._table) != number:
+        self.clip = parquet_store.clip_of_schema(self._table.schema)
+        self.read_only = not self.clip or paths != self._file
+        if not self.read_only:  # made here: the paths' file has the vectors that belong to them
+            return self._set(self._table)
+        self._index = self._faiss.read_index(self.place)
+        self.dim, number = self._index.d, self._index.ntotal
+        if len(self._table) != number:
             raise DataError(f"{paths} has {len(self._table)} paths for {number} vectors")
 
     def _near(self, query: np.ndarray, number: int) -> Iterable[Row]:
-        number = min(number, self._index.ntotal)
+        number = max(1, min(number, self._index.ntotal))
         _, rows, vectors = self._index.search_and_reconstruct(query[None], number)
         paths = self._table.take(rows[rows >= 0]).to_pylist()  # -1: nothing more was found
         found = zip(paths, vectors[rows >= 0], strict=True)
         return [{**path, "vector": vector} for path, vector in found]
 
-    def _write(self, table: pa.Table) -> None:
-        super()._write(table)
+    def _set(self, table: pa.Table) -> None:
+        super()._set(table)
         self._index = self._faiss.IndexFlatIP(self.dim)
         self._index.add(self._unit)
+
+    def _write(self) -> None:
         with atomic_path(self.place) as temporary:
             self._faiss.write_index(self._index, str(temporary))
+        super()._write()  # last: after a kill, what is not in it is added again, to both

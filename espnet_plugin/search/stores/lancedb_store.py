@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any
 
 import lancedb
@@ -16,7 +17,8 @@ class Opened(Store):
     """See :class:`Store`."""
 
     def _open(self) -> None:
-        self._database = lancedb.connect(self.place)
+        # a search sees what another process adds
+        self._database = lancedb.connect(self.place, read_consistency_interval=timedelta(0))
         names = self._database.list_tables().tables
         self.table = self.table or ("images" if self.new and not names else only(names))
         if self.new and self.table not in names:
@@ -31,13 +33,15 @@ class Opened(Store):
         return search.distance_type("cosine").limit(number).to_list()
 
     def _change(self, gone: list[str], new: list[Row]) -> None:
-        if self.dim:
-            quoted = ("'" + path.replace("'", "''") + "'" for path in gone)
-            self._table.delete(f"path IN ({', '.join(quoted)})")
-            self._table.add(table_of(new, self.clip, self.dim))
-        else:
+        if not self.dim:
             self._database.create_table(self.table, table_of(new, self.clip))
             self._open()
+        elif new:  # at once: a kill between removing and adding would lose images
+            merge = self._table.merge_insert("path").when_matched_update_all()
+            merge.when_not_matched_insert_all().execute(table_of(new, self.clip, self.dim))
+        else:
+            quoted = ("'" + path.replace("'", "''") + "'" for path in gone)
+            self._table.delete(f"path IN ({', '.join(quoted)})")
 
     def _files(self) -> Iterable[Row]:
         rows = self._table.search().select(["path", "content"])

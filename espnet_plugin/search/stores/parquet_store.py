@@ -37,12 +37,11 @@ def read_tables(place: Path) -> pa.Table:
     files = [place] if place.is_file() else sorted(place.glob("*.parquet"))
     if not files:
         raise DataError(f"{place}: no Parquet file")
-    tables = [parquet.read_table(file) for file in files]
-    return pa.concat_tables(tables, promote_options="permissive")
+    return pa.concat_tables(map(parquet.read_table, files), promote_options="permissive")
 
 
 class Opened(Store):
-    """See :class:`Store`; a search compares all vectors, and a change writes the file again."""
+    """See :class:`Store`; reads the file once, compares all vectors, and writes the file again."""
 
     def _open(self) -> None:
         place = self._file = Path(self.place)
@@ -57,10 +56,15 @@ class Opened(Store):
     def _set(self, table: pa.Table) -> None:
         name = column(VECTORS, table.column_names)
         table = table.filter(pc.field(name).is_valid())
-        rows = pc.list_flatten(table[name]).to_numpy().astype(np.float32).reshape(len(table), -1)
-        self._unit = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-30)
-        self._table, self.dim = table, rows.shape[1]
-        self.clip = clip_of_schema(table.schema)
+        dims = pc.list_value_length(table[name]).unique().to_pylist()
+        if len(dims) > 1:
+            raise DataError(f"vectors of {dims[0]} and of {dims[1]} numbers in one column, {name}")
+        self.dim = dims[0] if dims else getattr(table.schema.field(name).type, "list_size", 0)
+        numbers = pc.list_flatten(table[name]).to_numpy().astype(np.float32)
+        rows = numbers.reshape(len(table), self.dim)
+        unit = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-30)
+        self._unit = np.nan_to_num(unit, copy=False)  # a number that is none has no order
+        self._table, self.clip = table, clip_of_schema(table.schema)
 
     def _near(self, query: np.ndarray, number: int) -> Iterable[Row]:
         unwanted = np.zeros(len(self._unit), bool)
@@ -72,12 +76,12 @@ class Opened(Store):
         if self.dim:
             kept = pc.invert(pc.is_in(self._table["path"], pa.array(gone)))
             table = [self._table.filter(kept), *table]
-        self._write(pa.concat_tables(table))
+        self._set(pa.concat_tables(table))
+        self._write()
 
-    def _write(self, table: pa.Table) -> None:
+    def _write(self) -> None:
         with atomic_path(self._file) as temporary:
-            parquet.write_table(table, temporary)
-        self._set(table)
+            parquet.write_table(self._table, temporary)
 
     def _files(self) -> Iterable[Row]:
         return self._table.select(["path", "content"]).to_pylist()

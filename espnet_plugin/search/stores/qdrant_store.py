@@ -55,15 +55,12 @@ class Opened(Store):
             size = models.VectorParams(size=self.dim, distance=models.Distance.COSINE)
             metadata = {CLIP: self.clip}
             self._client.create_collection(self.table, vectors_config=size, metadata=metadata)
-        points = [
-            models.PointStruct(id=_number(row["path"]), vector=row["vector"].tolist(),
-                               payload={"path": row["path"], "content": row["content"]})
-            for row in new
-        ]  # fmt: skip
+        numbers: Any = [str(uuid.uuid5(uuid.NAMESPACE_URL, path)) for path in gone]
         if new:  # replaces points of the same number
-            self._client.upload_points(self.table, points, wait=True)
+            vectors = np.array([row.pop("vector") for row in new])
+            self._client.upload_collection(self.table, vectors, new, numbers, wait=True)
         else:
-            self._client.delete(self.table, [_number(path) for path in gone])
+            self._client.delete(self.table, numbers)
 
     def _files(self) -> Iterable[Row]:
         place: Any = None
@@ -72,7 +69,3 @@ class Opened(Store):
             yield from (point.payload or {} for point in points)
             if place is None:
                 return
-
-
-def _number(path: str) -> str:
-    return str(uuid.uuid5(uuid.NAMESPACE_URL, path))

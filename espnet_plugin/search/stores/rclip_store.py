@@ -31,6 +31,7 @@ class Opened(parquet_store.Opened):
             rows = database.execute(query).fetchall()
         if version[0] not in CLIPS:
             raise DataError(f"{self.place}: version {version[0]} of rclip's database is not known")
+        paths = [path for path, _ in rows]
         vectors = [np.frombuffer(vector, "<f4") for _, vector in rows]
-        self._set(pa.table({"path": [path for path, _ in rows], "vector": vectors}))
+        self._set(pa.table({"path": paths, "vector": pa.array(vectors, pa.list_(pa.float32()))}))
         self.clip = CLIPS[version[0]]

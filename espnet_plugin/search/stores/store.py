@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import re
 from abc import ABC, abstractmethod
@@ -49,13 +50,13 @@ class Store(ABC):
     def _near(self, query: np.ndarray, number: int) -> Iterable[Row]:
         """About as many of the nearest."""
 
+    @abstractmethod
     def _change(self, gone: list[str], new: list[Row]) -> None:
-        """Removes paths, then adds rows of path, content and vector."""
-        raise DataError(f"{self.name} is only searched")
+        """Adds rows of path, content and vector, or replaces them; without rows, removes paths."""
 
+    @abstractmethod
     def _files(self) -> Iterable[Row]:
         """Paths and contents."""
-        raise DataError(f"{self.name} is only searched")
 
     def search(
         self, query: np.ndarray, *, top: int = TOP, exact: bool = False, kind: str | None = None
@@ -71,15 +72,18 @@ class Store(ABC):
             found = list(self._near(query, max(CANDIDATES, WIDEN * top)))
             if not found:
                 return []
-            path, vector = column(PATHS, found[0]), column(VECTORS, found[0])
-            paths = [os.fsdecode(row[path]) for row in found]
-            vectors = np.array([row[vector] for row in found], np.float32)
+            names = list(dict.fromkeys(name for row in found for name in row))
+            path, vector = column(PATHS, names), column(VECTORS, names)
+            named = [row for row in found if row.get(path)]
+            paths = [os.fsdecode(row[path]) for row in named]
+            vectors = np.array([row[vector] for row in named], np.float32).reshape(-1, self.dim)
         lengths = np.maximum(np.linalg.norm(vectors, axis=1), 1e-30)
         if not self.ranks_by_cosine and (abs(lengths - 1) > UNIT).any():
             logging.warning(f"{self.name} can miss near images: it does not rank by cosine, and "
                             "its vectors are not of unit length")  # fmt: skip
         scores = (vectors @ query / lengths).tolist()
-        hits = [Hit(path, score) for path, score in zip(paths, scores, strict=True)]
+        scored = zip(paths, scores, strict=True)
+        hits = [Hit(path, score) for path, score in scored if math.isfinite(score)]
         return sorted(hits, key=lambda hit: (-hit.score, hit.path))[:top]
 
     def counts(self) -> tuple[int | None, int, int, float]:
@@ -102,35 +106,43 @@ class Store(ABC):
             raise DataError(f"{self.name} takes vectors of {self.dim or 'some'} numbers, not zero")
         unit = (vectors / lengths).astype(np.float32)
         columns = zip(paths, contents or [""] * len(paths), unit, strict=True)
-        rows = [{"path": path, "content": content, "vector": row} for path, content, row in columns]
+        rows = {path: {"path": path, "content": content, "vector": row}
+                for path, content, row in columns}  # fmt: skip
         with self._writing():
-            self._change(list(paths), rows)
+            for block in batched(rows, BLOCK):
+                self._change(block, [rows[path] for path in block])
 
     def remove(self, paths: Iterable[str]) -> None:
         """Removes images; raises DataError if the store is not written."""
         with self._writing():
-            self._change(list(paths), [])
+            for block in batched(paths if self.dim else (), BLOCK):
+                self._change(block, [])
 
     def copy(self, files: Iterable[Embedded], folders: Sequence[str] = ()) -> tuple[int, int]:
         """Adds new and changed images and removes others below folders; returns how many."""
         with self._writing():
             known = {row["path"]: row["content"] for row in (self._files() if self.dim else ())}
         gone = {path for path in known if any(Path(path).is_relative_to(each) for each in folders)}
-        added = 0
+        added = left_out = 0
         for block in batched(files, BLOCK):
             images = {
-                path.encode("utf-8", "replace").decode(): (content.hex(), vectors[0])
+                path: (content.hex(), vectors[0])
                 for path, content, (vectors, (window, *_)) in block
                 if window.start is None
             }
+            odd = {path for path in images if path.encode(errors="ignore").decode() != path}
+            left_out += len(odd)
             gone -= images.keys()
-            new = {path: it for path, it in images.items() if known.get(path) != it[0]}
+            new = {path: it for path, it in images.items()
+                   if path not in odd and known.get(path) != it[0]}  # fmt: skip
             if new:
                 contents, vectors = zip(*new.values(), strict=True)
                 self.add(list(new), np.array(vectors), contents)
             added += len(new)
-        if gone:
-            self.remove(gone)
+        self.remove(gone)
+        if left_out:
+            logging.warning(f"{left_out:,} images are left out: {self.name} only takes paths in "
+                            "UTF-8; rename them")  # fmt: skip
         return added, len(gone)
 
     @contextlib.contextmanager

@@ -329,6 +329,11 @@ def check_writing(name: str, case: Case) -> None:
     rest = (file for file in files(upside_down=5) if file[0] != best.path)
     assert opened().copy(rest, [str(case.folder)]) == (0, 1)
     assert [hit.path for hit in opened().search(case.queries[0], top=TOP - 1)] == expected
+    opened().add([], np.empty((0, DIM)))
+    opened().remove(case.paths)
+    assert opened().search(case.queries[0]) == []
+    opened().add(["x", "x"], case.queries[:2])  # the last counts
+    assert opened().search(case.queries[1]) == [Hit("x", pytest.approx(1, abs=1e-5))]
 
 
 @pytest.mark.slow
@@ -343,11 +348,38 @@ def test_pgvector_is_written(postgres: str, case: Case) -> None:
 
 
 @pytest.mark.slow
+def test_pgvectors_columns_of_any_length(postgres: str, case: Case) -> None:
+    import psycopg
+
+    with psycopg.connect(postgres) as database:
+        database.execute("CREATE EXTENSION IF NOT EXISTS vector")
+        database.execute("CREATE TABLE free (path text, embedding vector)")
+    assert open_index(f"{postgres}#free", clip=CLIP).search(case.queries[0]) == []
+    with psycopg.connect(postgres) as database:
+        database.execute("INSERT INTO free VALUES ('x', %s)", (str(case.queries[0].tolist()),))
+    with pytest.raises(ValueError, match="#free holds vectors of 32 numbers"):
+        open_index(f"{postgres}#free", clip=CLIP).search(np.ones(5))
+    assert open_index(f"{postgres}#free", clip=CLIP).search(case.queries[0])[0].path == "x"
+
+
+@pytest.mark.slow
 def test_a_password_is_not_shown(postgres: str) -> None:
     with pytest.raises(DataError) as raised:
         open_index(f"{postgres.replace('me@', 'me:secret@')}#absent")
     assert "postgresql://me:***@/" in str(raised.value)
     assert "secret" not in str(raised.value)
+
+
+@pytest.mark.slow
+def test_lancedb_replaces_at_once_and_sees_other_writers(case: Case, folder: Path) -> None:
+    pytest.importorskip("lancedb")
+    name = f"lancedb:{folder}#photos"
+    open_index(name, clip=CLIP, new=True).add(case.paths[:3], case.vectors[:3])
+    reader = open_index(name)
+    before = reader._table.version
+    open_index(name).add(case.paths[2:5], case.vectors[2:5])
+    assert len(reader.search(case.queries[0])) == 5
+    assert reader._table.version == before + 1  # no moment without the third
 
 
 def test_others_tables_are_not_written(case: Case, tmp_path: Path) -> None:
@@ -368,6 +400,62 @@ def test_a_faiss_index_follows_its_rows_after_a_kill(case: Case, tmp_path: Path)
     (tmp_path / "photos.index").write_bytes(older)  # killed before it was written
     found = open_index(name, trust=True).search(case.vectors[11], top=1)
     assert found == [Hit(case.paths[11], pytest.approx(1, abs=1e-5))]
+
+
+def test_a_faiss_index_that_is_older_than_its_rows_is_not_mixed_with_them(
+    case: Case, tmp_path: Path
+) -> None:
+    """A replaced row is the last, so the others' numbers change, but not how many there are."""
+    pytest.importorskip("pyarrow")
+    name, file = f"faiss:{tmp_path / 'photos.index'}", tmp_path / "photos.index"
+    open_index(name, clip=CLIP, new=True).add(case.paths[:10], case.vectors[:10])
+    older = file.read_bytes()
+    open_index(name, trust=True).add(case.paths[:1], case.vectors[20:21])
+    file.write_bytes(older)
+    for path, vector in ((case.paths[5], case.vectors[5]), (case.paths[0], case.vectors[20])):
+        found = open_index(name, trust=True).search(vector, top=1)
+        assert found == [Hit(path, pytest.approx(1, abs=1e-5))]
+    assert file.read_bytes() == older  # who only reads writes nothing
+
+
+def test_names_that_are_not_utf8_are_left_out(case: Case, tmp_path: Path, caplog) -> None:
+    pytest.importorskip("pyarrow")
+    names = [os.fsdecode(name) for name in (b"/x/\xff.jpg", b"/x/\xfe.jpg", "/x/ü.jpg".encode())]
+    rows = zip(names, case.vectors, strict=False)
+    store = open_index(f"parquet:{tmp_path / 'new.parquet'}", clip=CLIP, new=True)
+    assert store.copy([(n, b"1" * 32, (row[None], [Window()])) for n, row in rows]) == (1, 0)
+    assert [hit.path for hit in store.search(case.queries[0])] == ["/x/ü.jpg"]
+    assert "2 images are left out" in caplog.text
+
+
+@pytest.mark.parametrize("number", [0, 3])
+def test_tables_without_rows_or_with_gaps(number: int, tmp_path: Path) -> None:
+    """A path is missing, and a number, as a division by a zero length leaves it."""
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow.parquet import write_table
+
+    paths = pa.array([None, "a", "b"][:number], pa.string())
+    rows = [[1.0, 0.0], [0.0, 1.0], [float("nan"), 1.0]][:number]
+    table = {"path": paths, "vector": pa.array(rows, pa.list_(pa.float32()))}
+    write_table(pa.table(table), tmp_path / "a.parquet")
+    store = open_index(f"parquet:{tmp_path / 'a.parquet'}", clip=CLIP)
+    assert [hit.path for hit in store.search(np.ones(2))] == ["a"] * bool(number)
+
+
+def test_an_empty_database_of_rclip(case: Case, tmp_path: Path) -> None:
+    name = rclip(Case(case.folder, [], *[case.unit[:0]] * 2, case.queries, []), tmp_path)
+    assert open_index(name).search(case.queries[0]) == []
+
+
+@pytest.mark.slow
+def test_points_without_a_payload(case: Case, folder: Path) -> None:
+    made = qdrant(case, folder)
+    package = pytest.importorskip("qdrant_client")
+    client = package.QdrantClient(path=str(folder))
+    client.clear_payload("photos", [case.paths.index(case.expected[0][0].path)])
+    client.close()
+    found = open_index(made, clip=CLIP, trust=True).search(case.queries[0], top=1)
+    assert found[0].path == case.expected[0][1].path
 
 
 def test_a_folder_may_be_called_like_a_store(tmp_path: Path, monkeypatch) -> None:
@@ -426,6 +514,9 @@ def test_what_is_wrong_is_said_with_the_stores_name(case: Case, tmp_path: Path) 
         open_index(f"lancedb:{tmp_path / 'absent'}")
     with pytest.raises(DataError, match=f"parquet:{tmp_path}.*: no Parquet file"):
         open_index(f"parquet:{tmp_path}")
+    write_table(pa.table({"path": list("ab"), "vector": [[1.0], [1.0] * 3]}), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match="vectors of 1 and of 3 numbers in one column, vector"):
+        open_index(f"parquet:{tmp_path}", clip=CLIP)
     write_table(pa.table({"name": ["a"], "vector": [[1.0, 2.0]]}), tmp_path / "a.parquet")
     store = open_index(f"parquet:{tmp_path}", clip=CLIP)
     with pytest.raises(DataError, match="none of name, vector is a column of the paths: path, "):
