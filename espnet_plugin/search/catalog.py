@@ -10,6 +10,7 @@ import json
 import math
 import os
 import sqlite3
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -29,15 +30,11 @@ CREATE TABLE IF NOT EXISTS state (json TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS vectors (
     row INTEGER PRIMARY KEY, content BLOB NOT NULL, start REAL, end REAL, words TEXT
 );
-
 CREATE INDEX IF NOT EXISTS vectors_content ON vectors (content);
-
 CREATE INDEX IF NOT EXISTS windows ON vectors (row) WHERE start IS NOT NULL;
-
 CREATE TABLE IF NOT EXISTS files (
     path BLOB PRIMARY KEY, stamp TEXT NOT NULL, content BLOB, problem TEXT
 ) WITHOUT ROWID;
-
 CREATE INDEX IF NOT EXISTS files_content ON files (content);
 PRAGMA user_version = {FORMAT};
 COMMIT;
@@ -98,13 +95,10 @@ class Catalog:
         with self._errors():
             # opening it for writing undoes a killed writer's transaction
             mode = "rwc" if create else "rw" if os.access(self.path, os.W_OK) else "ro"
-            self._db = sqlite3.connect(
-                f"{self.path.absolute().as_uri()}?mode={mode}",
-                uri=True,
-                timeout=WAIT_SECONDS,
-                isolation_level=None,
-                check_same_thread=False,
-            )
+            options: Any = {"isolation_level": None, "check_same_thread": False, "uri": True}
+            uri = f"{self.path.absolute().as_uri()}?mode={mode}"
+            self._db = sqlite3.connect(uri, timeout=WAIT_SECONDS, **options)
+            weakref.finalize(self, self._db.close)
             # an index from elsewhere runs no functions
             self._db.execute("PRAGMA trusted_schema = OFF")
             new = not self._db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]

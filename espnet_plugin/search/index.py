@@ -112,18 +112,19 @@ class Index:
 
     def describe(self) -> dict[str, Any]:
         """What the index holds, for JSON."""
-        state = self._catalog.state()
         names = ("images", "recordings", "windows", "hours")
-        return {
-            "index": str(self.directory),
-            **dict(zip(names, self.counts(), strict=True)),
-            "approximate": state.coded > 0,
-            "model": self.model.name,
-            "fingerprint": state.fingerprint,
-            "folders": state.folders,
-            "bytes": sum(path.stat().st_size for path in self.directory.iterdir()),
-            "unreadable": self._catalog.problems(),
-        }
+        with self._catalog.transaction("DEFERRED"):  # its files stay meanwhile
+            state = self._catalog.state()
+            return {
+                "index": str(self.directory),
+                **dict(zip(names, self.counts(), strict=True)),
+                "approximate": state.coded > 0,
+                "model": self.model.name,
+                "fingerprint": state.fingerprint,
+                "folders": state.folders,
+                "bytes": sum(path.stat().st_size for path in self.directory.glob("[!.]*")),
+                "unreadable": self._catalog.problems(),
+            }
 
     def search(
         self,
@@ -165,9 +166,9 @@ class Index:
         """All images, with their vectors."""
         with self._catalog.transaction("DEFERRED"):
             self._refresh()
-            found = self._catalog.images()
+            found, vectors = self._catalog.images(), self._vectors  # a search may open others
         for path, content, row in found:
-            yield path, content, (self._vectors[row : row + 1].astype(np.float32), [Window()])
+            yield path, content, (vectors[row : row + 1].astype(np.float32), [Window()])
 
     def _refresh(self) -> None:
         """Opens the files again if they have changed."""

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -149,3 +151,39 @@ def test_a_damaged_index_is_one_sentence(pictures: Path, tmp_path: Path, damage)
 def test_no_index(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="absent: no index; make one with"):
         Index(tmp_path / "absent")
+
+
+def test_images_are_those_of_the_beginning_whatever_is_searched_meanwhile(
+    pictures: Path, tmp_path: Path
+) -> None:
+    update(tmp_path / "index", pictures)
+    index = Index(tmp_path / "index")
+    wanted = {path: rows for path, _, (rows, _) in index.images()}
+    found = index.images()
+    first = next(found)
+    for path in list(wanted)[:5]:  # more than half: the others' rows change
+        Path(path).unlink()
+    update(tmp_path / "index", pictures)
+    index.search(np.ones(48))
+    for path, _, (rows, _) in [first, *found]:
+        assert np.array_equal(rows, wanted[path])
+
+
+def test_an_index_is_described_while_a_writer_replaces_a_file(
+    pictures: Path, tmp_path: Path
+) -> None:
+    update(tmp_path / "index", pictures)
+    before = Index(tmp_path / "index").describe()
+    (tmp_path / "index" / ".codes-0-7.1.part.safetensors").symlink_to("renamed just now")
+    assert Index(tmp_path / "index").describe() == before
+
+
+def test_an_index_that_is_not_used_any_more_closes_its_file(pictures: Path, tmp_path: Path) -> None:
+    """Otherwise Python 3.13 warns of it."""
+    update(tmp_path / "index", pictures)
+    index = Index(tmp_path / "index")
+    database = index._catalog._db
+    del index
+    gc.collect()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed database"):
+        database.execute("SELECT 1")
