@@ -75,21 +75,13 @@ def get_parser() -> argparse.ArgumentParser:
     added = command("index", index, "Index folders of images and recordings.")
     added.add_argument("folders", nargs="*", metavar="DIR", help="folders; default: as last time")
     _index(added)
-    added.add_argument(
-        "--from",
-        dest="parts",
-        type=Path,
-        metavar="DIR",
-        help="add what embed --part wrote there; to a store, also what that index holds",
-    )
+    text = "add what embed --part wrote there; to a store, also what that index holds"
+    added.add_argument("--from", dest="parts", type=Path, metavar="DIR", help=text)
     _model(added, required=False, speech=False)
     added.add_argument("--batch_size", type=positive, default=64, help="images at a time (64)")
     added.add_argument("--force", action="store_true", help="make the index again for this model")
-    added.add_argument(
-        "--approximate",
-        action="store_true",
-        help="search approximately at any size (default: from a million images on)",
-    )
+    text = "search approximately at any size (default: from a million images on)"
+    added.add_argument("--approximate", action="store_true", help=text)
 
     added = command("search", search, "Find images and recordings by voice, text or image.")
     _index(added)
@@ -191,20 +183,13 @@ def _index(parser: Any, *, required: bool = True) -> None:
     parser.add_argument(
         "--clip", default="", help="made the vectors of such a store, e.g. ViT-B-32/openai"
     )
-    parser.add_argument(
-        "--trust_index",
-        action="store_true",
-        help="you trust the maker of a FAISS file, or of a folder of Qdrant: these can run code",
-    )
+    text = "you trust the maker of a FAISS file, or of a folder of Qdrant: these can run code"
+    parser.add_argument("--trust_index", action="store_true", help=text)
 
 
 def _min_score(parser: Any) -> None:
-    parser.add_argument(
-        "--min_score",
-        type=float,
-        help="leave out words whose cosine is lower (default: the model's, chosen when it was "
-        "packed)",
-    )
+    text = "leave out words whose cosine is lower (default: the model's, chosen when it was packed)"
+    parser.add_argument("--min_score", type=float, help=text)
 
 
 @command_errors("speechclip")
@@ -326,7 +311,7 @@ def index(args: argparse.Namespace) -> None:
         args.index,
         args.folders,
         model=model,
-        **load_encoders(model.name, **_loading(args)),
+        **load_encoders(model, **_loading(args)),
         embedded=embedded,
         force=args.force,
         batch_size=args.batch_size,
@@ -370,9 +355,8 @@ def search(args: argparse.Namespace) -> None:
     check_query(*wanted, spoken=args.mic is not None)
     spoken = record(args.mic) if args.mic else None
     other = args.model or args.device or args.text or args.branch in ("cascaded", "both")
-    model: Any = None
-    if not (other or is_store(args.index)):
-        model = kept_model(index.model.fingerprint, args.max_seconds)
+    kept = not (other or is_store(args.index))
+    model: Any = kept and kept_model(index.model.fingerprint, args.max_seconds)
     model = model or _load(args, index.model_at_hand(args.model).name)
     query = embed_query(model, *wanted, spoken=spoken, branch=args.branch)
     kinds = [kind for name, kind in KINDS.items() if args.only in (None, name)]
@@ -380,7 +364,8 @@ def search(args: argparse.Namespace) -> None:
     found = {kind: index.search(query, kind=kind, **options) for kind in kinds}
     hits = [hit for each in found.values() for hit in each]
     if args.paths:
-        print("\n".join(dict.fromkeys(hit.path for hit in hits)))
+        for path in dict.fromkeys(hit.path for hit in hits):
+            print(path)
     else:
         shown = [kind for kind in kinds if found[kind]] or kinds[:1]
         tables = "\n\n".join(_hit_table(kind, found[kind]) for kind in shown)
@@ -429,9 +414,7 @@ def demo(args: argparse.Namespace) -> None:
     limits = Limits(size=args.max_size, seconds=args.max_duration)
     args.max_seconds = max(args.max_seconds or MAX_SECONDS, limits.seconds)
     index = open_index(args.index, clip=args.clip, trust=args.trust_index) if args.index else None
-    backend = open_backend(
-        lambda name: _load(args, name), model=args.model, index=index, data=args.data
-    )
+    backend = open_backend(partial(_load, args), model=args.model, index=index, data=args.data)
     use_export(backend.model)
     serve(backend, limits=limits, host=args.host, port=args.port)
 

@@ -24,7 +24,7 @@ def write_part(
     from espnet_plugin.search.encoder import load_encoders
 
     found = identify_model(model)
-    encoders = load_encoders(found.name, **loading)
+    encoders = load_encoders(found, **loading)
     return embed_part(sources, Path(output), part=part, model=found, **encoders)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from espnet_plugin.inference.clip import embed_pixels, read_pixels
 from espnet_plugin.inference.keywords import later
 from espnet_plugin.pretrained.storage import load_clip
 from espnet_plugin.search.catalog import Window
+from espnet_plugin.search.model import IndexedModel
 from espnet_plugin.speechclip.clip import FrozenCLIP
 from espnet_plugin.utils.device import torch_device
 from espnet_plugin.utils.progress import progress
@@ -90,16 +91,16 @@ def embed_recording(model: SpeechCLIP, path: str) -> tuple[np.ndarray, list[Wind
     return np.array(rows), windows
 
 
-@cache
+@lru_cache(maxsize=1)
 def load_encoders(
-    model: str, *, device: str | None = None, trust_remote_code: bool = False, **speech: Any
+    model: IndexedModel, *, device: str | None = None, trust_remote_code: bool = False, **rest: Any
 ) -> dict[str, Any]:
     """What embeds images and recordings, loaded at first use; options: see from_pretrained."""
     from espnet_plugin.inference.speechclip import SpeechCLIP
 
     options: dict[str, Any] = {"device": device, "trust_remote_code": trust_remote_code}
-    load = cache(partial(SpeechCLIP.from_pretrained, model, **options, **speech))
+    load = cache(partial(SpeechCLIP.from_pretrained, model.name, **options, **rest))
     return {
-        "encoder": ClipEncoder(model, **options),
+        "encoder": ClipEncoder(model.name, **options),
         "embed_recording": lambda path: embed_recording(load(), path),
     }

@@ -153,7 +153,7 @@ def _read(
         if not is_medium(item.id):
             raise DataError("neither an image nor a recording, by its ending")
         if item.place:
-            path = str(folder / f"{number}-{os.path.basename(item.id)}")
+            path = str(folder / f"{number}{os.path.splitext(item.id)[1]}")
             with open(item.path, "rb") as shard, open(path, "wb") as file:
                 shard.seek(item.place[0])
                 file.write(shard.read(item.place[1]))

@@ -87,8 +87,10 @@ def _members(path: str, bad: dict[str, str]) -> Iterator[Item]:
     """The images and recordings in a shard."""
     try:
         with tarfile.open(path, "r:") as shard, open(path, "rb") as stream:
+            size = os.fstat(stream.fileno()).st_size
             for member in shard:
-                if member.isreg() and is_medium(member.name):
+                whole = member.offset_data + member.size <= size
+                if whole and member.isreg() and is_medium(member.name):
                     yield Item(member.name, path, (member.offset_data, member.size))
             stream.seek(shard.offset)  # at a damaged header, tarfile ends as if it had read all
             if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):

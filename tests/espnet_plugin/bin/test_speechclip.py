@@ -83,6 +83,7 @@ def test_search_by_voice_text_and_picture(
         assert all(hit["start"] is None and hit["words"] == [] for hit in hits)
     paths = run(*search, "--text", "a dog", "--paths").splitlines()
     assert paths == ranking(model, written, pictures)
+    assert run(*search, "--text", "a dog", "--paths", "--only", "recordings") == ""
     printed = run(*search, "--image", pictures / "3.png").splitlines()
     assert printed[1].split() == ["1", "1.000", str(pictures / "3.png")]
 

@@ -8,7 +8,8 @@ import soundfile
 
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.inference.speechclip import SpeechCLIP
-from espnet_plugin.search.encoder import embed_recording
+from espnet_plugin.search.encoder import embed_recording, load_encoders
+from espnet_plugin.search.model import IndexedModel
 
 
 def test_windows_are_embedded_like_queries_with_keywords_at_their_times(
@@ -49,3 +50,10 @@ def test_what_is_wrong_with_a_recording_is_said_with_its_name(
     (tmp_path / "b.wav").write_bytes(b"no sound")
     with pytest.raises(DataError, match=r"^/.*b\.wav: cannot be read"):
         embed_recording(model, str(tmp_path / "b.wav"))
+
+
+def test_encoders_are_kept_until_the_model_changes() -> None:
+    """A worker of Dask can outlive a training that writes the same folder again."""
+    first = load_encoders(IndexedModel("exp", "a" * 64), device="cpu")
+    assert load_encoders(IndexedModel("exp", "a" * 64), device="cpu") is first
+    assert load_encoders(IndexedModel("exp", "b" * 64), device="cpu") is not first

@@ -188,6 +188,17 @@ def test_members_of_shards(pictures: Path, tmp_path: Path) -> None:
     assert (merged.merged, merged.elsewhere) == (0, 2)
 
 
+def test_members_with_long_names_and_with_absurd_sizes(pictures: Path, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "0.tar", "w") as made:
+        made.add(pictures / "sub0" / "2.png", "a" * 251 + ".png")
+        absurd = tarfile.TarInfo("b.png")
+        absurd.size = 1 << 50
+        made.fileobj.write(absurd.tobuf(tarfile.GNU_FORMAT) + bytes(512))
+    manifest = embed(tmp_path / "0.tar", tmp_path / "parts")
+    assert manifest["rows"] == 1
+    assert list(manifest["bad"]) == [str(tmp_path / "0.tar")]
+
+
 def test_merging_equals_an_index_made_from_the_files(
     job: Path, pictures: Path, tmp_path: Path
 ) -> None:
