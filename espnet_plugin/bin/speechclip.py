@@ -180,9 +180,8 @@ def _index(parser: Any, *, required: bool = True) -> None:
         "qdrant:http://HOST#NAME, postgresql://HOST/DATABASE#TABLE, faiss:FILE#PATHS, "
         "parquet:FILE, rclip:FILE",
     )
-    parser.add_argument(
-        "--clip", default="", help="made the vectors of such a store, e.g. ViT-B-32/openai"
-    )
+    text = "made the vectors of such a store, e.g. ViT-B-32/openai"
+    parser.add_argument("--clip", default="", help=text)
     text = "you trust the maker of a FAISS file, or of a folder of Qdrant: these can run code"
     parser.add_argument("--trust_index", action="store_true", help=text)
 

@@ -12,12 +12,7 @@ import numpy as np
 from espnet_plugin.data.manifest import fingerprint
 from espnet_plugin.data.speech_activity import spoken_part
 from espnet_plugin.data.stop_words import is_stop_word
-from espnet_plugin.demo.captions import (
-    Caption,
-    SpokenCaptions,
-    embed_captions,
-    read_captions,
-)
+from espnet_plugin.demo.captions import Caption, SpokenCaptions, embed_captions, read_captions
 from espnet_plugin.inference.keywords import HeardWord, later
 from espnet_plugin.search.index import Hit, Index
 from espnet_plugin.search.model import identify_model

@@ -148,9 +148,8 @@ def import_faiss() -> ModuleType:
     try:
         import faiss
     except ImportError as error:
-        raise ImportError(
-            f"search needs faiss ({error}): pip install faiss-cpu (extra: search)"
-        ) from error
+        needed = "pip install faiss-cpu (extra: search)"
+        raise ImportError(f"search needs faiss ({error}): {needed}") from error
     return faiss
 
 

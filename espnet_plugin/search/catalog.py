@@ -30,11 +30,15 @@ CREATE TABLE IF NOT EXISTS state (json TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS vectors (
     row INTEGER PRIMARY KEY, content BLOB NOT NULL, start REAL, end REAL, words TEXT
 );
+
 CREATE INDEX IF NOT EXISTS vectors_content ON vectors (content);
+
 CREATE INDEX IF NOT EXISTS windows ON vectors (row) WHERE start IS NOT NULL;
+
 CREATE TABLE IF NOT EXISTS files (
     path BLOB PRIMARY KEY, stamp TEXT NOT NULL, content BLOB, problem TEXT
 ) WITHOUT ROWID;
+
 CREATE INDEX IF NOT EXISTS files_content ON files (content);
 PRAGMA user_version = {FORMAT};
 COMMIT;

@@ -33,9 +33,8 @@ def identify_model(name: str) -> IndexedModel:
     from espnet_plugin.pretrained.fingerprint import model_fingerprint
 
     path = os.path.expanduser(name)
-    return IndexedModel(
-        os.path.abspath(path) if os.path.exists(path) else name, model_fingerprint(name)
-    )
+    known = os.path.abspath(path) if os.path.exists(path) else name
+    return IndexedModel(known, model_fingerprint(name))
 
 
 def clip_of(name: str) -> str:

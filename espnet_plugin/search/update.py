@@ -156,9 +156,7 @@ def update_index(
         run.add_files(listed, batch_size)
         run.remove_gone(listed)
         run.tidy(approximate_from)
-        images, recordings, windows, _ = catalog.counts()
-        run.result.images, run.result.recordings = images, recordings
-        run.result.windows = windows
+        run.result.images, run.result.recordings, run.result.windows, _ = catalog.counts()
         return run.result
 
 

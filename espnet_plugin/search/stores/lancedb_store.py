@@ -14,10 +14,9 @@ from espnet_plugin.search.stores.store import VECTORS, Row, Store, column, only
 
 
 class Opened(Store):
-    """See :class:`Store`."""
+    """See :class:`Store`; a search sees what another process adds."""
 
     def _open(self) -> None:
-        # a search sees what another process adds
         self._database = lancedb.connect(self.place, read_consistency_interval=timedelta(0))
         names = self._database.list_tables().tables
         self.table = self.table or ("images" if self.new and not names else only(names))

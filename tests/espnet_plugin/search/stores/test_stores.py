@@ -514,7 +514,9 @@ def test_what_is_wrong_is_said_with_the_stores_name(case: Case, tmp_path: Path) 
         open_index(f"lancedb:{tmp_path / 'absent'}")
     with pytest.raises(DataError, match=f"parquet:{tmp_path}.*: no Parquet file"):
         open_index(f"parquet:{tmp_path}")
-    write_table(pa.table({"path": list("ab"), "vector": [[1.0], [1.0] * 3]}), tmp_path / "a.parquet")
+    write_table(
+        pa.table({"path": list("ab"), "vector": [[1.0], [1.0] * 3]}), tmp_path / "a.parquet"
+    )
     with pytest.raises(DataError, match="vectors of 1 and of 3 numbers in one column, vector"):
         open_index(f"parquet:{tmp_path}", clip=CLIP)
     write_table(pa.table({"name": ["a"], "vector": [[1.0, 2.0]]}), tmp_path / "a.parquet")
