@@ -24,7 +24,7 @@ from espnet_plugin.data.inference_set import (
 )
 from espnet_plugin.data.keyword_file import UtteranceKeywords, write_keywords
 from espnet_plugin.data.manifest import RECORD, write_record
-from espnet_plugin.data.scp import DataError, write_scp
+from espnet_plugin.data.scp import DataError, read_scp, write_scp
 from espnet_plugin.utils.atomic import atomic_path, write_text
 
 UTTERANCE_ARRAYS = ("speech_parallel", "speech_cascaded", "text")
@@ -104,7 +104,7 @@ def merge_outputs(parts: Sequence[str | Path], output_dir: str | Path) -> int:
         Number of utterances.
 
     Raises:
-        DataError: A job is incomplete, or two jobs have the same utterance.
+        DataError: A job is incomplete or missing, or two jobs have the same utterance.
         ValueError: A job's files are damaged.
     """
     if not parts:
@@ -125,6 +125,12 @@ def merge_outputs(parts: Sequence[str | Path], output_dir: str | Path) -> int:
             raise DataError(f"{part}: of another model or other data than {parts[0]}; run it again")
         whole.made_from = made_from
         whole.add(one)
+    listed, *_ = whole.made_from.get("speech", [""])
+    if Path(listed).is_file() and (absent := read_scp(listed).keys() - whole.arrays.keys()):
+        raise DataError(
+            f"{output_dir}: {len(absent)} utterances of {listed} are in no job's output, the first "
+            f"is {min(absent)}; merge the outputs of all parts"
+        )
     whole.write(output_dir)
     return len(whole.arrays)
 

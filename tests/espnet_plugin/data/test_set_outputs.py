@@ -39,6 +39,13 @@ def test_jobs_without_captions_and_pictures_are_put_together(tmp_path: Path) -> 
     other.write(tmp_path / "c")
     with pytest.raises(DataError, match="of another model or other data than"):
         merge_outputs([tmp_path / "a", tmp_path / "c"], tmp_path / "all")
+    (tmp_path / "wav.scp").write_text("a a.wav\nb b.wav\nd d.wav\ne e.wav\n")
+    for part in (first := output("a")), (second := output("b")):
+        part.made_from = {"speech": [str(tmp_path / "wav.scp"), "x"]}
+    first.write(tmp_path / "a")
+    second.write(tmp_path / "b")
+    with pytest.raises(DataError, match="2 utterances of .*wav.scp are in no job's .* first is d"):
+        merge_outputs([tmp_path / "a", tmp_path / "b"], tmp_path / "all")
     (tmp_path / "a" / "utterances.txt").unlink()
     with pytest.raises(DataError, match="that job did not finish"):
         merge_outputs([tmp_path / "a"], tmp_path / "all")
