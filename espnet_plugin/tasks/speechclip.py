@@ -273,11 +273,16 @@ class SpeechCLIPTask(AbsTask):
         }
         data = iter_options.data_path_and_name_and_type
         utt2image = read_ids(data, lengths, "image_id")
+        parallel = args.language_batches == "parallel"
+        if (args.model_conf or {}).get("cross_lingual_weight") and not parallel:
+            raise ValueError(
+                "model_conf.cross_lingual_weight needs --language_batches parallel: no other batch "
+                "has captions of an image in two languages"
+            )
         sampler: AbsSampler
         if args.language_batches == "mixed":
             sampler = UniqueImageBatchSampler(utt2image, **options)
         else:
-            parallel = args.language_batches == "parallel"
             languages = read_ids(data, lengths, "lids")
             sampler = LanguageBatchSampler(utt2image, languages, parallel=parallel, **options)
         logging.info(f"[{mode}] Batch sampler: {sampler}")

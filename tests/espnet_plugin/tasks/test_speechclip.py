@@ -539,6 +539,14 @@ def test_parallel_batches_train_the_cross_lingual_term(
     assert load_checkpoint(output / "1epoch.pth")["num_updates"] == 3  # two images in a batch
 
 
+def test_the_cross_lingual_term_needs_parallel_batches(
+    tiny_corpus, model_arguments, with_languages: list[str], tmp_path: Path
+) -> None:
+    options = ("--max_epoch", "1", "--model_conf", "cross_lingual_weight=0.5", *with_languages)
+    with pytest.raises(ValueError, match="needs --language_batches parallel"):
+        train(tiny_corpus, model_arguments, tmp_path / "exp", *options)
+
+
 def test_batches_of_languages_need_languages(tiny_corpus, model_arguments, tmp_path: Path) -> None:
     options = ("--max_epoch", "1", "--language_batches", "separate")
     with pytest.raises(DataError, match=r"no lids \(utt2lid,lids,text_int\)"):
