@@ -75,11 +75,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
     """Runs one job; a fault of the data ends it with one message and exit code 1."""
     print(get_commandline_args(), file=sys.stderr)
     args = get_parser().parse_args(cmd)
-    from espnet_plugin.inference.speech_states import (
-        DIMENSIONS,
-        dump_speech_states,
-        stored_size,
-    )
+    from espnet_plugin.inference.speech_states import DIMENSIONS, dump_speech_states, stored_size
     from espnet_plugin.speechclip.factory import build_speech_encoder
 
     listed = read_scp(args.wav_scp)

@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from espnet_plugin.data.scp import DataError, MissingFileError, columns, text_lines
+from espnet_plugin.data.scp import DataError, columns, text_lines
 
 WORDS_CTM = "words.ctm"  # in a data directory
 SILENCES = frozenset({"", "sil", "sp", "spn", "<eps>", "<sil>", "<unk>"})
 
 
-class AlignmentError(ValueError):
+class AlignmentError(DataError):
     """Word alignments that cannot be used."""
 
 
@@ -37,16 +37,11 @@ def read_ctm(path: str | Path) -> dict[str, list[Word]]:
     Raises:
         FileNotFoundError: There is no such file.
         AlignmentError: No utterance is intact; names file, line and what is wrong.
+        DataError: It is not UTF-8.
     """
     words: dict[str, list[Word]] = {}
     damaged: dict[str, str] = {}
-    try:
-        lines = list(text_lines(path))
-    except MissingFileError:
-        raise
-    except DataError as error:
-        raise AlignmentError(str(error)) from error
-    for number, line in lines:
+    for number, line in text_lines(path):
         if not line.strip() or line.startswith(";;"):
             continue
         utterance, *fields = columns(line)

@@ -108,9 +108,7 @@ class SpeechCLIPSystem(BaseSystem):
 
     def _run_recipe(self, first: int, last: int, **more: Any) -> None:
         options = OmegaConf.to_container(self.training_config.preparation, resolve=True)
-        run_recipe_stages(
-            self.training_config.recipe_dir, first, last, options={**options, **more}
-        )
+        run_recipe_stages(self.training_config.recipe_dir, first, last, options={**options, **more})
 
 
 def run_recipe_stages(

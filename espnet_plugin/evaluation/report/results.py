@@ -16,9 +16,10 @@ from urllib.parse import quote
 import yaml
 from humanfriendly import format_size
 
-from espnet_plugin.data.alignments import WORDS_CTM, AlignmentError, Word, read_ctm
+from espnet_plugin.data.alignments import WORDS_CTM, Word, read_ctm
 from espnet_plugin.data.hard_negatives import HARD_NEGATIVES
 from espnet_plugin.data.inference_set import UTTERANCES, InferenceSet, read_inference_set
+from espnet_plugin.data.scp import DataError
 from espnet_plugin.evaluation.ladder import read_ladder
 from espnet_plugin.evaluation.queries import choose_examples
 from espnet_plugin.evaluation.report.material import read_material
@@ -139,7 +140,7 @@ def _add_keyword_scores(
     ctm = data_dir / WORDS_CTM if data_dir and (data_dir / WORDS_CTM).exists() else None
     try:
         keywords = score_keywords_directory(data.directory, token_list=token_list, words_ctm=ctm)
-    except AlignmentError as error:
+    except DataError as error:
         logging.warning(f"keywords are scored without their places: {error}")
         keywords = score_keywords_directory(data.directory, token_list=token_list)
     scores.setdefault("intervals", {})["keywords"] = keywords.pop("intervals", {})
@@ -154,7 +155,7 @@ def _read_words(data_dir: Path | None) -> dict[str, list[Word]]:
         return {}
     try:
         return read_ctm(data_dir / WORDS_CTM)
-    except AlignmentError as error:
+    except DataError as error:
         logging.warning(f"figures are drawn without word alignments: {error}")
         return {}
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from espnet_plugin.data.alignments import AlignmentError, Word, read_ctm
+from espnet_plugin.data.scp import DataError
 
 
 def test_ctm(tmp_path):
@@ -25,5 +26,5 @@ def test_an_utterance_with_a_damaged_line_is_left_out_and_counted(tmp_path, capl
     with pytest.raises(AlignmentError, match="no utterance .*words.ctm:1: expected 'utterance"):
         read_ctm(path)
     path.write_bytes(bytes(range(128, 256)))
-    with pytest.raises(AlignmentError, match="words.ctm: not UTF-8"):
+    with pytest.raises(DataError, match="words.ctm: not UTF-8"):
         read_ctm(path)

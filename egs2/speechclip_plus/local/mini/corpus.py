@@ -183,11 +183,10 @@ def speak_corpus(
 def hard_negatives(config: MiniConfig, split: str, images: Sequence[str]) -> list[HardNegative]:
     """Return pairs of images of a split that differ in one thing, in both directions."""
     pairs = []
-    members, number = iter(images), 0
-    for base in members:
+    members = iter(images)
+    for number, base in enumerate(members):
         for kind, sibling in zip(sibling_kinds(config.world, split, number), members, strict=False):
             pairs += [HardNegative(base, sibling, kind), HardNegative(sibling, base, kind)]
-        number += 1
     return pairs
 
 
