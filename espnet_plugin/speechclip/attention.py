@@ -1,4 +1,4 @@
-"""The trained block that lets query vectors and frames look at each other.
+"""The trained block: attention over query vectors and frames.
 
 A block maps (batch, positions, dim) to a :class:`BlockOutput`. Your own needs the constructor
 ``(dim, *, ...)`` and ``forward`` of :class:`AttentionBlock`.

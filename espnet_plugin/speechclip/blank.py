@@ -31,13 +31,13 @@ class Blank(nn.Linear):
         nn.init.constant_(self.bias, INITIAL_BIAS)
 
     def forward(self, keywords: Tensor) -> Tensor:
-        """(batch, slots, dim) to (batch, slots)."""
+        """Keywords (batch, slots, dim) to probabilities (batch, slots), float32."""
         return super().forward(keywords)[..., 0].float().sigmoid()
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What is read of a batch's segments, as an expectation.
+    """Which segments of a batch are keywords, and of what sub-words: probabilities.
 
     Attributes:
         said: Probability that a segment is not blank, (batch, slots); 0 at padding.
@@ -74,8 +74,8 @@ def expected_reading(probabilities: Tensor, blank: Tensor, lengths: Tensor) -> R
     return Reading(said, said * share, new / share[:, :, None])
 
 
-def decided(blank: Tensor, lengths: Tensor) -> Tensor:
-    """Which segments are blank at inference: the likely ones, but never all of an utterance.
+def choose_blanks(blank: Tensor, lengths: Tensor) -> Tensor:
+    """Segments that are blank at inference: those above 0.5, but never all of an utterance.
 
     Args:
         blank: Probabilities, (batch, slots).
@@ -84,7 +84,6 @@ def decided(blank: Tensor, lengths: Tensor) -> Tensor:
     Returns:
         (batch, slots), true at padding.
     """
-    padding = padding_mask(lengths, blank.size(1))
-    blank = blank.masked_fill(padding, torch.inf)
+    blank = blank.masked_fill(padding_mask(lengths, blank.size(1)), torch.inf)
     likeliest_said = F.one_hot(blank.argmin(dim=1), blank.size(1)).bool()
     return (blank > 0.5) & ~likeliest_said

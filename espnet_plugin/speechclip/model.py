@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from espnet_plugin.speechclip.attention import BlockOutput
 from espnet_plugin.speechclip.backends.waveform import float_samples
-from espnet_plugin.speechclip.blank import Blank, decided, expected_reading
+from espnet_plugin.speechclip.blank import Blank, choose_blanks, expected_reading
 from espnet_plugin.speechclip.clip import FrozenCLIP
 from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
 from espnet_plugin.speechclip.keyword_extractor import KeywordExtractor, Slots, join_slots
@@ -380,7 +380,7 @@ class SpeechCLIPModel(nn.Module):
         """Decides which segments (batch, slots) are blank or repeats; in training, how likely."""
         quantized = keywords.quantized
         if quantized.probabilities is None:
-            return merge_repeats(keywords, decided(blank, keywords.lengths))
+            return merge_repeats(keywords, choose_blanks(blank, keywords.lengths))
         with torch.autocast(blank.device.type, enabled=False):
             reading = expected_reading(quantized.probabilities, blank, keywords.lengths)
             mixed = reading.named @ self.token_table.to(reading.named.dtype)

@@ -17,13 +17,13 @@ def last_layers(backend: Any, number: int) -> list[nn.Module]:
     """The last transformer layers of an encoder, with gradients.
 
     Raises:
-        ValueError: If it does not name so many in its attribute ``layers``.
+        ValueError: If ``number`` is not positive, or ``backend.layers`` has fewer.
     """
     layers = getattr(backend, "layers", ())
     if not 0 < number <= len(layers):
         raise ValueError(
-            f"speech_encoder_conf.train_layers: {number} of {len(layers)} layers that "
-            f"{type(backend).__name__} names in its attribute layers"
+            f"speech_encoder_conf.train_layers: got {number}, but {type(backend).__name__} has "
+            f"{len(layers)} layers in its attribute layers"
         )
     return [layer.requires_grad_(True) for layer in layers[len(layers) - number :]]
 

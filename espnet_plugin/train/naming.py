@@ -26,7 +26,7 @@ STEPS, BATCH, RATE = 250, 512, 3e-3
 NOISE = 1.0  # length of the noise on embeddings of length 1: images lie apart from texts
 SCALE = 4.0  # of the embeddings, for the softmax
 ABOVE_FREEZING = 2.0
-NAMED = 1e-6  # least probability of a sub-word to be named: its logarithm has a gradient
+NAMED = 1e-6  # added to the probability that a sub-word is named, for its logarithm
 
 
 class ImageTagger(nn.Module):
@@ -125,15 +125,17 @@ def naming_loss_of(model: SpeechCLIPModel, bank: ImageBank) -> NamingLoss:
         RuntimeError: If the bank was not filled.
         ValueError: If the vocabulary has no counts.
     """
-    assert model.vocabulary is not None  # as the model has keywords
-    if not any(model.vocabulary.counts):
+    rows = model.vocabulary
+    assert rows is not None  # as the model has keywords
+    if not any(rows.counts):
         raise ValueError(
             "model_conf.naming_weight needs keyword_vocabulary as a file with counts of captions: "
             "that of the recipe's stage 5"
         )
+    counts = [0 if i in rows.forbidden else n for i, n in zip(rows.ids, rows.counts, strict=True)]
     table = model.token_table
     with torch.autocast(table.device.type, enabled=False):
-        weight, bias = train_reader(model.clip, model.vocabulary.ids, model.vocabulary.counts)
+        weight, bias = train_reader(model.clip, rows.ids, counts)
         tagger = ImageTagger(weight, bias, bank.filled())
     return NamingLoss(tagger, temperature=ABOVE_FREEZING * freezing_temperature(table))
 
@@ -141,7 +143,7 @@ def naming_loss_of(model: SpeechCLIPModel, bank: ImageBank) -> NamingLoss:
 def train_reader(
     clip: FrozenCLIP, ids: Sequence[int], counts: Sequence[int]
 ) -> tuple[Tensor, Tensor]:
-    """Learns which sub-words a text holds from its embedding less the mean of all.
+    """Learns to tell a text's sub-words from its embedding, minus the mean of all embeddings.
 
     The texts are lists of sub-words, drawn as often as captions use them.
 

@@ -1,4 +1,4 @@
-"""Writes a model as ONNX files, in int8 where that changes little."""
+"""Writes a model as ONNX files, in int8 where that hardly changes what they compute."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ LENGTHS = {SPEECH: {"input": {1: "samples"}, "states": {2: "frames"}}}  # the re
 
 
 def export_onnx(model: SpeechCLIP, *, recordings: Sequence[str] = ()) -> dict[str, Any]:
-    """Exports speech encoder, block, parallel branch and image tower to where searches look.
+    """Exports speech encoder, block, parallel branch and image tower to the folder of exports.
 
-    A graph is in int8 if all its outputs, for the recordings and noise or for images, have a cosine
-    of 0.999 to those in float32. Raises a ValueError if the model has no parallel branch, or
-    onnxruntime gives other values than PyTorch.
+    A graph is in int8 if every output, for noise and the recordings or for images, has a cosine of
+    at least 0.999 with the output in float32. Raises a ValueError if the model has no parallel
+    branch or another encoder, or if onnxruntime gives other values than PyTorch.
 
     Args:
         model: On the CPU.
-        recordings: Speech to compare.
+        recordings: Files of speech; without them, int8 is judged by noise alone.
 
     Returns:
         The content of ``export.json``, and ``directory``.
     """
     encoder: Any = model.model.speech_encoder
     if "parallel" not in model.branches or not isinstance(encoder.backend, HuggingFaceBackend):
-        raise ValueError(f"{model.source}: export needs a parallel branch, a huggingface encoder")
+        raise ValueError(f"{model.source}: export needs parallel: true and a huggingface encoder")
     clip = load_clip(model.source, text_tower=False, trust_remote_code=model.trust_remote_code)
     rng, rate = np.random.default_rng(0), model.sampling_rate
     heard = [rng.normal(0, 0.1, round(time * rate)).astype(np.float32) for time in NOISE_SECONDS]
@@ -81,7 +81,7 @@ def export_onnx(model: SpeechCLIP, *, recordings: Sequence[str] = ()) -> dict[st
 
 
 def use_export(model: SpeechCLIP) -> None:
-    """Computes hidden states by the model's kept export, if it has one and is on the CPU."""
+    """Lets the model take hidden states from its kept export, if there is one, on the CPU."""
     kept = onnx.kept_model(model_fingerprint(model.source))
     if kept is None or torch.device(model.device).type != "cpu":
         return
@@ -109,7 +109,7 @@ class _Speech(nn.Module):
 
 
 def _export(path: Path, part: Any, ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> str:
-    """Writes a graph that makes of our inputs what PyTorch makes of its; returns the precision."""
+    """Writes a graph, compares it (inputs ``ours``) with PyTorch (``theirs``); its precision."""
     with torch.no_grad():
         wanted = [
             row.numpy() for each in theirs for row in part.eval()(torch.from_numpy(each)[None])
@@ -124,7 +124,7 @@ def _export(path: Path, part: Any, ours: Sequence[np.ndarray], theirs: Sequence[
     exact = _outputs(path, ours)
     for found, expected in zip(exact, wanted, strict=True):
         if not abs(found - expected).max() <= TOLERANCE * abs(expected).max():  # NaN is not
-            raise ValueError(f"{path.name}: this model cannot be exported, results would differ")
+            raise ValueError(f"{path.name}: onnxruntime and PyTorch differ; use the model as it is")
     from onnxruntime.quantization import quantize_dynamic
 
     small = path.with_name(f"int8-{path.name}")

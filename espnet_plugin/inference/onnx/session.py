@@ -1,7 +1,7 @@
 """Embeds speech and images by onnxruntime, with the files of an export and without PyTorch.
 
-A directory holds ``export.json`` and a graph each for speech and images. Graphs must have the
-digests that are written there, and hold their own weights.
+A directory holds ``export.json``, one graph for speech and one for images. A graph is refused if
+its digest is not that in ``export.json``, or if its weights are in another file.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class OnnxModel:
     """Embeds like SpeechCLIP's parallel branch, one item at a time.
 
     Args:
-        directory: Of the export; a graph is read when it is needed.
-        fingerprint: Of the model that it must be of.
+        directory: Holds the export; each graph is read at its first use.
+        fingerprint: The model's; an export of another model is refused.
         max_seconds: Only the beginning of longer speech is used.
 
     Raises:
@@ -52,7 +52,7 @@ class OnnxModel:
     def encode_speech(
         self, speech: Any, *, sampling_rate: int | None = None, branch: str | None = None
     ) -> np.ndarray:
-        """As :meth:`SpeechCLIP.encode_speech` of one recording; a ValueError for other branches."""
+        """As :meth:`SpeechCLIP.encode_speech` of one recording, (1, E), parallel branch only."""
         if branch not in (None, "parallel"):
             raise ValueError(f"{self.directory}: only the parallel branch was exported")
         rates = {"sampling_rate": sampling_rate, "wanted_rate": self.sampling_rate}
@@ -60,7 +60,7 @@ class OnnxModel:
         return self._row(SPEECH, self.waveform(samples))
 
     def encode_image(self, image: Any) -> np.ndarray:
-        """As :meth:`SpeechCLIP.encode_image` of one image."""
+        """As :meth:`SpeechCLIP.encode_image` of one image, (1, E)."""
         return self._row(IMAGE, self.pixels(image))
 
     def run(self, graph: str, output: str, values: np.ndarray) -> np.ndarray:
@@ -68,7 +68,7 @@ class OnnxModel:
         return np.asarray(self._session(graph).run([output], {"input": values[None]})[0][0])
 
     def waveform(self, samples: np.ndarray) -> np.ndarray:
-        """Samples as the speech encoder takes them, (samples,)."""
+        """Samples as the speech encoder takes them, (samples,), at least ``min_samples``."""
         samples = np.pad(samples, (0, max(0, self.export["min_samples"] - len(samples))))
         if self.export["normalize"]:
             samples = (samples - samples.mean()) / np.sqrt(samples.var() + np.float32(1e-5))

@@ -76,8 +76,8 @@ def kaldi_features(
 class WhisperBackend(TransformersBackend):
     """Whisper's encoder (arXiv 2212.04356): frames of 20 ms, ceil(samples / 320) of them.
 
-    It was trained on 30 s alone, so a shorter utterance is continued with silence to 30 s, and
-    takes their time; its frames see that silence. Only its own frames are returned.
+    It was trained on windows of 30 s. So a shorter utterance is padded with silence to 30 s, which
+    its frames see, and takes as long as 30 s. Only its own frames are returned.
     """
 
     word = "whisper"

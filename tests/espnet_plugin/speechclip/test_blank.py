@@ -7,7 +7,7 @@ import itertools
 import pytest
 import torch
 
-from espnet_plugin.speechclip.blank import Blank, decided, expected_reading
+from espnet_plugin.speechclip.blank import Blank, choose_blanks, expected_reading
 from espnet_plugin.speechclip.keywords import find_runs
 
 
@@ -44,7 +44,7 @@ def test_certain_segments_are_read_as_ctc_reads():
 
 def test_something_is_always_said():
     blank = torch.tensor([[0.9, 0.7, 0.1], [0.9, 0.2, 0.6]])
-    assert decided(blank, torch.tensor([2, 3])).tolist() == [
+    assert choose_blanks(blank, torch.tensor([2, 3])).tolist() == [
         [True, False, True],  # the least blank of two; padding
         [True, False, True],
     ]

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from espnet_plugin.speechclip.vocabulary import KeywordVocabulary
 from espnet_plugin.train.image_bank import ImageBank
 from espnet_plugin.train.naming import (
     SCALE,
@@ -78,6 +79,22 @@ def test_a_vocabulary_without_counts_is_refused() -> None:
     model = SimpleNamespace(vocabulary=SimpleNamespace(ids=(1, 2), counts=()))
     with pytest.raises(ValueError, match="a file with counts of captions"):
         naming_loss_of(model, ImageBank())
+
+
+def test_what_no_keyword_may_choose_is_no_tag() -> None:
+    things = [[a, b] for a in range(1, 8) for b in range(1, a)]
+    images = pictures([[0, *shown] for shown in things])
+    bank = ImageBank(temperature=0.1)
+    bank.fill(torch.arange(len(things)), images)
+    counts = (4000, *COUNTS[1:])  # as of padding, where that is counted
+    model = SimpleNamespace(
+        vocabulary=KeywordVocabulary(tuple(IDS), frozenset(IDS[:1]), counts),
+        token_table=VECTORS + 1,
+        clip=SimpleNamespace(encode_tokens=sums),
+    )
+    tags = naming_loss_of(model, bank).tagger(images)  # (images, 8)
+    assert tags[:, 0].max() < 0.1
+    assert all(row[shown].sum() > 0.9 for row, shown in zip(tags, things, strict=True))
 
 
 def test_equals_the_obvious_loop() -> None:
