@@ -103,6 +103,8 @@ class Catalog:
             uri = f"{self.path.absolute().as_uri()}?mode={mode}"
             self._db = sqlite3.connect(uri, timeout=WAIT_SECONDS, **options)
             weakref.finalize(self, self._db.close)
+            # a writer locks readers out only while it commits, however much it changes
+            self._db.execute("PRAGMA cache_spill = OFF")
             # an index from elsewhere runs no functions
             self._db.execute("PRAGMA trusted_schema = OFF")
             new = not self._db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]

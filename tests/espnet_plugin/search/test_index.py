@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from espnet_plugin.data.scp import DataError
-from espnet_plugin.search.catalog import Catalog
+from espnet_plugin.search.catalog import Catalog, Window
 from espnet_plugin.search.index import Index
 from tests.espnet_plugin.search.conftest import (
     PixelEncoder,
@@ -187,3 +187,15 @@ def test_an_index_that_is_not_used_any_more_closes_its_file(pictures: Path, tmp_
     gc.collect()
     with pytest.raises(sqlite3.ProgrammingError, match="closed database"):
         database.execute("SELECT 1")
+
+
+def test_a_large_change_does_not_lock_readers_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More than SQLite's cache holds, as when an index is compacted."""
+    monkeypatch.setattr("espnet_plugin.search.catalog.WAIT_SECONDS", 0.1)
+    writer = Catalog(tmp_path, create=True)
+    with writer.transaction():
+        for row in range(60_000):
+            writer.add_vector(row, (7919 * row).to_bytes(32, "big"), Window())
+        assert Catalog(tmp_path).vectors() == 0
