@@ -40,3 +40,12 @@ def test_a_full_disk_is_told_with_the_path(tmp_path, monkeypatch):
 def test_another_error_of_the_block_stays_as_it_is(tmp_path):
     with pytest.raises(FileNotFoundError, match="^nothing there$"), atomic_path(tmp_path / "a"):
         raise FileNotFoundError("nothing there")
+
+
+def test_two_writers_of_a_file_do_not_share_its_beginning(tmp_path):
+    """Processes of two machines may have the same number."""
+    with atomic_path(tmp_path / "x") as first, atomic_path(tmp_path / "x") as second:
+        first.write_text("first")
+        second.write_text("second")
+    assert (tmp_path / "x").read_text() == "first"
+    assert len(list(tmp_path.iterdir())) == 1
