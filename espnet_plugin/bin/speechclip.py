@@ -118,9 +118,8 @@ def _parts_options(parser: argparse.ArgumentParser) -> None:
         "folder, a tar shard as WebDataset writes it, or a list with a path in each line",
     )
     parser.add_argument("--parts", type=positive, metavar="N", help="write N parts on --cluster")
-    parser.add_argument(
-        "--cluster", help="Dask's: local, tcp://HOST:PORT, slurm, ... or ESPnet3's YAML file"
-    )
+    text = "Dask's: local, tcp://HOST:PORT, slurm, ... or ESPnet3's YAML file"
+    parser.add_argument("--cluster", help=text)
     parser.add_argument("--workers", type=positive, default=2, help="how many to start (2)")
 
 
@@ -167,9 +166,8 @@ def _model(
             "1 GB. Keywords can end earlier",
         )
     if branch:
-        group.add_argument(
-            "--branch", choices=("parallel", "cascaded", "both"), help="embedding of speech"
-        )
+        branches = ("parallel", "cascaded", "both")
+        group.add_argument("--branch", choices=branches, help="embedding of speech")
 
 
 def _index(parser: Any, *, required: bool = True) -> None:
@@ -321,7 +319,7 @@ def index(args: argparse.Namespace) -> None:
 
 def _fill_store(args: argparse.Namespace) -> None:
     from espnet_plugin.search.index import Index, is_index
-    from espnet_plugin.search.model import clip_of
+    from espnet_plugin.search.model import clip_of, identify_model
     from espnet_plugin.search.parts import open_parts
     from espnet_plugin.search.stores import open_index
 
@@ -330,10 +328,10 @@ def _fill_store(args: argparse.Namespace) -> None:
     folders: list[str] = []
     if is_index(args.parts):
         source = Index(args.parts)
-        model, files, folders = source.model, source.images(), source.folders
+        model, files, folders = source.model_at_hand(args.model), source.images(), source.folders
     else:
-        model, files = open_parts(args.parts)
-    clip = clip_of(args.model or model.name)
+        model, files = open_parts(args.parts, args.model and identify_model(args.model))
+    clip = clip_of(model.name)
     store = open_index(args.index, clip=args.clip or clip, trust=args.trust_index, new=True)
     store.check_clip(clip)
     added, removed = store.copy(files, folders)

@@ -37,7 +37,7 @@ class Opened(parquet_store.Opened):
         if paths.is_dir() or paths.suffix == ".parquet":
             self._table = parquet_store.read_tables(paths)
         else:
-            self._table = pa.table({"path": paths.read_text("utf-8").splitlines()})
+            self._table = pa.table({"path": paths.read_bytes().splitlines()})
         self.clip = parquet_store.clip_of_schema(self._table.schema)
         self.read_only = not self.clip or paths != self._file
         if not self.read_only:  # made here: the paths' file has the vectors that belong to them

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from qdrant_client import QdrantClient, models
 
-from espnet_plugin.search.stores.store import CLIP, Row, Store, only
+from espnet_plugin.search.stores.store import CLIP, VECTORS, Row, Store, column, only
 
 PAGE = 4096
 
@@ -36,7 +36,7 @@ class Opened(Store):
         vectors: Any = config.params.vectors
         self.clip = (config.metadata or {}).get(CLIP, "")
         if isinstance(vectors, dict):
-            self._using = only(list(vectors))
+            self._using = column(VECTORS, vectors) if len(vectors) > 1 else only(list(vectors))
             vectors = vectors[self._using]
         self.dim, self.ranks_by_cosine = vectors.size, vectors.distance == models.Distance.COSINE
 

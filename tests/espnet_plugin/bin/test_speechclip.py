@@ -182,10 +182,17 @@ def test_an_index_is_copied_into_a_store(
     assert run(*copy) == "1 images added, 1 removed\n"
 
 
-def test_parts_are_copied_into_a_store(exported: Path, pictures: Path, tmp_path: Path, run) -> None:
+def test_parts_are_copied_into_a_store(
+    exported: Path, pictures: Path, index: Path, tmp_path: Path, run
+) -> None:
     pytest.importorskip("pyarrow")
     run("embed", pictures, "--model", exported, "--part", "1/1", "--output", tmp_path / "parts")
     store = ("--index", f"parquet:{tmp_path / 'photos.parquet'}")
+    config, other = tiny_hybrid_plus_config(tmp_path), tmp_path / "other"
+    save_speechclip(build_speechclip(config), config, other)
+    for source in (tmp_path / "parts", index):  # it would get the label of the other's CLIP
+        with pytest.raises(SystemExit, match="was made by .*model .* not by .*other"):
+            run("index", "--from", source, *store, "--model", other)
     assert run("index", "--from", tmp_path / "parts", *store) == "5 images added, 0 removed\n"
 
 

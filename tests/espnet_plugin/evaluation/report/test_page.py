@@ -69,9 +69,7 @@ def data_dir(tmp_path):
 
 
 def test_the_page_holds_everything(inference_dir, data_dir):
-    (inference_dir.parent / "config.yaml").write_text(
-        "seed: 3\nkeyword_extractor: cif\n"
-    )
+    (inference_dir.parent / "config.yaml").write_text("seed: 3\nkeyword_extractor: cif\n")
     (inference_dir.parent / "stage_seconds.json").write_text('{"7": 60}')
     write_results(
         inference_dir,

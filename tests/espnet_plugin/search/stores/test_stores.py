@@ -448,6 +448,33 @@ def test_an_empty_database_of_rclip(case: Case, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_points_with_several_vectors(case: Case, folder: Path) -> None:
+    package = pytest.importorskip("qdrant_client")
+    models, client = package.models, package.QdrantClient(path=str(folder))
+    size = models.VectorParams(size=DIM, distance="Cosine")
+    client.create_collection("photos", vectors_config={"text": size, "image_embedding": size})
+    texts, images = case.unit[:9].tolist(), case.unit[9:18].tolist()
+    client.upsert("photos", [
+        models.PointStruct(id=n, vector={"text": t, "image_embedding": i}, payload={"path": str(n)})
+        for n, (t, i) in enumerate(zip(texts, images, strict=True))
+    ])  # fmt: skip
+    client.close()
+    store = open_index(f"qdrant:{folder}", clip=CLIP, trust=True)
+    assert store.search(case.unit[12], top=1) == [Hit("3", pytest.approx(1, abs=1e-5))]
+
+
+def test_paths_of_a_faiss_index_hold_any_bytes(case: Case, tmp_path: Path) -> None:
+    """Some characters end a line for Python's text, but not in a file."""
+    name = faiss_of("Flat")(case, tmp_path)
+    paths = ["a\u2028.jpg".encode(), "b\x85\x0c.jpg".encode(), b"\xff.jpg"]
+    rest = map(os.fsencode, case.paths[3:])
+    (tmp_path / "paths.txt").write_bytes(b"\n".join([*paths, *rest]))
+    store = open_index(name, clip=CLIP, trust=True)
+    for path, vector in zip(paths, case.unit, strict=False):
+        assert os.fsencode(store.search(vector, top=1)[0].path) == path
+
+
+@pytest.mark.slow
 def test_points_without_a_payload(case: Case, folder: Path) -> None:
     made = qdrant(case, folder)
     package = pytest.importorskip("qdrant_client")
