@@ -60,7 +60,11 @@ class LanguageBatchSampler(AbsSampler):
                 if lengths is not None:
                     members = (lengths[u] for utterances in spoken.values() for u in utterances)
                     group_lengths[group] = sum(members)
-        size = batch_size // (len(set(utt2lang.values())) if parallel else 1)
+        together = len(set(utt2lang.values())) if parallel else 1
+        least = together * options.get("world_size", 1)
+        if batch_size < least:
+            raise ValueError(f"batch_size {batch_size} is too small; give {least} or more")
+        size = batch_size // together
         self.samplers = [
             UniqueImageBatchSampler(
                 images[part], batch_size=size, lengths=group_lengths, seed=seed, **options

@@ -91,5 +91,7 @@ def test_ranks_share_everything(
 
 def test_a_batch_without_room_for_an_image_is_refused() -> None:
     images, languages = corpus({"en": [1, 1], "es": [1, 1], "sw": [1, 1]})
-    with pytest.raises(ValueError, match="smaller than the number of processes 2"):
+    with pytest.raises(ValueError, match="batch_size 5 is too small; give 6 or more"):
         LanguageBatchSampler(images, languages, parallel=True, batch_size=5, world_size=2)
+    with pytest.raises(ValueError, match="batch_size 2 is too small; give 3 or more"):
+        LanguageBatchSampler(images, languages, parallel=True, batch_size=2)
