@@ -85,6 +85,7 @@ def write_codes(
     arrays = {"center": np.array(center), "are_windows": np.packbits(windows), "codes": codes}
     with atomic_path(path) as temporary:
         save_file(arrays, temporary)
+        temporary.chmod(path.parent.stat().st_mode & 0o666)  # safetensors 0.8: only its owner's
 
 
 def read_codes(path: Path, *, rows: int, dim: int) -> Codes:

@@ -90,6 +90,8 @@ def test_round_trip_without_the_originals(
         "pretrained": str(moved / "tiny_clip.safetensors"),
     }
     save_speechclip(model, config, tmp_path / "here", log_scale=torch.tensor(2.5))
+    files = [path for path in (tmp_path / "here").rglob("*") if path.is_file()]
+    assert len({path.stat().st_mode for path in files}) == 1  # safetensors 0.8 writes 0600
     shutil.rmtree(moved)
     shutil.move(tmp_path / "here", tmp_path / "there")
     assert_same(load_speechclip(tmp_path / "there"), model)

@@ -44,8 +44,12 @@ def test_threads_propose_what_one_does(vectors: np.ndarray, tmp_path: Path) -> N
 
 
 def test_the_number_of_candidates(vectors: np.ndarray, tmp_path: Path) -> None:
-    write_codes(tmp_path / "codes", vectors, np.zeros(300, bool))
-    codes = read_codes(tmp_path / "codes", rows=300, dim=64)
+    folder = tmp_path / "index"
+    folder.mkdir()
+    write_codes(folder / "codes", vectors, np.zeros(300, bool))
+    (folder / "other").touch()
+    assert (folder / "codes").stat().st_mode == (folder / "other").stat().st_mode
+    codes = read_codes(folder / "codes", rows=300, dim=64)
     for number, least, expected in ((5, 3, 5), (5, 9, 9), (None, 3, 300)):
         rows = candidates(codes, vectors[:1], np.zeros(300, bool), number, least=least)
         assert len(rows) == expected
