@@ -29,6 +29,8 @@ class Opened(parquet_store.Opened):
     def _open(self) -> None:
         self._file, self._faiss = Path(f"{self.place}.parquet"), import_faiss()
         if self.new and not os.path.exists(self.place):
+            if self.table:
+                raise DataError(f"paths are written to {self._file}; leave out #{self.table}")
             return
         beside = self._file if self._file.exists() else self._file.with_name("metadata")
         paths = Path(self.table or beside)

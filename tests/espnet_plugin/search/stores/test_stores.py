@@ -555,6 +555,8 @@ def test_what_is_wrong_is_said_with_the_stores_name(case: Case, tmp_path: Path) 
     (tmp_path / "a.parquet").write_bytes(b"damaged")
     with pytest.raises(DataError, match=f"parquet:{tmp_path}: .*Parquet"):
         open_index(f"parquet:{tmp_path}")
+    with pytest.raises(DataError, match="written to .*photos.index.parquet; leave out #paths.txt"):
+        open_index(f"faiss:{tmp_path / 'photos.index'}#paths.txt", clip=CLIP, new=True)
     name = faiss_of("Flat")(case, tmp_path)
     (tmp_path / "paths.txt").write_text("one\n")
     with pytest.raises(DataError, match="paths.txt has 1 paths for 3000 vectors"):
