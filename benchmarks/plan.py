@@ -1,9 +1,9 @@
-"""What an index of very many pictures or hours of speech needs: calculated, not run.
+"""What an index of very many images or hours of speech needs: calculated, not run.
 
 Every assumption is an option; docs/benchmarks.json gives the default where it has the number.
 
 Example:
-    python -m benchmarks.plan --pictures 3e8 --gpu_tflops 300 --json
+    python -m benchmarks.plan --images 3e8 --gpu_tflops 300 --json
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ def assumptions(results: dict[str, Any]) -> dict[str, Assumption]:
         "catalog_bytes": Assumption(_number(r"catalog (\d+)", notes), "of a row's entry", True),
         "part_bytes": Assumption(200, "of a row in a part, without its vector"),
         "windows_of_hour": Assumption(900, "windows of an hour of speech, 4 s each"),
-        "gflop_of_picture": Assumption(8.8, "CLIP ViT-B/32"),
+        "gflop_of_image": Assumption(8.8, "CLIP ViT-B/32"),
         "gflop_of_hour": Assumption(gflop / speech_hours, "HuBERT base", True),
         "core_gflops": Assumption(gflop / core_seconds, "of a core in a second", True),
         "gpu_tflops": Assumption(100, "of a GPU in a second"),
-        "reading_ms": Assumption(10, "of a core, to read and decode a picture"),
+        "reading_ms": Assumption(10, "of a core, to read and decode an image"),
         "shard_rows": Assumption(rows, "rows of a shard, as many as were searched", True),
         "shard_cores": Assumption(2, "cores that search a shard"),
         "exact_ns": Assumption(exact, "of a core, to compare a vector", True),
@@ -66,11 +66,11 @@ def _number(pattern: str, text: str) -> float:
     return float(found[1].replace(",", ""))
 
 
-def plan(a: dict[str, float], *, pictures: float = 0, hours: float = 0) -> dict[str, float]:
-    """What an index of so many pictures and hours of speech needs under assumptions."""
-    rows = pictures + hours * a["windows_of_hour"]
-    gflop = pictures * a["gflop_of_picture"] + hours * a["gflop_of_hour"]
-    reading = pictures * a["reading_ms"] / 1000 / HOUR
+def plan(a: dict[str, float], *, images: float = 0, hours: float = 0) -> dict[str, float]:
+    """What an index of so many images and hours of speech needs under assumptions."""
+    rows = images + hours * a["windows_of_hour"]
+    gflop = images * a["gflop_of_image"] + hours * a["gflop_of_hour"]
+    reading = images * a["reading_ms"] / 1000 / HOUR
     vector, code = a["dim"] * a["number_bytes"], a["dim"] / 8 + 8
     shard = min(rows, a["shard_rows"])
     return {
@@ -95,16 +95,16 @@ def main(cmd: Sequence[str] | None = None) -> None:
     """Prints a column for each size, and the assumptions."""
     known = assumptions(json.loads(PAGE.read_text(encoding="utf-8")))
     parser = argparse.ArgumentParser(prog="benchmarks.plan", description=__doc__.splitlines()[0])
-    parser.add_argument("--pictures", nargs="*", type=float, default=[1e8, 1e9], metavar="NUMBER")
+    parser.add_argument("--images", nargs="*", type=float, default=[1e8, 1e9], metavar="NUMBER")
     parser.add_argument("--hours", nargs="*", type=float, default=[1e5], metavar="NUMBER")
     parser.add_argument("--json", action="store_true", help="print JSON")
     for name, (value, what, _) in known.items():
-        parser.add_argument(f"--{name}", type=float, default=value, help=what)
+        parser.add_argument(f"--{name}", type=float, default=value, help=f"{what}: {digits(value)}")
     args = parser.parse_args(cmd)
     used = {name: getattr(args, name) for name in known}
-    if min([*used.values(), *args.pictures, *args.hours]) <= 0:
+    if min([*used.values(), *args.images, *args.hours]) <= 0:
         parser.error("every number must be greater than 0")
-    plans = {f"{number:,.0f} pictures": plan(used, pictures=number) for number in args.pictures}
+    plans = {f"{number:,.0f} images": plan(used, images=number) for number in args.images}
     plans |= {f"{number:,.0f} hours": plan(used, hours=number) for number in args.hours}
     if args.json:
         print(json.dumps({"assumptions": used, "plans": plans}, indent=1))

@@ -1,6 +1,6 @@
 """Search in recordings of ten minutes.
 
-Mini's test utterances, one of each picture, are joined with pauses of 1 to 5 s, which hold pink
+Mini's test utterances, one of each image, are joined with pauses of 1 to 5 s, which hold pink
 noise. A place is found if the best window begins within a second of the utterance.
 """
 
@@ -23,7 +23,7 @@ LEVELS = (40, 30, 20)  # dB of the noise below the speech
 
 
 def rows(settings: Settings) -> Iterator[Row]:
-    """Places found by text, picture and another speaker; processor time of an hour of speech."""
+    """Places found by text, image and another speaker; processor time of an hour of speech."""
     from espnet_plugin.inference.speechclip import SpeechCLIP
     from espnet_plugin.search.encoder import embed_recording
 
@@ -42,7 +42,7 @@ def rows(settings: Settings) -> Iterator[Row]:
     ]
     asked = {
         "text": model.encode_text([texts[name] for name in said]),
-        "picture": model.encode_image([recipe / files[images[name]] for name in said]),
+        "image": model.encode_image([recipe / files[images[name]] for name in said]),
         "another voice": model.encode_speech([recipe / wavs[name] for name in others]),
     }
     speech = [read_mono(str(recipe / wavs[name]), RATE) for name in said]

@@ -23,7 +23,7 @@ These measurements back the claims about speed and memory.
     make bench                                 # all; ten minutes
     make bench ARGS="--only search start_up"   # some; the page keeps the others
     make bench ARGS=--list                     # what there is, and how long it takes
-    python -m benchmarks.plan                  # what more pictures or hours need
+    python -m benchmarks.plan                  # what more images or hours need
 
 Each row compares our code with the **obvious form**, which the benchmark writes out, and with the
 **bound**: a part that every solution must do. They run in turn in one process. A cell has the

@@ -12,7 +12,7 @@ ROUND = {
     "catalog_bytes": 300,
     "part_bytes": 500,
     "windows_of_hour": 1000,
-    "gflop_of_picture": 9,
+    "gflop_of_image": 9,
     "gflop_of_hour": 36_000,
     "core_gflops": 100,
     "gpu_tflops": 10,
@@ -27,9 +27,9 @@ ROUND = {
 }
 
 
-def test_pictures() -> None:
+def test_images() -> None:
     """Two and a half million of them; by hand."""
-    assert plan(ROUND, pictures=2.5e6) == {
+    assert plan(ROUND, images=2.5e6) == {
         "rows": 2.5e6,
         "parts, GB": 6.25,
         "vectors, GB": 5,
@@ -76,18 +76,18 @@ def test_measured_defaults() -> None:
 
 
 def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
-    main(["--hours", "--pictures", "3e6", "--dim", "768"])
+    main(["--hours", "--images", "3e6", "--dim", "768"])
     title, rows, *_ = lines = capsys.readouterr().out.splitlines()
-    assert title.split() == ["3,000,000", "pictures"] and rows.split() == ["rows", "3,000,000"]
+    assert title.split() == ["3,000,000", "images"] and rows.split() == ["rows", "3,000,000"]
     assert {line.split()[2] for line in lines if "--" in line} == {"given", "assumed", "measured"}
     main(["--json", "--dim", "768"])
     found = json.loads(capsys.readouterr().out)
     assert list(found["plans"]) == [
-        "100,000,000 pictures",
-        "1,000,000,000 pictures",
+        "100,000,000 images",
+        "1,000,000,000 images",
         "100,000 hours",
     ]
     assert found["assumptions"]["dim"] == 768
-    assert found["plans"]["100,000,000 pictures"]["vectors, GB"] == 153.6
+    assert found["plans"]["100,000,000 images"]["vectors, GB"] == 153.6
     with pytest.raises(SystemExit):
         main(["--hours", "0"])
