@@ -64,7 +64,7 @@ def get_parser() -> argparse.ArgumentParser:
     _model(added, branch=True)
     added.add_argument("files", nargs="*", metavar="FILE", help="recordings and images")
     added.add_argument("--text", action="append", default=[], help="a text; may be repeated")
-    added.add_argument("--output", type=Path, help="file.npz with the arrays items, embeddings")
+    added.add_argument("--output", type=Path, help="file.npz of arrays items, embeddings")
     _parts_options(added)
 
     added = command("keywords", keywords, "Print the words in recordings, with their times.")
@@ -91,16 +91,16 @@ def get_parser() -> argparse.ArgumentParser:
     query.add_argument("--text", action="append", default=[], help="a text")
     query.add_argument("--image", action="append", default=[], metavar="FILE", help="an image")
     query.add_argument(
-        "--mic", nargs="?", type=seconds, const="5s", metavar="TIME", help="record 5s or TIME"
+        "--mic", nargs="?", type=seconds, const="5s", metavar="TIME", help="record so long (5s)"
     )
     added.add_argument("--top", type=positive, default=10, help="how many of each kind (10)")
     added.add_argument("--only", choices=KINDS, help="leave out the other kind")
-    added.add_argument("--exact", action="store_true", help="also in an approximate index")
-    added.add_argument("--paths", action="store_true", help="print bare paths")
+    added.add_argument("--exact", action="store_true", help="compare all vectors, at any size")
+    added.add_argument("--paths", action="store_true", help="print paths only")
     added.add_argument("--play", action="store_true", help="play the best part of a recording")
 
     added = command("export", export, "Write a model for onnxruntime, which answers faster.")
-    _model(added, speech=False)
+    add_model_arguments(added, "--model")
     text = "as ONNX files; int8 is compared with float32 on these recordings, too"
     added.add_argument("--onnx", nargs="*", required=True, metavar="RECORDING", help=text)
 
@@ -110,17 +110,15 @@ def get_parser() -> argparse.ArgumentParser:
 
 
 def _parts_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--part",
-        type=share,
-        metavar="I/N",
-        help="write part I of N into the folder --output, for index --from; a FILE is also a "
-        "folder, a tar shard as WebDataset writes it, or a list with a path in each line",
+    text = (
+        "write part I of N into the folder --output, for index --from; a FILE is also a folder, a "
+        "tar shard as WebDataset writes it, or a list with a path in each line"
     )
+    parser.add_argument("--part", type=share, metavar="I/N", help=text)
     parser.add_argument("--parts", type=positive, metavar="N", help="write N parts on --cluster")
     text = "Dask's: local, tcp://HOST:PORT, slurm, ... or ESPnet3's YAML file"
     parser.add_argument("--cluster", help=text)
-    parser.add_argument("--workers", type=positive, default=2, help="how many to start (2)")
+    parser.add_argument("--workers", type=positive, default=2, help="workers to start (2)")
 
 
 def _demo_options(parser: argparse.ArgumentParser) -> None:
@@ -132,21 +130,19 @@ def _demo_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, help="data directory; its recordings can be played")
     parser.add_argument("--host", default=HOST, help=f"address to listen at ({HOST})")
     parser.add_argument("--port", type=int, default=PORT, help=f"its port, 0: any ({PORT})")
-    parser.add_argument("--max_size", type=size, default="10MB", help="of an upload (10MB)")
-    parser.add_argument("--max_duration", type=seconds, default="60s", help="of a recording (60s)")
+    parser.add_argument("--max_size", type=size, default="10MB", help="largest upload (10MB)")
+    parser.add_argument("--max_duration", type=seconds, default="60s", help="longest speech (60s)")
 
 
 def _convert_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", help="Lightning checkpoint, as released")
     parser.add_argument("out_dir", help="directory for the converted model")
-    parser.add_argument(
-        "--compatibility",
-        nargs="*",
-        default=[],
-        choices=[field.name for field in fields(ReferenceCompatibility)],
-        help="behaviours of the original to switch on, see docs/parity.md; embeddings of single "
-        "utterances need none",
+    names = [field.name for field in fields(ReferenceCompatibility)]
+    text = (
+        "behaviours of the original to switch on, see docs/parity.md; embeddings of single "
+        "utterances need none"
     )
+    parser.add_argument("--compatibility", nargs="*", default=[], choices=names, help=text)
     parser.add_argument("--force", action="store_true", help="replace out_dir if it is not empty")
 
 
@@ -158,27 +154,24 @@ def _model(
     )
     group.add_argument("--device", help="torch device (default: a GPU if there is one)")
     if speech:
-        group.add_argument(
-            "--max_seconds",
-            type=seconds,
-            metavar="TIME",
-            help="only the beginning of a longer recording is used (400s); a minute takes about "
-            "1 GB. Keywords can end earlier",
+        text = (
+            "only the beginning of a longer recording is used (400s); a minute takes about 1 GB of "
+            "memory. Keywords can end earlier"
         )
+        group.add_argument("--max_seconds", type=seconds, metavar="TIME", help=text)
     if branch:
-        branches = ("parallel", "cascaded", "both")
-        group.add_argument("--branch", choices=branches, help="embedding of speech")
+        text = "which embeds speech (default: parallel, if the model has it)"
+        group.add_argument("--branch", choices=("parallel", "cascaded", "both"), help=text)
 
 
 def _index(parser: Any, *, required: bool = True) -> None:
-    parser.add_argument(
-        "--index",
-        required=required,
-        help="a folder of speechclip index; or lancedb:DIR#TABLE, qdrant:DIR#NAME, "
-        "qdrant:http://HOST#NAME, postgresql://HOST/DATABASE#TABLE, faiss:FILE#PATHS, "
-        "parquet:FILE, rclip:FILE",
+    text = (
+        "a folder of speechclip index; or lancedb:DIR#TABLE, qdrant:DIR#NAME, "
+        "qdrant:http://HOST:6333#NAME, postgresql://HOST/DATABASE#TABLE, faiss:FILE#PATHS, "
+        "parquet:FILE, parquet:DIR, rclip:FILE"
     )
-    text = "made the vectors of such a store, e.g. ViT-B-32/openai"
+    parser.add_argument("--index", required=required, help=text)
+    text = "which CLIP made such a store, e.g. ViT-B-32/openai"
     parser.add_argument("--clip", default="", help=text)
     text = "you trust the maker of a FAISS file, or of a folder of Qdrant: these can run code"
     parser.add_argument("--trust_index", action="store_true", help=text)
@@ -225,7 +218,7 @@ def info(args: argparse.Namespace) -> None:
 
         described = shown = describe_model(args.model)
     lines = [
-        ("" if number else name.replace("_", " "), value)
+        ("" if number else name.replace("_", " ").replace("clip", "CLIP"), value)
         for name, values in shown.items()
         for number, value in enumerate(values if isinstance(values, list) else [values])
     ]

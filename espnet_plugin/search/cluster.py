@@ -99,6 +99,7 @@ def open_client(cluster: str, workers: int) -> AbstractContextManager[Any]:
         import dask
         from distributed import Client
 
+        logging.getLogger("distributed").setLevel(logging.WARNING)
         # workers that start again slowly would be given up for good
         dask.config.set({"distributed.deploy.lost-worker-timeout": "1 day"})
         if "://" in cluster:

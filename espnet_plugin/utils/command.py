@@ -61,6 +61,7 @@ def command_errors(name: str) -> Iterator[None]:
         name: The command's name, at the beginning of the message.
     """
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every request
     try:
         yield
         sys.stdout.flush()
