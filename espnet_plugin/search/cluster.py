@@ -52,7 +52,7 @@ def run_parts(
         submitted: dict[Any, tuple[int, int]] = {}
 
         def finished(number: int) -> int:
-            return len(list(output.glob(f"part-{number}-of-{parts}.unfinished/*.parquet")))
+            return len(list(output.glob(f"part-{number}-of-{parts}.unfinished/[!.]*.parquet")))
 
         def submit(number: int) -> Any:
             future = client.submit(write, (number, parts), pure=False)

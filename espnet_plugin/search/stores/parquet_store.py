@@ -34,7 +34,7 @@ def clip_of_schema(schema: pa.Schema) -> str:
 
 def read_tables(place: Path) -> pa.Table:
     """A file, or the files of a folder as one table; raises DataError if there are none."""
-    files = [place] if place.is_file() else sorted(place.glob("*.parquet"))
+    files = [place] if place.is_file() else sorted(place.glob("[!.]*.parquet"))
     if not files:
         raise DataError(f"{place}: no Parquet file")
     return pa.concat_tables(map(parquet.read_table, files), promote_options="permissive")
@@ -47,7 +47,7 @@ class Opened(Store):
         place = self._file = Path(self.place)
         if self.new and not place.exists():
             return
-        arrays = [np.load(file) for file in sorted(place.glob("img_emb/*.npy"))]
+        arrays = [np.load(file) for file in sorted(place.glob("img_emb/[!.]*.npy"))]
         table = read_tables(place / "metadata" if arrays else place)
         if arrays:
             table = table.append_column(VECTORS[0], pa.array(list(np.concatenate(arrays))))

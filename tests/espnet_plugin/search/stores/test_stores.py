@@ -133,6 +133,7 @@ def parquet_of_two_files(case: Case, folder: Path) -> str:
         vectors = pa.array(list(case.vectors[rows]), pa.list_(pa.float32(), DIM))
         table = {"path": list(map(os.fsencode, case.paths[rows])), "vector": vectors}
         write_table(pa.table(table), folder / f"{rows.start}.parquet")
+    (folder / ".0.1f.part.parquet").write_bytes(b"PAR1 and no more")  # of a killed writer
     return f"parquet:{folder}"
 
 
