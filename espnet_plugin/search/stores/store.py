@@ -81,8 +81,7 @@ class Store(ABC):
         if not self.ranks_by_cosine and (abs(lengths - 1) > UNIT).any():
             logging.warning(f"{self.name} can miss near images: it does not rank by cosine, and "
                             "its vectors are not of unit length")  # fmt: skip
-        scores = (vectors @ query / lengths).tolist()
-        scored = zip(paths, scores, strict=True)
+        scored = zip(paths, (vectors @ query / lengths).tolist(), strict=True)
         hits = [Hit(path, score) for path, score in scored if math.isfinite(score)]
         return sorted(hits, key=lambda hit: (-hit.score, hit.path))[:top]
 
