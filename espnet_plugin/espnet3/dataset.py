@@ -69,8 +69,8 @@ class Dataset(BaseDataset):
             "image_feat.scp": ("image", "npy"),
             "utt2image_id": ("image_id", "text_int"),
         }
-        if (self.directory / "text").exists():
-            files["text"] = ("text", "text")
+        optional = {"text": ("text", "text"), "utt2lid": ("lids", "text_int")}
+        files |= {file: optional[file] for file in optional if (self.directory / file).exists()}
         self.data = [(str(self.directory / file), *entry) for file, entry in files.items()]
         if stored_states and model is not None:
             conf = options["speech_encoder_conf"] or {}
@@ -96,6 +96,6 @@ class Dataset(BaseDataset):
         """Samples of each utterance."""
         return read_lengths([str(self.directory / "utt2num_samples")], self._keys)
 
-    def image_ids(self) -> dict[str, str]:
-        """Number of each utterance's image."""
-        return read_ids(self.data, self._keys, "image_id")
+    def ids(self, name: str) -> dict[str, str]:
+        """Number of each utterance's image (``image_id``) or language (``lids``)."""
+        return read_ids(self.data, self._keys, name)

@@ -15,7 +15,7 @@ from torch import nn
 
 from espnet_plugin.tasks.speechclip import parameter_groups
 from espnet_plugin.train.epoch_seeds import EpochIterFactory
-from espnet_plugin.train.unique_image_sampler import UniqueImageBatchSampler
+from espnet_plugin.train.language_sampler import batch_sampler
 
 
 def unique_image_batches(
@@ -24,17 +24,19 @@ def unique_image_batches(
     *,
     batch_size: int,
     sort_window: int,
+    language_batches: str,
     seed: int,
     num_workers: int,
     collate_fn: Callable[[Any], Any],
 ) -> EpochIterFactory:
-    """Makes new batches each epoch, without repeated images; see ``UniqueImageBatchSampler``.
+    """Makes new batches each epoch, without repeated images; see ``batch_sampler``.
 
     Args:
         dataset: ESPnet3's ``dataset.train``, of one set.
         batches: Those of ESPnet3's own sampler; not used.
         batch_size: Utterances of a batch, summed over all ranks.
         sort_window: Batches that are drawn together and sorted by length.
+        language_batches: ``mixed``, ``separate`` or ``parallel``.
         seed: Of the run.
         num_workers: Processes that read files.
         collate_fn: Makes a batch of items.
@@ -49,8 +51,10 @@ def unique_image_batches(
         )
     items = dataset.datasets[0]
     distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-    sampler = UniqueImageBatchSampler(
-        items.image_ids(),
+    sampler = batch_sampler(
+        language_batches,
+        items.ids("image_id"),
+        lambda: items.ids("lids"),
         batch_size=batch_size,
         lengths=items.lengths(),
         sort_window=sort_window,

@@ -6,13 +6,13 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
 import torch
 from espnet2.iterators.abs_iter_factory import AbsIterFactory
-from espnet2.samplers.abs_sampler import AbsSampler
 from espnet2.tasks.abs_task import AbsTask, IteratorOptions, optim_classes
 from espnet2.train.abs_espnet_model import AbsESPnetModel
 from espnet2.train.collate_fn import CommonCollateFn
@@ -45,10 +45,9 @@ from espnet_plugin.tasks.speechclip_options import (
 from espnet_plugin.train.checkpoints import read_checkpoint
 from espnet_plugin.train.epoch_seeds import EpochIterFactory
 from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel
-from espnet_plugin.train.language_sampler import LanguageBatchSampler
+from espnet_plugin.train.language_sampler import batch_sampler
 from espnet_plugin.train.preprocessor import SpeechCLIPPreprocessor
 from espnet_plugin.train.retrieval_trainer import RetrievalTrainer
-from espnet_plugin.train.unique_image_sampler import UniqueImageBatchSampler
 from espnet_plugin.utils.command import command_errors, resource_errors
 
 
@@ -279,12 +278,8 @@ class SpeechCLIPTask(AbsTask):
                 "model_conf.cross_lingual_weight needs --language_batches parallel: no other batch "
                 "has captions of an image in two languages"
             )
-        sampler: AbsSampler
-        if args.language_batches == "mixed":
-            sampler = UniqueImageBatchSampler(utt2image, **options)
-        else:
-            languages = read_ids(data, lengths, "lids")
-            sampler = LanguageBatchSampler(utt2image, languages, parallel=parallel, **options)
+        lids = partial(read_ids, data, lengths, "lids")
+        sampler = batch_sampler(args.language_batches, utt2image, lids, **options)
         logging.info(f"[{mode}] Batch sampler: {sampler}")
         dataset = cls.build_dataset(args, iter_options)
         logging.info(f"[{mode}] dataset:\n{dataset}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -95,3 +95,13 @@ class LanguageBatchSampler(AbsSampler):
             )
             for i in rng.permutation(len(batches))
         ]
+
+
+def batch_sampler(
+    languages: str, utt2image: Mapping[str, Any], lids: Callable[[], dict[str, str]], **options: Any
+) -> AbsSampler:
+    """The sampler of ``mixed``, ``separate`` or ``parallel`` languages; only mixed need no list."""
+    if languages == "mixed":
+        return UniqueImageBatchSampler(utt2image, **options)
+    parallel = languages == "parallel"
+    return LanguageBatchSampler(utt2image, lids(), parallel=parallel, **options)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 import torch
 from espnet2.train.collate_fn import CommonCollateFn
@@ -22,6 +24,7 @@ def combined(*sets: Dataset) -> CombinedDataset:
 
 
 OPTIONS = {"batch_size": 4, "sort_window": 1, "seed": 0, "num_workers": 0}
+OPTIONS["language_batches"] = "mixed"
 
 
 def test_batches_are_new_each_epoch_and_hold_no_picture_twice(tiny_corpus) -> None:
@@ -35,6 +38,23 @@ def test_batches_are_new_each_epoch_and_hold_no_picture_twice(tiny_corpus) -> No
             assert len({tiny_corpus.utt2image[key] for key in ids}) == len(ids)
             assert [int(i[3]) for i in ids] == batch["image_id"].flatten().tolist()
     assert [ids for ids, _ in epochs[0]] != [ids for ids, _ in epochs[1]]
+
+
+def test_batches_of_parallel_languages(tiny_corpus, tmp_path) -> None:
+    shutil.copytree(tiny_corpus.data, tmp_path / "data")
+    names = sorted(tiny_corpus.utt2image)
+    (tmp_path / "data" / "utt2lid").write_text(
+        "".join(f"{u} {n % 2}\n" for n, u in enumerate(names))
+    )
+    collate = CommonCollateFn(not_sequence=("image", "image_id", "lids"))
+    options = {**OPTIONS, "language_batches": "parallel"}
+    factory = unique_image_batches(
+        combined(Dataset(tmp_path / "data")), [], collate_fn=collate, **options
+    )
+    batches = list(factory.build_iter(1))
+    assert sorted(key for ids, _ in batches for key in ids) == names
+    for ids, batch in batches:
+        assert batch["lids"].flatten().tolist() == [names.index(key) % 2 for key in ids]
 
 
 def test_several_training_sets_are_refused(tiny_corpus, tmp_path) -> None:
