@@ -57,7 +57,7 @@ class Index:
     Args:
         directory: Made by ``speechclip index``.
         candidates: Number of vectors that an approximate index compares exactly; more find more.
-            None: 4000, from eight million vectors on a 2000th of them.
+            None: 4000, from four million vectors on a thousandth of them.
 
     Raises:
         DataError: If there is no index, or it is damaged.
