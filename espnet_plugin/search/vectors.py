@@ -80,5 +80,6 @@ def cosines(vectors: np.ndarray, query: np.ndarray) -> np.ndarray:
     cores = min(os.cpu_count() or 1, 1 + len(vectors) // ROWS_OF_CORE)
     bounds = [len(vectors) * core // cores for core in range(cores + 1)]
     with ThreadPoolExecutor(cores) as threads:
-        list(threads.map(compare, map(range, bounds[:-1], bounds[1:])))
+        mapped = threads.map if cores > 1 else map  # a small search starts no thread
+        list(mapped(compare, map(range, bounds[:-1], bounds[1:])))
     return found

@@ -295,8 +295,9 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
                 "model_conf.naming_weight: call prepare_naming before the first step"
             )
         similarities = keywords.quantized.similarities
-        said = (~padding_mask(keywords.lengths, similarities.size(1))).float()
-        if keywords.reading is not None:
+        if keywords.reading is None:
+            said = (~padding_mask(keywords.lengths, similarities.size(1))).float()
+        else:
             said = keywords.reading.said
         return self.naming_loss(similarities, said, images)
 

@@ -103,5 +103,4 @@ def batch_sampler(
     """The sampler of ``mixed``, ``separate`` or ``parallel`` languages; only mixed need no list."""
     if languages == "mixed":
         return UniqueImageBatchSampler(utt2image, **options)
-    parallel = languages == "parallel"
-    return LanguageBatchSampler(utt2image, lids(), parallel=parallel, **options)
+    return LanguageBatchSampler(utt2image, lids(), parallel=languages == "parallel", **options)
