@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 ACTIVATIONS = ("gelu", "relu")
+CHUNK = 128  # frames whose local attention is computed at once
 LEAST_PRESENCE = 1e-6  # its logarithm has a gradient
 
 
@@ -78,8 +79,7 @@ def local_attention(
 ) -> Tensor:
     """Computes :func:`self_attention` in which a frame attends only to the frames around it.
 
-    Blocks of ``reach`` frames attend to themselves and to the blocks beside them, so time and
-    memory grow with the number of frames, not with its square.
+    Time and memory grow with the number of frames, not with its square.
 
     Args:
         attention: See :func:`self_attention`.
@@ -95,30 +95,28 @@ def local_attention(
     seen = x.new_ones(x.shape[:2], dtype=torch.bool) if mask is None else ~mask
     dropout = attention.dropout if attention.training else 0.0
     query, key, value = _heads(attention, x)
-    attended = F.scaled_dot_product_attention(
-        query[:, :, :num_queries], key, value, attn_mask=seen[:, None, None], dropout_p=dropout
-    )
-    frames = x.size(1) - num_queries
-    rest = -frames % reach  # completes the last block
-    query = F.pad(query[:, :, num_queries:], (0, 0, 0, rest)).unflatten(2, (-1, reach))
-    key, value = (
-        _with_neighbours(F.pad(head[:, :, num_queries:], (0, 0, reach, reach + rest)), 2, reach)
-        for head in (key, value)
-    )  # (batch, heads, blocks, 3 * reach, head_dim)
-    seen = _with_neighbours(F.pad(seen[:, num_queries:], (reach, reach + rest)), 1, reach)
-    own = torch.arange(reach, device=x.device)[:, None] + reach
-    distance = (torch.arange(3 * reach, device=x.device) - own).abs()  # (reach, 3 * reach)
-    near = seen[:, None, :, None] & (distance <= reach) | (distance == 0)
-    local = F.scaled_dot_product_attention(query, key, value, attn_mask=near, dropout_p=dropout)
-    attended = torch.cat([attended, local.flatten(2, 3)[:, :, :frames]], dim=2)
-    return attention.out_proj(attended.transpose(1, 2).flatten(2))
-
-
-def _with_neighbours(frames: Tensor, dim: int, reach: int) -> Tensor:
-    """Each block of ``reach`` frames, but the first and the last, between those beside it."""
-    number = frames.size(dim) // reach - 2  # after unflatten, tracing would fix it
-    blocks = frames.unflatten(dim, (-1, reach))
-    return torch.cat([blocks.narrow(dim, start, number) for start in range(3)], dim=dim + 1)
+    attended = [
+        F.scaled_dot_product_attention(
+            query[:, :, :num_queries], key, value, attn_mask=seen[:, None, None], dropout_p=dropout
+        )
+    ]
+    positions = torch.arange(x.size(1), device=x.device)
+    size = x.size(1) if torch.jit.is_tracing() else CHUNK  # a trace has no loop
+    for start in range(num_queries, x.size(1), size):
+        own = slice(start, start + size)
+        around = slice(max(num_queries, start - reach), start + size + reach)
+        distance = (positions[own, None] - positions[around]).abs()
+        near = seen[:, None, None, around] & (distance <= reach) | (distance == 0)
+        attended.append(
+            F.scaled_dot_product_attention(
+                query[:, :, own],
+                key[:, :, around],
+                value[:, :, around],
+                attn_mask=near,
+                dropout_p=dropout,
+            )
+        )
+    return attention.out_proj(torch.cat(attended, dim=2).transpose(1, 2).flatten(2))
 
 
 def _heads(attention: nn.MultiheadAttention, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from open_clip.model import CLIP
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from espnet_plugin.evaluation.retrieval import rank_embeddings, summarize
 from espnet_plugin.utils.atomic import atomic_path, write_text
@@ -205,7 +205,7 @@ def save_teacher(
     )
     write_text(directory / "mini_clip.json", json.dumps(settings, indent=2) + "\n")
     with atomic_path(directory / "mini_clip.safetensors") as temporary:
-        save_file(state, str(temporary))
+        temporary.write_bytes(save(state))
 
 
 def _tokenizer(config: MiniConfig) -> ReducedTokenizer:
