@@ -7,6 +7,7 @@ A block maps (batch, positions, dim) to a :class:`BlockOutput`. Your own needs t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -93,13 +94,10 @@ def local_attention(
         (batch, positions, dim).
     """
     seen = x.new_ones(x.shape[:2], dtype=torch.bool) if mask is None else ~mask
-    dropout = attention.dropout if attention.training else 0.0
     query, key, value = _heads(attention, x)
-    attended = [
-        F.scaled_dot_product_attention(
-            query[:, :, :num_queries], key, value, attn_mask=seen[:, None, None], dropout_p=dropout
-        )
-    ]
+    dropout = attention.dropout if attention.training else 0.0
+    attend = partial(F.scaled_dot_product_attention, dropout_p=dropout)
+    attended = [attend(query[:, :, :num_queries], key, value, attn_mask=seen[:, None, None])]
     positions = torch.arange(x.size(1), device=x.device)
     size = x.size(1) if torch.jit.is_tracing() else CHUNK  # a trace has no loop
     for start in range(num_queries, x.size(1), size):
@@ -107,15 +105,8 @@ def local_attention(
         around = slice(max(num_queries, start - reach), start + size + reach)
         distance = (positions[own, None] - positions[around]).abs()
         near = seen[:, None, None, around] & (distance <= reach) | (distance == 0)
-        attended.append(
-            F.scaled_dot_product_attention(
-                query[:, :, own],
-                key[:, :, around],
-                value[:, :, around],
-                attn_mask=near,
-                dropout_p=dropout,
-            )
-        )
+        keys, values = key[:, :, around], value[:, :, around]
+        attended.append(attend(query[:, :, own], keys, values, attn_mask=near))
     return attention.out_proj(torch.cat(attended, dim=2).transpose(1, 2).flatten(2))
 
 

@@ -30,9 +30,9 @@ class Blank(nn.Linear):
         nn.init.zeros_(self.weight)
         nn.init.constant_(self.bias, INITIAL_BIAS)
 
-    def forward(self, keywords: Tensor) -> Tensor:
+    def forward(self, keywords: Tensor, temperature: Tensor | float = 1.0) -> Tensor:
         """Keywords (batch, slots, dim) to probabilities (batch, slots), float32."""
-        return super().forward(keywords)[..., 0].float().sigmoid()
+        return (super().forward(keywords)[..., 0].float() / temperature).sigmoid()
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,14 @@ class Reading:
         said: Probability that a segment is not blank, (batch, slots); 0 at padding.
         kept: Probability that it is a keyword of its own, (batch, slots); 0 at padding.
         named: Probability of each sub-word if it is one, (batch, slots, rows).
+        repeated: Probability that it says what the segment before it says, (batch, slots). Only
+            blanks have a gradient: less of this makes segments blank, not say something else.
     """
 
     said: Tensor
     kept: Tensor
     named: Tensor
+    repeated: Tensor
 
 
 def expected_reading(probabilities: Tensor, blank: Tensor, lengths: Tensor) -> Reading:
@@ -67,11 +70,11 @@ def expected_reading(probabilities: Tensor, blank: Tensor, lengths: Tensor) -> R
         lengths: Number of valid slots, (batch,).
     """
     said = (1 - blank).masked_fill(padding_mask(lengths, blank.size(1)), 0.0)  # (batch, slots)
-    chosen = said[:, :, None] * probabilities  # (batch, slots, rows)
-    before = F.pad(chosen[:, :-1], (0, 0, 1, 0))
-    new = probabilities * (1 - before)
+    said_before, before = F.pad(said[:, :-1], (1, 0)), F.pad(probabilities[:, :-1], (0, 0, 1, 0))
+    new = probabilities * (1 - said_before[:, :, None] * before)  # (batch, slots, rows)
+    repeated = said * said_before * (probabilities * before).sum(dim=2).detach()
     share = new.sum(dim=2).clamp(min=1e-6)  # (batch, slots)
-    return Reading(said, said * share, new / share[:, :, None])
+    return Reading(said, said * share, new / share[:, :, None], repeated)
 
 
 def choose_blanks(blank: Tensor, lengths: Tensor) -> Tensor:

@@ -371,7 +371,8 @@ class SpeechCLIPModel(nn.Module):
             slots.embeddings, slots.lengths, projected, embeddings, quantized, slots.cif
         )
         if self.blank is not None:
-            return self._read(keywords, self.blank(embeddings))
+            current = self.quantizer.current_temperature  # blanks sharpen as sub-words do
+            return self._read(keywords, self.blank(embeddings, current(step) / current(0)))
         if self.merge_repeats:
             keywords = merge_repeats(keywords)
         return keywords

@@ -53,6 +53,7 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
          + quantity_weight * | predicted number of keywords - target |
          + diversity_weight * share of the vocabulary that the batch leaves unused
          + naming_weight * naming loss
+         + repeat_weight * share of the segments that say what the one before says
 
     with the terms of the branches that exist (SpeechCLIP+, arXiv 2402.06959). In distributed
     training the negatives of the contrastive terms, and the share, are from all ranks.
@@ -77,6 +78,8 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
             it needs ``lids`` and batches of parallel languages.
         naming_weight: Factor of :class:`~espnet_plugin.train.naming.NamingLoss` (not in the papers;
             0 switches it off).
+        repeat_weight: Factor of the repeated share, where there are blanks (not in the papers). A
+            segment gets blank rather than say its word again, so only a word said twice repeats.
         normalized_speech: Waveforms are already normalised by the preprocessor.
         extract_feats_in_collect_stats: Run the frozen encoder in the statistics stage; nothing
             needs these statistics.
@@ -97,6 +100,7 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         bank_temperature: float | None = None,
         cross_lingual_weight: float = 0.0,
         naming_weight: float = 0.0,
+        repeat_weight: float = 0.5,
         normalized_speech: bool = False,
         extract_feats_in_collect_stats: bool = False,
     ) -> None:
@@ -112,6 +116,7 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         bank = ImageBank(softness=bank_softness, temperature=bank_temperature)
         self.cross_lingual_weight = cross_lingual_weight
         self.naming_weight = naming_weight
+        self.repeat_weight = repeat_weight
         self.naming_loss: NamingLoss | None = None
         self.image_bank = bank if bank_weight or naming_weight else None
         self.normalized_speech = normalized_speech
@@ -265,15 +270,18 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         """Adds the keywords' statistics and returns the sum of their weighted terms."""
         keywords = encoded.speech.keywords
         assert keywords is not None
+        total = encoded.images.new_zeros(())
         stats["keywords"] = keywords.lengths.float().mean()
         if keywords.reading is not None:
             stats["keywords"] = keywords.reading.kept.sum(dim=1).mean()
+            term = keywords.reading.repeated.sum() / keywords.lengths.sum()
+            stats["loss_repeats"] = term
+            total = total + self.repeat_weight * term
         stats["code_perplexity"] = keywords.quantized.code_perplexity
         stats["probability_perplexity"] = keywords.quantized.probability_perplexity
         stats["quantizer_temperature"] = self.speechclip.quantizer.current_temperature(
             self.updates_done
         ).reshape(())
-        total = encoded.images.new_zeros(())
         if self.diversity_weight:
             term = self._unused_share(keywords)
             stats["loss_diversity"] = term

@@ -30,6 +30,16 @@ def test_the_expectation_is_that_over_all_outcomes():
     torch.testing.assert_close(reading.kept[0, :, None] * reading.named[0], expected)
 
 
+def test_what_a_segment_says_again_makes_blanks_and_nothing_else():
+    p = torch.tensor([[[0.75, 0.25], [0.5, 0.5], [1.0, 0.0]]], requires_grad=True)
+    blank = torch.tensor([[0.0, 0.5, 0.2]], requires_grad=True)
+    repeated = expected_reading(p, blank, torch.tensor([3])).repeated
+    # 1 * 0.5 and 0.5 * 0.8 that both speak, 0.5 that they say the same
+    torch.testing.assert_close(repeated.detach(), torch.tensor([[0.0, 0.25, 0.2]]))
+    repeated.sum().backward()
+    assert p.grad is None and (blank.grad < 0).all()
+
+
 def test_certain_segments_are_read_as_ctc_reads():
     rows = torch.tensor([[0, 0, 1, 0, 0, 1], [1, 1, 1, 0, 0, 0]])
     blank = torch.tensor([[0, 0, 0, 0, 1, 0], [0, 1, 0, 0, 0, 0]])
@@ -53,3 +63,4 @@ def test_something_is_always_said():
 def test_a_new_blank_hardly_cuts_in():
     blank = Blank(4)
     assert blank(torch.randn(2, 3, 4)).flatten().tolist() == pytest.approx([0.1192] * 6, abs=1e-4)
+    assert blank(torch.randn(1, 1, 4), 0.2).item() == pytest.approx(4.54e-5, rel=1e-2)  # sharper
