@@ -53,7 +53,7 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
          + quantity_weight * | predicted number of keywords - target |
          + diversity_weight * share of the vocabulary that the batch leaves unused
          + naming_weight * naming loss
-         + repeat_weight * share of the segments that say what the one before says
+         + repeat_weight * share of repeats
 
     with the terms of the branches that exist (SpeechCLIP+, arXiv 2402.06959). In distributed
     training the negatives of the contrastive terms, and the share, are from all ranks.
@@ -78,8 +78,8 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
             it needs ``lids`` and batches of parallel languages.
         naming_weight: Factor of :class:`~espnet_plugin.train.naming.NamingLoss` (not in the papers;
             0 switches it off).
-        repeat_weight: Factor of the repeated share, where there are blanks (not in the papers). A
-            segment gets blank rather than say its word again, so only a word said twice repeats.
+        repeat_weight: Factor of the share of segments that say what the one before says, where
+            there are blanks (not in the papers): they get blank, and a word said twice stands out.
         normalized_speech: Waveforms are already normalised by the preprocessor.
         extract_feats_in_collect_stats: Run the frozen encoder in the statistics stage; nothing
             needs these statistics.
