@@ -19,7 +19,7 @@ INITIAL_BIAS = -2.0  # 12 % of the segments are blank at the start
 
 
 class Blank(nn.Linear):
-    """Probability that a segment is blank, from its keyword.
+    """Probability that a segment is blank, from its keyword; a low temperature sharpens it.
 
     Args:
         dim: Size of a keyword (token embedding).
@@ -31,7 +31,7 @@ class Blank(nn.Linear):
         nn.init.constant_(self.bias, INITIAL_BIAS)
 
     def forward(self, keywords: Tensor, temperature: Tensor | float = 1.0) -> Tensor:
-        """Keywords (batch, slots, dim) to probabilities (batch, slots), float32."""
+        """Keywords (batch, slots, dim) to float32 probabilities (batch, slots)."""
         return (super().forward(keywords)[..., 0].float() / temperature).sigmoid()
 
 
