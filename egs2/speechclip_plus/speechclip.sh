@@ -793,8 +793,7 @@ if runs_stage 10; then
     begin_stage 10 "packing -> ${packed_model}"
     options=()
     if [ -e "${inference_dir}/RESULTS.md" ]; then options+=(--option "${inference_dir}/RESULTS.md"); fi
-    # keywords without captions choose nothing
-    if [ -e "${inference_dir}/${valid_set}/keywords.jsonl" ] && [ -e "${data_feats}/${valid_set}/text" ]; then
+    if [ -e "${inference_dir}/${valid_set}/utterances.txt" ]; then
         options+=(--dev_dir "${inference_dir}/${valid_set}")
     fi
     ${python} -m espnet_plugin.bin.speechclip_pack \

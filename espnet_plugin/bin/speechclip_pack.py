@@ -33,8 +33,8 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--dev_dir",
         type=Path,
-        help="inference directory of the development set, with keywords and captions: chooses "
-        "min_score, the lowest cosine of a keyword that the model reports",
+        help="inference of the development set: it chooses min_score, the lowest cosine of a "
+        "keyword that the model reports, and fusion_weight, the parallel branch's share of both",
     )
     return parser
 
@@ -46,21 +46,28 @@ def main(cmd: Sequence[str] | None = None) -> None:
     args = get_parser().parse_args(cmd)
     from espnet_plugin.inference.packing import pack_model
 
-    min_score = None
-    if args.dev_dir is not None:
-        from espnet_plugin.data.inference_set import KEYWORDS
-        from espnet_plugin.data.keyword_file import read_captioned_keywords
-        from espnet_plugin.evaluation.keywords import best_min_score
-        from espnet_plugin.evaluation.scores.keywords import load_token_texts
-
-        dev = read_captioned_keywords(args.dev_dir / KEYWORDS)
-        min_score, measures = best_min_score(dev, load_token_texts())
-        means = ", ".join(f"{name} {100 * mean:.1f} %" for name, mean in measures.items())
-        logging.info(f"min_score {min_score}: {means} on {args.dev_dir}")
+    chosen = {} if args.dev_dir is None else _choose(args.dev_dir)
     path = pack_model(
-        args.train_config, args.model_file, args.outpath, options=args.option, min_score=min_score
+        args.train_config, args.model_file, args.outpath, options=args.option, chosen=chosen
     )
     logging.info(f"{path}: {format_size(path.stat().st_size, binary=True)}")
+
+
+def _choose(dev_dir: Path) -> dict[str, float]:
+    from espnet_plugin.data.inference_set import read_inference_set
+    from espnet_plugin.evaluation.fusion import choose_weight
+    from espnet_plugin.evaluation.keywords import best_min_score
+    from espnet_plugin.evaluation.scores.keywords import load_token_texts
+
+    dev, chosen = read_inference_set(dev_dir), {}
+    if dev.keywords:
+        chosen["min_score"], measures = best_min_score(dev.keywords, load_token_texts())
+        means = ", ".join(f"{name} {100 * mean:.1f} %" for name, mean in measures.items())
+        logging.info(f"keywords above min_score: {means} on {dev_dir}")
+    if dev.images and len(dev.branches) == 2:
+        chosen["fusion_weight"] = choose_weight(dev)
+    logging.info(f"chosen on {dev_dir}: {chosen}")
+    return chosen
 
 
 if __name__ == "__main__":

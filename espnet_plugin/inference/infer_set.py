@@ -107,12 +107,7 @@ def infer_set(
             batch_seconds * SAMPLING_RATE,
             batch_size=batch_size,
         )
-    loader = DataLoader(
-        dataset,
-        batch_sampler=batches,
-        num_workers=num_workers,
-        collate_fn=_padded,
-    )
+    loader = DataLoader(dataset, batch_sampler=batches, num_workers=num_workers, collate_fn=_padded)
     layer_weights = model.model.layer_weighting.weights.detach().softmax(dim=0)
     outputs = SetOutputs(
         layer_weights=layer_weights.float().cpu().numpy(), frame_seconds=model.frame_seconds

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import yaml
@@ -37,7 +37,7 @@ def pack_model(
     outpath: str | Path,
     *,
     options: Sequence[str | Path] = (),
-    min_score: float | None = None,
+    chosen: Mapping[str, float] | None = None,
 ) -> Path:
     """Packs a checkpoint with all local files that it needs.
 
@@ -47,7 +47,8 @@ def pack_model(
         outpath: Archive to write, ``.zip``.
         options: Other files (results, a licence), put beside ``config.yaml``. Files are
             packed once.
-        min_score: For ``model_conf``, see :class:`~espnet_plugin.speechclip.model.SpeechCLIPModel`.
+        chosen: For ``model_conf``: what the development set chose, ``min_score`` and
+            ``fusion_weight`` of :class:`~espnet_plugin.speechclip.model.SpeechCLIPModel`.
 
     Returns:
         The archive, for ``load_speechclip`` and ``SpeechCLIP.from_pretrained``.
@@ -62,8 +63,8 @@ def pack_model(
     read_pickle(Path(model_file))  # fails if it is damaged
     train_config, outpath = Path(train_config), Path(outpath).absolute()
     config = resolve_paths(read_config(train_config), *experiment_directories(train_config))
-    if min_score is not None:
-        config["model_conf"] = {**(config.get("model_conf") or {}), "min_score": min_score}
+    if chosen:
+        config["model_conf"] = {**(config.get("model_conf") or {}), **chosen}
     outpath.parent.mkdir(parents=True, exist_ok=True)
     with scratch_folder(outpath.parent, name=outpath.stem) as staging:
         config, packed = place_teachers(config, staging, place=_place)

@@ -64,11 +64,7 @@ class SpeechCLIP:
     Args:
         model: The network, with its speech encoder.
         source: What it was loaded from. CLIP's towers are loaded from it when they are needed.
-        device: Torch device; None: a GPU if there is one.
-        dtype: ``float32``; or ``float16`` or ``bfloat16``, which leave the weights as they are and
-            compute with PyTorch's autocast, as training does.
-        max_seconds: See :meth:`from_pretrained`.
-        trust_remote_code: See :meth:`from_pretrained`.
+        device, dtype, max_seconds, trust_remote_code: See :meth:`from_pretrained`.
 
     Raises:
         ValueError: If the model has no speech encoder, or there is no such device or dtype.
@@ -113,7 +109,8 @@ class SpeechCLIP:
                 directory, or the name of a released model or of a repository on the Hugging Face
                 hub.
             device: Torch device; None: a GPU if there is one.
-            dtype: See :class:`SpeechCLIP`.
+            dtype: ``float32``; or ``float16`` or ``bfloat16``, which leave the weights as they are
+                and compute with PyTorch's autocast, as training does.
             max_seconds: Only the beginning of a longer recording is used, with a warning that
                 names it. HuBERT base needs about 1 GB of memory for each minute. Keywords can end
                 earlier, see :attr:`keyword_seconds`.
@@ -245,8 +242,7 @@ class SpeechCLIP:
                 floating point in [-1, 1] or integers, or what datasets' ``Audio`` gives; or many.
             sampling_rate: Of samples in Hz; None: the model's. The others state their own.
             branch: ``parallel`` (from the whole utterance), ``cascaded`` (from its keywords), or
-                ``both`` (their mean, which ranks like the mean of both similarities); None:
-                parallel if the model has that branch.
+                ``both`` (see :meth:`fuse`); None: parallel if the model has that branch.
             skipped: Give a dictionary to leave out recordings that cannot be used: it gets the
                 position and the reason of each, and a warning names it. None: the first one raises.
 
@@ -269,8 +265,8 @@ class SpeechCLIP:
             if "cascaded" in names:
                 ends = keyword_ends(model, output)
                 warn_of_early_ends(model, [name for name, _ in batch], ends)
-            rows = sum(getattr(output, name).float().cpu().numpy() for name in names)
-            return rows if len(names) == 1 else rows / np.linalg.norm(rows, axis=1, keepdims=True)
+            rows = [getattr(output, name).float().cpu().numpy() for name in names]
+            return rows[0] if len(rows) == 1 else self.fuse(*rows)
 
         seconds = dict(enumerate(utterance_seconds(item, sampling_rate) for item in items))
         return embed_items(
@@ -356,6 +352,16 @@ class SpeechCLIP:
     def words(self, result: UtteranceResult) -> list[HeardWord]:
         """The keywords of a result as :meth:`keywords` has them; none without that branch."""
         return words_of(result.keywords or (), self._model.clip, min_score=self.min_score)
+
+    def fuse(self, parallel: np.ndarray, cascaded: np.ndarray) -> np.ndarray:
+        """Rows of both branches as one row each, of unit length, (..., dim).
+
+        A row ranks like the weighted sum of both similarities. Packing stores the weight that was
+        best on the development set; without one, both count the same.
+        """
+        weight = 0.5 if self._model.fusion_weight is None else self._model.fusion_weight
+        rows = weight * parallel + (1 - weight) * cascaded
+        return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
 
     @staticmethod
     def similarity(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:

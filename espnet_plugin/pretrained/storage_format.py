@@ -40,10 +40,7 @@ FILE_OPTIONS = (
     ("clip_conf", "model"),
     ("clip_conf", "pretrained"),
 )
-TEACHER_DIRECTORIES = {
-    "speech_encoder_conf": SPEECH_ENCODER_DIRECTORY,
-    "clip_conf": CLIP_DIRECTORY,
-}
+TEACHER_DIRECTORIES = {"speech_encoder_conf": SPEECH_ENCODER_DIRECTORY, "clip_conf": CLIP_DIRECTORY}
 
 
 @contextlib.contextmanager

@@ -66,15 +66,12 @@ class ClipEncoder:
 def embed_recording(model: SpeechCLIP, path: str) -> tuple[np.ndarray, list[Window]]:
     """Unit-length embeddings of a recording's windows, (windows, dim), and the windows.
 
-    The branch is the one that :meth:`SpeechCLIP.encode_speech` takes by default. Windows are as
-    long as the model's keywords reach, at most 10 s, and have their keywords.
-
-    Args:
-        model: The model.
-        path: The recording.
+    Both branches embed them if packing chose a weight, else the one that
+    :meth:`SpeechCLIP.encode_speech` takes by default. Windows are as long as the model's keywords
+    reach, at most 10 s, and have their keywords.
 
     Raises:
-        DataError: If it cannot be read, or is silent.
+        DataError: If the recording cannot be read, or is silent.
     """
     rate, rows, windows = model.sampling_rate, [], []
     try:
@@ -85,7 +82,9 @@ def embed_recording(model: SpeechCLIP, path: str) -> tuple[np.ndarray, list[Wind
         raise DataError(f"{path}: {error}") from error
     for first, last in progress(places, description="speech", unit="window"):
         result = model(samples[first:last])
-        rows.append(result.cascaded if result.parallel is None else result.parallel)
+        found = [row for row in (result.parallel, result.cascaded) if row is not None]
+        both = len(found) == 2 and model.model.fusion_weight is not None
+        rows.append(model.fuse(*found) if both else found[0])
         words = later(model.words(result), seconds=first / rate)
         windows.append(Window(first / rate, last / rate, tuple(words)))
     return np.array(rows), windows

@@ -42,18 +42,20 @@ class Reading:
     Attributes:
         said: Probability that a segment is not blank, (batch, slots); 0 at padding.
         kept: Probability that it is a keyword of its own, (batch, slots); 0 at padding.
-        named: Probability of each sub-word if it is one, (batch, slots, rows).
+        embeddings: Mean of what it can be if it is one, (batch, slots, token_dim).
         repeated: Probability that it says what the segment before it says, (batch, slots). Only
             blanks have a gradient: less of this makes segments blank, not say something else.
     """
 
     said: Tensor
     kept: Tensor
-    named: Tensor
+    embeddings: Tensor
     repeated: Tensor
 
 
-def expected_reading(probabilities: Tensor, blank: Tensor, lengths: Tensor) -> Reading:
+def expected_reading(
+    probabilities: Tensor, mixtures: Tensor, table: Tensor, blank: Tensor, lengths: Tensor
+) -> Reading:
     r"""Expectation of blanks and repeats, of segments that choose independently.
 
     Segment n is blank with probability :math:`\beta_n`, else it chooses sub-word i with
@@ -62,19 +64,23 @@ def expected_reading(probabilities: Tensor, blank: Tensor, lengths: Tensor) -> R
 
     .. math:: q_n(i) = (1 - \beta_n) \, p_n(i) \, \bigl(1 - (1 - \beta_{n-1}) \, p_{n-1}(i)\bigr)
 
-    ``kept`` is :math:`\sum_i q_n(i)` and ``named`` :math:`q_n(i)` over this sum.
+    ``kept`` is :math:`\sum_i q_n(i)` and ``embeddings`` :math:`\sum_i q_n(i) e_i` over it.
 
     Args:
         probabilities: p, (batch, slots, rows).
+        mixtures: :math:`\sum_i p_n(i) e_i`, (batch, slots, token_dim).
+        table: e, (rows, token_dim).
         blank: Beta, (batch, slots).
         lengths: Number of valid slots, (batch,).
     """
     said = (1 - blank).masked_fill(padding_mask(lengths, blank.size(1)), 0.0)  # (batch, slots)
-    said_before, before = F.pad(said[:, :-1], (1, 0)), F.pad(probabilities[:, :-1], (0, 0, 1, 0))
-    new = probabilities * (1 - said_before[:, :, None] * before)  # (batch, slots, rows)
-    repeated = said * said_before * (probabilities * before).sum(dim=2).detach()
-    share = new.sum(dim=2).clamp(min=1e-6)  # (batch, slots)
-    return Reading(said, said * share, new / share[:, :, None], repeated)
+    said_before = F.pad(said[:, :-1], (1, 0))
+    both = probabilities[:, 1:] * probabilities[:, :-1]  # (batch, slots - 1, rows)
+    same = F.pad(both.sum(dim=2), (1, 0))  # (batch, slots)
+    share = (1 - said_before * same).clamp(min=1e-6)
+    again = said_before[:, :, None] * F.pad(both @ table.to(both.dtype), (0, 0, 1, 0))
+    repeated = said * said_before * same.detach()
+    return Reading(said, said * share, (mixtures - again) / share[:, :, None], repeated)
 
 
 def choose_blanks(blank: Tensor, lengths: Tensor) -> Tensor:

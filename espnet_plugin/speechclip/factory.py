@@ -113,6 +113,7 @@ def build_speechclip(
         blank=model_conf.get("blank", False),
         align_spans=model_conf.get("align_spans", False),
         min_score=model_conf.get("min_score", -1.0),
+        fusion_weight=model_conf.get("fusion_weight"),
         time_masks=model_conf.get("time_masks", 0),
         time_mask_frames=model_conf.get("time_mask_frames", 16),
         compatibility=_compatibility(config),

@@ -101,6 +101,7 @@ class SpeechCLIPModel(nn.Module):
             see :mod:`espnet_plugin.speechclip.span_alignment`.
         min_score: Cosine of a keyword and its sub-word from which it is worth reporting. All
             keywords are embedded.
+        fusion_weight: Share of the parallel branch in rows of both; None: not chosen.
         time_masks: Spans of the frames that training sets to zero, see
             :func:`espnet_plugin.speechclip.padding.mask_spans`.
         time_mask_frames: Frames of the longest of these spans.
@@ -127,6 +128,7 @@ class SpeechCLIPModel(nn.Module):
         blank: bool = False,
         align_spans: bool = False,
         min_score: float = -1.0,
+        fusion_weight: float | None = None,
         time_masks: int = 0,
         time_mask_frames: int = 16,
         compatibility: ReferenceCompatibility | None = None,
@@ -140,6 +142,7 @@ class SpeechCLIPModel(nn.Module):
         self.merge_repeats = merge_repeats
         self.align_spans = align_spans
         self.min_score = min_score
+        self.fusion_weight = fusion_weight
         self.time_masks = time_masks
         self.time_mask_frames = time_mask_frames
         self.attention: Any = attention
@@ -380,12 +383,13 @@ class SpeechCLIPModel(nn.Module):
     def _read(self, keywords: Keywords, blank: Tensor) -> Keywords:
         """Decides which segments (batch, slots) are blank or repeats; in training, how likely."""
         quantized = keywords.quantized
-        if quantized.probabilities is None:
+        shares, mixtures = quantized.probabilities, quantized.embeddings
+        if shares is None:
             return merge_repeats(keywords, choose_blanks(blank, keywords.lengths))
         with torch.autocast(blank.device.type, enabled=False):
-            reading = expected_reading(quantized.probabilities, blank, keywords.lengths)
-            mixed = reading.named @ self.token_table.to(reading.named.dtype)
-        return replace(keywords, quantized=replace(quantized, embeddings=mixed), reading=reading)
+            reading = expected_reading(shares, mixtures, self.token_table, blank, keywords.lengths)
+        read = replace(quantized, embeddings=reading.embeddings)
+        return replace(keywords, quantized=read, reading=reading)
 
     def _aligned(
         self, keywords: Keywords, parts: Sequence[SpeechStates], blocks: Sequence[BlockOutput]

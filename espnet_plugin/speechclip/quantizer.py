@@ -75,7 +75,8 @@ def token_usage(
         lengths: Number of valid slots, (batch,); all by default.
         temperature: Of the softmax over the rows.
     """
-    probabilities = (similarities / temperature).softmax(dim=-1).flatten(0, -2)
+    scaled = similarities if temperature == 1 else similarities / temperature
+    probabilities = scaled.softmax(dim=-1).flatten(0, -2)
     if lengths is None:
         return probabilities.mean(dim=0)
     valid = ~padding_mask(lengths, similarities.size(1)).flatten()  # (batch * slots,)
@@ -146,12 +147,6 @@ class TokenQuantizer(nn.Module):
         value = first * math.exp(progress * math.log(last / first))
         return torch.full_like(self.temperature, value)
 
-    def _probabilities(self, similarities: Tensor, step: int | None) -> Tensor:
-        forbidden = similarities.isneginf()
-        # infinities before the division would turn its gradient into NaN
-        scaled = similarities.masked_fill(forbidden, 0.0) / self.current_temperature(step)
-        return scaled.masked_fill(forbidden, -torch.inf).softmax(dim=-1)
-
     def forward(
         self,
         keywords: Tensor,
@@ -178,7 +173,9 @@ class TokenQuantizer(nn.Module):
         shares = None
         if self.training:
             with torch.autocast(keywords.device.type, enabled=False):
-                shares = self._probabilities(similarities, step)  # (batch, slots, rows)
+                # infinities before the division would turn its gradient into NaN
+                scaled = _forbid(cosines / self.current_temperature(step), forbidden)
+                shares = scaled.softmax(dim=-1)
                 soft = shares @ table.to(shares.dtype)  # (batch, slots, token_dim)
             embeddings = embeddings + (soft - soft.detach()) if self.hard else soft
         with torch.no_grad():

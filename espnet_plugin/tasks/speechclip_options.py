@@ -39,6 +39,7 @@ DEFAULT_MODEL = {
     "blank": False,
     "align_spans": False,
     "min_score": -1.0,
+    "fusion_weight": None,
     "time_masks": 0,
     "time_mask_frames": 16,
     "compatibility": {},

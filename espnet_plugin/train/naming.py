@@ -108,8 +108,8 @@ class NamingLoss(nn.Module):
         """
         tags = self.tagger(images)  # (batch, sub-words)
         with torch.autocast(cosines.device.type, enabled=False):
-            named = said[:, :, None] * (cosines.float() / self.temperature).softmax(dim=-1)
-            unsaid = torch.log1p(-named.clamp(max=1 - NAMED)).sum(dim=1)  # (batch, sub-words)
+            unnamed = -said[:, :, None] * (cosines.float() / self.temperature).softmax(dim=-1)
+            unsaid = torch.log1p(unnamed.clamp(min=NAMED - 1)).sum(dim=1)  # (batch, sub-words)
             log_named = torch.log(-torch.expm1(unsaid) + NAMED)
             return -(tags * log_named).sum(dim=-1).mean()
 

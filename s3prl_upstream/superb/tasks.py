@@ -85,21 +85,9 @@ _TASKS = (
         split="test-clean",
         note="without a language model",
     ),
-    Task(
-        name="KS",
-        downstream="speech_commands",
-        metrics=_ACCURACY,
-    ),
-    Task(
-        name="IC",
-        downstream="fluent_commands",
-        metrics=_ACCURACY,
-    ),
-    Task(
-        name="SID",
-        downstream="voxceleb1",
-        metrics=_ACCURACY,
-    ),
+    Task(name="KS", downstream="speech_commands", metrics=_ACCURACY),
+    Task(name="IC", downstream="fluent_commands", metrics=_ACCURACY),
+    Task(name="SID", downstream="voxceleb1", metrics=_ACCURACY),
     Task(
         name="ASV",
         downstream="sv_voxceleb1",

@@ -77,13 +77,17 @@ def test_of_long_speech_the_beginning_is_heard(exported: Path, caplog) -> None:
     assert model.keywords(SPEECH[0]) == model.keywords(SPEECH[0][:4000])
 
 
-def test_branches(model: SpeechCLIP, exported: Path) -> None:
+def test_branches(model: SpeechCLIP, monkeypatch: pytest.MonkeyPatch) -> None:
     parallel, cascaded, both = (
         model.encode_speech(SPEECH, branch=branch) for branch in ("parallel", "cascaded", "both")
     )
     assert np.array_equal(model.encode_speech(SPEECH), parallel)
     mean = (parallel + cascaded) / np.linalg.norm(parallel + cascaded, axis=1, keepdims=True)
     assert np.allclose(both, mean, atol=1e-6)
+    monkeypatch.setattr(model.model, "fusion_weight", 0.75)
+    weighted = 3 * parallel + cascaded
+    weighted /= np.linalg.norm(weighted, axis=1, keepdims=True)
+    assert np.allclose(model.encode_speech(SPEECH, branch="both"), weighted, atol=1e-6)
     with pytest.raises(ValueError, match="parallel, cascaded and both"):
         model.encode_speech(SPEECH, branch="fused")
 

@@ -12,8 +12,9 @@ from espnet_plugin.search.encoder import embed_recording, load_encoders
 from espnet_plugin.search.model import IndexedModel
 
 
+@pytest.mark.parametrize("weight, branch", [(None, "parallel"), (0.2, "both")])
 def test_windows_are_embedded_like_queries_with_keywords_at_their_times(
-    exported: Path, tmp_path: Path
+    weight: float | None, branch: str, exported: Path, tmp_path: Path
 ) -> None:
     """Two bursts of noise, from 1 to 1.8 s and from 4 to 4.6 s, in stereo at another rate."""
     samples = np.zeros((5 * 44100, 2))
@@ -22,6 +23,7 @@ def test_windows_are_embedded_like_queries_with_keywords_at_their_times(
         samples[start:end] = rng.normal(0, 0.1, (end - start, 1))
     soundfile.write(tmp_path / "a.flac", samples, 44100)
     model = SpeechCLIP.from_pretrained(exported, device="cpu")
+    model.model.fusion_weight = weight
     rows, windows = embed_recording(model, str(tmp_path / "a.flac"))
     starts, ends = zip(*((window.start, window.end) for window in windows), strict=True)
     assert starts[0] == pytest.approx(0.9, abs=0.06) and starts[-1] >= 3.85
@@ -34,7 +36,7 @@ def test_windows_are_embedded_like_queries_with_keywords_at_their_times(
     whole = model._read(mono, rate)
     for row, window in zip(rows, windows, strict=True):
         part = whole[round(window.start * 16000) : round(window.end * 16000)]
-        np.testing.assert_allclose(row, model.encode_speech(part)[0], atol=1e-5)
+        np.testing.assert_allclose(row, model.encode_speech(part, branch=branch)[0], atol=1e-5)
         alone = model.keywords(part)
         assert [word.word for word in window.words] == [word.word for word in alone]
         assert window.words[0].start == pytest.approx(alone[0].start + window.start, abs=1e-3)

@@ -30,14 +30,7 @@ from .acoustics import draw_room
 from .config import MiniConfig, random_stream
 from .images import Painter
 from .languages import tell
-from .scenes import (
-    Scene,
-    draw_caption,
-    draw_splits,
-    say_twice,
-    says_twice,
-    sibling_kinds,
-)
+from .scenes import Scene, draw_caption, draw_splits, say_twice, says_twice, sibling_kinds
 from .speech import SpokenCaption, speak_block
 
 TWINS = ("repeats", "plain")  # sets of test images, see _draw_twins
