@@ -763,7 +763,7 @@ if runs_stage 9; then
                 --inference_dir "${inference_dir}/${name}" ${options[@]+"${options[@]}"} \
                 "${clip_args[@]}"
         fi
-        # the weight of the branches' sum is chosen on the validation set, if that was embedded
+        # what is chosen is chosen on the validation set, if that was embedded
         options=()
         if [ -e "${inference_dir}/${valid_set}/utterances.txt" ]; then options=(--dev_dir "${inference_dir}/${valid_set}"); fi
         ${python} -m espnet_plugin.bin.score_set --inference_dir "${inference_dir}/${name}" \
@@ -792,9 +792,8 @@ packed_model=${speechclip_exp}/${speechclip_exp##*/}_${inference_model%.pth}.zip
 if runs_stage 10; then
     begin_stage 10 "packing -> ${packed_model}"
     options=()
-    if [ -e "${inference_dir}/RESULTS.md" ]; then options+=(--option "${inference_dir}/RESULTS.md"); fi
-    if [ -e "${inference_dir}/${valid_set}/utterances.txt" ]; then
-        options+=(--dev_dir "${inference_dir}/${valid_set}")
+    if [ -e "${inference_dir}/RESULTS.md" ]; then
+        options+=(--option "${inference_dir}/RESULTS.md" --scores "${inference_dir}/scores.json")
     fi
     ${python} -m espnet_plugin.bin.speechclip_pack \
         --train_config "${speechclip_exp}/config.yaml" --model_file "${speechclip_exp}/${inference_model}" \

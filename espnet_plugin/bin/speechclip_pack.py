@@ -31,10 +31,10 @@ def get_parser() -> argparse.ArgumentParser:
         "--option", action="append", default=[], help="another file, e.g. RESULTS.md; repeatable"
     )
     parser.add_argument(
-        "--dev_dir",
+        "--scores",
         type=Path,
-        help="inference of the development set: it chooses min_score, the lowest cosine of a "
-        "keyword that the model reports, and fusion_weight, the parallel branch's share of both",
+        help="scores.json, whose choices on the development set are stored: the lowest score of a "
+        "keyword that the model reports, and the parallel branch's share of both",
     )
     return parser
 
@@ -44,30 +44,15 @@ def main(cmd: Sequence[str] | None = None) -> None:
     """Packs; a missing file ends it with one message and exit code 1."""
     print(get_commandline_args(), file=sys.stderr)
     args = get_parser().parse_args(cmd)
+    from espnet_plugin.evaluation.report.results import choices, read_results
     from espnet_plugin.inference.packing import pack_model
 
-    chosen = {} if args.dev_dir is None else _choose(args.dev_dir)
+    chosen = {} if args.scores is None else choices(read_results(args.scores))
+    logging.info(f"chosen on the development set: {chosen}")
     path = pack_model(
         args.train_config, args.model_file, args.outpath, options=args.option, chosen=chosen
     )
     logging.info(f"{path}: {format_size(path.stat().st_size, binary=True)}")
-
-
-def _choose(dev_dir: Path) -> dict[str, float]:
-    from espnet_plugin.data.inference_set import read_inference_set
-    from espnet_plugin.evaluation.fusion import choose_weight
-    from espnet_plugin.evaluation.keywords import best_min_score
-    from espnet_plugin.evaluation.scores.keywords import load_token_texts
-
-    dev, chosen = read_inference_set(dev_dir), {}
-    if dev.keywords:
-        chosen["min_score"], measures = best_min_score(dev.keywords, load_token_texts())
-        means = ", ".join(f"{name} {100 * mean:.1f} %" for name, mean in measures.items())
-        logging.info(f"keywords above min_score: {means} on {dev_dir}")
-    if dev.images and len(dev.branches) == 2:
-        chosen["fusion_weight"] = choose_weight(dev)
-    logging.info(f"chosen on {dev_dir}: {chosen}")
-    return chosen
 
 
 if __name__ == "__main__":

@@ -60,9 +60,7 @@ def keyword_values(
     return {name: np.array([row[name] for row in rows], dtype=float) for name in rows[0]}
 
 
-def best_min_score(
-    utterances: Sequence[UtteranceKeywords], texts: Mapping[int, str]
-) -> tuple[float, dict[str, float]]:
+def best_min_score(utterances: Sequence[UtteranceKeywords], texts: Mapping[int, str]) -> float:
     """The lowest cosine at which keywords are worth reporting.
 
     It is the one with the highest F, the harmonic mean of ``content_word_hit@1`` and
@@ -73,27 +71,26 @@ def best_min_score(
         texts: As for :func:`keyword_values`.
 
     Returns:
-        The cosine, and both measures with it. Of several that are best, the lowest.
-
-    Raises:
-        ValueError: As :func:`keyword_values`, or no keyword is a content word.
+        The cosine, the lowest of several that are best; -1 if no keyword is a content word.
     """
     measures = ("content_word_hit@1", "content_word_recall")
-    found: dict[float, dict[str, float]] = {}
+    found = {-1.0: 0.0}
     for least in MIN_SCORES:
-        kept = [replace(u, keywords=_scored(u.keywords, least)) for u in utterances]
-        values = keyword_values(kept, texts)
+        values = keyword_values(keywords_above(least, utterances), texts)
         if any(np.isnan(values[name]).all() for name in measures):
             break  # nothing is left
-        found[least] = {name: float(np.nanmean(values[name])) for name in measures}
-    if not found:
-        raise ValueError("no keyword is a content word")
-    best = max(found, key=lambda least: harmonic_mean(found[least].values()))
-    return best, found[best]
+        found[least] = harmonic_mean(float(np.nanmean(values[name])) for name in measures)
+    return max(found, key=lambda least: found[least])
 
 
-def _scored(keywords: Sequence[Keyword], least: float) -> tuple[Keyword, ...]:
-    return tuple(word for word in keywords if word.score is not None and word.score >= least)
+def keywords_above(
+    least: float, utterances: Iterable[UtteranceKeywords]
+) -> list[UtteranceKeywords]:
+    """The utterances with the keywords whose score is at least ``least``, or unknown."""
+    return [
+        replace(u, keywords=tuple(k for k in u.keywords if k.score is None or k.score >= least))
+        for u in utterances
+    ]
 
 
 def _candidates(keyword: Keyword, k: int) -> list[int]:

@@ -139,11 +139,8 @@ def write_trained(
     """Writes ``model.safetensors``."""
     from safetensors.torch import save_file
 
-    content = dict(weights)
-    if token_table is not None:
-        content[TOKEN_TABLE] = token_table.float()
-    if log_scale is not None:
-        content[LOG_SCALE] = log_scale.float()
+    others = {TOKEN_TABLE: token_table, LOG_SCALE: log_scale}
+    content = {**weights, **{key: x.float() for key, x in others.items() if x is not None}}
     content = {key: value.detach().cpu().contiguous() for key, value in content.items()}
     save_file(content, directory / TRAINED_FILE, metadata={"format": "pt"})
 

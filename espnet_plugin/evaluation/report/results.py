@@ -9,8 +9,9 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import yaml
@@ -24,6 +25,7 @@ from espnet_plugin.evaluation.ladder import read_ladder
 from espnet_plugin.evaluation.queries import choose_examples
 from espnet_plugin.evaluation.report.material import read_material
 from espnet_plugin.evaluation.report.page import ReportFigure, report_page, results_page
+from espnet_plugin.evaluation.report.tables import look_up
 from espnet_plugin.evaluation.scores.files import write_json
 from espnet_plugin.evaluation.scores.keywords import score_keywords_directory
 from espnet_plugin.evaluation.scores.retrieval import (
@@ -38,8 +40,7 @@ from espnet_plugin.utils.atomic import write_text
 SCORES_FILE = "scores.json"
 RESULTS_FILE = "RESULTS.md"
 REPORT_FILE = "report.html"
-_ROOT = Path(__file__).parents[3]
-_DOCS = _ROOT / "docs" / "evaluation.md"
+_DOCS = Path(__file__).parents[3] / "docs" / "evaluation.md"
 _PACKAGES = ("torch", "espnet", "open_clip_torch", "transformers", "numpy")
 
 
@@ -92,7 +93,7 @@ def write_results(
     if data.hard_negatives:
         scores["hard_negatives"] = hard_negative_scores(data, fusion_weight=weight)
     if data.keywords:
-        _add_keyword_scores(scores, data, data_dir=data_dir, token_list=token_list)
+        _add_keyword_scores(scores, data, dev, data_dir, token_list=token_list)
     spent = training_cpu_seconds(experiment)
     if spent is not None:
         scores["training_cpu_seconds"] = spent
@@ -135,14 +136,16 @@ def write_results(
 
 
 def _add_keyword_scores(
-    scores: dict, data: InferenceSet, *, data_dir: Path | None, token_list: str | Path | None
+    scores: dict, data: InferenceSet, dev: Path | None, data_dir: Path | None, **options: Any
 ) -> None:
+    if dev is not None:
+        options["chosen_on"] = read_inference_set(dev).keywords
     ctm = data_dir / WORDS_CTM if data_dir and (data_dir / WORDS_CTM).exists() else None
     try:
-        keywords = score_keywords_directory(data.directory, token_list=token_list, words_ctm=ctm)
+        keywords = score_keywords_directory(data.directory, words_ctm=ctm, **options)
     except DataError as error:
         logging.warning(f"keywords are scored without their places: {error}")
-        keywords = score_keywords_directory(data.directory, token_list=token_list)
+        keywords = score_keywords_directory(data.directory, **options)
     scores.setdefault("intervals", {})["keywords"] = keywords.pop("intervals", {})
     scores["keywords"] = keywords
     ladder = read_ladder(data)
@@ -199,6 +202,15 @@ def read_results(path: str | Path) -> dict:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is not a scores.json: {error}") from error
     return scores
+
+
+def choices(scores: Mapping) -> dict[str, float]:
+    """What dev chose, by the names of ``model_conf``: ``min_score`` and ``fusion_weight``."""
+    found = {
+        "min_score": look_up(scores, ("keywords", "reported", "min_score")),
+        "fusion_weight": look_up(scores, ("fusion", "weight_of_parallel")),
+    }
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _read_config(experiment: Path) -> dict:

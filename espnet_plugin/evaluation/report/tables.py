@@ -111,7 +111,7 @@ def _tables(scores: Mapping, titles: Mapping[str, Sequence[str]]) -> list[Table]
 
 
 def keyword_table(keywords: Mapping, intervals: Mapping) -> Table:
-    """Keyword rates in % and the numbers of keywords and sub-words."""
+    """Keyword rates in % and the numbers of keywords and sub-words; last, of those reported."""
     rows = []
     for name, meaning in _KEYWORDS:
         if keywords.get(name) is not None:
@@ -143,8 +143,14 @@ def keyword_table(keywords: Mapping, intervals: Mapping) -> Table:
                 more = ["over-segmentation"] + ["R-value"] * (unit == "boundaries")
                 cell = " / ".join(_percent(scores[m.lower().replace("-", "_")]) for m in more)
                 rows.append([f"{unit}: {' / '.join(more)}", cell, meaning, ""])
-    header = ("measure", "% or number", "what", "utterances left out")
-    return Table(header, tuple(map(tuple, rows)), text_columns=(0, 2))
+    header = ["measure", "% or number", "what", "utterances left out"]
+    if reported := keywords.get("reported"):
+        header.append(f"score ≥ {reported['min_score']:g}")
+        for row in rows:
+            value = reported.get(row[0].strip("`"))
+            rate = value is not None and "mean" not in row[0]
+            row.append(_percent(value) if rate else "" if value is None else f"{value:.2f}")
+    return Table(tuple(header), tuple(map(tuple, rows)), text_columns=(0, 2))
 
 
 def ladder_tables(ladder: Mapping) -> list[Table]:

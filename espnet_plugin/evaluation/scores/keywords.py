@@ -14,7 +14,7 @@ from espnet_plugin.data.hard_negatives import families, hard_negatives_of
 from espnet_plugin.data.inference_set import KEYWORDS, UTT2IMAGE
 from espnet_plugin.data.keyword_file import UtteranceKeywords, read_captioned_keywords
 from espnet_plugin.data.scp import read_scp, write_scp
-from espnet_plugin.evaluation.keywords import keyword_values
+from espnet_plugin.evaluation.keywords import best_min_score, keyword_values, keywords_above
 from espnet_plugin.evaluation.scores.files import write_json
 from espnet_plugin.evaluation.segmentation import (
     count_boundaries,
@@ -37,6 +37,7 @@ def score_keywords_directory(
     token_list: str | Path | None = None,
     words_ctm: str | Path | None = None,
     tolerance: float = 0.05,
+    chosen_on: Sequence[UtteranceKeywords] = (),
 ) -> dict:
     """Scores the keywords of one set and writes ``scoring/keywords.json``.
 
@@ -47,6 +48,7 @@ def score_keywords_directory(
         token_list: tokens.tsv of the keyword vocabulary, if the tokenizer is not CLIP's own.
         words_ctm: Word alignments.
         tolerance: Of boundaries, in seconds.
+        chosen_on: The development set's, which decide which keywords are ``reported``.
     """
     directory = Path(directory)
     utterances = read_captioned_keywords(directory / KEYWORDS)
@@ -62,13 +64,12 @@ def score_keywords_directory(
             )
         family = families(hard_negatives_of(directory))  # its images are not independent
         image_of = {utt: family.get(image, image) for utt, image in image_of.items()}
-    scores = keyword_scores(
-        utterances,
-        load_token_texts(token_list),
-        image_of=image_of,
-        words=words,
-        tolerance=tolerance,
-    )
+    texts = load_token_texts(token_list)
+    scores = keyword_scores(utterances, texts, image_of=image_of, words=words, tolerance=tolerance)
+    if chosen_on:
+        least = best_min_score(chosen_on, texts)
+        above = keyword_values(keywords_above(least, utterances), texts)
+        scores["reported"] = {"min_score": least, **_means(above)}
     (directory / BOUNDARY_SCORES).unlink(missing_ok=True)
     if words is not None and "boundaries" in scores:
         found = f_values(count_boundaries(utterances, words, tolerance=tolerance))
@@ -82,6 +83,13 @@ def load_token_texts(token_list: str | Path | None = None) -> dict[int, str]:
     """Texts of CLIP's whole vocabulary, the token list's over them."""
     listed = {} if token_list is None else read_token_list(token_list)
     return clip_tokenizer().decoder | listed
+
+
+def _means(values: Mapping[str, np.ndarray]) -> dict[str, float | None]:
+    return {
+        name: None if np.isnan(column).all() else float(np.nanmean(column))
+        for name, column in sorted(values.items())
+    }
 
 
 def keyword_scores(
@@ -112,10 +120,7 @@ def keyword_scores(
     values = keyword_values(utterances, texts)
     units = [image_of[u.utterance] if image_of else u.utterance for u in utterances]
     left_out = {name: int(np.isnan(column).sum()) for name, column in values.items()}
-    result: dict = {
-        name: float(np.nanmean(values[name])) if left_out[name] < len(utterances) else None
-        for name in sorted(values)
-    }
+    result: dict = _means(values)
     result |= {"utterances": len(utterances), "left_out": left_out}
     result["intervals"] = {name: bootstrap_mean(column, units) for name, column in values.items()}
     if words is not None and any(k.start is not None for u in utterances for k in u.keywords):

@@ -9,7 +9,12 @@ import numpy as np
 import pytest
 
 from espnet_plugin.data.hard_negatives import HardNegative, write_hard_negatives
-from espnet_plugin.evaluation.report.results import checkout_commit, environment, write_results
+from espnet_plugin.evaluation.report.results import (
+    checkout_commit,
+    choices,
+    environment,
+    write_results,
+)
 from espnet_plugin.evaluation.scores.retrieval import score_retrieval_directory
 
 MEASURES = {"recall@1", "recall@5", "recall@10", "median_rank"}
@@ -43,6 +48,11 @@ def test_scores_json_has_the_promised_keys(inference_dir):
     assert scores["keywords"]["subword_hit@1"] == pytest.approx(2 / 3)
     assert scores["keywords"]["subword_hit@5"] == 1.0
     assert scores["keywords"]["content_word_recall"] == pytest.approx(1 / 4)
+    assert set(scores["keywords"]["reported"]) >= KEYWORD_MEASURES
+    assert choices(scores) == {
+        "min_score": scores["keywords"]["reported"]["min_score"],
+        "fusion_weight": scores["fusion"]["weight_of_parallel"],
+    }
     assert scores["test_set"] == "test"
     assert (scores["images"], scores["utterances"]) == (6, 12)
     assert scores["architecture"] == "cascaded+"
@@ -51,7 +61,7 @@ def test_scores_json_has_the_promised_keys(inference_dir):
     page = (inference_dir / "RESULTS.md").read_text()
     assert "| parallel branch |" in page
     assert "| teacher: written caption |" in page
-    assert "`content_word_hit@1`" in page
+    assert "`content_word_hit@1`" in page and "| score ≥ " in page
     assert "| all | 12.5 |" in page
     assert "python 3" in page
 
