@@ -89,7 +89,7 @@ def write_results(
         **retrieval,
     }
 
-    weight = retrieval.get("fusion", {}).get("weight_of_parallel")
+    weight = choices(retrieval).get("fusion_weight")
     if data.hard_negatives:
         scores["hard_negatives"] = hard_negative_scores(data, fusion_weight=weight)
     if data.keywords:

@@ -147,9 +147,9 @@ def keyword_table(keywords: Mapping, intervals: Mapping) -> Table:
     if reported := keywords.get("reported"):
         header.append(f"score ≥ {reported['min_score']:g}")
         for row in rows:
-            value = reported.get(row[0].strip("`"))
-            rate = value is not None and "mean" not in row[0]
-            row.append(_percent(value) if rate else "" if value is None else f"{value:.2f}")
+            name = row[0].strip("`")
+            shown = "{:.2f}".format if name.startswith("mean_") else _percent
+            row.append("" if reported.get(name) is None else shown(reported[name]))
     return Table(tuple(header), tuple(map(tuple, rows)), text_columns=(0, 2))
 
 

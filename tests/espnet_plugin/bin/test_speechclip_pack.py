@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import shutil
 import zipfile
 from pathlib import Path
@@ -11,6 +10,8 @@ import yaml
 from espnet_model_zoo.downloader import ModelDownloader
 
 from espnet_plugin.bin import speechclip_pack
+from espnet_plugin.data.keyword_file import Keyword, UtteranceKeywords, write_keywords
+from espnet_plugin.evaluation.report.results import write_results
 from espnet_plugin.inference.speechclip import SpeechCLIP
 from espnet_plugin.inference.speechclip_inference import SpeechCLIPInference
 
@@ -55,13 +56,29 @@ def test_packed_model_loads_elsewhere_without_the_originals(
     assert np.allclose(unpacked(speech).parallel, expected.parallel, atol=1e-6)
 
 
-def test_packing_stores_what_dev_chose(trained: Path, tmp_path: Path) -> None:
-    scores, packed = tmp_path / "scores.json", tmp_path / "packed.zip"
-    chosen = {"keywords": {"reported": {"min_score": 0.22}}, "fusion": {"weight_of_parallel": 0.45}}
-    scores.write_text(json.dumps({"architecture": "hybrid+", **chosen}))
+def test_packing_stores_what_is_best_on_dev(trained: Path, tmp_path: Path) -> None:
+    """A doubtful keyword is wrong, a sure one is not; only the cascaded branch finds the images."""
+    red, cat = 736, 2368
+    keywords = (
+        Keyword(red, "red</w>", (red,), score=0.31),
+        Keyword(cat, "cat</w>", (cat,), score=0.2),
+    )
+    dev = tmp_path / "inference" / "dev"
+    dev.mkdir(parents=True)
+    names = [f"u{number}" for number in range(4)]
+    write_keywords(
+        dev / "keywords.jsonl", [UtteranceKeywords(name, "red", (red,), keywords) for name in names]
+    )
+    for file in ("utterances.txt", "images.txt"):
+        (dev / file).write_text("\n".join(names))
+    (dev / "utt2image").write_text("\n".join(f"{name} {name}" for name in names))
+    for file, sign in {"image": 1, "speech_cascaded": 1, "speech_parallel": -1}.items():
+        np.save(dev / f"{file}.npy", sign * np.eye(4, dtype=np.float32))
+    write_results(dev.parent, test_set="dev", dev_set="dev", figures=False, report=False)
+    packed = tmp_path / "packed.zip"
     config, model = str(trained / "config.yaml"), str(trained / "latest.pth")
     arguments = ["--train_config", config, "--model_file", model, "--outpath", str(packed)]
-    speechclip_pack.main([*arguments, "--scores", str(scores)])
+    speechclip_pack.main([*arguments, "--scores", str(dev.parent / "scores.json")])
     loaded = SpeechCLIP.from_pretrained(packed, device="cpu")
     assert (loaded.min_score, loaded.model.fusion_weight) == (0.22, 0.45)
     loaded = SpeechCLIP.from_pretrained(trained, device="cpu")
