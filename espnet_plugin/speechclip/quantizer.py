@@ -31,7 +31,6 @@ class QuantizerOutput:
         similarities: Cosine similarity to every row, minus infinity at forbidden rows, float32,
             (batch, slots, rows).
         code_perplexity: Effective number of rows in use over the batch's valid slots.
-        probability_perplexity: The same from the softmax of the similarities at temperature 1.
         probabilities: Share of each row in the mixture, in training, (batch, slots, rows).
     """
 
@@ -39,7 +38,6 @@ class QuantizerOutput:
     rows: Tensor
     similarities: Tensor
     code_perplexity: Tensor
-    probability_perplexity: Tensor
     probabilities: Tensor | None = None
 
 
@@ -85,14 +83,14 @@ def token_usage(
         return valid.to(probabilities.dtype) @ probabilities / valid.sum()
 
 
-def diversity_loss(probability_perplexity: Tensor, rows: int) -> Tensor:
+def diversity_loss(used: Tensor, rows: int) -> Tensor:
     """Share of the table that is not in use (wav2vec 2.0, arXiv 2006.11477, eq. 4).
 
     Args:
-        probability_perplexity: Perplexity of :func:`token_usage`.
+        used: Perplexity of :func:`token_usage`.
         rows: Rows of the table.
     """
-    return (rows - probability_perplexity) / rows
+    return (rows - used) / rows
 
 
 class TokenQuantizer(nn.Module):
@@ -161,7 +159,7 @@ class TokenQuantizer(nn.Module):
         Args:
             keywords: (batch, slots, token_dim).
             table: Frozen token embeddings, (rows, token_dim).
-            lengths: Number of valid slots for the perplexities, (batch,); all by default. Padded
+            lengths: Number of valid slots for the perplexity, (batch,); all by default. Padded
                 slots are quantised too.
             forbidden: True at rows that are never chosen, (rows,).
             step: Number of optimiser updates done, for a scheduled temperature.
@@ -180,8 +178,7 @@ class TokenQuantizer(nn.Module):
             embeddings = embeddings + (soft - soft.detach()) if self.hard else soft
         with torch.no_grad():
             code = perplexity(_code_usage(rows, similarities.size(-1), lengths))
-            probability = perplexity(token_usage(similarities, lengths))
-        return QuantizerOutput(embeddings, rows, similarities, code, probability, shares)
+        return QuantizerOutput(embeddings, rows, similarities, code, shares)
 
 
 def _learned_start(text: str) -> float:

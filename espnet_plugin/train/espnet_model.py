@@ -278,7 +278,6 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
             stats["loss_repeats"] = term
             total = total + self.repeat_weight * term
         stats["code_perplexity"] = keywords.quantized.code_perplexity
-        stats["probability_perplexity"] = keywords.quantized.probability_perplexity
         stats["quantizer_temperature"] = self.speechclip.quantizer.current_temperature(
             self.updates_done
         ).reshape(())

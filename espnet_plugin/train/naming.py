@@ -26,7 +26,7 @@ STEPS, BATCH, RATE = 250, 512, 3e-3
 NOISE = 1.0  # length of the noise on embeddings of length 1: images lie apart from texts
 SCALE = 4.0  # of the embeddings, for the softmax
 ABOVE_FREEZING = 2.0
-NAMED = 1e-6  # added to the probability that a sub-word is named, for its logarithm
+NAMED = 1e-6  # least probability that a sub-word is named, and that it is not
 
 
 class ImageTagger(nn.Module):
@@ -108,8 +108,9 @@ class NamingLoss(nn.Module):
         """
         tags = self.tagger(images)  # (batch, sub-words)
         with torch.autocast(cosines.device.type, enabled=False):
-            unnamed = -said[:, :, None] * (cosines.float() / self.temperature).softmax(dim=-1)
-            unsaid = torch.log1p(unnamed.clamp(min=NAMED - 1)).sum(dim=1)  # (batch, sub-words)
+            named = (cosines.float() / self.temperature).softmax(dim=-1)
+            factor = -(1 - NAMED) * said[:, :, None]
+            unsaid = torch.log1p(factor * named).sum(dim=1)  # (batch, sub-words)
             log_named = torch.log(-torch.expm1(unsaid) + NAMED)
             return -(tags * log_named).sum(dim=-1).mean()
 

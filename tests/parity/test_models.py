@@ -14,6 +14,7 @@ from torch import Tensor
 
 from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
 from espnet_plugin.speechclip.model import SpeechOutput
+from espnet_plugin.speechclip.quantizer import perplexity, token_usage
 from espnet_plugin.speechclip.speech_encoder import SpeechStates
 from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel
 from tests.parity.fixtures import (
@@ -34,7 +35,9 @@ SLOTS = {  # (batch, slots, ...)
 }
 PERPLEXITIES = {
     "code_perplexity": lambda output: output.keywords.quantized.code_perplexity,
-    "prob_perplexity": lambda output: output.keywords.quantized.probability_perplexity,
+    "prob_perplexity": lambda output: perplexity(
+        token_usage(output.keywords.quantized.similarities)
+    ),
 }
 OUTPUTS = {
     "slot_lengths": lambda output: output.keywords.lengths,

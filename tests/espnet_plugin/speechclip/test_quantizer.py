@@ -55,14 +55,17 @@ def test_straight_through_gradient_is_that_of_the_soft_mixture():
     torch.testing.assert_close(hard.grad, soft.grad)
 
 
-def test_padding_does_not_count_in_the_perplexities():
+def test_padding_does_not_count_as_use():
     keywords = torch.cat([KEYWORDS, KEYWORDS.roll(1, dims=1)])
-    padded = TokenQuantizer()(keywords, TABLE, lengths=torch.tensor([2, 1]))
+    lengths = torch.tensor([2, 1])
+    padded = TokenQuantizer()(keywords, TABLE, lengths=lengths)
     alone = TokenQuantizer()(
         torch.stack([keywords[0, 0], keywords[0, 1], keywords[1, 0]])[None], TABLE
     )
     torch.testing.assert_close(padded.code_perplexity, alone.code_perplexity)
-    torch.testing.assert_close(padded.probability_perplexity, alone.probability_perplexity)
+    torch.testing.assert_close(
+        token_usage(padded.similarities, lengths), token_usage(alone.similarities)
+    )
 
 
 def test_perplexity_counts_outcomes():
