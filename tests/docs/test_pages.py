@@ -196,7 +196,22 @@ def test_the_results_are_those_of_the_sweeps() -> None:
                 if deviation:
                     assert deviation[0] == pytest.approx(100 * np.std(values, ddof=1), abs=0.0501)
                 compared += 1
-    assert compared == 190
+    assert compared == 201
+
+
+def test_the_longer_trainings_are_those_of_their_sweep() -> None:
+    page = (PROJECT / "egs2/speechclip_plus/RESULTS.md").read_text(encoding="utf-8")
+    row = r"^\| ([\w+ ]*)\| ([\d,]+) \| ([\d.]+) \|.* ([\d.]+) \| ([\d.]+) \|$"
+    rows = re.findall(row, page[page.index("## mini-hard") : page.index("## mini-words")], re.M)
+    assert len(rows) == 6
+    system = ""
+    for name, updates, *shown in rows:
+        system = SYSTEMS[name.strip()] if name.strip() else system
+        longer = "" if updates == "553" else f".updates_{updates.replace(',', '')}"
+        (run,) = sweep("mini_hard_longer")[system + longer].values()
+        labels = ("content-word recall", "content-word hit@1", "cascaded → image R@1")
+        for label, cell in zip(labels, shown, strict=True):
+            assert float(cell) == pytest.approx(100 * run[measure_of(label)], abs=0.0501), label
 
 
 def test_the_firing_figure_is_as_the_text_says() -> None:
