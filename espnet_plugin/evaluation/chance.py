@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from espnet_plugin.evaluation.retrieval import Array, RetrievalScores
+from espnet_plugin.evaluation.retrieval import RECALL_AT, Array, RetrievalScores
 
 
 def chance_scores(
-    relevant: list[int] | Array, num_items: int | Array, *, recall_at: Sequence[int] = (1, 5, 10)
+    relevant: list[int] | Array, num_items: int | Array, *, recall_at: Sequence[int] = RECALL_AT
 ) -> RetrievalScores:
     """Expected scores of random orderings.
 

@@ -19,7 +19,7 @@ A set's rate is the mean over the utterances whose denominator is not 0; the oth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from statistics import harmonic_mean
 
@@ -104,11 +104,17 @@ def _measures(utterance: UtteranceKeywords, texts: Mapping[int, str]) -> dict[st
     text_of = dict(zip(caption_ids, caption_texts, strict=True))
     text_of.update({word.token_id: word.token for word in keywords})
     gold = set(caption_ids)
-    row = _set_measures(
-        [word.token_id for word in keywords], caption_ids, lambda i: is_content(text_of[i])
-    )
-    said, expected = len(utterance.keywords), len(caption_ids)
-    row.update(zip(COUNTS, (said, expected, abs(said - expected)), strict=True))
+    said = [word.token_id for word in keywords]
+    distinct = set(said)
+    content = {i for i, text in text_of.items() if is_content(text)}
+    row = {
+        "content_word_hit@1": _share(i in gold for i in said if i in content),
+        "content_word_recall": _share(i in distinct for i in gold & content),
+        "precision": _share(i in gold for i in distinct),
+        "duplicate_rate": 1 - len(distinct) / len(said) if said else float("nan"),
+    }
+    number, expected = len(utterance.keywords), len(caption_ids)
+    row.update(zip(COUNTS, (number, expected, abs(number - expected)), strict=True))
     caption_words = {word for word, _ in merge_words(caption_texts)}
     merged = merge_words(word.token for word in keywords)
     for k in HITS_AT:
@@ -128,17 +134,6 @@ def _measures(utterance: UtteranceKeywords, texts: Mapping[int, str]) -> dict[st
             for word, where in merged
         )
     return row
-
-
-def _set_measures(said: Sequence, caption: Sequence, content: Callable) -> dict[str, float]:
-    gold, distinct = set(caption), set(said)
-    content_gold = {unit for unit in gold if content(unit)}
-    return {
-        "content_word_hit@1": _share(unit in gold for unit in said if content(unit)),
-        "content_word_recall": _share(unit in distinct for unit in content_gold),
-        "precision": _share(unit in gold for unit in distinct),
-        "duplicate_rate": 1 - len(distinct) / len(said) if said else float("nan"),
-    }
 
 
 def _share(hits: Iterable[bool]) -> float:

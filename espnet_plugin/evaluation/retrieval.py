@@ -25,6 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 
 Array = np.ndarray
+RECALL_AT = (1, 5, 10)  # the k of recall@k
 TIE_TOLERANCE = 1e-6
 _TILE_ROWS = 255 * 8  # columns are summed in uint8 over 255 rows at a time
 _TILE_COLUMNS = 8192
@@ -148,7 +149,7 @@ def rank_rows(rows: Array, ids: Sequence, groups: Sequence) -> RetrievalRanks | 
     return RetrievalRanks(rank, average_precision, relevant, np.asarray(ids)[asked], searched)
 
 
-def summarize(ranks: RetrievalRanks, *, recall_at: Sequence[int] = (1, 5, 10)) -> RetrievalScores:
+def summarize(ranks: RetrievalRanks, *, recall_at: Sequence[int] = RECALL_AT) -> RetrievalScores:
     """Computes the measures of one direction.
 
     recall@k is the share of queries with a relevant item among the first k (k above the number of

@@ -36,43 +36,36 @@ class PairedTest(NamedTuple):
     p_value: float
 
 
-def bootstrap_mean(
-    values: Array, ids: Sequence | Array, *, samples: int = 1000, seed: int = 0
-) -> Interval:
+def bootstrap_mean(values: Array, ids: Sequence | Array, *, samples: int = 1000) -> Interval:
     """Like ``bootstrap_means`` for one measure, (queries,)."""
-    return bootstrap_means(np.asarray(values)[:, None], ids, samples=samples, seed=seed)[0]
+    return bootstrap_means(np.asarray(values)[:, None], ids, samples=samples)[0]
 
 
-def bootstrap_means(
-    values: Array, ids: Sequence | Array, *, samples: int = 1000, seed: int = 0
-) -> list[Interval]:
+def bootstrap_means(values: Array, ids: Sequence | Array, *, samples: int = 1000) -> list[Interval]:
     """Intervals of means over queries, NaN values (not applicable) left out.
 
     Args:
         values: (queries, measures).
         ids: (queries,) image ids.
         samples: Number of resamples.
-        seed: Seed of the resampling.
     """
     values = np.asarray(values, dtype=float)
     sums, counts = _per_image(values, ids)
     means = []
-    for weights in _resamples(len(sums), samples, seed):
+    for weights in _resamples(len(sums), samples):
         with np.errstate(invalid="ignore"):
             means.append((weights @ sums) / (weights @ counts))
     return [_interval(column) for column in np.concatenate(means).T]
 
 
-def bootstrap_median(
-    values: Array, ids: Sequence | Array, *, samples: int = 1000, seed: int = 0
-) -> Interval:
+def bootstrap_median(values: Array, ids: Sequence | Array, *, samples: int = 1000) -> Interval:
     """Interval of a median over queries, e.g. of the median rank."""
     values = np.asarray(values, dtype=float)
     _, image = np.unique(np.asarray(ids), return_inverse=True)
     order = np.argsort(values, kind="stable")
     ordered, image_of = values[order], image[order]
     medians = []
-    for weights in _resamples(int(image.max()) + 1, samples, seed, width=len(values)):
+    for weights in _resamples(int(image.max()) + 1, samples, width=len(values)):
         cumulative = np.cumsum(weights[:, image_of], axis=1)  # (samples, queries)
         half = cumulative[:, -1:] / 2
         lower = ordered[np.argmax(cumulative >= half, axis=1)]
@@ -82,12 +75,7 @@ def bootstrap_median(
 
 
 def paired_test(
-    first: Array,
-    second: Array,
-    ids: Sequence | Array,
-    *,
-    samples: int = 10000,
-    seed: int = 0,
+    first: Array, second: Array, ids: Sequence | Array, *, samples: int = 10000
 ) -> PairedTest:
     """Compares two systems query by query.
 
@@ -99,7 +87,6 @@ def paired_test(
         second: (queries,) values of the second system on the same queries in the same order.
         ids: (queries,) image ids.
         samples: Number of permutations and of resamples.
-        seed: Seed of both.
     """
     first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
     if first.shape != second.shape or first.ndim != 1:
@@ -110,12 +97,12 @@ def paired_test(
     if total == 0:
         raise ValueError("no query has a value for both systems")
     observed = abs(sums.sum())
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     extreme = 0
     for size in _block_sizes(samples, len(sums)):
         signs = rng.integers(0, 2, (size, len(sums)), dtype=np.int8) * 2.0 - 1.0
         extreme += int(np.count_nonzero(np.abs(signs @ sums) >= observed - 1e-9))
-    interval = bootstrap_mean(difference, ids, samples=samples, seed=seed)
+    interval = bootstrap_mean(difference, ids, samples=samples)
     return PairedTest(float(sums.sum() / total), interval, (1 + extreme) / (1 + samples))
 
 
@@ -138,12 +125,10 @@ def _block_sizes(samples: int, width: int) -> Iterator[int]:
         yield min(step, samples - start)
 
 
-def _resamples(
-    num_images: int, samples: int, seed: int, *, width: int | None = None
-) -> Iterator[Array]:
+def _resamples(num_images: int, samples: int, *, width: int = 0) -> Iterator[Array]:
     """Yields (block, images) how often each image was drawn in each resample."""
-    rng = np.random.default_rng(seed)
-    for size in _block_sizes(samples, max(width or 0, num_images)):
+    rng = np.random.default_rng(0)
+    for size in _block_sizes(samples, max(width, num_images)):
         drawn = rng.integers(0, num_images, (size, num_images))
         drawn += np.arange(size)[:, None] * num_images
         yield np.bincount(drawn.ravel(), minlength=size * num_images).reshape(size, num_images)

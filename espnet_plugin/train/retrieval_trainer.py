@@ -25,7 +25,7 @@ from espnet2.utils.build_dataclass import build_dataclass
 from torch import Tensor
 
 from espnet_plugin.data.sampler_files import read_lengths
-from espnet_plugin.evaluation.retrieval import rank_embeddings, summarize
+from espnet_plugin.evaluation.retrieval import RECALL_AT, rank_embeddings, summarize
 from espnet_plugin.patches import weights_only_loading, whole_files
 from espnet_plugin.speechclip.gather import gather_features
 from espnet_plugin.train.checkpoints import (
@@ -176,7 +176,7 @@ class RetrievalTrainer(Trainer):
 
 
 def validation_recall(
-    embeddings: dict[str, Tensor], *, recall_at: Sequence[int] = (1, 5, 10)
+    embeddings: dict[str, Tensor], *, recall_at: Sequence[int] = RECALL_AT
 ) -> dict[str, float]:
     """Recall of every branch and their mean, by the rules of ``evaluation.retrieval``.
 

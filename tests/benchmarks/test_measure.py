@@ -16,7 +16,7 @@ def test_a_process_does_not_begin_with_the_peak_of_the_one_that_started_it() -> 
     assert usage_of([sys.executable, "-c", "pass"]).peak < 100 * MIB
     large = usage_of([sys.executable, "-c", f"b'x' * {200 * MIB}"])
     assert large.peak > 200 * MIB
-    assert 0 < large.cpu_seconds and 0 < large.seconds
+    assert large.cpu_seconds > 0
 
 
 def test_a_failed_command_is_an_error() -> None:

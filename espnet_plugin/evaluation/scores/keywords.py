@@ -28,6 +28,7 @@ from espnet_plugin.evaluation.token_texts import clip_tokenizer, read_token_list
 
 KEYWORD_SCORES = Path("scoring") / "keywords.json"
 BOUNDARY_SCORES = Path("scoring") / "boundary_f"  # a number for each utterance; their mean is F
+TOLERANCE = 0.05  # seconds, of boundaries
 FIELD_TOLERANCE = 0.02  # seconds, of boundaries and tokens in vqwordseg's tables
 
 
@@ -36,7 +37,6 @@ def score_keywords_directory(
     *,
     token_list: str | Path | None = None,
     words_ctm: str | Path | None = None,
-    tolerance: float = 0.05,
     chosen_on: Sequence[UtteranceKeywords] = (),
 ) -> dict:
     """Scores the keywords of one set and writes ``scoring/keywords.json``.
@@ -47,7 +47,6 @@ def score_keywords_directory(
         directory: The set's inference directory.
         token_list: tokens.tsv of the keyword vocabulary, if the tokenizer is not CLIP's own.
         words_ctm: Word alignments.
-        tolerance: Of boundaries, in seconds.
         chosen_on: The development set's, which decide which keywords are ``reported``.
     """
     directory = Path(directory)
@@ -65,14 +64,14 @@ def score_keywords_directory(
         family = families(hard_negatives_of(directory))  # its images are not independent
         image_of = {utt: family.get(image, image) for utt, image in image_of.items()}
     texts = load_token_texts(token_list)
-    scores = keyword_scores(utterances, texts, image_of=image_of, words=words, tolerance=tolerance)
+    scores = keyword_scores(utterances, texts, image_of=image_of, words=words)
     if chosen_on:
         least = best_min_score(chosen_on, texts)
         above = keyword_values(keywords_above(least, utterances), texts)
         scores["reported"] = {"min_score": least, **_means(above)}
     (directory / BOUNDARY_SCORES).unlink(missing_ok=True)
     if words is not None and "boundaries" in scores:
-        found = f_values(count_boundaries(utterances, words, tolerance=tolerance))
+        found = f_values(count_boundaries(utterances, words, tolerance=TOLERANCE))
         names = (utterance.utterance for utterance in utterances)
         write_scp(directory / BOUNDARY_SCORES, dict(zip(names, found, strict=True)))
     write_json(directory / KEYWORD_SCORES, scores)
@@ -98,7 +97,6 @@ def keyword_scores(
     *,
     image_of: Mapping[str, str] | None = None,
     words: Mapping[str, Sequence[Word]] | None = None,
-    tolerance: float = 0.05,
 ) -> dict:
     """Scores keywords, and their places where word alignments are given.
 
@@ -107,11 +105,10 @@ def keyword_scores(
         texts: Text of every token id that occurs.
         image_of: Image of each utterance, the unit of the bootstrap; by default the utterance.
         words: Word alignment of each utterance.
-        tolerance: Of boundaries, in seconds.
 
     Returns:
         Means of ``keyword_values``, and ``left_out``, ``intervals``, ``localization``,
-        ``boundaries`` within ``tolerance``, ``boundaries_20ms`` and ``tokens_20ms``.
+        ``boundaries`` within ``TOLERANCE``, ``boundaries_20ms`` and ``tokens_20ms``.
 
     Raises:
         AlignmentError: No utterance has an alignment.
@@ -131,7 +128,7 @@ def keyword_scores(
         result["localization"] = dataclasses.asdict(score_localization(utterances, words, texts))
         boundaries = partial(count_boundaries, utterances, words)
         for name, count, within in (
-            ("boundaries", boundaries, tolerance),
+            ("boundaries", boundaries, TOLERANCE),
             ("boundaries_20ms", boundaries, FIELD_TOLERANCE),
             ("tokens_20ms", partial(count_tokens, utterances, words), FIELD_TOLERANCE),
         ):

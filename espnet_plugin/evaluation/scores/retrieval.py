@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -19,7 +19,13 @@ from espnet_plugin.data.scp import read_scp
 from espnet_plugin.evaluation.chance import chance_scores
 from espnet_plugin.evaluation.fusion import choose_weight, fuse
 from espnet_plugin.evaluation.hard_negatives import score_hard_negatives
-from espnet_plugin.evaluation.retrieval import RetrievalRanks, rank_embeddings, rank_rows, summarize
+from espnet_plugin.evaluation.retrieval import (
+    RECALL_AT,
+    RetrievalRanks,
+    rank_embeddings,
+    rank_rows,
+    summarize,
+)
 from espnet_plugin.evaluation.scores.files import write_json
 from espnet_plugin.evaluation.statistics import Interval, bootstrap_means, bootstrap_median
 
@@ -38,7 +44,6 @@ def score_retrieval_directory(
     *,
     dev_directory: str | Path | None = None,
     data_dir: str | Path | None = None,
-    recall_at: Sequence[int] = (1, 5, 10),
 ) -> dict:
     """Scores the retrieval of one set and writes ``scoring/retrieval.json``.
 
@@ -46,7 +51,6 @@ def score_retrieval_directory(
         directory: The set's inference directory.
         dev_directory: That of the development set, which decides the fusion's weight.
         data_dir: The set's data directory; its speakers and languages are used.
-        recall_at: The k of recall@k.
     """
     directory = Path(directory)
     data = read_inference_set(directory)
@@ -65,9 +69,9 @@ def score_retrieval_directory(
         found = rank_across(data, group_of, table=table, fusion_weight=weight)
         for system, ranked in found.items():
             ranks[system][ACROSS[table][1]] = ranked
-    scores = retrieval_scores(data, ranks, recall_at=recall_at)
+    scores = retrieval_scores(data, ranks)
     if languages := groups.get("utt2lang"):
-        scores["languages"] = language_scores(data, ranks, languages, recall_at=recall_at)
+        scores["languages"] = language_scores(data, ranks, languages)
     if "asr" in scores and (directory / TRANSCRIPT_FACTS).exists():
         facts = json.loads((directory / TRANSCRIPT_FACTS).read_text(encoding="utf-8"))
         scores["asr"]["word_error_rate"] = facts.get("word_error_rate")
@@ -145,11 +149,7 @@ def rank_across(
 
 
 def language_scores(
-    data: InferenceSet,
-    ranks: Ranks,
-    language_of: Mapping[str, str],
-    *,
-    recall_at: Sequence[int] = (1, 5, 10),
+    data: InferenceSet, ranks: Ranks, language_of: Mapping[str, str]
 ) -> dict[str, dict]:
     """``<language>.<system>.<measure>`` of the search for all images by a language's utterances."""
     spoken = np.array([language_of[utterance] for utterance in data.utterances])
@@ -158,8 +158,7 @@ def language_scores(
         if (found := ranks[system].get("speech_to_image")) is not None:
             own, precision = found.rank[spoken == language], found.average_precision
             found = replace(found, rank=own, average_precision=precision[spoken == language])
-            measures = summarize(found, recall_at=recall_at).to_dict()
-            scores.setdefault(language, {})[system] = measures
+            scores.setdefault(language, {})[system] = summarize(found).to_dict()
     return scores
 
 
@@ -185,15 +184,12 @@ def hard_negative_scores(data: InferenceSet, *, fusion_weight: float | None = No
     }
 
 
-def retrieval_scores(
-    data: InferenceSet, ranks: Ranks, *, recall_at: Sequence[int] = (1, 5, 10)
-) -> dict:
+def retrieval_scores(data: InferenceSet, ranks: Ranks) -> dict:
     """Turns ranks into scores, intervals and chance.
 
     Args:
         data: The set.
         ranks: What ``rank_set`` returns.
-        recall_at: The k of recall@k.
 
     Returns:
         ``<system>.<direction>.<measure>``, the 95 % intervals under
@@ -206,23 +202,20 @@ def retrieval_scores(
     chance: dict = {}
     for system, directions in ranks.items():
         for direction, outcome in directions.items():
-            measures = summarize(outcome, recall_at=recall_at).to_dict()
-            scores.setdefault(system, {})[direction] = measures
+            scores.setdefault(system, {})[direction] = summarize(outcome).to_dict()
             if direction not in chance:
-                expected = chance_scores(outcome.relevant, outcome.num_items, recall_at=recall_at)
+                expected = chance_scores(outcome.relevant, outcome.num_items)
                 chance[direction] = expected.to_dict()
             for group, across in ACROSS.values():
                 if direction == across:
                     scores[f"without_other_{group}"] = len(data.utterances) - len(outcome.ids)
             units = data.units(outcome.ids)
-            intervals.setdefault(system, {})[direction] = _intervals(outcome, units, recall_at)
+            intervals.setdefault(system, {})[direction] = _intervals(outcome, units)
     return {**scores, "chance": chance, "intervals": intervals}
 
 
-def _intervals(
-    ranks: RetrievalRanks, units: np.ndarray, recall_at: Sequence[int]
-) -> dict[str, Interval]:
-    values = {f"recall@{k}": ranks.rank <= k for k in recall_at}
+def _intervals(ranks: RetrievalRanks, units: np.ndarray) -> dict[str, Interval]:
+    values = {f"recall@{k}": ranks.rank <= k for k in RECALL_AT}
     values["mean_reciprocal_rank"] = 1.0 / ranks.rank
     table = np.stack(list(values.values()), axis=1)  # (queries, measures)
     found = bootstrap_means(table, units)

@@ -126,8 +126,9 @@ def train_encoder(config: MiniConfig, root: Path) -> nn.Module:
         batch = load_batch(wavs, next(batches))
         lengths = frame_count(batch.lengths)
         mask = draw_mask(rng, lengths, start=encoder.mask_start, span=encoder.mask_span)
+        samples = torch.arange(batch.speech.shape[1]) < batch.lengths[:, None]  # without padding
         hidden = model(
-            batch.speech, attention_mask=_sample_mask(batch), mask_time_indices=mask
+            batch.speech, attention_mask=samples.long(), mask_time_indices=mask
         ).last_hidden_state  # (batch, samples) → (batch, frames, hidden)
         loss = hidden.new_zeros(())
         for head, units in zip(heads, targets(batch), strict=True):
@@ -200,8 +201,3 @@ def save_encoder(model: nn.Module, directory: Path) -> None:
     }
     model.save_pretrained(directory)
     write_text(directory / "preprocessor_config.json", json.dumps(preprocessor, indent=2) + "\n")
-
-
-def _sample_mask(batch: SpeechBatch) -> torch.Tensor:
-    """Return 1 at samples and 0 at padding, as transformers wants it (batch, samples)."""
-    return (torch.arange(batch.speech.shape[1]) < batch.lengths[:, None]).long()

@@ -211,7 +211,7 @@ def draw_captions(rng: np.random.Generator, world: World, scene: Scene) -> list[
 
 
 def _draw_names(rng: np.random.Generator, world: World, count: int) -> list[str]:
-    objects = world.object_names
+    objects = tuple(world.objects)
     if world.zipf_offset is None:
         return [objects[index] for index in rng.permutation(len(objects))[:count]]
     chosen: dict[str, None] = {}

@@ -145,11 +145,6 @@ class World:
         return tuple(dict.fromkeys(_split(*self._content, self.function_words)))
 
     @cached_property
-    def object_names(self) -> tuple[str, ...]:
-        """Names of the objects, in order."""
-        return tuple(self.objects)
-
-    @cached_property
     def cumulative_shares(self) -> np.ndarray:
         """How often one of the first objects is drawn, (objects,), at last 1."""
         weights = 1.0 / (1.0 + np.arange(len(self.objects)) + (self.zipf_offset or 0.0))
