@@ -111,6 +111,7 @@ def build_speechclip(
         else None,
         merge_repeats=model_conf.get("merge_repeats", False),
         blank=model_conf.get("blank", False),
+        trained_keys=model_conf.get("trained_keys", False),
         align_spans=model_conf.get("align_spans", False),
         min_score=model_conf.get("min_score", -1.0),
         fusion_weight=model_conf.get("fusion_weight"),

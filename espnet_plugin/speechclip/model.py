@@ -97,6 +97,7 @@ class SpeechCLIPModel(nn.Module):
         blank: Let segments choose no sub-word, and merge equal neighbours unless such a segment is
             between them, see :mod:`espnet_plugin.speechclip.blank`. Needs a quantizer that mixes
             sub-words in training.
+        trained_keys: Train the vectors that keywords are compared with, see :attr:`keys`.
         align_spans: At inference, move keywords of a CIF extractor to the times of their sub-words,
             see :mod:`espnet_plugin.speechclip.span_alignment`.
         min_score: Cosine of a keyword and its sub-word from which it is worth reporting. All
@@ -126,6 +127,7 @@ class SpeechCLIPModel(nn.Module):
         keyword_path: KeywordPath | None = None,
         merge_repeats: bool = False,
         blank: bool = False,
+        trained_keys: bool = False,
         align_spans: bool = False,
         min_score: float = -1.0,
         fusion_weight: float | None = None,
@@ -167,6 +169,7 @@ class SpeechCLIPModel(nn.Module):
             if blank and getattr(self.quantizer, "hard", True):
                 raise ValueError("model_conf.blank needs quantizer_conf.hard: false")
             self.register_buffer("token_table", table, persistent=False)
+            self.key_offsets = nn.Parameter(torch.zeros_like(table)) if trained_keys else None
             self.register_buffer("forbidden_rows", forbidden, persistent=False)
         self.attention.num_queries = self.num_queries  # type: ignore[assignment]
 
@@ -184,6 +187,18 @@ class SpeechCLIPModel(nn.Module):
             for key, value in weights.items()
             if key in kept or not key.startswith(self.frozen_prefixes)
         }
+
+    @property
+    def keys(self) -> Tensor:
+        """What keywords are compared with, (V, token_dim): the token table, or vectors that
+        training moves away from its normalised rows.
+
+        CLIP's rows are alike where meanings are; with keys of its own a sub-word lies where its
+        sound does. The text tower reads the table in any case.
+        """
+        if self.key_offsets is None:
+            return self.token_table
+        return F.normalize(self.token_table.float(), dim=-1, eps=1e-8) + self.key_offsets
 
     @property
     def num_queries(self) -> int:
@@ -366,6 +381,7 @@ class SpeechCLIPModel(nn.Module):
         quantized = self.quantizer(
             embeddings,
             self.token_table,
+            keys=self.keys,
             lengths=slots.lengths,
             forbidden=self.forbidden_rows if self.vocabulary.forbidden else None,
             step=step,
@@ -383,11 +399,11 @@ class SpeechCLIPModel(nn.Module):
     def _read(self, keywords: Keywords, blank: Tensor) -> Keywords:
         """Decides which segments (batch, slots) are blank or repeats; in training, how likely."""
         quantized = keywords.quantized
-        shares, mixtures = quantized.probabilities, quantized.embeddings
+        shares = quantized.probabilities
         if shares is None:
             return merge_repeats(keywords, choose_blanks(blank, keywords.lengths))
         with torch.autocast(blank.device.type, enabled=False):
-            reading = expected_reading(shares, mixtures, self.token_table, blank, keywords.lengths)
+            reading = expected_reading(shares, self.token_table, blank, keywords.lengths)
         read = replace(quantized, embeddings=reading.embeddings)
         return replace(keywords, quantized=read, reading=reading)
 
@@ -408,5 +424,5 @@ class SpeechCLIPModel(nn.Module):
         embeddings = self.keyword_projection(frames)  # (batch, frames, token_dim)
         if self.keyword_norm is not None:
             embeddings = self.keyword_norm(embeddings)
-        chosen = F.normalize(self.token_table[keywords.quantized.rows].float(), dim=-1, eps=1e-8)
+        chosen = F.normalize(self.keys[keywords.quantized.rows].float(), dim=-1, eps=1e-8)
         return chosen @ F.normalize(embeddings.float(), dim=-1, eps=1e-8).transpose(1, 2)

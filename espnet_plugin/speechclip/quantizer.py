@@ -150,6 +150,7 @@ class TokenQuantizer(nn.Module):
         keywords: Tensor,
         table: Tensor,
         *,
+        keys: Tensor | None = None,
         lengths: Tensor | None = None,
         forbidden: Tensor | None = None,
         step: int | None = None,
@@ -159,12 +160,14 @@ class TokenQuantizer(nn.Module):
         Args:
             keywords: (batch, slots, token_dim).
             table: Frozen token embeddings, (rows, token_dim).
+            keys: What keywords are compared with, (rows, token_dim); the table by default.
             lengths: Number of valid slots for the perplexity, (batch,); all by default. Padded
                 slots are quantised too.
             forbidden: True at rows that are never chosen, (rows,).
             step: Number of optimiser updates done, for a scheduled temperature.
         """
-        cosines = cosine_similarities(keywords, table)  # (batch, slots, rows)
+        compared = table if keys is None else keys
+        cosines = cosine_similarities(keywords, compared)  # (batch, slots, rows)
         similarities = _forbid(cosines, forbidden)
         rows = similarities.argmax(dim=-1)  # (batch, slots)
         embeddings = table[rows]  # (batch, slots, token_dim)

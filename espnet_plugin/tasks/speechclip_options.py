@@ -37,6 +37,7 @@ DEFAULT_MODEL = {
     "parallel": True,
     "merge_repeats": False,
     "blank": False,
+    "trained_keys": False,
     "align_spans": False,
     "min_score": -1.0,
     "fusion_weight": None,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.nn.functional import normalize
 
 from espnet_plugin.speechclip.backends.huggingface import HuggingFaceBackend
 from espnet_plugin.speechclip.clip import FrozenCLIP
@@ -34,7 +35,7 @@ ARCHITECTURES = {
         "keyword_extractor": "cif",
         "keyword_extractor_conf": {"frames_per_keyword": 3},
         "quantizer_conf": {"hard": False},
-        "model_conf": {"blank": True, "align_spans": True},
+        "model_conf": {"blank": True, "trained_keys": True, "align_spans": True},
     },
 }
 VOCABULARY = [320, 2368, 1929, 49406, 3306, 6829, 2866]
@@ -217,6 +218,18 @@ def test_blanks_leave_keywords_out_but_never_all(teachers):
     assert few_blanks.keywords.lengths.tolist() == merged.keywords.lengths.tolist()
     torch.testing.assert_close(few_blanks.cascaded, merged.cascaded)
     assert all_blank.keywords.lengths.tolist() == [1, 1, 1]
+
+
+def test_keys_start_as_the_table_and_choose_what_the_text_tower_reads(teachers):
+    model = build("hybrid_plus_with_blanks", teachers).eval()
+    torch.testing.assert_close(normalize(model.keys), normalize(model.token_table))
+    batch = states(model, [12, 9])
+    with torch.no_grad():
+        said = normalize(model(batch).keywords.embeddings[0, 0], dim=-1)
+        model.key_offsets[4] = 1e6 * said  # that of row 4 now lies where the keyword does
+        first = model(batch).keywords.quantized
+    assert first.rows[0, 0] == 4
+    torch.testing.assert_close(first.embeddings[0, 0], model.token_table[4])
 
 
 def test_blanks_need_mixtures(teachers):

@@ -27,6 +27,14 @@ def test_chooses_the_nearest_by_angle():
     assert torch.equal(output.embeddings, TABLE[None])
 
 
+def test_compares_with_keys_and_reads_the_table():
+    keys = TABLE.roll(1, dims=0)
+    for quantizer in (TokenQuantizer().eval(), TokenQuantizer(hard=False, temperature=1e-3)):
+        output = quantizer(KEYWORDS, TABLE, keys=keys)
+        assert output.rows.tolist() == [[1, 2, 0]]
+        torch.testing.assert_close(output.embeddings, TABLE[output.rows])
+
+
 def test_similarities_equal_a_loop():
     ours = cosine_similarities(KEYWORDS, TABLE)
     for slot, keyword in enumerate(KEYWORDS[0]):
