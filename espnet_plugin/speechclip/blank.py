@@ -85,8 +85,8 @@ def expected_reading(
 class _NewWords(torch.autograd.Function):
     """Sum of the table's rows by p_n(i) (1 - s_n p_{n-1}(i)), and the sums of p_n(i) p_{n-1}(i).
 
-    Autograd's own gradient has twice the products with the table, and copies of slices: a tenth of
-    a training step with thousands of rows.
+    Autograd's own gradient needs twice the products with the table, and copies of slices; with
+    thousands of rows they take a twentieth of a training step.
     """
 
     @staticmethod
