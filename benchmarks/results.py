@@ -26,7 +26,7 @@ These measurements back the claims about speed and memory.
     python -m benchmarks.plan                  # what more images or hours need
 
 Each row compares our code with the **obvious form**, which the benchmark writes out, and with the
-**bound**: a part that every solution must do. They run in turn in one process. A cell has the
+**bound**: work that every solution must do. They run in turn in one process. A cell has the
 median and, in brackets, the minimum and maximum.
 
 Seconds are processor time unless a row says otherwise; other programs disturb it less. Weights are
