@@ -49,11 +49,6 @@ class Settings:
     mini: Path = MINI
     vectors: int = 1_000_000
 
-    @property
-    def turns(self) -> int:
-        """Number of measurements."""
-        return 1 if self.quick else 9
-
 
 @dataclass(frozen=True)
 class Spread:

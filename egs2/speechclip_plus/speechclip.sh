@@ -193,6 +193,7 @@ if [ -z "${speechclip_tag}" ]; then
     if [ "${seed}" != 0 ]; then speechclip_tag+=_seed${seed}; fi
 fi
 speechclip_exp=${speechclip_exp:-${expdir}/speechclip_${speechclip_tag}}
+speechclip_exp=${speechclip_exp%/}
 if [ -z "${inference_model}" ]; then
     inference_model=$(config_value best_model_criterion.0.0 valid).$(config_value best_model_criterion.0.1 recall_mean_at_1).ave.pth
 fi
@@ -235,9 +236,11 @@ all_sets=()
 for name in ${train_set} ${valid_set} ${test_sets}; do
     [[ " ${all_sets[*]-} " == *" ${name} "* ]] || all_sets+=("${name}")
 done
+first_test_set=
 eval_sets=()
 if "${eval_valid_set}"; then eval_sets+=("${valid_set}"); fi
 for name in ${test_sets}; do
+    first_test_set=${first_test_set:-${name}}
     [[ " ${eval_sets[*]-} " == *" ${name} "* ]] || eval_sets+=("${name}")
 done
 
@@ -415,7 +418,7 @@ lock() {
 sweep() {
     local folder
     for folder in "$@"; do
-        if [ -d "${folder}" ]; then find "${folder}" \( -name '.*.[0-9]*.part*' -o -name '.dist_init_*' \) -prune -exec rm -rf {} +; fi
+        if [ -d "${folder}" ]; then find "${folder}" \( -name '.*.[0-9a-f]*.part*' -o -name '.dist_init_*' \) -prune -exec rm -rf {} +; fi
     done
 }
 
@@ -784,7 +787,7 @@ if runs_stage 9; then
     if [ -e "${inference_dir}/${valid_set}/utterances.txt" ]; then options+=(--dev_set "${valid_set}"); fi
     # the table is about the first test set
     ${python} -m espnet_plugin.bin.show_results --expdir "${experiment}" --inference_dir "${inference_dir}" \
-        --test_set "${test_sets%% *}" --data_dir "${data_feats}/${test_sets%% *}" ${options[@]+"${options[@]}"}
+        --test_set "${first_test_set}" --data_dir "${data_feats}/${first_test_set}" ${options[@]+"${options[@]}"}
     end_stage 9
 fi
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -12,26 +11,20 @@ from espnet_plugin.demo.backend import Heard
 from espnet_plugin.demo.timeline import (
     COLUMNS,
     PIXELS_PER_SECOND,
-    accumulation_path,
-    firing_places,
+    accumulated,
     place_labels,
     waveform_path,
 )
 
 HERE = Path(__file__).parent
-
-
-@lru_cache(maxsize=1)
-def _macros() -> Any:
-    environment = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.get_template("page.html.jinja").module
+PAGE = Environment(
+    loader=FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True
+).get_template("page.html.jinja")
 
 
 def render(macro: str, *values: Any) -> str:
     """Fills in a macro of ``page.html.jinja``."""
-    return str(getattr(_macros(), macro)(*values))
+    return str(getattr(PAGE.module, macro)(*values))
 
 
 def timeline(heard: Heard, *, player: str, caption: int | None = None) -> str:
@@ -59,11 +52,12 @@ def timeline(heard: Heard, *, player: str, caption: int | None = None) -> str:
     if heard.alphas is not None and len(heard.alphas):
         frames = seconds / heard.frame_seconds  # a little more than the model's
         begin = heard.start / heard.frame_seconds
-        places = firing_places(heard.alphas, threshold=heard.threshold)
+        corners = accumulated(heard.alphas, threshold=heard.threshold)
         shown |= {
             "frames": frames,
             "begin": begin,
-            "accumulation": accumulation_path(heard.alphas, threshold=heard.threshold),
-            "firings": [100 * (begin + place) / frames for place in places],
+            # an SVG path, x in frames, y from 0 (full) to 1 (empty)
+            "accumulation": "M" + "L".join(f"{x:.2f},{1 - level:.3f}" for x, level in corners),
+            "firings": [100 * (begin + x) / frames for x, level in corners if level == 1.0],
         }
     return render("timeline", shown, round(seconds * PIXELS_PER_SECOND))

@@ -64,17 +64,6 @@ def accumulated(alphas: np.ndarray, *, threshold: float) -> list[tuple[float, fl
     return corners
 
 
-def accumulation_path(alphas: np.ndarray, *, threshold: float) -> str:
-    """The same as an SVG path, x from 0 to the number of frames, y from 0 (full) to 1 (empty)."""
-    corners = accumulated(alphas, threshold=threshold)
-    return "M" + "L".join(f"{x:.2f},{1 - y:.3f}" for x, y in corners)
-
-
-def firing_places(alphas: np.ndarray, *, threshold: float) -> list[float]:
-    """Where the weights reach the threshold, in frames."""
-    return [x for x, level in accumulated(alphas, threshold=threshold) if level == 1.0]
-
-
 def place_labels(keywords: Sequence[HeardWord], *, seconds: float) -> list[Label]:
     """Puts keywords that have times into lines so that their words do not overlap.
 

@@ -27,7 +27,7 @@ while [ $# -gt 0 ]; do
             elif [ "${_name}" = config ] && [ -z "${config+set}" ]; then
                 [ -r "$2" ] || { echo "$0: error: --config $2: no such file" >&2; exit 2; }
                 # shellcheck disable=SC1090
-                . "$2"
+                . "$(dirname "$2")/${2##*/}"  # with a slash, or the PATH is searched first
             elif [ -z "${!_name+set}" ]; then
                 echo "$0: error: unknown option '$1'; see $0 --help" >&2
                 exit 2

@@ -50,11 +50,11 @@ log_directory=$(dirname "${log_pattern}")
 mkdir -p "${log_directory}/q"
 script=${log_directory}/q/$(basename "${log_pattern}" .log | tr -c 'A-Za-z0-9._\n-' _).sh
 log=${log_pattern}
-arguments=$(printf '%q ' "$@")
+quoted=$(printf '%q ' "$@")
+# shellcheck disable=SC2016
+call='"${arguments[@]}"'
 if [ -n "${job_name}" ]; then
-    # printf %q leaves a plain word alone, so JOB is still there
-    # shellcheck disable=SC2016
-    arguments=${arguments//"${job_name}"/'${SLURM_ARRAY_TASK_ID}'}
+    call="\"\${arguments[@]//${job_name}/\${SLURM_ARRAY_TASK_ID}}\""
     log=${log//"${job_name}"/%a}
     submit+=("--array=${first}-${last}${options[max_jobs_run]:+%${options[max_jobs_run]}}")
 fi
@@ -65,7 +65,8 @@ cd $(printf '%q' "${PWD}")
 echo "# Running on \$(uname -n)"
 echo "# Started at \$(date)"
 code=0
-${arguments} || code=\$?
+arguments=(${quoted})
+${call} || code=\$?
 echo "# Ended (code \${code}) at \$(date)"
 exit \${code}
 EOF

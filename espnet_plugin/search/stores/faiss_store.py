@@ -62,6 +62,8 @@ class Opened(parquet_store.Opened):
         self._index.add(self._unit)
 
     def _write(self) -> None:
+        if not self._file.exists():  # or a kill between the two would leave an index without paths
+            super()._write()
         with atomic_path(self.place) as temporary:
             self._faiss.write_index(self._index, str(temporary))
         super()._write()  # last: after a kill, what is not in it is added again, to both

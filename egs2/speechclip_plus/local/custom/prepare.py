@@ -73,11 +73,6 @@ def read_rows(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
         yield number, {k: v.strip() for k, v in zip(header, row, strict=True)}
 
 
-def split_by_number(number: int) -> str:
-    """Of ten images in the order of the table, the ninth goes to dev and the tenth to test."""
-    return {8: "dev", 9: "test"}.get(number % 10, "train")
-
-
 def spoken_captions(
     table: Path, recordings: Path, images: Path, *, with_text: bool
 ) -> Iterator[SpokenCaption]:
@@ -102,7 +97,9 @@ def spoken_captions(
         given = row.get("split", "").lower()
         split = ALIASES.get(given, "")
         if not given:
-            split = split_of.get(image) or split_by_number(len(split_of))
+            # of ten images in the order of the table, the ninth goes to dev, the tenth to test
+            drawn = {8: "dev", 9: "test"}.get(len(split_of) % 10, "train")
+            split = split_of.get(image, drawn)
         if not split:
             raise DataError(f"{table}:{number}: split {given!r} is none of {', '.join(SPLITS)}")
         if split_of.setdefault(image, split) != split:
@@ -122,11 +119,6 @@ def spoken_captions(
         )
 
 
-def has_captions(table: Path) -> bool:
-    """Whether the table has a caption column that is not empty throughout."""
-    return any(row.get("caption") for _, row in read_rows(table))
-
-
 def read_custom(root: str | Path) -> Corpus:
     """Read the table of a folder.
 
@@ -137,7 +129,7 @@ def read_custom(root: str | Path) -> Corpus:
     table = find_table(folder)
     recordings = find_one(folder, "wavs", what="recordings", remedy=REMEDY)
     images = find_one(folder, "images", what="images", remedy=REMEDY)
-    with_text = has_captions(table)
+    with_text = any(row.get("caption") for _, row in read_rows(table))
     note = (
         "captions: in the table"
         if with_text

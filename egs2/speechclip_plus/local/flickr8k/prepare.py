@@ -49,15 +49,6 @@ def image_id(file_name: str) -> str:
     return _SUFFIX.sub("", file_name.strip())
 
 
-def without_full_stop(caption: str) -> str:
-    """A caption without its final full stop, which the original drops, too.
-
-    >>> without_full_stop(" A dog  runs . ")
-    'A dog runs'
-    """
-    return clean_caption(caption).removesuffix(".").rstrip()
-
-
 def read_captions(path: Path) -> tuple[dict[str, list[tuple[int, str]]], dict[str, str]]:
     """Read ``<file>#<n><tab><caption>`` lines.
 
@@ -81,7 +72,9 @@ def read_captions(path: Path) -> tuple[dict[str, list[tuple[int, str]]], dict[st
         image = image_id(name)
         if not name.lower().endswith((".jpg", ".jpeg")):
             odd[image] = name
-        captions.setdefault(image, []).append((int(index), without_full_stop(caption)))
+        # without its final full stop, which the original drops, too
+        text = clean_caption(caption).removesuffix(".").rstrip()
+        captions.setdefault(image, []).append((int(index), text))
     if not captions:
         raise DataError(f"{path}: empty; {REMEDY}")
     return captions, odd

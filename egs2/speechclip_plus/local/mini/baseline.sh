@@ -11,8 +11,12 @@ corpus=mini
 if [ "${1:-}" = --corpus ]; then corpus=$2; shift 2; fi
 . ./path.sh
 output_dir=exp/${corpus}_recogniser
+test_dirs=()
+for name in dev repeats plain test; do  # mini_words has all; the last one written shows that all are
+    if [ -d "dump/raw/${corpus}_${name}" ]; then test_dirs+=("dump/raw/${corpus}_${name}"); fi
+done
 if ! [ -s "${output_dir}/${corpus}_test/text" ] || [ "${output_dir}/${corpus}_test/text" -ot "dump/raw/${corpus}_train/speech_states.scp" ]; then
     python3 -m local.mini.recogniser --output_dir "${output_dir}" --encoder "downloads/${corpus}/hubert" \
-        --train_dir "dump/raw/${corpus}_train" --test_dirs "dump/raw/${corpus}_dev" "dump/raw/${corpus}_test"
+        --train_dir "dump/raw/${corpus}_train" --test_dirs "${test_dirs[@]}"
 fi
 ./run.sh --corpus "${corpus}" --stage 9 --stop_stage 9 --transcripts "${output_dir}" "$@"

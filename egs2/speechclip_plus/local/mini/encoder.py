@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 
@@ -11,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from espnet_plugin.utils.atomic import write_text
 from espnet_plugin.utils.progress import progress
 
 from .audio import SpeechBatch, length_batches, load_batch
@@ -105,6 +103,8 @@ def train_encoder(config: MiniConfig, root: Path) -> nn.Module:
     Returns:
         The model in evaluation mode.
     """
+    from transformers import Wav2Vec2FeatureExtractor
+
     torch.manual_seed(config.seed)
     rng = random_stream(config.seed, "encoder")
     encoder, wavs = config.encoder, root / "wavs"
@@ -143,7 +143,8 @@ def train_encoder(config: MiniConfig, root: Path) -> nn.Module:
         if (step + 1) % 50 == 0:
             logging.info(f"step {step + 1}: loss {loss.item():.3f}")
     model.eval()
-    save_encoder(model, root / "hubert")
+    model.save_pretrained(root / "hubert")
+    Wav2Vec2FeatureExtractor(return_attention_mask=True).save_pretrained(root / "hubert")
     return model
 
 
@@ -185,19 +186,3 @@ def _spectral_views(batch: SpeechBatch) -> list[list[torch.Tensor]]:
     frames = spectra(batch.speech, batch.lengths)
     coarse = [f.unflatten(1, (4, -1)).mean(1) for f in frames]
     return [frames, [with_context(f, 3, step=2) for f in coarse]]
-
-
-def save_encoder(model: nn.Module, directory: Path) -> None:
-    """Write config.json, model.safetensors and preprocessor_config.json."""
-    directory.mkdir(parents=True, exist_ok=True)
-    preprocessor = {
-        "feature_extractor_type": "Wav2Vec2FeatureExtractor",
-        "do_normalize": True,
-        "feature_size": 1,
-        "padding_side": "right",
-        "padding_value": 0.0,
-        "return_attention_mask": True,
-        "sampling_rate": 16000,
-    }
-    model.save_pretrained(directory)
-    write_text(directory / "preprocessor_config.json", json.dumps(preprocessor, indent=2) + "\n")

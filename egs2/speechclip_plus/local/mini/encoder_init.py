@@ -7,8 +7,9 @@ import math
 import numpy as np
 import torch
 from torch import nn
+from transformers.audio_utils import hertz_to_mel, mel_to_hertz
 
-from .units import mel_centres
+from .units import MEL_RANGE
 
 _BANDS = 40
 _PHASES = 4
@@ -50,7 +51,8 @@ def gabor_filters(length: int) -> torch.Tensor:
     """Return unit-norm filters (bands · phases, length), higher bands with shorter windows."""
     time = (np.arange(length) - (length - 1) / 2) / _SAMPLING_RATE
     rows = []
-    centres = mel_centres(_BANDS)[1:-1]
+    lowest, highest = (hertz_to_mel(hertz, "kaldi") for hertz in MEL_RANGE)
+    centres = mel_to_hertz(np.linspace(lowest, highest, _BANDS + 2)[1:-1], "kaldi")
     widths = np.gradient(centres)
     for centre, width in zip(centres, widths, strict=True):
         sigma = min(length / 5.0 / _SAMPLING_RATE, 0.45 / width)

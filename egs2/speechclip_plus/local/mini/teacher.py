@@ -16,6 +16,7 @@ from open_clip.model import CLIP
 from safetensors.torch import save
 
 from espnet_plugin.evaluation.retrieval import rank_embeddings, summarize
+from espnet_plugin.speechclip.clip_text import CausalTextTower
 from espnet_plugin.utils.atomic import atomic_path, write_text
 from espnet_plugin.utils.progress import progress
 
@@ -33,12 +34,11 @@ _MAX_LOGIT_SCALE = math.log(100.0)
 class TeacherBatch:
     """Images (batch, 3, height, width) with one text each, followed by texts that fit none.
 
-    Texts are rows (texts, longest) and ends (texts,); the first ``batch`` fit.
+    Texts are rows of the table; the first ``batch`` fit.
     """
 
     images: torch.Tensor
-    rows: torch.Tensor
-    ends: torch.Tensor
+    texts: list[list[int]]
 
 
 def model_config(config: TeacherConfig, *, image_size: int, vocabulary_size: int) -> dict:
@@ -64,19 +64,6 @@ def model_config(config: TeacherConfig, *, image_size: int, vocabulary_size: int
     }
 
 
-def encode_text(model: torch.nn.Module, rows: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
-    """Embed texts cut at the longest one, (batch, longest) → (batch, embedding).
-
-    Exact, because the text tower is causal and read at the end-of-text position; open_clip's own
-    ``encode_text`` computes the whole context.
-    """
-    length = rows.shape[1]
-    x = model.token_embedding(rows) + model.positional_embedding[:length]
-    x = model.transformer(x, attn_mask=model.attn_mask[:length, :length])
-    x = model.ln_final(x[torch.arange(len(rows)), ends])  # (batch, longest, width) → (batch, width)
-    return x @ model.text_projection
-
-
 class SceneSampler:
     """Endless new scenes with texts, without the sets of things of dev and test."""
 
@@ -87,7 +74,7 @@ class SceneSampler:
         self._config = config
         self._painter = Painter(config.world, image_size=config.corpus.image_size)
         self._rng = random_stream(config.seed, "teacher scenes")
-        self._tokenizer = _tokenizer(config)
+        self._tokenizer = ReducedTokenizer(config.world.words)
 
     def draw(self) -> TeacherBatch:
         """Draw a batch of scenes with their siblings, their texts, and the wrong texts."""
@@ -111,9 +98,8 @@ class SceneSampler:
             texts.append(words)
         for index in range(round(teacher.wrong_texts * len(scenes))):
             texts.append(wrong_text(rng, world, texts[index % len(scenes)], longest=longest))
-        rows, ends = self._tokenizer.batch(texts)
         images = np.stack([self._painter.paint(scene, rng) for scene in scenes])
-        return TeacherBatch(normalise(images), torch.from_numpy(rows), torch.from_numpy(ends))
+        return TeacherBatch(normalise(images), self._tokenizer.encode(texts))
 
 
 def normalise(images: np.ndarray) -> torch.Tensor:
@@ -135,18 +121,19 @@ def train_teacher(config: MiniConfig, root: Path) -> torch.nn.Module:
     """
     torch.manual_seed(config.seed)
     teacher = config.teacher
-    sampler, tokenizer = SceneSampler(config), _tokenizer(config)
+    sampler, tokenizer = SceneSampler(config), ReducedTokenizer(config.world.words)
     settings = model_config(
         teacher, image_size=config.corpus.image_size, vocabulary_size=tokenizer.size
     )
     model = CLIP(**settings)
+    text_tower = CausalTextTower(model, sot_id=tokenizer.sot, eot_id=tokenizer.eot)
     optimizer = _optimizer(model, teacher)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_factor(step, teacher))
     model.train()
     for _ in progress(range(teacher.steps), description="small CLIP", unit="step"):
         batch = sampler.draw()
         images = F.normalize(model.encode_image(batch.images), dim=-1)
-        texts = F.normalize(encode_text(model, batch.rows, batch.ends), dim=-1)
+        texts = F.normalize(text_tower.encode_tokens(batch.texts), dim=-1)
         logits = model.logit_scale.exp() * images @ texts.T  # (batch, texts)
         target = torch.arange(len(images))
         to_image = F.cross_entropy(logits[:, : len(images)].T, target)
@@ -172,13 +159,13 @@ def text_to_image_recall(
     model.eval()
     scenes, captions = draw_corpus(config)
     painter = Painter(config.world, image_size=config.corpus.image_size)
-    tokenizer = _tokenizer(config)
+    tokenizer = ReducedTokenizer(config.world.words)
     rng = random_stream(config.seed, "teacher evaluation")
     painted = np.stack([painter.paint(scene, rng) for scene in scenes[split].values()])
     images = F.normalize(model.encode_image(normalise(painted)), dim=-1)
     texts = [(caption.english or caption.text).split() for caption in captions[split]]
-    rows, ends = map(torch.from_numpy, tokenizer.batch(texts))
-    embedded = F.normalize(encode_text(model, rows, ends), dim=-1)
+    text_tower = CausalTextTower(model, sot_id=tokenizer.sot, eot_id=tokenizer.eot)
+    embedded = F.normalize(text_tower.encode_tokens(tokenizer.encode(texts)), dim=-1)
     model.train()
     ranks, _ = rank_embeddings(
         embedded.numpy(),
@@ -206,10 +193,6 @@ def save_teacher(
     write_text(directory / "mini_clip.json", json.dumps(settings, indent=2) + "\n")
     with atomic_path(directory / "mini_clip.safetensors") as temporary:
         temporary.write_bytes(save(state))
-
-
-def _tokenizer(config: MiniConfig) -> ReducedTokenizer:
-    return ReducedTokenizer(config.world.words, context_length=config.teacher.context_length)
 
 
 def _optimizer(model: torch.nn.Module, config: TeacherConfig) -> torch.optim.Optimizer:

@@ -19,27 +19,20 @@ class ReducedTokenizer:
 
     Args:
         words: Words of the world.
-        context_length: Longest text, with start and end; longer ones are cut.
     """
 
-    def __init__(self, words: Sequence[str], *, context_length: int) -> None:
+    def __init__(self, words: Sequence[str]) -> None:
         tokenizer = SimpleTokenizer()
         ids = {word: tokenizer.encode(word) for word in words}
         row_of = {i: 1 + n for n, i in enumerate(dict.fromkeys(chain.from_iterable(ids.values())))}
         self.full_ids = [*row_of, tokenizer.sot_token_id, tokenizer.eot_token_id]
         self._rows = {word: [row_of[i] for i in pieces] for word, pieces in ids.items()}
-        self._longest = context_length - 2
         self.sot, self.eot = len(row_of) + 1, len(row_of) + 2
         self.size = len(row_of) + 3
 
-    def batch(self, texts: Sequence[Sequence[str]]) -> tuple[np.ndarray, np.ndarray]:
-        """Return rows (batch, longest) and the position of each text's end (batch,)."""
-        pieces = [[row for word in text for row in self._rows[word]] for text in texts]
-        framed = [[self.sot, *rows[: self._longest], self.eot] for rows in pieces]
-        padded = np.zeros((len(texts), max(map(len, framed))), dtype=np.int64)
-        for index, rows in enumerate(framed):
-            padded[index, : len(rows)] = rows
-        return padded, np.array([len(rows) - 1 for rows in framed])
+    def encode(self, texts: Sequence[Sequence[str]]) -> list[list[int]]:
+        """Return the rows of each text, without start and end."""
+        return [[row for word in text for row in self._rows[word]] for text in texts]
 
 
 def keyword_list(

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import math
-
-import numpy as np
 import torch
 
 FRAME_STRIDE = 320
 RECEPTIVE_FIELD = 880
+MEL_RANGE = (80.0, 7600.0)  # Hz
 _WINDOW, _HOP, _FFT, _MELS = 400, 160, 512, 40
 
 
 def frame_count(samples: torch.Tensor) -> torch.Tensor:
     """Return the number of encoder frames of waveforms of that many samples."""
     return (samples - RECEPTIVE_FIELD) // FRAME_STRIDE + 1
-
-
-def mel_centres(count: int) -> np.ndarray:
-    """Return centre frequencies in hertz, equally spaced in mel from 80 to 7600 Hz."""
-    mel = np.linspace(_to_mel(80.0), _to_mel(7600.0), count + 2)
-    return 700.0 * (np.exp(mel / 1127.0) - 1.0)
 
 
 def spectra(speech: torch.Tensor, lengths: torch.Tensor) -> list[torch.Tensor]:
@@ -33,9 +25,12 @@ def spectra(speech: torch.Tensor, lengths: torch.Tensor) -> list[torch.Tensor]:
     Returns:
         Per utterance (frames, 4 · mels): the four 10 ms steps that an encoder frame sees.
     """
+    from transformers.audio_utils import mel_filter_bank
+
     windows = speech.unfold(1, _WINDOW, _HOP) * torch.hann_window(_WINDOW)
     power = torch.fft.rfft(windows, n=_FFT).abs().square()  # (batch, steps, bins)
-    log_mel = (power @ _filterbank() + 1e-3).log()  # (batch, steps, mels)
+    bank = mel_filter_bank(_FFT // 2 + 1, _MELS, *MEL_RANGE, 16000, mel_scale="kaldi")
+    log_mel = (power @ torch.from_numpy(bank).float() + 1e-3).log()  # (batch, steps, mels)
     result = []
     for steps, frames in zip(log_mel, frame_count(lengths).tolist(), strict=True):
         own = steps[: 2 * frames + 2]
@@ -72,17 +67,3 @@ class UnitCodebook:
         projected = (features - self._mean) @ self._basis
         scores = projected @ self.centres.T - 0.5 * self.centres.square().sum(1)
         return scores.argmax(1)
-
-
-def _to_mel(hertz: float) -> float:
-    return 1127.0 * math.log1p(hertz / 700.0)
-
-
-def _filterbank() -> torch.Tensor:
-    """Return triangular mel filters (bins, mels)."""
-    edges = mel_centres(_MELS)
-    bins = np.arange(_FFT // 2 + 1) * 16000.0 / _FFT
-    left, centre, right = edges[:-2], edges[1:-1], edges[2:]
-    rising = (bins[:, None] - left) / (centre - left)
-    falling = (right - bins[:, None]) / (right - centre)
-    return torch.from_numpy(np.maximum(0.0, np.minimum(rising, falling))).float()

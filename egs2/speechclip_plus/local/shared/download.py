@@ -34,32 +34,17 @@ def download(parts: Sequence[Resource], target: Path) -> None:
         size = format_size(part.size, binary=True) if part.size else "size unknown"
         logging.info(f"{part.name} ({size}) -> {folder}")
         try:
-            unpack_once(fetch(part, target), folder, again=not there)
+            stat = fetch(part, target).stat()
+            marker, stamp = folder / f".unpacked_{part.name}", f"{stat.st_size} {stat.st_mtime_ns}"
+            if there and marker.is_file() and marker.read_text() == stamp:
+                logging.info(f"{part.name}: unpacked already")
+                continue
+            follow = partial(progress, description=f"unpacking {part.name}", unit="file")
+            unpack(archive, folder, follow=follow)
+            write_text(marker, stamp)
         except ValueError as error:  # a DataError too
             failures.append(str(error))
     if failures:
         raise DataError(
             "\n".join([*failures, "What was fetched is kept: run this again to continue."])
         )
-
-
-def unpack_once(archive: Path, directory: Path, *, again: bool = False) -> None:
-    """Unpack an archive unless ``.unpacked_<archive>`` shows that this was done.
-
-    Args:
-        archive: See :func:`~espnet_plugin.utils.unpack.unpack`, which also says what is raised.
-        directory: Where its files go.
-        again: Unpack it in any case.
-    """
-    stat = archive.stat()
-    marker = directory / f".unpacked_{archive.name}"
-    stamp = f"{stat.st_size} {stat.st_mtime_ns}"
-    if not again and marker.is_file() and marker.read_text() == stamp:
-        logging.info(f"{archive.name}: unpacked already")
-        return
-    unpack(
-        archive,
-        directory,
-        follow=partial(progress, description=f"unpacking {archive.name}", unit="file"),
-    )
-    write_text(marker, stamp)

@@ -100,20 +100,6 @@ def safe_id(name: str) -> str:
     return re.sub(r"[\s/\\]+", "-", name.strip())
 
 
-def is_outside(path: str, roots: Sequence[Path]) -> bool:
-    """Whether a name is outside the corpus's folders; its owner's links may lead out."""
-    # absolute, since a root may be relative; links are not followed
-    place = os.path.abspath(path)
-    return not any(place.startswith(os.path.join(os.path.abspath(root), "")) for root in roots)
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # a name that no file can have
-        return False
-
-
 def check(item: SpokenCaption, roots: Sequence[Path]) -> Checked:
     """Look at the names, at the image's presence and at the recording's header.
 
@@ -123,16 +109,18 @@ def check(item: SpokenCaption, roots: Sequence[Path]) -> Checked:
     """
     if item.problem:
         return Checked(item, problem=item.problem)
+    # absolute, since a root may be relative; the owner's links may lead out and are not followed
+    folders = tuple(os.path.join(os.path.abspath(root), "") for root in roots)
     for what, path in (("recording", item.recording), ("image", item.image_file)):
-        if roots and is_outside(path, roots):
+        if folders and not os.path.abspath(path).startswith(folders):
             return Checked(item, problem=f"{what} outside the corpus's folder")
-    image, recording = Path(item.image_file), Path(item.recording)
-    has_image, has_recording = _is_file(image), _is_file(recording)
+    # False for a name that no file can have, too
+    has_image, has_recording = map(os.path.isfile, (item.image_file, item.recording))
     if not has_recording:
         return Checked(item, problem="recording missing", absent=not has_image)
     if not has_image:
         return Checked(item, problem="image missing")
-    if recording.stat().st_size == 0:
+    if os.path.getsize(item.recording) == 0:
         return Checked(item, problem="recording is an empty file")
     try:
         header = read_header(item.recording)

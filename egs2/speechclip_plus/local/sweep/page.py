@@ -35,6 +35,12 @@ from .tables import (
 )
 
 SWEEP_FILE = "SWEEP.md"
+_TEMPLATE = jinja2.Template(
+    Path(__file__).with_name("sweep.md.jinja").read_text(encoding="utf-8"),
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    keep_trailing_newline=True,
+)
 PAPERS = ("parallel", "cascaded", "cascaded+", "hybrid", "hybrid+")
 _SYSTEMS = (*PAPERS, "hybrid+ annealed")  # as the papers introduce them; ours last
 PAIRS = (  # about which the papers or we claim something
@@ -76,7 +82,7 @@ def write_sweep(runs: Sequence[Run], output_dir: str | Path) -> str:
     recalls = (*PARALLEL_RECALLS, *CASCADED_RECALLS, *FUSED_RECALLS, TEACHER_RECALL)
     with_keywords = [s for s in systems if any(r.data.keywords for r in runs if r.system == s)]
     negatives = hard_negative_measures(runs)
-    text = _template().render(
+    text = _TEMPLATE.render(
         runs=runs,
         systems=systems,
         seeds=sorted({run.seed for run in runs}, key=seed_place),
@@ -104,17 +110,6 @@ def write_sweep(runs: Sequence[Run], output_dir: str | Path) -> str:
     write_text(output_dir / SWEEP_FILE, text)
     write_json(output_dir / "sweep.json", _as_json(runs, systems, declared | compared))
     return text
-
-
-def _template() -> jinja2.Template:
-    folder = jinja2.FileSystemLoader(Path(__file__).parent)
-    environment = jinja2.Environment(
-        loader=folder,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return environment.get_template("sweep.md.jinja")
 
 
 def system_place(name: str) -> tuple[int, str]:
