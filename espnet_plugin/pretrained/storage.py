@@ -23,32 +23,16 @@ from espnet_plugin.pretrained.storage_format import (
 )
 from espnet_plugin.pretrained.stored_model import opened
 from espnet_plugin.speechclip.clip import FrozenCLIP
-from espnet_plugin.speechclip.factory import build_speechclip
+from espnet_plugin.speechclip.factory import COMPONENTS, build_speechclip, construct
 from espnet_plugin.speechclip.hub import is_remote_name
 from espnet_plugin.speechclip.model import SpeechCLIPModel
 from espnet_plugin.speechclip.weights import check_fit
 from espnet_plugin.utils.device import torch_device
 
 CONFIG_KEYS = (
-    "speech_encoder",
-    "speech_encoder_conf",
-    "layer_weighting_conf",
-    "clip_conf",
-    "keyword_vocabulary",
-    "attention",
-    "attention_conf",
-    "parallel_projection_conf",
-    "keyword_extractor",
-    "keyword_extractor_conf",
-    "keyword_projection_conf",
-    "keyword_norm",
-    "keyword_norm_conf",
-    "quantizer",
-    "quantizer_conf",
-    "loss",
-    "loss_conf",
-    "model_conf",
-    "converted_from",
+    *(f"{key}{ending}" for key in COMPONENTS for ending in ("", "_conf")),
+    *("layer_weighting_conf", "parallel_projection_conf", "keyword_projection_conf"),
+    *("clip_conf", "keyword_vocabulary", "model_conf", "converted_from"),
 )
 
 
@@ -134,7 +118,8 @@ def load_clip(
     """
     towers = {"image_tower": image_tower, "text_tower": text_tower}
     with opened(source, trusted=trust_remote_code) as stored:
-        return FrozenCLIP(**{**(stored.config.get("clip_conf") or {}), **towers})
+        conf = {**(stored.config.get("clip_conf") or {}), **towers}
+        return construct({"clip_conf": conf}, "clip_conf", FrozenCLIP)
 
 
 def save_loaded(

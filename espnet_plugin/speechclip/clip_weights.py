@@ -23,7 +23,6 @@ from espnet_plugin.speechclip.clip_config import ClipConfig
 from espnet_plugin.speechclip.hub import from_cache_or_hub
 from espnet_plugin.speechclip.weights import (
     check_fit,
-    named_like,
     read_pickle,
     read_safetensors,
 )
@@ -305,14 +304,11 @@ def read_torchscript_tensors(path: Path) -> dict[str, Tensor]:
 class _StandIn:
     """Stands for any class or function of the archive; keeps the attributes that it is given."""
 
-    def __new__(cls, *_arguments: Any) -> _StandIn:
-        return super().__new__(cls)
-
     def __init__(self, *_arguments: Any) -> None: ...
 
 
 def _stand_in(name: str) -> type | None:
-    return named_like(name, _StandIn) if name.startswith(_INERT) else None
+    return _StandIn if name.startswith(_INERT) else None
 
 
 def _collect(node: _StandIn, prefix: str, tensors: dict[str, Tensor]) -> None:

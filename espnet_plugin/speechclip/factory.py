@@ -70,6 +70,13 @@ COMPONENTS: dict[str, dict[str, Callable[..., Any] | None]] = {
     "loss": {"masked_contrastive": MaskedContrastiveLoss},
 }
 
+_BUILT = (  # arguments of the model that other keys describe
+    *("speech_encoder", "layer_weighting", "attention", "clip"),
+    *("dim", "parallel_projection", "keyword_path"),
+)
+# What model_conf sets of the model, with the defaults.
+MODEL_OPTIONS = {k: v for k, v in options_of(SpeechCLIPModel).items() if k not in _BUILT}
+
 
 def build_speechclip(
     config: Mapping[str, Any],
@@ -93,15 +100,15 @@ def build_speechclip(
     if speech_encoder is None:
         speech_encoder = build_speech_encoder(config)
     if clip is None:
-        clip = _build(config, "clip_conf", FrozenCLIP)
+        clip = construct(config, "clip_conf", FrozenCLIP)
     dim, num_layers = speech_encoder.dim, speech_encoder.num_layers
     return SpeechCLIPModel(
         speech_encoder=speech_encoder,
-        layer_weighting=_build(config, "layer_weighting_conf", LayerWeighting, num_layers),
+        layer_weighting=construct(config, "layer_weighting_conf", LayerWeighting, num_layers),
         attention=_build_attention(config, dim),
         clip=clip,
         dim=dim,
-        parallel_projection=_build(
+        parallel_projection=construct(
             config, "parallel_projection_conf", projection, dim, clip.embedding_dim
         )
         if model_conf.get("parallel", True)
@@ -109,14 +116,7 @@ def build_speechclip(
         keyword_path=_build_keyword_path(config, dim, clip, token_table)
         if has_keywords(config)
         else None,
-        merge_repeats=model_conf.get("merge_repeats", False),
-        blank=model_conf.get("blank", False),
-        trained_keys=model_conf.get("trained_keys", False),
-        align_spans=model_conf.get("align_spans", False),
-        min_score=model_conf.get("min_score", -1.0),
-        fusion_weight=model_conf.get("fusion_weight"),
-        time_masks=model_conf.get("time_masks", 0),
-        time_mask_frames=model_conf.get("time_mask_frames", 16),
+        **{name: model_conf[name] for name in MODEL_OPTIONS if name in model_conf},
         compatibility=_compatibility(config),
     )
 
@@ -162,7 +162,7 @@ def build_component(config: Mapping[str, Any], key: str, *args: Any) -> Any:
         ValueError: If there is no such class or option; the message says what there is.
     """
     function = component(config, key)
-    return function and _build(config, f"{key}_conf", function, *args)
+    return function and construct(config, f"{key}_conf", function, *args)
 
 
 def default_options(config: Mapping[str, Any], key: str) -> dict[str, Any]:
@@ -229,7 +229,7 @@ def _build_keyword_path(
         norm.initialise(table[allowed])
     return KeywordPath(
         extractor=extractor,
-        projection=_build(config, "keyword_projection_conf", projection, dim, table.size(1)),
+        projection=construct(config, "keyword_projection_conf", projection, dim, table.size(1)),
         norm=norm,
         quantizer=build_component(config, "quantizer"),
         vocabulary=vocabulary,
@@ -241,7 +241,7 @@ def _compatibility(config: Mapping[str, Any]) -> ReferenceCompatibility:
     return ReferenceCompatibility.from_config((config.get("model_conf") or {}).get(COMPATIBILITY))
 
 
-def _build(config: Mapping[str, Any], key: str, function: Callable[..., Any], *args: Any) -> Any:
+def construct(config: Mapping[str, Any], key: str, function: Callable[..., Any], *args: Any) -> Any:
     """Calls a constructor with the options under a key.
 
     Raises:
@@ -249,6 +249,11 @@ def _build(config: Mapping[str, Any], key: str, function: Callable[..., Any], *a
     """
     options = dict(config.get(key) or {})
     check_options(key, options, options_of(function))
-    if COMPATIBILITY in inspect.signature(function).parameters:
+    signature = inspect.signature(function)
+    if COMPATIBILITY in signature.parameters:
         options[COMPATIBILITY] = _compatibility(config)
+    try:
+        signature.bind(*args, **options)
+    except TypeError as error:
+        raise ValueError(f"{key}: {error}") from error
     return function(*args, **options)

@@ -26,18 +26,11 @@ def gather_features(features: Tensor) -> Tensor:
     """
     if not is_distributed():
         return features
-    sizes = _gather_sizes(features)
-    longest = max(sizes)
-    padded = torch.cat(
-        [features, features.new_zeros(longest - features.size(0), *features.shape[1:])]
-    )
-    if features.is_floating_point() and features.requires_grad:
-        from torch.distributed.nn.functional import all_gather
+    from torch.distributed.nn.functional import all_gather
 
-        parts = all_gather(padded.contiguous())
-    else:
-        parts = [torch.empty_like(padded) for _ in sizes]
-        dist.all_gather(parts, padded.contiguous())
+    sizes = _gather_sizes(features)
+    missing = features.new_zeros(max(sizes) - len(features), *features.shape[1:])
+    parts = all_gather(torch.cat([features, missing]))
     return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
 
 

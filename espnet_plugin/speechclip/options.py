@@ -55,11 +55,11 @@ def find_class(key: str, name: str, known: Mapping[str, Component]) -> Component
     Raises:
         ValueError: If there is no such class; the message lists the words.
     """
-    if name in known:
+    if isinstance(name, str) and name in known:
         return known[name]
     if not is_own_class(name):
         raise ValueError(
-            f"{key}: {name!r} is not known{_nearest(name, known)}; choose from "
+            f"{key}: {name!r} is not known{_nearest(str(name), known)}; choose from "
             f"{', '.join(known)}, or name a class of your own as module:Class"
         )
     module, _, attribute = name.partition(":")

@@ -307,7 +307,7 @@ class LayerWeighting(nn.Module):
         if normalize not in (True, False, *_NORMALIZERS):
             known = ", ".join(_NORMALIZERS)
             raise ValueError(f"normalize must be true, false, {known}; got {normalize!r}")
-        self.normalize = "layer" if normalize is True else normalize
+        self.normalize = "layer" if normalize == 1 else str(normalize or "")  # 1 == True
         self.weights = nn.Parameter(torch.zeros(num_layers))
 
     def forward(self, hidden_states: Tensor) -> Tensor:
@@ -334,30 +334,16 @@ class LayerWeighting(nn.Module):
         batch, layers, frames, dim = hidden_states.shape
         weights = torch.softmax(self.weights.float(), dim=0)
         if self.normalize:
-            return _weighted_sum(weights, hidden_states, _NORMALIZERS[self.normalize])
+            total = torch.zeros_like(hidden_states[:, 0], dtype=torch.float32)
+            for weight, state in zip(weights, hidden_states.unbind(1), strict=True):
+                # only one normalised state, (batch, frames, dim), is in memory at a time
+                total = torch.addcmul(total, weight, _NORMALIZERS[self.normalize](state.float()))
+            return total
         # One product without a copy of the states: a matmul of a vector would transpose them
         # first. Stored ones are converted and laid out at once.
         flat = hidden_states.to(torch.float32, memory_format=torch.contiguous_format)
         flat = flat.reshape(batch, layers, frames * dim)
         return torch.bmm(weights.expand(batch, 1, layers), flat).view(batch, frames, dim)
-
-
-def _weighted_sum(
-    weights: Tensor, hidden_states: Tensor, normalizer: Callable[[Tensor], Tensor]
-) -> Tensor:
-    """Sums layer by layer: only one normalised state is in memory at a time."""
-    total = torch.zeros_like(hidden_states[:, 0], dtype=torch.float32)  # (batch, frames, dim)
-    for weight, state in zip(weights, hidden_states.unbind(1), strict=True):
-        total = torch.addcmul(total, weight, normalizer(state.float()))
-    return total
-
-
-def _layer_norm(state: Tensor) -> Tensor:
-    return F.layer_norm(state, state.shape[-1:], eps=LAYER_NORM_EPS)
-
-
-def _frame_norm(state: Tensor) -> Tensor:
-    return state / (state.norm(dim=-1, keepdim=True) + 1e-8)
 
 
 def _utterance_norm(state: Tensor) -> Tensor:
@@ -367,7 +353,7 @@ def _utterance_norm(state: Tensor) -> Tensor:
 
 
 _NORMALIZERS: dict[str, Callable[[Tensor], Tensor]] = {
-    "layer": _layer_norm,
-    "frame": _frame_norm,
+    "layer": lambda state: F.layer_norm(state, state.shape[-1:], eps=LAYER_NORM_EPS),
+    "frame": lambda state: state / (state.norm(dim=-1, keepdim=True) + 1e-8),
     "utterance": _utterance_norm,
 }

@@ -94,7 +94,7 @@ def resolve_vocabulary(
             "or a list of ids"
         )
     if isinstance(source, Mapping):
-        ids = _token_ids(source["ids"])
+        ids = _token_ids(source.get("ids", ()))
         forbidden = frozenset(_token_ids(source.get("forbidden", special_ids)))
         return KeywordVocabulary(ids, forbidden & frozenset(ids))
     vocabulary = (

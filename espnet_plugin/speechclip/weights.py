@@ -121,12 +121,6 @@ def _opcodes(file: Path) -> Iterator[tuple[pickletools.OpcodeInfo, Any]]:
             yield from ((opcode, argument) for opcode, argument, _ in pickletools.genops(stream))
 
 
-def named_like(name: str, base: type) -> type:
-    """A subclass that a pickle takes for the class of this full name."""
-    module, _, short = name.rpartition(".")
-    return type(short, (base,), {"__module__": module, "__qualname__": short})
-
-
 def check_fit(given: Mapping[str, Tensor], expected: Mapping[str, Tensor], message: str) -> None:
     """Refuses weights without exactly the expected names and shapes.
 

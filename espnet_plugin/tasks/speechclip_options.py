@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import inspect
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -13,8 +12,8 @@ import torch
 from espnet2.utils.nested_dict_action import NestedDictAction
 from espnet2.utils.types import float_or_none, int_or_none, str2bool, str_or_none
 
-from espnet_plugin.speechclip.factory import COMPONENTS, component
-from espnet_plugin.speechclip.options import is_own_class
+from espnet_plugin.speechclip.factory import COMPONENTS, MODEL_OPTIONS, component
+from espnet_plugin.speechclip.options import is_own_class, options_of
 from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
 from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel
 from espnet_plugin.train.language_sampler import LANGUAGE_BATCHES
@@ -28,24 +27,9 @@ CONF_OPTIONS = {
 DEFAULT_ENCODER = {"model": "facebook/hubert-base-ls960"}
 DEFAULT_CLIP = {"model": "ViT-B-32-quickgelu", "pretrained": "openai"}
 # What ESPnetSpeechCLIPModel and build_speechclip read of model_conf.
-OBJECTIVES = {
-    name: parameter.default
-    for name, parameter in inspect.signature(ESPnetSpeechCLIPModel).parameters.items()
-    if parameter.kind is parameter.KEYWORD_ONLY and name != "normalized_speech"
-}
-DEFAULT_MODEL = {
-    "parallel": True,
-    "merge_repeats": False,
-    "blank": False,
-    "trained_keys": False,
-    "align_spans": False,
-    "min_score": -1.0,
-    "fusion_weight": None,
-    "time_masks": 0,
-    "time_mask_frames": 16,
-    "compatibility": {},
-    **OBJECTIVES,
-}
+OBJECTIVES = options_of(ESPnetSpeechCLIPModel)
+del OBJECTIVES["normalized_speech"]
+DEFAULT_MODEL = {"parallel": True, **MODEL_OPTIONS, "compatibility": {}, **OBJECTIVES}
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:

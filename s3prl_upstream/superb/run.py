@@ -137,7 +137,9 @@ def _run_once(
             past = ["-e", str(checkpoint)]
             output = _call(["-m", "evaluate", "-t", task.split, *past, *common], log)
             scores.append(_metrics(task, output, log))
-        metrics = _best(task, scores)
+        main = task.metrics[0]
+        choose = max if main.is_higher_better else min
+        metrics = choose(scores, key=lambda score: score[main.name])
     record = {
         "task": task.name,
         "upstream": asdict(upstream),
@@ -199,13 +201,6 @@ def _metrics(task: Task, output: str, log: Path) -> dict[str, float]:
     if len(metrics) < len(found):
         raise RunError(f"{log} contains no score")
     return metrics
-
-
-def _best(task: Task, scores: Sequence[dict[str, float]]) -> dict[str, float]:
-    """The scores whose first metric is the best."""
-    main = task.metrics[0]
-    choose = max if main.is_higher_better else min
-    return choose(scores, key=lambda score: score[main.name])
 
 
 def _call(arguments: Sequence[str], log: Path) -> str:

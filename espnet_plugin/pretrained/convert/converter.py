@@ -128,7 +128,7 @@ def _check_copies(weights: Mapping[str, Tensor]) -> None:
     for key in weights:
         if key.startswith(CLIP_COPY):
             original = key.removeprefix("cascaded_branch.")
-            if original not in weights or not _same(weights[original], weights[key]):
+            if original not in weights or not torch.equal(weights[original], weights[key]):
                 raise ValueError(f"{key} is not a copy of {original}")
 
 
@@ -197,12 +197,6 @@ def _convert_trained(
         key: value.float() if value.is_floating_point() else value for key, value in trained.items()
     }
     write_trained(target, trained, token_table=table, log_scale=mapped.log_scale)
-
-
-def _same(first: Tensor, second: Tensor) -> bool:
-    if first.data_ptr() == second.data_ptr() and first.shape == second.shape:
-        return True
-    return torch.equal(first, second)
 
 
 def _expected_weights(

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from espnet_plugin.speechclip.weights import named_like, read_pickle
+from espnet_plugin.speechclip.weights import read_pickle
 
 CONFIG_CLASS = "ordered_namespace.OrderedNamespace"
 # Objects that do not describe the model, such as loggers and callbacks. They are never imported.
@@ -40,18 +40,8 @@ class PlainMapping(dict):
                 self.update(part)
 
 
-class ItemMapping:
-    """Lightning's dictionary of hyper-parameters: PyTorch's reader fills its own kinds only."""
-
-    def __new__(cls, *args: Any) -> OrderedDict[Any, Any]:  # type: ignore[misc]
-        return OrderedDict(*args)
-
-
 class Stub:
     """Takes the place of an object that is not needed."""
-
-    def __new__(cls, *_args: Any) -> Stub:
-        return super().__new__(cls)
 
     def __init__(self, *_args: Any) -> None: ...
 
@@ -82,13 +72,13 @@ def read_pickled_checkpoint(path: str | Path) -> tuple[Any, list[str]]:
 
     def stand_in(name: str) -> type | None:
         if f".{name}".endswith(f".{CONFIG_CLASS}"):
-            return named_like(name, PlainMapping)
+            return PlainMapping
         if not INERT.fullmatch(name):
             return None
-        if name.endswith(".AttributeDict"):
-            return named_like(name, ItemMapping)
+        if name.endswith(".AttributeDict"):  # Lightning's dictionary of hyper-parameters
+            return OrderedDict  # PyTorch's reader fills its own kinds only
         stubs.add(name)
-        return named_like(name, Stub)
+        return Stub
 
     content = read_pickle(path, stand_in=stand_in)
     return content, sorted(stubs)

@@ -64,28 +64,22 @@ class StateCollector:
         self._num_states = num_states
         self._states: list[Tensor] = []
         self._buffer: Tensor | None = None
-        self._added = 0
 
     def add(self, state: Tensor) -> None:
         """Adds the next state (batch, frames, dim)."""
-        if self._added == self._num_states:
-            raise RuntimeError(f"the encoder gave more than {self._num_states} hidden states")
-        if state.requires_grad:
-            self._states.append(state)
-        else:
+        if not state.requires_grad:
             if self._buffer is None:
                 batch, frames, dim = state.shape
                 self._buffer = state.new_empty(batch, self._num_states, frames, dim)
-            self._buffer[:, self._added].copy_(state)
-        self._added += 1
+            state = self._buffer[:, len(self._states)].copy_(state)
+        self._states.append(state)
 
     def stack(self, lengths: Sequence[int]) -> Tensor:
         """All states (batch, layers + 1, frames, dim), 0 at frames from ``lengths[i]`` on."""
-        if self._added != self._num_states:
-            raise RuntimeError(f"the encoder gave {self._added} of {self._num_states} states")
-        if self._states:
-            earlier = [] if self._buffer is None else list(self._buffer.unbind(1))
-            states = torch.stack(earlier[: self._num_states - len(self._states)] + self._states, 1)
+        if len(self._states) != self._num_states:
+            raise RuntimeError(f"the encoder gave {len(self._states)} of {self._num_states} states")
+        if self._states[-1].requires_grad:  # as all after a trained part
+            states = torch.stack(self._states, dim=1)
             ends = torch.tensor(lengths, device=states.device)
             padding = padding_mask(ends, states.shape[2])  # (batch, frames)
             return states.masked_fill(padding[:, None, :, None], 0.0)

@@ -161,7 +161,7 @@ def _load(
     load: Callable[..., Any], model: str, cache_dir: str | Path | None, *, wanted: str
 ) -> Any:
     """Calls a function of the library that takes a model's name or directory."""
-    load = _plain_errors(_quietly(load))
+    load = _quietly(load)
     options = {} if cache_dir is None else {"cache_dir": str(cache_dir)}
     if Path(model).is_dir():
         try:
@@ -187,31 +187,21 @@ def _load(
 
 
 def _quietly(load: Callable[..., Any]) -> Callable[..., Any]:
-    """The function without the library's progress bar for weights that are on this disk."""
+    """The library's function without its progress bar for weights on this disk; damaged or hostile
+    weights are a ValueError, without advice to load them unsafely."""
+    from safetensors import SafetensorError
     from transformers.utils import logging as library
 
-    def quiet(name: str, **options: Any) -> Any:
-        if not (options.get("local_files_only") or Path(name).is_dir()):
-            return load(name, **options)
+    def call(name: str, **options: Any) -> Any:
         was_shown = library.is_progress_bar_enabled()
-        library.disable_progress_bar()
+        if options.get("local_files_only") or Path(name).is_dir():
+            library.disable_progress_bar()
         try:
             return load(name, **options)
+        except (pickle.UnpicklingError, EOFError, SafetensorError) as error:
+            raise ValueError("its weights are damaged, or hold more than tensors") from error
         finally:
             if was_shown:
                 library.enable_progress_bar()
-
-    return quiet
-
-
-def _plain_errors(load: Callable[..., Any]) -> Callable[..., Any]:
-    """Damaged or hostile weights as a ValueError, without advice to load them unsafely."""
-    from safetensors import SafetensorError
-
-    def call(*args: Any, **options: Any) -> Any:
-        try:
-            return load(*args, **options)
-        except (pickle.UnpicklingError, EOFError, SafetensorError) as error:
-            raise ValueError("its weights are damaged, or hold more than tensors") from error
 
     return call

@@ -15,8 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from espnet_plugin.speechclip.backends import StateCollector
-
 # Tried in this order until the upstream gives a frame: 25 ms, more for a few upstreams.
 SHORTEST_SAMPLES = (400, 800, 1600, 3200, 6400, 16000)
 
@@ -193,11 +191,7 @@ class S3prlBackend(nn.Module):
             rows = rows_of_length[end]
             # A lone group of all rows needs no copy of the waveforms and of the states.
             everything = len(rows) == len(ends)
-            states = self._run(speech if everything else speech[rows, :end])
-            collector = StateCollector(self.num_layers)
-            for state in states:
-                collector.add(state)
-            group = collector.stack([states[0].shape[1]] * len(rows))
+            group = torch.stack(self._run(speech if everything else speech[rows, :end]), dim=1)
             if everything:
                 return group
             if hidden is None:
