@@ -27,11 +27,11 @@ def filter_(args: argparse.Namespace) -> None:
         shortest=args.min_seconds,
         longest=args.max_seconds,
     )
-    datadir.log_report(args.output_dir, report.lines())
+    datadir.log_report(args.output_dir, report)
 
 
 def fix(args: argparse.Namespace) -> None:
-    datadir.log_report(args.dir, datadir.fix(args.dir).lines())
+    datadir.log_report(args.dir, datadir.fix(args.dir))
 
 
 def validate(args: argparse.Namespace) -> None:

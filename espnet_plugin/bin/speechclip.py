@@ -343,7 +343,7 @@ def search(args: argparse.Namespace) -> None:
     index = open_index(args.index, clip=args.clip, trust=args.trust_index)
     wanted = args.wav, args.text, args.image
     check_query(*wanted, spoken=args.mic is not None)
-    spoken = record(args.mic) if args.mic else None
+    spoken = record(args.mic) if args.mic is not None else None
     other = args.model or args.device or args.text or args.branch in ("cascaded", "both")
     kept = not (other or is_store(args.index))
     model: Any = kept and kept_model(index.model.fingerprint, args.max_seconds)

@@ -34,40 +34,24 @@ def read_aac_header(path: str | Path) -> tuple[int, int, int]:
         return _promised(stream), stream.rate, stream.codec_context.channels
 
 
-def read_aac(path: str | Path) -> tuple[np.ndarray, int, int]:
-    """Decodes a recording up to the duration in its header.
-
-    Returns:
-        Samples (samples, channels), float32; their rate in Hz; their number by the header.
+def aac_blocks(path: str | Path) -> Iterator[np.ndarray]:
+    """Decodes a recording up to the duration in its header, in blocks (samples, channels), float32.
 
     Raises:
         DataError: It is damaged, or holds no recording.
         MissingPackageError: PyAV is not installed.
     """
     with _opened(path) as (container, stream):
-        blocks = list(_decoded(container, stream))
-        if not blocks:
-            raise DataError("no samples in it")
-        return np.concatenate(blocks), stream.rate, _promised(stream)
+        import av
 
-
-def aac_blocks(path: str | Path) -> Iterator[np.ndarray]:
-    """Yields what :func:`read_aac` returns in blocks (samples, channels); raises the same."""
-    with _opened(path) as (container, stream):
-        yield from _decoded(container, stream)
-
-
-def _decoded(container: Any, stream: Any) -> Iterator[np.ndarray]:
-    import av
-
-    left = _promised(stream)
-    as_float = av.AudioResampler(format="fltp")
-    for frame in container.decode(stream):
-        for block in as_float.resample(frame):
-            yield block.to_ndarray().T[:left]
-            left = max(0, left - block.samples)
-        if not left:  # the rest fills the last packet, or the header is wrong
-            break
+        left = _promised(stream)
+        as_float = av.AudioResampler(format="fltp")
+        for frame in container.decode(stream):
+            for block in as_float.resample(frame):
+                yield block.to_ndarray().T[:left]
+                left = max(0, left - block.samples)
+            if not left:  # the rest fills the last packet, or the header is wrong
+                break
 
 
 @contextmanager

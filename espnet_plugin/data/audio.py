@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from espnet_plugin.data.aac import aac_blocks, is_aac, read_aac, read_aac_header
+from espnet_plugin.data.aac import aac_blocks, is_aac, read_aac_header
 from espnet_plugin.data.files import file_problem
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.utils.atomic import atomic_path
@@ -149,7 +149,8 @@ def read_audio(path: str) -> Audio:
 
     with _readable(path):
         if is_aac(path):
-            samples, rate, promised = read_aac(path)
+            promised, rate, _ = read_aac_header(path)
+            samples = np.concatenate(list(aac_blocks(path)) or [np.empty((0, 1), np.float32)])
             kind = ("MP4", "AAC")
         else:
             with soundfile.SoundFile(path) as stream:
@@ -200,7 +201,8 @@ def _blocks(path: str, first: int, last: int) -> Iterator[np.ndarray]:
         if is_aac(path):
             place, rate, promised = 0, read_aac_header(path)[1], last
             for block in aac_blocks(path):
-                yield block[max(0, first - place) : max(0, last - place)]
+                if len(part := block[max(0, first - place) : max(0, last - place)]):
+                    yield part
                 place += len(block)
         else:
             with soundfile.SoundFile(path) as stream:

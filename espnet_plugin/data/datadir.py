@@ -13,7 +13,6 @@ import os
 import shutil
 from collections import defaultdict
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -36,27 +35,11 @@ TABLES = (*PER_UTTERANCE, "words.ctm", "image.scp", "spk2utt", "hard_negatives.t
 WHOLE = ("feats_type", "audio_format", "hard_negatives.tsv")
 
 
-@dataclass(frozen=True)
-class FixReport:
-    """What was kept (number) and removed (reason → ids)."""
-
-    kept: int
-    removed: dict[str, list[str]]
-
-    def lines(self) -> list[str]:
-        """One sentence per reason, with up to three examples."""
-        texts = [f"{self.kept} utterances kept"]
-        for reason, ids in self.removed.items():
-            examples = ", ".join(sorted(ids)[:3]) + (", ..." if len(ids) > 3 else "")
-            texts.append(f"{len(ids)} utterances removed: {reason} ({examples})")
-        return texts
-
-
 def _present(directory: Path, names: Sequence[str]) -> list[Path]:
     return [directory / name for name in names if (directory / name).is_file()]
 
 
-def fix(directory: Path) -> FixReport:
+def fix(directory: Path) -> list[str]:
     """Keeps the utterances that every file has, and sorts all files.
 
     Their images must be in ``image.scp``. Captions, if there are any, must hold something readable.
@@ -95,7 +78,7 @@ def _is_written(caption: str) -> bool:
 
 def keep_by_duration(
     source: Path, target: Path, *, fs: int, shortest: float, longest: float
-) -> FixReport:
+) -> list[str]:
     """Writes to ``target`` the utterances that are neither too short nor too long.
 
     Args:
@@ -127,14 +110,18 @@ def _keep(
     removed: dict[str, list[str]],
     *,
     wanted: str = "",
-) -> FixReport:
+) -> list[str]:
     """Writes the lines of some utterances from ``source`` to ``target``, sorted.
 
-    ``image.scp`` keeps the images of these utterances. ``spk2utt`` is made again.
+    ``image.scp`` keeps the images of these utterances. ``spk2utt`` is made again. Returns what was
+    kept, and removed by reason, a sentence each.
     """
-    report = FixReport(len(kept), removed)
+    report = [f"{len(kept)} utterances kept"]
+    for reason, ids in removed.items():
+        examples = ", ".join(sorted(ids)[:3]) + (", ..." if len(ids) > 3 else "")
+        report.append(f"{len(ids)} utterances removed: {reason} ({examples})")
     if not kept:
-        said = [*report.lines(), *([f"wanted are {wanted}"] if wanted else [])]
+        said = [*report, *([f"wanted are {wanted}"] if wanted else [])]
         raise DataError(f"{source}: no utterance is left; {'; '.join(said)}")
     for path in _present(target, TABLES):
         # an earlier run left it

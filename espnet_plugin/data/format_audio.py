@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,20 +18,7 @@ from espnet_plugin.data.scp import DataError, file_stem, part_of, read_scp, writ
 from espnet_plugin.utils.atomic import write_text
 from espnet_plugin.utils.progress import progress
 
-
-@dataclass(frozen=True)
-class Outcome:
-    """The result of formatting a recording.
-
-    Attributes:
-        source_stamp: Stamp of the source from before it was read.
-        recording: The formatted recording; None: it is skipped.
-        problem: Why it is skipped.
-    """
-
-    source_stamp: Stamp
-    recording: FormattedRecording | None = None
-    problem: str | None = None
+Outcome = FormattedRecording | str  # the recording, or why it is skipped
 
 
 def read_sources(wav_scp: Path, part: tuple[int, int] | None = None) -> dict[str, str]:
@@ -49,22 +35,18 @@ def read_sources(wav_scp: Path, part: tuple[int, int] | None = None) -> dict[str
     return part_of(sources, part)
 
 
-def target_path(directory: Path, utterance: str, audio_format: str) -> Path:
-    """The file of a converted recording, in one of 256 folders."""
-    folder = f"{zlib.crc32(utterance.encode()) & 0xFF:02x}"
-    return directory / "data" / folder / f"{file_stem(utterance)}.{audio_format}"
-
-
-def format_item(pair: tuple[str, str], *, directory: Path, rate: int, audio_format: str) -> Outcome:
-    """Formats one recording; the outcome of a bad one has a problem instead of an exception."""
+def format_item(
+    pair: tuple[str, str], *, directory: Path, rate: int, audio_format: str
+) -> tuple[Stamp, Outcome]:
+    """Formats one recording, in one of 256 folders; returns its source's stamp from before, too."""
     utterance, source = pair
-    target = target_path(directory, utterance, audio_format)
+    folder = directory / "data" / f"{zlib.crc32(utterance.encode()) & 0xFF:02x}"
+    target = folder / f"{file_stem(utterance)}.{audio_format}"
     before = stamp(source)
     try:
-        recording = format_recording(source, target, rate=rate, audio_format=audio_format)
+        return before, format_recording(source, target, rate=rate, audio_format=audio_format)
     except DataError as error:
-        return Outcome(before, problem=str(error))
-    return Outcome(before, recording)
+        return before, str(error)
 
 
 def format_recordings(
@@ -90,11 +72,11 @@ def format_recordings(
     todo = {
         utterance: source
         for utterance, source in sources.items()
-        if utterance not in outcomes or outcomes[utterance].problem
+        if not isinstance(outcomes.get(utterance), FormattedRecording)
     }
     if len(todo) < len(sources):
-        before = len(sources) - len(todo)
-        logging.info(f"{output}: {before} of {len(sources)} recordings were formatted before")
+        done = len(sources) - len(todo)
+        logging.info(f"{output}: {done} of {len(sources)} recordings were formatted before")
     work = partial(format_item, directory=output, rate=rate, audio_format=audio_format)
     with ExitStack() as stack:
         manifest = stack.enter_context(_manifest(output, rate, audio_format, job))
@@ -107,15 +89,11 @@ def format_recordings(
         shown = progress(
             fresh, description="recordings formatted", total=len(todo), unit="recording"
         )
-        for (utterance, source), outcome in zip(todo.items(), shown, strict=True):
-            recording = outcome.recording
-            manifest.add(
-                utterance,
-                source,
-                outcome.source_stamp,
-                result=recording.path if recording else None,
-                facts=vars(recording) if recording else outcome.problem,
-            )
+        for (utterance, source), (before, outcome) in zip(todo.items(), shown, strict=True):
+            if isinstance(outcome, str):
+                manifest.add(utterance, source, before, result=None, facts=outcome)
+            else:
+                manifest.add(utterance, source, before, result=outcome.path, facts=vars(outcome))
             outcomes[utterance] = outcome
     return outcomes
 
@@ -125,9 +103,7 @@ def finished(
 ) -> dict[str, Outcome]:
     """Outcomes of the recordings that have not changed since a job formatted them."""
     return {
-        utterance: Outcome(None, _recording(note.result, note.facts))
-        if note.result
-        else Outcome(None, problem=note.facts)
+        utterance: _recording(note.result, note.facts) if note.result else note.facts
         for utterance, note in _manifest(output, rate, audio_format).current(sources).items()
     }
 
@@ -167,10 +143,11 @@ def write_results(
     ready: dict[str, FormattedRecording] = {}
     skipped: list[str] = []
     for utterance, source in sorted(sources.items()):
-        if recording := outcomes[utterance].recording:
-            ready[utterance] = recording
+        outcome = outcomes[utterance]
+        if isinstance(outcome, str):
+            skipped.append(f"{utterance}\t{source}\t{outcome}\n")
         else:
-            skipped.append(f"{utterance}\t{source}\t{outcomes[utterance].problem}\n")
+            ready[utterance] = outcome
     write_text(output / "skipped.tsv", "".join(["utterance\tfile\tproblem\n", *skipped]))
     examples = [": ".join(row.rstrip("\n").split("\t")) for row in skipped[:10]]
     if not ready or len(skipped) > max_bad * len(sources):

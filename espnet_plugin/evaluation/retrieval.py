@@ -14,7 +14,7 @@ Every number of this project follows these rules:
 Validation during training and the mini corpus's teacher use this module too.
 
 Nothing is sorted: the rank is one plus the number of irrelevant items that score at least as high,
-counted tile by tile, so memory does not grow with queries × items.
+counted block by block, so memory does not grow with queries × items.
 """
 
 from __future__ import annotations
@@ -27,9 +27,7 @@ import numpy as np
 Array = np.ndarray
 RECALL_AT = (1, 5, 10)  # the k of recall@k
 TIE_TOLERANCE = 1e-6
-_TILE_ROWS = 255 * 8  # columns are summed in uint8 over 255 rows at a time
-_TILE_COLUMNS = 8192
-_BLOCK = 512  # rows that search a whole set at once
+_BLOCK = 512  # queries that search a whole set at once
 
 
 @dataclass(frozen=True)
@@ -41,14 +39,14 @@ class RetrievalRanks:
         average_precision: (queries,) mean over relevant items of the precision at their positions.
         relevant: (queries,) number of relevant items.
         ids: (queries,) the queries' ids; a resampling keeps equal ones together.
-        num_items: Number of items searched, by all queries or (queries,) by each.
+        num_items: (queries,) number of items searched.
     """
 
     rank: Array
     average_precision: Array
     relevant: Array
     ids: Array
-    num_items: int | Array
+    num_items: Array
 
 
 @dataclass(frozen=True)
@@ -95,32 +93,20 @@ def rank_embeddings(
     left, right = _checked(left, "left"), _checked(right, "right")
     if left.shape[1] != right.shape[1]:
         raise ValueError(f"embeddings of {left.shape[1]} and {right.shape[1]} dimensions")
-    num_left, num_right = len(left), len(right)
-    left_codes, right_codes = _codes(left_ids, right_ids, (num_left, num_right))
-    left_table, left_count = _relevant_items(left_codes, right_codes, left_ids)
-    right_table, right_count = _relevant_items(right_codes, left_codes, right_ids)
-    left_score = _pair_scores(left_table, left, right)
-    right_score = _pair_scores(right_table, right, left)
-    left_ahead = np.zeros(left_table.shape, dtype=np.int64)
-    right_ahead = np.zeros(right_table.shape, dtype=np.int64)
-    for top in range(0, num_left, _TILE_ROWS):
-        rows = slice(top, min(top + _TILE_ROWS, num_left))
-        for begin in range(0, num_right, _TILE_COLUMNS):
-            columns = slice(begin, min(begin + _TILE_COLUMNS, num_right))
-            scores = left[rows] @ right[columns].T
-            inside = (left_table[rows] >= columns.start) & (left_table[rows] < columns.stop)
-            row, slot = np.nonzero(inside)
-            scores[row, left_table[rows][row, slot] - columns.start] = -np.inf
-            bounds = _bounds(left_score[rows], scores.dtype)
-            for slot in range(bounds.shape[1]):
-                ahead = np.count_nonzero(scores >= bounds[:, slot, None], axis=1)
-                left_ahead[rows, slot] += ahead
-            bounds = _bounds(right_score[columns], scores.dtype)
-            for slot in range(bounds.shape[1]):
-                right_ahead[columns, slot] += _count_columns(scores, bounds[:, slot])
+    left_codes, right_codes = _codes(left_ids, right_ids, (len(left), len(right)))
+    for codes, others, ids in (
+        (left_codes, right_codes, left_ids),
+        (right_codes, left_codes, right_ids),
+    ):
+        alone = np.flatnonzero(~np.isin(codes, others))
+        if len(alone):
+            raise ValueError(
+                f"{len(alone)} queries have no relevant item, the first is row {alone[0]} "
+                f"with id {ids[alone[0]]!r}: do both sides come from the same set?"
+            )
     return (
-        _finish(left_ahead, left_score, left_count, left_ids, num_right),
-        _finish(right_ahead, right_score, right_count, right_ids, num_left),
+        _rank(left, right, left_codes, right_codes, left_ids),
+        _rank(right, left, right_codes, left_codes, right_ids),
     )
 
 
@@ -132,21 +118,8 @@ def rank_rows(rows: Array, ids: Sequence, groups: Sequence) -> RetrievalRanks | 
     """
     rows = _checked(rows, "rows")
     codes, group = _codes(ids, groups, (len(rows), len(rows)))
-    found = []
-    for start in range(0, len(rows), _BLOCK):
-        for row, scores in enumerate(rows[start : start + _BLOCK] @ rows.T, start):
-            others = group != group[row]
-            relevant = others & (codes == codes[row])
-            if relevant.any():
-                bounds = np.sort(scores[relevant])[::-1] - TIE_TOLERANCE
-                ahead = np.count_nonzero(scores[others & ~relevant] >= bounds[:, None], axis=1)
-                place = np.arange(1, len(ahead) + 1)
-                precision = np.mean(place / (place + ahead))
-                found.append((ahead[0] + 1, precision, len(ahead), row, others.sum()))
-    if not found:
-        return None
-    rank, average_precision, relevant, asked, searched = map(np.array, zip(*found, strict=True))
-    return RetrievalRanks(rank, average_precision, relevant, np.asarray(ids)[asked], searched)
+    ranks = _rank(rows, rows, codes, codes, ids, group)
+    return ranks if len(ranks.rank) else None
 
 
 def summarize(ranks: RetrievalRanks, *, recall_at: Sequence[int] = RECALL_AT) -> RetrievalScores:
@@ -188,57 +161,30 @@ def _codes(left: Sequence | Array, right: Sequence | Array, shape: tuple[int, in
     return codes[: len(left)], codes[len(left) :]
 
 
-def _relevant_items(queries: Array, items: Array, names: Sequence | Array) -> tuple[Array, Array]:
-    """Returns (queries, slots) indices of relevant items, padded by -1, and their counts."""
-    order = np.argsort(items, kind="stable")
-    first = np.searchsorted(items[order], queries, "left")
-    count = np.searchsorted(items[order], queries, "right") - first
-    if not count.all():
-        row = int(np.argmin(count != 0))
-        raise ValueError(
-            f"{int((count == 0).sum())} queries have no relevant item, the first is row {row} "
-            f"with id {names[row]!r}: do both sides come from the same set?"
-        )
-    offsets = np.arange(count.max())
-    position = np.minimum(first[:, None] + offsets, len(items) - 1)
-    return np.where(offsets < count[:, None], order[position], -1), count
-
-
-def _pair_scores(table: Array, queries: Array, items: Array) -> Array:
-    """Scores of the relevant pairs, (queries, most relevant items); +inf where there is none."""
-    scores = np.full(table.shape, np.inf, dtype=np.float64)
-    rows, columns = np.nonzero(table >= 0)
-    for start in range(0, len(rows), 16384):
-        r, c = rows[start : start + 16384], columns[start : start + 16384]
-        scores[r, c] = np.einsum("pd,pd->p", queries[r], items[table[r, c]])
-    return scores
-
-
-def _bounds(scores: Array, dtype: np.dtype) -> Array:
-    return (scores - TIE_TOLERANCE).astype(dtype)
-
-
-def _count_columns(scores: Array, bounds: Array) -> Array:
-    total = np.zeros(scores.shape[1], dtype=np.int64)
-    for top in range(0, len(scores), 255):  # 255 ones still fit in a byte, and bytes add fast
-        block = scores[top : top + 255] >= bounds
-        total += np.add.reduce(block.view(np.uint8), axis=0, dtype=np.uint8)
-    return total
-
-
-def _finish(
-    ahead: Array, scores: Array, count: Array, ids: Sequence | Array, num_items: int
+def _rank(
+    queries: Array,
+    items: Array,
+    codes: Array,
+    item_codes: Array,
+    ids: Sequence | Array,
+    group: Array | None = None,
 ) -> RetrievalRanks:
-    valid = np.isfinite(scores)
-    best = np.where(valid, ahead, np.iinfo(np.int64).max).min(axis=1)
-    # the j-th best relevant item is at position j + (irrelevant items ahead of it)
-    sorted_ahead = np.sort(np.where(valid, ahead, np.iinfo(np.int64).max // 2), axis=1)
-    place = np.arange(1, ahead.shape[1] + 1)
-    precision = np.where(place <= count[:, None], place / (place + sorted_ahead), 0.0)
-    return RetrievalRanks(
-        rank=best + 1,
-        average_precision=precision.sum(axis=1) / count,
-        relevant=count,
-        ids=np.asarray(ids),
-        num_items=num_items,
-    )
+    """Ranks the queries that have a relevant item; with groups, a query searches the others."""
+    found = []
+    for start in range(0, len(queries), _BLOCK):
+        for row, scores in enumerate(queries[start : start + _BLOCK] @ items.T, start):
+            relevant = item_codes == codes[row]
+            wrong = ~relevant
+            if group is not None:
+                relevant, wrong = (each & (group != group[row]) for each in (relevant, wrong))
+            if relevant.any():
+                bounds = np.sort(scores[relevant])[::-1] - TIE_TOLERANCE
+                # the j-th best relevant item is at position j + (irrelevant items ahead of it)
+                ahead = np.count_nonzero(scores[wrong] >= bounds[:, None], axis=1)
+                place = np.arange(1, len(ahead) + 1)
+                precision = np.mean(place / (place + ahead))
+                number = len(ahead) + np.count_nonzero(wrong)
+                found.append((ahead[0] + 1, precision, len(ahead), row, number))
+    columns = zip(*found, strict=True) if found else [np.zeros(0, int)] * 5
+    rank, average_precision, count, asked, searched = map(np.array, columns)
+    return RetrievalRanks(rank, average_precision, count, np.asarray(ids)[asked], searched)

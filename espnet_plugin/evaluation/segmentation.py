@@ -112,45 +112,45 @@ def count_matches(predicted: Sequence[Place], reference: Sequence[Place], tolera
     return matches
 
 
-def count_boundaries(
+def count_places(
     utterances: Sequence[UtteranceKeywords],
     words: Mapping[str, Sequence[Word]],
-    *,
-    tolerance: float = 0.05,
+    places: Callable[[Iterable[Place]], list[Place]],
+    tolerance: float,
 ) -> np.ndarray:
-    """Counts the inner boundaries of keyword segments and of words.
+    """Counts places of keyword segments and of words.
 
-    vqwordseg's ``score_boundaries`` (Kamper, 2022) counts so, within 20 ms. A pause between words
-    has two boundaries, as in ZeroSpeech.
+    Args:
+        utterances: With their keywords.
+        words: Word alignment of each utterance.
+        places: :func:`inner_boundaries`, as vqwordseg's ``score_boundaries`` (Kamper, 2022) counts
+            within 20 ms; a pause between words has two, as in ZeroSpeech. ``sorted`` gives whole
+            segments, which match if start and end both do: token precision and recall of Ludusan
+            et al. (LREC 2014), which ZeroSpeech uses, with the tolerance of vqwordseg's
+            ``score_word_token_boundaries``. Each word is used once.
+        tolerance: Seconds.
 
     Returns:
         (utterances, 3) matched, predicted and true ones, NaN without segments or alignment.
     """
-    return _count(utterances, words, inner_boundaries, tolerance)
-
-
-def count_tokens(
-    utterances: Sequence[UtteranceKeywords],
-    words: Mapping[str, Sequence[Word]],
-    *,
-    tolerance: float = 0.02,
-) -> np.ndarray:
-    """Counts keyword segments and words; a segment matches a word if start and end both do.
-
-    Token precision and recall of Ludusan et al. (LREC 2014), which ZeroSpeech uses, with the
-    tolerance of vqwordseg's ``score_word_token_boundaries``. Each word is used once.
-
-    Returns:
-        (utterances, 3) as :func:`count_boundaries`.
-    """
-    return _count(utterances, words, sorted, tolerance)
+    rows: list[tuple[float, ...]] = []
+    for utterance in utterances:
+        segments = [(k.start, k.end) for k in utterance.keywords if None not in (k.start, k.end)]
+        spoken = words.get(utterance.utterance)
+        if spoken and segments:
+            ours = places(segments)
+            truth = places((word.start, word.end) for word in spoken)
+            rows.append((count_matches(ours, truth, tolerance), len(ours), len(truth)))
+        else:
+            rows.append((math.nan,) * 3)
+    return np.array(rows)
 
 
 def score_segmentation(counts: np.ndarray, tolerance: float) -> SegmentationScores:
     """Pools the counts of all utterances.
 
     Args:
-        counts: (utterances, 3) from :func:`count_boundaries` or :func:`count_tokens`.
+        counts: (utterances, 3) from :func:`count_places`.
         tolerance: Seconds within which they were counted.
 
     Raises:
@@ -182,7 +182,7 @@ def f_values(counts: np.ndarray) -> np.ndarray:
     are about the pooled F.
 
     Args:
-        counts: (utterances, 3) from :func:`count_boundaries`.
+        counts: (utterances, 3) from :func:`count_places` of boundaries.
 
     Returns:
         (utterances,), NaN where segments or alignment are missing.
@@ -192,25 +192,6 @@ def f_values(counts: np.ndarray) -> np.ndarray:
         return 0 * both
     f_score = 2 * np.nansum(matched) / np.nansum(both)
     return f_score + (2 * matched - f_score * both) / np.nanmean(both)
-
-
-def _count(
-    utterances: Sequence[UtteranceKeywords],
-    words: Mapping[str, Sequence[Word]],
-    places: Callable[[Iterable[Place]], list[Place]],
-    tolerance: float,
-) -> np.ndarray:
-    rows: list[tuple[float, ...]] = []
-    for utterance in utterances:
-        segments = [(k.start, k.end) for k in utterance.keywords if None not in (k.start, k.end)]
-        spoken = words.get(utterance.utterance)
-        if spoken and segments:
-            ours = places(segments)
-            truth = places((word.start, word.end) for word in spoken)
-            rows.append((count_matches(ours, truth, tolerance), len(ours), len(truth)))
-        else:
-            rows.append((math.nan,) * 3)
-    return np.array(rows)
 
 
 def score_localization(

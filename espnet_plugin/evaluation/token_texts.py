@@ -58,23 +58,13 @@ def merge_words(tokens: Iterable[str]) -> list[tuple[str, tuple[int, ...]]]:
         Words, each with the positions of its sub-words.
     """
     words: list[tuple[str, tuple[int, ...]]] = []
-    pieces: list[str] = []
-    positions: list[int] = []
-
-    def close() -> None:
-        word = _decode("".join(pieces)).casefold()
-        if any(letter.isalnum() for letter in word):
-            words.append((word, tuple(positions)))
-        pieces.clear()
-        positions.clear()
-
-    for position, token in enumerate(tokens):
-        pieces.append(token.removesuffix(END_OF_WORD))
-        positions.append(position)
-        if token.endswith(END_OF_WORD):
-            close()
-    if pieces:
-        close()
+    pieces, start = list(tokens), 0
+    for stop, piece in enumerate(pieces, 1):
+        if piece.endswith(END_OF_WORD) or stop == len(pieces):
+            word = _decode("".join(pieces[start:stop]).removesuffix(END_OF_WORD)).casefold()
+            if any(letter.isalnum() for letter in word):
+                words.append((word, tuple(range(start, stop))))
+            start = stop
     return words
 
 

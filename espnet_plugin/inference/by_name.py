@@ -51,11 +51,11 @@ def embed_by_name(
             problems += skipped.values()
             kept = [file for position, file in enumerate(given) if position not in skipped]
             rows.update(zip(kept, embedded, strict=True))
-    if texts:
-        rows.update(zip(texts, model.encode_text(texts), strict=True))
-    if not rows:
+    found = [(file, rows[file]) for file in files if file in rows]
+    found += zip(texts, model.encode_text(texts), strict=True)
+    if not found:
         raise ValueError("; ".join(problems))
-    return [(name, rows[name]) for name in (*files, *texts) if name in rows]
+    return found
 
 
 def write_embeddings(path: Path, rows: Sequence[tuple[str, np.ndarray]]) -> None:

@@ -21,11 +21,7 @@ from espnet_plugin.data.scp import DataError, part_of, read_scp
 from espnet_plugin.data.set_outputs import SetOutputs
 from espnet_plugin.inference.batches import batches_by_length
 from espnet_plugin.inference.clip import embed_texts
-from espnet_plugin.inference.results import (
-    UtteranceResult,
-    utterance_results,
-    warn_of_early_ends,
-)
+from espnet_plugin.inference.results import utterance_results, warn_of_early_ends
 from espnet_plugin.inference.speechclip import SpeechCLIP
 from espnet_plugin.inference.utterance import MAX_SECONDS, is_too_long
 from espnet_plugin.speechclip.clip import FrozenCLIP
@@ -117,34 +113,25 @@ def infer_set(
         with memory_errors(utterances, remedy=SMALLER):
             results = utterance_results(model.model, model.encode(**tensors))
         warn_of_early_ends(model.model, utterances, [result.keywords_end for result in results])
-        lengths = [samples / SAMPLING_RATE for samples in batch["speech_lengths"].tolist()]
-        for row, (utterance, result) in enumerate(zip(utterances, results, strict=True)):
-            outputs.arrays[utterance] = _embeddings(result)
+        lengths = batch["speech_lengths"].tolist()
+        for utterance, samples, result in zip(utterances, lengths, results, strict=True):
+            found = {"speech_parallel": result.parallel, "speech_cascaded": result.cascaded}
+            outputs.arrays[utterance] = {n: row for n, row in found.items() if row is not None}
             if result.keywords is not None:
-                outputs.keywords[utterance] = _keywords(utterance, lengths[row], result)
+                outputs.keywords[utterance] = UtteranceKeywords(
+                    utterance,
+                    caption=None,
+                    caption_ids=None,
+                    keywords=result.keywords,
+                    seconds=samples / SAMPLING_RATE,
+                    alphas=None if result.alphas is None else tuple(result.alphas.tolist()),
+                    fired=result.fired or (),
+                )
     if captions is not None:
         _add_captions(model.model.clip, outputs, captions)
     if utt2image is not None:
         _add_images(outputs, utt2image, image_scp)
     return outputs
-
-
-def _keywords(utterance: str, seconds: float, result: UtteranceResult) -> UtteranceKeywords:
-    alphas = None if result.alphas is None else tuple(result.alphas.tolist())
-    return UtteranceKeywords(
-        utterance,
-        caption=None,
-        caption_ids=None,
-        keywords=result.keywords or (),
-        seconds=seconds,
-        alphas=alphas,
-        fired=result.fired or (),
-    )
-
-
-def _embeddings(result: UtteranceResult) -> dict[str, np.ndarray]:
-    found = {"speech_parallel": result.parallel, "speech_cascaded": result.cascaded}
-    return {name: array for name, array in found.items() if array is not None}
 
 
 def _add_captions(clip: FrozenCLIP, outputs: SetOutputs, captions: Mapping[str, str]) -> None:

@@ -347,7 +347,9 @@ class SpeechCLIP:
         if np.abs(samples).max() < SILENT:
             return []
         output = self._encode_samples(self._model, [samples])
-        return self.words(utterance_results(self._model, output)[0])
+        (result,) = utterance_results(self._model, output)
+        warn_of_early_ends(self._model, [utterance_name(speech)], [result.keywords_end])
+        return self.words(result)
 
     def words(self, result: UtteranceResult) -> list[HeardWord]:
         """The keywords of a result as :meth:`keywords` has them; none without that branch."""
@@ -448,15 +450,7 @@ class SpeechCLIP:
 
     @torch.no_grad()
     def _encode(self, model: SpeechCLIPModel, batch: dict[str, Tensor]) -> SpeechOutput:
-        with self._autocast():
-            return model(self._states(batch))
-
-    def _states(self, batch: dict[str, Tensor]) -> SpeechStates:
-        states = batch_states(self._model.speech_encoder, **batch)
-        return SpeechStates(states.hidden_states.float(), states.lengths)
-
-    def _autocast(self) -> torch.autocast:
-        half = self.dtype != "float32"
-        return torch.autocast(
-            torch.device(self.device).type, getattr(torch, self.dtype), enabled=half
-        )
+        device, half = torch.device(self.device).type, self.dtype != "float32"
+        with torch.autocast(device, getattr(torch, self.dtype), enabled=half):
+            states = batch_states(self._model.speech_encoder, **batch)
+            return model(SpeechStates(states.hidden_states.float(), states.lengths))

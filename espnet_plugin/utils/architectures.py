@@ -16,7 +16,7 @@ def architecture_name(config: Mapping[str, Any]) -> str:
     extractor = config.get("keyword_extractor", "cif")
     if extractor in (None, "none"):
         return "parallel"
-    name = "hybrid" if config.get("model_conf", {}).get("parallel", True) else "cascaded"
+    name = "hybrid" if (config.get("model_conf") or {}).get("parallel", True) else "cascaded"
     name += {"cls": "", "cif": "+"}.get(extractor, f" ({extractor})")
     hard = (config.get("quantizer_conf") or {}).get("hard", True)
     return name if hard else f"{name} annealed"

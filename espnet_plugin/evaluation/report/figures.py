@@ -74,7 +74,7 @@ def _firings(
         utterance = spoken[place]
         try:
             yield utterance.utterance, _firing(data, utterance, audio, words)
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             logging.warning(f"no figure of {utterance.utterance}'s firings: {error}")
 
 

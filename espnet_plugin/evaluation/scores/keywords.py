@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from espnet_plugin.data.alignments import AlignmentError, Word, read_ctm
-from espnet_plugin.data.hard_negatives import families, hard_negatives_of
-from espnet_plugin.data.inference_set import KEYWORDS, UTT2IMAGE
+from espnet_plugin.data.inference_set import KEYWORDS, UTT2IMAGE, read_inference_set
 from espnet_plugin.data.keyword_file import UtteranceKeywords, read_captioned_keywords
-from espnet_plugin.data.scp import read_scp, write_scp
+from espnet_plugin.data.scp import write_scp
 from espnet_plugin.evaluation.keywords import best_min_score, keyword_values, keywords_above
 from espnet_plugin.evaluation.scores.files import write_json
 from espnet_plugin.evaluation.segmentation import (
-    count_boundaries,
-    count_tokens,
+    count_places,
     f_values,
+    inner_boundaries,
     score_localization,
     score_segmentation,
 )
@@ -49,29 +47,24 @@ def score_keywords_directory(
         words_ctm: Word alignments.
         chosen_on: The development set's, which decide which keywords are ``reported``.
     """
-    directory = Path(directory)
+    directory, data = Path(directory), read_inference_set(directory)
     utterances = read_captioned_keywords(directory / KEYWORDS)
     words = None if words_ctm is None else read_ctm(words_ctm)
-    image_of = None
-    if (directory / UTT2IMAGE).exists():
-        image_of = read_scp(directory / UTT2IMAGE)
-        unknown = [u.utterance for u in utterances if u.utterance not in image_of]
-        if unknown:
-            raise ValueError(
-                f"{directory / UTT2IMAGE}: no image for {len(unknown)} utterances of "
-                f"keywords.jsonl, the first is {unknown[0]}"
-            )
-        family = families(hard_negatives_of(directory))  # its images are not independent
-        image_of = {utt: family.get(image, image) for utt, image in image_of.items()}
+    unit_of = dict(zip(data.utterances, data.units(data.image_of).tolist(), strict=True))
+    if unknown := [u.utterance for u in utterances if u.utterance not in unit_of]:
+        raise ValueError(
+            f"{directory / UTT2IMAGE}: no image for {len(unknown)} utterances of "
+            f"keywords.jsonl, the first is {unknown[0]}"
+        )
     texts = load_token_texts(token_list)
-    scores = keyword_scores(utterances, texts, image_of=image_of, words=words)
+    scores = keyword_scores(utterances, texts, image_of=unit_of, words=words)
     if chosen_on:
         least = best_min_score(chosen_on, texts)
         above = keyword_values(keywords_above(least, utterances), texts)
         scores["reported"] = {"min_score": least, **_means(above)}
     (directory / BOUNDARY_SCORES).unlink(missing_ok=True)
     if words is not None and "boundaries" in scores:
-        found = f_values(count_boundaries(utterances, words, tolerance=TOLERANCE))
+        found = f_values(count_places(utterances, words, inner_boundaries, TOLERANCE))
         names = (utterance.utterance for utterance in utterances)
         write_scp(directory / BOUNDARY_SCORES, dict(zip(names, found, strict=True)))
     write_json(directory / KEYWORD_SCORES, scores)
@@ -126,12 +119,11 @@ def keyword_scores(
                 "no utterance of the alignment is in keywords.jsonl: do ids match?"
             )
         result["localization"] = dataclasses.asdict(score_localization(utterances, words, texts))
-        boundaries = partial(count_boundaries, utterances, words)
-        for name, count, within in (
-            ("boundaries", boundaries, TOLERANCE),
-            ("boundaries_20ms", boundaries, FIELD_TOLERANCE),
-            ("tokens_20ms", partial(count_tokens, utterances, words), FIELD_TOLERANCE),
+        for name, places, within in (
+            ("boundaries", inner_boundaries, TOLERANCE),
+            ("boundaries_20ms", inner_boundaries, FIELD_TOLERANCE),
+            ("tokens_20ms", sorted, FIELD_TOLERANCE),
         ):
-            found = score_segmentation(count(tolerance=within), within)
+            found = score_segmentation(count_places(utterances, words, places, within), within)
             result[name] = dataclasses.asdict(found)
     return result

@@ -199,6 +199,7 @@ def test_block_by_block_gives_what_reading_at_once_does(tmp_path: Path, kind: st
     part = read_mono(path, audio.rate, start=0.5, end=2)
     first, last = round(0.5 * audio.rate), 2 * audio.rate
     np.testing.assert_allclose(part, audio.mono[first:last], atol=1e-6)
+    assert len(read_mono(path, 16000, start=0.5, end=2)) == 24000
     rest = read_mono(path, audio.rate, start=3, end=100)
     np.testing.assert_allclose(rest, audio.mono[3 * audio.rate :], atol=1e-6)
 

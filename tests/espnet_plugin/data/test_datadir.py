@@ -38,8 +38,7 @@ def corpus(tmp_path: Path) -> Path:
 def test_fix_keeps_what_every_file_has_and_sorts(corpus: Path) -> None:
     write(corpus, text="b_2 a cat/b_1 one cat/a_1 one dog")  # a_2 lost, order wrong
     report = datadir.fix(corpus)
-    assert report.kept == 3
-    assert report.removed == {"not in text": ["a_2"]}
+    assert report == ["3 utterances kept", "1 utterances removed: not in text (a_2)"]
     assert list(read_scp(corpus / "wav.scp")) == ["a_1", "b_1", "b_2"]
     assert list(read_scp(corpus / "text")) == ["a_1", "b_1", "b_2"]
     assert read_scp(corpus / "spk2utt") == {"s": "a_1 b_1", "t": "b_2"}
@@ -49,7 +48,7 @@ def test_fix_keeps_what_every_file_has_and_sorts(corpus: Path) -> None:
 def test_fix_removes_captions_without_picture_and_unused_pictures(corpus: Path) -> None:
     write(corpus, image__scp="a a.png/c c.png")
     report = datadir.fix(corpus)
-    assert report.removed == {"its image is not in image.scp": ["b_1", "b_2"]}
+    assert report[1:] == ["2 utterances removed: its image is not in image.scp (b_1, b_2)"]
     assert read_scp(corpus / "image.scp") == {"a": "a.png"}
     assert [value for _, value in read_lines(corpus / "words.ctm")] == [
         "1 0.0 0.5 one",
@@ -100,7 +99,7 @@ def test_captions_with_what_others_take_for_line_ends(corpus: Path) -> None:
     datadir.write_spk2utt(corpus)
     message = "text: 1 lines hold a carriage return, at which ESPnet ends a line, the first is b_1"
     assert [problem.removeprefix(f"{corpus}/") for problem in datadir.problems(corpus)] == [message]
-    assert datadir.fix(corpus).kept == 4
+    assert datadir.fix(corpus) == ["4 utterances kept"]
     assert datadir.problems(corpus) == []
     fixed = captions | {"b_1": "one cat"}
     assert read_scp(corpus / "text") == fixed == read_2columns_text(corpus / "text")
@@ -177,7 +176,7 @@ def test_check_images_drops_and_reports(corpus: Path, tmp_path: Path) -> None:
 def test_fix_removes_captions_in_which_nothing_is_written(corpus: Path, caption: str) -> None:
     write(corpus, text=f"a_1 {caption}/a_2 a\x07 dog/b_1 &amp; cat/b_2 \U0001f600")
     report = datadir.fix(corpus)
-    assert report.removed == {"its caption holds nothing readable": ["a_1"]}
+    assert report[1:] == ["1 utterances removed: its caption holds nothing readable (a_1)"]
     assert datadir.problems(corpus) == []
 
 
@@ -191,7 +190,7 @@ def test_tables_of_an_earlier_run_do_not_shrink_this_one(corpus: Path, tmp_path:
     datadir.keep_by_duration(corpus, target, fs=16000, shortest=0.4, longest=99)
     write(target, image_feat__scp="a_1 a.npy", speech_states__scp="a_1 x.npy")
     datadir.keep_by_duration(corpus, target, fs=16000, shortest=0.4, longest=99)
-    assert datadir.fix(target).kept == 3
+    assert datadir.fix(target) == ["3 utterances kept"]
     (corpus / "text").unlink()
     datadir.copy(corpus, target)
     assert not (target / "text").exists()

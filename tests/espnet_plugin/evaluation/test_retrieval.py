@@ -42,20 +42,6 @@ def test_ranks_equal_those_of_a_written_out_ordering(captions, seed, levels):
     np.testing.assert_array_equal(back.relevant, captions)
 
 
-def test_tiles_do_not_matter(monkeypatch):
-    rng = np.random.default_rng(0)
-    left = rng.standard_normal((600, 5)).astype(np.float32)
-    right = rng.standard_normal((120, 5)).astype(np.float32)
-    ids = np.repeat(np.arange(120), 5)
-    whole = rank_embeddings(left, right, ids, np.arange(120))
-    monkeypatch.setattr(retrieval, "_TILE_ROWS", 70)
-    monkeypatch.setattr(retrieval, "_TILE_COLUMNS", 33)
-    parts = rank_embeddings(left, right, ids, np.arange(120))
-    for one, other in zip(whole, parts, strict=True):
-        np.testing.assert_array_equal(one.rank, other.rank)
-        np.testing.assert_array_equal(one.average_precision, other.average_precision)
-
-
 def test_a_collapsed_model_gets_no_credit():
     same = np.full((40, 64), 0.125, dtype=np.float32)
     forth, back = rank_embeddings(same, same[:20], np.repeat(np.arange(20), 2), np.arange(20))

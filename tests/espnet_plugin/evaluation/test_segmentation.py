@@ -13,9 +13,8 @@ from espnet_plugin.data.alignments import Word
 from espnet_plugin.data.keyword_file import Keyword, UtteranceKeywords
 from espnet_plugin.evaluation.segmentation import (
     SegmentationScores,
-    count_boundaries,
     count_matches,
-    count_tokens,
+    count_places,
     f_values,
     inner_boundaries,
     r_value,
@@ -36,7 +35,7 @@ def keyword(token_id: int, start: float, end: float) -> Keyword:
 
 
 def score_boundaries(utterances, words) -> SegmentationScores:
-    return score_segmentation(count_boundaries(utterances, words, tolerance=0.05), 0.05)
+    return score_segmentation(count_places(utterances, words, inner_boundaries, 0.05), 0.05)
 
 
 def test_r_value_of_known_points():
@@ -129,15 +128,15 @@ def test_boundaries_and_tokens_as_the_field_counts_them():
         keyword(3, 0.6, 0.8),
         keyword(4, 0.8, 1.02),
     )
-    tokens = count_tokens([ours], WORDS, tolerance=0.02)
+    tokens = count_places([ours], WORDS, sorted, 0.02)
     assert tokens.tolist() == [[1, 4, 3]]
     scores = score_segmentation(tokens, 0.02)
     assert (scores.precision, scores.recall) == (1 / 4, 1 / 3)
     assert scores.f_score == pytest.approx(2 / 7)  # 2 · 1 / (4 + 3)
     assert scores.over_segmentation == pytest.approx(scores.recall / scores.precision - 1)
-    assert count_tokens([ours], WORDS, tolerance=0.05).tolist() == [[2, 4, 3]]
+    assert count_places([ours], WORDS, sorted, 0.05).tolist() == [[2, 4, 3]]
     # 0.19, 0.6 and 0.8 against 0.2 and 0.6
-    narrow, wide = (count_boundaries([ours], WORDS, tolerance=t) for t in (0.005, 0.02))
+    narrow, wide = (count_places([ours], WORDS, inner_boundaries, t) for t in (0.005, 0.02))
     assert (narrow.tolist(), wide.tolist()) == ([[1, 3, 2]], [[2, 3, 2]])
     found = score_segmentation(wide, 0.02)
     assert (found.f_score, found.over_segmentation) == (pytest.approx(4 / 5), 0.5)
@@ -149,13 +148,13 @@ def test_boundaries_of_each_utterance():
     silent = UtteranceKeywords("v", "a dog", (1, 2), (), seconds=1.0)
     words = WORDS | {"v": WORDS["u"], "w": WORDS["u"]}
     # 0.22 finds 0.2, 0.5 and 0.4 find nothing: 2 · 1 / (2 + 2 + 1 + 2), 3.5 boundaries on average
-    values = f_values(count_boundaries([found, silent, lost], words))
+    values = f_values(count_places([found, silent, lost], words, inner_boundaries, 0.05))
     pooled = 2 / 7
     expected = [pooled + (2 - 4 * pooled) / 3.5, math.nan, pooled + (0 - 3 * pooled) / 3.5]
     assert values == pytest.approx(expected, nan_ok=True)
     scores = score_boundaries([found, silent, lost], words)
     assert np.nanmean(values) == pytest.approx(scores.f_score) == pytest.approx(pooled)
-    assert np.isnan(f_values(count_boundaries([silent], words))).all()
+    assert np.isnan(f_values(count_places([silent], words, inner_boundaries, 0.05))).all()
 
 
 def test_localization_by_hand():
