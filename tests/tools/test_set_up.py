@@ -15,13 +15,18 @@ ROOT = Path(__file__).parents[2]
 def set_up(
     python: str, venv: Path, *torch: str, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(ROOT / "tools" / "set_up.sh"), python, str(venv), *torch],
-        text=True,
-        capture_output=True,
-        timeout=60,
-        env={**os.environ, **environment},
-    )
+    said = venv.parent / "said"
+    with said.open("w") as stdout:
+        result = subprocess.run(
+            [str(ROOT / "tools" / "set_up.sh"), python, str(venv), *torch],
+            text=True,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            env={**os.environ, "SAID": str(said), **environment},
+        )
+    result.stdout = said.read_text()
+    return result
 
 
 def fake_python(path: Path, version: str, *, venv: bool = True) -> str:
@@ -90,7 +95,7 @@ def test_no_network(tmp_path: Path) -> None:
 
 
 def fake_environment(venv: Path, *, code: int, torch: str = "") -> None:
-    """An environment whose pip notes its calls, says much and ends with ``code``."""
+    """An environment whose pip notes its calls, says much, waits until that is shown and ends."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     (venv / "bin").mkdir(parents=True)
     python = venv / "bin" / "python"
@@ -102,7 +107,7 @@ def fake_environment(venv: Path, *, code: int, torch: str = "") -> None:
             *"pip install"*)
                 echo "$*" >> {venv}/calls
                 for n in $(seq 300); do echo "Collecting package-$n"; done
-                sleep 1.5
+                until grep -q "300 packages" "$SAID"; do sleep 0.1; done
                 echo "ERROR: the last word" >&2
                 exit {code};;
         esac
