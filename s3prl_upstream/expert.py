@@ -249,8 +249,10 @@ class UpstreamExpert(nn.Module):
             return True
         if module == "parallel_projection":
             return "parallel" in self.outputs
-        keyword_path = ("keyword_extractor", "keyword_projection", "keyword_norm", "quantizer")
-        keyword_path += ("key_offsets", "blank")
+        keyword_path = (
+            *("keyword_extractor", "keyword_projection", "keyword_norm", "quantizer"),
+            *("key_offsets", "blank"),
+        )
         return module in keyword_path and bool({"keywords", "cascaded"} & set(self.outputs))
 
     def _check_model(self, ckpt: str | Path | None) -> None:

@@ -236,11 +236,9 @@ all_sets=()
 for name in ${train_set} ${valid_set} ${test_sets}; do
     [[ " ${all_sets[*]-} " == *" ${name} "* ]] || all_sets+=("${name}")
 done
-first_test_set=
 eval_sets=()
 if "${eval_valid_set}"; then eval_sets+=("${valid_set}"); fi
 for name in ${test_sets}; do
-    first_test_set=${first_test_set:-${name}}
     [[ " ${eval_sets[*]-} " == *" ${name} "* ]] || eval_sets+=("${name}")
 done
 
@@ -785,7 +783,7 @@ if runs_stage 9; then
     options=()
     if ! "${report}"; then options=(--no_report); fi
     if [ -e "${inference_dir}/${valid_set}/utterances.txt" ]; then options+=(--dev_set "${valid_set}"); fi
-    # the table is about the first test set
+    read -r first_test_set _ <<< "${test_sets}"  # the table is about it
     ${python} -m espnet_plugin.bin.show_results --expdir "${experiment}" --inference_dir "${inference_dir}" \
         --test_set "${first_test_set}" --data_dir "${data_feats}/${first_test_set}" ${options[@]+"${options[@]}"}
     end_stage 9

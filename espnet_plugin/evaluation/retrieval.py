@@ -173,10 +173,9 @@ def _rank(
     found = []
     for start in range(0, len(queries), _BLOCK):
         for row, scores in enumerate(queries[start : start + _BLOCK] @ items.T, start):
-            relevant = item_codes == codes[row]
-            wrong = ~relevant
-            if group is not None:
-                relevant, wrong = (each & (group != group[row]) for each in (relevant, wrong))
+            same = item_codes == codes[row]
+            others = np.True_ if group is None else group != group[row]
+            relevant, wrong = same & others, ~same & others
             if relevant.any():
                 bounds = np.sort(scores[relevant])[::-1] - TIE_TOLERANCE
                 # the j-th best relevant item is at position j + (irrelevant items ahead of it)

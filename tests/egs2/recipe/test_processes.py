@@ -94,7 +94,7 @@ def test_a_stop_of_run_sh_alone_ends_all_it_has_started(
 def test_a_second_run_is_told_who_is_there_and_a_killed_one_is_not(project: Project) -> None:
     training = Training(project, "--speechclip_tag", "one")
     exp = project.recipe / "exp" / "speechclip_one"
-    part = exp / ".checkpoint.4242.part.pth"
+    part = exp / ".checkpoint.f242.part.pth"  # a name is hexadecimal
     part.write_text("half")
     packing = exp / ".model.4242.part_x"  # a killed packing's folder
     (packing / "clip").mkdir(parents=True)
