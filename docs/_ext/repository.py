@@ -15,18 +15,26 @@ from typing import Any
 from sphinx.application import Sphinx
 
 ROOT = Path(__file__).parents[2]
+SWEEPS = {
+    "sweep": "mini_sweep",
+    "sweep_words": "mini_words",
+    "sweep_annealed": "mini_annealed",
+    "sweep_today": "mini_annealed_today",
+    "sweep_pairs": "mini_annealed_pairs",
+    "sweep_many_rows": "mini_many_rows",
+    "sweep_corpora": "mini_annealed_corpora",
+    "sweep_parts": "mini_annealed_parts",
+    "sweep_hard": "mini_hard",
+    "sweep_hard_longer": "mini_hard_longer",
+    "sweep_states": "mini_states",
+}
 PAGES = {
     "changelog": "CHANGELOG.md",
     "contributing": "CONTRIBUTING.md",
     "recipe": "egs2/speechclip_plus/README.md",
     "results": "egs2/speechclip_plus/RESULTS.md",
     "security": "SECURITY.md",
-    "sweep": "egs2/speechclip_plus/results/mini_sweep/SWEEP.md",
-    "sweep_annealed": "egs2/speechclip_plus/results/mini_annealed/SWEEP.md",
-    "sweep_corpora": "egs2/speechclip_plus/results/mini_annealed_corpora/SWEEP.md",
-    "sweep_parts": "egs2/speechclip_plus/results/mini_annealed_parts/SWEEP.md",
-    "sweep_states": "egs2/speechclip_plus/results/mini_states/SWEEP.md",
-    "sweep_hard": "egs2/speechclip_plus/results/mini_hard/SWEEP.md",
+    **{page: f"egs2/speechclip_plus/results/{name}/SWEEP.md" for page, name in SWEEPS.items()},
 }
 SHOWN_AS = {
     **{file: f"docs/{page}.md" for page, file in PAGES.items()},
