@@ -1,7 +1,7 @@
 """Takes files of the repository into the site; links between files become links between pages.
 
-A page of ``PAGES`` is a pointer in ``docs/``: the site shows the file that its first line points
-to, and then what follows that line. Links are written as GitHub reads them: relative to the file
+A page of ``docs/`` whose first line is ``See [FILE](../FILE).`` is a pointer: the site shows that
+file, and then what follows the line. Links are written as GitHub reads them: relative to the file
 that holds them.
 """
 
@@ -15,26 +15,11 @@ from typing import Any
 from sphinx.application import Sphinx
 
 ROOT = Path(__file__).parents[2]
-SWEEPS = {
-    "sweep": "mini_sweep",
-    "sweep_words": "mini_words",
-    "sweep_annealed": "mini_annealed",
-    "sweep_today": "mini_annealed_today",
-    "sweep_pairs": "mini_annealed_pairs",
-    "sweep_many_rows": "mini_many_rows",
-    "sweep_corpora": "mini_annealed_corpora",
-    "sweep_parts": "mini_annealed_parts",
-    "sweep_hard": "mini_hard",
-    "sweep_hard_longer": "mini_hard_longer",
-    "sweep_states": "mini_states",
-}
+_POINTER = re.compile(r"See \[([^\]]+)\]\(\.\./\1\)\.\n")
 PAGES = {
-    "changelog": "CHANGELOG.md",
-    "contributing": "CONTRIBUTING.md",
-    "recipe": "egs2/speechclip_plus/README.md",
-    "results": "egs2/speechclip_plus/RESULTS.md",
-    "security": "SECURITY.md",
-    **{page: f"egs2/speechclip_plus/results/{name}/SWEEP.md" for page, name in SWEEPS.items()},
+    path.stem: found[1]
+    for path in sorted((ROOT / "docs").glob("*.md"))
+    if (found := _POINTER.match(path.read_text(encoding="utf-8")))
 }
 SHOWN_AS = {
     **{file: f"docs/{page}.md" for page, file in PAGES.items()},
