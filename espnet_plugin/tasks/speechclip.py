@@ -164,7 +164,8 @@ class SpeechCLIPTask(AbsTask):
 
         Raises:
             ValueError: If an option is unknown, or DataParallel is chosen, or the encoder's
-                dropouts or training with stored states, or cropping does not fit the encoder.
+                dropouts or training with stored states, or cropping does not fit the encoder, or
+                the cross-lingual term does not fit the batches.
         """
         if (getattr(args, "ngpu", 0) or 0) > 1 and not getattr(args, "distributed", False):
             raise ValueError(
@@ -179,6 +180,12 @@ class SpeechCLIPTask(AbsTask):
                 )
         model_conf = dict(args.model_conf or {})
         check_options("model_conf", model_conf, DEFAULT_MODEL)
+        batches = getattr(args, "language_batches", "parallel")  # inference alone has none
+        if model_conf.get("cross_lingual_weight") and batches != "parallel":
+            raise ValueError(
+                "model_conf.cross_lingual_weight needs --language_batches parallel: no other batch "
+                "has captions of an image in two languages"
+            )
         loss = build_component(vars(args), "loss")
         speechclip = build_speechclip({**vars(args), "clip_conf": clip_conf_of(args)})
         if speechclip.vocabulary is not None and not isinstance(args.keyword_vocabulary, Mapping):
@@ -272,12 +279,6 @@ class SpeechCLIPTask(AbsTask):
         }
         data = iter_options.data_path_and_name_and_type
         utt2image = read_ids(data, lengths, "image_id")
-        parallel = args.language_batches == "parallel"
-        if (args.model_conf or {}).get("cross_lingual_weight") and not parallel:
-            raise ValueError(
-                "model_conf.cross_lingual_weight needs --language_batches parallel: no other batch "
-                "has captions of an image in two languages"
-            )
         lids = partial(read_ids, data, lengths, "lids")
         sampler = batch_sampler(args.language_batches, utt2image, lids, **options)
         logging.info(f"[{mode}] Batch sampler: {sampler}")
