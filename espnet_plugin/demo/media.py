@@ -8,6 +8,8 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from espnet_plugin.data.images import read_image
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.demo.captions import SpokenCaptions
@@ -25,7 +27,8 @@ DECODERS = 2  # at a time: a large image takes much memory
 class Media:
     """Turns files of the index and of the captions into what a browser shows.
 
-    Encoding them again leaves out what else is in a file, such as where a photo was taken.
+    Only pixels and samples are handed on, not what else is in a file, such as where a photo was
+    taken.
 
     Args:
         captions: Their recordings can be played.
@@ -69,12 +72,15 @@ class Media:
             KeyError: If there is no such key or size.
             DataError: If the file is gone or damaged.
         """
+        from PIL import Image
+
         path, side = self.path(key), SIDES[size]
         with self._decoding:
             image = read_image(path)
             image.thumbnail((side, side))
             stream = io.BytesIO()
-            image.save(stream, "JPEG", quality=88)
+            # pixels alone: Pillow keeps a file's comment and writes it back
+            Image.fromarray(np.asarray(image)).save(stream, "JPEG", quality=88)
         return stream.getvalue()
 
     def part(self, key: str) -> bytes:

@@ -28,6 +28,27 @@ class Served:
     secret: Path
 
 
+SECRET = b"taken at home"
+
+
+def save_with_all(pixels: np.ndarray, path: Path) -> None:
+    """Writes an image with all that its format can hold beside the pixels, which is secret."""
+    from PIL import Image, ImageCms
+    from PIL.PngImagePlugin import PngInfo
+
+    exif = Image.Exif()
+    exif[0x010E] = SECRET.decode()  # ImageDescription
+    exif.get_ifd(0x8825)[1] = SECRET.decode()  # GPS
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes() + SECRET
+    text = PngInfo()
+    text.add_text("Comment", SECRET.decode())
+    text.add_itxt("XML:com.adobe.xmp", SECRET.decode())
+    options = {"exif": exif, "xmp": SECRET, "icc_profile": profile, "comment": SECRET}
+    Image.fromarray(pixels).save(path, pnginfo=text, **options)
+    # PNG's profile is compressed
+    assert path.read_bytes().count(SECRET) == {".png": 4, ".jpg": 5, ".webp": 4}[path.suffix]
+
+
 @pytest.fixture(scope="session")
 def served(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The page over a tiny model, five images, a recording of 5 s and three captions."""
@@ -47,12 +68,12 @@ def served(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
     root = tmp_path_factory.mktemp("machine")
     rng = np.random.default_rng(0)
-    names = ["red.png", "sea.jpg", "dog.png", '<b>bold & "quoted".png', "tree.png"]
+    names = ["red.png", "sea.jpg", "dog.webp", '<b>bold & "quoted".png', "tree.png"]
     images, data, uploads = root / "images", root / "data", root / "uploads"
     for folder in (images, data, uploads):
         folder.mkdir()
     for name in names:
-        Image.fromarray(rng.integers(0, 255, (40, 60, 3), np.uint8)).save(images / name)
+        save_with_all(rng.integers(0, 255, (40, 60, 3), np.uint8), images / name)
     recordings = [data / f"clip{number}.wav" for number in range(3)]
     for recording in recordings:
         soundfile.write(recording, 0.1 * rng.standard_normal(24000), 16000)

@@ -13,6 +13,7 @@ import httpx
 import numpy as np
 import pytest
 import soundfile
+from PIL import Image
 
 from espnet_plugin import SpeechCLIP
 from espnet_plugin.bin.speechclip import main
@@ -21,7 +22,7 @@ from espnet_plugin.demo.media import Media
 from espnet_plugin.demo.uploads import Limits
 from espnet_plugin.search.model import clip_of, identify_model
 from espnet_plugin.search.stores import open_index
-from tests.espnet_plugin.demo.conftest import Served
+from tests.espnet_plugin.demo.conftest import SECRET, Served
 
 
 def ask(served: Served, question: str, *data: Any) -> str:
@@ -74,6 +75,21 @@ def test_text_and_image_as_queries(served: Served) -> None:
     assert image.headers["content-type"] == "image/jpeg"
     sound = httpx.get(f"{served.address}/recordings/1")
     assert sound.content[:4] == b"RIFF"
+
+
+def test_a_browser_gets_an_images_pixels_and_nothing_else(served: Served) -> None:
+    """The comment, EXIF, XMP, profile and text of JPEG, PNG and WebP stay on the server."""
+    _, pictures, _ = answer(served, "write", "a red dog")
+    keys = re.findall(r'src="./images/(\w+)/small', pictures)
+    assert len(keys) == 5
+    for key in keys:
+        for size in ("small", "large"):
+            content = httpx.get(f"{served.address}/images/{key}/{size}").content
+            with Image.open(io.BytesIO(content)) as image:
+                assert image.size == (60, 40)
+                assert not image.getexif()
+                assert image.info.keys() <= {"jfif", "jfif_version", "jfif_unit", "jfif_density"}
+            assert SECRET not in content
 
 
 def test_recordings_of_the_index_play_from_where_they_were_found(served: Served) -> None:
