@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from espnet_plugin.data.audio import is_recording
 from espnet_plugin.data.images import is_image
 from espnet_plugin.inference.speechclip import Branch, SpeechCLIP
 from espnet_plugin.utils.scratch import scratch_folder
@@ -61,7 +63,11 @@ class SpeechCLIPModule(InputModule):
         return self.speechclip.embedding_dim
 
     def preprocess(self, inputs: list[Any], prompt: str | None = None, **_: Any) -> dict[str, Any]:
-        """The items by modality; ``prompt`` goes before texts. Files are read when it encodes."""
+        """The items by modality; ``prompt`` goes before texts. Files are read when it encodes.
+
+        A string without spaces that ends like a recording or an image is a file; to embed it as a
+        text, give ``{"text": …}``.
+        """
         return {"items": [_parts(item, prompt or "") for item in inputs]}
 
     @torch.inference_mode(False)  # which encode is in; CLIP is loaded here, as ordinary tensors
@@ -85,7 +91,7 @@ class SpeechCLIPModule(InputModule):
 
 def _parts(item: Any, prompt: str) -> dict[str, Any]:
     """What an item holds, by modality."""
-    if isinstance(item, Path):
+    if isinstance(item, Path) or _names_a_file(item):
         return {"image" if is_image(item) else "audio": item}
     if not (isinstance(item, dict) and item and item.keys() <= set(MODALITIES)):
         modality = infer_modality(item, supported_modalities=list(MODALITIES))
@@ -93,3 +99,12 @@ def _parts(item: Any, prompt: str) -> dict[str, Any]:
             raise ValueError(f"{str(item)[:80]}: is {modality}, not {', '.join(MODALITIES)}")
         item = {modality: item}
     return {**item, "text": prompt + item["text"]} if prompt and "text" in item else item
+
+
+def _names_a_file(item: Any) -> bool:
+    """Whether a string can only be meant as a recording or an image, even if there is none.
+
+    The library takes it for a text if there is no such file, or if it does not know the suffix.
+    """
+    named = isinstance(item, str) and (is_image(item) or is_recording(item))
+    return named and (len(item.split()) == 1 or os.path.isfile(item))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from espnet_plugin.inference.speechclip import SpeechCLIP
 from espnet_plugin.inference.utterance import MAX_SECONDS
 from espnet_plugin.pretrained.storage import load_speechclip
+
+if TYPE_CHECKING:
+    import torch
 
 
 class SpeechCLIPInference(SpeechCLIP):
@@ -33,7 +36,7 @@ class SpeechCLIPInference(SpeechCLIP):
         speechclip_train_config: str | Path | None = None,
         speechclip_model_file: str | Path | None = None,
         *,
-        device: str = "cpu",
+        device: str | torch.device | None = "cpu",
         dtype: str = "float32",
         max_seconds: float = MAX_SECONDS,
         trust_remote_code: bool = False,
@@ -57,11 +60,21 @@ class SpeechCLIPInference(SpeechCLIP):
         )
 
     @classmethod
-    def from_pretrained(cls, model_tag: str | Path, **options: Any) -> SpeechCLIPInference:
-        """Loads a local model or a published one.
-
-        Args:
-            model_tag: See :meth:`SpeechCLIP.from_pretrained`.
-            **options: As for the constructor.
-        """
-        return cls(None, model_tag, **options)
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path,
+        *,
+        device: str | torch.device | None = None,
+        dtype: str = "float32",
+        max_seconds: float = MAX_SECONDS,
+        trust_remote_code: bool = False,
+    ) -> SpeechCLIPInference:
+        """Loads a local model or a published one, as :meth:`SpeechCLIP.from_pretrained` does."""
+        return cls(
+            None,
+            name_or_path,
+            device=device,
+            dtype=dtype,
+            max_seconds=max_seconds,
+            trust_remote_code=trust_remote_code,
+        )

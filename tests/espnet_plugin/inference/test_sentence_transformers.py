@@ -165,6 +165,9 @@ def test_a_mixed_batch_keeps_its_order(
         ({"role": "user", "content": "a dog"}, ValueError, "is message, not audio, image, text"),
         ({"audio": "absent.wav"}, DataError, "absent.wav: no such file"),
         ({"audio": {"array": [0.1]}}, DataError, "a recording without sampling_rate"),
+        ("talks/gone.wav", DataError, "talks/gone.wav: no such file"),
+        ("GONE.M4A", DataError, "GONE.M4A: no such file"),
+        ("gone.heic", DataError, "gone.heic: no such file"),
         ("https://host/dog.jpg", DataError, "https://host/dog.jpg: no such file"),
         (7, ValueError, "int"),
     ],
@@ -174,6 +177,18 @@ def test_bad_input_gets_one_error(
 ) -> None:
     with pytest.raises(error, match=named):
         model.encode([item, "a dog"])
+
+
+def test_names_of_files_as_texts(
+    model: SentenceTransformer, own: SpeechCLIP, wavs: list[str], tmp_path: Path
+) -> None:
+    """A sentence may end like a file; suffixes that the library does not know are files, too."""
+    texts = ["play talks/gone.wav", "gone.txt"]
+    rows = model.encode([*texts, {"text": "gone.wav"}])
+    assert difference(rows, own.encode_text([*texts, "gone.wav"])) < 1e-5
+    known = tmp_path / "a talk.aif"
+    known.symlink_to(wavs[0])
+    assert difference(model.encode(str(known)), own.encode_speech(wavs[0])[0]) < 1e-5
 
 
 def test_the_librarys_search_and_evaluation(

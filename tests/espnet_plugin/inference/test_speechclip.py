@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from espnet_plugin.data.keyword_file import Keyword
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.inference import speechclip
 from espnet_plugin.inference.keywords import words_of
+from espnet_plugin.inference.speechclip_inference import SpeechCLIPInference
 from tests.tiny import CLIP_DIM
 
 RNG = np.random.RandomState(0)
@@ -199,3 +201,15 @@ assert not {{"espnet", "espnet2", "nltk", "g2p_en", "s3prl"}} & sys.modules.keys
 """
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (process.returncode, process.stdout, process.stderr) == (0, "", "")
+
+
+def test_the_class_for_espnet_loads_by_the_same_arguments(exported: Path) -> None:
+    own, espnets = (
+        inspect.signature(kind.from_pretrained).parameters
+        for kind in (SpeechCLIP, SpeechCLIPInference)
+    )
+    assert own == espnets
+    loaded = SpeechCLIPInference.from_pretrained(
+        name_or_path=exported, device=torch.device("cpu"), dtype="bfloat16", max_seconds=3.0
+    )
+    assert (loaded.dtype, loaded.max_seconds) == ("bfloat16", 3.0)
