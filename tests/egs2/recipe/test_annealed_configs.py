@@ -20,6 +20,12 @@ CONF = PROJECT / "egs2" / "speechclip_plus" / "conf" / "tuning"
 PAGE = PROJECT / "docs" / "hybrid_plus_annealed.md"
 CORPORA = ("mini", "flickr8k_base", "flickr8k_large", "spokencoco_large")
 
+# how long a training runs, beside what, and what it logs
+RUN = {"max_epoch", "num_workers", "log_interval"}
+# of the large ones, as the page says below its table
+LARGE = {"accum_grad", "keyword_projection_conf.hidden_dims", "keyword_projection_conf.dropout"}
+LARGE |= {"model_conf.parallel_weight", "model_conf.cascaded_weight"}
+
 
 def options(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """A configuration's options by their dotted names."""
@@ -82,3 +88,12 @@ def test_what_else_minis_evidence_rests_on(corpus: str) -> None:
     for name, cells in table(2).items():
         said = value_of(cells[corpus != "mini"], corpus)
         assert [config.get(name) for config in both] == [said] * 2, name
+
+
+@pytest.mark.parametrize("corpus", CORPORA[1:])
+def test_what_differs_from_mini_is_listed(corpus: str) -> None:
+    mini, full = read("mini_hybrid_plus_annealed"), read(f"{corpus}_hybrid_plus_annealed")
+    differ = {name for name in mini | full if mini.get(name) != full.get(name)}
+    teachers = {name for name in differ if re.match(r"(speech_encoder|layer_weighting|clip)", name)}
+    listed = RUN | {*table(2), *table(4)} | (LARGE if "large" in corpus else set())
+    assert differ - teachers == differ & listed
