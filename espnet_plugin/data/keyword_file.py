@@ -22,8 +22,6 @@ class Keyword:
             have special tokens among them.
         start: Where its segment starts, in seconds; None when the extractor does not segment (cls).
         end: Where its segment ends, in seconds; None likewise.
-        neighbours: Ids of the vocabulary's rows nearest to the chosen one, itself first, with
-            special tokens, for the original's hit rate. Empty in files without them.
         score: Cosine similarity of the keyword and the sub-word's embedding; None in files without.
     """
 
@@ -32,7 +30,6 @@ class Keyword:
     top: tuple[int, ...]
     start: float | None = None
     end: float | None = None
-    neighbours: tuple[int, ...] = ()
     score: float | None = None
 
 
@@ -131,12 +128,12 @@ def _shown(value: Any) -> Any:
 
 
 def _utterance(record: dict[str, Any]) -> UtteranceKeywords:
-    keywords = tuple(
-        Keyword(**{"top": (keyword["token_id"],), **_with_tuples(keyword)})
-        for keyword in record.pop("keywords")
-    )
+    keywords = []
+    for keyword in record.pop("keywords"):
+        keyword.pop("neighbours", None)  # which version 0.1.0 wrote
+        keywords.append(Keyword(**{"top": (keyword["token_id"],), **_with_tuples(keyword)}))
     known = {"utterance": record.pop("utt"), "caption": None, "caption_ids": None}
-    return UtteranceKeywords(**{**known, **_with_tuples(record), "keywords": keywords})
+    return UtteranceKeywords(**{**known, **_with_tuples(record), "keywords": tuple(keywords)})
 
 
 def _with_tuples(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from espnet_plugin.data.keyword_file import Keyword
 from espnet_plugin.speechclip.model import SpeechCLIPModel, SpeechOutput
-from espnet_plugin.speechclip.quantizer import cosine_similarities
 
 NEAREST = 5
 
@@ -113,9 +112,6 @@ def _keywords(model: SpeechCLIPModel, output: SpeechOutput) -> list[tuple[Keywor
     best = ranked.topk(min(NEAREST, allowed), dim=-1).indices
     nearest = ids[best.cpu()].tolist()  # (batch, slots, nearest)
     scores = similarities.gather(2, chosen[..., None])[..., 0].tolist()  # (batch, slots)
-    table = model.token_table
-    rows = cosine_similarities(table[chosen], table).topk(min(NEAREST, len(ids)), dim=-1)
-    neighbours = ids[rows.indices.cpu()].tolist()  # (batch, slots, nearest)
     seconds, cif = frame_seconds(model), keywords.cif
     starts = cif.starts.tolist() if cif is not None else None
     ends = cif.ends.tolist() if cif is not None else None
@@ -126,7 +122,6 @@ def _keywords(model: SpeechCLIPModel, output: SpeechOutput) -> list[tuple[Keywor
                 token=model.clip.token_text(nearest[row][slot][0]),
                 score=scores[row][slot],
                 top=tuple(nearest[row][slot]),
-                neighbours=tuple(neighbours[row][slot]),
                 start=starts[row][slot] * seconds if starts else None,
                 end=ends[row][slot] * seconds if ends else None,
             )

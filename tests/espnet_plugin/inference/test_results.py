@@ -51,7 +51,7 @@ def test_a_keyword_is_called_by_the_row_that_the_text_tower_read(
     assert found.quantized.similarities[0, :number].argmax(dim=-1).tolist() == rows.tolist()
     ids = [model.model.vocabulary.ids[row] for row in rows.tolist()]
     for keyword, token_id in zip(result.keywords, ids, strict=True):
-        assert keyword.token_id == keyword.top[0] == keyword.neighbours[0] == token_id
+        assert keyword.token_id == keyword.top[0] == token_id
 
 
 def test_the_row_that_was_read_comes_first_even_if_another_is_nearer(
