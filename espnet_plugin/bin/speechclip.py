@@ -178,7 +178,7 @@ def _index(parser: Any, *, required: bool = True) -> None:
 
 
 def _min_score(parser: Any) -> None:
-    text = "leave out words whose cosine is lower (default: the model's, chosen when it was packed)"
+    text = "leave out sub-words with a lower cosine (default: the model's, which dev chose)"
     parser.add_argument("--min_score", type=float, help=text)
 
 

@@ -4,8 +4,8 @@ An utterance has keywords w_1..w_n, each the nearest sub-word. T_k(w_i) are the 
 without special tokens; C is the set of the caption's sub-words.
 
 - ``subword_hit@k``: share of the keywords with ``T_k(w_i) ∩ C ≠ ∅``
-- ``word_hit@1``: the same for words; consecutive sub-words are merged into words, which are looked
-  up among the caption's words, ignoring case
+- ``word_hit@1``: the same for words, which :func:`espnet_plugin.data.words.joined` makes of the
+  keywords; they are looked up among the caption's words, ignoring case
 - ``word_hit@5``: a word also counts if it is one sub-word and one of its 5 nearest sub-words is a
   whole word of the caption
 - ``content_word_hit@1``: share of the keywords in C, without stop words
@@ -26,12 +26,13 @@ from statistics import harmonic_mean
 import numpy as np
 
 from espnet_plugin.data.keyword_file import Keyword, UtteranceKeywords
+from espnet_plugin.data.words import END_OF_WORD, joined, without_doubtful
 from espnet_plugin.evaluation.token_texts import (
-    END_OF_WORD,
     SPECIAL_IDS,
     is_content,
     merge_words,
     texts_of,
+    word_of,
 )
 
 HITS_AT = (1, 5)  # the k of hit@k
@@ -86,11 +87,8 @@ def best_min_score(utterances: Sequence[UtteranceKeywords], texts: Mapping[int, 
 def keywords_above(
     least: float, utterances: Iterable[UtteranceKeywords]
 ) -> list[UtteranceKeywords]:
-    """The utterances with the keywords whose score is at least ``least``, or unknown."""
-    return [
-        replace(u, keywords=tuple(k for k in u.keywords if k.score is None or k.score >= least))
-        for u in utterances
-    ]
+    """The utterances without the keywords that a model with this ``min_score`` leaves out."""
+    return [replace(u, keywords=without_doubtful(u.keywords, least)) for u in utterances]
 
 
 def _candidates(keyword: Keyword, k: int) -> list[int]:
@@ -116,7 +114,7 @@ def _measures(utterance: UtteranceKeywords, texts: Mapping[int, str]) -> dict[st
     number, expected = len(utterance.keywords), len(caption_ids)
     row.update(zip(COUNTS, (number, expected, abs(number - expected)), strict=True))
     caption_words = {word for word, _ in merge_words(caption_texts)}
-    merged = merge_words(word.token for word in keywords)
+    words = [(word_of(piece.token for piece in pieces), pieces) for pieces in joined(keywords)]
     for k in HITS_AT:
         row[f"subword_hit@{k}"] = _share(
             not gold.isdisjoint(_candidates(word, k)) for word in keywords
@@ -124,14 +122,15 @@ def _measures(utterance: UtteranceKeywords, texts: Mapping[int, str]) -> dict[st
         row[f"word_hit@{k}"] = _share(
             word in caption_words
             or (
-                len(where) == 1
+                len(pieces) == 1
                 and not caption_words.isdisjoint(
                     texts[i].removesuffix(END_OF_WORD).casefold()
-                    for i in _candidates(keywords[where[0]], k)
+                    for i in _candidates(pieces[0], k)
                     if texts.get(i, "").endswith(END_OF_WORD)
                 )
             )
-            for word, where in merged
+            for word, pieces in words
+            if word
         )
     return row
 

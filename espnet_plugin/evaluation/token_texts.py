@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from espnet_plugin.data.scp import text_lines
 from espnet_plugin.data.stop_words import is_stop_word
+from espnet_plugin.data.words import END_OF_WORD
 
 if TYPE_CHECKING:
     from open_clip.tokenizer import SimpleTokenizer
 
 START_OF_TEXT, END_OF_TEXT = 49406, 49407
 SPECIAL_IDS = frozenset({0, START_OF_TEXT, END_OF_TEXT})  # 0, the token of "!", pads
-END_OF_WORD = "</w>"
 _WORD = re.compile(r"'s|'t|'re|'ve|'m|'ll|'d|[^\W\d_]+|\d", re.IGNORECASE)
 
 
@@ -49,10 +49,9 @@ def is_content(token: str) -> bool:
 
 
 def merge_words(tokens: Iterable[str]) -> list[tuple[str, tuple[int, ...]]]:
-    """Joins sub-words into words, case-folded.
+    """Joins the sub-words of a text into words, without punctuation.
 
     Pieces are joined up to the next one that ends a word; open pieces at the end are a word too.
-    Words without letter or digit (punctuation) are dropped.
 
     Returns:
         Words, each with the positions of its sub-words.
@@ -61,11 +60,16 @@ def merge_words(tokens: Iterable[str]) -> list[tuple[str, tuple[int, ...]]]:
     pieces, start = list(tokens), 0
     for stop, piece in enumerate(pieces, 1):
         if piece.endswith(END_OF_WORD) or stop == len(pieces):
-            word = _decode("".join(pieces[start:stop]).removesuffix(END_OF_WORD)).casefold()
-            if any(letter.isalnum() for letter in word):
+            if word := word_of(pieces[start:stop]):
                 words.append((word, tuple(range(start, stop))))
             start = stop
     return words
+
+
+def word_of(pieces: Iterable[str]) -> str:
+    """The word of sub-words, case-folded; empty without a letter or digit."""
+    word = _decode("".join(pieces).removesuffix(END_OF_WORD)).casefold()
+    return word if any(letter.isalnum() for letter in word) else ""
 
 
 def split_words(text: str) -> list[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from espnet_plugin.data.keyword_file import Keyword
+from espnet_plugin.data.words import joined, without_doubtful
 
 if TYPE_CHECKING:
     from espnet_plugin.speechclip.clip import FrozenCLIP
@@ -19,7 +20,8 @@ class HeardWord:
     """A word that the model found in speech.
 
     Attributes:
-        word: As people write it. Sub-words that follow each other are joined up to a word's end.
+        word: As people write it; sub-words are joined as :func:`espnet_plugin.data.words.joined`
+            says.
         score: Cosine similarity of the speech segment and the sub-word in CLIP's table, at most 1;
             the mean over joined sub-words.
         start: Seconds; None if the model's keywords have no times (``cls``).
@@ -39,25 +41,16 @@ class HeardWord:
 def words_of(
     heard: Sequence[Keyword], clip: FrozenCLIP, *, min_score: float = -1.0
 ) -> list[HeardWord]:
-    """Keywords as words: sub-words that follow each other in time are joined up to a word's end.
-
-    Words with a lower score than ``min_score`` are left out.
-    """
-    words: list[HeardWord] = []
-    pieces: list[Keyword] = []
-    for keyword in heard:
-        pieces.append(keyword)
-        if keyword.token.endswith("</w>") or keyword.start is None or keyword is heard[-1]:
-            words.append(
-                HeardWord(
-                    word=clip.text_of([piece.token_id for piece in pieces]),
-                    score=float(np.mean([piece.score for piece in pieces])),
-                    start=_rounded(pieces[0].start),
-                    end=_rounded(pieces[-1].end),
-                )
-            )
-            pieces = []
-    return [word for word in words if word.score >= min_score]
+    """Keywords as words; those with a lower score than ``min_score`` are left out first."""
+    return [
+        HeardWord(
+            word=clip.text_of([piece.token_id for piece in pieces]),
+            score=float(np.mean([piece.score for piece in pieces])),
+            start=_rounded(pieces[0].start),
+            end=_rounded(pieces[-1].end),
+        )
+        for pieces in joined(without_doubtful(heard, min_score))
+    ]
 
 
 def later(keywords: Sequence[HeardWord], *, seconds: float) -> list[HeardWord]:

@@ -153,9 +153,9 @@ class SpeechCLIP:
 
     @property
     def min_score(self) -> float:
-        """Lowest score of a word that :meth:`keywords` reports; you may set it.
+        """Lowest score of a sub-word that :meth:`keywords` reports; you may set it.
 
-        Packing stores the one at which the words of the development set were best. One that you
+        Packing stores the one at which those of the development set were best. One that you
         set is not saved with the model.
         """
         return self._model.min_score
@@ -331,7 +331,8 @@ class SpeechCLIP:
     def keywords(self, speech: Utterance, *, sampling_rate: int | None = None) -> list[HeardWord]:
         """Words that the model finds in a recording, in their order; none if it is silent.
 
-        Words with a lower score than :attr:`min_score` are left out.
+        Sub-words with a lower score than :attr:`min_score` are left out before the others are
+        joined to words, see :mod:`espnet_plugin.data.words`.
 
         Args:
             speech: As for :meth:`encode_speech`, one recording.

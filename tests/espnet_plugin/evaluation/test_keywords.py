@@ -52,12 +52,21 @@ def test_special_tokens_take_no_place_among_the_nearest():
 
 
 def test_sub_words_that_make_up_a_word_are_one_word():
-    caption = [1, 4, 5]
-    right = keyword_scores([utterance(caption, [[4], [5]])], TEXTS)
-    assert right["word_hit@1"] == 1.0
-    wrong = keyword_scores([utterance(caption, [[4], [3]])], TEXTS)  # "skatedog"
+    def scores(pieces: list[int], *, gap: float = 0.0) -> dict:
+        """Of one second each, at intervals."""
+        keywords = tuple(
+            Keyword(i, TEXTS[i], (i,), start := n * (1 + gap), start + 1)
+            for n, i in enumerate(pieces)
+        )
+        return keyword_scores([UtteranceKeywords("u", "", (1, 4, 5), keywords)], TEXTS)
+
+    assert scores([4, 5])["word_hit@1"] == 1.0
+    wrong = scores([4, 3])  # "skatedog"
     assert wrong["word_hit@1"] == 0.0
     assert wrong["subword_hit@1"] == 0.5
+    apart = scores([4, 5], gap=0.1)  # inference shows two words: "skate", "boarding"
+    assert apart["word_hit@1"] == 0.0
+    assert apart["subword_hit@1"] == 1.0
 
 
 def test_utterances_without_applicable_keyword_are_left_out_and_counted():

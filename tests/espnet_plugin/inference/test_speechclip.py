@@ -177,6 +177,7 @@ def test_sub_words_are_joined_up_to_a_words_end(model: SpeechCLIP) -> None:
         ("snowman", 0, 2), ("dog", 2, 3), ("snow", 3, 4),
     ]  # fmt: skip
     assert words[0].score == pytest.approx(0.6)
+    assert [word.word for word in words_of(heard, clip, min_score=0.45)] == ["man", "dog"]
     assert str(words[0]) == "0.00-2.00 s  snowman  (0.60)"
     without_times = [keyword(piece, 0.4, None), keyword(snow, 0.8, None)]
     assert [str(word) for word in words_of(without_times, clip)] == ["snow  (0.40)", "snow  (0.80)"]
