@@ -1,8 +1,9 @@
 # make demo   from nothing to a trained and evaluated model on the generated mini corpus
 # make demo3  the same under ESPnet3, into egs3/ (needs Python 3.12: PYTHON=python3.13 VENV=.venv-3.13)
 # make page   the page for trying that model in the browser, on this computer
-# make test   the unit tests
-# make lint   ruff, mypy (types of the model), vulture (unused code), shellcheck, and tests/prose.py for the text
+# make test   the unit tests, on all processors
+# make lint   ruff, mypy (types of the model), vulture (unused code), shellcheck, tests/prose.py for the text, and the
+#             subjects of commits
 # make env    only the Python environment
 # make docs   the documentation's site, in docs/_build/html
 # make faults   kills every stage of the recipe some 375 times, and Dask's workers 100 times where Dask is, and
@@ -68,7 +69,7 @@ page: $(stamp)
 
 test: $(stamp)
 	@echo "test: running the tests with $$($(python) --version)"
-	@OMP_NUM_THREADS=1 $(python) -m pytest $(ARGS)
+	@OMP_NUM_THREADS=1 $(python) -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(stamp)
 	$(venv)/bin/ruff check .
@@ -76,6 +77,7 @@ lint: $(stamp)
 	$(venv)/bin/vulture
 	$(venv)/bin/shellcheck -x -P SCRIPTDIR:SCRIPTDIR/.. -e SC1091 $$(git ls-files -co --exclude-standard '*.sh' .ci/run $(RECIPE)/utils/run.pl $(RECIPE)/utils/slurm.pl)
 	$(python) -m tests.prose
+	$(python) -m tests.subjects
 	@echo "lint: no complaints"
 
 docs: $(stamp)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,14 +44,6 @@ class TinyCorpus:
             for option in (f"--{part}_data_path_and_name_and_type", f"{self.data}/{entry}")
         ]
         return [*options, f"--{part}_shape_file", f"{self.data}/utt2num_samples"]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Nothing of a test is kept in the user's cache."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SPEECHCLIP_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
 
 
 def write_scp(path: Path, table: dict[str, object]) -> None:
