@@ -3,6 +3,7 @@
 # tools/set_up.sh PYTHON VENV [TORCH] [TORCH_INDEX]
 # TORCH: a build of PyTorch's own package index (cpu, cu126, rocm6.4) instead of PyPI's default;
 # TORCH_INDEX: another index that has it.
+# pip brings uv, which installs the rest. Where there is no uv for the machine, pip does it all.
 set -euo pipefail
 
 python=$1
@@ -14,22 +15,6 @@ min_free_gib=12
 
 fail() { echo "set-up: error: $*" >&2; exit 1; }
 say() { echo "set-up: $*"; }
-
-# Shows pip's progress from its log: a line that is rewritten, or one a minute without a terminal.
-watch_pip() {
-    local log=$1 begin=${SECONDS} now told=-60
-    # the pause must not keep this script's output pipe open
-    while sleep 1 > /dev/null 2>&1; do
-        now=$(grep -E '^ *(Collecting|Downloading|Using cached|Building|Preparing|Installing) ' "${log}" | tail -n 1)
-        now=$(cut -c 1-60 <<< "${now#"${now%%[! ]*}"}")
-        if [ -t 1 ]; then
-            printf '\r\033[K  %s' "$(( SECONDS - begin )) s, $(grep -c '^Collecting ' "${log}") packages: ${now}"
-        elif [ $(( SECONDS - told )) -ge 60 ]; then
-            told=${SECONDS}
-            echo "  $(( SECONDS - begin )) s, $(grep -c '^Collecting ' "${log}") packages: ${now}"
-        fi
-    done
-}
 
 command -v "${python}" > /dev/null \
     || fail "there is no '${python}'. Install Python 3.10 to 3.13, or name one: make PYTHON=/path/to/python3"
@@ -59,29 +44,6 @@ else
         || fail "making ${venv} failed. On Debian or Ubuntu: apt-get install python${version}-venv"
 fi
 
-probe=$(mktemp -d)
-watcher=
-unwatch() {
-    [ -n "${watcher}" ] || return 0
-    kill "${watcher}" 2> /dev/null || true
-    wait "${watcher}" 2> /dev/null || true
-    watcher=
-    if [ -t 1 ]; then printf '\r\033[K'; fi
-}
-trap 'unwatch; rm -rf "${probe}"' EXIT
-"${venv}/bin/python" -m pip download -q --disable-pip-version-check --retries 1 --timeout 20 \
-    --no-deps --dest "${probe}" humanfriendly > "${probe}/log" 2>&1 \
-    || fail "pip cannot fetch packages: $(tail -n 1 "${probe}/log")
-set-up: is the network up? Behind a proxy or a mirror, tell pip (pip config set global.proxy / global.index-url)."
-
-log=${venv}/set_up.log
-: > "${log}"
-pip_install() {
-    "${venv}/bin/python" -m pip install --disable-pip-version-check --progress-bar off -c "${constraints}" "$@" >> "${log}" 2>&1 \
-        || { unwatch; tail -n 20 "${log}" >&2
-             fail "pip could not install the packages; its last lines are above, the rest is in ${log}. Run make again to continue."; }
-}
-
 if [ -n "${torch}" ]; then
     there=$("${venv}/bin/python" -c 'from importlib.metadata import version; print(version("torch"))' 2> /dev/null || true)
     case ${there} in
@@ -92,13 +54,27 @@ fi
 
 say "installing speechclip-plus[all] into ${venv}, tested set ${constraints}"
 say "the first time this fetches up to 4 GB (mostly PyTorch) and takes several minutes"
-say "pip's own output: ${log}"
-watch_pip "${log}" &
-watcher=$!
+export PIP_DISABLE_PIP_VERSION_CHECK=1
+pip=("${venv}/bin/python" -m pip)
+if "${pip[@]}" install -q --retries 1 --timeout 20 -c "${constraints}" uv; then
+    installer=("${venv}/bin/uv" pip install --python "${venv}/bin/python")
+    # uv does not read what pip was told
+    export UV_DEFAULT_INDEX=${UV_DEFAULT_INDEX:-${PIP_INDEX_URL:-$("${pip[@]}" config get global.index-url 2> /dev/null || true)}}
+    [ -n "${UV_DEFAULT_INDEX}" ] || unset UV_DEFAULT_INDEX
+    export UV_SYSTEM_CERTS=${UV_SYSTEM_CERTS:-1}
+else
+    say "pip cannot fetch uv: it installs everything itself, which takes longer"
+    installer=("${pip[@]}" install --progress-bar off)
+fi
+# without uv's list of all packages
+install() {
+    "${installer[@]}" -c "${constraints}" "$@" 2>&1 | sed -u '/^ [-+~] /d' \
+        || fail "the packages cannot be installed; the reason stands above. Run make again to continue.
+set-up: is the network up? Behind a proxy, set https_proxy. Name a mirror to pip: pip config set global.index-url ..."
+}
 # That index has PyTorch only; its dependencies come from PyPI.
-if [ -n "${torch}" ]; then pip_install --no-deps --index-url "${torch_index}" torch torchvision torchaudio; fi
-pip_install -e '.[all]'
-unwatch
+if [ -n "${torch}" ]; then install --no-deps --index-url "${torch_index}" torch torchvision torchaudio; fi
+install -e '.[all]'
 "${venv}/bin/python" -c 'import espnet2, open_clip, torch, transformers' > /dev/null \
     || fail "the installed packages cannot be imported; the message stands above. Remove ${venv} and run make again."
 touch "${venv}/.complete" ${torch:+"${venv}/.complete-${torch}"}
