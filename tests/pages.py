@@ -43,16 +43,22 @@ def run_page(page: Path) -> dict[str, Any]:
         CalledProcessError: When a command fails.
     """
     names: dict[str, Any] = {"__name__": "__main__"}
-    for language, line, text in blocks(page):
-        logging.info(f"{page}:{line}: {language}")
-        if found := _FILE.match(text):
-            Path(found[1]).write_text(text, encoding="utf-8")
-        elif language == "python":
-            exec(compile("\n" * (line - 1) + text, str(page), "exec"), names)
-        elif language == "sh":
-            script = ["bash", "-euo", "pipefail", "-c", COMMAND + text]
-            subprocess.run(script, check=True, env=_environment())
+    for block in blocks(page):
+        run_block(page, block, names)
     return names
+
+
+def run_block(page: Path, block: tuple[str, int, str], names: dict[str, Any]) -> None:
+    """Runs a block of a page, as :func:`run_page` does."""
+    language, line, text = block
+    logging.info(f"{page}:{line}: {language}")
+    if found := _FILE.match(text):
+        Path(found[1]).write_text(text, encoding="utf-8")
+    elif language == "python":
+        exec(compile("\n" * (line - 1) + text, str(page), "exec"), names)
+    elif language == "sh":
+        script = ["bash", "-euo", "pipefail", "-c", COMMAND + text]
+        subprocess.run(script, check=True, env=_environment())
 
 
 def _environment() -> dict[str, str]:

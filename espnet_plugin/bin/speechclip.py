@@ -75,7 +75,7 @@ def get_parser() -> argparse.ArgumentParser:
     added = command("index", index, "Index folders of images and recordings.")
     added.add_argument("folders", nargs="*", metavar="DIR", help="folders; default: as last time")
     _index(added)
-    text = "add what embed --part wrote there; to a store, also what that index holds"
+    text = "add what embed --part wrote there"
     added.add_argument("--from", dest="parts", type=Path, metavar="DIR", help=text)
     _model(added, required=False, speech=False)
     added.add_argument("--batch_size", type=positive, default=64, help="images at a time (64)")
@@ -165,16 +165,7 @@ def _model(
 
 
 def _index(parser: Any, *, required: bool = True) -> None:
-    text = (
-        "a folder of speechclip index; or lancedb:DIR#TABLE, qdrant:DIR#NAME, "
-        "qdrant:http://HOST:6333#NAME, postgresql://HOST/DATABASE#TABLE, faiss:FILE#PATHS, "
-        "parquet:FILE, parquet:DIR, rclip:FILE"
-    )
-    parser.add_argument("--index", required=required, help=text)
-    text = "which CLIP made such a store, e.g. ViT-B-32/openai"
-    parser.add_argument("--clip", default="", help=text)
-    text = "you trust the maker of a FAISS file, or of a folder of Qdrant: these can run code"
-    parser.add_argument("--trust_index", action="store_true", help=text)
+    parser.add_argument("--index", required=required, help="a folder of speechclip index")
 
 
 def _min_score(parser: Any) -> None:
@@ -283,11 +274,8 @@ def index(args: argparse.Namespace) -> None:
     from espnet_plugin.search.encoder import load_encoders
     from espnet_plugin.search.index import Index, is_index
     from espnet_plugin.search.model import identify_model
-    from espnet_plugin.search.stores import is_store
     from espnet_plugin.search.update import update_index
 
-    if is_store(args.index):
-        return _fill_store(args)
     given = args.model or (Index(args.index).model.name if is_index(args.index) else None)
     model = identify_model(given) if given else None
     embedded: Any = ()
@@ -310,43 +298,20 @@ def index(args: argparse.Namespace) -> None:
     _answer(args, asdict(done), str(done))
 
 
-def _fill_store(args: argparse.Namespace) -> None:
-    from espnet_plugin.search.index import Index, is_index
-    from espnet_plugin.search.model import clip_of, identify_model
-    from espnet_plugin.search.parts import open_parts
-    from espnet_plugin.search.stores import open_index
-
-    if args.folders or not args.parts or args.force or args.approximate:
-        raise ValueError(f"{args.index} copies an index: index folders first, then --from INDEX")
-    folders: list[str] = []
-    if is_index(args.parts):
-        source = Index(args.parts)
-        model, files, folders = source.model_at_hand(args.model), source.images(), source.folders
-    else:
-        model, files = open_parts(args.parts, args.model and identify_model(args.model))
-    clip = clip_of(model.name)
-    store = open_index(args.index, clip=args.clip or clip, trust=args.trust_index, new=True)
-    store.check_clip(clip)
-    added, removed = store.copy(files, folders)
-    done = {"added": added, "removed": removed}
-    _answer(args, done, f"{added:,} images added, {removed:,} removed")
-
-
 def search(args: argparse.Namespace) -> None:
     """Ranks the images and the recordings of an index."""
     from espnet_plugin.inference.onnx.session import kept_model
+    from espnet_plugin.search.index import Index
     from espnet_plugin.search.microphone import record
     from espnet_plugin.search.player import play
     from espnet_plugin.search.query import check_query, embed_query
-    from espnet_plugin.search.stores import is_store, open_index
 
-    index = open_index(args.index, clip=args.clip, trust=args.trust_index)
+    index = Index(args.index)
     wanted = args.wav, args.text, args.image
     check_query(*wanted, spoken=args.mic is not None)
     spoken = record(args.mic) if args.mic is not None else None
     other = args.model or args.device or args.text or args.branch in ("cascaded", "both")
-    kept = not (other or is_store(args.index))
-    model: Any = kept and kept_model(index.model.fingerprint, args.max_seconds)
+    model: Any = not other and kept_model(index.model.fingerprint, args.max_seconds)
     model = model or _load(args, index.model_at_hand(args.model).name)
     query = embed_query(model, *wanted, spoken=spoken, branch=args.branch)
     kinds = [kind for name, kind in KINDS.items() if args.only in (None, name)]
@@ -399,11 +364,11 @@ def demo(args: argparse.Namespace) -> None:
     from espnet_plugin.demo.uploads import Limits
     from espnet_plugin.inference.onnx.export import use_export
     from espnet_plugin.inference.utterance import MAX_SECONDS
-    from espnet_plugin.search.stores import open_index
+    from espnet_plugin.search.index import Index
 
     limits = Limits(size=args.max_size, seconds=args.max_duration)
     args.max_seconds = max(args.max_seconds or MAX_SECONDS, limits.seconds)
-    index = open_index(args.index, clip=args.clip, trust=args.trust_index) if args.index else None
+    index = Index(args.index) if args.index else None
     backend = open_backend(partial(_load, args), model=args.model, index=index, data=args.data)
     use_export(backend.model)
     serve(backend, limits=limits, host=args.host, port=args.port)

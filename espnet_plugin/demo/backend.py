@@ -16,7 +16,6 @@ from espnet_plugin.demo.captions import Caption, SpokenCaptions, embed_captions,
 from espnet_plugin.inference.keywords import HeardWord, later
 from espnet_plugin.search.index import Hit, Index
 from espnet_plugin.search.model import identify_model
-from espnet_plugin.search.stores.store import Store
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -68,7 +67,7 @@ class Backend:
     """
 
     model: SpeechCLIP
-    index: Index | Store | None = None
+    index: Index | None = None
     captions: SpokenCaptions | None = None
 
     @property
@@ -132,7 +131,7 @@ def open_backend(
     load: Callable[[str], SpeechCLIP],
     *,
     model: str | None,
-    index: Index | Store | None,
+    index: Index | None,
     data: Path | None,
 ) -> Backend:
     """Loads an index's model, and embeds the captions of a data directory.
@@ -156,7 +155,7 @@ def open_backend(
         raise ValueError("give --index, --model, or both")
     loaded, captions = load(identity.name), None
     if data is not None:
-        cache = index.directory if isinstance(index, Index) else None
+        cache = index.directory if index is not None else None
         made_from = f"{identity.fingerprint} {fingerprint(data / 'wav.scp')}"
         captions = embed_captions(found, loaded, made_from=made_from, cache=cache)
     return Backend(loaded, index=index, captions=captions)

@@ -191,14 +191,6 @@ class Catalog:
             found[np.fromiter((row for (row,) in new), np.int64)] = True
         return found
 
-    def images(self) -> list[tuple[str, bytes, int]]:
-        """Path, content and row of each image, by rows."""
-        query = (
-            "SELECT path, content, row FROM vectors JOIN files USING (content) "
-            "WHERE start IS NULL AND row >= 0 ORDER BY row"
-        )
-        return [(os.fsdecode(path), content, row) for path, content, row in self._all(query)]
-
     def counts(self) -> tuple[int, int, int, float]:
         """Numbers of images, recordings, their windows, and hours of speech in these."""
         found = self._all("SELECT count(content) FROM files")[0][0]

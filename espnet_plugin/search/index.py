@@ -8,7 +8,6 @@ this machine.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,10 +17,9 @@ import numpy as np
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.inference.keywords import HeardWord
 from espnet_plugin.search.approximate import Codes, candidates, codes_file, read_codes
-from espnet_plugin.search.catalog import FILE, Catalog, Window
+from espnet_plugin.search.catalog import FILE, Catalog
 from espnet_plugin.search.folders import stamp_of
 from espnet_plugin.search.model import IndexedModel, check_model, identify_model
-from espnet_plugin.search.update import Embedded
 from espnet_plugin.search.vectors import cosines, read_rows, vectors_file
 
 TOP = 10
@@ -161,14 +159,6 @@ class Index:
                     hits.sort(key=lambda hit: (-hit.score, hit.path, hit.start or 0))
                     return hits[:top]
                 fetch *= WIDEN  # files of some vectors are gone or changed
-
-    def images(self) -> Iterator[Embedded]:
-        """All images, with their vectors."""
-        with self._catalog.transaction("DEFERRED"):
-            self._refresh()
-            found, vectors = self._catalog.images(), self._vectors  # a search may open others
-        for path, content, row in found:
-            yield path, content, (vectors[row : row + 1].astype(np.float32), [Window()])
 
     def _refresh(self) -> None:
         """Opens the files again if they have changed."""

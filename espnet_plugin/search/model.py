@@ -37,15 +37,6 @@ def identify_model(name: str) -> IndexedModel:
     return IndexedModel(known, model_fingerprint(name))
 
 
-def clip_of(name: str) -> str:
-    """The CLIP of a model, ``ViT-B-32-quickgelu/openai``; files of one by their names."""
-    from espnet_plugin.pretrained.stored_model import opened
-
-    with opened(name, trusted=True) as stored:  # nothing that it names is built
-        clip = stored.config.get("clip_conf") or {}
-    return "/".join(Path(str(clip.get(key))).name for key in ("model", "pretrained"))
-
-
 def check_model(directory: Path, made_by: State, model: IndexedModel) -> None:
     """Raises DataError if another model made an index."""
     if made_by.model and made_by.fingerprint != model.fingerprint:

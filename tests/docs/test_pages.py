@@ -342,7 +342,7 @@ def test_users_have_few_pages() -> None:
     groups = dict(re.findall(r"^:caption: (.+)\n\n((?:.+\n)+?)```", home, re.MULTILINE))
     assert list(groups) == ["Start", "Use", "Recipe and results", "API", "Development"]
     del groups["Development"]
-    assert 1 + sum(len(pages.splitlines()) for pages in groups.values()) <= 18
+    assert 1 + sum(len(pages.splitlines()) for pages in groups.values()) <= 19
 
 
 def test_the_pages_have_few_words() -> None:
@@ -350,10 +350,11 @@ def test_the_pages_have_few_words() -> None:
     generated = {"licences.md", "benchmarks.md"}  # only their tables are
     words = 0
     for page in {page for pattern in patterns for page in PROJECT.glob(pattern)}:
-        lines = page.read_text(encoding="utf-8").splitlines()
+        text = re.sub(r"^```python\n.*?^```$", "", page.read_text("utf-8"), flags=re.M | re.S)
+        lines = text.splitlines()
         kept = [line for line in lines if page.name not in generated or not line.startswith("|")]
         words += len(" ".join(kept).split())
-    assert 20_000 < words < 30_000
+    assert 20_000 < words < 29_500
 
 
 def test_no_page_is_named_as_one_of_sphinxs_own() -> None:

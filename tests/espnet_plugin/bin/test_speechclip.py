@@ -133,69 +133,6 @@ def test_an_index_refuses_another_model(index: Path, pictures: Path, tmp_path: P
             main([*map(str, arguments), "--model", str(other), "--index", str(index)])
 
 
-def test_an_index_that_others_made_is_searched(
-    exported: Path, pictures: Path, tmp_path: Path, run
-) -> None:
-    pa = pytest.importorskip("pyarrow")
-    from pyarrow.parquet import write_table
-
-    model = SpeechCLIP.from_pretrained(exported)
-    files = [str(pictures / f"{number}.png") for number in range(5)]
-    rows = 7 * np.asarray(model.encode_image(files))
-    write_table(pa.table({"file": files, "vector": list(rows)}), tmp_path / "photos.parquet")
-    search = ("search", "--index", f"parquet:{tmp_path / 'photos.parquet'}", "--text", "a dog")
-    with pytest.raises(SystemExit, match="fits all models with its CLIP; add --model"):
-        run(*search)
-    search += ("--model", exported)
-    with pytest.raises(
-        SystemExit, match=r"does not say whose CLIP made it; --clip (\S+) does"
-    ) as said:
-        run(*search)
-    with pytest.raises(SystemExit, match=r"is of the CLIP ViT-B/32, not of .*would mean nothing"):
-        run(*search, "--clip", "ViT-B/32")
-    search += ("--clip", re.findall(r"--clip (\S+)", str(said.value))[0])
-    expected = ranking(model, np.asarray(model.encode_text("a dog"))[0], pictures)
-    assert run(*search, "--paths").split() == expected
-    assert [hit["start"] for hit in json.loads(run(*search, "--json", "--top", 2))] == [None] * 2
-
-
-def test_an_index_is_copied_into_a_store(
-    exported: Path, pictures: Path, index: Path, tmp_path: Path, run
-) -> None:
-    pytest.importorskip("pyarrow")
-    store = ("--index", f"parquet:{tmp_path / 'photos.parquet'}")
-    copy = ("index", "--from", index, *store)
-    with pytest.raises(SystemExit, match="copies an index: index folders first, then --from INDEX"):
-        run("index", pictures, *store, "--model", exported)
-    assert run(*copy) == "5 images added, 0 removed\n"
-    assert run(*copy) == "0 images added, 0 removed\n"
-    search = ("search", "--model", exported, "--text", "a dog", "--json")
-    ours = [(hit["path"], hit["score"]) for hit in json.loads(run(*search, "--index", index))]
-    theirs = [(hit["path"], hit["score"]) for hit in json.loads(run(*search, *store))]
-    assert [path for path, _ in theirs] == [path for path, _ in ours]
-    np.testing.assert_allclose(  # our index keeps 16 bits
-        [score for _, score in theirs], [score for _, score in ours], atol=1e-3
-    )
-    (pictures / "4.png").unlink()
-    (pictures / "3.png").write_bytes((pictures / "2.png").read_bytes())
-    run("index", "--index", index)
-    assert run(*copy) == "1 images added, 1 removed\n"
-
-
-def test_parts_are_copied_into_a_store(
-    exported: Path, pictures: Path, index: Path, tmp_path: Path, run
-) -> None:
-    pytest.importorskip("pyarrow")
-    run("embed", pictures, "--model", exported, "--part", "1/1", "--output", tmp_path / "parts")
-    store = ("--index", f"parquet:{tmp_path / 'photos.parquet'}")
-    config, other = tiny_hybrid_plus_config(tmp_path), tmp_path / "other"
-    save_speechclip(build_speechclip(config), config, other)
-    for source in (tmp_path / "parts", index):  # it would get the label of the other's CLIP
-        with pytest.raises(SystemExit, match="was made by .*model .* not by .*other"):
-            run("index", "--from", source, *store, "--model", other)
-    assert run("index", "--from", tmp_path / "parts", *store) == "5 images added, 0 removed\n"
-
-
 def test_says_what_models_and_indices_are(exported: Path, index: Path, pictures: Path, run) -> None:
     described = json.loads(run("info", exported, "--json"))
     assert described["architecture"] == "hybrid+"

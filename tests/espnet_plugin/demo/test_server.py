@@ -15,13 +15,6 @@ import pytest
 import soundfile
 from PIL import Image
 
-from espnet_plugin import SpeechCLIP
-from espnet_plugin.bin.speechclip import main
-from espnet_plugin.demo.backend import open_backend
-from espnet_plugin.demo.media import Media
-from espnet_plugin.demo.uploads import Limits
-from espnet_plugin.search.model import clip_of, identify_model
-from espnet_plugin.search.stores import open_index
 from tests.espnet_plugin.demo.conftest import SECRET, Served
 
 
@@ -219,23 +212,3 @@ def test_size_and_hosts_are_checked(served: Served, tmp_path: Path) -> None:
     assert (
         httpx.get(f"{served.address}/config", headers={"host": "evil.example"}).status_code == 400
     )
-
-
-def test_a_store_instead_of_an_index(served: Served, exported: Path, tmp_path: Path) -> None:
-    pytest.importorskip("pyarrow")
-    from espnet_plugin.demo.page import Questions, build_page
-
-    model = SpeechCLIP.from_pretrained(exported, device="cpu")
-    images = sorted(map(str, (served.root / "images").iterdir()))
-    clip = clip_of(identify_model(str(exported)).name)
-    name = f"parquet:{tmp_path / 'photos.parquet'}"
-    open_index(name, clip=clip, new=True).add(images, model.encode_image(images))
-    backend = open_backend(lambda _: model, model=str(exported), index=open_index(name), data=None)
-    questions = Questions(backend, Media(), Limits(size=2**20, seconds=5))
-    _, found, _ = questions.show({"path": served.image})
-    assert found.count("<img") == 5
-    assert found.index("red.png") < found.index("tree.png")
-    page = json.dumps(build_page(questions).get_config_file())
-    assert "ranks images by the sound itself" in page
-    with pytest.raises(SystemExit, match="fits all models with its CLIP; add --model"):
-        main(["demo", "--index", name])

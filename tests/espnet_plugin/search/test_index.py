@@ -153,22 +153,6 @@ def test_no_index(tmp_path: Path) -> None:
         Index(tmp_path / "absent")
 
 
-def test_images_are_those_of_the_beginning_whatever_is_searched_meanwhile(
-    pictures: Path, tmp_path: Path
-) -> None:
-    update(tmp_path / "index", pictures)
-    index = Index(tmp_path / "index")
-    wanted = {path: rows for path, _, (rows, _) in index.images()}
-    found = index.images()
-    first = next(found)
-    for path in list(wanted)[:5]:  # more than half: the others' rows change
-        Path(path).unlink()
-    update(tmp_path / "index", pictures)
-    index.search(np.ones(48))
-    for path, _, (rows, _) in [first, *found]:
-        assert np.array_equal(rows, wanted[path])
-
-
 def test_an_index_is_described_while_a_writer_replaces_a_file(
     pictures: Path, tmp_path: Path
 ) -> None:
