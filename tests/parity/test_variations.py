@@ -25,6 +25,7 @@ from tests.parity.variations import (
     with_normalised_data,
     with_open_units,
     with_separate_norms,
+    with_two_convolutions,
 )
 from tests.released import write_lightning
 
@@ -62,6 +63,20 @@ def test_a_vocabulary_in_id_order(arch: str, tmp_path: Path) -> None:
     content = in_id_order(model(arch))
     assert content["vocab"]["ids"] == sorted(content["vocab"]["ids"])
     check(content, tmp_path)
+
+
+@pytest.mark.parametrize("arch", ["cascaded_plus", "hybrid_plus"])
+def test_a_cif_of_two_convolutions(arch: str, tmp_path: Path) -> None:
+    """Every switch of a stored configuration reaches all of the network."""
+    content, directory = with_two_convolutions(model(arch)), tmp_path / "converted"
+    write_lightning(
+        tmp_path / "varied.ckpt", test_checkpoints.complete(content), content["config"]
+    )
+    convert_checkpoint(tmp_path / "varied.ckpt", directory)
+    case = named(content, "eval_ragged")
+    test_models.test_batch(content, case)
+    accompanying, converted = as_checkpoint(content), {"varied.ckpt": directory}
+    test_checkpoints.test_batch(accompanying, case, converted, tmp_path)
 
 
 @pytest.mark.parametrize("arch", ["hybrid", "hybrid_plus"])

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+CIF = "cascaded_branch.downsampling."
 NORM = "cascaded_branch.bn_layer.bn_layer."
 TABLES = ("clip.model.token_embedding.weight", "cascaded_branch.clip.model.token_embedding.weight")
 FORBIDDEN_ROWS = [0, 2, 3]
@@ -100,6 +101,39 @@ def _quantize(outputs: dict[str, Any], table: Tensor, ids: list[int]) -> None:
     for name, shares in (("code_perplexity", usage), ("prob_perplexity", soft)):
         mean = shares.mean(dim=(0, 1))
         outputs[name] = torch.exp(-(mean * (mean + 1e-7).log()).sum())
+
+
+def with_two_convolutions(content: Content) -> Content:
+    """A second convolution in CIF, with a bias: what it sees at padding decides the last weights of
+    an utterance.
+
+    What follows from the weights of the frames is left out.
+    """
+    varied = copy.deepcopy(content)
+    varied["config"]["model_settings"]["cascaded_branch"]["downsampling"]["cif"]["num_layer"] = 2
+    weights = {key.removeprefix(CIF): value for key, value in content["state_dict"].items()}
+    first, bias = weights["conv.0.weight"], weights["conv.0.bias"]
+    generator = torch.Generator().manual_seed(0)
+    second = first + 0.1 * torch.randn(first.shape, generator=generator)
+    varied["state_dict"] |= {f"{CIF}conv.3.weight": second, f"{CIF}conv.3.bias": bias + 0.5}
+    for case in varied["cases"]:
+        if case["mode"] != "compat" or case["config"]["train"]:
+            continue
+        outputs, lengths = case["outputs"], case["inputs"]["frame_lengths"]
+        frames = outputs["attention_out"][:, -int(outputs["alphas_raw"].size(1)) :]
+        hidden = frames.transpose(1, 2)  # (batch, dim, frames)
+        for kernel, shift in ((first, bias), (second, bias + 0.5)):
+            hidden = torch.conv1d(hidden, kernel, shift, padding=kernel.size(2) // 2).relu()
+        logits = hidden.transpose(1, 2) @ weights["weight_proj.1.weight"].T
+        alphas = (logits + weights["weight_proj.1.bias"])[..., 0].sigmoid()  # (batch, frames)
+        alphas[torch.arange(alphas.size(1)) >= lengths[:, None]] = 0
+        kept = ("parallel_embedding", "image_embedding", "contrastive_temperature")
+        case["outputs"] = {name: outputs.get(name) for name in kept} | {
+            "alphas_used": alphas,
+            "alpha_sum": alphas.sum(dim=1),
+            "losses": {},
+        }
+    return varied
 
 
 def with_normalised_data(content: Content) -> Content:
