@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from espnet_plugin.speechclip.bounds import set_bounds
+from espnet_plugin.speechclip.gather import ratio_over_ranks
 
 DIRECTIONS = ("both", "a_to_b", "b_to_a")
 
@@ -133,10 +134,11 @@ def cross_lingual_loss(
         ids: Same id = same image, (batch,).
         languages: Same number = same language, (batch,).
         scale: :math:`s`, factor of the similarities.
-        own: Rows :math:`i`; None: all.
+        own: Rows :math:`i`; None: all. A rank gives the rows of all ranks and its own ones.
 
     Returns:
-        The mean; zero if no image of the batch has captions in two languages.
+        The mean over the pairs of all ranks; zero if no image of the batch has captions in two
+        languages.
     """
     own = slice(0, len(speech)) if own is None else own
     with torch.autocast(speech.device.type, enabled=False):
@@ -151,7 +153,7 @@ def cross_lingual_loss(
             others = part.masked_fill(pairs, -torch.inf).logsumexp(dim=1, keepdim=True)
             losses.append((torch.logaddexp(part, others) - part)[pairs])
         pooled = torch.cat(losses)
-        return pooled.sum() / max(len(pooled), 1)
+        return ratio_over_ranks(pooled.sum(), pooled.new_full((), len(pooled)))
 
 
 def bank_loss(

@@ -12,7 +12,12 @@ from torch import Tensor, nn
 
 from espnet_plugin.speechclip.bounds import keep_in_bounds
 from espnet_plugin.speechclip.cif import quantity_loss
-from espnet_plugin.speechclip.gather import gather_features, mean_over_ranks, own_rows
+from espnet_plugin.speechclip.gather import (
+    gather_features,
+    mean_over_ranks,
+    own_rows,
+    ratio_over_ranks,
+)
 from espnet_plugin.speechclip.keywords import Keywords
 from espnet_plugin.speechclip.losses import cross_lingual_loss
 from espnet_plugin.speechclip.model import SpeechCLIPModel, SpeechOutput
@@ -56,7 +61,8 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
          + repeat_weight * share of repeats
 
     with the terms of the branches that exist (SpeechCLIP+, arXiv 2402.06959). In distributed
-    training the negatives of the contrastive terms, and the share, are from all ranks.
+    training the negatives of the contrastive terms are from all ranks. So are the sums and counts
+    of the terms that are no means over utterances: both shares and the cross-lingual term.
     ``bank_weight`` b replaces contrastive by (1 - b) * contrastive + b * bank_loss, and
     ``cross_lingual_weight`` c adds c * cross_lingual_loss to each branch's contrastive term.
 
@@ -274,7 +280,7 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         stats["keywords"] = keywords.lengths.float().mean()
         if keywords.reading is not None:
             stats["keywords"] = keywords.reading.kept.sum(dim=1).mean()
-            term = keywords.reading.repeated.sum() / keywords.lengths.sum()
+            term = ratio_over_ranks(keywords.reading.repeated.sum(), keywords.lengths.sum())
             stats["loss_repeats"] = term
             total = total + self.repeat_weight * term
         stats["code_perplexity"] = keywords.quantized.code_perplexity

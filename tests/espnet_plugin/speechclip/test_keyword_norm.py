@@ -10,6 +10,7 @@ from torch import nn
 from espnet_plugin.speechclip import keyword_norm
 from espnet_plugin.speechclip.gather import gather_features
 from espnet_plugin.speechclip.keyword_norm import KeywordBatchNorm
+from tests.processes import run_ranks
 
 
 def test_padded_slots_do_not_count_and_do_not_change():
@@ -96,21 +97,19 @@ def train_step(norm, keywords, lengths, share=slice(None)):
     return normed.detach(), leaf.grad
 
 
-def rank_main(rank, init_file, shares, cases, results):
-    """One of two gloo processes; gradients are averaged as DistributedDataParallel does."""
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"file://{init_file}", rank=rank, world_size=len(shares)
-    )
-    for number, (shared, keywords, lengths) in enumerate(cases):
+def train_rank(rank, shares, cases):
+    """A step of each case by one of two processes; gradients are averaged as
+    DistributedDataParallel does."""
+    results = []
+    for shared, keywords, lengths in cases:
         norm = copy.deepcopy(shared)
         normed, gradient = train_step(norm, keywords, lengths, shares[rank])
         for parameter in norm.parameters():
             torch.distributed.all_reduce(parameter.grad)
             parameter.grad /= len(shares)
         gradients = {name: p.grad for name, p in norm.named_parameters()}
-        results[number, rank] = (normed, gradient / len(shares), gradients, norm.state_dict())
-    torch.distributed.destroy_process_group()
+        results.append((normed, gradient / len(shares), gradients, norm.state_dict()))
+    return results
 
 
 def test_two_processes_equal_one(tmp_path):
@@ -122,14 +121,11 @@ def test_two_processes_equal_one(tmp_path):
         norm.initialise(torch.randn(50, 3))
         keywords = 3 * torch.randn(5, 4, 3) + 7
         cases.append((norm, keywords, lengths and torch.tensor(lengths)))
-    results = torch.multiprocessing.Manager().dict()
-    torch.multiprocessing.spawn(
-        rank_main, (str(tmp_path / "init"), shares, cases, results), nprocs=len(shares)
-    )
+    results = run_ranks(train_rank, tmp_path, shares, cases)
     for number, (one, keywords, lengths) in enumerate(cases):
         normed, gradient = train_step(one, keywords, lengths)
         for rank, share in enumerate(shares):
-            ours, own_gradient, gradients, state = results[number, rank]
+            ours, own_gradient, gradients, state = results[rank][number]
             torch.testing.assert_close(ours, normed[share])
             torch.testing.assert_close(own_gradient, gradient[share], rtol=1e-4, atol=1e-4)
             for name, parameter in one.named_parameters():

@@ -1,4 +1,4 @@
-"""The contrastive loss against a loop, and over two processes against one."""
+"""The contrastive loss against a loop."""
 
 from __future__ import annotations
 
@@ -99,55 +99,6 @@ def test_parts_of_the_rows_weighted_by_their_number_are_the_whole(decoupled):
         parts = [loss(a, b, ids, own=slice(0, 2)), loss(a, b, ids, own=slice(2, 5))]
         joined = (2 * parts[0] + 3 * parts[1]) / 5
         torch.testing.assert_close(joined, loss(a, b, ids), atol=1e-6, rtol=1e-5)
-
-
-def one_process(features, images, ids, weight):
-    loss = MaskedContrastiveLoss()
-    value = loss(F.normalize(features @ weight, dim=-1), images, ids)
-    value.backward()
-    return value.detach(), weight.grad, loss.log_scale.grad
-
-
-def rank_main(rank, init_file, sizes, features, images, ids, weight, results):
-    """One of two gloo processes; losses are weighted as ESPnet's trainer does, gradients averaged
-    as DistributedDataParallel does."""
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"file://{init_file}", rank=rank, world_size=len(sizes)
-    )
-    begin = sum(sizes[:rank])
-    share = slice(begin, begin + sizes[rank])
-    weight = weight.clone().requires_grad_()
-    loss = MaskedContrastiveLoss()
-    embeddings = F.normalize(features[share] @ weight, dim=-1)
-    own = own_rows(embeddings)
-    assert own == share
-    rows = (gather_features(mine) for mine in (embeddings, images[share], ids[share]))
-    value = loss(*rows, own=own) * sizes[rank] / len(features)
-    (value * len(sizes)).backward()
-    torch.distributed.all_reduce(value := value.detach())
-    for gradient in (weight.grad, loss.log_scale.grad):
-        torch.distributed.all_reduce(gradient)
-        gradient /= len(sizes)
-    results[rank] = (value, weight.grad, loss.log_scale.grad)
-    torch.distributed.destroy_process_group()
-
-
-@pytest.mark.parametrize("sizes", [(3, 3), (4, 2)])
-def test_two_processes_equal_one(sizes, tmp_path):
-    torch.manual_seed(0)
-    features, weight = torch.randn(6, 4), torch.randn(4, 3)
-    images, ids = F.normalize(torch.randn(6, 3), dim=-1), torch.tensor([0, 1, 2, 0, 3, 4])
-    expected = one_process(features, images, ids, weight.clone().requires_grad_())
-    results = torch.multiprocessing.Manager().dict()
-    torch.multiprocessing.spawn(
-        rank_main,
-        (str(tmp_path / "init"), sizes, features, images, ids, weight, results),
-        nprocs=2,
-    )
-    for rank in range(2):
-        for ours, wanted in zip(results[rank], expected, strict=True):
-            torch.testing.assert_close(ours, wanted)
 
 
 def cross_lingual_by_loop(speech, ids, languages, scale, rows):

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -91,42 +90,6 @@ def test_batch_accuracy_by_hand() -> None:
     ids = torch.tensor([5, 6])
     assert batch_accuracy(e, ids, e, ids) == 1
     assert batch_accuracy(e[[0, 0]], ids, e, ids) == 0.5
-
-
-def share_main(rank, init_file, sizes, similarities, lengths, results):
-    """One of two gloo processes; the gradient reaches the own rows, as to parameters."""
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"file://{init_file}", rank=rank, world_size=len(sizes)
-    )
-    own = slice(sum(sizes[:rank]), sum(sizes[: rank + 1]))
-    results[rank] = unused_share(similarities[own], lengths[own])
-    torch.distributed.destroy_process_group()
-
-
-def unused_share(similarities, lengths):
-    similarities = similarities.clone().requires_grad_()
-    keywords = SimpleNamespace(
-        quantized=SimpleNamespace(similarities=similarities), lengths=lengths
-    )
-    options = SimpleNamespace(diversity_temperature=0.5)
-    share = ESPnetSpeechCLIPModel._unused_share(options, keywords)
-    share.backward()
-    return share.detach(), similarities.grad
-
-
-def test_the_unused_share_is_that_of_all_ranks(tmp_path) -> None:
-    similarities = torch.randn(5, 3, 7, generator=torch.Generator().manual_seed(0))
-    lengths = torch.tensor([3, 1, 2, 3, 1])
-    share, gradient = unused_share(similarities, lengths)
-    results = torch.multiprocessing.Manager().dict()
-    arguments = (str(tmp_path / "init"), (2, 3), similarities, lengths, results)
-    torch.multiprocessing.spawn(share_main, arguments, nprocs=2)
-    for rank in range(2):
-        torch.testing.assert_close(results[rank][0], share)
-    # averaging over two ranks undoes the sum over their equal losses
-    both = torch.cat([results[0][1], results[1][1]]) / 2
-    torch.testing.assert_close(both, gradient)
 
 
 def test_the_bank_in_the_sum(model_arguments, batch) -> None:

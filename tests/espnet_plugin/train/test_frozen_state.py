@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from espnet_plugin.train.frozen_state import leave_out_of_broadcasts, leave_out_of_checkpoints
+from tests.processes import run_ranks
 
 FROZEN = ("running_mean", "running_var", "num_batches_tracked")
 
@@ -50,25 +51,19 @@ def test_full_checkpoints_are_loaded_whole() -> None:
     assert torch.equal(target.frozen.weight, source.frozen.weight)
 
 
-def rank_main(rank: int, init_file: str, results: dict[int, dict[str, list[float]]]) -> None:
-    """One of two processes whose buffers differ before a step."""
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"file://{init_file}", rank=rank, world_size=2
-    )
+def buffers_after_a_step(rank: int) -> dict[str, list[float]]:
+    """In one of two processes whose buffers differ before the step."""
     owner = Owner()
     wrapped = nn.parallel.DistributedDataParallel(owner)
     with torch.no_grad():
         for buffer in owner.buffers():
             buffer.fill_(rank)
     wrapped(torch.ones(1, 2)).sum().backward()
-    results[rank] = {name: buffer.flatten().tolist() for name, buffer in owner.named_buffers()}
-    torch.distributed.destroy_process_group()
+    return {name: buffer.flatten().tolist() for name, buffer in owner.named_buffers()}
 
 
 def test_only_what_changes_is_sent_to_the_other_ranks(tmp_path: Path) -> None:
-    results = torch.multiprocessing.Manager().dict()
-    torch.multiprocessing.spawn(rank_main, (str(tmp_path / "init"), results), nprocs=2)
-    buffers = results[1]
+    _, buffers = run_ranks(buffers_after_a_step, tmp_path)
     assert buffers.pop("counter") == [0, 0]  # rank 0's
     assert set(buffers) == {f"frozen.{n}" for n in FROZEN} | {"table"}
     assert all(set(values) == {1} for values in buffers.values())
