@@ -68,7 +68,7 @@ def get_parser() -> argparse.ArgumentParser:
     _parts_options(added)
 
     added = command("keywords", keywords, "Print the words in recordings, with their times.")
-    _model(added)
+    _model(added, speech=False)
     _min_score(added)
     added.add_argument("files", nargs="+", metavar="RECORDING", help="recordings")
 

@@ -95,7 +95,7 @@ def warn_of_early_ends(
             logging.warning(
                 f"{name}: more than {model.keyword_extractor.max_keywords} segments, so its "
                 f"keywords end at {end:.1f} s. The keywords and the cascaded embedding leave out "
-                "the speech after that; the parallel embedding has it. Cut the recording"
+                "the speech after that; the parallel embedding has it. Cut it into shorter parts"
             )
 
 

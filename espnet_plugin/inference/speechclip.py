@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Iterable
 from functools import partial
@@ -13,11 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from espnet_plugin.data.speech_activity import SILENT
+from espnet_plugin.data.speech_activity import SILENT, WINDOW, speech_windows
 from espnet_plugin.inference.batches import batches_by_length
 from espnet_plugin.inference.clip import embed_pixels, embed_texts, read_pixels
 from espnet_plugin.inference.embeddings import embed_items, items_of
-from espnet_plugin.inference.keywords import HeardWord, words_of
+from espnet_plugin.inference.keywords import HeardWord, later, words_of
 from espnet_plugin.inference.publishing import MODULES, upload, write_model_card
 from espnet_plugin.inference.results import (
     UtteranceResult,
@@ -39,6 +40,7 @@ from espnet_plugin.speechclip.clip import FrozenCLIP
 from espnet_plugin.speechclip.model import SpeechCLIPModel, SpeechOutput
 from espnet_plugin.speechclip.speech_encoder import SpeechStates, batch_states
 from espnet_plugin.utils.device import torch_device
+from espnet_plugin.utils.progress import progress
 from espnet_plugin.utils.scratch import scratch_folder
 
 if TYPE_CHECKING:
@@ -111,9 +113,10 @@ class SpeechCLIP:
             device: Torch device; None: a GPU if there is one.
             dtype: ``float32``; or ``float16`` or ``bfloat16``, which leave the weights as they are
                 and compute with PyTorch's autocast, as training does.
-            max_seconds: Only the beginning of a longer recording is used, with a warning that
-                names it. HuBERT base needs about 1 GB of memory for each minute. Keywords can end
-                earlier, see :attr:`keyword_seconds`.
+            max_seconds: Only the beginning of a longer recording is embedded, with a warning that
+                names it. HuBERT base needs about 1 GB of memory for each minute. The cascaded
+                embedding can end earlier, see :attr:`keyword_seconds`. :meth:`keywords` hears all
+                of a recording.
             trust_remote_code: You trust the maker of the model: it may name what runs code that
                 comes with it.
 
@@ -181,14 +184,32 @@ class SpeechCLIP:
 
     @property
     def keyword_seconds(self) -> float | None:
-        """About how many seconds of a recording the keywords cover; None: all of it.
+        """About how many seconds of speech the keywords cover at once; None: all.
 
         The model keeps ``max_keywords`` segments, each about ``frames_per_keyword`` frames long. A
         warning names recordings whose keywords end early; ``max_seconds`` does not change this. The
-        parallel branch covers all.
+        parallel branch covers all, and :meth:`keywords` cuts long recordings into windows.
         """
         reach = getattr(self._model.keyword_extractor, "reach", None)
         return None if reach is None else reach * self.frame_seconds
+
+    @property
+    def window_seconds(self) -> float:
+        """Longest part of a recording that :meth:`keywords` takes at once, at most 10 s."""
+        return min(WINDOW, self.keyword_seconds or WINDOW)
+
+    def windows(self, samples: np.ndarray) -> list[tuple[int, int]]:
+        """First and last sample of each part that :meth:`keywords` takes of a long recording.
+
+        These are its parts with speech, cut between words to :attr:`window_seconds`.
+
+        Args:
+            samples: Floating point in [-1, 1] at :attr:`sampling_rate`, (samples,).
+
+        Raises:
+            NoSpeechError: If it is silent.
+        """
+        return speech_windows(samples, self.sampling_rate, longest=self.window_seconds)
 
     def to(self, device: str | torch.device) -> SpeechCLIP:
         """Moves the model; returns it."""
@@ -331,6 +352,9 @@ class SpeechCLIP:
     def keywords(self, speech: Utterance, *, sampling_rate: int | None = None) -> list[HeardWord]:
         """Words that the model finds in a recording, in their order; none if it is silent.
 
+        The model takes a recording longer than :attr:`window_seconds` in :meth:`windows`, as an
+        index does, however long it is. Times are those of the whole recording.
+
         Sub-words with a lower score than :attr:`min_score` are left out before the others are
         joined to words, see :mod:`espnet_plugin.data.words`.
 
@@ -344,13 +368,21 @@ class SpeechCLIP:
         """
         if "cascaded" not in self.branches:
             raise ValueError(f"{self.source}: this architecture (parallel) has no keywords")
-        samples = self._read(speech, sampling_rate)
+        samples = self._read(speech, sampling_rate, max_seconds=math.inf)
         if np.abs(samples).max() < SILENT:
             return []
-        output = self._encode_samples(self._model, [samples])
-        (result,) = utterance_results(self._model, output)
-        warn_of_early_ends(self._model, [utterance_name(speech)], [result.keywords_end])
-        return self.words(result)
+        places: Iterable[tuple[int, int]] = [(0, len(samples))]
+        if len(samples) > self.window_seconds * self.sampling_rate:
+            places = progress(self.windows(samples), description="speech", unit="window")
+        words = []
+        for first, last in places:
+            start = first / self.sampling_rate
+            output = self._encode_samples(self._model, [samples[first:last]])
+            (result,) = utterance_results(self._model, output)
+            end = None if result.keywords_end is None else start + result.keywords_end
+            warn_of_early_ends(self._model, [utterance_name(speech)], [end])
+            words += later(self.words(result), seconds=start)
+        return words
 
     def words(self, result: UtteranceResult) -> list[HeardWord]:
         """The keywords of a result as :meth:`keywords` has them; none without that branch."""
@@ -436,12 +468,14 @@ class SpeechCLIP:
             )
         return names
 
-    def _read(self, speech: Utterance, sampling_rate: int | None) -> np.ndarray:
+    def _read(
+        self, speech: Utterance, sampling_rate: int | None, *, max_seconds: float | None = None
+    ) -> np.ndarray:
         return read_utterance(
             speech,
             sampling_rate=sampling_rate,
             wanted_rate=self.sampling_rate,
-            max_seconds=self.max_seconds,
+            max_seconds=self.max_seconds if max_seconds is None else max_seconds,
         )
 
     def _encode_samples(self, model: SpeechCLIPModel, batch: list[np.ndarray]) -> SpeechOutput:

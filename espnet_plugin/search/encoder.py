@@ -12,7 +12,6 @@ from torch import Tensor
 
 from espnet_plugin.data.audio import read_mono
 from espnet_plugin.data.scp import DataError
-from espnet_plugin.data.speech_activity import WINDOW, speech_windows
 from espnet_plugin.inference.clip import embed_pixels, read_pixels
 from espnet_plugin.inference.keywords import later
 from espnet_plugin.pretrained.storage import load_clip
@@ -76,8 +75,7 @@ def embed_recording(model: SpeechCLIP, path: str) -> tuple[np.ndarray, list[Wind
     rate, rows, windows = model.sampling_rate, [], []
     try:
         samples = read_mono(path, rate)
-        longest = min(WINDOW, model.keyword_seconds or WINDOW)
-        places = speech_windows(samples, rate, longest=longest)
+        places = model.windows(samples)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
     for first, last in progress(places, description="speech", unit="window"):

@@ -237,12 +237,14 @@ def test_what_cannot_be_read_is_named(
         main(given)
 
 
-def test_more_or_less_of_a_recording_is_heard(exported: Path, tmp_path: Path, run, caplog) -> None:
+def test_more_or_less_of_a_recording_is_embedded(exported: Path, tmp_path: Path, run, caplog) -> None:
     wav, noise = tmp_path / "long.wav", tmp_path / "noise.wav"
     noise.write_bytes(b"noise")
     soundfile.write(wav, 0.1 * np.random.default_rng(1).standard_normal(48000), 16000)
     with caplog.at_level("WARNING"):
-        run("keywords", wav, noise, "--model", exported, "--max_seconds", "2s")
+        run("keywords", wav, noise, "--model", exported)
+        assert "only the first" not in caplog.text
+        run("embed", wav, "--model", exported, "--max_seconds", "2s", "--json")
     assert f"left out: {noise}: cannot be read" in caplog.text
     assert f"{wav}: 3 s long, only the first 2 s are used" in caplog.text
     assert "give more max_seconds (--max_seconds)" in caplog.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 
 from espnet_plugin import SpeechCLIP
 from espnet_plugin.inference.results import utterance_results
+from espnet_plugin.search.encoder import embed_recording
 from espnet_plugin.speechclip import build_speechclip
 from tests.tiny import tiny_hybrid_plus_config
 
@@ -89,17 +91,43 @@ def test_keywords_of_a_long_recording_end_where_the_last_segment_does(
     assert not caplog.records
 
 
-def test_only_who_asks_for_keywords_is_warned(
+def test_who_asks_for_the_cascaded_branch_is_warned(
     config: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     model = inference(config, max_keywords=8)
     model.encode_speech([SPEECH])
     assert not caplog.records
-    for ask in (model.keywords, lambda speech: model.encode_speech([speech], branch="both")):
+    for ask in (model, lambda speech: model.encode_speech([speech], branch="both")):
         ask(SPEECH)
         assert "speech: more than 8 segments" in caplog.text
         caplog.clear()
     assert model.keyword_seconds == pytest.approx(0.64)
+
+
+def test_keywords_of_a_long_recording_are_those_of_an_index(
+    config: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two seconds of noise and two after a pause, of which keywords reach 0.64 s at once."""
+    model = inference(config, max_keywords=8)
+    model.max_seconds = 0.5  # a limit of what is embedded
+    samples = np.concatenate([SPEECH, np.zeros(16000, np.float32), SPEECH])
+    soundfile.write(tmp_path / "talk.wav", samples, 16000, subtype="FLOAT")
+    words = model.keywords(tmp_path / "talk.wav")
+    _, windows = embed_recording(inference(config, max_keywords=8), str(tmp_path / "talk.wav"))
+    assert words == [word for window in windows for word in window.words]
+    assert len(windows) > 6 and model.window_seconds == pytest.approx(0.64)
+    assert words[0].start < 0.1 and 4.8 < words[-1].end <= 5
+    assert all(word.start < 2.2 or word.start > 2.8 for word in words)
+    assert "only the first" not in caplog.text
+
+
+def test_a_window_whose_keywords_end_early_is_named_by_its_time(
+    config: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    model = inference(config, max_keywords=8, frames_per_keyword=10)  # fires more often than that
+    model.keywords(np.concatenate([np.zeros(16000, np.float32), SPEECH]))
+    ends = re.findall(r"keywords end at (\S+) s", caplog.text)
+    assert ends and all(1.2 < float(end) < 3 for end in ends)
 
 
 def test_keywords_without_a_rate_have_no_such_limit(config: dict[str, Any]) -> None:

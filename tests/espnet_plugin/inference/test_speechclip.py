@@ -76,7 +76,8 @@ def test_of_long_speech_the_beginning_is_heard(exported: Path, caplog) -> None:
     beginnings = model.encode_speech([samples[:4000] for samples in SPEECH])
     assert np.abs(rows - beginnings).max() < 1e-5
     assert caplog.text.count("only the first 0 s are used") == 3
-    assert model.keywords(SPEECH[0]) == model.keywords(SPEECH[0][:4000])
+    everything = SpeechCLIP.from_pretrained(exported, device="cpu").keywords(SPEECH[0])
+    assert model.keywords(SPEECH[0]) == everything and everything[-1].end > 0.4
 
 
 def test_branches(model: SpeechCLIP, monkeypatch: pytest.MonkeyPatch) -> None:
