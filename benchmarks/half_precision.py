@@ -19,8 +19,8 @@ def rows(settings: Settings) -> Iterator[Row]:
     and the worst frame's difference in any layer."""
     from transformers import HubertConfig
 
-    from espnet_plugin.speechclip.backends.huggingface import HuggingFaceBackend
-    from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
+    from espnet_plugin.teachers.backends.huggingface import HuggingFaceBackend
+    from espnet_plugin.teachers.speech_encoder import FrozenSpeechEncoder
 
     size, layers, utterances = ("tiny", 1, 2) if settings.quick else ("base", 6, 8)
     HubertConfig(**{**HUBERT[size], "num_hidden_layers": layers}).save_pretrained(settings.work_dir)

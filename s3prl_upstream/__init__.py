@@ -50,7 +50,7 @@ def register(hub: ModuleType | None = None) -> None:
         RuntimeError: If the hub already has another upstream of that name.
     """
     if hub is None:
-        from espnet_plugin.speechclip.backends.s3prl import upstream_hub
+        from espnet_plugin.teachers.backends.s3prl import upstream_hub
 
         hub = upstream_hub()
     name = speechclip_plus.__name__

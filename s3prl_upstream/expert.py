@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
+from espnet_plugin.model.model import SpeechOutput
 from espnet_plugin.pretrained.names import EXPECTED, resolve_model
 from espnet_plugin.pretrained.storage import load_speechclip
-from espnet_plugin.speechclip.backends.waveform import float_samples
-from espnet_plugin.speechclip.model import SpeechOutput
+from espnet_plugin.teachers.backends.waveform import float_samples
 
 SAMPLING_RATE = 16000
 OUTPUTS = ("parallel", "cascaded", "keywords")

@@ -76,7 +76,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
     print(get_commandline_args(), file=sys.stderr)
     args = get_parser().parse_args(cmd)
     from espnet_plugin.inference.speech_states import DIMENSIONS, dump_speech_states, stored_size
-    from espnet_plugin.speechclip.factory import build_speech_encoder
+    from espnet_plugin.model.factory import build_speech_encoder
 
     listed = read_scp(args.wav_scp)
     lengths_file = args.utt2num_samples or Path(args.wav_scp).with_name("utt2num_samples")

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from espnet_plugin.data.manifest import made_from, write_record
 from espnet_plugin.data.scp import DataError, read_lines
-from espnet_plugin.speechclip.clip_config import load_bpe
-from espnet_plugin.speechclip.vocabulary import count_subwords, count_with_padding, vocabulary_text
+from espnet_plugin.model.vocabulary import count_subwords, count_with_padding, vocabulary_text
+from espnet_plugin.teachers.clip_config import load_bpe
 from espnet_plugin.utils.atomic import write_text
 from espnet_plugin.utils.command import command_errors
 

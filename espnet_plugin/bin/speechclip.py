@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import espnet_plugin
 from espnet_plugin.data.files import require_files
-from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
+from espnet_plugin.model.compatibility import ReferenceCompatibility
 from espnet_plugin.utils.command import (
     CommandParser,
     add_model_arguments,

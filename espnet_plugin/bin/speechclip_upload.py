@@ -33,7 +33,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
     args = get_parser().parse_args(cmd)
     from espnet_plugin.inference.publishing import upload, write_model_card
     from espnet_plugin.pretrained.names import PACKED
-    from espnet_plugin.speechclip.hub import first_line
+    from espnet_plugin.teachers.hub import first_line
 
     packed = args.directory / PACKED
     source = packed if packed.exists() else args.directory

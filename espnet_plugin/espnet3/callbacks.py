@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from espnet_plugin.speechclip.gather import gather_features
+from espnet_plugin.model.gather import gather_features
 from espnet_plugin.train.epoch_seeds import epoch_seed
 from espnet_plugin.train.espnet_model import branch_embeddings
 from espnet_plugin.train.image_bank import fill_image_bank

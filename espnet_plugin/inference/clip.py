@@ -13,7 +13,7 @@ from torch import Tensor
 
 from espnet_plugin.data.images import read_image
 from espnet_plugin.pretrained.storage import load_clip
-from espnet_plugin.speechclip.clip import FrozenCLIP
+from espnet_plugin.teachers.clip import FrozenCLIP
 from espnet_plugin.utils.progress import progress
 
 if TYPE_CHECKING:

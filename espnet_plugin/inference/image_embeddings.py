@@ -8,7 +8,7 @@ from functools import partial
 from espnet_plugin.data.array_store import ArrayStore
 from espnet_plugin.inference.clip import embed_pixels, read_pixels
 from espnet_plugin.inference.dump import dump_arrays
-from espnet_plugin.speechclip.clip import FrozenCLIP
+from espnet_plugin.teachers.clip import FrozenCLIP
 
 
 def dump_image_embeddings(

@@ -24,7 +24,7 @@ from espnet_plugin.inference.clip import embed_texts
 from espnet_plugin.inference.results import utterance_results, warn_of_early_ends
 from espnet_plugin.inference.speechclip import SpeechCLIP
 from espnet_plugin.inference.utterance import MAX_SECONDS, is_too_long
-from espnet_plugin.speechclip.clip import FrozenCLIP
+from espnet_plugin.teachers.clip import FrozenCLIP
 from espnet_plugin.utils.memory import memory_errors
 from espnet_plugin.utils.progress import progress
 

@@ -12,7 +12,7 @@ from espnet_plugin.data.keyword_file import Keyword
 from espnet_plugin.data.words import joined, without_doubtful
 
 if TYPE_CHECKING:
-    from espnet_plugin.speechclip.clip import FrozenCLIP
+    from espnet_plugin.teachers.clip import FrozenCLIP
 
 
 @dataclass(frozen=True)

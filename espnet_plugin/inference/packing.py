@@ -23,7 +23,7 @@ from espnet_plugin.pretrained.storage_format import (
     read_config,
     resolve_paths,
 )
-from espnet_plugin.speechclip.weights import read_pickle
+from espnet_plugin.teachers.weights import read_pickle
 from espnet_plugin.utils.atomic import atomic_path
 from espnet_plugin.utils.scratch import scratch_folder
 
@@ -48,7 +48,7 @@ def pack_model(
         options: Other files (results, a licence), put beside ``config.yaml``. Files are
             packed once.
         chosen: For ``model_conf``: what the development set chose, ``min_score`` and
-            ``fusion_weight`` of :class:`~espnet_plugin.speechclip.model.SpeechCLIPModel`.
+            ``fusion_weight`` of :class:`~espnet_plugin.model.model.SpeechCLIPModel`.
 
     Returns:
         The archive, for ``load_speechclip`` and ``SpeechCLIP.from_pretrained``.

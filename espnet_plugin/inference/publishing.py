@@ -10,8 +10,8 @@ from typing import Any
 from espnet_plugin.pretrained.names import resolve_model
 from espnet_plugin.pretrained.released import released_as
 from espnet_plugin.pretrained.stored_model import read_stored_config
-from espnet_plugin.speechclip.hub import check_hub_reachable
-from espnet_plugin.speechclip.trained_parts import trains_encoder
+from espnet_plugin.teachers.hub import check_hub_reachable
+from espnet_plugin.teachers.trained_parts import trains_encoder
 
 CARD_FILE, RESULTS_FILE = "README.md", "RESULTS.md"
 # they make an exported model one of sentence-transformers, too

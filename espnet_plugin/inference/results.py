@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from espnet_plugin.data.keyword_file import Keyword
-from espnet_plugin.speechclip.model import SpeechCLIPModel, SpeechOutput
+from espnet_plugin.model.model import SpeechCLIPModel, SpeechOutput
 
 NEAREST = 5
 

@@ -16,8 +16,8 @@ from espnet_plugin.data.audio import checked_speech
 from espnet_plugin.data.frame_store import CHECKSUM_BYTES, FILE_BYTES, FRAMES
 from espnet_plugin.inference.batches import batches_by_length
 from espnet_plugin.inference.dump import ReadFiles, dump_arrays
-from espnet_plugin.speechclip.quantized_states import quantize_states, state_dimensions
-from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder, to_half
+from espnet_plugin.teachers.quantized_states import quantize_states, state_dimensions
+from espnet_plugin.teachers.speech_encoder import FrozenSpeechEncoder, to_half
 
 DIMENSIONS = "dimensions"
 DIMENSIONS_SECONDS = 60
@@ -102,7 +102,7 @@ class Encode:
         encoder: Frozen.
         dtype: ``float16``: ``frames`` (frames, layers + 1, dim). ``int8``: those as codes, with
             their ``scale`` (frames, layers + 1) and, the same for all, their ``dimensions`` (2,
-            layers + 1, dim), see ``speechclip/quantized_states.py``.
+            layers + 1, dim), see ``teachers/quantized_states.py``.
         wavs: Recordings for the dimensions.
     """
 

@@ -34,11 +34,11 @@ from espnet_plugin.inference.utterance import (
     utterance_name,
     utterance_seconds,
 )
+from espnet_plugin.model.model import SpeechCLIPModel, SpeechOutput
 from espnet_plugin.pretrained.storage import load_clip, load_speechclip, save_loaded
 from espnet_plugin.pretrained.storage_format import new_directory
-from espnet_plugin.speechclip.clip import FrozenCLIP
-from espnet_plugin.speechclip.model import SpeechCLIPModel, SpeechOutput
-from espnet_plugin.speechclip.speech_encoder import SpeechStates, batch_states
+from espnet_plugin.teachers.clip import FrozenCLIP
+from espnet_plugin.teachers.speech_encoder import SpeechStates, batch_states
 from espnet_plugin.utils.device import torch_device
 from espnet_plugin.utils.progress import progress
 from espnet_plugin.utils.scratch import scratch_folder
@@ -241,7 +241,7 @@ class SpeechCLIP:
 
         Args:
             **batch: ``speech`` (batch, samples) and ``speech_lengths`` (batch,), or stored hidden
-                states, see :func:`~espnet_plugin.speechclip.speech_encoder.batch_states`.
+                states, see :func:`~espnet_plugin.teachers.speech_encoder.batch_states`.
         """
         return self._encode(self.model, batch)
 

@@ -127,7 +127,7 @@ def _array(speech: Tensor | np.ndarray) -> np.ndarray:
             "array or tensor, or a file"
         )
     if not np.issubdtype(speech.dtype, np.floating):
-        from espnet_plugin.speechclip.backends.waveform import float_speech
+        from espnet_plugin.teachers.backends.waveform import float_speech
 
         speech = float_speech(speech)
     return speech

@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
+from espnet_plugin.model.model import SpeechCLIPModel
 from espnet_plugin.pretrained.names import resolve_model
 from espnet_plugin.pretrained.released_cache import cache_directory
 from espnet_plugin.pretrained.storage_format import (
@@ -21,8 +22,7 @@ from espnet_plugin.pretrained.storage_format import (
     config_of_checkpoint,
 )
 from espnet_plugin.pretrained.stored_model import StoredModel, opened
-from espnet_plugin.speechclip.model import SpeechCLIPModel
-from espnet_plugin.speechclip.trained_parts import trains_encoder
+from espnet_plugin.teachers.trained_parts import trains_encoder
 from espnet_plugin.utils.atomic import write_text
 from espnet_plugin.utils.hashing import hash_file
 

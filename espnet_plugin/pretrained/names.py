@@ -8,7 +8,7 @@ from typing import Any
 
 from espnet_plugin.pretrained.released import nearest_names, released_model
 from espnet_plugin.pretrained.storage_format import CONFIG_FILE, TRAINED_FILE, read_config
-from espnet_plugin.speechclip.hub import from_cache_or_hub
+from espnet_plugin.teachers.hub import from_cache_or_hub
 
 PACKED = "model.zip"  # a repository on the hub holds an exported model, or this
 EXPECTED = (

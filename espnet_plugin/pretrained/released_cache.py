@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 
 from espnet_plugin.pretrained.released import ReleasedModel
 from espnet_plugin.pretrained.storage_format import FORMAT_VERSION, new_directory
-from espnet_plugin.speechclip.hub import from_cache_or_hub
+from espnet_plugin.teachers.hub import from_cache_or_hub
 from espnet_plugin.utils.disk import require_space
 from espnet_plugin.utils.hashing import hash_file
 

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from espnet_plugin.model.factory import COMPONENTS, build_speechclip, construct
+from espnet_plugin.model.model import SpeechCLIPModel
 from espnet_plugin.pretrained.storage_format import (
     CONFIG_FILE,
     FILE_OPTIONS,
@@ -22,11 +24,9 @@ from espnet_plugin.pretrained.storage_format import (
     write_trained,
 )
 from espnet_plugin.pretrained.stored_model import opened
-from espnet_plugin.speechclip.clip import FrozenCLIP
-from espnet_plugin.speechclip.factory import COMPONENTS, build_speechclip, construct
-from espnet_plugin.speechclip.hub import is_remote_name
-from espnet_plugin.speechclip.model import SpeechCLIPModel
-from espnet_plugin.speechclip.weights import check_fit
+from espnet_plugin.teachers.clip import FrozenCLIP
+from espnet_plugin.teachers.hub import is_remote_name
+from espnet_plugin.teachers.weights import check_fit
 from espnet_plugin.utils.device import torch_device
 
 CONFIG_KEYS = (

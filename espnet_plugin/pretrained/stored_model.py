@@ -24,7 +24,7 @@ from espnet_plugin.pretrained.storage_format import (
     resolve_paths,
 )
 from espnet_plugin.pretrained.trust import check_trusted, lies_within
-from espnet_plugin.speechclip.weights import read_pickle, read_safetensors
+from espnet_plugin.teachers.weights import read_pickle, read_safetensors
 from espnet_plugin.utils.scratch import scratch_folder
 
 META_FILE = "meta.yaml"

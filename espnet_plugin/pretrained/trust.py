@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from espnet_plugin.model.factory import COMPONENTS
 from espnet_plugin.pretrained.storage_format import file_options
-from espnet_plugin.speechclip.clip_config import fetched_parts, read_clip_config
-from espnet_plugin.speechclip.factory import COMPONENTS
-from espnet_plugin.speechclip.hub import is_remote_name
-from espnet_plugin.speechclip.options import is_own_class
+from espnet_plugin.teachers.clip_config import fetched_parts, read_clip_config
+from espnet_plugin.teachers.hub import is_remote_name
+from espnet_plugin.utils.options import is_own_class
 
 # Upstreams of s3prl that read no file of the model: features, and weights that s3prl publishes in a
 # form that loads weights-only. No upstream that takes a checkpoint is here: some unpickle it, and

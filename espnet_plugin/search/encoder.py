@@ -17,7 +17,7 @@ from espnet_plugin.inference.keywords import later
 from espnet_plugin.pretrained.storage import load_clip
 from espnet_plugin.search.catalog import Window
 from espnet_plugin.search.model import IndexedModel
-from espnet_plugin.speechclip.clip import FrozenCLIP
+from espnet_plugin.teachers.clip import FrozenCLIP
 from espnet_plugin.utils.device import torch_device
 from espnet_plugin.utils.progress import progress
 

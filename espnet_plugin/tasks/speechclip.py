@@ -22,16 +22,15 @@ from torch import nn
 from espnet_plugin.data.dataset import SAMPLING_RATE, NamingDataset
 from espnet_plugin.data.sampler_files import read_ids, read_lengths
 from espnet_plugin.data.states_record import require_own_states
-from espnet_plugin.patches import weights_only_loading
-from espnet_plugin.pretrained.storage_format import CONFIG_FILE, read_config
-from espnet_plugin.pretrained.trust import check_trusted
-from espnet_plugin.speechclip.factory import (
+from espnet_plugin.model.factory import (
     COMPONENTS,
     build_component,
     build_speechclip,
     default_options,
 )
-from espnet_plugin.speechclip.options import check_options
+from espnet_plugin.patches import weights_only_loading
+from espnet_plugin.pretrained.storage_format import CONFIG_FILE, read_config
+from espnet_plugin.pretrained.trust import check_trusted
 from espnet_plugin.tasks.speechclip_options import (
     DEFAULT_MODEL,
     OBJECTIVES,
@@ -49,6 +48,7 @@ from espnet_plugin.train.language_sampler import batch_sampler
 from espnet_plugin.train.preprocessor import SpeechCLIPPreprocessor
 from espnet_plugin.train.retrieval_trainer import RetrievalTrainer
 from espnet_plugin.utils.command import command_errors, resource_errors
+from espnet_plugin.utils.options import check_options
 
 
 class SpeechCLIPTask(AbsTask):

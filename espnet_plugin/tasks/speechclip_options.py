@@ -12,11 +12,11 @@ import torch
 from espnet2.utils.nested_dict_action import NestedDictAction
 from espnet2.utils.types import float_or_none, int_or_none, str2bool, str_or_none
 
-from espnet_plugin.speechclip.factory import COMPONENTS, MODEL_OPTIONS, component
-from espnet_plugin.speechclip.options import is_own_class, options_of
-from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
+from espnet_plugin.model.factory import COMPONENTS, MODEL_OPTIONS, component
+from espnet_plugin.teachers.speech_encoder import FrozenSpeechEncoder
 from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel
 from espnet_plugin.train.language_sampler import LANGUAGE_BATCHES
+from espnet_plugin.utils.options import is_own_class, options_of
 
 # Options of parts without a choice of class.
 CONF_OPTIONS = {

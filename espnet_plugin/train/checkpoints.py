@@ -14,7 +14,7 @@ import torch
 from espnet2.train.reporter import Reporter
 
 from espnet_plugin.patches import whole_files
-from espnet_plugin.speechclip.weights import read_pickle
+from espnet_plugin.teachers.weights import read_pickle
 
 RESUME_POINT = "checkpoint.pth"
 _RESUME_PARTS = {"model", "reporter", "optimizers", "schedulers"}

@@ -10,23 +10,23 @@ from espnet2.torch_utils.device_funcs import force_gatherable
 from espnet2.train.abs_espnet_model import AbsESPnetModel
 from torch import Tensor, nn
 
-from espnet_plugin.speechclip.bounds import keep_in_bounds
-from espnet_plugin.speechclip.cif import quantity_loss
-from espnet_plugin.speechclip.gather import (
+from espnet_plugin.model.bounds import keep_in_bounds
+from espnet_plugin.model.cif import quantity_loss
+from espnet_plugin.model.gather import (
     gather_features,
     mean_over_ranks,
     own_rows,
     ratio_over_ranks,
 )
-from espnet_plugin.speechclip.keywords import Keywords
-from espnet_plugin.speechclip.losses import cross_lingual_loss
-from espnet_plugin.speechclip.model import SpeechCLIPModel, SpeechOutput
-from espnet_plugin.speechclip.padding import padding_mask
-from espnet_plugin.speechclip.quantizer import diversity_loss, perplexity, token_usage
-from espnet_plugin.speechclip.speech_encoder import batch_states, states_in_parts
+from espnet_plugin.model.keywords import Keywords
+from espnet_plugin.model.losses import cross_lingual_loss
+from espnet_plugin.model.model import SpeechCLIPModel, SpeechOutput
+from espnet_plugin.model.quantizer import diversity_loss, perplexity, token_usage
+from espnet_plugin.teachers.speech_encoder import batch_states, states_in_parts
 from espnet_plugin.train.frozen_state import leave_out_of_broadcasts, leave_out_of_checkpoints
 from espnet_plugin.train.image_bank import ImageBank
 from espnet_plugin.train.naming import NamingLoss, naming_loss_of
+from espnet_plugin.utils.padding import padding_mask
 
 Losses = tuple[Tensor, dict[str, Tensor], Tensor]
 
@@ -80,7 +80,7 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         bank_softness: Share of that loss's targets for similar images.
         bank_temperature: Of those targets; None: from the images, see
             :func:`~espnet_plugin.train.image_bank.soft_target_temperature`.
-        cross_lingual_weight: Factor of :func:`~espnet_plugin.speechclip.losses.cross_lingual_loss`;
+        cross_lingual_weight: Factor of :func:`~espnet_plugin.model.losses.cross_lingual_loss`;
             it needs ``lids`` and batches of parallel languages.
         naming_weight: Factor of :class:`~espnet_plugin.train.naming.NamingLoss` (not in the papers;
             0 switches it off).

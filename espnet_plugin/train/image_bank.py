@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from espnet_plugin.data.dataset import checked_embedding
 from espnet_plugin.data.sampler_files import read_ids
 from espnet_plugin.data.scp import DataError, read_scp
-from espnet_plugin.speechclip.losses import bank_loss
+from espnet_plugin.model.losses import bank_loss
 
 OWN_SHARE = 0.86  # as 0.05 leaves on average on mini's images, where soft targets were tried
 SAMPLED_IMAGES = 256

@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from espnet_plugin.speechclip.clip import FrozenCLIP
-from espnet_plugin.speechclip.model import SpeechCLIPModel
-from espnet_plugin.speechclip.quantizer import cosine_similarities
+from espnet_plugin.model.model import SpeechCLIPModel
+from espnet_plugin.model.quantizer import cosine_similarities
+from espnet_plugin.teachers.clip import FrozenCLIP
 from espnet_plugin.train.image_bank import ImageBank
 
 LISTS, SHORTEST, LONGEST = 8000, 4, 12  # sub-words

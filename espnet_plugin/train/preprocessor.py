@@ -11,8 +11,8 @@ from espnet2.train.preprocessor import AbsPreprocessor
 from espnet_plugin.data.audio import checked_speech
 from espnet_plugin.data.dataset import checked_embedding
 from espnet_plugin.data.images import read_image
-from espnet_plugin.speechclip.backends.waveform import float_speech, normalize_waveforms
-from espnet_plugin.speechclip.clip_config import image_transform, load_bpe, read_clip_config
+from espnet_plugin.teachers.backends.waveform import float_speech, normalize_waveforms
+from espnet_plugin.teachers.clip_config import image_transform, load_bpe, read_clip_config
 
 
 class SpeechCLIPPreprocessor(AbsPreprocessor):

@@ -26,8 +26,8 @@ from torch import Tensor
 
 from espnet_plugin.data.sampler_files import read_lengths
 from espnet_plugin.evaluation.retrieval import RECALL_AT, rank_embeddings, summarize
+from espnet_plugin.model.gather import gather_features
 from espnet_plugin.patches import weights_only_loading, whole_files
-from espnet_plugin.speechclip.gather import gather_features
 from espnet_plugin.train.checkpoints import (
     read_resume_point,
     repair_experiment,

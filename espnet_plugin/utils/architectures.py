@@ -11,7 +11,7 @@ def architecture_name(config: Mapping[str, Any]) -> str:
 
     Args:
         config: An experiment's config.yaml. Its two switches decide, and how training chooses
-            keywords. The defaults are those of ``speechclip/factory.py``.
+            keywords. The defaults are those of ``model/factory.py``.
     """
     extractor = config.get("keyword_extractor", "cif")
     if extractor in (None, "none"):

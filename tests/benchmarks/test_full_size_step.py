@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 from benchmarks.full_size_step import make_batch, time_encoder
-from espnet_plugin.speechclip.backends.huggingface import HuggingFaceBackend
-from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
+from espnet_plugin.teachers.backends.huggingface import HuggingFaceBackend
+from espnet_plugin.teachers.speech_encoder import FrozenSpeechEncoder
 from tests.tiny import tiny_hubert_dir
 
 

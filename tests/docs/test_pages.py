@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from espnet_plugin.speechclip.cif import fire
+from espnet_plugin.model.cif import fire
 from tests.pages import PROJECT
 
 DOCS = PROJECT / "docs"

@@ -31,7 +31,7 @@ STAGES = (
 
 
 OWN_KEYWORDS = """
-from espnet_plugin.speechclip.keyword_extractor import CifKeywordExtractor
+from espnet_plugin.model.keyword_extractor import CifKeywordExtractor
 
 class OwnKeywords(CifKeywordExtractor):
     pass

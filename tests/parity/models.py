@@ -13,20 +13,20 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from espnet_plugin.model.compatibility import ReferenceCompatibility
+from espnet_plugin.model.factory import build_speechclip
+from espnet_plugin.model.keywords import Keywords
+from espnet_plugin.model.losses import MaskedContrastiveLoss
+from espnet_plugin.model.model import SpeechCLIPModel
 from espnet_plugin.pretrained.convert.fairseq_hubert import (
     hubert_config_options,
     map_fairseq_hubert,
 )
 from espnet_plugin.pretrained.convert.reference_config import map_config
 from espnet_plugin.pretrained.convert.reference_keys import MappedWeights, map_weights
-from espnet_plugin.speechclip.backends.huggingface import HuggingFaceBackend
-from espnet_plugin.speechclip.clip import FrozenCLIP
-from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
-from espnet_plugin.speechclip.factory import build_speechclip
-from espnet_plugin.speechclip.keywords import Keywords
-from espnet_plugin.speechclip.losses import MaskedContrastiveLoss
-from espnet_plugin.speechclip.model import SpeechCLIPModel
-from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
+from espnet_plugin.teachers.backends.huggingface import HuggingFaceBackend
+from espnet_plugin.teachers.clip import FrozenCLIP
+from espnet_plugin.teachers.speech_encoder import FrozenSpeechEncoder
 from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel
 
 VOCABULARY_SIZE = 49408

@@ -14,11 +14,11 @@ import yaml
 from safetensors.torch import load_file
 from torch import Tensor
 
+from espnet_plugin.model.compatibility import ReferenceCompatibility
+from espnet_plugin.model.model import SpeechCLIPModel, SpeechOutput
 from espnet_plugin.pretrained.convert.converter import convert_checkpoint
 from espnet_plugin.pretrained.storage import load_speechclip
-from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
-from espnet_plugin.speechclip.model import SpeechCLIPModel, SpeechOutput
-from espnet_plugin.speechclip.speech_encoder import SpeechStates
+from espnet_plugin.teachers.speech_encoder import SpeechStates
 from tests.parity.fixtures import DIRECTORY, assert_close, cases, fixture_files
 from tests.parity.models import full_table, normalizes_waveform
 from tests.released import write_lightning

@@ -12,14 +12,14 @@ from espnet2.schedulers.piecewise_linear_warmup_lr import PiecewiseLinearWarmupL
 from espnet2.schedulers.warmup_lr import WarmupLR
 from torch import Tensor
 
-from espnet_plugin.speechclip.attention import AttentionBlock, TransformerBlock
-from espnet_plugin.speechclip.backends.waveform import prepare_waveforms
-from espnet_plugin.speechclip.cif import duration_targets
-from espnet_plugin.speechclip.compatibility import rounded_frame_lengths
-from espnet_plugin.speechclip.factory import projection
-from espnet_plugin.speechclip.padding import padding_mask
-from espnet_plugin.speechclip.quantizer import cosine_similarities
-from espnet_plugin.speechclip.speech_encoder import LayerWeighting
+from espnet_plugin.model.attention import AttentionBlock, TransformerBlock
+from espnet_plugin.model.cif import duration_targets
+from espnet_plugin.model.factory import projection
+from espnet_plugin.model.layer_weighting import LayerWeighting
+from espnet_plugin.model.quantizer import cosine_similarities
+from espnet_plugin.teachers.backends.waveform import prepare_waveforms
+from espnet_plugin.teachers.speech_encoder import rounded_frame_lengths
+from espnet_plugin.utils.padding import padding_mask
 from tests.parity.fixtures import assert_close, cases, fixture_files
 from tests.parity.models import text_tower
 

@@ -12,10 +12,10 @@ import torch
 from espnet2.schedulers.piecewise_linear_warmup_lr import PiecewiseLinearWarmupLR
 from torch import Tensor
 
-from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
-from espnet_plugin.speechclip.model import SpeechOutput
-from espnet_plugin.speechclip.quantizer import perplexity, token_usage
-from espnet_plugin.speechclip.speech_encoder import SpeechStates
+from espnet_plugin.model.compatibility import ReferenceCompatibility
+from espnet_plugin.model.model import SpeechOutput
+from espnet_plugin.model.quantizer import perplexity, token_usage
+from espnet_plugin.teachers.speech_encoder import SpeechStates
 from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel
 from tests.parity.fixtures import (
     assert_close,

@@ -18,8 +18,8 @@ from espnet_plugin.pretrained.convert.fairseq_hubert import (
     hubert_config_options,
     map_fairseq_hubert,
 )
-from espnet_plugin.speechclip.backends.huggingface import HuggingFaceBackend
-from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder
+from espnet_plugin.teachers.backends.huggingface import HuggingFaceBackend
+from espnet_plugin.teachers.speech_encoder import FrozenSpeechEncoder
 from tests.parity.fixtures import DIRECTORY
 from tests.parity.models import normalizes_waveform
 

@@ -8,18 +8,18 @@ from typing import Any
 import pytest
 import torch
 
-from espnet_plugin.speechclip.cif import fire, quantity_loss
-from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
-from espnet_plugin.speechclip.keyword_extractor import CifKeywordExtractor, Segments, Slots
-from espnet_plugin.speechclip.keyword_norm import KeywordBatchNorm
-from espnet_plugin.speechclip.losses import MaskedContrastiveLoss
-from espnet_plugin.speechclip.quantizer import (
+from espnet_plugin.model.cif import fire, quantity_loss
+from espnet_plugin.model.compatibility import ReferenceCompatibility
+from espnet_plugin.model.keyword_extractor import CifKeywordExtractor, Segments, Slots
+from espnet_plugin.model.keyword_norm import KeywordBatchNorm
+from espnet_plugin.model.layer_weighting import LayerWeighting
+from espnet_plugin.model.losses import MaskedContrastiveLoss
+from espnet_plugin.model.quantizer import (
     TokenQuantizer,
     diversity_loss,
     perplexity,
     token_usage,
 )
-from espnet_plugin.speechclip.speech_encoder import LayerWeighting
 from tests.parity.fixtures import assert_close, cases, slot_entropy, valid_slots
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import torch
 
+from espnet_plugin.model.compatibility import ReferenceCompatibility
 from espnet_plugin.pretrained.convert.converter import convert_checkpoint
 from espnet_plugin.pretrained.convert.reference_keys import map_weights
-from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
 from tests.parity import test_checkpoints, test_models
 from tests.parity.fixtures import fixture_files
 from tests.parity.models import build, trained_values

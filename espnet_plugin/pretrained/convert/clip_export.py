@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from espnet_plugin.speechclip.weights import check_fit
+from espnet_plugin.teachers.weights import check_fit
 
 MODEL_FILE = "clip.json"
 WEIGHTS_FILE = "weights.safetensors"

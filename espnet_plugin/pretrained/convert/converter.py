@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from espnet_plugin.model.compatibility import ReferenceCompatibility
+from espnet_plugin.model.factory import build_speechclip
 from espnet_plugin.pretrained.convert.checkpoint import ReleasedCheckpoint, read_released_checkpoint
 from espnet_plugin.pretrained.convert.clip_export import (
     MODEL_FILE,
@@ -34,10 +36,8 @@ from espnet_plugin.pretrained.storage_format import (
     write_config,
     write_trained,
 )
-from espnet_plugin.speechclip.clip import FrozenCLIP
-from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
-from espnet_plugin.speechclip.factory import build_speechclip
-from espnet_plugin.speechclip.weights import check_fit
+from espnet_plugin.teachers.clip import FrozenCLIP
+from espnet_plugin.teachers.weights import check_fit
 from espnet_plugin.utils.architectures import architecture_name
 
 NUM_TOKENS = 49408  # of CLIP's tokenizer

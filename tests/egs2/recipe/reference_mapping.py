@@ -19,14 +19,14 @@ from typing import Any
 
 import yaml
 
+from espnet_plugin.model.compatibility import ReferenceCompatibility
+from espnet_plugin.model.factory import default_options, projection
+from espnet_plugin.model.layer_weighting import LayerWeighting
 from espnet_plugin.pretrained.convert.reference_config import map_config
 from espnet_plugin.pretrained.storage import CONFIG_KEYS
-from espnet_plugin.speechclip.compatibility import ReferenceCompatibility
-from espnet_plugin.speechclip.factory import default_options, projection
-from espnet_plugin.speechclip.options import options_of
-from espnet_plugin.speechclip.speech_encoder import LayerWeighting
 from espnet_plugin.tasks.speechclip import SpeechCLIPTask
 from espnet_plugin.tasks.speechclip_options import DEFAULT_MODEL
+from espnet_plugin.utils.options import options_of
 
 RECIPE = Path(__file__).parents[3] / "egs2" / "speechclip_plus"
 TUNING = RECIPE / "conf" / "tuning"

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from espnet_plugin.speechclip.attention import AttentionBlock
-from espnet_plugin.speechclip.keyword_extractor import CifKeywordExtractor
-from espnet_plugin.speechclip.quantizer import TokenQuantizer
+from espnet_plugin.model.attention import AttentionBlock
+from espnet_plugin.model.keyword_extractor import CifKeywordExtractor
+from espnet_plugin.model.quantizer import TokenQuantizer
 from espnet_plugin.tasks.speechclip_options import DEFAULT_MODEL
 
 PROJECT = Path(__file__).parents[3]

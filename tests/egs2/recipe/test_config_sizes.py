@@ -8,8 +8,8 @@ import pytest
 import torch
 import yaml
 
-from espnet_plugin.speechclip.factory import build_speechclip
-from espnet_plugin.speechclip.losses import MaskedContrastiveLoss
+from espnet_plugin.model.factory import build_speechclip
+from espnet_plugin.model.losses import MaskedContrastiveLoss
 
 TUNING = Path(__file__).parents[3] / "egs2" / "speechclip_plus" / "conf" / "tuning"
 # layer weights, block, projections, queries, keyword norm, CIF and, where it is learned, the

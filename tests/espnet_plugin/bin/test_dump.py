@@ -16,10 +16,10 @@ from espnet_plugin.data.frame_store import CHECKSUM_BYTES, StoredFrames
 from espnet_plugin.data.sampler_files import read_lengths
 from espnet_plugin.data.scp import read_scp
 from espnet_plugin.inference.speech_states import stored_size
-from espnet_plugin.speechclip.backends.huggingface import HuggingFaceBackend
-from espnet_plugin.speechclip.clip import FrozenCLIP
-from espnet_plugin.speechclip.speech_encoder import FrozenSpeechEncoder, batch_states
 from espnet_plugin.tasks.speechclip import SpeechCLIPTask
+from espnet_plugin.teachers.backends.huggingface import HuggingFaceBackend
+from espnet_plugin.teachers.clip import FrozenCLIP
+from espnet_plugin.teachers.speech_encoder import FrozenSpeechEncoder, batch_states
 from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel
 from espnet_plugin.utils import disk
 
@@ -78,7 +78,7 @@ def test_interrupted_image_job_goes_on(tiny_corpus, tmp_path: Path, monkeypatch)
     assert (output / "img0.npy").stat().st_mtime_ns == kept
     assert (output / "img1.npy").exists()
     # nothing left to do: CLIP is not even built
-    monkeypatch.setattr("espnet_plugin.speechclip.clip.FrozenCLIP.__init__", None)
+    monkeypatch.setattr("espnet_plugin.teachers.clip.FrozenCLIP.__init__", None)
     dump_image_embeddings.main(arguments)
 
 

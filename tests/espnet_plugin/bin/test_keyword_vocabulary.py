@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from espnet_plugin.bin.keyword_vocabulary import main
-from espnet_plugin.speechclip.vocabulary import KeywordVocabulary
+from espnet_plugin.model.vocabulary import KeywordVocabulary
 
 
 def shared(name: str) -> Path | None:
@@ -67,9 +67,9 @@ def test_errors_name_the_remedy(tmp_path: Path, model: str) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(CAPTIONS is None or CHECKPOINT is None, reason="needs shared/")
 def test_flickr8k_gives_the_originals_8112_ids(tmp_path: Path) -> None:
+    from espnet_plugin.model.vocabulary import resolve_vocabulary
     from espnet_plugin.pretrained.convert.checkpoint import read_released_checkpoint
     from espnet_plugin.pretrained.convert.vocabulary_ids import recover_ids
-    from espnet_plugin.speechclip.vocabulary import resolve_vocabulary
     from tests.egs2.corpora import conftest  # noqa: F401  (makes local importable)
 
     from local.flickr8k.prepare import read_captions  # isort: skip

@@ -13,9 +13,9 @@ import soundfile
 from espnet_plugin import __version__
 from espnet_plugin.bin.speechclip import main
 from espnet_plugin.inference.speechclip import SpeechCLIP
+from espnet_plugin.model import build_speechclip
 from espnet_plugin.pretrained import save_speechclip
 from espnet_plugin.search import player
-from espnet_plugin.speechclip import build_speechclip
 from tests.tiny import tiny_hybrid_plus_config
 
 
@@ -237,7 +237,9 @@ def test_what_cannot_be_read_is_named(
         main(given)
 
 
-def test_more_or_less_of_a_recording_is_embedded(exported: Path, tmp_path: Path, run, caplog) -> None:
+def test_more_or_less_of_a_recording_is_embedded(
+    exported: Path, tmp_path: Path, run, caplog
+) -> None:
     wav, noise = tmp_path / "long.wav", tmp_path / "noise.wav"
     noise.write_bytes(b"noise")
     soundfile.write(wav, 0.1 * np.random.default_rng(1).standard_normal(48000), 16000)

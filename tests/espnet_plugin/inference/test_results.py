@@ -13,8 +13,8 @@ import torch
 
 from espnet_plugin import SpeechCLIP
 from espnet_plugin.inference.results import utterance_results
+from espnet_plugin.model import build_speechclip
 from espnet_plugin.search.encoder import embed_recording
-from espnet_plugin.speechclip import build_speechclip
 from tests.tiny import tiny_hybrid_plus_config
 
 SPEECH = (0.1 * np.random.RandomState(0).randn(32000)).astype(np.float32)  # 99 frames of 20 ms

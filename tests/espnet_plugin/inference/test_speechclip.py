@@ -188,11 +188,11 @@ def test_sub_words_are_joined_up_to_a_words_end(model: SpeechCLIP) -> None:
 def test_libraries_are_imported_when_they_are_used_and_espnet_never(exported: Path) -> None:
     code = f"""
 import sys
-import espnet_plugin.speechclip
+import espnet_plugin.model
 assert "torch" not in sys.modules
 from espnet_plugin import SpeechCLIP
 from espnet_plugin.pretrained import load_speechclip
-from espnet_plugin.speechclip import SpeechCLIPModel, build_speechclip
+from espnet_plugin.model import SpeechCLIPModel, build_speechclip
 later = {{"open_clip", "transformers", "torchvision", "PIL", "scipy", "soundfile", "soxr", "sympy"}}
 assert not later & sys.modules.keys()
 import numpy as np

@@ -12,9 +12,9 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
+from espnet_plugin.model import build_speechclip
+from espnet_plugin.model.model import SpeechCLIPModel
 from espnet_plugin.pretrained import load_speechclip, save_speechclip
-from espnet_plugin.speechclip import build_speechclip
-from espnet_plugin.speechclip.model import SpeechCLIPModel
 from tests.tiny import tiny_clip_config, tiny_clip_weights, tiny_hubert_dir
 
 SPEECH = torch.randn(2, 6000, generator=torch.Generator().manual_seed(0))
@@ -73,7 +73,7 @@ def assert_same(ours: SpeechCLIPModel, theirs: SpeechCLIPModel) -> None:
 
 def test_importing_the_packages_imports_no_torch() -> None:
     code = (
-        "import sys, espnet_plugin.speechclip, espnet_plugin.pretrained; "
+        "import sys, espnet_plugin.model, espnet_plugin.pretrained; "
         "sys.exit('torch' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

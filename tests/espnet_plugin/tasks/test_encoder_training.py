@@ -18,9 +18,9 @@ from espnet_plugin.bin import dump_speech_states, speechclip_pack
 from espnet_plugin.data.frame_store import StoredFrames
 from espnet_plugin.data.scp import read_scp
 from espnet_plugin.inference.speech_states import read_speech
+from espnet_plugin.model.factory import build_speech_encoder
 from espnet_plugin.pretrained import load_speechclip
 from espnet_plugin.pretrained.fingerprint import model_fingerprint
-from espnet_plugin.speechclip.factory import build_speech_encoder
 from espnet_plugin.tasks.speechclip import SpeechCLIPTask
 from s3prl_upstream.expert import UpstreamExpert
 from tests.tiny import tiny_hubert_dir, tiny_w2v_bert_dir, tiny_whisper_dir

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from espnet_plugin.speechclip.losses import MaskedContrastiveLoss
+from espnet_plugin.model.losses import MaskedContrastiveLoss
 from espnet_plugin.tasks.speechclip import SpeechCLIPTask
 from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel, batch_accuracy
 

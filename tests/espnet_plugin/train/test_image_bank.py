@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from espnet_plugin.data.scp import DataError
-from espnet_plugin.speechclip.losses import bank_loss
+from espnet_plugin.model.losses import bank_loss
 from espnet_plugin.train.image_bank import (
     OWN_SHARE,
     ImageBank,

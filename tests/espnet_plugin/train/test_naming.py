@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from espnet_plugin.speechclip.vocabulary import KeywordVocabulary
+from espnet_plugin.model.vocabulary import KeywordVocabulary
 from espnet_plugin.train.image_bank import ImageBank
 from espnet_plugin.train.naming import (
     SCALE,

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from espnet_plugin.speechclip.clip import FrozenCLIP
+from espnet_plugin.teachers.clip import FrozenCLIP
 from espnet_plugin.train.preprocessor import SpeechCLIPPreprocessor
 
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from espnet_plugin.speechclip.quantized_states import quantize_states, state_dimensions
 from espnet_plugin.tasks.speechclip import SpeechCLIPTask
+from espnet_plugin.teachers.quantized_states import quantize_states, state_dimensions
 from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel
 from tests.host import FakeGPU, Looks
 from tests.tiny import HUBERT_DIM
@@ -109,7 +109,7 @@ def optimizer_of(model: ESPnetSpeechCLIPModel) -> torch.optim.Optimizer:
 @pytest.fixture
 def in_parts(monkeypatch) -> None:
     """Every batch is large: 19, 15 and 12 frames make two parts."""
-    monkeypatch.setattr("espnet_plugin.speechclip.speech_encoder.PART_VALUES", 32 * HUBERT_DIM)
+    monkeypatch.setattr("espnet_plugin.teachers.speech_encoder.PART_VALUES", 32 * HUBERT_DIM)
 
 
 def in_eight_bits(model: ESPnetSpeechCLIPModel, batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -197,7 +197,7 @@ def test_a_batch_in_parts_gives_the_same(model, batch, stored, in_parts, monkeyp
         return stats, torch.cat(gradients)
 
     stats, gradient = step()
-    monkeypatch.setattr("espnet_plugin.speechclip.speech_encoder.PART_VALUES", 10**6)
+    monkeypatch.setattr("espnet_plugin.teachers.speech_encoder.PART_VALUES", 10**6)
     whole_stats, whole_gradient = step()
     torch.testing.assert_close(stats, whole_stats, rtol=3e-4, atol=1e-5)
     # All of it at once: that of a bias before a batch norm is nothing but rounding.

@@ -22,8 +22,8 @@ from espnet_plugin.data.frame_store import FRAMES, StoredFrames
 from espnet_plugin.data.scp import read_scp
 from espnet_plugin.evaluation.word_errors import word_error_rate
 from espnet_plugin.inference.speech_states import frames_of, read_speech
-from espnet_plugin.speechclip.backends.huggingface import HuggingFaceBackend
-from espnet_plugin.speechclip.speech_encoder import (
+from espnet_plugin.teachers.backends.huggingface import HuggingFaceBackend
+from espnet_plugin.teachers.speech_encoder import (
     FrozenSpeechEncoder,
     LayerWeighting,
     batch_states,

@@ -16,7 +16,7 @@ from open_clip.model import CLIP
 from safetensors.torch import save
 
 from espnet_plugin.evaluation.retrieval import rank_embeddings, summarize
-from espnet_plugin.speechclip.clip_text import CausalTextTower
+from espnet_plugin.teachers.clip_text import CausalTextTower
 from espnet_plugin.utils.atomic import atomic_path, write_text
 from espnet_plugin.utils.progress import progress
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from benchmarks.measure import usage_of
 from espnet_plugin.pretrained.convert.converter import convert_checkpoint
 from espnet_plugin.pretrained.storage import load_speechclip
-from espnet_plugin.speechclip.speech_encoder import SpeechStates
+from espnet_plugin.teachers.speech_encoder import SpeechStates
 from tests.parity.fixtures import DIRECTORY
 from tests.released import (
     conversion_memory,
@@ -341,7 +341,7 @@ def test_memory_grows_less_than_twice_the_file(tmp_path: Path) -> None:
     """Beyond what importing takes."""
     code = (
         "import espnet_plugin.pretrained.convert.converter, open_clip; "
-        "from transformers import HubertModel; from espnet_plugin.speechclip import SpeechCLIPModel"
+        "from transformers import HubertModel; from espnet_plugin.model import SpeechCLIPModel"
     )
     imports = usage_of([sys.executable, "-c", code]).peak
     size, peak = conversion_memory(skeleton("base_hybrid_plus"), tmp_path, shrink=4)

@@ -1,0 +1,290 @@
+"""From the attention block's output to keyword slots.
+
+A keyword extractor is a ``torch.nn.Module`` of the form of :class:`KeywordExtractor`, whose
+constructor takes the size of a frame, and its options by keyword.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from espnet_plugin.model.cif import (
+    CifOutput,
+    FrameWeights,
+    duration_targets,
+    fire,
+    integrate,
+    join_outputs,
+    scaled,
+)
+from espnet_plugin.model.compatibility import ReferenceCompatibility
+from espnet_plugin.utils.padding import join_padded, zero_padding
+
+TARGETS = ("duration", "subwords")
+
+
+@dataclass(frozen=True)
+class Slots:
+    """Keyword slots before projection.
+
+    Attributes:
+        embeddings: (batch, slots, dim), with room for at least as many as the longest has.
+        lengths: Number of valid slots, (batch,).
+        cif: Times of the slots, if the extractor knows them.
+    """
+
+    embeddings: Tensor
+    lengths: Tensor
+    cif: CifOutput | None = None
+
+    def cut(self, slots: int) -> Slots:
+        """Room for so many slots instead of more."""
+        cif = None if self.cif is None else self.cif.cut(slots)
+        return replace(self, embeddings=self.embeddings[:, :slots], cif=cif)
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Slots as sums of frames, which are computed when the batch's largest number is known.
+
+    Attributes:
+        frames: (batch, frames, dim), finite everywhere.
+        shares: Of each frame in each slot, (batch, slots, frames).
+        cif: Number and times of the slots.
+    """
+
+    frames: Tensor
+    shares: Tensor
+    cif: CifOutput
+
+    @property
+    def lengths(self) -> Tensor:
+        """Number of valid slots, (batch,)."""
+        return self.cif.lengths
+
+    def cut(self, slots: int) -> Slots:
+        """The first so many slots."""
+        with torch.autocast(self.frames.device.type, enabled=False):
+            embeddings = integrate(self.shares[:, :slots], self.frames)
+        return Slots(embeddings, self.lengths, self.cif.cut(slots))
+
+
+def join_slots(parts: Sequence[Slots | Segments], num_slots: int | None) -> Slots:
+    """The slots of the parts of a batch, with room for as many as there are.
+
+    Args:
+        parts: In order.
+        num_slots: Slots of every utterance. None: the host looks the largest number up.
+    """
+    lengths = torch.cat([part.lengths for part in parts])  # (batch,)
+    most = int(lengths.max()) if num_slots is None else num_slots
+    slots = [part.cut(most) for part in parts]
+    cif = [part.cif for part in slots if part.cif is not None]
+    embeddings = join_padded([part.embeddings for part in slots])
+    return Slots(embeddings, lengths, join_outputs(cif) if cif else None)
+
+
+class KeywordExtractor(Protocol):
+    """What every keyword extractor offers (besides being a ``torch.nn.Module``).
+
+    With ``num_queries`` > 0 it has that many ``queries``, (num_queries, dim), which the block sees
+    before the frames. A large training batch comes in parts of similar length, each by itself.
+    """
+
+    num_queries: int
+    num_slots: int | None  # of every utterance; None: it varies
+
+    def target_lengths(
+        self, frame_lengths: Tensor, subword_lengths: Tensor | None = None
+    ) -> Tensor | None:
+        """Wanted number of keywords for the quantity loss, (batch,); None: there is no such loss.
+
+        Args:
+            frame_lengths: Number of frames, (batch,).
+            subword_lengths: Number of the caption's sub-words, (batch,), if the task reads them.
+        """
+        ...
+
+    def __call__(
+        self,
+        queries: Tensor,
+        frames: Tensor,
+        lengths: Tensor,
+        *,
+        target_lengths: Tensor | None = None,
+        step: int | None = None,
+    ) -> Slots | Segments:
+        """Makes slots of the block's output.
+
+        Args:
+            queries: Block output at the query positions, (batch, num_queries, dim).
+            frames: Block output at the frames, (batch, frames, dim); what is at padding means
+                nothing.
+            lengths: Number of frames, (batch,).
+            target_lengths: Wanted number of keywords in training, (batch,).
+            step: Number of optimiser updates done, for schedules.
+        """
+        ...
+
+
+class ClsKeywordExtractor(nn.Module):
+    """K learned queries, K keywords for every utterance (SpeechCLIP's cascaded architecture).
+
+    Args:
+        dim: Size of a frame.
+        num_keywords: K.
+    """
+
+    def __init__(self, dim: int, *, num_keywords: int = 8) -> None:
+        super().__init__()
+        self.num_queries = self.num_slots = num_keywords
+        self.queries = nn.Parameter(torch.randn(num_keywords, dim))
+
+    def target_lengths(self, frame_lengths: Tensor, subword_lengths: Tensor | None = None) -> None:
+        """The number of keywords is fixed: no target."""
+        return None
+
+    def forward(
+        self,
+        queries: Tensor,
+        frames: Tensor,
+        lengths: Tensor,
+        *,
+        target_lengths: Tensor | None = None,
+        step: int | None = None,
+    ) -> Slots:
+        """The block's outputs at the query positions are the slots; the frames are not used."""
+        return Slots(queries, lengths.new_full((len(queries),), self.num_slots))
+
+
+class CifKeywordExtractor(nn.Module):
+    """Monotonic segmentation, as many keywords as the speech holds (SpeechCLIP+).
+
+    In training the weights are scaled so they sum to the target. At inference the unfinished last
+    slot is completed or dropped.
+
+    Args:
+        dim: Size of a frame.
+        frames_per_keyword: Frames that a keyword should take, for the target by duration (20 frames
+            = 400 ms).
+        target: ``"duration"``, or ``"subwords"``: as many keywords as the caption has sub-words.
+        conv_width: Of the weights' network, as ``conv_layers``, ``dropout`` and ``initial_bias``:
+            see :class:`espnet_plugin.model.cif.FrameWeights`.
+        conv_layers: See ``conv_width``.
+        dropout: See ``conv_width``.
+        threshold: Weight that completes a slot.
+        tail_threshold: See :func:`espnet_plugin.model.cif.fire`; None drops the
+            unfinished slot.
+        scaling_steps: Updates after which training no longer scales; negative: never stops, 0:
+            never scales.
+        max_keywords: Slots beyond this number are dropped, see ``CifOutput.dropped``. CLIP's text
+            tower reads 75.
+        initial_bias: See ``conv_width``.
+
+    Raises:
+        ValueError: If the target is unknown or ``frames_per_keyword`` is not positive.
+    """
+
+    num_queries = 0
+    num_slots = None
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        frames_per_keyword: float = 20.0,
+        target: str = "duration",
+        conv_width: int = 3,
+        conv_layers: int = 1,
+        dropout: float = 0.5,
+        threshold: float = 1.0,
+        tail_threshold: float | None = 0.5,
+        scaling_steps: int = 5000,
+        max_keywords: int = 75,
+        initial_bias: float | None = None,
+        compatibility: ReferenceCompatibility | None = None,
+    ) -> None:
+        super().__init__()
+        if target not in TARGETS:
+            raise ValueError(f"target must be one of {', '.join(TARGETS)}; got {target!r}")
+        if frames_per_keyword <= 0:
+            raise ValueError(f"frames_per_keyword must be positive, got {frames_per_keyword}")
+        self.frames_per_keyword = frames_per_keyword
+        self.target = target
+        self.threshold = threshold
+        self.tail_threshold = tail_threshold
+        self.scaling_steps = scaling_steps
+        self.max_keywords = max_keywords
+        self.compatibility = compatibility or ReferenceCompatibility()
+        self.cif = FrameWeights(
+            dim,
+            conv_width=conv_width,
+            conv_layers=conv_layers,
+            dropout=dropout,
+            initial_bias=initial_bias,
+            convolve_padding=self.compatibility.convolve_padding,
+        )
+
+    @property
+    def reach(self) -> float | None:
+        """Frames that ``max_keywords`` last for at the rate of the target; None where the target
+        has no such rate. Of speech with more segments the rest is in no keyword."""
+        if self.target != "duration":
+            return None
+        return self.max_keywords * self.frames_per_keyword
+
+    def target_lengths(
+        self, frame_lengths: Tensor, subword_lengths: Tensor | None = None
+    ) -> Tensor:
+        """Wanted number of keywords, (batch,), see :class:`KeywordExtractor`.
+
+        Raises:
+            ValueError: If sub-words are the target and none are given.
+        """
+        if self.target == "duration":
+            return duration_targets(frame_lengths, self.frames_per_keyword)
+        if subword_lengths is None:
+            raise ValueError(
+                'keyword_extractor_conf.target is "subwords", but the data has no captions (text)'
+            )
+        return subword_lengths
+
+    def forward(
+        self,
+        queries: Tensor,
+        frames: Tensor,
+        lengths: Tensor,
+        *,
+        target_lengths: Tensor | None = None,
+        step: int | None = None,
+    ) -> Segments:
+        """Cuts the frames into slots; arguments as :class:`KeywordExtractor` says.
+
+        With ``target_lengths`` the rules of training hold (scaling, no tail), else those of
+        inference. ``alpha_sum`` is taken before scaling.
+        """
+        with torch.autocast(lengths.device.type, enabled=False):
+            frames = frames if frames.dtype == torch.float64 else frames.float()
+            if not self.compatibility.convolve_padding:
+                frames = zero_padding(frames, lengths)
+            alphas = self.cif(frames, lengths)  # (batch, frames)
+            alpha_sum = alphas.sum(dim=1)  # (batch,)
+            if target_lengths is not None and self._scales(step):
+                wanted = self.threshold * target_lengths.to(alphas.dtype)
+                alphas = scaled(alphas, alpha_sum, wanted)
+            shares, cif = fire(
+                alphas,
+                threshold=self.threshold,
+                tail_threshold=self.tail_threshold if target_lengths is None else None,
+                max_slots=self.max_keywords,
+                keep_leftovers=self.compatibility.keep_leftovers,
+            )
+        return Segments(frames, shares, replace(cif, alpha_sum=alpha_sum))
+
+    def _scales(self, step: int | None) -> bool:
+        return self.scaling_steps < 0 or (step or 0) < self.scaling_steps

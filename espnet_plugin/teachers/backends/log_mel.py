@@ -1,0 +1,138 @@
+"""Whisper and w2v-BERT 2.0 of the transformers library, which take log-mel spectra.
+
+The features are those of the library's own extractors, which work on the host and utterance by
+utterance. Here a batch is computed on its device.
+
+Both read at most 30 s at a time: Whisper has no positions beyond, and w2v-BERT's memory grows with
+the square of the length, by 0.6 GB for 30 s. Longer recordings are read in windows, whose frames do
+not see each other. As in the huggingface source, an utterance has the same hidden states alone and
+in any batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from espnet_plugin.teachers.backends.huggingface import TransformersBackend
+from espnet_plugin.utils.padding import padding_mask
+
+FRAME, HOP = 400, 160  # samples: 25 and 10 ms
+
+
+def whisper_features(speech: Tensor, filters: Tensor) -> Tensor:
+    """Log-mel spectra as Whisper's extractor computes them.
+
+    Args:
+        speech: (batch, samples), at least ``FRAME // 2`` zeros at the end.
+        filters: Of mel, (FRAME // 2 + 1, mels).
+
+    Returns:
+        (batch, samples // HOP, mels), float32.
+    """
+    with torch.autocast(speech.device.type, enabled=False):
+        window = torch.hann_window(FRAME, device=speech.device)
+        spectra = torch.stft(speech.float(), FRAME, HOP, window=window, return_complex=True)
+        power = spectra[..., : speech.shape[1] // HOP].abs().square().transpose(1, 2)
+        log_mel = (power @ filters).clamp(min=1e-10).log10()
+        loudest = log_mel.amax(dim=(1, 2), keepdim=True)  # (batch, 1, 1)
+        return (torch.maximum(log_mel, loudest - 8) + 4) / 4
+
+
+def kaldi_features(
+    speech: Tensor, frame_lengths: Tensor, filters: Tensor, window: Tensor
+) -> Tensor:
+    """Log-mel spectra as SeamlessM4T's extractor computes them, which follows Kaldi's.
+
+    Each mel has zero mean and unit variance over an utterance's own frames.
+
+    Args:
+        speech: (batch, samples).
+        frame_lengths: Frames of each utterance, (batch,), each at least 2.
+        filters: Of mel, (257, mels).
+        window: (FRAME,).
+
+    Returns:
+        (batch, frames, mels), float32; anything after an utterance's frames.
+    """
+    with torch.autocast(speech.device.type, enabled=False):
+        frames = (2**15 * speech.float()).unfold(1, FRAME, HOP)  # (batch, frames, FRAME)
+        frames = frames - frames.mean(dim=2, keepdim=True)
+        before = torch.cat([frames[..., :1], frames[..., :-1]], dim=2)
+        spectra = torch.fft.rfft((frames - 0.97 * before) * window, n=512)
+        log_mel = (spectra.abs().square() @ filters).clamp(min=2**-23).log()
+        padding = padding_mask(frame_lengths, log_mel.shape[1]).unsqueeze(-1)
+        count = frame_lengths[:, None, None]
+        mean = log_mel.masked_fill(padding, 0).sum(dim=1, keepdim=True) / count
+        centred = log_mel - mean
+        squares = centred.square().masked_fill(padding, 0).sum(dim=1, keepdim=True)
+        return centred * torch.rsqrt(squares / (count - 1) + 1e-7)
+
+
+class WhisperBackend(TransformersBackend):
+    """Whisper's encoder (arXiv 2212.04356): frames of 20 ms, ceil(samples / 320) of them.
+
+    It was trained on windows of 30 s. So a shorter utterance is padded with silence to 30 s, which
+    its frames see, and takes as long as 30 s. Only its own frames are returned.
+    """
+
+    word = "whisper"
+    lora_modules = ("q_proj", "v_proj")
+    filters: Tensor
+
+    def _prepare(self, config: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        from transformers import WhisperFeatureExtractor
+
+        del self.model.decoder
+        extractor = WhisperFeatureExtractor(feature_size=config.num_mel_bins)
+        filters = torch.from_numpy(extractor.mel_filters).float()
+        self.register_buffer("filters", filters, persistent=False)
+        self.window = config.max_source_positions
+        return (1,), (2 * HOP,)
+
+    def _features(self, speech: Tensor, sample_lengths: Tensor, ends: Sequence[int]) -> Tensor:
+        windows = -(-max(ends) // (self.window * self.stride))
+        # zeros behind the last window: the extractor would mirror the utterance there
+        missing = windows * self.window * self.stride + FRAME - speech.shape[1]
+        features = whisper_features(F.pad(speech, (0, missing)), self.filters)
+        frames = features[:, : 2 * windows * self.window].unflatten(1, (-1, 2))
+        return frames.to(speech.dtype)  # (batch, frames, 2, mels)
+
+    def _encode(self, features: Tensor, lengths: Tensor, ends: Sequence[int]) -> Tensor:
+        return self._collect(features.flatten(1, 2).transpose(1, 2), ends, {})
+
+
+class Wav2Vec2BertBackend(TransformersBackend):
+    """w2v-BERT 2.0 (arXiv 2312.05187): a frame is two spectra of 10 ms, the last one if complete.
+
+    Its frames are floor((samples - 240) / 320).
+    """
+
+    word = "w2v_bert"
+    lora_modules = ("linear_q", "linear_v")
+    window = 1500
+    filters: Tensor
+    povey: Tensor
+
+    def _prepare(self, config: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        from transformers import SeamlessM4TFeatureExtractor
+
+        mels = config.feature_projection_input_dim // 2
+        extractor = SeamlessM4TFeatureExtractor(feature_size=mels, num_mel_bins=mels)
+        filters, povey = map(torch.from_numpy, (extractor.mel_filters, extractor.window))
+        self.register_buffer("filters", filters.float(), persistent=False)
+        self.register_buffer("povey", povey.float(), persistent=False)
+        return (FRAME + HOP,), (2 * HOP,)
+
+    def _features(self, speech: Tensor, sample_lengths: Tensor, ends: Sequence[int]) -> Tensor:
+        spectra = (sample_lengths - FRAME) // HOP + 1
+        features = kaldi_features(speech, spectra, self.filters, self.povey)
+        frames = features[:, : features.shape[1] // 2 * 2].unflatten(1, (-1, 2)).flatten(2)
+        return self.model.feature_projection(frames.to(speech.dtype))[0]  # (batch, frames, dim)
+
+    def _masks(self, padding: Tensor, dtype: torch.dtype) -> dict[str, Any]:
+        return {**super()._masks(padding, dtype), "conv_attention_mask": ~padding}

@@ -1,0 +1,108 @@
+"""Checks and preparation of waveforms, the same for every speech encoder."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from espnet_plugin.utils.padding import padding_mask
+
+WAVEFORM_NORM_EPS = 1e-5
+
+
+def float_samples(samples: Tensor) -> Tensor:
+    """Samples as floating point in [-1, 1], of any shape: integers are divided by their range.
+
+    Args:
+        samples: Floating point, returned as it is; or integers as in recordings: signed ones of 8,
+            16 or 32 bits, or unsigned ones of 8 bits, whose silence is 128.
+
+    Raises:
+        TypeError: For another type. The range of samples in 64-bit integers is not known.
+    """
+    if samples.is_floating_point():
+        return samples
+    if samples.dtype == torch.uint8:
+        return (samples.float() - 128) / 128
+    if samples.dtype in (torch.int8, torch.int16, torch.int32):
+        return samples.float() / -float(torch.iinfo(samples.dtype).min)
+    raise TypeError(
+        f"samples are {samples.dtype}: give floating point in [-1, 1], or integers of 8, 16 or 32 "
+        "bits"
+    )
+
+
+def float_speech(speech: np.ndarray) -> np.ndarray:
+    """Samples of any shape as floating point: integers are divided by their range."""
+    return float_samples(torch.from_numpy(np.ascontiguousarray(speech))).numpy()
+
+
+def checked_ends(speech: Tensor, sample_lengths: Tensor) -> list[int]:
+    """Numbers of samples of a batch of waveforms, on the host, which waits for the device once.
+
+    Raises:
+        ValueError: If shapes or lengths do not fit, or an utterance is empty.
+    """
+    if speech.dim() != 2:
+        raise ValueError(f"speech must be (batch, samples), not {tuple(speech.shape)}")
+    if sample_lengths.shape != speech.shape[:1]:
+        raise ValueError(
+            f"speech_lengths must be ({speech.shape[0]},), not {tuple(sample_lengths.shape)}"
+        )
+    if speech.shape[0] == 0:
+        raise ValueError("speech is an empty batch")
+    ends: list[int] = sample_lengths.tolist()
+    if min(ends) < 1:
+        raise ValueError("an utterance has no samples: remove it from the data")
+    if max(ends) > speech.shape[1]:
+        raise ValueError(
+            f"speech_lengths say {max(ends)} samples, but speech has {speech.shape[1]} per row"
+        )
+    return ends
+
+
+def prepare_waveforms(
+    speech: Tensor, sample_lengths: Tensor, *, normalize: bool, min_samples: int
+) -> tuple[Tensor, Tensor]:
+    """Cleans the padding, lengthens short utterances, normalises each by its own samples.
+
+    An utterance shorter than ``min_samples`` is padded with zeros, which then count as its own
+    samples.
+
+    Args:
+        speech: (batch, longest), anything after each utterance's end.
+        sample_lengths: (batch,).
+        normalize: Zero mean and unit variance per utterance (biased variance, eps 1e-5).
+        min_samples: An encoder's receptive field.
+
+    Returns:
+        Waveforms (batch, max(longest, min_samples)) that are 0 after their ends, and their
+        lengths (batch,), each >= min_samples.
+    """
+    longest = speech.shape[1]
+    speech = speech.masked_fill(padding_mask(sample_lengths, longest), 0.0)
+    if longest < min_samples:
+        speech = F.pad(speech, (0, min_samples - longest))  # (batch, min_samples)
+    sample_lengths = sample_lengths.clamp(min=min_samples)
+    if normalize:
+        speech = normalize_waveforms(speech, sample_lengths)
+    return speech, sample_lengths
+
+
+def normalize_waveforms(speech: Tensor, sample_lengths: Tensor) -> Tensor:
+    """Zero mean and unit variance (biased, eps 1e-5) of each utterance's samples, float32.
+
+    Args:
+        speech: (batch, samples).
+        sample_lengths: (batch,); samples after an utterance's end become 0.
+    """
+    padding = padding_mask(sample_lengths, speech.shape[1])
+    with torch.autocast(speech.device.type, enabled=False):
+        speech = speech.float()
+        count = sample_lengths.unsqueeze(1).to(speech.dtype)
+        mean = speech.sum(dim=1, keepdim=True) / count
+        centred = (speech - mean).masked_fill(padding, 0.0)
+        variance = centred.square().sum(dim=1, keepdim=True) / count
+        return centred * torch.rsqrt(variance + WAVEFORM_NORM_EPS)

@@ -1,0 +1,319 @@
+"""CLIP weights: found or downloaded, read without executing anything in them, loaded into towers.
+
+OpenAI publishes CLIP as TorchScript archives: a zip file with the program, a pickle of the module
+tree and the raw tensors. Without the program the archive is one that ``torch.load`` reads with its
+own list of what may be unpickled; the tree's classes become inert stand-ins.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from espnet_plugin.teachers.clip_config import ClipConfig
+from espnet_plugin.teachers.hub import from_cache_or_hub
+from espnet_plugin.teachers.weights import (
+    check_fit,
+    read_pickle,
+    read_safetensors,
+)
+
+logger = logging.getLogger(__name__)
+
+RANDOM = "random"
+OPENAI_SUFFIX = ".pt"  # of all files that OpenAI released
+_WEIGHTS_OF_HUB = (
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.safetensors",
+    "open_clip_pytorch_model.bin",
+)
+# Numbers beside the weights by which OpenAI's files are known.
+OPENAI_KEYS = ("input_resolution", "context_length", "vocab_size")
+_NOT_IN_STATE_DICTS = ("attn_mask",)  # but in TorchScript files
+_NOT_IN_TOWERS = ("logit_scale", "logit_bias")
+_TOKEN_EMBEDDING = ("token_embedding.weight", "text.token_embedding.weight")
+_RECORDS = ("data.pkl", "data", "version", "byteorder")
+# The program's classes; and what wraps typed lists and the like, which hold no tensors of a tower.
+_INERT = ("__torch__", "torch.jit._pickle.")
+
+
+def find_weights(
+    config: ClipConfig, pretrained: str, *, cache_dir: str | Path | None = None
+) -> Path:
+    """Finds, or else downloads, pretrained weights.
+
+    Args:
+        config: The architecture.
+        pretrained: open_clip's tag or a local file.
+        cache_dir: Folder of downloads; None: the libraries' defaults.
+
+    Raises:
+        FileNotFoundError: If the weights can neither be found nor downloaded.
+        ValueError: If the tag is unknown, or its activation is not the configuration's.
+    """
+    path = Path(pretrained)
+    if path.is_file():
+        if looks_like_openai_file(path):
+            check_openai_activation(config, path)
+        return path
+    if os.sep in pretrained or path.suffix in (".pt", ".pth", ".bin", ".safetensors"):
+        raise FileNotFoundError(f"clip_conf.pretrained: there is no file {pretrained}")
+    import open_clip
+
+    tags = open_clip.list_pretrained_tags_by_model(config.name) if config.is_named else []
+    if pretrained not in tags:
+        known = f"its tags are {', '.join(tags)}" if tags else "it has none"
+        raise ValueError(
+            f"clip_conf.pretrained: {pretrained!r} is neither a file nor a tag of {config.name} "
+            f"({known})"
+        )
+    tag = open_clip.get_pretrained_cfg(config.name, pretrained)
+    if bool(tag.get("quick_gelu", False)) != config.quick_gelu:
+        raise ValueError(_activation_message(config, f"the weights {pretrained!r}"))
+    return _download(config, pretrained, tag, cache_dir)
+
+
+def looks_like_openai_file(path: Path) -> bool:
+    """Whether a file is named like OpenAI's released weights or is from their cached hub copy."""
+    hub_parts = [part for part in path.resolve().parts if part.startswith("models--")]
+    if any("openai" in part.lower() for part in (path.name, *hub_parts)):
+        return True
+    return path.suffix == OPENAI_SUFFIX and path.name in _openai_names()
+
+
+def _openai_names() -> set[str]:
+    import open_clip
+
+    return {
+        os.path.basename(open_clip.get_pretrained_url(model, "openai"))
+        for model in open_clip.list_openai_models()
+    }
+
+
+def check_openai_activation(config: ClipConfig, path: Path) -> None:
+    """Refuses weights that are OpenAI's for a model without QuickGELU."""
+    if not config.quick_gelu:
+        raise ValueError(_activation_message(config, f"{path}, which is OpenAI's,"))
+
+
+def _activation_message(config: ClipConfig, weights: str) -> str:
+    if config.quick_gelu:
+        model = config.name.removesuffix("-quickgelu")
+        return (
+            f"{weights} were trained with GELU, but {config.name} uses QuickGELU: the embeddings "
+            f"would be wrong. Set clip_conf.model to {model}"
+        )
+    remedy = (
+        f"Set clip_conf.model to {config.name}-quickgelu"
+        if config.is_named
+        else f'Put "quick_gelu": true into {config.name}'
+    )
+    return (
+        f"{weights} needs QuickGELU, but {config.name} uses GELU: the embeddings would be wrong. "
+        f"{remedy}"
+    )
+
+
+def _download(
+    config: ClipConfig, name: str, tag: dict[str, Any], cache_dir: str | Path | None
+) -> Path:
+    from open_clip.pretrained import download_pretrained
+
+    source = tag.get("hf_hub", "").rstrip("/") or tag.get("url", "")
+
+    def load(*, local_files_only: bool = False) -> Path:
+        if local_files_only:
+            return _cached_file(tag, cache_dir)
+        logger.info("downloading the CLIP weights %s of %s from %s", name, config.name, source)
+        return Path(download_pretrained(tag, cache_dir=cache_dir and str(cache_dir)))
+
+    return from_cache_or_hub(
+        load,
+        missing=f"CLIP weights {name!r} of {config.name}: no {source}",
+        cache=cache_dir,
+        remedy=f"Fetch {_WEIGHTS_OF_HUB[0]} from there on a machine with a network and set "
+        "clip_conf.pretrained (recipe option --clip_pretrained) to the local file",
+    )
+
+
+def _cached_file(tag: dict[str, Any], cache_dir: str | Path | None) -> Path:
+    """A copy that is on this disk; open_clip itself would ask the network first."""
+    from huggingface_hub import try_to_load_from_cache
+
+    repository, filename = os.path.split(tag.get("hf_hub", ""))
+    if repository:
+        for candidate in (filename,) if filename else _WEIGHTS_OF_HUB:
+            found = try_to_load_from_cache(repository, candidate, cache_dir=cache_dir)
+            if isinstance(found, str):
+                return Path(found)
+    if tag.get("url"):
+        directory = Path(cache_dir) if cache_dir else Path("~/.cache/clip").expanduser()
+        path = directory / os.path.basename(tag["url"])
+        if path.is_file():
+            return path
+    raise FileNotFoundError(tag)
+
+
+def read_clip_weights(
+    path: Path, *, wanted: Callable[[str], bool] = lambda key: True
+) -> tuple[dict[str, Tensor], bool]:
+    """Reads a state dict of open_clip's or OpenAI's CLIP.
+
+    Args:
+        path: .safetensors, a pickled state dict (read weights-only), a training checkpoint of
+            open_clip that holds one, or OpenAI's TorchScript file.
+        wanted: Which keys to keep; others are not read if the format allows it.
+
+    Returns:
+        The tensors, and whether the file is in OpenAI's own format.
+
+    Raises:
+        ValueError: If the file is none of these.
+    """
+    if path.suffix == ".safetensors":
+        return read_safetensors(path, wanted), False
+    if is_torchscript(path):
+        content = {
+            key: value
+            for key, value in read_torchscript_tensors(path).items()
+            if key.rpartition(".")[2] not in _NOT_IN_STATE_DICTS
+        }
+    else:
+        content = read_pickle(path)
+    weights = _state_dict_in(content, path)
+    is_openai = all(key in weights for key in OPENAI_KEYS)
+    return {
+        key: value for key, value in weights.items() if key not in OPENAI_KEYS and wanted(key)
+    }, is_openai
+
+
+def read_token_embedding(path: Path) -> Tensor | None:
+    """The table of token embeddings of CLIP weights, float32, (V, token_dim).
+
+    Args:
+        path: As for :func:`read_clip_weights`, which also lists the errors.
+
+    Returns:
+        The table; None if it is not stored under CLIP's own name.
+    """
+    weights, _ = read_clip_weights(path, wanted=_is_token_embedding)
+    return next((table.float() for table in weights.values()), None)
+
+
+def _is_token_embedding(key: str) -> bool:
+    return key.removeprefix("module.") in _TOKEN_EMBEDDING
+
+
+def _state_dict_in(content: object, path: Path) -> dict[str, Tensor]:
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]  # a training checkpoint of open_clip
+    if not isinstance(content, Mapping) or not all(isinstance(key, str) for key in content):
+        raise ValueError(f"{path}: holds no state dict")
+    tensors = {key: value for key, value in content.items() if isinstance(value, Tensor)}
+    if not tensors:
+        raise ValueError(f"{path}: holds no state dict")
+    return {key.removeprefix("module."): value for key, value in tensors.items()}
+
+
+def is_image_key(key: str) -> bool:
+    """Whether a weight belongs to the image tower (with or without DDP's prefix)."""
+    return key.removeprefix("module.").startswith("visual.")
+
+
+def load_towers(
+    model: nn.Module, weights: Mapping[str, Tensor], path: Path, *, image: bool, text: bool
+) -> None:
+    """Loads weights strictly into the towers that are wanted.
+
+    Args:
+        model: open_clip's CLIP or CustomTextCLIP.
+        weights: As ``read_clip_weights`` gives them.
+        path: For messages.
+        image: Load the image tower.
+        text: Load the text tower.
+
+    Raises:
+        ValueError: If a weight is missing, of another shape, or not used.
+    """
+    from open_clip.convert import convert_state_dict
+    from open_clip.model import convert_to_custom_text_state_dict
+
+    given = convert_state_dict(model, dict(weights))
+    if hasattr(model, "text") and "positional_embedding" in given:
+        given = convert_to_custom_text_state_dict(given)
+
+    def is_wanted(key: str) -> bool:
+        return key not in _NOT_IN_TOWERS and (image if is_image_key(key) else text)
+
+    # A buffer of old HF text towers that newer transformers versions do not have.
+    given.pop("text.transformer.embeddings.position_ids", None)
+    own = {key: value for key, value in model.state_dict().items() if is_wanted(key)}
+    given = {key: value for key, value in given.items() if is_wanted(key)}
+    check_fit(given, own, f"{path}: not the weights of this CLIP configuration")
+    with torch.no_grad():
+        for key, value in own.items():
+            value.copy_(given[key])
+
+
+def is_torchscript(path: Path) -> bool:
+    """Whether a file is a TorchScript archive."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.split("/")[1:2] == ["code"] for name in archive.namelist())
+
+
+def read_torchscript_tensors(path: Path) -> dict[str, Tensor]:
+    """All tensors of a TorchScript file's modules, under their dotted names.
+
+    Those are its parameters and buffers, and buffers that a state dict would not hold.
+
+    Raises:
+        ValueError: If it is truncated, or its pickle holds anything but modules, tensors and
+            numbers.
+    """
+    with tempfile.TemporaryFile() as without_program:  # has no name, so no kill leaves it behind
+        with zipfile.ZipFile(path) as script, zipfile.ZipFile(without_program, "w") as archive:
+            for entry in script.infolist():
+                name = entry.filename
+                if name.partition("/")[2].partition("/")[0] in _RECORDS:
+                    if entry.compress_type != zipfile.ZIP_STORED:  # a few bytes may become many
+                        raise ValueError(f"{path}: {name} is compressed, as PyTorch writes nothing")
+                    with script.open(name) as source, archive.open(name, "w") as target:
+                        shutil.copyfileobj(source, target)
+        without_program.flush()
+        file = Path(f"/dev/fd/{without_program.fileno()}")
+        try:
+            tree = read_pickle(file, stand_in=_stand_in)
+        except ValueError as error:
+            raise ValueError(str(error).replace(str(file), str(path))) from error
+    tensors: dict[str, Tensor] = {}
+    _collect(tree, "", tensors)
+    return tensors
+
+
+class _StandIn:
+    """Stands for any class or function of the archive; keeps the attributes that it is given."""
+
+    def __init__(self, *_arguments: Any) -> None: ...
+
+
+def _stand_in(name: str) -> type | None:
+    return _StandIn if name.startswith(_INERT) else None
+
+
+def _collect(node: _StandIn, prefix: str, tensors: dict[str, Tensor]) -> None:
+    for name, value in vars(node).items():
+        if isinstance(value, Tensor):
+            tensors[prefix + name] = value
+        elif isinstance(value, _StandIn):
+            _collect(value, f"{prefix}{name}.", tensors)

@@ -1,0 +1,70 @@
+"""Runs of equal neighbours against itertools.groupby."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from espnet_plugin.model.cif import fire
+from espnet_plugin.model.keywords import find_runs, merge_quantized, merge_segments
+from espnet_plugin.model.quantizer import TokenQuantizer
+
+utterances = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=7), min_size=1, max_size=4)
+
+
+def padded(rows: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+    longest = max(map(len, rows))
+    return (
+        torch.tensor([row + [row[-1]] * (longest - len(row)) for row in rows]),
+        torch.tensor([len(row) for row in rows]),
+    )
+
+
+@settings(deadline=None)
+@given(utterances)
+def test_runs_and_their_means_are_those_of_groupby(rows):
+    chosen, lengths = padded(rows)
+    values = torch.randn(*chosen.shape, 2)
+    runs = find_runs(chosen, lengths)
+    means = runs.mean(values)
+    for row, said in enumerate(rows):
+        groups = [list(members) for _, members in groupby(range(len(said)), key=said.__getitem__)]
+        assert runs.lengths[row] == len(groups)
+        expected = torch.stack([values[row, members].mean(dim=0) for members in groups])
+        torch.testing.assert_close(means[row, : len(groups)], expected)
+        assert not means[row, len(groups) :].any()
+
+
+def test_spans_are_joined_and_the_run_fires_at_its_end():
+    _, segments = fire(torch.full((1, 6), 0.5), max_slots=3)  # of two frames
+    merged = merge_segments(segments, find_runs(torch.tensor([[4, 4, 7]]), segments.lengths))
+    assert merged.lengths.tolist() == [2]
+    assert merged.starts.tolist() == [[0, 4, 0]] and merged.ends.tolist() == [[4, 6, 0]]
+    assert merged.fired[0].nonzero().flatten().tolist() == [3, 5]
+    torch.testing.assert_close(merged.alpha_sum, segments.alpha_sum)
+
+
+@pytest.mark.parametrize("hard", [True, False])
+def test_a_run_keeps_its_row_and_each_member_gets_its_share_of_the_gradient(hard):
+    table = torch.eye(4)
+    keywords = torch.tensor([[[5.0, 1, 0, 9], [4, 0, 2, 9], [0, 1, 3, 9]]], requires_grad=True)
+    quantizer = TokenQuantizer(hard=hard).train()
+    forbidden = torch.tensor([False, False, False, True])
+    quantized = quantizer(keywords, table, forbidden=forbidden)
+    merged = merge_quantized(quantized, find_runs(quantized.rows, torch.tensor([3])))
+    assert merged.rows[:, :2].tolist() == [[0, 2]]
+    assert merged.similarities[:, :2].argmax(dim=-1).tolist() == [[0, 2]]
+    assert merged.similarities[..., 3].isneginf().all()
+    by_hand = torch.stack([quantized.embeddings[:, :2].mean(dim=1), quantized.embeddings[:, 2]], 1)
+    torch.testing.assert_close(merged.embeddings[:, :2], by_hand)
+    weights = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    (gradient,) = torch.autograd.grad(
+        (merged.embeddings[:, :2] * weights).sum(), keywords, retain_graph=True
+    )
+    (expected,) = torch.autograd.grad((by_hand * weights).sum(), keywords)
+    torch.testing.assert_close(gradient, expected)
+    assert gradient.isfinite().all()

@@ -1,0 +1,156 @@
+"""The contrastive loss against a loop."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from espnet_plugin.model.bounds import keep_in_bounds
+from espnet_plugin.model.gather import gather_features, own_rows
+from espnet_plugin.model.losses import MaskedContrastiveLoss, cross_lingual_loss
+
+
+def loss_by_loop(a, b, ids, scale, margin, decoupled):
+    total = 0.0
+    for first, second in ((a, b), (b, a)):
+        for i in range(len(first)):
+            positive = float(scale * first[i] @ second[i] - margin)
+            terms = [] if decoupled else [positive]
+            terms += [
+                float(scale * first[i] @ second[j]) for j in range(len(a)) if ids[j] != ids[i]
+            ]
+            total += -positive + math.log(sum(math.exp(term) for term in terms))
+    return total / (2 * len(a))
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.3])
+@pytest.mark.parametrize("decoupled", [False, True])
+@pytest.mark.parametrize("ids", [[0, 1, 2, 3], [0, 0, 1, 2]])
+def test_equals_the_obvious_loop(ids, decoupled, margin):
+    torch.manual_seed(0)
+    a, b = F.normalize(torch.randn(2, 4, 5), dim=-1)
+    loss = MaskedContrastiveLoss(margin=margin, decoupled=decoupled)
+    expected = loss_by_loop(a, b, ids, 1 / 0.07, margin, decoupled)
+    assert loss(a, b, torch.tensor(ids)).item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("learnable", [False, True])
+def test_scale_starts_at_most_at_its_limit(learnable):
+    loss = MaskedContrastiveLoss(initial_temperature=1e-9, learnable=learnable)
+    assert loss.scale.item() == pytest.approx(100.0)
+
+
+def test_a_loaded_scale_above_the_limit_is_brought_back():
+    loss = nn.ModuleDict({"loss": MaskedContrastiveLoss()})
+    loss.load_state_dict({"loss.log_scale": torch.tensor(150.0)})
+    a = F.normalize(torch.randn(3, 4), dim=-1)
+    assert loss["loss"].scale.item() == pytest.approx(100.0)
+    assert torch.isfinite(loss["loss"](a, a, torch.arange(3)))
+
+
+def test_scale_comes_back_from_its_limit_and_never_passes_it():
+    torch.manual_seed(0)
+    loss = MaskedContrastiveLoss(initial_temperature=0.011)
+    optimizer = torch.optim.SGD(loss.parameters(), lr=0.1)
+    loss.log_scale.grad = torch.tensor(-20.0)
+    optimizer.step()
+    assert loss.scale.item() > 600
+    keep_in_bounds(loss)
+    assert loss.scale.item() == pytest.approx(100.0)
+    a, b = F.normalize(torch.randn(2, 6, 4), dim=-1)  # random pairs want a lower scale
+    for _ in range(200):
+        optimizer.zero_grad()
+        loss(a, b).backward()
+        optimizer.step()
+        keep_in_bounds(loss)
+    assert loss.scale.item() < 50
+
+
+@pytest.mark.parametrize("decoupled", [False, True])
+def test_a_batch_of_one_image_has_no_negatives(decoupled):
+    a = F.normalize(torch.randn(3, 4), dim=-1).requires_grad_()
+    loss = MaskedContrastiveLoss(decoupled=decoupled)(a, a.detach(), torch.zeros(3))
+    loss.backward()
+    assert float(loss) == pytest.approx(0.0, abs=1e-6)
+    assert torch.isfinite(a.grad).all()
+
+
+def test_shapes_must_fit():
+    with pytest.raises(ValueError, match="do not fit"):
+        MaskedContrastiveLoss()(torch.zeros(3, 2), torch.zeros(4, 2))
+
+
+def test_one_process_gathers_nothing():
+    features = torch.randn(2, 3)
+    assert gather_features(features) is features
+    assert own_rows(features) == slice(0, 2)
+
+
+@pytest.mark.parametrize("decoupled", [False, True])
+def test_parts_of_the_rows_weighted_by_their_number_are_the_whole(decoupled):
+    torch.manual_seed(0)
+    a, b = F.normalize(torch.randn(2, 5, 4), dim=-1)
+    loss = MaskedContrastiveLoss(margin=0.2, decoupled=decoupled)
+    for ids in (None, torch.tensor([0, 1, 0, 2, 2]), torch.zeros(5)):
+        parts = [loss(a, b, ids, own=slice(0, 2)), loss(a, b, ids, own=slice(2, 5))]
+        joined = (2 * parts[0] + 3 * parts[1]) / 5
+        torch.testing.assert_close(joined, loss(a, b, ids), atol=1e-6, rtol=1e-5)
+
+
+def cross_lingual_by_loop(speech, ids, languages, scale, rows):
+    found = []
+    for i in rows:
+        for p in range(len(speech)):
+            if ids[p] == ids[i] and languages[p] != languages[i]:
+                positive = float(scale * speech[i] @ speech[p])
+                terms = [positive] + [
+                    float(scale * speech[i] @ speech[j])
+                    for j in range(len(speech))
+                    if languages[j] == languages[p] and ids[j] != ids[i]
+                ]
+                found.append(-positive + math.log(sum(math.exp(term) for term in terms)))
+    return sum(found) / len(found)
+
+
+@pytest.mark.parametrize("own", [slice(0, 9), slice(3, 7)])
+@pytest.mark.parametrize(
+    ("ids", "languages"),
+    [
+        ([0, 0, 0, 1, 1, 1, 2, 2, 2], [0, 1, 2, 0, 1, 2, 0, 1, 2]),  # parallel batches
+        ([0, 1, 0, 2, 0, 2, 3, 1, 0], [5, 5, 5, 5, 7, 7, 7, 7, 7]),  # as mixed ones come
+    ],
+)
+def test_cross_lingual_term_equals_the_obvious_loop(ids, languages, own):
+    torch.manual_seed(0)
+    speech = F.normalize(torch.randn(9, 5), dim=-1)
+    loss = cross_lingual_loss(
+        speech, torch.tensor(ids), torch.tensor(languages), torch.tensor(14.0), own=own
+    )
+    expected = cross_lingual_by_loop(speech, ids, languages, 14.0, range(own.start, own.stop))
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_cross_lingual_term_is_that_of_pairs_of_languages():
+    """With one caption of each image in each language: the mean of the symmetric losses."""
+    torch.manual_seed(1)
+    en, es, sw = F.normalize(torch.randn(3, 4, 5), dim=-1)
+    loss = MaskedContrastiveLoss()
+    pairs = [loss(en, es), loss(en, sw), loss(es, sw)]
+    speech, ids = torch.cat([en, es, sw]), torch.arange(4).repeat(3)
+    found = cross_lingual_loss(speech, ids, torch.arange(3).repeat_interleave(4), loss.scale)
+    assert found.item() == pytest.approx(sum(pairs).item() / 3, rel=1e-5)
+
+
+@pytest.mark.parametrize("ids", [[0, 1, 2], [0, 0, 0]])  # no pair; no negative
+def test_cross_lingual_term_without_pairs_or_negatives_is_zero(ids):
+    speech = F.normalize(torch.randn(3, 4), dim=-1).requires_grad_()
+    loss = cross_lingual_loss(
+        speech, torch.tensor(ids), torch.tensor([0, 1, 2]), torch.tensor(14.0)
+    )
+    assert loss.item() == 0
+    loss.backward()
+    assert not speech.grad.any()

@@ -1,0 +1,256 @@
+"""Finding and reading CLIP weights, good and bad."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import zipfile
+from collections import OrderedDict
+
+import open_clip
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from espnet_plugin.teachers.clip import FrozenCLIP
+from espnet_plugin.teachers.clip_config import ClipConfig, read_clip_config
+from espnet_plugin.teachers.clip_weights import (
+    find_weights,
+    is_torchscript,
+    looks_like_openai_file,
+    read_clip_weights,
+    read_torchscript_tensors,
+)
+from tests.tiny import tiny_clip_config, tiny_clip_weights
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("clip")
+    config = tiny_clip_config(directory)
+    return config, tiny_clip_weights(directory, config)
+
+
+class Touch:
+    """A pickle that would create a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
+
+
+def as_openai_archive(config, weights, path, *, half=True):
+    """The tiny CLIP as OpenAI publishes theirs: a TorchScript archive with three numbers."""
+
+    class Numbers(open_clip.CLIP):
+        def __init__(self, **options):
+            super().__init__(**options)
+            self.register_buffer("input_resolution", torch.tensor(32))
+            del self.context_length, self.vocab_size
+            self.register_buffer("context_length", torch.tensor(77))
+            self.register_buffer("vocab_size", torch.tensor(49408))
+
+        def forward(self, image):
+            return self.encode_image(image)
+
+    model = Numbers(**json.loads(config.read_text())).eval()
+    model.load_state_dict(load_file(weights), strict=False)
+    with torch.no_grad():
+        traced = torch.jit.trace(model, torch.rand(1, 3, 32, 32))
+    if half:
+        traced.half()
+    traced.save(str(path))
+    return path
+
+
+def test_pickled_state_dicts(files, tmp_path):
+    config, weights = files
+    tensors = load_file(weights)
+    expected = FrozenCLIP(model=str(config), pretrained=str(weights)).state_dict()
+    torch.save(tensors, tmp_path / "plain.pt")
+    torch.save(
+        {"epoch": 3, "state_dict": {f"module.{key}": value for key, value in tensors.items()}},
+        tmp_path / "training.bin",
+    )
+    torch.save(tensors, tmp_path / "legacy.pth", _use_new_zipfile_serialization=False)
+    for name in ("plain.pt", "training.bin", "legacy.pth"):
+        clip = FrozenCLIP(model=str(config), pretrained=str(tmp_path / name))
+        for key, value in clip.state_dict().items():
+            assert torch.equal(value, expected[key])
+
+
+def test_openai_torchscript_archive(files, tmp_path):
+    config, weights = files
+    path = as_openai_archive(config, weights, tmp_path / "tiny.pt")
+    assert is_torchscript(path)
+    tensors = read_torchscript_tensors(path)
+    for key, value in load_file(weights).items():
+        assert torch.equal(tensors[key], value.half()), key
+    clip = FrozenCLIP(model=str(config), pretrained=str(path))
+    expected = FrozenCLIP(model=str(config), pretrained=str(weights))
+    with torch.no_grad():
+        torch.testing.assert_close(
+            clip.encode_texts(["a cat"]), expected.encode_texts(["a cat"]), rtol=0, atol=5e-3
+        )
+    plain = tiny_clip_config(tmp_path, quick_gelu=False)
+    with pytest.raises(ValueError, match=r'QuickGELU.*"quick_gelu": true'):
+        FrozenCLIP(model=str(plain), pretrained=str(path))
+
+
+def test_nothing_is_executed(files, tmp_path):
+    config, _ = files
+    victim = tmp_path / "victim"
+    for name, payload in [
+        ("protocol2.pt", pickle.dumps({"a": Touch(victim)}, protocol=2)),
+        ("protocol4.pt", pickle.dumps({"a": Touch(victim)}, protocol=4)),
+    ]:
+        (tmp_path / name).write_bytes(payload)
+        with pytest.raises(ValueError, match="safetensors"):
+            FrozenCLIP(model=str(config), pretrained=str(tmp_path / name))
+    torch.save({"a": Touch(victim)}, tmp_path / "zipped.pt")
+    with pytest.raises(ValueError, match=r"refuses to unpickle _?io\.open"):
+        FrozenCLIP(model=str(config), pretrained=str(tmp_path / "zipped.pt"))
+    with zipfile.ZipFile(tmp_path / "script.pt", "w") as archive:
+        archive.writestr("script/code/a.py", "")
+        archive.writestr("script/version", "3\n")
+        archive.writestr("script/data.pkl", pickle.dumps(Touch(victim), protocol=2))
+    with pytest.raises(ValueError, match=r"script.pt: refuses to unpickle _?io\.open"):
+        FrozenCLIP(model=str(config), pretrained=str(tmp_path / "script.pt"))
+    assert not victim.exists()
+
+
+def test_what_pytorch_admits_beyond_plain_tensors_is_refused_in_every_form(tmp_path):
+    sparse = torch.eye(2).to_sparse()
+    for new in (True, False):
+        torch.save({"a": sparse}, tmp_path / "a.pt", _use_new_zipfile_serialization=new)
+        with pytest.raises(ValueError, match="refuses to unpickle torch._utils._rebuild_sparse"):
+            read_clip_weights(tmp_path / "a.pt")
+
+
+def test_a_compressed_script_is_not_unpacked(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x/code/a.py", "")
+        archive.writestr("x/data/0", bytes(10**6))
+    with pytest.raises(ValueError, match="x/data/0 is compressed"):
+        read_torchscript_tensors(tmp_path / "a.pt")
+
+
+def test_tensors_do_not_leave_the_file(tmp_path):
+    """A record of two numbers said to hold a thousand: PyTorch before 2.10 reads beyond it."""
+    tensor = (
+        b"ctorch._utils\n_rebuild_tensor_v2\n((U\x07storagectorch\nFloatStorage\nU\x010U\x03cpu"
+        b"M\xe8\x03tQK\x00(M\xe8\x03t(K\x01t\x89NtR"
+    )
+    for name, code in (("script.pt", ["x/code/a.py"]), ("plain.pt", [])):
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            for record in [*code, "x/version"]:
+                archive.writestr(record, "3\n")
+            archive.writestr("x/data.pkl", b"\x80\x02c__torch__\nM\n)\x81}U\x01w" + tensor + b"sb.")
+            archive.writestr("x/data/0", bytes(8))
+    with pytest.raises(ValueError, match="script.pt: cannot be read as weights.*resiz"):
+        read_torchscript_tensors(tmp_path / "script.pt")
+    with pytest.raises(ValueError, match="plain.pt: refuses to unpickle __torch__.M"):
+        read_clip_weights(tmp_path / "plain.pt")
+
+
+def test_unusable_files_are_named(files, tmp_path):
+    config, weights = files
+    cases = {
+        "truncated.safetensors": weights.read_bytes()[:-100],
+        "garbage.pt": b"no weights at all",
+        "empty.pt": b"",
+    }
+    for name, content in cases.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match=name):
+            FrozenCLIP(model=str(config), pretrained=str(tmp_path / name))
+    torch.save([1, 2], tmp_path / "list.pt")
+    with pytest.raises(ValueError, match="no state dict"):
+        FrozenCLIP(model=str(config), pretrained=str(tmp_path / "list.pt"))
+    torch.save(OrderedDict(positional_embedding=torch.zeros(3, 3)), tmp_path / "other.pt")
+    with pytest.raises(ValueError, match="is missing.* more"):
+        FrozenCLIP(model=str(config), pretrained=str(tmp_path / "other.pt"))
+    with pytest.raises(FileNotFoundError, match="absent.pt"):
+        FrozenCLIP(model=str(config), pretrained=str(tmp_path / "absent.pt"))
+
+
+def test_configurations(files, tmp_path):
+    assert read_clip_config("ViT-B/32").name == "ViT-B-32"
+    assert read_clip_config("ViT-L-14-quickgelu").quick_gelu
+    with pytest.raises(ValueError, match="no model 'ViT-B-33'"):
+        read_clip_config("ViT-B-33")
+    with pytest.raises(FileNotFoundError, match="absent.json"):
+        read_clip_config(str(tmp_path / "absent.json"))
+    (tmp_path / "bad.json").write_text('{"embed_dim": 3}')
+    with pytest.raises(ValueError, match="lacks vision_cfg, text_cfg"):
+        read_clip_config(str(tmp_path / "bad.json"))
+    (tmp_path / "no.json").write_text("{")
+    with pytest.raises(ValueError, match="is not a JSON file"):
+        read_clip_config(str(tmp_path / "no.json"))
+
+
+@pytest.mark.parametrize(
+    ("model", "tag", "remedy"),
+    [
+        ("ViT-B-32", "openai", "ViT-B-32-quickgelu"),
+        ("ViT-L/14", "openai", "ViT-L-14-quickgelu"),
+        ("ViT-B-32", "laion400m_e32", "ViT-B-32-quickgelu"),
+    ],
+)
+def test_quickgelu_mismatch_of_tags_is_refused(model, tag, remedy):
+    with pytest.raises(ValueError, match=f"needs QuickGELU.*{remedy}"):
+        find_weights(read_clip_config(model), tag)
+
+
+def test_gelu_weights_in_quickgelu_model_are_refused(monkeypatch):
+    config = read_clip_config("ViT-B-32-quickgelu")
+    with pytest.raises(ValueError, match="neither a file nor a tag"):
+        find_weights(config, "laion2b_s34b_b79k")
+    monkeypatch.setattr(open_clip, "list_pretrained_tags_by_model", lambda name: ["other"])
+    monkeypatch.setattr(open_clip, "get_pretrained_cfg", lambda name, tag: {"url": "a/b.pt"})
+    with pytest.raises(ValueError, match="trained with GELU.*to ViT-B-32$"):
+        find_weights(config, "other")
+
+
+def test_openai_files_are_known_by_name(tmp_path):
+    for name in ("ViT-B-32.pt", "ViT-L-14-336px.pt", "my_openai_copy.safetensors"):
+        (tmp_path / name).write_bytes(b"")
+        assert looks_like_openai_file(tmp_path / name)
+        with pytest.raises(ValueError, match="QuickGELU"):
+            find_weights(ClipConfig("tiny", {"quick_gelu": False}), str(tmp_path / name))
+    hub = tmp_path / "models--timm--vit_base_patch32_clip_224.openai" / "snapshots" / "abc"
+    hub.mkdir(parents=True)
+    (hub / "open_clip_model.safetensors").write_bytes(b"")
+    assert looks_like_openai_file(hub / "open_clip_model.safetensors")
+    (tmp_path / "mini.safetensors").write_bytes(b"")
+    assert not looks_like_openai_file(tmp_path / "mini.safetensors")
+
+
+def test_tags_mean_nothing_for_files(files):
+    with pytest.raises(ValueError, match="it has none"):
+        FrozenCLIP(model=str(files[0]), pretrained="openai")
+
+
+def test_offline_says_which_file_is_wanted(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(
+        FileNotFoundError,
+        match=r"vit_base_patch32_clip_224\.openai.*open_clip_model\.safetensors.*pretrained",
+    ):
+        find_weights(read_clip_config("ViT-B-32-quickgelu"), "openai", cache_dir=tmp_path)
+
+
+def test_cached_copy_is_taken_without_network(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    config = read_clip_config("ViT-B-32-quickgelu")
+    (tmp_path / "ViT-B-32.pt").write_bytes(b"")
+    assert find_weights(config, "openai", cache_dir=tmp_path) == tmp_path / "ViT-B-32.pt"
+    repository = tmp_path / "models--timm--vit_base_patch32_clip_224.openai"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("abc")
+    (repository / "snapshots" / "abc").mkdir(parents=True)
+    cached = repository / "snapshots" / "abc" / "open_clip_model.safetensors"
+    cached.write_bytes(b"")
+    assert find_weights(config, "openai", cache_dir=tmp_path) == cached
