@@ -16,7 +16,6 @@ inference_config=conf/decode.yaml  # options of inference
 inference_args=        # more options of inference
 trust_remote_code=false  # you trust the maker of the model: it may run code that comes with it
 transcripts=           # a speech recogniser's output, Kaldi text: a baseline in the tables
-ladder=false           # tell where retrieval by keywords is lost
 dumpdir=dump           # formatted data
 fs=16k                 # sampling rate
 audio_format=flac      # flac or wav
@@ -67,7 +66,7 @@ if [ "${ngpu}" -gt 0 ]; then gpu_inference=true; fi
 ./speechclip.sh --model "${found}" --speechclip_exp "${output_dir}" --dumpdir "${dumpdir}/evaluate" \
     --datadir "$(dirname "${data_dir}")" --test_sets "${set_name}" --transcripts "${transcripts}" \
     --fs "${fs}" --audio_format "${audio_format}" --max_bad "${max_bad}" --nj "${nj}" \
-    --trust_remote_code "${trust_remote_code}" --ladder "${ladder}" \
+    --trust_remote_code "${trust_remote_code}" \
     --ngpu "${ngpu}" --gpu_inference "${gpu_inference}" --inference_nj 1 --python "${python}" \
     --inference_config "${inference_config}" --inference_args "${inference_args}"
 echo "evaluate.sh: results: ${output_dir}/{report.html,RESULTS.md,scores.json}" >&2

@@ -58,7 +58,6 @@ clip_pretrained=       # open_clip tag, weights file, or random
 vocab_from=train       # captions that give the keyword vocabulary: train, all, or clip (its whole table)
 dump_speech_states=false  # store the frozen speech encoder's hidden states once, train on them
 states_dtype=float16   # how they are stored: float16, or int8 in half the space
-collect_stats=false    # run ESPnet's statistics stage instead of copying the lengths
 
 # Training
 speechclip_tag=        # name of the experiment; empty: made from configuration, corpus and options
@@ -78,7 +77,6 @@ trust_remote_code=false  # you trust the maker of the model: it may run code tha
 
 # Scoring
 transcripts=           # a speech recogniser's output, Kaldi text, or a folder of <set>/text: a baseline in the tables
-ladder=false           # tell where retrieval by keywords is lost, of every test set
 report=true            # write report.html and figures beside RESULTS.md
 
 # Publishing
@@ -623,17 +621,6 @@ if runs_stage 6; then
         awk 'NR == FNR {used[$1]; next} $1 in used' "${used}" "${data_feats}/${name}/utt2num_samples" \
             > "${stats_dir}/${part}/speech_shape"
     done
-    if "${collect_stats}"; then
-        log "ESPnet's statistics stage, log: ${stats_dir}/stats.log"
-        # of the recordings: it reads no stored hidden states
-        mapfile -t stats_data < <(dump_speech_states=false; data_args train "${train_set}"; data_args valid "${valid_set}")
-        ${train_cmd} "${stats_dir}/stats.log" \
-            ${python} -m espnet_plugin.bin.speechclip_train --collect_stats true --use_preprocessor false \
-            --config "${speechclip_config}" --output_dir "${stats_dir}" --ngpu 0 --seed "${seed}" \
-            "${stats_data[@]}" "${model_args[@]}" \
-            --train_shape_file "${stats_dir}/train/speech_shape" --valid_shape_file "${stats_dir}/valid/speech_shape" \
-            || { tail -n 15 "${stats_dir}/stats.log" >&2; fail "the statistics stage failed; see ${stats_dir}/stats.log"; }
-    fi
     end_stage 6
 fi
 
@@ -769,16 +756,6 @@ if runs_stage 9; then
         if [ -e "${inference_dir}/${valid_set}/utterances.txt" ]; then options=(--dev_dir "${inference_dir}/${valid_set}"); fi
         ${python} -m espnet_plugin.bin.score_set --inference_dir "${inference_dir}/${name}" \
             --data_dir "${data_feats}/${name}" ${options[@]+"${options[@]}"}
-        # keywords are compared with written captions, which not every corpus has
-        if "${ladder}" && [[ " ${test_sets} " == *" ${name} "* ]] \
-            && [ -e "${inference_dir}/${name}/keywords.jsonl" ] && [ -e "${data_feats}/${name}/text" ]; then
-            log_file=${inference_dir}/${name}/logs/score_ladder.log
-            log "the ladder of ${name}, log: ${log_file}"
-            OMP_NUM_THREADS=${num_threads} "${frozen_cmd[@]}" "${log_file}" \
-                ${python} -m espnet_plugin.bin.score_ladder --inference_dir "${inference_dir}/${name}" \
-                --ngpu "${frozen_ngpu}" "${inferring[@]}" \
-                || { tail -n 15 "${log_file}" >&2; fail "the ladder failed; see ${log_file}"; }
-        fi
     done
     options=()
     if ! "${report}"; then options=(--no_report); fi

@@ -32,23 +32,12 @@ def clip_of_options(args: argparse.Namespace, *, image_tower: bool, text_tower: 
     return FrozenCLIP(model=args.clip_model, pretrained=args.clip_pretrained, **towers)
 
 
+@torch.no_grad()
 def embed_texts(clip: FrozenCLIP, texts: Sequence[str], *, description: str) -> np.ndarray:
     """Embeddings of texts, float32, L2-normalised, (texts, dim)."""
-    return _embed(clip.encode_texts, texts, description)
-
-
-def embed_tokens(
-    clip: FrozenCLIP, tokens: Sequence[Sequence[int]], *, description: str
-) -> np.ndarray:
-    """Embeddings of texts that are given as CLIP's token ids, like those of ``embed_texts``."""
-    return _embed(clip.encode_tokens, tokens, description)
-
-
-@torch.no_grad()
-def _embed(encode: Callable[..., Tensor], texts: Sequence, description: str) -> np.ndarray:
     starts = range(0, len(texts), TEXT_BATCH)
     parts = [
-        encode(texts[start : start + TEXT_BATCH]).float().cpu().numpy()
+        clip.encode_texts(texts[start : start + TEXT_BATCH]).float().cpu().numpy()
         for start in progress(starts, description=description, unit="batch")
     ]
     return np.concatenate(parts)

@@ -127,7 +127,6 @@ def _content(scores: Mapping, title: str) -> dict[str, Any]:
         "keyword_table": tables.keyword_table(scores["keywords"], intervals)
         if "keywords" in scores
         else None,
-        "ladder_tables": tables.ladder_tables(scores["ladder"]) if "ladder" in scores else [],
         "weight": tables.look_up(scores, ("fusion", "weight_of_parallel")),
         "word_error_rate": tables.look_up(scores, ("asr", "word_error_rate")),
         "versions": ", ".join(f"{name} {v}" for name, v in scores["environment"].items()),

@@ -21,7 +21,6 @@ from espnet_plugin.data.alignments import WORDS_CTM, Word, read_ctm
 from espnet_plugin.data.hard_negatives import HARD_NEGATIVES
 from espnet_plugin.data.inference_set import UTTERANCES, InferenceSet, read_inference_set
 from espnet_plugin.data.scp import DataError
-from espnet_plugin.evaluation.ladder import read_ladder
 from espnet_plugin.evaluation.queries import choose_examples
 from espnet_plugin.evaluation.report.material import read_material
 from espnet_plugin.evaluation.report.page import ReportFigure, report_page, results_page
@@ -148,9 +147,6 @@ def _add_keyword_scores(
         keywords = score_keywords_directory(data.directory, **options)
     scores.setdefault("intervals", {})["keywords"] = keywords.pop("intervals", {})
     scores["keywords"] = keywords
-    ladder = read_ladder(data)
-    if ladder is not None:
-        scores["ladder"] = ladder
 
 
 def _read_words(data_dir: Path | None) -> dict[str, list[Word]]:

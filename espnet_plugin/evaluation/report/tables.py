@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from espnet_plugin.evaluation.hard_negatives import CHANCE
-from espnet_plugin.evaluation.ladder import STEPS, best_and_worst_words
 
 SYSTEMS = {
     "chance": "chance",
@@ -153,31 +152,6 @@ def keyword_table(keywords: Mapping, intervals: Mapping) -> Table:
     return Table(tuple(header), tuple(map(tuple, rows)), text_columns=(0, 2))
 
 
-def ladder_tables(ladder: Mapping) -> list[Table]:
-    """The steps of the ladder, the content words' recall by place, and the best and worst words."""
-    columns = ("recall@1", "recall@10", "content_word_recall")
-    steps = [
-        (
-            STEPS[step],
-            *(_percent(scores[name], scores["intervals"][name]) for name in columns),
-            f"{scores['tokens']:.1f}",
-        )
-        for step, scores in ladder["steps"].items()
-    ]
-    header = ("the teacher reads", "R@1", "R@10", "content words in it", "sub-words")
-    places = [(name, *_recall(found)) for name, found in ladder["positions"].items()]
-    best, worst = best_and_worst_words(ladder["words"])
-    words = [
-        (good, *_recall(ladder["words"][good]), bad, *_recall(ladder["words"][bad]))
-        for good, bad in zip(best, worst, strict=True)
-    ]
-    return [
-        Table(header, tuple(steps)),
-        Table(("content word of the caption", "named", "of"), tuple(places)),
-        Table(("best", "named", "of", "worst", "named", "of"), tuple(words), text_columns=(0, 3)),
-    ]
-
-
 def hard_negative_table(hard_negatives: Mapping) -> Table:
     """Shares of hard negatives that each system tells apart, in %, by what differs."""
     kinds = sorted({kind for found in hard_negatives.values() for kind in found})
@@ -204,10 +178,6 @@ def _percent(value: float, interval: Sequence[float] | None = None) -> str:
     if not interval or interval[0] is None:
         return text
     return f"{text} ({100 * interval[0]:.1f}–{100 * interval[1]:.1f})"
-
-
-def _recall(found: Mapping) -> tuple[str, str]:
-    return _percent(found["recall"]), f"{found['count']:,}"
 
 
 def short_name(system: str) -> str:

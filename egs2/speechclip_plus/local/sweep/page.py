@@ -129,17 +129,10 @@ def _is_new(system: str) -> bool:
 
 
 def _declared(runs: Sequence[Run], recipe: str) -> list[Comparison]:
-    heard = [
-        Run(protocol.RECOGNISER, run.seed, run.path, branch="asr")
-        for run in runs
-        if run.system == recipe
-    ]
-    compared = [(base, protocol.MEASURES) for base in protocol.BASELINES]
-    compared.append((protocol.RECOGNISER, protocol.RECOGNISER_MEASURES))
     return [
         comparison
-        for base, measures in compared
-        for comparison in compare([*runs, *heard], recipe, base, measures)
+        for base in protocol.BASELINES
+        for comparison in compare(runs, recipe, base, protocol.MEASURES)
     ]
 
 

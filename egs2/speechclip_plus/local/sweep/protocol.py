@@ -16,7 +16,6 @@ from .runs import (
 )
 
 BASELINES = ("hybrid_plus", "hybrid")
-RECOGNISER = "recogniser"  # read by CLIP's text tower, where a sweep has transcripts
 ALPHA = 0.01  # in both tests, after Holm's correction over everything declared
 MOST_CPU = 1.25  # of training, times the first baseline's
 
@@ -33,7 +32,6 @@ MEASURES: tuple[Measure, ...] = (
     _DUPLICATES,
     BOUNDARY_F,
 )
-RECOGNISER_MEASURES = (PARALLEL_RECALLS[0], FUSED_RECALLS[0])
 
 
 @dataclass(frozen=True)

@@ -68,14 +68,11 @@ class Run:
         seed: Its training's seed, with that of its corpus if a sweep has several. Runs of two
             systems are paired by it.
         path: Its scores.json.
-        branch: What replaces the branch in every measure: ``asr``, the recogniser's transcripts in
-            the run's test set.
     """
 
     system: str
     seed: str
     path: Path
-    branch: str | None = None
 
     @cached_property
     def scores(self) -> dict:
@@ -124,14 +121,14 @@ class Run:
 
     def value(self, measure: Measure) -> float | None:
         """The measure over the set."""
-        return look_up(self.scores, (self.branch or measure.path[0], *measure.path[1:]))
+        return look_up(self.scores, measure.path)
 
     def values(self, measure: Measure) -> tuple[np.ndarray, np.ndarray]:
         """The measure query by query, and each query's unit of resampling."""
         if measure.path[0] == "keywords":
             return self._keyword_values[measure.path[1]], self.units
         branch, direction, recall = measure.path
-        forth, back = self._ranks[self.branch or branch]
+        forth, back = self._ranks[branch]
         k = int(recall.removeprefix("recall@"))
         if direction == "speech_to_image":
             return (forth.rank <= k).astype(float), self.units
