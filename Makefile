@@ -8,7 +8,7 @@
 # make docs   the documentation's site, in docs/_build/html
 # make faults   kills every stage of the recipe some 375 times, and Dask's workers 100 times where Dask is, and
 #             compares the results; a quarter of an hour
-# make bench  measures every claim about speed into docs/benchmarks.md; ten minutes
+# make bench  measures every claim about speed; prints tables; ten minutes
 # make audit  known vulnerabilities of the tested set, by pip-audit; asks PyPI about every package
 # make lock   constraints/py311.lock, the tested set with hashes, by uv
 # make licences  the table in docs/licences.md, by pip-licenses
@@ -92,7 +92,9 @@ faults: $(stamp)
 		&& { ! $(python) -c 'import distributed' 2> /dev/null || $(python) -m tests.faults.kill_workers --work "$${work}/workers"; }
 
 bench: $(stamp)
-	@$(python) -m benchmarks $(ARGS)
+	@for name in step half_precision recordings search start_up; do \
+		echo; echo "bench: benchmarks.$${name}"; $(python) -m benchmarks.$${name} $(ARGS) || exit 1; \
+	done
 
 # $(call tool,PACKAGE) is a package's command in an environment that goes when the line is done
 tool = tools=$$(mktemp -d) && trap 'rm -rf "$${tools}"' EXIT && "$(PYTHON)" -m venv "$${tools}" \

@@ -11,4 +11,4 @@ python=${1:-.venv/bin/python}
 export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH} TEST_DEVICE=${TEST_DEVICE:-cuda}
 mkdir -p exp/gpu
 "$python" -m pytest tests/gpu
-"$python" -m benchmarks --only full_size_step --output exp/gpu/gpu.json "${@:2}"
+"$python" -m benchmarks.step "${@:2}" | tee exp/gpu/gpu.md

@@ -1,8 +1,12 @@
-"""What the benchmarks share: rows, time and memory of a process."""
+"""What the benchmarks share: time and memory of a process, and the table that each prints."""
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
+import platform
+import re
 import resource
 import statistics
 import subprocess
@@ -10,11 +14,13 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 GIB = 2**30
-MINI = Path(__file__).parents[1] / "egs2" / "speechclip_plus" / "downloads" / "mini"
+RECIPE = Path(__file__).parents[1] / "egs2" / "speechclip_plus"
+MODEL = RECIPE / "exp" / "speechclip_mini_hybrid_plus"  # after make demo
 # A process begins with the peak of the one that started it, so a small one comes between.
 _IN_BETWEEN = """
 import json, resource, subprocess, sys
@@ -25,67 +31,6 @@ with open(sys.argv[1], "w") as stream:
                "peak": usage.ru_maxrss * 1024}, stream)
 sys.exit(code)
 """
-
-
-class MissingInputError(Exception):
-    """A benchmark needs a missing file; the message names it and how to get it."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Settings of every benchmark.
-
-    Attributes:
-        work_dir: An empty folder for its files.
-        quick: Tiny sizes, to check that it runs; the numbers are meaningless.
-        threads: Threads of PyTorch and NumPy.
-        mini: The generated corpus after ``make demo``, ``downloads/mini``.
-        vectors: Number of vectors that are searched.
-    """
-
-    work_dir: Path
-    quick: bool = False
-    threads: int = 1
-    mini: Path = MINI
-    vectors: int = 1_000_000
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Median, minimum and maximum of measurements."""
-
-    median: float
-    low: float
-    high: float
-    turns: int
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Spread:
-        """Summarises at least one value."""
-        return cls(statistics.median(values), min(values), max(values), len(values))
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table.
-
-    Attributes:
-        what: The measured thing, with its size.
-        ours: Our measurement in seconds.
-        baseline: That of the obvious form.
-        baseline_is: Describes the obvious form.
-        bound: That of a part which every solution must do.
-        bound_is: Describes that part.
-        note: A remark.
-    """
-
-    what: str
-    ours: Spread
-    baseline: Spread | None = None
-    baseline_is: str = ""
-    bound: Spread | None = None
-    bound_is: str = ""
-    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -115,3 +60,35 @@ def usage_of(command: Sequence[object], **options: Any) -> Usage:
 def peak_memory() -> int:
     """Returns this process's peak resident memory in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # KiB on Linux
+
+
+def parser_of(text: str) -> argparse.ArgumentParser:
+    """A benchmark's command line, described by the first line of its docstring."""
+    parser = argparse.ArgumentParser(description=text.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="tiny sizes: does it run?")
+    return parser
+
+
+def spread(seconds: Sequence[float]) -> str:
+    """Median with its unit, and the least and the most where there are several."""
+    factor, unit = (1, "s") if statistics.median(seconds) >= 1 else (1000, "ms")
+    low, middle, high = (
+        f"{factor * value:.3g}"
+        for value in (min(seconds), statistics.median(seconds), max(seconds))
+    )
+    return f"{middle} {unit}" + (f" ({low}–{high})" if len(seconds) > 1 else "")
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Prints machine and date, and a table of texts as GitHub writes it."""
+    import torch
+
+    cpu = Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*: (.*)", cpu.read_text()) if cpu.exists() else None
+    processor = found[1] if found else platform.processor() or platform.machine()
+    print(
+        f"\n{processor}, {torch.get_num_threads()} of {os.cpu_count()} cores, "
+        f"PyTorch {torch.__version__}, Python {platform.python_version()}, {date.today()}\n"
+    )
+    for line in (header, ["---"] * len(header), *rows):
+        print("| " + " | ".join(line) + " |")

@@ -1,72 +1,115 @@
 """Search in recordings of ten minutes.
 
 Mini's test utterances, one of each image, are joined with pauses of 1 to 5 s, which hold pink
-noise. A place is found if the best window begins within a second of the utterance.
+noise. A place is found if the best window begins within a second of the utterance. It needs what
+``make demo`` makes.
+
+Example:
+    python -m benchmarks.recordings
 """
 
 from __future__ import annotations
 
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.measure import MissingInputError, Row, Settings, Spread
+from benchmarks.measure import MODEL, RECIPE, parser_of, print_table
 from espnet_plugin.data.audio import read_mono
 from espnet_plugin.data.scp import read_scp
 
-SECONDS = 120
+if TYPE_CHECKING:
+    from espnet_plugin.inference.speechclip import SpeechCLIP
+
 RATE = 16000
 LENGTH = 600  # seconds of a recording
 LEVELS = (40, 30, 20)  # dB of the noise below the speech
 
 
-def rows(settings: Settings) -> Iterator[Row]:
-    """Places found by text, image and another speaker; processor time of an hour of speech."""
-    from espnet_plugin.inference.speechclip import SpeechCLIP
-    from espnet_plugin.search.encoder import embed_recording
-
-    recipe = settings.mini.parents[1]
-    experiment, data = recipe / "exp" / "speechclip_mini_hybrid_plus", recipe / "data" / "mini_test"
-    packed = next(experiment.glob("*.zip"), None)  # it has the weight of its branches
+def main() -> None:
+    """Places found by text, image and another speaker, and processor time of an hour of speech."""
+    quick = parser_of(__doc__).parse_args().quick
+    packed = next(MODEL.glob("*.zip"), None)  # it has the weight of its branches
     if packed is None:
-        raise MissingInputError(f"{experiment}/*.zip is missing: run make demo")
+        raise SystemExit(f"recordings: error: {MODEL}/*.zip is missing: run make demo")
+    from espnet_plugin.inference.speechclip import SpeechCLIP
+
     model = SpeechCLIP.from_pretrained(packed, device="cpu")
+    speech, asked = read_queries(model, number=20 if quick else None)
+    kinds = list(asked)
+    rows = []
+    for level in LEVELS:
+        with tempfile.TemporaryDirectory() as folder:
+            places = join(speech, Path(folder), level)
+            seconds, shares = search(model, places, asked)
+        found = [f"{100 * shares[kind]:.1f} %" for kind in kinds]
+        rows.append((f"{level} dB", f"{seconds:.3g} s", str(len(places)), *found))
+    header = ("noise below the speech", "an hour, processor time", "places")
+    print_table((*header, *(f"at rank 1 by {kind}" for kind in kinds)), rows)
+
+
+def read_queries(
+    model: SpeechCLIP, *, number: int | None
+) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
+    """Waveforms of one utterance of each test image, and embeddings of what asks for them.
+
+    Args:
+        model: mini's.
+        number: Use only so many images.
+
+    Returns:
+        (samples,) each; by kind of query (utterances, dim).
+    """
     names = ("wav.scp", "text", "utt2image", "utt2spk", "image.scp")
-    wavs, texts, images, speakers, files = (read_scp(data / name) for name in names)
+    tables = (read_scp(RECIPE / "data" / "mini_test" / name) for name in names)
+    wavs, texts, images, speakers, files = tables
     first = {images[name]: name for name in reversed(wavs)}
-    said = sorted(first.values())[: 20 if settings.quick else None]
+    said = sorted(first.values())[:number]
     others = [
         next(o for o in wavs if images[o] == images[name] and speakers[o] != speakers[name])
         for name in said
     ]
-    voices = [recipe / wavs[name] for name in others]
+    voices = [RECIPE / wavs[name] for name in others]
     asked = {
         "text": model.encode_text([texts[name] for name in said]),
-        "image": model.encode_image([recipe / files[images[name]] for name in said]),
+        "image": model.encode_image([RECIPE / files[images[name]] for name in said]),
         "another voice": model.encode_speech(voices, branch="both"),
     }
-    speech = [read_mono(str(recipe / wavs[name]), RATE) for name in said]
-    for level in LEVELS:
-        places = join(speech, settings.work_dir / f"{level}", level)
-        started = time.process_time()
-        embedded = {path: embed_recording(model, path) for path in sorted(dict(places))}
-        seconds = time.process_time() - started
-        vectors = np.concatenate([each for each, _ in embedded.values()])
-        begins = [(path, w.start) for path, (_, each) in embedded.items() for w in each]
-        hours = sum(w.end - w.start for _, each in embedded.values() for w in each) / 3600
-        shares = []
-        for kind, queries in asked.items():
-            best = [begins[row] for row in (queries @ vectors.T).argmax(axis=1)]
-            pairs = zip(best, places, strict=True)
-            right = [path == file and abs(at - start) <= 1 for (path, at), (file, start) in pairs]
-            shares.append(f"{kind} {100 * np.mean(right):.1f} %")
-        yield Row(
-            f"an hour of speech, mini's model, noise {level} dB below the speech",
-            Spread.of([seconds / hours]),
-            note=f"{len(places)} places at rank 1 by {', '.join(shares)}",
-        )
+    return [read_mono(str(RECIPE / wavs[name]), RATE) for name in said], asked
+
+
+def search(
+    model: SpeechCLIP, places: Sequence[tuple[str, float]], asked: Mapping[str, np.ndarray]
+) -> tuple[float, dict[str, float]]:
+    """Embeds recordings and looks for the places in them.
+
+    Args:
+        model: What embeds.
+        places: What ``join`` returned.
+        asked: By kind of query, (places, dim).
+
+    Returns:
+        Processor seconds for an hour, and the share of places at rank 1, by kind.
+    """
+    from espnet_plugin.search.encoder import embed_recording
+
+    started = time.process_time()
+    embedded = {path: embed_recording(model, path) for path in sorted(dict(places))}
+    seconds = time.process_time() - started
+    vectors = np.concatenate([each for each, _ in embedded.values()])
+    begins = [(path, w.start) for path, (_, each) in embedded.items() for w in each]
+    hours = sum(w.end - w.start for _, each in embedded.values() for w in each) / 3600
+    shares = {}
+    for kind, queries in asked.items():
+        best = [begins[row] for row in (queries @ vectors.T).argmax(axis=1)]
+        pairs = zip(best, places, strict=True)
+        right = [path == file and abs(at - start) <= 1 for (path, at), (file, start) in pairs]
+        shares[kind] = float(np.mean(right))
+    return seconds / hours, shares
 
 
 def join(speech: list[np.ndarray], folder: Path, level: float) -> list[tuple[str, float]]:
@@ -76,7 +119,7 @@ def join(speech: list[np.ndarray], folder: Path, level: float) -> list[tuple[str
     """
     import soundfile
 
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     chance, places = np.random.default_rng(0), []
     loudness = np.concatenate(speech).std() * 10 ** (-level / 20)
     parts, length, path = [], 0, ""
@@ -91,3 +134,7 @@ def join(speech: list[np.ndarray], folder: Path, level: float) -> list[tuple[str
             soundfile.write(path, np.clip(np.concatenate(parts), -1, 1), RATE)
             parts, length = [], 0
     return places
+
+
+if __name__ == "__main__":
+    main()

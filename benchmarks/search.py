@@ -1,10 +1,15 @@
 """Search in an index of a million images.
 
 Searches a real index of clustered vectors exactly and by codes. Embeddings of images form clusters.
+Times are processor seconds unless a column says otherwise.
+
+Example:
+    python -m benchmarks.search [--vectors 1000000]
 """
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,7 +17,7 @@ from unittest import mock
 
 import numpy as np
 
-from benchmarks.measure import Row, Settings, Spread
+from benchmarks.measure import parser_of, print_table, spread
 from espnet_plugin.search import index as searching
 from espnet_plugin.search.approximate import codes_file, write_codes
 from espnet_plugin.search.catalog import Catalog, State, Window
@@ -20,7 +25,6 @@ from espnet_plugin.search.folders import stamp_of
 from espnet_plugin.search.index import Index
 from espnet_plugin.search.vectors import read_rows, vectors_file, write_rows
 
-SECONDS = 90
 BLOCK = 20_000
 CLUSTERS = 2000
 TOP = 10
@@ -28,11 +32,21 @@ DIM = 512
 STAMP = str(stamp_of(__file__))
 
 
-def rows(settings: Settings) -> Iterator[Row]:
-    """Measures making an index, opening it, and searches with several numbers of candidates."""
+def main() -> None:
+    """Makes an index and measures it."""
+    parser = parser_of(__doc__)
+    parser.add_argument("--vectors", type=int, default=1_000_000, help="that are searched")
+    parser.add_argument("--work_dir", type=Path, help="folder for a few GB of files")
+    args = parser.parse_args()
     # the images do not exist: this file stands for each
-    with mock.patch.object(searching, "stamp_of", lambda path: stamp_of(__file__)):
-        yield from _rows(settings)
+    with (
+        tempfile.TemporaryDirectory(dir=args.work_dir) as directory,
+        mock.patch.object(searching, "stamp_of", lambda path: stamp_of(__file__)),
+    ):
+        if args.quick:
+            measure(Path(directory), number=5000, queries=3)
+        else:
+            measure(Path(directory), number=args.vectors, queries=30)
 
 
 class Vectors:
@@ -84,51 +98,45 @@ def recall(found: Sequence[Sequence[int]], expected: Sequence[Sequence[int]]) ->
     return float(np.mean([len(set(f) & set(e)) / len(e) for f, e in pairs]))
 
 
-def _rows(settings: Settings) -> Iterator[Row]:
-    number, queries = (5000, 3) if settings.quick else (settings.vectors, 30)
+def measure(directory: Path, *, number: int, queries: int) -> None:
+    """Makes an index of so many vectors, opens it and searches with several numbers of candidates;
+    prints a table of each."""
     source = Vectors()
-    directory = settings.work_dir / "index"
-    directory.mkdir()
     started = time.process_time()
     make_index(directory, source.blocks(number))
     filled = time.process_time() - started
-    yield Row(f"{number:,} vectors drawn and written, with their catalog", Spread.of([filled]))
     asked = source.draw(queries)
     exact, expected = searches(Index(directory), asked, exact=True)
     catalog = Catalog(directory)
     vectors = read_rows(vectors_file(directory, 0), rows=number, dim=DIM)
     started = time.process_time()
     write_codes(codes_file(directory, 0, number), vectors, np.zeros(number, bool))
-    made = time.process_time() - started
+    coded = time.process_time() - started
     catalog.set_state(State(dim=DIM, coded=number))
     clock = time.monotonic()
     Index(directory).search(asked[0])
-    opened = Spread.of([time.monotonic() - clock])
-    yield Row(f"an index of {number:,} opened and searched, the clock's seconds", opened)
+    opened = time.monotonic() - clock
+    size = {path.stem.split("-")[0]: path.stat().st_size for path in directory.iterdir()}
+    made = [spread([seconds]) for seconds in (filled, coded, opened)]
+    made += [f"{size[name] / number:.0f}" for name in ("vectors", "catalog", "codes")]
+    header = ("drawn and written", "codes made", "opened and searched, by the clock")
+    names = ("vectors, bytes of an image", "catalog", "codes")
+    print_table((f"{number:,} vectors", *header, *names), [("", *made)])
+
+    rows = [("every vector compared", spread(exact), "", "1.000")]
     for candidates in (1000, 4000, 8000):
         index = Index(directory, candidates=candidates)
         clock = time.monotonic()
         ours, found = searches(index, asked)
-        clock = (time.monotonic() - clock) / (queries + 1) * 1000
-        yield Row(
-            f"{number:,} clustered vectors, {candidates:,} candidates",
-            ours,
-            baseline=exact,
-            baseline_is="every vector compared",
-            note=f"finds {recall(found, expected):.3f} of the {TOP} nearest; "
-            f"{clock:.0f} ms by the clock",
-        )
-    size = {path.stem.split("-")[0]: path.stat().st_size for path in directory.iterdir()}
-    names = ("vectors", "catalog", "codes")
-    parts = ", ".join(f"{name} {size[name] / number:.0f}" for name in names)
-    yield Row(
-        f"codes of {number:,} clustered vectors",
-        Spread.of([made]),
-        note=f"bytes of an image: {parts}",
-    )
+        seconds = (time.monotonic() - clock) / (queries + 1)
+        share = f"{recall(found, expected):.3f}"
+        rows.append((f"{candidates:,} candidates", spread(ours), spread([seconds]), share))
+    print_table(("", "a search", "by the clock", f"of the {TOP} nearest"), rows)
 
 
-def searches(index: Index, queries: np.ndarray, **options: bool) -> tuple[Spread, list[list[int]]]:
+def searches(
+    index: Index, queries: np.ndarray, **options: bool
+) -> tuple[list[float], list[list[int]]]:
     """Processor seconds of a search, and the rows that were found."""
     index.search(queries[0], **options)  # reads the file once
     seconds, found = [], []
@@ -137,4 +145,8 @@ def searches(index: Index, queries: np.ndarray, **options: bool) -> tuple[Spread
         hits = index.search(query, top=TOP, **options)
         seconds.append(time.process_time() - started)
         found.append([int(hit.path[-12:-4]) for hit in hits])
-    return Spread.of(seconds), found
+    return seconds, found
+
+
+if __name__ == "__main__":
+    main()

@@ -1,43 +1,54 @@
-"""A spoken query from a cold start."""
+"""A spoken query from a cold start with mini's model and images, in processor seconds.
+
+It needs what ``make demo`` makes. Importing PyTorch is measured too, because every program that
+runs a model does that.
+
+Example:
+    python -m benchmarks.start_up
+"""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
 from importlib.util import find_spec
-from unittest import mock
+from pathlib import Path
 
-from benchmarks.measure import MissingInputError, Row, Settings, Spread, usage_of
-
-SECONDS = 40
+from benchmarks.measure import MODEL, RECIPE, parser_of, print_table, spread, usage_of
 
 
-def rows(settings: Settings) -> Iterator[Row]:
-    """``speechclip search --wav`` with mini's model, beside importing PyTorch."""
-    model = settings.mini.parents[1] / "exp" / "speechclip_mini_hybrid_plus"
-    if not model.is_dir():
-        raise MissingInputError(f"{model} is missing: run make demo")
+def main() -> None:
+    """``speechclip search --wav``, and where ONNX is, the same after ``speechclip export``."""
+    turns = 2 if parser_of(__doc__).parse_args().quick else 4
+    if not MODEL.is_dir():
+        raise SystemExit(f"start_up: error: {MODEL} is missing: run make demo")
     command = (sys.executable, "-m", "espnet_plugin.bin.speechclip")
-    index = settings.work_dir / "images.index"
-    wav = min((settings.mini / "wavs").glob("test*"))
-    commands = {
-        "ours": (*command, "search", "--index", index, "--wav", wav),
-        "bound": (sys.executable, "-c", "import torch"),
-    }
-    times: dict[str, list[float]] = {name: [] for name in commands}
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with mock.patch.dict(os.environ, SPEECHCLIP_CACHE=str(settings.work_dir / "cache")):
-        usage_of([*command, "index", settings.mini / "images", "--model", model, "--index", index])
-        for _ in range(2 if settings.quick else 4):  # the first reads the files from the disk
-            for name, words in commands.items():
-                times[name].append(usage_of(words, **quiet).cpu_seconds)
-        spreads = {name: Spread.of(values[1:]) for name, values in times.items()}
-        yield Row(
-            "from voice to answer, mini's model and images", **spreads, bound_is="import torch"
-        )
+    mini = RECIPE / "downloads" / "mini"
+    wav = min((mini / "wavs").glob("test*"))
+    with tempfile.TemporaryDirectory() as directory:
+        index = Path(directory, "images.index")
+        options = {
+            "stdout": subprocess.DEVNULL,
+            "stderr": subprocess.DEVNULL,
+            "env": os.environ | {"SPEECHCLIP_CACHE": str(Path(directory, "cache"))},
+        }
+
+        def seconds(*words: object) -> str:
+            times = [usage_of(words, **options).cpu_seconds for _ in range(turns)]
+            return spread(times[1:])  # the first reads the files from the disk
+
+        search = (*command, "search", "--index", index, "--wav", wav)
+        made = (*command, "index", mini / "images", "--model", MODEL, "--index", index)
+        usage_of(made, **options)
+        rows = [("import torch", seconds(sys.executable, "-c", "import torch"))]
+        rows.append(("from voice to answer", seconds(*search)))
         if find_spec("onnxruntime"):
-            usage_of([*command, "export", "--model", model, "--onnx", wav], **quiet)
-            seconds = [usage_of(commands["ours"], **quiet).cpu_seconds for _ in times["ours"]]
-            yield Row("the same after speechclip export --onnx", Spread.of(seconds[1:]))
+            usage_of((*command, "export", "--model", MODEL, "--onnx", wav), **options)
+            rows.append(("the same after speechclip export --onnx", seconds(*search)))
+    print_table(("", "processor time"), rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from benchmarks.full_size_step import make_batch, time_encoder
+from benchmarks.step import make_batch, time_encoder
 from espnet_plugin.teachers.backends.huggingface import HuggingFaceBackend
 from espnet_plugin.teachers.speech_encoder import FrozenSpeechEncoder
 from tests.tiny import tiny_hubert_dir

@@ -1,21 +1,22 @@
-"""A training step at real size.
+"""Time and memory of a training step at real size, on the GPU or all cores.
 
 A dry run of a configuration. The speech encoder and CLIP have the sizes of the released teachers
 and random weights, so nothing is downloaded. Steps run as in training: forward, backward, clipping,
 Adam; in bfloat16 on a GPU, if there is one. The first step gets its memory from the system, so the
 second is timed.
+
+Example:
+    python -m benchmarks.step [CONFIG ...]
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +24,15 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.measure import GIB, Row, Settings, Spread, peak_memory, usage_of
+from benchmarks.measure import GIB, RECIPE, parser_of, peak_memory, print_table, spread
 
 SAMPLING_RATE = 16000
 MEAN_SECONDS = 4.33  # of SpokenCOCO's test recordings
 LONGEST_SECONDS = 6.4  # where training crops
 SUBWORDS = 11  # of a caption
 VOCABULARY, IMAGES = 8112, 6000  # of Flickr8k
-RECIPE = Path(__file__).parents[1] / "egs2" / "speechclip_plus"
-CONFIG = RECIPE / "conf" / "tuning" / "flickr8k_base_hybrid_plus.yaml"
+CONFIGS = RECIPE / "conf" / "tuning"
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-SECONDS = 230
 HUBERT: dict[str, dict[str, Any]] = {
     "base": {},
     "large": {
@@ -58,34 +57,6 @@ TINY_CLIP = {
     "vision_cfg": {"image_size": 32, "patch_size": 16, "layers": 1, "width": 32, "head_width": 16},
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
 }
-
-
-def rows(settings: Settings) -> Iterator[Row]:
-    """A batch of the base configuration, and on a GPU of the large one."""
-    yield row(CONFIG, settings)
-    if DEVICE == "cuda":
-        yield row(CONFIG.with_name("flickr8k_large_hybrid_plus.yaml"), settings)
-
-
-def row(config: Path, settings: Settings) -> Row:
-    """One step on the GPU or all cores, in its own process with its own memory peak and the
-    recipe's environment."""
-    output = settings.work_dir / "step.json"
-    command = ["bash", "-c", '. ./path.sh && exec "$@"', "bash"]
-    command += [sys.executable, "-m", "benchmarks.full_size_step", config, output]
-    command += ["--tiny"] * settings.quick
-    usage_of(command, cwd=RECIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    step = json.loads(output.read_text())
-    return Row(
-        f"{config.stem}: {step['batch_size']} utterances, {step['audio_seconds']:,.0f} s",
-        Spread.of([step["seconds"]]),
-        bound=Spread.of([step["encoder_seconds"]]),
-        bound_is="its frozen encoder's forward pass",
-        note=f"{step['device']}, the clock's seconds; peak memory "
-        f"{step['memory_gib']:.1f} GiB; {step['parameters_million']:.0f} M parameters, "
-        f"{step['trained_million']:.1f} M of them trained; {step['tera_flop']:.1f} TFLOP, "
-        f"{step['encoder_tera_flop']:.1f} of them the encoder",
-    )
 
 
 def now() -> float:
@@ -158,13 +129,17 @@ def make_batch(batch_size: int, image_dim: int) -> dict[str, Tensor]:
     }
 
 
-def measure(config: Path, *, tiny: bool) -> dict[str, Any]:
+def measure(config: Path, *, tiny: bool) -> list[str]:
     """Builds a configuration's model, does two steps and times the second.
 
     Args:
         config: YAML file.
         tiny: Tiny teachers and two utterances.
+
+    Returns:
+        A row of the table: the clock's seconds, memory, sizes.
     """
+    torch.set_num_threads(os.cpu_count() or 1)
     from espnet_plugin.tasks.speechclip import SpeechCLIPTask
 
     with tempfile.TemporaryDirectory() as directory:
@@ -194,29 +169,35 @@ def measure(config: Path, *, tiny: bool) -> dict[str, Any]:
     step()
     seconds = now() - started
     on_gpu = DEVICE == "cuda"
-    return {
-        "seconds": seconds,
-        "encoder_seconds": sum(encoder_seconds),
-        "batch_size": size,
-        "audio_seconds": float(batch["speech_lengths"].sum()) / SAMPLING_RATE,
-        "parameters_million": sum(p.numel() for p in model.parameters()) / 1e6,
-        "trained_million": sum(p.numel() for p in trained) / 1e6,
-        "tera_flop": flops.get_total_flops() / 1e12,
-        "encoder_tera_flop": sum(flops.get_flop_counts()[encoder].values()) / 1e12,
-        "memory_gib": (torch.cuda.max_memory_allocated() if on_gpu else peak_memory()) / GIB,
-        "device": torch.cuda.get_device_name() if on_gpu else f"{torch.get_num_threads()} threads",
-    }
+    audio = float(batch["speech_lengths"].sum()) / SAMPLING_RATE
+    memory = torch.cuda.max_memory_allocated() if on_gpu else peak_memory()
+    encoder_flop = sum(flops.get_flop_counts()[encoder].values())
+    return [
+        config.stem,
+        f"{size} utterances, {audio:,.0f} s",
+        spread([seconds]),
+        spread([sum(encoder_seconds)]),
+        f"{memory / GIB:.1f} GiB",
+        f"{sum(p.numel() for p in model.parameters()) / 1e6:.0f} M, "
+        f"{sum(p.numel() for p in trained) / 1e6:.1f} M trained",
+        f"{flops.get_total_flops() / 1e12:.1f} TFLOP, encoder {encoder_flop / 1e12:.1f}",
+        torch.cuda.get_device_name() if on_gpu else f"{torch.get_num_threads()} threads",
+    ]
 
 
 def main() -> None:
-    """Measures one configuration in this process; ``row`` starts it."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("config", type=Path)
-    parser.add_argument("output", type=Path, help="JSON file")
-    parser.add_argument("--tiny", action="store_true", help="tiny models: does it run?")
+    """Measures each configuration, every one in a process with a memory peak of its own."""
+    parser = parser_of(__doc__)
+    sizes = ("base", "large") if DEVICE == "cuda" else ("base",)
+    given = [CONFIGS / f"flickr8k_{size}_hybrid_plus.yaml" for size in sizes]
+    parser.add_argument("config", nargs="*", type=Path, default=given, help="YAML files")
     args = parser.parse_args()
-    torch.set_num_threads(os.cpu_count() or 1)
-    args.output.write_text(json.dumps(measure(args.config, tiny=args.tiny)))
+    rows = []
+    for config in args.config:
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+            rows.append(process.submit(measure, config.absolute(), tiny=args.quick).result())
+    header = ("configuration", "batch", "a step", "of it the encoder", "peak memory", "parameters")
+    print_table((*header, "arithmetic", "device"), rows)
 
 
 if __name__ == "__main__":
