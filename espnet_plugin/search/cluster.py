@@ -11,7 +11,7 @@ from typing import Any
 
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.search.model import identify_model
-from espnet_plugin.search.parts import embed_part, read_manifest
+from espnet_plugin.search.parts import embed_part, is_whole, read_manifest
 
 
 def write_part(
@@ -33,7 +33,7 @@ def run_parts(
 ) -> list[dict[str, Any]]:
     """Writes all parts with Dask; returns their manifests.
 
-    A part whose workers died continues as long as it finishes batches between their deaths.
+    A part whose workers die is tried again, in the end without others beside it.
 
     Args:
         write: Called on a worker with the number of a part and the number of parts.
@@ -44,44 +44,41 @@ def run_parts(
     Raises:
         DataError: With the parts that cannot be written, after the others are.
     """
+    numbers = range(1, parts + 1)
+    manifests = {number: output / f"part-{number}-of-{parts}.json" for number in numbers}
+
+    def report(_: Any) -> None:
+        there = sum(manifest.is_file() for manifest in manifests.values())
+        logging.info(f"{output}: {there} of {parts} parts are complete")
+
     with open_client(cluster, workers) as client:
-        from distributed import KilledWorker, as_completed
+        from distributed import KilledWorker, wait
 
-        done: list[dict[str, Any]] = []
-        failed: dict[int, BaseException] = {}
-        submitted: dict[Any, tuple[int, int]] = {}
+        def failures(wanted: Sequence[int]) -> dict[int, BaseException]:
+            todo = [(number, parts) for number in wanted]
+            futures = client.map(write, todo, pure=False, retries=2)
+            for future in futures:
+                future.add_done_callback(report)
+            wait(futures)
+            errors = {n: future.exception() for n, future in zip(wanted, futures, strict=True)}
+            # a worker that dies takes its results along, but not the parts that it has written
+            return {
+                number: error
+                for number, error in errors.items()
+                if error and not (isinstance(error, KilledWorker) and is_whole(manifests[number]))
+            }
 
-        def finished(number: int) -> int:
-            return len(list(output.glob(f"part-{number}-of-{parts}.unfinished/[!.]*.parquet")))
-
-        def submit(number: int) -> Any:
-            future = client.submit(write, (number, parts), pure=False)
-            submitted[future] = number, finished(number)
-            return future
-
-        groups = [list(range(1, parts + 1))]
-        for group in groups:
-            running = as_completed([submit(number) for number in group])
-            for future in running:
-                number, before = submitted.pop(future)
-                error = future.exception()
-                killed = isinstance(error, KilledWorker)
-                if killed and finished(number) > before:
-                    running.add(submit(number))
-                elif killed and len(group) > 1:  # alone: another part may have killed its workers
-                    groups.append([number])
-                elif error:
-                    failed[number] = error
-                else:  # its result may be lost with its worker, the part is not
-                    done.append(read_manifest(output / f"part-{number}-of-{parts}.json"))
-                    logging.info(f"{output}: {len(done)} of {parts} parts are complete")
+        failed = failures(numbers)
+        for number in [n for n, error in failed.items() if isinstance(error, KilledWorker)]:
+            del failed[number]  # another part may have killed its workers
+            failed |= failures([number])
     if failed:
         reasons = "; ".join(f"part {number}: {error}" for number, error in sorted(failed.items()))
         raise DataError(
             f"{output}: {len(failed)} of {parts} parts cannot be written. To see why, run such a "
             f"part by itself, with --part {min(failed)}/{parts}. {reasons}"
         )
-    return done
+    return [read_manifest(manifest) for manifest in manifests.values()]
 
 
 def open_client(cluster: str, workers: int) -> AbstractContextManager[Any]:

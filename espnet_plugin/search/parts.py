@@ -1,8 +1,7 @@
 """Embeddings of many files in parts, which any machines write without knowing each other.
 
-Part 2 of 9 is ``part-2-of-9.parquet`` with a manifest, ``part-2-of-9.json``. Until it is complete,
-finished batches wait in ``part-2-of-9.unfinished``. What a batch holds depends on the source alone,
-so a part that was killed ends as an undisturbed one, bit for bit.
+Part 2 of 9 is ``part-2-of-9.parquet`` with a manifest, ``part-2-of-9.json``. Both are written whole
+and renamed: a part that was killed is begun again, and ends as an undisturbed one, bit for bit.
 """
 
 from __future__ import annotations
@@ -53,7 +52,9 @@ def embed_part(
     encoder: ImageEncoder,
     embed_recording: Callable[[str], Windows],
 ) -> dict[str, Any]:
-    """Writes a part, or what is left of it; a complete one stays as it is. Returns its manifest.
+    """Writes a part; a complete one stays as it is. Returns its manifest.
+
+    Its rows are in memory until then, a kilobyte each: who wants finer steps makes more parts.
 
     Args:
         sources: See :func:`~espnet_plugin.search.source.items_of_part`.
@@ -76,17 +77,15 @@ def embed_part(
         images = [item for item in items if not is_recording(item.id)]
         batches = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
         batches += [[item] for item in items if is_recording(item.id)]  # as an index takes them
-        files: list[Path] = []
+        shown = progress(batches, description=name, unit="batch")
+        tables = [_embedded(batch, encoder, embed_recording, bad) for batch in shown]
+        filled = [each for each in tables if len(each)]
+        whole = pa.concat_tables(filled or [_schema(0).empty_table()])
         try:
-            for batch in progress(batches, description=name, unit="batch"):
-                key = hashlib.sha256(ascii((model.fingerprint, batch)).encode()).hexdigest()
-                files.append(work / f"{len(files):06}-{key[:16]}.parquet")
-                if not files[-1].is_file():
-                    with atomic_path(files[-1]) as temporary:
-                        found = _embedded(batch, encoder, embed_recording)
-                        parquet.write_table(found, temporary)
             with atomic_path(work / table.name) as temporary:
-                there = {**made, **_join(files, temporary, bad), "bad": bad}
+                parquet.write_table(whole, temporary, row_group_size=1 << 16)
+                size = {"dim": whole.schema.field("row").type.list_size, "rows": len(whole)}
+                there = {**made, **size, "parquet": _digest(temporary), "bad": bad}
             write_text(work / manifest.name, json.dumps(there, indent=1) + "\n")
             for file in (table, manifest):  # a killed process leaves nothing beside them
                 os.replace(work / file.name, file)
@@ -104,7 +103,7 @@ def _complete(manifest: Path, table: Path, made: dict[str, Any]) -> dict[str, An
     there = read_manifest(manifest)
     if other := [key for key in SAME if there[key] != made[key]]:
         raise DataError(f"{manifest}: of another {other[0]}; name a new folder, or remove it")
-    if there["parquet"] != _digest(table):
+    if not is_whole(manifest):
         logging.warning(f"{table}: missing or damaged, so it is made again")
         return None
     logging.info(f"{manifest}: complete, left as it is")
@@ -112,17 +111,20 @@ def _complete(manifest: Path, table: Path, made: dict[str, Any]) -> dict[str, An
 
 
 def _embedded(
-    items: Sequence[Item], encoder: ImageEncoder, embed_recording: Callable[[str], Windows]
+    items: Sequence[Item],
+    encoder: ImageEncoder,
+    embed_recording: Callable[[str], Windows],
+    bad: dict[str, str],
 ) -> Any:
-    """A batch as a table; its metadata say what was left out."""
+    """A batch as a table; ``bad`` gets what was left out."""
     spoken = is_recording(items[0].id)
     with scratch_folder() as folder, ThreadPoolExecutor(READERS) as readers:
         read = partial(_read, embed_recording if spoken else encoder.read, folder)
         mapped = map if spoken else readers.map
         pairs = list(zip(items, mapped(read, range(len(items)), items), strict=True))
-    bad = {item.name: it for item, it in pairs if isinstance(it, str)}
-    for file, reason in bad.items():
+    for file, reason in ((item.name, it) for item, it in pairs if isinstance(it, str)):
         logging.warning(f"skipped {file}: {reason}")
+        bad[file] = reason
     good = [(item, *it) for item, it in pairs if not isinstance(it, str)]
     found = [medium for *_, medium in good]
     if good and not spoken:
@@ -140,8 +142,7 @@ def _embedded(
         for (item, content, _), (vectors, windows) in zip(good, found, strict=True)
         for row, window in zip(vectors.astype(np.float16), windows, strict=True)
     ]
-    schema = _schema(len(rows[0]["row"]) if rows else 0).with_metadata({"bad": json.dumps(bad)})
-    return pa.Table.from_pylist(rows, schema)
+    return pa.Table.from_pylist(rows, _schema(len(rows[0]["row"]) if rows else 0))
 
 
 def _read(
@@ -162,18 +163,6 @@ def _read(
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             raise
         return " ".join(str(error).split()).removeprefix(f"{path}: ")
-
-
-def _join(files: Sequence[Path], target: Path, bad: dict[str, str]) -> dict[str, Any]:
-    """Writes a part's table from those of its batches; returns what its manifest says of it."""
-    tables = [parquet.read_table(file) for file in files]
-    for table in tables:
-        bad.update(json.loads(table.schema.metadata[b"bad"]))
-    filled = [table.replace_schema_metadata() for table in tables if len(table)]
-    whole = pa.concat_tables(filled or [_schema(0).empty_table()])
-    parquet.write_table(whole, target, row_group_size=1 << 16)
-    dim = whole.schema.field("row").type.list_size
-    return {"dim": dim, "rows": len(whole), "parquet": _digest(target)}
 
 
 def open_parts(
@@ -200,7 +189,7 @@ def open_parts(
                 )
         if path.name != f"part-{part['part']}-of-{part['of']}.json":
             raise DataError(f"{path}: a copy of part {part['part']} of {part['of']}; remove it")
-        if part["parquet"] != _digest(path.with_suffix(".parquet")):
+        if not is_whole(path):
             raise DataError(f"{path.with_suffix('.parquet')}: missing or changed; embed it again")
         parts.append(part)
     if not parts:
@@ -247,6 +236,12 @@ def read_manifest(path: Path) -> dict[str, Any]:
         return found
     except (KeyError, RecursionError, TypeError, ValueError) as error:
         raise DataError(f"{path}: no manifest of a part ({error}); remove it") from error
+
+
+def is_whole(manifest: Path) -> bool:
+    """Whether a part has its manifest, and the table that this names."""
+    table = manifest.with_suffix(".parquet")
+    return manifest.is_file() and read_manifest(manifest)["parquet"] == _digest(table)
 
 
 def _digest(path: Path) -> str:

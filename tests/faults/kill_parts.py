@@ -132,7 +132,7 @@ def kill_parts(work: Path, *, kills: int, seed: int = 0) -> Path:
             process = context.Process(target=write_part, args=(source, output, number, begins))
             process.start()
             begun.recv_bytes()
-            process.join(chance.uniform(0, longest) if killed < kills else None)
+            process.join(chance.uniform(0, 2 * longest) if killed < kills else None)
             if process.is_alive():
                 process.kill()
                 process.join()

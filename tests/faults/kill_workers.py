@@ -14,7 +14,7 @@ import random
 import signal
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,8 @@ from tests.faults.kill_parts import contents, embed_recording, make_source
 from tests.faults.kills import kill_command
 
 PARTS, WORKERS, SLOW = 8, 4, 3
-SECONDS = 0.15  # that a batch takes
+KILLS = 3  # in each job: Dask gives up a part that has lost four workers
+SECONDS = 0.05  # that a batch takes
 
 
 class DeadlyEncoder(PixelEncoder):
@@ -46,7 +47,7 @@ class DeadlyEncoder(PixelEncoder):
         return super().read(path)
 
     def encode(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
-        threading.Event().wait(SECONDS * (10 if self.slow else 1))
+        threading.Event().wait(SECONDS * (5 if self.slow else 1))
         return super().encode(pictures)
 
 
@@ -68,16 +69,21 @@ def write(
 
 
 class Killer(threading.Thread):
-    """Kills a worker that runs, after random times, so many times."""
+    """Kills workers that run, after random times, while it has kills left.
 
-    def __init__(self, cluster: Any, kills: int, seed: int) -> None:
+    Attributes:
+        left: How many more.
+        killed: How many it has killed.
+    """
+
+    def __init__(self, cluster: Any, seed: int) -> None:
         super().__init__(daemon=True)
-        self.cluster, self.kills, self.chance = cluster, kills, random.Random(seed)
-        self.killed = 0
-        self.ended, self.working = threading.Event(), threading.Event()
+        self.cluster, self.chance = cluster, random.Random(seed)
+        self.left = self.killed = 0
+        self.ended = threading.Event()
 
     def run(self) -> None:
-        while self.killed < self.kills and not self.ended.wait(self.chance.uniform(0.1, 1.5)):
+        while not self.ended.wait(self.chance.uniform(0.1, 1.5)):
             known = self.cluster.scheduler.workers.values()
             busy = {state.name for state in list(known) if state.processing}
             pids = [
@@ -85,9 +91,10 @@ class Killer(threading.Thread):
                 for name, nanny in list(self.cluster.workers.items())
                 if name in busy and nanny.process is not None and nanny.process.pid
             ]
-            if self.working.is_set() and pids:
-                os.kill(self.chance.choice(pids), signal.SIGKILL)
-                self.killed += 1
+            if self.left and pids:
+                with suppress(ProcessLookupError):  # the deadly picture was quicker
+                    os.kill(self.chance.choice(pids), signal.SIGKILL)
+                    self.left, self.killed = self.left - 1, self.killed + 1
 
 
 @contextmanager
@@ -109,9 +116,9 @@ def four_workers() -> Iterator[Any]:
 
 
 @contextmanager
-def killer(cluster: Any, kills: int, seed: int) -> Iterator[Killer]:
+def killer(cluster: Any, seed: int) -> Iterator[Killer]:
     """Runs a killer."""
-    thread = Killer(cluster, kills, seed)
+    thread = Killer(cluster, seed)
     thread.start()
     try:
         yield thread
@@ -149,14 +156,14 @@ def kill_workers(work: Path, *, kills: int, seed: int = 0) -> Path:
     )
     logging.getLogger("distributed").setLevel("ERROR")  # every death is several lines
     jobs = 0
-    with four_workers() as cluster, killer(cluster, kills, seed) as by:
+    with four_workers() as cluster, killer(cluster, seed) as by:
         where = {"parts": PARTS, "cluster": cluster.scheduler_address, "workers": WORKERS}
         while by.killed < kills or not jobs:
             jobs += 1
             output, deadly = work / f"job{jobs}", work / "deadly"
             deadly.touch()
             run = partial(write, source=source, output=output, deadly=deadly)
-            by.working.set()
+            by.left = KILLS
             try:
                 run_parts(run, output, **where)
             except DataError as error:
@@ -167,8 +174,9 @@ def kill_workers(work: Path, *, kills: int, seed: int = 0) -> Path:
             there = {path.name for path in output.iterdir() if path.is_file()}
             assert there == {name for name in wanted if not name.startswith(f"part-{poisoned}-")}
             deadly.unlink()
+            by.left = KILLS
             run_parts(run, output, **where)
-            by.working.clear()
+            by.left = 0
             assert contents(output) == wanted, f"job {jobs}, seed {seed}"
         print(f"{by.killed} kills in {jobs} jobs: all parts equal those of one process")
     return work / "one"

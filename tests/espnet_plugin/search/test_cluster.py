@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import sys
 from functools import partial
 from pathlib import Path
@@ -46,6 +47,29 @@ def test_dask_writes_what_one_process_writes(pictures: Path, tmp_path: Path) -> 
         embed(pictures, tmp_path / "one", (number, 3))
     for path in (tmp_path / "one").iterdir():
         assert path.read_bytes() == (output / path.name).read_bytes()
+
+
+def write_and_die(part: tuple[int, int], *, source: Path, output: Path) -> None:
+    embed(source, output, part)
+    if part[0] == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_a_part_counts_although_its_workers_died(pictures: Path, tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed")
+    import dask
+
+    options = {"n_workers": 1, "threads_per_worker": 1, "memory_limit": 0}
+    settings = {
+        "distributed.scheduler.allowed-failures": 0,
+        "distributed.deploy.lost-worker-timeout": "1 day",
+    }
+    output = tmp_path / "parts"
+    run = partial(write_and_die, source=pictures, output=output)
+    with dask.config.set(settings), distributed.LocalCluster(**options) as cluster:
+        where = {"parts": 2, "cluster": cluster.scheduler_address, "workers": 1}
+        assert [part["part"] for part in run_parts(run, output, **where)] == [1, 2]
 
 
 @pytest.mark.slow

@@ -98,24 +98,24 @@ def test_bad_items_are_listed_and_skipped(job: Path, pictures: Path) -> None:
     assert sum(part["rows"] for part in manifests(job)) == 9
 
 
-def test_a_complete_part_stays_and_an_unfinished_one_continues(
+def test_a_complete_part_stays_and_an_interrupted_one_leaves_nothing(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog
 ) -> None:
     monkeypatch.setattr("espnet_plugin.search.parts.BATCH", 2)
     caplog.set_level("INFO")
     with pytest.raises(KeyboardInterrupt):
         embed(pictures, tmp_path / "parts", encoder=PixelEncoder(fail_after=2))
-    assert [path.name for path in (tmp_path / "parts").iterdir()] == ["part-1-of-1.unfinished"]
+    assert not (tmp_path / "parts").exists()
     encoder = PixelEncoder()
     embed(pictures, tmp_path / "parts", encoder=encoder)
-    assert len(encoder.read_files) == 3
+    assert len(encoder.read_files) == 7
     embed(pictures, tmp_path / "undisturbed")
     name = "part-1-of-1.parquet"
     assert (tmp_path / "parts" / name).read_bytes() == (
         tmp_path / "undisturbed" / name
     ).read_bytes()
     embed(pictures, tmp_path / "parts", encoder=encoder)
-    assert len(encoder.read_files) == 3 and "complete, left as it is" in caplog.text
+    assert len(encoder.read_files) == 7 and "complete, left as it is" in caplog.text
     (tmp_path / "parts" / name).write_bytes(b"damaged")
     embed(pictures, tmp_path / "parts")
     assert (tmp_path / "parts" / name).read_bytes() == (
@@ -126,12 +126,26 @@ def test_a_complete_part_stays_and_an_unfinished_one_continues(
 def test_a_part_that_another_process_completes_meanwhile(pictures: Path, tmp_path: Path) -> None:
     class Overtaken(PixelEncoder):
         def encode(self, pictures):
-            shutil.rmtree(tmp_path / "parts" / "part-1-of-1.unfinished")
             wanted.append(embed(picture_folder, tmp_path / "parts"))
             return super().encode(pictures)
 
     picture_folder, wanted = pictures, []
     assert embed(pictures, tmp_path / "parts", encoder=Overtaken()) == wanted[0]
+    assert len(list((tmp_path / "parts").iterdir())) == 2
+
+
+def test_another_process_tidies_up_while_a_table_is_written(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def overtaken(table: Any, path: Path, **options: Any) -> None:
+        monkeypatch.undo()
+        shutil.rmtree(tmp_path / "parts" / "part-1-of-1.unfinished")
+        wanted.append(embed(pictures, tmp_path / "parts"))
+        raise FileNotFoundError(path)
+
+    wanted: list[dict] = []
+    monkeypatch.setattr(parquet, "write_table", overtaken)
+    assert embed(pictures, tmp_path / "parts") == wanted[0]
     assert len(list((tmp_path / "parts").iterdir())) == 2
 
 
