@@ -84,10 +84,14 @@ def test_messages_name_packages_that_the_project_asks_for() -> None:
     assert not [text for text in said if "pip install 'speechclip" in text]
 
 
+def load_sweep(name: str) -> dict:
+    file = PROJECT / "egs2" / "speechclip_plus" / "results" / name / "sweep.json"
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
 def sweep(name: str) -> dict[str, dict[str, dict[str, float]]]:
     """Measures of each training of each system."""
-    file = PROJECT / "egs2" / "speechclip_plus" / "results" / name / "sweep.json"
-    return json.loads(file.read_text(encoding="utf-8"))["systems"]
+    return load_sweep(name)["systems"]
 
 
 def trainings(name: str, system: str) -> dict[str, dict[str, float]]:
@@ -183,7 +187,7 @@ def measure_of(label: str) -> str | None:
 def result_tables() -> Iterator[tuple[str, list[str], list[list[str]]]]:
     """Sweep, heading and rows of each table of RESULTS.md that a sweep is behind."""
     page = results_page()
-    for name, table in re.findall(r"\(results/(\w+)/SWEEP\.md\)\n\n((?:\|.*\n)+)", page):
+    for name, table in re.findall(r"\(results/(\w+)/sweep\.json\)\n\n((?:\|.*\n)+)", page):
         rows = [
             [cell.strip(" *") for cell in line.strip("|").split("|")] for line in table.splitlines()
         ]
@@ -256,6 +260,28 @@ def test_the_cost_of_training_is_that_of_the_sweeps() -> None:
     assert said.groups() == tuple(f"{times:.2f}" for times in corpora)
     (words,) = cells("egs2/speechclip_plus/RESULTS.md", "training CPU time")[1:]
     assert words == f"{training_cpu('mini_words', ''):.2f}"
+
+
+def test_what_is_told_apart_on_mini_hard_is_that_of_the_sweep() -> None:
+    found = load_sweep("mini_hard_pairs")["hard_negatives"]["hybrid_plus_annealed"]
+    systems = ("cascaded", "teacher")
+    kinds = [f"{system}, {kind}" for system in systems for kind in ("thing", "colour")]
+    said = re.search(
+        r"for ([\d.]+) % of the captions;.*?for\s+([\d.]+) %\..*?has ([\d.]+) and ([\d.]+) %\.",
+        results_page(),
+        re.DOTALL,
+    )
+    assert said.groups() == tuple(f"{100 * found[kind][0]:.1f}" for kind in kinds)
+
+
+def test_the_number_of_keywords_is_that_of_the_sweep() -> None:
+    counts = load_sweep("mini_sweep")["counts"]
+    said = cells("egs2/speechclip_plus/RESULTS.md", "keywords per utterance")
+    names = ("cascaded", "cascaded_plus", "hybrid", "hybrid_plus")
+    assert said == ["–", *(f"{counts[name]['keywords'][0]:.1f}" for name in names)]
+    correlations = re.search(r"duration ([\d.]+) \(cascaded\+\) and ([\d.]+) ", results_page())
+    plus = [counts[name]["r_seconds"][0] for name in ("cascaded_plus", "hybrid_plus")]
+    assert correlations.groups() == tuple(f"{value:.2f}" for value in plus)
 
 
 def test_the_runs_with_many_sub_words_are_those_of_their_sweep() -> None:

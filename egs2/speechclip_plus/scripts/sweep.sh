@@ -18,12 +18,13 @@ jobs=1                 # runs at the same time, on one corpus; --run_args "--num
 python=python3         # Python that runs everything
 run_args=              # more options of run.sh for every run
 dry_run=false          # only say what would be run
+show=                  # only print the page of the sweep.json in this folder
 
 # shellcheck disable=SC2034  # parse_options.sh shows it
 help_message=$(cat << 'EOT'
 Usage: scripts/sweep.sh [options]
 
-Trains every architecture with every seed and writes SWEEP.md and sweep.json: means with
+Trains every architecture with every seed, writes sweep.json and prints its page: means with
 standard deviations, the paper's claims with paired tests over images and over seeds, ablations.
 
 All runs share one corpus and its teachers, and the seeds differ in the training only: every
@@ -38,6 +39,10 @@ scripts/utils/print_options.sh "$0")
 case "${evaluate_on}" in test|dev) ;; *) echo "sweep.sh: error: --evaluate_on takes test or dev, not ${evaluate_on}" >&2; exit 2;; esac
 [ $# -eq 0 ] || { echo "sweep.sh: error: no positional arguments are taken: $*" >&2; exit 2; }
 [ -x ./run.sh ] || { echo "sweep.sh: error: run it from the recipe's folder: scripts/sweep.sh" >&2; exit 2; }
+if [ -n "${show}" ]; then
+    . ./path.sh
+    exec ${python} -m local.sweep.show_sweep --output_dir "${show}"
+fi
 [ -n "${seeds}" ] && [ -n "${architectures}" ] || { echo "sweep.sh: error: --seeds and --architectures must not be empty" >&2; exit 2; }
 suffix=
 if [ "${corpus_seeds}" != 0 ]; then suffix=_corpus${corpus_seeds// /_}; fi
@@ -157,7 +162,7 @@ printf '%s' "${list}" > "${output_dir}/runs.tsv"
 if [ -n "${list}" ]; then
     . ./path.sh
     ${python} -m local.sweep.show_sweep --runs "${output_dir}/runs.tsv" --output_dir "${output_dir}"
-    echo "sweep.sh: ${output_dir}/{SWEEP.md,sweep.json}" >&2
+    echo "sweep.sh: ${output_dir}/sweep.json; scripts/sweep.sh --show ${output_dir} prints this again" >&2
 fi
 if [ ${#failed[@]} -gt 0 ]; then
     printf 'sweep.sh: error: failed: %s\n' "${failed[@]}" >&2

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,22 +13,28 @@ from local.sweep.comparisons import (
     keyword_counts,
     paired_t_test,
 )
-from local.sweep.page import system_place, write_sweep
+from local.sweep.page import sweep_page
 from local.sweep.runs import (
     BOUNDARY_F,
     FUSED_RECALLS,
     KEYWORD_MEASURES,
     PARALLEL_RECALLS,
     Measure,
+    Run,
     read_runs,
 )
+from local.sweep.show_sweep import main, read_sweep
+from local.sweep.summary import system_place, write_sweep
 
 from espnet_plugin.data.hard_negatives import HardNegative, write_hard_negatives
 from espnet_plugin.data.scp import write_scp
 from espnet_plugin.evaluation.report.results import write_results
 from tests.espnet_plugin.evaluation.conftest import TOKENS, write_set
+from tests.pages import PROJECT
 
 RUNS = "local.sweep.runs"
+RESULTS = PROJECT / "egs2" / "speechclip_plus" / "results"
+SWEEPS = sorted(RESULTS.glob("*/sweep.json"))
 
 
 @pytest.fixture
@@ -56,6 +63,29 @@ def _tokens(directory):
     lines = [f"{number}\t{token}\t1\n" for number, token in TOKENS.items()]
     path.write_text("id\ttoken\tcount\n" + "".join(lines))
     return path
+
+
+def write_page(runs: list[Run], directory: Path) -> str:
+    """The page of what was written, which is that of what was found."""
+    found = write_sweep(runs, directory)
+    page = sweep_page(read_sweep(directory / "sweep.json"))
+    assert page == sweep_page(found)
+    return page
+
+
+@pytest.mark.parametrize("name", [path.parent.name for path in SWEEPS])
+def test_every_published_sweep_has_a_page(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--output_dir", str(RESULTS / name)])
+    page = capsys.readouterr().out
+    systems = json.loads((RESULTS / name / "sweep.json").read_text())["systems"]
+    for system, runs in systems.items():
+        assert f"| {system} | {len(runs)} | " in page
+
+
+def test_a_page_of_no_sweep_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "sweep.json").write_text("{}")
+    with pytest.raises(SystemExit, match="sweep.json is not a sweep.json of scripts/sweep.sh"):
+        main(["--output_dir", str(tmp_path)])
 
 
 def test_differences_are_those_of_the_scores(runs_file):
@@ -89,14 +119,15 @@ def test_measures_that_a_system_lacks_are_left_out(runs_file):
 def test_page(runs_file, tmp_path, monkeypatch):
     tokens = dict.fromkeys(range(10), "x</w>")
     monkeypatch.setattr(f"{RUNS}.load_token_texts", lambda: tokens)
-    text = write_sweep(read_runs(runs_file), tmp_path / "out")
+    text = write_page(read_runs(runs_file), tmp_path / "out")
     assert "4 runs: 2 systems, seeds 0, 1; set `test` of 12 utterances, 6 images." in text
     assert "### hybrid.noise against hybrid" in text
     assert "| duplicates (lower is better) | +0.0 ± 0.0 |" in text
     stored = json.loads((tmp_path / "out" / "sweep.json").read_text())
     assert set(stored["systems"]) == {"hybrid", "hybrid.noise"}
     assert stored["comparisons"][0]["seeds"] == ["0", "1"]
-    assert (tmp_path / "out" / "SWEEP.md").read_text() == text
+    assert stored["counts"]["hybrid"]["keywords"] == [3.0, 0.0]
+    assert stored["set"] == {"name": "test", "utterances": 12, "images": 6}
 
 
 def test_siblings_are_one_unit(runs_file):
@@ -140,11 +171,11 @@ def test_a_new_recipe_is_compared_as_declared(runs_file, tmp_path, monkeypatch):
     for run in runs:
         run.scores["training_cpu_seconds"] = 100.0 if run.system == "hybrid" else 120.0
     monkeypatch.setattr(protocol, "BASELINES", ("hybrid",))
-    assert "| target |" not in write_sweep(runs, tmp_path / "out")  # mini has some, other sets none
+    assert "| target |" not in write_page(runs, tmp_path / "out")  # mini has some, other sets none
     monkeypatch.setattr(protocol, "TARGET_SETS", ("test",))
-    assert "| target |" not in write_sweep(runs, tmp_path / "out")  # of ten trainings
+    assert "| target |" not in write_page(runs, tmp_path / "out")  # of ten trainings
     monkeypatch.setattr(protocol, "TARGET_TRAININGS", 2)
-    page = write_sweep(runs, tmp_path / "out")
+    page = write_page(runs, tmp_path / "out")
     assert "### hybrid_plus_annealed, as declared" in page
     assert "| hybrid_plus_annealed | 120 ± 0 | 1.20 |" in page
     assert "| cascaded → image R@1 | ≥ 70 |" in page
@@ -156,7 +187,7 @@ def test_a_new_recipe_is_compared_as_declared(runs_file, tmp_path, monkeypatch):
 def test_one_training_of_each_has_no_test_over_seeds(runs_file, tmp_path, monkeypatch):
     tokens = dict.fromkeys(range(10), "x</w>")
     monkeypatch.setattr(f"{RUNS}.load_token_texts", lambda: tokens)
-    text = write_sweep([run for run in read_runs(runs_file) if run.seed == "0"], tmp_path / "out")
+    text = write_page([run for run in read_runs(runs_file) if run.seed == "0"], tmp_path / "out")
     rows = text.partition("### hybrid.noise against hybrid")[2].strip().splitlines()[2:]
     assert len(rows) > 5 and all(row.endswith(" – |") for row in rows)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from .runs import (
@@ -12,7 +12,6 @@ from .runs import (
     KEYWORD_MEASURES,
     PARALLEL_RECALLS,
     Measure,
-    Run,
 )
 
 BASELINES = ("hybrid_plus", "hybrid")
@@ -59,9 +58,8 @@ TARGETS = (
 )
 
 
-def has_targets(runs: Sequence[Run], recipe: str) -> bool:
-    """Whether these are runs that the targets were declared for."""
-    seeds = {run.seed for run in runs if run.system == recipe}
+def has_targets(test_set: str, seeds: Collection[str]) -> bool:
+    """Whether the targets were declared for runs of these seeds on a set."""
     one_corpus = not any("/" in seed for seed in seeds)
     enough = len(seeds) >= TARGET_TRAININGS
-    return runs[0].scores["test_set"] in TARGET_SETS and one_corpus and enough
+    return test_set in TARGET_SETS and one_corpus and enough

@@ -56,7 +56,7 @@ KEYWORD_MEASURES = (
     Measure("duplicates", ("keywords", "duplicate_rate"), higher_is_better=False),
 )
 BOUNDARY_F = Measure("boundary F", ("keywords", "boundaries", "f_score"))
-TRAINING_CPU = ("training_cpu_seconds",)
+TRAINING_CPU = "training_cpu_seconds"
 
 
 @dataclass

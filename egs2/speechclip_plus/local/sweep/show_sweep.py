@@ -1,4 +1,4 @@
-"""Compare runs of several systems over seeds: SWEEP.md and sweep.json.
+"""Compare runs of several systems over seeds: writes sweep.json and prints its page.
 
 The list of runs has a line for each: system, seed and scores.json, separated by tabs; the arrays
 beside scores.json are read, too. A system called <base>.<change> is an ablation of <base>. Run it
@@ -8,13 +8,16 @@ from the recipe's folder as python -m local.sweep.show_sweep; scripts/sweep.sh d
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from espnet_plugin.utils.command import command_errors
 
-from .page import write_sweep
+from .page import sweep_page
 from .runs import read_runs
+from .summary import SWEEP_FILE, write_sweep
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -22,8 +25,10 @@ def get_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument("--runs", required=True, help="list: system, seed, scores.json by tabs")
-    parser.add_argument("--output_dir", required=True, help="where SWEEP.md goes")
+    parser.add_argument("--runs", help="list: system, seed, scores.json by tabs")
+    parser.add_argument(
+        "--output_dir", required=True, help=f"folder of {SWEEP_FILE}; without --runs it is shown"
+    )
     return parser
 
 
@@ -31,8 +36,25 @@ def get_parser() -> argparse.ArgumentParser:
 def main(cmd: Sequence[str] | None = None) -> None:
     """Runs the command."""
     args = get_parser().parse_args(cmd)
-    text = write_sweep(read_runs(args.runs), args.output_dir)
-    sys.stdout.write(text)
+    if args.runs:
+        sweep = write_sweep(read_runs(args.runs), args.output_dir)
+    else:
+        sweep = read_sweep(Path(args.output_dir) / SWEEP_FILE)
+    sys.stdout.write(sweep_page(sweep))
+
+
+def read_sweep(path: Path) -> dict:
+    """Reads a sweep.json.
+
+    Raises:
+        ValueError: It is missing or is none.
+    """
+    try:
+        sweep = json.loads(path.read_text(encoding="utf-8"))
+        sweep["set"], sweep["systems"], sweep["counts"], sweep["comparisons"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not a sweep.json of scripts/sweep.sh: {error!r}") from error
+    return sweep
 
 
 if __name__ == "__main__":

@@ -1,64 +1,66 @@
-"""Tables of a sweep's page."""
+"""Tables of a sweep's page, from the content of sweep.json."""
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from espnet_plugin.evaluation.report.tables import Table, look_up, mean_and_deviation
+from espnet_plugin.evaluation.report.tables import Table, mean_and_deviation
 
 from . import protocol
-from .comparisons import Comparison, holm, keyword_counts
-from .runs import TRAINING_CPU, Measure, Run
+from .comparisons import holm
+from .runs import TRAINING_CPU, Measure
+from .summary import MEASURES
+
+Trainings = Mapping[str, Mapping[str, float | None]]  # by seed, then by measure
+Means = Mapping[str, Mapping[str, Sequence[float | None]]]  # by system and name: mean, deviation
+_COUNTS = {
+    "keywords": "keywords",
+    "subwords": "sub-words",
+    "per_second": "keywords per s",
+    "r_seconds": "r, length",
+    "r_subwords": "r, sub-words",
+}
 
 
-def means_table(runs: Sequence[Run], systems: Sequence[str], measures: Sequence[Measure]) -> Table:
+def means_table(systems: Mapping[str, Trainings], measures: Sequence[Measure]) -> Table:
     """Mean ± standard deviation of every measure that any run has, in %."""
-    shown = [run for run in runs if run.system in systems]
-    measures = [m for m in measures if any(run.value(m) is not None for run in shown)]
-    rows = []
-    for system in systems:
-        group = [run for run in shown if run.system == system]
-        means = [mean_and_deviation(run.value(measure) for run in group) for measure in measures]
-        rows.append((system, str(len(group)), *means))
+    measures = [m for m in measures if any(_known(runs, m) for runs in systems.values())]
+    rows = [
+        (system, str(len(runs)), *(mean_and_deviation(_known(runs, m)) for m in measures))
+        for system, runs in systems.items()
+    ]
     return Table(("system", "runs", *(measure.name for measure in measures)), tuple(rows))
 
 
-def counts_table(runs: Sequence[Run], systems: Sequence[str]) -> Table:
+def counts_table(counts: Means) -> Table:
     """Correlations of the number of keywords with the speech."""
-    rows = []
-    for system in systems:
-        counts = [keyword_counts(run) for run in runs if run.system == system and run.data.keywords]
-        cells = [
-            mean_and_deviation((count[name] for count in counts), scale=1, digits=2)
-            for name in ("keywords", "subwords", "per_second", "r_seconds", "r_subwords")
-        ]
-        rows.append((system, *cells))
-    header = ("system", "keywords", "sub-words", "keywords per s", "r, length", "r, sub-words")
-    return Table(header, tuple(rows))
+    rows = [
+        (system, *(_mean(*found[name], digits=2) for name in _COUNTS))
+        for system, found in counts.items()
+    ]
+    return Table(("system", *_COUNTS.values()), tuple(rows))
 
 
-def hard_negative_measures(runs: Sequence[Run]) -> tuple[Measure, ...]:
-    """The shares of hard negatives told apart that the runs have, by system and kind."""
-    names = {
-        (system, kind)
-        for run in runs
-        for system, found in run.scores.get("hard_negatives", {}).items()
-        for kind in found
+def hard_negative_table(told_apart: Means) -> Table:
+    """The shares of hard negatives that each system tells apart, in %."""
+    names = sorted({name for found in told_apart.values() for name in found})
+    rows = [
+        (system, *(_mean(*found.get(name, (None, None)), scale=100) for name in names))
+        for system, found in told_apart.items()
+    ]
+    return Table(("system", *names), tuple(rows))
+
+
+def cpu_table(systems: Mapping[str, Trainings]) -> Table | None:
+    """Process time of training, also as a multiple of the first baseline's; None if unknown."""
+    spent = {
+        system: [v for run in runs.values() if (v := run.get(TRAINING_CPU)) is not None]
+        for system, runs in systems.items()
     }
-    return tuple(
-        Measure(f"{system}, {kind}", ("hard_negatives", system, kind, "accuracy"))
-        for system, kind in sorted(names)
-    )
-
-
-def cpu_table(runs: Sequence[Run], systems: Sequence[str]) -> Table:
-    """Process time of training, also as a multiple of the first baseline's."""
-    spent = {}
-    for system in systems:
-        values = [look_up(run.scores, TRAINING_CPU) for run in runs if run.system == system]
-        spent[system] = [value for value in values if value is not None]
+    if not any(spent.values()):
+        return None
     base = spent.get(protocol.BASELINES[0])
     rows = []
     for system, seconds in spent.items():
@@ -69,48 +71,69 @@ def cpu_table(runs: Sequence[Run], systems: Sequence[str]) -> Table:
     return Table(("system", "training CPU, s", f"times {protocol.BASELINES[0]}'s"), tuple(rows))
 
 
-def target_table(runs: Sequence[Run], recipe: str) -> Table:
+def target_table(runs: Trainings, recipe: str) -> Table:
     """Which of the protocol's targets a recipe's mean reaches."""
     rows = []
-    ours = [run for run in runs if run.system == recipe]
     for target in protocol.TARGETS:
         sign = 1 if target.measures[0].higher_is_better else -1
-        found = []
-        for measure in target.measures:
-            values = [v for run in ours if (v := run.value(measure)) is not None]
-            if values:
-                found.append((sign * statistics.mean(values), values))
-        best, values = max(found, default=(-math.inf, []))
+        found = [values for measure in target.measures if (values := _known(runs, measure))]
+        best = max(found, key=lambda values: sign * statistics.mean(values), default=[])
         name = " or ".join(measure.name for measure in target.measures)
         bound = f"{'≥' if sign > 0 else '≤'} {100 * target.bound:g}"
-        reached = "yes" if best >= sign * target.bound else "no"
-        rows.append((name, bound, mean_and_deviation(values), reached if values else "–"))
+        reached = "–"
+        if best:
+            reached = "yes" if sign * statistics.mean(best) >= sign * target.bound else "no"
+        rows.append((name, bound, mean_and_deviation(best), reached))
     return Table(("measure", "target", recipe, "reached"), tuple(rows), text_columns=(0, 3))
 
 
-def comparison_table(found: Sequence[Comparison]) -> Table:
-    """Differences with intervals and both tests, corrected together."""
-    several = len({comparison.second for comparison in found}) > 1
-    all_images = holm([c.p_images for c in found])
-    all_seeds = holm([1.0 if math.isnan(c.p_seeds) else c.p_seeds for c in found])
+def comparison_table(found: Sequence[Mapping]) -> Table:
+    """Differences with intervals and both tests, corrected together.
+
+    Args:
+        found: Fields of ``Comparison``, with the measure's name in sweep.json.
+    """
+    several = len({comparison["second"] for comparison in found}) > 1
+    tested = [{**c, "p_seeds": None if _unknown(c["p_seeds"]) else c["p_seeds"]} for c in found]
+    all_images = holm([c["p_images"] for c in tested])
+    all_seeds = holm([1.0 if c["p_seeds"] is None else c["p_seeds"] for c in tested])
     rows = []
-    for comparison, p_images, p_seeds in zip(found, all_images, all_seeds, strict=True):
-        sign = 1 if comparison.measure.higher_is_better else -1
-        better = sum(sign * difference > 0 for difference in comparison.differences)
-        interval = comparison.interval
-        against = f", against {comparison.second}" if several else ""
+    for comparison, p_images, p_seeds in zip(tested, all_images, all_seeds, strict=True):
+        measure = MEASURES[comparison["measure"]]
+        sign = 1 if measure.higher_is_better else -1
+        better = sum(sign * difference > 0 for difference in comparison["differences"])
+        lower, upper = comparison["interval"]
+        against = f", against {comparison['second']}" if several else ""
         rows.append(
             (
-                comparison.measure.name + ("" if sign > 0 else " (lower is better)") + against,
-                mean_and_deviation(comparison.differences, sign="+"),
-                f"{100 * interval.lower:+.1f} to {100 * interval.upper:+.1f}",
-                f"{better}/{len(comparison.seeds)}",
+                measure.name + ("" if sign > 0 else " (lower is better)") + against,
+                mean_and_deviation(comparison["differences"], sign="+"),
+                f"{100 * lower:+.1f} to {100 * upper:+.1f}",
+                f"{better}/{len(comparison['seeds'])}",
                 _p(p_images),
-                "–" if math.isnan(comparison.p_seeds) else _p(p_seeds),
+                "–" if comparison["p_seeds"] is None else _p(p_seeds),
             )
         )
     header = ("measure", "difference", "95 %, images", "seeds", "p, images", "p, seeds")
     return Table(header, tuple(rows))
+
+
+def _known(runs: Trainings, measure: Measure) -> list[float]:
+    name = ".".join(measure.path)
+    return [value for run in runs.values() if (value := run.get(name)) is not None]
+
+
+def _unknown(value: float | None) -> bool:
+    return value is None or math.isnan(value)
+
+
+def _mean(
+    mean: float | None, deviation: float | None, *, scale: float = 1, digits: int = 1
+) -> str:
+    if _unknown(mean):
+        return "–"
+    text = f"{scale * mean:.{digits}f}"
+    return text if _unknown(deviation) else f"{text} ± {scale * deviation:.{digits}f}"
 
 
 def _p(value: float) -> str:
