@@ -40,6 +40,7 @@ class Heard:
         alphas: CIF's weight of each frame from ``start`` on, (frames,); None without CIF.
         frame_seconds: From one frame to the next.
         threshold: Weight that completes a keyword.
+        whole: Whether the hits are ranked by the whole utterance, not by the keywords.
         hits: The nearest images, then the nearest windows of recordings, best first.
     """
 
@@ -51,6 +52,7 @@ class Heard:
     alphas: np.ndarray | None
     frame_seconds: float
     threshold: float
+    whole: bool
     hits: list[Hit]
 
 
@@ -103,6 +105,7 @@ class Backend:
             alphas=result.alphas,
             frame_seconds=self.model.frame_seconds,
             threshold=getattr(self.model.model.keyword_extractor, "threshold", 1.0),
+            whole=self.index is not None and result.parallel is not None,
             hits=self._nearest(result.parallel if result.parallel is not None else result.cascaded),
         )
 
@@ -114,17 +117,22 @@ class Backend:
         """What is nearest to an image, a file or a decoded one."""
         return self._nearest(self.model.encode_image(image)[0])
 
-    def closest_captions(self, image: str) -> list[tuple[int, Caption, float]]:
-        """Positions, captions and cosines of the captions closest to an image file."""
+    def closest_captions(self, image: str) -> list[tuple[Caption, float]]:
+        """The captions closest to an image file, with their cosines."""
         if self.captions is None:
             return []
         return self.captions.closest(self.model.encode_image(image)[0], top=TOP_CAPTIONS)
 
-    def _nearest(self, query: np.ndarray) -> list[Hit]:
+    def find_similar(self, path: str) -> list[Hit]:
+        """What is nearest to an image of the index, without itself."""
+        return self._nearest(self.model.encode_image(path)[0], without=path)
+
+    def _nearest(self, query: np.ndarray, *, without: str | None = None) -> list[Hit]:
         if self.index is None:
             return []
         recordings = self.index.search(query, top=TOP_RECORDINGS, kind="recording")
-        return self.index.search(query, top=TOP_IMAGES, kind="image") + recordings
+        images = self.index.search(query, top=TOP_IMAGES + 1, kind="image")
+        return [hit for hit in images if hit.path != without][:TOP_IMAGES] + recordings
 
 
 def open_backend(

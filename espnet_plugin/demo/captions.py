@@ -45,17 +45,16 @@ class SpokenCaptions:
     captions: list[Caption]
     embeddings: np.ndarray
 
-    def examples(self) -> list[tuple[int, Caption]]:
-        """A few captions from all over the set, by position; those with a text if there are any."""
-        numbered = list(enumerate(self.captions))
-        chosen = [pair for pair in numbered if pair[1].text] or numbered
+    def examples(self) -> list[Caption]:
+        """A few captions from all over the set; those with a text if there are any."""
+        chosen = [caption for caption in self.captions if caption.text] or self.captions
         return chosen[:: -(-len(chosen) // EXAMPLES)]
 
-    def closest(self, image: np.ndarray, *, top: int) -> list[tuple[int, Caption, float]]:
-        """The captions closest to an image (dim,), best first: position, caption and cosine."""
+    def closest(self, image: np.ndarray, *, top: int) -> list[tuple[Caption, float]]:
+        """The captions closest to an image (dim,), best first, with their cosines."""
         scores = self.embeddings @ image
         order = np.argsort(-scores, kind="stable")[:top].tolist()
-        return [(position, self.captions[position], float(scores[position])) for position in order]
+        return [(self.captions[position], float(scores[position])) for position in order]
 
 
 def read_captions(directory: Path) -> list[Caption]:

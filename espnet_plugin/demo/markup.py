@@ -1,25 +1,30 @@
-"""The page's answers as HTML; the templates escape every value."""
+"""The page's answers as HTML; the templates escape every value.
+
+``evaluation.figures`` draws still images of a recording; here, the drawing follows dark mode and
+width, moves a cursor and plays what is clicked.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, FileSystemLoader
 
 from espnet_plugin.demo.backend import Heard
-from espnet_plugin.demo.timeline import (
-    COLUMNS,
-    PIXELS_PER_SECOND,
-    accumulated,
-    place_labels,
-    waveform_path,
-)
+from espnet_plugin.inference.keywords import HeardWord
 
 HERE = Path(__file__).parent
 PAGE = Environment(
     loader=FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True
 ).get_template("page.html.jinja")
+COLUMNS = 800
+PIXELS_PER_SECOND = 160.0  # at least; a narrow window scrolls
+LETTER = 8.6  # pixels
+MARGIN = 14.0  # pixels around a word
 
 
 def render(macro: str, *values: Any) -> str:
@@ -27,19 +32,18 @@ def render(macro: str, *values: Any) -> str:
     return str(getattr(PAGE.module, macro)(*values))
 
 
-def timeline(heard: Heard, *, player: str, caption: int | None = None) -> str:
+def timeline(heard: Heard, *, player: str) -> str:
     """A recording with its keywords and firings.
 
     Args:
         heard: What the model found in it.
         player: Id of the element on the page that plays it.
-        caption: Position of the caption that it is, whose player is added.
     """
     seconds = len(heard.samples) / heard.rate
     labels = place_labels(heard.keywords or (), seconds=seconds)
     shown: dict[str, Any] = {
         "player": player,
-        "caption": caption,
+        "whole": heard.whole,
         "start": 100 * heard.start / seconds,
         "end": 100 * heard.end / seconds,
         "seconds": seconds,
@@ -61,3 +65,75 @@ def timeline(heard: Heard, *, player: str, caption: int | None = None) -> str:
             "firings": [100 * (begin + x) / frames for x, level in corners if level == 1.0],
         }
     return render("timeline", shown, round(seconds * PIXELS_PER_SECOND))
+
+
+@dataclass(frozen=True)
+class Label:
+    """A keyword with its place: percent of the width, and a line below the waveform."""
+
+    keyword: HeardWord
+    left: float
+    width: float
+    lane: int
+
+
+def waveform_path(samples: np.ndarray, *, columns: int = COLUMNS) -> str:
+    """Outline of a waveform (samples,) as an SVG path, x from 0 to ``columns``, y from −1 to 1."""
+    columns = min(columns, len(samples))
+    edges = np.linspace(0, len(samples), columns + 1).astype(int)[:-1]
+    high = np.maximum.reduceat(samples, edges)
+    low = np.minimum.reduceat(samples, edges)
+    scale = max(float(np.abs(samples).max()), 1e-9)
+    places = np.linspace(0, COLUMNS, columns)
+    upper = [f"{x:.1f},{-y / scale:.3f}" for x, y in zip(places, high, strict=True)]
+    lower = [f"{x:.1f},{-y / scale:.3f}" for x, y in zip(places, low, strict=True)]
+    return "M" + "L".join([*upper, *reversed(lower)]) + "Z"
+
+
+def accumulated(alphas: np.ndarray, *, threshold: float) -> list[tuple[float, float]]:
+    """Corners of the line that climbs with the weights and drops when a keyword is complete.
+
+    Args:
+        alphas: (frames,).
+        threshold: Weight at which a keyword is complete; the rest begins the next.
+
+    Returns:
+        (place in frames, share of the threshold) of each corner, in order.
+    """
+    corners, level = [(0.0, 0.0)], 0.0
+    for frame, alpha in enumerate(alphas.tolist()):
+        begin = 0.0  # share of the frame that is used up
+        while alpha > 0 and level + alpha * (1 - begin) >= threshold:
+            begin += (threshold - level) / alpha
+            level = 0.0
+            corners += [(frame + begin, 1.0), (frame + begin, 0.0)]
+        level += alpha * (1 - begin)
+        corners.append((frame + 1.0, level / threshold))
+    return corners
+
+
+def place_labels(keywords: Sequence[HeardWord], *, seconds: float) -> list[Label]:
+    """Puts keywords that have times into lines so that their words do not overlap.
+
+    Args:
+        keywords: In order of time; those without a time are left out.
+        seconds: Duration of the recording.
+    """
+    right: list[float] = []  # end of each line so far, pixels at the least width
+    labels = []
+    for keyword in keywords:
+        if keyword.start is None or keyword.end is None:
+            continue
+        half = (len(keyword.word) * LETTER + MARGIN) / 2
+        middle = (keyword.start + keyword.end) / 2 * PIXELS_PER_SECOND
+        lane = next((lane for lane, end in enumerate(right) if middle - half >= end), len(right))
+        right[lane : lane + 1] = [middle + half]
+        labels.append(
+            Label(
+                keyword,
+                left=100 * keyword.start / seconds,
+                width=100 * (keyword.end - keyword.start) / seconds,
+                lane=lane,
+            )
+        )
+    return labels

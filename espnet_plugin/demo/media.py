@@ -1,125 +1,73 @@
-"""The images and recordings that the page shows: only those of an answer, decoded and encoded."""
+"""The images and recordings of answers: pixels and samples, without what else is in a file."""
 
 from __future__ import annotations
 
-import io
+import math
 import secrets
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from espnet_plugin.data.images import read_image
 from espnet_plugin.data.scp import DataError
-from espnet_plugin.demo.captions import SpokenCaptions
 from espnet_plugin.search.player import wav_part
 
 if TYPE_CHECKING:
-    from starlette.requests import Request
-    from starlette.responses import Response
-    from starlette.routing import BaseRoute
+    from starlette.routing import Route
 
-SIDES = {"small": 320, "large": 1280}
-DECODERS = 2  # at a time: a large image takes much memory
+SIDE = 960  # pixels of an image's longer side
+DECODERS = 2  # at a time: a long recording takes much memory
 
 
-class Media:
-    """Turns files of the index and of the captions into what a browser shows.
+def file_name(path: str) -> str:
+    """The last part of a path, for people; not every name is UTF-8."""
+    return Path(path).name.encode(errors="surrogateescape").decode(errors="replace")
 
-    Only pixels and samples are handed on, not what else is in a file, such as where a photo was
+
+def pixels(path: str) -> np.ndarray:
+    """An image for the gallery, (height, width, 3), 8 bits.
+
+    Of a file or of an open image, gradio hands on what else is in it, such as where a photo was
     taken.
 
-    Args:
-        captions: Their recordings can be played.
+    Raises:
+        DataError: If the file is gone or damaged.
     """
+    image = read_image(path)
+    image.thumbnail((SIDE, SIDE))
+    return np.asarray(image)
 
-    def __init__(self, captions: SpokenCaptions | None = None) -> None:
-        self.captions = captions
-        self._keys: dict[tuple[Any, ...], str] = {}
-        self._offered: dict[str, tuple[Any, ...]] = {}  # path, and a window's start and end
+
+class Recordings:
+    """Plays recordings of answers, and windows of them, by keys that nobody can guess."""
+
+    def __init__(self) -> None:
+        self._keys: dict[tuple[str, float, float], str] = {}
+        self._offered: dict[str, tuple[str, float, float]] = {}
         self._decoding = threading.Semaphore(DECODERS)
 
-    def offer(self, path: str, *span: float) -> dict[str, str]:
-        """The key that serves a file from now on, which nobody can guess, and the file's name.
+    def offer(self, path: str, start: float = 0.0, end: float = math.inf) -> str:
+        """The key that plays a file, or a window of it in seconds, from now on."""
+        window = (path, start, end)
+        key = self._keys.setdefault(window, secrets.token_hex(16))
+        self._offered[key] = window
+        return key
 
-        Args:
-            path: An image or a recording.
-            *span: Start and end of a recording's window in seconds.
-        """
-        key = self._keys.setdefault((path, *span), secrets.token_hex(16))
-        self._offered[key] = (path, *span)
-        # not every name is UTF-8
-        name = Path(path).name.encode(errors="surrogateescape").decode(errors="replace")
-        return {"key": key, "name": name}
-
-    def path(self, key: object) -> str:
-        """The file of a key.
-
-        Raises:
-            KeyError: If no answer had it.
-        """
-        return self._offered[str(key)][0]
-
-    def image(self, key: str, size: str) -> bytes:
-        """An image as JPEG.
-
-        Args:
-            key: From :meth:`offer`.
-            size: ``small`` or ``large``.
-
-        Raises:
-            KeyError: If there is no such key or size.
-            DataError: If the file is gone or damaged.
-        """
-        from PIL import Image
-
-        path, side = self.path(key), SIDES[size]
-        with self._decoding:
-            image = read_image(path)
-            image.thumbnail((side, side))
-            stream = io.BytesIO()
-            # pixels alone: Pillow keeps a file's comment and writes it back
-            Image.fromarray(np.asarray(image)).save(stream, "JPEG", quality=88)
-        return stream.getvalue()
-
-    def part(self, key: str) -> bytes:
-        """A window of a recording as WAV, mono; raises as :meth:`image`."""
-        with self._decoding:
-            return wav_part(*self._offered[key])
-
-    def recording(self, position: int) -> bytes:
-        """The recording of the caption at a position, as WAV, mono.
-
-        Raises:
-            KeyError: If there is none.
-            DataError: If the file is gone or damaged.
-        """
-        if self.captions is None or not 0 <= position < len(self.captions.captions):
-            raise KeyError(position)
-        with self._decoding:
-            return wav_part(self.captions.captions[position].recording)
-
-    def routes(self) -> list[BaseRoute]:
-        """``/images/KEY/SIZE``, ``/parts/KEY`` and ``/recordings/POSITION``."""
+    def route(self) -> Route:
+        """``/recordings/KEY``: the samples as WAV, mono."""
+        from starlette.requests import Request
         from starlette.responses import PlainTextResponse, Response
         from starlette.routing import Route
 
         def answer(request: Request) -> Response:
             try:
-                if "size" in request.path_params:
-                    content, kind = self.image(**request.path_params), "image/jpeg"
-                elif "key" in request.path_params:
-                    content, kind = self.part(**request.path_params), "audio/wav"
-                else:
-                    content, kind = self.recording(**request.path_params), "audio/wav"
+                with self._decoding:
+                    content = wav_part(*self._offered[request.path_params["key"]])
             except (KeyError, DataError):
                 return PlainTextResponse("There is no such file.", status_code=404)
             keep = {"cache-control": "private, max-age=3600"}
-            return Response(content, media_type=kind, headers=keep)
+            return Response(content, media_type="audio/wav", headers=keep)
 
-        return [
-            Route("/images/{key}/{size}", answer),
-            Route("/parts/{key}", answer),
-            Route("/recordings/{position:int}", answer),
-        ]
+        return Route("/recordings/{key}", answer)

@@ -6,14 +6,17 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from functools import partial, wraps
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
+import numpy as np
 
+from espnet_plugin.data.audio import read_mono
+from espnet_plugin.data.scp import DataError
 from espnet_plugin.data.speech_activity import NoSpeechError
 from espnet_plugin.demo.backend import Backend, Heard
 from espnet_plugin.demo.markup import HERE, render, timeline
-from espnet_plugin.demo.media import Media
+from espnet_plugin.demo.media import Recordings, file_name, pixels
 from espnet_plugin.demo.uploads import (
     TEXT_LENGTH,
     Limits,
@@ -22,34 +25,57 @@ from espnet_plugin.demo.uploads import (
     read_sent_image,
     read_sent_recording,
 )
-from espnet_plugin.inference.utterance import read_utterance
 from espnet_plugin.search.index import Hit
 
 QUEUE = 64  # questions that wait
 UPLOADS_KEPT = 3600  # seconds
 WORDS = 12  # of those that the model knows
 TITLE = "SpeechCLIP: find images and recordings by voice"
-SOURCES = {"microphone": "sc-record", "upload": "sc-drop"}
-# HTML: the recording or what is wrong, the images, one image
-Answer = tuple[Any, Any, Any]
-NOTHING_NEW: Answer = (gr.skip(),) * 3
+# Scripts of the browser. New images close what shows a chosen one; an upload taken away is null.
+SHOW_ANSWER = """(asked) => {
+  if (asked === null) return;
+  document.querySelector("#sc-images .preview .top-panel button")?.click();
+  document.querySelector("#sc-answer").scrollIntoView();
+}"""
+SHOW_IMAGES = "() => document.querySelector('#sc-images').scrollIntoView()"
 
 
-def _answering(question: Callable[..., Answer]) -> Callable[..., Answer]:
+class Answer(NamedTuple):
+    """What goes to each output of the page, in their order; the defaults clear it.
+
+    A dictionary holds properties of the component that change; an empty one leaves it as it is.
+    """
+
+    heard: Any = ""  # HTML: the recording with its keywords, or what is wrong
+    images: Any = {"visible": False}
+    detail: Any = ""  # HTML: the chosen image's captions
+    similar: Any = {"visible": False}
+    recordings: Any = ""  # HTML
+    # on the server only: files of the images, and the chosen one
+    paths: Any = ()
+    chosen: Any = None
+
+
+UNCHANGED = Answer(*({} for _ in Answer._fields))
+
+
+def _answering(question: Callable[..., Answer]) -> Callable[..., tuple[Any, ...]]:
     """Turns errors into a sentence on the page; details go to the log only."""
 
     @wraps(question)  # gradio looks at the arguments' names and types
-    def answer(*args: Any) -> Answer:
+    def answer(*args: Any) -> tuple[Any, ...]:
         try:
-            return question(*args)
+            values = question(*args)
         except VisitorError as error:
-            sentence = str(error)
+            values = Answer(render("notice", str(error)))
         except NoSpeechError:
             sentence = "There is no speech in this recording, only silence. Is the microphone on?"
+            values = Answer(render("notice", sentence))
         except Exception:
             logging.exception("a question could not be answered")
             sentence = "This could not be answered; the log of the page's command has the reason."
-        return render("notice", sentence), "", ""
+            values = Answer(render("notice", sentence))
+        return tuple(gr.update(**each) if isinstance(each, dict) else each for each in values)
 
     return answer
 
@@ -59,84 +85,117 @@ class Questions:
 
     Args:
         backend: Answers.
-        media: Serves the images of the answers.
+        recordings: Plays those of the answers.
         limits: Of recordings.
     """
 
-    def __init__(self, backend: Backend, media: Media, limits: Limits) -> None:
+    def __init__(self, backend: Backend, recordings: Recordings, limits: Limits) -> None:
         self.backend = backend
-        self.media = media
+        self.recordings = recordings
         self.limits = limits
 
+    def introduction(self) -> str:
+        """What the page does, with what, and which words it knows, as HTML."""
+        index, words = self.backend.index, self.backend.known_words()
+        counts = None if index is None else index.counts()
+        limits = (self.limits.seconds, self.limits.size_text)
+        return render("head", counts, *limits, words[:WORDS], len(words))
+
     def speak(self, recording: dict[str, Any] | None, *, player: str) -> Answer:
-        """Keywords of a recording and the images nearest to it.
+        """Keywords of a recording and what is nearest to it.
 
         Args:
             recording: What was sent; None when it was taken away.
             player: Id of the element that plays it.
         """
         if not recording:
-            return NOTHING_NEW
+            return UNCHANGED
         samples = read_sent_recording(recording["path"], limits=self.limits, rate=self.backend.rate)
         return self._heard(self.backend.hear(samples), player=player)
 
-    def example(self, key: object) -> Answer:
-        """Keywords of one of the captions and the images nearest to it."""
-        captions = self.backend.captions
-        if captions is None or key not in (str(each) for each, _ in captions.examples()):
-            raise VisitorError("This example is no longer known; please load the page again.")
-        position, rate = int(str(key)), self.backend.rate
-        recording = captions.captions[position].recording
-        heard = self.backend.hear(read_utterance(recording, sampling_rate=None, wanted_rate=rate))
-        return self._heard(heard, player="sc-example", caption=position)
-
     def write(self, text: str | None) -> Answer:
-        """The images nearest to a text."""
+        """What is nearest to a text."""
         text = checked_text(text)
-        return "", self._gallery(self.backend.find_text(text), f"“{text}”"), ""
+        return self._found(self.backend.find_text(text), f"“{text}”")
 
     def show(self, image: dict[str, Any] | None) -> Answer:
-        """The images nearest to one that was sent."""
+        """What is nearest to an image that was sent."""
         if not image:
-            return NOTHING_NEW
+            return UNCHANGED
         sent = read_sent_image(image["path"])
-        return "", self._gallery(self.backend.find_image(sent), "this image"), ""
+        return self._found(self.backend.find_image(sent), file_name(image["path"]))
 
-    def open(self, key: object) -> Answer:
-        """An image and the captions closest to it."""
-        path = self._path(key)
-        captions = self.backend.closest_captions(path)
-        offered = self.backend.captions is not None
-        detail = (self.media.offer(path), os.path.realpath(path), captions, offered)
-        return gr.skip(), gr.skip(), render("detail", *detail)
-
-    def similar(self, key: object) -> Answer:
-        """The images nearest to one of the index."""
-        hits = self.backend.find_image(self._path(key))
-        return "", self._gallery(hits, "the chosen one"), ""
-
-    def _heard(self, heard: Heard, *, player: str, caption: int | None = None) -> Answer:
-        drawn = timeline(heard, player=player, caption=caption)
-        return drawn, self._gallery(heard.hits, "what was said"), ""
-
-    def _path(self, key: object) -> str:
+    def choose(self, paths: Sequence[str], event: gr.SelectData) -> Answer:
+        """The captions closest to one of the images shown."""
         try:
-            return self.media.path(key)
-        except KeyError:
+            path = paths[event.index]
+        except (IndexError, TypeError):
             raise VisitorError("This image is no longer known; please ask again.") from None
+        real = os.path.realpath(path)
+        captions = [
+            (self.recordings.offer(caption.recording), caption, score, caption.image == real)
+            for caption, score in self.backend.closest_captions(path)
+        ]
+        name = file_name(path)
+        detail = render("detail", captions, name) if captions else ""
+        similar = {"value": f"Find images like {name}", "visible": True}
+        return UNCHANGED._replace(detail=detail, similar=similar, chosen=path)
 
-    def _gallery(self, hits: Sequence[Hit], asked: str) -> str:
+    def similar(self, path: str | None) -> Answer:
+        """What is nearest to the chosen image, without itself."""
+        if not path:
+            return UNCHANGED
+        return self._found(self.backend.find_similar(path), file_name(path))
+
+    def examples(self) -> list[tuple[int, np.ndarray]]:
+        """Rate and samples, 16 bits, of each spoken example; none beyond the limit of seconds."""
+        captions, rate = self.backend.captions, self.backend.rate
+        recordings = [caption.recording for caption in captions.examples()] if captions else []
+        read = (read_mono(path, rate, end=self.limits.seconds) for path in recordings)
+        return [(rate, np.rint(32767 * np.clip(mono, -1, 1)).astype(np.int16)) for mono in read]
+
+    def first(self, example: tuple[int, np.ndarray] | None) -> Answer:
+        """What the page shows before anything is asked: an example's answer, or some images."""
+        try:
+            if example:
+                heard = self.backend.hear(example[1] / np.float32(32768))
+                return self._heard(heard, player="sc-example")
+            return self.write("a photo") if self.backend.index is not None else Answer()
+        except (NoSpeechError, VisitorError):
+            return Answer()
+
+    def _heard(self, heard: Heard, *, player: str) -> Answer:
+        found = self._found(heard.hits, "what was said")
+        return found._replace(heard=timeline(heard, player=player))
+
+    def _found(self, hits: Sequence[Hit], asked: str) -> Answer:
         if self.backend.index is None:
-            return ""
+            return Answer()
         if not hits:
             raise VisitorError("The index is empty.")
-        images = [(self.media.offer(hit.path), hit.score) for hit in hits if hit.start is None]
+        images, paths = [], []
+        for hit in hits:
+            if hit.start is None:
+                try:
+                    shown = pixels(hit.path)
+                except DataError:  # gone since it was found
+                    continue
+                paths.append(hit.path)
+                caption = f"{len(paths)} · {hit.score:.3f} · {file_name(hit.path)}"
+                images.append((shown, caption))
+        label = f"Images closest to {asked}"
+        gallery = {"value": images, "label": label, "selected_index": None, "visible": bool(images)}
         parts = [
-            (self.media.offer(hit.path, hit.start, hit.end), hit)
+            (self.recordings.offer(hit.path, hit.start, hit.end), file_name(hit.path), hit)
             for hit in hits
             if hit.start is not None and hit.end is not None
         ]
-        return render("gallery", images, parts, asked, self.backend.captions is not None)
+        return Answer(
+            images=gallery,
+            detail=render("hint", self.backend.captions is not None) if images else "",
+            recordings=render("recordings", parts, asked) if parts else "",
+            paths=paths,
+        )
 
 
 def build_page(questions: Questions) -> gr.Blocks:
@@ -145,31 +204,36 @@ def build_page(questions: Questions) -> gr.Blocks:
     Args:
         questions: What can be asked.
     """
-    backend, words = questions.backend, questions.backend.known_words()
-    counts = None if backend.index is None else backend.index.counts()
-    limits = questions.limits
-    head = render("head", counts, limits.seconds, limits.size_text, words[:WORDS], len(words))
-    clickable: list[gr.HTML] = []
+    backend = questions.backend
+    examples = questions.examples()
+    example = next(iter(examples), None)
+    first = questions.first(example)
     with gr.Blocks(title=TITLE, delete_cache=(UPLOADS_KEPT, UPLOADS_KEPT)) as page:
-        gr.HTML(head, js_on_load=None)
+        gr.HTML(questions.introduction(), js_on_load=None)
         with gr.Tabs():
             with gr.Tab("Speak"):
                 with gr.Row():
-                    recordings = [_recording(source, name) for source, name in SOURCES.items()]
+                    record = _audio("sc-record", sources=["microphone"])
+                    drop = _audio("sc-drop", sources=["upload"])
+                played = _audio("sc-example", value=example, interactive=False, render=False)
                 if backend.captions is not None:
-                    shown = render("examples", backend.captions)
-                    examples = gr.HTML(shown, js_on_load=_script("clicks.js"))
-                    clickable.append(examples)
+                    captions = backend.captions.examples()
+                    gr.Examples(
+                        [[each] for each in examples],
+                        inputs=[played],
+                        example_labels=[each.text or each.utterance for each in captions],
+                        label="Or click an example",
+                        elem_id="sc-examples",
+                    )
             if backend.index is not None:
-                with gr.Tab("Write"), gr.Row(equal_height=True):
+                with gr.Tab("Write"):
                     text = gr.Textbox(
                         placeholder="a red bicycle on the beach",
                         show_label=False,
                         max_length=TEXT_LENGTH,
-                        scale=5,
+                        submit_btn="Find",
                         elem_id="sc-text",
                     )
-                    find = gr.Button("Find", variant="primary", scale=1, min_width=90)
                 with gr.Tab("Image"):
                     image = gr.Image(
                         sources=["upload", "clipboard"],
@@ -179,51 +243,59 @@ def build_page(questions: Questions) -> gr.Blocks:
                         height=220,
                         elem_id="sc-sent",
                     )
-        heard = gr.HTML(js_on_load=_script("timeline.js"))
-        gallery, detail = (gr.HTML(js_on_load=_script("clicks.js")) for _ in range(2))
-        clickable += [gallery, detail]
-        answers = [heard, gallery, detail]
-        options: dict[str, Any] = {
-            "preprocess": False,  # gradio checks that a file is an upload; we decode it
-            "concurrency_id": "model",
-            "concurrency_limit": 1,  # one question at a time
-        }
-        for recording, name in zip(recordings, SOURCES.values(), strict=True):
-            speak = _answering(partial(questions.speak, player=name))
-            recording.change(
-                speak, recording, answers, api_name=name.removeprefix("sc-"), **options
+        with gr.Column(elem_id="sc-answer"):
+            played.render()
+            heard = gr.HTML(first.heard, js_on_load=(HERE / "timeline.js").read_text("utf-8"))
+            images = gr.Gallery(
+                **first.images,
+                format="jpeg",
+                columns=6,
+                object_fit="cover",
+                interactive=False,
+                buttons=[],
+                elem_id="sc-images",
             )
+            similar = gr.Button(**first.similar, size="sm", elem_id="sc-similar")
+            detail = gr.HTML(first.detail)
+            recordings = gr.HTML(first.recordings)
+        paths, chosen = gr.State(first.paths), gr.State(None)
+        answers = [heard, images, detail, similar, recordings, paths, chosen]
+
+        def ask(trigger: Any, question: Callable[..., Answer], source: Any, **options: Any) -> None:
+            answered = trigger(
+                _answering(question),
+                source,
+                answers,
+                concurrency_id="model",
+                concurrency_limit=1,  # one question at a time
+                **options,
+            )
+            if source is not paths:  # a chosen image opens where it is
+                answered.then(None, None if source is chosen else source, None, js=SHOW_ANSWER)
+
+        # gradio checks that a file is an upload; we decode it
+        sent: dict[str, Any] = {"preprocess": False}
+        for audio in (record, drop, played):
+            speak = partial(questions.speak, player=audio.elem_id)
+            ask(audio.change, speak, audio, api_name=audio.elem_id.removeprefix("sc-"), **sent)
         if backend.index is not None:
-            for trigger in (text.submit, find.click):
-                trigger(_answering(questions.write), text, answers, api_name="write", **options)
-            image.change(_answering(questions.show), image, answers, api_name="show", **options)
-
-        def choose(event: gr.EventData) -> Any:
-            """A click on an example, into the gallery or the detail below it."""
-            asked = event._data if isinstance(event._data, dict) else {}
-            question = {"similar": questions.similar, "example": questions.example}.get(
-                str(asked.get("action")), questions.open
-            )
-            return question(asked.get("key"))
-
-        for part in clickable:
-            part.click(_answering(choose), None, answers, api_visibility="private", **options)
+            ask(text.submit, questions.write, text, api_name="write", **sent)
+            ask(image.change, questions.show, image, api_name="show", **sent)
+        ask(images.select, questions.choose, paths, api_visibility="private")
+        ask(similar.click, questions.similar, chosen, api_visibility="private")
+        images.preview_open(None, js=SHOW_IMAGES)
         page.queue(max_size=QUEUE, api_open=False)
     return page
 
 
-def _recording(source: str, name: str) -> gr.Audio:
+def _audio(name: str, **options: Any) -> gr.Audio:
     return gr.Audio(
-        sources=[source],
+        **options,
         type="filepath",
         show_label=False,
         elem_id=name,
         min_width=300,
         buttons=[],
-        # the timeline below is the waveform
+        # the timeline is the waveform
         waveform_options=gr.WaveformOptions(show_recording_waveform=False),
     )
-
-
-def _script(name: str) -> str:
-    return (HERE / name).read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from espnet_plugin.demo.backend import Backend
-from espnet_plugin.demo.media import Media
+from espnet_plugin.demo.media import Recordings
 from espnet_plugin.demo.uploads import Limits
 from espnet_plugin.utils.scratch import scratch_folder
 
@@ -73,8 +73,8 @@ def launch(
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-    media = Media(backend.captions)
-    page = build_page(Questions(backend, media, limits))
+    recordings = Recordings()
+    page = build_page(Questions(backend, recordings, limits))
     hosts = list(LOCAL) if host in LOCAL else ["*"]
     own = Path(__file__)
     try:
@@ -100,7 +100,7 @@ def launch(
                 "docs_url": None,
                 "redoc_url": None,
                 "openapi_url": None,
-                "routes": media.routes(),
+                "routes": [recordings.route()],
                 "middleware": [Middleware(TrustedHostMiddleware, allowed_hosts=hosts)],
             },
         )

@@ -12,6 +12,7 @@ from espnet_plugin.data.audio import read_audio, read_header, resampled
 from espnet_plugin.data.files import MissingPackageError
 from espnet_plugin.data.images import read_image
 from espnet_plugin.data.scp import DataError
+from espnet_plugin.demo.media import file_name
 from espnet_plugin.inference.utterance import SHORTEST
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ TEXT_LENGTH = 200
 
 
 class VisitorError(ValueError):
-    """A sentence for the page; it names no file of this machine."""
+    """A sentence for the page; it names no file of this machine but what was sent."""
 
 
 @dataclass(frozen=True)
@@ -49,20 +50,21 @@ def read_sent_recording(path: str, *, limits: Limits, rate: int) -> np.ndarray:
     Raises:
         VisitorError: If it cannot be read, is too long or too short.
     """
+    name = file_name(path)
     try:
         header = read_header(path)
         if header.seconds > limits.seconds:
             length, most = map(humanfriendly.format_timespan, (header.seconds, limits.seconds))
-            raise VisitorError(f"This recording is {length} long; at most {most} are allowed.")
+            raise VisitorError(f"{name} is {length} long; at most {most} are allowed.")
         if header.num_samples * header.channels > limits.seconds * SAMPLES_PER_SECOND:
-            raise VisitorError("This recording has too many channels, or too high a sampling rate.")
+            raise VisitorError(f"{name} has too many channels, or too high a sampling rate.")
         audio = read_audio(path)
     except DataError as error:
         raise _unusable("a recording", "WAV, FLAC, OGG, MP3 or M4A", error, path) from error
     seconds = len(audio.mono) / audio.rate
     if seconds < SHORTEST:
         raise VisitorError(
-            f"This recording lasts {seconds:.2f} s, too short for a word; record at least "
+            f"{name} lasts {seconds:.2f} s, too short for a word; record at least "
             f"{SHORTEST:g} s."
         )
     return resampled(audio.mono, audio.rate, rate)
@@ -82,11 +84,12 @@ def read_sent_image(path: str) -> Image:
 
 
 def _unusable(kind: str, formats: str, error: DataError, path: str) -> VisitorError:
+    name = file_name(path)
     if isinstance(error, MissingPackageError):
         reason = "the computer that serves this page lacks the package that reads it"
     else:
-        reason = str(error).removeprefix(f"{path}: ").replace(path, "it")
-    return VisitorError(f"This file cannot be used as {kind}: {reason}. Send {formats}.")
+        reason = str(error).removeprefix(f"{path}: ").replace(path, name)
+    return VisitorError(f"{name} cannot be used as {kind}: {reason}. Send {formats}.")
 
 
 def checked_text(text: str | None) -> str:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ class Served:
         recording: A recording.
         image: An image of the index.
         secret: A file beside the index, which it must not serve.
+        questions: What it asks.
     """
 
     address: str
@@ -26,6 +28,7 @@ class Served:
     recording: Path
     image: Path
     secret: Path
+    questions: Any
 
 
 SECRET = b"taken at home"
@@ -59,6 +62,8 @@ def served(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     from espnet_plugin import SpeechCLIP
     from espnet_plugin.demo.backend import Backend
     from espnet_plugin.demo.captions import embed_captions, read_captions
+    from espnet_plugin.demo.media import Recordings
+    from espnet_plugin.demo.page import Questions
     from espnet_plugin.demo.server import launch
     from espnet_plugin.demo.uploads import Limits
     from espnet_plugin.search.encoder import ClipEncoder, embed_recording
@@ -106,5 +111,6 @@ def served(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     limits = Limits(size=2**20, seconds=5)
     page = launch(backend, limits=limits, folder=uploads)
     address = page.local_url.rstrip("/")
-    yield Served(address, root, recordings[0], images / "red.png", secret)
+    questions = Questions(backend, Recordings(), limits)
+    yield Served(address, root, recordings[0], images / "red.png", secret, questions)
     page.close()

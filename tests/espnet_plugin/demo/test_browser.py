@@ -72,30 +72,44 @@ def test_a_recording_finds_pictures_and_a_picture_its_captions(
     page.on("response", lambda reply: reply.status >= 400 and wrong.append(reply.url))
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.goto(served.address)
+    page.wait_for_selector("#sc-images .caption-label")
+    assert page.locator("#sc-drop").bounding_box()["height"] < 70
+    page.screenshot(path=pictures / f"first_{width}_{scheme}.png")
+    assert len(asked) == len(set(asked))
     page.set_input_files("#sc-drop input[type=file]", served.recording)
-    page.wait_for_selector(".sc-image")
-    names = page.locator(".sc-image .sc-name").all_inner_texts()
-    scores = [float(found.get_attribute("data-score")) for found in page.locator(".sc-image").all()]
-    assert sorted(names) == sorted(path.name for path in served.image.parent.iterdir())
-    assert scores == sorted(scores, reverse=True)
+    page.wait_for_selector("[data-player=sc-drop]")
+    place = "document.querySelector('#sc-answer').getBoundingClientRect().y"
+    page.wait_for_function(f"Math.abs({place}) < 20")
+    captions = page.locator("#sc-images .caption-label").all_inner_texts()
+    assert len(captions) == 5
+    assert page.locator("#sc-example").is_hidden()
     assert page.locator(".sc-timeline path").first.get_attribute("d").startswith("M0.0")
+    page.screenshot(path=pictures / f"answer_{width}_{scheme}.png", full_page=True)
 
-    page.locator(".sc-image", has_text="red.png").click()
+    page.locator(".thumbnail-lg", has_text="red.png").click()
     page.wait_for_selector(".sc-detail audio")
     assert page.locator(".sc-detail li").count() == 3
     page.wait_for_function("document.querySelector('.sc-detail audio').duration === 1.5")
     assert page.locator(".sc-detail", has_text="a red dog").locator("text=of this image").count()
+    # opens where it was clicked: image and captions are on the screen together
+    page.wait_for_timeout(500)
+    opened, below = page.locator("#sc-images .preview"), page.locator(".sc-detail")
+    top, bottom = opened.bounding_box()["y"], below.bounding_box()["y"]
+    assert 0 <= top < bottom < 900
     edges = {
         page.locator(part).first.bounding_box()["x"]
-        for part in ("#sc-record", ".sc-head", ".sc-examples", ".sc-card", ".sc-detail")
+        for part in ("#sc-record", ".sc-head", "#sc-examples", "#sc-images", ".sc-card")
     }
     assert max(edges) - min(edges) <= 1
     page.screenshot(path=pictures / f"page_{width}_{scheme}.png", full_page=True)
     assert page.evaluate("document.documentElement.scrollWidth") == width
 
-    page.locator(".sc-more").click()
-    page.wait_for_selector("text=closest to the chosen one")
-    assert page.locator(".sc-image .sc-name").first.inner_text() == "red.png"
+    page.locator("#sc-similar").click()
+    page.wait_for_selector("text=Images closest to red.png")
+    page.wait_for_selector(".thumbnail-lg")
+    captions = page.locator("#sc-images .caption-label").all_inner_texts()
+    assert len(captions) == 4 and not any("red.png" in caption for caption in captions)
+    assert page.locator("#sc-similar").is_hidden() and not page.locator(".sc-detail").count()
     assert not wrong
     assert all(url.startswith((served.address, "data:", "blob:")) for url in asked)
     page.close()
@@ -107,8 +121,8 @@ def test_a_recording_of_the_index_is_played(served: Served, browser: Any) -> Non
     page.get_by_role("tab", name="Write").click()
     page.fill("#sc-text textarea, #sc-text input", "a red dog")
     page.get_by_role("button", name="Find").click()
-    page.wait_for_selector("text=Recordings closest to")
-    player = "document.querySelector('.sc-parts audio')"
+    page.wait_for_selector("text=Recordings closest to “a red dog”")
+    player = "document.querySelector('[aria-label=Recordings] audio')"
     page.evaluate(f"{player}.play()")
     page.wait_for_function(f"{player}.currentTime > 0 && {player}.duration < 2")
     page.close()
@@ -130,7 +144,7 @@ def test_what_is_wrong_is_said_on_the_page(served: Served, browser: Any, tmp_pat
     page.get_by_role("tab", name="Write").click()
     page.fill("#sc-text textarea, #sc-text input", "a red dog")
     page.get_by_role("button", name="Find").click()
-    page.wait_for_selector(".sc-image")
+    page.wait_for_selector("text=Images closest to “a red dog”")
     assert page.locator("[role=alert]").count() == 0
     page.close()
 
@@ -144,7 +158,7 @@ def test_the_microphone_is_recorded_as_it_is(served: Served, browser: Any) -> No
     page.get_by_role("button", name="Record").click()
     page.wait_for_timeout(3000)
     page.get_by_role("button", name="Stop").click()
-    page.wait_for_selector(".sc-image")
+    page.wait_for_selector("[data-player=sc-record]")
     opened = page.evaluate("window.opened")
     assert opened
     for settings in opened:
@@ -159,11 +173,16 @@ def test_the_microphone_is_recorded_as_it_is(served: Served, browser: Any) -> No
 
 
 def test_an_example_is_heard_and_played(served: Served, browser: Any) -> None:
+    """The first one is there from the start; nothing is asked for it."""
     page = browser.new_page()
     page.goto(served.address)
-    page.get_by_role("button", name="a red dog").click()
-    page.wait_for_selector(".sc-image")
     player = "document.querySelector('#sc-example audio')"
+    page.wait_for_function(f"{player}?.duration === 1.5")
+    shown = page.locator(".sc-wave path").get_attribute("d")
+    page.get_by_role("button", name="<i>tags</i>").click()
+    page.wait_for_function(
+        "old => document.querySelector('.sc-wave path').getAttribute('d') !== old", arg=shown
+    )
     page.wait_for_function(f"{player}?.duration === 1.5")  # as its recording
     page.locator(".sc-wave").click(position={"x": 5, "y": 5})
     page.wait_for_function(f"{player}.currentTime > 0")

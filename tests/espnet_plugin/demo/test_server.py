@@ -6,7 +6,9 @@ import html
 import io
 import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -15,6 +17,7 @@ import pytest
 import soundfile
 from PIL import Image
 
+from espnet_plugin.demo.uploads import VisitorError
 from tests.espnet_plugin.demo.conftest import SECRET, Served
 
 
@@ -35,10 +38,28 @@ def ask(served: Served, question: str, *data: Any) -> str:
     return "\n".join(lines)
 
 
-def answer(served: Served, question: str, *data: Any) -> list[str]:
-    """Keywords or an error, the images, one image, as HTML."""
+@dataclass(frozen=True)
+class Answered:
+    """What the browser is given: HTML, and the images with their captions."""
+
+    heard: str
+    label: str
+    images: dict[str, str]  # caption → address
+    detail: str
+    recordings: str
+
+    @property
+    def names(self) -> list[str]:
+        return [caption.split(" · ")[2] for caption in self.images]
+
+
+def answer(served: Served, question: str, *data: Any) -> Answered:
     last = ask(served, question, *data).splitlines()[-1]
-    return json.loads(last.removeprefix("data: "))["output"]["data"]
+    data = json.loads(last.removeprefix("data: "))["output"]["data"]
+    heard, gallery, detail, _, recordings, *kept = data
+    assert kept == [None, None]  # paths stay on the server
+    images = {each["caption"]: each["image"]["url"] for each in gallery.get("value", [])}
+    return Answered(heard, gallery.get("label", ""), images, detail, recordings)
 
 
 def send(served: Served, path: Path) -> dict[str, Any]:
@@ -51,46 +72,64 @@ def uploaded(served: Served) -> list[Path]:
 
 
 def test_a_recording_finds_keywords_and_images(served: Served) -> None:
-    heard, pictures, detail = answer(served, "drop", send(served, served.recording))
-    assert "sc-timeline" in heard
-    assert pictures.count("<img") == 5
-    assert "&lt;b&gt;bold &amp; &#34;quoted&#34;.png" in pictures
-    assert detail == ""
+    found = answer(served, "drop", send(served, served.recording))
+    assert "sc-timeline" in found.heard
+    assert "whole utterance, so a wrong word need not hurt" in found.heard
+    assert sorted(found.names) == sorted(path.name for path in served.image.parent.iterdir())
+    assert [caption.split(" · ")[0] for caption in found.images] == list("12345")
+    scores = [float(caption.split(" · ")[1]) for caption in found.images]
+    assert scores == sorted(scores, reverse=True)
+    assert "--data" not in found.detail and "closest spoken captions" in found.detail
 
 
 def test_text_and_image_as_queries(served: Served) -> None:
-    _, pictures, _ = answer(served, "write", "a <red> dog")
-    assert "“a &lt;red&gt; dog”" in pictures
-    _, pictures, _ = answer(served, "show", send(served, served.image))
-    assert pictures.index("red.png") < pictures.index("tree.png")  # itself first
-    key = pictures.split('data-key="')[1].split('"')[0]
-    image = httpx.get(f"{served.address}/images/{key}/large")
-    assert image.headers["content-type"] == "image/jpeg"
-    sound = httpx.get(f"{served.address}/recordings/1")
-    assert sound.content[:4] == b"RIFF"
+    found = answer(served, "write", "a <red> dog")
+    assert found.label == "Images closest to “a <red> dog”"
+    assert "“a &lt;red&gt; dog”" in found.recordings
+    found = answer(served, "show", send(served, served.image))
+    assert found.names[0] == "red.png"  # itself
+    assert found.label == "Images closest to red.png"
+
+
+def test_a_chosen_image(served: Served) -> None:
+    """Its captions, with their place in the set; similar images are others."""
+    questions = served.questions
+    red, others = str(served.image), sorted(map(str, served.image.parent.iterdir()))
+    chosen = questions.choose([others[0], red], SimpleNamespace(index=1))
+    assert chosen.chosen == red and chosen.similar["value"] == "Find images like red.png"
+    assert chosen.detail.count("<audio") == 3
+    assert chosen.detail.count("of this image") == 1
+    assert "&lt;i&gt;tags&lt;/i&gt;" in chosen.detail
+    similar = questions.similar(red)
+    assert red not in similar.paths
+    assert sorted([*similar.paths, red]) == others
+    assert similar.images["label"] == "Images closest to red.png"
+    for index in (2, None, "0"):
+        with pytest.raises(VisitorError, match="ask again"):
+            questions.choose([others[0], red], SimpleNamespace(index=index))
 
 
 def test_a_browser_gets_an_images_pixels_and_nothing_else(served: Served) -> None:
     """The comment, EXIF, XMP, profile and text of JPEG, PNG and WebP stay on the server."""
-    _, pictures, _ = answer(served, "write", "a red dog")
-    keys = re.findall(r'src="./images/(\w+)/small', pictures)
-    assert len(keys) == 5
-    for key in keys:
-        for size in ("small", "large"):
-            content = httpx.get(f"{served.address}/images/{key}/{size}").content
-            with Image.open(io.BytesIO(content)) as image:
-                assert image.size == (60, 40)
-                assert not image.getexif()
-                assert image.info.keys() <= {"jfif", "jfif_version", "jfif_unit", "jfif_density"}
-            assert SECRET not in content
+    found = answer(served, "write", "a red dog")
+    assert len(found.images) == 5
+    for address in found.images.values():
+        reply = httpx.get(address)
+        assert reply.headers["content-type"] == "image/jpeg"
+        with Image.open(io.BytesIO(reply.content)) as image:
+            assert image.size == (60, 40)
+            assert not image.getexif()
+            assert image.info.keys() <= {"jfif", "jfif_version", "jfif_unit", "jfif_density"}
+        assert SECRET not in reply.content
 
 
 def test_recordings_of_the_index_play_from_where_they_were_found(served: Served) -> None:
-    _, answers, _ = answer(served, "write", "a red dog")
+    answers = answer(served, "write", "a red dog").recordings
     assert "Recordings closest to “a red dog”" in answers
-    assert answers.index("Images closest") < answers.index("Recordings closest")
+    assert answers.count('preload="metadata"') == answers.count("<audio")  # shows its length
     assert "&lt;i&gt;talk.wav" in answers and "<i>talk" not in answers
-    found = re.findall(r"0:(0\d\.\d)–0:(0\d\.\d) .*?src=\"\./(parts/[0-9a-f]{32})\"", answers, re.S)
+    window = r"0:(0\d\.\d)–0:(0\d\.\d) .*?src=\"\./(recordings/[0-9a-f]{32})\""
+    found = re.findall(window, answers, re.S)
     assert len(found) >= 2
     spans = sorted((float(start), float(end)) for start, end, _ in found)
     assert spans[0][0] == pytest.approx(1.4, abs=0.15)
@@ -101,8 +140,8 @@ def test_recordings_of_the_index_play_from_where_they_were_found(served: Served)
     samples, rate = soundfile.read(io.BytesIO(sound.content))
     assert len(samples) / rate == pytest.approx(float(end) - float(start), abs=0.11)
     assert "2 parts of 1 recording by" in html.unescape(httpx.get(f"{served.address}/config").text)
-    again = answer(served, "write", "a red dog")[1]
-    assert re.findall(r"parts/\w+", again) == re.findall(r"parts/\w+", answers)
+    again = answer(served, "write", "a red dog").recordings
+    assert re.findall(r"recordings/\w+", again) == re.findall(r"recordings/\w+", answers)
 
 
 def test_what_is_around_speech_is_not_heard(served: Served, tmp_path: Path) -> None:
@@ -111,12 +150,12 @@ def test_what_is_around_speech_is_not_heard(served: Served, tmp_path: Path) -> N
     silence = np.zeros(rate)
     padded = np.concatenate([silence, samples, silence, silence, silence[: rate // 2]])
     soundfile.write(tmp_path / "padded.wav", padded, rate)
-    heard, _, _ = answer(served, "drop", send(served, tmp_path / "padded.wav"))
+    heard = answer(served, "drop", send(served, tmp_path / "padded.wav")).heard
     cut = re.findall(r'class="sc-cut" style="left: ([\d.]+)%?; (?:width: ([\d.]+)%)?', heard)
     assert [float(cut[0][1]), float(cut[1][0])] == pytest.approx([16, 54], abs=0.5)
     first = float(re.search(r'data-start="([\d.]+)"', heard)[1])
     assert 0.75 <= first <= 1.5
-    heard, _, _ = answer(served, "drop", send(served, served.recording))
+    heard = answer(served, "drop", send(served, served.recording)).heard
     assert "sc-cut" not in heard
 
 
@@ -124,9 +163,8 @@ def test_examples_are_captions_and_nothing_else(served: Served) -> None:
     from espnet_plugin.demo.captions import Caption, SpokenCaptions
 
     captions = [Caption(f"u{number}", "" if number < 2 else "a", "x", None) for number in range(11)]
-    assert SpokenCaptions(captions, np.zeros((11, 2))).examples() == [
-        (number, captions[number]) for number in (2, 5, 8)
-    ]
+    examples = SpokenCaptions(captions, np.zeros((11, 2))).examples()
+    assert examples == [captions[number] for number in (2, 5, 8)]
     assert len(SpokenCaptions(captions[:2], np.zeros((2, 2))).examples()) == 2
     page = httpx.get(f"{served.address}/config").text
     assert "a red dog" in page
@@ -138,15 +176,15 @@ def test_bad_questions_are_answered_by_a_sentence(served: Served, tmp_path: Path
     soundfile.write(tmp_path / "silence.wav", np.zeros(8000), 8000)
     (tmp_path / "text.wav").write_text("no sound")
     for data, words in (
-        (send(served, tmp_path / "long.wav"), "8 seconds long; at most 5 seconds"),
+        (send(served, tmp_path / "long.wav"), "long.wav is 8 seconds long; at most 5 seconds"),
         (send(served, tmp_path / "silence.wav"), "no speech in this recording, only silence"),
-        (send(served, tmp_path / "text.wav"), "cannot be used as a recording"),
+        (send(served, tmp_path / "text.wav"), "text.wav cannot be used as a recording"),
     ):
-        heard, pictures, _ = answer(served, "drop", data)
-        assert 'role="alert"' in heard
-        assert words in heard
-        assert pictures == ""
-    assert "Write what the image should show" in answer(served, "write", " ")[0]
+        found = answer(served, "drop", data)
+        assert 'role="alert"' in found.heard
+        assert words in found.heard
+        assert not found.images and not found.recordings
+    assert "Write what the image should show" in answer(served, "write", " ").heard
 
 
 @pytest.mark.parametrize(
@@ -158,12 +196,9 @@ def test_bad_questions_are_answered_by_a_sentence(served: Served, tmp_path: Path
         "/gradio_api/file=../secret.png",
         "/gradio_api/file=%2e%2e%2fsecret.png",
         "/gradio_api/proxy=https://example.hf.space/",
-        "/images/{secret}/small",
-        "/images/00000000000000000000000000000000/small",
-        "/parts/{secret}",
-        "/parts/00000000000000000000000000000000",
-        "/recordings/99",
-        "/recordings/-1",
+        "/gradio_api/file={image}",
+        "/recordings/{secret}",
+        "/recordings/00000000000000000000000000000000",
         "/assets/../../../../routes.py",
         "/static/..%2f..%2f..%2froutes.py",
         "/docs",
@@ -174,7 +209,7 @@ def test_nothing_else_is_served(served: Served, path: str) -> None:
 
     host = served.address.removeprefix("http://")
     connection = http.client.HTTPConnection(host, timeout=10)  # which does not tidy the path
-    connection.request("GET", path.replace("{secret}", str(served.secret)))
+    connection.request("GET", path.format(secret=served.secret, image=served.image))
     reply = connection.getresponse()
     assert reply.status in (400, 403, 404)
     assert len(reply.read()) < 300
@@ -195,7 +230,7 @@ def test_paths_and_addresses_in_questions_are_not_followed(served: Served, file:
     file = json.loads(json.dumps(file).replace("{secret}", str(served.secret)))
     before = uploaded(served)
     reply = ask(served, "show", file)
-    assert "sc-image" not in reply and '"success": false' in reply.replace('":', '": ')
+    assert "Images closest" not in reply and '"success": false' in reply.replace('":', '": ')
     assert uploaded(served) == before
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from espnet_plugin.demo.timeline import (
+from espnet_plugin.demo.markup import (
     accumulated,
     place_labels,
     waveform_path,
