@@ -8,12 +8,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_plugin.evaluation.report.results import (
-    RESULTS_FILE,
-    SCORES_FILE,
-    write_results,
-)
 from espnet_plugin.evaluation.report.tables import retrieval_table
+from espnet_plugin.evaluation.report.write import RESULTS_FILE, write_results
+from espnet_plugin.evaluation.scores.experiment import SCORES_FILE
 from espnet_plugin.utils.command import command_errors
 
 

@@ -44,10 +44,10 @@ def main(cmd: Sequence[str] | None = None) -> None:
     """Packs; a missing file ends it with one message and exit code 1."""
     print(get_commandline_args(), file=sys.stderr)
     args = get_parser().parse_args(cmd)
-    from espnet_plugin.evaluation.report.results import choices, read_results
+    from espnet_plugin.evaluation.scores.experiment import choices, read_scores
     from espnet_plugin.inference.packing import pack_model
 
-    chosen = {} if args.scores is None else choices(read_results(args.scores))
+    chosen = {} if args.scores is None else choices(read_scores(args.scores))
     logging.info(f"chosen on the development set: {chosen}")
     path = pack_model(
         args.train_config, args.model_file, args.outpath, options=args.option, chosen=chosen

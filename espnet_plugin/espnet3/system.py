@@ -13,7 +13,7 @@ from espnet3.contract.stages import StageSpec
 from espnet3.systems.base.system import BaseSystem
 from omegaconf import OmegaConf
 
-from espnet_plugin.evaluation.report.results import write_results
+from espnet_plugin.evaluation.report.write import write_results
 
 SCRIPT = "speechclip.sh"
 

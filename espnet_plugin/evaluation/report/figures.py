@@ -15,7 +15,7 @@ from espnet_plugin.data.keyword_file import UtteranceKeywords
 from espnet_plugin.evaluation.figures import style
 from espnet_plugin.evaluation.figures.firing import draw_firing
 from espnet_plugin.evaluation.figures.layer_weights import draw_layer_weights
-from espnet_plugin.evaluation.report.page import ReportFigure
+from espnet_plugin.evaluation.report.render import ReportFigure
 
 FIGURES_DIR = "figures"
 FIRINGS = 3  # utterances drawn one by one

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from espnet_plugin.evaluation.hard_negatives import CHANCE
+from espnet_plugin.evaluation.scores.files import look_up
 
 SYSTEMS = {
     "chance": "chance",
@@ -183,15 +184,6 @@ def _percent(value: float, interval: Sequence[float] | None = None) -> str:
 def short_name(system: str) -> str:
     """What a system is called beside a rank."""
     return {"fusion": "both", "asr": "transcript"}.get(system, system)
-
-
-def look_up(scores: Mapping, keys: Sequence[str]):
-    """The value at a path of keys, or None."""
-    for key in keys:
-        if not isinstance(scores, Mapping) or key not in scores:
-            return None
-        scores = scores[key]
-    return scores
 
 
 def mean_and_deviation(

@@ -13,7 +13,7 @@ from local.sweep.comparisons import (
     keyword_counts,
     paired_t_test,
 )
-from local.sweep.page import sweep_page
+from local.sweep.report import sweep_report
 from local.sweep.runs import (
     BOUNDARY_F,
     FUSED_RECALLS,
@@ -28,7 +28,7 @@ from local.sweep.summary import system_place, write_sweep
 
 from espnet_plugin.data.hard_negatives import HardNegative, write_hard_negatives
 from espnet_plugin.data.scp import write_scp
-from espnet_plugin.evaluation.report.results import write_results
+from espnet_plugin.evaluation.report.write import write_results
 from tests.espnet_plugin.evaluation.conftest import TOKENS, write_set
 from tests.pages import PROJECT
 
@@ -68,8 +68,8 @@ def _tokens(directory):
 def write_page(runs: list[Run], directory: Path) -> str:
     """The page of what was written, which is that of what was found."""
     found = write_sweep(runs, directory)
-    page = sweep_page(read_sweep(directory / "sweep.json"))
-    assert page == sweep_page(found)
+    page = sweep_report(read_sweep(directory / "sweep.json"))
+    assert page == sweep_report(found)
     return page
 
 

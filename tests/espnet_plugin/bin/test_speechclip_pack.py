@@ -11,7 +11,7 @@ from espnet_model_zoo.downloader import ModelDownloader
 
 from espnet_plugin.bin import speechclip_pack
 from espnet_plugin.data.keyword_file import Keyword, UtteranceKeywords, write_keywords
-from espnet_plugin.evaluation.report.results import write_results
+from espnet_plugin.evaluation.report.write import write_results
 from espnet_plugin.inference.speechclip import SpeechCLIP
 from espnet_plugin.inference.speechclip_inference import SpeechCLIPInference
 

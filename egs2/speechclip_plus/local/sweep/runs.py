@@ -12,9 +12,9 @@ import numpy as np
 from espnet_plugin.data.inference_set import InferenceSet, read_inference_set
 from espnet_plugin.data.scp import read_scp, text_lines
 from espnet_plugin.evaluation.keywords import keyword_values
-from espnet_plugin.evaluation.report.results import read_results
-from espnet_plugin.evaluation.report.tables import look_up
 from espnet_plugin.evaluation.retrieval import RetrievalRanks, rank_embeddings
+from espnet_plugin.evaluation.scores.experiment import read_scores
+from espnet_plugin.evaluation.scores.files import look_up
 from espnet_plugin.evaluation.scores.keywords import BOUNDARY_SCORES, load_token_texts
 from espnet_plugin.evaluation.scores.retrieval import speech_embeddings
 
@@ -77,7 +77,7 @@ class Run:
     @cached_property
     def scores(self) -> dict:
         """Content of scores.json."""
-        return read_results(self.path)
+        return read_scores(self.path)
 
     @property
     def directory(self) -> Path:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from espnet_plugin.utils.command import command_errors
 
-from .page import sweep_page
+from .report import sweep_report
 from .runs import read_runs
 from .summary import SWEEP_FILE, write_sweep
 
@@ -40,7 +40,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
         sweep = write_sweep(read_runs(args.runs), args.output_dir)
     else:
         sweep = read_sweep(Path(args.output_dir) / SWEEP_FILE)
-    sys.stdout.write(sweep_page(sweep))
+    sys.stdout.write(sweep_report(sweep))
 
 
 def read_sweep(path: Path) -> dict:

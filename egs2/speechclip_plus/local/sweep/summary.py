@@ -8,8 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from espnet_plugin.evaluation.report.tables import look_up
-from espnet_plugin.evaluation.scores.files import write_json
+from espnet_plugin.evaluation.scores.files import look_up, write_json
 
 from . import protocol
 from .comparisons import Comparison, compare, keyword_counts

@@ -1,83 +1,62 @@
-"""Writes ``scores.json``, ``RESULTS.md`` and ``report.html`` into an inference directory."""
+"""All scores of a trained model: ``scores.json`` in an inference directory."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import json
 import logging
-import os
 import platform
 import shutil
 import subprocess
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import yaml
-from humanfriendly import format_size
 
-from espnet_plugin.data.alignments import WORDS_CTM, Word, read_ctm
+from espnet_plugin.data.alignments import WORDS_CTM
 from espnet_plugin.data.hard_negatives import HARD_NEGATIVES
-from espnet_plugin.data.inference_set import UTTERANCES, InferenceSet, read_inference_set
+from espnet_plugin.data.inference_set import InferenceSet, read_inference_set
 from espnet_plugin.data.scp import DataError
-from espnet_plugin.evaluation.queries import choose_examples
-from espnet_plugin.evaluation.report.material import read_material
-from espnet_plugin.evaluation.report.page import ReportFigure, report_page, results_page
-from espnet_plugin.evaluation.report.tables import look_up
-from espnet_plugin.evaluation.scores.files import write_json
+from espnet_plugin.evaluation.scores.files import look_up, write_json
 from espnet_plugin.evaluation.scores.keywords import score_keywords_directory
 from espnet_plugin.evaluation.scores.retrieval import (
     hard_negative_scores,
-    rank_set,
     score_retrieval_directory,
 )
 from espnet_plugin.evaluation.training_log import training_cpu_seconds
 from espnet_plugin.utils.architectures import architecture_name
-from espnet_plugin.utils.atomic import write_text
 
 SCORES_FILE = "scores.json"
-RESULTS_FILE = "RESULTS.md"
-REPORT_FILE = "report.html"
-_DOCS = Path(__file__).parents[3] / "docs" / "evaluation.md"
 _PACKAGES = ("torch", "espnet", "open_clip_torch", "transformers", "numpy")
 
 
-def write_results(
-    inference_dir: str | Path,
+def score_experiment(
+    inference_dir: Path,
+    experiment: Path,
+    directory: Path,
     *,
-    test_set: str | None = None,
     dev_set: str | None = None,
-    experiment: str | Path | None = None,
-    data_dir: str | Path | None = None,
+    data_dir: Path | None = None,
     token_list: str | Path | None = None,
-    figures: bool = True,
-    report: bool = True,
 ) -> dict:
-    """Scores a set and writes the report.
+    """Scores a set and writes ``scores.json``.
 
     Args:
         inference_dir: Directory that holds one directory per set.
-        test_set: Name of the set to report; not needed if only one set is not a dev set.
+        experiment: Experiment directory. Its config.yaml has architecture and seed, its
+            stage_seconds.json the seconds of each stage.
+        directory: The set's directory.
         dev_set: Name of the set that decides the fusion's weight; without one there is no fusion.
-        experiment: Experiment directory; by default the parent of ``inference_dir``. Its
-            config.yaml has architecture and seed, its stage_seconds.json the seconds of each stage.
-        data_dir: Data directory of the test set: recordings, images, alignments.
+        data_dir: Data directory of the set: recordings, images, alignments.
         token_list: tokens.tsv of the keyword vocabulary.
-        figures: Whether to draw.
-        report: Whether to write report.html; if not, an earlier one is removed.
 
     Returns:
-        What was written to scores.json.
+        What was written.
     """
-    inference_dir = Path(inference_dir)
-    experiment = Path(experiment) if experiment else inference_dir.parent
-    data_dir = Path(data_dir) if data_dir else None
-    directory = inference_dir / (test_set or _only_test_set(inference_dir))
     if data_dir and (data_dir / HARD_NEGATIVES).exists():
         shutil.copyfile(data_dir / HARD_NEGATIVES, directory / HARD_NEGATIVES)
     data = read_inference_set(directory)
-
     dev = inference_dir / dev_set if dev_set else None
     retrieval = score_retrieval_directory(directory, dev_directory=dev, data_dir=data_dir)
     config = _read_config(experiment)
@@ -99,38 +78,6 @@ def write_results(
     scores["seconds"] = _read_json(experiment / "stage_seconds.json")
     scores["environment"] = environment()
     write_json(inference_dir / SCORES_FILE, scores)
-
-    drawn: list[ReportFigure] = []
-    material = read_material(data, data_dir)
-    if figures:
-        try:
-            from espnet_plugin.evaluation.report.figures import draw_all
-
-            drawn = draw_all(data, material.audio, _read_words(data_dir))
-        except ImportError as error:
-            logging.warning(f"no figures ({error}): pip install matplotlib (extra: recipe)")
-    text = results_page(
-        scores,
-        title=experiment.name,
-        figures=drawn,
-        directory=inference_dir,
-        report_file=REPORT_FILE if report else None,
-    )
-    write_text(inference_dir / RESULTS_FILE, text)
-    if report:
-        page = report_page(
-            scores,
-            title=experiment.name,
-            figures=drawn,
-            examples=choose_examples(data, rank_set(data, fusion_weight=weight)),
-            material=material,
-            docs=quote(os.path.relpath(_DOCS, inference_dir)) if _DOCS.exists() else None,
-        )
-        write_text(inference_dir / REPORT_FILE, page)
-        size = format_size(len(page.encode()), binary=True)
-        logging.info(f"{inference_dir / REPORT_FILE}: {size}")
-    else:
-        (inference_dir / REPORT_FILE).unlink(missing_ok=True)
     return scores
 
 
@@ -147,16 +94,6 @@ def _add_keyword_scores(
         keywords = score_keywords_directory(data.directory, **options)
     scores.setdefault("intervals", {})["keywords"] = keywords.pop("intervals", {})
     scores["keywords"] = keywords
-
-
-def _read_words(data_dir: Path | None) -> dict[str, list[Word]]:
-    if data_dir is None or not (data_dir / WORDS_CTM).exists():
-        return {}
-    try:
-        return read_ctm(data_dir / WORDS_CTM)
-    except DataError as error:
-        logging.warning(f"figures are drawn without word alignments: {error}")
-        return {}
 
 
 def environment() -> dict[str, str]:
@@ -186,8 +123,8 @@ def checkout_commit(root: Path) -> str | None:
     return result.stdout[:12]
 
 
-def read_results(path: str | Path) -> dict:
-    """Reads the scores.json that ``write_results`` wrote.
+def read_scores(path: str | Path) -> dict:
+    """Reads the scores.json that ``score_experiment`` wrote.
 
     Raises:
         ValueError: It is not one.
@@ -223,14 +160,6 @@ def _guessed_config(branches: Collection[str]) -> dict:
         "model_conf": {"parallel": "parallel" in branches},
         "keyword_extractor": "cls" if "cascaded" in branches else "none",
     }
-
-
-def _only_test_set(inference_dir: Path) -> str:
-    sets = sorted(path.parent.name for path in inference_dir.glob(f"*/{UTTERANCES}"))
-    tests = [name for name in sets if "test" in name] or sets
-    if len(tests) != 1:
-        raise ValueError(f"{inference_dir} holds the sets {sets}: say which to report (test_set)")
-    return tests[0]
 
 
 def _read_json(path: Path) -> dict:

@@ -21,6 +21,7 @@ from espnet_plugin.evaluation.report.media import (
     figure_uri,
     media_uri,
 )
+from espnet_plugin.evaluation.scores.files import look_up
 
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.PackageLoader("espnet_plugin.evaluation.report", ""),
@@ -52,7 +53,7 @@ class ReportFigure:
     utterance: str | None = None
 
 
-def report_page(
+def html_report(
     scores: Mapping,
     *,
     title: str,
@@ -84,11 +85,11 @@ def report_page(
         image_uri=cache(partial(media_uri, encode=encode_image)),
         figure_uri=figure_uri,
         keyword_kind=colours.keyword_kind,
-        look_up=tables.look_up,
+        look_up=look_up,
     )
 
 
-def results_page(
+def markdown_report(
     scores: Mapping,
     *,
     title: str,
@@ -112,7 +113,7 @@ def results_page(
 
 
 def _content(scores: Mapping, title: str) -> dict[str, Any]:
-    intervals = tables.look_up(scores, ("intervals", "keywords")) or {}
+    intervals = look_up(scores, ("intervals", "keywords")) or {}
     return {
         "scores": scores,
         "title": title,
@@ -127,7 +128,7 @@ def _content(scores: Mapping, title: str) -> dict[str, Any]:
         "keyword_table": tables.keyword_table(scores["keywords"], intervals)
         if "keywords" in scores
         else None,
-        "weight": tables.look_up(scores, ("fusion", "weight_of_parallel")),
-        "word_error_rate": tables.look_up(scores, ("asr", "word_error_rate")),
+        "weight": look_up(scores, ("fusion", "weight_of_parallel")),
+        "word_error_rate": look_up(scores, ("asr", "word_error_rate")),
         "versions": ", ".join(f"{name} {v}" for name, v in scores["environment"].items()),
     }

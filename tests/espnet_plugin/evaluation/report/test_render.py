@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from espnet_plugin.data.inference_set import read_inference_set
-from espnet_plugin.evaluation.report.results import write_results
+from espnet_plugin.evaluation.report.write import write_results
 
 VOID = {"meta", "img", "link", "br", "input", "hr"}
 DOCS = Path(__file__).parents[4] / "docs" / "evaluation.md"

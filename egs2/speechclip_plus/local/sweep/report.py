@@ -1,4 +1,4 @@
-"""The page about a sweep, from the content of sweep.json."""
+"""The report of a sweep, from the content of sweep.json."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _TEMPLATE = jinja2.Template(
 )
 
 
-def sweep_page(sweep: Mapping) -> str:
+def sweep_report(sweep: Mapping) -> str:
     """Tables of all systems, and comparisons, as Markdown.
 
     Args:

@@ -9,12 +9,8 @@ import numpy as np
 import pytest
 
 from espnet_plugin.data.hard_negatives import HardNegative, write_hard_negatives
-from espnet_plugin.evaluation.report.results import (
-    checkout_commit,
-    choices,
-    environment,
-    write_results,
-)
+from espnet_plugin.evaluation.report.write import write_results
+from espnet_plugin.evaluation.scores.experiment import checkout_commit, choices, environment
 from espnet_plugin.evaluation.scores.retrieval import score_retrieval_directory
 
 MEASURES = {"recall@1", "recall@5", "recall@10", "median_rank"}

@@ -1,0 +1,118 @@
+"""Writes ``scores.json``, ``RESULTS.md`` and ``report.html`` into an inference directory."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from urllib.parse import quote
+
+from humanfriendly import format_size
+
+from espnet_plugin.data.alignments import WORDS_CTM, Word, read_ctm
+from espnet_plugin.data.inference_set import UTTERANCES, InferenceSet, read_inference_set
+from espnet_plugin.data.scp import DataError
+from espnet_plugin.evaluation.queries import choose_examples
+from espnet_plugin.evaluation.report.material import Material, read_material
+from espnet_plugin.evaluation.report.render import ReportFigure, html_report, markdown_report
+from espnet_plugin.evaluation.scores.experiment import choices, score_experiment
+from espnet_plugin.evaluation.scores.retrieval import rank_set
+from espnet_plugin.utils.atomic import write_text
+
+RESULTS_FILE = "RESULTS.md"
+REPORT_FILE = "report.html"
+_DOCS = Path(__file__).parents[3] / "docs" / "evaluation.md"
+
+
+def write_results(
+    inference_dir: str | Path,
+    *,
+    test_set: str | None = None,
+    dev_set: str | None = None,
+    experiment: str | Path | None = None,
+    data_dir: str | Path | None = None,
+    token_list: str | Path | None = None,
+    figures: bool = True,
+    report: bool = True,
+) -> dict:
+    """Scores a set and writes the reports.
+
+    Args:
+        inference_dir: Directory that holds one directory per set.
+        test_set: Name of the set to report; not needed if only one set is not a dev set.
+        dev_set: Name of the set that decides the fusion's weight; without one there is no fusion.
+        experiment: Experiment directory; by default the parent of ``inference_dir``.
+        data_dir: Data directory of the test set: recordings, images, alignments.
+        token_list: tokens.tsv of the keyword vocabulary.
+        figures: Whether to draw.
+        report: Whether to write report.html; if not, an earlier one is removed.
+
+    Returns:
+        What was written to scores.json.
+    """
+    inference_dir = Path(inference_dir)
+    experiment = Path(experiment) if experiment else inference_dir.parent
+    data_dir = Path(data_dir) if data_dir else None
+    directory = inference_dir / (test_set or _only_test_set(inference_dir))
+    scores = score_experiment(
+        inference_dir,
+        experiment,
+        directory,
+        dev_set=dev_set,
+        data_dir=data_dir,
+        token_list=token_list,
+    )
+    data = read_inference_set(directory)
+    material = read_material(data, data_dir)
+    drawn = _draw(data, material, data_dir) if figures else []
+    text = markdown_report(
+        scores,
+        title=experiment.name,
+        figures=drawn,
+        directory=inference_dir,
+        report_file=REPORT_FILE if report else None,
+    )
+    write_text(inference_dir / RESULTS_FILE, text)
+    if not report:
+        (inference_dir / REPORT_FILE).unlink(missing_ok=True)
+        return scores
+    weight = choices(scores).get("fusion_weight")
+    page = html_report(
+        scores,
+        title=experiment.name,
+        figures=drawn,
+        examples=choose_examples(data, rank_set(data, fusion_weight=weight)),
+        material=material,
+        docs=quote(os.path.relpath(_DOCS, inference_dir)) if _DOCS.exists() else None,
+    )
+    write_text(inference_dir / REPORT_FILE, page)
+    size = format_size(len(page.encode()), binary=True)
+    logging.info(f"{inference_dir / REPORT_FILE}: {size}")
+    return scores
+
+
+def _only_test_set(inference_dir: Path) -> str:
+    sets = sorted(path.parent.name for path in inference_dir.glob(f"*/{UTTERANCES}"))
+    tests = [name for name in sets if "test" in name] or sets
+    if len(tests) != 1:
+        raise ValueError(f"{inference_dir} holds the sets {sets}: say which to report (test_set)")
+    return tests[0]
+
+
+def _draw(data: InferenceSet, material: Material, data_dir: Path | None) -> list[ReportFigure]:
+    try:
+        from espnet_plugin.evaluation.report.figures import draw_all
+    except ImportError as error:
+        logging.warning(f"no figures ({error}): pip install matplotlib (extra: recipe)")
+        return []
+    return draw_all(data, material.audio, _read_words(data_dir))
+
+
+def _read_words(data_dir: Path | None) -> dict[str, list[Word]]:
+    if data_dir is None or not (data_dir / WORDS_CTM).exists():
+        return {}
+    try:
+        return read_ctm(data_dir / WORDS_CTM)
+    except DataError as error:
+        logging.warning(f"figures are drawn without word alignments: {error}")
+        return {}
