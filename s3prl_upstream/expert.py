@@ -7,6 +7,7 @@ It does not import s3prl. The class meets the contract of s3prl's runner, ``s3pr
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
+from espnet_plugin.model.blank import choose_blanks
+from espnet_plugin.model.keywords import Keywords, merge_repeats
 from espnet_plugin.model.model import SpeechOutput
 from espnet_plugin.pretrained.names import EXPECTED, resolve_model
 from espnet_plugin.pretrained.storage import load_speechclip
@@ -40,7 +43,8 @@ def shortest_utterance(receptive_field: int, stride: int) -> int:
 def continue_with_last_frame(states: Tensor, frames: Tensor, wanted: Tensor) -> Tensor:
     """Repeats the last frame of each utterance behind it.
 
-    Changes ``states`` itself when gradients are off, to save the memory of a copy.
+    Changes ``states`` itself when they have room and gradients are off, to save the memory of a
+    copy.
 
     Args:
         states: (batch, frames, dim).
@@ -48,8 +52,11 @@ def continue_with_last_frame(states: Tensor, frames: Tensor, wanted: Tensor) -> 
         wanted: Frames of each utterance with the copies, (batch,).
 
     Returns:
-        (batch, frames, dim).
+        (batch, the longest of frames and wanted, dim).
     """
+    room = int(wanted.max()) - states.size(1)
+    if room > 0:
+        states = F.pad(states, (0, 0, 0, room))
     places = torch.arange(states.size(1), device=states.device)  # (frames,)
     missing = (places >= frames[:, None]) & (places < wanted[:, None])  # (batch, frames)
     rows, columns = missing.nonzero(as_tuple=True)
@@ -63,9 +70,9 @@ class UpstreamExpert(nn.Module):
     The hidden states are the speech encoder's: the input of its first layer and each layer's
     output. A pre-norm encoder's last one precedes the final layer norm, as in the model itself. The
     trained block's layer outputs at the frames follow: 12 + 1 + 1 states for base, 24 + 1 + 1 for
-    large. An utterance has the same states alone and in any batch. s3prl counts samples / stride
-    frames, rounded up, which is one or two more than there are. It repeats the last frame of a
-    batch; this class does so for every utterance. Later frames are zero.
+    large. By s3prl's count an utterance has samples / stride frames, rounded up, which is one or
+    two more than the encoder gives. So this class repeats the last frame of every utterance up to
+    that number. Later frames are zero. An utterance has the same states alone and in any batch.
 
     Args:
         ckpt: Exported model, ESPnet experiment or its checkpoint, packed model, or the name of a
@@ -153,12 +160,13 @@ class UpstreamExpert(nn.Module):
 
         Returns:
             ``hidden_states``: tuple of (batch, frames, dim); ``hidden_state_<i>`` each of them;
-            ``last_hidden_state``: the trained block's output; ``frame_lengths``: (batch,).
+            ``last_hidden_state``: the trained block's output; ``frame_lengths``: frames without
+            the repeated ones, (batch,).
             On request: ``parallel`` and ``cascaded``, the utterance's embedding repeated at each
             frame, (batch, frames, embedding_dim), for s3prl's ``-s``; ``parallel_embedding`` and
             ``cascaded_embedding``, (batch, embedding_dim); ``keywords``, sub-words of each
-            utterance; ``keyword_embeddings``, (batch, slots, token_dim); ``keyword_lengths``,
-            (batch,).
+            utterance as people write them; ``keyword_embeddings`` of these, (batch, slots,
+            token_dim); ``keyword_lengths``, (batch,).
 
         Raises:
             TypeError: If the samples have another type, or ``wavs`` is not a list.
@@ -185,28 +193,36 @@ class UpstreamExpert(nn.Module):
         }
         result |= {f"hidden_state_{i}": state for i, state in enumerate(hidden_states)}
         if output is not None:
-            result |= self._utterance_outputs(output)
+            result |= self._utterance_outputs(output, frames=hidden_states[-1].size(1))
         return result
 
-    def _utterance_outputs(self, output: SpeechOutput) -> dict[str, Any]:
+    def _utterance_outputs(self, output: SpeechOutput, *, frames: int) -> dict[str, Any]:
         result: dict[str, Any] = {}
-        frames = output.states[-1].size(1)
         for name in ("parallel", "cascaded"):
             if name in self.outputs:
                 embedding = getattr(output, name)  # (batch, embedding_dim)
                 result[f"{name}_embedding"] = embedding
                 result[name] = embedding[:, None].expand(-1, frames, -1)
         if "keywords" in self.outputs:
-            keywords = output.keywords
+            keywords = self._listed(output.keywords)
             rows = keywords.quantized.rows.tolist()
             ids = self.model.vocabulary.ids
             result["keywords"] = [
-                tuple(self.model.clip.token_text(ids[row]) for row in utterance[:number])
+                tuple(self.model.clip.text_of([ids[row]]) for row in utterance[:number])
                 for utterance, number in zip(rows, keywords.lengths.tolist(), strict=True)
             ]
             result["keyword_embeddings"] = keywords.quantized.embeddings
             result["keyword_lengths"] = keywords.lengths
         return result
+
+    def _listed(self, keywords: Keywords) -> Keywords:
+        """The keywords that inference lists; in training, segments are only likely to be blank."""
+        if keywords.reading is None:
+            return keywords
+        mixtures = keywords.quantized.probabilities @ self.model.token_table
+        quantized = replace(keywords.quantized, embeddings=mixtures)
+        blank = choose_blanks(1 - keywords.reading.said, keywords.lengths)
+        return merge_repeats(replace(keywords, quantized=quantized), blank)
 
     def _batch(self, wavs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Padded (batch, samples) and numbers of samples (batch,), at least ``min_samples``."""
@@ -249,9 +265,11 @@ class UpstreamExpert(nn.Module):
             return True
         if module == "parallel_projection":
             return "parallel" in self.outputs
+        if module == "blank":
+            return "cascaded" in self.outputs
         keyword_path = (
             *("keyword_extractor", "keyword_projection", "keyword_norm", "quantizer"),
-            *("key_offsets", "blank"),
+            "key_offsets",
         )
         return module in keyword_path and bool({"keywords", "cascaded"} & set(self.outputs))
 
