@@ -1,16 +1,9 @@
-"""CLIP weights: found or downloaded, read without executing anything in them, loaded into towers.
-
-OpenAI publishes CLIP as TorchScript archives: a zip file with the program, a pickle of the module
-tree and the raw tensors. Without the program the archive is one that ``torch.load`` reads with its
-own list of what may be unpickled; the tree's classes become inert stand-ins.
-"""
+"""CLIP weights: found or downloaded, read without executing anything, loaded into towers."""
 
 from __future__ import annotations
 
 import logging
 import os
-import shutil
-import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -38,12 +31,8 @@ _WEIGHTS_OF_HUB = (
 )
 # Numbers beside the weights by which OpenAI's files are known.
 OPENAI_KEYS = ("input_resolution", "context_length", "vocab_size")
-_NOT_IN_STATE_DICTS = ("attn_mask",)  # but in TorchScript files
 _NOT_IN_TOWERS = ("logit_scale", "logit_bias")
 _TOKEN_EMBEDDING = ("token_embedding.weight", "text.token_embedding.weight")
-_RECORDS = ("data.pkl", "data", "version", "byteorder")
-# The program's classes; and what wraps typed lists and the like, which hold no tensors of a tower.
-_INERT = ("__torch__", "torch.jit._pickle.")
 
 
 def find_weights(
@@ -158,7 +147,7 @@ def _cached_file(tag: dict[str, Any], cache_dir: str | Path | None) -> Path:
     if tag.get("url"):
         directory = Path(cache_dir) if cache_dir else Path("~/.cache/clip").expanduser()
         path = directory / os.path.basename(tag["url"])
-        if path.is_file():
+        if path.is_file() and not is_torchscript(path):
             return path
     raise FileNotFoundError(tag)
 
@@ -169,27 +158,25 @@ def read_clip_weights(
     """Reads a state dict of open_clip's or OpenAI's CLIP.
 
     Args:
-        path: .safetensors, a pickled state dict (read weights-only), a training checkpoint of
-            open_clip that holds one, or OpenAI's TorchScript file.
+        path: .safetensors, a pickled state dict (read weights-only), or a training checkpoint of
+            open_clip that holds one.
         wanted: Which keys to keep; others are not read if the format allows it.
 
     Returns:
-        The tensors, and whether the file is in OpenAI's own format.
+        The tensors, and whether they are OpenAI's by the numbers beside them.
 
     Raises:
-        ValueError: If the file is none of these.
+        ValueError: If the file is none of these. TorchScript, in which OpenAI published CLIP, is a
+            program.
     """
     if path.suffix == ".safetensors":
         return read_safetensors(path, wanted), False
     if is_torchscript(path):
-        content = {
-            key: value
-            for key, value in read_torchscript_tensors(path).items()
-            if key.rpartition(".")[2] not in _NOT_IN_STATE_DICTS
-        }
-    else:
-        content = read_pickle(path)
-    weights = _state_dict_in(content, path)
+        raise ValueError(
+            f"{path}: a TorchScript archive, which holds a program; for OpenAI's CLIP, use the tag "
+            "openai instead: clip_conf.pretrained: openai fetches the same weights without one"
+        )
+    weights = _state_dict_in(read_pickle(path), path)
     is_openai = all(key in weights for key in OPENAI_KEYS)
     return {
         key: value for key, value in weights.items() if key not in OPENAI_KEYS and wanted(key)
@@ -270,50 +257,3 @@ def is_torchscript(path: Path) -> bool:
         return False
     with zipfile.ZipFile(path) as archive:
         return any(name.split("/")[1:2] == ["code"] for name in archive.namelist())
-
-
-def read_torchscript_tensors(path: Path) -> dict[str, Tensor]:
-    """All tensors of a TorchScript file's modules, under their dotted names.
-
-    Those are its parameters and buffers, and buffers that a state dict would not hold.
-
-    Raises:
-        ValueError: If it is truncated, or its pickle holds anything but modules, tensors and
-            numbers.
-    """
-    with tempfile.TemporaryFile() as without_program:  # has no name, so no kill leaves it behind
-        with zipfile.ZipFile(path) as script, zipfile.ZipFile(without_program, "w") as archive:
-            for entry in script.infolist():
-                name = entry.filename
-                if name.partition("/")[2].partition("/")[0] in _RECORDS:
-                    if entry.compress_type != zipfile.ZIP_STORED:  # a few bytes may become many
-                        raise ValueError(f"{path}: {name} is compressed, as PyTorch writes nothing")
-                    with script.open(name) as source, archive.open(name, "w") as target:
-                        shutil.copyfileobj(source, target)
-        without_program.flush()
-        file = Path(f"/dev/fd/{without_program.fileno()}")
-        try:
-            tree = read_pickle(file, stand_in=_stand_in)
-        except ValueError as error:
-            raise ValueError(str(error).replace(str(file), str(path))) from error
-    tensors: dict[str, Tensor] = {}
-    _collect(tree, "", tensors)
-    return tensors
-
-
-class _StandIn:
-    """Stands for any class or function of the archive; keeps the attributes that it is given."""
-
-    def __init__(self, *_arguments: Any) -> None: ...
-
-
-def _stand_in(name: str) -> type | None:
-    return _StandIn if name.startswith(_INERT) else None
-
-
-def _collect(node: _StandIn, prefix: str, tensors: dict[str, Tensor]) -> None:
-    for name, value in vars(node).items():
-        if isinstance(value, Tensor):
-            tensors[prefix + name] = value
-        elif isinstance(value, _StandIn):
-            _collect(value, f"{prefix}{name}.", tensors)
