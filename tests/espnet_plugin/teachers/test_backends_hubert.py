@@ -78,6 +78,8 @@ def test_defaults_are_transformers() -> None:
         {"model_type": "wavlm"},
         {"hidden_act": "relu"},
         {"feat_extract_activation": "relu"},
+        {"feat_proj_layer_norm": False},
+        {"layer_norm_eps": 1e-6},
         {"conv_pos_batch_norm": True},
         {"adapter_attn_dim": 8},
         {"quantization_config": {"bits": 4}},
