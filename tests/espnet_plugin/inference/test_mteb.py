@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 pytest.importorskip("mteb", reason="pip install '.[mteb]'")
 import datasets
 import mteb
+import numpy as np
 from datasets import Dataset
-from mteb.models import EncoderProtocol, SentenceTransformerEncoderWrapper
+from mteb.models import EncoderProtocol
 from torch.utils.data import DataLoader
 
 from espnet_plugin import SpeechCLIP
-from espnet_plugin.data.scp import DataError
 from espnet_plugin.evaluation.retrieval import rank_embeddings, summarize
-from espnet_plugin.inference.mteb import MTEBModel, model_meta
-from espnet_plugin.pretrained import load_speechclip
+from espnet_plugin.inference.mteb import mteb_model
+from espnet_plugin.model import build_speechclip
+from espnet_plugin.pretrained import save_speechclip
 from espnet_plugin.pretrained.description import describe_model
 from tests.espnet_plugin.conftest import TinyCorpus
 from tests.local_hub import only_hub
 from tests.pages import PROJECT, blocks
-from tests.tiny import CLIP_DIM
+from tests.tiny import CLIP_DIM, tiny_hybrid_plus_config
 
 OWN_TASK = list(blocks(PROJECT / "docs" / "mteb.md"))[1][2]
 LOADER = """
@@ -37,24 +36,6 @@ meta = model.mteb_model_meta
 kinds = sorted(meta.modalities)
 print(type(model).__name__, *kinds, meta.similarity_fn_name.value, model.model.encode(["a"]).shape)
 """
-RNG = np.random.RandomState(0)
-
-
-@pytest.fixture(scope="module")
-def model(exported: Path) -> MTEBModel:
-    return MTEBModel(exported, device="cpu")
-
-
-def encode(model: MTEBModel, rows: list[dict[str, Any]]) -> np.ndarray:
-    task = mteb.get_task("SpokenCOCOA2IRetrieval").metadata
-    loader = DataLoader(Dataset.from_list(rows), batch_size=2, collate_fn=columns)
-    return model.encode(loader, task_metadata=task, hf_split="test", hf_subset="default")
-
-
-def columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
-    return {name: [row[name] for row in rows] for name in rows[0]}
-
-
 @pytest.mark.slow  # mteb takes seconds to load and write four small datasets
 def test_the_pages_task_scores_as_we_do(
     exported: Path, tiny_corpus: TinyCorpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -93,17 +74,21 @@ def test_the_pages_task_scores_as_we_do(
             recall = summarize(ranks, recall_at=(1, 3, 5)).recall
             found = {k: scores[task][f"hit_rate_at_{k}"] for k in recall}
             assert found == pytest.approx(recall, abs=1e-5), task  # MTEB rounds to five digits
-    assert list((folder / "results").rglob("MiniA2I.json"))
 
-    # MTEB's own class, of the exported model in sentence-transformers
-    own.save_pretrained(tmp_path / "saved")
-    theirs = SentenceTransformerEncoderWrapper(
-        str(tmp_path / "saved"), device="cpu", trust_remote_code=True
-    )
-    theirs.mteb_model_meta.modalities = ["audio", "image", "text"]  # which MTEB finds on the hub
-    for result in mteb.evaluate(theirs, [*names["tasks"], *more], cache=None).task_results:
-        found, expected = result.scores["test"][0], scores[result.task_name]
-        assert found["ndcg_at_10"] == pytest.approx(expected["ndcg_at_10"], abs=1e-5)
+    # a branch, or another model of that name, does not get the stored results
+    other = tmp_path / "other" / "speechclip_mini_hybrid_plus"
+    config = tiny_hybrid_plus_config(tmp_path)
+    save_speechclip(build_speechclip(config).eval(), config, other)
+    cascaded = mteb_model("exp/speechclip_mini_hybrid_plus", branch="cascaded")
+    stored = mteb.ResultCache(folder / "results").load_task_result
+    assert stored("MiniA2I", names["model"].mteb_model_meta) is not None
+    assert stored("MiniA2I", cascaded.mteb_model_meta) is None
+    assert stored("MiniA2I", mteb_model(other).mteb_model_meta) is None
+    task = names["tasks"][0].metadata
+    where = {"task_metadata": task, "hf_split": "test", "hf_subset": "default"}
+    rows = cascaded.encode(DataLoader(speech, batch_size=4), **where)
+    wanted = own.encode_speech(list(names["wavs"].values()), branch="cascaded")
+    np.testing.assert_allclose(rows, wanted, atol=1e-5)
 
 
 @pytest.mark.slow  # a process that imports mteb
@@ -121,43 +106,15 @@ def test_mtebs_loader_takes_a_published_model(
     assert found == f"SentenceTransformerEncoderWrapper audio image text cosine (1, {CLIP_DIM})"
 
 
-def test_audio_of_any_rate_and_several_modalities(model: MTEBModel) -> None:
+def test_what_the_model_says_of_itself(exported: Path, tmp_path: Path) -> None:
+    model = mteb_model(exported, device="cpu")
     assert isinstance(model, EncoderProtocol)
-    rates, lengths = (16000, 44100, 8000), (8000, 30000, 5000)
-    samples = [(0.1 * RNG.randn(n)).astype(np.float32) for n in lengths]
-    audio = [{"array": s, "sampling_rate": r} for s, r in zip(samples, rates, strict=True)]
-    rows = encode(model, [{"audio": item} for item in audio])
-    expected = np.concatenate(
-        [model.model.encode_speech(s, sampling_rate=r) for s, r in zip(samples, rates, strict=True)]
-    )
-    assert rows.shape == (3, CLIP_DIM) and np.abs(rows - expected).max() < 1e-5
-    texts = ["a red dog", "a dog", "dogs"]
-    both = encode(model, [{"audio": a, "text": t} for a, t in zip(audio, texts, strict=True)])
-    assert np.abs(both - expected - model.model.encode_text(texts)).max() < 1e-5
-    stereo = {"array": [samples[0], samples[0]], "sampling_rate": 16000}
-    assert np.abs(encode(model, [{"audio": stereo}]) - rows[:1]).max() < 1e-5
-
-    silent = {"array": [], "sampling_rate": 16000}
-    with pytest.raises(DataError, match="SpokenCOCOA2IRetrieval, batch 1: item 0: audio is empty"):
-        encode(model, [{"audio": item} for item in (*audio[:2], silent)])
-    with pytest.raises(DataError, match="takes audio, image, text; this task gives video"):
-        encode(model, [{"video": "a.mp4"}])
-
-
-def test_what_the_model_says_of_itself(model: MTEBModel, exported: Path, tmp_path: Path) -> None:
     meta = model.mteb_model_meta
-    assert (meta.name, meta.embed_dim, meta.max_tokens) == ("local/model", CLIP_DIM, 77)
-    whole = load_speechclip(exported)
-    assert meta.n_parameters == sum(p.numel() for p in whole.parameters())
+    assert (meta.name, meta.embed_dim, meta.experiment_kwargs) == ("local/model", CLIP_DIM, None)
     assert meta.modalities == ["audio", "image", "text"] and meta.similarity_fn_name == "cosine"
-    assert (meta.license, meta.training_datasets, meta.experiment_kwargs) == (None, None, None)
-
-    archive = shutil.make_archive(str(tmp_path / "packed"), "zip", exported)
-    with pytest.raises(ValueError, match=f"packed.zip: is revision {meta.revision}, not 1234"):
-        MTEBModel(archive, "1234", device="cpu")
     assert describe_model(exported)["fingerprint"].startswith(meta.revision)
-    assert model_meta(model.model, branch="parallel") == meta
-    assert model_meta(model.model, branch="cascaded").experiment_kwargs == {"branch": "cascaded"}
+    with pytest.raises(ValueError, match="branch 'other': choose from"):
+        mteb_model(exported, device="cpu", branch="other")
 
 
 def test_without_mteb_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
