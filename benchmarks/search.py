@@ -18,10 +18,10 @@ from unittest import mock
 import numpy as np
 
 from benchmarks.measure import parser_of, print_table, spread
+from espnet_plugin.data.freshness import inode_stamp
 from espnet_plugin.search import index as searching
 from espnet_plugin.search.approximate import codes_file, write_codes
 from espnet_plugin.search.catalog import Catalog, State, Window
-from espnet_plugin.search.folders import stamp_of
 from espnet_plugin.search.index import Index
 from espnet_plugin.search.vectors import read_rows, vectors_file, write_rows
 
@@ -29,7 +29,7 @@ BLOCK = 20_000
 CLUSTERS = 2000
 TOP = 10
 DIM = 512
-STAMP = str(stamp_of(__file__))
+STAMP = str(inode_stamp(__file__))
 
 
 def main() -> None:
@@ -41,7 +41,7 @@ def main() -> None:
     # the images do not exist: this file stands for each
     with (
         tempfile.TemporaryDirectory(dir=args.work_dir) as directory,
-        mock.patch.object(searching, "stamp_of", lambda path: stamp_of(__file__)),
+        mock.patch.object(searching, "inode_stamp", lambda path: inode_stamp(__file__)),
     ):
         if args.quick:
             measure(Path(directory), number=5000, queries=3)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from espnet_plugin.data import datadir
 from espnet_plugin.data.audio import parse_rate
+from espnet_plugin.data.freshness import require_fresh
 from espnet_plugin.data.images import bad_images
-from espnet_plugin.data.manifest import require_fresh
 from espnet_plugin.data.scp import DataError, read_scp, write_scp
 from espnet_plugin.utils.atomic import write_text
 from espnet_plugin.utils.command import command_errors

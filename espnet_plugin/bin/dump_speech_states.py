@@ -25,7 +25,7 @@ from humanfriendly import format_size
 
 from espnet_plugin.compat import get_commandline_args
 from espnet_plugin.data.frame_store import FrameStore
-from espnet_plugin.data.manifest import made_from, write_record
+from espnet_plugin.data.freshness import made_from, write_record
 from espnet_plugin.data.sampler_files import read_lengths
 from espnet_plugin.data.scp import part_of, read_scp
 from espnet_plugin.data.states_record import encoder_options

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_plugin.data.manifest import made_from, write_record
+from espnet_plugin.data.freshness import made_from, write_record
 from espnet_plugin.data.scp import DataError, read_lines
 from espnet_plugin.model.vocabulary import count_subwords, count_with_padding, vocabulary_text
 from espnet_plugin.teachers.clip_config import load_bpe

@@ -23,7 +23,7 @@ from espnet2.utils import config_argparse
 from espnet2.utils.types import str2triple_str, str_or_none
 
 from espnet_plugin.compat import get_commandline_args
-from espnet_plugin.data.manifest import made_from
+from espnet_plugin.data.freshness import made_from
 from espnet_plugin.data.scp import read_scp
 from espnet_plugin.utils.command import add_model_arguments, add_part, command_errors
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from espnet_plugin.data.audio import FormattedRecording, format_recording
-from espnet_plugin.data.manifest import Manifest, Stamp, stamp
+from espnet_plugin.data.freshness import Manifest, Stamp, stamp
 from espnet_plugin.data.scp import DataError, file_stem, part_of, read_scp, write_scp
 from espnet_plugin.utils.atomic import write_text
 from espnet_plugin.utils.progress import progress

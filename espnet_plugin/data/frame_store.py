@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from espnet_plugin.data.array_store import ArrayStore
-from espnet_plugin.data.manifest import Note
+from espnet_plugin.data.freshness import Note
 from espnet_plugin.data.scp import DataError, read_scp
 from espnet_plugin.utils.atomic import atomic_path
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from espnet_plugin.data.freshness import RECORD, write_record
 from espnet_plugin.data.inference_set import (
     FRAME_SECONDS,
     IMAGE,
@@ -23,7 +24,6 @@ from espnet_plugin.data.inference_set import (
     read_layer_weights,
 )
 from espnet_plugin.data.keyword_file import UtteranceKeywords, write_keywords
-from espnet_plugin.data.manifest import RECORD, write_record
 from espnet_plugin.data.scp import DataError, read_scp, write_scp
 from espnet_plugin.utils.atomic import atomic_path, write_text
 
@@ -42,7 +42,7 @@ class SetOutputs:
         images: Embedding of each image id, (dim,).
         layer_weights: Weights of the speech encoder's layers, (layers + 1,).
         frame_seconds: Time from one frame to the next, of ``alphas`` and ``fired`` in the keywords.
-        made_from: The inputs of all this, see :func:`~espnet_plugin.data.manifest.made_from`.
+        made_from: The inputs of all this, see :func:`~espnet_plugin.data.freshness.made_from`.
     """
 
     arrays: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)

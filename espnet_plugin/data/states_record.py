@@ -1,6 +1,6 @@
 """The inputs of stored hidden states: written by stage 6, compared before training.
 
-The record is beside the states, in the form of :func:`~espnet_plugin.data.manifest.made_from`.
+The record is beside the states, in the form of :func:`~espnet_plugin.data.freshness.made_from`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from espnet_plugin.data.frame_store import StoredFrames
-from espnet_plugin.data.manifest import require_fresh
+from espnet_plugin.data.freshness import require_fresh
 from espnet_plugin.data.scp import DataError
 
 REMEDY = (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from espnet_plugin.data.manifest import fingerprint
+from espnet_plugin.data.freshness import maker_fingerprint
 from espnet_plugin.data.speech_activity import spoken_part
 from espnet_plugin.data.stop_words import is_stop_word
 from espnet_plugin.demo.captions import Caption, SpokenCaptions, embed_captions, read_captions
@@ -164,6 +164,8 @@ def open_backend(
     loaded, captions = load(identity.name), None
     if data is not None:
         cache = index.directory if index is not None else None
-        made_from = f"{identity.fingerprint} {fingerprint(data / 'wav.scp')}"
+        made_from = maker_fingerprint(
+            {"model": identity.fingerprint, "recordings": data / "wav.scp"}
+        )
         captions = embed_captions(found, loaded, made_from=made_from, cache=cache)
     return Backend(loaded, index=index, captions=captions)

@@ -11,7 +11,7 @@ from typing import Any
 from espnet3.parallel.parallel import get_parallel_config
 from espnet3.systems.base.inference_runner import InferenceRunner
 
-from espnet_plugin.data.manifest import RECORD, made_from
+from espnet_plugin.data.freshness import RECORD, made_from
 from espnet_plugin.data.scp import read_scp
 from espnet_plugin.data.set_outputs import SetOutputs, merge_outputs
 from espnet_plugin.espnet3.dataset import Dataset
@@ -106,7 +106,7 @@ def _model_files(config: Any) -> dict[str, str]:
 
 
 def _record(items: Dataset, model_files: dict[str, str]) -> dict[str, list[str]]:
-    """Sources of a set's outputs, see :func:`~espnet_plugin.data.manifest.made_from`."""
+    """Sources of a set's outputs, see :func:`~espnet_plugin.data.freshness.made_from`."""
     lists = {"text": "text", "utt2image": "utt2image", "image_scp": "image_feat.scp"}
     paths = {name: items.directory / file for name, file in lists.items()}
     found = {name: str(path) for name, path in paths.items() if path.exists()}

@@ -61,19 +61,3 @@ def is_gone(path: str) -> bool:
     except OSError:
         return False
     return False
-
-
-def stamp_of(path: str) -> str | None:
-    """Size and times of a file: another stamp means that it must be read again.
-
-    The inode's time counts too, unlike in :func:`espnet_plugin.data.manifest.stamp`: copying an
-    image over another can preserve the time of the file.
-
-    Returns:
-        None if the file cannot be reached.
-    """
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}"

@@ -14,11 +14,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from espnet_plugin.data.freshness import inode_stamp
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.inference.keywords import HeardWord
 from espnet_plugin.search.approximate import Codes, candidates, codes_file, read_codes
 from espnet_plugin.search.catalog import FILE, Catalog
-from espnet_plugin.search.folders import stamp_of
 from espnet_plugin.search.model import IndexedModel, check_model, identify_model
 from espnet_plugin.search.vectors import cosines, read_rows, vectors_file
 
@@ -193,7 +193,7 @@ class Index:
 
     def _hits(self, rows: np.ndarray, scores: np.ndarray) -> list[Hit]:
         found = [
-            (Hit(path, float(score), *window), stamp == stamp_of(path))
+            (Hit(path, float(score), *window), stamp == inode_stamp(path))
             for row, score in zip(rows.tolist(), scores, strict=True)
             for path, stamp, window in self._catalog.of_row(row)
         ]

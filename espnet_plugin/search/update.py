@@ -20,11 +20,12 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from espnet_plugin.data.audio import is_recording
+from espnet_plugin.data.freshness import inode_stamp
 from espnet_plugin.data.images import HEIF_PACKAGE, is_image, lacks_package
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.search.approximate import AUTOMATIC, codes_file, read_codes, write_codes
 from espnet_plugin.search.catalog import FILE, Catalog, State, Window
-from espnet_plugin.search.folders import absolute_folders, find_files, is_gone, stamp_of
+from espnet_plugin.search.folders import absolute_folders, find_files, is_gone
 from espnet_plugin.search.model import IndexedModel, check_model
 from espnet_plugin.search.vectors import read_rows, vectors_file, write_rows
 from espnet_plugin.utils.hashing import hash_file
@@ -202,7 +203,7 @@ class _Run:
         files = progress(files, description="files of parts", unit="file")
         with ThreadPoolExecutor(READERS) as readers:
             for batch in batched(files, batch_size):
-                stamps = [stamp_of(path) for path, *_ in batch]
+                stamps = [inode_stamp(path) for path, *_ in batch]
                 contents = readers.map(_content, [path for path, *_ in batch])
                 here = [
                     (*file, stamp)
@@ -225,7 +226,7 @@ class _Run:
     def _changed(self, paths: Iterable[str]) -> Iterator[tuple[str, str]]:
         """Yields (path, stamp) of what is new or has changed."""
         for path in paths:
-            stamp = stamp_of(path)
+            stamp = inode_stamp(path)
             if stamp is None:  # a broken link, or a file removed just now
                 continue
             if self.catalog.stamp(path) == stamp:
@@ -271,7 +272,7 @@ class _Run:
             item = read(path)
         except DataError as error:  # other errors are not about the file
             return " ".join(str(error).split())
-        return item if stamp_of(path) == stamp else f"{path}: changed while it was read"
+        return item if inode_stamp(path) == stamp else f"{path}: changed while it was read"
 
     def _append(self, found: dict[bytes, Windows]) -> None:
         """Adds vectors of new contents."""

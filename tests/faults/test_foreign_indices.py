@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from espnet_plugin.data.freshness import inode_stamp
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.search.catalog import FILE, Catalog
 from espnet_plugin.search.encoder import ClipEncoder
-from espnet_plugin.search.folders import stamp_of
 from espnet_plugin.search.index import Index
 from tests.espnet_plugin.search.conftest import picture, pictures, update
 
@@ -115,7 +115,7 @@ def test_files_that_it_was_not_made_of_are_not_shown(
     hits = Index(index).search(np.ones(48), top=20)
     assert len(hits) == 6 and str(private) not in {hit.path for hit in hits}
     assert "1 files are left out" in caplog.text
-    change(index, put, os.fsencode(private), stamp_of(str(private)))
+    change(index, put, os.fsencode(private), inode_stamp(str(private)))
     assert str(private) in {hit.path for hit in Index(index).search(np.ones(48), top=20)}
 
 

@@ -22,9 +22,9 @@ from PIL import Image
 from espnet_plugin.data.alignments import read_ctm
 from espnet_plugin.data.audio import read_audio
 from espnet_plugin.data.frame_store import FrameStore, StoredFrames
+from espnet_plugin.data.freshness import Manifest, record_path, require_fresh
 from espnet_plugin.data.images import read_image
 from espnet_plugin.data.keyword_file import read_keywords
-from espnet_plugin.data.manifest import Manifest, record_path, require_fresh
 from espnet_plugin.data.sampler_files import read_lengths
 from espnet_plugin.data.scp import read_scp
 from espnet_plugin.model.vocabulary import KeywordVocabulary

@@ -16,7 +16,7 @@ import pytest
 import soundfile
 from PIL import Image
 
-from espnet_plugin.data.manifest import made_from, write_record
+from espnet_plugin.data.freshness import made_from, write_record
 
 ROOT = Path(__file__).parents[3]
 RECIPE = ROOT / "egs2" / "speechclip_plus"

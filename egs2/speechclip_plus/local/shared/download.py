@@ -10,8 +10,8 @@ from pathlib import Path
 from humanfriendly import format_size
 
 from espnet_plugin.data.download import Resource, fetch
+from espnet_plugin.data.freshness import is_made_from, made_from, stamp, write_record
 from espnet_plugin.data.scp import DataError
-from espnet_plugin.utils.atomic import write_text
 from espnet_plugin.utils.progress import progress
 from espnet_plugin.utils.unpack import unpack
 
@@ -34,14 +34,14 @@ def download(parts: Sequence[Resource], target: Path) -> None:
         size = format_size(part.size, binary=True) if part.size else "size unknown"
         logging.info(f"{part.name} ({size}) -> {folder}")
         try:
-            stat = fetch(part, target).stat()
-            marker, stamp = folder / f".unpacked_{part.name}", f"{stat.st_size} {stat.st_mtime_ns}"
-            if there and marker.is_file() and marker.read_text() == stamp:
+            record = made_from(archive=stamp(fetch(part, target)))
+            unpacked = folder / f".{part.name}"
+            if there and is_made_from(unpacked, record):
                 logging.info(f"{part.name}: unpacked already")
                 continue
             follow = partial(progress, description=f"unpacking {part.name}", unit="file")
             unpack(archive, folder, follow=follow)
-            write_text(marker, stamp)
+            write_record(unpacked, record)
         except ValueError as error:  # a DataError too
             failures.append(str(error))
     if failures:

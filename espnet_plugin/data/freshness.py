@@ -1,7 +1,9 @@
-"""Notes on the sources of derived files, written after the files and compared before their use.
+"""Whether a result is still fresh: what it was made from, by which options, how that is compared.
 
-A result counts while its note fits, and the note is written last. A result without a fitting note
-is made again. So you can kill a run at any time, and nothing has to be emptied first.
+A file is compared by its stamp, which is quick, or its fingerprint, which is of its content. Many
+results in a folder have a line each in a :class:`Manifest`; a single one has a record beside it.
+Both are written last, and a result without a fitting one is made again. So you can kill a run at
+any time, and nothing has to be emptied first.
 """
 
 from __future__ import annotations
@@ -31,6 +33,15 @@ def stamp(path: str | Path) -> Stamp:
     return [stat.st_size, stat.st_mtime_ns]
 
 
+def inode_stamp(path: str | Path) -> str | None:
+    """A stamp with the inode's time, too, which nobody can set: a copy over the file shows."""
+    try:
+        stat = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return f"{stat.st_size}:{stat.st_mtime_ns}:{stat.st_ctime_ns}"
+
+
 def fingerprint(value: Any) -> str:
     """A hash of an option's value.
 
@@ -46,9 +57,10 @@ def fingerprint(value: Any) -> str:
     return digest.hexdigest()
 
 
-def fingerprints(**options: Any) -> dict[str, str]:
-    """Option → its fingerprint, of those that are given."""
-    return {name: fingerprint(value) for name, value in options.items() if value is not None}
+def maker_fingerprint(options: Mapping[str, Any]) -> str:
+    """One fingerprint of all options that are given."""
+    given = {name: fingerprint(value) for name, value in options.items() if value is not None}
+    return fingerprint(given)
 
 
 def _exists(value: Any) -> bool:
@@ -97,7 +109,7 @@ class Manifest:
     def __init__(self, directory: str | Path, *, maker: Mapping[str, Any], job: str = "1") -> None:
         self.directory = Path(directory) / "manifest"
         self.path = self.directory / f"{job}.jsonl"
-        self._maker = fingerprint(fingerprints(**maker))
+        self._maker = maker_fingerprint(maker)
 
     def current(self, sources: Mapping[str, str]) -> dict[str, Note]:
         """The fitting notes of all jobs; a result is preferred to a failure."""
@@ -175,6 +187,14 @@ def made_from(**inputs: Any) -> dict[str, list[str]]:
 def write_record(result: str | Path, record: Mapping[str, list[str]]) -> None:
     """Writes the inputs of a file or folder; called when it is complete."""
     write_text(record_path(result), json.dumps(record, indent=2) + "\n")
+
+
+def is_made_from(result: str | Path, record: Mapping[str, list[str]]) -> bool:
+    """Whether a file or folder has just this record."""
+    try:
+        return json.loads(record_path(result).read_bytes()) == record
+    except (OSError, RecursionError, ValueError):
+        return False
 
 
 def require_fresh(

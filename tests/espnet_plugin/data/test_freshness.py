@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from espnet_plugin.data.array_store import ArrayStore
-from espnet_plugin.data.manifest import (
+from espnet_plugin.data.freshness import (
     Manifest,
     Note,
     made_from,
