@@ -310,9 +310,10 @@ def search(args: argparse.Namespace) -> None:
     wanted = args.wav, args.text, args.image
     check_query(*wanted, spoken=args.mic is not None)
     spoken = record(args.mic) if args.mic is not None else None
+    found = index.model_at_hand(args.model)
     other = args.model or args.device or args.text or args.branch in ("cascaded", "both")
-    model: Any = not other and kept_model(index.model.fingerprint, args.max_seconds)
-    model = model or _load(args, index.model_at_hand(args.model).name)
+    model: Any = not other and kept_model(found.fingerprint, args.max_seconds)
+    model = model or _load(args, found.name)
     query = embed_query(model, *wanted, spoken=spoken, branch=args.branch)
     kinds = [kind for name, kind in KINDS.items() if args.only in (None, name)]
     options = {"top": args.top, "exact": args.exact}

@@ -1,4 +1,4 @@
-"""Identify a model by its content: computed once, and again when one of its files changes."""
+"""Identify a model by all that decides its embeddings: computed once, and again after a change."""
 
 from __future__ import annotations
 
@@ -8,101 +8,151 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-
-from espnet_plugin.model.model import SpeechCLIPModel
+from espnet_plugin.data.freshness import fingerprint, inode_stamp
 from espnet_plugin.pretrained.names import resolve_model
 from espnet_plugin.pretrained.released_cache import cache_directory
 from espnet_plugin.pretrained.storage_format import (
     CONFIG_FILE,
+    FILE_OPTIONS,
     LOG_SCALE,
     TOKEN_TABLE,
     config_of_checkpoint,
+    teacher_files,
 )
-from espnet_plugin.pretrained.stored_model import StoredModel, opened
-from espnet_plugin.teachers.trained_parts import trains_encoder
 from espnet_plugin.utils.atomic import write_text
-from espnet_plugin.utils.hashing import hash_file
 
-NOT_TRAINED = (*SpeechCLIPModel.frozen_prefixes, TOKEN_TABLE, LOG_SCALE)
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from espnet_plugin.pretrained.stored_model import StoredModel
+
+KIND = 2  # raised when a fingerprint covers other things, with the formats of indexes and parts
+# Frozen prefixes of SpeechCLIPModel, whose import takes seconds, and tensors beside its weights.
+NOT_TRAINED = ("speech_encoder.", "clip.", TOKEN_TABLE, LOG_SCALE)
+# No embedding depends on them; min_score decides which words are reported.
+NOT_EMBEDDED = {"loss", "loss_conf", "converted_from"}
+OPTIONS_NOT_EMBEDDED = {"cache_dir", "min_score", "image_tower", "text_tower"}
 _FOLDER = "fingerprints"  # in the cache of released models
 
 
 def model_fingerprint(source: str | Path) -> str:
-    """SHA-256 of a trained model, the same for all forms in which it is stored.
+    """Hash of all that decides a model's embeddings, the same for all forms in which it is stored.
 
-    It covers the trained weights, in the speech encoder too, and the frozen CLIP, by the content of
-    its files or by its public name. The model is not built. The result is cached while size and
-    times of the model's files stay the same.
+    That is the trained weights, the options of every part, the weight of both branches, and the
+    frozen speech encoder and CLIP, by the content of their files or by their public names. The
+    model is not built. The result is cached while size and times of the model's files stay the
+    same; then it takes milliseconds, without PyTorch.
 
     Args:
         source: As for :func:`load_speechclip`, which also says what is raised.
     """
     path = resolve_model(source)
-    kept = _kept(path)
+    name = hashlib.sha256(os.path.abspath(path).encode(errors="surrogateescape")).hexdigest()
+    cache = cache_directory() / _FOLDER / f"{name[:32]}.json"
+    kept = _kept(cache)
     if kept is not None:
         return kept
+    from espnet_plugin.pretrained.stored_model import opened
+
     with opened(path, trusted=True) as stored:  # nothing that it names is built
         # before the files are read, so a change meanwhile shows the next time
-        stamps = {str(file): _stamp(file) for file in _files(path, stored)}
-        fingerprint = fingerprint_of(stored.config, stored.read_weights())
+        stamps = {str(file): inode_stamp(file) for file in _files(path, stored)}
+        found = fingerprint_of(stored.config, stored.read_weights())
     with contextlib.suppress(OSError):  # a cache that cannot be written
-        record = {"fingerprint": fingerprint, "files": stamps}
-        write_text(_record_file(path), json.dumps(record, indent=1) + "\n")
-    return fingerprint
+        record = {"kind": KIND, "fingerprint": found, "files": stamps}
+        write_text(cache, json.dumps(record, indent=1) + "\n")
+    return found
+
+
+def _kept(cache: Path) -> str | None:
+    """The cached fingerprint; None if the model may have changed, or it is of an older kind."""
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+        record = json.loads(cache.read_bytes())
+        unchanged = all(inode_stamp(file) == stamp for file, stamp in record["files"].items())
+        if unchanged and record["files"] and record["kind"] == KIND:
+            return str(record["fingerprint"])
+    return None
 
 
 def fingerprint_of(config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> str:
     """The fingerprint of a model by its configuration and weights."""
-    digest = hashlib.sha256()
+    from espnet_plugin.teachers.trained_parts import trains_encoder
+
+    try:
+        options = json.dumps([KIND, _options(config)], sort_keys=True, default=str)
+    except TypeError as error:
+        raise ValueError(f"{CONFIG_FILE}: an option has no name ({error})") from error
+    digest = hashlib.sha256(options.encode())
     trains = trains_encoder(config.get("speech_encoder_conf"))  # then a file holds what is trained
     left_out = tuple(name for name in NOT_TRAINED if not (trains and name == "speech_encoder."))
     for name, weight in sorted(weights.items()):
-        if not name.startswith(left_out):
+        if not name.startswith(left_out) or (name == TOKEN_TABLE and _is_changed(weight, config)):
             digest.update(f"{name} {tuple(weight.shape)}\n".encode())
             digest.update(weight.float().contiguous().numpy().tobytes())
-    for option, value in _clip_options(config):
-        if Path(value).is_file():
-            hash_file(value, digest)
-        else:
-            digest.update(f"{option} {value}\n".encode())
     return digest.hexdigest()
 
 
-def _clip_options(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for option in ("model", "pretrained"):
-        yield option, str((config.get("clip_conf") or {}).get(option))
+def _options(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a model is built from, without what no embedding depends on; files by their content."""
+    from espnet_plugin.pretrained.storage import CONFIG_KEYS
+
+    options: dict[str, Any] = {}
+    for key in (key for key in CONFIG_KEYS if key not in NOT_EMBEDDED and config.get(key)):
+        value = options[key] = config[key]
+        if isinstance(value, Mapping):
+            kept = value.keys() - OPTIONS_NOT_EMBEDDED
+            options[key] = {name: value[name] for name in kept if value[name] not in (None, {})}
+    for section, option, value in _teachers(config):
+        options[section][option] = fingerprint(value)
+    options["keyword_vocabulary"] = _vocabulary(config)
+    return options
+
+
+def _teachers(config: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Section, name and value of the options that name frozen models on this disk."""
+    for section, option in FILE_OPTIONS:
+        value = (config.get(section) or {}).get(option)
+        if isinstance(value, str) and teacher_files(section, value):
+            yield section, option, value
+
+
+def _vocabulary(config: Mapping[str, Any]) -> tuple[list[int], list[int]] | None:
+    """Ids of the keyword vocabulary, in the order of its rows, and which are never chosen."""
+    from espnet_plugin.model.factory import has_keywords
+    from espnet_plugin.model.vocabulary import resolve_vocabulary
+    from espnet_plugin.teachers.clip_config import EOT_ID, SOT_ID
+
+    if not has_keywords(config):
+        return None
+    found = resolve_vocabulary(config.get("keyword_vocabulary"), special_ids=(SOT_ID, EOT_ID))
+    return list(found.ids), sorted(found.forbidden)
+
+
+def _is_changed(table: Tensor, config: Mapping[str, Any]) -> bool:
+    """Whether a model's own table of token embeddings differs from that of a CLIP on this disk."""
+    import torch
+
+    from espnet_plugin.teachers.clip_weights import read_token_embedding
+
+    vocabulary = _vocabulary(config)
+    file = Path(str((config.get("clip_conf") or {}).get("pretrained")))
+    if vocabulary is None or not file.is_file():
+        return False
+    rows, (ids, _) = read_token_embedding(file), vocabulary  # rows: (tokens, token_dim)
+    return rows is None or max(ids) >= len(rows) or not torch.equal(rows[ids], table.float())
 
 
 def _files(path: Path, stored: StoredModel) -> Iterator[Path]:
-    """The files that the fingerprint depends on."""
+    """The files that the fingerprint depends on, and folders, which may get more of them."""
     if path.is_file() and stored.root is not None:
         yield path  # a zip file, which holds everything
         return
     yield path / CONFIG_FILE if path.is_dir() else config_of_checkpoint(path)
     yield stored.weights_file
-    for _, value in _clip_options(stored.config):
-        if Path(value).is_file():
-            yield Path(os.path.abspath(value))
-
-
-def _stamp(file: Path) -> list[int]:
-    status = file.stat()
-    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
-
-
-def _record_file(path: Path) -> Path:
-    name = hashlib.sha256(os.path.abspath(path).encode(errors="surrogateescape")).hexdigest()
-    return cache_directory() / _FOLDER / f"{name[:32]}.json"
-
-
-def _kept(path: Path) -> str | None:
-    """The cached fingerprint; None if the model may have changed."""
-    with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
-        record = json.loads(_record_file(path).read_text(encoding="utf-8"))
-        unchanged = all(_stamp(Path(file)) == stamp for file, stamp in record["files"].items())
-        if unchanged and record["files"]:
-            return str(record["fingerprint"])
-    return None
+    vocabulary = stored.config.get("keyword_vocabulary")
+    named = [value for *_, value in _teachers(stored.config)]
+    named += [vocabulary] if isinstance(vocabulary, str) else []
+    for value in map(os.path.abspath, named):
+        yield from (Path(value), *teacher_files("", value))

@@ -20,6 +20,7 @@ from espnet_plugin.pretrained.storage_format import (
     TEACHER_DIRECTORIES,
     TOKEN_TABLE,
     new_directory,
+    teacher_files,
     write_config,
     write_trained,
 )
@@ -203,20 +204,15 @@ def place_teachers(
         if not value:
             continue
         source, folder = Path(value), TEACHER_DIRECTORIES[section]
-        # CLIP's are files: a folder may only have the name of an open_clip tag
-        if source.is_dir() and section != "clip_conf":
-            files = [path for path in sorted(source.iterdir()) if path.is_file()]
-            conf[option] = folder
-        elif source.is_file():
-            files = [source]
-            conf[option] = f"{folder}/{source.name}"
-        elif is_remote_name(value):
+        files = teacher_files(section, value)
+        if not files and is_remote_name(value):
             continue
-        else:
+        if not files:
             raise FileNotFoundError(
                 f"{section}.{option}: there is no {value} here; start from the recipe's folder, or "
                 "write an absolute path into the configuration"
             )
+        conf[option] = folder if source.is_dir() else f"{folder}/{source.name}"
         (target / folder).mkdir(exist_ok=True)
         for path in files:
             place(path, target / folder / path.name)

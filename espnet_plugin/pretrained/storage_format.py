@@ -172,6 +172,19 @@ def file_options(config: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
             yield section, name, value
 
 
+def teacher_files(section: str, value: str | Path | None) -> list[Path]:
+    """The files that an option of ``FILE_OPTIONS`` names, in a fixed order; none of a download."""
+    if not value:
+        return []
+    path = Path(value)
+    if path.is_file():
+        return [path]
+    # CLIP's are files: a folder may only have the name of an open_clip tag
+    if section == "clip_conf" or not path.is_dir():
+        return []
+    return sorted(file for file in path.iterdir() if file.is_file())
+
+
 def resolve_paths(config: dict[str, Any], *directories: Path) -> dict[str, Any]:
     """A configuration whose local files are found from anywhere.
 

@@ -41,7 +41,7 @@ class Codes:
     Attributes:
         center: Of the vectors when the first codes were made, float32 (dim,).
         codes: (rows, bytes), mapped into memory.
-        windows: Whether a row is of a recording, (rows,); empty in files of earlier versions.
+        windows: Whether a row is of a recording, (rows,).
     """
 
     center: np.ndarray
@@ -100,8 +100,7 @@ def read_codes(path: Path, *, rows: int, dim: int) -> Codes:
         with safe_open(path, framework="np") as file:
             center, form = file.get_tensor("center"), file.get_slice("codes")
             kind, shape, last = form.get_dtype(), tuple(form.get_shape()), file.offset_keys()[-1]
-            has_windows = "are_windows" in file.keys()
-            bits = file.get_tensor("are_windows") if has_windows else np.empty(0, np.uint8)
+            bits = file.get_tensor("are_windows")
         if (center.dtype, center.shape) != (np.float32, (dim,)):
             raise ValueError(f"center {center.dtype} {center.shape}")
         size = _coder(center).code_size

@@ -22,7 +22,7 @@ from espnet_plugin.data.scp import DataError
 from espnet_plugin.inference.keywords import HeardWord
 
 FILE = "catalog.sqlite"
-FORMAT = 3
+FORMAT = 4
 WAIT_SECONDS = 60.0  # for another process's transaction
 _SCHEMA = f"""
 BEGIN;
@@ -65,7 +65,7 @@ class State:
 
     Attributes:
         model: Name of the model that made the vectors; empty before the first run.
-        fingerprint: Of its weights.
+        fingerprint: Of the model, see :func:`model_fingerprint`.
         folders: That were indexed.
         generation: Number of the file of vectors; every compaction begins a new one.
         dim: Of a vector; 0 before the first.

@@ -16,7 +16,7 @@ class IndexedModel:
 
     Attributes:
         name: For loading; a path is absolute.
-        fingerprint: Of its weights.
+        fingerprint: Of all that decides its embeddings.
     """
 
     name: str

@@ -38,7 +38,7 @@ try:
 except ImportError as error:
     raise ImportError(f"parts: {error}; pip install pyarrow (extra: parts)") from error
 
-CONTRACT = 1
+CONTRACT = 2
 SAME = {"contract": int, "of": int, "fingerprint": str, "source": list}  # in all parts of a job
 KINDS = {"part": int, "dim": int, "model": str, "parquet": str, **SAME}
 

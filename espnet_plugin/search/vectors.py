@@ -1,7 +1,6 @@
 """The file of an index's vectors: float16, row after row.
 
 The catalog says how many rows count. A killed process can leave more, which are written over.
-Files of earlier versions hold float32 and stay so until the index is compacted.
 """
 
 from __future__ import annotations
@@ -10,21 +9,19 @@ import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from espnet_plugin.data.scp import DataError
 
-NUMBERS: dict[str, np.dtype[Any]] = {".f16": np.dtype("<f2"), ".f32": np.dtype("<f4")}
+NUMBER = np.dtype("<f2")
 BLOCK = 512  # rows that fit into a processor's cache
 ROWS_OF_CORE = 50_000  # for fewer, another core is not worth its start
 
 
 def vectors_file(directory: Path, generation: int) -> Path:
     """Path of an index's vectors; every compaction begins a new file."""
-    earlier = directory / f"vectors-{generation}.f32"
-    return earlier if earlier.exists() else earlier.with_suffix(".f16")
+    return directory / f"vectors-{generation}.f16"
 
 
 def write_rows(path: Path, start: int, rows: np.ndarray) -> None:
@@ -34,13 +31,12 @@ def write_rows(path: Path, start: int, rows: np.ndarray) -> None:
         DataError: If the rows before them are missing.
     """
     path.touch()
-    number = NUMBERS[path.suffix]
-    place = start * rows.shape[1] * number.itemsize
+    place = start * rows.shape[1] * NUMBER.itemsize
     if path.stat().st_size < place:
         raise DataError(f"{path}: cut off, less than {start} rows; remove the index")
     with path.open("r+b") as stream:
         stream.seek(place)
-        stream.write(np.ascontiguousarray(rows, number).tobytes())
+        stream.write(np.ascontiguousarray(rows, NUMBER).tobytes())
         stream.flush()
         os.fsync(stream.fileno())
 
@@ -52,9 +48,9 @@ def read_rows(path: Path, *, rows: int, dim: int) -> np.ndarray:
         DataError: If the file is missing or cut off.
     """
     if not rows:
-        return np.empty((0, dim), NUMBERS[path.suffix])  # an empty array cannot be mapped
+        return np.empty((0, dim), NUMBER)  # an empty array cannot be mapped
     try:
-        return np.memmap(path, NUMBERS[path.suffix], "r", shape=(rows, dim))
+        return np.memmap(path, NUMBER, "r", shape=(rows, dim))
     except (OSError, ValueError, OverflowError) as error:
         raise DataError(
             f"{path}: missing or damaged, not {rows} rows of {dim} ({error}); remove the index and "

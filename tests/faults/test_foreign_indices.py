@@ -120,9 +120,9 @@ def test_files_that_it_was_not_made_of_are_not_shown(
 
 
 def test_an_older_format_is_refused(index: Path) -> None:
-    change(index, "PRAGMA user_version = 2")
+    change(index, "PRAGMA user_version = 3")
     with pytest.raises(
-        DataError, match="format 2, but this version of the package reads 3; remove"
+        DataError, match="format 3, but this version of the package reads 4; remove"
     ):
         use(index)
 

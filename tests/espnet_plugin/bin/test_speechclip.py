@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import yaml
 
 from espnet_plugin import __version__
 from espnet_plugin.bin.speechclip import main
@@ -173,6 +175,27 @@ def test_embeddings_and_keywords(exported: Path, pictures: Path, wav: Path, tmp_
         keyword.word for keyword in model.keywords(wav)
     ]
     assert run("keywords", wav, "--model", exported).startswith("recording")
+
+
+def test_an_index_is_refused_when_an_option_of_its_model_changed(
+    exported: Path, pictures: Path, wav: Path, tmp_path: Path, run
+) -> None:
+    model, index = tmp_path / "model", tmp_path / "index"
+    shutil.copytree(exported, model)
+    run("index", pictures, "--model", model, "--index", index)
+    switch_normalisation(model)
+    search = ("search", "--index", str(index), "--wav", str(wav))
+    for command in (search, ("index", "--index", str(index))):
+        with pytest.raises(SystemExit, match=r"index was made by .*model .* as it is now"):
+            main([*command])
+    run("index", "--index", index, "--force")
+    assert str(pictures / "0.png") in run(*search)
+
+
+def switch_normalisation(model: Path) -> None:
+    config = yaml.safe_load((model / "config.yaml").read_text())
+    config["speech_encoder_conf"]["normalize_waveform"] = True
+    (model / "config.yaml").write_text(yaml.safe_dump(config))
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file, save_file
 
 from espnet_plugin.search.approximate import candidates, import_faiss, read_codes, write_codes
-from espnet_plugin.search.index import Index
-from tests.espnet_plugin.search.conftest import picture, recording, update
 
 
 @pytest.fixture
@@ -66,19 +63,3 @@ def test_known_codes_stay_while_they_are_at_least_half(vectors: np.ndarray, tmp_
     write_codes(tmp_path / "again", vectors, none, read_codes(tmp_path / "149", rows=149, dim=64))
     write_codes(tmp_path / "anew", vectors, none)
     assert (tmp_path / "again").read_bytes() == (tmp_path / "anew").read_bytes()
-
-
-def test_codes_of_an_earlier_version_are_read(tmp_path: Path) -> None:
-    """They do not say which rows are of recordings; the catalog does."""
-    folder, index = picture(tmp_path / "all" / "a.png", 1).parent, tmp_path / "index"
-    recording(folder / "b.wav", 3, 9)
-    update(index, folder, approximate_from=1)
-    path = next(index.glob("codes-*"))
-    arrays = load_file(path)
-    assert np.unpackbits(arrays.pop("are_windows"))[:3].sum() == 2
-    save_file(arrays, path)
-    assert len(Index(index).search(np.ones(48), kind="recording")) == 2
-    picture(folder / "c.png", 2)
-    assert update(index, folder).images == 2
-    assert len(Index(index).search(np.ones(48), kind="image")) == 2
-    assert np.unpackbits(load_file(next(index.glob("codes-*")))["are_windows"]).sum() == 2

@@ -70,7 +70,7 @@ def test_a_part_holds_what_the_contract_says(pictures: Path, tmp_path: Path) -> 
     assert {
         key: manifest[key] for key in ("contract", "part", "of", "model", "dim", "rows", "bad")
     } == {
-        "contract": 1,
+        "contract": 2,
         "part": 1,
         "of": 1,
         "model": "small",
@@ -301,7 +301,7 @@ def double(job: Path) -> None:
         (lambda job: change(job, of=4), r"part-2-of-3.json: of is 4, but 3 in part 1"),
         (lambda job: change(job, fingerprint="b"), "fingerprint is b, but a+ in part 1; keep"),
         (lambda job: change(job, source=["/x"]), r"source is \['/x'\], but"),
-        (lambda job: change(job, contract=2), r"no manifest of a part \(another version\)"),
+        (lambda job: change(job, contract=1), r"no manifest of a part \(another version\)"),
         (lambda job: change(job, dim="../x"), r"no manifest of a part \(dim is \.\./x\)"),
         (lambda job: (job / "part-2-of-3.json").write_text("[1]"), "no manifest of a part"),
         (rename_manifest, r"\(copy\).json: a copy of part 1 of 3; remove it"),

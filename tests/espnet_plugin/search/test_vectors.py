@@ -23,27 +23,24 @@ def test_what_was_not_counted_is_written_over(tmp_path: Path) -> None:
 
 
 def test_damaged_files(tmp_path: Path) -> None:
-    path = tmp_path / "v.f32"
+    path = tmp_path / "v.f16"
     write_rows(path, 0, np.ones((5, 2)))
     for rows, dim in ((6, 2), (5, 3), (1, 10**30)):
-        with pytest.raises(DataError, match="v.f32: missing or damaged"):
+        with pytest.raises(DataError, match="v.f16: missing or damaged"):
             read_rows(path, rows=rows, dim=dim)
-    with pytest.raises(DataError, match="v.f32: cut off"):
+    with pytest.raises(DataError, match="v.f16: cut off"):
         write_rows(path, 6, np.ones((1, 2)))
 
 
-def test_files_of_earlier_versions_stay_in_float32(tmp_path: Path) -> None:
+def test_vectors_are_kept_in_float16_and_compared_in_float32(tmp_path: Path) -> None:
     exact = np.float32(1 / 3)
-    for kept, name in ((np.float16(exact), "vectors-0.f16"), (exact, "vectors-0.f32")):
-        if name.endswith("32"):
-            (tmp_path / name).touch()
-        path = vectors_file(tmp_path, 0)
-        assert path.name == name
-        write_rows(path, 0, np.array([[exact, 1]]))
-        assert read_rows(path, rows=1, dim=2).tolist() == [[float(kept), 1]]
-        found = cosines(read_rows(path, rows=1, dim=2), np.array([3, 0.5], np.float32))
-        assert found.dtype == np.float32
-        assert found.tolist() == [3 * np.float32(kept) + np.float32(0.5)]
+    path = vectors_file(tmp_path, 0)
+    write_rows(path, 0, np.array([[exact, 1]]))
+    rows = read_rows(path, rows=1, dim=2)
+    assert rows.tolist() == [[float(np.float16(exact)), 1]]
+    found = cosines(rows, np.array([3, 0.5], np.float32))
+    assert found.dtype == np.float32
+    assert found.tolist() == [3 * np.float32(np.float16(exact)) + np.float32(0.5)]
 
 
 def test_cosines_are_the_same_where_pytorch_is_not_imported(monkeypatch) -> None:
