@@ -384,17 +384,22 @@ need_own_embeddings() {
 # Prints how many jobs share a list, so that no part is empty: jobs_of <list> <most jobs>
 jobs_of() { awk -v nj="$2" '/[^ \t\r]/ {n++} END {if (n > nj) n = nj + 0; print n < 1 ? 1 : n}' < "$1"; }
 
-# Joins the lists that the jobs of an array wrote: join_scp <name> <folder> <jobs> <what>
+# Runs a command over a frozen model as an array of jobs, and shows what their logs say was skipped
+# or cut: run_jobs <what> <folder> <jobs> <threads> <command> <options>. The logs are in <folder>/logs.
+run_jobs() {
+    local what=$1 log=$2/logs/$5 jobs=$3 threads=$4 job
+    follow "${log}.1.log"
+    OMP_NUM_THREADS=${threads} "${frozen_cmd[@]}" JOB=1:"${jobs}" "${log}.JOB.log" \
+        ${python} -m "espnet_plugin.bin.$5" --part "JOB/${jobs}" --ngpu "${frozen_ngpu}" "${@:6}" \
+        || { unfollow; tail -n 25 "${log}.1.log" >&2; fail "${what} failed; see $2/logs"; }
+    unfollow
+    for job in $(seq "${jobs}"); do grep -h ' WARNING: ' "${log}.${job}.log" || true; done | tail -n 5 >&2
+}
+# Joins the lists that the jobs of an array wrote: join_scp <name> <folder> <jobs>
 join_scp() {
     local job
     for job in $(seq "$3"); do cat "$2/logs/$1.${job}.scp"; done | LC_ALL=C sort -u > "$2/.$1.scp"
     mv "$2/.$1.scp" "$2/$1.scp"
-    say_warnings "$2/logs/dump_$4" "$3"
-}
-# Logs say what was skipped or cut; shows it on the screen too: say_warnings <log> <jobs>
-say_warnings() {
-    local job
-    for job in $(seq "$2"); do grep -h ' WARNING: ' "$1.${job}.log" || true; done | tail -n 5 >&2
 }
 
 # Keeps a file locked while this script or anything that it started is running, whatever ends it:
@@ -524,15 +529,9 @@ if runs_stage 4; then
     LC_ALL=C sort -u "${image_scps[@]}" > "${clip_dir}/.image.scp"
     mv "${clip_dir}/.image.scp" "${clip_dir}/image.scp"
     jobs=$(jobs_of "${clip_dir}/image.scp" "${inference_nj}")
-    follow "${clip_dir}/logs/dump_image_embeddings.1.log"
-    "${frozen_cmd[@]}" --num_threads 1 JOB=1:"${jobs}" "${clip_dir}/logs/dump_image_embeddings.JOB.log" \
-        ${python} -m espnet_plugin.bin.dump_image_embeddings --image_scp "${clip_dir}/image.scp" \
-        --part "JOB/${jobs}" --output_dir "${clip_dir}" \
-        --output_scp "${clip_dir}/logs/image_embedding.JOB.scp" --ngpu "${frozen_ngpu}" \
-        "${clip_args[@]}" \
-        || { tail -n 15 "${clip_dir}/logs/dump_image_embeddings.1.log" >&2; fail "image embeddings failed; see ${clip_dir}/logs"; }
-    unfollow
-    join_scp image_embedding "${clip_dir}" "${jobs}" image_embeddings
+    run_jobs "image embeddings" "${clip_dir}" "${jobs}" "${OMP_NUM_THREADS}" dump_image_embeddings --image_scp "${clip_dir}/image.scp" \
+        --output_dir "${clip_dir}" --output_scp "${clip_dir}/logs/image_embedding.JOB.scp" "${clip_args[@]}"
+    join_scp image_embedding "${clip_dir}" "${jobs}"
     for name in "${all_sets[@]}"; do
         ${python} -m espnet_plugin.bin.datadir image_feats --dir "${data_feats}/${name}" \
             --embedding_scp "${clip_dir}/image_embedding.scp"
@@ -595,19 +594,13 @@ if runs_stage 6; then
             out=${states_dir}/${name}
             log "hidden states of ${upstream_name}, ${name} -> ${out}"
             jobs=$(jobs_of "${data_feats}/${name}/wav.scp" "${inference_nj}")
-            follow "${out}/logs/dump_speech_states.1.log"
             # the speech encoder's options are the training's
             # shellcheck disable=SC2086
-            OMP_NUM_THREADS=${num_threads} "${frozen_cmd[@]}" JOB=1:"${jobs}" "${out}/logs/dump_speech_states.JOB.log" \
-                ${python} -m espnet_plugin.bin.dump_speech_states --wav_scp "${data_feats}/${name}/wav.scp" \
-                --utt2num_samples "${data_feats}/${name}/utt2num_samples" \
-                --part "JOB/${jobs}" --output_dir "${out}" \
-                --output_scp "${out}/logs/speech_states.JOB.scp" --ngpu "${frozen_ngpu}" \
-                --states_dtype "${states_dtype}" \
-                -- --config "${speechclip_config}" "${encoder_args[@]}" ${speechclip_args} \
-                || { tail -n 15 "${out}/logs/dump_speech_states.1.log" >&2; fail "hidden states failed; see ${out}/logs"; }
-            unfollow
-            join_scp speech_states "${out}" "${jobs}" speech_states
+            run_jobs "hidden states" "${out}" "${jobs}" "${num_threads}" dump_speech_states \
+                --wav_scp "${data_feats}/${name}/wav.scp" --utt2num_samples "${data_feats}/${name}/utt2num_samples" \
+                --output_dir "${out}" --output_scp "${out}/logs/speech_states.JOB.scp" --states_dtype "${states_dtype}" \
+                -- --config "${speechclip_config}" "${encoder_args[@]}" ${speechclip_args}
+            join_scp speech_states "${out}" "${jobs}"
             cp "${out}/speech_states.scp" "${data_feats}/${name}/speech_states.scp"
         done
     fi
@@ -710,20 +703,13 @@ if runs_stage 8; then
         if [ "${jobs}" -gt 1 ]; then output=${out}/logs/output.JOB; fi
         captions=()
         if [ -e "${set_dir}/text" ]; then captions=(--text "${set_dir}/text"); fi
-        log "inference on ${name}, log: ${out}/logs/inference.1.log"
-        follow "${out}/logs/inference.1.log"
+        log "inference on ${name}, log: ${out}/logs/speechclip_inference.1.log"
         # shellcheck disable=SC2086
-        OMP_NUM_THREADS=${num_threads} "${frozen_cmd[@]}" JOB=1:"${jobs}" "${out}/logs/inference.JOB.log" \
-            ${python} -m espnet_plugin.bin.speechclip_inference ${options[@]+"${options[@]}"} \
-            --ngpu "${frozen_ngpu}" --seed "${seed}" --part "JOB/${jobs}" \
+        run_jobs "inference" "${out}" "${jobs}" "${num_threads}" speechclip_inference \
+            ${options[@]+"${options[@]}"} --seed "${seed}" \
             --data_path_and_name_and_type "${set_dir}/wav.scp,speech,sound" ${captions[@]+"${captions[@]}"} \
             --utt2image "${set_dir}/utt2image" --image_scp "${clip_dir}/image_embedding.scp" \
-            --shape_file "${set_dir}/utt2num_samples" \
-            "${inferring[@]}" \
-            --output_dir "${output}" ${inference_args} \
-            || { unfollow; tail -n 25 "${out}/logs/inference.1.log" >&2; fail "inference failed; see ${out}/logs"; }
-        unfollow
-        say_warnings "${out}/logs/inference" "${jobs}"
+            --shape_file "${set_dir}/utt2num_samples" "${inferring[@]}" --output_dir "${output}" ${inference_args}
         if [ "${jobs}" -gt 1 ]; then
             parts=()
             for job in $(seq "${jobs}"); do parts+=("${out}/logs/output.${job}"); done
