@@ -1,12 +1,19 @@
-"""Batches of items of similar length."""
+"""Batches of items of similar length, and the loop that reads and encodes batches."""
 
 from __future__ import annotations
 
+import logging
 import sys
-from collections.abc import Mapping
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from torch.utils.data import DataLoader, Dataset
+
+from espnet_plugin.utils.memory import memory_errors
+from espnet_plugin.utils.progress import progress
 
 Key = TypeVar("Key", int, str)
+Result = TypeVar("Result")
 
 
 def batches_by_length(
@@ -28,3 +35,44 @@ def batches_by_length(
         else:
             batches.append([key])
     return batches
+
+
+def encode_batches(
+    items: Dataset,
+    batches: Sequence[Sequence[str]],
+    encode: Callable[[list[Any]], Iterable[Result]],
+    *,
+    unreadable: dict[str, str],
+    num_workers: int = 0,
+    description: str,
+    remedy: str,
+) -> Iterator[dict[str, Result]]:
+    """Reads and encodes batches of items; yields the results of each batch, by id.
+
+    Args:
+        items: Id → (id, content); of an unreadable item, the error as its content.
+        batches: Ids that are computed together.
+        encode: Encodes a batch, a result for each content.
+        unreadable: Gets id and reason of the unreadable items, which are skipped with a warning.
+        num_workers: Processes that read.
+        description: What is done, for the progress.
+        remedy: What to do if a batch does not fit into memory.
+
+    Raises:
+        MemoryError: If a batch does not fit into memory; its items are named.
+    """
+    loader: DataLoader = DataLoader(
+        items, batch_sampler=batches, num_workers=num_workers, collate_fn=list
+    )
+    for batch in progress(loader, description=description, unit="batch"):
+        good = {}
+        for key, content in batch:
+            if isinstance(content, ValueError):
+                unreadable[key] = str(content)
+                logging.warning(f"skipped {key}: {content}")
+            else:
+                good[key] = content
+        if good:
+            with memory_errors(list(good), remedy=remedy):
+                results = list(encode(list(good.values())))
+            yield dict(zip(good, results, strict=True))

@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from espnet_plugin.data.array_store import ArrayStore
-from espnet_plugin.utils.memory import memory_errors
-from espnet_plugin.utils.progress import progress
+from espnet_plugin.inference.batches import encode_batches
 
 
 class ReadFiles(Dataset):
@@ -61,24 +60,21 @@ def dump_arrays(
     todo = sum(map(len, batches))
     done = len(files) - todo
     logging.info(f"{todo} {what} to embed" + (f", {done} already are" if done else ""))
-    loader: DataLoader = DataLoader(
-        ReadFiles(files, read), batch_sampler=batches, num_workers=num_workers, collate_fn=list
-    )
     unreadable: dict[str, str] = {}
-    for items in progress(loader, description=f"{what} embedded", unit="batch"):
-        for key, value in items:
-            if isinstance(value, ValueError):
-                unreadable[key] = str(value)
-                logging.warning(f"skipped {key}: {value}")
-        good = {key: value for key, value in items if key not in unreadable}
-        if good:
-            with memory_errors(list(good), remedy=f"give a smaller {smaller}"):
-                arrays = dict(zip(good, encode(list(good.values())), strict=True))
-            for key in [key for key, array in arrays.items() if not _is_finite(array)]:
-                del arrays[key]
-                unreadable[key] = f"{files[key]}: its array is not finite"
-                logging.warning(f"skipped {key}: {unreadable[key]}")
-            store.save(arrays)
+    for arrays in encode_batches(
+        ReadFiles(files, read),
+        batches,
+        encode,
+        unreadable=unreadable,
+        num_workers=num_workers,
+        description=f"{what} embedded",
+        remedy=f"give a smaller {smaller}",
+    ):
+        for key in [key for key, array in arrays.items() if not _is_finite(array)]:
+            del arrays[key]
+            unreadable[key] = f"{files[key]}: its array is not finite"
+            logging.warning(f"skipped {key}: {unreadable[key]}")
+        store.save(arrays)
     return unreadable
 
 

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from torch.utils.data import DataLoader
 
 from espnet_plugin.data.audio import checked_speech
 from espnet_plugin.data.dataset import SAMPLING_RATE, NamingDataset, checked_embedding
@@ -19,14 +18,16 @@ from espnet_plugin.data.keyword_file import UtteranceKeywords
 from espnet_plugin.data.sampler_files import read_lengths
 from espnet_plugin.data.scp import DataError, part_of, read_scp
 from espnet_plugin.data.set_outputs import SetOutputs
-from espnet_plugin.inference.batches import batches_by_length
+from espnet_plugin.inference.batches import batches_by_length, encode_batches
 from espnet_plugin.inference.clip import embed_texts
-from espnet_plugin.inference.results import utterance_results, warn_of_early_ends
+from espnet_plugin.inference.results import (
+    UtteranceResult,
+    utterance_results,
+    warn_of_early_ends,
+)
 from espnet_plugin.inference.speechclip import SpeechCLIP
 from espnet_plugin.inference.utterance import MAX_SECONDS, is_too_long
 from espnet_plugin.teachers.clip import FrozenCLIP
-from espnet_plugin.utils.memory import memory_errors
-from espnet_plugin.utils.progress import progress
 
 SMALLER = (
     "give a smaller batch_seconds (--batch_seconds), or max_seconds (--max_seconds) for one "
@@ -47,15 +48,15 @@ def _prepared(
 # ESPnet's CommonCollateFn does the same, but importing it takes 8 s of CPU in each job: it brings
 # the grapheme-to-phoneme libraries of all languages
 def _padded(
-    items: Sequence[tuple[str, dict[str, np.ndarray]]],
-) -> tuple[list[str], dict[str, Tensor]]:
-    """Utterances, and their arrays as a padded batch with ``*_lengths``."""
+    items: Sequence[dict[str, np.ndarray]],
+) -> dict[str, Tensor]:
+    """The arrays of utterances as a padded batch with ``*_lengths``."""
     batch = {}
-    for name in items[0][1]:
-        rows = [torch.from_numpy(arrays[name]) for _, arrays in items]
+    for name in items[0]:
+        rows = [torch.from_numpy(arrays[name]) for arrays in items]
         batch[name] = pad_sequence(rows, batch_first=True)
         batch[f"{name}_lengths"] = torch.tensor([len(row) for row in rows])
-    return [utterance for utterance, _ in items], batch
+    return batch
 
 
 def infer_set(
@@ -103,18 +104,28 @@ def infer_set(
             batch_seconds * SAMPLING_RATE,
             batch_size=batch_size,
         )
-    loader = DataLoader(dataset, batch_sampler=batches, num_workers=num_workers, collate_fn=_padded)
     layer_weights = model.model.layer_weighting.weights.detach().softmax(dim=0)
     outputs = SetOutputs(
         layer_weights=layer_weights.float().cpu().numpy(), frame_seconds=model.frame_seconds
     )
-    for utterances, batch in progress(loader, description="inference", unit="batch"):
-        tensors = {name: value.to(model.device) for name, value in batch.items()}
-        with memory_errors(utterances, remedy=SMALLER):
-            results = utterance_results(model.model, model.encode(**tensors))
-        warn_of_early_ends(model.model, utterances, [result.keywords_end for result in results])
-        lengths = batch["speech_lengths"].tolist()
-        for utterance, samples, result in zip(utterances, lengths, results, strict=True):
+
+    def encode(items: list[dict[str, np.ndarray]]) -> Iterable[tuple[int, UtteranceResult]]:
+        tensors = {name: value.to(model.device) for name, value in _padded(items).items()}
+        results = utterance_results(model.model, model.encode(**tensors))
+        return zip([len(item["speech"]) for item in items], results, strict=True)
+
+    for batch in encode_batches(
+        dataset,
+        batches,
+        encode,
+        unreadable={},  # the first one raises an error
+        num_workers=num_workers,
+        description="inference",
+        remedy=SMALLER,
+    ):
+        ends = [result.keywords_end for _, result in batch.values()]
+        warn_of_early_ends(model.model, list(batch), ends)
+        for utterance, (samples, result) in batch.items():
             found = {"speech_parallel": result.parallel, "speech_cascaded": result.cascaded}
             outputs.arrays[utterance] = {n: row for n, row in found.items() if row is not None}
             if result.keywords is not None:
