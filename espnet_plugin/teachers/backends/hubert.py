@@ -9,13 +9,14 @@ Paper: HuBERT (arXiv 2106.07447).
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from espnet_plugin.teachers.weights import check_fit, read_safetensors
 
@@ -131,11 +132,31 @@ def _encoder_weights(stored: Mapping[str, Tensor], wanted: Collection[str]) -> d
     return weights
 
 
+class StoredWeights(TorchFunctionMode):
+    """Modules built here get no random weights, because stored ones will replace them.
+
+    On the device "meta", PyTorch's initialisation imports SymPy, which takes a second.
+    """
+
+    def __torch_function__(
+        self,
+        function: Callable[..., Any],
+        _types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Skips the functions of ``torch.nn.init``."""
+        options = kwargs or {}
+        if getattr(function, "__module__", None) == "torch.nn.init":
+            return options["tensor"]
+        return function(*args, **options)
+
+
 class Hubert(nn.Module):
     """The encoder's three parts under transformers' names; a backend runs them and collects the
     states.
 
-    The weights have no storage before ``load_state_dict(..., assign=True)``.
+    The weights are undefined before ``load_state_dict(..., assign=True)``.
     """
 
     def __init__(self, config: HubertConfig) -> None:
@@ -144,7 +165,7 @@ class Hubert(nn.Module):
 
         self.config = config
         layers = zip(config.conv_dim, config.conv_kernel, config.conv_stride, strict=True)
-        with torch.device("meta"):
+        with StoredWeights():
             whole = wav2vec2_model(
                 extractor_mode=f"{config.feat_extract_norm}_norm",
                 extractor_conv_layer_config=list(layers),

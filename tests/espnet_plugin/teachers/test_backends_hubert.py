@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -121,3 +123,15 @@ def test_other_weights_are_refused(tmp_path: Path) -> None:
         read_hubert(path)
     assert "encoder.layer_norm.bias is missing" in str(error.value)
     assert "feature_projection.projection.bias is (5,) instead of (24,)" in str(error.value)
+
+
+def test_it_imports_neither_transformers_nor_sympy(tmp_path: Path) -> None:
+    path = tiny_hubert_dir(tmp_path)
+    code = f"""
+import sys
+from espnet_plugin.teachers.backends.hubert import read_hubert
+read_hubert({str(path)!r})
+print([name for name in ("transformers", "sympy") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
