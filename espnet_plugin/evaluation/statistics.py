@@ -6,13 +6,15 @@ All functions take one number for each query (or utterance) and the id of its im
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy.stats import DegenerateDataWarning, bootstrap
 
 Array = np.ndarray
-_BLOCK = 4_000_000  # cells of a block of resampling weights
+_BLOCK = 4_000_000  # cells of the resamples that are made at once
 
 
 class Interval(NamedTuple):
@@ -49,29 +51,21 @@ def bootstrap_means(values: Array, ids: Sequence | Array, *, samples: int = 1000
         ids: (queries,) image ids.
         samples: Number of resamples.
     """
-    values = np.asarray(values, dtype=float)
-    sums, counts = _per_image(values, ids)
-    means = []
-    for weights in _resamples(len(sums), samples):
-        with np.errstate(invalid="ignore"):
-            means.append((weights @ sums) / (weights @ counts))
-    return [_interval(column) for column in np.concatenate(means).T]
+    sums, counts = _per_image(np.asarray(values, dtype=float), ids)
+    return [_interval(each, _ratio, samples) for each in zip(sums.T, counts.T, strict=True)]
 
 
 def bootstrap_median(values: Array, ids: Sequence | Array, *, samples: int = 1000) -> Interval:
     """Interval of a median over queries, e.g. of the median rank."""
-    values = np.asarray(values, dtype=float)
-    _, image = np.unique(np.asarray(ids), return_inverse=True)
-    order = np.argsort(values, kind="stable")
-    ordered, image_of = values[order], image[order]
-    medians = []
-    for weights in _resamples(int(image.max()) + 1, samples, width=len(values)):
-        cumulative = np.cumsum(weights[:, image_of], axis=1)  # (samples, queries)
-        half = cumulative[:, -1:] / 2
-        lower = ordered[np.argmax(cumulative >= half, axis=1)]
-        upper = ordered[np.argmax(cumulative > half, axis=1)]
-        medians.append((lower + upper) / 2)
-    return _interval(np.concatenate(medians))
+    _, image, numbers = np.unique(np.asarray(ids), return_inverse=True, return_counts=True)
+    order = np.argsort(image, kind="stable")
+    table = np.full((len(numbers), numbers.max()), np.nan)  # (images, queries of each)
+    table[np.arange(numbers.max()) < numbers[:, None]] = np.asarray(values, dtype=float)[order]
+
+    def median(images: Array, axis: int) -> Array:
+        return np.nanmedian(table[images], axis=(-2, -1))
+
+    return _interval((np.arange(len(table)),), median, samples)
 
 
 def paired_test(
@@ -125,18 +119,29 @@ def _block_sizes(samples: int, width: int) -> Iterator[int]:
         yield min(step, samples - start)
 
 
-def _resamples(num_images: int, samples: int, *, width: int = 0) -> Iterator[Array]:
-    """Yields (block, images) how often each image was drawn in each resample."""
-    rng = np.random.default_rng(0)
-    for size in _block_sizes(samples, max(width, num_images)):
-        drawn = rng.integers(0, num_images, (size, num_images))
-        drawn += np.arange(size)[:, None] * num_images
-        yield np.bincount(drawn.ravel(), minlength=size * num_images).reshape(size, num_images)
+def _ratio(sums: Array, counts: Array, axis: int) -> Array:
+    with np.errstate(invalid="ignore"):
+        return sums.sum(axis=axis) / counts.sum(axis=axis)
 
 
-def _interval(values: Array) -> Interval:
-    values = values[~np.isnan(values)]
-    if not len(values):
-        return Interval(float("nan"), float("nan"))
-    lower, upper = np.quantile(values, [(1 - 0.95) / 2, (1 + 0.95) / 2])
+def _interval(data: Sequence[Array], statistic: Callable[..., Array], samples: int) -> Interval:
+    """Resamples what belongs to each image, (images,) arrays; NaN resamples do not count."""
+    number = len(data[0])
+    if number == 1:  # which scipy refuses
+        values = np.atleast_1d(statistic(*data, axis=-1))
+    else:
+        with warnings.catch_warnings():
+            # scipy warns of NaN resamples, from which it makes no interval of its own
+            warnings.simplefilter("ignore", DegenerateDataWarning)
+            values = bootstrap(
+                data,
+                statistic,
+                paired=True,
+                n_resamples=samples,
+                batch=max(1, _BLOCK // number),
+                method="percentile",
+                random_state=np.random.default_rng(0),
+            ).bootstrap_distribution
+    known = values[~np.isnan(values)]
+    lower, upper = np.quantile(known, (0.025, 0.975)) if len(known) else (np.nan, np.nan)
     return Interval(float(lower), float(upper))
