@@ -1,23 +1,43 @@
-"""Reads the cost of a training from its train.log."""
+"""Reads a training's epochs and their cost from its train.log."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-_TRAINED = re.compile(
-    r"(\d+)epoch results: \[train\] (?:[^\[]*, )?cpu_seconds=([\d.]+(?:e[-+]\d+)?)"
-)
+_EPOCH = re.compile(r"(\d+)epoch results: \[train\] (.*?)(?:, \[valid\] (.*))?$")
+_VALUE = re.compile(r"([\w@]+)=([-+]?[\d.]+(?:e[-+]?\d+)?)(?=,|$)")
 
 
-def training_cpu_seconds(experiment: str | Path) -> float | None:
-    """Process time of all training epochs (not of validation), or None if no log has it."""
+class Epoch(NamedTuple):
+    """What ESPnet reports of an epoch, by name; ``valid`` is empty without validation."""
+
+    number: int
+    train: Mapping[str, float]
+    valid: Mapping[str, float]
+
+
+def read_epochs(experiment: str | Path) -> list[Epoch]:
+    """Epochs of all logs in an experiment's folder, in order; none if no log has any."""
     # oldest first, so the epochs of a resumed training win
     logs = sorted(Path(experiment).glob("train*.log"), key=lambda path: path.stat().st_mtime)
-    spent: dict[str, float] = {}
+    epochs: dict[int, Epoch] = {}
     for log in logs:
         with log.open(encoding="utf-8", errors="replace") as stream:
             for line in stream:
-                if found := _TRAINED.search(line):
-                    spent[found[1]] = float(found[2])
-    return sum(spent.values()) if spent else None
+                if found := _EPOCH.search(line.rstrip("\n")):
+                    number = int(found[1])
+                    epochs[number] = Epoch(number, _values(found[2]), _values(found[3] or ""))
+    return [epochs[number] for number in sorted(epochs)]
+
+
+def training_cpu_seconds(epochs: Sequence[Epoch]) -> float | None:
+    """Process time of all training epochs (not of validation), or None if no log has it."""
+    known = [spent for each in epochs if (spent := each.train.get("cpu_seconds")) is not None]
+    return sum(known) if known else None
+
+
+def _values(text: str) -> dict[str, float]:
+    return {name: float(value) for name, value in _VALUE.findall(text)}

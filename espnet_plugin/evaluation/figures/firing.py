@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -76,8 +75,6 @@ def draw_firing(
         axes["keywords"].set_xlabel("time (s)")
         _draw_legend(figure, fired=bool(utterance.fired))
         figure.align_ylabels([axis for name, axis in axes.items() if name != "words"])
-        title = textwrap.fill(f"“{textwrap.shorten(utterance.caption, 170, placeholder=' …')}”", 84)
-        figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
     return figure
 
 

@@ -1,4 +1,4 @@
-"""Draws the figures of one set: firings of a few utterances, and the layers' weights."""
+"""Draws a report's figures: the training, firings of a few utterances, the layers' weights."""
 
 from __future__ import annotations
 
@@ -15,14 +15,19 @@ from espnet_plugin.data.keyword_file import UtteranceKeywords
 from espnet_plugin.evaluation.figures import style
 from espnet_plugin.evaluation.figures.firing import draw_firing
 from espnet_plugin.evaluation.figures.layer_weights import draw_layer_weights
+from espnet_plugin.evaluation.figures.learning_curve import draw_learning_curve
 from espnet_plugin.evaluation.report.render import ReportFigure
+from espnet_plugin.evaluation.training_log import Epoch
 
 FIGURES_DIR = "figures"
 FIRINGS = 3  # utterances drawn one by one
 
 
 def draw_all(
-    data: InferenceSet, audio: Mapping[str, str], words: Mapping[str, Sequence[Word]]
+    data: InferenceSet,
+    epochs: Sequence[Epoch],
+    audio: Mapping[str, str],
+    words: Mapping[str, Sequence[Word]],
 ) -> list[ReportFigure]:
     """Writes every figure that the data allow to ``figures/`` in the set's directory.
 
@@ -30,50 +35,42 @@ def draw_all(
 
     Args:
         data: The set.
+        epochs: Of the training; may be empty.
         audio: Recording of each utterance; may be empty.
         words: Word alignment of each utterance; may be empty.
 
     Returns:
         What was drawn, in the order of the report.
     """
-    folder = data.directory / FIGURES_DIR
     drawn = []
+
+    def add(name: str, figure: Figure, title: str, section: str, **more: str) -> None:
+        svg = style.save(figure, data.directory / FIGURES_DIR / f"{name}.svg")
+        drawn.append(ReportFigure(name, title, section, svg, **more))
+
+    if epochs:
+        title = f"{len(epochs)} epochs of training"
+        add("learning_curve", draw_learning_curve(epochs), title, "learning-curve")
     for number, (utterance, figure) in enumerate(_firings(data, audio, words), 1):
-        name = f"firing_{number}"
-        drawn.append(
-            ReportFigure(
-                name,
-                f"Where the cascaded branch fires ({number})",
-                "A bar shows the speech that became a keyword. CIF adds up the weights alpha; each "
-                "time the sum reaches 1, a keyword is complete.",
-                "firings",
-                style.save(figure, folder / f"{name}.svg"),
-                utterance,
-            )
-        )
+        said = f"“{utterance.caption}”" if utterance.caption else utterance.utterance
+        title = f"{len(utterance.keywords)} keywords of {said}"
+        add(f"firing_{number}", figure, title, "firings", utterance=utterance.utterance)
     weights = read_layer_weights(data.directory)
     if weights is not None:
-        drawn.append(
-            ReportFigure(
-                "layer_weights",
-                "What the model takes from each layer of the speech encoder",
-                "The learned weights of the encoder's hidden states, which add up to 1.",
-                "layer-weights",
-                style.save(draw_layer_weights(weights), folder / "layer_weights.svg"),
-            )
-        )
+        title = f"Weights of {len(weights)} hidden states of the speech encoder"
+        add("layer_weights", draw_layer_weights(weights), title, "layer-weights")
     return drawn
 
 
 def _firings(
     data: InferenceSet, audio: Mapping[str, str], words: Mapping[str, Sequence[Word]]
-) -> Iterator[tuple[str, Figure]]:
+) -> Iterator[tuple[UtteranceKeywords, Figure]]:
     spoken = [u for u in data.keywords if u.keywords and u.utterance in audio]
     places = np.linspace(0, len(spoken) - 1, min(FIRINGS, len(spoken)) + 2)[1:-1].astype(int)
     for place in np.unique(places):
         utterance = spoken[place]
         try:
-            yield utterance.utterance, _firing(data, utterance, audio, words)
+            yield utterance, _firing(data, utterance, audio, words)
         except (OSError, RuntimeError, ValueError) as error:
             logging.warning(f"no figure of {utterance.utterance}'s firings: {error}")
 

@@ -32,25 +32,46 @@ _TEMPLATES = jinja2.Environment(
 )
 
 
+# by the address of the heading in docs/evaluation.md that says more: title, and how to read it
+SECTIONS = {
+    "learning-curve": (
+        "How the training went",
+        "The loss on training data and dev, and dev's R@1, averaged over both directions.",
+    ),
+    "firings": (
+        "Where the cascaded branch fires",
+        "A bar shows the speech that became a keyword. CIF adds up the weights alpha; each time "
+        "the sum reaches 1, a keyword is complete.",
+    ),
+    "layer-weights": (
+        "What the model takes from each layer of the speech encoder",
+        "The learned weights of the encoder's hidden states, which add up to 1.",
+    ),
+}
+
+
 @dataclass(frozen=True)
 class ReportFigure:
     """A figure of the report.
 
     Attributes:
         name: Name of its files, without suffix.
-        title: A few words.
-        meaning: How to read it.
-        section: Heading in docs/evaluation.md that says more, as in its address.
+        title: What it shows that others do not.
+        section: Of ``SECTIONS``: what it is of.
         svg: The file.
         utterance: The utterance that is drawn over time, if any.
     """
 
     name: str
     title: str
-    meaning: str
     section: str
     svg: Path
     utterance: str | None = None
+
+    @property
+    def meaning(self) -> str:
+        """How to read it."""
+        return SECTIONS[self.section][1]
 
 
 def html_report(
@@ -117,6 +138,7 @@ def _content(scores: Mapping, title: str) -> dict[str, Any]:
     return {
         "scores": scores,
         "title": title,
+        "heading": f"{scores['architecture'].capitalize()}: what it finds and hears",
         "retrieval_tables": tables.retrieval_tables(scores),
         "hard_negative_table": tables.hard_negative_table(scores["hard_negatives"])
         if "hard_negatives" in scores
@@ -129,6 +151,8 @@ def _content(scores: Mapping, title: str) -> dict[str, Any]:
         if "keywords" in scores
         else None,
         "weight": look_up(scores, ("fusion", "weight_of_parallel")),
+        "sections": SECTIONS,
+        "warnings": tables.warnings_of(scores),
         "word_error_rate": look_up(scores, ("asr", "word_error_rate")),
         "versions": ", ".join(f"{name} {v}" for name, v in scores["environment"].items()),
     }

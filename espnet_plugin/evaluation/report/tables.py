@@ -38,6 +38,12 @@ _KEYWORDS = (
     ("precision", "distinct keywords that are in the caption"),
     ("duplicate_rate", "repeated keywords"),
 )
+_NUMBERS = (
+    ("mean_keywords", "keywords of an utterance"),
+    ("mean_subwords", "sub-words of its caption"),
+    ("mean_count_difference", "absolute difference of the two"),
+)
+SPARSE = -1 / 3  # over-segmentation: two boundaries where words have three
 _SEGMENTATION = (
     ("boundaries", "word boundaries found, within {:.0f} ms"),
     ("boundaries_20ms", "word boundaries found, within {:.0f} ms"),
@@ -111,46 +117,94 @@ def _tables(scores: Mapping, titles: Mapping[str, Sequence[str]]) -> list[Table]
 
 
 def keyword_table(keywords: Mapping, intervals: Mapping) -> Table:
-    """Keyword rates in % and the numbers of keywords and sub-words; last, of those reported."""
+    """Keyword rates in % and the numbers of keywords and sub-words; last, of those reported.
+
+    What repeats something else or says nothing is left out.
+    """
+    rows = [*_rate_rows(keywords, intervals), *_place_rows(keywords)]
+    header = ["measure", "% or number", "what"]
+    left_out = [keywords.get("left_out", {}).get(row[0].strip("`"), 0) for row in rows]
+    if any(left_out):
+        header.append("utterances left out")
+        rows = [(*row, str(number)) for row, number in zip(rows, left_out, strict=True)]
+    if reported := keywords.get("reported"):
+        more = [(*row, _reported(row[0].strip("`"), reported)) for row in rows]
+        # a limit that keeps all keywords repeats the rates
+        if any(row[-1] not in ("", row[1].partition(" (")[0]) for row in more):
+            header.append(f"score ≥ {reported['min_score']:g}")
+            rows = more
+    return Table(tuple(header), tuple(rows), text_columns=(0, 2))
+
+
+def _rate_rows(keywords: Mapping, intervals: Mapping) -> list[tuple[str, ...]]:
+    rows = [
+        (f"`{name}`", _percent(keywords[name], intervals.get(name)), meaning)
+        for name, meaning in _KEYWORDS
+        if keywords.get(name) is not None and not _repeats(name, keywords, intervals)
+    ]
+    return rows + [
+        (f"`{name}`", f"{keywords[name]:.2f}", meaning)
+        for name, meaning in _NUMBERS
+        if keywords.get(name) is not None
+    ]
+
+
+def _place_rows(keywords: Mapping) -> list[tuple[str, ...]]:
     rows = []
-    for name, meaning in _KEYWORDS:
-        if keywords.get(name) is not None:
-            left_out = keywords.get("left_out", {}).get(name, 0)
-            rows.append(
-                [f"`{name}`", _percent(keywords[name], intervals.get(name)), meaning, str(left_out)]
-            )
-    for name, meaning in (
-        ("mean_keywords", "keywords of an utterance"),
-        ("mean_subwords", "sub-words of its caption"),
-        ("mean_count_difference", "absolute difference of the two"),
-    ):
-        if keywords.get(name) is not None:
-            rows.append([f"`{name}`", f"{keywords[name]:.2f}", meaning, "0"])
     place = keywords.get("localization")
     if place and place.get("keywords"):
         meaning = "right content keywords whose segment's centre is on their word"
-        rows.append(["segment on its word", _percent(place["centre"]), meaning, ""])
+        rows.append(("segment on its word", _percent(place["centre"]), meaning))
         meaning = "right content keywords whose segment overlaps their word"
-        rows.append(["segment overlaps its word", _percent(place["overlap"]), meaning, ""])
-    for name, meaning in _SEGMENTATION:
+        rows.append(("segment overlaps its word", _percent(place["overlap"]), meaning))
+    sparse = _is_sparse(keywords)
+    for name, meaning in _SEGMENTATION[:1] if sparse else _SEGMENTATION:
         scores = keywords.get(name)
         if scores and scores.get("f_score") is not None:
             unit = name.partition("_")[0]
             meaning = meaning.format(1000 * scores["tolerance"])
             cell = " / ".join(_percent(scores[m]) for m in ("precision", "recall", "f_score"))
-            rows.append([f"{unit}: precision / recall / F", cell, meaning, ""])
-            if scores.get("over_segmentation") is not None:
+            rows.append((f"{unit}: precision / recall / F", cell, meaning))
+            if scores.get("over_segmentation") is not None and not sparse:
                 more = ["over-segmentation"] + ["R-value"] * (unit == "boundaries")
                 cell = " / ".join(_percent(scores[m.lower().replace("-", "_")]) for m in more)
-                rows.append([f"{unit}: {' / '.join(more)}", cell, meaning, ""])
-    header = ["measure", "% or number", "what", "utterances left out"]
-    if reported := keywords.get("reported"):
-        header.append(f"score ≥ {reported['min_score']:g}")
-        for row in rows:
-            name = row[0].strip("`")
-            shown = "{:.2f}".format if name.startswith("mean_") else _percent
-            row.append("" if reported.get(name) is None else shown(reported[name]))
-    return Table(tuple(header), tuple(map(tuple, rows)), text_columns=(0, 2))
+                rows.append((f"{unit}: {' / '.join(more)}", cell, meaning))
+    return rows
+
+
+def _is_sparse(keywords: Mapping) -> bool:
+    """Whether a model makes too few segments for words: it picks some out of the speech."""
+    share = look_up(keywords, ("boundaries", "over_segmentation"))
+    return share is not None and share < SPARSE
+
+
+def _repeats(name: str, keywords: Mapping, intervals: Mapping) -> bool:
+    """Whether a rate of words is that of sub-words, as where each word is one."""
+    other = name.replace("word_hit", "subword_hit") if name.startswith("word_hit") else name
+    same = keywords.get(name) == keywords.get(other) and intervals.get(name) == intervals.get(other)
+    return other != name and same
+
+
+def _reported(name: str, reported: Mapping) -> str:
+    if reported.get(name) is None:
+        return ""
+    return f"{reported[name]:.2f}" if name.startswith("mean_") else _percent(reported[name])
+
+
+def warnings_of(scores: Mapping) -> list[str]:
+    """One sentence for each system that finds no more images than chance, by its R@10."""
+    chance = look_up(scores, ("chance", "speech_to_image", "recall@10"))
+    found = []
+    for system in ("parallel", "cascaded"):
+        recall = look_up(scores, (system, "speech_to_image", "recall@10"))
+        interval = look_up(scores, ("intervals", system, "speech_to_image", "recall@10"))
+        if recall is not None and interval and interval[0] <= chance:
+            found.append(
+                f"The {SYSTEMS[system]} finds no more images than chance: its R@10 is "
+                f"{_percent(recall, interval)} %, that of a random order {_percent(chance)} %. "
+                "Look at the learning curve, and whether recordings and images belong together."
+            )
+    return found
 
 
 def hard_negative_table(hard_negatives: Mapping) -> Table:

@@ -17,6 +17,7 @@ from espnet_plugin.evaluation.report.material import Material, read_material
 from espnet_plugin.evaluation.report.render import ReportFigure, html_report, markdown_report
 from espnet_plugin.evaluation.scores.experiment import choices, score_experiment
 from espnet_plugin.evaluation.scores.retrieval import rank_set
+from espnet_plugin.evaluation.training_log import read_epochs
 from espnet_plugin.utils.atomic import write_text
 
 RESULTS_FILE = "RESULTS.md"
@@ -64,7 +65,7 @@ def write_results(
     )
     data = read_inference_set(directory)
     material = read_material(data, data_dir)
-    drawn = _draw(data, material, data_dir) if figures else []
+    drawn = _draw(data, experiment, material, data_dir) if figures else []
     text = markdown_report(
         scores,
         title=experiment.name,
@@ -99,13 +100,15 @@ def _only_test_set(inference_dir: Path) -> str:
     return tests[0]
 
 
-def _draw(data: InferenceSet, material: Material, data_dir: Path | None) -> list[ReportFigure]:
+def _draw(
+    data: InferenceSet, experiment: Path, material: Material, data_dir: Path | None
+) -> list[ReportFigure]:
     try:
         from espnet_plugin.evaluation.report.figures import draw_all
     except ImportError as error:
         logging.warning(f"no figures ({error}): pip install matplotlib (extra: recipe)")
         return []
-    return draw_all(data, material.audio, _read_words(data_dir))
+    return draw_all(data, read_epochs(experiment), material.audio, _read_words(data_dir))
 
 
 def _read_words(data_dir: Path | None) -> dict[str, list[Word]]:

@@ -9,6 +9,7 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Collection, Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from espnet_plugin.evaluation.scores.retrieval import (
     hard_negative_scores,
     score_retrieval_directory,
 )
-from espnet_plugin.evaluation.training_log import training_cpu_seconds
+from espnet_plugin.evaluation.training_log import read_epochs, training_cpu_seconds
 from espnet_plugin.utils.architectures import architecture_name
 
 SCORES_FILE = "scores.json"
@@ -61,6 +62,7 @@ def score_experiment(
     retrieval = score_retrieval_directory(directory, dev_directory=dev, data_dir=data_dir)
     config = _read_config(experiment)
     scores = {
+        "date": date.today().isoformat(),
         "test_set": directory.name,
         "architecture": architecture_name(config or _guessed_config(data.branches)),
         "seed": config.get("seed"),
@@ -72,7 +74,7 @@ def score_experiment(
         scores["hard_negatives"] = hard_negative_scores(data, fusion_weight=weight)
     if data.keywords:
         _add_keyword_scores(scores, data, dev, data_dir, token_list=token_list)
-    spent = training_cpu_seconds(experiment)
+    spent = training_cpu_seconds(read_epochs(experiment))
     if spent is not None:
         scores["training_cpu_seconds"] = spent
     scores["seconds"] = _read_json(experiment / "stage_seconds.json")

@@ -9,6 +9,7 @@ import pytest
 
 from espnet_plugin.data.alignments import Word
 from espnet_plugin.data.keyword_file import Keyword, UtteranceKeywords
+from espnet_plugin.evaluation.training_log import Epoch
 
 pytest.importorskip("matplotlib")
 
@@ -16,6 +17,7 @@ from espnet_plugin.evaluation.figures import (  # noqa: E402
     colours,
     firing,
     layer_weights,
+    learning_curve,
     style,
 )
 
@@ -98,3 +100,15 @@ def test_dollars_in_a_caption_are_no_formula(tmp_path):
     spoken = replace(SPOKEN, caption=r"it costs $\frac{ and 5$")
     figure = firing.draw_firing(np.ones(16000), 16000, spoken, frame_seconds=0.02)
     assert style.save(figure, tmp_path / "firing.svg").is_file()
+
+
+def test_the_learning_curve_has_a_line_for_each_loss_and_branch():
+    valid = {"loss": 2.0, "parallel_recall_mean_at_1": 0.25}
+    epochs = [Epoch(1, {"loss": 3.0}, valid), Epoch(2, {"loss": 2.0}, {**valid, "loss": 1.5})]
+    losses, recalls = learning_curve.draw_learning_curve(epochs).axes
+    lines = {line.get_label(): list(line.get_ydata()) for line in losses.get_lines()}
+    assert lines == {"training": [3.0, 2.0], "dev": [2.0, 1.5]}
+    (line,) = recalls.get_lines()
+    assert list(line.get_ydata()) == [0.25, 0.25]
+    alone = learning_curve.draw_learning_curve([Epoch(1, {"loss": 3.0}, {})])
+    assert len(alone.axes) == 1

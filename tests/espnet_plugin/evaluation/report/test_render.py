@@ -86,7 +86,8 @@ def test_the_page_holds_everything(inference_dir, data_dir):
     assert sources and all(source.startswith("data:") for source in sources)
     assert "“a &lt;red&gt; dog &amp; &lt;/script&gt;" in text
     assert "60 seconds in all (stage 7: 60 s)." in text
-    assert "hybrid+ · set test: 12 utterances, 6 images · seed 3" in text
+    assert "<h1>Hybrid+: what it finds and hears</h1>" in text
+    assert "set test: 12 utterances, 6 images · seed 3" in text
     order = [text.index(f'<section id="{name}"') for name in ("listen", "retrieval")]
     assert order == sorted(order)
     assert page.count("script") == 0  # none of a caption's

@@ -1,6 +1,11 @@
 from __future__ import annotations
 
-from espnet_plugin.evaluation.report.tables import Table, keyword_table, retrieval_table
+from espnet_plugin.evaluation.report.tables import (
+    Table,
+    keyword_table,
+    retrieval_table,
+    warnings_of,
+)
 
 
 def measures(value: float) -> dict:
@@ -45,3 +50,37 @@ def test_keyword_table_leaves_out_what_does_not_apply():
     assert "| boundaries: over-segmentation / R-value | 100.0 / -50.0 | word boundaries" in table
     assert "| tokens: precision / recall / F | 50.0 / 40.0 / 45.0 | words found, start and" in table
     assert "| tokens: over-segmentation | -20.0 |" in table
+
+
+def test_columns_and_rows_that_repeat_others_are_hidden() -> None:
+    keywords = {"subword_hit@1": 0.5, "word_hit@1": 0.5, "subword_hit@5": 0.7, "word_hit@5": 0.8}
+    keywords |= {"mean_keywords": 3.0, "left_out": {"subword_hit@1": 0}}
+    same = {"min_score": 0.1, "subword_hit@1": 0.5, "mean_keywords": 3.0}
+    table = keyword_table(keywords | {"reported": same}, {})
+    assert table.header == ("measure", "% or number", "what")
+    names = [row[0] for row in table.rows]
+    assert names == ["`subword_hit@1`", "`subword_hit@5`", "`word_hit@5`", "`mean_keywords`"]
+    table = keyword_table(keywords | {"reported": same | {"mean_keywords": 2.5}}, {})
+    assert table.header[3:] == ("score ≥ 0.1",)
+    assert [row[3] for row in table.rows] == ["50.0", "", "", "2.50"]
+
+
+def test_a_model_that_picks_words_does_not_segment() -> None:
+    scores = {"precision": 0.5, "recall": 0.2, "f_score": 0.3, "r_value": 0.4, "tolerance": 0.05}
+    keywords = {"boundaries": scores | {"over_segmentation": -0.5}}
+    keywords["tokens_20ms"] = scores | {"over_segmentation": -0.4}
+    assert [row[0] for row in keyword_table(keywords, {}).rows] == [
+        "boundaries: precision / recall / F"
+    ]
+    keywords["boundaries"]["over_segmentation"] = -0.2
+    assert len(keyword_table(keywords, {}).rows) == 4
+
+
+def test_a_recall_of_chance_is_warned_of() -> None:
+    chance = {"speech_to_image": measures(0.05)}
+    scores = {"chance": chance, "parallel": {"speech_to_image": measures(0.06)}}
+    scores["intervals"] = {"parallel": {"speech_to_image": {"recall@10": [0.09, 0.15]}}}
+    (warning,) = warnings_of(scores)
+    assert warning.startswith("The parallel branch finds no more images than chance: its R@10 is")
+    scores["intervals"]["parallel"]["speech_to_image"]["recall@10"] = [0.11, 0.15]
+    assert warnings_of(scores) == []
