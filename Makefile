@@ -1,6 +1,6 @@
 # make demo   from nothing to a trained and evaluated model on the generated mini corpus
 # make demo3  the same under ESPnet3, into egs3/ (needs Python 3.12: PYTHON=python3.13 VENV=.venv-3.13)
-# make page   the page for trying that model in the browser, on this computer
+# make page   the page for trying that model, on this computer; opens a browser where there is a display
 # make test   the unit tests, on all processors
 # make lint   ruff, mypy (types of the model), vulture (unused code), shellcheck, tests/prose.py for the text, and the
 #             subjects of commits

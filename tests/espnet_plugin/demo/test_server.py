@@ -17,6 +17,7 @@ import pytest
 import soundfile
 from PIL import Image
 
+from espnet_plugin.demo import server
 from espnet_plugin.demo.uploads import VisitorError
 from tests.espnet_plugin.demo.conftest import SECRET, Served
 
@@ -237,6 +238,26 @@ def test_paths_and_addresses_in_questions_are_not_followed(served: Served, file:
 def test_the_page_asks_nobody_else(served: Served) -> None:
     page = httpx.get(served.address).text
     assert "googleapis" not in page and 'src="http' not in page
+
+
+@pytest.mark.parametrize("display", [None, "DISPLAY", "WAYLAND_DISPLAY"])
+def test_a_browser_is_opened_where_there_is_a_display(
+    display: str | None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    opened: list[str] = []
+    page = SimpleNamespace(local_url="http://127.0.0.1:7860/", block_thread=lambda: None)
+    monkeypatch.setattr(server, "launch", lambda *_, **__: page)
+    monkeypatch.setattr(server.webbrowser, "open", opened.append)
+    monkeypatch.setattr(server.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(server.sys, "platform", "linux")
+    for name in server.DISPLAYS:
+        monkeypatch.delenv(name, raising=False)
+    if display:
+        monkeypatch.setenv(display, ":0")
+    with caplog.at_level("INFO"):
+        server.serve(None, limits=None, host="127.0.0.1", port=0)
+    assert opened == ([page.local_url] if display else [])
+    assert page.local_url in caplog.text
 
 
 def test_size_and_hosts_are_checked(served: Served, tmp_path: Path) -> None:
