@@ -22,9 +22,11 @@ PAGE = Environment(
     loader=FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True
 ).get_template("page.html.jinja")
 COLUMNS = 800
-PIXELS_PER_SECOND = 160.0  # at least; a narrow window scrolls
+# at least; a narrower window scrolls. Four seconds fit on a phone
+PIXELS_PER_SECOND = {"wide": 160.0, "narrow": 70.0}
 LETTER = 8.6  # pixels
 MARGIN = 14.0  # pixels around a word
+SCORE = 4  # letters of the score below a word
 
 
 def render(macro: str, *values: Any) -> str:
@@ -41,6 +43,7 @@ def timeline(heard: Heard, *, player: str) -> str:
     """
     seconds = len(heard.samples) / heard.rate
     labels = place_labels(heard.keywords or (), seconds=seconds)
+    widths = {name: round(seconds * pixels) for name, pixels in PIXELS_PER_SECOND.items()}
     shown: dict[str, Any] = {
         "player": player,
         "whole": heard.whole,
@@ -51,7 +54,10 @@ def timeline(heard: Heard, *, player: str) -> str:
         "waveform": waveform_path(heard.samples),
         "words": heard.keywords,
         "labels": labels,
-        "lanes": 1 + max((label.lane for label in labels), default=0),
+        "widths": widths,
+        "lanes": {
+            name: 1 + max((label.lanes[name] for label in labels), default=0) for name in widths
+        },
     }
     if heard.alphas is not None and len(heard.alphas):
         frames = seconds / heard.frame_seconds  # a little more than the model's
@@ -64,17 +70,21 @@ def timeline(heard: Heard, *, player: str) -> str:
             "accumulation": "M" + "L".join(f"{x:.2f},{1 - level:.3f}" for x, level in corners),
             "firings": [100 * (begin + x) / frames for x, level in corners if level == 1.0],
         }
-    return render("timeline", shown, round(seconds * PIXELS_PER_SECOND))
+    return render("timeline", shown)
 
 
 @dataclass(frozen=True)
 class Label:
-    """A keyword with its place: percent of the width, and a line below the waveform."""
+    """A keyword with its place: percent of the width, and a line below the waveform.
+
+    ``half`` is half the word's width in pixels; ``lanes`` has the line for each kind of window.
+    """
 
     keyword: HeardWord
     left: float
     width: float
-    lane: int
+    half: float
+    lanes: dict[str, int]
 
 
 def waveform_path(samples: np.ndarray, *, columns: int = COLUMNS) -> str:
@@ -119,21 +129,22 @@ def place_labels(keywords: Sequence[HeardWord], *, seconds: float) -> list[Label
         keywords: In order of time; those without a time are left out.
         seconds: Duration of the recording.
     """
-    right: list[float] = []  # end of each line so far, pixels at the least width
+    right: dict[str, list[float]] = {name: [] for name in PIXELS_PER_SECOND}  # of each line so far
     labels = []
     for keyword in keywords:
         if keyword.start is None or keyword.end is None:
             continue
-        half = (len(keyword.word) * LETTER + MARGIN) / 2
-        middle = (keyword.start + keyword.end) / 2 * PIXELS_PER_SECOND
-        lane = next((lane for lane, end in enumerate(right) if middle - half >= end), len(right))
-        right[lane : lane + 1] = [middle + half]
-        labels.append(
-            Label(
-                keyword,
-                left=100 * keyword.start / seconds,
-                width=100 * (keyword.end - keyword.start) / seconds,
-                lane=lane,
-            )
-        )
+        half = (max(len(keyword.word), SCORE) * LETTER + MARGIN) / 2
+        lanes = {}
+        for name, pixels in PIXELS_PER_SECOND.items():
+            # the page keeps words at the edges within the drawing
+            least, most = half, max(half, seconds * pixels - half)
+            middle = min(max((keyword.start + keyword.end) / 2 * pixels, least), most)
+            ends = right[name]
+            lane = next((lane for lane, end in enumerate(ends) if middle - half >= end), len(ends))
+            ends[lane : lane + 1] = [middle + half]
+            lanes[name] = lane
+        left = 100 * keyword.start / seconds
+        width = 100 * (keyword.end - keyword.start) / seconds
+        labels.append(Label(keyword, left, width, half, lanes))
     return labels

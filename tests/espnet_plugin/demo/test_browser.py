@@ -68,6 +68,7 @@ def test_a_recording_finds_pictures_and_a_picture_its_captions(
     pictures = Path(os.environ.get("SPEECHCLIP_SCREENSHOTS", tmp_path))
     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
     asked, wrong = [], []
+    page.set_default_timeout(120_000)
     page.on("request", lambda request: asked.append(request.url))
     page.on("response", lambda reply: reply.status >= 400 and wrong.append(reply.url))
     page.on("pageerror", lambda error: wrong.append(str(error)))
@@ -84,6 +85,12 @@ def test_a_recording_finds_pictures_and_a_picture_its_captions(
     assert len(captions) == 5
     assert page.locator("#sc-example").is_hidden()
     assert page.locator(".sc-timeline path").first.get_attribute("d").startswith("M0.0")
+    line = page.locator(".sc-timeline").bounding_box()
+    assert 0 < line["x"] and line["x"] + line["width"] < width  # all of it can be seen
+    for word in page.locator(".sc-word").all():
+        box = word.bounding_box()
+        assert line["x"] - 4 <= box["x"]
+        assert box["x"] + box["width"] <= line["x"] + line["width"] + 4
     page.screenshot(path=pictures / f"answer_{width}_{scheme}.png", full_page=True)
 
     page.locator(".thumbnail-lg", has_text="red.png").click()

@@ -37,7 +37,9 @@ def test_words_that_would_overlap_get_another_line() -> None:
         HeardWord("nowhere", 0.3, None, None),
     ]
     labels = place_labels(words, seconds=2.0)
-    assert [label.lane for label in labels] == [0, 1, 0]
+    assert [label.lanes["wide"] for label in labels] == [0, 1, 0]
+    # 140 pixels: "butterfly" takes the first 91, "night" the last 57
+    assert [label.lanes["narrow"] for label in labels] == [0, 1, 1]
     assert (labels[2].left, labels[2].width) == (75, 25)
 
 
