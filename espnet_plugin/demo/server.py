@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 LOCAL = ("127.0.0.1", "localhost")
 FONTS = ["system-ui", "sans-serif"]  # the browser's own: others come from elsewhere
-DISPLAYS = {"DISPLAY", "WAYLAND_DISPLAY"}  # without one, a browser in the terminal would open
+DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")  # without one, a browser in the terminal would open
 SESSIONS = 200  # browser windows whose last answer is remembered
 
 
@@ -44,7 +44,7 @@ def serve(backend: Backend, *, limits: Limits, host: str, port: int) -> None:
     with scratch_folder() as folder:
         page = launch(backend, limits=limits, folder=folder, host=host, port=port)
         logging.info(f"open {page.local_url} in a browser; Ctrl-C ends it")
-        if os.environ.keys() & DISPLAYS or sys.platform in ("darwin", "win32"):
+        if any(map(os.environ.get, DISPLAYS)) or sys.platform in ("darwin", "win32"):
             webbrowser.open(page.local_url)
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # the folder goes in any case
         page.block_thread()
