@@ -45,8 +45,8 @@ def main() -> None:
         rows = [("import torch", seconds(sys.executable, "-c", "import torch"))]
         rows.append(("from voice to answer", seconds(*search)))
         if find_spec("onnxruntime"):
-            usage_of((*command, "export", "--model", MODEL, "--onnx", wav), **options)
-            rows.append(("the same after speechclip export --onnx", seconds(*search)))
+            usage_of((*command, "export", "--model", MODEL, wav), **options)
+            rows.append(("the same after speechclip export", seconds(*search)))
     print_table(("", "processor time"), rows)
 
 

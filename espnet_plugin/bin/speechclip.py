@@ -101,8 +101,8 @@ def get_parser() -> argparse.ArgumentParser:
 
     added = command("export", export, "Write a model for onnxruntime, which answers faster.")
     add_model_arguments(added, "--model")
-    text = "as ONNX files; int8 is compared with float32 on these recordings, too"
-    added.add_argument("--onnx", nargs="*", required=True, metavar="RECORDING", help=text)
+    text = "recordings on which int8 is compared with float32, beside noise"
+    added.add_argument("recordings", nargs="*", metavar="RECORDING", help=text)
 
     _demo_options(commands.add_parser("demo", help="Serve a page to try a model."))
     _convert_options(command("convert", convert, "Convert a checkpoint of the original authors."))
@@ -352,7 +352,7 @@ def export(args: argparse.Namespace) -> None:
     model = _load(args, args.model)
     logging.disable(logging.WARNING)  # onnxruntime logs a line for each product of matrices
     try:
-        done = export_onnx(model, recordings=args.onnx)
+        done = export_onnx(model, recordings=args.recordings)
     finally:
         logging.disable(logging.NOTSET)
     _answer(args, done, text_table([*done["precisions"].items(), ("in", done["directory"])]))

@@ -266,7 +266,7 @@ def test_the_command_says_what_it_wrote(
 ) -> None:
     monkeypatch.setenv("SPEECHCLIP_CACHE", str(tmp_path))
     monkeypatch.setattr(exporting, "_export", lambda path, *_: "int8 (cosine of both 0.9999)")
-    main(["export", "--model", str(exported), "--onnx"])
+    main(["export", "--model", str(exported)])
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split()[:2] == [SPEECH, "int8"] and lines[1].split()[:2] == [IMAGE, "int8"]
     assert lines[2] == f"in           {tmp_path / 'onnx' / model_fingerprint(exported)}"
