@@ -48,7 +48,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
     """Runs one job; a fault of the data ends it with one message and exit code 1."""
     print(get_commandline_args(), file=sys.stderr)
     args = get_parser().parse_args(cmd)
-    from espnet_plugin.inference.clip import clip_of_options
+    from espnet_plugin.inference.clip import chosen_clip
     from espnet_plugin.inference.image_embeddings import dump_image_embeddings
 
     images = part_of(read_scp(args.image_scp), args.part)
@@ -61,7 +61,14 @@ def main(cmd: Sequence[str] | None = None) -> None:
     store = ArrayStore(args.output_dir, images, maker=maker, job=job or "1")
     unreadable: dict[str, str] = {}
     if store.missing(images):
-        clip = clip_of_options(args, image_tower=True, text_tower=False)
+        clip = chosen_clip(
+            args.model,
+            args.clip_model,
+            args.clip_pretrained,
+            trust_remote_code=args.trust_remote_code,
+            image_tower=True,
+            text_tower=False,
+        )
         clip.to("cuda" if args.ngpu > 0 else "cpu")
         unreadable = dump_image_embeddings(
             images, clip, store, batch_size=args.batch_size, num_workers=args.num_workers

@@ -47,7 +47,7 @@ def get_parser() -> argparse.ArgumentParser:
 def main(cmd: Sequence[str] | None = None) -> None:
     """Runs the command; a fault of the data ends it with one message and exit code 1."""
     args = get_parser().parse_args(cmd)
-    from espnet_plugin.inference.clip import clip_of_options, embed_texts
+    from espnet_plugin.inference.clip import chosen_clip, embed_texts
 
     directory = Path(args.inference_dir)
     utterances = list(read_scp(directory / UTTERANCES))
@@ -64,7 +64,14 @@ def main(cmd: Sequence[str] | None = None) -> None:
             f"transcript and count as empty, the first is {missing[0]}"
         )
     heard = {utterance: transcripts.get(utterance, "") for utterance in utterances}
-    clip = clip_of_options(args, image_tower=False, text_tower=True)
+    clip = chosen_clip(
+        args.model,
+        args.clip_model,
+        args.clip_pretrained,
+        trust_remote_code=args.trust_remote_code,
+        image_tower=False,
+        text_tower=True,
+    )
     embeddings = embed_texts(clip, list(heard.values()), description="transcripts")
     rate = None
     if args.text:

@@ -1,8 +1,7 @@
-"""The CLIP that a command's options name, and its embeddings of texts and images."""
+"""The CLIP that a user chose, and its embeddings of texts and images."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,17 +21,23 @@ if TYPE_CHECKING:
 TEXT_BATCH = 256
 
 
-def clip_of_options(args: argparse.Namespace, *, image_tower: bool, text_tower: bool) -> FrozenCLIP:
-    """The CLIP of ``--model_tag``, or of ``--clip_model`` and ``--clip_pretrained``."""
-    towers = {"image_tower": image_tower, "text_tower": text_tower}
-    if (args.model is None) == (args.clip_model is None):
+def chosen_clip(
+    model_tag: str | None,
+    clip_model: str | None,
+    clip_pretrained: str | None,
+    *,
+    trust_remote_code: bool = False,
+    **towers: bool,
+) -> FrozenCLIP:
+    """The CLIP of a trained model, or else of a name and weights of open_clip."""
+    if (model_tag is None) == (clip_model is None):
         raise ValueError("give either --model_tag or --clip_model")
-    if args.model is not None:
-        return load_clip(args.model, **towers, trust_remote_code=args.trust_remote_code)
-    return FrozenCLIP(model=args.clip_model, pretrained=args.clip_pretrained, **towers)
+    if model_tag is not None:
+        return load_clip(model_tag, **towers, trust_remote_code=trust_remote_code)
+    assert clip_model is not None
+    return FrozenCLIP(model=clip_model, pretrained=clip_pretrained, **towers)
 
 
-@torch.no_grad()
 def embed_texts(clip: FrozenCLIP, texts: Sequence[str], *, description: str) -> np.ndarray:
     """Embeddings of texts, float32, L2-normalised, (texts, dim)."""
     starts = range(0, len(texts), TEXT_BATCH)
