@@ -39,7 +39,9 @@ def play(path: str, start: float, end: float) -> None:
     wav = wav_part(path, start, end)
     for name, options in PLAYERS.items():
         if shutil.which(name):
-            if subprocess.run([name, *options, "-"], input=wav).returncode:
+            done = subprocess.run([name, *options, "-"], input=wav, capture_output=True)
+            # without a loudspeaker ffplay says so and ends as if it had played
+            if done.returncode or b"Failed to open" in done.stderr:
                 raise DataError(f"{name} could not play {path}; is there a loudspeaker?")
             return
     try:
