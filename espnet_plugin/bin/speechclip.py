@@ -36,6 +36,7 @@ from espnet_plugin.utils.command import (
 if TYPE_CHECKING:
     from espnet_plugin.inference.speechclip import SpeechCLIP
     from espnet_plugin.search.index import Hit
+    from espnet_plugin.search.model import IndexedModel
 
 KINDS = {"images": "image", "recordings": "recording"}
 HOST, PORT = "127.0.0.1", 7860
@@ -83,21 +84,8 @@ def get_parser() -> argparse.ArgumentParser:
     text = "search approximately at any size (default: from a million images on)"
     added.add_argument("--approximate", action="store_true", help=text)
 
-    added = command("search", search, "Find images and recordings by voice, text or image.")
-    _index(added)
-    _model(added, required=False, branch=True)
-    query = added.add_argument_group("query; each option may be repeated")
-    query.add_argument("--wav", action="append", default=[], metavar="FILE", help="a recording")
-    query.add_argument("--text", action="append", default=[], help="a text")
-    query.add_argument("--image", action="append", default=[], metavar="FILE", help="an image")
-    query.add_argument(
-        "--mic", nargs="?", type=seconds, const="5s", metavar="TIME", help="record so long (5s)"
-    )
-    added.add_argument("--top", type=positive, default=10, help="how many of each kind (10)")
-    added.add_argument("--only", choices=KINDS, help="leave out the other kind")
-    added.add_argument("--exact", action="store_true", help="compare all vectors, at any size")
-    added.add_argument("--paths", action="store_true", help="print paths only")
-    added.add_argument("--play", action="store_true", help="play the best part of a recording")
+    text = "Find images and recordings by voice, text or image."
+    _search_options(command("search", search, text))
 
     added = command("export", export, "Write a model for onnxruntime, which answers faster.")
     add_model_arguments(added, "--model")
@@ -107,6 +95,25 @@ def get_parser() -> argparse.ArgumentParser:
     _demo_options(commands.add_parser("demo", help="Serve a page to try a model."))
     _convert_options(command("convert", convert, "Convert a checkpoint of the original authors."))
     return parser
+
+
+def _search_options(parser: argparse.ArgumentParser) -> None:
+    _index(parser)
+    _model(parser, required=False, branch=True)
+    query = parser.add_argument_group("query; each option may be repeated")
+    query.add_argument("--wav", action="append", default=[], metavar="FILE", help="a recording")
+    query.add_argument("--text", action="append", default=[], help="a text")
+    query.add_argument("--image", action="append", default=[], metavar="FILE", help="an image")
+    query.add_argument(
+        "--mic", nargs="?", type=seconds, const="5s", metavar="TIME", help="record so long (5s)"
+    )
+    text = "which computes the query (default: onnx where speechclip export wrote this very model)"
+    parser.add_argument("--engine", choices=("torch", "onnx"), help=text)
+    parser.add_argument("--top", type=positive, default=10, help="how many of each kind (10)")
+    parser.add_argument("--only", choices=KINDS, help="leave out the other kind")
+    parser.add_argument("--exact", action="store_true", help="compare all vectors, at any size")
+    parser.add_argument("--paths", action="store_true", help="print paths only")
+    parser.add_argument("--play", action="store_true", help="play the best part of a recording")
 
 
 def _parts_options(parser: argparse.ArgumentParser) -> None:
@@ -300,7 +307,6 @@ def index(args: argparse.Namespace) -> None:
 
 def search(args: argparse.Namespace) -> None:
     """Ranks the images and the recordings of an index."""
-    from espnet_plugin.inference.onnx.session import kept_model
     from espnet_plugin.search.index import Index
     from espnet_plugin.search.microphone import record
     from espnet_plugin.search.player import play
@@ -310,27 +316,55 @@ def search(args: argparse.Namespace) -> None:
     wanted = args.wav, args.text, args.image
     check_query(*wanted, spoken=args.mic is not None)
     spoken = record(args.mic) if args.mic is not None else None
-    found = index.model_at_hand(args.model)
-    other = args.model or args.device or args.text or args.branch in ("cascaded", "both")
-    model: Any = not other and kept_model(found.fingerprint, args.max_seconds)
-    model = model or _load(args, found.name)
+    model, engine = _engine(args, index.model_at_hand(args.model))
     query = embed_query(model, *wanted, spoken=spoken, branch=args.branch)
     kinds = [kind for name, kind in KINDS.items() if args.only in (None, name)]
     options = {"top": args.top, "exact": args.exact}
-    found = {kind: index.search(query, kind=kind, **options) for kind in kinds}
+    found = {kind: index.search(query.vector, kind=kind, **options) for kind in kinds}
     hits = [hit for each in found.values() for hit in each]
     if args.paths:
         for path in dict.fromkeys(hit.path for hit in hits):
             print(path)
+    elif args.json:
+        print(json.dumps([asdict(hit) for hit in hits], indent=2))
     else:
-        shown = [kind for kind in kinds if found[kind]] or kinds[:1]
-        tables = "\n\n".join(_hit_table(kind, found[kind]) for kind in shown)
-        _answer(args, [asdict(hit) for hit in hits], tables)
+        lines = [f"engine: {engine}"]
+        if query.heard:
+            lines.insert(0, f"heard: {_words_heard(query.words(), engine)}")
+        tables = [_hit_table(kind, found[kind]) for kind in kinds if found[kind]]
+        if not tables:
+            names = [args.only] if args.only else list(KINDS)
+            tables = [f"{args.index} has no {' or '.join(names)} that can be found"]
+        print("\n\n".join(["\n".join(lines), *tables]))
     if args.play:
         if not found.get("recording"):
             raise ValueError("--play: no recording was found")
         best = found["recording"][0]
         play(best.path, best.start, best.end)
+
+
+def _engine(args: argparse.Namespace, model: IndexedModel) -> tuple[Any, str]:
+    """The export of the very model where it can answer, or else the model itself."""
+    from espnet_plugin.inference.onnx.session import kept_model
+
+    needs = args.device or args.text or args.branch in ("cascaded", "both")
+    if args.engine == "onnx" and needs:
+        raise ValueError("--engine onnx takes no --text, --device, or --branch cascaded or both")
+    kept = None
+    if args.engine != "torch" and not needs:
+        kept = kept_model(model.fingerprint, args.max_seconds)
+    if args.engine == "onnx" and kept is None:
+        raise ValueError(
+            f"--engine onnx: there is no export of {model.name} as it is now; make one with "
+            f"speechclip export --model {model.name}"
+        )
+    return (kept, "onnx") if kept else (_load(args, model.name), "torch")
+
+
+def _words_heard(words: Sequence[str] | None, engine: str) -> str:
+    if words is None:
+        return f"{engine} gives no words" + (", --engine torch may" if engine == "onnx" else "")
+    return " ".join(words) or "no words"
 
 
 def _hit_table(kind: str, hits: Sequence[Hit]) -> str:

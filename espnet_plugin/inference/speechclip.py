@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -383,6 +383,28 @@ class SpeechCLIP:
             warn_of_early_ends(self._model, [utterance_name(speech)], [end])
             words += later(self.words(result), seconds=start)
         return words
+
+    def hear(
+        self, speech: Utterance, *, sampling_rate: int | None = None, branch: Branch | None = None
+    ) -> tuple[np.ndarray, Callable[[], list[HeardWord]] | None]:
+        """A recording's row, (dim,), and a function that gives its words from the same pass.
+
+        The function is None if the model extracts no keywords. It imports CLIP's tokenizer, which
+        takes a second. Arguments and errors are those of :meth:`encode_speech`, for one recording.
+        """
+        names = self._branches_of(branch)
+        model = self.model if "cascaded" in names else self._model
+        output = self._encode_samples(model, [self._read(speech, sampling_rate)])
+        if "cascaded" in names:
+            warn_of_early_ends(model, [utterance_name(speech)], keyword_ends(model, output))
+        rows = [getattr(output, name)[0].float().cpu().numpy() for name in names]
+
+        def words() -> list[HeardWord]:
+            (result,) = utterance_results(model, output)
+            return self.words(result)
+
+        row = rows[0] if len(rows) == 1 else self.fuse(*rows)
+        return row, None if output.keywords is None else words
 
     def words(self, result: UtteranceResult) -> list[HeardWord]:
         """The keywords of a result as :meth:`keywords` has them; none without that branch."""

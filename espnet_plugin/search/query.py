@@ -1,8 +1,9 @@
-"""A query as one vector."""
+"""A query as one vector, and the words that were heard in it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,29 @@ from espnet_plugin.inference.utterance import read_utterance
 from espnet_plugin.search.microphone import RATE
 
 if TYPE_CHECKING:
+    from espnet_plugin.inference.keywords import HeardWord
     from espnet_plugin.inference.speechclip import Branch, SpeechCLIP
+
+
+@dataclass
+class Query:
+    """What is searched for.
+
+    Attributes:
+        vector: The sum of the embeddings of all that is searched for, (dim,). The order of images
+            by their cosine to it is the order by the sum of their cosines to each.
+        heard: A function for each recording that gives its words; None if the model gives none.
+    """
+
+    vector: np.ndarray
+    heard: list[Callable[[], list[HeardWord]] | None] = field(default_factory=list)
+
+    def words(self) -> list[str] | None:
+        """The words in its recordings; None if the model gives none."""
+        given = [words for words in self.heard if words is not None]
+        if len(given) < len(self.heard):
+            return None
+        return [heard.word for words in given for heard in words()]
 
 
 def check_query(
@@ -46,13 +69,11 @@ def embed_query(
     *,
     spoken: np.ndarray | None = None,
     branch: Branch | None = None,
-) -> np.ndarray:
-    """The sum of the embeddings of all that is searched for, (dim,).
-
-    The order of images by their cosine to it is the order by the sum of their cosines to each.
+) -> Query:
+    """Embeds all that is searched for.
 
     Args:
-        model: The index's.
+        model: The index's, or its export, which embeds no texts.
         recordings: Files.
         texts: Texts.
         images: Files.
@@ -62,15 +83,18 @@ def embed_query(
     Raises:
         DataError: If a file cannot be used, or a recording is silent.
     """
-    rows = [_recording(model, file, branch) for file in recordings]
+    heard = [_recording(model, file, branch) for file in recordings]
+    if spoken is not None:
+        heard.append(_samples(model, spoken, RATE, branch))
+    rows = [row for row, _ in heard]
     rows += [model.encode_text(text)[0] for text in texts]
     rows += [model.encode_image(file)[0] for file in images]
-    if spoken is not None:
-        rows.append(_samples(model, spoken, RATE, branch))
-    return np.sum(rows, axis=0)
+    return Query(np.sum(rows, axis=0), [words for _, words in heard])
 
 
-def _recording(model: SpeechCLIP, path: str, branch: Branch | None) -> np.ndarray:
+def _recording(
+    model: SpeechCLIP, path: str, branch: Branch | None
+) -> tuple[np.ndarray, Callable[[], list[HeardWord]] | None]:
     rate = model.sampling_rate
     samples = read_utterance(
         path, sampling_rate=None, wanted_rate=rate, max_seconds=model.max_seconds
@@ -83,7 +107,7 @@ def _recording(model: SpeechCLIP, path: str, branch: Branch | None) -> np.ndarra
 
 def _samples(
     model: SpeechCLIP, samples: np.ndarray, rate: int, branch: Branch | None
-) -> np.ndarray:
+) -> tuple[np.ndarray, Callable[[], list[HeardWord]] | None]:
     """Cuts the silence at both ends, which would count as part of the query."""
     start, end = spoken_part(samples, rate)
-    return model.encode_speech(samples[start:end], sampling_rate=rate, branch=branch)[0]
+    return model.hear(samples[start:end], sampling_rate=rate, branch=branch)

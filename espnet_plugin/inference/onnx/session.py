@@ -59,6 +59,10 @@ class OnnxModel:
         samples = read_utterance(speech, max_seconds=self.max_seconds, **rates)
         return self._row(SPEECH, self.waveform(samples))
 
+    def hear(self, speech: Any, **options: Any) -> tuple[np.ndarray, None]:
+        """As :meth:`SpeechCLIP.hear`, without words, which an export does not have."""
+        return self.encode_speech(speech, **options)[0], None
+
     def encode_image(self, image: Any) -> np.ndarray:
         """As :meth:`SpeechCLIP.encode_image` of one image, (1, E)."""
         return self._row(IMAGE, self.pixels(image))

@@ -86,8 +86,14 @@ def test_search_by_voice_text_and_picture(
     paths = run(*search, "--text", "a dog", "--paths").splitlines()
     assert paths == ranking(model, written, pictures)
     assert run(*search, "--text", "a dog", "--paths", "--only", "recordings") == ""
+    printed = run(*search, "--text", "a dog", "--only", "recordings")
+    assert printed == f"engine: torch\n\n{index} has no recordings that can be found\n"
     printed = run(*search, "--image", pictures / "3.png").splitlines()
-    assert printed[1].split() == ["1", "1.000", str(pictures / "3.png")]
+    assert printed[:2] == ["engine: torch", ""] and printed[2].split() == ["score", "image"]
+    assert printed[3].split() == ["1", "1.000", str(pictures / "3.png")]
+    words = " ".join(word.word for word in model.keywords(wav))
+    printed = run(*search, "--wav", wav).splitlines()
+    assert words and printed[:3] == [f"heard: {words}", "engine: torch", ""]
 
 
 def test_recordings_are_found_beside_pictures(
@@ -203,6 +209,14 @@ def switch_normalisation(model: Path) -> None:
     [
         (("search", "--index", "absent", "--text", "x"), "absent: no index"),
         (("search", "--index", "INDEX"), "say what to look for"),
+        (
+            ("search", "--index", "INDEX", "--wav", "WAV", "--engine", "onnx"),
+            "there is no export of .* as it is now; make one with speechclip export --model",
+        ),
+        (
+            ("search", "--index", "INDEX", "--text", "x", "--engine", "onnx"),
+            "--engine onnx takes no --text, --device, or --branch",
+        ),
         (("search", "--index", "INDEX", "--text", " "), "an empty text"),
         (("search", "--index", "INDEX", "--wav", "absent.wav"), "absent.wav: no such file"),
         (("index", ".", "--index", "new"), "a new index needs --model"),
@@ -220,9 +234,10 @@ def switch_normalisation(model: Path) -> None:
         ),
     ],
 )
-def test_bad_input_is_one_sentence(index: Path, arguments, message: str) -> None:
+def test_bad_input_is_one_sentence(index: Path, wav: Path, arguments, message: str) -> None:
+    files = {"INDEX": str(index), "WAV": str(wav)}
     with pytest.raises(SystemExit, match=f"^speechclip: error: .*{message}"):
-        main([str(index) if argument == "INDEX" else argument for argument in arguments])
+        main([files.get(argument, argument) for argument in arguments])
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+import yaml
 from PIL import Image
 
 from espnet_plugin import SpeechCLIP
@@ -162,6 +163,39 @@ def test_search_uses_it_without_pytorch(
             main(search)
     finally:
         (place / "away").replace(place / SPEECH)
+
+
+@pytest.mark.slow
+def test_it_answers_for_its_very_model_only(
+    exported: Path, made: dict, tmp_path: Path, capsys
+) -> None:
+    model, wav, index = tmp_path / "model", tmp_path / "query.wav", tmp_path / "index"
+    shutil.copytree(exported, model)
+    (tmp_path / "pictures").mkdir()
+    Image.fromarray(PIXELS[0]).save(tmp_path / "pictures" / "0.png")
+    soundfile.write(wav, SPEECH_OF[2], 16000)
+    main(["index", str(tmp_path / "pictures"), "--model", str(model), "--index", str(index)])
+    search = ["search", "--index", str(index), "--wav", str(wav)]
+    for options, lines in (
+        ([], ["heard: onnx gives no words, --engine torch may", "engine: onnx"]),
+        (["--model", str(model)], ["heard: onnx gives no words, --engine torch may"]),
+        (["--engine", "torch"], ["heard: ", "engine: torch"]),
+    ):
+        capsys.readouterr()
+        main([*search, *options])
+        printed = capsys.readouterr().out.splitlines()
+        assert all(map(str.startswith, printed, lines))
+    config = yaml.safe_load((model / "config.yaml").read_text())
+    config["speech_encoder_conf"]["normalize_waveform"] = True
+    (model / "config.yaml").write_text(yaml.safe_dump(config))
+    assert kept_model(model_fingerprint(exported)) is not None
+    assert kept_model(model_fingerprint(model)) is None
+    with pytest.raises(SystemExit, match=r"index was made by .* as it is now"):
+        main(search)
+    main(["index", "--index", str(index), "--force"])
+    capsys.readouterr()
+    main(search)
+    assert "engine: torch" in capsys.readouterr().out
 
 
 def test_the_page_uses_it(exported: Path, model: SpeechCLIP, made: dict, monkeypatch) -> None:
