@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from espnet_plugin.data import datadir
-from espnet_plugin.data.audio import parse_rate
+from espnet_plugin.data.format_audio import parse_rate
 from espnet_plugin.data.freshness import require_fresh
 from espnet_plugin.data.images import bad_images
 from espnet_plugin.data.scp import DataError, read_scp, write_scp

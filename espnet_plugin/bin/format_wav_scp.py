@@ -13,11 +13,12 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_plugin.data.audio import FORMATS, parse_rate
 from espnet_plugin.data.datadir import log_report
 from espnet_plugin.data.format_audio import (
+    FORMATS,
     finished,
     format_recordings,
+    parse_rate,
     read_sources,
     write_results,
 )

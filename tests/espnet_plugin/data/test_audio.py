@@ -11,13 +11,13 @@ import soundfile
 
 from espnet_plugin.bin.format_wav_scp import main
 from espnet_plugin.data.audio import (
-    format_recording,
     is_recording,
     read_audio,
     read_mono,
     resampled,
     tolerated_shortfall,
 )
+from espnet_plugin.data.format_audio import format_recording
 from espnet_plugin.data.scp import DataError, read_scp
 from tests.phones import tone, write_aac
 

@@ -11,7 +11,8 @@ import soundfile
 
 from espnet_plugin.bin.format_wav_scp import main
 from espnet_plugin.data import format_audio
-from espnet_plugin.data.audio import format_recording, parse_rate, read_audio
+from espnet_plugin.data.audio import read_audio
+from espnet_plugin.data.format_audio import format_recording, parse_rate
 from espnet_plugin.data.scp import DataError, read_scp
 
 

@@ -1,0 +1,170 @@
+"""Open a recording: libsndfile's formats by soundfile, AAC by PyAV, an optional package.
+
+AAC comes in M4A, MP4 and 3GP, as phones record it. FFmpeg in PyAV would open other files that some
+formats name. It gets an open file and the name of one format, never a path.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from espnet_plugin.data.files import MissingPackageError, file_problem
+from espnet_plugin.data.scp import DataError
+
+BLOCK = 2**16  # samples of a channel
+# libsndfile compares the lengths of CAF, FLAC and MP3 itself. Its log has those of WAV, RF64, AIFF,
+# AU and Wave64 that end early, in bytes
+ENDS_EARLY = re.compile(
+    r"^ *(?:data|SSND|Data Size|riff|Riff size) *: (\d+) \(should be (\d+)\)", re.MULTILINE
+)
+# written by programs that cannot go back to fill in the length
+UNKNOWN_LENGTH = (0xFFFFFFFF, 0x80000000, 0x7FFFFFFF, 0x7FFFF000)
+
+
+@dataclass(frozen=True)
+class Header:
+    """Length and form of a recording by its header.
+
+    Attributes:
+        num_samples: Samples of a channel.
+        rate: Samples of a channel per second, Hz.
+        channels: Number of channels.
+    """
+
+    num_samples: int
+    rate: int
+    channels: int
+
+    @property
+    def seconds(self) -> float:
+        """Duration."""
+        return self.num_samples / self.rate
+
+
+class Recording(Protocol):
+    """An open recording.
+
+    Attributes:
+        header: What it says of itself.
+        kind: Container and encoding, as libsndfile names them.
+    """
+
+    header: Header
+    kind: tuple[str, str]
+
+    def blocks(self, first: int, last: int) -> Iterator[np.ndarray]:
+        """Yields float32 samples (samples, channels) from the first to before the last."""
+        ...
+
+    def promised(self, read: int) -> int:
+        """Samples of a channel that should be there, where ``read`` were decoded to the end."""
+        ...
+
+
+@contextmanager
+def opened(path: str) -> Iterator[Recording]:
+    """Opens a recording; errors within say what is wrong with it.
+
+    Raises:
+        DataError: Missing, damaged, or in a format that cannot be read.
+        MissingPackageError: It is in AAC, and PyAV is not installed.
+    """
+    import soundfile
+
+    if path.endswith("|"):
+        raise DataError("a command instead of a file; write its output to a file first")
+    if problem := file_problem(path):
+        raise DataError(problem)
+    try:
+        if _is_aac(path):
+            with _open_aac(path) as recording:
+                yield recording
+        else:
+            with soundfile.SoundFile(path) as stream:
+                yield _SoundFileRecording(stream)
+    except DataError:
+        raise
+    # a damaged header may promise more than the memory holds
+    except (soundfile.SoundFileError, RuntimeError, ValueError, MemoryError) as error:
+        hint = "if it is a recording, convert it to WAV"
+        raise DataError(f"cannot be read ({error}); {hint}") from error
+
+
+class _SoundFileRecording:
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self.header = Header(stream.frames, stream.samplerate, stream.channels)
+        self.kind = (stream.format, stream.subtype)
+
+    def blocks(self, first: int, last: int) -> Iterator[np.ndarray]:
+        place = self._stream.seek(first) if first else 0  # some formats cannot seek
+        while len(
+            block := self._stream.read(min(BLOCK, last - place), dtype="float32", always_2d=True)
+        ):
+            place += len(block)
+            yield block
+
+    def promised(self, read: int) -> int:
+        """By libsndfile's log, which compares bytes: right for any encoding of a fixed rate."""
+        found = ENDS_EARLY.search(self._stream.extra_info)
+        promised, held = map(int, found.groups()) if found else (0, 0)
+        if promised <= held or held <= 0 or promised in UNKNOWN_LENGTH:
+            return read
+        return round(read * promised / held)
+
+
+def _is_aac(path: str) -> bool:
+    """Whether a file begins like an MP4 container."""
+    with open(path, "rb") as file:
+        return file.read(8)[4:] == b"ftyp"
+
+
+@contextmanager
+def _open_aac(path: str) -> Iterator[Recording]:
+    try:
+        import av
+    except ImportError as error:
+        raise MissingPackageError(
+            "AAC is read by PyAV, which is not installed: pip install av (extra: phone), or "
+            "convert it to WAV"
+        ) from error
+    try:
+        with open(path, "rb") as file, av.open(file, format="mov") as container:
+            if not (container.streams.audio and container.streams.audio[0].rate):
+                raise DataError("no sound in it, or damaged")
+            yield _AacRecording(container, container.streams.audio[0])
+    except av.FFmpegError as error:
+        raise DataError(f"cut off, or damaged ({error.strerror})") from error
+
+
+class _AacRecording:
+    kind = ("MP4", "AAC")
+
+    def __init__(self, container: Any, stream: Any) -> None:
+        self._container, self._stream = container, stream
+        seconds = float((stream.duration or 0) * stream.time_base)
+        channels = stream.codec_context.channels
+        self.header = Header(round(seconds * stream.rate), stream.rate, channels)
+
+    def blocks(self, first: int, last: int) -> Iterator[np.ndarray]:
+        import av
+
+        place = 0
+        as_float = av.AudioResampler(format="fltp")
+        for frame in self._container.decode(self._stream):
+            for decoded in as_float.resample(frame):
+                block = decoded.to_ndarray().T  # (samples, channels)
+                if len(part := block[max(0, first - place) : max(0, last - place)]):
+                    yield part
+                place += len(block)
+            if place >= last:  # what is beyond the header's length fills the last packet
+                break
+
+    def promised(self, read: int) -> int:
+        return read
