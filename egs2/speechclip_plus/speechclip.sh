@@ -757,8 +757,9 @@ if runs_stage 10; then
     begin_stage 10 "packing -> ${packed_model}"
     options=()
     if [ -e "${inference_dir}/RESULTS.md" ]; then
-        options+=(--option "${inference_dir}/RESULTS.md" --scores "${inference_dir}/scores.json")
+        options+=(--option "${inference_dir}/RESULTS.md")
     fi
+    if [ -e "${inference_dir}/choices.json" ]; then options+=(--choices "${inference_dir}/choices.json"); fi
     ${python} -m espnet_plugin.bin.speechclip_pack \
         --train_config "${speechclip_exp}/config.yaml" --model_file "${speechclip_exp}/${inference_model}" \
         ${options[@]+"${options[@]}"} --outpath "${packed_model}" > "${speechclip_exp}/pack.log" 2>&1 \

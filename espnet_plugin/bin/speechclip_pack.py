@@ -13,7 +13,6 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from humanfriendly import format_size
 
@@ -31,9 +30,8 @@ def get_parser() -> argparse.ArgumentParser:
         "--option", action="append", default=[], help="another file, e.g. RESULTS.md; repeatable"
     )
     parser.add_argument(
-        "--scores",
-        type=Path,
-        help="scores.json, whose choices on the development set are stored: the lowest score of a "
+        "--choices",
+        help="choices.json of stage 9, what the development set chose: the lowest score of a "
         "keyword that the model reports, and the parallel branch's share of both",
     )
     return parser
@@ -44,13 +42,14 @@ def main(cmd: Sequence[str] | None = None) -> None:
     """Packs; a missing file ends it with one message and exit code 1."""
     print(get_commandline_args(), file=sys.stderr)
     args = get_parser().parse_args(cmd)
-    from espnet_plugin.evaluation.scores.experiment import choices, read_scores
     from espnet_plugin.inference.packing import pack_model
 
-    chosen = {} if args.scores is None else choices(read_scores(args.scores))
-    logging.info(f"chosen on the development set: {chosen}")
     path = pack_model(
-        args.train_config, args.model_file, args.outpath, options=args.option, chosen=chosen
+        args.train_config,
+        args.model_file,
+        args.outpath,
+        options=args.option,
+        choices=args.choices,
     )
     logging.info(f"{path}: {format_size(path.stat().st_size, binary=True)}")
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import yaml
 from espnet2.main_funcs import pack_funcs
 
+from espnet_plugin.pretrained.choices import CHOICES_FILE, take_choices, write_choices
 from espnet_plugin.pretrained.storage import place_teachers
 from espnet_plugin.pretrained.storage_format import (
     TEACHER_DIRECTORIES,
@@ -37,7 +38,7 @@ def pack_model(
     outpath: str | Path,
     *,
     options: Sequence[str | Path] = (),
-    chosen: Mapping[str, float] | None = None,
+    choices: str | Path | None = None,
 ) -> Path:
     """Packs a checkpoint with all local files that it needs.
 
@@ -47,30 +48,32 @@ def pack_model(
         outpath: Archive to write, ``.zip``.
         options: Other files (results, a licence), put beside ``config.yaml``. Files are
             packed once.
-        chosen: For ``model_conf``: what the development set chose, ``min_score`` and
-            ``fusion_weight`` of :class:`~espnet_plugin.model.model.SpeechCLIPModel`.
+        choices: ``choices.json`` of stage 9, which is copied beside the weights; None: the one
+            beside the checkpoint, if there is one.
 
     Returns:
         The archive, for ``load_speechclip`` and ``SpeechCLIP.from_pretrained``.
 
     Raises:
         FileNotFoundError: If a file is missing, including those that the configuration names.
-        ValueError: If the checkpoint cannot be read, or two files have the same name.
+        ValueError: If the checkpoint or the choices cannot be read, or two files have the same
+            name.
     """
-    for path in (train_config, model_file, *options):
+    for path in (train_config, model_file, *options, *([choices] if choices else [])):
         if not Path(path).is_file():
             raise FileNotFoundError(f"No such file to pack: {path}")
     read_pickle(Path(model_file))  # fails if it is damaged
     train_config, outpath = Path(train_config), Path(outpath).absolute()
     config = resolve_paths(read_config(train_config), *experiment_directories(train_config))
-    if chosen:
-        config["model_conf"] = {**(config.get("model_conf") or {}), **chosen}
+    chosen = take_choices(config, Path(choices or Path(model_file).with_name(CHOICES_FILE)))
     outpath.parent.mkdir(parents=True, exist_ok=True)
     with scratch_folder(outpath.parent, name=outpath.stem) as staging:
         config, packed = place_teachers(config, staging, place=_place)
         packed |= {train_config.resolve(), Path(model_file).resolve()}
         extra = [Path(path) for path in options if Path(path).resolve() not in packed]
         _place(Path(model_file), staging / "model.pth")
+        write_choices(staging, chosen)
+        with_choices = [CHOICES_FILE] if (staging / CHOICES_FILE).is_file() else []
         taken = {"config.yaml", "meta.yaml", *os.listdir(staging)}
         for path in extra:
             if path.name in taken:
@@ -83,7 +86,7 @@ def pack_model(
             pack_funcs.pack(
                 files={MODEL_KEY: "model.pth"},
                 yaml_files={CONFIG_KEY: "config.yaml"},
-                option=[*folders, *(path.name for path in extra)],
+                option=[*folders, *with_choices, *(path.name for path in extra)],
                 outpath=temporary,
             )
     return outpath

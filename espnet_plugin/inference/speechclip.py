@@ -35,7 +35,8 @@ from espnet_plugin.inference.utterance import (
     utterance_seconds,
 )
 from espnet_plugin.model.model import SpeechCLIPModel, SpeechOutput
-from espnet_plugin.pretrained.storage import load_clip, load_speechclip, save_loaded
+from espnet_plugin.pretrained.choices import Choices
+from espnet_plugin.pretrained.storage import load_clip, load_with_choices, save_loaded
 from espnet_plugin.pretrained.storage_format import new_directory
 from espnet_plugin.teachers.clip import FrozenCLIP
 from espnet_plugin.teachers.speech_encoder import SpeechStates, batch_states
@@ -66,7 +67,14 @@ class SpeechCLIP:
     Args:
         model: The network, with its speech encoder.
         source: What it was loaded from. CLIP's towers are loaded from it when they are needed.
+        choices: What a development set chose; None: nothing.
         device, dtype, max_seconds, trust_remote_code: See :meth:`from_pretrained`.
+
+    Attributes:
+        min_score: Lowest score of a sub-word that :meth:`keywords` reports. You may set it; what
+            you set is not saved with the model.
+        fusion_weight: Share of the parallel branch in :meth:`fuse`; None: not chosen, both count
+            the same.
 
     Raises:
         ValueError: If the model has no speech encoder, or there is no such device or dtype.
@@ -77,6 +85,7 @@ class SpeechCLIP:
         model: SpeechCLIPModel,
         *,
         source: str | Path,
+        choices: Choices | None = None,
         device: str | torch.device | None = None,
         dtype: str = "float32",
         max_seconds: float = MAX_SECONDS,
@@ -89,6 +98,9 @@ class SpeechCLIP:
         self.device = torch_device(device)
         self.dtype = dtype
         self.source = source
+        choices = choices or Choices()
+        self.min_score = choices.min_score
+        self.fusion_weight = choices.fusion_weight
         self.max_seconds = max_seconds
         self.trust_remote_code = trust_remote_code
         self._model = model.to(self.device).eval()
@@ -126,10 +138,13 @@ class SpeechCLIP:
             ValueError: If it holds no model, or an option is wrong.
         """
         trusted = {"trust_remote_code": trust_remote_code}
-        model = load_speechclip(name_or_path, image_tower=False, text_tower=False, **trusted)
+        model, choices = load_with_choices(
+            name_or_path, image_tower=False, text_tower=False, **trusted
+        )
         return cls(
             model,
             source=name_or_path,
+            choices=choices,
             device=device,
             dtype=dtype,
             max_seconds=max_seconds,
@@ -153,19 +168,6 @@ class SpeechCLIP:
             "cascaded": self._model.keyword_extractor is not None,
         }
         return tuple(name for name in has if has[name])
-
-    @property
-    def min_score(self) -> float:
-        """Lowest score of a sub-word that :meth:`keywords` reports; you may set it.
-
-        Packing stores the one at which those of the development set were best. One that you
-        set is not saved with the model.
-        """
-        return self._model.min_score
-
-    @min_score.setter
-    def min_score(self, score: float) -> None:
-        self._model.min_score = score
 
     @property
     def embedding_dim(self) -> int:
@@ -416,7 +418,7 @@ class SpeechCLIP:
         A row ranks like the weighted sum of both similarities. Packing stores the weight that was
         best on the development set; without one, both count the same.
         """
-        weight = 0.5 if self._model.fusion_weight is None else self._model.fusion_weight
+        weight = 0.5 if self.fusion_weight is None else self.fusion_weight
         rows = weight * parallel + (1 - weight) * cascaded
         return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
 

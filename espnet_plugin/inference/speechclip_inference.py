@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from espnet_plugin.inference.speechclip import SpeechCLIP
 from espnet_plugin.inference.utterance import MAX_SECONDS
-from espnet_plugin.pretrained.storage import load_speechclip
+from espnet_plugin.pretrained.storage import load_with_choices
 
 if TYPE_CHECKING:
     import torch
@@ -44,15 +44,17 @@ class SpeechCLIPInference(SpeechCLIP):
         if speechclip_train_config is None and speechclip_model_file is None:
             raise ValueError("give a model file, or a training configuration, or both")
         source = speechclip_model_file or Path(str(speechclip_train_config)).parent
-        model = load_speechclip(
+        model, choices = load_with_choices(
             source,
-            config=speechclip_train_config,
+            speechclip_train_config,
             image_tower=False,
+            text_tower=True,
             trust_remote_code=trust_remote_code,
         )
         super().__init__(
             model,
             source=source,
+            choices=choices,
             device=device,
             dtype=dtype,
             max_seconds=max_seconds,

@@ -97,9 +97,6 @@ class SpeechCLIPModel(nn.Module):
         trained_keys: Train the vectors that keywords are compared with, see :attr:`keys`.
         align_spans: At inference, move keywords of a CIF extractor to the times of their sub-words,
             see :mod:`espnet_plugin.model.span_alignment`.
-        min_score: Cosine of a keyword and its sub-word from which it is worth reporting. All
-            keywords are embedded.
-        fusion_weight: Share of the parallel branch in rows of both; None: not chosen.
         time_masks: Spans of the frames that training sets to zero, see
             :func:`espnet_plugin.utils.padding.mask_spans`.
         time_mask_frames: Frames of the longest of these spans.
@@ -126,8 +123,6 @@ class SpeechCLIPModel(nn.Module):
         blank: bool = False,
         trained_keys: bool = False,
         align_spans: bool = False,
-        min_score: float = -1.0,
-        fusion_weight: float | None = None,
         time_masks: int = 0,
         time_mask_frames: int = 16,
         compatibility: ReferenceCompatibility | None = None,
@@ -140,8 +135,6 @@ class SpeechCLIPModel(nn.Module):
         self.layer_weighting = layer_weighting
         self.merge_repeats = merge_repeats
         self.align_spans = align_spans
-        self.min_score = min_score
-        self.fusion_weight = fusion_weight
         self.time_masks = time_masks
         self.time_mask_frames = time_mask_frames
         self.attention: Any = attention

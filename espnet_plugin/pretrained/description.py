@@ -27,7 +27,7 @@ def describe_model(source: str | Path) -> dict[str, Any]:
     """
     with opened(source, trusted=True) as stored:  # nothing that it names is built
         config, weights = stored.config, stored.read_weights()
-        identity = fingerprint_of(config, weights)
+        identity = fingerprint_of(config, weights, stored.choices)
         shown = partial(_shown, root=stored.root)
     speech_encoder, clip = (config.get(f"{name}_conf") or {} for name in ("speech_encoder", "clip"))
     return {

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from espnet_plugin.data.freshness import fingerprint, inode_stamp
+from espnet_plugin.pretrained.choices import CHOICES_FILE
 from espnet_plugin.pretrained.names import resolve_model
 from espnet_plugin.pretrained.released_cache import cache_directory
 from espnet_plugin.pretrained.storage_format import (
@@ -26,14 +27,15 @@ from espnet_plugin.utils.atomic import write_text
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from espnet_plugin.pretrained.choices import Choices
     from espnet_plugin.pretrained.stored_model import StoredModel
 
 KIND = 2  # raised when a fingerprint covers other things, with the formats of indexes and parts
 # Frozen prefixes of SpeechCLIPModel, whose import takes seconds, and tensors beside its weights.
 NOT_TRAINED = ("speech_encoder.", "clip.", TOKEN_TABLE, LOG_SCALE)
-# No embedding depends on them; min_score decides which words are reported.
+# No embedding depends on them.
 NOT_EMBEDDED = {"loss", "loss_conf", "converted_from"}
-OPTIONS_NOT_EMBEDDED = {"cache_dir", "min_score", "image_tower", "text_tower"}
+OPTIONS_NOT_EMBEDDED = {"cache_dir", "image_tower", "text_tower"}
 _FOLDER = "fingerprints"  # in the cache of released models
 
 
@@ -59,7 +61,7 @@ def model_fingerprint(source: str | Path) -> str:
     with opened(path, trusted=True) as stored:  # nothing that it names is built
         # before the files are read, so a change meanwhile shows the next time
         stamps = {str(file): inode_stamp(file) for file in _files(path, stored)}
-        found = fingerprint_of(stored.config, stored.read_weights())
+        found = fingerprint_of(stored.config, stored.read_weights(), stored.choices)
     with contextlib.suppress(OSError):  # a cache that cannot be written
         record = {"kind": KIND, "fingerprint": found, "files": stamps}
         write_text(cache, json.dumps(record, indent=1) + "\n")
@@ -76,12 +78,15 @@ def _kept(cache: Path) -> str | None:
     return None
 
 
-def fingerprint_of(config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> str:
-    """The fingerprint of a model by its configuration and weights."""
+def fingerprint_of(
+    config: Mapping[str, Any], weights: Mapping[str, Tensor], choices: Choices
+) -> str:
+    """The fingerprint of a model by its configuration, its weights and what dev chose."""
     from espnet_plugin.teachers.trained_parts import trains_encoder
 
     try:
-        options = json.dumps([KIND, _options(config)], sort_keys=True, default=str)
+        parts = [KIND, _options(config), choices.fusion_weight]
+        options = json.dumps(parts, sort_keys=True, default=str)
     except TypeError as error:
         raise ValueError(f"{CONFIG_FILE}: an option has no name ({error})") from error
     digest = hashlib.sha256(options.encode())
@@ -151,6 +156,7 @@ def _files(path: Path, stored: StoredModel) -> Iterator[Path]:
         return
     yield path / CONFIG_FILE if path.is_dir() else config_of_checkpoint(path)
     yield stored.weights_file
+    yield stored.weights_file.with_name(CHOICES_FILE)
     vocabulary = stored.config.get("keyword_vocabulary")
     named = [value for *_, value in _teachers(stored.config)]
     named += [vocabulary] if isinstance(vocabulary, str) else []

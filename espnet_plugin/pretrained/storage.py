@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from espnet_plugin.model.factory import COMPONENTS, build_speechclip, construct
 from espnet_plugin.model.model import SpeechCLIPModel
+from espnet_plugin.pretrained.choices import Choices, write_choices
 from espnet_plugin.pretrained.storage_format import (
     CONFIG_FILE,
     FILE_OPTIONS,
@@ -95,11 +96,22 @@ def load_speechclip(
         ValueError: If it holds no model, weights and configuration do not fit, or there is no such
             device.
     """
-    device = torch_device(device)
     towers = {"image_tower": image_tower, "text_tower": text_tower}
+    model, _ = load_with_choices(source, config, trust_remote_code=trust_remote_code, **towers)
+    return model.to(torch_device(device))
+
+
+def load_with_choices(
+    source: str | Path,
+    config: str | Path | None = None,
+    *,
+    trust_remote_code: bool = False,
+    **towers: bool,
+) -> tuple[SpeechCLIPModel, Choices]:
+    """Like :func:`load_speechclip`, on the CPU, with what a development set chose."""
     with opened(source, config, trusted=trust_remote_code) as stored:
         model = _build(stored.config, stored.read_weights(), towers, stored.weights_file)
-    return model.to(device).eval()
+        return model.eval(), stored.choices
 
 
 def load_clip(
@@ -173,6 +185,7 @@ def save_loaded(
             )
         directory.mkdir(exist_ok=True)
         _write(model, stored.config, directory, log_scale)
+        write_choices(directory, stored.choices)
     return not changed
 
 

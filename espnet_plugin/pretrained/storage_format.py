@@ -3,6 +3,8 @@
 - ``config.yaml``: what ``build_speechclip`` takes; relative paths start at the directory.
 - ``model.safetensors``: the trained part, the embeddings of the keyword vocabulary, the loss's
   scale.
+- ``choices.json``: what a development set chose, if it did, see
+  :mod:`espnet_plugin.pretrained.choices`.
 - ``speech_encoder/``: the frozen encoder, as transformers' ``save_pretrained`` writes it or as the
   checkpoint of an s3prl upstream; missing if the configuration names a public encoder.
 - ``clip/``: the frozen CLIP's configuration (JSON) and weights in open_clip's form; missing if the

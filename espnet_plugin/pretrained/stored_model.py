@@ -13,6 +13,7 @@ from torch import Tensor
 
 from espnet_plugin.patches import weights_only_loading
 from espnet_plugin.pretrained.archive import unpack_model
+from espnet_plugin.pretrained.choices import CHOICES_FILE, Choices, take_choices
 from espnet_plugin.pretrained.names import EXPECTED, resolve_model
 from espnet_plugin.pretrained.storage_format import (
     CONFIG_FILE,
@@ -38,12 +39,14 @@ class StoredModel:
     Attributes:
         config: Configuration, whose local files are found from anywhere.
         weights_file: ``model.safetensors`` of an export, or a checkpoint of an experiment.
+        choices: What a development set chose for it.
         root: Folder that holds all of the model; None: an experiment, which names files of the
             machine that it was trained on.
     """
 
     config: dict[str, Any]
     weights_file: Path
+    choices: Choices
     root: Path | None = None
 
     def read_weights(self) -> dict[str, Tensor]:
@@ -107,7 +110,7 @@ def read_stored_config(source: str | Path) -> dict[str, Any]:
 
 def _exported(directory: Path) -> StoredModel:
     config = resolve_paths(read_config(directory / CONFIG_FILE), directory)
-    return StoredModel(config, directory / TRAINED_FILE, directory)
+    return _stored(config, directory / TRAINED_FILE, root=directory)
 
 
 def _experiment(config_file: Path, checkpoint: Path, *roots: Path) -> StoredModel:
@@ -116,7 +119,12 @@ def _experiment(config_file: Path, checkpoint: Path, *roots: Path) -> StoredMode
             f"{checkpoint}: its experiment's {config_file.name} is not beside it ({config_file})"
         )
     config = resolve_paths(read_config(config_file), *experiment_directories(config_file), *roots)
-    return StoredModel(config, checkpoint)
+    return _stored(config, checkpoint)
+
+
+def _stored(config: dict[str, Any], weights_file: Path, *, root: Path | None = None) -> StoredModel:
+    choices = take_choices(config, weights_file.with_name(CHOICES_FILE))
+    return StoredModel(config, weights_file, choices, root)
 
 
 def _checkpoint_weights(checkpoint: Path) -> dict[str, Tensor]:

@@ -81,7 +81,7 @@ def embed_recording(model: SpeechCLIP, path: str) -> tuple[np.ndarray, list[Wind
     for first, last in progress(places, description="speech", unit="window"):
         result = model(samples[first:last])
         found = [row for row in (result.parallel, result.cascaded) if row is not None]
-        both = len(found) == 2 and model.model.fusion_weight is not None
+        both = len(found) == 2 and model.fusion_weight is not None
         rows.append(model.fuse(*found) if both else found[0])
         words = later(model.words(result), seconds=first / rate)
         windows.append(Window(first / rate, last / rate, tuple(words)))

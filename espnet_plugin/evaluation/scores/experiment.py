@@ -29,6 +29,7 @@ from espnet_plugin.evaluation.training_log import read_epochs, training_cpu_seco
 from espnet_plugin.utils.architectures import architecture_name
 
 SCORES_FILE = "scores.json"
+CHOICES_FILE = "choices.json"  # which packing puts beside the weights
 _PACKAGES = ("torch", "espnet", "open_clip_torch", "transformers", "numpy")
 
 
@@ -41,7 +42,7 @@ def score_experiment(
     data_dir: Path | None = None,
     token_list: str | Path | None = None,
 ) -> dict:
-    """Scores a set and writes ``scores.json``.
+    """Scores a set and writes ``scores.json``, and what dev chose as ``choices.json``.
 
     Args:
         inference_dir: Directory that holds one directory per set.
@@ -80,6 +81,10 @@ def score_experiment(
     scores["seconds"] = _read_json(experiment / "stage_seconds.json")
     scores["environment"] = environment()
     write_json(inference_dir / SCORES_FILE, scores)
+    if chosen := choices(scores):
+        write_json(inference_dir / CHOICES_FILE, chosen)
+    else:
+        (inference_dir / CHOICES_FILE).unlink(missing_ok=True)  # of an earlier run with a dev set
     return scores
 
 
@@ -140,7 +145,7 @@ def read_scores(path: str | Path) -> dict:
 
 
 def choices(scores: Mapping) -> dict[str, float]:
-    """What dev chose, by the names of ``model_conf``: ``min_score`` and ``fusion_weight``."""
+    """What dev chose: ``min_score`` and ``fusion_weight``, as a packed model has them."""
     found = {
         "min_score": look_up(scores, ("keywords", "reported", "min_score")),
         "fusion_weight": look_up(scores, ("fusion", "weight_of_parallel")),

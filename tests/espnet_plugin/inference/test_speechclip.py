@@ -96,7 +96,7 @@ def test_branches(model: SpeechCLIP, monkeypatch: pytest.MonkeyPatch) -> None:
     assert np.array_equal(model.encode_speech(SPEECH), parallel)
     mean = (parallel + cascaded) / np.linalg.norm(parallel + cascaded, axis=1, keepdims=True)
     assert np.allclose(both, mean, atol=1e-6)
-    monkeypatch.setattr(model.model, "fusion_weight", 0.75)
+    monkeypatch.setattr(model, "fusion_weight", 0.75)
     weighted = 3 * parallel + cascaded
     weighted /= np.linalg.norm(weighted, axis=1, keepdims=True)
     assert np.allclose(model.encode_speech(SPEECH, branch="both"), weighted, atol=1e-6)

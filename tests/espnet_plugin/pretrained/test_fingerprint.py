@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from espnet_plugin import SpeechCLIP
 from espnet_plugin.inference.packing import pack_model
+from espnet_plugin.pretrained.choices import Choices
 from espnet_plugin.pretrained.description import describe_model
 from espnet_plugin.pretrained.fingerprint import fingerprint_of, model_fingerprint
 from espnet_plugin.pretrained.storage_format import CONFIG_FILE, TOKEN_TABLE, TRAINED_FILE
@@ -58,7 +59,9 @@ def test_all_forms_that_embed_alike_share_it(exported: Path, experiment: Path) -
     ):
         form = experiment.parent / name
         if chosen is not None:
-            form = pack_model(*files, form.with_suffix(".zip"), chosen=chosen)
+            (experiment.parent / "chosen.json").write_text(json.dumps(chosen))
+            given = {"choices": experiment.parent / "chosen.json"}
+            form = pack_model(*files, form.with_suffix(".zip"), **given)
         again = SpeechCLIP.from_pretrained(form, device="cpu").encode_speech(NUMBERS, branch="both")
         assert (model_fingerprint(form) == expected) == same == (abs(again - rows).max() < 1e-6)
     assert model_fingerprint(exported) == expected
@@ -74,10 +77,9 @@ def test_all_forms_that_embed_alike_share_it(exported: Path, experiment: Path) -
         ("attention_conf", {"num_heads": 4}, True),
         ("keyword_extractor_conf", {"frames_per_keyword": 5}, True),
         ("keyword_vocabulary", {"forbidden": [320]}, True),
-        ("model_conf", {"fusion_weight": 0.3}, True),
         ("model_conf", {"merge_repeats": True}, True),
         ("model_conf", {"compatibility": {"convolve_padding": True}}, True),
-        ("model_conf", {"min_score": 0.3, "compatibility": {}}, False),
+        ("model_conf", {"compatibility": {}}, False),
         ("clip_conf", {"image_tower": False}, False),
         ("loss_conf", {"initial_temperature": 0.5}, False),
     ],
@@ -88,7 +90,17 @@ def test_options_count_that_change_embeddings(
     with opened(exported) as stored:
         config, weights = stored.config, stored.read_weights()
     changed = {**config, key: {**config.get(key, {}), **value}}
-    assert (fingerprint_of(changed, weights) != fingerprint_of(config, weights)) == counts
+    ours, others = (fingerprint_of(each, weights, Choices()) for each in (config, changed))
+    assert (ours != others) == counts
+
+
+def test_what_dev_chose_counts_if_it_changes_embeddings(exported: Path, tmp_path: Path) -> None:
+    shutil.copytree(exported, tmp_path / "model")
+    found = [model_fingerprint(tmp_path / "model")]
+    for chosen in ({"min_score": 0.3}, {"min_score": 0.3, "fusion_weight": 0.3}):
+        (tmp_path / "model" / "choices.json").write_text(json.dumps(chosen))
+        found.append(model_fingerprint(tmp_path / "model"))
+    assert found[0] == found[1] != found[2]
 
 
 def test_the_frozen_models_count_by_content(exported: Path, tmp_path: Path) -> None:
@@ -119,7 +131,7 @@ def test_options_without_a_name_are_an_error(exported: Path) -> None:
     with opened(exported) as stored:
         config = {**stored.config, "attention_conf": {1: 2, "x": 3, (1, 2): 4}}
     with pytest.raises(ValueError, match=r"config\.yaml: an option has no name"):
-        fingerprint_of(config, {})
+        fingerprint_of(config, {}, Choices())
 
 
 def test_the_fingerprint_is_of_the_weights(exported: Path, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def test_windows_are_embedded_like_queries_with_keywords_at_their_times(
         samples[start:end] = rng.normal(0, 0.1, (end - start, 1))
     soundfile.write(tmp_path / "a.flac", samples, 44100)
     model = SpeechCLIP.from_pretrained(exported, device="cpu")
-    model.model.fusion_weight = weight
+    model.fusion_weight = weight
     rows, windows = embed_recording(model, str(tmp_path / "a.flac"))
     starts, ends = zip(*((window.start, window.end) for window in windows), strict=True)
     assert starts[0] == pytest.approx(0.9, abs=0.06) and starts[-1] >= 3.85

@@ -1,0 +1,64 @@
+"""What a development set chose for a trained model: ``choices.json`` beside its weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+CHOICES_FILE = "choices.json"
+LOWEST = {"min_score": -1.0, "fusion_weight": 0.0}  # the highest of both is 1
+
+
+@dataclass(frozen=True)
+class Choices:
+    """How the outputs of a network are used; the network does not know.
+
+    Attributes:
+        min_score: Cosine of a keyword and its sub-word from which it is worth reporting.
+        fusion_weight: Share of the parallel branch in rows of both, from 0 to 1; None: not chosen.
+    """
+
+    min_score: float = -1.0
+    fusion_weight: float | None = None
+
+
+def take_choices(config: Mapping[str, Any], file: Path) -> Choices:
+    """The choices in a file, or without one those in a configuration, which loses them.
+
+    Models that were packed before there was such a file have them in ``model_conf``.
+
+    Raises:
+        ValueError: If they are damaged, or something else.
+    """
+    model_conf = config.get("model_conf") or {}
+    older = {name: model_conf.pop(name) for name in LOWEST if name in model_conf}
+    if not file.is_file():
+        return _checked(older, "model_conf")
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, RecursionError, ValueError) as error:
+        raise ValueError(f"{file}: not a JSON file: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{file}: expected names and numbers, got {type(content).__name__}")
+    return _checked(content, file)
+
+
+def write_choices(directory: Path, choices: Choices) -> None:
+    """Writes ``choices.json``, if anything was chosen."""
+    if choices != Choices():
+        (directory / CHOICES_FILE).write_text(json.dumps(asdict(choices)) + "\n", encoding="utf-8")
+
+
+def _checked(content: Mapping[str, Any], source: object) -> Choices:
+    for name, value in content.items():
+        if name not in LOWEST:
+            raise ValueError(f"{source}: {name!r} is unknown; expected {', '.join(LOWEST)}")
+        unset = name == "fusion_weight" and value is None
+        if not unset and not (type(value) in (int, float) and LOWEST[name] <= value <= 1):
+            raise ValueError(
+                f"{source}: {name} is {value!r}; expected a number from {LOWEST[name]:g} to 1"
+            )
+    return Choices(**content)
