@@ -1,7 +1,7 @@
 """Read recordings: any format and rate, whole or in part, checked.
 
 :func:`read_header` gives the length, :func:`read_audio` gives the channels, :func:`read_mono` the
-mean of the channels at a rate of your choice.
+mean of the channels at a rate of your choice. Each takes a path, or the content of a file as bytes.
 """
 
 from __future__ import annotations
@@ -70,30 +70,32 @@ def tolerated_shortfall(*, promised: int, read: int, rate: int) -> int:
     return missing
 
 
-def read_header(path: str) -> Header:
+def read_header(source: str | bytes) -> Header:
     """Reads the header of a recording, without its samples.
 
     Raises:
         DataError: Missing, or in a format that cannot be read.
     """
-    with opened(path) as recording:
+    with opened(source) as recording:
         return recording.header
 
 
-def read_audio(path: str) -> Audio:
+def read_audio(source: str | bytes) -> Audio:
     """Reads a recording and checks that there is sound in it.
 
     Raises:
         DataError: Missing, unreadable, cut off, empty, or not finite.
     """
-    with opened(path) as recording:
+    with opened(source) as recording:
         end = recording.header.num_samples
         samples = np.concatenate(list(_finite_blocks(recording, 0, end)))
         missing = _shortfall(recording, read=len(samples), last=end)
         return Audio(samples, recording.header.rate, recording.kind, missing)
 
 
-def read_mono(path: str, rate: int, *, start: float = 0.0, end: float = math.inf) -> np.ndarray:
+def read_mono(
+    source: str | bytes, rate: int, *, start: float = 0.0, end: float = math.inf
+) -> np.ndarray:
     """The mean of a recording's channels at a rate in Hz, float32, (samples,).
 
     It is decoded block by block: a long one needs memory for little more than the result. A part
@@ -104,7 +106,7 @@ def read_mono(path: str, rate: int, *, start: float = 0.0, end: float = math.inf
     """
     import soxr
 
-    with opened(path) as recording:
+    with opened(source) as recording:
         header = recording.header
         first, last = (round(min(time, header.seconds) * header.rate) for time in (start, end))
         mono = np.empty(math.ceil(((last - first) / header.rate + 1) * rate), np.float32)

@@ -6,9 +6,10 @@ formats name. It gets an open file and the name of one format, never a path.
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -68,8 +69,11 @@ class Recording(Protocol):
 
 
 @contextmanager
-def opened(path: str) -> Iterator[Recording]:
+def opened(source: str | bytes) -> Iterator[Recording]:
     """Opens a recording; errors within say what is wrong with it.
+
+    Args:
+        source: Path, or the content of a file.
 
     Raises:
         DataError: Missing, damaged, or in a format that cannot be read.
@@ -77,16 +81,13 @@ def opened(path: str) -> Iterator[Recording]:
     """
     import soundfile
 
-    if path.endswith("|"):
-        raise DataError("a command instead of a file; write its output to a file first")
-    if problem := file_problem(path):
-        raise DataError(problem)
+    file = io.BytesIO(source) if isinstance(source, bytes) else _checked(source)
     try:
-        if _is_aac(path):
-            with _open_aac(path) as recording:
+        if _is_aac(file):
+            with _open_aac(file) as recording:
                 yield recording
         else:
-            with soundfile.SoundFile(path) as stream:
+            with soundfile.SoundFile(file) as stream:
                 yield _SoundFileRecording(stream)
     except DataError:
         raise
@@ -94,6 +95,14 @@ def opened(path: str) -> Iterator[Recording]:
     except (soundfile.SoundFileError, RuntimeError, ValueError, MemoryError) as error:
         hint = "if it is a recording, convert it to WAV"
         raise DataError(f"cannot be read ({error}); {hint}") from error
+
+
+def _checked(path: str) -> str:
+    if path.endswith("|"):
+        raise DataError("a command instead of a file; write its output to a file first")
+    if problem := file_problem(path):
+        raise DataError(problem)
+    return path
 
 
 class _SoundFileRecording:
@@ -119,14 +128,16 @@ class _SoundFileRecording:
         return round(read * promised / held)
 
 
-def _is_aac(path: str) -> bool:
+def _is_aac(file: str | io.BytesIO) -> bool:
     """Whether a file begins like an MP4 container."""
-    with open(path, "rb") as file:
-        return file.read(8)[4:] == b"ftyp"
+    if isinstance(file, io.BytesIO):
+        return file.getbuffer()[4:8] == b"ftyp"
+    with open(file, "rb") as stream:
+        return stream.read(8)[4:] == b"ftyp"
 
 
 @contextmanager
-def _open_aac(path: str) -> Iterator[Recording]:
+def _open_aac(file: str | io.BytesIO) -> Iterator[Recording]:
     try:
         import av
     except ImportError as error:
@@ -135,7 +146,10 @@ def _open_aac(path: str) -> Iterator[Recording]:
             "convert it to WAV"
         ) from error
     try:
-        with open(path, "rb") as file, av.open(file, format="mov") as container:
+        with ExitStack() as stack:
+            # FFmpeg gets an open file, never a path
+            stream = stack.enter_context(open(file, "rb")) if isinstance(file, str) else file
+            container = stack.enter_context(av.open(stream, format="mov"))
             if not (container.streams.audio and container.streams.audio[0].rate):
                 raise DataError("no sound in it, or damaged")
             yield _AacRecording(container, container.streams.audio[0])

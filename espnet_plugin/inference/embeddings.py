@@ -16,8 +16,8 @@ from espnet_plugin.utils.progress import progress
 
 def items_of(given: Any) -> list[Any]:
     """What was given as a list: one item, or many."""
-    alone = isinstance(given, str | dict | np.ndarray | Tensor) or not isinstance(given, Iterable)
-    return [given] if alone else list(given)
+    one = isinstance(given, str | bytes | dict | np.ndarray | Tensor)
+    return [given] if one or not isinstance(given, Iterable) else list(given)
 
 
 def embed_items(

@@ -261,8 +261,8 @@ class SpeechCLIP:
         one longer recording.
 
         Args:
-            speech: A file or the samples of one recording, (samples,) or (samples, channels),
-                floating point in [-1, 1] or integers, or what datasets' ``Audio`` gives; or many.
+            speech: A recording in any form of :mod:`espnet_plugin.inference.utterance` (a path,
+                bytes of a file, samples, what datasets' ``Audio`` gives), or many.
             sampling_rate: Of samples in Hz; None: the model's. The others state their own.
             branch: ``parallel`` (from the whole utterance), ``cascaded`` (from its keywords), or
                 ``both`` (see :meth:`fuse`); None: parallel if the model has that branch.

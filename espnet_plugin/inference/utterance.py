@@ -1,4 +1,15 @@
-"""One utterance, in any of its forms, as samples that a speech encoder takes."""
+"""One utterance, in any of its forms, as samples that a speech encoder takes.
+
+An utterance is one of these:
+
+- the path of a recording of any rate, with any number of channels: WAV, FLAC, Ogg, MP3, M4A, ...
+- the content of such a file, as bytes
+- samples as an array or a tensor, (samples,) or (samples, channels): floating point in [-1, 1], or
+  integers as recordings have them; their rate is given beside them
+- what datasets have: a dictionary with ``array`` and ``sampling_rate``, or torchcodec's decoder
+
+Channels are averaged, and other rates are resampled.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +28,8 @@ from espnet_plugin.data.speech_activity import SILENT
 if TYPE_CHECKING:
     from torch import Tensor
 
-Utterance: TypeAlias = "Tensor | np.ndarray | str | Path | Mapping[str, Any]"  # or an AudioDecoder
+# or an AudioDecoder
+Utterance: TypeAlias = "Tensor | np.ndarray | str | Path | bytes | Mapping[str, Any]"
 MAX_SECONDS = 400.0  # about 7 GB with HuBERT base; attention grows with the square
 SHORTEST = 0.2  # seconds; shorter speech has no whole word
 
@@ -34,9 +46,7 @@ def read_utterance(
     It warns of speech that is longer than ``max_seconds``, silent, or too short for a word.
 
     Args:
-        speech: Samples (samples,) or (samples, channels), floating point in [-1, 1] or integers as
-            recordings have them; or an audio file. Channels are averaged. Or what datasets have: a
-            dictionary with ``array`` and ``sampling_rate``, or torchcodec's decoder.
+        speech: In one of the forms above.
         sampling_rate: Of samples in Hz; None: the wanted one. The others state their own.
         wanted_rate: What the speech encoder takes.
         max_seconds: Only the beginning of longer speech is returned.
@@ -48,11 +58,11 @@ def read_utterance(
     """
     name = utterance_name(speech)
     speech, sampling_rate = _unpacked(speech, sampling_rate)
-    if isinstance(speech, (str, Path)):
+    if isinstance(speech, (str, Path, bytes)):
         try:
-            audio = read_audio(str(speech))
+            audio = read_audio(speech if isinstance(speech, bytes) else str(speech))
         except DataError as error:
-            raise DataError(f"{speech}: {error}") from error
+            raise DataError(f"{name}: {error}") from error
         mono, rate = audio.mono, audio.rate
     else:
         mono = checked_speech(_mono(_array(speech)))
@@ -98,10 +108,10 @@ def utterance_seconds(speech: Utterance, sampling_rate: int | None) -> float:
     """
     if isinstance(speech, Mapping):
         speech, sampling_rate = np.asarray(speech.get("array")), speech.get("sampling_rate")
-    if not isinstance(speech, (str, Path)):
+    if not isinstance(speech, (str, Path, bytes)):
         return max(getattr(speech, "shape", ()), default=math.inf) / (sampling_rate or 16000)
     try:
-        return read_header(str(speech)).seconds
+        return read_header(speech if isinstance(speech, bytes) else str(speech)).seconds
     except (OSError, DataError):
         return math.inf
 

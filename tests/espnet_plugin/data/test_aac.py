@@ -35,6 +35,7 @@ def test_a_tone_is_heard_as_it_was(name: str, channels: int, tmp_path: Path) -> 
     assert strength.argmax() == 440
     # some encoders swing where a tone ends
     assert np.abs(audio.mono[4096:-8192]).max() == pytest.approx(0.3, abs=0.03)
+    assert np.array_equal(read_audio(path.read_bytes()).samples, audio.samples)
     header = read_header(str(path))
     assert (header.rate, header.channels) == (44100, channels)
     assert header.num_samples == pytest.approx(len(audio.samples), abs=1024)

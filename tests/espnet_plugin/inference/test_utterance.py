@@ -21,7 +21,7 @@ def test_every_form_of_an_utterance_is_the_same(tmp_path: Path) -> None:
     path = tmp_path / "speech.wav"
     soundfile.write(path, SAMPLES, 16000, subtype="FLOAT")
     tensor = torch.from_numpy(SAMPLES).requires_grad_()
-    for speech in (SAMPLES, tensor, path, str(path), SAMPLES[::-1][::-1]):
+    for speech in (SAMPLES, tensor, path, str(path), path.read_bytes(), SAMPLES[::-1][::-1]):
         assert np.array_equal(read(speech), SAMPLES)
     integers = (SAMPLES * 32768).astype(np.int16)
     for speech in (integers, torch.from_numpy(integers)):
@@ -71,6 +71,7 @@ def test_what_cannot_be_heard_as_a_whole_is_said(samples, said, tmp_path: Path, 
         (np.zeros(9), 0, ValueError, "sampling_rate 0"),
         (np.ones(1), 48000, DataError, "shorter than one sample at 16000 Hz"),
         ("absent.wav", None, DataError, "absent.wav: no such file"),
+        (b"RIFF of nothing", None, DataError, "speech: cannot be read"),
     ],
 )
 def test_what_is_no_utterance(speech, rate, error, message) -> None:
