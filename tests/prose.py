@@ -17,7 +17,6 @@ import sys
 import tokenize
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import median
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("*.md", "docs/*.md", "docs/tutorials/*.md", "egs?/*/*.md", "egs?/*/local/**/*.md")
@@ -32,7 +31,7 @@ PYTHON += tuple(
     f"{folder}/**/*.py"
     for folder in ("benchmarks", "contrib", "espnet_plugin", "s3prl_upstream", "tests")
 )
-LONGEST, MEDIAN, WIDTH = 35, 16, 140
+LONGEST, WIDTH = 35, 140
 PROGRAM = re.compile(r"^\s*(import|from|def) ", re.MULTILINE)  # a string that is code
 # code, comments, the targets of links, formulas
 CODE = re.compile(
@@ -87,7 +86,6 @@ def prose(file: Path) -> Iterator[tuple[int, str]]:
 
 def complaints(file: Path) -> Iterator[tuple[int, str]]:
     """Line and text of each complaint about a file."""
-    lengths = []
     for start, text in prose(file):
         plain = CODE.sub(lambda m: "…" * (m[0][0] != "]") + "\n" * m[0].count("\n"), text)
         for pattern, advice in HABITS:
@@ -98,13 +96,10 @@ def complaints(file: Path) -> Iterator[tuple[int, str]]:
         counts = [len(re.findall(r"\w[\w'’.,-]*", s)) for cell in cells for s in END.split(cell)]
         if max(counts) > LONGEST:
             yield start, f"a sentence of {max(counts)} words: split it, {LONGEST} at most"
-        lengths += counts if not plain.startswith(("|", "#")) else []
         for line, wide in enumerate(plain.splitlines(), start):
             # ruff checks the width of Python
             if file.suffix == ".md" and len(wide) > WIDTH and not wide.startswith(("|", "!")):
                 yield line, f"a line of {len(wide)} characters: wrap it at {WIDTH}"
-    if file.suffix == ".md" and lengths and median(lengths) > MEDIAN:
-        yield 1, f"a median sentence of {median(lengths):g} words: shorten some, {MEDIAN} at most"
 
 
 def main(arguments: list[str]) -> int:

@@ -363,26 +363,6 @@ def test_no_line_of_a_page_is_taken_for_a_comment() -> None:
     assert not comments
 
 
-def test_users_have_few_pages() -> None:
-    home = (DOCS / "index.md").read_text(encoding="utf-8")
-    groups = dict(re.findall(r"^:caption: (.+)\n\n((?:.+\n)+?)```", home, re.MULTILINE))
-    assert list(groups) == ["Start", "Use", "Recipe and results", "API", "Development"]
-    del groups["Development"]
-    assert 1 + sum(len(pages.splitlines()) for pages in groups.values()) <= 19
-
-
-def test_the_pages_have_few_words() -> None:
-    patterns = ("*.md", "docs/*.md", "docs/tutorials/*.md", "egs?/*/*.md", "egs?/*/local/**/*.md")
-    generated = "licences.md"  # only its table is
-    words = 0
-    for page in {page for pattern in patterns for page in PROJECT.glob(pattern)}:
-        text = re.sub(r"^```python\n.*?^```$", "", page.read_text("utf-8"), flags=re.M | re.S)
-        lines = text.splitlines()
-        kept = [line for line in lines if page.name != generated or not line.startswith("|")]
-        words += len(" ".join(kept).split())
-    assert 20_000 < words < 30_000
-
-
 def test_no_page_is_named_as_one_of_sphinxs_own() -> None:
     # Sphinx would write its own over it
     names = {path.stem for path in [*DOCS.glob("*.md"), *DOCS.glob("*.ipynb")]}
