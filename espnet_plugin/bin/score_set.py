@@ -55,7 +55,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
     if "languages" in report:
         more.append(language_table(report["languages"]))
     tables = [retrieval_table(report), *(table.markdown() for table in more)]
-    if read_inference_set(args.inference_dir).keywords:
+    if read_inference_set(args.inference_dir).captioned_keywords:
         ctm = args.data_dir / WORDS_CTM if args.data_dir else None
         scores = score_keywords_directory(
             args.inference_dir,

@@ -66,15 +66,16 @@ class InferenceSet:
         return {name: array for name, array in found.items() if array is not None}
 
     @cached_property
-    def heard(self) -> list[UtteranceKeywords]:
+    def keywords(self) -> list[UtteranceKeywords]:
         """The keywords of the cascaded branch; empty without one."""
         path = self.directory / KEYWORDS
         return read_keywords(path) if path.exists() else []
 
     @property
-    def keywords(self) -> list[UtteranceKeywords]:
+    def captioned_keywords(self) -> list[UtteranceKeywords]:
         """The same if there are captions to compare with; empty otherwise."""
-        return self.heard if self.heard and self.heard[0].caption_ids is not None else []
+        captioned = self.keywords and self.keywords[0].caption_ids is not None
+        return self.keywords if captioned else []
 
     @cached_property
     def hard_negatives(self) -> list[HardNegative]:

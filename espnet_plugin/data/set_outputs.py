@@ -60,7 +60,7 @@ class SetOutputs:
             self.arrays[utterance] = {n: rows[row] for n, rows in found.items() if rows is not None}
             if image:
                 self.utt2image[utterance] = image
-        self.keywords.update({heard.utterance: heard for heard in part.heard})
+        self.keywords.update({found.utterance: found for found in part.keywords})
         self.images.update(zip(part.images, part.image, strict=True))
         self.layer_weights = read_layer_weights(part.directory)
         if (part.directory / FRAME_SECONDS).exists():

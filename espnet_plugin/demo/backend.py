@@ -13,7 +13,7 @@ from espnet_plugin.data.freshness import maker_fingerprint
 from espnet_plugin.data.speech_activity import spoken_part
 from espnet_plugin.data.stop_words import is_stop_word
 from espnet_plugin.demo.captions import Caption, SpokenCaptions, embed_captions, read_captions
-from espnet_plugin.inference.keywords import HeardWord, later
+from espnet_plugin.inference.words import SpokenWord, later
 from espnet_plugin.search.index import Hit, Index
 from espnet_plugin.search.model import identify_model
 
@@ -48,7 +48,7 @@ class Heard:
     rate: int
     start: float
     end: float
-    keywords: list[HeardWord] | None
+    keywords: list[SpokenWord] | None
     alphas: np.ndarray | None
     frame_seconds: float
     threshold: float

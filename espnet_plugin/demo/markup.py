@@ -15,7 +15,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader
 
 from espnet_plugin.demo.backend import Heard
-from espnet_plugin.inference.keywords import HeardWord
+from espnet_plugin.inference.words import SpokenWord
 
 HERE = Path(__file__).parent
 PAGE = Environment(
@@ -80,7 +80,7 @@ class Label:
     ``half`` is half the word's width in pixels; ``lanes`` has the line for each kind of window.
     """
 
-    keyword: HeardWord
+    keyword: SpokenWord
     left: float
     width: float
     half: float
@@ -122,7 +122,7 @@ def accumulated(alphas: np.ndarray, *, threshold: float) -> list[tuple[float, fl
     return corners
 
 
-def place_labels(keywords: Sequence[HeardWord], *, seconds: float) -> list[Label]:
+def place_labels(keywords: Sequence[SpokenWord], *, seconds: float) -> list[Label]:
     """Puts keywords that have times into lines so that their words do not overlap.
 
     Args:

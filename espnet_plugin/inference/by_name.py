@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from espnet_plugin.data.images import is_image
-from espnet_plugin.inference.keywords import HeardWord
 from espnet_plugin.inference.speechclip import Branch, SpeechCLIP
+from espnet_plugin.inference.words import SpokenWord
 from espnet_plugin.utils.atomic import atomic_path
 from espnet_plugin.utils.progress import progress
 
@@ -66,7 +66,7 @@ def write_embeddings(path: Path, rows: Sequence[tuple[str, np.ndarray]]) -> None
     logging.info(f"{len(rows)} embeddings → {path}")
 
 
-def keywords_by_name(model: SpeechCLIP, files: Sequence[str]) -> dict[str, list[HeardWord]]:
+def keywords_by_name(model: SpeechCLIP, files: Sequence[str]) -> dict[str, list[SpokenWord]]:
     """Recording → the words that the model finds in it.
 
     Raises:

@@ -18,7 +18,6 @@ from espnet_plugin.data.speech_activity import SILENT, WINDOW, speech_windows
 from espnet_plugin.inference.batches import batches_by_length
 from espnet_plugin.inference.clip import embed_pixels, embed_texts, read_pixels
 from espnet_plugin.inference.embeddings import embed_items, items_of
-from espnet_plugin.inference.keywords import HeardWord, later, words_of
 from espnet_plugin.inference.publishing import MODULES, upload, write_model_card
 from espnet_plugin.inference.results import (
     UtteranceResult,
@@ -34,6 +33,7 @@ from espnet_plugin.inference.utterance import (
     utterance_name,
     utterance_seconds,
 )
+from espnet_plugin.inference.words import SpokenWord, later, words_of
 from espnet_plugin.model.model import SpeechCLIPModel, SpeechOutput
 from espnet_plugin.pretrained.choices import Choices
 from espnet_plugin.pretrained.storage import load_clip, load_with_choices, save_loaded
@@ -351,7 +351,7 @@ class SpeechCLIP:
             return np.zeros((0, self.embedding_dim), np.float32)
         return embed_texts(self.model.clip, items, description="texts")
 
-    def keywords(self, speech: Utterance, *, sampling_rate: int | None = None) -> list[HeardWord]:
+    def keywords(self, speech: Utterance, *, sampling_rate: int | None = None) -> list[SpokenWord]:
         """Words that the model finds in a recording, in their order; none if it is silent.
 
         The model takes a recording longer than :attr:`window_seconds` in :meth:`windows`, as an
@@ -388,7 +388,7 @@ class SpeechCLIP:
 
     def hear(
         self, speech: Utterance, *, sampling_rate: int | None = None, branch: Branch | None = None
-    ) -> tuple[np.ndarray, Callable[[], list[HeardWord]] | None]:
+    ) -> tuple[np.ndarray, Callable[[], list[SpokenWord]] | None]:
         """A recording's row, (dim,), and a function that gives its words from the same pass.
 
         The function is None if the model extracts no keywords. It imports CLIP's tokenizer, which
@@ -401,14 +401,14 @@ class SpeechCLIP:
             warn_of_early_ends(model, [utterance_name(speech)], keyword_ends(model, output))
         rows = [getattr(output, name)[0].float().cpu().numpy() for name in names]
 
-        def words() -> list[HeardWord]:
+        def words() -> list[SpokenWord]:
             (result,) = utterance_results(model, output)
             return self.words(result)
 
         row = rows[0] if len(rows) == 1 else self.fuse(*rows)
         return row, None if output.keywords is None else words
 
-    def words(self, result: UtteranceResult) -> list[HeardWord]:
+    def words(self, result: UtteranceResult) -> list[SpokenWord]:
         """The keywords of a result as :meth:`keywords` has them; none without that branch."""
         return words_of(result.keywords or (), self._model.clip, min_score=self.min_score)
 

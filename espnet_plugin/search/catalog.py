@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from espnet_plugin.data.scp import DataError
-from espnet_plugin.inference.keywords import HeardWord
+from espnet_plugin.inference.words import SpokenWord
 
 FILE = "catalog.sqlite"
 FORMAT = 4
@@ -56,7 +56,7 @@ class Window(NamedTuple):
 
     start: float | None = None
     end: float | None = None
-    words: tuple[HeardWord, ...] = ()
+    words: tuple[SpokenWord, ...] = ()
 
 
 @dataclass
@@ -275,11 +275,11 @@ class Catalog:
 
 def window_of(start: Any, end: Any, words: str) -> Window:
     """A window as it was stored; raises TypeError or ValueError if it is none."""
-    heard = tuple(HeardWord(**each) for each in json.loads(words))
-    if not all(isinstance(each.word, str) for each in heard):
+    found = tuple(SpokenWord(**each) for each in json.loads(words))
+    if not all(isinstance(each.word, str) for each in found):
         raise TypeError(f"{words[:40]!r} are not keywords")
     if start is None:
-        return Window(words=heard)
+        return Window(words=found)
     if not 0 <= start <= end < math.inf:
         raise ValueError(f"a window from {start} to {end} s")
-    return Window(float(start), float(end), heard)
+    return Window(float(start), float(end), found)

@@ -13,7 +13,7 @@ from torch import Tensor
 from espnet_plugin.data.audio import read_mono
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.inference.clip import embed_pixels, read_pixels
-from espnet_plugin.inference.keywords import later
+from espnet_plugin.inference.words import later
 from espnet_plugin.pretrained.storage import load_clip
 from espnet_plugin.search.catalog import Window
 from espnet_plugin.search.model import IndexedModel

@@ -16,7 +16,7 @@ import numpy as np
 
 from espnet_plugin.data.freshness import inode_stamp
 from espnet_plugin.data.scp import DataError
-from espnet_plugin.inference.keywords import HeardWord
+from espnet_plugin.inference.words import SpokenWord
 from espnet_plugin.search.approximate import Codes, candidates, codes_file, read_codes
 from espnet_plugin.search.catalog import FILE, Catalog
 from espnet_plugin.search.model import IndexedModel, check_model, identify_model
@@ -42,7 +42,7 @@ class Hit:
     score: float
     start: float | None = None
     end: float | None = None
-    words: tuple[HeardWord, ...] = ()
+    words: tuple[SpokenWord, ...] = ()
 
 
 class Index:

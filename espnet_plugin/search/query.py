@@ -14,8 +14,8 @@ from espnet_plugin.inference.utterance import read_utterance
 from espnet_plugin.search.microphone import RATE
 
 if TYPE_CHECKING:
-    from espnet_plugin.inference.keywords import HeardWord
     from espnet_plugin.inference.speechclip import Branch, SpeechCLIP
+    from espnet_plugin.inference.words import SpokenWord
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Query:
     """
 
     vector: np.ndarray
-    heard: list[Callable[[], list[HeardWord]] | None] = field(default_factory=list)
+    heard: list[Callable[[], list[SpokenWord]] | None] = field(default_factory=list)
 
     def words(self) -> list[str] | None:
         """The words in its recordings; None if the model gives none."""
@@ -94,7 +94,7 @@ def embed_query(
 
 def _recording(
     model: SpeechCLIP, path: str, branch: Branch | None
-) -> tuple[np.ndarray, Callable[[], list[HeardWord]] | None]:
+) -> tuple[np.ndarray, Callable[[], list[SpokenWord]] | None]:
     rate = model.sampling_rate
     samples = read_utterance(
         path, sampling_rate=None, wanted_rate=rate, max_seconds=model.max_seconds
@@ -107,7 +107,7 @@ def _recording(
 
 def _samples(
     model: SpeechCLIP, samples: np.ndarray, rate: int, branch: Branch | None
-) -> tuple[np.ndarray, Callable[[], list[HeardWord]] | None]:
+) -> tuple[np.ndarray, Callable[[], list[SpokenWord]] | None]:
     """Cuts the silence at both ends, which would count as part of the query."""
     start, end = spoken_part(samples, rate)
     return model.hear(samples[start:end], sampling_rate=rate, branch=branch)

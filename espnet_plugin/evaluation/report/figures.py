@@ -65,7 +65,7 @@ def draw_all(
 def _firings(
     data: InferenceSet, audio: Mapping[str, str], words: Mapping[str, Sequence[Word]]
 ) -> Iterator[tuple[UtteranceKeywords, Figure]]:
-    spoken = [u for u in data.keywords if u.keywords and u.utterance in audio]
+    spoken = [u for u in data.captioned_keywords if u.keywords and u.utterance in audio]
     places = np.linspace(0, len(spoken) - 1, min(FIRINGS, len(spoken)) + 2)[1:-1].astype(int)
     for place in np.unique(places):
         utterance = spoken[place]

@@ -38,7 +38,7 @@ def read_material(data: InferenceSet, data_dir: Path | None) -> Material:
     def read(directory: Path | None, name: str) -> dict[str, str]:
         return read_scp(directory / name) if directory and (directory / name).exists() else {}
 
-    captions = {u.utterance: u.caption for u in data.keywords} | read(data_dir, "text")
+    captions = {u.utterance: u.caption for u in data.captioned_keywords} | read(data_dir, "text")
     described: dict[str, str] = {}
     for utterance, image in zip(data.utterances, data.image_of, strict=True):
         if captions.get(utterance):
@@ -49,5 +49,5 @@ def read_material(data: InferenceSet, data_dir: Path | None) -> Material:
         captions=captions,
         described=described,
         transcripts=read(data.directory, TRANSCRIPTS),
-        keywords={u.utterance: u for u in data.keywords},
+        keywords={u.utterance: u for u in data.captioned_keywords},
     )

@@ -73,7 +73,7 @@ def score_experiment(
     weight = choices(retrieval).get("fusion_weight")
     if data.hard_negatives:
         scores["hard_negatives"] = hard_negative_scores(data, fusion_weight=weight)
-    if data.keywords:
+    if data.captioned_keywords:
         _add_keyword_scores(scores, data, dev, data_dir, token_list=token_list)
     spent = training_cpu_seconds(read_epochs(experiment))
     if spent is not None:
@@ -92,7 +92,7 @@ def _add_keyword_scores(
     scores: dict, data: InferenceSet, dev: Path | None, data_dir: Path | None, **options: Any
 ) -> None:
     if dev is not None:
-        options["chosen_on"] = read_inference_set(dev).keywords
+        options["chosen_on"] = read_inference_set(dev).captioned_keywords
     ctm = data_dir / WORDS_CTM if data_dir and (data_dir / WORDS_CTM).exists() else None
     try:
         keywords = score_keywords_directory(data.directory, words_ctm=ctm, **options)

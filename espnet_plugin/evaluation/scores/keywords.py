@@ -12,7 +12,7 @@ from espnet_plugin.data.alignments import AlignmentError, Word, read_ctm
 from espnet_plugin.data.inference_set import KEYWORDS, UTT2IMAGE, read_inference_set
 from espnet_plugin.data.keyword_file import UtteranceKeywords, read_captioned_keywords
 from espnet_plugin.data.scp import write_scp
-from espnet_plugin.evaluation.keywords import best_min_score, keyword_values, keywords_above
+from espnet_plugin.evaluation.keyword_rates import best_min_score, keyword_values, keywords_above
 from espnet_plugin.evaluation.scores.files import write_json
 from espnet_plugin.evaluation.segmentation import (
     count_places,

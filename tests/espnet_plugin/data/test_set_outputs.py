@@ -29,8 +29,8 @@ def test_jobs_without_captions_and_pictures_are_put_together(tmp_path: Path) -> 
         output(utterance).write(tmp_path / utterance)
     assert merge_outputs([tmp_path / "b", tmp_path / "a"], tmp_path / "all") == 2
     whole = read_inference_set(tmp_path / "all")
-    assert whole.utterances == ("a", "b") and whole.images == () and whole.keywords == []
-    assert [heard.keywords[0].score for heard in whole.heard] == [0.5, 0.5]
+    assert whole.utterances == ("a", "b") and whole.images == () and whole.captioned_keywords == []
+    assert [found.keywords[0].score for found in whole.keywords] == [0.5, 0.5]
     assert read_frame_seconds(tmp_path / "all") == 0.02
     with pytest.raises(DataError, match="utterance a is in another job's output too"):
         merge_outputs([tmp_path / "a", tmp_path / "a"], tmp_path / "all")

@@ -10,7 +10,7 @@ from espnet_plugin.demo.markup import (
     place_labels,
     waveform_path,
 )
-from espnet_plugin.inference.keywords import HeardWord
+from espnet_plugin.inference.words import SpokenWord
 
 
 def test_weights_add_up_and_drop_where_a_keyword_is_complete() -> None:
@@ -31,10 +31,10 @@ def test_as_many_firings_as_the_sum_holds(alphas: list[float], threshold: float)
 
 def test_words_that_would_overlap_get_another_line() -> None:
     words = [
-        HeardWord("butterfly", 0.3, 0.0, 0.2),
-        HeardWord("at", 0.3, 0.2, 0.4),
-        HeardWord("night", 0.3, 1.5, 2.0),
-        HeardWord("nowhere", 0.3, None, None),
+        SpokenWord("butterfly", 0.3, 0.0, 0.2),
+        SpokenWord("at", 0.3, 0.2, 0.4),
+        SpokenWord("night", 0.3, 1.5, 2.0),
+        SpokenWord("nowhere", 0.3, None, None),
     ]
     labels = place_labels(words, seconds=2.0)
     assert [label.lanes["wide"] for label in labels] == [0, 1, 0]

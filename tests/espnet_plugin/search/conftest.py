@@ -12,7 +12,7 @@ import soundfile
 from espnet_plugin.data.audio import read_mono
 from espnet_plugin.data.images import read_image
 from espnet_plugin.data.speech_activity import speech_windows
-from espnet_plugin.inference.keywords import HeardWord
+from espnet_plugin.inference.words import SpokenWord
 from espnet_plugin.search.catalog import Window
 from espnet_plugin.search.model import IndexedModel
 from espnet_plugin.search.update import Update, update_index
@@ -63,7 +63,7 @@ class ToneEncoder:
         found = np.array(rows, np.float32)
         times = [(start / RATE, end / RATE) for start, end in places]
         words = [
-            (HeardWord(f"tone{row.argmax()}", 0.5, *time),)
+            (SpokenWord(f"tone{row.argmax()}", 0.5, *time),)
             for row, time in zip(found, times, strict=True)
         ]
         windows = [Window(*time, word) for time, word in zip(times, words, strict=True)]

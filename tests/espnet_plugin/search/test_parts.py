@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from espnet_plugin.data.scp import DataError
-from espnet_plugin.inference.keywords import HeardWord
+from espnet_plugin.inference.words import SpokenWord
 from espnet_plugin.search.catalog import Window
 from espnet_plugin.search.index import Index
 from espnet_plugin.search.model import IndexedModel
@@ -25,7 +25,7 @@ parquet = pytest.importorskip("pyarrow.parquet")
 
 from espnet_plugin.search.parts import embed_part, open_parts  # noqa: E402
 
-WORD = HeardWord("dog", 0.5, 0.25, 0.75)
+WORD = SpokenWord("dog", 0.5, 0.25, 0.75)
 
 
 def embed_recording(path: str) -> Windows:

@@ -76,7 +76,7 @@ def keyword_counts(run: Run) -> Mapping[str, float]:
         through number against seconds. ``r_seconds`` and ``r_subwords``: Pearson's correlations of
         the number with the length and with the caption's sub-words, NaN if the number is constant.
     """
-    spoken = run.data.keywords
+    spoken = run.data.captioned_keywords
     number = np.array([len(u.keywords) for u in spoken], dtype=float)
     subwords = np.array([len(u.caption_ids) for u in spoken], dtype=float)
     seconds = np.array([u.seconds for u in spoken])

@@ -11,7 +11,7 @@ import numpy as np
 
 from espnet_plugin.data.inference_set import InferenceSet, read_inference_set
 from espnet_plugin.data.scp import read_scp, text_lines
-from espnet_plugin.evaluation.keywords import keyword_values
+from espnet_plugin.evaluation.keyword_rates import keyword_values
 from espnet_plugin.evaluation.retrieval import RetrievalRanks, rank_embeddings
 from espnet_plugin.evaluation.scores.experiment import read_scores
 from espnet_plugin.evaluation.scores.files import look_up
@@ -109,13 +109,13 @@ class Run:
 
     @cached_property
     def _keyword_values(self) -> dict[str, np.ndarray]:
-        values = keyword_values(self.data.keywords, load_token_texts())
+        values = keyword_values(self.data.captioned_keywords, load_token_texts())
         if (self.directory / BOUNDARY_SCORES).exists():
             scored = read_scp(self.directory / BOUNDARY_SCORES)
             values["boundaries"] = np.array(
-                [float(scored[u.utterance]) for u in self.data.keywords]
+                [float(scored[u.utterance]) for u in self.data.captioned_keywords]
             )
-        position = {u.utterance: row for row, u in enumerate(self.data.keywords)}
+        position = {u.utterance: row for row, u in enumerate(self.data.captioned_keywords)}
         order = [position[utterance] for utterance in self.data.utterances]
         return {name: column[order] for name, column in values.items()}
 

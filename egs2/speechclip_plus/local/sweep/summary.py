@@ -76,7 +76,7 @@ def summarize(runs: Sequence[Run]) -> dict:
         "counts": {
             name: _over_seeds(keyword_counts(run) for run in group)
             for name, group in groups.items()
-            if all(run.data.keywords for run in group)
+            if all(run.data.captioned_keywords for run in group)
         },
         "hard_negatives": {
             name: _over_seeds(_told_apart(run) for run in group)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class HeardWord:
+class SpokenWord:
     """A word that the model found in speech.
 
     Attributes:
@@ -39,32 +39,32 @@ class HeardWord:
 
 
 def words_of(
-    heard: Sequence[Keyword], clip: FrozenCLIP, *, min_score: float = -1.0
-) -> list[HeardWord]:
+    keywords: Sequence[Keyword], clip: FrozenCLIP, *, min_score: float = -1.0
+) -> list[SpokenWord]:
     """Keywords as words; those with a lower score than ``min_score`` are left out first."""
     return [
-        HeardWord(
+        SpokenWord(
             word=clip.text_of([piece.token_id for piece in pieces]),
             score=float(np.mean([piece.score for piece in pieces])),
             start=_rounded(pieces[0].start),
             end=_rounded(pieces[-1].end),
         )
-        for pieces in joined(without_doubtful(heard, min_score))
+        for pieces in joined(without_doubtful(keywords, min_score))
     ]
 
 
-def later(keywords: Sequence[HeardWord], *, seconds: float) -> list[HeardWord]:
-    """Keywords of a part of a recording, with their times in the whole.
+def later(words: Sequence[SpokenWord], *, seconds: float) -> list[SpokenWord]:
+    """Words of a part of a recording, with their times in the whole.
 
     Args:
-        keywords: With their times in the part.
+        words: With their times in the part.
         seconds: Start of the part in the whole.
     """
     return [
         replace(word, start=_rounded(word.start + seconds), end=_rounded(word.end + seconds))
         if word.start is not None and word.end is not None
         else word
-        for word in keywords
+        for word in words
     ]
 
 

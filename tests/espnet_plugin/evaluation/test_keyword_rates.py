@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from espnet_plugin.data.keyword_file import Keyword, UtteranceKeywords
-from espnet_plugin.evaluation.keywords import best_min_score, keyword_values, keywords_above
+from espnet_plugin.evaluation.keyword_rates import best_min_score, keyword_values, keywords_above
 from espnet_plugin.evaluation.scores.keywords import keyword_scores
 
 TEXTS = {
