@@ -286,7 +286,7 @@ def test_the_number_of_keywords_is_that_of_the_sweep() -> None:
 
 def test_the_runs_with_many_sub_words_are_those_of_their_sweep() -> None:
     page = results_page()
-    text = page[page.index("With 8,112 rows") :]
+    text = page[page.index("With a vocabulary of 8,112 sub-words") :]
     (runs,) = sweep("mini_many_rows").values()
     number, r1, recall, hit = re.search(
         r"\[(\w+) runs\].*cascaded R@1 ([\d.]+),\s.*recall ([\d.]+) and\s+hit@1 ([\d.]+)\.", text
