@@ -106,7 +106,7 @@ def downstream_tasks() -> list[str]:
 
 
 def get_parser() -> argparse.ArgumentParser:
-    """The options that matter here; s3prl's own parser takes them and all others."""
+    """The parser of the options that matter here; s3prl's own takes these and all others."""
     parser = argparse.ArgumentParser(
         prog="python -m s3prl_upstream.run_downstream",
         description=__doc__.splitlines()[0],

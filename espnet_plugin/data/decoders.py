@@ -70,7 +70,7 @@ class Recording(Protocol):
 
 @contextmanager
 def opened(source: str | bytes) -> Iterator[Recording]:
-    """Opens a recording; errors within say what is wrong with it.
+    """Opens a recording; an error inside the block says what is wrong with the file.
 
     Args:
         source: Path, or the content of a file.

@@ -73,7 +73,7 @@ class FrameStore(ArrayStore):
         return str(_Place(str(note.result), *note.facts))
 
     def discard_damaged(self, keys: Iterable[str]) -> None:
-        """Reads the stored frames of ids; the damaged ones will be made again."""
+        """Reads the stored frames of ids, and forgets damaged ones so that they are made again."""
         for key in keys:
             if key not in self._entries:
                 continue
@@ -85,7 +85,7 @@ class FrameStore(ArrayStore):
                 del self._entries[key]
 
     def save(self, items: Mapping[str, Any]) -> None:
-        """Takes arrays by name of each id, {"frames": (frames, ...), ...}.
+        """Stores the arrays of each id by their names, {"frames": (frames, ...), ...}.
 
         They are written when a file is full, and by :meth:`write_list`.
         """
@@ -100,7 +100,7 @@ class FrameStore(ArrayStore):
     def write_list(
         self, path: str | Path, keys: Collection[str], unreadable: Mapping[str, str], *, what: str
     ) -> None:
-        """As :meth:`ArrayStore.write_list`; a line has file, first frame and number of frames."""
+        """Does as :meth:`ArrayStore.write_list`; lines have file, first frame, number of frames."""
         self._write()
         super().write_list(path, keys, unreadable, what=what)
 
@@ -158,7 +158,7 @@ class StoredFrames(Mapping[str, np.ndarray]):
         return len(self._entries)
 
     def folders(self) -> list[Path]:
-        """Where the files lie."""
+        """The folders of the files."""
         paths = {_Place.parse(entry).path for entry in self._entries.values()}
         return sorted({Path(path).parent for path in paths})
 
@@ -174,7 +174,7 @@ class StoredFrames(Mapping[str, np.ndarray]):
 
 @dataclass(frozen=True)
 class _Place:
-    """Where an utterance's frames lie."""
+    """The file of an utterance's frames, and their place in it."""
 
     path: str
     first: int

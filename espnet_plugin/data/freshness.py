@@ -1,4 +1,4 @@
-"""Whether a result is still fresh: what it was made from, by which options, how that is compared.
+"""Decide whether a result is up to date, by what it was made from and with which options.
 
 A file is compared by its stamp, which is quick, or its fingerprint, which is of its content. Many
 results in a folder have a line each in a :class:`Manifest`; a single one has a record beside it.
@@ -25,7 +25,7 @@ RECORD = "made_from.json"
 
 
 def stamp(path: str | Path) -> Stamp:
-    """Size in bytes and time of the last change in ns of a file; None: there is none."""
+    """The size of a file in bytes and the time of its last change in ns; None if it is missing."""
     try:
         stat = os.stat(path)
     except (OSError, ValueError):
@@ -34,7 +34,7 @@ def stamp(path: str | Path) -> Stamp:
 
 
 def inode_stamp(path: str | Path) -> str | None:
-    """A stamp with the inode's time, too, which nobody can set: a copy over the file shows."""
+    """A stamp with the inode's time, too; nobody can set that, so it shows a copy over the file."""
     try:
         stat = os.stat(path)
     except (OSError, ValueError):
@@ -112,7 +112,7 @@ class Manifest:
         self._maker = maker_fingerprint(maker)
 
     def current(self, sources: Mapping[str, str]) -> dict[str, Note]:
-        """The fitting notes of all jobs; a result is preferred to a failure."""
+        """The notes of all jobs that fit; a note of a result is preferred to one of a failure."""
         notes: dict[str, Note] = {}
         for path in sorted(self.directory.glob("*.jsonl")):
             with path.open("rb") as stream:
@@ -172,7 +172,7 @@ def record_path(result: str | Path) -> Path:
 
 
 def made_from(**inputs: Any) -> dict[str, list[str]]:
-    """The inputs of a result, for :func:`write_record`; taken before they are read.
+    """Notes the inputs of a result, for :func:`write_record`, before they are read.
 
     Returns:
         Input → its value and its fingerprint.
@@ -185,7 +185,7 @@ def made_from(**inputs: Any) -> dict[str, list[str]]:
 
 
 def write_record(result: str | Path, record: Mapping[str, list[str]]) -> None:
-    """Writes the inputs of a file or folder; called when it is complete."""
+    """Writes the inputs of a file or folder; call it when the file or folder is complete."""
     write_text(record_path(result), json.dumps(record, indent=2) + "\n")
 
 

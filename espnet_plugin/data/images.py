@@ -98,7 +98,7 @@ def open_image(path: str | Path) -> Image:
 
 @cache
 def reads_heif() -> bool:
-    """Whether pillow-heif is installed, which makes Pillow open HEIC from now on."""
+    """Makes Pillow open HEIC if pillow-heif is installed; returns whether it is."""
     try:
         import pillow_heif
     except ImportError:

@@ -106,7 +106,7 @@ def read_keywords(path: str | Path) -> list[UtteranceKeywords]:
 
 
 def read_captioned_keywords(path: str | Path) -> list[UtteranceKeywords]:
-    """Like :func:`read_keywords`, of utterances whose captions the keywords can be compared with.
+    """Reads the keywords of those utterances whose captions they can be compared with.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -119,7 +119,7 @@ def read_captioned_keywords(path: str | Path) -> list[UtteranceKeywords]:
 
 
 def _shown(value: Any) -> Any:
-    """As JSON: floats with four digits, without what is None."""
+    """The value for JSON, with four digits of floats and without what is None."""
     if isinstance(value, dict):
         return {name: _shown(part) for name, part in value.items() if part is not None}
     if isinstance(value, tuple):

@@ -132,7 +132,7 @@ def file_stem(key: str) -> str:
 
 
 def part_of(table: Mapping[str, str], part: tuple[int, int] | None) -> dict[str, str]:
-    """The entries of a part, in their order; None: all.
+    """The entries of a part, in their order; all entries if the part is None.
 
     >>> part_of({"a": "1", "b": "2", "c": "3"}, (2, 2))
     {'b': '2', 'c': '3'}

@@ -1,4 +1,4 @@
-"""Find speech in a recording by energy alone, for any language.
+"""Find the speech in a recording by its energy alone, which works for any language.
 
 A frame is speech if it is louder than the noise around it, and not far below the loudest frames
 around it. Margins keep soft sounds at the edges of words. A recording that is equally loud

@@ -1,4 +1,4 @@
-"""From keywords to words: drop the doubtful ones, then join the pieces of a word.
+"""Make words of keywords: drop the doubtful ones, then join the pieces of a word.
 
 Python, the page, an index and stage 9's scores follow these two rules in this order.
 """

@@ -46,7 +46,7 @@ class SpokenCaptions:
     embeddings: np.ndarray
 
     def examples(self) -> list[Caption]:
-        """A few captions from all over the set; those with a text if there are any."""
+        """A few captions from all over the set, which have a text if any of the set have one."""
         chosen = [caption for caption in self.captions if caption.text] or self.captions
         return chosen[:: -(-len(chosen) // EXAMPLES)]
 

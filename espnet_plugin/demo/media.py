@@ -1,4 +1,4 @@
-"""The images and recordings of answers: pixels and samples, without what else is in a file."""
+"""Serve the images and recordings of answers, without the other data in their files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DECODERS = 2  # at a time: a long recording takes much memory
 
 
 def file_name(path: str) -> str:
-    """The last part of a path, for people; not every name is UTF-8."""
+    """The last part of a path as readable text, even if the name is not valid UTF-8."""
     return Path(path).name.encode(errors="surrogateescape").decode(errors="replace")
 
 
@@ -56,7 +56,7 @@ class Recordings:
         return key
 
     def route(self) -> Route:
-        """``/recordings/KEY``: the samples as WAV, mono."""
+        """Answers ``/recordings/KEY`` with the samples as a mono WAV file."""
         from starlette.requests import Request
         from starlette.responses import PlainTextResponse, Response
         from starlette.routing import Route

@@ -95,7 +95,7 @@ class Questions:
         self.limits = limits
 
     def introduction(self) -> str:
-        """What the page does, with what, and which words it knows, as HTML."""
+        """Says what the page does, with which model, and which words it knows, as HTML."""
         index, words = self.backend.index, self.backend.known_words()
         counts = None if index is None else index.counts()
         limits = (self.limits.seconds, self.limits.size_text)
@@ -114,12 +114,12 @@ class Questions:
         return self._heard(self.backend.hear(samples), player=player)
 
     def write(self, text: str | None) -> Answer:
-        """What is nearest to a text."""
+        """Answers with what is nearest to a text."""
         text = checked_text(text)
         return self._found(self.backend.find_text(text), f"“{text}”")
 
     def show(self, image: dict[str, Any] | None) -> Answer:
-        """What is nearest to an image that was sent."""
+        """Answers with what is nearest to an image that was sent."""
         if not image:
             return UNCHANGED
         sent = read_sent_image(image["path"])
@@ -142,13 +142,13 @@ class Questions:
         return UNCHANGED._replace(detail=detail, similar=similar, chosen=path)
 
     def similar(self, path: str | None) -> Answer:
-        """What is nearest to the chosen image, without itself."""
+        """Answers with what is nearest to the chosen image, except the image itself."""
         if not path:
             return UNCHANGED
         return self._found(self.backend.find_similar(path), file_name(path))
 
     def examples(self) -> list[tuple[int, np.ndarray]]:
-        """Rate and samples, 16 bits, of each spoken example; none beyond the limit of seconds."""
+        """Rate and 16-bit samples of each spoken example that is not too long for the page."""
         captions, rate = self.backend.captions, self.backend.rate
         recordings = [caption.recording for caption in captions.examples()] if captions else []
         read = (read_mono(path, rate, end=self.limits.seconds) for path in recordings)

@@ -1,4 +1,4 @@
-"""What visitors send, with one sentence for whatever is wrong with it."""
+"""Check what visitors send, and say in one sentence what is wrong with it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TEXT_LENGTH = 200
 
 
 class VisitorError(ValueError):
-    """A sentence for the page; it names no file of this machine but what was sent."""
+    """An error for the page, which names only what was sent and not a file of this machine."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Limits:
 
     @property
     def size_text(self) -> str:
-        """The size as gradio writes it: in steps of 1024, as MB."""
+        """The size as gradio writes it, such as 10MB, in steps of 1024."""
         return humanfriendly.format_size(self.size, binary=True).replace("iB", "B")
 
 

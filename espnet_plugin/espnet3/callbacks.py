@@ -198,7 +198,7 @@ class ESPnet2Experiment(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: Module, outputs: Any, *_: Any
     ) -> None:
-        """Notes a batch's loss; a loss that was not finite is missing."""
+        """Notes the loss of a batch, unless it is not finite."""
         if outputs:  # Lightning divided it by the batches per update
             self._losses.append(float(outputs["loss"]) * trainer.accumulate_grad_batches)
 

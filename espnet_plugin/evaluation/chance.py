@@ -1,4 +1,4 @@
-"""Scores of a random order: exact expectations, no simulation."""
+"""The scores of a random order, as exact expectations and without simulation."""
 
 from __future__ import annotations
 

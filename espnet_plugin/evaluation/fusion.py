@@ -1,4 +1,4 @@
-"""Both branches together: a weighted sum of their similarities. Dev decides the weight."""
+"""Use both branches together, by a weighted sum of their similarities. Dev decides the weight."""
 
 from __future__ import annotations
 

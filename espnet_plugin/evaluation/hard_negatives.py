@@ -1,4 +1,4 @@
-"""Images that differ in one thing only: is a caption nearer to its own?
+"""Score how often a caption is nearer to its own image than to one that differs in one thing.
 
 A list of the words is enough to find an image among unlike ones. It is not enough for a pair of
 images of the same two things, with left and right, sizes or colours exchanged. The kinds of pairs

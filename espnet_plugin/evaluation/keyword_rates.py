@@ -1,4 +1,4 @@
-"""How well keywords name what was said.
+"""Rates of how well keywords name what was said.
 
 An utterance has keywords w_1..w_n, each the nearest sub-word. T_k(w_i) are the k nearest sub-words,
 without special tokens; C is the set of the caption's sub-words.

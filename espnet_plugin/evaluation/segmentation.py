@@ -1,4 +1,4 @@
-"""Where keywords are: on the word they name, and between word boundaries."""
+"""Score whether keywords are on the words that they name, and whether boundaries match words'."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def score_segmentation(counts: np.ndarray, tolerance: float) -> SegmentationScor
 
 
 def f_values(counts: np.ndarray) -> np.ndarray:
-    r"""One number for each utterance; their mean is the pooled F of ``score_segmentation``.
+    r"""A number for each utterance, whose mean is the pooled F of ``score_segmentation``.
 
     F is a ratio of sums, :math:`F = \sum_u 2 m_u / \sum_u (p_u + r_u)` of matched, predicted and
     true boundaries. An utterance's number is F and its effect on F (delta method),

@@ -1,4 +1,4 @@
-"""Bootstrap intervals and paired significance; images are resampled.
+"""Bootstrap intervals and paired tests of significance, which resample images.
 
 The captions of an image depend on each other, so an interval over utterances would be too narrow.
 All functions take one number for each query (or utterance) and the id of its image.
@@ -125,7 +125,7 @@ def _ratio(sums: Array, counts: Array, axis: int) -> Array:
 
 
 def _interval(data: Sequence[Array], statistic: Callable[..., Array], samples: int) -> Interval:
-    """Resamples what belongs to each image, (images,) arrays; NaN resamples do not count."""
+    """Resamples (images,) arrays of what belongs to each image; resamples with NaN do not count."""
     number = len(data[0])
     if number == 1:  # which scipy refuses
         values = np.atleast_1d(statistic(*data, axis=-1))

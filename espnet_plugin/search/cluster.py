@@ -1,4 +1,4 @@
-"""Parts on machines that see the same files: any engine calls ``write_part``, Dask does here."""
+"""Write parts on machines that share their files, with Dask or with any engine of your own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images, and windows of recordings, as rows of one space."""
+"""Embed images, and windows of recordings, as vectors of one space."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ClipEncoder:
 
     Args:
         model: Whatever :func:`load_clip` takes.
-        device: Torch device; None: a GPU where there is one.
+        device: Torch device; None means a GPU if there is one.
         trust_remote_code: As for :func:`load_clip`.
     """
 
@@ -92,7 +92,7 @@ def embed_recording(model: SpeechCLIP, path: str) -> tuple[np.ndarray, list[Wind
 def load_encoders(
     model: IndexedModel, *, device: str | None = None, trust_remote_code: bool = False, **rest: Any
 ) -> dict[str, Any]:
-    """What embeds images and recordings, loaded at first use; options: see from_pretrained."""
+    """Make the encoders of images and recordings, which load their models at first use."""
     from espnet_plugin.inference.speechclip import SpeechCLIP
 
     options: dict[str, Any] = {"device": device, "trust_remote_code": trust_remote_code}

@@ -24,7 +24,7 @@ class IndexedModel:
 
 
 def identify_model(name: str) -> IndexedModel:
-    """Identifies a model; its files are read if they are new or have changed.
+    """Identifies a model by its content; reads its files only if they are new or have changed.
 
     Raises:
         FileNotFoundError: If there is no such model.

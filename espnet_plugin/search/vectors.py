@@ -20,12 +20,12 @@ ROWS_OF_CORE = 50_000  # for fewer, another core is not worth its start
 
 
 def vectors_file(directory: Path, generation: int) -> Path:
-    """Path of an index's vectors; every compaction begins a new file."""
+    """The path of an index's vectors, to which every compaction gives a new file."""
     return directory / f"vectors-{generation}.f16"
 
 
 def write_rows(path: Path, start: int, rows: np.ndarray) -> None:
-    """Writes rows (number, dim) from a row on; they are on the disk when this returns.
+    """Writes rows (number, dim) at a place in the file, and returns when they are on the disk.
 
     Raises:
         DataError: If the rows before them are missing.

@@ -1,4 +1,4 @@
-"""Folders for what is needed for a while."""
+"""Temporary folders, which the next process removes if this one is killed."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def scratch_folder(parent: str | Path | None = None, *, name: str = "speechclip"
     folder of the same name removes what such a process left.
 
     Args:
-        parent: Folder to make it in; None: that for temporary files (``TMPDIR``).
-        name: What it is for; a part of its own name.
+        parent: The folder to make it in; None means the one for temporary files (``TMPDIR``).
+        name: What the folder is for; its own name contains this.
     """
     parent = Path(parent or tempfile.gettempdir())
     for left in parent.glob(f".{glob.escape(name)}.*.part.lock"):
         with contextlib.suppress(OSError, Timeout), _locked(left.with_suffix(""), timeout=0):
-            pass  # nobody uses it: it goes
+            pass  # no process uses it any more
     folder = parent / f".{name}.{os.getpid()}.{secrets.token_hex(4)}.part"
     with _locked(folder):
         folder.mkdir(mode=0o700)

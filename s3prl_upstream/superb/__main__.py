@@ -43,7 +43,7 @@ def read_data(path: Path) -> dict[str, dict[str, object]]:
 
 
 def get_parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """The parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m s3prl_upstream.superb", description=__doc__.splitlines()[0]
     )

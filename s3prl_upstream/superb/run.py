@@ -183,7 +183,7 @@ def overrides_text(overrides: Mapping[str, object]) -> str:
 
 
 def _checkpoints(directory: Path, task: Task) -> list[Path]:
-    """The best one on the development set, else the latest; all, for a task without such a set."""
+    """The checkpoint that is best on dev, or else the latest; for a task without dev, all."""
     if task.best and (directory / task.best).is_file():
         return [directory / task.best]
     states = sorted(directory.glob("states-*.ckpt"), key=lambda path: int(path.stem.split("-")[1]))

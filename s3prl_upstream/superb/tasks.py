@@ -26,14 +26,14 @@ class Metric:
     factor: float = 100.0
 
     def find(self, output: str) -> float | None:
-        """The value in the table's unit; None if the output has none."""
+        """The score in the table's unit; None if the output has none."""
         found = re.findall(self.pattern, output)
         return self.factor * float(found[-1]) if found else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One task.
+    """A task of SUPERB.
 
     Attributes:
         name: SUPERB's abbreviation.

@@ -1,1 +1,1 @@
-"""What a recipe's configurations leave open."""
+"""Default configurations for what a recipe's own configurations leave open."""

@@ -1,4 +1,4 @@
-"""Recordings, images and figures as data URIs: the page is one file."""
+"""Recordings, images and figures as data URIs, which make the page a single file."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def encode_recording(path: str) -> tuple[str, bytes]:
 
 
 def encode_image(path: str) -> tuple[str, bytes]:
-    """An image, reduced to a thumbnail: PNG if it is tiny, else JPEG.
+    """Reduces an image to a thumbnail, as PNG if it is tiny and otherwise as JPEG.
 
     Returns:
         Media type and content.
@@ -63,7 +63,7 @@ def encode_image(path: str) -> tuple[str, bytes]:
 
 
 def media_uri(path: str, encode: Encoder) -> str | None:
-    """A file as data URI; None when it cannot be read, with a warning."""
+    """A file as a data URI; if it cannot be read, warns and returns None."""
     try:
         return _uri(*encode(path))
     except (OSError, RuntimeError, ValueError) as error:

@@ -117,7 +117,7 @@ def _tables(scores: Mapping, titles: Mapping[str, Sequence[str]]) -> list[Table]
 
 
 def keyword_table(keywords: Mapping, intervals: Mapping) -> Table:
-    """Keyword rates in % and the numbers of keywords and sub-words; last, of those reported.
+    """Keyword rates in % and numbers of keywords; the last column has only reported keywords.
 
     What repeats something else or says nothing is left out.
     """
@@ -173,13 +173,13 @@ def _place_rows(keywords: Mapping) -> list[tuple[str, ...]]:
 
 
 def _is_sparse(keywords: Mapping) -> bool:
-    """Whether a model makes too few segments for words: it picks some out of the speech."""
+    """Whether a model makes fewer segments than there are words, so it does not segment speech."""
     share = look_up(keywords, ("boundaries", "over_segmentation"))
     return share is not None and share < SPARSE
 
 
 def _repeats(name: str, keywords: Mapping, intervals: Mapping) -> bool:
-    """Whether a rate of words is that of sub-words, as where each word is one."""
+    """Whether a rate of words equals that of sub-words, as in data whose words are sub-words."""
     other = name.replace("word_hit", "subword_hit") if name.startswith("word_hit") else name
     same = keywords.get(name) == keywords.get(other) and intervals.get(name) == intervals.get(other)
     return other != name and same
@@ -243,7 +243,7 @@ def short_name(system: str) -> str:
 def mean_and_deviation(
     values: Iterable[float | None], *, scale: float = 100, digits: int = 1, sign: str = ""
 ) -> str:
-    """Mean ± standard deviation of what is known; a dash where nothing is.
+    """The mean ± standard deviation of the known values, or a dash if none is known.
 
     Args:
         values: None and NaN are left out.

@@ -145,7 +145,7 @@ def read_scores(path: str | Path) -> dict:
 
 
 def choices(scores: Mapping) -> dict[str, float]:
-    """What dev chose: ``min_score`` and ``fusion_weight``, as a packed model has them."""
+    """The ``min_score`` and ``fusion_weight`` that dev chose, as a packed model has them."""
     found = {
         "min_score": look_up(scores, ("keywords", "reported", "min_score")),
         "fusion_weight": look_up(scores, ("fusion", "weight_of_parallel")),
@@ -162,7 +162,7 @@ def _read_config(experiment: Path) -> dict:
 
 
 def _guessed_config(branches: Collection[str]) -> dict:
-    """What a model may have been that gave these embeddings; with cls, of two extractors."""
+    """A configuration that can give these embeddings; those of cls can come from two extractors."""
     return {
         "model_conf": {"parallel": "parallel" in branches},
         "keyword_extractor": "cls" if "cascaded" in branches else "none",

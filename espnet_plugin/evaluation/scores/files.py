@@ -20,7 +20,7 @@ def look_up(scores: Mapping, keys: Sequence[str]):
 
 
 def write_json(path: Path, content: Mapping) -> None:
-    """Writes JSON atomically; NaN (not applicable), which JSON does not know, becomes null."""
+    """Writes JSON atomically; NaN, which means not applicable, becomes null."""
     write_text(path, json.dumps(_without_nan(content), indent=2, allow_nan=False) + "\n")
 
 

@@ -82,7 +82,7 @@ def score_retrieval_directory(
 
 
 def speech_embeddings(data: InferenceSet, fusion_weight: float | None) -> dict[str, np.ndarray]:
-    """What represents the speech in a set, (utterances, dim), by system.
+    """The embeddings of a set's speech by each system, (utterances, dim).
 
     Args:
         data: The set's embeddings.

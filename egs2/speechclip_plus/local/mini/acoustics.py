@@ -1,4 +1,4 @@
-"""Rooms and noise: what a recording adds to a voice."""
+"""The rooms and the noise that a recording adds to a voice."""
 
 from __future__ import annotations
 

@@ -131,13 +131,13 @@ DIFFICULTIES: dict[str, MiniConfig] = {
 
 
 def rate_factor(step: int, config: TeacherConfig | EncoderConfig) -> float:
-    """Share of the highest learning rate: a linear start, then half a cosine down to nothing."""
+    """The share of the highest learning rate, which rises linearly and falls as half a cosine."""
     warm = min(1.0, (step + 1) / max(config.warmup_steps, 1))
     return warm * 0.5 * (1.0 + math.cos(math.pi * min(1.0, step / max(config.steps, 1))))
 
 
 def fingerprint(*parts: object) -> str:
-    """Return a short digest of dataclasses and plain values; a stale result has another."""
+    """Return a short digest of dataclasses and plain values, which shows that a result is stale."""
     plain = [dataclasses.asdict(p) if dataclasses.is_dataclass(p) else p for p in parts]
     text = json.dumps(plain, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""The small HuBERT: masked prediction of discovered units, no transcripts."""
+"""Pre-train the small HuBERT to predict masked discovered units, without transcripts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _IGNORED = -100
 
 
 def build_encoder(config: EncoderConfig) -> nn.Module:
-    """Return a HubertModel with 20 ms frames; its front end starts as a filter bank."""
+    """Return a HubertModel with frames of 20 ms, whose front end starts as a filter bank."""
     from transformers import HubertConfig, HubertModel
 
     settings = HubertConfig(

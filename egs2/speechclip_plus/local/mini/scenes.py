@@ -42,7 +42,7 @@ class Scene:
 
     @property
     def key(self) -> frozenset[tuple[str, str]]:
-        """What is kept apart between splits: coloured things, whatever their place and order."""
+        """The coloured things, in any place and order, which must not occur in two splits."""
         return frozenset((thing.colour, thing.name) for thing in self.things)
 
 
@@ -264,7 +264,7 @@ def _sibling(rng: np.random.Generator, world: World, scene: Scene, kind: str) ->
 
 
 def _draw(rng: np.random.Generator, choices: Sequence[T]) -> T:
-    """Draw one; if there is only one, nothing is drawn from the stream."""
+    """Draw one of several; if there is only one, nothing is drawn from the stream."""
     return choices[rng.integers(len(choices))]
 
 

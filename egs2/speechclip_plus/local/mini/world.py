@@ -1,4 +1,4 @@
-"""What decides how hard a mini corpus is: its things, its way of speaking, its voices and rooms."""
+"""A world decides how hard a mini corpus is, by its things, its sentences, its voices and rooms."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Language:
 
 @dataclass(frozen=True)
 class World:
-    """Data only, from ``worlds/*.yaml``: another difficulty needs no other code.
+    """The data of a world, from ``worlds/*.yaml``; another difficulty does not need other code.
 
     Attributes:
         objects: Name → OpenMoji code point. Common ones first, if ``zipf_offset`` is set.
@@ -146,7 +146,7 @@ class World:
 
     @cached_property
     def cumulative_shares(self) -> np.ndarray:
-        """How often one of the first objects is drawn, (objects,), at last 1."""
+        """The share of draws that give one of the first n objects, (objects,); the last is 1."""
         weights = 1.0 / (1.0 + np.arange(len(self.objects)) + (self.zipf_offset or 0.0))
         sums = np.cumsum(weights)
         return sums / sums[-1]

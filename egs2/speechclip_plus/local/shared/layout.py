@@ -60,7 +60,7 @@ def find_one(root: Path, *names: str, what: str, remedy: str) -> Path:
 
 
 def contents(folder: Path) -> str:
-    """The names in a folder, shortened: folders end with a slash."""
+    """A short list of the names in a folder, where folders end with a slash."""
     names = sorted(path.name + "/" * path.is_dir() for path in folder.iterdir())
     if not names:
         return "nothing"

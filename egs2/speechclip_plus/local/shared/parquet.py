@@ -36,7 +36,7 @@ _ROWS = 32  # that become Python's objects at a time
 
 @dataclass(frozen=True)
 class Layout:
-    """What is where in a corpus, and what to do when it is not there."""
+    """The places of a corpus's parts, and what to do if one is missing."""
 
     name: str
     recordings: tuple[str, ...]  # patterns of files; those of the first that is there
@@ -102,7 +102,7 @@ def read_parquet(
 
 
 def languages_of(layout: Layout, folder: Path, files: Collection[Path]) -> dict[Path, str]:
-    """The language of each file; empty where it is of several."""
+    """The language of each file; empty if a file has several languages."""
     named = [re.fullmatch(layout.language, path.relative_to(folder).as_posix()) for path in files]
     return {path: name[1] if name else "" for path, name in zip(files, named, strict=True)}
 
@@ -156,7 +156,7 @@ def spoken_captions(
     *,
     test_only: bool,
 ) -> Iterator[SpokenCaption]:
-    """Unpacks the recordings whose images are there; yields all."""
+    """Yields all spoken captions, and unpacks the recordings whose images are there."""
     for number, (language, name, row) in enumerate(speech):
         content = row["audio.bytes"]
         found = images.get(f"{language}/{name}") or images.get(name)
@@ -198,7 +198,7 @@ def store_images(
 
 
 def _text(name: Any) -> str:
-    """A name, which may be a number; empty where there is none."""
+    """A name as text, even if it is a number; empty if there is none."""
     return "" if name is None else str(name)
 
 

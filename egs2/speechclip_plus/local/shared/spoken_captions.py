@@ -50,7 +50,7 @@ class SpokenCaption:
 
 @dataclass(frozen=True)
 class Corpus:
-    """What is a corpus's own.
+    """What differs from corpus to corpus.
 
     Attributes:
         name: Its name.
@@ -87,7 +87,7 @@ class Checked:
 
 
 def clean_caption(text: str) -> str:
-    r"""Make white space of any kind a single space, and drop control codes: one line.
+    r"""Make one line: any white space becomes a single space, and control codes are dropped.
 
     >>> clean_caption(" A dog\u2028 runs\x07 . ")
     'A dog runs .'
@@ -138,7 +138,7 @@ def check(item: SpokenCaption, roots: Sequence[Path]) -> Checked:
 def check_all(
     items: Iterable[SpokenCaption], *, roots: Sequence[Path] = (), jobs: int
 ) -> Iterator[Checked]:
-    """Check in parallel and in order; a few thousand at a time keep memory small."""
+    """Check in parallel and in order, a few thousand at a time to keep memory small."""
     items = iter(items)
     look = partial(check, roots=roots)
     with ProcessPoolExecutor(max_workers=max(1, jobs)) as pool:

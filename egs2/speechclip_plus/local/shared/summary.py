@@ -1,4 +1,4 @@
-"""One summary of a data preparation: counts beside the published ones, hours, what was skipped."""
+"""Sum up a data preparation: counts beside the published ones, hours, and what was skipped."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .spoken_captions import Checked, Corpus
 
 @dataclass
 class SplitCounts:
-    """What one set holds."""
+    """The numbers of what one set holds."""
 
     images: int = 0
     utterances: int = 0

@@ -1,1 +1,1 @@
-"""Many trainings of several systems, compared."""
+"""Compare many trainings of several systems."""

@@ -122,7 +122,7 @@ def _compare(
 
 
 def paired_t_test(differences: Sequence[float]) -> float:
-    """Two-sided p-value of a t-test that the differences' mean is 0; NaN for one difference.
+    """The two-sided p of a t-test that the differences' mean is 0; NaN for a single difference.
 
     n equal differences other than 0 have no variance, from which a t-test would conclude p = 0. The
     sign test's p replaces it, 2^(1 − n) for n of one sign. n times 0 gives 1.

@@ -1,4 +1,4 @@
-"""What was declared before the runs of a new recipe: docs/protocol.md says why."""
+"""The comparisons and targets declared before the runs of a new recipe; see docs/protocol.md."""
 
 from __future__ import annotations
 

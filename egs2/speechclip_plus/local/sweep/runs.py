@@ -21,7 +21,7 @@ from espnet_plugin.evaluation.scores.retrieval import speech_embeddings
 
 @dataclass(frozen=True)
 class Measure:
-    """What is compared.
+    """A measure by which systems are compared.
 
     Attributes:
         name: For tables.
@@ -86,12 +86,12 @@ class Run:
 
     @cached_property
     def data(self) -> InferenceSet:
-        """Its embeddings."""
+        """The embeddings of the run."""
         return read_inference_set(self.directory)
 
     @cached_property
     def units(self) -> np.ndarray:
-        """(utterances,) what is resampled: the image, with its corpus.
+        """What is resampled, (utterances,): the image of each, with its corpus.
 
         An image and its hard negatives are one, because they depend on each other.
         """

@@ -104,7 +104,7 @@ def system_place(name: str) -> tuple[int, str]:
 
 
 def is_new(system: str) -> bool:
-    """Whether a system is a recipe that the papers lack; an ablation is none."""
+    """Whether a system is a recipe that the papers lack; ablations are not."""
     return "." not in system and system_place(system)[0] >= len(PAPERS)
 
 
@@ -122,7 +122,7 @@ def _told_apart(run: Run) -> dict[str, float]:
 
 
 def _over_seeds(runs: Iterable[Mapping[str, float]]) -> dict[str, tuple[float, float]]:
-    """Mean and standard deviation of each number that is known; one has no deviation."""
+    """The mean and standard deviation of the known numbers; a single number has no deviation."""
     columns: dict[str, list[float]] = {}
     for run in runs:
         for name, value in run.items():
