@@ -363,6 +363,18 @@ def test_no_line_of_a_page_is_taken_for_a_comment() -> None:
     assert not comments
 
 
+def test_no_table_of_a_page_is_divided() -> None:
+    pages = [*DOCS.rglob("*.md"), *PROJECT.glob("*.md"), *PROJECT.glob("egs?/**/*.md")]
+    # an empty line between two rows; behind it, another table may begin
+    gap = re.compile(r"^\|.*\n\n\|(?!.*\n\|[-:|]+\n)", re.MULTILINE)
+    divided = [
+        page.relative_to(PROJECT).as_posix()
+        for page in pages
+        if "_build" not in page.parts and gap.search(page.read_text(encoding="utf-8"))
+    ]
+    assert not divided
+
+
 def test_no_page_is_named_as_one_of_sphinxs_own() -> None:
     # Sphinx would write its own over it
     names = {path.stem for path in [*DOCS.glob("*.md"), *DOCS.glob("*.ipynb")]}
