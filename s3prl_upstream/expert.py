@@ -142,8 +142,8 @@ class UpstreamExpert(nn.Module):
         self.model.eval()
         if self.trainable:
             self.model.attention.train(mode)
-            if self.model.keyword_extractor is not None:
-                self.model.quantizer.train(mode)
+            if self.model.keyword_branch is not None:
+                self.model.keyword_branch.quantizer.train(mode)
         return self
 
     def get_downsample_rates(self, key: str = "hidden_states") -> int:
@@ -206,7 +206,7 @@ class UpstreamExpert(nn.Module):
         if "keywords" in self.outputs:
             keywords = self._listed(output.keywords)
             rows = keywords.quantized.rows.tolist()
-            ids = self.model.vocabulary.ids
+            ids = self.model.keyword_branch.vocabulary.ids
             result["keywords"] = [
                 tuple(self.model.clip.text_of([ids[row]]) for row in utterance[:number])
                 for utterance, number in zip(rows, keywords.lengths.tolist(), strict=True)
@@ -219,7 +219,7 @@ class UpstreamExpert(nn.Module):
         """The keywords that inference lists; in training, segments are only likely to be blank."""
         if keywords.reading is None:
             return keywords
-        mixtures = keywords.quantized.probabilities @ self.model.token_table
+        mixtures = keywords.quantized.probabilities @ self.model.keyword_branch.table
         quantized = replace(keywords.quantized, embeddings=mixtures)
         blank = choose_blanks(1 - keywords.reading.said, keywords.lengths)
         return merge_repeats(replace(keywords, quantized=quantized), blank)
@@ -261,17 +261,13 @@ class UpstreamExpert(nn.Module):
         module = name.split(".")[0]
         if module in ("layer_weighting", "attention", "parallel_query"):
             return True
-        if name == "keyword_extractor.queries":
+        if name == "keyword_branch.extractor.queries":
             return True
         if module == "parallel_projection":
             return "parallel" in self.outputs
-        if module == "blank":
+        if name.startswith("keyword_branch.blank."):
             return "cascaded" in self.outputs
-        keyword_path = (
-            *("keyword_extractor", "keyword_projection", "keyword_norm", "quantizer"),
-            "key_offsets",
-        )
-        return module in keyword_path and bool({"keywords", "cascaded"} & set(self.outputs))
+        return module == "keyword_branch" and bool({"keywords", "cascaded"} & set(self.outputs))
 
     def _check_model(self, ckpt: str | Path | None) -> None:
         rate = self.model.speech_encoder.sampling_rate
@@ -281,7 +277,7 @@ class UpstreamExpert(nn.Module):
             )
         if "parallel" in self.outputs and self.model.parallel_projection is None:
             raise ValueError(f"{ckpt}: outputs: this architecture has no parallel embedding")
-        if {"keywords", "cascaded"} & set(self.outputs) and self.model.keyword_extractor is None:
+        if {"keywords", "cascaded"} & set(self.outputs) and self.model.keyword_branch is None:
             raise ValueError(f"{ckpt}: outputs: this architecture has no keywords")
 
 

@@ -80,11 +80,17 @@ class Backend:
     def known_words(self) -> list[str]:
         """Whole words of the keyword vocabulary without function words, in its order."""
         model = self.model.model
-        if model.vocabulary is None:
+        if model.keyword_branch is None:
             return []
-        tokens = map(model.clip.token_text, model.vocabulary.ids)
+        tokens = map(model.clip.token_text, model.keyword_branch.vocabulary.ids)
         words = [token.removesuffix("</w>") for token in tokens if token.endswith("</w>")]
         return [word for word in words if not is_stop_word(word)]
+
+    @property
+    def _threshold(self) -> float:
+        """Weight at which CIF completes a keyword."""
+        branch = self.model.model.keyword_branch
+        return 1.0 if branch is None else getattr(branch.extractor, "threshold", 1.0)
 
     def hear(self, samples: np.ndarray) -> Heard:
         """Finds keywords and hits for a recording, (samples,) at :attr:`rate`.
@@ -104,7 +110,7 @@ class Backend:
             keywords=None if result.keywords is None else words,
             alphas=result.alphas,
             frame_seconds=self.model.frame_seconds,
-            threshold=getattr(self.model.model.keyword_extractor, "threshold", 1.0),
+            threshold=self._threshold,
             whole=self.index is not None and result.parallel is not None,
             hits=self._nearest(result.parallel if result.parallel is not None else result.cascaded),
         )

@@ -189,10 +189,10 @@ class ESPnet2Experiment(Callback):
         written = yaml.safe_load(path.read_text(encoding="utf-8"))
         config = {name: value for name, value in written.items() if name not in own}
         config |= own["model"] | {"seed": own["seed"]}
-        vocabulary = pl_module.model.speechclip.vocabulary
-        if vocabulary is not None:
+        branch = pl_module.model.speechclip.keyword_branch
+        if branch is not None:
             # a model must load without the vocabulary file
-            config["keyword_vocabulary"] = [int(token_id) for token_id in vocabulary.ids]
+            config["keyword_vocabulary"] = list(branch.vocabulary.ids)
         write_text(path, yaml_no_alias_safe_dump(config, indent=4, sort_keys=False))
 
     def on_train_batch_end(

@@ -93,19 +93,19 @@ def warn_of_early_ends(
     for name, end in zip(names, ends, strict=True):
         if end is not None:
             logging.warning(
-                f"{name}: more than {model.keyword_extractor.max_keywords} segments, so its "
+                f"{name}: more than {model.keyword_branch.extractor.max_keywords} segments, so its "
                 f"keywords end at {end:.1f} s. The keywords and the cascaded embedding leave out "
                 "the speech after that; the parallel embedding has it. Cut it into shorter parts"
             )
 
 
 def _keywords(model: SpeechCLIPModel, output: SpeechOutput) -> list[tuple[Keyword, ...]] | None:
-    keywords = output.keywords
-    if keywords is None:
+    keywords, branch = output.keywords, model.keyword_branch
+    if keywords is None or branch is None:
         return None
-    ids = torch.tensor(model.vocabulary.ids)
+    ids = torch.tensor(branch.vocabulary.ids)
     similarities = keywords.quantized.similarities  # (batch, slots, rows)
-    allowed = len(ids) - len(model.vocabulary.forbidden)
+    allowed = len(ids) - len(branch.vocabulary.forbidden)
     # the row that the text tower read comes first, however the cosines are rounded
     chosen = keywords.quantized.rows  # (batch, slots)
     ranked = similarities.scatter(2, chosen[..., None], torch.inf)

@@ -165,7 +165,7 @@ class SpeechCLIP:
         """Branches of the model, the default first."""
         has = {
             "parallel": self._model.parallel_projection is not None,
-            "cascaded": self._model.keyword_extractor is not None,
+            "cascaded": self._model.keyword_branch is not None,
         }
         return tuple(name for name in has if has[name])
 
@@ -192,7 +192,8 @@ class SpeechCLIP:
         warning names recordings whose keywords end early; ``max_seconds`` does not change this. The
         parallel branch covers all, and :meth:`keywords` cuts long recordings into windows.
         """
-        reach = getattr(self._model.keyword_extractor, "reach", None)
+        branch = self._model.keyword_branch
+        reach = None if branch is None else getattr(branch.extractor, "reach", None)
         return None if reach is None else reach * self.frame_seconds
 
     @property

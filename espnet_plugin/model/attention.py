@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +32,16 @@ class BlockOutput:
 
     output: Tensor
     layers: tuple[Tensor, ...]
+
+
+class Block(Protocol):
+    """What every block offers (besides being a ``torch.nn.Module``)."""
+
+    def __call__(
+        self, x: Tensor, mask: Tensor | None = None, *, num_queries: int = 0
+    ) -> BlockOutput:
+        """Mixes positions, see :meth:`AttentionBlock.forward`."""
+        ...
 
 
 def local_attention(
@@ -111,7 +122,6 @@ class AttentionBlock(nn.Module):
         if reach is not None and reach < 1:
             raise ValueError(f"attention_conf.reach must be at least 1 frame, got {reach}")
         self.reach = reach
-        self.num_queries = 0  # positions before the frames, for reach; SpeechCLIPModel sets it
         self.feed_forward = (
             FeedForward(dim, feed_forward_dim, dropout, layer_norm_eps, width=feed_forward_width)
             if feed_forward_dim
@@ -120,20 +130,24 @@ class AttentionBlock(nn.Module):
         self.attention = nn.MultiheadAttention(dim, num_heads, dropout=dropout, batch_first=True)
         self.norm = nn.LayerNorm(dim, eps=layer_norm_eps)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> BlockOutput:
+    def forward(
+        self, x: Tensor, mask: Tensor | None = None, *, num_queries: int = 0
+    ) -> BlockOutput:
         """Mixes positions.
 
         Args:
-            x: (batch, positions, dim).
+            x: Queries and frames, (batch, positions, dim).
             mask: True at positions to ignore, (batch, positions).
+            num_queries: Positions before the frames.
         """
         if self.feed_forward is not None:
             x = self.feed_forward(x, mask)
         if self.reach is None:
             attended = self_attention(self.attention, x, mask)
         else:
-            positions = {"reach": self.reach, "num_queries": self.num_queries}
-            attended = local_attention(self.attention, x, mask, **positions)
+            attended = local_attention(
+                self.attention, x, mask, reach=self.reach, num_queries=num_queries
+            )
         output = self.norm(x + attended)
         return BlockOutput(output, (output,))
 
@@ -239,7 +253,9 @@ class TransformerBlock(nn.Module):
         )
         self.norm = nn.LayerNorm(dim)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> BlockOutput:
+    def forward(
+        self, x: Tensor, mask: Tensor | None = None, *, num_queries: int = 0
+    ) -> BlockOutput:
         """Mixes positions; arguments as :meth:`AttentionBlock.forward`."""
         outputs = []
         for layer in self.layers:

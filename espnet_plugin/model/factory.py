@@ -30,18 +30,20 @@ arguments of the class; its docstring describes them.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from espnet_plugin.model.attention import AttentionBlock, TransformerBlock
 from espnet_plugin.model.compatibility import ReferenceCompatibility
+from espnet_plugin.model.keyword_branch import KeywordBranch
 from espnet_plugin.model.keyword_extractor import CifKeywordExtractor, ClsKeywordExtractor
 from espnet_plugin.model.keyword_norm import KeywordBatchNorm
 from espnet_plugin.model.layer_weighting import LayerWeighting
 from espnet_plugin.model.losses import MaskedContrastiveLoss
-from espnet_plugin.model.model import KeywordPath, SpeechCLIPModel
+from espnet_plugin.model.model import SpeechCLIPModel
 from espnet_plugin.model.quantizer import TokenQuantizer
 from espnet_plugin.model.vocabulary import resolve_vocabulary
 from espnet_plugin.teachers.backends.huggingface import HuggingFaceBackend
@@ -71,12 +73,9 @@ COMPONENTS: dict[str, dict[str, Callable[..., Any] | None]] = {
     "loss": {"masked_contrastive": MaskedContrastiveLoss},
 }
 
-_BUILT = (  # arguments of the model that other keys describe
-    *("speech_encoder", "layer_weighting", "attention", "clip"),
-    *("dim", "parallel_projection", "keyword_path"),
-)
 # What model_conf sets of the model, with the defaults.
-MODEL_OPTIONS = {k: v for k, v in options_of(SpeechCLIPModel).items() if k not in _BUILT}
+BRANCH_OPTIONS, NETWORK_OPTIONS = options_of(KeywordBranch), options_of(SpeechCLIPModel)
+MODEL_OPTIONS = {**BRANCH_OPTIONS, **NETWORK_OPTIONS}
 
 
 def build_speechclip(
@@ -97,27 +96,36 @@ def build_speechclip(
     Raises:
         ValueError: If the configuration names something unknown; the message says what is known.
     """
-    model_conf = config.get("model_conf") or {}
     if speech_encoder is None:
         speech_encoder = build_speech_encoder(config)
     if clip is None:
         clip = construct(config, "clip_conf", FrozenCLIP)
-    dim, num_layers = speech_encoder.dim, speech_encoder.num_layers
-    return SpeechCLIPModel(
-        speech_encoder=speech_encoder,
-        layer_weighting=construct(config, "layer_weighting_conf", LayerWeighting, num_layers),
-        attention=_build_attention(config, dim),
-        clip=clip,
-        dim=dim,
-        parallel_projection=construct(
+    dim = speech_encoder.dim
+    # Random numbers are drawn in this order: a seed gives the weights that it always gave.
+    layer_weighting = construct(
+        config, "layer_weighting_conf", LayerWeighting, speech_encoder.num_layers
+    )
+    attention = _build_attention(config, dim)
+    parallel_query = parallel_projection = keyword_parts = keyword_branch = None
+    if _model_conf(config).get("parallel", True):
+        parallel_projection = construct(
             config, "parallel_projection_conf", projection, dim, clip.embedding_dim
         )
-        if model_conf.get("parallel", True)
-        else None,
-        keyword_path=_build_keyword_path(config, dim, clip, token_table)
-        if has_keywords(config)
-        else None,
-        **{name: model_conf[name] for name in MODEL_OPTIONS if name in model_conf},
+    if has_keywords(config):
+        keyword_parts = _build_keyword_parts(config, dim, clip, token_table)
+    if parallel_projection is not None:
+        parallel_query = torch.randn(1, dim)
+    if keyword_parts is not None:
+        keyword_branch = KeywordBranch(*keyword_parts, **_chosen(config, BRANCH_OPTIONS))
+    return SpeechCLIPModel(
+        speech_encoder,
+        layer_weighting,
+        attention,
+        clip,
+        parallel_query,
+        parallel_projection,
+        keyword_branch,
+        **_chosen(config, NETWORK_OPTIONS),
         compatibility=_compatibility(config),
     )
 
@@ -207,9 +215,10 @@ def _build_attention(config: Mapping[str, Any], dim: int) -> nn.Module:
     return build_component(config, "attention", dim)
 
 
-def _build_keyword_path(
+def _build_keyword_parts(
     config: Mapping[str, Any], dim: int, clip: FrozenCLIP, table: Tensor | None
-) -> KeywordPath:
+) -> tuple[Any, ...]:
+    """Extractor, projection, norm, quantizer, vocabulary and table of a keyword branch."""
     extractor = build_component(config, "keyword_extractor", dim)
     vocabulary = resolve_vocabulary(
         config.get("keyword_vocabulary"), special_ids=(clip.sot_id, clip.eot_id)
@@ -228,18 +237,21 @@ def _build_keyword_path(
     norm = build_component(config, "keyword_norm", table.size(1), extractor.num_slots)
     if norm is not None:
         norm.initialise(table[allowed])
-    return KeywordPath(
-        extractor=extractor,
-        projection=construct(config, "keyword_projection_conf", projection, dim, table.size(1)),
-        norm=norm,
-        quantizer=build_component(config, "quantizer"),
-        vocabulary=vocabulary,
-        table=table,
-    )
+    to_tokens = construct(config, "keyword_projection_conf", projection, dim, table.size(1))
+    return extractor, to_tokens, norm, build_component(config, "quantizer"), vocabulary, table
+
+
+def _model_conf(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    return config.get("model_conf") or {}
+
+
+def _chosen(config: Mapping[str, Any], options: Collection[str]) -> dict[str, Any]:
+    """What ``model_conf`` sets of these options."""
+    return {name: value for name, value in _model_conf(config).items() if name in options}
 
 
 def _compatibility(config: Mapping[str, Any]) -> ReferenceCompatibility:
-    return ReferenceCompatibility.from_config((config.get("model_conf") or {}).get(COMPATIBILITY))
+    return ReferenceCompatibility.from_config(_model_conf(config).get(COMPATIBILITY))
 
 
 def construct(config: Mapping[str, Any], key: str, function: Callable[..., Any], *args: Any) -> Any:

@@ -16,28 +16,25 @@ Papers: SpeechCLIP (arXiv 2210.00705), SpeechCLIP+ (arXiv 2402.06959).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from espnet_plugin.model.attention import BlockOutput
-from espnet_plugin.model.blank import Blank, choose_blanks, expected_reading
+from espnet_plugin.model.attention import Block, BlockOutput
 from espnet_plugin.model.compatibility import ReferenceCompatibility
-from espnet_plugin.model.keyword_extractor import KeywordExtractor, Slots, join_slots
-from espnet_plugin.model.keyword_norm import KeywordBatchNorm
-from espnet_plugin.model.keywords import Keywords, merge_repeats
+from espnet_plugin.model.keyword_branch import KeywordBranch, MixedSpeech
+from espnet_plugin.model.keywords import Keywords
 from espnet_plugin.model.layer_weighting import LayerWeighting
-from espnet_plugin.model.quantizer import TokenQuantizer
-from espnet_plugin.model.span_alignment import aligned_segments, state_change
-from espnet_plugin.model.vocabulary import KeywordVocabulary
+from espnet_plugin.model.old_names import accept_old_names
 from espnet_plugin.teachers.backends.waveform import float_samples
 from espnet_plugin.teachers.clip import FrozenCLIP
 from espnet_plugin.teachers.speech_encoder import FrozenSpeechEncoder, SpeechStates
-from espnet_plugin.utils.padding import join_padded, mask_spans, padding_mask, zero_padding
+from espnet_plugin.utils.padding import mask_spans, padding_mask, zero_padding
+
+LONGEST_TIME_MASK = 16  # frames
 
 
 @dataclass(frozen=True)
@@ -62,18 +59,6 @@ class SpeechOutput:
     keywords: Keywords | None
 
 
-@dataclass(frozen=True)
-class KeywordPath:
-    """Modules of architectures with keywords, and the vocabulary's table, (V, token_dim)."""
-
-    extractor: KeywordExtractor
-    projection: nn.Module
-    norm: KeywordBatchNorm | None
-    quantizer: TokenQuantizer
-    vocabulary: KeywordVocabulary
-    table: Tensor
-
-
 class SpeechCLIPModel(nn.Module):
     """Bridges speech and text through images.
 
@@ -81,25 +66,15 @@ class SpeechCLIPModel(nn.Module):
     :func:`espnet_plugin.model.factory.build_speechclip`.
 
     Args:
-        speech_encoder: Frozen, but for what it trains; None where hidden states are always given.
+        speech_encoder: Frozen, but for what it trains.
         layer_weighting: Learned weights over the encoder's hidden states.
         attention: Block over query vectors and frames.
         clip: Frozen.
-        dim: Size of a frame.
-        parallel_projection: From the parallel query to CLIP's space; None: no parallel branch.
-        keyword_path: Keyword extractor, projection, norm, quantizer and vocabulary; None: no
-            cascaded branch.
-        merge_repeats: Make neighbouring keywords of the same sub-word one, see
-            :func:`espnet_plugin.model.keywords.merge_repeats`.
-        blank: Let segments choose no sub-word, and merge equal neighbours unless such a segment is
-            between them, see :mod:`espnet_plugin.model.blank`. Needs a quantizer that mixes
-            sub-words in training.
-        trained_keys: Train the vectors that keywords are compared with, see :attr:`keys`.
-        align_spans: At inference, move keywords of a CIF extractor to the times of their sub-words,
-            see :mod:`espnet_plugin.model.span_alignment`.
-        time_masks: Spans of the frames that training sets to zero, see
+        parallel_query: What the block sees for the parallel branch, (1, dim); None: no such branch.
+        parallel_projection: From the parallel query to CLIP's space.
+        keyword_branch: The cascaded branch up to the text tower; None: no such branch.
+        time_masks: Spans of at most 16 frames that training sets to zero, see
             :func:`espnet_plugin.utils.padding.mask_spans`.
-        time_mask_frames: Frames of the longest of these spans.
         compatibility: Defects of the original to reproduce.
 
     Raises:
@@ -107,104 +82,34 @@ class SpeechCLIPModel(nn.Module):
     """
 
     frozen_prefixes = ("speech_encoder.", "clip.")  # of the state dict's keys
-    token_table: Tensor
+    attention: Block
 
     def __init__(
         self,
-        *,
-        speech_encoder: FrozenSpeechEncoder | None,
+        speech_encoder: FrozenSpeechEncoder,
         layer_weighting: LayerWeighting,
         attention: nn.Module,
         clip: FrozenCLIP,
-        dim: int,
-        parallel_projection: nn.Module | None = None,
-        keyword_path: KeywordPath | None = None,
-        merge_repeats: bool = False,
-        blank: bool = False,
-        trained_keys: bool = False,
-        align_spans: bool = False,
+        parallel_query: Tensor | None,
+        parallel_projection: nn.Module | None,
+        keyword_branch: KeywordBranch | None,
+        *,
         time_masks: int = 0,
-        time_mask_frames: int = 16,
         compatibility: ReferenceCompatibility | None = None,
     ) -> None:
         super().__init__()
-        if parallel_projection is None and keyword_path is None:
+        if parallel_projection is None and keyword_branch is None:
             raise ValueError("a model needs model_conf.parallel, a keyword_extractor, or both")
         self.compatibility = compatibility or ReferenceCompatibility()
+        self.time_masks = time_masks
         self.speech_encoder = speech_encoder
         self.layer_weighting = layer_weighting
-        self.merge_repeats = merge_repeats
-        self.align_spans = align_spans
-        self.time_masks = time_masks
-        self.time_mask_frames = time_mask_frames
-        self.attention: Any = attention
+        self.attention = attention
         self.clip = clip
-        self.dim = dim
         self.parallel_projection = parallel_projection
-        if parallel_projection is not None:
-            self.parallel_query = nn.Parameter(torch.randn(1, dim))
-        self.vocabulary: KeywordVocabulary | None = None
-        self.keyword_extractor: Any = None
-        if keyword_path is not None:
-            self.vocabulary = keyword_path.vocabulary
-            self.keyword_extractor = keyword_path.extractor
-            self.keyword_projection = keyword_path.projection
-            self.keyword_norm = keyword_path.norm
-            self.quantizer = keyword_path.quantizer
-            table = keyword_path.table.detach().clone()
-            forbidden = torch.tensor(
-                [row in self.vocabulary.forbidden for row in self.vocabulary.ids]
-            )
-            self.blank = Blank(table.size(1)) if blank else None
-            if blank and getattr(self.quantizer, "hard", True):
-                raise ValueError("model_conf.blank needs quantizer_conf.hard: false")
-            self.register_buffer("token_table", table, persistent=False)
-            self.key_offsets = nn.Parameter(torch.zeros_like(table)) if trained_keys else None
-            self.register_buffer("forbidden_rows", forbidden, persistent=False)
-        self.attention.num_queries = self.num_queries  # type: ignore[assignment]
-
-    @property
-    def trained_in_encoder(self) -> list[str]:
-        """Keys of the state dict of what is trained in the speech encoder."""
-        names = getattr(self.speech_encoder, "trained_names", ())
-        return [f"speech_encoder.{name}" for name in names]
-
-    def trained_of(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The part of a state dict that is trained, and saved with the model."""
-        kept = set(self.trained_in_encoder)
-        return {
-            key: value
-            for key, value in weights.items()
-            if key in kept or not key.startswith(self.frozen_prefixes)
-        }
-
-    @property
-    def keys(self) -> Tensor:
-        """What keywords are compared with, (V, token_dim): the token table, or vectors that
-        training moves away from its normalised rows.
-
-        CLIP's rows are alike where meanings are; with keys of its own a sub-word lies where its
-        sound does. The text tower reads the table in any case.
-        """
-        if self.key_offsets is None:
-            return self.token_table
-        return F.normalize(self.token_table.float(), dim=-1, eps=1e-8) + self.key_offsets
-
-    @property
-    def num_queries(self) -> int:
-        """Number of query positions before the frames in the attention block."""
-        keyword_queries = (
-            self.keyword_extractor.num_queries if self.keyword_extractor is not None else 0
-        )
-        return int(self.parallel_projection is not None) + keyword_queries
-
-    def target_lengths(
-        self, frame_lengths: Tensor, subword_lengths: Tensor | None = None
-    ) -> Tensor | None:
-        """Wanted number of keywords, (batch,); None when the extractor has no such target."""
-        if self.keyword_extractor is None:
-            return None
-        return self.keyword_extractor.target_lengths(frame_lengths, subword_lengths)
+        self.parallel_query = None if parallel_query is None else nn.Parameter(parallel_query)
+        self.keyword_branch = keyword_branch
+        accept_old_names(self)
 
     def forward(
         self,
@@ -219,24 +124,39 @@ class SpeechCLIPModel(nn.Module):
             target_lengths: Wanted number of keywords, (batch,); used in training mode only.
             step: Number of optimiser updates done, for schedules.
         """
-        lengths = torch.cat([part.lengths for part in parts])  # (batch,)
         blocks = [self.run_block(part) for part in parts]
-
         parallel = self.embed_parallel(blocks)
         keywords = cascaded = None
-        if self.keyword_extractor is not None:
-            slots = self._slots(parts, blocks, target_lengths if self.training else None, step)
-            keywords = self._keywords(slots, step)
-            if self.align_spans and not self.training:
-                keywords = self._aligned(keywords, parts, blocks)
-            if self.clip.takes_soft_tokens:
-                cascaded = self.clip.encode_soft_tokens(
-                    keywords.quantized.embeddings,
-                    keywords.lengths,
-                    kept=keywords.reading.kept if keywords.reading is not None else None,
-                )
+        if self.keyword_branch is not None:
+            mixed = [self._for_keywords(*each) for each in zip(parts, blocks, strict=True)]
+            keywords = self.keyword_branch(mixed, target_lengths=target_lengths, step=step)
+            cascaded = self._embed_keywords(keywords)
+        lengths = torch.cat([part.lengths for part in parts])  # (batch,)
         at_frames = self._at_frames(blocks[0], lengths) if len(parts) == 1 else ()
         return SpeechOutput(at_frames, lengths, parallel, cascaded, keywords)
+
+    @property
+    def num_queries(self) -> int:
+        """Number of query positions before the frames in the attention block."""
+        keyword_queries = 0 if self.keyword_branch is None else self.keyword_branch.num_queries
+        return int(self.parallel_query is not None) + keyword_queries
+
+    def run_block(self, states: SpeechStates) -> BlockOutput:
+        """The trained block's output for queries and frames."""
+        frames = self.layer_weighting(states.hidden_states)  # (batch, frames, dim)
+        if not self.compatibility.convolve_padding:
+            frames = zero_padding(frames, states.lengths)
+        if self.training and self.time_masks:
+            number, longest = self.time_masks, LONGEST_TIME_MASK
+            frames = mask_spans(frames, states.lengths, number=number, longest=longest)
+        keyword_queries = None if self.keyword_branch is None else self.keyword_branch.queries
+        queries = [q for q in (self.parallel_query, keyword_queries) if q is not None]
+        mask = padding_mask(states.lengths, frames.size(1))
+        if queries:
+            positions = torch.cat(queries)[None].expand(len(frames), -1, -1)
+            frames = torch.cat([positions, frames], dim=1)  # (batch, queries + frames, dim)
+            mask = F.pad(mask, (self.num_queries, 0), value=False)
+        return self.attention(frames, mask, num_queries=self.num_queries)
 
     def embed_parallel(self, blocks: Sequence[BlockOutput]) -> Tensor | None:
         """``SpeechOutput.parallel`` by the outputs of the block for a batch's parts."""
@@ -245,9 +165,35 @@ class SpeechCLIPModel(nn.Module):
         queries = torch.cat([block.output[:, 0] for block in blocks])  # (batch, dim)
         return F.normalize(self.parallel_projection(queries).float(), dim=-1)
 
+    def _for_keywords(self, states: SpeechStates, block: BlockOutput) -> MixedSpeech:
+        first, end = int(self.parallel_query is not None), self.num_queries
+        return MixedSpeech(states, block.output[:, first:end], block.output[:, end:])
+
+    def _embed_keywords(self, keywords: Keywords) -> Tensor | None:
+        """``SpeechOutput.cascaded``; None without a text tower."""
+        if not self.clip.takes_soft_tokens:
+            return None
+        return self.clip.encode_soft_tokens(
+            keywords.quantized.embeddings,
+            keywords.lengths,
+            kept=keywords.reading.kept if keywords.reading is not None else None,
+        )
+
+    def _at_frames(self, block: BlockOutput, lengths: Tensor) -> tuple[Tensor, ...]:
+        # each (batch, queries + frames, dim) to (batch, frames, dim)
+        return tuple(zero_padding(layer[:, self.num_queries :], lengths) for layer in block.layers)
+
     def block_states(self, states: SpeechStates) -> tuple[Tensor, ...]:
         """``SpeechOutput.states`` without the cost of embeddings and keywords."""
         return self._at_frames(self.run_block(states), states.lengths)
+
+    def target_lengths(
+        self, frame_lengths: Tensor, subword_lengths: Tensor | None = None
+    ) -> Tensor | None:
+        """Wanted number of keywords, (batch,); None when the extractor has no such target."""
+        if self.keyword_branch is None:
+            return None
+        return self.keyword_branch.extractor.target_lengths(frame_lengths, subword_lengths)
 
     def encode_speech(
         self,
@@ -265,12 +211,9 @@ class SpeechCLIPModel(nn.Module):
             sampling_rate: Of ``speech`` in Hz, which is checked; nothing is resampled here.
 
         Raises:
-            RuntimeError: If the model was built without a speech encoder.
             TypeError: If ``speech`` is neither tensor nor array.
             ValueError: If it has another sampling rate, or shapes do not fit.
         """
-        if self.speech_encoder is None:
-            raise RuntimeError("this model has no speech encoder; give it hidden states")
         if not isinstance(speech, (Tensor, np.ndarray)):
             raise TypeError(
                 f"speech is of type {type(speech).__name__}: encode_speech takes one padded tensor "
@@ -308,111 +251,16 @@ class SpeechCLIPModel(nn.Module):
         """
         return self.clip.encode_texts(texts)
 
-    def run_block(self, states: SpeechStates) -> BlockOutput:
-        """The trained block's output for queries and frames."""
-        return self.attention(*self._positions(states))
+    @property
+    def trained_in_encoder(self) -> list[str]:
+        """Keys of the state dict of what is trained in the speech encoder."""
+        return [f"speech_encoder.{name}" for name in self.speech_encoder.trained_names]
 
-    def _positions(self, states: SpeechStates) -> tuple[Tensor, Tensor]:
-        """Queries and frames, (batch, queries + frames, dim), and which of them are padding."""
-        frames = self.layer_weighting(states.hidden_states)  # (batch, frames, dim)
-        if not self.compatibility.convolve_padding:
-            frames = zero_padding(frames, states.lengths)
-        if self.training and self.time_masks:
-            number, longest = self.time_masks, self.time_mask_frames
-            frames = mask_spans(frames, states.lengths, number=number, longest=longest)
-        queries = self._queries(len(frames))  # (batch, queries, dim)
-        mask = padding_mask(states.lengths, frames.size(1))
-        mask = F.pad(mask, (queries.size(1), 0), value=False)  # (batch, queries + frames)
-        return torch.cat([queries, frames], dim=1), mask
-
-    def _at_frames(self, block: BlockOutput, lengths: Tensor) -> tuple[Tensor, ...]:
-        # each (batch, queries + frames, dim) to (batch, frames, dim)
-        return tuple(zero_padding(layer[:, self.num_queries :], lengths) for layer in block.layers)
-
-    def _queries(self, batch: int) -> Tensor:
-        parts: list[Tensor] = []
-        if self.parallel_projection is not None:
-            parts.append(self.parallel_query)
-        if self.keyword_extractor is not None and self.keyword_extractor.num_queries:
-            parts.append(self.keyword_extractor.queries)
-        if not parts:
-            return self.layer_weighting.weights.new_zeros(batch, 0, self.dim)
-        return torch.cat(parts)[None].expand(batch, -1, -1)  # (batch, queries, dim)
-
-    def _slots(
-        self,
-        parts: Sequence[SpeechStates],
-        blocks: Sequence[BlockOutput],
-        target_lengths: Tensor | None,
-        step: int | None,
-    ) -> Slots:
-        """The slots of each part, as one batch."""
-        keyword_queries = slice(int(self.parallel_projection is not None), self.num_queries)
-        sizes = [len(part.lengths) for part in parts]
-        targets = [None] * len(sizes) if target_lengths is None else target_lengths.split(sizes)
-        slots = [
-            self.keyword_extractor(
-                block.output[:, keyword_queries],
-                block.output[:, self.num_queries :],
-                part.lengths,
-                target_lengths=wanted,
-                step=step,
-            )
-            for part, block, wanted in zip(parts, blocks, targets, strict=True)
-        ]
-        return join_slots(slots, self.keyword_extractor.num_slots)
-
-    def _keywords(self, slots: Slots, step: int | None) -> Keywords:
-        assert self.vocabulary is not None  # as the extractor
-        projected = self.keyword_projection(slots.embeddings)  # (batch, slots, token_dim)
-        embeddings = projected
-        if self.keyword_norm is not None:
-            embeddings = self.keyword_norm(projected, slots.lengths)
-        quantized = self.quantizer(
-            embeddings,
-            self.token_table,
-            keys=self.keys,
-            lengths=slots.lengths,
-            forbidden=self.forbidden_rows if self.vocabulary.forbidden else None,
-            step=step,
-        )
-        keywords = Keywords(
-            slots.embeddings, slots.lengths, projected, embeddings, quantized, slots.cif
-        )
-        if self.blank is not None:
-            current = self.quantizer.current_temperature  # blanks sharpen as sub-words do
-            return self._read(keywords, self.blank(embeddings, current(step) / current(0)))
-        if self.merge_repeats:
-            keywords = merge_repeats(keywords)
-        return keywords
-
-    def _read(self, keywords: Keywords, blank: Tensor) -> Keywords:
-        """Decides which segments (batch, slots) are blank or repeats; in training, how likely."""
-        quantized = keywords.quantized
-        shares = quantized.probabilities
-        if shares is None:
-            return merge_repeats(keywords, choose_blanks(blank, keywords.lengths))
-        with torch.autocast(blank.device.type, enabled=False):
-            reading = expected_reading(shares, self.token_table, blank, keywords.lengths)
-        read = replace(quantized, embeddings=reading.embeddings)
-        return replace(keywords, quantized=read, reading=reading)
-
-    def _aligned(
-        self, keywords: Keywords, parts: Sequence[SpeechStates], blocks: Sequence[BlockOutput]
-    ) -> Keywords:
-        """The same keywords at the times of their sub-words; only CIF's have times."""
-        if keywords.cif is None:
-            return keywords
-        frames = join_padded([block.output[:, self.num_queries :] for block in blocks])
-        change = join_padded([state_change(part.hidden_states, part.lengths) for part in parts])
-        lengths = torch.cat([part.lengths for part in parts])  # (batch,)
-        cif = aligned_segments(keywords.cif, self._agreement(frames, keywords), change, lengths)
-        return replace(keywords, cif=cif)
-
-    def _agreement(self, frames: Tensor, keywords: Keywords) -> Tensor:
-        """Cosine of each frame with each keyword's sub-word, (batch, keywords, frames)."""
-        embeddings = self.keyword_projection(frames)  # (batch, frames, token_dim)
-        if self.keyword_norm is not None:
-            embeddings = self.keyword_norm(embeddings)
-        chosen = F.normalize(self.keys[keywords.quantized.rows].float(), dim=-1, eps=1e-8)
-        return chosen @ F.normalize(embeddings.float(), dim=-1, eps=1e-8).transpose(1, 2)
+    def trained_of(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The part of a state dict that is trained, and saved with the model."""
+        kept = set(self.trained_in_encoder)
+        return {
+            key: value
+            for key, value in weights.items()
+            if key in kept or not key.startswith(self.frozen_prefixes)
+        }

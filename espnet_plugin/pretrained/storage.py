@@ -175,7 +175,7 @@ def save_loaded(
         if image_clip is not None:
             conf = {**(stored.config.get("clip_conf") or {}), "text_tower": False}
             changed |= {f"clip.{name}" for name in _differences(image_clip, FrozenCLIP(**conf))}
-        fixed = sorted(changed - theirs.keys() - {TOKEN_TABLE})
+        fixed = sorted(changed - theirs.keys() - {"keyword_branch.table"})
         if fixed:
             more = f" and {len(fixed) - 4} more" if len(fixed) > 4 else ""
             raise ValueError(
@@ -237,8 +237,9 @@ def _write(
     model: SpeechCLIPModel, config: Mapping[str, Any], target: Path, log_scale: Tensor | None
 ) -> None:
     config = {key: config[key] for key in CONFIG_KEYS if key in config}
-    if model.vocabulary is not None:
-        vocabulary = model.vocabulary
+    branch = model.keyword_branch
+    if branch is not None:
+        vocabulary = branch.vocabulary
         config["keyword_vocabulary"] = {
             "ids": list(vocabulary.ids),
             "forbidden": sorted(vocabulary.forbidden),
@@ -247,7 +248,7 @@ def _write(
     for tower in ("image_tower", "text_tower"):
         (placed.get("clip_conf") or {}).pop(tower, None)
     write_config(target, placed)
-    table = model.token_table if model.vocabulary is not None else None
+    table = branch.table if branch is not None else None
     weights = model.trained_of(model.state_dict())
     write_trained(target, weights, token_table=table, log_scale=log_scale)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from espnet_plugin.model.old_names import with_new_names
 from espnet_plugin.patches import weights_only_loading
 from espnet_plugin.pretrained.archive import unpack_model
 from espnet_plugin.pretrained.choices import CHOICES_FILE, Choices, take_choices
@@ -52,8 +53,8 @@ class StoredModel:
     def read_weights(self) -> dict[str, Tensor]:
         """Weights under the model's names, and the other tensors in the file."""
         if self.weights_file.name == TRAINED_FILE:
-            return read_safetensors(self.weights_file)
-        return _checkpoint_weights(self.weights_file)
+            return with_new_names(read_safetensors(self.weights_file))
+        return with_new_names(_checkpoint_weights(self.weights_file))
 
 
 @contextlib.contextmanager

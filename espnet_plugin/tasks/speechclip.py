@@ -188,9 +188,10 @@ class SpeechCLIPTask(AbsTask):
             )
         loss = build_component(vars(args), "loss")
         speechclip = build_speechclip({**vars(args), "clip_conf": clip_conf_of(args)})
-        if speechclip.vocabulary is not None and not isinstance(args.keyword_vocabulary, Mapping):
+        branch = speechclip.keyword_branch
+        if branch is not None and not isinstance(args.keyword_vocabulary, Mapping):
             # a model must load without the vocabulary file
-            args.keyword_vocabulary = [int(token_id) for token_id in speechclip.vocabulary.ids]
+            args.keyword_vocabulary = list(branch.vocabulary.ids)
         args.crop_frames = crop_frames(args, speechclip.speech_encoder)
         normalized_speech = getattr(args, "normalize_before_crop", False)
         if normalized_speech and not speechclip.speech_encoder.normalize_waveform:

@@ -143,7 +143,7 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
 
         Call it before the first step, where the model will train, with a filled bank.
         """
-        if self.naming_weight and self.speechclip.vocabulary is not None:
+        if self.naming_weight and self.speechclip.keyword_branch is not None:
             assert self.image_bank is not None
             self.naming_loss = naming_loss_of(self.speechclip, self.image_bank)
             leave_out_of_broadcasts(self)  # its tables, too
@@ -274,8 +274,8 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
 
     def _keyword_terms(self, encoded: EncodedBatch, stats: dict[str, Tensor]) -> Tensor:
         """Adds the keywords' statistics and returns the sum of their weighted terms."""
-        keywords = encoded.speech.keywords
-        assert keywords is not None
+        keywords, branch = encoded.speech.keywords, self.speechclip.keyword_branch
+        assert keywords is not None and branch is not None
         total = encoded.images.new_zeros(())
         stats["keywords"] = keywords.lengths.float().mean()
         if keywords.reading is not None:
@@ -284,9 +284,8 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
             stats["loss_repeats"] = term
             total = total + self.repeat_weight * term
         stats["code_perplexity"] = keywords.quantized.code_perplexity
-        stats["quantizer_temperature"] = self.speechclip.quantizer.current_temperature(
-            self.updates_done
-        ).reshape(())
+        temperature = branch.quantizer.current_temperature(self.updates_done)
+        stats["quantizer_temperature"] = temperature.reshape(())
         if self.diversity_weight:
             term = self._unused_share(keywords)
             stats["loss_diversity"] = term

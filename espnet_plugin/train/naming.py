@@ -119,22 +119,23 @@ def naming_loss_of(model: SpeechCLIPModel, bank: ImageBank) -> NamingLoss:
     """The naming loss of a model's vocabulary, at twice the freezing temperature of its table.
 
     Args:
-        model: With a keyword vocabulary.
+        model: With a keyword branch.
         bank: All training images.
 
     Raises:
         RuntimeError: If the bank was not filled.
         ValueError: If the vocabulary has no counts.
     """
-    rows = model.vocabulary
-    assert rows is not None  # as the model has keywords
+    branch = model.keyword_branch
+    assert branch is not None
+    rows = branch.vocabulary
     if not any(rows.counts):
         raise ValueError(
             "model_conf.naming_weight needs keyword_vocabulary as a file with counts of captions: "
             "that of the recipe's stage 5"
         )
     counts = [0 if i in rows.forbidden else n for i, n in zip(rows.ids, rows.counts, strict=True)]
-    table = model.token_table
+    table = branch.table
     with torch.autocast(table.device.type, enabled=False):
         weight, bias = train_reader(model.clip, rows.ids, counts)
         tagger = ImageTagger(weight, bias, bank.filled())

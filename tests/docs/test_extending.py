@@ -34,7 +34,7 @@ def test_the_whole_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     prepare = ["bash", "run.sh", "--stage", "1", "--stop_stage", "6"]
     subprocess.run(prepare, check=True, capture_output=True)
     names = run_page(PROJECT / "docs" / "extending.md")
-    extractor = names["model"].model.keyword_extractor
+    extractor = names["model"].model.keyword_branch.extractor
     assert type(extractor).__name__ == "EvenKeywords"
     assert extractor.frames_per_keyword == 22
     names["model"].min_score = -1.0  # after one epoch, hardly a word is worth reporting

@@ -87,7 +87,7 @@ def test_configurations_build_a_model(corpus: str, tmp_path: Path) -> None:
         load("training", corpus), hubert=tiny_hubert_dir(tmp_path), clip=clip, work=tmp_path
     ).speechclip
     assert model.parallel_projection is not None
-    assert type(model.keyword_extractor).__name__ == "CifKeywordExtractor"
+    assert type(model.keyword_branch.extractor).__name__ == "CifKeywordExtractor"
     assert model.clip.image_tower is None  # pictures come as embeddings
 
 
@@ -206,7 +206,7 @@ def test_all_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
     model = load_speechclip(packed, trust_remote_code=True)
     assert model.parallel_projection is not None
-    assert type(model.keyword_extractor).__name__ == "OwnKeywords"
+    assert type(model.keyword_branch.extractor).__name__ == "OwnKeywords"
     uploaded = hub.repositories["owner/tiny"]
     assert "teacher: written caption" in uploaded["README.md"].decode()  # the results
     assert any(name.endswith(".zip") for name in uploaded), list(uploaded)

@@ -76,10 +76,10 @@ def load_trained(speechclip: SpeechCLIPModel, mapped: MappedWeights) -> None:
     missing, unexpected = speechclip.load_state_dict(mapped.trained, strict=False)
     assert not unexpected
     left = [key for key in missing if not key.startswith(speechclip.frozen_prefixes)]
-    learned = ["quantizer.temperature"] if mapped.quantizer_temperature is not None else []
-    assert set(left) <= set(learned)
-    if mapped.quantizer_temperature is not None:
-        speechclip.quantizer.temperature.data.fill_(mapped.quantizer_temperature.item())
+    learned = mapped.quantizer_temperature
+    assert set(left) <= ({"keyword_branch.quantizer.temperature"} if learned is not None else set())
+    if learned is not None:
+        speechclip.keyword_branch.quantizer.temperature.data.fill_(learned.item())
 
 
 # By the content's identity, which is nobody else's as long as the content is kept.
@@ -180,7 +180,7 @@ def in_our_layout(
     if "criterion.temperature" in recorded:
         ours["loss.log_scale"] = mapped.log_scale
     if "cascaded_branch.vector_quantizer.curr_temp" in recorded:
-        ours["quantizer.temperature"] = mapped.quantizer_temperature
+        ours["keyword_branch.quantizer.temperature"] = mapped.quantizer_temperature
     known = {*mapped.renamed, "criterion.temperature"}
     known.add("cascaded_branch.vector_quantizer.curr_temp")
     assert set(recorded) <= known
@@ -208,11 +208,12 @@ def zero_gradients(speechclip: SpeechCLIPModel, keywords: Keywords | None) -> di
     Returns:
         Our name -> True at such entries, in the weight's shape.
     """
-    if keywords is None or speechclip.keyword_norm is None:
+    if keywords is None or speechclip.keyword_branch.norm is None:
         return {}
-    layers = list(speechclip.keyword_projection)
-    zero = {f"keyword_projection.{len(layers) - 1}.bias": torch.ones_like(layers[-1].bias).bool()}
-    shared = speechclip.keyword_norm.num_slots is None
+    layers = list(speechclip.keyword_branch.projection)
+    last = f"keyword_branch.projection.{len(layers) - 1}.bias"
+    zero = {last: torch.ones_like(layers[-1].bias).bool()}
+    shared = speechclip.keyword_branch.norm.num_slots is None
     x, settled = keywords.slots.detach(), {}
     for index, layer in enumerate(layers):
         if isinstance(layer, torch.nn.ReLU):
@@ -221,9 +222,9 @@ def zero_gradients(speechclip: SpeechCLIPModel, keywords: Keywords | None) -> di
         x = layer(x)
     affine = True  # from here to the batch norm
     for index in reversed(settled):
-        zero[f"keyword_projection.{index}.bias"] = settled[index] & affine
+        zero[f"keyword_branch.projection.{index}.bias"] = settled[index] & affine
         affine = affine and bool(settled[index].all())
-    from_queries = speechclip.keyword_extractor.num_queries > 0
+    from_queries = speechclip.keyword_branch.num_queries > 0
     if affine and from_queries and speechclip.parallel_projection is None:
         zero["attention.norm.bias"] = torch.ones_like(speechclip.attention.norm.bias).bool()
     return zero

@@ -161,9 +161,10 @@ def test_every_architecture_survives_conversion(
     write_lightning(path, complete(content), content["config"])
     convert_checkpoint(path, tmp_path / "converted")
     model = load_speechclip(tmp_path / "converted", image_tower=False)
-    if model.vocabulary is not None:
-        assert list(model.vocabulary.ids) == list(content["vocab"]["ids"])
-        forbidden = model.forbidden_rows.nonzero()[:, 0].tolist()
+    branch = model.keyword_branch
+    if branch is not None:
+        assert list(branch.vocabulary.ids) == list(content["vocab"]["ids"])
+        forbidden = branch.forbidden.nonzero()[:, 0].tolist()
         assert forbidden == sorted(content["vocab"]["forbidden_rows"])
     for recorded in case["outputs"]["utterances"]:
         hidden_states = recorded["hidden_states"].transpose(0, 1)
@@ -220,7 +221,7 @@ def switched_on(directory: Path, copy: Path) -> Path:
 
 def compare(model: SpeechCLIPModel, output: SpeechOutput, recorded: Mapping[str, Any]) -> None:
     if recorded.get("token_ids") is not None:
-        ids = torch.tensor(model.vocabulary.ids)[output.keywords.quantized.rows]
+        ids = torch.tensor(model.keyword_branch.vocabulary.ids)[output.keywords.quantized.rows]
         lengths = output.keywords.lengths
         if recorded.get("slot_lengths") is not None:
             assert lengths.tolist() == recorded["slot_lengths"].tolist()

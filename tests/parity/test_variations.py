@@ -111,7 +111,7 @@ def test_open_hidden_units_may_wander(monkeypatch: pytest.MonkeyPatch) -> None:
     test_models.test_training_trajectory(content, case)
     monkeypatch.setattr(test_models, "zero_gradients", lambda *_: {})
     # both biases of the projection: the batch norm behind it takes away what they add
-    with pytest.raises(AssertionError, match=r"keyword_projection\.[03]\.bias"):
+    with pytest.raises(AssertionError, match=r"keyword_branch\.projection\.[03]\.bias"):
         test_models.test_training_trajectory(content, case)
 
 

@@ -188,7 +188,7 @@ def test_gradients_reach_what_chooses_the_keywords(model_dir: Path) -> None:
     moving = expert.train()(waves(6000))["cascaded_embedding"]
     assert not still.requires_grad
     moving.sum().backward()
-    assert expert.model.keyword_projection[0].weight.grad.abs().sum() > 0
+    assert expert.model.keyword_branch.projection[0].weight.grad.abs().sum() > 0
 
 
 def test_gradients_reach_the_waveform(expert: UpstreamExpert) -> None:
@@ -237,7 +237,7 @@ def test_utterance_outputs(model_dir: Path, tmp_path: Path) -> None:
     torch.testing.assert_close(result["cascaded_embedding"], expected.cascaded)
     assert result["parallel"].shape == (2, result["hidden_states"][0].size(1), CLIP_DIM)
     assert torch.equal(result["parallel"][:, 3], result["parallel_embedding"])
-    ids = model.vocabulary.ids
+    ids = model.keyword_branch.vocabulary.ids
     for utterance, number in enumerate(expected.keywords.lengths.tolist()):
         rows = expected.keywords.quantized.rows[utterance, :number].tolist()
         assert result["keywords"][utterance] == tuple(

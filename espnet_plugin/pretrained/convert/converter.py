@@ -177,7 +177,7 @@ def _convert_trained(
         conf, value = config["quantizer_conf"], mapped.quantizer_temperature
         stored = round(float(value), 6)
         if isinstance(conf["temperature"], str):  # learned
-            trained["quantizer.temperature"] = value.reshape(())
+            trained["keyword_branch.quantizer.temperature"] = value.reshape(())
         elif abs(stored - conf["temperature"]) > 1e-6:
             notes.append(
                 f"quantizer temperature {stored} of the weights taken, the configuration says "

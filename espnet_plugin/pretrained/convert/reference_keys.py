@@ -21,13 +21,16 @@ TRAINED: tuple[tuple[str, str], ...] = (
     (rf"{_BRANCH}self_att\.model\.norm\.(.+)", r"attention.norm.\1"),
     (rf"{_PARALLEL}\.(?:sequential\.)?(\d)\.(.+)", r"parallel_projection.\1.\2"),
     (rf"{_PARALLEL}\.(weight|bias)", r"parallel_projection.0.\1"),
-    (r"cascaded_branch\.linear_proj\.(?:sequential\.)?(\d)\.(.+)", r"keyword_projection.\1.\2"),
-    (r"cascaded_branch\.linear_proj\.(weight|bias)", r"keyword_projection.0.\1"),
-    (r"cascaded_branch\.bn_layer\.bn_layer\.(.+)", r"keyword_norm.norm.\1"),
-    (r"cascaded_branch\.downsampling\.conv\.(.+)", r"keyword_extractor.cif.conv.\1"),
+    (
+        r"cascaded_branch\.linear_proj\.(?:sequential\.)?(\d)\.(.+)",
+        r"keyword_branch.projection.\1.\2",
+    ),
+    (r"cascaded_branch\.linear_proj\.(weight|bias)", r"keyword_branch.projection.0.\1"),
+    (r"cascaded_branch\.bn_layer\.bn_layer\.(.+)", r"keyword_branch.norm.norm.\1"),
+    (r"cascaded_branch\.downsampling\.conv\.(.+)", r"keyword_branch.extractor.cif.conv.\1"),
     (
         r"cascaded_branch\.downsampling\.weight_proj\.1\.(.+)",
-        r"keyword_extractor.cif.weight_projection.1.\1",
+        r"keyword_branch.extractor.cif.weight_projection.1.\1",
     ),
 )
 SEPARATE_NORM = r"cascaded_branch\.bn_layer\.bn_layers\.(\d+)\.(.+)"
@@ -35,7 +38,7 @@ SEPARATE_NORM = r"cascaded_branch\.bn_layer\.bn_layers\.(\d+)\.(.+)"
 QUERIES = {
     "parallel_branch.cls": "parallel_query",
     "cascaded_branch.parallel_cls": "parallel_query",
-    "cascaded_branch.cascaded_cls": "keyword_extractor.queries",
+    "cascaded_branch.cascaded_cls": "keyword_branch.extractor.queries",
 }
 SPEECH_ENCODER = "audio_encoder.encoder."
 CLIP = "clip.model."
@@ -97,7 +100,7 @@ def map_weights(state_dict: Mapping[str, Tensor]) -> MappedWeights:
             mapped.quantizer_temperature = value
         elif key == "cascaded_branch.cls":
             # a hybrid+ model's only query is the parallel one; a cascaded model's are for keywords
-            name = "parallel_query" if hybrid_plus else "keyword_extractor.queries"
+            name = "parallel_query" if hybrid_plus else "keyword_branch.extractor.queries"
             mapped.add_trained(key, name, value[0])
         elif key in QUERIES:
             mapped.add_trained(key, QUERIES[key], value[0])
@@ -129,5 +132,5 @@ def _map_separate_norms(state_dict: Mapping[str, Tensor], mapped: MappedWeights)
     for name, keys in parts.items():
         ordered = [state_dict[keys[slot]] for slot in sorted(keys)]
         whole = ordered[0] if ordered[0].dim() == 0 else torch.stack(ordered, dim=1).flatten()
-        mapped.trained[f"keyword_norm.norm.{name}"] = whole
-        mapped.renamed.update(dict.fromkeys(keys.values(), f"keyword_norm.norm.{name}"))
+        mapped.trained[f"keyword_branch.norm.norm.{name}"] = whole
+        mapped.renamed.update(dict.fromkeys(keys.values(), f"keyword_branch.norm.norm.{name}"))

@@ -43,7 +43,7 @@ def test_configuration_builds(path: Path, model_options: list[str], tmp_path: Pa
     model = SpeechCLIPTask.build_model(args).speechclip
     architecture = re.sub("^[a-z0-9]+_(base_|large_|babel_)?", "", path.stem)
     assert (model.parallel_projection is not None) == (not architecture.startswith("cascaded"))
-    extractor = type(model.keyword_extractor).__name__
+    extractor = type(model.keyword_branch and model.keyword_branch.extractor).__name__
     expected = "CifKeywordExtractor" if "plus" in architecture else "ClsKeywordExtractor"
     assert extractor == ("NoneType" if architecture == "parallel" else expected)
     # after the last entry the learning rate falls to the optimizer's own, which must be tiny

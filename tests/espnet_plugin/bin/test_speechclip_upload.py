@@ -171,8 +171,8 @@ def test_what_is_in_memory_is_saved(forms: dict[str, Path], form: str, tmp_path:
     with torch.no_grad():
         for weight in model.model.parameters():
             weight.mul_(1.05 if weight.requires_grad else 1.0)
-    model.model.keyword_norm.norm.running_mean.add_(0.5)
-    model.model.token_table.mul_(-1)
+    model.model.keyword_branch.norm.norm.running_mean.add_(0.5)
+    model.model.keyword_branch.table.mul_(-1)
     model.save_pretrained(tmp_path / "saved")
     saved = SpeechCLIP.from_pretrained(tmp_path / "saved", device="cpu")
     now, loaded = (m.encode_speech(speech, branch="both") for m in (model, saved))

@@ -39,7 +39,7 @@ def test_a_keyword_is_called_by_the_row_that_the_text_tower_read(
     config: dict[str, Any], dtype: str
 ) -> None:
     model = inference(config, dtype=dtype)
-    table = model.model.token_table  # rows that 16 bits can hardly tell apart
+    table = model.model.keyword_branch.table  # rows that 16 bits can hardly tell apart
     table.copy_(table[:1] + 0.003 * table.std() * torch.randn_like(table))
     output = model.encode(speech=torch.tensor(SPEECH)[None], speech_lengths=torch.tensor([32000]))
     found = output.keywords
@@ -51,7 +51,7 @@ def test_a_keyword_is_called_by_the_row_that_the_text_tower_read(
     torch.testing.assert_close(found.quantized.embeddings[0, :number], table[rows])
     # a mean in 16 bits would prefer rows that none of its members chose
     assert found.quantized.similarities[0, :number].argmax(dim=-1).tolist() == rows.tolist()
-    ids = [model.model.vocabulary.ids[row] for row in rows.tolist()]
+    ids = [model.model.keyword_branch.vocabulary.ids[row] for row in rows.tolist()]
     for keyword, token_id in zip(result.keywords, ids, strict=True):
         assert keyword.token_id == keyword.top[0] == token_id
 
@@ -65,7 +65,7 @@ def test_the_row_that_was_read_comes_first_even_if_another_is_nearer(
     second = quantized.similarities.topk(2, dim=-1).indices[..., 1]
     quantized.rows.copy_(second)
     (result,) = utterance_results(model.model, output)
-    keyword, ids = result.keywords[0], model.model.vocabulary.ids
+    keyword, ids = result.keywords[0], model.model.keyword_branch.vocabulary.ids
     assert keyword.token_id == keyword.top[0] == ids[int(second[0, 0])]
     assert keyword.score == pytest.approx(float(quantized.similarities[0, 0, second[0, 0]]))
 

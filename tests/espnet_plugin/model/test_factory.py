@@ -15,7 +15,7 @@ from espnet_plugin.model.quantizer import TokenQuantizer
 from espnet_plugin.teachers.backends.huggingface import HuggingFaceBackend
 from espnet_plugin.teachers.clip import FrozenCLIP
 from espnet_plugin.teachers.speech_encoder import FrozenSpeechEncoder, SpeechStates
-from tests.tiny import CLIP_DIM, tiny_clip_config, tiny_clip_weights, tiny_hubert_dir
+from tests.tiny import CLIP_DIM, HUBERT_DIM, tiny_clip_config, tiny_clip_weights, tiny_hubert_dir
 
 
 @pytest.fixture(scope="module")
@@ -52,18 +52,18 @@ def test_keyword_norm_is_per_slot_where_their_number_is_fixed_unless_told_not_to
         keyword_extractor_conf=extractor_conf,
         keyword_norm_conf=norm_conf | {"scale": 2.0},
     )
-    norm = model.keyword_norm
+    norm = model.keyword_branch.norm
     assert norm.norm.num_features == channels
-    deviations = 2 * model.token_table.std(dim=0)
+    deviations = 2 * model.keyword_branch.table.std(dim=0)
     assert torch.allclose(norm.norm.weight.view(CLIP_DIM, -1), deviations[:, None])
 
 
 def test_time_masks_act_in_training_only(teachers) -> None:
-    model = build(teachers, model_conf={"time_masks": 2, "time_mask_frames": 3})
+    model = build(teachers, model_conf={"time_masks": 2})
     plain = build(teachers)
     plain.load_state_dict(model.state_dict())
     layers = len(model.layer_weighting.weights)
-    states = SpeechStates(torch.randn(2, layers, 9, model.dim), torch.tensor([9, 4]))
+    states = SpeechStates(torch.randn(2, layers, 9, model.speech_encoder.dim), torch.tensor([9, 4]))
     assert torch.equal(model.eval()(states).parallel, plain.eval()(states).parallel)
     assert not torch.equal(model.train()(states).parallel, plain.train()(states).parallel)
 
@@ -71,20 +71,19 @@ def test_time_masks_act_in_training_only(teachers) -> None:
 def test_reach_spares_the_query_and_needs_segments(teachers) -> None:
     for parallel in (True, False):
         model = build(teachers, attention_conf={"reach": 16}, model_conf={"parallel": parallel})
-        assert (model.attention.reach, model.attention.num_queries) == (16, int(parallel))
-        assert model.num_queries == int(parallel)
+        assert (model.attention.reach, model.num_queries) == (16, int(parallel))
     with pytest.raises(ValueError, match="attention_conf.reach needs keyword_extractor: cif"):
         build(teachers, attention_conf={"reach": 16}, keyword_extractor="cls")
     own = build(teachers, attention_conf={"reach": 16}, keyword_extractor=f"{__name__}:TwoQueries")
-    assert own.attention.num_queries == own.num_queries == 3
+    assert own.num_queries == 3
 
 
 @pytest.mark.parametrize("extractor", ["cls", "cif"])
 def test_keywords_without_a_norm(teachers, extractor: str) -> None:
     model = build(teachers, keyword_extractor=extractor, keyword_norm="none")
-    assert not any(key.startswith("keyword_norm") for key in model.state_dict())
+    assert not any(key.startswith("keyword_branch.norm") for key in model.state_dict())
     layers = len(model.layer_weighting.weights)
-    states = SpeechStates(torch.randn(2, layers, 9, model.dim), torch.tensor([9, 4]))
+    states = SpeechStates(torch.randn(2, layers, 9, model.speech_encoder.dim), torch.tensor([9, 4]))
     keywords = model(states).keywords
     assert torch.equal(keywords.embeddings, keywords.projected)
     with pytest.raises(ValueError, match="keyword_norm: 'layer' is not known; .*batch, none"):
@@ -99,15 +98,22 @@ def test_unknown_option_of_the_norm_is_named_beside_the_known_ones(teachers) -> 
 @pytest.mark.parametrize("key", ["attention", "keyword_extractor", "keyword_norm", "quantizer"])
 def test_a_class_is_named_by_our_word_or_as_ones_own(teachers, key: str) -> None:
     for word, ours in COMPONENTS[key].items():
-        module = getattr(build(teachers, **{key: word}), key)
+        module = part_of(build(teachers, **{key: word}), key)
         assert module is None if ours is None else type(module) is ours
     own = OWN[key]
     model = build(teachers, **{key: f"{__name__}:{own.__name__}"})
-    assert type(getattr(model, key)) is own
-    states = SpeechStates(torch.randn(2, 3, 9, model.dim), torch.tensor([9, 4]))
+    assert type(part_of(model, key)) is own
+    states = SpeechStates(torch.randn(2, 3, 9, model.speech_encoder.dim), torch.tensor([9, 4]))
     assert model(states).cascaded.shape == (2, CLIP_DIM)
     with pytest.raises(ValueError, match=f"{key}: 'xyz' is not known; .*module:Class"):
         build(teachers, **{key: "xyz"})
+
+
+def part_of(model: SpeechCLIPModel, key: str) -> nn.Module | None:
+    """What a key of the configuration names."""
+    if key == "attention":
+        return model.attention
+    return model.keyword_branch and getattr(model.keyword_branch, key.removeprefix("keyword_"))
 
 
 def test_errors_of_a_class_of_ones_own_say_what_to_do(teachers) -> None:
@@ -140,6 +146,7 @@ class EachFrame(nn.Module):
 
 class TwoQueries(EachFrame):
     num_queries = 2
+    queries = torch.zeros(2, HUBERT_DIM)
 
 
 class OwnAttention(AttentionBlock):
@@ -165,7 +172,7 @@ OWN = {
 def test_a_batch_in_parts_gives_the_same_with_an_extractor_of_ones_own(teachers) -> None:
     model = build(teachers, keyword_extractor=f"{__name__}:EachFrame").eval()
     lengths = torch.tensor([9, 4])
-    hidden = torch.randn(2, 3, 9, model.dim)
+    hidden = torch.randn(2, 3, 9, model.speech_encoder.dim)
     parts = [SpeechStates(hidden[:1], lengths[:1]), SpeechStates(hidden[1:, :, :4], lengths[1:])]
     whole, in_parts = model(SpeechStates(hidden, lengths)), model(*parts)
     torch.testing.assert_close(in_parts.cascaded, whole.cascaded)

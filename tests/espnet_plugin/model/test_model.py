@@ -56,7 +56,8 @@ def build(name: str, teachers: dict[str, object]) -> SpeechCLIPModel:
 
 
 def states(model: SpeechCLIPModel, lengths: list[int]) -> SpeechStates:
-    hidden = torch.randn(len(lengths), model.speech_encoder.num_layers, max(lengths), model.dim)
+    encoder = model.speech_encoder
+    hidden = torch.randn(len(lengths), encoder.num_layers, max(lengths), encoder.dim)
     return SpeechStates(hidden, torch.tensor(lengths))
 
 
@@ -151,7 +152,8 @@ def test_embeddings_have_unit_length(name, teachers):
 
 def test_special_tokens_are_never_keywords(teachers):
     model = build("hybrid_plus", teachers).eval()
-    model.token_table[VOCABULARY.index(49406)] = 100 * torch.ones(model.token_table.size(1))
+    table = model.keyword_branch.table
+    table[VOCABULARY.index(49406)] = 100 * torch.ones(table.size(1))
     rows = model(states(model, [80, 60])).keywords.quantized.rows
     assert VOCABULARY.index(49406) not in rows
 
@@ -195,7 +197,7 @@ def test_aligned_spans_divide_the_frames_and_change_nothing_else(teachers):
     model = build("hybrid_plus_with_neighbours_and_merged_repeats", teachers).eval()
     given = states(model, [40, 25])
     aligned = model(given)
-    model.align_spans = False
+    model.keyword_branch.align_spans = False
     fired = model(given)
     torch.testing.assert_close(aligned.cascaded, fired.cascaded)
     assert torch.equal(aligned.keywords.lengths, fired.keywords.lengths)
@@ -208,12 +210,12 @@ def test_aligned_spans_divide_the_frames_and_change_nothing_else(teachers):
 
 def test_blanks_leave_keywords_out_but_never_all(teachers):
     model = build("hybrid_plus_with_blanks", teachers).eval()
-    batch = states(model, [12, 9, 4])
+    branch, batch = model.keyword_branch, states(model, [12, 9, 4])
     with torch.no_grad():
         few_blanks = model(batch)  # none is likely
-        model.blank.bias.fill_(9.0)
+        branch.blank.bias.fill_(9.0)
         all_blank = model(batch)
-        model.blank, model.merge_repeats = None, True
+        branch.blank, branch.merge_repeats = None, True
         merged = model(batch)
     assert few_blanks.keywords.lengths.tolist() == merged.keywords.lengths.tolist()
     torch.testing.assert_close(few_blanks.cascaded, merged.cascaded)
@@ -222,14 +224,15 @@ def test_blanks_leave_keywords_out_but_never_all(teachers):
 
 def test_keys_start_as_the_table_and_choose_what_the_text_tower_reads(teachers):
     model = build("hybrid_plus_with_blanks", teachers).eval()
-    torch.testing.assert_close(normalize(model.keys), normalize(model.token_table))
+    branch = model.keyword_branch
+    torch.testing.assert_close(normalize(branch.keys), normalize(branch.table))
     batch = states(model, [12, 9])
     with torch.no_grad():
         said = normalize(model(batch).keywords.embeddings[0, 0], dim=-1)
-        model.key_offsets[4] = 1e6 * said  # that of row 4 now lies where the keyword does
+        branch.key_offsets[4] = 1e6 * said  # that of row 4 now lies where the keyword does
         first = model(batch).keywords.quantized
     assert first.rows[0, 0] == 4
-    torch.testing.assert_close(first.embeddings[0, 0], model.token_table[4])
+    torch.testing.assert_close(first.embeddings[0, 0], branch.table[4])
 
 
 def test_blanks_need_mixtures(teachers):

@@ -75,7 +75,7 @@ def test_a_name_is_fetched_once_and_said_what_it_is(
     caplog.clear()
     assert resolve_model(NAME) == directory
     assert len(hub.downloads) == 1 and not caplog.text
-    assert load_speechclip(NAME, image_tower=False).keyword_extractor is not None
+    assert load_speechclip(NAME, image_tower=False).keyword_branch is not None
 
 
 def test_offline_what_is_missing_is_named(

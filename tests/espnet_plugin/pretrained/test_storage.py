@@ -65,7 +65,7 @@ def assert_same(ours: SpeechCLIPModel, theirs: SpeechCLIPModel) -> None:
     mine, other = (model.encode_speech(SPEECH, LENGTHS) for model in (ours, theirs))
     assert torch.equal(mine.parallel, other.parallel)
     assert torch.equal(mine.keywords.quantized.rows, other.keywords.quantized.rows)
-    assert ours.vocabulary == theirs.vocabulary
+    assert ours.keyword_branch.vocabulary == theirs.keyword_branch.vocabulary
     assert ours.compatibility == theirs.compatibility
     if ours.clip.text_tower is not None:
         assert torch.equal(mine.cascaded, other.cascaded)
@@ -101,7 +101,7 @@ def test_round_trip_without_the_originals(
     assert stored["speech_encoder_conf"]["model"] == "speech_encoder"
     trained = load_file(tmp_path / "there" / "model.safetensors")
     assert not any(key.startswith(model.frozen_prefixes) for key in trained)
-    assert torch.equal(trained["token_table"], model.token_table)
+    assert torch.equal(trained["token_table"], model.keyword_branch.table)
     images = torch.randn(1, 3, 32, 32)
     theirs = model.encode_images(images)
     assert torch.equal(load_speechclip(tmp_path / "there").encode_images(images), theirs)
@@ -125,7 +125,7 @@ def test_parallel_model(config: dict[str, Any], extractor: str | None, tmp_path:
     loaded = load_speechclip(tmp_path / "out", image_tower=False, text_tower=False)
     ours, theirs = loaded.encode_speech(SPEECH), model.encode_speech(SPEECH)
     assert torch.equal(ours.parallel, theirs.parallel)
-    assert loaded.vocabulary is None
+    assert loaded.keyword_branch is None
 
 
 def experiment(model: SpeechCLIPModel, config: dict[str, Any], directory: Path) -> Path:

@@ -405,7 +405,7 @@ def test_unknown_options_are_named(
 
 def test_the_keyword_norm_can_be_left_out(tiny_corpus, model_arguments) -> None:
     args = parsed(tiny_corpus, model_arguments, "--keyword_norm", "none")
-    assert SpeechCLIPTask.build_model(args).speechclip.keyword_norm is None
+    assert SpeechCLIPTask.build_model(args).speechclip.keyword_branch.norm is None
 
 
 def test_unknown_key_of_a_yaml_file_is_named(tmp_path: Path, capsys) -> None:
@@ -453,7 +453,7 @@ def test_other_architectures_build(
     arguments = model_arguments[:position] + model_arguments[position + 2 :]
     model = SpeechCLIPTask.build_model(parsed(tiny_corpus, arguments, *architecture)).speechclip
     assert (model.parallel_projection is not None) == has_parallel
-    assert (model.keyword_extractor is not None) == has_keywords
+    assert (model.keyword_branch is not None) == has_keywords
 
 
 @pytest.mark.parametrize("key", COMPONENTS)
@@ -480,7 +480,7 @@ def test_an_update_counts_and_keeps_temperatures_in_bounds(tiny_corpus, model_ar
     args = parsed(tiny_corpus, model_arguments, "--quantizer_conf", "temperature=learned")
     model = SpeechCLIPTask.build_model(args)
     (optimizer,) = SpeechCLIPTask.build_optimizers(args, model)
-    scale, temperature = model.loss.log_scale, model.speechclip.quantizer.temperature
+    scale, temperature = model.loss.log_scale, model.speechclip.keyword_branch.quantizer.temperature
     scale.data.fill_(99.0)
     temperature.data.fill_(-1.0)
     scale.grad, temperature.grad = torch.zeros(2)

@@ -55,7 +55,8 @@ def test_the_token_table_is_not_sent_at_every_step(model) -> None:
     ignored = set(model._ddp_params_and_buffers_to_ignore)
     sent = {name for name, _ in model.named_buffers()} - ignored
     norm = [f"running_{n}" for n in ("mean", "var")] + ["num_batches_tracked"]
-    assert sent == {"num_updates", *(f"speechclip.keyword_norm.norm.{name}" for name in norm)}
+    own = (f"speechclip.keyword_branch.norm.norm.{name}" for name in norm)
+    assert sent == {"num_updates", *own}
     assert not ignored & {name for name, _ in model.named_parameters()}
 
 
@@ -129,7 +130,8 @@ def test_the_naming_loss_in_the_sum(model_arguments, batch) -> None:
         torch.ones(encoded.speech.keywords.quantized.rows.shape),
         encoded.images,
     ).backward()
-    assert all(p.grad.abs().sum() > 0 for p in model.speechclip.keyword_projection.parameters())
+    projection = model.speechclip.keyword_branch.projection
+    assert all(p.grad.abs().sum() > 0 for p in projection.parameters())
     assert not [name for name in model.state_dict() if name.startswith("naming")]
     tables = {name for name, _ in model.named_buffers() if name.startswith("naming")}
     assert tables and tables <= set(model._ddp_params_and_buffers_to_ignore)

@@ -137,8 +137,8 @@ def test_the_host_waits_at_most_twice(model, batch, in_parts, from_states) -> No
         loss = model(**batch)[0]
         loss.backward()
     # the lengths of the recordings, and the largest number of keywords where that varies
-    varies = model.speechclip.keyword_extractor is not None
-    varies = varies and model.speechclip.keyword_extractor.num_slots is None
+    branch = model.speechclip.keyword_branch
+    varies = branch is not None and branch.extractor.num_slots is None
     assert looks.names == ["tolist"] + ["aten._local_scalar_dense"] * varies
     optimizer.step()
     with Looks() as looks:

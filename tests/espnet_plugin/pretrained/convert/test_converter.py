@@ -66,7 +66,7 @@ def test_every_released_layout_converts_and_loads(path: Path, tmp_path: Path) ->
     report = convert_checkpoint(tmp_path / "released.ckpt", tmp_path / "out")
     model = load_speechclip(tmp_path / "out", image_tower=False, text_tower=False)
     trained = load_file(tmp_path / "out" / "model.safetensors")
-    assert ("token_table" in trained) == (model.keyword_extractor is not None)
+    assert ("token_table" in trained) == (model.keyword_branch is not None)
     output = model.encode_speech(torch.randn(1, 4000))
     assert (output.parallel is None) == ("cascaded" in report.architecture)
     assert (output.keywords is None) == (report.architecture == "parallel")
@@ -164,7 +164,7 @@ KEYWORD_PROJECTION = "cascaded_branch.linear_proj."
 LAYER_3 = "audio_encoder.encoder.encoder.layers.3."
 BAD_WEIGHTS = [
     (drop("cascaded_branch.parallel_proj.bias"), "parallel_projection.0.bias is missing"),
-    (drop("cascaded_branch.bn_layer"), "keyword_norm.norm.bias is missing"),
+    (drop("cascaded_branch.bn_layer"), "keyword_branch.norm.norm.bias is missing"),
     (drop("cascaded_branch.self_att"), "no weights under cascaded_branch.self_att"),
     (drop("audio_encoder.weightedsum_layer"), "lack audio_encoder.weightedsum_layer.weights"),
     (drop("audio_encoder.encoder."), "not a HuBERT: it has no feature_extractor"),
@@ -313,7 +313,8 @@ def test_one_batch_norm_for_all_keywords(tmp_path: Path) -> None:
 
     keyword["batchnorms"] |= {"type": "eachKw"}
     write_lightning(tmp_path / "wrong.ckpt", weights, config)
-    with pytest.raises(ValueError, match=r"keyword_norm.norm.bias is \(32,\) instead of \(256,\)"):
+    message = r"keyword_branch.norm.norm.bias is \(32,\) instead of \(256,\)"
+    with pytest.raises(ValueError, match=message):
         convert_checkpoint(tmp_path / "wrong.ckpt", tmp_path / "wrong")
 
 
