@@ -19,10 +19,11 @@ from torch.nn.utils.rnn import pad_sequence
 
 from espnet_plugin.model.blank import choose_blanks
 from espnet_plugin.model.keywords import Keywords, merge_repeats
-from espnet_plugin.model.model import SpeechOutput
+from espnet_plugin.model.output import SpeechOutput
 from espnet_plugin.pretrained.names import EXPECTED, resolve_model
 from espnet_plugin.pretrained.storage import load_speechclip
 from espnet_plugin.teachers.backends.waveform import float_samples
+from espnet_plugin.teachers.speech_batch import SpeechBatch
 
 SAMPLING_RATE = 16000
 OUTPUTS = ("parallel", "cascaded", "keywords")
@@ -173,14 +174,14 @@ class UpstreamExpert(nn.Module):
             ValueError: If the list is empty, or an utterance is empty, not one-dimensional or not
                 finite.
         """
-        speech, lengths = self._batch(wavs)
-        states = self.model.speech_encoder.encode(speech, lengths)
+        batch = self._batch(wavs)
+        states = self.model.speech_encoder.encode(batch.waveforms, batch.lengths)
         if self.outputs:
             output = self.model(states, step=TRAINED)
             block_states = output.states
         else:
             output, block_states = None, self.model.block_states(states)
-        samples = torch.tensor([len(wav) for wav in wavs], device=speech.device)
+        samples = torch.tensor([len(wav) for wav in wavs], device=batch.lengths.device)
         counted = -(-samples // self.get_downsample_rates())  # as s3prl.nn does
         hidden_states = tuple(
             continue_with_last_frame(state, states.lengths, counted)
@@ -224,8 +225,8 @@ class UpstreamExpert(nn.Module):
         blank = choose_blanks(1 - keywords.reading.said, keywords.lengths)
         return merge_repeats(replace(keywords, quantized=quantized), blank)
 
-    def _batch(self, wavs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Padded (batch, samples) and numbers of samples (batch,), at least ``min_samples``."""
+    def _batch(self, wavs: Sequence[Tensor]) -> SpeechBatch:
+        """Utterances as one batch, each of at least ``min_samples``."""
         if not isinstance(wavs, (list, tuple)):
             raise TypeError(
                 f"an upstream takes a list of utterances, not {type(wavs).__name__}; put a single "
@@ -254,7 +255,7 @@ class UpstreamExpert(nn.Module):
             number = int(finite.logical_not().nonzero()[0])
             raise ValueError(f"utterance {number} has NaN or infinite samples")
         speech = F.pad(speech, (0, max(0, self.min_samples - speech.size(1))))
-        return speech, lengths.clamp(min=self.min_samples)
+        return SpeechBatch(lengths.clamp(min=self.min_samples), speech)
 
     def _is_used(self, name: str) -> bool:
         """Whether the outputs depend on a parameter of the trained part."""

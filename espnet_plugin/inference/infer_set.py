@@ -9,7 +9,6 @@ from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from espnet_plugin.data.audio import checked_speech
@@ -28,6 +27,7 @@ from espnet_plugin.inference.results import (
 from espnet_plugin.inference.speechclip import SpeechCLIP
 from espnet_plugin.inference.utterance import MAX_SECONDS, is_too_long
 from espnet_plugin.teachers.clip import FrozenCLIP
+from espnet_plugin.teachers.speech_batch import SpeechBatch, waveform_batch
 
 SMALLER = (
     "give a smaller batch_seconds (--batch_seconds), or max_seconds (--max_seconds) for one "
@@ -47,16 +47,11 @@ def _prepared(
 
 # ESPnet's CommonCollateFn does the same, but importing it takes 8 s of CPU in each job: it brings
 # the grapheme-to-phoneme libraries of all languages
-def _padded(
-    items: Sequence[dict[str, np.ndarray]],
-) -> dict[str, Tensor]:
-    """The arrays of utterances as a padded batch with ``*_lengths``."""
-    batch = {}
-    for name in items[0]:
-        rows = [torch.from_numpy(arrays[name]) for arrays in items]
-        batch[name] = pad_sequence(rows, batch_first=True)
-        batch[f"{name}_lengths"] = torch.tensor([len(row) for row in rows])
-    return batch
+def _padded(items: Sequence[dict[str, np.ndarray]]) -> SpeechBatch:
+    """The speech of utterances as one batch."""
+    rows = [torch.from_numpy(arrays["speech"]) for arrays in items]
+    lengths = torch.tensor([len(row) for row in rows])
+    return waveform_batch(pad_sequence(rows, batch_first=True), lengths)
 
 
 def infer_set(
@@ -110,8 +105,7 @@ def infer_set(
     )
 
     def encode(items: list[dict[str, np.ndarray]]) -> Iterable[tuple[int, UtteranceResult]]:
-        tensors = {name: value.to(model.device) for name, value in _padded(items).items()}
-        results = utterance_results(model.model, model.encode(**tensors))
+        results = utterance_results(model.model, model.encode(_padded(items)))
         return zip([len(item["speech"]) for item in items], results, strict=True)
 
     for batch in encode_batches(

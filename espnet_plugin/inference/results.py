@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from espnet_plugin.data.keyword_file import Keyword
-from espnet_plugin.model.model import SpeechCLIPModel, SpeechOutput
+from espnet_plugin.model.model import SpeechCLIPModel
+from espnet_plugin.model.output import SpeechOutput
 
 NEAREST = 5
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from espnet_plugin.data.speech_activity import SILENT, WINDOW, speech_windows
@@ -34,12 +33,14 @@ from espnet_plugin.inference.utterance import (
     utterance_seconds,
 )
 from espnet_plugin.inference.words import SpokenWord, later, words_of
-from espnet_plugin.model.model import SpeechCLIPModel, SpeechOutput
+from espnet_plugin.model.model import SpeechCLIPModel
+from espnet_plugin.model.output import SpeechOutput
 from espnet_plugin.pretrained.choices import Choices
 from espnet_plugin.pretrained.storage import load_clip, load_with_choices, save_loaded
 from espnet_plugin.pretrained.storage_format import new_directory
 from espnet_plugin.teachers.clip import FrozenCLIP
-from espnet_plugin.teachers.speech_encoder import SpeechStates, batch_states
+from espnet_plugin.teachers.speech_batch import SpeechBatch, waveform_batch
+from espnet_plugin.teachers.speech_encoder import SpeechStates
 from espnet_plugin.utils.device import torch_device
 from espnet_plugin.utils.progress import progress
 from espnet_plugin.utils.scratch import scratch_folder
@@ -239,13 +240,8 @@ class SpeechCLIP:
         warn_of_early_ends(self.model, [utterance_name(speech)], [result.keywords_end])
         return result
 
-    def encode(self, **batch: Tensor) -> SpeechOutput:
-        """Embeds a padded batch of waveforms or of stored hidden states.
-
-        Args:
-            **batch: ``speech`` (batch, samples) and ``speech_lengths`` (batch,), or stored hidden
-                states, see :func:`~espnet_plugin.teachers.speech_encoder.batch_states`.
-        """
+    def encode(self, batch: SpeechBatch) -> SpeechOutput:
+        """Embeds a padded batch of waveforms or of stored hidden states."""
         return self._encode(self.model, batch)
 
     def encode_speech(
@@ -504,13 +500,13 @@ class SpeechCLIP:
         )
 
     def _encode_samples(self, model: SpeechCLIPModel, batch: list[np.ndarray]) -> SpeechOutput:
-        lengths = torch.tensor([len(samples) for samples in batch], device=self.device)
+        lengths = torch.tensor([len(samples) for samples in batch])
         speech = pad_sequence([torch.as_tensor(samples) for samples in batch], batch_first=True)
-        return self._encode(model, {"speech": speech.to(self.device), "speech_lengths": lengths})
+        return self._encode(model, waveform_batch(speech, lengths))
 
     @torch.no_grad()
-    def _encode(self, model: SpeechCLIPModel, batch: dict[str, Tensor]) -> SpeechOutput:
+    def _encode(self, model: SpeechCLIPModel, batch: SpeechBatch) -> SpeechOutput:
         device, half = torch.device(self.device).type, self.dtype != "float32"
         with torch.autocast(device, getattr(torch, self.dtype), enabled=half):
-            states = batch_states(self._model.speech_encoder, **batch)
+            states = self._model.speech_encoder.hidden_states(batch.to(self.device))
             return model(SpeechStates(states.hidden_states.float(), states.lengths))

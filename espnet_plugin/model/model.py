@@ -16,7 +16,6 @@ Papers: SpeechCLIP (arXiv 2210.00705), SpeechCLIP+ (arXiv 2402.06959).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -29,34 +28,13 @@ from espnet_plugin.model.keyword_branch import KeywordBranch, MixedSpeech
 from espnet_plugin.model.keywords import Keywords
 from espnet_plugin.model.layer_weighting import LayerWeighting
 from espnet_plugin.model.old_names import accept_old_names
-from espnet_plugin.teachers.backends.waveform import float_samples
+from espnet_plugin.model.output import SpeechOutput
 from espnet_plugin.teachers.clip import FrozenCLIP
+from espnet_plugin.teachers.speech_batch import waveform_batch
 from espnet_plugin.teachers.speech_encoder import FrozenSpeechEncoder, SpeechStates
 from espnet_plugin.utils.padding import mask_spans, padding_mask, zero_padding
 
 LONGEST_TIME_MASK = 16  # frames
-
-
-@dataclass(frozen=True)
-class SpeechOutput:
-    """Output of the model for a batch of speech.
-
-    Attributes:
-        states: Outputs of the trained block's layers at the frames, zero at padding, (batch,
-            frames, dim) each. A downstream task can use them beside the encoder's hidden states.
-            Empty for a batch in parts.
-        lengths: Number of frames, (batch,).
-        parallel: Utterance embedding, L2-normalised, (batch, embedding_dim).
-        cascaded: Embedding of the keywords through CLIP's text tower, L2-normalised, (batch,
-            embedding_dim).
-        keywords: The keywords.
-    """
-
-    states: tuple[Tensor, ...]
-    lengths: Tensor
-    parallel: Tensor | None
-    cascaded: Tensor | None
-    keywords: Keywords | None
 
 
 class SpeechCLIPModel(nn.Module):
@@ -187,14 +165,6 @@ class SpeechCLIPModel(nn.Module):
         """``SpeechOutput.states`` without the cost of embeddings and keywords."""
         return self._at_frames(self.run_block(states), states.lengths)
 
-    def target_lengths(
-        self, frame_lengths: Tensor, subword_lengths: Tensor | None = None
-    ) -> Tensor | None:
-        """Wanted number of keywords, (batch,); None when the extractor has no such target."""
-        if self.keyword_branch is None:
-            return None
-        return self.keyword_branch.extractor.target_lengths(frame_lengths, subword_lengths)
-
     def encode_speech(
         self,
         speech: Tensor | np.ndarray,
@@ -205,20 +175,12 @@ class SpeechCLIPModel(nn.Module):
         """Embeds waveforms, without gradients and in eval mode.
 
         Args:
-            speech: Mono at the encoder's sampling rate, in [-1, 1] or integers as in recordings: a
-                padded batch (batch, samples), or one utterance (samples,).
-            speech_lengths: Number of samples, (batch,); all by default.
+            speech, speech_lengths: See :func:`espnet_plugin.teachers.speech_batch.waveform_batch`.
             sampling_rate: Of ``speech`` in Hz, which is checked; nothing is resampled here.
 
         Raises:
-            TypeError: If ``speech`` is neither tensor nor array.
             ValueError: If it has another sampling rate, or shapes do not fit.
         """
-        if not isinstance(speech, (Tensor, np.ndarray)):
-            raise TypeError(
-                f"speech is of type {type(speech).__name__}: encode_speech takes one padded tensor "
-                "(batch, samples); SpeechCLIP takes files"
-            )
         rate = self.speech_encoder.sampling_rate
         if sampling_rate not in (None, rate):
             raise ValueError(
@@ -226,30 +188,14 @@ class SpeechCLIPModel(nn.Module):
                 "or use SpeechCLIP, which does"
             )
         weights = self.layer_weighting.weights
-        device = weights.device
-        speech = float_samples(torch.as_tensor(speech, device=device)).to(weights.dtype)
-        speech = speech[None] if speech.dim() == 1 else speech
-        if speech_lengths is None:
-            speech_lengths = torch.full(speech.shape[:1], speech.shape[-1])
-        speech_lengths = torch.as_tensor(speech_lengths, device=device)
+        batch = waveform_batch(speech, speech_lengths).to(weights.device, weights.dtype)
         was_training = self.training
         self.eval()
         try:
             with torch.inference_mode():
-                return self(self.speech_encoder(speech, speech_lengths))
+                return self(self.speech_encoder.hidden_states(batch))
         finally:
             self.train(was_training)
-
-    def encode_images(self, images: Tensor) -> Tensor:
-        """Embeds preprocessed images, L2-normalised, (batch, embedding_dim)."""
-        return self.clip.encode_images(images)
-
-    def encode_texts(self, texts: str | Sequence[str]) -> Tensor:
-        """Embeds texts with CLIP's own text tower, L2-normalised, (batch, embedding_dim).
-
-        A string is one text, of a batch of one.
-        """
-        return self.clip.encode_texts(texts)
 
     @property
     def trained_in_encoder(self) -> list[str]:

@@ -42,6 +42,7 @@ from espnet_plugin.tasks.speechclip_options import (
     trains_on_states,
 )
 from espnet_plugin.train.checkpoints import read_checkpoint
+from espnet_plugin.train.collate import WITHOUT_LENGTH, SpeechCollate
 from espnet_plugin.train.epoch_seeds import EpochIterFactory
 from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel
 from espnet_plugin.train.language_sampler import batch_sampler
@@ -123,12 +124,10 @@ class SpeechCLIPTask(AbsTask):
     def build_collate_fn(
         cls, args: argparse.Namespace, train: bool
     ) -> Callable[[Collection[tuple[str, dict[str, np.ndarray]]]], Any]:
-        """Pads speech and captions; image embeddings and ids have no length."""
-        return CommonCollateFn(
-            float_pad_value=0.0,
-            int_pad_value=-1,
-            not_sequence=("image", "image_id", "lids", "speech_states_dimensions"),
-        )
+        """Pads speech and captions; ESPnet's statistics stage gets plain tensors."""
+        if getattr(args, "collect_stats", False):
+            return CommonCollateFn(not_sequence=WITHOUT_LENGTH)
+        return SpeechCollate(normalized=getattr(args, "normalize_before_crop", False))
 
     @classmethod
     def build_preprocess_fn(
@@ -193,8 +192,8 @@ class SpeechCLIPTask(AbsTask):
             # a model must load without the vocabulary file
             args.keyword_vocabulary = list(branch.vocabulary.ids)
         args.crop_frames = crop_frames(args, speechclip.speech_encoder)
-        normalized_speech = getattr(args, "normalize_before_crop", False)
-        if normalized_speech and not speechclip.speech_encoder.normalize_waveform:
+        normalized = getattr(args, "normalize_before_crop", False)
+        if normalized and not speechclip.speech_encoder.normalize_waveform:
             raise ValueError(
                 "--normalize_before_crop true needs speech_encoder_conf.normalize_waveform: true, "
                 "which this speech encoder does not have"
@@ -202,7 +201,6 @@ class SpeechCLIPTask(AbsTask):
         return ESPnetSpeechCLIPModel(
             speechclip,
             loss,
-            normalized_speech=normalized_speech,
             **{name: model_conf[name] for name in OBJECTIVES if name in model_conf},
         )
 

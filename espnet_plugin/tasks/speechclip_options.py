@@ -28,7 +28,6 @@ DEFAULT_ENCODER = {"model": "facebook/hubert-base-ls960"}
 DEFAULT_CLIP = {"model": "ViT-B-32-quickgelu", "pretrained": "openai"}
 # What ESPnetSpeechCLIPModel and build_speechclip read of model_conf.
 OBJECTIVES = options_of(ESPnetSpeechCLIPModel)
-del OBJECTIVES["normalized_speech"]
 DEFAULT_MODEL = {"parallel": True, **MODEL_OPTIONS, "compatibility": {}, **OBJECTIVES}
 
 

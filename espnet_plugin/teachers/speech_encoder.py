@@ -12,17 +12,15 @@ from torch import Tensor, nn
 from espnet_plugin.teachers.backends import SpeechBackend
 from espnet_plugin.teachers.backends.waveform import (
     checked_ends,
-    float_samples,
     prepare_waveforms,
 )
 from espnet_plugin.teachers.quantized_states import dequantize_states
+from espnet_plugin.teachers.speech_batch import SpeechBatch
 from espnet_plugin.teachers.trained_parts import add_lora, last_layers
 from espnet_plugin.utils.options import check_options, options_of
 from espnet_plugin.utils.padding import PART_VALUES, split_by_length
 
 FRAME_LENGTH_RULES = ("exact", "rounded")
-# Parts of a batch of stored states of shape (batch, frames, ...).
-WITH_FRAMES = frozenset(("speech_states", "speech_states_scale"))
 
 
 @dataclass(frozen=True)
@@ -131,7 +129,7 @@ class FrozenSpeechEncoder(nn.Module):
         self, speech: Tensor, speech_lengths: Tensor, ends: Sequence[int], *, normalized: bool
     ) -> SpeechStates:
         waveforms, sample_lengths = prepare_waveforms(
-            float_samples(speech[:, : max(ends)]),
+            speech[:, : max(ends)],
             speech_lengths,
             normalize=self.normalize_waveform and not normalized,
             min_samples=self.min_samples,
@@ -151,111 +149,54 @@ class FrozenSpeechEncoder(nn.Module):
         """Encodes a batch of utterances.
 
         Args:
-            speech: (batch, samples) in [-1, 1], or integers as in recordings; samples after an
-                utterance's end are ignored.
+            speech: Floating point in [-1, 1], (batch, samples); samples after an utterance's end
+                are ignored.
             speech_lengths: (batch,) numbers of samples, each at least 1. An utterance shorter
                 than one frame is padded with zeros to one frame.
             normalized: The waveforms are already normalised, whatever ``normalize_waveform`` is.
 
         Raises:
-            TypeError: If the samples are of another type, see ``float_samples``.
+            TypeError: If the samples are integers.
             ValueError: If shapes or lengths do not fit.
         """
         with self._gradients():
             return self.encode(speech, speech_lengths, normalized=normalized)
 
-    def in_parts(
-        self, speech: Tensor, speech_lengths: Tensor, *, normalized: bool = False
-    ) -> tuple[list[SpeechStates], Tensor | None]:
-        """As ``forward``, a large batch in parts of similar length, in half precision.
+    def hidden_states(self, batch: SpeechBatch) -> SpeechStates:
+        """Hidden states of a batch: as they were stored, or as ``forward`` gives them."""
+        if batch.waveforms is not None:
+            return self(batch.waveforms, batch.lengths, normalized=batch.normalized)
+        assert batch.states is not None
+        if batch.scale is not None and batch.dimensions is not None:
+            states = dequantize_states(batch.states, batch.scale, batch.dimensions, batch.lengths)
+            return SpeechStates(states, batch.lengths)
+        return SpeechStates(batch.states.transpose(1, 2), batch.lengths)
+
+    def in_parts(self, batch: SpeechBatch) -> tuple[list[SpeechStates], Tensor | None]:
+        """As :meth:`hidden_states`, a large batch in parts of similar length, in half precision.
 
         Returns:
             The parts, and the rows in their order, (batch,); None: the order is unchanged.
         """
-        ends = checked_ends(speech, speech_lengths)
-        limit = PART_VALUES // self.dim * self.stride
-        order, parts = split_by_length(speech_lengths, ends, limit=limit)
+        if batch.waveforms is not None:
+            ends = checked_ends(batch.waveforms, batch.lengths)
+            limit = PART_VALUES // self.dim * self.stride
+        else:
+            assert batch.states is not None
+            ends, limit = batch.lengths.tolist(), PART_VALUES // batch.states.size(-1)
+        order, parts = split_by_length(batch.lengths, ends, limit=limit)
         if order is None:
-            with self._gradients():
-                return [self._encode(speech, speech_lengths, ends, normalized=normalized)], None
-        states = []
-        for rows, own in zip(order.split([len(part) for part in parts]), parts, strict=True):
-            part = speech[:, : own[0]].index_select(0, rows)
-            with self._gradients():
-                encoded = self._encode(part, speech_lengths[rows], own, normalized=normalized)
-            states.append(_in_half(encoded))
-        return states, order
+            return [self._part(batch, ends)], None
+        groups = zip(order.split([len(part) for part in parts]), parts, strict=True)
+        return [_in_half(self._part(batch.rows(rows, own[0]), own)) for rows, own in groups], order
 
-
-def batch_states(
-    speech_encoder: FrozenSpeechEncoder | None,
-    *,
-    speech: Tensor | None = None,
-    speech_lengths: Tensor | None = None,
-    speech_states: Tensor | None = None,
-    speech_states_lengths: Tensor | None = None,
-    speech_states_scale: Tensor | None = None,
-    speech_states_dimensions: Tensor | None = None,
-    normalized: bool = False,
-    **_: Tensor,
-) -> SpeechStates:
-    """Hidden states of a batch, as they were stored or from the frozen encoder.
-
-    Args:
-        speech_encoder: Needed for waveforms only.
-        speech: (batch, samples).
-        speech_lengths: Samples, (batch,).
-        speech_states: Floating point, or codes, (batch, frames, layers + 1, dim).
-        speech_states_lengths: Frames, (batch,).
-        speech_states_scale: Of codes, (batch, frames, layers + 1).
-        speech_states_dimensions: Of codes, (batch, 2, layers + 1, dim).
-        normalized: The waveforms are already normalised.
-        **_: Other entries of a batch.
-
-    Raises:
-        ValueError: If the batch holds neither, or the encoder is missing.
-    """
-    if speech_states is not None and speech_states_lengths is not None:
-        if speech_states_scale is not None and speech_states_dimensions is not None:
-            hidden_states = dequantize_states(
-                speech_states, speech_states_scale, speech_states_dimensions, speech_states_lengths
-            )
-            return SpeechStates(hidden_states, speech_states_lengths)
-        hidden_states = speech_states.transpose(1, 2)  # (batch, layers + 1, frames, dim)
-        return SpeechStates(hidden_states, speech_states_lengths)
-    if speech is None or speech_lengths is None:
-        raise ValueError("A batch needs either speech or speech_states, with their lengths.")
-    if speech_encoder is None:
-        raise ValueError("The model was built without its speech encoder; give speech_states.")
-    return speech_encoder(speech, speech_lengths, normalized=normalized)
-
-
-def states_in_parts(
-    speech_encoder: FrozenSpeechEncoder | None, *, normalized: bool = False, **given: Tensor | None
-) -> tuple[list[SpeechStates], Tensor | None]:
-    """As :func:`batch_states`, a large batch in parts of similar length, in half precision.
-
-    Args:
-        speech_encoder: Needed for waveforms only.
-        normalized: The waveforms are already normalised.
-        **given: Arguments of :func:`batch_states`.
-
-    Returns:
-        The parts, and the rows in their order, (batch,); None: the order is unchanged.
-    """
-    batch = {name: value for name, value in given.items() if value is not None}
-    stored, lengths = batch.get("speech_states"), batch.get("speech_states_lengths")
-    if stored is not None and lengths is not None:
-        limit = PART_VALUES // stored.size(-1)
-        order, parts = split_by_length(lengths, lengths.tolist(), limit=limit)
-        if order is not None:
-            groups = zip(order.split([len(part) for part in parts]), parts, strict=True)
-            return [
-                _in_half(batch_states(None, **_rows(batch, rows, own[0]))) for rows, own in groups
-            ], order
-    elif "speech" in batch and "speech_lengths" in batch and speech_encoder is not None:
-        return speech_encoder.in_parts(**batch, normalized=normalized)
-    return [batch_states(speech_encoder, **batch, normalized=normalized)], None
+    def _part(self, batch: SpeechBatch, ends: Sequence[int]) -> SpeechStates:
+        """:meth:`hidden_states` of utterances whose ends the host knows: it does not wait."""
+        if batch.waveforms is None:
+            return self.hidden_states(batch)
+        with self._gradients():
+            waveforms, lengths = batch.waveforms, batch.lengths
+            return self._encode(waveforms, lengths, ends, normalized=batch.normalized)
 
 
 def to_half(states: Tensor) -> Tensor:
@@ -272,14 +213,6 @@ def _in_half(states: SpeechStates) -> SpeechStates:
     if states.hidden_states.dtype != torch.float32 or states.hidden_states.requires_grad:
         return states
     return replace(states, hidden_states=to_half(states.hidden_states))
-
-
-def _rows(batch: dict[str, Tensor], rows: Tensor, longest: int) -> dict[str, Any]:
-    """Some utterances of a batch of stored states, cut at their longest."""
-    cut = {
-        name: value[:, :longest] if name in WITH_FRAMES else value for name, value in batch.items()
-    }
-    return {name: value.index_select(0, rows) for name, value in cut.items()}
 
 
 def rounded_frame_lengths(sample_lengths: Tensor, frames: int, *, stride: int) -> Tensor:

@@ -20,13 +20,16 @@ from espnet_plugin.model.gather import (
 )
 from espnet_plugin.model.keywords import Keywords
 from espnet_plugin.model.losses import cross_lingual_loss
-from espnet_plugin.model.model import SpeechCLIPModel, SpeechOutput
+from espnet_plugin.model.model import SpeechCLIPModel
+from espnet_plugin.model.output import SpeechOutput
 from espnet_plugin.model.quantizer import diversity_loss, perplexity, token_usage
-from espnet_plugin.teachers.speech_encoder import batch_states, states_in_parts
+from espnet_plugin.teachers.speech_batch import SpeechBatch
 from espnet_plugin.train.frozen_state import leave_out_of_broadcasts, leave_out_of_checkpoints
 from espnet_plugin.train.image_bank import ImageBank
 from espnet_plugin.train.naming import NamingLoss, naming_loss_of
 from espnet_plugin.utils.padding import padding_mask
+
+DIVERSITY_TEMPERATURE = 0.05  # of the softmax of a batch's use of the vocabulary
 
 Losses = tuple[Tensor, dict[str, Tensor], Tensor]
 
@@ -74,7 +77,6 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         quantity_weight: Factor of the quantity term.
         diversity_weight: Factor of the share of the keyword vocabulary that a batch leaves unused
             (not in the papers; 0 switches it off).
-        diversity_temperature: Temperature of the softmax of that use.
         bank_weight: Share of the loss over all images of the training set in each branch's
             contrastive term, see :class:`~espnet_plugin.train.image_bank.ImageBank`.
         bank_softness: Share of that loss's targets for similar images.
@@ -86,10 +88,9 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
             0 switches it off).
         repeat_weight: Factor of the share of segments that say what the one before says, where
             there are blanks (not in the papers): they get blank, and a word said twice stands out.
-        normalized_speech: Waveforms are already normalised by the preprocessor.
-        extract_feats_in_collect_stats: Run the frozen encoder in the statistics stage; nothing
-            needs these statistics.
     """
+
+    extract_feats_in_collect_stats = False
 
     def __init__(
         self,
@@ -100,15 +101,12 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         cascaded_weight: float = 1.0,
         quantity_weight: float = 0.25,
         diversity_weight: float = 0.0,
-        diversity_temperature: float = 0.05,
         bank_weight: float = 0.0,
         bank_softness: float = 0.0,
         bank_temperature: float | None = None,
         cross_lingual_weight: float = 0.0,
         naming_weight: float = 0.0,
         repeat_weight: float = 0.5,
-        normalized_speech: bool = False,
-        extract_feats_in_collect_stats: bool = False,
     ) -> None:
         super().__init__()
         self.speechclip = speechclip
@@ -117,7 +115,6 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         self.cascaded_weight = cascaded_weight
         self.quantity_weight = quantity_weight
         self.diversity_weight = diversity_weight
-        self.diversity_temperature = diversity_temperature
         self.bank_weight = bank_weight
         bank = ImageBank(softness=bank_softness, temperature=bank_temperature)
         self.cross_lingual_weight = cross_lingual_weight
@@ -125,8 +122,6 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         self.repeat_weight = repeat_weight
         self.naming_loss: NamingLoss | None = None
         self.image_bank = bank if bank_weight or naming_weight else None
-        self.normalized_speech = normalized_speech
-        self.extract_feats_in_collect_stats = extract_feats_in_collect_stats
         # Optimiser updates done. Float, since ESPnet's checkpoint averaging sums integer tensors.
         self.register_buffer("num_updates", torch.zeros(()))
         self.updates_done = 0  # the same on the host, which then need not wait for the device
@@ -162,7 +157,7 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         """Loss of a batch.
 
         Args:
-            **batch: See :meth:`encode`; other entries (``utt_id``) are ignored.
+            **batch: See :meth:`encode`.
 
         Returns:
             The loss, statistics, and the number of utterances as weight.
@@ -183,43 +178,40 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
     def encode(
         self,
         *,
+        speech: SpeechBatch,
         image: Tensor,
         image_id: Tensor,
-        text: Tensor | None = None,
         text_lengths: Tensor | None = None,
         lids: Tensor | None = None,
-        **speech: Any,
+        **_: Any,
     ) -> EncodedBatch:
         """Runs both sides of a batch; in training the rows of a large one are reordered.
 
         Args:
+            speech: Waveforms or stored hidden states.
             image: Image embeddings (batch, dim), or pixels (batch, 3, height, width).
             image_id: Same number = same image, (batch,) or (batch, 1).
-            text: Captions as sub-word ids; only their number is used, (batch, sub-words).
             text_lengths: Sub-words of each caption, (batch,).
             lids: Same number = same language, (batch,) or (batch, 1).
-            **speech: Waveforms or stored hidden states, see :func:`batch_states`.
+            **_: Other entries (``utt_id``, ``text``), which are not used.
         """
-        given = self._given(speech)
+        encoder = self.speechclip.speech_encoder
         if self.training:
-            states, order = states_in_parts(self.speechclip.speech_encoder, **given)
+            states, order = encoder.in_parts(speech)
         else:
-            states, order = [batch_states(self.speechclip.speech_encoder, **given)], None
+            states, order = [encoder.hidden_states(speech)], None
         if order is not None:
             image, image_id = image[order], image_id[order]
             text_lengths = None if text_lengths is None else text_lengths[order]
             lids = None if lids is None else lids[order]
         lengths = torch.cat([part.lengths for part in states])  # (batch,)
-        targets = self.speechclip.target_lengths(lengths, text_lengths)
+        branch, targets = self.speechclip.keyword_branch, None
+        if branch is not None:
+            targets = branch.extractor.target_lengths(lengths, text_lengths)
         output = self.speechclip(*states, target_lengths=targets, step=self.updates_done)
         languages = None if lids is None else lids.reshape(-1)
         images = self.encode_images(image)
         return EncodedBatch(output, images, image_id.reshape(-1), targets, languages)
-
-    def _given(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Arguments of :func:`batch_states` from a batch."""
-        speech = {name: value for name, value in batch.items() if name.startswith("speech")}
-        return {**speech, "normalized": self.normalized_speech}
 
     @torch.no_grad()
     def encode_images(self, image: Tensor) -> Tensor:
@@ -316,14 +308,13 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
     def _unused_share(self, keywords: Keywords) -> Tensor:
         """Share of the keyword vocabulary that the batch leaves unused."""
         similarities = keywords.quantized.similarities
-        usage = token_usage(similarities, keywords.lengths, temperature=self.diversity_temperature)
+        usage = token_usage(similarities, keywords.lengths, temperature=DIVERSITY_TEMPERATURE)
         usage = mean_over_ranks(usage, keywords.lengths.sum())  # (rows,)
         return diversity_loss(perplexity(usage), similarities.size(-1))
 
     def collect_feats(self, **batch: Any) -> dict[str, Tensor]:
-        """Last hidden state of the frozen encoder, for ESPnet's statistics stage."""
-        states = batch_states(self.speechclip.speech_encoder, **self._given(batch))
-        return {"feats": states.hidden_states[:, -1], "feats_lengths": states.lengths}
+        """Nothing: no statistics of features are used, only lengths."""
+        return {}
 
 
 def branch_embeddings(speech: SpeechOutput) -> dict[str, Tensor]:

@@ -15,7 +15,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from espnet_plugin.model.compatibility import ReferenceCompatibility
-from espnet_plugin.model.model import SpeechCLIPModel, SpeechOutput
+from espnet_plugin.model.model import SpeechCLIPModel
+from espnet_plugin.model.output import SpeechOutput
 from espnet_plugin.pretrained.convert.converter import convert_checkpoint
 from espnet_plugin.pretrained.storage import load_speechclip
 from espnet_plugin.teachers.speech_encoder import SpeechStates
@@ -89,7 +90,7 @@ def test_batch(
     with torch.inference_mode():
         compare(model, model(states), recorded)
     assert_close(
-        model.encode_images(inputs["images"]),
+        model.clip.encode_images(inputs["images"]),
         recorded["image_embedding"],
         MODEL_TOLERANCE,
         "images",

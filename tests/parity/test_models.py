@@ -13,8 +13,9 @@ from espnet2.schedulers.piecewise_linear_warmup_lr import PiecewiseLinearWarmupL
 from torch import Tensor
 
 from espnet_plugin.model.compatibility import ReferenceCompatibility
-from espnet_plugin.model.model import SpeechOutput
+from espnet_plugin.model.output import SpeechOutput
 from espnet_plugin.model.quantizer import perplexity, token_usage
+from espnet_plugin.teachers.speech_batch import SpeechBatch
 from espnet_plugin.teachers.speech_encoder import SpeechStates
 from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel
 from tests.parity.fixtures import (
@@ -73,10 +74,10 @@ def batch_of(model: ESPnetSpeechCLIPModel, case: Mapping[str, Any]) -> dict[str,
     """A batch as ESPnet's trainer gives it, from the recorded hidden states."""
     inputs = case["inputs"]
     batch = {
-        "speech_states": inputs["hidden_states"].permute(
-            1, 2, 0, 3
-        ),  # (batch, frames, layers, dim)
-        "speech_states_lengths": inputs["frame_lengths"],
+        "speech": SpeechBatch(
+            inputs["frame_lengths"],
+            states=inputs["hidden_states"].permute(1, 2, 0, 3),  # (batch, frames, layers, dim)
+        ),
         "image": inputs["images"],
         "image_id": inputs["ids"],
     }

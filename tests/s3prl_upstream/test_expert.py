@@ -255,8 +255,8 @@ def with_blanks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config["quantizer_conf"] = {"hard": False, "temperature": [0.1, 0.02, 100]}
     config["keyword_vocabulary"] = {"ids": [320, 736, 1929, 5463]}  # a, red, dog, arena
     model = build_speechclip(config).eval()
-    torch.nn.init.normal_(model.blank.weight, std=0.2)
-    torch.nn.init.zeros_(model.blank.bias)
+    torch.nn.init.normal_(model.keyword_branch.blank.weight, std=0.2)
+    torch.nn.init.zeros_(model.keyword_branch.blank.bias)
     save_speechclip(model, config, directory / "model")
     return directory / "model"
 
@@ -270,8 +270,10 @@ def test_training_lists_the_keywords_of_evaluation(with_blanks: Path) -> None:
     assert {word for words in still["keywords"] for word in words} <= {"a", "red", "dog", "arena"}
     assert moving["keyword_lengths"].tolist() == lengths.tolist()
     # the mean mixture of each run of segments that are likelier said than blank, by a plain loop
-    segments = expert.model(expert.model.speech_encoder.encode(*expert._batch(wavs)), step=TRAINED)
-    mixtures = segments.keywords.quantized.probabilities @ expert.model.token_table
+    batch = expert._batch(wavs)
+    states = expert.model.speech_encoder.encode(batch.waveforms, batch.lengths)
+    segments = expert.model(states, step=TRAINED)
+    mixtures = segments.keywords.quantized.probabilities @ expert.model.keyword_branch.table
     rows, said = segments.keywords.quantized.rows, segments.keywords.reading.said
     for utterance, number in enumerate(lengths.tolist()):
         assert 2 < number < segments.keywords.lengths[utterance]
@@ -282,9 +284,9 @@ def test_training_lists_the_keywords_of_evaluation(with_blanks: Path) -> None:
         ours = moving["keyword_embeddings"][utterance, :number]
         torch.testing.assert_close(ours, torch.stack(expected), rtol=0, atol=1e-5)
     moving["keyword_embeddings"].sum().backward(retain_graph=True)
-    assert expert.model.keyword_projection[0].weight.grad.abs().sum() > 0
+    assert expert.model.keyword_branch.projection[0].weight.grad.abs().sum() > 0
     moving["cascaded_embedding"].sum().backward()
-    assert expert.model.blank.weight.grad.abs().sum() > 0
+    assert expert.model.keyword_branch.blank.weight.grad.abs().sum() > 0
 
 
 def test_takes_every_form_of_a_model(model_dir: Path, tmp_path: Path) -> None:

@@ -43,8 +43,11 @@ def checked_ends(speech: Tensor, sample_lengths: Tensor) -> list[int]:
     """Numbers of samples of a batch of waveforms, on the host, which waits for the device once.
 
     Raises:
+        TypeError: If samples are integers: :func:`float_samples` divides them by their range.
         ValueError: If shapes or lengths do not fit, or an utterance is empty.
     """
+    if not speech.is_floating_point():
+        raise TypeError(f"samples are {speech.dtype}: make a batch of them with waveform_batch")
     if speech.dim() != 2:
         raise ValueError(f"speech must be (batch, samples), not {tuple(speech.shape)}")
     if sample_lengths.shape != speech.shape[:1]:

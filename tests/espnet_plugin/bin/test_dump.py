@@ -19,7 +19,7 @@ from espnet_plugin.inference.speech_states import stored_size
 from espnet_plugin.tasks.speechclip import SpeechCLIPTask
 from espnet_plugin.teachers.backends.huggingface import HuggingFaceBackend
 from espnet_plugin.teachers.clip import FrozenCLIP
-from espnet_plugin.teachers.speech_encoder import FrozenSpeechEncoder, batch_states
+from espnet_plugin.teachers.speech_encoder import FrozenSpeechEncoder
 from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel
 from espnet_plugin.utils import disk
 
@@ -160,7 +160,8 @@ def test_model_agrees_with_and_without_stored_states(
     assert isinstance(model, ESPnetSpeechCLIPModel)
     recordings, states = batches(tiny_corpus, stored_states, args)
     expected, actual = (
-        batch_states(model.speechclip.speech_encoder, **batch) for batch in (recordings, states)
+        model.speechclip.speech_encoder.hidden_states(batch["speech"])
+        for batch in (recordings, states)
     )
     assert torch.equal(actual.lengths, expected.lengths)
     error = (actual.hidden_states - expected.hidden_states).norm()

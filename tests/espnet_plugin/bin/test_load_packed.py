@@ -12,6 +12,7 @@ import yaml
 from espnet_plugin.bin import speechclip_pack
 from espnet_plugin.inference.speechclip_inference import SpeechCLIPInference
 from espnet_plugin.pretrained import load_speechclip
+from espnet_plugin.teachers.speech_batch import waveform_batch
 
 
 def test_experiment_and_packed_model_load_as_plain_pytorch(trained: Path, tmp_path: Path) -> None:
@@ -42,8 +43,8 @@ def test_recordings_of_any_rate_and_type(trained: Path, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "speech.wav", speech, 16000)
     assert np.array_equal(model(tmp_path / "speech.wav").parallel, expected)
     assert np.array_equal(model(torch.from_numpy(speech), sampling_rate=16000).parallel, expected)
-    batch = {"speech": torch.from_numpy(speech)[None], "speech_lengths": torch.tensor([6000])}
-    assert np.allclose(model.encode(**batch).parallel[0], expected, atol=1e-6)
+    batch = waveform_batch(speech)
+    assert np.allclose(model.encode(batch).parallel[0], expected, atol=1e-6)
 
 
 def linked_experiment(trained: Path, tmp_path: Path) -> Path:

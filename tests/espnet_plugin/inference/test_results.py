@@ -15,6 +15,7 @@ from espnet_plugin import SpeechCLIP
 from espnet_plugin.inference.results import utterance_results
 from espnet_plugin.model import build_speechclip
 from espnet_plugin.search.encoder import embed_recording
+from espnet_plugin.teachers.speech_batch import waveform_batch
 from tests.tiny import tiny_hybrid_plus_config
 
 SPEECH = (0.1 * np.random.RandomState(0).randn(32000)).astype(np.float32)  # 99 frames of 20 ms
@@ -41,7 +42,7 @@ def test_a_keyword_is_called_by_the_row_that_the_text_tower_read(
     model = inference(config, dtype=dtype)
     table = model.model.keyword_branch.table  # rows that 16 bits can hardly tell apart
     table.copy_(table[:1] + 0.003 * table.std() * torch.randn_like(table))
-    output = model.encode(speech=torch.tensor(SPEECH)[None], speech_lengths=torch.tensor([32000]))
+    output = model.encode(waveform_batch(SPEECH))
     found = output.keywords
     (result,) = utterance_results(model.model, output)
     number = int(found.lengths[0])
@@ -60,7 +61,7 @@ def test_the_row_that_was_read_comes_first_even_if_another_is_nearer(
     config: dict[str, Any],
 ) -> None:
     model = inference(config)
-    output = model.encode(speech=torch.tensor(SPEECH)[None], speech_lengths=torch.tensor([32000]))
+    output = model.encode(waveform_batch(SPEECH))
     quantized = output.keywords.quantized
     second = quantized.similarities.topk(2, dim=-1).indices[..., 1]
     quantized.rows.copy_(second)
@@ -77,7 +78,7 @@ def test_keywords_of_a_long_recording_end_where_the_last_segment_does(
     wav = tmp_path / "long.wav"
     soundfile.write(wav, SPEECH, 16000, subtype="FLOAT")
     result = model(wav)
-    output = model.encode(speech=torch.tensor(SPEECH)[None], speech_lengths=torch.tensor([32000]))
+    output = model.encode(waveform_batch(SPEECH))
     assert output.keywords.cif.dropped.tolist() != [0]
     # eight segments of about four frames of 20 ms, fewer keywords since neighbours are merged
     assert len(result.keywords) < 8 and 0.5 < result.keywords_end < 0.9

@@ -103,8 +103,8 @@ def test_round_trip_without_the_originals(
     assert not any(key.startswith(model.frozen_prefixes) for key in trained)
     assert torch.equal(trained["token_table"], model.keyword_branch.table)
     images = torch.randn(1, 3, 32, 32)
-    theirs = model.encode_images(images)
-    assert torch.equal(load_speechclip(tmp_path / "there").encode_images(images), theirs)
+    theirs = model.clip.encode_images(images)
+    assert torch.equal(load_speechclip(tmp_path / "there").clip.encode_images(images), theirs)
 
 
 def test_without_towers(model: SpeechCLIPModel, config: dict[str, Any], tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ import torch
 from espnet_plugin.model.factory import build_speech_encoder
 from espnet_plugin.teachers.backends.huggingface import HuggingFaceBackend
 from espnet_plugin.teachers.backends.waveform import float_samples
+from espnet_plugin.teachers.speech_batch import SpeechBatch, waveform_batch
 from espnet_plugin.teachers.speech_encoder import (
     FrozenSpeechEncoder,
     LayerWeighting,
-    states_in_parts,
     to_half,
 )
 from tests.tiny import HUBERT_DIM, HUBERT_LAYERS, tiny_hubert_dir
@@ -126,7 +126,7 @@ def test_integers_are_divided_by_their_range(encoder):
         float_samples(torch.tensor([True]))
     speech = (3000 * torch.randn(1, 2000)).short()
     expected = encoder(speech.float() / 32768, torch.tensor([2000])).hidden_states
-    assert torch.equal(encoder(speech, torch.tensor([2000])).hidden_states, expected)
+    assert torch.equal(encoder.hidden_states(waveform_batch(speech)).hidden_states, expected)
 
 
 def test_unknown_source_and_foreign_option():
@@ -224,10 +224,11 @@ def test_weighting_keeps_stored_states_as_they_are_for_the_backward_pass(normali
 
 def test_only_a_batch_in_parts_waits_in_half_precision(encoder, monkeypatch):
     speech, lengths = torch.randn(2, 2000), torch.tensor([1200, 2000])
-    (whole,), order = encoder.in_parts(speech, lengths)
+    batch = SpeechBatch(lengths, speech)
+    (whole,), order = encoder.in_parts(batch)
     assert order is None and whole.hidden_states.dtype == torch.float32
     monkeypatch.setattr("espnet_plugin.teachers.speech_encoder.PART_VALUES", HUBERT_DIM)
-    (first, second), order = encoder.in_parts(speech, lengths)
+    (first, second), order = encoder.in_parts(batch)
     assert order.tolist() == [1, 0]
     assert first.hidden_states.dtype == second.hidden_states.dtype == torch.float16
     expected = whole.hidden_states[1:], whole.hidden_states[:1, :, :3]
@@ -235,16 +236,16 @@ def test_only_a_batch_in_parts_waits_in_half_precision(encoder, monkeypatch):
         torch.testing.assert_close(part.hidden_states.float(), states, rtol=1e-3, atol=1e-3)
 
 
-def test_codes_of_two_frames_in_parts_keep_both_rows_of_their_dimensions(monkeypatch):
+def test_codes_of_two_frames_in_parts_keep_both_rows_of_their_dimensions(encoder, monkeypatch):
     """The dimensions, mean and deviation, are (batch, 2, ...) like two frames."""
-    batch = {
-        "speech_states": torch.tensor([[1, 2], [3, 0]], dtype=torch.int8).view(2, 2, 1, 1),
-        "speech_states_lengths": torch.tensor([2, 1]),
-        "speech_states_scale": torch.ones(2, 2, 1),
-        "speech_states_dimensions": torch.tensor([[0.5, 10.0], [0.25, 4.0]]).view(2, 2, 1, 1),
-    }
+    batch = SpeechBatch(
+        lengths=torch.tensor([2, 1]),
+        states=torch.tensor([[1, 2], [3, 0]], dtype=torch.int8).view(2, 2, 1, 1),
+        scale=torch.ones(2, 2, 1),
+        dimensions=torch.tensor([[0.5, 10.0], [0.25, 4.0]]).view(2, 2, 1, 1),
+    )
     monkeypatch.setattr("espnet_plugin.teachers.speech_encoder.PART_VALUES", 2)
-    (first, second), order = states_in_parts(None, **batch)
+    (first, second), order = encoder.in_parts(batch)
     assert order.tolist() == [0, 1]
     assert first.hidden_states.flatten().tolist() == [10.5, 20.5]
     assert second.hidden_states.flatten().tolist() == [12.25]

@@ -7,6 +7,7 @@ import torch
 
 from espnet_plugin.model.losses import MaskedContrastiveLoss
 from espnet_plugin.tasks.speechclip import SpeechCLIPTask
+from espnet_plugin.teachers.speech_batch import SpeechBatch
 from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel, batch_accuracy
 
 
@@ -23,8 +24,9 @@ def model(model_arguments) -> ESPnetSpeechCLIPModel:
 def batch() -> dict[str, object]:
     generator = torch.Generator().manual_seed(1)
     return {
-        "speech_states": torch.randn(4, 12, 3, 24, generator=generator),
-        "speech_states_lengths": torch.tensor([12, 8, 4, 12]),
+        "speech": SpeechBatch(
+            torch.tensor([12, 8, 4, 12]), states=torch.randn(4, 12, 3, 24, generator=generator)
+        ),
         "image": torch.randn(4, 32, generator=generator),
         "image_id": torch.tensor([[3], [1], [3], [2]]),
         "utt_id": ["a", "b", "c", "d"],
@@ -78,12 +80,6 @@ def test_pixels_are_embedded_like_stored_embeddings(model, batch) -> None:
     from_pixels, _ = model.evaluate(**{**batch, "image": pixels})
     from_store, _ = model.evaluate(**{**batch, "image": stored})
     assert torch.allclose(from_pixels["image"], from_store["image"], atol=1e-6)
-
-
-def test_a_batch_without_speech_is_refused(model, batch) -> None:
-    del batch["speech_states"]
-    with pytest.raises(ValueError, match="speech_states"):
-        model(**batch)
 
 
 def test_batch_accuracy_by_hand() -> None:

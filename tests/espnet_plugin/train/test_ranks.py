@@ -9,6 +9,7 @@ from torch import Tensor
 
 from espnet_plugin.tasks.speechclip import SpeechCLIPTask
 from espnet_plugin.tasks.speechclip_options import OBJECTIVES
+from espnet_plugin.teachers.speech_batch import SpeechBatch
 from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel
 from tests.processes import run_ranks
 
@@ -41,8 +42,8 @@ def whole_batch() -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(2)
     lengths = [9600, 3200, 6400, 4000, 8000, 5600, 3000, 4400]  # each part has its own longest
     return {
-        "speech": torch.randn(8, max(lengths), generator=generator),
-        "speech_lengths": torch.tensor(lengths),
+        "waveforms": torch.randn(8, max(lengths), generator=generator),
+        "lengths": torch.tensor(lengths),
         "image": torch.randn(8, 32, generator=generator),
         "image_id": torch.tensor([3, 1, 3, 2, 1, 1, 4, 3]),
         "lids": torch.tensor([0, 0, 1, 1, 1, 2, 0, 2]),  # no image has all three but 1 and 3
@@ -55,13 +56,14 @@ def steps(rank: int | None, arguments: list[str]) -> dict[str, Step]:
     model, ranks = build(arguments), 1 if rank is None else len(PARTS)
     part = slice(None) if rank is None else PARTS[rank]
     batch = {name: value[part] for name, value in whole_batch().items()}
-    batch["speech"] = batch["speech"][:, : int(batch["speech_lengths"].max())]
+    waveforms, lengths = batch.pop("waveforms"), batch.pop("lengths")
+    speech = SpeechBatch(lengths, waveforms[:, : int(lengths.max())])
     found = {}
     for term, weights in TERMS.items():
         for name in WEIGHTS:
             setattr(model, name, weights.get(name, 0.0))
         model.zero_grad()
-        loss, stats, weight = model(**batch)
+        loss, stats, weight = model(speech=speech, **batch)
         stats, total = recursive_average(stats, weight, distributed=ranks > 1)
         ((loss * weight).sum() / total * ranks).backward()
         gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}

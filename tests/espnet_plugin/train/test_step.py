@@ -12,6 +12,7 @@ from torch import Tensor
 
 from espnet_plugin.tasks.speechclip import SpeechCLIPTask
 from espnet_plugin.teachers.quantized_states import quantize_states, state_dimensions
+from espnet_plugin.teachers.speech_batch import SpeechBatch
 from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel
 from tests.host import FakeGPU, Looks
 from tests.tiny import HUBERT_DIM
@@ -77,8 +78,9 @@ def batch() -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(1)
     lengths = [6400, 4000, 5000]
     return {
-        "speech": torch.randn(3, max(lengths), generator=generator),
-        "speech_lengths": torch.tensor(lengths),
+        "speech": SpeechBatch(
+            torch.tensor(lengths), torch.randn(3, max(lengths), generator=generator)
+        ),
         "image": torch.randn(3, 32, generator=generator),
         "image_id": torch.tensor([[3], [1], [2]]),
         "text": torch.ones(3, 4, dtype=torch.long),
@@ -114,17 +116,17 @@ def in_parts(monkeypatch) -> None:
 
 def in_eight_bits(model: ESPnetSpeechCLIPModel, batch: dict[str, Tensor]) -> dict[str, Tensor]:
     """The same batch, its speech as hidden states in eight bits."""
-    states = model.speechclip.speech_encoder(batch["speech"], batch["speech_lengths"])
+    states = model.speechclip.speech_encoder.hidden_states(batch["speech"])
     frames = states.hidden_states.transpose(1, 2)  # (batch, frames, layers + 1, dim)
     dimensions = state_dimensions(frames.flatten(0, 1))
     quantized = [quantize_states(utterance, dimensions) for utterance in frames]
-    speech = {
-        "speech_states": torch.stack([utterance.codes for utterance in quantized]),
-        "speech_states_lengths": states.lengths,
-        "speech_states_scale": torch.stack([utterance.scale for utterance in quantized]),
-        "speech_states_dimensions": dimensions.expand(len(frames), *dimensions.shape),
-    }
-    return {k: v for k, v in batch.items() if not k.startswith("speech")} | speech
+    speech = SpeechBatch(
+        states.lengths,
+        states=torch.stack([utterance.codes for utterance in quantized]),
+        scale=torch.stack([utterance.scale for utterance in quantized]),
+        dimensions=dimensions.expand(len(frames), *dimensions.shape),
+    )
+    return {**batch, "speech": speech}
 
 
 @pytest.mark.parametrize("from_states", [False, True])
@@ -150,9 +152,11 @@ def test_the_host_waits_at_most_twice(model, batch, in_parts, from_states) -> No
 @pytest.mark.skipif(not CAN_PRETEND, reason=NO_DRIVER)
 @pytest.mark.parametrize("dtype", TYPES)
 def test_devices_and_types_fit_on_a_gpu(model, batch, dtype, in_parts) -> None:
-    gpu = FakeGPU(answers=[*batch["speech_lengths"].tolist(), 4])
+    gpu = FakeGPU(answers=[*batch["speech"].lengths.tolist(), 4])
     model = gpu.move(copy.deepcopy(model))
+    speech = batch.pop("speech")
     batch = {name: gpu.tensor(value) for name, value in batch.items()}
+    batch["speech"] = SpeechBatch(gpu.tensor(speech.lengths), gpu.tensor(speech.waveforms))
     with torch.no_grad(), gpu, autocast("cuda", dtype):
         loss, stats, weight = model(**batch)
         model.end_update()
@@ -185,9 +189,10 @@ def test_a_batch_in_parts_gives_the_same(model, batch, stored, in_parts, monkeyp
         elif isinstance(module, torch.nn.MultiheadAttention):
             module.dropout = 0.0
     if stored:
-        states = model.speechclip.speech_encoder(batch.pop("speech"), batch.pop("speech_lengths"))
-        batch["speech_states"] = states.hidden_states.transpose(1, 2)
-        batch["speech_states_lengths"] = states.lengths
+        states = model.speechclip.speech_encoder.hidden_states(batch["speech"])
+        batch["speech"] = SpeechBatch(
+            states.lengths, states=states.hidden_states.transpose(1, 2)
+        )
 
     def step() -> tuple[dict[str, Tensor], Tensor]:
         model.zero_grad()
