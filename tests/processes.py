@@ -13,7 +13,7 @@ def run_ranks(function: Callable[..., Any], folder: Path, *arguments: Any) -> li
     """Results of ``function(rank, *arguments)`` in two gloo processes, in rank order.
 
     Args:
-        function: Of a module, so that it can be named to another process.
+        function: Of a module, because another process gets its name.
         folder: Where the processes meet.
         *arguments: What can be pickled.
     """

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from espnet_plugin.model.bounds import set_bounds
-from espnet_plugin.model.gather import ratio_over_ranks
 
 DIRECTIONS = ("both", "a_to_b", "b_to_a")
 
@@ -113,83 +112,3 @@ class MaskedContrastiveLoss(nn.Module):
         """Scaled similarities, the positive pairs' less the margin, (rows, others)."""
         logits = (self.scale * rows) @ others.T
         return logits - self.margin * diagonal if self.margin else logits
-
-
-def cross_lingual_loss(
-    speech: Tensor, ids: Tensor, languages: Tensor, scale: Tensor, *, own: slice | None = None
-) -> Tensor:
-    r"""Contrastive loss between captions of the same image in different languages.
-
-    With :math:`l = s \, a a^T`, an utterance :math:`i` and one of its image in another language,
-    :math:`p`, give
-
-    .. math:: -l_{ip} + \log \Bigl( e^{l_{ip}} + \sum_j e^{l_{ij}} \Bigr)
-
-    where :math:`j` are the utterances of other images in the language of :math:`p`. All such pairs
-    of the batch are averaged. If every image has one caption in each language, this is the mean
-    over pairs of languages of the symmetric loss of M-SpeechCLIP's code (arXiv 2211.01180).
-
-    Args:
-        speech: L2-normalised embeddings, (batch, dim).
-        ids: Same id = same image, (batch,).
-        languages: Same number = same language, (batch,).
-        scale: :math:`s`, factor of the similarities.
-        own: Rows :math:`i`; None: all. A rank gives the rows of all ranks and its own ones.
-
-    Returns:
-        The mean over the pairs of all ranks; zero if no image of the batch has captions in two
-        languages.
-    """
-    own = slice(0, len(speech)) if own is None else own
-    with torch.autocast(speech.device.type, enabled=False):
-        speech = speech.to(torch.promote_types(speech.dtype, torch.float32))
-        logits = scale * speech[own] @ speech.T  # (own, batch)
-        same = ids[own, None] == ids
-        losses = [logits.new_zeros(0)]
-        for language in languages.unique():
-            columns = languages == language
-            asked = languages[own] != language
-            part, pairs = logits[asked][:, columns], same[asked][:, columns]  # (asked, columns)
-            others = part.masked_fill(pairs, -torch.inf).logsumexp(dim=1, keepdim=True)
-            losses.append((torch.logaddexp(part, others) - part)[pairs])
-        pooled = torch.cat(losses)
-        return ratio_over_ranks(pooled.sum(), pooled.new_full((), len(pooled)))
-
-
-def bank_loss(
-    speech: Tensor,
-    targets: Tensor,
-    bank: Tensor,
-    scale: Tensor,
-    *,
-    softness: float = 0.0,
-    temperature: float,
-) -> Tensor:
-    r"""Cross-entropy of each utterance over *all* images of the training set.
-
-    With the utterance :math:`a`, its image :math:`p` and the images :math:`v_j`,
-
-    .. math::
-        B = -\sum_j q_j \log \mathrm{softmax}_j(s \, a \cdot v_j), \qquad
-        q_j = (1 - \epsilon) [j = p] + \epsilon \, \mathrm{softmax}_j(v_p \cdot v_j / \theta).
-
-    So similar images share the target. Images are frozen and stored: these negatives are exact,
-    while a queue's are stale (MoCo, arXiv 1911.05722).
-
-    Args:
-        speech: L2-normalised embeddings, (batch, dim).
-        targets: Row of each utterance's image in the bank, (batch,).
-        bank: L2-normalised embeddings of the images, (images, dim).
-        scale: :math:`s`, factor of the similarities.
-        softness: :math:`\epsilon`, share of the soft targets.
-        temperature: :math:`\theta`, of the soft targets.
-    """
-    with torch.autocast(speech.device.type, enabled=False):
-        precision = torch.promote_types(speech.dtype, torch.float32)
-        speech, bank = speech.to(precision), bank.to(precision)
-        log_probabilities = (scale * speech @ bank.T).log_softmax(dim=1)  # (batch, images)
-        loss = -log_probabilities.gather(1, targets[:, None]).mean()
-        if softness:
-            soft = (bank[targets] @ bank.T / temperature).softmax(dim=1)  # (batch, images)
-            loss = (1 - softness) * loss - softness * (soft * log_probabilities).sum(dim=1).mean()
-    return loss

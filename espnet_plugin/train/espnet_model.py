@@ -19,11 +19,11 @@ from espnet_plugin.model.gather import (
     ratio_over_ranks,
 )
 from espnet_plugin.model.keywords import Keywords
-from espnet_plugin.model.losses import cross_lingual_loss
 from espnet_plugin.model.model import SpeechCLIPModel
 from espnet_plugin.model.output import SpeechOutput
 from espnet_plugin.model.quantizer import diversity_loss, perplexity, token_usage
 from espnet_plugin.teachers.speech_batch import SpeechBatch
+from espnet_plugin.train.cross_lingual import cross_lingual_loss
 from espnet_plugin.train.frozen_state import leave_out_of_broadcasts, leave_out_of_checkpoints
 from espnet_plugin.train.image_bank import ImageBank
 from espnet_plugin.train.naming import NamingLoss, naming_loss_of
@@ -65,7 +65,7 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
 
     with the terms of the branches that exist (SpeechCLIP+, arXiv 2402.06959). In distributed
     training the negatives of the contrastive terms are from all ranks. So are the sums and counts
-    of the terms that are no means over utterances: both shares and the cross-lingual term.
+    of the terms that do not average over utterances: both shares and the cross-lingual term.
     ``bank_weight`` b replaces contrastive by (1 - b) * contrastive + b * bank_loss, and
     ``cross_lingual_weight`` c adds c * cross_lingual_loss to each branch's contrastive term.
 
@@ -82,8 +82,9 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         bank_softness: Share of that loss's targets for similar images.
         bank_temperature: Of those targets; None: from the images, see
             :func:`~espnet_plugin.train.image_bank.soft_target_temperature`.
-        cross_lingual_weight: Factor of :func:`~espnet_plugin.model.losses.cross_lingual_loss`;
-            it needs ``lids`` and batches of parallel languages.
+        cross_lingual_weight: Factor of
+            :func:`~espnet_plugin.train.cross_lingual.cross_lingual_loss`; it needs ``lids`` and
+            batches of parallel languages.
         naming_weight: Factor of :class:`~espnet_plugin.train.naming.NamingLoss` (not in the papers;
             0 switches it off).
         repeat_weight: Factor of the share of segments that say what the one before says, where

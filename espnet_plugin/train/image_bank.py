@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from espnet_plugin.data.dataset import checked_embedding
 from espnet_plugin.data.sampler_files import read_ids
 from espnet_plugin.data.scp import DataError, read_scp
-from espnet_plugin.model.losses import bank_loss
 
 OWN_SHARE = 0.86  # as 0.05 leaves on average on mini's images, where soft targets were tried
 SAMPLED_IMAGES = 256
@@ -93,6 +92,45 @@ class ImageBank(nn.Module):
                 "the bank of training images is empty; call fill_image_bank before the first step"
             )
         return self.embeddings
+
+
+def bank_loss(
+    speech: Tensor,
+    targets: Tensor,
+    bank: Tensor,
+    scale: Tensor,
+    *,
+    softness: float = 0.0,
+    temperature: float,
+) -> Tensor:
+    r"""Cross-entropy of each utterance over *all* images of the training set.
+
+    With the utterance :math:`a`, its image :math:`p` and the images :math:`v_j`,
+
+    .. math::
+        B = -\sum_j q_j \log \mathrm{softmax}_j(s \, a \cdot v_j), \qquad
+        q_j = (1 - \epsilon) [j = p] + \epsilon \, \mathrm{softmax}_j(v_p \cdot v_j / \theta).
+
+    So similar images share the target. Images are frozen and stored: these negatives are exact,
+    while a queue's are stale (MoCo, arXiv 1911.05722).
+
+    Args:
+        speech: L2-normalised embeddings, (batch, dim).
+        targets: Row of each utterance's image in the bank, (batch,).
+        bank: L2-normalised embeddings of the images, (images, dim).
+        scale: :math:`s`, factor of the similarities.
+        softness: :math:`\epsilon`, share of the soft targets.
+        temperature: :math:`\theta`, of the soft targets.
+    """
+    with torch.autocast(speech.device.type, enabled=False):
+        precision = torch.promote_types(speech.dtype, torch.float32)
+        speech, bank = speech.to(precision), bank.to(precision)
+        log_probabilities = (scale * speech @ bank.T).log_softmax(dim=1)  # (batch, images)
+        loss = -log_probabilities.gather(1, targets[:, None]).mean()
+        if softness:
+            soft = (bank[targets] @ bank.T / temperature).softmax(dim=1)  # (batch, images)
+            loss = (1 - softness) * loss - softness * (soft * log_probabilities).sum(dim=1).mean()
+    return loss
 
 
 def soft_target_temperature(images: Tensor) -> float:

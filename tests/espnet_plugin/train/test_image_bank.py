@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 
 from espnet_plugin.data.scp import DataError
-from espnet_plugin.model.losses import bank_loss
 from espnet_plugin.train.image_bank import (
     OWN_SHARE,
     ImageBank,
+    bank_loss,
     fill_image_bank,
     soft_target_temperature,
 )
