@@ -24,8 +24,8 @@ from espnet_plugin.pretrained.names import EXPECTED, resolve_model
 from espnet_plugin.pretrained.storage import load_speechclip
 from espnet_plugin.teachers.backends.waveform import float_samples
 from espnet_plugin.teachers.speech_batch import SpeechBatch
+from espnet_plugin.utils.constants import SAMPLING_RATE
 
-SAMPLING_RATE = 16000
 OUTPUTS = ("parallel", "cascaded", "keywords")
 TRAINED = 2**31  # updates after which every schedule of the model has ended
 

@@ -10,8 +10,7 @@ from espnet2.train.dataset import ESPnetDataset
 
 from espnet_plugin.data.frame_store import FRAMES, StoredFrames
 from espnet_plugin.data.scp import DataError
-
-SAMPLING_RATE = 16000
+from espnet_plugin.utils.constants import SAMPLING_RATE
 
 
 def checked_embedding(embedding: np.ndarray) -> np.ndarray:

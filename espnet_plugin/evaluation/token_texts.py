@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from espnet_plugin.data.scp import text_lines
 from espnet_plugin.data.stop_words import is_stop_word
 from espnet_plugin.data.words import END_OF_WORD
+from espnet_plugin.utils.constants import EOT_ID, SOT_ID
 
 if TYPE_CHECKING:
     from open_clip.tokenizer import SimpleTokenizer
 
-START_OF_TEXT, END_OF_TEXT = 49406, 49407
-SPECIAL_IDS = frozenset({0, START_OF_TEXT, END_OF_TEXT})  # 0, the token of "!", pads
+SPECIAL_IDS = frozenset({0, SOT_ID, EOT_ID})  # 0, the token of "!", pads
 _WORD = re.compile(r"'s|'t|'re|'ve|'m|'ll|'d|[^\W\d_]+|\d", re.IGNORECASE)
 
 

@@ -12,7 +12,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from espnet_plugin.data.audio import checked_speech
-from espnet_plugin.data.dataset import SAMPLING_RATE, NamingDataset, checked_embedding
+from espnet_plugin.data.dataset import NamingDataset, checked_embedding
 from espnet_plugin.data.keyword_file import UtteranceKeywords
 from espnet_plugin.data.sampler_files import read_lengths
 from espnet_plugin.data.scp import DataError, part_of, read_scp
@@ -28,6 +28,7 @@ from espnet_plugin.inference.speechclip import SpeechCLIP
 from espnet_plugin.inference.utterance import MAX_SECONDS, is_too_long
 from espnet_plugin.teachers.clip import FrozenCLIP
 from espnet_plugin.teachers.speech_batch import SpeechBatch, waveform_batch
+from espnet_plugin.utils.constants import SAMPLING_RATE
 
 SMALLER = (
     "give a smaller batch_seconds (--batch_seconds), or max_seconds (--max_seconds) for one "

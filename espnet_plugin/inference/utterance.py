@@ -24,6 +24,7 @@ import numpy as np
 from espnet_plugin.data.audio import checked_speech, read_audio, read_header, resampled
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.data.speech_activity import SILENT
+from espnet_plugin.utils.constants import SAMPLING_RATE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -109,7 +110,8 @@ def utterance_seconds(speech: Utterance, sampling_rate: int | None) -> float:
     if isinstance(speech, Mapping):
         speech, sampling_rate = np.asarray(speech.get("array")), speech.get("sampling_rate")
     if not isinstance(speech, (str, Path, bytes)):
-        return max(getattr(speech, "shape", ()), default=math.inf) / (sampling_rate or 16000)
+        samples = max(getattr(speech, "shape", ()), default=math.inf)
+        return samples / (sampling_rate or SAMPLING_RATE)
     try:
         return read_header(speech if isinstance(speech, bytes) else str(speech)).seconds
     except (OSError, DataError):

@@ -23,6 +23,7 @@ from espnet_plugin.pretrained.storage_format import (
     teacher_files,
 )
 from espnet_plugin.utils.atomic import write_text
+from espnet_plugin.utils.constants import EOT_ID, SOT_ID
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -127,7 +128,6 @@ def _vocabulary(config: Mapping[str, Any]) -> tuple[list[int], list[int]] | None
     """Ids of the keyword vocabulary, in the order of its rows, and which are never chosen."""
     from espnet_plugin.model.factory import has_keywords
     from espnet_plugin.model.vocabulary import resolve_vocabulary
-    from espnet_plugin.teachers.clip_config import EOT_ID, SOT_ID
 
     if not has_keywords(config):
         return None

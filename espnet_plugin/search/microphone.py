@@ -7,8 +7,7 @@ import logging
 import numpy as np
 
 from espnet_plugin.data.scp import DataError
-
-RATE = 16000
+from espnet_plugin.utils.constants import SAMPLING_RATE as RATE
 
 
 def record(seconds: float) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 from espnet_plugin.data.files import require_files
 from espnet_plugin.data.speech_activity import NoSpeechError, spoken_part
 from espnet_plugin.inference.utterance import read_utterance
-from espnet_plugin.search.microphone import RATE
+from espnet_plugin.utils.constants import SAMPLING_RATE
 
 if TYPE_CHECKING:
     from espnet_plugin.inference.speechclip import Branch, SpeechCLIP
@@ -85,7 +85,7 @@ def embed_query(
     """
     heard = [_recording(model, file, branch) for file in recordings]
     if spoken is not None:
-        heard.append(_samples(model, spoken, RATE, branch))
+        heard.append(_samples(model, spoken, SAMPLING_RATE, branch))
     rows = [row for row, _ in heard]
     rows += [model.encode_text(text)[0] for text in texts]
     rows += [model.encode_image(file)[0] for file in images]

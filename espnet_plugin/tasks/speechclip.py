@@ -19,7 +19,7 @@ from espnet2.train.collate_fn import CommonCollateFn
 from espnet2.utils.yaml_no_alias_safe_dump import yaml_no_alias_safe_dump
 from torch import nn
 
-from espnet_plugin.data.dataset import SAMPLING_RATE, NamingDataset
+from espnet_plugin.data.dataset import NamingDataset
 from espnet_plugin.data.sampler_files import read_ids, read_lengths
 from espnet_plugin.data.states_record import require_own_states
 from espnet_plugin.model.factory import (
@@ -49,6 +49,7 @@ from espnet_plugin.train.language_sampler import batch_sampler
 from espnet_plugin.train.preprocessor import SpeechCLIPPreprocessor
 from espnet_plugin.train.retrieval_trainer import RetrievalTrainer
 from espnet_plugin.utils.command import command_errors, resource_errors
+from espnet_plugin.utils.constants import SAMPLING_RATE
 from espnet_plugin.utils.options import check_options
 
 

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from espnet_plugin.teachers.clip_config import (
-    EOT_ID,
-    SOT_ID,
     ClipConfig,
     has_bpe,
     image_transform,
@@ -35,6 +33,7 @@ from espnet_plugin.teachers.clip_weights import (
     read_token_embedding,
 )
 from espnet_plugin.teachers.hub import from_cache_or_hub
+from espnet_plugin.utils.constants import EOT_ID, SOT_ID
 
 if TYPE_CHECKING:
     from PIL.Image import Image

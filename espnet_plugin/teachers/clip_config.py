@@ -17,8 +17,6 @@ _SMALL_TEXT = {"context_length": 4, "vocab_size": 8, "width": 64, "heads": 1, "l
 _TOKENIZER_OPTIONS = frozenset(
     ("additional_special_tokens", "clean", "language", "reduction_mask", "strip_sep_token")
 )
-# Ids of start and end in CLIP's own byte pair encoding.
-SOT_ID, EOT_ID = 49406, 49407
 
 
 @dataclass(frozen=True)

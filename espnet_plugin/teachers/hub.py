@@ -28,7 +28,7 @@ def from_cache_or_hub(
 
     Args:
         load: Takes ``local_files_only``, as the functions of Hugging Face's libraries do.
-        missing: What was not found, for the error.
+        missing: What was not found, for the error, which goes on "in the cache …".
         remedy: What to do then, for the error.
         cache: The cache, for the error; None: the hub's cache.
         refresh: Download it again.
@@ -48,7 +48,7 @@ def from_cache_or_hub(
         return load()
     except Exception as error:  # the errors of HTTP clients have no common base
         raise FileNotFoundError(
-            f"{missing} is in the cache {cache or HF_HUB_CACHE} or can be downloaded "
+            f"{missing} in the cache {cache or HF_HUB_CACHE}, and it cannot be downloaded "
             f"({first_line(error)}). {remedy}"
         ) from error
 

@@ -20,7 +20,8 @@ from espnet_plugin.model.quantizer import cosine_similarities
 from espnet_plugin.teachers.clip import FrozenCLIP
 from espnet_plugin.train.image_bank import ImageBank
 
-LISTS, SHORTEST, LONGEST = 8000, 4, 12  # sub-words
+LISTS = 8000  # texts that the classifier learns from
+SHORTEST, LONGEST = 4, 12  # sub-words of a list
 TEXTS = 500  # or images, embedded or read at once
 STEPS, BATCH, RATE = 250, 512, 3e-3
 NOISE = 1.0  # length of the noise on embeddings of length 1: images lie apart from texts

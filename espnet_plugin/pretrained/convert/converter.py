@@ -39,8 +39,7 @@ from espnet_plugin.pretrained.storage_format import (
 from espnet_plugin.teachers.clip import FrozenCLIP
 from espnet_plugin.teachers.weights import check_fit
 from espnet_plugin.utils.architectures import architecture_name
-
-NUM_TOKENS = 49408  # of CLIP's tokenizer
+from espnet_plugin.utils.constants import NUM_TOKENS
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from espnet_plugin.utils.constants import SAMPLING_RATE
+
 # Tried in this order until the upstream gives a frame: 25 ms, more for a few upstreams.
 SHORTEST_SAMPLES = (400, 800, 1600, 3200, 6400, 16000)
 
@@ -145,7 +147,7 @@ class S3prlBackend(nn.Module):
         ValueError: For upstreams whose hidden states do not share one dimension.
     """
 
-    sampling_rate = 16000
+    sampling_rate = SAMPLING_RATE
     upstream: Any  # s3prl's
 
     def __init__(self, *, model: str, checkpoint: str | Path | None = None) -> None:

@@ -163,9 +163,9 @@ def test_long_speech_comes_alone_and_is_cut(
     sizes = []
     encode = SpeechCLIPInference.encode
 
-    def spy(self, **batch):
-        sizes.append(tuple(batch["speech"].shape))
-        return encode(self, **batch)
+    def spy(self, batch):
+        sizes.append(tuple(batch.waveforms.shape))
+        return encode(self, batch)
 
     output = tmp_path / "out"
     options = ["--shape_file", str(data / "utt2num_samples"), "--max_seconds", "20"]

@@ -116,12 +116,12 @@ def test_a_download_that_is_cut_off_is_resumed(
 
 def test_a_download_that_fails_leaves_nothing(hub: LocalHub, model: ReleasedModel) -> None:
     hub.cut_after = [0] * 50
-    with pytest.raises(FileNotFoundError, match=f"{NAME}: not yet in .*can be downloaded"):
+    with pytest.raises(FileNotFoundError, match=f"{NAME}: not yet in .*cannot be downloaded"):
         resolve_model(NAME)
     assert remains() == []
     hub.cut_after = []
     del hub.repositories[model.repository][model.path]
-    with pytest.raises(FileNotFoundError, match=r"can be downloaded \(404 Client Error"):
+    with pytest.raises(FileNotFoundError, match=r"cannot be downloaded \(404 Client Error"):
         resolve_model(NAME)
     assert remains() == []
 

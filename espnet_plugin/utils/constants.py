@@ -1,0 +1,7 @@
+"""Numbers that rooms share which do not import each other."""
+
+from __future__ import annotations
+
+SAMPLING_RATE = 16000  # Hz of the recipe's recordings, of s3prl and of most speech encoders
+# Start, end and number of CLIP's own tokens (byte pair encoding).
+SOT_ID, EOT_ID, NUM_TOKENS = 49406, 49407, 49408
