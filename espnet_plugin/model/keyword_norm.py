@@ -10,6 +10,8 @@ from espnet_plugin.model.compatibility import ReferenceCompatibility
 from espnet_plugin.model.gather import is_distributed, sum_over_ranks
 from espnet_plugin.utils.padding import padding_mask
 
+MOMENTUM = 0.1  # share of the newest batch in the running statistics
+
 
 class KeywordBatchNorm(nn.Module):
     """Batch normalisation of keywords, started at the token table's mean and standard deviation.
@@ -22,8 +24,6 @@ class KeywordBatchNorm(nn.Module):
         num_slots: Keywords of every utterance, if that number is fixed.
         scale: Factor of the table's standard deviation at the start.
         per_slot: Statistics for each of a fixed number of keywords; False: one set for all.
-        momentum: Share of the newest batch in the running statistics.
-        eps: Added to the variance.
         learnable: Train weight and bias.
     """
 
@@ -34,8 +34,6 @@ class KeywordBatchNorm(nn.Module):
         *,
         scale: float = 1.0,
         per_slot: bool = True,
-        momentum: float = 0.1,
-        eps: float = 1e-5,
         learnable: bool = True,
         compatibility: ReferenceCompatibility | None = None,
     ) -> None:
@@ -43,9 +41,8 @@ class KeywordBatchNorm(nn.Module):
         self.dim = dim
         self.num_slots = num_slots if per_slot else None
         self.scale = scale
-        self.momentum = momentum
         self.compatibility = compatibility or ReferenceCompatibility()
-        self.norm = nn.BatchNorm1d(dim * (self.num_slots or 1), momentum=momentum, eps=eps)
+        self.norm = nn.BatchNorm1d(dim * (self.num_slots or 1), momentum=MOMENTUM)
         self.norm.requires_grad_(learnable)
 
     @torch.no_grad()
@@ -109,7 +106,7 @@ class KeywordBatchNorm(nn.Module):
             )
         mean, variance = (statistic.clone() for statistic in self._running())
         normed = F.batch_norm(
-            rows, mean, variance, norm.weight, norm.bias, True, self.momentum, norm.eps
+            rows, mean, variance, norm.weight, norm.bias, True, MOMENTUM, norm.eps
         )
         self._update_running(mean, variance)
         return normed
@@ -123,8 +120,8 @@ class KeywordBatchNorm(nn.Module):
             enough = count > 1
             # NaN: no update without a variance
             unbiased = torch.where(enough, variance.detach() * count / (count - 1), torch.nan)
-            running_mean = old_mean.lerp(mean.detach(), self.momentum)
-            running_var = old_variance.lerp(unbiased, self.momentum)
+            running_mean = old_mean.lerp(mean.detach(), MOMENTUM)
+            running_var = old_variance.lerp(unbiased, MOMENTUM)
             mean = torch.where(enough, mean, old_mean)
             variance = torch.where(enough, variance, old_variance)
             normed = (values - mean) * (variance + norm.eps).rsqrt() * norm.weight + norm.bias

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from espnet_plugin.model.bounds import set_bounds
 
+# At the start, after loading, and after each update with ``keep_in_bounds``.
+LARGEST_SCALE = 100.0
 DIRECTIONS = ("both", "a_to_b", "b_to_a")
 
 
@@ -29,8 +31,6 @@ class MaskedContrastiveLoss(nn.Module):
         margin: Subtracted from the scaled positive similarities.
         decoupled: Leave the positive pair out of the denominator (arXiv 2110.06848).
         directions: ``"both"``, ``"a_to_b"`` (rows only) or ``"b_to_a"`` (columns only).
-        max_scale: Largest scale: at the start, after loading, and after each update with
-            :func:`espnet_plugin.model.bounds.keep_in_bounds`.
     """
 
     def __init__(
@@ -41,7 +41,6 @@ class MaskedContrastiveLoss(nn.Module):
         margin: float = 0.0,
         decoupled: bool = False,
         directions: str = "both",
-        max_scale: float = 100.0,
     ) -> None:
         super().__init__()
         if initial_temperature <= 0:
@@ -53,10 +52,10 @@ class MaskedContrastiveLoss(nn.Module):
         self.margin = margin
         self.directions = directions
         self.decoupled = decoupled
-        log_scale = torch.tensor(math.log(min(1 / initial_temperature, max_scale)))
+        log_scale = torch.tensor(math.log(min(1 / initial_temperature, LARGEST_SCALE)))
         if learnable:
             self.log_scale = nn.Parameter(log_scale)
-            set_bounds(self, {"log_scale": (None, math.log(max_scale))})
+            set_bounds(self, {"log_scale": (None, math.log(LARGEST_SCALE))})
         else:
             self.register_buffer("log_scale", log_scale, persistent=False)
 

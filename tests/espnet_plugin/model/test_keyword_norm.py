@@ -15,7 +15,8 @@ from tests.processes import run_ranks
 
 def test_padded_slots_do_not_count_and_do_not_change():
     keywords = torch.tensor([[[1.0], [3.0]], [[5.0], [99.0]]])
-    norm = KeywordBatchNorm(1, eps=1e-12)
+    norm = KeywordBatchNorm(1)
+    norm.norm.eps = 1e-12
     ours = norm(keywords, torch.tensor([2, 1]))
     deviation = (8 / 3) ** 0.5  # of 1, 3, 5
     expected = torch.tensor([[[-2 / deviation], [0.0]], [[2 / deviation], [99.0]]])
