@@ -167,8 +167,8 @@ def test_words_with_accents_have_their_places(text):
     pytest.importorskip("espeakng_loader")
     voice = "es+m1" if "araña" in text else "sw+m1"
     code = (
-        "from local.mini.speech import SpokenCaption, Synthesiser\n"
-        f"caption = SpokenCaption('u', 'i', {text!r}, {voice!r}, 170, 50, 50)\n"
+        "from local.mini.speech import VoicedCaption, Synthesiser\n"
+        f"caption = VoicedCaption('u', 'i', {text!r}, {voice!r}, 170, 50, 50)\n"
         "print(*(f'{w.text} {w.start}' for w in Synthesiser().speak(caption)[1]), sep='\\n')"
     )
     shown = subprocess.run(

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from local.mini.corpus import _speak
-from local.mini.speech import SpokenCaption, _align, _resampled
+from local.mini.speech import VoicedCaption, _align, _resampled
 
 _RECIPE = Path(__file__).resolve().parents[3] / "egs2" / "speechclip_plus"
 
@@ -30,7 +30,7 @@ def test_words_without_event_share_a_span():
 def test_a_block_repeats_byte_for_byte(tmp_path):
     pytest.importorskip("espeakng_loader")
     captions = [
-        SpokenCaption(f"u{n}", "u", "a red dog next to an orange house", voice, 170, 50, 50)
+        VoicedCaption(f"u{n}", "u", "a red dog next to an orange house", voice, 170, 50, 50)
         for n, voice in enumerate(["en-us+m1", "en+m2", "en-us+m1"])
     ]
     for run in ("one", "two"):
@@ -57,8 +57,8 @@ def test_long_speech_is_resampled_alike_each_time():
 def test_unknown_voice_is_refused():
     pytest.importorskip("espeakng_loader")
     code = (
-        "from local.mini.speech import SpokenCaption, Synthesiser\n"
-        "caption = SpokenCaption('u', 'i', 'a dog', 'en-us+nosuch', 170, 50, 50)\n"
+        "from local.mini.speech import VoicedCaption, Synthesiser\n"
+        "caption = VoicedCaption('u', 'i', 'a dog', 'en-us+nosuch', 170, 50, 50)\n"
         "try: Synthesiser().speak(caption)\n"
         "except ValueError as error: assert 'nosuch' in str(error)\n"
         "else: raise SystemExit(1)\n"

@@ -31,7 +31,7 @@ from .config import MiniConfig, random_stream
 from .images import Painter
 from .languages import tell
 from .scenes import Scene, draw_caption, draw_splits, say_twice, says_twice, sibling_kinds
-from .speech import SpokenCaption, speak_block
+from .speech import VoicedCaption, speak_block
 
 TWINS = ("repeats", "plain")  # sets of test images, see _draw_twins
 _BYTES_PER_UTTERANCE = 2.2 * 32000  # mean duration at 16 kHz, 16 bits
@@ -47,7 +47,7 @@ def split_voices(config: MiniConfig) -> tuple[list[str], list[str]]:
 
 def draw_corpus(
     config: MiniConfig,
-) -> tuple[dict[str, dict[str, Scene]], dict[str, list[SpokenCaption]]]:
+) -> tuple[dict[str, dict[str, Scene]], dict[str, list[VoicedCaption]]]:
     """Draw the scenes by split and image id, and every spoken caption by split.
 
     In dev and test every second utterance is by a voice that training never hears.
@@ -59,7 +59,7 @@ def draw_corpus(
         random_stream(config.seed, "scenes"), world, sizes, two_objects=corpus.two_objects
     )
     scenes: dict[str, dict[str, Scene]] = {}
-    captions: dict[str, list[SpokenCaption]] = {}
+    captions: dict[str, list[VoicedCaption]] = {}
     for split in SPLITS:
         words = random_stream(config.seed, f"{split} captions")
         speech = random_stream(config.seed, f"{split} speech")
@@ -82,7 +82,7 @@ def draw_corpus(
     return scenes, captions
 
 
-def _draw_twins(config: MiniConfig, scenes: dict[str, Scene]) -> dict[str, list[SpokenCaption]]:
+def _draw_twins(config: MiniConfig, scenes: dict[str, Scene]) -> dict[str, list[VoicedCaption]]:
     """Captions with a word said twice, and the same without, alike in voice and manner.
 
     An image whose plain caption has no adjective, or a word twice, is left out of both.
@@ -90,7 +90,7 @@ def _draw_twins(config: MiniConfig, scenes: dict[str, Scene]) -> dict[str, list[
     rng = random_stream(config.seed, "test twins")
     plain_world = dataclasses.replace(config.world, repeated=0.0)
     voices, _ = split_voices(config)
-    twins: dict[str, list[SpokenCaption]] = {name: [] for name in TWINS}
+    twins: dict[str, list[VoicedCaption]] = {name: [] for name in TWINS}
     for image_id, scene in scenes.items():
         plain = draw_caption(rng, plain_world, scene, complete=True)
         repeated = say_twice(rng, plain_world, scene, plain)
@@ -103,11 +103,11 @@ def _draw_twins(config: MiniConfig, scenes: dict[str, Scene]) -> dict[str, list[
 
 def _draw_speaker(
     config: MiniConfig, speech: np.random.Generator, rooms: np.random.Generator, voices: list[str]
-) -> Callable[[str, str, str], SpokenCaption]:
+) -> Callable[[str, str, str], VoicedCaption]:
     """Draw who speaks, how and where; returns what makes a spoken caption of ids and text."""
     corpus, acoustics = config.corpus, config.world.acoustics
     return partial(
-        SpokenCaption,
+        VoicedCaption,
         voice=voices[speech.integers(len(voices))],
         words_per_minute=int(speech.integers(*corpus.words_per_minute, endpoint=True)),
         pitch=int(speech.integers(*corpus.pitch, endpoint=True)),
@@ -132,7 +132,7 @@ def paint_corpus(config: MiniConfig, scenes: dict[str, dict[str, Scene]], root: 
 
 
 def speak_corpus(
-    config: MiniConfig, captions: dict[str, list[SpokenCaption]], root: Path, *, jobs: int
+    config: MiniConfig, captions: dict[str, list[VoicedCaption]], root: Path, *, jobs: int
 ) -> dict[str, list[tuple[str, float, float]]]:
     """Synthesise every caption, in blocks; finished ones are kept.
 
@@ -186,7 +186,7 @@ def hard_negatives(config: MiniConfig, split: str, images: Sequence[str]) -> lis
 def write_lists(
     config: MiniConfig,
     scenes: dict[str, dict[str, Scene]],
-    captions: dict[str, list[SpokenCaption]],
+    captions: dict[str, list[VoicedCaption]],
     words: dict[str, list[tuple[str, float, float]]],
     *,
     root: Path,
@@ -215,8 +215,8 @@ def write_lists(
         write_hard_negatives(directory / HARD_NEGATIVES, negatives)
 
 
-def _as_on_disk(caption: SpokenCaption, split: str, root: Path) -> spoken_captions.SpokenCaption:
-    return spoken_captions.SpokenCaption(
+def _as_on_disk(caption: VoicedCaption, split: str, root: Path) -> spoken_captions.VoicedCaption:
+    return spoken_captions.VoicedCaption(
         split=split,
         utterance=caption.utterance_id,
         image=caption.image_id,
@@ -236,7 +236,7 @@ def _ctm(ids: list[str], words: dict[str, list[tuple[str, float, float]]]) -> st
     )
 
 
-def _speak(captions: list[SpokenCaption], result: Path, wavs: Path) -> None:
+def _speak(captions: list[VoicedCaption], result: Path, wavs: Path) -> None:
     """Speaks one block in a process of its own (see ``Synthesiser``)."""
     try:
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:

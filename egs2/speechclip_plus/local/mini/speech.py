@@ -27,7 +27,7 @@ _TAIL_SECONDS = 0.06  # silence kept after the last word
 
 
 @dataclass(frozen=True)
-class SpokenCaption:
+class VoicedCaption:
     """One caption, who says it, how (in eSpeak NG's units), and the room, if any.
 
     A corpus of several languages has the language's code, and the caption in English.
@@ -80,7 +80,7 @@ class Synthesiser:
         self._library.espeak_SetSynthCallback(self._callback)
         self._variants = {p.name for p in (Path(loader.get_data_path()) / "voices/!v").iterdir()}
 
-    def speak(self, caption: SpokenCaption) -> tuple[np.ndarray, list[Word]]:
+    def speak(self, caption: VoicedCaption) -> tuple[np.ndarray, list[Word]]:
         """Return int16 samples at 16 kHz and the words; those without own event share a span."""
         self._set_voice(caption.voice)
         for parameter, value in (
@@ -127,7 +127,7 @@ def _resampled(samples: np.ndarray, rate: int) -> np.ndarray:
     return np.clip(np.rint(resampled), -(2**15), 2**15 - 1).astype(np.int16)
 
 
-def speak_block(captions: Sequence[SpokenCaption], result: Path, wavs: Path) -> None:
+def speak_block(captions: Sequence[VoicedCaption], result: Path, wavs: Path) -> None:
     """Write a WAV file per caption, then the words of all of them to ``result``."""
     engine = Synthesiser()
     words = {}
