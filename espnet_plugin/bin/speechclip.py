@@ -32,6 +32,7 @@ from espnet_plugin.utils.command import (
     size,
     text_table,
 )
+from espnet_plugin.utils.progress import counted
 
 if TYPE_CHECKING:
     from espnet_plugin.inference.speechclip import SpeechCLIP
@@ -257,7 +258,7 @@ def _embed_parts(args: argparse.Namespace) -> None:
         where = {"cluster": args.cluster, "workers": args.workers}
         made = run_parts(write, output, parts=args.parts, **where)
     rows, bad = sum(part["rows"] for part in made), sum(len(part["bad"]) for part in made)
-    _answer(args, made, f"{rows:,} rows, {bad:,} files left out")
+    _answer(args, made, f"{counted(rows, 'row')}, {counted(bad, 'file')} left out")
 
 
 def keywords(args: argparse.Namespace) -> None:
@@ -281,9 +282,11 @@ def index(args: argparse.Namespace) -> None:
     from espnet_plugin.search.encoder import load_encoders
     from espnet_plugin.search.index import Index, is_index
     from espnet_plugin.search.model import identify_model
-    from espnet_plugin.search.update import update_index
+    from espnet_plugin.search.update import check_folders, update_index
 
-    given = args.model or (Index(args.index).model.name if is_index(args.index) else None)
+    new = not is_index(args.index)
+    check_folders(Path(args.index), args.folders)
+    given = args.model or (None if new else Index(args.index).model.name)
     model = identify_model(given) if given else None
     embedded: Any = ()
     if args.parts:
@@ -302,6 +305,8 @@ def index(args: argparse.Namespace) -> None:
         batch_size=args.batch_size,
         approximate_from=1 if args.approximate else AUTOMATIC,
     )
+    if new and not done.images + done.recordings:
+        raise ValueError(f"{args.index}: nothing can be found in it: {done}")
     _answer(args, asdict(done), str(done))
 
 

@@ -201,10 +201,10 @@ class Catalog:
         recordings, windows, hours = self._all(query)[0]
         return found - recordings, recordings, windows, hours
 
-    def problems(self) -> list[str]:
-        """What is wrong with the files that could not be read."""
-        query = "SELECT problem FROM files WHERE problem IS NOT NULL ORDER BY path"
-        return [str(problem) for (problem,) in self._all(query)]
+    def problems(self) -> dict[str, str]:
+        """Path → what was wrong with it, of the files that could not be read."""
+        query = "SELECT path, problem FROM files WHERE problem IS NOT NULL ORDER BY path"
+        return {os.fsdecode(path): str(problem) for path, problem in self._all(query)}
 
     def stamp(self, path: str) -> str | None:
         """The stamp of a file when it was read; None if it is not in the index."""

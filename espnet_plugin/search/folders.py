@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from espnet_plugin.data.audio import is_recording
+from espnet_plugin.data.images import is_image
 from espnet_plugin.data.scp import DataError
 
 
@@ -27,6 +30,28 @@ def absolute_folders(folders: Iterable[str | Path]) -> list[str]:
         for path in sorted(set(found))
         if not any(path != other and Path(path).is_relative_to(other) for other in found)
     ]
+
+
+def is_medium(name: str) -> bool:
+    """Whether a file is an image or a recording, by the ending of its name."""
+    return is_image(name) or is_recording(name)
+
+
+def require_media(folder: str) -> None:
+    """Looks for an image or a recording below a folder.
+
+    Raises:
+        DataError: If there is none; the message counts by their endings the files that are there.
+    """
+    others: Counter[str] = Counter()
+    for path in find_files([folder], lambda _: True):
+        if is_medium(path):
+            return
+        others[os.path.splitext(path)[1].lower() or "without an ending"] += 1
+    listed = ", ".join(f"{count:,} × {ending}" for ending, count in others.most_common(5))
+    more = f" and {len(others) - 5} other endings" if len(others) > 5 else ""
+    passed = f"passed over: {listed}{more}" if others else "it holds no files"
+    raise DataError(f"{folder}: no image and no recording below it; {passed}")
 
 
 def find_files(folders: Iterable[str], wanted: Callable[[str], bool]) -> Iterator[str]:

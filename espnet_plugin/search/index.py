@@ -21,6 +21,7 @@ from espnet_plugin.search.approximate import Codes, candidates, codes_file, read
 from espnet_plugin.search.catalog import FILE, Catalog
 from espnet_plugin.search.model import IndexedModel, check_model, identify_model
 from espnet_plugin.search.vectors import cosines, read_rows, vectors_file
+from espnet_plugin.utils.progress import counted
 
 TOP = 10
 WIDEN = 4
@@ -121,7 +122,7 @@ class Index:
                 "fingerprint": state.fingerprint,
                 "folders": state.folders,
                 "bytes": sum(path.stat().st_size for path in self.directory.glob("[!.]*")),
-                "unreadable": self._catalog.problems(),
+                "unreadable": list(self._catalog.problems().values()),
             }
 
     def search(
@@ -200,7 +201,7 @@ class Index:
         changed = sum(not unchanged for _, unchanged in found)
         if changed:
             logging.warning(
-                f"{changed} files are left out: gone, changed or copied since they were indexed; "
+                f"{counted(changed, 'file')} left out: gone, changed or copied since indexed; "
                 f"run speechclip index DIR --index {self.directory}"
             )
         return [hit for hit, unchanged in found if unchanged]

@@ -24,8 +24,9 @@ import numpy as np
 from espnet_plugin.data.audio import is_recording
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.search.catalog import State, Window, window_of
+from espnet_plugin.search.folders import is_medium
 from espnet_plugin.search.model import IndexedModel, check_model
-from espnet_plugin.search.source import Item, is_medium, items_of_part
+from espnet_plugin.search.source import Item, items_of_part
 from espnet_plugin.search.update import BATCH, READERS, Embedded, ImageEncoder, Windows
 from espnet_plugin.utils.atomic import atomic_path, write_text
 from espnet_plugin.utils.hashing import hash_file

@@ -13,10 +13,8 @@ import tarfile
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from espnet_plugin.data.audio import is_recording
-from espnet_plugin.data.images import is_image
 from espnet_plugin.data.scp import DataError
-from espnet_plugin.search.folders import find_files
+from espnet_plugin.search.folders import find_files, is_medium
 
 
 class Item(NamedTuple):
@@ -60,11 +58,6 @@ def items_of_part(
             digest = hashlib.sha256(os.fsencode(name)).hexdigest()
             if (int(number[0]) if number else int(digest, 16)) % of == part - 1:
                 yield from _members(path, bad) if shard else [Item(name, path)]
-
-
-def is_medium(path: str) -> bool:
-    """Whether a file has the name of an image or a recording."""
-    return is_image(path) or is_recording(path)
 
 
 def _files(path: str) -> Iterator[tuple[str, str]]:

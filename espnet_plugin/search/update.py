@@ -25,11 +25,11 @@ from espnet_plugin.data.images import HEIF_PACKAGE, is_image, lacks_package
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.search.approximate import AUTOMATIC, codes_file, read_codes, write_codes
 from espnet_plugin.search.catalog import FILE, Catalog, State, Window
-from espnet_plugin.search.folders import absolute_folders, find_files, is_gone
+from espnet_plugin.search.folders import absolute_folders, find_files, is_gone, require_media
 from espnet_plugin.search.model import IndexedModel, check_model
 from espnet_plugin.search.vectors import read_rows, vectors_file, write_rows
 from espnet_plugin.utils.hashing import hash_file
-from espnet_plugin.utils.progress import progress
+from espnet_plugin.utils.progress import counted, progress
 
 LOCK = "lock"
 BATCH = 64
@@ -65,7 +65,8 @@ class Update:
         recognised: Known content under another name: moved, renamed or copied.
         unchanged: Unchanged files.
         removed: Missing files.
-        unreadable: File → reason; the next run tries them again.
+        unreadable: File → reason, where no earlier run said so; the next run tries them again.
+        still_unreadable: Files that are unreadable as in an earlier run.
         merged: Files of parts.
         elsewhere: Files of parts that are not here as they were; members of shards, too.
         left_out: HEIC, without the package that reads it.
@@ -79,6 +80,7 @@ class Update:
     unchanged: int = 0
     removed: int = 0
     unreadable: dict[str, str] = field(default_factory=dict)
+    still_unreadable: int = 0
     merged: int = 0
     elsewhere: int = 0
     left_out: int = 0
@@ -95,13 +97,39 @@ class Update:
             "unchanged": self.unchanged,
             "removed": self.removed,
             "unreadable": len(self.unreadable),
+            "unreadable as before": self.still_unreadable,
             "in HEIC left out": self.left_out,
         }
         done = ", ".join(f"{number:,} {name}" for name, number in parts.items() if number)
-        held = f"{self.images:,} images"
+        held = counted(self.images, "image")
         if self.recordings:
-            held += f" and {self.recordings:,} recordings ({self.windows:,} windows)"
+            windows = counted(self.windows, "window")
+            held += f" and {counted(self.recordings, 'recording')} ({windows})"
         return f"{held} in the index" + (f": {done}" if done else "")
+
+
+def check_folders(directory: Path, folders: Iterable[str | Path]) -> list[str]:
+    """Absolute paths of folders to index; this is quick, to come before a model is loaded.
+
+    Args:
+        directory: The index, which need not be there yet.
+        folders: With images or recordings.
+
+    Raises:
+        DataError: If a folder is missing, a new index would get nothing from it, or the index's own
+            folder holds something else.
+    """
+    listed = absolute_folders(folders)
+    inside = sorted(directory.iterdir()) if directory.is_dir() else []
+    if links := [path for path in inside if path.is_symlink()]:
+        # from a stranger: files elsewhere would be overwritten
+        raise DataError(f"{links[0]}: a link, which an index never has; remove it")
+    if not (directory / FILE).is_file():
+        if others := [path.name for path in inside if path.name != LOCK]:
+            raise DataError(f"{directory} holds other files ({others[0]}); name a new folder")
+        for folder in listed:
+            require_media(folder)
+    return listed
 
 
 def update_index(
@@ -131,19 +159,14 @@ def update_index(
         approximate_from: Number of vectors from which on searches are approximate; they stay so.
 
     Raises:
-        DataError: If a folder is missing, another process writes the index, another model made it
-            (without ``force``), or it is damaged.
+        DataError: If a folder is missing, a new index gets nothing, another process writes the
+            index, another model made it (without ``force``), or it is damaged.
     """
-    directory, listed = Path(directory), absolute_folders(folders)
+    directory = Path(directory)
+    listed = check_folders(directory, folders)
     if not listed and not embedded and not directory.is_dir():
         raise DataError(f"{directory}: no index yet; name the folders of images or recordings")
     directory.mkdir(parents=True, exist_ok=True)
-    links = [path for path in directory.iterdir() if path.is_symlink()]
-    if links:  # from a stranger: files elsewhere would be overwritten
-        raise DataError(f"{links[0]}: a link, which an index never has; remove it")
-    others = sorted({path.name for path in directory.iterdir()} - {LOCK})
-    if others and not (directory / FILE).is_file():
-        raise DataError(f"{directory} holds other files ({others[0]}); name a new folder")
     try:
         lock = FileLock(directory / LOCK).acquire(timeout=0)  # a killed process frees it
     except Timeout:
@@ -168,11 +191,12 @@ class _Run:
     encoder: ImageEncoder
     embed_recording: Callable[[str], Windows] | None
     result: Update = field(default_factory=Update)
+    known_problems: dict[str, str] = field(default_factory=dict)
 
     def begin(self, folders: list[str], model: IndexedModel, *, force: bool) -> list[str]:
         """Notes folders and model; returns the folders of this run."""
         with self.catalog.transaction():
-            state = self.catalog.state()
+            state, self.known_problems = self.catalog.state(), self.catalog.problems()
             if force and state.model and state.fingerprint != model.fingerprint:
                 folders = absolute_folders([*folders, *state.folders])
                 self.catalog.forget_files()
@@ -186,16 +210,21 @@ class _Run:
 
     def add_files(self, folders: list[str], batch_size: int) -> None:
         """Indexes what is new or has changed."""
-        found = find_files(folders, self._is_wanted)
+        for folder in folders:
+            try:
+                require_media(folder)
+            except DataError as error:  # other folders may have changed
+                logging.error(error)
+        new = list(self._changed(find_files(folders, self._is_wanted)))
         with ThreadPoolExecutor(READERS) as readers:
-            new = progress(self._changed(found), description="files read", unit="file")
-            for images, files in groupby(new, lambda file: is_image(file[0])):
+            shown = progress(new, description="files read", unit="file")
+            for images, files in groupby(shown, lambda file: is_image(file[0])):
                 for batch in batched(files, batch_size if images else 1):
                     self._index(batch, readers)
         if self.result.left_out:
             logging.warning(
-                f"{self.result.left_out:,} HEIC images are left out. {HEIF_PACKAGE}; or convert "
-                "them: magick mogrify -format jpg DIR/*.HEIC"
+                f"left out: {counted(self.result.left_out, 'HEIC image')}. {HEIF_PACKAGE}; or "
+                "convert: magick mogrify -format jpg DIR/*.HEIC"
             )
 
     def add_embedded(self, files: Iterable[Embedded], batch_size: int) -> None:
@@ -291,6 +320,9 @@ class _Run:
     def _skip(self, path: str, reason: str) -> None:
         reason = reason if reason.startswith(path) else f"{path}: {reason}"
         self.catalog.put(path, "", None, reason)
+        if path in self.known_problems:
+            self.result.still_unreadable += 1
+            return
         self.result.unreadable[path] = reason
         logging.warning(f"skipped {reason}")
 

@@ -13,24 +13,39 @@ from humanfriendly import format_timespan
 Item = TypeVar("Item")
 
 
+def counted(number: int, unit: str) -> str:
+    """A number and what it counts, which agree.
+
+    >>> counted(1, "batch"), counted(1024, "batch"), counted(2, "MiB")
+    ('1 batch', '1,024 batches', '2 MiB')
+    """
+    return f"{number:,} {unit if number == 1 else _plural(unit)}"
+
+
+def _plural(unit: str) -> str:
+    if unit == "MiB":
+        return unit
+    return unit + ("es" if unit.endswith("ch") else "s")
+
+
 def progress(
     items: Iterable[Item],
     *,
     description: str,
     total: int | None = None,
-    unit: str = "it",
+    unit: str = "item",
     log_every: float = 30.0,
 ) -> Iterator[Item]:
     """Iterates over ``items`` and shows the progress.
 
     On a terminal this is a tqdm bar on stderr. Elsewhere lines are logged: after one second, then
-    at intervals that double up to ``log_every``.
+    at intervals that double up to ``log_every``. Both show the time left if the total is known.
 
     Args:
         items: What to iterate over.
         description: What is being done, e.g. ``"image embeddings"``.
         total: Number of items, when ``items`` has no length.
-        unit: Name of one item.
+        unit: Name of one item, in the singular.
         log_every: Longest time between logged lines, in seconds.
     """
     if total is None and isinstance(items, Sized):
@@ -40,10 +55,14 @@ def progress(
 
         # leave=None: a bar inside another one disappears when it is full
         yield from tqdm(
-            items, desc=description, total=total, unit=unit, dynamic_ncols=True, leave=None
+            items,
+            desc=description,
+            total=total,
+            unit=f" {_plural(unit)}",
+            dynamic_ncols=True,
+            leave=None,
         )
         return
-    of = f"/{total:,}" if total else ""
     started = last = time.monotonic()
     interval = min(1.0, log_every)
     for count, item in enumerate(items, 1):
@@ -51,5 +70,12 @@ def progress(
         now = time.monotonic()
         if now - last >= interval:
             last, interval = now, min(2 * interval, log_every)
-            spent = format_timespan(round(now - started), max_units=2)
-            logging.info(f"{description}: {count:,}{of} {unit} after {spent}")
+            shown = f"{count:,}/{counted(total, unit)}" if total else counted(count, unit)
+            shown += f" after {_time(now - started)}"
+            if total and count < total:
+                shown += f", about {_time((now - started) * (total - count) / count)} left"
+            logging.info(f"{description}: {shown}")
+
+
+def _time(seconds: float) -> str:
+    return format_timespan(round(seconds), max_units=2)

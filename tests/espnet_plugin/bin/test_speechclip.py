@@ -106,8 +106,8 @@ def test_recordings_are_found_beside_pictures(
     soundfile.write(talks / "talk.wav", np.concatenate([gap, noise[0], gap, noise[1]]), 16000)
     printed = run("index", pictures, talks, "--index", index)
     assert re.fullmatch(
-        r"5 images and 1 recordings \(\d windows\) in the index: 1 embedded, 5 unchanged, "
-        r"1 unreadable\n",
+        r"5 images and 1 recording \(\d windows\) in the index: 1 embedded, 5 unchanged, "
+        r"1 unreadable as before\n",
         printed,
     )
     search = ("search", "--index", index, "--text", "a dog")
@@ -139,6 +139,15 @@ def test_an_index_refuses_another_model(index: Path, pictures: Path, tmp_path: P
     for arguments in (("index", pictures), ("search", "--text", "x")):
         with pytest.raises(SystemExit, match="was made by .*model .* not by .*other"):
             main([*map(str, arguments), "--model", str(other), "--index", str(index)])
+
+
+def test_a_new_index_of_unreadable_files_alone_is_an_error(
+    exported: Path, tmp_path: Path, run
+) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.png").write_bytes(b"no picture")
+    with pytest.raises(SystemExit, match="nothing can be found in it: 0 images .*: 1 unreadable"):
+        run("index", tmp_path / "photos", "--model", exported, "--index", tmp_path / "new")
 
 
 def test_says_what_models_and_indices_are(exported: Path, index: Path, pictures: Path, run) -> None:
@@ -246,12 +255,17 @@ def test_bad_input_is_one_sentence(index: Path, wav: Path, arguments, message: s
         (("keywords", "absent.wav"), "absent.wav: no such file$"),
         (("keywords", "FOLDER"), "pictures: a folder, not a file$"),
         (("search", "--index", "INDEX", "--wav", "FOLDER"), "pictures: a folder, not a file$"),
+        (("index", "absent", "--index", "new"), "absent: no such folder"),
+        (("index", "EMPTY", "--index", "new"), r"empty: no image .*passed over: 1 × \.mp4$"),
+        (("index", "FOLDER", "--index", "FOLDER"), "pictures holds other files"),
     ],
 )
 def test_what_is_missing_is_said_before_a_model_is_looked_for(
     index: Path, pictures: Path, arguments, message: str
 ) -> None:
-    files = {"INDEX": index, "FOLDER": pictures}
+    files = {"INDEX": index, "FOLDER": pictures, "EMPTY": pictures.with_name("empty")}
+    files["EMPTY"].mkdir()
+    (files["EMPTY"] / "film.mp4").touch()
     given = [str(files.get(argument, argument)) for argument in arguments]
     with pytest.raises(SystemExit, match=f"^speechclip: error: .*{message}"):
         main([*given, "--model", "no_model"])
@@ -370,7 +384,7 @@ def test_parts_become_an_index(
     rows = [json.loads(path.read_bytes())["rows"] for path in sorted(parts.glob("*.json"))]
     assert sum(rows) == 6
     printed = run("index", "--index", merged, "--from", parts)
-    assert printed == "5 images and 1 recordings (1 windows) in the index: 6 merged\n"
+    assert printed == "5 images and 1 recording (1 window) in the index: 6 merged\n"
     run("index", pictures, "--model", exported, "--index", direct)
     for query in (("--wav", wav), ("--text", "a dog"), ("--image", pictures / "3.png")):
         found, wanted = (

@@ -117,8 +117,9 @@ def test_queries_that_ask_nothing(pictures: Path, tmp_path: Path) -> None:
     ):
         with pytest.raises(ValueError, match=message):
             index.search(query)
-    (tmp_path / "nothing").mkdir()
-    update(tmp_path / "empty", tmp_path / "nothing")
+    (tmp_path / "unreadable").mkdir()
+    (tmp_path / "unreadable" / "a.png").touch()
+    update(tmp_path / "empty", tmp_path / "unreadable")
     assert Index(tmp_path / "empty").search(np.ones(3)) == []
 
 

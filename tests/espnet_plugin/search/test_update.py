@@ -21,6 +21,7 @@ from PIL import Image
 
 from espnet_plugin.data import images
 from espnet_plugin.data.scp import DataError
+from espnet_plugin.search import update as module
 from espnet_plugin.search.index import Index
 from espnet_plugin.search.model import IndexedModel
 from espnet_plugin.search.update import LOCK
@@ -144,9 +145,13 @@ def test_bad_pictures_are_reported_and_tried_again(pictures: Path, tmp_path: Pat
     assert done.images == 7
     assert sorted(done.unreadable) == [str(bad), str(pictures / "empty.png")]
     assert "bad.jpg" in caplog.text
+    caplog.clear()
+    (pictures / "new.png").write_bytes(b"no picture")
     done = update(tmp_path / "index", pictures)
-    assert "7 unchanged, 2 unreadable" in str(done)
-    assert len(Index(tmp_path / "index").describe()["unreadable"]) == 2
+    assert "7 unchanged, 1 unreadable, 2 unreadable as before" in str(done)
+    assert list(done.unreadable) == [str(pictures / "new.png")]
+    assert "new.png" in caplog.text and "bad.jpg" not in caplog.text
+    assert len(Index(tmp_path / "index").describe()["unreadable"]) == 3
     picture(bad, 9)
     assert update(tmp_path / "index", pictures).images == 8
     assert str(bad) in found(tmp_path / "index")
@@ -164,7 +169,7 @@ def test_photographs_that_a_missing_package_reads_are_counted_and_taken_later(
         done = update(tmp_path / "index", pictures)
     assert (done.images, done.left_out, done.unreadable) == (7, 2, {str(renamed): ANY})
     assert "2 in HEIC left out" in str(done)
-    assert "2 HEIC images are left out" in caplog.text
+    assert "left out: 2 HEIC images" in caplog.text
     assert "pip install pillow-heif" in caplog.text and "magick mogrify" in caplog.text
     done = update(tmp_path / "index", pictures)
     assert (done.embedded, done.recognised, done.left_out, done.images) == (2, 1, 0, 10)
@@ -194,6 +199,37 @@ def test_a_folder_that_is_not_there_loses_nothing(pictures: Path, tmp_path: Path
     with pytest.raises(DataError, match="pictures: no such folder"):
         update(index, pictures)
     assert len(Index(index)) == 8
+
+
+def test_a_folder_with_nothing_usable_says_what_was_passed_over(
+    pictures: Path, tmp_path: Path, caplog
+) -> None:
+    films, empty = tmp_path / "films", tmp_path / "empty"
+    films.mkdir()
+    empty.mkdir()
+    for name in ("a.MP4", "b.mp4", "notes.txt", "README"):
+        (films / name).touch()
+    message = r"films: no image and no recording .* passed over: 2 × \.mp4, .*1 × \.txt"
+    with pytest.raises(DataError, match=message):
+        update(tmp_path / "index", films, pictures)
+    assert not (tmp_path / "index").exists()
+    update(tmp_path / "index", pictures)
+    assert update(tmp_path / "index", films, empty).images == 7
+    assert "2 × .mp4" in caplog.text and "empty: no image and no recording" in caplog.text
+
+
+def test_progress_tells_of_how_many(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = []
+
+    def progress(items, **options):
+        shown.append((len(items), options["unit"]))
+        return items
+
+    monkeypatch.setattr(module, "progress", progress)
+    update(tmp_path / "index", pictures)
+    assert (7, "file") in shown
 
 
 def test_what_must_not_be_written_to(pictures: Path, tmp_path: Path) -> None:
@@ -308,7 +344,7 @@ class Incremental(RuleBasedStateMachine):
         super().__init__()
         self.root = Path(tempfile.mkdtemp())
         self.folder = self.root / "pictures"
-        self.folder.mkdir()
+        picture(self.folder / "stays.png", 99)  # a new index of nothing is an error
         self.clock = 10**9
 
     def teardown(self) -> None:

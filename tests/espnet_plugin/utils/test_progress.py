@@ -19,8 +19,12 @@ def test_lines_come_early_and_then_rarely(
     for _ in module.progress(range(20), description="inference", unit="batch", log_every=4.0):
         seconds[0] += 1
     assert caplog.messages == [
-        "inference: 1/20 batch after 1 second",
-        *(f"inference: {count}/20 batch after {count} seconds" for count in (3, 7, 11, 15, 19)),
+        "inference: 1/20 batches after 1 second, about 19 seconds left",
+        "inference: 3/20 batches after 3 seconds, about 17 seconds left",
+        "inference: 7/20 batches after 7 seconds, about 13 seconds left",
+        "inference: 11/20 batches after 11 seconds, about 9 seconds left",
+        "inference: 15/20 batches after 15 seconds, about 5 seconds left",
+        "inference: 19/20 batches after 19 seconds, about 1 second left",
     ]
 
 
@@ -32,7 +36,17 @@ def test_numbers_are_for_people(
     monkeypatch.setattr(module.sys.stderr, "isatty", lambda: False, raising=False)
     caplog.set_level(logging.INFO)
     list(module.progress(range(10000), description="inference", unit="batch"))
-    assert caplog.messages == ["inference: 1,234/10,000 batch after 1 hour and 6 minutes"]
+    [message] = caplog.messages
+    assert message.startswith("inference: 1,234/10,000 batches after 1 hour and 6 minutes, about 7")
+
+
+@pytest.mark.parametrize(
+    ("number", "unit", "written"),
+    [(64, "file", "64 files"), (0, "batch", "0 batches"), (2, "MiB", "2 MiB")],
+)
+def test_units_agree_in_number(number: int, unit: str, written: str) -> None:
+    assert module.counted(number, unit) == written
+    assert module.counted(1, unit) == f"1 {unit}"
 
 
 def test_short_work_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
