@@ -43,6 +43,14 @@ def test_an_unwritten_language_needs_no_captions(root: Path, tmp_path: Path) -> 
     assert set().union(*every) == {f"set-one-{i}_{n}" for i in range(12) for n in range(2)}
 
 
+@pytest.mark.parametrize("images", range(3, 10))
+def test_few_images_fill_every_split(root: Path, tmp_path: Path, images: int) -> None:
+    rows = (root / "corpus.tsv").read_text().splitlines(keepends=True)
+    (root / "corpus.tsv").write_text("".join(rows[: 1 + 2 * images]))
+    counts = prepare(root, tmp_path / "data").splits
+    assert [counts[s].images for s in ("train", "dev", "test")] == [images - 2, 1, 1]
+
+
 def test_all_columns(root: Path, tmp_path: Path) -> None:
     rows = ["\ufeffImage\twav\tsplit\tspeaker\tcaption\r"]
     for image, split in enumerate(["train", "valid", "test"]):
@@ -84,7 +92,15 @@ def test_captions_with_what_others_take_for_line_ends(root: Path, tmp_path: Path
             "corpus.tsv:3: image set one/0.jpg is in dev and in train",
         ),
         ("wav\timage\n\tset one/0.jpg\n", "corpus.tsv:2: the column wav is empty"),
-        ("wav\timage\n", "no utterance of train can be used"),
+        ("wav\timage\n", "of its 0 images, none is in train or dev or test; .* Add images until"),
+        (
+            "wav\timage\n0-0.wav\tset one/0.jpg\n1-0.wav\tset one/1.jpg\n",
+            "of its 2 images, none is in train; each of train, dev, test needs one",
+        ),
+        (
+            "wav\timage\tsplit\n0-0.wav\tset one/0.jpg\ttrain\n1-0.wav\tset one/1.jpg\tdev\n",
+            "none is in test; .* name a split for each image in the column split",
+        ),
         ("", "the header is"),
     ],
 )

@@ -5,7 +5,8 @@ recording.
 
     wav        relative to wavs/                    required
     image      relative to images/                  required
-    split      train, dev or test                   optional: 8 : 1 : 1, from ten images on
+    split      train, dev or test                   optional: 8 : 1 : 1; of three to nine images,
+                                                    the last two become dev and test
     speaker    who speaks                           optional
     caption    what is said                         optional, in all rows or none
 
@@ -79,8 +80,12 @@ def spoken_captions(
     """Every row of the table.
 
     Raises:
-        DataError: A row names no file or an unknown split, or an image is in two splits.
+        DataError: A row names no file or an unknown split, an image is in two splits, or a split
+            has no image.
     """
+    # of ten images in the order of the table, the ninth goes to dev, the tenth to test
+    turn = min(10, len({row["image"] for _, row in read_rows(table)}))
+    drawn = {turn - 2: "dev", turn - 1: "test"}
     split_of: dict[str, str] = {}
     file_of: dict[str, str] = {}
     numbers: dict[str, dict[str, int]] = {}  # of the recordings of an image
@@ -97,9 +102,7 @@ def spoken_captions(
         given = row.get("split", "").lower()
         split = ALIASES.get(given, "")
         if not given:
-            # of ten images in the order of the table, the ninth goes to dev, the tenth to test
-            drawn = {8: "dev", 9: "test"}.get(len(split_of) % 10, "train")
-            split = split_of.get(image, drawn)
+            split = split_of.get(image, drawn.get(len(split_of) % 10, "train"))
         if not split:
             raise DataError(f"{table}:{number}: split {given!r} is none of {', '.join(SPLITS)}")
         if split_of.setdefault(image, split) != split:
@@ -116,6 +119,12 @@ def spoken_captions(
             image_file=str(images / row["image"]),
             speaker=safe_id(row.get("speaker", "")),
             caption=clean_caption(row["caption"]) if with_text else None,
+        )
+    if empty := [split for split in SPLITS if split not in split_of.values()]:
+        raise DataError(
+            f"{table}: of its {len(split_of)} images, none is in {' or '.join(empty)}; each of "
+            f"{', '.join(SPLITS)} needs one. Add images until there are three, or name a split "
+            "for each image in the column split"
         )
 
 
