@@ -267,6 +267,16 @@ if runs_stage 11; then
     [ -n "${hf_repo}" ] || fail "--hf_repo is needed: user/name of the repository"
 fi
 
+if runs_stage 7; then
+    options=()
+    if [ "${vocab_from}" = clip ]; then options+=(--no_captions); fi
+    if "${trust_remote_code}" || ! runs_stage 8; then options+=(--trust_remote_code); fi
+    # shellcheck disable=SC2086
+    ${python} -m espnet_plugin.bin.recipe training ${options[@]+"${options[@]}"} \
+        -- --config "${speechclip_config}" "${encoder_args[@]}" \
+        --clip_conf "model=${clip_model}" --clip_conf "pretrained=${clip_pretrained}" ${speechclip_args}
+fi
+
 # how the frozen encoders and inference run
 frozen_ngpu=0
 if "${gpu_inference}"; then frozen_ngpu=1; fi

@@ -6,6 +6,7 @@ Example: ``python -m espnet_plugin.bin.recipe value conf/train.yaml clip_conf.mo
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import sys
 from collections.abc import Callable, Sequence
@@ -43,6 +44,28 @@ def value(args: argparse.Namespace) -> None:
         else:
             found = found.get(key) if isinstance(found, dict) else None
     print(args.default if found is None else found)
+
+
+def training(args: argparse.Namespace) -> None:
+    """Checks a training's options, and what the corpus and later stages say to them."""
+    from espnet_plugin.model.factory import COMPONENTS, has_keywords
+    from espnet_plugin.pretrained.trust import unsafe_parts
+    from espnet_plugin.tasks.check import training_options
+    from espnet_plugin.utils.options import is_own_class
+
+    config = training_options(args.options)
+    names = (config["model_conf"] or {}).get("naming_weight") and has_keywords(config)
+    if names and args.no_captions:
+        raise ValueError("this corpus has no captions: set model_conf.naming_weight: 0")
+    own = any(is_own_class(config[key]) for key in COMPONENTS)
+    if args.trust_remote_code or (config["speech_encoder"] == "s3prl" and not own):
+        return
+    with contextlib.suppress(FileNotFoundError):  # stage 1 may make the CLIP
+        for part in unsafe_parts(config):
+            raise ValueError(
+                f"{args.options[1]} names {part}, which may run code: stage 8 would refuse the "
+                "trained model without --trust_remote_code true"
+            )
 
 
 def model(args: argparse.Namespace) -> None:
@@ -85,6 +108,10 @@ def get_parser() -> argparse.ArgumentParser:
     added.add_argument("file", type=Path)
     added.add_argument("key", help="e.g. key.inner_key.0")
     added.add_argument("default", nargs="?", default="", help="where there is no such key")
+    added = command(training, "Check the options of a training before anything starts.")
+    added.add_argument("--no_captions", action="store_true", help="nobody wrote down what is said")
+    added.add_argument("--trust_remote_code", action="store_true", help="as stage 8 has it")
+    added.add_argument("options", nargs="*", metavar="-- OPTION", help="of speechclip_train")
     added = command(model, "Print where a model is; one that has only a name is downloaded.")
     added.add_argument("model", help="experiment, checkpoint, packed or exported model, or a name")
     added = command(packed_config, "Copy the configuration out of a packed model.")

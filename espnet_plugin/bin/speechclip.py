@@ -27,6 +27,7 @@ from espnet_plugin.utils.command import (
     add_model_arguments,
     command_errors,
     positive,
+    require_packages,
     seconds,
     share,
     size,
@@ -284,6 +285,8 @@ def index(args: argparse.Namespace) -> None:
     from espnet_plugin.search.model import identify_model
     from espnet_plugin.search.update import check_folders, update_index
 
+    if args.approximate:
+        require_packages({"faiss": "faiss-cpu"}, extra="search")
     new = not is_index(args.index)
     check_folders(Path(args.index), args.folders)
     given = args.model or (None if new else Index(args.index).model.name)
@@ -385,6 +388,7 @@ def _hit_table(kind: str, hits: Sequence[Hit]) -> str:
 
 def export(args: argparse.Namespace) -> None:
     """Exports a model to where search and the page find it."""
+    require_packages({"onnx": "onnx", "onnxruntime": "onnxruntime"}, extra="onnx")
     from espnet_plugin.inference.onnx.export import export_onnx
 
     args.device = "cpu"
@@ -399,6 +403,7 @@ def export(args: argparse.Namespace) -> None:
 
 def demo(args: argparse.Namespace) -> None:
     """Serves the page."""
+    require_packages({"gradio": "gradio"}, extra="demo")
     from espnet_plugin.demo.backend import open_backend
     from espnet_plugin.demo.server import serve
     from espnet_plugin.demo.uploads import Limits

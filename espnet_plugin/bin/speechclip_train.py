@@ -10,8 +10,11 @@ Example:
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+from espnet_plugin.utils.command import command_errors
 
 if TYPE_CHECKING:
     import argparse
@@ -26,6 +29,11 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main(cmd: Sequence[str] | None = None) -> None:
     """Trains, or prints the configuration with ``--print_config``."""
+    cmd = list(sys.argv[1:] if cmd is None else cmd)
+    with command_errors("speechclip_train"):
+        from espnet_plugin.tasks.check import training_options
+
+        training_options(cmd)
     _task().main(cmd=cmd)
 
 

@@ -56,7 +56,7 @@ def check_trusted(
         raise UntrustedModelError(
             f"{source}: its {option} names {value}, which is not a part of it; {remedy}"
         )
-    for part in _unsafe_parts(config):
+    for part in unsafe_parts(config):
         raise UntrustedModelError(
             f"{source}: its configuration names {part}, which may run code that comes with the "
             f"model; {remedy}"
@@ -68,7 +68,8 @@ def lies_within(path: str | Path, root: Path) -> bool:
     return Path(os.path.abspath(path)).is_relative_to(os.path.abspath(root))
 
 
-def _unsafe_parts(config: Mapping[str, Any]) -> Iterator[str]:
+def unsafe_parts(config: Mapping[str, Any]) -> Iterator[str]:
+    """What a configuration names that may run code, in words."""
     encoder = config.get("speech_encoder", "huggingface")
     encoder_conf = config.get("speech_encoder_conf") or {}
     if encoder == "s3prl":

@@ -78,7 +78,7 @@ def _checked_name(key: str, name: str) -> str | None:
 
 
 def add_batch_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments of the sampler and the preprocessor."""
+    """Adds the arguments of the sampler, the preprocessor and the trainer."""
     group = parser.add_argument_group(description="Batch related")
     group.add_argument(
         "--sort_window",
@@ -112,6 +112,13 @@ def add_batch_arguments(parser: argparse.ArgumentParser) -> None:
         default=False,
         help="Normalise waveforms before they are cropped; for speech encoders with "
         "normalize_waveform",
+    )
+    group.add_argument(
+        "--max_skipped_updates",
+        type=int,
+        default=20,
+        help="Training stops after so many updates in a row without a finite loss and finite "
+        "gradients; 0: never",
     )
     group.add_argument(
         "--use_preprocessor",

@@ -46,7 +46,7 @@ SMALLER = (
 
 @dataclass
 class RetrievalTrainerOptions(TrainerOptions):
-    """ESPnet's options, those of ``add_arguments``, and the training data."""
+    """ESPnet's options, ours, and the training data."""
 
     max_skipped_updates: int
     train_data_path_and_name_and_type: Sequence[Sequence[str]]
@@ -60,17 +60,6 @@ class RetrievalTrainer(Trainer):
     ``<branch>_image_to_speech_recall_at_<k>``, ``<branch>_recall_mean_at_<k>``; over both
     directions and all branches: ``recall_mean_at_<k>``.
     """
-
-    @classmethod
-    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """Adds the trainer's own options."""
-        parser.add_argument(
-            "--max_skipped_updates",
-            type=int,
-            default=20,
-            help="Training stops after so many updates in a row without a finite loss and finite "
-            "gradients; 0: never",
-        )
 
     @classmethod
     def build_options(cls, args: argparse.Namespace) -> RetrievalTrainerOptions:

@@ -6,10 +6,11 @@ import argparse
 import contextlib
 import difflib
 import errno
+import importlib.util
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 _FULL = "the disk is full; free some space and start again, what is finished is kept"
@@ -23,7 +24,7 @@ LOG_FORMAT = "%(asctime)s %(levelname)s: %(message)s"
 
 
 class CommandParser(argparse.ArgumentParser):
-    """Suggests an option for one that it does not have."""
+    """Suggests an option or a command for one that it does not have."""
 
     _given: Sequence[str] = ()
 
@@ -37,14 +38,20 @@ class CommandParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Ends with exit code 2."""
+        super().error("\n".join([message, *self.meant()]))
+
+    def meant(self) -> Iterator[str]:
+        """What may have been meant by the options and the command that there are not."""
         options = [option for option in self._option_string_actions if option.startswith("--")]
+        for action in self._subparsers._group_actions if self._subparsers else ():
+            options += action.choices or ()
         for word in self._given:
             name = word.split("=")[0]
             # argparse completes the beginning of an option
-            if name.startswith("--") and not any(option.startswith(name) for option in options):
-                if near := difflib.get_close_matches(name, options, n=1):
-                    message += f"\n{name}: did you mean {near[0]}?"
-        super().error(message)
+            if not any(option.startswith(name) for option in options):
+                near = difflib.get_close_matches(name, options, n=1)
+                if near and near[0].startswith("--") == name.startswith("--"):
+                    yield f"{name}: did you mean {near[0]}?"
 
 
 @contextlib.contextmanager
@@ -87,6 +94,23 @@ def resource_errors(name: str) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno not in _DISK:
             raise
         sys.exit(f"{name}: error: {_message(error)}")
+
+
+def require_packages(packages: Mapping[str, str], *, extra: str) -> None:
+    """Looks for packages before the work begins that needs them.
+
+    Args:
+        packages: Name for ``import`` → name for ``pip install``.
+        extra: The extra that has them.
+
+    Raises:
+        ImportError: If one is missing; the message says how to install them.
+    """
+    if missing := [name for name in packages if importlib.util.find_spec(name) is None]:
+        raise ImportError(
+            f"{', '.join(missing)} missing: pip install {' '.join(packages.values())} "
+            f"(extra: {extra})"
+        )
 
 
 def add_model_arguments(

@@ -35,7 +35,7 @@ def check_options(key: str, given: Collection[str], known: Collection[str]) -> N
     """
     unknown = sorted(set(given) - set(known))
     if unknown:
-        named = ", ".join(name + _nearest(name, known) for name in unknown)
+        named = ", ".join(name + did_you_mean(name, known) for name in unknown)
         raise ValueError(f"{key} has unknown option(s) {named}; known: {', '.join(known)}")
 
 
@@ -59,7 +59,7 @@ def find_class(key: str, name: str, known: Mapping[str, Component]) -> Component
         return known[name]
     if not is_own_class(name):
         raise ValueError(
-            f"{key}: {name!r} is not known{_nearest(str(name), known)}; choose from "
+            f"{key}: {name!r} is not known{did_you_mean(str(name), known)}; choose from "
             f"{', '.join(known)}, or name a class of your own as module:Class"
         )
     module, _, attribute = name.partition(":")
@@ -72,6 +72,7 @@ def find_class(key: str, name: str, known: Mapping[str, Component]) -> Component
         ) from error
 
 
-def _nearest(name: str, known: Collection[str]) -> str:
+def did_you_mean(name: str, known: Collection[str]) -> str:
+    """The known name that is like a wrong one, in brackets; empty if there is none."""
     nearest = difflib.get_close_matches(name, known, 1)
     return f" (did you mean {nearest[0]}?)" if nearest else ""

@@ -33,6 +33,8 @@ with open(os.environ["CALLS"], "a") as stream:
 module = arguments[1].rpartition(".")[2] if arguments[0] == "-m" else ""
 if module and module == os.environ["FAIL"]:
     sys.exit(f"{module} fails as it was told to")
+if module == "recipe" and arguments[2] == "training":
+    sys.exit()
 if module in ("", "datadir", "format_wav_scp", "launch", "recipe"):
     os.execv(sys.executable, [sys.executable, *arguments])
 value = dict(zip(arguments, arguments[1:]))

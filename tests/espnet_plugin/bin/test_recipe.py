@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -35,3 +36,32 @@ def test_the_configuration_of_a_packed_model(tmp_path: Path) -> None:
     packed.write_bytes(packed.read_bytes()[:50])
     with pytest.raises(SystemExit, match=r"model\.zip: damaged, or not a model"):
         main(["packed_config", str(packed), str(copy)])
+
+
+CONFIG = """
+speech_encoder: huggingface
+clip_conf: {model: absent.json, pretrained: random}
+model_conf: {naming_weight: 1.0}
+"""
+
+
+def test_a_training_is_refused_before_it_starts(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(CONFIG)
+
+    def refused(*options: str, flags: Sequence[str] = ()) -> str:
+        with pytest.raises(SystemExit, match="^recipe training: error: ") as ended:
+            main(["training", *flags, "--", "--config", str(path), *options])
+        return str(ended.value)
+
+    main(["training", "--", "--config", str(path)])
+    assert refused("--batch_sise", "3").endswith("--batch_sise: did you mean --batch_size?")
+    said = refused(flags=["--no_captions"])
+    assert said.endswith("this corpus has no captions: set model_conf.naming_weight: 0")
+    main(["training", "--no_captions", "--", "--config", str(path), "--keyword_extractor", "none"])
+    own = ("--attention", "torch.nn:Identity")
+    assert "the attention 'torch.nn:Identity', which may run code: stage 8" in refused(*own)
+    main(["training", "--trust_remote_code", "--", "--config", str(path), *own])
+    s3prl = ("--speech_encoder", "s3prl", "--speech_encoder_conf", "{model: mine}")
+    main(["training", "--", "--config", str(path), *s3prl])  # named by the call itself
+    assert "without --trust_remote_code true" in refused(*s3prl, *own)
