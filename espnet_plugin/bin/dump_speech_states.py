@@ -21,7 +21,6 @@ from typing import Any
 
 from espnet2.utils.nested_dict_action import NestedDictAction
 from espnet2.utils.types import str_or_none
-from humanfriendly import format_size
 
 from espnet_plugin.compat import get_commandline_args
 from espnet_plugin.data.frame_store import FrameStore
@@ -30,7 +29,7 @@ from espnet_plugin.data.sampler_files import read_lengths
 from espnet_plugin.data.scp import part_of, read_scp
 from espnet_plugin.data.states_record import encoder_options
 from espnet_plugin.utils.command import add_part, command_errors
-from espnet_plugin.utils.disk import free_space, require_space
+from espnet_plugin.utils.disk import free_space, require_space, size_text
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -98,8 +97,8 @@ def main(cmd: Sequence[str] | None = None) -> None:
     needed = stored_size(todo, encoder, dtype=args.states_dtype)
     what = f"The hidden states of {len(todo)} utterances"
     logging.info(
-        f"{what} need {format_size(needed, binary=True)} more; "
-        f"{format_size(free_space(args.output_dir), binary=True)} are free in {args.output_dir}"
+        f"{what} need {size_text(needed)} more; "
+        f"{size_text(free_space(args.output_dir))} are free in {args.output_dir}"
     )
     require_space(args.output_dir, needed, what=what)
     unreadable = dump_speech_states(

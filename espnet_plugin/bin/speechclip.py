@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 KINDS = {"images": "image", "recordings": "recording"}
 HOST, PORT = "127.0.0.1", 7860
+MODEL = "--model flickr8k-base-hybrid-plus"  # of the examples
+Run = Callable[[argparse.Namespace], None]
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -52,56 +54,83 @@ def get_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def command(name: str, run: Callable[[argparse.Namespace], None], text: str) -> Any:
-        added = commands.add_parser(name, help=text, description=text)
+    def command(run: Run, options: Callable[[Any], object], text: str, *examples: str) -> None:
+        shown = (f"  speechclip {run.__name__} {example}".rstrip() for example in examples)
+        added = commands.add_parser(
+            run.__name__,
+            help=text,
+            description=text,
+            epilog="\n".join(["example:", *shown]),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            add_help=False,  # it stands with the special options
+        )
         added.set_defaults(run=run)
-        added.add_argument("--json", action="store_true", help="print JSON, for other programs")
-        return added
+        options(added)
 
-    command("models", models, "List the released models and their names.")
-
-    added = command("info", info, "Describe a model, or an index.")
-    added.add_argument("model", metavar="MODEL", help="a model, or an index")
-
-    added = command("embed", embed, "Embed recordings, images and texts as rows of one space.")
-    _model(added, branch=True)
-    added.add_argument("files", nargs="*", metavar="FILE", help="recordings and images")
-    added.add_argument("--text", action="append", default=[], help="a text; may be repeated")
-    added.add_argument("--output", type=Path, help="file.npz of arrays items, embeddings")
-    _parts_options(added)
-
-    added = command("keywords", keywords, "Print the words in recordings, with their times.")
-    _model(added, speech=False)
-    _min_score(added)
-    added.add_argument("files", nargs="+", metavar="RECORDING", help="recordings")
-
-    added = command("index", index, "Index folders of images and recordings.")
-    added.add_argument("folders", nargs="*", metavar="DIR", help="folders; default: as last time")
-    _index(added)
-    text = "add what embed --part wrote there"
-    added.add_argument("--from", dest="parts", type=Path, metavar="DIR", help=text)
-    _model(added, required=False, speech=False)
-    added.add_argument("--batch_size", type=positive, default=64, help="images at a time (64)")
-    added.add_argument("--force", action="store_true", help="make the index again for this model")
-    text = "search approximately at any size (default: from a million images on)"
-    added.add_argument("--approximate", action="store_true", help=text)
-
+    command(models, _special, "List the released models and their names.", "")
+    text = "Describe a model, or an index."
+    command(info, _info_options, text, "flickr8k-base-hybrid-plus", "my.index")
+    text = "Embed recordings, images and texts as rows of one space."
+    command(embed, _embed_options, text, f"query.wav dog.jpg {MODEL} --output rows.npz")
+    text = "Print the words in recordings, with their times."
+    command(keywords, _keywords_options, text, f"talk.wav {MODEL}")
+    text = "Index folders of images and recordings."
+    examples = f"~/Pictures ~/Talks {MODEL} --index my.index", "--index my.index"
+    command(index, _index_options, text, *examples)
     text = "Find images and recordings by voice, text or image."
-    _search_options(command("search", search, text))
-
-    added = command("export", export, "Write a model for onnxruntime, which answers faster.")
-    add_model_arguments(added, "--model")
-    text = "recordings on which int8 is compared with float32, beside noise"
-    added.add_argument("recordings", nargs="*", metavar="RECORDING", help=text)
-
-    _demo_options(commands.add_parser("demo", help="Serve a page to try a model."))
-    _convert_options(command("convert", convert, "Convert a checkpoint of the original authors."))
+    command(search, _search_options, text, "--index my.index --wav query.wav")
+    text = "Write a model for onnxruntime, which answers faster."
+    command(export, _export_options, text, f"*.wav {MODEL}")
+    text = "Serve a page to speak, write or show an image, and see what is found."
+    command(demo, _demo_options, text, "--index my.index")
+    text = "Convert a checkpoint of the original authors."
+    command(convert, _convert_options, text, "hybrid_plus_base.ckpt converted")
     return parser
 
 
+def _info_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="a model, or an index")
+    _special(parser)
+
+
+def _embed_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("files", nargs="*", metavar="FILE", help="recordings and images")
+    options = parser.add_argument_group("options")
+    options.add_argument("--text", action="append", default=[], help="a text; may be repeated")
+    options.add_argument("--output", type=Path, help="file.npz of arrays items, embeddings")
+    parts = parser.add_argument_group("parts of many files")
+    text = (
+        "write part I of N into the folder --output, for index --from; a FILE is also a folder, a "
+        "tar shard as WebDataset writes it, or a list with a path in each line"
+    )
+    parts.add_argument("--part", type=share, metavar="I/N", help=text)
+    parts.add_argument("--parts", type=positive, metavar="N", help="write N parts on --cluster")
+    text = "Dask's: local, tcp://HOST:PORT, slurm, ... or ESPnet3's YAML file"
+    parts.add_argument("--cluster", help=text)
+    parts.add_argument("--workers", type=positive, default=2, help="workers to start (2)")
+    _special(parser, model=True, required=True, speech=True, branch=True)
+
+
+def _keywords_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("files", nargs="+", metavar="RECORDING", help="recordings")
+    _min_score(parser.add_argument_group("options"))
+    _special(parser, model=True, required=True)
+
+
+def _index_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folders", nargs="*", metavar="DIR", help="folders; default: as last time")
+    options = parser.add_argument_group("options")
+    _index(options)
+    text = "add what embed --part wrote there"
+    options.add_argument("--from", dest="parts", type=Path, metavar="DIR", help=text)
+    options.add_argument("--force", action="store_true", help="make the index again for this model")
+    special = _special(parser, model=True)
+    special.add_argument("--batch_size", type=positive, default=64, help="images at a time (64)")
+    text = "search approximately at any size (default: from a million images on)"
+    special.add_argument("--approximate", action="store_true", help=text)
+
+
 def _search_options(parser: argparse.ArgumentParser) -> None:
-    _index(parser)
-    _model(parser, required=False, branch=True)
     query = parser.add_argument_group("query; each option may be repeated")
     query.add_argument("--wav", action="append", default=[], metavar="FILE", help="a recording")
     query.add_argument("--text", action="append", default=[], help="a text")
@@ -109,59 +138,67 @@ def _search_options(parser: argparse.ArgumentParser) -> None:
     query.add_argument(
         "--mic", nargs="?", type=seconds, const="5s", metavar="TIME", help="record so long (5s)"
     )
+    options = parser.add_argument_group("options")
+    _index(options)
+    options.add_argument("--top", type=positive, default=10, help="how many of each kind (10)")
+    options.add_argument("--only", choices=KINDS, help="leave out the other kind")
+    options.add_argument("--paths", action="store_true", help="print paths only")
+    options.add_argument("--play", action="store_true", help="play the best part of a recording")
+    special = _special(parser, model=True, speech=True, branch=True)
     text = "which computes the query (default: onnx where speechclip export wrote this very model)"
-    parser.add_argument("--engine", choices=("torch", "onnx"), help=text)
-    parser.add_argument("--top", type=positive, default=10, help="how many of each kind (10)")
-    parser.add_argument("--only", choices=KINDS, help="leave out the other kind")
-    parser.add_argument("--exact", action="store_true", help="compare all vectors, at any size")
-    parser.add_argument("--paths", action="store_true", help="print paths only")
-    parser.add_argument("--play", action="store_true", help="play the best part of a recording")
+    special.add_argument("--engine", choices=("torch", "onnx"), help=text)
+    special.add_argument("--exact", action="store_true", help="compare all vectors, at any size")
 
 
-def _parts_options(parser: argparse.ArgumentParser) -> None:
-    text = (
-        "write part I of N into the folder --output, for index --from; a FILE is also a folder, a "
-        "tar shard as WebDataset writes it, or a list with a path in each line"
-    )
-    parser.add_argument("--part", type=share, metavar="I/N", help=text)
-    parser.add_argument("--parts", type=positive, metavar="N", help="write N parts on --cluster")
-    text = "Dask's: local, tcp://HOST:PORT, slurm, ... or ESPnet3's YAML file"
-    parser.add_argument("--cluster", help=text)
-    parser.add_argument("--workers", type=positive, default=2, help="workers to start (2)")
+def _export_options(parser: argparse.ArgumentParser) -> None:
+    text = "int8 is compared with float32 on these, too"
+    parser.add_argument("recordings", nargs="*", metavar="RECORDING", help=text)
+    _special(parser, model=True, required=True, device=False)
 
 
 def _demo_options(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Serve a page to speak, write or show an image, and see what is found."
-    parser.set_defaults(run=demo)
-    _model(parser, required=False)
-    _min_score(parser)
-    _index(parser, required=False)
-    parser.add_argument("--data", type=Path, help="data directory; its recordings can be played")
-    parser.add_argument("--host", default=HOST, help=f"address to listen at ({HOST})")
-    parser.add_argument("--port", type=int, default=PORT, help=f"its port, 0: any ({PORT})")
-    parser.add_argument("--max_size", type=size, default="10MB", help="largest upload (10MB)")
-    parser.add_argument("--max_duration", type=seconds, default="60s", help="longest speech (60s)")
+    options = parser.add_argument_group("options")
+    _index(options, required=False)
+    options.add_argument("--data", type=Path, help="data directory; its recordings can be played")
+    options.add_argument("--host", default=HOST, help=f"address to listen at ({HOST})")
+    options.add_argument("--port", type=int, default=PORT, help=f"its port, 0: any ({PORT})")
+    options.add_argument("--max_size", type=size, default="10MB", help="largest upload (10MB)")
+    options.add_argument("--max_duration", type=seconds, default="60s", help="longest speech (60s)")
+    _min_score(options)
+    _special(parser, model=True, speech=True, json=False)
 
 
 def _convert_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", help="Lightning checkpoint, as released")
     parser.add_argument("out_dir", help="directory for the converted model")
+    special = _special(parser)
     names = [field.name for field in fields(ReferenceCompatibility)]
     text = (
         "behaviours of the original to switch on, see docs/parity.md; embeddings of single "
         "utterances need none"
     )
-    parser.add_argument("--compatibility", nargs="*", default=[], choices=names, help=text)
-    parser.add_argument("--force", action="store_true", help="replace out_dir if it is not empty")
+    special.add_argument("--compatibility", nargs="*", default=[], choices=names, help=text)
+    special.add_argument("--force", action="store_true", help="replace out_dir if it is not empty")
 
 
-def _model(
-    parser: Any, *, required: bool = True, speech: bool = True, branch: bool = False
-) -> None:
-    group = add_model_arguments(
-        parser, "--model", required=required, default="" if required else "the index's"
-    )
-    group.add_argument("--device", help="torch device (default: a GPU if there is one)")
+def _special(
+    parser: argparse.ArgumentParser,
+    *,
+    model: bool = False,
+    required: bool = False,
+    device: bool = True,
+    speech: bool = False,
+    branch: bool = False,
+    json: bool = True,
+) -> argparse._ArgumentGroup:
+    """Adds the options that few need, after those of the model."""
+    if model:
+        add_model_arguments(
+            parser, "--model", required=required, default="" if required else "the index's"
+        )
+    group = parser.add_argument_group("special options")
+    if model and device:
+        group.add_argument("--device", help="torch device (default: a GPU if there is one)")
     if speech:
         text = (
             "only the beginning of a longer recording is used (400s); a minute takes about 1 GB of "
@@ -171,6 +208,10 @@ def _model(
     if branch:
         text = "which embeds speech (default: parallel, if the model has it)"
         group.add_argument("--branch", choices=("parallel", "cascaded", "both"), help=text)
+    if json:
+        group.add_argument("--json", action="store_true", help="print JSON, for other programs")
+    group.add_argument("-h", "--help", action="help", help="show this text and exit")
+    return group
 
 
 def _index(parser: Any, *, required: bool = True) -> None:
@@ -208,11 +249,12 @@ def info(args: argparse.Namespace) -> None:
     from espnet_plugin.search.index import Index, is_index
 
     if is_index(args.model):
-        from humanfriendly import format_size
+        from espnet_plugin.utils.disk import size_text
 
         described = Index(args.model).describe()
         described["hours"] = round(described["hours"], 3)
-        shown = {**described, "bytes": format_size(described["bytes"], binary=True)}
+        hours = f"{described['hours']:.2g}"
+        shown = {**described, "hours": hours, "bytes": size_text(described["bytes"])}
     else:
         from espnet_plugin.pretrained.description import describe_model
 

@@ -14,10 +14,9 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from humanfriendly import format_size
-
 from espnet_plugin.compat import get_commandline_args
 from espnet_plugin.utils.command import command_errors
+from espnet_plugin.utils.disk import size_text
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -51,7 +50,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
         options=args.option,
         choices=args.choices,
     )
-    logging.info(f"{path}: {format_size(path.stat().st_size, binary=True)}")
+    logging.info(f"{path}: {size_text(path.stat().st_size)}")
 
 
 if __name__ == "__main__":

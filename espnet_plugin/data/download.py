@@ -17,10 +17,8 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
-from humanfriendly import format_size
-
 from espnet_plugin.data.scp import DataError
-from espnet_plugin.utils.disk import require_space
+from espnet_plugin.utils.disk import require_space, size_text
 from espnet_plugin.utils.hashing import hash_file
 from espnet_plugin.utils.progress import progress
 
@@ -100,7 +98,7 @@ def fetch(resource: Resource, directory: Path) -> Path:
         problem = _fetch_from(url, resource, part)
         if not problem:
             os.replace(part, target)
-            logging.info(f"{target}: {format_size(_size(target), binary=True)}, complete")
+            logging.info(f"{target}: {size_text(_size(target))}, complete")
             return target
         logging.warning(f"{url}: {problem}")
         failures.append(f"\n  {url}: {problem}")

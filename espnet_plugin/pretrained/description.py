@@ -9,14 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from humanfriendly import format_size
-
 from espnet_plugin.pretrained.fingerprint import NOT_TRAINED, fingerprint_of
 from espnet_plugin.pretrained.released import released_models
 from espnet_plugin.pretrained.released_cache import fetched
 from espnet_plugin.pretrained.stored_model import opened
 from espnet_plugin.pretrained.trust import lies_within
 from espnet_plugin.utils.architectures import architecture_name
+from espnet_plugin.utils.disk import size_text
 
 
 def describe_model(source: str | Path) -> dict[str, Any]:
@@ -58,7 +57,7 @@ def released_table(described: Sequence[Mapping[str, Any]]) -> list[tuple[str, ..
     rows = [("name", "architecture", "speech encoder", "CLIP", "corpus", "published recall",
              "download", "here")]  # fmt: skip
     for model in described:
-        size = format_size(model["size"] or model["frozen_size"], binary=True)
+        size = size_text(model["size"] or model["frozen_size"])
         names = (model[key] for key in ("name", "architecture", "speech_encoder", "clip", "corpus"))
         recall = f"{model['recall']:.2f} % @{model['recall_at']}"
         shown = size if model["size"] else f"about {size}"

@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 from espnet_plugin.pretrained.released import ReleasedModel
 from espnet_plugin.pretrained.storage_format import FORMAT_VERSION, new_directory
 from espnet_plugin.teachers.hub import from_cache_or_hub
-from espnet_plugin.utils.disk import require_space
+from espnet_plugin.utils.disk import require_space, size_text
 from espnet_plugin.utils.hashing import hash_file
 
 RECORD_FILE = "released.json"
@@ -144,7 +144,6 @@ def _download_and_convert(model: ReleasedModel, directory: Path, *, refresh: boo
 def _download(model: ReleasedModel, revision: str, *, refresh: bool) -> Path:
     """The authors' file in the hub's cache."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
-    from humanfriendly import format_size
 
     def load(**options: Any) -> Path:
         commit = revision
@@ -152,7 +151,7 @@ def _download(model: ReleasedModel, revision: str, *, refresh: bool) -> Path:
             url = hf_hub_url(model.repository, model.path, revision=revision)
             found = get_hf_file_metadata(url)
             commit = found.commit_hash or revision
-            size = format_size(found.size, binary=True) if found.size else "an unknown size"
+            size = size_text(found.size) if found.size else "an unknown size"
             _introduce(model, f"downloading {size} from {url}")
         file = hf_hub_download(
             model.repository, model.path, revision=commit, force_download=refresh, **options

@@ -10,6 +10,16 @@ from humanfriendly import format_size
 RESERVE = 0.05
 
 
+def size_text(number: int) -> str:
+    """Bytes as people read them.
+
+    >>> size_text(982_598_000), size_text(2_899_102_924)
+    ('937 MiB', '2.7 GiB')
+    """
+    value, unit = format_size(number, binary=True).split()
+    return f"{float(value):.{0 if float(value) >= 10 else 1}f} {unit}".replace(".0 ", " ")
+
+
 class NotEnoughSpaceError(OSError):
     """The disk cannot hold what is about to be written."""
 
@@ -39,6 +49,6 @@ def require_space(
     free = free_space(directory)
     if needed * (1 + RESERVE) > free:
         raise NotEnoughSpaceError(
-            f"{what} need {format_size(needed, binary=True)}, but {directory} has only "
-            f"{format_size(free, binary=True)} free. Free some space or {remedy}."
+            f"{what} need {size_text(needed)}, but {directory} has only "
+            f"{size_text(free)} free. Free some space or {remedy}."
         )

@@ -7,8 +7,6 @@ import os
 from pathlib import Path
 from urllib.parse import quote
 
-from humanfriendly import format_size
-
 from espnet_plugin.data.alignments import WORDS_CTM, Word, read_ctm
 from espnet_plugin.data.inference_set import UTTERANCES, InferenceSet, read_inference_set
 from espnet_plugin.data.scp import DataError
@@ -19,6 +17,7 @@ from espnet_plugin.evaluation.scores.experiment import choices, score_experiment
 from espnet_plugin.evaluation.scores.retrieval import rank_set
 from espnet_plugin.evaluation.training_log import read_epochs
 from espnet_plugin.utils.atomic import write_text
+from espnet_plugin.utils.disk import size_text
 
 RESULTS_FILE = "RESULTS.md"
 REPORT_FILE = "report.html"
@@ -87,7 +86,7 @@ def write_results(
         docs=quote(os.path.relpath(_DOCS, inference_dir)) if _DOCS.exists() else None,
     )
     write_text(inference_dir / REPORT_FILE, page)
-    size = format_size(len(page.encode()), binary=True)
+    size = size_text(len(page.encode()))
     logging.info(f"{inference_dir / REPORT_FILE}: {size}")
     return scores
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import soundfile
 import yaml
 
 from espnet_plugin import __version__
-from espnet_plugin.bin.speechclip import main
+from espnet_plugin.bin.speechclip import get_parser, main
 from espnet_plugin.inference.speechclip import SpeechCLIP
 from espnet_plugin.model import build_speechclip
 from espnet_plugin.pretrained import save_speechclip
@@ -160,7 +161,7 @@ def test_says_what_models_and_indices_are(exported: Path, index: Path, pictures:
     assert f"folders      {pictures}" in run("info", index)
     assert len(json.loads(run("models", "--json"))) == 15
     [row] = [line for line in run("models").splitlines() if "flickr8k-base-hybrid-plus" in line]
-    assert "about 937.08 MiB" in row
+    assert "about 937 MiB" in row
 
 
 def test_embeddings_and_keywords(exported: Path, pictures: Path, wav: Path, tmp_path, run) -> None:
@@ -313,6 +314,7 @@ def test_more_or_less_of_a_recording_is_embedded(
         (("search", "--indx", "x", "--text", "y"), 2, "--indx: did you mean --index?"),
         (("index", "--index", "x", "--forse"), 2, "--forse: did you mean --force?"),
         (("search", "--index=x", "--txet=y"), 2, "--txet: did you mean --text?"),
+        (("serch", "--index", "x"), 2, "serch: did you mean search?"),
         (("info", "x", "--unlike_any"), 2, "unrecognized arguments: --unlike_any\n"),
     ],
 )
@@ -325,6 +327,35 @@ def test_help_version_and_options_that_were_meant(
     assert ended.value.code == code
     assert printed in (output.err if code else output.out)
     assert output.err.count("did you mean") == printed.count("did you mean")
+
+
+COMMANDS = "models info embed keywords index search export demo convert".split()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_has_an_example_that_parses(name: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        main([name, "--help"])
+    _, _, examples = capsys.readouterr().out.partition("\nexample:\n")
+    for line in examples.splitlines():
+        command, *arguments = shlex.split(line)
+        assert command == "speechclip" and arguments[0] == name
+        get_parser().parse_args(arguments)
+
+
+def test_the_query_comes_first_and_special_options_last(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        main(["search", "--help"])
+    shown = capsys.readouterr().out
+    places = [shown.index(text) for text in ("\n  --wav", "\n  --index", "\n  --model")]
+    places += [shown.index(text) for text in ("\nspecial options:", "\n  --exact")]
+    assert places == sorted(places)
+
+
+def test_an_export_without_its_packages_says_so_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(SystemExit, match=r"error: onnx missing: pip install onnx onnxruntime"):
+        main(["export", "--model", "no_model"])
 
 
 def test_an_abbreviated_option_is_not_corrected(capsys: pytest.CaptureFixture) -> None:

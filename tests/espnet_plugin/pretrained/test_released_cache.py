@@ -64,7 +64,7 @@ def test_a_name_is_fetched_once_and_said_what_it_is(
     assert "hybrid+ of SpeechCLIP+ (arXiv:2402.06959) with HuBERT base" in caplog.text
     assert "81.03 % mean recall@10 on the validation set" in caplog.text
     assert "the authors publish none for the checkpoint" in caplog.text
-    assert f"downloading 6.38 MiB from {hub.endpoint}/{model.repository}" in caplog.text
+    assert f"downloading 6.4 MiB from {hub.endpoint}/{model.repository}" in caplog.text
     record = fetched(model)
     assert record is not None
     assert record.revision == commit_id(hub.repositories[model.repository])
@@ -218,7 +218,7 @@ def test_a_full_disk_is_noticed_before_the_conversion(
 ) -> None:
     usage = shutil.disk_usage(os.sep)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1 << 20))
-    with pytest.raises(OSError, match="need 6.38 MiB, but .* only 1 MiB free.*SPEECHCLIP_CACHE"):
+    with pytest.raises(OSError, match="need 6.4 MiB, but .* only 1 MiB free.*SPEECHCLIP_CACHE"):
         resolve_model(NAME)
     assert remains() == []
 

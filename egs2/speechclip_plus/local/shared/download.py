@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from humanfriendly import format_size
-
 from espnet_plugin.data.download import Resource, fetch
 from espnet_plugin.data.freshness import is_made_from, made_from, stamp, write_record
 from espnet_plugin.data.scp import DataError
+from espnet_plugin.utils.disk import size_text
 from espnet_plugin.utils.progress import progress
 from espnet_plugin.utils.unpack import unpack
 
@@ -31,7 +30,7 @@ def download(parts: Sequence[Resource], target: Path) -> None:
             logging.info(f"{part.name}: not needed, {target} has its files")
             continue
         folder = target / part.folder
-        size = format_size(part.size, binary=True) if part.size else "size unknown"
+        size = size_text(part.size) if part.size else "size unknown"
         logging.info(f"{part.name} ({size}) -> {folder}")
         try:
             record = made_from(archive=stamp(fetch(part, target)))
