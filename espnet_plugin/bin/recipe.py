@@ -9,12 +9,15 @@ import argparse
 import contextlib
 import importlib.util
 import sys
+import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from espnet_plugin.utils.command import command_errors
 
+MAX_CONFIG_BYTES = 1 << 24
 PACKAGES = ("torch", "espnet2", "open_clip", "espnet_plugin")
 
 
@@ -79,10 +82,15 @@ def model(args: argparse.Namespace) -> None:
 
 
 def packed_config(args: argparse.Namespace) -> None:
-    """Copies the configuration out of a packed model."""
-    from espnet_plugin.pretrained import archive
-
-    args.output.write_bytes(archive.packed_config(args.packed_model))
+    """Copies the configuration out of a packed model, as it is there."""
+    try:
+        with zipfile.ZipFile(args.packed_model) as archive:
+            names = [name for name in archive.namelist() if name.endswith("config.yaml")]
+            if names:
+                with archive.open(min(names, key=len)) as member:
+                    args.output.write_bytes(member.read(MAX_CONFIG_BYTES))
+    except (zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{args.packed_model}: damaged, or not a model's zip file") from error
 
 
 def close(args: argparse.Namespace) -> None:

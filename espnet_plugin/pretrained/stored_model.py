@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ from torch import Tensor
 
 from espnet_plugin.model.old_names import with_new_names
 from espnet_plugin.patches import weights_only_loading
-from espnet_plugin.pretrained.archive import unpack_model
 from espnet_plugin.pretrained.choices import CHOICES_FILE, Choices, take_choices
 from espnet_plugin.pretrained.names import EXPECTED, resolve_model
 from espnet_plugin.pretrained.storage_format import (
@@ -22,14 +21,12 @@ from espnet_plugin.pretrained.storage_format import (
     config_of_checkpoint,
     experiment_directories,
     read_config,
-    read_yaml,
     resolve_paths,
 )
-from espnet_plugin.pretrained.trust import check_trusted, lies_within
+from espnet_plugin.pretrained.trust import check_trusted, unpack_model
 from espnet_plugin.teachers.weights import read_pickle, read_safetensors
 from espnet_plugin.utils.scratch import scratch_folder
 
-META_FILE = "meta.yaml"
 PREFIX = "speechclip."  # of the model inside ESPnet's
 
 
@@ -65,31 +62,59 @@ def opened(
 
     If the model is not trusted, its configuration is checked, and libraries read weights only.
     """
-    source = resolve_model(source)
+    path = resolve_model(source)
     with contextlib.ExitStack() as stack:
-        if source.is_dir():
-            stored = _exported(source)
-        elif zipfile.is_zipfile(source) and source.suffix not in (".pth", ".ckpt", ".pt"):
-            stored = _unpacked(source, stack.enter_context(scratch_folder()))
-        elif source.suffix == ".pth":
-            config_file = config_of_checkpoint(source) if config is None else Path(config)
-            stored = _experiment(config_file, source)
-        elif source.suffix == ".ckpt":
-            raise ValueError(
-                f"{source}: a checkpoint of the original implementation is converted first: "
-                f"speechclip convert {source} OUT_DIR"
-            )
-        elif _begins_as_zip(source) and not zipfile.is_zipfile(source):
-            raise ValueError(
-                f"{source}: incomplete, the end of the zip file is missing; copy or "
-                "download it again"
-            )
+        if zipfile.is_zipfile(path) and path.suffix not in (".pth", ".ckpt", ".pt"):
+            root = stack.enter_context(scratch_folder())
+            unpack_model(path, root)
+            stored = _read(_model_below(root, path), None, root)
         else:
-            raise ValueError(f"{source}: holds no model; expected {EXPECTED}")
+            stored = _read(path, config)
         if not trusted:
-            check_trusted(stored.config, source, root=stored.root)
+            check_trusted(stored.config, path, root=stored.root)
             stack.enter_context(weights_only_loading())
         yield stored
+
+
+def _read(path: Path, config: str | Path | None, root: Path | None = None) -> StoredModel:
+    """Reads a directory that holds a model, or a checkpoint and the configuration beside it."""
+    if path.is_dir():
+        found = resolve_paths(read_config(path / CONFIG_FILE), path)
+        path, root = path / TRAINED_FILE, path
+    elif path.suffix == ".pth":
+        config_file = config_of_checkpoint(path) if config is None else Path(config)
+        if not config_file.is_file():
+            raise FileNotFoundError(
+                f"{path}: its experiment's {config_file.name} is not beside it ({config_file})"
+            )
+        roots = [*experiment_directories(config_file), *([root] if root else [])]
+        found = resolve_paths(read_config(config_file), *roots)
+    else:
+        raise ValueError(_no_model(path))
+    choices = take_choices(found, path.with_name(CHOICES_FILE))
+    return StoredModel(found, path, choices, root)
+
+
+def _no_model(path: Path) -> str:
+    if path.suffix == ".ckpt":
+        return (
+            f"{path}: a checkpoint of the original implementation is converted first: "
+            f"speechclip convert {path} OUT_DIR"
+        )
+    if _begins_as_zip(path) and not zipfile.is_zipfile(path):
+        return f"{path}: incomplete, the end of the zip file is missing; copy or download it again"
+    return f"{path}: holds no model; expected {EXPECTED}"
+
+
+def _model_below(root: Path, path: Path) -> Path:
+    """The directory or checkpoint of the one model in an unpacked zip file."""
+    found: list[Path] = []
+    for folder in (file.parent for file in root.rglob(CONFIG_FILE)):
+        found += [folder] if (folder / TRAINED_FILE).is_file() else folder.glob("*.pth")
+    if len(found) != 1:
+        held = f"{len(found)} models" if found else "no model"
+        raise ValueError(f"{path}: holds {held}; expected {EXPECTED}")
+    return found[0]
 
 
 def _begins_as_zip(path: Path) -> bool:
@@ -109,25 +134,6 @@ def read_stored_config(source: str | Path) -> dict[str, Any]:
         return stored.config
 
 
-def _exported(directory: Path) -> StoredModel:
-    config = resolve_paths(read_config(directory / CONFIG_FILE), directory)
-    return _stored(config, directory / TRAINED_FILE, root=directory)
-
-
-def _experiment(config_file: Path, checkpoint: Path, *roots: Path) -> StoredModel:
-    if not config_file.is_file():
-        raise FileNotFoundError(
-            f"{checkpoint}: its experiment's {config_file.name} is not beside it ({config_file})"
-        )
-    config = resolve_paths(read_config(config_file), *experiment_directories(config_file), *roots)
-    return _stored(config, checkpoint)
-
-
-def _stored(config: dict[str, Any], weights_file: Path, *, root: Path | None = None) -> StoredModel:
-    choices = take_choices(config, weights_file.with_name(CHOICES_FILE))
-    return StoredModel(config, weights_file, choices, root)
-
-
 def _checkpoint_weights(checkpoint: Path) -> dict[str, Tensor]:
     state = read_pickle(checkpoint)
     if isinstance(state, Mapping) and isinstance(state.get("model"), Mapping):
@@ -142,40 +148,3 @@ def _checkpoint_weights(checkpoint: Path) -> dict[str, Tensor]:
             f"{checkpoint}: not a SpeechCLIP checkpoint: no weight begins with {PREFIX!r}"
         )
     return weights
-
-
-def _unpacked(path: Path, root: Path) -> StoredModel:
-    unpack_model(path, root)
-    if (root / META_FILE).is_file():
-        config_file, checkpoint = _packed_files(read_yaml(root / META_FILE), root, path)
-        return replace(_experiment(root / config_file, root / checkpoint, root), root=root)
-    exported = [
-        trained.parent
-        for trained in root.rglob(TRAINED_FILE)
-        if (trained.parent / CONFIG_FILE).is_file()
-    ]
-    if len(exported) == 1:
-        return _exported(exported[0])
-    raise ValueError(
-        f"{path}: holds no model; expected {EXPECTED}; the zip file has neither {META_FILE} nor an "
-        "exported model"
-    )
-
-
-def _packed_files(meta: Any, root: Path, path: Path) -> tuple[str, str]:
-    """Names of configuration and checkpoint in a packed model's ``meta.yaml``."""
-    meta = meta if isinstance(meta, Mapping) else {}
-    configs, files = (
-        [str(name).lstrip("/") for name in section.values()] if isinstance(section, Mapping) else []
-        for section in (meta.get("yaml_files"), meta.get("files"))
-    )
-    checkpoints = [name for name in files if name.endswith(".pth")]
-    if len(configs) != 1 or len(checkpoints) != 1:
-        raise ValueError(
-            f"{path}: its {META_FILE} names {len(configs)} configurations and {len(checkpoints)} "
-            "checkpoints, expected one each"
-        )
-    for name in (*configs, *checkpoints):
-        if not lies_within(root / name, root) or not (root / name).is_file():
-            raise ValueError(f"{path}: its {META_FILE} names {name!r}, which it does not hold")
-    return configs[0], checkpoints[0]

@@ -27,7 +27,7 @@ with atheris.instrument_imports(
     include=["espnet_plugin.data", "espnet_plugin.pretrained", "espnet_plugin.model"]
 ):
     from espnet_plugin.data.scp import read_scp
-    from espnet_plugin.pretrained.archive import unpack_model
+    from espnet_plugin.pretrained.trust import unpack_model
     from espnet_plugin.teachers.weights import read_pickle
     from espnet_plugin.utils.unpack import unpack
 

@@ -419,8 +419,8 @@ def test_what_is_beside_a_model_is_ignored(model: Path, marker: Path) -> None:
     assert load(model).speech_encoder.num_layers == 3
 
 
-def packed(model: Path, **meta: Any) -> Path:
-    """The model as an experiment that ESPnet packs; ``None`` in meta leaves nothing."""
+def packed(model: Path) -> Path:
+    """The model as an experiment that ESPnet packs."""
     exported = load(model).state_dict()
     frozen = ("speech_encoder.", "clip.")
     state = {f"speechclip.{k}": v for k, v in exported.items() if not k.startswith(frozen)}
@@ -430,7 +430,7 @@ def packed(model: Path, **meta: Any) -> Path:
         "files": {"speechclip_model_file": "model.pth"},
         "yaml_files": {"speechclip_train_config": "config.yaml"},
     }
-    (model / "meta.yaml").write_text(yaml.safe_dump({**content, **meta}))
+    (model / "meta.yaml").write_text(yaml.safe_dump(content))
     return Path(shutil.make_archive(str(model.parent / "packed"), "zip", model))
 
 
@@ -481,8 +481,8 @@ def test_members_stay_inside(
 
 def test_bombs_are_not_unpacked(model: Path, marker: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = packed(model)
-    monkeypatch.setattr("espnet_plugin.pretrained.archive.SMALL_BYTES", 1 << 20)
-    monkeypatch.setattr("espnet_plugin.pretrained.archive.MAX_RATIO", 2)
+    monkeypatch.setattr("espnet_plugin.pretrained.trust.SMALL_BYTES", 1 << 20)
+    monkeypatch.setattr("espnet_plugin.pretrained.trust.MAX_RATIO", 2)
     add(archive, "zeros", 32 * "0" * (1 << 20))
     with pytest.raises(ValueError, match="far more than a model of its size"):
         load(archive)
@@ -558,30 +558,11 @@ def test_checkpoints_are_read_as_weights(name: str, model: Path, marker: Path) -
             load(source)
 
 
-@pytest.mark.parametrize(
-    "meta",
-    [
-        {"files": {"speechclip_model_file": "../outside.pth"}},
-        {"files": {"speechclip_model_file": "/{outside}"}},
-        {"yaml_files": {"speechclip_train_config": "../../etc/hostname"}},
-        {"yaml_files": {"speechclip_train_config": "model/../config.yaml"}},
-        {"files": {"speechclip_model_file": ["model.pth"]}},
-        {"files": "model.pth"},
-    ],
-)
-def test_meta_names_members_only(meta: dict[str, Any], model: Path, marker: Path) -> None:
-    archive = packed(model, **meta)
-    shutil.copy(model / "model.pth", model.parent / "outside.pth")
-    with pytest.raises(ValueError, match="does not hold|names . configurations and . checkpoints"):
-        load(archive)
-
-
-@pytest.mark.parametrize("text", ["!!python/name:os.system", "[1]", "{", ""])
-def test_meta_is_plain_yaml(text: str, model: Path, marker: Path) -> None:
+@pytest.mark.parametrize("text", ["!!python/name:os.system", "files: {a: ../outside.pth}", "{"])
+def test_meta_is_not_read(text: str, model: Path, marker: Path) -> None:
     archive = packed(model)
     replace(archive, "meta.yaml", f"{text}\n".encode())
-    with pytest.raises(ValueError, match="not a YAML file|names 0 configurations"):
-        load(archive)
+    assert load(archive).speech_encoder.num_layers == 3
 
 
 @pytest.mark.parametrize("payload", [mockingjay, tokenizer_with_code], ids=lambda p: p.__name__)

@@ -28,10 +28,10 @@ from espnet_plugin.data.keyword_file import read_keywords
 from espnet_plugin.data.sampler_files import read_lengths
 from espnet_plugin.data.scp import read_scp
 from espnet_plugin.model.vocabulary import KeywordVocabulary
-from espnet_plugin.pretrained.archive import unpack_model
 from espnet_plugin.pretrained.released import released_models
 from espnet_plugin.pretrained.released_cache import RECORD_FILE, fetched
 from espnet_plugin.pretrained.storage_format import read_config
+from espnet_plugin.pretrained.trust import unpack_model
 from espnet_plugin.search.approximate import read_codes, write_codes
 from espnet_plugin.search.index import Index
 from espnet_plugin.teachers.clip_config import read_clip_config

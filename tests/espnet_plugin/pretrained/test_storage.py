@@ -172,18 +172,16 @@ def test_zip_files(
     config["speech_encoder_conf"]["model"] = "exp/hubert"
     config["clip_conf"] = {"model": "tiny_clip.json", "pretrained": "tiny_clip.safetensors"}
     directory = experiment(model, config, tmp_path / "exp")
-    meta = {"files": {"speechclip_model_file": "exp/latest.pth"}}
-    meta["yaml_files"] = {"speechclip_train_config": "exp/config.yaml"}
-    (directory / "valid.loss.ave.pth").rename(directory / "latest.pth")
     with zipfile.ZipFile(tmp_path / "packed.zip", "w") as archive:
-        archive.writestr("meta.yaml", yaml.safe_dump(meta))
-        for name in ("config.yaml", "latest.pth"):
-            archive.write(directory / name, f"exp/{name}")
+        archive.write(directory / "config.yaml", "exp/config.yaml")
+        archive.write(directory / "valid.loss.ave.pth", "exp/model.pth")
         for file in (teachers / "hubert").iterdir():
             archive.write(file, f"exp/hubert/{file.name}")
         for name in config["clip_conf"].values():
             archive.write(teachers / name, f"exp/{name}")
     assert_same(load_speechclip(tmp_path / "packed.zip", image_tower=False), model)
+    shutil.unpack_archive(tmp_path / "packed.zip", tmp_path / "unpacked")
+    assert_same(load_speechclip(tmp_path / "unpacked" / "exp", image_tower=False), model)
 
     config["speech_encoder_conf"]["model"] = str(teachers / "hubert")
     config["clip_conf"] = {key: str(teachers / name) for key, name in config["clip_conf"].items()}
@@ -202,11 +200,11 @@ def test_zip_files(
         archive.writestr("hello.txt", "x")
     with pytest.raises(ValueError, match="other.zip: holds no model; expected an exported model"):
         load_speechclip(tmp_path / "other.zip")
-    meta["files"] = {}
-    with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
-        archive.writestr("meta.yaml", yaml.safe_dump(meta))
-    with pytest.raises(ValueError, match="names 1 configurations and 0 checkpoints"):
-        load_speechclip(tmp_path / "other.zip")
+    with zipfile.ZipFile(tmp_path / "exported.zip", "a") as archive:
+        archive.write(directory / "config.yaml", "second/config.yaml")
+        archive.write(directory / "latest.pth", "second/latest.pth")
+    with pytest.raises(ValueError, match="exported.zip: holds 2 models"):
+        load_speechclip(tmp_path / "exported.zip")
 
 
 def test_sources_that_hold_no_model(
