@@ -120,7 +120,7 @@ def test_recordings_are_found_beside_pictures(
     only = json.loads(run(*search, "--only", "recordings", "--json"))
     assert only == hits[5:]
     printed = run(*search, "--only", "recordings")
-    assert printed.splitlines()[0].split() == "score start end recording words".split()
+    assert printed.splitlines()[2].split() == "score start end recording words".split()
     assert f"{best['start']:.1f} s" in printed
     assert run(*search, "--paths").splitlines()[-1] == str(talks / "talk.wav")
     assert len(run(*search, "--paths").splitlines()) == 6
