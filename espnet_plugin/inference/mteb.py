@@ -27,7 +27,7 @@ def mteb_model(
 ) -> SentenceTransformerEncoderWrapper:
     """A trained model as MTEB's tasks call it.
 
-    Its revision is its fingerprint, so that MTEB does not show stored results of other weights.
+    Its revision is its fingerprint. So MTEB does not show stored results of other weights.
 
     Example:
         >>> model = mteb_model("exp/speechclip_flickr8k_hybrid_plus")

@@ -28,7 +28,7 @@ def from_cache_or_hub(
 
     Args:
         load: Takes ``local_files_only``, as the functions of Hugging Face's libraries do.
-        missing: What was not found, for the error, which goes on "in the cache …".
+        missing: What was not found, for the error, which continues with "in the cache …".
         remedy: What to do then, for the error.
         cache: The cache, for the error; None: the hub's cache.
         refresh: Download it again.

@@ -108,7 +108,7 @@ def test_who_asks_for_the_cascaded_branch_is_warned(
 def test_keywords_of_a_long_recording_are_those_of_an_index(
     config: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Two seconds of noise and two after a pause, of which keywords reach 0.64 s at once."""
+    """Noise of two seconds twice, with a pause between. Keywords reach 0.64 s at once."""
     model = inference(config, max_keywords=8)
     model.max_seconds = 0.5  # a limit of what is embedded
     samples = np.concatenate([SPEECH, np.zeros(16000, np.float32), SPEECH])
