@@ -76,7 +76,8 @@ def test_the_reader_is_the_same_again_and_leaves_the_random_numbers_alone(
 
 
 def test_a_vocabulary_without_counts_is_refused() -> None:
-    model = SimpleNamespace(vocabulary=SimpleNamespace(ids=(1, 2), counts=()))
+    branch = SimpleNamespace(vocabulary=SimpleNamespace(ids=(1, 2), counts=()))
+    model = SimpleNamespace(keyword_branch=branch)
     with pytest.raises(ValueError, match="a file with counts of captions"):
         naming_loss_of(model, ImageBank())
 
@@ -87,9 +88,9 @@ def test_what_no_keyword_may_choose_is_no_tag() -> None:
     bank = ImageBank(temperature=0.1)
     bank.fill(torch.arange(len(things)), images)
     counts = (4000, *COUNTS[1:])  # as of padding, where that is counted
+    vocabulary = KeywordVocabulary(tuple(IDS), frozenset(IDS[:1]), counts)
     model = SimpleNamespace(
-        vocabulary=KeywordVocabulary(tuple(IDS), frozenset(IDS[:1]), counts),
-        token_table=VECTORS + 1,
+        keyword_branch=SimpleNamespace(vocabulary=vocabulary, table=VECTORS + 1),
         clip=SimpleNamespace(encode_tokens=sums),
     )
     tags = naming_loss_of(model, bank).tagger(images)  # (images, 8)
