@@ -67,10 +67,10 @@ class KeywordBranch(nn.Module):
 
     def __init__(
         self,
-        extractor: nn.Module,
+        extractor: KeywordExtractor,
         projection: nn.Module,
         norm: KeywordBatchNorm | None,
-        quantizer: nn.Module,
+        quantizer: Quantizer,
         vocabulary: KeywordVocabulary,
         table: Tensor,
         *,

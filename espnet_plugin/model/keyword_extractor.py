@@ -92,11 +92,12 @@ def join_slots(parts: Sequence[Slots | Segments], num_slots: int | None) -> Slot
 class KeywordExtractor(Protocol):
     """What every keyword extractor offers (besides being a ``torch.nn.Module``).
 
-    With ``num_queries`` > 0 it has that many ``queries``, (num_queries, dim), which the block sees
-    before the frames. A large training batch comes in parts of similar length, each by itself.
+    The block sees its query vectors before the frames. A large training batch comes in parts of
+    similar length, each by itself.
     """
 
     num_queries: int
+    queries: Tensor  # (num_queries, dim); only if there are any
     num_slots: int | None  # of every utterance; None: it varies
 
     def target_lengths(

@@ -36,7 +36,7 @@ class SpeechBatch(NamedTuple):
 
     def to(self, device: str | torch.device, dtype: torch.dtype | None = None) -> SpeechBatch:
         """The same batch on a device, its waveforms of a type; None: as they are."""
-        moved = self._make(x.to(device) if isinstance(x, Tensor) else x for x in self)
+        moved = SpeechBatch._make(x.to(device) if isinstance(x, Tensor) else x for x in self)
         if moved.waveforms is None or dtype is None:
             return moved
         return moved._replace(waveforms=moved.waveforms.to(dtype))
