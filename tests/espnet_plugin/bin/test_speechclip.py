@@ -229,7 +229,7 @@ def switch_normalisation(model: Path) -> None:
         ),
         (("search", "--index", "INDEX", "--text", " "), "an empty text"),
         (("search", "--index", "INDEX", "--wav", "absent.wav"), "absent.wav: no such file"),
-        (("index", ".", "--index", "new"), "a new index needs --model"),
+        (("index", "PICTURES", "--index", "new"), "a new index needs --model"),
         (("index", "absent", "--index", "INDEX"), "absent: no such folder"),
         (("embed", "--model", "absent"), "give files or --text"),
         (("embed", ".", "--model", "absent", "--part", "1/2"), "parts need FILE and --output"),
@@ -244,8 +244,10 @@ def switch_normalisation(model: Path) -> None:
         ),
     ],
 )
-def test_bad_input_is_one_sentence(index: Path, wav: Path, arguments, message: str) -> None:
-    files = {"INDEX": str(index), "WAV": str(wav)}
+def test_bad_input_is_one_sentence(
+    index: Path, pictures: Path, wav: Path, arguments, message: str
+) -> None:
+    files = {"INDEX": str(index), "PICTURES": str(pictures), "WAV": str(wav)}
     with pytest.raises(SystemExit, match=f"^speechclip: error: .*{message}"):
         main([files.get(argument, argument) for argument in arguments])
 
