@@ -45,7 +45,7 @@ class CifOutput:
     dropped: Tensor
 
     def cut(self, slots: int) -> CifOutput:
-        """Room for so many slots instead of more."""
+        """The same output with room for fewer slots, from the first one on."""
         return replace(self, starts=self.starts[:, :slots], ends=self.ends[:, :slots])
 
 

@@ -23,6 +23,7 @@ from espnet_plugin.teachers.backends.huggingface_loading import (
     load_encoder,
     wants_normalized_waveforms,
 )
+from espnet_plugin.utils.constants import SAMPLING_RATE
 from espnet_plugin.utils.padding import padding_mask
 
 Lengths = TypeVar("Lengths", Tensor, int)
@@ -66,7 +67,7 @@ class TransformersBackend(nn.Module):
         ValueError: If it is another kind of model.
     """
 
-    sampling_rate = 16000
+    sampling_rate = SAMPLING_RATE
     word = "huggingface"
     window = 2**31  # frames that are read at a time
     model: Any  # transformers'
