@@ -32,7 +32,7 @@ def resolve_model(source: str | Path, *, refresh: bool = False) -> Path:
     Returns:
         A directory with an exported model, or a file. For an experiment's directory it is a
         checkpoint: by its first criterion with a file, the average or else the best; otherwise the
-        latest, or the only one.
+        latest, or that of an unpacked model.
 
     Raises:
         FileNotFoundError: If there is no such file, and no such repository can be reached.
@@ -77,11 +77,7 @@ def _model_in(directory: Path) -> Path:
         names = []
         for phase, metric, *_ in read_config(config_file).get("best_model_criterion") or ():
             names += [f"{phase}.{metric}.ave.pth", f"{phase}.{metric}.best.pth"]
-        names.append("latest.pth")
-        checkpoints = [path.name for path in directory.glob("*.pth")]
-        if len(checkpoints) == 1:  # of an unpacked model
-            names += checkpoints
-        for name in names:
+        for name in (*names, "latest.pth", "model.pth"):  # the last is that of a packed model
             if (directory / name).is_file():
                 return directory / name
     found = ", ".join(sorted(path.name for path in directory.iterdir())[:6]) or "nothing"

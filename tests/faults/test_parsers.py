@@ -130,7 +130,10 @@ PARSERS: dict[str, tuple[Callable[[Path], Any], bytes]] = {
     "Flickr8k's lists": (lambda path: read_splits({"train": path}, {"1_a": 0}), b"1_a.jpg\n"),
     "Flickr8k's recordings": (read_recordings, b"1_a_0.wav 1_a.jpg #0\n"),
     "Flickr8k's speakers": (read_speakers, b"1_a_0.wav 3\n"),
-    "a corpus's table": (_custom, b"wav\timage\tcaption\na.wav\ta.jpg\ta dog\n"),
+    "a corpus's table": (
+        _custom,
+        b"wav\timage\tcaption\n" + b"".join(b"%d.wav\t%d.jpg\ta dog\n" % (n, n) for n in range(3)),
+    ),
     "vocabulary": (KeywordVocabulary.from_file, b"id\ttoken\tcount\n3\ta\t9\n5\tb\t1\n"),
     "converted model's record": (_converted, _json({"repository": "a", "path": "b"})),
     "CTM": (read_ctm, b"a 1 0.10 0.25 dog 0.9\na 1 0.5 0.2 ran\n"),
