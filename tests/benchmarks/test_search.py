@@ -11,8 +11,8 @@ from benchmarks import search
 
 @pytest.mark.slow
 def test_search_is_measured_on_tiny_sizes(tmp_path: Path, capsys, monkeypatch) -> None:
-    stamp = search.stamp_of(search.__file__)
-    monkeypatch.setattr(search.searching, "stamp_of", lambda path: stamp)
+    stamp = search.inode_stamp(search.__file__)
+    monkeypatch.setattr(search.searching, "inode_stamp", lambda path: stamp)
     search.measure(tmp_path, number=3000, queries=2)
     rows = re.findall(r"^\| (\S+) candidates .* ([\d.]+) \|$", capsys.readouterr().out, re.M)
     assert [name for name, _ in rows] == ["1,000", "4,000", "8,000"]
