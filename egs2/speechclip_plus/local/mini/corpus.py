@@ -215,8 +215,8 @@ def write_lists(
         write_hard_negatives(directory / HARD_NEGATIVES, negatives)
 
 
-def _as_on_disk(caption: VoicedCaption, split: str, root: Path) -> spoken_captions.VoicedCaption:
-    return spoken_captions.VoicedCaption(
+def _as_on_disk(caption: VoicedCaption, split: str, root: Path) -> spoken_captions.SpokenCaption:
+    return spoken_captions.SpokenCaption(
         split=split,
         utterance=caption.utterance_id,
         image=caption.image_id,
