@@ -241,5 +241,5 @@ def test_eos_pooling_takes_soft_tokens(tmp_path):
 
 def test_foreign_text_tower_that_is_not_here(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(FileNotFoundError, match="no config.json of xlm-roberta-base is"):
+    with pytest.raises(FileNotFoundError, match="no config.json of xlm-roberta-base in the cache"):
         FrozenCLIP(model="xlm-roberta-base-ViT-B-32", image_tower=False)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from espnet_plugin.model.factory import build_speech_encoder
+from espnet_plugin.teachers.speech_batch import waveform_batch
 from espnet_plugin.teachers.speech_encoder import FrozenSpeechEncoder
 from espnet_plugin.teachers.trained_parts import trains_encoder
 from tests.tiny import tiny_hubert_dir, tiny_w2v_bert_dir, tiny_whisper_dir
@@ -102,7 +103,7 @@ def test_no_gradients_where_none_are_wanted(build) -> None:
 def test_parts_of_a_batch_keep_gradients_in_float32(build, monkeypatch) -> None:
     encoder = build(train_layers=1)
     monkeypatch.setattr("espnet_plugin.teachers.speech_encoder.PART_VALUES", 24 * 30)
-    parts, order = encoder.in_parts(SPEECH, LENGTHS)
+    parts, order = encoder.in_parts(waveform_batch(SPEECH, LENGTHS))
     assert len(parts) == 3 and order.tolist() == [0, 1, 2]
     whole = encoder(SPEECH, LENGTHS)
     for row, part in enumerate(parts):
