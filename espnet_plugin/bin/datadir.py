@@ -17,6 +17,7 @@ from espnet_plugin.data.images import bad_images
 from espnet_plugin.data.scp import DataError, read_scp, write_scp
 from espnet_plugin.utils.atomic import write_text
 from espnet_plugin.utils.command import command_errors
+from espnet_plugin.utils.progress import counted
 
 
 def filter_(args: argparse.Namespace) -> None:
@@ -62,7 +63,7 @@ def image_ids(args: argparse.Namespace) -> None:
     # by these ESPnet's scripts know what kind of features they have before them
     write_text(args.dir / "feats_type", "raw\n")
     write_text(args.dir / "audio_format", f"{args.audio_format}\n")
-    datadir.log_report(args.dir, [f"{count} images"])
+    datadir.log_report(args.dir, [counted(count, "image")])
 
 
 def image_feats(args: argparse.Namespace) -> None:

@@ -30,6 +30,7 @@ from espnet_plugin.data.scp import part_of, read_scp
 from espnet_plugin.data.states_record import encoder_options
 from espnet_plugin.utils.command import add_part, command_errors
 from espnet_plugin.utils.disk import free_space, require_space, size_text
+from espnet_plugin.utils.progress import counted
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -95,7 +96,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
     # of the whole list, not of this job only: the jobs of an array share the disk
     todo = {key: lengths[key] for key in store.missing(listed)}
     needed = stored_size(todo, encoder, dtype=args.states_dtype)
-    what = f"The hidden states of {len(todo)} utterances"
+    what = f"The hidden states of {counted(len(todo), 'utterance')}"
     logging.info(
         f"{what} need {size_text(needed)} more; "
         f"{size_text(free_space(args.output_dir))} are free in {args.output_dir}"

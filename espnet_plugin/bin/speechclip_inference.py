@@ -26,6 +26,7 @@ from espnet_plugin.compat import get_commandline_args
 from espnet_plugin.data.freshness import made_from
 from espnet_plugin.data.scp import read_scp
 from espnet_plugin.utils.command import add_model_arguments, add_part, command_errors
+from espnet_plugin.utils.progress import counted
 
 
 def inference(args: argparse.Namespace) -> None:
@@ -65,7 +66,7 @@ def inference(args: argparse.Namespace) -> None:
     )
     outputs.made_from = record
     outputs.write(args.output_dir)
-    logging.info(f"{len(keys)} utterances → {args.output_dir}")
+    logging.info(f"{counted(len(keys), 'utterance')} → {args.output_dir}")
 
 
 def get_parser() -> argparse.ArgumentParser:

@@ -19,6 +19,7 @@ from pathlib import Path
 from espnet_plugin.data.sampler_files import read_lengths
 from espnet_plugin.data.scp import DataError, read_lines, read_scp, write_lines, write_scp
 from espnet_plugin.utils.atomic import atomic_path
+from espnet_plugin.utils.progress import counted
 
 REQUIRED = ("wav.scp", "utt2spk", "utt2image")
 PER_UTTERANCE = (
@@ -116,10 +117,10 @@ def _keep(
     ``image.scp`` keeps the images of these utterances. ``spk2utt`` is made again. Returns what was
     kept, and removed by reason, a sentence each.
     """
-    report = [f"{len(kept)} utterances kept"]
+    report = [f"{counted(len(kept), 'utterance')} kept"]
     for reason, ids in removed.items():
         examples = ", ".join(sorted(ids)[:3]) + (", ..." if len(ids) > 3 else "")
-        report.append(f"{len(ids)} utterances removed: {reason} ({examples})")
+        report.append(f"{counted(len(ids), 'utterance')} removed: {reason} ({examples})")
     if not kept:
         said = [*report, *([f"wanted are {wanted}"] if wanted else [])]
         raise DataError(f"{source}: no utterance is left; {'; '.join(said)}")

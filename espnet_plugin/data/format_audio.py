@@ -22,7 +22,7 @@ from espnet_plugin.data.audio import read_audio, resampled
 from espnet_plugin.data.freshness import Manifest, Stamp, stamp
 from espnet_plugin.data.scp import DataError, file_stem, part_of, read_scp, write_scp
 from espnet_plugin.utils.atomic import atomic_path, write_text
-from espnet_plugin.utils.progress import progress
+from espnet_plugin.utils.progress import counted, progress
 
 FORMATS = {"wav": ("WAV", "PCM_16"), "flac": ("FLAC", "PCM_16")}
 
@@ -237,7 +237,7 @@ def write_results(
         output / "utt2num_samples", {utt: recording.num_samples for utt, recording in ready.items()}
     )
     changes = Counter(change for recording in ready.values() for change in recording.changes)
-    report = [f"{len(ready)} recordings ready"]
+    report = [f"{counted(len(ready), 'recording')} ready"]
     report += [f"{count} {change}" for change, count in sorted(changes.items())]
     report += [f"SKIPPED {example}" for example in examples]
     if len(skipped) > len(examples):

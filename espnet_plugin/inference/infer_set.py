@@ -29,6 +29,7 @@ from espnet_plugin.inference.utterance import MAX_SECONDS, is_too_long
 from espnet_plugin.teachers.clip import FrozenCLIP
 from espnet_plugin.teachers.speech_batch import SpeechBatch, waveform_batch
 from espnet_plugin.utils.constants import SAMPLING_RATE
+from espnet_plugin.utils.progress import counted
 
 SMALLER = (
     "give a smaller batch_seconds (--batch_seconds), or max_seconds (--max_seconds) for one "
@@ -195,5 +196,5 @@ def selected_keys(data: Iterable[tuple[str, str, str]], part: tuple[int, int] | 
     keys = list(part_of(read_scp(speech), part))
     if not keys:
         raise DataError(f"{speech} lists no utterance")
-    logging.info(f"{len(keys)} utterances of {speech}")
+    logging.info(f"{counted(len(keys), 'utterance')} of {speech}")
     return keys

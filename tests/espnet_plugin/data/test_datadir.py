@@ -38,7 +38,7 @@ def corpus(tmp_path: Path) -> Path:
 def test_fix_keeps_what_every_file_has_and_sorts(corpus: Path) -> None:
     write(corpus, text="b_2 a cat/b_1 one cat/a_1 one dog")  # a_2 lost, order wrong
     report = datadir.fix(corpus)
-    assert report == ["3 utterances kept", "1 utterances removed: not in text (a_2)"]
+    assert report == ["3 utterances kept", "1 utterance removed: not in text (a_2)"]
     assert list(read_scp(corpus / "wav.scp")) == ["a_1", "b_1", "b_2"]
     assert list(read_scp(corpus / "text")) == ["a_1", "b_1", "b_2"]
     assert read_scp(corpus / "spk2utt") == {"s": "a_1 b_1", "t": "b_2"}
@@ -176,7 +176,7 @@ def test_check_images_drops_and_reports(corpus: Path, tmp_path: Path) -> None:
 def test_fix_removes_captions_in_which_nothing_is_written(corpus: Path, caption: str) -> None:
     write(corpus, text=f"a_1 {caption}/a_2 a\x07 dog/b_1 &amp; cat/b_2 \U0001f600")
     report = datadir.fix(corpus)
-    assert report[1:] == ["1 utterances removed: its caption holds nothing readable (a_1)"]
+    assert report[1:] == ["1 utterance removed: its caption holds nothing readable (a_1)"]
     assert datadir.problems(corpus) == []
 
 
