@@ -61,13 +61,14 @@ def read_sent_recording(path: str, *, limits: Limits, rate: int) -> np.ndarray:
         audio = read_audio(path)
     except DataError as error:
         raise _unusable("a recording", "WAV, FLAC, OGG, MP3 or M4A", error, path) from error
-    seconds = len(audio.mono) / audio.rate
+    mono = audio.mono
+    seconds = len(mono) / audio.rate
     if seconds < SHORTEST:
         raise VisitorError(
             f"{name} lasts {seconds:.2f} s, too short for a word; record at least "
             f"{SHORTEST:g} s."
         )
-    return resampled(audio.mono, audio.rate, rate)
+    return resampled(mono, audio.rate, rate)
 
 
 def read_sent_image(path: str) -> Image:
