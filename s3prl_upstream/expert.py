@@ -20,8 +20,9 @@ from torch.nn.utils.rnn import pad_sequence
 from espnet_plugin.model.blank import choose_blanks
 from espnet_plugin.model.keywords import Keywords, merge_repeats
 from espnet_plugin.model.output import SpeechOutput
-from espnet_plugin.pretrained.names import EXPECTED, resolve_model
+from espnet_plugin.pretrained.names import resolve_model
 from espnet_plugin.pretrained.storage import load_speechclip
+from espnet_plugin.pretrained.stored_model import EXPECTED
 from espnet_plugin.teachers.backends.waveform import float_samples
 from espnet_plugin.teachers.speech_batch import SpeechBatch
 from espnet_plugin.utils.constants import SAMPLING_RATE

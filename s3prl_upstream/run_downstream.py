@@ -87,7 +87,7 @@ def check_arguments(given: argparse.Namespace) -> None:
         )
     _check_configuration(given.config, given.override)
     if given.upstream == speechclip_plus.__name__ and given.upstream_ckpt is not None:
-        from espnet_plugin.pretrained.stored_model import read_stored_config
+        from espnet_plugin.pretrained.storage import read_stored_config
 
         read_stored_config(given.upstream_ckpt)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from espnet_plugin.pretrained.names import resolve_model
 from espnet_plugin.pretrained.released import released_as
-from espnet_plugin.pretrained.stored_model import read_stored_config
+from espnet_plugin.pretrained.storage import read_stored_config
 from espnet_plugin.teachers.hub import check_hub_reachable
 from espnet_plugin.teachers.trained_parts import trains_encoder
 

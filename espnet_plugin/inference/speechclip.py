@@ -37,13 +37,12 @@ from espnet_plugin.model.model import SpeechCLIPModel
 from espnet_plugin.model.output import SpeechOutput
 from espnet_plugin.pretrained.choices import Choices
 from espnet_plugin.pretrained.storage import load_clip, load_with_choices, save_loaded
-from espnet_plugin.pretrained.storage_format import new_directory
 from espnet_plugin.teachers.clip import FrozenCLIP
 from espnet_plugin.teachers.speech_batch import SpeechBatch, waveform_batch
 from espnet_plugin.teachers.speech_encoder import SpeechStates
 from espnet_plugin.utils.device import torch_device
 from espnet_plugin.utils.progress import progress
-from espnet_plugin.utils.scratch import scratch_folder
+from espnet_plugin.utils.scratch import new_directory, scratch_folder
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -12,7 +12,7 @@ from typing import Any
 from espnet_plugin.pretrained.fingerprint import NOT_TRAINED, fingerprint_of
 from espnet_plugin.pretrained.released import released_models
 from espnet_plugin.pretrained.released_cache import fetched
-from espnet_plugin.pretrained.stored_model import opened
+from espnet_plugin.pretrained.storage import opened
 from espnet_plugin.pretrained.trust import lies_within
 from espnet_plugin.utils.architectures import architecture_name
 from espnet_plugin.utils.disk import size_text

@@ -14,7 +14,7 @@ from espnet_plugin.data.freshness import fingerprint, inode_stamp
 from espnet_plugin.pretrained.choices import CHOICES_FILE
 from espnet_plugin.pretrained.names import resolve_model
 from espnet_plugin.pretrained.released_cache import cache_directory
-from espnet_plugin.pretrained.storage_format import (
+from espnet_plugin.pretrained.stored_model import (
     CONFIG_FILE,
     FILE_OPTIONS,
     LOG_SCALE,
@@ -57,7 +57,7 @@ def model_fingerprint(source: str | Path) -> str:
     kept = _kept(cache)
     if kept is not None:
         return kept
-    from espnet_plugin.pretrained.stored_model import opened
+    from espnet_plugin.pretrained.storage import opened
 
     with opened(path, trusted=True) as stored:  # nothing that it names is built
         # before the files are read, so a change meanwhile shows the next time

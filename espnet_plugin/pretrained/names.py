@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from espnet_plugin.pretrained.released import nearest_names, released_model
-from espnet_plugin.pretrained.storage_format import CONFIG_FILE, TRAINED_FILE, read_config
+from espnet_plugin.pretrained.stored_model import (
+    CONFIG_FILE,
+    EXPECTED,
+    TRAINED_FILE,
+    read_config,
+)
 from espnet_plugin.teachers.hub import from_cache_or_hub
 
 PACKED = "model.zip"  # a repository on the hub holds an exported model, or this
-EXPECTED = (
-    f"an exported model (a directory with {CONFIG_FILE} and {TRAINED_FILE}), an ESPnet experiment "
-    f"(a directory with {CONFIG_FILE} and checkpoints *.pth, or one of these checkpoints), a zip "
-    "file with one of these, a repository owner/model on the hub, or a released model "
-    "(docs/models.md)"
-)
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
@@ -32,7 +31,7 @@ def resolve_model(source: str | Path, *, refresh: bool = False) -> Path:
     Returns:
         A directory with an exported model, or a file. For an experiment's directory it is a
         checkpoint: by its first criterion with a file, the average or else the best; otherwise the
-        latest, or that of an unpacked model.
+        latest.
 
     Raises:
         FileNotFoundError: If there is no such file, and no such repository can be reached.
@@ -40,6 +39,8 @@ def resolve_model(source: str | Path, *, refresh: bool = False) -> Path:
     """
     path = Path(source).expanduser()
     if path.exists():
+        if path.name == TRAINED_FILE and path.is_file():
+            path = path.parent
         return _model_in(path) if path.is_dir() else path
     released = released_model(str(source))
     if released is not None:
@@ -77,7 +78,7 @@ def _model_in(directory: Path) -> Path:
         names = []
         for phase, metric, *_ in read_config(config_file).get("best_model_criterion") or ():
             names += [f"{phase}.{metric}.ave.pth", f"{phase}.{metric}.best.pth"]
-        for name in (*names, "latest.pth", "model.pth"):  # the last is that of a packed model
+        for name in (*names, "latest.pth", "model.pth"):  # the last: in older packs
             if (directory / name).is_file():
                 return directory / name
     found = ", ".join(sorted(path.name for path in directory.iterdir())[:6]) or "nothing"

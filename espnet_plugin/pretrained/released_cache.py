@@ -20,10 +20,11 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from espnet_plugin.pretrained.released import ReleasedModel
-from espnet_plugin.pretrained.storage_format import FORMAT_VERSION, new_directory
+from espnet_plugin.pretrained.stored_model import FORMAT_VERSION
 from espnet_plugin.teachers.hub import from_cache_or_hub
 from espnet_plugin.utils.disk import require_space, size_text
 from espnet_plugin.utils.hashing import hash_file
+from espnet_plugin.utils.scratch import new_directory
 
 RECORD_FILE = "released.json"
 _SHA256_DIGITS = 64

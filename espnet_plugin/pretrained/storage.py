@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import copy
-import shutil
-from collections.abc import Callable, Mapping
+import contextlib
+import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +13,23 @@ from torch import Tensor, nn
 
 from espnet_plugin.model.factory import COMPONENTS, build_speechclip, construct
 from espnet_plugin.model.model import SpeechCLIPModel
-from espnet_plugin.pretrained.choices import Choices, write_choices
-from espnet_plugin.pretrained.storage_format import (
+from espnet_plugin.patches import weights_only_loading
+from espnet_plugin.pretrained.choices import Choices
+from espnet_plugin.pretrained.names import resolve_model
+from espnet_plugin.pretrained.stored_model import (
     CONFIG_FILE,
-    FILE_OPTIONS,
     LOG_SCALE,
-    TEACHER_DIRECTORIES,
     TOKEN_TABLE,
-    new_directory,
-    teacher_files,
-    write_config,
-    write_trained,
+    StoredModel,
+    model_below,
+    read_stored,
+    write_stored,
 )
-from espnet_plugin.pretrained.stored_model import opened
+from espnet_plugin.pretrained.trust import check_trusted, unpack_model
 from espnet_plugin.teachers.clip import FrozenCLIP
-from espnet_plugin.teachers.hub import is_remote_name
 from espnet_plugin.teachers.weights import check_fit
 from espnet_plugin.utils.device import torch_device
+from espnet_plugin.utils.scratch import new_directory, scratch_folder
 
 CONFIG_KEYS = (
     *(f"{key}{ending}" for key in COMPONENTS for ending in ("", "_conf")),
@@ -61,7 +61,41 @@ def save_speechclip(
         FileExistsError: If the directory is not empty.
     """
     with new_directory(directory, force=force) as target:
-        _write(model, config, target, log_scale)
+        _write(model, config, target, log_scale, Choices())
+
+
+@contextlib.contextmanager
+def opened(
+    source: str | Path, config: str | Path | None = None, *, trusted: bool = False
+) -> Iterator[StoredModel]:
+    """Finds a model; a zip file is unpacked into a temporary directory while the block runs.
+
+    If the model is not trusted, its configuration is checked, and libraries read weights only.
+    """
+    path = resolve_model(source)
+    with contextlib.ExitStack() as stack:
+        if zipfile.is_zipfile(path) and path.suffix not in (".pth", ".ckpt", ".pt"):
+            root = stack.enter_context(scratch_folder())
+            unpack_model(path, root)
+            stored = read_stored(model_below(root, path), root=root)
+        else:
+            stored = read_stored(path, config)
+        if not trusted:
+            check_trusted(stored.config, path, root=stored.root)
+            stack.enter_context(weights_only_loading())
+        yield stored
+
+
+def read_stored_config(source: str | Path) -> dict[str, Any]:
+    """Configuration of a trained model; nothing is built.
+
+    Local files that it names are found from anywhere, except those of a zip file.
+
+    Args:
+        source: As for :func:`load_speechclip`, which also says what is raised.
+    """
+    with opened(source, trusted=True) as stored:  # nothing that it names is read
+        return stored.config
 
 
 def load_speechclip(
@@ -184,73 +218,30 @@ def save_loaded(
                 "and name them in the configuration of save_speechclip"
             )
         directory.mkdir(exist_ok=True)
-        _write(model, stored.config, directory, log_scale)
-        write_choices(directory, stored.choices)
+        _write(model, stored.config, directory, log_scale, stored.choices)
     return not changed
 
 
-def place_teachers(
+def _write(
+    model: SpeechCLIPModel,
     config: Mapping[str, Any],
     target: Path,
-    *,
-    place: Callable[[Path, Path], object] = shutil.copyfile,
-) -> tuple[dict[str, Any], set[Path]]:
-    """Puts the local files of a configuration's frozen models into a directory.
-
-    Args:
-        config: Configuration; names on a hub stay names.
-        target: The directory.
-        place: Copies a file to a path.
-
-    Returns:
-        The configuration, which names the files by paths relative to the directory, and the
-        originals.
-
-    Raises:
-        FileNotFoundError: If a file is named that is not here.
-    """
-    placed, originals = copy.deepcopy(dict(config)), set()
-    for section, option in FILE_OPTIONS:
-        conf = placed.get(section) or {}
-        conf.pop("cache_dir", None)  # this machine's
-        value = str(conf.get(option) or "")
-        if not value:
-            continue
-        source, folder = Path(value), TEACHER_DIRECTORIES[section]
-        files = teacher_files(section, value)
-        if not files and is_remote_name(value):
-            continue
-        if not files:
-            raise FileNotFoundError(
-                f"{section}.{option}: there is no {value} here; start from the recipe's folder, or "
-                "write an absolute path into the configuration"
-            )
-        conf[option] = folder if source.is_dir() else f"{folder}/{source.name}"
-        (target / folder).mkdir(exist_ok=True)
-        for path in files:
-            place(path, target / folder / path.name)
-            originals.add(path.resolve())
-    return placed, originals
-
-
-def _write(
-    model: SpeechCLIPModel, config: Mapping[str, Any], target: Path, log_scale: Tensor | None
+    log_scale: Tensor | None,
+    choices: Choices,
 ) -> None:
     config = {key: config[key] for key in CONFIG_KEYS if key in config}
+    weights = model.trained_of(model.state_dict())
+    if log_scale is not None:
+        weights[LOG_SCALE] = log_scale
     branch = model.keyword_branch
     if branch is not None:
+        weights[TOKEN_TABLE] = branch.table
         vocabulary = branch.vocabulary
         config["keyword_vocabulary"] = {
             "ids": list(vocabulary.ids),
             "forbidden": sorted(vocabulary.forbidden),
         }
-    placed, _ = place_teachers(config, target)
-    for tower in ("image_tower", "text_tower"):
-        (placed.get("clip_conf") or {}).pop(tower, None)
-    write_config(target, placed)
-    table = branch.table if branch is not None else None
-    weights = model.trained_of(model.state_dict())
-    write_trained(target, weights, token_table=table, log_scale=log_scale)
+    write_stored(target, config, weights, choices)
 
 
 def _differences(ours: nn.Module, theirs: nn.Module) -> set[str]:

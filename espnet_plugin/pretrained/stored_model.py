@@ -1,33 +1,58 @@
-"""Open anything that holds a trained model: its configuration and its weights."""
+"""What is in a stored model: a directory, which a zip file may hold.
+
+- ``config.yaml``: what ``build_speechclip`` takes; relative paths start at the directory.
+- ``model.safetensors``: the trained part, the loss's scale and, in an export, the embeddings of the
+  keyword vocabulary. An experiment of ESPnet has checkpoints (``*.pth``) instead, as packed models
+  had before.
+- ``choices.json``: what a development set chose, if it did, see
+  :mod:`espnet_plugin.pretrained.choices`.
+- ``speech_encoder/``: the frozen encoder, as transformers' ``save_pretrained`` writes it or as the
+  checkpoint of an s3prl upstream; missing if the configuration names a public encoder.
+- ``clip/``: the frozen CLIP's configuration (JSON) and weights in open_clip's form; missing if the
+  configuration names a public CLIP.
+"""
 
 from __future__ import annotations
 
-import contextlib
+import copy
+import shutil
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+import yaml
 
-from espnet_plugin.model.old_names import with_new_names
-from espnet_plugin.patches import weights_only_loading
-from espnet_plugin.pretrained.choices import CHOICES_FILE, Choices, take_choices
-from espnet_plugin.pretrained.names import EXPECTED, resolve_model
-from espnet_plugin.pretrained.storage_format import (
-    CONFIG_FILE,
-    TRAINED_FILE,
-    config_of_checkpoint,
-    experiment_directories,
-    read_config,
-    resolve_paths,
-)
-from espnet_plugin.pretrained.trust import check_trusted, unpack_model
-from espnet_plugin.teachers.weights import read_pickle, read_safetensors
-from espnet_plugin.utils.scratch import scratch_folder
+from espnet_plugin.pretrained.choices import CHOICES_FILE, Choices, take_choices, write_choices
+from espnet_plugin.teachers.hub import is_remote_name
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FORMAT_VERSION = 1
+MAX_VALUES = 1_000_000  # of a configuration; CLIP's whole vocabulary is 49,408 numbers
+CONFIG_FILE = "config.yaml"
+TRAINED_FILE = "model.safetensors"
+SPEECH_ENCODER_DIRECTORY = "speech_encoder"
+CLIP_DIRECTORY = "clip"
+TOKEN_TABLE = "token_table"
+LOG_SCALE = "loss.log_scale"
 PREFIX = "speechclip."  # of the model inside ESPnet's
+EXPECTED = (
+    f"an exported model (a directory with {CONFIG_FILE} and {TRAINED_FILE}), an ESPnet experiment "
+    f"(a directory with {CONFIG_FILE} and checkpoints *.pth, or one of these checkpoints), a zip "
+    "file with one of these, a repository owner/model on the hub, or a released model "
+    "(docs/models.md)"
+)
+# Options that may name a local file or directory instead of something to download.
+FILE_OPTIONS = (
+    ("speech_encoder_conf", "model"),
+    ("speech_encoder_conf", "checkpoint"),
+    ("clip_conf", "model"),
+    ("clip_conf", "pretrained"),
+)
+TEACHER_DIRECTORIES = {"speech_encoder_conf": SPEECH_ENCODER_DIRECTORY, "clip_conf": CLIP_DIRECTORY}
 
 
 @dataclass(frozen=True)
@@ -36,7 +61,7 @@ class StoredModel:
 
     Attributes:
         config: Configuration, whose local files are found from anywhere.
-        weights_file: ``model.safetensors`` of an export, or a checkpoint of an experiment.
+        weights_file: ``model.safetensors``, or a checkpoint of an experiment.
         choices: What a development set chose for it.
         root: Folder that holds all of the model; None: an experiment, which names files of the
             machine that it was trained on.
@@ -49,35 +74,29 @@ class StoredModel:
 
     def read_weights(self) -> dict[str, Tensor]:
         """Weights under the model's names, and the other tensors in the file."""
+        from espnet_plugin.model.old_names import with_new_names  # PyTorch takes a second
+        from espnet_plugin.teachers.weights import read_pickle, read_safetensors
+
         if self.weights_file.name == TRAINED_FILE:
             return with_new_names(read_safetensors(self.weights_file))
-        return with_new_names(_checkpoint_weights(self.weights_file))
+        content = read_pickle(self.weights_file)
+        return with_new_names(_of_checkpoint(content, self.weights_file))
 
 
-@contextlib.contextmanager
-def opened(
-    source: str | Path, config: str | Path | None = None, *, trusted: bool = False
-) -> Iterator[StoredModel]:
-    """Finds a model; a zip file is unpacked into a temporary directory while the block runs.
+def read_stored(
+    path: Path, config: str | Path | None = None, root: Path | None = None
+) -> StoredModel:
+    """Finds the parts of a model.
 
-    If the model is not trusted, its configuration is checked, and libraries read weights only.
+    Args:
+        path: A directory that holds a model, or a checkpoint.
+        config: Configuration of the checkpoint; None: the one beside it.
+        root: Folder that holds all that the checkpoint's configuration names.
+
+    Raises:
+        FileNotFoundError: If the configuration is missing.
+        ValueError: If there is no model, or its configuration or choices are damaged.
     """
-    path = resolve_model(source)
-    with contextlib.ExitStack() as stack:
-        if zipfile.is_zipfile(path) and path.suffix not in (".pth", ".ckpt", ".pt"):
-            root = stack.enter_context(scratch_folder())
-            unpack_model(path, root)
-            stored = _read(_model_below(root, path), None, root)
-        else:
-            stored = _read(path, config)
-        if not trusted:
-            check_trusted(stored.config, path, root=stored.root)
-            stack.enter_context(weights_only_loading())
-        yield stored
-
-
-def _read(path: Path, config: str | Path | None, root: Path | None = None) -> StoredModel:
-    """Reads a directory that holds a model, or a checkpoint and the configuration beside it."""
     if path.is_dir():
         found = resolve_paths(read_config(path / CONFIG_FILE), path)
         path, root = path / TRAINED_FILE, path
@@ -106,8 +125,8 @@ def _no_model(path: Path) -> str:
     return f"{path}: holds no model; expected {EXPECTED}"
 
 
-def _model_below(root: Path, path: Path) -> Path:
-    """The directory or checkpoint of the one model in an unpacked zip file."""
+def model_below(root: Path, path: Path) -> Path:
+    """The directory or checkpoint of the one model in a zip file that was unpacked into root."""
     found: list[Path] = []
     for folder in (file.parent for file in root.rglob(CONFIG_FILE)):
         found += [folder] if (folder / TRAINED_FILE).is_file() else folder.glob("*.pth")
@@ -122,29 +141,183 @@ def _begins_as_zip(path: Path) -> bool:
         return file.read(4) == b"PK\x03\x04"
 
 
-def read_stored_config(source: str | Path) -> dict[str, Any]:
-    """Configuration of a trained model; nothing is built.
+def write_config(directory: Path, config: Mapping[str, Any]) -> None:
+    """Writes ``config.yaml`` with the format's version."""
+    content = {"format_version": FORMAT_VERSION, **config}
+    text = yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=120)
+    (directory / CONFIG_FILE).write_text(text, encoding="utf-8")
 
-    Local files that it names are found from anywhere, except those of a zip file.
 
-    Args:
-        source: As for :func:`load_speechclip`, which also says what is raised.
+def read_yaml(path: Path) -> Any:
+    """Plain values of a YAML file; tags of other objects are refused.
+
+    Raises:
+        ValueError: If it is not YAML, or larger than any configuration.
     """
-    with opened(source, trusted=True) as stored:  # nothing that it names is read
-        return stored.config
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (AttributeError, RecursionError, ValueError, yaml.YAMLError) as error:
+        raise ValueError(f"{path}: not a YAML file: {error}") from error
+    # nested references multiply when anything walks through them
+    waiting, counted = [content], 0
+    while waiting:
+        value = waiting.pop()
+        children = value.values() if isinstance(value, dict) else value
+        if isinstance(value, (dict, list)):
+            counted += len(value)
+            waiting.extend(children)
+        if counted > MAX_VALUES:
+            raise ValueError(f"{path}: more than {MAX_VALUES} values, too many for a configuration")
+    return content
 
 
-def _checkpoint_weights(checkpoint: Path) -> dict[str, Tensor]:
-    state = read_pickle(checkpoint)
+def read_config(path: Path) -> dict[str, Any]:
+    """Reads ``config.yaml`` of an export or an ESPnet experiment.
+
+    Raises:
+        ValueError: If it is not a mapping, of another format, or larger than any configuration.
+    """
+    config = read_yaml(path)
+    if not isinstance(config, dict):
+        raise ValueError(f"{path}: expected a mapping of options, got {type(config).__name__}")
+    for key, value in config.items():
+        if str(key).endswith("_conf") and not isinstance(value, (dict, type(None))):
+            raise ValueError(f"{path}: {key}: expected a mapping, got {type(value).__name__}")
+    version = config.pop("format_version", FORMAT_VERSION)
+    if version != FORMAT_VERSION:
+        raise ValueError(
+            f"{path}: format_version {version}; this version of the package reads {FORMAT_VERSION}"
+        )
+    return config
+
+
+def write_weights(directory: Path, weights: Mapping[str, Tensor]) -> None:
+    """Writes ``model.safetensors``."""
+    from safetensors.torch import save_file
+
+    content = {key: value.detach().cpu().contiguous() for key, value in weights.items()}
+    for key in content.keys() & {TOKEN_TABLE, LOG_SCALE}:
+        content[key] = content[key].float()
+    save_file(content, directory / TRAINED_FILE, metadata={"format": "pt"})
+
+
+def experiment_directories(config_file: Path) -> tuple[Path, ...]:
+    """Where the paths of an experiment's configuration may start.
+
+    That is its own folder, or the recipe's, two above (``exp/<tag>/config.yaml``). Targets of links
+    count too.
+    """
+    folders = (config_file.absolute().parent, config_file.resolve().parent)
+    return tuple(
+        dict.fromkeys(path for folder in folders for path in (folder, *folder.parents[:2]))
+    )
+
+
+def config_of_checkpoint(checkpoint: Path) -> Path:
+    """The configuration of an experiment's checkpoint: beside it, or beside its link's target."""
+    beside = checkpoint.parent / CONFIG_FILE
+    return beside if beside.is_file() else checkpoint.resolve().parent / CONFIG_FILE
+
+
+def file_options(config: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Section, name and value of each option that may name a file; of keyword_vocabulary without a
+    section."""
+    for section, name in (*FILE_OPTIONS, ("", "keyword_vocabulary")):
+        value = ((config.get(section) or {}) if section else config).get(name)
+        if isinstance(value, str) and value:
+            yield section, name, value
+
+
+def teacher_files(section: str, value: str | Path | None) -> list[Path]:
+    """The files that an option of ``FILE_OPTIONS`` names, in a fixed order; none of a download."""
+    if not value:
+        return []
+    path = Path(value)
+    if path.is_file():
+        return [path]
+    # CLIP's are files: a folder may only have the name of an open_clip tag
+    if section == "clip_conf" or not path.is_dir():
+        return []
+    return sorted(file for file in path.iterdir() if file.is_file())
+
+
+def resolve_paths(config: dict[str, Any], *directories: Path) -> dict[str, Any]:
+    """A configuration whose local files are found from anywhere.
+
+    A relative path starts at the first directory that has such a file. Other values stay as they
+    are: relative to the working directory, or names of downloads.
+    """
+    config = copy.deepcopy(config)
+    for section, name, value in list(file_options(config)):
+        if not (Path(value).is_absolute() and Path(value).exists()):
+            candidates = [directory / value.lstrip("/") for directory in directories]
+            # CLIP's are files: a folder may only have the name of an open_clip tag
+            there = Path.is_file if section == "clip_conf" else Path.exists
+            found = next((str(path) for path in candidates if there(path)), value)
+            (config[section] if section else config)[name] = found
+    return config
+
+
+def _of_checkpoint(state: Any, checkpoint: Path) -> dict[str, Tensor]:
     if isinstance(state, Mapping) and isinstance(state.get("model"), Mapping):
         state = state["model"]  # checkpoint.pth, with the optimiser's state
     weights = {
         key.removeprefix(PREFIX): value
         for key, value in (state.items() if isinstance(state, Mapping) else ())
-        if isinstance(key, str) and key.startswith(PREFIX)
+        if isinstance(key, str) and key.startswith((PREFIX, LOG_SCALE))
     }
-    if not weights:
+    if not weights.keys() - {LOG_SCALE}:
         raise ValueError(
             f"{checkpoint}: not a SpeechCLIP checkpoint: no weight begins with {PREFIX!r}"
         )
     return weights
+
+
+def write_stored(
+    directory: Path,
+    config: Mapping[str, Any],
+    weights: Mapping[str, Tensor],
+    choices: Choices,
+    *,
+    place: Callable[[Path, Path], object] = shutil.copyfile,
+) -> set[Path]:
+    """Writes a model that loads by itself, with the local files of its frozen models.
+
+    Args:
+        directory: Where; it is there and empty.
+        config: Configuration, whose local files are found; names on a hub stay names.
+        weights: As :meth:`StoredModel.read_weights` gives them.
+        choices: What a development set chose.
+        place: Copies a file to a path.
+
+    Returns:
+        The files of the frozen models that were copied.
+
+    Raises:
+        FileNotFoundError: If a file is named that is not here.
+    """
+    placed, originals = copy.deepcopy(dict(config)), set()
+    for section, option in FILE_OPTIONS:
+        conf = placed.get(section) or {}
+        conf.pop("cache_dir", None)  # this machine's
+        value = str(conf.get(option) or "")
+        files = teacher_files(section, value)
+        if not value or (not files and is_remote_name(value)):
+            continue
+        if not files:
+            raise FileNotFoundError(
+                f"{section}.{option}: there is no {value} here; start from the recipe's folder, or "
+                "write an absolute path into the configuration"
+            )
+        source, folder = Path(value), TEACHER_DIRECTORIES[section]
+        conf[option] = folder if source.is_dir() else f"{folder}/{source.name}"
+        (directory / folder).mkdir(exist_ok=True)
+        for path in files:
+            place(path, directory / folder / path.name)
+            originals.add(path.resolve())
+    for tower in ("image_tower", "text_tower"):
+        (placed.get("clip_conf") or {}).pop(tower, None)
+    write_config(directory, placed)
+    write_weights(directory, weights)
+    write_choices(directory, choices)
+    return originals

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from espnet_plugin.model.factory import COMPONENTS
-from espnet_plugin.pretrained.storage_format import file_options
+from espnet_plugin.pretrained.stored_model import file_options
 from espnet_plugin.teachers.clip_config import fetched_parts, read_clip_config
 from espnet_plugin.teachers.hub import is_remote_name
 from espnet_plugin.utils.disk import require_space

@@ -17,7 +17,7 @@ from torch import optim
 
 from espnet_plugin.model.factory import COMPONENTS, default_options, projection
 from espnet_plugin.model.layer_weighting import LayerWeighting
-from espnet_plugin.pretrained.storage_format import read_config
+from espnet_plugin.pretrained.stored_model import read_config
 from espnet_plugin.tasks.speechclip_options import (
     DEFAULT_MODEL,
     add_batch_arguments,

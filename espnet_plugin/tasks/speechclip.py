@@ -29,7 +29,7 @@ from espnet_plugin.model.factory import (
     default_options,
 )
 from espnet_plugin.patches import weights_only_loading
-from espnet_plugin.pretrained.storage_format import CONFIG_FILE, read_config
+from espnet_plugin.pretrained.stored_model import CONFIG_FILE, read_config
 from espnet_plugin.pretrained.trust import check_trusted
 from espnet_plugin.tasks.speechclip_options import (
     DEFAULT_MODEL,

@@ -1,4 +1,4 @@
-"""Temporary folders, which the next process removes if this one is killed."""
+"""Temporary folders, which the next process removes if this one is killed; whole new ones."""
 
 from __future__ import annotations
 
@@ -33,6 +33,42 @@ def scratch_folder(parent: str | Path | None = None, *, name: str = "speechclip"
     with _locked(folder):
         folder.mkdir(mode=0o700)
         yield folder
+
+
+@contextlib.contextmanager
+def new_directory(path: str | Path, *, force: bool = False) -> Iterator[Path]:
+    """Yields a temporary directory beside ``path``, which takes its place when the block succeeds.
+
+    Args:
+        path: Final name.
+        force: Replace what is there.
+
+    Raises:
+        FileExistsError: If something is there and ``force`` is off.
+    """
+    path = Path(path)
+    if not force and path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise FileExistsError(
+            f"{path} exists and is not empty; give another directory, or replace it with "
+            "force=True (--force)"
+        )
+    path = path.absolute()
+    made = [parent for parent in path.parents if not parent.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with scratch_folder(path.parent, name=path.name) as scratch:
+            temporary = scratch / "new"
+            temporary.mkdir()
+            yield temporary
+            for file in temporary.rglob("*.safetensors"):  # 0.8 lets only their owner read them
+                file.chmod(temporary.stat().st_mode & 0o666)
+            if path.exists():
+                os.replace(path, scratch / "old")
+            os.replace(temporary, path)
+    finally:
+        for parent in made:
+            with contextlib.suppress(OSError):
+                parent.rmdir()  # only if it is empty
 
 
 @contextlib.contextmanager

@@ -30,7 +30,7 @@ from espnet_plugin.data.scp import read_scp
 from espnet_plugin.model.vocabulary import KeywordVocabulary
 from espnet_plugin.pretrained.released import released_models
 from espnet_plugin.pretrained.released_cache import RECORD_FILE, fetched
-from espnet_plugin.pretrained.storage_format import read_config
+from espnet_plugin.pretrained.stored_model import read_config
 from espnet_plugin.pretrained.trust import unpack_model
 from espnet_plugin.search.approximate import read_codes, write_codes
 from espnet_plugin.search.index import Index

@@ -21,9 +21,9 @@ from espnet_plugin.inference.speechclip import SpeechCLIP
 from espnet_plugin.inference.utterance import read_utterance
 from espnet_plugin.pretrained.fingerprint import model_fingerprint
 from espnet_plugin.pretrained.storage import load_clip
-from espnet_plugin.pretrained.storage_format import new_directory
 from espnet_plugin.teachers.backends.huggingface import HuggingFaceBackend
 from espnet_plugin.teachers.speech_encoder import SpeechStates
+from espnet_plugin.utils.scratch import new_directory
 
 COSINE = 0.999  # of int8 and float32, at least
 TOLERANCE = 1e-4  # of float32, relative to the largest value

@@ -28,18 +28,20 @@ from espnet_plugin.pretrained.convert.reference_keys import (
     map_weights,
 )
 from espnet_plugin.pretrained.convert.vocabulary_ids import FORBIDDEN_ROWS, recover_ids
-from espnet_plugin.pretrained.storage_format import (
+from espnet_plugin.pretrained.stored_model import (
     CLIP_DIRECTORY,
+    LOG_SCALE,
     SPEECH_ENCODER_DIRECTORY,
-    new_directory,
+    TOKEN_TABLE,
     resolve_paths,
     write_config,
-    write_trained,
+    write_weights,
 )
 from espnet_plugin.teachers.clip import FrozenCLIP
 from espnet_plugin.teachers.weights import check_fit
 from espnet_plugin.utils.architectures import architecture_name
 from espnet_plugin.utils.constants import NUM_TOKENS
+from espnet_plugin.utils.scratch import new_directory
 
 
 @dataclass(frozen=True)
@@ -195,7 +197,9 @@ def _convert_trained(
     trained = {
         key: value.float() if value.is_floating_point() else value for key, value in trained.items()
     }
-    write_trained(target, trained, token_table=table, log_scale=mapped.log_scale)
+    others = {TOKEN_TABLE: table, LOG_SCALE: mapped.log_scale}
+    trained |= {key: value for key, value in others.items() if value is not None}
+    write_weights(target, trained)
 
 
 def _expected_weights(

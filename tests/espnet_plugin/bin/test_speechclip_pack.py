@@ -6,14 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from espnet_model_zoo.downloader import ModelDownloader
+from safetensors.torch import load_file
 
 from espnet_plugin.bin import speechclip_pack
 from espnet_plugin.data.keyword_file import Keyword, UtteranceKeywords, write_keywords
 from espnet_plugin.evaluation.report.write import write_results
 from espnet_plugin.inference.speechclip import SpeechCLIP
 from espnet_plugin.inference.speechclip_inference import SpeechCLIPInference
+from espnet_plugin.pretrained.fingerprint import model_fingerprint
 
 
 def test_packed_model_loads_elsewhere_without_the_originals(
@@ -46,7 +49,7 @@ def test_packed_model_loads_elsewhere_without_the_originals(
     monkeypatch.chdir(there)
     names = zipfile.ZipFile("packed.zip").namelist()
     assert len(names) == len(set(names))
-    assert {"meta.yaml", "config.yaml", "model.pth", "RESULTS.md"} < set(names)
+    assert {"meta.yaml", "config.yaml", "model.safetensors", "RESULTS.md"} < set(names)
     result = SpeechCLIPInference.from_pretrained("packed.zip")(speech)
     assert np.allclose(result.parallel, expected.parallel, atol=1e-6)
     assert np.allclose(result.cascaded, expected.cascaded, atol=1e-6)
@@ -54,6 +57,26 @@ def test_packed_model_loads_elsewhere_without_the_originals(
     files = ModelDownloader(tmp_path / "cache").download_and_unpack("packed.zip")
     unpacked = SpeechCLIPInference(**files)
     assert np.allclose(unpacked(speech).parallel, expected.parallel, atol=1e-6)
+
+
+def test_an_unpacked_model_is_a_model_and_keeps_the_loss_scale(
+    trained: Path, tmp_path: Path
+) -> None:
+    options = ["--train_config", str(trained / "config.yaml")]
+    options += ["--model_file", str(trained / "latest.pth"), "--outpath", str(tmp_path / "x.zip")]
+    speechclip_pack.main(options)
+    shutil.unpack_archive(tmp_path / "x.zip", tmp_path / "model")
+    weights = load_file(tmp_path / "model" / "model.safetensors")
+    checkpoint = torch.load(trained / "latest.pth", weights_only=True)
+    assert torch.equal(weights["loss.log_scale"], checkpoint["loss.log_scale"])
+    assert not list(tmp_path.rglob("*.pth"))
+    copy = tmp_path / "copy"
+    for model in (tmp_path / "model", tmp_path / "model" / "model.safetensors"):
+        assert model_fingerprint(model) == model_fingerprint(trained)
+        SpeechCLIP.from_pretrained(model, device="cpu").save_pretrained(copy, force=True)
+    again = load_file(copy / "model.safetensors")
+    assert again.keys() - weights.keys() == {"token_table"}
+    assert all(torch.equal(value, again[name]) for name, value in weights.items())
 
 
 def test_packing_stores_what_is_best_on_dev(trained: Path, tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ from espnet_plugin.inference.packing import pack_model
 from espnet_plugin.pretrained.choices import Choices
 from espnet_plugin.pretrained.description import describe_model
 from espnet_plugin.pretrained.fingerprint import fingerprint_of, model_fingerprint
-from espnet_plugin.pretrained.storage_format import CONFIG_FILE, TOKEN_TABLE, TRAINED_FILE
-from espnet_plugin.pretrained.stored_model import opened
+from espnet_plugin.pretrained.storage import opened
+from espnet_plugin.pretrained.stored_model import CONFIG_FILE, TOKEN_TABLE, TRAINED_FILE
 
 NUMBERS = torch.sin(torch.arange(9000)).numpy()  # a recording of 0.6 s
 
@@ -166,7 +166,7 @@ def test_it_is_computed_once_until_a_file_changes(
         read.append(path)
         return opened(path, **options)
 
-    monkeypatch.setattr("espnet_plugin.pretrained.stored_model.opened", opened_and_noted)
+    monkeypatch.setattr("espnet_plugin.pretrained.storage.opened", opened_and_noted)
     assert model_fingerprint(model) == model_fingerprint(archive) == expected
     assert read == []
 

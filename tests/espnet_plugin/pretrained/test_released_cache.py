@@ -181,7 +181,7 @@ def test_an_interrupted_conversion_leaves_nothing(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(converter, "write_trained", interrupt)
+        patched.setattr(converter, "write_weights", interrupt)
         with pytest.raises(KeyboardInterrupt):
             resolve_model(NAME)
     assert remains() == []
