@@ -1,9 +1,10 @@
 """Decide whether a result is up to date, by what it was made from and with which options.
 
 A file is compared by its stamp, which is quick, or its fingerprint, which is of its content. Many
-results in a folder have a line each in a :class:`Manifest`; a single one has a record beside it.
-Both are written last, and a result without a fitting one is made again. So you can kill a run at
-any time, and nothing has to be emptied first.
+results in a folder have a line each in a :class:`Manifest`; a single one has a record beside it. A
+record with more than that (a part of many files, a released model) is compared by
+:func:`differing`. All are written last, and a result without a fitting one is made again. So you
+can kill a run at any time, and nothing has to be emptied first.
 """
 
 from __future__ import annotations
@@ -191,10 +192,21 @@ def write_record(result: str | Path, record: Mapping[str, list[str]]) -> None:
 
 def is_made_from(result: str | Path, record: Mapping[str, list[str]]) -> bool:
     """Whether a file or folder has just this record."""
+    return read_record(record_path(result)) == record
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """The facts in a record; none if it is missing or damaged, as after a kill."""
     try:
-        return json.loads(record_path(result).read_bytes()) == record
+        record = json.loads(path.read_bytes())
     except (OSError, RecursionError, ValueError):
-        return False
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def differing(record: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """Names of the wanted facts that a record lacks, or has otherwise."""
+    return [name for name in wanted if name not in record or record[name] != wanted[name]]
 
 
 def require_fresh(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 from espnet3.parallel.parallel import get_parallel_config
 from espnet3.systems.base.inference_runner import InferenceRunner
 
-from espnet_plugin.data.freshness import RECORD, made_from
+from espnet_plugin.data.freshness import is_made_from, made_from
 from espnet_plugin.data.scp import read_scp
 from espnet_plugin.data.set_outputs import SetOutputs, merge_outputs
 from espnet_plugin.espnet3.dataset import Dataset
@@ -48,7 +47,7 @@ class SetInferenceRunner(InferenceRunner):
     def _forget_others(self, record: dict[str, list[str]]) -> None:
         """Removes finished shards of another model or other data."""
         done = [path for path in self.output_dir.glob("split.*") if self.is_shard_done(path)]
-        stale = [path for path in done if json.loads((path / RECORD).read_text()) != record]
+        stale = [path for path in done if not is_made_from(path, record)]
         for path in stale:
             shutil.rmtree(path)
         if stale:

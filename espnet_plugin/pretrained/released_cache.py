@@ -12,13 +12,14 @@ import json
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from filelock import FileLock, Timeout
 
+from espnet_plugin.data.freshness import differing, read_record
 from espnet_plugin.pretrained.released import ReleasedModel
 from espnet_plugin.pretrained.stored_model import FORMAT_VERSION
 from espnet_plugin.teachers.hub import from_cache_or_hub
@@ -61,12 +62,12 @@ def cache_directory() -> Path:
 
 def fetched(model: ReleasedModel) -> Fetched | None:
     """The file that a released model in the cache was made of; None if it is not there."""
-    path = cache_directory() / model.name / RECORD_FILE
-    try:
-        record = Fetched(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, RecursionError):
+    record = read_record(cache_directory() / model.name / RECORD_FILE)
+    if differing(record, {"repository": model.repository, "path": model.path}):
         return None
-    return record if (record.repository, record.path) == (model.repository, model.path) else None
+    with suppress(TypeError):  # other facts, or not all of them
+        return Fetched(**record)
+    return None
 
 
 def fetch_released(model: ReleasedModel, *, refresh: bool = False) -> Path:

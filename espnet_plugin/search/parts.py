@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from espnet_plugin.data.audio import is_recording
+from espnet_plugin.data.freshness import differing
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.search.catalog import State, Window, window_of
 from espnet_plugin.search.folders import is_medium
@@ -102,7 +103,7 @@ def _complete(manifest: Path, table: Path, made: dict[str, Any]) -> dict[str, An
     if not manifest.is_file():
         return None
     there = read_manifest(manifest)
-    if other := [key for key in SAME if there[key] != made[key]]:
+    if other := differing(there, _job(made)):
         raise DataError(f"{manifest}: of another {other[0]}; name a new folder, or remove it")
     if not is_whole(manifest):
         logging.warning(f"{table}: missing or damaged, so it is made again")
@@ -182,12 +183,11 @@ def open_parts(
     for path in sorted(directory.glob("part-*.json")):
         part = read_manifest(path)
         first = parts[0] if parts else part
-        for key in SAME:
-            if part[key] != first[key]:
-                raise DataError(
-                    f"{path}: {key} is {part[key]}, but {first[key]} in part {first['part']}; keep "
-                    "the parts of each job in a folder of its own"
-                )
+        for key in differing(part, _job(first)):
+            raise DataError(
+                f"{path}: {key} is {part[key]}, but {first[key]} in part {first['part']}; keep "
+                "the parts of each job in a folder of its own"
+            )
         if path.name != f"part-{part['part']}-of-{part['of']}.json":
             raise DataError(f"{path}: a copy of part {part['part']} of {part['of']}; remove it")
         if not is_whole(path):
@@ -243,6 +243,11 @@ def is_whole(manifest: Path) -> bool:
     """Whether a part has its manifest, and the table that this names."""
     table = manifest.with_suffix(".parquet")
     return manifest.is_file() and read_manifest(manifest)["parquet"] == _digest(table)
+
+
+def _job(manifest: dict[str, Any]) -> dict[str, Any]:
+    """What all parts of a job have in common."""
+    return {key: manifest[key] for key in SAME}
 
 
 def _digest(path: Path) -> str:

@@ -10,6 +10,8 @@ from local.mini.config import random_stream
 from local.mini.corpus import draw_corpus, split_voices
 from local.mini.prepare import config_from_args, get_parser, main
 
+from espnet_plugin.data.freshness import record_path
+
 pytestmark = pytest.mark.skipif(
     any(
         importlib.util.find_spec(name) is None
@@ -65,7 +67,7 @@ def test_data_directories_agree_with_each_other(tmp_path):
     blocks = sorted((tmp_path / "mini" / "blocks").glob("0000.json"))
     content = blocks[0].read_bytes()
     blocks[0].unlink()
-    (tmp_path / "mini" / ".done_corpus").unlink()
+    record_path(tmp_path / "mini" / ".corpus").unlink()
     main(_command(tmp_path))
     assert blocks[0].read_bytes() == content  # a lost block comes back the same
     after = _tree(tmp_path)
@@ -160,4 +162,4 @@ def test_a_failed_block_stops_the_preparation(tmp_path, monkeypatch):
     monkeypatch.setattr("local.mini.corpus.speak_block", json.loads)
     with pytest.raises(RuntimeError, match="0000.json failed .*finished blocks are kept"):
         main(_command(tmp_path))
-    assert not (tmp_path / "mini" / ".done_corpus").exists()
+    assert not record_path(tmp_path / "mini" / ".corpus").exists()

@@ -15,7 +15,9 @@ from espnet_plugin.data.array_store import ArrayStore
 from espnet_plugin.data.freshness import (
     Manifest,
     Note,
+    differing,
     made_from,
+    read_record,
     require_fresh,
     stamp,
     write_record,
@@ -151,3 +153,15 @@ def test_a_record_names_the_input_that_changed(tmp_path: Path) -> None:
     picture.write_text("what the list names counts too")
     with pytest.raises(DataError, match=r"from another scp \(.*wav.scp\) than .*; run it again"):
         require_fresh([result], remedy="run it again")
+
+
+def test_records_are_compared_by_the_wanted_facts(tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    path.write_text('{"of": 3, "dim": 8, "gone": null}')
+    record = read_record(path)
+    assert differing(record, {"of": 3, "gone": None}) == []
+    assert differing(record, {"of": 4, "dim": 8, "part": None}) == ["of", "part"]
+    for content in ("{", "[1]", "[" * 100_000):
+        path.write_text(content)
+        assert read_record(path) == {}
+    assert read_record(tmp_path / "absent") == {}

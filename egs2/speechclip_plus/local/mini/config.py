@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
 import math
 from dataclasses import dataclass, field
 from functools import partial
@@ -134,13 +131,6 @@ def rate_factor(step: int, config: TeacherConfig | EncoderConfig) -> float:
     """The share of the highest learning rate, which rises linearly and falls as half a cosine."""
     warm = min(1.0, (step + 1) / max(config.warmup_steps, 1))
     return warm * 0.5 * (1.0 + math.cos(math.pi * min(1.0, step / max(config.steps, 1))))
-
-
-def fingerprint(*parts: object) -> str:
-    """Return a short digest of dataclasses and plain values, which shows that a result is stale."""
-    plain = [dataclasses.asdict(p) if dataclasses.is_dataclass(p) else p for p in parts]
-    text = json.dumps(plain, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def random_stream(seed: int, name: str) -> np.random.Generator:

@@ -13,10 +13,10 @@ import sys
 import time
 from pathlib import Path
 
-from espnet_plugin.utils.atomic import write_text
+from espnet_plugin.data.freshness import is_made_from, made_from, record_path, write_record
 from espnet_plugin.utils.command import command_errors
 
-from .config import DIFFICULTIES, MiniConfig, fingerprint
+from .config import DIFFICULTIES, MiniConfig
 
 # Raised when the code of a part changes what it makes.
 _VERSIONS = {"corpus": 5, "teacher": 3, "encoder": 2}
@@ -112,21 +112,22 @@ def _difficulty(cmd: list[str] | None) -> str:
     return parser.parse_known_args(cmd)[0].difficulty
 
 
-def _made_from(part: str, config: MiniConfig) -> str:
-    inputs = [part, _VERSIONS[part], config.seed, config.corpus, _VERSIONS["corpus"]]
-    if part != "corpus":
-        inputs.append(getattr(config, part))
-    return fingerprint(*inputs, *config.world.version)
+def _made_from(part: str, config: MiniConfig) -> dict[str, list[str]]:
+    return made_from(
+        version=(_VERSIONS[part], _VERSIONS["corpus"], config.world.version),
+        seed=config.seed,
+        corpus=config.corpus,
+        options=getattr(config, part),
+    )
 
 
 def _finished(part: str, config: MiniConfig, root: Path) -> bool:
-    path = root / f".done_{part}"
-    return path.exists() and path.read_text().split()[:1] == [_made_from(part, config)]
+    return is_made_from(root / f".{part}", _made_from(part, config))
 
 
 def _make(part: str, config: MiniConfig, args: argparse.Namespace) -> None:
-    made_from = _made_from(part, config)
-    _drop_stale(part, made_from, args.root)
+    record = _made_from(part, config)
+    _drop_stale(part, record, args.root)
     started = time.monotonic()
     if part == "corpus":
         from .corpus import draw_corpus, paint_corpus, speak_corpus
@@ -142,20 +143,20 @@ def _make(part: str, config: MiniConfig, args: argparse.Namespace) -> None:
         from .encoder import train_encoder
 
         train_encoder(config, args.root)
-    write_text(args.root / f".done_{part}", f"{made_from}\n")
+    write_record(args.root / f".{part}", record)
     logging.info(f"{part}: {time.monotonic() - started:.0f} s")
 
 
-def _drop_stale(part: str, made_from: str, root: Path) -> None:
+def _drop_stale(part: str, record: dict[str, list[str]], root: Path) -> None:
     """Remove a part's files unless an interrupted run began them from the same."""
     begun = root / f".begun_{part}"
-    if begun.exists() and begun.read_text().strip() == made_from:
+    if is_made_from(begun, record):
         return
     folders = {"corpus": ("images", "wavs", "blocks"), "teacher": ("clip",), "encoder": ("hubert",)}
     for folder in folders[part]:
         shutil.rmtree(root / folder, ignore_errors=True)
-    (root / f".done_{part}").unlink(missing_ok=True)
-    write_text(begun, made_from + "\n")
+    record_path(root / f".{part}").unlink(missing_ok=True)
+    write_record(begun, record)
 
 
 def _write_data(config: MiniConfig, args: argparse.Namespace) -> None:
