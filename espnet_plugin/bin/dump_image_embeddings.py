@@ -61,14 +61,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
     store = ArrayStore(args.output_dir, images, maker=maker, job=job or "1")
     unreadable: dict[str, str] = {}
     if store.missing(images):
-        clip = chosen_clip(
-            args.model,
-            args.clip_model,
-            args.clip_pretrained,
-            trust_remote_code=args.trust_remote_code,
-            image_tower=True,
-            text_tower=False,
-        )
+        clip = chosen_clip(args, image_tower=True, text_tower=False)
         clip.to("cuda" if args.ngpu > 0 else "cpu")
         unreadable = dump_image_embeddings(
             images, clip, store, batch_size=args.batch_size, num_workers=args.num_workers

@@ -64,14 +64,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
             f"transcript and count as empty, the first is {missing[0]}"
         )
     heard = {utterance: transcripts.get(utterance, "") for utterance in utterances}
-    clip = chosen_clip(
-        args.model,
-        args.clip_model,
-        args.clip_pretrained,
-        trust_remote_code=args.trust_remote_code,
-        image_tower=False,
-        text_tower=True,
-    )
+    clip = chosen_clip(args, image_tower=False, text_tower=True)
     embeddings = embed_texts(clip, list(heard.values()), description="transcripts")
     rate = None
     if args.text:

@@ -20,7 +20,7 @@ from espnet_plugin.evaluation.report.tables import (
     retrieval_table,
     speech_text_tables,
 )
-from espnet_plugin.evaluation.scores.keywords import score_keywords_directory
+from espnet_plugin.evaluation.scores.keyword_scores import score_keywords_directory
 from espnet_plugin.evaluation.scores.retrieval import score_retrieval_directory
 from espnet_plugin.utils.command import command_errors
 

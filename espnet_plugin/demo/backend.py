@@ -28,8 +28,8 @@ TOP_CAPTIONS = 5
 
 
 @dataclass(frozen=True)
-class Heard:
-    """What the model finds in a recording.
+class SpokenQuestion:
+    """A recording, what the model finds in it, and what is nearest to it.
 
     Attributes:
         samples: (samples,), at ``rate``.
@@ -92,7 +92,7 @@ class Backend:
         branch = self.model.model.keyword_branch
         return 1.0 if branch is None else getattr(branch.extractor, "threshold", 1.0)
 
-    def hear(self, samples: np.ndarray) -> Heard:
+    def hear(self, samples: np.ndarray) -> SpokenQuestion:
         """Finds keywords and hits for a recording, (samples,) at :attr:`rate`.
 
         Raises:
@@ -102,7 +102,7 @@ class Backend:
         start = first / self.rate
         result = self.model(samples[first:last])
         words = later(self.model.words(result), seconds=start)
-        return Heard(
+        return SpokenQuestion(
             samples=samples,
             rate=self.rate,
             start=start,
@@ -116,7 +116,7 @@ class Backend:
         )
 
     def find_text(self, text: str) -> list[Hit]:
-        """What is nearest to a text, as in :attr:`Heard.hits`."""
+        """What is nearest to a text, as in :attr:`SpokenQuestion.hits`."""
         return self._nearest(self.model.encode_text(text)[0])
 
     def find_image(self, image: str | Image) -> list[Hit]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, FileSystemLoader
 
-from espnet_plugin.demo.backend import Heard
+from espnet_plugin.demo.backend import SpokenQuestion
 from espnet_plugin.inference.words import SpokenWord
 
 HERE = Path(__file__).parent
@@ -34,35 +34,35 @@ def render(macro: str, *values: Any) -> str:
     return str(getattr(PAGE.module, macro)(*values))
 
 
-def timeline(heard: Heard, *, player: str) -> str:
+def timeline(asked: SpokenQuestion, *, player: str) -> str:
     """A recording with its keywords and firings.
 
     Args:
-        heard: What the model found in it.
+        asked: The recording and what was found in it.
         player: Id of the element on the page that plays it.
     """
-    seconds = len(heard.samples) / heard.rate
-    labels = place_labels(heard.keywords or (), seconds=seconds)
+    seconds = len(asked.samples) / asked.rate
+    labels = place_labels(asked.keywords or (), seconds=seconds)
     widths = {name: round(seconds * pixels) for name, pixels in PIXELS_PER_SECOND.items()}
     shown: dict[str, Any] = {
         "player": player,
-        "whole": heard.whole,
-        "start": 100 * heard.start / seconds,
-        "end": 100 * heard.end / seconds,
+        "whole": asked.whole,
+        "start": 100 * asked.start / seconds,
+        "end": 100 * asked.end / seconds,
         "seconds": seconds,
         "columns": COLUMNS,
-        "waveform": waveform_path(heard.samples),
-        "words": heard.keywords,
+        "waveform": waveform_path(asked.samples),
+        "words": asked.keywords,
         "labels": labels,
         "widths": widths,
         "lanes": {
             name: 1 + max((label.lanes[name] for label in labels), default=0) for name in widths
         },
     }
-    if heard.alphas is not None and len(heard.alphas):
-        frames = seconds / heard.frame_seconds  # a little more than the model's
-        begin = heard.start / heard.frame_seconds
-        corners = accumulated(heard.alphas, threshold=heard.threshold)
+    if asked.alphas is not None and len(asked.alphas):
+        frames = seconds / asked.frame_seconds  # a little more than the model's
+        begin = asked.start / asked.frame_seconds
+        corners = accumulated(asked.alphas, threshold=asked.threshold)
         shown |= {
             "frames": frames,
             "begin": begin,

@@ -14,7 +14,7 @@ import numpy as np
 from espnet_plugin.data.audio import read_mono
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.data.speech_activity import NoSpeechError
-from espnet_plugin.demo.backend import Backend, Heard
+from espnet_plugin.demo.backend import Backend, SpokenQuestion
 from espnet_plugin.demo.markup import HERE, render, timeline
 from espnet_plugin.demo.media import Recordings, file_name, pixels
 from espnet_plugin.demo.uploads import (
@@ -111,7 +111,7 @@ class Questions:
         if not recording:
             return UNCHANGED
         samples = read_sent_recording(recording["path"], limits=self.limits, rate=self.backend.rate)
-        return self._heard(self.backend.hear(samples), player=player)
+        return self._spoken(self.backend.hear(samples), player=player)
 
     def write(self, text: str | None) -> Answer:
         """Answers with what is nearest to a text."""
@@ -158,15 +158,15 @@ class Questions:
         """What the page shows before anything is asked: an example's answer, or some images."""
         try:
             if example:
-                heard = self.backend.hear(example[1] / np.float32(32768))
-                return self._heard(heard, player="sc-example")
+                asked = self.backend.hear(example[1] / np.float32(32768))
+                return self._spoken(asked, player="sc-example")
             return self.write("a photo") if self.backend.index is not None else Answer()
         except (NoSpeechError, VisitorError):
             return Answer()
 
-    def _heard(self, heard: Heard, *, player: str) -> Answer:
-        found = self._found(heard.hits, "what was said")
-        return found._replace(heard=timeline(heard, player=player))
+    def _spoken(self, asked: SpokenQuestion, *, player: str) -> Answer:
+        found = self._found(asked.hits, "what was said")
+        return found._replace(heard=timeline(asked, player=player))
 
     def _found(self, hits: Sequence[Hit], asked: str) -> Answer:
         if self.backend.index is None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import humanfriendly
 import numpy as np
 
-from espnet_plugin.data.audio import read_audio, read_header, resampled
+from espnet_plugin.data.audio import read_header, read_mono
 from espnet_plugin.data.files import MissingPackageError
 from espnet_plugin.data.images import read_image
 from espnet_plugin.data.scp import DataError
@@ -58,17 +58,16 @@ def read_sent_recording(path: str, *, limits: Limits, rate: int) -> np.ndarray:
             raise VisitorError(f"{name} is {length} long; at most {most} are allowed.")
         if header.num_samples * header.channels > limits.seconds * SAMPLES_PER_SECOND:
             raise VisitorError(f"{name} has too many channels, or too high a sampling rate.")
-        audio = read_audio(path)
+        samples = read_mono(path, rate)
     except DataError as error:
         raise _unusable("a recording", "WAV, FLAC, OGG, MP3 or M4A", error, path) from error
-    mono = audio.mono
-    seconds = len(mono) / audio.rate
+    seconds = len(samples) / rate
     if seconds < SHORTEST:
         raise VisitorError(
             f"{name} lasts {seconds:.2f} s, too short for a word; record at least "
             f"{SHORTEST:g} s."
         )
-    return resampled(mono, audio.rate, rate)
+    return samples
 
 
 def read_sent_image(path: str) -> Image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,21 +22,18 @@ if TYPE_CHECKING:
 TEXT_BATCH = 256
 
 
-def chosen_clip(
-    model_tag: str | None,
-    clip_model: str | None,
-    clip_pretrained: str | None,
-    *,
-    trust_remote_code: bool = False,
-    **towers: bool,
-) -> FrozenCLIP:
-    """The CLIP of a trained model, or else of a name and weights of open_clip."""
-    if (model_tag is None) == (clip_model is None):
+def chosen_clip(options: Namespace, **towers: bool) -> FrozenCLIP:
+    """The CLIP of a trained model, or else of a name and weights of open_clip.
+
+    Args:
+        options: Those of :func:`~espnet_plugin.utils.command.add_clip_arguments`.
+        **towers: Of :class:`FrozenCLIP`.
+    """
+    if (options.model is None) == (options.clip_model is None):
         raise ValueError("give either --model_tag or --clip_model")
-    if model_tag is not None:
-        return load_clip(model_tag, **towers, trust_remote_code=trust_remote_code)
-    assert clip_model is not None
-    return FrozenCLIP(model=clip_model, pretrained=clip_pretrained, **towers)
+    if options.model is not None:
+        return load_clip(options.model, **towers, trust_remote_code=options.trust_remote_code)
+    return FrozenCLIP(model=options.clip_model, pretrained=options.clip_pretrained, **towers)
 
 
 def embed_texts(clip: FrozenCLIP, texts: Sequence[str], *, description: str) -> np.ndarray:

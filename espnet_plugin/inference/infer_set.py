@@ -122,23 +122,29 @@ def infer_set(
         ends = [result.keywords_end for _, result in batch.values()]
         warn_of_early_ends(model.model, list(batch), ends)
         for utterance, (samples, result) in batch.items():
-            found = {"speech_parallel": result.parallel, "speech_cascaded": result.cascaded}
-            outputs.arrays[utterance] = {n: row for n, row in found.items() if row is not None}
-            if result.keywords is not None:
-                outputs.keywords[utterance] = UtteranceKeywords(
-                    utterance,
-                    caption=None,
-                    caption_ids=None,
-                    keywords=result.keywords,
-                    seconds=samples / SAMPLING_RATE,
-                    alphas=None if result.alphas is None else tuple(result.alphas.tolist()),
-                    fired=result.fired or (),
-                )
+            _add_result(outputs, utterance, result, seconds=samples / SAMPLING_RATE)
     if captions is not None:
         _add_captions(model.model.clip, outputs, captions)
     if utt2image is not None:
         _add_images(outputs, utt2image, image_scp)
     return outputs
+
+
+def _add_result(
+    outputs: SetOutputs, utterance: str, result: UtteranceResult, *, seconds: float
+) -> None:
+    found = {"speech_parallel": result.parallel, "speech_cascaded": result.cascaded}
+    outputs.arrays[utterance] = {n: row for n, row in found.items() if row is not None}
+    if result.keywords is not None:
+        outputs.keywords[utterance] = UtteranceKeywords(
+            utterance,
+            caption=None,
+            caption_ids=None,
+            keywords=result.keywords,
+            seconds=seconds,
+            alphas=None if result.alphas is None else tuple(result.alphas.tolist()),
+            fired=result.fired or (),
+        )
 
 
 def _add_captions(clip: FrozenCLIP, outputs: SetOutputs, captions: Mapping[str, str]) -> None:

@@ -111,11 +111,7 @@ def fire(
 
     if tail_threshold is not None:
         completed = completed + (total - threshold * completed >= tail_threshold)
-        sums = shares.detach().sum(dim=2)  # (B, N)
-        has_tail = (slots[:-1] == lengths[:, None]) & (sums >= tail_threshold)  # (B, N)
-        gain = torch.where(has_tail, threshold / sums.clamp(min=1e-12), 1.0)
-        shares = shares * gain[:, :, None]
-        lengths = lengths + has_tail.any(dim=1)
+        shares, lengths = _complete_tails(shares, lengths, threshold, tail_threshold)
 
     valid = ~padding_mask(lengths, max_slots)  # (B, N)
     if not keep_leftovers or tail_threshold is not None:
@@ -155,6 +151,24 @@ def _overlap(lower: Tensor, upper: Tensor, edges: Tensor) -> Tensor:
     end = torch.where(upper < right, upper, right)
     touches = (upper >= left) & (lower < right)
     return torch.where(touches, end - begin, torch.zeros_like(begin))
+
+
+def _complete_tails(
+    shares: Tensor, lengths: Tensor, threshold: float, tail_threshold: float
+) -> tuple[Tensor, Tensor]:
+    """Counts the unfinished last slot if it is heavy enough; gives shares and number of slots.
+
+    Args:
+        shares: Of each frame in each slot, (B, N, T).
+        lengths: Number of finished slots, (B,).
+        threshold: Weight to which the last slot is scaled up.
+        tail_threshold: Weight from which it counts.
+    """
+    slots = torch.arange(shares.size(1), device=shares.device)  # (N,)
+    sums = shares.detach().sum(dim=2)  # (B, N)
+    has_tail = (slots == lengths[:, None]) & (sums >= tail_threshold)  # (B, N)
+    gain = torch.where(has_tail, threshold / sums.clamp(min=1e-12), 1.0)
+    return shares * gain[:, :, None], lengths + has_tail.any(dim=1)
 
 
 def _slot_frames(upper: Tensor, edges: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:

@@ -20,7 +20,7 @@ from espnet_plugin.data.hard_negatives import HARD_NEGATIVES
 from espnet_plugin.data.inference_set import InferenceSet, read_inference_set
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.evaluation.scores.files import look_up, write_json
-from espnet_plugin.evaluation.scores.keywords import score_keywords_directory
+from espnet_plugin.evaluation.scores.keyword_scores import score_keywords_directory
 from espnet_plugin.evaluation.scores.retrieval import (
     hard_negative_scores,
     score_retrieval_directory,

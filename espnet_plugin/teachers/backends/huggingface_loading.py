@@ -57,35 +57,17 @@ def load_encoder(
         hubert = read_hubert(model, dropout=dropout)
         if hubert is not None:
             return hubert
-    from transformers import AutoConfig, AutoModel
+    from transformers import AutoModel
 
-    _check_config(model, word, cache_dir)
-    config = _load(
-        partial(AutoConfig.from_pretrained, trust_remote_code=False),
-        model,
-        cache_dir,
-        wanted="config.json",
-    )
-    config._attn_implementation = None  # a file may name code that is downloaded and run
-    config.update({"layerdrop": 0.0, "encoder_layerdrop": 0.0, "apply_spec_augment": False})
-    if dropout is not None:
-        for name in DROPOUTS.split():
-            setattr(config, name, dropout)
-        config.activation_dropout = 0.0
+    config = _configuration(model, word, cache_dir, dropout)
     if random_weights:
         logger.warning("%s: the speech encoder has RANDOM weights", model)
         return AutoModel.from_config(config, trust_remote_code=False).eval()
-    encoder, info = _load(
-        partial(
-            AutoModel.from_pretrained,
-            config=config,
-            output_loading_info=True,
-            trust_remote_code=False,
-        ),
-        model,
-        cache_dir,
-        wanted="model.safetensors or pytorch_model.bin",
+    load = partial(
+        AutoModel.from_pretrained, config=config, output_loading_info=True, trust_remote_code=False
     )
+    wanted = "model.safetensors or pytorch_model.bin"
+    encoder, info = _load(load, model, cache_dir, wanted=wanted)
     missing = [
         key for key in info["missing_keys"] if key.rsplit(".", 1)[-1] not in UNUSED_PARAMETERS
     ]
@@ -95,6 +77,24 @@ def load_encoder(
             f"{', '.join(sorted(missing)[:3])} ...: they do not belong to this config.json"
         )
     return encoder.float().eval()  # some are stored in half precision
+
+
+def _configuration(
+    model: str, word: str, cache_dir: str | Path | None, dropout: float | None
+) -> Any:
+    """The library's configuration of a model, for use without augmentation."""
+    from transformers import AutoConfig
+
+    _check_config(model, word, cache_dir)
+    load = partial(AutoConfig.from_pretrained, trust_remote_code=False)
+    config = _load(load, model, cache_dir, wanted="config.json")
+    config._attn_implementation = None  # a file may name code that is downloaded and run
+    config.update({"layerdrop": 0.0, "encoder_layerdrop": 0.0, "apply_spec_augment": False})
+    if dropout is not None:
+        for name in DROPOUTS.split():
+            setattr(config, name, dropout)
+        config.activation_dropout = 0.0
+    return config
 
 
 def wants_normalized_waveforms(

@@ -5,7 +5,7 @@ import pytest
 
 from espnet_plugin.data.keyword_file import Keyword, UtteranceKeywords
 from espnet_plugin.evaluation.keyword_rates import best_min_score, keyword_values, keywords_above
-from espnet_plugin.evaluation.scores.keywords import keyword_scores
+from espnet_plugin.evaluation.scores.keyword_scores import keyword_scores
 
 TEXTS = {
     1: "a</w>",

@@ -15,7 +15,7 @@ from espnet_plugin.evaluation.keyword_rates import keyword_values
 from espnet_plugin.evaluation.retrieval import RetrievalRanks, rank_embeddings
 from espnet_plugin.evaluation.scores.experiment import read_scores
 from espnet_plugin.evaluation.scores.files import look_up
-from espnet_plugin.evaluation.scores.keywords import BOUNDARY_SCORES, load_token_texts
+from espnet_plugin.evaluation.scores.keyword_scores import BOUNDARY_SCORES, load_token_texts
 from espnet_plugin.evaluation.scores.retrieval import speech_embeddings
 
 

@@ -8,7 +8,7 @@ from espnet_plugin.data.hard_negatives import (
     write_hard_negatives,
 )
 from espnet_plugin.data.scp import read_scp
-from espnet_plugin.evaluation.scores.keywords import score_keywords_directory
+from espnet_plugin.evaluation.scores.keyword_scores import score_keywords_directory
 from espnet_plugin.evaluation.scores.retrieval import score_retrieval_directory
 
 
