@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from PIL import Image
 
-from espnet_plugin.model import build_speechclip
+from espnet_plugin.model.factory import build_speechclip
 from espnet_plugin.pretrained import save_speechclip
 from tests.pages import PROJECT, blocks
 from tests.tiny import tiny_hybrid_plus_config

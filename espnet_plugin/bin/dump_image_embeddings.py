@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from espnet2.utils.types import str_or_none
@@ -48,8 +49,8 @@ def main(cmd: Sequence[str] | None = None) -> None:
     """Runs one job; a fault of the data ends it with one message and exit code 1."""
     print(get_commandline_args(), file=sys.stderr)
     args = get_parser().parse_args(cmd)
-    from espnet_plugin.inference.clip import chosen_clip
-    from espnet_plugin.inference.image_embeddings import dump_image_embeddings
+    from espnet_plugin.inference.clip import chosen_clip, embed_pixels, read_pixels
+    from espnet_plugin.inference.dump import dump_arrays
 
     images = part_of(read_scp(args.image_scp), args.part)
     job = str(args.part[0]) if args.part else ""
@@ -60,11 +61,19 @@ def main(cmd: Sequence[str] | None = None) -> None:
         maker = {"model": args.clip_model, "pretrained": args.clip_pretrained}
     store = ArrayStore(args.output_dir, images, maker=maker, job=job or "1")
     unreadable: dict[str, str] = {}
-    if store.missing(images):
+    if todo := store.missing(images):
         clip = chosen_clip(args, image_tower=True, text_tower=False)
         clip.to("cuda" if args.ngpu > 0 else "cpu")
-        unreadable = dump_image_embeddings(
-            images, clip, store, batch_size=args.batch_size, num_workers=args.num_workers
+        starts = range(0, len(todo), args.batch_size)
+        unreadable = dump_arrays(
+            images,
+            store,
+            batches=[todo[start : start + args.batch_size] for start in starts],
+            read=partial(read_pixels, clip.preprocess),
+            encode=partial(embed_pixels, clip),
+            num_workers=args.num_workers,
+            what="images",
+            smaller="--batch_size",
         )
     store.write_list(scp, images, unreadable, what="images")
 

@@ -105,19 +105,6 @@ def read_keywords(path: str | Path) -> list[UtteranceKeywords]:
     return utterances
 
 
-def read_captioned_keywords(path: str | Path) -> list[UtteranceKeywords]:
-    """Reads the keywords of those utterances whose captions they can be compared with.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: As above, or there are no captions.
-    """
-    utterances = read_keywords(path)
-    if utterances[0].caption_ids is None:
-        raise ValueError(f"{path} has no captions: run inference with --text")
-    return utterances
-
-
 def _shown(value: Any) -> Any:
     """The value for JSON, with four digits of floats and without what is None."""
     if isinstance(value, dict):

@@ -12,7 +12,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from espnet_plugin.data.audio import checked_speech
-from espnet_plugin.data.dataset import NamingDataset, checked_embedding
+from espnet_plugin.data.dataset import NamingDataset, read_embedding
 from espnet_plugin.data.keyword_file import UtteranceKeywords
 from espnet_plugin.data.sampler_files import read_lengths
 from espnet_plugin.data.scp import DataError, part_of, read_scp
@@ -178,16 +178,7 @@ def _add_images(
                 f"no embedding of image {image} in the image list; run stage 4 again, which also "
                 "lists unreadable images"
             )
-        outputs.images[image] = _image_embedding(image_scp[image])
-
-
-def _image_embedding(path: str) -> np.ndarray:
-    try:
-        return checked_embedding(np.load(path, allow_pickle=False))
-    except Exception as error:  # a damaged header can fail in any way
-        raise DataError(f"{path} cannot be read ({error}); remove it and run stage 4 again") from (
-            error
-        )
+        outputs.images[image] = read_embedding(image_scp[image])
 
 
 def selected_keys(data: Iterable[tuple[str, str, str]], part: tuple[int, int] | None) -> list[str]:

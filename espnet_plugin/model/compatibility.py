@@ -7,12 +7,9 @@ on what they need. ``docs/parity.md`` lists each defect with the fixtures that s
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from espnet_plugin.utils.options import check_options
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from espnet_plugin.data.dataset import checked_embedding
+from espnet_plugin.data.dataset import read_embedding
 from espnet_plugin.data.sampler_files import read_ids
 from espnet_plugin.data.scp import DataError, read_scp
 
@@ -194,12 +194,5 @@ def fill_image_bank(
         if utterance not in listed:
             raise DataError(f"{path}: no image embedding of utterance {utterance}; run stage 4")
         files.setdefault(image_id, listed[utterance])
-    embeddings = np.stack([_read_embedding(file) for file in files.values()])
+    embeddings = np.stack([read_embedding(file) for file in files.values()])
     bank.fill(torch.tensor([int(number) for number in files]), torch.from_numpy(embeddings))
-
-
-def _read_embedding(file: str) -> np.ndarray:
-    try:
-        return checked_embedding(np.load(file, allow_pickle=False)).astype(np.float32)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{file}: {error}") from error

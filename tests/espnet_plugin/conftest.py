@@ -128,7 +128,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny model of both branches as ``save_speechclip`` writes it."""
     import torch
 
-    from espnet_plugin.model import build_speechclip
+    from espnet_plugin.model.factory import build_speechclip
     from espnet_plugin.pretrained import save_speechclip
     from tests.tiny import tiny_hybrid_plus_config
 

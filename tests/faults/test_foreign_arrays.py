@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from espnet2.fileio.npy_scp import NpyScpReader
 
+from espnet_plugin.data.dataset import read_embedding
 from espnet_plugin.data.inference_set import read_embeddings
-from espnet_plugin.inference.infer_set import _image_embedding
 
 
 class Touch:
@@ -32,7 +32,7 @@ def by_espnet(path: Path) -> Any:
 
 READERS = {
     "training": by_espnet,
-    "inference": lambda path: _image_embedding(str(path)),
+    "inference": lambda path: read_embedding(str(path)),
     "scoring": lambda path: read_embeddings(path, 1, "ids"),
 }
 

@@ -25,8 +25,7 @@ import yaml
 from espnet_plugin.bin import speechclip
 from espnet_plugin.inference.speechclip import SpeechCLIP
 from espnet_plugin.inference.speechclip_inference import SpeechCLIPInference
-from espnet_plugin.model import build_speechclip
-from espnet_plugin.model.factory import COMPONENTS
+from espnet_plugin.model.factory import COMPONENTS, build_speechclip
 from espnet_plugin.pretrained import load_speechclip, save_speechclip
 from espnet_plugin.pretrained.storage import load_clip
 from espnet_plugin.pretrained.trust import UntrustedModelError, check_trusted

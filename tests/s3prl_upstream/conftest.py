@@ -31,7 +31,7 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Function of an architecture and a layout (stable: large) to an exported model."""
-    from espnet_plugin.model import build_speechclip
+    from espnet_plugin.model.factory import build_speechclip
     from espnet_plugin.pretrained import save_speechclip
 
     root = tmp_path_factory.mktemp("models")

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from espnet_plugin.model import build_speechclip
+from espnet_plugin.model.factory import build_speechclip
 from espnet_plugin.pretrained import load_speechclip, save_speechclip
 from s3prl_upstream.expert import (
     TRAINED,

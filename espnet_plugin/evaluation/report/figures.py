@@ -6,10 +6,10 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-import soundfile
 from matplotlib.figure import Figure
 
 from espnet_plugin.data.alignments import Word
+from espnet_plugin.data.audio import read_header, read_mono
 from espnet_plugin.data.inference_set import InferenceSet, read_frame_seconds, read_layer_weights
 from espnet_plugin.data.keyword_file import UtteranceKeywords
 from espnet_plugin.evaluation.figures import style
@@ -81,9 +81,10 @@ def _firing(
     audio: Mapping[str, str],
     words: Mapping[str, Sequence[Word]],
 ) -> Figure:
-    samples, rate = soundfile.read(audio[utterance.utterance], always_2d=True)
+    path = audio[utterance.utterance]
+    rate = read_header(path).rate
     return draw_firing(
-        samples.mean(axis=1),
+        read_mono(path, rate),
         rate,
         utterance,
         words=words.get(utterance.utterance, []),

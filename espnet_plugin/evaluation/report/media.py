@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+from espnet_plugin.data.audio import read_header, read_mono
 from espnet_plugin.data.images import read_image
 
 MAX_SECONDS = 30.0
@@ -25,16 +26,12 @@ def encode_recording(path: str) -> tuple[str, bytes]:
         Media type and content.
 
     Raises:
-        OSError, RuntimeError, ValueError: It cannot be read.
+        DataError: It cannot be read.
     """
     import soundfile
 
-    if path.endswith("|"):
-        raise ValueError("a pipe, not a file")
-    with soundfile.SoundFile(path) as recording:
-        rate = recording.samplerate
-        samples = recording.read(int(MAX_SECONDS * rate), dtype="float32", always_2d=True)
-    samples = samples.mean(axis=1)  # (samples,)
+    rate = read_header(path).rate
+    samples = read_mono(path, rate, end=MAX_SECONDS)
     mp3 = "MP3" in soundfile.available_formats() and rate <= 48000
     buffer = io.BytesIO()
     soundfile.write(buffer, samples, rate, format="MP3" if mp3 else "WAV")

@@ -10,7 +10,7 @@ import numpy as np
 
 from espnet_plugin.data.alignments import AlignmentError, Word, read_ctm
 from espnet_plugin.data.inference_set import KEYWORDS, UTT2IMAGE, read_inference_set
-from espnet_plugin.data.keyword_file import UtteranceKeywords, read_captioned_keywords
+from espnet_plugin.data.keyword_file import UtteranceKeywords
 from espnet_plugin.data.scp import write_scp
 from espnet_plugin.evaluation.keyword_rates import best_min_score, keyword_values, keywords_above
 from espnet_plugin.evaluation.scores.files import write_json
@@ -48,7 +48,9 @@ def score_keywords_directory(
         chosen_on: The development set's, which decide which keywords are ``reported``.
     """
     directory, data = Path(directory), read_inference_set(directory)
-    utterances = read_captioned_keywords(directory / KEYWORDS)
+    utterances = data.captioned_keywords
+    if not utterances:
+        raise ValueError(f"{directory / KEYWORDS}: no keywords with captions; infer with --text")
     words = None if words_ctm is None else read_ctm(words_ctm)
     unit_of = dict(zip(data.utterances, data.units(data.image_of).tolist(), strict=True))
     if unknown := [u.utterance for u in utterances if u.utterance not in unit_of]:

@@ -16,7 +16,7 @@ import yaml
 from espnet_plugin import __version__
 from espnet_plugin.bin.speechclip import get_parser, main
 from espnet_plugin.inference.speechclip import SpeechCLIP
-from espnet_plugin.model import build_speechclip
+from espnet_plugin.model.factory import build_speechclip
 from espnet_plugin.pretrained import save_speechclip
 from espnet_plugin.search import player
 from tests.tiny import tiny_hybrid_plus_config

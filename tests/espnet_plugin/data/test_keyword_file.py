@@ -7,7 +7,6 @@ import pytest
 from espnet_plugin.data.keyword_file import (
     Keyword,
     UtteranceKeywords,
-    read_captioned_keywords,
     read_keywords,
     write_keywords,
 )
@@ -60,8 +59,6 @@ def test_keywords_of_an_unwritten_language_have_no_caption(tmp_path):
     path = tmp_path / "keywords.jsonl"
     path.write_text('{"utt": "a", "keywords": []}\n')
     assert read_keywords(path) == [UtteranceKeywords("a", None, None, ())]
-    with pytest.raises(ValueError, match="no captions: run inference with --text"):
-        read_captioned_keywords(path)
 
 
 def test_what_is_written_is_read_with_four_digits(tmp_path):

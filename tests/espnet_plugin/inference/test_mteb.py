@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 from espnet_plugin import SpeechCLIP
 from espnet_plugin.evaluation.retrieval import rank_embeddings, summarize
 from espnet_plugin.inference.mteb import mteb_model
-from espnet_plugin.model import build_speechclip
+from espnet_plugin.model.factory import build_speechclip
 from espnet_plugin.pretrained import save_speechclip
 from espnet_plugin.pretrained.description import describe_model
 from tests.espnet_plugin.conftest import TinyCorpus

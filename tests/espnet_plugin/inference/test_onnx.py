@@ -22,7 +22,7 @@ from espnet_plugin.data.scp import DataError
 from espnet_plugin.demo.backend import open_backend
 from espnet_plugin.inference.onnx import export as exporting
 from espnet_plugin.inference.onnx.session import FILE, IMAGE, SPEECH, OnnxModel, kept_model
-from espnet_plugin.model import build_speechclip
+from espnet_plugin.model.factory import build_speechclip
 from espnet_plugin.pretrained import save_speechclip
 from espnet_plugin.pretrained.fingerprint import model_fingerprint
 from tests.tiny import tiny_hubert_dir, tiny_hybrid_plus_config

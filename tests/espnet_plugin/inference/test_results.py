@@ -13,7 +13,7 @@ import torch
 
 from espnet_plugin import SpeechCLIP
 from espnet_plugin.inference.results import utterance_results
-from espnet_plugin.model import build_speechclip
+from espnet_plugin.model.factory import build_speechclip
 from espnet_plugin.search.encoder import embed_recording
 from espnet_plugin.teachers.speech_batch import waveform_batch
 from tests.tiny import tiny_hybrid_plus_config

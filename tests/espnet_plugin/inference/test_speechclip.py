@@ -201,7 +201,7 @@ import espnet_plugin.model
 assert "torch" not in sys.modules
 from espnet_plugin import SpeechCLIP
 from espnet_plugin.pretrained import load_speechclip
-from espnet_plugin.model import SpeechCLIPModel, build_speechclip
+from espnet_plugin.model.factory import build_speechclip
 later = {{"open_clip", "transformers", "torchvision", "PIL", "scipy", "soundfile", "soxr", "sympy"}}
 assert not later & sys.modules.keys()
 import numpy as np

@@ -12,7 +12,7 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
-from espnet_plugin.model import build_speechclip
+from espnet_plugin.model.factory import build_speechclip
 from espnet_plugin.model.model import SpeechCLIPModel
 from espnet_plugin.pretrained import load_speechclip, save_speechclip
 from tests.tiny import tiny_clip_config, tiny_clip_weights, tiny_hubert_dir

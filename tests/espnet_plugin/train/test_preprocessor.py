@@ -32,7 +32,7 @@ def test_integer_samples_are_divided_by_their_range(check: bool) -> None:
 )
 def test_bad_image_embeddings_are_refused(embedding: np.ndarray) -> None:
     data = {"speech": np.ones(400, np.float32), "image": embedding.astype(np.float32)}
-    with pytest.raises(ValueError, match="remove its file and run stage 4 again"):
+    with pytest.raises(ValueError, match="is not a vector or holds NaN or infinite"):
         SpeechCLIPPreprocessor(True)("u", data)
 
 
