@@ -37,10 +37,6 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--data_dir", type=Path, help="the set's data directory, with utt2spk, utt2lang, words.ctm"
     )
-    parser.add_argument(
-        "--token_list",
-        help="tokens.tsv of the keyword vocabulary, if the tokenizer is not CLIP's own",
-    )
     return parser
 
 
@@ -57,11 +53,8 @@ def main(cmd: Sequence[str] | None = None) -> None:
     tables = [retrieval_table(report), *(table.markdown() for table in more)]
     if read_inference_set(args.inference_dir).captioned_keywords:
         ctm = args.data_dir / WORDS_CTM if args.data_dir else None
-        scores = score_keywords_directory(
-            args.inference_dir,
-            token_list=args.token_list,
-            words_ctm=ctm if ctm and ctm.exists() else None,
-        )
+        found = ctm if ctm and ctm.exists() else None
+        scores = score_keywords_directory(args.inference_dir, words_ctm=found)
         tables.append(keyword_table(scores, scores.get("intervals", {})).markdown())
     sys.stdout.write("\n\n".join([f"{Path(args.inference_dir).absolute().name}:", *tables]) + "\n")
 

@@ -28,7 +28,6 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--data_dir", help="the set's data directory (wav.scp, image.scp, words.ctm), for figures"
     )
-    parser.add_argument("--token_list", help="tokens.tsv of the keyword vocabulary")
     parser.add_argument(
         "--no_report", action="store_true", help="leave report.html and the figures out"
     )
@@ -45,7 +44,6 @@ def main(cmd: Sequence[str] | None = None) -> None:
         dev_set=args.dev_set,
         experiment=args.expdir,
         data_dir=args.data_dir,
-        token_list=args.token_list,
         figures=not args.no_report,
         report=not args.no_report,
     )

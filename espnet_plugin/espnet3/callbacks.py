@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from espnet_plugin.model.gather import gather_features
+from espnet_plugin.train.checkpoints import set_link
 from espnet_plugin.train.epoch_seeds import epoch_seed
 from espnet_plugin.train.espnet_model import branch_embeddings
 from espnet_plugin.train.image_bank import fill_image_bank
@@ -212,7 +213,9 @@ class ESPnet2Experiment(Callback):
                 # validation the average still lacks the validated epoch
                 callback.on_validation_end(trainer, pl_module)
                 for best in callback.best_ckpt_callbacks:
-                    self._link_average(best.monitor.replace("/", "."), len(best.best_k_models))
+                    criterion, epochs = best.monitor.replace("/", "."), len(best.best_k_models)
+                    link = self.exp_dir / f"{criterion}.ave.pth"
+                    set_link(link, f"{criterion}.ave_{epochs}best.pth")
         results = {
             name.removeprefix("valid/"): float(value)
             for name, value in trainer.callback_metrics.items()
@@ -223,10 +226,3 @@ class ESPnet2Experiment(Callback):
         self._losses = []
         epoch = trainer.current_epoch + 1
         logging.info(f"{epoch}epoch results: [train] loss={loss:.4f}, [valid] {values}")
-
-    def _link_average(self, criterion: str, epochs: int) -> None:
-        link = self.exp_dir / f"{criterion}.ave.pth"
-        temporary = link.with_suffix(".part")
-        temporary.unlink(missing_ok=True)
-        temporary.symlink_to(f"{criterion}.ave_{epochs}best.pth")
-        temporary.replace(link)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from espnet_plugin.data.scp import text_lines
 from espnet_plugin.data.stop_words import is_stop_word
 from espnet_plugin.data.words import END_OF_WORD
 from espnet_plugin.utils.constants import EOT_ID, SOT_ID
@@ -18,19 +16,6 @@ if TYPE_CHECKING:
 
 SPECIAL_IDS = frozenset({0, SOT_ID, EOT_ID})  # 0, the token of "!", pads
 _WORD = re.compile(r"'s|'t|'re|'ve|'m|'ll|'d|[^\W\d_]+|\d", re.IGNORECASE)
-
-
-def read_token_list(path: str | Path) -> dict[int, str]:
-    """Reads the sub-word texts of a ``tokens.tsv`` (columns id, token, count; with a header)."""
-    texts = {}
-    for number, line in text_lines(path):
-        fields = line.split("\t")
-        if number == 1 and fields[0] == "id":
-            continue
-        if len(fields) < 2 or not fields[0].isdigit():
-            raise ValueError(f"{path}:{number}: expected id, token and count, found {line!r}")
-        texts[int(fields[0])] = fields[1]
-    return texts
 
 
 @cache
@@ -81,12 +66,12 @@ def texts_of(ids: Sequence[int], texts: Mapping[int, str], source: str) -> list[
     """Looks up the texts of token ids.
 
     Raises:
-        ValueError: An id is in no token list that was read.
+        ValueError: An id has no text.
     """
     try:
         return [texts[i] for i in ids]
     except KeyError as error:
-        raise ValueError(f"{source}: token id {error} is not in the token list") from error
+        raise ValueError(f"{source}: token id {error} is none of CLIP's") from error
 
 
 def _decode(text: str) -> str:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from espnet_plugin.inference.speechclip import SpeechCLIP
-from espnet_plugin.inference.utterance import MAX_SECONDS
 from espnet_plugin.pretrained.storage import load_with_choices
 
 if TYPE_CHECKING:
@@ -25,10 +24,9 @@ class SpeechCLIPInference(SpeechCLIP):
         speechclip_train_config: ``config.yaml`` of the experiment; default: beside the checkpoint.
         speechclip_model_file: A checkpoint of the experiment; default: the best by the first of its
             ``best_model_criterion``.
-        device: Torch device.
-        dtype: See :class:`SpeechCLIP`.
-        max_seconds: See :meth:`SpeechCLIP.from_pretrained`.
+        device: Torch device; None: a GPU if there is one.
         trust_remote_code: See :meth:`SpeechCLIP.from_pretrained`.
+        **options: Others of that method.
     """
 
     def __init__(
@@ -37,28 +35,18 @@ class SpeechCLIPInference(SpeechCLIP):
         speechclip_model_file: str | Path | None = None,
         *,
         device: str | torch.device | None = "cpu",
-        dtype: str = "float32",
-        max_seconds: float = MAX_SECONDS,
         trust_remote_code: bool = False,
+        **options: Any,
     ) -> None:
         if speechclip_train_config is None and speechclip_model_file is None:
             raise ValueError("give a model file, or a training configuration, or both")
         source = speechclip_model_file or Path(str(speechclip_train_config)).parent
+        trusted = {"trust_remote_code": trust_remote_code}
         model, choices = load_with_choices(
-            source,
-            speechclip_train_config,
-            image_tower=False,
-            text_tower=True,
-            trust_remote_code=trust_remote_code,
+            source, speechclip_train_config, image_tower=False, text_tower=True, **trusted
         )
         super().__init__(
-            model,
-            source=source,
-            choices=choices,
-            device=device,
-            dtype=dtype,
-            max_seconds=max_seconds,
-            trust_remote_code=trust_remote_code,
+            model, source=source, choices=choices, device=device, **trusted, **options
         )
 
     @classmethod
@@ -67,16 +55,7 @@ class SpeechCLIPInference(SpeechCLIP):
         name_or_path: str | Path,
         *,
         device: str | torch.device | None = None,
-        dtype: str = "float32",
-        max_seconds: float = MAX_SECONDS,
-        trust_remote_code: bool = False,
+        **options: Any,
     ) -> SpeechCLIPInference:
         """Loads a local model or a published one, as :meth:`SpeechCLIP.from_pretrained` does."""
-        return cls(
-            None,
-            name_or_path,
-            device=device,
-            dtype=dtype,
-            max_seconds=max_seconds,
-            trust_remote_code=trust_remote_code,
-        )
+        return cls(None, name_or_path, device=device, **options)

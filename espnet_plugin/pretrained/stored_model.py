@@ -148,18 +148,18 @@ def write_config(directory: Path, config: Mapping[str, Any]) -> None:
     (directory / CONFIG_FILE).write_text(text, encoding="utf-8")
 
 
-def read_yaml(path: Path) -> Any:
-    """Plain values of a YAML file; tags of other objects are refused.
+def read_config(path: Path) -> dict[str, Any]:
+    """Reads ``config.yaml`` of a model or an ESPnet experiment: plain values, no other objects.
 
     Raises:
-        ValueError: If it is not YAML, or larger than any configuration.
+        ValueError: If it is not a mapping, of another format, or larger than any configuration.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (AttributeError, RecursionError, ValueError, yaml.YAMLError) as error:
         raise ValueError(f"{path}: not a YAML file: {error}") from error
     # nested references multiply when anything walks through them
-    waiting, counted = [content], 0
+    waiting, counted = [config], 0
     while waiting:
         value = waiting.pop()
         children = value.values() if isinstance(value, dict) else value
@@ -168,16 +168,6 @@ def read_yaml(path: Path) -> Any:
             waiting.extend(children)
         if counted > MAX_VALUES:
             raise ValueError(f"{path}: more than {MAX_VALUES} values, too many for a configuration")
-    return content
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """Reads ``config.yaml`` of an export or an ESPnet experiment.
-
-    Raises:
-        ValueError: If it is not a mapping, of another format, or larger than any configuration.
-    """
-    config = read_yaml(path)
     if not isinstance(config, dict):
         raise ValueError(f"{path}: expected a mapping of options, got {type(config).__name__}")
     for key, value in config.items():

@@ -95,7 +95,7 @@ def repair_experiment(
         logging.warning(f"{last} is damaged or missing: written again from {RESUME_POINT}")
         with whole_files():
             torch.save(states["model"], last)
-    _link(directory / "latest.pth", last.name)
+    set_link(directory / "latest.pth", last.name)
     for phase, statistic, mode in criteria:
         if not reporter.has(phase, statistic):
             continue
@@ -106,7 +106,7 @@ def repair_experiment(
                     f"{epoch}: damaged or missing, and one of the {keep_nbest} best epochs, which "
                     f"are averaged at the end. Restore it, or move {directory} away and train again"
                 )
-        _link(directory / f"{phase}.{statistic}.best.pth", best[0].name)
+        set_link(directory / f"{phase}.{statistic}.best.pth", best[0].name)
 
 
 def _is_whole(path: Path) -> bool:
@@ -117,7 +117,7 @@ def _is_whole(path: Path) -> bool:
     return True
 
 
-def _link(link: Path, name: str) -> None:
+def set_link(link: Path, name: str) -> None:
     """Sets a relative link; one exists at any time."""
     if link.is_symlink() and os.readlink(link) == name:
         return

@@ -31,7 +31,6 @@ def write_results(
     dev_set: str | None = None,
     experiment: str | Path | None = None,
     data_dir: str | Path | None = None,
-    token_list: str | Path | None = None,
     figures: bool = True,
     report: bool = True,
 ) -> dict:
@@ -43,7 +42,6 @@ def write_results(
         dev_set: Name of the set that decides the fusion's weight; without one there is no fusion.
         experiment: Experiment directory; by default the parent of ``inference_dir``.
         data_dir: Data directory of the test set: recordings, images, alignments.
-        token_list: tokens.tsv of the keyword vocabulary.
         figures: Whether to draw.
         report: Whether to write report.html; if not, an earlier one is removed.
 
@@ -55,12 +53,7 @@ def write_results(
     data_dir = Path(data_dir) if data_dir else None
     directory = inference_dir / (test_set or _only_test_set(inference_dir))
     scores = score_experiment(
-        inference_dir,
-        experiment,
-        directory,
-        dev_set=dev_set,
-        data_dir=data_dir,
-        token_list=token_list,
+        inference_dir, experiment, directory, dev_set=dev_set, data_dir=data_dir
     )
     data = read_inference_set(directory)
     material = read_material(data, data_dir)

@@ -11,7 +11,6 @@ import subprocess
 from collections.abc import Collection, Mapping
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -40,7 +39,6 @@ def score_experiment(
     *,
     dev_set: str | None = None,
     data_dir: Path | None = None,
-    token_list: str | Path | None = None,
 ) -> dict:
     """Scores a set and writes ``scores.json``, and what dev chose as ``choices.json``.
 
@@ -51,7 +49,6 @@ def score_experiment(
         directory: The set's directory.
         dev_set: Name of the set that decides the fusion's weight; without one there is no fusion.
         data_dir: Data directory of the set: recordings, images, alignments.
-        token_list: tokens.tsv of the keyword vocabulary.
 
     Returns:
         What was written.
@@ -74,7 +71,7 @@ def score_experiment(
     if data.hard_negatives:
         scores["hard_negatives"] = hard_negative_scores(data, fusion_weight=weight)
     if data.captioned_keywords:
-        _add_keyword_scores(scores, data, dev, data_dir, token_list=token_list)
+        _add_keyword_scores(scores, data, dev, data_dir)
     spent = training_cpu_seconds(read_epochs(experiment))
     if spent is not None:
         scores["training_cpu_seconds"] = spent
@@ -89,16 +86,15 @@ def score_experiment(
 
 
 def _add_keyword_scores(
-    scores: dict, data: InferenceSet, dev: Path | None, data_dir: Path | None, **options: Any
+    scores: dict, data: InferenceSet, dev: Path | None, data_dir: Path | None
 ) -> None:
-    if dev is not None:
-        options["chosen_on"] = read_inference_set(dev).captioned_keywords
+    chosen_on = read_inference_set(dev).captioned_keywords if dev is not None else ()
     ctm = data_dir / WORDS_CTM if data_dir and (data_dir / WORDS_CTM).exists() else None
     try:
-        keywords = score_keywords_directory(data.directory, words_ctm=ctm, **options)
+        keywords = score_keywords_directory(data.directory, words_ctm=ctm, chosen_on=chosen_on)
     except DataError as error:
         logging.warning(f"keywords are scored without their places: {error}")
-        keywords = score_keywords_directory(data.directory, **options)
+        keywords = score_keywords_directory(data.directory, chosen_on=chosen_on)
     scores.setdefault("intervals", {})["keywords"] = keywords.pop("intervals", {})
     scores["keywords"] = keywords
 

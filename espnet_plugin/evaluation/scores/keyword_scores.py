@@ -22,7 +22,7 @@ from espnet_plugin.evaluation.segmentation import (
     score_segmentation,
 )
 from espnet_plugin.evaluation.statistics import bootstrap_mean
-from espnet_plugin.evaluation.token_texts import clip_tokenizer, read_token_list
+from espnet_plugin.evaluation.token_texts import clip_tokenizer
 
 KEYWORD_SCORES = Path("scoring") / "keywords.json"
 BOUNDARY_SCORES = Path("scoring") / "boundary_f"  # a number for each utterance; their mean is F
@@ -33,7 +33,6 @@ FIELD_TOLERANCE = 0.02  # seconds, of boundaries and tokens in vqwordseg's table
 def score_keywords_directory(
     directory: str | Path,
     *,
-    token_list: str | Path | None = None,
     words_ctm: str | Path | None = None,
     chosen_on: Sequence[UtteranceKeywords] = (),
 ) -> dict:
@@ -43,7 +42,6 @@ def score_keywords_directory(
 
     Args:
         directory: The set's inference directory.
-        token_list: tokens.tsv of the keyword vocabulary, if the tokenizer is not CLIP's own.
         words_ctm: Word alignments.
         chosen_on: The development set's, which decide which keywords are ``reported``.
     """
@@ -58,7 +56,7 @@ def score_keywords_directory(
             f"{directory / UTT2IMAGE}: no image for {len(unknown)} utterances of "
             f"keywords.jsonl, the first is {unknown[0]}"
         )
-    texts = load_token_texts(token_list)
+    texts = clip_tokenizer().decoder
     scores = keyword_scores(utterances, texts, image_of=unit_of, words=words)
     if chosen_on:
         least = best_min_score(chosen_on, texts)
@@ -71,12 +69,6 @@ def score_keywords_directory(
         write_scp(directory / BOUNDARY_SCORES, dict(zip(names, found, strict=True)))
     write_json(directory / KEYWORD_SCORES, scores)
     return scores
-
-
-def load_token_texts(token_list: str | Path | None = None) -> dict[int, str]:
-    """Texts of CLIP's whole vocabulary, the token list's over them."""
-    listed = {} if token_list is None else read_token_list(token_list)
-    return clip_tokenizer().decoder | listed
 
 
 def _means(values: Mapping[str, np.ndarray]) -> dict[str, float | None]:

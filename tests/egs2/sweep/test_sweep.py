@@ -29,10 +29,9 @@ from local.sweep.summary import system_place, write_sweep
 from espnet_plugin.data.hard_negatives import HardNegative, write_hard_negatives
 from espnet_plugin.data.scp import write_scp
 from espnet_plugin.evaluation.report.write import write_results
-from tests.espnet_plugin.evaluation.conftest import TOKENS, write_set
+from tests.espnet_plugin.evaluation.conftest import write_set
 from tests.pages import PROJECT
 
-RUNS = "local.sweep.runs"
 RESULTS = PROJECT / "egs2" / "speechclip_plus" / "results"
 SWEEPS = sorted(RESULTS.glob("*/sweep.json"))
 
@@ -46,7 +45,7 @@ def runs_file(tmp_path):
             directory = tmp_path / f"{system}_{seed}"
             write_set(directory / "test", seed=seed, noise=noise)
             np.save(directory / "test" / "image.npy", _pictures())
-            write_results(directory, token_list=_tokens(tmp_path), figures=False, report=False)
+            write_results(directory, figures=False, report=False)
             lines.append(f"{system}\t{seed}\t{directory / 'scores.json'}\n")
     (tmp_path / "runs.tsv").write_text("".join(lines))
     return tmp_path / "runs.tsv"
@@ -55,14 +54,6 @@ def runs_file(tmp_path):
 def _pictures() -> np.ndarray:
     pictures = np.random.default_rng(9).standard_normal((6, 8))
     return (pictures / np.linalg.norm(pictures, axis=1, keepdims=True)).astype(np.float32)
-
-
-def _tokens(directory):
-
-    path = directory / "tokens.tsv"
-    lines = [f"{number}\t{token}\t1\n" for number, token in TOKENS.items()]
-    path.write_text("id\ttoken\tcount\n" + "".join(lines))
-    return path
 
 
 def write_page(runs: list[Run], directory: Path) -> str:
@@ -116,9 +107,7 @@ def test_measures_that_a_system_lacks_are_left_out(runs_file):
     assert compare(runs, "hybrid", "parallel", KEYWORD_MEASURES) == []
 
 
-def test_page(runs_file, tmp_path, monkeypatch):
-    tokens = dict.fromkeys(range(10), "x</w>")
-    monkeypatch.setattr(f"{RUNS}.load_token_texts", lambda: tokens)
+def test_page(runs_file, tmp_path):
     text = write_page(read_runs(runs_file), tmp_path / "out")
     assert "4 runs: 2 systems, seeds 0, 1; set `test` of 12 utterances, 6 images." in text
     assert "### hybrid.noise against hybrid" in text
@@ -150,8 +139,7 @@ def test_the_fusion_is_compared_where_dev_gave_its_weight(runs_file):
     assert fused.p_images == parallel.p_images and fused.interval == parallel.interval
 
 
-def test_boundaries_are_tested_by_their_values(runs_file, monkeypatch):
-    monkeypatch.setattr(f"{RUNS}.load_token_texts", lambda: dict.fromkeys(range(10), "x</w>"))
+def test_boundaries_are_tested_by_their_values(runs_file):
     runs = read_runs(runs_file)
     for run in runs:
         better = run.system == "hybrid"
@@ -164,7 +152,6 @@ def test_boundaries_are_tested_by_their_values(runs_file, monkeypatch):
 
 
 def test_a_new_recipe_is_compared_as_declared(runs_file, tmp_path, monkeypatch):
-    monkeypatch.setattr(f"{RUNS}.load_token_texts", lambda: dict.fromkeys(range(10), "x</w>"))
     text = runs_file.read_text().replace("hybrid.noise\t", "hybrid_plus_annealed\t")
     runs_file.write_text(text)
     runs = read_runs(runs_file)
@@ -184,9 +171,7 @@ def test_a_new_recipe_is_compared_as_declared(runs_file, tmp_path, monkeypatch):
     assert {c["second"] for c in declared} == {"hybrid"}
 
 
-def test_one_training_of_each_has_no_test_over_seeds(runs_file, tmp_path, monkeypatch):
-    tokens = dict.fromkeys(range(10), "x</w>")
-    monkeypatch.setattr(f"{RUNS}.load_token_texts", lambda: tokens)
+def test_one_training_of_each_has_no_test_over_seeds(runs_file, tmp_path):
     text = write_page([run for run in read_runs(runs_file) if run.seed == "0"], tmp_path / "out")
     rows = text.partition("### hybrid.noise against hybrid")[2].strip().splitlines()[2:]
     assert len(rows) > 5 and all(row.endswith(" – |") for row in rows)

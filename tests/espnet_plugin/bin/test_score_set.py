@@ -24,23 +24,22 @@ def directory(tmp_path: Path) -> Path:
 @pytest.fixture
 def named(directory: Path) -> Path:
     keyword = {
-        "token_id": 2,
+        "token_id": 736,
         "token": "red</w>",
-        "top": [2],
-        "neighbours": [2, 9],
+        "top": [736],
+        "neighbours": [736, 9],
         "start": 0.0,
         "end": 0.4,
     }
     record = {
         "utt": "a_0",
         "caption": "red dog",
-        "caption_ids": [2, 3],
+        "caption_ids": [736, 1929],
         "seconds": 1.0,
         "keywords": [keyword, {**keyword, "start": 0.4, "end": 1.0}],
     }
     (directory / "keywords.jsonl").write_text(json.dumps(record) + "\n")
     (directory / "words.ctm").write_text("a_0 1 0.0 0.4 red\na_0 1 0.4 0.6 dog\n")
-    (directory / "tokens.tsv").write_text("id\ttoken\tcount\n2\tred</w>\t1\n3\tdog</w>\t1\n")
     return directory
 
 
@@ -66,7 +65,7 @@ def test_fusion(directory: Path) -> None:
 
 
 def test_keywords(named: Path, capsys) -> None:
-    run(named, "--token_list", named / "tokens.tsv", "--data_dir", named)
+    run(named, "--data_dir", named)
     report = scores(named, "keywords")
     assert report["subword_hit@1"] == 1.0
     assert report["duplicate_rate"] == 0.5
@@ -78,7 +77,7 @@ def test_keywords(named: Path, capsys) -> None:
 
 
 def test_errors_are_one_line(named: Path) -> None:
-    options = ("--token_list", named / "tokens.tsv", "--data_dir", named)
+    options = ("--data_dir", named)
     (named / "words.ctm").write_text("x 1 0 1 red\n")
     with pytest.raises(SystemExit, match="do ids match"):
         run(named, *options)

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-TOKENS = {1: "a</w>", 2: "red</w>", 3: "dog</w>", 4: "run", 5: "s</w>", 6: "cat</w>"}
+A, RED, DOG, RUN, S, CAT = 320, 736, 1929, 1639, 338, 2368  # CLIP's ids
+TOKENS = {A: "a</w>", RED: "red</w>", DOG: "dog</w>", RUN: "run", S: "s</w>", CAT: "cat</w>"}
 
 
 def write_set(directory: Path, *, seed: int = 0, noise: float = 1.0) -> Path:
@@ -38,11 +39,11 @@ def write_set(directory: Path, *, seed: int = 0, noise: float = 1.0) -> Path:
 
 def keyword_record(utterance: str) -> dict:
     """“a red dog runs”, heard as red, red, cat."""
-    tops = ([2, 1], [2, 3], [6, 49407, 3])
+    tops = ([RED, A], [RED, DOG], [CAT, 49407, DOG])
     return {
         "utt": utterance,
         "caption": "a red dog runs",
-        "caption_ids": [1, 2, 3, 4, 5],
+        "caption_ids": [A, RED, DOG, RUN, S],
         "seconds": 0.9,
         "keywords": [
             {
@@ -61,10 +62,8 @@ def keyword_record(utterance: str) -> dict:
 
 @pytest.fixture
 def inference_dir(tmp_path: Path) -> Path:
-    """An experiment's inference directory with a dev and a test set and a token list."""
+    """An experiment's inference directory with a dev and a test set."""
     directory = tmp_path / "exp" / "speechclip_tiny" / "inference"
     write_set(directory / "dev", seed=1)
     write_set(directory / "test", seed=2)
-    lines = [f"{number}\t{token}\t1" for number, token in TOKENS.items()]
-    (directory.parent / "tokens.tsv").write_text("id\ttoken\tcount\n" + "\n".join(lines) + "\n")
     return directory

@@ -15,8 +15,9 @@ from espnet_plugin.evaluation.keyword_rates import keyword_values
 from espnet_plugin.evaluation.retrieval import RetrievalRanks, rank_embeddings
 from espnet_plugin.evaluation.scores.experiment import read_scores
 from espnet_plugin.evaluation.scores.files import look_up
-from espnet_plugin.evaluation.scores.keyword_scores import BOUNDARY_SCORES, load_token_texts
+from espnet_plugin.evaluation.scores.keyword_scores import BOUNDARY_SCORES
 from espnet_plugin.evaluation.scores.retrieval import speech_embeddings
+from espnet_plugin.evaluation.token_texts import clip_tokenizer
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ class Run:
 
     @cached_property
     def _keyword_values(self) -> dict[str, np.ndarray]:
-        values = keyword_values(self.data.captioned_keywords, load_token_texts())
+        values = keyword_values(self.data.captioned_keywords, clip_tokenizer().decoder)
         if (self.directory / BOUNDARY_SCORES).exists():
             scored = read_scp(self.directory / BOUNDARY_SCORES)
             values["boundaries"] = np.array(

@@ -73,7 +73,6 @@ def test_the_page_holds_everything(inference_dir, data_dir):
     (inference_dir.parent / "stage_seconds.json").write_text('{"7": 60}')
     write_results(
         inference_dir,
-        token_list=inference_dir.parent / "tokens.tsv",
         data_dir=data_dir,
         figures=False,
     )
@@ -100,7 +99,7 @@ def test_every_link_leads_somewhere(inference_dir, data_dir, monkeypatch):
     (inference_dir.parent / "no.svg").write_bytes(b"<svg/>")
     monkeypatch.setattr(style, "save", lambda figure, path: inference_dir.parent / "no.svg")
     np.save(inference_dir / "test" / "layer_weights.npy", np.full(3, 1 / 3))
-    write_results(inference_dir, token_list=inference_dir.parent / "tokens.tsv", data_dir=data_dir)
+    write_results(inference_dir, data_dir=data_dir)
     page, _ = read_page(inference_dir)
     ids = {attributes["id"] for _, attributes in page.seen if "id" in attributes}
     links = {attributes["href"] for attributes in page.attributes("a")}
@@ -133,7 +132,6 @@ def test_without_a_report_none_of_earlier_scores_stays(inference_dir):
     (inference_dir / "report.html").touch()
     write_results(
         inference_dir,
-        token_list=inference_dir.parent / "tokens.tsv",
         figures=False,
         report=False,
     )

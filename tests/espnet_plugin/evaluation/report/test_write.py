@@ -34,7 +34,7 @@ def test_scores_json_has_the_promised_keys(inference_dir):
         "seed: 7\nkeyword_extractor: cif\nmodel_conf: {parallel: false}\n"
     )
     (experiment / "stage_seconds.json").write_text('{"1": 2.5, "7": 10}')
-    write_results(inference_dir, dev_set="dev", token_list=experiment / "tokens.tsv", figures=False)
+    write_results(inference_dir, dev_set="dev", figures=False)
     scores = json.loads((inference_dir / "scores.json").read_text())
     for branch in ("parallel", "cascaded", "fusion", "chance"):
         for direction in ("speech_to_image", "image_to_speech"):
@@ -71,8 +71,7 @@ def test_hard_negatives_and_the_cost_of_training_are_reported(inference_dir, tmp
     write_hard_negatives(tmp_path / "hard_negatives.tsv", pairs)
     log = "1epoch results: [train] cpu_seconds=12.500, loss=1.000, [valid] loss=2.000\n"
     (inference_dir.parent / "train.log").write_text(log)
-    tokens = inference_dir.parent / "tokens.tsv"
-    scores = write_results(inference_dir, data_dir=tmp_path, token_list=tokens, figures=False)
+    scores = write_results(inference_dir, data_dir=tmp_path, figures=False)
     assert scores["training_cpu_seconds"] == 12.5
     assert set(scores["hard_negatives"]) == {"parallel", "cascaded", "teacher"}
     assert scores["hard_negatives"]["teacher"]["size"]["pairs"] == 4
@@ -85,8 +84,7 @@ def test_other_speakers_are_reported(inference_dir, tmp_path):
     speakers = zip(utterances, "ababababaaaa", strict=True)
     (tmp_path / "utt2spk").write_text("".join(f"{utt} {name}\n" for utt, name in speakers))
     (inference_dir / "test" / "text.npy").unlink()
-    tokens = inference_dir.parent / "tokens.tsv"
-    scores = write_results(inference_dir, data_dir=tmp_path, token_list=tokens, figures=False)
+    scores = write_results(inference_dir, data_dir=tmp_path, figures=False)
     assert scores["without_other_speaker"] == 4
     assert set(scores["parallel"]["speech_to_speech"]) >= MEASURES
     page, report = ((inference_dir / name).read_text() for name in ("RESULTS.md", "report.html"))
@@ -110,7 +108,7 @@ def test_stale_scores_are_made_again(inference_dir):
     np.save(test / "speech_parallel.npy", np.repeat(np.load(test / "image.npy"), 2, axis=0))
     os.utime(test / "speech_parallel.npy", (1, 1))  # older than the scores, and yet another file
     scores = write_results(
-        inference_dir, token_list=inference_dir.parent / "tokens.tsv", figures=False
+        inference_dir, figures=False
     )
     assert scores["parallel"]["speech_to_image"]["recall@1"] == 1.0
     assert old["parallel"]["speech_to_image"]["recall@1"] < 1.0
@@ -122,8 +120,7 @@ def test_damaged_alignments_and_recordings_do_not_stop_the_report(inference_dir,
     (tmp_path / "a.wav").write_bytes(b"no recording")
     (tmp_path / "wav.scp").write_text("".join(f"{u} {tmp_path}/a.wav\n" for u in utterances))
     (tmp_path / "words.ctm").write_bytes(b"\xff\xfe\x00 damaged")
-    tokens = inference_dir.parent / "tokens.tsv"
-    scores = write_results(inference_dir, data_dir=tmp_path, token_list=tokens, report=False)
+    scores = write_results(inference_dir, data_dir=tmp_path, report=False)
     assert "boundaries" not in scores["keywords"]
     assert "keywords are scored without their places" in caplog.text
     assert "figures are drawn without word alignments" in caplog.text
@@ -145,8 +142,7 @@ def test_all_figures(inference_dir, tmp_path):
     np.save(inference_dir / "test" / "layer_weights.npy", np.full(3, 1 / 3))
     log = "1epoch results: [train] loss=1.000, [valid] loss=2.000\n"
     (inference_dir.parent / "train.log").write_text(log)
-    tokens = inference_dir.parent / "tokens.tsv"
-    scores = write_results(inference_dir, data_dir=data, token_list=tokens)
+    scores = write_results(inference_dir, data_dir=data)
     page = (inference_dir / "RESULTS.md").read_text()
     assert page.count("CIF adds up the weights") == 1
     for name in ("learning_curve", "firing_1", "firing_2", "firing_3", "layer_weights"):
