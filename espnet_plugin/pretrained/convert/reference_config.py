@@ -80,16 +80,21 @@ def map_config(reference: Mapping[str, Any], keys: Iterable[str]) -> dict[str, A
         config["parallel_projection_conf"] = _projection(
             branch.get("projection_config"), keys, prefix
         )
+    config["model_conf"] = {"parallel": parallel, **_weights(settings, config["keyword_extractor"])}
+    return config
+
+
+def _weights(settings: Mapping[str, Any], extractor: str) -> dict[str, float]:
+    """Factors of the objectives."""
     quantity = 0.0
-    if config["keyword_extractor"] == "cif":
-        quantity = float(cascaded["downsampling"]["cif"].get("quantity_loss_weight", 1.0))
-    config["model_conf"] = {
-        "parallel": parallel,
+    if extractor == "cif":
+        cif = settings["cascaded_branch"]["downsampling"]["cif"]
+        quantity = float(cif.get("quantity_loss_weight", 1.0))
+    return {
         "parallel_weight": float(settings.get("parallel_objective_weight", 1.0)),
         "cascaded_weight": float(settings.get("cascaded_objective_weight", 1.0)),
         "quantity_weight": quantity,
     }
-    return config
 
 
 def _speech_encoder(reference: Mapping[str, Any], keys: set[str]) -> dict[str, Any]:
