@@ -789,7 +789,9 @@ if runs_stage 11; then
     end_stage 11
 fi
 
-log "Successfully finished stages ${chosen[*]} in ${SECONDS} s${not_uploaded}"
+finished="stage ${chosen[*]}"
+if [ ${#chosen[@]} -gt 1 ]; then finished="stages ${chosen[*]}"; fi
+log "Successfully finished ${finished} in ${SECONDS} s${not_uploaded}"
 if runs_stage 9; then
     ${python} -m espnet_plugin.bin.recipe close --inference_dir "${inference_dir}"
 fi

@@ -16,7 +16,9 @@ import pytest
 import soundfile
 from PIL import Image
 
+from espnet_plugin.bin import recipe
 from espnet_plugin.data.freshness import made_from, write_record
+from espnet_plugin.tasks.check import training_options
 
 ROOT = Path(__file__).parents[3]
 RECIPE = ROOT / "egs2" / "speechclip_plus"
@@ -173,6 +175,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 EXP = "exp/speechclip_tiny_mini_hybrid_seed3"
+CLIP_WORDS = ("--stage", "5", "--vocab_from", "clip")
+NAMING = "--model_conf naming_weight=1"
+OWN = "--keyword_norm torch.nn:Identity"
 
 
 def test_all_stages_left_their_results(project: Project) -> None:
@@ -217,6 +222,37 @@ def test_training_is_called_with_the_right_data(project: Project) -> None:
     filtered = [call for call in project.calls("datadir") if call[2] == "filter"]
     assert [call[-1] for call in filtered if "--min_seconds" in call] == ["30"]
     assert ["dump/raw/tiny_train" in call for call in filtered] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("options", "refused"),
+    [
+        ((), ""),
+        (("--dump_speech_states", "true", "--speech_upstream", "s3prl:wavlm_base:x.pt"), ""),
+        (("--speechclip_args", "--batch_sise 3"), "--batch_sise: did you mean --batch_size?"),
+        (CLIP_WORDS, ""),
+        ((*CLIP_WORDS, "--speechclip_args", NAMING), "this corpus has no captions"),
+        (("--stop_stage", "8", "--speechclip_args", OWN), "without --trust_remote_code true"),
+        (("--stop_stage", "8", "--speechclip_args", OWN, "--trust_remote_code", "true"), ""),
+        (("--speechclip_args", OWN), ""),  # no stage 8 that would refuse it
+    ],
+)
+def test_the_programs_take_the_options_of_their_calls(
+    project: Project, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], refused: str
+) -> None:
+    """The stand-ins take everything; what they got goes to the programs themselves."""
+    stages = ("--stage", "7", "--stop_stage", "7", "--speechclip_exp", "exp/options")
+    assert project.run(*stages, *options).returncode == 0
+    monkeypatch.chdir(project.recipe)
+    (checked,) = [call for call in project.calls("recipe") if call[2] == "training"]
+    (trained,) = project.calls("speechclip_train")
+    if refused:
+        with pytest.raises(SystemExit, match=re.escape(refused)):
+            recipe.main(checked[2:])
+        return
+    recipe.main(checked[2:])
+    found = training_options(trained[2:])
+    assert found["train_shape_file"] and found["output_dir"] == ["exp/options"]
 
 
 def test_hidden_states_are_made_with_the_options_of_the_training(project: Project) -> None:
@@ -371,7 +407,7 @@ def test_a_later_start_keeps_what_the_training_left(project: Project) -> None:
     # no GPU: nothing is touched
     result = project.run(*options, "--seed", "3", "--ngpu", "1", CUDA_VISIBLE_DEVICES="")
     assert result.returncode == 1
-    assert "PyTorch sees 0 of 1 GPUs here" in result.stderr
+    assert "GPUs here for PyTorch: 0 of 1" in result.stderr
     assert project.calls("launch") == []
     assert "the training's log, seed 2" in found("train.log")
     # started and failed at once; started and had nothing to do
@@ -415,7 +451,7 @@ def test_commas_between_skipped_stages(project: Project) -> None:
     result = project.run("--skip_stages", "1,2, 3", "--stop_stage", "4")
     assert result.returncode == 0
     assert "Stages: 4\n" in result.stdout
-    assert "Successfully finished stages 4 in" in result.stdout
+    assert "Successfully finished stage 4 in" in result.stdout
 
 
 def test_upload_is_not_passed_over_in_silence(project: Project) -> None:
