@@ -236,10 +236,10 @@ class UpstreamExpert(nn.Module):
         if not wavs:
             raise ValueError("an empty list: give at least one utterance")
         weights = self.model.layer_weighting.weights
-        tensors = [torch.as_tensor(wav) for wav in wavs]
-        for number, wav in enumerate(tensors):
+        tensors = []
+        for number, wav in enumerate(wavs):
             try:
-                tensors[number] = float_samples(wav)
+                tensors.append(wav := float_samples(torch.as_tensor(wav)))
             except TypeError as error:
                 raise TypeError(f"utterance {number}: {error}") from error
             if wav.dim() != 1:

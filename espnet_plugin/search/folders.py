@@ -23,7 +23,8 @@ def absolute_folders(folders: Iterable[str | Path]) -> list[str]:
     for folder in folders:
         path = os.path.abspath(os.path.expanduser(folder))
         if not os.path.isdir(path):
-            raise DataError(f"{folder}: no such folder; give folders of images or recordings")
+            wrong = "a file" if os.path.exists(path) else "no such folder"
+            raise DataError(f"{folder}: {wrong}; give folders of images or recordings")
         found.append(path)
     return [
         path
@@ -49,7 +50,7 @@ def require_media(folder: str) -> None:
             return
         others[os.path.splitext(path)[1].lower() or "without an ending"] += 1
     listed = ", ".join(f"{count:,} × {ending}" for ending, count in others.most_common(5))
-    more = f" and {len(others) - 5} other endings" if len(others) > 5 else ""
+    more = f", and other endings: {len(others) - 5}" if len(others) > 5 else ""
     passed = f"passed over: {listed}{more}" if others else "it holds no files"
     raise DataError(f"{folder}: no image and no recording below it; {passed}")
 

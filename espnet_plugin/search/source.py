@@ -63,8 +63,11 @@ def items_of_part(
 def _files(path: str) -> Iterator[tuple[str, str]]:
     """Id and path of each file of a source."""
     if os.path.isdir(path):
+        file = ""
         for file in find_files([path], lambda name: name.endswith(".tar") or is_medium(name)):
             yield os.path.relpath(file, path), file
+        if not file:
+            raise DataError(f"{path}: no image, recording or tar shard below it")
     elif not os.path.isfile(path):
         raise DataError(f"{path}: no such folder, list or tar shard")
     elif path.endswith(".tar") or is_medium(path):
@@ -87,6 +90,6 @@ def _members(path: str, bad: dict[str, str]) -> Iterator[Item]:
                     yield Item(member.name, path, (member.offset_data, member.size))
             stream.seek(shard.offset)  # at a damaged header, tarfile ends as if it had read all
             if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-                raise tarfile.ReadError(f"damaged or cut off after {shard.offset:,} bytes")
+                raise tarfile.ReadError(f"damaged or cut off at byte {shard.offset:,}")
     except (OSError, ValueError, tarfile.TarError) as error:
         bad[path] = f"not a whole tar file ({error})"

@@ -43,15 +43,17 @@ class CommandParser(argparse.ArgumentParser):
     def meant(self) -> Iterator[str]:
         """What may have been meant by the options and the command that there are not."""
         options = [option for option in self._option_string_actions if option.startswith("--")]
-        for action in self._subparsers._group_actions if self._subparsers else ():
-            options += action.choices or ()
+        actions = self._subparsers._group_actions if self._subparsers else ()
+        commands = [name for action in actions for name in action.choices or ()]
         for word in self._given:
             name = word.split("=")[0]
-            # argparse completes the beginning of an option
-            if not any(option.startswith(name) for option in options):
-                near = difflib.get_close_matches(name, options, n=1)
-                if near and near[0].startswith("--") == name.startswith("--"):
-                    yield f"{name}: did you mean {near[0]}?"
+            known = options if name.startswith("--") else commands
+            # argparse completes the beginning of an option, of a command only the whole counts
+            if not any(k.startswith(name) and (known is options or k == name) for k in known):
+                for near in difflib.get_close_matches(name, known, n=1):
+                    yield f"{name}: did you mean {near}?"
+            if known is commands and commands:
+                return  # what follows belongs to the command
 
 
 @contextlib.contextmanager

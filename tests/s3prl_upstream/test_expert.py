@@ -313,6 +313,7 @@ def test_takes_a_name_on_the_hub(
         ([], ValueError, "empty list"),
         (torch.zeros(2, 4000), TypeError, "a list of utterances"),
         ([torch.zeros(4000), torch.zeros(0)], ValueError, "utterance 1 has no samples"),
+        (["a.wav"], TypeError, "utterance 0: .*str"),
         ([np.zeros(4000, np.int64)], TypeError, "utterance 0: samples are torch.int64"),
         ([torch.zeros(1, 4000)], ValueError, "mono"),
         ([torch.zeros(4000), torch.full((900,), torch.nan)], ValueError, "utterance 1 .* NaN"),

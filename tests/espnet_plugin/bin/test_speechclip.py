@@ -231,6 +231,7 @@ def switch_normalisation(model: Path) -> None:
         (("search", "--index", "INDEX", "--wav", "absent.wav"), "absent.wav: no such file"),
         (("index", "PICTURES", "--index", "new"), "a new index needs --model"),
         (("index", "absent", "--index", "INDEX"), "absent: no such folder"),
+        (("index", "WAV", "--index", "INDEX"), r"wav: a file; give folders"),
         (("embed", "--model", "absent"), "give files or --text"),
         (("embed", ".", "--model", "absent", "--part", "1/2"), "parts need FILE and --output"),
         (
@@ -317,6 +318,7 @@ def test_more_or_less_of_a_recording_is_embedded(
         (("index", "--index", "x", "--forse"), 2, "--forse: did you mean --force?"),
         (("search", "--index=x", "--txet=y"), 2, "--txet: did you mean --text?"),
         (("serch", "--index", "x"), 2, "serch: did you mean search?"),
+        (("keyword", "--model", "models.zip"), 2, "keyword: did you mean keywords?"),
         (("info", "x", "--unlike_any"), 2, "unrecognized arguments: --unlike_any\n"),
     ],
 )
@@ -339,6 +341,7 @@ def test_help_has_an_example_that_parses(name: str, capsys: pytest.CaptureFixtur
     with pytest.raises(SystemExit):
         main([name, "--help"])
     _, _, examples = capsys.readouterr().out.partition("\nexample:\n")
+    assert examples.strip()
     for line in examples.splitlines():
         command, *arguments = shlex.split(line)
         assert command == "speechclip" and arguments[0] == name

@@ -88,3 +88,6 @@ def test_a_damaged_shard_gives_what_is_before_the_damage(tmp_path: Path) -> None
 def test_no_source(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="absent: no such folder, list or tar shard"):
         items(tmp_path / "absent")
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(DataError, match="no image, recording or tar shard below it"):
+        items(tmp_path)
