@@ -7,6 +7,7 @@ import functools
 import re
 import subprocess
 from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -232,6 +233,51 @@ def test_entries_of_docstrings_begin_with_a_capital() -> None:
         if isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.Module))
         for section in sections.findall(ast.get_docstring(node) or "")
         for match in entry.finditer(section)
+    ]
+    assert found == []
+
+
+def plurals_after_numbers(file: Path) -> list[str]:
+    """Where an f-string writes a number and, behind it, a noun that is always a plural."""
+    number = re.compile(r"len\(|sum\(|max\(|[a-z_.]*(count|number|num|total|size|rows|done)\b")
+    verbs = "has|holds|is|lists|names|this|was"
+    noun = re.compile(rf" (?:(?!of\b)[a-z-]+ )?(?!{verbs})[a-z-]{{2,}}[^s\W]s\b")
+    found = []
+    for node in ast.walk(ast.parse((PROJECT / file).read_text(encoding="utf-8"))):
+        for value, text in pairwise(node.values if isinstance(node, ast.JoinedStr) else ()):
+            if (
+                isinstance(value, ast.FormattedValue)
+                and isinstance(text, ast.Constant)
+                and (value.format_spec or number.match(ast.unparse(value.value)))
+                and noun.match(text.value)
+            ):
+                found.append(f"{file}:{value.lineno}: {ast.unparse(node)}")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("string", "plural"),
+    [
+        ('f"{len(files)} files"', True),
+        ('f"{done} of {total} new files"', True),
+        ('f"{size:,} bytes"', True),
+        ("f\"{counted(len(files), 'file')} of {number}\"", False),
+        ('f"line {number} names no file"', False),
+    ],
+)
+def test_plurals_after_numbers_are_found(tmp_path: Path, string: str, plural: bool) -> None:
+    file = tmp_path / "module.py"
+    file.write_text(string)
+    assert bool(plurals_after_numbers(file)) == plural
+
+
+def test_numbers_and_what_they_count_agree() -> None:
+    """``counted`` writes both."""
+    found = [
+        place
+        for file in python_files()
+        if file.parts[0] not in ("benchmarks", "tests")
+        for place in plurals_after_numbers(file)
     ]
     assert found == []
 

@@ -49,7 +49,7 @@ def check_images(args: argparse.Namespace) -> None:
     bad = bad_images(images, jobs=args.nj)
     rows = "".join(f"{image}\t{problem}\n" for image, problem in bad.items())
     write_text(args.dir / "skipped_images.tsv", f"image\tproblem\n{rows}")
-    lines = [f"{len(images) - len(bad)} of {len(images)} images can be read"]
+    lines = [f"{len(images) - len(bad)} of {counted(len(images), 'image')} can be read"]
     lines += [f"SKIPPED {image}: {problem}" for image, problem in list(bad.items())[:10]]
     if len(bad) > args.max_bad * len(images):
         raise DataError("\n  ".join([f"{args.dir}: too many bad images", *lines]))
@@ -69,7 +69,7 @@ def image_ids(args: argparse.Namespace) -> None:
 def image_feats(args: argparse.Namespace) -> None:
     missing = datadir.write_image_feats(args.dir, args.embedding_scp)
     if missing:
-        logging.warning(f"{args.dir}: {len(missing)} utterances have no image embedding: removed")
+        logging.warning(f"{args.dir}: utterances without image embedding, removed: {len(missing)}")
         datadir.fix(args.dir)
 
 

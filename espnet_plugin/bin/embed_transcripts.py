@@ -60,8 +60,8 @@ def main(cmd: Sequence[str] | None = None) -> None:
         )
     if missing:
         logging.warning(
-            f"{args.transcripts}: {len(missing)} of {len(utterances)} utterances have no "
-            f"transcript and count as empty, the first is {missing[0]}"
+            f"{args.transcripts}: utterances without a transcript, taken as empty: {len(missing)} "
+            f"of {len(utterances)}, the first is {missing[0]}"
         )
     heard = {utterance: transcripts.get(utterance, "") for utterance in utterances}
     clip = chosen_clip(args, image_tower=False, text_tower=True)
@@ -77,7 +77,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
     with atomic_path(directory / TRANSCRIPT_EMBEDDINGS) as temporary:
         np.save(temporary, embeddings)
     words = "" if rate is None else f", {100 * rate:.1f} % word errors"
-    logging.info(f"{directory / TRANSCRIPT_EMBEDDINGS}: {len(utterances)} transcripts{words}")
+    logging.info(f"{directory / TRANSCRIPT_EMBEDDINGS}: transcripts: {len(utterances)}{words}")
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
         )
     write_text(args.output, vocabulary_text(counts, tokenizer.decoder))
     write_record(args.output, record)
-    logging.info(f"{args.output}: {len(counts)} sub-words, {sum(counts.values())} occurrences")
+    logging.info(f"{args.output}: sub-words: {len(counts)}, occurrences: {sum(counts.values())}")
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def check(args: argparse.Namespace) -> None:
         import torch
 
         if torch.cuda.device_count() < args.ngpu:
-            raise OSError(f"PyTorch sees {torch.cuda.device_count()} of {args.ngpu} GPUs here")
+            raise OSError(f"GPUs here for PyTorch: {torch.cuda.device_count()} of {args.ngpu}")
 
 
 def value(args: argparse.Namespace) -> None:

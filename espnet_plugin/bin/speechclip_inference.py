@@ -132,7 +132,8 @@ def main(cmd: Sequence[str] | None = None) -> None:
         from espnet_plugin.data.set_outputs import merge_outputs
 
         number = merge_outputs(args.merge, args.output_dir)
-        logging.info(f"{len(args.merge)} jobs, {number} utterances → {args.output_dir}")
+        merged = counted(len(args.merge), "job")
+        logging.info(f"{merged}, {counted(number, 'utterance')} → {args.output_dir}")
         return
     if not args.data_path_and_name_and_type:
         parser.error("--data_path_and_name_and_type is needed (or --merge)")

@@ -80,6 +80,6 @@ def _report_damaged(damaged: Mapping[str, str], num_intact: int) -> None:
     if not num_intact:
         raise AlignmentError(f"no utterance has an intact word alignment: {first}")
     logging.warning(
-        f"{len(damaged)} utterances are left out of the word alignments, {num_intact} remain; "
+        f"utterances left out of the word alignments: {len(damaged)}, kept: {num_intact}; "
         f"the first: {first}"
     )

@@ -85,13 +85,13 @@ class ArrayStore:
         path = Path(path)
         entries = {key: self._entries[key] for key in keys if key in self._entries}
         number = write_scp(path, entries)
-        logging.info(f"{path}: {number} of {len(keys)} {what}")
+        logging.info(f"{path}: {what}: {number} of {len(keys)}")
         report = path.with_name(f"unreadable_{what}{''.join(path.suffixes[:-1])}.txt")
         if unreadable:
             write_scp(report, unreadable)
             logging.warning(
-                f"{len(unreadable)} of {len(keys)} {what} could not be read and were skipped; "
-                f"{report} lists them. Repair them and run this again, or leave them out."
+                f"{what} that cannot be read, skipped: {len(unreadable)} of {len(keys)}; {report} "
+                "lists them. Repair them and run this again, or leave them out."
             )
         else:
             report.unlink(missing_ok=True)

@@ -155,7 +155,7 @@ def checked_speech(speech: np.ndarray) -> np.ndarray:
         speech: (samples,).
     """
     if speech.ndim != 1:
-        raise ValueError(f"audio has {speech.shape[-1]} channels, mono is needed (stage 2 mixes)")
+        raise ValueError(f"audio channels: {speech.shape[-1]}, but mono is needed (stage 2 mixes)")
     if speech.size == 0:
         raise ValueError("audio is empty (0 samples)")
     if not np.isfinite(speech).all():

@@ -174,8 +174,8 @@ def problems(directory: Path, *, text: bool = True) -> list[str]:
     images = read_scp(directory / "image.scp")
     unknown = set(read_scp(directory / "utt2image").values()) - images.keys()
     if unknown:
-        examples = sorted(unknown)[:3]
-        found.append(f"{directory / 'image.scp'}: lacks {len(unknown)} images {examples}")
+        lacking = f"{counted(len(unknown), 'image')} {sorted(unknown)[:3]}"
+        found.append(f"{directory / 'image.scp'}: lacks {lacking}")
     return found
 
 
@@ -185,13 +185,13 @@ def _problems_of_table(path: Path, utterances: set[str]) -> list[str]:
     if any(first > second for first, second in pairwise(table)):
         found.append(f"{path}: not sorted as LC_ALL=C sort does")
     if path.name in PER_UTTERANCE and (other := utterances ^ table.keys()):
-        found.append(f"{path}: {len(other)} utterances differ from wav.scp {sorted(other)[:3]}")
+        found.append(f"{path}: unlike wav.scp in {sorted(other)[:3]} ({len(other)} in all)")
     if empty := [key for key, value in table.items() if not value]:
-        found.append(f"{path}: no value after {len(empty)} ids, the first is {empty[0]}")
+        found.append(f"{path}: no value after {counted(len(empty), 'id')}, the first is {empty[0]}")
     if returns := [key for key, value in table.items() if "\r" in value]:
         found.append(
-            f"{path}: {len(returns)} lines hold a carriage return, at which ESPnet ends a line, "
-            f"the first is {returns[0]}"
+            f"{path}: a carriage return, at which ESPnet ends a line, in "
+            f"{counted(len(returns), 'line')}, the first is {returns[0]}"
         )
     return found
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.utils.disk import require_space, size_text
 from espnet_plugin.utils.hashing import hash_file
-from espnet_plugin.utils.progress import progress
+from espnet_plugin.utils.progress import counted, progress
 
 _CHUNK = 1 << 20
 _TIMEOUT = 60  # seconds without a byte
@@ -59,7 +59,7 @@ def problem_with(resource: Resource, path: Path) -> str:
     """What is wrong with a fetched file; empty when nothing is."""
     size = path.stat().st_size
     if resource.size is not None and size != resource.size:
-        return f"{size:,} bytes instead of {resource.size:,}"
+        return f"{counted(size, 'byte')} instead of {resource.size:,}"
     if resource.checksum is not None:
         algorithm, _, wanted = resource.checksum.partition(":")
         found = hash_file(path, hashlib.new(algorithm)).hexdigest()
@@ -149,7 +149,7 @@ def _append(url: str, resource: Resource, part: Path) -> None:
             for chunk in chunks:
                 stream.write(chunk)
     if expected is not None and _size(part) < expected:
-        raise OSError(f"the connection ended after {_size(part):,} of {expected:,} bytes")
+        raise OSError(f"the connection ended after {_size(part):,} of {counted(expected, 'byte')}")
 
 
 def _size(path: Path) -> int:

@@ -151,7 +151,7 @@ def format_recordings(
     }
     if len(todo) < len(sources):
         done = len(sources) - len(todo)
-        logging.info(f"{output}: {done} of {len(sources)} recordings were formatted before")
+        logging.info(f"{output}: {done} of {counted(len(sources), 'recording')} formatted before")
     work = partial(format_item, directory=output, rate=rate, audio_format=audio_format)
     with ExitStack() as stack:
         manifest = stack.enter_context(_manifest(output, rate, audio_format, job))
@@ -212,8 +212,8 @@ def write_results(
     absent = [utterance for utterance in sources if utterance not in outcomes]
     if absent:
         raise DataError(
-            f"{output}: {len(absent)} recordings are not formatted, the first is {absent[0]}; a "
-            "job did not finish, start the stage again"
+            f"{output}: {counted(len(absent), 'recording')} not formatted, the first is "
+            f"{absent[0]}; a job did not finish, start the stage again"
         )
     ready: dict[str, FormattedRecording] = {}
     skipped: list[str] = []
@@ -228,7 +228,7 @@ def write_results(
     if not ready or len(skipped) > max_bad * len(sources):
         first = f"; the first: {examples[0]}" if examples else ""
         raise DataError(
-            f"{output}: {len(skipped)} of {len(sources)} recordings cannot be used{first}. "
+            f"{output}: recordings that cannot be used: {len(skipped)} of {len(sources)}{first}. "
             f"All are listed in {output / 'skipped.tsv'}. Is the corpus complete and its disk "
             f"mounted? If so, allow a larger share with --max_bad (now {max_bad})"
         )

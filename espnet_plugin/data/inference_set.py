@@ -107,8 +107,8 @@ def read_inference_set(directory: str | Path) -> InferenceSet:
     image_of = tuple(utt2image.get(utterance, "") for utterance in utterances)
     if images and (others := set(image_of) ^ set(images)):
         raise ValueError(
-            f"{directory / IMAGES}: {len(others)} images differ from those of the utterances in "
-            f"{UTT2IMAGE}, the first is '{min(others)}'; run inference again"
+            f"{directory / IMAGES}: images only here or only in {UTT2IMAGE}: {len(others)}, the "
+            f"first is '{min(others)}'; run inference again"
         )
     found = {
         name: read_embeddings(directory / name, len(utterances), UTTERANCES)

@@ -143,5 +143,5 @@ def part_of(table: Mapping[str, str], part: tuple[int, int] | None) -> dict[str,
     number, of = part or (1, 1)
     entries = list(table.items())[len(table) * (number - 1) // of : len(table) * number // of]
     if table and not entries:
-        raise DataError(f"part {number}/{of} is empty; {len(table)} parts are enough for this list")
+        raise DataError(f"part {number}/{of} is empty; parts that this list makes: {len(table)}")
     return dict(entries)

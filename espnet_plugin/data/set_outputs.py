@@ -75,7 +75,7 @@ class SetOutputs:
         for name in UTTERANCE_ARRAYS:
             rows = [self.arrays[u][name] for u in utterances if name in self.arrays[u]]
             if rows and len(rows) != len(utterances):
-                raise ValueError(f"{len(utterances) - len(rows)} utterances have no {name}")
+                raise ValueError(f"utterances without {name}: {len(utterances) - len(rows)}")
             _write_array(directory / f"{name}.npy", rows)
         image_ids = sorted(self.images)
         _write_array(directory / IMAGE, [self.images[image] for image in image_ids])
@@ -128,7 +128,7 @@ def merge_outputs(parts: Sequence[str | Path], output_dir: str | Path) -> int:
     listed, *_ = whole.made_from.get("speech", [""])
     if Path(listed).is_file() and (absent := read_scp(listed).keys() - whole.arrays.keys()):
         raise DataError(
-            f"{output_dir}: {len(absent)} utterances of {listed} are in no job's output, the first "
+            f"{output_dir}: utterances of {listed} in no job's output: {len(absent)}, the first "
             f"is {min(absent)}; merge the outputs of all parts"
         )
     whole.write(output_dir)

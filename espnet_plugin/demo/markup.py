@@ -16,11 +16,12 @@ from jinja2 import Environment, FileSystemLoader
 
 from espnet_plugin.demo.backend import SpokenQuestion
 from espnet_plugin.inference.words import SpokenWord
+from espnet_plugin.utils.progress import counted
 
 HERE = Path(__file__).parent
 PAGE = Environment(
     loader=FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True
-).get_template("page.html.jinja")
+).get_template("page.html.jinja", globals={"counted": counted})
 COLUMNS = 800
 # at least; a narrower window scrolls. Four seconds fit on a phone
 PIXELS_PER_SECOND = {"wide": 160.0, "narrow": 70.0}

@@ -46,7 +46,7 @@ def unique_image_batches(
     """
     if len(dataset.datasets) != 1:
         raise ValueError(
-            f"dataset.train lists {len(dataset.datasets)} sets; combine their data directories "
+            f"sets in dataset.train: {len(dataset.datasets)}; combine their data directories "
             "before stage 2, so every image gets its own number"
         )
     items = dataset.datasets[0]

@@ -101,7 +101,7 @@ def rank_embeddings(
         alone = np.flatnonzero(~np.isin(codes, others))
         if len(alone):
             raise ValueError(
-                f"{len(alone)} queries have no relevant item, the first is row {alone[0]} "
+                f"queries without a relevant item: {len(alone)}, the first is row {alone[0]} "
                 f"with id {ids[alone[0]]!r}: do both sides come from the same set?"
             )
     return (
@@ -156,7 +156,7 @@ def _checked(values: Array, name: str) -> Array:
 def _codes(left: Sequence | Array, right: Sequence | Array, shape: tuple[int, int]) -> tuple:
     left, right = np.asarray(left), np.asarray(right)
     if (len(left), len(right)) != shape:
-        raise ValueError(f"{len(left)} and {len(right)} ids for {shape[0]} and {shape[1]} rows")
+        raise ValueError(f"ids: {len(left)} and {len(right)}, rows: {shape[0]} and {shape[1]}")
     _, codes = np.unique(np.concatenate([left, right]), return_inverse=True)
     return codes[: len(left)], codes[len(left) :]
 

@@ -102,7 +102,7 @@ def paired_test(
 
 def _per_image(values: Array, ids: Sequence | Array) -> tuple[Array, Array]:
     if len(values) != len(ids):
-        raise ValueError(f"{len(values)} values for {len(ids)} ids")
+        raise ValueError(f"numbers of values and ids differ: {len(values)}, {len(ids)}")
     _, image = np.unique(np.asarray(ids), return_inverse=True)
     applicable = ~np.isnan(values)
     num_images = int(image.max()) + 1

@@ -63,7 +63,7 @@ def write_embeddings(path: Path, rows: Sequence[tuple[str, np.ndarray]]) -> None
     names, embeddings = zip(*rows, strict=True)
     with atomic_path(path) as temporary:
         np.savez(temporary, items=names, embeddings=embeddings)
-    logging.info(f"{len(rows)} embeddings → {path}")
+    logging.info(f"embeddings: {len(rows)} → {path}")
 
 
 def keywords_by_name(model: SpeechCLIP, files: Sequence[str]) -> dict[str, list[SpokenWord]]:

@@ -59,7 +59,7 @@ def dump_arrays(
     """
     todo = sum(map(len, batches))
     done = len(files) - todo
-    logging.info(f"{todo} {what} to embed" + (f", {done} already are" if done else ""))
+    logging.info(f"{what} to embed: {todo:,}" + (f", embedded before: {done:,}" if done else ""))
     unreadable: dict[str, str] = {}
     for arrays in encode_batches(
         ReadFiles(files, read),

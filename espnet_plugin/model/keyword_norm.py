@@ -83,7 +83,7 @@ class KeywordBatchNorm(nn.Module):
     def _per_slot(self, keywords: Tensor) -> Tensor:
         batch, slots, dim = keywords.shape
         if slots != self.num_slots:
-            raise ValueError(f"expected {self.num_slots} keywords per utterance, got {slots}")
+            raise ValueError(f"keywords per utterance: expected {self.num_slots}, got {slots}")
         channels = keywords.transpose(1, 2).reshape(batch, dim * slots)
         return (
             self._apply_norm(channels).view(batch, dim, slots).transpose(1, 2)

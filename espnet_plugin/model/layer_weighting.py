@@ -45,7 +45,7 @@ class LayerWeighting(nn.Module):
         layers = hidden_states.size(1)
         if layers != self.weights.numel():
             raise ValueError(
-                f"{layers} hidden states, but weights for {self.weights.numel()}: "
+                f"number of hidden states: {layers}, but weights for {self.weights.numel()}: "
                 "the model was trained with another speech encoder"
             )
         with torch.autocast(hidden_states.device.type, enabled=False):

@@ -131,7 +131,7 @@ def model_below(root: Path, path: Path) -> Path:
     for folder in (file.parent for file in root.rglob(CONFIG_FILE)):
         found += [folder] if (folder / TRAINED_FILE).is_file() else folder.glob("*.pth")
     if len(found) != 1:
-        held = f"{len(found)} models" if found else "no model"
+        held = "several models" if found else "no model"
         raise ValueError(f"{path}: holds {held}; expected {EXPECTED}")
     return found[0]
 

@@ -49,7 +49,7 @@ def run_parts(
 
     def report(_: Any) -> None:
         there = sum(manifest.is_file() for manifest in manifests.values())
-        logging.info(f"{output}: {there} of {parts} parts are complete")
+        logging.info(f"{output}: parts that are complete: {there} of {parts}")
 
     with open_client(cluster, workers) as client:
         from distributed import KilledWorker, wait
@@ -75,8 +75,8 @@ def run_parts(
     if failed:
         reasons = "; ".join(f"part {number}: {error}" for number, error in sorted(failed.items()))
         raise DataError(
-            f"{output}: {len(failed)} of {parts} parts cannot be written. To see why, run such a "
-            f"part by itself, with --part {min(failed)}/{parts}. {reasons}"
+            f"{output}: parts that cannot be written: {len(failed)} of {parts}. To see why, run "
+            f"such a part by itself, with --part {min(failed)}/{parts}. {reasons}"
         )
     return [read_manifest(manifest) for manifest in manifests.values()]
 

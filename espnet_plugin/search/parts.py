@@ -197,7 +197,7 @@ def open_parts(
         raise DataError(f"{directory}: no parts; make them with speechclip embed SOURCE --part 1/1")
     of, there = parts[0]["of"], {part["part"] for part in parts}
     if missing := next((number for number in range(1, of + 1) if number not in there), None):
-        raise DataError(f"{directory}: part {missing} of {of} is missing; {len(parts)} are there")
+        raise DataError(f"{directory}: part {missing} of {of} is missing; found: {len(parts)}")
     made_by = State(model=parts[0]["model"], fingerprint=parts[0]["fingerprint"])
     model = model or IndexedModel(made_by.model, made_by.fingerprint)
     check_model(directory, made_by, model)

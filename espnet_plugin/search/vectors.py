@@ -33,7 +33,7 @@ def write_rows(path: Path, start: int, rows: np.ndarray) -> None:
     path.touch()
     place = start * rows.shape[1] * NUMBER.itemsize
     if path.stat().st_size < place:
-        raise DataError(f"{path}: cut off, less than {start} rows; remove the index")
+        raise DataError(f"{path}: cut off, before row {start}; remove the index")
     with path.open("r+b") as stream:
         stream.seek(place)
         stream.write(np.ascontiguousarray(rows, NUMBER).tobytes())
@@ -53,8 +53,8 @@ def read_rows(path: Path, *, rows: int, dim: int) -> np.ndarray:
         return np.memmap(path, NUMBER, "r", shape=(rows, dim))
     except (OSError, ValueError, OverflowError) as error:
         raise DataError(
-            f"{path}: missing or damaged, not {rows} rows of {dim} ({error}); remove the index and "
-            "make it again"
+            f"{path}: missing or damaged, not of shape ({rows}, {dim}) ({error}); remove the index "
+            "and make it again"
         ) from error
 
 

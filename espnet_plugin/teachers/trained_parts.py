@@ -23,7 +23,7 @@ def last_layers(backend: Any, number: int) -> list[nn.Module]:
     if not 0 < number <= len(layers):
         raise ValueError(
             f"speech_encoder_conf.train_layers: got {number}, but {type(backend).__name__} has "
-            f"{len(layers)} layers in its attribute layers"
+            f"{len(layers)} in its attribute layers"
         )
     return [layer.requires_grad_(True) for layer in layers[len(layers) - number :]]
 

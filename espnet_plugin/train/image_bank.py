@@ -56,7 +56,7 @@ class ImageBank(nn.Module):
         images = nn.functional.normalize(images[order].float(), dim=-1)
         if self.temperature is None:
             self.temperature = soft_target_temperature(images)
-            logging.info(f"bank_temperature of {len(ids)} images: {self.temperature:.4f}")
+            logging.info(f"bank_temperature: {self.temperature:.4f}, images: {len(ids)}")
         self.ids, self.embeddings = ids[order].to(device), images.to(device)
 
     def forward(self, speech: Tensor, ids: Tensor, scale: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ class NonFiniteTrainingError(RuntimeError):
 
     def __init__(self, left_out: int) -> None:
         super().__init__(
-            f"{left_out} updates in a row were left out, since the loss or the gradients are not "
+            f"updates left out in a row: {left_out}, since the loss or the gradients are not "
             "finite: training stops.\nThe log names their utterances. Lower the learning rate "
             "(optim_conf.lr), set use_amp: false, or start from an earlier checkpoint.\n"
             "max_skipped_updates changes the limit; 0 means no limit"

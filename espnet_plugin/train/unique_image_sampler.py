@@ -85,7 +85,7 @@ class UniqueImageBatchSampler(AbsSampler):
             raise ValueError("There is no utterance to make batches of.")
         if len(captions) < world_size:
             raise ValueError(
-                f"{len(captions)} images cannot be spread over {world_size} processes: "
+                f"more processes ({world_size}) than images ({len(captions)}): "
                 "use fewer processes or more data."
             )
         if batch_size < world_size:
@@ -116,14 +116,14 @@ class UniqueImageBatchSampler(AbsSampler):
                 break
         else:
             raise ValueError(
-                f"{len(counts)} images with up to {max(counts)} captions cannot be spread over "
-                f"batches for {self.world_size} processes: use fewer processes or more data."
+                f"images ({len(counts)}, captions of one: up to {max(counts)}) cannot be spread "
+                f"over batches (processes: {self.world_size}): use fewer processes or more data."
             )
         if batches > wanted:
             logging.warning(
                 f"batch_size {batch_size} would put captions of one image into one batch "
-                f"({len(counts)} images, up to {max(counts)} captions each): "
-                f"using {batches} batches of at most {max(sizes)} instead."
+                f"(images: {len(counts)}, captions of one: up to {max(counts)}): "
+                f"using batches of at most {max(sizes)} instead, in all {batches}."
             )
         return sizes
 
@@ -144,7 +144,7 @@ class UniqueImageBatchSampler(AbsSampler):
             if can_be_spread(counts, [sum(window) for window in windows]):
                 if width < widest:
                     logging.warning(
-                        f"Sorting by length within {width} instead of {widest} batches: "
+                        f"Sorting by length within {width} of {widest} batches only: "
                         "more would bring captions of one image together."
                     )
                 return windows

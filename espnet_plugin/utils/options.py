@@ -36,7 +36,7 @@ def check_options(key: str, given: Collection[str], known: Collection[str]) -> N
     unknown = sorted(set(given) - set(known))
     if unknown:
         named = ", ".join(name + did_you_mean(name, known) for name in unknown)
-        raise ValueError(f"{key} has unknown option(s) {named}; known: {', '.join(known)}")
+        raise ValueError(f"{key} has no option {named}; known: {', '.join(known)}")
 
 
 def is_own_class(name: object) -> bool:

@@ -80,7 +80,7 @@ class LibriPhoneDataset(BucketedDataset):
                 text = " ".join(phone for word in words for phone in phones[word])
                 items.append((audio, tokenizer.encode(text)))
         if unknown:
-            logger.warning(f"{unknown} utterances skipped: the lexicon lacks some of their words")
+            logger.warning(f"utterances that the lexicon lacks words of, skipped: {unknown}")
         super().__init__(items, bucket_size)
 
 

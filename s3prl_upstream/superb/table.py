@@ -43,7 +43,7 @@ def table(results: Sequence[Mapping]) -> str:
     lines.append("")
     lines += [f"{task.name}: {task.note}." for task in columns if task.note]
     lines += [
-        f"{task.name}: mean of {len(row[task.name])} of {len(task.folds)} folds ({label})."
+        f"{task.name}: folds in the mean: {len(row[task.name])} of {len(task.folds)} ({label})."
         for task in columns
         for label, row in scores.items()
         if task.folds and task.name in row and len(row[task.name]) < len(task.folds)

@@ -140,7 +140,7 @@ for line in "${runs[@]}"; do
 done
 wait
 if "${dry_run}"; then
-    echo "${missing} of ${#runs[@]} runs are missing"
+    echo "missing: ${missing} of ${#runs[@]} runs"
     exit 0
 fi
 

@@ -87,6 +87,6 @@ done
 wait
 
 if [ -s "${failed}" ]; then
-    echo "run.pl: $(wc -l < "${failed}") of $((last - first + 1)) jobs failed; the log of the first: $(head -n 1 "${failed}" | cut -d ' ' -f 2-)" >&2
+    echo "run.pl: failed jobs: $(wc -l < "${failed}") of $((last - first + 1)); the log of the first: $(head -n 1 "${failed}" | cut -d ' ' -f 2-)" >&2
     exit 1
 fi

@@ -18,6 +18,7 @@ from espnet_plugin.evaluation.figures.layer_weights import draw_layer_weights
 from espnet_plugin.evaluation.figures.learning_curve import draw_learning_curve
 from espnet_plugin.evaluation.report.render import ReportFigure
 from espnet_plugin.evaluation.training_log import Epoch
+from espnet_plugin.utils.progress import counted
 
 FIGURES_DIR = "figures"
 FIRINGS = 3  # utterances drawn one by one
@@ -49,15 +50,15 @@ def draw_all(
         drawn.append(ReportFigure(name, title, section, svg, **more))
 
     if epochs:
-        title = f"{len(epochs)} epochs of training"
+        title = f"{counted(len(epochs), 'epoch')} of training"
         add("learning_curve", draw_learning_curve(epochs), title, "learning-curve")
     for number, (utterance, figure) in enumerate(_firings(data, audio, words), 1):
         said = f"“{utterance.caption}”" if utterance.caption else utterance.utterance
-        title = f"{len(utterance.keywords)} keywords of {said}"
+        title = f"{counted(len(utterance.keywords), 'keyword')} of {said}"
         add(f"firing_{number}", figure, title, "firings", utterance=utterance.utterance)
     weights = read_layer_weights(data.directory)
     if weights is not None:
-        title = f"Weights of {len(weights)} hidden states of the speech encoder"
+        title = f"Weights of {counted(len(weights), 'hidden state')} of the speech encoder"
         add("layer_weights", draw_layer_weights(weights), title, "layer-weights")
     return drawn
 

@@ -22,6 +22,7 @@ from espnet_plugin.evaluation.report.media import (
     media_uri,
 )
 from espnet_plugin.evaluation.scores.files import look_up
+from espnet_plugin.utils.progress import counted
 
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.PackageLoader("espnet_plugin.evaluation.report", ""),
@@ -30,6 +31,7 @@ _TEMPLATES = jinja2.Environment(
     trim_blocks=True,
     keep_trailing_newline=True,
 )
+_TEMPLATES.globals["counted"] = counted
 
 
 # by the address of the heading in docs/evaluation.md that says more: title, and how to read it

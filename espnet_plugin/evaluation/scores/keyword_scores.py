@@ -53,8 +53,8 @@ def score_keywords_directory(
     unit_of = dict(zip(data.utterances, data.units(data.image_of).tolist(), strict=True))
     if unknown := [u.utterance for u in utterances if u.utterance not in unit_of]:
         raise ValueError(
-            f"{directory / UTT2IMAGE}: no image for {len(unknown)} utterances of "
-            f"keywords.jsonl, the first is {unknown[0]}"
+            f"{directory / UTT2IMAGE}: utterances of keywords.jsonl without an image: "
+            f"{len(unknown)}, the first is {unknown[0]}"
         )
     texts = clip_tokenizer().decoder
     scores = keyword_scores(utterances, texts, image_of=unit_of, words=words)

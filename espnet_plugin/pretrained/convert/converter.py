@@ -109,7 +109,7 @@ def _convert(checkpoint: ReleasedCheckpoint, target: Path) -> tuple[dict[str, An
     if mapped.unknown:
         named = ", ".join(sorted(mapped.unknown)[:5])
         raise ValueError(
-            f"{len(mapped.unknown)} weight(s) that no SpeechCLIP has, or has once only: {named}"
+            f"weights that no SpeechCLIP has, or has once: {len(mapped.unknown)}, e.g. {named}"
         )
     _check_copies(checkpoint.weights)
     notes = [f"{key} {value}" for key, value in checkpoint.progress.items()]
@@ -159,7 +159,7 @@ def _convert_clip(
     forbidden = [ids[row] for row in FORBIDDEN_ROWS if row < len(ids)]
     config["keyword_vocabulary"] = {"ids": ids, "forbidden": forbidden}
     notes.append(
-        f"keyword vocabulary: {len(ids)} tokens, recovered from the token table; never chosen: "
+        f"keyword vocabulary of {len(ids):,}, recovered from the token table; never chosen: "
         f"{forbidden}"
     )
     return table[ids]

@@ -32,15 +32,15 @@ def recover_ids(rows: Tensor, table: Tensor) -> list[int]:
     absent = [row for row, ids in enumerate(matches) if not ids]
     if absent:
         raise ValueError(
-            f"{len(absent)} of {len(matches)} rows of the reduced token table (first: row "
-            f"{absent[0]}) equal no row of the whole one"
+            f"rows of the reduced token table that equal no row of the whole one: {len(absent)} of "
+            f"{len(matches)}, the first is row {absent[0]}"
         )
     ambiguous = [(row, ids) for row, ids in enumerate(matches) if len(ids) > 1]
     if ambiguous:
         named = "; ".join(
             f"row {row} is token {' or '.join(map(str, ids[:4]))}" for row, ids in ambiguous[:3]
         )
-        raise ValueError(f"the token ids of {len(ambiguous)} rows are ambiguous ({named})")
+        raise ValueError(f"rows with ambiguous token ids: {len(ambiguous)} ({named})")
     return [ids[0] for ids in matches]
 
 

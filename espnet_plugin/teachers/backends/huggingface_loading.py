@@ -73,7 +73,7 @@ def load_encoder(
     ]
     if missing:
         raise ValueError(
-            f"{model}: the weights lack {len(missing)} parameters of the speech encoder, "
+            f"{model}: the weights lack parameters of the speech encoder: {len(missing)}, "
             f"{', '.join(sorted(missing)[:3])} ...: they do not belong to this config.json"
         )
     return encoder.float().eval()  # some are stored in half precision

@@ -60,9 +60,7 @@ def checked_ends(speech: Tensor, sample_lengths: Tensor) -> list[int]:
     if min(ends) < 1:
         raise ValueError("an utterance has no samples: remove it from the data")
     if max(ends) > speech.shape[1]:
-        raise ValueError(
-            f"speech_lengths say {max(ends)} samples, but speech has {speech.shape[1]} per row"
-        )
+        raise ValueError(f"speech_lengths end at {max(ends)}, speech at {speech.shape[1]}")
     return ends
 
 

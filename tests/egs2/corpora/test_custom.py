@@ -33,6 +33,7 @@ def prepare(root: Path, data: Path):
 def test_an_unwritten_language_needs_no_captions(root: Path, tmp_path: Path) -> None:
     summary = prepare(root, tmp_path / "data")
     assert summary.kept == 24
+    assert summary.lines()[0] == "custom: prepared"  # nothing is published
     assert sum(counts.images for counts in summary.splits.values()) == 12
     assert min(counts.images for counts in summary.splits.values()) >= 1
     for split in ("train", "dev", "test"):
@@ -85,21 +86,21 @@ def test_captions_with_what_others_take_for_line_ends(root: Path, tmp_path: Path
     "table, message",
     [
         ("wav\tpicture\n", r"corpus.tsv:1: the header is \['wav', 'picture'\]; needed: wav, image"),
-        ("wav\timage\n0-0.wav\n", "corpus.tsv:2: 1 columns instead of 2"),
+        ("wav\timage\n0-0.wav\n", "corpus.tsv:2: columns: 1 instead of 2"),
         ("wav\timage\tsplit\n0-0.wav\tset one/0.jpg\tx\n", "split 'x' is none of train, dev, test"),
         (
             "wav\timage\tsplit\n0-0.wav\tset one/0.jpg\ttrain\n0-1.wav\tset one/0.jpg\tdev\n",
             "corpus.tsv:3: image set one/0.jpg is in dev and in train",
         ),
         ("wav\timage\n\tset one/0.jpg\n", "corpus.tsv:2: the column wav is empty"),
-        ("wav\timage\n", "of its 0 images, none is in train or dev or test; .* Add images until"),
+        ("wav\timage\n", "images: 0, but none in train or dev or test; .* Add images until"),
         (
             "wav\timage\n0-0.wav\tset one/0.jpg\n1-0.wav\tset one/1.jpg\n",
-            "of its 2 images, none is in train; each of train, dev, test needs one",
+            "images: 2, but none in train; each of train, dev, test needs one",
         ),
         (
             "wav\timage\tsplit\n0-0.wav\tset one/0.jpg\ttrain\n1-0.wav\tset one/1.jpg\tdev\n",
-            "none is in test; .* name a split for each image in the column split",
+            "but none in test; .* name a split for each image in the column split",
         ),
         ("", "the header is"),
     ],

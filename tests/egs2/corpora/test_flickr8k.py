@@ -45,6 +45,7 @@ def test_sets_hold_what_the_owners_say(flickr8k: Flickr8k, tmp_path: Path) -> No
     captions = read_scp(tmp_path / "data" / "local" / "flickr8k" / "captions")
     assert len(captions) == 45 and "odd_a_0" in captions  # all, whatever the split
     text = (tmp_path / "data/local/flickr8k/summary.txt").read_text()
+    assert text.startswith("flickr8k: prepared (in brackets: published)\n")
     assert "odd_a.jpg.1 is the image odd_a.jpg (in no split)" in text
     assert "4 (6,000)" in text
 
@@ -73,7 +74,7 @@ def test_bad_recordings_are_skipped_and_counted(
     rows = (tmp_path / "data/local/flickr8k/skipped.tsv").read_text().splitlines()
     assert len(rows) == 1 + 9
     assert rows[1].split("\t")[:3] == ["train", "t1_a_0", "recording missing"]
-    assert "skipped: 9 utterances" in caplog.text
+    assert "skipped utterances: 9" in caplog.text
     assert "1.00-323.00" in caplog.text  # the shortest and the longest of test
 
 
@@ -169,7 +170,7 @@ def csv_captions(corpus: Flickr8k) -> None:
     [
         (only_one_split_left, "no utterance of test can be used"),
         (overlapping, "t1_a is in Flickr_8k.trainImages.txt too"),
-        (foreign_list, "1 of 1 images have no caption, the first is '36979'"),
+        (foreign_list, "images without a caption: 1 of 1, the first is '36979'"),
         (
             renamed("Flicker8k_Dataset", "pictures"),
             r"looked for: Flicker8k_Dataset, .*found there:",
@@ -196,7 +197,7 @@ def test_a_large_share_of_bad_recordings_stops_the_preparation(
 ) -> None:
     monkeypatch.setattr("local.shared.sets._TOLERATED", 5)
     too_many_bad(flickr8k)
-    with pytest.raises(DataError, match="10 of 40 utterances cannot be used.*--max_bad"):
+    with pytest.raises(DataError, match="cannot be used: 10 of 40.*--max_bad"):
         prepare(flickr8k, tmp_path / "data")
     prepare(flickr8k, tmp_path / "data", max_bad=0.3)
 
@@ -237,7 +238,7 @@ def test_real_captions_and_lists(tmp_path: Path) -> None:
     summary = prepare(corpus, tmp_path / "data")
     assert summary.kept == 15 and summary.absent == 39985 and summary.outside == 460
     notes = "\n".join(summary.corpus.notes)
-    assert "40,460 (published: 40,460) of 8,092 images" in notes
+    assert "40,460 (published: 40,460), images: 8,092" in notes
     assert "2258277193_586949ec62.jpg.1 is the image" in notes
     captions = tmp_path / "data" / "local" / "flickr8k" / "captions"
     assert sum(1 for _ in captions.open()) == 40460

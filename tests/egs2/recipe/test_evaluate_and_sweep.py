@@ -100,7 +100,7 @@ def test_evaluate_asks_for_the_gpu_before_it_formats_data(recipe: Path) -> None:
     arguments = ["--model", "exp/speechclip_x", "--data_dir", "data/tiny_test", "--python", python]
     result = run(recipe, "./evaluate.sh", *arguments, "--ngpu", "1", CUDA_VISIBLE_DEVICES="")
     assert result.returncode != 0
-    assert "PyTorch sees 0 of 1 GPUs here" in result.stderr
+    assert "GPUs here for PyTorch: 0 of 1" in result.stderr
     assert not (recipe / "dump").exists()
 
 
@@ -216,7 +216,7 @@ def test_sweep_of_ablations_and_corpora(sweep: Path) -> None:
     options = ["--architectures", "cascaded hybrid_plus", "--seeds", "0", "--corpus_seeds", "0 1"]
     options += ["--ablations", "hybrid_plus.temperature_0.1"]
     shown = run(sweep, "scripts/sweep.sh", *options, "--dry_run", "true")
-    assert shown.stdout.splitlines()[-1] == "6 of 6 runs are missing"
+    assert shown.stdout.splitlines()[-1] == "missing: 6 of 6 runs"
     assert not (sweep / "calls").exists()
     assert run(sweep, "scripts/sweep.sh", *options).returncode == 0
     lines = (sweep / "calls").read_text().splitlines()

@@ -88,7 +88,7 @@ def test_run_pl_failure_names_the_log(tmp_path: Path) -> None:
     ]
     result = subprocess.run(command, text=True, capture_output=True)
     assert result.returncode == 1
-    assert "1 of 3 jobs failed" in result.stderr
+    assert "failed jobs: 1 of 3" in result.stderr
     assert str(tmp_path / "x.2.log") in result.stderr
     assert "# Ended (code 7)" in (tmp_path / "x.2.log").read_text()
     assert "# Ended (code 0)" in (tmp_path / "x.3.log").read_text()

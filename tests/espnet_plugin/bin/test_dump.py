@@ -51,7 +51,7 @@ def test_image_embeddings_are_clips_and_bad_pictures_are_skipped(
     report = read_scp(output / "unreadable_images.txt")
     assert sorted(report) == ["absent", "truncated"]
     assert "truncated.jpg" in report["truncated"]
-    assert "2 of 8 images" in caplog.text
+    assert "skipped: 2 of 8" in caplog.text
     clip = FrozenCLIP(model=str(tiny_corpus.clip_model), pretrained=str(tiny_corpus.clip_weights))
     expected = clip.encode_images(clip.preprocess(Image.open(pictures["img3"]))[None])[0]
     stored = np.load(listed["img3"])

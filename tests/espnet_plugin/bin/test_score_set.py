@@ -83,7 +83,7 @@ def test_errors_are_one_line(named: Path) -> None:
         run(named, *options)
     lines = (named / "keywords.jsonl").read_text()
     (named / "keywords.jsonl").write_text(lines.replace("a_0", "d_0"))
-    with pytest.raises(SystemExit, match="no image for 1 utterances"):
+    with pytest.raises(SystemExit, match="utterances of keywords.jsonl without an image: 1,"):
         run(named, *options)
     (named / "utterances.txt").unlink()
     with pytest.raises(SystemExit, match="error: .*utterances.txt is missing"):

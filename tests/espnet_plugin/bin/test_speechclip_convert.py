@@ -27,7 +27,7 @@ def test_converts_and_says_what_it_found(tmp_path: Path, capsys: pytest.CaptureF
     main(["convert", str(path), str(out), "--compatibility", "norm_over_padding"])
     printed = capsys.readouterr().out
     assert f"{path}: hybrid+\n" in printed
-    assert "keyword vocabulary: 8112 tokens, recovered" in printed
+    assert "keyword vocabulary of 8,112, recovered" in printed
     config = yaml.safe_load((out / "config.yaml").read_text())
     assert config["model_conf"]["compatibility"]["norm_over_padding"] is True
     with pytest.raises(SystemExit, match="--force"):

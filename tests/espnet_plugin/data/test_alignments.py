@@ -21,7 +21,7 @@ def test_an_utterance_with_a_damaged_line_is_left_out_and_counted(tmp_path, capl
     path = tmp_path / "words.ctm"
     path.write_text(f"u1 1 0.0 0.5 a\n{line}\nu2 1 0.0 0.5 a\u2028b\n")
     assert list(read_ctm(path)) == ["u2"]
-    assert "1 utterances are left out" in caplog.text and "words.ctm:2: expected" in caplog.text
+    assert "word alignments: 1, kept" in caplog.text and "words.ctm:2: expected" in caplog.text
     path.write_text(line)
     with pytest.raises(AlignmentError, match="no utterance .*words.ctm:1: expected 'utterance"):
         read_ctm(path)

@@ -66,8 +66,8 @@ def test_problems_name_file_and_reason(corpus: Path) -> None:
     write(corpus, spk2utt="s a_1 b_1/t a_2 b_2", utt2spk="b_1 s/a_1 s/a_2 t/b_2", image__scp="a a")
     found = "\n".join(datadir.problems(corpus))
     assert "utt2spk: not sorted" in found
-    assert "utt2spk: no value after 1 ids, the first is b_2" in found
-    assert "image.scp: lacks 1 images ['b']" in found
+    assert "utt2spk: no value after 1 id, the first is b_2" in found
+    assert "image.scp: lacks 1 image ['b']" in found
     (corpus / "text").unlink()
     assert any("text: missing" in line for line in datadir.problems(corpus))
     assert not any("text" in line for line in datadir.problems(corpus, text=False))
@@ -97,7 +97,7 @@ def test_captions_with_what_others_take_for_line_ends(corpus: Path) -> None:
     captions = {"a_1": "one\u2028dog", "a_2": "a\x85dog", "b_1": "one\rcat", "b_2": "a\v\fcat"}
     write_scp(corpus / "text", captions)
     datadir.write_spk2utt(corpus)
-    message = "text: 1 lines hold a carriage return, at which ESPnet ends a line, the first is b_1"
+    message = "text: a carriage return, at which ESPnet ends a line, in 1 line, the first is b_1"
     assert [problem.removeprefix(f"{corpus}/") for problem in datadir.problems(corpus)] == [message]
     assert datadir.fix(corpus) == ["4 utterances kept"]
     assert datadir.problems(corpus) == []

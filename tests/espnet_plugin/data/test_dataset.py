@@ -29,7 +29,7 @@ def test_errors_name_utterance_file_and_cause(tmp_path: Path) -> None:
     for name, cause in (
         ("empty", "0 samples"),
         ("slow", "8000 Hz"),
-        ("stereo", "2 channels"),
+        ("stereo", "channels: 2, but mono"),
         ("junk", "junk.wav"),
         ("absent", "absent.wav"),
     ):

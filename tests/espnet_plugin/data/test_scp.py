@@ -79,7 +79,7 @@ def test_parts_are_contiguous_and_share_all_entries(entries: int, parts: int) ->
     assert [key for part in found for key in part] == list(table)
     assert max(map(len, found)) - min(map(len, found)) <= 1
     assert part_of(table, None) == table
-    with pytest.raises(DataError, match=f"part 1/50 is empty; {entries} parts are enough"):
+    with pytest.raises(DataError, match=f"part 1/50 is empty; .* makes: {entries}"):
         part_of(table, (1, 50))
     assert part_of({}, (1, 2)) == {}
 

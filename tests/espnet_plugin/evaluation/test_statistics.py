@@ -92,5 +92,5 @@ def test_captions_of_one_image_are_no_independent_evidence():
 def test_bad_input():
     with pytest.raises(ValueError, match="paired values of shapes"):
         paired_test(np.ones(2), np.ones(3), [0, 1])
-    with pytest.raises(ValueError, match="2 values for 3 ids"):
+    with pytest.raises(ValueError, match="numbers of values and ids differ: 2, 3"):
         bootstrap_mean(np.ones(2), [0, 1, 2])

@@ -203,7 +203,7 @@ def test_zip_files(
     with zipfile.ZipFile(tmp_path / "exported.zip", "a") as archive:
         archive.write(directory / "config.yaml", "second/config.yaml")
         archive.write(directory / "latest.pth", "second/latest.pth")
-    with pytest.raises(ValueError, match="exported.zip: holds 2 models"):
+    with pytest.raises(ValueError, match="exported.zip: holds several models"):
         load_speechclip(tmp_path / "exported.zip")
 
 

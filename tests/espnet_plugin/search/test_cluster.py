@@ -36,7 +36,7 @@ def test_dask_writes_what_one_process_writes(pictures: Path, tmp_path: Path) -> 
     with distributed.LocalCluster(**options) as cluster:
         where = {"parts": 3, "cluster": cluster.scheduler_address, "workers": 2}
         with pytest.raises(
-            DataError, match="1 of 3 parts cannot .* --part 2/3. .*not mounted here"
+            DataError, match="cannot be written: 1 of 3. .* --part 2/3. .*not mounted here"
         ):
             run_parts(run, output, **where)
         assert {path.stem for path in output.iterdir()} == {"part-1-of-3", "part-3-of-3"}

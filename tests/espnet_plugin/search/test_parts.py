@@ -292,7 +292,7 @@ def double(job: Path) -> None:
     ("damage", "message"),
     [
         (lambda job: shutil.rmtree(job), "parts: no parts; make them with"),
-        (lambda job: (job / "part-2-of-3.json").unlink(), "parts: part 2 of 3 is missing; 2 are"),
+        (lambda job: (job / "part-2-of-3.json").unlink(), "part 2 of 3 is missing; found: 2"),
         (lambda job: (job / "part-3-of-3.parquet").unlink(), r"part-3-of-3.parquet: missing or ch"),
         (
             lambda job: (job / "part-3-of-3.parquet").write_bytes(b"x"),

@@ -136,7 +136,7 @@ def test_table() -> None:
         "| ours | 5.41 | 65.00 | 88.53 / 25.20 |",
         "| fbank | 82.01 | – | – |",
         "",
-        "ER: mean of 2 of 5 folds (ours).",
+        "ER: folds in the mean: 2 of 5 (ours).",
     ]
 
 

@@ -68,7 +68,7 @@ def read_rows(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
         row = line.split("\t")
         if len(row) != len(header):
             raise DataError(
-                f"{table}:{number}: {len(row)} columns instead of {len(header)}: "
+                f"{table}:{number}: columns: {len(row)} instead of {len(header)}: "
                 f"{' | '.join(row)[:80]!r}"
             )
         yield number, {k: v.strip() for k, v in zip(header, row, strict=True)}
@@ -122,7 +122,7 @@ def spoken_captions(
         )
     if empty := [split for split in SPLITS if split not in split_of.values()]:
         raise DataError(
-            f"{table}: of its {len(split_of)} images, none is in {' or '.join(empty)}; each of "
+            f"{table}: images: {len(split_of)}, but none in {' or '.join(empty)}; each of "
             f"{', '.join(SPLITS)} needs one. Add images until there are three, or name a split "
             "for each image in the column split"
         )

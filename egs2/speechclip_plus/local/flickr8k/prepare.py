@@ -98,7 +98,7 @@ def read_splits(paths: Mapping[str, Path], known: Mapping[str, object]) -> dict[
         unknown = [image for image in images if image not in known]
         if unknown:
             raise DataError(
-                f"{path}: {len(unknown)} of {len(images)} images have no caption, the first is "
+                f"{path}: images without a caption: {len(unknown)} of {len(images)}, the first is "
                 f"{unknown[0]!r}: this is not the list of Flickr8k's {split} images. {REMEDY}"
             )
         for image in images:
@@ -167,7 +167,7 @@ def read_flickr8k(root: str | Path) -> Corpus:
     speakers = read_speakers(recordings.parent / "wav2spk.txt")
     total = sum(map(len, captions.values()))
     notes = [
-        f"captions: {total:,} (published: {PUBLISHED_CAPTIONS:,}) of {len(captions):,} images; "
+        f"captions: {total:,} (published: {PUBLISHED_CAPTIONS:,}), images: {len(captions):,}; "
         "the final full stop of a caption is dropped, as the original does"
     ]
     for image, name in odd.items():
@@ -177,7 +177,7 @@ def read_flickr8k(root: str | Path) -> Corpus:
     if strangers := sorted(names.keys() - known):
         image, number = strangers[0]
         notes.append(
-            f"WARNING: {len(strangers)} captions of wav2capt.txt are not in {caption_file.name}, "
+            f"WARNING: captions of wav2capt.txt not in {caption_file.name}: {len(strangers)}, "
             f"the first is {image} #{number}"
         )
     if not names:

@@ -160,7 +160,7 @@ def speak_corpus(
         if not result.exists():
             pending.append((everything[begin : begin + size], result))
     if len(pending) < len(results):
-        logging.info(f"{len(results) - len(pending)} of {len(results)} blocks exist already")
+        logging.info(f"blocks that exist already: {len(results) - len(pending)} of {len(results)}")
     needed = int(len(pending) * min(size, len(everything)) * _BYTES_PER_UTTERANCE)
     require_space(root, needed, what="The recordings")
     with ThreadPoolExecutor(max(jobs, 1)) as pool:

@@ -155,7 +155,7 @@ def _judge(summary: Summary, skipped: Path, max_bad: float) -> None:
             )
     if summary.bad > max(_TOLERATED, max_bad * present):
         raise DataError(
-            f"{name}: {summary.bad} of {present} utterances cannot be used. "
+            f"{name}: utterances that cannot be used: {summary.bad} of {present}. "
             f"{summary.problems()} All are listed in {skipped}. Is the corpus unpacked to the end? "
             f"{remedy} Or allow a larger share with --max_bad (now {max_bad})."
         )

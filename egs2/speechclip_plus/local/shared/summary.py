@@ -64,7 +64,8 @@ class Summary:
     def lines(self) -> list[str]:
         """The summary as text, a table first."""
         header = f"{'set':<6}{'images':>18}{'utterances':>20}{'speakers':>10}{'hours':>9}  seconds"
-        rows = [f"{self.corpus.name}: prepared (in brackets: published)", header]
+        published = " (in brackets: published)" if self.corpus.published else ""
+        rows = [f"{self.corpus.name}: prepared{published}", header]
         for split, counts in self.splits.items():
             known = self.corpus.published.get(split, {})
             spread = f"{counts.shortest:.2f}-{counts.longest:.2f}" if counts.utterances else "-"
@@ -75,15 +76,15 @@ class Summary:
                 f"{counts.seconds / 3600:>9.2f}  {spread}"
             )
         rows += self.corpus.notes
-        rows.append(f"skipped: {self.bad} utterances" if self.skipped else "skipped: nothing")
+        rows.append(f"skipped utterances: {self.bad}" if self.skipped else "skipped: nothing")
         rows += [f"  {count} x {problem}" for problem, count in self.skipped.most_common()]
         if self.absent:
             rows.append(
-                f"WARNING: {self.absent} utterances of the lists have neither a recording nor a "
-                "image here: this is a part of the corpus"
+                f"WARNING: utterances of the lists with neither file here: {self.absent}; "
+                "this is a part of the corpus"
             )
         if self.outside:
-            rows.append(f"{self.outside} utterances belong to images without a split")
+            rows.append(f"utterances of images without a split: {self.outside}")
         return rows
 
     def write(self, directory: Path) -> None:

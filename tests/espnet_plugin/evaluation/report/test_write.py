@@ -88,7 +88,7 @@ def test_other_speakers_are_reported(inference_dir, tmp_path):
     assert scores["without_other_speaker"] == 4
     assert set(scores["parallel"]["speech_to_speech"]) >= MEASURES
     page, report = ((inference_dir / name).read_text() for name in ("RESULTS.md", "report.html"))
-    assert "the utterances of other speakers; 4 utterances, whose image no" in page
+    assert "of other speakers, which leaves out 4 utterances, whose image no" in page
     assert "| chance | " in page.partition("| speech → speech | R@1 |")[2]
     assert "other speakers’; 4 without one are left out." in report
 
