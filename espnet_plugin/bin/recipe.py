@@ -100,6 +100,18 @@ def close(args: argparse.Namespace) -> None:
     print("", *closing_lines(args.inference_dir), sep="\n")
 
 
+def compare(args: argparse.Namespace) -> None:
+    """Prints a table of models, and writes a page that compares them."""
+    from espnet_plugin.evaluation.report.closing import shown_path
+    from espnet_plugin.evaluation.report.comparison import compare_models
+    from espnet_plugin.utils.command import text_table
+
+    table, meaning = compare_models(args.inference_dirs, args.page, data_dir=args.data_dir)
+    rule = ["-" * len(title) for title in table.header]
+    print(text_table([table.header, rule, *table.rows]), "", meaning, "", sep="\n")
+    print(f"Open:  {shown_path(args.page)}")
+
+
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -127,6 +139,10 @@ def get_parser() -> argparse.ArgumentParser:
     added.add_argument("output", type=Path, help="config.yaml")
     added = command(close, "Print the recall of a run and the page to open.")
     added.add_argument("--inference_dir", type=Path, required=True)
+    added = command(compare, "Print a table of models, and write a page that compares them.")
+    added.add_argument("inference_dirs", type=Path, nargs="+", help="with scores.json")
+    added.add_argument("--data_dir", type=Path, required=True, help="the test set's")
+    added.add_argument("--page", type=Path, required=True, help="HTML file to write")
     return parser
 
 

@@ -8,7 +8,6 @@ median and mean rank, MRR and mAP of each branch, both branches, the teacher and
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from espnet_plugin.data.inference_set import read_inference_set
 from espnet_plugin.evaluation.report.tables import (
     keyword_table,
     language_table,
-    retrieval_table,
+    retrieval_tables,
     speech_text_tables,
 )
 from espnet_plugin.evaluation.scores.keyword_scores import score_keywords_directory
@@ -47,16 +46,16 @@ def main(cmd: Sequence[str] | None = None) -> None:
     report = score_retrieval_directory(
         args.inference_dir, dev_directory=args.dev_dir, data_dir=args.data_dir
     )
-    more = speech_text_tables(report)
+    tables = retrieval_tables(report) + speech_text_tables(report)
     if "languages" in report:
-        more.append(language_table(report["languages"]))
-    tables = [retrieval_table(report), *(table.markdown() for table in more)]
+        tables.append(language_table(report["languages"]))
     if read_inference_set(args.inference_dir).captioned_keywords:
         ctm = args.data_dir / WORDS_CTM if args.data_dir else None
         found = ctm if ctm and ctm.exists() else None
         scores = score_keywords_directory(args.inference_dir, words_ctm=found)
-        tables.append(keyword_table(scores, scores.get("intervals", {})).markdown())
-    sys.stdout.write("\n\n".join([f"{Path(args.inference_dir).absolute().name}:", *tables]) + "\n")
+        tables.append(keyword_table(scores, scores.get("intervals", {})))
+    shown = (table.markdown() for table in tables)
+    print(f"{Path(args.inference_dir).absolute().name}:", *shown, sep="\n\n")
 
 
 if __name__ == "__main__":

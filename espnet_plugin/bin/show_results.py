@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_plugin.evaluation.report.tables import retrieval_table
+from espnet_plugin.evaluation.report.tables import retrieval_tables
 from espnet_plugin.evaluation.report.write import RESULTS_FILE, write_results
 from espnet_plugin.evaluation.scores.experiment import SCORES_FILE
 from espnet_plugin.utils.command import command_errors
@@ -47,7 +46,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
         figures=not args.no_report,
         report=not args.no_report,
     )
-    sys.stdout.write(retrieval_table(scores) + "\n")
+    print(*(table.markdown() for table in retrieval_tables(scores)), sep="\n\n")
     logging.info(f"written: {Path(args.inference_dir) / RESULTS_FILE}, {SCORES_FILE}")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -27,7 +27,7 @@ _INKS = {  # of a keyword's letters; a pale colour is in its bar only
 def draw_firing(
     samples: np.ndarray,
     sampling_rate: int,
-    utterance: UtteranceKeywords,
+    heard: Mapping[str, UtteranceKeywords],
     *,
     words: Sequence[Word] = (),
     frame_seconds: float | None = None,
@@ -37,44 +37,47 @@ def draw_firing(
     Args:
         samples: (samples,) the waveform.
         sampling_rate: In Hz.
-        utterance: Its keywords.
+        heard: Its keywords by the title of their row, a row for each model.
         words: Its words and their times, drawn above when known.
         frame_seconds: Time from one frame of the alphas to the next; needed if there are any.
 
     Raises:
         ValueError: There are alphas but no time between them.
     """
-    if utterance.alphas is not None and frame_seconds is None:
-        raise ValueError(f"{utterance.utterance}: frame_seconds is needed to draw the weights")
     seconds = len(samples) / sampling_rate
-    heights = {"words": 0.30, "spectrogram": 1.5, "alphas": 1.0, "keywords": 0.5}
-    if not words:
-        del heights["words"]
-    if utterance.alphas is None:
-        del heights["alphas"]
+    heights: dict[tuple[str, str], float] = {("words", ""): 0.30} if words else {}
+    heights["spectrogram", ""] = 1.5
+    for title, utterance in heard.items():
+        if utterance.alphas is not None:
+            if frame_seconds is None:
+                raise ValueError(f"{utterance.utterance}: weights need frame_seconds to be drawn")
+            heights["alphas", title] = 1.0
+        heights["keywords", title] = 0.5
     with style.style():
         figure = style.new_figure(1.45 * sum(heights.values()) + 0.8)
         grid = figure.subplots(
             len(heights), 1, sharex=True, gridspec_kw={"height_ratios": list(heights.values())}
         )
         axes = dict(zip(heights, grid, strict=True))
-        _draw_spectrogram(axes["spectrogram"], samples, sampling_rate)
-        _draw_keywords(axes["keywords"], utterance, seconds)
-        if "alphas" in axes:
-            _draw_alphas(axes["alphas"], utterance, frame_seconds)
-        if words:
-            _draw_words(axes["words"], words, seconds)
-        for word in words:
-            for name in axes.keys() - {"words", "keywords"}:
-                axes[name].axvline(word.start, color=colours.GREY, linewidth=0.7, linestyle=":")
-        for name, axis in axes.items():
+        for (kind, title), axis in axes.items():
+            if kind == "words":
+                _draw_words(axis, words, seconds)
+            elif kind == "spectrogram":
+                _draw_spectrogram(axis, samples, sampling_rate)
+            elif kind == "alphas":
+                _draw_alphas(axis, heard[title], frame_seconds)
+            else:
+                _draw_keywords(axis, heard[title], seconds)
+                axis.set_ylabel(title.replace(" ", "\n"))
+            for word in words if kind in ("spectrogram", "alphas") else ():
+                axis.axvline(word.start, color=colours.GREY, linewidth=0.7, linestyle=":")
             axis.grid(False)
             axis.set_xlim(0, seconds)
-            axis.tick_params(labelbottom=name == "keywords", bottom=name == "keywords")
-            axis.spines["bottom"].set_visible(name == "keywords")
-        axes["keywords"].set_xlabel("time (s)")
-        _draw_legend(figure, fired=bool(utterance.fired))
-        figure.align_ylabels([axis for name, axis in axes.items() if name != "words"])
+            axis.tick_params(labelbottom=axis is grid[-1], bottom=axis is grid[-1])
+            axis.spines["bottom"].set_visible(axis is grid[-1])
+        grid[-1].set_xlabel("time (s)")
+        _draw_legend(figure, fired=any(utterance.fired for utterance in heard.values()))
+        figure.align_ylabels(grid[bool(words) :])
     return figure
 
 
@@ -146,7 +149,7 @@ def _draw_alphas(axis: Axes, utterance: UtteranceKeywords, frame_seconds: float)
 
 
 def _draw_keywords(axis: Axes, utterance: UtteranceKeywords, seconds: float) -> None:
-    axis.set(ylim=(0, 1), yticks=[], ylabel="keywords")
+    axis.set(ylim=(0, 1), yticks=[])
     caption = set(utterance.caption_ids)
     placed = all(word.start is not None and word.end is not None for word in utterance.keywords)
     for index, keyword in enumerate(utterance.keywords):

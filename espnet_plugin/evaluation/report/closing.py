@@ -7,10 +7,13 @@ import os
 from pathlib import Path
 
 
+def shown_path(path: Path) -> str:
+    """A path relative to ``$SPEECHCLIP_CALLED_FROM``, or to the current folder."""
+    return os.path.relpath(path, os.environ.get("SPEECHCLIP_CALLED_FROM", "."))
+
+
 def closing_lines(inference_dir: Path) -> list[str]:
     """What a run prints at its end.
-
-    Paths are relative to ``$SPEECHCLIP_CALLED_FROM``, or to the current folder.
 
     Args:
         inference_dir: Folder of ``scores.json`` and the pages.
@@ -26,5 +29,4 @@ def closing_lines(inference_dir: Path) -> list[str]:
             )
     report = inference_dir / "report.html"
     page = report if report.exists() else inference_dir / "RESULTS.md"
-    here = os.environ.get("SPEECHCLIP_CALLED_FROM", ".")
-    return [*lines, f"Open:  {os.path.relpath(page, here)}"]
+    return [*lines, f"Open:  {shown_path(page)}"]

@@ -70,24 +70,21 @@ def _firings(
     places = np.linspace(0, len(spoken) - 1, min(FIRINGS, len(spoken)) + 2)[1:-1].astype(int)
     for place in np.unique(places):
         utterance = spoken[place]
+        recording, said = audio[utterance.utterance], words.get(utterance.utterance, ())
         try:
-            yield utterance, _firing(data, utterance, audio, words)
+            seconds = None if utterance.alphas is None else read_frame_seconds(data.directory)
+            yield utterance, draw_recording(recording, {"keywords": utterance}, said, seconds)
         except (OSError, RuntimeError, ValueError) as error:
             logging.warning(f"no figure of {utterance.utterance}'s firings: {error}")
 
 
-def _firing(
-    data: InferenceSet,
-    utterance: UtteranceKeywords,
-    audio: Mapping[str, str],
-    words: Mapping[str, Sequence[Word]],
+def draw_recording(
+    recording: str,
+    heard: Mapping[str, UtteranceKeywords],
+    words: Sequence[Word],
+    frame_seconds: float | None = None,
 ) -> Figure:
-    path = audio[utterance.utterance]
-    rate = read_header(path).rate
-    return draw_firing(
-        read_mono(path, rate),
-        rate,
-        utterance,
-        words=words.get(utterance.utterance, []),
-        frame_seconds=None if utterance.alphas is None else read_frame_seconds(data.directory),
-    )
+    """``draw_firing`` for a file."""
+    rate = read_header(recording).rate
+    samples = read_mono(recording, rate)
+    return draw_firing(samples, rate, heard, words=words, frame_seconds=frame_seconds)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from espnet_plugin.data.alignments import WORDS_CTM, Word, read_ctm
 from espnet_plugin.data.inference_set import TRANSCRIPTS, InferenceSet
 from espnet_plugin.data.keyword_file import UtteranceKeywords
-from espnet_plugin.data.scp import read_scp
+from espnet_plugin.data.scp import DataError, read_scp
 
 
 @dataclass(frozen=True)
@@ -51,3 +53,14 @@ def read_material(data: InferenceSet, data_dir: Path | None) -> Material:
         transcripts=read(data.directory, TRANSCRIPTS),
         keywords={u.utterance: u for u in data.captioned_keywords},
     )
+
+
+def read_words(data_dir: Path | None) -> dict[str, list[Word]]:
+    """Reads the word alignments of a data directory; none if they are missing or damaged."""
+    if data_dir is None or not (data_dir / WORDS_CTM).exists():
+        return {}
+    try:
+        return read_ctm(data_dir / WORDS_CTM)
+    except DataError as error:
+        logging.warning(f"figures are drawn without word alignments: {error}")
+        return {}

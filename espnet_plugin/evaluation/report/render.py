@@ -24,15 +24,21 @@ from espnet_plugin.evaluation.report.media import (
 from espnet_plugin.evaluation.scores.files import look_up
 from espnet_plugin.utils.progress import counted
 
-_TEMPLATES = jinja2.Environment(
+TEMPLATES = jinja2.Environment(
     loader=jinja2.PackageLoader("espnet_plugin.evaluation.report", ""),
     autoescape=jinja2.select_autoescape(["html.jinja"], default=False),
     undefined=jinja2.StrictUndefined,
     trim_blocks=True,
     keep_trailing_newline=True,
 )
-_TEMPLATES.globals["counted"] = counted
-
+TEMPLATES.globals.update(
+    colours=colours,
+    keyword_kind=colours.keyword_kind,
+    look_up=look_up,
+    audio_uri=partial(media_uri, encode=encode_recording),
+    figure_uri=figure_uri,
+    counted=counted,
+)
 
 # by the address of the heading in docs/evaluation.md that says more: title, and how to read it
 SECTIONS = {
@@ -95,20 +101,15 @@ def html_report(
         material: Recordings, images and texts.
         docs: Address of docs/evaluation.md, relative to the page; None if it is missing.
     """
-    return _TEMPLATES.get_template("report.html.jinja").render(
+    return TEMPLATES.get_template("report.html.jinja").render(
         **_content(scores, title),
         figures=figures,
         examples=examples,
         material=material,
         docs=docs,
-        colours=colours,
         system_of={name: system for system, name in tables.SYSTEMS.items()},
         short_name=tables.short_name,
-        audio_uri=partial(media_uri, encode=encode_recording),
         image_uri=cache(partial(media_uri, encode=encode_image)),
-        figure_uri=figure_uri,
-        keyword_kind=colours.keyword_kind,
-        look_up=look_up,
     )
 
 
@@ -130,7 +131,7 @@ def markdown_report(
         report_file: Name of report.html beside it, if there is one.
     """
     files = [(figure, Path(os.path.relpath(figure.svg, directory))) for figure in figures]
-    return _TEMPLATES.get_template("results.md.jinja").render(
+    return TEMPLATES.get_template("results.md.jinja").render(
         **_content(scores, title), figures=files, report_file=report_file
     )
 

@@ -43,6 +43,18 @@ _NUMBERS = (
     ("mean_subwords", "sub-words of its caption"),
     ("mean_count_difference", "absolute difference of the two"),
 )
+_COMPARED_COLUMNS = {
+    "R@1": "recall@1",
+    "R@10": "recall@10",
+    "words right": "content_word_hit@1",
+    "words found": "content_word_recall",
+    "repeats": "duplicate_rate",
+}
+_COMPARED = """\
+R@1 and R@10 are the shares of spoken captions whose image is first, or among the first ten, of the
+{images} images ({system}). The teacher reads the captions instead. "Words right" is the share of
+content keywords that were said, "words found" that of content words that became keywords, and
+"repeats" that of keywords that repeat another one."""
 SPARSE = -1 / 3  # over-segmentation: two boundaries where words have three
 _SEGMENTATION = (
     ("boundaries", "word boundaries found, within {:.0f} ms"),
@@ -70,11 +82,6 @@ class Table:
         rule = ["---" if c in self.text_columns else "---:" for c in range(len(self.header))]
         lines = [self.header, rule, *self.rows]
         return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def retrieval_table(scores: Mapping) -> str:
-    """The tables of ``retrieval_tables`` as markdown."""
-    return "\n\n".join(table.markdown() for table in retrieval_tables(scores))
 
 
 def retrieval_tables(scores: Mapping) -> list[Table]:
@@ -189,6 +196,30 @@ def _reported(name: str, reported: Mapping) -> str:
     if reported.get(name) is None:
         return ""
     return f"{reported[name]:.2f}" if name.startswith("mean_") else _percent(reported[name])
+
+
+def comparison_table(models: Sequence[Mapping]) -> tuple[Table, str]:
+    """Retrieval and reported keywords of models on one set in %, with chance and the teacher.
+
+    Args:
+        models: Content of their scores.json.
+
+    Returns:
+        The table, and what its columns mean.
+    """
+    systems = ("fusion", "parallel", "cascaded")
+    system = next(name for name in systems if all(name in scores for scores in models))
+    found = [("chance", models[0]["chance"]["speech_to_image"])]
+    for scores in models:
+        keywords = scores["keywords"].get("reported", scores["keywords"])
+        found.append((scores["architecture"], scores[system]["speech_to_image"] | keywords))
+    found.append(("teacher", models[0]["teacher"]["text_to_image"]))
+    rows = []
+    for name, values in found:
+        cells = (values.get(measure) for measure in _COMPARED_COLUMNS.values())
+        rows.append((name, *("–" if cell is None else _percent(cell) for cell in cells)))
+    table = Table(("in %", *_COMPARED_COLUMNS), tuple(rows))
+    return table, _COMPARED.format(system=SYSTEMS[system], images=models[0]["images"])
 
 
 def warnings_of(scores: Mapping) -> list[str]:

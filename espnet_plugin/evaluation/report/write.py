@@ -7,11 +7,9 @@ import os
 from pathlib import Path
 from urllib.parse import quote
 
-from espnet_plugin.data.alignments import WORDS_CTM, Word, read_ctm
 from espnet_plugin.data.inference_set import UTTERANCES, InferenceSet, read_inference_set
-from espnet_plugin.data.scp import DataError
 from espnet_plugin.evaluation.queries import choose_examples
-from espnet_plugin.evaluation.report.material import Material, read_material
+from espnet_plugin.evaluation.report.material import Material, read_material, read_words
 from espnet_plugin.evaluation.report.render import ReportFigure, html_report, markdown_report
 from espnet_plugin.evaluation.scores.experiment import choices, score_experiment
 from espnet_plugin.evaluation.scores.retrieval import rank_set
@@ -100,14 +98,5 @@ def _draw(
     except ImportError as error:
         logging.warning(f"no figures ({error}): pip install matplotlib (extra: recipe)")
         return []
-    return draw_all(data, read_epochs(experiment), material.audio, _read_words(data_dir))
+    return draw_all(data, read_epochs(experiment), material.audio, read_words(data_dir))
 
-
-def _read_words(data_dir: Path | None) -> dict[str, list[Word]]:
-    if data_dir is None or not (data_dir / WORDS_CTM).exists():
-        return {}
-    try:
-        return read_ctm(data_dir / WORDS_CTM)
-    except DataError as error:
-        logging.warning(f"figures are drawn without word alignments: {error}")
-        return {}

@@ -41,7 +41,7 @@ def test_firing_shows_words_and_keywords():
     figure = firing.draw_firing(
         samples,
         16000,
-        SPOKEN,
+        {"keywords": SPOKEN},
         words=[Word("a", 0.0, 0.2), Word("dog", 0.2, 1.0)],
         frame_seconds=0.02,
     )
@@ -51,19 +51,31 @@ def test_firing_shows_words_and_keywords():
 
 @pytest.mark.parametrize("frame_seconds", [0.01, 0.02])
 def test_firings_stand_where_their_frames_are(frame_seconds):
-    figure = firing.draw_firing(np.zeros(16000), 16000, SPOKEN, frame_seconds=frame_seconds)
+    heard = {"keywords": SPOKEN}
+    figure = firing.draw_firing(np.zeros(16000), 16000, heard, frame_seconds=frame_seconds)
     places = {float(line.get_xdata()[0]) for line in figure.axes[1].get_lines()[1:]}
     assert places == {24.5 * frame_seconds, 49.5 * frame_seconds}
-    with pytest.raises(ValueError, match="frame_seconds is needed"):
-        firing.draw_firing(np.zeros(16000), 16000, SPOKEN)
+    with pytest.raises(ValueError, match="weights need frame_seconds"):
+        firing.draw_firing(np.zeros(16000), 16000, heard)
 
 
 def test_firing_without_alphas_or_alignment():
     keywords = tuple(Keyword(1, "a</w>", (1,)) for _ in range(8))
     queries = UtteranceKeywords("u", "a dog", (1, 2), keywords, seconds=0.5)
-    figure = firing.draw_firing(np.zeros(8000), 16000, queries)
+    figure = firing.draw_firing(np.zeros(8000), 16000, {"keywords": queries})
     assert len(figure.axes) == 2
     assert "from learned queries: in order, without a place in time" in texts(figure)
+
+
+def test_what_several_models_heard_is_drawn_in_rows():
+    heard = {"hybrid+": replace(SPOKEN, alphas=None, fired=()), "hybrid+ annealed": SPOKEN}
+    figure = firing.draw_firing(np.zeros(16000), 16000, heard, frame_seconds=0.02)
+    titles = [axis.get_ylabel() for axis in figure.axes]
+    assert titles == ["kHz", "hybrid+", "alpha", "hybrid+\nannealed"]
+    assert [{text.get_text() for text in figure.axes[row].texts} for row in (1, 3)] == [
+        {"dog", "cat"},
+        {"dog", "cat"},
+    ]
 
 
 def test_colours_of_keywords():
@@ -98,7 +110,7 @@ def test_saving_leaves_settings_alone(tmp_path):
 
 def test_dollars_in_a_caption_are_no_formula(tmp_path):
     spoken = replace(SPOKEN, caption=r"it costs $\frac{ and 5$")
-    figure = firing.draw_firing(np.ones(16000), 16000, spoken, frame_seconds=0.02)
+    figure = firing.draw_firing(np.ones(16000), 16000, {"keywords": spoken}, frame_seconds=0.02)
     assert style.save(figure, tmp_path / "firing.svg").is_file()
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from espnet_plugin.evaluation.report.tables import (
     Table,
     keyword_table,
-    retrieval_table,
+    retrieval_tables,
     warnings_of,
 )
 
@@ -22,7 +22,7 @@ def test_retrieval_table_of_one_branch():
         "parallel": {"speech_to_image": measures(0.4)},
         "intervals": {"parallel": {"speech_to_image": {"recall@1": [0.351, 0.449]}}},
     }
-    table = retrieval_table(scores)
+    table = "\n".join(table.markdown() for table in retrieval_tables(scores))
     assert "| parallel branch | 40.0 (35.1–44.9) | 80.0 | 7 |" in table
     assert "| chance | 2.0 | 4.0 | 7 |" in table
     assert "cascaded" not in table
