@@ -1,6 +1,7 @@
-# make demo   from nothing to a trained and evaluated model on the generated mini corpus
+# make demo   from nothing to two trained and compared models on the generated mini corpus: the paper's hybrid+
+#             and our hybrid+ annealed
 # make demo3  the same under ESPnet3, into egs3/ (needs Python 3.12: PYTHON=python3.13 VENV=.venv-3.13)
-# make page   the page for trying that model, on this computer; opens a browser where there is a display
+# make page   the page for trying hybrid+ annealed, on this computer; opens a browser where there is a display
 # make test   the unit tests, on all processors
 # make lint   ruff, mypy (types of the model), vulture (unused code), shellcheck, tests/prose.py for the text, and the
 #             subjects of commits
@@ -19,6 +20,7 @@
 # VENV=directory            folder of the environment (default .venv)
 # TORCH=cpu                 PyTorch without CUDA in a new environment, from PyTorch's own package index;
 #                           also cu126, rocm6.4, ...; TORCH_INDEX=URL names another index that has it
+# ONLY=hybrid_plus          make demo trains only this model, make page shows it; also hybrid_plus_annealed
 # ARGS="..."                more options: for pytest (make test), run.sh (make demo), the page (make page), the kills
 #                           (make faults: --help says which), the benchmarks (make bench), pip-audit (make audit)
 
@@ -26,6 +28,7 @@ PYTHON ?= python3
 VENV ?= .venv
 TORCH ?=
 TORCH_INDEX ?=
+ONLY ?=
 ARGS ?=
 RECIPE := egs2/speechclip_plus
 
@@ -46,8 +49,7 @@ $(stamp): setup.cfg pyproject.toml $(wildcard constraints/*.txt)
 	@tools/set_up.sh "$(PYTHON)" "$(VENV)" $(if $(TORCH),"$(TORCH)" $(if $(TORCH_INDEX),"$(TORCH_INDEX)"))
 
 demo: $(stamp)
-	@echo "demo: corpus, teacher, encoder, training, evaluation: about ten minutes on two cores"
-	@cd $(RECIPE) && SPEECHCLIP_CALLED_FROM="$(CURDIR)" ./run.sh --corpus mini --python "$(python)" $(ARGS)
+	@cd $(RECIPE) && SPEECHCLIP_CALLED_FROM="$(CURDIR)" scripts/demo.sh --only "$(ONLY)" --python "$(python)" $(ARGS)
 
 # everything but the upload
 TRAINING3 ?= conf/training_mini.yaml
@@ -60,10 +62,11 @@ demo3: $(stamp)
 		--publication_config conf/publication.yaml --stages $(STAGES3)
 	@echo "demo3: egs3/speechclip_plus/exp/mini_hybrid_plus/inference_mini/{report.html,RESULTS.md,scores.json}"
 
-page: model := exp/speechclip_mini_hybrid_plus
+page: experiment := exp/speechclip_mini_$(or $(ONLY),hybrid_plus_annealed)
+page: model := $(experiment)/$(notdir $(experiment))_valid.recall_mean_at_1.ave.zip
 page: index := exp/mini_pictures.index
 page: $(stamp)
-	@cd $(RECIPE) && { test -d $(model) || { echo "page: no trained model yet; run make demo first" >&2; exit 1; }; }
+	@cd $(RECIPE) && { test -e $(model) || { echo "page: $(model) is missing; run make demo first" >&2; exit 1; }; }
 	@cd $(RECIPE) && $(python) -m espnet_plugin.bin.speechclip index downloads/mini/images --model $(model) --index $(index) --force
 	@cd $(RECIPE) && $(python) -m espnet_plugin.bin.speechclip demo --index $(index) --data data/mini_test $(ARGS)
 

@@ -27,7 +27,7 @@ extensions = [
 ]
 exclude_patterns = ["_build"]
 # The notebook runs where the recipe has left the model that it loads; elsewhere its code is shown.
-TRAINED = DOCS.parent.glob("egs2/speechclip_plus/exp/speechclip_mini_hybrid_plus*/*.zip")
+TRAINED = DOCS.parent.glob("egs2/speechclip_plus/exp/speechclip_mini_hybrid_plus_annealed/*.zip")
 nb_execution_mode = "cache" if any(TRAINED) else "off"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from tests.tiny import tiny_hybrid_plus_config
 BLOCKS = [text for language, _, text in blocks(PROJECT / "README.md") if language == "python"]
 
 
-# hybrid+ as make demo leaves it, and hybrid, whose keywords have no times
+# an extractor with times, as make demo leaves it, and hybrid's, whose keywords have none
 EXTRACTORS = {"cif": {"frames_per_keyword": 4}, "cls": {"num_keywords": 3}}
 
 
@@ -32,7 +33,9 @@ def recipe(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
         "keyword_extractor_conf": EXTRACTORS[request.param],
     }
     model = build_speechclip(config).eval()
-    save_speechclip(model, config, recipe / "exp" / "speechclip_mini_hybrid_plus")
+    save_speechclip(model, config, tmp_path / "model")
+    packed = recipe / "exp" / "speechclip_mini_hybrid_plus_annealed" / "model"
+    shutil.make_archive(str(packed), "zip", tmp_path / "model")
     for folder in ("wavs", "images"):
         (recipe / "downloads" / "mini" / folder).mkdir(parents=True)
     rng = np.random.RandomState(0)

@@ -27,7 +27,7 @@ def test_the_best_the_median_and_the_worst_are_of_different_images() -> None:
         "median": [5, 1, 12, 11],
         "worst": [9, 13, 4],
     }
-    images[7] = images[3]  # its place is the next one's
+    images[7] = images[3]  # the next one takes its place
     images[12] = images[4]
     assert choose_recordings(named, right, images=images) == {
         "best": [3, 0, 8],
@@ -81,7 +81,7 @@ def test_the_table_has_what_models_report() -> None:
 
 @pytest.fixture
 def models(inference_dir: Path) -> list[Path]:
-    """Two experiments on one set; the second one's first utterance has one right keyword."""
+    """Two experiments on one set; in the second, the first utterance has one right keyword."""
     other = inference_dir.parents[1] / "speechclip_other"
     shutil.copytree(inference_dir.parent, other)
     config = "keyword_extractor: cif\nquantizer_conf: {hard: %s}\n"
