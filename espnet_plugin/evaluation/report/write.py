@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
+from functools import cache, partial
 from pathlib import Path
 from urllib.parse import quote
 
 from espnet_plugin.data.inference_set import UTTERANCES, InferenceSet, read_inference_set
 from espnet_plugin.evaluation.queries import choose_examples
 from espnet_plugin.evaluation.report.material import Material, read_material, read_words
-from espnet_plugin.evaluation.report.render import ReportFigure, html_report, markdown_report
+from espnet_plugin.evaluation.report.media import encode_image, media_uri
+from espnet_plugin.evaluation.report.render import TEMPLATES, ReportFigure
 from espnet_plugin.evaluation.scores.experiment import choices, score_experiment
 from espnet_plugin.evaluation.scores.retrieval import rank_set
 from espnet_plugin.evaluation.training_log import read_epochs
@@ -56,11 +58,10 @@ def write_results(
     data = read_inference_set(directory)
     material = read_material(data, data_dir)
     drawn = _draw(data, experiment, material, data_dir) if figures else []
-    text = markdown_report(
-        scores,
+    text = TEMPLATES.get_template("results.md.jinja").render(
+        scores=scores,
         title=experiment.name,
-        figures=drawn,
-        directory=inference_dir,
+        figures=[(figure, os.path.relpath(figure.svg, inference_dir)) for figure in drawn],
         report_file=REPORT_FILE if report else None,
     )
     write_text(inference_dir / RESULTS_FILE, text)
@@ -68,13 +69,14 @@ def write_results(
         (inference_dir / REPORT_FILE).unlink(missing_ok=True)
         return scores
     weight = choices(scores).get("fusion_weight")
-    page = html_report(
-        scores,
+    page = TEMPLATES.get_template("report.html.jinja").render(
+        scores=scores,
         title=experiment.name,
         figures=drawn,
         examples=choose_examples(data, rank_set(data, fusion_weight=weight)),
         material=material,
         docs=quote(os.path.relpath(_DOCS, inference_dir)) if _DOCS.exists() else None,
+        image_uri=cache(partial(media_uri, encode=encode_image)),
     )
     write_text(inference_dir / REPORT_FILE, page)
     size = size_text(len(page.encode()))
