@@ -132,8 +132,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
         from espnet_plugin.data.set_outputs import merge_outputs
 
         number = merge_outputs(args.merge, args.output_dir)
-        merged = counted(len(args.merge), "job")
-        logging.info(f"{merged}, {counted(number, 'utterance')} → {args.output_dir}")
+        logging.info(f"jobs: {len(args.merge)}, utterances: {number} → {args.output_dir}")
         return
     if not args.data_path_and_name_and_type:
         parser.error("--data_path_and_name_and_type is needed (or --merge)")

@@ -107,8 +107,7 @@ def embed_captions(
     kept = [position for position in range(len(captions)) if position not in skipped]
     if not kept:
         raise DataError(
-            f"recordings that can be used: 0 of {len(captions)}; start in the folder where their "
-            "relative paths begin"
+            f"usable recordings: 0 of {len(captions)}; start in the folder where their paths begin"
         )
     if stored:
         try:
