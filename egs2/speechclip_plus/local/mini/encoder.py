@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -94,26 +95,35 @@ def masked_prediction_loss(
 
 
 def train_encoder(config: MiniConfig, root: Path) -> nn.Module:
-    """Pre-train and save into ``root/hubert``.
+    """Pre-train on the training split's ``root/wavs`` and save into ``root/hubert``."""
+    _, captions = draw_corpus(config)
+    ids = [caption.utterance_id for caption in captions["train"]]
+    return pretrain_hubert(config.encoder, root / "wavs", ids, root / "hubert", seed=config.seed)
+
+
+def pretrain_hubert(
+    encoder: EncoderConfig, wavs: Path, ids: Sequence[str], directory: Path, *, seed: int
+) -> nn.Module:
+    """Pre-train a small HuBERT without transcripts.
 
     Args:
-        config: Sizes and seed.
-        root: Directory of the corpus, whose ``wavs`` of the training split are read.
+        encoder: Sizes.
+        wavs: Folder of ``<utterance>.wav``, 16 kHz.
+        ids: Utterances.
+        directory: Where the model is saved.
+        seed: Of everything that is drawn.
 
     Returns:
         The model in evaluation mode.
     """
     from transformers import Wav2Vec2FeatureExtractor
 
-    torch.manual_seed(config.seed)
-    rng = random_stream(config.seed, "encoder")
-    encoder, wavs = config.encoder, root / "wavs"
-    _, captions = draw_corpus(config)
-    ids = [caption.utterance_id for caption in captions["train"]]
+    torch.manual_seed(seed)
+    rng = random_stream(seed, "encoder")
     sample = [ids[index] for index in rng.permutation(len(ids))[:_CODEBOOK_UTTERANCES]]
     chunks = [load_batch(wavs, sample[k : k + 25]) for k in range(0, len(sample), 25)]
     model = build_encoder(encoder)
-    targets = UnitTargets(chunks, encoder.units, seed=config.seed)
+    targets = UnitTargets(chunks, encoder.units, seed=seed)
     heads = nn.ModuleList(
         nn.Linear(encoder.hidden_size, len(codebook.centres)) for codebook in targets.codebooks
     )
@@ -143,8 +153,8 @@ def train_encoder(config: MiniConfig, root: Path) -> nn.Module:
         if (step + 1) % 50 == 0:
             logging.info(f"step {step + 1}: loss {loss.item():.3f}")
     model.eval()
-    model.save_pretrained(root / "hubert")
-    Wav2Vec2FeatureExtractor(return_attention_mask=True).save_pretrained(root / "hubert")
+    model.save_pretrained(directory)
+    Wav2Vec2FeatureExtractor(return_attention_mask=True).save_pretrained(directory)
     return model
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,7 +110,7 @@ def normalise(images: np.ndarray) -> torch.Tensor:
     return (x - mean[:, None, None]) / std[:, None, None]
 
 
-def train_teacher(config: MiniConfig, root: Path) -> torch.nn.Module:
+def train_teacher(config: MiniConfig, root: Path) -> CLIP:
     """Train, save into ``root/clip`` and report text→image recall.
 
     Args:
@@ -120,18 +121,39 @@ def train_teacher(config: MiniConfig, root: Path) -> torch.nn.Module:
         The model with the reduced table.
     """
     torch.manual_seed(config.seed)
-    teacher = config.teacher
-    sampler, tokenizer = SceneSampler(config), ReducedTokenizer(config.world.words)
-    settings = model_config(
-        teacher, image_size=config.corpus.image_size, vocabulary_size=tokenizer.size
-    )
-    model = CLIP(**settings)
+    tokenizer, size = ReducedTokenizer(config.world.words), config.corpus.image_size
+    model = train_clip(config.teacher, SceneSampler(config).draw, tokenizer, image_size=size)
+    save_clip(model, config.teacher, tokenizer, root / "clip", image_size=size, seed=config.seed)
+    recalls = recall_on_test(model, config)
+    logging.info(f"small CLIP: test text→image R@1/5/10 {recalls}")
+    return model
+
+
+def train_clip(
+    config: TeacherConfig,
+    draw: Callable[[], TeacherBatch],
+    tokenizer: ReducedTokenizer,
+    *,
+    image_size: int,
+) -> CLIP:
+    """Train a small CLIP with its symmetric contrastive loss, from torch's random state.
+
+    Args:
+        config: Sizes.
+        draw: Gives a new batch at each call.
+        tokenizer: Of the texts.
+        image_size: Side of the images in pixels.
+
+    Returns:
+        The model with the tokenizer's table.
+    """
+    model = CLIP(**model_config(config, image_size=image_size, vocabulary_size=tokenizer.size))
     text_tower = CausalTextTower(model, sot_id=tokenizer.sot, eot_id=tokenizer.eot)
-    optimizer = _optimizer(model, teacher)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_factor(step, teacher))
+    optimizer = _optimizer(model, config)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_factor(step, config))
     model.train()
-    for _ in progress(range(teacher.steps), description="small CLIP", unit="step"):
-        batch = sampler.draw()
+    for _ in progress(range(config.steps), description="small CLIP", unit="step"):
+        batch = draw()
         images = F.normalize(model.encode_image(batch.images), dim=-1)
         texts = F.normalize(text_tower.encode_tokens(batch.texts), dim=-1)
         logits = model.logit_scale.exp() * images @ texts.T  # (batch, texts)
@@ -145,51 +167,71 @@ def train_teacher(config: MiniConfig, root: Path) -> torch.nn.Module:
         schedule.step()
         with torch.no_grad():
             model.logit_scale.clamp_(0.0, _MAX_LOGIT_SCALE)
-    save_teacher(model, config, tokenizer, root / "clip")
-    recalls = text_to_image_recall(model, config, "test")
-    logging.info(f"small CLIP: test text→image R@1/5/10 {recalls}")
     return model
+
+
+def recall_on_test(model: CLIP, config: MiniConfig) -> tuple[float, ...]:
+    """Return recall@1/5/10 of the captions of mini's test split."""
+    scenes, captions = draw_corpus(config)
+    painter = Painter(config.world, image_size=config.corpus.image_size)
+    rng = random_stream(config.seed, "teacher evaluation")
+    painted = [painter.paint(scene, rng) for scene in scenes["test"].values()]
+    return text_to_image_recall(
+        model,
+        ReducedTokenizer(config.world.words),
+        dict(zip(scenes["test"], painted, strict=True)),
+        [(caption.image_id, caption.english or caption.text) for caption in captions["test"]],
+    )
 
 
 @torch.no_grad()
 def text_to_image_recall(
-    model: torch.nn.Module, config: MiniConfig, split: str
+    model: CLIP,
+    tokenizer: ReducedTokenizer,
+    images: Mapping[str, np.ndarray],
+    captions: Sequence[tuple[str, str]],
 ) -> tuple[float, ...]:
-    """Return recall@1/5/10 of the captions of a split."""
+    """Return recall@1/5/10 of captions.
+
+    Args:
+        model: With the tokenizer's table.
+        tokenizer: Of the captions.
+        images: Image id → uint8 (height, width, 3).
+        captions: Image id and text of each.
+    """
     model.eval()
-    scenes, captions = draw_corpus(config)
-    painter = Painter(config.world, image_size=config.corpus.image_size)
-    tokenizer = ReducedTokenizer(config.world.words)
-    rng = random_stream(config.seed, "teacher evaluation")
-    painted = np.stack([painter.paint(scene, rng) for scene in scenes[split].values()])
-    images = F.normalize(model.encode_image(normalise(painted)), dim=-1)
-    texts = [(caption.english or caption.text).split() for caption in captions[split]]
+    embedded = F.normalize(model.encode_image(normalise(np.stack([*images.values()]))), dim=-1)
     text_tower = CausalTextTower(model, sot_id=tokenizer.sot, eot_id=tokenizer.eot)
-    embedded = F.normalize(text_tower.encode_tokens(tokenizer.encode(texts)), dim=-1)
+    rows = tokenizer.encode([text.split() for _, text in captions])
+    texts = F.normalize(text_tower.encode_tokens(rows), dim=-1)
     model.train()
     ranks, _ = rank_embeddings(
-        embedded.numpy(),
-        images.numpy(),
-        [caption.image_id for caption in captions[split]],
-        list(scenes[split]),
+        texts.numpy(), embedded.numpy(), [image for image, _ in captions], list(images)
     )
     return tuple(round(recall, 4) for recall in summarize(ranks).recall.values())
 
 
-def save_teacher(
-    model: torch.nn.Module, config: MiniConfig, tokenizer: ReducedTokenizer, directory: Path
+def save_clip(
+    model: CLIP,
+    config: TeacherConfig,
+    tokenizer: ReducedTokenizer,
+    directory: Path,
+    *,
+    image_size: int,
+    seed: int,
 ) -> None:
-    """Write ``mini_clip.json`` and ``mini_clip.safetensors`` with the full table of CLIP's rows."""
+    """Write ``mini_clip.json`` and ``mini_clip.safetensors`` with the full table of CLIP's rows.
+
+    Rows of sub-words that the tokenizer lacks are random.
+    """
     state = {name: value.detach().contiguous() for name, value in model.state_dict().items()}
     reduced = state["token_embedding.weight"]
     used = reduced[1:]  # row 0 pads and has no counterpart
-    generator = torch.Generator().manual_seed(config.seed)
+    generator = torch.Generator().manual_seed(seed)
     full = torch.randn(VOCABULARY_SIZE, reduced.shape[1], generator=generator) * used.std()
     full[torch.tensor(tokenizer.full_ids)] = used
     state["token_embedding.weight"] = full
-    settings = model_config(
-        config.teacher, image_size=config.corpus.image_size, vocabulary_size=VOCABULARY_SIZE
-    )
+    settings = model_config(config, image_size=image_size, vocabulary_size=VOCABULARY_SIZE)
     write_text(directory / "mini_clip.json", json.dumps(settings, indent=2) + "\n")
     with atomic_path(directory / "mini_clip.safetensors") as temporary:
         temporary.write_bytes(save(state))
