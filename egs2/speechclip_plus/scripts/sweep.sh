@@ -11,8 +11,8 @@ architectures="parallel cascaded cascaded_plus hybrid hybrid_plus"  # what is tr
 ablations=none         # none, all of these architectures, or lines of conf/ablations.tsv, <architecture>.<name>, separated by spaces
 seeds="0 1 2 3 4"      # of the trainings
 corpus_seeds=0         # generated corpora only: corpora and teachers to make; all seeds are trained on each
-evaluate_on="test"     # or dev, to choose something
-config_prefix=         # empty: conf/tuning/mini_ for mini and mini_hard, <corpus>_ for mini_words and mini_babel, else <corpus>_base_
+evaluate_on=test       # the set <corpus>_<this>; dev to choose something; digits also has strangers and five
+config_prefix=         # empty: conf/tuning/mini_ for mini and mini_hard, <corpus>_ for mini_words, mini_babel and digits, else <corpus>_base_
 output_dir=            # empty: exp/sweep_<corpus>, with what differs from a plain sweep
 jobs=1                 # runs at the same time, on one corpus; --run_args "--num_threads 1" gives each its share of the processors
 python=python3         # Python that runs everything
@@ -36,7 +36,7 @@ scripts/utils/print_options.sh "$0")
 . utils/parse_options.sh
 [[ ${jobs} =~ ^[1-9][0-9]*$ ]] || { echo "sweep.sh: error: --jobs must be a positive integer, got ${jobs}" >&2; exit 2; }
 [[ ${corpus_seeds} =~ ^[0-9]+(\ +[0-9]+)*$ ]] || { echo "sweep.sh: error: --corpus_seeds must be numbers, got '${corpus_seeds}'" >&2; exit 2; }
-case "${evaluate_on}" in test|dev) ;; *) echo "sweep.sh: error: --evaluate_on takes test or dev, not ${evaluate_on}" >&2; exit 2;; esac
+[[ ${evaluate_on} =~ ^[a-z_]+$ ]] || { echo "sweep.sh: error: --evaluate_on takes the end of a set's name, such as test or dev, not '${evaluate_on}'" >&2; exit 2; }
 [ $# -eq 0 ] || { echo "sweep.sh: error: no positional arguments are taken: $*" >&2; exit 2; }
 [ -x ./run.sh ] || { echo "sweep.sh: error: run it from the recipe's folder: scripts/sweep.sh" >&2; exit 2; }
 if [ -n "${show}" ]; then
@@ -46,10 +46,10 @@ fi
 [ -n "${seeds}" ] && [ -n "${architectures}" ] || { echo "sweep.sh: error: --seeds and --architectures must not be empty" >&2; exit 2; }
 suffix=
 if [ "${corpus_seeds}" != 0 ]; then suffix=_corpus${corpus_seeds// /_}; fi
-if [ "${evaluate_on}" = dev ]; then suffix+=_dev; fi
+if [ "${evaluate_on}" != test ]; then suffix+=_${evaluate_on}; fi
 output_dir=${output_dir:-exp/sweep_${corpus}${suffix}}
 if [ -z "${config_prefix}" ]; then
-    case "${corpus}" in mini|mini_hard) config_prefix=conf/tuning/mini_;; mini_words|mini_babel) config_prefix=conf/tuning/${corpus}_;; *) config_prefix=conf/tuning/${corpus}_base_;; esac
+    case "${corpus}" in mini|mini_hard) config_prefix=conf/tuning/mini_;; mini_words|mini_babel|digits) config_prefix=conf/tuning/${corpus}_;; *) config_prefix=conf/tuning/${corpus}_base_;; esac
 fi
 
 # The entry of a column of conf/ablations.tsv: ablation <name> <column>
@@ -77,7 +77,7 @@ tag_of() {
     echo "sweep_${corpus}${made}_$1_seed$2"
 }
 inference_tag=sweep
-if [ "${evaluate_on}" = dev ]; then inference_tag=sweep_dev; fi
+if [ "${evaluate_on}" != test ]; then inference_tag=sweep_${evaluate_on}; fi
 scores_of() { echo "exp/speechclip_$(tag_of "$@")/inference_${inference_tag}/scores.json"; }
 read -ra more <<< "--python ${python} ${run_args}"
 prepared=
@@ -96,7 +96,7 @@ prepare() {
 run() {
     local options=()
     if [[ $1 == *.* ]]; then options=(--speechclip_args "$(ablation "$1" 2)"); fi
-    if [ "${evaluate_on}" = dev ]; then options+=(--test_sets "${corpus}_dev"); fi
+    if [ "${evaluate_on}" != test ] || [ "${corpus}" = digits ]; then options+=(--test_sets "${corpus}_${evaluate_on}"); fi
     echo "sweep.sh: $1, seed $2, corpus of seed $3" >&2
     ./run.sh --corpus "${corpus}" --seed "$2" --stage 7 --stop_stage 9 --report false \
         --speechclip_config "${config_prefix}${1%%.*}.yaml" \

@@ -159,9 +159,10 @@ def test_a_new_recipe_is_compared_as_declared(runs_file, tmp_path, monkeypatch):
         run.scores["training_cpu_seconds"] = 100.0 if run.system == "hybrid" else 120.0
     monkeypatch.setattr(protocol, "BASELINES", ("hybrid",))
     assert "| target |" not in write_page(runs, tmp_path / "out")  # mini has some, other sets none
-    monkeypatch.setattr(protocol, "TARGET_SETS", ("test",))
-    assert "| target |" not in write_page(runs, tmp_path / "out")  # of ten trainings
-    monkeypatch.setattr(protocol, "TARGET_TRAININGS", 2)
+    _, targets = protocol.TARGETS["mini_test"]
+    monkeypatch.setitem(protocol.TARGETS, "test", (3, targets))
+    assert "| target |" not in write_page(runs, tmp_path / "out")  # they are for three trainings
+    monkeypatch.setitem(protocol.TARGETS, "test", (2, targets))
     page = write_page(runs, tmp_path / "out")
     assert "### hybrid_plus_annealed, as declared" in page
     assert "| hybrid_plus_annealed | 120 ± 0 | 1.20 |" in page

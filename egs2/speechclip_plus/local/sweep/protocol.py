@@ -46,9 +46,7 @@ class Target:
     bound: float
 
 
-TARGET_SETS = ("mini_test", "mini_dev")  # of the default mini corpus
-TARGET_TRAININGS = 10  # all on one corpus
-TARGETS = (
+_MINI_TARGETS = (
     Target((CASCADED_RECALLS[0],), 0.70),
     Target((_CONTENT_RECALL,), 0.80),
     Target((_CONTENT_HIT,), 0.84),
@@ -56,10 +54,24 @@ TARGETS = (
     Target((PARALLEL_RECALLS[0], FUSED_RECALLS[0]), 0.84),
     Target((BOUNDARY_F,), 0.45),
 )
+# set → trainings of one corpus that they were declared for, and the targets
+TARGETS: dict[str, tuple[int, tuple[Target, ...]]] = {
+    "mini_test": (10, _MINI_TARGETS),
+    "mini_dev": (10, _MINI_TARGETS),
+    "digits_test": (
+        5,
+        (
+            Target((_CONTENT_RECALL,), 0.95),
+            Target((_CONTENT_HIT,), 0.97),
+            Target((_DUPLICATES,), 0.08),
+        ),
+    ),
+    "digits_strangers": (5, (Target((_CONTENT_RECALL,), 0.92),)),
+}
 
 
-def has_targets(test_set: str, seeds: Collection[str]) -> bool:
-    """Whether the targets were declared for runs of these seeds on a set."""
+def declared_targets(test_set: str, seeds: Collection[str]) -> tuple[Target, ...]:
+    """The targets that were declared for runs of these seeds on a set; none for most."""
+    trainings, targets = TARGETS.get(test_set, (1, ()))
     one_corpus = not any("/" in seed for seed in seeds)
-    enough = len(seeds) >= TARGET_TRAININGS
-    return test_set in TARGET_SETS and one_corpus and enough
+    return targets if one_corpus and len(seeds) >= trainings else ()

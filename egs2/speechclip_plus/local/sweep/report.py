@@ -9,7 +9,7 @@ import jinja2
 
 from . import protocol
 from .runs import (
-    BOUNDARY_F,
+    BOUNDARIES,
     CASCADED_RECALLS,
     FUSED_RECALLS,
     KEYWORD_MEASURES,
@@ -47,9 +47,9 @@ def sweep_report(sweep: Mapping) -> str:
         found.setdefault(comparison["title"], []).append(comparison)
     tables = {title: comparison_table(rows) for title, rows in found.items()}
     targets = {
-        recipe: target_table(runs, recipe)
+        recipe: target_table(runs, recipe, declared)
         for recipe, runs in systems.items()
-        if is_new(recipe) and protocol.has_targets(sweep["set"]["name"], runs)
+        if is_new(recipe) and (declared := protocol.declared_targets(sweep["set"]["name"], runs))
     }
     new = [recipe for recipe in systems if recipe in targets or recipe in tables]
     recalls = (*PARALLEL_RECALLS, *CASCADED_RECALLS, *FUSED_RECALLS, TEACHER_RECALL)
@@ -62,7 +62,7 @@ def sweep_report(sweep: Mapping) -> str:
         most_cpu=protocol.MOST_CPU,
         alpha=protocol.ALPHA,
         retrieval=means_table(systems, recalls),
-        keywords=means_table(heard, (*KEYWORD_MEASURES, BOUNDARY_F)),
+        keywords=means_table(heard, (*KEYWORD_MEASURES, *BOUNDARIES)),
         counts=counts_table(sweep["counts"]),
         negatives=hard_negative_table(sweep["hard_negatives"]),
         cpu=cpu_table(systems),

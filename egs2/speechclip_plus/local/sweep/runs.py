@@ -56,7 +56,8 @@ KEYWORD_MEASURES = (
     Measure("precision", ("keywords", "precision")),
     Measure("duplicates", ("keywords", "duplicate_rate"), higher_is_better=False),
 )
-BOUNDARY_F = Measure("boundary F", ("keywords", "boundaries", "f_score"))
+BOUNDARY_F = Measure("boundary F", ("keywords", "boundaries", "f_score"))  # within 50 ms
+BOUNDARIES = (BOUNDARY_F, Measure("boundary F, 20 ms", ("keywords", "boundaries_20ms", "f_score")))
 TRAINING_CPU = "training_cpu_seconds"
 
 

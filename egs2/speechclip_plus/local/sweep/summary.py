@@ -13,6 +13,7 @@ from espnet_plugin.evaluation.scores.files import look_up, write_json
 from . import protocol
 from .comparisons import Comparison, compare, keyword_counts
 from .runs import (
+    BOUNDARIES,
     BOUNDARY_F,
     CASCADED_RECALLS,
     FUSED_RECALLS,
@@ -42,7 +43,9 @@ _ALL_MEASURES = (  # of ablations
     *KEYWORD_MEASURES,
     BOUNDARY_F,
 )
-MEASURES = {".".join(measure.path): measure for measure in (*_ALL_MEASURES, TEACHER_RECALL)}
+MEASURES = {
+    ".".join(measure.path): measure for measure in (*_ALL_MEASURES, BOUNDARIES[1], TEACHER_RECALL)
+}
 
 
 def write_sweep(runs: Sequence[Run], output_dir: str | Path) -> dict:

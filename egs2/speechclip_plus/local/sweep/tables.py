@@ -71,10 +71,10 @@ def cpu_table(systems: Mapping[str, Trainings]) -> Table | None:
     return Table(("system", "training CPU, s", f"times {protocol.BASELINES[0]}'s"), tuple(rows))
 
 
-def target_table(runs: Trainings, recipe: str) -> Table:
-    """Which of the protocol's targets a recipe's mean reaches."""
+def target_table(runs: Trainings, recipe: str, targets: Sequence[protocol.Target]) -> Table:
+    """Which targets a recipe's mean reaches."""
     rows = []
-    for target in protocol.TARGETS:
+    for target in targets:
         sign = 1 if target.measures[0].higher_is_better else -1
         found = [values for measure in target.measures if (values := _known(runs, measure))]
         best = max(found, key=lambda values: sign * statistics.mean(values), default=[])
@@ -127,9 +127,7 @@ def _unknown(value: float | None) -> bool:
     return value is None or math.isnan(value)
 
 
-def _mean(
-    mean: float | None, deviation: float | None, *, scale: float = 1, digits: int = 1
-) -> str:
+def _mean(mean: float | None, deviation: float | None, *, scale: float = 1, digits: int = 1) -> str:
     if _unknown(mean):
         return "–"
     text = f"{scale * mean:.{digits}f}"
