@@ -38,7 +38,7 @@ def speech_commands(splits: Splits, root: Path, size: int) -> dict[str, object]:
     commands, others = dict(zip(things, KEYWORDS, strict=False)), things[len(KEYWORDS) :]
     rng = np.random.default_rng(0)
     speakers = {
-        voice: _speaker_id(index, is_valid=index % 4 == 0)
+        voice: speaker_id(index, is_valid=index % 4 == 0)
         for index, voice in enumerate(by_speaker(splits["train"]))
     }
     written: Counter[tuple[str, str]] = Counter()
@@ -139,7 +139,7 @@ def _spoken(phrase: Phrase) -> np.ndarray:
     return np.pad(samples, (0, RATE - len(samples)))
 
 
-def _speaker_id(index: int, *, is_valid: bool) -> str:
+def speaker_id(index: int, *, is_valid: bool) -> str:
     """A name that Speech Commands' hash assigns to validation or training."""
     for salt in range(1000):
         name = f"{index:04x}{salt:04x}"

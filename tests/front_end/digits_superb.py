@@ -1,0 +1,142 @@
+r"""Makes corpora in the layouts of SUPERB's data sets from recordings of people who say digits.
+
+KS asks which of ten digits is said, in single recordings. SID asks which of six people speaks. PR
+asks for the phones of a string. KS and SID split the recordings as the corpus does, PR has the sets
+``digits_train``, ``digits_dev`` and ``digits_test``. Scores are not those of SUPERB's data sets.
+
+Example, after ``./run.sh --corpus digits``:
+    python -m tests.front_end.digits_superb FSDD superb_digits
+    python -m s3prl_upstream.superb run superb_digits/data.yaml exp/superb_digits --steps 1000 \
+        --seed 0 --upstream speechclip_plus=MODEL --upstream hf_hubert_custom=HUBERT
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+import yaml
+
+from espnet_plugin.data.alignments import WORDS_CTM, read_ctm
+from espnet_plugin.data.scp import read_scp
+from espnet_plugin.utils.atomic import write_text
+from espnet_plugin.utils.command import command_errors
+from tests.front_end.sequence_tasks import phone_recognition
+from tests.front_end.utterance_tasks import DATARC, KEYWORDS, speaker_id
+from tests.front_end.voices import RATE, Recording, write_audio, write_lines
+
+logger = logging.getLogger(__name__)
+
+RECIPE = Path(__file__).parents[2] / "egs2" / "speechclip_plus"
+SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
+NOISES = 4
+
+
+def main(cmd: Sequence[str] | None = None) -> None:
+    """Writes the three corpora and a data.yaml that names them."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("fsdd", type=Path, help="folder of the Free Spoken Digit Dataset")
+    parser.add_argument("directory", type=Path, help="folder of the corpora")
+    args = parser.parse_args(cmd)
+    with command_errors("digits_superb"):
+        make_corpora(args.fsdd, args.directory.absolute())
+
+
+def make_corpora(fsdd: Path, directory: Path) -> Path:
+    """Writes the corpora; returns the data.yaml.
+
+    Args:
+        fsdd: Folder that holds ``recordings/``.
+        directory: Of the corpora.
+
+    Raises:
+        FileExistsError: It is there.
+    """
+    if directory.exists():
+        raise FileExistsError(f"{directory} already exists; remove it or choose another directory")
+    files = sorted((fsdd / "recordings").glob("?_*_*.wav"))
+    if not files:
+        raise FileNotFoundError(f"{fsdd}/recordings holds no recordings of digits")
+    strings = {part: _strings(part) for part in ("train", "dev", "test")}
+    tasks = {
+        "KS": keyword_spotting(files, directory / "KS"),
+        "SID": speaker_identification(files, directory / "SID"),
+        "PR": phone_recognition(strings, directory / "PR", len(strings["train"])),
+    }
+    path = directory / "data.yaml"
+    options = {
+        name: {key: str(v) if isinstance(v, Path) else v for key, v in given.items()}
+        for name, given in tasks.items()
+    }
+    write_text(path, yaml.safe_dump({"tasks": options}, sort_keys=False))
+    logger.info(f"{path}: {', '.join(tasks)}")
+    return path
+
+
+def keyword_spotting(files: Sequence[Path], root: Path) -> dict[str, object]:
+    """KS. Ten digits take the places of the ten commands."""
+    ids = {
+        (speaker, part): speaker_id(2 * index + valid, is_valid=bool(valid))
+        for index, speaker in enumerate(SPEAKERS)
+        for valid, part in enumerate(("train", "dev"))
+    }
+    for file in files:
+        digit, speaker, part, number = _facts(file)
+        samples = _samples(file)[:RATE]
+        samples = np.pad(samples, (0, RATE - len(samples)))
+        folder = root / ("test" if part == "test" else "train") / KEYWORDS[digit]
+        name = file.stem if part == "test" else f"{ids[speaker, part]}_nohash_{number}"
+        write_audio(folder / f"{name}.wav", samples)
+    rng = np.random.default_rng(0)
+    for number in range(NOISES):
+        noise = 0.01 * (number + 1) * rng.standard_normal(3 * RATE)
+        write_audio(root / "train" / "_background_noise_" / f"{number}.wav", noise)
+        write_audio(root / "test" / "_silence_" / f"{number}.wav", noise[:RATE])
+    return {
+        f"{DATARC}.speech_commands_root": root / "train",
+        f"{DATARC}.speech_commands_test_root": root / "test",
+    }
+
+
+def speaker_identification(files: Sequence[Path], root: Path) -> dict[str, object]:
+    """SID. Each speaker says each digit in all three parts."""
+    places = {"train": 1, "dev": 2, "test": 3}
+    lines = []
+    for file in files:
+        digit, speaker, part, number = _facts(file)
+        name = f"id{10001 + SPEAKERS.index(speaker)}/{part}/{digit}_{number}.wav"
+        write_audio(root / "dev" / "wav" / name, _samples(file))
+        lines.append(f"{places[part]} {name}")
+    (root / "test" / "wav").mkdir(parents=True)
+    write_lines(root / "iden_split.txt", lines)
+    return {f"{DATARC}.file_path": root, f"{DATARC}.meta_data": root / "iden_split.txt"}
+
+
+def _strings(part: str) -> list[Recording]:
+    data = RECIPE / "data" / f"digits_{part}"
+    words, speakers = read_ctm(data / WORDS_CTM), read_scp(data / "utt2spk")
+    return [
+        Recording(name, speakers[name], tuple(words[name]), RECIPE / wav)
+        for name, wav in read_scp(data / "wav.scp").items()
+    ]
+
+
+def _facts(file: Path) -> tuple[int, str, str, int]:
+    """Digit, speaker, part and number of a recording."""
+    digit, speaker, number = file.stem.split("_")
+    part = "test" if int(number) < 5 else "dev" if int(number) < 10 else "train"
+    return int(digit), speaker, part, int(number)
+
+
+def _samples(file: Path) -> np.ndarray:
+    samples, rate = soundfile.read(file, dtype="float32")
+    return soxr.resample(samples, rate, RATE)
+
+
+if __name__ == "__main__":
+    main()
