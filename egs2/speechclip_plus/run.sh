@@ -14,25 +14,27 @@ custom_root=
 local_data_opts=
 
 help_message=$(cat << 'EOF'
-Usage: ./run.sh [--corpus mini|mini_hard|mini_words|mini_babel|flickr8k|spokencoco|vaani|afri_mcqa|custom] [--seed N] [options of speechclip.sh]
+Usage: ./run.sh [--corpus mini|mini_hard|mini_words|mini_babel|digits|flickr8k|spokencoco|vaani|afri_mcqa|custom] [--seed N] [options of speechclip.sh]
 
   --corpus mini        generated here, needs no network and no GPU; about ten minutes (default)
   --corpus mini_hard   the same, harder, in folders of its own; about twice as long
   --corpus mini_words  the same with 2,000 words, common and rare; about an hour
   --corpus mini_babel  mini's images described in English, Spanish and Swahili
+  --corpus digits      recordings of people who say digits, handwritten digits; fetched by --download true
   --corpus flickr8k    Flickr8k with the Flickr Audio Caption Corpus; paths in db.sh
   --corpus spokencoco  SpokenCOCO with MSCOCO's images; paths in db.sh
   --corpus vaani       Vaani: people in India describe images; paths in db.sh
   --corpus afri_mcqa   spoken questions about images in African languages; paths in db.sh
   --corpus custom      a folder of your own, named by --custom_root; README.md says what is in it
-  --download true      fetch flickr8k or spokencoco first (default false)
+  --download true      fetch digits, flickr8k or spokencoco first (default false)
   --custom_root DIR    folder of your own corpus
-  --seed N             seeds the mini corpus and the training (default 0)
+  --seed N             seeds mini or digits and the training (default 0)
 
 Examples
   ./run.sh                                                      mini, hybrid+
   ./run.sh --speechclip_config conf/tuning/mini_parallel.yaml   another architecture
   ./run.sh --stage 7                                            continue with the training
+  ./run.sh --corpus digits --download true
   ./run.sh --corpus flickr8k --ngpu 2
   ./run.sh --corpus flickr8k --download true
   ./run.sh --corpus spokencoco --speechclip_config conf/tuning/spokencoco_large_cascaded_plus.yaml
@@ -82,6 +84,20 @@ case "${corpus}" in
         elif [ "${corpus}" = mini_babel ]; then
             settings+=(--speechclip_config conf/tuning/mini_babel_parallel.yaml)
         fi;;
+    digits)
+        settings=(
+            --speechclip_config conf/tuning/digits_hybrid_plus.yaml
+            --speech_upstream downloads/digits/hubert
+            --clip_model downloads/digits/clip/mini_clip.json
+            --clip_pretrained downloads/digits/clip/mini_clip.safetensors
+            --test_sets "digits_test digits_strangers digits_five"
+            --audio_format wav
+            --dump_speech_states true
+            --min_wav_duration 0.1
+            --inference_nj 2
+            --num_threads 1
+            --ngpu 0
+        );;
     flickr8k)
         settings=(
             --speechclip_config conf/tuning/flickr8k_base_hybrid_plus.yaml
@@ -117,7 +133,7 @@ case "${corpus}" in
             settings+=(--vocab_from clip)
         fi;;
     *)
-        echo "run.sh: error: --corpus ${corpus} is unknown; choose mini, mini_hard, mini_words, mini_babel, flickr8k, spokencoco, vaani, afri_mcqa or custom" >&2
+        echo "run.sh: error: --corpus ${corpus} is unknown; choose mini, mini_hard, mini_words, mini_babel, digits, flickr8k, spokencoco, vaani, afri_mcqa or custom" >&2
         exit 2;;
 esac
 

@@ -18,17 +18,19 @@ languages=            # vaani, afri_mcqa: those to take, separated by commas; em
 test_only=false       # vaani, afri_mcqa: all recordings are for testing, see ./evaluate.sh
 difficulty=           # mini: default, hard, words or babel; empty: as the corpus is named
 mini_root=            # empty: downloads/<corpus>
+digits_opts=${DIGITS_OPTS:-}  # options of local/digits/teachers.py, e.g. "--clip_steps 100"
 mini_opts=${MINI_OPTS:-}  # options of local/mini/prepare.py, e.g. "--teacher_steps 100"
 
 help_message=$(cat << 'EOF'
-Usage: local/data.sh [--corpus mini|mini_hard|mini_words|mini_babel|flickr8k|spokencoco|vaani|afri_mcqa|custom] [--data_dir data] [--seed 0]
+Usage: local/data.sh [--corpus mini|mini_hard|mini_words|mini_babel|digits|flickr8k|spokencoco|vaani|afri_mcqa|custom] [--data_dir data] [--seed 0]
                      [--nj 2] [--python python3]
                      [--download false] [--download_dir downloads] [--custom_root DIR] [--max_bad 0.1]
                      [--allow_outside false] [--languages Hindi,Tamil] [--test_only false]
+                     [--digits_opts "options of local.digits.teachers"]
                      [--difficulty default|hard|words|babel] [--mini_root downloads/mini] [--mini_opts "options of local.mini.prepare"]
 
 Makes <data_dir>/<corpus>_train, _dev and _test. Where the corpora lie, db.sh says: FLICKR8K,
-SPOKENCOCO, MSCOCO, VAANI, AFRI_MCQA; environment variables of the same names win.
+FSDD, SPOKENCOCO, MSCOCO, VAANI, AFRI_MCQA; environment variables of the same names win.
 EOF
 )
 
@@ -45,6 +47,13 @@ case "${corpus}" in
         # shellcheck disable=SC2086
         ${python} -m local.mini.prepare --difficulty "${difficulty:-default}" --name "${corpus}" \
             --root "${mini_root:-downloads/${corpus}}" --data_dir "${data_dir}" --seed "${seed}" --nj "${nj}" ${mini_opts};;
+    digits)
+        fetched=${download_dir}/digits
+        if "${download}" && [ -z "${FSDD}" ]; then ${python} -m local.digits.download --target "${fetched}"; fi
+        if [ -z "${FSDD}" ] && [ -d "${fetched}/fsdd" ]; then FSDD=${fetched}/fsdd; fi
+        ${python} -m local.digits.prepare --root "${FSDD}" --target "${fetched}" --data_dir "${data_dir}" --seed "${seed}" --nj "${nj}"
+        # shellcheck disable=SC2086
+        ${python} -m local.digits.teachers --root "${fetched}" --train_dir "${data_dir}/digits_train" --seed "${seed}" --nj "${nj}" ${digits_opts};;
     flickr8k)
         if "${download}"; then
             FLICKR8K=${FLICKR8K:-${download_dir}/flickr8k}
@@ -75,6 +84,6 @@ case "${corpus}" in
         ${python} -m local.custom.prepare \
             --root "${custom_root}" "${checks[@]}";;
     *)
-        echo "local/data.sh: error: --corpus ${corpus} is unknown; choose mini, mini_hard, mini_words, mini_babel, flickr8k, spokencoco, vaani, afri_mcqa or custom" >&2
+        echo "local/data.sh: error: --corpus ${corpus} is unknown; choose mini, mini_hard, mini_words, mini_babel, digits, flickr8k, spokencoco, vaani, afri_mcqa or custom" >&2
         exit 2;;
 esac

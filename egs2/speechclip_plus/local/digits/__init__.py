@@ -1,0 +1,1 @@
+"""Digits: recordings of people who say digits, beside pictures of handwritten ones."""

@@ -1,0 +1,94 @@
+"""Strings of digits, spoken by joining one speaker's recordings of single digits."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+from local.mini.config import random_stream
+from local.shared.spoken_captions import SpokenCaption
+
+from espnet_plugin.utils.progress import progress
+
+from .strings import PICTURES, spoken, write_changed
+
+SPEAKERS = ("george", "jackson", "lucas", "nicolas")
+STRANGERS = ("theo", "yweweler")
+UTTERANCES = 5  # of each picture
+RATE = 16000
+# What training utterances vary in
+SPEED = 0.15  # at most so much faster and higher, or slower and lower
+TILT = 0.6  # weight of the sample before: below 0 high tones are louder, above 0 low ones
+SIGNAL_TO_NOISE = (10.0, 40.0)  # dB
+
+Recordings = Mapping[tuple[str, str, str], Sequence[Path]]  # (split, speaker, digit) → files
+Words = list[tuple[str, float, float]]  # word, start and end in seconds
+
+
+def join(files: Sequence[Path], words: Sequence[str], *, speed: float) -> tuple[np.ndarray, Words]:
+    """One waveform of several recordings, and when each word is spoken.
+
+    Args:
+        files: Recordings.
+        words: What is said in each.
+        speed: Played so much faster: 1.1 is a tenth faster and higher.
+
+    Returns:
+        Samples at 16 kHz, (samples,); word, start and end in seconds.
+    """
+    parts, timed, end = [], [], 0.0
+    for file, word in zip(files, words, strict=True):
+        samples, rate = soundfile.read(file, dtype="float32")
+        parts.append(soxr.resample(samples, rate * speed, RATE))
+        start, end = end, end + len(parts[-1]) / RATE
+        timed.append((word, start, end))
+    return np.concatenate(parts), timed
+
+
+def vary(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The samples as through another microphone in another room, (samples,)."""
+    varied = samples + rng.uniform(-TILT, TILT) * np.concatenate(([0.0], samples[:-1]))
+    loudness = np.sqrt(np.mean(varied**2))
+    noise = rng.standard_normal(len(samples)) * 10 ** (-rng.uniform(*SIGNAL_TO_NOISE) / 20)
+    return varied + loudness * noise
+
+
+def speak(
+    name: str, strings: Sequence[str], recordings: Recordings, folder: Path, *, seed: int
+) -> tuple[list[SpokenCaption], dict[str, Words]]:
+    """Write ``wavs/<utterance>.wav`` of a set: five utterances of each string's picture.
+
+    Returns:
+        The set's spoken captions; utterance → its words with their times.
+    """
+    rng = random_stream(seed, f"{name} speech")
+    split = name if name in PICTURES else "test"
+    speakers = STRANGERS if name == "strangers" else SPEAKERS
+    captions, times = [], {}
+    for string in progress(strings, description=f"speech of {name}", unit="picture"):
+        for number in range(UTTERANCES):
+            speaker = speakers[rng.integers(len(speakers))]
+            pools = [recordings[split, speaker, digit] for digit in string]
+            files = [pool[rng.integers(len(pool))] for pool in pools]
+            speed = 1.0 + rng.uniform(-SPEED, SPEED) if split == "train" else 1.0
+            utterance = f"{name}_{string}_{number}"
+            path = folder / "wavs" / f"{utterance}.wav"
+            samples, times[utterance] = join(files, spoken(string).split(), speed=speed)
+            if split == "train":
+                samples = vary(samples, rng)
+            samples /= max(1.0, np.abs(samples).max())
+            file = io.BytesIO()
+            soundfile.write(file, samples, RATE, format="WAV")
+            write_changed(path, file.getvalue())
+            picture = f"{split}_{string}"
+            image_file = str(folder / "images" / f"{picture}.png")
+            captions.append(
+                SpokenCaption(
+                    name, utterance, picture, str(path), image_file, speaker, spoken(string)
+                )
+            )
+    return captions, times

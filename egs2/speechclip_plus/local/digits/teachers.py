@@ -1,0 +1,158 @@
+"""Train the digits corpus's small CLIP on handwriting, and its small HuBERT on training's voices.
+
+python -m local.digits.teachers --root downloads/digits
+
+The CLIP reads strings of one to five digits in order. It sees training's handwriting, and neither
+speech nor the strings of dev and test. The HuBERT hears training's recordings, without their words.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+from local.mini.config import EncoderConfig, TeacherConfig, random_stream
+from local.mini.encoder import pretrain_hubert
+from local.mini.teacher import TeacherBatch, normalise, save_clip, text_to_image_recall, train_clip
+from local.mini.teacher_text import ReducedTokenizer
+from PIL import Image
+
+from espnet_plugin.data.freshness import is_made_from, made_from, write_record
+from espnet_plugin.utils.command import LOG_FORMAT, command_errors
+
+from .strings import WORDS, draw_strings, handwriting, paint, spoken
+
+VERSION = 1  # raise it when the code makes other models
+CLIP_SIZE = 64  # pixels that the small CLIP sees
+TEACHER = TeacherConfig(steps=450, vision_layers=(1, 1, 1, 1), vision_width=32, text_layers=2)
+LONGEST = 5  # digits; short strings show early what a digit looks like
+ENCODER = EncoderConfig(steps=400)
+
+
+def seen(picture: Image.Image) -> np.ndarray:
+    """What the small CLIP sees of an image, uint8 (CLIP_SIZE, CLIP_SIZE, 3)."""
+    size = (CLIP_SIZE, CLIP_SIZE)
+    return np.asarray(picture.convert("RGB").resize(size, Image.Resampling.BICUBIC))
+
+
+class StringSampler:
+    """Endless new strings in training's handwriting, without those of dev and test."""
+
+    def __init__(self, config: TeacherConfig, tokenizer: ReducedTokenizer, seed: int) -> None:
+        strings = draw_strings(seed)
+        held_out = ("dev", "test", "five")
+        self._held_out = frozenset(string for name in held_out for string in strings[name])
+        self._config = config
+        self._tokenizer = tokenizer
+        self._images = handwriting("train", seed)
+        self._rng = random_stream(seed, "teacher strings")
+
+    def draw(self) -> TeacherBatch:
+        """Draw a batch of pictures with their texts, followed by texts that are nearly right."""
+        number = self._config.batch_size
+        strings = [self._string() for _ in range(number)]
+        pictures = [seen(paint(string, self._images, self._rng)) for string in strings]
+        texts = [self._words(string) for string in strings]
+        for index in range(round(self._config.wrong_texts * number)):
+            texts.append(self._words(self._almost(strings[index % number])))
+        return TeacherBatch(normalise(np.stack(pictures)), self._tokenizer.encode(texts))
+
+    def _string(self) -> str:
+        while True:
+            digits = self._rng.integers(10, size=self._rng.integers(1, LONGEST + 1))
+            string = "".join(map(str, digits))
+            if string not in self._held_out:
+                return string
+
+    def _words(self, string: str) -> list[str]:
+        """Its words; half of the time some are said twice, as a keyword extractor may."""
+        repeat = self._rng.random() * 0.5 if self._rng.random() < 0.5 else 0.0
+        return [
+            word
+            for word in spoken(string).split()
+            for _ in range(1 + int(self._rng.random() < repeat))
+        ]
+
+    def _almost(self, string: str) -> str:
+        """The string with one digit exchanged for another, or two digits for each other."""
+        digits = list(string)
+        one, two = self._rng.integers(len(digits), size=2)
+        if digits[one] != digits[two] and self._rng.random() < 0.7:
+            digits[one], digits[two] = digits[two], digits[one]
+        else:
+            digits[one] = str((int(digits[one]) + self._rng.integers(1, 10)) % 10)
+        return "".join(digits)
+
+
+def train_teacher(root: Path, *, config: TeacherConfig, seed: int) -> None:
+    """Train and save into ``root/clip``; report recall on the pictures of dev, test and five."""
+    torch.manual_seed(seed)
+    tokenizer = ReducedTokenizer(WORDS)
+    sampler = StringSampler(config, tokenizer, seed)
+    model = train_clip(config, sampler.draw, tokenizer, image_size=CLIP_SIZE)
+    save_clip(model, config, tokenizer, root / "clip", image_size=CLIP_SIZE, seed=seed)
+    for name in ("dev", "test", "five"):
+        strings = draw_strings(seed)[name]
+        files = {string: next((root / "images").glob(f"*_{string}.png")) for string in strings}
+        pictures = {string: seen(Image.open(file)) for string, file in files.items()}
+        captions = [(string, spoken(string)) for string in strings]
+        recalls = text_to_image_recall(model, tokenizer, pictures, captions)
+        logging.info(f"small CLIP: {name} text→image R@1/5/10 {recalls}")
+
+
+def train_encoder(root: Path, *, config: EncoderConfig, seed: int) -> None:
+    """Pre-train on the training recordings and save into ``root/hubert``."""
+    ids = sorted(path.stem for path in (root / "wavs").glob("train_*.wav"))
+    pretrain_hubert(config, root / "wavs", ids, root / "hubert", seed=seed)
+
+
+def make(part: str, root: Path, data: Path, *, steps: int, seed: int) -> None:
+    """Train ``clip`` or ``hubert`` unless the one in ``root`` was made in the same way."""
+    config = replace(TEACHER if part == "clip" else ENCODER, steps=steps)
+    speech = data / "wav.scp" if part == "hubert" else None
+    record = made_from(version=VERSION, seed=seed, config=config, speech=speech)
+    if is_made_from(root / f".{part}", record):
+        logging.info(f"{part}: finished before, kept")
+        return
+    if part == "clip":
+        train_teacher(root, config=config, seed=seed)
+    else:
+        train_encoder(root, config=config, seed=seed)
+    write_record(root / f".{part}", record)
+
+
+@command_errors("digits")
+def main(cmd: list[str] | None = None) -> None:
+    """Train both, at the same time where there are two processes."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--root", type=Path, default=Path("downloads/digits"))
+    parser.add_argument("--train_dir", type=Path, default=Path("data/digits_train"))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--nj", type=int, default=2, help="processes at a time")
+    parser.add_argument("--clip_steps", type=int, default=TEACHER.steps)
+    parser.add_argument("--hubert_steps", type=int, default=ENCODER.steps)
+    args = parser.parse_args(cmd)
+    with ProcessPoolExecutor(
+        min(args.nj, 2), mp_context=get_context("spawn"), initializer=_one_thread_each
+    ) as pool:
+        running = [
+            pool.submit(make, part, args.root, args.train_dir, steps=steps, seed=args.seed)
+            for part, steps in (("clip", args.clip_steps), ("hubert", args.hubert_steps))
+        ]
+        for training in running:
+            training.result()
+
+
+def _one_thread_each() -> None:
+    torch.set_num_threads(1)
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+
+
+if __name__ == "__main__":
+    main()
