@@ -32,7 +32,8 @@ def recover_ids(rows: Tensor, table: Tensor) -> list[int]:
     absent = [row for row, ids in enumerate(matches) if not ids]
     if absent:
         raise ValueError(
-            f"rows of the reduced token table not in the whole one: {len(absent)}, first: {absent[0]}"
+            f"rows of the reduced token table that the whole one lacks: {len(absent)}, "
+            f"first: {absent[0]}"
         )
     ambiguous = [(row, ids) for row, ids in enumerate(matches) if len(ids) > 1]
     if ambiguous:
