@@ -109,7 +109,7 @@ def _convert(checkpoint: ReleasedCheckpoint, target: Path) -> tuple[dict[str, An
     if mapped.unknown:
         named = ", ".join(sorted(mapped.unknown)[:5])
         raise ValueError(
-            f"weights that no SpeechCLIP has, or has once: {len(mapped.unknown)}, e.g. {named}"
+            f"weights that no SpeechCLIP has, or has once only ({len(mapped.unknown)}): {named}"
         )
     _check_copies(checkpoint.weights)
     notes = [f"{key} {value}" for key, value in checkpoint.progress.items()]

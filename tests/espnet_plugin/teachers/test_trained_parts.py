@@ -115,14 +115,14 @@ def test_parts_of_a_batch_keep_gradients_in_float32(build, monkeypatch) -> None:
 
 def test_what_cannot_be_trained_is_said(tmp_path) -> None:
     conf = {"model": str(tiny_hubert_dir(tmp_path))}
-    with pytest.raises(ValueError, match="train_layers: got 3, but .* has 2 layers"):
+    with pytest.raises(ValueError, match="train_layers: got 3, but .* has 2 in its"):
         build_speech_encoder({"speech_encoder_conf": {**conf, "train_layers": 3}})
     with pytest.raises(ValueError, match=r"speech_encoder_conf.lora .*rank.* known: r, lora_alpha"):
         build_speech_encoder({"speech_encoder_conf": {**conf, "lora": {"rank": 3}}})
     for options, message in (
         ({"lora": True}, r"lora: True holds no options; give {r: 8}"),
         ({"lora": {}}, r"lora: {} holds no options; give {r: 8}"),
-        ({"train_layers": 1}, "got 1, but Bare has 0 layers"),
+        ({"train_layers": 1}, "got 1, but Bare has 0 in its"),
         ({"lora": {"r": 2}}, "Bare has no attribute lora_modules"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -12,7 +12,7 @@ from espnet_plugin.train.preprocessor import SpeechCLIPPreprocessor
     [
         (np.zeros(0, np.float32), "empty"),
         (np.full(4, np.nan, np.float32), "NaN"),
-        (np.zeros((4, 2), np.float32), "2 channels"),
+        (np.zeros((4, 2), np.float32), "channels: 2"),
     ],
 )
 def test_bad_speech_is_refused(speech: np.ndarray, message: str) -> None:
