@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from espnet_plugin.inference.speechclip import SpeechCLIP
+from espnet_plugin.inference.utterance import MAX_SECONDS
 from espnet_plugin.pretrained.storage import load_with_choices
 
 if TYPE_CHECKING:
@@ -55,7 +56,11 @@ class SpeechCLIPInference(SpeechCLIP):
         name_or_path: str | Path,
         *,
         device: str | torch.device | None = None,
-        **options: Any,
+        dtype: str = "float32",
+        max_seconds: float = MAX_SECONDS,
+        trust_remote_code: bool = False,
     ) -> SpeechCLIPInference:
         """Loads a local model or a published one, as :meth:`SpeechCLIP.from_pretrained` does."""
-        return cls(None, name_or_path, device=device, **options)
+        options = {"dtype": dtype, "max_seconds": max_seconds}
+        trusted = {"trust_remote_code": trust_remote_code}
+        return cls(None, name_or_path, device=device, **options, **trusted)
