@@ -227,9 +227,10 @@ class Catalog:
         """Forgets a file; its vectors stay until the index is compacted."""
         self._all("DELETE FROM files WHERE path = ?", (os.fsencode(path),))
 
-    def has_vectors(self, content: bytes) -> bool:
-        """Whether a content has vectors, whatever its file's name."""
-        return bool(self._all("SELECT 1 FROM vectors WHERE content = ? LIMIT 1", (content,)))
+    def has_vectors(self, content: bytes, *, windows: bool) -> bool:
+        """Whether a content has vectors of a recording's windows, or else of an image."""
+        query = "SELECT 1 FROM vectors WHERE content = ? AND (start IS NOT NULL) = ? LIMIT 1"
+        return bool(self._all(query, (content, windows)))
 
     def add_vector(self, row: int, content: bytes, window: Window) -> None:
         """Gives a row to a window of a content."""

@@ -240,8 +240,11 @@ class _Run:
                     if stamp is not None and content == file[1]
                 ]
                 with self.catalog.transaction():
-                    has = self.catalog.has_vectors
-                    new = {content: found for _, content, found, _ in here if not has(content)}
+                    new = {
+                        content: found
+                        for path, content, found, _ in here
+                        if not self._is_known(path, content)
+                    }
                     if new:
                         self._append(new)
                     for path, content, _, stamp in here:
@@ -270,7 +273,7 @@ class _Run:
         new = {
             content: file
             for file, content in zip(batch, contents, strict=True)
-            if isinstance(content, bytes) and not self.catalog.has_vectors(content)
+            if isinstance(content, bytes) and not self._is_known(file[0], content)
         }
         # a recording is embedded in this thread, which an interrupt ends at once
         mapped = readers.map if is_image(batch[0][0]) else map
@@ -285,13 +288,17 @@ class _Run:
             for (path, stamp), content in zip(batch, contents, strict=True):
                 if isinstance(content, str):
                     self._skip(path, content)
-                elif not self.catalog.has_vectors(content):
+                elif not self._is_known(path, content):
                     self._skip(path, read[content])
                 else:
                     self.catalog.put(path, stamp, content)
                     self.result.recognised += 1
         self.result.embedded += len(good)
         self.result.recognised -= len(good)
+
+    def _is_known(self, path: str, content: bytes) -> bool:
+        """Whether it has vectors; a recording that is renamed to an image has none."""
+        return self.catalog.has_vectors(content, windows=not is_image(path))
 
     def _read(self, file: tuple[str, str]) -> Any:
         """The image, or a recording's windows, or what is wrong with it."""

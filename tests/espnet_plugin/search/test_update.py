@@ -116,6 +116,17 @@ def test_recordings_among_pictures(pictures: Path, tmp_path: Path) -> None:
     assert len(found(index)) == 4
 
 
+def test_a_recording_under_an_images_name_is_unreadable(pictures: Path, tmp_path: Path) -> None:
+    one = recording(pictures / "a.wav", 3, 30)
+    update(tmp_path / "index", pictures)
+    renamed = one.rename(pictures / "a.png")
+    done = update(tmp_path / "index", pictures)
+    assert list(done.unreadable) == [str(renamed)]
+    assert (done.images, done.recordings, done.recognised) == (7, 0, 0)
+    update(tmp_path / "anew", pictures)
+    assert found(tmp_path / "index") == found(tmp_path / "anew")
+
+
 def test_recordings_are_left_alone_if_nothing_embeds_them(pictures: Path, tmp_path: Path) -> None:
     recording(pictures / "a.wav", 3)
     done = update(tmp_path / "index", pictures, embed_recording=None)
