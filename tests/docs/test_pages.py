@@ -104,17 +104,25 @@ def trainings(name: str, system: str) -> dict[str, dict[str, float]]:
     return sweep(name)["hybrid_plus_annealed" if system == "first form" else system]
 
 
+DETAILS = "egs2/speechclip_plus/results/README.md"
+
+
 def results_page() -> str:
-    return (PROJECT / "egs2/speechclip_plus/RESULTS.md").read_text(encoding="utf-8")
+    return (PROJECT / DETAILS).read_text(encoding="utf-8")
 
 
-def mean(system: str, measure: str, corpus: str) -> str:
-    """In %, over the trainings of a system on mini-words ("words") or mini's "0", "1" or "2"."""
-    name = {"words": "mini_words", "0": "mini_annealed"}.get(corpus, "mini_annealed_corpora")
+def mean(system: str, measure: str, corpus: str) -> float:
+    """In %, over the trainings of a system on a corpus; "1" and "2" are mini's."""
+    name = {
+        "digits": "digits",
+        "strangers": "digits_strangers",
+        "five": "digits_five",
+        "words": "mini_words",
+    }.get(corpus, "mini_annealed_corpora")
     found = trainings(name, system).items()
     values = [run[measure] for seed, run in found if "/" not in seed or seed[0] == corpus]
-    assert len(values) == {"words": 5, "0": 10, "1": 3, "2": 3}[corpus]
-    return f"{100 * sum(values) / len(values):.1f}"
+    assert len(values) == (3 if corpus in "12" else 5)
+    return 100 * sum(values) / len(values)
 
 
 def cells(page: str, label: str) -> list[str]:
@@ -125,24 +133,62 @@ def cells(page: str, label: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("label", "system", "branch"),
+    ("label", "system", "measure"),
     [
-        ("hybrid+, cascaded branch", "hybrid_plus", "cascaded"),
-        ("hybrid+, parallel branch", "hybrid_plus", "parallel"),
-        ("hybrid+ annealed, cascaded branch", "hybrid_plus_annealed", "cascaded"),
-        ("hybrid+ annealed, both branches", "hybrid_plus_annealed", "fusion"),
+        ("Image found first, hybrid+ |", "hybrid_plus", "fusion.speech_to_image.recall@1"),
+        ("Image found first, ours", "hybrid_plus_annealed", "fusion.speech_to_image.recall@1"),
+        ("Words named, hybrid+ |", "hybrid_plus", "keywords.content_word_recall"),
+        ("Words named, ours", "hybrid_plus_annealed", "keywords.content_word_recall"),
+        ("Named words that are right, hybrid+ |", "hybrid_plus", "keywords.content_word_hit@1"),
+        ("Named words that are right, ours", "hybrid_plus_annealed", "keywords.content_word_hit@1"),
     ],
 )
-def test_the_readmes_recall_is_that_of_the_sweeps(label: str, system: str, branch: str) -> None:
-    measure = f"{branch}.speech_to_image.recall@1"
-    means = [mean(system, measure, corpus) for corpus in ("words", "1", "2", "0")]
-    assert cells("README.md", label) == means
+def test_the_readmes_results_are_those_of_the_sweeps(
+    label: str, system: str, measure: str
+) -> None:
+    corpora = ("digits", "strangers", "words", "1", "2")
+    means = [mean(system, measure, corpus) for corpus in corpora]
+    shown = [float(cell) for cell in cells("README.md", label)]
+    assert shown == pytest.approx(means, abs=0.0501)
 
 
-def test_the_readmes_teacher_is_that_of_the_demo() -> None:
-    file = PROJECT / "egs2" / "speechclip_plus" / "results" / "mini_demo" / "scores.json"
-    recall = json.loads(file.read_text(encoding="utf-8"))["teacher"]["text_to_image"]["recall@1"]
-    assert cells("README.md", "teacher")[-1] == f"{100 * recall:.1f}"
+ONE_PAGE = {  # label → sweep of the papers' first three, of the hybrids and ours
+    "digits": "digits",
+    "digits, new voices": "digits_strangers",
+    "mini": "mini_annealed",
+    "mini-words": "mini_words",
+    "mini-hard": "mini_hard_pairs",
+}
+ONE_PAGES_MEASURES = {
+    "image found first by keywords": "cascaded.speech_to_image.recall@1",
+    "image found first by all branches": "fusion.speech_to_image.recall@1",
+    "words named": "keywords.content_word_recall",
+    "named words that are right": "keywords.content_word_hit@1",
+}
+
+
+def test_the_one_page_has_the_means_of_the_sweeps() -> None:
+    text = (PROJECT / "egs2/speechclip_plus/RESULTS.md").read_text(encoding="utf-8")
+    heading, _, *rows = re.findall(r"^\|(.*)\|$", text, re.MULTILINE)
+    systems = [SYSTEMS[cell.strip()] for cell in heading.split("|")[2:]]
+    corpus, compared = "", 0
+    for row in rows:
+        first, label, *shown = (cell.strip() for cell in row.split("|"))
+        corpus = first or corpus
+        for system, cell in zip(systems, shown, strict=True):
+            if cell == "–":
+                continue
+            early = ("parallel", "cascaded", "cascaded_plus")
+            name = "mini_sweep" if system in early else ONE_PAGE[corpus]
+            runs = list(trainings(name, system).values())
+            measure = ONE_PAGES_MEASURES[label]
+            if system in early and label == "image found first by all branches":
+                branch = "parallel" if system == "parallel" else "cascaded"
+                measure = f"{branch}.speech_to_image.recall@1"
+            mean = 100 * np.mean([run[measure] for run in runs])
+            assert float(cell) == pytest.approx(mean, abs=0.0501), (corpus, label, system)
+            compared += 1
+    assert compared == 65
 
 
 SYSTEMS = {
@@ -153,6 +199,7 @@ SYSTEMS = {
     "hybrid+": "hybrid_plus",
     "hybrid+ annealed": "hybrid_plus_annealed",
     "annealed": "hybrid_plus_annealed",
+    "ours": "hybrid_plus_annealed",
     "first form": "first form",
     "full recipe": "hybrid_plus_annealed",
     "without annealed choice": "hybrid_plus_annealed.hard_choice",
@@ -170,6 +217,7 @@ MEASURES = {
     "precision": "keywords.precision",
     "duplicates": "keywords.duplicate_rate",
     "boundary F, 50 ms": "keywords.boundaries.f_score",
+    "boundary F, 20 ms": "keywords.boundaries_20ms.f_score",
 }
 
 
@@ -185,9 +233,9 @@ def measure_of(label: str) -> str | None:
 
 
 def result_tables() -> Iterator[tuple[str, list[str], list[list[str]]]]:
-    """Sweep, heading and rows of each table of RESULTS.md that a sweep is behind."""
+    """Sweep, heading and rows of each detailed table that a sweep is behind."""
     page = results_page()
-    for name, table in re.findall(r"\(results/(\w+)/sweep\.json\)\n\n((?:\|.*\n)+)", page):
+    for name, table in re.findall(r"\((\w+)/sweep\.json\)\n\n((?:\|.*\n)+)", page):
         rows = [
             [cell.strip(" *") for cell in line.strip("|").split("|")] for line in table.splitlines()
         ]
@@ -213,7 +261,7 @@ def test_the_results_are_those_of_the_sweeps() -> None:
                 if deviation:
                     assert deviation[0] == pytest.approx(100 * np.std(values, ddof=1), abs=0.0501)
                 compared += 1
-    assert compared == 197
+    assert compared == 272
 
 
 def test_the_longer_trainings_are_those_of_their_sweep() -> None:
@@ -258,7 +306,7 @@ def test_the_cost_of_training_is_that_of_the_sweeps() -> None:
     corpora = [training_cpu("mini_annealed_corpora", corpus) for corpus in ("1/", "2/")]
     said = re.search(r"Training takes ([\d.]+) and ([\d.]+) times hybrid\+'s", results_page())
     assert said.groups() == tuple(f"{times:.2f}" for times in corpora)
-    (words,) = cells("egs2/speechclip_plus/RESULTS.md", "training CPU time")[1:]
+    (words,) = cells(DETAILS, "training CPU time")[1:]
     assert words == f"{training_cpu('mini_words', ''):.2f}"
 
 
@@ -276,7 +324,7 @@ def test_what_is_told_apart_on_mini_hard_is_that_of_the_sweep() -> None:
 
 def test_the_number_of_keywords_is_that_of_the_sweep() -> None:
     counts = load_sweep("mini_sweep")["counts"]
-    said = cells("egs2/speechclip_plus/RESULTS.md", "keywords per utterance")
+    said = cells(DETAILS, "keywords per utterance")
     names = ("cascaded", "cascaded_plus", "hybrid", "hybrid_plus")
     assert said == ["–", *(f"{counts[name]['keywords'][0]:.1f}" for name in names)]
     correlations = re.search(r"duration ([\d.]+) \(cascaded\+\) and ([\d.]+) ", results_page())
