@@ -193,7 +193,7 @@ def test_constraints_are_exact(name: str) -> None:
 
 def test_make_demo_says_where_it_was_called() -> None:
     shown = subprocess.run(["make", "-n", "-C", str(ROOT), "demo"], text=True, capture_output=True)
-    assert f'SPEECHCLIP_CALLED_FROM="{ROOT}" ./run.sh --corpus mini' in shown.stdout
+    assert f'SPEECHCLIP_CALLED_FROM="{ROOT}" scripts/demo.sh --only' in shown.stdout
 
 
 def test_make_passes_the_build_of_pytorch_on(tmp_path: Path) -> None:

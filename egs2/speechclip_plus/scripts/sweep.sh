@@ -36,7 +36,7 @@ scripts/utils/print_options.sh "$0")
 . utils/parse_options.sh
 [[ ${jobs} =~ ^[1-9][0-9]*$ ]] || { echo "sweep.sh: error: --jobs must be a positive integer, got ${jobs}" >&2; exit 2; }
 [[ ${corpus_seeds} =~ ^[0-9]+(\ +[0-9]+)*$ ]] || { echo "sweep.sh: error: --corpus_seeds must be numbers, got '${corpus_seeds}'" >&2; exit 2; }
-[[ ${evaluate_on} =~ ^[a-z_]+$ ]] || { echo "sweep.sh: error: --evaluate_on takes the end of a set's name, such as test or dev, not '${evaluate_on}'" >&2; exit 2; }
+[[ ${evaluate_on} =~ ^[a-z_]+$ && ${evaluate_on} != train ]] || { echo "sweep.sh: error: --evaluate_on takes the end of a set's name, such as test or dev, not '${evaluate_on}'" >&2; exit 2; }
 [ $# -eq 0 ] || { echo "sweep.sh: error: no positional arguments are taken: $*" >&2; exit 2; }
 [ -x ./run.sh ] || { echo "sweep.sh: error: run it from the recipe's folder: scripts/sweep.sh" >&2; exit 2; }
 if [ -n "${show}" ]; then

@@ -11,7 +11,7 @@ from local.mini.config import DIFFICULTIES
 from local.mini.teacher import (
     SceneSampler,
     model_config,
-    text_to_image_recall,
+    recall_on_test,
     train_teacher,
 )
 from local.mini.teacher_text import ReducedTokenizer
@@ -48,7 +48,7 @@ def test_a_collapsed_teacher_finds_nothing(tiny_config):
     model = open_clip.model.CLIP(**settings)
     for parameter in model.parameters():
         parameter.data.zero_()
-    assert text_to_image_recall(model, tiny_config, "test")[0] == 0.0
+    assert recall_on_test(model, tiny_config)[0] == 0.0
 
 
 def test_batches_hold_right_texts_and_as_many_wrong_ones(tiny_config):

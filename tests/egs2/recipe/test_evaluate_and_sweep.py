@@ -271,7 +271,7 @@ def test_sweep_with_several_runs_at_a_time(sweep: Path) -> None:
     assert len((sweep / "exp/sweep_mini/runs.tsv").read_text().splitlines()) == 4
     for options, message in (
         (["--corpus_seeds", "x"], "--corpus_seeds must be numbers"),
-        (["--evaluate_on", "train"], "--evaluate_on takes test or dev"),
+        (["--evaluate_on", "train"], "--evaluate_on takes the end of a set's name"),
         (["--jobs", "0"], "--jobs must be a positive integer"),
     ):
         bad = run(sweep, "scripts/sweep.sh", *options)
