@@ -62,7 +62,7 @@ def test_several_training_sets_are_refused(tiny_corpus, tmp_path) -> None:
         text = (tiny_corpus.data / file).read_text()
         (tmp_path / file).write_text("".join(f"x{line}\n" for line in text.splitlines()))
     dataset = combined(Dataset(tiny_corpus.data), Dataset(tmp_path))
-    with pytest.raises(ValueError, match="lists 2 sets"):
+    with pytest.raises(ValueError, match=r"sets in dataset.train: 2"):
         unique_image_batches(dataset, [], collate_fn=list, **OPTIONS)
 
 
