@@ -62,7 +62,7 @@ while [ $# -gt 0 ]; do
 done
 
 case "${corpus}" in
-    mini|mini_hard|mini_words|mini_babel)
+    mini|mini_hard|mini_words|mini_babel|digits)
         settings=(
             --speechclip_config conf/tuning/mini_hybrid_plus.yaml
             --speech_upstream "downloads/${corpus}/hubert"
@@ -83,21 +83,12 @@ case "${corpus}" in
             )
         elif [ "${corpus}" = mini_babel ]; then
             settings+=(--speechclip_config conf/tuning/mini_babel_parallel.yaml)
+        elif [ "${corpus}" = digits ]; then
+            settings+=(
+                --speechclip_config conf/tuning/digits_hybrid_plus.yaml
+                --test_sets "digits_test digits_strangers digits_five"
+            )
         fi;;
-    digits)
-        settings=(
-            --speechclip_config conf/tuning/digits_hybrid_plus.yaml
-            --speech_upstream downloads/digits/hubert
-            --clip_model downloads/digits/clip/mini_clip.json
-            --clip_pretrained downloads/digits/clip/mini_clip.safetensors
-            --test_sets "digits_test digits_strangers digits_five"
-            --audio_format wav
-            --dump_speech_states true
-            --min_wav_duration 0.1
-            --inference_nj 2
-            --num_threads 1
-            --ngpu 0
-        );;
     flickr8k)
         settings=(
             --speechclip_config conf/tuning/flickr8k_base_hybrid_plus.yaml
