@@ -17,24 +17,25 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-import soundfile
-import soxr
-import yaml
-
 from espnet_plugin.data.alignments import WORDS_CTM, read_ctm
+from espnet_plugin.data.audio import read_mono
 from espnet_plugin.data.scp import read_scp
-from espnet_plugin.utils.atomic import write_text
 from espnet_plugin.utils.command import command_errors
 from tests.front_end.sequence_tasks import phone_recognition
-from tests.front_end.utterance_tasks import DATARC, KEYWORDS, speaker_id
+from tests.front_end.small_superb import write_data
+from tests.front_end.utterance_tasks import (
+    DATARC,
+    KEYWORDS,
+    one_second,
+    speaker_id,
+    with_noises,
+)
 from tests.front_end.voices import RATE, Recording, write_audio, write_lines
 
 logger = logging.getLogger(__name__)
 
 RECIPE = Path(__file__).parents[2] / "egs2" / "speechclip_plus"
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
-NOISES = 4
 
 
 def main(cmd: Sequence[str] | None = None) -> None:
@@ -68,12 +69,7 @@ def make_corpora(fsdd: Path, directory: Path) -> Path:
         "SID": speaker_identification(files, directory / "SID"),
         "PR": phone_recognition(strings, directory / "PR", len(strings["train"])),
     }
-    path = directory / "data.yaml"
-    options = {
-        name: {key: str(v) if isinstance(v, Path) else v for key, v in given.items()}
-        for name, given in tasks.items()
-    }
-    write_text(path, yaml.safe_dump({"tasks": options}, sort_keys=False))
+    path = write_data(directory, tasks)
     logger.info(f"{path}: {', '.join(tasks)}")
     return path
 
@@ -87,20 +83,10 @@ def keyword_spotting(files: Sequence[Path], root: Path) -> dict[str, object]:
     }
     for file in files:
         digit, speaker, part, number = _facts(file)
-        samples = _samples(file)[:RATE]
-        samples = np.pad(samples, (0, RATE - len(samples)))
         folder = root / ("test" if part == "test" else "train") / KEYWORDS[digit]
         name = file.stem if part == "test" else f"{ids[speaker, part]}_nohash_{number}"
-        write_audio(folder / f"{name}.wav", samples)
-    rng = np.random.default_rng(0)
-    for number in range(NOISES):
-        noise = 0.01 * (number + 1) * rng.standard_normal(3 * RATE)
-        write_audio(root / "train" / "_background_noise_" / f"{number}.wav", noise)
-        write_audio(root / "test" / "_silence_" / f"{number}.wav", noise[:RATE])
-    return {
-        f"{DATARC}.speech_commands_root": root / "train",
-        f"{DATARC}.speech_commands_test_root": root / "test",
-    }
+        write_audio(folder / f"{name}.wav", one_second(read_mono(str(file), RATE)))
+    return with_noises(root)
 
 
 def speaker_identification(files: Sequence[Path], root: Path) -> dict[str, object]:
@@ -110,7 +96,7 @@ def speaker_identification(files: Sequence[Path], root: Path) -> dict[str, objec
     for file in files:
         digit, speaker, part, number = _facts(file)
         name = f"id{10001 + SPEAKERS.index(speaker)}/{part}/{digit}_{number}.wav"
-        write_audio(root / "dev" / "wav" / name, _samples(file))
+        write_audio(root / "dev" / "wav" / name, read_mono(str(file), RATE))
         lines.append(f"{places[part]} {name}")
     (root / "test" / "wav").mkdir(parents=True)
     write_lines(root / "iden_split.txt", lines)
@@ -131,11 +117,6 @@ def _facts(file: Path) -> tuple[int, str, str, int]:
     digit, speaker, number = file.stem.split("_")
     part = "test" if int(number) < 5 else "dev" if int(number) < 10 else "train"
     return int(digit), speaker, part, int(number)
-
-
-def _samples(file: Path) -> np.ndarray:
-    samples, rate = soundfile.read(file, dtype="float32")
-    return soxr.resample(samples, rate, RATE)
 
 
 if __name__ == "__main__":

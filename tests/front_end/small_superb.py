@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import yaml
@@ -58,11 +58,17 @@ def make_small_corpora(mini: Path, directory: Path, *, tasks: Sequence[str], siz
         if root.exists():
             raise FileExistsError(f"{root} already exists; remove it or choose another directory")
         root.mkdir(parents=True)
-        given = WRITERS[name](recordings, root, size)
-        options[name] = {
-            key: str(value) if isinstance(value, Path) else value for key, value in given.items()
-        }
+        options[name] = WRITERS[name](recordings, root, size)
         logger.info(f"{name}: {root}")
+    return write_data(directory, options)
+
+
+def write_data(directory: Path, tasks: Mapping[str, Mapping[str, object]]) -> Path:
+    """Writes a data.yaml that names the corpora by each task's options; returns it."""
+    options = {
+        name: {key: str(v) if isinstance(v, Path) else v for key, v in given.items()}
+        for name, given in tasks.items()
+    }
     path = directory / "data.yaml"
     write_text(path, yaml.safe_dump({"tasks": options}, sort_keys=False))
     return path

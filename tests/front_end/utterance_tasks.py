@@ -36,7 +36,6 @@ def speech_commands(splits: Splits, root: Path, size: int) -> dict[str, object]:
     """KS. Ten other words replace the commands, which the corpus lacks."""
     things = [thing for thing, _ in _things(splits["train"]).most_common(16)]
     commands, others = dict(zip(things, KEYWORDS, strict=False)), things[len(KEYWORDS) :]
-    rng = np.random.default_rng(0)
     speakers = {
         voice: speaker_id(index, is_valid=index % 4 == 0)
         for index, voice in enumerate(by_speaker(splits["train"]))
@@ -58,6 +57,12 @@ def speech_commands(splits: Splits, root: Path, size: int) -> dict[str, object]:
             path = root / "test" / folder / f"{phrase.recording.name}.wav"
             write_audio(path, _spoken(phrase))
             counts[folder] += 1
+    return with_noises(root)
+
+
+def with_noises(root: Path) -> dict[str, object]:
+    """Adds the noises that KS needs beside the words; returns its options."""
+    rng = np.random.default_rng(0)
     for number in range(4):
         noise = 0.01 * (number + 1) * rng.standard_normal(3 * RATE)
         write_audio(root / "train" / "_background_noise_" / f"{number}.wav", noise)
@@ -135,8 +140,12 @@ def _things(recordings: Sequence[Recording]) -> Counter[str]:
 def _spoken(phrase: Phrase) -> np.ndarray:
     """The thing alone, in one second."""
     last = next(word for word in phrase.recording.words if word.end == phrase.end)
-    samples = phrase.recording.samples(last.start, last.end)[:RATE]
-    return np.pad(samples, (0, RATE - len(samples)))
+    return one_second(phrase.recording.samples(last.start, last.end))
+
+
+def one_second(samples: np.ndarray) -> np.ndarray:
+    """The beginning of a waveform, or all of it and silence, (RATE,)."""
+    return np.pad(samples[:RATE], (0, max(0, RATE - len(samples))))
 
 
 def speaker_id(index: int, *, is_valid: bool) -> str:
