@@ -42,12 +42,20 @@ class SpeechCLIPInference(SpeechCLIP):
         if speechclip_train_config is None and speechclip_model_file is None:
             raise ValueError("give a model file, or a training configuration, or both")
         source = speechclip_model_file or Path(str(speechclip_train_config)).parent
-        trusted = {"trust_remote_code": trust_remote_code}
         model, choices = load_with_choices(
-            source, speechclip_train_config, image_tower=False, text_tower=True, **trusted
+            source,
+            speechclip_train_config,
+            image_tower=False,
+            text_tower=True,
+            trust_remote_code=trust_remote_code,
         )
         super().__init__(
-            model, source=source, choices=choices, device=device, **trusted, **options
+            model,
+            source=source,
+            choices=choices,
+            device=device,
+            trust_remote_code=trust_remote_code,
+            **options,
         )
 
     @classmethod
@@ -61,6 +69,11 @@ class SpeechCLIPInference(SpeechCLIP):
         trust_remote_code: bool = False,
     ) -> SpeechCLIPInference:
         """Loads a local model or a published one, as :meth:`SpeechCLIP.from_pretrained` does."""
-        options = {"dtype": dtype, "max_seconds": max_seconds}
-        trusted = {"trust_remote_code": trust_remote_code}
-        return cls(None, name_or_path, device=device, **options, **trusted)
+        return cls(
+            None,
+            name_or_path,
+            device=device,
+            dtype=dtype,
+            max_seconds=max_seconds,
+            trust_remote_code=trust_remote_code,
+        )
