@@ -14,7 +14,7 @@ from local.shared.spoken_captions import SpokenCaption
 
 from espnet_plugin.utils.progress import progress
 
-from .strings import PICTURES, spoken, write_changed
+from .strings import split_of, spoken, write_changed
 
 SPEAKERS = ("george", "jackson", "lucas", "nicolas")
 STRANGERS = ("theo", "yweweler")
@@ -66,7 +66,7 @@ def speak(
         The set's spoken captions; utterance → its words with their times.
     """
     rng = random_stream(seed, f"{name} speech")
-    split = name if name in PICTURES else "test"
+    split = split_of(name)
     speakers = STRANGERS if name == "strangers" else SPEAKERS
     captions, times = [], {}
     for string in progress(strings, description=f"speech of {name}", unit="picture"):

@@ -35,6 +35,11 @@ def draw_strings(seed: int) -> dict[str, list[str]]:
     return {**strings, "strangers": strings["test"], "five": [f"{n:05d}" for n in sorted(drawn)]}
 
 
+def split_of(name: str) -> str:
+    """The split whose recordings and handwriting a set has: its own, or test's."""
+    return name if name in PICTURES else "test"
+
+
 def handwriting(split: str, seed: int) -> dict[str, np.ndarray]:
     """Digit → its images of a split, (images, 8, 8) in 0 to 1; no two splits share one."""
     from sklearn.datasets import load_digits
@@ -85,7 +90,7 @@ def spoken(string: str) -> str:
 def draw_pictures(strings: Mapping[str, Sequence[str]], folder: Path, *, seed: int) -> None:
     """Write ``images/<split>_<string>.png``, each in its split's handwriting."""
     for name in (*PICTURES, "five"):
-        split = name if name in PICTURES else "test"
+        split = split_of(name)
         images, rng = handwriting(split, seed), random_stream(seed, f"{name} pictures")
         for string in strings[name]:
             file = io.BytesIO()
