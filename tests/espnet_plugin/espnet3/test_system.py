@@ -372,7 +372,7 @@ def run_training(recipe: Path, *, wait: bool = True) -> subprocess.Popen:
 
 @pytest.mark.slow
 def test_a_killed_training_goes_on(recipe, load_config, training_options) -> None:
-    training_options["model"]["max_epoch"] = 30
+    training_options["model"]["max_epoch"] = 12
     experiments = [recipe / "exp" / name for name in ("whole", "killed")]
     load_config("training", training_options, exp_tag="whole")
     run_training(recipe)
@@ -383,7 +383,7 @@ def test_a_killed_training_goes_on(recipe, load_config, training_options) -> Non
     process.kill()
     process.wait()
     epochs = torch.load(experiments[1] / "last.ckpt", weights_only=False)["epoch"] + 1
-    assert epochs < 30, "killed too late to tell anything"
+    assert epochs < 12, "killed too late to tell anything"
     run_training(recipe)
     assert_same(*map(last_weights, experiments))
     assert_same(*(experiment / AVERAGE for experiment in experiments))
