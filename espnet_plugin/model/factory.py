@@ -20,7 +20,7 @@ A configuration is plain data: the keys of an ESPnet ``config.yaml`` that concer
     quantizer_conf: {temperature: 0.1}
     loss: masked_contrastive
     loss_conf: {initial_temperature: 0.07}
-    model_conf: {parallel: true, merge_repeats: false, align_spans: false, compatibility: {}}
+    model_conf: {parallel: true, blank: false, align_spans: false, compatibility: {}}
     converted_from: name of the original implementation's checkpoint, if it is one; builds nothing
 
 You can name your own class as ``module:Class`` in place of a word. Each ``*_conf`` holds keyword

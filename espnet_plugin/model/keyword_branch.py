@@ -47,10 +47,9 @@ class KeywordBranch(nn.Module):
         quantizer: Chooses rows of the table.
         vocabulary: The sub-words to choose from.
         table: Their embeddings, (V, token_dim).
-        merge_repeats: Make neighbouring keywords of the same sub-word one, see
-            :func:`espnet_plugin.model.keywords.merge_repeats`.
         blank: Let segments choose no sub-word, and merge equal neighbours unless such a segment is
-            between them, see :mod:`espnet_plugin.model.blank`. Needs a quantizer that mixes
+            between them, see :mod:`espnet_plugin.model.blank` and
+            :func:`espnet_plugin.model.keywords.merge_repeats`. Needs a quantizer that mixes
             sub-words in training.
         trained_keys: Train the vectors that keywords are compared with, see :attr:`keys`.
         align_spans: At inference, move keywords of a CIF extractor to the times of their sub-words,
@@ -74,7 +73,6 @@ class KeywordBranch(nn.Module):
         vocabulary: KeywordVocabulary,
         table: Tensor,
         *,
-        merge_repeats: bool = False,
         blank: bool = False,
         trained_keys: bool = False,
         align_spans: bool = False,
@@ -83,7 +81,6 @@ class KeywordBranch(nn.Module):
         if blank and getattr(quantizer, "hard", True):
             raise ValueError("model_conf.blank needs quantizer_conf.hard: false")
         self.vocabulary = vocabulary
-        self.merge_repeats = merge_repeats
         self.align_spans = align_spans
         table = table.detach().clone()
         self.register_buffer("table", table, persistent=False)
@@ -136,8 +133,6 @@ class KeywordBranch(nn.Module):
         keywords = self._quantize(slots, step)
         if self.blank is not None:
             keywords = self._without_blanks(keywords, step)
-        elif self.merge_repeats:
-            keywords = merge_repeats(keywords)
         if self.align_spans and not self.training:
             keywords = self._aligned(keywords, parts)
         return keywords

@@ -1,7 +1,7 @@
 """The keywords of a batch, and how neighbours that chose the same sub-word become one.
 
 Segments finer than words name most words twice in a row. As with CTC's labels (Graves et al.,
-2006), a run of equal rows counts once: its vectors are averaged, its time spans joined.
+2006), a run of equal rows without a blank counts once: its vectors are averaged, its spans joined.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Runs:
             return torch.matmul(self.weights.to(precision), values.to(precision))
 
 
-def merge_repeats(keywords: Keywords, blank: Tensor | None = None) -> Keywords:
+def merge_repeats(keywords: Keywords, blank: Tensor) -> Keywords:
     r"""Makes each run of neighbours with the same sub-word one keyword.
 
     Of the keywords :math:`k_1 \dots k_N` with sub-words :math:`i_1 \dots i_N`, run :math:`m` is
@@ -96,7 +96,7 @@ def merge_repeats(keywords: Keywords, blank: Tensor | None = None) -> Keywords:
     )
 
 
-def find_runs(rows: Tensor, lengths: Tensor, blank: Tensor | None = None) -> Runs:
+def find_runs(rows: Tensor, lengths: Tensor, blank: Tensor) -> Runs:
     """Groups equal neighbours.
 
     Args:
@@ -105,10 +105,8 @@ def find_runs(rows: Tensor, lengths: Tensor, blank: Tensor | None = None) -> Run
         blank: True at slots that are in no run, (batch, slots).
     """
     slots = rows.size(1)
-    valid = ~padding_mask(lengths, slots)  # (batch, slots)
-    if blank is not None:
-        valid &= ~blank
-        rows = rows.masked_fill(blank, -1)
+    valid = ~(padding_mask(lengths, slots) | blank)  # (batch, slots)
+    rows = rows.masked_fill(blank, -1)
     starts = valid.clone()
     starts[:, 1:] &= rows[:, 1:] != rows[:, :-1]
     number = starts.sum(dim=1)  # (batch,)

@@ -130,7 +130,7 @@ class CausalTextTower(nn.Module):
             if presence is not None:
                 raise SoftTokensUnsupportedError(
                     "model_conf.blank: this CLIP's text tower has blocks of an unknown kind; use "
-                    "another clip_conf.model, or model_conf.merge_repeats"
+                    "another clip_conf.model, or set model_conf.blank=false"
                 )
             length = hidden.shape[1]
             return self.transformer(hidden, attn_mask=self.attn_mask[:length, :length])

@@ -251,7 +251,7 @@ def with_blanks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("blanks")
     torch.manual_seed(7)
     config = tiny_hybrid_plus_config(directory)
-    config["model_conf"] = {"parallel": True, "blank": True, "merge_repeats": True}
+    config["model_conf"] = {"parallel": True, "blank": True}
     config["quantizer_conf"] = {"hard": False, "temperature": [0.1, 0.02, 100]}
     config["keyword_vocabulary"] = {"ids": [320, 736, 1929, 5463]}  # a, red, dog, arena
     model = build_speechclip(config).eval()

@@ -13,6 +13,7 @@ from espnet_plugin.model.cif import fire
 from espnet_plugin.model.keywords import find_runs, merge_quantized, merge_segments
 from espnet_plugin.model.quantizer import TokenQuantizer
 
+BLANK = 2
 utterances = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=7), min_size=1, max_size=4)
 
 
@@ -24,24 +25,32 @@ def padded(rows: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
     )
 
 
+NO_BLANKS = torch.tensor([[False, False, False]])
+
+
 @settings(deadline=None)
 @given(utterances)
 def test_runs_and_their_means_are_those_of_groupby(rows):
     chosen, lengths = padded(rows)
     values = torch.randn(*chosen.shape, 2)
-    runs = find_runs(chosen, lengths)
+    runs = find_runs(chosen, lengths, chosen == BLANK)
     means = runs.mean(values)
     for row, said in enumerate(rows):
-        groups = [list(members) for _, members in groupby(range(len(said)), key=said.__getitem__)]
+        groups = [
+            list(members)
+            for name, members in groupby(range(len(said)), key=said.__getitem__)
+            if name != BLANK
+        ]
         assert runs.lengths[row] == len(groups)
-        expected = torch.stack([values[row, members].mean(dim=0) for members in groups])
-        torch.testing.assert_close(means[row, : len(groups)], expected)
+        for mean, members in zip(means[row], groups, strict=False):
+            torch.testing.assert_close(mean, values[row, members].mean(dim=0))
         assert not means[row, len(groups) :].any()
 
 
 def test_spans_are_joined_and_the_run_fires_at_its_end():
     _, segments = fire(torch.full((1, 6), 0.5), max_slots=3)  # of two frames
-    merged = merge_segments(segments, find_runs(torch.tensor([[4, 4, 7]]), segments.lengths))
+    runs = find_runs(torch.tensor([[4, 4, 7]]), segments.lengths, NO_BLANKS)
+    merged = merge_segments(segments, runs)
     assert merged.lengths.tolist() == [2]
     assert merged.starts.tolist() == [[0, 4, 0]] and merged.ends.tolist() == [[4, 6, 0]]
     assert merged.fired[0].nonzero().flatten().tolist() == [3, 5]
@@ -55,7 +64,7 @@ def test_a_run_keeps_its_row_and_each_member_gets_its_share_of_the_gradient(hard
     quantizer = TokenQuantizer(hard=hard).train()
     forbidden = torch.tensor([False, False, False, True])
     quantized = quantizer(keywords, table, forbidden=forbidden)
-    merged = merge_quantized(quantized, find_runs(quantized.rows, torch.tensor([3])))
+    merged = merge_quantized(quantized, find_runs(quantized.rows, torch.tensor([3]), NO_BLANKS))
     assert merged.rows[:, :2].tolist() == [[0, 2]]
     assert merged.similarities[:, :2].argmax(dim=-1).tolist() == [[0, 2]]
     assert merged.similarities[..., 3].isneginf().all()

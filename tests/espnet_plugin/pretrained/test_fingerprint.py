@@ -77,7 +77,7 @@ def test_all_forms_that_embed_alike_share_it(exported: Path, experiment: Path) -
         ("attention_conf", {"num_heads": 4}, True),
         ("keyword_extractor_conf", {"frames_per_keyword": 5}, True),
         ("keyword_vocabulary", {"forbidden": [320]}, True),
-        ("model_conf", {"merge_repeats": True}, True),
+        ("model_conf", {"align_spans": True}, True),
         ("model_conf", {"compatibility": {"convolve_padding": True}}, True),
         ("model_conf", {"compatibility": {}}, False),
         ("clip_conf", {"image_tower": False}, False),
