@@ -647,6 +647,11 @@ if runs_stage 7; then
         init_without=${init_without:+${init_without},}num_updates
         init_args=(--init_param "${init_file}:${init_from}:${init_to}:${init_without}" --ignore_init_mismatch "${ignore_init_mismatch}")
     fi
+    languages=()
+    if [ -e "${data_feats}/${train_set}/utt2lang" ]; then
+        mapfile -t languages < <(awk 'NF > 1 {print $2}' "${data_feats}/${train_set}/utt2lang" | LC_ALL=C sort -u)
+        languages=(--spoken_languages "${languages[@]}")
+    fi
     keep_call  # of a start that was killed
     {
         echo "#!/usr/bin/env bash"
@@ -674,7 +679,7 @@ if runs_stage 7; then
         --output_dir "${speechclip_exp}" \
         --config "${speechclip_config}" \
         --seed "${seed}" \
-        "${model_args[@]}" ${speechclip_args} \
+        "${model_args[@]}" ${languages[@]+"${languages[@]}"} ${speechclip_args} \
         > "${speechclip_exp}/launch.log" 2>&1 \
         || { unfollow
              training_log=${speechclip_exp}/train.log

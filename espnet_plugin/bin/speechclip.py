@@ -308,15 +308,18 @@ def keywords(args: argparse.Namespace) -> None:
     """Prints the keywords of recordings."""
     require_files(args.files)
     from espnet_plugin.inference.by_name import keywords_by_name
+    from espnet_plugin.inference.words import translation_note
 
-    found = keywords_by_name(_load(args, args.model), args.files)
+    model = _load(args, args.model)
+    found = keywords_by_name(model, args.files)
     rows: list[tuple[str, ...]] = [("recording", "word", "score", "start", "end")]
     for file, words in found.items():
         for word in words:
             times = ["" if time is None else f"{time:.2f} s" for time in (word.start, word.end)]
             rows.append((file, word.word, f"{word.score:.3f}", *times))
     data = [{"path": file, "keywords": list(map(asdict, words))} for file, words in found.items()]
-    _answer(args, data, text_table(rows))
+    note = translation_note(model.spoken_languages)
+    _answer(args, data, "\n\n".join(filter(None, [text_table(rows), note])))
 
 
 def index(args: argparse.Namespace) -> None:

@@ -25,6 +25,7 @@ from espnet_plugin.demo.uploads import (
     read_sent_image,
     read_sent_recording,
 )
+from espnet_plugin.inference.words import translation_note
 from espnet_plugin.search.index import Hit
 
 QUEUE = 64  # questions that wait
@@ -99,7 +100,8 @@ class Questions:
         index, words = self.backend.index, self.backend.known_words()
         counts = None if index is None else index.counts()
         limits = (self.limits.seconds, self.limits.size_text)
-        return render("head", counts, *limits, words[:WORDS], len(words))
+        note = translation_note(self.backend.model.spoken_languages)
+        return render("head", counts, *limits, words[:WORDS], len(words), note)
 
     def speak(self, recording: dict[str, Any] | None, *, player: str) -> Answer:
         """Keywords of a recording and what is nearest to it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -36,7 +36,7 @@ from espnet_plugin.inference.words import SpokenWord, later, words_of
 from espnet_plugin.model.model import SpeechCLIPModel
 from espnet_plugin.model.output import SpeechOutput
 from espnet_plugin.pretrained.choices import Choices
-from espnet_plugin.pretrained.storage import load_clip, load_with_choices, save_loaded
+from espnet_plugin.pretrained.storage import load_clip, load_with_stored, save_loaded
 from espnet_plugin.teachers.clip import FrozenCLIP
 from espnet_plugin.teachers.speech_batch import SpeechBatch, waveform_batch
 from espnet_plugin.teachers.speech_encoder import SpeechStates
@@ -68,6 +68,7 @@ class SpeechCLIP:
         model: The network, with its speech encoder.
         source: What it was loaded from. CLIP's towers are loaded from it when they are needed.
         choices: What a development set chose; None: nothing.
+        spoken_languages: Of the speech that it was trained on; none: unknown.
         device, dtype, max_seconds, trust_remote_code: See :meth:`from_pretrained`.
 
     Attributes:
@@ -75,6 +76,9 @@ class SpeechCLIP:
             you set is not saved with the model.
         fusion_weight: Share of the parallel branch in :meth:`fuse`; None: not chosen, both count
             the same.
+        spoken_languages: Of the speech that it was trained on, as its corpus names them; none:
+            unknown. The keywords are English in any case, see
+            :func:`espnet_plugin.inference.words.translation_note`.
 
     Raises:
         ValueError: If the model has no speech encoder, or there is no such device or dtype.
@@ -86,6 +90,7 @@ class SpeechCLIP:
         *,
         source: str | Path,
         choices: Choices | None = None,
+        spoken_languages: Sequence[str] = (),
         device: str | torch.device | None = None,
         dtype: str = "float32",
         max_seconds: float = MAX_SECONDS,
@@ -101,6 +106,7 @@ class SpeechCLIP:
         choices = choices or Choices()
         self.min_score = choices.min_score
         self.fusion_weight = choices.fusion_weight
+        self.spoken_languages = tuple(spoken_languages)
         self.max_seconds = max_seconds
         self.trust_remote_code = trust_remote_code
         self._model = model.to(self.device).eval()
@@ -138,13 +144,14 @@ class SpeechCLIP:
             ValueError: If it holds no model, or an option is wrong.
         """
         trusted = {"trust_remote_code": trust_remote_code}
-        model, choices = load_with_choices(
+        model, stored = load_with_stored(
             name_or_path, image_tower=False, text_tower=False, **trusted
         )
         return cls(
             model,
             source=name_or_path,
-            choices=choices,
+            choices=stored.choices,
+            spoken_languages=stored.spoken_languages,
             device=device,
             dtype=dtype,
             max_seconds=max_seconds,

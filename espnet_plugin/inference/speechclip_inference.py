@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from espnet_plugin.inference.speechclip import SpeechCLIP
 from espnet_plugin.inference.utterance import MAX_SECONDS
-from espnet_plugin.pretrained.storage import load_with_choices
+from espnet_plugin.pretrained.storage import load_with_stored
 
 if TYPE_CHECKING:
     import torch
@@ -42,7 +42,7 @@ class SpeechCLIPInference(SpeechCLIP):
         if speechclip_train_config is None and speechclip_model_file is None:
             raise ValueError("give a model file, or a training configuration, or both")
         source = speechclip_model_file or Path(str(speechclip_train_config)).parent
-        model, choices = load_with_choices(
+        model, stored = load_with_stored(
             source,
             speechclip_train_config,
             image_tower=False,
@@ -52,7 +52,8 @@ class SpeechCLIPInference(SpeechCLIP):
         super().__init__(
             model,
             source=source,
-            choices=choices,
+            choices=stored.choices,
+            spoken_languages=stored.spoken_languages,
             device=device,
             trust_remote_code=trust_remote_code,
             **options,

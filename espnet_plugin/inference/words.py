@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -66,6 +67,20 @@ def later(words: Sequence[SpokenWord], *, seconds: float) -> list[SpokenWord]:
         else word
         for word in words
     ]
+
+
+def translation_note(languages: Collection[str]) -> str | None:
+    """Says that the words for foreign speech are English; None if a model knows of none.
+
+    Args:
+        languages: Spoken in the model's training, by their names in the corpus (``utt2lang``).
+    """
+    if all(re.fullmatch(r"en|eng|english|en[-_].*", name.lower()) for name in languages):
+        return None
+    return (
+        f"This model learned from speech in {', '.join(languages)}. For speech that is not "
+        "English, its words are the nearest English sub-words: translations of a kind."
+    )
 
 
 def _rounded(seconds: float | None) -> float | None:

@@ -22,6 +22,7 @@ A configuration is plain data: the keys of an ESPnet ``config.yaml`` that concer
     loss_conf: {initial_temperature: 0.07}
     model_conf: {parallel: true, blank: false, align_spans: false, compatibility: {}}
     converted_from: name of the original implementation's checkpoint, if it is one; builds nothing
+    spoken_languages: [sw], as the training's utt2lang has them; builds nothing
 
 You can name your own class as ``module:Class`` in place of a word. Each ``*_conf`` holds keyword
 arguments of the class; its docstring describes them.

@@ -27,6 +27,7 @@ def describe_model(source: str | Path) -> dict[str, Any]:
     with opened(source, trusted=True) as stored:  # nothing that it names is built
         config, weights = stored.config, stored.read_weights()
         identity = fingerprint_of(config, weights, stored.choices)
+        languages = stored.spoken_languages
         shown = partial(_shown, root=stored.root)
     speech_encoder, clip = (config.get(f"{name}_conf") or {} for name in ("speech_encoder", "clip"))
     return {
@@ -35,6 +36,7 @@ def describe_model(source: str | Path) -> dict[str, Any]:
         "speech_encoder": shown(speech_encoder.get("model") or speech_encoder.get("checkpoint")),
         "clip": shown(clip.get("model")),
         "clip_weights": shown(clip.get("pretrained")),
+        "spoken_languages": list(languages),
         "trained_weights": sum(
             weight.numel() for name, weight in weights.items() if not name.startswith(NOT_TRAINED)
         ),

@@ -35,7 +35,7 @@ KIND = 2  # raised when a fingerprint covers other things, with the formats of i
 # Frozen prefixes of SpeechCLIPModel, whose import takes seconds, and tensors beside its weights.
 NOT_TRAINED = ("speech_encoder.", "clip.", TOKEN_TABLE, LOG_SCALE)
 # No embedding depends on them.
-NOT_EMBEDDED = {"loss", "loss_conf", "converted_from"}
+NOT_EMBEDDED = {"loss", "loss_conf", "converted_from", "spoken_languages"}
 OPTIONS_NOT_EMBEDDED = {"cache_dir", "image_tower", "text_tower"}
 _FOLDER = "fingerprints"  # in the cache of released models
 

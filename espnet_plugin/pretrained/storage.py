@@ -34,7 +34,7 @@ from espnet_plugin.utils.scratch import new_directory, scratch_folder
 CONFIG_KEYS = (
     *(f"{key}{ending}" for key in COMPONENTS for ending in ("", "_conf")),
     *("layer_weighting_conf", "parallel_projection_conf", "keyword_projection_conf"),
-    *("clip_conf", "keyword_vocabulary", "model_conf", "converted_from"),
+    *("clip_conf", "keyword_vocabulary", "model_conf", "converted_from", "spoken_languages"),
 )
 
 
@@ -131,21 +131,21 @@ def load_speechclip(
             device.
     """
     towers = {"image_tower": image_tower, "text_tower": text_tower}
-    model, _ = load_with_choices(source, config, trust_remote_code=trust_remote_code, **towers)
+    model, _ = load_with_stored(source, config, trust_remote_code=trust_remote_code, **towers)
     return model.to(torch_device(device))
 
 
-def load_with_choices(
+def load_with_stored(
     source: str | Path,
     config: str | Path | None = None,
     *,
     trust_remote_code: bool = False,
     **towers: bool,
-) -> tuple[SpeechCLIPModel, Choices]:
-    """Like :func:`load_speechclip`, on the CPU, with what a development set chose."""
+) -> tuple[SpeechCLIPModel, StoredModel]:
+    """Like :func:`load_speechclip`, on the CPU, with what is stored beside the weights."""
     with opened(source, config, trusted=trust_remote_code) as stored:
         model = _build(stored.config, stored.read_weights(), towers, stored.weights_file)
-        return model.eval(), stored.choices
+        return model.eval(), stored
 
 
 def load_clip(

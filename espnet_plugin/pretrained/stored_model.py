@@ -72,6 +72,21 @@ class StoredModel:
     choices: Choices
     root: Path | None = None
 
+    @property
+    def spoken_languages(self) -> tuple[str, ...]:
+        """Languages of its training's speech by their names in the corpus; none if it is silent.
+
+        Raises:
+            ValueError: If they are something else.
+        """
+        names = self.config.get("spoken_languages") or []
+        # terminals act on what cannot be printed
+        if not isinstance(names, list) or not all(str(name).isprintable() for name in names):
+            raise ValueError(
+                f"{CONFIG_FILE}: spoken_languages is {str(names)[:60]!r}; expected a list of names"
+            )
+        return tuple(map(str, names))
+
     def read_weights(self) -> dict[str, Tensor]:
         """Weights under the model's names, and the other tensors in the file."""
         from espnet_plugin.model.old_names import with_new_names  # PyTorch takes a second

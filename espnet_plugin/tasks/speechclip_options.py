@@ -61,6 +61,13 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         help="Sub-words to choose keywords from: tokens.tsv (in YAML also a list of token ids)",
     )
     group.add_argument(
+        "--spoken_languages",
+        nargs="*",
+        default=[],
+        metavar="NAME",
+        help="Languages of the training's speech (utt2lang), which the model tells its users",
+    )
+    group.add_argument(
         "--model_conf",
         action=NestedDictAction,
         default=DEFAULT_MODEL,

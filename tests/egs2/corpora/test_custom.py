@@ -53,10 +53,10 @@ def test_few_images_fill_every_split(root: Path, tmp_path: Path, images: int) ->
 
 
 def test_all_columns(root: Path, tmp_path: Path) -> None:
-    rows = ["\ufeffImage\twav\tsplit\tspeaker\tcaption\r"]
+    rows = ["\ufeffImage\twav\tsplit\tspeaker\tlanguage\tcaption\r"]
     for image, split in enumerate(["train", "valid", "test"]):
         rows += [
-            f"set one/{image}.jpg\t{image}-{n}.wav\t{split}\tAda L\tajá {n}\r" for n in range(2)
+            f"set one/{image}.jpg\t{image}-{n}.wav\t{split}\tAda L\tsw\tajá {n}\r" for n in range(2)
         ]
     (root / "corpus.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     prepare(root, tmp_path / "data")
@@ -65,6 +65,10 @@ def test_all_columns(root: Path, tmp_path: Path) -> None:
         "set-one-1_1": "ajá 1",
     }
     assert read_scp(tmp_path / "data/custom_dev/spk2utt") == {"Ada-L": "set-one-1_0 set-one-1_1"}
+    assert read_scp(tmp_path / "data/custom_test/utt2lang") == {
+        "set-one-2_0": "sw",
+        "set-one-2_1": "sw",
+    }
     assert len(read_scp(tmp_path / "data/local/custom/captions")) == 6
     without = [row.rpartition("\t")[0] for row in rows]
     (root / "corpus.tsv").write_text("\n".join(without) + "\n", encoding="utf-8")

@@ -61,9 +61,11 @@ CAPTIONS = {"flickr8k": 30_000, "spokencoco": 567_168}
 SAMPLING_RATE = 16_000
 
 # the vocabulary is compared by where its captions come from
-# the vocabulary is made by stage 5, and a conversion notes its file
+# the vocabulary is made by stage 5, a conversion notes its file, stage 7 the languages
 MODEL_OPTIONS = tuple(
-    key for key in CONFIG_KEYS if key not in ("keyword_vocabulary", "converted_from")
+    key
+    for key in CONFIG_KEYS
+    if key not in ("keyword_vocabulary", "converted_from", "spoken_languages")
 )
 TRAINING_OPTIONS = (
     "optim",

@@ -215,6 +215,8 @@ def test_training_is_called_with_the_right_data(project: Project) -> None:
     ):
         assert word in call
     assert call[call.index("--seed") + 1] == "3"
+    languages = call.index("--spoken_languages")
+    assert call[languages + 1 : languages + 3] == ["en", "sw"]
     inference = project.calls("speechclip_inference")
     assert len(inference) == 6  # two jobs and their merge, of dev and test
     assert sum("--merge" in call for call in inference) == 2

@@ -72,6 +72,14 @@ def uploaded(served: Served) -> list[Path]:
     return sorted(path for path in (served.root / "uploads").rglob("*") if path.is_file())
 
 
+def test_words_of_foreign_speech_are_called_translations(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "translations" not in served.questions.introduction()
+    monkeypatch.setattr(served.questions.backend.model, "spoken_languages", ("sw",))
+    assert "words are the nearest English sub-words" in served.questions.introduction()
+
+
 def test_a_recording_finds_keywords_and_images(served: Served) -> None:
     found = answer(served, "drop", send(served, served.recording))
     assert "sc-timeline" in found.heard

@@ -8,6 +8,7 @@ recording.
     split      train, dev or test                   optional: 8 : 1 : 1; of three to nine images,
                                                     the last two become dev and test
     speaker    who speaks                           optional
+    language   what is spoken, such as sw           optional; captions are English then
     caption    what is said                         optional, in all rows or none
 
     python -m local.custom.prepare --root my_corpus
@@ -27,10 +28,11 @@ from espnet_plugin.data.scp import DataError, text_lines
 
 REMEDY = (
     "A corpus of your own is a folder with wavs/, images/ and one .tsv file with the columns wav, "
-    "image and, as you like, split, speaker, caption; see README.md. Name it with --custom_root"
+    "image and, as you like, split, speaker, language, caption; see README.md. Name it with "
+    "--custom_root"
 )
 REQUIRED = ("wav", "image")
-OPTIONAL = ("split", "speaker", "caption")
+OPTIONAL = ("split", "speaker", "language", "caption")
 ALIASES = {"train": "train", "dev": "dev", "valid": "dev", "val": "dev", "test": "test"}
 
 
@@ -118,6 +120,7 @@ def spoken_captions(
             recording=str(recordings / row["wav"]),
             image_file=str(images / row["image"]),
             speaker=safe_id(row.get("speaker", "")),
+            language=safe_id(row.get("language", "")),
             caption=clean_caption(row["caption"]) if with_text else None,
         )
     if empty := [split for split in SPLITS if split not in split_of.values()]:
