@@ -61,9 +61,9 @@ for file in LICENSE README.md CHANGELOG.md CITATION.cff; do
     grep -qx "${file}" "${work}/in_sdist" || fail "${sdist} has no ${file}"
 done
 
-# the tests without the packages: they use the wheel's
+# the tests and README, whose Python is run, without the packages: they use the wheel's
 mkdir "${work}/tests_only"
-git archive HEAD tests benchmarks pyproject.toml | tar -x -C "${work}/tests_only"
+git archive HEAD tests benchmarks pyproject.toml README.md | tar -x -C "${work}/tests_only"
 
 "${python}" -m venv "${work}/venv"
 if [ -n "${packages_of}" ]; then
@@ -81,7 +81,7 @@ cd "${work}/tests_only"
 installed=$("${work}/venv/bin/python" -c 'import espnet_plugin as e, sys; print(e.__version__, e.__file__.startswith(sys.prefix))')
 [ "${installed}" = "${version} True" ] || fail "the environment has another installation: ${installed}"
 # hubconf.py is in the checkout only
-"${work}/venv/bin/python" -m pytest -q -p no:cacheprovider -m "not slow" -k "not project_directory" tests/espnet_plugin/inference/test_speechclip.py \
+"${work}/venv/bin/python" -m pytest -q -p no:cacheprovider -m "not slow" -k "not project_directory" tests/test_readme.py tests/espnet_plugin/inference/test_speechclip.py \
     tests/espnet_plugin/bin/test_speechclip.py tests/espnet_plugin/search/test_index.py \
     tests/s3prl_upstream/test_register.py tests/s3prl_upstream/test_expert.py \
     || fail "the installed wheel does not work"
