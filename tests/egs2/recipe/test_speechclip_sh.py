@@ -537,6 +537,26 @@ def test_run_sh_names_the_corpora(project: Project) -> None:
     assert b"--corpus flickr8k" in shown.stdout
 
 
+def test_real_voices_can_have_a_real_hubert(tmp_path: Path) -> None:
+    """With a network; its states do not take the place of the small HuBERT's."""
+    recipe = copy_recipe(tmp_path)
+    script = (recipe / "speechclip.sh").read_text()
+    end = script.index("\nspeechclip_exp=${speechclip_exp:-")  # all options are known there
+    said = 'echo "${speech_encoder} ${upstream_name} ${upstream_tag} ${train_set}"'
+    (recipe / "speechclip.sh").write_text(script[:end] + f"\n{said}\n")
+    options = ["--corpus", "digits", "--python", sys.executable]
+    upstreams = (["--speech_upstream", "facebook/hubert-base-ls960"], [])
+    real, small = (
+        subprocess.run(
+            ["./run.sh", *options, *upstream], cwd=recipe, text=True, capture_output=True
+        ).stdout.splitlines()[-1].split()
+        for upstream in upstreams
+    )
+    assert real[:2] == ["huggingface", "facebook/hubert-base-ls960"]
+    assert small[:2] == ["huggingface", "downloads/digits/hubert"]
+    assert real[2] != small[2] and real[3] == small[3] == "digits_train"
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
