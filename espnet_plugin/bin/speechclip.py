@@ -74,6 +74,8 @@ def get_parser() -> argparse.ArgumentParser:
     command(embed, _embed_options, text, f"query.wav dog.jpg {MODEL} --output rows.npz")
     text = "Print the words in recordings, with their times."
     command(keywords, _keywords_options, text, f"talk.wav {MODEL}")
+    text = "Write a page and a table of the words in recordings, with snippets to listen to."
+    command(glossary, _glossary_options, text, f"~/Talks {MODEL} --output glossary")
     text = "Index folders of images and recordings."
     examples = f"~/Pictures ~/Talks {MODEL} --index my.index", "--index my.index"
     command(index, _index_options, text, *examples)
@@ -115,6 +117,17 @@ def _keywords_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="+", metavar="RECORDING", help="recordings")
     _min_score(parser.add_argument_group("options"))
     _special(parser, model=True, required=True)
+
+
+def _glossary_options(parser: argparse.ArgumentParser) -> None:
+    text = "folder of recordings, data directory with wav.scp, recording, or an index"
+    parser.add_argument("data", type=Path, metavar="DATA", help=text)
+    options = parser.add_argument_group("options")
+    text = "folder to write; a glossary there is replaced"
+    options.add_argument("--output", type=Path, required=True, metavar="DIR", help=text)
+    options.add_argument("--number", type=positive, default=5, help="places of each keyword (5)")
+    _min_score(options)
+    _special(parser, model=True)
 
 
 def _index_options(parser: argparse.ArgumentParser) -> None:
@@ -320,6 +333,42 @@ def keywords(args: argparse.Namespace) -> None:
     data = [{"path": file, "keywords": list(map(asdict, words))} for file, words in found.items()]
     note = translation_note(model.spoken_languages)
     _answer(args, data, "\n\n".join(filter(None, [text_table(rows), note])))
+
+
+def glossary(args: argparse.Namespace) -> None:
+    """Writes the clearest places of each keyword."""
+    from espnet_plugin.inference.by_name import heard_by_name
+    from espnet_plugin.inference.words import translation_note
+    from espnet_plugin.pretrained.storage import read_spoken_languages
+    from espnet_plugin.search.glossary import Glossary, find_recordings, words_of_index
+    from espnet_plugin.search.glossary_folder import PAGE, check_glossary_folder, write_glossary
+    from espnet_plugin.search.index import Index, is_index
+
+    check_glossary_folder(args.output, args.data)
+    problems: dict[str, str] = {}
+    if is_index(args.data):
+        opened = Index(args.data)
+        name = opened.model_at_hand(args.model).name if args.model else opened.model.name
+        heard = words_of_index(opened, problems, min_score=args.min_score)
+        languages = read_spoken_languages(name)
+    else:
+        recordings = find_recordings(args.data)
+        if not args.model:
+            raise ValueError(f"{args.data}: not an index, so --model is needed")
+        model = _load(args, args.model)
+        heard = heard_by_name(model, recordings, problems)
+        languages = model.spoken_languages
+    found = Glossary(args.number)
+    for recording in heard:
+        found.add(*recording)
+    entries, note = found.entries(), translation_note(languages)
+    about = {"recordings": found.recordings, "problems": problems, "note": note}
+    snippets = write_glossary(args.output, entries, **about)
+    made = {"keywords": len(entries), "snippets": snippets, "recordings": found.recordings}
+    lines = [("page", args.output / PAGE), *made.items()]
+    lines += [("left out", f"{name}: {reason}") for name, reason in problems.items()]
+    data = {"page": str(args.output / PAGE), **made, "left_out": problems}
+    _answer(args, data, "\n\n".join(filter(None, [text_table(lines), note])))
 
 
 def index(args: argparse.Namespace) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -66,19 +66,37 @@ def write_embeddings(path: Path, rows: Sequence[tuple[str, np.ndarray]]) -> None
     logging.info(f"embeddings: {len(rows)} → {path}")
 
 
+def heard_by_name(
+    model: SpeechCLIP, recordings: Mapping[str, str], problems: dict[str, str]
+) -> Iterator[tuple[str, str, list[SpokenWord]]]:
+    """Yields name, file and words of each recording.
+
+    Args:
+        model: The model.
+        recordings: Name → file.
+        problems: Gets the recordings that cannot be used, with the reasons.
+
+    Raises:
+        ValueError: If no recording can be used.
+    """
+    shown = progress(recordings.items(), description="recordings", unit="recording")
+    for name, path in shown:
+        try:
+            words = model.keywords(path)
+        except (OSError, ValueError) as error:
+            logging.warning(f"left out: {error}")
+            problems[name] = str(error)
+        else:
+            yield name, path, words
+    if len(problems) == len(recordings):
+        raise ValueError("; ".join(problems.values()))
+
+
 def keywords_by_name(model: SpeechCLIP, files: Sequence[str]) -> dict[str, list[SpokenWord]]:
     """Recording → the words that the model finds in it.
 
     Raises:
         ValueError: If no recording can be used.
     """
-    found, problems = {}, []
-    for file in progress(files, description="recordings", unit="recording"):
-        try:
-            found[file] = model.keywords(file)
-        except (OSError, ValueError) as error:
-            logging.warning(f"left out: {error}")
-            problems.append(str(error))
-    if not found:
-        raise ValueError("; ".join(problems))
-    return found
+    heard = heard_by_name(model, {file: file for file in files}, {})
+    return {name: words for name, _, words in heard}

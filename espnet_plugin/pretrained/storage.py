@@ -98,6 +98,16 @@ def read_stored_config(source: str | Path) -> dict[str, Any]:
         return stored.config
 
 
+def read_spoken_languages(source: str | Path) -> tuple[str, ...]:
+    """Languages of a model's training, see :attr:`StoredModel.spoken_languages`; none is loaded.
+
+    Unknown of a model that is no longer there.
+    """
+    with contextlib.suppress(FileNotFoundError), opened(source, trusted=True) as stored:
+        return stored.spoken_languages
+    return ()
+
+
 def load_speechclip(
     source: str | Path,
     *,

@@ -13,6 +13,8 @@ import sqlite3
 import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -257,6 +259,17 @@ class Catalog:
         with self._errors():
             return [(os.fsdecode(path), stamp, window_of(*rest)) for path, stamp, *rest in found]
 
+    def recordings(self) -> Iterator[tuple[str, str, list[SpokenWord]]]:
+        """Path, stamp and words of each recording, sorted; nothing may be written meanwhile."""
+        query = (
+            "SELECT path, stamp, start, end, words FROM files JOIN vectors USING (content) "
+            "WHERE start IS NOT NULL ORDER BY path, row"
+        )
+        with self._errors():
+            for (path, stamp), rows in groupby(self._db.execute(query), itemgetter(0, 1)):
+                words = [word for _, _, *rest in rows for word in window_of(*rest).words]
+                yield os.fsdecode(path), stamp, words
+
     def renumber(self) -> list[int]:
         """Forgets the vectors without a file and numbers the others from 0 on.
 
@@ -277,7 +290,12 @@ class Catalog:
 def window_of(start: Any, end: Any, words: str) -> Window:
     """A window as it was stored; raises TypeError or ValueError if it is none."""
     found = tuple(SpokenWord(**each) for each in json.loads(words))
-    if not all(isinstance(each.word, str) for each in found):
+    numbers = [each.score for each in found]
+    numbers += [time for each in found for time in (each.start, each.end) if time is not None]
+    if not (
+        all(isinstance(each.word, str) for each in found)
+        and all(isinstance(number, (int, float)) and math.isfinite(number) for number in numbers)
+    ):
         raise TypeError(f"{words[:40]!r} are not keywords")
     if start is None:
         return Window(words=found)

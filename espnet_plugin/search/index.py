@@ -8,6 +8,7 @@ this machine.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -124,6 +125,20 @@ class Index:
                 "bytes": sum(path.stat().st_size for path in self.directory.glob("[!.]*")),
                 "unreadable": list(self._catalog.problems().values()),
             }
+
+    def problems(self) -> dict[str, str]:
+        """Path → what was wrong with it, of the files that could not be read."""
+        return self._catalog.problems()
+
+    def spoken_words(self) -> Iterator[tuple[str, list[SpokenWord] | None]]:
+        """Yields each recording, sorted, with its words; None if it changed since it was indexed.
+
+        Raises:
+            DataError: If the index is damaged.
+        """
+        with self._catalog.transaction("DEFERRED"):
+            for path, stamp, words in self._catalog.recordings():
+                yield path, words if stamp == inode_stamp(path) else None
 
     def search(
         self,

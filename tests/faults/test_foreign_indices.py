@@ -74,6 +74,8 @@ def test_settings_that_are_none(index: Path, name: str, value: Any) -> None:
         "UPDATE vectors SET words = 'no JSON'",
         "UPDATE vectors SET words = '[{}]'",
         """UPDATE vectors SET words = '[{"word": 5, "score": 0, "start": 0, "end": 0}]'""",
+        """UPDATE vectors SET words = '[{"word": "a", "score": "x", "start": 0, "end": 0}]'""",
+        """UPDATE vectors SET words = '[{"word": "a", "score": 0, "start": NaN, "end": 0}]'""",
         "UPDATE vectors SET words = NULL",
         "UPDATE vectors SET start = 'x', end = 1",
         "UPDATE vectors SET start = 2, end = 1",

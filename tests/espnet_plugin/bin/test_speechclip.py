@@ -333,7 +333,7 @@ def test_help_version_and_options_that_were_meant(
     assert output.err.count("did you mean") == printed.count("did you mean")
 
 
-COMMANDS = "models info embed keywords index search export demo convert".split()
+COMMANDS = "models info embed keywords glossary index search export demo convert".split()
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -385,7 +385,7 @@ def test_help_of_every_command_is_quick() -> None:
 import contextlib, io, sys
 from espnet_plugin import __version__
 from espnet_plugin.bin.speechclip import main
-for name in "models info embed keywords index search convert".split():
+for name in "models info embed keywords glossary index search convert".split():
     with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
         main([name, "--help"])
 print([name for name in ("torch", "numpy", "faiss", "PIL") if name in sys.modules])

@@ -1,0 +1,174 @@
+"""A glossary: for each keyword, the places in recordings where it is clearest."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from espnet_plugin.data.audio import is_recording
+from espnet_plugin.data.files import require_files
+from espnet_plugin.data.scp import DataError, read_scp
+from espnet_plugin.inference.words import SpokenWord
+from espnet_plugin.search.folders import find_files
+
+if TYPE_CHECKING:
+    from espnet_plugin.search.index import Index
+
+NUMBER = 5
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a keyword is in a recording.
+
+    Attributes:
+        recording: Its name.
+        path: Its file.
+        start: Seconds at which the keyword begins.
+        end: Seconds at which it ends.
+        score: Cosine, see :class:`~espnet_plugin.inference.words.SpokenWord`.
+    """
+
+    recording: str
+    path: str
+    start: float
+    end: float
+    score: float
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A keyword of a glossary.
+
+    Attributes:
+        word: The keyword.
+        places: The clearest ones first.
+        heard: How often it was found.
+        recordings: In how many recordings.
+    """
+
+    word: str
+    places: tuple[Place, ...]
+    heard: int
+    recordings: int
+
+    @property
+    def initial(self) -> str:
+        """Its first letter; # for all words that begin with something else."""
+        return self.word[0].upper() if self.word[:1].isalpha() else "#"
+
+
+@dataclass
+class _Heard:
+    """What is kept of a keyword while recordings come; ``number`` places of each kind suffice."""
+
+    clearest: list[Place] = field(default_factory=list)  # of each recording
+    others: list[Place] = field(default_factory=list)
+    heard: int = 0
+    recordings: int = 0
+
+
+class Glossary:
+    """Collects keywords; its memory grows with their number, not with that of recordings.
+
+    Args:
+        number: Places of a keyword. They are of different recordings as far as these suffice.
+
+    Attributes:
+        recordings: How many were added.
+    """
+
+    def __init__(self, number: int = NUMBER) -> None:
+        self.number = number
+        self.recordings = 0
+        self._heard: dict[str, _Heard] = {}
+
+    def add(self, recording: str, path: str, words: Iterable[SpokenWord]) -> None:
+        """Adds a recording, by its name and its file, with all its words.
+
+        Raises:
+            ValueError: If they have no times.
+        """
+        self.recordings += 1
+        found: dict[str, list[Place]] = {}
+        for word in words:
+            if word.start is None or word.end is None:
+                raise ValueError(
+                    "the keywords of this architecture (cls) have no times, so no place can be "
+                    "shown; use a model with cif"
+                )
+            place = Place(recording, path, word.start, word.end, word.score)
+            found.setdefault(word.word, []).append(place)
+        for name, places in found.items():
+            first, *others = _by_clearness(places)
+            kept = self._heard.setdefault(name, _Heard())
+            kept.clearest = _by_clearness([*kept.clearest, first])[: self.number]
+            kept.others = _by_clearness([*kept.others, *others])[: self.number]
+            kept.heard += len(places)
+            kept.recordings += 1
+
+    def entries(self) -> list[Entry]:
+        """The keywords in alphabetical order."""
+        return [
+            Entry(
+                word,
+                tuple(_by_clearness([*kept.clearest, *kept.others][: self.number])),
+                kept.heard,
+                kept.recordings,
+            )
+            for word, kept in sorted(self._heard.items(), key=lambda item: item[0].casefold())
+        ]
+
+
+def _by_clearness(places: Iterable[Place]) -> list[Place]:
+    return sorted(places, key=lambda place: (-place.score, place.recording, place.start))
+
+
+def find_recordings(data: str | Path) -> dict[str, str]:
+    """Name → file of each recording.
+
+    Args:
+        data: A recording; a data directory, which has ``wav.scp`` and gives the names; or a folder,
+            with all below it.
+
+    Raises:
+        DataError: If there is none.
+    """
+    folder = os.path.expanduser(data)
+    if not os.path.isdir(folder):
+        require_files([folder])
+        return {os.path.basename(folder): folder}
+    table = os.path.join(folder, "wav.scp")
+    if os.path.isfile(table):
+        found = read_scp(table)
+        for name, path in found.items():
+            if path.endswith("|"):
+                raise DataError(
+                    f"{table}: {name} is a command, not a file; write its output to a file first"
+                )
+    else:
+        found = {os.path.relpath(path, folder): path for path in find_files([folder], is_recording)}
+    if not found:
+        raise DataError(f"{data}: no recording in it; give a folder of recordings")
+    return found
+
+
+def words_of_index(
+    index: Index, problems: dict[str, str], *, min_score: float | None = None
+) -> Iterator[tuple[str, str, list[SpokenWord]]]:
+    """Yields name, file and words of each recording of an index; no model is needed.
+
+    Args:
+        index: The index. Its words have at least the ``min_score`` that its model had then.
+        problems: Gets the recordings that cannot be used, with the reasons.
+        min_score: Words with a lower score are left out; None: none.
+    """
+    problems |= {path: why for path, why in index.problems().items() if is_recording(path)}
+    for path, words in index.spoken_words():
+        if words is None:
+            problems[path] = "gone, changed or copied since it was indexed; update the index"
+        else:
+            yield path, path, [w for w in words if min_score is None or w.score >= min_score]
