@@ -13,7 +13,7 @@ from espnet_plugin.data.images import is_image
 from espnet_plugin.inference.speechclip import Branch, SpeechCLIP
 from espnet_plugin.inference.words import SpokenWord
 from espnet_plugin.utils.atomic import atomic_path
-from espnet_plugin.utils.progress import progress
+from espnet_plugin.utils.progress import counted, progress
 
 
 def embed_by_name(
@@ -89,7 +89,9 @@ def heard_by_name(
         else:
             yield name, path, words
     if len(problems) == len(recordings):
-        raise ValueError("; ".join(problems.values()))
+        first = next(iter(problems.values()))
+        none = f"none of {counted(len(problems), 'recording')} can be used; the first: "
+        raise ValueError(first if len(problems) == 1 else none + first)
 
 
 def keywords_by_name(model: SpeechCLIP, files: Sequence[str]) -> dict[str, list[SpokenWord]]:

@@ -108,6 +108,7 @@ def _facts(source: str | Path) -> dict[str, str]:
         "speech encoder": f"{_public(encoder.get('model'))}, {trained}",
         "CLIP": f"{_public(clip.get('model'))}, frozen",
         "trained on": ", ".join(sorted(training_sets(config))),
+        "speech in": ", ".join(map(str, config.get("spoken_languages") or ())),
     }
     released = released_as(config.get("converted_from", ""))
     if released is not None:

@@ -59,6 +59,7 @@ def test_a_model_keeps_its_languages_through_every_form(
     model = SpeechCLIP.from_pretrained(archive, device="cpu")
     assert model.spoken_languages == ("sw", "no")
     model.save_pretrained(tmp_path / "saved")
+    assert "| speech in | sw, no |" in (tmp_path / "saved" / "README.md").read_text()
     saved = SpeechCLIP.from_pretrained(tmp_path / "saved", device="cpu")
     assert saved.spoken_languages == ("sw", "no")
     assert SpeechCLIP.from_pretrained(exported, device="cpu").spoken_languages == ()

@@ -220,6 +220,17 @@ def test_the_command_writes_what_python_hears(
     assert {row["rank"] for row in read_table(out)} == {"1"}
 
 
+def test_of_many_recordings_without_a_good_one_the_first_problem_is_said(
+    exported: Path, tmp_path: Path
+) -> None:
+    data, out = tmp_path / "data", tmp_path / "out"
+    data.mkdir()
+    (data / "wav.scp").write_text("a gone/a.wav\nb gone/b.wav\n")
+    with pytest.raises(SystemExit, match=r"none of 2 recordings can be used; the first: gone/a\.w"):
+        main(["glossary", str(data), "--model", str(exported), "--output", str(out)])
+    assert not out.exists()
+
+
 def test_what_is_wrong_is_said_before_a_model_is_looked_for(talks: Path, tmp_path: Path) -> None:
     out = str(tmp_path / "out")
     for arguments, message in (
