@@ -25,7 +25,7 @@ class BlockOutput:
     """What a block makes of its positions.
 
     Attributes:
-        output: For the branches, (batch, positions, dim).
+        output: Output that the branches read, (batch, positions, dim).
         layers: Output of each layer before any final norm, to probe the block; (batch, positions,
             dim) each.
     """
@@ -57,12 +57,12 @@ def local_attention(
     Time and memory grow with the number of frames, not with its square.
 
     Args:
-        attention: See :func:`self_attention`.
+        attention: The module whose weights are used, see :func:`self_attention`.
         x: Queries and frames, (batch, positions, dim).
         mask: True at positions to ignore, (batch, positions).
-        reach: Frames on each side that a frame attends to.
-        num_queries: Positions before the frames. They attend to all positions; no frame attends to
-            them.
+        reach: Number of frames on each side that a frame attends to.
+        num_queries: Number of positions before the frames. They attend to all positions; no frame
+            attends to them.
 
     Returns:
         (batch, positions, dim).
@@ -94,14 +94,14 @@ class AttentionBlock(nn.Module):
 
     Args:
         dim: Size of a position.
-        num_heads: Attention heads.
+        num_heads: Number of attention heads.
         dropout: Dropout of the attention weights.
-        feed_forward_dim: Hidden size of a network before the attention, see :class:`FeedForward`;
-            None: no such network, as in the paper.
-        feed_forward_width: Positions that this network sees, odd; 1: only its own.
-        reach: Frames on each side that a frame attends to; None: it attends to all positions, as in
-            the paper.
-        layer_norm_eps: Added to the variance in layer norms.
+        feed_forward_dim: Hidden size of a network before the attention, see :class:`FeedForward`.
+            With None there is no such network, as in the paper.
+        feed_forward_width: Odd number of positions that this network sees; with 1 only its own.
+        reach: Number of frames on each side that a frame attends to. With None it attends to all
+            positions, as in the paper.
+        layer_norm_eps: Small number that layer norms add to the variance.
 
     Raises:
         ValueError: If ``reach`` is not positive.
@@ -138,7 +138,7 @@ class AttentionBlock(nn.Module):
         Args:
             x: Queries and frames, (batch, positions, dim).
             mask: True at positions to ignore, (batch, positions).
-            num_queries: Positions before the frames.
+            num_queries: Number of positions before the frames.
         """
         if self.feed_forward is not None:
             x = self.feed_forward(x, mask)
@@ -180,7 +180,7 @@ class FeedForward(nn.Module):
         )
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Arguments and result as :func:`self_attention`."""
+        """Maps (batch, positions, dim) to the same; ``mask`` is true at positions to ignore."""
         inner = x
         if self.neighbours is not None:
             visible = x if mask is None else x.masked_fill(mask[:, :, None], 0.0)
@@ -195,7 +195,7 @@ class EncoderLayer(nn.TransformerEncoderLayer):
     def forward(  # type: ignore[override]  # only TransformerBlock calls it
         self, x: Tensor, mask: Tensor | None = None
     ) -> Tensor:
-        """Mixes positions; arguments as :func:`self_attention`."""
+        """Mixes positions; the arguments are those of :func:`self_attention`."""
         if self.norm_first:
             x = x + self.dropout1(self_attention(self.self_attn, self.norm1(x), mask))
             return x + self._ff_block(self.norm2(x))
@@ -208,14 +208,14 @@ class TransformerBlock(nn.Module):
 
     Args:
         dim: Size of a position.
-        num_layers: Encoder layers.
-        num_heads: Attention heads.
+        num_layers: Number of encoder layers.
+        num_heads: Number of attention heads.
         feed_forward_dim: Hidden size of each layer's feed-forward network.
-        dropout: Dropout everywhere in a layer.
+        dropout: Probability of all dropouts in a layer.
         norm_first: Normalise before each sub-layer instead of after it.
-        activation: Of the feed-forward networks, ``"gelu"`` or ``"relu"``.
-        layer_norm_eps: Added to the variance in each layer's norms; the final norm's is 1e-5, as
-            in the original.
+        activation: Activation of the feed-forward networks, ``"gelu"`` or ``"relu"``.
+        layer_norm_eps: Small number that each layer's norms add to the variance; the final norm
+            adds 1e-5, as in the original.
 
     Raises:
         ValueError: If the activation is unknown.
@@ -256,7 +256,7 @@ class TransformerBlock(nn.Module):
     def forward(
         self, x: Tensor, mask: Tensor | None = None, *, num_queries: int = 0
     ) -> BlockOutput:
-        """Mixes positions; arguments as :meth:`AttentionBlock.forward`."""
+        """Mixes positions; the arguments are those of :meth:`AttentionBlock.forward`."""
         outputs = []
         for layer in self.layers:
             x = layer(x, mask)

@@ -33,18 +33,18 @@ class Blank(nn.Linear):
         nn.init.constant_(self.bias, INITIAL_BIAS)
 
     def forward(self, keywords: Tensor, temperature: Tensor | float = 1.0) -> Tensor:
-        """Keywords (batch, slots, dim) to float32 probabilities (batch, slots)."""
+        """Turns keywords (batch, slots, dim) into float32 probabilities (batch, slots)."""
         return (super().forward(keywords)[..., 0].float() / temperature).sigmoid()
 
 
 @dataclass(frozen=True)
 class Reading:
-    """Which segments of a batch are keywords, and of what sub-words: probabilities.
+    """Probability that each segment of a batch is a keyword, and what its embedding then is.
 
     Attributes:
         said: Probability that a segment is not blank, (batch, slots); 0 at padding.
         kept: Probability that it is a keyword of its own, (batch, slots); 0 at padding.
-        embeddings: Mean of what it can be if it is one, (batch, slots, token_dim).
+        embeddings: Mean embedding of the sub-words that it can be, (batch, slots, token_dim).
         repeated: Probability that it says what the segment before it says, (batch, slots). Only
             blanks have a gradient: less of this makes segments blank, not say something else.
     """
@@ -69,9 +69,9 @@ def expected_reading(
     ``kept`` is :math:`\sum_i q_n(i)` and ``embeddings`` :math:`\sum_i q_n(i) e_i` over it.
 
     Args:
-        probabilities: p, (batch, slots, rows).
-        table: e, (rows, token_dim).
-        blank: Beta, (batch, slots).
+        probabilities: Probability p of each sub-word, (batch, slots, rows).
+        table: Embedding e of each sub-word, (rows, token_dim).
+        blank: Probability beta that a segment is blank, (batch, slots).
         lengths: Number of valid slots, (batch,).
     """
     said = (1 - blank).masked_fill(padding_mask(lengths, blank.size(1)), 0.0)  # (batch, slots)
@@ -93,7 +93,7 @@ class _NewWords(torch.autograd.Function):
     def forward(
         ctx: Any, shares: Tensor, said_before: Tensor, table: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Shares p (batch, slots, rows), s (batch, slots), table (rows, token_dim).
+        """Takes shares p (batch, slots, rows), s (batch, slots) and the table (rows, token_dim).
 
         Returns:
             (batch, slots, token_dim) and (batch, slots).
@@ -123,7 +123,7 @@ def choose_blanks(blank: Tensor, lengths: Tensor) -> Tensor:
     """Segments that are blank at inference: those above 0.5, but never all of an utterance.
 
     Args:
-        blank: Probabilities, (batch, slots).
+        blank: Probability that a segment is blank, (batch, slots).
         lengths: Number of valid slots, at least one, (batch,).
 
     Returns:

@@ -18,8 +18,8 @@ def keep_in_bounds(module: nn.Module) -> None:
     """Clamps the parameters in the ``bounds`` of a module and its parts, in place.
 
     Args:
-        module: Parts may have ``bounds``, a dictionary from a parameter's name to its lowest and
-            highest value, None if unbounded.
+        module: A module whose parts may have ``bounds``: a dictionary from a parameter's name to
+            its lowest and highest value, None if unbounded.
     """
     for part in module.modules():
         bounds: Bounds = getattr(part, "bounds", {})

@@ -133,8 +133,8 @@ def integrate(shares: Tensor, features: Tensor) -> Tensor:
     """Sums frames into slots, (B, N, C).
 
     Args:
-        shares: Of each frame in each slot, (B, N, T).
-        features: (B, T, C), finite everywhere.
+        shares: Share of each frame in each slot, (B, N, T).
+        features: Vectors of the frames, (B, T, C), finite everywhere.
     """
     return torch.matmul(shares.to(features.dtype), features)
 
@@ -159,7 +159,7 @@ def _complete_tails(
     """Counts the unfinished last slot if it is heavy enough; gives shares and number of slots.
 
     Args:
-        shares: Of each frame in each slot, (B, N, T).
+        shares: Share of each frame in each slot, (B, N, T).
         lengths: Number of finished slots, (B,).
         threshold: Weight to which the last slot is scaled up.
         tail_threshold: Weight from which it counts.
@@ -176,7 +176,7 @@ def _slot_frames(upper: Tensor, edges: Tensor, valid: Tensor) -> tuple[Tensor, T
 
     Args:
         upper: Accumulated weight after each frame, (B, T).
-        edges: Of the slots on the axis of accumulated weight, (N + 1,).
+        edges: Edges of the slots on the axis of accumulated weight, (N + 1,).
         valid: True at slots that count, (B, N).
     """
     left, right = (edge.expand(len(upper), -1).contiguous() for edge in (edges[:-1], edges[1:]))
@@ -239,7 +239,7 @@ class FrameWeights(nn.Module):
         """Weight of each frame in [0, 1], zero at padding, (batch, frames).
 
         Args:
-            features: (batch, frames, dim), zero at padding: the convolution sees it.
+            features: Frames, (batch, frames, dim), zero at padding, which the convolution sees.
             lengths: Number of frames, (batch,).
         """
         mask = padding_mask(lengths, features.size(1))  # (batch, frames)
@@ -257,9 +257,9 @@ def scaled(alphas: Tensor, alpha_sum: Tensor, wanted: Tensor) -> Tensor:
     """Weights scaled to a wanted sum, (batch, frames).
 
     Args:
-        alphas: (batch, frames).
-        alpha_sum: Their sum, (batch,).
-        wanted: Sum, (batch,). A margin is added, so rounding cannot keep the last slot from firing.
+        alphas: Weights of the frames, (batch, frames).
+        alpha_sum: Sum of the weights, (batch,).
+        wanted: Wanted sum, (batch,). A margin is added, so rounding cannot lose the last slot.
     """
     wanted = wanted + (SCALING_MARGIN * wanted).clamp(min=LEAST_MARGIN)
     return alphas * (wanted / alpha_sum.clamp(min=1e-8))[:, None]

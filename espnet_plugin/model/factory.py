@@ -89,10 +89,10 @@ def build_speechclip(
     """Builds an untrained model.
 
     Args:
-        config: As described at the top of this module.
+        config: Configuration, as the top of this module describes it.
         speech_encoder: Use this encoder instead of building one.
         clip: Use this CLIP instead of building one.
-        token_table: Embeddings of the vocabulary's tokens, (V, token_dim); None: taken from CLIP.
+        token_table: Embeddings of the vocabulary's tokens, (V, token_dim); by default CLIP's.
 
     Raises:
         ValueError: If the configuration names something unknown; the message says what is known.
@@ -134,7 +134,7 @@ def build_speechclip(
 def projection(
     dim: int, output_dim: int, *, hidden_dims: Sequence[int] = (), dropout: float = 0.0
 ) -> nn.Sequential:
-    """From the block's dimension to CLIP's: a linear layer, or several with ReLU between them.
+    """Maps the block's dimension to CLIP's by a linear layer, or several with ReLU between them.
 
     Args:
         dim: Input size.
@@ -165,8 +165,8 @@ def build_component(config: Mapping[str, Any], key: str, *args: Any) -> Any:
 
     Args:
         config: The class's options are those of ``<key>_conf``.
-        key: The key.
-        *args: What the class takes beside its options.
+        key: One of the keys of ``COMPONENTS``.
+        *args: Arguments that the class takes beside its options.
 
     Raises:
         ValueError: If there is no such class or option; the message says what there is.

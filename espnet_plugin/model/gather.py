@@ -49,7 +49,7 @@ def sum_over_ranks(value: Tensor) -> Tensor:
     DistributedDataParallel does, then gives those of one process over the joined batch.
 
     Args:
-        value: Of the same shape on every rank.
+        value: This rank's tensor, of the same shape on every rank.
     """
     if not is_distributed():
         return value

@@ -42,11 +42,11 @@ class KeywordBranch(nn.Module):
 
     Args:
         extractor: Makes slots of frames or of its queries.
-        projection: From the block's dimension to CLIP's token embeddings.
-        norm: Of projected slots; None: none.
+        projection: Maps the block's dimension to that of CLIP's token embeddings.
+        norm: Batch norm of projected slots; with None they are compared as they are.
         quantizer: Chooses rows of the table.
         vocabulary: The sub-words to choose from.
-        table: Their embeddings, (V, token_dim).
+        table: Embeddings of these sub-words, (V, token_dim).
         blank: Let segments choose no sub-word, and merge equal neighbours unless such a segment is
             between them, see :mod:`espnet_plugin.model.blank` and
             :func:`espnet_plugin.model.keywords.merge_repeats`. Needs a quantizer that mixes
@@ -100,7 +100,7 @@ class KeywordBranch(nn.Module):
 
     @property
     def queries(self) -> Tensor | None:
-        """These vectors, (num_queries, dim)."""
+        """Query vectors that the block sees for the keywords, (num_queries, dim)."""
         return self.extractor.queries if self.extractor.num_queries else None
 
     @property
@@ -152,7 +152,7 @@ class KeywordBranch(nn.Module):
         return join_slots(slots, self.extractor.num_slots)
 
     def _embed(self, vectors: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Vectors of the block as token embeddings, before and after the norm."""
+        """Makes token embeddings of the block's vectors; gives them before and after the norm."""
         projected = self.projection(vectors)  # (batch, vectors, token_dim)
         return projected, projected if self.norm is None else self.norm(projected, lengths)
 

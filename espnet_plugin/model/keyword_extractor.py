@@ -1,4 +1,4 @@
-"""From the attention block's output to keyword slots.
+"""Makes keyword slots of the attention block's output.
 
 A keyword extractor is a ``torch.nn.Module`` of the form of :class:`KeywordExtractor`, whose
 constructor takes the size of a frame, and its options by keyword.
@@ -33,9 +33,9 @@ class Slots:
     """Keyword slots before projection.
 
     Attributes:
-        embeddings: (batch, slots, dim), with room for at least as many as the longest has.
+        embeddings: Vectors of the slots, (batch, slots, dim), at least as many as the longest has.
         lengths: Number of valid slots, (batch,).
-        cif: Times of the slots, if the extractor knows them.
+        cif: Times of the slots, or None if the extractor does not know them.
     """
 
     embeddings: Tensor
@@ -43,7 +43,7 @@ class Slots:
     cif: CifOutput | None = None
 
     def cut(self, slots: int) -> Slots:
-        """Room for so many slots instead of more."""
+        """The same slots with room for ``slots`` of them instead of more."""
         cif = None if self.cif is None else self.cif.cut(slots)
         return replace(self, embeddings=self.embeddings[:, :slots], cif=cif)
 
@@ -53,8 +53,8 @@ class Segments:
     """Slots as sums of frames, which are computed when the batch's largest number is known.
 
     Attributes:
-        frames: (batch, frames, dim), finite everywhere.
-        shares: Of each frame in each slot, (batch, slots, frames).
+        frames: Vectors of the frames, (batch, frames, dim), finite everywhere.
+        shares: Share of each frame in each slot, (batch, slots, frames).
         cif: Number and times of the slots.
     """
 
@@ -68,7 +68,7 @@ class Segments:
         return self.cif.lengths
 
     def cut(self, slots: int) -> Slots:
-        """The first so many slots."""
+        """Computes the first ``slots`` slots."""
         with torch.autocast(self.frames.device.type, enabled=False):
             embeddings = integrate(self.shares[:, :slots], self.frames)
         return Slots(embeddings, self.lengths, self.cif.cut(slots))
@@ -78,8 +78,8 @@ def join_slots(parts: Sequence[Slots | Segments], num_slots: int | None) -> Slot
     """The slots of the parts of a batch, with room for as many as there are.
 
     Args:
-        parts: In order.
-        num_slots: Slots of every utterance. None: the host looks the largest number up.
+        parts: Slots of the parts of the batch, in order.
+        num_slots: Number of slots of every utterance. With None the host looks up the largest.
     """
     lengths = torch.cat([part.lengths for part in parts])  # (batch,)
     most = int(lengths.max()) if num_slots is None else num_slots
@@ -138,7 +138,7 @@ class ClsKeywordExtractor(nn.Module):
 
     Args:
         dim: Size of a frame.
-        num_keywords: K.
+        num_keywords: Number K of queries and keywords.
     """
 
     def __init__(self, dim: int, *, num_keywords: int = 8) -> None:
@@ -147,7 +147,7 @@ class ClsKeywordExtractor(nn.Module):
         self.queries = nn.Parameter(torch.randn(num_keywords, dim))
 
     def target_lengths(self, frame_lengths: Tensor, subword_lengths: Tensor | None = None) -> None:
-        """The number of keywords is fixed: no target."""
+        """None, because the number of keywords is fixed."""
         return None
 
     def forward(
@@ -171,21 +171,21 @@ class CifKeywordExtractor(nn.Module):
 
     Args:
         dim: Size of a frame.
-        frames_per_keyword: Frames that a keyword should take, for the target by duration (20 frames
-            = 400 ms).
-        target: ``"duration"``, or ``"subwords"``: as many keywords as the caption has sub-words.
-        conv_width: Of the weights' network, as ``conv_layers``, ``dropout`` and ``initial_bias``:
-            see :class:`espnet_plugin.model.cif.FrameWeights`.
-        conv_layers: See ``conv_width``.
-        dropout: See ``conv_width``.
+        frames_per_keyword: Number of frames that a keyword should take, for the target by duration
+            (20 frames = 400 ms).
+        target: ``"duration"``, or ``"subwords"`` for as many keywords as the caption has sub-words.
+        conv_width: Width of the convolutions that predict the weights, in frames, see
+            :class:`espnet_plugin.model.cif.FrameWeights`.
+        conv_layers: Number of these convolutions.
+        dropout: Dropout of the network that predicts the weights.
         threshold: Weight that completes a slot.
-        tail_threshold: See :func:`espnet_plugin.model.cif.fire`; None drops the
-            unfinished slot.
-        scaling_steps: Updates after which training no longer scales; negative: never stops, 0:
-            never scales.
+        tail_threshold: Weight from which the unfinished last slot counts; None drops it, see
+            :func:`espnet_plugin.model.cif.fire`.
+        scaling_steps: Number of updates after which training no longer scales. With 0 it never
+            scales; with a negative number it always does.
         max_keywords: Slots beyond this number are dropped, see ``CifOutput.dropped``. CLIP's text
             tower reads 75.
-        initial_bias: See ``conv_width``.
+        initial_bias: Bias of the weight projection at the start; None keeps PyTorch's random one.
 
     Raises:
         ValueError: If the target is unknown or ``frames_per_keyword`` is not positive.
@@ -233,8 +233,8 @@ class CifKeywordExtractor(nn.Module):
 
     @property
     def reach(self) -> float | None:
-        """Frames that ``max_keywords`` last for at the rate of the target; None where the target
-        has no such rate. Of speech with more segments the rest is in no keyword."""
+        """Number of frames that ``max_keywords`` last for at the rate of the target, or None if the
+        target has no such rate. Of speech with more segments the rest is in no keyword."""
         if self.target != "duration":
             return None
         return self.max_keywords * self.frames_per_keyword
@@ -264,7 +264,7 @@ class CifKeywordExtractor(nn.Module):
         target_lengths: Tensor | None = None,
         step: int | None = None,
     ) -> Segments:
-        """Cuts the frames into slots; arguments as :class:`KeywordExtractor` says.
+        """Cuts the frames into slots; :class:`KeywordExtractor` says what the arguments are.
 
         With ``target_lengths`` the rules of training hold (scaling, no tail), else those of
         inference. ``alpha_sum`` is taken before scaling.

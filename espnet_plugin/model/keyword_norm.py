@@ -21,10 +21,10 @@ class KeywordBatchNorm(nn.Module):
 
     Args:
         dim: Size of a keyword (token embedding).
-        num_slots: Keywords of every utterance, if that number is fixed.
+        num_slots: Number of keywords of every utterance, if it is fixed.
         scale: Factor of the table's standard deviation at the start.
-        per_slot: Statistics for each of a fixed number of keywords; False: one set for all.
-        learnable: Train weight and bias.
+        per_slot: Whether each of a fixed number of keywords has statistics of its own.
+        learnable: Whether to train weight and bias.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class KeywordBatchNorm(nn.Module):
         """Normalises keywords; padded slots neither count in the statistics nor change.
 
         Args:
-            keywords: (batch, slots, dim).
+            keywords: Projected slots, (batch, slots, dim).
             lengths: Number of valid slots, (batch,); all by default.
         """
         if self.num_slots is not None:
@@ -155,7 +155,7 @@ def moments_over_ranks(rows: Tensor, valid: Tensor | None = None) -> tuple[Tenso
     also none.
 
     Args:
-        rows: Of this rank, (rows, channels).
+        rows: Rows of this rank, (rows, channels).
         valid: True at rows that count, (rows, 1); all by default. The others are zero.
     """
     if valid is None:

@@ -22,14 +22,14 @@ class Keywords:
     """The keywords of a batch, from slots of frames to sub-words.
 
     Attributes:
-        slots: Before projection, (batch, slots, dim).
+        slots: Slots before projection, (batch, slots, dim).
         lengths: Number of keywords, (batch,).
-        projected: After projection, (batch, slots, token_dim).
-        embeddings: After the batch norm, if there is one, (batch, slots, token_dim); what is
-            compared with the token table.
-        quantized: The chosen sub-words.
-        cif: Weights and time spans, when the extractor segments the speech.
-        reading: What is read of them in training, where they may be blank.
+        projected: Slots after projection, (batch, slots, token_dim).
+        embeddings: Slots after the batch norm, if there is one, (batch, slots, token_dim). They
+            are compared with the token table.
+        quantized: Sub-words that were chosen.
+        cif: Weights and time spans, or None if the extractor does not segment the speech.
+        reading: Probabilities of what is read in training, or None if no segment may be blank.
     """
 
     slots: Tensor

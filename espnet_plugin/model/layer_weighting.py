@@ -25,7 +25,7 @@ class LayerWeighting(nn.Module):
             norm; ``"utterance"``: all frames are divided by their mean norm.
 
     Raises:
-        ValueError: For an unknown ``normalize``.
+        ValueError: If ``normalize`` is unknown.
     """
 
     def __init__(self, num_layers: int, *, normalize: bool | str = False) -> None:

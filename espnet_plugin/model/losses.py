@@ -27,10 +27,10 @@ class MaskedContrastiveLoss(nn.Module):
 
     Args:
         initial_temperature: Inverse of the scale at the start.
-        learnable: Train the scale (its logarithm).
-        margin: Subtracted from the scaled positive similarities.
-        decoupled: Leave the positive pair out of the denominator (arXiv 2110.06848).
-        directions: ``"both"``, ``"a_to_b"`` (rows only) or ``"b_to_a"`` (columns only).
+        learnable: Whether to train the scale (its logarithm).
+        margin: Number that is subtracted from the scaled positive similarities.
+        decoupled: Whether to leave the positive pair out of the denominator (arXiv 2110.06848).
+        directions: Which losses count: ``"both"``, ``"a_to_b"`` (rows) or ``"b_to_a"`` (columns).
     """
 
     def __init__(
@@ -76,8 +76,8 @@ class MaskedContrastiveLoss(nn.Module):
         Args:
             a: L2-normalised embeddings, (batch, dim).
             b: L2-normalised embeddings of the partners, row by row, (batch, dim).
-            ids: Same id = same image, (batch,). None: all different.
-            own: Rows to average over; None: all. The others are their negatives.
+            ids: Id of each row's image, (batch,). With None all images are different.
+            own: Rows to average over, by default all. The others are their negatives.
 
         Raises:
             ValueError: If the numbers of rows differ.

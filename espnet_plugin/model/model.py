@@ -44,13 +44,13 @@ class SpeechCLIPModel(nn.Module):
     :func:`espnet_plugin.model.factory.build_speechclip`.
 
     Args:
-        speech_encoder: Frozen, but for what it trains.
+        speech_encoder: The speech encoder, frozen but for the parts that it trains.
         layer_weighting: Learned weights over the encoder's hidden states.
         attention: Block over query vectors and frames.
-        clip: Frozen.
-        parallel_query: What the block sees for the parallel branch, (1, dim); None: no such branch.
-        parallel_projection: From the parallel query to CLIP's space.
-        keyword_branch: The cascaded branch up to the text tower; None: no such branch.
+        clip: The frozen CLIP.
+        parallel_query: Query vector of the parallel branch, (1, dim), or None without that branch.
+        parallel_projection: Maps the block's output at this query to CLIP's space.
+        keyword_branch: Cascaded branch up to the text tower, or None without that branch.
         time_masks: Spans of at most 16 frames that training sets to zero, see
             :func:`espnet_plugin.utils.padding.mask_spans`.
         compatibility: Defects of the original to reproduce.
@@ -137,7 +137,7 @@ class SpeechCLIPModel(nn.Module):
         return self.attention(frames, mask, num_queries=self.num_queries)
 
     def embed_parallel(self, blocks: Sequence[BlockOutput]) -> Tensor | None:
-        """``SpeechOutput.parallel`` by the outputs of the block for a batch's parts."""
+        """Computes ``SpeechOutput.parallel`` from the block's outputs for a batch's parts."""
         if self.parallel_projection is None:
             return None
         queries = torch.cat([block.output[:, 0] for block in blocks])  # (batch, dim)
@@ -176,10 +176,10 @@ class SpeechCLIPModel(nn.Module):
 
         Args:
             speech, speech_lengths: See :func:`espnet_plugin.teachers.speech_batch.waveform_batch`.
-            sampling_rate: Of ``speech`` in Hz, which is checked; nothing is resampled here.
+            sampling_rate: Sampling rate of ``speech`` in Hz. It is checked; nothing is resampled.
 
         Raises:
-            ValueError: If it has another sampling rate, or shapes do not fit.
+            ValueError: If the sampling rate is not the encoder's, or shapes do not fit.
         """
         rate = self.speech_encoder.sampling_rate
         if sampling_rate not in (None, rate):
@@ -199,7 +199,7 @@ class SpeechCLIPModel(nn.Module):
 
     @property
     def trained_in_encoder(self) -> list[str]:
-        """Keys of the state dict of what is trained in the speech encoder."""
+        """Keys of the state dict that belong to the trained parts of the speech encoder."""
         return [f"speech_encoder.{name}" for name in self.speech_encoder.trained_names]
 
     def trained_of(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

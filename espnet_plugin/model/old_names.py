@@ -1,7 +1,7 @@
 """Names that weights had before the keyword branch was a module.
 
-Everything that loads weights takes both: exported and packed models and checkpoints of earlier
-versions open, and trainings resume from them.
+Everything that loads weights takes old and new names. So exported and packed models and checkpoints
+of earlier versions open, and trainings resume from them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Replacing each keyword by the nearest sub-word of CLIP's vocabulary, differentiably.
 
-SpeechCLIP (arXiv 2210.00705): cosine similarity to the token table, soft-maxed, with a
-straight-through estimate of the arg-max. Your own quantiser needs the members of
+As in SpeechCLIP (arXiv 2210.00705), a softmax is taken of cosine similarities to the token table,
+with a straight-through estimate of the arg-max. Your own quantiser needs the members of
 :class:`Quantizer`.
 """
 
@@ -28,11 +28,11 @@ class QuantizerOutput:
 
     Attributes:
         embeddings: Input of the text tower, see :class:`TokenQuantizer`, (batch, slots, token_dim).
-        rows: Nearest row of the table, (batch, slots).
+        rows: Index of the nearest row of the table, (batch, slots).
         similarities: Cosine similarity to every row, minus infinity at forbidden rows, float32,
             (batch, slots, rows).
         code_perplexity: Effective number of rows in use over the batch's valid slots.
-        probabilities: Share of each row in the mixture, in training, (batch, slots, rows).
+        probabilities: Share of each row in training's mixture, (batch, slots, rows), or None.
     """
 
     embeddings: Tensor
@@ -46,8 +46,8 @@ def cosine_similarities(keywords: Tensor, table: Tensor) -> Tensor:
     """Cosine similarity of each keyword with each row of a table, in float32.
 
     Args:
-        keywords: (batch, slots, token_dim).
-        table: (rows, token_dim).
+        keywords: Vectors of the keywords, (batch, slots, token_dim).
+        table: Vectors to compare them with, (rows, token_dim).
 
     Returns:
         (batch, slots, rows).
@@ -70,9 +70,9 @@ def token_usage(
     """Mean use of each row by a batch's valid slots, (rows,).
 
     Args:
-        similarities: Of :class:`QuantizerOutput`, (batch, slots, rows).
+        similarities: Similarities in :class:`QuantizerOutput`, (batch, slots, rows).
         lengths: Number of valid slots, (batch,); all by default.
-        temperature: Of the softmax over the rows.
+        temperature: Temperature of the softmax over the rows.
     """
     scaled = similarities if temperature == 1 else similarities / temperature
     probabilities = scaled.softmax(dim=-1).flatten(0, -2)
@@ -88,8 +88,8 @@ def diversity_loss(used: Tensor, rows: int) -> Tensor:
     """Share of the table that is not in use (wav2vec 2.0, arXiv 2006.11477, eq. 4).
 
     Args:
-        used: Perplexity of :func:`token_usage`.
-        rows: Rows of the table.
+        used: Perplexity of what :func:`token_usage` gives.
+        rows: Number of rows of the table.
     """
     return (rows - used) / rows
 
@@ -132,7 +132,7 @@ class TokenQuantizer(nn.Module):
         temperature: :math:`\tau`: a number; ``[first, last, steps]`` for a schedule; or
             ``"learned"`` or ``"learned=0.2"`` for a trained parameter, which starts at 0.1 or the
             given value and never falls below 0.001.
-        hard: Give the nearest row in training, too.
+        hard: Whether to give the nearest row in training, too.
 
     Raises:
         ValueError: If the temperature is none of these or not positive.
@@ -180,9 +180,9 @@ class TokenQuantizer(nn.Module):
         """Chooses a row of the table for every keyword.
 
         Args:
-            keywords: (batch, slots, token_dim).
+            keywords: Vectors of the keywords, (batch, slots, token_dim).
             table: Frozen token embeddings, (rows, token_dim).
-            keys: What keywords are compared with, (rows, token_dim); the table by default.
+            keys: Vectors that keywords are compared with, (rows, token_dim); by default the table.
             lengths: Number of valid slots for the perplexity, (batch,); all by default. Padded
                 slots are quantised too.
             forbidden: True at rows that are never chosen, (rows,).

@@ -67,7 +67,7 @@ def state_change(hidden_states: Tensor, frame_lengths: Tensor) -> Tensor:
     This is one minus the cosine of the two frames' mean hidden states, over its deviation.
 
     Args:
-        hidden_states: (batch, layers, frames, dim).
+        hidden_states: The speech encoder's hidden states, (batch, layers, frames, dim).
         frame_lengths: Number of frames, (batch,).
 
     Returns:
@@ -100,9 +100,9 @@ def aligned_segments(
     below 1) keeps its spans.
 
     Args:
-        segments: CIF's, with its weights.
+        segments: Segments that CIF found, with its weights.
         agreement: Cosine of each frame with each keyword's sub-word, (batch, keywords, frames).
-        change: Of the speech at each frame, see :func:`state_change`, (batch, frames).
+        change: Change of the speech at each frame, see :func:`state_change`, (batch, frames).
         frame_lengths: Number of frames, (batch,).
     """
     alphas = segments.alphas  # (batch, frames)

@@ -21,7 +21,7 @@ class KeywordVocabulary:
     Attributes:
         ids: CLIP token id of each row.
         forbidden: Token ids with a row that are never chosen (special tokens).
-        counts: Of each row in the captions; empty if nobody counted.
+        counts: How often each row occurs in the captions; empty if nobody counted.
     """
 
     ids: tuple[int, ...]
@@ -76,7 +76,7 @@ def resolve_vocabulary(
     *,
     special_ids: Iterable[int],
 ) -> KeywordVocabulary:
-    """Vocabulary from a file or a list of ids; special tokens in it are forbidden.
+    """Reads a vocabulary from a file or a list of ids; special tokens in it are forbidden.
 
     A list with start and end is the original's, in which id 0 is padding and also forbidden.
 
@@ -128,8 +128,8 @@ def count_with_padding(captions: Iterable[str], tokenizer: Any) -> Counter[int]:
     """Counts as the original does: with start, end and the padding up to 77 positions.
 
     Args:
-        captions: Texts.
-        tokenizer: CLIP's, with ``encode``, ``sot_token_id`` and ``eot_token_id``.
+        captions: Texts to count in.
+        tokenizer: CLIP's tokenizer, with ``encode``, ``sot_token_id`` and ``eot_token_id``.
     """
     counts: Counter[int] = Counter()
     for caption in captions:
@@ -143,7 +143,7 @@ def vocabulary_text(counts: Mapping[int, int], tokens: Mapping[int, str]) -> str
     """Content of a vocabulary file: the most frequent tokens first, ties by id.
 
     Args:
-        counts: Occurrences of each token id.
+        counts: How often each token id occurs.
         tokens: Text of each token id.
     """
     ids = sorted(counts, key=lambda token_id: (-counts[token_id], token_id))
