@@ -19,12 +19,12 @@ Result = TypeVar("Result")
 def batches_by_length(
     lengths: Mapping[Key, float], most: float, *, batch_size: int = sys.maxsize
 ) -> list[list[Key]]:
-    """Batches of similar length, the longest first: a full memory shows at once.
+    """Groups items to batches of similar length, the longest first: a full memory shows at once.
 
     Args:
         lengths: Length of each item.
-        most: Length of a batch with padding; a longer item is a batch of its own.
-        batch_size: Most items of a batch.
+        most: Largest length of a batch with padding; a longer item is a batch of its own.
+        batch_size: Largest number of items of a batch.
     """
     batches: list[list[Key]] = []
     for key in sorted(lengths, key=lambda key: (-lengths[key], key)):
@@ -50,13 +50,14 @@ def encode_batches(
     """Reads and encodes batches of items; yields the results of each batch, by id.
 
     Args:
-        items: Id → (id, content); of an unreadable item, the error as its content.
-        batches: Ids that are computed together.
-        encode: Encodes a batch, a result for each content.
+        items: Dataset that gives id and content for an id; an unreadable item's content is its
+            error.
+        batches: Ids of the items that are computed together.
+        encode: Function that encodes a batch, with a result for each content.
         unreadable: Gets id and reason of the unreadable items, which are skipped with a warning.
-        num_workers: Processes that read.
-        description: What is done, for the progress.
-        remedy: What to do if a batch does not fit into memory.
+        num_workers: Number of processes that read.
+        description: What the progress says is being done.
+        remedy: What the error advises if a batch does not fit into memory.
 
     Raises:
         MemoryError: If a batch does not fit into memory; its items are named.

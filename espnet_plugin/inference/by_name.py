@@ -26,13 +26,14 @@ def embed_by_name(
     """Embeds recordings, images and texts.
 
     Args:
-        model: The model.
-        files: Recordings and images.
-        texts: Texts.
-        branch: Of recordings, see :meth:`SpeechCLIP.encode_speech`.
+        model: The model that embeds them.
+        files: Paths of recordings and images.
+        texts: Texts to embed.
+        branch: Branch that embeds recordings, see :meth:`SpeechCLIP.encode_speech`.
 
     Returns:
-        Name or text and its unit-length embedding (dim,), files first, in the order given.
+        Pairs of a name or text and its unit-length embedding (dim,), files first, in the order
+        given.
 
     Raises:
         ValueError: If nothing can be used.
@@ -95,7 +96,7 @@ def heard_by_name(
 
 
 def keywords_by_name(model: SpeechCLIP, files: Sequence[str]) -> dict[str, list[SpokenWord]]:
-    """Recording → the words that the model finds in it.
+    """Words that the model finds in each recording, by its name.
 
     Raises:
         ValueError: If no recording can be used.

@@ -26,8 +26,8 @@ def chosen_clip(options: Namespace, **towers: bool) -> FrozenCLIP:
     """The CLIP of a trained model, or else of a name and weights of open_clip.
 
     Args:
-        options: Those of :func:`~espnet_plugin.utils.command.add_clip_arguments`.
-        **towers: Of :class:`FrozenCLIP`.
+        options: Options that :func:`~espnet_plugin.utils.command.add_clip_arguments` adds.
+        **towers: Arguments of :class:`FrozenCLIP` that say which towers to keep.
     """
     if (options.model is None) == (options.clip_model is None):
         raise ValueError("give either --model_tag or --clip_model")
@@ -52,8 +52,8 @@ def read_pixels(
     """Reads an image and brings it to CLIP's size, (3, height, width).
 
     Args:
-        preprocess: :attr:`FrozenCLIP.preprocess`, which goes to the processes that read.
-        image: See :func:`espnet_plugin.data.images.read_image`.
+        preprocess: Method ``preprocess`` of a CLIP, which goes to the processes that read.
+        image: An image in a form that :func:`espnet_plugin.data.images.read_image` takes.
     """
     return preprocess(read_image(image))
 

@@ -14,7 +14,7 @@ from espnet_plugin.inference.batches import encode_batches
 
 
 class ReadFiles(Dataset):
-    """Id and content of each file; of an unreadable one, the error."""
+    """Gives id and content of each file, or the error instead of content that cannot be read."""
 
     def __init__(self, files: Mapping[str, str], read: Callable[[str], Any]) -> None:
         self.files = files
@@ -42,20 +42,20 @@ def dump_arrays(
     """Stores the arrays of files.
 
     Args:
-        files: File of each id.
-        store: For the arrays.
+        files: Path of each id's file.
+        store: Store that the arrays go to.
         batches: Ids that are computed together, without those that have an array.
-        read: Reads a file for ``encode``; may raise the errors of libraries.
-        encode: Encodes a batch, an array each, or several by name.
-        num_workers: Processes that read.
-        what: Name of the files for messages, a plural.
-        smaller: The option for smaller batches.
+        read: Function that reads a file for ``encode``; it may raise the errors of libraries.
+        encode: Function that encodes a batch, to an array each, or to several by name.
+        num_workers: Number of processes that read.
+        what: Name that messages give the files, a plural.
+        smaller: Name of the option for smaller batches.
 
     Returns:
-        Id → reason, of unreadable files, which are skipped.
+        The reason for each id whose file was unreadable and skipped.
 
     Raises:
-        MemoryError: If a batch does not fit into memory; it is named.
+        MemoryError: If a batch does not fit into memory; the message names its files.
     """
     todo = sum(map(len, batches))
     done = len(files) - todo

@@ -1,4 +1,4 @@
-"""Items of any kind as rows: in batches, unusable items named or left out."""
+"""Embeds items of any kind in batches, and names or leaves out those that cannot be used."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from espnet_plugin.utils.progress import progress
 
 
 def items_of(given: Any) -> list[Any]:
-    """What was given as a list: one item, or many."""
+    """What was given, one item or many, as a list."""
     one = isinstance(given, str | bytes | dict | np.ndarray | Tensor)
     return [given] if one or not isinstance(given, Iterable) else list(given)
 
@@ -30,16 +30,16 @@ def embed_items(
     skipped: dict[int, str] | None,
     what: str,
 ) -> np.ndarray:
-    """Rows of the items that can be read, in their order, float32, (items, dim).
+    """Embeds the items that can be read, in their order, as float32 rows (items, dim).
 
     Args:
         items: Files, arrays and the like.
         batches: Positions of the items that are computed together.
-        read: Turns an item into what ``encode`` takes.
-        encode: Embeds a batch, a row (dim,) each.
+        read: Function that turns an item into what ``encode`` takes.
+        encode: Function that embeds a batch, with a row (dim,) for each item.
         dim: Length of a row.
-        skipped: Gets position and reason of each unusable item; None: the first one raises.
-        what: Name of the items for messages, a plural.
+        skipped: Gets position and reason of each unusable item. With None the first one raises.
+        what: Name that messages give the items, a plural.
     """
     rows: dict[int, np.ndarray] = {}
     steps = progress(batches, description=what, unit="batch") if len(batches) > 1 else batches

@@ -40,7 +40,7 @@ SMALLER = (
 def _prepared(
     utterance: str, data: dict[str, np.ndarray], *, max_seconds: float
 ) -> dict[str, np.ndarray]:
-    """Speech checked and cut."""
+    """Checks the speech of an utterance, and cuts what is too long."""
     samples = checked_speech(data["speech"])
     if is_too_long(utterance, len(samples) / SAMPLING_RATE, max_seconds):
         samples = samples[: int(max_seconds * SAMPLING_RATE)]
@@ -73,22 +73,22 @@ def infer_set(
     """Embeds utterances, their captions and their images.
 
     Args:
-        model: The model.
-        data: (file, name, type) as ESPnet's commands take them, with ``speech``.
-        keys: Utterances.
+        model: The model that embeds them.
+        data: File, name and type of each part, as ESPnet's commands take them, with ``speech``.
+        keys: Ids of the utterances.
         captions: Caption of each utterance, for the teacher's embeddings and caption ids.
         utt2image: Image id of each utterance.
         image_scp: Embedding file of each image id.
-        shape_file: ``utt2num_samples``, to sort by length, which saves padding.
-        batch_size: Utterances at a time, at most.
-        batch_seconds: Speech at a time, at most, with padding; a longer utterance is a batch of its
-            own. It needs ``shape_file``.
-        max_seconds: Only the beginning of longer speech is used, with a warning that names it.
-            Keywords can end earlier, see :attr:`SpeechCLIP.keyword_seconds`.
-        num_workers: Processes that read files.
+        shape_file: Path of ``utt2num_samples``, to sort by length, which saves padding.
+        batch_size: Largest number of utterances in a batch.
+        batch_seconds: Largest number of seconds in a batch, with padding; a longer utterance is a
+            batch of its own. It needs ``shape_file``.
+        max_seconds: Number of seconds after which longer speech is cut, with a warning that names
+            it. Keywords can end earlier, see :attr:`SpeechCLIP.keyword_seconds`.
+        num_workers: Number of processes that read files.
 
     Raises:
-        DataError: An id or a file is missing.
+        DataError: If an id or a file is missing.
         MemoryError: If a batch does not fit into memory; its utterances are named.
     """
     prepare = partial(_prepared, max_seconds=max_seconds)
@@ -182,10 +182,10 @@ def _add_images(
 
 
 def selected_keys(data: Iterable[tuple[str, str, str]], part: tuple[int, int] | None) -> list[str]:
-    """Utterances of a part of the speech list, or of all.
+    """Ids of the utterances in a part of the speech list, or in all of it.
 
     Raises:
-        DataError: If there is none, or one is listed twice.
+        DataError: If there are no utterances, or one is listed twice.
     """
     speech = next((path for path, name, _ in data if name == "speech"), None)
     if speech is None:

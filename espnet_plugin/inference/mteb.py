@@ -25,7 +25,7 @@ except ImportError as error:
 def mteb_model(
     name: str | Path, *, device: str | None = None, branch: Branch | None = None, **options: Any
 ) -> SentenceTransformerEncoderWrapper:
-    """A trained model as MTEB's tasks call it.
+    """Loads a trained model in the form that MTEB's tasks call.
 
     Its revision is its fingerprint. So MTEB does not show stored results of other weights.
 
@@ -34,10 +34,10 @@ def mteb_model(
         >>> mteb.evaluate(model, mteb.get_tasks(tasks=["SpokenCOCOA2IRetrieval"]))
 
     Args:
-        name: Whatever :meth:`SpeechCLIP.from_pretrained` takes, with ``options``.
-        device: Torch device; None: a GPU where there is one.
-        branch: Of recordings, as for :meth:`SpeechCLIP.encode_speech`. One that is named is an
-            experiment of its own among MTEB's results.
+        name: Name or path that :meth:`SpeechCLIP.from_pretrained` takes, with ``options``.
+        device: Torch device, by default a GPU where there is one.
+        branch: Branch that embeds recordings, see :meth:`SpeechCLIP.encode_speech`. If you name
+            one, it is an experiment of its own among MTEB's results.
 
     Raises:
         FileNotFoundError: If there is no such model.

@@ -40,15 +40,15 @@ def pack_model(
 
     Args:
         train_config: ``config.yaml`` of the experiment.
-        model_file: Checkpoint; links are followed.
-        outpath: Archive to write, ``.zip``.
-        options: Other files (results, a licence), put beside ``config.yaml``. Files are
+        model_file: Path of the checkpoint; links are followed.
+        outpath: Path of the archive to write, ``.zip``.
+        options: Other files (results, a licence), which are put beside ``config.yaml``. Files are
             packed once.
-        choices: ``choices.json`` of stage 9, which is copied beside the weights; None: the one
-            beside the checkpoint, if there is one.
+        choices: ``choices.json`` of stage 9, which is copied beside the weights. By default it is
+            the one beside the checkpoint, if there is one.
 
     Returns:
-        The archive, for ``load_speechclip`` and ``SpeechCLIP.from_pretrained``.
+        The path of the archive, for ``load_speechclip`` and ``SpeechCLIP.from_pretrained``.
 
     Raises:
         FileNotFoundError: If a file is missing, including those that the configuration names.

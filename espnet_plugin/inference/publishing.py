@@ -27,11 +27,11 @@ def write_model_card(
     """Writes the card of a model, and the tables of its results as RESULTS.md beside it.
 
     Args:
-        directory: Of the published model.
-        source: What ``load_speechclip`` takes. An experiment's newest results are used, or those in
-            a zip file or an export.
-        name: The name that it will be loaded by.
-        changed: The weights differ from the source's, whose results are not shown then.
+        directory: Directory of the published model.
+        source: A model in any form that ``load_speechclip`` takes. An experiment's newest results
+            are used, or those in a zip file or an export.
+        name: Name that it will be loaded by.
+        changed: Whether the weights differ from the source's, whose results are not shown then.
     """
     directory = Path(directory)
     tables = "" if changed else _tables(_results(resolve_model(source)))
@@ -62,10 +62,10 @@ def upload(directory: str | Path, repo: str, *, message: str, private: bool = Fa
     """Uploads a directory to a repository of the hub, in one commit.
 
     Args:
-        directory: What the repository will hold.
-        repo: ``owner/model``; made if it is not there.
-        message: Of the commit.
-        private: Whether a new repository is.
+        directory: Directory whose content the repository will hold.
+        repo: Name ``owner/model`` of the repository, which is made if it is not there.
+        message: Message of the commit.
+        private: Whether a new repository is private.
 
     Raises:
         OSError: If the hub cannot be reached, or refuses.
@@ -117,12 +117,12 @@ def _facts(source: str | Path) -> dict[str, str]:
 
 
 def _public(value: Any) -> str:
-    """A name on a hub as it is, of a path its last part."""
+    """A name for the card: one on a hub as it is, of a path only its last part."""
     return Path(str(value)).stem if Path(str(value)).is_absolute() else str(value)
 
 
 def training_sets(config: Mapping[str, Any]) -> set[str]:
-    """Names of the data folders that an experiment was trained on; none are known of an export."""
+    """Names of the data folders that an experiment was trained on; an export knows of none."""
     listed = config.get("train_data_path_and_name_and_type") or ()
     return {Path(str(path)).parent.name for path, name, *_ in listed if name.startswith("speech")}
 

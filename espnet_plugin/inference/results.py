@@ -22,11 +22,11 @@ class UtteranceResult:
     """Embeddings and keywords of one utterance.
 
     Attributes:
-        parallel: Embedding, L2-normalised float32, (dim,); None without that branch.
-        cascaded: Embedding of the keywords, likewise.
-        keywords: In the order of the speech; None without the cascaded branch.
-        alphas: CIF's weight of each frame, (frames,); None without CIF.
-        fired: Frames in which a keyword was completed; None without CIF.
+        parallel: Embedding by the parallel branch, L2-normalised float32, (dim,), or None.
+        cascaded: Embedding of the keywords, in the same form, or None without that branch.
+        keywords: Keywords in the order of the speech, or None without the cascaded branch.
+        alphas: CIF's weight of each frame, (frames,), or None without CIF.
+        fired: Frames in which a keyword was completed, or None without CIF.
         keywords_end: Seconds at which the keywords end before the speech does, because the model
             keeps at most ``max_keywords`` segments; None if they cover all of it.
     """
@@ -49,7 +49,7 @@ def utterance_results(model: SpeechCLIPModel, output: SpeechOutput) -> list[Utte
 
     Args:
         model: The model that made the output.
-        output: Of a batch.
+        output: The model's output for a batch.
     """
     keywords, ends = _keywords(model, output), keyword_ends(model, output)
     cif = output.keywords.cif if output.keywords is not None else None
@@ -87,9 +87,9 @@ def warn_of_early_ends(
     """Warns of each utterance whose keywords end before its speech does.
 
     Args:
-        model: The model.
-        names: What the warnings call the utterances.
-        ends: From :func:`keyword_ends`.
+        model: The model that found the keywords.
+        names: Names that the warnings give the utterances.
+        ends: Seconds that :func:`keyword_ends` gave.
     """
     for name, end in zip(names, ends, strict=True):
         if end is not None:

@@ -63,7 +63,7 @@ class SpeechCLIPModule(InputModule):
         return self.speechclip.embedding_dim
 
     def preprocess(self, inputs: list[Any], prompt: str | None = None, **_: Any) -> dict[str, Any]:
-        """The items by modality; ``prompt`` goes before texts. Files are read when it encodes.
+        """Sorts the items by modality; ``prompt`` goes before texts. Files are read in ``forward``.
 
         A string without spaces that ends like a recording or an image is a file; to embed it as a
         text, give ``{"text": …}``.

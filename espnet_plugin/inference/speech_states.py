@@ -31,9 +31,9 @@ def stored_size(samples: Mapping[str, int], encoder: FrozenSpeechEncoder, *, dty
     their exact number.
 
     Args:
-        samples: Samples of each utterance.
-        encoder: The encoder.
-        dtype: ``int8`` or ``float16``.
+        samples: Number of samples of each utterance.
+        encoder: The frozen encoder.
+        dtype: Type in which states are stored, ``int8`` or ``float16``.
     """
     if not samples:
         return 0
@@ -59,16 +59,16 @@ def dump_speech_states(
     """Stores the hidden states of the utterances that have none yet.
 
     Args:
-        wavs: Utterance → file of mono audio at the encoder's rate.
-        samples: Samples of each utterance.
-        encoder: Frozen.
-        store: For the states, see :class:`Encode`.
+        wavs: File of each utterance, mono at the encoder's rate.
+        samples: Number of samples of each utterance.
+        encoder: The frozen encoder.
+        store: Store that the states go to, in the form of :class:`Encode`.
         whole_set: All utterances, if ``wavs`` is a job's part; codes are the same in every job.
-        dtype: ``int8`` or ``float16``.
-        batch_seconds: Audio at a time, padding included.
+        dtype: Type in which states are stored, ``int8`` or ``float16``.
+        batch_seconds: Largest number of seconds of audio in a batch, padding included.
 
     Returns:
-        Utterance → reason, of unreadable utterances, which are skipped.
+        The reason for each utterance that was unreadable and skipped.
     """
     todo = {key: samples[key] for key in store.missing(wavs)}
     encode = Encode(encoder, dtype, wavs if whole_set is None else whole_set)
@@ -84,10 +84,10 @@ def dump_speech_states(
 
 
 def read_speech(path: str, sampling_rate: int) -> np.ndarray:
-    """Samples of a mono file in [-1, 1], (samples,).
+    """Reads the samples of a mono file, in [-1, 1], (samples,).
 
     Raises:
-        ValueError: For another rate, several channels, no samples, or NaN.
+        ValueError: If the rate is another one, or there are several channels, no samples, or NaN.
     """
     speech, rate = soundfile.read(path, dtype="float32")
     if rate != sampling_rate:
@@ -99,11 +99,11 @@ class Encode:
     """Encodes a batch of utterances for storing.
 
     Args:
-        encoder: Frozen.
-        dtype: ``float16``: ``frames`` (frames, layers + 1, dim). ``int8``: those as codes, with
-            their ``scale`` (frames, layers + 1) and, the same for all, their ``dimensions`` (2,
-            layers + 1, dim), see ``teachers/quantized_states.py``.
-        wavs: Recordings for the dimensions.
+        encoder: The frozen encoder.
+        dtype: ``float16`` gives ``frames`` (frames, layers + 1, dim). ``int8`` gives them as codes,
+            with their ``scale`` (frames, layers + 1) and, the same for all, their ``dimensions``
+            (2, layers + 1, dim), see ``teachers/quantized_states.py``.
+        wavs: Recordings that the dimensions are computed from.
     """
 
     def __init__(self, encoder: FrozenSpeechEncoder, dtype: str, wavs: Mapping[str, str]) -> None:
@@ -113,7 +113,7 @@ class Encode:
 
     @cached_property
     def dimensions(self) -> np.ndarray:
-        """Of the first minute, in an order by the utterances' names: every job makes the same."""
+        """Mean and deviation over a minute of speech, which is the same in every job."""
         read = partial(read_speech, sampling_rate=self.encoder.sampling_rate)
         order = sorted(self.wavs, key=lambda key: zlib.crc32(key.encode("utf-8", "surrogatepass")))
         parts: list[Tensor] = []

@@ -66,18 +66,18 @@ class SpeechCLIP:
 
     Args:
         model: The network, with its speech encoder.
-        source: What it was loaded from. CLIP's towers are loaded from it when they are needed.
-        choices: What a development set chose; None: nothing.
-        spoken_languages: Of the speech that it was trained on; none: unknown.
+        source: Model that it was loaded from; CLIP's towers come from it when they are needed.
+        choices: Options that a development set chose, or None if it chose nothing.
+        spoken_languages: Languages of the speech that it was trained on, empty if unknown.
         device, dtype, max_seconds, trust_remote_code: See :meth:`from_pretrained`.
 
     Attributes:
         min_score: Lowest score of a sub-word that :meth:`keywords` reports. You may set it; what
             you set is not saved with the model.
-        fusion_weight: Share of the parallel branch in :meth:`fuse`; None: not chosen, both count
-            the same.
-        spoken_languages: Of the speech that it was trained on, as its corpus names them; none:
-            unknown. The keywords are English in any case, see
+        fusion_weight: Share of the parallel branch in :meth:`fuse`, or None if none was chosen,
+            so that both branches count the same.
+        spoken_languages: Languages of the speech that it was trained on, as its corpus names them,
+            empty if unknown. The keywords are English in any case, see
             :func:`espnet_plugin.inference.words.translation_note`.
 
     Raises:
@@ -128,15 +128,15 @@ class SpeechCLIP:
             name_or_path: An experiment, one of its checkpoints, a packed zip, an exported
                 directory, or the name of a released model or of a repository on the Hugging Face
                 hub.
-            device: Torch device; None: a GPU if there is one.
-            dtype: ``float32``; or ``float16`` or ``bfloat16``, which leave the weights as they are
-                and compute with PyTorch's autocast, as training does.
-            max_seconds: Only the beginning of a longer recording is embedded, with a warning that
-                names it. HuBERT base needs about 1 GB of memory for each minute. The cascaded
+            device: Torch device, by default a GPU if there is one.
+            dtype: Type to compute in: ``float32``; or ``float16`` or ``bfloat16``, which leave the
+                weights as they are and use PyTorch's autocast, as training does.
+            max_seconds: Number of seconds after which a longer recording is cut, with a warning
+                that names it. HuBERT base needs about 1 GB of memory for each minute. The cascaded
                 embedding can end earlier, see :attr:`keyword_seconds`. :meth:`keywords` hears all
                 of a recording.
-            trust_remote_code: You trust the maker of the model: it may name what runs code that
-                comes with it.
+            trust_remote_code: Whether you trust the maker of the model, which may name what runs
+                code that comes with it.
 
         Raises:
             FileNotFoundError: If there is no such file, directory or name.
@@ -183,7 +183,7 @@ class SpeechCLIP:
 
     @property
     def sampling_rate(self) -> int:
-        """Hz that the model takes; recordings of another rate are resampled."""
+        """Sampling rate in Hz that the model takes; other recordings are resampled."""
         return self._model.speech_encoder.sampling_rate
 
     @property
@@ -193,7 +193,7 @@ class SpeechCLIP:
 
     @property
     def keyword_seconds(self) -> float | None:
-        """About how many seconds of speech the keywords cover at once; None: all.
+        """About how many seconds of speech the keywords cover at once, or None if they cover all.
 
         The model keeps ``max_keywords`` segments, each about ``frames_per_keyword`` frames long. A
         warning names recordings whose keywords end early; ``max_seconds`` does not change this. The
@@ -214,15 +214,15 @@ class SpeechCLIP:
         These are its parts with speech, cut between words to :attr:`window_seconds`.
 
         Args:
-            samples: Floating point in [-1, 1] at :attr:`sampling_rate`, (samples,).
+            samples: Floating-point samples in [-1, 1] at :attr:`sampling_rate`, (samples,).
 
         Raises:
-            NoSpeechError: If it is silent.
+            NoSpeechError: If the recording is silent.
         """
         return speech_windows(samples, self.sampling_rate, longest=self.window_seconds)
 
     def to(self, device: str | torch.device) -> SpeechCLIP:
-        """Moves the model; returns it."""
+        """Moves the model to a device, and returns it."""
         self.device = torch_device(device)
         self._model.to(self.device)
         if self._image_clip is not None:
@@ -230,16 +230,17 @@ class SpeechCLIP:
         return self
 
     def __call__(self, speech: Utterance, *, sampling_rate: int | None = None) -> UtteranceResult:
-        """Both embeddings of a recording, its keywords, and CIF's weights.
+        """Computes both embeddings of a recording, its keywords, and CIF's weights.
 
         Args:
-            speech: As for :meth:`encode_speech`, one recording.
-            sampling_rate: Of samples in Hz; None: the model's. A file states its own.
+            speech: One recording, in any form that :meth:`encode_speech` takes.
+            sampling_rate: Sampling rate of samples in Hz, by default the model's. A file states its
+                own.
 
         Raises:
             DataError: If a file cannot be used.
             TypeError: If ``speech`` is something else.
-            ValueError: If samples are none, not mono, or not finite.
+            ValueError: If there are no samples, or they are not mono or not finite.
         """
         output = self._encode_samples(self.model, [self._read(speech, sampling_rate)])
         (result,) = utterance_results(self.model, output)
@@ -266,11 +267,12 @@ class SpeechCLIP:
         Args:
             speech: A recording in any form of :mod:`espnet_plugin.inference.utterance` (a path,
                 bytes of a file, samples, what datasets' ``Audio`` gives), or many.
-            sampling_rate: Of samples in Hz; None: the model's. The others state their own.
+            sampling_rate: Sampling rate of samples in Hz, by default the model's. The other forms
+                state their own.
             branch: ``parallel`` (from the whole utterance), ``cascaded`` (from its keywords), or
-                ``both`` (see :meth:`fuse`); None: parallel if the model has that branch.
-            skipped: Give a dictionary to leave out recordings that cannot be used: it gets the
-                position and the reason of each, and a warning names it. None: the first one raises.
+                ``both`` (see :meth:`fuse`). By default parallel, if the model has that branch.
+            skipped: Dictionary for recordings that cannot be used: it gets position and reason of
+                each, and a warning names it. Without it, the first such recording raises an error.
 
         Returns:
             A row of unit length for each recording that is not skipped, float32, (recordings, dim).
@@ -315,7 +317,7 @@ class SpeechCLIP:
 
         Args:
             images: An image, see :func:`espnet_plugin.data.images.read_image`, or many.
-            skipped: As for :meth:`encode_speech`.
+            skipped: Dictionary for images that cannot be used, as in :meth:`encode_speech`.
 
         Returns:
             A row of unit length for each image that is not skipped, float32, (images, dim).
@@ -364,8 +366,8 @@ class SpeechCLIP:
         joined to words, see :mod:`espnet_plugin.data.words`.
 
         Args:
-            speech: As for :meth:`encode_speech`, one recording.
-            sampling_rate: Of samples in Hz; None: the model's.
+            speech: One recording, in any form that :meth:`encode_speech` takes.
+            sampling_rate: Sampling rate of samples in Hz, by default the model's.
 
         Raises:
             DataError: If the recording cannot be used.
@@ -392,10 +394,11 @@ class SpeechCLIP:
     def hear(
         self, speech: Utterance, *, sampling_rate: int | None = None, branch: Branch | None = None
     ) -> tuple[np.ndarray, Callable[[], list[SpokenWord]] | None]:
-        """A recording's row, (dim,), and a function that gives its words from the same pass.
+        """Embeds a recording to a row, (dim,), with a function that gives its words.
 
-        The function is None if the model extracts no keywords. It imports CLIP's tokenizer, which
-        takes a second. Arguments and errors are those of :meth:`encode_speech`, for one recording.
+        Both are from one pass. The function is None if the model extracts no keywords. It imports
+        CLIP's tokenizer, which takes a second. Arguments and errors are those of
+        :meth:`encode_speech`, for one recording.
         """
         names = self._branches_of(branch)
         model = self.model if "cascaded" in names else self._model
@@ -416,7 +419,7 @@ class SpeechCLIP:
         return words_of(result.keywords or (), self._model.clip, min_score=self.min_score)
 
     def fuse(self, parallel: np.ndarray, cascaded: np.ndarray) -> np.ndarray:
-        """Rows of both branches as one row each, of unit length, (..., dim).
+        """Joins the rows of both branches to one row each, of unit length, (..., dim).
 
         A row ranks like the weighted sum of both similarities. Packing stores the weight that was
         best on the development set; without one, both count the same.
@@ -437,8 +440,8 @@ class SpeechCLIP:
         The frozen models and the configuration are copied from the source.
 
         Args:
-            directory: Where; it appears when it is complete.
-            force: Replace a directory that is not empty.
+            directory: Directory to write, which appears when it is complete.
+            force: Whether to replace a directory that is not empty.
 
         Raises:
             FileExistsError: If the directory is not empty.
@@ -452,12 +455,12 @@ class SpeechCLIP:
         """Publishes the model, in one commit, for ``from_pretrained(repo)``.
 
         Args:
-            repo: ``owner/model`` on the Hugging Face hub; made if it is not there.
-            private: Whether a new repository is.
+            repo: Name ``owner/model`` on the Hugging Face hub, which is made if it is not there.
+            private: Whether a new repository is private.
 
         Raises:
             OSError: If the hub cannot be reached, or nobody is logged in.
-            ValueError: As for :meth:`save_pretrained`.
+            ValueError: If a frozen weight changed in memory; the message names it.
         """
         with scratch_folder() as folder:
             model = folder / "model"

@@ -22,12 +22,13 @@ class SpeechCLIPInference(SpeechCLIP):
         >>> [keyword.token for keyword in result.keywords]
 
     Args:
-        speechclip_train_config: ``config.yaml`` of the experiment; default: beside the checkpoint.
-        speechclip_model_file: A checkpoint of the experiment; default: the best by the first of its
-            ``best_model_criterion``.
-        device: Torch device; None: a GPU if there is one.
-        trust_remote_code: See :meth:`SpeechCLIP.from_pretrained`.
-        **options: Others of that method.
+        speechclip_train_config: The experiment's ``config.yaml``, by default that beside the
+            checkpoint.
+        speechclip_model_file: A checkpoint of the experiment, by default the best one by the first
+            of its ``best_model_criterion``.
+        device: Torch device, by default a GPU if there is one.
+        trust_remote_code: Whether you trust the model, see :meth:`SpeechCLIP.from_pretrained`.
+        **options: Other options of that method.
     """
 
     def __init__(

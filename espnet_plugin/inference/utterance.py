@@ -42,20 +42,22 @@ def read_utterance(
     wanted_rate: int,
     max_seconds: float = MAX_SECONDS,
 ) -> np.ndarray:
-    """Samples (samples,) at the wanted rate in Hz, float32 in [-1, 1].
+    """Reads an utterance as samples (samples,) at the wanted rate in Hz, float32 in [-1, 1].
 
     It warns of speech that is longer than ``max_seconds``, silent, or too short for a word.
 
     Args:
-        speech: In one of the forms above.
-        sampling_rate: Of samples in Hz; None: the wanted one. The others state their own.
-        wanted_rate: What the speech encoder takes.
-        max_seconds: Only the beginning of longer speech is returned.
+        speech: An utterance in one of the forms at the top of this module.
+        sampling_rate: Sampling rate of samples in Hz, by default the wanted one. The other forms
+            state their own.
+        wanted_rate: Sampling rate in Hz that the speech encoder takes.
+        max_seconds: Number of seconds after which longer speech is cut.
 
     Raises:
         DataError: If a file is missing, unreadable, empty or not finite.
         TypeError: If ``speech`` is something else.
-        ValueError: If samples are none, not of that shape, not finite, or the rate is not positive.
+        ValueError: If there are no samples, or they have another shape or are not finite, or the
+            rate is not positive.
     """
     name = utterance_name(speech)
     speech, sampling_rate = _unpacked(speech, sampling_rate)
@@ -103,7 +105,7 @@ def utterance_name(speech: Utterance) -> str:
 
 
 def utterance_seconds(speech: Utterance, sampling_rate: int | None) -> float:
-    """Length by a file's header or an array's shape, without reading the samples.
+    """Length in seconds by a file's header or an array's shape, without reading the samples.
 
     For samples without a rate, the unit is 1/16,000 s. What cannot be read has infinite length.
     """

@@ -21,12 +21,12 @@ class SpokenWord:
     """A word that the model found in speech.
 
     Attributes:
-        word: As people write it; sub-words are joined as :func:`espnet_plugin.data.words.joined`
-            says.
-        score: Cosine similarity of the speech segment and the sub-word in CLIP's table, at most 1;
-            the mean over joined sub-words.
-        start: Seconds; None if the model's keywords have no times (``cls``).
-        end: Seconds; None likewise.
+        word: The word as people write it; :func:`espnet_plugin.data.words.joined` says how
+            sub-words are joined.
+        score: Cosine similarity of the speech segment and the sub-word in CLIP's table, at most 1.
+            Of joined sub-words it is the mean.
+        start: Seconds at which it starts, or None if the keywords have no times (``cls``).
+        end: Seconds at which it ends, or None if the keywords have no times.
     """
 
     word: str
@@ -42,7 +42,7 @@ class SpokenWord:
 def words_of(
     keywords: Sequence[Keyword], clip: FrozenCLIP, *, min_score: float = -1.0
 ) -> list[SpokenWord]:
-    """Keywords as words; those with a lower score than ``min_score`` are left out first."""
+    """Joins keywords to words; those with a lower score than ``min_score`` are left out first."""
     return [
         SpokenWord(
             word=clip.text_of([piece.token_id for piece in pieces]),
@@ -58,8 +58,8 @@ def later(words: Sequence[SpokenWord], *, seconds: float) -> list[SpokenWord]:
     """Words of a part of a recording, with their times in the whole.
 
     Args:
-        words: With their times in the part.
-        seconds: Start of the part in the whole.
+        words: Words with their times in the part.
+        seconds: Start of the part in the whole, in seconds.
     """
     return [
         replace(word, start=_rounded(word.start + seconds), end=_rounded(word.end + seconds))
@@ -73,7 +73,7 @@ def translation_note(languages: Collection[str]) -> str | None:
     """Says that the words for foreign speech are English; None if a model knows of none.
 
     Args:
-        languages: Spoken in the model's training, by their names in the corpus (``utt2lang``).
+        languages: Languages of the model's training speech, as its corpus (``utt2lang``) has them.
     """
     if all(re.fullmatch(r"en|eng|english|en[-_].*", name.lower()) for name in languages):
         return None

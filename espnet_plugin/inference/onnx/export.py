@@ -40,8 +40,8 @@ def export_onnx(model: SpeechCLIP, *, recordings: Sequence[str] = ()) -> dict[st
     branch or another encoder, or if onnxruntime gives other values than PyTorch.
 
     Args:
-        model: On the CPU.
-        recordings: Files of speech; without them, int8 is judged by noise alone.
+        model: The model to export, on the CPU.
+        recordings: Paths of recordings; without them, int8 is judged by noise alone.
 
     Returns:
         The content of ``export.json``, and ``directory``.
@@ -101,7 +101,7 @@ class _Speech(nn.Module):
         self.net: Any = model.model
 
     def forward(self, speech: Tensor) -> tuple[Tensor, Tensor]:
-        """Prepared samples (1, samples) to the parallel embedding (1, E) and hidden states."""
+        """Turns prepared samples (1, samples) into the parallel embedding (1, E) and states."""
         states = self.net.speech_encoder.backend.unpadded(speech)
         frames = torch.ones_like(states[:, 0, :, 0], dtype=torch.long).sum(dim=1)  # (1,)
         block = self.net.run_block(SpeechStates(states, frames))
@@ -109,7 +109,8 @@ class _Speech(nn.Module):
 
 
 def _export(path: Path, part: Any, ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> str:
-    """Writes a graph, compares it (inputs ``ours``) with PyTorch (``theirs``); its precision."""
+    """Writes a graph, compares it for inputs ``ours`` with PyTorch's outputs ``theirs``, and
+    returns its precision."""
     with torch.no_grad():
         wanted = [
             row.numpy() for each in theirs for row in part.eval()(torch.from_numpy(each)[None])

@@ -28,9 +28,9 @@ class OnnxModel:
     """Embeds like SpeechCLIP's parallel branch, one item at a time.
 
     Args:
-        directory: Holds the export; each graph is read at its first use.
-        fingerprint: The model's; an export of another model is refused.
-        max_seconds: Only the beginning of longer speech is used.
+        directory: Directory of the export; each graph is read at its first use.
+        fingerprint: Fingerprint of the model; an export of another model is refused.
+        max_seconds: Number of seconds after which longer speech is cut.
 
     Raises:
         DataError: If the export is damaged or of another format, here and in every method.
@@ -52,7 +52,8 @@ class OnnxModel:
     def encode_speech(
         self, speech: Any, *, sampling_rate: int | None = None, branch: str | None = None
     ) -> np.ndarray:
-        """As :meth:`SpeechCLIP.encode_speech` of one recording, (1, E), parallel branch only."""
+        """Embeds one recording as :meth:`SpeechCLIP.encode_speech` does, (1, E), but only by the
+        parallel branch."""
         if branch not in (None, "parallel"):
             raise ValueError(f"{self.directory}: only the parallel branch was exported")
         rates = {"sampling_rate": sampling_rate, "wanted_rate": self.sampling_rate}
@@ -60,11 +61,11 @@ class OnnxModel:
         return self._row(SPEECH, self.waveform(samples))
 
     def hear(self, speech: Any, **options: Any) -> tuple[np.ndarray, None]:
-        """As :meth:`SpeechCLIP.hear`, without words, which an export does not have."""
+        """Does what :meth:`SpeechCLIP.hear` does, without words, which an export does not have."""
         return self.encode_speech(speech, **options)[0], None
 
     def encode_image(self, image: Any) -> np.ndarray:
-        """As :meth:`SpeechCLIP.encode_image` of one image, (1, E)."""
+        """Embeds one image as :meth:`SpeechCLIP.encode_image` does, (1, E)."""
         return self._row(IMAGE, self.pixels(image))
 
     def run(self, graph: str, output: str, values: np.ndarray) -> np.ndarray:
@@ -110,7 +111,7 @@ def kept_export(fingerprint: str) -> Path:
 
 
 def kept_model(fingerprint: str, max_seconds: float | None = None) -> OnnxModel | None:
-    """A model's kept export; None without one."""
+    """A model's kept export, or None if there is none."""
     directory = kept_export(fingerprint)
     return OnnxModel(directory, fingerprint, max_seconds) if directory.is_dir() else None
 
