@@ -14,11 +14,12 @@ LOWEST = {"min_score": -1.0, "fusion_weight": 0.0}  # the highest of both is 1
 
 @dataclass(frozen=True)
 class Choices:
-    """How the outputs of a network are used; the network does not know.
+    """How the outputs of a network are used, which the network itself does not know.
 
     Attributes:
         min_score: Cosine of a keyword and its sub-word from which it is worth reporting.
-        fusion_weight: Share of the parallel branch in rows of both, from 0 to 1; None: not chosen.
+        fusion_weight: Share of the parallel branch in rows of both, from 0 to 1, or None if it was
+            not chosen.
     """
 
     min_score: float = -1.0
@@ -26,12 +27,12 @@ class Choices:
 
 
 def take_choices(config: Mapping[str, Any], file: Path) -> Choices:
-    """The choices in a file, or without one those in a configuration, which loses them.
+    """Reads the choices in a file, or without one takes them out of a configuration.
 
     Models that were packed before there was such a file have them in ``model_conf``.
 
     Raises:
-        ValueError: If they are damaged, or something else.
+        ValueError: If the file is damaged, or holds something else.
     """
     model_conf = config.get("model_conf") or {}
     older = {name: model_conf.pop(name) for name in LOWEST if name in model_conf}

@@ -22,7 +22,7 @@ def describe_model(source: str | Path) -> dict[str, Any]:
     """The parts of a model and the number of its trained weights, for JSON.
 
     Args:
-        source: As for :func:`load_speechclip`, which also says what is raised.
+        source: A model in any form that :func:`load_speechclip` takes, which lists the errors, too.
     """
     with opened(source, trusted=True) as stored:  # nothing that it names is built
         config, weights = stored.config, stored.read_weights()
@@ -54,7 +54,7 @@ def describe_released() -> list[dict[str, Any]]:
 
 
 def released_table(described: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
-    """Rows of a table of :func:`describe_released`, the header first."""
+    """Rows of a table of what :func:`describe_released` gives, the header first."""
     rows: list[tuple[str, ...]]
     rows = [("name", "architecture", "speech encoder", "CLIP", "corpus", "published recall",
              "download", "here")]  # fmt: skip
@@ -68,7 +68,7 @@ def released_table(described: Sequence[Mapping[str, Any]]) -> list[tuple[str, ..
 
 
 def _shown(value: Any, *, root: Path | None) -> Any:
-    """A file of the model by its path in it: the folder of an unpacked zip file is temporary."""
+    """Shows a file of the model by its path in the model, whose folder may be temporary."""
     if value is None or root is None or not lies_within(value, root):
         return value
     return os.path.relpath(value, root)

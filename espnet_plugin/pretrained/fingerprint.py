@@ -49,7 +49,7 @@ def model_fingerprint(source: str | Path) -> str:
     same; then it takes milliseconds, without PyTorch.
 
     Args:
-        source: As for :func:`load_speechclip`, which also says what is raised.
+        source: A model in any form that :func:`load_speechclip` takes, which lists the errors, too.
     """
     path = resolve_model(source)
     name = hashlib.sha256(os.path.abspath(path).encode(errors="surrogateescape")).hexdigest()
@@ -70,7 +70,7 @@ def model_fingerprint(source: str | Path) -> str:
 
 
 def _kept(cache: Path) -> str | None:
-    """The cached fingerprint; None if the model may have changed, or it is of an older kind."""
+    """The cached fingerprint, or None if the model may have changed or it is of an older kind."""
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
         record = json.loads(cache.read_bytes())
         unchanged = all(inode_stamp(file) == stamp for file, stamp in record["files"].items())

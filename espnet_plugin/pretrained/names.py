@@ -20,18 +20,18 @@ _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
 def resolve_model(source: str | Path, *, refresh: bool = False) -> Path:
-    """Path of a model, downloaded if it is a released one or in a repository on the hub.
+    """Finds the path of a model; a released one, or one on the hub, is downloaded.
 
     A cached model is used without asking the network whether it has changed.
 
     Args:
         source: Path, name of a released model, or ``owner/model``; a path that exists wins.
-        refresh: Download it again.
+        refresh: Whether to download it again.
 
     Returns:
         A directory with an exported model, or a file. For an experiment's directory it is a
-        checkpoint: by its first criterion with a file, the average or else the best; otherwise the
-        latest.
+        checkpoint: the average, or else the best, by its first criterion with a file. If no
+        criterion has one, it is the latest checkpoint.
 
     Raises:
         FileNotFoundError: If there is no such file, and no such repository can be reached.

@@ -17,21 +17,21 @@ class ReleasedModel:
     """A released checkpoint.
 
     Attributes:
-        name: Its name here.
-        architecture: parallel, cascaded, cascaded+, hybrid or hybrid+.
+        name: Name of the checkpoint here.
+        architecture: Its architecture: parallel, cascaded, cascaded+, hybrid or hybrid+.
         speech_encoder: The frozen HuBERT: ``HuBERT base`` or ``HuBERT large``.
         clip: The frozen CLIP, under OpenAI's name.
-        frozen_size: Bytes of the weights of both, most of the file.
-        corpus: What it was trained on.
+        frozen_size: Size of the weights of both in bytes, which is most of the file.
+        corpus: Name of the corpus that it was trained on.
         recall_at: Rank of the published recall, 1 or 10.
         recall: Published recall at that rank on the corpus's validation set, mean of speech to
             image and image to speech, in %.
-        repository: Repository on the Hugging Face hub.
-        path: The file in the repository.
+        repository: Name of the repository on the Hugging Face hub.
+        path: Path of the file in the repository.
         paper: The paper that describes it.
         code: Address of its authors' code.
-        code_licence: Licence of that code; None: it has none. The checkpoints themselves have no
-            published licence.
+        code_licence: Licence of that code, or None if it has none. The checkpoints themselves have
+            no published licence.
     """
 
     name: str
@@ -69,7 +69,7 @@ class ReleasedModel:
 
 
 def released_models() -> list[ReleasedModel]:
-    """All released models: those on Flickr8k first, base before large, then those on SpokenCOCO."""
+    """All released models: those on Flickr8k, base before large, and then those on SpokenCOCO."""
     return list(_table().values())
 
 

@@ -36,12 +36,12 @@ class Fetched:
     """The file that a converted model was made of.
 
     Attributes:
-        repository: Repository on the Hugging Face hub.
-        path: The file in the repository.
-        revision: Commit of the repository.
+        repository: Name of the repository on the Hugging Face hub.
+        path: Path of the file in the repository.
+        revision: Commit of the repository that the file is from.
         sha256: SHA-256 of the file.
         size: Size of the file in bytes.
-        format_version: Format of the directory that it was converted into.
+        format_version: Version of the format of the directory that it was converted into.
     """
 
     repository: str
@@ -61,7 +61,7 @@ def cache_directory() -> Path:
 
 
 def fetched(model: ReleasedModel) -> Fetched | None:
-    """The file that a released model in the cache was made of; None if it is not there."""
+    """The file that a released model in the cache was made of, or None if it is not there."""
     record = read_record(cache_directory() / model.name / RECORD_FILE)
     if differing(record, {"repository": model.repository, "path": model.path}):
         return None
@@ -71,17 +71,17 @@ def fetched(model: ReleasedModel) -> Fetched | None:
 
 
 def fetch_released(model: ReleasedModel, *, refresh: bool = False) -> Path:
-    """A released model as an exported one, downloaded and converted if it is not cached.
+    """Gives a released model as an exported one; downloads and converts it if it is not cached.
 
     One process at a time does that for a model; others wait. The directory appears when it is
     complete.
 
     Args:
-        model: Which one.
-        refresh: Download and convert it again.
+        model: The released model that is wanted.
+        refresh: Whether to download and convert it again.
 
     Returns:
-        The directory.
+        The directory of the exported model.
 
     Raises:
         FileNotFoundError: If it is not in the hub's cache and cannot be downloaded.
@@ -181,7 +181,7 @@ def _introduce(model: ReleasedModel, origin: str) -> None:
 
 
 def _checksum(file: Path, model: ReleasedModel) -> str:
-    """SHA-256 of a file in the hub's cache; a file with another than announced is removed."""
+    """SHA-256 of a file in the hub's cache; a file is removed if it is not the announced one."""
     checksum = hash_file(file, hashlib.sha256()).hexdigest()
     # the cache stores a file under its etag, which is the SHA-256 of a large file
     blob = file.resolve()

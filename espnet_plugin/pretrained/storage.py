@@ -51,11 +51,11 @@ def save_speechclip(
     Local files of the frozen models are copied into it. Public models stay names.
 
     Args:
-        model: Trained model.
-        config: What it was built from; keys that are not the model's are left out.
-        directory: It appears when it is complete.
+        model: The trained model.
+        config: Configuration that it was built from; keys that are not the model's are left out.
+        directory: Directory to write, which appears when it is complete.
         log_scale: Logarithm of the contrastive loss's scale.
-        force: Replace a directory that is not empty.
+        force: Whether to replace a directory that is not empty.
 
     Raises:
         FileExistsError: If the directory is not empty.
@@ -87,12 +87,12 @@ def opened(
 
 
 def read_stored_config(source: str | Path) -> dict[str, Any]:
-    """Configuration of a trained model; nothing is built.
+    """Reads the configuration of a trained model, and builds nothing.
 
     Local files that it names are found from anywhere, except those of a zip file.
 
     Args:
-        source: As for :func:`load_speechclip`, which also says what is raised.
+        source: A model in any form that :func:`load_speechclip` takes, which lists the errors, too.
     """
     with opened(source, trusted=True) as stored:  # nothing that it names is read
         return stored.config
@@ -126,13 +126,13 @@ def load_speechclip(
         source: An exported or converted model, an ESPnet experiment or one of its checkpoints, a
             zip file with one of these, the name of a released model, or ``owner/model`` on the
             Hugging Face hub.
-        config: ``config.yaml`` of a checkpoint; None: the one beside it.
-        device: Where it goes.
-        image_tower: Keep CLIP's image tower, which embeds images.
-        text_tower: Keep CLIP's text tower, which embeds texts and keywords. Without it there are
-            keywords, but the cascaded embedding is None.
-        trust_remote_code: You trust the model's author: its configuration may name speech encoders
-            and tokenizers that can run code that comes with it.
+        config: ``config.yaml`` of a checkpoint, by default the one beside it.
+        device: Torch device that the model goes to.
+        image_tower: Whether to keep CLIP's image tower, which embeds images.
+        text_tower: Whether to keep CLIP's text tower, which embeds texts and keywords. Without it
+            there are keywords, but the cascaded embedding is None.
+        trust_remote_code: Whether you trust the model's author. Its configuration may then name
+            speech encoders and tokenizers that can run code that comes with it.
 
     Raises:
         FileNotFoundError: If there is no such file, directory or repository.
@@ -168,10 +168,10 @@ def load_clip(
     """Loads the frozen CLIP of a trained model, and nothing else of it.
 
     Args:
-        source: As for :func:`load_speechclip`, which also says what is raised.
-        image_tower: With the tower that embeds images.
-        text_tower: With the tower that embeds texts.
-        trust_remote_code: As there.
+        source: A model in any form that :func:`load_speechclip` takes, which lists the errors, too.
+        image_tower: Whether to load the tower that embeds images.
+        text_tower: Whether to load the tower that embeds texts.
+        trust_remote_code: Whether you trust the model's author, see :func:`load_speechclip`.
     """
     towers = {"image_tower": image_tower, "text_tower": text_tower}
     with opened(source, trusted=trust_remote_code) as stored:
@@ -193,11 +193,11 @@ def save_loaded(
     the files of the frozen models come from the source, so these must not have changed in memory.
 
     Args:
-        model: From :func:`load_speechclip`.
-        source: What it was loaded from.
-        directory: Empty, or not there yet.
-        image_clip: From :func:`load_clip`, if it was loaded apart from the model.
-        trust_remote_code: As for :func:`load_speechclip`.
+        model: Model that :func:`load_speechclip` loaded.
+        source: Name or path that it was loaded from.
+        directory: Directory to write, which is empty or not there yet.
+        image_clip: CLIP that :func:`load_clip` loaded, if that was apart from the model.
+        trust_remote_code: Whether you trust the model's author, see :func:`load_speechclip`.
 
     Returns:
         Whether the model is still the one that the source holds.

@@ -63,8 +63,8 @@ class StoredModel:
         config: Configuration, whose local files are found from anywhere.
         weights_file: ``model.safetensors``, or a checkpoint of an experiment.
         choices: What a development set chose for it.
-        root: Folder that holds all of the model; None: an experiment, which names files of the
-            machine that it was trained on.
+        root: Folder that holds all of the model. It is None for an experiment, which names files of
+            the machine that it was trained on.
     """
 
     config: dict[str, Any]
@@ -74,10 +74,10 @@ class StoredModel:
 
     @property
     def spoken_languages(self) -> tuple[str, ...]:
-        """Languages of its training's speech by their names in the corpus; none if it is silent.
+        """Languages of its training's speech, as the corpus names them; empty if unknown.
 
         Raises:
-            ValueError: If they are something else.
+            ValueError: If the configuration has something else in their place.
         """
         names = self.config.get("spoken_languages") or []
         # terminals act on what cannot be printed
@@ -105,7 +105,7 @@ def read_stored(
 
     Args:
         path: A directory that holds a model, or a checkpoint.
-        config: Configuration of the checkpoint; None: the one beside it.
+        config: Configuration of the checkpoint, by default the one beside it.
         root: Folder that holds all that the checkpoint's configuration names.
 
     Raises:
@@ -289,17 +289,17 @@ def write_stored(
     """Writes a model that loads by itself, with the local files of its frozen models.
 
     Args:
-        directory: Where; it is there and empty.
+        directory: Directory to write into, which exists and is empty.
         config: Configuration, whose local files are found; names on a hub stay names.
-        weights: As :meth:`StoredModel.read_weights` gives them.
-        choices: What a development set chose.
-        place: Copies a file to a path.
+        weights: Weights that :meth:`StoredModel.read_weights` read.
+        choices: Options that a development set chose.
+        place: Function that copies a file to a path.
 
     Returns:
         The files of the frozen models that were copied.
 
     Raises:
-        FileNotFoundError: If a file is named that is not here.
+        FileNotFoundError: If the configuration names a file that is not here.
     """
     placed, originals = copy.deepcopy(dict(config)), set()
     for section, option in FILE_OPTIONS:

@@ -52,12 +52,12 @@ def check_trusted(
     """Refuses a configuration that names anything but what is known to read safe formats.
 
     Args:
-        config: Configuration of a model, local paths resolved.
-        source: The model, for the message.
+        config: Configuration of a model, with resolved local paths.
+        source: Name or path of the model, which the message names.
         root: Folder that holds all of the model, which may then name no other files.
 
     Raises:
-        UntrustedModelError: The message names the option and says how to trust the model.
+        UntrustedModelError: If it names anything else; the message says how to trust the model.
     """
     remedy = "if you trust its author, load it with trust_remote_code=True (--trust_remote_code)"
     for section, name, value in file_options(config):
@@ -78,13 +78,13 @@ def unpack_model(path: Path, directory: Path) -> None:
     """Unpacks a model's zip file.
 
     Args:
-        path: The file.
-        directory: Where its files go.
+        path: Path of the zip file.
+        directory: Directory where its files go.
 
     Raises:
         ValueError: If it is damaged, unpacks to far more than its size, or holds links or names
             that lead out of it.
-        NotEnoughSpaceError: If there is not enough space.
+        NotEnoughSpaceError: If the disk has too little space.
     """
     unpack(path, directory, check=partial(_check_members, path, directory))
 

@@ -23,7 +23,7 @@ class ReleasedCheckpoint:
     Attributes:
         weights: State dict under the original's names, mapped from the file.
         config: The configuration it was trained with, as nested mappings.
-        progress: ``epoch`` and ``global_step`` where the file names them.
+        progress: Numbers ``epoch`` and ``global_step``, where the file names them.
         stubs: Classes whose objects were not read.
         ignored: Other entries of the file, which are not part of the model.
     """

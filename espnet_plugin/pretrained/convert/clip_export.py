@@ -25,11 +25,11 @@ def open_clip_config(weights: Mapping[str, Tensor], table: Tensor) -> dict[str, 
     """open_clip's configuration of an OpenAI vision transformer, from its weights' shapes.
 
     Args:
-        weights: Under OpenAI's names.
+        weights: Weights under OpenAI's names.
         table: All token embeddings, (V, width).
 
     Raises:
-        KeyError: With the name of a weight that every such model has.
+        KeyError: If a weight is missing that every such model has; it is named.
     """
     from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 

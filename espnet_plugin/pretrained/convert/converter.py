@@ -49,9 +49,9 @@ class Conversion:
     """What was converted.
 
     Attributes:
-        source: The checkpoint.
-        architecture: parallel, cascaded, cascaded+, hybrid or hybrid+.
-        notes: Lines about the rest.
+        source: Path of the checkpoint.
+        architecture: Its architecture: parallel, cascaded, cascaded+, hybrid or hybrid+.
+        notes: Lines about everything else that was found.
     """
 
     source: str
@@ -72,10 +72,10 @@ def convert_checkpoint(
     nothing behind.
 
     Args:
-        source: Lightning checkpoint.
-        directory: Where the result goes.
+        source: Path of a Lightning checkpoint.
+        directory: Directory where the result goes.
         compatibility: Names of the switches of ``ReferenceCompatibility`` to store as on.
-        force: Replace a directory that is not empty.
+        force: Whether to replace a directory that is not empty.
 
     Raises:
         FileExistsError: If the directory is not empty.
@@ -141,7 +141,7 @@ def _convert_clip(
     The rows of the reduced table in the checkpoint are those of the vocabulary.
 
     Returns:
-        Embeddings of the vocabulary's tokens; None without keywords.
+        Embeddings of the vocabulary's tokens, or None without keywords.
     """
     rows, table = mapped.clip[TABLE], mapped.full_table
     if table is None:
@@ -208,9 +208,9 @@ def _expected_weights(
     """Names and shapes of the trained part that a configuration describes, as meta tensors.
 
     Args:
-        directory: Start of the configuration's relative paths.
+        directory: Directory at which the configuration's relative paths start.
         config: Configuration of the converted model.
-        table: Embeddings of its keyword vocabulary.
+        table: Embeddings of its keyword vocabulary, or None if it has none.
     """
     config = resolve_paths(dict(config), directory)
     level = logging.root.manager.disable

@@ -64,10 +64,10 @@ def hubert_config_options(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
     the strides (5, 2, 2, 2, 2, 2, 2).
 
     Args:
-        state_dict: Weights under fairseq's names, as for ``map_fairseq_hubert``.
+        state_dict: Weights under fairseq's names, without any prefix.
 
     Raises:
-        KeyError: With the name of a weight that every HuBERT has.
+        KeyError: If a weight is missing that every HuBERT has; it is named.
     """
     convolutions = [
         state_dict[f"feature_extractor.conv_layers.{layer}.0.weight"] for layer in range(7)
@@ -103,11 +103,11 @@ def write_hubert(directory: Path, weights: Mapping[str, Tensor]) -> None:
     ``save_pretrained`` does.
 
     Args:
-        directory: Where.
-        weights: Under fairseq's names.
+        directory: Directory where the files go.
+        weights: Weights under fairseq's names.
 
     Raises:
-        ValueError: If these are not weights of a HuBERT.
+        ValueError: If these are not the weights of a HuBERT.
     """
     from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor
 

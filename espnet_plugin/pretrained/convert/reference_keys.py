@@ -55,11 +55,11 @@ class MappedWeights:
         trained: The trained part under our names.
         log_scale: Logarithm of the contrastive loss's scale, if it was trained.
         quantizer_temperature: The quantizer's temperature, if there is one.
-        speech_encoder: Frozen encoder under fairseq's names.
-        clip: Frozen CLIP under OpenAI's names; the token table is the reduced one.
-        full_table: All token embeddings, (49408, dim), if stored.
+        speech_encoder: Weights of the frozen encoder under fairseq's names.
+        clip: Weights of the frozen CLIP under OpenAI's names, with the reduced token table.
+        full_table: All token embeddings, (49408, dim), if they are stored.
         unknown: Names without a counterpart here.
-        renamed: Name of each weight of the trained part -> our name.
+        renamed: Our name of each weight of the trained part, by the original's.
     """
 
     trained: dict[str, Tensor] = field(default_factory=dict)
@@ -84,7 +84,7 @@ def map_weights(state_dict: Mapping[str, Tensor]) -> MappedWeights:
     """Sorts and renames the weights of a released checkpoint; copies and masks are left out.
 
     Args:
-        state_dict: Under the original's names.
+        state_dict: Weights under the original's names.
     """
     mapped = MappedWeights()
     _map_separate_norms(state_dict, mapped)
@@ -123,7 +123,7 @@ def _map_trained(key: str, value: Tensor, mapped: MappedWeights) -> None:
 
 
 def _map_separate_norms(state_dict: Mapping[str, Tensor], mapped: MappedWeights) -> None:
-    """One batch norm per slot becomes one; the channel of slot k, dim d is d * slots + k."""
+    """Joins the slots' batch norms to one, where channel d * slots + k is dim d of slot k."""
     parts: dict[str, dict[int, str]] = {}
     for key in state_dict:
         match = re.fullmatch(SEPARATE_NORM, key)

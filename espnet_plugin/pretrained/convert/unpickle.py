@@ -52,11 +52,11 @@ def read_pickled_checkpoint(path: str | Path) -> tuple[Any, list[str]]:
     """Reads a checkpoint; executes nothing in it.
 
     Args:
-        path: File as ``torch.save`` and Lightning write it.
+        path: Path of a file as ``torch.save`` and Lightning write it.
 
     Returns:
-        Its content, with tensors that are mapped from the file, and the sorted full names of the
-        classes whose objects became inert stubs.
+        The file's content, with tensors that are mapped from the file, and the sorted full names of
+        the classes whose objects became inert stubs.
 
     Raises:
         FileNotFoundError: If there is no such file.

@@ -15,8 +15,8 @@ def recover_ids(rows: Tensor, table: Tensor) -> list[int]:
     """Finds the ids of token embeddings by looking for exactly equal rows.
 
     Args:
-        rows: Reduced table, (n, dim).
-        table: Whole table, (V, dim).
+        rows: Rows of the reduced table, (n, dim).
+        table: Rows of the whole table, (V, dim).
 
     Raises:
         ValueError: If a row is not in the table, or is there more than once.
