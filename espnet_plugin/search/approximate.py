@@ -39,8 +39,8 @@ class Codes:
     """The codes of an index's first rows.
 
     Attributes:
-        center: Of the vectors when the first codes were made, float32 (dim,).
-        codes: (rows, bytes), mapped into memory.
+        center: Mean of a sample of the vectors when the first codes were made, float32 (dim,).
+        codes: Codes of the rows, (rows, bytes), mapped into memory.
         windows: Whether a row is of a recording, (rows,).
     """
 
@@ -89,7 +89,7 @@ def write_codes(
 
 
 def read_codes(path: Path, *, rows: int, dim: int) -> Codes:
-    """The codes of an index's first rows.
+    """Reads the codes of an index's first rows.
 
     Raises:
         DataError: If the file is missing or damaged.
@@ -139,10 +139,10 @@ def candidates(
 
 
 def import_faiss() -> ModuleType:
-    """The library that finds near vectors.
+    """Imports the library that finds near vectors.
 
     Raises:
-        ImportError: With the command that installs it.
+        ImportError: If it is missing; the message has the command that installs it.
     """
     logging.getLogger("faiss.loader").setLevel(logging.WARNING)
     try:

@@ -48,12 +48,12 @@ COMMIT;
 
 
 class Window(NamedTuple):
-    """What a vector is of: a window of a recording, or a whole image.
+    """What a vector represents: a window of a recording, or a whole image.
 
     Attributes:
-        start: Seconds; None for an image.
-        end: Seconds; None for an image.
-        words: Keywords, with their times in the recording.
+        start: Second at which the window begins, or None for an image.
+        end: Second at which the window ends, or None for an image.
+        words: Keywords of the window, with their times in the recording.
     """
 
     start: float | None = None
@@ -67,11 +67,11 @@ class State:
 
     Attributes:
         model: Name of the model that made the vectors; empty before the first run.
-        fingerprint: Of the model, see :func:`model_fingerprint`.
-        folders: That were indexed.
+        fingerprint: Fingerprint of the model, see :func:`model_fingerprint`.
+        folders: Folders that were indexed.
         generation: Number of the file of vectors; every compaction begins a new one.
-        dim: Of a vector; 0 before the first.
-        coded: Number of vectors with a code; 0: searches are exact.
+        dim: Dimension of a vector; 0 before the first.
+        coded: Number of vectors with a code; with 0, searches are exact.
     """
 
     model: str = ""
@@ -86,8 +86,8 @@ class Catalog:
     """The tables of an index.
 
     Args:
-        directory: Of the index.
-        create: Make the tables if there are none.
+        directory: Directory of the index.
+        create: Whether to make the tables if there are none.
 
     Raises:
         DataError: If there is no index, it is damaged or of another format, the disk is full or
@@ -151,7 +151,7 @@ class Catalog:
             return self._db.execute(query, values).fetchall()
 
     def state(self) -> State:
-        """What holds for the whole index, checked."""
+        """Reads and checks what holds for the whole index."""
         rows = self._all("SELECT json FROM state")
         with self._errors():
             state = State(**json.loads(rows[0][0])) if rows else State()
@@ -204,12 +204,12 @@ class Catalog:
         return found - recordings, recordings, windows, hours
 
     def problems(self) -> dict[str, str]:
-        """Path → what was wrong with it, of the files that could not be read."""
+        """What was wrong with each file that could not be read, by its path."""
         query = "SELECT path, problem FROM files WHERE problem IS NOT NULL ORDER BY path"
         return {os.fsdecode(path): str(problem) for path, problem in self._all(query)}
 
     def stamp(self, path: str) -> str | None:
-        """The stamp of a file when it was read; None if it is not in the index."""
+        """The stamp of a file when it was read, or None if it is not in the index."""
         rows = self._all("SELECT stamp FROM files WHERE path = ?", (os.fsencode(path),))
         return rows[0][0] if rows else None
 
@@ -217,10 +217,10 @@ class Catalog:
         """Adds a file or replaces its entry.
 
         Args:
-            path: Absolute.
+            path: Absolute path of the file.
             stamp: Size and times when it was read; empty if it could not be read.
-            content: Has vectors; None if it could not be read.
-            problem: What was wrong then.
+            content: Hash of its content, which has vectors, or None if it could not be read.
+            problem: What was wrong if it could not be read.
         """
         values = (os.fsencode(path), stamp, content, problem)
         self._all("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", values)

@@ -36,13 +36,13 @@ def run_parts(
     A part whose workers die is tried again, in the end without others beside it.
 
     Args:
-        write: Called on a worker with the number of a part and the number of parts.
+        write: Function that a worker calls with the number of a part and the number of parts.
         output: Folder of the parts.
         parts: Number of parts.
-        cluster, workers: See :func:`open_client`.
+        cluster, workers: Which workers to use, see :func:`open_client`.
 
     Raises:
-        DataError: With the parts that cannot be written, after the others are.
+        DataError: If parts cannot be written; it names them, after the others are written.
     """
     numbers = range(1, parts + 1)
     manifests = {number: output / f"part-{number}-of-{parts}.json" for number in numbers}
@@ -85,8 +85,9 @@ def open_client(cluster: str, workers: int) -> AbstractContextManager[Any]:
     """Dask's client of workers that it starts, or of those that a scheduler has.
 
     Args:
-        cluster: ``local``; a scheduler's address; another environment of ESPnet3, e.g. ``slurm``,
-            with Dask's own configuration; or a YAML file as its configurations' ``parallel``.
+        cluster: Place of the workers: ``local``; a scheduler's address; another environment of
+            ESPnet3, e.g. ``slurm``, with Dask's own configuration; or a YAML file with what
+            ``parallel`` holds in ESPnet3's configurations.
         workers: Number of workers to start; a file has its own.
 
     Raises:

@@ -29,9 +29,9 @@ class ClipEncoder:
     """The image tower of a model's CLIP, loaded when the first image comes.
 
     Args:
-        model: Whatever :func:`load_clip` takes.
-        device: Torch device; None means a GPU if there is one.
-        trust_remote_code: As for :func:`load_clip`.
+        model: Name or path of a model that :func:`load_clip` takes.
+        device: Torch device, by default a GPU if there is one.
+        trust_remote_code: Whether you trust the model's author, see :func:`load_speechclip`.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class ClipEncoder:
 
 
 def embed_recording(model: SpeechCLIP, path: str) -> tuple[np.ndarray, list[Window]]:
-    """Unit-length embeddings of a recording's windows, (windows, dim), and the windows.
+    """Embeds a recording's windows at unit length, (windows, dim), and returns the windows too.
 
     Both branches embed them if packing chose a weight, else the one that
     :meth:`SpeechCLIP.encode_speech` takes by default. Windows are as long as the model's keywords
@@ -92,7 +92,7 @@ def embed_recording(model: SpeechCLIP, path: str) -> tuple[np.ndarray, list[Wind
 def load_encoders(
     model: IndexedModel, *, device: str | None = None, trust_remote_code: bool = False, **rest: Any
 ) -> dict[str, Any]:
-    """Make the encoders of images and recordings, which load their models at first use."""
+    """Makes the encoders of images and recordings, which load their models at first use."""
     from espnet_plugin.inference.speechclip import SpeechCLIP
 
     options: dict[str, Any] = {"device": device, "trust_remote_code": trust_remote_code}

@@ -1,4 +1,4 @@
-"""The files below folders."""
+"""Finds the images and recordings below folders."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def absolute_folders(folders: Iterable[str | Path]) -> list[str]:
     """Absolute paths, without those inside another.
 
     Raises:
-        DataError: If one is missing. Its entries must not be removed because a disk is not mounted.
+        DataError: If one is missing, because entries must stay while a disk is not mounted.
     """
     found = []
     for folder in folders:

@@ -33,11 +33,11 @@ class Hit:
     """A search result: an image, or a window of a recording.
 
     Attributes:
-        path: The file.
+        path: Path of the file.
         score: Cosine between its embedding and the query.
-        start: Seconds at which the window begins; None for an image.
-        end: Seconds at which it ends; None for an image.
-        words: The keywords of the window, with their times in the recording.
+        start: Second at which the window begins, or None for an image.
+        end: Second at which it ends, or None for an image.
+        words: Keywords of the window, with their times in the recording.
     """
 
     path: str
@@ -55,9 +55,9 @@ class Index:
         >>> index.search(model.encode_speech("question.wav")[0], top=5)
 
     Args:
-        directory: Made by ``speechclip index``.
-        candidates: Number of vectors that an approximate index compares exactly; more find more.
-            None: 4000, from four million vectors on a thousandth of them.
+        directory: Directory that ``speechclip index`` made.
+        candidates: Number of vectors that an approximate index compares exactly; more find more. By
+            default it is 4000, and a thousandth of the vectors from four million of them on.
 
     Raises:
         DataError: If there is no index, or it is damaged.
@@ -95,10 +95,10 @@ class Index:
         return IndexedModel(state.model, state.fingerprint)
 
     def model_at_hand(self, name: str | None) -> IndexedModel:
-        """The model of that name, which must be the index's; None: the one that made the index.
+        """The model of that name, which must be the index's, or by default the index's own.
 
         Raises:
-            DataError: If it is another one, or nothing was indexed yet.
+            DataError: If it is another model, or nothing was indexed yet.
             FileNotFoundError: If there is no such model.
         """
         model = identify_model(name or self.model.name)
@@ -154,10 +154,10 @@ class Index:
         the scores of images with those of recordings.
 
         Args:
-            query: (dim,), of any length but zero.
-            top: How many at most.
-            exact: Compare with every vector, also in an approximate index.
-            kind: Images, or windows of recordings; None: both.
+            query: Vector of the query, (dim,), of any length but zero.
+            top: Largest number of results.
+            exact: Whether to compare with every vector, also in an approximate index.
+            kind: Whether to find only images, or only windows of recordings; by default both.
 
         Raises:
             ValueError: If the query is of another dimension, zero or not finite.

@@ -14,7 +14,7 @@ def record(seconds: float) -> np.ndarray:
     """Records from the microphone.
 
     Args:
-        seconds: How long.
+        seconds: Length of the recording in seconds.
 
     Returns:
         Samples (samples,) at 16 kHz, floating point in [-1, 1].

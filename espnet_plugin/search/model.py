@@ -15,8 +15,8 @@ class IndexedModel:
     """A model that makes or searches an index.
 
     Attributes:
-        name: For loading; a path is absolute.
-        fingerprint: Of all that decides its embeddings.
+        name: Name to load it by; a path is absolute.
+        fingerprint: Fingerprint of all that decides its embeddings.
     """
 
     name: str

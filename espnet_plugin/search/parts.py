@@ -59,11 +59,12 @@ def embed_part(
     Its rows are in memory until then, a kilobyte each: who wants finer steps makes more parts.
 
     Args:
-        sources: See :func:`~espnet_plugin.search.source.items_of_part`.
+        sources: Folders, shards, files and lists that
+            :func:`~espnet_plugin.search.source.items_of_part` takes.
         output: Folder of the parts.
-        part: Its number, from 1 on, and the number of parts.
+        part: Number of the part, from 1 on, and number of parts.
         model: The model of the encoder.
-        encoder, embed_recording: As for :func:`update_index`.
+        encoder, embed_recording: What embeds images and recordings, see :func:`update_index`.
 
     Raises:
         DataError: If a source is missing, or the folder has this part of another job.
@@ -99,7 +100,7 @@ def embed_part(
 
 
 def _complete(manifest: Path, table: Path, made: dict[str, Any]) -> dict[str, Any] | None:
-    """The manifest of a part that is complete."""
+    """The manifest of a part, or None if the part is not complete."""
     if not manifest.is_file():
         return None
     there = read_manifest(manifest)
@@ -173,11 +174,11 @@ def open_parts(
     """The model of a job's parts and their files; a shard's member is ``shard.tar: name``.
 
     Args:
-        directory: Holds all parts, whole, each once.
-        model: Must have made them; None: any.
+        directory: Directory that holds all parts, whole, each once.
+        model: Model that must have made them, by default any.
 
     Raises:
-        DataError: With the part that is missing, damaged, of another job or model, or a copy.
+        DataError: If a part is missing, damaged, of another job or model, or a copy; it is named.
     """
     parts: list[dict[str, Any]] = []
     for path in sorted(directory.glob("part-*.json")):

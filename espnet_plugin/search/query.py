@@ -25,14 +25,14 @@ class Query:
     Attributes:
         vector: The sum of the embeddings of all that is searched for, (dim,). The order of images
             by their cosine to it is the order by the sum of their cosines to each.
-        heard: A function for each recording that gives its words; None if the model gives none.
+        heard: Function for each recording that gives its words, or None if the model gives none.
     """
 
     vector: np.ndarray
     heard: list[Callable[[], list[SpokenWord]] | None] = field(default_factory=list)
 
     def words(self) -> list[str] | None:
-        """The words in its recordings; None if the model gives none."""
+        """The words in its recordings, or None if the model gives none."""
         given = [words for words in self.heard if words is not None]
         if len(given) < len(self.heard):
             return None
@@ -45,10 +45,10 @@ def check_query(
     """Looks for all files, before a model is loaded.
 
     Args:
-        recordings: Files.
-        texts: Texts.
-        images: Files.
-        spoken: Whether the microphone is still to be listened to.
+        recordings: Paths of recordings.
+        texts: Texts to search for.
+        images: Paths of images.
+        spoken: Whether a query will also be recorded from the microphone.
 
     Raises:
         DataError: If a file is missing; the message names it.
@@ -73,12 +73,12 @@ def embed_query(
     """Embeds all that is searched for.
 
     Args:
-        model: The index's, or its export, which embeds no texts.
-        recordings: Files.
-        texts: Texts.
-        images: Files.
-        spoken: What :func:`~espnet_plugin.search.microphone.record` gave.
-        branch: Of recordings, see :meth:`SpeechCLIP.encode_speech`.
+        model: Model of the index, or its export, which embeds no texts.
+        recordings: Paths of recordings.
+        texts: Texts to search for.
+        images: Paths of images.
+        spoken: Samples that :func:`~espnet_plugin.search.microphone.record` recorded.
+        branch: Branch that embeds recordings, see :meth:`SpeechCLIP.encode_speech`.
 
     Raises:
         DataError: If a file cannot be used, or a recording is silent.
@@ -108,6 +108,6 @@ def _recording(
 def _samples(
     model: SpeechCLIP, samples: np.ndarray, rate: int, branch: Branch | None
 ) -> tuple[np.ndarray, Callable[[], list[SpokenWord]] | None]:
-    """Cuts the silence at both ends, which would count as part of the query."""
+    """Embeds samples without the silence at both ends, which would count as part of the query."""
     start, end = spoken_part(samples, rate)
     return model.hear(samples[start:end], sampling_rate=rate, branch=branch)

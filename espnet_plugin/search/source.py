@@ -21,9 +21,9 @@ class Item(NamedTuple):
     """An image or recording.
 
     Attributes:
-        id: Its name below the folder, in the list, or in the shard.
-        path: Absolute, of its file or shard.
-        place: First byte and number of bytes in the shard; None: it is a file.
+        id: Name of the item below the folder, in the list, or in the shard.
+        path: Absolute path of its file or shard.
+        place: First byte and number of bytes in the shard, or None if it is a file.
     """
 
     id: str
@@ -32,7 +32,7 @@ class Item(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """Name that messages give it."""
         return f"{self.path}: {self.id}" if self.path.endswith(".tar") else self.path
 
 
@@ -44,7 +44,7 @@ def items_of_part(
     Args:
         sources: Folders with all below them; tar shards; images and recordings. Other files are
             lists with a path in each line, from the list's folder on.
-        part: From 1 on.
+        part: Number of the part, from 1 on.
         of: Number of parts.
         bad: Gets the damaged shards with the reason; what is before the damage is used.
 

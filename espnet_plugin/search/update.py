@@ -58,21 +58,22 @@ class ImageEncoder(Protocol):
 
 @dataclass
 class Update:
-    """What a run did, in images and recordings.
+    """Counts what a run did with images and recordings.
 
     Attributes:
-        embedded: New content.
-        recognised: Known content under another name: moved, renamed or copied.
-        unchanged: Unchanged files.
-        removed: Missing files.
-        unreadable: File → reason, where no earlier run said so; the next run tries them again.
-        still_unreadable: Files that are unreadable as in an earlier run.
-        merged: Files of parts.
-        elsewhere: Files of parts that are not here as they were; members of shards, too.
-        left_out: HEIC, without the package that reads it.
-        images: Images in the index now.
-        recordings: Recordings in the index now.
-        windows: Of the recordings.
+        embedded: Number of files with new content.
+        recognised: Number of files with known content under another name: moved, renamed or copied.
+        unchanged: Number of unchanged files.
+        removed: Number of files that are gone.
+        unreadable: Reason for each file that no earlier run found unreadable. The next run tries it
+            again.
+        still_unreadable: Number of files that are unreadable as in an earlier run.
+        merged: Number of files whose vectors came from parts.
+        elsewhere: Number of files of parts, or members of shards, that are not here as they were.
+        left_out: Number of HEIC files, if the package that reads them is missing.
+        images: Number of images that the index has now.
+        recordings: Number of recordings that the index has now.
+        windows: Number of windows that these recordings have.
     """
 
     embedded: int = 0
@@ -112,8 +113,8 @@ def check_folders(directory: Path, folders: Iterable[str | Path]) -> list[str]:
     """Absolute paths of folders to index; this is quick, to come before a model is loaded.
 
     Args:
-        directory: The index, which need not be there yet.
-        folders: With images or recordings.
+        directory: Directory of the index, which need not be there yet.
+        folders: Folders with images or recordings.
 
     Raises:
         DataError: If a folder is missing, a new index would get nothing from it, or the index's own
@@ -147,15 +148,15 @@ def update_index(
     """Indexes the images and recordings below folders; files elsewhere stay as they are.
 
     Args:
-        directory: The index; made if it is missing.
-        folders: Searched with all folders below them; none: those of the earlier runs.
+        directory: Directory of the index, which is made if it is missing.
+        folders: Folders to search, with all below them; by default those of the earlier runs.
         model: The model of the encoder.
-        encoder: Embeds images; not used if none is new.
-        embed_recording: Embeds the windows of a recording; raises DataError if it cannot be read
-            or is silent. None: recordings are not looked for.
+        encoder: Encoder of images, which is not used if none is new.
+        embed_recording: Function that embeds the windows of a recording, and raises DataError if it
+            cannot be read or is silent. Without it, recordings are not looked for.
         embedded: Files with their vectors. Those that are not here as they were are left out.
-        force: Make an index of another model again with this one.
-        batch_size: Images, or files of ``embedded``, in a transaction.
+        force: Whether to make an index of another model again with this one.
+        batch_size: Number of images, or of files of ``embedded``, in a transaction.
         approximate_from: Number of vectors from which on searches are approximate; they stay so.
 
     Raises:
@@ -301,7 +302,7 @@ class _Run:
         return self.catalog.has_vectors(content, windows=not is_image(path))
 
     def _read(self, file: tuple[str, str]) -> Any:
-        """The image, or a recording's windows, or what is wrong with it."""
+        """Reads a file: gives the image, or a recording's windows, or what is wrong with it."""
         path, stamp = file
         read: Any = self.encoder.read if is_image(path) else self.embed_recording
         try:

@@ -20,7 +20,7 @@ ROWS_OF_CORE = 50_000  # for fewer, another core is not worth its start
 
 
 def vectors_file(directory: Path, generation: int) -> Path:
-    """The path of an index's vectors, to which every compaction gives a new file."""
+    """The path of an index's vectors; every compaction begins a new file."""
     return directory / f"vectors-{generation}.f16"
 
 
