@@ -49,12 +49,12 @@ class FrozenCLIP(nn.Module):
             OpenAI's weights need a ``-quickgelu`` model.
         pretrained: open_clip's tag, or a local file (.safetensors, a pickled state dict, or
             OpenAI's own), or None or "random" for random weights (dry runs).
-        cache_dir: Folder of downloaded weights; None: the libraries' defaults.
-        image_tower: Keep the image tower.
-        text_tower: Keep the text tower.
+        cache_dir: Folder of downloaded weights, by default the libraries'.
+        image_tower: Whether to keep the image tower.
+        text_tower: Whether to keep the text tower.
 
     Raises:
-        ValueError: For unknown names, or weights that do not fit the configuration.
+        ValueError: If a name is unknown, or the weights do not fit the configuration.
         FileNotFoundError: If weights can neither be found nor downloaded.
     """
 
@@ -192,16 +192,16 @@ class FrozenCLIP(nn.Module):
         (https://arxiv.org/abs/2210.00705). Gradients reach ``tokens`` only.
 
         Args:
-            tokens: (batch, slots, token_dim).
-            lengths: (batch,) how many of the slots count; 0 is the empty text.
-            kept: Probability that a slot is part of the text at all, (batch, slots); None: all are.
+            tokens: Token embeddings, (batch, slots, token_dim).
+            lengths: Number of slots that count, (batch,); 0 is the empty text.
+            kept: Probability that a slot is part of the text, (batch, slots); by default all are.
 
         Returns:
             (batch, E), L2-normalised.
 
         Raises:
             ValueError: If slots + 2 exceeds the context length.
-            SoftTokensUnsupportedError: If the text tower does not work that way.
+            SoftTokensUnsupportedError: If the text tower does not read CLIP's tokens.
         """
         return normalize(self._soft_tower().encode_soft_tokens(tokens, lengths, kept=kept))
 
@@ -235,7 +235,7 @@ class _TextOf(nn.Module):
 
 
 def _build(config: ClipConfig, *, image: bool, text: bool) -> nn.Module:
-    """open_clip's model with random weights; unwanted towers are tiny."""
+    """Builds open_clip's model with random weights; unwanted towers are tiny."""
     import open_clip
 
     options = config.with_towers(image=image, text=text)

@@ -24,7 +24,7 @@ class ClipConfig:
     """A CLIP architecture.
 
     Attributes:
-        name: As the user wrote it.
+        name: Name or JSON file, as the user wrote it.
         model: Options of open_clip's model class.
         preprocess: Options of its image preprocessing (mean, std, interpolation, resize_mode).
         is_named: Whether it is one of open_clip's own names, which have tags.
@@ -155,8 +155,8 @@ def load_bpe(model: str) -> Any:
         model: open_clip name or JSON file.
 
     Raises:
-        FileNotFoundError, ValueError: See :func:`read_clip_config`.
-        ValueError: The model does not use CLIP's own byte pair encoding.
+        FileNotFoundError: If ``model`` looks like a file that does not exist.
+        ValueError: If the model is unknown, or does not use CLIP's own byte pair encoding.
     """
     config = read_clip_config(model)
     if not has_bpe(config):
@@ -168,8 +168,8 @@ def image_transform(config: ClipConfig, pretrained: str | None) -> Any:
     """The transform that resizes, crops and normalises an image to (3, H, W).
 
     Args:
-        config: The model.
-        pretrained: Its weights; those of open_clip's tags may have seen another normalisation.
+        config: The model's configuration.
+        pretrained: Tag or file of the weights; those of a tag may have seen another normalisation.
     """
     from open_clip import get_pretrained_cfg
     from open_clip.transform import PreprocessCfg, image_transform_v2

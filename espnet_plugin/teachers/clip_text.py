@@ -22,7 +22,7 @@ class QuickGELU(nn.Module):
     gradient that this form takes."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Of any shape."""
+        """Applies the activation to a tensor of any shape."""
         return F.silu(1.702 * x) / 1.702
 
 
@@ -82,9 +82,9 @@ class CausalTextTower(nn.Module):
         interpolated.
 
         Args:
-            tokens: (batch, slots, dim); slots from ``lengths[i]`` on are ignored.
-            lengths: (batch,).
-            kept: Probability that a slot is part of the text, (batch, slots); None: all are.
+            tokens: Token embeddings, (batch, slots, dim); slots from ``lengths[i]`` on are ignored.
+            lengths: Number of slots that count, (batch,).
+            kept: Probability that a slot is part of the text, (batch, slots); by default all are.
 
         Returns:
             (batch, E), not normalised.
@@ -123,8 +123,8 @@ class CausalTextTower(nn.Module):
         return torch.lerp(table[rows], table[rows + 1], (places - below)[..., None].to(table.dtype))
 
     def _transform(self, hidden: Tensor, presence: Tensor | None) -> Tensor:
-        """open_clip's transformer, (batch, positions, dim) to the same; its own forward would have
-        torch multiply frozen weights one position at a time."""
+        """Runs open_clip's transformer on (batch, positions, dim). With its own forward, torch
+        would multiply frozen weights one position at a time."""
         blocks: Any = self.transformer.resblocks
         if not all(_is_plain(block) for block in blocks):
             if presence is not None:
@@ -143,7 +143,7 @@ class CausalTextTower(nn.Module):
         return hidden
 
     def _read(self, sequence: Tensor, ends: Tensor, presence: Tensor | None = None) -> Tensor:
-        """Transform embeddings (batch, positions, dim) and read (batch, E) at ``ends`` (batch,);
+        """Transforms embeddings (batch, positions, dim) and reads (batch, E) at ``ends`` (batch,);
         ``presence`` (batch, positions) is how much each position counts."""
         length = sequence.shape[1]
         dtype = self.transformer.get_cast_dtype()
@@ -171,8 +171,8 @@ def _is_plain(block: nn.Module) -> bool:
 def is_causal_text_tower(tower: nn.Module, *, eot_id: int) -> bool:
     """Whether ``CausalTextTower`` computes what open_clip's ``TextTransformer`` or ``CLIP`` does.
 
-    That is: causal, no class token, read at the end token, and the table has that token. The
-    highest id marks the end for open_clip, so the end token must be the last one.
+    So the tower must be causal, have no class token, and be read at the end token, which its table
+    has. The highest id marks the end for open_clip, so the end token must be the last one.
     """
     if getattr(tower, "attn_mask", None) is None or getattr(tower, "cls_emb", None) is not None:
         return False

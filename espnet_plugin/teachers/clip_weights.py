@@ -41,9 +41,9 @@ def find_weights(
     """Finds, or else downloads, pretrained weights.
 
     Args:
-        config: The architecture.
+        config: The model's configuration.
         pretrained: open_clip's tag or a local file.
-        cache_dir: Folder of downloads; None: the libraries' defaults.
+        cache_dir: Folder of downloads, by default the libraries'.
 
     Raises:
         FileNotFoundError: If the weights can neither be found nor downloaded.
@@ -158,9 +158,9 @@ def read_clip_weights(
     """Reads a state dict of open_clip's or OpenAI's CLIP.
 
     Args:
-        path: .safetensors, a pickled state dict (read weights-only), or a training checkpoint of
-            open_clip that holds one.
-        wanted: Which keys to keep; others are not read if the format allows it.
+        path: A .safetensors file, a pickled state dict (read weights-only), or a training
+            checkpoint of open_clip that holds one.
+        wanted: Says which keys to keep; others are not read if the format allows it.
 
     Returns:
         The tensors, and whether they are OpenAI's by the numbers beside them.
@@ -187,7 +187,7 @@ def read_token_embedding(path: Path) -> Tensor | None:
     """The table of token embeddings of CLIP weights, float32, (V, token_dim).
 
     Args:
-        path: As for :func:`read_clip_weights`, which also lists the errors.
+        path: A file that :func:`read_clip_weights` reads, which also lists the errors.
 
     Returns:
         The table; None if it is not stored under CLIP's own name.
@@ -223,10 +223,10 @@ def load_towers(
 
     Args:
         model: open_clip's CLIP or CustomTextCLIP.
-        weights: As ``read_clip_weights`` gives them.
-        path: For messages.
-        image: Load the image tower.
-        text: Load the text tower.
+        weights: Weights that ``read_clip_weights`` read.
+        path: File of the weights, which messages name.
+        image: Whether to load the image tower.
+        text: Whether to load the text tower.
 
     Raises:
         ValueError: If a weight is missing, of another shape, or not used.

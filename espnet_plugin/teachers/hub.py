@@ -27,11 +27,11 @@ def from_cache_or_hub(
     """Loads from the cache without asking the network for changes, or else downloads.
 
     Args:
-        load: Takes ``local_files_only``, as the functions of Hugging Face's libraries do.
-        missing: What was not found, for the error, which continues with "in the cache …".
-        remedy: What to do then, for the error.
-        cache: The cache, for the error; None: the hub's cache.
-        refresh: Download it again.
+        load: Function that takes ``local_files_only``, as those of Hugging Face's libraries do.
+        missing: What the error says was not found; it continues with "in the cache …".
+        remedy: What the error advises then.
+        cache: Folder of the cache that the error names, by default the hub's.
+        refresh: Whether to download it again.
 
     Raises:
         FileNotFoundError: If it is not cached and cannot be downloaded.
@@ -59,7 +59,7 @@ def is_remote_name(value: str) -> bool:
 
 
 def check_hub_reachable() -> None:
-    """Returns if a download may succeed. Behind a proxy nothing is checked.
+    """Raises an error if no download can succeed. Behind a proxy nothing is checked.
 
     Raises:
         OSError: If HF_HUB_OFFLINE is set, or the hub does not answer.

@@ -25,8 +25,8 @@ class QuantizedStates:
     """Frames in eight bits.
 
     Attributes:
-        codes: int8, (frames, layers + 1, dim).
-        scale: float16, (frames, layers + 1); not finite where a state is not.
+        codes: Codes c, int8, (frames, layers + 1, dim).
+        scale: Scales r, float16, (frames, layers + 1); not finite where a state is not.
     """
 
     codes: Tensor
@@ -34,8 +34,8 @@ class QuantizedStates:
 
 
 def state_dimensions(frames: Tensor) -> Tensor:
-    """Mean and deviation of each dimension of each layer, (2, layers + 1, dim) of (frames, layers +
-    1, dim)."""
+    """Mean and deviation of each dimension of each layer, (2, layers + 1, dim), over frames that
+    are (frames, layers + 1, dim)."""
     deviation, mean = torch.std_mean(frames, dim=0, correction=0)  # (layers + 1, dim)
     # a dimension that hardly varies here may vary elsewhere
     least = LEAST_DEVIATION * deviation.median(dim=-1, keepdim=True).values
@@ -44,11 +44,11 @@ def state_dimensions(frames: Tensor) -> Tensor:
 
 
 def quantize_states(frames: Tensor, dimensions: Tensor) -> QuantizedStates:
-    """Codes of hidden states.
+    """Turns hidden states into codes.
 
     Args:
-        frames: (frames, layers + 1, dim).
-        dimensions: From :func:`state_dimensions`.
+        frames: Hidden states, (frames, layers + 1, dim).
+        dimensions: Means and deviations that :func:`state_dimensions` gave, (2, layers + 1, dim).
     """
     mean, deviation = dimensions
     frames = (frames - mean) / deviation
@@ -60,13 +60,13 @@ def quantize_states(frames: Tensor, dimensions: Tensor) -> QuantizedStates:
 
 
 def dequantize_states(codes: Tensor, scale: Tensor, dimensions: Tensor, lengths: Tensor) -> Tensor:
-    """Hidden states of a padded batch.
+    """Turns the codes of a padded batch back into hidden states.
 
     Args:
-        codes: (batch, frames, layers + 1, dim), anything at padding.
-        scale: (batch, frames, layers + 1).
-        dimensions: (batch, 2, layers + 1, dim).
-        lengths: Frames, (batch,).
+        codes: Codes c, (batch, frames, layers + 1, dim), with anything at padding.
+        scale: Scales r, (batch, frames, layers + 1).
+        dimensions: Means m and deviations s, (batch, 2, layers + 1, dim).
+        lengths: Number of frames, (batch,).
 
     Returns:
         float32 (batch, layers + 1, frames, dim), 0 at padded frames.

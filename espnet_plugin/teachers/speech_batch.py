@@ -20,11 +20,11 @@ class SpeechBatch(NamedTuple):
 
     Attributes:
         lengths: Number of samples or frames, (batch,).
-        waveforms: Mono, floating point in [-1, 1], (batch, samples); None for stored states.
-        normalized: The waveforms are already normalised.
-        states: Floating point, or codes, (batch, frames, layers + 1, dim).
-        scale: Of codes, (batch, frames, layers + 1).
-        dimensions: Of codes, (batch, 2, layers + 1, dim).
+        waveforms: Mono samples, floating point in [-1, 1], (batch, samples); None with states.
+        normalized: Whether the waveforms are already normalised.
+        states: Stored states in floating point, or their codes, (batch, frames, layers + 1, dim).
+        scale: Scale of the codes, (batch, frames, layers + 1).
+        dimensions: Mean and deviation of the codes, (batch, 2, layers + 1, dim).
     """
 
     lengths: Tensor
@@ -35,7 +35,7 @@ class SpeechBatch(NamedTuple):
     dimensions: Tensor | None = None
 
     def to(self, device: str | torch.device, dtype: torch.dtype | None = None) -> SpeechBatch:
-        """The same batch on a device, its waveforms of a type; None: as they are."""
+        """The same batch on a device, with its waveforms of type ``dtype`` if that is given."""
         moved = SpeechBatch._make(x.to(device) if isinstance(x, Tensor) else x for x in self)
         if moved.waveforms is None or dtype is None:
             return moved
@@ -58,9 +58,9 @@ def waveform_batch(
     """A batch of waveforms.
 
     Args:
-        speech: Mono at the encoder's sampling rate, in [-1, 1] or integers as in recordings: a
+        speech: Mono samples at the encoder's rate, in [-1, 1] or integers as in recordings: a
             padded batch (batch, samples), or one utterance (samples,).
-        lengths: Number of samples, (batch,); all by default.
+        lengths: Number of samples of each utterance, (batch,); all by default.
 
     Raises:
         TypeError: If ``speech`` is neither tensor nor array, or of another type of numbers.
@@ -84,10 +84,10 @@ def loaded_batch(tensors: Mapping[str, Tensor], *, normalized: bool = False) -> 
         tensors: ``speech`` and ``speech_lengths``; or ``speech_states`` and
             ``speech_states_lengths``, for codes with ``speech_states_scale`` and
             ``speech_states_dimensions``.
-        normalized: The waveforms are already normalised.
+        normalized: Whether the waveforms are already normalised.
 
     Raises:
-        ValueError: If there is neither.
+        ValueError: If there are neither waveforms nor states.
     """
     if "speech_states" in tensors:
         states, lengths, scale, dimensions = (

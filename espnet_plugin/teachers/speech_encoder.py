@@ -28,8 +28,8 @@ class SpeechStates:
     """Hidden states of a padded batch of utterances.
 
     Attributes:
-        hidden_states: (batch, layers + 1, frames, dim), 0 at padded frames.
-        lengths: (batch,) exact number of frames of each utterance.
+        hidden_states: Each layer's states, (batch, layers + 1, frames, dim), 0 at padded frames.
+        lengths: Exact number of frames of each utterance, (batch,).
     """
 
     hidden_states: Tensor
@@ -45,28 +45,28 @@ class FrozenSpeechEncoder(nn.Module):
 
     Args:
         backend: The encoder, see :mod:`espnet_plugin.teachers.backends`.
-        normalize_waveform: Zero mean and unit variance of each utterance's samples (biased
-            variance, eps 1e-5) before the encoder; None: as in the model's own configuration.
+        normalize_waveform: Whether each utterance's samples get zero mean and unit variance
+            (biased, eps 1e-5) before the encoder. By default the model's configuration decides.
         frame_length_rule: ``"exact"``, the frames that an utterance has alone; or ``"rounded"``,
             samples over stride, at most the batch's frames, as the original SpeechCLIP counts
             (see ``compatibility.rounded_frame_lengths``). Both agree for a lone utterance.
-        dropout_in_training: Use the encoder's dropouts in training mode, as in the original
-            SpeechCLIP(+). No layer is dropped and no frame masked.
-        train_layers: Train so many of the last transformer layers, with their dropouts.
-        lora: Train LoRA's matrices in all layers: options of ``trained_parts.add_lora``.
+        dropout_in_training: Whether the encoder's dropouts work in training mode, as in the
+            original SpeechCLIP(+). No layer is dropped and no frame masked.
+        train_layers: Number of the last transformer layers that are trained, with their dropouts.
+        lora: Options of ``trained_parts.add_lora``, if LoRA's matrices are trained in all layers.
 
     Attributes:
         trained_names: Names of the trained parameters, which are saved with the model.
         num_layers: Number of hidden states: the input of the first layer and each layer's output.
         dim: Dimension of the hidden states.
-        stride: Samples per frame.
+        stride: Number of samples per frame.
         sampling_rate: Samples per second of the speech that it takes.
-        min_samples: Samples of the shortest utterance that is not padded with zeros.
-        normalize_waveform: Whether waveforms are normalised, defaults resolved.
+        min_samples: Number of samples of the shortest utterance that is not padded with zeros.
+        normalize_waveform: Whether waveforms are normalised, as the default was resolved.
 
     Raises:
-        ImportError: For ``lora`` without peft.
-        ValueError: For an unknown ``frame_length_rule``, or parts that cannot be trained.
+        ImportError: If ``lora`` is given and peft is not installed.
+        ValueError: If ``frame_length_rule`` is unknown, or the parts cannot be trained.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class FrozenSpeechEncoder(nn.Module):
     def encode(
         self, speech: Tensor, speech_lengths: Tensor, *, normalized: bool = False
     ) -> SpeechStates:
-        """As ``forward``, with all gradients, for fine-tuning."""
+        """Does what ``forward`` does, with all gradients, for fine-tuning."""
         ends = checked_ends(speech, speech_lengths)
         return self._encode(speech, speech_lengths, ends, normalized=normalized)
 
@@ -149,11 +149,11 @@ class FrozenSpeechEncoder(nn.Module):
         """Encodes a batch of utterances.
 
         Args:
-            speech: Floating point in [-1, 1], (batch, samples); samples after an utterance's end
-                are ignored.
-            speech_lengths: (batch,) numbers of samples, each at least 1. An utterance shorter
+            speech: Samples in [-1, 1], floating point, (batch, samples); those after an utterance's
+                end are ignored.
+            speech_lengths: Number of samples, (batch,), each at least 1. An utterance shorter
                 than one frame is padded with zeros to one frame.
-            normalized: The waveforms are already normalised, whatever ``normalize_waveform`` is.
+            normalized: Whether the waveforms are already normalised; they stay as they are then.
 
         Raises:
             TypeError: If the samples are integers.
@@ -173,10 +173,10 @@ class FrozenSpeechEncoder(nn.Module):
         return SpeechStates(batch.states.transpose(1, 2), batch.lengths)
 
     def in_parts(self, batch: SpeechBatch) -> tuple[list[SpeechStates], Tensor | None]:
-        """As :meth:`hidden_states`, a large batch in parts of similar length, in half precision.
+        """Hidden states of a batch; a large one comes in half precision in parts of similar length.
 
         Returns:
-            The parts, and the rows in their order, (batch,); None: the order is unchanged.
+            The parts, and the rows in their order, (batch,), or None if the order is unchanged.
         """
         if batch.waveforms is not None:
             ends = checked_ends(batch.waveforms, batch.lengths)
@@ -223,7 +223,7 @@ def rounded_frame_lengths(sample_lengths: Tensor, frames: int, *, stride: int) -
 
     Args:
         sample_lengths: Number of samples, (batch,).
-        frames: Frames of the padded batch.
-        stride: Samples per frame.
+        frames: Number of frames of the padded batch.
+        stride: Number of samples per frame.
     """
     return (sample_lengths.double() / stride).round().long().clamp(max=frames)

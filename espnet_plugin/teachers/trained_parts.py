@@ -36,13 +36,13 @@ def add_lora(
     They change nothing before they are trained.
 
     Args:
-        backend: Its ``lora_modules`` are the last parts of the names of linear layers.
+        backend: Encoder whose ``lora_modules`` are the last parts of the names of linear layers.
         r: Rank of the matrices.
-        lora_alpha: Their product is scaled by ``lora_alpha / r``.
-        lora_dropout: Of their input.
+        lora_alpha: Number such that the matrices' product is scaled by ``lora_alpha / r``.
+        lora_dropout: Dropout of the matrices' input.
 
     Raises:
-        ImportError: Without peft.
+        ImportError: If peft is not installed.
         ValueError: If the encoder names no layers.
     """
     names = list(getattr(backend, "lora_modules", ()))

@@ -40,7 +40,7 @@ def read_safetensors(
 
     Args:
         path: The file.
-        wanted: Which names to read.
+        wanted: Says of a name whether to read it.
 
     Raises:
         ValueError: If it is another kind of file, or truncated.
@@ -58,8 +58,8 @@ def read_pickle(path: Path, *, stand_in: Callable[[str], Any] = lambda name: Non
     """Content of a file that ``torch.save`` wrote: tensors and plain Python values.
 
     Args:
-        path: The file; mapped into memory if its format allows that.
-        stand_in: From the full name of a class to the class that replaces it, or None. Nothing is
+        path: The file, which is mapped into memory if its format allows that.
+        stand_in: Maps the full name of a class to the class that replaces it, or None. Nothing is
             imported by its name.
 
     Raises:
@@ -125,7 +125,7 @@ def check_fit(given: Mapping[str, Tensor], expected: Mapping[str, Tensor], messa
     """Refuses weights without exactly the expected names and shapes.
 
     Raises:
-        ValueError: With the first few differences after the message.
+        ValueError: If they do not fit; the first few differences follow the message.
     """
     problems = [f"{key} is missing" for key in sorted(expected.keys() - given.keys())]
     problems += [f"{key} is not known" for key in sorted(given.keys() - expected.keys())]

@@ -40,9 +40,9 @@ class SpeechBackend(Protocol):
         """Encodes waveforms as ``prepare_waveforms`` leaves them.
 
         Args:
-            speech: (batch, samples), 0 after each utterance's end.
-            sample_lengths: (batch,), each at least ``min_samples``.
-            ends: The same on the host, which then need not wait for the device.
+            speech: Waveforms, (batch, samples), 0 after each utterance's end.
+            sample_lengths: Numbers of samples, (batch,), each at least ``min_samples``.
+            ends: The same numbers on the host, which then need not wait for the device.
 
         Returns:
             Hidden states (batch, layers + 1, frames, dim), 0 at padded frames.

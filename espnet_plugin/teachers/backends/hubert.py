@@ -70,8 +70,9 @@ def read_hubert(directory: str | Path, *, dropout: float | None = None) -> Huber
     """Builds the HuBERT in a directory, in evaluation mode and float32.
 
     Args:
-        directory: With ``config.json`` and ``model.safetensors``.
-        dropout: Of :class:`~espnet_plugin.teachers.backends.huggingface.HuggingFaceBackend`.
+        directory: Directory that holds ``config.json`` and ``model.safetensors``.
+        dropout: Probability of the dropouts, as
+            :class:`~espnet_plugin.teachers.backends.huggingface.HuggingFaceBackend` describes it.
 
     Returns:
         The encoder; None if the directory holds something else, which transformers may read.
@@ -197,7 +198,7 @@ class Convolutions(nn.Module):
         self.conv_layers = layers
 
     def forward(self, speech: Tensor) -> Tensor:
-        """Waveforms (batch, samples) to (batch, channels, frames)."""
+        """Turns waveforms (batch, samples) into features (batch, channels, frames)."""
         hidden = speech[:, None]
         for layer in self.conv_layers:
             hidden, _ = layer(hidden, None)
@@ -209,7 +210,7 @@ class Transformer(nn.Module):
 
     Args:
         parts: torchaudio's transformer.
-        pre_norm: Norms are before the layers (large), not after them.
+        pre_norm: Whether norms are before the layers (large models), not after them.
     """
 
     def __init__(self, parts: Any, pre_norm: bool) -> None:
@@ -221,7 +222,7 @@ class Transformer(nn.Module):
         self.layers = parts.layers
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """(batch, frames, dim) to the last state, of the same shape."""
+        """Turns features (batch, frames, dim) into the last state, of the same shape."""
         hidden = hidden + self.pos_conv_embed(hidden)
         if not self.pre_norm:
             hidden = self.layer_norm(hidden)

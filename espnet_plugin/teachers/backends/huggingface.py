@@ -56,11 +56,11 @@ class TransformersBackend(nn.Module):
 
     Args:
         model: Hub name, or a local directory in the form of ``save_pretrained``.
-        cache_dir: Folder of downloaded models; None: the library's default.
-        random_weights: Take the model's ``config.json`` only and random weights (dry runs).
+        cache_dir: Folder of downloaded models, by default the library's.
+        random_weights: Whether to read only ``config.json`` and draw random weights (dry runs).
         dropout: Probability in training mode of the dropouts before and in the layers and of their
             attention weights, with none after activations: the four of fairseq's HuBERT base.
-            None: as ``config.json`` says.
+            By default ``config.json`` decides.
 
     Raises:
         FileNotFoundError: If the model is neither a local directory, nor cached, nor reachable.
@@ -114,7 +114,7 @@ class TransformersBackend(nn.Module):
         return conv_output_lengths(samples, self.kernels, self.strides)
 
     def forward(self, speech: Tensor, sample_lengths: Tensor, ends: Sequence[int]) -> Tensor:
-        """As ``SpeechBackend`` says; the frames of different windows do not see each other."""
+        """Encodes as ``SpeechBackend`` says; frames of different windows do not see each other."""
         features = self._features(speech, sample_lengths, ends)
         lengths = self.frame_lengths(sample_lengths)
         frames = [conv_output_lengths(end, self.kernels, self.strides) for end in ends]
@@ -133,7 +133,7 @@ class TransformersBackend(nn.Module):
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
 
     def _encode(self, features: Tensor, lengths: Tensor, ends: Sequence[int]) -> Tensor:
-        """Transformer, (batch, frames, dim) to all states (batch, layers + 1, frames, dim)."""
+        """Turns features (batch, frames, dim) into all states (batch, layers + 1, frames, dim)."""
         masks: dict[str, Any] = {"attention_mask": None}
         if min(ends) < features.shape[1]:
             padding = padding_mask(lengths, features.shape[1])
@@ -142,8 +142,8 @@ class TransformersBackend(nn.Module):
         return self._collect(features, ends, masks)
 
     def _collect(self, inputs: Tensor, ends: Sequence[int], masks: dict[str, Any]) -> Tensor:
-        """Runs the encoder on its inputs, with ``masks`` for every layer; all states up to the
-        longest end."""
+        """Runs the encoder on its inputs, with ``masks`` for every layer, and returns all states up
+        to the longest end."""
         states = StateCollector(self.num_layers)
         longest = max(ends)
         self._run(inputs, masks, lambda state: states.add(state[:, :longest]))
@@ -181,7 +181,7 @@ class TransformersBackend(nn.Module):
 
         Args:
             padding: True at padding, (batch, frames).
-            dtype: Of the attention's scores.
+            dtype: Type of the attention's scores.
         """
         if self.model.config.model_type == "wavlm":
             return {"attention_mask": ~padding}  # (batch, frames)
@@ -229,7 +229,7 @@ class HuggingFaceBackend(TransformersBackend):
         return hidden[0] if isinstance(hidden, tuple) else hidden  # (batch, frames, dim)
 
     def _convolve(self, speech: Tensor, ends: Sequence[int]) -> Tensor:
-        """Convolutional front end, (batch, samples) to (batch, frames, channels), 0 at padding.
+        """Convolves (batch, samples) to (batch, frames, channels), 0 at padding.
 
         Utterances of different lengths are convolved one by one: the group norm of base models
         sees no padding then, none is computed, and the wide early layers need less memory.

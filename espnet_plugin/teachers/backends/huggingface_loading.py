@@ -44,10 +44,10 @@ def load_encoder(
 
     Args:
         model: Hub name or local directory.
-        word: Key of ``MODEL_TYPES``.
-        cache_dir: The hub's cache; None: the library's default.
-        random_weights: Read ``config.json`` only.
-        dropout: Of :class:`HuggingFaceBackend`.
+        word: Key of ``MODEL_TYPES`` for the kind of model that is wanted.
+        cache_dir: Folder of the hub's cache, by default the library's.
+        random_weights: Whether to read only ``config.json`` and draw random weights.
+        dropout: Probability of the dropouts, as :class:`HuggingFaceBackend` describes it.
 
     Raises:
         FileNotFoundError: If files are missing or cannot be downloaded.
@@ -187,8 +187,8 @@ def _load(
 
 
 def _quietly(load: Callable[..., Any]) -> Callable[..., Any]:
-    """The library's function without its progress bar for weights on this disk; damaged or hostile
-    weights are a ValueError, without advice to load them unsafely."""
+    """The library's function without its progress bar for weights on this disk. Damaged or hostile
+    weights become a ValueError, without advice to load them unsafely."""
     from safetensors import SafetensorError
     from transformers.utils import logging as library
 

@@ -28,8 +28,8 @@ def whisper_features(speech: Tensor, filters: Tensor) -> Tensor:
     """Log-mel spectra as Whisper's extractor computes them.
 
     Args:
-        speech: (batch, samples), at least ``FRAME // 2`` zeros at the end.
-        filters: Of mel, (FRAME // 2 + 1, mels).
+        speech: Waveforms, (batch, samples), with at least ``FRAME // 2`` zeros at the end.
+        filters: Mel filters, (FRAME // 2 + 1, mels).
 
     Returns:
         (batch, samples // HOP, mels), float32.
@@ -51,10 +51,10 @@ def kaldi_features(
     Each mel has zero mean and unit variance over an utterance's own frames.
 
     Args:
-        speech: (batch, samples).
-        frame_lengths: Frames of each utterance, (batch,), each at least 2.
-        filters: Of mel, (257, mels).
-        window: (FRAME,).
+        speech: Waveforms, (batch, samples).
+        frame_lengths: Number of frames of each utterance, (batch,), each at least 2.
+        filters: Mel filters, (257, mels).
+        window: Window by which each frame is multiplied, (FRAME,).
 
     Returns:
         (batch, frames, mels), float32; anything after an utterance's frames.
@@ -107,7 +107,7 @@ class WhisperBackend(TransformersBackend):
 
 
 class Wav2Vec2BertBackend(TransformersBackend):
-    """w2v-BERT 2.0 (arXiv 2312.05187): a frame is two spectra of 10 ms, the last one if complete.
+    """w2v-BERT 2.0 (arXiv 2312.05187): a frame is two spectra of 10 ms; an incomplete one is cut.
 
     Its frames are floor((samples - 240) / 320).
     """

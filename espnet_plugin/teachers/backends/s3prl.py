@@ -25,7 +25,7 @@ def upstream_hub() -> Any:
     """The module that holds s3prl's upstreams.
 
     Raises:
-        ImportError: Naming what to install, if s3prl cannot be imported.
+        ImportError: If s3prl cannot be imported; the message names what to install.
     """
     try:
         import s3prl.hub
@@ -42,7 +42,7 @@ def build_upstream(name: str, checkpoint: str | Path | None = None) -> nn.Module
 
     Args:
         name: Name in ``s3prl.hub``, e.g. ``hubert_base``, ``fbank`` or ``hubert_local``.
-        checkpoint: File for upstreams that take one (``hubert_local``).
+        checkpoint: Weights file, for upstreams that take one (``hubert_local``).
 
     Raises:
         ValueError: If there is no such upstream, or it takes no checkpoint or needs one.
@@ -140,11 +140,11 @@ class S3prlBackend(nn.Module):
 
     Args:
         model: Name in ``s3prl.hub``.
-        checkpoint: File for ``*_local`` and ``*_custom`` upstreams.
+        checkpoint: Weights file, for ``*_local`` and ``*_custom`` upstreams.
 
     Raises:
-        ImportError: Without a working s3prl.
-        ValueError: For upstreams whose hidden states do not share one dimension.
+        ImportError: If s3prl cannot be imported.
+        ValueError: If the upstream's hidden states do not share one dimension.
     """
 
     sampling_rate = SAMPLING_RATE
@@ -184,7 +184,7 @@ class S3prlBackend(nn.Module):
         return torch.tensor(frames, device=sample_lengths.device)
 
     def forward(self, speech: Tensor, sample_lengths: Tensor, ends: Sequence[int]) -> Tensor:
-        """As ``SpeechBackend`` says."""
+        """Encodes waveforms as ``SpeechBackend`` says."""
         rows_of_length = defaultdict(list)
         for row, end in enumerate(ends):
             rows_of_length[end].append(row)
@@ -218,7 +218,7 @@ class S3prlBackend(nn.Module):
         return [state[:, :frames] for state in states]
 
     def _probe(self) -> tuple[int, list[Tensor]]:
-        """Shortest of ``SHORTEST_SAMPLES`` that gives finite frames, and its hidden states.
+        """The shortest of ``SHORTEST_SAMPLES`` that gives finite frames, and its hidden states.
 
         fbank, for one, divides by the standard deviation over frames: one frame is not enough.
         """

@@ -16,11 +16,12 @@ def float_samples(samples: Tensor) -> Tensor:
     """Samples as floating point in [-1, 1], of any shape: integers are divided by their range.
 
     Args:
-        samples: Floating point, returned as it is; or integers as in recordings: signed ones of 8,
-            16 or 32 bits, or unsigned ones of 8 bits, whose silence is 128.
+        samples: Floating-point numbers, which are returned as they are; or integers as in
+            recordings: signed ones of 8, 16 or 32 bits, or unsigned ones of 8 bits with silence at
+            128.
 
     Raises:
-        TypeError: For another type. The range of samples in 64-bit integers is not known.
+        TypeError: If the type is another one. The range of samples in 64-bit integers is unknown.
     """
     if samples.is_floating_point():
         return samples
@@ -43,7 +44,7 @@ def checked_ends(speech: Tensor, sample_lengths: Tensor) -> list[int]:
     """Numbers of samples of a batch of waveforms, on the host, which waits for the device once.
 
     Raises:
-        TypeError: If samples are integers: :func:`float_samples` divides them by their range.
+        TypeError: If samples are integers, which :func:`float_samples` can divide by their range.
         ValueError: If shapes or lengths do not fit, or an utterance is empty.
     """
     if not speech.is_floating_point():
@@ -67,16 +68,16 @@ def checked_ends(speech: Tensor, sample_lengths: Tensor) -> list[int]:
 def prepare_waveforms(
     speech: Tensor, sample_lengths: Tensor, *, normalize: bool, min_samples: int
 ) -> tuple[Tensor, Tensor]:
-    """Cleans the padding, lengthens short utterances, normalises each by its own samples.
+    """Cleans the padding, lengthens short utterances, and normalises each by its own samples.
 
     An utterance shorter than ``min_samples`` is padded with zeros, which then count as its own
     samples.
 
     Args:
-        speech: (batch, longest), anything after each utterance's end.
-        sample_lengths: (batch,).
-        normalize: Zero mean and unit variance per utterance (biased variance, eps 1e-5).
-        min_samples: An encoder's receptive field.
+        speech: Waveforms, (batch, longest), with anything after each utterance's end.
+        sample_lengths: Numbers of samples, (batch,).
+        normalize: Whether to give each utterance zero mean and unit variance (biased, eps 1e-5).
+        min_samples: Number of samples in the encoder's receptive field.
 
     Returns:
         Waveforms (batch, max(longest, min_samples)) that are 0 after their ends, and their
@@ -93,11 +94,11 @@ def prepare_waveforms(
 
 
 def normalize_waveforms(speech: Tensor, sample_lengths: Tensor) -> Tensor:
-    """Zero mean and unit variance (biased, eps 1e-5) of each utterance's samples, float32.
+    """Gives each utterance's samples zero mean and unit variance (biased, eps 1e-5), in float32.
 
     Args:
-        speech: (batch, samples).
-        sample_lengths: (batch,); samples after an utterance's end become 0.
+        speech: Waveforms, (batch, samples).
+        sample_lengths: Numbers of samples, (batch,); samples after an utterance's end become 0.
     """
     padding = padding_mask(sample_lengths, speech.shape[1])
     with torch.autocast(speech.device.type, enabled=False):
