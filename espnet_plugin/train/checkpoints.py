@@ -76,7 +76,7 @@ def repair_experiment(
     to the latest and the best epochs are set.
 
     Args:
-        directory: The experiment.
+        directory: Folder of the experiment.
         criteria: Phase, statistic and mode to compare epochs by.
         keep_nbest: Number of best epochs that are averaged at the end.
 

@@ -17,7 +17,7 @@ class SpeechCollate(CommonCollateFn):
     """ESPnet's collate function, with a batch's speech as one ``SpeechBatch``.
 
     Args:
-        normalized: The preprocessor normalised the waveforms.
+        normalized: Whether the preprocessor normalised the waveforms.
     """
 
     def __init__(self, *, normalized: bool = False) -> None:
@@ -31,7 +31,7 @@ class SpeechCollate(CommonCollateFn):
     def __call__(
         self, data: Collection[tuple[str, dict[str, np.ndarray]]]
     ) -> tuple[list[str], dict[str, Any]]:
-        """Utterances, and their data as padded tensors."""
+        """Utterance ids, and the utterances' data as padded tensors."""
         utterances, tensors = super().__call__(data)
         batch = {name: value for name, value in tensors.items() if not name.startswith("speech")}
         return utterances, {**batch, "speech": loaded_batch(tensors, normalized=self.normalized)}

@@ -24,10 +24,10 @@ def cross_lingual_loss(
 
     Args:
         speech: L2-normalised embeddings, (batch, dim).
-        ids: Same id = same image, (batch,).
-        languages: Same number = same language, (batch,).
-        scale: :math:`s`, factor of the similarities.
-        own: Rows :math:`i`; None: all. A rank gives the rows of all ranks and its own ones.
+        ids: Id of each row's image, (batch,).
+        languages: Number of each row's language, (batch,).
+        scale: Factor :math:`s` of the similarities.
+        own: Rows :math:`i`, by default all. A rank gives the rows of all ranks and its own ones.
 
     Returns:
         The mean over the pairs of all ranks; zero if no image of the batch has captions in two

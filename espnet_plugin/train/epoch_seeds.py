@@ -19,9 +19,9 @@ def epoch_seed(seed: int, epoch: int, *stream: int) -> int:
     """A seed of 32 bits for one stream of an epoch.
 
     Args:
-        seed: The run's.
+        seed: Seed of the run.
         epoch: Number of the epoch.
-        *stream: Distinguishes streams of an epoch, e.g. the number of a data worker.
+        *stream: Numbers that tell streams of an epoch apart, e.g. that of a data worker.
     """
     sequence = np.random.SeedSequence([seed, epoch], spawn_key=stream)
     return int(sequence.generate_state(1)[0])
@@ -38,9 +38,9 @@ class EpochIterFactory(SequenceIterFactory):
     """ESPnet's factory, with batches and data workers seeded by run and epoch.
 
     Args:
-        seed: The run's.
-        **options: Of ESPnet's ``SequenceIterFactory``. ``batches`` is a sampler with the run's
-            seed: its ``generate`` is given the number of the epoch.
+        seed: Seed of the run.
+        **options: Options of ESPnet's ``SequenceIterFactory``. ``batches`` is a sampler with the
+            run's seed, whose ``generate`` is given the number of the epoch.
     """
 
     def __init__(self, *, seed: int, **options: object) -> None:

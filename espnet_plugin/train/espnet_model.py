@@ -41,9 +41,9 @@ class EncodedBatch:
     Attributes:
         speech: Output of the speech side.
         images: Image embeddings, L2-normalised, (batch, dim).
-        image_ids: Same number = same image, (batch,).
+        image_ids: Number of each utterance's image, (batch,).
         target_lengths: Wanted number of keywords, (batch,); None if the architecture has none.
-        languages: Same number = same language, (batch,); None if the data do not say.
+        languages: Number of each utterance's language, (batch,); None if the data do not say.
     """
 
     speech: SpeechOutput
@@ -70,7 +70,7 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
     ``cross_lingual_weight`` c adds c * cross_lingual_loss to each branch's contrastive term.
 
     Args:
-        speechclip: The model proper.
+        speechclip: The model in plain PyTorch.
         loss: The contrastive term. Both branches share it and its temperature, as in the original.
         parallel_weight: Factor of the parallel branch's term.
         cascaded_weight: Factor of the cascaded branch's term.
@@ -80,8 +80,8 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         bank_weight: Share of the loss over all images of the training set in each branch's
             contrastive term, see :class:`~espnet_plugin.train.image_bank.ImageBank`.
         bank_softness: Share of that loss's targets for similar images.
-        bank_temperature: Of those targets; None: from the images, see
-            :func:`~espnet_plugin.train.image_bank.soft_target_temperature`.
+        bank_temperature: Temperature of those targets, by default the one that
+            :func:`~espnet_plugin.train.image_bank.soft_target_temperature` gives for the images.
         cross_lingual_weight: Factor of
             :func:`~espnet_plugin.train.cross_lingual.cross_lingual_loss`; it needs ``lids`` and
             batches of parallel languages.
@@ -155,10 +155,10 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         self.updates_done = int(self.num_updates)
 
     def forward(self, **batch: Any) -> Losses:
-        """Loss of a batch.
+        """Computes the loss of a batch.
 
         Args:
-            **batch: See :meth:`encode`.
+            **batch: Arguments of :meth:`encode`.
 
         Returns:
             The loss, statistics, and the number of utterances as weight.
@@ -191,9 +191,9 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         Args:
             speech: Waveforms or stored hidden states.
             image: Image embeddings (batch, dim), or pixels (batch, 3, height, width).
-            image_id: Same number = same image, (batch,) or (batch, 1).
-            text_lengths: Sub-words of each caption, (batch,).
-            lids: Same number = same language, (batch,) or (batch, 1).
+            image_id: Number of each utterance's image, (batch,) or (batch, 1).
+            text_lengths: Number of sub-words of each caption, (batch,).
+            lids: Number of each utterance's language, (batch,) or (batch, 1).
             **_: Other entries (``utt_id``, ``text``), which are not used.
         """
         encoder = self.speechclip.speech_encoder
@@ -314,7 +314,7 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         return diversity_loss(perplexity(usage), similarities.size(-1))
 
     def collect_feats(self, **batch: Any) -> dict[str, Tensor]:
-        """Nothing: no statistics of features are used, only lengths."""
+        """Returns nothing, because only lengths are used, no statistics of features."""
         return {}
 
 
@@ -329,10 +329,10 @@ def batch_accuracy(speech: Tensor, wanted_ids: Tensor, images: Tensor, image_ids
     """Share of utterances whose nearest image of the batch is the right one.
 
     Args:
-        speech: (utterances, dim), L2-normalised.
-        wanted_ids: (utterances,).
-        images: (batch, dim), L2-normalised.
-        image_ids: (batch,).
+        speech: Embeddings of the utterances, L2-normalised, (utterances, dim).
+        wanted_ids: Number of the right image of each utterance, (utterances,).
+        images: Embeddings of the images, L2-normalised, (batch, dim).
+        image_ids: Number of each image, (batch,).
     """
     nearest = (speech.float() @ images.float().T).argmax(dim=1)  # (utterances,)
     return (image_ids[nearest] == wanted_ids).float().mean()

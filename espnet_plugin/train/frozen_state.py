@@ -22,9 +22,9 @@ def leave_out_of_checkpoints(
     loaded with them.
 
     Args:
-        module: Owner of the frozen parts.
-        prefixes: Names in ``module`` with the final dot, e.g. ``("clip.", "speech_encoder.")``.
-        kept: Names of what is saved nevertheless.
+        module: Module that has the frozen parts.
+        prefixes: Names of these parts with a final dot, e.g. ``("clip.", "speech_encoder.")``.
+        kept: Names of the weights in them that are saved nevertheless.
     """
 
     def drop(_: nn.Module, state: dict[str, Any], prefix: str, __: dict) -> None:
@@ -47,8 +47,8 @@ def leave_out_of_broadcasts(module: nn.Module) -> None:
     """Keeps DistributedDataParallel from sending the buffers that no checkpoint holds.
 
     Args:
-        module: Will be wrapped by DistributedDataParallel, after :func:`leave_out_of_checkpoints`.
-            Every rank builds it from the same files.
+        module: Module that DistributedDataParallel will wrap, after
+            :func:`leave_out_of_checkpoints`. Every rank builds it from the same files.
     """
     saved = module.state_dict().keys()
     constant = [name for name, _ in module.named_buffers() if name not in saved]

@@ -26,7 +26,8 @@ class ImageBank(nn.Module):
 
     Args:
         softness: Share of the targets for similar images, see :func:`bank_loss`.
-        temperature: Of those targets. None: :func:`soft_target_temperature` of the images.
+        temperature: Temperature of those targets, by default the images'
+            :func:`soft_target_temperature`.
     """
 
     ids: Tensor
@@ -48,8 +49,8 @@ class ImageBank(nn.Module):
         """Takes all images of the training set.
 
         Args:
-            ids: One number for each image, (images,).
-            images: Their embeddings, (images, dim).
+            ids: Number of each image, (images,).
+            images: Embeddings of the images, (images, dim).
         """
         order = ids.argsort()
         device = self.ids.device
@@ -60,11 +61,11 @@ class ImageBank(nn.Module):
         self.ids, self.embeddings = ids[order].to(device), images.to(device)
 
     def forward(self, speech: Tensor, ids: Tensor, scale: Tensor) -> Tensor:
-        """:func:`bank_loss` over all images.
+        """Computes :func:`bank_loss` over all images.
 
         Args:
             speech: L2-normalised embeddings, (batch, dim).
-            ids: Images of the utterances, (batch,).
+            ids: Numbers of the utterances' images, (batch,).
             scale: Factor of the similarities.
 
         Raises:
@@ -118,9 +119,9 @@ def bank_loss(
         speech: L2-normalised embeddings, (batch, dim).
         targets: Row of each utterance's image in the bank, (batch,).
         bank: L2-normalised embeddings of the images, (images, dim).
-        scale: :math:`s`, factor of the similarities.
-        softness: :math:`\epsilon`, share of the soft targets.
-        temperature: :math:`\theta`, of the soft targets.
+        scale: Factor :math:`s` of the similarities.
+        softness: Share :math:`\epsilon` of the soft targets.
+        temperature: Temperature :math:`\theta` of the soft targets.
     """
     with torch.autocast(speech.device.type, enabled=False):
         precision = torch.promote_types(speech.dtype, torch.float32)
@@ -153,7 +154,7 @@ def soft_target_temperature(images: Tensor) -> float:
         images: L2-normalised embeddings, (images, dim).
 
     Returns:
-        From 0.001 (half of the images have doubles) to 1.
+        A temperature from 0.001 (if half of the images have doubles) to 1.
     """
     rows = torch.linspace(0, len(images) - 1, min(SAMPLED_IMAGES, len(images))).round().long()
     distances = 1 - (images[rows] @ images.T).clamp(max=1.0)  # (sampled, images)
@@ -174,10 +175,10 @@ def fill_image_bank(
     """Fills a bank with the stored embeddings of the utterances' images.
 
     Args:
-        bank: The bank.
+        bank: The bank to fill.
         data: Path, name and type of each part of the training data, as ESPnet's
             ``--train_data_path_and_name_and_type`` has them.
-        utterances: Those of the training set.
+        utterances: Ids of the training set's utterances.
 
     Raises:
         DataError: If the data hold no stored embeddings, or one is missing or damaged.

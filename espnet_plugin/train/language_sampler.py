@@ -14,7 +14,7 @@ LANGUAGE_BATCHES = ("mixed", "separate", "parallel")
 
 
 class LanguageBatchSampler(AbsSampler):
-    """Batches of one language each or, ``parallel``, with an image's caption in every language.
+    """Makes batches of one language, or (``parallel``) with an image's caption in every language.
 
     Separate languages do not give each other negatives. Parallel ones are for the cross-lingual
     term: each epoch draws again which captions of an image come together. Nothing is dropped. Where
@@ -22,13 +22,13 @@ class LanguageBatchSampler(AbsSampler):
 
     Args:
         utt2image: Image of each utterance.
-        utt2lang: Its language.
-        parallel: All languages in every batch.
+        utt2lang: Language of each utterance.
+        parallel: Whether every batch has all languages.
         batch_size: Largest number of utterances of a batch, over all ranks together.
         lengths: Length of each utterance in any unit; needed with ``sort_window`` > 1.
-        seed: Of the run; mixed with the number of the epoch.
-        **options: Of :class:`UniqueImageBatchSampler`, which keeps captions of an image in the same
-            language apart.
+        seed: Seed of the run, which is mixed with the number of the epoch.
+        **options: Options of :class:`UniqueImageBatchSampler`, which keeps captions of an image in
+            the same language apart.
     """
 
     def __init__(

@@ -39,8 +39,8 @@ class ImageTagger(nn.Module):
     .. math:: t_v(i) \propto \pi_v(i) \max\Bigl(0, \log \frac{\pi_v(i)}{\bar\pi(i)}\Bigr)
 
     Args:
-        weight: Of the classifier, see :func:`train_reader`, (sub-words, E).
-        bias: (sub-words,).
+        weight: Weight of the classifier that :func:`train_reader` trains, (sub-words, E).
+        bias: Bias of that classifier, (sub-words,).
         images: Embeddings of the training images, L2-normalised, (images, E).
     """
 
@@ -64,7 +64,7 @@ class ImageTagger(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        """Weights that sum to 1.
+        """Computes the tags' weights, which sum to 1.
 
         Args:
             images: L2-normalised embeddings, (batch, E).
@@ -89,8 +89,8 @@ class NamingLoss(nn.Module):
     Each keyword names one sub-word, so the tags compete for keywords.
 
     Args:
-        tagger: Gives :math:`t_v`.
-        temperature: Of the softmax over the sub-words, see :func:`freezing_temperature`.
+        tagger: Module that gives an image's tags :math:`t_v`.
+        temperature: Temperature of the softmax over sub-words, see :func:`freezing_temperature`.
     """
 
     def __init__(self, tagger: ImageTagger, *, temperature: float) -> None:
@@ -99,12 +99,12 @@ class NamingLoss(nn.Module):
         self.temperature = temperature
 
     def forward(self, cosines: Tensor, said: Tensor, images: Tensor) -> Tensor:
-        """Mean over the batch.
+        """Computes the mean loss over the batch.
 
         Args:
-            cosines: Of each keyword to each sub-word, minus infinity where it must not be chosen,
-                (batch, slots, sub-words).
-            said: :math:`s_n`, 0 at padding, (batch, slots).
+            cosines: Cosine of each keyword to each sub-word, minus infinity where it must not be
+                chosen, (batch, slots, sub-words).
+            said: Probability :math:`s_n`, 0 at padding, (batch, slots).
             images: L2-normalised embeddings of the utterances' images, (batch, E).
         """
         tags = self.tagger(images)  # (batch, sub-words)
@@ -120,8 +120,8 @@ def naming_loss_of(model: SpeechCLIPModel, bank: ImageBank) -> NamingLoss:
     """The naming loss of a model's vocabulary, at twice the freezing temperature of its table.
 
     Args:
-        model: With a keyword branch.
-        bank: All training images.
+        model: Model with a keyword branch.
+        bank: Bank of all training images.
 
     Raises:
         RuntimeError: If the bank was not filled.
@@ -151,9 +151,9 @@ def train_reader(
     The texts are lists of sub-words, drawn as often as captions use them.
 
     Args:
-        clip: With its text tower.
-        ids: Sub-words of the keyword vocabulary.
-        counts: Of each in the captions.
+        clip: CLIP with its text tower.
+        ids: Token ids of the keyword vocabulary.
+        counts: How often each of them occurs in the captions.
 
     Returns:
         Weight (sub-words, E) and bias (sub-words,) of a linear layer from embeddings of length 4,
@@ -193,10 +193,10 @@ def train_reader(
 
 
 def freezing_temperature(table: Tensor) -> float:
-    r"""Below it, a softmax of cosines over unrelated rows picks a few of them.
+    r"""Temperature below which a softmax of cosines over unrelated rows picks a few of them.
 
-    :math:`\sigma / \sqrt{2 \ln V}`, with :math:`\sigma` the deviation of the cosines between V
-    rows: that of Derrida's random energy model (Phys. Rev. B 24, 1981).
+    It is :math:`\sigma / \sqrt{2 \ln V}`, with :math:`\sigma` the deviation of the cosines between
+    V rows, as in Derrida's random energy model (Phys. Rev. B 24, 1981).
 
     Args:
         table: Token embeddings, (rows, token_dim).

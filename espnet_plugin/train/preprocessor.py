@@ -24,11 +24,12 @@ class SpeechCLIPPreprocessor(AbsPreprocessor):
     Args:
         train: Whether the data is for training.
         clip_conf: Configuration of CLIP, for its tokenizer and image size.
-        check: Refuse speech and embeddings that are empty or not finite.
-        normalize: Bring the whole waveform to zero mean and unit variance before it is cropped.
-        crop_samples: Cut longer speech to a random stretch of this length; None: keep it whole.
-        crop_frames: The same for stored hidden states, in frames.
-        captions: Keep captions as sub-word ids; only their number is used.
+        check: Whether to refuse speech and embeddings that are empty or not finite.
+        normalize: Whether to give the waveform zero mean and unit variance before it is cropped.
+        crop_samples: Longest speech in samples. Longer speech is cut to a random stretch of this
+            length; with None it stays whole.
+        crop_frames: The same limit for stored hidden states, in frames.
+        captions: Whether to keep captions as sub-word ids; only their number is used.
     """
 
     def __init__(
@@ -57,9 +58,9 @@ class SpeechCLIPPreprocessor(AbsPreprocessor):
 
         Args:
             uid: Utterance id.
-            data: ``speech`` (samples,), floating point or integers, ``speech_states`` (the first
-                frame and the one after the last), ``image`` (an embedding, or the path of an
-                image), ``image_id``, ``text`` (a caption).
+            data: The utterance's entries: ``speech`` (samples,), floating point or integers,
+                ``speech_states`` (the first frame and the one after the last), ``image`` (an
+                embedding, or the path of an image), ``image_id``, ``text`` (a caption).
 
         Returns:
             The same entries as arrays: an image as pixels (3, height, width), a caption as ids.

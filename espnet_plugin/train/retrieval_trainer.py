@@ -56,9 +56,9 @@ class RetrievalTrainerOptions(TrainerOptions):
 class RetrievalTrainer(Trainer):
     """Adds ``recall_mean_at_1`` and its companions to the validation statistics.
 
-    Per branch and k: ``<branch>_speech_to_image_recall_at_<k>``,
-    ``<branch>_image_to_speech_recall_at_<k>``, ``<branch>_recall_mean_at_<k>``; over both
-    directions and all branches: ``recall_mean_at_<k>``.
+    Each branch and k has ``<branch>_speech_to_image_recall_at_<k>``,
+    ``<branch>_image_to_speech_recall_at_<k>`` and ``<branch>_recall_mean_at_<k>``.
+    ``recall_mean_at_<k>`` is the mean over both directions and all branches.
     """
 
     @classmethod
@@ -101,7 +101,7 @@ class RetrievalTrainer(Trainer):
 
     @classmethod
     def train_one_epoch(cls, model: Any, iterator: Any, **kwargs: Any) -> bool:
-        """One epoch of ESPnet's trainer, with its own random numbers and process time."""
+        """Runs one epoch of ESPnet's trainer, with its own random numbers and process time."""
         options: RetrievalTrainerOptions = kwargs["options"]
         set_all_random_seed(epoch_seed(options.seed, kwargs["reporter"].get_epoch()))
         updates = None
@@ -175,7 +175,7 @@ def validation_recall(
     Args:
         embeddings: ``image_id`` (utterances,), ``image`` (utterances, dim) and one entry per
             branch (utterances, dim), L2-normalised.
-        recall_at: The k of recall@k.
+        recall_at: Numbers k of recall@k.
 
     Returns:
         The scores that ``RetrievalTrainer`` lists, each from 0 to 1.

@@ -25,12 +25,12 @@ class SkippedUpdates:
     """Counts the skipped updates of an epoch, and logs their utterances.
 
     Attributes:
-        total: Updates skipped so far.
-        in_a_row: Those since the last update that was made.
+        total: Number of updates skipped so far.
+        in_a_row: Number of updates skipped since the last one that was made.
         all_left_out: Whether no update was made so far.
 
     Args:
-        limit: Updates in a row that may be skipped; 0: any number.
+        limit: Number of updates in a row that may be skipped; 0 sets no limit.
     """
 
     def __init__(self, limit: int) -> None:
@@ -69,17 +69,17 @@ class SkippedUpdates:
 
 
 class WatchedUpdates:
-    """Batches of an epoch; logs the utterances of a skipped update.
+    """Gives the batches of an epoch, and logs the utterances of a skipped update.
 
     Attributes:
         current: Utterances of the current batch.
         skipped: The skipped updates.
 
     Args:
-        batches: Of an epoch: utterance ids, and what the model takes.
-        model: Counts its updates in ``updates_done``.
-        accum_grad: Batches per update.
-        limit: Updates in a row that may be skipped; 0: any number.
+        batches: Batches of an epoch: utterance ids, and what the model takes.
+        model: Model that counts its updates in ``updates_done``.
+        accum_grad: Number of batches per update.
+        limit: Number of updates in a row that may be skipped; 0 sets no limit.
     """
 
     def __init__(self, batches: Any, model: nn.Module, *, accum_grad: int, limit: int) -> None:

@@ -29,8 +29,8 @@ def spread_sizes(total: int, parts: int, multiple: int) -> list[int]:
 def can_be_spread(captions_per_image: Sequence[int], sizes: Sequence[int]) -> bool:
     """Whether groups of these sizes can hold all captions without an image twice in a group.
 
-    The Gale-Ryser condition: the k largest groups may hold at most min(captions, k) utterances of
-    each image.
+    By the condition of Gale and Ryser, the k largest groups may hold at most min(captions, k)
+    utterances of each image.
     """
     counts = np.asarray(captions_per_image)
     largest = np.cumsum(np.sort(np.asarray(sizes))[::-1])
@@ -42,7 +42,7 @@ def can_be_spread(captions_per_image: Sequence[int], sizes: Sequence[int]) -> bo
 
 
 class UniqueImageBatchSampler(AbsSampler):
-    """New random batches each epoch, no two captions of one image in a batch, nothing dropped.
+    """Draws new batches each epoch, without two captions of one image in a batch; drops nothing.
 
     Every batch has a multiple of ``world_size`` utterances, because the ranks' shares are gathered.
     If needed, fewer than ``world_size`` utterances come twice in an epoch, in different batches.
@@ -55,16 +55,16 @@ class UniqueImageBatchSampler(AbsSampler):
         utt2image: Image of each utterance.
         batch_size: Largest number of utterances of a batch, over all ranks together.
         lengths: Length of each utterance in any unit; needed with ``sort_window`` > 1.
-        sort_window: Number of batches that are drawn together, sorted by length and cut. 1 shuffles
-            uniformly, as the original does. More saves padding, but makes negatives of nearly
-            equal length, and batch statistics drift with the length. Captions of an image are kept
-            apart in the whole window.
+        sort_window: Number of batches that are drawn together, sorted by length and cut. With 1,
+            utterances are shuffled uniformly, as in the original. A larger number saves padding,
+            but gives negatives of nearly equal length, and batch statistics drift with the length.
+            Captions of an image are kept apart in the whole window.
         world_size: Number of ranks.
         rank: The rank whose share of each batch ``generate`` returns.
-        seed: Of the run; mixed with the number of the epoch.
+        seed: Seed of the run, which is mixed with the number of the epoch.
 
     Raises:
-        ValueError: With no utterances, fewer images than ranks, or missing lengths.
+        ValueError: If there are no utterances, fewer images than ranks, or lengths are missing.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class UniqueImageBatchSampler(AbsSampler):
         return sizes
 
     def _caption_counts(self) -> list[int]:
-        """Captions of each image, the repeated ones included (they go to the rarest images)."""
+        """Number of captions of each image, with repeated ones (they go to the rarest images)."""
         counts = sorted(len(utterances) for utterances in self.captions.values())
         for i in range(self.padded - self.num_utterances):
             counts[i] += 1
