@@ -32,12 +32,12 @@ class Word:
 
 
 def read_ctm(path: str | Path) -> dict[str, list[Word]]:
-    """Reads a Kaldi CTM: ``utterance channel start duration word [confidence]`` a line.
+    """Reads a Kaldi CTM, with ``utterance channel start duration word [confidence]`` in a line.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        AlignmentError: No utterance is intact; names file, line and what is wrong.
-        DataError: It is not UTF-8.
+        FileNotFoundError: If there is no such file.
+        AlignmentError: If no utterance is intact; names file, line and what is wrong.
+        DataError: If it is not UTF-8.
     """
     words: dict[str, list[Word]] = {}
     damaged: dict[str, str] = {}

@@ -19,8 +19,8 @@ class ArrayStore:
 
     Args:
         directory: Directory of the arrays.
-        files: Id → file that its array is made of, at least those of this job.
-        maker: What makes them, e.g. the model's name; local files count by their content.
+        files: File that each id's array is made of, at least for the ids of this job.
+        maker: Options that decide the arrays, e.g. the model's name; files count by their content.
         job: Number of the job in a job array.
     """
 
@@ -73,14 +73,14 @@ class ArrayStore:
         """Writes a list of the arrays, and beside it a list of what could not be read.
 
         Args:
-            path: ``<name>.scp`` or ``<name>.<job>.scp``; the reasons go to
+            path: Path of the list, ``<name>.scp`` or ``<name>.<job>.scp``; the reasons go to
                 ``unreadable_<what>[.<job>].txt``.
-            keys: Ids.
-            unreadable: Id → reason.
+            keys: Ids to list.
+            unreadable: Reason for each id whose file could not be read.
             what: Name of the files that the arrays were made of, a plural.
 
         Raises:
-            DataError: When not one id has an array.
+            DataError: If not one id has an array.
         """
         path = Path(path)
         entries = {key: self._entries[key] for key in keys if key in self._entries}

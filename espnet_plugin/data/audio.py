@@ -1,4 +1,4 @@
-"""Read recordings: any format and rate, whole or in part, checked.
+"""Read and check recordings of any format and rate, whole or in part.
 
 :func:`read_header` gives the length, :func:`read_audio` gives the channels, :func:`read_mono` the
 mean of the channels at a rate of your choice. Each takes a path, or the content of a file as bytes.
@@ -31,10 +31,10 @@ class Audio:
     """The content of a recording.
 
     Attributes:
-        samples: float32 in [-1, 1], (samples, channels).
-        rate: Samples of a channel per second, Hz.
+        samples: Samples in float32 in [-1, 1], (samples, channels).
+        rate: Sampling rate in Hz.
         kind: libsndfile's names of container and encoding; otherwise MP4 and AAC.
-        missing: Samples that the header promises beyond these.
+        missing: Number of samples that the header promises beyond these.
     """
 
     samples: np.ndarray
@@ -54,15 +54,15 @@ def is_recording(path: str | Path) -> bool:
 
 
 def tolerated_shortfall(*, promised: int, read: int, rate: int) -> int:
-    """Samples that a recording's header or container promises, minus those that were read.
+    """Number of samples that a recording's header or container promises, minus those read.
 
     Args:
-        promised: Samples of a channel according to the header.
-        read: Samples of a channel that were decoded.
-        rate: Hz.
+        promised: Number of samples of a channel according to the header.
+        read: Number of samples of a channel that were decoded.
+        rate: Sampling rate in Hz.
 
     Raises:
-        DataError: They are more than 50 ms and more than 1 %: the recording is cut off.
+        DataError: If more than 50 ms and more than 1 % are missing: the recording is cut off.
     """
     missing = max(0, promised - read)
     if missing > max(SHORTFALL_SECONDS * rate, SHORTFALL_SHARE * promised):
@@ -74,7 +74,7 @@ def read_header(source: str | bytes) -> Header:
     """Reads the header of a recording, without its samples.
 
     Raises:
-        DataError: Missing, or in a format that cannot be read.
+        DataError: If it is missing, or in a format that cannot be read.
     """
     with opened(source) as recording:
         return recording.header
@@ -84,7 +84,7 @@ def read_audio(source: str | bytes) -> Audio:
     """Reads a recording and checks that there is sound in it.
 
     Raises:
-        DataError: Missing, unreadable, cut off, empty, or not finite.
+        DataError: If it is missing, unreadable, cut off, empty, or not finite.
     """
     with opened(source) as recording:
         end = recording.header.num_samples
@@ -96,13 +96,13 @@ def read_audio(source: str | bytes) -> Audio:
 def read_mono(
     source: str | bytes, rate: int, *, start: float = 0.0, end: float = math.inf
 ) -> np.ndarray:
-    """The mean of a recording's channels at a rate in Hz, float32, (samples,).
+    """Reads the mean of a recording's channels at a rate in Hz, float32, (samples,).
 
     It is decoded block by block: a long one needs memory for little more than the result. A part
     of it begins and ends at times in seconds.
 
     Raises:
-        DataError: See ``read_audio``.
+        DataError: If the recording cannot be used, see :func:`read_audio`.
     """
     import soxr
 
@@ -142,7 +142,7 @@ def _shortfall(recording: Recording, *, read: int, last: int) -> int:
 
 
 def resampled(mono: np.ndarray, source_rate: int, rate: int) -> np.ndarray:
-    """Samples (samples,) at another rate in Hz (soxr, high quality)."""
+    """Resamples mono samples (samples,) to another rate in Hz (soxr, high quality)."""
     import soxr
 
     return mono if source_rate == rate else soxr.resample(mono, source_rate, rate, quality="HQ")
@@ -152,7 +152,7 @@ def checked_speech(speech: np.ndarray) -> np.ndarray:
     """Returns mono speech of at least one sample and finite values, or raises a ValueError.
 
     Args:
-        speech: (samples,).
+        speech: Samples of the speech, (samples,).
     """
     if speech.ndim != 1:
         raise ValueError(f"audio channels: {speech.shape[-1]}, but mono is needed (stage 2 mixes)")

@@ -46,7 +46,7 @@ def fix(directory: Path) -> list[str]:
     Their images must be in ``image.scp``. Captions, if there are any, must hold something readable.
 
     Raises:
-        DataError: A required file is missing, or no utterance is left.
+        DataError: If a required file is missing, or no utterance is left.
     """
     for name in (*REQUIRED, "image.scp"):
         if not (directory / name).is_file():
@@ -84,13 +84,13 @@ def keep_by_duration(
 
     Args:
         source: A data directory with ``utt2num_samples``.
-        target: Another one.
+        target: The data directory to write.
         fs: Sampling rate in Hz.
-        shortest: Seconds; shorter ones are out.
-        longest: Seconds; longer ones are out.
+        shortest: Number of seconds below which an utterance is left out.
+        longest: Number of seconds above which an utterance is left out.
 
     Raises:
-        DataError: No utterance is left, or a length is not a number.
+        DataError: If no utterance is left, or a length is not a number.
     """
     kept = set()
     removed = defaultdict(list)
@@ -156,7 +156,7 @@ def write_spk2utt(directory: Path) -> None:
 
 
 def problems(directory: Path, *, text: bool = True) -> list[str]:
-    """The problems of a directory, one sentence each.
+    """Finds the problems of a directory, and says each in a sentence.
 
     Args:
         directory: The data directory.
@@ -200,7 +200,7 @@ def validate(directory: Path, *, text: bool = True) -> None:
     """Checks a directory.
 
     Raises:
-        DataError: With one line per problem and the remedy.
+        DataError: If there are problems; the message has a line for each, and the remedy.
     """
     found = problems(directory, text=text)
     if found:
@@ -253,10 +253,10 @@ def write_image_feats(directory: Path, embeddings: Path) -> list[str]:
 
     Args:
         directory: The data directory.
-        embeddings: ``image_embedding.scp``, image id → npy file.
+        embeddings: ``image_embedding.scp``, with the npy file of each image.
 
     Returns:
-        Utterances whose image has no embedding; they are left out.
+        The utterances whose image has no embedding, which are left out.
     """
     files = read_scp(embeddings)
     utt2image = read_scp(directory / "utt2image")

@@ -24,7 +24,7 @@ def checked_embedding(embedding: np.ndarray) -> np.ndarray:
 
 
 def read_embedding(path: str) -> np.ndarray:
-    """A stored image embedding, float32 (dim,).
+    """Reads a stored image embedding, float32 (dim,).
 
     Raises:
         DataError: If the file cannot be used.

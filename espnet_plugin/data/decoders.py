@@ -1,4 +1,4 @@
-"""Open a recording: libsndfile's formats by soundfile, AAC by PyAV, an optional package.
+"""Opens recordings: soundfile reads libsndfile's formats, and PyAV, an optional package, AAC.
 
 AAC comes in M4A, MP4 and 3GP, as phones record it. FFmpeg in PyAV would open other files that some
 formats name. It gets an open file and the name of one format, never a path.
@@ -33,8 +33,8 @@ class Header:
     """Length and form of a recording by its header.
 
     Attributes:
-        num_samples: Samples of a channel.
-        rate: Samples of a channel per second, Hz.
+        num_samples: Number of samples of a channel.
+        rate: Sampling rate in Hz.
         channels: Number of channels.
     """
 
@@ -44,7 +44,7 @@ class Header:
 
     @property
     def seconds(self) -> float:
-        """Duration."""
+        """Duration in seconds."""
         return self.num_samples / self.rate
 
 
@@ -52,8 +52,8 @@ class Recording(Protocol):
     """An open recording.
 
     Attributes:
-        header: What it says of itself.
-        kind: Container and encoding, as libsndfile names them.
+        header: Length and form that the file's header states.
+        kind: Names of container and encoding, as libsndfile has them.
     """
 
     header: Header
@@ -64,7 +64,7 @@ class Recording(Protocol):
         ...
 
     def promised(self, read: int) -> int:
-        """Samples of a channel that should be there, where ``read`` were decoded to the end."""
+        """Number of samples of a channel that should be there, if ``read`` were decoded."""
         ...
 
 
@@ -73,11 +73,11 @@ def opened(source: str | bytes) -> Iterator[Recording]:
     """Opens a recording; an error inside the block says what is wrong with the file.
 
     Args:
-        source: Path, or the content of a file.
+        source: Path of a file, or the content of a file.
 
     Raises:
-        DataError: Missing, damaged, or in a format that cannot be read.
-        MissingPackageError: It is in AAC, and PyAV is not installed.
+        DataError: If it is missing, damaged, or in a format that cannot be read.
+        MissingPackageError: If it is in AAC, and PyAV is not installed.
     """
     import soundfile
 
@@ -120,7 +120,7 @@ class _SoundFileRecording:
             yield block
 
     def promised(self, read: int) -> int:
-        """By libsndfile's log, which compares bytes: right for any encoding of a fixed rate."""
+        """Asks libsndfile's log, which compares bytes: right for any encoding of a fixed rate."""
         found = ENDS_EARLY.search(self._stream.extra_info)
         promised, held = map(int, found.groups()) if found else (0, 0)
         if promised <= held or held <= 0 or promised in UNKNOWN_LENGTH:

@@ -32,13 +32,13 @@ class Resource:
     """A file to be fetched, most often an archive.
 
     Attributes:
-        name: File name here.
-        urls: Its addresses, the owner's first.
-        folder: Where it is unpacked, relative to the corpus's folder.
+        name: Name that the file gets here.
+        urls: Addresses of the file, the owner's first.
+        folder: Folder where it is unpacked, relative to the corpus's folder.
         present: Paths relative to the corpus's folder; if one exists, nothing is fetched.
-        size: In bytes; None when unknown.
-        checksum: ``md5:...`` or ``sha256:...``; None when its owner published none.
-        by_hand: Where you get it when no address works, e.g. an owner's form; ``{name}`` and
+        size: Size of the file in bytes, or None if it is unknown.
+        checksum: ``md5:...`` or ``sha256:...``, or None if its owner published none.
+        by_hand: How you get it if no address works, e.g. by an owner's form; ``{name}`` and
             ``{directory}`` are filled in.
     """
 
@@ -72,15 +72,15 @@ def fetch(resource: Resource, directory: Path) -> Path:
     """Downloads a file unless it is already there, whole.
 
     Args:
-        resource: What to fetch.
-        directory: Where it goes. The name is ``<name>.part`` until the file is whole.
+        resource: The file to fetch.
+        directory: Directory where it goes. It is named ``<name>.part`` until it is whole.
 
     Returns:
-        The file.
+        The path of the file.
 
     Raises:
-        DownloadError: No address gave the file whole.
-        NotEnoughSpaceError: The disk cannot hold it.
+        DownloadError: If no address gave the file whole.
+        NotEnoughSpaceError: If the disk cannot hold it.
     """
     target, part = directory / resource.name, directory / f"{resource.name}.part"
     if target.is_file():

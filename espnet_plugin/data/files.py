@@ -17,7 +17,7 @@ def require_files(paths: Iterable[str | Path]) -> None:
     """Raises when a file is not there or cannot be opened, e.g. before a model is loaded.
 
     Raises:
-        DataError: With file and reason, of the first.
+        DataError: If a file cannot be opened; names the first such file and the reason.
     """
     for path in paths:
         if problem := file_problem(path):

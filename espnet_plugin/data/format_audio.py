@@ -32,8 +32,8 @@ class FormattedRecording:
     """A file that is ready for training.
 
     Attributes:
-        path: The file.
-        num_samples: Its length.
+        path: Path of the file.
+        num_samples: Number of samples in it.
         changes: What had to be done to it, as a report counts it.
     """
 
@@ -64,13 +64,13 @@ def format_recording(
     16 bits.
 
     Args:
-        source: The recording.
-        target: File for a converted recording.
+        source: Path of the recording.
+        target: Path for a converted recording.
         rate: Wanted sampling rate in Hz.
-        audio_format: ``wav`` or ``flac``.
+        audio_format: Format of converted recordings, ``wav`` or ``flac``.
 
     Raises:
-        DataError: See ``read_audio``.
+        DataError: If the recording cannot be used, see ``read_audio``.
     """
     import soundfile
 
@@ -97,10 +97,10 @@ def format_recording(
 
 
 def read_sources(wav_scp: Path, part: tuple[int, int] | None = None) -> dict[str, str]:
-    """Utterances and recordings, of a part or all.
+    """Reads the recording of each utterance, of a part or of all.
 
     Raises:
-        DataError: There is a ``segments`` file, or ``wav.scp`` is empty.
+        DataError: If there is a ``segments`` file, or ``wav.scp`` is empty.
     """
     if (wav_scp.parent / "segments").exists():
         raise DataError(f"{wav_scp.parent / 'segments'}: not supported; cut the recordings first")
@@ -136,11 +136,11 @@ def format_recordings(
     """Formats the recordings that are not ready yet, and notes each outcome immediately.
 
     Args:
-        sources: Utterance → recording.
+        sources: Recording of each utterance.
         output: Directory under which the converted recordings and the manifest go.
-        rate: Sampling rate in Hz.
-        audio_format: ``wav`` or ``flac``.
-        processes: Processes of this job.
+        rate: Wanted sampling rate in Hz.
+        audio_format: Format of converted recordings, ``wav`` or ``flac``.
+        processes: Number of processes of this job.
         job: Number of this job; each has a manifest of its own.
     """
     outcomes = finished(sources, output, rate=rate, audio_format=audio_format)
@@ -198,8 +198,8 @@ def write_results(
     """Writes ``wav.scp``, ``utt2num_samples`` and ``skipped.tsv``.
 
     Args:
-        sources: Utterance → recording.
-        outcomes: Utterance → outcome.
+        sources: Recording of each utterance.
+        outcomes: Outcome of each utterance.
         output: Directory to write to.
         max_bad: Share of recordings that may be skipped, 0 to 1.
 
@@ -207,7 +207,7 @@ def write_results(
         A report, one sentence per line.
 
     Raises:
-        DataError: A recording has no outcome, or too many are bad.
+        DataError: If a recording has no outcome, or too many are bad.
     """
     absent = [utterance for utterance in sources if utterance not in outcomes]
     if absent:

@@ -38,7 +38,7 @@ class FrameStore(ArrayStore):
     """A directory of files that hold the frames of many utterances, see :class:`ArrayStore`.
 
     Args:
-        directory, files, maker, job: As for :class:`ArrayStore`.
+        directory, files, maker, job: Arguments of :class:`ArrayStore`.
         shared: Names of the arrays without frames, which all utterances of a file share.
     """
 
@@ -141,8 +141,8 @@ class FrameStore(ArrayStore):
 class StoredFrames(Mapping[str, np.ndarray]):
     """The frames in a list of :class:`FrameStore`.
 
-    As a mapping, utterance → its range of frames, [0, frames], which can be narrowed before it is
-    read.
+    As a mapping it gives an utterance's range of frames, [0, frames], which can be narrowed before
+    it is read.
     """
 
     def __init__(self, scp: str | Path) -> None:
@@ -163,10 +163,10 @@ class StoredFrames(Mapping[str, np.ndarray]):
         return sorted({Path(path).parent for path in paths})
 
     def read(self, key: str, start: int = 0, stop: int | None = None) -> dict[str, np.ndarray]:
-        """Frames [start, stop) of an utterance, {"frames": (frames, ...), ...}, and shared arrays.
+        """Reads frames [start, stop), {"frames": (frames, ...), ...}, and shared arrays.
 
         Raises:
-            DataError: The file is cut off, or what is read is not what was written.
+            DataError: If the file is cut off, or what is read is not what was written.
         """
         place = _Place.parse(self._entries[key])
         return _read(place, start, place.frames if stop is None else stop)

@@ -26,7 +26,7 @@ RECORD = "made_from.json"
 
 
 def stamp(path: str | Path) -> Stamp:
-    """The size of a file in bytes and the time of its last change in ns; None if it is missing."""
+    """Size of a file in bytes and time of its last change in ns, or None if it is missing."""
     try:
         stat = os.stat(path)
     except (OSError, ValueError):
@@ -80,7 +80,7 @@ class Note:
     """The result of a source.
 
     Attributes:
-        result: The file that was made of it; None: it failed.
+        result: The file that was made of it, or None if that failed.
         facts: Other facts, as JSON values.
     """
 
@@ -155,10 +155,10 @@ class Manifest:
         """Notes a complete result.
 
         Args:
-            key: Its id.
+            key: Id of the result.
             source: The file that it was made from.
             source_stamp: The source's stamp from before it was read.
-            result: The file; None: it failed.
+            result: The file that was made, or None if that failed.
             facts: Other facts, as JSON values.
         """
         made = None if result is None else str(result)
@@ -176,7 +176,7 @@ def made_from(**inputs: Any) -> dict[str, list[str]]:
     """Notes the inputs of a result, for :func:`write_record`, before they are read.
 
     Returns:
-        Input → its value and its fingerprint.
+        The value and the fingerprint of each input, by its name.
     """
     return {
         name: [str(value), fingerprint(value)]
@@ -196,7 +196,7 @@ def is_made_from(result: str | Path, record: Mapping[str, list[str]]) -> bool:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """The facts in a record; none if it is missing or damaged, as after a kill."""
+    """Reads the facts in a record; there are none if it is missing or damaged, as after a kill."""
     try:
         record = json.loads(path.read_bytes())
     except (OSError, RecursionError, ValueError):
@@ -217,12 +217,12 @@ def require_fresh(
     A missing input passes. A result without a record passes unless inputs are wanted.
 
     Args:
-        results: Files or folders.
-        remedy: What to do.
-        wanted: Required inputs of a result; None: the input was not given.
+        results: Paths of files or folders.
+        remedy: What the message advises.
+        wanted: Required inputs of a result; the value is None for an input that was not given.
 
     Raises:
-        DataError: With the inputs that changed.
+        DataError: If an input has changed; the message names all that did.
     """
     wanted = wanted or {}
     for result in results:

@@ -18,9 +18,9 @@ class HardNegative:
     """Another image, which captions of ``image`` do not describe.
 
     Attributes:
-        image: Image id.
+        image: Id of the image.
         negative: Id of the other image.
-        kind: What differs, e.g. ``relation``.
+        kind: Word for what differs, e.g. ``relation``.
     """
 
     image: str
@@ -41,7 +41,7 @@ def read_hard_negatives(path: str | Path) -> list[HardNegative]:
     """Reads a table of hard negatives.
 
     Raises:
-        DataError: The header or a line is malformed.
+        DataError: If the header or a line is malformed.
     """
     pairs = []
     for number, line in text_lines(path):
@@ -62,7 +62,7 @@ def hard_negatives_of(directory: Path) -> list[HardNegative]:
 
 
 def families(pairs: Iterable[HardNegative]) -> dict[str, str]:
-    """Image → the first image of its family. Pairs join images into families, which are not
+    """Gives the first image of each image's family. Pairs join images into families, which are not
     independent draws."""
     members: dict[str, list[str]] = {}
     for pair in pairs:

@@ -1,7 +1,7 @@
 """Read images as people see them, and find those that cannot be read.
 
-Every file becomes RGB with 8 bits: turned as its EXIF data say, 16 bits scaled to 8, transparency
-over white, the first frame of an animation.
+Every file becomes RGB with 8 bits. It is turned as its EXIF data say, 16 bits are scaled to 8,
+transparency is put over white, and the first frame of an animation is taken.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ def read_image(source: str | Path | Image | np.ndarray) -> Image:
             (height, width, 3) with 8 bits unsigned.
 
     Raises:
-        DataError: When there is no such file, or it cannot be decoded.
-        TypeError: When it is something else, or pixels have another type or shape.
-        ValueError: When pixels have another range.
+        DataError: If there is no such file, or it cannot be decoded.
+        TypeError: If it is something else, or pixels have another type or shape.
+        ValueError: If pixels have another range.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -85,8 +85,8 @@ def open_image(path: str | Path) -> Image:
     """Opens an image of a known format; reads only its header.
 
     Raises:
-        MissingPackageError: When it is HEIC and pillow-heif is not installed.
-        OSError: When it cannot be opened; ``UnidentifiedImageError`` when it is of no such format.
+        MissingPackageError: If it is HEIC and pillow-heif is not installed.
+        OSError: If it cannot be opened; ``UnidentifiedImageError`` if its format is not known.
     """
     from PIL import Image
 
@@ -163,11 +163,11 @@ def bad_images(images: Mapping[str, str], *, jobs: int = 1) -> dict[str, str]:
     """Checks images in parallel.
 
     Args:
-        images: Image id → file.
+        images: File of each image id.
         jobs: Number of processes.
 
     Returns:
-        Image id → ``"<file>: <what is wrong>"`` of the bad ones.
+        ``"<file>: <what is wrong>"`` for the id of each bad image.
     """
     paths = list(images.values())
     with ProcessPoolExecutor(max_workers=max(1, min(jobs, len(paths)))) as pool:

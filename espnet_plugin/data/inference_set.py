@@ -38,15 +38,15 @@ class InferenceSet:
     """Embeddings and ids of one data set; the arrays are memory-mapped.
 
     Attributes:
-        directory: Where they were read from.
+        directory: Directory that they were read from.
         utterances: Utterance ids, in row order.
         images: Image ids, in row order; empty if no image was embedded.
         image_of: Image id of each utterance; may be empty strings if there are no images.
-        image: (images, dim).
-        parallel: (utterances, dim), or None.
-        cascaded: (utterances, dim), or None.
-        text: (utterances, dim) captions by CLIP's own text tower, or None.
-        transcripts: (utterances, dim) a recogniser's transcripts by it, or None.
+        image: Embeddings of the images, (images, dim).
+        parallel: Embeddings by the parallel branch, (utterances, dim), or None.
+        cascaded: Embeddings by the cascaded branch, (utterances, dim), or None.
+        text: Embeddings of captions by CLIP's own text tower, (utterances, dim), or None.
+        transcripts: Embeddings of a recogniser's transcripts by it, (utterances, dim), or None.
     """
 
     directory: Path
@@ -73,7 +73,7 @@ class InferenceSet:
 
     @property
     def captioned_keywords(self) -> list[UtteranceKeywords]:
-        """The same if there are captions to compare with; empty otherwise."""
+        """The keywords if there are captions to compare them with; empty otherwise."""
         captioned = self.keywords and self.keywords[0].caption_ids is not None
         return self.keywords if captioned else []
 
@@ -96,9 +96,9 @@ def read_inference_set(directory: str | Path) -> InferenceSet:
     """Reads and checks one set's directory.
 
     Raises:
-        FileNotFoundError: A required file is missing.
-        ValueError: Ids and rows do not match, an id is twice in a file, or an embedding is NaN or
-            infinite.
+        FileNotFoundError: If a required file is missing.
+        ValueError: If ids and rows do not match, an id is twice in a file, or an embedding is NaN
+            or infinite.
     """
     directory = Path(directory)
     utterances = tuple(read_scp(directory / UTTERANCES))
@@ -158,10 +158,10 @@ def read_embeddings(path: Path, rows: int, ids_file: str) -> np.ndarray:
 
 
 def read_frame_seconds(directory: Path) -> float:
-    """Seconds from one frame to the next, of the keywords' weights.
+    """Reads the seconds from one frame to the next, of the keywords' weights.
 
     Raises:
-        ValueError: The file is missing or does not hold a number.
+        ValueError: If the file is missing or does not hold a number.
     """
     path = directory / FRAME_SECONDS
     try:
@@ -171,6 +171,6 @@ def read_frame_seconds(directory: Path) -> float:
 
 
 def read_layer_weights(directory: Path) -> np.ndarray | None:
-    """Softmax weights of the speech encoder's layers, (layers + 1,), or None."""
+    """Reads the softmax weights of the speech encoder's layers, (layers + 1,), if they exist."""
     path = directory / LAYER_WEIGHTS
     return np.load(path, allow_pickle=False) if path.exists() else None

@@ -17,12 +17,12 @@ class Keyword:
 
     Attributes:
         token_id: CLIP's id of the nearest sub-word.
-        token: Its text as the vocabulary writes it, ``</w>`` at a word's end.
+        token: Text of this sub-word as the vocabulary writes it, with ``</w>`` at a word's end.
         top: Ids of the sub-words nearest to the keyword, nearest first; files of other models may
             have special tokens among them.
-        start: Where its segment starts, in seconds; None when the extractor does not segment (cls).
-        end: Where its segment ends, in seconds; None likewise.
-        score: Cosine similarity of the keyword and the sub-word's embedding; None in files without.
+        start: Second at which its segment starts, or None if the extractor has no segments (cls).
+        end: Second at which its segment ends, or None if the extractor has no segments.
+        score: Cosine of the keyword and the sub-word's embedding, or None in files without scores.
     """
 
     token_id: int
@@ -38,12 +38,12 @@ class UtteranceKeywords:
     """The keywords of one utterance beside its caption.
 
     Attributes:
-        utterance: Utterance id.
-        caption: The spoken words; None if they are unknown.
-        caption_ids: CLIP tokens of the caption without special tokens; None likewise.
-        keywords: In order of time (CIF) or of the queries (CLS).
-        seconds: Length of the utterance.
-        alphas: Weight of each frame, or None.
+        utterance: Id of the utterance.
+        caption: Spoken words, or None if they are unknown.
+        caption_ids: CLIP tokens of the caption without special tokens, or None without a caption.
+        keywords: Keywords in order of time (CIF) or of the queries (CLS).
+        seconds: Length of the utterance in seconds.
+        alphas: CIF's weight of each frame, or None without CIF.
         fired: Frames at which a keyword was completed.
     """
 
@@ -70,8 +70,8 @@ def read_keywords(path: str | Path) -> list[UtteranceKeywords]:
     """Reads one JSON object a line.
 
     Raises:
-        FileNotFoundError: There is no such file (the model may have no cascaded branch).
-        ValueError: A line is not such an object; names file and line.
+        FileNotFoundError: If there is no such file (the model may have no cascaded branch).
+        ValueError: If a line is not such an object; names file and line.
     """
     path = Path(path)
     if not path.exists():
@@ -106,7 +106,7 @@ def read_keywords(path: str | Path) -> list[UtteranceKeywords]:
 
 
 def _shown(value: Any) -> Any:
-    """The value for JSON, with four digits of floats and without what is None."""
+    """Prepares a value for JSON, with four digits of floats and without what is None."""
     if isinstance(value, dict):
         return {name: _shown(part) for name, part in value.items() if part is not None}
     if isinstance(value, tuple):

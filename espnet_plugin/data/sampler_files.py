@@ -10,10 +10,10 @@ from espnet_plugin.data.scp import DataError, read_scp
 def read_lengths(
     shape_files: Collection[str], utterances: Collection[str] | None = None
 ) -> dict[str, int]:
-    """Length of all or some utterances from the first shape file (``utt2num_samples`` is one).
+    """Reads the lengths of utterances from the first shape file (``utt2num_samples`` is one).
 
     Raises:
-        DataError: When there is no shape file, it lacks an utterance or has it twice, or a line is
+        DataError: If there is no shape file, it lacks an utterance or has it twice, or a line is
             not ``<utterance> <n>[,<dim>]``.
     """
     if not shape_files:
@@ -37,10 +37,10 @@ IDS = {"image_id": "utt2image_id", "lids": "utt2lid"}  # what is given, and its 
 def read_ids(
     data: Collection[tuple[str, str, str]], utterances: Collection[str], name: str
 ) -> dict[str, str]:
-    """Number of each utterance's image (``image_id``) or language (``lids``).
+    """Reads the number of each utterance's image (``image_id``) or language (``lids``).
 
     Raises:
-        DataError: When no such file is given, or it lacks an utterance or has it twice.
+        DataError: If no such file is given, or it lacks an utterance or has it twice.
     """
     path = next((path for path, given, _ in data if given == name), None)
     if path is None:

@@ -32,8 +32,8 @@ def text_lines(path: str | Path) -> Iterator[tuple[int, str]]:
     """Yields (number from 1 on, line without its end) of a UTF-8 text file.
 
     Raises:
-        MissingFileError: There is no such file.
-        DataError: It is not UTF-8.
+        MissingFileError: If there is no such file.
+        DataError: If it is not UTF-8.
     """
     path = Path(path)
     if path.is_dir():
@@ -58,8 +58,8 @@ def read_lines(path: str | Path) -> Iterator[tuple[str, str]]:
     """Yields (id, rest of the line) of each line, in file order; an id alone has an empty rest.
 
     Raises:
-        MissingFileError: There is no such file.
-        DataError: The file is not UTF-8, or other white space than a space or a tab follows an id.
+        MissingFileError: If there is no such file.
+        DataError: If it is not UTF-8, or other white space than a space or a tab follows an id.
     """
     for number, line in text_lines(path):
         key, _, value = line.partition(" ")
@@ -82,7 +82,7 @@ def read_scp(path: str | Path) -> dict[str, str]:
     """Reads a table whose ids are unique, in file order.
 
     Raises:
-        DataError: An id is there twice, or see :func:`read_lines`.
+        DataError: If an id is there twice, or :func:`read_lines` cannot read the file.
     """
     table: dict[str, str] = {}
     for key, value in read_lines(path):
@@ -96,7 +96,7 @@ def write_lines(path: str | Path, lines: Iterable[tuple[str, str]]) -> int:
     """Writes (id, value) lines in the order given, atomically; returns their number.
 
     Raises:
-        DataError: A value has a line feed.
+        DataError: If a value has a line feed.
     """
     count = 0
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
@@ -138,7 +138,7 @@ def part_of(table: Mapping[str, str], part: tuple[int, int] | None) -> dict[str,
     {'b': '2', 'c': '3'}
 
     Raises:
-        DataError: The part is empty.
+        DataError: If the part is empty.
     """
     number, of = part or (1, 1)
     entries = list(table.items())[len(table) * (number - 1) // of : len(table) * number // of]

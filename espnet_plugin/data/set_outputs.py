@@ -35,14 +35,14 @@ class SetOutputs:
     """Outputs of inference for a set's utterances, or for a job's share of them.
 
     Attributes:
-        arrays: Per utterance id and array name (``speech_parallel``, ``speech_cascaded``,
-            ``text``) one embedding, (dim,).
-        keywords: The cascaded branch's keywords, per utterance id.
+        arrays: Embedding, (dim,), by utterance id and name of the array (``speech_parallel``,
+            ``speech_cascaded``, ``text``).
+        keywords: Keywords of the cascaded branch, by utterance id.
         utt2image: Image id of each utterance.
         images: Embedding of each image id, (dim,).
         layer_weights: Weights of the speech encoder's layers, (layers + 1,).
         frame_seconds: Time from one frame to the next, of ``alphas`` and ``fired`` in the keywords.
-        made_from: The inputs of all this, see :func:`~espnet_plugin.data.freshness.made_from`.
+        made_from: Inputs of all this, see :func:`~espnet_plugin.data.freshness.made_from`.
     """
 
     arrays: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
@@ -101,11 +101,11 @@ def merge_outputs(parts: Sequence[str | Path], output_dir: str | Path) -> int:
         output_dir: Directory of the whole set.
 
     Returns:
-        Number of utterances.
+        The number of utterances.
 
     Raises:
-        DataError: A job is incomplete or missing, or two jobs have the same utterance.
-        ValueError: A job's files are damaged.
+        DataError: If a job is incomplete or missing, or two jobs have the same utterance.
+        ValueError: If a job's files are damaged.
     """
     if not parts:
         raise DataError("nothing to merge: no job has written anything; run inference first")

@@ -38,7 +38,7 @@ class NoSpeechError(DataError):
 
 
 def spoken_part(samples: np.ndarray, rate: int) -> tuple[int, int]:
-    """Where the speech of a recording begins and ends, in samples.
+    """Finds the samples at which the speech of a recording begins and ends.
 
     Short pauses are part of it, knocks before and after it are not. Arguments and errors are
     those of :func:`spoken_parts`.
@@ -53,12 +53,12 @@ def spoken_parts(
     """First and last sample of each part of a recording that is speech; pauses separate them.
 
     Args:
-        samples: Floating point in [-1, 1], (samples,); an hour needs little memory beside them.
-        rate: Hz.
-        margin: Seconds kept on both sides, less than half a pause.
+        samples: Floating-point samples in [-1, 1], (samples,); an hour needs little more memory.
+        rate: Sampling rate in Hz.
+        margin: Number of seconds kept on both sides, less than half a pause.
 
     Raises:
-        NoSpeechError: When it is silent.
+        NoSpeechError: If the recording is silent.
     """
     if len(samples) == 0 or max(samples.max(), -samples.min()) < SILENT:
         raise NoSpeechError("no speech in it, only silence")
@@ -85,8 +85,8 @@ def spoken_parts(
 def speech_windows(
     samples: np.ndarray, rate: int, *, longest: float = WINDOW
 ) -> list[tuple[int, int]]:
-    """The parts that :func:`spoken_parts` finds, long ones cut at their quietest places: between
-    words. ``longest`` is in seconds; pieces have at least a third of it.
+    """Cuts the long parts that :func:`spoken_parts` finds at their quietest places: between words.
+    ``longest`` is in seconds; pieces have at least a third of it.
     """
     windows, waiting = [], spoken_parts(samples, rate, margin=WINDOW_MARGIN)[::-1]
     while waiting:
@@ -119,7 +119,7 @@ def _levels(samples: np.ndarray, rate: int) -> np.ndarray:
 
 
 def _around(levels: np.ndarray, measure: Callable[[np.ndarray], float]) -> np.ndarray:
-    """A measure of the frames with sound around each frame, (frames,); EMPTY without any."""
+    """A measure of the frames with sound around each frame, (frames,); EMPTY if there are none."""
     found = np.full(len(levels), EMPTY)
     for first in range(0, len(levels), AROUND):
         around = levels[max(0, first - AROUND) : first + 2 * AROUND]

@@ -27,9 +27,9 @@ def encoder_options(
     A folder or file counts by its content, so you may move it. A public model counts by its name.
 
     Args:
-        source: Name of the backend.
+        source: Name of the encoder's backend.
         conf: Options of :class:`FrozenSpeechEncoder`.
-        normalizes: Whether the encoder's own files ask for normalised waveforms; None: unknown.
+        normalizes: Whether the encoder's files ask for normalised waveforms, or None if unknown.
 
     Raises:
         DataError: If the training changes the encoder.
@@ -63,9 +63,9 @@ def require_own_states(scp: str | Path, source: str, conf: Mapping[str, Any]) ->
     """Refuses hidden states of another encoder or normalisation, or of recordings that changed.
 
     Args:
-        scp: List of the states.
-        source: Name of the training's backend.
-        conf: Its final ``speech_encoder_conf``.
+        scp: Path of the list of the states.
+        source: Name of the backend of the training's encoder.
+        conf: The training's final ``speech_encoder_conf``.
 
     Raises:
         DataError: If the inputs of the states differ, or there is no record.
