@@ -70,16 +70,16 @@ class WholeSetRecall(Callback):
 
 
 class RepeatableUpdates(Callback):
-    """Draws that depend on seed and epoch only, and updates equal to ESPnet2's to the last bit.
+    """Makes draws depend on seed and epoch only, and updates equal ESPnet2's to the last bit.
 
     An update whose loss or gradients are not finite is skipped: it is not counted, and no schedule
     advances. An epoch's last batches are skipped if they are too few for an update.
 
     Args:
-        seed: Of the run.
+        seed: Seed of the run.
         grad_clip: Largest norm of the gradients. Lightning's own clipping sums over the optimizer's
             groups in another order, and the rounding grows into another training.
-        max_skipped_updates: Updates in a row that may be skipped; 0: any number.
+        max_skipped_updates: Number of updates in a row that may be skipped; 0 sets no limit.
     """
 
     def __init__(self, *, seed: int, grad_clip: float, max_skipped_updates: int) -> None:

@@ -29,14 +29,14 @@ DEFAULTS = {
 
 
 class Dataset(BaseDataset):
-    """A formatted set, read as under ESPnet2.
+    """A formatted set, which is read as under ESPnet2.
 
     Items are found by utterance id only. ESPnet3 would treat a numeric id as a position.
 
     Args:
         directory: ``dump/raw/<set>``, which the recipe's stages 3 to 6 write.
-        train: Crop long speech.
-        stored_states: Read the speech encoder's hidden states instead of the recordings.
+        train: Whether to crop long speech, as in training.
+        stored_states: Whether to read the speech encoder's hidden states instead of recordings.
         model: The ``model`` section of the training configuration; optional if no item is read.
 
     Raises:
@@ -93,7 +93,7 @@ class Dataset(BaseDataset):
         return self._keys
 
     def lengths(self) -> dict[str, int]:
-        """Samples of each utterance."""
+        """Number of samples of each utterance."""
         return read_lengths([str(self.directory / "utt2num_samples")], self._keys)
 
     def ids(self, name: str) -> dict[str, str]:

@@ -25,9 +25,9 @@ class SetInferenceRunner(InferenceRunner):
     A finished shard of the same model and data is kept.
 
     Args:
-        provider: Of the model and the set.
+        provider: ESPnet3's provider of the model and the set.
         options: More options of ``infer_set``, e.g. ``{"batch_size": 16}``.
-        **others: ESPnet3's.
+        **others: Options of ESPnet3's runner.
     """
 
     def __init__(self, provider: Any, *, options: dict[str, Any] | None = None, **others: Any):

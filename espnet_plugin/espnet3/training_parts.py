@@ -32,14 +32,14 @@ def unique_image_batches(
     """Makes new batches each epoch, without repeated images; see ``batch_sampler``.
 
     Args:
-        dataset: ESPnet3's ``dataset.train``, of one set.
-        batches: Those of ESPnet3's own sampler; not used.
-        batch_size: Utterances of a batch, summed over all ranks.
-        sort_window: Batches that are drawn together and sorted by length.
-        language_batches: ``mixed``, ``separate`` or ``parallel``.
-        seed: Of the run.
-        num_workers: Processes that read files.
-        collate_fn: Makes a batch of items.
+        dataset: ESPnet3's ``dataset.train``, which must be of one set.
+        batches: Batches of ESPnet3's own sampler, which are not used.
+        batch_size: Number of utterances of a batch, summed over all ranks.
+        sort_window: Number of batches that are drawn together and sorted by length.
+        language_batches: How batches mix languages: ``mixed``, ``separate`` or ``parallel``.
+        seed: Seed of the run.
+        num_workers: Number of processes that read files.
+        collate_fn: Function that makes a batch of items.
 
     Raises:
         ValueError: If there are several training sets, because each numbers its images from 0.

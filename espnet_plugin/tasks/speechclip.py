@@ -111,7 +111,7 @@ class SpeechCLIPTask(AbsTask):
         model_file: str | Path | None = None,
         device: str = "cpu",
     ) -> tuple[AbsESPnetModel, argparse.Namespace]:
-        """As ESPnet's, for files that may come from elsewhere, see ``load_speechclip``."""
+        """Loads a model as ESPnet does, from files that may be strangers' (``load_speechclip``)."""
         if config_file is None and model_file is not None:
             config_file = Path(model_file).parent / CONFIG_FILE
         if config_file is not None:
@@ -150,7 +150,7 @@ class SpeechCLIPTask(AbsTask):
 
     @classmethod
     def required_data_names(cls, train: bool = True, inference: bool = False) -> tuple[str, ...]:
-        """``speech`` or ``speech_states`` is also needed, see :meth:`build_dataset`."""
+        """Names of data that must be there, beside ``speech`` or ``speech_states``."""
         return () if inference else ("image", "image_id")
 
     @classmethod
@@ -209,7 +209,7 @@ class SpeechCLIPTask(AbsTask):
     def build_optimizers(
         cls, args: argparse.Namespace, model: nn.Module
     ) -> list[torch.optim.Optimizer]:
-        """One optimizer over the trainable parameters; it counts its updates in the model."""
+        """Builds one optimizer for the trainable parameters; it counts its updates in the model."""
         if args.sharded_ddp:
             raise ValueError("--sharded_ddp is not supported: the trained part is small.")
         trainable = [p for p in model.parameters() if p.requires_grad]
@@ -229,7 +229,7 @@ class SpeechCLIPTask(AbsTask):
         iter_options: IteratorOptions,
         keys_to_load: set[str | int] | None = None,
     ) -> NamingDataset:
-        """ESPnet's dataset, with errors that name the file."""
+        """Builds ESPnet's dataset, with errors that name the file."""
         if args.multi_task_dataset:
             raise ValueError("--multi_task_dataset is not supported.")
         dataset = NamingDataset(
@@ -255,7 +255,7 @@ class SpeechCLIPTask(AbsTask):
     def build_task_iter_factory(
         cls, args: argparse.Namespace, iter_options: IteratorOptions, mode: str
     ) -> AbsIterFactory:
-        """New batches each epoch without an image twice; validation in file order."""
+        """Makes new batches each epoch without an image twice; validation is in file order."""
         if not iter_options.train:
             iter_options.batch_type = "unsorted"
             return cls.build_sequence_iter_factory(args, iter_options, mode)
@@ -307,12 +307,12 @@ class SpeechCLIPTask(AbsTask):
 def parameter_groups(
     parameters: Iterable[nn.Parameter], *, exclude_weight_decay: bool
 ) -> list[dict[str, Any]]:
-    """What an optimizer is given.
+    """Groups of parameters, as an optimizer takes them.
 
     Args:
-        parameters: The trainable ones.
-        exclude_weight_decay: Norms, biases and temperatures (everything with fewer than two
-            dimensions) get a group without weight decay.
+        parameters: The model's trainable parameters.
+        exclude_weight_decay: Whether norms, biases and temperatures (everything with fewer than
+            two dimensions) get a group without weight decay.
     """
     parameters = list(parameters)
     if not exclude_weight_decay:

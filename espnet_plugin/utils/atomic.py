@@ -21,8 +21,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     directories are made. If the block raises, nothing is left behind.
 
     Raises:
-        OSError: The block's error with the path. ``ENOSPC`` if the disk is full, even if the
-            writing library (NumPy, libsndfile, PyTorch) hides that.
+        OSError: If the block raises one; it then names the path. It is ``ENOSPC`` if the disk is
+            full, even if the writing library (NumPy, libsndfile, PyTorch) hides that.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -37,7 +37,7 @@ class CommandParser(argparse.ArgumentParser):
         return parsed, unknown
 
     def error(self, message: str) -> NoReturn:
-        """Ends with exit code 2."""
+        """Ends the command with exit code 2."""
         super().error("\n".join([message, *self.meant()]))
 
     def meant(self) -> Iterator[str]:
@@ -102,8 +102,8 @@ def require_packages(packages: Mapping[str, str], *, extra: str) -> None:
     """Looks for packages before the work begins that needs them.
 
     Args:
-        packages: Name for ``import`` → name for ``pip install``.
-        extra: The extra that has them.
+        packages: Name for ``pip install`` of each package, by its name for ``import``.
+        extra: Name of the extra that has them.
 
     Raises:
         ImportError: If one is missing; the message says how to install them.
@@ -118,13 +118,13 @@ def require_packages(packages: Mapping[str, str], *, extra: str) -> None:
 def add_model_arguments(
     parser: argparse._ActionsContainer, *names: str, required: bool = True, default: str = ""
 ) -> argparse._ArgumentGroup:
-    """Adds the group of options that name a model; returns it for a command's own ones.
+    """Adds the group of options that name a model, and returns it for the command's own options.
 
     Args:
-        parser: Of the command.
-        *names: Names of the one option, ``--model`` or as ESPnet calls it; its value is ``model``.
-        required: Whether it is.
-        default: For the help, if it is not.
+        parser: Parser of the command.
+        *names: Names of the model's option, ``--model`` or ESPnet's; its value is ``model``.
+        required: Whether the user must name a model.
+        default: What the help says is used if the user names none.
     """
     group = parser.add_argument_group("model")
     group.add_argument(

@@ -9,7 +9,7 @@ def torch_device(name: str | torch.device | None) -> str:
     """The name of a device that PyTorch can use here.
 
     Args:
-        name: ``cpu``, ``cuda``, ``cuda:1`` and the like; None: a GPU if there is one.
+        name: ``cpu``, ``cuda``, ``cuda:1`` and the like; by default a GPU if there is one.
 
     Raises:
         ValueError: If there is no such device; the message names the available ones.

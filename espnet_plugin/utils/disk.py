@@ -38,13 +38,13 @@ def require_space(
     """Raises when ``needed`` bytes and a reserve of 5 % do not fit.
 
     Args:
-        directory: Where the files go.
-        needed: Bytes to be written.
-        what: Name of the files, for the message.
-        remedy: What to do if you cannot free space.
+        directory: Directory where the files go.
+        needed: Number of bytes to be written.
+        what: Name that the message gives the files.
+        remedy: What the message advises if you cannot free space.
 
     Raises:
-        NotEnoughSpaceError: With both sizes.
+        NotEnoughSpaceError: If they do not fit; the message gives both sizes.
     """
     free = free_space(directory)
     if needed * (1 + RESERVE) > free:

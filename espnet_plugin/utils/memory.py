@@ -16,11 +16,11 @@ def memory_errors(items: Sequence[str], *, remedy: str) -> Iterator[None]:
     """Names the items that filled the memory, of the computer or of a GPU.
 
     Args:
-        items: The items of one computation.
-        remedy: What to do.
+        items: Names of the items that one computation works on.
+        remedy: What the message advises.
 
     Raises:
-        MemoryError: With one sentence.
+        MemoryError: If the memory is full; its message is one sentence.
     """
     try:
         yield

@@ -27,7 +27,7 @@ def check_options(key: str, given: Collection[str], known: Collection[str]) -> N
 
     Args:
         key: Place of the options in the configuration.
-        given: Their names.
+        given: Names of the options.
         known: Names that have a meaning there.
 
     Raises:

@@ -38,8 +38,8 @@ def zero_padding(features: Tensor, lengths: Tensor) -> Tensor:
     """Features with every padded position set to zero.
 
     Args:
-        features: (batch, positions, dim), right-padded; the padding may hold anything, NaN
-            included.
+        features: Right-padded features, (batch, positions, dim); the padding may hold anything,
+            NaN included.
         lengths: Number of valid positions of each row, (batch,).
     """
     mask = padding_mask(lengths, features.size(1))
@@ -52,11 +52,11 @@ def mask_spans(features: Tensor, lengths: Tensor, *, number: int, longest: int) 
     These are SpecAugment's time masks (arXiv 1904.08779).
 
     Args:
-        features: (batch, positions, dim), right-padded.
+        features: Right-padded features, (batch, positions, dim).
         lengths: Number of valid positions of each row, (batch,).
-        number: Spans of a row; they may overlap.
-        longest: Positions of the longest span. Lengths are drawn from 1 to this. A span of a short
-            row has at most ``length // (number + 1)`` positions: some are left.
+        number: Number of spans of a row, which may overlap.
+        longest: Largest number of positions of a span; lengths are drawn from 1 to this. A span of
+            a short row has at most ``length // (number + 1)`` positions, so some are left.
     """
     sizes = torch.randint(1, longest + 1, (len(lengths), number), device=lengths.device)
     sizes = sizes.minimum(lengths[:, None] // (number + 1))
@@ -84,12 +84,12 @@ def join_padded(batches: Sequence[Tensor]) -> Tensor:
 def split_by_length(
     lengths: Tensor, ends: Sequence[int], *, limit: int
 ) -> tuple[Tensor | None, list[list[int]]]:
-    """Parts of a batch.
+    """Divides a batch into parts of similar length.
 
     Args:
-        lengths: Of the utterances, (batch,).
-        ends: The same on the host.
-        limit: A part's utterances times its longest are at most so many, or it is one utterance.
+        lengths: Lengths of the utterances, (batch,).
+        ends: The same lengths on the host.
+        limit: Limit of a part's utterances times its longest length, unless it is one utterance.
 
     Returns:
         The rows in the order of the parts, longest first, (batch,), None if the batch is one part

@@ -14,7 +14,7 @@ Item = TypeVar("Item")
 
 
 def counted(number: int, unit: str) -> str:
-    """A number and what it counts, which agree.
+    """A number and the unit that it counts, in the singular or the plural.
 
     >>> counted(1, "batch"), counted(1024, "batch"), counted(2, "MiB")
     ('1 batch', '1,024 batches', '2 MiB')

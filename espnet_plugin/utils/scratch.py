@@ -1,4 +1,4 @@
-"""Temporary folders, which the next process removes if this one is killed; whole new ones."""
+"""Temporary folders, which the next process removes if this one is killed; whole new folders."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def scratch_folder(parent: str | Path | None = None, *, name: str = "speechclip"
     folder of the same name removes what such a process left.
 
     Args:
-        parent: The folder to make it in; None means the one for temporary files (``TMPDIR``).
-        name: What the folder is for; its own name contains this.
+        parent: Folder to make it in, by default the one for temporary files (``TMPDIR``).
+        name: What the folder is for, which is part of its own name.
     """
     parent = Path(parent or tempfile.gettempdir())
     for left in parent.glob(f".{glob.escape(name)}.*.part.lock"):
@@ -40,8 +40,8 @@ def new_directory(path: str | Path, *, force: bool = False) -> Iterator[Path]:
     """Yields a temporary directory beside ``path``, which takes its place when the block succeeds.
 
     Args:
-        path: Final name.
-        force: Replace what is there.
+        path: Final path of the directory.
+        force: Whether to replace what is there.
 
     Raises:
         FileExistsError: If something is there and ``force`` is off.

@@ -23,12 +23,12 @@ def self_attention(
     utterance at a time: seven times slower on a CPU.
 
     Args:
-        attention: With ``batch_first`` and biases.
-        x: (batch, positions, dim).
+        attention: PyTorch's attention module, with ``batch_first`` and biases.
+        x: Vectors of the positions, (batch, positions, dim).
         mask: True at positions to ignore, (batch, positions).
-        causal: Ignore later positions; without a mask.
+        causal: Whether positions ignore later ones; there may be no mask then.
         presence: How much each position counts among those that are attended to, from 0 to 1,
-            (batch, positions); causal, without a mask.
+            (batch, positions). It needs ``causal``, and there may be no mask.
 
     Returns:
         (batch, positions, dim).

@@ -30,13 +30,13 @@ def unpack(
 
     Args:
         archive: A zip file, or a tar file, compressed or not.
-        directory: Where its files go.
-        follow: Goes through the entries as they are written, e.g. to show progress.
-        check: Looks at the files in a zip file first; raises ValueError to refuse them.
+        directory: Directory where its files go.
+        follow: Function that passes the entries on as they are written, e.g. to show progress.
+        check: Function that looks at a zip file's entries first; its ValueError refuses them.
 
     Raises:
-        ValueError: The archive is damaged or refused, or an entry would be outside the directory.
-        NotEnoughSpaceError: The disk cannot hold the files of a zip file.
+        ValueError: If the archive is damaged or refused, or an entry would be outside the folder.
+        NotEnoughSpaceError: If the disk cannot hold the files of a zip file.
     """
     directory = directory.resolve()
     with _readable(archive):
