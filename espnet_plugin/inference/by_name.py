@@ -78,8 +78,10 @@ def heard_by_name(
         problems: Gets the recordings that cannot be used, with the reasons.
 
     Raises:
-        ValueError: If no recording can be used.
+        ValueError: If the model extracts no keywords, or no recording can be used.
     """
+    if "cascaded" not in model.branches:
+        raise ValueError(f"{model.source}: this architecture (parallel) has no keywords")
     shown = progress(recordings.items(), description="recordings", unit="recording")
     for name, path in shown:
         try:

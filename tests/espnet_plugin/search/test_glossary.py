@@ -17,10 +17,13 @@ from espnet_plugin.bin.speechclip import main
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.inference.speechclip import SpeechCLIP
 from espnet_plugin.inference.words import SpokenWord
+from espnet_plugin.model.factory import build_speechclip
+from espnet_plugin.pretrained import save_speechclip
 from espnet_plugin.search.glossary import Entry, Glossary, Place, find_recordings, words_of_index
 from espnet_plugin.search.glossary_folder import check_glossary_folder, write_glossary
 from espnet_plugin.search.index import Index
 from tests.espnet_plugin.search.conftest import recording, update
+from tests.tiny import tiny_hybrid_plus_config
 
 RATE = 16000
 
@@ -229,6 +232,15 @@ def test_of_many_recordings_without_a_good_one_the_first_problem_is_said(
     with pytest.raises(SystemExit, match=r"none of 2 recordings can be used; the first: gone/a\.w"):
         main(["glossary", str(data), "--model", str(exported), "--output", str(out)])
     assert not out.exists()
+
+
+def test_a_model_without_keywords_is_refused_once(talks: Path, tmp_path: Path, caplog) -> None:
+    config, model = tiny_hybrid_plus_config(tmp_path), tmp_path / "parallel"
+    config["keyword_extractor"] = "none"
+    save_speechclip(build_speechclip(config), config, model)
+    with pytest.raises(SystemExit, match=r"parallel: this architecture \(parallel\) has no keyw"):
+        main(["glossary", str(talks), "--model", str(model), "--output", str(tmp_path / "out")])
+    assert "left out" not in caplog.text
 
 
 def test_what_is_wrong_is_said_before_a_model_is_looked_for(talks: Path, tmp_path: Path) -> None:
