@@ -39,6 +39,7 @@ Examples
   ./run.sh --corpus flickr8k --download true
   ./run.sh --corpus spokencoco --speechclip_config conf/tuning/spokencoco_large_cascaded_plus.yaml
   ./run.sh --corpus vaani --local_data_opts "--languages Hindi,Tamil"
+  ./run.sh --corpus vaani --speechclip_config conf/tuning/mhubert_hybrid_plus_annealed.yaml --vocab_text general
   ./run.sh --corpus custom --custom_root my_corpus
 EOF
 )
@@ -102,7 +103,7 @@ case "${corpus}" in
             --states_dtype int8
         );;
     vaani|afri_mcqa)
-        # nobody wrote down what is said
+        # nobody wrote down what is said; --vocab_text gives other words than all of CLIP's
         settings=(
             --speechclip_config conf/train.yaml
             --vocab_from clip

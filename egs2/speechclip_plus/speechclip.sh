@@ -56,6 +56,7 @@ speech_upstream=       # Hugging Face name (owner/name) or folder, whisper:NAME,
 clip_model=            # open_clip name or JSON file
 clip_pretrained=       # open_clip tag, weights file, or random
 vocab_from=train       # captions that give the keyword vocabulary: train, all, or clip (its whole table)
+vocab_text=            # English text that gives it instead: sentences, word<tab>count lines, or general (a list of wordfreq's)
 dump_speech_states=false  # store the frozen speech encoder's hidden states once, train on them
 states_dtype=float16   # how they are stored: float16, or int8 in half the space
 
@@ -123,6 +124,13 @@ for name in ngpu nj inference_nj num_threads; do
     [[ ${!name} =~ ^[0-9]*$ ]] || fail "--${name} takes a whole number, not '${!name}'"
 done
 case "${vocab_from}" in train|all|clip) ;; *) fail "--vocab_from takes train, all or clip, not '${vocab_from}'";; esac
+case "${vocab_text}" in
+    "") ;;
+    general) vocab_from=general;;
+    *)
+        [ -s "${vocab_text}" ] || fail "--vocab_text ${vocab_text}: no such file, or empty. Give English sentences, one a line, word<tab>count lines, or the word general"
+        vocab_from=text;;
+esac
 ${python} -m espnet_plugin.bin.recipe check \
     || fail "the Python environment is not complete. Make it with 'make env' in the project's root, or choose another with --python"
 
@@ -188,6 +196,7 @@ if [ -z "${speechclip_tag}" ]; then
     if [ -n "${speechclip_args}" ]; then
         speechclip_tag+=$(echo "${speechclip_args}" | sed -e 's/--/_/g' -e 's/[^A-Za-z0-9._-]//g')
     fi
+    if [ -n "${vocab_text}" ]; then speechclip_tag+=_words_${vocab_text//[^A-Za-z0-9._-]/_}; fi
     if [ "${seed}" != 0 ]; then speechclip_tag+=_seed${seed}; fi
 fi
 speechclip_exp=${speechclip_exp:-${expdir}/speechclip_${speechclip_tag}}
@@ -227,6 +236,7 @@ fi
 # the states of several configurations may be kept; training compares what they were made from
 states_dir=${dumpdir}/states_${upstream_tag}${normalize_waveform:+_normalize_${normalize_waveform}}
 token_list=${datadir}/token_list/clip_${clip_tag}/${vocab_from}_${train_set}.tsv
+if [ -n "${vocab_text}" ]; then token_list=${token_list%/*}/words_${vocab_text//[^A-Za-z0-9._-]/_}.tsv; fi
 stats_dir=${expdir}/speechclip_stats_raw_${train_set}
 
 # each set once, in the order of the stages
@@ -524,7 +534,7 @@ if runs_stage 3; then
         ${python} -m espnet_plugin.bin.datadir fix --dir "${data_feats}/${name}"
         ${python} -m espnet_plugin.bin.datadir image_ids --dir "${data_feats}/${name}" --audio_format "${audio_format}"
         options=()
-        if [ "${vocab_from}" = clip ] || [ -n "${model}" ]; then options=(--no_text); fi
+        case "${model}${vocab_from}" in train|all) ;; *) options=(--no_text);; esac
         ${python} -m espnet_plugin.bin.datadir validate --dir "${data_feats}/${name}" ${options[@]+"${options[@]}"}
     done
     end_stage 3
@@ -550,9 +560,11 @@ if runs_stage 4; then
 fi
 
 if runs_stage 5; then
-    begin_stage 5 "keyword vocabulary (${vocab_from}) -> ${token_list}"
+    begin_stage 5 "keyword vocabulary (${vocab_text:-${vocab_from}}) -> ${token_list}"
     options=()
     case "${vocab_from}" in
+        general) options=(--general_words "${datadir}/token_list/general_english.tsv");;
+        text) options=(--vocab_text "${vocab_text}");;
         train) options=(--text "${data_feats}/${train_set}/text");;
         all)
             # every caption of the corpus, also of images in no split and of skipped recordings

@@ -1,4 +1,4 @@
-"""Write the keyword vocabulary: the CLIP sub-words that captions use, most frequent first.
+"""Write the keyword vocabulary: the CLIP sub-words that a text uses, most frequent first.
 
 Example: ``python -m espnet_plugin.bin.keyword_vocabulary --text data/flickr8k_train/text
 --clip_model ViT-B-32-quickgelu --output data/token_list/clip_ViT-B-32-quickgelu/tokens.tsv``
@@ -12,6 +12,11 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from espnet_plugin.data.english_text import (
+    counted_texts,
+    general_word_counts,
+    write_word_counts,
+)
 from espnet_plugin.data.freshness import made_from, write_record
 from espnet_plugin.data.scp import DataError, read_lines
 from espnet_plugin.model.vocabulary import count_subwords, count_with_padding, vocabulary_text
@@ -23,7 +28,18 @@ from espnet_plugin.utils.command import command_errors
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--text", type=Path, nargs="*", default=[], help="files of captions")
+    parser.add_argument("--text", type=Path, nargs="*", default=[], help="tables of captions")
+    parser.add_argument(
+        "--vocab_text",
+        type=Path,
+        help="any English text instead: sentences, one a line, or word<tab>count in each line",
+    )
+    parser.add_argument(
+        "--general_words",
+        type=Path,
+        metavar="FILE",
+        help="write a list of general English words to this file, and use it as --vocab_text",
+    )
     parser.add_argument(
         "--whole_clip",
         action="store_true",
@@ -43,24 +59,27 @@ def get_parser() -> argparse.ArgumentParser:
 def main(cmd: Sequence[str] | None = None) -> None:
     """Counts and writes; a fault of the data ends it with one message and exit code 1."""
     args = get_parser().parse_args(cmd)
-    texts = {f"text_{number}": path for number, path in enumerate(args.text, 1)}
-    record = made_from(**texts, clip_model=args.clip_model)
     tokenizer = load_bpe(args.clip_model)
+    if args.general_words is not None:
+        write_word_counts(args.general_words, general_word_counts())
+        args.vocab_text = args.general_words
+    texts = {f"text_{number}": path for number, path in enumerate(args.text, 1)}
+    record = made_from(**texts, vocab_text=args.vocab_text, clip_model=args.clip_model)
     captions = (caption for path in args.text for _, caption in read_lines(path))
     if args.whole_clip:
         special = {tokenizer.sot_token_id, tokenizer.eot_token_id}
         counts = Counter({token: 0 for token in tokenizer.decoder if token not in special})
     elif args.original:
         counts = count_with_padding(captions, tokenizer)
+    elif args.vocab_text is not None:
+        counts = count_subwords(counted_texts(args.vocab_text), tokenizer)
     else:
-        counts = count_subwords(captions, tokenizer)
+        counts = count_subwords(((caption, 1) for caption in captions), tokenizer)
+    source = str(args.vocab_text or ", ".join(map(str, args.text)) or "--text")
     if not counts:
-        raise DataError(f"no captions in {', '.join(map(str, args.text)) or '--text'}")
+        raise DataError(f"no captions or other text in {source}")
     if len(counts) < 2:
-        raise DataError(
-            f"{', '.join(map(str, args.text))}: one sub-word in all captions: no vocabulary to "
-            "choose keywords from"
-        )
+        raise DataError(f"{source}: a single sub-word in all of it: no vocabulary to choose from")
     write_text(args.output, vocabulary_text(counts, tokenizer.decoder))
     write_record(args.output, record)
     logging.info(f"{args.output}: sub-words: {len(counts)}, occurrences: {sum(counts.values())}")

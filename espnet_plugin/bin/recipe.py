@@ -59,7 +59,11 @@ def training(args: argparse.Namespace) -> None:
     config = training_options(args.options)
     names = (config["model_conf"] or {}).get("naming_weight") and has_keywords(config)
     if names and args.no_captions:
-        raise ValueError("this corpus has no captions: set model_conf.naming_weight: 0")
+        raise ValueError(
+            "model_conf.naming_weight needs to know how often English words occur, and this corpus "
+            "has no captions: add --vocab_text FILE (English sentences, or word<tab>count lines) "
+            "or --vocab_text general, or set model_conf.naming_weight: 0"
+        )
     own = any(is_own_class(config[key]) for key in COMPONENTS)
     if args.trust_remote_code or (config["speech_encoder"] == "s3prl" and not own):
         return

@@ -21,7 +21,7 @@ class KeywordVocabulary:
     Attributes:
         ids: CLIP token id of each row.
         forbidden: Token ids with a row that are never chosen (special tokens).
-        counts: How often each row occurs in the captions; empty if nobody counted.
+        counts: How often each row occurs in the captions or another text; empty if nobody counted.
     """
 
     ids: tuple[int, ...]
@@ -116,11 +116,17 @@ def _token_ids(values: Iterable[Any]) -> tuple[int, ...]:
     return tuple(map(int, ids))
 
 
-def count_subwords(captions: Iterable[str], tokenizer: Any) -> Counter[int]:
-    """Counts token ids over captions, without start, end and padding."""
+def count_subwords(texts: Iterable[tuple[str, int]], tokenizer: Any) -> Counter[int]:
+    """Counts token ids over texts, without start, end and padding.
+
+    Args:
+        texts: Each with how often it occurs.
+        tokenizer: CLIP's.
+    """
     counts: Counter[int] = Counter()
-    for caption in captions:
-        counts.update(tokenizer.encode(caption))
+    for text, times in texts:
+        for token_id in tokenizer.encode(text):
+            counts[token_id] += times
     return counts
 
 

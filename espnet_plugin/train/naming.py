@@ -132,8 +132,8 @@ def naming_loss_of(model: SpeechCLIPModel, bank: ImageBank) -> NamingLoss:
     rows = branch.vocabulary
     if not any(rows.counts):
         raise ValueError(
-            "model_conf.naming_weight needs keyword_vocabulary as a file with counts of captions: "
-            "that of the recipe's stage 5"
+            "model_conf.naming_weight needs keyword_vocabulary as a file with counts: that of the "
+            "recipe's stage 5, made from captions or from --vocab_text"
         )
     counts = [0 if i in rows.forbidden else n for i, n in zip(rows.ids, rows.counts, strict=True)]
     table = branch.table
@@ -148,12 +148,12 @@ def train_reader(
 ) -> tuple[Tensor, Tensor]:
     """Learns to tell a text's sub-words from its embedding, minus the mean of all embeddings.
 
-    The texts are lists of sub-words, drawn as often as captions use them.
+    The texts are lists of sub-words, drawn as often as captions use them, or another text.
 
     Args:
         clip: CLIP with its text tower.
         ids: Token ids of the keyword vocabulary.
-        counts: How often each of them occurs in the captions.
+        counts: How often each of them occurs in that text.
 
     Returns:
         Weight (sub-words, E) and bias (sub-words,) of a linear layer from embeddings of length 4,

@@ -234,6 +234,7 @@ def test_training_is_called_with_the_right_data(project: Project) -> None:
         (("--speechclip_args", "--batch_sise 3"), "--batch_sise: did you mean --batch_size?"),
         (CLIP_WORDS, ""),
         ((*CLIP_WORDS, "--speechclip_args", NAMING), "this corpus has no captions"),
+        ((*CLIP_WORDS, "--vocab_text", "general", "--speechclip_args", NAMING), ""),
         (("--stop_stage", "8", "--speechclip_args", OWN), "without --trust_remote_code true"),
         (("--stop_stage", "8", "--speechclip_args", OWN, "--trust_remote_code", "true"), ""),
         (("--speechclip_args", OWN), ""),  # no stage 8 that would refuse it
@@ -255,6 +256,33 @@ def test_the_programs_take_the_options_of_their_calls(
     recipe.main(checked[2:])
     found = training_options(trained[2:])
     assert found["train_shape_file"] and found["output_dir"] == ["exp/options"]
+
+
+def test_an_english_text_takes_the_place_of_captions(project: Project) -> None:
+    recipe = project.recipe
+    (recipe / "my words.tsv").write_text("dog\t3\n")
+    text = recipe / "data/tiny_train/text"
+    written = text.read_text()
+    text.unlink()  # nobody wrote down what is said, so only --vocab_text can give words
+    stages = ("--stage", "2", "--stop_stage", "5", "--seed", "3")
+    clip = "data/token_list/clip_ViT-B-32-quickgelu_openai"
+    found = {}
+    for given in ("my words.tsv", "general"):
+        result = project.run(*stages, "--vocab_from", "clip", "--vocab_text", given)
+        assert result.returncode == 0, result.stderr
+        (call,) = project.calls("keyword_vocabulary")
+        found[given] = call[2:4], call[-1]
+    refused = project.run(*stages)
+    text.write_text(written)
+    assert project.run("--stage", "2", "--stop_stage", "6", "--seed", "3").returncode == 0
+    assert refused.returncode == 1 and "text: missing" in refused.stderr
+    assert found == {
+        "my words.tsv": (["--vocab_text", "my words.tsv"], f"{clip}/words_my_words.tsv.tsv"),
+        "general": (
+            ["--general_words", "data/token_list/general_english.tsv"],
+            f"{clip}/words_general.tsv",
+        ),
+    }
 
 
 def test_hidden_states_are_made_with_the_options_of_the_training(project: Project) -> None:
@@ -504,6 +532,7 @@ def test_results_of_other_data_are_not_scored(project: Project) -> None:
         (["--train_set", ""], 2, "--train_set is required"),
         (["--stage", "x"], 1, "--stage takes a whole number, not 'x'"),
         (["--vocab_from", "x"], 1, "takes train, all or clip"),
+        (["--vocab_text", "x"], 1, "--vocab_text x: no such file, or empty. Give English"),
         (["x"], 2, "no positional arguments"),
         (["--skip_stages", "1,12"], 1, "stages from 1 to 11, separated by commas or spaces"),
         (["--stage", "2", "--stop_stage", "3", "--skip_data_prep", "true"], 1, "left to run from"),

@@ -1,13 +1,16 @@
-"""The keyword vocabulary from captions."""
+"""The keyword vocabulary from captions, or from another English text."""
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from espnet_plugin.bin.keyword_vocabulary import main
+from espnet_plugin.data.freshness import require_fresh
 from espnet_plugin.model.vocabulary import KeywordVocabulary
 
 
@@ -53,11 +56,48 @@ def test_whole_clip_has_everything_but_the_special_tokens(tmp_path: Path, model:
     assert sorted(ids) == list(range(49406))
 
 
+def test_sentences_and_words_with_counts_give_the_counts_of_captions(
+    tmp_path: Path, model: str
+) -> None:
+    files = {
+        "captions": "u1 a dog and a cat\nu2 two dogs\n",
+        "sentences": "A dog and a cat\ntwo dogs\n",
+        "words": "a\t2\ndog\t1\nand\t1\ncat\t1\ntwo\t1\ndogs\t1\n",
+    }
+    written = set()
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+        option = "--text" if name == "captions" else "--vocab_text"
+        out = tmp_path / f"{name}.tsv"
+        main([option, str(tmp_path / name), "--output", str(out), "--clip_model", model])
+        written.add(out.read_text())
+    assert len(written) == 1
+    require_fresh([out], remedy="")
+    (tmp_path / "words").write_text("dog\t1\n")
+    with pytest.raises(ValueError, match="vocab_text"):  # before training, as of other captions
+        require_fresh([out], remedy="")
+
+
+def test_a_general_list_is_written_and_used(
+    tmp_path: Path, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shares = {"the": 0.05, "dog": 1.5e-4, "cat": 1e-4}
+    package = SimpleNamespace(get_frequency_dict=lambda language, wordlist: shares)
+    monkeypatch.setitem(sys.modules, "wordfreq", package)
+    words, out = tmp_path / "general.tsv", tmp_path / "tokens.tsv"
+    main(["--general_words", str(words), "--output", str(out), "--clip_model", model])
+    assert words.read_text() == "dog\t150000000\ncat\t100000000\n"
+    assert KeywordVocabulary.from_file(out).counts == (150_000_000, 100_000_000)
+
+
 def test_errors_name_the_remedy(tmp_path: Path, model: str) -> None:
     with pytest.raises(SystemExit, match="no captions"):
         main(["--output", str(tmp_path / "x"), "--clip_model", model])
     with pytest.raises(SystemExit, match="none is missing"):
         main(["--text", str(tmp_path / "none"), "--output", "x", "--clip_model", model])
+    (tmp_path / "empty").write_text("\n")
+    with pytest.raises(SystemExit, match="text in .*empty"):
+        main(["--vocab_text", str(tmp_path / "empty"), "--output", "x", "--clip_model", model])
     with pytest.raises(SystemExit, match="no file .*none.json"):
         main(["--output", "x", "--clip_model", str(tmp_path / "none.json")])
     with pytest.raises(SystemExit, match="keywords need CLIP.s own byte-pair tokenizer"):

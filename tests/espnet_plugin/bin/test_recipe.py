@@ -57,7 +57,7 @@ def test_a_training_is_refused_before_it_starts(tmp_path: Path) -> None:
     main(["training", "--", "--config", str(path)])
     assert refused("--batch_sise", "3").endswith("--batch_sise: did you mean --batch_size?")
     said = refused(flags=["--no_captions"])
-    assert said.endswith("this corpus has no captions: set model_conf.naming_weight: 0")
+    assert "has no captions: add --vocab_text FILE" in said
     main(["training", "--no_captions", "--", "--config", str(path), "--keyword_extractor", "none"])
     own = ("--attention", "torch.nn:Identity")
     assert "the attention 'torch.nn:Identity', which may run code: stage 8" in refused(*own)

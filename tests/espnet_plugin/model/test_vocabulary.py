@@ -35,7 +35,7 @@ class Words:
 
 def test_start_end_and_padding_count_for_the_original_only():
     captions = ["7 7 8", "8"]
-    assert count_subwords(captions, Words()) == {7: 2, 8: 2}
+    assert count_subwords([("7 7 8", 1), ("8", 5)], Words()) == {7: 2, 8: 6}
     counts = count_with_padding(captions, Words())
     assert counts == {7: 2, 8: 2, 100: 2, 101: 2, 0: 72 + 74}
     assert count_with_padding(["5 " * 80], Words()) == {5: 75, 100: 1, 101: 1, 0: 0}

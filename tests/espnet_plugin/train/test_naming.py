@@ -78,7 +78,7 @@ def test_the_reader_is_the_same_again_and_leaves_the_random_numbers_alone(
 def test_a_vocabulary_without_counts_is_refused() -> None:
     branch = SimpleNamespace(vocabulary=SimpleNamespace(ids=(1, 2), counts=()))
     model = SimpleNamespace(keyword_branch=branch)
-    with pytest.raises(ValueError, match="a file with counts of captions"):
+    with pytest.raises(ValueError, match="made from captions or from --vocab_text"):
         naming_loss_of(model, ImageBank())
 
 

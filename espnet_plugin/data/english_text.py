@@ -1,0 +1,75 @@
+"""Any English text that tells which words there are and how often: sentences, or a list of words.
+
+It stands in for captions where nobody wrote down what a corpus says.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from espnet_plugin.data.scp import DataError, text_lines
+from espnet_plugin.data.stop_words import is_stop_word
+from espnet_plugin.utils.atomic import write_text
+
+_COUNTED = re.compile(r"([^\t]+)\t *([1-9]\d{0,14}) *")  # a word and how often it occurs
+
+
+def counted_texts(path: str | Path) -> Iterator[tuple[str, int]]:
+    """Yields each text of a file and how often it occurs.
+
+    Args:
+        path: Sentences, one a line, which occur once, or ``word<tab>count`` in every line. The
+            first line that is not empty decides.
+
+    Raises:
+        MissingFileError: There is no such file.
+        DataError: It is not UTF-8, or a line of a list of words has another form.
+    """
+    lines = ((number, line) for number, line in text_lines(path) if line.strip())
+    first = next(lines, None)
+    if first is None:
+        return
+    of_words = _COUNTED.fullmatch(first[1]) is not None
+    for number, line in itertools.chain([first], lines):
+        if not of_words:
+            yield line, 1
+        elif match := _COUNTED.fullmatch(line):
+            yield match[1], int(match[2])
+        else:
+            raise DataError(
+                f"{path}:{number}: expected word<tab>count with a whole number from 1 on, as in "
+                f"the first line, found {line[:80]!r}"
+            )
+
+
+def general_word_counts() -> dict[str, int]:
+    """Content words of general English and their occurrences in 10^12 words, the commonest first.
+
+    They are wordfreq's, which occur at least once in a million words. Function words, almost half
+    of what is said, are left out: no image shows them.
+
+    Raises:
+        ImportError: The package is not installed.
+    """
+    try:
+        from wordfreq import get_frequency_dict
+    except ImportError as error:
+        raise ImportError(
+            f"a list of general English words needs wordfreq ({error}): pip install wordfreq "
+            "(extra: words), or give a file of your own"
+        ) from error
+    shares = get_frequency_dict("en", wordlist="small")
+    counts = {
+        word: round(share * 1e12)
+        for word, share in shares.items()
+        if word.isalpha() and not is_stop_word(word)
+    }
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def write_word_counts(path: str | Path, counts: dict[str, int]) -> None:
+    """Writes ``word<tab>count`` lines, which :func:`counted_texts` reads."""
+    write_text(path, "".join(f"{word}\t{count}\n" for word, count in counts.items()))

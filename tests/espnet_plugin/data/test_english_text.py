@@ -1,0 +1,63 @@
+"""Any English text that tells which words there are and how often."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from espnet_plugin.data.english_text import (
+    counted_texts,
+    general_word_counts,
+    write_word_counts,
+)
+from espnet_plugin.data.scp import DataError
+
+
+def texts(path: Path, content: str) -> list[tuple[str, int]]:
+    path.write_text(content, encoding="utf-8")
+    return list(counted_texts(path))
+
+
+def test_a_sentence_occurs_once_and_a_word_as_often_as_its_count(tmp_path: Path) -> None:
+    file = tmp_path / "text"
+    sentences = texts(file, "\n A dog runs.\n\nA dog\t3 cats\r\n")
+    assert sentences == [(" A dog runs.", 1), ("A dog\t3 cats", 1)]
+    assert texts(file, "dog\t12\n\nice cream\t 3 \r\n") == [("dog", 12), ("ice cream", 3)]
+    assert texts(file, "\n") == []
+
+
+@pytest.mark.parametrize("line", ["cat", "cat 3", "cat\t0.5", "cat\t-1", "cat\t0", "cat\t1e3"])
+def test_a_list_of_words_is_one_to_its_end(tmp_path: Path, line: str) -> None:
+    with pytest.raises(DataError, match=r"text:2: expected word<tab>count.*cat"):
+        texts(tmp_path / "text", f"dog\t12\n{line}\n")
+
+
+def test_general_words_are_content_words_with_the_commonest_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shares = {"the": 0.05, "dog": 1.25e-4, "ox": 2e-6, "red": 2e-4, "00": 1e-4, "ax": 2e-6}
+    package = SimpleNamespace(get_frequency_dict=lambda language, wordlist: shares)
+    monkeypatch.setitem(sys.modules, "wordfreq", package)
+    counts = general_word_counts()
+    expected = [("red", 200_000_000), ("dog", 125_000_000), ("ax", 2_000_000), ("ox", 2_000_000)]
+    assert list(counts.items()) == expected
+    write_word_counts(tmp_path / "words", counts)
+    assert list(counted_texts(tmp_path / "words")) == expected
+
+
+def test_the_real_list_has_what_pictures_show() -> None:
+    pytest.importorskip("wordfreq")
+    counts = general_word_counts()
+    assert counts["dog"] > counts["octopus"] > 0 and "the" not in counts
+    assert len(counts) > 20_000
+
+
+def test_without_the_package_the_message_says_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "wordfreq", None)
+    with pytest.raises(ImportError, match=r"pip install wordfreq \(extra: words\), or give a file"):
+        general_word_counts()
