@@ -41,7 +41,7 @@ class TinyCorpus:
         options = [
             option
             for entry in listed
-            for option in (f"--{part}_data_path_and_name_and_type", f"{self.data}/{entry}")
+            for option in (f"--{part}_data_path_and_name_and_type", str(self.data / entry))
         ]
         return [*options, f"--{part}_shape_file", f"{self.data}/utt2num_samples"]
 

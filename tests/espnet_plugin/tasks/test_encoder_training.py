@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 import yaml
 
 from espnet_plugin import SpeechCLIP
-from espnet_plugin.bin import dump_speech_states, speechclip_pack
+from espnet_plugin.bin import dump_speech_states, keyword_vocabulary, speechclip_pack
 from espnet_plugin.data.frame_store import StoredFrames
 from espnet_plugin.data.scp import read_scp
 from espnet_plugin.inference.speech_states import read_speech
@@ -25,6 +26,14 @@ from espnet_plugin.tasks.speechclip import SpeechCLIPTask
 from s3prl_upstream.expert import UpstreamExpert
 from tests.tiny import tiny_hubert_dir, tiny_w2v_bert_dir, tiny_whisper_dir
 
+CONF = Path(__file__).parents[3] / "egs2" / "speechclip_plus" / "conf" / "tuning"
+# the configurations for other languages, with encoders of the same layouts
+MULTILINGUAL: dict[str, Callable[[Path], Path]] = {
+    "mhubert": tiny_hubert_dir,
+    "xlsr": partial(tiny_hubert_dir, stable=True, model_class="Wav2Vec2Model"),
+    "w2vbert": tiny_w2v_bert_dir,
+    "whisper": tiny_whisper_dir,
+}
 KINDS: dict[str, Callable[[Path], Path]] = {
     "huggingface": tiny_hubert_dir,
     "whisper": tiny_whisper_dir,
@@ -84,6 +93,50 @@ def test_training_changes_and_saves_the_trained_parts_alone(train, word, option)
         name for name, value in before.state_dict().items() if not torch.equal(value, after[name])
     }
     assert changed <= in_encoder and len(changed) > 0.7 * len(in_encoder)
+
+
+@pytest.mark.parametrize("from_states", [False, True])
+@pytest.mark.parametrize("name", MULTILINGUAL)
+def test_multilingual_configurations_name_without_captions(
+    tiny_corpus, tmp_path: Path, name: str, from_states: bool
+) -> None:
+    """Loads the encoder, stores its states, and takes a step with naming, from an English text."""
+    (tmp_path / "text").write_text("a red dog runs\na dog and a cat\n")
+    tokens, states = tmp_path / "tokens.tsv", tmp_path / "states"
+    model = f"model={MULTILINGUAL[name](tmp_path)}"
+    keyword_vocabulary.main(
+        [
+            *("--vocab_text", str(tmp_path / "text"), "--output", str(tokens)),
+            *("--clip_model", str(tiny_corpus.clip_model)),
+        ]
+    )
+    config = ["--config", str(CONF / f"{name}_hybrid_plus_annealed.yaml")]
+    speech = "wav.scp,speech,sound"
+    if from_states:
+        dump_speech_states.main(
+            [
+                *("--wav_scp", str(tiny_corpus.data / "wav.scp"), "--output_dir", str(states)),
+                *("--", *config, "--speech_encoder_conf", model),
+            ]
+        )
+        speech = f"{states}/speech_states.scp,speech_states,frames"
+    SpeechCLIPTask.main(
+        cmd=[
+            *(*config, "--speech_encoder_conf", model, "--keyword_vocabulary", str(tokens)),
+            *("--clip_conf", f"model={tiny_corpus.clip_model}"),
+            *("--clip_conf", f"pretrained={tiny_corpus.clip_weights}"),
+            *("--batch_size", "12", "--accum_grad", "1", "--max_epoch", "1"),
+            *("--num_workers", "0", "--use_amp", "false", "--log_level", "WARNING"),
+            *("--use_tensorboard", "false", "--use_matplotlib", "false"),
+            *tiny_corpus.data_arguments("train", speech=speech),
+            *tiny_corpus.data_arguments("valid", speech=speech),
+            *("--output_dir", str(tmp_path / "exp")),
+        ]
+    )
+    reporter = torch.load(tmp_path / "exp/checkpoint.pth", weights_only=False)["reporter"]
+    assert reporter["stats"][1]["train"]["loss_naming"] > 0
+    trained = torch.load(tmp_path / "exp/1epoch.pth", weights_only=True)
+    assert trained["speechclip.keyword_branch.key_offsets"].abs().max() > 0
 
 
 def test_the_same_embeddings_in_every_form(train, tmp_path: Path) -> None:
