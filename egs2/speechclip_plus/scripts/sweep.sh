@@ -13,6 +13,7 @@ seeds="0 1 2 3 4"      # of the trainings
 corpus_seeds=0         # generated corpora only: corpora and teachers to make; all seeds are trained on each
 evaluate_on="test"     # the set <corpus>_<this>; dev to choose something; digits also has strangers and five
 config_prefix=         # empty: conf/tuning/mini_ for mini and mini_hard, <corpus>_ for mini_words, mini_babel and digits, else <corpus>_base_
+tag=                   # names the experiments of a sweep whose --run_args name other data, e.g. one language
 output_dir=            # empty: exp/sweep_<corpus>, with what differs from a plain sweep
 jobs=1                 # runs at the same time, on one corpus; --run_args "--num_threads 1" gives each its share of the processors
 python=python3         # Python that runs everything
@@ -44,8 +45,9 @@ if [ -n "${show}" ]; then
     exec ${python} -m local.sweep.show_sweep --output_dir "${show}"
 fi
 [ -n "${seeds}" ] && [ -n "${architectures}" ] || { echo "sweep.sh: error: --seeds and --architectures must not be empty" >&2; exit 2; }
-suffix=
-if [ "${corpus_seeds}" != 0 ]; then suffix=_corpus${corpus_seeds// /_}; fi
+[[ ${tag} =~ ^[A-Za-z0-9_]*$ ]] || { echo "sweep.sh: error: --tag takes letters, digits and underscores, not '${tag}'" >&2; exit 2; }
+suffix=${tag:+_${tag}}
+if [ "${corpus_seeds}" != 0 ]; then suffix+=_corpus${corpus_seeds// /_}; fi
 if [ "${evaluate_on}" != test ]; then suffix+=_${evaluate_on}; fi
 output_dir=${output_dir:-exp/sweep_${corpus}${suffix}}
 if [ -z "${config_prefix}" ]; then
@@ -74,7 +76,7 @@ done
 tag_of() {
     local made=
     if [ "$3" != 0 ]; then made=_corpus$3; fi
-    echo "sweep_${corpus}${made}_$1_seed$2"
+    echo "sweep_${corpus}${tag:+_${tag}}${made}_$1_seed$2"
 }
 inference_tag=sweep
 if [ "${evaluate_on}" != test ]; then inference_tag=sweep_${evaluate_on}; fi

@@ -249,11 +249,25 @@ def test_all_ablations_are_those_of_the_architectures(sweep: Path) -> None:
 
 
 def test_sweep_finds_the_configurations_of_mini_babel(sweep: Path) -> None:
-    options = ["--architectures", "parallel", "--seeds", "0", "--corpus", "mini_babel"]
+    names = ("parallel", "hybrid_plus", "hybrid_plus_annealed")
+    options = ["--architectures", " ".join(names), "--seeds", "0", "--corpus", "mini_babel"]
     shown = run(sweep, "scripts/sweep.sh", *options, "--dry_run", "true")
-    assert shown.stdout.splitlines()[0] == "to run: parallel, seed 0, corpus of seed 0", (
-        shown.stderr
-    )
+    expected = [f"to run: {name}, seed 0, corpus of seed 0" for name in names]
+    assert shown.stdout.splitlines()[:3] == expected, shown.stderr
+
+
+def test_sweeps_of_two_languages_keep_their_experiments_apart(sweep: Path) -> None:
+    options = ["--architectures", "parallel", "--seeds", "0", "--corpus", "mini_babel"]
+    for language in ("es", "sw"):
+        more = ["--tag", language, "--run_args", f"--train_set mini_babel_train_{language}"]
+        run(sweep, "scripts/sweep.sh", *options, *more)
+    calls = (sweep / "calls").read_text().splitlines()
+    for language in ("es", "sw"):
+        (line,) = [
+            line for line in calls if f"--speechclip_tag sweep_mini_babel_{language}_par" in line
+        ]
+        assert f"--train_set mini_babel_train_{language}" in line
+        assert (sweep / f"exp/sweep_mini_babel_{language}/runs.tsv").is_file()
 
 
 def test_a_choice_is_made_on_dev(sweep: Path) -> None:
