@@ -2,7 +2,8 @@
 
 A directory holds files with one line per utterance (``wav.scp``, ``text``, ``utt2spk``,
 ``utt2image``, ...), ``image.scp`` with one line per image, and ``spk2utt``. Optional files are
-``words.ctm`` with one line per word and ``hard_negatives.tsv`` with one line per pair of images.
+``words.ctm`` and ``meanings.ctm`` with one line per word, and ``hard_negatives.tsv`` with one line
+per pair of images.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Collection, Sequence
 from itertools import pairwise
 from pathlib import Path
 
+from espnet_plugin.data.alignments import MEANINGS_CTM, WORDS_CTM
 from espnet_plugin.data.sampler_files import read_lengths
 from espnet_plugin.data.scp import DataError, read_lines, read_scp, write_lines, write_scp
 from espnet_plugin.utils.atomic import atomic_path
@@ -32,7 +34,8 @@ PER_UTTERANCE = (
     "image_feat.scp",
     "speech_states.scp",
 )
-TABLES = (*PER_UTTERANCE, "words.ctm", "image.scp", "spk2utt", "hard_negatives.tsv")
+ALIGNMENTS = (WORDS_CTM, MEANINGS_CTM)
+TABLES = (*PER_UTTERANCE, *ALIGNMENTS, "image.scp", "spk2utt", "hard_negatives.tsv")
 WHOLE = ("feats_type", "audio_format", "hard_negatives.tsv")
 
 
@@ -134,7 +137,7 @@ def _keep(
             utt: value.replace("\r", " ") for utt, value in read_scp(path).items() if utt in kept
         }
         write_scp(target / path.name, table)
-    for path in _present(source, ("words.ctm",)):
+    for path in _present(source, ALIGNMENTS):
         write_lines(target / path.name, (line for line in read_lines(path) if line[0] in kept))
     shown = set(read_scp(target / "utt2image").values())
     for path in _present(source, ("image.scp",)):

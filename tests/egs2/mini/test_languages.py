@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 from local.mini.config import DIFFICULTIES
 from local.mini.corpus import draw_corpus, split_voices, write_lists
-from local.mini.languages import in_language, say_in, tell
-from local.mini.scenes import Scene, Thing, draw_caption
+from local.mini.languages import english_of, in_language, say_in, tell
+from local.mini.scenes import Scene, Thing, draw_caption, draw_splits
 from local.mini.teacher import SceneSampler
 from local.mini.world import read_world
 
+from espnet_plugin.data.alignments import Word, read_ctm
 from espnet_plugin.data.scp import read_scp
+from espnet_plugin.data.stop_words import is_stop_word
 
 _RECIPE = Path(__file__).resolve().parents[3] / "egs2" / "speechclip_plus"
 BABEL = read_world("babel")
@@ -114,6 +116,21 @@ def test_the_english_beside_a_caption_means_the_same():
     assert seen == {"en": 80, "es": 80, "sw": 80}
 
 
+def test_the_meanings_of_a_caption_are_the_content_words_of_its_english():
+    rng, streams = np.random.default_rng(1), {k: np.random.default_rng(2) for k in BABEL.languages}
+    scenes = draw_splits(
+        np.random.default_rng(3), MINI, {"train": 40, "dev": 1, "test": 1}, two_objects=0.8
+    )
+    for scene in scenes["train"]:
+        for told in tell(rng, streams, BABEL, scene):
+            if told.language == "en":
+                continue
+            lexicon = english_of(BABEL.languages[told.language])
+            meant = [lexicon[word] for word in told.text.split() if word in lexicon]
+            said = [word for word in told.english.split() if not is_stop_word(word)]
+            assert Counter(meant) == Counter(said), told
+
+
 def test_scenes_english_captions_and_teacher_are_mini_s(tiny_config, babel_config):
     scenes, captions = draw_corpus(babel_config)
     mini_scenes, mini = draw_corpus(tiny_config)
@@ -142,7 +159,11 @@ def test_voices_speak_their_language_and_half_of_the_test_set_is_unseen(babel_co
 
 def test_sets_say_their_language_and_have_english_text(babel_config, tmp_path):
     scenes, captions = draw_corpus(babel_config)
-    words = {c.utterance_id: [("x", 0.0, 1.0)] for members in captions.values() for c in members}
+    words = {
+        c.utterance_id: [(word, n, n + 1) for n, word in enumerate(c.text.split())]
+        for members in captions.values()
+        for c in members
+    }
     write_lists(
         babel_config, scenes, captions, words,
         root=tmp_path / "mini", data_dir=tmp_path / "data", name="mini_babel",
@@ -155,6 +176,14 @@ def test_sets_say_their_language_and_have_english_text(babel_config, tmp_path):
     assert text == english and set(" ".join(text.values()).split()) <= set(MINI.words)
     swahili = tmp_path / "data/mini_babel_train_sw"
     assert list(read_scp(swahili / "wav.scp")) == [u for u, v in languages.items() if v == "sw"]
+    spoken, meant = read_ctm(swahili / "words.ctm"), read_ctm(swahili / "meanings.ctm")
+    assert meant.keys() == spoken.keys() == read_scp(swahili / "wav.scp").keys()
+    thing = scenes["train"]["train_00000"].things[0]  # the first caption names everything
+    noun = say_in(BABEL.languages["sw"], scenes["train"]["train_00000"]).things[0].name
+    (place,) = (w for w in spoken["train_00000_sw_0"] if w.text == noun)
+    assert Word(thing.name, place.start, place.end) in meant["train_00000_sw_0"]
+    english = read_ctm(tmp_path / "data/mini_babel_train_en/meanings.ctm")
+    assert english == read_ctm(tmp_path / "data/mini_babel_train_en/words.ctm")
     table = (tmp_path / "mini/captions.tsv").read_text(encoding="utf-8").splitlines()
     assert table[0].split("\t") == ["utterance", "image", "voice", "caption", "language", "english"]
     row = next(caption for caption in captions["train"] if caption.language == "es")

@@ -32,6 +32,7 @@ def corpus(tmp_path: Path) -> Path:
         utt2num_samples="a_1 16000/a_2 8000/b_1 32000/b_2 1600",
         image__scp="a a.png/b b.png",
         words__ctm="a_1 1 0.0 0.5 one/a_1 1 0.5 0.5 dog/b_1 1 0 1 one",
+        meanings__ctm="a_1 1 0.5 0.5 dog/b_1 1 0 1 one",
     )
 
 
@@ -54,6 +55,7 @@ def test_fix_removes_captions_without_picture_and_unused_pictures(corpus: Path) 
         "1 0.0 0.5 one",
         "1 0.5 0.5 dog",
     ]
+    assert [value for _, value in read_lines(corpus / "meanings.ctm")] == ["1 0.5 0.5 dog"]
 
 
 def test_fix_refuses_to_leave_nothing(corpus: Path) -> None:

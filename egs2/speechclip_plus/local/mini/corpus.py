@@ -17,6 +17,7 @@ from local.shared.sets import tables_of, write_set
 from local.shared.spoken_captions import SPLITS
 from PIL import Image
 
+from espnet_plugin.data.alignments import MEANINGS_CTM, WORDS_CTM
 from espnet_plugin.data.hard_negatives import (
     HARD_NEGATIVES,
     HardNegative,
@@ -29,7 +30,7 @@ from espnet_plugin.utils.progress import progress
 from .acoustics import draw_room
 from .config import MiniConfig, random_stream
 from .images import Painter
-from .languages import tell
+from .languages import english_of, tell
 from .scenes import Scene, draw_caption, draw_splits, say_twice, says_twice, sibling_kinds
 from .speech import VoicedCaption, speak_block
 
@@ -193,7 +194,10 @@ def write_lists(
     data_dir: Path,
     name: str,
 ) -> None:
-    """Write ``captions.tsv``, ``words.ctm`` and ``data_dir/<name>_<set>`` for every set."""
+    """Write ``captions.tsv``, ``words.ctm`` and ``data_dir/<name>_<set>`` for every set.
+
+    A world of several languages gets ``meanings.ctm``, too: the times of English words' meanings.
+    """
     columns = 6 if config.world.languages else 4
     header = ("utterance", "image", "voice", "caption", "language", "english")
     fields = ("utterance_id", "image_id", "voice", "text", "language", "english")[:columns]
@@ -201,7 +205,11 @@ def write_lists(
     for members in captions.values():
         rows += ["\t".join(getattr(c, field) for field in fields) for c in members]
     write_text(root / "captions.tsv", "\n".join(rows) + "\n")
-    write_text(root / "words.ctm", _ctm(sorted(words), words))
+    alignments = {WORDS_CTM: words}
+    if config.world.languages:
+        alignments[MEANINGS_CTM] = meanings(config, captions, words)
+    for file, spans in alignments.items():
+        write_text(root / file, _ctm(sorted(spans), spans))
     sets = dict(captions)
     for part, members in captions.items():
         for language in sorted({c.language for c in members} - {""}):
@@ -210,9 +218,29 @@ def write_lists(
         directory = data_dir / f"{name}_{part}"
         write_set(directory, tables_of(_as_on_disk(c, part, root) for c in members))
         ids = sorted(caption.utterance_id for caption in members)
-        write_text(directory / "words.ctm", _ctm(ids, words))
+        for file, spans in alignments.items():
+            write_text(directory / file, _ctm(ids, spans))
         negatives = hard_negatives(config, part, list(scenes.get(part, ())))
         write_hard_negatives(directory / HARD_NEGATIVES, negatives)
+
+
+def meanings(
+    config: MiniConfig,
+    captions: dict[str, list[VoicedCaption]],
+    words: dict[str, list[tuple[str, float, float]]],
+) -> dict[str, list[tuple[str, float, float]]]:
+    """Return the English words that spoken words mean, with these words' times, by utterance.
+
+    Words without an English content word are left out; English words mean themselves.
+    """
+    lexicons = {name: english_of(language) for name, language in config.world.languages.items()}
+    found = {}
+    for caption in (c for members in captions.values() for c in members):
+        spoken, lexicon = words[caption.utterance_id], lexicons.get(caption.language)
+        if lexicon is not None:
+            spoken = [(lexicon[w], start, end) for w, start, end in spoken if w in lexicon]
+        found[caption.utterance_id] = spoken
+    return found
 
 
 def _as_on_disk(caption: VoicedCaption, split: str, root: Path) -> spoken_captions.SpokenCaption:

@@ -66,6 +66,21 @@ def say_in(language: Language, scene: Scene) -> Scene:
     return dataclasses.replace(scene, things=tuple(_say_thing(language, t) for t in scene.things))
 
 
+def english_of(language: Language) -> dict[str, str]:
+    """The English content word that each content word of a language means.
+
+    A colour that is said in two words ("wa bluu") is its second one; the first agrees with the
+    noun and is said in other phrases too.
+    """
+    nouns = {noun: name for kind in language.nouns.values() for name, noun in kind.items()}
+    colours = {
+        said.format(**words).split()[-1]: colour
+        for colour, said in language.colours.items()
+        for words in language.words.values()
+    }
+    return {**nouns, **colours, **language.meanings}
+
+
 def _say_thing(language: Language, thing: Thing) -> SaidThing:
     kind = next(kind for kind, nouns in language.nouns.items() if thing.name in nouns)
     words = language.words[kind]

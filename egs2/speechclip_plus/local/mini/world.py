@@ -51,6 +51,7 @@ class Language:
         words: Kind of noun (gender, noun class) → words and endings that agree with it.
         nouns: Kind → object → its name.
         colours: Colour → how it is said; ``{o}`` is what ``words`` has for the noun's kind.
+        meanings: Other words → the English content word that each means.
         place_phrases, relations, one_thing, two_things: As in ``World``, member by member in
             translation; captions also have ``{one.words[a]}``, what agrees with the first thing.
     """
@@ -58,6 +59,7 @@ class Language:
     words: Mapping[str, Mapping[str, str]]
     nouns: Mapping[str, Mapping[str, str]]
     colours: Mapping[str, str]
+    meanings: Mapping[str, str]
     place_phrases: Mapping[str, Words]
     relations: Mapping[str, Sequence[Words]]
     one_thing: Words
