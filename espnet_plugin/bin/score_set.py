@@ -11,9 +11,11 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_plugin.data.alignments import WORDS_CTM
 from espnet_plugin.data.inference_set import read_inference_set
+from espnet_plugin.data.spoken import read_spoken
 from espnet_plugin.evaluation.report.tables import (
+    detection_table,
+    keyword_language_table,
     keyword_table,
     language_table,
     retrieval_tables,
@@ -50,10 +52,12 @@ def main(cmd: Sequence[str] | None = None) -> None:
     if "languages" in report:
         tables.append(language_table(report["languages"]))
     if read_inference_set(args.inference_dir).captioned_keywords:
-        ctm = args.data_dir / WORDS_CTM if args.data_dir else None
-        found = ctm if ctm and ctm.exists() else None
-        scores = score_keywords_directory(args.inference_dir, words_ctm=found)
+        scores = score_keywords_directory(args.inference_dir, spoken=read_spoken(args.data_dir))
         tables.append(keyword_table(scores, scores.get("intervals", {})))
+        if "languages" in scores:
+            tables.append(keyword_language_table(scores["languages"]))
+        if scores["detection"]:
+            tables.append(detection_table(scores["detection"]))
     shown = (table.markdown() for table in tables)
     print(f"{Path(args.inference_dir).absolute().name}:", *shown, sep="\n\n")
 

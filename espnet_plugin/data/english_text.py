@@ -1,6 +1,6 @@
-"""Any English text that tells which words there are and how often: sentences, or a list of words.
+"""Any English text that says which words there are and how often: sentences, or a list of words.
 
-It stands in for captions where nobody wrote down what a corpus says.
+It replaces captions where nobody wrote down what is said in a corpus.
 """
 
 from __future__ import annotations

@@ -7,8 +7,10 @@ absent when the model has no such branch. ``keywords.jsonl`` holds the cascaded 
 ``transcripts.npy`` (utterances, dim), ``transcripts`` and ``transcripts.json`` are there when a
 speech recogniser's output was embedded, as a baseline. ``frame_seconds.txt`` holds the time from
 one frame of the speech encoder to the next, ``layer_weights.npy`` the softmax weights of its
-layers. ``hard_negatives.tsv`` is a copy of the data directory's. ``set_outputs.py`` writes all
-this, ``utterances.txt`` last: a directory that has it is complete.
+layers. ``subwords.npy`` (sub-words, dim) has CLIP's embedding of each text that is one of the
+keywords' sub-words, in the order of ``subwords.txt``. ``hard_negatives.tsv`` is a copy of the data
+directory's. ``set_outputs.py`` writes all this, ``utterances.txt`` last: a directory that has it is
+complete.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ TEXT, TRANSCRIPT_EMBEDDINGS = "text.npy", "transcripts.npy"
 KEYWORDS = "keywords.jsonl"
 FRAME_SECONDS = "frame_seconds.txt"
 LAYER_WEIGHTS = "layer_weights.npy"
+SUBWORDS, SUBWORD_EMBEDDINGS = "subwords.txt", "subwords.npy"
 TRANSCRIPTS, TRANSCRIPT_FACTS = "transcripts", "transcripts.json"
 
 
@@ -76,6 +79,22 @@ class InferenceSet:
         """The keywords if there are captions to compare them with; empty otherwise."""
         captioned = self.keywords and self.keywords[0].caption_ids is not None
         return self.keywords if captioned else []
+
+    @cached_property
+    def subwords(self) -> dict[int, np.ndarray]:
+        """CLIP's embedding of each sub-word that is a keyword, by token id, (dim,).
+
+        Empty without keywords or captions.
+
+        Raises:
+            ValueError: Ids and rows do not match.
+        """
+        path = self.directory / SUBWORD_EMBEDDINGS
+        if not path.exists():
+            return {}
+        ids = [int(token_id) for token_id in read_scp(self.directory / SUBWORDS)]
+        rows = read_embeddings(path, len(ids), SUBWORDS)
+        return dict(zip(ids, rows, strict=True))
 
     @cached_property
     def hard_negatives(self) -> list[HardNegative]:

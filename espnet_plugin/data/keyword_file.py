@@ -23,6 +23,7 @@ class Keyword:
         start: Second at which its segment starts, or None if the extractor has no segments (cls).
         end: Second at which its segment ends, or None if the extractor has no segments.
         score: Cosine of the keyword and the sub-word's embedding, or None in files without scores.
+        top_scores: Cosine of the keyword and each of ``top``; empty in files without them.
     """
 
     token_id: int
@@ -31,6 +32,7 @@ class Keyword:
     start: float | None = None
     end: float | None = None
     score: float | None = None
+    top_scores: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

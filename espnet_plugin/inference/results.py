@@ -112,7 +112,7 @@ def _keywords(model: SpeechCLIPModel, output: SpeechOutput) -> list[tuple[Keywor
     ranked = similarities.scatter(2, chosen[..., None], torch.inf)
     best = ranked.topk(min(NEAREST, allowed), dim=-1).indices
     nearest = ids[best.cpu()].tolist()  # (batch, slots, nearest)
-    scores = similarities.gather(2, chosen[..., None])[..., 0].tolist()  # (batch, slots)
+    scores = similarities.gather(2, best).tolist()  # (batch, slots, nearest)
     seconds, cif = frame_seconds(model), keywords.cif
     starts = cif.starts.tolist() if cif is not None else None
     ends = cif.ends.tolist() if cif is not None else None
@@ -121,8 +121,9 @@ def _keywords(model: SpeechCLIPModel, output: SpeechOutput) -> list[tuple[Keywor
             Keyword(
                 token_id=nearest[row][slot][0],
                 token=model.clip.token_text(nearest[row][slot][0]),
-                score=scores[row][slot],
+                score=scores[row][slot][0],
                 top=tuple(nearest[row][slot]),
+                top_scores=tuple(scores[row][slot]),
                 start=starts[row][slot] * seconds if starts else None,
                 end=ends[row][slot] * seconds if ends else None,
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from espnet_plugin.data.keyword_file import Keyword
+from espnet_plugin.data.spoken import is_english
 from espnet_plugin.data.words import joined, without_doubtful
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def translation_note(languages: Collection[str]) -> str | None:
     Args:
         languages: Languages of the model's training speech, as its corpus (``utt2lang``) has them.
     """
-    if all(re.fullmatch(r"en|eng|english|en[-_].*", name.lower()) for name in languages):
+    if all(map(is_english, languages)):
         return None
     return (
         f"This model learned from speech in {', '.join(languages)}. For speech that is not "

@@ -55,6 +55,20 @@ R@1 and R@10 are the shares of spoken captions whose image is first, or among th
 {images} images ({system}). The teacher reads the captions instead. "Words right" is the share of
 content keywords that were said, "words found" that of content words that became keywords, and
 "repeats" that of keywords that repeat another one."""
+_BY_LANGUAGE = {
+    "content words named": "content_word_recall",
+    "keywords right": "content_word_hit@1",
+    "repeated": "duplicate_rate",
+}
+_DETECTED = {
+    "P@10": "precision_at_10",
+    "EER": "equal_error_rate",
+    "AP": "average_precision",
+    "P@10 in place": "located_at_10",
+    "in place, where said": "oracle_location",
+    "in place, of the named": "located_precision",
+    "named in place, of the said": "located_recall",
+}
 SPARSE = -1 / 3  # over-segmentation: two boundaries where words have three
 _SEGMENTATION = (
     ("boundaries", "word boundaries found, within {:.0f} ms"),
@@ -143,6 +157,38 @@ def keyword_table(keywords: Mapping, intervals: Mapping) -> Table:
     return Table(tuple(header), tuple(rows), text_columns=(0, 2))
 
 
+def keyword_language_table(languages: Mapping) -> Table:
+    """Keyword rates in % by the language that is spoken, and those of reported keywords."""
+    paths = {title: (measure,) for title, measure in _BY_LANGUAGE.items()}
+    paths |= {f"{title}, reported": ("reported", m) for title, m in _BY_LANGUAGE.items()}
+    paths["centre on what is meant"] = ("localization", "centre")
+    paths["boundary F, 50 ms"] = ("boundaries", "f_score")
+    rows = [
+        (
+            language,
+            str(scores["utterances"]),
+            *(_percent_or_dash(look_up(scores, path)) for path in paths.values()),
+        )
+        for language, scores in languages.items()
+    ]
+    return Table(("language", "utterances", *paths), tuple(rows))
+
+
+def detection_table(detection: Mapping) -> Table:
+    """Detection and localisation of given words in %, by language and what asks for them."""
+    rows = [
+        (
+            language,
+            way,
+            str(found["words"]),
+            *(_percent_or_dash(found[measure]) for measure in _DETECTED.values()),
+        )
+        for language, ways in detection.items()
+        for way, found in ways.items()
+    ]
+    return Table(("spoken", "asked by", "words", *_DETECTED), tuple(rows), text_columns=(0, 1))
+
+
 def _rate_rows(keywords: Mapping, intervals: Mapping) -> list[tuple[str, ...]]:
     rows = [
         (f"`{name}`", _percent(keywords[name], intervals.get(name)), meaning)
@@ -217,7 +263,7 @@ def comparison_table(models: Sequence[Mapping]) -> tuple[Table, str]:
     rows = []
     for name, values in found:
         cells = (values.get(measure) for measure in _COMPARED_COLUMNS.values())
-        rows.append((name, *("–" if cell is None else _percent(cell) for cell in cells)))
+        rows.append((name, *map(_percent_or_dash, cells)))
     table = Table(("in %", *_COMPARED_COLUMNS), tuple(rows))
     return table, _COMPARED.format(system=SYSTEMS[system], images=models[0]["images"])
 
@@ -264,6 +310,10 @@ def _percent(value: float, interval: Sequence[float] | None = None) -> str:
     if not interval or interval[0] is None:
         return text
     return f"{text} ({100 * interval[0]:.1f}–{100 * interval[1]:.1f})"
+
+
+def _percent_or_dash(value: float | None) -> str:
+    return "–" if value is None or math.isnan(value) else _percent(value)
 
 
 def short_name(system: str) -> str:

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import yaml
 
-from espnet_plugin.data.alignments import WORDS_CTM
 from espnet_plugin.data.hard_negatives import HARD_NEGATIVES
 from espnet_plugin.data.inference_set import InferenceSet, read_inference_set
 from espnet_plugin.data.scp import DataError
+from espnet_plugin.data.spoken import read_spoken
 from espnet_plugin.evaluation.scores.files import look_up, write_json
 from espnet_plugin.evaluation.scores.keyword_scores import score_keywords_directory
 from espnet_plugin.evaluation.scores.retrieval import (
@@ -89,12 +89,13 @@ def _add_keyword_scores(
     scores: dict, data: InferenceSet, dev: Path | None, data_dir: Path | None
 ) -> None:
     chosen_on = read_inference_set(dev).captioned_keywords if dev is not None else ()
-    ctm = data_dir / WORDS_CTM if data_dir and (data_dir / WORDS_CTM).exists() else None
     try:
-        keywords = score_keywords_directory(data.directory, words_ctm=ctm, chosen_on=chosen_on)
+        spoken = read_spoken(data_dir)
+        keywords = score_keywords_directory(data.directory, spoken=spoken, chosen_on=chosen_on)
     except DataError as error:
         logging.warning(f"keywords are scored without their places: {error}")
-        keywords = score_keywords_directory(data.directory, chosen_on=chosen_on)
+        spoken = read_spoken(data_dir, times=False)
+        keywords = score_keywords_directory(data.directory, spoken=spoken, chosen_on=chosen_on)
     scores.setdefault("intervals", {})["keywords"] = keywords.pop("intervals", {})
     scores["keywords"] = keywords
 

@@ -8,10 +8,24 @@ from pathlib import Path
 
 import numpy as np
 
-from espnet_plugin.data.alignments import AlignmentError, Word, read_ctm
-from espnet_plugin.data.inference_set import KEYWORDS, UTT2IMAGE, read_inference_set
+from espnet_plugin.data.alignments import AlignmentError
+from espnet_plugin.data.inference_set import (
+    KEYWORDS,
+    UTT2IMAGE,
+    InferenceSet,
+    read_inference_set,
+)
 from espnet_plugin.data.keyword_file import UtteranceKeywords
 from espnet_plugin.data.scp import write_scp
+from espnet_plugin.data.spoken import Spoken
+from espnet_plugin.evaluation.detection import (
+    answers_to_images,
+    answers_to_text,
+    given_words,
+    image_queries,
+    right_places,
+    score_detection,
+)
 from espnet_plugin.evaluation.keyword_rates import best_min_score, keyword_values, keywords_above
 from espnet_plugin.evaluation.scores.files import write_json
 from espnet_plugin.evaluation.segmentation import (
@@ -33,7 +47,7 @@ FIELD_TOLERANCE = 0.02  # seconds, of boundaries and tokens in vqwordseg's table
 def score_keywords_directory(
     directory: str | Path,
     *,
-    words_ctm: str | Path | None = None,
+    spoken: Spoken | None = None,
     chosen_on: Sequence[UtteranceKeywords] = (),
 ) -> dict:
     """Scores the keywords of one set and writes ``scoring/keywords.json``.
@@ -42,14 +56,14 @@ def score_keywords_directory(
 
     Args:
         directory: The set's inference directory.
-        words_ctm: Word alignments.
+        spoken: What its data directory knows of the speech; None: nothing.
         chosen_on: The development set's, which decide which keywords are ``reported``.
     """
     directory, data = Path(directory), read_inference_set(directory)
+    spoken = spoken or Spoken()
     utterances = data.captioned_keywords
     if not utterances:
         raise ValueError(f"{directory / KEYWORDS}: no keywords with captions; infer with --text")
-    words = None if words_ctm is None else read_ctm(words_ctm)
     unit_of = dict(zip(data.utterances, data.units(data.image_of).tolist(), strict=True))
     if unknown := [u.utterance for u in utterances if u.utterance not in unit_of]:
         raise ValueError(
@@ -57,14 +71,19 @@ def score_keywords_directory(
             f"{len(unknown)}, the first is {unknown[0]}"
         )
     texts = clip_tokenizer().decoder
-    scores = keyword_scores(utterances, texts, image_of=unit_of, words=words)
+    scores = keyword_scores(utterances, texts, image_of=unit_of, spoken=spoken)
+    least = -1.0
     if chosen_on:
         least = best_min_score(chosen_on, texts)
         above = keyword_values(keywords_above(least, utterances), texts)
         scores["reported"] = {"min_score": least, **_means(above)}
+    scores["detection"] = detection_scores(data, texts, spoken, min_score=least)
+    if foreign := spoken.foreign(unit_of):
+        scores["translated"] = len(foreign)
+        scores["languages"] = language_scores(utterances, texts, spoken, min_score=least)
     (directory / BOUNDARY_SCORES).unlink(missing_ok=True)
-    if words is not None and "boundaries" in scores:
-        found = f_values(count_places(utterances, words, inner_boundaries, TOLERANCE))
+    if spoken.words is not None and "boundaries" in scores:
+        found = f_values(count_places(utterances, spoken.words, inner_boundaries, TOLERANCE))
         names = (utterance.utterance for utterance in utterances)
         write_scp(directory / BOUNDARY_SCORES, dict(zip(names, found, strict=True)))
     write_json(directory / KEYWORD_SCORES, scores)
@@ -83,7 +102,7 @@ def keyword_scores(
     texts: Mapping[int, str],
     *,
     image_of: Mapping[str, str] | None = None,
-    words: Mapping[str, Sequence[Word]] | None = None,
+    spoken: Spoken | None = None,
 ) -> dict:
     """Scores keywords, and their places where word alignments are given.
 
@@ -91,7 +110,7 @@ def keyword_scores(
         utterances: What ``read_keywords`` returns.
         texts: Text of every token id that occurs.
         image_of: Image of each utterance, the unit of the bootstrap; by default the utterance.
-        words: Word alignment of each utterance.
+        spoken: What is known of the speech; None: nothing.
 
     Returns:
         Means of ``keyword_values``, and ``left_out``, ``intervals``, ``localization``,
@@ -107,17 +126,112 @@ def keyword_scores(
     result: dict = _means(values)
     result |= {"utterances": len(utterances), "left_out": left_out}
     result["intervals"] = {name: bootstrap_mean(column, units) for name, column in values.items()}
-    if words is not None and any(k.start is not None for u in utterances for k in u.keywords):
-        if not any(u.utterance in words for u in utterances):
-            raise AlignmentError(
-                "no utterance of the alignment is in keywords.jsonl: do ids match?"
+    return result | place_scores(utterances, texts, spoken or Spoken())
+
+
+def place_scores(
+    utterances: Sequence[UtteranceKeywords], texts: Mapping[int, str], spoken: Spoken
+) -> dict:
+    """Scores where keywords are; nothing without alignments or times.
+
+    Boundaries are those of the spoken words, in any language. A keyword is English, so it is
+    located by what means it.
+
+    Raises:
+        AlignmentError: No utterance has an alignment.
+    """
+    words = spoken.words
+    if words is None or all(k.start is None for u in utterances for k in u.keywords):
+        return {}
+    if not any(u.utterance in words for u in utterances):
+        raise AlignmentError("no utterance of the alignment is in keywords.jsonl: do ids match?")
+    located = score_localization(utterances, spoken.english or {}, texts)
+    result: dict = {"localization": dataclasses.asdict(located)}
+    for name, places, within in (
+        ("boundaries", inner_boundaries, TOLERANCE),
+        ("boundaries_20ms", inner_boundaries, FIELD_TOLERANCE),
+        ("tokens_20ms", sorted, FIELD_TOLERANCE),
+    ):
+        found = score_segmentation(count_places(utterances, words, places, within), within)
+        result[name] = dataclasses.asdict(found)
+    return result
+
+
+def language_scores(
+    utterances: Sequence[UtteranceKeywords],
+    texts: Mapping[int, str],
+    spoken: Spoken,
+    *,
+    min_score: float,
+) -> dict[str, dict]:
+    """``<language>.<measure>``: means of ``keyword_values``, and the scores of places.
+
+    ``<language>.reported`` has the means for the keywords of at least ``min_score``.
+    """
+    groups: dict[str, list[UtteranceKeywords]] = {}
+    for utterance in utterances:
+        groups.setdefault(spoken.language_of.get(utterance.utterance, ""), []).append(utterance)
+    return {
+        language: {
+            "utterances": len(group),
+            **_means(keyword_values(group, texts)),
+            "reported": _means(keyword_values(keywords_above(min_score, group), texts)),
+            **_places_if_aligned(group, texts, spoken),
+        }
+        for language, group in sorted(groups.items())
+    }
+
+
+def _places_if_aligned(
+    utterances: Sequence[UtteranceKeywords], texts: Mapping[int, str], spoken: Spoken
+) -> dict:
+    aligned = any(utterance.utterance in (spoken.words or {}) for utterance in utterances)
+    return place_scores(utterances, texts, spoken) if aligned else {}
+
+
+def detection_scores(
+    data: InferenceSet, texts: Mapping[int, str], spoken: Spoken, *, min_score: float
+) -> dict[str, dict]:
+    """``<language or all>.<text or image>.<measure>`` of given words; see ``DetectionScores``.
+
+    Args:
+        data: A set with keywords and captions.
+        texts: Text of every token id that occurs.
+        spoken: What is known of the speech.
+        min_score: Least score of a keyword that is named.
+    """
+    utterances = data.captioned_keywords
+    names = [utterance.utterance for utterance in utterances]
+    words = given_words(utterances, texts)
+    if not words.ids:
+        return {}
+    asked = {"text": answers_to_text(utterances, list(words.ids.values()), min_score=min_score)}
+    if data.subwords and data.images:
+        image_of = dict(zip(data.utterances, data.image_of, strict=True))
+        queries, searched = image_queries(
+            words.present,
+            [image_of[name] for name in names],
+            dict(zip(data.images, np.asarray(data.image), strict=True)),
+        )
+        asked["image"] = answers_to_images(utterances, data.subwords, queries, searched)
+    groups = {"all": np.ones(len(names), dtype=bool)}
+    for language in sorted({spoken.language_of.get(name, "") for name in names} - {""}):
+        groups[language] = np.array([spoken.language_of.get(n) == language for n in names])
+    if len(groups) == 2:  # one language is all
+        del groups["all"]
+    aligned = np.array([name in (spoken.english or {}) for name in names])
+    result: dict[str, dict] = {}
+    for way, answers in asked.items():
+        right = None
+        if spoken.english is not None and not np.isnan(answers.places).all():
+            right = right_places(words.ids, names, answers.places, spoken.english)
+        for group, chosen in groups.items():
+            found = score_detection(
+                answers.of(chosen),
+                words.present[:, chosen],
+                None if right is None or not aligned[chosen].any() else right[:, chosen],
+                aligned[chosen],
             )
-        result["localization"] = dataclasses.asdict(score_localization(utterances, words, texts))
-        for name, places, within in (
-            ("boundaries", inner_boundaries, TOLERANCE),
-            ("boundaries_20ms", inner_boundaries, FIELD_TOLERANCE),
-            ("tokens_20ms", sorted, FIELD_TOLERANCE),
-        ):
-            found = score_segmentation(count_places(utterances, words, places, within), within)
-            result[name] = dataclasses.asdict(found)
+            if found is not None:
+                result.setdefault(group, {})[way] = dataclasses.asdict(found)
     return result

@@ -59,9 +59,21 @@ def test_keywords_have_times_captions_and_weights(whole: Path, tiny_corpus) -> N
     assert first.keywords
     for keyword in first.keywords:
         assert keyword.top[0] == keyword.token_id and len(keyword.top) == 5
+        assert keyword.top_scores[0] == keyword.score and len(keyword.top_scores) == 5
+        assert sorted(keyword.top_scores, reverse=True) == list(keyword.top_scores)
         assert 0 <= keyword.start < keyword.end <= 0.2
     raw = json.loads((whole / "keywords.jsonl").read_text().splitlines()[0])
     assert all(len(str(alpha)) <= 7 for alpha in raw["alphas"])
+
+
+def test_each_named_subword_has_the_embedding_of_a_text(whole: Path, trained: Path) -> None:
+    found = read_inference_set(whole)
+    named = {k.token_id for u in found.keywords for k in u.keywords}
+    assert found.subwords.keys() == named
+    clip = SpeechCLIPInference(trained / "config.yaml", trained / MODEL).model.clip
+    for token_id in named:
+        (expected,) = clip.encode_tokens([[token_id]]).numpy()
+        assert np.abs(found.subwords[token_id] - expected).max() < 1e-5
 
 
 def test_an_utterance_alone_gives_the_same(whole: Path, tiny_corpus, trained: Path) -> None:
@@ -80,9 +92,10 @@ def test_jobs_merge_to_the_whole(whole: Path, tiny_corpus, trained: Path, tmp_pa
         options = arguments(tiny_corpus, trained, Path(part), "--part", f"{part[-1]}/2")
         speechclip_inference.main(options)
     speechclip_inference.main(["--merge", *parts, "--output_dir", str(tmp_path / "merged")])
-    for name in ("utterances.txt", "images.txt", "utt2image"):
+    for name in ("utterances.txt", "images.txt", "utt2image", "subwords.txt"):
         assert (tmp_path / "merged" / name).read_text() == (whole / name).read_text()
-    for name in ("speech_parallel.npy", "speech_cascaded.npy", "text.npy", "image.npy"):
+    arrays = ("speech_parallel.npy", "speech_cascaded.npy", "text.npy", "image.npy", "subwords.npy")
+    for name in arrays:
         merged, expected = np.load(tmp_path / "merged" / name), np.load(whole / name)
         assert np.abs(merged - expected).max() < 1e-5
     merged, expected = (read_keywords(p / "keywords.jsonl") for p in (tmp_path / "merged", whole))

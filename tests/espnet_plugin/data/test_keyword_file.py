@@ -63,17 +63,18 @@ def test_keywords_of_an_unwritten_language_have_no_caption(tmp_path):
 
 def test_what_is_written_is_read_with_four_digits(tmp_path):
     path = tmp_path / "keywords.jsonl"
-    heard = Keyword(3, "dog</w>", (3, 4), 0.123456, 0.5, 0.98765)
+    heard = Keyword(3, "dog</w>", (3, 4), 0.123456, 0.5, 0.98765, (0.98765, 0.5))
     spoken = UtteranceKeywords("ü", "dog", (3,), (heard,), 1.00004, (0.1, 0.900049), (1,))
     silent = UtteranceKeywords("v", "", (), ())
     write_keywords(path, [spoken, silent])
     first = (
         '{"utt": "ü", "caption": "dog", "caption_ids": [3], "keywords": [{"token_id": 3, '
         '"token": "dog</w>", "top": [3, 4], "start": 0.1235, "end": 0.5, '
-        '"score": 0.9877}], "seconds": 1.0, "alphas": [0.1, 0.9], "fired": [1]}\n'
+        '"score": 0.9877, "top_scores": [0.9877, 0.5]}], "seconds": 1.0, '
+        '"alphas": [0.1, 0.9], "fired": [1]}\n'
     )
     assert path.read_text(encoding="utf-8").startswith(first)
-    rounded = Keyword(3, "dog</w>", (3, 4), 0.1235, 0.5, 0.9877)
+    rounded = Keyword(3, "dog</w>", (3, 4), 0.1235, 0.5, 0.9877, (0.9877, 0.5))
     assert read_keywords(path) == [
         UtteranceKeywords("ü", "dog", (3,), (rounded,), 1.0, (0.1, 0.9), (1,)),
         silent,

@@ -128,6 +128,23 @@ def test_damaged_alignments_and_recordings_do_not_stop_the_report(inference_dir,
     assert "## Figures" not in (inference_dir / "RESULTS.md").read_text()
 
 
+def test_both_reports_say_which_texts_are_translations(inference_dir, tmp_path):
+    utterances = (inference_dir / "test" / "utterances.txt").read_text().split()
+    languages = [f"{u} {'en' if n else 'sw'}\n" for n, u in enumerate(utterances)]
+    (tmp_path / "utt2lang").write_text("".join(languages))
+    write_results(inference_dir, data_dir=tmp_path, figures=False)
+    page = (inference_dir / "RESULTS.md").read_text()
+    report = (inference_dir / "report.html").read_text()
+    for text in (page, report):
+        assert "The speech of 1 utterance of the 12 is not English." in text
+        assert "Keywords by language" in text
+    assert "| sw | 1 | 25.0 | " in page and '<td class="number">25.0</td>' in report
+    (tmp_path / "utt2lang").unlink()
+    write_results(inference_dir, data_dir=tmp_path, figures=False)
+    assert "is not English" not in (inference_dir / "RESULTS.md").read_text()
+    assert "by language" not in (inference_dir / "report.html").read_text()
+
+
 @pytest.mark.slow
 def test_all_figures(inference_dir, tmp_path):
     pytest.importorskip("matplotlib")

@@ -1,0 +1,70 @@
+"""What a data directory knows of its speech: languages, words with times, their English meanings.
+
+``text`` is what CLIP reads, so it is English. For speech of another language it is a translation.
+Its words are not those of the speech, and their order may be another.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from espnet_plugin.data.alignments import MEANINGS_CTM, WORDS_CTM, Word, read_ctm
+from espnet_plugin.data.scp import read_scp
+
+UTT2LANG = "utt2lang"
+
+
+def is_english(language: str) -> bool:
+    """Whether a corpus's name of a language means English, such as ``en``, ``eng``, ``en-us``."""
+    return re.fullmatch(r"en|eng|english|en[-_].*", language.casefold()) is not None
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """The speech of a set's utterances.
+
+    Attributes:
+        language_of: Language of each utterance; empty if nobody noted it, which counts as English.
+        words: Words as they are spoken, with their times; None without alignments.
+        english: English words, with the times of what means them; None likewise.
+    """
+
+    language_of: Mapping[str, str] = field(default_factory=dict)
+    words: Mapping[str, Sequence[Word]] | None = None
+    english: Mapping[str, Sequence[Word]] | None = None
+
+    def foreign(self, utterances: Collection[str]) -> dict[str, str]:
+        """Language of each of these utterances that is not spoken in English."""
+        return {
+            utterance: self.language_of[utterance]
+            for utterance in utterances
+            if utterance in self.language_of and not is_english(self.language_of[utterance])
+        }
+
+
+def read_spoken(directory: Path | None, *, times: bool = True) -> Spoken:
+    """Reads what a data directory has of ``utt2lang``, ``words.ctm`` and ``meanings.ctm``.
+
+    Without ``meanings.ctm``, words of English speech mean themselves, and those of other speech
+    mean nothing that is known: a word that is spelled alike need not mean the same.
+
+    Args:
+        directory: Data directory; None: nothing is known.
+        times: False leaves out both alignments.
+
+    Raises:
+        DataError: A file is damaged.
+    """
+    if directory is None:
+        return Spoken()
+    names = directory / UTT2LANG
+    language_of = read_scp(names) if names.exists() else {}
+    found = [directory / name for name in (WORDS_CTM, MEANINGS_CTM)]
+    words, english = (read_ctm(p) if times and p.exists() else None for p in found)
+    if english is None and words is not None:
+        foreign = Spoken(language_of).foreign(words)
+        english = {name: found for name, found in words.items() if name not in foreign}
+    return Spoken(language_of, words, english)

@@ -1,0 +1,35 @@
+"""Languages of a set's speech, and what its words mean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from espnet_plugin.data.alignments import Word
+from espnet_plugin.data.spoken import Spoken, is_english, read_spoken
+
+
+@pytest.mark.parametrize("name", ["en", "EN", "eng", "English", "en-us", "en_GB"])
+def test_names_of_english(name: str) -> None:
+    assert is_english(name)
+
+
+@pytest.mark.parametrize("name", ["sw", "enm", "Hindi", "", "den"])
+def test_names_of_other_languages(name: str) -> None:
+    assert not is_english(name)
+
+
+def test_words_mean_themselves_in_english_alone(tmp_path: Path) -> None:
+    (tmp_path / "words.ctm").write_text("a 1 0 1 dog\nb 1 0 1 pizza\nc 1 0 1 cat\n")
+    unknown = read_spoken(tmp_path)
+    assert unknown.english == unknown.words and unknown.foreign("abc") == {}
+    (tmp_path / "utt2lang").write_text("a en\nb sw\nc en-us\n")
+    spoken = read_spoken(tmp_path)
+    assert spoken.foreign("abc") == {"b": "sw"}
+    assert spoken.english == {"a": [Word("dog", 0, 1)], "c": [Word("cat", 0, 1)]}
+    assert spoken.words["b"] == [Word("pizza", 0, 1)]
+    (tmp_path / "meanings.ctm").write_text("b 1 0 1 pizza\n")
+    assert read_spoken(tmp_path).english == {"b": [Word("pizza", 0, 1)]}
+    assert read_spoken(tmp_path, times=False) == Spoken(spoken.language_of)
+    assert read_spoken(None) == read_spoken(tmp_path / "empty") == Spoken()
