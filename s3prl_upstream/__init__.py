@@ -24,10 +24,10 @@ def speechclip_plus(
     refresh: bool = False,
     **options: Any,
 ) -> UpstreamExpert:
-    """Makes the upstream, as ``s3prl.hub`` and ``torch.hub`` do; arguments as UpstreamExpert.
+    """Makes the upstream, as ``s3prl.hub`` and ``torch.hub`` do, with UpstreamExpert's arguments.
 
     Raises:
-        ValueError: For ``trust_remote_code``, which ESPnet would read from a file (``extra_conf``).
+        ValueError: If ``trust_remote_code`` is given, which ESPnet would read from ``extra_conf``.
     """
     if "trust_remote_code" in options:
         raise ValueError(
@@ -43,7 +43,7 @@ def register(hub: ModuleType | None = None) -> None:
     """Adds the upstream to ``s3prl.hub`` of this process; a second call changes nothing.
 
     Args:
-        hub: The module to add it to; ``s3prl.hub`` by default.
+        hub: Module to add it to, by default ``s3prl.hub``.
 
     Raises:
         ImportError: If s3prl cannot be imported.

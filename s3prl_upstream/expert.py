@@ -32,7 +32,7 @@ TRAINED = 2**31  # updates after which every schedule of the model has ended
 
 
 def shortest_utterance(receptive_field: int, stride: int) -> int:
-    """Samples to which shorter utterances are padded with zeros.
+    """Number of samples to which shorter utterances are padded with zeros.
 
     s3prl.nn expects ceil(samples / stride) frames and refuses half of that or less. An encoder
     without padding gives up to d = ceil((receptive_field - 1) / stride) fewer. So d + 1 frames are
@@ -49,9 +49,9 @@ def continue_with_last_frame(states: Tensor, frames: Tensor, wanted: Tensor) -> 
     copy.
 
     Args:
-        states: (batch, frames, dim).
-        frames: Frames of each utterance, (batch,).
-        wanted: Frames of each utterance with the copies, (batch,).
+        states: States of the frames, (batch, frames, dim).
+        frames: Number of frames of each utterance, (batch,).
+        wanted: Number of frames of each utterance with the copies, (batch,).
 
     Returns:
         (batch, the longest of frames and wanted, dim).
@@ -80,12 +80,12 @@ class UpstreamExpert(nn.Module):
         ckpt: Exported model, ESPnet experiment or its checkpoint, packed model, or the name of a
             released model or of a repository on the Hugging Face hub.
         model_config: YAML file with any of the options below, for s3prl's ``-g``.
-        refresh: Download a hub model again.
-        trainable: False: frozen. True: the speech encoder and the trained block get gradients.
-            "block": only the trained block. The speech encoder always stays in evaluation mode.
+        refresh: Whether to download a hub model again.
+        trainable: What gets gradients: nothing (False), the speech encoder and the trained block
+            (True), or only the block ("block"). The encoder always stays in evaluation mode.
         outputs: More outputs of each utterance: "parallel" and "cascaded" embeddings, "keywords".
             CLIP's text tower is loaded for "cascaded" only, its image tower never.
-        trust_remote_code: See ``load_speechclip``.
+        trust_remote_code: Whether you trust the model's author, see ``load_speechclip``.
 
     Raises:
         FileNotFoundError: If there is no such model or configuration file.
@@ -125,7 +125,7 @@ class UpstreamExpert(nn.Module):
         self.set_trainable(trainable)
 
     def set_trainable(self, trainable: bool | str) -> None:
-        """Sets what gets gradients; see the class."""
+        """Sets what gets gradients, by one of the values that the class lists."""
         if not isinstance(trainable, bool) and trainable != "block":
             raise ValueError(f"trainable must be false, true or block, got {trainable!r}")
         self.trainable = trainable
@@ -149,16 +149,16 @@ class UpstreamExpert(nn.Module):
         return self
 
     def get_downsample_rates(self, key: str = "hidden_states") -> int:
-        """Samples per frame of every output."""
+        """Number of samples per frame of every output."""
         return int(self.model.speech_encoder.stride)
 
     def forward(self, wavs: Sequence[Tensor]) -> dict[str, Any]:
         """Encodes utterances.
 
         Args:
-            wavs: Mono at 16 kHz, floating point in [-1, 1] or 8 to 32-bit integers, (samples,)
-                each. An utterance shorter than ``min_samples`` (1040 with HuBERT) is padded with
-                zeros to that length.
+            wavs: Mono samples at 16 kHz, floating point in [-1, 1] or 8 to 32-bit integers,
+                (samples,) each. An utterance shorter than ``min_samples`` (1040 with HuBERT) is
+                padded with zeros to that length.
 
         Returns:
             ``hidden_states``: tuple of (batch, frames, dim); ``hidden_state_<i>`` each of them;

@@ -36,7 +36,7 @@ def patch_runner(*, device: str | None) -> None:
     """Prepares the patches for s3prl's runner; call it before you import the runner.
 
     Args:
-        device: The runner's ``--device``.
+        device: Value of the runner's ``--device``.
     """
     if device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the runner asks a GPU for its memory otherwise

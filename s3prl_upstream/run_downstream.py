@@ -47,7 +47,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
 
 
 def complete_arguments(arguments: Sequence[str]) -> list[str]:
-    """The arguments with our defaults."""
+    """Adds our defaults to the arguments."""
     given = _read(arguments)
     extra: list[str] = []
     config = CONF / f"{given.downstream}.yaml"
@@ -65,7 +65,7 @@ def check_arguments(given: argparse.Namespace) -> None:
     """Refuses arguments for which s3prl would end in a traceback.
 
     Args:
-        given: What ``get_parser`` reads.
+        given: Options that ``get_parser`` read.
 
     Raises:
         OSError: If a configuration, an experiment or a model is not there.

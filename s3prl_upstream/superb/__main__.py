@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 def read_data(path: Path) -> dict[str, dict[str, object]]:
-    """The ``-o`` options of each task.
+    """Reads the ``-o`` options of each task.
 
     Raises:
         ValueError: If the file has another form or names an unknown task.

@@ -31,14 +31,14 @@ def apply_effects_file(path: str | Path, effects: Sequence[Sequence[str]]) -> tu
 def apply_effects_tensor(
     samples: Tensor, rate: int, effects: Sequence[Sequence[str]]
 ) -> tuple[Tensor, int]:
-    """The sox effects that s3prl's tasks use: channels, rate, gain and silence.
+    """Applies the sox effects that s3prl's tasks use: channels, rate, gain and silence.
 
     ``silence 1 T L -1 T L`` cuts everything that stays below L percent of full scale for at least T
     seconds. sox decides sample by sample and keeps a little more around the speech, so its lengths
     differ slightly.
 
     Raises:
-        ValueError: For another effect.
+        ValueError: If another effect is asked for.
     """
     import torchaudio.functional
 

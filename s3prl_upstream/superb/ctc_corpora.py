@@ -24,7 +24,7 @@ class BucketedDataset(Dataset):
 
     Args:
         items: Path and token ids of each utterance.
-        bucket_size: Utterances per item.
+        bucket_size: Number of utterances per item.
 
     Raises:
         ValueError: If there are no items.
@@ -54,9 +54,9 @@ class LibriPhoneDataset(BucketedDataset):
 
     Args:
         split: Folders of LibriSpeech, e.g. train-clean-100.
-        tokenizer: s3prl's, of mode "word": one phone is a word.
-        bucket_size: See the base class.
-        path: LibriSpeech's root.
+        tokenizer: s3prl's tokenizer of mode "word", for which a phone is a word.
+        bucket_size: Number of utterances per item.
+        path: Root folder of LibriSpeech.
         lexicon: Files of lines ``WORD PHONE PHONE ...``; the first pronunciation counts.
     """
 
@@ -85,15 +85,15 @@ class LibriPhoneDataset(BucketedDataset):
 
 
 class SnipsDataset(BucketedDataset):
-    """Audio SNIPS: words and slots.
+    """Audio SNIPS, with words and slots.
 
     Args:
-        split: Folders, e.g. train.
-        tokenizer: s3prl's, of mode "character-slot".
-        bucket_size: See the base class.
-        path: Root with ``<split>/<Speaker>-....wav`` and ``all.iob.snips.txt``, whose lines are
-            ``id BOS words EOS<tab>O tags intent``.
-        corpus: ``<folder>_speakers``: names with which file names begin; all by default.
+        split: Folders of the corpus, e.g. train.
+        tokenizer: s3prl's tokenizer of mode "character-slot".
+        bucket_size: Number of utterances per item.
+        path: Root folder with ``<split>/<Speaker>-....wav`` and ``all.iob.snips.txt``, whose lines
+            are ``id BOS words EOS<tab>O tags intent``.
+        corpus: ``<folder>_speakers`` has the names with which file names begin; by default all.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class SnipsDataset(BucketedDataset):
 
 
 def read_lexicon(paths: Sequence[str]) -> dict[str, list[str]]:
-    """Phones, with stress, of each upper-case word.
+    """Reads the phones, with stress, of each upper-case word.
 
     Raises:
         FileNotFoundError: If a file is missing.
@@ -137,7 +137,7 @@ def read_lexicon(paths: Sequence[str]) -> dict[str, list[str]]:
 
 
 def librispeech_utterances(folder: Path) -> list[tuple[Path, list[str]]]:
-    """Audio file and upper-case words of each utterance below a folder of LibriSpeech.
+    """Finds audio file and upper-case words of each utterance below a folder of LibriSpeech.
 
     Raises:
         FileNotFoundError: If there is no such folder.
@@ -155,7 +155,7 @@ def librispeech_utterances(folder: Path) -> list[tuple[Path, list[str]]]:
 
 
 def read_snips(path: Path) -> dict[str, str]:
-    """Text and tags of each utterance, as s3prl's slot tokenizer takes them.
+    """Reads text and tags of each utterance, as s3prl's slot tokenizer takes them.
 
     Words become upper-case; tags lose a leading ``B-`` or ``I-``.
     """

@@ -28,9 +28,9 @@ class Upstream:
     """An upstream of s3prl.
 
     Attributes:
-        label: Row of the table.
-        name: In ``s3prl.hub``.
-        checkpoint: ``-k``.
+        label: Name of its row in the table.
+        name: Name in ``s3prl.hub``.
+        checkpoint: Value of the runner's option ``-k``, if there is one.
     """
 
     label: str
@@ -39,7 +39,7 @@ class Upstream:
 
     @classmethod
     def parse(cls, text: str) -> Upstream:
-        """From ``NAME``, ``NAME=CHECKPOINT`` or ``LABEL:NAME=CHECKPOINT``.
+        """Reads ``NAME``, ``NAME=CHECKPOINT`` or ``LABEL:NAME=CHECKPOINT``.
 
         Raises:
             ValueError: If it has another form.
@@ -58,11 +58,11 @@ class Settings:
     """Settings of all runs.
 
     Attributes:
-        directory: Folder of the experiments, ``<label>/<task>``.
-        steps: Updates; None: SUPERB's number.
-        seed: Of s3prl's runner.
-        device: cpu or cuda; None: a GPU where there is one.
-        workers: Processes that read data; None: as configured.
+        directory: Folder of the experiments, which are in ``<label>/<task>``.
+        steps: Number of updates, by default SUPERB's.
+        seed: Seed of s3prl's runner.
+        device: Device, cpu or cuda; by default a GPU where there is one.
+        workers: Number of processes that read data, by default the configured one.
     """
 
     directory: Path
@@ -75,16 +75,16 @@ class Settings:
 def run_task(
     task: Task, upstream: Upstream, data: Mapping[str, object], settings: Settings
 ) -> dict[str, float]:
-    """Scores of an upstream on a task; resumes where an earlier call stopped.
+    """Computes the scores of an upstream on a task; resumes where an earlier call stopped.
 
     Args:
-        task: The task.
-        upstream: The upstream.
-        data: ``-o`` options; they name the corpus, and may change others.
+        task: Task to train and evaluate.
+        upstream: Upstream to evaluate.
+        data: Options for ``-o``, which name the corpus and may change others.
         settings: Settings of all runs.
 
     Returns:
-        Metrics by name, in the units of SUPERB's table; the mean over folds.
+        The metrics by name, in the units of SUPERB's table, as means over folds.
 
     Raises:
         RunError: If training or evaluation fails.
@@ -168,7 +168,7 @@ def _overrides(task: Task, data: Mapping[str, object], settings: Settings) -> di
 
 
 def overrides_text(overrides: Mapping[str, object]) -> str:
-    """The value of s3prl's ``-o``.
+    """Makes the value of s3prl's ``-o``.
 
     Raises:
         ValueError: If a value contains s3prl's separators.

@@ -14,10 +14,10 @@ class Metric:
     """A number in an evaluation's output.
 
     Attributes:
-        name: As in SUPERB's table.
-        pattern: Finds it; its first group is the number. The last match counts.
-        is_higher_better: Direction.
-        factor: The table's unit, usually percent.
+        name: Name of the metric in SUPERB's table.
+        pattern: Pattern that finds it; its first group is the number. The last match counts.
+        is_higher_better: Whether a higher number is better.
+        factor: Factor that gives the table's unit, usually percent.
     """
 
     name: str
@@ -26,7 +26,7 @@ class Metric:
     factor: float = 100.0
 
     def find(self, output: str) -> float | None:
-        """The score in the table's unit; None if the output has none."""
+        """The score in the table's unit, or None if the output has none."""
         found = re.findall(self.pattern, output)
         return self.factor * float(found[-1]) if found else None
 
@@ -37,16 +37,16 @@ class Task:
 
     Attributes:
         name: SUPERB's abbreviation.
-        downstream: s3prl's ``-d``.
-        config: Our configuration, without ``.yaml``; None: named as ``downstream``.
-        best: Name of the checkpoint that is best on the development set; empty: there is none, and
-            the best saved checkpoint on the test set counts, as in SUPERB's ASV.
-        split: ``-t`` of the evaluation.
-        metrics: The first one is the task's score.
-        workers: Option for the number of processes that read data.
-        folds: Runs whose mean is the score.
+        downstream: Value of s3prl's ``-d``.
+        config: Name of our configuration, without ``.yaml``; by default that of ``downstream``.
+        best: Name of the checkpoint that is best on the development set. If it is empty, there is
+            none, and the best saved checkpoint on the test set counts, as in SUPERB's ASV.
+        split: Value of ``-t`` for the evaluation.
+        metrics: Metrics to read; the first one is the task's score.
+        workers: Name of the option for the number of processes that read data.
+        folds: Names of the runs whose mean is the score.
         note: How the score differs from SUPERB's.
-        trains: False if the upstream is evaluated without training.
+        trains: Whether the upstream is trained before it is evaluated.
     """
 
     name: str

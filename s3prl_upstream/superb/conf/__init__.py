@@ -38,8 +38,8 @@ def check_data(downstream: str | None, config: Mapping[str, Any]) -> None:
     """Refuses a configuration whose data are not named or not there.
 
     Args:
-        downstream: The task. Which options name data is read from our configurations of it.
-        config: Of the experiment.
+        downstream: Name of the task; our configurations of it show which options name data.
+        config: Configuration of the experiment.
 
     Raises:
         FileNotFoundError: If an option names something that does not exist.
