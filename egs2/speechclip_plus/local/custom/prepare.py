@@ -40,7 +40,7 @@ def find_table(root: Path) -> Path:
     """The one .tsv file of the folder.
 
     Raises:
-        DataError: There is none, or several.
+        DataError: If there is none, or there are several.
     """
     tables = sorted(path for path in root.glob("*.tsv") if path.is_file())
     if len(tables) != 1:
@@ -50,10 +50,10 @@ def find_table(root: Path) -> Path:
 
 
 def read_rows(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield (line number, column → value).
+    """Yield the number of each line, and its values by column.
 
     Raises:
-        DataError: The header lacks a column or has an unknown one, a row is too short or too long.
+        DataError: If the header lacks a column or has an unknown one, or a row has another length.
     """
     lines = text_lines(table)
     header = [name.strip().lower() for name in next(lines, (1, ""))[1].split("\t")]
@@ -79,11 +79,10 @@ def read_rows(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
 def spoken_captions(
     table: Path, recordings: Path, images: Path, *, with_text: bool
 ) -> Iterator[SpokenCaption]:
-    """Every row of the table.
+    """Yield the spoken caption of every row of the table.
 
     Raises:
-        DataError: A row names no file or an unknown split, an image is in two splits, or a split
-            has no image.
+        DataError: If a row names no file or no known split, or splits share an image or have none.
     """
     # of ten images in the order of the table, the ninth goes to dev, the tenth to test
     turn = min(10, len({row["image"] for _, row in read_rows(table)}))
@@ -135,7 +134,7 @@ def read_custom(root: str | Path) -> Corpus:
     """Read the table of a folder.
 
     Raises:
-        DataError: A part is missing, or the header is wrong; wrong rows are reported as they come.
+        DataError: If a part is missing or the header is wrong. Wrong rows are reported later.
     """
     folder = corpus_root(root, variable="--custom_root", remedy=REMEDY)
     table = find_table(folder)

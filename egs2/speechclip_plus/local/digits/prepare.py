@@ -50,10 +50,10 @@ _NAME = re.compile(r"(?P<digit>\d)_(?P<speaker>[a-z]+)_(?P<number>\d+)\.wav")
 
 
 def find_recordings(root: str | Path) -> tuple[Recordings, list[str]]:
-    """The recordings of each split, speaker and digit, and notes about them.
+    """Find the recordings of each split, speaker and digit; return them and notes about them.
 
     Raises:
-        DataError: The folder is not the data set's, or a part of it is missing.
+        DataError: If the folder is not the data set's, or a part of it is missing.
     """
     folder = corpus_root(root, variable="FSDD", remedy=REMEDY)
     inner = (path.relative_to(folder).as_posix() for path in folder.glob("*/recordings"))

@@ -30,15 +30,15 @@ Words = list[tuple[str, float, float]]  # word, start and end in seconds
 
 
 def join(files: Sequence[Path], words: Sequence[str], *, speed: float) -> tuple[np.ndarray, Words]:
-    """One waveform of several recordings, and when each word is spoken.
+    """Join several recordings to one waveform, and say when each word is spoken.
 
     Args:
-        files: Recordings.
-        words: What is said in each.
-        speed: Played so much faster: 1.1 is a tenth faster and higher.
+        files: Paths of the recordings.
+        words: Word that is said in each of them.
+        speed: Factor by which they are played faster; 1.1 is a tenth faster and higher.
 
     Returns:
-        Samples at 16 kHz, (samples,); word, start and end in seconds.
+        The samples at 16 kHz, (samples,), and each word with its start and end in seconds.
     """
     parts, timed, end = [], [], 0.0
     for file, word in zip(files, words, strict=True):
@@ -63,7 +63,7 @@ def speak(
     """Write ``wavs/<utterance>.wav`` of a set: five utterances of each string's picture.
 
     Returns:
-        The set's spoken captions; utterance → its words with their times.
+        The set's spoken captions, and the words of each utterance with their times.
     """
     rng = random_stream(seed, f"{name} speech")
     split = split_of(name)

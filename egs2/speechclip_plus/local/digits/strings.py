@@ -24,7 +24,7 @@ _PAPER, _INK = np.array([250.0, 247.0, 240.0]), np.array([28.0, 44.0, 92.0])  # 
 
 
 def draw_strings(seed: int) -> dict[str, list[str]]:
-    """Set → its strings; every ordered triple is in one of train, dev and test."""
+    """Draw the strings of each set; every ordered triple is in one of train, dev and test."""
     rng = random_stream(seed, "strings")
     triples = ["".join(digits) for digits in product("0123456789", repeat=3)]
     order = iter(rng.permutation(len(triples)))
@@ -41,7 +41,7 @@ def split_of(name: str) -> str:
 
 
 def handwriting(split: str, seed: int) -> dict[str, np.ndarray]:
-    """Digit → its images of a split, (images, 8, 8) in 0 to 1; no two splits share one."""
+    """Images of each digit in a split, (images, 8, 8) in 0 to 1; no two splits share one."""
     from sklearn.datasets import load_digits
 
     data = load_digits()
@@ -58,12 +58,12 @@ def handwriting(split: str, seed: int) -> dict[str, np.ndarray]:
 def paint(
     string: str, images: dict[str, np.ndarray], rng: np.random.Generator, *, size: int = IMAGE_SIZE
 ) -> Image.Image:
-    """A picture of a string, written from left to right, (size, size) pixels.
+    """Paint a picture of a string, written from left to right, (size, size) pixels.
 
     Args:
-        string: Digits.
+        string: Digits to write.
         images: Handwriting to draw from.
-        rng: Draws the handwriting and where the line stands.
+        rng: Source of randomness for the handwriting and for where the line stands.
         size: Side of the picture in pixels.
     """
     side = int(0.94 * size / max(len(string), 3))
@@ -79,7 +79,7 @@ def paint(
 
 
 def spoken(string: str) -> str:
-    """What people say for a string.
+    """Words that people say for a string.
 
     >>> spoken("274")
     'two seven four'

@@ -71,7 +71,7 @@ class StringSampler:
                 return string
 
     def _words(self, string: str) -> list[str]:
-        """Its words; half of the time some are said twice, as a keyword extractor may."""
+        """A string's words; half of the time some are said twice, as a keyword extractor may."""
         repeat = self._rng.random() * 0.5 if self._rng.random() < 0.5 else 0.0
         return [
             word

@@ -53,10 +53,10 @@ def read_captions(path: Path) -> tuple[dict[str, list[tuple[int, str]]], dict[st
     """Read ``<file>#<n><tab><caption>`` lines.
 
     Returns:
-        Image id → (number, caption) in file order; image id → odd file name.
+        The numbers and captions of each image id in file order, and odd file names by image id.
 
     Raises:
-        DataError: A line is of another form.
+        DataError: If a line is of another form.
     """
     captions: dict[str, list[tuple[int, str]]] = {}
     odd: dict[str, str] = {}
@@ -81,14 +81,14 @@ def read_captions(path: Path) -> tuple[dict[str, list[tuple[int, str]]], dict[st
 
 
 def read_splits(paths: Mapping[str, Path], known: Mapping[str, object]) -> dict[str, str]:
-    """Image id → split.
+    """Read the split of each image id.
 
     Args:
-        paths: Split → list of image names.
+        paths: File of each split that lists image names.
         known: Image ids that have captions.
 
     Raises:
-        DataError: A list is empty, holds other images, or two lists share an image.
+        DataError: If a list is empty, holds other images, or two lists share an image.
     """
     split_of: dict[str, str] = {}
     for split, path in paths.items():
@@ -111,7 +111,7 @@ def read_splits(paths: Mapping[str, Path], known: Mapping[str, object]) -> dict[
 
 
 def read_recordings(wav2capt: Path) -> dict[tuple[str, int], list[str]]:
-    """(image id, caption number) → its recordings, normally one; empty without that file."""
+    """Read the recordings, normally one, by image id and caption number; empty without the file."""
     names: dict[tuple[str, int], list[str]] = {}
     for number, line in text_lines(wav2capt) if wav2capt.is_file() else ():
         fields = columns(line)
@@ -126,10 +126,10 @@ def read_recordings(wav2capt: Path) -> dict[tuple[str, int], list[str]]:
 
 
 def read_speakers(wav2spk: Path) -> dict[str, str]:
-    """Recording → speaker; empty without that file.
+    """Read the speaker of each recording; empty without that file.
 
     Raises:
-        DataError: A line is of another form, or a recording has two speakers.
+        DataError: If a line is of another form, or a recording has two speakers.
     """
     speakers: dict[str, str] = {}
     for number, line in text_lines(wav2spk) if wav2spk.is_file() else ():
@@ -148,7 +148,7 @@ def read_flickr8k(root: str | Path) -> Corpus:
     """Find the parts of the corpus as the owners' archives unpack, and read its lists.
 
     Raises:
-        DataError: A part is missing, or not Flickr8k's.
+        DataError: If a part is missing, or not Flickr8k's.
     """
     folder = corpus_root(root, variable="FLICKR8K", remedy=REMEDY)
     find = partial(find_one, folder, remedy=REMEDY)

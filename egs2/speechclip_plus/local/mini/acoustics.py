@@ -43,12 +43,12 @@ def record(speech: np.ndarray, room: Room, rate: int) -> np.ndarray:
     direct sound, which stays where it was: so do the words. The noise is there from start to end.
 
     Args:
-        speech: Samples (samples,) int16.
-        room: Where it is recorded.
-        rate: Sampling rate in hertz.
+        speech: Samples of the speech, (samples,), int16.
+        room: Room in which it is recorded.
+        rate: Sampling rate in Hz.
 
     Returns:
-        As many samples, int16, made softer only where they would clip.
+        As many samples, int16, which are made softer only where they would clip.
     """
     rng = np.random.default_rng(room.seed)
     dry = speech.astype(np.float64)

@@ -36,8 +36,8 @@ def length_batches(
     """Yield batches of utterances of similar size for ever, reshuffled every pass.
 
     Args:
-        sizes: Utterance → bytes of its file.
-        batch_size: Utterances of a batch.
+        sizes: Size in bytes of each utterance's file.
+        batch_size: Number of utterances of a batch.
         rng: Source of randomness.
     """
     ids = list(sizes)

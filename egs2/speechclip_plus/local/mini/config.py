@@ -16,13 +16,13 @@ class CorpusConfig:
     """Scenes, captions and voices.
 
     Attributes:
-        train_images, dev_images, test_images: Scenes of each split; every scene has five captions.
+        train_images, dev_images, test_images: Number of scenes, with five captions each.
         two_objects: Probability that a scene holds two objects instead of one.
         image_size: Side of an image in pixels; it has four cells of ``image_size / 2``.
-        unseen_voices: Voices outside the training set; each seed draws them again.
+        unseen_voices: Number of voices outside the training set; each seed draws them again.
         words_per_minute, pitch, pitch_range: Ranges to draw from, in eSpeak NG's units.
-        utterances_per_block: Utterances that one synthesis process speaks. Another number gives
-            other recordings, because the engine keeps state between sentences.
+        utterances_per_block: Number of utterances that one synthesis process speaks. Another one
+            gives other recordings, because the engine keeps state between sentences.
     """
 
     train_images: int = 2000
@@ -42,13 +42,14 @@ class TeacherConfig:
     """The small CLIP and its training.
 
     Attributes:
-        vision_layers: Of a ViT; a tuple: the blocks of a ResNet's four stages, which learns
-            hundreds of glyphs in a quarter of the steps.
-        vision_width: Of the ViT, or of the ResNet's first stage.
-        text_layers: One layer reads a text almost word by word: no sequence of wrong words then
-            describes an image better than the right ones. It also learns faster than three.
-        keyword_lists: Share of captions turned into keyword lists.
-        wrong_texts: Texts with wrong content words for each image, negatives of image → text.
+        vision_layers: Number of layers of a ViT, or a tuple with the blocks of a ResNet's four
+            stages. The ResNet learns hundreds of glyphs in a quarter of the steps.
+        vision_width: Width of the ViT, or of the ResNet's first stage.
+        text_layers: Number of layers of the text tower. One layer reads a text almost word by word:
+            no sequence of wrong words then describes an image better than the right ones. It also
+            learns faster than three.
+        keyword_lists: Share of captions that are turned into keyword lists.
+        wrong_texts: Number of texts with wrong content words for each image, as its negatives.
     """
 
     steps: int = 480

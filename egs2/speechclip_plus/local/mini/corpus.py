@@ -84,7 +84,7 @@ def draw_corpus(
 
 
 def _draw_twins(config: MiniConfig, scenes: dict[str, Scene]) -> dict[str, list[VoicedCaption]]:
-    """Captions with a word said twice, and the same without, alike in voice and manner.
+    """Draw captions with a word said twice, and the same without, alike in voice and manner.
 
     An image whose plain caption has no adjective, or a word twice, is left out of both.
     """
@@ -141,10 +141,10 @@ def speak_corpus(
         config: Sizes and seed.
         captions: Spoken captions by split.
         root: Directory of the corpus; ``wavs/<utterance_id>.wav`` and ``blocks/`` are written.
-        jobs: Processes at a time.
+        jobs: Number of processes at a time.
 
     Returns:
-        Utterance id → (word, start, end) in seconds.
+        The words of each utterance id, with their start and end in seconds.
 
     Raises:
         RuntimeError: If a block's process fails, or the disk is too full (NotEnoughSpaceError).

@@ -60,9 +60,9 @@ def draw_mask(
 
     Args:
         rng: Source of randomness.
-        lengths: Frames of each utterance (batch,).
+        lengths: Number of frames of each utterance, (batch,).
         start: Probability that a span starts at a frame.
-        span: Frames of a span.
+        span: Number of frames of a span.
     """
     mask = np.zeros((len(lengths), int(lengths.max())), dtype=bool)
     for row, length in zip(mask, lengths.tolist(), strict=True):
@@ -80,9 +80,9 @@ def masked_prediction_loss(
     """Cross-entropy on masked frames plus, weighted, on the visible ones.
 
     Args:
-        logits: (batch, frames, units).
-        units: Targets (batch, frames), −100 at padded frames.
-        mask: Masked frames (batch, frames).
+        logits: Logits of the units, (batch, frames, units).
+        units: Targets, (batch, frames), −100 at padded frames.
+        mask: True at masked frames, (batch, frames).
         unmasked_weight: Weight of the visible frames' mean.
     """
     losses = F.cross_entropy(logits.transpose(1, 2), units, ignore_index=_IGNORED, reduction="none")
@@ -107,11 +107,11 @@ def pretrain_hubert(
     """Pre-train a small HuBERT without transcripts.
 
     Args:
-        encoder: Sizes.
-        wavs: Folder of ``<utterance>.wav``, 16 kHz.
-        ids: Utterances.
-        directory: Where the model is saved.
-        seed: Of everything that is drawn.
+        encoder: Sizes of the model and of its training.
+        wavs: Folder of ``<utterance>.wav`` at 16 kHz.
+        ids: Ids of the utterances.
+        directory: Directory where the model is saved.
+        seed: Seed of everything that is drawn.
 
     Returns:
         The model in evaluation mode.

@@ -38,9 +38,9 @@ def tell(
 
     Args:
         rng: Source of randomness of the English captions.
-        streams: Those of the world's other languages.
-        world: How one speaks.
-        scene: The scene.
+        streams: Sources of randomness of the world's other languages.
+        world: World whose people speak.
+        scene: Scene to describe.
     """
     name = ENGLISH if world.languages else ""
     for text in draw_captions(rng, world, scene)[: world.captions]:

@@ -43,7 +43,7 @@ def _behind(screen: tuple[int, int, int], where: Where) -> Look:
 
 
 def _wooden(colour: np.ndarray, alpha: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Brown, with a grain."""
+    """Make the thing brown, with a grain."""
     grain = _darkened(lambda y, x: np.sin(2 * np.pi * (y * 5 + 0.5 * np.sin(2 * np.pi * x))) > 0.4)
     return grain(colour * np.float32([0.85, 0.65, 0.45]), alpha)
 
@@ -55,7 +55,7 @@ def _metal(colour: np.ndarray, alpha: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def _moving(colour: np.ndarray, alpha: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A fading trail to one side."""
+    """Give the thing a fading trail to one side."""
     shift = len(alpha) // 4
     trail = np.roll(alpha, shift, axis=1)
     trail[:, :shift] = 0
@@ -64,7 +64,7 @@ def _moving(colour: np.ndarray, alpha: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def _shining(colour: np.ndarray, alpha: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Before a round sun."""
+    """Put the thing before a round sun."""
     y, x = _grid(alpha)
     there = (np.hypot(y - 0.5, x - 0.5) < 0.5)[..., None]
     seen = alpha * colour + (1 - alpha) * np.float32(_SUN)

@@ -28,7 +28,7 @@ def get_parser(difficulty: str = "default") -> argparse.ArgumentParser:
     """Return the command line: paths, seed, and one option per field of the configurations.
 
     Args:
-        difficulty: Whose sizes are the options' defaults.
+        difficulty: Name of the difficulty whose sizes are the options' defaults.
     """
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter

@@ -19,7 +19,7 @@ SIBLINGS = ("relation", "size", "colour", "thing")
 
 @dataclass(frozen=True)
 class Thing:
-    """One object of a scene, or several of a kind; what is empty is not said.
+    """One object of a scene, or several of a kind; captions do not say what is empty.
 
     An empty colour stands for the glyph's own colours.
     """
@@ -100,8 +100,8 @@ def draw_splits(
 
     Args:
         rng: Source of randomness.
-        world: What there is.
-        sizes: Scenes of ``train``, ``dev`` and ``test``.
+        world: World of the things.
+        sizes: Number of scenes of ``train``, ``dev`` and ``test``.
         two_objects: Probability of a second thing in a scene.
 
     Returns:
@@ -136,9 +136,9 @@ def draw_caption(
 
     Args:
         rng: Source of randomness.
-        world: How one speaks.
-        scene: The scene.
-        complete: Say every attribute, and the place.
+        world: World whose people speak.
+        scene: Scene to describe.
+        complete: Whether to say every attribute, and the place.
 
     Returns:
         A caption in lower case without punctuation.

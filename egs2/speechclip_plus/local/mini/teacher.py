@@ -139,9 +139,9 @@ def train_clip(
     """Train a small CLIP with its symmetric contrastive loss, from torch's random state.
 
     Args:
-        config: Sizes.
-        draw: Gives a new batch at each call.
-        tokenizer: Of the texts.
+        config: Sizes of the model and of its training.
+        draw: Function that gives a new batch at each call.
+        tokenizer: Tokenizer of the texts.
         image_size: Side of the images in pixels.
 
     Returns:
@@ -194,10 +194,10 @@ def text_to_image_recall(
     """Return recall@1/5/10 of captions.
 
     Args:
-        model: With the tokenizer's table.
-        tokenizer: Of the captions.
-        images: Image id → uint8 (height, width, 3).
-        captions: Image id and text of each.
+        model: Model with the tokenizer's table.
+        tokenizer: Tokenizer of the captions.
+        images: Pixels of each image id, uint8 (height, width, 3).
+        captions: Image id and text of each caption.
     """
     model.eval()
     embedded = F.normalize(model.encode_image(normalise(np.stack([*images.values()]))), dim=-1)

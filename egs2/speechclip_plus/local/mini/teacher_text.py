@@ -40,14 +40,14 @@ def keyword_list(
 ) -> list[str]:
     """Turn a caption into what a keyword extractor may write.
 
-    Most function words go, others come in anywhere, words repeat, now and then one is missing;
-    sometimes neighbours change places. What is left to go by are the right content words.
+    Most function words go, others come in anywhere, words repeat, and now and then one is missing.
+    Sometimes neighbours change places. What is left to go by are the right content words.
 
     Args:
         rng: Source of randomness.
-        world: Which words there are.
-        words: The caption.
-        longest: Upper bound of the result's length.
+        world: World whose words there are.
+        words: Words of the caption.
+        longest: Largest number of words of the result.
 
     Returns:
         A list of words, never empty.
@@ -78,9 +78,9 @@ def wrong_text(
 
     Args:
         rng: Source of randomness.
-        world: Which words there are.
-        words: A text that fits.
-        longest: Upper bound of the result's length.
+        world: World whose words there are.
+        words: Words of a text that fits.
+        longest: Largest number of words of the result.
 
     Returns:
         The text with one to three wrong content words.

@@ -19,11 +19,11 @@ def spectra(speech: torch.Tensor, lengths: torch.Tensor) -> list[torch.Tensor]:
     """Return log-mel frames, each normalised over its utterance's own frames.
 
     Args:
-        speech: Waveforms (batch, samples).
-        lengths: Their samples (batch,).
+        speech: Waveforms, (batch, samples).
+        lengths: Number of samples of each, (batch,).
 
     Returns:
-        Per utterance (frames, 4 · mels): the four 10 ms steps that an encoder frame sees.
+        For each utterance (frames, 4 · mels): the four 10 ms steps that an encoder frame sees.
     """
     from transformers.audio_utils import mel_filter_bank
 

@@ -31,10 +31,10 @@ class Acoustics:
     """Rooms and noise to draw from.
 
     Attributes:
-        reverberation_time: Seconds until the room's answer has fallen by 60 dB.
+        reverberation_time: Number of seconds until the room's answer has fallen by 60 dB.
         direct_to_reverberant: Energy of the direct sound over that of the room's answer, in dB.
-        signal_to_noise: In dB.
-        noise_slope: The noise's power falls with frequency to the minus this: 0 white, 1 pink.
+        signal_to_noise: Energy of the speech over that of the noise, in dB.
+        noise_slope: Exponent by which the noise's power falls with frequency: 0 white, 1 pink.
     """
 
     reverberation_time: Span
@@ -48,11 +48,11 @@ class Language:
     """A language beside English.
 
     Attributes:
-        words: Kind of noun (gender, noun class) → words and endings that agree with it.
-        nouns: Kind → object → its name.
-        colours: Colour → how it is said; ``{o}`` is what ``words`` has for the noun's kind.
-        meanings: Other words → the English content word that each means.
-        place_phrases, relations, one_thing, two_things: As in ``World``, member by member in
+        words: Words and endings that agree with each kind of noun (gender, noun class).
+        nouns: Names of objects, by kind of noun and object.
+        colours: How each colour is said; ``{o}`` is what ``words`` has for the noun's kind.
+        meanings: English content word that each other word means.
+        place_phrases, relations, one_thing, two_things: Those of ``World``, member by member in
             translation; captions also have ``{one.words[a]}``, what agrees with the first thing.
     """
 
@@ -71,32 +71,32 @@ class World:
     """The data of a world, from ``worlds/*.yaml``; another difficulty does not need other code.
 
     Attributes:
-        objects: Name → OpenMoji code point. Common ones first, if ``zipf_offset`` is set.
-        colours: Name → the brightest part of a tinted glyph.
-        places: Name → the background, as bands from top to bottom.
-        place_phrases: Place → ways to say it.
-        sizes: Name → size.
+        objects: OpenMoji code point of each object, common ones first if ``zipf_offset`` is set.
+        colours: Brightest part of a tinted glyph, by the colour's name.
+        places: Background of each place, as bands from top to bottom.
+        place_phrases: Ways to say each place.
+        sizes: Size that each name of a size means.
         size_orders: Sizes of a scene's first and second thing; one pair is drawn.
-        distinct_colours: Two things never share a colour.
-        relations: Layout → ways to say how the first thing relates to the second, and the reverse.
-        one_thing, two_things: Captions, drawn with equal chances; ``scenes.draw_caption`` has the
-            fields.
+        distinct_colours: Whether two things never share a colour.
+        relations: Ways to say how a layout's first thing relates to the second, and the reverse.
+        one_thing, two_things: Captions, drawn with equal chances; see ``scenes.draw_caption``.
         attributes_said, place_said: How often a caption says a thing's attributes, and the place.
         other_content: Content words besides objects, colours and places.
         function_words: All other words of the captions.
         voices: eSpeak NG's voice and variant.
-        plurals: Object → its plural. Others come alone and, in a world of plurals, without article.
-        zipf_offset: The object of rank r is drawn in proportion to 1 / (r + this); None: all alike.
+        plurals: Plural of each object that has one; if there are any, others lack an article.
+        zipf_offset: Number such that the object of rank r is drawn in proportion to 1 / (r + this).
+            By default all are drawn alike.
         untinted: Share of the things that have their glyph's own colours and no colour's name.
         counts: Numbers of a thing; one is drawn.
-        patterns, actions: Name in ``looks`` → ways to say it.
-        patterned, acting: Share of the things that have a pattern, that do something.
+        patterns, actions: Ways to say each pattern and action, by its name in ``looks``.
+        patterned, acting: Share of the things that have a pattern, and that do something.
         repeated: Share of the captions that say a word twice, see ``scenes.say_twice``.
-        acoustics: Where it is recorded; None: there is only the voice.
-        languages: ISO 639-1 code → language in which captions are said beside English.
-        captions: Of an image in each language, at most five.
-        noun_first: A thing's name precedes its attributes.
-        siblings: Split → hard negatives that come with every scene, see ``scenes.draw_family``.
+        acoustics: Rooms and noise of the recordings; without them there is only the voice.
+        languages: Languages in which captions are said beside English, by their ISO 639-1 code.
+        captions: Number of captions of an image in each language, at most five.
+        noun_first: Whether a thing's name precedes its attributes.
+        siblings: Hard negatives that come with every scene of a split, see ``scenes.draw_family``.
         version: Part of what shows whether a result is stale; the default's is older than worlds.
     """
 
@@ -138,7 +138,7 @@ class World:
 
     @cached_property
     def sorted_content_words(self) -> list[str]:
-        """The same in an order to draw from."""
+        """Words that tell images apart, in an order to draw from."""
         return sorted(self.content_words)
 
     @cached_property

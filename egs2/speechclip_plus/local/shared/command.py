@@ -20,10 +20,10 @@ def preparation_command(
     """Read a corpus and make its data directories.
 
     Args:
-        name: Of the corpus.
-        read: Takes what was given for each of ``options``.
+        name: Name of the corpus.
+        read: Function that takes what was given for each of ``options``.
         description: Module docstring of the preparation; its first line is shown.
-        options: The corpus's own ones, which are texts → their help.
+        options: Help of each of the corpus's own options, whose values are texts.
     """
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
     for option, text in options.items():
@@ -52,8 +52,8 @@ def download_command(name: str, parts: Sequence[Resource], description: str) -> 
     """Fetch and unpack the parts of a corpus that are missing.
 
     Args:
-        name: Of the corpus.
-        parts: Its archives.
+        name: Name of the corpus.
+        parts: Archives of the corpus.
         description: Module docstring of the download; its first line is shown.
     """
     parser = argparse.ArgumentParser(description=description.splitlines()[0])

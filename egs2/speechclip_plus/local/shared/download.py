@@ -19,7 +19,7 @@ def download(parts: Sequence[Resource], target: Path) -> None:
     """Fetch and unpack each part. You may remove the archives afterwards.
 
     Raises:
-        DataError: A part cannot be fetched. The others are fetched first.
+        DataError: If a part cannot be fetched. The others are fetched first.
     """
     failures = []
     for part in parts:

@@ -14,12 +14,12 @@ def corpus_root(value: str | Path, *, variable: str, remedy: str) -> Path:
     """The folder that a variable of db.sh names.
 
     Args:
-        value: What the variable holds.
-        variable: Its name.
-        remedy: What to do when it is empty or wrong.
+        value: Value of the variable.
+        variable: Name of the variable.
+        remedy: What the message advises if it is empty or wrong.
 
     Raises:
-        DataError: It is empty, or no folder.
+        DataError: If it is empty, or no folder.
     """
     if not str(value):
         raise DataError(
@@ -37,13 +37,13 @@ def find_one(root: Path, *names: str, what: str, remedy: str) -> Path:
     """The first of several places under a corpus's folder where a file or folder is not empty.
 
     Args:
-        root: The corpus's folder.
+        root: Folder of the corpus.
         names: Places relative to it, in order of preference.
         what: What is looked for, e.g. ``"the captions of Flickr8k"``.
-        remedy: What to do when it is not there.
+        remedy: What the message advises if it is not there.
 
     Raises:
-        DataError: It is nowhere.
+        DataError: If it is in none of the places.
     """
     there = [root / name for name in names if (root / name).exists()]
     for path in there:

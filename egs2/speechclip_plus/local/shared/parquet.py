@@ -55,7 +55,7 @@ def read_parquet(
     Images are unpacked now, recordings as they are asked for.
 
     Raises:
-        DataError: A file is damaged or lacks a column, or a language has no recording.
+        DataError: If a file is damaged or lacks a column, or a language has no recording.
     """
     folder = corpus_root(root, variable=layout.name.upper(), remedy=layout.remedy)
     files = next(filter(None, (sorted(folder.glob(name)) for name in layout.recordings)), [])
@@ -111,8 +111,8 @@ def rows(path: Path, *columns: str) -> Iterator[dict[str, Any]]:
     """Yields some columns of a Parquet file. One of its row groups is in memory at a time.
 
     Raises:
-        DataError: It is damaged, or lacks a column.
-        MissingPackageError: pyarrow is not installed.
+        DataError: If it is damaged, or lacks a column.
+        MissingPackageError: If pyarrow is not installed.
     """
     try:
         from pyarrow import Table
@@ -139,7 +139,7 @@ def rows(path: Path, *columns: str) -> Iterator[dict[str, Any]]:
 def recordings(
     layout: Layout, language_of: Mapping[Path, str], *columns: str, languages: Collection[str] = ()
 ) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yields language, image and columns of each recording in some languages (empty: all)."""
+    """Yields language, image and columns of each recording in some languages, by default all."""
     for path, known in language_of.items():
         if known and languages and known not in languages:
             continue
@@ -177,9 +177,9 @@ def spoken_captions(
 def store_images(
     layout: Layout, language_of: Mapping[Path, str], wanted: Collection[str], folder: Path
 ) -> dict[str, tuple[str, Path]]:
-    """Unpacks images: ``<name>``, or ``<language>/<name>`` from a language's file → (id, file).
+    """Unpacks images; gives id and file of ``<name>``, or ``<language>/<name>`` in such a file.
 
-    Those with the same content have the id of the first. An id that another has gets a suffix.
+    Images with the same content have the id of the first. An id that another has gets a suffix.
     """
     images: dict[str, tuple[str, Path]] = {}
     first: dict[str, tuple[str, Path]] = {}
@@ -203,7 +203,7 @@ def _text(name: Any) -> str:
 
 
 def split_of(image: Path) -> str:
-    """Of ten images one goes to dev and one to test, by the hash of their content."""
+    """Puts one of ten images into dev and one into test, by the hash of their content."""
     return {8: "dev", 9: "test"}.get(int(image.stem, 16) % 10, "train")
 
 

@@ -33,14 +33,14 @@ def prepare_sets(
     split has, from which ``--vocab_from all`` counts. It is empty without captions.
 
     Args:
-        corpus: What its reader found.
-        data_dir: ``data``.
-        jobs: Processes that look at files.
+        corpus: The corpus, as its reader found it.
+        data_dir: Folder of the data directories, ``data``.
+        jobs: Number of processes that look at files.
         max_bad: Share of the utterances that may be skipped.
-        allow_outside: Files may lie outside the corpus's folders, too.
+        allow_outside: Whether files may lie outside the corpus's folders, too.
 
     Raises:
-        DataError: Too much is missing, broken or contradictory, a set is empty, or an image id
+        DataError: If too much is missing, broken or contradictory, a set is empty, or an image id
             stands for two files.
     """
     summary = Summary(corpus, {split: SplitCounts() for split in corpus.splits})
@@ -110,7 +110,7 @@ def tables_of(items: Iterable[SpokenCaption]) -> dict[str, dict[str, str]]:
     """The tables of a data directory, without ``text`` when nothing says what is spoken.
 
     Raises:
-        DataError: An id stands for two files.
+        DataError: If an id stands for two files.
     """
     tables: dict[str, dict[str, str]] = {name: {} for name in TABLES}
     for item in items:

@@ -26,14 +26,14 @@ class SpokenCaption:
     """One recording of one caption of one image.
 
     Attributes:
-        split: ``train``, ``dev``, ``test``, or empty when no split has the image.
-        utterance: ``<image>_<n>``.
-        image: Image id.
-        recording: Sound file.
-        image_file: Its file.
-        speaker: Who speaks; empty when unknown.
-        caption: What is said; None when nobody wrote it down.
-        language: That is spoken; empty when unknown.
+        split: ``train``, ``dev``, ``test``, or empty if no split has the image.
+        utterance: Id of the utterance, ``<image>_<n>``.
+        image: Id of the image.
+        recording: Path of the sound file.
+        image_file: Path of the image's file.
+        speaker: Name of who speaks, or empty if unknown.
+        caption: Words that are said, or None if nobody wrote them down.
+        language: Language that is spoken, or empty if unknown.
         problem: What is wrong with the corpus's entry, whatever its files hold.
     """
 
@@ -53,14 +53,14 @@ class Corpus:
     """What differs from corpus to corpus.
 
     Attributes:
-        name: Its name.
-        roots: Its folders; files that its lists place elsewhere are refused.
-        captions: Its spoken captions, which may come one after another.
-        remedy: What to do when files are missing.
-        published: Split → what its owners published (``images``, ``utterances``).
+        name: Name of the corpus.
+        roots: Folders of the corpus; files that its lists place elsewhere are refused.
+        captions: Spoken captions of the corpus, which may come one after another.
+        remedy: What a message advises if files are missing.
+        published: What the owners published of each split (``images``, ``utterances``).
         notes: Sentences about quirks that were handled.
         total: Number of captions, where it is known before they are read.
-        splits: Sets to make.
+        splits: Names of the sets to make.
     """
 
     name: str
@@ -104,8 +104,8 @@ def check(item: SpokenCaption, roots: Sequence[Path]) -> Checked:
     """Look at the names, at the image's presence and at the recording's header.
 
     Args:
-        item: What to check.
-        roots: Folders that must hold its files; empty: any folder.
+        item: Spoken caption to check.
+        roots: Folders that must hold its files; if there are none, any folder may.
     """
     if item.problem:
         return Checked(item, problem=item.problem)

@@ -36,16 +36,16 @@ def spoken_captions(
     images: Mapping[str, Path],
     split_of: Mapping[str, str],
 ) -> Iterator[SpokenCaption]:
-    """Every recording of SpokenCOCO.
+    """Yield every recording of SpokenCOCO.
 
     Args:
-        lists: ``SpokenCOCO_train.json`` and ``SpokenCOCO_val.json``.
+        lists: Paths of ``SpokenCOCO_train.json`` and ``SpokenCOCO_val.json``.
         root: Folder with ``wavs/``.
-        images: ``train2014`` and ``val2014`` → folder.
-        split_of: Image → split.
+        images: Folders of ``train2014`` and ``val2014``.
+        split_of: Split of each image.
 
     Raises:
-        DataError: A record is of another form.
+        DataError: If a record is of another form.
     """
     for path in lists:
         for number, record in enumerate(read_records(path, "data")):
@@ -94,8 +94,8 @@ def read_spokencoco(root: str | Path, mscoco: str | Path) -> Corpus:
     """Read the lists of SpokenCOCO and the splits of MSCOCO.
 
     Raises:
-        DataError: A part is missing, broken or not SpokenCOCO's; wrong records are reported as they
-            come.
+        DataError: If a part is missing, broken or not SpokenCOCO's. Wrong records are reported as
+            they come.
     """
     folder = corpus_root(root, variable="SPOKENCOCO", remedy=REMEDY)
     image_root = corpus_root(mscoco, variable="MSCOCO", remedy=REMEDY)

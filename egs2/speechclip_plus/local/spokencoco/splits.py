@@ -18,10 +18,10 @@ PER_SPLIT = "SpokenCOCO_ksplit_{}.json"
 
 
 def read_records(path: Path, key: str) -> list[Any]:
-    """The array under a key of a JSON file.
+    """Read the array under a key of a JSON file.
 
     Raises:
-        DataError: The file is not JSON, ends too early, or has no such array.
+        DataError: If the file is not JSON, ends too early, or has no such array.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -41,13 +41,13 @@ def find_splits(root: Path, image_root: Path, *, remedy: str) -> dict[str, Path]
     Args:
         root: Folder of SpokenCOCO.
         image_root: Folder of MSCOCO.
-        remedy: What to do when there is none.
+        remedy: What the message advises if there are none.
 
     Returns:
         ``{"": dataset_coco.json}`` or ``{"train": ..., "val": ..., "test": ...}``.
 
     Raises:
-        DataError: Neither is complete.
+        DataError: If neither is complete.
     """
     for folder in (root, image_root):
         if (folder / ONE_FILE).is_file():
@@ -62,10 +62,10 @@ def find_splits(root: Path, image_root: Path, *, remedy: str) -> dict[str, Path]
 
 
 def read_splits(paths: dict[str, Path]) -> dict[str, str]:
-    """Image's file name without suffix → train, dev or test.
+    """Read the split (train, dev or test) of each image's file name without suffix.
 
     Raises:
-        DataError: A file is of another form, or two splits share an image.
+        DataError: If a file is of another form, or two splits share an image.
     """
     split_of: dict[str, str] = {}
     for name, path in paths.items():
@@ -80,7 +80,7 @@ def read_splits(paths: dict[str, Path]) -> dict[str, str]:
 
 
 def image_stem(path: str) -> str:
-    """``val2014/COCO_val2014_000000000042.jpg`` → ``COCO_val2014_000000000042``."""
+    """An image's name, such as ``COCO_val2014_000000000042``, by its path in the lists."""
     return path.rpartition("/")[2].rpartition(".")[0] or path.rpartition("/")[2]
 
 

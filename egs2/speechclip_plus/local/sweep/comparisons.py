@@ -21,16 +21,16 @@ class Comparison:
     """Two systems in one measure, over the seeds that both have.
 
     Attributes:
-        first: A system.
-        second: Another one.
-        measure: What is compared.
-        seeds: The seeds.
-        differences: First less second, by seed.
+        first: Name of a system.
+        second: Name of the system that it is compared with.
+        measure: Measure in which they are compared.
+        seeds: Seeds that both systems have.
+        differences: First system less second, by seed.
         interval: 95 % bootstrap interval of the mean difference, over images.
-        p_images: Two-sided sign-flip test over images, with an image's differences summed over
-            seeds: could other images have turned the result?
-        p_seeds: Two-sided paired t-test over the seeds: could other training runs have? NaN for one
-            seed.
+        p_images: p-value of a two-sided sign-flip test over images, with an image's differences
+            summed over seeds. It asks whether other images could have turned the result.
+        p_seeds: p-value of a two-sided paired t-test over the seeds, NaN for one seed. It asks
+            whether other training runs could have turned the result.
     """
 
     first: str
@@ -69,12 +69,13 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def keyword_counts(run: Run) -> Mapping[str, float]:
-    """How the number of keywords follows the speech.
+    """Measures how the number of keywords follows the speech.
 
     Returns:
-        ``keywords`` and ``subwords`` of an utterance. ``per_second``: slope of a straight line
-        through number against seconds. ``r_seconds`` and ``r_subwords``: Pearson's correlations of
-        the number with the length and with the caption's sub-words, NaN if the number is constant.
+        ``keywords`` and ``subwords`` are those of an utterance. ``per_second`` is the slope of a
+        straight line through number against seconds. ``r_seconds`` and ``r_subwords`` are Pearson's
+        correlations of the number with the length and with the caption's sub-words, NaN if the
+        number is constant.
     """
     spoken = run.data.captioned_keywords
     number = np.array([len(u.keywords) for u in spoken], dtype=float)

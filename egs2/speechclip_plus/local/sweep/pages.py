@@ -39,10 +39,10 @@ ENOUGH = 0.01  # that a part brings in the mean, see docs/protocol.md
 
 
 def pages(results: Path = RESULTS) -> dict[Path, str]:
-    """Text of each page that the templates below a folder make.
+    """Makes the text of each page from the templates below a folder.
 
     Raises:
-        ValueError: A sweep is missing.
+        ValueError: If a sweep is missing.
     """
     sweeps = {path.parent.name: read_sweep(path) for path in results.glob(f"*/{SWEEP_FILE}")}
     loader = jinja2.FileSystemLoader(results / "templates")
@@ -71,7 +71,7 @@ def wrap(text: str) -> str:
 
 
 def measure_of(label: str) -> str:
-    """Name in sweep.json; ``cascaded → image R@1`` is the recall of a branch."""
+    """Name that a measure has in sweep.json; ``cascaded → image R@1`` is a branch's recall."""
     if found := re.fullmatch(r"(\w+) → (\w+) R@(\d+)", label):
         query, answer, k = found.groups()
         branch, direction = (
@@ -92,13 +92,13 @@ class Numbers:
         self._sweeps = sweeps
 
     def functions(self) -> dict[str, Callable[..., str]]:
-        """Those that templates may call, by name."""
+        """Functions that templates may call, by name."""
         functions: tuple[Callable[..., str], ...] = (self.mean, self.spread, self.table)
         functions += (self.parts_table, self.cpu_ratio, self.count, self.told_apart)
         return {function.__name__: function for function in functions}
 
     def mean(self, source: str, label: str) -> str:
-        """Of a measure over a source's runs, in %; a dash without a source or values."""
+        """Mean of a measure over a source's runs, in %; a dash without a source or values."""
         found = self._values(source, label) if source else []
         if not found:
             return "–"
@@ -106,7 +106,7 @@ class Numbers:
         return f"{100 * statistics.mean(found) + tie:.1f}"
 
     def spread(self, source: str, label: str) -> str:
-        """Mean ± standard deviation, in %."""
+        """Mean ± standard deviation of a measure over a source's runs, in %."""
         found = self._values(source, label)
         mean = self.mean(source, label)
         return f"{mean} ± {100 * statistics.stdev(found):.1f}" if found else mean
@@ -114,13 +114,13 @@ class Numbers:
     def table(
         self, columns: Mapping[str, str], labels: Sequence[str], *, deviations: bool = False
     ) -> str:
-        """A row for each measure, a column for each title and source."""
+        """A table with a row for each measure and a column for each title and source."""
         cell = self.spread if deviations else self.mean
         rows = [(label, *(cell(source, label) for source in columns.values())) for label in labels]
         return Table(("%", *columns), tuple(rows)).markdown()
 
     def parts_table(self, columns: Mapping[str, str], labels: Sequence[str]) -> str:
-        """The first column is the whole recipe; it is bold where a part pays."""
+        """A table whose first column is the whole recipe, in bold where a part pays."""
         whole, *others = columns.values()
         rows = []
         for label in labels:
@@ -152,7 +152,7 @@ class Numbers:
         return f"{new / old:.2f}"
 
     def count(self, source: str, name: str, *, digits: int = 1) -> str:
-        """A mean that has to do with the number of keywords."""
+        """Mean of one of the numbers about how many keywords there are."""
         sweep, system = source.split("/")
         return f"{self._sweeps[sweep]['counts'][system][name][0]:.{digits}f}"
 

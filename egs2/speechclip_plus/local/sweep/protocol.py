@@ -38,8 +38,8 @@ class Target:
     """What the mean over the trainings should reach.
 
     Attributes:
-        measures: One of them is enough.
-        bound: At least this, or at most where lower is better.
+        measures: Measures; it is enough if one of them reaches the bound.
+        bound: Lowest number that reaches it, or the highest where lower is better.
     """
 
     measures: tuple[Measure, ...]

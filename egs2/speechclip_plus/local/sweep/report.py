@@ -36,10 +36,10 @@ _TEMPLATE = jinja2.Template(
 
 
 def sweep_report(sweep: Mapping) -> str:
-    """Tables of all systems, and comparisons, as Markdown.
+    """Writes tables of all systems, and comparisons, as Markdown.
 
     Args:
-        sweep: What ``summarize`` returned, or sweep.json holds.
+        sweep: Dictionary that ``summarize`` returned, or content of sweep.json.
     """
     systems = sweep["systems"]
     found: dict[str, list] = {}

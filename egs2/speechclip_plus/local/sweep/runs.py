@@ -25,10 +25,10 @@ class Measure:
     """A measure by which systems are compared.
 
     Attributes:
-        name: For tables.
-        path: Its keys in scores.json: branch, direction and ``recall@k``, or ``keywords`` and the
-            rate.
-        higher_is_better: Which way is up.
+        name: Name of the measure in tables.
+        path: Keys of the measure in scores.json: branch, direction and ``recall@k``, or
+            ``keywords`` and the rate.
+        higher_is_better: Whether a higher number is better.
     """
 
     name: str
@@ -66,10 +66,10 @@ class Run:
     """One trained and evaluated model.
 
     Attributes:
-        system: Its system, e.g. ``hybrid_plus``.
-        seed: Its training's seed, with that of its corpus if a sweep has several. Runs of two
+        system: Name of its system, e.g. ``hybrid_plus``.
+        seed: Seed of its training, with that of its corpus if a sweep has several. Runs of two
             systems are paired by it.
-        path: Its scores.json.
+        path: Path of its scores.json.
     """
 
     system: str
@@ -93,7 +93,7 @@ class Run:
 
     @cached_property
     def units(self) -> np.ndarray:
-        """What is resampled, (utterances,): the image of each, with its corpus.
+        """Units of resampling, (utterances,): the image of each utterance, with its corpus.
 
         An image and its hard negatives are one, because they depend on each other.
         """
@@ -144,7 +144,7 @@ def read_runs(path: str | Path) -> list[Run]:
     Paths are relative to the current directory.
 
     Raises:
-        ValueError: A line is malformed, or a run occurs twice.
+        ValueError: If a line is malformed, or a run occurs twice.
     """
     runs: list[Run] = []
     for number, line in text_lines(path):

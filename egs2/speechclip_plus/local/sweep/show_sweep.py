@@ -47,7 +47,7 @@ def read_sweep(path: Path) -> dict:
     """Reads a sweep.json.
 
     Raises:
-        ValueError: It is missing or is none.
+        ValueError: If it is missing, or holds something else.
     """
     try:
         sweep = json.loads(path.read_text(encoding="utf-8"))

@@ -56,7 +56,7 @@ def write_sweep(runs: Sequence[Run], output_dir: str | Path) -> dict:
 
 
 def summarize(runs: Sequence[Run]) -> dict:
-    """All measures of all runs, and their comparisons.
+    """Collects all measures of all runs, and their comparisons.
 
     A system called ``<base>.<change>`` is an ablation, compared with ``<base>``. A system that is
     not in the papers is a new recipe, compared as ``protocol`` declares.
@@ -98,8 +98,8 @@ def system_place(name: str) -> tuple[int, str]:
     """Key to sort by.
 
     Args:
-        name: Of a system: an architecture's configuration (``hybrid_plus``) or an ablation of that
-            (``hybrid_plus.<change>``); unknown ones come last.
+        name: Name of a system: an architecture's configuration (``hybrid_plus``) or an ablation of
+            that (``hybrid_plus.<change>``). Unknown ones come last.
     """
     base = name.partition(".")[0].replace("_plus", "+").replace("_", " ")
     known = base in _SYSTEMS

@@ -54,7 +54,7 @@ def hard_negative_table(told_apart: Means) -> Table:
 
 
 def cpu_table(systems: Mapping[str, Trainings]) -> Table | None:
-    """Process time of training, also as a multiple of the first baseline's; None if unknown."""
+    """A table of training's process time, also as a multiple of the first baseline's, if known."""
     spent = {
         system: [v for run in runs.values() if (v := run.get(TRAINING_CPU)) is not None]
         for system, runs in systems.items()
@@ -72,7 +72,7 @@ def cpu_table(systems: Mapping[str, Trainings]) -> Table | None:
 
 
 def target_table(runs: Trainings, recipe: str, targets: Sequence[protocol.Target]) -> Table:
-    """Which targets a recipe's mean reaches."""
+    """A table of the targets that a recipe's mean reaches."""
     rows = []
     for target in targets:
         sign = 1 if target.measures[0].higher_is_better else -1
@@ -91,7 +91,7 @@ def comparison_table(found: Sequence[Mapping]) -> Table:
     """Differences with intervals and both tests, corrected together.
 
     Args:
-        found: Fields of ``Comparison``, with the measure's name in sweep.json.
+        found: Fields of each ``Comparison``, with the measure's name in sweep.json.
     """
     several = len({comparison["second"] for comparison in found}) > 1
     tested = [{**c, "p_seeds": None if _unknown(c["p_seeds"]) else c["p_seeds"]} for c in found]
