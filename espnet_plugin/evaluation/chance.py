@@ -19,9 +19,9 @@ def chance_scores(
     averaged over the queries (if it is an interval, its midpoint): (N + 1) / 2 for R = 1.
 
     Args:
-        relevant: (queries,) number of relevant items of each query.
-        num_items: N, of all queries or (queries,) of each.
-        recall_at: The k of recall@k.
+        relevant: Number of relevant items of each query, (queries,).
+        num_items: Number N of items, for all queries or for each, (queries,).
+        recall_at: Numbers k of recall@k.
     """
     each = np.stack(np.broadcast_arrays(relevant, num_items))
     (counts, numbers), queries = np.unique(each, axis=1, return_counts=True)

@@ -30,15 +30,15 @@ def score_hard_negatives(
     A tie counts as half.
 
     Args:
-        queries: Speech or text embeddings (queries, dim).
-        image: Image embeddings (images, dim).
+        queries: Embeddings of speech or texts, (queries, dim).
+        image: Embeddings of images, (images, dim).
         image_of: Image id of each query.
         images: Image id of each row of ``image``.
         pairs: Pairs to compare; those with other images are ignored.
 
     Returns:
-        Kind → ``accuracy`` (chance 0.5), ``pairs`` (compared queries) and ``interval``, for which
-        families of images are resampled.
+        By kind, ``accuracy`` (chance 0.5), ``pairs`` (number of compared queries) and ``interval``,
+        for which families of images are resampled.
     """
     row_of = {name: row for row, name in enumerate(images)}
     rows_of: dict[str, list[int]] = {}

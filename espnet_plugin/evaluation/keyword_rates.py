@@ -46,14 +46,14 @@ def keyword_values(
     """Scores each utterance's keywords, as CLIP sub-words and as words.
 
     Args:
-        utterances: What ``read_keywords`` returns.
+        utterances: Utterances with their keywords, as ``read_keywords`` returns them.
         texts: Text of every token id that occurs ("</w>" ends a word).
 
     Returns:
-        Measure → (utterances,), NaN where it does not apply.
+        The values of each measure, (utterances,), NaN where it does not apply.
 
     Raises:
-        ValueError: No utterance, or a token whose text is unknown.
+        ValueError: If there is no utterance, or the text of a token is unknown.
     """
     if not utterances:
         raise ValueError("no utterance to score")
@@ -68,8 +68,8 @@ def best_min_score(utterances: Sequence[UtteranceKeywords], texts: Mapping[int, 
     ``content_word_recall``.
 
     Args:
-        utterances: Of a development set, with captions.
-        texts: As for :func:`keyword_values`.
+        utterances: Utterances of a development set, with captions.
+        texts: Text of every token id that occurs ("</w>" ends a word).
 
     Returns:
         The cosine, the lowest of several that are best; -1 if no keyword is a content word.

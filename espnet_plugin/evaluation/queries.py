@@ -28,11 +28,11 @@ class Query:
     """One utterance and the images it found.
 
     Attributes:
-        utterance: Utterance id.
-        branch: The branch whose images are shown.
-        found: The nearest images, best first.
+        utterance: Id of the utterance.
+        branch: Name of the branch whose images are shown.
+        found: Nearest images, best first.
         right: The right image.
-        ranks: Rank of the right image by system.
+        ranks: Rank of the right image by each system.
     """
 
     utterance: str
@@ -52,9 +52,9 @@ def choose_examples(
     image at most once; otherwise its five captions would fill the list.
 
     Args:
-        data: The set.
-        ranks: What ``rank_set`` returned for it.
-        seed: Seed of the random ones.
+        data: Embeddings of the set.
+        ranks: Ranks that ``rank_set`` returned for it.
+        seed: Seed of the random choice.
 
     Returns:
         ``best`` and ``worst``, both in that order, and ``random``, in the set's order.

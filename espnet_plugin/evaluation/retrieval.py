@@ -35,11 +35,11 @@ class RetrievalRanks:
     """Ranks of one direction of retrieval, query by query.
 
     Attributes:
-        rank: (queries,) rank of the best relevant item, from 1.
-        average_precision: (queries,) mean over relevant items of the precision at their positions.
-        relevant: (queries,) number of relevant items.
-        ids: (queries,) the queries' ids; a resampling keeps equal ones together.
-        num_items: (queries,) number of items searched.
+        rank: Rank of the best relevant item, from 1, (queries,).
+        average_precision: Mean precision at the positions of the relevant items, (queries,).
+        relevant: Number of relevant items, (queries,).
+        ids: Ids of the queries, (queries,); a resampling keeps equal ones together.
+        num_items: Number of items that were searched, (queries,).
     """
 
     rank: Array
@@ -79,16 +79,16 @@ def rank_embeddings(
     """Ranks two sets of embeddings against each other by dot product, in both directions at once.
 
     Args:
-        left: (left, dim) embeddings, e.g. of utterances; usually L2-normalised.
-        right: (right, dim) embeddings, e.g. of images.
-        left_ids: One id per row of ``left``; equal ids belong together.
-        right_ids: One id per row of ``right``.
+        left: Embeddings, e.g. of utterances, (left, dim); usually L2-normalised.
+        right: Embeddings, e.g. of images, (right, dim).
+        left_ids: Id of each row of ``left``; equal ids belong together.
+        right_ids: Id of each row of ``right``.
 
     Returns:
         Ranks with the left rows as queries, and with the right rows as queries.
 
     Raises:
-        ValueError: Shapes disagree, a value is not finite, or a row has no counterpart.
+        ValueError: If shapes disagree, a value is not finite, or a row has no counterpart.
     """
     left, right = _checked(left, "left"), _checked(right, "right")
     if left.shape[1] != right.shape[1]:
@@ -114,7 +114,7 @@ def rank_rows(rows: Array, ids: Sequence, groups: Sequence) -> RetrievalRanks | 
     """Ranks rows (rows, dim) against those of other groups, e.g. utterances of other speakers.
 
     Equal ids belong together. A row searches neither itself nor its group. Rows whose id no other
-    group has are left out; None: all are. It raises what :func:`rank_embeddings` does.
+    group has are left out; if all are, it gives None. It raises what :func:`rank_embeddings` does.
     """
     rows = _checked(rows, "rows")
     codes, group = _codes(ids, groups, (len(rows), len(rows)))

@@ -29,13 +29,13 @@ class SegmentationScores:
     Attributes:
         precision: Share of predicted boundaries (or tokens) that match a true one.
         recall: Share of true boundaries (or tokens) that are matched.
-        f_score: Their harmonic mean.
-        over_segmentation: predicted / true − 1; NaN without true ones. It equals recall / precision
-            − 1, which vqwordseg's tables call OS, and is also defined if nothing matches.
-        r_value: See :func:`r_value`; NaN likewise.
+        f_score: Harmonic mean of precision and recall.
+        over_segmentation: Predicted / true − 1, NaN without true ones. It is OS in vqwordseg's
+            tables, recall / precision − 1, and is also defined if nothing matches.
+        r_value: The score of :func:`r_value`, NaN without true ones.
         predicted: Number of predicted boundaries (or tokens).
         reference: Number of true boundaries (or tokens).
-        tolerance: Seconds.
+        tolerance: Number of seconds by which two matching times may differ.
     """
 
     precision: float
@@ -53,9 +53,9 @@ class LocalizationScores:
     """Whether keywords that name a spoken content word are on it.
 
     Attributes:
-        centre: Share of them whose segment's centre is on an occurrence of the word.
-        overlap: Share of them whose segment overlaps an occurrence of the word.
-        keywords: Number of them.
+        centre: Share of these keywords whose segment's centre is on an occurrence of the word.
+        overlap: Share of these keywords whose segment overlaps an occurrence of the word.
+        keywords: Number of these keywords.
         utterances: Number of utterances with an alignment.
     """
 
@@ -97,8 +97,8 @@ def count_matches(predicted: Sequence[Place], reference: Sequence[Place], tolera
 
     Args:
         predicted: Times of each boundary (time,) or token (start, end), every one increasing.
-        reference: Those of the true boundaries or tokens.
-        tolerance: Seconds.
+        reference: Times of the true boundaries or tokens.
+        tolerance: Number of seconds by which two matching times may differ.
     """
     matches = first = second = 0
     while first < len(predicted) and second < len(reference):
@@ -121,17 +121,17 @@ def count_places(
     """Counts places of keyword segments and of words.
 
     Args:
-        utterances: With their keywords.
+        utterances: Utterances with their keywords.
         words: Word alignment of each utterance.
-        places: :func:`inner_boundaries`, as vqwordseg's ``score_boundaries`` (Kamper, 2022) counts
-            within 20 ms; a pause between words has two, as in ZeroSpeech. ``sorted`` gives whole
-            segments, which match if start and end both do: token precision and recall of Ludusan
-            et al. (LREC 2014), which ZeroSpeech uses, with the tolerance of vqwordseg's
-            ``score_word_token_boundaries``. Each word is used once.
-        tolerance: Seconds.
+        places: Function that gives the places of segments. :func:`inner_boundaries` counts as
+            vqwordseg's ``score_boundaries`` (Kamper, 2022) does within 20 ms; a pause between words
+            has two, as in ZeroSpeech. ``sorted`` gives whole segments, which match if start and end
+            both do. That is token precision and recall of Ludusan et al. (LREC 2014), as ZeroSpeech
+            and vqwordseg's ``score_word_token_boundaries`` have it. Each word is used once.
+        tolerance: Number of seconds by which two matching times may differ.
 
     Returns:
-        (utterances, 3) matched, predicted and true ones, NaN without segments or alignment.
+        Matched, predicted and true places, (utterances, 3), NaN without segments or alignment.
     """
     rows: list[tuple[float, ...]] = []
     for utterance in utterances:
@@ -150,11 +150,11 @@ def score_segmentation(counts: np.ndarray, tolerance: float) -> SegmentationScor
     """Pools the counts of all utterances.
 
     Args:
-        counts: (utterances, 3) from :func:`count_places`.
-        tolerance: Seconds within which they were counted.
+        counts: Numbers that :func:`count_places` gave, (utterances, 3).
+        tolerance: Number of seconds within which they were counted.
 
     Raises:
-        AlignmentError: No utterance has both segments and an alignment.
+        AlignmentError: If no utterance has both segments and an alignment.
     """
     if np.isnan(counts).all():
         raise AlignmentError("no utterance has both keyword segments and a word alignment")
@@ -174,7 +174,7 @@ def score_segmentation(counts: np.ndarray, tolerance: float) -> SegmentationScor
 
 
 def f_values(counts: np.ndarray) -> np.ndarray:
-    r"""A number for each utterance, whose mean is the pooled F of ``score_segmentation``.
+    r"""Numbers, one for each utterance, whose mean is the pooled F of ``score_segmentation``.
 
     F is a ratio of sums, :math:`F = \sum_u 2 m_u / \sum_u (p_u + r_u)` of matched, predicted and
     true boundaries. An utterance's number is F and its effect on F (delta method),
@@ -182,10 +182,10 @@ def f_values(counts: np.ndarray) -> np.ndarray:
     are about the pooled F.
 
     Args:
-        counts: (utterances, 3) from :func:`count_places` of boundaries.
+        counts: Numbers that :func:`count_places` gave for boundaries, (utterances, 3).
 
     Returns:
-        (utterances,), NaN where segments or alignment are missing.
+        The numbers, (utterances,), NaN where segments or alignment are missing.
     """
     matched, both = counts[:, 0], counts[:, 1] + counts[:, 2]
     if not np.nansum(both):

@@ -28,9 +28,9 @@ class PairedTest(NamedTuple):
     """Outcome of a paired comparison of two systems on the same queries.
 
     Attributes:
-        difference: Mean of first − second.
+        difference: Mean difference, first system less second.
         interval: Bootstrap interval of the difference.
-        p_value: Two-sided, from a sign-flip permutation test over images.
+        p_value: Two-sided p-value of a sign-flip permutation test over images.
     """
 
     difference: float
@@ -44,11 +44,11 @@ def bootstrap_mean(values: Array, ids: Sequence | Array, *, samples: int = 1000)
 
 
 def bootstrap_means(values: Array, ids: Sequence | Array, *, samples: int = 1000) -> list[Interval]:
-    """Intervals of means over queries, NaN values (not applicable) left out.
+    """Intervals of means over queries, without NaN values, which are not applicable.
 
     Args:
-        values: (queries, measures).
-        ids: (queries,) image ids.
+        values: Value of each query in each measure, (queries, measures).
+        ids: Image id of each query, (queries,).
         samples: Number of resamples.
     """
     sums, counts = _per_image(np.asarray(values, dtype=float), ids)
@@ -77,9 +77,9 @@ def paired_test(
     image, which system is which: ``p = (1 + #{|permuted| ≥ |observed|}) / (1 + samples)``.
 
     Args:
-        first: (queries,) values of the first system, e.g. 1.0 where recall@10 is a hit.
-        second: (queries,) values of the second system on the same queries in the same order.
-        ids: (queries,) image ids.
+        first: Values of the first system, e.g. 1.0 where recall@10 is a hit, (queries,).
+        second: Values of the second system on the same queries in the same order, (queries,).
+        ids: Image id of each query, (queries,).
         samples: Number of permutations and of resamples.
     """
     first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)

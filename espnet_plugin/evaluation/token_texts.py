@@ -39,7 +39,7 @@ def merge_words(tokens: Iterable[str]) -> list[tuple[str, tuple[int, ...]]]:
     Pieces are joined up to the next one that ends a word; open pieces at the end are a word too.
 
     Returns:
-        Words, each with the positions of its sub-words.
+        The words, each with the positions of its sub-words.
     """
     words: list[tuple[str, tuple[int, ...]]] = []
     pieces, start = list(tokens), 0
@@ -66,7 +66,7 @@ def texts_of(ids: Sequence[int], texts: Mapping[int, str], source: str) -> list[
     """Looks up the texts of token ids.
 
     Raises:
-        ValueError: An id has no text.
+        ValueError: If an id has no text.
     """
     try:
         return [texts[i] for i in ids]

@@ -12,7 +12,7 @@ _VALUE = re.compile(r"([\w@]+)=([-+]?[\d.]+(?:e[-+]?\d+)?)(?=,|$)")
 
 
 class Epoch(NamedTuple):
-    """What ESPnet reports of an epoch, by name; ``valid`` is empty without validation."""
+    """Numbers that ESPnet reports of an epoch, by name; ``valid`` is empty without validation."""
 
     number: int
     train: Mapping[str, float]

@@ -31,7 +31,7 @@ def word_error_rate(references: Mapping[str, str], transcripts: Mapping[str, str
         transcripts: Transcript of each utterance.
 
     Raises:
-        ValueError: The references have no word.
+        ValueError: If the references have no word.
     """
     errors = words = 0
     for utterance, text in references.items():

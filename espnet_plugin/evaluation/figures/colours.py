@@ -33,9 +33,9 @@ def keyword_kind(token_id: int, token: str, caption: Collection[int]) -> str:
     """Which of ``KEYWORDS`` a keyword is.
 
     Args:
-        token_id: Its token.
-        token: The token's text.
-        caption: Tokens of the caption.
+        token_id: Id of the keyword's token.
+        token: Text of the token.
+        caption: Token ids of the caption.
     """
     if is_content(token):
         return "right" if token_id in caption else "wrong"

@@ -1,4 +1,4 @@
-"""Where the cascaded branch fires: spectrogram, words above, keywords below."""
+"""Draws where the cascaded branch fires: spectrogram, words above, keywords below."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def draw_firing(
     """Draws one utterance with the weights alpha, the firings and the keywords.
 
     Args:
-        samples: (samples,) the waveform.
-        sampling_rate: In Hz.
-        heard: Its keywords by the title of their row, a row for each model.
-        words: Its words and their times, drawn above when known.
+        samples: Samples of the waveform, (samples,).
+        sampling_rate: Sampling rate of ``samples`` in Hz.
+        heard: Keywords of the utterance by the title of their row, a row for each model.
+        words: Words of the utterance with their times, which are drawn above if they are known.
         frame_seconds: Time from one frame of the alphas to the next; needed if there are any.
 
     Raises:
-        ValueError: There are alphas but no time between them.
+        ValueError: If there are alphas but no time between them.
     """
     seconds = len(samples) / sampling_rate
     heights: dict[tuple[str, str], float] = {("words", ""): 0.30} if words else {}

@@ -12,7 +12,7 @@ def draw_layer_weights(weights: np.ndarray) -> Figure:
     """Draws the softmax weights of the hidden states as bars.
 
     Args:
-        weights: (layers + 1,) weights that sum to 1; the first is the transformer's input.
+        weights: Weights that sum to 1, (layers + 1,); the first is that of the transformer's input.
     """
     weights = np.asarray(weights, dtype=float)
     if weights.ndim != 1 or not np.isclose(weights.sum(), 1.0, atol=1e-3):

@@ -21,7 +21,7 @@ def draw_learning_curve(epochs: Sequence[Epoch]) -> Figure:
     """Draws the loss on both sets, and R@1 on dev, where validation measured it.
 
     Args:
-        epochs: Of one training, in order.
+        epochs: Epochs of one training, in order.
     """
     losses = {
         "training": ([(each.number, each.train) for each in epochs], colours.SIGNAL),

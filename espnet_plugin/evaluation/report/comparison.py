@@ -44,15 +44,15 @@ def compare_models(
     """Writes a page that compares models; the keywords of the last one choose its recordings.
 
     Args:
-        inference_dirs: Of the models, as ``write_results`` left them.
-        page: HTML file; its figures go to a folder beside it.
+        inference_dirs: Inference directories of the models, as ``write_results`` left them.
+        page: HTML file to write; its figures go to a folder beside it.
         data_dir: Data directory of the test set.
 
     Returns:
         The table of the page, and what its columns mean.
 
     Raises:
-        ValueError: The models or the data are of different sets, or there are no keywords.
+        ValueError: If the models or the data are of different sets, or there are no keywords.
     """
     models = [_read_model(directory, page.parent) for directory in inference_dirs]
     judge = models[-1]
@@ -97,8 +97,8 @@ def choose_recordings(
     Recordings are ordered by ``named``, equal ones by ``right``, and then as they are listed.
 
     Args:
-        named: (utterances,); a recording with NaN, without content words, is left out.
-        right: (utterances,); NaN, without content keywords, is as 0.
+        named: Share of content words that are named, (utterances,). NaN leaves a recording out.
+        right: Share of content keywords that are right, (utterances,). NaN counts as 0.
         images: Image of each utterance.
 
     Returns:

@@ -35,13 +35,13 @@ def draw_all(
     Utterances are taken at even distances from the list, not chosen by score.
 
     Args:
-        data: The set.
-        epochs: Of the training; may be empty.
+        data: Embeddings and keywords of the set.
+        epochs: Epochs of the training; may be empty.
         audio: Recording of each utterance; may be empty.
         words: Word alignment of each utterance; may be empty.
 
     Returns:
-        What was drawn, in the order of the report.
+        The figures that were drawn, in the order of the report.
     """
     drawn = []
 
@@ -84,7 +84,7 @@ def draw_recording(
     words: Sequence[Word],
     frame_seconds: float | None = None,
 ) -> Figure:
-    """``draw_firing`` for a file."""
+    """Draws a recording by ``draw_firing``."""
     rate = read_header(recording).rate
     samples = read_mono(recording, rate)
     return draw_firing(samples, rate, heard, words=words, frame_seconds=frame_seconds)

@@ -18,8 +18,8 @@ class Material:
     """Files and texts by id; each may be empty.
 
     Attributes:
-        audio: Recording of an utterance.
-        images: File of an image.
+        audio: Path of an utterance's recording.
+        images: Path of an image.
         captions: Caption of an utterance.
         described: First caption of an image.
         transcripts: A recogniser's transcript of an utterance.

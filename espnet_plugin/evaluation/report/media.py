@@ -18,15 +18,15 @@ Encoder = Callable[[str], tuple[str, bytes]]
 
 
 def encode_recording(path: str) -> tuple[str, bytes]:
-    """A recording as MP3, or as WAV if libsndfile has no MP3.
+    """Encodes a recording as MP3, or as WAV if libsndfile has no MP3.
 
     It is cut after ``MAX_SECONDS``.
 
     Returns:
-        Media type and content.
+        The media type and the content.
 
     Raises:
-        DataError: It cannot be read.
+        DataError: If it cannot be read.
     """
     import soundfile
 
@@ -42,10 +42,10 @@ def encode_image(path: str) -> tuple[str, bytes]:
     """Reduces an image to a thumbnail, as PNG if it is tiny and otherwise as JPEG.
 
     Returns:
-        Media type and content.
+        The media type and the content.
 
     Raises:
-        OSError, ValueError: It cannot be read.
+        OSError, ValueError: If it cannot be read.
     """
     from PIL import ImageOps
 

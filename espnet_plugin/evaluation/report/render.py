@@ -56,10 +56,10 @@ class ReportFigure:
 
     Attributes:
         name: Name of its files, without suffix.
-        title: What it shows that others do not.
-        section: Of ``SECTIONS``: what it is of.
-        svg: The file.
-        utterance: The utterance that is drawn over time, if any.
+        title: Title, which says what it shows that others do not.
+        section: Key of ``SECTIONS`` for what it shows.
+        svg: Path of its file.
+        utterance: Id of the utterance that is drawn over time, if any.
     """
 
     name: str

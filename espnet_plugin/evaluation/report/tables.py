@@ -83,8 +83,8 @@ class Table:
 
     Attributes:
         header: Titles of the columns.
-        rows: As many cells a row.
-        text_columns: Columns that hold words; the others hold numbers.
+        rows: Rows with a cell for each column.
+        text_columns: Positions of the columns that hold words; the others hold numbers.
     """
 
     header: tuple[str, ...]
@@ -109,7 +109,7 @@ def speech_text_tables(scores: Mapping) -> list[Table]:
 
 
 def language_table(languages: Mapping) -> Table:
-    """recall@k in % of speech → image, by the language that is spoken."""
+    """recall@k in % of searches for images by speech, by the language that is spoken."""
     names = next(name for scores in languages.values() for name in scores.values())
     recalls = [name for name in names if name.startswith("recall@")]
     rows = [
@@ -248,7 +248,7 @@ def comparison_table(models: Sequence[Mapping]) -> tuple[Table, str]:
     """Retrieval and reported keywords of models on one set in %, with chance and the teacher.
 
     Args:
-        models: Content of their scores.json.
+        models: Content of each model's scores.json.
 
     Returns:
         The table, and what its columns mean.
@@ -327,10 +327,10 @@ def mean_and_deviation(
     """The mean ± standard deviation of the known values, or a dash if none is known.
 
     Args:
-        values: None and NaN are left out.
-        scale: Factor, 100 for rates in %.
-        digits: After the point.
-        sign: "+" to write that, too.
+        values: Values to average; None and NaN do not count.
+        scale: Factor of the values, 100 for rates in %.
+        digits: Number of digits after the point.
+        sign: "+" writes the sign of positive numbers, too.
     """
     known = [scale * v for v in values if v is not None and not math.isnan(v)]
     if not known:

@@ -41,12 +41,12 @@ def write_results(
         test_set: Name of the set to report; not needed if only one set is not a dev set.
         dev_set: Name of the set that decides the fusion's weight; without one there is no fusion.
         experiment: Experiment directory; by default the parent of ``inference_dir``.
-        data_dir: Data directory of the test set: recordings, images, alignments.
-        figures: Whether to draw.
+        data_dir: Data directory of the test set, with recordings, images and alignments.
+        figures: Whether to draw figures.
         report: Whether to write report.html; if not, an earlier one is removed.
 
     Returns:
-        What was written to scores.json.
+        The content of scores.json.
     """
     inference_dir = Path(inference_dir)
     experiment = Path(experiment) if experiment else inference_dir.parent

@@ -46,12 +46,12 @@ def score_experiment(
         inference_dir: Directory that holds one directory per set.
         experiment: Experiment directory. Its config.yaml has architecture and seed, its
             stage_seconds.json the seconds of each stage.
-        directory: The set's directory.
+        directory: Directory of the set in it.
         dev_set: Name of the set that decides the fusion's weight; without one there is no fusion.
-        data_dir: Data directory of the set: recordings, images, alignments.
+        data_dir: Data directory of the set, with recordings, images and alignments.
 
     Returns:
-        What was written.
+        The content of ``scores.json``.
     """
     if data_dir and (data_dir / HARD_NEGATIVES).exists():
         shutil.copyfile(data_dir / HARD_NEGATIVES, directory / HARD_NEGATIVES)
@@ -115,7 +115,7 @@ def environment() -> dict[str, str]:
 
 
 def checkout_commit(root: Path) -> str | None:
-    """The first 12 digits of the commit that is checked out in a folder; None without one.
+    """The first 12 digits of the commit that is checked out in a folder, or None without one.
 
     Git does not search upwards: an installed package may be inside another project's checkout.
     """
@@ -131,7 +131,7 @@ def read_scores(path: str | Path) -> dict:
     """Reads the scores.json that ``score_experiment`` wrote.
 
     Raises:
-        ValueError: It is not one.
+        ValueError: If the file is something else.
     """
     try:
         scores = json.loads(Path(path).read_text(encoding="utf-8"))

@@ -56,8 +56,8 @@ def score_keywords_directory(
 
     Args:
         directory: The set's inference directory.
-        spoken: What its data directory knows of the speech; None: nothing.
-        chosen_on: The development set's, which decide which keywords are ``reported``.
+        spoken: What its data directory tells of the speech, or None if it tells nothing.
+        chosen_on: The development set's keywords, which decide what is ``reported``.
     """
     directory, data = Path(directory), read_inference_set(directory)
     spoken = spoken or Spoken()
@@ -107,18 +107,18 @@ def keyword_scores(
     """Scores keywords, and their places where word alignments are given.
 
     Args:
-        utterances: What ``read_keywords`` returns.
+        utterances: Utterances with their keywords, as ``read_keywords`` returns them.
         texts: Text of every token id that occurs.
         image_of: Image of each utterance, the unit of the bootstrap; by default the utterance.
-        spoken: What is known of the speech; None: nothing.
+        spoken: What is known of the speech, or None if nothing is.
 
     Returns:
         Means of ``keyword_values``, and ``left_out``, ``intervals``, ``localization``,
         ``boundaries`` within ``TOLERANCE``, ``boundaries_20ms`` and ``tokens_20ms``.
 
     Raises:
-        AlignmentError: No utterance has an alignment.
-        ValueError: As ``keyword_values``.
+        AlignmentError: If no utterance has an alignment.
+        ValueError: If there is no utterance, or the text of a token is unknown.
     """
     values = keyword_values(utterances, texts)
     units = [image_of[u.utterance] if image_of else u.utterance for u in utterances]

@@ -49,8 +49,8 @@ def score_retrieval_directory(
 
     Args:
         directory: The set's inference directory.
-        dev_directory: That of the development set, which decides the fusion's weight.
-        data_dir: The set's data directory; its speakers and languages are used.
+        dev_directory: Inference directory of the set that decides the fusion's weight.
+        data_dir: Data directory of the set, whose speakers and languages are used.
     """
     directory = Path(directory)
     data = read_inference_set(directory)
@@ -85,7 +85,7 @@ def speech_embeddings(data: InferenceSet, fusion_weight: float | None) -> dict[s
     """The embeddings of a set's speech by each system, (utterances, dim).
 
     Args:
-        data: The set's embeddings.
+        data: Embeddings of the set.
         fusion_weight: Weight of the parallel branch in ``fusion``, if there are both branches.
     """
     systems = dict(data.branches)
@@ -100,7 +100,7 @@ def rank_set(data: InferenceSet, *, fusion_weight: float | None = None) -> Ranks
     """Ranks every pair of modalities that a set has.
 
     Args:
-        data: The set to be scored.
+        data: Embeddings of the set to be scored.
         fusion_weight: Weight of the parallel branch in the fusion; None leaves the fusion out.
 
     Returns:
@@ -166,8 +166,8 @@ def hard_negative_scores(data: InferenceSet, *, fusion_weight: float | None = No
     """Shares of hard negatives that each system tells apart, ``<system>.<kind>``.
 
     Args:
-        data: A set with hard negatives.
-        fusion_weight: As for ``rank_set``, which has the same systems.
+        data: Embeddings of a set with hard negatives.
+        fusion_weight: Weight of the parallel branch in the fusion; None leaves the fusion out.
     """
     systems = speech_embeddings(data, fusion_weight)
     if data.text is not None:
@@ -188,8 +188,8 @@ def retrieval_scores(data: InferenceSet, ranks: Ranks) -> dict:
     """Turns ranks into scores, intervals and chance.
 
     Args:
-        data: The set.
-        ranks: What ``rank_set`` returns.
+        data: Embeddings of the set.
+        ranks: Ranks that ``rank_set`` returned for it.
 
     Returns:
         ``<system>.<direction>.<measure>``, the 95 % intervals under
