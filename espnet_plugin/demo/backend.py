@@ -32,13 +32,13 @@ class SpokenQuestion:
     """A recording, what the model finds in it, and what is nearest to it.
 
     Attributes:
-        samples: (samples,), at ``rate``.
-        rate: Hz.
-        start: Seconds of silence before the speech, which are left out.
-        end: Seconds at which the speech ends; the silence after that is left out.
-        keywords: Words in their order; None if the model extracts none.
-        alphas: CIF's weight of each frame from ``start`` on, (frames,); None without CIF.
-        frame_seconds: From one frame to the next.
+        samples: Samples of the recording, (samples,), at ``rate``.
+        rate: Sampling rate in Hz.
+        start: Second at which the speech begins; the silence before it is left out.
+        end: Second at which the speech ends; the silence after it is left out.
+        keywords: Words in their order, or None if the model extracts none.
+        alphas: CIF's weight of each frame from ``start`` on, (frames,), or None without CIF.
+        frame_seconds: Seconds from one frame to the next.
         threshold: Weight that completes a keyword.
         whole: Whether the hits are ranked by the whole utterance, not by the keywords.
         hits: The nearest images, then the nearest windows of recordings, best first.
@@ -63,9 +63,9 @@ class Backend:
     The page's queue asks one question at a time.
 
     Attributes:
-        model: Answers.
-        index: Images and recordings; None: keywords only.
-        captions: Spoken captions; None: none are shown.
+        model: Model that answers the questions.
+        index: Index of images and recordings; without it there are keywords only.
+        captions: Spoken captions, or None if none are shown.
     """
 
     model: SpeechCLIP
@@ -74,7 +74,7 @@ class Backend:
 
     @property
     def rate(self) -> int:
-        """Hz that the model takes."""
+        """Sampling rate in Hz that the model takes."""
         return self.model.sampling_rate
 
     def known_words(self) -> list[str]:
@@ -96,7 +96,7 @@ class Backend:
         """Finds keywords and hits for a recording, (samples,) at :attr:`rate`.
 
         Raises:
-            NoSpeechError: If it is silent.
+            NoSpeechError: If the recording is silent.
         """
         first, last = spoken_part(samples, self.rate)
         start = first / self.rate
@@ -116,11 +116,11 @@ class Backend:
         )
 
     def find_text(self, text: str) -> list[Hit]:
-        """What is nearest to a text, as in :attr:`SpokenQuestion.hits`."""
+        """Finds what is nearest to a text, as in :attr:`SpokenQuestion.hits`."""
         return self._nearest(self.model.encode_text(text)[0])
 
     def find_image(self, image: str | Image) -> list[Hit]:
-        """What is nearest to an image, a file or a decoded one."""
+        """Finds what is nearest to an image, which is a file or decoded."""
         return self._nearest(self.model.encode_image(image)[0])
 
     def closest_captions(self, image: str) -> list[tuple[Caption, float]]:
@@ -130,7 +130,7 @@ class Backend:
         return self.captions.closest(self.model.encode_image(image)[0], top=TOP_CAPTIONS)
 
     def find_similar(self, path: str) -> list[Hit]:
-        """What is nearest to an image of the index, without itself."""
+        """Finds what is nearest to an image of the index, without the image itself."""
         return self._nearest(self.model.encode_image(path)[0], without=path)
 
     def _nearest(self, query: np.ndarray, *, without: str | None = None) -> list[Hit]:
@@ -151,10 +151,10 @@ def open_backend(
     """Loads an index's model, and embeds the captions of a data directory.
 
     Args:
-        load: Loads a model by its name.
-        model: Name of the model; None: the index's.
-        index: None: keywords only.
-        data: Data directory; None: no captions.
+        load: Function that loads a model by its name.
+        model: Name of the model, by default the index's.
+        index: Index to search; without it there are keywords only.
+        data: Data directory with the captions; without it there are none.
 
     Raises:
         DataError: If the index is of another model, or the data directory is damaged.

@@ -26,10 +26,10 @@ class Caption:
     """A recording and what is said in it.
 
     Attributes:
-        utterance: Its id.
-        text: What is said; empty if the set has no text.
-        recording: The file.
-        image: The file that it describes, links resolved; None if the set does not list it.
+        utterance: Id of the utterance.
+        text: Words that are said, or empty if the set has no text.
+        recording: Path of the recording.
+        image: Path of the image that it describes, without links, or None if it is not listed.
     """
 
     utterance: str
@@ -58,7 +58,7 @@ class SpokenCaptions:
 
 
 def read_captions(directory: Path) -> list[Caption]:
-    """The recordings of a data directory; relative paths start at the working directory.
+    """Reads the captions of a data directory; relative paths start at the working directory.
 
     Raises:
         DataError: If there is no ``wav.scp``, or a table is damaged.
@@ -85,10 +85,10 @@ def embed_captions(
     """Embeds captions, or reads the embeddings of an earlier start.
 
     Args:
-        captions: What :func:`read_captions` found; recordings that cannot be used are left out.
-        model: The model.
-        made_from: Changes with the model and with any recording.
-        cache: Folder for the embeddings; None keeps none.
+        captions: Captions that :func:`read_captions` found; unusable recordings are left out.
+        model: Model that embeds them.
+        made_from: Text that changes with the model and with any recording.
+        cache: Folder that keeps the embeddings, or None to keep none.
 
     Raises:
         DataError: If no recording can be used.

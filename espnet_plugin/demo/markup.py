@@ -36,7 +36,7 @@ def render(macro: str, *values: Any) -> str:
 
 
 def timeline(asked: SpokenQuestion, *, player: str) -> str:
-    """A recording with its keywords and firings.
+    """Draws a recording with its keywords and firings.
 
     Args:
         asked: The recording and what was found in it.
@@ -105,11 +105,11 @@ def accumulated(alphas: np.ndarray, *, threshold: float) -> list[tuple[float, fl
     """Corners of the line that climbs with the weights and drops when a keyword is complete.
 
     Args:
-        alphas: (frames,).
+        alphas: CIF's weight of each frame, (frames,).
         threshold: Weight at which a keyword is complete; the rest begins the next.
 
     Returns:
-        (place in frames, share of the threshold) of each corner, in order.
+        The place in frames and the share of the threshold of each corner, in order.
     """
     corners, level = [(0.0, 0.0)], 0.0
     for frame, alpha in enumerate(alphas.tolist()):
@@ -127,8 +127,8 @@ def place_labels(keywords: Sequence[SpokenWord], *, seconds: float) -> list[Labe
     """Puts keywords that have times into lines so that their words do not overlap.
 
     Args:
-        keywords: In order of time; those without a time are left out.
-        seconds: Duration of the recording.
+        keywords: Keywords in order of time; those without a time are left out.
+        seconds: Duration of the recording in seconds.
     """
     right: dict[str, list[float]] = {name: [] for name in PIXELS_PER_SECOND}  # of each line so far
     labels = []

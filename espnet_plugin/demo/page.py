@@ -85,9 +85,9 @@ class Questions:
     """What a visitor can ask; uploads come as gradio's file data, ``{"path": file}``.
 
     Args:
-        backend: Answers.
-        recordings: Plays those of the answers.
-        limits: Of recordings.
+        backend: Backend that answers the questions.
+        recordings: Player of the recordings in the answers.
+        limits: Limits of the recordings that visitors send.
     """
 
     def __init__(self, backend: Backend, recordings: Recordings, limits: Limits) -> None:
@@ -104,10 +104,10 @@ class Questions:
         return render("head", counts, *limits, words[:WORDS], len(words), note)
 
     def speak(self, recording: dict[str, Any] | None, *, player: str) -> Answer:
-        """Keywords of a recording and what is nearest to it.
+        """Answers with the keywords of a recording and what is nearest to it.
 
         Args:
-            recording: What was sent; None when it was taken away.
+            recording: Recording that was sent, or None if it was taken away.
             player: Id of the element that plays it.
         """
         if not recording:
@@ -128,7 +128,7 @@ class Questions:
         return self._found(self.backend.find_image(sent), file_name(image["path"]))
 
     def choose(self, paths: Sequence[str], event: gr.SelectData) -> Answer:
-        """The captions closest to one of the images shown."""
+        """Answers with the captions closest to one of the images shown."""
         try:
             path = paths[event.index]
         except (IndexError, TypeError):
@@ -204,7 +204,7 @@ def build_page(questions: Questions) -> gr.Blocks:
     """Lays the page out.
 
     Args:
-        questions: What can be asked.
+        questions: Questions that a visitor can ask.
     """
     backend = questions.backend
     examples = questions.examples()

@@ -28,10 +28,10 @@ def serve(backend: Backend, *, limits: Limits, host: str, port: int) -> None:
     """Serves until it is interrupted; opens a browser where there is a display.
 
     Args:
-        backend: Answers.
-        limits: Of what visitors send.
+        backend: Backend that answers the questions.
+        limits: Limits of what visitors send.
         host: Address to listen at.
-        port: Its port; 0: the first free one from 7860 on.
+        port: Port to listen at; 0 takes the first free one from 7860 on.
 
     Raises:
         OSError: If the address cannot be used.
@@ -59,11 +59,11 @@ def launch(
     page was reached by: TrustedHostMiddleware refuses sites whose DNS leads here.
 
     Args:
-        backend: Answers.
-        limits: Of what visitors send.
-        folder: For uploads.
-        host: As for :func:`serve`.
-        port: As for :func:`serve`.
+        backend: Backend that answers the questions.
+        limits: Limits of what visitors send.
+        folder: Folder for uploads.
+        host: Address to listen at.
+        port: Port to listen at; 0 takes the first free one from 7860 on.
     """
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["GRADIO_TEMP_DIR"] = str(folder)

@@ -28,11 +28,11 @@ class VisitorError(ValueError):
 
 @dataclass(frozen=True)
 class Limits:
-    """The most that is taken.
+    """Limits of what visitors may send.
 
     Attributes:
-        size: Bytes of an upload.
-        seconds: Duration of a recording.
+        size: Largest size of an upload in bytes.
+        seconds: Longest duration of a recording in seconds.
     """
 
     size: int = 10 * 2**20
@@ -93,7 +93,7 @@ def _unusable(kind: str, formats: str, error: DataError, path: str) -> VisitorEr
 
 
 def checked_text(text: str | None) -> str:
-    """A text to search for.
+    """Checks a text to search for, and returns it.
 
     Raises:
         VisitorError: If it is empty or too long.
