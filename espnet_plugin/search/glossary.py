@@ -25,10 +25,10 @@ class Place:
     """Where a keyword is in a recording.
 
     Attributes:
-        recording: Its name.
-        path: Its file.
-        start: Seconds at which the keyword begins.
-        end: Seconds at which it ends.
+        recording: Name of the recording.
+        path: Path of the recording.
+        start: Second at which the keyword begins.
+        end: Second at which the keyword ends.
         score: Cosine, see :class:`~espnet_plugin.inference.words.SpokenWord`.
     """
 
@@ -44,10 +44,10 @@ class Entry:
     """A keyword of a glossary.
 
     Attributes:
-        word: The keyword.
-        places: The clearest ones first.
-        heard: How often it was found.
-        recordings: In how many recordings.
+        word: The keyword as people write it.
+        places: Places of the keyword, the clearest ones first.
+        heard: Number of times that it was found.
+        recordings: Number of recordings in which it was found.
     """
 
     word: str
@@ -63,7 +63,7 @@ class Entry:
 
 @dataclass
 class _Heard:
-    """What is kept of a keyword while recordings come; ``number`` places of each kind suffice."""
+    """Places of a keyword that are kept while recordings come, ``number`` of each kind."""
 
     clearest: list[Place] = field(default_factory=list)  # of each recording
     others: list[Place] = field(default_factory=list)
@@ -75,10 +75,10 @@ class Glossary:
     """Collects keywords; its memory grows with their number, not with that of recordings.
 
     Args:
-        number: Places of a keyword. They are of different recordings as far as these suffice.
+        number: Number of places of a keyword, which are in different recordings if there are any.
 
     Attributes:
-        recordings: How many were added.
+        recordings: Number of recordings that were added.
     """
 
     def __init__(self, number: int = NUMBER) -> None:
@@ -90,7 +90,7 @@ class Glossary:
         """Adds a recording, by its name and its file, with all its words.
 
         Raises:
-            ValueError: If they have no times.
+            ValueError: If the words have no times.
         """
         self.recordings += 1
         found: dict[str, list[Place]] = {}
@@ -128,14 +128,13 @@ def _by_clearness(places: Iterable[Place]) -> list[Place]:
 
 
 def find_recordings(data: str | Path) -> dict[str, str]:
-    """Name → file of each recording.
+    """Finds the file of each recording, by its name.
 
     Args:
-        data: A recording; a data directory, which has ``wav.scp`` and gives the names; or a folder,
-            with all below it.
+        data: A recording; a data directory, whose ``wav.scp`` has the names; or a folder.
 
     Raises:
-        DataError: If there is none.
+        DataError: If there is no recording.
     """
     folder = os.path.expanduser(data)
     if not os.path.isdir(folder):
@@ -162,9 +161,9 @@ def words_of_index(
     """Yields name, file and words of each recording of an index; no model is needed.
 
     Args:
-        index: The index. Its words have at least the ``min_score`` that its model had then.
+        index: Index whose words have at least the ``min_score`` that its model had then.
         problems: Gets the recordings that cannot be used, with the reasons.
-        min_score: Words with a lower score are left out; None: none.
+        min_score: Score below which words are left out, or None to keep all.
     """
     problems |= {path: why for path, why in index.problems().items() if is_recording(path)}
     for path, words in index.spoken_words():

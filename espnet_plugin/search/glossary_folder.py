@@ -33,8 +33,8 @@ def check_glossary_folder(directory: Path, data: Path) -> None:
     """Looks whether a glossary may be written; this is quick, to come before a model is loaded.
 
     Args:
-        directory: Of the glossary. One that is there is replaced.
-        data: Where its recordings are.
+        directory: Directory of the glossary. A glossary that is there is replaced.
+        data: Path of its recordings.
 
     Raises:
         DataError: If the folder holds something else, or is in a folder of recordings.
@@ -63,14 +63,14 @@ def write_glossary(
     """Writes a glossary; it appears when it is complete.
 
     Args:
-        directory: As :func:`check_glossary_folder` allows it.
-        entries: Its keywords.
-        recordings: How many were heard.
+        directory: Directory that :func:`check_glossary_folder` allows.
+        entries: Keywords of the glossary.
+        recordings: Number of recordings that were heard.
         problems: Recordings that could not be used, with the reasons.
-        note: What the page says of the keywords.
+        note: Sentence that the page says about the keywords.
 
     Returns:
-        Number of snippets. Places that can no longer be read are left out with a warning.
+        The number of snippets. Places that can no longer be read are left out with a warning.
 
     Raises:
         OSError: If the disk is full or read-only.
