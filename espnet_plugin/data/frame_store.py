@@ -141,8 +141,7 @@ class FrameStore(ArrayStore):
 class StoredFrames(Mapping[str, np.ndarray]):
     """The frames in a list of :class:`FrameStore`.
 
-    As a mapping it gives an utterance's range of frames, [0, frames], which can be narrowed before
-    it is read.
+    As a mapping it gives an utterance's range of frames, [0, frames], which you can narrow.
     """
 
     def __init__(self, scp: str | Path) -> None:

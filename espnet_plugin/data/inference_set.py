@@ -116,8 +116,7 @@ def read_inference_set(directory: str | Path) -> InferenceSet:
 
     Raises:
         FileNotFoundError: If a required file is missing.
-        ValueError: If ids and rows do not match, an id is twice in a file, or an embedding is NaN
-            or infinite.
+        ValueError: If ids and rows do not match, an id comes twice, or a value is not finite.
     """
     directory = Path(directory)
     utterances = tuple(read_scp(directory / UTTERANCES))

@@ -50,8 +50,7 @@ def encode_batches(
     """Reads and encodes batches of items; yields the results of each batch, by id.
 
     Args:
-        items: Dataset that gives id and content for an id; an unreadable item's content is its
-            error.
+        items: Dataset that gives id and content, or id and error, for an id.
         batches: Ids of the items that are computed together.
         encode: Function that encodes a batch, with a result for each content.
         unreadable: Gets id and reason of the unreadable items, which are skipped with a warning.

@@ -32,8 +32,7 @@ def embed_by_name(
         branch: Branch that embeds recordings, see :meth:`SpeechCLIP.encode_speech`.
 
     Returns:
-        Pairs of a name or text and its unit-length embedding (dim,), files first, in the order
-        given.
+        Each name or text with its unit-length embedding (dim,), files first, in the order given.
 
     Raises:
         ValueError: If nothing can be used.
@@ -73,8 +72,8 @@ def heard_by_name(
     """Yields name, file and words of each recording.
 
     Args:
-        model: The model.
-        recordings: Name → file.
+        model: Model that finds the words.
+        recordings: File of each recording, by its name.
         problems: Gets the recordings that cannot be used, with the reasons.
 
     Raises:

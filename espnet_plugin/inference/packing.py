@@ -42,8 +42,7 @@ def pack_model(
         train_config: ``config.yaml`` of the experiment.
         model_file: Path of the checkpoint; links are followed.
         outpath: Path of the archive to write, ``.zip``.
-        options: Other files (results, a licence), which are put beside ``config.yaml``. Files are
-            packed once.
+        options: Other files (results, a licence), which are put beside ``config.yaml``, each once.
         choices: ``choices.json`` of stage 9, which is copied beside the weights. By default it is
             the one beside the checkpoint, if there is one.
 
@@ -52,8 +51,7 @@ def pack_model(
 
     Raises:
         FileNotFoundError: If a file is missing, including those that the configuration names.
-        ValueError: If the checkpoint or the choices cannot be read, or two files have the same
-            name.
+        ValueError: If checkpoint or choices cannot be read, or two files have the same name.
     """
     for path in (train_config, model_file, *options, *([choices] if choices else [])):
         if not Path(path).is_file():

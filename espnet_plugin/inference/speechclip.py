@@ -135,8 +135,7 @@ class SpeechCLIP:
                 that names it. HuBERT base needs about 1 GB of memory for each minute. The cascaded
                 embedding can end earlier, see :attr:`keyword_seconds`. :meth:`keywords` hears all
                 of a recording.
-            trust_remote_code: Whether you trust the maker of the model, which may name what runs
-                code that comes with it.
+            trust_remote_code: Whether you trust the model's author, whose code it may then run.
 
         Raises:
             FileNotFoundError: If there is no such file, directory or name.
@@ -234,8 +233,7 @@ class SpeechCLIP:
 
         Args:
             speech: One recording, in any form that :meth:`encode_speech` takes.
-            sampling_rate: Sampling rate of samples in Hz, by default the model's. A file states its
-                own.
+            sampling_rate: Rate of samples in Hz, by default the model's. A file states its own.
 
         Raises:
             DataError: If a file cannot be used.
@@ -267,8 +265,7 @@ class SpeechCLIP:
         Args:
             speech: A recording in any form of :mod:`espnet_plugin.inference.utterance` (a path,
                 bytes of a file, samples, what datasets' ``Audio`` gives), or many.
-            sampling_rate: Sampling rate of samples in Hz, by default the model's. The other forms
-                state their own.
+            sampling_rate: Rate of samples in Hz, by default the model's. Other forms state theirs.
             branch: ``parallel`` (from the whole utterance), ``cascaded`` (from its keywords), or
                 ``both`` (see :meth:`fuse`). By default parallel, if the model has that branch.
             skipped: Dictionary for recordings that cannot be used: it gets position and reason of

@@ -22,8 +22,7 @@ class SpeechCLIPInference(SpeechCLIP):
         >>> [keyword.token for keyword in result.keywords]
 
     Args:
-        speechclip_train_config: The experiment's ``config.yaml``, by default that beside the
-            checkpoint.
+        speechclip_train_config: ``config.yaml``, by default the one beside the checkpoint.
         speechclip_model_file: A checkpoint of the experiment, by default the best one by the first
             of its ``best_model_criterion``.
         device: Torch device, by default a GPU if there is one.

@@ -48,16 +48,14 @@ def read_utterance(
 
     Args:
         speech: An utterance in one of the forms at the top of this module.
-        sampling_rate: Sampling rate of samples in Hz, by default the wanted one. The other forms
-            state their own.
+        sampling_rate: Rate of samples in Hz, by default the wanted one. Other forms state theirs.
         wanted_rate: Sampling rate in Hz that the speech encoder takes.
         max_seconds: Number of seconds after which longer speech is cut.
 
     Raises:
         DataError: If a file is missing, unreadable, empty or not finite.
         TypeError: If ``speech`` is something else.
-        ValueError: If there are no samples, or they have another shape or are not finite, or the
-            rate is not positive.
+        ValueError: If samples are missing, misshapen or not finite, or the rate is not positive.
     """
     name = utterance_name(speech)
     speech, sampling_rate = _unpacked(speech, sampling_rate)

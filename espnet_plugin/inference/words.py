@@ -21,12 +21,11 @@ class SpokenWord:
     """A word that the model found in speech.
 
     Attributes:
-        word: The word as people write it; :func:`espnet_plugin.data.words.joined` says how
-            sub-words are joined.
+        word: The word as people write it, joined by :func:`espnet_plugin.data.words.joined`.
         score: Cosine similarity of the speech segment and the sub-word in CLIP's table, at most 1.
             Of joined sub-words it is the mean.
-        start: Seconds at which it starts, or None if the keywords have no times (``cls``).
-        end: Seconds at which it ends, or None if the keywords have no times.
+        start: Second at which it starts, or None if the keywords have no times (``cls``).
+        end: Second at which it ends, or None if the keywords have no times.
     """
 
     word: str
@@ -70,7 +69,7 @@ def later(words: Sequence[SpokenWord], *, seconds: float) -> list[SpokenWord]:
 
 
 def translation_note(languages: Collection[str]) -> str | None:
-    """Says that the words for foreign speech are English; None if a model knows of none.
+    """Says that the words for foreign speech are English, or gives None if a model knows of none.
 
     Args:
         languages: Languages of the model's training speech, as its corpus (``utt2lang``) has them.

@@ -26,8 +26,7 @@ class BlockOutput:
 
     Attributes:
         output: Output that the branches read, (batch, positions, dim).
-        layers: Output of each layer before any final norm, to probe the block; (batch, positions,
-            dim) each.
+        layers: Output of each layer before any final norm, (batch, positions, dim) each.
     """
 
     output: Tensor
@@ -61,8 +60,7 @@ def local_attention(
         x: Queries and frames, (batch, positions, dim).
         mask: True at positions to ignore, (batch, positions).
         reach: Number of frames on each side that a frame attends to.
-        num_queries: Number of positions before the frames. They attend to all positions; no frame
-            attends to them.
+        num_queries: Number of positions before the frames; they attend to all, no frame to them.
 
     Returns:
         (batch, positions, dim).

@@ -203,7 +203,7 @@ class FrameWeights(nn.Module):
         conv_layers: Number of convolutions.
         dropout: Dropout before each ReLU and before the weight projection.
         initial_bias: Bias of the weight projection at the start; None keeps PyTorch's random one.
-        convolve_padding: See :class:`ReferenceCompatibility`.
+        convolve_padding: Whether it sees padded frames, see :class:`ReferenceCompatibility`.
     """
 
     def __init__(

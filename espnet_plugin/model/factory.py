@@ -90,8 +90,8 @@ def build_speechclip(
 
     Args:
         config: Configuration, as the top of this module describes it.
-        speech_encoder: Use this encoder instead of building one.
-        clip: Use this CLIP instead of building one.
+        speech_encoder: Encoder to use instead of building one.
+        clip: CLIP to use instead of building one.
         token_table: Embeddings of the vocabulary's tokens, (V, token_dim); by default CLIP's.
 
     Raises:
@@ -150,7 +150,7 @@ def projection(
 
 
 def component(config: Mapping[str, Any], key: str) -> Callable[..., Any] | None:
-    """The class that a configuration names under a key of ``COMPONENTS``; None for ``none``.
+    """The class that a configuration names under a key of ``COMPONENTS``, or None for ``none``.
 
     Raises:
         ValueError: If there is no such class.
@@ -161,7 +161,7 @@ def component(config: Mapping[str, Any], key: str) -> Callable[..., Any] | None:
 
 
 def build_component(config: Mapping[str, Any], key: str, *args: Any) -> Any:
-    """Builds what a configuration names under a key of ``COMPONENTS``; None for ``none``.
+    """Builds what a configuration names under a key of ``COMPONENTS``, or gives None for ``none``.
 
     Args:
         config: The class's options are those of ``<key>_conf``.

@@ -65,7 +65,7 @@ def ratio_over_ranks(total: Tensor, count: Tensor) -> Tensor:
 
     Args:
         total: Sum over this rank's items, a number.
-        count: Their number, zero if this rank has none.
+        count: Number of these items, zero if this rank has none.
 
     Returns:
         The mean; zero if no rank has any.

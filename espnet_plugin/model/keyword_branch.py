@@ -41,10 +41,10 @@ class KeywordBranch(nn.Module):
     slots ─ projection ─ batch norm onto the token table's statistics ─ quantizer ─ sub-words
 
     Args:
-        extractor: Makes slots of frames or of its queries.
+        extractor: Module that makes slots of frames or of its queries.
         projection: Maps the block's dimension to that of CLIP's token embeddings.
         norm: Batch norm of projected slots; with None they are compared as they are.
-        quantizer: Chooses rows of the table.
+        quantizer: Module that chooses rows of the table.
         vocabulary: The sub-words to choose from.
         table: Embeddings of these sub-words, (V, token_dim).
         blank: Let segments choose no sub-word, and merge equal neighbours unless such a segment is

@@ -103,7 +103,7 @@ class KeywordExtractor(Protocol):
     def target_lengths(
         self, frame_lengths: Tensor, subword_lengths: Tensor | None = None
     ) -> Tensor | None:
-        """Wanted number of keywords for the quantity loss, (batch,); None: there is no such loss.
+        """Wanted number of keywords for the quantity loss, (batch,), or None without such a loss.
 
         Args:
             frame_lengths: Number of frames, (batch,).
@@ -171,8 +171,7 @@ class CifKeywordExtractor(nn.Module):
 
     Args:
         dim: Size of a frame.
-        frames_per_keyword: Number of frames that a keyword should take, for the target by duration
-            (20 frames = 400 ms).
+        frames_per_keyword: Number of frames per keyword for the target by duration (20 = 400 ms).
         target: ``"duration"``, or ``"subwords"`` for as many keywords as the caption has sub-words.
         conv_width: Width of the convolutions that predict the weights, in frames, see
             :class:`espnet_plugin.model.cif.FrameWeights`.
@@ -183,8 +182,7 @@ class CifKeywordExtractor(nn.Module):
             :func:`espnet_plugin.model.cif.fire`.
         scaling_steps: Number of updates after which training no longer scales. With 0 it never
             scales; with a negative number it always does.
-        max_keywords: Slots beyond this number are dropped, see ``CifOutput.dropped``. CLIP's text
-            tower reads 75.
+        max_keywords: Largest number of slots; more are dropped. CLIP's text tower reads 75.
         initial_bias: Bias of the weight projection at the start; None keeps PyTorch's random one.
 
     Raises:

@@ -148,7 +148,7 @@ class SpeechCLIPModel(nn.Module):
         return MixedSpeech(states, block.output[:, first:end], block.output[:, end:])
 
     def _embed_keywords(self, keywords: Keywords) -> Tensor | None:
-        """``SpeechOutput.cascaded``; None without a text tower."""
+        """Computes ``SpeechOutput.cascaded``, or gives None without a text tower."""
         if not self.clip.takes_soft_tokens:
             return None
         return self.clip.encode_soft_tokens(
@@ -175,7 +175,8 @@ class SpeechCLIPModel(nn.Module):
         """Embeds waveforms, without gradients and in eval mode.
 
         Args:
-            speech, speech_lengths: See :func:`espnet_plugin.teachers.speech_batch.waveform_batch`.
+            speech, speech_lengths: Speech and number of samples of each utterance, in a form that
+                :func:`espnet_plugin.teachers.speech_batch.waveform_batch` takes.
             sampling_rate: Sampling rate of ``speech`` in Hz. It is checked; nothing is resampled.
 
         Raises:

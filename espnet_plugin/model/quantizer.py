@@ -29,8 +29,7 @@ class QuantizerOutput:
     Attributes:
         embeddings: Input of the text tower, see :class:`TokenQuantizer`, (batch, slots, token_dim).
         rows: Index of the nearest row of the table, (batch, slots).
-        similarities: Cosine similarity to every row, minus infinity at forbidden rows, float32,
-            (batch, slots, rows).
+        similarities: Cosine to every row, −inf at forbidden ones, float32, (batch, slots, rows).
         code_perplexity: Effective number of rows in use over the batch's valid slots.
         probabilities: Share of each row in training's mixture, (batch, slots, rows), or None.
     """

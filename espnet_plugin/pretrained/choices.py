@@ -18,8 +18,7 @@ class Choices:
 
     Attributes:
         min_score: Cosine of a keyword and its sub-word from which it is worth reporting.
-        fusion_weight: Share of the parallel branch in rows of both, from 0 to 1, or None if it was
-            not chosen.
+        fusion_weight: Share of the parallel branch in rows of both, 0 to 1, or None if not chosen.
     """
 
     min_score: float = -1.0

@@ -30,8 +30,7 @@ class ReleasedModel:
         path: Path of the file in the repository.
         paper: The paper that describes it.
         code: Address of its authors' code.
-        code_licence: Licence of that code, or None if it has none. The checkpoints themselves have
-            no published licence.
+        code_licence: Licence of that code, or None. The checkpoints have no published licence.
     """
 
     name: str

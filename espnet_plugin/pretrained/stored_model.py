@@ -62,7 +62,7 @@ class StoredModel:
     Attributes:
         config: Configuration, whose local files are found from anywhere.
         weights_file: ``model.safetensors``, or a checkpoint of an experiment.
-        choices: What a development set chose for it.
+        choices: Options that a development set chose for it.
         root: Folder that holds all of the model. It is None for an experiment, which names files of
             the machine that it was trained on.
     """

@@ -127,7 +127,7 @@ class Index:
             }
 
     def problems(self) -> dict[str, str]:
-        """Path → what was wrong with it, of the files that could not be read."""
+        """What was wrong with each file that could not be read, by its path."""
         return self._catalog.problems()
 
     def spoken_words(self) -> Iterator[tuple[str, list[SpokenWord] | None]]:

@@ -65,8 +65,7 @@ class Update:
         recognised: Number of files with known content under another name: moved, renamed or copied.
         unchanged: Number of unchanged files.
         removed: Number of files that are gone.
-        unreadable: Reason for each file that no earlier run found unreadable. The next run tries it
-            again.
+        unreadable: Reason for each newly unreadable file, which the next run tries again.
         still_unreadable: Number of files that are unreadable as in an earlier run.
         merged: Number of files whose vectors came from parts.
         elsewhere: Number of files of parts, or members of shards, that are not here as they were.

@@ -76,7 +76,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _checked_name(key: str, name: str) -> str | None:
-    """A word, or ``module:Class`` once it was imported; None for ``none``."""
+    """Checks a word, or imports ``module:Class``, and returns it, or None for ``none``."""
     name = name if is_own_class(name) else name.lower()
     try:
         return component({key: name}, key) and name
@@ -161,7 +161,7 @@ def trains_on_states(args: argparse.Namespace) -> bool:
 
 
 def crop_frames(args: argparse.Namespace, encoder: FrozenSpeechEncoder) -> int | None:
-    """Number of frames in ``crop_seconds``; None if no stored states are cropped.
+    """Number of frames in ``crop_seconds``, or None if no stored states are cropped.
 
     Raises:
         ValueError: If ``crop_seconds`` is too short for a frame.

@@ -149,8 +149,7 @@ class FrozenSpeechEncoder(nn.Module):
         """Encodes a batch of utterances.
 
         Args:
-            speech: Samples in [-1, 1], floating point, (batch, samples); those after an utterance's
-                end are ignored.
+            speech: Floating-point samples in [-1, 1], (batch, samples); padding is ignored.
             speech_lengths: Number of samples, (batch,), each at least 1. An utterance shorter
                 than one frame is padded with zeros to one frame.
             normalized: Whether the waveforms are already normalised; they stay as they are then.

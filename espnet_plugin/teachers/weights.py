@@ -39,7 +39,7 @@ def read_safetensors(
     """Tensors of a ``.safetensors`` file, by name.
 
     Args:
-        path: The file.
+        path: Path of the file.
         wanted: Says of a name whether to read it.
 
     Raises:
@@ -59,8 +59,7 @@ def read_pickle(path: Path, *, stand_in: Callable[[str], Any] = lambda name: Non
 
     Args:
         path: The file, which is mapped into memory if its format allows that.
-        stand_in: Maps the full name of a class to the class that replaces it, or None. Nothing is
-            imported by its name.
+        stand_in: Maps a class's full name to its replacement or None; nothing is imported by name.
 
     Raises:
         FileNotFoundError: If there is no such file.

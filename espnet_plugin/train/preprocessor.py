@@ -57,7 +57,7 @@ class SpeechCLIPPreprocessor(AbsPreprocessor):
         """Prepares one utterance.
 
         Args:
-            uid: Utterance id.
+            uid: Id of the utterance.
             data: The utterance's entries: ``speech`` (samples,), floating point or integers,
                 ``speech_states`` (the first frame and the one after the last), ``image`` (an
                 embedding, or the path of an image), ``image_id``, ``text`` (a caption).

@@ -12,7 +12,7 @@ def hash_file(path: str | Path, digest: hashlib._Hash) -> hashlib._Hash:
     """Adds a file's content to a hash, a megabyte at a time.
 
     Args:
-        path: The file.
+        path: Path of the file.
         digest: A hash object of ``hashlib``; it may hold other data already.
 
     Returns:

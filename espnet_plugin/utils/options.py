@@ -14,7 +14,7 @@ COMPATIBILITY = "compatibility"  # given by the factory, not an option
 
 
 def options_of(function: Callable[..., Any]) -> dict[str, Any]:
-    """Names and defaults of what a configuration can set; None if there is no default."""
+    """Names and defaults of what a configuration can set, with None if there is no default."""
     return {
         parameter.name: None if parameter.default is parameter.empty else parameter.default
         for parameter in inspect.signature(function).parameters.values()

@@ -38,8 +38,7 @@ def zero_padding(features: Tensor, lengths: Tensor) -> Tensor:
     """Features with every padded position set to zero.
 
     Args:
-        features: Right-padded features, (batch, positions, dim); the padding may hold anything,
-            NaN included.
+        features: Features, (batch, positions, dim), right-padded with anything, NaN included.
         lengths: Number of valid positions of each row, (batch,).
     """
     mask = padding_mask(lengths, features.size(1))

@@ -42,8 +42,8 @@ def progress(
     at intervals that double up to ``log_every``. Both show the time left if the total is known.
 
     Args:
-        items: What to iterate over.
-        description: What is being done, e.g. ``"image embeddings"``.
+        items: Items to iterate over.
+        description: Name of what is being done, e.g. ``"image embeddings"``.
         total: Number of items, when ``items`` has no length.
         unit: Name of one item, in the singular.
         log_every: Longest time between logged lines, in seconds.

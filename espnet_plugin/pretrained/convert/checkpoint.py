@@ -114,7 +114,7 @@ def plain(value: Any) -> Any:
 
 
 def look_up(config: Mapping[str, Any], dotted: str) -> Any:
-    """An option by its dotted name; None if it is not there."""
+    """Looks up an option by its dotted name, or gives None if it is not there."""
     value: Any = config
     for part in dotted.split("."):
         if not isinstance(value, Mapping) or part not in value:

@@ -80,8 +80,7 @@ def convert_checkpoint(
     Raises:
         FileExistsError: If the directory is not empty.
         FileNotFoundError: If a file is missing.
-        ValueError: If the checkpoint is damaged, incomplete, of another model, or holds something
-            unknown.
+        ValueError: If it is damaged, incomplete, of another model, or holds something unknown.
     """
     switches = asdict(ReferenceCompatibility.from_config(dict.fromkeys(compatibility, True)))
     with new_directory(directory, force=force) as target:

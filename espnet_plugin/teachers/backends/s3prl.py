@@ -46,8 +46,7 @@ def build_upstream(name: str, checkpoint: str | Path | None = None) -> nn.Module
 
     Raises:
         ValueError: If there is no such upstream, or it takes no checkpoint or needs one.
-        FileNotFoundError: If the checkpoint is missing, or weights can be neither found nor
-            downloaded.
+        FileNotFoundError: If checkpoint or weights are neither there nor can be downloaded.
         RuntimeError: If s3prl cannot build it for another reason.
     """
     hub = upstream_hub()

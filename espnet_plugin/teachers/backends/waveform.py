@@ -16,9 +16,8 @@ def float_samples(samples: Tensor) -> Tensor:
     """Samples as floating point in [-1, 1], of any shape: integers are divided by their range.
 
     Args:
-        samples: Floating-point numbers, which are returned as they are; or integers as in
-            recordings: signed ones of 8, 16 or 32 bits, or unsigned ones of 8 bits with silence at
-            128.
+        samples: Floating-point numbers, which stay as they are, or integers as in recordings:
+            signed ones of 8, 16 or 32 bits, or unsigned ones of 8 bits with silence at 128.
 
     Raises:
         TypeError: If the type is another one. The range of samples in 64-bit integers is unknown.
