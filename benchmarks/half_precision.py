@@ -31,14 +31,14 @@ def main() -> None:
         HubertConfig(**{**HUBERT[size], "num_hidden_layers": layers}).save_pretrained(directory)
         backend = HuggingFaceBackend(model=directory, random_weights=True)
     encoder = FrozenSpeechEncoder(backend)
-    batch = make_batch(utterances, 8)
+    speech = make_batch(utterances, 8)["speech"]
     states: dict[bool, Tensor] = {}
     times: dict[bool, list[float]] = {False: [], True: []}
     for _ in range(2 if quick else 10):
         for half in (False, True):
             started = time.process_time()
             with torch.autocast("cpu", torch.bfloat16, enabled=half):
-                states[half] = encoder(batch["speech"], batch["speech_lengths"]).hidden_states
+                states[half] = encoder(speech.waveforms, speech.lengths).hidden_states
             times[half].append(time.process_time() - started)
     cosine = torch.cosine_similarity(states[True].float(), states[False], dim=-1)
     counted = states[False].abs().sum(dim=-1) > 0  # padded frames are zero

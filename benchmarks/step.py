@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from espnet2.torch_utils.device_funcs import to_device
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.measure import GIB, RECIPE, parser_of, peak_memory, print_table, spread
+from espnet_plugin.teachers.speech_batch import waveform_batch
 
 SAMPLING_RATE = 16000
 MEAN_SECONDS = 4.33  # of SpokenCOCO's test recordings
@@ -111,7 +112,7 @@ def build(config: Path, directory: Path, *, tiny: bool = False) -> tuple[Any, An
     return SpeechCLIPTask.build_model(args), args
 
 
-def make_batch(batch_size: int, image_dim: int) -> dict[str, Tensor]:
+def make_batch(batch_size: int, image_dim: int) -> dict[str, Any]:
     """Noise of the lengths that captions have, the longest first; random unit vectors as images."""
     generator = torch.Generator().manual_seed(0)
     seconds = MEAN_SECONDS + 1.3 * torch.randn(batch_size, generator=generator)
@@ -120,8 +121,7 @@ def make_batch(batch_size: int, image_dim: int) -> dict[str, Tensor]:
     speech[torch.arange(speech.size(1)) >= lengths[:, None]] = 0.0
     images = torch.randn(batch_size, image_dim, generator=generator)
     return {
-        "speech": speech,
-        "speech_lengths": lengths,
+        "speech": waveform_batch(speech, lengths),
         "image": torch.nn.functional.normalize(images, dim=-1),
         "image_id": torch.arange(batch_size)[:, None],
         "text": torch.ones(batch_size, SUBWORDS, dtype=torch.long),
@@ -146,7 +146,7 @@ def measure(config: Path, *, tiny: bool) -> list[str]:
         model, args = build(config, Path(directory), tiny=tiny)
     size = 2 if tiny else args.batch_size
     dim = model.speechclip.clip.embedding_dim
-    batch = {name: value.to(DEVICE) for name, value in make_batch(size, dim).items()}
+    batch = to_device(make_batch(size, dim), DEVICE)
     if model.image_bank is not None:
         model.image_bank.fill(torch.arange(IMAGES), torch.randn(IMAGES, dim))
     model.to(DEVICE).train()
@@ -169,7 +169,7 @@ def measure(config: Path, *, tiny: bool) -> list[str]:
     step()
     seconds = now() - started
     on_gpu = DEVICE == "cuda"
-    audio = float(batch["speech_lengths"].sum()) / SAMPLING_RATE
+    audio = float(batch["speech"].lengths.sum()) / SAMPLING_RATE
     memory = torch.cuda.max_memory_allocated() if on_gpu else peak_memory()
     encoder_flop = sum(flops.get_flop_counts()[encoder].values())
     return [

@@ -1,4 +1,4 @@
-"""Trainings of tiny models on a GPU; benchmarks/gpu.sh runs them."""
+"""Trainings of tiny models on a GPU, which benchmarks/gpu.sh runs, or on the processor."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import argparse
 import copy
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from espnet2.torch_utils.device_funcs import to_device
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from espnet_plugin.tasks.speechclip import SpeechCLIPTask
+from espnet_plugin.teachers.speech_batch import waveform_batch
 from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel
 
 COMMON = ["--batch_size", "4", "--num_workers", "0", "--use_tensorboard", "false"]
@@ -33,16 +36,15 @@ def built(model_arguments) -> tuple[ESPnetSpeechCLIPModel, argparse.Namespace]:
 
 
 @pytest.fixture
-def batch(device) -> dict[str, Tensor]:
+def batch(device) -> dict[str, Any]:
     generator = torch.Generator().manual_seed(1)
     lengths = torch.tensor([8000, 6400, 5000, 4000])
     batch = {
-        "speech": torch.randn(4, 8000, generator=generator),
-        "speech_lengths": lengths,
+        "speech": waveform_batch(torch.randn(4, 8000, generator=generator), lengths),
         "image": torch.randn(4, 32, generator=generator),
         "image_id": torch.arange(4)[:, None],
     }
-    return {name: value.to(device) for name, value in batch.items()}
+    return to_device(batch, device)
 
 
 def gradients(model: torch.nn.Module) -> dict[str, Tensor]:
@@ -107,8 +109,10 @@ def rank_main(rank: int, init: str, device: str, arguments, batch, results) -> N
     place = torch.device(device, rank if several else 0) if device == "cuda" else device
     model = build(arguments)[0].to(place)
     parallel = DistributedDataParallel(model, find_unused_parameters=True)
-    own = {name: value[rank::2].to(place) for name, value in batch.items()}
-    parallel(**own)[0].backward()
+    speech = batch["speech"]
+    own = {name: value[rank::2] for name, value in batch.items() if name != "speech"}
+    own["speech"] = waveform_batch(speech.waveforms[rank::2], speech.lengths[rank::2])
+    parallel(**to_device(own, place))[0].backward()
     results[rank] = gradients(parallel.module)
     torch.distributed.destroy_process_group()
 
@@ -117,9 +121,8 @@ def test_two_processes_train_like_one(
     built, model_arguments, batch, device, tmp_path: Path
 ) -> None:
     model = copy.deepcopy(built[0])
-    on_host = {name: value.cpu() for name, value in batch.items()}
     results = torch.multiprocessing.Manager().dict()
-    arguments = (str(tmp_path / "init"), device, model_arguments, on_host, results)
+    arguments = (str(tmp_path / "init"), device, model_arguments, to_device(batch, "cpu"), results)
     torch.multiprocessing.spawn(rank_main, arguments, nprocs=2)
     model.to(device)(**batch)[0].backward()
     whole = gradients(model)
