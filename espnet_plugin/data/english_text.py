@@ -21,12 +21,12 @@ def counted_texts(path: str | Path) -> Iterator[tuple[str, int]]:
     """Yields each text of a file and how often it occurs.
 
     Args:
-        path: Sentences, one a line, which occur once, or ``word<tab>count`` in every line. The
+        path: File of sentences, one a line, which occur once, or of ``word<tab>count`` lines. The
             first line that is not empty decides.
 
     Raises:
-        MissingFileError: There is no such file.
-        DataError: It is not UTF-8, or a line of a list of words has another form.
+        MissingFileError: If there is no such file.
+        DataError: If it is not UTF-8, or a line of a list of words has another form.
     """
     lines = ((number, line) for number, line in text_lines(path) if line.strip())
     first = next(lines, None)
@@ -52,7 +52,7 @@ def general_word_counts() -> dict[str, int]:
     of what is said, are left out: no image shows them.
 
     Raises:
-        ImportError: The package is not installed.
+        ImportError: If the package is not installed.
     """
     try:
         from wordfreq import get_frequency_dict

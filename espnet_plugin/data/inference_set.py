@@ -87,7 +87,7 @@ class InferenceSet:
         Empty without keywords or captions.
 
         Raises:
-            ValueError: Ids and rows do not match.
+            ValueError: If ids and rows do not match.
         """
         path = self.directory / SUBWORD_EMBEDDINGS
         if not path.exists():

@@ -28,8 +28,8 @@ class Spoken:
 
     Attributes:
         language_of: Language of each utterance; empty if nobody noted it, which counts as English.
-        words: Words as they are spoken, with their times; None without alignments.
-        english: English words, with the times of what means them; None likewise.
+        words: Words as they are spoken, with their times, or None without alignments.
+        english: English words, with the times of what means them, or None without alignments.
     """
 
     language_of: Mapping[str, str] = field(default_factory=dict)
@@ -52,11 +52,11 @@ def read_spoken(directory: Path | None, *, times: bool = True) -> Spoken:
     mean nothing that is known: a word that is spelled alike need not mean the same.
 
     Args:
-        directory: Data directory; None: nothing is known.
-        times: False leaves out both alignments.
+        directory: Data directory, or None if nothing is known.
+        times: Whether to read both alignments.
 
     Raises:
-        DataError: A file is damaged.
+        DataError: If a file is damaged.
     """
     if directory is None:
         return Spoken()

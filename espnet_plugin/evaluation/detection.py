@@ -39,12 +39,12 @@ class GivenWords:
 
 @dataclass(frozen=True)
 class Answers:
-    """What is answered for each given word and utterance.
+    """Answers for each given word and utterance.
 
     Attributes:
-        scores: (words, utterances); ``NOT_FOUND`` without any answer, NaN if it is not searched.
-        places: Seconds at which the word is said to be, (words, utterances); NaN if unknown.
-        named: Whether the word is one of the utterance's keywords, (words, utterances); None if
+        scores: Scores, (words, utterances): ``NOT_FOUND`` without an answer, NaN without a search.
+        places: Second at which the word is said to be, (words, utterances); NaN if unknown.
+        named: Whether the word is one of the utterance's keywords, (words, utterances), or None if
             that is not asked.
     """
 
@@ -53,7 +53,7 @@ class Answers:
     named: Array | None = None
 
     def of(self, chosen: Array) -> Answers:
-        """Those for some utterances, (utterances,) True or False."""
+        """The answers for some utterances, which are true in ``chosen``, (utterances,)."""
         named = None if self.named is None else self.named[:, chosen]
         return Answers(self.scores[:, chosen], self.places[:, chosen], named)
 
@@ -65,13 +65,14 @@ class DetectionScores:
     Attributes:
         words: Number of given words.
         precision_at_10: Share of the first ten utterances that have the word.
-        equal_error_rate: Where as many of the others are accepted as of those with it are missed.
+        equal_error_rate: Share of utterances with the word that are missed at the score at which
+            the same share of the others is accepted.
         average_precision: Area under precision over recall.
-        located_at_10: Share of the first ten utterances in which the word is, in the right place.
-        oracle_location: Of all words and utterances that have them, the share of right places.
-        located_precision: Of all words that are named, the share that is in the right place.
-        located_recall: Of all words and utterances that have them, the share that is named in the
-            right place.
+        located_at_10: Share of the first ten utterances that have the word in the right place.
+        oracle_location: Share of right places among all words and utterances that have them.
+        located_precision: Share in the right place among all words that are named.
+        located_recall: Share named in the right place among all words and utterances that have
+            them.
     """
 
     words: int
@@ -93,7 +94,7 @@ def given_words(utterances: Sequence[UtteranceKeywords], texts: Mapping[int, str
 
 
 def _whole_words(caption_ids: Sequence[int], texts: Mapping[int, str]) -> dict[str, int]:
-    """Words of a caption that are one sub-word, with its id; "dog" of "bulldog" is none."""
+    """Words of a caption that are one sub-word, with its id; "dog" in "bulldog" does not count."""
     found, begins = {}, True
     for token_id in caption_ids:
         text = texts[token_id]
@@ -111,9 +112,9 @@ def answers_to_text(
     The score is the highest cosine of a keyword and the sub-word, its place that keyword's centre.
 
     Args:
-        utterances: With their keywords.
-        ids: Sub-word of each given word.
-        min_score: Least score of a keyword that is named.
+        utterances: Utterances with their keywords.
+        ids: Token id of each given word.
+        min_score: Lowest score of a keyword that is named.
     """
     row_of = {token_id: row for row, token_id in enumerate(ids)}
     scores = np.full((len(ids), len(utterances)), NOT_FOUND)
@@ -144,10 +145,10 @@ def answers_to_images(
     Embeddings of texts lie apart from those of images, so the mean of all sub-words is taken off.
 
     Args:
-        utterances: With their keywords.
+        utterances: Utterances with their keywords.
         subwords: CLIP's embedding of the text that is one sub-word, (E,), by token id.
-        queries: From :func:`image_queries`, (words, E).
-        searched: Likewise.
+        queries: Queries that :func:`image_queries` gave, (words, E).
+        searched: Whether each utterance is searched, by the same function, (words, utterances).
     """
     row_of = {token_id: row for row, token_id in enumerate(subwords)}
     embedded = _unit(np.stack(list(subwords.values())) - np.mean(list(subwords.values()), axis=0))
@@ -167,10 +168,10 @@ def answers_to_images(
 def image_queries(
     present: Array, image_of: Sequence[str], embeddings: Mapping[str, Array]
 ) -> tuple[Array, Array]:
-    """What the first five images have in common whose captions have a word.
+    """Finds what the first five images have in common whose captions have a word.
 
     Args:
-        present: As in :class:`GivenWords`.
+        present: Whether an utterance's caption has the word, (words, utterances).
         image_of: Image of each utterance.
         embeddings: CLIP's embedding of each image, (E,).
 
@@ -199,9 +200,9 @@ def right_places(
 
     Args:
         words: The given words.
-        utterances: Utterance ids.
-        places: As in :class:`Answers`.
-        english: English words with times, by utterance.
+        utterances: Ids of the utterances.
+        places: Second at which the word is said to be, (words, utterances).
+        english: English words with their times, by utterance.
     """
     right = np.zeros_like(places, dtype=bool)
     row_of = {word: row for row, word in enumerate(words)}
@@ -216,12 +217,12 @@ def right_places(
 def score_detection(
     answers: Answers, present: Array, right: Array | None = None, aligned: Array | None = None
 ) -> DetectionScores | None:
-    """Scores the words that enough utterances have and not all; None if there is no such word.
+    """Scores the words that enough utterances have and not all, or gives None without such words.
 
     Args:
-        answers: Of all given words.
-        present: As in :class:`GivenWords`.
-        right: From :func:`right_places`; None without alignments.
+        answers: Answers for all given words.
+        present: Whether an utterance's caption has the word, (words, utterances).
+        right: Whether places are right, by :func:`right_places`, or None without alignments.
         aligned: Utterances with an alignment, (utterances,); the places of the others are unknown.
     """
     from sklearn.metrics import average_precision_score

@@ -56,7 +56,7 @@ def score_keywords_directory(
 
     Args:
         directory: The set's inference directory.
-        spoken: What its data directory tells of the speech, or None if it tells nothing.
+        spoken: What its data directory says about the speech, or None if it says nothing.
         chosen_on: The development set's keywords, which decide what is ``reported``.
     """
     directory, data = Path(directory), read_inference_set(directory)
@@ -132,13 +132,13 @@ def keyword_scores(
 def place_scores(
     utterances: Sequence[UtteranceKeywords], texts: Mapping[int, str], spoken: Spoken
 ) -> dict:
-    """Scores where keywords are; nothing without alignments or times.
+    """Scores where keywords are; it is empty without alignments or times.
 
     Boundaries are those of the spoken words, in any language. A keyword is English, so it is
     located by what means it.
 
     Raises:
-        AlignmentError: No utterance has an alignment.
+        AlignmentError: If no utterance has an alignment.
     """
     words = spoken.words
     if words is None or all(k.start is None for u in utterances for k in u.keywords):
@@ -164,7 +164,7 @@ def language_scores(
     *,
     min_score: float,
 ) -> dict[str, dict]:
-    """``<language>.<measure>``: means of ``keyword_values``, and the scores of places.
+    """Computes ``<language>.<measure>``: means of ``keyword_values``, and the scores of places.
 
     ``<language>.reported`` has the means for the keywords of at least ``min_score``.
     """
@@ -192,13 +192,13 @@ def _places_if_aligned(
 def detection_scores(
     data: InferenceSet, texts: Mapping[int, str], spoken: Spoken, *, min_score: float
 ) -> dict[str, dict]:
-    """``<language or all>.<text or image>.<measure>`` of given words; see ``DetectionScores``.
+    """Scores given words, as ``<language or all>.<text or image>.<measure>`` (``DetectionScores``).
 
     Args:
         data: A set with keywords and captions.
         texts: Text of every token id that occurs.
         spoken: What is known of the speech.
-        min_score: Least score of a keyword that is named.
+        min_score: Lowest score of a keyword that is named.
     """
     utterances = data.captioned_keywords
     names = [utterance.utterance for utterance in utterances]

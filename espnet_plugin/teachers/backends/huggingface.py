@@ -105,7 +105,7 @@ class TransformersBackend(nn.Module):
         raise NotImplementedError
 
     def wants_normalized_waveforms(self) -> bool:
-        """No, unless a subclass says otherwise: spectra are normalised instead."""
+        """False unless a subclass says otherwise, because spectra are normalised instead."""
         return False
 
     def frame_lengths(self, sample_lengths: Tensor) -> Tensor:

@@ -168,7 +168,7 @@ class S3prlBackend(nn.Module):
         return self
 
     def wants_normalized_waveforms(self) -> bool:
-        """No: an upstream does itself what its model needs."""
+        """False, because an upstream does itself what its model needs."""
         return False
 
     def frame_lengths(self, sample_lengths: Tensor) -> Tensor:
