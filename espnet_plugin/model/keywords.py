@@ -82,7 +82,7 @@ def merge_repeats(keywords: Keywords, blank: Tensor) -> Keywords:
     from the start of segment :math:`a` to the end of segment :math:`b`.
 
     Args:
-        keywords: As the quantiser chose them.
+        keywords: Keywords as the quantiser chose them.
         blank: True at segments that are left out; a run ends there, (batch, slots).
     """
     runs = find_runs(keywords.quantized.rows, keywords.lengths, blank)
