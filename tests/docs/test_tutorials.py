@@ -56,6 +56,7 @@ def test_a_language_without_writing_from_recordings_to_a_glossary(
     recipe = make_project(tmp_path)
     (recipe / "corpus").rename(recipe / "my_language")
     (recipe / "my_language" / "corpus.tsv").unlink()  # the page writes it
+    (recipe / "english.txt").write_text("a red dog runs over green grass\ntwo children play ball\n")
     training = yaml.safe_load((recipe / "conf" / "tiny.yaml").read_text())
     training |= {
         "speech_encoder_conf": {"model": "models/hubert"},
@@ -63,6 +64,7 @@ def test_a_language_without_writing_from_recordings_to_a_glossary(
             "model": "models/tiny_clip.json",
             "pretrained": "models/tiny_clip.safetensors",
         },
+        "model_conf": {"parallel": True, "naming_weight": 1.0},  # which the text makes possible
         "max_epoch": 1,
     }
     named = recipe / "conf" / "tuning" / "mhubert_hybrid_plus_annealed.yaml"
@@ -76,6 +78,7 @@ def test_a_language_without_writing_from_recordings_to_a_glossary(
     with (recipe / "words.tsv").open() as file:
         words = list(csv.DictReader(file, dialect="excel-tab"))
     assert len({row["recording"] for row in words}) == 24
+    assert {row["word"] for row in words} <= set((recipe / "english.txt").read_text().split())
     with (recipe / "glossary" / "glossary.tsv").open() as file:
         places = list(csv.DictReader(file, dialect="excel-tab"))
     assert places and all((recipe / "glossary" / row["snippet"]).is_file() for row in places)
