@@ -243,7 +243,7 @@ def score_detection(
         columns.append(
             (true[first].sum() / FIRST, equal_error_rate(true, scores), precision, located)
         )
-    means = np.mean(columns, axis=0).tolist()
+    hits, errors, precision, located = np.mean(columns, axis=0).tolist()
     oracle = precise = recalled = np.nan
     if right is not None and aligned is not None:
         pairs = (present & searched & aligned)[kept]
@@ -251,7 +251,16 @@ def score_detection(
         if answers.named is not None:
             precise = _share(right[kept][(answers.named & aligned)[kept]])
             recalled = _share((right & answers.named)[kept][pairs])
-    return DetectionScores(len(kept), *means, oracle, precise, recalled)
+    return DetectionScores(
+        words=len(kept),
+        precision_at_10=hits,
+        equal_error_rate=errors,
+        average_precision=precision,
+        located_at_10=located,
+        oracle_location=oracle,
+        located_precision=precise,
+        located_recall=recalled,
+    )
 
 
 def equal_error_rate(true: Array, scores: Array) -> float:
