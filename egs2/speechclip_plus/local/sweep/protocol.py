@@ -67,6 +67,10 @@ TARGETS: dict[str, tuple[int, tuple[Target, ...]]] = {
         ),
     ),
     "digits_strangers": (5, (Target((_CONTENT_RECALL,), 0.92),)),
+    "mini_babel_test_sw": (
+        3,
+        (Target((_CONTENT_RECALL,), 0.95), Target((_CONTENT_HIT,), 0.85)),
+    ),
 }
 
 
