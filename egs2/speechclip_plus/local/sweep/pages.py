@@ -119,17 +119,21 @@ class Numbers:
         rows = [(label, *(cell(source, label) for source in columns.values())) for label in labels]
         return Table(("%", *columns), tuple(rows)).markdown()
 
-    def parts_table(self, columns: Mapping[str, str], labels: Sequence[str]) -> str:
-        """A table whose first column is the whole recipe, in bold where a part pays."""
-        whole, *others = columns.values()
-        rows = []
-        for label in labels:
-            cells = [self.mean(whole, label)]
-            for without in others:
-                bold = "**" if self.pays(whole, without, label) else ""
-                cells.append(f"{bold}{self.mean(without, label)}{bold}")
-            rows.append((label, *cells))
-        return Table(("%", *columns), tuple(rows)).markdown()
+    def parts_table(self, whole: str, parts: Mapping[str, str], labels: Sequence[str]) -> str:
+        """A row for the whole recipe and each part that is left out; bold is where it pays.
+
+        Args:
+            whole: Source of the whole recipe.
+            parts: Name of the ablation, as in conf/ablations.tsv, by what the table says.
+            labels: Measures.
+        """
+        rows = [("nothing", *(self.mean(whole, label) for label in labels))]
+        for title, name in parts.items():
+            without = f"{whole}.{name}"
+            bold = ["**" if self.pays(whole, without, label) else "" for label in labels]
+            means = [self.mean(without, label) for label in labels]
+            rows.append((title, *(f"{b}{mean}{b}" for b, mean in zip(bold, means, strict=True))))
+        return Table(("left out", *labels), tuple(rows)).markdown()
 
     def pays(self, whole: str, without: str, label: str) -> bool:
         """Whether a measure is worse without a part, in every run and by enough in the mean."""
