@@ -359,7 +359,8 @@ def test_the_query_comes_first_and_special_options_last(capsys: pytest.CaptureFi
 
 def test_an_export_without_its_packages_says_so_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(SystemExit, match=r"error: onnx(, onnxruntime)? missing: pip install onnx onnx"):
+    message = r"error: onnx(, onnxruntime)? missing: pip install onnx onnxruntime"
+    with pytest.raises(SystemExit, match=message):
         main(["export", "--model", "no_model"])
 
 
