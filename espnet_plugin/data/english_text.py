@@ -46,10 +46,10 @@ def counted_texts(path: str | Path) -> Iterator[tuple[str, int]]:
 
 
 def general_word_counts() -> dict[str, int]:
-    """Content words of general English and their occurrences in 10^12 words, the commonest first.
+    """Words of general English and their occurrences in 10^12 words, the commonest first.
 
     They are wordfreq's, which occur at least once in a million words. Function words, almost half
-    of what is said, are left out: no image shows them.
+    of what is said, count once: a keyword may be one, but no image shows them.
 
     Raises:
         ImportError: If the package is not installed.
@@ -63,9 +63,9 @@ def general_word_counts() -> dict[str, int]:
         ) from error
     shares = get_frequency_dict("en", wordlist="small")
     counts = {
-        word: round(share * 1e12)
+        word: 1 if is_stop_word(word) else round(share * 1e12)
         for word, share in shares.items()
-        if word.isalpha() and not is_stop_word(word)
+        if word.isalpha()
     }
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 

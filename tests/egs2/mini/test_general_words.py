@@ -11,4 +11,4 @@ def test_words_of_the_world_have_their_counts_in_general_english(tmp_path, monke
     package = SimpleNamespace(get_frequency_dict=lambda language, wordlist: shares)
     monkeypatch.setitem(sys.modules, "wordfreq", package)
     main(["--difficulty", "babel", "--output", str(tmp_path / "words.tsv")])
-    assert (tmp_path / "words.tsv").read_text() == "red\t200000000\ndog\t150000000\n"
+    assert (tmp_path / "words.tsv").read_text() == "red\t200000000\ndog\t150000000\nthe\t1\n"

@@ -86,8 +86,8 @@ def test_a_general_list_is_written_and_used(
     monkeypatch.setitem(sys.modules, "wordfreq", package)
     words, out = tmp_path / "general.tsv", tmp_path / "tokens.tsv"
     main(["--general_words", str(words), "--output", str(out), "--clip_model", model])
-    assert words.read_text() == "dog\t150000000\ncat\t100000000\n"
-    assert KeywordVocabulary.from_file(out).counts == (150_000_000, 100_000_000)
+    assert words.read_text() == "dog\t150000000\ncat\t100000000\nthe\t1\n"
+    assert KeywordVocabulary.from_file(out).counts == (150_000_000, 100_000_000, 1)
 
 
 def test_errors_name_the_remedy(tmp_path: Path, model: str) -> None:
