@@ -1,4 +1,4 @@
-"""Any English text that tells which words there are and how often."""
+"""Any English text gives the words and how often they occur."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def test_foreign_speech_is_compared_with_its_translation(inference_dir, tmp_path
     # boundaries need no meaning: two of each are predicted, at 0.3 and 0.6, and two are true
     assert swahili["boundaries"]["predicted"] == swahili["boundaries"]["reference"] == 12
     # a word of Swahili that is spelled like an English one means nothing that is known
-    assert english["localization"]["centre"] == 1 / 2  # the second "red" lies behind it
+    assert english["localization"]["centre"] == 1 / 2  # the second "red" comes after it
     assert swahili["localization"]["keywords"] == 0
     assert scores["localization"]["keywords"] == 12
     meanings = [f"{u} 1 0.5 0.4 red\n" for u in utterances if language[u] == "sw"]
