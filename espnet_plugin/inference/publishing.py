@@ -18,7 +18,11 @@ CARD_FILE, RESULTS_FILE = "README.md", "RESULTS.md"
 MODULES = ("modules.json", "config_sentence_transformers.json", "sentence_bert_config.json")
 _PRIVATE = ("## Figures", "## Time", "## Environment")  # chapters of RESULTS.md
 _TEMPLATE = Path(__file__).with_name("card.md.jinja")
-_OWN_LICENCE = "apache-2.0", "The trained weights and the code are Apache-2.0."
+_OWN_LICENCE = (
+    "other",
+    "The people who trained this model decide under which licence its trained weights are. The "
+    "code is Apache-2.0.",
+)
 
 
 def write_model_card(

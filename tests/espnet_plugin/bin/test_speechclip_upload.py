@@ -45,7 +45,7 @@ def test_uploaded_model_loads_by_its_name(hub: LocalHub, packed: Path, tmp_path:
     shutil.copy(packed, tmp_path / "repository" / "model.zip")
     speechclip_upload.main(["--repo", "owner/model", "--directory", f"{tmp_path}/repository"])
     card = hub.repositories["owner/model"]["README.md"].decode()
-    assert card.startswith("---\n") and "license: apache-2.0" in card
+    assert card.startswith("---\nlicense: other\n") and "people who trained this model" in card
     assert 'from_pretrained("owner/model")' in card and "| R@1 | {70.2} |" in card
 
     speech = np.random.RandomState(1).randn(6000).astype(np.float32) * 0.1
