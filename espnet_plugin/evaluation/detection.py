@@ -151,7 +151,8 @@ def answers_to_images(
         searched: Whether each utterance is searched, by the same function, (words, utterances).
     """
     row_of = {token_id: row for row, token_id in enumerate(subwords)}
-    embedded = _unit(np.stack(list(subwords.values())) - np.mean(list(subwords.values()), axis=0))
+    texts = np.stack(list(subwords.values()))  # (sub-words, E)
+    embedded = _unit(texts - texts.mean(axis=0))
     cosines = embedded @ queries.T  # (sub-words, words)
     scores = np.full((len(queries), len(utterances)), NOT_FOUND)
     places = np.full_like(scores, np.nan)
