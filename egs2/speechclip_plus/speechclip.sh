@@ -534,7 +534,8 @@ if runs_stage 3; then
         ${python} -m espnet_plugin.bin.datadir fix --dir "${data_feats}/${name}"
         ${python} -m espnet_plugin.bin.datadir image_ids --dir "${data_feats}/${name}" --audio_format "${audio_format}"
         options=()
-        case "${model}${vocab_from}" in train|all) ;; *) options=(--no_text);; esac
+        # only captions of the corpus are a vocabulary's source that must be there
+        if [ -n "${model}" ] || [[ ${vocab_from} != train && ${vocab_from} != all ]]; then options=(--no_text); fi
         ${python} -m espnet_plugin.bin.datadir validate --dir "${data_feats}/${name}" ${options[@]+"${options[@]}"}
     done
     end_stage 3
