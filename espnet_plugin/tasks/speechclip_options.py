@@ -111,7 +111,7 @@ def add_batch_arguments(parser: argparse.ArgumentParser) -> None:
         "--crop_frames",
         type=int_or_none,
         default=None,
-        help="The same for stored hidden states; set from --crop_seconds by the speech encoder",
+        help="Set from --crop_seconds for stored hidden states; a value given here has no effect",
     )
     group.add_argument(
         "--normalize_before_crop",
@@ -144,9 +144,11 @@ def set_defaults(parser: argparse.ArgumentParser) -> None:
         num_att_plot=0,
         optim="adam",
         best_model_criterion=[("valid", "recall_mean_at_1", "max")],
-        # without them ESPnet would stop at the first epoch
+        # without it ESPnet would stop at the first epoch
         use_tensorboard=importlib.util.find_spec("tensorboard") is not None,
-        use_matplotlib=importlib.util.find_spec("matplotlib") is not None,
+        # redraws every curve after every epoch, which takes longer than an epoch of a small corpus;
+        # report.html has the learning curve
+        use_matplotlib=False,
     )
 
 
