@@ -60,7 +60,7 @@ def check_images(args: argparse.Namespace) -> None:
 
 def image_ids(args: argparse.Namespace) -> None:
     count = datadir.write_image_ids(args.dir)
-    # by these ESPnet's scripts know what kind of features they have before them
+    # ESPnet's scripts read from these two files what kind of features a directory has
     write_text(args.dir / "feats_type", "raw\n")
     write_text(args.dir / "audio_format", f"{args.audio_format}\n")
     datadir.log_report(args.dir, [counted(count, "image")])

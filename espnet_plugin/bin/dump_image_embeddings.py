@@ -23,7 +23,7 @@ from espnet2.utils.types import str_or_none
 from espnet_plugin.compat import get_commandline_args
 from espnet_plugin.data.array_store import ArrayStore
 from espnet_plugin.data.scp import part_of, read_scp
-from espnet_plugin.utils.command import add_clip_arguments, add_part, command_errors
+from espnet_plugin.utils.command import add_clip_arguments, add_part, command_errors, positive
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -38,7 +38,7 @@ def get_parser() -> argparse.ArgumentParser:
     )
     add_part(parser)
     add_clip_arguments(parser)
-    parser.add_argument("--batch_size", type=int, default=64, help="images at a time")
+    parser.add_argument("--batch_size", type=positive, default=64, help="images at a time")
     parser.add_argument("--num_workers", type=int, default=0, help="processes that decode")
     parser.add_argument("--ngpu", type=int, default=0, help="0: CPU")
     return parser

@@ -90,9 +90,10 @@ def packed_config(args: argparse.Namespace) -> None:
     try:
         with zipfile.ZipFile(args.packed_model) as archive:
             names = [name for name in archive.namelist() if name.endswith("config.yaml")]
-            if names:
-                with archive.open(min(names, key=len)) as member:
-                    args.output.write_bytes(member.read(MAX_CONFIG_BYTES))
+            if not names:
+                raise ValueError(f"{args.packed_model}: no config.yaml in it, so no packed model")
+            with archive.open(min(names, key=len)) as member:
+                args.output.write_bytes(member.read(MAX_CONFIG_BYTES))
     except (zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{args.packed_model}: damaged, or not a model's zip file") from error
 

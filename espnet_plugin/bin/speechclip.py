@@ -139,7 +139,7 @@ def _index_options(parser: argparse.ArgumentParser) -> None:
     options.add_argument("--force", action="store_true", help="make the index again for this model")
     special = _special(parser, model=True)
     special.add_argument("--batch_size", type=positive, default=64, help="images at a time (64)")
-    text = "search approximately at any size (default: from a million images on)"
+    text = "search approximately at any size (default: from a million images and windows on)"
     special.add_argument("--approximate", action="store_true", help=text)
 
 
@@ -266,8 +266,7 @@ def info(args: argparse.Namespace) -> None:
 
         described = Index(args.model).describe()
         described["hours"] = round(described["hours"], 3)
-        hours = f"{described['hours']:.2g}"
-        shown = {**described, "hours": hours, "bytes": size_text(described["bytes"])}
+        shown = {**described, "bytes": size_text(described["bytes"])}
     else:
         from espnet_plugin.pretrained.description import describe_model
 
@@ -417,8 +416,8 @@ def search(args: argparse.Namespace) -> None:
     index = Index(args.index)
     wanted = args.wav, args.text, args.image
     check_query(*wanted, spoken=args.mic is not None)
-    spoken = record(args.mic) if args.mic is not None else None
     model, engine = _engine(args, index.model_at_hand(args.model))
+    spoken = record(args.mic) if args.mic is not None else None
     query = embed_query(model, *wanted, spoken=spoken, branch=args.branch)
     kinds = [kind for name, kind in KINDS.items() if args.only in (None, name)]
     options = {"top": args.top, "exact": args.exact}

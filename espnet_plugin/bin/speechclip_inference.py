@@ -25,7 +25,7 @@ from espnet2.utils.types import str2triple_str, str_or_none
 from espnet_plugin.compat import get_commandline_args
 from espnet_plugin.data.freshness import made_from
 from espnet_plugin.data.scp import read_scp
-from espnet_plugin.utils.command import add_model_arguments, add_part, command_errors
+from espnet_plugin.utils.command import add_model_arguments, add_part, command_errors, positive
 from espnet_plugin.utils.progress import counted
 
 
@@ -85,7 +85,7 @@ def get_parser() -> argparse.ArgumentParser:
         help="Precision of the computation; the weights stay float32",
     )
     parser.add_argument("--num_workers", type=int, default=1, help="Processes that read files")
-    parser.add_argument("--batch_size", type=int, default=16, help="Utterances at a time, at most")
+    parser.add_argument("--batch_size", type=positive, default=16, help="Utterances at a time")
     parser.add_argument(
         "--batch_seconds", type=float, default=160.0, help="Speech at a time, at most, with padding"
     )

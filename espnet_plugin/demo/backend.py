@@ -13,6 +13,7 @@ from espnet_plugin.data.freshness import maker_fingerprint
 from espnet_plugin.data.speech_activity import spoken_part
 from espnet_plugin.data.stop_words import is_stop_word
 from espnet_plugin.demo.captions import Caption, SpokenCaptions, embed_captions, read_captions
+from espnet_plugin.demo.uploads import VisitorError
 from espnet_plugin.inference.words import SpokenWord, later
 from espnet_plugin.search.index import Hit, Index
 from espnet_plugin.search.model import identify_model
@@ -37,6 +38,8 @@ class SpokenQuestion:
         start: Second at which the speech begins; the silence before it is left out.
         end: Second at which the speech ends; the silence after it is left out.
         keywords: Words in their order, or None if the model extracts none.
+        keywords_end: Second at which the keywords end before the speech does, because the model
+            keeps a limited number; None if they cover all of it.
         alphas: CIF's weight of each frame from ``start`` on, (frames,), or None without CIF.
         frame_seconds: Seconds from one frame to the next.
         threshold: Weight that completes a keyword.
@@ -49,6 +52,7 @@ class SpokenQuestion:
     start: float
     end: float
     keywords: list[SpokenWord] | None
+    keywords_end: float | None
     alphas: np.ndarray | None
     frame_seconds: float
     threshold: float
@@ -64,11 +68,13 @@ class Backend:
 
     Attributes:
         model: Model that answers the questions.
+        fingerprint: The model's, as an index notes it.
         index: Index of images and recordings; without it there are keywords only.
         captions: Spoken captions, or None if none are shown.
     """
 
     model: SpeechCLIP
+    fingerprint: str
     index: Index | None = None
     captions: SpokenCaptions | None = None
 
@@ -108,6 +114,7 @@ class Backend:
             start=start,
             end=last / self.rate,
             keywords=None if result.keywords is None else words,
+            keywords_end=None if result.keywords_end is None else start + result.keywords_end,
             alphas=result.alphas,
             frame_seconds=self.model.frame_seconds,
             threshold=self._threshold,
@@ -136,6 +143,10 @@ class Backend:
     def _nearest(self, query: np.ndarray, *, without: str | None = None) -> list[Hit]:
         if self.index is None:
             return []
+        if self.index.model.fingerprint != self.fingerprint:
+            raise VisitorError(
+                "The images were indexed again with another model. Start this page again."
+            )
         recordings = self.index.search(query, top=TOP_RECORDINGS, kind="recording")
         images = self.index.search(query, top=TOP_IMAGES + 1, kind="image")
         return [hit for hit in images if hit.path != without][:TOP_IMAGES] + recordings
@@ -174,4 +185,4 @@ def open_backend(
             {"model": identity.fingerprint, "recordings": data / "wav.scp"}
         )
         captions = embed_captions(found, loaded, made_from=made_from, cache=cache)
-    return Backend(loaded, index=index, captions=captions)
+    return Backend(loaded, identity.fingerprint, index=index, captions=captions)

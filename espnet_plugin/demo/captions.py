@@ -100,7 +100,7 @@ def embed_captions(
                 if arrays["made_from"] == made_from:
                     kept = [captions[position] for position in arrays["kept"].tolist()]
                     return SpokenCaptions(kept, arrays["embeddings"])
-        except (OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, ValueError, KeyError, IndexError, zipfile.BadZipFile) as error:
             logging.warning(f"{stored} is damaged and made again ({error})")
     skipped: dict[int, str] = {}
     rows = model.encode_speech([caption.recording for caption in captions], skipped=skipped)

@@ -48,6 +48,7 @@ def timeline(asked: SpokenQuestion, *, player: str) -> str:
     shown: dict[str, Any] = {
         "player": player,
         "whole": asked.whole,
+        "keywords_end": asked.keywords_end,
         "start": 100 * asked.start / seconds,
         "end": 100 * asked.end / seconds,
         "seconds": seconds,

@@ -150,7 +150,7 @@ class Questions:
         return self._found(self.backend.find_similar(path), file_name(path))
 
     def examples(self) -> list[tuple[int, np.ndarray]]:
-        """Rate and 16-bit samples of each spoken example that is not too long for the page."""
+        """Rate and 16-bit samples of each spoken example, cut to what the page allows."""
         captions, rate = self.backend.captions, self.backend.rate
         recordings = [caption.recording for caption in captions.examples()] if captions else []
         read = (read_mono(path, rate, end=self.limits.seconds) for path in recordings)

@@ -66,6 +66,7 @@ def launch(
         port: Port to listen at; 0 takes the first free one from 7860 on.
     """
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["GRADIO_RUN_HISTORY"] = "False"
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
     try:
         import gradio as gr
@@ -92,7 +93,6 @@ def launch(
             max_file_size=limits.size,
             state_session_capacity=SESSIONS,
             footer_links=[],
-            run_history=False,
             ssr_mode=False,
             mcp_server=False,
             enable_monitoring=False,

@@ -87,11 +87,12 @@ def heard_by_name(
             words = model.keywords(path)
         except (OSError, ValueError) as error:
             logging.warning(f"left out: {error}")
-            problems[name] = str(error)
+            problems[name] = str(error).removeprefix(f"{path}: ")
         else:
             yield name, path, words
-    if len(problems) == len(recordings):
-        first = next(iter(problems.values()))
+    if recordings and len(problems) == len(recordings):
+        name, reason = next(iter(problems.items()))
+        first = f"{recordings[name]}: {reason}"
         none = f"none of {counted(len(problems), 'recording')} can be used; the first: "
         raise ValueError(first if len(problems) == 1 else none + first)
 

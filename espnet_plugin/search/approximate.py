@@ -22,7 +22,7 @@ from espnet_plugin.data.scp import DataError
 from espnet_plugin.utils.atomic import atomic_path
 from espnet_plugin.utils.progress import progress
 
-AUTOMATIC = 1_000_000  # images from which on an index is searched approximately
+AUTOMATIC = 1_000_000  # vectors from which on an index is searched approximately
 CANDIDATES = 4000
 ROWS_OF_CANDIDATE = 1000  # more rows hide the nearest behind more codes
 CENTER_ROWS = 100_000
@@ -85,7 +85,8 @@ def write_codes(
     arrays = {"center": np.array(center), "are_windows": np.packbits(windows), "codes": codes}
     with atomic_path(path) as temporary:
         save_file(arrays, temporary)
-        temporary.chmod(path.parent.stat().st_mode & 0o666)  # safetensors 0.8: only its owner's
+        # safetensors 0.8 writes files that only their owner can read
+        temporary.chmod(path.parent.stat().st_mode & 0o666)
 
 
 def read_codes(path: Path, *, rows: int, dim: int) -> Codes:

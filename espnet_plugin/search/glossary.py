@@ -165,7 +165,11 @@ def words_of_index(
         problems: Gets the recordings that cannot be used, with the reasons.
         min_score: Score below which words are left out, or None to keep all.
     """
-    problems |= {path: why for path, why in index.problems().items() if is_recording(path)}
+    problems |= {
+        path: why.removeprefix(f"{path}: ")
+        for path, why in index.problems().items()
+        if is_recording(path)
+    }
     for path, words in index.spoken_words():
         if words is None:
             problems[path] = "gone, changed or copied since it was indexed; update the index"

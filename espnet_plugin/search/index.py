@@ -113,7 +113,7 @@ class Index:
     def describe(self) -> dict[str, Any]:
         """What the index holds, for JSON."""
         names = ("images", "recordings", "windows", "hours")
-        with self._catalog.transaction("DEFERRED"):  # its files stay meanwhile
+        with self._catalog.transaction("DEFERRED"):
             state = self._catalog.state()
             return {
                 "index": str(self.directory),
@@ -168,13 +168,20 @@ class Index:
             query = unit_query(query, dim, self.directory)
             others = {"image": self._recorded, "recording": ~self._recorded}
             unwanted = others.get(kind or "", np.zeros(len(self._vectors), bool))
+            wanted = len(unwanted) - int(unwanted.sum())
             fetch = top
             while True:
-                hits = self._hits(*self._nearest(query, fetch, unwanted, exact=exact))
-                if len(hits) >= top or fetch >= len(self._vectors):
-                    hits.sort(key=lambda hit: (-hit.score, hit.path, hit.start or 0))
-                    return hits[:top]
+                hits, changed = self._hits(*self._nearest(query, fetch, unwanted, exact=exact))
+                if len(hits) >= top or fetch >= wanted:
+                    break
                 fetch *= WIDEN  # files of some vectors are gone or changed
+        if changed:
+            logging.warning(
+                f"{counted(changed, 'file')} left out: gone, changed or copied since indexed; "
+                f"run speechclip index DIR --index {self.directory}"
+            )
+        hits.sort(key=lambda hit: (-hit.score, hit.path, hit.start or 0))
+        return hits[:top]
 
     def _refresh(self) -> None:
         """Opens the files again if they have changed."""
@@ -207,19 +214,15 @@ class Index:
         best = np.argsort(-scores, kind="stable")[:number]
         return rows[best], scores[best]
 
-    def _hits(self, rows: np.ndarray, scores: np.ndarray) -> list[Hit]:
+    def _hits(self, rows: np.ndarray, scores: np.ndarray) -> tuple[list[Hit], int]:
+        """The files of rows that are as they were, and the number of the others."""
         found = [
             (Hit(path, float(score), *window), stamp == inode_stamp(path))
             for row, score in zip(rows.tolist(), scores, strict=True)
             for path, stamp, window in self._catalog.of_row(row)
         ]
-        changed = sum(not unchanged for _, unchanged in found)
-        if changed:
-            logging.warning(
-                f"{counted(changed, 'file')} left out: gone, changed or copied since indexed; "
-                f"run speechclip index DIR --index {self.directory}"
-            )
-        return [hit for hit, unchanged in found if unchanged]
+        hits = [hit for hit, unchanged in found if unchanged]
+        return hits, len(found) - len(hits)
 
 
 def unit_query(query: np.ndarray, dim: int, name: object) -> np.ndarray:

@@ -79,7 +79,7 @@ def embed_part(
         items = list(dict.fromkeys(items_of_part(source, *part, bad)))
         images = [item for item in items if not is_recording(item.id)]
         batches = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
-        batches += [[item] for item in items if is_recording(item.id)]  # as an index takes them
+        batches += [[item] for item in items if is_recording(item.id)]
         shown = progress(batches, description=name, unit="batch")
         tables = [_embedded(batch, encoder, embed_recording, bad) for batch in shown]
         filled = [each for each in tables if len(each)]

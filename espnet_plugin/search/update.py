@@ -23,7 +23,13 @@ from espnet_plugin.data.audio import is_recording
 from espnet_plugin.data.freshness import inode_stamp
 from espnet_plugin.data.images import HEIF_PACKAGE, is_image, lacks_package
 from espnet_plugin.data.scp import DataError
-from espnet_plugin.search.approximate import AUTOMATIC, codes_file, read_codes, write_codes
+from espnet_plugin.search.approximate import (
+    AUTOMATIC,
+    codes_file,
+    import_faiss,
+    read_codes,
+    write_codes,
+)
 from espnet_plugin.search.catalog import FILE, Catalog, State, Window
 from espnet_plugin.search.folders import absolute_folders, find_files, is_gone, require_media
 from espnet_plugin.search.model import IndexedModel, check_model
@@ -177,7 +183,7 @@ def update_index(
         run = _Run(directory, catalog, encoder, embed_recording)
         listed = run.begin(listed, model, force=force)
         run.add_embedded(embedded, batch_size)
-        run.add_files(listed, batch_size)
+        run.add_files(listed, batch_size, approximate_from)
         run.remove_gone(listed)
         run.tidy(approximate_from)
         run.result.images, run.result.recordings, run.result.windows, _ = catalog.counts()
@@ -208,7 +214,7 @@ class _Run:
             self.catalog.set_state(state)
         return folders
 
-    def add_files(self, folders: list[str], batch_size: int) -> None:
+    def add_files(self, folders: list[str], batch_size: int, approximate_from: int) -> None:
         """Indexes what is new or has changed."""
         for folder in folders:
             try:
@@ -216,6 +222,9 @@ class _Run:
             except DataError as error:  # other folders may have changed
                 logging.error(error)
         new = list(self._changed(find_files(folders, self._is_wanted)))
+        if self._gets_codes(len(new), approximate_from):
+            import_faiss()  # now, and not after hours of embedding
+        new.sort(key=lambda file: not is_image(file[0]))  # images in full batches
         with ThreadPoolExecutor(READERS) as readers:
             shown = progress(new, description="files read", unit="file")
             for images, files in groupby(shown, lambda file: is_image(file[0])):
@@ -341,11 +350,15 @@ class _Run:
                 self.catalog.remove(path)
         self.result.removed = len(gone)
 
+    def _gets_codes(self, new: int, approximate_from: int) -> bool:
+        """Whether an index with so many new vectors is searched approximately."""
+        return self.catalog.state().coded > 0 or self.catalog.vectors() + new >= approximate_from
+
     def tidy(self, approximate_from: int) -> None:
         """Compacts vectors and makes codes when due; removes old files."""
         with self.catalog.transaction():
             state, total = self.catalog.state(), self.catalog.vectors()
-            approximate = state.coded > 0 or total >= approximate_from
+            approximate = self._gets_codes(0, approximate_from)
             live = self.catalog.live_vectors()
             if total - live > COMPACT_SHARE * total:
                 self._compact(state, total)

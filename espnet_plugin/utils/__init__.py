@@ -1,1 +1,1 @@
-"""Helpers without any knowledge of speech or images."""
+"""Helpers that every other package may use and that use none of them."""

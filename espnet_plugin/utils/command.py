@@ -172,23 +172,27 @@ def add_part(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
 
 
 def seconds(text: str) -> float:
-    """Seconds of an option's value such as 5s or 2min."""
+    """Seconds of an option's value such as 5s or 2min, more than 0."""
     from humanfriendly import InvalidTimespan, parse_timespan
 
     try:
-        return parse_timespan(text)
+        if (found := parse_timespan(text)) > 0:
+            return found
     except InvalidTimespan as error:
         raise argparse.ArgumentTypeError(f"{text}: not a time such as 5s") from error
+    raise argparse.ArgumentTypeError(f"{text}: must be more than 0")
 
 
 def size(text: str) -> int:
-    """Bytes of an option's value such as 10MB, in steps of 1024."""
+    """Bytes of an option's value such as 10MB, in steps of 1024, more than 0."""
     from humanfriendly import InvalidSize, parse_size
 
     try:
-        return parse_size(text, binary=True)
+        if (found := parse_size(text, binary=True)) > 0:
+            return found
     except InvalidSize as error:
         raise argparse.ArgumentTypeError(f"{text}: not a size such as 10MB") from error
+    raise argparse.ArgumentTypeError(f"{text}: must be more than 0")
 
 
 def text_table(rows: Sequence[Sequence[object]]) -> str:
@@ -205,6 +209,7 @@ def _message(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno in _DISK:
         where = f"{error.filename}: " if error.filename else ""
         return where + _DISK[error.errno]
-    text = str(error).strip() or "the memory is full"
+    full = isinstance(error, MemoryError)
+    text = str(error).strip() or ("the memory is full" if full else type(error).__name__)
     # a data worker's message is the last line of a traceback
     return text.splitlines()[-1] if "\nOriginal Traceback" in text else text

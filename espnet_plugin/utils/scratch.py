@@ -60,7 +60,8 @@ def new_directory(path: str | Path, *, force: bool = False) -> Iterator[Path]:
             temporary = scratch / "new"
             temporary.mkdir()
             yield temporary
-            for file in temporary.rglob("*.safetensors"):  # 0.8 lets only their owner read them
+            # safetensors 0.8 writes files that only their owner can read
+            for file in temporary.rglob("*.safetensors"):
                 file.chmod(temporary.stat().st_mode & 0o666)
             if path.exists():
                 os.replace(path, scratch / "old")

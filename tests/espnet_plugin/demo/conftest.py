@@ -107,7 +107,7 @@ def served(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     captions = embed_captions(
         read_captions(data), loaded, made_from=model.fingerprint, cache=index.directory
     )
-    backend = Backend(loaded, index=index, captions=captions)
+    backend = Backend(loaded, model.fingerprint, index=index, captions=captions)
     limits = Limits(size=2**20, seconds=5)
     page = launch(backend, limits=limits, folder=uploads)
     address = page.local_url.rstrip("/")

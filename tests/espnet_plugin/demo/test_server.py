@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import html
 import io
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -98,6 +99,13 @@ def test_text_and_image_as_queries(served: Served) -> None:
     found = answer(served, "show", send(served, served.image))
     assert found.names[0] == "red.png"  # itself
     assert found.label == "Images closest to red.png"
+
+
+def test_an_index_of_another_model_is_not_searched(served: Served) -> None:
+    questions = copy.copy(served.questions)
+    questions.backend = replace(questions.backend, fingerprint="of the model before")
+    with pytest.raises(VisitorError, match="indexed again with another model. Start this page"):
+        questions.write("a dog")
 
 
 def test_a_chosen_image(served: Served) -> None:

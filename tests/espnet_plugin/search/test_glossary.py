@@ -198,7 +198,7 @@ def test_the_command_writes_what_python_hears(
         len(rows),
         ["bad.wav"],
     )
-    assert "bad.wav: cannot be read" in made["left_out"]["bad.wav"]
+    assert made["left_out"]["bad.wav"].startswith("cannot be read")
     model = SpeechCLIP.from_pretrained(exported, device="cpu")
     spoken = {name: model.keywords(talks / name) for name in ("long.wav", "short.flac")}
     assert {row["keyword"] for row in rows} == {w.word for each in spoken.values() for w in each}

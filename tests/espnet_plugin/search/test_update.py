@@ -116,6 +116,16 @@ def test_recordings_among_pictures(pictures: Path, tmp_path: Path) -> None:
     assert len(found(index)) == 4
 
 
+def test_images_with_recordings_between_them_fill_batches(tmp_path: Path) -> None:
+    folder, encoder = tmp_path / "media", PixelEncoder()
+    folder.mkdir()
+    for number in range(4):
+        picture(folder / f"{number}.png", number)
+        recording(folder / f"{number}.wav", number)
+    done = update(tmp_path / "index", folder, encoder=encoder, batch_size=4)
+    assert (done.images, done.recordings, encoder.batches) == (4, 4, 1)
+
+
 def test_a_recording_under_an_images_name_is_unreadable(pictures: Path, tmp_path: Path) -> None:
     one = recording(pictures / "a.wav", 3, 30)
     update(tmp_path / "index", pictures)

@@ -70,9 +70,11 @@ def test_a_disk_that_takes_nothing(number: int, message: str) -> None:
     [
         (positive, "3", 3, "0"),
         (seconds, "2min", 120, "soon"),
+        (seconds, "1s", 1, "0"),
         (share, "3/8", (3, 8), "9/8"),
         (share, "8/8", (8, 8), "0/8"),
         (size, "10MB", 10 * 2**20, "large"),
+        (size, "1", 1, "0"),
     ],
 )
 def test_an_options_value_with_its_unit(
