@@ -33,7 +33,8 @@ def get_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--inference_dir", required=True, help="a set's inference directory")
     parser.add_argument(
-        "--dev_dir", help="the development set's one, on which the branches' weights are chosen"
+        "--dev_dir",
+        help="the development set's one, on which the branches' weights and min_score are chosen",
     )
     parser.add_argument(
         "--data_dir", type=Path, help="the set's data directory, with utt2spk, utt2lang, words.ctm"
@@ -52,7 +53,10 @@ def main(cmd: Sequence[str] | None = None) -> None:
     if "languages" in report:
         tables.append(language_table(report["languages"]))
     if read_inference_set(args.inference_dir).captioned_keywords:
-        scores = score_keywords_directory(args.inference_dir, spoken=read_spoken(args.data_dir))
+        chosen_on = read_inference_set(args.dev_dir).captioned_keywords if args.dev_dir else ()
+        scores = score_keywords_directory(
+            args.inference_dir, spoken=read_spoken(args.data_dir), chosen_on=chosen_on
+        )
         tables.append(keyword_table(scores, scores.get("intervals", {})))
         if "languages" in scores:
             tables.append(keyword_language_table(scores["languages"]))

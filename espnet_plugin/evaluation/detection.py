@@ -224,7 +224,8 @@ def score_detection(
         answers: Answers for all given words.
         present: Whether an utterance's caption has the word, (words, utterances).
         right: Whether places are right, by :func:`right_places`, or None without alignments.
-        aligned: Utterances with an alignment, (utterances,); the places of the others are unknown.
+        aligned: Utterances with an alignment, (utterances,). The places in the others are unknown;
+            ``located_at_10`` counts these as wrong, the other measures of places leave them out.
     """
     from sklearn.metrics import average_precision_score
 
@@ -237,13 +238,10 @@ def score_detection(
     for row in kept:
         asked = np.flatnonzero(searched[row])
         scores, true = answers.scores[row, asked], present[row, asked]
-        first = np.argsort(-scores, kind="stable")[:FIRST]
-        first = first[scores[first] > NOT_FOUND]
-        located = np.nan if right is None else right[row, asked][first].sum() / FIRST
+        first = among_first(scores)
+        located = np.nan if right is None else first @ right[row, asked] / FIRST
         precision = average_precision_score(true, scores)
-        columns.append(
-            (true[first].sum() / FIRST, equal_error_rate(true, scores), precision, located)
-        )
+        columns.append((first @ true / FIRST, equal_error_rate(true, scores), precision, located))
     hits, errors, precision, located = np.mean(columns, axis=0).tolist()
     oracle = precise = recalled = np.nan
     if right is not None and aligned is not None:
@@ -262,6 +260,21 @@ def score_detection(
         located_precision=precise,
         located_recall=recalled,
     )
+
+
+def among_first(scores: Array) -> Array:
+    """The chance of each item to be among the first ten that are found, if equal scores come in a
+    random order.
+
+    Args:
+        scores: Scores of the items, (items,); ``NOT_FOUND`` marks an item that is not found.
+    """
+    found = scores > NOT_FOUND
+    if found.sum() <= FIRST:
+        return found.astype(float)
+    last = np.partition(scores, -FIRST)[-FIRST]
+    above, tied = scores > last, scores == last
+    return above + tied * (FIRST - above.sum()) / tied.sum()
 
 
 def equal_error_rate(true: Array, scores: Array) -> float:

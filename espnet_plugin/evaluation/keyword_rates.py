@@ -111,7 +111,7 @@ def _measures(utterance: UtteranceKeywords, texts: Mapping[int, str]) -> dict[st
         "precision": _share(i in gold for i in distinct),
         "duplicate_rate": 1 - len(distinct) / len(said) if said else float("nan"),
     }
-    number, expected = len(utterance.keywords), len(caption_ids)
+    number, expected = len(said), len(caption_ids)
     row.update(zip(COUNTS, (number, expected, abs(number - expected)), strict=True))
     caption_words = {word for word, _ in merge_words(caption_texts)}
     words = [(word_of(piece.token for piece in pieces), pieces) for pieces in joined(keywords)]
@@ -124,7 +124,7 @@ def _measures(utterance: UtteranceKeywords, texts: Mapping[int, str]) -> dict[st
             or (
                 len(pieces) == 1
                 and not caption_words.isdisjoint(
-                    texts[i].removesuffix(END_OF_WORD).casefold()
+                    word_of([texts[i]])
                     for i in _candidates(pieces[0], k)
                     if texts.get(i, "").endswith(END_OF_WORD)
                 )

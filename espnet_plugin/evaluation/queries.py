@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from espnet_plugin.data.inference_set import InferenceSet
-from espnet_plugin.evaluation.scores.retrieval import Ranks
+from espnet_plugin.evaluation.retrieval import RetrievalRanks
 
 QUERIES = 10  # best, worst and random ones
 IMAGES = 5  # shown with each
@@ -43,9 +43,9 @@ class Query:
 
 
 def choose_examples(
-    data: InferenceSet, ranks: Ranks, *, seed: int = 0
+    data: InferenceSet, ranks: Mapping[str, RetrievalRanks], *, seed: int = 0
 ) -> dict[str, tuple[Query, ...]]:
-    """Chooses ten utterances whose image is found best, ten where it is found worst, ten others.
+    """Chooses ten utterances whose image is found best, ten where it is found worst, ten at random.
 
     Best and worst are ordered by the rank of the right image, then by the margin: its cosine less
     that of the best wrong image. The parallel branch decides if there is one. A list shows each
@@ -53,7 +53,7 @@ def choose_examples(
 
     Args:
         data: Embeddings of the set.
-        ranks: Ranks that ``rank_set`` returned for it.
+        ranks: Ranks of the images by each system, with the utterances as queries.
         seed: Seed of the random choice.
 
     Returns:
@@ -73,7 +73,7 @@ def choose_examples(
         right = scores[rows, columns]
         scores[rows, columns] = -np.inf
         margins.append(right - scores.max(axis=1))
-    order = np.lexsort((-np.concatenate(margins), ranks[branch]["speech_to_image"].rank)).tolist()
+    order = np.lexsort((-np.concatenate(margins), ranks[branch].rank)).tolist()
     shuffled = np.random.default_rng(seed).permutation(len(own)).tolist()
 
     def query(row: int) -> Query:
@@ -84,11 +84,7 @@ def choose_examples(
             branch=branch,
             found=tuple(Found(data.images[i], float(scores[i])) for i in nearest),
             right=Found(data.image_of[row], float(scores[own[row]])),
-            ranks={
-                system: int(directions["speech_to_image"].rank[row])
-                for system, directions in ranks.items()
-                if "speech_to_image" in directions
-            },
+            ranks={system: int(found.rank[row]) for system, found in ranks.items()},
         )
 
     rows = {

@@ -13,8 +13,8 @@ Every number of this project follows these rules:
 
 Validation during training and the mini corpus's teacher use this module too.
 
-Nothing is sorted: the rank is one plus the number of irrelevant items that score at least as high,
-counted block by block, so memory does not grow with queries × items.
+The items are not sorted: the rank is one plus the number of irrelevant items that score at least as
+high, counted block by block, so memory does not grow with queries × items.
 """
 
 from __future__ import annotations

@@ -75,8 +75,6 @@ def texts_of(ids: Sequence[int], texts: Mapping[int, str], source: str) -> list[
 
 
 def _decode(text: str) -> str:
-    """Text of byte-level BPE's printable letters; other tokenizers' texts are unchanged."""
+    """Text of the printable letters that CLIP's byte-level BPE uses for bytes."""
     byte_of = clip_tokenizer().byte_decoder
-    if all(letter in byte_of for letter in text):
-        return bytes(byte_of[letter] for letter in text).decode("utf-8", errors="replace")
-    return text
+    return bytes(byte_of[letter] for letter in text).decode("utf-8", errors="replace")

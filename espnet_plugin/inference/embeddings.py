@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from espnet_plugin.utils.progress import progress
 
 def items_of(given: Any) -> list[Any]:
     """What was given, one item or many, as a list."""
-    one = isinstance(given, str | bytes | dict | np.ndarray | Tensor)
+    one = isinstance(given, str | bytes | Mapping | np.ndarray | Tensor)
     return [given] if one or not isinstance(given, Iterable) else list(given)
 
 

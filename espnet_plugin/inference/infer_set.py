@@ -176,9 +176,9 @@ def _add_images(
         if utterance not in utt2image:
             raise DataError(f"no image of utterance {utterance}; it needs a line in utt2image")
         outputs.utt2image[utterance] = utt2image[utterance]
+    if image_scp is None:
+        return
     for image in dict.fromkeys(outputs.utt2image.values()):
-        if image_scp is None:
-            return
         if image not in image_scp:
             raise DataError(
                 f"no embedding of image {image} in the image list; run stage 4 again, which also "

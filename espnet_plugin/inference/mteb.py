@@ -46,11 +46,12 @@ def mteb_model(
     speech = SpeechCLIP.from_pretrained(name, device=device, **options)
     speech.encode_speech([], branch=branch)  # finds an unknown branch now
     module = SentenceTransformer(modules=[SpeechCLIPModule(speech)], device=device)
+    limit = logging.root.manager.disable
     logging.disable(logging.WARNING)  # MTEB looks for a tokenizer and for a table of embeddings
     try:
         model = SentenceTransformerEncoderWrapper(module)
     finally:
-        logging.disable(logging.NOTSET)
+        logging.disable(limit)
     here = Path(name).expanduser()
     facts: dict[str, Any] = {
         "name": f"local/{here.resolve().name}" if here.exists() or here.name == name else name,

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from espnet_plugin.data.speech_activity import SILENT, WINDOW, speech_windows
+from espnet_plugin.data.speech_activity import SILENT, WINDOW, NoSpeechError, speech_windows
 from espnet_plugin.inference.batches import batches_by_length
 from espnet_plugin.inference.clip import embed_pixels, embed_texts, read_pixels
 from espnet_plugin.inference.embeddings import embed_items, items_of
@@ -160,11 +160,15 @@ class SpeechCLIP:
     @property
     def model(self) -> SpeechCLIPModel:
         """The network, with CLIP's text tower."""
+        self._load_text_tower()
+        return self._model
+
+    def _load_text_tower(self) -> None:
+        """Loads CLIP's text tower; from then on, every pass embeds its keywords."""
         if self._model.clip.text_tower is None:
             trusted = self.trust_remote_code
             clip = load_clip(self.source, image_tower=False, trust_remote_code=trusted)
             self._model.clip = clip.to(self.device)
-        return self._model
 
     @property
     def branches(self) -> tuple[str, ...]:
@@ -240,14 +244,16 @@ class SpeechCLIP:
             TypeError: If ``speech`` is something else.
             ValueError: If there are no samples, or they are not mono or not finite.
         """
-        output = self._encode_samples(self.model, [self._read(speech, sampling_rate)])
-        (result,) = utterance_results(self.model, output)
-        warn_of_early_ends(self.model, [utterance_name(speech)], [result.keywords_end])
+        self._load_text_tower()
+        output = self._encode_samples([self._read(speech, sampling_rate)])
+        (result,) = utterance_results(self._model, output)
+        warn_of_early_ends(self._model, [utterance_name(speech)], [result.keywords_end])
         return result
 
     def encode(self, batch: SpeechBatch) -> SpeechOutput:
         """Embeds a padded batch of waveforms or of stored hidden states."""
-        return self._encode(self.model, batch)
+        self._load_text_tower()
+        return self._encode(batch)
 
     def encode_speech(
         self,
@@ -280,16 +286,17 @@ class SpeechCLIP:
         """
         names = self._branches_of(branch)
         items = items_of(speech)
-        model = self.model if "cascaded" in names else self._model
+        if "cascaded" in names:
+            self._load_text_tower()
 
         def read(item: Utterance) -> tuple[str, np.ndarray]:
             return utterance_name(item), self._read(item, sampling_rate)
 
         def encode(batch: list[tuple[str, np.ndarray]]) -> np.ndarray:
-            output = self._encode_samples(model, [samples for _, samples in batch])
+            output = self._encode_samples([samples for _, samples in batch])
             if "cascaded" in names:
-                ends = keyword_ends(model, output)
-                warn_of_early_ends(model, [name for name, _ in batch], ends)
+                ends = keyword_ends(self._model, output)
+                warn_of_early_ends(self._model, [name for name, _ in batch], ends)
             rows = [getattr(output, name).float().cpu().numpy() for name in names]
             return rows[0] if len(rows) == 1 else self.fuse(*rows)
 
@@ -377,11 +384,14 @@ class SpeechCLIP:
             return []
         places: Iterable[tuple[int, int]] = [(0, len(samples))]
         if len(samples) > self.window_seconds * self.sampling_rate:
-            places = progress(self.windows(samples), description="speech", unit="window")
+            try:
+                places = progress(self.windows(samples), description="speech", unit="window")
+            except NoSpeechError:
+                return []
         words = []
         for first, last in places:
             start = first / self.sampling_rate
-            output = self._encode_samples(self._model, [samples[first:last]])
+            output = self._encode_samples([samples[first:last]])
             (result,) = utterance_results(self._model, output)
             end = None if result.keywords_end is None else start + result.keywords_end
             warn_of_early_ends(self._model, [utterance_name(speech)], [end])
@@ -398,14 +408,16 @@ class SpeechCLIP:
         :meth:`encode_speech`, for one recording.
         """
         names = self._branches_of(branch)
-        model = self.model if "cascaded" in names else self._model
-        output = self._encode_samples(model, [self._read(speech, sampling_rate)])
         if "cascaded" in names:
-            warn_of_early_ends(model, [utterance_name(speech)], keyword_ends(model, output))
+            self._load_text_tower()
+        output = self._encode_samples([self._read(speech, sampling_rate)])
+        if "cascaded" in names:
+            ends = keyword_ends(self._model, output)
+            warn_of_early_ends(self._model, [utterance_name(speech)], ends)
         rows = [getattr(output, name)[0].float().cpu().numpy() for name in names]
 
         def words() -> list[SpokenWord]:
-            (result,) = utterance_results(model, output)
+            (result,) = utterance_results(self._model, output)
             return self.words(result)
 
         row = rows[0] if len(rows) == 1 else self.fuse(*rows)
@@ -418,8 +430,10 @@ class SpeechCLIP:
     def fuse(self, parallel: np.ndarray, cascaded: np.ndarray) -> np.ndarray:
         """Joins the rows of both branches to one row each, of unit length, (..., dim).
 
-        A row ranks like the weighted sum of both similarities. Packing stores the weight that was
-        best on the development set; without one, both count the same.
+        As a query, a row ranks like the weighted sum of both similarities. As an item of a search
+        it need not, because its unit length divides the sum by the length of the weighted rows.
+        Packing stores the weight that was best on the development set; without one, both count the
+        same.
         """
         weight = 0.5 if self.fusion_weight is None else self.fusion_weight
         rows = weight * parallel + (1 - weight) * cascaded
@@ -505,14 +519,14 @@ class SpeechCLIP:
             max_seconds=self.max_seconds if max_seconds is None else max_seconds,
         )
 
-    def _encode_samples(self, model: SpeechCLIPModel, batch: list[np.ndarray]) -> SpeechOutput:
+    def _encode_samples(self, batch: list[np.ndarray]) -> SpeechOutput:
         lengths = torch.tensor([len(samples) for samples in batch])
         speech = pad_sequence([torch.as_tensor(samples) for samples in batch], batch_first=True)
-        return self._encode(model, waveform_batch(speech, lengths))
+        return self._encode(waveform_batch(speech, lengths))
 
     @torch.no_grad()
-    def _encode(self, model: SpeechCLIPModel, batch: SpeechBatch) -> SpeechOutput:
+    def _encode(self, batch: SpeechBatch) -> SpeechOutput:
         device, half = torch.device(self.device).type, self.dtype != "float32"
         with torch.autocast(device, getattr(torch, self.dtype), enabled=half):
             states = self._model.speech_encoder.hidden_states(batch.to(self.device))
-            return model(SpeechStates(states.hidden_states.float(), states.lengths))
+            return self._model(SpeechStates(states.hidden_states.float(), states.lengths))

@@ -25,7 +25,8 @@ class SpeechCLIPInference(SpeechCLIP):
         speechclip_train_config: ``config.yaml``, by default the one beside the checkpoint.
         speechclip_model_file: A checkpoint of the experiment, by default the best one by the first
             of its ``best_model_criterion``.
-        device: Torch device, by default a GPU if there is one.
+        device: Torch device, by default the CPU, as ESPnet's classes for inference have it. None
+            takes a GPU if there is one.
         trust_remote_code: Whether you trust the model, see :meth:`SpeechCLIP.from_pretrained`.
         **options: Other options of that method.
     """

@@ -132,7 +132,8 @@ def _unpacked(speech: Any, sampling_rate: int | None) -> tuple[Any, int | None]:
 
 def _array(speech: Tensor | np.ndarray) -> np.ndarray:
     if hasattr(speech, "detach"):  # a tensor; PyTorch is imported for integers only
-        speech = speech.detach().cpu().numpy()
+        speech = speech.detach().cpu()
+        speech = (speech.float() if speech.is_floating_point() else speech).numpy()
     if not isinstance(speech, np.ndarray):
         raise TypeError(
             f"speech is of type {type(speech).__name__}: give the samples of one utterance as an "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -30,6 +31,7 @@ RECORDINGS = {"best": 3, "median": 4, "worst": 3}  # on the page, in this order
 
 @dataclass(frozen=True)
 class _Model:
+    name: str  # architecture, with the experiment where several have this architecture
     report: str  # address of its report.html, relative to the page
     scores: Mapping  # content of scores.json
     data: InferenceSet
@@ -54,14 +56,14 @@ def compare_models(
     Raises:
         ValueError: If the models or the data are of different sets, or there are no keywords.
     """
-    models = [_read_model(directory, page.parent) for directory in inference_dirs]
+    models = _with_names([_read_model(each, page.parent) for each in inference_dirs])
     judge = models[-1]
     utterances = [utterance.utterance for utterance in judge.keywords]
     for model in models:
         if [utterance.utterance for utterance in model.keywords] != utterances:
             both = f"{model.data.directory} and {judge.data.directory}"
             raise ValueError(f"{both} hold other recordings: evaluate the models on one set")
-    table, meaning = comparison_table([model.scores for model in models])
+    table, meaning = comparison_table({model.name: model.scores for model in models})
     material, words = read_material(judge.data, data_dir), read_words(data_dir)
     if not material.audio.keys() >= set(utterances):
         raise ValueError(f"{data_dir}: wav.scp lacks recordings of {judge.data.directory}")
@@ -70,7 +72,7 @@ def compare_models(
     chosen = choose_recordings(judge.named, judge.right, images=images)
     figures = {}
     for row in (row for rows in chosen.values() for row in rows):
-        heard = {model.scores["architecture"]: model.keywords[row] for model in models}
+        heard = {model.name: model.keywords[row] for model in models}
         recording, spoken = material.audio[utterances[row]], words.get(utterances[row], ())
         svg = page.parent / FIGURES_DIR / f"heard_{len(figures) + 1}.svg"
         figures[row] = style.save(draw_recording(recording, heard, spoken), svg)
@@ -117,6 +119,17 @@ def choose_recordings(
     return {name: sorted(rows, key=place.__getitem__) for name, rows in found.items()}
 
 
+def _with_names(models: Sequence[_Model]) -> list[_Model]:
+    """Names models of one architecture by their experiments, too."""
+    count = Counter(model.name for model in models)
+    return [
+        model
+        if count[model.name] == 1
+        else replace(model, name=f"{model.name} ({model.data.directory.parent.parent.name})")
+        for model in models
+    ]
+
+
 def _read_model(inference_dir: Path, start: Path) -> _Model:
     scores = read_scores(inference_dir / SCORES_FILE)
     data = read_inference_set(inference_dir / scores["test_set"])
@@ -125,6 +138,7 @@ def _read_model(inference_dir: Path, start: Path) -> _Model:
     reported = keywords_above(choices(scores).get("min_score", -1.0), data.captioned_keywords)
     values = keyword_values(reported, clip_tokenizer().decoder)
     return _Model(
+        name=scores["architecture"],
         report=quote(os.path.relpath(inference_dir / REPORT_FILE, start)),
         scores=scores,
         data=data,

@@ -12,13 +12,14 @@ from espnet_plugin.data.audio import read_header, read_mono
 from espnet_plugin.data.images import read_image
 
 MAX_SECONDS = 30.0
+MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)  # Hz
 THUMBNAIL = 176  # pixels, twice the size at which it is shown
 
 Encoder = Callable[[str], tuple[str, bytes]]
 
 
 def encode_recording(path: str) -> tuple[str, bytes]:
-    """Encodes a recording as MP3, or as WAV if libsndfile has no MP3.
+    """Encodes a recording as MP3, or as WAV if MP3 does not have its rate or libsndfile no MP3.
 
     It is cut after ``MAX_SECONDS``.
 
@@ -32,7 +33,7 @@ def encode_recording(path: str) -> tuple[str, bytes]:
 
     rate = read_header(path).rate
     samples = read_mono(path, rate, end=MAX_SECONDS)
-    mp3 = "MP3" in soundfile.available_formats() and rate <= 48000
+    mp3 = "MP3" in soundfile.available_formats() and rate in MP3_RATES
     buffer = io.BytesIO()
     soundfile.write(buffer, samples, rate, format="MP3" if mp3 else "WAV")
     return "audio/mpeg" if mp3 else "audio/wav", buffer.getvalue()

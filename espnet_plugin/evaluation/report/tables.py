@@ -244,28 +244,29 @@ def _reported(name: str, reported: Mapping) -> str:
     return f"{reported[name]:.2f}" if name.startswith("mean_") else _percent(reported[name])
 
 
-def comparison_table(models: Sequence[Mapping]) -> tuple[Table, str]:
+def comparison_table(models: Mapping[str, Mapping]) -> tuple[Table, str]:
     """Retrieval and reported keywords of models on one set in %, with chance and the teacher.
 
     Args:
-        models: Content of each model's scores.json.
+        models: Content of each model's scores.json, by the model's name.
 
     Returns:
         The table, and what its columns mean.
     """
     systems = ("fusion", "parallel", "cascaded")
-    system = next(name for name in systems if all(name in scores for scores in models))
-    found = [("chance", models[0]["chance"]["speech_to_image"])]
-    for scores in models:
+    system = next(name for name in systems if all(name in each for each in models.values()))
+    first = next(iter(models.values()))
+    found = [("chance", first["chance"]["speech_to_image"])]
+    for name, scores in models.items():
         keywords = scores["keywords"].get("reported", scores["keywords"])
-        found.append((scores["architecture"], scores[system]["speech_to_image"] | keywords))
-    found.append(("teacher", models[0]["teacher"]["text_to_image"]))
+        found.append((name, scores[system]["speech_to_image"] | keywords))
+    found.append(("teacher", first["teacher"]["text_to_image"]))
     rows = []
     for name, values in found:
         cells = (values.get(measure) for measure in _COMPARED_COLUMNS.values())
         rows.append((name, *map(_percent_or_dash, cells)))
     table = Table(("in %", *_COMPARED_COLUMNS), tuple(rows))
-    return table, _COMPARED.format(system=SYSTEMS[system], images=models[0]["images"])
+    return table, _COMPARED.format(system=SYSTEMS[system], images=first["images"])
 
 
 def warnings_of(scores: Mapping) -> list[str]:
@@ -275,7 +276,7 @@ def warnings_of(scores: Mapping) -> list[str]:
     for system in ("parallel", "cascaded"):
         recall = look_up(scores, (system, "speech_to_image", "recall@10"))
         interval = look_up(scores, ("intervals", system, "speech_to_image", "recall@10"))
-        if recall is not None and interval and interval[0] <= chance:
+        if recall is not None and interval and interval[0] <= chance < 1:
             found.append(
                 f"The {SYSTEMS[system]} finds no more images than chance: its R@10 is "
                 f"{_percent(recall, interval)} %, that of a random order {_percent(chance)} %. "

@@ -13,8 +13,9 @@ from espnet_plugin.evaluation.queries import choose_examples
 from espnet_plugin.evaluation.report.material import Material, read_material, read_words
 from espnet_plugin.evaluation.report.media import encode_image, media_uri
 from espnet_plugin.evaluation.report.render import TEMPLATES, ReportFigure
+from espnet_plugin.evaluation.retrieval import rank_embeddings
 from espnet_plugin.evaluation.scores.experiment import choices, score_experiment
-from espnet_plugin.evaluation.scores.retrieval import rank_set
+from espnet_plugin.evaluation.scores.retrieval import speech_embeddings
 from espnet_plugin.evaluation.training_log import read_epochs
 from espnet_plugin.utils.atomic import write_text
 from espnet_plugin.utils.disk import size_text
@@ -68,12 +69,16 @@ def write_results(
     if not report:
         (inference_dir / REPORT_FILE).unlink(missing_ok=True)
         return scores
-    weight = choices(scores).get("fusion_weight")
+    systems = speech_embeddings(data, choices(scores).get("fusion_weight"))
+    ranks = {
+        system: rank_embeddings(speech, data.image, data.image_of, data.images)[0]
+        for system, speech in systems.items()
+    }
     page = TEMPLATES.get_template("report.html.jinja").render(
         scores=scores,
         title=experiment.name,
         figures=drawn,
-        examples=choose_examples(data, rank_set(data, fusion_weight=weight)),
+        examples=choose_examples(data, ranks),
         material=material,
         docs=quote(os.path.relpath(_DOCS, inference_dir)) if _DOCS.exists() else None,
         image_uri=cache(partial(media_uri, encode=encode_image)),
@@ -101,4 +106,3 @@ def _draw(
         logging.warning(f"no figures ({error}): pip install matplotlib (extra: recipe)")
         return []
     return draw_all(data, read_epochs(experiment), material.audio, read_words(data_dir))
-

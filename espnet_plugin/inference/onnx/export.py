@@ -109,8 +109,10 @@ class _Speech(nn.Module):
 
 
 def _export(path: Path, part: Any, ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> str:
-    """Writes a graph, compares it for inputs ``ours`` with PyTorch's outputs ``theirs``, and
-    returns its precision."""
+    """Writes a graph, compares its outputs with PyTorch's, and returns its precision.
+
+    The graph gets ``ours`` and PyTorch ``theirs``: the same items, prepared by each side.
+    """
     with torch.no_grad():
         wanted = [
             row.numpy() for each in theirs for row in part.eval()(torch.from_numpy(each)[None])

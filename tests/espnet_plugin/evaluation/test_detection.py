@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from espnet_plugin.data.alignments import Word
 from espnet_plugin.data.keyword_file import Keyword, UtteranceKeywords
 from espnet_plugin.evaluation.detection import (
+    FIRST,
     NOT_FOUND,
     Answers,
+    among_first,
     answers_to_images,
     answers_to_text,
     equal_error_rate,
@@ -127,9 +129,20 @@ def test_the_equal_error_rate_lies_between_those_of_neighbouring_thresholds(item
     true = np.array([a for a, _ in items])
     scores = np.array([b for _, b in items], dtype=float)
     rate = equal_error_rate(true, scores)
-    points = [
-        ((scores >= t)[~true].mean(), (scores < t)[true].mean()) for t in (-1.0, *range(7))
-    ]
+    points = [((scores >= t)[~true].mean(), (scores < t)[true].mean()) for t in (-1.0, *range(7))]
     below = max((accepted for accepted, missed in points if accepted <= missed), default=0.0)
     above = min(max(point) for point in points)
     assert below - 1e-9 <= rate <= above + 1e-9
+
+
+@settings(max_examples=50)
+@given(st.lists(st.sampled_from([NOT_FOUND, 0.1, 0.2, 0.3]), min_size=1, max_size=40))
+def test_equal_scores_come_in_a_random_order(scores: list[float]) -> None:
+    """The slow way: shuffle, sort, take the first ten, many times."""
+    given_scores, rng = np.array(scores), np.random.default_rng(0)
+    counts = np.zeros(len(scores))
+    for _ in range(400):
+        shuffled = rng.permutation(len(scores))
+        first = shuffled[np.argsort(-given_scores[shuffled], kind="stable")][:FIRST]
+        counts[first[given_scores[first] > NOT_FOUND]] += 1
+    np.testing.assert_allclose(among_first(given_scores), counts / 400, atol=0.15)

@@ -67,7 +67,9 @@ def test_the_table_has_what_models_report() -> None:
     }
     other = scores("hybrid+ annealed", 0.625, reported=reported)
     other["fusion"] = {"speech_to_image": {"recall@1": 1.0, "recall@10": 1.0}}
-    table, meaning = comparison_table([scores("hybrid+", 0.5), other])
+    table, meaning = comparison_table(
+        {"hybrid+": scores("hybrid+", 0.5), "hybrid+ annealed": other}
+    )
     assert table.header == ("in %", "R@1", "R@10", "words right", "words found", "repeats")
     assert table.rows == (
         ("chance", "16.7", "100.0", "–", "–", "–"),
@@ -76,7 +78,7 @@ def test_the_table_has_what_models_report() -> None:
         ("teacher", "80.0", "100.0", "–", "–", "–"),
     )
     assert "6 images (parallel branch)" in meaning  # only one of them has both
-    assert "(both branches)" in comparison_table([other])[1]
+    assert "(both branches)" in comparison_table({"ours": other})[1]
 
 
 @pytest.fixture
@@ -131,6 +133,13 @@ def test_the_page_compares_what_was_heard(
     links = [found["href"] for found in checker.attributes("a")]
     assert links[-1] == "../speechclip_other/inference/report.html"
     assert (page.parent / links[-1]).is_file()
+
+    scores_file = models[1] / "scores.json"
+    scores_file.write_text(scores_file.read_text().replace("hybrid+ annealed", "hybrid+"))
+    recipe(arguments)
+    text = page.read_text()
+    assert "<b>hybrid+ (speechclip_other)</b> names 100&nbsp;%" in text
+    assert text.count("<svg") or text.count("<img")
 
     keywords = models[1] / "test" / "keywords.jsonl"
     keywords.write_text("".join(keywords.read_text().splitlines(keepends=True)[1:]))
