@@ -1,4 +1,4 @@
-"""Read word alignments in Kaldi's CTM format.
+"""Read and write word alignments in Kaldi's CTM format.
 
 Utterances with a damaged alignment are left out and counted in a warning, because half an alignment
 would shift the scores. A file without an intact alignment is an error.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,22 @@ class Word:
     text: str
     start: float
     end: float
+
+
+def ctm_text(
+    utterances: Iterable[str], words: Mapping[str, Iterable[tuple[str, float, float]]]
+) -> str:
+    """Text of a Kaldi CTM.
+
+    Args:
+        utterances: Ids of the utterances, in the order of the text.
+        words: Word, start and end in seconds of each utterance's words.
+    """
+    return "".join(
+        f"{utterance} 1 {start:.3f} {end - start:.3f} {word}\n"
+        for utterance in utterances
+        for word, start, end in words[utterance]
+    )
 
 
 def read_ctm(path: str | Path) -> dict[str, list[Word]]:

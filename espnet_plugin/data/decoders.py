@@ -21,6 +21,7 @@ from espnet_plugin.data.scp import DataError
 BLOCK = 2**16  # samples of a channel
 # libsndfile compares the lengths of CAF, FLAC and MP3 itself. Its log has those of WAV, RF64, AIFF,
 # AU and Wave64 that end early, in bytes
+NO_LENGTH = 2**63 - 1  # samples of FLAC that was written to a pipe
 ENDS_EARLY = re.compile(
     r"^ *(?:data|SSND|Data Size|riff|Riff size) *: (\d+) \(should be (\d+)\)", re.MULTILINE
 )
@@ -102,11 +103,15 @@ def _checked(path: str) -> str:
         raise DataError("a command instead of a file; write its output to a file first")
     if problem := file_problem(path):
         raise DataError(problem)
+    if path.lower().endswith(".raw"):  # soundfile would ask for its rate
+        raise DataError("samples without a header; convert it to WAV")
     return path
 
 
 class _SoundFileRecording:
     def __init__(self, stream: Any) -> None:
+        if stream.frames == NO_LENGTH:
+            raise DataError("its header gives no length; convert it to WAV")
         self._stream = stream
         self.header = Header(stream.frames, stream.samplerate, stream.channels)
         self.kind = (stream.format, stream.subtype)

@@ -83,7 +83,9 @@ def format_recording(
     if audio.missing:  # a new file corrects the header for later stages
         changes.append("end a little before their headers say: used")
     wanted = FORMATS[audio_format]
-    if not changes and audio.kind == wanted:
+    if not changes and audio.kind != wanted:
+        changes.append(f"converted from {' '.join(audio.kind)}")
+    if not changes:
         return FormattedRecording(source, len(audio.samples), ("used as they are",))
     mono = resampled(audio.mono, audio.rate, rate)
     if len(mono) == 0:

@@ -38,7 +38,8 @@ class FrameStore(ArrayStore):
     """A directory of files that hold the frames of many utterances, see :class:`ArrayStore`.
 
     Args:
-        directory, files, maker, job: Arguments of :class:`ArrayStore`.
+        directory, maker, job: Arguments of :class:`ArrayStore`.
+        files: As there, but of all ids: files of frames that none of them uses are removed.
         shared: Names of the arrays without frames, which all utterances of a file share.
     """
 
@@ -52,6 +53,7 @@ class FrameStore(ArrayStore):
         shared: Collection[str] = (),
     ) -> None:
         there = list(Path(directory).glob("frames.*.safetensors"))
+        there += Path(directory).glob(".frames.*.safetensors")  # half written by a killed job
         super().__init__(directory, files, maker=maker, job=job)
         self._job = job
         self._shared = shared

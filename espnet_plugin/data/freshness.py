@@ -113,8 +113,9 @@ class Manifest:
         self._maker = maker_fingerprint(maker)
 
     def current(self, sources: Mapping[str, str]) -> dict[str, Note]:
-        """The notes of all jobs that fit; a note of a result is preferred to one of a failure."""
+        """The notes of all jobs that fit: the newest result, or else a failure."""
         notes: dict[str, Note] = {}
+        made: dict[str, int] = {}  # when each result was, by the clock of its file
         for path in sorted(self.directory.glob("*.jsonl")):
             with path.open("rb") as stream:
                 for line in stream:
@@ -131,7 +132,8 @@ class Manifest:
                     if result is None:
                         notes.setdefault(key, Note(None, facts))
                     elif stamp(result) == result_stamp and result_stamp is not None:
-                        notes[key] = Note(result, facts)
+                        if result_stamp[1] >= made.get(key, 0):
+                            made[key], notes[key] = result_stamp[1], Note(result, facts)
         return notes
 
     def __enter__(self) -> Manifest:

@@ -45,13 +45,14 @@ def read_hard_negatives(path: str | Path) -> list[HardNegative]:
     """
     pairs = []
     for number, line in text_lines(path):
-        fields = line.rstrip("\n").split("\t")
         if number == 1 and line.strip() != _HEADER:
             raise DataError(f"{path}:1: expected the header 'image, negative, kind', by tabs")
-        if number > 1 and len(fields) != 3:
+        if number == 1 or not line.strip():
+            continue
+        fields = line.split("\t")
+        if len(fields) != 3:
             raise DataError(f"{path}:{number}: expected image, negative and kind by tabs")
-        if number > 1:
-            pairs.append(HardNegative(*fields))
+        pairs.append(HardNegative(*fields))
     return pairs
 
 

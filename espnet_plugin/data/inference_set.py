@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -159,10 +160,7 @@ def read_embeddings(path: Path, rows: int, ids_file: str) -> np.ndarray:
     """Memory-maps an array of embeddings and checks its shape and that every value is finite."""
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing: run the inference stage first")
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except Exception as error:  # a damaged header can fail in any way
-        raise ValueError(f"{path} is not a readable NumPy array: run inference again") from error
+    array = _load_array(path, mmap_mode="r")
     if array.ndim != 2 or array.shape[0] != rows:
         raise ValueError(f"{path}: shape {array.shape}, but {ids_file} has {rows} ids")
     for start in range(0, rows, 65536):
@@ -191,4 +189,11 @@ def read_frame_seconds(directory: Path) -> float:
 def read_layer_weights(directory: Path) -> np.ndarray | None:
     """Reads the softmax weights of the speech encoder's layers, (layers + 1,), if they exist."""
     path = directory / LAYER_WEIGHTS
-    return np.load(path, allow_pickle=False) if path.exists() else None
+    return _load_array(path) if path.exists() else None
+
+
+def _load_array(path: Path, **options: Any) -> np.ndarray:
+    try:
+        return np.load(path, allow_pickle=False, **options)
+    except Exception as error:  # a damaged header can fail in any way
+        raise ValueError(f"{path} is not a readable NumPy array: run inference again") from error

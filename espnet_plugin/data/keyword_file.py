@@ -41,7 +41,7 @@ class UtteranceKeywords:
 
     Attributes:
         utterance: Id of the utterance.
-        caption: Spoken words, or None if they are unknown.
+        caption: English caption that CLIP reads, a translation of other speech; None if unknown.
         caption_ids: CLIP tokens of the caption without special tokens, or None without a caption.
         keywords: Keywords in order of time (CIF) or of the queries (CLS).
         seconds: Length of the utterance in seconds.

@@ -18,6 +18,9 @@ from espnet_plugin.data.inference_set import (
     LAYER_WEIGHTS,
     SUBWORD_EMBEDDINGS,
     SUBWORDS,
+    TRANSCRIPT_EMBEDDINGS,
+    TRANSCRIPT_FACTS,
+    TRANSCRIPTS,
     UTT2IMAGE,
     UTTERANCES,
     InferenceSet,
@@ -65,7 +68,7 @@ class SetOutputs:
             self.arrays[utterance] = {n: rows[row] for n, rows in found.items() if rows is not None}
             if image:
                 self.utt2image[utterance] = image
-        self.keywords.update({found.utterance: found for found in part.keywords})
+        self.keywords.update({each.utterance: each for each in part.keywords})
         self.images.update(zip(part.images, part.image, strict=True))
         self.subwords.update(part.subwords)
         self.layer_weights = read_layer_weights(part.directory)
@@ -76,7 +79,9 @@ class SetOutputs:
         """Writes the files of a set, rows in the order of ``LC_ALL=C sort`` (of code points)."""
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
-        (directory / UTTERANCES).unlink(missing_ok=True)
+        # what stage 9 adds is of the outputs before
+        for name in (UTTERANCES, TRANSCRIPT_EMBEDDINGS, TRANSCRIPTS, TRANSCRIPT_FACTS):
+            (directory / name).unlink(missing_ok=True)
         utterances = sorted(self.arrays)
         for name in UTTERANCE_ARRAYS:
             rows = [self.arrays[u][name] for u in utterances if name in self.arrays[u]]

@@ -72,6 +72,8 @@ def spoken_parts(
     least = np.maximum(least, _around(levels, np.max) - BELOW_LOUDEST)
     spoken = (levels > EMPTY) & ((levels >= least) | (spread < LOUDNESS_RANGE))
     runs = frame * np.flatnonzero(np.diff(spoken, prepend=False, append=False)).reshape(-1, 2)
+    if not len(runs):
+        raise NoSpeechError("no speech in it, only silence")
     pauses = runs[1:, 0] - runs[:-1, 1]
     parts = np.split(runs, np.flatnonzero(pauses >= PAUSE * rate) + 1)
     words = [part for part in parts if np.diff(part).sum() >= SHORTEST * rate] or parts

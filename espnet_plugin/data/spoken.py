@@ -62,9 +62,9 @@ def read_spoken(directory: Path | None, *, times: bool = True) -> Spoken:
         return Spoken()
     names = directory / UTT2LANG
     language_of = read_scp(names) if names.exists() else {}
-    found = [directory / name for name in (WORDS_CTM, MEANINGS_CTM)]
-    words, english = (read_ctm(p) if times and p.exists() else None for p in found)
+    paths = [directory / name for name in (WORDS_CTM, MEANINGS_CTM)]
+    words, english = (read_ctm(path) if times and path.exists() else None for path in paths)
     if english is None and words is not None:
         foreign = Spoken(language_of).foreign(words)
-        english = {name: found for name, found in words.items() if name not in foreign}
+        english = {name: spoken for name, spoken in words.items() if name not in foreign}
     return Spoken(language_of, words, english)

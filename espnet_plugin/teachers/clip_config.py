@@ -169,13 +169,20 @@ def image_transform(config: ClipConfig, pretrained: str | None) -> Any:
 
     Args:
         config: The model's configuration.
-        pretrained: Tag or file of the weights; those of a tag may have seen another normalisation.
+        pretrained: Tag or file of the weights. A tag may have seen another normalisation than
+            OpenAI's. A file of a named model gets what all tags of the model have in common.
     """
-    from open_clip import get_pretrained_cfg
+    from open_clip import get_pretrained_cfg, list_pretrained_tags_by_model
     from open_clip.transform import PreprocessCfg, image_transform_v2
 
-    tag = get_pretrained_cfg(config.name, pretrained or "")  # empty for local models and weights
-    names = ("mean", "std", "interpolation", "resize_mode", "fill_color")
-    options = {**config.preprocess, **{name: tag[name] for name in names if name in tag}}
+    tags = [get_pretrained_cfg(config.name, pretrained or "")]  # empty for local models and weights
+    if not tags[0] and config.is_named:
+        known = list_pretrained_tags_by_model(config.name)
+        tags = [get_pretrained_cfg(config.name, tag) for tag in known] or tags
+    options = dict(config.preprocess)
+    for name in ("mean", "std", "interpolation", "resize_mode", "fill_color"):
+        values = [tag.get(name) for tag in tags]
+        if values[0] is not None and all(value == values[0] for value in values):
+            options[name] = values[0]
     options["size"] = config.model["vision_cfg"].get("image_size", 224)
     return image_transform_v2(PreprocessCfg(**options), is_train=False)

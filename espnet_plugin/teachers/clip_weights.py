@@ -32,6 +32,7 @@ _WEIGHTS_OF_HUB = (
 # Numbers beside the weights by which OpenAI's files are known.
 OPENAI_KEYS = ("input_resolution", "context_length", "vocab_size")
 _NOT_IN_TOWERS = ("logit_scale", "logit_bias")
+DDP = "module."  # what distributed training puts before every name
 _TOKEN_EMBEDDING = ("token_embedding.weight", "text.token_embedding.weight")
 
 
@@ -170,7 +171,8 @@ def read_clip_weights(
             program.
     """
     if path.suffix == ".safetensors":
-        return read_safetensors(path, wanted), False
+        weights = read_safetensors(path, lambda key: wanted(key.removeprefix(DDP)))
+        return {key.removeprefix(DDP): value for key, value in weights.items()}, False
     if is_torchscript(path):
         raise ValueError(
             f"{path}: a TorchScript archive, which holds a program; for OpenAI's CLIP, use the tag "
@@ -192,12 +194,8 @@ def read_token_embedding(path: Path) -> Tensor | None:
     Returns:
         The table; None if it is not stored under CLIP's own name.
     """
-    weights, _ = read_clip_weights(path, wanted=_is_token_embedding)
+    weights, _ = read_clip_weights(path, wanted=_TOKEN_EMBEDDING.__contains__)
     return next((table.float() for table in weights.values()), None)
-
-
-def _is_token_embedding(key: str) -> bool:
-    return key.removeprefix("module.") in _TOKEN_EMBEDDING
 
 
 def _state_dict_in(content: object, path: Path) -> dict[str, Tensor]:
@@ -208,12 +206,12 @@ def _state_dict_in(content: object, path: Path) -> dict[str, Tensor]:
     tensors = {key: value for key, value in content.items() if isinstance(value, Tensor)}
     if not tensors:
         raise ValueError(f"{path}: holds no state dict")
-    return {key.removeprefix("module."): value for key, value in tensors.items()}
+    return {key.removeprefix(DDP): value for key, value in tensors.items()}
 
 
 def is_image_key(key: str) -> bool:
-    """Whether a weight belongs to the image tower (with or without DDP's prefix)."""
-    return key.removeprefix("module.").startswith("visual.")
+    """Whether a weight belongs to the image tower."""
+    return key.startswith("visual.")
 
 
 def load_towers(

@@ -35,13 +35,14 @@ def from_cache_or_hub(
 
     Raises:
         FileNotFoundError: If it is not cached and cannot be downloaded.
+        ValueError: If the cached files are damaged.
     """
     from huggingface_hub.constants import HF_HUB_CACHE
 
     if not refresh:
         try:
             return load(local_files_only=True)
-        except (OSError, ValueError):
+        except OSError:
             pass  # not in the cache
     try:
         check_hub_reachable()

@@ -62,7 +62,7 @@ def load_encoder(
     config = _configuration(model, word, cache_dir, dropout)
     if random_weights:
         logger.warning("%s: the speech encoder has RANDOM weights", model)
-        return AutoModel.from_config(config, trust_remote_code=False).eval()
+        return AutoModel.from_config(config, trust_remote_code=False).float().eval()
     load = partial(
         AutoModel.from_pretrained, config=config, output_loading_info=True, trust_remote_code=False
     )

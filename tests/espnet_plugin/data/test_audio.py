@@ -165,6 +165,23 @@ def test_a_file_that_ends_early(
         read_audio(str(path))
 
 
+def test_flac_that_was_written_to_a_pipe(tmp_path: Path) -> None:
+    path = tmp_path / "x.flac"
+    soundfile.write(path, tone(0.5, RATE), RATE)
+    data = bytearray(path.read_bytes())
+    data[21] &= 0xF0  # the number of samples, 36 bits in the first block
+    data[22:26] = bytes(4)
+    path.write_bytes(data)
+    with pytest.raises(DataError, match="its header gives no length; convert it to WAV"):
+        read_mono(str(path), RATE)
+
+
+def test_samples_without_a_header(tmp_path: Path) -> None:
+    (tmp_path / "x.raw").write_bytes(bytes(100))
+    with pytest.raises(DataError, match="samples without a header; convert it to WAV"):
+        read_audio(str(tmp_path / "x.raw"))
+
+
 def test_a_folder_is_no_missing_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="a folder, not a file"):
         read_audio(str(tmp_path))

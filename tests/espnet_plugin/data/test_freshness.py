@@ -140,6 +140,18 @@ def test_half_a_line_is_no_note(tmp_path: Path) -> None:
     assert manifest.current(sources) == {"b": Note(None, "why")}
 
 
+def test_the_newest_result_counts_whichever_job_made_it(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_text("a")
+    for number, job in enumerate(("2", "1")):  # by name, the older note comes last
+        result = tmp_path / f"result.{job}"
+        result.write_text("b")
+        os.utime(result, ns=(0, 10**9 * (number + 1)))
+        with Manifest(tmp_path, maker={}, job=job) as manifest:
+            manifest.add("a", str(source), stamp(str(source)), result=str(result))
+    assert manifest.current({"a": str(source)})["a"].result == str(tmp_path / "result.1")
+
+
 def test_a_record_names_the_input_that_changed(tmp_path: Path) -> None:
     result, text, scp = tmp_path / "tokens.tsv", tmp_path / "text", tmp_path / "wav.scp"
     picture = tmp_path / "a.png"

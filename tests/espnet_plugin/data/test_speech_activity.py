@@ -62,7 +62,13 @@ def test_knocks_are_no_speech() -> None:
     assert seconds(samples) == pytest.approx((1.02 - MARGIN, 2.02 + MARGIN), abs=0.1)
 
 
-@pytest.mark.parametrize("samples", [np.zeros(0), np.zeros(RATE), silence(1, decibel=-90)])
+CLICK = np.where(np.arange(2 * RATE) == RATE, np.float32(0.5), np.float32(0))
+OFFSET = np.full(RATE, 0.01, np.float32)  # of a microphone that is dead
+
+
+@pytest.mark.parametrize(
+    "samples", [np.zeros(0), np.zeros(RATE), silence(1, decibel=-90), CLICK, OFFSET]
+)
 def test_silence_has_no_speech(samples: np.ndarray) -> None:
     with pytest.raises(NoSpeechError, match="only silence"):
         spoken_part(samples, RATE)

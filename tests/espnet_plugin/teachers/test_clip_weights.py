@@ -8,10 +8,10 @@ from collections import OrderedDict
 import open_clip
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from espnet_plugin.teachers.clip import FrozenCLIP
-from espnet_plugin.teachers.clip_config import ClipConfig, read_clip_config
+from espnet_plugin.teachers.clip_config import ClipConfig, image_transform, read_clip_config
 from espnet_plugin.teachers.clip_weights import (
     OPENAI_KEYS,
     find_weights,
@@ -48,7 +48,9 @@ def test_pickled_state_dicts(files, tmp_path):
         tmp_path / "training.bin",
     )
     torch.save(tensors, tmp_path / "legacy.pth", _use_new_zipfile_serialization=False)
-    for name in ("plain.pt", "training.bin", "legacy.pth"):
+    distributed = {f"module.{key}": value for key, value in tensors.items()}
+    save_file(distributed, tmp_path / "distributed.safetensors")
+    for name in ("plain.pt", "training.bin", "legacy.pth", "distributed.safetensors"):
         clip = FrozenCLIP(model=str(config), pretrained=str(tmp_path / name))
         for key, value in clip.state_dict().items():
             assert torch.equal(value, expected[key])
@@ -169,6 +171,14 @@ def test_openai_files_are_known_by_name(tmp_path):
     assert looks_like_openai_file(hub / "open_clip_model.safetensors")
     (tmp_path / "mini.safetensors").write_bytes(b"")
     assert not looks_like_openai_file(tmp_path / "mini.safetensors")
+
+
+def test_a_file_of_a_named_model_is_normalised_as_all_its_tags_are() -> None:
+    siglip = read_clip_config("ViT-B-16-SigLIP")
+    tagged, file = (str(image_transform(siglip, name)) for name in ("webli", "/x/weights.bin"))
+    assert file == tagged and "0.5" in file
+    clip = read_clip_config("ViT-B-32")
+    assert str(image_transform(clip, "/x/weights.bin")) == str(image_transform(clip, "openai"))
 
 
 def test_tags_mean_nothing_for_files(files):
