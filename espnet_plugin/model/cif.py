@@ -13,10 +13,11 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor, nn
 
+from espnet_plugin.utils.device import widest
 from espnet_plugin.utils.padding import join_padded, padding_mask
 
-# Added to the sum of scaled weights: at least so much, and so much of the sum, whose rounding grows
-# with it.
+# Scaling adds a margin to the wanted sum, or rounding could lose the last slot: this share of the
+# sum, and at least the first number.
 LEAST_MARGIN, SCALING_MARGIN = 1e-5, 5e-7
 
 
@@ -98,7 +99,7 @@ def fire(
         raise ValueError(f"tail_threshold must be positive or null, got {tail_threshold}")
 
     # In double precision the running sum does not drift: a row has the same slots in any batch.
-    precise = alphas.float() if alphas.device.type == "mps" else alphas.double()
+    precise = widest(alphas)
     upper = precise.cumsum(dim=1)  # (B, T)
     lower = torch.cat([upper.new_zeros(batch, 1), upper[:, :-1]], dim=1)  # (B, T)
     total = upper[:, -1].detach()  # (B,)
@@ -279,4 +280,4 @@ def quantity_loss(alpha_sum: Tensor, target_lengths: Tensor) -> Tensor:
 
 def duration_targets(frame_lengths: Tensor, frames_per_keyword: float) -> Tensor:
     """Wanted number of keywords by duration, (batch,): rounded half to even."""
-    return torch.round(frame_lengths.double() / frames_per_keyword).long()
+    return torch.round(widest(frame_lengths) / frames_per_keyword).long()

@@ -177,16 +177,18 @@ class CifKeywordExtractor(nn.Module):
             :class:`espnet_plugin.model.cif.FrameWeights`.
         conv_layers: Number of these convolutions.
         dropout: Dropout of the network that predicts the weights.
-        threshold: Weight that completes a slot.
+        threshold: Weight that completes a slot. The quantity loss compares the sum of the weights
+            with the target, as in the original; both agree only for 1.
         tail_threshold: Weight from which the unfinished last slot counts; None drops it, see
             :func:`espnet_plugin.model.cif.fire`.
         scaling_steps: Number of updates after which training no longer scales. With 0 it never
             scales; with a negative number it always does.
         max_keywords: Largest number of slots; more are dropped. CLIP's text tower reads 75.
         initial_bias: Bias of the weight projection at the start; None keeps PyTorch's random one.
+        compatibility: Defects of the original to reproduce; the factory gives it.
 
     Raises:
-        ValueError: If the target is unknown or ``frames_per_keyword`` is not positive.
+        ValueError: If the target is unknown, or a number that must be positive is not.
     """
 
     num_queries = 0
@@ -213,6 +215,11 @@ class CifKeywordExtractor(nn.Module):
             raise ValueError(f"target must be one of {', '.join(TARGETS)}; got {target!r}")
         if frames_per_keyword <= 0:
             raise ValueError(f"frames_per_keyword must be positive, got {frames_per_keyword}")
+        if min(threshold, max_keywords, 1 if tail_threshold is None else tail_threshold) <= 0:
+            raise ValueError(
+                "keyword_extractor_conf: threshold, max_keywords and tail_threshold (if not null) "
+                f"must be positive, got {threshold}, {max_keywords} and {tail_threshold}"
+            )
         self.frames_per_keyword = frames_per_keyword
         self.target = target
         self.threshold = threshold

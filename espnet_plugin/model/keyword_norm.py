@@ -25,6 +25,7 @@ class KeywordBatchNorm(nn.Module):
         scale: Factor of the table's standard deviation at the start.
         per_slot: Whether each of a fixed number of keywords has statistics of its own.
         learnable: Whether to train weight and bias.
+        compatibility: Defects of the original to reproduce; the factory gives it.
     """
 
     def __init__(

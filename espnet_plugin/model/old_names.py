@@ -6,7 +6,7 @@ of earlier versions open, and trainings resume from them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from torch import nn
@@ -41,13 +41,9 @@ def accept_old_names(model: nn.Module) -> None:
     """Lets ``load_state_dict`` of a model, and of what holds it, take old names, too."""
 
     def rename(_: nn.Module, state: dict[str, Any], prefix: str, *__: Any) -> None:
-        for key in _starting_with(prefix, state):
+        for key in [key for key in state if key.startswith(prefix)]:
             name = new_name(key.removeprefix(prefix))
             if prefix + name != key:
                 state[prefix + name] = state.pop(key)
 
     model.register_load_state_dict_pre_hook(rename)
-
-
-def _starting_with(prefix: str, names: Iterable[str]) -> list[str]:
-    return [name for name in names if name.startswith(prefix)]

@@ -73,8 +73,7 @@ def token_usage(
         lengths: Number of valid slots, (batch,); all by default.
         temperature: Temperature of the softmax over the rows.
     """
-    scaled = similarities if temperature == 1 else similarities / temperature
-    probabilities = scaled.softmax(dim=-1).flatten(0, -2)
+    probabilities = (similarities / temperature).softmax(dim=-1).flatten(0, -2)
     if lengths is None:
         return probabilities.mean(dim=0)
     valid = ~padding_mask(lengths, similarities.size(1)).flatten()  # (batch * slots,)
@@ -149,7 +148,13 @@ class TokenQuantizer(nn.Module):
             set_bounds(self, {"temperature": (LOWEST_LEARNED_TEMPERATURE, None)})
             return
         if isinstance(temperature, Sequence):
-            first, last, steps = (float(value) for value in temperature)
+            try:
+                first, last, steps = (float(value) for value in temperature)
+            except (TypeError, ValueError):
+                raise ValueError(
+                    f"quantizer_conf.temperature: a schedule is [first, last, steps], got "
+                    f"{list(temperature)}"
+                ) from None
             self.schedule = (first, last, int(steps))
             temperature = first
         if temperature <= 0 or (self.schedule and min(self.schedule) <= 0):

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from espnet_plugin.model.cif import CifOutput, fired_frames
+from espnet_plugin.utils.device import widest
 from espnet_plugin.utils.padding import padding_mask
 
 # chosen on mini's dev set; half or twice of either gave the same within a point
@@ -41,10 +42,10 @@ def align(
     """
     batch, keywords, frames = scores.shape
     # of the frames before each end, (batch, keywords, frames + 1)
-    sums = F.pad(scores.double().cumsum(dim=2), (1, 0))
+    sums = F.pad(widest(scores).cumsum(dim=2), (1, 0))
     best = sums[:, 0].clone()  # (batch, frames + 1)
     best[:, 0] = -torch.inf
-    meetings = F.pad(meetings.double(), (0, 1))  # (batch, frames + 1)
+    meetings = F.pad(widest(meetings), (0, 1))  # (batch, frames + 1)
     starts = [torch.zeros_like(best, dtype=torch.long)]
     for keyword in range(1, keywords):
         gain, start = (best - sums[:, keyword] + meetings).cummax(dim=1)  # (batch, frames + 1)

@@ -79,7 +79,8 @@ def _options_parser() -> argparse.ArgumentParser:
         if name.endswith("_conf"):
             parser.add_argument(name, action=NestedDictAction, default={})
         else:
-            parser.add_argument(name, nargs="*")
+            # the two whose options are checked below take one name
+            parser.add_argument(name, nargs=None if name in ("--optim", "--scheduler") else "*")
     set_defaults(parser)
     return parser
 

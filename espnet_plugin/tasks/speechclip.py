@@ -163,10 +163,14 @@ class SpeechCLIPTask(AbsTask):
         """Builds the model and stores what was resolved back into ``args``.
 
         Raises:
-            ValueError: If an option is unknown, or DataParallel is chosen, or the encoder's
-                dropouts or training with stored states, or cropping does not fit the encoder, or
-                the cross-lingual term does not fit the batches.
+            ValueError: If an option is unknown, or two options do not fit together; the message
+                names them.
         """
+        dtype = getattr(args, "train_dtype", "float32")
+        if dtype != "float32":
+            raise ValueError(
+                f"--train_dtype {dtype} is not supported; for half precision, use --use_amp true"
+            )
         if (getattr(args, "ngpu", 0) or 0) > 1 and not getattr(args, "distributed", False):
             raise ValueError(
                 f"--ngpu {args.ngpu} without distributed training would split every batch into "
@@ -212,6 +216,11 @@ class SpeechCLIPTask(AbsTask):
         """Builds one optimizer for the trainable parameters; it counts its updates in the model."""
         if args.sharded_ddp:
             raise ValueError("--sharded_ddp is not supported: the trained part is small.")
+        if getattr(args, "exclude_weight_decay_conf", None):
+            raise ValueError(
+                "--exclude_weight_decay_conf is not supported: --exclude_weight_decay true leaves "
+                "out vectors and scalars, such as biases and norms"
+            )
         trainable = [p for p in model.parameters() if p.requires_grad]
         if not trainable:
             raise ValueError("No parameter is trainable; check --freeze_param.")

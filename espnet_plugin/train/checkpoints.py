@@ -104,7 +104,8 @@ def repair_experiment(
             if not _is_whole(epoch):
                 raise ValueError(
                     f"{epoch}: damaged or missing, and one of the {keep_nbest} best epochs, which "
-                    f"are averaged at the end. Restore it, or move {directory} away and train again"
+                    f"are averaged at the end. Restore it, give the --keep_nbest_models and "
+                    f"--best_model_criterion of before, or move {directory} away and train again"
                 )
         set_link(directory / f"{phase}.{statistic}.best.pth", best[0].name)
 

@@ -122,7 +122,8 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         self.naming_weight = naming_weight
         self.repeat_weight = repeat_weight
         self.naming_loss: NamingLoss | None = None
-        self.image_bank = bank if bank_weight or naming_weight else None
+        names = naming_weight and speechclip.keyword_branch is not None
+        self.image_bank = bank if bank_weight or names else None
         # Optimiser updates done. Float, since ESPnet's checkpoint averaging sums integer tensors.
         self.register_buffer("num_updates", torch.zeros(()))
         self.updates_done = 0  # the same on the host, which then need not wait for the device
@@ -231,15 +232,16 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         loss = images.new_zeros(())
         stats: dict[str, Tensor] = {}
         weights = {"parallel": self.parallel_weight, "cascaded": self.cascaded_weight}
+        languages = self._languages(encoded) if self.cross_lingual_weight else None
         for branch, embeddings in branch_embeddings(speech).items():
             gathered = gather_features(embeddings)
             term = self.loss(gathered, images, image_ids, own=own)
             if bank is not None and self.bank_weight:
                 against_all = bank(embeddings, encoded.image_ids, self.loss.scale)
                 term = torch.lerp(term, against_all, self.bank_weight)
-            if self.cross_lingual_weight:
+            if languages is not None:
                 between = cross_lingual_loss(
-                    gathered, image_ids, self._languages(encoded), self.loss.scale, own=own
+                    gathered, image_ids, languages, self.loss.scale, own=own
                 )
                 term = term + self.cross_lingual_weight * between
                 stats[f"loss_cross_lingual_{branch}"] = between

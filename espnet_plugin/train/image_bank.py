@@ -14,7 +14,8 @@ from espnet_plugin.data.dataset import read_embedding
 from espnet_plugin.data.sampler_files import read_ids
 from espnet_plugin.data.scp import DataError, read_scp
 
-OWN_SHARE = 0.86  # as 0.05 leaves on average on mini's images, where soft targets were tried
+# what temperature 0.05 leaves on average on mini's images, where soft targets were tried
+OWN_SHARE = 0.86
 SAMPLED_IMAGES = 256
 COLDEST, HOTTEST = 1e-3, 1.0
 
@@ -145,10 +146,10 @@ def soft_target_temperature(images: Tensor) -> float:
     does not fit all corpora. With normally distributed cosines of mean :math:`\mu` and deviation
     :math:`\sigma`,
 
-    .. math:: \log(1/s - 1) = \log(M - 1) - \frac{1 - \mu}{\tau} + \frac{\sigma^2}{2 \tau^2},
+    .. math:: \log(1/s - 1) = \log(M - 1) - \frac{1 - \mu}{\tau} + \frac{\sigma^2}{2 \tau^2}.
 
-    At 0.05, with cosines of 0.5 ± 0.08 and 113,000 images, 5 % stay on the image itself. For 86 %
-    the temperature is 0.029.
+    At a temperature of 0.05, with cosines of 0.5 ± 0.08 and 113,000 images, 5 % stay on the image
+    itself. For 86 % the temperature must be 0.029.
 
     Args:
         images: L2-normalised embeddings, (images, dim).

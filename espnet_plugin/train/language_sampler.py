@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from statistics import mean
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,7 @@ class LanguageBatchSampler(AbsSampler):
             key = image, "" if parallel else language
             by_image.setdefault(key, {}).setdefault(language, []).append(utterance)
         self.captions = list(by_image.values())  # of an image, by language
+        self.parallel = parallel
         self.seed = seed
         # what is drawn together: a place in self.captions, and a number there
         self.groups: dict[str, tuple[int, int]] = {}
@@ -58,8 +60,12 @@ class LanguageBatchSampler(AbsSampler):
                 self.groups[group := f"{place} {n}"] = place, n
                 images.setdefault(part, {})[group] = image
                 if lengths is not None:
-                    members = (lengths[u] for utterances in spoken.values() for u in utterances)
-                    group_lengths[group] = sum(members)
+                    # each epoch draws which captions come together: their mean length counts
+                    group_lengths[group] = round(
+                        sum(mean(lengths[u] for u in each) for each in spoken.values())
+                        if parallel
+                        else lengths[spoken[part][n]]
+                    )
         together = len(set(utt2lang.values())) if parallel else 1
         least = together * options.get("world_size", 1)
         if batch_size < least:
@@ -84,7 +90,9 @@ class LanguageBatchSampler(AbsSampler):
     def generate(self, epoch: int) -> list[tuple[str, ...]]:
         """This rank's share of the batches of an epoch, the same at each call."""
         rng = np.random.default_rng([self.seed, epoch])
-        drawn = [[rng.permutation(u).tolist() for u in by.values()] for by in self.captions]
+        drawn = [list(by.values()) for by in self.captions]
+        if self.parallel:
+            drawn = [[rng.permutation(each).tolist() for each in by] for by in drawn]
         batches = [batch for sampler in self.samplers for batch in sampler.generate(epoch)]
         return [
             tuple(
@@ -100,7 +108,10 @@ class LanguageBatchSampler(AbsSampler):
 def batch_sampler(
     languages: str, utt2image: Mapping[str, Any], lids: Callable[[], dict[str, str]], **options: Any
 ) -> AbsSampler:
-    """The sampler of ``mixed``, ``separate`` or ``parallel`` languages; only mixed need no list."""
+    """Makes the sampler of ``mixed``, ``separate`` or ``parallel`` languages.
+
+    ``lids`` reads the utterances' languages; for mixed ones it is not called.
+    """
     if languages == "mixed":
         return UniqueImageBatchSampler(utt2image, **options)
     return LanguageBatchSampler(utt2image, lids(), parallel=languages == "parallel", **options)

@@ -115,6 +115,6 @@ def random_stretch(values: np.ndarray, length: int) -> np.ndarray:
     """At most ``length`` consecutive items from a random place, (length, ...)."""
     if len(values) <= length:
         return values
-    # NumPy's global state, which ESPnet seeds in every data worker and epoch
+    # NumPy's global state: epoch_seeds seeds it in data workers, the trainer in its own process
     start = np.random.randint(len(values) - length + 1)
     return values[start : start + length]

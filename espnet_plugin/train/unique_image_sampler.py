@@ -64,7 +64,8 @@ class UniqueImageBatchSampler(AbsSampler):
         seed: Seed of the run, which is mixed with the number of the epoch.
 
     Raises:
-        ValueError: If there are no utterances, fewer images than ranks, or lengths are missing.
+        ValueError: If there are no utterances, fewer images than ranks, no window, or lengths are
+            missing.
     """
 
     def __init__(
@@ -78,6 +79,8 @@ class UniqueImageBatchSampler(AbsSampler):
         rank: int = 0,
         seed: int = 0,
     ) -> None:
+        if sort_window < 1:
+            raise ValueError(f"sort_window must be 1 or more, got {sort_window}")
         captions: dict[object, list[str]] = {}
         for utterance, image in sorted(utt2image.items()):
             captions.setdefault(image, []).append(utterance)

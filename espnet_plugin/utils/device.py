@@ -1,8 +1,9 @@
-"""Choose a torch device."""
+"""Choose a torch device, and the precision that it has."""
 
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 
 def torch_device(name: str | torch.device | None) -> str:
@@ -23,6 +24,11 @@ def torch_device(name: str | torch.device | None) -> str:
             f"device {str(name)!r}: PyTorch cannot use it here; choose from {', '.join(_devices())}"
         ) from error
     return str(name)
+
+
+def widest(values: Tensor) -> Tensor:
+    """The values in double precision, or in single precision on an Apple GPU."""
+    return values.float() if values.device.type == "mps" else values.double()
 
 
 def _devices() -> list[str]:

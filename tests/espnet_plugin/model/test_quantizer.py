@@ -116,7 +116,10 @@ def test_a_learned_temperature_stays_positive():
 SENSELESS = [0.0, -1.0, "fixed=0.1", "learned=0", "learned=-1", "learned=nan", "learned=x"]
 
 
-@pytest.mark.parametrize("temperature", [*SENSELESS, [0.1, 0.0, 10]])
+SCHEDULES = [[0.1, 0.0, 10], [0.1, 0.02], [0.1, 0.02, "x"]]
+
+
+@pytest.mark.parametrize("temperature", [*SENSELESS, *SCHEDULES])
 def test_senseless_temperatures_are_refused(temperature):
     with pytest.raises(ValueError, match="temperature"):
         TokenQuantizer(temperature=temperature)

@@ -40,6 +40,11 @@ def test_the_recipes_configurations_pass(path: Path) -> None:
         ("model_conf: {naming_wieght: 1}", (), r"x\.yaml: model_conf .*did you mean naming_weight"),
         ("optim: adamw\noptim_conf: {lrr: 1}", (), r"optim_conf .* lrr .did you mean lr"),
         ("scheduler: warmuplr\nscheduler_conf: {warm: 1}", (), r"scheduler_conf .* warm"),
+        (
+            "seed: 1",
+            ("--optim", "adamw", "--optim_conf", "wieght_decay=0.1"),
+            "optim_conf .* wieght_decay .did you mean weight_decay",
+        ),
         ("speech_encoder_conf: {modle: x}", (), "speech_encoder_conf .* modle .did you mean model"),
         ("seed: 1", ("--clip_conf", "modle=x"), "clip_conf .* modle .did you mean model"),
         ("seed: 1", ("--maxepoch", "3"), "--maxepoch: did you mean --max_epoch"),

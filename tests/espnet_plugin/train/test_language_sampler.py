@@ -61,6 +61,20 @@ def test_a_caption_without_translation_comes_alone() -> None:
     assert sorted(u for batch in sampler.generate(0) for u in batch) == sorted(images)
 
 
+@pytest.mark.parametrize("parallel", [False, True])
+def test_windows_are_sorted_by_length(parallel: bool) -> None:
+    """Captions of an image are all long or all short, and images have one to three of them."""
+    images, languages = corpus({"en": [1, 2, 3] * 20, "sw": [1, 2, 3] * 20})
+    lengths = {u: 10 + 90 * (int(image[1:]) % 2) for u, image in images.items()}
+
+    def padding(window: int) -> int:
+        options = {"parallel": parallel, "batch_size": 8, "lengths": lengths, "sort_window": window}
+        batches = LanguageBatchSampler(images, languages, **options).generate(0)
+        return sum(max(lengths[u] for u in batch) - lengths[u] for batch in batches for u in batch)
+
+    assert padding(6) < padding(1) / 3
+
+
 @settings(deadline=None, max_examples=40)
 @given(
     counts=st.lists(st.tuples(*[st.integers(0, 3)] * 2), min_size=4, max_size=10),
