@@ -3,7 +3,7 @@
 # is exp/gpu/gpu.md.
 #
 #     bash benchmarks/gpu.sh [PYTHON]                            # default .venv/bin/python
-#     TEST_DEVICE=cpu bash benchmarks/gpu.sh [PYTHON] --quick    # a trial without a GPU, in minutes
+#     TEST_DEVICE=cpu bash benchmarks/gpu.sh PYTHON --quick      # a trial without a GPU, in minutes
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

@@ -31,7 +31,6 @@ def main() -> None:
         index = Path(directory, "images.index")
         options = {
             "stdout": subprocess.DEVNULL,
-            "stderr": subprocess.DEVNULL,
             "env": os.environ | {"SPEECHCLIP_CACHE": str(Path(directory, "cache"))},
         }
 

@@ -111,7 +111,7 @@ class UpstreamExpert(nn.Module):
         if model_config is not None:
             options = _read_options(Path(model_config))
             trainable = options.get("trainable", trainable)
-            outputs = options.get("outputs", outputs)
+            outputs = options.get("outputs") or outputs
         self.outputs = _check_outputs(outputs)
         self.model = load_speechclip(
             resolve_model(ckpt, refresh=refresh),
@@ -295,7 +295,10 @@ def _read_options(path: Path) -> dict[str, Any]:
     """The options in s3prl's ``-g`` file."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; it is YAML with trainable and outputs")
-    options = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    try:
+        options = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"{path}: not a YAML file ({error})") from error
     if not isinstance(options, dict) or set(options) - {"trainable", "outputs"}:
         raise ValueError(f"{path}: expected a mapping with any of trainable, outputs")
     return options

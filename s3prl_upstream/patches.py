@@ -103,7 +103,9 @@ def count_edits_with_torchaudio(editdistance: ModuleType) -> None:
 
 
 def bring_back_hub_login(huggingface_hub: ModuleType) -> None:
-    """``huggingface_hub`` has ``HfFolder``, ``Repository`` and ``HfApi.login``, which do nothing.
+    """``HfFolder``, ``Repository`` and ``HfApi.login`` can be imported from ``huggingface_hub``.
+
+    A login does nothing, and nobody can make a ``Repository``.
 
     Why:
         s3prl's runner imports them; huggingface_hub 1.0 dropped them. A token comes from
@@ -115,7 +117,8 @@ def bring_back_hub_login(huggingface_hub: ModuleType) -> None:
     for name in ("HfFolder", "Repository"):
         if not hasattr(huggingface_hub, name):
             setattr(huggingface_hub, name, _missing(f"huggingface_hub.{name}"))
-            huggingface_hub.HfFolder.save_token = staticmethod(lambda token: None)
+            if name == "HfFolder":
+                huggingface_hub.HfFolder.save_token = staticmethod(lambda token: None)
     if not hasattr(huggingface_hub.HfApi, "login"):
         huggingface_hub.HfApi.login = lambda self, **_: None
 
@@ -318,17 +321,24 @@ class _OneModule(MetaPathFinder):
 class _Finder(_OneModule):
     """Finds one module where the other finders find it, and patches it after loading."""
 
+    searching = False
+
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname != self.name:
+        if fullname != self.name or self.searching:
             return None
-        sys.meta_path.remove(self)  # it acts once, and the search below must not return here
-        spec = importlib.util.find_spec(fullname)
+        self.searching = True  # the search below must not return here
+        try:
+            spec = importlib.util.find_spec(fullname)
+        finally:
+            self.searching = False
         if spec is not None and spec.loader is not None:
             load = spec.loader.exec_module
 
             def load_and_patch(module: ModuleType) -> None:
+                # only now: who asks whether there is the module finds it without loading it
+                sys.meta_path.remove(self)
                 load(module)
                 self.patch(module)
 

@@ -32,14 +32,17 @@ def read_data(path: Path) -> dict[str, dict[str, object]]:
     Raises:
         ValueError: If the file has another form or names an unknown task.
     """
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"{path}: not a YAML file ({error})") from error
     tasks = content.get("tasks") if isinstance(content, dict) else None
     if not isinstance(tasks, dict) or not set(tasks) <= set(TASKS):
         raise ValueError(
             f"{path}: expected a mapping 'tasks' of {', '.join(TASKS)} to options such as "
             "config.downstream_expert.datarc.file_path: PATH"
         )
-    return tasks
+    return {name: options or {} for name, options in tasks.items()}
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -57,7 +60,8 @@ def get_parser() -> argparse.ArgumentParser:
         required=True,
         help="NAME, NAME=CHECKPOINT or LABEL:NAME=CHECKPOINT; repeatable",
     )
-    run.add_argument("--steps", type=int, help="updates (default: SUPERB's)")
+    text = "updates, each of one batch, for a trial (default: SUPERB's)"
+    run.add_argument("--steps", type=int, help=text)
     run.add_argument("--seed", type=int, default=1337)
     run.add_argument("--device", help="cpu or cuda (default: cuda where there is a GPU)")
     run.add_argument("--workers", type=int, help="processes that read data")

@@ -117,14 +117,14 @@ class SnipsDataset(BucketedDataset):
         super().__init__(items, bucket_size)
 
 
-def read_lexicon(paths: Sequence[str]) -> dict[str, list[str]]:
+def read_lexicon(paths: str | Sequence[str]) -> dict[str, list[str]]:
     """Reads the phones, with stress, of each upper-case word.
 
     Raises:
         FileNotFoundError: If a file is missing.
     """
     phones: dict[str, list[str]] = {}
-    for path in paths:
+    for path in [paths] if isinstance(paths, str) else paths:
         if not Path(path).is_file():
             raise FileNotFoundError(
                 f"{path}: no such lexicon; name librispeech-lexicon.txt of openslr.org/11 as "

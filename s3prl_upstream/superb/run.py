@@ -59,7 +59,8 @@ class Settings:
 
     Attributes:
         directory: Folder of the experiments, which are in ``<label>/<task>``.
-        steps: Number of updates, by default SUPERB's.
+        steps: Number of updates for a trial, which also switches gradient accumulation off; by
+            default both are SUPERB's.
         seed: Seed of s3prl's runner.
         device: Device, cpu or cuda; by default a GPU where there is one.
         workers: Number of processes that read data, by default the configured one.
@@ -109,8 +110,14 @@ def _run_once(
 ) -> dict[str, float]:
     result = directory / RESULT
     if result.is_file():
+        record = json.loads(result.read_text())
+        if record["upstream"] != asdict(upstream):
+            raise RunError(
+                f"{result} is of {record['upstream']['checkpoint'] or record['upstream']['name']}; "
+                "give the other model a label of its own, LABEL:NAME=MODEL"
+            )
         logger.info(f"{upstream.label} {task.name} {fold}: already done, {result}")
-        return json.loads(result.read_text())["metrics"]
+        return record["metrics"]
     directory.mkdir(parents=True, exist_ok=True)
     overrides = _overrides(task, data, settings)
     common = ["-o", overrides_text(overrides)]

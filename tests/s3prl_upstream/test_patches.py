@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 import sys
 from functools import partial
@@ -31,6 +32,8 @@ def test_a_patch_follows_the_import_once(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.syspath_prepend(tmp_path)
     finders = list(sys.meta_path)
     patches.after_import("awaited.hub", lambda module: module.answers.append("imported"))
+    for name in ("awaited", "awaited.hub"):  # who only asks does not use the patch up
+        assert importlib.util.find_spec(name) is not None
     import awaited
     import awaited.hub
 

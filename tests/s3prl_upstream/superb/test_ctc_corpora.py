@@ -51,7 +51,7 @@ def test_buckets_are_windows(librispeech: Path) -> None:
 
 def test_what_is_missing_is_named(librispeech: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="gone.txt: no such lexicon"):
-        read_lexicon([str(tmp_path / "gone.txt")])
+        read_lexicon(str(tmp_path / "gone.txt"))
     with pytest.raises(FileNotFoundError, match="test-clean: no such folder of LibriSpeech"):
         LibriPhoneDataset(["test-clean"], None, 1, path=str(librispeech), lexicon=[])
     (librispeech / "lexicon.txt").write_text("CAT K AE1 T\n")

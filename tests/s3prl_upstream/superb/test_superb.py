@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,8 @@ def test_trains_evaluates_and_does_nothing_twice(runner: Runner, tmp_path: Path)
     assert result["metrics"] == {"acc": 50.0}
     run_task(TASKS["SID"], UPSTREAM, DATA, settings)
     assert len(runner.calls) == 2
+    with pytest.raises(RunError, match="result.json is of model; give the other model a label"):
+        run_task(TASKS["SID"], replace(UPSTREAM, checkpoint="other"), DATA, settings)
 
 
 def test_is_taken_up_after_the_training(runner: Runner, tmp_path: Path) -> None:
@@ -155,9 +158,13 @@ def test_a_failed_run_does_not_stop_the_others(
 
 def test_wrong_data_files(tmp_path: Path) -> None:
     path = tmp_path / "data.yaml"
-    path.write_text("tasks: {XX: {}}\n")
-    with pytest.raises(SystemExit, match="expected a mapping 'tasks' of PR, ASR"):
-        superb.main(["run", str(path), "exp", "--upstream", "fbank"])
+    for content, message in (
+        ("tasks: {XX: {}}\n", "expected a mapping 'tasks' of PR, ASR"),
+        ("tasks: {KS: [", "not a YAML file"),
+    ):
+        path.write_text(content)
+        with pytest.raises(SystemExit, match=message):
+            superb.main(["run", str(path), "exp", "--upstream", "fbank"])
 
 
 def test_help_names_the_program(capsys: pytest.CaptureFixture) -> None:
