@@ -130,7 +130,12 @@ case "${corpus}" in
 esac
 
 case "${download}" in
-    true) local_data_opts="--download true ${local_data_opts}";;
+    true)
+        case "${corpus}" in
+            digits|flickr8k|spokencoco) ;;
+            *) echo "run.sh: error: --download true fetches digits, flickr8k or spokencoco only; db.sh says where ${corpus} lies, and mini is generated" >&2; exit 2;;
+        esac
+        local_data_opts="--download true ${local_data_opts}";;
     false) ;;
     *) echo "run.sh: error: --download takes true or false, not '${download}'" >&2; exit 2;;
 esac

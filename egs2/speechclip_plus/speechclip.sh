@@ -32,7 +32,7 @@ num_nodes=1            # nodes to train on
 nj=                    # parallel jobs of data preparation; empty: one per processor
 inference_nj=          # parallel jobs of the frozen encoders and of inference; empty: one per two processors
 gpu_inference=false    # run the frozen encoders and inference on GPUs
-num_threads=           # threads of training without a GPU; empty: one per processor
+num_threads=           # threads of training without a GPU, and at most of a job; empty: all processors
 dumpdir=dump           # formatted data
 expdir=exp             # experiments
 python=python3         # Python that runs everything
@@ -143,6 +143,9 @@ if [ -z "${ngpu}" ]; then
     if nvidia-smi -L 2> /dev/null | grep -q GPU; then ngpu=1; else ngpu=0; fi
     log "--ngpu ${ngpu}, as found on this machine"
 fi
+# of each of the jobs that share the machine in stages 4, 6 and 8
+job_threads=$(( inference_nj > 0 && processors > inference_nj ? processors / inference_nj : 1 ))
+if [ "${num_threads:-${job_threads}}" -lt "${job_threads}" ]; then job_threads=${num_threads}; fi
 if [ "${ngpu}" -eq 0 ]; then num_threads=${num_threads:-${processors}}; else num_threads=${num_threads:-1}; fi
 
 config_value() {
@@ -405,12 +408,12 @@ need_own_embeddings() {
 jobs_of() { awk -v nj="$2" '/[^ \t\r]/ {n++} END {if (n > nj) n = nj + 0; print n < 1 ? 1 : n}' < "$1"; }
 
 # Runs a command over a frozen model as an array of jobs, and shows what their logs say was skipped
-# or cut: run_jobs <what> <folder> <jobs> <threads> <command> <options>. The logs are in <folder>/logs.
+# or cut: run_jobs <what> <folder> <jobs> <command> <options>. The logs are in <folder>/logs.
 run_jobs() {
-    local what=$1 log=$2/logs/$5 jobs=$3 threads=$4 job
+    local what=$1 log=$2/logs/$4 jobs=$3 job
     follow "${log}.1.log"
-    OMP_NUM_THREADS=${threads} "${frozen_cmd[@]}" JOB=1:"${jobs}" "${log}.JOB.log" \
-        ${python} -m "espnet_plugin.bin.$5" --part "JOB/${jobs}" --ngpu "${frozen_ngpu}" "${@:6}" \
+    OMP_NUM_THREADS=${job_threads} "${frozen_cmd[@]}" JOB=1:"${jobs}" "${log}.JOB.log" \
+        ${python} -m "espnet_plugin.bin.$4" --part "JOB/${jobs}" --ngpu "${frozen_ngpu}" "${@:5}" \
         || { unfollow; tail -n 25 "${log}.1.log" >&2; fail "${what} failed; see $2/logs"; }
     unfollow
     for job in $(seq "${jobs}"); do grep -h ' WARNING: ' "${log}.${job}.log" || true; done | tail -n 5 >&2
@@ -550,7 +553,7 @@ if runs_stage 4; then
     LC_ALL=C sort -u "${image_scps[@]}" > "${clip_dir}/.image.scp"
     mv "${clip_dir}/.image.scp" "${clip_dir}/image.scp"
     jobs=$(jobs_of "${clip_dir}/image.scp" "${inference_nj}")
-    run_jobs "image embeddings" "${clip_dir}" "${jobs}" "${OMP_NUM_THREADS}" dump_image_embeddings --image_scp "${clip_dir}/image.scp" \
+    run_jobs "image embeddings" "${clip_dir}" "${jobs}" dump_image_embeddings --image_scp "${clip_dir}/image.scp" \
         --output_dir "${clip_dir}" --output_scp "${clip_dir}/logs/image_embedding.JOB.scp" "${clip_args[@]}"
     join_scp image_embedding "${clip_dir}" "${jobs}"
     for name in "${all_sets[@]}"; do
@@ -578,7 +581,6 @@ if runs_stage 5; then
         clip) options=(--whole_clip);;
     esac
     ${python} -m espnet_plugin.bin.keyword_vocabulary "${options[@]}" --clip_model "${clip_model}" --output "${token_list}"
-    cp "${token_list}" "$(dirname "${token_list}")/tokens.tsv"
     end_stage 5
 fi
 
@@ -619,7 +621,7 @@ if runs_stage 6; then
             jobs=$(jobs_of "${data_feats}/${name}/wav.scp" "${inference_nj}")
             # the speech encoder's options are the training's
             # shellcheck disable=SC2086
-            run_jobs "hidden states" "${out}" "${jobs}" "${num_threads}" dump_speech_states \
+            run_jobs "hidden states" "${out}" "${jobs}" dump_speech_states \
                 --wav_scp "${data_feats}/${name}/wav.scp" --utt2num_samples "${data_feats}/${name}/utt2num_samples" \
                 --output_dir "${out}" --output_scp "${out}/logs/speech_states.JOB.scp" --states_dtype "${states_dtype}" \
                 -- --config "${speechclip_config}" "${encoder_args[@]}" ${speechclip_args}
@@ -733,7 +735,7 @@ if runs_stage 8; then
         if [ -e "${set_dir}/text" ]; then captions=(--text "${set_dir}/text"); fi
         log "inference on ${name}, log: ${out}/logs/speechclip_inference.1.log"
         # shellcheck disable=SC2086
-        run_jobs "inference" "${out}" "${jobs}" "${num_threads}" speechclip_inference \
+        run_jobs "inference" "${out}" "${jobs}" speechclip_inference \
             ${options[@]+"${options[@]}"} --seed "${seed}" \
             --data_path_and_name_and_type "${set_dir}/wav.scp,speech,sound" ${captions[@]+"${captions[@]}"} \
             --utt2image "${set_dir}/utt2image" --image_scp "${clip_dir}/image_embedding.scp" \
@@ -755,7 +757,7 @@ if runs_stage 9; then
     for name in "${eval_sets[@]}"; do
         need_data "${inference_dir}/${name}/utterances.txt"
         need_fresh 8 "${inference_dir}/${name}"
-        if [ -n "${transcripts}" ]; then
+        if [ -n "${transcripts}" ] && [[ " ${test_sets} " == *" ${name} "* ]]; then
             file=${transcripts}
             if [ -d "${transcripts}" ]; then file=${transcripts}/${name}/text; fi
             need_data "${file}"
@@ -765,15 +767,15 @@ if runs_stage 9; then
                 --inference_dir "${inference_dir}/${name}" ${options[@]+"${options[@]}"} \
                 "${clip_args[@]}"
         fi
-        # what is chosen is chosen on the validation set, if that was embedded
+        # what is chosen is chosen on the validation set
         options=()
-        if [ -e "${inference_dir}/${valid_set}/utterances.txt" ]; then options=(--dev_dir "${inference_dir}/${valid_set}"); fi
+        if "${eval_valid_set}"; then options=(--dev_dir "${inference_dir}/${valid_set}"); fi
         ${python} -m espnet_plugin.bin.score_set --inference_dir "${inference_dir}/${name}" \
             --data_dir "${data_feats}/${name}" ${options[@]+"${options[@]}"}
     done
     options=()
     if ! "${report}"; then options=(--no_report); fi
-    if [ -e "${inference_dir}/${valid_set}/utterances.txt" ]; then options+=(--dev_set "${valid_set}"); fi
+    if "${eval_valid_set}"; then options+=(--dev_set "${valid_set}"); fi
     read -r first_test_set _ <<< "${test_sets}"  # the table is about it
     ${python} -m espnet_plugin.bin.show_results --expdir "${experiment}" --inference_dir "${inference_dir}" \
         --test_set "${first_test_set}" --data_dir "${data_feats}/${first_test_set}" ${options[@]+"${options[@]}"}
@@ -785,6 +787,7 @@ if runs_stage 10; then
     begin_stage 10 "packing -> ${packed_model}"
     options=()
     if [ -e "${inference_dir}/RESULTS.md" ]; then
+        for name in "${eval_sets[@]}"; do need_fresh 8 "${inference_dir}/${name}"; done
         options+=(--option "${inference_dir}/RESULTS.md")
     fi
     if [ -e "${inference_dir}/choices.json" ]; then options+=(--choices "${inference_dir}/choices.json"); fi

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -95,6 +96,11 @@ class SpeechCLIPSystem(BaseSystem):
 
     def _packed(self) -> dict[str, Any]:
         """Options that name the experiment and its inference results."""
+        if not self.publication_config.inference_dir:
+            raise ValueError(
+                "pack_model and upload_model need --inference_config, which names the folder of "
+                "the results"
+            )
         inference = Path(self.publication_config.inference_dir)
         if inference.is_dir() and not inference.name.startswith("inference_"):
             raise ValueError(
@@ -107,6 +113,8 @@ class SpeechCLIPSystem(BaseSystem):
         }
 
     def _run_recipe(self, first: int, last: int, **more: Any) -> None:
+        if int(os.environ.get("LOCAL_RANK", 0)):
+            return  # Lightning starts the other ranks with all stages of the call
         options = OmegaConf.to_container(self.training_config.preparation, resolve=True)
         run_recipe_stages(self.training_config.recipe_dir, first, last, options={**options, **more})
 

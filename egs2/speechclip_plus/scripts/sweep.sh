@@ -67,6 +67,10 @@ esac
 for name in ${ablations}; do
     [ -n "$(ablation "${name}" 2)" ] || { echo "sweep.sh: error: ablation ${name} is unknown; see conf/ablations.tsv" >&2; exit 2; }
 done
+if [ -n "${ablations}" ] && [[ " ${run_args//-/_} " == *" __speechclip_args "* ]]; then
+    echo "sweep.sh: error: an ablation sets --speechclip_args, which --run_args would replace; write these options into the configurations" >&2
+    exit 2
+fi
 for name in ${architectures} ${ablations}; do
     file=${config_prefix}${name%%.*}.yaml
     [ -r "${file}" ] || { echo "sweep.sh: error: ${file} is missing; set --config_prefix" >&2; exit 2; }
@@ -88,8 +92,10 @@ prepare() {
     if [ "${prepared}" != "$1" ]; then
         wait  # for what still reads the corpus before
         echo "sweep.sh: data of seed $1" >&2
+        # in the background, because bash would handle a signal only after it
         ./run.sh --corpus "${corpus}" --seed "$1" --stop_stage 6 \
-            --speechclip_config "${config_prefix}${architectures%% *}.yaml" ${more[@]+"${more[@]}"}
+            --speechclip_config "${config_prefix}${architectures%% *}.yaml" ${more[@]+"${more[@]}"} &
+        wait "$!"
         prepared=$1
     fi
 }

@@ -237,6 +237,9 @@ def test_sweep_of_ablations_and_corpora(sweep: Path) -> None:
     assert "--speechclip_args --quantizer_conf temperature=0.1" in ablation
     bad = run(sweep, "scripts/sweep.sh", "--ablations", "hybrid.none")
     assert bad.returncode == 2 and "ablation hybrid.none is unknown" in bad.stderr
+    options = ["--architectures", "hybrid", "--ablations", "all", "--run_args"]
+    bad = run(sweep, "scripts/sweep.sh", *options, "--speechclip_args --max_epoch=24")
+    assert bad.returncode == 2 and "--run_args would replace" in bad.stderr
 
 
 def test_all_ablations_are_those_of_the_architectures(sweep: Path) -> None:

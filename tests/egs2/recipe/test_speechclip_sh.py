@@ -591,6 +591,7 @@ def test_real_voices_can_have_a_real_hubert(tmp_path: Path) -> None:
     [
         (["--corpus", "custom"], "needs --custom_root DIR"),
         (["--corpus", "flickr8k", "--download", "maybe"], "takes true or false, not 'maybe'"),
+        (["--corpus", "vaani", "--download", "true"], "db.sh says where vaani lies"),
     ],
 )
 def test_run_sh_refuses(project: Project, options: list[str], message: str) -> None:

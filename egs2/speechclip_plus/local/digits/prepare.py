@@ -31,6 +31,7 @@ from local.shared.layout import corpus_root, find_one
 from local.shared.sets import prepare_sets
 from local.shared.spoken_captions import Corpus, SpokenCaption
 
+from espnet_plugin.data.alignments import WORDS_CTM, ctm_text
 from espnet_plugin.data.audio import read_header
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.utils.atomic import write_text
@@ -100,12 +101,8 @@ def main(cmd: list[str] | None = None) -> None:
     for name, members in strings.items():
         said, times = speak(name, members, recordings, args.target, seed=args.seed)
         captions += said
-        ctm = "".join(
-            f"{utterance} 1 {start:.3f} {end - start:.3f} {word}\n"
-            for utterance in sorted(times)
-            for word, start, end in times[utterance]
-        )
-        write_text(args.data_dir / f"digits_{name}" / "words.ctm", ctm)
+        ctm = ctm_text(sorted(times), times)
+        write_text(args.data_dir / f"digits_{name}" / WORDS_CTM, ctm)
     corpus = Corpus("digits", [args.target], captions, REMEDY, notes=notes, splits=[*strings])
     prepare_sets(corpus, args.data_dir, jobs=args.nj)
 

@@ -24,11 +24,12 @@ from local.mini.teacher_text import ReducedTokenizer
 from PIL import Image
 
 from espnet_plugin.data.freshness import is_made_from, made_from, write_record
+from espnet_plugin.data.scp import read_scp
 from espnet_plugin.utils.command import LOG_FORMAT, command_errors
 
 from .strings import WORDS, draw_strings, handwriting, paint, spoken
 
-VERSION = 1  # raise it when the code makes other models
+VERSION = 2  # raise it when the code makes other models
 CLIP_SIZE = 64  # pixels that the small CLIP sees
 TEACHER = TeacherConfig(steps=450, vision_layers=(1, 1, 1, 1), vision_width=32, text_layers=2)
 LONGEST = 5  # digits; short strings show early what a digit looks like
@@ -99,16 +100,16 @@ def train_teacher(root: Path, *, config: TeacherConfig, seed: int) -> None:
     save_clip(model, config, tokenizer, root / "clip", image_size=CLIP_SIZE, seed=seed)
     for name in ("dev", "test", "five"):
         strings = draw_strings(seed)[name]
-        files = {string: next((root / "images").glob(f"*_{string}.png")) for string in strings}
+        files = {string: root / "images" / f"{name}_{string}.png" for string in strings}
         pictures = {string: seen(Image.open(file)) for string, file in files.items()}
         captions = [(string, spoken(string)) for string in strings]
         recalls = text_to_image_recall(model, tokenizer, pictures, captions)
         logging.info(f"small CLIP: {name} text→image R@1/5/10 {recalls}")
 
 
-def train_encoder(root: Path, *, config: EncoderConfig, seed: int) -> None:
-    """Pre-train on the training recordings and save into ``root/hubert``."""
-    ids = sorted(path.stem for path in (root / "wavs").glob("train_*.wav"))
+def train_encoder(root: Path, data: Path, *, config: EncoderConfig, seed: int) -> None:
+    """Pre-train on the recordings of a data directory and save into ``root/hubert``."""
+    ids = sorted(read_scp(data / "wav.scp"))  # root/wavs may hold those of another seed, too
     pretrain_hubert(config, root / "wavs", ids, root / "hubert", seed=seed)
 
 
@@ -123,7 +124,7 @@ def make(part: str, root: Path, data: Path, *, steps: int, seed: int) -> None:
     if part == "clip":
         train_teacher(root, config=config, seed=seed)
     else:
-        train_encoder(root, config=config, seed=seed)
+        train_encoder(root, data, config=config, seed=seed)
     write_record(root / f".{part}", record)
 
 

@@ -17,7 +17,7 @@ from local.shared.sets import tables_of, write_set
 from local.shared.spoken_captions import SPLITS
 from PIL import Image
 
-from espnet_plugin.data.alignments import MEANINGS_CTM, WORDS_CTM
+from espnet_plugin.data.alignments import MEANINGS_CTM, WORDS_CTM, ctm_text
 from espnet_plugin.data.hard_negatives import (
     HARD_NEGATIVES,
     HardNegative,
@@ -209,7 +209,7 @@ def write_lists(
     if config.world.languages:
         alignments[MEANINGS_CTM] = meanings(config, captions, words)
     for file, spans in alignments.items():
-        write_text(root / file, _ctm(sorted(spans), spans))
+        write_text(root / file, ctm_text(sorted(spans), spans))
     sets = dict(captions)
     for part, members in captions.items():
         for language in sorted({c.language for c in members} - {""}):
@@ -219,7 +219,7 @@ def write_lists(
         write_set(directory, tables_of(_as_on_disk(c, part, root) for c in members))
         ids = sorted(caption.utterance_id for caption in members)
         for file, spans in alignments.items():
-            write_text(directory / file, _ctm(ids, spans))
+            write_text(directory / file, ctm_text(ids, spans))
         negatives = hard_negatives(config, part, list(scenes.get(part, ())))
         write_hard_negatives(directory / HARD_NEGATIVES, negatives)
 
@@ -253,14 +253,6 @@ def _as_on_disk(caption: VoicedCaption, split: str, root: Path) -> spoken_captio
         speaker=caption.voice.replace("+", "_"),
         caption=caption.english or caption.text,
         language=caption.language,
-    )
-
-
-def _ctm(ids: list[str], words: dict[str, list[tuple[str, float, float]]]) -> str:
-    return "".join(
-        f"{utterance_id} 1 {start:.3f} {end - start:.3f} {word}\n"
-        for utterance_id in ids
-        for word, start, end in words[utterance_id]
     )
 
 

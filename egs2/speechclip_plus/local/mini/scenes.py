@@ -15,6 +15,7 @@ T = TypeVar("T")
 CAPTIONS_PER_IMAGE = 5
 NUMBERS = ("", "two", "three", "four")  # one is not said
 SIBLINGS = ("relation", "size", "colour", "thing")
+MOST_DRAWS = 100_000  # of one scene
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,13 @@ class Scene:
 def draw_scene(
     rng: np.random.Generator, world: World, *, two_objects: float, exclude: frozenset = frozenset()
 ) -> Scene:
-    """Draw a scene whose set of things is not in ``exclude``."""
+    """Draw a scene whose set of things is not in ``exclude``.
+
+    Raises:
+        ValueError: If there seems to be none.
+    """
     colours, places, layouts = tuple(world.colours), tuple(world.places), tuple(world.relations)
-    while True:
+    for _ in range(MOST_DRAWS):
         count = 2 if rng.random() < two_objects else 1
         names = _draw_names(rng, world, count)
         painted = [colours[rng.integers(len(colours))] for _ in names]
@@ -64,6 +69,11 @@ def draw_scene(
             continue
         if scene.key not in exclude:
             return scene
+    raise ValueError(
+        "no new set of things was found for a scene: the world is too small for the images of dev "
+        "and test. Lower --corpus_dev_images and --corpus_test_images, or raise "
+        "--corpus_two_objects"
+    )
 
 
 def draw_family(

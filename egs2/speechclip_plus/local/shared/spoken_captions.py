@@ -27,7 +27,7 @@ class SpokenCaption:
 
     Attributes:
         split: ``train``, ``dev``, ``test``, or empty if no split has the image.
-        utterance: Id of the utterance, ``<image>_<n>``.
+        utterance: Id of the utterance, which begins with ``<image>_``.
         image: Id of the image.
         recording: Path of the sound file.
         image_file: Path of the image's file.
