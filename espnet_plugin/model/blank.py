@@ -45,14 +45,11 @@ class Reading:
         said: Probability that a segment is not blank, (batch, slots); 0 at padding.
         kept: Probability that it is a keyword of its own, (batch, slots); 0 at padding.
         embeddings: Mean embedding of the sub-words that it can be, (batch, slots, token_dim).
-        repeated: Probability that it says what the segment before it says, (batch, slots). Only
-            blanks have a gradient: less of this makes segments blank, not say something else.
     """
 
     said: Tensor
     kept: Tensor
     embeddings: Tensor
-    repeated: Tensor
 
 
 def expected_reading(
@@ -78,8 +75,7 @@ def expected_reading(
     said_before = F.pad(said[:, :-1], (1, 0))
     total, same = _NewWords.apply(probabilities, said_before, table.to(probabilities.dtype))
     share = (1 - said_before * same).clamp(min=1e-6)
-    repeated = said * said_before * same.detach()
-    return Reading(said, said * share, total / share[:, :, None], repeated)
+    return Reading(said, said * share, total / share[:, :, None])
 
 
 class _NewWords(torch.autograd.Function):

@@ -16,7 +16,6 @@ from espnet_plugin.model.gather import (
     gather_features,
     mean_over_ranks,
     own_rows,
-    ratio_over_ranks,
 )
 from espnet_plugin.model.keywords import Keywords
 from espnet_plugin.model.model import SpeechCLIPModel
@@ -61,11 +60,10 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
          + quantity_weight * | predicted number of keywords - target |
          + diversity_weight * share of the vocabulary that the batch leaves unused
          + naming_weight * naming loss
-         + repeat_weight * share of repeats
 
     with the terms of the branches that exist (SpeechCLIP+, arXiv 2402.06959). In distributed
     training the negatives of the contrastive terms are from all ranks. So are the sums and counts
-    of the terms that do not average over utterances: both shares and the cross-lingual term.
+    of the terms that do not average over utterances: the share and the cross-lingual term.
     ``bank_weight`` b replaces contrastive by (1 - b) * contrastive + b * bank_loss, and
     ``cross_lingual_weight`` c adds c * cross_lingual_loss to each branch's contrastive term.
 
@@ -87,8 +85,6 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
             batches of parallel languages.
         naming_weight: Factor of :class:`~espnet_plugin.train.naming.NamingLoss` (not in the papers;
             0 switches it off).
-        repeat_weight: Factor of the share of segments that say what the one before says, where
-            there are blanks (not in the papers): they get blank, and a word said twice stands out.
     """
 
     extract_feats_in_collect_stats = False
@@ -107,7 +103,6 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         bank_temperature: float | None = None,
         cross_lingual_weight: float = 0.0,
         naming_weight: float = 0.0,
-        repeat_weight: float = 0.5,
     ) -> None:
         super().__init__()
         self.speechclip = speechclip
@@ -120,7 +115,6 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         bank = ImageBank(softness=bank_softness, temperature=bank_temperature)
         self.cross_lingual_weight = cross_lingual_weight
         self.naming_weight = naming_weight
-        self.repeat_weight = repeat_weight
         self.naming_loss: NamingLoss | None = None
         names = naming_weight and speechclip.keyword_branch is not None
         self.image_bank = bank if bank_weight or names else None
@@ -275,9 +269,6 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         stats["keywords"] = keywords.lengths.float().mean()
         if keywords.reading is not None:
             stats["keywords"] = keywords.reading.kept.sum(dim=1).mean()
-            term = ratio_over_ranks(keywords.reading.repeated.sum(), keywords.lengths.sum())
-            stats["loss_repeats"] = term
-            total = total + self.repeat_weight * term
         stats["code_perplexity"] = keywords.quantized.code_perplexity
         temperature = branch.quantizer.current_temperature(self.updates_done)
         stats["quantizer_temperature"] = temperature.reshape(())

@@ -45,16 +45,6 @@ def test_gradients_are_those_of_the_formula():
     assert torch.autograd.gradcheck(read, (p, blank))
 
 
-def test_what_a_segment_says_again_makes_blanks_and_nothing_else():
-    p = torch.tensor([[[0.75, 0.25], [0.5, 0.5], [1.0, 0.0]]], requires_grad=True)
-    blank = torch.tensor([[0.0, 0.5, 0.2]], requires_grad=True)
-    repeated = expected_reading(p, torch.eye(2), blank, torch.tensor([3])).repeated
-    # 1 * 0.5 and 0.5 * 0.8 that both speak, 0.5 that they say the same
-    torch.testing.assert_close(repeated.detach(), torch.tensor([[0.0, 0.25, 0.2]]))
-    repeated.sum().backward()
-    assert p.grad is None and (blank.grad < 0).all()
-
-
 def test_certain_segments_are_read_as_ctc_reads():
     rows = torch.tensor([[0, 0, 1, 0, 0, 1], [1, 1, 1, 0, 0, 0]])
     blank = torch.tensor([[0, 0, 0, 0, 1, 0], [0, 1, 0, 0, 0, 0]])

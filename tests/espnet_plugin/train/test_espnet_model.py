@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 import torch
 
@@ -133,22 +131,6 @@ def test_the_naming_loss_in_the_sum(model_arguments, batch) -> None:
     assert tables and tables <= set(model._ddp_params_and_buffers_to_ignore)
     model.eval()
     assert "loss_naming" not in model.objective(encoded)[1]  # it is for training
-
-
-def test_the_repeated_share_in_the_sum(model_arguments, batch) -> None:
-    conf = ["--quantizer_conf", "hard=false", "--model_conf", "{blank: true, repeat_weight: 0.25}"]
-    args = SpeechCLIPTask.get_parser().parse_args([*model_arguments, *conf])
-    model = SpeechCLIPTask.build_model(args).train()
-    encoded = model.encode(**batch)
-    repeated = torch.tensor([[0.0, 0.8, 0.2]] * len(encoded.images))
-    keywords = encoded.speech.keywords
-    reading = dataclasses.replace(keywords.reading, repeated=repeated)
-    keywords = dataclasses.replace(keywords, reading=reading, lengths=torch.full((4,), 3))
-    speech = dataclasses.replace(encoded.speech, keywords=keywords)
-    loss, stats, _ = model.objective(dataclasses.replace(encoded, speech=speech))
-    assert stats["loss_repeats"].item() == pytest.approx(1 / 3)
-    expected = stats["loss_parallel"] + stats["loss_cascaded"] + 0.25 * stats["loss_quantity"]
-    assert loss.item() == pytest.approx(expected.item() + 0.25 / 3, rel=1e-5)
 
 
 def test_the_cross_lingual_term_is_added_to_each_branch(model, batch, monkeypatch) -> None:

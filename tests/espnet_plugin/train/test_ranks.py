@@ -23,7 +23,6 @@ TERMS = {
     "bank": {"parallel_weight": 1.0, "bank_weight": 0.5},
     "cross-lingual": {"parallel_weight": 1.0, "cross_lingual_weight": 1.0},
     "naming": {"naming_weight": 1.0},
-    "repeats": {"repeat_weight": 1.0},
 }
 PARTS = (slice(0, 5), slice(5, 8))  # of the two ranks
 Step = tuple[Tensor, dict[str, Tensor]]
