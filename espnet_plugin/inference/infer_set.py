@@ -8,8 +8,6 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
-import torch
-from torch.nn.utils.rnn import pad_sequence
 
 from espnet_plugin.data.audio import checked_speech
 from espnet_plugin.data.dataset import NamingDataset, read_embedding
@@ -27,7 +25,7 @@ from espnet_plugin.inference.results import (
 from espnet_plugin.inference.speechclip import SpeechCLIP
 from espnet_plugin.inference.utterance import MAX_SECONDS, is_too_long
 from espnet_plugin.teachers.clip import FrozenCLIP
-from espnet_plugin.teachers.speech_batch import SpeechBatch, waveform_batch
+from espnet_plugin.teachers.speech_batch import padded_batch
 from espnet_plugin.utils.constants import SAMPLING_RATE
 from espnet_plugin.utils.progress import counted
 
@@ -45,15 +43,6 @@ def _prepared(
     if is_too_long(utterance, len(samples) / SAMPLING_RATE, max_seconds):
         samples = samples[: int(max_seconds * SAMPLING_RATE)]
     return {**data, "speech": samples}
-
-
-# ESPnet's CommonCollateFn does the same, but importing it takes 8 s of CPU in each job: it brings
-# the grapheme-to-phoneme libraries of all languages
-def _padded(items: Sequence[dict[str, np.ndarray]]) -> SpeechBatch:
-    """The speech of utterances as one batch."""
-    rows = [torch.from_numpy(arrays["speech"]) for arrays in items]
-    lengths = torch.tensor([len(row) for row in rows])
-    return waveform_batch(pad_sequence(rows, batch_first=True), lengths)
 
 
 def infer_set(
@@ -107,7 +96,9 @@ def infer_set(
     )
 
     def encode(items: list[dict[str, np.ndarray]]) -> Iterable[tuple[int, UtteranceResult]]:
-        results = utterance_results(model.model, model.encode(_padded(items)))
+        results = utterance_results(
+            model.model, model.encode(padded_batch([item["speech"] for item in items]))
+        )
         return zip([len(item["speech"]) for item in items], results, strict=True)
 
     for batch in encode_batches(

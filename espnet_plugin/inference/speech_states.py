@@ -17,6 +17,7 @@ from espnet_plugin.data.frame_store import CHECKSUM_BYTES, FILE_BYTES, FRAMES
 from espnet_plugin.inference.batches import batches_by_length
 from espnet_plugin.inference.dump import ReadFiles, dump_arrays
 from espnet_plugin.teachers.quantized_states import quantize_states, state_dimensions
+from espnet_plugin.teachers.speech_batch import padded_batch
 from espnet_plugin.teachers.speech_encoder import FrozenSpeechEncoder, to_half
 
 DIMENSIONS = "dimensions"
@@ -151,11 +152,8 @@ def frames_of(
     """Hidden states of utterances, one after the other, (frames, layers + 1, dim), and the number
     of frames of each."""
     device = next(encoder.parameters()).device
-    lengths = torch.tensor([len(samples) for samples in speech])
-    padded = torch.zeros(len(speech), int(lengths.max()))
-    for row, samples in enumerate(speech):
-        padded[row, : len(samples)] = torch.from_numpy(samples)
-    states = encoder(padded.to(device), lengths.to(device))
+    batch = padded_batch(speech).to(device)
+    states = encoder(batch.waveforms, batch.lengths)
     frames = states.lengths.tolist()
     hidden = states.hidden_states.transpose(1, 2)  # (batch, frames, layers + 1, dim)
     return torch.cat([hidden[row, :number] for row, number in enumerate(frames)]), frames

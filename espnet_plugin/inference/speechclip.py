@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
-from torch.nn.utils.rnn import pad_sequence
 
 from espnet_plugin.data.speech_activity import SILENT, WINDOW, NoSpeechError, speech_windows
 from espnet_plugin.inference.batches import batches_by_length
@@ -38,7 +37,7 @@ from espnet_plugin.model.output import SpeechOutput
 from espnet_plugin.pretrained.choices import Choices
 from espnet_plugin.pretrained.storage import load_clip, load_with_stored, save_loaded
 from espnet_plugin.teachers.clip import FrozenCLIP
-from espnet_plugin.teachers.speech_batch import SpeechBatch, waveform_batch
+from espnet_plugin.teachers.speech_batch import SpeechBatch, padded_batch
 from espnet_plugin.teachers.speech_encoder import SpeechStates
 from espnet_plugin.utils.device import torch_device
 from espnet_plugin.utils.progress import progress
@@ -245,7 +244,7 @@ class SpeechCLIP:
             ValueError: If there are no samples, or they are not mono or not finite.
         """
         self._load_text_tower()
-        output = self._encode_samples([self._read(speech, sampling_rate)])
+        output = self._encode(padded_batch([self._read(speech, sampling_rate)]))
         (result,) = utterance_results(self._model, output)
         warn_of_early_ends(self._model, [utterance_name(speech)], [result.keywords_end])
         return result
@@ -293,7 +292,7 @@ class SpeechCLIP:
             return utterance_name(item), self._read(item, sampling_rate)
 
         def encode(batch: list[tuple[str, np.ndarray]]) -> np.ndarray:
-            output = self._encode_samples([samples for _, samples in batch])
+            output = self._encode(padded_batch([samples for _, samples in batch]))
             if "cascaded" in names:
                 ends = keyword_ends(self._model, output)
                 warn_of_early_ends(self._model, [name for name, _ in batch], ends)
@@ -391,7 +390,7 @@ class SpeechCLIP:
         words = []
         for first, last in places:
             start = first / self.sampling_rate
-            output = self._encode_samples([samples[first:last]])
+            output = self._encode(padded_batch([samples[first:last]]))
             (result,) = utterance_results(self._model, output)
             end = None if result.keywords_end is None else start + result.keywords_end
             warn_of_early_ends(self._model, [utterance_name(speech)], [end])
@@ -410,7 +409,7 @@ class SpeechCLIP:
         names = self._branches_of(branch)
         if "cascaded" in names:
             self._load_text_tower()
-        output = self._encode_samples([self._read(speech, sampling_rate)])
+        output = self._encode(padded_batch([self._read(speech, sampling_rate)]))
         if "cascaded" in names:
             ends = keyword_ends(self._model, output)
             warn_of_early_ends(self._model, [utterance_name(speech)], ends)
@@ -518,11 +517,6 @@ class SpeechCLIP:
             wanted_rate=self.sampling_rate,
             max_seconds=self.max_seconds if max_seconds is None else max_seconds,
         )
-
-    def _encode_samples(self, batch: list[np.ndarray]) -> SpeechOutput:
-        lengths = torch.tensor([len(samples) for samples in batch])
-        speech = pad_sequence([torch.as_tensor(samples) for samples in batch], batch_first=True)
-        return self._encode(waveform_batch(speech, lengths))
 
     @torch.no_grad()
     def _encode(self, batch: SpeechBatch) -> SpeechOutput:

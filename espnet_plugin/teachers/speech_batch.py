@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from espnet_plugin.teachers.backends.waveform import float_samples
 
@@ -99,3 +100,11 @@ def loaded_batch(tensors: Mapping[str, Tensor], *, normalized: bool = False) -> 
         raise ValueError("A batch needs either speech or speech_states, with their lengths.")
     batch = waveform_batch(tensors["speech"], tensors["speech_lengths"])
     return batch._replace(normalized=normalized)
+
+
+def padded_batch(utterances: Sequence[np.ndarray]) -> SpeechBatch:
+    """A batch of utterances, (samples,) each, with zeros after their ends."""
+    # ESPnet's CommonCollateFn pads, too, but importing it takes 8 s of CPU: it brings the
+    # grapheme-to-phoneme libraries of all languages
+    rows = [torch.as_tensor(samples) for samples in utterances]
+    return waveform_batch(pad_sequence(rows, batch_first=True), [len(row) for row in rows])
