@@ -114,11 +114,11 @@ def bring_back_hub_login(huggingface_hub: ModuleType) -> None:
     Until:
         s3prl's runner works with huggingface_hub 1.0.
     """
-    for name in ("HfFolder", "Repository"):
-        if not hasattr(huggingface_hub, name):
-            setattr(huggingface_hub, name, _missing(f"huggingface_hub.{name}"))
-            if name == "HfFolder":
-                huggingface_hub.HfFolder.save_token = staticmethod(lambda token: None)
+    if not hasattr(huggingface_hub, "HfFolder"):
+        huggingface_hub.HfFolder = _missing("huggingface_hub.HfFolder")
+        huggingface_hub.HfFolder.save_token = staticmethod(lambda token: None)
+    if not hasattr(huggingface_hub, "Repository"):
+        huggingface_hub.Repository = _missing("huggingface_hub.Repository")
     if not hasattr(huggingface_hub.HfApi, "login"):
         huggingface_hub.HfApi.login = lambda self, **_: None
 

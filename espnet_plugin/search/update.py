@@ -222,7 +222,7 @@ class _Run:
             except DataError as error:  # other folders may have changed
                 logging.error(error)
         new = list(self._changed(find_files(folders, self._is_wanted)))
-        if self._gets_codes(len(new), approximate_from):
+        if new and self._gets_codes(self.catalog.vectors() + len(new), approximate_from):
             import_faiss()  # now, and not after hours of embedding
         new.sort(key=lambda file: not is_image(file[0]))  # images in full batches
         with ThreadPoolExecutor(READERS) as readers:
@@ -350,15 +350,15 @@ class _Run:
                 self.catalog.remove(path)
         self.result.removed = len(gone)
 
-    def _gets_codes(self, new: int, approximate_from: int) -> bool:
-        """Whether an index with so many new vectors is searched approximately."""
-        return self.catalog.state().coded > 0 or self.catalog.vectors() + new >= approximate_from
+    def _gets_codes(self, vectors: int, approximate_from: int) -> bool:
+        """Whether an index with so many vectors is searched approximately."""
+        return vectors >= approximate_from or self.catalog.state().coded > 0
 
     def tidy(self, approximate_from: int) -> None:
         """Compacts vectors and makes codes when due; removes old files."""
         with self.catalog.transaction():
             state, total = self.catalog.state(), self.catalog.vectors()
-            approximate = self._gets_codes(0, approximate_from)
+            approximate = self._gets_codes(total, approximate_from)
             live = self.catalog.live_vectors()
             if total - live > COMPACT_SHARE * total:
                 self._compact(state, total)
