@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
@@ -26,6 +25,7 @@ from espnet_plugin.pretrained.stored_model import EXPECTED
 from espnet_plugin.teachers.backends.waveform import float_samples
 from espnet_plugin.teachers.speech_batch import SpeechBatch
 from espnet_plugin.utils.constants import SAMPLING_RATE
+from espnet_plugin.utils.options import read_yaml
 
 OUTPUTS = ("parallel", "cascaded", "keywords")
 TRAINED = 2**31  # updates after which every schedule of the model has ended
@@ -295,10 +295,7 @@ def _read_options(path: Path) -> dict[str, Any]:
     """The options in s3prl's ``-g`` file."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; it is YAML with trainable and outputs")
-    try:
-        options = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ValueError(f"{path}: not a YAML file ({error})") from error
+    options = read_yaml(path) or {}
     if not isinstance(options, dict) or set(options) - {"trainable", "outputs"}:
         raise ValueError(f"{path}: expected a mapping with any of trainable, outputs")
     return options

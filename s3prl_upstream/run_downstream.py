@@ -18,9 +18,8 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
-
 from espnet_plugin.utils.command import command_errors
+from espnet_plugin.utils.options import read_yaml
 from s3prl_upstream import register, speechclip_plus
 from s3prl_upstream.patches import patch_runner
 from s3prl_upstream.superb.conf import CONF
@@ -135,11 +134,7 @@ def _read(arguments: Sequence[str]) -> argparse.Namespace:
 
 def _check_configuration(config: str | None, override: str | None) -> None:
     if config is not None:
-        try:
-            is_mapping = isinstance(yaml.safe_load(Path(config).read_text("utf-8")), dict)
-        except (UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ValueError(f"-c {config}: not a YAML file ({error})") from error
-        if not is_mapping:
+        if not isinstance(read_yaml(Path(config), name=f"-c {config}"), dict):
             raise ValueError(f"-c {config}: expected a mapping of options")
     for part in (override or "").split(",,"):
         if override and part.count("=") != 1:

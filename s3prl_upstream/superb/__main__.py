@@ -16,9 +16,8 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
-
 from espnet_plugin.utils.command import command_errors
+from espnet_plugin.utils.options import read_yaml
 from s3prl_upstream.superb.run import RunError, Settings, Upstream, run_task
 from s3prl_upstream.superb.table import read_results, table
 from s3prl_upstream.superb.tasks import TASKS
@@ -32,10 +31,7 @@ def read_data(path: Path) -> dict[str, dict[str, object]]:
     Raises:
         ValueError: If the file has another form or names an unknown task.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ValueError(f"{path}: not a YAML file ({error})") from error
+    content = read_yaml(path)
     tasks = content.get("tasks") if isinstance(content, dict) else None
     if not isinstance(tasks, dict) or not set(tasks) <= set(TASKS):
         raise ValueError(
