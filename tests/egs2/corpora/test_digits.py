@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from local.digits import prepare, speech, strings
+from local.digits import prepare, speech, strings, teachers
 from local.digits.teachers import TEACHER, StringSampler
 from local.mini.teacher_text import ReducedTokenizer
 
@@ -159,3 +161,16 @@ def test_the_teacher_never_sees_a_string_of_dev_or_test() -> None:
     assert drawn.isdisjoint([*held_out["dev"], *held_out["test"], *held_out["five"]])
     assert {len(string) for string in drawn} == {1, 2, 3, 4, 5}
     assert all(sampler._almost(string) != string for string in drawn)
+
+
+def test_the_teacher_is_scored_on_the_pictures_of_each_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    few = {"train": ["012"], "dev": ["678"], "test": ["901"], "five": ["97531"]}
+    monkeypatch.setattr(teachers, "draw_strings", lambda seed: few)
+    (tmp_path / "images").mkdir()
+    strings.draw_pictures(few, tmp_path, seed=0)
+    caplog.set_level(logging.INFO)
+    teachers.train_teacher(tmp_path, config=replace(TEACHER, steps=1, batch_size=4), seed=0)
+    scored = [line.split()[2] for line in caplog.messages if "text→image" in line]
+    assert scored == ["dev", "test", "five"]

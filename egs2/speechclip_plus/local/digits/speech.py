@@ -14,7 +14,7 @@ from local.shared.spoken_captions import SpokenCaption
 
 from espnet_plugin.utils.progress import progress
 
-from .strings import split_of, spoken, write_changed
+from .strings import picture_path, split_of, spoken, write_changed
 
 SPEAKERS = ("george", "jackson", "lucas", "nicolas")
 STRANGERS = ("theo", "yweweler")
@@ -84,11 +84,10 @@ def speak(
             file = io.BytesIO()
             soundfile.write(file, samples, RATE, format="WAV")
             write_changed(path, file.getvalue())
-            picture = f"{split}_{string}"
-            image_file = str(folder / "images" / f"{picture}.png")
+            image = picture_path(folder, name, string)
             captions.append(
                 SpokenCaption(
-                    name, utterance, picture, str(path), image_file, speaker, spoken(string)
+                    name, utterance, image.stem, str(path), str(image), speaker, spoken(string)
                 )
             )
     return captions, times

@@ -88,14 +88,18 @@ def spoken(string: str) -> str:
 
 
 def draw_pictures(strings: Mapping[str, Sequence[str]], folder: Path, *, seed: int) -> None:
-    """Write ``images/<split>_<string>.png``, each in its split's handwriting."""
+    """Write the picture of each string, in the handwriting of its set's split."""
     for name in (*PICTURES, "five"):
-        split = split_of(name)
-        images, rng = handwriting(split, seed), random_stream(seed, f"{name} pictures")
+        images, rng = handwriting(split_of(name), seed), random_stream(seed, f"{name} pictures")
         for string in strings[name]:
             file = io.BytesIO()
             paint(string, images, rng).save(file, format="PNG")
-            write_changed(folder / "images" / f"{split}_{string}.png", file.getvalue())
+            write_changed(picture_path(folder, name, string), file.getvalue())
+
+
+def picture_path(folder: Path, name: str, string: str) -> Path:
+    """File of a string's picture in a set, ``images/<split>_<string>.png``."""
+    return folder / "images" / f"{split_of(name)}_{string}.png"
 
 
 def write_changed(path: Path, content: bytes) -> None:

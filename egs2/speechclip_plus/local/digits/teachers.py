@@ -27,7 +27,7 @@ from espnet_plugin.data.freshness import is_made_from, made_from, write_record
 from espnet_plugin.data.scp import read_scp
 from espnet_plugin.utils.command import LOG_FORMAT, command_errors
 
-from .strings import WORDS, draw_strings, handwriting, paint, spoken
+from .strings import WORDS, draw_strings, handwriting, paint, picture_path, spoken
 
 VERSION = 2  # raise it when the code makes other models
 CLIP_SIZE = 64  # pixels that the small CLIP sees
@@ -100,7 +100,7 @@ def train_teacher(root: Path, *, config: TeacherConfig, seed: int) -> None:
     save_clip(model, config, tokenizer, root / "clip", image_size=CLIP_SIZE, seed=seed)
     for name in ("dev", "test", "five"):
         strings = draw_strings(seed)[name]
-        files = {string: root / "images" / f"{name}_{string}.png" for string in strings}
+        files = {string: picture_path(root, name, string) for string in strings}
         pictures = {string: seen(Image.open(file)) for string, file in files.items()}
         captions = [(string, spoken(string)) for string in strings]
         recalls = text_to_image_recall(model, tokenizer, pictures, captions)
