@@ -6,7 +6,7 @@ asks for the phones of a string. KS and SID split the recordings as the corpus d
 
 Example, after ``./run.sh --corpus digits``:
     python -m tests.front_end.digits_superb FSDD superb_digits
-    python -m s3prl_upstream.superb run superb_digits/data.yaml exp/superb_digits --steps 1000 \
+    python -m s3prl_upstream.superb run superb_digits/data.yaml exp/superb_digits --steps 400 \
         --seed 0 --upstream speechclip_plus=MODEL --upstream hf_hubert_custom=HUBERT
 """
 
@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 RECIPE = Path(__file__).parents[2] / "egs2" / "speechclip_plus"
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
+RATE_OF_FEW_UPDATES = {"config.optimizer.lr": 1e-3}  # SUPERB's 1e-4 is for 200,000 updates
 
 
 def main(cmd: Sequence[str] | None = None) -> None:
@@ -86,7 +87,7 @@ def keyword_spotting(files: Sequence[Path], root: Path) -> dict[str, object]:
         folder = root / ("test" if part == "test" else "train") / KEYWORDS[digit]
         name = file.stem if part == "test" else f"{ids[speaker, part]}_nohash_{number}"
         write_audio(folder / f"{name}.wav", one_second(read_mono(str(file), RATE)))
-    return with_noises(root)
+    return with_noises(root) | RATE_OF_FEW_UPDATES
 
 
 def speaker_identification(files: Sequence[Path], root: Path) -> dict[str, object]:
@@ -100,7 +101,8 @@ def speaker_identification(files: Sequence[Path], root: Path) -> dict[str, objec
         lines.append(f"{places[part]} {name}")
     (root / "test" / "wav").mkdir(parents=True)
     write_lines(root / "iden_split.txt", lines)
-    return {f"{DATARC}.file_path": root, f"{DATARC}.meta_data": root / "iden_split.txt"}
+    data = {f"{DATARC}.file_path": root, f"{DATARC}.meta_data": root / "iden_split.txt"}
+    return data | {f"{DATARC}.train_batch_size": 32} | RATE_OF_FEW_UPDATES
 
 
 def _strings(part: str) -> list[Recording]:
