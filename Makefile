@@ -76,6 +76,7 @@ test: $(stamp)
 
 lint: $(stamp)
 	$(venv)/bin/ruff check .
+	$(venv)/bin/ruff format --check .
 	$(venv)/bin/mypy
 	$(venv)/bin/vulture
 	$(venv)/bin/shellcheck -x -P SCRIPTDIR:SCRIPTDIR/.. -e SC1091 $$(git ls-files -co --exclude-standard '*.sh' .ci/run $(RECIPE)/utils/run.pl $(RECIPE)/utils/slurm.pl)

@@ -64,8 +64,7 @@ def read_sent_recording(path: str, *, limits: Limits, rate: int) -> np.ndarray:
     seconds = len(samples) / rate
     if seconds < SHORTEST:
         raise VisitorError(
-            f"{name} lasts {seconds:.2f} s, too short for a word; record at least "
-            f"{SHORTEST:g} s."
+            f"{name} lasts {seconds:.2f} s, too short for a word; record at least {SHORTEST:g} s."
         )
     return samples
 

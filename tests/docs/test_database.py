@@ -148,9 +148,7 @@ def test_pgvector(postgres: None, expected: list[str], capsys) -> None:
 
 
 def test_each_section_is_run() -> None:
-    headings = [
-        line[3:] for line in PAGE.read_text("utf-8").splitlines() if line.startswith("## ")
-    ]
+    headings = [line[3:] for line in PAGE.read_text("utf-8").splitlines() if line.startswith("## ")]
     assert headings == list(PACKAGES)
     for heading in headings:
         assert [language for language, *_ in section(heading)] == ["python", "python"]

@@ -107,9 +107,7 @@ def cells(page: str, label: str) -> list[str]:
         ("Named words that are right, ours", "hybrid_plus_annealed", "content-word hit@1"),
     ],
 )
-def test_the_readmes_results_are_those_of_the_sweeps(
-    label: str, system: str, measure: str
-) -> None:
+def test_the_readmes_results_are_those_of_the_sweeps(label: str, system: str, measure: str) -> None:
     sweeps = ("digits/{}", "digits_strangers/{}", "mini_words/{}")
     sweeps += ("mini_annealed_corpora/{}/1", "mini_annealed_corpora/{}/2")
     means = [NUMBERS.mean(sweep.format(system), measure) for sweep in sweeps]

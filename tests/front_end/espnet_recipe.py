@@ -65,9 +65,7 @@ def run(*arguments: object, log: Path) -> None:
     command = [*LAUNCHER, *map(str, arguments)]
     environment = {"OMP_NUM_THREADS": "1", **os.environ}
     with open(log, "w", encoding="utf-8") as file:
-        subprocess.run(
-            command, stdout=file, stderr=subprocess.STDOUT, check=True, env=environment
-        )
+        subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, check=True, env=environment)
 
 
 def train(args: argparse.Namespace, data: Path) -> None:

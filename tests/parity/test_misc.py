@@ -103,7 +103,6 @@ def last_attention(block: AttentionBlock | TransformerBlock, x: Tensor, mask: Te
     return attention(x, x, x, key_padding_mask=mask, average_attn_weights=False)[1]
 
 
-
 def block(case: Case) -> None:
     config = case["config"]
     if config["kind"] == "MultiheadAttentionAndNorm":

@@ -69,9 +69,7 @@ def test_a_vocabulary_in_id_order(arch: str, tmp_path: Path) -> None:
 def test_a_cif_of_two_convolutions(arch: str, tmp_path: Path) -> None:
     """Every switch of a stored configuration reaches all of the network."""
     content, directory = with_two_convolutions(model(arch)), tmp_path / "converted"
-    write_lightning(
-        tmp_path / "varied.ckpt", test_checkpoints.complete(content), content["config"]
-    )
+    write_lightning(tmp_path / "varied.ckpt", test_checkpoints.complete(content), content["config"])
     convert_checkpoint(tmp_path / "varied.ckpt", directory)
     case = named(content, "eval_ragged")
     test_models.test_batch(content, case)

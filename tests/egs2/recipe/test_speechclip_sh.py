@@ -578,7 +578,9 @@ def test_real_voices_can_have_a_real_hubert(tmp_path: Path) -> None:
     real, small = (
         subprocess.run(
             ["./run.sh", *options, *upstream], cwd=recipe, text=True, capture_output=True
-        ).stdout.splitlines()[-1].split()
+        )
+        .stdout.splitlines()[-1]
+        .split()
         for upstream in upstreams
     )
     assert real[:2] == ["huggingface", "facebook/hubert-base-ls960"]

@@ -36,6 +36,8 @@ meta = model.mteb_model_meta
 kinds = sorted(meta.modalities)
 print(type(model).__name__, *kinds, meta.similarity_fn_name.value, model.model.encode(["a"]).shape)
 """
+
+
 @pytest.mark.slow  # mteb takes seconds to load and write four small datasets
 def test_the_pages_task_scores_as_we_do(
     exported: Path, tiny_corpus: TinyCorpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

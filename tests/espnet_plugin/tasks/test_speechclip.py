@@ -335,9 +335,7 @@ def test_waveforms_are_normalised_once_before_the_crop(tiny_corpus, model_argume
     actual = model.speechclip.speech_encoder.hidden_states(collated)
     # inference has the encoder alone, which normalises the whole recording itself
     expected = model.speechclip.speech_encoder(torch.from_numpy(speech)[None], lengths)
-    torch.testing.assert_close(
-        actual.hidden_states, expected.hidden_states, rtol=1e-4, atol=1e-5
-    )
+    torch.testing.assert_close(actual.hidden_states, expected.hidden_states, rtol=1e-4, atol=1e-5)
     cropped = SpeechCLIPTask.build_preprocess_fn(args, train=True)("u", {"speech": speech})
     assert len(cropped["speech"]) == 1600
     assert np.isin(cropped["speech"], batch.numpy()).all()

@@ -185,9 +185,7 @@ def test_a_batch_in_parts_gives_the_same(model, batch, stored, in_parts, monkeyp
             module.dropout = 0.0
     if stored:
         states = model.speechclip.speech_encoder.hidden_states(batch["speech"])
-        batch["speech"] = SpeechBatch(
-            states.lengths, states=states.hidden_states.transpose(1, 2)
-        )
+        batch["speech"] = SpeechBatch(states.lengths, states=states.hidden_states.transpose(1, 2))
 
     def step() -> tuple[dict[str, Tensor], Tensor]:
         model.zero_grad()

@@ -107,9 +107,7 @@ def test_stale_scores_are_made_again(inference_dir):
     old = score_retrieval_directory(test)
     np.save(test / "speech_parallel.npy", np.repeat(np.load(test / "image.npy"), 2, axis=0))
     os.utime(test / "speech_parallel.npy", (1, 1))  # older than the scores, and yet another file
-    scores = write_results(
-        inference_dir, figures=False
-    )
+    scores = write_results(inference_dir, figures=False)
     assert scores["parallel"]["speech_to_image"]["recall@1"] == 1.0
     assert old["parallel"]["speech_to_image"]["recall@1"] < 1.0
 
