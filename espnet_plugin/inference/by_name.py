@@ -13,7 +13,7 @@ from espnet_plugin.data.images import is_image
 from espnet_plugin.inference.speechclip import Branch, SpeechCLIP
 from espnet_plugin.inference.words import SpokenWord
 from espnet_plugin.utils.atomic import atomic_path
-from espnet_plugin.utils.progress import counted, progress
+from espnet_plugin.utils.progress import progress
 
 
 def embed_by_name(
@@ -36,7 +36,9 @@ def embed_by_name(
 
     Raises:
         ValueError: If nothing can be used.
+        OSError: If the only file cannot be read.
     """
+    is_alone = len(files) + len(texts) == 1
     images = [file for file in files if is_image(file)]
     recordings = [file for file in files if not is_image(file)]
     rows: dict[str, np.ndarray] = {}
@@ -47,7 +49,7 @@ def embed_by_name(
     ):
         if given:
             skipped: dict[int, str] = {}
-            embedded = encode(given, skipped=skipped)
+            embedded = encode(given, skipped=None if is_alone else skipped)
             problems += skipped.values()
             kept = [file for position, file in enumerate(given) if position not in skipped]
             rows.update(zip(kept, embedded, strict=True))
@@ -78,6 +80,7 @@ def heard_by_name(
 
     Raises:
         ValueError: If the model extracts no keywords, or no recording can be used.
+        OSError: If the only recording cannot be read.
     """
     if "cascaded" not in model.branches:
         raise ValueError(f"{model.source}: this architecture (parallel) has no keywords")
@@ -86,15 +89,18 @@ def heard_by_name(
         try:
             words = model.keywords(path)
         except (OSError, ValueError) as error:
+            if len(recordings) == 1:
+                raise
             logging.warning(f"left out: {error}")
             problems[name] = str(error).removeprefix(f"{path}: ")
         else:
             yield name, path, words
     if recordings and len(problems) == len(recordings):
         name, reason = next(iter(problems.items()))
-        first = f"{recordings[name]}: {reason}"
-        none = f"none of {counted(len(problems), 'recording')} can be used; the first: "
-        raise ValueError(first if len(problems) == 1 else none + first)
+        raise ValueError(
+            f"none of {len(problems)} recordings can be used; the first: "
+            f"{recordings[name]}: {reason}"
+        )
 
 
 def keywords_by_name(model: SpeechCLIP, files: Sequence[str]) -> dict[str, list[SpokenWord]]:
@@ -102,6 +108,7 @@ def keywords_by_name(model: SpeechCLIP, files: Sequence[str]) -> dict[str, list[
 
     Raises:
         ValueError: If no recording can be used.
+        OSError: If the only recording cannot be read.
     """
     heard = heard_by_name(model, {file: file for file in files}, {})
     return {name: words for name, _, words in heard}

@@ -285,12 +285,13 @@ def test_what_is_missing_is_said_before_a_model_is_looked_for(
     ],
 )
 def test_what_cannot_be_read_is_named(
-    index: Path, pictures: Path, exported: Path, arguments, message: str
+    index: Path, pictures: Path, exported: Path, arguments, message: str, caplog
 ) -> None:
     files = {"INDEX": index, "BAD": pictures / "bad.jpg", "MODEL": exported}
     given = [str(files.get(argument, argument)) for argument in arguments]
     with pytest.raises(SystemExit, match=f"^speechclip: error: .*{message}"):
         main(given)
+    assert not re.search(message, caplog.text)  # it is said once
 
 
 def test_more_or_less_of_a_recording_is_embedded(
