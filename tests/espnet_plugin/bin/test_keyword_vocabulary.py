@@ -81,13 +81,13 @@ def test_sentences_and_words_with_counts_give_the_counts_of_captions(
 def test_a_general_list_is_written_and_used(
     tmp_path: Path, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shares = {"the": 0.05, "dog": 1.5e-4, "cat": 1e-4}
+    shares = {"the": 0.05, "dog": 4e-4, "cat": 1e-4}
     package = SimpleNamespace(get_frequency_dict=lambda language, wordlist: shares)
     monkeypatch.setitem(sys.modules, "wordfreq", package)
     words, out = tmp_path / "general.tsv", tmp_path / "tokens.tsv"
     main(["--general_words", str(words), "--output", str(out), "--clip_model", model])
-    assert words.read_text() == "dog\t150000000\ncat\t100000000\nthe\t1\n"
-    assert KeywordVocabulary.from_file(out).counts == (150_000_000, 100_000_000, 1)
+    assert words.read_text() == "dog\t20000\ncat\t10000\nthe\t1\n"
+    assert KeywordVocabulary.from_file(out).counts == (20_000, 10_000, 1)
 
 
 def test_errors_name_the_remedy(tmp_path: Path, model: str) -> None:

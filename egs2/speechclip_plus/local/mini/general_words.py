@@ -1,4 +1,4 @@
-"""Write how often general English has the words that a small CLIP reads, for --vocab_text.
+"""Write a list of the words that a small CLIP reads, counted in general English, for --vocab_text.
 
 A real CLIP reads every sub-word of its table; a small CLIP only its world's words. The counts come
 from wordfreq's list, which knows nothing of the corpus.
