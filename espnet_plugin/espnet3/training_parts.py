@@ -25,6 +25,7 @@ def unique_image_batches(
     batch_size: int,
     sort_window: int,
     language_batches: str,
+    num_iters_per_epoch: int | None = None,
     seed: int,
     num_workers: int,
     collate_fn: Callable[[Any], Any],
@@ -37,6 +38,7 @@ def unique_image_batches(
         batch_size: Number of utterances of a batch, summed over all ranks.
         sort_window: Number of batches that are drawn together and sorted by length.
         language_batches: How batches mix languages: ``mixed``, ``separate`` or ``parallel``.
+        num_iters_per_epoch: Number of batches of an epoch, by default all of the set.
         seed: Seed of the run.
         num_workers: Number of processes that read files.
         collate_fn: Function that makes a batch of items.
@@ -66,6 +68,7 @@ def unique_image_batches(
         dataset=dataset,
         batches=sampler,
         seed=seed,
+        num_iters_per_epoch=num_iters_per_epoch,
         shuffle=False,  # the sampler draws a new order each epoch
         num_workers=num_workers,
         collate_fn=collate_fn,

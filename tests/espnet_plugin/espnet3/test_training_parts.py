@@ -40,6 +40,16 @@ def test_batches_are_new_each_epoch_and_hold_no_picture_twice(tiny_corpus) -> No
     assert [ids for ids, _ in epochs[0]] != [ids for ids, _ in epochs[1]]
 
 
+def test_an_epoch_has_as_many_batches_as_told(tiny_corpus) -> None:
+    collate = CommonCollateFn(not_sequence=("image", "image_id"))
+    dataset = combined(Dataset(tiny_corpus.data))
+    for number in (1, 9):  # less and more than the set has
+        factory = unique_image_batches(
+            dataset, [], collate_fn=collate, num_iters_per_epoch=number, **OPTIONS
+        )
+        assert len(list(factory.build_iter(1))) == number
+
+
 def test_batches_of_parallel_languages(tiny_corpus, tmp_path) -> None:
     shutil.copytree(tiny_corpus.data, tmp_path / "data")
     names = sorted(tiny_corpus.utt2image)
