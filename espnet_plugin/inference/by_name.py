@@ -97,10 +97,8 @@ def heard_by_name(
             yield name, path, words
     if recordings and len(problems) == len(recordings):
         name, reason = next(iter(problems.items()))
-        raise ValueError(
-            f"none of {len(problems)} recordings can be used; the first: "
-            f"{recordings[name]}: {reason}"
-        )
+        first = f"{recordings[name]}: {reason}"
+        raise ValueError(f"none of {len(problems)} recordings can be used; the first: {first}")
 
 
 def keywords_by_name(model: SpeechCLIP, files: Sequence[str]) -> dict[str, list[SpokenWord]]:
