@@ -6,7 +6,7 @@ asks for the phones of a string. KS and SID split the recordings as the corpus d
 
 Example, after ``./run.sh --corpus digits``:
     python -m tests.front_end.digits_superb FSDD superb_digits
-    python -m s3prl_upstream.superb run superb_digits/data.yaml exp/superb_digits --steps 400 \
+    python -m s3prl_upstream.superb run superb_digits/data.yaml exp/superb_digits --steps 200 \
         --seed 0 --upstream speechclip_plus=MODEL --upstream hf_hubert_custom=HUBERT
 """
 
