@@ -13,7 +13,7 @@ from espnet_plugin.data.images import is_image
 from espnet_plugin.inference.speechclip import Branch, SpeechCLIP
 from espnet_plugin.inference.words import SpokenWord
 from espnet_plugin.utils.atomic import atomic_path
-from espnet_plugin.utils.progress import progress
+from espnet_plugin.utils.progress import counted, progress
 
 
 def embed_by_name(
@@ -98,7 +98,8 @@ def heard_by_name(
     if recordings and len(problems) == len(recordings):
         name, reason = next(iter(problems.items()))
         first = f"{recordings[name]}: {reason}"
-        raise ValueError(f"none of {len(problems)} recordings can be used; the first: {first}")
+        number = counted(len(problems), "recording")
+        raise ValueError(f"none of {number} can be used; the first: {first}")
 
 
 def keywords_by_name(model: SpeechCLIP, files: Sequence[str]) -> dict[str, list[SpokenWord]]:
