@@ -54,6 +54,7 @@ def test_a_part_pays_if_each_run_is_worse_without_it_and_the_mean_by_a_point() -
         ("cascaded → image R@1", "cascaded.speech_to_image.recall@1"),
         ("image → parallel R@10", "parallel.image_to_speech.recall@10"),
         ("both → image R@1", "fusion.speech_to_image.recall@1"),
+        ("keywords.languages.sw.precision", "keywords.languages.sw.precision"),
     ],
 )
 def test_recalls_are_named_by_the_branch(label: str, measure: str) -> None:

@@ -24,7 +24,7 @@ from local.sweep.runs import (
     read_runs,
 )
 from local.sweep.show_sweep import main, read_sweep
-from local.sweep.summary import system_place, write_sweep
+from local.sweep.summary import summarize, system_place, write_sweep
 
 from espnet_plugin.data.hard_negatives import HardNegative, write_hard_negatives
 from espnet_plugin.data.scp import write_scp
@@ -117,6 +117,17 @@ def test_page(runs_file, tmp_path):
     assert stored["comparisons"][0]["seeds"] == ["0", "1"]
     assert stored["counts"]["hybrid"]["keywords"] == [3.0, 0.0]
     assert stored["set"] == {"name": "test", "utterances": 12, "images": 6}
+
+
+def test_other_languages_are_kept_by_name(runs_file):
+    run = read_runs(runs_file)[0]
+    own = run.scores["keywords"].setdefault("languages", {})
+    own["sw"] = {"content_word_recall": 0.5, "reported": {"precision": None}}
+    run.scores["cascaded"]["speech_to_other_languages"] = {"recall@1": 0.25}
+    (values,) = summarize([run])["systems"]["hybrid"].values()
+    assert values["keywords.languages.sw.content_word_recall"] == 0.5
+    assert values["keywords.languages.sw.reported.precision"] is None
+    assert values["cascaded.speech_to_other_languages.recall@1"] == 0.25
 
 
 def test_siblings_are_one_unit(runs_file):

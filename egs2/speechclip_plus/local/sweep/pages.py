@@ -71,14 +71,17 @@ def wrap(text: str) -> str:
 
 
 def measure_of(label: str) -> str:
-    """Name that a measure has in sweep.json; ``cascaded → image R@1`` is a branch's recall."""
+    """Name that a measure has in sweep.json; ``cascaded → image R@1`` is a branch's recall.
+
+    A name in sweep.json, with its dots, stands for itself.
+    """
     if found := re.fullmatch(r"(\w+) → (\w+) R@(\d+)", label):
         query, answer, k = found.groups()
         branch, direction = (
             (answer, "image_to_speech") if query == "image" else (query, "speech_to_image")
         )
         return f"{'fusion' if branch == 'both' else branch}.{direction}.recall@{k}"
-    return NAMES[label]
+    return label if "." in label else NAMES[label]
 
 
 class Numbers:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from espnet_plugin.evaluation.scores.files import look_up, write_json
 
@@ -63,7 +64,8 @@ def summarize(runs: Sequence[Run]) -> dict:
 
     Returns:
         ``set``: its ``name``, ``utterances`` and ``images``.
-        ``systems.<system>.<seed>.<measure>``: values, and ``training_cpu_seconds``.
+        ``systems.<system>.<seed>.<measure>``: values, and ``training_cpu_seconds``. Where speech is
+        in other languages than English, ``<measure>`` also has those of each language.
         ``counts.<system>.<name>`` of ``keyword_counts`` and ``hard_negatives.<system>.<branch>,
         <kind>``: mean and standard deviation over the seeds.
         ``comparisons``: fields of ``Comparison`` and a ``title``.
@@ -113,7 +115,26 @@ def is_new(system: str) -> bool:
 
 def _values(run: Run) -> dict[str, float | None]:
     values = {name: run.value(measure) for name, measure in MEASURES.items()}
-    return {**values, TRAINING_CPU: look_up(run.scores, (TRAINING_CPU,))}
+    return {**values, **_foreign_values(run), TRAINING_CPU: look_up(run.scores, (TRAINING_CPU,))}
+
+
+def _foreign_values(run: Run) -> dict[str, float | None]:
+    """What scores.json has for the languages of a set, by the names of the keys with dots."""
+    if look_up(run.scores, ("keywords", "languages")) is None:
+        return {}
+    branches = ("parallel", "cascaded", "fusion")
+    paths = [("keywords", "languages"), ("keywords", "detection")]
+    paths += [(branch, "speech_to_other_languages") for branch in branches]
+    found = {".".join(path): look_up(run.scores, path) or {} for path in paths}
+    return {name: value for name, value in _flat(found) if not isinstance(value, (list, str))}
+
+
+def _flat(nested: Mapping) -> Iterator[tuple[str, Any]]:
+    for key, value in nested.items():
+        if isinstance(value, Mapping):
+            yield from ((f"{key}.{name}", leaf) for name, leaf in _flat(value))
+        else:
+            yield key, value
 
 
 def _told_apart(run: Run) -> dict[str, float]:
