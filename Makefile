@@ -1,7 +1,8 @@
 # make demo   from nothing to two trained and compared models on the generated mini corpus: the paper's hybrid+
 #             and our hybrid+ annealed
 # make demo3  the same under ESPnet3, into egs3/ (needs Python 3.12: PYTHON=python3.13 VENV=.venv-3.13)
-# make page   the page for trying hybrid+ annealed, on this computer; opens a browser where there is a display
+# make page   the page for trying a trained model with your voice, on this computer; it knows the ten digits. Opens a
+#             browser where there is a display
 # make test   the unit tests, on all processors
 # make lint   ruff, mypy (types of the model), vulture (unused code), shellcheck, tests/prose.py for the text, and the
 #             subjects of commits
@@ -20,7 +21,8 @@
 # VENV=directory            folder of the environment (default .venv)
 # TORCH=cpu                 PyTorch without CUDA in a new environment, from PyTorch's own package index;
 #                           also cu126, rocm6.4, ...; TORCH_INDEX=URL names another index that has it
-# ONLY=hybrid_plus          make demo trains only this model, make page shows it; also hybrid_plus_annealed
+# ONLY=hybrid_plus          make demo trains only this model, make page shows this model of the demonstration; also
+#                           hybrid_plus_annealed
 # ARGS="..."                more options: for pytest (make test), run.sh (make demo), the page (make page), the kills
 #                           (make faults: --help says which), the benchmarks (make bench), pip-audit (make audit)
 
@@ -62,13 +64,16 @@ demo3: $(stamp)
 		--publication_config conf/publication.yaml --stages $(STAGES3)
 	@echo "demo3: egs3/speechclip_plus/exp/mini_hybrid_plus/inference_mini/{report.html,RESULTS.md,scores.json}"
 
-page: experiment := exp/speechclip_mini_$(or $(ONLY),hybrid_plus_annealed)
-page: model := $(experiment)/$(notdir $(experiment))_valid.recall_mean_at_1.ave.zip
-page: index := exp/mini_pictures.index
+page: experiment := exp/speechclip_mini_$(ONLY)
+page: model := $(if $(ONLY),$(experiment)/$(notdir $(experiment))_valid.recall_mean_at_1.ave.zip,models/digits/model.zip)
+page: corpus := $(if $(ONLY),mini,digits)
+page: examples := $(if $(ONLY),data/mini_test,models/digits/examples)
+page: index := exp/$(corpus)_pictures.index
 page: $(stamp)
 	@cd $(RECIPE) && { test -e $(model) || { echo "page: $(model) is missing; run make demo first" >&2; exit 1; }; }
-	@cd $(RECIPE) && $(python) -m espnet_plugin.bin.speechclip index downloads/mini/images --model $(model) --index $(index) --force
-	@cd $(RECIPE) && $(python) -m espnet_plugin.bin.speechclip demo --index $(index) --data data/mini_test $(ARGS)
+	@cd $(RECIPE) && $(if $(ONLY),true,PYTHONPATH="$(CURDIR)" $(python) -m local.digits.strings)
+	@cd $(RECIPE) && $(python) -m espnet_plugin.bin.speechclip index downloads/$(corpus)/images --model $(model) --index $(index) --force
+	@cd $(RECIPE) && $(python) -m espnet_plugin.bin.speechclip demo --index $(index) --data $(examples) $(ARGS)
 
 test: $(stamp)
 	@echo "test: running the tests with $$($(python) --version)"

@@ -63,7 +63,7 @@ done
 
 # the tests and README, whose Python is run, without the packages: they use the wheel's
 mkdir "${work}/tests_only"
-git archive HEAD tests benchmarks pyproject.toml README.md | tar -x -C "${work}/tests_only"
+git archive HEAD tests benchmarks pyproject.toml README.md egs2/speechclip_plus/local egs2/speechclip_plus/models | tar -x -C "${work}/tests_only"
 
 "${python}" -m venv "${work}/venv"
 if [ -n "${packages_of}" ]; then

@@ -133,6 +133,6 @@ cat << EOT
 
 Next, in the project's root:
 $(if [ -e "${activate}" ]; then echo "    source $(shown "${activate}")"; fi)
-    make page${only:+ ONLY=${only}}    # speak to $(title_of "${systems[-1]}") in your browser
+    make page ONLY=${systems[-1]}    # $(title_of "${systems[-1]}") in your browser
     speechclip index ~/Pictures --model flickr8k-base-hybrid-plus --index images.index    # a released model, 0.9 GiB
 EOT

@@ -1,4 +1,7 @@
-"""Which strings of digits each set has, and how a picture of one is drawn."""
+"""Which strings of digits each set has, and how a picture of one is drawn.
+
+python -m local.digits.strings draws the pictures of corpus seed 0 into downloads/digits/images.
+"""
 
 from __future__ import annotations
 
@@ -107,3 +110,9 @@ def write_changed(path: Path, content: bytes) -> None:
     if not path.is_file() or path.read_bytes() != content:
         with atomic_path(path) as temporary:
             temporary.write_bytes(content)
+
+
+if __name__ == "__main__":
+    target = Path("downloads/digits")
+    (target / "images").mkdir(parents=True, exist_ok=True)
+    draw_pictures(draw_strings(0), target, seed=0)
