@@ -7,7 +7,6 @@ import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from espnet_plugin.evaluation.scores.files import look_up, write_json
 
@@ -123,13 +122,12 @@ def _foreign_values(run: Run) -> dict[str, float | None]:
     if look_up(run.scores, ("keywords", "languages")) is None:
         return {}
     branches = ("parallel", "cascaded", "fusion")
-    paths = [("keywords", "languages"), ("keywords", "detection")]
+    paths = [("languages",), ("keywords", "languages"), ("keywords", "detection")]
     paths += [(branch, "speech_to_other_languages") for branch in branches]
-    found = {".".join(path): look_up(run.scores, path) or {} for path in paths}
-    return {name: value for name, value in _flat(found) if not isinstance(value, (list, str))}
+    return dict(_flat({".".join(path): look_up(run.scores, path) or {} for path in paths}))
 
 
-def _flat(nested: Mapping) -> Iterator[tuple[str, Any]]:
+def _flat(nested: Mapping) -> Iterator[tuple[str, float | None]]:
     for key, value in nested.items():
         if isinstance(value, Mapping):
             yield from ((f"{key}.{name}", leaf) for name, leaf in _flat(value))
