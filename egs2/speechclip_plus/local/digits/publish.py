@@ -24,6 +24,7 @@ SUBWORDS = "token_embedding.weight"  # in open_clip's form of a text tower
 
 def smaller_weights(content: bytes) -> bytes:
     """Weights of a safetensors file in half precision, without embeddings that name no digit."""
+    import torch
     from safetensors.torch import load, save
 
     weights = load(content)
@@ -31,10 +32,8 @@ def smaller_weights(content: bytes) -> bytes:
         tokenizer = clip_tokenizer()
         read = [tokenizer.sot_token_id, tokenizer.eot_token_id]
         read += [token for word in WORDS for token in tokenizer.encode(word)]
-        table = weights[SUBWORDS]
-        weights[SUBWORDS] = table.new_zeros(table.shape).index_copy(
-            0, table.new_tensor(read).long(), table[read]
-        )
+        table, weights[SUBWORDS] = weights[SUBWORDS], torch.zeros_like(weights[SUBWORDS])
+        weights[SUBWORDS][read] = table[read]
     halved = {
         name: value.half() if value.is_floating_point() else value
         for name, value in weights.items()
