@@ -13,7 +13,10 @@ import argparse
 import zipfile
 from pathlib import Path
 
-from espnet_plugin.evaluation.token_texts import clip_tokenizer
+import torch
+from local.mini.teacher_text import ReducedTokenizer
+from safetensors.torch import load, save
+
 from espnet_plugin.utils.atomic import atomic_path
 from espnet_plugin.utils.command import command_errors
 
@@ -24,14 +27,9 @@ SUBWORDS = "token_embedding.weight"  # in open_clip's form of a text tower
 
 def smaller_weights(content: bytes) -> bytes:
     """Weights of a safetensors file in half precision, without embeddings that name no digit."""
-    import torch
-    from safetensors.torch import load, save
-
     weights = load(content)
     if SUBWORDS in weights:
-        tokenizer = clip_tokenizer()
-        read = [tokenizer.sot_token_id, tokenizer.eot_token_id]
-        read += [token for word in WORDS for token in tokenizer.encode(word)]
+        read = ReducedTokenizer(WORDS).full_ids
         table, weights[SUBWORDS] = weights[SUBWORDS], torch.zeros_like(weights[SUBWORDS])
         weights[SUBWORDS][read] = table[read]
     halved = {
