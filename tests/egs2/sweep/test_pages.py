@@ -31,7 +31,6 @@ def test_numbers_of_sentences() -> None:
     assert NUMBERS.spread("sweep/base", RECALL) == "85.0 ± 7.1"  # 5 times the root of two
     assert NUMBERS.cpu_ratio("sweep/new", "sweep/base") == "2.50"
     assert NUMBERS.count("sweep/new", "keywords", digits=2) == "4.25"
-    assert NUMBERS.trainings("sweep/new") == "3" and NUMBERS.trainings("sweep/new/1") == "2"
     assert NUMBERS.told_apart("sweep/new", "cascaded", "thing") == "60.1"
 
 

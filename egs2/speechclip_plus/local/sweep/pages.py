@@ -97,7 +97,7 @@ class Numbers:
     def functions(self) -> dict[str, Callable[..., str]]:
         """Functions that templates may call, by name."""
         functions: tuple[Callable[..., str], ...] = (self.mean, self.spread, self.table)
-        functions += (self.parts_table, self.cpu_ratio, self.count, self.told_apart, self.trainings)
+        functions += (self.parts_table, self.cpu_ratio, self.count, self.told_apart)
         return {function.__name__: function for function in functions}
 
     def mean(self, source: str, label: str) -> str:
@@ -167,10 +167,6 @@ class Numbers:
         """Share of captions nearer to their image than to one that differs in this, in %."""
         sweep, system = source.split("/")
         return f"{100 * self._sweeps[sweep]['hard_negatives'][system][f'{branch}, {kind}'][0]:.1f}"
-
-    def trainings(self, source: str) -> str:
-        """Number of a source's runs."""
-        return str(len(self._runs(source)))
 
     def _runs(self, source: str) -> dict[str, Mapping]:
         """Measures of each run, by its seed."""
