@@ -14,10 +14,9 @@ custom_root=
 local_data_opts=
 
 help_message=$(cat << 'EOF'
-Usage: ./run.sh [--corpus mini|mini_hard|mini_words|mini_babel|digits|flickr8k|spokencoco|vaani|afri_mcqa|custom] [--seed N] [options of speechclip.sh]
+Usage: ./run.sh [--corpus mini|mini_words|mini_babel|digits|flickr8k|spokencoco|vaani|afri_mcqa|custom] [--seed N] [options of speechclip.sh]
 
   --corpus mini        generated here, needs no network and no GPU; about ten minutes (default)
-  --corpus mini_hard   the same, harder, in folders of its own; about twice as long
   --corpus mini_words  the same with 2,000 words, common and rare; about an hour
   --corpus mini_babel  mini's images described in English, Spanish and Swahili
   --corpus digits      recordings of people who say digits, handwritten digits; fetched by --download true
@@ -63,7 +62,7 @@ while [ $# -gt 0 ]; do
 done
 
 case "${corpus}" in
-    mini|mini_hard|mini_words|mini_babel|digits)
+    mini|mini_words|mini_babel|digits)
         settings=(
             --speechclip_config conf/tuning/mini_hybrid_plus.yaml
             --speech_upstream "downloads/${corpus}/hubert"
@@ -125,7 +124,7 @@ case "${corpus}" in
             settings+=(--vocab_from clip)
         fi;;
     *)
-        echo "run.sh: error: --corpus ${corpus} is unknown; choose mini, mini_hard, mini_words, mini_babel, digits, flickr8k, spokencoco, vaani, afri_mcqa or custom" >&2
+        echo "run.sh: error: --corpus ${corpus} is unknown; choose mini, mini_words, mini_babel, digits, flickr8k, spokencoco, vaani, afri_mcqa or custom" >&2
         exit 2;;
 esac
 

@@ -2,8 +2,7 @@
 
 A directory holds files with one line per utterance (``wav.scp``, ``text``, ``utt2spk``,
 ``utt2image``, ...), ``image.scp`` with one line per image, and ``spk2utt``. Optional files are
-``words.ctm`` and ``meanings.ctm`` with one line per word, and ``hard_negatives.tsv`` with one line
-per pair of images.
+``words.ctm`` and ``meanings.ctm`` with one line per word.
 """
 
 from __future__ import annotations
@@ -35,8 +34,8 @@ PER_UTTERANCE = (
     "speech_states.scp",
 )
 ALIGNMENTS = (WORDS_CTM, MEANINGS_CTM)
-TABLES = (*PER_UTTERANCE, *ALIGNMENTS, "image.scp", "spk2utt", "hard_negatives.tsv")
-WHOLE = ("feats_type", "audio_format", "hard_negatives.tsv")
+TABLES = (*PER_UTTERANCE, *ALIGNMENTS, "image.scp", "spk2utt")
+WHOLE = ("feats_type", "audio_format")
 
 
 def _present(directory: Path, names: Sequence[str]) -> list[Path]:

@@ -8,14 +8,12 @@ absent when the model has no such branch. ``keywords.jsonl`` holds the cascaded 
 speech recogniser's output was embedded, as a baseline. ``frame_seconds.txt`` holds the time from
 one frame of the speech encoder to the next, ``layer_weights.npy`` the softmax weights of its
 layers. ``subwords.npy`` (sub-words, dim) has CLIP's embedding of each text that is one of the
-keywords' sub-words, in the order of ``subwords.txt``. ``hard_negatives.tsv`` is a copy of the data
-directory's. ``set_outputs.py`` writes all this, ``utterances.txt`` last: a directory that has it is
-complete.
+keywords' sub-words, in the order of ``subwords.txt``. ``set_outputs.py`` writes all this,
+``utterances.txt`` last: a directory that has it is complete.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +21,6 @@ from typing import Any
 
 import numpy as np
 
-from espnet_plugin.data.hard_negatives import HardNegative, families, hard_negatives_of
 from espnet_plugin.data.keyword_file import UtteranceKeywords, read_keywords
 from espnet_plugin.data.scp import read_scp
 
@@ -96,20 +93,6 @@ class InferenceSet:
         ids = [int(token_id) for token_id in read_scp(self.directory / SUBWORDS)]
         rows = read_embeddings(path, len(ids), SUBWORDS)
         return dict(zip(ids, rows, strict=True))
-
-    @cached_property
-    def hard_negatives(self) -> list[HardNegative]:
-        """Pairs of images that differ in one thing; empty if there is no list."""
-        return hard_negatives_of(self.directory)
-
-    @cached_property
-    def _families(self) -> dict[str, str]:
-        return families(self.hard_negatives)
-
-    def units(self, images: Iterable[str]) -> np.ndarray:
-        """The unit of resampling of each image: hard negatives join images to one unit, because
-        they are not independent draws."""
-        return np.array([self._families.get(image, image) for image in images])
 
 
 def read_inference_set(directory: str | Path) -> InferenceSet:

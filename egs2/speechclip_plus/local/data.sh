@@ -16,18 +16,18 @@ max_bad=0.1           # share of the recordings that may be missing or broken
 allow_outside=false   # the lists may name files outside the corpus's folders
 languages=            # vaani, afri_mcqa: those to take, separated by commas; empty: all
 test_only=false       # vaani, afri_mcqa: all recordings are for testing, see ./evaluate.sh
-difficulty=           # mini: default, hard, words or babel; empty: as the corpus is named
+difficulty=           # mini: default, words or babel; empty: as the corpus is named
 mini_root=            # empty: downloads/<corpus>
 digits_opts=${DIGITS_OPTS:-}  # options of local/digits/teachers.py, e.g. "--clip_steps 100"
 mini_opts=${MINI_OPTS:-}  # options of local/mini/prepare.py, e.g. "--teacher_steps 100"
 
 help_message=$(cat << 'EOF'
-Usage: local/data.sh [--corpus mini|mini_hard|mini_words|mini_babel|digits|flickr8k|spokencoco|vaani|afri_mcqa|custom] [--data_dir data] [--seed 0]
+Usage: local/data.sh [--corpus mini|mini_words|mini_babel|digits|flickr8k|spokencoco|vaani|afri_mcqa|custom] [--data_dir data] [--seed 0]
                      [--nj 2] [--python python3]
                      [--download false] [--download_dir downloads] [--custom_root DIR] [--max_bad 0.1]
                      [--allow_outside false] [--languages Hindi,Tamil] [--test_only false]
                      [--digits_opts "options of local.digits.teachers"]
-                     [--difficulty default|hard|words|babel] [--mini_root downloads/mini] [--mini_opts "options of local.mini.prepare"]
+                     [--difficulty default|words|babel] [--mini_root downloads/mini] [--mini_opts "options of local.mini.prepare"]
 
 Makes <data_dir>/<corpus>_train, _dev and _test. Where the corpora lie, db.sh says: FLICKR8K,
 FSDD, SPOKENCOCO, MSCOCO, VAANI, AFRI_MCQA; environment variables of the same names win.
@@ -41,8 +41,8 @@ checks=(--data_dir "${data_dir}" --nj "${nj}" --max_bad "${max_bad}")
 if "${allow_outside}"; then checks+=(--allow_outside); fi
 
 case "${corpus}" in
-    mini|mini_hard|mini_words|mini_babel)
-        # mini_hard is hard, mini_words is words, mini_babel is babel, mini the default
+    mini|mini_words|mini_babel)
+        # mini_words is words, mini_babel is babel, mini the default
         if [[ "${corpus}" = mini_* ]]; then difficulty=${difficulty:-${corpus#mini_}}; fi
         # shellcheck disable=SC2086
         ${python} -m local.mini.prepare --difficulty "${difficulty:-default}" --name "${corpus}" \
@@ -84,6 +84,6 @@ case "${corpus}" in
         ${python} -m local.custom.prepare \
             --root "${custom_root}" "${checks[@]}";;
     *)
-        echo "local/data.sh: error: --corpus ${corpus} is unknown; choose mini, mini_hard, mini_words, mini_babel, digits, flickr8k, spokencoco, vaani, afri_mcqa or custom" >&2
+        echo "local/data.sh: error: --corpus ${corpus} is unknown; choose mini, mini_words, mini_babel, digits, flickr8k, spokencoco, vaani, afri_mcqa or custom" >&2
         exit 2;;
 esac

@@ -12,7 +12,7 @@ ablations=none         # none, all of these architectures, or lines of conf/abla
 seeds="0 1 2 3 4"      # of the trainings
 corpus_seeds=0         # generated corpora only: corpora and teachers to make; all seeds are trained on each
 evaluate_on="test"     # the set <corpus>_<this>; dev to choose something; digits also has strangers and five
-config_prefix=         # empty: conf/tuning/mini_ for mini and mini_hard, <corpus>_ for mini_words, mini_babel and digits, else <corpus>_base_
+config_prefix=         # empty: conf/tuning/mini_ for mini, <corpus>_ for mini_words, mini_babel and digits, else <corpus>_base_
 tag=                   # names the experiments of a sweep whose --run_args name other data, e.g. one language
 output_dir=            # empty: exp/sweep_<corpus>, with what differs from a plain sweep
 jobs=1                 # runs at the same time, on one corpus; --run_args "--num_threads 1" gives each its share of the processors
@@ -51,7 +51,7 @@ if [ "${corpus_seeds}" != 0 ]; then suffix+=_corpus${corpus_seeds// /_}; fi
 if [ "${evaluate_on}" != test ]; then suffix+=_${evaluate_on}; fi
 output_dir=${output_dir:-exp/sweep_${corpus}${suffix}}
 if [ -z "${config_prefix}" ]; then
-    case "${corpus}" in mini|mini_hard) config_prefix=conf/tuning/mini_;; mini_words|mini_babel|digits) config_prefix=conf/tuning/${corpus}_;; *) config_prefix=conf/tuning/${corpus}_base_;; esac
+    case "${corpus}" in mini) config_prefix=conf/tuning/mini_;; mini_words|mini_babel|digits) config_prefix=conf/tuning/${corpus}_;; *) config_prefix=conf/tuning/${corpus}_base_;; esac
 fi
 
 # The entry of a column of conf/ablations.tsv: ablation <name> <column>

@@ -7,7 +7,6 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from espnet_plugin.evaluation.hard_negatives import CHANCE
 from espnet_plugin.evaluation.scores.files import look_up
 
 SYSTEMS = {
@@ -283,18 +282,6 @@ def warnings_of(scores: Mapping) -> list[str]:
                 "Look at the learning curve, and whether recordings and images belong together."
             )
     return found
-
-
-def hard_negative_table(hard_negatives: Mapping) -> Table:
-    """Shares of hard negatives that each system tells apart, in %, by what differs."""
-    kinds = sorted({kind for found in hard_negatives.values() for kind in found})
-    rows = [(SYSTEMS["chance"], *(_percent(CHANCE) for _ in kinds))]
-    for system, name in SYSTEMS.items():
-        if system in hard_negatives:
-            found = [hard_negatives[system][kind] for kind in kinds]
-            cells = (_percent(score["accuracy"], score.get("interval")) for score in found)
-            rows.append((name, *cells))
-    return Table(("images that differ only in", *kinds), tuple(rows))
 
 
 def _cell(scores: Mapping, system: str, direction: str, measure: str) -> str:

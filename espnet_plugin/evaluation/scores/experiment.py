@@ -6,7 +6,6 @@ import importlib.metadata
 import json
 import logging
 import platform
-import shutil
 import subprocess
 from collections.abc import Collection, Mapping
 from datetime import date
@@ -14,16 +13,12 @@ from pathlib import Path
 
 import yaml
 
-from espnet_plugin.data.hard_negatives import HARD_NEGATIVES
 from espnet_plugin.data.inference_set import InferenceSet, read_inference_set
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.data.spoken import read_spoken
 from espnet_plugin.evaluation.scores.files import look_up, write_json
 from espnet_plugin.evaluation.scores.keyword_scores import score_keywords_directory
-from espnet_plugin.evaluation.scores.retrieval import (
-    hard_negative_scores,
-    score_retrieval_directory,
-)
+from espnet_plugin.evaluation.scores.retrieval import score_retrieval_directory
 from espnet_plugin.evaluation.training_log import read_epochs, training_cpu_seconds
 from espnet_plugin.utils.architectures import architecture_name
 
@@ -53,8 +48,6 @@ def score_experiment(
     Returns:
         The content of ``scores.json``.
     """
-    if data_dir and (data_dir / HARD_NEGATIVES).exists():
-        shutil.copyfile(data_dir / HARD_NEGATIVES, directory / HARD_NEGATIVES)
     data = read_inference_set(directory)
     dev = inference_dir / dev_set if dev_set else None
     retrieval = score_retrieval_directory(directory, dev_directory=dev, data_dir=data_dir)
@@ -66,10 +59,6 @@ def score_experiment(
         "seed": config.get("seed"),
         **retrieval,
     }
-
-    weight = choices(retrieval).get("fusion_weight")
-    if data.hard_negatives:
-        scores["hard_negatives"] = hard_negative_scores(data, fusion_weight=weight)
     if data.captioned_keywords:
         _add_keyword_scores(scores, data, dev, data_dir)
     spent = training_cpu_seconds(read_epochs(experiment))

@@ -64,21 +64,21 @@ def score_keywords_directory(
     utterances = data.captioned_keywords
     if not utterances:
         raise ValueError(f"{directory / KEYWORDS}: no keywords with captions; infer with --text")
-    unit_of = dict(zip(data.utterances, data.units(data.image_of).tolist(), strict=True))
-    if unknown := [u.utterance for u in utterances if u.utterance not in unit_of]:
+    image_of = dict(zip(data.utterances, data.image_of, strict=True))
+    if unknown := [u.utterance for u in utterances if u.utterance not in image_of]:
         raise ValueError(
             f"{directory / UTT2IMAGE}: utterances of keywords.jsonl without an image: "
             f"{len(unknown)}, the first is {unknown[0]}"
         )
     texts = clip_tokenizer().decoder
-    scores = keyword_scores(utterances, texts, image_of=unit_of, spoken=spoken)
+    scores = keyword_scores(utterances, texts, image_of=image_of, spoken=spoken)
     least = -1.0
     if chosen_on:
         least = best_min_score(chosen_on, texts)
         above = keyword_values(keywords_above(least, utterances), texts)
         scores["reported"] = {"min_score": least, **_means(above)}
     scores["detection"] = detection_scores(data, texts, spoken, min_score=least)
-    if foreign := spoken.foreign(unit_of):
+    if foreign := spoken.foreign(image_of):
         scores["translated"] = len(foreign)
         scores["languages"] = language_scores(utterances, texts, spoken, min_score=least)
     (directory / BOUNDARY_SCORES).unlink(missing_ok=True)

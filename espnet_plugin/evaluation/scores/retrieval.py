@@ -18,7 +18,6 @@ from espnet_plugin.data.inference_set import (
 from espnet_plugin.data.scp import read_scp
 from espnet_plugin.evaluation.chance import chance_scores
 from espnet_plugin.evaluation.fusion import choose_weight, fuse
-from espnet_plugin.evaluation.hard_negatives import score_hard_negatives
 from espnet_plugin.evaluation.retrieval import (
     RECALL_AT,
     RetrievalRanks,
@@ -162,28 +161,6 @@ def language_scores(
     return scores
 
 
-def hard_negative_scores(data: InferenceSet, *, fusion_weight: float | None = None) -> dict:
-    """Shares of hard negatives that each system tells apart, ``<system>.<kind>``.
-
-    Args:
-        data: Embeddings of a set with hard negatives.
-        fusion_weight: Weight of the parallel branch in the fusion; None leaves the fusion out.
-    """
-    systems = speech_embeddings(data, fusion_weight)
-    if data.text is not None:
-        systems["teacher"] = data.text
-    return {
-        system: score_hard_negatives(
-            queries,
-            data.image,
-            image_of=data.image_of,
-            images=data.images,
-            pairs=data.hard_negatives,
-        )
-        for system, queries in systems.items()
-    }
-
-
 def retrieval_scores(data: InferenceSet, ranks: Ranks) -> dict:
     """Turns ranks into scores, intervals and chance.
 
@@ -209,15 +186,14 @@ def retrieval_scores(data: InferenceSet, ranks: Ranks) -> dict:
             for group, across in ACROSS.values():
                 if direction == across:
                     scores[f"without_other_{group}"] = len(data.utterances) - len(outcome.ids)
-            units = data.units(outcome.ids)
-            intervals.setdefault(system, {})[direction] = _intervals(outcome, units)
+            intervals.setdefault(system, {})[direction] = _intervals(outcome)
     return {**scores, "chance": chance, "intervals": intervals}
 
 
-def _intervals(ranks: RetrievalRanks, units: np.ndarray) -> dict[str, Interval]:
+def _intervals(ranks: RetrievalRanks) -> dict[str, Interval]:
     values = {f"recall@{k}": ranks.rank <= k for k in RECALL_AT}
     values["mean_reciprocal_rank"] = 1.0 / ranks.rank
     table = np.stack(list(values.values()), axis=1)  # (queries, measures)
-    found = bootstrap_means(table, units)
-    median = bootstrap_median(ranks.rank, units)
+    found = bootstrap_means(table, ranks.ids)
+    median = bootstrap_median(ranks.rank, ranks.ids)
     return {**dict(zip(values, found, strict=True)), "median_rank": median}

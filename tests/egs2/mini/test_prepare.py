@@ -127,7 +127,7 @@ def test_every_part_of_the_corpus_draws_from_a_stream_of_its_own(tiny_config, mo
 
     monkeypatch.setattr("local.mini.corpus.random_stream", record)
     draw_corpus(tiny_config)
-    assert len(set(names)) == len(names) == 11
+    assert len(set(names)) == len(names) == 8
     draws = {tuple(random_stream(seed, n).integers(100, size=20)) for n in names for seed in (0, 1)}
     assert len(draws) == 2 * len(names)
 

@@ -1,13 +1,10 @@
 from __future__ import annotations
 
-import dataclasses
 import importlib.util
 
-import numpy as np
 import open_clip
 import pytest
 import torch
-from local.mini.config import DIFFICULTIES
 from local.mini.teacher import (
     SceneSampler,
     model_config,
@@ -15,6 +12,7 @@ from local.mini.teacher import (
     train_teacher,
 )
 from local.mini.teacher_text import ReducedTokenizer
+from local.mini.world import read_world
 
 from espnet_plugin.teachers.clip_text import CausalTextTower
 
@@ -57,9 +55,8 @@ def test_batches_hold_right_texts_and_as_many_wrong_ones(tiny_config):
     assert len(batch.texts) == 16  # each picture's text and a wrong one
 
 
-@pytest.mark.parametrize("difficulty", ["default", "hard"])
-def test_every_word_of_the_small_worlds_is_one_sub_word(difficulty):
-    words = DIFFICULTIES[difficulty].world.words
+def test_every_word_of_the_small_world_is_one_sub_word():
+    words = read_world("default").words
     assert len(ReducedTokenizer(words).full_ids) == len(words) + 2
 
 
@@ -70,22 +67,3 @@ def test_words_of_several_sub_words_share_rows():
     assert [len(ids) for ids in pieces] == [1, 2, 2] and pieces[1][0] == pieces[2][0]
     assert tokenizer.full_ids[:-2] == [*pieces[0], *pieces[1], pieces[2][1]]
     assert tokenizer.encode([["computer", "computers"], ["red"]]) == [[2, 3, 2, 4], [1]]
-
-
-def test_batches_hold_siblings_where_the_corpus_does(tiny_config, monkeypatch):
-    hard = dataclasses.replace(
-        DIFFICULTIES["hard"], corpus=tiny_config.corpus, teacher=tiny_config.teacher
-    )
-    painted = []
-    sampler = SceneSampler(hard)
-    monkeypatch.setattr(
-        sampler._painter,
-        "paint",
-        lambda scene, rng: painted.append(scene) or np.zeros((32, 32, 3), np.uint8),
-    )
-    sampler.draw()
-    assert len(painted) == 8
-    assert all(
-        one != other and one.place == other.place
-        for one, other in zip(painted[::2], painted[1::2], strict=True)
-    )

@@ -244,7 +244,7 @@ def test_sweep_of_ablations_and_corpora(sweep: Path) -> None:
 
 def test_all_ablations_are_those_of_the_architectures(sweep: Path) -> None:
     options = ["--architectures", "hybrid", "--seeds", "0", "--ablations", "all"]
-    shown = run(sweep, "scripts/sweep.sh", *options, "--dry_run", "true", "--corpus", "mini_hard")
+    shown = run(sweep, "scripts/sweep.sh", *options, "--dry_run", "true", "--corpus", "mini")
     names = [line.split(",")[0] for line in shown.stdout.splitlines()[:-1]]
     assert names == [
         "to run: hybrid", "to run: hybrid.queries_4", "to run: hybrid.queries_16",

@@ -26,7 +26,6 @@ from local.sweep.runs import (
 from local.sweep.show_sweep import main, read_sweep
 from local.sweep.summary import summarize, system_place, write_sweep
 
-from espnet_plugin.data.hard_negatives import HardNegative, write_hard_negatives
 from espnet_plugin.data.scp import write_scp
 from espnet_plugin.evaluation.report.write import write_results
 from tests.espnet_plugin.evaluation.conftest import write_set
@@ -128,14 +127,6 @@ def test_other_languages_are_kept_by_name(runs_file):
     assert values["keywords.languages.sw.content_word_recall"] == 0.5
     assert values["keywords.languages.sw.reported.precision"] is None
     assert values["cascaded.speech_to_other_languages.recall@1"] == 0.25
-
-
-def test_siblings_are_one_unit(runs_file):
-    run = read_runs(runs_file)[0]
-    pictures = list(run.data.images)
-    pairs = [HardNegative(pictures[0], pictures[1], "size")]
-    write_hard_negatives(run.directory / "hard_negatives.tsv", pairs)
-    assert len(set(run.units)) == len(pictures) - 1
 
 
 def test_the_fusion_is_compared_where_dev_gave_its_weight(runs_file):

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import logging
 import multiprocessing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -18,20 +18,14 @@ from local.shared.spoken_captions import SPLITS
 from PIL import Image
 
 from espnet_plugin.data.alignments import MEANINGS_CTM, WORDS_CTM, ctm_text
-from espnet_plugin.data.hard_negatives import (
-    HARD_NEGATIVES,
-    HardNegative,
-    write_hard_negatives,
-)
 from espnet_plugin.utils.atomic import atomic_path, write_text
 from espnet_plugin.utils.disk import require_space
 from espnet_plugin.utils.progress import progress
 
-from .acoustics import draw_room
 from .config import MiniConfig, random_stream
 from .images import Painter
 from .languages import english_of, tell
-from .scenes import Scene, draw_caption, draw_splits, say_twice, says_twice, sibling_kinds
+from .scenes import Scene, draw_caption, draw_splits, say_twice, says_twice
 from .speech import VoicedCaption, speak_block
 
 TWINS = ("repeats", "plain")  # sets of test images, see _draw_twins
@@ -64,7 +58,6 @@ def draw_corpus(
     for split in SPLITS:
         words = random_stream(config.seed, f"{split} captions")
         speech = random_stream(config.seed, f"{split} speech")
-        rooms = random_stream(config.seed, f"{split} rooms")
         scenes[split] = {f"{split}_{n:05d}": scene for n, scene in enumerate(drawn[split])}
         others = {name: random_stream(config.seed, f"{split} {name}") for name in world.languages}
         captions[split] = []
@@ -75,7 +68,7 @@ def draw_corpus(
                 if told.language in world.languages:
                     voices = [f"{told.language}+{voice.partition('+')[2]}" for voice in voices]
                 name = "_".join(filter(None, (image_id, told.language, str(n % world.captions))))
-                speak = _draw_speaker(config, speech, rooms, voices)
+                speak = _draw_speaker(config, speech, voices)
                 said = speak(name, image_id, told.text, language=told.language)
                 captions[split].append(dataclasses.replace(said, english=told.english))
     if world.repeated:
@@ -95,7 +88,7 @@ def _draw_twins(config: MiniConfig, scenes: dict[str, Scene]) -> dict[str, list[
     for image_id, scene in scenes.items():
         plain = draw_caption(rng, plain_world, scene, complete=True)
         repeated = say_twice(rng, plain_world, scene, plain)
-        spoken = _draw_speaker(config, rng, rng, voices)
+        spoken = _draw_speaker(config, rng, voices)
         if says_twice(config.world, repeated) and not says_twice(config.world, plain):
             for name, text in zip(TWINS, (repeated, plain), strict=True):
                 twins[name].append(spoken(f"{image_id}_{name}", image_id, text))
@@ -103,17 +96,16 @@ def _draw_twins(config: MiniConfig, scenes: dict[str, Scene]) -> dict[str, list[
 
 
 def _draw_speaker(
-    config: MiniConfig, speech: np.random.Generator, rooms: np.random.Generator, voices: list[str]
+    config: MiniConfig, speech: np.random.Generator, voices: list[str]
 ) -> Callable[[str, str, str], VoicedCaption]:
-    """Draw who speaks, how and where; returns what makes a spoken caption of ids and text."""
-    corpus, acoustics = config.corpus, config.world.acoustics
+    """Draw who speaks and how; returns what makes a spoken caption of ids and text."""
+    corpus = config.corpus
     return partial(
         VoicedCaption,
         voice=voices[speech.integers(len(voices))],
         words_per_minute=int(speech.integers(*corpus.words_per_minute, endpoint=True)),
         pitch=int(speech.integers(*corpus.pitch, endpoint=True)),
         pitch_range=int(speech.integers(*corpus.pitch_range, endpoint=True)),
-        room=draw_room(rooms, acoustics) if acoustics else None,
     )
 
 
@@ -174,16 +166,6 @@ def speak_corpus(
     return words
 
 
-def hard_negatives(config: MiniConfig, split: str, images: Sequence[str]) -> list[HardNegative]:
-    """Return pairs of images of a split that differ in one thing, in both directions."""
-    pairs = []
-    members = iter(images)
-    for number, base in enumerate(members):
-        for kind, sibling in zip(sibling_kinds(config.world, split, number), members, strict=False):
-            pairs += [HardNegative(base, sibling, kind), HardNegative(sibling, base, kind)]
-    return pairs
-
-
 def write_lists(
     config: MiniConfig,
     scenes: dict[str, dict[str, Scene]],
@@ -220,8 +202,6 @@ def write_lists(
         ids = sorted(caption.utterance_id for caption in members)
         for file, spans in alignments.items():
             write_text(directory / file, ctm_text(ids, spans))
-        negatives = hard_negatives(config, part, list(scenes.get(part, ())))
-        write_hard_negatives(directory / HARD_NEGATIVES, negatives)
 
 
 def meanings(

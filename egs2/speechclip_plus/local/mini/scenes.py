@@ -14,7 +14,6 @@ from .world import World
 T = TypeVar("T")
 CAPTIONS_PER_IMAGE = 5
 NUMBERS = ("", "two", "three", "four")  # one is not said
-SIBLINGS = ("relation", "size", "colour", "thing")
 MOST_DRAWS = 100_000  # of one scene
 
 
@@ -65,8 +64,6 @@ def draw_scene(
         sizes = world.size_orders[rng.integers(len(world.size_orders))]
         things = [_draw_details(rng, world, thing) for thing in map(Thing, painted, names, sizes)]
         scene = Scene(place, layout, tuple(things))
-        if world.distinct_colours and len(set(painted)) < count:
-            continue
         if scene.key not in exclude:
             return scene
     raise ValueError(
@@ -74,33 +71,6 @@ def draw_scene(
         "and test. Lower --corpus_dev_images and --corpus_test_images, or raise "
         "--corpus_two_objects"
     )
-
-
-def draw_family(
-    rng: np.random.Generator,
-    world: World,
-    kinds: Sequence[str],
-    *,
-    two_objects: float,
-    exclude: frozenset = frozenset(),
-) -> list[Scene]:
-    """Draw a scene and, for each of ``kinds``, a sibling that differs from it in that alone.
-
-    A scene with siblings has two things.
-    """
-    if kinds:
-        two_objects = 1.0
-    while True:
-        scene = draw_scene(rng, world, two_objects=two_objects, exclude=exclude)
-        family = [scene, *(_sibling(rng, world, scene, kind) for kind in kinds)]
-        if not any(member.key in exclude for member in family):
-            return family
-
-
-def sibling_kinds(world: World, split: str, family: int) -> tuple[str, ...]:
-    """Kinds of the siblings in a split's n-th family; where there are few, families take turns."""
-    count = world.siblings.get(split, 0)
-    return tuple(SIBLINGS[(family + n) % len(SIBLINGS)] for n in range(count))
 
 
 def draw_splits(
@@ -115,23 +85,19 @@ def draw_splits(
         two_objects: Probability of a second thing in a scene.
 
     Returns:
-        The scenes of each split, family after family.
+        The scenes of each split.
     """
     splits: dict[str, list[Scene]] = {}
     held_out: set[frozenset] = set()
     for split in ("test", "dev", "train"):
         splits[split] = []
         exclude = frozenset(held_out)
-        for number in range(sizes[split]):
-            if len(splits[split]) >= sizes[split]:
-                break
-            kinds = sibling_kinds(world, split, number)
-            family = draw_family(rng, world, kinds, two_objects=two_objects, exclude=exclude)
-            splits[split] += family
+        for _ in range(sizes[split]):
+            scene = draw_scene(rng, world, two_objects=two_objects, exclude=exclude)
+            splits[split].append(scene)
             if split != "train":
-                held_out.update(scene.key for scene in family)
+                held_out.add(scene.key)
                 exclude = frozenset(held_out)
-        del splits[split][sizes[split] :]
     return splits
 
 
@@ -257,20 +223,6 @@ def _say(rng: np.random.Generator, world: World, thing: Thing, attributes: bool)
 
 def _noun(world: World, thing: Thing) -> str:
     return world.plurals[thing.name] if thing.count > 1 else thing.name
-
-
-def _sibling(rng: np.random.Generator, world: World, scene: Scene, kind: str) -> Scene:
-    first, second = scene.things
-    if kind == "relation":
-        things = (second, first)
-    elif kind == "size":
-        things = (replace(first, size=second.size), replace(second, size=first.size))
-    elif kind == "colour":
-        things = (replace(first, colour=second.colour), replace(second, colour=first.colour))
-    else:
-        others = [name for name in world.objects if name not in (first.name, second.name)]
-        things = (first, replace(second, name=_draw(rng, others)))
-    return replace(scene, things=things)
 
 
 def _draw(rng: np.random.Generator, choices: Sequence[T]) -> T:

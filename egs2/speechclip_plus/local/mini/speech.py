@@ -16,8 +16,6 @@ import soxr
 from espnet_plugin.data.alignments import Word
 from espnet_plugin.utils.atomic import atomic_path, write_text
 
-from .acoustics import Room, record
-
 SAMPLING_RATE = 16000
 _SYNCHRONOUS = 2  # espeak_AUDIO_OUTPUT
 _RATE, _PITCH, _RANGE = 1, 3, 4  # espeak_PARAMETER
@@ -28,7 +26,7 @@ _TAIL_SECONDS = 0.06  # silence kept after the last word
 
 @dataclass(frozen=True)
 class VoicedCaption:
-    """One caption, who says it, how (in eSpeak NG's units), and the room, if any.
+    """One caption, who says it, and how (in eSpeak NG's units).
 
     A corpus of several languages has the language's code, and the caption in English.
     """
@@ -40,7 +38,6 @@ class VoicedCaption:
     words_per_minute: int
     pitch: int
     pitch_range: int
-    room: Room | None = None
     language: str = ""
     english: str = ""
 
@@ -133,8 +130,6 @@ def speak_block(captions: Sequence[VoicedCaption], result: Path, wavs: Path) -> 
     words = {}
     for caption in captions:
         samples, spoken = engine.speak(caption)
-        if caption.room is not None:
-            samples = record(samples, caption.room, SAMPLING_RATE)
         with atomic_path(wavs / f"{caption.utterance_id}.wav") as temporary:
             soundfile.write(temporary, samples, SAMPLING_RATE, subtype="PCM_16")
         words[caption.utterance_id] = [(w.text, w.start, w.end) for w in spoken]

@@ -24,7 +24,7 @@ from espnet_plugin.utils.progress import progress
 from .config import MiniConfig, TeacherConfig, random_stream, rate_factor
 from .corpus import draw_corpus
 from .images import Painter
-from .scenes import Scene, draw_caption, draw_family, sibling_kinds
+from .scenes import draw_caption, draw_scene
 from .teacher_text import ReducedTokenizer, keyword_list, wrong_text
 
 VOCABULARY_SIZE = 49408
@@ -78,18 +78,13 @@ class SceneSampler:
         self._tokenizer = ReducedTokenizer(config.world.words)
 
     def draw(self) -> TeacherBatch:
-        """Draw a batch of scenes with their siblings, their texts, and the wrong texts."""
+        """Draw a batch of scenes, their texts, and the wrong texts."""
         teacher, world, rng = self._config.teacher, self._config.world, self._rng
         two_objects = self._config.corpus.two_objects
-        scenes: list[Scene] = []
-        for number in range(teacher.batch_size):
-            kinds = sibling_kinds(world, "train", number)
-            scenes += draw_family(
-                rng, world, kinds, two_objects=two_objects, exclude=self._held_out
-            )
-            if len(scenes) >= teacher.batch_size:
-                break
-        del scenes[teacher.batch_size :]
+        scenes = [
+            draw_scene(rng, world, two_objects=two_objects, exclude=self._held_out)
+            for _ in range(teacher.batch_size)
+        ]
         texts: list[list[str]] = []
         longest = teacher.context_length - 2
         for scene in scenes:

@@ -1,4 +1,4 @@
-"""A world decides how hard a mini corpus is, by its things, its sentences, its voices and rooms."""
+"""A world decides what a mini corpus holds: its things, its sentences and its voices."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import numpy as np
 import yaml
 
 Colour = Sequence[int]  # sRGB
-Span = Sequence[float]  # lowest and highest, to draw between
 Words = Sequence[str]
 
 _WORLDS = Path(__file__).with_name("worlds")
@@ -24,23 +23,6 @@ class Size:
 
     words: Words
     sides: Sequence[int]
-
-
-@dataclass(frozen=True)
-class Acoustics:
-    """Rooms and noise to draw from.
-
-    Attributes:
-        reverberation_time: Number of seconds until the room's answer has fallen by 60 dB.
-        direct_to_reverberant: Energy of the direct sound over that of the room's answer, in dB.
-        signal_to_noise: Energy of the speech over that of the noise, in dB.
-        noise_slope: Exponent by which the noise's power falls with frequency: 0 white, 1 pink.
-    """
-
-    reverberation_time: Span
-    direct_to_reverberant: Span
-    signal_to_noise: Span
-    noise_slope: Span
 
 
 @dataclass(frozen=True)
@@ -77,7 +59,6 @@ class World:
         place_phrases: Ways to say each place.
         sizes: Size that each name of a size means.
         size_orders: Sizes of a scene's first and second thing; one pair is drawn.
-        distinct_colours: Whether two things never share a colour.
         relations: Ways to say how a layout's first thing relates to the second, and the reverse.
         one_thing, two_things: Captions, drawn with equal chances; see ``scenes.draw_caption``.
         attributes_said, place_said: How often a caption says a thing's attributes, and the place.
@@ -92,11 +73,9 @@ class World:
         patterns, actions: Ways to say each pattern and action, by its name in ``looks``.
         patterned, acting: Share of the things that have a pattern, and that do something.
         repeated: Share of the captions that say a word twice, see ``scenes.say_twice``.
-        acoustics: Rooms and noise of the recordings; without them there is only the voice.
         languages: Languages in which captions are said beside English, by their ISO 639-1 code.
         captions: Number of captions of an image in each language, at most five.
         noun_first: Whether a thing's name precedes its attributes.
-        siblings: Hard negatives that come with every scene of a split, see ``scenes.draw_family``.
         version: Part of what shows whether a result is stale; the default's is older than worlds.
     """
 
@@ -114,7 +93,6 @@ class World:
     function_words: Words
     voices: Words
     other_content: Words = ()
-    distinct_colours: bool = False
     plurals: Mapping[str, str] = field(default_factory=dict)
     zipf_offset: float | None = None
     untinted: float = 0.0
@@ -124,11 +102,9 @@ class World:
     actions: Mapping[str, Words] = field(default_factory=dict)
     acting: float = 0.0
     repeated: float = 0.0
-    acoustics: Acoustics | None = None
     languages: Mapping[str, Language] = field(default_factory=dict)
     captions: int = 5
     noun_first: bool = False
-    siblings: Mapping[str, int] = field(default_factory=dict)
     version: Words = ()
 
     @cached_property
@@ -183,8 +159,6 @@ def read_world(name: str) -> World:
         values["objects"] = {row["thing"]: row["code_point"] for row in rows}
         values["plurals"] = {row["thing"]: row["things"] for row in rows if row["things"]}
     values["sizes"] = {size: Size(**looks) for size, looks in values["sizes"].items()}
-    if "acoustics" in values:
-        values["acoustics"] = Acoustics(**values["acoustics"])
     if "languages" in values:
         values["languages"] = {k: Language(**v) for k, v in values["languages"].items()}
     return World(**values)

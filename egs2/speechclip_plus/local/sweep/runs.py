@@ -93,12 +93,9 @@ class Run:
 
     @cached_property
     def units(self) -> np.ndarray:
-        """Units of resampling, (utterances,): the image of each utterance, with its corpus.
-
-        An image and its hard negatives are one, because they depend on each other.
-        """
+        """Units of resampling, (utterances,): the image of each utterance, with its corpus."""
         corpus = hashlib.sha256(np.ascontiguousarray(self.data.image).tobytes()).hexdigest()[:8]
-        return np.array([f"{corpus}/{unit}" for unit in self.data.units(self.data.image_of)])
+        return np.array([f"{corpus}/{image}" for image in self.data.image_of])
 
     @cached_property
     def _ranks(self) -> dict[str, tuple[RetrievalRanks, RetrievalRanks]]:

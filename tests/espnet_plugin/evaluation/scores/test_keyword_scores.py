@@ -4,17 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from espnet_plugin.data.hard_negatives import (
-    HARD_NEGATIVES,
-    HardNegative,
-    write_hard_negatives,
-)
 from espnet_plugin.data.keyword_file import read_keywords, write_keywords
 from espnet_plugin.data.scp import read_scp
 from espnet_plugin.data.spoken import read_spoken
 from espnet_plugin.evaluation.report.tables import detection_table, keyword_language_table
 from espnet_plugin.evaluation.scores.keyword_scores import score_keywords_directory
-from espnet_plugin.evaluation.scores.retrieval import score_retrieval_directory
 
 
 @pytest.fixture
@@ -33,25 +27,6 @@ def test_boundaries_of_each_utterance_are_kept_while_there_are_any(inference_dir
     assert list(read_scp(test / "scoring" / "boundary_f")) == sorted(utterances)
     score_keywords_directory(test)
     assert not (test / "scoring" / "boundary_f").exists()
-
-
-def test_images_that_are_not_independent_are_resampled_together(inference_dir, options):
-    test = inference_dir / "test"
-
-    def reciprocal_rank():
-        scores = score_retrieval_directory(test)
-        return scores["intervals"]["parallel"]["speech_to_image"]["mean_reciprocal_rank"]
-
-    lower, upper = reciprocal_rank()
-    assert lower < upper
-    images = (test / "images.txt").read_text().split()
-    write_hard_negatives(
-        test / HARD_NEGATIVES, [HardNegative(images[0], image, "x") for image in images[1:]]
-    )
-    lower, upper = reciprocal_rank()
-    assert lower == upper  # one draw
-    lower, upper = score_keywords_directory(test, **options)["intervals"]["content_word_recall"]
-    assert lower == upper
 
 
 def test_a_content_word_of_four_is_named(inference_dir, options):
