@@ -15,7 +15,6 @@ inference_model=       # checkpoint in the experiment's folder; empty: the best 
 inference_config=conf/decode.yaml  # options of inference
 inference_args=        # more options of inference
 trust_remote_code=false  # you trust the maker of the model: it may run code that comes with it
-transcripts=           # a speech recogniser's output, Kaldi text: a baseline in the tables
 dumpdir=dump           # formatted data
 fs=16k                 # sampling rate
 audio_format=flac      # flac or wav
@@ -64,7 +63,7 @@ fi
 gpu_inference=false
 if [ "${ngpu}" -gt 0 ]; then gpu_inference=true; fi
 ./speechclip.sh --model "${found}" --speechclip_exp "${output_dir}" --dumpdir "${dumpdir}/evaluate" \
-    --datadir "$(dirname "${data_dir}")" --test_sets "${set_name}" --transcripts "${transcripts}" \
+    --datadir "$(dirname "${data_dir}")" --test_sets "${set_name}" \
     --fs "${fs}" --audio_format "${audio_format}" --max_bad "${max_bad}" --nj "${nj}" \
     --trust_remote_code "${trust_remote_code}" \
     --ngpu "${ngpu}" --gpu_inference "${gpu_inference}" --inference_nj 1 --python "${python}" \

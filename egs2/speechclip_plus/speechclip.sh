@@ -77,7 +77,6 @@ inference_model=       # checkpoint in the experiment's folder; empty: the best 
 trust_remote_code=false  # you trust the maker of the model: it may run code that comes with it
 
 # Scoring
-transcripts=           # a speech recogniser's output, Kaldi text, or a folder of <set>/text: a baseline in the tables
 report=true            # write report.html and figures beside RESULTS.md
 
 # Publishing
@@ -219,7 +218,7 @@ data_feats=${dumpdir}/raw
 clip_dir=${dumpdir}/clip_${clip_tag}
 # a folder per corpus: another corpus's images would replace these
 case "${corpus}" in ""|mini) ;; *) clip_dir+=_${corpus};; esac
-# whose CLIP embeds images and transcripts, what infers, and whose configuration the results name
+# whose CLIP embeds images, what infers, and whose configuration the results name
 teacher=("${clip_model}" "${clip_pretrained}")
 clip_args=(--clip_model "${clip_model}" --clip_pretrained "${clip_pretrained}")
 inferring=(--speechclip_model_file "${speechclip_exp}/${inference_model}")
@@ -757,16 +756,6 @@ if runs_stage 9; then
     for name in "${eval_sets[@]}"; do
         need_data "${inference_dir}/${name}/utterances.txt"
         need_fresh 8 "${inference_dir}/${name}"
-        if [ -n "${transcripts}" ] && [[ " ${test_sets} " == *" ${name} "* ]]; then
-            file=${transcripts}
-            if [ -d "${transcripts}" ]; then file=${transcripts}/${name}/text; fi
-            need_data "${file}"
-            options=()
-            if [ -e "${data_feats}/${name}/text" ]; then options=(--text "${data_feats}/${name}/text"); fi
-            ${python} -m espnet_plugin.bin.embed_transcripts --transcripts "${file}" \
-                --inference_dir "${inference_dir}/${name}" ${options[@]+"${options[@]}"} \
-                "${clip_args[@]}"
-        fi
         # what is chosen is chosen on the validation set
         options=()
         if "${eval_valid_set}"; then options=(--dev_dir "${inference_dir}/${valid_set}"); fi

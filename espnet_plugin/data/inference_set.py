@@ -4,12 +4,11 @@ A set's directory holds ``utterances.txt`` and ``images.txt`` (one id a line, in
 arrays' rows), ``utt2image``, and L2-normalised embeddings ``speech_parallel.npy``,
 ``speech_cascaded.npy``, ``text.npy`` (utterances, dim) and ``image.npy`` (images, dim); a file is
 absent when the model has no such branch. ``keywords.jsonl`` holds the cascaded branch's keywords.
-``transcripts.npy`` (utterances, dim), ``transcripts`` and ``transcripts.json`` are there when a
-speech recogniser's output was embedded, as a baseline. ``frame_seconds.txt`` holds the time from
-one frame of the speech encoder to the next, ``layer_weights.npy`` the softmax weights of its
-layers. ``subwords.npy`` (sub-words, dim) has CLIP's embedding of each text that is one of the
-keywords' sub-words, in the order of ``subwords.txt``. ``set_outputs.py`` writes all this,
-``utterances.txt`` last: a directory that has it is complete.
+``frame_seconds.txt`` holds the time from one frame of the speech encoder to the next,
+``layer_weights.npy`` the softmax weights of its layers. ``subwords.npy`` (sub-words, dim) has
+CLIP's embedding of each text that is one of the keywords' sub-words, in the order of
+``subwords.txt``. ``set_outputs.py`` writes all this, ``utterances.txt`` last: a directory that has
+it is complete.
 """
 
 from __future__ import annotations
@@ -26,12 +25,11 @@ from espnet_plugin.data.scp import read_scp
 
 UTTERANCES, IMAGES, UTT2IMAGE = "utterances.txt", "images.txt", "utt2image"
 IMAGE, PARALLEL, CASCADED = "image.npy", "speech_parallel.npy", "speech_cascaded.npy"
-TEXT, TRANSCRIPT_EMBEDDINGS = "text.npy", "transcripts.npy"
+TEXT = "text.npy"
 KEYWORDS = "keywords.jsonl"
 FRAME_SECONDS = "frame_seconds.txt"
 LAYER_WEIGHTS = "layer_weights.npy"
 SUBWORDS, SUBWORD_EMBEDDINGS = "subwords.txt", "subwords.npy"
-TRANSCRIPTS, TRANSCRIPT_FACTS = "transcripts", "transcripts.json"
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,6 @@ class InferenceSet:
         parallel: Embeddings by the parallel branch, (utterances, dim), or None.
         cascaded: Embeddings by the cascaded branch, (utterances, dim), or None.
         text: Embeddings of captions by CLIP's own text tower, (utterances, dim), or None.
-        transcripts: Embeddings of a recogniser's transcripts by it, (utterances, dim), or None.
     """
 
     directory: Path
@@ -58,7 +55,6 @@ class InferenceSet:
     parallel: np.ndarray | None
     cascaded: np.ndarray | None
     text: np.ndarray | None
-    transcripts: np.ndarray | None = None
 
     @property
     def branches(self) -> dict[str, np.ndarray]:
@@ -114,7 +110,7 @@ def read_inference_set(directory: str | Path) -> InferenceSet:
         )
     found = {
         name: read_embeddings(directory / name, len(utterances), UTTERANCES)
-        for name in (PARALLEL, CASCADED, TEXT, TRANSCRIPT_EMBEDDINGS)
+        for name in (PARALLEL, CASCADED, TEXT)
         if (directory / name).exists()
     }
     if images:
@@ -135,7 +131,6 @@ def read_inference_set(directory: str | Path) -> InferenceSet:
         parallel=found.get(PARALLEL),
         cascaded=found.get(CASCADED),
         text=found.get(TEXT),
-        transcripts=found.get(TRANSCRIPT_EMBEDDINGS),
     )
 
 

@@ -18,9 +18,6 @@ from espnet_plugin.data.inference_set import (
     LAYER_WEIGHTS,
     SUBWORD_EMBEDDINGS,
     SUBWORDS,
-    TRANSCRIPT_EMBEDDINGS,
-    TRANSCRIPT_FACTS,
-    TRANSCRIPTS,
     UTT2IMAGE,
     UTTERANCES,
     InferenceSet,
@@ -79,9 +76,7 @@ class SetOutputs:
         """Writes the files of a set, rows in the order of ``LC_ALL=C sort`` (of code points)."""
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
-        # what stage 9 adds is of the outputs before
-        for name in (UTTERANCES, TRANSCRIPT_EMBEDDINGS, TRANSCRIPTS, TRANSCRIPT_FACTS):
-            (directory / name).unlink(missing_ok=True)
+        (directory / UTTERANCES).unlink(missing_ok=True)
         utterances = sorted(self.arrays)
         for name in UTTERANCE_ARRAYS:
             rows = [self.arrays[u][name] for u in utterances if name in self.arrays[u]]

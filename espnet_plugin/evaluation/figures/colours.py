@@ -1,6 +1,6 @@
 """One meaning for each colour, on the report's page and in its figures.
 
-Colour-blind readers can tell Okabe and Ito's colours (2008) apart; the brown is an eighth.
+Colour-blind readers can tell Okabe and Ito's colours (2008) apart.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ SYSTEMS = {
     "parallel": "#009E73",
     "cascaded": "#E69F00",
     "fusion": "#CC79A7",
-    "asr": "#7A4A12",
     "teacher": INK,
     "chance": GREY,
 }

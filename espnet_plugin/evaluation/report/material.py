@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from espnet_plugin.data.alignments import WORDS_CTM, Word, read_ctm
-from espnet_plugin.data.inference_set import TRANSCRIPTS, InferenceSet
+from espnet_plugin.data.inference_set import InferenceSet
 from espnet_plugin.data.keyword_file import UtteranceKeywords
 from espnet_plugin.data.scp import DataError, read_scp
 
@@ -22,7 +22,6 @@ class Material:
         images: Path of an image.
         captions: Caption of an utterance.
         described: First caption of an image.
-        transcripts: A recogniser's transcript of an utterance.
         keywords: The model's keywords of an utterance.
     """
 
@@ -30,27 +29,25 @@ class Material:
     images: Mapping[str, str]
     captions: Mapping[str, str]
     described: Mapping[str, str]
-    transcripts: Mapping[str, str]
     keywords: Mapping[str, UtteranceKeywords]
 
 
 def read_material(data: InferenceSet, data_dir: Path | None) -> Material:
-    """Reads wav.scp, image.scp and text of a data directory, and a set's transcripts."""
+    """Reads wav.scp, image.scp and text of a data directory."""
 
-    def read(directory: Path | None, name: str) -> dict[str, str]:
-        return read_scp(directory / name) if directory and (directory / name).exists() else {}
+    def read(name: str) -> dict[str, str]:
+        return read_scp(data_dir / name) if data_dir and (data_dir / name).exists() else {}
 
-    captions = {u.utterance: u.caption for u in data.captioned_keywords} | read(data_dir, "text")
+    captions = {u.utterance: u.caption for u in data.captioned_keywords} | read("text")
     described: dict[str, str] = {}
     for utterance, image in zip(data.utterances, data.image_of, strict=True):
         if captions.get(utterance):
             described.setdefault(image, captions[utterance])
     return Material(
-        audio=read(data_dir, "wav.scp"),
-        images=read(data_dir, "image.scp"),
+        audio=read("wav.scp"),
+        images=read("image.scp"),
         captions=captions,
         described=described,
-        transcripts=read(data.directory, TRANSCRIPTS),
         keywords={u.utterance: u for u in data.captioned_keywords},
     )
 

@@ -14,7 +14,6 @@ SYSTEMS = {
     "cascaded": "cascaded branch",
     "parallel": "parallel branch",
     "fusion": "both branches",
-    "asr": "recogniser's transcript",
     "teacher": "teacher: written caption",
 }
 _SPEECH_AND_IMAGES = {
@@ -306,7 +305,7 @@ def _percent_or_dash(value: float | None) -> str:
 
 def short_name(system: str) -> str:
     """What a system is called beside a rank."""
-    return {"fusion": "both", "asr": "transcript"}.get(system, system)
+    return {"fusion": "both"}.get(system, system)
 
 
 def mean_and_deviation(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import product
@@ -10,11 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from espnet_plugin.data.inference_set import (
-    TRANSCRIPT_FACTS,
-    InferenceSet,
-    read_inference_set,
-)
+from espnet_plugin.data.inference_set import InferenceSet, read_inference_set
 from espnet_plugin.data.scp import read_scp
 from espnet_plugin.evaluation.chance import chance_scores
 from espnet_plugin.evaluation.fusion import choose_weight, fuse
@@ -71,9 +66,6 @@ def score_retrieval_directory(
     scores = retrieval_scores(data, ranks)
     if languages := groups.get("utt2lang"):
         scores["languages"] = language_scores(data, ranks, languages)
-    if "asr" in scores and (directory / TRANSCRIPT_FACTS).exists():
-        facts = json.loads((directory / TRANSCRIPT_FACTS).read_text(encoding="utf-8"))
-        scores["asr"]["word_error_rate"] = facts.get("word_error_rate")
     if weight is not None:
         scores["fusion"]["weight_of_parallel"] = weight
     write_json(directory / RETRIEVAL_SCORES, scores)
@@ -90,8 +82,6 @@ def speech_embeddings(data: InferenceSet, fusion_weight: float | None) -> dict[s
     systems = dict(data.branches)
     if fusion_weight is not None and len(systems) == 2:
         systems["fusion"] = fuse(data, fusion_weight)
-    if data.transcripts is not None:
-        systems["asr"] = data.transcripts
     return systems
 
 
@@ -103,7 +93,7 @@ def rank_set(data: InferenceSet, *, fusion_weight: float | None = None) -> Ranks
         fusion_weight: Weight of the parallel branch in the fusion; None leaves the fusion out.
 
     Returns:
-        Ranks by system (``parallel``, ``cascaded``, ``fusion``, ``asr``, ``teacher``) and direction
+        Ranks by system (``parallel``, ``cascaded``, ``fusion``, ``teacher``) and direction
         (``speech_to_image``, ``image_to_speech``, ``speech_to_text``, ``text_to_speech``,
         ``text_to_image``, ``image_to_text``).
     """

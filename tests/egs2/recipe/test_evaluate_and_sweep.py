@@ -67,10 +67,8 @@ def test_evaluate_runs_a_model_on_other_data(recipe: Path) -> None:
     experiment.mkdir(parents=True)
     (experiment / "config.yaml").write_text("best_model_criterion:\n- - train\n  - loss\n  - min\n")
     (experiment / "train.loss.ave.pth").touch()
-    (recipe / "asr.txt").write_text("2a_1 a dog\n")
     python = str(recipe.parents[1] / "bin" / "python3")
     arguments = ["--model", "exp/speechclip_x/", "--data_dir", "data/tiny_test", "--python", python]
-    arguments += ["--transcripts", "asr.txt"]
     result = run(recipe, "./evaluate.sh", *arguments)
     assert result.returncode == 0, result.stderr
     assert len((recipe / "dump/evaluate/raw/tiny_test/wav.scp").read_text().splitlines()) == 4
@@ -82,8 +80,6 @@ def test_evaluate_runs_a_model_on_other_data(recipe: Path) -> None:
     (inference,) = calls(recipe, "speechclip_inference")
     assert inference["--model_tag"] == checkpoint
     assert inference["--output_dir"] == f"{output}/tiny_test"
-    (transcripts,) = calls(recipe, "embed_transcripts")
-    assert transcripts["--transcripts"] == "asr.txt"
     assert len(calls(recipe, "score_set")) == 1
     (shown,) = calls(recipe, "show_results")
     assert (shown["--inference_dir"], shown["--test_set"]) == (output, "tiny_test")

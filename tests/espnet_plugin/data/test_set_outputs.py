@@ -36,9 +36,6 @@ def test_jobs_without_captions_and_pictures_are_put_together(tmp_path: Path) -> 
         2: [1.0, 1.0], ord("a"): [0.0, 0.0], ord("b"): [0.0, 0.0],
     }  # fmt: skip
     assert read_frame_seconds(tmp_path / "all") == 0.02
-    np.save(tmp_path / "all" / "transcripts.npy", np.ones((2, 2)))  # stage 9 adds them
-    output("z").write(tmp_path / "all")
-    assert read_inference_set(tmp_path / "all").transcripts is None
     with pytest.raises(DataError, match="utterance a is in another job's output too"):
         merge_outputs([tmp_path / "a", tmp_path / "a"], tmp_path / "all")
     other = output("c")
