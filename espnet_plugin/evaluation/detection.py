@@ -1,8 +1,8 @@
 r"""Detection of given words in utterances, and whether their places are right.
 
-A word is given in writing, or by images that show it, and every utterance of a set gets a score.
-The measures are those of keyword localisation by visual grounding: YFACC (arXiv 2210.04600) and
-arXiv 2302.00765. A place is right if it lies within the time of what means the word.
+A word is given in writing, and every utterance of a set gets a score. The measures are those of
+keyword spotting and localisation by visual grounding: YFACC (arXiv 2210.04600) and arXiv
+2302.00765. A place is right if it lies within the time of what means the word.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from espnet_plugin.evaluation.token_texts import is_content, split_words, word_o
 Array = np.ndarray
 FIRST = 10  # utterances that precision at 10 looks at
 FEWEST = 10  # utterances in which a given word must occur
-IMAGES = 5  # that show a given word
 NOT_FOUND = -2.0  # below every cosine
 
 
@@ -42,47 +41,34 @@ class Answers:
     """Answers for each given word and utterance.
 
     Attributes:
-        scores: Scores, (words, utterances): ``NOT_FOUND`` without an answer, NaN without a search.
+        scores: Scores, (words, utterances); ``NOT_FOUND`` without an answer.
         places: Second at which the word is said to be, (words, utterances); NaN if unknown.
-        named: Whether the word is one of the utterance's keywords, (words, utterances), or None if
-            that is not asked.
+        named: Whether the word is one of the utterance's keywords, (words, utterances).
     """
 
     scores: Array
     places: Array
-    named: Array | None = None
+    named: Array
 
     def of(self, chosen: Array) -> Answers:
         """The answers for some utterances, which are true in ``chosen``, (utterances,)."""
-        named = None if self.named is None else self.named[:, chosen]
-        return Answers(self.scores[:, chosen], self.places[:, chosen], named)
+        return Answers(self.scores[:, chosen], self.places[:, chosen], self.named[:, chosen])
 
 
 @dataclass(frozen=True)
 class DetectionScores:
-    """Means over words, rates from 0 to 1; NaN where nothing is known.
+    """Rates from 0 to 1.
 
     Attributes:
         words: Number of given words.
-        precision_at_10: Share of the first ten utterances that have the word.
-        equal_error_rate: Share of utterances with the word that are missed at the score at which
-            the same share of the others is accepted.
-        average_precision: Area under precision over recall.
-        located_at_10: Share of the first ten utterances that have the word in the right place.
-        oracle_location: Share of right places among all words and utterances that have them.
-        located_precision: Share in the right place among all words that are named.
-        located_recall: Share named in the right place among all words and utterances that have
-            them.
+        precision_at_10: Share of the first ten utterances that have the word, a mean over words.
+        located_precision: Share of all words that are named, whose place is right: precision of
+            "actual keyword localisation" in YFACC. NaN without alignments or times.
     """
 
     words: int
     precision_at_10: float
-    equal_error_rate: float
-    average_precision: float
-    located_at_10: float
-    oracle_location: float
     located_precision: float
-    located_recall: float
 
 
 def given_words(utterances: Sequence[UtteranceKeywords], texts: Mapping[int, str]) -> GivenWords:
@@ -133,64 +119,6 @@ def answers_to_text(
     return Answers(scores, places, named)
 
 
-def answers_to_images(
-    utterances: Sequence[UtteranceKeywords],
-    subwords: Mapping[int, Array],
-    queries: Array,
-    searched: Array,
-) -> Answers:
-    """Compares images that show each word with the text of one sub-word, for each keyword.
-
-    The score is the highest cosine of CLIP's embeddings of both, its place that keyword's centre.
-    Embeddings of texts lie apart from those of images, so the mean of all sub-words is taken off.
-
-    Args:
-        utterances: Utterances with their keywords.
-        subwords: CLIP's embedding of the text that is one sub-word, (E,), by token id.
-        queries: Queries that :func:`image_queries` gave, (words, E).
-        searched: Whether each utterance is searched, by the same function, (words, utterances).
-    """
-    row_of = {token_id: row for row, token_id in enumerate(subwords)}
-    texts = np.stack(list(subwords.values()))  # (sub-words, E)
-    embedded = _unit(texts - texts.mean(axis=0))
-    cosines = embedded @ queries.T  # (sub-words, words)
-    scores = np.full((len(queries), len(utterances)), NOT_FOUND)
-    places = np.full_like(scores, np.nan)
-    for column, utterance in enumerate(utterances):
-        if keywords := [k for k in utterance.keywords if k.token_id in row_of]:
-            found = cosines[[row_of[k.token_id] for k in keywords]]  # (keywords, words)
-            scores[:, column] = found.max(axis=0)
-            centres = np.array([_centre(keyword) for keyword in keywords])
-            places[:, column] = centres[found.argmax(axis=0)]
-    scores[~searched] = np.nan
-    return Answers(scores, places)
-
-
-def image_queries(
-    present: Array, image_of: Sequence[str], embeddings: Mapping[str, Array]
-) -> tuple[Array, Array]:
-    """Finds what the first five images have in common whose captions have a word.
-
-    Args:
-        present: Whether an utterance's caption has the word, (words, utterances).
-        image_of: Image of each utterance.
-        embeddings: CLIP's embedding of each image, (E,).
-
-    Returns:
-        The mean of these images' embeddings less that of all images, of length 1, (words, E), and
-        whether an utterance is searched, (words, utterances): not those about the same images.
-    """
-    center = np.mean(list(embeddings.values()), axis=0)
-    images = np.array(image_of)
-    queries = np.zeros((len(present), len(center)))
-    searched = np.ones_like(present)
-    for row, has_word in enumerate(present):
-        shown = sorted(set(images[has_word].tolist()))[:IMAGES]
-        queries[row] = np.mean([embeddings[image] for image in shown], axis=0) - center
-        searched[row] = ~np.isin(images, shown)
-    return _unit(queries), searched
-
-
 def right_places(
     words: Iterable[str],
     utterances: Sequence[str],
@@ -216,49 +144,29 @@ def right_places(
 
 
 def score_detection(
-    answers: Answers, present: Array, right: Array | None = None, aligned: Array | None = None
+    answers: Answers, present: Array, right: Array, aligned: Array
 ) -> DetectionScores | None:
     """Scores the words that enough utterances have and not all, or gives None without such words.
 
     Args:
         answers: Answers for all given words.
         present: Whether an utterance's caption has the word, (words, utterances).
-        right: Whether places are right, by :func:`right_places`, or None without alignments.
-        aligned: Utterances with an alignment, (utterances,). The places in the others are unknown;
-            ``located_at_10`` counts these as wrong, the other measures of places leave them out.
+        right: Whether places are right, by :func:`right_places`.
+        aligned: Utterances with an alignment, (utterances,); places in the others do not count.
     """
-    from sklearn.metrics import average_precision_score
-
-    searched = ~np.isnan(answers.scores)
-    number = (present & searched).sum(axis=1)
-    kept = np.flatnonzero((number >= FEWEST) & (number < searched.sum(axis=1)))
-    if not len(kept):
+    number = present.sum(axis=1)
+    kept = (number >= FEWEST) & (number < present.shape[1])
+    if not kept.any():
         return None
-    columns = []
-    for row in kept:
-        asked = np.flatnonzero(searched[row])
-        scores, true = answers.scores[row, asked], present[row, asked]
-        first = among_first(scores)
-        located = np.nan if right is None else first @ right[row, asked] / FIRST
-        precision = average_precision_score(true, scores)
-        columns.append((first @ true / FIRST, equal_error_rate(true, scores), precision, located))
-    hits, errors, precision, located = np.mean(columns, axis=0).tolist()
-    oracle = precise = recalled = np.nan
-    if right is not None and aligned is not None:
-        pairs = (present & searched & aligned)[kept]
-        oracle = _share(right[kept][pairs])
-        if answers.named is not None:
-            precise = _share(right[kept][(answers.named & aligned)[kept]])
-            recalled = _share((right & answers.named)[kept][pairs])
+    hits = [
+        among_first(scores) @ true / FIRST
+        for scores, true in zip(answers.scores[kept], present[kept], strict=True)
+    ]
+    located = right[kept][(answers.named & ~np.isnan(answers.places) & aligned)[kept]]
     return DetectionScores(
-        words=len(kept),
-        precision_at_10=hits,
-        equal_error_rate=errors,
-        average_precision=precision,
-        located_at_10=located,
-        oracle_location=oracle,
-        located_precision=precise,
-        located_recall=recalled,
+        words=len(hits),
+        precision_at_10=float(np.mean(hits)),
+        located_precision=float(located.mean()) if located.size else np.nan,
     )
 
 
@@ -277,31 +185,7 @@ def among_first(scores: Array) -> Array:
     return above + tied * (FIRST - above.sum()) / tied.sum()
 
 
-def equal_error_rate(true: Array, scores: Array) -> float:
-    """The rate of false acceptances where it equals that of misses.
-
-    Between two thresholds both rates are interpolated, so equal scores count as in any order.
-
-    Args:
-        true: Whether each item should be accepted, (items,).
-        scores: Higher ones are accepted first, (items,).
-    """
-    from scipy.optimize import brentq
-    from sklearn.metrics import roc_curve
-
-    accepted, hit, _ = roc_curve(true, scores, drop_intermediate=False)
-    return float(brentq(lambda rate: 1 - np.interp(rate, accepted, hit) - rate, 0.0, 1.0))
-
-
 def _centre(keyword: Keyword) -> float:
     if keyword.start is None or keyword.end is None:
         return np.nan
     return (keyword.start + keyword.end) / 2
-
-
-def _share(values: Array) -> float:
-    return float(values.mean()) if values.size else np.nan
-
-
-def _unit(rows: Array) -> Array:
-    return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)

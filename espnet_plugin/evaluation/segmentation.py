@@ -1,25 +1,17 @@
-"""Score whether keywords are on the words that they name, and whether boundaries match words'."""
+"""Score whether the boundaries of keyword segments match those of words."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from espnet_plugin.data.alignments import AlignmentError, Word
 from espnet_plugin.data.keyword_file import UtteranceKeywords
-from espnet_plugin.evaluation.token_texts import (
-    SPECIAL_IDS,
-    is_content,
-    merge_words,
-    split_words,
-    texts_of,
-)
 
 SAME_BOUNDARY = 1e-3  # seconds; a word that starts so soon after another shares its boundary
-Place = tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -27,14 +19,14 @@ class SegmentationScores:
     """Agreement of segments with words, rates from 0 to 1 (R-value up to 1).
 
     Attributes:
-        precision: Share of predicted boundaries (or tokens) that match a true one.
-        recall: Share of true boundaries (or tokens) that are matched.
+        precision: Share of predicted boundaries that match a true one.
+        recall: Share of true boundaries that are matched.
         f_score: Harmonic mean of precision and recall.
         over_segmentation: Predicted / true − 1, NaN without true ones. It is OS in vqwordseg's
             tables, recall / precision − 1, and is also defined if nothing matches.
         r_value: The score of :func:`r_value`, NaN without true ones.
-        predicted: Number of predicted boundaries (or tokens).
-        reference: Number of true boundaries (or tokens).
+        predicted: Number of predicted boundaries.
+        reference: Number of true boundaries.
         tolerance: Number of seconds by which two matching times may differ.
     """
 
@@ -46,23 +38,6 @@ class SegmentationScores:
     predicted: int
     reference: int
     tolerance: float
-
-
-@dataclass(frozen=True)
-class LocalizationScores:
-    """Whether keywords that name a spoken content word are on it.
-
-    Attributes:
-        centre: Share of these keywords whose segment's centre is on an occurrence of the word.
-        overlap: Share of these keywords whose segment overlaps an occurrence of the word.
-        keywords: Number of these keywords.
-        utterances: Number of utterances with an alignment.
-    """
-
-    centre: float
-    overlap: float
-    keywords: int
-    utterances: int
 
 
 def r_value(recall: float, over_segmentation: float) -> float:
@@ -77,69 +52,66 @@ def r_value(recall: float, over_segmentation: float) -> float:
     return 1 - (abs(first) + abs(second)) / 2
 
 
-def inner_boundaries(segments: Iterable[Place]) -> list[Place]:
-    """Boundaries (time,) of segments (start, end), without the first start and the last end.
+def inner_boundaries(segments: Iterable[tuple[float, float]]) -> list[float]:
+    """Boundaries of segments (start, end), without the first start and the last end.
 
     Those two come for free. Where one segment ends and the next starts there is one boundary; a gap
-    has two.
+    has two, as a pause between words has in ZeroSpeech.
     """
     ordered = sorted(segments)
-    boundaries: list[Place] = []
+    boundaries: list[float] = []
     for (_, end), (start, _) in zip(ordered, ordered[1:], strict=False):
-        boundaries.append((end,))
+        boundaries.append(end)
         if start - end > SAME_BOUNDARY:
-            boundaries.append((start,))
+            boundaries.append(start)
     return sorted(boundaries)
 
 
-def count_matches(predicted: Sequence[Place], reference: Sequence[Place], tolerance: float) -> int:
-    """Largest number of pairs that agree in all times within ``tolerance``, each used once.
+def count_matches(predicted: Sequence[float], reference: Sequence[float], tolerance: float) -> int:
+    """Largest number of pairs that agree within ``tolerance``, each time used once.
+
+    Taking the earliest pair first is the best that can be done for points on a line.
 
     Args:
-        predicted: Times of each boundary (time,) or token (start, end), every one increasing.
-        reference: Times of the true boundaries or tokens.
+        predicted: Times of the boundaries, increasing.
+        reference: Times of the true boundaries, increasing.
         tolerance: Number of seconds by which two matching times may differ.
     """
     matches = first = second = 0
     while first < len(predicted) and second < len(reference):
-        late = [a - b for a, b in zip(predicted[first], reference[second], strict=True)]
-        if max(map(abs, late)) <= tolerance + 1e-9:
+        late = predicted[first] - reference[second]
+        if abs(late) <= tolerance + 1e-9:
             matches, first, second = matches + 1, first + 1, second + 1
-        elif min(late) < -tolerance:  # the next true one is even later
+        elif late < 0:
             first += 1
         else:
             second += 1
     return matches
 
 
-def count_places(
+def count_boundaries(
     utterances: Sequence[UtteranceKeywords],
     words: Mapping[str, Sequence[Word]],
-    places: Callable[[Iterable[Place]], list[Place]],
     tolerance: float,
 ) -> np.ndarray:
-    """Counts places of keyword segments and of words.
+    """Counts boundaries of keyword segments and of words, as vqwordseg's ``score_boundaries``
+    (Kamper, 2022) does within 20 ms.
 
     Args:
         utterances: Utterances with their keywords.
         words: Word alignment of each utterance.
-        places: Function that gives the places of segments. :func:`inner_boundaries` counts as
-            vqwordseg's ``score_boundaries`` (Kamper, 2022) does within 20 ms; a pause between words
-            has two, as in ZeroSpeech. ``sorted`` gives whole segments, which match if start and end
-            both do. That is token precision and recall of Ludusan et al. (LREC 2014), as ZeroSpeech
-            and vqwordseg's ``score_word_token_boundaries`` have it. Each word is used once.
         tolerance: Number of seconds by which two matching times may differ.
 
     Returns:
-        Matched, predicted and true places, (utterances, 3), NaN without segments or alignment.
+        Matched, predicted and true boundaries, (utterances, 3), NaN without segments or alignment.
     """
     rows: list[tuple[float, ...]] = []
     for utterance in utterances:
         segments = [(k.start, k.end) for k in utterance.keywords if None not in (k.start, k.end)]
         spoken = words.get(utterance.utterance)
         if spoken and segments:
-            ours = places(segments)
-            truth = places((word.start, word.end) for word in spoken)
+            ours = inner_boundaries(segments)
+            truth = inner_boundaries((word.start, word.end) for word in spoken)
             rows.append((count_matches(ours, truth, tolerance), len(ours), len(truth)))
         else:
             rows.append((math.nan,) * 3)
@@ -150,7 +122,7 @@ def score_segmentation(counts: np.ndarray, tolerance: float) -> SegmentationScor
     """Pools the counts of all utterances.
 
     Args:
-        counts: Numbers that :func:`count_places` gave, (utterances, 3).
+        counts: Numbers that :func:`count_boundaries` gave, (utterances, 3).
         tolerance: Number of seconds within which they were counted.
 
     Raises:
@@ -182,7 +154,7 @@ def f_values(counts: np.ndarray) -> np.ndarray:
     are about the pooled F.
 
     Args:
-        counts: Numbers that :func:`count_places` gave for boundaries, (utterances, 3).
+        counts: Numbers that :func:`count_boundaries` gave, (utterances, 3).
 
     Returns:
         The numbers, (utterances,), NaN where segments or alignment are missing.
@@ -192,47 +164,3 @@ def f_values(counts: np.ndarray) -> np.ndarray:
         return 0 * both
     f_score = 2 * np.nansum(matched) / np.nansum(both)
     return f_score + (2 * matched - f_score * both) / np.nanmean(both)
-
-
-def score_localization(
-    utterances: Sequence[UtteranceKeywords],
-    words: Mapping[str, Sequence[Word]],
-    texts: Mapping[int, str],
-) -> LocalizationScores:
-    """Checks whether correct content keywords are on their words.
-
-    A keyword is correct if its nearest sub-word is in the caption. It names the spoken words that
-    contain this sub-word. A content keyword is not a stop word.
-    """
-    centres = overlaps = total = used = 0
-    for utterance in utterances:
-        spoken = words.get(utterance.utterance)
-        if not spoken:
-            continue
-        used += 1
-        words_of = _words_by_token(utterance, texts)
-        for keyword in utterance.keywords:
-            named = words_of.get(keyword.token_id)
-            if named is None or keyword.start is None or not is_content(keyword.token):
-                continue
-            places = [word for word in spoken if named.intersection(split_words(word.text))]
-            if not places:
-                continue
-            total += 1
-            centre = (keyword.start + keyword.end) / 2
-            centres += any(word.start <= centre <= word.end for word in places)
-            overlaps += any(
-                keyword.start < word.end and word.start < keyword.end for word in places
-            )
-    if not total:
-        return LocalizationScores(float("nan"), float("nan"), 0, used)
-    return LocalizationScores(centres / total, overlaps / total, total, used)
-
-
-def _words_by_token(utterance: UtteranceKeywords, texts: Mapping[int, str]) -> dict[int, set[str]]:
-    ids = [i for i in utterance.caption_ids if i not in SPECIAL_IDS]
-    found: dict[int, set[str]] = {}
-    for word, positions in merge_words(texts_of(ids, texts, utterance.utterance)):
-        for position in positions:
-            found.setdefault(ids[position], set()).add(word)
-    return found

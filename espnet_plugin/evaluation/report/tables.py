@@ -58,21 +58,8 @@ _BY_LANGUAGE = {
     "keywords right": "content_word_hit@1",
     "repeated": "duplicate_rate",
 }
-_DETECTED = {
-    "P@10": "precision_at_10",
-    "EER": "equal_error_rate",
-    "AP": "average_precision",
-    "P@10 in place": "located_at_10",
-    "in place, where said": "oracle_location",
-    "in place, of the named": "located_precision",
-    "named in place, of the said": "located_recall",
-}
+_DETECTED = {"P@10": "precision_at_10", "in place, of the named": "located_precision"}
 SPARSE = -1 / 3  # over-segmentation: two boundaries where words have three
-_SEGMENTATION = (
-    ("boundaries", "word boundaries found, within {:.0f} ms"),
-    ("boundaries_20ms", "word boundaries found, within {:.0f} ms"),
-    ("tokens_20ms", "words found, start and end within {:.0f} ms"),
-)
 
 
 @dataclass(frozen=True)
@@ -140,7 +127,7 @@ def keyword_table(keywords: Mapping, intervals: Mapping) -> Table:
 
     What repeats something else or says nothing is left out.
     """
-    rows = [*_rate_rows(keywords, intervals), *_place_rows(keywords)]
+    rows = [*_rate_rows(keywords, intervals), *_boundary_rows(keywords)]
     header = ["measure", "% or number", "what"]
     left_out = [keywords.get("left_out", {}).get(row[0].strip("`"), 0) for row in rows]
     if any(left_out):
@@ -159,7 +146,6 @@ def keyword_language_table(languages: Mapping) -> Table:
     """Keyword rates in % by the language that is spoken, and those of reported keywords."""
     paths = {title: (measure,) for title, measure in _BY_LANGUAGE.items()}
     paths |= {f"{title}, reported": ("reported", m) for title, m in _BY_LANGUAGE.items()}
-    paths["centre on what is meant"] = ("localization", "centre")
     paths["boundary F, 50 ms"] = ("boundaries", "f_score")
     rows = [
         (
@@ -173,18 +159,16 @@ def keyword_language_table(languages: Mapping) -> Table:
 
 
 def detection_table(detection: Mapping) -> Table:
-    """Detection and localisation of given words in %, by language and what asks for them."""
+    """Detection and localisation of given words in %, by language."""
     rows = [
         (
             language,
-            way,
             str(found["words"]),
             *(_percent_or_dash(found[measure]) for measure in _DETECTED.values()),
         )
-        for language, ways in detection.items()
-        for way, found in ways.items()
+        for language, found in detection.items()
     ]
-    return Table(("spoken", "asked by", "words", *_DETECTED), tuple(rows), text_columns=(0, 1))
+    return Table(("spoken", "words", *_DETECTED), tuple(rows))
 
 
 def _rate_rows(keywords: Mapping, intervals: Mapping) -> list[tuple[str, ...]]:
@@ -200,26 +184,18 @@ def _rate_rows(keywords: Mapping, intervals: Mapping) -> list[tuple[str, ...]]:
     ]
 
 
-def _place_rows(keywords: Mapping) -> list[tuple[str, ...]]:
+def _boundary_rows(keywords: Mapping) -> list[tuple[str, ...]]:
     rows = []
-    place = keywords.get("localization")
-    if place and place.get("keywords"):
-        meaning = "right content keywords whose segment's centre is on their word"
-        rows.append(("segment on its word", _percent(place["centre"]), meaning))
-        meaning = "right content keywords whose segment overlaps their word"
-        rows.append(("segment overlaps its word", _percent(place["overlap"]), meaning))
     sparse = _is_sparse(keywords)
-    for name, meaning in _SEGMENTATION[:1] if sparse else _SEGMENTATION:
+    for name in ("boundaries",) if sparse else ("boundaries", "boundaries_20ms"):
         scores = keywords.get(name)
         if scores and scores.get("f_score") is not None:
-            unit = name.partition("_")[0]
-            meaning = meaning.format(1000 * scores["tolerance"])
+            meaning = f"word boundaries found, within {1000 * scores['tolerance']:.0f} ms"
             cell = " / ".join(_percent(scores[m]) for m in ("precision", "recall", "f_score"))
-            rows.append((f"{unit}: precision / recall / F", cell, meaning))
+            rows.append(("boundaries: precision / recall / F", cell, meaning))
             if scores.get("over_segmentation") is not None and not sparse:
-                more = ["over-segmentation"] + ["R-value"] * (unit == "boundaries")
-                cell = " / ".join(_percent(scores[m.lower().replace("-", "_")]) for m in more)
-                rows.append((f"{unit}: {' / '.join(more)}", cell, meaning))
+                cell = " / ".join(_percent(scores[m]) for m in ("over_segmentation", "r_value"))
+                rows.append(("boundaries: over-segmentation / R-value", cell, meaning))
     return rows
 
 

@@ -12,27 +12,22 @@ from espnet_plugin.data.alignments import AlignmentError
 from espnet_plugin.data.inference_set import (
     KEYWORDS,
     UTT2IMAGE,
-    InferenceSet,
     read_inference_set,
 )
 from espnet_plugin.data.keyword_file import UtteranceKeywords
 from espnet_plugin.data.scp import write_scp
 from espnet_plugin.data.spoken import Spoken
 from espnet_plugin.evaluation.detection import (
-    answers_to_images,
     answers_to_text,
     given_words,
-    image_queries,
     right_places,
     score_detection,
 )
 from espnet_plugin.evaluation.keyword_rates import best_min_score, keyword_values, keywords_above
 from espnet_plugin.evaluation.scores.files import write_json
 from espnet_plugin.evaluation.segmentation import (
-    count_places,
+    count_boundaries,
     f_values,
-    inner_boundaries,
-    score_localization,
     score_segmentation,
 )
 from espnet_plugin.evaluation.statistics import bootstrap_mean
@@ -41,7 +36,7 @@ from espnet_plugin.evaluation.token_texts import clip_tokenizer
 KEYWORD_SCORES = Path("scoring") / "keywords.json"
 BOUNDARY_SCORES = Path("scoring") / "boundary_f"  # a number for each utterance; their mean is F
 TOLERANCE = 0.05  # seconds, of boundaries
-FIELD_TOLERANCE = 0.02  # seconds, of boundaries and tokens in vqwordseg's tables
+FIELD_TOLERANCE = 0.02  # seconds, of boundaries in vqwordseg's tables
 
 
 def score_keywords_directory(
@@ -77,13 +72,13 @@ def score_keywords_directory(
         least = best_min_score(chosen_on, texts)
         above = keyword_values(keywords_above(least, utterances), texts)
         scores["reported"] = {"min_score": least, **_means(above)}
-    scores["detection"] = detection_scores(data, texts, spoken, min_score=least)
+    scores["detection"] = detection_scores(utterances, texts, spoken, min_score=least)
     if foreign := spoken.foreign(image_of):
         scores["translated"] = len(foreign)
         scores["languages"] = language_scores(utterances, texts, spoken, min_score=least)
     (directory / BOUNDARY_SCORES).unlink(missing_ok=True)
     if spoken.words is not None and "boundaries" in scores:
-        found = f_values(count_places(utterances, spoken.words, inner_boundaries, TOLERANCE))
+        found = f_values(count_boundaries(utterances, spoken.words, TOLERANCE))
         names = (utterance.utterance for utterance in utterances)
         write_scp(directory / BOUNDARY_SCORES, dict(zip(names, found, strict=True)))
     write_json(directory / KEYWORD_SCORES, scores)
@@ -104,7 +99,7 @@ def keyword_scores(
     image_of: Mapping[str, str] | None = None,
     spoken: Spoken | None = None,
 ) -> dict:
-    """Scores keywords, and their places where word alignments are given.
+    """Scores keywords, and their boundaries where word alignments are given.
 
     Args:
         utterances: Utterances with their keywords, as ``read_keywords`` returns them.
@@ -113,8 +108,8 @@ def keyword_scores(
         spoken: What is known of the speech, or None if nothing is.
 
     Returns:
-        Means of ``keyword_values``, and ``left_out``, ``intervals``, ``localization``,
-        ``boundaries`` within ``TOLERANCE``, ``boundaries_20ms`` and ``tokens_20ms``.
+        Means of ``keyword_values``, and ``left_out``, ``intervals``, ``boundaries`` within
+        ``TOLERANCE`` and ``boundaries_20ms``.
 
     Raises:
         AlignmentError: If no utterance has an alignment.
@@ -126,16 +121,13 @@ def keyword_scores(
     result: dict = _means(values)
     result |= {"utterances": len(utterances), "left_out": left_out}
     result["intervals"] = {name: bootstrap_mean(column, units) for name, column in values.items()}
-    return result | place_scores(utterances, texts, spoken or Spoken())
+    return result | boundary_scores(utterances, spoken or Spoken())
 
 
-def place_scores(
-    utterances: Sequence[UtteranceKeywords], texts: Mapping[int, str], spoken: Spoken
-) -> dict:
-    """Scores where keywords are; it is empty without alignments or times.
+def boundary_scores(utterances: Sequence[UtteranceKeywords], spoken: Spoken) -> dict:
+    """Scores the boundaries of keywords; it is empty without alignments or times.
 
-    Boundaries are those of the spoken words, in any language. A keyword is English, so it is
-    located by what means it.
+    The true boundaries are those of the spoken words, in any language.
 
     Raises:
         AlignmentError: If no utterance has an alignment.
@@ -145,14 +137,9 @@ def place_scores(
         return {}
     if not any(u.utterance in words for u in utterances):
         raise AlignmentError("no utterance of the alignment is in keywords.jsonl: do ids match?")
-    located = score_localization(utterances, spoken.english or {}, texts)
-    result: dict = {"localization": dataclasses.asdict(located)}
-    for name, places, within in (
-        ("boundaries", inner_boundaries, TOLERANCE),
-        ("boundaries_20ms", inner_boundaries, FIELD_TOLERANCE),
-        ("tokens_20ms", sorted, FIELD_TOLERANCE),
-    ):
-        found = score_segmentation(count_places(utterances, words, places, within), within)
+    result = {}
+    for name, within in (("boundaries", TOLERANCE), ("boundaries_20ms", FIELD_TOLERANCE)):
+        found = score_segmentation(count_boundaries(utterances, words, within), within)
         result[name] = dataclasses.asdict(found)
     return result
 
@@ -164,7 +151,7 @@ def language_scores(
     *,
     min_score: float,
 ) -> dict[str, dict]:
-    """Computes ``<language>.<measure>``: means of ``keyword_values``, and the scores of places.
+    """Computes ``<language>.<measure>``: means of ``keyword_values``, and ``boundary_scores``.
 
     ``<language>.reported`` has the means for the keywords of at least ``min_score``.
     """
@@ -176,62 +163,49 @@ def language_scores(
             "utterances": len(group),
             **_means(keyword_values(group, texts)),
             "reported": _means(keyword_values(keywords_above(min_score, group), texts)),
-            **_places_if_aligned(group, texts, spoken),
+            **_boundaries_if_aligned(group, spoken),
         }
         for language, group in sorted(groups.items())
     }
 
 
-def _places_if_aligned(
-    utterances: Sequence[UtteranceKeywords], texts: Mapping[int, str], spoken: Spoken
-) -> dict:
+def _boundaries_if_aligned(utterances: Sequence[UtteranceKeywords], spoken: Spoken) -> dict:
     aligned = any(utterance.utterance in (spoken.words or {}) for utterance in utterances)
-    return place_scores(utterances, texts, spoken) if aligned else {}
+    return boundary_scores(utterances, spoken) if aligned else {}
 
 
 def detection_scores(
-    data: InferenceSet, texts: Mapping[int, str], spoken: Spoken, *, min_score: float
+    utterances: Sequence[UtteranceKeywords],
+    texts: Mapping[int, str],
+    spoken: Spoken,
+    *,
+    min_score: float,
 ) -> dict[str, dict]:
-    """Scores given words, as ``<language or all>.<text or image>.<measure>`` (``DetectionScores``).
+    """Scores given words, as ``<language or all>.<measure>`` (``DetectionScores``).
 
     Args:
-        data: A set with keywords and captions.
+        utterances: Utterances with their keywords and captions.
         texts: Text of every token id that occurs.
         spoken: What is known of the speech.
         min_score: Lowest score of a keyword that is named.
     """
-    utterances = data.captioned_keywords
     names = [utterance.utterance for utterance in utterances]
     words = given_words(utterances, texts)
     if not words.ids:
         return {}
-    asked = {"text": answers_to_text(utterances, list(words.ids.values()), min_score=min_score)}
-    if data.subwords and data.images:
-        image_of = dict(zip(data.utterances, data.image_of, strict=True))
-        queries, searched = image_queries(
-            words.present,
-            [image_of[name] for name in names],
-            dict(zip(data.images, np.asarray(data.image), strict=True)),
-        )
-        asked["image"] = answers_to_images(utterances, data.subwords, queries, searched)
+    answers = answers_to_text(utterances, list(words.ids.values()), min_score=min_score)
+    english = spoken.english or {}
+    right = right_places(words.ids, names, answers.places, english)
+    aligned = np.array([name in english for name in names])
     groups = {"all": np.ones(len(names), dtype=bool)}
     for language in sorted({spoken.language_of.get(name, "") for name in names} - {""}):
         groups[language] = np.array([spoken.language_of.get(n) == language for n in names])
     if len(groups) == 2:  # one language is all
         del groups["all"]
-    aligned = np.array([name in (spoken.english or {}) for name in names])
-    result: dict[str, dict] = {}
-    for way, answers in asked.items():
-        right = None
-        if spoken.english is not None and not np.isnan(answers.places).all():
-            right = right_places(words.ids, names, answers.places, spoken.english)
-        for group, chosen in groups.items():
-            found = score_detection(
-                answers.of(chosen),
-                words.present[:, chosen],
-                None if right is None or not aligned[chosen].any() else right[:, chosen],
-                aligned[chosen],
-            )
-            if found is not None:
-                result.setdefault(group, {})[way] = dataclasses.asdict(found)
-    return result
+    found = {
+        group: score_detection(
+            answers.of(chosen), words.present[:, chosen], right[:, chosen], aligned[chosen]
+        )
+        for group, chosen in groups.items()
+    }
+    return {group: dataclasses.asdict(scores) for group, scores in found.items() if scores}

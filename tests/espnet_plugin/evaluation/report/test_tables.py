@@ -34,13 +34,10 @@ def test_keyword_table_leaves_out_what_does_not_apply():
         "content_word_hit@1": None,
         "mean_keywords": 3.25,
         "left_out": {"subword_hit@1": 4},
-        "localization": {"centre": None, "keywords": 0},
         "boundaries": {"precision": 0.5, "recall": 0.25, "f_score": 1 / 3, "tolerance": 0.05,
                        "over_segmentation": None, "r_value": None},
         "boundaries_20ms": {"precision": 0.1, "recall": 0.2, "f_score": 0.15, "r_value": -0.5,
                             "tolerance": 0.02, "over_segmentation": 1.0},
-        "tokens_20ms": {"precision": 0.5, "recall": 0.4, "f_score": 0.45, "r_value": 0.3,
-                        "tolerance": 0.02, "over_segmentation": -0.2},
     }  # fmt: skip
     table = keyword_table(keywords, {"subword_hit@1": [0.4, 0.6]}).markdown()
     assert "| 50.0 (40.0–60.0) | nearest sub-word is in the caption | 4 |" in table
@@ -48,8 +45,6 @@ def test_keyword_table_leaves_out_what_does_not_apply():
     assert "3.25" in table
     assert "| 50.0 / 25.0 / 33.3 | word boundaries found, within 50 ms |" in table
     assert "| boundaries: over-segmentation / R-value | 100.0 / -50.0 | word boundaries" in table
-    assert "| tokens: precision / recall / F | 50.0 / 40.0 / 45.0 | words found, start and" in table
-    assert "| tokens: over-segmentation | -20.0 |" in table
 
 
 def test_columns_and_rows_that_repeat_others_are_hidden() -> None:
@@ -68,7 +63,7 @@ def test_columns_and_rows_that_repeat_others_are_hidden() -> None:
 def test_a_model_that_picks_words_does_not_segment() -> None:
     scores = {"precision": 0.5, "recall": 0.2, "f_score": 0.3, "r_value": 0.4, "tolerance": 0.05}
     keywords = {"boundaries": scores | {"over_segmentation": -0.5}}
-    keywords["tokens_20ms"] = scores | {"over_segmentation": -0.4}
+    keywords["boundaries_20ms"] = scores | {"over_segmentation": -0.4}
     assert [row[0] for row in keyword_table(keywords, {}).rows] == [
         "boundaries: precision / recall / F"
     ]

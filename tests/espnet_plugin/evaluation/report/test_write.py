@@ -156,7 +156,7 @@ def test_all_figures(inference_dir, tmp_path):
         place = f"test/figures/{name}"
         assert (inference_dir / f"{place}.svg").stat().st_size > 3000
         assert f"]({place}.svg)" in page
-    assert scores["keywords"]["localization"]["keywords"] == 24  # two right "red" each
+    assert scores["keywords"]["boundaries"]["predicted"] == 24  # three segments each
     report = (inference_dir / "report.html").read_text()
     assert report.count("<figure id=") == page.count("![") == 5
     captions = re.findall("<figcaption>(.*?)</figcaption>", report)
