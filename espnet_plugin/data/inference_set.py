@@ -5,10 +5,8 @@ arrays' rows), ``utt2image``, and L2-normalised embeddings ``speech_parallel.npy
 ``speech_cascaded.npy``, ``text.npy`` (utterances, dim) and ``image.npy`` (images, dim); a file is
 absent when the model has no such branch. ``keywords.jsonl`` holds the cascaded branch's keywords.
 ``frame_seconds.txt`` holds the time from one frame of the speech encoder to the next,
-``layer_weights.npy`` the softmax weights of its layers. ``subwords.npy`` (sub-words, dim) has
-CLIP's embedding of each text that is one of the keywords' sub-words, in the order of
-``subwords.txt``. ``set_outputs.py`` writes all this, ``utterances.txt`` last: a directory that has
-it is complete.
+``layer_weights.npy`` the softmax weights of its layers. ``set_outputs.py`` writes all this,
+``utterances.txt`` last: a directory that has it is complete.
 """
 
 from __future__ import annotations
@@ -29,7 +27,6 @@ TEXT = "text.npy"
 KEYWORDS = "keywords.jsonl"
 FRAME_SECONDS = "frame_seconds.txt"
 LAYER_WEIGHTS = "layer_weights.npy"
-SUBWORDS, SUBWORD_EMBEDDINGS = "subwords.txt", "subwords.npy"
 
 
 @dataclass(frozen=True)
@@ -73,22 +70,6 @@ class InferenceSet:
         """The keywords if there are captions to compare them with; empty otherwise."""
         captioned = self.keywords and self.keywords[0].caption_ids is not None
         return self.keywords if captioned else []
-
-    @cached_property
-    def subwords(self) -> dict[int, np.ndarray]:
-        """CLIP's embedding of each sub-word that is a keyword, by token id, (dim,).
-
-        Empty without keywords or captions.
-
-        Raises:
-            ValueError: If ids and rows do not match.
-        """
-        path = self.directory / SUBWORD_EMBEDDINGS
-        if not path.exists():
-            return {}
-        ids = [int(token_id) for token_id in read_scp(self.directory / SUBWORDS)]
-        rows = read_embeddings(path, len(ids), SUBWORDS)
-        return dict(zip(ids, rows, strict=True))
 
 
 def read_inference_set(directory: str | Path) -> InferenceSet:

@@ -16,8 +16,6 @@ from espnet_plugin.data.inference_set import (
     IMAGES,
     KEYWORDS,
     LAYER_WEIGHTS,
-    SUBWORD_EMBEDDINGS,
-    SUBWORDS,
     UTT2IMAGE,
     UTTERANCES,
     InferenceSet,
@@ -42,8 +40,6 @@ class SetOutputs:
         keywords: Keywords of the cascaded branch, by utterance id.
         utt2image: Image id of each utterance.
         images: Embedding of each image id, (dim,).
-        subwords: CLIP's embedding of each text that is one of the keywords' sub-words, by token
-            id, (dim,).
         layer_weights: Weights of the speech encoder's layers, (layers + 1,).
         frame_seconds: Time from one frame to the next, of ``alphas`` and ``fired`` in the keywords.
         made_from: Inputs of all this, see :func:`~espnet_plugin.data.freshness.made_from`.
@@ -53,7 +49,6 @@ class SetOutputs:
     keywords: dict[str, UtteranceKeywords] = field(default_factory=dict)
     utt2image: dict[str, str] = field(default_factory=dict)
     images: dict[str, np.ndarray] = field(default_factory=dict)
-    subwords: dict[int, np.ndarray] = field(default_factory=dict)
     layer_weights: np.ndarray | None = None
     frame_seconds: float | None = None
     made_from: Mapping[str, list[str]] = field(default_factory=dict)
@@ -67,7 +62,6 @@ class SetOutputs:
                 self.utt2image[utterance] = image
         self.keywords.update({each.utterance: each for each in part.keywords})
         self.images.update(zip(part.images, part.image, strict=True))
-        self.subwords.update(part.subwords)
         self.layer_weights = read_layer_weights(part.directory)
         if (part.directory / FRAME_SECONDS).exists():
             self.frame_seconds = read_frame_seconds(part.directory)
@@ -86,9 +80,6 @@ class SetOutputs:
         image_ids = sorted(self.images)
         _write_array(directory / IMAGE, [self.images[image] for image in image_ids])
         _write_lines(directory / IMAGES, image_ids)
-        token_ids = sorted(self.subwords)
-        _write_array(directory / SUBWORD_EMBEDDINGS, [self.subwords[i] for i in token_ids])
-        _write_lines(directory / SUBWORDS, list(map(str, token_ids)))
         write_scp(directory / UTT2IMAGE, self.utt2image)
         weights = [] if self.layer_weights is None else self.layer_weights
         _write_array(directory / LAYER_WEIGHTS, weights)

@@ -16,7 +16,7 @@ from espnet_plugin.data.sampler_files import read_lengths
 from espnet_plugin.data.scp import DataError, part_of, read_scp
 from espnet_plugin.data.set_outputs import SetOutputs
 from espnet_plugin.inference.batches import batches_by_length, encode_batches
-from espnet_plugin.inference.clip import TEXT_BATCH, embed_texts
+from espnet_plugin.inference.clip import embed_texts
 from espnet_plugin.inference.results import (
     UtteranceResult,
     utterance_results,
@@ -139,7 +139,7 @@ def _add_result(
 
 
 def _add_captions(clip: FrozenCLIP, outputs: SetOutputs, captions: Mapping[str, str]) -> None:
-    """Adds CLIP's own embeddings of captions and sub-words, and the captions to the keywords."""
+    """Adds CLIP's own embeddings of captions, and the captions to the keywords."""
     utterances = list(outputs.arrays)
     missing = next((u for u in utterances if u not in captions), None)
     if missing is not None:
@@ -152,12 +152,6 @@ def _add_captions(clip: FrozenCLIP, outputs: SetOutputs, captions: Mapping[str, 
             outputs.keywords[utterance] = replace(
                 outputs.keywords[utterance], caption=captions[utterance], caption_ids=tuple(ids)
             )
-    named = {word.token_id for found in outputs.keywords.values() for word in found.keywords}
-    token_ids = sorted(named)
-    for start in range(0, len(token_ids), TEXT_BATCH):
-        part = token_ids[start : start + TEXT_BATCH]
-        rows = clip.encode_tokens([[token_id] for token_id in part]).float().cpu().numpy()
-        outputs.subwords.update(zip(part, rows, strict=True))
 
 
 def _add_images(

@@ -17,7 +17,6 @@ from espnet_plugin.data.set_outputs import SetOutputs, merge_outputs
 def output(utterance: str) -> SetOutputs:
     heard = Keyword(2, "red</w>", (2,), score=0.5)
     return SetOutputs(
-        subwords={2: np.ones(2, np.float32), ord(utterance): np.zeros(2, np.float32)},
         arrays={utterance: {"speech_parallel": np.ones(2, np.float32)}},
         keywords={utterance: UtteranceKeywords(utterance, None, None, (heard,))},
         frame_seconds=0.02,
@@ -32,9 +31,6 @@ def test_jobs_without_captions_and_pictures_are_put_together(tmp_path: Path) -> 
     whole = read_inference_set(tmp_path / "all")
     assert whole.utterances == ("a", "b") and whole.images == () and whole.captioned_keywords == []
     assert [found.keywords[0].score for found in whole.keywords] == [0.5, 0.5]
-    assert {i: row.tolist() for i, row in whole.subwords.items()} == {
-        2: [1.0, 1.0], ord("a"): [0.0, 0.0], ord("b"): [0.0, 0.0],
-    }  # fmt: skip
     assert read_frame_seconds(tmp_path / "all") == 0.02
     with pytest.raises(DataError, match="utterance a is in another job's output too"):
         merge_outputs([tmp_path / "a", tmp_path / "a"], tmp_path / "all")
