@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from espnet_plugin.data.inference_set import read_inference_set
-from espnet_plugin.data.spoken import read_spoken
 from espnet_plugin.evaluation.report.tables import (
     detection_table,
     keyword_language_table,
@@ -23,6 +22,7 @@ from espnet_plugin.evaluation.report.tables import (
 )
 from espnet_plugin.evaluation.scores.keyword_scores import score_keywords_directory
 from espnet_plugin.evaluation.scores.retrieval import score_retrieval_directory
+from espnet_plugin.evaluation.spoken import read_spoken
 from espnet_plugin.utils.command import command_errors
 
 

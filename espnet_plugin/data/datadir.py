@@ -16,7 +16,6 @@ from collections.abc import Collection, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from espnet_plugin.data.alignments import MEANINGS_CTM, WORDS_CTM
 from espnet_plugin.data.sampler_files import read_lengths
 from espnet_plugin.data.scp import DataError, read_lines, read_scp, write_lines, write_scp
 from espnet_plugin.utils.atomic import atomic_path
@@ -33,6 +32,8 @@ PER_UTTERANCE = (
     "image_feat.scp",
     "speech_states.scp",
 )
+WORDS_CTM = "words.ctm"
+MEANINGS_CTM = "meanings.ctm"  # the same, but each word is the English one that is meant there
 ALIGNMENTS = (WORDS_CTM, MEANINGS_CTM)
 TABLES = (*PER_UTTERANCE, *ALIGNMENTS, "image.scp", "spk2utt")
 WHOLE = ("feats_type", "audio_format")

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from espnet_plugin.data.alignments import Word
 from espnet_plugin.data.keyword_file import Keyword, UtteranceKeywords
 from espnet_plugin.data.words import END_OF_WORD
+from espnet_plugin.evaluation.alignments import Word
 from espnet_plugin.evaluation.token_texts import is_content, split_words, word_of
 
 Array = np.ndarray

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from espnet_plugin.data.alignments import AlignmentError, Word
 from espnet_plugin.data.keyword_file import UtteranceKeywords
+from espnet_plugin.evaluation.alignments import AlignmentError, Word
 
 SAME_BOUNDARY = 1e-3  # seconds; a word that starts so soon after another shares its boundary
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from espnet_plugin.data.keyword_file import Keyword
-from espnet_plugin.data.spoken import is_english
+from espnet_plugin.data.languages import is_english
 from espnet_plugin.data.words import joined, without_doubtful
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from espnet_plugin.data.alignments import WORDS_CTM, Word, read_ctm
+from espnet_plugin.data.datadir import WORDS_CTM
+from espnet_plugin.evaluation.alignments import Word, read_ctm
 from s3prl_upstream.superb.ctc_corpora import read_lexicon
 
 RATE = 16000

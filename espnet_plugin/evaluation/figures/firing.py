@@ -11,8 +11,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from scipy.signal import spectrogram
 
-from espnet_plugin.data.alignments import Word
 from espnet_plugin.data.keyword_file import UtteranceKeywords
+from espnet_plugin.evaluation.alignments import Word
 from espnet_plugin.evaluation.figures import colours, style
 from espnet_plugin.evaluation.token_texts import END_OF_WORD
 

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from espnet_plugin.data.alignments import Word
 from espnet_plugin.data.audio import read_header, read_mono
 from espnet_plugin.data.inference_set import InferenceSet, read_frame_seconds, read_layer_weights
 from espnet_plugin.data.keyword_file import UtteranceKeywords
+from espnet_plugin.evaluation.alignments import Word
 from espnet_plugin.evaluation.figures import style
 from espnet_plugin.evaluation.figures.firing import draw_firing
 from espnet_plugin.evaluation.figures.layer_weights import draw_layer_weights

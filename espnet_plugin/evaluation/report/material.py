@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from espnet_plugin.data.alignments import WORDS_CTM, Word, read_ctm
+from espnet_plugin.data.datadir import WORDS_CTM
 from espnet_plugin.data.inference_set import InferenceSet
 from espnet_plugin.data.keyword_file import UtteranceKeywords
 from espnet_plugin.data.scp import DataError, read_scp
+from espnet_plugin.evaluation.alignments import Word, read_ctm
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from espnet_plugin.data.alignments import AlignmentError
 from espnet_plugin.data.inference_set import (
     KEYWORDS,
     UTT2IMAGE,
@@ -16,7 +15,7 @@ from espnet_plugin.data.inference_set import (
 )
 from espnet_plugin.data.keyword_file import UtteranceKeywords
 from espnet_plugin.data.scp import write_scp
-from espnet_plugin.data.spoken import Spoken
+from espnet_plugin.evaluation.alignments import AlignmentError
 from espnet_plugin.evaluation.detection import (
     answers_to_text,
     given_words,
@@ -30,6 +29,7 @@ from espnet_plugin.evaluation.segmentation import (
     f_values,
     score_segmentation,
 )
+from espnet_plugin.evaluation.spoken import Spoken
 from espnet_plugin.evaluation.statistics import bootstrap_mean
 from espnet_plugin.evaluation.token_texts import clip_tokenizer
 

@@ -16,9 +16,9 @@ from local.mini.scenes import Scene, Thing, draw_caption, draw_splits
 from local.mini.teacher import SceneSampler
 from local.mini.world import read_world
 
-from espnet_plugin.data.alignments import Word, read_ctm
 from espnet_plugin.data.scp import read_scp
 from espnet_plugin.data.stop_words import is_stop_word
+from espnet_plugin.evaluation.alignments import Word, read_ctm
 
 _RECIPE = Path(__file__).resolve().parents[3] / "egs2" / "speechclip_plus"
 BABEL = read_world("babel")

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from espnet_plugin.data.alignments import Word
 from espnet_plugin.data.keyword_file import Keyword, UtteranceKeywords
+from espnet_plugin.evaluation.alignments import Word
 from espnet_plugin.evaluation.segmentation import (
     SegmentationScores,
     count_boundaries,

@@ -31,9 +31,10 @@ from local.shared.layout import corpus_root, find_one
 from local.shared.sets import prepare_sets
 from local.shared.spoken_captions import Corpus, SpokenCaption
 
-from espnet_plugin.data.alignments import WORDS_CTM, ctm_text
 from espnet_plugin.data.audio import read_header
+from espnet_plugin.data.datadir import WORDS_CTM
 from espnet_plugin.data.scp import DataError
+from espnet_plugin.evaluation.alignments import ctm_text
 from espnet_plugin.utils.atomic import write_text
 from espnet_plugin.utils.command import command_errors
 

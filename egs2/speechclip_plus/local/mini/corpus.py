@@ -17,7 +17,8 @@ from local.shared.sets import tables_of, write_set
 from local.shared.spoken_captions import SPLITS
 from PIL import Image
 
-from espnet_plugin.data.alignments import MEANINGS_CTM, WORDS_CTM, ctm_text
+from espnet_plugin.data.datadir import MEANINGS_CTM, WORDS_CTM
+from espnet_plugin.evaluation.alignments import ctm_text
 from espnet_plugin.utils.atomic import atomic_path, write_text
 from espnet_plugin.utils.disk import require_space
 from espnet_plugin.utils.progress import progress

@@ -13,7 +13,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from espnet_plugin.data.alignments import Word
+from espnet_plugin.evaluation.alignments import Word
 from espnet_plugin.utils.atomic import atomic_path, write_text
 
 SAMPLING_RATE = 16000

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from espnet_plugin.data.alignments import Word
 from espnet_plugin.data.keyword_file import Keyword, UtteranceKeywords
+from espnet_plugin.evaluation.alignments import Word
 from espnet_plugin.evaluation.training_log import Epoch
 
 pytest.importorskip("matplotlib")

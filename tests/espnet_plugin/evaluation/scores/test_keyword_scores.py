@@ -7,9 +7,9 @@ import pytest
 
 from espnet_plugin.data.keyword_file import read_keywords, write_keywords
 from espnet_plugin.data.scp import read_scp
-from espnet_plugin.data.spoken import read_spoken
 from espnet_plugin.evaluation.report.tables import detection_table, keyword_language_table
 from espnet_plugin.evaluation.scores.keyword_scores import score_keywords_directory
+from espnet_plugin.evaluation.spoken import read_spoken
 
 
 @pytest.fixture

@@ -6,20 +6,16 @@ Its words are not those of the speech, and their order may be another.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from espnet_plugin.data.alignments import MEANINGS_CTM, WORDS_CTM, Word, read_ctm
+from espnet_plugin.data.datadir import MEANINGS_CTM, WORDS_CTM
+from espnet_plugin.data.languages import is_english
 from espnet_plugin.data.scp import read_scp
+from espnet_plugin.evaluation.alignments import Word, read_ctm
 
 UTT2LANG = "utt2lang"
-
-
-def is_english(language: str) -> bool:
-    """Whether a corpus's name of a language means English, such as ``en``, ``eng``, ``en-us``."""
-    return re.fullmatch(r"en|eng|english|en[-_].*", language.casefold()) is not None
 
 
 @dataclass(frozen=True)

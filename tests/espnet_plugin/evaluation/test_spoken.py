@@ -4,20 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
-from espnet_plugin.data.alignments import Word
-from espnet_plugin.data.spoken import Spoken, is_english, read_spoken
-
-
-@pytest.mark.parametrize("name", ["en", "EN", "eng", "English", "en-us", "en_GB"])
-def test_names_of_english(name: str) -> None:
-    assert is_english(name)
-
-
-@pytest.mark.parametrize("name", ["sw", "enm", "Hindi", "", "den"])
-def test_names_of_other_languages(name: str) -> None:
-    assert not is_english(name)
+from espnet_plugin.evaluation.alignments import Word
+from espnet_plugin.evaluation.spoken import Spoken, read_spoken
 
 
 def test_words_mean_themselves_in_english_alone(tmp_path: Path) -> None:

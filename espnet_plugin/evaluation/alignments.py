@@ -14,8 +14,6 @@ from pathlib import Path
 
 from espnet_plugin.data.scp import DataError, columns, text_lines
 
-WORDS_CTM = "words.ctm"  # in a data directory
-MEANINGS_CTM = "meanings.ctm"  # the same, but each word is the English one that is meant there
 SILENCES = frozenset({"", "sil", "sp", "spn", "<eps>", "<sil>", "<unk>"})
 
 
