@@ -13,7 +13,3 @@ FSDD=${FSDD:-}
 SPOKENCOCO=${SPOKENCOCO:-}
 # train2014/ and val2014/
 MSCOCO=${MSCOCO:-}
-# audio/ and images/ of ARTPARK-IISc/Vaani
-VAANI=${VAANI:-}
-# vnahata/AfriMCQA-speech-image-retrieval: {twi,amh,...}_{audio,images}.parquet
-AFRI_MCQA=${AFRI_MCQA:-}

@@ -14,7 +14,7 @@ custom_root=
 local_data_opts=
 
 help_message=$(cat << 'EOF'
-Usage: ./run.sh [--corpus mini|mini_words|mini_babel|digits|flickr8k|spokencoco|vaani|afri_mcqa|custom] [--seed N] [options of speechclip.sh]
+Usage: ./run.sh [--corpus mini|mini_words|mini_babel|digits|flickr8k|spokencoco|custom] [--seed N] [options of speechclip.sh]
 
   --corpus mini        generated here, needs no network and no GPU; about ten minutes (default)
   --corpus mini_words  the same with 2,000 words, common and rare; about an hour
@@ -22,8 +22,6 @@ Usage: ./run.sh [--corpus mini|mini_words|mini_babel|digits|flickr8k|spokencoco|
   --corpus digits      recordings of people who say digits, handwritten digits; fetched by --download true
   --corpus flickr8k    Flickr8k with the Flickr Audio Caption Corpus; paths in db.sh
   --corpus spokencoco  SpokenCOCO with MSCOCO's images; paths in db.sh
-  --corpus vaani       Vaani: people in India describe images; paths in db.sh
-  --corpus afri_mcqa   spoken questions about images in African languages; paths in db.sh
   --corpus custom      a folder of your own, named by --custom_root; README.md says what is in it
   --download true      fetch digits, flickr8k or spokencoco first (default false)
   --custom_root DIR    folder of your own corpus
@@ -37,9 +35,9 @@ Examples
   ./run.sh --corpus flickr8k --ngpu 2
   ./run.sh --corpus flickr8k --download true
   ./run.sh --corpus spokencoco --speechclip_config conf/tuning/spokencoco_large_cascaded_plus.yaml
-  ./run.sh --corpus vaani --local_data_opts "--languages Hindi,Tamil"
-  ./run.sh --corpus vaani --speechclip_config conf/tuning/mhubert_hybrid_plus_annealed.yaml --vocab_text general
   ./run.sh --corpus custom --custom_root my_corpus
+  ./run.sh --corpus custom --custom_root my_corpus --speechclip_config conf/tuning/mhubert_hybrid_plus_annealed.yaml --vocab_text general
+  ./run.sh --corpus custom --custom_root folder_of_parquet_files --local_data_opts "--caption_column sentence"
 EOF
 )
 
@@ -101,14 +99,6 @@ case "${corpus}" in
             --min_wav_duration 0.5
             --states_dtype int8
         );;
-    vaani|afri_mcqa)
-        # nobody wrote down what is said; --vocab_text gives other words than all of CLIP's
-        settings=(
-            --speechclip_config conf/train.yaml
-            --vocab_from clip
-            --min_wav_duration 0.5
-            --states_dtype int8
-        );;
     custom)
         if [ -z "${custom_root}" ]; then
             echo "run.sh: error: --corpus custom needs --custom_root DIR; README.md says what is in it" >&2
@@ -117,14 +107,14 @@ case "${corpus}" in
         export CUSTOM_ROOT=${custom_root}
         settings=(--speechclip_config conf/train.yaml)
         # without captions the keyword vocabulary is all of CLIP's
-        if ! awk -F '\t' '
+        if ! [[ ${local_data_opts} = *--caption_column* ]] && ! awk -F '\t' '
             NR == 1 {for (i = 1; i <= NF; i++) if (tolower($i) ~ /^[^a-z]*caption[^a-z]*$/) column = i}
             NR > 1 && column && $column ~ /[^ \r]/ {found = 1; exit}
             END {exit !found}' "${custom_root}"/*.tsv 2> /dev/null; then
             settings+=(--vocab_from clip)
         fi;;
     *)
-        echo "run.sh: error: --corpus ${corpus} is unknown; choose mini, mini_words, mini_babel, digits, flickr8k, spokencoco, vaani, afri_mcqa or custom" >&2
+        echo "run.sh: error: --corpus ${corpus} is unknown; choose mini, mini_words, mini_babel, digits, flickr8k, spokencoco or custom" >&2
         exit 2;;
 esac
 

@@ -14,23 +14,33 @@ download_dir=downloads
 custom_root=${CUSTOM_ROOT:-}  # folder of a corpus of your own
 max_bad=0.1           # share of the recordings that may be missing or broken
 allow_outside=false   # the lists may name files outside the corpus's folders
-languages=            # vaani, afri_mcqa: those to take, separated by commas; empty: all
-test_only=false       # vaani, afri_mcqa: all recordings are for testing, see ./evaluate.sh
+# custom, a folder of Parquet files: local/custom/prepare.py describes these
+recording_files=
+image_files=
+audio_column=
+image_column=
+image_of_column=
+image_id_column=
+speaker_column=
+language_column=
+caption_column=
+languages=
+test_only=
 difficulty=           # mini: default, words or babel; empty: as the corpus is named
 mini_root=            # empty: downloads/<corpus>
 digits_opts=${DIGITS_OPTS:-}  # options of local/digits/teachers.py, e.g. "--clip_steps 100"
 mini_opts=${MINI_OPTS:-}  # options of local/mini/prepare.py, e.g. "--teacher_steps 100"
 
 help_message=$(cat << 'EOF'
-Usage: local/data.sh [--corpus mini|mini_words|mini_babel|digits|flickr8k|spokencoco|vaani|afri_mcqa|custom] [--data_dir data] [--seed 0]
+Usage: local/data.sh [--corpus mini|mini_words|mini_babel|digits|flickr8k|spokencoco|custom] [--data_dir data] [--seed 0]
                      [--nj 2] [--python python3]
                      [--download false] [--download_dir downloads] [--custom_root DIR] [--max_bad 0.1]
-                     [--allow_outside false] [--languages Hindi,Tamil] [--test_only false]
+                     [--allow_outside false] [options of local.custom.prepare for Parquet files]
                      [--digits_opts "options of local.digits.teachers"]
                      [--difficulty default|words|babel] [--mini_root downloads/mini] [--mini_opts "options of local.mini.prepare"]
 
 Makes <data_dir>/<corpus>_train, _dev and _test. Where the corpora lie, db.sh says: FLICKR8K,
-FSDD, SPOKENCOCO, MSCOCO, VAANI, AFRI_MCQA; environment variables of the same names win.
+FSDD, SPOKENCOCO, MSCOCO; environment variables of the same names win.
 EOF
 )
 
@@ -76,14 +86,13 @@ case "${corpus}" in
         if [ -z "${MSCOCO}" ] && [ -d "${fetched}/mscoco" ]; then MSCOCO=${fetched}/mscoco; fi
         ${python} -m local.spokencoco.prepare \
             --root "${SPOKENCOCO}" --mscoco "${MSCOCO}" "${checks[@]}";;
-    vaani|afri_mcqa)
-        folder=${corpus^^}
-        ${python} -m "local.${corpus}.prepare" --root "${!folder:-}" --target "${download_dir}/${corpus}" \
-            --languages "${languages}" --test_only "${test_only}" "${checks[@]}";;
     custom)
+        for option in recording_files image_files {audio,image,image_of,image_id,speaker,language,caption}_column languages test_only; do
+            checks+=("--${option}" "${!option}")
+        done
         ${python} -m local.custom.prepare \
-            --root "${custom_root}" "${checks[@]}";;
+            --root "${custom_root}" --target "${download_dir}/${corpus}" "${checks[@]}";;
     *)
-        echo "local/data.sh: error: --corpus ${corpus} is unknown; choose mini, mini_words, mini_babel, digits, flickr8k, spokencoco, vaani, afri_mcqa or custom" >&2
+        echo "local/data.sh: error: --corpus ${corpus} is unknown; choose mini, mini_words, mini_babel, digits, flickr8k, spokencoco or custom" >&2
         exit 2;;
 esac

@@ -1,13 +1,11 @@
-"""Vaani and MTEB's AfriMCQA in the form in which the Hugging Face hub has them."""
+"""A corpus in Parquet files, as Vaani and AfriMCQA are stored, and in the usual form of the hub."""
 
 from __future__ import annotations
 
 import io
 import logging
-import os
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -25,6 +23,18 @@ parquet = pytest.importorskip("pyarrow.parquet")
 MEDIA = pyarrow.struct({"bytes": pyarrow.binary(), "path": pyarrow.string()})
 IMAGES = 24  # by their content, dev and test have some of them
 SPLITS = ("train", "dev", "test")
+VAANI = {
+    "recording_files": "audio/{language}/*.parquet",
+    "image_files": "images/*.parquet",
+    "image_of_column": "referenceImage",
+    "speaker_column": "speakerID",
+}
+AFRI_MCQA = {
+    "recording_files": "{language}_audio.parquet",
+    "image_files": "{language}_images.parquet",
+    "image_of_column": "image_id",
+    "image_id_column": "id",
+}
 
 
 def sound(number: int, file_format: str = "WAV") -> dict[str, object]:
@@ -35,7 +45,7 @@ def sound(number: int, file_format: str = "WAV") -> dict[str, object]:
     return {"bytes": stream.getvalue(), "path": f"clip {number}.{file_format.lower()}"}
 
 
-def picture(number: int, name: str) -> dict[str, object]:
+def picture(number: int, name: str | None) -> dict[str, object]:
     stream = io.BytesIO()
     Image.new("RGB", (4, 4), (number, 0, 0)).save(stream, format="PNG")
     return {"bytes": stream.getvalue(), "path": name}
@@ -91,15 +101,28 @@ def afri_mcqa(tmp_path: Path) -> Path:
     return root
 
 
-def prepare(root: Path, data: Path, languages: str = "", test_only: str = "", **options):
-    from local.afri_mcqa.prepare import AFRI_MCQA
-    from local.shared.parquet import read_parquet
+def prepare(root: Path, data: Path, *, max_bad: float = 0.1, **options: str):
+    from local.custom.prepare import read_custom
     from local.shared.sets import prepare_sets
-    from local.vaani.prepare import VAANI
 
-    layout = VAANI if root.name == "Vaani" else AFRI_MCQA
-    corpus = read_parquet(layout, str(root), str(data / "unpacked"), languages, test_only)
-    return prepare_sets(corpus, data, **options)
+    layout = {"Vaani": VAANI, "AfriMCQA": AFRI_MCQA}.get(root.name, {})
+    corpus = read_custom(root, data / "unpacked", **{**layout, **options})
+    return prepare_sets(corpus, data, max_bad=max_bad)
+
+
+@pytest.fixture
+def usual(tmp_path: Path) -> Path:
+    """A file for each split, whose rows have a recording, its image and a caption."""
+    root = tmp_path / "usual"
+    for place, split in enumerate(("train", "validation", "test")):
+        numbers = range(2 * place, 2 * place + 2)
+        columns = {
+            "audio": [sound(number) for number in numbers],
+            "image": [picture(number, None) for number in numbers],
+            "sentence": [f"image\u2028{number}." for number in numbers],
+        }
+        write(root / "data" / f"{split}-00000-of-00001.parquet", columns)
+    return root
 
 
 def tables(data: Path, name: str) -> dict[str, dict[str, str]]:
@@ -125,7 +148,7 @@ def test_vaani_has_a_set_for_each_image(vaani: Path, tmp_path: Path) -> None:
     ]
     assert sum(map(len, images)) == len(set().union(*images)) == IMAGES
     for split in SPLITS:
-        directory = tmp_path / "data" / f"vaani_{split}"
+        directory = tmp_path / "data" / f"custom_{split}"
         assert problems(directory, text=False) == []
         assert not (directory / "text").exists()
         languages = read_scp(directory / "utt2lang")
@@ -156,27 +179,24 @@ def test_what_is_unpacked_is_what_the_files_hold(vaani: Path, tmp_path: Path) ->
 
 
 def test_some_languages(vaani: Path, tmp_path: Path) -> None:
-    assert prepare(vaani, tmp_path / "data", "Tamil").kept == IMAGES
+    assert prepare(vaani, tmp_path / "data", languages="Tamil").kept == IMAGES
     languages = tables(tmp_path / "data", "utt2lang").values()
     assert {language for table in languages for language in table.values()} == {"Tamil"}
     with pytest.raises(DataError, match="no recording in Oriya; there are Hindi, Tamil"):
-        prepare(vaani, tmp_path / "data", "Tamil, Oriya")
+        prepare(vaani, tmp_path / "data", languages="Tamil, Oriya")
 
 
-def test_vaani_by_district(vaani: Path, tmp_path: Path) -> None:
+def test_files_of_several_languages_have_a_column_for_them(vaani: Path, tmp_path: Path) -> None:
     whole = prepare(vaani, tmp_path / "whole")
-    files = [pyarrow.parquet.read_table(path) for path in sorted(vaani.glob("audio/*/*"))]
+    files = [parquet.read_table(path) for path in sorted(vaani.glob("audio/*/*"))]
     district = vaani / "audio" / "Bihar" / "Gaya" / "train-00000-of-00001.parquet"
-    for folder in list(vaani.glob("audio/*")):
-        folder.rename(tmp_path / folder.name)
     district.parent.mkdir(parents=True)
-    without_speakers = pyarrow.concat_tables(files).drop_columns("speakerID")
-    parquet.write_table(without_speakers, district, row_group_size=7)
-    assert prepare(vaani, tmp_path / "data").kept == whole.kept
-    for name in ("utt2lang", "utt2image"):
+    parquet.write_table(pyarrow.concat_tables(files), district, row_group_size=7)
+    districts = {"recording_files": "audio/*/*/*.parquet", "language_column": "language"}
+    assert prepare(vaani, tmp_path / "data", **districts).kept == whole.kept
+    for name in ("utt2lang", "utt2image", "utt2spk"):
         assert tables(tmp_path / "data", name) == tables(tmp_path / "whole", name)
-    assert set(read_scp(tmp_path / "data/vaani_train/utt2spk").values()) == {"unknown"}
-    assert prepare(vaani, tmp_path / "data", "Hindi").kept == IMAGES
+    assert prepare(vaani, tmp_path / "data", **districts, languages="Hindi").kept == IMAGES
 
 
 def test_bad_rows_are_skipped_and_counted(
@@ -206,7 +226,7 @@ def test_bad_rows_are_skipped_and_counted(
         "listed again": 1,
     }
     assert summary.kept == 2 * IMAGES - 10
-    rows = (tmp_path / "data/local/vaani/skipped.tsv").read_text().splitlines()
+    rows = (tmp_path / "data/local/custom/skipped.tsv").read_text().splitlines()
     assert len(rows) == 1 + 10
     assert any("only a name.wav, recording 1" in row for row in rows)
     assert "24 Hindi, 24 Tamil" in caplog.text and "images: 25 named, 23 there" in caplog.text
@@ -222,15 +242,62 @@ def test_numbers_as_names(afri_mcqa: Path, tmp_path: Path) -> None:
         if name == "image_id":
             table = table.append_column("speakerID", pyarrow.array(range(IMAGES)))
         parquet.write_table(table, path)
-    assert prepare(afri_mcqa, tmp_path / "data", test_only="true").kept == 2 * IMAGES
-    images = set(read_scp(tmp_path / "data/afri_mcqa_test/image.scp"))
+    options = {"test_only": "true", "speaker_column": "speakerID"}
+    assert prepare(afri_mcqa, tmp_path / "data", **options).kept == 2 * IMAGES
+    images = set(read_scp(tmp_path / "data/custom_test/image.scp"))
     assert images == {str(number) for number in (*range(24), *range(200, 223))}
-    speakers = set(read_scp(tmp_path / "data/afri_mcqa_test/spk2utt"))
+    speakers = set(read_scp(tmp_path / "data/custom_test/spk2utt"))
     assert speakers == {str(number) for number in range(IMAGES)}
 
 
+USUAL = {"recording_files": "data/{split}-*.parquet", "caption_column": "sentence"}
+
+
+def test_images_beside_their_recordings(usual: Path, tmp_path: Path) -> None:
+    assert prepare(usual, tmp_path / "data", **USUAL).kept == 6
+    for place, split in enumerate(SPLITS):
+        directory = tmp_path / "data" / f"custom_{split}"
+        assert problems(directory) == []
+        captions, images = read_scp(directory / "text"), read_scp(directory / "image.scp")
+        shown = {}
+        for utterance, image in read_scp(directory / "utt2image").items():
+            with Image.open(images[image]) as opened:
+                shown[captions[utterance]] = opened.getpixel((0, 0))[0]
+        assert shown == {f"image {n}.": n for n in (2 * place, 2 * place + 1)}
+
+
+def test_an_image_of_two_splits_is_left_out_of_the_second(usual: Path, tmp_path: Path) -> None:
+    file = usual / "data" / "validation-00000-of-00001.parquet"
+    change(file, "image", 0, picture(4, None))  # the first of test, which is read before
+    summary = prepare(usual, tmp_path / "data", **USUAL)
+    assert summary.kept == 5 and summary.skipped == {"image of test, too": 1}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"recording_files": "{split}.parquet"}, "looked for {split}.* in .*found there: data/"),
+        ({"recording_files": "data/{part}-*.parquet"}, "only known in {language} and {split}"),
+        ({"recording_files": "{split}/{split}-*.parquet"}, "{language} and {split} once each"),
+        ({"recording_files": "{split}/*-*.parquet"}, "data is none of train, dev, valid, val"),
+        ({"caption_column": "text"}, "no column text; it has audio.bytes, audio.path, image.bytes"),
+        ({"image_files": "data/*.parquet"}, "--image_files and --image_of_column belong together"),
+    ],
+)
+def test_wrong_options(usual: Path, tmp_path: Path, options: dict, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        prepare(usual, tmp_path / "data", **options)
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_table_has_no_columns_to_name(tmp_path: Path) -> None:
+    (tmp_path / "corpus.tsv").touch()
+    with pytest.raises(DataError, match="--speaker_column are for folders of Parquet files"):
+        prepare(tmp_path, tmp_path / "data", speaker_column="speaker")
+
+
 def test_a_second_run_writes_nothing_again(vaani: Path, tmp_path: Path) -> None:
-    prepare(vaani, tmp_path / "data", "Hindi")
+    prepare(vaani, tmp_path / "data", languages="Hindi")
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "data/unpacked").rglob("*.*")}
     assert len(files) == 2 * IMAGES
     cut = next(path for path in files if path.suffix == ".mp3")
@@ -239,34 +306,6 @@ def test_a_second_run_writes_nothing_again(vaani: Path, tmp_path: Path) -> None:
     assert all(path.stat().st_mtime_ns == time for path, time in files.items() if path != cut)
     assert cut.stat().st_size > 100
     assert len(list((tmp_path / "data/unpacked/wavs").rglob("*.*"))) == 2 * IMAGES
-
-
-@pytest.mark.slow
-def test_a_killed_preparation_ends_as_an_undisturbed_one(vaani: Path, tmp_path: Path) -> None:
-    for path in vaani.glob("audio/*/*"):  # the same recordings often enough to be killed in time
-        table = parquet.read_table(path)
-        parquet.write_table(pyarrow.concat_tables(100 * [table]), path, row_group_size=5)
-    (tmp_path / "data").mkdir()
-    command = [sys.executable, "-m", "local.vaani.prepare", "--root", str(vaani)]
-    command += ["--target", str(tmp_path / "data/unpacked"), "--data_dir", str(tmp_path / "data")]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(RECIPE), str(RECIPE.parents[1])]),
-    }
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
-    while not any((tmp_path / "data/unpacked").glob("wavs/*/*.*")):
-        assert process.poll() is None
-        time.sleep(0.005)
-    process.kill()
-    process.wait()
-    assert not list((tmp_path / "data").glob("vaani_*"))
-    prepare(vaani, tmp_path / "data", max_bad=1.0)
-    prepare(vaani, tmp_path / "clean", max_bad=1.0)
-    for name in ("utt2image", "utt2lang", "utt2spk"):
-        assert tables(tmp_path / "data", name) == tables(tmp_path / "clean", name)
-    for path in (tmp_path / "clean/unpacked").rglob("*.*"):
-        same = tmp_path / "data/unpacked" / path.relative_to(tmp_path / "clean/unpacked")
-        assert same.read_bytes() == path.read_bytes()
 
 
 def test_a_photograph_in_two_languages_is_one_image(afri_mcqa: Path, tmp_path: Path) -> None:
@@ -290,7 +329,7 @@ def test_languages_may_give_other_photographs_the_same_name(
         parquet.write_table(table.set_column(place, name, pyarrow.array(ids)), path)
     summary = prepare(afri_mcqa, tmp_path / "data", test_only="true")
     assert summary.kept == 2 * IMAGES and "images: 48 named, 48 there, 47 differ" in summary.lines()
-    directory = tmp_path / "data/afri_mcqa_test"
+    directory = tmp_path / "data/custom_test"
     image_of, pictures = read_scp(directory / "utt2image"), read_scp(directory / "image.scp")
     assert len(set(pictures.values())) == len(pictures) == 2 * IMAGES - 1
     languages = read_scp(directory / "utt2lang")
@@ -314,12 +353,12 @@ def test_names_that_differ_in_white_space_alone(vaani: Path, tmp_path: Path) -> 
 
 
 def test_all_for_testing(afri_mcqa: Path, tmp_path: Path) -> None:
-    summary = prepare(afri_mcqa, tmp_path / "data", "yor", "true")
+    summary = prepare(afri_mcqa, tmp_path / "data", languages="yor", test_only="true")
     assert [(split, counts.utterances) for split, counts in summary.splits.items()] == [
         ("test", IMAGES)
     ]
-    assert list(tables(tmp_path / "data", "wav.scp")) == ["afri_mcqa_test"]
-    languages = read_scp(tmp_path / "data/afri_mcqa_test/utt2lang")
+    assert list(tables(tmp_path / "data", "wav.scp")) == ["custom_test"]
+    languages = read_scp(tmp_path / "data/custom_test/utt2lang")
     assert set(languages.values()) == {"yor"}
 
 
@@ -340,8 +379,8 @@ def test_mteb_reads_the_same_pairs(
     task = module.AfriMCQAA2IRetrieval()
     task.load_data()
     answers = task.dataset["amh"]["test"]["relevant_docs"].values()
-    prepare(afri_mcqa, tmp_path / "data", "amh", "true")
-    images = read_scp(tmp_path / "data/afri_mcqa_test/utt2image").values()
+    prepare(afri_mcqa, tmp_path / "data", languages="amh", test_only="true")
+    images = read_scp(tmp_path / "data/custom_test/utt2image").values()
     assert sorted(images) == sorted(image for answer in answers for image in answer)
 
 
@@ -374,7 +413,7 @@ def pointer(root: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (no_images, r"looked for audio/.*, and images/\*.parquet in .*found there: audio/, pict"),
+        (no_images, r"looked for images/\*.parquet in .*found there: audio/, pict"),
         (other_columns, "no column referenceImage; it has audio.bytes, audio.path, language, .*"),
         (audio_outside, "Tamil/.*no column audio.bytes, audio.path; it has audio, language"),
         (cut_off, "Tamil/train-00000-of-00001.parquet: cannot be read .*download it again"),
@@ -402,7 +441,7 @@ def test_damage_within_a_file_names_it_and_keeps_what_was_unpacked(
     path.write_bytes(content)
     with pytest.raises(DataError, match="Tamil/train-00000-of-00001.parquet: cannot be read"):
         prepare(vaani, tmp_path / "data")
-    assert not list((tmp_path / "data").glob("vaani_*"))
+    assert not list((tmp_path / "data").glob("custom_*"))
     assert len(list((tmp_path / "data/unpacked/wavs").rglob("*.*"))) >= IMAGES
 
 
@@ -426,29 +465,16 @@ def recipe(folder: Path) -> Path:
 @pytest.mark.slow
 def test_the_recipes_first_stages(vaani: Path, tmp_path: Path) -> None:
     here = recipe(tmp_path)
-    command = ["./run.sh", "--corpus", "vaani", "--stop_stage", "2", "--nj", "1", "--ngpu", "0"]
-    command += ["--python", sys.executable, "--local_data_opts", "--languages Hindi"]
-    environment = {**os.environ, "VAANI": str(vaani)}
-    done = subprocess.run(command, cwd=here, env=environment, text=True, capture_output=True)
+    options = " ".join(f"--{name} {value}" for name, value in VAANI.items())
+    command = ["./run.sh", "--corpus", "custom", "--custom_root", str(vaani), "--stop_stage", "2"]
+    command += ["--nj", "1", "--ngpu", "0", "--python", sys.executable]
+    command += ["--local_data_opts", f"{options} --languages Hindi"]
+    done = subprocess.run(command, cwd=here, text=True, capture_output=True)
     assert done.returncode == 0, done.stderr
-    dumped = here / "dump/raw/org/vaani_train"
+    dumped = here / "dump/raw/org/custom_train"
     assert set(read_scp(dumped / "utt2lang").values()) == {"Hindi"}
     wavs = read_scp(dumped / "wav.scp")
     assert wavs.keys() == read_scp(dumped / "utt2image").keys()
     for file in wavs.values():
         info = soundfile.info(here / file)
         assert (info.format, info.samplerate, info.channels) == ("FLAC", 16000, 1)
-
-
-@pytest.mark.slow
-def test_data_sh_makes_a_test_set(afri_mcqa: Path, tmp_path: Path) -> None:
-    here = recipe(tmp_path)
-    command = ["local/data.sh", "--corpus", "afri_mcqa", "--nj", "1", "--python", sys.executable]
-    environment = {**os.environ, "AFRI_MCQA": str(afri_mcqa)}
-    options = [*command, "--test_only", "true"]
-    subprocess.run(options, cwd=here, env=environment, check=True, capture_output=True)
-    assert [path.name for path in (here / "data").glob("afri_mcqa_*")] == ["afri_mcqa_test"]
-    del environment["AFRI_MCQA"]
-    failed = subprocess.run(command, cwd=here, env=environment, text=True, capture_output=True)
-    assert failed.returncode == 1
-    assert "AFRI_MCQA is not set" in failed.stderr and "Traceback" not in failed.stderr

@@ -1,154 +1,76 @@
-"""Make data/custom_{train,dev,test} from a folder with wavs/, images/ and one table.
+"""Make data/custom_{train,dev,test} from a folder of your own.
 
-The table is the only .tsv file in the folder: UTF-8, tab-separated, with a header and one row per
-recording.
-
-    wav        relative to wavs/                    required
-    image      relative to images/                  required
-    split      train, dev or test                   optional: 8 : 1 : 1; of three to nine images,
-                                                    the last two become dev and test
-    speaker    who speaks                           optional
-    language   what is spoken, such as sw           optional; captions are English then
-    caption    what is said                         optional, in all rows or none
+The folder holds a table beside wavs/ and images/ (``table.py``), or Parquet files
+(``local.shared.parquet``), as data sets of the Hugging Face hub do.
 
     python -m local.custom.prepare --root my_corpus
+    python -m local.custom.prepare --root a_data_set --recording_files "data/{split}-*.parquet"
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from pathlib import Path
 
 from local.shared.command import preparation_command
-from local.shared.layout import contents, corpus_root, find_one
-from local.shared.spoken_captions import SPLITS, Corpus, SpokenCaption, clean_caption, safe_id
+from local.shared.layout import corpus_root
+from local.shared.parquet import Layout, read_parquet
+from local.shared.spoken_captions import Corpus
 
-from espnet_plugin.data.scp import DataError, text_lines
+from espnet_plugin.data.scp import DataError
 
-REMEDY = (
-    "A corpus of your own is a folder with wavs/, images/ and one .tsv file with the columns wav, "
-    "image and, as you like, split, speaker, language, caption; see README.md. Name it with "
-    "--custom_root"
-)
-REQUIRED = ("wav", "image")
-OPTIONAL = ("split", "speaker", "language", "caption")
-ALIASES = {"train": "train", "dev": "dev", "valid": "dev", "val": "dev", "test": "test"}
+from .table import REMEDY, read_folder
 
-
-def find_table(root: Path) -> Path:
-    """The one .tsv file of the folder.
-
-    Raises:
-        DataError: If there is none, or there are several.
-    """
-    tables = sorted(path for path in root.glob("*.tsv") if path.is_file())
-    if len(tables) != 1:
-        found = ", ".join(path.name for path in tables) or contents(root)
-        raise DataError(f"{root}: looked for one .tsv file, found: {found}. {REMEDY}")
-    return tables[0]
-
-
-def read_rows(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield the number of each line, and its values by column.
-
-    Raises:
-        DataError: If the header lacks a column or has an unknown one, or a row has another length.
-    """
-    lines = text_lines(table)
-    header = [name.strip().lower() for name in next(lines, (1, ""))[1].split("\t")]
-    missing = [name for name in REQUIRED if name not in header]
-    unknown = [name for name in header if name not in (*REQUIRED, *OPTIONAL)]
-    if missing or unknown or len(set(header)) != len(header):
-        raise DataError(
-            f"{table}:1: the header is {header}; needed: {', '.join(REQUIRED)}; possible: "
-            f"{', '.join(OPTIONAL)}; each once, separated by tabs. {REMEDY}"
-        )
-    for number, line in lines:
-        if not line.strip():
-            continue
-        row = line.split("\t")
-        if len(row) != len(header):
-            raise DataError(
-                f"{table}:{number}: columns: {len(row)} instead of {len(header)}: "
-                f"{' | '.join(row)[:80]!r}"
-            )
-        yield number, {k: v.strip() for k, v in zip(header, row, strict=True)}
+PARQUET_OPTIONS = {
+    "recording_files": "Parquet files with recordings, e.g. data/{split}-*.parquet (default: all)",
+    "image_files": "Parquet files with images, if they are not beside the recordings",
+    "audio_column": "column of the recordings (default: audio)",
+    "image_column": "column of the images (default: image)",
+    "image_of_column": "column that names a recording's image in --image_files",
+    "image_id_column": "column of that name in --image_files (default: the images' own path)",
+    "speaker_column": "column of the speaker",
+    "language_column": "column of the language; or write {language} in --recording_files",
+    "caption_column": "column of what is said",
+    "languages": "languages to take from Parquet files, separated by commas (default: all)",
+    "test_only": "true: all recordings in Parquet files are for testing",
+}
+OPTIONS = {
+    "root": "folder of the corpus",
+    "target": "folder for what is unpacked from Parquet files (default: downloads/custom)",
+    **PARQUET_OPTIONS,
+}
 
 
-def spoken_captions(
-    table: Path, recordings: Path, images: Path, *, with_text: bool
-) -> Iterator[SpokenCaption]:
-    """Yield the spoken caption of every row of the table.
+def read_custom(root: str | Path, target: str | Path = "", **options: str) -> Corpus:
+    """Read a folder with a table, or one of Parquet files.
+
+    Args:
+        root: Folder of the corpus.
+        target: Folder for what is unpacked.
+        options: Values of ``PARQUET_OPTIONS``; empty ones are left open.
 
     Raises:
-        DataError: If a row names no file or no known split, or splits share an image or have none.
-    """
-    # of ten images in the order of the table, the ninth goes to dev, the tenth to test
-    turn = min(10, len({row["image"] for _, row in read_rows(table)}))
-    drawn = {turn - 2: "dev", turn - 1: "test"}
-    split_of: dict[str, str] = {}
-    file_of: dict[str, str] = {}
-    numbers: dict[str, dict[str, int]] = {}  # of the recordings of an image
-    for number, row in read_rows(table):
-        for name in REQUIRED:
-            if not row[name]:
-                raise DataError(f"{table}:{number}: the column {name} is empty")
-        # of a name such as "." nothing is left
-        image = safe_id(re.sub(r"\.[^./]*$", "", row["image"])) or "-"
-        if file_of.setdefault(image, row["image"]) != row["image"]:
-            raise DataError(
-                f"{table}:{number}: {row['image']} and {file_of[image]} would have the same id"
-            )
-        given = row.get("split", "").lower()
-        split = ALIASES.get(given, "")
-        if not given:
-            split = split_of.get(image, drawn.get(len(split_of) % 10, "train"))
-        if not split:
-            raise DataError(f"{table}:{number}: split {given!r} is none of {', '.join(SPLITS)}")
-        if split_of.setdefault(image, split) != split:
-            raise DataError(
-                f"{table}:{number}: image {row['image']} is in {split} and in {split_of[image]}; "
-                "all recordings of an image belong to one split"
-            )
-        known = numbers.setdefault(image, {})
-        yield SpokenCaption(
-            split=split,
-            utterance=f"{image}_{known.setdefault(row['wav'], len(known))}",
-            image=image,
-            recording=str(recordings / row["wav"]),
-            image_file=str(images / row["image"]),
-            speaker=safe_id(row.get("speaker", "")),
-            language=safe_id(row.get("language", "")),
-            caption=clean_caption(row["caption"]) if with_text else None,
-        )
-    if empty := [split for split in SPLITS if split not in split_of.values()]:
-        raise DataError(
-            f"{table}: images: {len(split_of)}, but none in {' or '.join(empty)}; each of "
-            f"{', '.join(SPLITS)} needs one. Add images until there are three, or name a split "
-            "for each image in the column split"
-        )
-
-
-def read_custom(root: str | Path) -> Corpus:
-    """Read the table of a folder.
-
-    Raises:
-        DataError: If a part is missing or the header is wrong. Wrong rows are reported later.
+        DataError: If a part is missing or its form is wrong. Wrong rows are reported later.
     """
     folder = corpus_root(root, variable="--custom_root", remedy=REMEDY)
-    table = find_table(folder)
-    recordings = find_one(folder, "wavs", what="recordings", remedy=REMEDY)
-    images = find_one(folder, "images", what="images", remedy=REMEDY)
-    with_text = any(row.get("caption") for _, row in read_rows(table))
-    note = (
-        "captions: in the table"
-        if with_text
-        else "captions: none; the number of keywords follows the duration, the vocabulary is CLIP's"
+    given = {name: value for name, value in options.items() if value}
+    if any(folder.glob("*.tsv")) or next(folder.rglob("*.parquet"), None) is None:
+        if given:
+            raise DataError(
+                f"{folder}: --{', --'.join(given)} are for folders of Parquet files. {REMEDY}"
+            )
+        return read_folder("custom", folder)
+    languages = [name for part in given.pop("languages", "").split(",") if (name := part.strip())]
+    test_only = given.pop("test_only", "") == "true"
+    return read_parquet(
+        "custom",
+        folder,
+        Path(target or "downloads/custom"),
+        Layout(**given),
+        languages=languages,
+        test_only=test_only,
+        remedy=REMEDY,
     )
-    captions = spoken_captions(table, recordings, images, with_text=with_text)
-    return Corpus("custom", [folder], captions, REMEDY, notes=[note])
 
 
 if __name__ == "__main__":
-    preparation_command("custom", read_custom, __doc__, {"root": "folder of the corpus"})
+    preparation_command("custom", read_custom, __doc__, OPTIONS)

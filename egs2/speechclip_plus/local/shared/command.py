@@ -21,7 +21,7 @@ def preparation_command(
 
     Args:
         name: Name of the corpus.
-        read: Function that takes what was given for each of ``options``.
+        read: Function that takes what was given for each of ``options``, by its name.
         description: Module docstring of the preparation; its first line is shown.
         options: Help of each of the corpus's own options, whose values are texts.
     """
@@ -38,7 +38,7 @@ def preparation_command(
     )
     args = parser.parse_args()
     with command_errors(name):
-        corpus = read(*(getattr(args, option) for option in options))
+        corpus = read(**{option: getattr(args, option) for option in options})
         prepare_sets(
             corpus,
             args.data_dir,

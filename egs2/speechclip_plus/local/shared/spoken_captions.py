@@ -16,6 +16,15 @@ from espnet_plugin.data.files import MissingPackageError
 from espnet_plugin.data.scp import DataError
 
 SPLITS = ("train", "dev", "test")
+# what corpora call them
+SPLIT_NAMES = {
+    "train": "train",
+    "dev": "dev",
+    "valid": "dev",
+    "val": "dev",
+    "validation": "dev",
+    "test": "test",
+}
 _BATCH = 4096
 # all but the white space, which str.split knows, and lone surrogates, which no file can hold
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ufeff\ud800-\udfff]")
