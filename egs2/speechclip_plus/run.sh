@@ -104,7 +104,12 @@ case "${corpus}" in
             echo "run.sh: error: --corpus custom needs --custom_root DIR; README.md says what is in it" >&2
             exit 2
         fi
+        # the sets have the folder's name, so that another corpus does not take their place
+        if [ -d "${custom_root}" ]; then custom_root=$(cd -- "${custom_root}" && pwd -P); fi
         export CUSTOM_ROOT=${custom_root}
+        corpus=${custom_root%/}
+        corpus=custom_${corpus##*/}
+        corpus=${corpus//[^A-Za-z0-9._-]/_}
         settings=(--speechclip_config conf/train.yaml)
         # without captions the keyword vocabulary is all of CLIP's
         if ! [[ ${local_data_opts} = *--caption_column* ]] && ! awk -F '\t' '

@@ -454,6 +454,12 @@ need_data() {
 
 # ---------------------------------------------------------------------------------------- stages
 
+# another corpus of the same name may neither replace the sets nor score what was trained on them
+if [ -n "${CUSTOM_ROOT:-}" ] && [ -e "${datadir}/local/${corpus}/root" ]; then
+    prepared=$(< "${datadir}/local/${corpus}/root")
+    [ "${prepared}" = "${CUSTOM_ROOT}" ] || fail "the sets ${corpus}_* in ${datadir} are of ${prepared}, not of ${CUSTOM_ROOT}. Rename one of the folders. If you moved the corpus, remove ${datadir}/local/${corpus}/root and start at stage 1"
+fi
+
 writes=("${dumpdir}")
 if runs_stage 1; then writes+=("${datadir}"); fi
 if [ "${chosen[-1]}" -gt 5 ]; then writes+=("${expdir}"); fi

@@ -71,7 +71,7 @@ def test_a_language_without_writing_from_recordings_to_a_glossary(
     named.write_text(yaml.safe_dump(training))
     monkeypatch.chdir(recipe)
     run_page(PROJECT / "docs" / "tutorials" / "unwritten.md")
-    assert not (recipe / "data" / "custom_train" / "text").exists()
+    assert not (recipe / "data" / "custom_my_language_train" / "text").exists()
     printed = capfd.readouterr().out
     assert "24 recordings of 12 images" in printed
     assert "This model learned from speech in sw." in printed

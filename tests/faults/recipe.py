@@ -12,7 +12,7 @@ from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "egs2" / "speechclip_plus"
-EXPERIMENT = "exp/speechclip_custom_tiny"
+EXPERIMENT = "exp/speechclip_custom_corpus_tiny"
 TEMPORARY = "tmp"
 INDICES = {
     "index": ("pictures.index", "corpus/images"),

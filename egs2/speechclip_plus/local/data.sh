@@ -86,12 +86,12 @@ case "${corpus}" in
         if [ -z "${MSCOCO}" ] && [ -d "${fetched}/mscoco" ]; then MSCOCO=${fetched}/mscoco; fi
         ${python} -m local.spokencoco.prepare \
             --root "${SPOKENCOCO}" --mscoco "${MSCOCO}" "${checks[@]}";;
-    custom)
+    custom|custom_*)
         for option in recording_files image_files {audio,image,image_of,image_id,speaker,language,caption}_column languages test_only; do
             checks+=("--${option}" "${!option}")
         done
         ${python} -m local.custom.prepare \
-            --root "${custom_root}" --target "${download_dir}/${corpus}" "${checks[@]}";;
+            --name "${corpus}" --root "${custom_root}" --target "${download_dir}/${corpus}" "${checks[@]}";;
     *)
         echo "local/data.sh: error: --corpus ${corpus} is unknown; choose mini, mini_words, mini_babel, digits, flickr8k, spokencoco or custom" >&2
         exit 2;;

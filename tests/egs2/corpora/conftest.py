@@ -138,3 +138,14 @@ def spokencoco(tmp_path: Path) -> SpokenCoco:
     content = {"dataset": "coco", "images": images}
     (corpus.mscoco / "dataset_coco.json").write_text(json.dumps(content))
     return corpus
+
+
+def recipe_copy(folder: Path) -> Path:
+    """The recipe with folders of its own for what it makes."""
+    made = folder / "egs2" / "speechclip_plus"
+    made.mkdir(parents=True)
+    (folder / "espnet_plugin").symlink_to(RECIPE.parents[1] / "espnet_plugin")
+    for path in RECIPE.iterdir():
+        if path.name not in ("data", "dump", "exp", "downloads"):
+            (made / path.name).symlink_to(path)
+    return made

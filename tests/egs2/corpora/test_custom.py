@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from espnet_plugin.data.datadir import problems
 from espnet_plugin.data.scp import DataError, read_scp
-from tests.egs2.corpora.conftest import write_picture, write_wav
+from tests.egs2.corpora.conftest import recipe_copy, write_picture, write_wav
 
 
 @pytest.fixture
@@ -124,3 +127,45 @@ def test_a_folder_arranged_another_way(root: Path, tmp_path: Path) -> None:
     (root / "other.tsv").write_text("")
     with pytest.raises(DataError, match="looked for one .tsv file, found: corpus.tsv, other.tsv"):
         prepare(root, tmp_path / "data")
+
+
+def test_sets_are_of_one_folder(root: Path, tmp_path: Path) -> None:
+    prepare(root, tmp_path / "data")
+    before = read_scp(tmp_path / "data/custom_train/wav.scp")
+    moved = tmp_path / "elsewhere" / "mine"
+    shutil.copytree(root, moved)
+    with pytest.raises(DataError, match=f"its sets are of {root}, not of {moved}. Rename one"):
+        prepare(moved, tmp_path / "data")
+    assert read_scp(tmp_path / "data/custom_train/wav.scp") == before
+    (tmp_path / "data/local/custom/root").unlink()
+    prepare(moved, tmp_path / "data")
+    assert read_scp(tmp_path / "data/custom_train/wav.scp") != before
+
+
+@pytest.mark.slow
+def test_a_second_corpus_leaves_the_first_alone(root: Path, tmp_path: Path) -> None:
+    """Neither a folder of another name nor one of the same name takes the place of its sets."""
+    here = recipe_copy(tmp_path / "project")
+    another, same = here / "an other", tmp_path / "elsewhere" / "mine"
+    for folder in (another, same):
+        shutil.copytree(root, folder)
+
+    def run(folder: Path | str, stage: str) -> subprocess.CompletedProcess[str]:
+        command = ["./run.sh", "--corpus", "custom", "--custom_root", str(folder), "--nj", "1"]
+        command += ["--ngpu", "0", "--python", sys.executable]
+        command += ["--stage", stage, "--stop_stage", stage]
+        return subprocess.run(command, cwd=here, text=True, capture_output=True)
+
+    for folder, name in ((root, "mine"), ("an other/", "an_other")):
+        done = run(folder, "1")
+        assert done.returncode == 0, done.stderr
+        wavs = read_scp(here / f"data/custom_{name}_train/wav.scp")
+        assert all(Path(folder).name in file for file in wavs.values())
+    for stage in ("1", "8"):
+        refused = run(same, stage)
+        assert refused.returncode == 1
+        assert f"custom_mine_* in data are of {root}, not of {same}. Rename" in refused.stderr
+    found = sorted(path.name for path in (here / "data").glob("custom_*"))
+    assert found == [
+        f"custom_{n}_{s}" for n in ("an_other", "mine") for s in ("dev", "test", "train")
+    ]

@@ -16,7 +16,7 @@ from PIL import Image
 
 from espnet_plugin.data.datadir import problems
 from espnet_plugin.data.scp import DataError, read_scp
-from tests.egs2.corpora.conftest import RECIPE
+from tests.egs2.corpora.conftest import recipe_copy
 
 pyarrow = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
@@ -106,7 +106,7 @@ def prepare(root: Path, data: Path, *, max_bad: float = 0.1, **options: str):
     from local.shared.sets import prepare_sets
 
     layout = {"Vaani": VAANI, "AfriMCQA": AFRI_MCQA}.get(root.name, {})
-    corpus = read_custom(root, data / "unpacked", **{**layout, **options})
+    corpus = read_custom(root, target=data / "unpacked", **{**layout, **options})
     return prepare_sets(corpus, data, max_bad=max_bad)
 
 
@@ -451,27 +451,16 @@ def test_without_pyarrow(vaani: Path, tmp_path: Path, monkeypatch: pytest.Monkey
         prepare(vaani, tmp_path / "data")
 
 
-def recipe(folder: Path) -> Path:
-    """The recipe with folders of its own for what it makes."""
-    made = folder / "egs2" / "speechclip_plus"
-    made.mkdir(parents=True)
-    (folder / "espnet_plugin").symlink_to(RECIPE.parents[1] / "espnet_plugin")
-    for path in RECIPE.iterdir():
-        if path.name not in ("data", "dump", "exp", "downloads"):
-            (made / path.name).symlink_to(path)
-    return made
-
-
 @pytest.mark.slow
 def test_the_recipes_first_stages(vaani: Path, tmp_path: Path) -> None:
-    here = recipe(tmp_path)
+    here = recipe_copy(tmp_path)
     options = " ".join(f"--{name} {value}" for name, value in VAANI.items())
     command = ["./run.sh", "--corpus", "custom", "--custom_root", str(vaani), "--stop_stage", "2"]
     command += ["--nj", "1", "--ngpu", "0", "--python", sys.executable]
     command += ["--local_data_opts", f"{options} --languages Hindi"]
     done = subprocess.run(command, cwd=here, text=True, capture_output=True)
     assert done.returncode == 0, done.stderr
-    dumped = here / "dump/raw/org/custom_train"
+    dumped = here / "dump/raw/org/custom_Vaani_train"
     assert set(read_scp(dumped / "utt2lang").values()) == {"Hindi"}
     wavs = read_scp(dumped / "wav.scp")
     assert wavs.keys() == read_scp(dumped / "utt2image").keys()

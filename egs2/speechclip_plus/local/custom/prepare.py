@@ -1,4 +1,4 @@
-"""Make data/custom_{train,dev,test} from a folder of your own.
+"""Make data/<name>_{train,dev,test} from a folder of your own.
 
 The folder holds a table beside wavs/ and images/ (``table.py``), or Parquet files
 (``local.shared.parquet``), as data sets of the Hugging Face hub do.
@@ -9,6 +9,7 @@ The folder holds a table beside wavs/ and images/ (``table.py``), or Parquet fil
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from local.shared.command import preparation_command
@@ -35,16 +36,20 @@ PARQUET_OPTIONS = {
 }
 OPTIONS = {
     "root": "folder of the corpus",
-    "target": "folder for what is unpacked from Parquet files (default: downloads/custom)",
+    "name": "of the sets (default: custom)",
+    "target": "folder for what is unpacked from Parquet files (default: downloads/NAME)",
     **PARQUET_OPTIONS,
 }
 
 
-def read_custom(root: str | Path, target: str | Path = "", **options: str) -> Corpus:
+def read_custom(
+    root: str | Path, *, name: str = "", target: str | Path = "", **options: str
+) -> Corpus:
     """Read a folder with a table, or one of Parquet files.
 
     Args:
         root: Folder of the corpus.
+        name: Name of the corpus, which its sets have.
         target: Folder for what is unpacked.
         options: Values of ``PARQUET_OPTIONS``; empty ones are left open.
 
@@ -52,24 +57,26 @@ def read_custom(root: str | Path, target: str | Path = "", **options: str) -> Co
         DataError: If a part is missing or its form is wrong. Wrong rows are reported later.
     """
     folder = corpus_root(root, variable="--custom_root", remedy=REMEDY)
-    given = {name: value for name, value in options.items() if value}
+    name = name or "custom"
+    given = {option: value for option, value in options.items() if value}
     if any(folder.glob("*.tsv")) or next(folder.rglob("*.parquet"), None) is None:
         if given:
             raise DataError(
                 f"{folder}: --{', --'.join(given)} are for folders of Parquet files. {REMEDY}"
             )
-        return read_folder("custom", folder)
-    languages = [name for part in given.pop("languages", "").split(",") if (name := part.strip())]
+        return replace(read_folder(name, folder), folder=folder)
+    languages = list(filter(None, map(str.strip, given.pop("languages", "").split(","))))
     test_only = given.pop("test_only", "") == "true"
-    return read_parquet(
-        "custom",
+    corpus = read_parquet(
+        name,
         folder,
-        Path(target or "downloads/custom"),
+        Path(target or f"downloads/{name}"),
         Layout(**given),
         languages=languages,
         test_only=test_only,
         remedy=REMEDY,
     )
+    return replace(corpus, folder=folder)
 
 
 if __name__ == "__main__":

@@ -41,8 +41,11 @@ def prepare_sets(
 
     Raises:
         DataError: If too much is missing, broken or contradictory, a set is empty, or an image id
-            stands for two files.
+            stands for two files, or the sets are of another folder.
     """
+    owner = data_dir / "local" / corpus.name / "root"
+    if corpus.folder is not None:
+        _check_owner(owner, corpus)
     summary = Summary(corpus, {split: SplitCounts() for split in corpus.splits})
     sets: dict[str, list[SpokenCaption]] = {split: [] for split in corpus.splits}
     captions: dict[str, str] = {}
@@ -73,6 +76,8 @@ def prepare_sets(
     write_text(local / "skipped.tsv", "\n".join(skipped) + "\n")
     _judge(summary, local / "skipped.tsv", max_bad)
     tables = {split: tables_of(items) for split, items in sets.items()}
+    if corpus.folder is not None:
+        write_text(owner, f"{corpus.folder.resolve()}\n")
     for split, members in tables.items():
         summary.splits[split].images = len(members["image.scp"])
         summary.splits[split].speakers = len(set(members["utt2spk"].values()))
@@ -142,6 +147,15 @@ def write_set(directory: Path, tables: dict[str, dict[str, str]]) -> None:
         write_scp(directory / name, table)
         if name == "utt2spk":
             write_spk2utt(directory)
+
+
+def _check_owner(owner: Path, corpus: Corpus) -> None:
+    prepared = owner.read_text(encoding="utf-8").strip() if owner.exists() else ""
+    if prepared and prepared != str(corpus.folder.resolve()):
+        raise DataError(
+            f"{corpus.name}: its sets are of {prepared}, not of {corpus.folder}. Rename one of the "
+            f"folders. If you moved the corpus, remove {owner}"
+        )
 
 
 def _judge(summary: Summary, skipped: Path, max_bad: float) -> None:

@@ -70,6 +70,8 @@ class Corpus:
         notes: Sentences about quirks that were handled.
         total: Number of captions, where it is known before they are read.
         splits: Names of the sets to make.
+        folder: Folder whose place no other folder may take in sets of this name; none if the
+            name alone says which corpus it is.
     """
 
     name: str
@@ -80,6 +82,7 @@ class Corpus:
     notes: Sequence[str] = ()
     total: int | None = None
     splits: Sequence[str] = SPLITS
+    folder: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
