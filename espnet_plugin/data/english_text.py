@@ -27,7 +27,8 @@ def counted_texts(path: str | Path) -> Iterator[tuple[str, int]]:
 
     Raises:
         MissingFileError: If there is no such file.
-        DataError: If it is not UTF-8, or a line of a list of words has another form.
+        DataError: If it is not UTF-8, a line of a list of words has another form, or a sentence has
+            a tab: a list with a header or with shares would otherwise be taken for sentences.
     """
     lines = ((number, line) for number, line in text_lines(path) if line.strip())
     first = next(lines, None)
@@ -35,15 +36,15 @@ def counted_texts(path: str | Path) -> Iterator[tuple[str, int]]:
         return
     of_words = _COUNTED.fullmatch(first[1]) is not None
     for number, line in itertools.chain([first], lines):
-        if not of_words:
-            yield line, 1
-        elif match := _COUNTED.fullmatch(line):
+        if match := of_words and _COUNTED.fullmatch(line):
             yield match[1], int(match[2])
-        else:
+        elif of_words or "\t" in line:
             raise DataError(
-                f"{path}:{number}: expected word<tab>count with a whole number from 1 on, as in "
-                f"the first line, found {line[:80]!r}"
+                f"{path}:{number}: expected word<tab>count with a whole number from 1 on in every "
+                f"line, without a header, or sentences without tabs; found {line[:80]!r}"
             )
+        else:
+            yield line, 1
 
 
 def general_word_counts() -> dict[str, int]:

@@ -23,8 +23,8 @@ def texts(path: Path, content: str) -> list[tuple[str, int]]:
 
 def test_a_sentence_occurs_once_and_a_word_as_often_as_its_count(tmp_path: Path) -> None:
     file = tmp_path / "text"
-    sentences = texts(file, "\n A dog runs.\n\nA dog\t3 cats\r\n")
-    assert sentences == [(" A dog runs.", 1), ("A dog\t3 cats", 1)]
+    sentences = texts(file, "\n A dog runs.\n\nA dog, 3 cats\r\n")
+    assert sentences == [(" A dog runs.", 1), ("A dog, 3 cats", 1)]
     assert texts(file, "dog\t12\n\nice cream\t 3 \r\n") == [("dog", 12), ("ice cream", 3)]
     assert texts(file, "\n") == []
 
@@ -33,6 +33,21 @@ def test_a_sentence_occurs_once_and_a_word_as_often_as_its_count(tmp_path: Path)
 def test_a_list_of_words_is_one_to_its_end(tmp_path: Path, line: str) -> None:
     with pytest.raises(DataError, match=r"text:2: expected word<tab>count.*cat"):
         texts(tmp_path / "text", f"dog\t12\n{line}\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ("word\tcount\ndog\t12\n", 1),  # a header
+        ("dog\t0.5\ncat\t0.3\n", 1),  # shares
+        ("\nA dog runs.\n1.jpg#0\tA dog runs.\n", 3),  # captions with their ids
+    ],
+)
+def test_a_table_of_another_form_is_no_list_of_sentences(
+    tmp_path: Path, content: str, line: int
+) -> None:
+    with pytest.raises(DataError, match=f"text:{line}: .*without a header, or sentences without"):
+        texts(tmp_path / "text", content)
 
 
 def test_general_words_begin_with_the_commonest_and_function_words_count_once(
