@@ -21,11 +21,13 @@ from espnet_plugin.data.scp import DataError, read_lines, read_scp, write_lines,
 from espnet_plugin.utils.atomic import atomic_path
 from espnet_plugin.utils.progress import counted
 
+RECORDINGS = "utt2recordings"  # which recordings an utterance was put together from
 REQUIRED = ("wav.scp", "utt2spk", "utt2image")
 PER_UTTERANCE = (
     *REQUIRED,
     "text",
     "utt2lang",
+    RECORDINGS,
     "utt2num_samples",
     "utt2image_id",
     "utt2lid",

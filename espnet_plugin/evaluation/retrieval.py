@@ -39,6 +39,7 @@ class RetrievalRanks:
         average_precision: Mean precision at the positions of the relevant items, (queries,).
         relevant: Number of relevant items, (queries,).
         ids: Ids of the queries, (queries,); a resampling keeps equal ones together.
+        rows: Row of each query among all that could have been asked, (queries,).
         num_items: Number of items that were searched, (queries,).
     """
 
@@ -46,6 +47,7 @@ class RetrievalRanks:
     average_precision: Array
     relevant: Array
     ids: Array
+    rows: Array
     num_items: Array
 
 
@@ -186,4 +188,4 @@ def _rank(
                 found.append((ahead[0] + 1, precision, len(ahead), row, number))
     columns = zip(*found, strict=True) if found else [np.zeros(0, int)] * 5
     rank, average_precision, count, asked, searched = map(np.array, columns)
-    return RetrievalRanks(rank, average_precision, count, np.asarray(ids)[asked], searched)
+    return RetrievalRanks(rank, average_precision, count, np.asarray(ids)[asked], asked, searched)

@@ -30,7 +30,7 @@ from espnet_plugin.evaluation.segmentation import (
     score_segmentation,
 )
 from espnet_plugin.evaluation.spoken import Spoken
-from espnet_plugin.evaluation.statistics import bootstrap_mean
+from espnet_plugin.evaluation.statistics import mean_intervals
 from espnet_plugin.evaluation.token_texts import clip_tokenizer
 
 KEYWORD_SCORES = Path("scoring") / "keywords.json"
@@ -104,7 +104,7 @@ def keyword_scores(
     Args:
         utterances: Utterances with their keywords, as ``read_keywords`` returns them.
         texts: Text of every token id that occurs.
-        image_of: Image of each utterance, the unit of the bootstrap; by default the utterance.
+        image_of: Image of each utterance, whose captions depend on each other; by default itself.
         spoken: What is known of the speech, or None if nothing is.
 
     Returns:
@@ -116,11 +116,17 @@ def keyword_scores(
         ValueError: If there is no utterance, or the text of a token is unknown.
     """
     values = keyword_values(utterances, texts)
-    units = [image_of[u.utterance] if image_of else u.utterance for u in utterances]
+    names = [utterance.utterance for utterance in utterances]
+    images = [image_of[name] for name in names] if image_of else names
+    intervals = mean_intervals(
+        np.stack(list(values.values()), axis=1),
+        images,
+        recordings=spoken.recordings_of(names) if spoken else None,
+    )
     left_out = {name: int(np.isnan(column).sum()) for name, column in values.items()}
     result: dict = _means(values)
     result |= {"utterances": len(utterances), "left_out": left_out}
-    result["intervals"] = {name: bootstrap_mean(column, units) for name, column in values.items()}
+    result["intervals"] = dict(zip(values, intervals, strict=True))
     return result | boundary_scores(utterances, spoken or Spoken())
 
 

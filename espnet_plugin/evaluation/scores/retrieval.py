@@ -21,7 +21,13 @@ from espnet_plugin.evaluation.retrieval import (
     summarize,
 )
 from espnet_plugin.evaluation.scores.files import write_json
-from espnet_plugin.evaluation.statistics import Interval, bootstrap_means, bootstrap_median
+from espnet_plugin.evaluation.spoken import Spoken, read_spoken
+from espnet_plugin.evaluation.statistics import (
+    Interval,
+    Recordings,
+    mean_intervals,
+    median_interval,
+)
 
 Ranks = dict[str, dict[str, RetrievalRanks]]
 # by the file with the utterances' groups: what a group is, and the direction of a search among the
@@ -44,7 +50,7 @@ def score_retrieval_directory(
     Args:
         directory: The set's inference directory.
         dev_directory: Inference directory of the set that decides the fusion's weight.
-        data_dir: Data directory of the set, whose speakers and languages are used.
+        data_dir: Data directory of the set, whose speakers, languages and recordings are used.
     """
     directory = Path(directory)
     data = read_inference_set(directory)
@@ -63,7 +69,8 @@ def score_retrieval_directory(
         found = rank_across(data, group_of, table=table, fusion_weight=weight)
         for system, ranked in found.items():
             ranks[system][ACROSS[table][1]] = ranked
-    scores = retrieval_scores(data, ranks)
+    spoken = read_spoken(Path(data_dir) if data_dir else None, times=False)
+    scores = retrieval_scores(data, ranks, spoken)
     if languages := groups.get("utt2lang"):
         scores["languages"] = language_scores(data, ranks, languages)
     if weight is not None:
@@ -151,20 +158,24 @@ def language_scores(
     return scores
 
 
-def retrieval_scores(data: InferenceSet, ranks: Ranks) -> dict:
+def retrieval_scores(data: InferenceSet, ranks: Ranks, spoken: Spoken) -> dict:
     """Turns ranks into scores, intervals and chance.
 
     Args:
         data: Embeddings of the set.
         ranks: Ranks that ``rank_set`` returned for it.
+        spoken: What is known of the speech.
 
     Returns:
         ``<system>.<direction>.<measure>``, the 95 % intervals under
         ``intervals.<system>.<direction>.<measure>`` as [lower, upper], and ``images``,
-        ``utterances``, ``without_other_speaker`` and ``without_other_language``, which of them do
-        not search speech.
+        ``utterances``, ``recordings`` if utterances are put together from some,
+        ``without_other_speaker`` and ``without_other_language``, which of them do not search
+        speech.
     """
     scores: dict = {"images": len(data.images), "utterances": len(data.utterances)}
+    if (made_of := spoken.recordings_of(data.utterances)) is not None:
+        scores["recordings"] = len(frozenset().union(*made_of))
     intervals: dict = {}
     chance: dict = {}
     for system, directions in ranks.items():
@@ -176,14 +187,28 @@ def retrieval_scores(data: InferenceSet, ranks: Ranks) -> dict:
             for group, across in ACROSS.values():
                 if direction == across:
                     scores[f"without_other_{group}"] = len(data.utterances) - len(outcome.ids)
-            intervals.setdefault(system, {})[direction] = _intervals(outcome)
+            recordings = None if system == "teacher" else _recordings(data, spoken, direction)
+            intervals.setdefault(system, {})[direction] = _intervals(outcome, recordings)
     return {**scores, "chance": chance, "intervals": intervals}
 
 
-def _intervals(ranks: RetrievalRanks) -> dict[str, Interval]:
+def _recordings(data: InferenceSet, spoken: Spoken, direction: str) -> Recordings | None:
+    """Recordings on which each query's rank depends: its own, or those that speak of its image."""
+    own = spoken.recordings_of(data.utterances)
+    if own is None or direction.startswith("speech_to_"):
+        return own
+    of_image: dict[str, set[str]] = {}
+    for image, recordings in zip(data.image_of, own, strict=True):
+        of_image.setdefault(image, set()).update(recordings)
+    return [of_image[i] for i in (data.images if direction.startswith("image_") else data.image_of)]
+
+
+def _intervals(ranks: RetrievalRanks, recordings: Recordings | None) -> dict[str, Interval]:
     values = {f"recall@{k}": ranks.rank <= k for k in RECALL_AT}
     values["mean_reciprocal_rank"] = 1.0 / ranks.rank
     table = np.stack(list(values.values()), axis=1)  # (queries, measures)
-    found = bootstrap_means(table, ranks.ids)
-    median = bootstrap_median(ranks.rank, ranks.ids)
+    if recordings is not None:
+        recordings = [recordings[row] for row in ranks.rows]
+    found = mean_intervals(table, ranks.ids, recordings=recordings)
+    median = median_interval(ranks.rank, ranks.ids, recordings=recordings)
     return {**dict(zip(values, found, strict=True)), "median_rank": median}

@@ -119,6 +119,13 @@ def test_sets_use_their_own_recordings_and_speakers(
         for line in (folder / "words.ctm").read_text().splitlines():
             utterance, _, start, duration, _ = line.split()
             ends[utterance] = float(start) + float(duration)
+        made_of = read_scp(folder / "utt2recordings")
+        assert made_of.keys() == spoken[name].keys()
+        for utterance, names in made_of.items():
+            speaker = read_scp(folder / "utt2spk")[utterance].removeprefix("digits-")
+            parts = [part.split("_") for part in names.split()]
+            assert "".join(digit for digit, _, _ in parts) == utterance.split("_")[1]
+            assert {owner for _, owner, _ in parts} == {speaker}
         for utterance, file in read_scp(folder / "wav.scp").items():
             info = soundfile.info(file)
             assert info.samplerate == 16000

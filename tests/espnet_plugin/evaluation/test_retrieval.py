@@ -147,12 +147,12 @@ def test_ranks_of_other_speakers_equal_those_of_a_loop(labels, seed):
         if image in images:
             scores = [[float(rows[row] @ rows[other]) for other in searched]]
             rank, precision = slow_ranks(np.array(scores), [image], images)
-            expected.append((image, *rank, *precision, images.count(image), len(searched)))
+            expected.append((image, row, *rank, *precision, images.count(image), len(searched)))
     ranks = rank_rows(rows, [image for image, _ in labels], [speaker for _, speaker in labels])
     if ranks is None:
         assert not expected
         return
-    names = ("ids", "rank", "average_precision", "relevant", "num_items")
+    names = ("ids", "rows", "rank", "average_precision", "relevant", "num_items")
     for name, values in zip(names, zip(*expected, strict=True), strict=True):
         np.testing.assert_allclose(getattr(ranks, name), values, err_msg=name)
 

@@ -32,8 +32,8 @@ from local.shared.sets import prepare_sets
 from local.shared.spoken_captions import Corpus, SpokenCaption
 
 from espnet_plugin.data.audio import read_header
-from espnet_plugin.data.datadir import WORDS_CTM
-from espnet_plugin.data.scp import DataError
+from espnet_plugin.data.datadir import RECORDINGS, WORDS_CTM
+from espnet_plugin.data.scp import DataError, write_scp
 from espnet_plugin.evaluation.alignments import ctm_text
 from espnet_plugin.utils.atomic import write_text
 from espnet_plugin.utils.command import command_errors
@@ -100,10 +100,12 @@ def main(cmd: list[str] | None = None) -> None:
     draw_pictures(strings, args.target, seed=args.seed)
     captions: list[SpokenCaption] = []
     for name, members in strings.items():
-        said, times = speak(name, members, recordings, args.target, seed=args.seed)
-        captions += said
-        ctm = ctm_text(sorted(times), times)
-        write_text(args.data_dir / f"digits_{name}" / WORDS_CTM, ctm)
+        made = speak(name, members, recordings, args.target, seed=args.seed)
+        captions += made.captions
+        folder = args.data_dir / f"digits_{name}"
+        write_text(folder / WORDS_CTM, ctm_text(sorted(made.words), made.words))
+        made_of = {utterance: " ".join(names) for utterance, names in made.recordings.items()}
+        write_scp(folder / RECORDINGS, made_of)
     corpus = Corpus("digits", [args.target], captions, REMEDY, notes=notes, splits=[*strings])
     prepare_sets(corpus, args.data_dir, jobs=args.nj)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,21 @@ SIGNAL_TO_NOISE = (10.0, 40.0)  # dB
 
 Recordings = Mapping[tuple[str, str, str], Sequence[Path]]  # (split, speaker, digit) → files
 Words = list[tuple[str, float, float]]  # word, start and end in seconds
+
+
+@dataclass(frozen=True)
+class SpokenSet:
+    """What a set's utterances say, and of what they are made.
+
+    Attributes:
+        captions: The spoken captions.
+        words: Words of each utterance with their times.
+        recordings: Names of the recordings that each utterance is put together from.
+    """
+
+    captions: list[SpokenCaption] = field(default_factory=list)
+    words: dict[str, Words] = field(default_factory=dict)
+    recordings: dict[str, list[str]] = field(default_factory=dict)
 
 
 def join(files: Sequence[Path], words: Sequence[str], *, speed: float) -> tuple[np.ndarray, Words]:
@@ -59,16 +75,12 @@ def vary(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def speak(
     name: str, strings: Sequence[str], recordings: Recordings, folder: Path, *, seed: int
-) -> tuple[list[SpokenCaption], dict[str, Words]]:
-    """Write ``wavs/<utterance>.wav`` of a set: five utterances of each string's picture.
-
-    Returns:
-        The set's spoken captions, and the words of each utterance with their times.
-    """
+) -> SpokenSet:
+    """Write ``wavs/<utterance>.wav`` of a set: five utterances of each string's picture."""
     rng = random_stream(seed, f"{name} speech")
     split = split_of(name)
     speakers = STRANGERS if name == "strangers" else SPEAKERS
-    captions, times = [], {}
+    made = SpokenSet()
     for string in progress(strings, description=f"speech of {name}", unit="picture"):
         for number in range(UTTERANCES):
             speaker = speakers[rng.integers(len(speakers))]
@@ -77,7 +89,8 @@ def speak(
             speed = 1.0 + rng.uniform(-SPEED, SPEED) if split == "train" else 1.0
             utterance = f"{name}_{string}_{number}"
             path = folder / "wavs" / f"{utterance}.wav"
-            samples, times[utterance] = join(files, spoken(string).split(), speed=speed)
+            samples, made.words[utterance] = join(files, spoken(string).split(), speed=speed)
+            made.recordings[utterance] = [file.stem for file in files]
             if split == "train":
                 samples = vary(samples, rng)
             samples /= max(1.0, np.abs(samples).max())
@@ -85,9 +98,9 @@ def speak(
             soundfile.write(file, samples, RATE, format="WAV")
             write_changed(path, file.getvalue())
             image = picture_path(folder, name, string)
-            captions.append(
+            made.captions.append(
                 SpokenCaption(
                     name, utterance, image.stem, str(path), str(image), speaker, spoken(string)
                 )
             )
-    return captions, times
+    return made
