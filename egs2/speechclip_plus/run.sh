@@ -80,7 +80,7 @@ case "${corpus}" in
                 --states_dtype int8
             )
         elif [ "${corpus}" = mini_babel ]; then
-            settings+=(--speechclip_config conf/tuning/mini_babel_parallel.yaml)
+            settings+=(--speechclip_config conf/tuning/mini_babel_hybrid_plus.yaml)
         elif [ "${corpus}" = digits ]; then
             settings+=(
                 --speechclip_config conf/tuning/digits_hybrid_plus.yaml

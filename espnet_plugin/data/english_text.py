@@ -28,7 +28,7 @@ def counted_texts(path: str | Path) -> Iterator[tuple[str, int]]:
     Raises:
         MissingFileError: If there is no such file.
         DataError: If it is not UTF-8, a line of a list of words has another form, or a sentence has
-            a tab: a list with a header or with shares would otherwise be taken for sentences.
+            a tab, as the lines of a list with a header have.
     """
     lines = ((number, line) for number, line in text_lines(path) if line.strip())
     first = next(lines, None)

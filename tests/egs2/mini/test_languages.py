@@ -139,6 +139,8 @@ def test_scenes_english_captions_and_teacher_are_mini_s(tiny_config, babel_confi
         english = {c.utterance_id.replace("_en", ""): c.text for c in members if c.language == "en"}
         kept = {c.utterance_id: c.text for c in mini[split] if int(c.utterance_id[-1]) < 2}
         assert english == kept
+        swahili = {c.utterance_id.replace("_sw", ""): c for c in members if c.language == "sw"}
+        assert [c.english for c in swahili.values()] != list(english.values())  # drawn for itself
     assert DIFFICULTIES["babel"].teacher == DIFFICULTIES["default"].teacher
     assert BABEL.words == MINI.words
     ours, minis = SceneSampler(babel_config).draw(), SceneSampler(tiny_config).draw()

@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -630,6 +631,19 @@ def test_run_sh_hands_its_call_on(tmp_path: Path) -> None:
     call = ["./run.sh", "--seed", "3", "--speechclip_args", "--max_epoch 2"]
     result = subprocess.run(call, cwd=recipe, text=True, capture_output=True)
     assert shlex.split(result.stdout) == call
+
+
+@pytest.mark.parametrize("corpus", ["mini", "mini_words", "mini_babel", "digits", "flickr8k",
+                                    "spokencoco", "custom"])  # fmt: skip
+def test_each_corpus_gets_its_hybrid_plus_model(tmp_path: Path, corpus: str) -> None:
+    recipe = copy_recipe(tmp_path)
+    (recipe / "speechclip.sh").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    call = ["./run.sh", "--corpus", corpus, "--custom_root", "local"]
+    words = subprocess.check_output(call, cwd=recipe, text=True).splitlines()
+    *_, chosen = (value for name, value in pairwise(words) if name == "--speechclip_config")
+    name = (recipe / chosen).resolve().name
+    assert name.endswith("_hybrid_plus.yaml")
+    assert name.startswith("flickr8k" if corpus == "custom" else corpus)
 
 
 def test_every_option_is_explained_in_the_help(project: Project) -> None:
