@@ -1,6 +1,6 @@
 """Search in an index of a million images.
 
-Searches a real index of clustered vectors exactly and by codes. Embeddings of images form clusters.
+Searches a real index of clustered vectors. Embeddings of images form clusters.
 Times are processor seconds unless a column says otherwise.
 
 Example:
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
 
@@ -20,10 +20,9 @@ import numpy as np
 from benchmarks.measure import parser_of, print_table, spread
 from espnet_plugin.data.freshness import inode_stamp
 from espnet_plugin.search import index as searching
-from espnet_plugin.search.approximate import codes_file, write_codes
 from espnet_plugin.search.catalog import Catalog, State, Window
 from espnet_plugin.search.index import Index
-from espnet_plugin.search.vectors import read_rows, vectors_file, write_rows
+from espnet_plugin.search.vectors import FILE, write_rows
 
 BLOCK = 20_000
 CLUSTERS = 2000
@@ -76,12 +75,12 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def make_index(directory: Path, blocks: Iterator[np.ndarray]) -> None:
-    """Makes an index like ``speechclip index``, without codes."""
+    """Makes an index like ``speechclip index``."""
     catalog = Catalog(directory, create=True)
     catalog.set_state(State(dim=DIM))
     start = 0
     for block in blocks:
-        write_rows(vectors_file(directory, 0), start, block)
+        write_rows(directory / FILE, start, block)
         with catalog.transaction():
             for row in range(start, start + len(block)):
                 path = f"/home/somebody/Pictures/{row // 1000:05d}/IMG_{row:08d}.jpg"
@@ -92,60 +91,27 @@ def make_index(directory: Path, blocks: Iterator[np.ndarray]) -> None:
     catalog.close()
 
 
-def recall(found: Sequence[Sequence[int]], expected: Sequence[Sequence[int]]) -> float:
-    """Share of the expected rows that were found."""
-    pairs = zip(found, expected, strict=True)
-    return float(np.mean([len(set(f) & set(e)) / len(e) for f, e in pairs]))
-
-
 def measure(directory: Path, *, number: int, queries: int) -> None:
-    """Makes an index of so many vectors, opens it and searches with several numbers of candidates;
-    prints a table of each."""
+    """Makes an index of so many vectors, opens it and searches; prints a table."""
     source = Vectors()
     started = time.process_time()
     make_index(directory, source.blocks(number))
     filled = time.process_time() - started
-    asked = source.draw(queries)
-    exact, expected = searches(Index(directory), asked, exact=True)
-    catalog = Catalog(directory)
-    vectors = read_rows(vectors_file(directory, 0), rows=number, dim=DIM)
-    started = time.process_time()
-    write_codes(codes_file(directory, 0, number), vectors, np.zeros(number, bool))
-    coded = time.process_time() - started
-    catalog.set_state(State(dim=DIM, coded=number))
     clock = time.monotonic()
-    Index(directory).search(asked[0])
+    index, asked = Index(directory), source.draw(queries)
+    index.search(asked[0])  # reads the file once
     opened = time.monotonic() - clock
-    size = {path.stem.split("-")[0]: path.stat().st_size for path in directory.iterdir()}
-    made = [spread([seconds]) for seconds in (filled, coded, opened)]
-    made += [f"{size[name] / number:.0f}" for name in ("vectors", "catalog", "codes")]
-    header = ("drawn and written", "codes made", "opened and searched, by the clock")
-    names = ("vectors, bytes of an image", "catalog", "codes")
-    print_table((f"{number:,} vectors", *header, *names), [("", *made)])
-
-    rows = [("every vector compared", spread(exact), "", "1.000")]
-    for candidates in (1000, 4000, 8000):
-        index = Index(directory, candidates=candidates)
-        clock = time.monotonic()
-        ours, found = searches(index, asked)
-        seconds = (time.monotonic() - clock) / (queries + 1)
-        share = f"{recall(found, expected):.3f}"
-        rows.append((f"{candidates:,} candidates", spread(ours), spread([seconds]), share))
-    print_table(("", "a search", "by the clock", f"of the {TOP} nearest"), rows)
-
-
-def searches(
-    index: Index, queries: np.ndarray, **options: bool
-) -> tuple[list[float], list[list[int]]]:
-    """Processor seconds of a search, and the rows that were found."""
-    index.search(queries[0], **options)  # reads the file once
-    seconds, found = [], []
-    for query in queries:
+    size = {path.stem: path.stat().st_size / number for path in directory.iterdir()}
+    seconds = []
+    for query in asked:
         started = time.process_time()
-        hits = index.search(query, top=TOP, **options)
+        index.search(query, top=TOP)
         seconds.append(time.process_time() - started)
-        found.append([int(hit.path[-12:-4]) for hit in hits])
-    return seconds, found
+    made = [spread([filled]), spread([opened]), spread(seconds)]
+    made += [f"{size[name]:.0f}" for name in ("vectors", "catalog")]
+    header = ("drawn and written", "opened and searched, by the clock", "a search")
+    names = ("vectors, bytes of an image", "catalog")
+    print_table((f"{number:,} vectors", *header, *names), [("", *made)])
 
 
 if __name__ == "__main__":

@@ -139,8 +139,6 @@ def _index_options(parser: argparse.ArgumentParser) -> None:
     options.add_argument("--force", action="store_true", help="make the index again for this model")
     special = _special(parser, model=True)
     special.add_argument("--batch_size", type=positive, default=64, help="images at a time (64)")
-    text = "search approximately at any size (default: from a million images and windows on)"
-    special.add_argument("--approximate", action="store_true", help=text)
 
 
 def _search_options(parser: argparse.ArgumentParser) -> None:
@@ -160,7 +158,6 @@ def _search_options(parser: argparse.ArgumentParser) -> None:
     special = _special(parser, model=True, speech=True, branch=True)
     text = "which computes the query (default: onnx where speechclip export wrote this very model)"
     special.add_argument("--engine", choices=("torch", "onnx"), help=text)
-    special.add_argument("--exact", action="store_true", help="compare all vectors, at any size")
 
 
 def _export_options(parser: argparse.ArgumentParser) -> None:
@@ -372,14 +369,11 @@ def glossary(args: argparse.Namespace) -> None:
 
 def index(args: argparse.Namespace) -> None:
     """Indexes images and recordings."""
-    from espnet_plugin.search.approximate import AUTOMATIC
     from espnet_plugin.search.encoder import load_encoders
     from espnet_plugin.search.index import Index, is_index
     from espnet_plugin.search.model import identify_model
     from espnet_plugin.search.update import check_folders, update_index
 
-    if args.approximate:
-        require_packages({"faiss": "faiss-cpu"}, extra="search")
     new = not is_index(args.index)
     check_folders(Path(args.index), args.folders)
     given = args.model or (None if new else Index(args.index).model.name)
@@ -399,7 +393,6 @@ def index(args: argparse.Namespace) -> None:
         embedded=embedded,
         force=args.force,
         batch_size=args.batch_size,
-        approximate_from=1 if args.approximate else AUTOMATIC,
     )
     if new and not done.images + done.recordings:
         raise ValueError(f"{args.index}: nothing can be found in it: {done}")
@@ -420,8 +413,7 @@ def search(args: argparse.Namespace) -> None:
     spoken = record(args.mic) if args.mic is not None else None
     query = embed_query(model, *wanted, spoken=spoken, branch=args.branch)
     kinds = [kind for name, kind in KINDS.items() if args.only in (None, name)]
-    options = {"top": args.top, "exact": args.exact}
-    found = {kind: index.search(query.vector, kind=kind, **options) for kind in kinds}
+    found = {kind: index.search(query.vector, top=args.top, kind=kind) for kind in kinds}
     hits = [hit for each in found.values() for hit in each]
     if args.paths:
         for path in dict.fromkeys(hit.path for hit in hits):

@@ -74,7 +74,7 @@ def launch(
         from espnet_plugin.demo.page import Questions, build_page
     except ImportError as error:
         raise ImportError(
-            f"the page needs gradio ({error}): pip install gradio faiss-cpu (extra: demo)"
+            f"the page needs gradio ({error}): pip install gradio (extra: demo)"
         ) from error
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware

@@ -24,7 +24,7 @@ from espnet_plugin.data.scp import DataError
 from espnet_plugin.inference.words import SpokenWord
 
 FILE = "catalog.sqlite"
-FORMAT = 4
+FORMAT = 5
 WAIT_SECONDS = 60.0  # for another process's transaction
 _SCHEMA = f"""
 BEGIN;
@@ -69,17 +69,13 @@ class State:
         model: Name of the model that made the vectors; empty before the first run.
         fingerprint: Fingerprint of the model, see :func:`model_fingerprint`.
         folders: Folders that were indexed.
-        generation: Number of the file of vectors; every compaction begins a new one.
         dim: Dimension of a vector; 0 before the first.
-        coded: Number of vectors with a code; with 0, searches are exact.
     """
 
     model: str = ""
     fingerprint: str = ""
     folders: list[str] = field(default_factory=list)
-    generation: int = 0
     dim: int = 0
-    coded: int = 0
 
 
 class Catalog:
@@ -158,7 +154,7 @@ class Catalog:
             for each in fields(State):
                 value = getattr(state, each.name)
                 kind = list if each.name == "folders" else type(each.default)
-                if type(value) is not kind:  # it becomes part of a file's name
+                if type(value) is not kind:
                     raise TypeError(f"{each.name} is {str(value)[:40]!r}")
             if not all(isinstance(folder, str) for folder in state.folders):
                 raise TypeError("folders are not names")
@@ -178,18 +174,12 @@ class Catalog:
         """Number of rows, including those of removed files."""
         return int(self._all("SELECT coalesce(max(row) + 1, 0) FROM vectors")[0][0])
 
-    def live_vectors(self) -> int:
-        """Number of rows with a file."""
-        query = "SELECT count(*) FROM vectors WHERE content IN (SELECT content FROM files)"
-        return int(self._all(query)[0][0])
-
-    def windows(self, rows: int, known: np.ndarray) -> np.ndarray:
-        """Whether each of the first rows is of a recording, (rows,); known of the first of them."""
-        query = "SELECT row FROM vectors WHERE start IS NOT NULL AND row >= ? AND row < ?"
+    def windows(self, rows: int) -> np.ndarray:
+        """Whether each of the first rows is of a recording, (rows,)."""
+        query = "SELECT row FROM vectors WHERE start IS NOT NULL AND row >= 0 AND row < ?"
         found = np.zeros(rows, bool)
-        found[: len(known)] = known
         with self._errors():
-            new = self._db.execute(query, (len(known), rows))
+            new = self._db.execute(query, (rows,))
             found[np.fromiter((row for (row,) in new), np.int64)] = True
         return found
 
@@ -226,7 +216,7 @@ class Catalog:
         self._all("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", values)
 
     def remove(self, path: str) -> None:
-        """Forgets a file; its vectors stay until the index is compacted."""
+        """Forgets a file; its vectors stay, because it may come back."""
         self._all("DELETE FROM files WHERE path = ?", (os.fsencode(path),))
 
     def has_vectors(self, content: bytes, *, windows: bool) -> bool:
@@ -269,22 +259,6 @@ class Catalog:
             for (path, stamp), rows in groupby(self._db.execute(query), itemgetter(0, 1)):
                 words = [word for _, _, *rest in rows for word in window_of(*rest).words]
                 yield os.fsdecode(path), stamp, words
-
-    def renumber(self) -> list[int]:
-        """Forgets the vectors without a file and numbers the others from 0 on.
-
-        Returns:
-            The old rows in the order of the new ones.
-        """
-        self._all(
-            "DELETE FROM vectors WHERE row < 0 OR NOT EXISTS "
-            "(SELECT 1 FROM files WHERE files.content = vectors.content)"
-        )
-        rows = [row for (row,) in self._all("SELECT row FROM vectors ORDER BY row")]
-        # upwards: a new number is never above the old, so it is free already
-        for new, old in enumerate(rows):
-            self._all("UPDATE vectors SET row = ? WHERE row = ?", (new, old))
-        return rows
 
 
 def window_of(start: Any, end: Any, words: str) -> Window:

@@ -23,26 +23,17 @@ from espnet_plugin.data.audio import is_recording
 from espnet_plugin.data.freshness import inode_stamp
 from espnet_plugin.data.images import HEIF_PACKAGE, is_image, lacks_package
 from espnet_plugin.data.scp import DataError
-from espnet_plugin.search.approximate import (
-    AUTOMATIC,
-    codes_file,
-    import_faiss,
-    read_codes,
-    write_codes,
-)
 from espnet_plugin.search.catalog import FILE, Catalog, State, Window
 from espnet_plugin.search.folders import absolute_folders, find_files, is_gone, require_media
 from espnet_plugin.search.model import IndexedModel, check_model
-from espnet_plugin.search.vectors import read_rows, vectors_file, write_rows
+from espnet_plugin.search.vectors import FILE as VECTORS_FILE
+from espnet_plugin.search.vectors import write_rows
 from espnet_plugin.utils.hashing import hash_file
 from espnet_plugin.utils.progress import counted, progress
 
 LOCK = "lock"
 BATCH = 64
 READERS = 4
-# share of vectors without a file from which on they are removed: files may come back
-COMPACT_SHARE = 0.5
-COPIED_ROWS = 10_000
 Item = TypeVar("Item")
 Windows = tuple[np.ndarray, list[Window]]  # embeddings (windows, dim), and what they are of
 Embedded = tuple[str, bytes, Windows]  # a file, SHA-256 of its content, its vectors
@@ -148,7 +139,6 @@ def update_index(
     embedded: Iterable[Embedded] = (),
     force: bool = False,
     batch_size: int = BATCH,
-    approximate_from: int = AUTOMATIC,
 ) -> Update:
     """Indexes the images and recordings below folders; files elsewhere stay as they are.
 
@@ -162,7 +152,6 @@ def update_index(
         embedded: Files with their vectors. Those that are not here as they were are left out.
         force: Whether to make an index of another model again with this one.
         batch_size: Number of images, or of files of ``embedded``, in a transaction.
-        approximate_from: Number of vectors from which on searches are approximate; they stay so.
 
     Raises:
         DataError: If a folder is missing, a new index gets nothing, another process writes the
@@ -183,9 +172,8 @@ def update_index(
         run = _Run(directory, catalog, encoder, embed_recording)
         listed = run.begin(listed, model, force=force)
         run.add_embedded(embedded, batch_size)
-        run.add_files(listed, batch_size, approximate_from)
+        run.add_files(listed, batch_size)
         run.remove_gone(listed)
-        run.tidy(approximate_from)
         run.result.images, run.result.recordings, run.result.windows, _ = catalog.counts()
         return run.result
 
@@ -206,15 +194,17 @@ class _Run:
             if force and state.model and state.fingerprint != model.fingerprint:
                 folders = absolute_folders([*folders, *state.folders])
                 self.catalog.forget_files()
-                state = State(generation=state.generation + 1)
+                state = State()
             check_model(self.directory, state, model)
             folders = folders or absolute_folders(state.folders)
             state.model, state.fingerprint = model.name, model.fingerprint
             state.folders = sorted({*state.folders, *folders})
             self.catalog.set_state(state)
+        if not self.catalog.vectors():  # a search that runs now keeps the old file open
+            (self.directory / VECTORS_FILE).unlink(missing_ok=True)
         return folders
 
-    def add_files(self, folders: list[str], batch_size: int, approximate_from: int) -> None:
+    def add_files(self, folders: list[str], batch_size: int) -> None:
         """Indexes what is new or has changed."""
         for folder in folders:
             try:
@@ -222,8 +212,6 @@ class _Run:
             except DataError as error:  # other folders may have changed
                 logging.error(error)
         new = list(self._changed(find_files(folders, self._is_wanted)))
-        if new and self._gets_codes(self.catalog.vectors() + len(new), approximate_from):
-            import_faiss()  # now, and not after hours of embedding
         new.sort(key=lambda file: not is_image(file[0]))  # images in full batches
         with ThreadPoolExecutor(READERS) as readers:
             shown = progress(new, description="files read", unit="file")
@@ -328,7 +316,7 @@ class _Run:
             self.catalog.set_state(state)
         if embeddings.shape[1] != state.dim:
             raise DataError(f"{self.directory} has vectors of {state.dim} numbers, not of these")
-        write_rows(vectors_file(self.directory, state.generation), start, embeddings)
+        write_rows(self.directory / VECTORS_FILE, start, embeddings)
         windows = ((content, window) for content, (_, each) in found.items() for window in each)
         for row, (content, window) in enumerate(windows, start):
             self.catalog.add_vector(row, content, window)
@@ -349,44 +337,6 @@ class _Run:
             for path in gone:
                 self.catalog.remove(path)
         self.result.removed = len(gone)
-
-    def _gets_codes(self, vectors: int, approximate_from: int) -> bool:
-        """Whether an index with so many vectors is searched approximately."""
-        return vectors >= approximate_from or self.catalog.state().coded > 0
-
-    def tidy(self, approximate_from: int) -> None:
-        """Compacts vectors and makes codes when due; removes old files."""
-        with self.catalog.transaction():
-            state, total = self.catalog.state(), self.catalog.vectors()
-            approximate = self._gets_codes(total, approximate_from)
-            live = self.catalog.live_vectors()
-            if total - live > COMPACT_SHARE * total:
-                self._compact(state, total)
-                state.generation, state.coded, total = state.generation + 1, 0, live
-            vectors_path = vectors_file(self.directory, state.generation)
-            codes_path = codes_file(self.directory, state.generation, total)
-            if approximate and total != state.coded:
-                known, old = None, codes_file(self.directory, state.generation, state.coded)
-                with contextlib.suppress(DataError):  # without codes or with damaged ones
-                    known = read_codes(old, rows=state.coded, dim=state.dim)
-                windows = self.catalog.windows(total, known.windows if known else np.empty(0))
-                vectors = read_rows(vectors_path, rows=total, dim=state.dim)
-                write_codes(codes_path, vectors, windows, known)
-                state.coded = total
-            self.catalog.set_state(state)
-        for pattern in ("vectors-*", "codes-*", ".codes-*"):
-            for path in self.directory.glob(pattern):
-                if path not in (vectors_path, codes_path):
-                    path.unlink()
-
-    def _compact(self, state: State, total: int) -> None:
-        """Copies the vectors that have a file into the next generation's file."""
-        path = vectors_file(self.directory, state.generation)
-        old = read_rows(path, rows=total, dim=state.dim)
-        rows, start = iter(self.catalog.renumber()), 0
-        for block in batched(rows, COPIED_ROWS):
-            write_rows(vectors_file(self.directory, state.generation + 1), start, old[block])
-            start += len(block)
 
 
 def _content(path: str) -> bytes | str:

@@ -14,14 +14,10 @@ import numpy as np
 
 from espnet_plugin.data.scp import DataError
 
+FILE = "vectors.f16"
 NUMBER = np.dtype("<f2")
 BLOCK = 512  # rows that fit into a processor's cache
 ROWS_OF_CORE = 50_000  # for fewer, another core is not worth its start
-
-
-def vectors_file(directory: Path, generation: int) -> Path:
-    """The path of an index's vectors; every compaction begins a new file."""
-    return directory / f"vectors-{generation}.f16"
 
 
 def write_rows(path: Path, start: int, rows: np.ndarray) -> None:

@@ -43,10 +43,7 @@ def use(index: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("generation", "../../x"),
-        ("generation", -1),
-        ("generation", True),
-        ("coded", "0/../../x"),
+        ("generation", 1),
         ("dim", [48]),
         ("dim", 10**30),
         ("folders", "/"),
@@ -91,7 +88,7 @@ def test_tables_that_are_none(index: Path, query: str) -> None:
         use(index)
 
 
-@pytest.mark.parametrize("name", ["lock", "vectors-0.f16", FILE])
+@pytest.mark.parametrize("name", ["lock", "vectors.f16", FILE])
 def test_links_lead_nowhere(index: Path, name: str, tmp_path: Path) -> None:
     """The lock is emptied, vectors are cut off, tables are made: in the index, not elsewhere."""
     outside = tmp_path / "outside"
@@ -122,9 +119,9 @@ def test_files_that_it_was_not_made_of_are_not_shown(
 
 
 def test_an_older_format_is_refused(index: Path) -> None:
-    change(index, "PRAGMA user_version = 3")
+    change(index, "PRAGMA user_version = 4")
     with pytest.raises(
-        DataError, match="format 3, but this version of the package reads 4; remove"
+        DataError, match="format 4, but this version of the package reads 5; remove"
     ):
         use(index)
 

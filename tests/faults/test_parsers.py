@@ -32,7 +32,6 @@ from espnet_plugin.pretrained.released import released_models
 from espnet_plugin.pretrained.released_cache import RECORD_FILE, fetched
 from espnet_plugin.pretrained.stored_model import read_config
 from espnet_plugin.pretrained.trust import unpack_model
-from espnet_plugin.search.approximate import read_codes, write_codes
 from espnet_plugin.search.index import Index
 from espnet_plugin.teachers.clip_config import read_clip_config
 from espnet_plugin.utils.unpack import unpack
@@ -62,12 +61,6 @@ def _picture(form: str, mode: str) -> bytes:
     pixels = np.random.default_rng(0).integers(0, 255, (9, 7, 3), np.uint8)
     Image.fromarray(pixels).convert(mode).save(stream, form)
     return stream.getvalue()
-
-
-def _codes() -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        write_codes(Path(folder) / "codes", np.eye(4, dtype=np.float32)[:3], np.zeros(3, bool))
-        return (Path(folder) / "codes").read_bytes()
 
 
 def _notes(path: Path) -> Any:
@@ -143,7 +136,6 @@ PARSERS: dict[str, tuple[Callable[[Path], Any], bytes]] = {
     "record": (_record, _json({"text": ["a.txt", "0" * 64]})),
     "CLIP's configuration": (lambda path: read_clip_config(str(path)), _json(CLIP)),
     "configuration": (read_config, b"model_conf: {parallel: true}\nbest: [[valid, loss, min]]\n"),
-    "codes": (lambda path: read_codes(path, rows=3, dim=4), _codes()),
     "catalog": (_index, b"SQLite format 3\0" + bytes(84)),
     "WAV": (lambda path: read_audio(str(path)), _sound("WAV", "PCM_16")),
     "RF64": (lambda path: read_audio(str(path)), _sound("RF64", "PCM_16")),

@@ -9,7 +9,7 @@ import torch
 
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.search import vectors as module
-from espnet_plugin.search.vectors import cosines, read_rows, vectors_file, write_rows
+from espnet_plugin.search.vectors import cosines, read_rows, write_rows
 
 
 def test_what_was_not_counted_is_written_over(tmp_path: Path) -> None:
@@ -34,7 +34,7 @@ def test_damaged_files(tmp_path: Path) -> None:
 
 def test_vectors_are_kept_in_float16_and_compared_in_float32(tmp_path: Path) -> None:
     exact = np.float32(1 / 3)
-    path = vectors_file(tmp_path, 0)
+    path = tmp_path / "v.f16"
     write_rows(path, 0, np.array([[exact, 1]]))
     rows = read_rows(path, rows=1, dim=2)
     assert rows.tolist() == [[float(np.float16(exact)), 1]]
