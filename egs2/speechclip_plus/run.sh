@@ -110,7 +110,7 @@ case "${corpus}" in
         corpus=${custom_root%/}
         corpus=custom_${corpus##*/}
         corpus=${corpus//[^A-Za-z0-9._-]/_}
-        settings=(--speechclip_config conf/train.yaml)
+        settings=(--speechclip_config conf/train.yaml --schedule_from_corpus true)
         # without captions the keyword vocabulary is all of CLIP's
         if ! [[ ${local_data_opts} = *--caption_column* ]] && ! awk -F '\t' '
             NR == 1 {for (i = 1; i <= NF; i++) if (tolower($i) ~ /^[^a-z]*caption[^a-z]*$/) column = i}

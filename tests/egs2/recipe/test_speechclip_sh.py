@@ -83,6 +83,8 @@ elif module == "show_results":
     scores = {"test_set": value["--test_set"], "parallel": {"speech_to_image": recall}}
     (folder / "scores.json").write_text(json.dumps(scores))
     print("the table")
+elif module == "schedule":
+    print("--max_epoch\n3", *arguments[-2:], sep="\n")
 elif module == "speechclip_upload":
     print(open(value["--directory"] + "/model.zip").read())
 elif module == "speechclip_pack":
@@ -644,6 +646,16 @@ def test_each_corpus_gets_its_hybrid_plus_model(tmp_path: Path, corpus: str) -> 
     name = (recipe / chosen).resolve().name
     assert name.endswith("_hybrid_plus.yaml")
     assert name.startswith("flickr8k" if corpus == "custom" else corpus)
+
+
+def test_updates_of_the_corpus_give_way_to_the_calls_own(project: Project) -> None:
+    options = ["--stage", "7", "--stop_stage", "7", "--speechclip_tag", "fitted"]
+    own = ["--speechclip_args", "--batch_size 5"]
+    assert project.run(*options, "--schedule_from_corpus", "true", *own).returncode == 0
+    (call,) = project.calls("launch")
+    assert call[-6:] == ["--max_epoch", "3", "--batch_size", "5", "--batch_size", "5"]
+    (asked,) = project.calls("schedule")
+    assert asked[-3:] == ["dump/raw/tiny_train/utt2image_id", "--batch_size", "5"]
 
 
 def test_every_option_is_explained_in_the_help(project: Project) -> None:
