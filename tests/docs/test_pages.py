@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import importlib.util
-import json
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -14,8 +13,6 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from local.sweep.pages import RESULTS, Numbers, pages
-from local.sweep.show_sweep import read_sweep
 
 from espnet_plugin.model.cif import fire
 from tests.pages import PROJECT
@@ -84,53 +81,6 @@ def test_messages_name_packages_that_the_project_asks_for() -> None:
     assert {name for name in named if name not in known} <= {"them", "first"}
     # our own name is on no package index, where anybody could register it
     assert not [text for text in said if "pip install 'speechclip" in text]
-
-
-NUMBERS = Numbers({path.parent.name: read_sweep(path) for path in RESULTS.glob("*/sweep.json")})
-
-
-def cells(page: str, label: str) -> list[str]:
-    """Of a page's first row that begins so."""
-    text = (PROJECT / page).read_text("utf-8")
-    line = re.findall(rf"^\| {re.escape(label)}.*$", text, re.MULTILINE)[0]
-    return [cell.strip().replace("*", "") for cell in line.strip("|").split("|")[1:]]
-
-
-@pytest.mark.parametrize(
-    ("label", "system", "measure"),
-    [
-        ("Image found first, hybrid+ |", "hybrid_plus", "both → image R@1"),
-        ("Image found first, ours", "hybrid_plus_annealed", "both → image R@1"),
-        ("Words named, hybrid+ |", "hybrid_plus", "content-word recall"),
-        ("Words named, ours", "hybrid_plus_annealed", "content-word recall"),
-        ("Named words that are right, hybrid+ |", "hybrid_plus", "content-word hit@1"),
-        ("Named words that are right, ours", "hybrid_plus_annealed", "content-word hit@1"),
-    ],
-)
-def test_the_readmes_results_are_those_of_the_sweeps(label: str, system: str, measure: str) -> None:
-    sweeps = ("digits/{}", "digits_strangers/{}", "mini_words/{}")
-    sweeps += ("mini_annealed_corpora/{}/1", "mini_annealed_corpora/{}/2")
-    means = [NUMBERS.mean(sweep.format(system), measure) for sweep in sweeps]
-    assert cells("README.md", label) == means
-
-
-def test_the_pages_of_results_are_what_their_templates_give() -> None:
-    """Else run ``python -m local.sweep.pages`` in the recipe's folder."""
-    for path, text in pages().items():
-        assert path.read_text(encoding="utf-8") == text, path
-
-
-def reports() -> list[dict]:
-    """What was reported of trainings whose outputs were not kept."""
-    file = PROJECT / "egs2" / "speechclip_plus" / "results" / "reported.json"
-    return json.loads(file.read_text(encoding="utf-8"))["reports"]
-
-
-@pytest.mark.parametrize("report", reports(), ids=lambda report: report["what"][:40])
-def test_what_cannot_be_recomputed_is_as_it_was_reported(report: dict) -> None:
-    for page in report["pages"]:
-        shown = set(re.findall(r"\d+(?:\.\d+)?", (PROJECT / page).read_text(encoding="utf-8")))
-        assert {str(n) for row in report["values"].values() for n in row} <= shown
 
 
 def test_the_firing_figure_is_as_the_text_says() -> None:

@@ -12,25 +12,26 @@ ablations=none         # none, all of these architectures, or lines of conf/abla
 seeds="0 1 2 3 4"      # of the trainings
 corpus_seeds=0         # generated corpora only: corpora and teachers to make; all seeds are trained on each
 evaluate_on="test"     # the set <corpus>_<this>; dev to choose something; digits also has strangers and five
-config_prefix=         # empty: conf/tuning/mini_ for mini, <corpus>_ for mini_words, mini_babel and digits, else <corpus>_base_
+config_prefix=         # empty: conf/tuning/<corpus>_ for mini, mini_words, mini_babel and digits, else <corpus>_base_
+measures=              # what is compared, separated by commas: named before the runs; empty: as docs/protocol.md declares
 tag=                   # names the experiments of a sweep whose --run_args name other data, e.g. one language
 output_dir=            # empty: exp/sweep_<corpus>, with what differs from a plain sweep
 jobs=1                 # runs at the same time, on one corpus; --run_args "--num_threads 1" gives each its share of the processors
 python=python3         # Python that runs everything
 run_args=              # more options of run.sh for every run
 dry_run=false          # only say what would be run
-show=                  # only print the page of the sweep.json in this folder
 
 # shellcheck disable=SC2034  # parse_options.sh shows it
 help_message=$(cat << 'EOT'
 Usage: scripts/sweep.sh [options]
 
-Trains every architecture with every seed, writes sweep.json and prints its page: means with
-standard deviations, the paper's claims with paired tests over images and over seeds, ablations.
+Trains every architecture with every seed, writes study.json and prints its table: means with
+standard deviations, and paired tests over images and over training runs. The first architecture is
+the baseline of the others, and an ablation is compared with its own architecture.
 
 All runs share one corpus and its teachers, and the seeds differ in the training only: every
-difference is paired. With several --corpus_seeds every seed is trained on each of their corpora.
-docs/protocol.md has the commands by which a new recipe is compared with hybrid+.
+difference is paired. With several --corpus_seeds every seed is trained on each of their corpora,
+and each corpus has a table of its own. docs/protocol.md has the rule by which a recipe is judged.
 EOT
 scripts/utils/print_options.sh "$0")
 
@@ -40,10 +41,6 @@ scripts/utils/print_options.sh "$0")
 [[ ${evaluate_on} =~ ^[a-z_]+$ && ${evaluate_on} != train ]] || { echo "sweep.sh: error: --evaluate_on takes the end of a set's name, such as test or dev, not '${evaluate_on}'" >&2; exit 2; }
 [ $# -eq 0 ] || { echo "sweep.sh: error: no positional arguments are taken: $*" >&2; exit 2; }
 [ -x ./run.sh ] || { echo "sweep.sh: error: run it from the recipe's folder: scripts/sweep.sh" >&2; exit 2; }
-if [ -n "${show}" ]; then
-    . ./path.sh
-    exec ${python} -m local.sweep.show_sweep --output_dir "${show}"
-fi
 [ -n "${seeds}" ] && [ -n "${architectures}" ] || { echo "sweep.sh: error: --seeds and --architectures must not be empty" >&2; exit 2; }
 [[ ${tag} =~ ^[A-Za-z0-9_]*$ ]] || { echo "sweep.sh: error: --tag takes letters, digits and underscores, not '${tag}'" >&2; exit 2; }
 suffix=${tag:+_${tag}}
@@ -51,7 +48,7 @@ if [ "${corpus_seeds}" != 0 ]; then suffix+=_corpus${corpus_seeds// /_}; fi
 if [ "${evaluate_on}" != test ]; then suffix+=_${evaluate_on}; fi
 output_dir=${output_dir:-exp/sweep_${corpus}${suffix}}
 if [ -z "${config_prefix}" ]; then
-    case "${corpus}" in mini) config_prefix=conf/tuning/mini_;; mini_words|mini_babel|digits) config_prefix=conf/tuning/${corpus}_;; *) config_prefix=conf/tuning/${corpus}_base_;; esac
+    case "${corpus}" in mini|mini_words|mini_babel|digits) config_prefix=conf/tuning/${corpus}_;; *) config_prefix=conf/tuning/${corpus}_base_;; esac
 fi
 
 # The entry of a column of conf/ablations.tsv: ablation <name> <column>
@@ -153,25 +150,32 @@ if "${dry_run}"; then
 fi
 
 failed=()
-list=
-for line in "${runs[@]}"; do
-    read -r name seed corpus_seed <<< "${line}"
-    scores=$(scores_of "${name}" "${seed}" "${corpus_seed}")
-    label=${seed}
-    if [[ ${corpus_seeds} == *" "* ]]; then label="${corpus_seed}/${seed}"; fi
-    if [ -s "${scores}" ]; then
-        list+="${name}"$'\t'"${label}"$'\t'"${scores}"$'\n'
-    else
-        failed+=("${name}, seed ${label}")
+measure_options=()
+if [ -n "${measures}" ]; then
+    IFS=, read -ra names <<< "${measures}"
+    measure_options=(--measures "${names[@]}")
+fi
+. ./path.sh
+for corpus_seed in ${corpus_seeds}; do
+    directory=${output_dir}
+    if [[ ${corpus_seeds} == *" "* ]]; then directory+=/corpus${corpus_seed}; fi
+    mkdir -p "${directory}"
+    for line in "${runs[@]}"; do
+        read -r name seed own_seed <<< "${line}"
+        if [ "${own_seed}" != "${corpus_seed}" ]; then continue; fi
+        scores=$(scores_of "${name}" "${seed}" "${corpus_seed}")
+        if [ -s "${scores}" ]; then
+            printf '%s\t%s\t%s\n' "${name}" "${seed}" "${scores}"
+        else
+            failed+=("${name}, seed ${seed}, corpus of seed ${corpus_seed}")
+        fi
+    done > "${directory}/runs.tsv"
+    if [ -s "${directory}/runs.tsv" ]; then
+        ${python} -m local.sweep.study --runs "${directory}/runs.tsv" --output_dir "${directory}" \
+            ${measure_options[@]+"${measure_options[@]}"}
+        echo "sweep.sh: ${directory}/study.json has these numbers" >&2
     fi
 done
-mkdir -p "${output_dir}"
-printf '%s' "${list}" > "${output_dir}/runs.tsv"
-if [ -n "${list}" ]; then
-    . ./path.sh
-    ${python} -m local.sweep.show_sweep --runs "${output_dir}/runs.tsv" --output_dir "${output_dir}"
-    echo "sweep.sh: ${output_dir}/sweep.json; scripts/sweep.sh --show ${output_dir} prints this again" >&2
-fi
 if [ ${#failed[@]} -gt 0 ]; then
     printf 'sweep.sh: error: failed: %s\n' "${failed[@]}" >&2
     echo "sweep.sh: start it again to continue with them" >&2

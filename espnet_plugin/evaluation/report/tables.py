@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from espnet_plugin.evaluation.scores.files import look_up
@@ -282,21 +281,3 @@ def _percent_or_dash(value: float | None) -> str:
 def short_name(system: str) -> str:
     """What a system is called beside a rank."""
     return {"fusion": "both"}.get(system, system)
-
-
-def mean_and_deviation(
-    values: Iterable[float | None], *, scale: float = 100, digits: int = 1, sign: str = ""
-) -> str:
-    """The mean ± standard deviation of the known values, or a dash if none is known.
-
-    Args:
-        values: Values to average; None and NaN do not count.
-        scale: Factor of the values, 100 for rates in %.
-        digits: Number of digits after the point.
-        sign: "+" writes the sign of positive numbers, too.
-    """
-    known = [scale * v for v in values if v is not None and not math.isnan(v)]
-    if not known:
-        return "–"
-    text = f"{statistics.mean(known):{sign}.{digits}f}"
-    return text + (f" ± {statistics.stdev(known):.{digits}f}" if len(known) > 1 else "")

@@ -187,12 +187,14 @@ def retrieval_scores(data: InferenceSet, ranks: Ranks, spoken: Spoken) -> dict:
             for group, across in ACROSS.values():
                 if direction == across:
                     scores[f"without_other_{group}"] = len(data.utterances) - len(outcome.ids)
-            recordings = None if system == "teacher" else _recordings(data, spoken, direction)
+            recordings = (
+                None if system == "teacher" else recordings_of_queries(data, spoken, direction)
+            )
             intervals.setdefault(system, {})[direction] = _intervals(outcome, recordings)
     return {**scores, "chance": chance, "intervals": intervals}
 
 
-def _recordings(data: InferenceSet, spoken: Spoken, direction: str) -> Recordings | None:
+def recordings_of_queries(data: InferenceSet, spoken: Spoken, direction: str) -> Recordings | None:
     """Recordings on which each query's rank depends: its own, or those that speak of its image."""
     own = spoken.recordings_of(data.utterances)
     if own is None or direction.startswith("speech_to_"):

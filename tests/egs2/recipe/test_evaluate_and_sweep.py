@@ -205,7 +205,7 @@ def test_sweep_goes_on_where_it_failed(sweep: Path) -> None:
     names = [line.split("\t")[:2] for line in (sweep / "exp/sweep_mini/runs.tsv").open()]
     assert names == [["cascaded", "0"], ["cascaded_plus", "0"], ["cascaded", "1"],
                      ["cascaded_plus", "1"]]  # fmt: skip
-    assert len(calls(sweep, "show_sweep")) == 2
+    assert len(calls(sweep, "study")) == 2
 
 
 def test_sweep_of_ablations_and_corpora(sweep: Path) -> None:
@@ -221,11 +221,16 @@ def test_sweep_of_ablations_and_corpora(sweep: Path) -> None:
         "--speechclip_config conf/tuning/mini_cascaded.yaml --python python3"
         for seed in (0, 1)
     ]
-    runs = (sweep / "exp/sweep_mini_corpus0_1/runs.tsv").read_text().splitlines()
-    assert [line.split("\t")[:2] for line in runs[2:4]] == [
-        ["hybrid_plus.temperature_0.1", "0/0"],
-        ["cascaded", "1/0"],
-    ]
+    for seed, tag in (("0", ""), ("1", "corpus1_")):  # each corpus has its own test
+        runs = (sweep / f"exp/sweep_mini_corpus0_1/corpus{seed}/runs.tsv").read_text().splitlines()
+        assert [line.split("\t")[0] for line in runs] == [
+            *("cascaded", "hybrid_plus", "hybrid_plus.temperature_0.1")
+        ]
+        assert all(f"exp/speechclip_sweep_mini_{tag}" in line for line in runs)
+    measures = "cascaded → image R@1,duplicates"
+    assert run(sweep, "scripts/sweep.sh", *options, "--measures", measures).returncode == 0
+    called = json.loads((sweep.parents[1] / "calls").read_text().splitlines()[-1])
+    assert called[-3:] == ["--measures", "cascaded → image R@1", "duplicates"]
     tag = "sweep_mini_corpus1_hybrid_plus.temperature_0.1_seed0"
     ablation = next(line for line in lines if tag in line)
     assert "--seed 0" in ablation
