@@ -1,0 +1,248 @@
+"""The pages of results say what the studies beside them have."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from local.digits.strings import draw_pictures, draw_strings, picture_path, spoken
+from local.sweep.comparisons import holm
+
+from espnet_plugin import SpeechCLIP
+from tests.pages import PROJECT
+
+RECIPE = PROJECT / "egs2" / "speechclip_plus"
+README, OVERVIEW = PROJECT / "README.md", RECIPE / "RESULTS.md"
+OURS = "hybrid_plus_annealed"
+SYSTEMS = ("hybrid", "hybrid_plus", OURS)
+ARCHITECTURES = ("parallel", "cascaded", "cascaded_plus", "hybrid", "hybrid_plus")
+README_STUDIES = ("digits", "digits_strangers", "mini_words", "mini_corpus1", "mini_corpus2")
+FOUND, NAMED, RIGHT = "both → image R@1", "content-word recall", "content-word hit@1"
+CASCADED, BOUNDARY_F = "cascaded → image R@1", "boundary F, 50 ms"
+Source = tuple[str, str] | None  # a study and a system in it
+
+
+@cache
+def study(name: str) -> dict:
+    return json.loads((RECIPE / "results" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def rows(page: str | Path, heading: str, table: int = 0) -> list[list[str]]:
+    """Cells of each row but the first two of the table with this number below a heading."""
+    text = (RECIPE / "results" / page).read_text(encoding="utf-8")
+    section = re.split(r"^## ", text.split(f"\n## {heading}\n")[1], maxsplit=1, flags=re.MULTILINE)
+    found = re.findall(r"(?:^\|.*\n)+", section[0], re.MULTILINE)[table]
+    return [[cell.strip() for cell in row.split("|")[1:-1]] for row in found.splitlines()[2:]]
+
+
+def check(cell: str, source: Source, measure: str) -> None:
+    """Compares a cell, ``mean`` or ``mean ± deviation`` in %, with a study."""
+    numbers = study(source[0])["systems"].get(source[1], {}).get(measure) if source else None
+    shown = [float(number) for number in re.findall(r"\d+\.\d+", cell)]
+    known = [100 * numbers[key] for key in ("mean", "deviation")][: len(shown)] if numbers else []
+    assert shown == pytest.approx(known, abs=0.0501), (cell, source, measure)
+    assert bool(shown) == (numbers is not None)
+
+
+@pytest.mark.parametrize(
+    ("page", "heading", "table", "sources"),
+    [
+        *(
+            ("digits.md", heading, 0, [(name, system) for system in SYSTEMS])
+            for heading, name in (
+                ("Voices of training", "digits"),
+                ("New voices", "digits_strangers"),
+                ("Longer strings", "digits_five"),
+            )
+        ),
+        ("mini.md", "Five architectures", 0, [("mini_architectures", a) for a in ARCHITECTURES]),
+        (
+            *("mini.md", "Hybrid+ annealed", 0),
+            [(f"mini_corpus{c}", system) for c in (1, 2) for system in SYSTEMS[1:]],
+        ),
+        (
+            *("mini.md", "Hybrid+ annealed", 1),
+            [("mini_hybrids", s) for s in SYSTEMS[:2]] + [("mini_annealed", OURS)],
+        ),
+    ],
+)
+def test_tables_of_measures(page: str, heading: str, table: int, sources: list[Source]) -> None:
+    found = rows(page, heading, table)
+    assert len(found) >= 9
+    for measure, *cells in found:
+        for cell, source in zip(cells, sources, strict=True):
+            check(cell, source, measure)
+
+
+def test_the_table_of_mini_words() -> None:
+    text = (RECIPE / "results" / "mini_words.md").read_text(encoding="utf-8")
+    for measure in (CASCADED, "parallel → image R@1", FOUND, NAMED, RIGHT, "duplicates"):
+        cells = re.findall(rf"^\| {measure} \|(.*)\|(.*)\|$", text, re.MULTILINE)[0]
+        for cell, system in zip(cells, SYSTEMS[1:], strict=True):
+            check(cell, ("mini_words", system), measure)
+
+
+def test_the_tables_of_mini_babel() -> None:
+    measures = (NAMED, RIGHT, "duplicates", CASCADED, FOUND, BOUNDARY_F)
+    for language, trained, model, *cells in rows("mini_babel.md", "Words and images"):
+        alone = {"Swahili": "_sw", "Spanish": "_es"}[language] if trained != "all three" else ""
+        name = f"mini_babel{alone}" + "_general" * model.endswith("general")
+        system = OURS if "annealed" in model else "hybrid_plus"
+        for cell, measure in zip(cells, measures, strict=True):
+            check(cell, (name, system), f"{language}: {measure}")
+    sources = [("mini_babel", system) for system in SYSTEMS[1:]] + [("mini_babel_general", OURS)]
+    for measure, *cells in rows("mini_babel.md", "From one language to another"):
+        for cell, source in zip(cells, sources, strict=True):
+            check(cell, source, f"cascaded → other languages {measure}")
+    for language, tenth, place in rows("mini_babel.md", "Given words"):
+        source = ("mini_babel", OURS)
+        check(tenth, source, f"{language}: precision at 10 of given words")
+        check(place, source, f"{language}: places of named words that are right")
+
+
+def test_the_overview() -> None:
+    studies = {
+        "digits": [("digits", system) for system in SYSTEMS],
+        "digits, new voices": [("digits_strangers", system) for system in SYSTEMS],
+        "mini": [("mini_hybrids", s) for s in SYSTEMS[:2]] + [("mini_annealed", OURS)],
+        "mini-words": [None, *(("mini_words", system) for system in SYSTEMS[1:])],
+    }
+    measures = {
+        "image found first by keywords": CASCADED,
+        "image found first by all branches": FOUND,
+        "words named": NAMED,
+        "named words that are right": RIGHT,
+    }
+    sources: list[Source] = []
+    for corpus, measure, *cells in rows(OVERVIEW, "The numbers"):
+        sources = studies[corpus] if corpus else sources
+        for cell, source in zip(cells[3:], sources, strict=True):
+            check(cell, source, measures[measure])
+        for cell, system in zip(cells[:3], ARCHITECTURES, strict=False):
+            first = "parallel → image R@1" if system == "parallel" else CASCADED
+            own = first if "all branches" in measure else measures[measure]
+            early = ("mini_architectures", system) if sources is studies["mini"] else None
+            check(cell, early, own)
+
+
+def readme_rows() -> list[tuple[str, str, list[str]]]:
+    """Measure, system and cells of each row of README's results but chance."""
+    measures = {
+        "Image found first": FOUND,
+        "Words named": NAMED,
+        "Named words that are right": RIGHT,
+    }
+    systems = {"hybrid": "hybrid", "hybrid+": "hybrid_plus", "ours": OURS}
+    labels = [(*label.rpartition(", ")[::2], cells) for label, *cells in rows(README, "Results")]
+    return [(measures[m], systems[who], cells) for m, who, cells in labels if who != "chance"]
+
+
+def test_the_readme() -> None:
+    for measure, system, cells in readme_rows():
+        for cell, name in zip(cells, README_STUDIES, strict=True):
+            check(cell, (name, system), measure)
+    swahili = rows(README, "Read a language without writing")
+    for (_, named, right), name in zip(
+        swahili, ("mini_babel_sw_general", "mini_babel_sw"), strict=True
+    ):
+        check(named, (name, OURS), NAMED)
+        check(right, (name, OURS), RIGHT)
+
+
+def corrected(name: str, tests: tuple[str, ...]) -> dict[tuple[str, str], float]:
+    """The largest corrected p of each declared comparison, by the second system and measure."""
+    found = study(name)["comparisons"]
+    columns = [holm([comparison[test] for comparison in found]) for test in tests]
+    return {
+        (comparison["second"], comparison["measure"]): max(values)
+        for comparison, *values in zip(found, *columns, strict=True)
+    }
+
+
+def test_the_readme_has_in_bold_what_is_significant_and_nothing_else() -> None:
+    # each corpus of mini has its own test over runs; that over images had both, and all p are small
+    tests = {"mini_words": ("p_images", "p_runs"), "mini_corpus1": ("p_runs",)}
+    tests["mini_corpus2"] = tests["mini_corpus1"]
+    for measure, system, cells in readme_rows():
+        for cell, name in zip(cells, README_STUDIES, strict=True):
+            significant = (
+                system == OURS
+                and name in tests  # no test over recordings was made on digits
+                and corrected(name, tests[name])["hybrid_plus", measure] < 0.01
+            )
+            assert cell.startswith("**") == significant, (cell, name, measure)
+
+
+@pytest.mark.parametrize("name", ["digits_parts", "mini_parts"])
+def test_whether_each_part_pays_is_open(name: str) -> None:
+    found = {(c["first"], c["measure"]): c["p_runs"] for c in study(name)["comparisons"]}
+    parts = {
+        "annealed choice": "hard_choice",
+        "blanks": "no_blanks",
+        "repeats' cost": "no_repeat_cost",
+        "naming": "no_naming",
+        "local attention": "full_attention",
+        "fine segments": "frames_per_keyword_20",
+        "bank": "no_bank",
+        "neighbours": "no_neighbours",
+        "aligned spans": "fired_spans",
+    }
+    raw = [
+        found[f"{OURS}.{part}", BOUNDARY_F if part == "fired_spans" else CASCADED]
+        for part in parts.values()
+    ]
+    assert min(holm(raw)) > 0.05
+    measures = (CASCADED, FOUND, NAMED, RIGHT, "duplicates", BOUNDARY_F)
+    whole, *left_out = rows(f"{name.split('_')[0]}.md", "Parts of hybrid+ annealed")
+    for cell, measure in zip(whole[1:7], measures, strict=True):
+        check(cell, (name, OURS), measure)
+    for (title, *cells), p, held in zip(left_out, raw, holm(raw), strict=True):
+        assert [float(cell) for cell in cells[6:]] == pytest.approx([p, held], abs=0.00051)
+        for cell, measure in zip(cells, measures, strict=False):
+            check(cell, (name, f"{OURS}.{parts[title]}"), measure)
+
+
+def test_what_is_said_to_be_significant_on_digits_is() -> None:
+    expected = {
+        "digits": [
+            *((s, CASCADED) for s in SYSTEMS[:2]),
+            *(("hybrid_plus", m) for m in ("cascaded → image R@10", BOUNDARY_F)),
+            *(("hybrid", m) for m in ("image → cascaded R@1", RIGHT, "duplicates")),
+        ],
+        "digits_strangers": [
+            ("hybrid_plus", FOUND),
+            *(("hybrid", m) for m in (CASCADED, "image → cascaded R@1", RIGHT, "duplicates")),
+        ],
+    }
+    for name, pairs in expected.items():
+        found = corrected(name, ("p_runs",))
+        assert {pair for pair, p in found.items() if 3 * p < 0.01} == set(pairs)
+    assert 3 * corrected("digits", ("p_runs",))["hybrid_plus", NAMED] == pytest.approx(
+        0.012, abs=6e-4
+    )
+
+
+@pytest.mark.parametrize("name", sorted(p.stem for p in (RECIPE / "results").glob("*.json")))
+def test_a_study_names_its_commit_and_is_shown(name: str) -> None:
+    pages = [*(RECIPE / "results").glob("*.md"), PROJECT / "docs" / "training_speed.md"]
+    assert re.fullmatch(r"[0-9a-f]{8}", study(name)["commit"])
+    assert any(f"{name}.json)" in page.read_text(encoding="utf-8") for page in pages)
+
+
+def test_how_often_the_clip_of_the_repositorys_model_finds_the_image_of_a_caption(
+    tmp_path: Path,
+) -> None:
+    model = SpeechCLIP.from_pretrained(RECIPE / "models" / "digits" / "model.zip")
+    strings = {**draw_strings(0), "train": [], "dev": []}
+    (tmp_path / "images").mkdir()
+    draw_pictures(strings, tmp_path, seed=0)
+    for part, name in (("test", "digits"), ("five", "digits_five")):
+        images = model.encode_image([picture_path(tmp_path, part, s) for s in strings[part]])
+        texts = model.encode_text([spoken(string) for string in strings[part]])
+        first = model.similarity(texts, images).argmax(axis=1)
+        found = study(name)["systems"]["models/digits"]["CLIP reads the caption, R@1"]["mean"]
+        assert (first == np.arange(len(first))).mean() == pytest.approx(found)
