@@ -4,6 +4,8 @@
 # make page   the page for trying a trained model with your voice, on this computer; it knows the ten digits. Opens a
 #             browser where there is a display
 # make test   the unit tests, on all processors
+# make contribution   what a pull request to ESPnet would bring, tested as ESPnet's CI does: with both recipes where
+#             ESPnet3 is; three minutes
 # make lint   ruff, mypy (types of the model), vulture (unused code), shellcheck, tests/prose.py for the text, and the
 #             subjects of commits
 # make env    only the Python environment
@@ -39,7 +41,7 @@ python := $(venv)/bin/python
 # what an interrupted or outdated installation is recognised by
 stamp := $(venv)/.complete$(addprefix -,$(TORCH))
 
-.PHONY: help env demo demo3 page test faults bench lint docs audit lock licences release clean
+.PHONY: help env demo demo3 page test contribution faults bench lint docs audit lock licences release clean
 .DEFAULT_GOAL := help
 
 help:
@@ -77,7 +79,11 @@ page: $(stamp)
 
 test: $(stamp)
 	@echo "test: running the tests with $$($(python) --version)"
-	@OMP_NUM_THREADS=1 $(python) -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
+	@OMP_NUM_THREADS=1 $(python) -m pytest -n auto --dist loadfile --no-loadscope-reorder --ignore $(CONTRIBUTION) $(ARGS)
+
+CONTRIBUTION := tests/tools/test_espnet_contribution.py
+contribution: $(stamp)
+	@OMP_NUM_THREADS=1 $(python) -m pytest -q $(CONTRIBUTION) $(ARGS)
 
 lint: $(stamp)
 	$(venv)/bin/ruff check .
