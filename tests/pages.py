@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 PROJECT = Path(__file__).parents[1]
-COMMAND = 'speechclip() { python3 -m espnet_plugin.bin.speechclip "$@"; }\n'  # installed or not
+COMMAND = 'speechclip() { "${PAGES_PYTHON:-python3}" -m espnet_plugin.bin.speechclip "$@"; }\n'
 _BLOCK = re.compile(r"^```(python|sh|yaml)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _FILE = re.compile(r"# ([\w.-]+\.(?:yaml|py))\n")
 
