@@ -16,7 +16,7 @@ import pytest
 
 from espnet_plugin.pretrained.released import released_model
 from espnet_plugin.pretrained.released_cache import RECORD_FILE, Fetched
-from tests.egs2.recipe.test_speechclip_sh import FAKE_PYTHON, RECIPE, copy_recipe, make_data
+from tests.egs2.recipe.test_speechclip_sh import RECIPE, copy_recipe, make_data, write_stand_in
 from tests.local_hub import put_in_cache
 
 # Instead of run.sh: notes its options, makes the scores of a run, and fails when it is told to.
@@ -38,11 +38,8 @@ echo '{}' > "exp/speechclip_${tag}/inference_sweep/scores.json"
 def recipe(tmp_path: Path) -> Path:
     recipe = copy_recipe(tmp_path)
     shutil.copy(RECIPE / "evaluate.sh", recipe / "evaluate.sh")
-    (tmp_path / "fake.py").write_text(FAKE_PYTHON)
-    python = tmp_path / "bin" / "python3"
-    python.parent.mkdir()
-    python.write_text(f'#!/bin/sh\nexec {sys.executable} {tmp_path / "fake.py"} "$@"\n')
-    python.chmod(0o755)
+    (tmp_path / "bin").mkdir()
+    write_stand_in(tmp_path / "bin" / "python3")
     return recipe
 
 

@@ -24,73 +24,15 @@ from espnet_plugin.tasks.check import training_options
 ROOT = Path(__file__).parents[3]
 RECIPE = ROOT / "egs2" / "speechclip_plus"
 SETS = ("tiny_train", "tiny_dev", "tiny_test")
+STAND_IN = Path(__file__).with_name("stand_in.sh")
 
-# Notes each call; runs the light commands and ESPnet's launcher, and makes the outputs of the heavy
-# ones. FINISHED: training finds nothing to do. HANG: it does not end; the file gets its processes.
-# BREAKS: it fails in its third epoch.
-FAKE_PYTHON = r"""
-import json, os, pathlib, subprocess, sys
-arguments = sys.argv[1:]
-with open(os.environ["CALLS"], "a") as stream:
-    stream.write(json.dumps(arguments) + "\n")
-module = arguments[1].rpartition(".")[2] if arguments[0] == "-m" else ""
-if module and module == os.environ["FAIL"]:
-    sys.exit(f"{module} fails as it was told to")
-if module == "recipe" and arguments[2] == "training":
-    sys.exit()
-if module in ("", "datadir", "format_wav_scp", "launch", "recipe"):
-    os.execv(sys.executable, [sys.executable, *arguments])
-value = dict(zip(arguments, arguments[1:]))
-if module == "speechclip_train" and "HANG" in os.environ:
-    worker = subprocess.Popen(["sleep", "120"])
-    pathlib.Path(os.environ["HANG"]).write_text(f"{os.getpid()} {worker.pid}")
-    worker.wait()
-elif module == "speechclip_train" and os.environ.get("BREAKS"):
-    pathlib.Path(value["--output_dir"], "checkpoint.pth").touch()
-    sys.exit("INFO: 3/9epoch started. Estimated time to finish: a while\nout of memory")
-elif module == "speechclip_train" and not os.environ.get("FINISHED"):
-    folder = pathlib.Path(value["--output_dir"])
-    (folder / "config.yaml").write_text("seed: 0\n")
-    for name in ("valid.recall_mean_at_1.ave.pth", "checkpoint.pth"):
-        (folder / name).touch()
-    print("the training's log, seed", value["--seed"])
-elif module == "keyword_vocabulary":
-    path = pathlib.Path(value["--output"])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("id\ttoken\tcount\n320\ta</w>\t1\n")
-elif module in ("dump_image_embeddings", "dump_speech_states"):
-    folder = pathlib.Path(value["--output_dir"])
-    folder.mkdir(parents=True, exist_ok=True)
-    name = "image_embedding" if module == "dump_image_embeddings" else "speech_states"
-    listed = value["--image_scp" if name == "image_embedding" else "--wav_scp"]
-    part, parts = map(int, value["--part"].split("/"))
-    keys = [line.split()[0] for line in open(listed)]
-    keys = keys[len(keys) * (part - 1) // parts : len(keys) * part // parts]
-    keys = [key for key in keys if key != os.environ.get("UNREADABLE")]
-    pathlib.Path(value["--output_scp"]).write_text(
-        "".join(f"{k} {folder}/{k}.npy\n" for k in keys)
-    )
-elif module == "speechclip_inference":
-    folder = pathlib.Path(value["--output_dir"])
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "utterances.txt").write_text("0a_1\n")
-    (folder / "keywords.jsonl").touch()
-elif module == "show_results":
-    folder = pathlib.Path(value["--inference_dir"])
-    for name in ["RESULTS.md"] + ["report.html"] * ("--no_report" not in arguments):
-        (folder / name).touch()
-    recall = {"recall@1": 0.5, "recall@10": 0.935}
-    scores = {"test_set": value["--test_set"], "parallel": {"speech_to_image": recall}}
-    (folder / "scores.json").write_text(json.dumps(scores))
-    print("the table")
-elif module == "schedule":
-    print("--max_epoch\n3", *arguments[-2:], sep="\n")
-elif module == "speechclip_upload":
-    print(open(value["--directory"] + "/model.zip").read())
-elif module == "speechclip_pack":
-    pathlib.Path(value["--outpath"]).touch()
-    print("what packing says")
-"""
+
+def write_stand_in(path: Path) -> Path:
+    """Writes the program that stands for Python."""
+    real = f"export REAL_PYTHON={sys.executable}"
+    path.write_text(f'#!/bin/sh\n{real}\nexec sh {STAND_IN} "$@"\n')
+    path.chmod(0o755)
+    return path
 
 
 def copy_recipe(root: Path) -> Path:
@@ -140,11 +82,7 @@ class Project:
         self.recipe = copy_recipe(root)
         make_data(self.recipe)
         self.calls_file = root / "calls"
-        script = root / "fake.py"
-        script.write_text(FAKE_PYTHON)
-        self.python = root / "python"
-        self.python.write_text(f'#!/bin/sh\nexec {sys.executable} {script} "$@"\n')
-        self.python.chmod(0o755)
+        self.python = write_stand_in(root / "python")
 
     def run(
         self, *options: str, fail: str = "", **variables: str
