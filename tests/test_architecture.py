@@ -7,7 +7,6 @@ import functools
 import re
 import subprocess
 from graphlib import CycleError, TopologicalSorter
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -216,70 +215,6 @@ def test_each_patch_says_why_and_until_when(package: str) -> None:
     assert silent == []
     page = (PROJECT / "docs" / "patches.md").read_text(encoding="utf-8")
     assert f".. automodule:: {package}.patches" in page
-
-
-def test_entries_of_docstrings_begin_with_a_capital() -> None:
-    """As Google's style has them; names such as open_clip's are as they are."""
-    entry = re.compile(
-        r"^ {4}[*\w]+(?:, \w+)*: (?:a|an|as|for|how|if|in|of|options|the|those|what|where|which)\b",
-        re.MULTILINE,
-    )
-    sections = re.compile(r"^(?:Args|Attributes|Raises):\n((?: {4}.*\n?)+)", re.MULTILINE)
-    found = [
-        f"{file}: {match[0].strip()}"
-        for file in python_files()
-        if file.parts[0] in PACKAGES
-        for node in ast.walk(ast.parse((PROJECT / file).read_text(encoding="utf-8")))
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.Module))
-        for section in sections.findall(ast.get_docstring(node) or "")
-        for match in entry.finditer(section)
-    ]
-    assert found == []
-
-
-def plurals_after_numbers(file: Path) -> list[str]:
-    """Where an f-string writes a number and, behind it, a noun that is always a plural."""
-    number = re.compile(r"len\(|sum\(|max\(|[a-z_.]*(count|number|num|total|size|rows|done)\b")
-    verbs = "has|holds|is|lists|names|this|was"
-    noun = re.compile(rf" (?:(?!of\b)[a-z-]+ )?(?!{verbs})[a-z-]{{2,}}[^s\W]s\b")
-    found = []
-    for node in ast.walk(ast.parse((PROJECT / file).read_text(encoding="utf-8"))):
-        for value, text in pairwise(node.values if isinstance(node, ast.JoinedStr) else ()):
-            if (
-                isinstance(value, ast.FormattedValue)
-                and isinstance(text, ast.Constant)
-                and (value.format_spec or number.match(ast.unparse(value.value)))
-                and noun.match(text.value)
-            ):
-                found.append(f"{file}:{value.lineno}: {ast.unparse(node)}")
-    return found
-
-
-@pytest.mark.parametrize(
-    ("string", "plural"),
-    [
-        ('f"{len(files)} files"', True),
-        ('f"{done} of {total} new files"', True),
-        ('f"{size:,} bytes"', True),
-        ("f\"{counted(len(files), 'file')} of {number}\"", False),
-        ('f"line {number} names no file"', False),
-    ],
-)
-def test_plurals_after_numbers_are_found(tmp_path: Path, string: str, plural: bool) -> None:
-    file = tmp_path / "module.py"
-    file.write_text(string)
-    assert bool(plurals_after_numbers(file)) == plural
-
-
-def test_numbers_and_what_they_count_agree() -> None:
-    """``counted`` writes both."""
-    found = [
-        place
-        for file in python_files()
-        if file.parts[0] not in ("benchmarks", "tests")
-        for place in plurals_after_numbers(file)
-    ]
-    assert found == []
 
 
 def test_the_code_stays_within_its_limit_of_lines() -> None:
