@@ -15,7 +15,7 @@ import pytest
 import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from local.custom.prepare import spoken_captions
+from local.custom.table import spoken_captions
 from local.flickr8k.prepare import read_captions, read_recordings, read_speakers, read_splits
 from PIL import Image
 
