@@ -102,8 +102,8 @@ def _embed_options(parser: argparse.ArgumentParser) -> None:
     options.add_argument("--output", type=Path, help="file.npz of arrays items, embeddings")
     parts = parser.add_argument_group("parts of many files")
     text = (
-        "write part I of N into the folder --output, for index --from; a FILE is also a folder, a "
-        "tar shard as WebDataset writes it, or a list with a path in each line"
+        "write part I of N as Parquet into the folder --output, for index --from or a database; a "
+        "FILE may be a folder"
     )
     parts.add_argument("--part", type=share, metavar="I/N", help=text)
     parts.add_argument("--parts", type=positive, metavar="N", help="write N parts on --cluster")
@@ -308,9 +308,10 @@ def _embed_parts(args: argparse.Namespace) -> None:
         made = [write(args.part)]
     else:
         where = {"cluster": args.cluster, "workers": args.workers}
-        made = run_parts(write, output, parts=args.parts, **where)
-    rows, bad = sum(part["rows"] for part in made), sum(len(part["bad"]) for part in made)
-    _answer(args, made, f"{counted(rows, 'row')}, {counted(bad, 'file')} left out")
+        made = run_parts(write, parts=args.parts, **where)
+    skipped = sum(len(part.skipped) for part in made)
+    done = f"{counted(len(made), 'part')} in {output}, {counted(skipped, 'file')} left out"
+    _answer(args, list(map(asdict, made)), done)
 
 
 def keywords(args: argparse.Namespace) -> None:
@@ -369,22 +370,24 @@ def glossary(args: argparse.Namespace) -> None:
 
 def index(args: argparse.Namespace) -> None:
     """Indexes images and recordings."""
-    from espnet_plugin.search.encoder import load_encoders
     from espnet_plugin.search.index import Index, is_index
-    from espnet_plugin.search.model import identify_model
+    from espnet_plugin.search.model import identify_indexer
     from espnet_plugin.search.update import check_folders, update_index
 
     new = not is_index(args.index)
     check_folders(Path(args.index), args.folders)
     given = args.model or (None if new else Index(args.index).model.name)
-    model = identify_model(given) if given else None
     embedded: Any = ()
     if args.parts:
         from espnet_plugin.search.parts import open_parts
 
-        model, embedded = open_parts(args.parts, model)
-    if model is None:
+        model, embedded = open_parts(args.parts, identify_indexer(given) if given else None)
+    elif given:
+        model = identify_indexer(given)
+    else:
         raise ValueError(f"{args.index}: a new index needs --model")
+    from espnet_plugin.search.encoder import load_encoders
+
     done = update_index(
         args.index,
         args.folders,

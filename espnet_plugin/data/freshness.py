@@ -2,9 +2,9 @@
 
 A file is compared by its stamp, which is quick, or its fingerprint, which is of its content. Many
 results in a folder have a line each in a :class:`Manifest`; a single one has a record beside it. A
-record with more than that (a part of many files, a released model) is compared by
-:func:`differing`. All are written last, and a result without a fitting one is made again. So you
-can kill a run at any time, and nothing has to be emptied first.
+record with more than that (a released model) is compared by :func:`differing`. All are written
+last, and a result without a fitting one is made again. So you can kill a run at any time, and
+nothing has to be emptied first.
 """
 
 from __future__ import annotations

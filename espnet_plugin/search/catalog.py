@@ -68,12 +68,14 @@ class State:
     Attributes:
         model: Name of the model that made the vectors; empty before the first run.
         fingerprint: Fingerprint of the model, see :func:`model_fingerprint`.
+        min_score: Lowest score of the words of its recordings.
         folders: Folders that were indexed.
         dim: Dimension of a vector; 0 before the first.
     """
 
     model: str = ""
     fingerprint: str = ""
+    min_score: float | None = None
     folders: list[str] = field(default_factory=list)
     dim: int = 0
 
@@ -153,8 +155,8 @@ class Catalog:
             state = State(**json.loads(rows[0][0])) if rows else State()
             for each in fields(State):
                 value = getattr(state, each.name)
-                kind = list if each.name == "folders" else type(each.default)
-                if type(value) is not kind:
+                kind = {"folders": list, "min_score": float}.get(each.name, type(each.default))
+                if type(value) is not kind and (value, each.name) != (None, "min_score"):
                     raise TypeError(f"{each.name} is {str(value)[:40]!r}")
             if not all(isinstance(folder, str) for folder in state.folders):
                 raise TypeError("folders are not names")

@@ -1,4 +1,4 @@
-"""Write parts on machines that share their files, with Dask or with any engine of your own."""
+"""Write parts on machines that share their files, with Dask."""
 
 from __future__ import annotations
 
@@ -10,75 +10,55 @@ from pathlib import Path
 from typing import Any
 
 from espnet_plugin.data.scp import DataError
-from espnet_plugin.search.model import identify_model
-from espnet_plugin.search.parts import embed_part, is_whole, read_manifest
+from espnet_plugin.search.model import identify_indexer
+from espnet_plugin.search.parts import Part, embed_part
+
+RETRIES = 2
 
 
 def write_part(
     part: tuple[int, int], *, sources: Sequence[str], output: str | Path, model: str, **loading: Any
-) -> dict[str, Any]:
+) -> Part:
     """Writes a part, see :func:`embed_part`; the process keeps the model for its next part.
 
     ``loading`` are options of :func:`load_encoders`.
     """
     from espnet_plugin.search.encoder import load_encoders
 
-    found = identify_model(model)
+    found = identify_indexer(model)
     encoders = load_encoders(found, **loading)
     return embed_part(sources, Path(output), part=part, model=found, **encoders)
 
 
 def run_parts(
-    write: Callable[[tuple[int, int]], Any], output: Path, *, parts: int, cluster: str, workers: int
-) -> list[dict[str, Any]]:
-    """Writes all parts with Dask; returns their manifests.
-
-    A part whose workers die is tried again, in the end without others beside it.
+    write: Callable[[tuple[int, int]], Part], *, parts: int, cluster: str, workers: int
+) -> list[Part]:
+    """Writes all parts with Dask, which tries a part again if it fails or its worker dies.
 
     Args:
         write: Function that a worker calls with the number of a part and the number of parts.
-        output: Folder of the parts.
         parts: Number of parts.
         cluster, workers: Which workers to use, see :func:`open_client`.
 
     Raises:
         DataError: If parts cannot be written; it names them, after the others are written.
     """
-    numbers = range(1, parts + 1)
-    manifests = {number: output / f"part-{number}-of-{parts}.json" for number in numbers}
-
-    def report(_: Any) -> None:
-        there = sum(manifest.is_file() for manifest in manifests.values())
-        logging.info(f"{output}: parts that are complete: {there} of {parts}")
-
+    numbers = [(number, parts) for number in range(1, parts + 1)]
     with open_client(cluster, workers) as client:
-        from distributed import KilledWorker, wait
+        from distributed import as_completed
 
-        def failures(wanted: Sequence[int]) -> dict[int, BaseException]:
-            todo = [(number, parts) for number in wanted]
-            futures = client.map(write, todo, pure=False, retries=2)
-            for future in futures:
-                future.add_done_callback(report)
-            wait(futures)
-            errors = {n: future.exception() for n, future in zip(wanted, futures, strict=True)}
-            # a worker that dies takes its results along, but not the parts that it has written
-            return {
-                number: error
-                for number, error in errors.items()
-                if error and not (isinstance(error, KilledWorker) and is_whole(manifests[number]))
-            }
-
-        failed = failures(numbers)
-        for number in [n for n, error in failed.items() if isinstance(error, KilledWorker)]:
-            del failed[number]  # another part may have killed its workers
-            failed |= failures([number])
-    if failed:
-        reasons = "; ".join(f"part {number}: {error}" for number, error in sorted(failed.items()))
-        raise DataError(
-            f"{output}: parts that cannot be written: {len(failed)} of {parts}. To see why, run "
-            f"such a part by itself, with --part {min(failed)}/{parts}. {reasons}"
-        )
-    return [read_manifest(manifest) for manifest in manifests.values()]
+        futures = client.map(write, numbers, pure=False, retries=RETRIES)
+        for done, _ in enumerate(as_completed(futures), 1):
+            logging.info(f"parts that are done: {done} of {parts}")
+        errors = {n: future.exception() for (n, _), future in zip(numbers, futures, strict=True)}
+        if failed := {number: error for number, error in errors.items() if error}:
+            reasons = "; ".join(f"part {number}: {error}" for number, error in failed.items())
+            raise DataError(
+                f"parts that cannot be written: {len(failed)} of {parts}. Run the command again, "
+                "which keeps the others. To see why a part fails, run it by itself, with --part "
+                f"{min(failed)}/{parts}. {reasons}"
+            )
+        return list(client.gather(futures))
 
 
 def open_client(cluster: str, workers: int) -> AbstractContextManager[Any]:

@@ -88,7 +88,7 @@ class Index:
         state = self._catalog.state()
         if not state.model:
             raise DataError(f"{self.directory}: nothing was indexed yet; run speechclip index")
-        return IndexedModel(state.model, state.fingerprint)
+        return IndexedModel(state.model, state.fingerprint, state.min_score)
 
     def model_at_hand(self, name: str | None) -> IndexedModel:
         """The model of that name, which must be the index's, or by default the index's own.
@@ -98,7 +98,7 @@ class Index:
             FileNotFoundError: If there is no such model.
         """
         model = identify_model(name or self.model.name)
-        check_model(self.directory, self._catalog.state(), model)
+        check_model(self.directory, self.model, model)
         return model
 
     @property

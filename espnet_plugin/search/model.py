@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from espnet_plugin.data.scp import DataError
-from espnet_plugin.search.catalog import State
 
 
 @dataclass(frozen=True)
@@ -17,10 +16,12 @@ class IndexedModel:
     Attributes:
         name: Name to load it by; a path is absolute.
         fingerprint: Fingerprint of all that decides its embeddings.
+        min_score: Lowest score of the words that it keeps, or None if nobody looked.
     """
 
     name: str
     fingerprint: str
+    min_score: float | None = None
 
 
 def identify_model(name: str) -> IndexedModel:
@@ -37,12 +38,36 @@ def identify_model(name: str) -> IndexedModel:
     return IndexedModel(known, model_fingerprint(name))
 
 
-def check_model(directory: Path, made_by: State, model: IndexedModel) -> None:
+def identify_indexer(name: str) -> IndexedModel:
+    """Identifies a model that embeds recordings, with the score that decides which words it keeps.
+
+    Raises:
+        FileNotFoundError: If there is no such model.
+        ValueError: If it holds no model.
+    """
+    from espnet_plugin.pretrained.storage import opened
+
+    model = identify_model(name)
+    with opened(model.name, trusted=True) as stored:  # nothing that it names is built
+        return IndexedModel(model.name, model.fingerprint, float(stored.choices.min_score))
+
+
+def check_model(directory: Path, made_by: IndexedModel, model: IndexedModel) -> None:
     """Raises DataError if another model made an index."""
-    if made_by.model and made_by.fingerprint != model.fingerprint:
+    if made_by.fingerprint != model.fingerprint:
         raise DataError(
-            f"{directory} was made by {made_by.model} (fingerprint "
+            f"{directory} was made by {made_by.name} (fingerprint "
             f"{made_by.fingerprint[:12]}), not by {model.name} as it is now "
             f"({model.fingerprint[:12]}); scores would mean nothing. Use that model, make "
             "another index, or make this one again: speechclip index --force"
+        )
+
+
+def check_words(directory: Path, made_by: IndexedModel, model: IndexedModel) -> None:
+    """Raises DataError if the words of an index were chosen by another ``min_score``."""
+    if made_by.min_score != model.min_score:
+        raise DataError(
+            f"{directory} has words from a score of {made_by.min_score} on, and {model.name} now "
+            f"keeps them from {model.min_score} on, so a glossary would count both alike. Make the "
+            "index again with speechclip index --force, or give it the model with the old min_score"
         )

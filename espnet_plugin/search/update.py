@@ -11,7 +11,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -25,7 +25,7 @@ from espnet_plugin.data.images import HEIF_PACKAGE, is_image, lacks_package
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.search.catalog import FILE, Catalog, State, Window
 from espnet_plugin.search.folders import absolute_folders, find_files, is_gone, require_media
-from espnet_plugin.search.model import IndexedModel, check_model
+from espnet_plugin.search.model import IndexedModel, check_model, check_words
 from espnet_plugin.search.vectors import FILE as VECTORS_FILE
 from espnet_plugin.search.vectors import write_rows
 from espnet_plugin.utils.hashing import hash_file
@@ -65,7 +65,7 @@ class Update:
         unreadable: Reason for each newly unreadable file, which the next run tries again.
         still_unreadable: Number of files that are unreadable as in an earlier run.
         merged: Number of files whose vectors came from parts.
-        elsewhere: Number of files of parts, or members of shards, that are not here as they were.
+        elsewhere: Number of files of parts that are not here as they were.
         left_out: Number of HEIC files, if the package that reads them is missing.
         images: Number of images that the index has now.
         recordings: Number of recordings that the index has now.
@@ -150,12 +150,12 @@ def update_index(
         embed_recording: Function that embeds the windows of a recording, and raises DataError if it
             cannot be read or is silent. Without it, recordings are not looked for.
         embedded: Files with their vectors. Those that are not here as they were are left out.
-        force: Whether to make an index of another model again with this one.
+        force: Whether to make an index of another model or ``min_score`` again with this one.
         batch_size: Number of images, or of files of ``embedded``, in a transaction.
 
     Raises:
         DataError: If a folder is missing, a new index gets nothing, another process writes the
-            index, another model made it (without ``force``), or it is damaged.
+            index, another model or ``min_score`` made it (without ``force``), or it is damaged.
     """
     directory = Path(directory)
     listed = check_folders(directory, folders)
@@ -191,13 +191,18 @@ class _Run:
         """Notes folders and model; returns the folders of this run."""
         with self.catalog.transaction():
             state, self.known_problems = self.catalog.state(), self.catalog.problems()
-            if force and state.model and state.fingerprint != model.fingerprint:
+            made_by = IndexedModel(state.model, state.fingerprint, state.min_score)
+            if state.model and force and replace(made_by, name=model.name) != model:
                 folders = absolute_folders([*folders, *state.folders])
                 self.catalog.forget_files()
                 state = State()
-            check_model(self.directory, state, model)
+            elif state.model:
+                check_model(self.directory, made_by, model)
+                if self.catalog.counts()[1]:
+                    check_words(self.directory, made_by, model)
             folders = folders or absolute_folders(state.folders)
             state.model, state.fingerprint = model.name, model.fingerprint
+            state.min_score = model.min_score
             state.folders = sorted({*state.folders, *folders})
             self.catalog.set_state(state)
         if not self.catalog.vectors():  # a search that runs now keeps the old file open

@@ -75,7 +75,7 @@ def expected(workspace: Path) -> list[str]:
     rows = pq.read_table("parts/part-1-of-1.parquet").to_pylist()
     assert len(rows) == 10
     images = [row for row in rows if row["start"] is None]
-    scores = np.array([row["row"] for row in images], np.float32) @ query
+    scores = np.array([row["vector"] for row in images], np.float32) @ query
     order = np.argsort(-scores)[:3]
     return [f"{scores[n]:.3f} {images[n]['path'].decode()}" for n in order]
 

@@ -7,7 +7,6 @@ Example:
 from __future__ import annotations
 
 import random
-import tarfile
 import time
 from collections.abc import Sequence
 from multiprocessing import get_context
@@ -32,7 +31,7 @@ from tests.faults.kills import kill_command
 # what is imported when it is first used: processes that die young would do nothing else
 Image.init(), reads_heif(), pyarrow.array([0])
 PARTS = 3
-PICTURES, RECORDINGS, SHARDS = 40, 12, 4
+PICTURES, RECORDINGS = 40, 12
 SECONDS = 0.01  # that a batch takes
 WINDOW = 4800  # samples
 
@@ -59,7 +58,7 @@ def embed_recording(path: str) -> Windows:
 
 
 def make_source(folder: Path) -> Path:
-    """Pictures, recordings and shards with both, one of each damaged."""
+    """Pictures and recordings, one of each damaged."""
     rng = np.random.default_rng(0)
     for n in range(PICTURES):
         picture(folder / f"sub{n % 3}" / f"{n}.png", n)
@@ -67,16 +66,6 @@ def make_source(folder: Path) -> Path:
         soundfile.write(folder / f"{n}.wav", 0.1 * rng.standard_normal(WINDOW * (1 + n % 3)), 16000)
     (folder / "poisoned.jpg").write_bytes(b"\xff\xd8\xff no picture")
     (folder / "poisoned.wav").write_bytes((folder / "0.wav").read_bytes()[:1000])
-    for n in range(SHARDS):
-        with tarfile.open(folder / f"shard-{n:03}.tar", "w") as shard:
-            for number in range(6):
-                source = picture(folder.parent / "member.png", 1000 + 10 * n + number)
-                shard.add(source, f"{n}{number}.png")
-                shard.add(folder / f"{(n + number) % RECORDINGS}.wav", f"{n}{number}.wav")
-            shard.add(folder / "poisoned.jpg", f"{n}-poisoned.jpg")
-    with (folder / "shard-003.tar").open("r+b") as shard:
-        shard.seek(10 * 1024)
-        shard.write(bytes([255]) * 4096)
     return folder
 
 

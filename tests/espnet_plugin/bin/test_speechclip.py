@@ -419,8 +419,7 @@ def test_parts_become_an_index(
     soundfile.write(pictures / "a.flac", spoken, 16000)
     for part in ("1/2", "2/2"):
         run("embed", pictures, "--model", exported, "--part", part, "--output", parts)
-    rows = [json.loads(path.read_bytes())["rows"] for path in sorted(parts.glob("*.json"))]
-    assert sum(rows) == 6
+    assert len(list(parts.iterdir())) == 2
     printed = run("index", "--index", merged, "--from", parts)
     assert printed == "5 images and 1 recording (1 window) in the index: 6 merged\n"
     run("index", pictures, "--model", exported, "--index", direct)

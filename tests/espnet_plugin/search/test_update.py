@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import ANY
 
@@ -26,6 +27,7 @@ from espnet_plugin.search.index import Index
 from espnet_plugin.search.model import IndexedModel
 from espnet_plugin.search.update import LOCK
 from tests.espnet_plugin.search.conftest import (
+    MODEL,
     RATE,
     PixelEncoder,
     ToneEncoder,
@@ -283,6 +285,20 @@ def test_another_model_makes_an_index_anew_when_it_is_told_to(
     assert (done.embedded, done.images, done.removed) == (8, 8, 0)
     assert reader.model == other and len(reader.search(np.ones(24), top=9)) == 8
     assert update(index, model=other, force=True).unchanged == 8
+
+
+def test_words_of_two_scores_are_not_mixed(pictures: Path, tmp_path: Path) -> None:
+    """A development set can choose another ``min_score`` for the same weights."""
+    index, later = tmp_path / "index", replace(MODEL, min_score=0.5)
+    update(index, pictures)
+    assert update(index, model=later).unchanged == 7  # images have no words
+    recording(pictures / "a.wav", 3)
+    update(index, model=later)
+    recording(pictures / "b.wav", 5)
+    with pytest.raises(DataError, match=r"index has words from a score of 0\.5 on, .*--force"):
+        update(index, model=MODEL)
+    assert update(index, model=MODEL, force=True).recordings == 2
+    assert Index(index).model == MODEL
 
 
 SLOW_RUN = """
