@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from espnet_plugin.demo.backend import Backend
 from espnet_plugin.demo.media import Recordings
 from espnet_plugin.demo.uploads import Limits
+from espnet_plugin.evaluation.figures.timeline import TIMELINE_CSS
 from espnet_plugin.utils.scratch import scratch_folder
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def launch(
             theme=gr.themes.Default(
                 primary_hue="blue", font=FONTS, font_mono=["ui-monospace", "monospace"]
             ),
-            css_paths=own.with_name("page.css"),
+            css_paths=[TIMELINE_CSS, own.with_name("page.css")],
             head=f"<script>{own.with_name('microphone.js').read_text('utf-8')}</script>",
             app_kwargs={
                 "docs_url": None,

@@ -1,1 +1,1 @@
-"""Figures, one module each; every function returns a matplotlib figure, ``save`` writes it."""
+"""Figures, one module each: matplotlib figures, which ``save`` writes, and the timeline in HTML."""

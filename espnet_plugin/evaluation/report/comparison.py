@@ -14,13 +14,12 @@ import numpy as np
 
 from espnet_plugin.data.inference_set import InferenceSet, read_inference_set
 from espnet_plugin.data.keyword_file import UtteranceKeywords
-from espnet_plugin.evaluation.figures import style
 from espnet_plugin.evaluation.keyword_rates import keyword_values, keywords_above
-from espnet_plugin.evaluation.report.figures import FIGURES_DIR, draw_recording
 from espnet_plugin.evaluation.report.material import read_material, read_words
 from espnet_plugin.evaluation.report.media import encode_image, media_uri
 from espnet_plugin.evaluation.report.render import TEMPLATES
 from espnet_plugin.evaluation.report.tables import Table, comparison_table
+from espnet_plugin.evaluation.report.utterances import draw_recording
 from espnet_plugin.evaluation.report.write import REPORT_FILE
 from espnet_plugin.evaluation.scores.experiment import SCORES_FILE, choices, read_scores
 from espnet_plugin.evaluation.token_texts import clip_tokenizer
@@ -47,7 +46,7 @@ def compare_models(
 
     Args:
         inference_dirs: Inference directories of the models, as ``write_results`` left them.
-        page: HTML file to write; its figures go to a folder beside it.
+        page: HTML file to write.
         data_dir: Data directory of the test set.
 
     Returns:
@@ -70,12 +69,11 @@ def compare_models(
     image_of = dict(zip(judge.data.utterances, judge.data.image_of, strict=True))
     images = [image_of[utterance] for utterance in utterances]
     chosen = choose_recordings(judge.named, judge.right, images=images)
-    figures = {}
+    drawings = {}
     for row in (row for rows in chosen.values() for row in rows):
         heard = {model.name: model.keywords[row] for model in models}
         recording, spoken = material.audio[utterances[row]], words.get(utterances[row], ())
-        svg = page.parent / FIGURES_DIR / f"heard_{len(figures) + 1}.svg"
-        figures[row] = style.save(draw_recording(recording, heard, spoken), svg)
+        drawings[row] = draw_recording(recording, heard, spoken)
     text = TEMPLATES.get_template("comparison.html.jinja").render(
         models=models,
         judge=judge,
@@ -83,7 +81,7 @@ def compare_models(
         meaning=meaning,
         chosen=chosen,
         images=images,
-        figures=figures,
+        drawings=drawings,
         material=material,
         image_uri=partial(media_uri, encode=encode_image),
     )

@@ -60,5 +60,5 @@ def read_words(data_dir: Path | None) -> dict[str, list[Word]]:
     try:
         return read_ctm(data_dir / WORDS_CTM)
     except DataError as error:
-        logging.warning(f"figures are drawn without word alignments: {error}")
+        logging.warning(f"recordings are drawn without word alignments: {error}")
         return {}

@@ -7,8 +7,10 @@ from functools import partial
 from pathlib import Path
 
 import jinja2
+from markupsafe import Markup
 
 from espnet_plugin.evaluation.figures import colours
+from espnet_plugin.evaluation.figures.timeline import TIMELINE_CSS
 from espnet_plugin.evaluation.report import tables
 from espnet_plugin.evaluation.report.media import encode_recording, figure_uri, media_uri
 from espnet_plugin.evaluation.scores.files import look_up
@@ -28,11 +30,6 @@ SECTIONS = {
         "How the training went",
         "The loss on training data and dev, and dev's R@1, averaged over both directions.",
     ),
-    "firings": (
-        "Where the cascaded branch fires",
-        "A bar shows the speech that became a keyword. CIF adds up the weights alpha; each time "
-        "the sum reaches 1, a keyword is complete.",
-    ),
     "layer-weights": (
         "What the model takes from each layer of the speech encoder",
         "The learned weights of the encoder's hidden states, which add up to 1.",
@@ -40,6 +37,7 @@ SECTIONS = {
 }
 TEMPLATES.globals.update(
     colours=colours,
+    timeline_css=TIMELINE_CSS.read_text(encoding="utf-8"),
     keyword_kind=colours.keyword_kind,
     look_up=look_up,
     audio_uri=partial(media_uri, encode=encode_recording),
@@ -59,16 +57,29 @@ class ReportFigure:
         title: Title, which says what it shows that others do not.
         section: Key of ``SECTIONS`` for what it shows.
         svg: Path of its file.
-        utterance: Id of the utterance that is drawn over time, if any.
     """
 
     name: str
     title: str
     section: str
     svg: Path
-    utterance: str | None = None
 
     @property
     def meaning(self) -> str:
         """How to read it."""
         return SECTIONS[self.section][1]
+
+
+@dataclass(frozen=True)
+class DrawnUtterance:
+    """An utterance that the report draws over time.
+
+    Attributes:
+        utterance: Id of the utterance.
+        title: What the model heard in it.
+        drawing: The drawing as HTML.
+    """
+
+    utterance: str
+    title: str
+    drawing: Markup

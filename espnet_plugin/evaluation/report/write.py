@@ -8,11 +8,14 @@ from functools import cache, partial
 from pathlib import Path
 from urllib.parse import quote
 
+import yaml
+
 from espnet_plugin.data.inference_set import UTTERANCES, InferenceSet, read_inference_set
 from espnet_plugin.evaluation.queries import choose_examples
 from espnet_plugin.evaluation.report.material import Material, read_material, read_words
 from espnet_plugin.evaluation.report.media import encode_image, media_uri
-from espnet_plugin.evaluation.report.render import TEMPLATES, ReportFigure
+from espnet_plugin.evaluation.report.render import TEMPLATES, DrawnUtterance, ReportFigure
+from espnet_plugin.evaluation.report.utterances import draw_utterances
 from espnet_plugin.evaluation.retrieval import rank_embeddings
 from espnet_plugin.evaluation.scores.experiment import choices, score_experiment
 from espnet_plugin.evaluation.scores.retrieval import speech_embeddings
@@ -58,7 +61,7 @@ def write_results(
     )
     data = read_inference_set(directory)
     material = read_material(data, data_dir)
-    drawn = _draw(data, experiment, material, data_dir) if figures else []
+    drawn = _draw(data, experiment) if figures else []
     text = TEMPLATES.get_template("results.md.jinja").render(
         scores=scores,
         title=experiment.name,
@@ -78,6 +81,7 @@ def write_results(
         scores=scores,
         title=experiment.name,
         figures=drawn,
+        utterances=_utterances(data, experiment, material, data_dir) if figures else [],
         examples=choose_examples(data, ranks),
         material=material,
         docs=quote(os.path.relpath(_DOCS, inference_dir)) if _DOCS.exists() else None,
@@ -97,12 +101,21 @@ def _only_test_set(inference_dir: Path) -> str:
     return tests[0]
 
 
-def _draw(
-    data: InferenceSet, experiment: Path, material: Material, data_dir: Path | None
-) -> list[ReportFigure]:
+def _draw(data: InferenceSet, experiment: Path) -> list[ReportFigure]:
     try:
-        from espnet_plugin.evaluation.report.figures import draw_all
+        from espnet_plugin.evaluation.report.figures import draw_figures
     except ImportError as error:
         logging.warning(f"no figures ({error}): pip install matplotlib (extra: recipe)")
         return []
-    return draw_all(data, read_epochs(experiment), material.audio, read_words(data_dir))
+    return draw_figures(data, read_epochs(experiment))
+
+
+def _utterances(
+    data: InferenceSet, experiment: Path, material: Material, data_dir: Path | None
+) -> list[DrawnUtterance]:
+    config = experiment / "config.yaml"
+    options = yaml.safe_load(config.read_text(encoding="utf-8")) if config.exists() else None
+    cif = (options or {}).get("keyword_extractor_conf") or {}
+    words = read_words(data_dir)
+    threshold = cif.get("threshold", 1.0)
+    return list(draw_utterances(data, material.audio, words, threshold=threshold))

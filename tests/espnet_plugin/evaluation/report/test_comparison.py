@@ -106,7 +106,6 @@ def test_the_page_compares_what_was_heard(
     capsys: pytest.CaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    pytest.importorskip("matplotlib")
     for directory in models:
         write_results(directory, data_dir=data_dir, figures=False)
     page = tmp_path / "exp" / "demo" / "compare.html"
@@ -139,7 +138,7 @@ def test_the_page_compares_what_was_heard(
     recipe(arguments)
     text = page.read_text()
     assert "<b>hybrid+ (speechclip_other)</b> names 100&nbsp;%" in text
-    assert text.count("<svg") or text.count("<img")
+    assert text.count('class="sc-title">hybrid+') == 12  # two models, six recordings
 
     keywords = models[1] / "test" / "keywords.jsonl"
     keywords.write_text("".join(keywords.read_text().splitlines(keepends=True)[1:]))

@@ -110,11 +110,11 @@ def test_damaged_alignments_and_recordings_do_not_stop_the_report(inference_dir,
     (tmp_path / "a.wav").write_bytes(b"no recording")
     (tmp_path / "wav.scp").write_text("".join(f"{u} {tmp_path}/a.wav\n" for u in utterances))
     (tmp_path / "words.ctm").write_bytes(b"\xff\xfe\x00 damaged")
-    scores = write_results(inference_dir, data_dir=tmp_path, report=False)
+    scores = write_results(inference_dir, data_dir=tmp_path)
     assert "boundaries" not in scores["keywords"]
     assert "keywords are scored without their places" in caplog.text
-    assert "figures are drawn without word alignments" in caplog.text
-    assert "no figure of i1_0's firings: " in caplog.text
+    assert "recordings are drawn without word alignments" in caplog.text
+    assert "i1_0 is not drawn: " in caplog.text
     assert "## Figures" not in (inference_dir / "RESULTS.md").read_text()
 
 
@@ -151,16 +151,18 @@ def test_all_figures(inference_dir, tmp_path):
     (inference_dir.parent / "train.log").write_text(log)
     scores = write_results(inference_dir, data_dir=data)
     page = (inference_dir / "RESULTS.md").read_text()
-    assert page.count("CIF adds up the weights") == 1
-    for name in ("learning_curve", "firing_1", "firing_2", "firing_3", "layer_weights"):
+    for name in ("learning_curve", "layer_weights"):
         place = f"test/figures/{name}"
         assert (inference_dir / f"{place}.svg").stat().st_size > 3000
         assert f"]({place}.svg)" in page
     assert scores["keywords"]["boundaries"]["predicted"] == 24  # three segments each
     report = (inference_dir / "report.html").read_text()
-    assert report.count("<figure id=") == page.count("![") == 5
+    assert report.count("<figure id=") == page.count("![") == 2
+    assert report.count('class="sc-timeline"') == 3
+    assert report.count('class="sc-end"') == 9  # three keywords each
+    assert report.count('class="sc-title">said<') == 3
     captions = re.findall("<figcaption>(.*?)</figcaption>", report)
-    assert captions[1] == "3 keywords of “a red dog runs”"
+    assert captions[0] == "3 keywords of “a red dog runs”"
     assert f"{date.today()} · set test" in report
 
 

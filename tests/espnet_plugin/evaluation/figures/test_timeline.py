@@ -1,16 +1,39 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from espnet_plugin.demo.markup import (
+from espnet_plugin.evaluation.figures.timeline import (
+    TimedWord,
+    Weights,
     accumulated,
+    draw_timeline,
     place_labels,
     waveform_path,
 )
-from espnet_plugin.inference.words import SpokenWord
+
+WORDS = [TimedWord("red", 0.0, 0.5, 0.4, "right"), TimedWord("<dog>", 0.5, 1.5, 0.3, "wrong")]
+
+
+def test_a_mark_ends_each_word_however_often_cif_fires() -> None:
+    weights = Weights(np.full(10, 0.5), 0.2)  # five firings
+    drawn = draw_timeline(np.ones(1600), 800, {"": WORDS}, weights=weights, heard=(0.0, 1.8))
+    marks = re.findall(r'class="sc-end" style="left: ([\d.]+)%', drawn)
+    assert list(map(float, marks)) == [25.0, 75.0]
+    assert "&lt;dog&gt;" in drawn and "<dog>" not in drawn
+    assert "<button" not in drawn and 'class="sc-cut" style="left: 90.0%' in drawn
+    assert "<button" in draw_timeline(np.ones(1600), 800, {"": WORDS}, player="sc-drop")
+
+
+def test_each_row_has_its_title_and_only_the_last_has_bands() -> None:
+    drawn = draw_timeline(np.ones(1600), 800, {"said": WORDS[:1], "hybrid+": WORDS})
+    assert re.findall(r'sc-title">(.*?)<', drawn) == ["said", "hybrid+"]
+    assert drawn.count("sc-band") == 2 and drawn.count("sc-word ") == 3
+    assert "sc-fire" not in drawn
 
 
 def test_weights_add_up_and_drop_where_a_keyword_is_complete() -> None:
@@ -31,10 +54,9 @@ def test_as_many_firings_as_the_sum_holds(alphas: list[float], threshold: float)
 
 def test_words_that_would_overlap_get_another_line() -> None:
     words = [
-        SpokenWord("butterfly", 0.3, 0.0, 0.2),
-        SpokenWord("at", 0.3, 0.2, 0.4),
-        SpokenWord("night", 0.3, 1.5, 2.0),
-        SpokenWord("nowhere", 0.3, None, None),
+        TimedWord("butterfly", 0.0, 0.2),
+        TimedWord("at", 0.2, 0.4),
+        TimedWord("night", 1.5, 2.0),
     ]
     labels = place_labels(words, seconds=2.0)
     assert [label.lanes["wide"] for label in labels] == [0, 1, 0]
