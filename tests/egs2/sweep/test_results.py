@@ -164,7 +164,9 @@ def corrected(name: str, tests: tuple[str, ...]) -> dict[tuple[str, str], float]
 
 
 def test_the_readme_has_in_bold_what_is_significant_and_nothing_else() -> None:
-    # each corpus of mini has its own test over runs; that over images had both, and all p are small
+    # each corpus of mini has its own test over runs; that over images had both corpora together
+    images = study("mini_corpus1")["p_images of both corpora together"].values()
+    assert max(holm([*images])) < 0.01
     tests = {"mini_words": ("p_images", "p_runs"), "mini_corpus1": ("p_runs",)}
     tests["mini_corpus2"] = tests["mini_corpus1"]
     for measure, system, cells in readme_rows():
@@ -175,6 +177,36 @@ def test_the_readme_has_in_bold_what_is_significant_and_nothing_else() -> None:
                 and corrected(name, tests[name])["hybrid_plus", measure] < 0.01
             )
             assert cell.startswith("**") == significant, (cell, name, measure)
+
+
+CIF_SENTENCES = [  # measure, what RESULTS.md says, and cascaded+ less cascaded in points
+    ("sub-word hit@1", "sub-word hit@1 is 17.1 points higher", 17.1),
+    (NAMED, "recall of content words is 7.1 points lower", -7.1),
+    (CASCADED, "r@1 of the keywords 3.5.", -3.5),
+    (RIGHT, "does not differ (86.0 and 85.5 %)", 0.5),
+]
+
+
+@pytest.mark.parametrize(("measure", "sentence", "difference"), CIF_SENTENCES)
+def test_what_is_said_of_continuous_integrate_and_fire(
+    measure: str, sentence: str, difference: float
+) -> None:
+    assert sentence in " ".join(OVERVIEW.read_text(encoding="utf-8").lower().split())
+    found = [c for c in study("mini_architectures")["comparisons"] if c["first"] == "cascaded_plus"]
+    (row,) = [c for c in found if c["measure"] == measure]
+    assert 100 * row["difference"] == pytest.approx(difference, abs=0.1)
+    tests = [holm([c[test] for c in found])[found.index(row)] for test in ("p_images", "p_runs")]
+    assert (max(tests) < 0.05) == (measure != RIGHT)
+
+
+def test_what_is_said_of_the_leads_on_mini_corpora() -> None:
+    text = " ".join(OVERVIEW.read_text(encoding="utf-8").split())
+    for measure, sentence in (
+        (CASCADED, "p is {} and {} % over trainings"),
+        (NAMED, "for words named it is {} and {} %"),
+    ):
+        p = [corrected(f"mini_corpus{c}", ("p_runs",))["hybrid_plus", measure] for c in (1, 2)]
+        assert sentence.format(*(f"{100 * value:.1f}" for value in p)) in text
 
 
 @pytest.mark.parametrize("name", ["digits_parts", "mini_parts"])
