@@ -11,6 +11,7 @@ from typing import TypeVar
 from humanfriendly import format_timespan
 
 Item = TypeVar("Item")
+FIRST_ESTIMATE = 3  # items; the first takes longer, because it loads what the others use
 
 
 def counted(number: int, unit: str) -> str:
@@ -39,7 +40,8 @@ def progress(
     """Iterates over ``items`` and shows the progress.
 
     On a terminal this is a tqdm bar on stderr. Elsewhere lines are logged: after one second, then
-    at intervals that double up to ``log_every``. Both show the time left if the total is known.
+    at intervals that double up to ``log_every``. Both show the time left if the total is known, the
+    lines from the third item on.
 
     Args:
         items: Items to iterate over.
@@ -72,7 +74,7 @@ def progress(
             last, interval = now, min(2 * interval, log_every)
             shown = f"{count:,}/{counted(total, unit)}" if total else counted(count, unit)
             shown += f" after {_time(now - started)}"
-            if total and count < total:
+            if total and FIRST_ESTIMATE <= count < total:
                 shown += f", about {_time((now - started) * (total - count) / count)} left"
             logging.info(f"{description}: {shown}")
 

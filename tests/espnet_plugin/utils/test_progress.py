@@ -19,7 +19,7 @@ def test_lines_come_early_and_then_rarely(
     for _ in module.progress(range(20), description="inference", unit="batch", log_every=4.0):
         seconds[0] += 1
     assert caplog.messages == [
-        "inference: 1/20 batches after 1 second, about 19 seconds left",
+        "inference: 1/20 batches after 1 second",
         "inference: 3/20 batches after 3 seconds, about 17 seconds left",
         "inference: 7/20 batches after 7 seconds, about 13 seconds left",
         "inference: 11/20 batches after 11 seconds, about 9 seconds left",
