@@ -282,6 +282,11 @@ def embed(args: argparse.Namespace) -> None:
         return _embed_parts(args)
     if not (args.files or args.text) or not (args.output or args.json):
         raise ValueError("give files or --text, and --output file.npz or --json")
+    if args.output and (args.output.suffix != ".npz" or args.output.is_dir()):
+        raise ValueError(
+            f"{args.output}: name a file that ends in .npz, or write Parquet into a folder, with "
+            "--part 1/1"
+        )
     require_files(args.files)
     from espnet_plugin.inference.by_name import embed_by_name, write_embeddings
 

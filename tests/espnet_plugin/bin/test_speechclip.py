@@ -233,6 +233,7 @@ def switch_normalisation(model: Path) -> None:
         (("index", "absent", "--index", "INDEX"), "absent: no such folder"),
         (("index", "WAV", "--index", "INDEX"), r"wav: a file; give folders"),
         (("embed", "--model", "absent"), "give files or --text"),
+        (("embed", "absent", "--model", "absent", "--output", "o2"), r"o2: name a file .* \.npz"),
         (("embed", ".", "--model", "absent", "--part", "1/2"), "parts need FILE and --output"),
         (
             ("embed", ".", "--model", "absent", "--output", "x", "--parts", "2"),
