@@ -26,6 +26,14 @@ from espnet_plugin.inference.words import SpokenWord
 FILE = "catalog.sqlite"
 FORMAT = 5
 WAIT_SECONDS = 60.0  # for another process's transaction
+# what SQLite says of an index that is whole
+_ADVICE = {
+    "readonly": "The index cannot be written; ask its owner, or make one elsewhere",
+    "unable to open": "The index cannot be opened; look at the permissions of its folder",
+    "full": "The disk is full; free some space and start again, what is finished is kept",
+    "disk I/O": "The disk fails, or is full; start again when it works, what is finished is kept",
+    "locked": "Another process uses the index; try again",
+}
 _SCHEMA = f"""
 BEGIN;
 CREATE TABLE IF NOT EXISTS state (json TEXT NOT NULL);
@@ -126,10 +134,11 @@ class Catalog:
         try:
             yield
         except (sqlite3.Error, TypeError, ValueError, RecursionError) as error:
-            raise DataError(
-                f"{self.path}: {error}. Try again; if it is damaged, remove the index and make it "
-                "again"
-            ) from error
+            advice = next(
+                (advice for cause, advice in _ADVICE.items() if cause in str(error)), None
+            )
+            advice = advice or "The index is damaged; remove it and make it again"
+            raise DataError(f"{self.path}: {error}. {advice}") from error
 
     @contextlib.contextmanager
     def transaction(self, kind: str = "IMMEDIATE") -> Iterator[None]:

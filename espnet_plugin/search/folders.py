@@ -17,7 +17,8 @@ def absolute_folders(folders: Iterable[str | Path]) -> list[str]:
     """Absolute paths, without those inside another.
 
     Raises:
-        DataError: If one is missing, because entries must stay while a disk is not mounted.
+        DataError: If one is missing or may not be listed, because entries must stay while a disk is
+            not mounted.
     """
     found = []
     for folder in folders:
@@ -25,12 +26,19 @@ def absolute_folders(folders: Iterable[str | Path]) -> list[str]:
         if not os.path.isdir(path):
             wrong = "a file" if os.path.exists(path) else "no such folder"
             raise DataError(f"{folder}: {wrong}; give folders of images or recordings")
+        require_permission(path)
         found.append(path)
     return [
         path
         for path in sorted(set(found))
         if not any(path != other and Path(path).is_relative_to(other) for other in found)
     ]
+
+
+def require_permission(folder: str) -> None:
+    """Raises DataError if a folder may not be listed."""
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise DataError(f"{folder}: no permission to list it; ask its owner")
 
 
 def is_medium(name: str) -> bool:

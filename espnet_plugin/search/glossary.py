@@ -12,7 +12,7 @@ from espnet_plugin.data.audio import is_recording
 from espnet_plugin.data.files import require_files
 from espnet_plugin.data.scp import DataError, read_scp
 from espnet_plugin.inference.words import SpokenWord
-from espnet_plugin.search.folders import find_files
+from espnet_plugin.search.folders import find_files, require_permission
 
 if TYPE_CHECKING:
     from espnet_plugin.search.index import Index
@@ -140,6 +140,7 @@ def find_recordings(data: str | Path) -> dict[str, str]:
     if not os.path.isdir(folder):
         require_files([folder])
         return {os.path.basename(folder): folder}
+    require_permission(folder)
     table = os.path.join(folder, "wav.scp")
     if os.path.isfile(table):
         found = read_scp(table)

@@ -8,6 +8,7 @@ this machine.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -227,4 +228,4 @@ def nearest_rows(
 
 def is_index(directory: str | Path) -> bool:
     """Whether a folder holds an index."""
-    return (Path(directory) / FILE).is_file()
+    return os.path.isfile(Path(directory) / FILE)  # False without permission, too

@@ -24,7 +24,7 @@ import numpy as np
 from espnet_plugin.data.audio import is_recording
 from espnet_plugin.data.scp import DataError
 from espnet_plugin.search.catalog import Window, window_of
-from espnet_plugin.search.folders import find_files, is_medium, require_media
+from espnet_plugin.search.folders import find_files, is_medium, require_media, require_permission
 from espnet_plugin.search.model import IndexedModel, check_model, check_words
 from espnet_plugin.search.update import BATCH, READERS, Embedded, ImageEncoder, Windows, batched
 from espnet_plugin.utils.atomic import atomic_path
@@ -131,6 +131,7 @@ def files_of_part(sources: Sequence[str], number: int, of: int) -> Iterator[str]
     """
     for source in sources:
         if os.path.isdir(source):
+            require_permission(source)
             require_media(source)
             folder, files = source, find_files([source], is_medium)
         elif os.path.isfile(source) and is_medium(source):

@@ -130,8 +130,21 @@ def test_a_full_disk_is_no_damage(index: Path, pictures: Path) -> None:
     shutil.copy(pictures / "sub0" / "0.jpg", pictures / "new.jpg")
     change(index, "CREATE TRIGGER t BEFORE INSERT ON files BEGIN "
            "SELECT RAISE(ABORT, 'database or disk is full'); END")  # fmt: skip
-    with pytest.raises(DataError, match=r"catalog.sqlite: database or disk is full\. Try again"):
+    with pytest.raises(
+        DataError, match=r"catalog.sqlite: database or disk is full\. .* free some"
+    ) as full:
         update(index)
+    assert "remove" not in str(full.value)
+
+
+def test_an_index_that_cannot_be_written_is_no_damage(index: Path, pictures: Path) -> None:
+    """Permissions do not stop root, so SQLite is told not to write."""
+    shutil.copy(pictures / "sub0" / "0.jpg", pictures / "new.jpg")
+    catalog = Catalog(index)
+    catalog._db.execute("PRAGMA query_only = ON")
+    with pytest.raises(DataError, match="readonly database. The index cannot be written") as found:
+        catalog.put("/a", "", None)
+    assert "remove" not in str(found.value)
 
 
 def test_a_model_that_does_not_load_is_no_fault_of_the_pictures(

@@ -223,6 +223,17 @@ def test_a_folder_that_is_not_there_loses_nothing(pictures: Path, tmp_path: Path
     assert len(Index(index)) == 8
 
 
+def test_a_folder_without_permission_loses_nothing(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root may read everything, so the test says what the system would say to others."""
+    update(tmp_path / "index", pictures)
+    monkeypatch.setattr(os, "access", lambda path, mode: path != str(pictures))
+    with pytest.raises(DataError, match="pictures: no permission to list it; ask its owner"):
+        update(tmp_path / "index", pictures)
+    assert len(Index(tmp_path / "index")) == 7
+
+
 def test_a_folder_with_nothing_usable_says_what_was_passed_over(
     pictures: Path, tmp_path: Path, caplog
 ) -> None:
