@@ -70,11 +70,15 @@ page: experiment := exp/speechclip_mini_$(ONLY)
 page: model := $(if $(ONLY),$(experiment)/$(notdir $(experiment))_valid.recall_mean_at_1.ave.zip,models/digits/model.zip)
 page: corpus := $(if $(ONLY),mini,digits)
 page: examples := $(if $(ONLY),data/mini_test,models/digits/examples)
-page: index := exp/$(corpus)_pictures.index
+page: images := downloads/$(corpus)/images
+page: index := exp/$(if $(ONLY),$(ONLY),digits)_pictures.index
+page: catalog := $(index)/catalog.sqlite
 page: $(stamp)
 	@cd $(RECIPE) && { test -e $(model) || { echo "page: $(model) is missing; run make demo first" >&2; exit 1; }; }
-	@cd $(RECIPE) && $(if $(ONLY),true,PYTHONPATH="$(CURDIR)" $(python) -m local.digits.strings)
-	@cd $(RECIPE) && $(python) -m espnet_plugin.bin.speechclip index downloads/$(corpus)/images --model $(model) --index $(index) --force
+	@cd $(RECIPE) && { { test -d $(images) && test $(catalog) -nt $(images) && test $(catalog) -nt $(model); } || { \
+		$(if $(ONLY),true,PYTHONPATH="$(CURDIR)" $(python) -m local.digits.strings) \
+		&& $(python) -m espnet_plugin.bin.speechclip index $(images) --model $(model) --index $(index) --force \
+		&& touch $(catalog); }; }
 	@cd $(RECIPE) && $(python) -m espnet_plugin.bin.speechclip demo --index $(index) --data $(examples) $(ARGS)
 
 test: $(stamp)
