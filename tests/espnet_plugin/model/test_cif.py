@@ -97,6 +97,15 @@ def test_hand_computed_slots():
     assert ours.ends.tolist() == [[2, 3, 3, 4]]
 
 
+def test_exact_edges_count_and_silence_belongs_to_no_slot():
+    """A tail of exactly the threshold is a slot, and a slot begins with the frame that fills it."""
+    alphas = torch.tensor([[1.0, 0.0, 0.0, 0.75, 0.25, 0.5]])
+    _, ours = fire(alphas, tail_threshold=0.5, max_slots=3)
+    assert ours.lengths.tolist() == [3]
+    assert ours.starts.tolist() == [[0, 3, 5]]
+    assert ours.ends.tolist() == [[1, 5, 6]]
+
+
 def test_silence_gives_one_empty_slot():
     shares, ours = fire(torch.zeros(1, 3))
     assert ours.lengths.tolist() == [1]

@@ -28,7 +28,9 @@ def expected(pictures: Path, query: np.ndarray) -> list[tuple[str, float]]:
 
 
 def test_ranks_as_all_cosines_do(pictures: Path, tmp_path: Path) -> None:
-    (pictures / "twin.png").write_bytes((pictures / "sub0" / "2.png").read_bytes())
+    update(tmp_path / "index", pictures)
+    # indexed later, and before the other in the order of the paths
+    (pictures / "a-twin.png").write_bytes((pictures / "sub0" / "2.png").read_bytes())
     update(tmp_path / "index", pictures)
     index = Index(tmp_path / "index")
     for seed in range(5):

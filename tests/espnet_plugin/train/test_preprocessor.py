@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from espnet_plugin.teachers.clip import FrozenCLIP
-from espnet_plugin.train.preprocessor import SpeechCLIPPreprocessor
+from espnet_plugin.train.preprocessor import SpeechCLIPPreprocessor, random_stretch
 
 
 @pytest.mark.parametrize(
@@ -93,3 +93,8 @@ def test_whole_waveform_is_normalised_before_the_crop() -> None:
         tuple(preprocessor("u", {"speech": speech})["speech"].round(4)) for _ in range(100)
     }
     assert stretches == {(-1, -1, -1), (-1, -1, 1), (-1, 1, 1), (1, 1, 1)}
+
+
+def test_a_stretch_may_be_the_last_one() -> None:
+    drawn = {tuple(random_stretch(np.arange(4), 3)) for _ in range(60)}
+    assert drawn == {(0, 1, 2), (1, 2, 3)}

@@ -4,7 +4,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from espnet_plugin.utils.padding import mask_spans, split_by_length
+from espnet_plugin.utils.padding import mask_spans, padding_mask, split_by_length
+
+
+def test_a_mask_is_true_behind_the_last_valid_position() -> None:
+    assert padding_mask(torch.tensor([2, 0, 3])).tolist() == [
+        [False, False, True],
+        [True, True, True],
+        [False, False, False],
+    ]
 
 
 @given(
