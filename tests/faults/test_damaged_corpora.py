@@ -107,7 +107,6 @@ def wav(name: str, change: Callable[[Path], object]) -> Callable[[Flickr8k], obj
 
 FLICKR8K = {
     "a caption twice": (added(TOKENS, "t1_a.jpg#0\tA dog \r of t1_a number 0 ."), "listed again"),
-    "a number with two captions": (added(TOKENS, "t1_a.jpg#0\tA cat ."), "with something else"),
     "two recordings of a caption": (
         added(WAV2CAPT, "t1_a_9.wav t1_a.jpg #0"),
         "its id is listed with something else",
@@ -119,15 +118,11 @@ FLICKR8K = {
     "a recording listed twice": (added(WAV2CAPT, "t1_a_0.wav t1_a.jpg #0"), "listed again"),
     "a recording of no caption": (added(WAV2CAPT, "z_0.wav z.jpg #0"), "Flickr8k.token.txt: 1,"),
     "a superscript number": (replaced(WAV2CAPT, "#1", "#\u00b2"), "expected <recording> <image>"),
-    "a superscript caption": (replaced(TOKENS, "#1", "#\u00b2"), "expected <image>.jpg#<n>"),
     "two columns in wav2capt": (replaced(WAV2CAPT, " #1", ""), "expected <recording> <image>"),
     "a speaker too few": (replaced(WAV2SPK, "t1_a_1.wav 1", "t1_a_1.wav"), "<speaker>, found"),
     "two speakers": (added(WAV2SPK, "t1_a_1.wav 7"), "t1_a_1.wav has two speakers"),
     "a mark in the pictures": (edit(TRAIN_LIST, lambda text: "\ufeff" + text), None),
-    "two marks in the pictures": (edit(TRAIN_LIST, lambda text: "\ufeff\ufeff" + text), None),
     "joined lists": (replaced(TRAIN_LIST, "t2_a", "\ufefft2_a"), None),
-    "a mark in the captions": (edit(TOKENS, lambda text: "\ufeff" + text), None),
-    "a mark in the recordings": (edit(WAV2CAPT, lambda text: "\ufeff" + text), None),
     "a picture twice in a list": (added(TRAIN_LIST, "t1_a.jpg"), None),
     "other line ends": (edit(TRAIN_LIST, lambda text: text.replace("\n", "\r\n")), None),
     "empty lines": (edit(TRAIN_LIST, lambda text: text.replace("\n", "\n\n")), None),
@@ -152,10 +147,6 @@ FLICKR8K = {
     ),
     "a recording outside": (
         replaced(WAV2CAPT, "t1_a_0.wav", "../../../outside.wav"),
-        "recording outside the corpus's folder",
-    ),
-    "an absolute recording": (
-        replaced(WAV2CAPT, "t1_a_0.wav", "/etc/hostname"),
         "recording outside the corpus's folder",
     ),
     "a name of 300 bytes": (
@@ -226,42 +217,24 @@ def raw(content: str | bytes) -> Callable[[SpokenCoco], object]:
 
 SPOKENCOCO = {
     "null as caption": (caption(text=None), "caption is not a text"),
-    "a number as caption": (caption(text=7), "caption is not a text"),
-    "NaN as caption": (caption(text=float("nan")), "caption is not a text"),
-    "no caption": (caption(text=...), "caption is not a text"),
     "an empty caption": (caption(text=" \u2028 "), "caption is empty"),
-    "control characters": (caption(text="\x00\x1b\x9f"), "caption is empty"),
     "half a surrogate": (caption(text="\ud800"), ANYTHING),
     "a long caption": (caption(text="A DOG NUMBER 0 IN PICTURE 9" + " " * 200_000), None),
     "null as recording": (caption(wav=None), "caption 0 names no recording"),
-    "a list as recording": (caption(wav=["x"]), "caption 0 names no recording"),
     "a recording outside": (caption(wav="../outside.wav"), "outside the corpus's folder"),
-    "an absolute recording": (caption(wav="/etc/hostname"), "outside the corpus's folder"),
     "a way round inside": (caption(wav="wavs/../wavs/train/0/m0-9_0.wav"), None),
-    "a name of 300 bytes": (caption(wav="x" * 300), "recording missing"),
-    "a name of 200,000 bytes": (caption(wav="x" * 200_000), "recording missing"),
-    "a NUL in a name": (caption(wav="a\0b"), "recording missing"),
-    "another one's recording": (
-        caption(wav="wavs/train/0/m1-9_1.wav"),
-        "recording of another utterance, too",
-    ),
     "null as speaker": (
         record(lambda data: data[0]["captions"][0].update(text=None, speaker=None)),
         "caption is not a text",
     ),
-    "a record twice": (record(lambda data: data.append(data[0])), "listed again"),
     "a text as captions": (record(lambda data: data[0].update(captions="x")), "record 0"),
-    "texts as captions": (record(lambda data: data[0].update(captions=["x"])), "record 0"),
     "null as picture": (record(lambda data: data[0].update(image=None)), "record 0"),
     "a picture elsewhere": (record(lambda data: data[0].update(image="../x.jpg")), "is in none of"),
-    "null as record": (record(lambda data: data.insert(0, None)), "record 0"),
     "deep nesting": (raw('{"data": ' + "[" * 100_000 + "]" * 100_000 + "}"), "SpokenCOCO_train"),
     "deep objects": (raw('{"data": [' + '{"a":' * 50_000), "SpokenCOCO_train"),
     "no JSON": (raw("x"), "not JSON"),
     "an empty file": (raw(""), "empty: SpokenCOCO_train.json"),
-    "NULs": (raw(b"\0" * 100), "not JSON"),
     "UTF-16": (raw('{"data": []}'.encode("utf-16")), "not JSON"),
-    "a number": (raw("7"), 'has no "data"'),
 }
 
 
@@ -287,31 +260,14 @@ def table(old: str, new: str) -> Callable[[Path], object]:
 ROW = "0-0.wav\t0.jpg\ttrain\tAda\tcaption 0 of 0\n"
 
 CUSTOM = {
-    "a row twice": (table(ROW, ROW + ROW), "listed again"),
-    "a row with another caption": (
-        table(ROW, ROW + ROW.replace("caption", "no caption")),
-        "its id is listed with something else",
-    ),
-    "a recording with two pictures": (
-        table("0-0.wav\t0.jpg", "1-0.wav\t0.jpg"),
-        "recording of another utterance, too",
-    ),
-    "a recording outside": (table("0-0.wav", "../../x.wav"), "outside the corpus's folder"),
-    "an absolute recording": (table("0-0.wav", "/etc/hostname"), "outside the corpus's folder"),
-    "a picture of nothing": (table("0-0.wav\t0.jpg", "0-0.wav\t."), "image missing"),
     "a picture above": (table("0-0.wav\t0.jpg", "0-0.wav\t.."), "image outside"),
     "a picture outside": (
         table("0-0.wav\t0.jpg", "0-0.wav\t../../0.jpg"),
         "image outside the corpus's folder",
     ),
     "a long field": (table("caption 0 of 0", " " * 200_000 + "caption 0 of 0"), None),
-    "a long name": (table("0-0.wav", "x" * 200_000), "recording missing"),
-    "a line separator in a caption": (table("caption 0 of 0", "caption\u20280\x85of 0"), None),
-    "control characters": (table("caption 0 of 0", "\x01\x02"), "caption is empty"),
-    "a caption too few": (table("caption 0 of 0", ""), "caption is empty"),
     "a column too few": (table(ROW, "0-0.wav\n"), "columns: 1 instead of 5"),
     "a column too many": (table(ROW, ROW[:-1] + "\tx\n"), "columns: 6 instead of 5"),
-    "no header": (table("wav\timage\tsplit\tspeaker\tcaption\n", ""), "the header is"),
     "a header twice": (table("speaker", "wav"), "the header is"),
     "a folder beside the table": (lambda root: (root / "x.tsv").mkdir(), None),
     "a folder as table": (
