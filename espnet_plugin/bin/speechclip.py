@@ -357,8 +357,10 @@ def glossary(args: argparse.Namespace) -> None:
         recordings = find_recordings(args.data)
         if not args.model:
             raise ValueError(f"{args.data}: not an index, so --model is needed")
+        from espnet_plugin.search.encoder import words_of_file
+
         model = _load(args, args.model)
-        heard = heard_by_name(model, recordings, problems)
+        heard = heard_by_name(model, recordings, problems, hear=partial(words_of_file, model))
         languages = model.spoken_languages
     found = Glossary(args.number)
     for recording in heard:

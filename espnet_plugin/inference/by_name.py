@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -69,7 +69,11 @@ def write_embeddings(path: Path, rows: Sequence[tuple[str, np.ndarray]]) -> None
 
 
 def heard_by_name(
-    model: SpeechCLIP, recordings: Mapping[str, str], problems: dict[str, str]
+    model: SpeechCLIP,
+    recordings: Mapping[str, str],
+    problems: dict[str, str],
+    *,
+    hear: Callable[[str], list[SpokenWord]] | None = None,
 ) -> Iterator[tuple[str, str, list[SpokenWord]]]:
     """Yields name, file and words of each recording.
 
@@ -77,6 +81,7 @@ def heard_by_name(
         model: Model that finds the words.
         recordings: File of each recording, by its name.
         problems: Gets the recordings that cannot be used, with the reasons.
+        hear: Function that gives the words of a file, by default the model's ``keywords``.
 
     Raises:
         ValueError: If the model extracts no keywords, or no recording can be used.
@@ -87,7 +92,7 @@ def heard_by_name(
     shown = progress(recordings.items(), description="recordings", unit="recording")
     for name, path in shown:
         try:
-            words = model.keywords(path)
+            words = (hear or model.keywords)(path)
         except (OSError, ValueError) as error:
             if len(recordings) == 1:
                 raise

@@ -98,7 +98,9 @@ def is_too_long(name: str, seconds: float, max_seconds: float) -> bool:
 
 
 def utterance_name(speech: Utterance) -> str:
-    """What messages call it: a file by its path, samples ``speech``."""
+    """What messages call it: a file by its path, which a dictionary may have; else ``speech``."""
+    if isinstance(speech, Mapping) and speech.get("path"):
+        return str(speech["path"])
     return str(speech) if isinstance(speech, (str, Path)) else "speech"
 
 

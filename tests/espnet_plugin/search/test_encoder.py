@@ -54,6 +54,16 @@ def test_what_is_wrong_with_a_recording_is_said_with_its_name(
         embed_recording(model, str(tmp_path / "b.wav"))
 
 
+def test_noise_and_too_short_recordings_are_no_entries(exported: Path, tmp_path: Path) -> None:
+    model, rng = SpeechCLIP.from_pretrained(exported, device="cpu"), np.random.default_rng(0)
+    soundfile.write(tmp_path / "white.wav", 0.1 * rng.normal(size=48000), 16000)
+    soundfile.write(tmp_path / "short.wav", 0.1 * rng.normal(size=320), 16000)
+    with pytest.raises(DataError, match=r"white\.wav: no speech in it, only noise"):
+        embed_recording(model, str(tmp_path / "white.wav"))
+    with pytest.raises(DataError, match=r"short\.wav: less than 0\.2 s of speech"):
+        embed_recording(model, str(tmp_path / "short.wav"))
+
+
 def test_encoders_are_kept_until_the_model_changes() -> None:
     """A worker of Dask can outlive a training that writes the same folder again."""
     first = load_encoders(IndexedModel("exp", "a" * 64), device="cpu")

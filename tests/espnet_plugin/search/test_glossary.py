@@ -19,6 +19,7 @@ from espnet_plugin.inference.speechclip import SpeechCLIP
 from espnet_plugin.inference.words import SpokenWord
 from espnet_plugin.model.factory import build_speechclip
 from espnet_plugin.pretrained import save_speechclip
+from espnet_plugin.search.encoder import words_of_file
 from espnet_plugin.search.glossary import Entry, Glossary, Place, find_recordings, words_of_index
 from espnet_plugin.search.glossary_folder import check_glossary_folder, write_glossary
 from espnet_plugin.search.index import Index
@@ -181,7 +182,9 @@ def talks(tmp_path: Path) -> Path:
     folder.mkdir()
     bursts = [np.concatenate([rng.normal(0, 0.1, RATE), np.zeros(RATE)]) for _ in range(7)]
     soundfile.write(folder / "long.wav", np.concatenate(bursts), RATE)
-    soundfile.write(folder / "short.flac", rng.normal(0, 0.1, (44100, 2)), 44100)
+    short = np.repeat(rng.normal(0, 0.1, (44100, 1)), 2, axis=1)
+    soundfile.write(folder / "short.flac", np.concatenate([short, 0 * short]), 44100)
+    soundfile.write(folder / "silent.wav", np.zeros(RATE), RATE)
     (folder / "bad.wav").write_bytes(b"noise")
     return folder
 
@@ -196,11 +199,11 @@ def test_the_command_writes_what_python_hears(
     assert (made["recordings"], made["snippets"], list(made["left_out"])) == (
         2,
         len(rows),
-        ["bad.wav"],
+        ["bad.wav", "silent.wav"],
     )
     assert made["left_out"]["bad.wav"].startswith("cannot be read")
     model = SpeechCLIP.from_pretrained(exported, device="cpu")
-    spoken = {name: model.keywords(talks / name) for name in ("long.wav", "short.flac")}
+    spoken = {n: words_of_file(model, str(talks / n)) for n in ("long.wav", "short.flac")}
     assert {row["keyword"] for row in rows} == {w.word for each in spoken.values() for w in each}
     for row in rows:
         (match,) = [
