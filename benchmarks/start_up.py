@@ -13,14 +13,13 @@ import os
 import subprocess
 import sys
 import tempfile
-from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.measure import MODEL, RECIPE, parser_of, print_table, spread, usage_of
 
 
 def main() -> None:
-    """``speechclip search --wav``, and where ONNX is, the same after ``speechclip export``."""
+    """``speechclip search --wav``, beside importing PyTorch."""
     turns = 2 if parser_of(__doc__).parse_args().quick else 4
     if not MODEL.is_dir():
         raise SystemExit(f"start_up: error: {MODEL} is missing: run make demo")
@@ -43,9 +42,6 @@ def main() -> None:
         usage_of(made, **options)
         rows = [("import torch", seconds(sys.executable, "-c", "import torch"))]
         rows.append(("from voice to answer", seconds(*search)))
-        if find_spec("onnxruntime"):
-            usage_of((*command, "export", "--model", MODEL, wav), **options)
-            rows.append(("the same after speechclip export", seconds(*search)))
     print_table(("", "processor time"), rows)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -38,7 +37,6 @@ from espnet_plugin.utils.progress import counted
 if TYPE_CHECKING:
     from espnet_plugin.inference.speechclip import SpeechCLIP
     from espnet_plugin.search.index import Hit
-    from espnet_plugin.search.model import IndexedModel
 
 KINDS = {"images": "image", "recordings": "recording"}
 HOST, PORT = "127.0.0.1", 7860
@@ -81,8 +79,6 @@ def get_parser() -> argparse.ArgumentParser:
     command(index, _index_options, text, *examples)
     text = "Find images and recordings by voice, text or image."
     command(search, _search_options, text, "--index my.index --wav query.wav")
-    text = "Write a model for onnxruntime, which answers faster."
-    command(export, _export_options, text, f"*.wav {MODEL}")
     text = "Serve a page to speak, write or show an image, and see what is found."
     command(demo, _demo_options, text, "--index my.index")
     text = "Convert a checkpoint of the original authors."
@@ -155,15 +151,7 @@ def _search_options(parser: argparse.ArgumentParser) -> None:
     options.add_argument("--only", choices=KINDS, help="leave out the other kind")
     options.add_argument("--paths", action="store_true", help="print paths only")
     options.add_argument("--play", action="store_true", help="play the best part of a recording")
-    special = _special(parser, model=True, speech=True, branch=True)
-    text = "which computes the query (default: onnx where speechclip export wrote this very model)"
-    special.add_argument("--engine", choices=("torch", "onnx"), help=text)
-
-
-def _export_options(parser: argparse.ArgumentParser) -> None:
-    text = "int8 is compared with float32 on these, too"
-    parser.add_argument("recordings", nargs="*", metavar="RECORDING", help=text)
-    _special(parser, model=True, required=True, device=False)
+    _special(parser, model=True, speech=True, branch=True)
 
 
 def _demo_options(parser: argparse.ArgumentParser) -> None:
@@ -196,7 +184,6 @@ def _special(
     *,
     model: bool = False,
     required: bool = False,
-    device: bool = True,
     speech: bool = False,
     branch: bool = False,
     json: bool = True,
@@ -207,7 +194,7 @@ def _special(
             parser, "--model", required=required, default="" if required else "the index's"
         )
     group = parser.add_argument_group("special options")
-    if model and device:
+    if model:
         group.add_argument("--device", help="torch device (default: a GPU if there is one)")
     if speech:
         text = (
@@ -419,7 +406,7 @@ def search(args: argparse.Namespace) -> None:
     index = Index(args.index)
     wanted = args.wav, args.text, args.image
     check_query(*wanted, spoken=args.mic is not None)
-    model, engine = _engine(args, index.model_at_hand(args.model))
+    model = _load(args, index.model_at_hand(args.model).name)
     spoken = record(args.mic) if args.mic is not None else None
     query = embed_query(model, *wanted, spoken=spoken, branch=args.branch)
     kinds = [kind for name, kind in KINDS.items() if args.only in (None, name)]
@@ -431,14 +418,12 @@ def search(args: argparse.Namespace) -> None:
     elif args.json:
         print(json.dumps([asdict(hit) for hit in hits], indent=2))
     else:
-        lines = [f"engine: {engine}"]
-        if query.heard:
-            lines.insert(0, f"heard: {_words_heard(query.words(), engine)}")
+        shown = [f"heard: {_words_heard(query.words())}"] if query.heard else []
         tables = [_hit_table(kind, found[kind]) for kind in kinds if found[kind]]
         if not tables:
             names = [args.only] if args.only else list(KINDS)
             tables = [f"{args.index} has no {' or '.join(names)} that can be found"]
-        print("\n\n".join(["\n".join(lines), *tables]))
+        print("\n\n".join([*shown, *tables]))
     if args.play:
         if not found.get("recording"):
             raise ValueError("--play: no recording was found")
@@ -446,28 +431,8 @@ def search(args: argparse.Namespace) -> None:
         play(best.path, best.start, best.end)
 
 
-def _engine(args: argparse.Namespace, model: IndexedModel) -> tuple[Any, str]:
-    """The export of the very model where it can answer, or else the model itself."""
-    from espnet_plugin.inference.onnx.session import kept_model
-
-    needs = args.device or args.text or args.branch in ("cascaded", "both")
-    if args.engine == "onnx" and needs:
-        raise ValueError("--engine onnx takes no --text, --device, or --branch cascaded or both")
-    kept = None
-    if args.engine != "torch" and not needs:
-        kept = kept_model(model.fingerprint, args.max_seconds)
-    if args.engine == "onnx" and kept is None:
-        raise ValueError(
-            f"--engine onnx: there is no export of {model.name} as it is now; make one with "
-            f"speechclip export --model {model.name}"
-        )
-    return (kept, "onnx") if kept else (_load(args, model.name), "torch")
-
-
-def _words_heard(words: Sequence[str] | None, engine: str) -> str:
-    if words is None:
-        return f"{engine} gives no words" + (", --engine torch may" if engine == "onnx" else "")
-    return " ".join(words) or "no words"
+def _words_heard(words: Sequence[str] | None) -> str:
+    return "the model gives no words" if words is None else " ".join(words) or "no words"
 
 
 def _hit_table(kind: str, hits: Sequence[Hit]) -> str:
@@ -481,28 +446,12 @@ def _hit_table(kind: str, hits: Sequence[Hit]) -> str:
     return text_table(rows)
 
 
-def export(args: argparse.Namespace) -> None:
-    """Exports a model to where search and the page find it."""
-    require_packages({"onnx": "onnx", "onnxruntime": "onnxruntime"}, extra="onnx")
-    from espnet_plugin.inference.onnx.export import export_onnx
-
-    args.device = "cpu"
-    model = _load(args, args.model)
-    logging.disable(logging.WARNING)  # onnxruntime logs a line for each product of matrices
-    try:
-        done = export_onnx(model, recordings=args.recordings)
-    finally:
-        logging.disable(logging.NOTSET)
-    _answer(args, done, text_table([*done["precisions"].items(), ("in", done["directory"])]))
-
-
 def demo(args: argparse.Namespace) -> None:
     """Serves the page."""
     require_packages({"gradio": "gradio"}, extra="demo")
     from espnet_plugin.demo.backend import open_backend
     from espnet_plugin.demo.server import serve
     from espnet_plugin.demo.uploads import Limits
-    from espnet_plugin.inference.onnx.export import use_export
     from espnet_plugin.inference.utterance import MAX_SECONDS
     from espnet_plugin.search.index import Index
 
@@ -510,7 +459,6 @@ def demo(args: argparse.Namespace) -> None:
     args.max_seconds = max(args.max_seconds or MAX_SECONDS, limits.seconds)
     index = Index(args.index) if args.index else None
     backend = open_backend(partial(_load, args), model=args.model, index=index, data=args.data)
-    use_export(backend.model)
     serve(backend, limits=limits, host=args.host, port=args.port)
 
 

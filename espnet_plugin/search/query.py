@@ -73,7 +73,7 @@ def embed_query(
     """Embeds all that is searched for.
 
     Args:
-        model: Model of the index, or its export, which embeds no texts.
+        model: Model of the index.
         recordings: Paths of recordings.
         texts: Texts to search for.
         images: Paths of images.

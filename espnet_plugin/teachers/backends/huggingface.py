@@ -216,13 +216,6 @@ class HuggingFaceBackend(TransformersBackend):
         config = self.model.config
         return wants_normalized_waveforms(self._name, config, cache_dir=self._cache_dir)
 
-    def unpadded(self, speech: Tensor) -> Tensor:
-        """Hidden states (1, layers + 1, frames, dim) of (1, samples), traceable for any length."""
-        states: list[Tensor] = []
-        features = self._features(speech, torch.ones(1), [1])
-        self._run(features, {"attention_mask": None}, states.append)
-        return torch.stack(states, dim=1)
-
     def _features(self, speech: Tensor, sample_lengths: Tensor, ends: Sequence[int]) -> Tensor:
         hidden = self.model.feature_projection(self._convolve(speech, ends))
         # wav2vec 2.0 and WavLM return the normed input, too

@@ -88,13 +88,13 @@ def test_search_by_voice_text_and_picture(
     assert paths == ranking(model, written, pictures)
     assert run(*search, "--text", "a dog", "--paths", "--only", "recordings") == ""
     printed = run(*search, "--text", "a dog", "--only", "recordings")
-    assert printed == f"engine: torch\n\n{index} has no recordings that can be found\n"
+    assert printed == f"{index} has no recordings that can be found\n"
     printed = run(*search, "--image", pictures / "3.png").splitlines()
-    assert printed[:2] == ["engine: torch", ""] and printed[2].split() == ["score", "image"]
-    assert printed[3].split() == ["1", "1.000", str(pictures / "3.png")]
+    assert printed[0].split() == ["score", "image"]
+    assert printed[1].split() == ["1", "1.000", str(pictures / "3.png")]
     words = " ".join(word.word for word in model.keywords(wav))
     printed = run(*search, "--wav", wav).splitlines()
-    assert words and printed[:3] == [f"heard: {words}", "engine: torch", ""]
+    assert words and printed[:2] == [f"heard: {words}", ""]
 
 
 def test_recordings_are_found_beside_pictures(
@@ -120,7 +120,7 @@ def test_recordings_are_found_beside_pictures(
     only = json.loads(run(*search, "--only", "recordings", "--json"))
     assert only == hits[5:]
     printed = run(*search, "--only", "recordings")
-    assert printed.splitlines()[2].split() == "score start end recording words".split()
+    assert printed.splitlines()[0].split() == "score start end recording words".split()
     assert f"{best['start']:.1f} s" in printed
     assert run(*search, "--paths").splitlines()[-1] == str(talks / "talk.wav")
     assert len(run(*search, "--paths").splitlines()) == 6
@@ -219,14 +219,6 @@ def switch_normalisation(model: Path) -> None:
     [
         (("search", "--index", "absent", "--text", "x"), "absent: no index"),
         (("search", "--index", "INDEX"), "say what to look for"),
-        (
-            ("search", "--index", "INDEX", "--wav", "WAV", "--engine", "onnx"),
-            "there is no export of .* as it is now; make one with speechclip export --model",
-        ),
-        (
-            ("search", "--index", "INDEX", "--text", "x", "--engine", "onnx"),
-            "--engine onnx takes no --text, --device, or --branch",
-        ),
         (("search", "--index", "INDEX", "--text", " "), "an empty text"),
         (("search", "--index", "INDEX", "--wav", "absent.wav"), "absent.wav: no such file"),
         (("index", "PICTURES", "--index", "new"), "a new index needs --model"),
@@ -335,7 +327,7 @@ def test_help_version_and_options_that_were_meant(
     assert output.err.count("did you mean") == printed.count("did you mean")
 
 
-COMMANDS = "models info embed keywords glossary index search export demo convert".split()
+COMMANDS = "models info embed keywords glossary index search demo convert".split()
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -357,13 +349,6 @@ def test_the_query_comes_first_and_special_options_last(capsys: pytest.CaptureFi
     places = [shown.index(text) for text in ("\n  --wav", "\n  --index", "\n  --model")]
     places += [shown.index(text) for text in ("\nspecial options:", "\n  --max_seconds")]
     assert places == sorted(places)
-
-
-def test_an_export_without_its_packages_says_so_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "onnx", None)
-    message = r"error: onnx(, onnxruntime)? missing: pip install onnx onnxruntime"
-    with pytest.raises(SystemExit, match=message):
-        main(["export", "--model", "no_model"])
 
 
 def test_an_abbreviated_option_is_not_corrected(capsys: pytest.CaptureFixture) -> None:

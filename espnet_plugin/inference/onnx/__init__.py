@@ -1,1 +1,0 @@
-"""A model as ONNX files, and queries answered with them, without PyTorch."""
