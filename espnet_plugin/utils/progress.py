@@ -17,8 +17,8 @@ FIRST_ESTIMATE = 3  # items; the first takes longer, because it loads what the o
 def counted(number: int, unit: str) -> str:
     """A number and the unit that it counts, in the singular or the plural.
 
-    >>> counted(1, "batch"), counted(1024, "batch"), counted(2, "MiB")
-    ('1 batch', '1,024 batches', '2 MiB')
+    >>> counted(1, "batch"), counted(1024, "batch"), counted(20, "epoch")
+    ('1 batch', '1,024 batches', '20 epochs')
     """
     return f"{number:,} {unit if number == 1 else _plural(unit)}"
 
@@ -26,7 +26,7 @@ def counted(number: int, unit: str) -> str:
 def _plural(unit: str) -> str:
     if unit == "MiB":
         return unit
-    return unit + ("es" if unit.endswith("ch") else "s")
+    return unit + ("es" if unit.endswith("ch") and unit != "epoch" else "s")
 
 
 def progress(

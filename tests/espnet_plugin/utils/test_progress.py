@@ -53,3 +53,8 @@ def test_short_work_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     assert list(module.progress(range(5), description="pictures")) == [0, 1, 2, 3, 4]
     assert caplog.messages == []
+
+
+def test_plurals_are_spelt_by_sound() -> None:
+    numbers = [module.counted(2, unit) for unit in ("batch", "epoch", "image", "MiB")]
+    assert numbers == ["2 batches", "2 epochs", "2 images", "2 MiB"]
