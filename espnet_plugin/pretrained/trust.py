@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from espnet_plugin.model.factory import COMPONENTS
-from espnet_plugin.pretrained.stored_model import file_options
+from espnet_plugin.pretrained.stored_model import file_options, teacher_files
 from espnet_plugin.teachers.clip_config import fetched_parts, read_clip_config
 from espnet_plugin.teachers.hub import is_remote_name
 from espnet_plugin.utils.disk import require_space
@@ -61,7 +61,10 @@ def check_trusted(
     """
     remedy = "if you trust its author, load it with trust_remote_code=True (--trust_remote_code)"
     for section, name, value in file_options(config):
-        if root is None or is_remote_name(value) or lies_within(value, root):
+        if root is None or lies_within(value, root):
+            continue
+        # only a frozen model can be a download, and what is here would be read instead of it
+        if section and is_remote_name(value) and not teacher_files(section, value):
             continue
         option = f"{section}.{name}".lstrip(".")
         raise UntrustedModelError(

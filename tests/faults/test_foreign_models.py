@@ -371,6 +371,27 @@ def test_no_class_from_elsewhere_whatever_it_stands_for(key: str) -> None:
         check_trusted({key: "os:system"}, "model")
 
 
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"keyword_vocabulary": "notes/diary.txt"},
+        {"keyword_vocabulary": "notes/absent.txt"},
+        {"clip_conf": {"pretrained": "notes/diary.txt"}},
+        {"speech_encoder_conf": {"model": "notes"}},
+    ],
+)
+def test_a_packed_model_names_no_file_of_the_working_directory(
+    named: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "diary.txt").write_text("dear")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UntrustedModelError, match="names notes.*, which is not a part of it"):
+        check_trusted(named, "model", root=tmp_path / "model")
+    downloads = {"speech_encoder_conf": {"model": "owner/name"}}
+    check_trusted(downloads, "model", root=tmp_path / "model")
+
+
 @pytest.mark.parametrize("payload", EXECUTABLE, ids=lambda payload: payload.__name__)
 def test_no_entry_asks_or_runs(
     payload: Payload, model: Path, marker: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
