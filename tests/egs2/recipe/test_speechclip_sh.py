@@ -209,7 +209,9 @@ def test_an_english_text_takes_the_place_of_captions(project: Project) -> None:
     clip = "data/token_list/clip_ViT-B-32-quickgelu_openai"
     found = {}
     for given in ("my words.tsv", "general"):
-        result = project.run(*stages, "--vocab_from", "clip", "--vocab_text", given)
+        first = "5" if found else "2"
+        options = ("--stage", first, "--vocab_from", "clip", "--vocab_text", given)
+        result = project.run(*stages, *options)
         assert result.returncode == 0, result.stderr
         (call,) = project.calls("keyword_vocabulary")
         found[given] = call[2:4], call[-1]
