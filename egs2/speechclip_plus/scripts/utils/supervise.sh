@@ -1,24 +1,31 @@
 #!/usr/bin/env bash
 # Sourced by a script before anything else, with its arguments: from there on the script runs in a
-# process group of its own, and a stop of the script that was started (a signal, Ctrl-C) ends all of
-# that group: jobs, their workers, and what they have started.
-# ${SUPERVISED_BY} is the process that was started; supervisor_is_there fails once that is gone.
-
-supervisor_is_there() { kill -0 "${SUPERVISED_BY}" 2> /dev/null; }
+# process group of its own. However the process that was started ends (a signal, Ctrl-C, kill -9),
+# all of that group ends with it: jobs, their workers, and what they have started.
 
 if [ "${SUPERVISED_BY:-}" != "${PPID}" ]; then
     set -m
-    SUPERVISED_BY=$$ "${BASH}" "$0" "$@" < /dev/null &
+    # reads the group, and then nothing until nobody can write any more: this process is gone
+    # shellcheck disable=SC2016
+    exec {_alive}> >(exec "${BASH}" -c '
+        trap "" TERM INT HUP
+        read -r group
+        read -r _
+        kill -TERM -- "-${group}"
+        for _ in {1..100}; do
+            kill -0 -- "-${group}" || exit 0
+            sleep 0.1
+        done
+        kill -KILL -- "-${group}"' > /dev/null 2>&1)
+    _watcher=$!
+    SUPERVISED_BY=$$ "${BASH}" "$0" "$@" < /dev/null {_alive}>&- &
     _group=$!
+    echo "${_group}" >&"${_alive}"
     # shellcheck disable=SC2329
     _stop() {
         trap '' TERM INT HUP
-        kill -TERM -- "-${_group}" 2> /dev/null || true
-        for _ in {1..100}; do
-            kill -0 -- "-${_group}" 2> /dev/null || exit "$1"
-            sleep 0.1
-        done
-        kill -KILL -- "-${_group}" 2> /dev/null || true
+        exec {_alive}>&-
+        wait "${_watcher}" || true
         exit "$1"
     }
     trap '_stop 143' TERM
