@@ -79,3 +79,26 @@ def whole_files() -> Iterator[None]:
         yield
     finally:
         torch.save = save  # type: ignore[assignment]
+
+
+@contextlib.contextmanager
+def configuration_elsewhere(experiment: str | Path, folder: Path) -> Iterator[None]:
+    """ESPnet's tasks write the ``config.yaml`` of an experiment into another folder.
+
+    Why:
+        They write it in place and before they train. A training that resumes and then fails, or is
+        killed, would leave other options beside finished weights, or half a file.
+
+    Until:
+        ESPnet's tasks write it with the first checkpoint.
+    """
+    from espnet2.tasks import abs_task
+
+    def path(*parts: str | Path) -> Path:
+        return folder if parts == (experiment,) else Path(*parts)
+
+    abs_task.Path = path
+    try:
+        yield
+    finally:
+        abs_task.Path = Path

@@ -15,6 +15,12 @@ from espnet3.systems.base.system import BaseSystem
 from omegaconf import OmegaConf
 
 from espnet_plugin.evaluation.report.write import write_results
+from espnet_plugin.tasks.same_options import (
+    configuration_kept,
+    has_weights,
+    require_same_options,
+)
+from espnet_plugin.tasks.speechclip import SpeechCLIPTask
 
 SCRIPT = "speechclip.sh"
 
@@ -70,6 +76,22 @@ class SpeechCLIPSystem(BaseSystem):
             text = json.dumps(value, separators=(",", ":")).replace(" ", "\\u0020")
             words.append(f"--speech_encoder_conf {name}={text}")
         self._run_recipe(6, 6, speechclip_args=" ".join(words).strip() or None)
+
+    def train(self, *args: Any, **kwargs: Any) -> None:
+        """Trains, or resumes with the options of before.
+
+        Raises:
+            ValueError: If there are weights of other options.
+        """
+        experiment = Path(self.training_config.exp_dir)
+        if int(os.environ.get("LOCAL_RANK", 0)) or not has_weights(experiment):
+            super().train(*args, **kwargs)
+            return
+        own = OmegaConf.to_container(self.training_config.model, resolve=True)
+        options = {**own, "seed": self.training_config.seed}
+        require_same_options(experiment, options, parser=SpeechCLIPTask.get_parser())
+        with configuration_kept(experiment):
+            super().train(*args, **kwargs)
 
     def measure(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Writes scores.json, RESULTS.md and report.html of the test set."""

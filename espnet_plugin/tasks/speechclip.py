@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+import tempfile
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from espnet2.utils.yaml_no_alias_safe_dump import yaml_no_alias_safe_dump
 from torch import nn
 
 from espnet_plugin.data.dataset import NamingDataset
+from espnet_plugin.data.freshness import stamp
 from espnet_plugin.data.sampler_files import read_ids, read_lengths
 from espnet_plugin.data.states_record import require_own_states
 from espnet_plugin.model.factory import (
@@ -28,9 +30,10 @@ from espnet_plugin.model.factory import (
     build_speechclip,
     default_options,
 )
-from espnet_plugin.patches import weights_only_loading
+from espnet_plugin.patches import configuration_elsewhere, weights_only_loading
 from espnet_plugin.pretrained.stored_model import CONFIG_FILE, read_config
 from espnet_plugin.pretrained.trust import check_trusted
+from espnet_plugin.tasks.same_options import has_weights, require_same_options
 from espnet_plugin.tasks.speechclip_options import (
     DEFAULT_MODEL,
     OBJECTIVES,
@@ -41,13 +44,14 @@ from espnet_plugin.tasks.speechclip_options import (
     set_defaults,
     trains_on_states,
 )
-from espnet_plugin.train.checkpoints import read_checkpoint
+from espnet_plugin.train.checkpoints import RESUME_POINT, read_checkpoint
 from espnet_plugin.train.collate import WITHOUT_LENGTH, SpeechCollate
 from espnet_plugin.train.epoch_seeds import EpochIterFactory
 from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel
 from espnet_plugin.train.language_sampler import batch_sampler
 from espnet_plugin.train.preprocessor import SpeechCLIPPreprocessor
 from espnet_plugin.train.retrieval_trainer import RetrievalTrainer
+from espnet_plugin.utils.atomic import write_text
 from espnet_plugin.utils.command import command_errors, resource_errors
 from espnet_plugin.utils.constants import SAMPLING_RATE
 from espnet_plugin.utils.options import check_options
@@ -86,13 +90,18 @@ class SpeechCLIPTask(AbsTask):
     def main_worker(cls, args: argparse.Namespace) -> None:
         """Trains without executing anything in the checkpoints that it starts from.
 
-        Hidden states of another speech encoder, normalisation or recordings end it with one
-        message; so does a full or read-only disk, or a full memory.
+        Other options than those of the weights in its folder end it with one message; so do hidden
+        states of another speech encoder, normalisation or recordings, a full or read-only disk, or
+        a full memory. ``config.yaml`` stays as it is until there are new weights.
 
         Raises:
             ValueError: If a file of ``--init_param`` is damaged or holds more than weights.
         """
+        experiment = Path(args.output_dir)
+        trained = has_weights(experiment) and not args.collect_stats
         with command_errors("speechclip_train"):
+            if trained:
+                require_same_options(experiment, vars(args), parser=cls.get_parser())
             for path, _, kind in (
                 *(args.train_data_path_and_name_and_type or ()),
                 *(args.valid_data_path_and_name_and_type or ()),
@@ -102,7 +111,16 @@ class SpeechCLIPTask(AbsTask):
         for option in args.init_param or ():
             read_checkpoint(option.split(":")[0])
         with weights_only_loading(), resource_errors("speechclip_train"):
-            super().main_worker(args)
+            if not trained:
+                super().main_worker(args)
+                return
+            before = stamp(experiment / RESUME_POINT)
+            with tempfile.TemporaryDirectory() as folder:
+                with configuration_elsewhere(args.output_dir, Path(folder)):
+                    super().main_worker(args)
+                written = Path(folder, CONFIG_FILE)
+                if written.exists() and stamp(experiment / RESUME_POINT) != before:
+                    write_text(experiment / CONFIG_FILE, written.read_text(encoding="utf-8"))
 
     @classmethod
     def build_model_from_file(

@@ -94,6 +94,21 @@ def test_trains_as_under_espnet2(experiment: Path, espnet2_experiment: Path) -> 
     assert score == pytest.approx(max(reporter[n]["valid"]["recall_mean_at_1"] for n in (1, 2)))
 
 
+def test_other_options_are_refused(experiment: Path, load_config, training_options) -> None:
+    file = experiment / "config.yaml"
+    before = file.read_bytes()
+
+    def train(**model: object) -> None:
+        training_options["model"] |= model
+        SpeechCLIPSystem(training_config=load_config("training", training_options)).train()
+
+    with pytest.raises(ValueError, match=r"model_conf\.align_spans \(False, now True\)"):
+        train(model_conf={"align_spans": True})
+    assert file.read_bytes() == before
+    train(model_conf={}, max_epoch=3)
+    assert yaml.safe_load(file.read_text())["max_epoch"] == 3
+
+
 def test_hidden_states_are_made_with_the_options_of_the_training(
     load_config, training_options, monkeypatch: pytest.MonkeyPatch
 ) -> None:

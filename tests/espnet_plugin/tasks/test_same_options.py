@@ -1,0 +1,68 @@
+"""A training goes on with the options of its weights, and its configuration stays theirs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from espnet_plugin.tasks.speechclip import SpeechCLIPTask
+from tests.espnet_plugin.tasks.test_speechclip import train
+
+
+@pytest.fixture(scope="module")
+def experiment(tiny_corpus, model_arguments, tmp_path_factory) -> Path:
+    output = tmp_path_factory.mktemp("same") / "a"
+    return train(tiny_corpus, model_arguments, output, "--max_epoch", "1")
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("--keyword_extractor_conf", "threshold=2.0"), "threshold (1.0, now 2.0)"),
+        (("--model_conf", "align_spans=true"), "model_conf.align_spans (False, now True)"),
+        (("--seed", "5"), "seed (0, now 5)"),
+        (("--max_epoch", "0"), "max_epoch (1, now 0)"),
+        (("--keyword_extractor", "cls"), "keyword_extractor (cif, now cls)"),
+        (("--batch_size", "2"), "batch_size (4, now 2)"),
+    ],
+)
+def test_other_options_are_refused(
+    experiment: Path, tiny_corpus, model_arguments, options, named, capsys
+) -> None:
+    before = {path: path.read_bytes() for path in experiment.glob("*.*") if path.is_file()}
+    with pytest.raises(SystemExit) as ended:
+        train(tiny_corpus, model_arguments, experiment, "--max_epoch", "1", *options)
+    assert named in str(ended.value) and "--speechclip_tag" in str(ended.value)
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_only_new_weights_bring_a_new_configuration(
+    experiment: Path, tiny_corpus, model_arguments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = experiment / "config.yaml"
+    before = file.read_bytes()
+    free = ("--resume", "true", "--log_interval", "7", "--keyword_extractor_conf", "threshold=1.0")
+    train(tiny_corpus, model_arguments, experiment, "--max_epoch", "1", *free)
+    assert file.read_bytes() == before  # there was nothing to train
+    with monkeypatch.context() as broken:
+        broken.setattr(SpeechCLIPTask.trainer, "train_one_epoch", lambda **_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            train(tiny_corpus, model_arguments, experiment, "--max_epoch", "2", *free)
+    assert file.read_bytes() == before
+    train(tiny_corpus, model_arguments, experiment, "--max_epoch", "2", *free)
+    written = yaml.safe_load(file.read_text())
+    assert (written["max_epoch"], written["log_interval"]) == (2, 7)
+    assert written["keyword_vocabulary"] == yaml.safe_load(before)["keyword_vocabulary"]
+    file.write_text("max_epoch: [")
+    with pytest.raises(SystemExit, match="weights beside it were trained with: restore it"):
+        train(tiny_corpus, model_arguments, experiment, "--max_epoch", "3", *free)
+
+
+def test_options_that_may_differ_are_options() -> None:
+    from espnet_plugin.tasks.same_options import FREE_OPTIONS
+
+    parser = SpeechCLIPTask.get_parser()
+    known = {action.dest for action in parser._actions} | {"distributed", "required", "version"}
+    assert {name for names in FREE_OPTIONS.values() for name in names} <= known
