@@ -48,9 +48,12 @@ def check_images(args: argparse.Namespace) -> None:
     images = read_scp(args.dir / "image.scp")
     bad = bad_images(images, jobs=args.nj)
     rows = "".join(f"{image}\t{problem}\n" for image, problem in bad.items())
-    write_text(args.dir / "skipped_images.tsv", f"image\tproblem\n{rows}")
+    skipped = args.dir / "skipped_images.tsv"
+    write_text(skipped, f"image\tproblem\n{rows}")
     lines = [f"{len(images) - len(bad)} of {counted(len(images), 'image')} can be read"]
     lines += [f"SKIPPED {image}: {problem}" for image, problem in list(bad.items())[:10]]
+    if len(bad) > 10:
+        lines.append(f"SKIPPED {len(bad) - 10} more, see {skipped}")
     if len(bad) > args.max_bad * len(images):
         raise DataError("\n  ".join([f"{args.dir}: too many bad images", *lines]))
     if bad:

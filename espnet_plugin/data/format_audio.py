@@ -243,5 +243,5 @@ def write_results(
     report += [f"{count} {change}" for change, count in sorted(changes.items())]
     report += [f"SKIPPED {example}" for example in examples]
     if len(skipped) > len(examples):
-        report.append(f"SKIPPED {len(skipped) - len(examples)} more, see skipped.tsv")
+        report.append(f"SKIPPED {len(skipped) - len(examples)} more, see {output / 'skipped.tsv'}")
     return report

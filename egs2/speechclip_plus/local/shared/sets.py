@@ -74,7 +74,12 @@ def prepare_sets(
             skipped.append(row.encode("utf-8", "backslashreplace").decode())
     local = data_dir / "local" / corpus.name
     write_text(local / "skipped.tsv", "\n".join(skipped) + "\n")
-    _judge(summary, local / "skipped.tsv", max_bad)
+    if len(skipped) > 1:
+        _, utterance, problem, file = skipped[1].split("\t")
+        summary.where = (
+            f"the first is {utterance} ({problem}: {file}), {local / 'skipped.tsv'} has all"
+        )
+    _judge(summary, max_bad)
     tables = {split: tables_of(items) for split, items in sets.items()}
     if corpus.folder is not None:
         write_text(owner, f"{corpus.folder.resolve()}\n")
@@ -158,18 +163,18 @@ def _check_owner(owner: Path, corpus: Corpus) -> None:
         )
 
 
-def _judge(summary: Summary, skipped: Path, max_bad: float) -> None:
+def _judge(summary: Summary, max_bad: float) -> None:
     name, remedy = summary.corpus.name, summary.corpus.remedy
     present = summary.kept + summary.bad
     for split, counts in summary.splits.items():
         if not counts.utterances:
             raise DataError(
                 f"{name}: no utterance of {split} can be used. {summary.problems()} "
-                f"See {skipped}. Is the corpus complete and its disk mounted? {remedy}"
+                f"Is the corpus complete and its disk mounted? {remedy}"
             )
     if summary.bad > max(_TOLERATED, max_bad * present):
         raise DataError(
             f"{name}: utterances that cannot be used: {summary.bad} of {present}. "
-            f"{summary.problems()} All are listed in {skipped}. Is the corpus unpacked to the end? "
-            f"{remedy} Or allow a larger share with --max_bad (now {max_bad})."
+            f"{summary.problems()} Is the corpus unpacked to the end? {remedy} "
+            f"Or allow a larger share with --max_bad (now {max_bad})."
         )

@@ -34,6 +34,7 @@ class Summary:
     kept: int = 0
     absent: int = 0
     outside: int = 0
+    where: str = ""  # the first of those with a problem, and the file that lists all
 
     @property
     def bad(self) -> int:
@@ -59,6 +60,8 @@ class Summary:
         parts = [f"{count} x {problem}" for problem, count in self.skipped.most_common()]
         if self.absent:
             parts.append(f"{self.absent} x neither recording nor image there")
+        if self.where:
+            parts.append(self.where)
         return "Found: " + ("; ".join(parts) if parts else "none in the lists") + "."
 
     def lines(self) -> list[str]:
@@ -76,7 +79,8 @@ class Summary:
                 f"{counts.seconds / 3600:>9.2f}  {spread}"
             )
         rows += self.corpus.notes
-        rows.append(f"skipped utterances: {self.bad}" if self.skipped else "skipped: nothing")
+        skipped = f"skipped utterances: {self.bad} of {self.kept + self.bad}; {self.where}"
+        rows.append(skipped if self.skipped else "skipped: nothing")
         rows += [f"  {count} x {problem}" for problem, count in self.skipped.most_common()]
         if self.absent:
             rows.append(
